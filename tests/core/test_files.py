@@ -1,27 +1,19 @@
 """Files that appear whole or not at all, and one writer a folder, also when processes are killed."""
 
 import errno
-import fcntl
 import os
 import stat
 import subprocess
 import sys
 import threading
-from pathlib import Path
 
 import pytest
 
-from genrobust.core import DiskFull, GenrobustError, UserError, lock, make_folder, remove_leftovers, replacing
-from genrobust.core.files import LOCK
+from genrobust.core import Busy, DiskFull, GenrobustError, UserError, lock, make_folder, remove_leftovers, replacing
 
 
 def names(folder):
     return sorted(path.name for path in folder.iterdir())
-
-
-def refused(said, folder, shared=False):
-    with pytest.raises(UserError, match=said), lock(folder, shared):
-        pass
 
 
 def test_a_file_appears_whole(tmp_path):
@@ -46,7 +38,7 @@ def test_a_failed_block_leaves_the_old_file_and_no_other(tmp_path):
 FULL_DISK = """
 import resource, sys
 from pathlib import Path
-from genrobust.core import DiskFull, replacing
+from genrobust.core import Busy, DiskFull, replacing
 resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))
 try:
     with replacing(Path(sys.argv[1])) as file:
@@ -115,59 +107,21 @@ HOLD = """
 import sys
 from pathlib import Path
 from genrobust.core import lock
-with lock(Path(sys.argv[1]), shared=sys.argv[2] == "shared"):
+with lock(Path(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.read()
 """
 
 
-@pytest.fixture
-def holder(tmp_path):
-    """Starts a process that holds the folder until it is killed."""
-    held = []
-
-    def hold(how):
-        words = [sys.executable, "-c", HOLD, str(tmp_path), how]
-        held.append(subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE))
-        assert held[-1].stdout is not None and held[-1].stdout.readline() == b"held\n"
-        return held[-1]
-
-    yield hold
-    for process in held:
-        process.kill()
-        process.communicate()
-
-
-def test_a_second_process_is_refused_and_a_killed_one_holds_nothing(tmp_path, holder):
-    process = holder("alone")
-    for shared in (False, True):
-        refused(f"another process is writing to {tmp_path}", tmp_path, shared)
-    threading.Timer(0.2, process.kill).start()
-    with lock(tmp_path, wait=True):
-        assert process.wait(10) == -9
-    with lock(tmp_path):
-        assert names(tmp_path) == [".lock"]
-
-
-def test_workers_share_a_folder_and_keep_others_out(tmp_path, holder):
-    holder("shared")
-    with lock(tmp_path, shared=True):
-        pass
-    refused("another process", tmp_path)
-
-
-@pytest.mark.parametrize("reason", [errno.ENOLCK, errno.ENOSYS])  # NFS without lockd, Lustre without its locks
-def test_a_file_system_without_locks_gets_a_file_in_their_place(tmp_path, monkeypatch, reason):
-    def refuse(*args):
-        raise OSError(reason, "No locks available")
-
-    monkeypatch.setattr(fcntl, "flock", refuse)
-    with lock(tmp_path, shared=True):
-        pass
-    with lock(tmp_path):
-        assert names(tmp_path) == [".lock", ".lock.held"]
-        refused(r"another process .*\.lock\.held names it .*: delete that file if it is gone", tmp_path)
-    assert names(tmp_path) == [".lock"]
+def test_a_second_process_is_refused_and_a_killed_one_holds_nothing(tmp_path):
+    words = [sys.executable, "-c", HOLD, str(tmp_path)]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None and process.stdout.readline() == b"held\n"
+        with pytest.raises(Busy, match=str(tmp_path)), lock(tmp_path):
+            raise AssertionError
+        threading.Timer(0.2, process.kill).start()
+        with lock(tmp_path, wait=True):
+            assert process.wait(10) == -9
 
 
 def test_what_is_no_file_is_not_renamed_away(tmp_path):
@@ -182,21 +136,6 @@ def test_what_is_no_file_is_not_renamed_away(tmp_path):
             pass
     assert names(tmp_path) == before
     assert (tmp_path / "file").read_bytes() == b"old"
-
-
-def test_what_may_only_be_read_can_be_shared(tmp_path, monkeypatch):
-    opened = Path.open
-
-    def read_only(path, mode="r", *args, **kwargs):
-        if path.name == LOCK:
-            raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
-        return opened(path, mode, *args, **kwargs)
-
-    monkeypatch.setattr(Path, "open", read_only)
-    with lock(tmp_path, shared=True):
-        assert tmp_path.is_dir()
-    with pytest.raises(UserError, match=r"cannot write to .*Read-only"), lock(tmp_path):
-        raise AssertionError
 
 
 def test_a_folder_without_fsync_takes_files(tmp_path, monkeypatch):

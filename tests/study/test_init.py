@@ -18,7 +18,7 @@ from genrobust.study import Study, init, write_recipe
 from genrobust.study.init import study_name
 from genrobust.study.own_folders import Folders
 from genrobust.study.rates import remember_rate
-from genrobust.study.stages.generate import generator_rate_key
+from genrobust.study.stages.generate import generation_cost
 
 CLASSES = {"airplane": "airplane", "Alarm_Clock": "bell", "camera": "camera"}  # folder: what its images show
 
@@ -269,8 +269,9 @@ def test_with_a_gpu_it_generates(folders, tmp_path, monkeypatch):
 
 def test_a_rate_measured_with_this_generator_is_used(folders, tmp_path):
     device = available_devices()[0]
-    remember_rate(tmp_path / "runs", "generate", generator_rate_key(init.STABLE_DIFFUSION, device), 2.5)
-    remember_rate(tmp_path / "runs", "generate", generator_rate_key(GeneratorConfig(), device), 100.0)
+    for generator, rate in ((init.STABLE_DIFFUSION, 2.5), (GeneratorConfig(), 100.0)):
+        cost = generation_cost(generator)
+        remember_rate(tmp_path / "runs", "generate", cost.key(device), rate * cost.amount)
     said = "\n".join(written(folders, tmp_path)[1])
     assert "30 images take about 12 s at 2.5 images/s, measured on this machine" in said
 

@@ -42,7 +42,7 @@ from genrobust.release.audit_summary import read_audit
 from genrobust.release.model_card import measured
 from genrobust.study import Study, audit, verify_outputs
 from genrobust.study.embeddings import read_embeddings
-from genrobust.study.rates import measured_rate
+from genrobust.study.rates import known_rate
 from genrobust.study.tracking import read_logged
 from genrobust.train import PACKING, PackedImages
 from genrobust.train.embedding import KeptFeatures
@@ -202,11 +202,9 @@ def read_audit_json(path: Path, study: Study) -> Any:
 
 
 def read_rates(path: Path, study: Study) -> Any:
-    return {rate_key: measured_rate(study.out, "train", rate_key) for rate_key in study_rate_keys(study)}
-
-
-def study_rate_keys(study: Study) -> list[str]:
-    return [job.rate_key for row in study.rows() if row.stage.name == "train" for job in row.jobs]
+    rows = [row for row in study.rows() if row.stage.name == "train"]
+    costs = {job.name: row.stage.cost(job) for row in rows for job in row.jobs}
+    return {name: known_rate(study.out, "train", study.context.worker, cost) for name, cost in costs.items()}
 
 
 def read_precision(path: Path, study: Study) -> Any:

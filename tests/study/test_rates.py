@@ -1,126 +1,92 @@
-"""Measured rates: kept by stage and kind, and no study fails for a file of them that is damaged."""
+"""Rates: kept by stage and kind; before that, estimates by the speed of the machine."""
 
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
-import yaml
 from small_study import QUICK
 
-from genrobust.core import sealed
+from genrobust.core import sealed, unsealed
 from genrobust.recipe import parse_recipe
-from genrobust.study import Study
+from genrobust.study import Study, measure_machine, seconds_left
 from genrobust.study.jobs import Job
-from genrobust.study.rates import RATES, StageTimes, estimate, measured_rate, remember_rate
+from genrobust.study.rates import MACHINE, RATES, Cost, StageTimes, estimate, known_rate, remember_rate
+
+ONE = Cost(1, of="x")
+KEY = ONE.key("cpu")
 
 
-def test_a_rate_is_that_of_its_own_kind(tmp_path):
-    for rate_key, rate in (("64 px", 400.0), ("224 px", 30.0), ("64 px", 500.0)):
-        remember_rate(tmp_path / "runs", "train", rate_key, rate)
-    assert measured_rate(tmp_path / "runs", "train", "64 px") == 500.0
-    assert measured_rate(tmp_path / "runs", "train", "224 px") == 30.0
-    assert measured_rate(tmp_path / "runs", "train", "96 px") is None
-    assert measured_rate(tmp_path / "runs", "generate", "64 px") is None
+def rate_of(folder):
+    return known_rate(folder, "train", "cpu", ONE)
+
+
+def remember(folder, rate):
+    remember_rate(folder, "train", ONE.key("cpu"), rate)
+
+
+def test_a_rate_is_that_of_its_own_kind_or_of_the_machine(tmp_path):
+    runs, half, other = tmp_path / "runs", Cost(0.5), Cost(2, "bfloat16")
+    remember_rate(runs, MACHINE, half.key("cpu"), 100.0)
+    assert known_rate(runs, "train", "cpu", half) == 200.0
+    remember_rate(runs, "train", half.key("cpu"), 300.0)
+    assert known_rate(runs, "train", "cpu", half) == 600.0
+    assert known_rate(runs, "evaluate", "cpu", half) == 200.0
+    assert [known_rate(runs, "train", *what) for what in (("cpu", other), ("cpu", ONE), ("cuda", half))] == [None] * 3
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"EUR": {"USD": 1.1}}', '{"train": {"x": 3.0}}'])
 def test_a_file_of_the_user_s_of_that_name_stays(tmp_path, text):
     (tmp_path / RATES).write_text(text)
-    remember_rate(tmp_path, "train", "x", 400.0)
+    remember(tmp_path, 400.0)
     assert (tmp_path / RATES).read_text() == text
-    assert measured_rate(tmp_path, "train", "x") is None
+    assert rate_of(tmp_path) is None
 
 
-OWN_CLASS_MODEL = (
-    "datasets={generated2: {from_scratch: true}}; class_model={precision: float32}; "
-    "arms=[{name: all, mixture: generated2}]"
-)
+def test_the_estimate_before_a_run_is_that_of_the_work_then(tmp_path):
+    """Relative to each other, since this machine is as fast as it is: what costs more takes longer."""
+    recipe = parse_recipe(
+        QUICK | {"reference": "all", "arms": [{"name": "all", "mixture": "generated"}], "device": "cpu"}
+    )
+    study = Study(recipe, tmp_path)
+    rows = study.rows()
+    assert seconds_left(rows) == (0, True)
+    measure_machine(rows)
+    seconds, unknown = seconds_left(rows)
+    assert seconds > 0 and not unknown
+    (train,) = [row for row in rows if row.stage.name == "train"]
+    before = train.stage.seconds(train.left)
+    train.stage.keep_rate(train.left, 1000.0)  # they took longer than the machine's speed says
+    assert before < 1000 and train.stage.seconds(train.left) == pytest.approx(1000)
+    assert (tmp_path / "generated").exists() is False
 
 
-def rate_keys(stage, *changes):
-    """The rate keys of a stage in a small study whose recipe is changed, by "section.key=value; section=value"."""
-    recipe = QUICK | {"reference": "all", "arms": [{"name": "all", "mixture": "generated"}]}
-    recipe |= {"generator": {"dtype": "float32"}, "train": {"precision": "float32"}}
-    for path, _, value in (change.partition("=") for all in changes for change in all.split("; ") if change):
-        section, _, key = path.partition(".")
-        value = yaml.safe_load(value)
-        recipe[section] = {**recipe.get(section, {}), key: value} if key else value
-    rows = Study(parse_recipe(recipe), Path("runs")).rows()
-    return {job.rate_key for row in rows if row.stage.name == stage for job in row.jobs}
-
-
-@pytest.mark.parametrize(
-    ("stage", "own", "slower", "same"),
-    [
-        (
-            "train",
-            "",
-            [
-                *("train.architecture=resnet18; train.model_kwargs={}", "train.model_kwargs={stem_width: 16}"),
-                *("train.image_size=96", "train.augmentation=randaugment", "train.mixup=0.2", "train.batch_size=32"),
-                *("train.precision=bfloat16", "train.crop=random-resized", "threads=2"),
-            ],
-            ["train.steps=7", "train.learning_rate=1.0", "train.validate_every=3"],
-        ),
-        (
-            "generate",
-            "",
-            ["generator.dtype=bfloat16", "generator.steps=3", "generator.width=128; generator.height=128"],
-            ["generate.per_class=3", "generator.guidance_scale=2.0"],
-        ),
-        (
-            "evaluate",
-            "",
-            ["evaluate.flip=true", "evaluate.image_size=96", "train.architecture=resnet18"],
-            ["train.steps=7"],
-        ),
-        (
-            "class model",
-            OWN_CLASS_MODEL,
-            ["class_model.depth=3", "class_model.precision=bfloat16"],
-            ["class_model.steps=99; class_model.learning_rate=1.0"],
-        ),
-    ],
-)
-def test_a_rate_knows_all_that_changes_it_and_nothing_else(stage, own, slower, same):
-    usual = rate_keys(stage, own)
-    assert len(usual) == 1
-    found = [rate_keys(stage, own, change) for change in slower]
-    assert len(set.union(usual, *found)) == 1 + len(slower)
-    assert all(rate_keys(stage, own, change) == usual for change in same)
-
-
-def test_an_estimate_shares_the_jobs_out(tmp_path):
-    remember_rate(tmp_path, "train", "small", 10.0)
-    remember_rate(tmp_path, "train", "large", 2.0)
-    jobs = [Job(n, "", 100, "small" if n < 3 else "large") for n in range(4)]  # 10 s each, and 50 s
-    assert estimate(tmp_path, "train", jobs, 1) == 80
-    assert estimate(tmp_path, "train", jobs, 2) == 50
-    assert estimate(tmp_path, "train", jobs[:3], 2) == 20
-    assert estimate(tmp_path, "train", [], 4) == 0
-    assert estimate(tmp_path, "train", [*jobs, Job(4, "", 1, "unknown")], 2) is None
-    together = [Job(n, "", 100, "large", workers=2) for n in range(2)]  # each by both workers, after the others
-    assert estimate(tmp_path, "train", [*jobs, *together], 2) == 50 + 2 * 50
+def test_an_estimate_shares_the_jobs_out():
+    jobs = [(Job(n, "", 100), 10.0 if n < 3 else 2.0) for n in range(4)]  # 10 s each, and 50 s
+    assert estimate(jobs, 1) == 80
+    assert estimate(jobs, 2) == 50
+    assert estimate(jobs[:3], 2) == 20
+    assert estimate([], 4) == 0
+    assert estimate([*jobs, (Job(4, "", 1), None)], 2) is None
+    together = [(Job(n, "", 100, workers=2), 2.0) for n in range(2)]  # each by both workers, after the others
+    assert estimate([*jobs, *together], 2) == 50 + 2 * 25
 
 
 @pytest.mark.parametrize(
     "text",
     [
-        sealed({"train": {"x": 3.0}}).replace(b"3", b"4", 1),
-        *map(sealed, ({"train": 5}, {"train": {"x": "fast"}}, {"train": {"x": None}}, {"train": {"x": 0}})),
+        sealed({"train": {KEY: 3.0}}).replace(b"3", b"4", 1),
+        *map(sealed, ({"train": 5}, {"train": {KEY: "fast"}}, {"train": {KEY: None}}, {"train": {KEY: 0}})),
     ],
 )
 def test_a_damaged_file_is_as_good_as_none(tmp_path, text):
     (tmp_path / RATES).write_bytes(text)
-    assert measured_rate(tmp_path, "train", "x") is None
-    remember_rate(tmp_path, "train", "x", 2.0)
-    assert measured_rate(tmp_path, "train", "x") == 2.0
+    assert rate_of(tmp_path) is None
+    remember(tmp_path, 2.0)
+    assert rate_of(tmp_path) == 2.0
 
 
 NOTING = """
 import sys
-from pathlib import Path
 from genrobust.study.rates import remember_rate
 for n in range(30):
     remember_rate(Path(sys.argv[1]), "train", f"{sys.argv[2]} {n}", 1.0)
@@ -130,8 +96,8 @@ for n in range(30):
 def test_two_processes_lose_no_rate(tmp_path):
     both = [subprocess.Popen([sys.executable, "-c", NOTING, str(tmp_path), name]) for name in ("one", "other")]
     assert [process.wait() for process in both] == [0, 0]
-    known = [measured_rate(tmp_path, "train", f"{name} {n}") for name in ("one", "other") for n in range(30)]
-    assert known == [1.0] * 60
+    known = unsealed((tmp_path / RATES).read_bytes())["train"]
+    assert known == {f"{name} {n}": 1.0 for name in ("one", "other") for n in range(30)}
 
 
 def test_what_a_kill_left_is_removed_by_the_next_stage_and_nothing_below(tmp_path):

@@ -12,7 +12,7 @@ from small_study import CLASSES, QUICK, TRAIN, contents, folders_section, genrob
 from genrobust.core import Subset, UserError, prefix
 from genrobust.data import read_search
 from genrobust.recipe import parse_recipe
-from genrobust.study import Processes, Study, calibrate, disk, row_seconds, searching
+from genrobust.study import Processes, Study, disk, measure_machine, searching
 from genrobust.study.embeddings import CLASS_NAMES
 
 FOUND = "retrieved-by-search"
@@ -149,9 +149,7 @@ def test_prompts_take_images_in_turn(own, tmp_path):
 
 
 def test_workers_find_the_same(own, tmp_path):
-    workers = Processes(parse_recipe(own.recipe), 2)
-    own("two", workers).images(FOUND)
-    workers.close()
+    own("two", Processes(parse_recipe(own.recipe), 2)).images(FOUND)
     own("one").images(FOUND)
     assert contents(tmp_path / "two") == contents(tmp_path / "one")
 
@@ -159,8 +157,8 @@ def test_workers_find_the_same(own, tmp_path):
 def test_the_time_of_a_search_is_known_before_it(own, tmp_path):
     study = own("one")
     rows = study.rows()[:2]
-    calibrate(study.context, rows)
-    assert all(row_seconds(row, study.out) > 0 for row in rows) and disk(rows) > 0
+    measure_machine(rows)
+    assert disk(rows) > 0
     assert not (tmp_path / "one" / "embeddings").exists()
 
 

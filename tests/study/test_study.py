@@ -13,7 +13,6 @@ from genrobust.classifiers import read_checkpoint_info
 from genrobust.core import Artifact, UserError, unsealed
 from genrobust.recipe import FilterConfig, parse_recipe
 from genrobust.study import Study, disk
-from genrobust.study.rates import measured_rate
 from genrobust.study.stages.pack import PACKED_BYTES
 
 RECIPE = {
@@ -171,7 +170,7 @@ def test_packed_copies_are_a_stage_of_their_own(study, tmp_path):
     assert disk(made.rows()) == 0
     stages = json.loads(written["results.json"].read_text())["stages"]
     assert {stage["stage"]: stage["items"] for stage in stages}["pack"] == real + 200
-    assert measured_rate(tmp_path, "pack", "real images") and measured_rate(tmp_path, "pack", "generated images")
+    assert len(json.loads((tmp_path / "rates.json").read_text())["pack"]) == 1
 
 
 def test_a_changed_dataset_redoes_only_its_own_arm_and_what_workers_take_of_a_cluster_nothing(study):
@@ -235,8 +234,7 @@ def test_a_study_trains_its_own_class_model_once(tmp_path):
     assert set(images.metadata()["prompt"].to_pylist()) == {""}
     rates = json.loads((tmp_path / "rates.json").read_text())
     for stage in ("class model", "generate"):
-        (of,) = rates[stage]
-        assert of.startswith("pictograms, DiT of 1 x 16, patches of 2, ")
+        assert len(rates[stage]) == 1
 
     made = {stage: files(tmp_path / stage) for stage in ("class-models", "generated", "checkpoints")}
     again = study(generate={"per_class": 9, "batch_size": 100})  # whose per_class the dataset overrides

@@ -10,7 +10,6 @@ from small_job import small_job
 from genrobust.classifiers import saved_steps
 from genrobust.core import GenrobustError
 from genrobust.recipe import TrainConfig
-from genrobust.study.stages.train import network_of
 from genrobust.train.compiling import compile_networks
 from genrobust.train.learner import Learner
 
@@ -91,4 +90,3 @@ def test_the_code_of_one_network_leaves_room_for_that_of_the_next():
 def test_the_key_changes_no_hash_unless_it_is_set():
     assert "compile" not in TrainConfig().model_dump()
     assert TrainConfig(compile=True).model_dump()["compile"] is True
-    assert network_of(TrainConfig(compile=True)) == network_of(TrainConfig())

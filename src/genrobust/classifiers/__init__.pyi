@@ -42,7 +42,13 @@ from .opened import (
     open_zero_shot as open_zero_shot,
 )
 from .opening import open_classifier as open_classifier
-from .precision import AUTO as AUTO, resolved_here as resolved_here, settle as settle, with_dtype as with_dtype
+from .precision import (
+    AUTO as AUTO,
+    named_precisions as named_precisions,
+    resolved_here as resolved_here,
+    settle as settle,
+    with_dtype as with_dtype,
+)
 from .predicting import predict_sets as predict_sets
 from .preprocess import BICUBIC as BICUBIC, prepare as prepare, protocol as protocol
 from .saved import (

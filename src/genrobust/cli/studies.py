@@ -202,14 +202,14 @@ def _part(option: str, text: str) -> slice:
 
 
 def _write_report(study: "Study") -> None:
-    from genrobust.core import unsealed
+    from genrobust.core import read_page_json
     from genrobust.report import final_table
 
     summary, files = study.run()
     out_console.print()
     out_console.print(final_table(summary, out_console.width))
     tell(*files.values())
-    verdict, *more = map(escape, unsealed(files["results.json"].read_bytes())["answer"])
+    verdict, *more = map(escape, read_page_json(files["results.json"])["answer"])
     out_console.print(f"\n[bold]{verdict}[/]", *more, sep="\n", soft_wrap=False)
 
 

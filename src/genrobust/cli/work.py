@@ -14,30 +14,29 @@ if TYPE_CHECKING:  # a command imports what it needs when it runs, so that --hel
 
 def measure(rows: "Sequence[Row]") -> None:
     """Measure this machine for the estimate of `rows`, as far as that was not done before."""
-    from genrobust.study import calibrate
+    from genrobust.study import measure_machine
 
-    if rows:
-        calibrate(rows[0].stage.context, rows)
+    measure_machine(rows)
 
 
 def print_work(rows: "Sequence[Row]", to: "Console", title: str | None = None) -> None:
     """Print done and remaining work, with the time that it takes and the disk space that it needs."""
     from genrobust.core import about
-    from genrobust.study import disk, free, published_time, row_seconds, seconds_left
+    from genrobust.study import disk, free, published_time, seconds_left
 
     context = rows[0].stage.context
     table = Table(title=title and escape(title))
     for heading in ("stage", "what", "done", "left here"):
         table.add_column(heading, overflow="fold")  # never cuts the name of an arm
     for row in rows:
-        alone = row_seconds(row, context.out)
+        alone = row.stage.seconds(row.left)
         words = "nothing" if not row.left else "not measured yet" if alone is None else about(alone)
         table.add_row(row.stage.name, escape(row.name), f"{row.done:,} of {row.total:,} {row.unit}", words)
     to.print(table)
     for row in rows:
-        if published := published_time(row, context.out):
+        if published := published_time(row):
             to.print(f"{escape(row.name)}: {escape(published)}")
-    seconds, unknown = seconds_left(rows, context.out)
+    seconds, unknown = seconds_left(rows)
     if not seconds and not unknown:
         return
     workers = context.executor.workers()

@@ -1,7 +1,5 @@
 from .artifact import (
-    MANIFEST as MANIFEST,
     OURS as OURS,
-    UNFINISHED as UNFINISHED,
     Artifact as Artifact,
     Damage as Damage,
     FileFacts as FileFacts,
@@ -60,6 +58,8 @@ from .errors import (
 )
 from .feeding import feed as feed, reading_pool as reading_pool
 from .files import (
+    MANIFEST as MANIFEST,
+    UNFINISHED as UNFINISHED,
     fetch as fetch,
     fetch_file as fetch_file,
     fetch_files as fetch_files,
@@ -111,14 +111,13 @@ from .keys import (
 )
 from .machine import cores as cores, free_memory as free_memory
 from .made_by import made_by as made_by, made_by_others as made_by_others
-from .mirror import address as address, local_folder as local_folder
 from .named_files import check_output as check_output, expand_home as expand_home, writing as writing
 from .own_files import (
     EARLIER as EARLIER,
-    FILE_LIST as FILE_LIST,
-    file_list as file_list,
+    PAGES as PAGES,
     foreign_files as foreign_files,
-    read_file_list as read_file_list,
+    page_json as page_json,
+    read_page_json as read_page_json,
     write_files as write_files,
 )
 from .parts import (
@@ -147,6 +146,7 @@ from .record import (
     StudyRecord as StudyRecord,
 )
 from .registry import Registry as Registry
+from .remote import address as address, local_folder as local_folder
 from .results import (
     MEAN_OF_SHIFTS as MEAN_OF_SHIFTS,
     ZERO_SHOT as ZERO_SHOT,
@@ -159,18 +159,6 @@ from .results import (
     ScoreKey as ScoreKey,
     Summary as Summary,
     group_reference as group_reference,
-)
-from .sealing import (
-    BLANK_SEAL as BLANK_SEAL,
-    MISMATCH as MISMATCH,
-    SEAL as SEAL,
-    check_hash as check_hash,
-    check_seal as check_seal,
-    find_seal as find_seal,
-    has_seal as has_seal,
-    sealed as sealed,
-    unsealed as unsealed,
-    write_seal as write_seal,
 )
 from .templating import templates as templates
 from .text_files import csv_line as csv_line, read_csv as read_csv, read_lines as read_lines

@@ -23,11 +23,21 @@ from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 from genrobust.core.errors import GenrobustError, UserError, reading
-from genrobust.core.files import fetch, fetch_file, lock, make_folder, remove, remove_leftovers, replacing, size_of
+from genrobust.core.files import (
+    MANIFEST,
+    UNFINISHED,
+    fetch,
+    fetch_file,
+    lock,
+    make_folder,
+    remove,
+    remove_leftovers,
+    replacing,
+    size_of,
+)
 from genrobust.core.json_text import parse_json
 from genrobust.core.keys import digest, hash_file, hash_once, slug
 
-MANIFEST, UNFINISHED = "manifest.json", "unfinished.json"
 OURS = b'"genrobust_format"'  # in each manifest, and in no other file
 FORMAT = 3  # of manifests; version 0.1 wrote 2, and hashes within files
 HASH = 10  # hex digits of the hash in the name of a folder

@@ -3,39 +3,30 @@
 from __future__ import annotations
 
 import errno
-import logging
 import os
 import re
 import secrets
 import stat
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol
+from typing import BinaryIO, Protocol
 
 from genrobust.core.errors import Busy, DiskFull, GenrobustError, UserError
 
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
-
-log = logging.getLogger(__name__)
-
 LOCK = ".lock"
+MANIFEST, UNFINISHED = "manifest.json", "unfinished.json"  # of artifacts: records of files, and no content
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _REFUSED = {
     *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.ENOENT),
     *(errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL, errno.ENXIO, errno.EBUSY, errno.ETXTBSY),
 }
 _PART = re.compile(r"\..+\.[0-9a-f]{8}\.part", re.DOTALL)  # as `replacing` calls its temporary files
-_NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP}
 _NO_FSYNC = {errno.EINVAL, errno.EOPNOTSUPP, errno.EBADF}  # of folders, on a disk that another system shares
-_READ_ONLY = {errno.EROFS, errno.EACCES, errno.EPERM}
 
 
 class Remote(Protocol):
-    """The remote files of a folder; see `mirror.Mirror`. Its methods raise GenrobustError that names a URL."""
+    """The remote files of a folder; see `remote.RemoteFolder`. Its methods raise GenrobustError that names a URL."""
 
     url: str
     address: str
@@ -176,88 +167,31 @@ def make_folder(folder: Path) -> None:
 
 
 @contextmanager
-def lock(folder: Path, shared: bool = False, wait: bool = False) -> Iterator[None]:
-    """Hold `folder` for the block: alone, or `shared` with any number of processes that share it.
+def lock(folder: Path, wait: bool = False) -> Iterator[None]:
+    """Hold `folder` for the block, as a courtesy: two who do the same work at once waste time, and lose nothing.
 
-    The system frees the lock of a killed process. The lock file stays: removing it would race with the next holder.
-    A file system without locks (NFS without lockd) gets a file instead that names the holder, and shares nothing.
-    Another machine that mirrors the same remote is not excluded: both then do the same work, and lose nothing.
+    The system frees the lock of a killed process. Where a file system has no locks (NFS without lockd), the lock is
+    that its file exists. Another machine that works at the same URL is not excluded.
 
     Raises:
         UserError: Another process holds it, unless `wait` is set; or the folder cannot be written to.
     """
-    with _held_shared(folder) if shared else _held_alone(folder, wait):
-        yield
+    from filelock import FileLock, Timeout
 
-
-@contextmanager
-def _held_alone(folder: Path, wait: bool) -> Iterator[None]:
-    from filelock import FileLock, SoftFileLock, Timeout
-
-    timeout, mark = -1 if wait else 0, folder / f"{LOCK}.held"
-    with _flocked(folder, exclusive=True, wait=wait) as has_locks:
-        try:
-            held: AbstractContextManager[Any] = nullcontext()
-            if fcntl is None:
-                held = FileLock(folder / LOCK, timeout).acquire()
-            elif not has_locks:
-                if wait and mark.exists():
-                    log.warning("waiting: %s", _busy(folder, mark))
-                held = SoftFileLock(mark, timeout).acquire()
-        except Timeout:
-            raise _busy(folder, mark) from None
-        except OSError as error:
-            raise refusal(folder, error) from error
-        with held:
-            yield
-
-
-@contextmanager
-def _held_shared(folder: Path) -> Iterator[None]:
-    with _flocked(folder, exclusive=False, wait=False):
-        yield
-
-
-@contextmanager
-def _flocked(folder: Path, exclusive: bool, wait: bool) -> Iterator[bool]:
-    """Hold the lock file of `folder` by the system's own lock. The block gets whether the file system has such locks.
-
-    Not by filelock: it has no shared locks, and on a file system without any it takes the file that a shared holder
-    leaves behind for a holder.
-
-    Raises:
-        UserError: Another process holds it, or the folder cannot be written to.
-    """
+    held = FileLock(folder / LOCK, timeout=-1 if wait else 0)
     try:
-        file = (folder / LOCK).open("a+b")
+        held.acquire()
+    except Timeout:
+        raise Busy(
+            f"another process is writing to {folder}: wait for it, stop it, or choose another folder (where no process "
+            f"does, delete {folder / LOCK})"
+        ) from None
     except OSError as error:
-        if exclusive or error.errno not in _READ_ONLY:
-            raise refusal(folder, error) from error
-        yield False  # whoever may only read the folder changes nothing there
-        return
-    with file:
-        has_locks = fcntl is not None
-        if fcntl is not None:
-            kind = fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH
-            try:
-                fcntl.flock(file, kind | (0 if wait else fcntl.LOCK_NB))
-            except BlockingIOError:
-                raise _busy(folder) from None
-            except OSError as error:
-                if error.errno not in _NO_LOCKS:
-                    raise refusal(folder, error) from error
-                has_locks = False
-        yield has_locks
-
-
-def _busy(folder: Path, mark: Path | None = None) -> Busy:
-    """Return the error about a folder that another process holds, on a disk without locks by the file `mark`."""
-    then = ""
-    if mark is not None and mark.exists():
-        with suppress(OSError, UnicodeError):
-            owner = " ".join(mark.read_text(encoding="utf-8").split())
-            then = f". {mark} names it{f' ({owner})' if owner else ''}: delete that file if it is gone"
-    return Busy(f"another process is writing to {folder}: wait for it, stop it, or choose another folder{then}")
+        raise refusal(folder, error) from error
+    try:
+        yield
+    finally:
+        held.release()
 
 
 def refusal(folder: Path, error: OSError, verb: str = "write to") -> GenrobustError:

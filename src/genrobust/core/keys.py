@@ -15,6 +15,8 @@ from typing import Any
 
 import numpy as np
 
+from genrobust.core.files import MANIFEST, UNFINISHED
+
 HEX_DIGITS = 64  # of a SHA-256
 BLOCK_BYTES = 1 << 20
 FRESH_NS = 1_000_000_000  # since a change: the times of files are too coarse to tell it from another right after it
@@ -127,9 +129,11 @@ def _hash_around(path: Path, blank: int | None) -> str:
 def hash_folder(folder: Path, patterns: Sequence[str] = ("**/*.safetensors", "**/*.json", "**/*.txt")) -> str:
     """SHA-256, in hex, of the weights, configurations and tokenizer in a model's folder.
 
-    A process reads files that do not change only once. `patterns` are those of the paths of what counts.
+    A process reads files that do not change only once. `patterns` are those of the paths of what counts; the manifest
+    of an artifact never does.
     """
-    return hash_files(folder, {path for pattern in patterns for path in folder.glob(pattern) if path.is_file()})
+    found = {path for pattern in patterns for path in folder.glob(pattern) if path.is_file()}
+    return hash_files(folder, {path for path in found if path.name not in (MANIFEST, UNFINISHED)})
 
 
 def hash_files(folder: Path, files: Iterable[Path]) -> str:

@@ -1,4 +1,4 @@
-"""The files that genrobust wrote into a folder of the user's: it removes and publishes no others.
+"""Files that genrobust wrote into a folder of the user's: it replaces no others.
 
 A report, or a page like it, replaces only one about the same; any other is first kept below `EARLIER`.
 """
@@ -6,74 +6,49 @@ A report, or a page like it, replaces only one about the same; any other is firs
 from __future__ import annotations
 
 import datetime
-import hashlib
+import json
 import logging
 import os
 import shutil
 import stat
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import count
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from genrobust.core.errors import UserError, reading
-from genrobust.core.files import fetch, fetch_file, lock, make_folder, remove_leftovers, replacing, size_of
+from genrobust.core.artifact import MANIFEST, Artifact, FileFacts, Manifest
+from genrobust.core.errors import UserError
+from genrobust.core.files import (
+    LOCK,
+    fetch,
+    fetch_file,
+    lock,
+    make_folder,
+    remove,
+    remove_leftovers,
+    replacing,
+    size_of,
+)
+from genrobust.core.json_text import parse_json
 from genrobust.core.keys import digest, hash_file
-from genrobust.core.sealing import sealed, unsealed
 
 log = logging.getLogger(__name__)
 
 EARLIER = "earlier"  # the folder beside a report that holds those before it
-FILE_LIST = ".genrobust.files"  # not .json, which would be part of the hash of a classifier's folder
-
-Listed = Mapping[str, Sequence[str]]  # the SHA-256 that each file may have, by its path in the folder
-
-
-def file_list(files: Listed) -> bytes:
-    """Return the content of a `FILE_LIST`."""
-    return sealed(_listed(files))
+PAGES = "pages"  # the kind of the artifact that reports, audits and benchmarks in a folder are
+_OF = "of"  # in its manifest: a hash of what each file is about
 
 
-def _listed(files: Listed) -> dict[str, Any]:
-    return {"files": {name: list(hashes) for name, hashes in sorted(files.items())}}
+def is_unchanged(folder: Path, name: str, files: Mapping[str, FileFacts]) -> bool:
+    """Return whether the file `name` in `folder` is one of `files`, as it was written, and no link."""
+    return name in files and _is_regular(folder / name) and hash_file(folder / name) == files[name].sha256
 
 
-def read_file_list(folder: Path) -> dict[str, list[str]]:
-    """Read the `FILE_LIST` in `folder`; {} where there is none.
-
-    Raises:
-        UserError: It was damaged or edited, or names a file outside the folder.
-    """
-    return _read(folder)[0]
-
-
-def _read(folder: Path) -> tuple[dict[str, list[str]], dict[str, str]]:
-    """Read the files in a `FILE_LIST`, and what each of them is about as far as that is known."""
-    path = folder / FILE_LIST
-    if not os.path.lexists(path):
-        return {}, {}
-    then = ": nothing there is replaced or removed; name another folder, or delete it yourself"
-    with reading(path, ValueError, KeyError, TypeError, AttributeError, then=then):
-        if not _is_regular(path):
-            raise ValueError("it is a link, or no file")
-        found = unsealed(path.read_bytes())
-        files = {name: list(map(str, hashes)) for name, hashes in found["files"].items()}
-        if outside := [name for name in files if not _is_inside(name)]:
-            raise ValueError(f"it names a file outside the folder: {outside[0]!r}")
-        return files, {name: str(about) for name, about in found.get("about", {}).items()}
-
-
-def is_own(folder: Path, name: str, files: Listed) -> bool:
-    """Return whether the file `name` in `folder` is as genrobust wrote it by the list `files`: no link, same bytes."""
-    path = folder / name
-    in_place = path.parent.resolve() == folder.resolve() / PurePosixPath(name).parent  # no folder on the way is a link
-    return name in files and in_place and _is_regular(path) and hash_file(path) in files[name]
-
-
-def foreign_files(folder: Path, files: Listed, compare: bool = True) -> Iterator[str]:
-    """Describe what `folder` holds beside the list `files`: other files, links, empty folders and, with `compare`,
-    files that have changed."""
-    known = {FILE_LIST, *files}
+def foreign_files(folder: Path, files: Mapping[str, FileFacts], compare: bool = True) -> Iterator[str]:
+    """Describe what `folder` holds beside `files` and their manifest: other files, links, empty folders and, with
+    `compare`, files that have changed."""
+    known = {MANIFEST, LOCK, *files}
     parents = {str(parent) for name in known for parent in PurePosixPath(name).parents}
     for root, folders, names in os.walk(folder):
         below = set(folders)
@@ -82,7 +57,7 @@ def foreign_files(folder: Path, files: Listed, compare: bool = True) -> Iterator
             inside = path.relative_to(folder).as_posix()
             if path.is_symlink() or inside not in (parents if name in below else known):
                 yield f"{inside}, which genrobust did not write"
-            elif compare and inside in files and not is_own(folder, inside, files):
+            elif compare and inside in files and not is_unchanged(folder, inside, files):
                 yield f"{inside}, which was changed after genrobust wrote it"
 
 
@@ -97,30 +72,58 @@ def write_files(contents: Mapping[str, str | bytes], folder: Path, about: object
         about: What tells these files from others of the same names, as JSON: such as recipe and scores, without times.
 
     Raises:
-        UserError: A link, a folder or a device has one of the names, or the list of files was edited.
+        UserError: A link, a folder or a device has one of the names, or the folder is another artifact.
         DiskFull, GenrobustError: There is no room; the system or the remote refuses otherwise.
     """
-    new = {name: content.encode() if isinstance(content, str) else content for name, content in contents.items()}
-    topic = digest(about, 64)
+    topic, artifact = digest(about, 64), Artifact(folder)
     make_folder(folder)
     with lock(folder, wait=True):
-        remove_leftovers(folder, names=(*new, FILE_LIST))
-        fetch(folder, *new, FILE_LIST, later=[f"{EARLIER}/*"])
-        files, topics = _read(folder)
-        there = [name for name in new if os.path.lexists(folder / name)]
+        remove_leftovers(folder, names=(*contents, MANIFEST))
+        fetch(folder, *contents, MANIFEST, later=[f"{EARLIER}/*"])
+        before = artifact.manifest() if artifact.is_finished else Manifest(PAGES)
+        if before.kind != PAGES:
+            raise UserError(f"{folder} is a {before.kind}: choose another folder for {next(iter(contents))}")
+        topics = dict(before.about.get(_OF, {}))
+        there = [name for name in contents if os.path.lexists(folder / name)]
         for name in there:
             if not _is_regular(folder / name):
                 raise UserError(f"{folder / name} is a link, a folder or a device: move it, or choose another folder")
-        if not all(is_own(folder, name, files) and topics.get(name) == topic for name in there):
+        if not all(is_unchanged(folder, name, before.files) and topics.get(name) == topic for name in there):
             _keep(folder, there)
-        # The list first: a kill between two files leaves some that are as they were before, and some that are new.
-        for name, content in new.items():
-            before = [hash_file(folder / name)] if name in there else []
-            files[name], topics[name] = [hashlib.sha256(content).hexdigest(), *before], topic
-        for name, content in {FILE_LIST: sealed({**_listed(files), "about": topics}), **new}.items():
+        others = {name: facts for name, facts in before.files.items() if name not in contents}
+        remove(folder / MANIFEST)  # a kill leaves files without one, which the next run keeps as if they were others
+        for name, content in contents.items():
             with replacing(folder / name) as file:
-                file.write(content)
-    return {name: folder / name for name in new}
+                file.write(content.encode() if isinstance(content, str) else content)
+        about = {**before.about, _OF: {**topics, **dict.fromkeys(contents, topic)}}
+        artifact.publish(replace(before, about=about, files=others), names=contents)
+    return {name: folder / name for name in contents}
+
+
+def page_json(facts: Mapping[str, Any]) -> str:
+    """Return the text of a JSON file of `facts` that is written beside a page.
+
+    Raises:
+        ValueError: A number that is not finite.
+    """
+    return json.dumps(facts, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def read_page_json(path: Path) -> dict[str, Any]:
+    """Read a JSON file that was written beside a page, once it is compared with the manifest there, if there is one.
+
+    Raises:
+        OSError: There is no such file.
+        ValueError: It is no JSON object.
+        GenrobustError: It has changed since it was written.
+    """
+    artifact = Artifact(path.parent)
+    if artifact.is_finished and path.name in artifact.manifest().files:
+        path = artifact.path(path.name)
+    found = parse_json(path.read_bytes())
+    if not isinstance(found, dict):
+        raise ValueError("it is no JSON object")
+    return found
 
 
 def _keep(folder: Path, names: Sequence[str]) -> None:
@@ -148,8 +151,3 @@ def _is_regular(path: Path) -> bool:
         return stat.S_ISREG(path.lstat().st_mode)
     except (OSError, ValueError):
         return False
-
-
-def _is_inside(name: str) -> bool:
-    path = PurePosixPath(name)
-    return str(path) == name and name != "." and not path.is_absolute() and ".." not in path.parts and "\0" not in name

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from genrobust.core import UserError, unsealed
+from genrobust.core import UserError, read_page_json
 from genrobust.data import ShardDataset
 from genrobust.report import figure, percent
 
@@ -36,7 +36,7 @@ def read_audit(path: Path, dataset: ShardDataset, chosen: np.ndarray, alone: boo
         UserError: No such file, no audit, or one of another dataset.
     """
     try:
-        facts = unsealed(path.read_bytes())
+        facts = read_page_json(path)
         if facts["dataset"]["fingerprint"] != dataset.fingerprint:
             raise UserError(f"--audit {path} is of another dataset than {dataset.folder}: audit this one")
         leaked = sorted({i for found in facts["of_tests"] for i in found["flagged"]} & set(chosen.tolist()))

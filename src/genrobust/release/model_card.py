@@ -13,7 +13,7 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData
 from pydantic import ValidationError
 
 from genrobust.classifiers import CheckpointInfo, protocol
-from genrobust.core import REAL, ArmRecord, Score, Summary, UserError, slug, unsealed
+from genrobust.core import REAL, ArmRecord, Score, Summary, UserError, read_page_json, slug
 from genrobust.recipe import TrainConfig, is_recipe
 from genrobust.release.cards import render_card
 from genrobust.release.licenses import license_of_network
@@ -61,7 +61,7 @@ def measured(results: Path, info: CheckpointInfo, arm: str | None = None) -> Stu
         UserError: No results of a study, no such arm or seed, or several arms and `arm` names none of them.
     """
     try:
-        raw = unsealed(results.read_bytes())
+        raw = read_page_json(results)
         summary = summary_from_json(raw["summary"])
         records = [ArmRecord(**row) for row in raw["arms"]]
         title, date = str(raw["title"]), str(raw["date"])

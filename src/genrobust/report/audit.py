@@ -19,7 +19,7 @@ from genrobust.core import (
     ImageSet,
     Judgment,
     NearPair,
-    sealed,
+    page_json,
     write_files,
 )
 from genrobust.report.frame import Shown, contact_sheet, figure, percent, plain, render, shown
@@ -43,7 +43,7 @@ def write_audit_page(audit: Audit, sets: AuditSets, name: str, leaks: tuple[str,
     """
     facts = _facts(audit, sets, name)
     page = html(audit, sets, name, leaks)
-    return write_files({"audit.html": page, "audit.json": sealed(facts)}, folder, facts)
+    return write_files({"audit.html": page, "audit.json": page_json(facts)}, folder, facts)
 
 
 def html(audit: Audit, sets: AuditSets, name: str, leaks: tuple[str, ...]) -> str:

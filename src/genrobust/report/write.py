@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from genrobust.core import Picture, StudyRecord, sealed, write_files
+from genrobust.core import Picture, StudyRecord, page_json, write_files
 from genrobust.report.answering import answer, answer_arm
 from genrobust.report.averages import averages
 from genrobust.report.claims import CLAIM_HEADS, claim_rows
@@ -56,7 +56,7 @@ def write_report(record: StudyRecord, folder: Path) -> dict[str, Path]:
         "report.html": html(record),
         "report.md": markdown(record),
         "results.csv": summary_to_csv(record.summary),
-        "results.json": sealed(facts),
+        "results.json": page_json(facts),
     }
     return write_files(contents, folder, [facts["recipe"], facts["summary"], facts.get("curves")])
 

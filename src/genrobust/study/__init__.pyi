@@ -5,7 +5,6 @@ from .auditing import (
     filter_dataset as filter_dataset,
 )
 from .benchmarking import run_benchmark as run_benchmark
-from .calibrating import calibrate as calibrate
 from .estimate import (
     disk as disk,
     explain_disk_full as explain_disk_full,
@@ -14,13 +13,13 @@ from .estimate import (
     needs_of as needs_of,
     published_time as published_time,
     requests_of as requests_of,
-    row_seconds as row_seconds,
     seconds_left as seconds_left,
     time_here as time_here,
 )
 from .executors.open import open_executor as open_executor
 from .executors.processes import Processes as Processes
 from .init import write_recipe as write_recipe
+from .measuring import measure_machine as measure_machine
 from .named_models import predictions_of as predictions_of
 from .origins import origin_of as origin_of
 from .outputs import describe_verified as describe_verified, verify_outputs as verify_outputs

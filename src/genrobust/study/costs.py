@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from genrobust.core import RETRIEVED, RETRIEVED_BY_CLASS
 from genrobust.study.graph import Graph
-from genrobust.study.rates import measured_rate
+from genrobust.study.rates import known_rate
 from genrobust.study.sources import Sources
 from genrobust.study.stage import Stage
 from genrobust.study.stages.train import Train
@@ -20,17 +20,13 @@ def device_seconds(graph: Graph, run: TrainingRun) -> dict[str, float]:
     """
     mixed = [part.source for part in run.parts if part.source not in (RETRIEVED, RETRIEVED_BY_CLASS)]
     stages: list[Stage] = [stage for source in mixed for made in graph.make(source) for stage in made.order()]
-    sizes: dict[tuple[str, str], float] = {}
+    context, seconds = graph.context, dict[str, float]()
     for stage in dict.fromkeys([*stages, Train(graph.sources, [run.tuned])]):
         for job in stage.jobs():
-            key = stage.name, job.rate_key
-            sizes[key] = sizes.get(key, 0) + job.total * job.each * job.workers
-    seconds: dict[str, float] = {}
-    for (stage_name, rate_key), size in sizes.items():
-        rate = measured_rate(graph.context.out, stage_name, rate_key)
-        if rate is None:
-            return {}
-        seconds[stage_name] = seconds.get(stage_name, 0) + size / rate
+            rate = known_rate(context.out, stage.name, context.worker, stage.cost(job))
+            if rate is None:
+                return {}
+            seconds[stage.name] = seconds.get(stage.name, 0) + job.total * job.each / rate
     return seconds if (origin := graph.sources.origin(run)) is None else _with_origin(graph, seconds, *origin)
 
 

@@ -11,9 +11,9 @@ from pathlib import Path
 from genrobust.core import EMBEDDED, DiskFull, UserError, about
 from genrobust.recipe import GENERATED, GeneratorConfig, Recipe
 from genrobust.study.executors.processes import Processes
-from genrobust.study.rates import RATES, estimate, measured_rate
+from genrobust.study.rates import RATES, known_rate
 from genrobust.study.stage import Row
-from genrobust.study.stages.generate import Generate, generator_rate_key
+from genrobust.study.stages.generate import Generate, generation_cost
 from genrobust.study.study import Study
 
 # Stable Diffusion 1.5 in diffusers with PyTorch's own attention, float16, one 512 px image at a time: 1.60 s an image.
@@ -23,7 +23,7 @@ PUBLISHED_BY = "published for Stable Diffusion 1.5 on one A100, github.com/fal-a
 
 def generation_time(images: int, generator: GeneratorConfig, worker: str, out: Path) -> str:
     """Return how long `images` images take, in words, with the rate and where it comes from."""
-    rate = measured_rate(out, Generate.name, generator_rate_key(generator, worker))
+    rate = known_rate(out, Generate.name, worker, generation_cost(generator))
     if rate is not None:
         return f"{images:,} images take {about(images / rate)} at {rate:.3g} images/s, measured on this machine"
     each = PUBLISHED_SECONDS * generator.steps / PUBLISHED_STEPS
@@ -33,39 +33,36 @@ def generation_time(images: int, generator: GeneratorConfig, worker: str, out: P
     )
 
 
-def published_time(row: Row, out: Path) -> str | None:
+def published_time(row: Row) -> str | None:
     """Return how long the images of a row take by the published rate, in words.
 
     None where that is not the rate of their generator, or where this machine's own is known.
     """
     if not isinstance(row.stage, Generate) or not row.left:
         return None
-    generator = row.stage.dataset.generator
-    known = measured_rate(out, row.stage.name, row.jobs[0].rate_key) is not None
-    if known or "stable-diffusion-v1" not in generator.model:
+    context, generator = row.stage.context, row.stage.dataset.generator
+    if row.stage.seconds(row.left) is not None or "stable-diffusion-v1" not in generator.model:
         return None
-    return generation_time(sum(job.size for job in row.left), generator, "cuda", out)
+    return generation_time(sum(job.size for job in row.left), generator, "cuda", context.out)
 
 
-def row_seconds(row: Row, out: Path) -> float | None:
-    """Return the seconds that a row takes alone; None where a rate is not known, 0 where nothing is left."""
-    return estimate(out, row.stage.name, row.left, row.stage.workers)
-
-
-def seconds_left(rows: Sequence[Row], out: Path) -> tuple[float, bool]:
+def seconds_left(rows: Sequence[Row]) -> tuple[float, bool]:
     """Return the seconds that `rows` take, and whether there are more whose rate is not known yet."""
     total, unknown = 0.0, False
-    for _, of_stage in groupby(rows, key=lambda row: row.stage):
-        together = list(of_stage)
-        jobs = [job for row in together for job in row.left]
-        seconds = estimate(out, together[0].stage.name, jobs, together[0].stage.workers)
+    for stage, of_stage in groupby(rows, key=lambda row: row.stage):
+        seconds = stage.seconds([job for row in of_stage for job in row.left])
         total, unknown = total + (seconds or 0.0), unknown or seconds is None
     return total, unknown
 
 
 def disk(rows: Sequence[Row]) -> int:
     """Return about how many bytes `rows` will take, with what lies beside them while they are made."""
-    return round(sum(row.stage.disk(row.left) for row in rows))
+    total = 0.0
+    for row in rows:
+        costs = [row.stage.cost(job) for job in row.left]
+        beside = sorted((cost.beside for cost in costs), reverse=True)[: row.stage.workers]
+        total += sum(cost.disk for cost in costs) + sum(beside)
+    return round(total)
 
 
 def free(out: Path) -> int:
@@ -117,7 +114,7 @@ def time_here(recipe: Recipe, out: Path) -> str:
     """
     if not (out / RATES).exists() or any(of.from_scratch or of.finetuned for of in recipe.datasets.values()):
         return ""
-    seconds, unknown = seconds_left(Study(recipe, out, executor=Processes(recipe)).rows(), out)
+    seconds, unknown = seconds_left(Study(recipe, out, executor=Processes(recipe)).rows())
     if unknown:
         return ""
     return about(seconds) if seconds else "done"

@@ -20,7 +20,6 @@ class Job:
         key: What its worker gets.
         name: What the user reads.
         size: How large it is, in the unit of its work; 0 where it is done.
-        rate_key: What its rate depends on (see `rates`).
         workers: How many processes do it together; each of them gets the key.
         row: What it is listed under, together with others; "" for its own name.
         folder: Where its result lies, or will lie; named after its inputs.
@@ -31,7 +30,6 @@ class Job:
     key: Any
     name: str
     size: int
-    rate_key: str = ""
     workers: int = 1
     row: str = ""
     folder: Path | None = None
@@ -58,6 +56,7 @@ class Work:
         seconds: The estimate for all of them; None where it is unknown.
         memory: The bytes that a worker takes for what it loads, beyond those of a small network.
         alone: The command's own process does all of it: the work is elsewhere, such as on a server.
+        ended: Called when jobs are done, with the seconds of their worker, without loading.
     """
 
     what: str
@@ -68,11 +67,17 @@ class Work:
     seconds: float | None = None
     memory: int = 0
     alone: bool = False
+    ended: Callable[[Sequence[Job], float], None] = lambda jobs, seconds: None
 
     @property
     def size(self) -> int:
         """The size of all jobs, in `unit`."""
         return sum(job.size for job in self.jobs)
+
+    def shares(self, workers: int) -> list[tuple[Job, ...]]:
+        """Return what `workers` get, one after another: a job each, or `together` a share of all."""
+        count = min(workers, len(self.jobs)) if self.together else len(self.jobs)
+        return [tuple(self.jobs[number::count]) for number in range(count)]
 
 
 class Executor(Protocol):
@@ -94,6 +99,9 @@ class Executor(Protocol):
 
     def workers(self) -> int:
         """Return how many jobs are done at the same time."""
+
+    def prepare(self) -> None:
+        """Begin to load what workers need, where there will be any: there are jobs to do soon."""
 
     def run(self, work: Work) -> None:
         """Do all of `work`.

@@ -3,47 +3,57 @@
 from __future__ import annotations
 
 import heapq
+import json
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from genrobust.core import (
+    FLOAT32,
     StageRecord,
-    has_seal,
     leftovers,
     lock,
     make_folder,
+    parse_json,
     remove_leftovers,
     replacing,
-    sealed,
-    unsealed,
 )
-from genrobust.study.jobs import Executor, Job, Work
+from genrobust.study.jobs import Job
 
 RATES = "rates.json"
+OURS = "genrobust_rates"  # the one key of that file
+MACHINE = "machine"  # what the speed of a worker is kept under, beside the stages
 
 
-@dataclass
-class Made:
-    """How many images a block makes, which it may correct: those that it finds give no rate."""
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What a job takes.
 
-    count: int
+    Attributes:
+        amount: Of one item, in the unit of its work: billions of multiply-adds as small convolutions do them.
+        precision: What most of it computes in.
+        of: Where `amount` is comparable only among jobs like it, such as those of one generator, their name. Their rate
+            is known once one of them ran, and not from the machine's speed.
+        disk: The bytes of what it makes.
+        beside: The bytes that lie beside that while it runs.
+    """
 
+    amount: float
+    precision: str = FLOAT32
+    of: str = ""
+    disk: float = 0
+    beside: float = 0
 
-@contextmanager
-def measured(out: Path, stage: str, rate_key: str, count: int) -> Iterator[Made]:
-    """Remember the rate at which the block makes `count` images; for 0 of them, which give no rate, nothing."""
-    made, began = Made(count), time.monotonic()
-    yield made
-    if made.count:
-        remember_rate(out, stage, rate_key, made.count / (time.monotonic() - began))
+    def key(self, worker: str) -> str:
+        """Return what its rate is kept under, on a `worker` as `Context.worker` says."""
+        return ", ".join(filter(None, (self.of, self.precision, worker)))
 
 
 def remember_rate(out: Path, stage: str, rate_key: str, per_second: float) -> None:
-    """Save the rate of a worker or group of `stage` in the folder `out`: images `per_second` of kind `rate_key`."""
+    """Save in `out` the rate of one worker of `stage`: what it does in a second of what `rate_key` says."""
     with _held(out) as rates:
         rates.setdefault(stage, {})[rate_key] = per_second
 
@@ -67,38 +77,45 @@ def _held(out: Path) -> Iterator[dict[str, dict[str, float]]]:
     with lock(out, wait=True):
         rates = _read(out)
         yield rates
-        if not (out / RATES).exists() or has_seal(out / RATES):
+        if not (out / RATES).exists() or OURS.encode() in (out / RATES).read_bytes():
             with replacing(out / RATES, mirrored=False) as file:
-                file.write(sealed(dict(sorted(rates.items()))))
+                file.write(json.dumps({OURS: dict(sorted(rates.items()))}, indent=1).encode())
 
 
-def measured_rate(out: Path, stage: str, rate_key: str) -> float | None:
-    """Return the images a second of a worker or group, as last measured in `out`; None before the first."""
-    return _read(out).get(stage, {}).get(rate_key)
+def known_rate(out: Path, stage: str, worker: str, cost: Cost) -> float | None:
+    """Return how many items of `cost` one worker of `stage` does in a second.
+
+    By the last jobs of the stage in `out`, or else by the speed of this machine; None where neither is known.
+    """
+    rates = _read(out)
+    key = cost.key(worker)
+    rate = rates.get(stage, {}).get(key, None if cost.of else rates.get(MACHINE, {}).get(key))
+    return None if rate is None else rate / cost.amount
 
 
-def estimate(out: Path, stage: str, jobs: Sequence[Job], workers: int) -> float | None:
-    """Return the seconds in which so many `workers` of `stage` do what is left of `jobs`; None where a rate is unknown.
+def estimate(rates: Sequence[tuple[Job, float | None]], workers: int) -> float | None:
+    """Return the seconds in which so many `workers` do what is left of jobs; None where a rate is unknown.
 
     The longest goes first, each to the worker that is free first; those that several do together come one by one.
+
+    Args:
+        rates: The jobs, each with the items a second that one worker does of it.
     """
-    rates = {job.rate_key: measured_rate(out, stage, job.rate_key) for job in jobs}
-    known = {rate_key: rate for rate_key, rate in rates.items() if rate}
-    if len(known) < len(rates):
+    if not all(rate for _, rate in rates):
         return None
+    seconds = [(job.workers, job.left / (rate * job.workers)) for job, rate in rates if rate]
     busy = [0.0] * workers
-    single, together = ([job for job in jobs if (job.workers > 1) is several] for several in (False, True))
-    for seconds in sorted((job.left / known[job.rate_key] for job in single), reverse=True):
-        heapq.heapreplace(busy, busy[0] + seconds)
-    return max(busy) + sum(job.left / known[job.rate_key] for job in together)
+    for each in sorted((each for together, each in seconds if together == 1), reverse=True):
+        heapq.heapreplace(busy, busy[0] + each)
+    return max(busy) + sum(each for together, each in seconds if together > 1)
 
 
 def _read(out: Path) -> dict[str, dict[str, float]]:
     try:
-        found = unsealed((out / RATES).read_bytes())
+        found = parse_json((out / RATES).read_bytes())[OURS]
         rates = {stage: {of: float(rate) for of, rate in of_stage.items()} for stage, of_stage in found.items()}
         return {stage: {of: r for of, r in of_stage.items() if 0 < r < math.inf} for stage, of_stage in rates.items()}
-    except (OSError, ValueError, AttributeError, TypeError):
+    except (OSError, ValueError, AttributeError, TypeError, KeyError):
         return {}  # none yet, or damaged: it only estimates times
 
 
@@ -126,9 +143,3 @@ class StageTimes:
         before = self._stages.get(stage, StageRecord(stage, 0.0, 0, unit, True))
         items, reused = before.items + count, before.reused and not count
         self._stages[stage] = StageRecord(stage, before.seconds + spent, items, unit, reused)
-
-    def run(self, executor: Executor, stage: str, unit: str, work: Work) -> None:
-        """Let `executor` do `work`, with an estimate of its time, and keep its time under `stage`."""
-        with self.timed(stage, unit, work.size):
-            workers = 1 if work.alone else executor.workers()
-            executor.run(replace(work, seconds=estimate(self._out, stage, work.jobs, workers)))

@@ -32,7 +32,7 @@ from genrobust.recipe import ArmConfig, recipe_yaml
 from genrobust.report import count, thumbnail_bytes
 from genrobust.study.costs import device_seconds
 from genrobust.study.graph import Graph
-from genrobust.study.rates import measured_rate
+from genrobust.study.rates import known_rate
 from genrobust.study.scoring import StudyScores
 from genrobust.study.stages.generate import Generate
 from genrobust.study.stages.train import Train
@@ -89,7 +89,7 @@ def _qualities(graph: Graph) -> Iterator[SourceQuality]:
         made = datasets.get(quality.source)
         rate = None
         if made is not None and not made.user_provided:
-            rate = measured_rate(context.out, Generate.name, made.rate_key)
+            rate = known_rate(context.out, Generate.name, context.worker, made.cost)
         yield replace(quality, per_second=rate)
 
 

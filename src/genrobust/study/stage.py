@@ -12,6 +12,7 @@ from typing import ClassVar
 from genrobust.core import GenrobustError
 from genrobust.study.context import Context
 from genrobust.study.jobs import DoJobs, Job, Work
+from genrobust.study.rates import Cost, estimate, known_rate, remember_rate
 
 NOT_SHARED = "choose an --out on a disk that all nodes share, under the same path, or a URL"
 
@@ -27,12 +28,14 @@ class Stage(ABC):
         title: What its progress is called.
         items: What it makes, in the report's table of times.
         together: Whether many jobs in one go cost less than one by one.
+        unit: What the sizes of its jobs count.
     """
 
     name: str
     title: str
     items: ClassVar[str] = "images"
     together: ClassVar[bool] = False
+    unit: ClassVar[str] = "images"
 
     def __init__(self, context: Context, needs: Sequence[Stage] = ()) -> None:
         self.context, self.needs = context, tuple(needs)
@@ -45,19 +48,9 @@ class Stage(ABC):
     def load(self) -> DoJobs:
         """Load what does jobs; called once in each process that does some."""
 
-    def trial(self, job: Job, folder: Path) -> None:
-        """Do work like that of `job` in `folder`, which is deleted afterwards: it is cut short to measure a rate."""
-        del job, folder  # by default there is none, and the rate is known after the first run
-
-    def reads(self, job: Job) -> int:
-        """Return how many images `job` reads in its first batches and then keeps in memory."""
-        del job
-        return 0
-
-    def disk(self, jobs: Sequence[Job]) -> float:
-        """Return about how many bytes unfinished `jobs` will take, with what lies beside them while they run."""
-        del jobs
-        return 0
+    @abstractmethod
+    def cost(self, job: Job) -> Cost:
+        """Return what `job` takes, by which its time is estimated and its rate kept."""
 
     def announce(self, jobs: Sequence[Job]) -> None:
         """Log what begins, before `jobs` are done."""
@@ -86,6 +79,8 @@ class Stage(ABC):
 
     def run(self) -> None:
         """Do what is missing of this stage and of all that it needs."""
+        if not self.context.out.exists():  # nothing is done yet
+            self.context.executor.prepare()
         for stage in self.order():
             stage.work()
 
@@ -104,10 +99,26 @@ class Stage(ABC):
 
     def do(self, todo: Sequence[Job]) -> None:
         """Let the executor do the jobs `todo`, and keep their time."""
-        context = self.context
         memory = self.memory() if todo else 0
-        work = Work(self.title, todo, self.load, together=self.together, memory=memory, alone=self.alone)
-        context.times.run(context.executor, self.name, self.items, work)
+        seconds = self.seconds(todo)
+        together, alone = self.together, self.alone
+        work = Work(self.title, todo, self.load, self.unit, together, seconds, memory, alone, self.keep_rate)
+        with self.context.times.timed(self.name, self.items, work.size):
+            self.context.executor.run(work)
+
+    def seconds(self, jobs: Sequence[Job]) -> float | None:
+        """Return the seconds in which its workers do what is left of `jobs`; None where a rate is not known."""
+        context = self.context
+        rates = [(job, known_rate(context.out, self.name, context.worker, self.cost(job))) for job in jobs]
+        return estimate(rates, self.workers)
+
+    def keep_rate(self, jobs: Sequence[Job], seconds: float) -> None:
+        """Keep the rate at which one worker did `jobs`, if all of them cost the same kind of thing."""
+        costs = [self.cost(job) for job in jobs]
+        keys = {cost.key(self.context.worker) for cost in costs}
+        amount = sum(job.left * cost.amount / job.workers for job, cost in zip(jobs, costs, strict=True))
+        if len(keys) == 1 and seconds > 0:
+            remember_rate(self.context.out, self.name, keys.pop(), amount / seconds)
 
 
 @dataclass(frozen=True, slots=True)

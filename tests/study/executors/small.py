@@ -83,8 +83,10 @@ def running() -> Iterator[tuple[int, int, str]]:
 
 
 def children() -> list[int]:
-    """The worker processes of this one."""
-    return [id for id, parent, title in running() if parent == os.getpid() and "spawn_main" in title]
+    """The worker processes of this one, forked from its server or not."""
+    mine = [(id, title) for id, parent, title in running() if parent == os.getpid()]
+    servers = [id for id, title in mine if "forkserver" in title]
+    return [id for id, title in mine if "spawn_main" in title] + [id for id, of, _ in running() if of in servers]
 
 
 def gone(pids: Collection[int], seconds: float = 30) -> bool:

@@ -9,10 +9,9 @@ from scribe import Meeting, Scribe, meetings, work
 from small import assert_same_up_to_rounding, children, count_of, gone, kill_while_training, of_two, recipe_of, written
 from small_study import contents, genrobust
 
-from genrobust.core import DiskFull, UserError
+from genrobust.core import UserError
 from genrobust.study import Processes, Study
-from genrobust.study.executors import group, processes
-from genrobust.study.executors.pool import BadLuck, failure_of, root_cause
+from genrobust.study.executors import processes
 from genrobust.study.jobs import Work
 
 
@@ -22,13 +21,11 @@ def test_a_killed_process_costs_no_bit_of_what_two_learn_as_one(write_folder, tm
     said = genrobust("train", written(recipe, tmp_path), "--out", out, "--workers", 2)
     assert "Warning" not in said.stderr
 
-    executor = Processes(recipe, 2)
-    study = Study(recipe, tmp_path / "killed", executor=executor)
+    study = Study(recipe, tmp_path / "killed", executor=Processes(recipe, 2))
     both, alone = study.runs()
     with caplog.at_level(logging.WARNING):
         kill_while_training(study, both, lambda: children()[1])
     together, alone = study.train([both, alone])
-    executor.close()
     assert [text.partition(":")[0] for text in caplog.messages] == ["real, seed 0"]
     assert caplog.messages[0].endswith("it is tried again")
     assert contents(tmp_path / "killed") == contents(out)
@@ -37,24 +34,12 @@ def test_a_killed_process_costs_no_bit_of_what_two_learn_as_one(write_folder, tm
 
 @pytest.fixture
 def executor():
-    made = Processes(recipe_of(device="cpu"), 3)
-    yield made
-    made.close()
+    return Processes(recipe_of(device="cpu"), 3)
 
 
 def members(folder, key, size=2):
     """The processes of a group, by their rank."""
     return [int((folder / f"try-{key}-{rank}-of-{size}").read_text()) for rank in range(size)]
-
-
-def test_groups_follow_each_other_and_no_other_worker_keeps_memory_meanwhile(executor, tmp_path):
-    executor.run(work(tmp_path, "write:x", "write:y", "write:z"))
-    before = set(children())
-    executor.run(meetings(tmp_path, "a", "b"))
-    executor.run(meetings(tmp_path, "c", size=3))
-    assert members(tmp_path, "a") == members(tmp_path, "b")
-    together = [*members(tmp_path, "a"), *members(tmp_path, "c", 3)]
-    assert len(set(together)) == 5 and before and not before & {*together, *children()}
 
 
 def test_jobs_of_one_worker_come_before_those_of_several(executor, tmp_path):
@@ -84,10 +69,8 @@ def test_a_mistake_of_the_users_ends_the_group(executor, tmp_path):
 def pair(monkeypatch):
     """Four workers on two GPUs, with nothing to compute on."""
     monkeypatch.setattr(processes, "_gpus", lambda device: ["0", "GPU-7f"])
-    monkeypatch.setattr(group, "backend_for", lambda on_gpus: "gloo")
-    made = Processes(recipe_of(device="cpu"), 4)
-    yield made
-    made.close()
+    monkeypatch.setattr(processes, "backend_for", lambda on_gpus: "gloo")
+    return Processes(recipe_of(device="cpu"), 4)
 
 
 def test_each_of_a_group_has_a_gpu_of_its_own(pair, tmp_path):
@@ -101,8 +84,8 @@ def test_each_of_a_group_has_a_gpu_of_its_own(pair, tmp_path):
 
 def test_gpus_talk_over_nccl_and_nobody_beyond_this_machine(monkeypatch):
     monkeypatch.setattr(sys, "platform", "linux")
-    assert [group.backend_for(on_gpus) for on_gpus in (True, False)] == ["nccl", "gloo"]
-    told = group.group_environment()
+    assert [processes.backend_for(on_gpus) for on_gpus in (True, False)] == ["nccl", "gloo"]
+    told = processes.group_environment()
     assert told["NCCL_SOCKET_IFNAME"] == told["GLOO_SOCKET_IFNAME"] == "lo"
 
 
@@ -120,13 +103,3 @@ def test_one_gpu_is_for_one_worker(monkeypatch, gpus):
     monkeypatch.setattr(processes, "_gpus", lambda device: gpus)
     with pytest.raises(UserError, match="set device to cuda or cpu"):
         Processes(recipe_of(device="cpu"), 2).require(2)
-
-
-def test_of_the_failures_of_a_group_the_cause_is_reported():
-    """When one dies or fails, the connections of the others break."""
-    broken, full, wrong = map(failure_of, (RuntimeError("reset"), DiskFull("no room"), UserError("no such image")))
-    died = BadLuck("its worker died")
-    assert root_cause([broken, full]) is full
-    assert root_cause([broken, full, died]) is died
-    assert root_cause([broken, died, wrong, full]) is wrong
-    assert root_cause([broken]) is broken

@@ -9,17 +9,13 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-import ray
 from small import NODE, count_of, recipe_of, written
 from small_study import CLASSES, REAL, TRAIN, contents, folders_section, genrobust
 
 from genrobust.recipe import parse_recipe
 from genrobust.recipe.recipe import ExecuteConfig
 from genrobust.study import Study
-from genrobust.study.executors import ray as executor
-from genrobust.study.executors.pool import Counted
 from genrobust.study.executors.ray import Ray
-from genrobust.study.executors.ray_workers import Task
 
 pytestmark = pytest.mark.thorough
 
@@ -72,76 +68,6 @@ def test_a_node_that_dies_while_generating_costs_no_image(recipe, cluster, tmp_p
     assert len(images) == 120
     Study(recipe, tmp_path / "here").dataset("generated").make()
     assert contents(out) == contents(tmp_path / "here")
-
-
-@ray.remote(num_cpus=0, concurrency_groups={"progress": 1})
-class Forgetful:
-    """An actor that does not do what it is asked to, as where Ray loses a call."""
-
-    def __init__(self, silent):
-        self.silent = silent
-
-    def do(self, number, key):
-        time.sleep(60)
-
-    @ray.method(concurrency_group="progress")
-    def count(self, number):
-        time.sleep(60 * self.silent)
-
-
-@pytest.mark.parametrize("silent", [False, True], ids=["it says that it is idle", "it says nothing"])
-def test_a_job_that_ray_has_lost_is_given_up(cluster, monkeypatch, silent):
-    monkeypatch.setattr(executor, "LOST_S", 0.5)
-    monkeypatch.setattr(executor, "SILENT_S", 1.0 if silent else 3600.0)
-    worker = executor._RayWorker(lambda replaced: Forgetful.remote(silent))
-    done = worker.submit("a job")
-    while not done.done():
-        assert worker.count() == Counted()
-        time.sleep(0.05)
-    assert "lost" in worker.why_died(done.exception())
-    worker.stop()
-
-
-@ray.remote(num_cpus=0)
-class Sure:
-    """An actor that does what it is asked to."""
-
-    def do(self, number, key):
-        return None
-
-    def count(self, number):
-        return Counted(1)
-
-
-def test_a_worker_that_ray_does_not_start_is_replaced(cluster, monkeypatch):
-    monkeypatch.setattr(executor, "SILENT_S", 0.5)
-    started = []
-
-    def start(replaced):
-        assert replaced == len(started)
-        if started:  # the second one gets all the time that it takes
-            monkeypatch.setattr(executor, "SILENT_S", 3600.0)
-        started.append(Sure.options(num_cpus=0 if started else 1000).remote())  # the first one waits for ever
-        return started[-1]
-
-    worker = executor._RayWorker(start)
-    done = worker.submit("a job")
-    while not done.done():
-        worker.count()
-        time.sleep(0.05)
-    assert done.result() is None and len(started) == 2
-    worker.stop()
-
-
-def test_a_worker_that_replaces_one_has_a_process_of_its_own(cluster):
-    def where(replaced):
-        task = Task(b"", "images", ".", at_url=False)  # nobody does a job
-        actor = executor._start({"num_cpus": 0, "concurrency_groups": {"progress": 1}}, {"A": "1"}, task, 1, replaced)
-        seen = ray.get(actor.__ray_call__.remote(lambda _: (os.environ["A"], os.environ.get("GENROBUST_REPLACED"))))
-        ray.kill(actor)
-        return seen
-
-    assert [where(0), where(1), where(2)] == [("1", None), ("1", "1"), ("1", "2")]
 
 
 def test_classifiers_and_predictions_are_those_of_one_process(recipe, cluster, tmp_path):

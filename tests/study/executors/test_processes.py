@@ -21,22 +21,12 @@ from small_study import SHORT, contents
 from genrobust.core import GenrobustError, UserError, counting, machine
 from genrobust.recipe import load_recipe
 from genrobust.study import Processes, Study, open_executor
-from genrobust.study.executors import processes, worker_process
-from genrobust.study.jobs import Job
+from genrobust.study.executors import doing, processes
 
 
-@pytest.fixture
-def workers():
-    """Makes executors of so many processes, which end with the test."""
-    made = []
-
-    def make(count, **keys):
-        made.append(Processes(recipe_of(device="cpu", **keys), count))
-        return made[-1]
-
-    yield make
-    for executor in made:
-        executor.close()
+def workers(count, **keys):
+    """The executor of so many processes."""
+    return Processes(recipe_of(device="cpu", **keys), count)
 
 
 def writers(folder):
@@ -44,7 +34,7 @@ def writers(folder):
     return {int(path.read_text()) for path in folder.glob("try-*")}
 
 
-def test_several_processes_do_all_jobs_with_their_threads(workers, tmp_path):
+def test_several_processes_do_all_jobs_with_their_threads(tmp_path):
     executor = workers(2, threads=3)
     executor.run(work(tmp_path, *(f"write:{name}" for name in "abcdef")))
     told = [json.loads((tmp_path / f"done-{name}").read_text()) for name in "abcdef"]
@@ -54,21 +44,13 @@ def test_several_processes_do_all_jobs_with_their_threads(workers, tmp_path):
     assert os.getpid() not in writers(tmp_path)
 
 
-def test_workers_stay_for_the_next_work(workers, tmp_path):
-    executor = workers(2)
-    for name in ("one", "other"):
-        (tmp_path / name).mkdir()
-        executor.run(work(tmp_path / name, "write:a", "write:b", "write:c", "write:d"))
-    assert len(writers(tmp_path / "one") | writers(tmp_path / "other")) <= 2
-
-
 @pytest.mark.parametrize("count", [1, 4])
-def test_one_worker_or_one_job_is_done_here(workers, tmp_path, count):
+def test_one_worker_or_one_job_is_done_here(tmp_path, count):
     workers(count).run(work(tmp_path, *(["write:a"] if count > 1 else ["write:a", "write:b"])))
     assert writers(tmp_path) == {os.getpid()}
 
 
-def test_a_job_whose_worker_dies_is_done_by_a_new_one_and_counted_once(workers, tmp_path):
+def test_a_job_whose_worker_dies_is_done_by_a_new_one_and_counted_once(tmp_path):
     counted = []
     with counting("images", lambda count, note, found: counted.append(count)):
         workers(2).run(work(tmp_path, "die-once:a", "write:b", "write:c"))
@@ -77,7 +59,7 @@ def test_a_job_whose_worker_dies_is_done_by_a_new_one_and_counted_once(workers, 
     assert sum(counted) == 3 * SIZE
 
 
-def test_a_failure_ends_the_work_and_its_workers(workers, tmp_path):
+def test_a_failure_ends_the_work_and_its_workers(tmp_path):
     with pytest.raises(GenrobustError) as error:
         workers(2).run(work(tmp_path, "write:a", "raise-once:b"))
     assert str(error.value) == "unexpected KeyError: 'b'"
@@ -86,18 +68,29 @@ def test_a_failure_ends_the_work_and_its_workers(workers, tmp_path):
     assert gone(writers(tmp_path))
 
 
-def test_a_job_that_kills_every_worker_is_named_and_the_others_are_done(workers, tmp_path):
+def test_a_job_that_kills_every_worker_is_named_and_the_others_are_done(tmp_path):
     with pytest.raises(GenrobustError, match="1 of the jobs failed") as error:
         workers(2).run(work(tmp_path, "die:a", "write:b", "write:c", "write:d"))
     assert "job die:a: its worker process died" in str(error.value)
     assert [count_of(tmp_path, f"done-{name}") for name in "bcd"] == [1, 1, 1]
 
 
-def test_jobs_that_are_cheaper_together_are_shared_out_once(workers):
-    shares = processes._shares([Job(n, f"job {n}", size) for n, size in enumerate((1, 5, 3, 4, 2))], 2)
-    assert [share.key for share in shares] == [[0, 2, 4], [1, 3]]
-    assert [share.size for share in shares] == [6, 9]
-    assert workers(3).workers() == 3
+def test_a_mistake_of_the_users_ends_the_work(tmp_path):
+    with pytest.raises(UserError, match="a is wrong") as error:
+        workers(2).run(work(tmp_path, "mistake:a", "hang:b"))
+    assert error.value.exit_code == 2
+    assert gone(writers(tmp_path))
+
+
+def test_jobs_that_are_cheaper_together_are_shared_out_once(tmp_path):
+    made = replace(work(tmp_path, *(f"write:{name}" for name in "abcde")), together=True)
+    assert [[job.key for job in share] for share in made.shares(2)] == [
+        ["write:a", "write:c", "write:e"],
+        ["write:b", "write:d"],
+    ]
+    ended = []
+    workers(2).run(replace(made, ended=lambda jobs, seconds: ended.append((len(jobs), seconds >= 0))))
+    assert sorted(ended) == [(2, True), (3, True)]
 
 
 @dataclass(frozen=True)
@@ -117,12 +110,12 @@ class Heavy:
         return do
 
 
-def test_a_worker_forgets_what_it_loaded_before_it_loads_the_next(monkeypatch):
-    monkeypatch.setattr(worker_process, "_last", None)
+def test_a_worker_forgets_what_it_loaded_before_it_loads_the_next():
+    doing._last.cache_clear()
     first, other = (pickle.dumps(Heavy(name)) for name in ("first", "other"))
-    kept = weakref.ref(worker_process._loaded(first))
-    assert worker_process._loaded(first) is kept()
-    worker_process._loaded(other)
+    kept = weakref.ref(doing._loaded(first))
+    assert doing._loaded(first) is kept()
+    doing._loaded(other)
     assert kept() is None and len(Heavy.loaded) == 1
 
 
@@ -237,8 +230,7 @@ def test_neither_the_number_of_workers_nor_killed_ones_change_a_byte(tmp_path):
     recipe = load_recipe("pictograms", (SHORT + STUDY).split())
     here, there = tmp_path / "here", tmp_path / "there"
     Study(recipe, here).run()
-    executor = Processes(recipe, 3)
-    study = Study(recipe, there, executor=executor)
+    study = Study(recipe, there, executor=Processes(recipe, 3))
     killed = {}
 
     def kill():
@@ -249,11 +241,8 @@ def test_neither_the_number_of_workers_nor_killed_ones_change_a_byte(tmp_path):
                     os.kill(worker := min(found), signal.SIGKILL)
                     killed[begun] = worker
 
-    try:
-        with watching(kill):
-            study.run()
-    finally:
-        executor.close()
+    with watching(kill):
+        study.run()
     assert len(set(killed.values())) == 2
     stages = ("generated", "checkpoints", "predictions")
     alone, together = ({name: contents(out / name) for name in stages} for out in (here, there))

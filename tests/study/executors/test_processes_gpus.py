@@ -2,8 +2,6 @@
 
 import json
 import os
-import subprocess
-import sys
 
 import pytest
 from scribe import work
@@ -16,17 +14,13 @@ from genrobust.study.executors import processes
 @pytest.fixture
 def on_gpus(monkeypatch):
     """Makes the executor of a machine with the GPUs of these names."""
-    made = []
     monkeypatch.delenv(processes.WORKERS, raising=False)
 
     def make(*gpus, count=None):
         monkeypatch.setattr(processes, "_gpus", lambda device: list(gpus))
-        made.append(Processes(recipe_of(device="cpu"), count))
-        return made[-1]
+        return Processes(recipe_of(device="cpu"), count)
 
-    yield make
-    for executor in made:
-        executor.close()
+    return make
 
 
 def seen(folder):
@@ -40,37 +34,6 @@ def test_each_gpu_has_a_worker_that_sees_no_other(on_gpus, tmp_path):
     executor.run(work(tmp_path, *(f"meet-3:{name}" for name in "abcdef")))
     assert sorted(seen(tmp_path).values()) == ["0", "1", "GPU-7f"]
     assert os.environ.get("CUDA_VISIBLE_DEVICES") is None
-
-
-SCRIPT = """
-import os, sys
-from pathlib import Path
-
-FOUND = os.environ.get("CUDA_VISIBLE_DEVICES")  # as a library does that asks CUDA for its GPUs when it is imported
-
-def load():
-    return lambda keys: [Path(key).write_text(str(FOUND)) for key in keys]
-
-if __name__ == "__main__":
-    from genrobust import load_recipe
-    from genrobust.study import Processes
-    from genrobust.study.executors import processes
-    from genrobust.study.jobs import Job, Work
-
-    processes._gpus = lambda device: ["1", "3"]
-    executor = Processes(load_recipe("pictograms", ["device=cpu"]), None)
-    executor.run(Work("writing", [Job(key, key, 1) for key in sys.argv[1:]], load))
-    executor.close()
-"""
-
-
-def test_what_a_script_imports_at_its_top_finds_the_gpu_of_its_worker(tmp_path):
-    """CUDA reads the variable once, and a worker runs the top of the script before anything else."""
-    (tmp_path / "script.py").write_text(SCRIPT)
-    told = [tmp_path / name for name in "ab"]
-    environment = {name: value for name, value in os.environ.items() if name != processes.WORKERS}
-    subprocess.run([sys.executable, tmp_path / "script.py", *told], check=True, env=environment)
-    assert {path.read_text() for path in told} <= {"1", "3"}
 
 
 def test_more_workers_than_gpus_share_them(on_gpus, tmp_path):

@@ -9,9 +9,7 @@ from scribe import meetings, work
 from small import recipe_of, written
 from small_study import CLASSES, REAL, folders_section
 
-from genrobust.core import GenrobustError
 from genrobust.study import Processes
-from genrobust.study.executors import pool
 
 HERE = Path(__file__).parent
 NAMES = (
@@ -60,7 +58,6 @@ def test_workers_and_groups(planted, tmp_path, monkeypatch):
     executor = Processes(recipe_of(device="cpu"), 2)
     executor.run(work(tmp_path, "write:a", "write:b"))
     executor.run(meetings(tmp_path, "a"))
-    executor.close()
 
 
 def test_a_study_of_two_workers(planted, write_folder, tmp_path):
@@ -84,14 +81,3 @@ def test_a_ray_that_is_started_here(planted, tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", ":".join([str(HERE), *filter(None, sys.path)]))
     monkeypatch.setenv("RAY_TMPDIR", "/tmp")  # the paths of its sockets must be short
     run_script(ON_RAY.format(folder=tmp_path), tmp_path)
-
-
-def test_a_worker_that_cannot_start_is_not_said_to_lack_memory(planted, tmp_path, monkeypatch):
-    (tmp_path / "broken").mkdir()
-    (tmp_path / "broken" / "tqdm.py").write_text("raise SystemExit(3)")
-    monkeypatch.setattr(sys, "path", [str(tmp_path / "broken"), *sys.path])
-    monkeypatch.setattr(pool, "TRIES", 1)
-    executor = Processes(recipe_of(device="cpu"), 2)
-    with pytest.raises(GenrobustError, match="while it started"):
-        executor.run(work(tmp_path, "write:a", "write:b"))
-    executor.close()

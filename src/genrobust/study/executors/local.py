@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 from genrobust.classifiers import settle
@@ -38,6 +39,9 @@ class Local:
         """One."""
         return 1
 
+    def prepare(self) -> None:
+        """Nothing: this process loads what it needs when it does a job."""
+
     def run(self, work: Work) -> None:
         """Do the jobs in their order; the first that fails ends the work.
 
@@ -45,8 +49,12 @@ class Local:
             UserError: A job needs several workers together; raised before any job.
             Exception: Whatever the first job that fails raises.
         """
-        if work.jobs:
-            self.require(max(job.workers for job in work.jobs))
-            bar = progress_bar(work.what, work.size, work.unit, seconds=work.seconds)
-            with bar as shown, counting(work.unit, shown.advance):
-                work.load()([job.key for job in work.jobs])
+        if not work.jobs:
+            return
+        self.require(max(job.workers for job in work.jobs))
+        bar = progress_bar(work.what, work.size, work.unit, seconds=work.seconds)
+        with bar as shown, counting(work.unit, shown.advance):
+            do = work.load()
+            began = time.monotonic()
+            do([job.key for job in work.jobs])
+            work.ended(work.jobs, time.monotonic() - began)

@@ -1,4 +1,4 @@
-"""Work on a Ray cluster: actors that load once and do one job after another."""
+"""Work on a Ray cluster: tasks that Ray places, and tries again where a worker or a node dies."""
 
 from __future__ import annotations
 
@@ -9,9 +9,8 @@ import os
 import tempfile
 import time
 from collections.abc import Callable
-from concurrent.futures import Future, InvalidStateError
-from contextlib import redirect_stdout, suppress
-from dataclasses import replace
+from contextlib import redirect_stdout
+from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -19,45 +18,53 @@ from typing import Any
 
 import ray
 from ray import cloudpickle
-from ray._private.state import actors
-from ray.exceptions import RayError
-from ray.job_config import JobConfig
+from ray.exceptions import RayError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from genrobust.classifiers import settle
 from genrobust.core import (
+    Busy,
     GenrobustError,
     Hardware,
     MissingPackage,
     UserError,
     device_kind,
+    hardware,
     in_common,
     mirrors,
     progress_bar,
+    worker_environment,
 )
 from genrobust.recipe import Recipe
+from genrobust.study.executors.doing import (
+    LOOK_EVERY_S,
+    PATIENCE_S,
+    TRIES,
+    BadLuck,
+    Counted,
+    Shown,
+    do_jobs,
+    failure_of,
+    raise_failed,
+    root_cause,
+)
 from genrobust.study.executors.local import Local
-from genrobust.study.executors.pool import Counted, WorkerPool
-from genrobust.study.executors.ray_workers import Task, Worker, group_of, hardware_here, why_died
-from genrobust.study.jobs import Work
+from genrobust.study.jobs import Job, Work
 
-LOOK_S = 300.0  # for a node's answer to what it computes fast: loading torch from a slow disk can take a minute
-# After this time a job is taken for lost that its living worker does not do: when a node dies, Ray (2.60) may start the
-# actor on another one and forget its call, whose future then never ends.
-LOST_S = 20.0
-# After this time an actor that answers nothing has lost all its calls, if it runs: else it answers at once. If it does
-# not run, it waits for room, or Ray has lost it on a node that died: another one in its place may wait as well. It gets
-# a process of its own: else Ray may give it the process of the lost one, which starts none of those that follow.
-SILENT_S = 60.0
-WAIT_S = 600.0  # for a node, where none is left: what starts nodes on demand takes minutes
+HOPELESS = 10  # failed jobs in a row: not they are at fault, but a full shared disk, for instance
 RAY_TRAIN = {  # nobody reads its metrics, is warned of preemption, or wants to work in its folder
     "RAY_TRAIN_V2_ENABLED": "1",
     "RAY_TRAIN_METRICS_ENABLED": "0",
     "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
-    "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": f"{WAIT_S:.0f}",  # loading torch from a slow disk can take a minute
+    "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "600",  # loading torch from a slow disk can take a minute
 }
 OBJECT_STORE_BYTES = 100_000_000  # of a Ray that is started here: little goes through it, everything lies on the disk
+SIGNS = {
+    "memory usage threshold": "its worker was killed, since its node had run out of memory",
+    "its node has died": "its node died",
+    "is unavailable": "its worker does not answer any more",
+}
 log = logging.getLogger(__name__)
 
 
@@ -100,14 +107,13 @@ class Ray:
         takes: dict[str, Any] = {"num_cpus": 0, "num_gpus": 0}  # it waits for nobody
         if self._device == "cuda":  # of which older versions of Ray hide all from what takes none
             takes["runtime_env"] = {"env_vars": {"RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}}
-        look = ray.remote(**takes)(hardware_here)
+        look = ray.remote(**takes)(hardware)
         ids = [node["NodeID"] for node in ray.nodes() if node["Alive"] and self._room(node["Resources"])]
         pins = [NodeAffinitySchedulingStrategy(id, soft=False) for id in ids]
-        answers = [look.options(scheduling_strategy=pin).remote(self._device) for pin in pins]
         found = []
-        for answer in answers:
+        for answer in [look.options(scheduling_strategy=pin).remote(self._device) for pin in pins]:
             try:
-                found.append(ray.get(answer, timeout=LOOK_S))
+                found.append(ray.get(answer))
             except RayError as error:
                 log.warning("a node did not say what it computes fast: %s", why_died(error))
         return in_common(found) if found else Hardware(self._device, frozenset({"float32"}), "no node answered")
@@ -124,6 +130,9 @@ class Ray:
     def workers(self) -> int:
         """How many jobs are done at the same time, if nobody else uses the cluster."""
         return max(1, self.capacity())
+
+    def prepare(self) -> None:
+        """Nothing: Ray starts workers with their first jobs."""
 
     def require(self, workers: int) -> None:
         """Raise UserError where the cluster has no room for so many `workers` that do a job together."""
@@ -156,176 +165,218 @@ class Ray:
             Local().run(work)
         if work.alone or not work.jobs:
             return
-        sizes = sorted({job.workers for job in work.jobs})
-        for workers in sizes:
-            self.require(workers)
-        self._had_room = time.monotonic()
-        task = Task(cloudpickle.dumps(work.load), work.unit, str(Path.cwd()), mirrors())
-        # Ray reports each dead node and worker on standard output, at length; the pool does in a line.
+        single = [job for job in work.jobs if job.workers == 1]
+        several = [job for job in work.jobs if job.workers > 1]
+        for job in several:
+            self.require(job.workers)
+        # Ray reports each dead node and worker on standard output, at length.
         with (
-            tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as store,
             progress_bar(work.what, work.size, work.unit, seconds=work.seconds) as bar,
             redirect_stdout(io.StringIO()),
         ):
-            pool = WorkerPool(work.what, bar, on_cluster=True)
-            for workers in sizes:
-                jobs = [job for job in work.jobs if job.workers == workers]
-                start = self._worker(task) if workers == 1 else self._leader(task, workers, store)
-                pool.run(jobs, partial(_RayWorker, start), partial(self._room_for, workers))
-                pool.stop()
-            pool.report()
+            board = _Board.options(scheduling_strategy=_here()).remote()  # type: ignore[attr-defined]
+            shown = Shown(bar, lambda: ray.get(board.read.remote()))
+            task = _Task(cloudpickle.dumps(work.load), work.unit, str(Path.cwd()), mirrors(), board)
+            failed = self._run_single(work, single, task, shown)
+            for job in several:
+                failed += self._run_together(work, job, task, shown)
+            raise_failed(work.what, failed)
 
-    def _worker(self, task: Task) -> Callable[[int], Any]:
-        """Return what starts a worker, on a node with room, from how many that do not run it replaces.
+    def _run_single(self, work: Work, jobs: list[Job], task: _Task, shown: Shown) -> list[tuple[Job, GenrobustError]]:
+        """Do jobs of one worker, and return those that failed in all their tries."""
+        do = ray.remote(
+            num_cpus=self._cpus,
+            num_gpus=self._gpus,
+            max_retries=TRIES - 1,
+            retry_exceptions=True,
+            runtime_env={"env_vars": worker_environment(self._threads)},
+        )(_do)
+        running = {do.remote(task, number := shown.begin(job.size), job.key): (job, number) for job in jobs}
+        failed: list[tuple[Job, GenrobustError]] = []
+        in_a_row = 0
+        try:
+            while running:
+                for ended in ray.wait(list(running), timeout=LOOK_EVERY_S)[0]:
+                    job, number = running.pop(ended)
+                    result = _result(ended)
+                    if isinstance(result, float):
+                        in_a_row = 0
+                        shown.ended(number)
+                        work.ended((job,), result)
+                        continue
+                    if isinstance(result, UserError) and not isinstance(result, Busy):
+                        raise result
+                    shown.failed(number)
+                    failed.append((job, result))
+                    in_a_row += 1
+                    if in_a_row == HOPELESS:
+                        raise_failed(f"stopped after {HOPELESS} failures in a row: {work.what}", failed)
+                shown.update()
+        finally:
+            for left in running:
+                ray.cancel(left, force=True)
+        return failed
 
-        The pool tries a job again whose worker died, in place of Ray's `max_task_retries`: see LOST_S.
-        """
-        takes: dict[str, Any] = {"num_cpus": self._cpus, "num_gpus": self._gpus, "concurrency_groups": {"progress": 1}}
-        return partial(_start, takes, {}, task, self._threads)
+    def _run_together(self, work: Work, job: Job, task: _Task, shown: Shown) -> list[tuple[Job, GenrobustError]]:
+        """Let Ray Train do a job with several workers, and return it if it failed in all its tries."""
+        os.environ.update(RAY_TRAIN)
+        from ray.train import RunConfig, ScalingConfig, TrainingFailedError
+        from ray.train.torch import TorchConfig, TorchTrainer
 
-    def _leader(self, task: Task, workers: int, store: str) -> Callable[[int], Any]:
-        """Return what starts the leader of a group, on this machine, where Ray Train's folder `store` lies."""
-        each = {"CPU": self._cpus, "GPU": self._gpus}
-        group = partial(group_of, workers, task, self._threads, each, store)
-        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
-        takes: dict[str, Any] = {"num_cpus": 0, "concurrency_groups": {"progress": 1}, "scheduling_strategy": here}
-        led = replace(task, load=cloudpickle.dumps(group))
-        return partial(_start, takes, RAY_TRAIN, led, self._threads)
-
-    def _room_for(self, workers: int) -> int:
-        """Return how many jobs of so many workers are done at a time: one of several.
-
-        Raises GenrobustError where nodes are gone, so that none has room, and none came for long.
-        """
-        capacity, now = self.capacity(), time.monotonic()
-        room = capacity if workers == 1 else int(capacity >= workers)
-        if room:
-            self._had_room = now
-        elif now - self._had_room > WAIT_S:
-            left = f"room for {capacity} of {workers} workers" if capacity else "no node for a worker left"
-            raise GenrobustError(
-                f"the cluster has {left}, and none came in {WAIT_S / 60:.0f} minutes: completed jobs are kept; start a "
-                "node and rerun"
-            )
-        return room
-
-
-def _start(takes: dict[str, Any], env_vars: dict[str, str], task: Task, threads: int, replaced: int) -> Any:
-    """Start an actor; one that replaces others has an environment that none has had, and so a process of its own."""
-    if replaced:
-        env_vars = {**env_vars, "GENROBUST_REPLACED": str(replaced)}
-    options = {**takes, "runtime_env": {"env_vars": env_vars}} if env_vars else takes
-    return ray.remote(**options)(Worker).remote(task, threads)
-
-
-class _RayWorker:
-    """A worker of a `WorkerPool` that is an actor, which `make` starts from how many that do not run it replaces."""
-
-    def __init__(self, make: Callable[[int], Any]) -> None:
-        self._make = make
-        self._actor: Any = None
-        self._replaced = 0
-        self._number, self._count = 0, Counted()
-        self._asked: Future[Counted | None] | None = None
-        self._asked_at, self._heard_at = 0.0, time.monotonic()
-        self._idle_since: float | None = None
-        self._key: Any = None
-        self._call: Future[GenrobustError | None] | None = None
-        self._done = Future[GenrobustError | None]()
-
-    def submit(self, key: Any) -> Future[GenrobustError | None]:
-        self._key, self._done = key, Future[GenrobustError | None]()
-        self._begin()
-        return self._done
-
-    def _begin(self) -> None:
-        self._actor = self._actor or self._make(self._replaced)
-        self._number, self._count, self._asked, self._idle_since = self._number + 1, Counted(), None, None
-        self._heard_at = time.monotonic()
-        self._call = self._actor.do.remote(self._number, self._key).future()
-        self._call.add_done_callback(self._hand_on)
-
-    def count(self) -> Counted:
-        now = time.monotonic()
-        if self._asked is None or self._asked.done() or now - self._asked_at > LOST_S:  # this call may be lost as well
-            if self._asked and self._asked.done() and not self._asked.exception():
-                self._look(self._asked.result())
-                self._heard_at = now
-            self._asked, self._asked_at = self._actor.count.remote(self._number).future(), now
-        if now - self._heard_at > SILENT_S:
-            self._heard_at = now
-            if _runs(self._actor):
-                self._give_up()
-            else:
-                self.stop()
-                self._replaced += 1
-                self._begin()
-        return self._count
-
-    def _look(self, count: Counted | None) -> None:
-        """Take note of how much is done; None where the actor lives and does not do the job."""
-        now = time.monotonic()
-        if count is not None:
-            self._count, self._idle_since = count, None
-        elif self._idle_since is None:
-            self._idle_since = now
-        elif now - self._idle_since > LOST_S:
-            self._give_up()
-
-    def _give_up(self) -> None:
-        if not self._done.done():
-            self._done.set_exception(RuntimeError("Ray lost its job"))
-
-    def _hand_on(self, call: Future[GenrobustError | None]) -> None:
-        """Let the job end as its last call did, unless that was taken for lost before."""
-        if call is not self._call:
-            return
-        with suppress(InvalidStateError):
-            if (error := call.exception()) is None:
-                self._done.set_result(call.result())
-            else:
-                self._done.set_exception(error)
-
-    def why_died(self, error: Exception) -> str:
-        return why_died(error)
-
-    def stop(self) -> None:
-        self._call = None  # it ends late, and is none of the next job's
-        if self._actor is not None:
-            ray.kill(self._actor)
-            self._actor = None
+        on_gpus = self._gpus > 0
+        each = {"CPU": float(self._cpus), "GPU": self._gpus}
+        # mypy takes both configurations for those of an older Ray Train
+        scaling: dict[str, Any] = {"num_workers": job.workers, "resources_per_worker": each, "use_gpu": on_gpus}
+        runs: dict[str, Any] = {"worker_runtime_env": {"env_vars": worker_environment(self._threads)}}
+        for tries in range(1, TRIES + 1):
+            began, number = time.monotonic(), shown.begin(job.size)
+            with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as store, shown.beside():
+                try:
+                    TorchTrainer(
+                        _take_part,
+                        train_loop_config={"task": task, "number": number, "key": job.key},
+                        torch_config=TorchConfig("nccl" if on_gpus else "gloo", timeout_s=PATIENCE_S),
+                        scaling_config=ScalingConfig(**scaling),
+                        run_config=RunConfig(name="genrobust", storage_path=store, **runs),
+                    ).fit()
+                except TrainingFailedError as error:
+                    failures = getattr(error, "worker_failures", None) or {0: error}
+                    failure = root_cause([_failure_behind(failure) for failure in failures.values()])
+                else:
+                    shown.ended(number)
+                    work.ended((job,), time.monotonic() - began)
+                    return []
+            shown.failed(number)
+            if isinstance(failure, UserError) and not isinstance(failure, Busy):
+                raise failure
+            if tries < TRIES:
+                log.warning("%s: %s; it is tried again", job.name, failure)
+        return [(job, failure)]
 
 
-def _runs(actor: Any) -> bool:
-    """Whether Ray says that an actor runs. The public way to ask wants Ray's dashboard, which is not started."""
-    return actors(actor._actor_id.hex()).get("State") == "ALIVE"  # type: ignore[no-untyped-call]
+def _result(ended: Any) -> float | GenrobustError:
+    """Return the seconds of a job that ended, or how it failed."""
+    try:
+        result: float | GenrobustError = ray.get(ended)
+    except RayError as error:
+        return _failure_behind(error)
+    return result
 
 
-class _Job(JobConfig):
-    """The settings of a job whose workers import what is installed on their node alone.
+@ray.remote(num_cpus=0)
+class _Board:
+    """Where workers write how far they are; it lives beside the command."""
 
-    Ray would put the current folder first in their path, unless a working directory is sent to them.
+    def __init__(self) -> None:
+        self._counts: dict[int, Counted] = {}
+
+    def write(self, number: int, counted: Counted) -> None:
+        self._counts[number] = counted
+
+    def read(self) -> dict[int, Counted]:
+        return self._counts
+
+
+def _here() -> NodeAffinitySchedulingStrategy:
+    return NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
+
+
+@dataclass(frozen=True)
+class _Task:
+    """The function that workers load, in the working directory `folder`, the `unit` of what they make, and the board.
+
+    With `at_url`, what is made goes to a URL, and nodes need not have that folder.
     """
 
-    def _runtime_env_has_working_dir(self) -> bool:
-        return True
+    load: bytes
+    unit: str
+    folder: str
+    at_url: bool
+    board: Any
+
+    def do(self, number: int, key: Any, counts: bool = True) -> float:
+        """Do the job of `key` here; return its seconds.
+
+        Raises:
+            Exception: Whatever the job raises.
+        """
+        try:
+            os.chdir(self.folder)  # what paths are relative to
+        except OSError as error:
+            if not self.at_url:  # else the paths of missing data are reported when they are read
+                raise GenrobustError(
+                    f"a node cannot enter {self.folder} ({error.strerror}): run it in a folder that all nodes share, "
+                    "under the same path"
+                ) from error
+        report = partial(self.board.write.remote, number) if counts else lambda counted: None
+        return do_jobs(self.load, self.unit, [key], report)
+
+
+class Failed(Exception):
+    """How a job failed."""
+
+    def __init__(self, failure: GenrobustError) -> None:
+        super().__init__(failure)
+        self.failure = failure
+
+
+def _do(task: _Task, number: int, key: Any) -> float | GenrobustError:
+    """Do a job on a node; return its seconds, or the user's mistake, which no other try mends.
+
+    Raises:
+        Failed: It failed otherwise.
+    """
+    try:
+        return task.do(number, key)
+    except Exception as error:
+        failure = failure_of(error)
+        if isinstance(failure, UserError) and not isinstance(failure, Busy):
+            return failure
+        raise Failed(failure) from None
+
+
+def _take_part(job: dict[str, Any]) -> None:
+    """Do a job as one worker of several, the first of which counts."""
+    from torch import distributed
+
+    try:
+        job["task"].do(job["number"], job["key"], counts=distributed.get_rank() == 0)
+    except Exception as error:
+        raise Failed(failure_of(error)) from None
+
+
+def _failure_behind(error: BaseException) -> GenrobustError:
+    cause = error.cause if isinstance(error, RayTaskError) else error
+    return cause.failure if isinstance(cause, Failed) else BadLuck(why_died(error))
+
+
+def why_died(error: BaseException) -> str:
+    """Return in a few words what became of a worker: Ray says it in many."""
+    text = " ".join(str(error).split())
+    return next((words for sign, words in SIGNS.items() if sign in text), f"its worker died: {text[:300]}")
 
 
 def _connect(address: str | None) -> None:
     if ray.is_initialized():
         return
-    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR, "job_config": _Job()}
-    if address is None:
-        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is sent home
-        ray.init("local", include_dashboard=False, object_store_memory=OBJECT_STORE_BYTES, **quiet)
-        return
-    try:
-        ray.init(address, **quiet)
-    except (ConnectionError, ValueError, RuntimeError) as error:
-        raise UserError(
-            f"no Ray cluster answers at {address}: {' '.join(str(error).split())[:200]}: start one with ray start "
-            "--head, or leave --address out, and one is started on this machine"
-        ) from error
+    # Ray would put the current folder first in the path of workers, unless another one is sent to them.
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as empty:
+        quiet: dict[str, Any] = {
+            "log_to_driver": False,
+            "logging_level": logging.ERROR,
+            "runtime_env": {"working_dir": empty},
+        }
+        if address is None:
+            os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is sent home
+            ray.init("local", include_dashboard=False, object_store_memory=OBJECT_STORE_BYTES, **quiet)
+            return
+        try:
+            ray.init(address, **quiet)
+        except (ConnectionError, ValueError, RuntimeError) as error:
+            raise UserError(
+                f"no Ray cluster answers at {address}: {' '.join(str(error).split())[:200]}: start one with ray start "
+                "--head, or leave --address out, and one is started on this machine"
+            ) from error
 
 
 def _nodes() -> list[dict[str, float]]:

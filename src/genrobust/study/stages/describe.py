@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from genrobust.core import REAL, SourceQuality
+from genrobust.core import SourceQuality
 from genrobust.recipe import QualityConfig
 from genrobust.study.jobs import DoJobs, Job
-from genrobust.study.rates import measured
+from genrobust.study.rates import Cost
 from genrobust.study.sources import Sources
+from genrobust.study.speed import clip_cost
 from genrobust.study.stage import Stage
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ class Describe(Stage):
 
     def _job(self, key: str, total: int, size: int | None = None) -> Job:
         size = total if size is None else size
-        return Job(key, f"the CLIP's view of {key}", size, self._rate_key(), row=key, total=total)
+        return Job(key, f"the CLIP's view of {key}", size, row=key, total=total)
 
     @cached_property
     def qualities(self) -> Qualities:
@@ -56,23 +56,11 @@ class Describe(Stage):
         return Qualities(self.config, images, self.sources.class_texts(), self.context.out, *how)
 
     def load(self) -> DoJobs:
-        qualities = self.qualities
+        return self.qualities.embed
 
-        def embed(keys: Sequence[str]) -> None:
-            missing = qualities.missing()
-            with measured(self.context.out, self.name, self._rate_key(), sum(missing.get(key, 0) for key in keys)):
-                qualities.embed(keys)
-
-        return embed
-
-    def trial(self, job: Job, folder: Path) -> None:
-        """Show the CLIP real images: those that are still to be generated take as long."""
-        if job.key in self.names:
-            Describe(Sources(self.context.elsewhere(folder)), [REAL], self.config).load()([REAL])
+    def cost(self, job: Job) -> Cost:
+        return clip_cost(self.config.clip)
 
     def found(self) -> tuple[SourceQuality, ...]:
         """Return the qualities of the sources, once all of them are embedded."""
         return self.qualities.measured()
-
-    def _rate_key(self) -> str:
-        return f"CLIP {self.config.clip}, {self.context.worker}"

@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from genrobust.core import ZERO_SHOT, Artifact, ImageSet, digest, fetch_artifacts, find_clip
-from genrobust.recipe import TrainConfig, ZeroShotConfig
+from genrobust.recipe import ZeroShotConfig
 from genrobust.study.jobs import DoJobs, Job
-from genrobust.study.rates import measured
+from genrobust.study.rates import Cost
 from genrobust.study.sources import Sources
+from genrobust.study.speed import ANSWER, DECODE, clip_cost, network_size
 from genrobust.study.stage import Stage
-from genrobust.study.stages.train import network_of
 from genrobust.study.training_runs import TrainingRun
 
 if TYPE_CHECKING:
     from genrobust.classifiers import OpenClassifier, PredictedBy, SavedPredictions
 
 EVERY = "every classifier"  # as they are listed
-TRIED = 16  # classifiers of a trial, at most
 
 
 class Evaluate(Stage):
@@ -49,30 +47,32 @@ class Evaluate(Stage):
         fetch_artifacts(self.room)
         for run in self.runs:
             checkpoint = self.sources.checkpoint(run)
-            by, left = self._by(checkpoint), self._missing(self._by(checkpoint), weights_hash(checkpoint))
-            name, rate_key = f"the predictions of {run.name}", self._rate_key(self.sources.settings(run))
-            jobs[by] = Job(run, name, left, rate_key, 1, EVERY, self.room, total)
+            by, name = self._by(checkpoint), f"the predictions of {run.name}"
+            jobs[by] = Job(run, name, self._missing(by, weights_hash(checkpoint)), 1, EVERY, self.room, total)
         if self.zero_shot is not None:
-            by, rate_key = self._by_clip(self.zero_shot), f"CLIP {self.zero_shot.clip}, {self.context.worker}"
-            name, left = f"the predictions of {ZERO_SHOT}", self._missing(by, self._zero_shot(self.zero_shot).weights)
-            jobs[by] = Job(ZERO_SHOT, name, left, rate_key, 1, ZERO_SHOT, self.room, total)
+            by, name = self._by_clip(self.zero_shot), f"the predictions of {ZERO_SHOT}"
+            left = self._missing(by, self._zero_shot(self.zero_shot).weights)
+            jobs[by] = Job(ZERO_SHOT, name, left, 1, ZERO_SHOT, self.room, total)
         return list(jobs.values())
 
     def load(self) -> DoJobs:
-        left = {job.key: job for job in self.jobs()}
-
         def predict(keys: Sequence[TrainingRun | str]) -> None:
             runs = [key for key in keys if isinstance(key, TrainingRun)]
             if runs:
-                rate_keys = {self._rate_key(self.sources.settings(run)) for run in runs}
-                images = sum(left[run].size for run in runs if run in left) if len(rate_keys) == 1 else 0
-                with measured(self.context.out, self.name, rate_keys.pop(), images):
-                    self._predict([self.sources.checkpoint(run) for run in runs])
+                self._predict([self.sources.checkpoint(run) for run in runs])
             if ZERO_SHOT in keys:
-                with measured(self.context.out, self.name, left[ZERO_SHOT].rate_key, left[ZERO_SHOT].size):
-                    self.of_zero_shot()
+                self.of_zero_shot()
 
         return predict
+
+    def cost(self, job: Job) -> Cost:
+        if job.key == ZERO_SHOT:
+            assert self.zero_shot is not None  # it lists such a job only then
+            return clip_cost(self.zero_shot.clip)
+        context, evaluate, train = self.context, self.context.recipe.evaluate, self.sources.settings(job.key)
+        size = network_size(context.out, train, len(context.data.labels))
+        scale = ((evaluate.image_size or train.image_size) / train.image_size) ** 2
+        return Cost(ANSWER * scale * size.multiply_adds * (1 + evaluate.flip) + DECODE)
 
     def of(self, run: TrainingRun) -> SavedPredictions[str]:
         """Return the predictions of a run's classifier on every test set; missing ones are made in this process."""
@@ -111,23 +111,6 @@ class Evaluate(Stage):
         texts, size = self.sources.class_texts(), recipe.train.image_size
         return open_zero_shot(find_clip(zero_shot.clip), texts, labels.ids, recipe.evaluate, size)
 
-    def trial(self, job: Job, folder: Path) -> None:
-        """Let the zero-shot CLIP, or as many untrained classifiers as a worker gets, answer on the test sets."""
-        from genrobust.classifiers import CheckpointInfo, create_classifier, save_checkpoint
-
-        other = Evaluate(Sources(self.context.elsewhere(folder)), (), zero_shot=True)
-        if job.key == ZERO_SHOT:
-            other.of_zero_shot()
-            return
-        train, labels = self.sources.settings(job.key), self.context.data.labels
-        network = create_classifier(train.architecture, len(labels), train.image_size, train.network_kwargs)
-        info = CheckpointInfo(train.architecture, dict(train.network_kwargs), labels.ids, train.image_size, {})
-        left = sum(1 for one in self.jobs() if one.size and one.key != ZERO_SHOT)
-        untrained = [folder / f"untrained {i}" for i in range(min(math.ceil(left / self.workers), TRIED))]
-        for one in untrained:
-            save_checkpoint(one, network, info)
-        other._predict(untrained)
-
     @property
     def _sets(self) -> dict[str, ImageSet]:
         return {name: self.context.data.tests[name] for name in self.context.tests}
@@ -157,8 +140,3 @@ class Evaluate(Stage):
 
         opened = self._zero_shot(zero_shot)
         return PredictedBy("zero-shot", digest([opened.weights, opened.prepared]))
-
-    def _rate_key(self, train: TrainConfig) -> str:
-        evaluate = self.context.recipe.evaluate
-        flipped = ", flipped too" if evaluate.flip else ""
-        return f"{network_of(train)}, {evaluate.image_size or train.image_size} px{flipped}, {self.context.worker}"

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from genrobust.core import Artifact
 from genrobust.recipe import FilterConfig
 from genrobust.study.jobs import DoJobs, Job
-from genrobust.study.rates import measured
+from genrobust.study.rates import Cost
 from genrobust.study.sources import Sources
+from genrobust.study.speed import ANSWER, DECODE, clip_cost, network_size
 from genrobust.study.stage import Stage
-from genrobust.study.stages.train import network_of
 
 
 class Filter(Stage):
@@ -31,7 +31,7 @@ class Filter(Stage):
         count = int(self.sources.class_counts(self.source).sum())
         size = 0 if Artifact(folder).is_finished else count
         name = f"the filter of {self.source}"
-        return [Job(self.source, name, size, self._rate_key(), row=self.source, folder=folder, total=count)]
+        return [Job(self.source, name, size, row=self.source, folder=folder, total=count)]
 
     def load(self) -> DoJobs:
         from genrobust.study.auditing import filter_shards
@@ -42,9 +42,7 @@ class Filter(Stage):
                 dataset.fetch_tars()
                 judge = self.sources.judge(self.rule), recipe.device, recipe.evaluate.batch_size
                 place = self.sources.filter_folder(name, self.rule), self.sources.filter_inputs(name, self.rule)
-                with measured(self.context.out, self.name, self._rate_key(), len(dataset.images)) as judged:
-                    labels = self.context.data.labels
-                    judged.count = filter_shards(dataset.folder, labels, self.rule, *judge, *place)
+                filter_shards(dataset.folder, self.context.data.labels, self.rule, *judge, *place)
 
         return make
 
@@ -56,7 +54,9 @@ class Filter(Stage):
             made = read_filter(self.sources.filter_folder(self.source, self.rule))
             self.context.log(f"kept {made.kept:,} of {made.made:,} images of {self.source}, by {made.by}")
 
-    def _rate_key(self) -> str:
-        run = self.sources.judge_run(self.rule)
-        judge = f"CLIP {self.rule.clip}" if run is None else network_of(self.sources.settings(run))
-        return f"{judge}, {self.context.worker}"
+    def cost(self, job: Job) -> Cost:
+        run, context = self.sources.judge_run(self.rule), self.context
+        if run is None:
+            return clip_cost(str(self.rule.clip))
+        size = network_size(context.out, self.sources.settings(run), len(context.data.labels))
+        return Cost(ANSWER * size.multiply_adds + DECODE)

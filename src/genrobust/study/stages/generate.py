@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from genrobust.core import GenrobustError, ImageSet, UserError, artifact_folder, device_name
-from genrobust.recipe import GENERATED, ClassModelConfig, DatasetConfig, GeneratorConfig
+from genrobust.core import EMBEDDED, GenrobustError, ImageSet, UserError, artifact_folder, device_name, digest
+from genrobust.recipe import GENERATED, DatasetConfig, GeneratorConfig
 from genrobust.study.context import Context
 from genrobust.study.jobs import DoJobs, Job
-from genrobust.study.rates import measured, measured_once
+from genrobust.study.rates import Cost, measured_once
+from genrobust.study.speed import EMBEDDED_PIXELS, step_cost
 from genrobust.study.stage import NOT_SHARED, Stage
 from genrobust.study.stages.train_generator import (
     TrainedGenerator,
     TrainGenerator,
-    class_model_size,
     trained_generator,
 )
 
@@ -25,12 +26,9 @@ if TYPE_CHECKING:
     from genrobust.generate import BatchSize, Generation, Plan
 
 BATCH_SIZES = "batch_size"  # what they are kept under, beside the rates of stages
-TRIAL_BATCH = 8  # images drawn at once in a trial: large batches are a tenth faster, and take seconds each on a CPU
-LARGEST_ON_CPU = 500_000_000  # bytes of weights: a generator beyond it draws for minutes before it gives a rate
 PNG_SHARE = 0.6  # of the raw bytes of a photograph; drawings take less
 STABLE_DIFFUSION_PIXELS = 512  # the side of its images where a recipe names none
-# Keys that take time or memory, or spare it. A LoRA is merged into the weights, and takes neither.
-COSTING = ("adapter", "attention", "offload", "quantize", "cache", "slicing", "tiling")
+DECODING_STEPS = 1.0  # of a network, which decoding an image and writing it cost
 
 
 class GeneratedDataset:
@@ -118,10 +116,11 @@ class GeneratedDataset:
         return not self.user_provided and is_on_server(self.generator)
 
     @property
-    def rate_key(self) -> str:
-        """The key of the rate of generating (see `rates`): everything that it depends on."""
-        own = (self.context.recipe.class_model or ClassModelConfig()) if self._own.from_scratch else None
-        return generator_rate_key(self.generator, self.context.worker, own)
+    def cost(self) -> Cost:
+        """What an image takes."""
+        if self._own.from_scratch:
+            return Cost(self.generator.steps, self.generator.dtype, f"a class model for {self.generator.model}")
+        return generation_cost(self.generator)
 
     @cached_property
     def shards(self) -> Sequence[range]:
@@ -186,7 +185,6 @@ class Generate(Stage):
                 key=i,
                 name=f"shard {i:06d} of {dataset.name}",
                 size=len(requests) if i in missing else 0,
-                rate_key=dataset.rate_key,
                 row=dataset.name,
                 folder=dataset.folder,
                 total=len(requests),
@@ -211,14 +209,7 @@ class Generate(Stage):
             )
 
     def load(self) -> DoJobs:
-        context, dataset = self.context, self.dataset
-        draw, shards = self.generation.drawer(self._batch_size()), dataset.shards
-
-        def measure(indices: Sequence[int]) -> None:
-            with measured(context.out, self.name, dataset.rate_key, sum(len(shards[i]) for i in indices)):
-                draw(indices)
-
-        return measure
+        return self.generation.drawer(self._batch_size())
 
     def _batch_size(self) -> BatchSize:
         """The batch size of this generator on this machine's card, kept beside the rates for each size of shards.
@@ -228,7 +219,8 @@ class Generate(Stage):
         from genrobust.generate import BatchSize
 
         card, shard = device_name(self.context.recipe.device), len(self.dataset.shards[0])
-        out, key = self.context.out, f"{self.dataset.rate_key}, {card}, shards of {shard:,} images"
+        generator = self.dataset.generator
+        out, key = self.context.out, f"{generator.model} {digest(generator)}, {card}, shards of {shard:,} images"
         return BatchSize(None, lambda measure: int(measured_once(out, BATCH_SIZES, key, measure)))
 
     @cached_property
@@ -265,52 +257,21 @@ class Generate(Stage):
     def alone(self) -> bool:
         return self.dataset.is_on_server  # its bounds on cost and on requests at a time are those of a process
 
-    def trial(self, job: Job, folder: Path) -> None:
-        """Draw some images, with the base generator where one is still to be fine-tuned. A server's cost money."""
-        del job
-        from genrobust.generate import weights_bytes
-
-        dataset = self.dataset
-        if dataset.is_on_server:
-            return
-        large = self.context.device == "cpu" and weights_bytes(dataset.generator) > LARGEST_ON_CPU
-        if large or (dataset.trained is not None and dataset.trained.stage == "class model"):
-            return
-        batch = dataset.generate.batch_size
-        how = dataset.generate.model_copy(
-            update={"batch_size": TRIAL_BATCH if batch == "auto" else min(batch, TRIAL_BATCH)}
-        )
-        plain = dataset.generator.model_copy(update={"compile": False})  # compilation takes longer than the trial
-        other = self.context.elsewhere(folder, generator=plain, generate=how, datasets={})
-        GeneratedDataset(other, GENERATED).make(slice(0, 1))
-
-    def disk(self, jobs: Sequence[Job]) -> float:
+    def cost(self, job: Job) -> Cost:
         generator = self.dataset.generator
-        own = 64 if generator.model == "pictograms" else STABLE_DIFFUSION_PIXELS
+        own = EMBEDDED_PIXELS if generator.model == EMBEDDED else STABLE_DIFFUSION_PIXELS
         pixels = (generator.width or own) * (generator.height or own)
-        return sum(job.size for job in jobs) * pixels * 3 * PNG_SHARE
+        return replace(self.dataset.cost, disk=job.size * pixels * 3 * PNG_SHARE)
 
 
-def generator_rate_key(generator: GeneratorConfig, worker: str, class_model: ClassModelConfig | None = None) -> str:
-    """Return what the rate of generating depends on; `worker` is `Context.worker`.
-
-    A `class_model` draws in the place of the generator whose autoencoder it has.
-    """
-    engine = "" if generator.engine == "diffusers" else f"{generator.engine}, "
-    model = generator.model if class_model is None else f"{generator.model}, {class_model_size(class_model)}"
-    steps = generator.steps
-    if generator.mode == "labels+images":
-        steps = int(steps * generator.strength)  # it begins at a noised image
-    mode = "" if generator.mode == "labels" else f"{generator.mode}, "
-    guided = "" if generator.guidance_until == 1 else f" guided until {generator.guidance_until:g}"
-    if generator.guidance_scale <= 1:
-        guided = " unguided"  # half as many images in the network at a time
-    size = f", {generator.width} x {generator.height} px" if generator.width and generator.height else ""
+def generation_cost(generator: GeneratorConfig) -> Cost:
+    """Return what an image of `generator` takes: so many steps, of the network twice where it is guided."""
     if generator.server is not None:
-        return f"{engine}{model}, {generator.server.url}, {generator.server.concurrency} at a time, {steps} steps{size}"
-    fields = GeneratorConfig.model_fields
-    more = {key: value for key in COSTING if (value := getattr(generator, key)) != fields[key].default}
-    if generator.adapter is not None:
-        more["adapter"] = generator.adapter.model
-    how = "".join(f", {key}" if value is True else f", {key} {value}" for key, value in more.items())
-    return f"{engine}{model}, {mode}{steps} steps{guided}{size}, {generator.dtype}{how}, {worker}"
+        return Cost(1, of=f"{generator.engine} {generator.model}, {generator.server.url}")
+    steps = float(generator.steps)
+    if generator.mode == "labels+images":
+        steps *= generator.strength  # it begins at a noised image
+    if generator.guidance_scale > 1:
+        steps *= 1 + generator.guidance_until
+    each = step_cost(generator)
+    return replace(each, amount=each.amount * (steps + DECODING_STEPS))

@@ -7,10 +7,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 from genrobust.core import cores
 from genrobust.study.jobs import DoJobs, Job
-from genrobust.study.rates import measured
+from genrobust.study.rates import Cost
 from genrobust.study.sources import Sources
 from genrobust.study.stage import Stage
 
+PNG = 4  # JPEGs, in time
 PACKED_BYTES = 120_000  # of an image of about 500 px: the photographs and PNGs of benchmarks/loading.py
 
 
@@ -34,9 +35,7 @@ class Pack(Stage):
             left = total
             if self.sources.is_made(name):
                 total, left = len(self.sources.images(name)), to_pack(self.sources.images(name), self.folder)
-            # A PNG takes much longer to decode than a JPEG.
-            rate_key = "generated images" if self.sources.reads(name) else "real images"
-            jobs.append(Job(name, f"the copies of {name}", left, rate_key, row=name, folder=self.folder, total=total))
+            jobs.append(Job(name, f"the copies of {name}", left, row=name, folder=self.folder, total=total))
         return jobs
 
     def load(self) -> DoJobs:
@@ -48,22 +47,15 @@ class Pack(Stage):
             for name in names:
                 job = left[name]
                 self.context.log(f"packing {job.size:,} images ({name})")
-                with (
-                    ThreadPoolExecutor(cores()) as pool,
-                    measured(self.context.out, self.name, job.rate_key, job.size),
-                ):
+                with ThreadPoolExecutor(cores()) as pool:
                     PackedImages(self.sources.images(name), self.folder, pool)
 
         return pack
 
     @property
-    def workers(self) -> int:
-        return 1
+    def alone(self) -> bool:
+        return True  # which uses all cores
 
-    def do(self, todo: Sequence[Job]) -> None:
-        with self.context.times.timed(self.name, self.items, sum(job.size for job in todo)):
-            if todo:
-                self.load()([job.key for job in todo])
-
-    def disk(self, jobs: Sequence[Job]) -> float:
-        return PACKED_BYTES * sum(job.size for job in jobs)
+    def cost(self, job: Job) -> Cost:
+        """Return the cost of an image: a PNG takes much longer to decode than a JPEG."""
+        return Cost(PNG if self.sources.reads(job.key) else 1, of="copies", disk=PACKED_BYTES * job.size)

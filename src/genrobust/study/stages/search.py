@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
+from dataclasses import replace
 
 from genrobust.core import resolve_device
 from genrobust.study.embeddings import CLASS_NAMES
 from genrobust.study.jobs import DoJobs, Job
-from genrobust.study.rates import measured
+from genrobust.study.rates import Cost
 from genrobust.study.sources import Sources
+from genrobust.study.speed import clip_cost
 from genrobust.study.stage import Stage
 
 EMBEDDING_BYTES = 3072  # of an image: 768 numbers, as of the larger CLIPs
@@ -34,9 +35,8 @@ class Search(Stage):
         for part, total in search.totals().items():
             name = part if part == CLASS_NAMES else f"part {part} of {search.pool.name}"
             row = CLASS_NAMES if part == CLASS_NAMES else search.pool.name
-            size, rate_key = missing.get(part, 0), self._rate_key(part)
-            unit, folder = search.unit(part), search.embeddings(part).folder
-            jobs.append(Job(part, f"the CLIP's view of {name}", size, rate_key, 1, row, folder, total, unit))
+            size, unit, folder = missing.get(part, 0), search.unit(part), search.embeddings(part).folder
+            jobs.append(Job(part, f"the CLIP's view of {name}", size, 1, row, folder, total, unit))
         return jobs
 
     def load(self) -> DoJobs:
@@ -46,10 +46,8 @@ class Search(Stage):
         clip = load_clip(search.clip, resolve_device(self.context.recipe.device))
 
         def embed(parts: Sequence[int | str]) -> None:
-            totals = search.totals()
             for part in parts:
-                with measured(self.context.out, self.name, self._rate_key(part), totals[part]):
-                    search.embed(clip, part)
+                search.embed(clip, part)
 
         return embed
 
@@ -60,12 +58,6 @@ class Search(Stage):
             search.write()
             self.context.log(search.report())
 
-    def trial(self, job: Job, folder: Path) -> None:
-        """Embed the first images of the pool, or the names of the classes, elsewhere."""
-        Search(Sources(self.context.elsewhere(folder))).load()([job.key])
-
-    def disk(self, jobs: Sequence[Job]) -> float:
-        return EMBEDDING_BYTES * sum(job.size for job in jobs)
-
-    def _rate_key(self, part: int | str) -> str:
-        return f"{self.sources.search.unit(part)}, CLIP {self.context.recipe.data.search_clip}, {self.context.worker}"
+    def cost(self, job: Job) -> Cost:
+        """Return the cost of an image; the names of the classes are few."""
+        return replace(clip_cost(self.context.recipe.data.search_clip), disk=EMBEDDING_BYTES * job.size)

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import json
-import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import replace
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from genrobust.core import REAL, ArmRecord, Artifact, UserError, digest, taken
-from genrobust.recipe import FROM_SCRATCH, MixturePart, TrainConfig
+from genrobust.core import ArmRecord, Artifact, UserError, digest, taken
 from genrobust.study.jobs import DoJobs, Job
-from genrobust.study.rates import measured
+from genrobust.study.rates import Cost
 from genrobust.study.sources import Sources
+from genrobust.study.speed import ANSWER, DECODE, TRAIN, network_size
 from genrobust.study.stage import Stage
 from genrobust.study.training_runs import TrainingRun
 
@@ -61,7 +57,6 @@ class Train(Stage):
                 key=run,
                 name=run.name,
                 size=0 if trained else probed + steps * train.batch_size,
-                rate_key=self._rate_key(train),
                 workers=train.workers,
                 row=row,
                 folder=folder,
@@ -144,11 +139,10 @@ class Train(Stage):
         steps = train.steps_for(len(mixture))
         for part in (name for name, left in mixture.unpacked().items() if left):
             mixture.pack(part)  # on a node that has no copies yet
-        images = 0 if Artifact(folder).fetch().is_begun else steps * train.batch_size  # the rest of one gives no rate
+        Artifact(folder).fetch()
         counts = " + ".join(f"{n:,} {name}" for name, n in mixture.counts.items())
         context.log(f"training {run.name}: {steps} steps of {train.batch_size} on {counts}")
-        rate = measured(context.out, self.name, self._rate_key(train), images)
-        with rate, context.tracking.training(run.name, folder) as watch:
+        with context.tracking.training(run.name, folder) as watch:
             yield watch
 
     def mixture(self, run: TrainingRun) -> Mixture:
@@ -170,68 +164,19 @@ class Train(Stage):
         how = network, train.augmented, steps, train.batch_size
         return ArmRecord(run.of, dict(mixture.counts), *how, alike=alike)
 
-    def trial(self, job: Job, folder: Path) -> None:
-        """Train the network on real images: those that are still to be generated take as long, and no start less.
-
-        They fill two batches, so that all of them are in memory after that. Of several workers one trains, on as many
-        images at once as its share of a batch has.
-        """
-        run: TrainingRun = job.key
-        share = run.train.batch_size // run.train.workers
-        # compilation takes longer than the trial
-        plain = {"split_batchnorm": False, "workers": 1, "batch_size": share, "compile": False, **FROM_SCRATCH}
-        settings = self.sources.settings(run).model_copy(update=plain)
-        unpacked = self.context.recipe.data.model_copy(update={"packed": False})
-        sources = Sources(self.context.elsewhere(folder, data=unpacked))
-        some = math.ceil(2 * share / len(self.context.data.labels))
-        Train(sources, ()).load()([replace(run, parts=(MixturePart(source=REAL, per_class=some),), train=settings)])
-
-    def reads(self, job: Job) -> int:
-        return self._mixed(job.key) if job.key.train.crop == "square" else 0
-
-    def disk(self, jobs: Sequence[Job]) -> float:
-        """Checkpoints, and the states of those that train at the same time."""
-        classes, settings = len(self.context.data.labels), [self.sources.settings(job.key) for job in jobs]
-        sizes = sorted((weights_bytes(train, classes) for train in settings), reverse=True)
-        kept = [weights_bytes(train, classes) for train in settings if train.is_pretrained]  # what they started from
-        return sum(sizes) + sum(kept) + STATE_COPIES * sum(sizes[: self.workers])
-
-    def _rate_key(self, train: TrainConfig) -> str:
-        together = "" if train.workers == 1 else f", {train.workers} workers"
-        together += ", compiled" if train.compile else ""
-        split = ", split batch norm" if train.split_batchnorm else ""
-        how = f"{train.image_size} px, {train.crop} crops, {train.augmented}, batches of {train.batch_size}"
-        if train.crop == "random-resized" and self.context.recipe.data.packed:
-            how += ", packed"
-        method = "" if train.method == "full" else f", {train.method}"
-        return f"{network_of(train)}{split}{method}, {how}, {train.precision}, {self.context.worker}{together}"
+    def cost(self, job: Job) -> Cost:
+        """Return the cost of an image, forth and back, and of the checkpoint with the state of its training."""
+        train, context = self.sources.settings(job.key), self.context
+        size = network_size(context.out, train, len(context.data.labels))
+        bytes_ = 4 * size.parameters
+        kept = bytes_ * (2 if train.is_pretrained else 1)  # what it started from
+        each = (ANSWER if train.method == "linear-probe" else TRAIN) * size.multiply_adds + DECODE
+        return Cost(each, train.precision, disk=kept, beside=STATE_COPIES * bytes_)
 
 
 def _listed(run: TrainingRun) -> tuple[str, str]:
     """What the trainings of an arm, or of the baseline line, are listed under, and the noun of their number."""
     return ("baselines", "models") if run.baseline else (run.of, "seeds")
-
-
-def network_of(train: TrainConfig) -> str:
-    """Return the network of a training in words, for the keys of rates."""
-    kwargs = f" {digest(train.network_kwargs)}" if train.network_kwargs else ""
-    return f"{train.architecture}{kwargs}"
-
-
-def weights_bytes(train: TrainConfig, classes: int) -> int:
-    """Return the size of a classifier's weights."""
-    return _parameters(train.architecture, classes, train.image_size, json.dumps(train.network_kwargs)) * 4
-
-
-@cache
-def _parameters(architecture: str, classes: int, image_size: int, model_kwargs: str) -> int:
-    import torch
-
-    from genrobust.classifiers import create_classifier
-
-    with torch.device("meta"):  # shapes alone: no memory, no time
-        network = create_classifier(architecture, classes, image_size, json.loads(model_kwargs))
-    return sum(p.numel() for p in network.parameters())
 
 
 def is_trained(folder: Path) -> bool:

@@ -8,13 +8,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from genrobust.core import Artifact, Subset, UserError, artifact_folder
+from genrobust.core import EMBEDDED, Artifact, UserError, artifact_folder
 from genrobust.recipe import ClassModelConfig, DatasetConfig, FinetuneConfig, GeneratorConfig, LoraConfig
 from genrobust.study.context import Context
 from genrobust.study.jobs import DoJobs, Job
-from genrobust.study.rates import measured
+from genrobust.study.rates import Cost
+from genrobust.study.speed import EMBEDDED_PIXELS, LATENT_SIDE, TRAIN, step_cost
 from genrobust.study.stage import Stage
 
 if TYPE_CHECKING:
@@ -119,7 +118,6 @@ class TrainGenerator(Stage):
                 key=self.name,
                 name=f"{self.name} {trained.name}",
                 size=0 if done else config.steps * config.batch_size,
-                rate_key=self._rate_key(),
                 row=trained.name,
                 folder=trained.folder,
                 total=config.steps,
@@ -145,37 +143,22 @@ class TrainGenerator(Stage):
 
         def train(names: Sequence[str]) -> None:
             del names
-            size = 0 if trained.folder.exists() else trained.config.steps * trained.config.batch_size
-            with measured(context.out, self.name, self._rate_key(), size):  # the rest of a training gives no rate
-                train_generator(trained.objective, trained.folder, context.recipe.device, context.recipe.threads)
+            train_generator(trained.objective, trained.folder, context.recipe.device, context.recipe.threads)
 
         return train
 
-    def trial(self, job: Job, folder: Path) -> None:
-        """Train on one image of each class: encoding all takes longer."""
-        del job
-        data = self.context.data
-        _, firsts = np.unique(data.train.labels, return_index=True)
-        context = self.context.elsewhere(folder, replace(data, train=Subset(data.train, firsts)))
-        TrainGenerator(TrainedGenerator(context, self.trained.base, self.trained.config)).load()([self.name])
-
-    def disk(self, jobs: Sequence[Job]) -> float:
-        """A fine-tune of all weights keeps copies of them; the additions of a LoRA take a few MB."""
+    def cost(self, job: Job) -> Cost:
+        """Return the cost of an image; a fine-tune of all weights keeps copies of them, a LoRA a few MB."""
         from genrobust.generate import weights_bytes
 
-        config = self.trained.config
-        full = isinstance(config, FinetuneConfig) and config.method == "full"
-        return FINETUNED_COPIES * weights_bytes(self.trained.base) if jobs and full else 0
-
-    def _rate_key(self) -> str:
-        config = self.trained.config
-        how = class_model_size(config) if isinstance(config, ClassModelConfig) else getattr(config, "method", "")
-        return f"{self.trained.base.model}, {how}, {config.precision}, {self.context.worker}"
-
-
-def class_model_size(config: ClassModelConfig) -> str:
-    """Return the size of a class model in words, for the keys of rates."""
-    return f"DiT of {config.depth} x {config.width}, patches of {config.patch_size}"
+        base, config = self.trained.base, self.trained.config
+        if isinstance(config, ClassModelConfig):
+            side = (base.width or EMBEDDED_PIXELS) // LATENT_SIDE // config.patch_size
+            amount = TRAIN * 12 * config.depth * config.width**2 * side**2 / 1e9
+            return Cost(amount, config.precision, "" if base.model == EMBEDDED else "a class model")
+        one_step = step_cost(base)
+        full = FINETUNED_COPIES * weights_bytes(base) if config.method == "full" else 0
+        return replace(one_step, amount=TRAIN * one_step.amount, precision=config.precision, disk=full)
 
 
 def _in_worker(context: Context, base: GeneratorConfig, config: FinetuneConfig | ClassModelConfig) -> TrainGenerator:

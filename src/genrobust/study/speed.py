@@ -1,0 +1,99 @@
+"""What work costs, in billions of multiply-adds, and how many of them this machine does in a second."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+
+from genrobust.core import EMBEDDED
+from genrobust.recipe import GeneratorConfig, TrainConfig
+from genrobust.study.rates import Cost, measured_once
+
+# By measurement of the pictograms study on one thread, in multiply-adds of the convolutions that are measured:
+TRAIN = 6.0  # what one of a network costs in training, forth and back
+ANSWER = 2.0  # and one that only answers
+DECODE = 0.01  # an image that is read and prepared
+EMBEDDED_STEP = 0.1  # a step of the embedded generator for one image
+EMBEDDED_CLIP = 0.1  # an image that the embedded CLIP sees
+EMBEDDED_PIXELS, LATENT_SIDE = 64, 8  # the side of its images, and how many pixels one of a latent stands for
+CHANNELS, PIXELS, BATCH = 64, 32, 32  # of the first of three convolutions that are measured, each half as wide
+
+
+def measure_speed(precision: str, seconds: float) -> float:
+    """Return the billions of multiply-adds a second of small convolutions in this process, on its CPU."""
+    import torch
+    from torch import nn
+
+    dtype = getattr(torch, precision)
+    layers = [
+        (
+            nn.Conv2d(width, width, 3, padding=1).to(dtype, memory_format=torch.channels_last),
+            torch.ones(BATCH, width, pixels, pixels, dtype=dtype).contiguous(memory_format=torch.channels_last),
+        )
+        for width, pixels in ((CHANNELS << n, PIXELS >> n) for n in range(3))
+    ]
+    each = sum(9 * x.numel() * x.shape[1] for _, x in layers) / 1e9
+    with torch.inference_mode():
+        for layer, x in layers:
+            layer(x)
+        count, began = 0, time.monotonic()
+        while (spent := time.monotonic() - began) < seconds:
+            for layer, x in layers:
+                layer(x)
+            count += 1
+    return count * each / spent
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkSize:
+    """The number of parameters of a network, and its billions of multiply-adds for an image."""
+
+    parameters: int
+    multiply_adds: float
+
+
+def network_size(out: Path, train: TrainConfig, classes: int) -> NetworkSize:
+    """Return the size of the network of `train`; it is kept in `out`, if that is there, since it takes seconds."""
+    how = train.architecture, classes, train.image_size, json.dumps(train.network_kwargs, sort_keys=True)
+    return _network_size(out, *how)
+
+
+@cache
+def _network_size(out: Path, *how: str) -> NetworkSize:
+    if not out.exists():
+        return _count(*how)
+    name = f"{how}, timm {metadata.version('timm')}"
+    kept = [measured_once(out, of, name, lambda of=of: getattr(_count(*how), of)) for of in NetworkSize.__slots__]
+    return NetworkSize(round(kept[0]), kept[1])
+
+
+@cache
+def _count(architecture: str, classes: int, image_size: int, model_kwargs: str) -> NetworkSize:
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    from genrobust.classifiers import create_classifier
+
+    with torch.device("meta"), torch.inference_mode():  # shapes alone: no memory, no time
+        network = create_classifier(architecture, classes, image_size, json.loads(model_kwargs)).eval()
+        with FlopCounterMode(display=False) as counter:
+            network(torch.empty(1, 3, image_size, image_size))
+    return NetworkSize(sum(p.numel() for p in network.parameters()), counter.get_total_flops() / 2e9)
+
+
+def clip_cost(clip: str) -> Cost:
+    """Return what it takes to show an image to a CLIP."""
+    return Cost(EMBEDDED_CLIP) if clip == EMBEDDED else Cost(1, of=f"CLIP {clip}")
+
+
+def step_cost(generator: GeneratorConfig) -> Cost:
+    """Return what a step of a generator takes for one image."""
+    if generator.model == EMBEDDED:
+        pixels = (generator.width or EMBEDDED_PIXELS) * (generator.height or EMBEDDED_PIXELS)
+        return Cost(EMBEDDED_STEP * pixels / EMBEDDED_PIXELS**2, generator.dtype)
+    pixels = (generator.width or 1) * (generator.height or 1)  # comparable for one generator alone
+    return Cost(pixels, generator.dtype, generator.model)
