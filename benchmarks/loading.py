@@ -46,7 +46,9 @@ from genrobust.data.shards import ShardDataset, begin_dataset, finish_dataset
 from genrobust.data.stored import class_folders
 from genrobust.train.crops import draw_crops
 from genrobust.train.mixture import Mixture, Source
-from genrobust.train.packed import PackedImages, chosen, tiles_under
+from genrobust.train.packed import PackedImages
+from genrobust.train.packed.copies import chosen
+from genrobust.train.packed.tiles import tiles_under
 
 SIZES = [(500, 375), (500, 375), (500, 375), (375, 500), (500, 333)]  # width and height, as ImageNet's usual ones
 CLASSES = 10

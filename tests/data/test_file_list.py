@@ -24,72 +24,53 @@ def keys(folder):
     return sorted(stored.listing(stored.groups).keys)
 
 
-OWN = ["cat/a.jpg", "cat/b.jpg", "dog/c.jpg", "dog/d.jpg"]
-
-
 @pytest.mark.parametrize(
     ("change", "more"),
     [
         (lambda f: (f / "cat" / "z.jpg").symlink_to("a.jpg"), []),  # the same image, once
         (lambda f: (f / "cat" / "z.jpg").hardlink_to(f / "cat" / "a.jpg"), []),
         (lambda f: (f / "cat" / "more").symlink_to(f.parent / "elsewhere"), ["cat/more/e.jpg"]),  # subsets are made so
-        (lambda f: (f / "cat" / "z.jpg").symlink_to(f.parent / "elsewhere" / "e.jpg"), ["cat/z.jpg"]),
         (lambda f: (f / "eel").symlink_to(f.parent / "elsewhere"), ["eel/e.jpg"]),
         (lambda f: (f / "cat" / ".hidden").symlink_to(".."), []),
-        (lambda f: (f / "cat" / "x.png").mkdir(), []),
         (lambda f: (f / "cat" / "notes").symlink_to("/dev/zero"), []),
         (lambda f: shutil.copytree(f / "cat", f / "cat" / "deep.png"), ["cat/deep.png/a.jpg", "cat/deep.png/b.jpg"]),
     ],
 )
 def test_each_image_is_listed_once(folder, change, more):
     change(folder)
-    assert keys(folder) == sorted([*OWN, *more])
+    assert keys(folder) == sorted(["cat/a.jpg", "cat/b.jpg", "dog/c.jpg", "dog/d.jpg", *more])
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "named"),
     [
-        (lambda f: (f / "cat" / "loop").symlink_to("."), "cat/loop leads back to"),
         (lambda f: (f / "cat" / "loop").symlink_to(".."), "cat/loop leads back to"),
-        (lambda f: (f / "cat" / "loop").symlink_to("/"), "cat/loop leads back to"),
         (lambda f: (f / "cat" / "x").symlink_to(f / "cat"), "cat/x leads back to"),
         (lambda f: (f / "cat" / "loop.jpg").symlink_to("loop.jpg"), r"loop\.jpg"),
-        (lambda f: (f / "cat" / "gone.jpg").symlink_to("none.jpg"), r"cannot read the image .*gone\.jpg"),
-        (lambda f: (f / "dog" / "z.jpg").symlink_to("../cat/a.jpg"), r"cat/a\.jpg and dog/z\.jpg are links to one"),
-        (lambda f: (f / "dog" / "z.jpg").hardlink_to(f / "cat" / "a.jpg"), r"cat/a\.jpg and dog/z\.jpg are links to"),
-        (lambda f: (f / "dog" / "more").symlink_to("../cat"), r"cat/a\.jpg and dog/more/a\.jpg are links"),
-        (lambda f: (f / "eel").symlink_to("dog"), r"dog/c\.jpg and eel/c\.jpg are links to one image of two classes"),
+        (lambda f: (f / "cat" / "gone.jpg").symlink_to("none.jpg"), r"gone\.jpg"),
+        (lambda f: (f / "dog" / "z.jpg").hardlink_to(f / "cat" / "a.jpg"), r"cat/a\.jpg and dog/z\.jpg are links"),
+        (lambda f: (f / "eel").symlink_to("dog"), r"dog/c\.jpg and eel/c\.jpg are links"),
         (lambda f: os.mkfifo(f / "cat" / "fifo.png"), r"fifo\.png: it is no regular file"),
         (lambda f: (f / "cat" / "zero.png").symlink_to("/dev/zero"), r"zero\.png: it is no regular file"),
-        (lambda f: (f / "cat" / "null.png").symlink_to("/dev/null"), r"null\.png: it is no regular file"),
         (lambda f: (f / "cat" / "empty.png").touch(), r"empty\.png: it is empty"),
-        (lambda f: (f / "Cat").mkdir(), "the classes 'Cat' and 'cat' of .* differ by case"),
-        (
-            lambda f: ((f / "caf\u00e9").mkdir(), (f / "cafe\u0301").mkdir()),
-            r"the classes 'caf.* and 'caf.* of .* differ by case or Unicode form",
-        ),
-        (lambda f: (f / "\x1b[2J").mkdir(), r"the class '\\x1b\[2J' of"),
-        (lambda f: (f / "a\nb").mkdir(), r"the class 'a\\nb' of"),
-        (lambda f: (f / " ").mkdir(), "the class ' ' of"),
-        (lambda f: (f / "\udcff").mkdir(), r"the class '\\udcff' of"),
+        (lambda f: (f / "cat" / "\udcff.jpg").write_bytes((f / "cat" / "a.jpg").read_bytes()), r"cat/\\udcff\.jpg"),
+        (lambda f: ((f / "caf\u00e9").mkdir(), (f / "cafe\u0301").mkdir()), "'caf.* and 'caf.* differ by case"),
+        (lambda f: (f / "a\nb").mkdir(), r"class 'a\\nb'"),
+        (lambda f: (f / " ").mkdir(), "class ' '"),
+        (lambda f: (f / "\udcff").mkdir(), r"class '\\udcff'"),
     ],
 )
-def test_what_is_wrong_in_a_folder_is_named(folder, change, said):
-    change(folder)
-    with pytest.raises(UserError, match=said):
-        keys(folder)
-
-
 @pytest.mark.parametrize("by_name", [False, True])
-def test_a_file_name_that_is_no_utf_8_is_named(folder, by_name):
-    shutil.copy(folder / "cat" / "a.jpg", os.fsencode(folder) + b"/cat/\xff.jpg")
-    with pytest.raises(UserError, match=r"the file name 'cat/\\udcff\.jpg' is no valid UTF-8"):
-        ListedImages("x", list_folder(folder, ["cat"]), {"cat": (0,)}, by_name=by_name)
+def test_what_is_wrong_in_a_folder_is_named(folder, change, named, by_name):
+    change(folder)
+    with pytest.raises(UserError, match=named):
+        stored = open_stored(folder)
+        ListedImages("x", stored.listing(stored.groups), dict.fromkeys(stored.groups, (0,)), by_name=by_name)
 
 
 def test_an_image_that_a_border_leaves_nothing_of_is_named(folder):
     Image.new("RGB", (9, 4)).save(folder / "cat" / "small.png")
     images = ListedImages("x", list_folder(folder, ["cat"]), {"cat": (0,)}, border=2)
     assert images.image(images.keys.index("cat/a.jpg")).size == (4, 4)
-    with pytest.raises(UserError, match=r"the image cat/small\.png .* has 9 x 4 pixels, and 2 are cut off each side"):
+    with pytest.raises(UserError, match=r"cat/small\.png .* has 9 x 4 pixels"):
         images.image(images.keys.index("cat/small.png"))

@@ -92,15 +92,10 @@ def test_a_file_lists_classes_by_id_or_number_in_any_order(tmp_path: Path) -> No
     ("text", "said"),
     [
         ("n01440764\nn00000001\n", "line 2: 'n00000001' is neither"),
-        ("5\n1000\n", "line 2: '1000' is neither"),
-        ("0\n1\nn01440764\n", "line 3: n01440764 is listed before, on line 1"),
         ("0\n1\n000\n", "line 3: n01440764 is listed before, on line 1"),
         ("0\n" + "9" * 5000, "line 2: '9+' is neither"),
-        ("0\n\x1b[2J\n", r"line 2 holds the control character U\+001B"),
         ("0\n-1\n", "line 2: '-1' is neither"),
-        ("0\n1.0\n", r"line 2: '1\.0' is neither"),
         ("0\n", "two classes or more"),
-        ("", "two classes or more"),
         (None, "give all, imagenet100, or a text file"),
     ],
 )

@@ -41,50 +41,27 @@ def test_the_models_with_both_accuracies_are_read(tmp_path, text):
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "named"),
     [
-        ("", "no rows"),
-        ("model,x,y\n", "no rows"),
-        ("model,x\na,50\n", "no column 'y'"),
-        (GOOD + "a,90,60\n", "model = 'a' stands in more than one row"),
         (GOOD + " a ,90,60\n", "model = 'a' stands in more than one row"),
-        (GOOD + "e,101,60\n", "--id x: 101 .e. is no accuracy from 0 to 100"),
-        (GOOD + "e,-1,60\n", "--id x: -1"),
-        (GOOD + "e,inf,60\n", "--id x: inf"),
-        (GOOD + "e,90,-inf\n", "--shift y: -inf"),
+        (GOOD + "e,101,60\n", "--id x: 101 .e. "),
         (GOOD + "e,1e999,60\n", "--id x: inf"),
-        (GOOD + "e,76_1,60\n", "line 6: x is '76_1', which is no number"),
-        (GOOD + "e,\u0667\u0666,60\n", "line 6: x is '\u0667\u0666', which is no number"),
+        (GOOD + "e,76_1,60\n", "line 6: x is '76_1'"),
+        (GOOD + "e,\u0667\u0666,60\n", "line 6: x is '\u0667\u0666'"),
         (GOOD + 'e,"76,1",60\n', "line 6: x is '76,1'"),
-        (GOOD + "e,76.1%,60\n", "line 6: x is '76.1%'"),
-        (GOOD + "e,0x40,60\n", "line 6: x is '0x40'"),
-        (GOOD + "e,seventy,60\n", "line 6: x is 'seventy'"),
-        (GOOD + "e,1,2,3\n", "line 6: 4 cells under 3 columns"),
-        (GOOD + "e\x1b[2J,1,2\n", r"line 6 holds the control character U\+001B"),
-        ("model,x,x,y\na,1,2,3\n", "2 columns named 'x'"),
-        ("model;x;y\na;50;20\n", "no column 'x'"),
+        (GOOD + "e\x1b[2J,1,2\n", r"line 6 .* U\+001B"),
         ("model,x,y\n,50,20\n", "names no model"),
-        ("model,x,y\na,.5,.2\nb,.6,.3\n", "no accuracy is above 1"),
-        ("model,x,y\na,50,.2\nb,60,.3\n", "no accuracy is above 1, while another"),
     ],
-)
-def test_what_is_wrong_in_a_table_is_named(tmp_path, text, said):
-    with pytest.raises(UserError, match=said):
+)  # others are in tests/report/test_published.py, by the command
+def test_what_is_wrong_in_a_table_is_named(tmp_path, text, named):
+    with pytest.raises(UserError, match=named):
         read(tmp_path, text)
 
 
-@pytest.mark.parametrize(
-    ("rows", "said"),
-    [
-        ([("a", 50, 20)], "too few baselines.*there are 1"),
-        ([("a", 50, 20), ("b", 60, 30)], "there are 2"),
-        ([(name, 50, shifted) for name, shifted in zip("abcd", (20, 30, 40, 50), strict=True)], "there are 1"),
-        ([("a", 0, 20), ("b", 100, 30), ("c", 50, 0), ("d", 60, 20)], "there are 1"),
-    ],
-)
-def test_models_that_have_no_line_are_refused(tmp_path, rows, said):
+@pytest.mark.parametrize("rows", [[("a", 50, 20)], [("a", 0, 20), ("b", 100, 30), ("c", 50, 0), ("d", 60, 20)]])
+def test_models_that_have_no_line_are_refused(tmp_path, rows):
     models = read(tmp_path, "model,x,y\n" + "".join(f"{n},{x},{y}\n" for n, x, y in rows))
-    with pytest.raises(UserError, match=said):
+    with pytest.raises(UserError, match="there are 1"):
         score_published(models, choose_baselines(models)[0])
 
 
@@ -93,7 +70,6 @@ def test_models_that_have_no_line_are_refused(tmp_path, rows, said):
     [
         (("50,20", "0.5,20"), "1 of 4 accuracies in 'x' are at most 0.5 and all others at least 60"),
         (("50,20", "50,0.2"), "1 of 4 accuracies in 'y' are at most 0.2 and all others at least 30"),
-        (("50,20", "50,1.5"), None),
         (("50,20", "50,0.0"), None),
     ],
 )

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from genrobust.core import Subset
+from genrobust.core import Subset, UserError
 from genrobust.data import MemoryImages, filled_quotas, retrieve
 
 
@@ -18,6 +18,7 @@ def images(*of):
     [
         (["0 solid", "0 emoji", "1 solid"], ["0 emoji", "1 solid"], 1),
         (["0 solid", "0 solid", "1 solid"], ["0 solid", "0 emoji", "1 solid", "1 emoji"], 0.5),
+        (["0 solid"], ["0 solid", "0 solid", "0 solid"], 1 / 3),  # stays short rather than repeat
         (["0 pixel", "1 pixel"], ["0 solid", "1 emoji"], 0),
         (["0 solid", "0 solid", "0 solid"], ["0 solid", "0 emoji", "0 emoji"], 1 / 3),  # filled up, and not counted
     ],
@@ -25,7 +26,12 @@ def images(*of):
 def test_a_quota_counts_as_far_as_its_class_and_style_are_found(pool, wanted, filled):
     found = retrieve(images(*pool), images(*wanted))
     assert filled_quotas(found, images(*wanted)) == pytest.approx(filled)
-    assert np.bincount(found.labels).sum() <= len(wanted)
+    assert len(found) == len(set(found.keys)) <= len(wanted)
+
+
+def test_a_class_of_which_there_is_no_image_is_an_error():
+    with pytest.raises(UserError, match="class number 1"):
+        retrieve(images("0 solid"), images("0 solid", "1 solid"))
 
 
 def test_of_images_in_the_order_of_their_files_a_fair_sample_is_retrieved():

@@ -17,9 +17,8 @@ FILES = {
     f"{'x' * 150}.png": b"",
     "猫.json": b"{}" * 256,
 }
-SHA256 = (
-    "177b3a8983b4164cd52608415bc3012188fe2c4edb4569939313dc37cd038ddc"  # of the tar that shards were first written as
-)
+# Of the tar that shards were first written as.
+SHA256 = "177b3a8983b4164cd52608415bc3012188fe2c4edb4569939313dc37cd038ddc"
 
 
 def test_the_bytes_are_those_of_the_first_shards_and_each_file_is_at_its_offset() -> None:

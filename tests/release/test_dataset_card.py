@@ -89,24 +89,29 @@ def test_no_name_is_markup_and_the_sheet_shows_every_class(export: Export, tmp_p
     assert all((row[:, :100] < 128).any() and (row[:, 200:] < 128).any() for row in rows)  # a name, and images
 
 
-@pytest.fixture
-def audited(dataset: Path, tmp_path: Path, samples: list[Sample]) -> Path:
+@pytest.fixture(scope="module")
+def audited(dataset: Path, tmp_path_factory: pytest.TempPathFactory, samples: list[Sample]) -> Path:
     """The audit of the dataset against a test set that has leaked into it: its image LEAKED is there, and another."""
+    folder = tmp_path_factory.mktemp("audited")
     for s, image in ((samples[LEAKED], samples[LEAKED].image), (samples[3], 255 - samples[3].image)):
-        place = tmp_path / "camera" / IDS[s.label] / f"{s.key}.png"
+        place = folder / "camera" / IDS[s.label] / f"{s.key}.png"
         place.parent.mkdir(parents=True)
         Image.fromarray(image).save(place)
-    words = ["--test", f"camera={tmp_path / 'camera'}", "--allow-leaks", "camera", "--out", str(tmp_path / "audit")]
+    words = ["--test", f"camera={folder / 'camera'}", "--allow-leaks", "camera", "--out", str(folder / "audit")]
     done = CliRunner().invoke(app, ["audit", str(dataset), *words])
     assert done.exit_code == 0, done.output
-    return tmp_path / "audit" / "audit.json"
+    return folder / "audit" / "audit.json"
 
 
-def test_figures_and_leaks_are_those_of_the_audit(export: Export, audited: Path, samples: list[Sample]) -> None:
+def test_figures_and_leaks_are_those_of_the_audit(
+    export: Export, audited: Path, tmp_path: Path, samples: list[Sample]
+) -> None:
     facts = read_json(audited)
     (leaks,) = facts["of_tests"]
-    folder = export("--to", "parquet", "--audit", audited)
+    other = write_dataset(tmp_path / "other", [replace(sample, image=255 - sample.image) for sample in samples])
+    folder = export("--to", "parquet", "--audit", audited, "--val-dataset", other)
     body = plain(card_of(folder)[1])
+    assert "The validation part is another dataset, which this audit has not seen." in " ".join(body.split())
     rows = dict(rows_of(body, "| measured |"))
     assert rows["images audited"] == f"{facts['n']}"
     measured = {"images with a copy among the others": facts["inside"], "copies of test images of camera": leaks}
@@ -118,14 +123,6 @@ def test_figures_and_leaks_are_those_of_the_audit(export: Export, audited: Path,
     assert leaked == samples[LEAKED].key
     assert {key: flag for key, flag in flagged(folder).items() if flag} == {leaked: "a copy of a test image"}
     assert f"1 copy of camera. 1 exported image is such, flagged: {leaked}" in body
-
-
-def test_a_validation_part_that_the_audit_has_not_seen_is_told(
-    export: Export, audited: Path, tmp_path: Path, samples: list[Sample]
-) -> None:
-    other = write_dataset(tmp_path / "other", [replace(sample, image=255 - sample.image) for sample in samples])
-    body = plain(card_of(export("--to", "parquet", "--audit", audited, "--val-dataset", other))[1])
-    assert "The validation part is another dataset, which this audit has not seen." in " ".join(body.split())
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-import sys
+import re
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -20,9 +20,10 @@ from webdataset import WebDataset
 
 from genrobust.core.images import Sample
 from genrobust.core.keys import digest
+from genrobust.data import ShardDataset
 from genrobust.release.format import FORMATS
 from genrobust.release.formats import parquet, webdataset
-from genrobust.release.parts import safe_names
+from genrobust.release.parts import Part, divided, safe_names
 
 datasets = pytest.importorskip("datasets")
 mlcroissant = pytest.importorskip("mlcroissant")
@@ -49,8 +50,8 @@ def pixels(image: Image.Image) -> str:
     return digest(np.asarray(image.convert("RGB")).tolist())
 
 
-def loaded(folder: Path, *words: str, **more: Any) -> Rows:
-    found = datasets.load_dataset(*(words or [str(folder)]), **more)
+def loaded(folder: Path) -> Rows:
+    found = datasets.load_dataset(str(folder))
     return {name: list(found[name]) for name in found}
 
 
@@ -78,7 +79,6 @@ def tars_by_webdataset(folder: Path) -> Rows:
 READERS: dict[str, tuple[str, Callable[[Path], Rows]]] = {
     "parquet": ("parquet", loaded),
     "imagefolder": ("imagefolder", loaded),
-    "imagefolder by name": ("imagefolder", lambda folder: loaded(folder, "imagefolder", data_dir=str(folder))),
     "webdataset": ("webdataset", tars_by_webdataset),
     "webdataset by datasets": ("webdataset", tars_by_datasets),
 }
@@ -133,63 +133,32 @@ def test_parquet_files_hold_the_types_of_the_card_and_the_bytes_of_the_shards(ex
 
 
 @pytest.mark.parametrize("to", ["imagefolder", "webdataset", "parquet"])
-def test_croissant_is_what_its_own_program_writes(export: Export, to: str, samples: list[Sample]) -> None:
+def test_croissant_is_read_by_mlcroissant_and_bytes_repeat(export: Export, to: str, by_key: dict[str, Sample]) -> None:
     folder = export("--to", to, "--val", 0.25)
     found = mlcroissant.Dataset(jsonld=str(folder / "croissant.json"))
     assert found.metadata.ctx.issues.errors == set()
     assert found.metadata.to_json() == read_json(folder / "croissant.json")
     assert [(r["classes/label"], r["classes/id"]) for r in found.records("classes")] == list(enumerate(IDS))
     keys = [record[f"{part}/key"] for part in PARTS for record in found.records(part)]
-    assert sorted(key.decode() if isinstance(key, bytes) else key for key in keys) == sorted(s.key for s in samples)
+    assert sorted(key.decode() if isinstance(key, bytes) else key for key in keys) == sorted(by_key)
+    before = contents(folder)
+    assert contents(export("--to", to, "--val", 0.25, "--overwrite")) == before
 
 
-@pytest.mark.parametrize("to", ["imagefolder", "webdataset", "parquet"])
-def test_the_same_export_is_the_same_bytes(export: Export, to: str) -> None:
-    one, other = (contents(export("--to", to, "--val", 0.25, "--overwrite")) for _ in range(2))
-    assert one == other
-
-
-SQUARES = """
-from genrobust.release.format import Format
-class Squares(Format):
-    files, usage, note = "{}.txt", "open('FOLDER/train.txt')", "A size a line."
-    def write(self, content, sizes, folder, advance):
-        for part in content.parts:
-            (folder / f"{part.name}.txt").write_text("".join(f"{len(png)}\\n" for _, png in content.samples(part)))
-    def croissant(self, content, part, folder):
-        return [], []
-"""
-
-
-def test_another_package_adds_a_format(
-    export: Export, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, samples: list[Sample]
+def test_another_package_adds_the_format_of_the_docs(
+    export: Export, monkeypatch: pytest.MonkeyPatch, install: Callable[..., None], by_key: dict[str, Sample]
 ) -> None:
-    site = tmp_path / "site"
-    (site / "squares-1.0.dist-info").mkdir(parents=True)
-    (site / "squares-1.0.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: squares\nVersion: 1.0\n")
-    (site / "squares-1.0.dist-info" / "entry_points.txt").write_text("[genrobust.formats]\nsquares = squares:Squares\n")
-    (site / "squares.py").write_text(SQUARES)
-    monkeypatch.syspath_prepend(site)
+    page = (Path(__file__).parents[2] / "docs" / "contributing.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"<!-- example: format -->.*?^```python\n(.*?)^```$", page, flags=re.M | re.S)
+    install("genrobust.formats", "own_sizes", code, sizes="own_sizes:Sizes")
     monkeypatch.setattr(FORMATS, "_plugins", None)  # they are looked for once
-    folder = export("--to", "squares")
-    assert len((folder / "train.txt").read_text().splitlines()) == len(samples)
-    assert "A size a line." in (folder / "README.md").read_text()
-    del sys.modules["squares"]
-
-
-def keys_of(folder: Path) -> dict[str, list[str]]:
-    return {part: [row["key"] for row in rows] for part, rows in loaded(folder).items()}
-
-
-def test_another_dataset_validates(export: Export, tmp_path: Path, samples: list[Sample]) -> None:
-    others = [Sample(s.key.replace("-0000", "-val-0000"), s.label, s.image, s.meta) for s in samples[: 2 * len(IDS)]]
-    other = write_dataset(tmp_path / "other", others, mode="labels", plan="other")
-    folder = export("--to", "parquet", "--val-dataset", other)
-    assert keys_of(folder) == {"train": [s.key for s in samples], "validation": [s.key for s in others]}
+    folder = export("--to", "sizes")
+    assert len((folder / "train.txt").read_text().splitlines()) == len(by_key)
+    assert "A number on each line." in (folder / "README.md").read_text()
 
 
 @pytest.mark.parametrize("reader", ["parquet", "imagefolder", "webdataset by datasets"])
-def test_a_number_that_one_part_lacks_is_read(
+def test_another_dataset_validates_and_may_have_more_columns(
     export: Export, tmp_path: Path, samples: list[Sample], reader: str
 ) -> None:
     others = [
@@ -198,24 +167,38 @@ def test_a_number_that_one_part_lacks_is_read(
     ]
     to, read = READERS[reader]
     rows = read(export("--to", to, "--val-dataset", write_dataset(tmp_path / "other", others, plan="other")))
-    assert {part: {row["strength"] for row in of_part} for part, of_part in rows.items()} == {
-        "train": {None},
-        "validation": {0.5},
+    assert {p: sorted(r["key"] for r in rows[p]) for p in PARTS} == {
+        "train": sorted(s.key for s in samples),
+        "validation": sorted(s.key for s in others),
     }
+    assert {p: {row["strength"] for row in rows[p]} for p in PARTS} == {"train": {None}, "validation": {0.5}}
 
 
-def test_images_from_one_real_image_stay_together(export: Export, tmp_path: Path, samples: list[Sample]) -> None:
+def test_images_from_one_real_image_stay_together_and_classes_are_divided_alone(
+    export: Export, tmp_path: Path, samples: list[Sample]
+) -> None:
     meta = [{**s.meta, "source": f"{IDS[s.label]}/{int(s.key[-6:]) // 2}"} for s in samples]
     paired = [Sample(s.key, s.label, s.image, m) for s, m in zip(samples, meta, strict=True)]
-    rows = loaded(export("--to", "parquet", "--val", 0.25, source=write_dataset(tmp_path / "paired", paired)))
-    train, validation = ({row["source"] for row in rows[part]} for part in PARTS)
-    assert not train & validation
-    assert len(validation) == len(IDS)
+    fewer = [s for s in paired if s.label or int(s.key[-6:]) < 4]
+    validation = []
+    for name, images in (("paired", paired), ("fewer", fewer)):
+        rows = loaded(
+            export("--to", "parquet", "--val", 0.25, "--overwrite", source=write_dataset(tmp_path / name, images))
+        )
+        sources = {part: {row["source"] for row in rows[part]} for part in PARTS}
+        assert not sources["train"] & sources["validation"] and len(sources["validation"]) == len(IDS)
+        validation.append({source for source in sources["validation"] if not source.startswith(IDS[0])})
+    assert validation[0] == validation[1]
 
 
-def test_each_class_is_divided_alone(export: Export, tmp_path: Path, samples: list[Sample]) -> None:
-    fewer = write_dataset(tmp_path / "fewer", [s for s in samples if s.label or int(s.key[-6:]) < 4])
-    first = keys_of(export("--to", "parquet", "--val", 0.25))["validation"]
-    again = keys_of(export("--to", "parquet", "--val", 0.25, "--overwrite", source=fewer))["validation"]
-    of_others, still = ([k for k in keys if not k.startswith("train")] for keys in (first, again))
-    assert of_others == still and len(still) == VAL * (len(IDS) - 1)
+def test_names_of_folders_are_plain_and_files_hold_even_numbers(dataset: Path, tmp_path: Path) -> None:
+    names = safe_names((*IDS, "ICE-CREAM", "..", "a/../b", "CON"))
+    assert len({name.lower() for name in names}) == len(names)
+    assert all(name.replace("-", "").replace("_", "").isalnum() and name.isascii() for name in names)
+    assert (names[0], names[1], names[3]) == (IDS[0], IDS[1], IDS[3])
+    part = Part("train", ShardDataset(dataset), np.arange(10), {})
+    for size, files in ((100, 1), (101, 2), (1000, 10), (10_000, 10)):
+        found = divided(part, size, 100, tmp_path, "tar")
+        assert [path.name for path, _ in found] == [f"train-{n:05d}-of-{files:05d}.tar" for n in range(files)]
+        counts = [n for _, n in found]
+        assert (sum(counts), max(counts) - min(counts) <= 1) == (10, True)

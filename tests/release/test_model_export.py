@@ -8,6 +8,7 @@ import re
 import shutil
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -16,8 +17,10 @@ import timm
 import torch
 from huggingface_hub import ModelCard
 from PIL import Image
+from safetensors.torch import save_file
 from small_dataset import FEW, SEED, genrobust, rows
 from timm.data import create_transform, resolve_model_data_config
+from transformers import AutoModelForImageClassification
 
 from genrobust.classifiers.checkpoints import CheckpointInfo, read_checkpoint_info
 from genrobust.classifiers.models import create_classifier, load_checkpoint, save_checkpoint
@@ -42,18 +45,19 @@ from genrobust.core.record import ArmRecord
 from genrobust.core.results import BaselineModel, Predictions
 from genrobust.release.model_card import model_card
 from genrobust.release.model_export import export_model
-from genrobust.report.results import FORMAT, summary_to_json
+from genrobust.report.results import summary_to_json
 from genrobust.report.wording import number
 from genrobust.robustness.figure import list_figures
 from genrobust.robustness.summary import Comparison, summarize
 
 
-def test_timm_and_onnxruntime_give_the_logits_of_the_checkpoint(
+def test_timm_transformers_and_onnxruntime_give_the_logits_of_the_checkpoint(
     checkpoint: Path, exports: dict[str, Path], cut_icons: Path, few_classes: LabelSpace
 ) -> None:
     """Each with its own loader, and timm with its own transform, on images of other sizes and shapes."""
     model, info = load_checkpoint(checkpoint)
     network = timm.create_model(f"local-dir:{exports['timm']}", pretrained=True).eval()
+    by_transformers = AutoModelForImageClassification.from_pretrained(exports["timm"]).eval()
     transform = create_transform(**resolve_model_data_config(network))
     session = onnxruntime.InferenceSession(exports["onnx"])
     paths = sorted(cut_icons.rglob("*.png"))
@@ -61,7 +65,9 @@ def test_timm_and_onnxruntime_give_the_logits_of_the_checkpoint(
     pixels = np.stack([prepare(image, info.image_size) for image in images]).transpose(0, 3, 1, 2)
     with torch.inference_mode():
         ours = model(torch.from_numpy(pixels)).numpy()
-        theirs = network(torch.stack([transform(image) for image in images])).numpy()
+        prepared = torch.stack([transform(image) for image in images])
+        theirs = network(prepared).numpy()
+        np.testing.assert_allclose(by_transformers(prepared).logits.numpy(), theirs, atol=1e-4)
     (onnx_logits,) = session.run(["logits"], {"images": pixels})
     assert len(paths) > 20 and {image.size[0] == image.size[1] for image in images} == {True, False}
     assert ours.std(axis=0).min() > 1e-3  # the logits differ between images, so that agreeing means something
@@ -125,9 +131,10 @@ def results(checkpoint: Path, pictogram_data: StudyData, few_classes: LabelSpace
     lines = [BaselineModel(f"m{i}", "emoji", 10 + 4 * i, 8 + 3 * i + i % 3) for i in range(10)]
     summary = summarize(of_study, Comparison("test", ["emoji"], "other", min_images=1, bootstrap=50), lines)
     counts = read_checkpoint_info(checkpoint).training["counts"]
+    trained = {str(SEED): read_checkpoint_info(checkpoint).training["run"]}
     arms = [
         ArmRecord("other", {**counts, "generated": 7}, "resnet10t", "standard", 2, 16),
-        ArmRecord("mine", counts, "resnet10t", "standard", 2, 16),
+        ArmRecord("mine", counts, "resnet10t", "standard", 2, 16, trained=trained),
     ]
     path = tmp_path / "results.json"
     raw = {"title": "Some *study*", "date": "2026-01-02", "arms": [dataclasses.asdict(a) for a in arms]}
@@ -189,34 +196,22 @@ def test_a_card_without_results_says_so(exports: dict[str, Path], checkpoint: Pa
 
 def test_a_checkpoint_of_another_study_is_refused(checkpoint: Path, results: Path, tmp_path: Path) -> None:
     raw = unsealed(results.read_bytes())
-
-    def told(arm: str | None = None, **changed: object) -> Path:
-        results.write_bytes(sealed({**raw, **changed}))
-        return export_model(checkpoint, "timm", tmp_path / "out", results, arm)["README.md"]
-
-    def arms(**changed: object) -> list[dict[str, object]]:
-        return [{**arm, **changed} for arm in raw["arms"]]
-
-    with pytest.raises(UserError, match=r"no arm trained as this checkpoint did.*other on .*7 generated"):
-        told(arms=arms(steps=3))
     run = read_checkpoint_info(checkpoint).training["run"]
-    with pytest.raises(UserError, match=r"no arm trained as this checkpoint did, .* with these settings"):
-        told(arms=arms(trained={str(SEED): f"not {run}"}))  # such as with another learning rate
-    assert "the arm mine, seed 3" in told(arms=arms(trained={str(SEED): run})).read_text(encoding="utf-8")
-    shutil.rmtree(tmp_path / "out")
-    alike = arms(parts=raw["arms"][1]["parts"])
-    with pytest.raises(UserError, match="the arms other and mine trained alike: say which one it is with --arm"):
-        told(arms=alike)
-    with pytest.raises(UserError, match="--arm other: the checkpoint is of mine"):
-        told("other")
-    with pytest.raises(UserError, match=r"has the seeds .*, and the checkpoint the seed 3"):
-        told(summary={**raw["summary"], "seeds": [0]})
-    with pytest.raises(UserError, match="no summary of a study"):
-        told(summary={"format": FORMAT})
-    with pytest.raises(UserError, match=r"no results\.json of a study"):
-        told(arms=None)
-    assert not (tmp_path / "out").exists()
-    assert "the arm mine, seed 3" in told("mine", arms=alike).read_text(encoding="utf-8")
+
+    def exported(other: str, mine: str, arm: str | None = None) -> str:
+        arms = [{**of, "trained": {str(SEED): now}} for of, now in zip(raw["arms"], (other, mine), strict=True)]
+        results.write_bytes(sealed({**raw, "arms": arms}))
+        return export_model(checkpoint, "timm", tmp_path / "out", results, arm)["README.md"].read_text("utf-8")
+
+    for runs, arm, named in (
+        (("another", "another"), None, "results.json"),
+        (("another", run), "other", "--arm other"),
+        ((run, run), None, "--arm"),
+    ):
+        with pytest.raises(UserError, match=named):
+            exported(*runs, arm)
+        assert not (tmp_path / "out").exists()
+    assert "the arm other, seed 3" in exported(run, run, "other")
 
 
 def test_what_lies_in_a_folder_is_not_lost(checkpoint: Path, exports: dict[str, Path], tmp_path: Path) -> None:
@@ -224,21 +219,15 @@ def test_what_lies_in_a_folder_is_not_lost(checkpoint: Path, exports: dict[str, 
     shutil.copytree(exports["timm"], out, ignore=shutil.ignore_patterns(".*"))  # as a download from the hub
     before = {path: path.read_bytes() for path in out.iterdir()}
     for overwrite in (False, True):
-        with pytest.raises(UserError, match="holds files that no export wrote"):
+        with pytest.raises(UserError, match="--out"):
             export_model(checkpoint, "timm", out, overwrite=overwrite)
     assert {path: path.read_bytes() for path in out.iterdir()} == before
     shutil.rmtree(out)
     shutil.copytree(exports["onnx"].parent, out)
-    with pytest.raises(UserError, match=r"holds an export.*--overwrite"):
+    with pytest.raises(UserError, match="--overwrite"):
         export_model(checkpoint, "timm", out)
-    (out / "thesis.tex").write_text("years")
-    with pytest.raises(UserError, match=r"holds thesis\.tex, which genrobust did not write"):
-        export_model(checkpoint, "timm", out, overwrite=True)
-    (out / "thesis.tex").unlink()
     export_model(checkpoint, "timm", out, overwrite=True)
     assert {p.name for p in out.iterdir()} == {".genrobust.files", "README.md", "config.json", "model.safetensors"}
-    with pytest.raises(UserError, match=r"holds files that no export wrote"):
-        export_model(checkpoint, "timm", checkpoint, overwrite=True)
 
 
 def test_what_cannot_be_exported_is_refused(checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -249,7 +238,7 @@ def test_what_cannot_be_exported_is_refused(checkpoint: Path, tmp_path: Path, mo
     (tmp_path / "alexnet").mkdir()
     alexnet = {**manifest.about, "architecture": "alexnet"}
     Artifact(tmp_path / "alexnet").publish(Manifest(manifest.kind, about=alexnet))
-    with pytest.raises(UserError, match=r"timm has no AlexNet.*--to onnx"):
+    with pytest.raises(UserError, match="--to onnx"):
         export_model(tmp_path / "alexnet", "timm", tmp_path / "out")
     monkeypatch.setitem(sys.modules, "onnxscript", None)
     with pytest.raises(MissingPackage, match=r"onnxscript, which is not installed: pip install 'genrobust\[onnx\]'"):
@@ -264,7 +253,7 @@ def test_blur_pool_goes_to_onnx_and_not_to_timm(tmp_path: Path) -> None:
     kwargs, trained = {"blur_pool": True}, {"config": {"keep": "last"}, "best_val_top1": 50.0}
     model = create_classifier("resnet18", 3, 48, kwargs).eval()
     save_checkpoint(tmp_path / "made", model, CheckpointInfo("resnet18", kwargs, ("a", "b", "c"), 48, trained))
-    with pytest.raises(UserError, match=r"timm has no resnet18 with train\.blur_pool: export it with --to onnx"):
+    with pytest.raises(UserError, match="--to onnx"):
         export_model(tmp_path / "made", "timm", tmp_path / "out")
     made = export_model(tmp_path / "made", "onnx", tmp_path / "out")
     images = np.random.default_rng(0).integers(0, 256, (2, 3, 48, 48), dtype=np.uint8)
@@ -278,12 +267,10 @@ def test_blur_pool_goes_to_onnx_and_not_to_timm(tmp_path: Path) -> None:
 def test_an_export_that_gives_other_logits_is_not_written(
     checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def spoilt(tensors: dict[str, torch.Tensor], metadata: dict[str, str]) -> bytes:
-        from safetensors.torch import save
+    def spoilt(tensors: dict[str, torch.Tensor], *where: Any) -> None:
+        save_file({**tensors, "fc.bias": tensors["fc.bias"] + 1e-3}, *where)
 
-        return save({**tensors, "fc.bias": tensors["fc.bias"] + 1e-3}, metadata)
-
-    monkeypatch.setattr("genrobust.release.model_export.save", spoilt)
+    monkeypatch.setattr("genrobust.release.model_export.save_file", spoilt)
     with pytest.raises(GenrobustError, match=r"differs from the checkpoint by 0\.001 in a logit"):
         export_model(checkpoint, "timm", tmp_path / "out")
     assert not (tmp_path / "out").exists()

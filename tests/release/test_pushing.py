@@ -1,23 +1,21 @@
-"""Pushing: what would go, and the failures, which leave nothing half pushed."""
+"""Pushing to a hub on this machine that keeps regular files: what arrives, what stays, and failures by name."""
 
 from __future__ import annotations
 
+import base64
 import http.server
-import os
+import json
 import socket
-import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from made import refused
-from typer.testing import CliRunner
+from huggingface_hub import constants
+from made import contents, refused
+from typer.testing import CliRunner, Result
 
 from genrobust.cli import app
-from genrobust.core.errors import UserError
-from genrobust.release import pushing
 
 
 @pytest.fixture
@@ -25,104 +23,142 @@ def folder(export: Callable[..., Path]) -> Path:
     return export("--to", "webdataset", "--val", 0.25)
 
 
-def push(folder: Path, tmp_path: Path, *words: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    """genrobust push in a process of its own: the hub's address is read when its package is loaded."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
-    own = {"HF_HOME": str(tmp_path / "hf"), "HF_ENDPOINT": closed_port(), **variables}
-    command = [sys.executable, "-m", "genrobust", "push", str(folder), "me/icons", *words]
-    return subprocess.run(command, env={**kept, **own}, capture_output=True, text=True)
+class Hub(http.server.BaseHTTPRequestHandler):
+    """The part of the hub's interface that huggingface_hub uses to push regular files to one dataset repository."""
 
-
-def closed_port() -> str:
-    """The address of a port on which nothing listens."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return f"http://127.0.0.1:{free.getsockname()[1]}"
-
-
-def test_a_dry_run_lists_every_file_with_its_size(folder: Path, tmp_path: Path) -> None:
-    done = push(folder, tmp_path, "--dry-run")
-    assert done.returncode == 0, done.stderr
-    sizes = {p.relative_to(folder).as_posix(): p.stat().st_size for p in folder.rglob("*") if p.is_file()}
-    lines = [line.split() for line in done.stdout.splitlines()]
-    assert {line[0]: int(line[1].replace(",", "")) for line in lines if line[0] in sizes} == sizes
-    assert lines[-1] == [str(len(sizes)), "files,", f"{sum(sizes.values()):,}", "bytes,", "to", "datasets/me/icons"]
-
-
-class _Refusing(http.server.BaseHTTPRequestHandler):
-    answers: dict[str, int]  # by the beginnings of requests
-    asked: list[str]
+    token = "hf_writes"
+    files: dict[str, bytes]
+    commits: list[str]
 
     def do_GET(self) -> None:
-        self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        asked = f"{self.command} {self.path}"
-        self.asked.append(asked)
-        self.send_response(next((code for start, code in self.answers.items() if asked.startswith(start)), 401))
-        self.send_header("Content-Length", "2")
-        self.end_headers()
-        self.wfile.write(b"{}")
+        if self.headers.get("Authorization") not in (f"Bearer {self.token}", "Bearer hf_reads"):
+            return self.answer({"error": "Invalid username or password."}, 401)
+        name = self.path.partition("/resolve/main/")[2]
+        if name:
+            found = self.files.get(name)
+            headers = {"ETag": '"1"', "X-Repo-Commit": "0" * 40, "X-Error-Code": "" if found else "EntryNotFound"}
+            return self.reply(200 if found is not None else 404, found or b"", **headers)
+        siblings = [{"rfilename": name} for name in self.files]
+        entries = [{"type": "file", "path": name, "size": 1, "oid": "1"} for name in self.files]
+        self.answer(entries if "/tree/" in self.path else {"id": "me/icons", "private": False, "siblings": siblings})
 
-    do_POST = do_GET
+    do_HEAD = do_GET
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        if self.headers.get("Authorization") != f"Bearer {self.token}":
+            return self.answer({"error": "no"}, 403 if "read" in str(self.headers.get("Authorization")) else 401)
+        if self.path.endswith("/repos/create"):
+            return self.answer({"url": f"http://{self.headers['Host']}/datasets/me/icons"})
+        if self.path.endswith("/validate-yaml"):
+            return self.answer({"errors": [], "warnings": []})
+        if "/preupload/" in self.path:
+            files = json.loads(body)["files"]
+            return self.answer(
+                {"files": [{"path": f["path"], "uploadMode": "regular", "shouldIgnore": False} for f in files]}
+            )
+        if "/commit/" in self.path:
+            for line in map(json.loads, body.splitlines()):
+                if line["key"] == "file":
+                    self.files[line["value"]["path"]] = base64.b64decode(line["value"]["content"])
+                elif line["key"] == "deletedFile":
+                    del self.files[line["value"]["path"]]
+                else:
+                    self.commits.append(line["value"]["summary"])
+            return self.answer(
+                {"commitUrl": f"http://{self.headers['Host']}/datasets/me/icons/commit/1", "commitOid": "1"}
+            )
+        self.answer({"error": self.path}, 404)
+
+    def answer(self, value: object, status: int = 200) -> None:
+        self.reply(status, json.dumps(value).encode(), **{"Content-Type": "application/json"})
+
+    def reply(self, status: int, body: bytes, **headers: str) -> None:
+        self.send_response(status)
+        for name, value in {"Content-Length": str(len(body)), **headers}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
 
     def log_message(self, format: str, *args: object) -> None:
         """Say nothing."""
 
 
 @pytest.fixture
-def refusing() -> Iterator[tuple[str, list[str]]]:
-    """The address of a hub that refuses every token, but for what _Refusing.answers says; and what it was asked."""
-    _Refusing.asked, _Refusing.answers = [], {}
-    with http.server.HTTPServer(("127.0.0.1", 0), _Refusing) as server:
+def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[str]:
+    """The address of an empty hub, the one that huggingface_hub uses."""
+    Hub.files, Hub.commits = {}, []
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Hub) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
-        yield f"http://127.0.0.1:{server.server_port}", _Refusing.asked
+        address = f"http://127.0.0.1:{server.server_port}"
+        use(address, monkeypatch, tmp_path)
+        yield address
         server.shutdown()
         thread.join()
 
 
-READ_ONLY = {"GET /api/whoami": 200, "GET /api/datasets/": 404, "POST": 403}
+def use(address: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """What HF_ENDPOINT and HF_HOME do: they are read when huggingface_hub is imported."""
+    monkeypatch.setattr(constants, "ENDPOINT", address)
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", address + "/{repo_id}/resolve/{revision}/{filename}")
+    monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "no-token"))
+
+
+def push(folder: Path, *words: str, token: str = Hub.token) -> Result:
+    return CliRunner().invoke(app, ["push", str(folder), *words], env={"HF_TOKEN": token})
+
+
+def test_an_export_arrives_whole_and_replaces_only_an_earlier_one(export: Callable[..., Path], hub: str) -> None:
+    Hub.files |= {"own.txt": b"mine", ".gitattributes": b"mine"}
+    foreign = dict(Hub.files)
+    for to in ("webdataset", "parquet"):
+        out = export("--to", to, "--overwrite")
+        done = push(out, "me/icons")
+        assert done.exit_code == 0, done.stderr
+        assert Hub.files == {**foreign, **contents(out)}
+    assert f"{hub}/datasets/me/icons" in done.stdout
+    assert push(out, "me/icons", "--private").exit_code == 2  # it is public
+    assert len(Hub.commits) == 2
+
+
+def test_a_dry_run_lists_every_file_with_its_size(folder: Path) -> None:
+    done = CliRunner().invoke(app, ["push", str(folder), "me/icons", "--dry-run"])
+    assert done.exit_code == 0, done.stderr
+    sizes = {name: len(content) for name, content in contents(folder).items()}
+    lines = [line.split() for line in done.stdout.splitlines()]
+    assert {line[0]: int(line[1].replace(",", "")) for line in lines if line and line[0] in sizes} == sizes
 
 
 @pytest.mark.parametrize(
-    ("answers", "token", "code", "said", "changed"),
+    ("token", "name", "code", "said"),
     [
-        (None, None, 2, "hf auth login", []),
-        (None, "hf_inva lid", 2, "the token for the hub holds", []),
-        (None, "hf_invälid", 2, "the token for the hub holds", []),
-        (None, "hf_invalid", 1, "cannot reach the hub at http://127.0.0.1", []),
-        ({}, "hf_invalid", 2, "(401)", []),
-        (READ_ONLY, "hf_readonly", 2, "me/icons (403)", ["POST /api/repos/create"]),
+        ("", "me/icons", 2, "hf auth login"),
+        ("hf_invalid", "me/icons", 2, "(401)"),
+        ("hf_reads", "me/icons", 2, "(403)"),
+        ("hf_inva lid", "me/icons", 2, "(401)"),
+        ("hf_invälid", "me/icons", 1, "cannot push"),
+        ("hf_writes", "me/icons/again", 2, "me/icons/again"),
     ],
-    ids=["no token", "space in it", "no ASCII", "no network", "wrong token", "token that may not write"],
 )
-def test_a_failure_is_named_and_nothing_is_half_pushed(
-    folder: Path, tmp_path: Path, refusing, answers, token, code: int, said: str, changed: list[str]
+def test_a_failure_is_named_and_nothing_is_pushed(
+    folder: Path, hub: str, token: str, name: str, code: int, said: str
 ) -> None:
-    address, asked = refusing
-    _Refusing.answers = answers or {}
-    variables = {**({"HF_TOKEN": token} if token else {}), **({} if answers is None else {"HF_ENDPOINT": address})}
-    done = push(folder, tmp_path, **variables)
-    assert (done.returncode, "Traceback" in done.stderr) == (code, False), done.stderr
-    assert said in " ".join(done.stderr.split())
+    done = push(folder, name, token=token)
+    refused(done, said, code=code)
     assert not token or token not in done.stdout + done.stderr
-    assert [line for line in asked if not line.startswith("GET ")] == changed
+    assert Hub.commits == []
+
+
+def test_no_network_is_named(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        closed = f"http://127.0.0.1:{free.getsockname()[1]}"
+    use(closed, monkeypatch, tmp_path)
+    refused(push(folder, "me/icons"), closed, code=1)
 
 
 def test_what_is_no_export_is_refused(tmp_path: Path, dataset: Path) -> None:
     for place in (tmp_path / "none", dataset):
         refused(CliRunner().invoke(app, ["push", str(place), "me/icons", "--dry-run"]), place.name, "genrobust export")
-
-
-def test_an_impossible_name_and_too_many_files_are_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(UserError, match="me/icons/again"):
-        pushing.push(folder, "me/icons/again")
-    monkeypatch.setattr(pushing, "FILES", 3)
-    with pytest.raises(UserError, match="parquet"):
-        pushing.files_of(folder)
-
-
-def test_what_an_earlier_export_left_goes_in_the_same_commit() -> None:
-    there = [".gitattributes", "README.md", "data/own.tar", "data/train-00000-of-00002.tar", "_info.json"]
-    earlier = {"README.md", "data/train-00000-of-00002.tar", "_info.json"}
-    assert pushing._outdated(there, {"README.md", "data/train-00000-of-00001.tar"}, earlier) == there[3:]
-    assert pushing._outdated(there, {"README.md"}, {}) == []

@@ -11,8 +11,7 @@ from html.parser import HTMLParser
 import pytest
 
 from genrobust.core.errors import UserError
-from genrobust.core.files import LOCK
-from genrobust.core.own_files import FILE_LIST
+from genrobust.core.files import LOCK, MANIFEST
 from genrobust.core.results import MEAN_OF_SHIFTS
 from genrobust.report.classes import class_gains
 from genrobust.report.markdown import markdown
@@ -51,7 +50,7 @@ def test_four_files_are_written_and_named(record, tmp_path):
     assert list(paths) == ["report.html", "report.md", "results.csv", "results.json"]
     assert all(path.stat().st_size > 500 and path.name == name for name, path in paths.items())
     there = {path.name for path in paths["report.html"].parent.iterdir()}
-    assert there - {LOCK, FILE_LIST} == set(paths)
+    assert there - {LOCK, MANIFEST} == set(paths)
     found = json.loads(paths["results.json"].read_text())
     assert summary_from_json(found["summary"]) == record.summary
     assert found["command"] == record.command
@@ -225,7 +224,7 @@ def test_a_record_that_cannot_be_shown_leaves_the_last_report_as_it_was(record, 
     jpeg = picture(data=b"\xff\xd8\xff\xe0 JFIF")
     with pytest.raises(UserError, match="generated picture of 'camera' is no PNG and no WebP"):
         write_report(replace(record, pictures=(jpeg,)), tmp_path)
-    assert {path: path.read_bytes() for path in tmp_path.iterdir() if path.name not in (LOCK, FILE_LIST)} == before
+    assert {path: path.read_bytes() for path in tmp_path.iterdir() if path.name not in (LOCK, MANIFEST)} == before
 
 
 def test_a_folder_that_is_a_file_is_refused(record, tmp_path):

@@ -99,7 +99,7 @@ def export(
 def push(
     studies: "Studies", exported: Exported, repo_id: RepoId, private: Private = False, dry_run: DryRun = False
 ) -> None:
-    """Push an export to the Hugging Face hub, in one commit."""
+    """Push an export to the Hugging Face hub."""
     from genrobust.release import files_of, push as run_push
 
     studies.require_recipe(exported)

@@ -24,11 +24,19 @@ if TYPE_CHECKING:  # a command imports what it needs when it runs, so that --hel
     from genrobust.study import Row, Study, TrainingRun
 
 
+SameVersions = Annotated[bool, option("--same-versions", "Reuse no finished work of other versions.")]
+
+
 @study_command(*ANYWHERE)
-def run(study: "Study", estimate: Estimate = True) -> None:
+def run(
+    study: "Study",
+    estimate: Estimate = True,
+    anew: Annotated[bool, option("--anew", "Begin unfinished work of other versions again.")] = False,
+    same_versions: SameVersions = False,
+) -> None:
     """Run a study: generate, train every arm, evaluate, report."""
     print_work(_rows(study, estimate), err_console, study.recipe.title or study.recipe.name)
-    _write_report(study)
+    _write_report(study, anew, same_versions)
 
 
 @study_command(*HERE, "workers")
@@ -36,10 +44,12 @@ def show(
     study: "Study",
     ctx: typer.Context,
     estimate: Estimate = True,
+    same_versions: SameVersions = False,
     values: Annotated[bool, option("--yaml", "Print the recipe with all its values instead.")] = False,
 ) -> None:
     """Show which jobs of a study are done and which are left, or with --yaml the recipe itself."""
     from genrobust.recipe import recipe_yaml
+    from genrobust.study import describe_others
 
     if values:
         out_console.print(escape(recipe_yaml(study.recipe)), end="")
@@ -53,6 +63,9 @@ def show(
         rows = []
     else:
         print_work(rows, out_console, study.recipe.title or study.recipe.name)
+        tell(*describe_others(study.makers()))
+        if same_versions:
+            study.require_same_versions()
         if groups := {test: Counter(of) for test, of in study.data.image_groups.items() if test in study.tests}:
             some = (f"{len(of):,} in {test} ({_largest(of)})" for test, of in groups.items())
             tell(f"groups of images: {', '.join(some)}")
@@ -201,11 +214,11 @@ def _part(option: str, text: str) -> slice:
     return slice(number - 1, None, parts)
 
 
-def _write_report(study: "Study") -> None:
+def _write_report(study: "Study", anew: bool = False, same_versions: bool = False) -> None:
     from genrobust.core import read_page_json
     from genrobust.report import final_table
 
-    summary, files = study.run()
+    summary, files = study.run(anew, same_versions)
     out_console.print()
     out_console.print(final_table(summary, out_console.width))
     tell(*files.values())

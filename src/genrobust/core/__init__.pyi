@@ -114,7 +114,6 @@ from .made_by import made_by as made_by, made_by_others as made_by_others
 from .named_files import check_output as check_output, expand_home as expand_home, writing as writing
 from .own_files import (
     EARLIER as EARLIER,
-    PAGES as PAGES,
     foreign_files as foreign_files,
     page_json as page_json,
     read_page_json as read_page_json,
@@ -140,6 +139,7 @@ from .record import (
     ArmRecord as ArmRecord,
     Claim as Claim,
     Curve as Curve,
+    MadeBy as MadeBy,
     Picture as Picture,
     SourceQuality as SourceQuality,
     StageRecord as StageRecord,

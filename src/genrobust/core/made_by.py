@@ -1,12 +1,15 @@
-"""Versions of what makes an artifact: libraries, and the modules of genrobust that decide its bytes."""
+"""Versions of what makes an artifact: libraries, plug-ins, and the modules of genrobust that decide its bytes."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable
 from functools import cache
 from importlib import metadata
+from importlib.util import find_spec
 from pathlib import Path
+
+from genrobust.core.artifact import Manifest
 
 LIBRARIES = ("torch", "torchvision", "timm", "diffusers", "transformers")
 CODE = "code"  # the name of the hash of modules
@@ -23,28 +26,46 @@ _MODULES = {  # what decides the bytes of each kind of artifact, beside the libr
 }
 
 
-def made_by(kind: str) -> dict[str, str]:
-    """Return what makes an artifact of `kind` here: versions of genrobust and the libraries, and a hash of our modules.
+def made_by(kind: str, plugins: Iterable[str] = ()) -> dict[str, str]:
+    """Return what makes an artifact of `kind` here: versions, and a hash of our modules.
 
     Only the modules that decide the bytes of that kind count. An installed release has the same hash everywhere; it
     changes with an edited copy, whose version does not.
+
+    Args:
+        plugins: The distributions of other packages that take part, each with its version and a hash of its modules.
     """
     versions = {name: metadata.version(name) for name in ("genrobust", *LIBRARIES)}
-    return {**versions, CODE: _hash_modules(_MODULES.get(kind, ()))}
+    package = Path(__file__).parents[1]
+    code = _hash_modules(*(package / module for module in sorted(_MODULES.get(kind, ()))))
+    return {**versions, CODE: code, **{name: _plugin(name) for name in plugins}}
 
 
-def made_by_others(before: Mapping[str, str], now: Mapping[str, str]) -> dict[str, tuple[str, str]]:
-    """Return what differs between two results of `made_by`, as (before, now) by name; "" where one lacks it."""
-    names = [name for name in {**before, **now} if before.get(name) != now.get(name)]
-    return {name: (before.get(name, ""), now.get(name, "")) for name in names}
+def made_by_others(manifest: Manifest) -> dict[str, tuple[str, str]]:
+    """Return what made an artifact and would not make it now: (then, now) by name; "" for what is not installed."""
+    then = manifest.made_by
+    plugins = [name for name in then if name not in ("genrobust", *LIBRARIES, CODE)]
+    now = made_by(manifest.kind, plugins)
+    return {name: (then.get(name, ""), now[name]) for name in now if then.get(name) != now[name]}
+
+
+def _plugin(name: str) -> str:
+    """The version of a distribution, with a hash of the modules that it offers; "" where it is not installed."""
+    try:
+        found = metadata.distribution(name)
+    except metadata.PackageNotFoundError:
+        return ""
+    tops = {point.module.partition(".")[0] for point in found.entry_points if point.group.startswith("genrobust.")}
+    origins = [Path(spec.origin) for top in sorted(tops) if (spec := find_spec(top)) and spec.origin]
+    return f"{found.version} {_hash_modules(*(o.parent if o.name == '__init__.py' else o for o in origins))}"
 
 
 @cache
-def _hash_modules(modules: tuple[str, ...]) -> str:
-    package, hashed = Path(__file__).parents[1], hashlib.sha256()
-    for module in sorted(modules):
-        place = package / module
+def _hash_modules(*places: Path) -> str:
+    """Hash the modules at `places`, and below those that are folders, with their paths from there."""
+    hashed = hashlib.sha256()
+    for place in places:
         for path in sorted(place.rglob("*.py")) if place.is_dir() else [place]:
             text = path.read_text(encoding="utf-8")  # with any line ends
-            hashed.update(f"{path.relative_to(package).as_posix()} {len(text)}\n{text}".encode())
+            hashed.update(f"{path.relative_to(place.parent).as_posix()} {len(text)}\n{text}".encode())
     return hashed.hexdigest()[:12]

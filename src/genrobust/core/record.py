@@ -106,13 +106,23 @@ class Picture:
 
 
 @dataclass(frozen=True, slots=True)
+class MadeBy:
+    """The `versions`, by name, that made `count` artifacts of a `kind` ("dataset", "checkpoint" ...)."""
+
+    kind: str
+    count: int
+    versions: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
 class StudyRecord:
     """Everything that a report shows. `command` runs the study again; `environment` is name to version or fact.
 
     `not_generated` names the sources that are no generated dataset, `baselines` are the standard models that the lines
     of `summary` were fitted on, `claims` what the study tests, and `kinds` says which published set a shifted one is,
     as in `ShiftConfig`. `answer` is the arm or group that the recipe names for the answer, "" for none. `class_names`
-    are those of the label space; `missed` are the images that every classifier gets wrong, by their test set.
+    are those of the label space; `missed` are the images that every classifier gets wrong, by their test set. `made_by`
+    says what made the results, which may be older than the report.
     """
 
     title: str
@@ -135,3 +145,4 @@ class StudyRecord:
     answer: str = ""
     class_names: tuple[str, ...] = ()
     missed: tuple[Picture, ...] = ()
+    made_by: tuple[MadeBy, ...] = ()

@@ -1,4 +1,3 @@
-from .file_list import Listing as Listing
 from .filters import (
     FILTERS as FILTERS,
     below as below,
@@ -23,7 +22,7 @@ from .memory import MemoryImages as MemoryImages
 from .naming import readable_names as readable_names
 from .published import choose_baselines as choose_baselines, listing as listing, read_published as read_published
 from .reader import load_data as load_data, published_line as published_line
-from .reading import check_images as check_images, image_files as image_files, read_image as read_image
+from .reading import broken_images as broken_images, image_files as image_files, read_image as read_image
 from .retrieval import filled_quotas as filled_quotas, retrieve as retrieve
 from .searches import (
     SEARCHED_BY as SEARCHED_BY,

@@ -37,6 +37,7 @@ class Listing:
         read: Decodes image i, from any thread.
         in_order: Whether images are read fast in this order alone.
         column: Reads for each image its value in a column of that name, None for none; None where there is no table.
+        label_names: The groups by label number where labels are numbered, else ().
     """
 
     path: Path
@@ -46,6 +47,7 @@ class Listing:
     read: Callable[[int], Image.Image]
     in_order: bool = False
     column: Callable[[str], Sequence[Any]] | None = None
+    label_names: tuple[str, ...] = ()
 
 
 class ListedImages:

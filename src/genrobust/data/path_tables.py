@@ -25,78 +25,65 @@ def list_csv(table: Path, labeled: bool = True) -> Listing:
         UserError: There is no such column, or a line that it names: a path that leads out of the folder, comes twice,
             or is no image, no label, or a file of two labels.
     """
-    place, label = _columns(table, labeled)
+    columns, rows = _read(table)
+    place = next((columns.index(name) for name in PATHS if name in columns), None)
+    if place is None or (labeled and LABEL not in columns):
+        wanted = "path" if place is None else LABEL
+        raise UserError(f"{table} has no column {wanted!r}: it has {some_names(columns)}; rename one")
     lines: dict[str, int] = {}
     groups: list[str] = []
-    for line, row in _rows(table):
+    for line, row in rows:
         key = _key(row[place], f"{table}, line {line}")
         if lines.setdefault(key, line) != line:
             raise UserError(f"{table}, line {line}: {key} is in line {lines[key]} already: remove one")
-        group = "" if label is None else row[label]
-        if label is not None and not group:
+        groups.append(row[columns.index(LABEL)] if labeled else "")
+        if labeled and not groups[-1]:
             raise UserError(f"{table}, line {line}: {key} has no label: fill it in, or remove the line")
-        groups.append(group)
     keys = list(lines)
-    files = _files(table, lines, groups)
 
     def column(name: str) -> list[str]:
-        columns = next(read_csv(table, "the table"))[1]
+        columns, rows = _read(table)
         if name not in columns:
             raise UserError(f"{table} has no column {name!r}: it has {some_names(columns)}; name one of these")
-        at = columns.index(name)
-        found = dict(zip(keys, (row[at] for _, row in _rows(table)), strict=True))
-        return [found[key] for key in listing.keys]
+        values = dict(zip(keys, (row[columns.index(name)] for _, row in rows), strict=True))
+        return [values[key] for key in listing.keys]
 
-    listing = list_images(table.parent, files, table, column)
+    listing = list_images(table.parent, _files(table, lines, groups), table, column)
     return listing
 
 
-def _columns(table: Path, labeled: bool) -> tuple[int, int | None]:
-    """Where the paths are, and the labels."""
-    columns = next(read_csv(table, "the table"))[1]
+def _read(table: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
+    """The names of the columns, and the rows that are not blank, each with its line."""
+    (_, columns), *rows = read_csv(table, "the table")
     if len(columns) == 1 and (";" in columns[0] or "\t" in columns[0]):
         raise UserError(f"{table} separates its columns by {';' if ';' in columns[0] else 'tabs'}: save it with commas")
     if twice := next((name for name in columns if name and columns.count(name) > 1), None):
         raise UserError(f"{table} has two columns called {twice!r}: rename one")
-    place = next((columns.index(name) for name in PATHS if name in columns), None)
-    wanted = "path" if place is None else LABEL
-    if place is None or (labeled and LABEL not in columns):
-        raise UserError(f"{table} has no column {wanted!r}: it has {some_names(columns)}; rename one")
-    return place, columns.index(LABEL) if labeled else None
-
-
-def _rows(table: Path) -> list[tuple[int, list[str]]]:
-    """The rows below the header that are not blank, with their lines."""
-    rows = read_csv(table, "the table")
-    next(rows)
-    return [(line, row) for line, row in rows if any(row)]
+    return columns, [(line, row) for line, row in rows if any(row)]
 
 
 def _files(table: Path, lines: dict[str, int], groups: Sequence[str]) -> list[ImageFile]:
     """The files of all lines; raises UserError for the first that is missing, and counts the others."""
-    keys, folder = list(lines), table.parent
+    rows = list(zip(lines.items(), groups, strict=True))
 
-    def look(start: int) -> list[ImageFile | tuple[int, UserError]]:
-        found: list[ImageFile | tuple[int, UserError]] = []
-        for key, group in zip(keys[start : start + TOGETHER], groups[start : start + TOGETHER], strict=True):
-            try:
-                found.append(image_file(folder / key, key, group))
-            except UserError as error:
-                found.append((lines[key], error))
-        return found
+    def look(row: tuple[tuple[str, int], str]) -> ImageFile | tuple[int, UserError]:
+        (key, line), group = row
+        try:
+            return image_file(table.parent / key, key, group)
+        except UserError as error:
+            return line, error
 
-    files: list[ImageFile] = []
-    missing: list[tuple[int, UserError]] = []
-    with ThreadPoolExecutor(WORKERS) as pool, progress_bar(f"listing {table.name}", len(keys), "files") as bar:
-        for part in pool.map(look, range(0, len(keys), TOGETHER)):
-            files += [one for one in part if isinstance(one, ImageFile)]
-            missing += [one for one in part if not isinstance(one, ImageFile)]
+    found: list[ImageFile | tuple[int, UserError]] = []
+    starts = range(0, len(rows), TOGETHER)
+    with ThreadPoolExecutor(WORKERS) as pool, progress_bar(f"listing {table.name}", len(rows), "files") as bar:
+        for part in pool.map(lambda start: [look(row) for row in rows[start : start + TOGETHER]], starts):
+            found += part
             bar.advance(len(part))
-    if missing:
+    if missing := [one for one in found if not isinstance(one, ImageFile)]:
         line, error = missing[0]
         others = f" (and {len(missing) - 1:,} other lines)" if missing[1:] else ""
         raise UserError(f"{table}, line {line}{others}: {error}") from error
-    return files
+    return [one for one in found if isinstance(one, ImageFile)]
 
 
 def _key(text: str, where: str) -> str:

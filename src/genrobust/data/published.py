@@ -5,8 +5,8 @@ from __future__ import annotations
 import difflib
 import math
 import re
-from array import array
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
@@ -16,17 +16,8 @@ import numpy as np
 from genrobust.core import UserError, read_csv, read_lines
 from genrobust.robustness import Published
 
-MISSING = {
-    "",
-    "-",
-    "\u2013",
-    "\u2014",
-    "nan",
-    "na",
-    "n/a",
-    "none",
-    "null",
-}  # cells that say that there is no accuracy, in lower case
+# Cells that say that there is no accuracy, in lower case.
+MISSING = {"", "-", "\u2013", "\u2014", "nan", "na", "n/a", "none", "null"}
 CANDIDATES = 10  # columns that are tried where names stand twice
 UNITS = ("percent", "fraction")
 
@@ -215,28 +206,27 @@ def _place(table: Path | None, text: str, option: str) -> tuple[Path, str]:
 
 def _read(path: Path, wanted: Mapping[str, str], key: Sequence[str]) -> _Table:
     """The `wanted` columns, by the option that named each, of the rows that have a name in the columns `key`."""
-    rows = read_csv(path, "the table")
-    _, columns = next(rows)
+    (_, columns), *rows = read_csv(path, "the table")
+    if not rows:
+        raise UserError(f"{path}: no rows; a table is CSV with a header and a row a model")
     places = [_place_of(k, "--key", path, columns) for k in key] or [0]
     of_values = {column: _place_of(column, option, path, columns) for column, option in wanted.items()}
-    names: dict[str, None] = {}
-    values = {column: array("d") for column in wanted}
-    nameless = 0
-    for line, row in rows:
-        name = _name(row, places)
-        if name in names:
-            _refuse_twice(path, columns, places, min(of_values.values()), name)
-        for column, place in of_values.items():
-            number = _accuracy(row[place], path, line, column)
-            if name:
-                values[column].append(number)
-        if name:
-            names[name] = None
-        else:
-            nameless += 1
-    if not names and not nameless:
-        raise UserError(f"{path}: no rows; a table is CSV with a header and a row a model")
-    return _Table(list(names), {column: np.array(of) for column, of in values.items()}, nameless)
+    values = {
+        column: np.array([_accuracy(row[place], path, line, column) for line, row in rows])
+        for column, place in of_values.items()
+    }
+    names = _names(rows, places)
+    named = [name for name in names if name]
+    if not _are_unique(named):
+        twice = next(name for name, times in Counter(named).items() if times > 1)
+        words = [columns[place] for place in places]
+        # What names a model stands before its accuracies.
+        others = [place for place in range(min(of_values.values())) if place not in places][:CANDIDATES]
+        more = next((columns[place] for place in others if _are_unique(_names(rows, [*places, place]))), None)
+        hint = f"tell them apart with --key {','.join([*words, more])}" if more else "remove the rows that stand twice"
+        raise UserError(f"{path}: {','.join(words)} = {twice!r} stands in more than one row; {hint}")
+    kept = np.array([bool(name) for name in names])
+    return _Table(named, {column: of[kept] for column, of in values.items()}, len(names) - len(named))
 
 
 def _place_of(column: str, option: str, path: Path, columns: Sequence[str]) -> int:
@@ -259,36 +249,15 @@ def _accuracy(cell: str, path: Path, line: int, column: str) -> float:
         raise UserError(f"{path}, line {line}: {column} is {cell!r}, which is no number") from None
 
 
-def _name(row: Sequence[str], places: Sequence[int]) -> str:
-    parts = [row[place] for place in places]
-    return ",".join(parts) if any(parts) else ""
+def _names(rows: Sequence[tuple[int, Sequence[str]]], places: Sequence[int]) -> list[str]:
+    """The name of each row: its cells at `places`, joined by commas; "" where all of them are empty."""
+    parts = [[row[place] for place in places] for _, row in rows]
+    return [",".join(of_row) if any(of_row) else "" for of_row in parts]
 
 
-def _refuse_twice(path: Path, columns: Sequence[str], places: Sequence[int], accuracy: int, name: str) -> NoReturn:
-    words = [columns[place] for place in places]
-    others = [place for place in range(accuracy) if place not in places]  # what names a model stands first
-    candidates = others[:CANDIDATES] if path.is_file() else []  # a pipe cannot be read again
-    telling = next((i for i in candidates if _are_unique(_names(path, [*places, i]))), None)
-    hint = "remove the rows that stand twice"
-    if telling is not None:
-        hint = f"tell them apart with --key {','.join([*words, columns[telling]])}"
-    raise UserError(f"{path}: {','.join(words)} = {name!r} stands in more than one row; {hint}")
-
-
-def _names(path: Path, places: Sequence[int]) -> Iterator[str]:
-    rows = read_csv(path, "the table")
-    next(rows)
-    return (_name(row, places) for _, row in rows)
-
-
-def _are_unique(names: Iterator[str]) -> bool:
-    seen: set[str] = set()
-    for name in names:
-        if name in seen:
-            return False
-        if name:
-            seen.add(name)
-    return bool(seen)
+def _are_unique(names: Sequence[str]) -> bool:
+    named = [name for name in names if name]
+    return len(set(named)) == len(named)
 
 
 def _percents(names: Sequence[str], columns: Mapping[str, np.ndarray], unit: str | None) -> list[np.ndarray]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -32,6 +33,7 @@ MAX_PIXELS = 89_478_485  # Pillow's own warning line: 256 MiB of 24-bit pixels; 
 LARGEST_FILE = 2**30  # bytes: more than so many pixels take in any format
 LONGEST_SIDE = 100  # times the shorter one: the shorter is resized, and pixels grow with the square of this
 _TOO_LARGE = f"it claims more than {MAX_PIXELS / 1e6:.0f} million pixels (a decompression bomb?)"
+T = TypeVar("T")
 
 
 def read_image(source: Path | bytes, name: str | None = None) -> Image.Image:
@@ -63,19 +65,18 @@ def read_image(source: Path | bytes, name: str | None = None) -> Image.Image:
     raise UserError(f"cannot read the image {where}: {reason}. Replace or remove the file, then run again")
 
 
-def check_images(folder: Path) -> list[tuple[Path, str]]:
-    """Decode every image file below `folder`; return (path, reason) of each that cannot be read, sorted by path."""
+def broken_images(read: Callable[[T], Image.Image], images: Iterable[T]) -> list[str]:
+    """Decode `images` with `read`, in threads; return the error of each that cannot be read, in their order."""
 
-    def reason(path: Path) -> str:
+    def error_of(image: T) -> str:
         try:
-            read_image(path)
+            read(image)
         except UserError as error:
             return str(error)
         return ""
 
-    paths = sorted(image_files(folder))
     with ThreadPoolExecutor(cores()) as pool:
-        return [(path, said) for path, said in zip(paths, pool.map(reason, paths), strict=True) if said]
+        return [error for error in pool.map(error_of, images) if error]
 
 
 def image_files(folder: Path, passing: bool = False) -> Iterator[Path]:
@@ -95,9 +96,10 @@ def walk_images(folder: Path, below: str = "", passing: bool = False) -> Iterato
     Each comes after its path below `folder`, with ``/``.
 
     Raises:
-        UserError: A folder cannot be read, a link leads back to a folder which it lies in, or an image is of another
-            format, unless `passing`.
+        UserError: A folder cannot be read, a link leads back to a folder which it lies in, or, at the end, an image is
+            of another format, unless `passing`.
     """
+    unread: list[str] = []
     left: list[tuple[str, tuple[str, ...]]] = [(below, (os.path.realpath(folder / below),))]
     while left:
         at, above = left.pop()
@@ -117,12 +119,13 @@ def walk_images(folder: Path, below: str = "", passing: bool = False) -> Iterato
                 elif (kind := Path(entry.name).suffix.lower()) in FORMATS or (kind in UNREAD and passing):
                     yield key, entry
                 elif kind in UNREAD:
-                    every = walk_images(folder, below, passing=True)
-                    others = sum(1 for other, _ in every if Path(other).suffix.lower() in UNREAD) - 1
-                    raise UserError(
-                        f"{entry.path}{f' and {others:,} others' if others else ''}: {kind} images are not read: "
-                        "convert to PNG or JPEG and remove the originals"
-                    )
+                    unread.append(entry.path)
+    if unread:
+        others = f" and {len(unread) - 1:,} others" if unread[1:] else ""
+        kind = Path(unread[0]).suffix.lower()
+        raise UserError(
+            f"{unread[0]}{others}: {kind} images are not read: convert to PNG or JPEG and remove the originals"
+        )
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

@@ -16,7 +16,7 @@ from genrobust.data.shards import is_dataset
 from genrobust.data.tables import SPLITS, STATE, list_parquet, list_saved
 from genrobust.data.tars import list_tars
 
-KINDS = (".parquet", ".tar")  # of files that hold many images
+KINDS = {".parquet": list_parquet, ".tar": list_tars}  # of files that hold many images
 TABLE = ".csv"  # of a file that lists them
 SPLIT = re.compile(r"(?:^|[-_.])(train|val|valid|validation|test)(?=[-_.]|$)")
 
@@ -27,14 +27,17 @@ class StoredImages:
 
     Attributes:
         groups: The words for classes there: names of folders, names of labels, or numbers as text.
-        label_names: The groups by label number where the labels are numbered, else ().
         listed: The images; None for class folders, which are listed when it is known which are wanted.
     """
 
     path: Path
     groups: tuple[str, ...]
-    label_names: tuple[str, ...] = ()
     listed: Listing | None = None
+
+    @property
+    def label_names(self) -> tuple[str, ...]:
+        """The groups by label number where labels are numbered, else ()."""
+        return self.listed.label_names if self.listed else ()
 
     def listing(self, groups: Collection[str]) -> Listing:
         """List the images; of class folders those of `groups` alone."""
@@ -47,24 +50,14 @@ def open_stored(path: Path) -> StoredImages:
     Raises:
         UserError: Nothing is there, or nothing of a kind that is read.
     """
-    if path.suffix.lower() == TABLE:
-        return _numbered(path, list_csv(path))
-    files = _files(path)
-    for extension in KINDS:
-        ours = [file for file in files if file.suffix == extension and not _is_sidecar(file)]
-        if ours:
-            _refuse_splits(path, ours)
-            if extension == ".tar":
-                return _numbered(path, list_tars(path, ours))
-            return _numbered(path, *list_parquet(path, ours))
-    if (path / STATE).is_file():
-        return _numbered(path, *list_saved(path))
-    if (path / SPLITS).is_file():
-        splits = sorted(sub.name for sub in path.iterdir() if (sub / STATE).is_file())
-        raise UserError(f"{path} holds several splits: name one of them, such as {path / (splits or ['train'])[0]}")
-    if files:
-        raise UserError(f"{path} matches no {' or '.join(KINDS)} file: a pattern names files that hold many images")
-    return StoredImages(path, check_class_names(path, [sub.name for sub in class_folders(path)]))
+    listing = _list_files(path)
+    if listing is None:
+        return StoredImages(path, check_class_names(path, [sub.name for sub in class_folders(path)]))
+    names = check_class_names(path, listing.label_names)
+    groups = check_class_names(path, set(listing.groups))
+    # numbers are sorted as numbers, so that 10 comes after 9
+    in_order = sorted(groups, key=lambda g: (0, int(g), g) if g.isdecimal() else (1, 0, g))
+    return StoredImages(path, names or tuple(in_order), listing)
 
 
 def require_there(places: Mapping[str, Path]) -> None:
@@ -106,27 +99,29 @@ def open_unlabeled(key: str, path: Path) -> ListedImages:
     Raises:
         UserError: Nothing is there, nothing of a kind that is read, or no image.
     """
-    listing = _list_unlabeled(path)
+    listing = _list_files(path, labeled=False) or list_files(path, lambda key: "")
     if not listing.keys:
         raise UserError(f"{key}: {path} holds no image; what is read: {', '.join((*FORMATS, *KINDS))}")
     return ListedImages(path.name, listing, {"": (0,)})
 
 
-def _list_unlabeled(path: Path) -> Listing:
+def _list_files(path: Path, labeled: bool = True) -> Listing | None:
+    """List the images in the files that `path` is, matches or holds; None for folders of image files."""
     if path.suffix.lower() == TABLE:
-        return list_csv(path, labeled=False)
+        return list_csv(path, labeled)
     files = _files(path)
-    for extension in KINDS:
-        ours = [file for file in files if file.suffix == extension and not _is_sidecar(file)]
-        if ours:
+    for extension, list_images in KINDS.items():
+        if ours := [file for file in files if file.suffix == extension and not _is_sidecar(file)]:
             _refuse_splits(path, ours)
-            tars = extension == ".tar"
-            return list_tars(path, ours, labeled=False) if tars else list_parquet(path, ours, labeled=False)[0]
+            return list_images(path, ours, labeled)
     if files:
         raise UserError(f"{path} matches no {' or '.join(KINDS)} file: a pattern names files that hold many images")
     if (path / STATE).is_file():
-        return list_saved(path, labeled=False)[0]
-    return list_files(path, lambda key: "")
+        return list_saved(path, labeled)
+    if (path / SPLITS).is_file():
+        splits = sorted(sub.name for sub in path.iterdir() if (sub / STATE).is_file())
+        raise UserError(f"{path} holds several splits: name one of them, such as {path / (splits or ['train'])[0]}")
+    return None
 
 
 def class_folders(folder: Path) -> list[Path]:
@@ -173,11 +168,3 @@ def _refuse_splits(path: Path, files: list[Path]) -> None:
         file = next(file for file in files if splits[0] in SPLIT.findall(file.stem))
         some = f"{file.stem[: file.stem.index(splits[0])]}{splits[0]}*{file.suffix}"
         raise UserError(f"{path} holds several splits ({', '.join(splits)}): name one, such as {file.parent / some}")
-
-
-def _numbered(path: Path, listing: Listing, names: tuple[str, ...] = ()) -> StoredImages:
-    """The images of a `listing`; numbers are sorted as numbers, so that 10 comes after 9."""
-    check_class_names(path, names)
-    found = check_class_names(path, set(listing.groups))
-    groups = sorted(found, key=lambda g: (0, int(g), g) if g.isdecimal() else (1, 0, g))
-    return StoredImages(path, names or tuple(groups), names, listing)

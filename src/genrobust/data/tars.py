@@ -1,10 +1,12 @@
-"""WebDataset tars: an image and its class as files of one key (``key.jpg``, ``key.cls``), read at their offsets."""
+"""WebDataset tars: an image and its class as files of one key (``key.jpg``, ``key.cls``), read at their offsets.
+
+tarfile reads them. `webdataset` reads them as streams, in their own order, and passes over what is damaged.
+"""
 
 from __future__ import annotations
 
 import tarfile
 from collections.abc import Hashable, Iterator, Sequence
-from itertools import groupby
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, NamedTuple
 
@@ -15,19 +17,19 @@ from genrobust.data.file_list import Listing, require_new, some_names, stamp
 from genrobust.data.reading import FORMATS, LARGEST_FILE, UNREAD, read_image
 from genrobust.data.shard_files import check_tar
 
-LARGEST_LABEL = 2**24  # bytes of a .cls or .json: far more than a class and what is known of an image
+LARGEST = {"image": LARGEST_FILE, "cls": 2**24, "json": 2**24}  # bytes: far more than a class and facts of an image
 # What tarfile and the parsers of labels raise where a tar is damaged or made to do harm.
 DAMAGED = (tarfile.TarError, ValueError, LookupError, OverflowError, EOFError, RecursionError, MemoryError)
 
+_Place = tuple[int, int]  # the offset and size of a file
+_Files = dict[str, _Place]  # of a key, by their kind: one of LARGEST
+
 
 class _Image(NamedTuple):
-    """An image in a tar: its bytes are [offset, offset + size) of it; those of its JSON are at `facts`, if any."""
-
     key: str
     label: str
-    offset: int
-    size: int
-    facts: tuple[int, int] | None
+    place: _Place
+    json: _Place | None
 
 
 def list_tars(source: Path, tars: Sequence[Path], labeled: bool = True) -> Listing:
@@ -40,31 +42,28 @@ def list_tars(source: Path, tars: Sequence[Path], labeled: bool = True) -> Listi
         UserError: A tar is compressed, damaged, truncated or listed twice, an image has no class, a key or a file comes
             twice, a link stands in place of a file, or a path leaves the tar. The message names the tar and the key.
     """
-    images: list[_Image] = []
-    where: list[Path] = []
+    listed: dict[Path, list[_Image]] = {}
     stamps: list[tuple[int, int]] = []
     seen: dict[Hashable, Path] = {}
     with progress_bar(f"listing {source.name}", len(tars), "tars") as bar:
         for tar in tars:
             of_tar = stamp(tar)
             check_tar(tar)
-            found = _images_in(tar, labeled)
-            require_new(tar, (of_tar[0], hash(tuple(found))), seen)
-            images += found
-            where += [tar] * len(found)
-            stamps += [of_tar] * len(found)
+            listed[tar] = _images_in(tar, labeled)
+            require_new(tar, (of_tar[0], hash(tuple(listed[tar]))), seen)
+            stamps += [of_tar] * len(listed[tar])
             bar.advance()
+    images = [image for of_tar in listed.values() for image in of_tar]
+    where = [tar for tar, of_tar in listed.items() for _ in of_tar]
     keys = [f"{tar.stem}/{image.key}" for tar, image in zip(where, images, strict=True)]
 
     def read(index: int) -> Image.Image:
-        tar, image = where[index], images[index]
-        with reading(tar), tar.open("rb") as file:
-            data = _bytes(file, image.offset, image.size)
-        return read_image(data, name=f"{keys[index]} of {tar}")
+        with reading(where[index]), where[index].open("rb") as file:
+            data = _bytes(file, images[index].place)
+        return read_image(data, name=f"{keys[index]} of {where[index]}")
 
     def column(name: str) -> list[Any]:
-        of_tars = groupby(zip(where, images, strict=True), key=lambda pair: pair[0])
-        facts = [of_image for tar, pairs in of_tars for of_image in _facts(tar, [image for _, image in pairs])]
+        facts = [of_image for tar, of_tar in listed.items() for of_image in _facts(tar, of_tar)]
         if not any(name in of_image for of_image in facts):
             known = some_names(dict.fromkeys(key for of_image in facts for key in of_image))
             there = f"they have {known}; name one of these" if known else "there are none"
@@ -75,50 +74,41 @@ def list_tars(source: Path, tars: Sequence[Path], labeled: bool = True) -> Listi
 
 
 def _images_in(tar: Path, labeled: bool) -> list[_Image]:
-    images: dict[str, tuple[int, int]] = {}
-    told: dict[str, str] = {}  # by key, a member that says that there is an image
-    facts: dict[str, tuple[int, int]] = {}
-    labels: dict[str, dict[str, str]] = {"cls": {}, "json": {}} if labeled else {}
-    what = f"{tar} as a WebDataset tar (they are not compressed)"
-    with reading(what, *DAMAGED), tar.open("rb") as raw, tarfile.open(fileobj=raw, mode="r:") as file:
+    with reading(f"{tar} as a WebDataset tar (they are not compressed)", *DAMAGED), tar.open("rb") as raw:
+        samples = _samples(tar, raw, [*LARGEST] if labeled else ["image"])
+        return [
+            _Image(key, _label(tar, raw, key, files) if labeled else "", files["image"], files.get("json"))
+            for key, files in samples
+        ]
+
+
+def _samples(tar: Path, raw: IO[bytes], kinds: Sequence[str]) -> list[tuple[str, _Files]]:
+    """The keys that have an image, in the order of the images, with their files of these `kinds`."""
+    samples: dict[str, _Files] = {}
+    named: dict[str, str] = {}  # by key, a member that says that there is an image
+    with tarfile.open(fileobj=raw, mode="r:") as file:
         for member in _members(tar, file, raw):
             path = PurePosixPath(member.name)
             stem, _, extension = path.name.partition(".")  # WebDataset's rule: a key ends at the first dot
-            key = str(path.parent / stem)
-            to = images if f".{extension.lower()}" in FORMATS else labels.get(extension)
             if not stem or member.isdir():
                 continue
-            if extension == "cls" or path.suffix.lower() in {*FORMATS, *UNREAD}:
-                told.setdefault(key, member.name)
-            if to is None:
-                continue
-            _check(tar, member, path, LARGEST_FILE if to is images else LARGEST_LABEL)
-            if key in to:
-                kind = "image" if to is images else f".{extension} file"
-                raise UserError(f"{tar}: the key {key!r} has a second {kind}, {member.name!r}: give each its own key")
-            if to is images:
-                images[key] = member.offset_data, member.size
-            else:
-                labels[extension][key] = _bytes(raw, member.offset_data, member.size).decode("utf-8-sig")
-                if extension == "json":
-                    facts[key] = member.offset_data, member.size
-        if lost := [name for key, name in told.items() if key not in images]:
-            more = f" and {len(lost) - 1:,} others" if lost[1:] else ""
-            raise UserError(
-                f"{tar}: {lost[0]!r}{more}: no image of this key is read. A key ends at the first dot, and the rest of "
-                f"an image's name must be one of {', '.join(FORMATS)}"
-            )
-        of_images = ((key, _label(tar, key, labels) if labels else "", place) for key, place in images.items())
-        return [_Image(key, label, *place, facts.get(key)) for key, label, place in of_images]
-
-
-def _facts(tar: Path, images: Sequence[_Image]) -> Iterator[dict[str, Any]]:
-    """Yield the content of the JSON beside each image; {} where there is none."""
-    with reading(tar), tar.open("rb") as file:
-        for image in images:
-            with reading(f"{image.key}.json in {tar}", *DAMAGED):
-                found = parse_json(_bytes(file, *image.facts)) if image.facts else {}
-            yield found if isinstance(found, dict) else {}
+            key, kind = str(path.parent / stem), "image" if f".{extension.lower()}" in FORMATS else extension
+            if kind == "cls" or path.suffix.lower() in {*FORMATS, *UNREAD}:
+                named.setdefault(key, member.name)
+            if kind in kinds:
+                _check(tar, member, path, LARGEST[kind])
+                if kind in samples.setdefault(key, {}):
+                    what = f"{kind if kind == 'image' else f'.{kind} file'}, {member.name!r}"
+                    raise UserError(f"{tar}: the key {key!r} has a second {what}: give each its own key")
+                samples[key][kind] = member.offset_data, member.size
+    if lost := [name for key, name in named.items() if "image" not in samples.get(key, {})]:
+        more = f" and {len(lost) - 1:,} others" if lost[1:] else ""
+        raise UserError(
+            f"{tar}: {lost[0]!r}{more}: no image of this key is read. A key ends at the first dot, and the rest of "
+            f"an image's name must be one of {', '.join(FORMATS)}"
+        )
+    with_image = [(key, files) for key, files in samples.items() if "image" in files]
+    return sorted(with_image, key=lambda sample: sample[1]["image"])
 
 
 def _members(tar: Path, file: tarfile.TarFile, raw: IO[bytes]) -> Iterator[tarfile.TarInfo]:
@@ -140,32 +130,40 @@ def _members(tar: Path, file: tarfile.TarFile, raw: IO[bytes]) -> Iterator[tarfi
 
 def _check(tar: Path, member: tarfile.TarInfo, path: PurePosixPath, largest: int) -> None:
     what = f"{tar}: {member.name!r}"
-    if path.is_absolute() or ".." in path.parts:
-        raise UserError(f"{what} leads out of the tar: pack it with relative paths below one folder")
     if member.issym() or member.islnk():
         raise UserError(f"{what} is a link, to {member.linkname!r}: pack it with --dereference --hard-dereference")
-    if not member.isreg() or member.issparse():
-        raise UserError(f"{what} is no plain file but a device, a pipe or sparse: pack it without")
+    if not member.isreg() or member.issparse() or path.is_absolute() or ".." in path.parts:
+        raise UserError(f"{what} is no plain file below the root of the tar: pack plain files with relative paths")
     if member.size > largest:
         raise UserError(f"{what} has {member.size:,} bytes, more than the {largest:,} that any such file needs")
 
 
-def _bytes(file: IO[bytes], offset: int, size: int) -> bytes:
-    file.seek(offset)
-    return file.read(size)
+def _bytes(file: IO[bytes], place: _Place) -> bytes:
+    file.seek(place[0])
+    return file.read(place[1])
 
 
-def _label(tar: Path, key: str, labels: dict[str, dict[str, str]]) -> str:
-    where = f"{tar}: the image {key}"
-    label: object = labels["cls"].get(key, "").strip()
-    if (text := labels["json"].get(key)) is not None and (not label or '"class_id"' in text):
-        found = parse_json(text)
-        facts = found if isinstance(found, dict) else {}
+def _facts(tar: Path, images: Sequence[_Image]) -> Iterator[dict[str, Any]]:
+    """Yield the content of the JSON beside each image; {} where there is none."""
+    with reading(tar), tar.open("rb") as file:
+        for image in images:
+            with reading(f"{image.key}.json in {tar}", *DAMAGED):
+                facts = parse_json(_bytes(file, image.json)) if image.json else {}
+            yield facts if isinstance(facts, dict) else {}
+
+
+def _label(tar: Path, raw: IO[bytes], key: str, files: _Files) -> str:
+    text, about = (_bytes(raw, files[kind]).decode("utf-8-sig") if kind in files else "" for kind in ("cls", "json"))
+    label: object = text.strip()
+    if about and (not label or '"class_id"' in about):
+        facts = parse_json(about)
+        facts = facts if isinstance(facts, dict) else {}
         label = label or facts.get("label")
         if str(facts.get("label")) == label and isinstance(facts.get("class_id"), str):
             return str(facts["class_id"])  # of a number, as in genrobust's own shards and exports
     if label is None or label == "":
-        raise UserError(f"{where} has no class: it needs {key}.cls, or a label in {key}.json")
+        raise UserError(f"{tar}: the image {key} has no class: it needs {key}.cls, or a label in {key}.json")
     if isinstance(label, bool) or not isinstance(label, str | int) or str(label).startswith("-"):
-        raise UserError(f"{where} has the label {str(label)[:50]!r}: it must be a name, or a number from 0 on")
+        what = f"{tar}: the image {key} has the label {str(label)[:50]!r}"
+        raise UserError(f"{what}: it must be a name, or a number from 0 on")
     return str(label)

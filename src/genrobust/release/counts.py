@@ -7,9 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from genrobust.core import LabelSpace
-from genrobust.release.parts import ALWAYS, COLUMNS, OWN, Content, Part, rows
+from genrobust.release.parts import ALWAYS, COLUMNS, OWN, Content, Part
 
 # How images were drawn: what differs between the images of few datasets, so that distinct values are few.
 DRAWN = (
@@ -18,7 +20,6 @@ DRAWN = (
     *("guidance_scale", "guidance_until", "negative_prompt", "width", "height", "dtype", "device"),
     *("genrobust_version", "diffusers_version", "transformers_version", "torch_version"),
 )
-DISTINCT = 1000  # templates and values that are counted one by one: captions can be as many as images
 EXAMPLES = 5
 
 
@@ -26,55 +27,41 @@ EXAMPLES = 5
 class Counts:
     """Counts over the images of an export.
 
-    `images` and `bytes` (of their PNGs) are by part, `per_class` maps a part to counts [classes]. `templates` and
-    `styles` count images; `other_templates` those of templates beyond the first `DISTINCT`. `drawn` maps each of
-    `DRAWN` that is known to its values, in words. `prompts` are examples.
+    `images` and `bytes` (of their PNGs) are by part, `per_class` maps a part to counts [classes]. `values` counts the
+    images by the values, in words, of each of `DRAWN`, of the templates and of the styles. `prompts` are examples.
     """
 
     images: dict[str, int]
     bytes: dict[str, int]
-    per_class: dict[str, tuple[int, ...]]
-    templates: dict[str, int]
-    other_templates: int
-    styles: dict[str, int]
-    drawn: dict[str, tuple[str, ...]]
-    prompts: tuple[str, ...]
+    per_class: dict[str, list[int]]
+    values: dict[str, dict[str, int]]
+    prompts: list[str]
 
 
 def count_images(parts: Sequence[Part], labels: LabelSpace) -> tuple[Content, Counts]:
     """Count over the images of `parts`, and find the columns that have a value for any of them."""
-    known = set(ALWAYS)
-    templates: Counter[str] = Counter()
-    styles: Counter[str] = Counter()
-    drawn: dict[str, dict[str, None]] = {name: {} for name in DRAWN}
-    prompts: dict[str, None] = {}
-    sizes = dict.fromkeys((part.name for part in parts), 0)
+    columns, known = tuple(dict.fromkeys((*OWN, *DRAWN, "size"))), set(ALWAYS)
+    values: dict[str, Counter[str]] = {name: Counter() for name in (*DRAWN, "template", "style")}
+    sizes, prompts = Counter[str](), dict[str, None]()
     for part in parts:
-        for _, row in rows(part, tuple(dict.fromkeys((*OWN, *DRAWN, "size")))):
-            sizes[part.name] += row["size"]
-            if row["key"] in part.flagged:
+        for table in part.tables(columns):
+            sizes[part.name] += sum(table["size"].to_pylist())
+            if not part.flagged.keys().isdisjoint(table["key"].to_pylist()):
                 known.add("flagged")
-            row = {name: value for name, value in row.items() if value not in (None, "")}
-            known |= row.keys()
-            template = row.get("template", "")
-            templates[template if template in templates or len(templates) < DISTINCT else _OTHER] += 1
-            styles[row.get("style", "")] += 1
-            if "prompt" in row and len(prompts) < EXAMPLES:
-                prompts[row["prompt"]] = None
-            for name in drawn.keys() & row.keys():
-                if len(drawn[name]) < DISTINCT:
-                    drawn[name][f"{row[name]:g}" if isinstance(row[name], float) else str(row[name])] = None
+            for name in columns:
+                column = table[name].drop_null()
+                if pa.types.is_string(column.type):
+                    column = column.filter(pc.not_equal(column, ""))
+                known |= {name} if len(column) else set()
+                prompts |= dict.fromkeys(column[:EXAMPLES].to_pylist()) if name == "prompt" else {}
+                for row in column.value_counts().to_pylist() if name in values else []:
+                    value = row["values"]
+                    values[name][f"{value:g}" if isinstance(value, float) else str(value)] += row["counts"]
     counts = Counts(
         images={part.name: len(part) for part in parts},
-        bytes=sizes,
-        per_class={p.name: tuple(np.bincount(p.labels, minlength=len(labels)).tolist()) for p in parts},
-        other_templates=templates.pop(_OTHER, 0),
-        templates={text: n for text, n in templates.most_common() if text},
-        styles={text: n for text, n in styles.most_common() if text},
-        drawn={name: tuple(found) for name, found in drawn.items() if found},
-        prompts=tuple(prompts),
+        bytes=dict(sizes),
+        per_class={p.name: np.bincount(p.labels, minlength=len(labels)).tolist() for p in parts},
+        values={name: dict(found.most_common()) for name, found in values.items()},
+        prompts=list(prompts)[:EXAMPLES],
     )
     return Content(tuple(parts), labels, tuple(name for name in COLUMNS.names if name in known)), counts
-
-
-_OTHER = "\0"  # no template holds it

@@ -1,7 +1,7 @@
-"""Croissant metadata (MLCommons, version 1.0): the files of an export and what is in them, for any program.
+"""Croissant metadata (MLCommons, version 1.0) of an export.
 
-Every export has it, so it is written without mlcroissant, which the tests read it with: that package needs twelve more,
-pandas and rdflib among them, for the same JSON. Source: https://docs.mlcommons.org/croissant/docs/croissant-spec.html
+Written without mlcroissant, which needs pandas and rdflib for the same JSON; tests read it with mlcroissant.
+Source: https://docs.mlcommons.org/croissant/docs/croissant-spec.html
 """
 
 from __future__ import annotations
@@ -14,46 +14,68 @@ import pyarrow as pa
 
 from genrobust.core import hash_file
 from genrobust.release.format import Format, Json
-from genrobust.release.parts import Content, Part
+from genrobust.release.parts import Content
 
 TYPES = {pa.string(): "sc:Text", pa.int64(): "sc:Integer", pa.int32(): "sc:Integer", pa.float64(): "sc:Float"}
-_SKELETON = Path(__file__).with_name("croissant_1.0.json")  # what every export's has: the context, and the classes
+_CONTEXT = Path(__file__).with_name("croissant_context.json")
+_CLASSES = {"label": "sc:Integer", "id": "sc:Text", "name": "sc:Text"}
 
 
-def croissant(content: Content, form: Format, folder: Path, about: dict[str, str]) -> Json:
-    """Describe what was written into `folder` as JSON-LD; `about` holds its name, description and license."""
-    found: Json = json.loads(_SKELETON.read_text(encoding="utf-8"))
-    records, distribution = found.pop("recordSet"), []
-    records[0]["data"] = [
+def croissant(content: Content, form: Format, folder: Path, **about: str) -> Json:
+    """Describe the export in `folder` as JSON-LD; `about` holds its name, description and license."""
+    classes = [
         {"classes/label": label, "classes/id": of.id, "classes/name": of.name}
         for label, of in enumerate(content.labels.classes)
     ]
+    fields = [_field("classes", name, dtype) for name, dtype in _CLASSES.items()]
+    records = [{**_records("classes", fields), "key": {"@id": "classes/label"}, "data": classes}]
+    distribution: list[Json] = []
     for part in content.parts:
-        files, fields = form.croissant(content, part, folder)
+        files, sources = form.croissant(content, part.name, folder)
         distribution += files
-        records.append({"@type": "cr:RecordSet", "@id": part.name, "name": part.name, "field": fields})
-    return {**found, **about, "distribution": distribution, "recordSet": records}
+        fields = [_field(part.name, n, dtype, source) for n, (dtype, source) in sources.items()]
+        records.append(_records(part.name, fields))
+    return {
+        "@context": json.loads(_CONTEXT.read_text(encoding="utf-8")),
+        "@type": "sc:Dataset",
+        "conformsTo": "http://mlcommons.org/croissant/1.0",
+        **about,
+        "distribution": distribution,
+        "recordSet": records,
+    }
 
 
-def file_object(place: str, kind: str, folder: Path) -> Json:
-    """Describe the file at `place` in `folder`, of the media type `kind`, with its hash."""
-    found = {"@type": "cr:FileObject", "@id": place, "name": place, "contentUrl": place, "encodingFormat": kind}
-    return {**found, "sha256": hash_file(folder / place)}
-
-
-def file_set(id: str, includes: str, kind: str) -> Json:
+def file_set(id: str, includes: str, kind: str, **more: Any) -> Json:
     """Describe the files of the media type `kind` that the glob `includes` matches."""
-    return {"@type": "cr:FileSet", "@id": id, "name": id, "encodingFormat": kind, "includes": includes}
+    return {"@type": "cr:FileSet", "@id": id, "name": id, "encodingFormat": kind, "includes": includes, **more}
 
 
-def column(name: str) -> Json:
-    """Extract the column `name` of a table."""
-    return {"extract": {"column": name}}
+def file_object(name: str, kind: str, folder: Path) -> Json:
+    """Describe the file `name` in `folder`, of the media type `kind`, with its hash."""
+    found = {"@type": "cr:FileObject", "@id": name, "name": name, "contentUrl": name, "encodingFormat": kind}
+    return {**found, "sha256": hash_file(folder / name)}
 
 
-def field(part: Part, name: str, dtype: str, source: Json, extract: dict[str, Any]) -> Json:
-    """Describe the field `name` of the records of `part`, extracted from the file object or file set `source`."""
-    kind = {"cr:FileObject": "fileObject", "cr:FileSet": "fileSet"}[source["@type"]]
-    where = {kind: {"@id": source["@id"]}, **extract}
-    found = {"@type": "cr:Field", "@id": f"{part.name}/{name}", "name": name, "dataType": dtype, "source": where}
-    return found | ({"references": {"field": {"@id": "classes/label"}}} if name == "label" else {})
+def source(files: str, extract: dict[str, str], **transform: str) -> Json:
+    """Describe what a field is read from: a column or property of the files in the file set `files`."""
+    return {"fileSet": {"@id": files}, "extract": extract, **({"transform": transform} if transform else {})}
+
+
+def columns_of(content: Content, files: str) -> dict[str, tuple[str, Json]]:
+    """Map each column of `content` to its type and its source in the tables `files`."""
+    return {field.name: (TYPES[field.type], source(files, {"column": field.name})) for field in content.schema}
+
+
+def _records(id: str, fields: list[Json]) -> Json:
+    return {"@type": "cr:RecordSet", "@id": id, "name": id, "field": fields}
+
+
+def _field(records: str, name: str, dtype: str, source: Json | None = None) -> Json:
+    found: Json = {"@type": "cr:Field", "@id": f"{records}/{name}", "name": name, "dataType": dtype}
+    if source is None:
+        return found
+    return {
+        **found,
+        "source": source,
+        **({"references": {"field": {"@id": "classes/label"}}} if name == "label" else {}),
+    }

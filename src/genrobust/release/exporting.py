@@ -10,17 +10,17 @@ from pathlib import Path
 
 import numpy as np
 
-from genrobust.core import Artifact, ClassLabel, Filter, GenrobustError, LabelSpace, UserError, progress_bar, slug
+from genrobust.core import Artifact, ClassLabel, Filter, LabelSpace, UserError, progress_bar, slug
 from genrobust.data import FILTERS, USED, ShardDataset, filters_of, kept_indices, making, read_filter, readable_names
 from genrobust.recipe import GENERATED
 from genrobust.release.audit_summary import read_audit
-from genrobust.release.counts import Counts, count_images
+from genrobust.release.counts import count_images
 from genrobust.release.croissant import croissant
-from genrobust.release.dataset_card import About, dataset_card
+from genrobust.release.dataset_card import dataset_card
 from genrobust.release.folder import new_folder, refuse_others
 from genrobust.release.format import FORMATS
-from genrobust.release.licenses import GENERATOR, OTHER, License, check_license, licenses_of
-from genrobust.release.parts import CARD, CROISSANT, RECIPE, SHEET, TRAIN, VALIDATION, Content, Origin, Part, split
+from genrobust.release.licenses import GENERATOR, OTHER, check_license, licenses_of, require_free
+from genrobust.release.parts import CARD, CROISSANT, RECIPE, SHEET, TRAIN, VALIDATION, Origin, Part, split
 from genrobust.release.sheet import contact_sheet
 from genrobust.report import count, percent
 
@@ -81,52 +81,49 @@ def export(options: ExportOptions) -> ExportResult:
     form = FORMATS.get(options.to)()
     out = _place(options)
     datasets = [ShardDataset(folder) for folder in (options.dataset, options.val_dataset) if folder is not None]
-    for dataset in datasets:
-        if len(set(dataset.keys)) < len(dataset):  # forms name files by them
-            raise GenrobustError(f"{dataset.folder} has one key for several images, which genrobust did not write")
-    labels = _labels(datasets)
-    licenses = _licenses(datasets, options)
+    manifests = [dataset.about for dataset in datasets]
+    licenses = licenses_of(manifests, options.generator)
+    if not options.accept_license:
+        require_free(licenses)
     chosen, flagged, filtered = _filtered(options, datasets[0])
-    alone = len(datasets) == 1
-    audit = None if options.audit is None else read_audit(options.audit, datasets[0], chosen, alone)
-    for key in audit.leaked if audit else ():
-        _flag(flagged, key, "a copy of a test image")
+    audit = None
+    if options.audit is not None:
+        audit = read_audit(options.audit, datasets[0], chosen, alone=len(datasets) == 1)
+        for key in audit.leaked:
+            _flag(flagged, key, "a copy of a test image")
     parts, division = _parts(options, datasets, chosen, flagged)
+    names = readable_names(datasets[0].class_ids)
+    labels = LabelSpace(tuple(ClassLabel(id, name, name) for id, name in names.items()), shared_prompts=True)
     content, counts = count_images(parts, labels)
-    about = About(
+    generators = list(dict.fromkeys(of.id for of in licenses if of.part == GENERATOR))
+    card = dataset_card(
+        content,
+        counts,
+        form,
+        manifests,
         title=out.name,
-        form=form,
+        generators=" and ".join(generators),
         division=division,
         filtered=filtered,
-        making=tuple((of.folder.resolve().name, making(of.metadata(USED))) for of in datasets),
+        making=[(of.folder.resolve().name, making(of.metadata(USED))) for of in datasets],
         audit=audit,
         license=options.license,
         licenses=licenses,
-        manifests=tuple(dataset.about for dataset in datasets),
         command=_command(options),
         has_recipe=options.origin is not None,
     )
+    size = f"{len(content):,} images of {len(labels):,} classes"
+    about = {"name": slug(out.name), "description": f"{size}, drawn by {' and '.join(generators)}; see {CARD}."}
     with new_folder(out, options.overwrite) as folder:
         with progress_bar(f"exporting to {options.to}", len(content)) as bar:
             form.write(content, counts.bytes, folder, bar.advance)
         if options.origin is not None:
             (folder / RECIPE).write_text(options.origin.recipe, encoding="utf-8")
-        _write_about(content, counts, about, folder)
+        contact_sheet(content.parts[0], labels).save(folder / SHEET)
+        (folder / CARD).write_text(card, encoding="utf-8")
+        metadata = croissant(content, form, folder, **about, license=options.license)
+        (folder / CROISSANT).write_text(json.dumps(metadata, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     return ExportResult(out, counts.images, tuple(of.id for of in licenses if of.part == GENERATOR and not of.name))
-
-
-def _write_about(content: Content, counts: Counts, about: About, folder: Path) -> None:
-    """Write the contact sheet, the card and the Croissant metadata, which describes the files before it."""
-    contact_sheet(content.parts[0], content.labels).save(folder / SHEET)
-    (folder / CARD).write_text(dataset_card(content, counts, about), encoding="utf-8")
-    size = f"{len(content):,} images of {len(content.labels):,} classes"
-    words = {
-        "name": slug(about.title),
-        "description": f"{size}, drawn by {about.generators}; see {CARD}.",
-        "license": about.license,
-    }
-    text = json.dumps(croissant(content, about.form, folder, words), indent=1, ensure_ascii=False)
-    (folder / CROISSANT).write_text(text + "\n", encoding="utf-8")
 
 
 def _place(options: ExportOptions) -> Path:
@@ -140,30 +137,6 @@ def _place(options: ExportOptions) -> Path:
             raise UserError(f"--out {out} lies in the dataset {of}, or holds it: an export goes to a folder outside")
     refuse_others(out, options.overwrite)
     return out
-
-
-def _labels(datasets: Sequence[ShardDataset]) -> LabelSpace:
-    for dataset in datasets:
-        if not dataset.class_ids:
-            raise UserError(f"{dataset.folder} does not say what its classes are: generate it again with this version")
-        if dataset.class_ids != datasets[0].class_ids:
-            raise UserError(
-                f"--val-dataset {dataset.folder} is of {len(dataset.class_ids)} classes, which are not the "
-                f"{len(datasets[0].class_ids)} of {datasets[0].folder} in this order: name one of the same classes"
-            )
-    names = readable_names(datasets[0].class_ids)
-    return LabelSpace(tuple(ClassLabel(id, name, name) for id, name in names.items()), shared_prompts=True)
-
-
-def _licenses(datasets: Sequence[ShardDataset], options: ExportOptions) -> tuple[License, ...]:
-    found = licenses_of([dataset.about for dataset in datasets], options.generator)
-    for license in found:
-        if license.forbids and not options.accept_license:
-            raise UserError(
-                f"the {license.part} {license.id} is under {license.name}, which restricts what may be done with its "
-                f"images ({license.forbids}): read it, and export with --accept-license if it allows what you plan"
-            )
-    return found
 
 
 def _filtered(options: ExportOptions, dataset: ShardDataset) -> tuple[np.ndarray, dict[str, str], str]:
@@ -211,6 +184,11 @@ def _parts(
     elif options.val_dataset is not None:
         if datasets[1].fingerprint == first.fingerprint:
             raise UserError("--val-dataset names the dataset itself: it would validate on what it trains on")
+        if datasets[1].class_ids != first.class_ids:
+            raise UserError(
+                f"--val-dataset {options.val_dataset} is of {len(datasets[1].class_ids)} classes, which are not the "
+                f"{len(first.class_ids)} of {first.folder} in this order: name one of the same classes"
+            )
         parts.append(Part(VALIDATION, datasets[1], np.arange(len(datasets[1])), {}))
         words = f"The validation part is another generated dataset. {_GENERATED}"
     for part in parts:

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from genrobust.core import Registry
-from genrobust.release.parts import Content, Part
+from genrobust.release.parts import Content
 
 Json = dict[str, Any]
+Source = tuple[str, Json]  # of a field, in Croissant: its type and what it is read from
 
 
 class Format(ABC):
@@ -42,9 +43,13 @@ class Format(ABC):
         """List the columns as a dataset card does; [] where the files' names alone say what they hold."""
         return []
 
-    @abstractmethod
-    def croissant(self, content: Content, part: Part, folder: Path) -> tuple[list[Json], list[Json]]:
-        """Describe the files of `part` in `folder` as Croissant: its distribution, and the fields of its records."""
+    def croissant(self, content: Content, part: str, folder: Path) -> tuple[list[Json], dict[str, Source]]:
+        """Describe the files of the part called `part` in `folder` as Croissant.
+
+        Returns:
+            Its distribution, and by name the type and the source of each field of its records.
+        """
+        return [], {}
 
 
 FORMATS: Registry[type[Format]] = Registry("format of --to", "genrobust.formats", "genrobust.release.formats")

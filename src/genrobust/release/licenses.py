@@ -8,24 +8,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import yaml
+from huggingface_hub import RepoCard, constants
+from huggingface_hub.file_download import repo_folder_name
+
 from genrobust.classifiers import FOLDER, HUB
-from genrobust.core import (
-    EMBEDDED,
-    LARGEST_YAML,
-    UserError,
-    embedded,
-    find_clip,
-    hash_generator,
-    parse_yaml,
-    variants_of,
-)
+from genrobust.core import EMBEDDED, UserError, embedded, find_clip, hash_generator, variants_of
 from genrobust.generate import base_of
 
 OTHER = "other"  # the hub's word for a license that is none of its list
 GENERATOR = "generator"
 _ADDED = {"lora": "LoRA", "adapter": "adapter"}  # to a generator: the key of a manifest, in words
-_CARD = "README.md"
-_HEADER = re.compile(rb"(?:\xef\xbb\xbf)?\s*---[\r\n]+(.*?)[\r\n]+---[ \t]*([\r\n]|$)", re.S)
 # In the names and links of licenses: cc-by-nc-4.0, cc-by-nd-4.0, sai-nc-community, flux-1-dev-non-commercial-license,
 # intel-research, apple-amlr, deepfloyd-if-license, NSCL (NVIDIA's).
 _FORBIDS = re.compile(
@@ -82,6 +75,16 @@ def licenses_of(manifests: Sequence[Mapping[str, Any]], folder: Path | None) -> 
     return tuple(dict.fromkeys(found))
 
 
+def require_free(licenses: Sequence[License]) -> None:
+    """Raise UserError where one of `licenses` restricts the images."""
+    for license in licenses:
+        if license.forbids:
+            raise UserError(
+                f"the {license.part} {license.id} is under {license.name}, which restricts what may be done with its "
+                f"images ({license.forbids}): read it, and export with --accept-license if it allows what you plan"
+            )
+
+
 def license_of_network(init: str) -> str:
     """Return the license of the pretrained network that `train.init` names, as timm or its card says; "" unknown."""
     from timm import get_pretrained_cfg
@@ -90,62 +93,40 @@ def license_of_network(init: str) -> str:
         return _license("network", init, _cards_on_hub(init.removeprefix(HUB).partition("@")[0])).name
     folder = find_clip(init.removeprefix("clip:")) if init.startswith("clip:") else Path(init.removeprefix(FOLDER))
     if init and folder.exists():
-        return _license("network", init, [folder / "README.md"]).name
+        return _license("network", init, [folder / constants.REPOCARD_NAME]).name
     known = get_pretrained_cfg(init) if re.fullmatch(r"[a-z0-9_]+(\.[a-z0-9_]+)?", init) else None
     return str(getattr(known, "license", None) or "")
 
 
 def _license(part: str, id: str, cards: Sequence[Path]) -> License:
-    headers = [_header(card) for card in cards]
-    said = list(dict.fromkeys(text for header in headers for text in _names(header)))
-    more = [str(header[key]) for header in headers for key in ("license_name", "license_link") if header.get(key)]
-    forbids = next((text for text in (*said, *more) if _FORBIDS.search(text)), "")
+    names, links = [], []
+    for card in filter(Path.is_file, cards):
+        try:
+            header = RepoCard.load(card).data
+        except (OSError, ValueError, yaml.YAMLError):  # no license can be read from it: it is unknown
+            continue
+        license, own = header.get("license") or [], header.get("license_name")
+        license = [own] if own and license in ([], OTHER, [OTHER]) else license
+        names += license if isinstance(license, list) else [license]
+        links += [own, header.get("license_link")]
+    said = list(dict.fromkeys(map(str, names)))
+    forbids = next((text for text in map(str, filter(None, [*said, *links])) if _FORBIDS.search(text)), "")
     return License(part, id, ", ".join(said) or forbids, forbids)
-
-
-def _names(header: dict[str, Any]) -> list[str]:
-    """The licenses that a card names."""
-    found = header.get("license")
-    names = [str(name) for name in found] if isinstance(found, list) else [str(found)] if found else []
-    own = header.get("license_name")
-    return [str(own)] if names in ([], [OTHER]) and own else names
-
-
-def _header(card: Path) -> dict[str, Any]:
-    """The YAML that a card begins with. Of one that is not read, the lines about its license, as the license's link."""
-    try:
-        with card.open("rb") as file:
-            block = _HEADER.match(file.read(LARGEST_YAML))
-    except OSError:
-        return {}
-    try:
-        found = parse_yaml(block[1], str(card)) if block else {}
-    except UserError:
-        lines = re.findall(rb"^\s*license.*", block[1], re.M) if block else []
-        found = {"license_link": b" ".join(lines).decode(errors="replace")}
-    return found if isinstance(found, dict) else {}
 
 
 def _cards_of(generator: str, mode: str, folder: Path | None) -> list[Path]:
     if folder is not None:
-        card, base = folder / _CARD, base_of(folder)
+        card, base = folder / constants.REPOCARD_NAME, base_of(folder)
         # What was trained from a generator is under its license, whatever a card in the new folder says.
         return [card, *(_cards_of(base, mode, None) if base else [])]
     if generator == EMBEDDED:
-        return [embedded("variation" if mode == "images" else "generator") / _CARD]
+        return [embedded("variation" if mode == "images" else "generator") / constants.REPOCARD_NAME]
     return _cards_on_hub(generator)
 
 
 def _cards_on_hub(id: str) -> list[Path]:
-    """The cards of all cached revisions of a hub id."""
-    if id.count("/") != 1:
-        return []  # a local folder's last name, or none
-    from huggingface_hub import constants
-    from huggingface_hub.errors import HFValidationError
-    from huggingface_hub.file_download import repo_folder_name
-
-    try:
-        name = repo_folder_name(repo_id=id, repo_type="model")
-    except HFValidationError:
-        return []  # a manifest may say anything
-    return sorted(Path(constants.HF_HUB_CACHE, name).glob(f"snapshots/*/{_CARD}"))
+    """The cards of all cached revisions of a hub id; none for the name of a local folder."""
+    if not re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", id):
+        return []
+    name = repo_folder_name(repo_id=id, repo_type="model")
+    return sorted(Path(constants.HF_HUB_CACHE, name).glob(f"snapshots/*/{constants.REPOCARD_NAME}"))

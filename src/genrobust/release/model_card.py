@@ -5,22 +5,19 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import EvalResult, ModelCard, ModelCardData
-from pydantic import ValidationError
+from huggingface_hub import EvalResult, ModelCardData
 
 from genrobust.classifiers import CheckpointInfo, protocol
 from genrobust.core import REAL, ArmRecord, Score, Summary, UserError, read_page_json, slug
-from genrobust.recipe import TrainConfig, is_recipe
+from genrobust.recipe import is_recipe
 from genrobust.release.cards import render_card
 from genrobust.release.licenses import license_of_network
 from genrobust.report import number, robustness_over, span, summary_from_json
 from genrobust.robustness import Figure, comparable, list_figures
-
-UNTRAINED = ("name", "val_top1", "seconds", "alike", "trained")  # of an arm's record: what a checkpoint knows not
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,43 +49,30 @@ class StudyFigures:
 
 
 def measured(results: Path, info: CheckpointInfo, arm: str | None = None) -> StudyFigures:
-    """Find the figures of the checkpoint `info` in the results.json of a study.
+    """Find the figures of the checkpoint `info` in the results.json of the study that trained it.
 
-    Its arm is the one that trained as the checkpoint did: on as many images of the same sources, with the same
-    architecture, augmentation, steps and batch size. `arm` names it where several did.
+    Args:
+        arm: Names its arm where several share the checkpoint.
 
     Raises:
-        UserError: No results of a study, no such arm or seed, or several arms and `arm` names none of them.
+        UserError: No results of a study, no arm of this checkpoint, or several and `arm` names none of them.
     """
     try:
         raw = read_page_json(results)
         summary = summary_from_json(raw["summary"])
-        records = [ArmRecord(**row) for row in raw["arms"]]
+        trained = {ArmRecord(**row).name: row["trained"] for row in raw["arms"]}
         title, date = str(raw["title"]), str(raw["date"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(
-            f"{results} is no results.json of a study: {error!r}; run the study again, and it is written anew"
-        ) from error
-    except UserError as error:
-        raise UserError(f"{results}: {error}") from None
-    own = _record(info)
-    seed, run = str(info.training.get("seed")), str(info.training.get("run"))
-    same = [r for r in records if replace(own, **{key: getattr(r, key) for key in UNTRAINED}) == r]
-    alike = [r.name for r in same if r.trained.get(seed, run) == run]
-    if not alike:
-        trained = ", ".join(f"{r.name} on {_parts(r.parts)}" for r in records)
-        raise UserError(
-            f"{results}: no arm trained as this checkpoint did, on {_parts(own.parts)} with {own.architecture} for "
-            f"{own.steps:,} steps of {own.batch_size} ({own.augmentation}), from these images and with these settings; "
-            f"its arms: {trained}"
-        )
-    if arm is not None and arm not in alike:
-        raise UserError(f"--arm {arm}: the checkpoint is of {' or '.join(alike)}, by what it trained on")
-    if arm is None and len(alike) > 1:
-        raise UserError(f"{results}: the arms {' and '.join(alike)} trained alike: say which one it is with --arm")
-    if info.training.get("seed") not in summary.seeds:
-        raise UserError(f"{results}: the study has the seeds {summary.seeds}, and the checkpoint the seed {seed}")
-    return StudyFigures(title, date, summary, arm or alike[0], int(seed))
+    except (OSError, ValueError, KeyError, TypeError, UserError) as error:
+        raise UserError(f"{results}: no results.json of a study ({error}): run the study again") from error
+    seed, run = info.training.get("seed"), info.training.get("run")
+    own = [name for name, runs in trained.items() if run and runs.get(str(seed)) == run]
+    if not own:
+        raise UserError(f"{results}: the study has no arm with this checkpoint: name the results.json of its own study")
+    if arm is not None and arm not in own:
+        raise UserError(f"--arm {arm}: the checkpoint is of {' or '.join(own)}")
+    if arm is None and len(own) > 1:
+        raise UserError(f"{results}: the arms {' and '.join(own)} share this checkpoint: name one with --arm")
+    return StudyFigures(title, date, summary, arm or own[0], int(str(seed)))
 
 
 def model_card(name: str, to: str, info: CheckpointInfo, figures: StudyFigures | None, license: str) -> str:
@@ -97,7 +81,6 @@ def model_card(name: str, to: str, info: CheckpointInfo, figures: StudyFigures |
     known_as = _named(init)
     of_study = init.startswith("arm:") or is_recipe(init.rpartition(":")[0])
     return render_card(
-        ModelCard,
         "model_card.md.j2",
         _header(name, to, figures, license),
         name=name,
@@ -141,17 +124,10 @@ def _training(info: CheckpointInfo) -> dict[str, Any]:
 
 
 def _header(name: str, to: str, figures: StudyFigures | None, license: str) -> ModelCardData:
-    top1 = {test: figures.score("top1", test) for test in figures.tests} if figures else {}
+    top1 = {test: score for test in figures.tests if (score := figures.score("top1", test))} if figures else {}
     scores = [
-        EvalResult(
-            task_type="image-classification",
-            dataset_type=slug(test),
-            dataset_name=test,
-            metric_type="accuracy",
-            metric_value=round(score.value, 2),
-        )
+        EvalResult("image-classification", slug(test), test, "accuracy", round(score.value, 2))
         for test, score in top1.items()
-        if score is not None
     ]
     return ModelCardData(
         license=license,
@@ -161,21 +137,6 @@ def _header(name: str, to: str, figures: StudyFigures | None, license: str) -> M
         model_name=name if scores else None,
         eval_results=scores or None,
     )
-
-
-def _record(info: CheckpointInfo) -> ArmRecord:
-    """The checkpoint as a study's record of an arm. Raises UserError where its training is not known."""
-    training = info.training
-    try:
-        config = TrainConfig(**training["config"])
-        steps = training.get("steps") or config.steps_for(sum(training["counts"].values()))
-        network = config.network_in_words(training.get("wise_ft", 1))
-        return ArmRecord("", dict(training["counts"]), network, config.augmented, steps, config.batch_size)
-    except (KeyError, TypeError, AttributeError, ValidationError) as error:
-        raise UserError(
-            f"the checkpoint does not say how it was trained, so no arm of a study can be found for it ({error!r}): "
-            "leave out --report"
-        ) from error
 
 
 def _parts(counts: Mapping[str, int]) -> str:

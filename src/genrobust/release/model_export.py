@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-import tempfile
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
-from safetensors.torch import save
+from safetensors.torch import save_file
 
 from genrobust import __version__
 from genrobust.classifiers import (
@@ -36,8 +35,9 @@ from genrobust.data import readable_names
 from genrobust.release.folder import new_folder, refuse_others
 from genrobust.release.licenses import OTHER, check_license
 from genrobust.release.model_card import measured, model_card
+from genrobust.release.parts import CARD
 
-README, ONNX_FILE = "README.md", "model.onnx"
+ONNX_FILE = "model.onnx"
 AGREE = 1e-4  # the largest difference of logits, and their share where they are large: float32 stays far below
 
 
@@ -68,24 +68,22 @@ def export_model(
     check_target(to, out, overwrite)
     check_license(license)
     info = read_checkpoint_info(checkpoint)
-    if to == "timm" and timm_name(info.architecture) == "alexnet":  # genrobust adds it to timm's names
-        raise UserError("timm has no AlexNet, so it could not load the folder: export it with --to onnx")
-    if to == "timm" and COSINE in info.model_kwargs:
+    arguments = info.model_kwargs
+    if to == "timm" and (
+        timm_name(info.architecture) == "alexnet" or arguments.get("blur_pool") or COSINE in arguments
+    ):
         raise UserError(
-            "timm has no network whose logits are cosines, as those of a CLIP with head: text: export it with --to onnx"
+            f"timm has no {info.architecture} of this kind (AlexNet, train.blur_pool, or head: text of a CLIP), so it "
+            "could not load the folder: export it with --to onnx"
         )
-    if to == "timm" and info.model_kwargs.get("blur_pool"):
-        raise UserError(f"timm has no {info.architecture} with train.blur_pool: export it with --to onnx")
     figures = None if report is None else measured(report, info, arm)
     model, _ = load_checkpoint(checkpoint)
-    contents = _FORMATS[to](model, info)
-    _check(contents, model, info)
-    card = model_card(out.resolve().name, to, info, figures, license)
-    written = {**contents, README: card.encode()}
     with new_folder(out, overwrite) as folder:
-        for name, content in written.items():
-            (folder / name).write_bytes(content)
-    return {name: out / name for name in written}
+        _FORMATS[to](model, info, folder)
+        _check(folder, model, info)
+        (folder / CARD).write_text(model_card(out.resolve().name, to, info, figures, license), encoding="utf-8")
+        names = sorted(path.name for path in folder.iterdir())
+    return {name: out / name for name in names}
 
 
 def check_target(to: str, out: Path, overwrite: bool) -> None:
@@ -95,7 +93,8 @@ def check_target(to: str, out: Path, overwrite: bool) -> None:
     refuse_others(out, overwrite)
 
 
-def _as_timm(model: Classifier, info: CheckpointInfo) -> dict[str, bytes]:
+def _write_timm(model: Classifier, info: CheckpointInfo, folder: Path) -> None:
+    """Write what timm's `save_for_hf` writes, but for arguments that transformers refuses: it passes them itself."""
     network: Any = model.network  # torch types every attribute as a tensor or a module
     known, fixed = network.pretrained_cfg, has_fixed_size(info.architecture)
     config = {
@@ -114,8 +113,9 @@ def _as_timm(model: Classifier, info: CheckpointInfo) -> dict[str, bytes]:
         },
     }
     text = json.dumps(config, indent=2, ensure_ascii=False) + "\n"
+    (folder / TIMM_CONFIG).write_text(text, encoding="utf-8")
     tensors = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
-    return {TIMM_CONFIG: text.encode(), WEIGHTS: save(tensors, {"format": "pt"})}
+    save_file(tensors, folder / WEIGHTS, {"format": "pt"})
 
 
 def _preparation(model: Classifier, info: CheckpointInfo) -> dict[str, Any]:
@@ -126,14 +126,13 @@ def _preparation(model: Classifier, info: CheckpointInfo) -> dict[str, Any]:
     return {"input_size": size, **how, "mean": mean, "std": std}
 
 
-def _as_onnx(model: Classifier, info: CheckpointInfo) -> dict[str, bytes]:
+def _write_onnx(model: Classifier, info: CheckpointInfo, folder: Path) -> None:
     try:
         import onnx
-        import onnxruntime
+        import onnxruntime  # noqa: F401  it checks the file
         import onnxscript  # noqa: F401  torch's exporter is written in it
     except ImportError as error:
         raise MissingPackage(str(error.name), "onnx", "an ONNX export") from None
-    del onnxruntime  # it checks the file
     example = torch.zeros(2, 3, info.image_size, info.image_size, dtype=torch.uint8)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch's exporter uses what torch deprecates
@@ -155,24 +154,20 @@ def _as_onnx(model: Classifier, info: CheckpointInfo) -> dict[str, bytes]:
     onnx.helper.set_model_props(proto, {key: json.dumps(value, ensure_ascii=False) for key, value in facts.items()})
     proto.producer_name, proto.producer_version = "genrobust", __version__
     onnx.checker.check_model(proto, full_check=True)
-    return {ONNX_FILE: proto.SerializeToString(deterministic=True)}
+    (folder / ONNX_FILE).write_bytes(proto.SerializeToString(deterministic=True))
 
 
-_FORMATS: dict[str, Callable[[Classifier, CheckpointInfo], dict[str, bytes]]] = {"timm": _as_timm, "onnx": _as_onnx}
+_FORMATS: dict[str, Callable[[Classifier, CheckpointInfo, Path], None]] = {"timm": _write_timm, "onnx": _write_onnx}
 
 
-def _check(contents: Mapping[str, bytes], model: Classifier, info: CheckpointInfo) -> None:
-    """Load the `contents` as a user would, and compare logits, classes and prepared images with the checkpoint's."""
+def _check(folder: Path, model: Classifier, info: CheckpointInfo) -> None:
+    """Load what `folder` holds as a user would: it must give the logits, classes and prepared images of `model`."""
     random = np.random.default_rng(0)
-    with tempfile.TemporaryDirectory() as place:
-        for name, content in contents.items():
-            (Path(place) / name).write_bytes(content)
-        onnx_file = Path(place) / ONNX_FILE
-        opened = open_classifier(str(onnx_file) if onnx_file.exists() else f"{FOLDER}{place}")
-        shape = (3, 3, info.image_size, info.image_size)
-        images = torch.from_numpy(random.integers(0, 256, shape, dtype=np.uint8))
-        with torch.inference_mode():
-            theirs, ours = opened.load(torch.device("cpu"))(images), model(images)
+    onnx_file = folder / ONNX_FILE
+    opened = open_classifier(str(onnx_file) if onnx_file.exists() else f"{FOLDER}{folder}")
+    images = torch.from_numpy(random.integers(0, 256, (3, 3, info.image_size, info.image_size), dtype=np.uint8))
+    with torch.inference_mode():
+        theirs, ours = opened.load(torch.device("cpu"))(images), model(images)
     apart = float((theirs - ours).abs().max())
     if not apart <= AGREE * max(1, float(ours.abs().max())):
         raise GenrobustError(

@@ -55,6 +55,16 @@ class Part:
     def labels(self) -> np.ndarray:
         return self.shards.labels[self.indices]
 
+    def tables(self, columns: Sequence[str]) -> Iterator[pa.Table]:
+        """Yield `columns` of the images, a table a shard."""
+        first = 0
+        for shard in range(self.shards.about["shards"]):
+            found = shard_rows(self.shards.folder, shard, tuple({*columns, "status"}))
+            made = found.filter(pc.equal(found["status"], OK)).select(columns)
+            start, stop = np.searchsorted(self.indices, (first, first + made.num_rows))
+            yield made.take(self.indices[start:stop] - first)
+            first += made.num_rows
+
 
 @dataclass(frozen=True, slots=True)
 class Content:
@@ -79,25 +89,14 @@ class Content:
         Raises:
             GenrobustError: An image has changed since it was written.
         """
-        own = [name for name in self.columns if name in OWN]
         texts = {field.name for field in self.schema if field.type == pa.string()}
-        for index, row in rows(part, own):
+        tables = part.tables([name for name in self.columns if name in OWN])
+        rows = (row for table in tables for row in table.to_pylist())
+        for index, row in zip(part.indices.tolist(), rows, strict=True):
             row["class_id"], row["class_name"] = self.labels.ids[row["label"]], self.labels.names[row["label"]]
             row["flagged"] = part.flagged.get(row["key"])
-            shown = {name: row[name] for name in self.columns}
-            yield {k: "" if v is None and k in texts else v for k, v in shown.items()}, part.shards.encoded(index)
-
-
-def rows(part: Part, columns: Sequence[str]) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yield the index in its shards and `columns` of each image of `part`, one shard in memory at a time."""
-    first = 0
-    for shard in range(part.shards.about["shards"]):
-        found = shard_rows(part.shards.folder, shard, tuple(dict.fromkeys((*columns, "status"))))
-        made = found.filter(pc.equal(found["status"], OK)).select(list(columns))
-        start, stop = np.searchsorted(part.indices, (first, first + made.num_rows))
-        here = part.indices[start:stop]
-        yield from zip(here.tolist(), made.take(here - first).to_pylist(), strict=True)
-        first += made.num_rows
+            shown = {name: "" if row[name] is None and name in texts else row[name] for name in self.columns}
+            yield shown, part.shards.encoded(index)
 
 
 def split(shards: ShardDataset, indices: np.ndarray, fraction: float) -> tuple[np.ndarray, np.ndarray]:
@@ -110,16 +109,13 @@ def split(shards: ShardDataset, indices: np.ndarray, fraction: float) -> tuple[n
         UserError: A fraction outside (0, 1), or one that leaves a class without images in a part.
     """
     if not 0 < fraction < 1:
-        raise UserError(
-            f"--val takes a fraction between 0 and 1, such as 0.1 for a tenth of each class; got {fraction:g}"
-        )
-    groups = shards.metadata(("key", "source", "status"))
-    groups = groups.filter(pc.equal(groups["status"], OK))
-    group = pc.coalesce(groups["source"], groups["key"])
-    validates = np.zeros(len(shards), dtype=bool)
-    for label in np.unique(shards.labels[indices]):
-        here = indices[shards.labels[indices] == label]
-        names = group.take(here).to_pylist()
+        raise UserError(f"--val {fraction:g}: give a fraction between 0 and 1, such as 0.1 for a tenth of each class")
+    table = pa.concat_tables(Part("", shards, indices, {}).tables(("key", "source")))
+    group = np.array(pc.coalesce(table["source"], table["key"]).to_pylist())
+    labels, validates = shards.labels[indices], np.zeros(len(indices), dtype=bool)
+    for label in np.unique(labels):
+        here = np.flatnonzero(labels == label)
+        names = group[here].tolist()
         order = sorted(range(len(here)), key=lambda i: (hashed_seed("validation", names[i]), i))
         count = round(fraction * len(here))
         while 0 < count < len(here) and names[order[count]] == names[order[count - 1]]:
@@ -131,7 +127,7 @@ def split(shards: ShardDataset, indices: np.ndarray, fraction: float) -> tuple[n
                 f"without any in the {short} part: choose another fraction, or name a dataset with --val-dataset"
             )
         validates[here[order[:count]]] = True
-    return indices[~validates[indices]], indices[validates[indices]]
+    return indices[~validates], indices[validates]
 
 
 def safe_names(ids: Sequence[str]) -> tuple[str, ...]:

@@ -48,11 +48,13 @@ def push(folder: Path, repo_id: str, private: bool = False) -> str:
     files = files_of(folder)
     from huggingface_hub import HfApi, get_token
     from huggingface_hub.errors import HFValidationError, HTTPError
+    from huggingface_hub.utils import validate_repo_id
 
-    api, token = HfApi(), get_token()
-    if not token:
-        raise UserError("there is no token for the hub: run hf auth login, or set HF_TOKEN to one that may write")
+    api, token = HfApi(), get_token() or ""
     try:
+        validate_repo_id(repo_id)
+        if not token:
+            raise UserError("there is no token for the hub: run hf auth login, or set HF_TOKEN to one that may write")
         url = api.create_repo(repo_id, repo_type="dataset", private=private or None, exist_ok=True)
         if private and not api.repo_info(url.repo_id, repo_type="dataset").private:
             raise UserError(f"{repo_id} exists and is public: make it private on the hub first, or name another")

@@ -17,7 +17,7 @@ from genrobust.report.groups import averaged
 from genrobust.report.pairs import pairs
 from genrobust.report.quality import QUALITY_HEADS, quality_note, quality_rows
 from genrobust.report.tables import Entry, Table, further_tables, main_differences, main_tables
-from genrobust.report.wording import EN_DASH, EXTRAPOLATED, duration, limits, number, row_name, subtracted
+from genrobust.report.wording import EN_DASH, EXTRAPOLATED, duration, limits, made_by_rows, number, row_name, subtracted
 
 _SPECIAL = re.compile(r"([\\`*_\[\]<>#|~&])")  # what Markdown or the HTML in it might read as markup
 
@@ -45,7 +45,8 @@ def markdown(record: StudyRecord) -> str:
     parts += ["## What each arm trained on", _arms(record)]
     parts += ["## How to read it", "\n".join(f"- {escaped(note)}" for note in limits(record))]
     parts += ["## Time", _stages(record)]
-    parts += ["## Environment", markdown_table(["", ""], [[name, fact] for name, fact in record.environment.items()])]
+    facts = [*made_by_rows(record), *record.environment.items()]
+    parts += ["## Environment", markdown_table(["", ""], [list(fact) for fact in facts])]
     parts += ["## How to run it again", fenced(record.command, "sh"), fenced(record.recipe_yaml, "yaml")]
     return "\n\n".join(part for part in [*parts, escaped(record.date)] if part) + "\n"
 

@@ -67,6 +67,7 @@ def record_to_json(record: StudyRecord) -> dict[str, Any]:
         "command": record.command,
         "recipe": record.recipe_yaml,
         "environment": record.environment,
+        "made_by": [asdict(made) for made in record.made_by],
         "notes": list(record.notes),
         "classes": list(record.class_names),
         "arms": [asdict(arm) for arm in record.arms],

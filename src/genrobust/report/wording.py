@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
 
 from genrobust.core import MEAN_OF_SHIFTS, Score, StudyRecord, Summary
 from genrobust.report.groups import averaged_over
@@ -246,3 +247,19 @@ def _limits_of_training(record: StudyRecord) -> Iterator[str]:
         yield f"Every arm trained for the same {count(steps.pop(), 'step')}."
     elif steps:
         yield "Arms trained for different numbers of steps, so part of a difference may be longer training."
+
+
+def made_by_rows(record: StudyRecord) -> list[tuple[str, str]]:
+    """Return what made the results, as in "12 checkpoints, 3 datasets", and the versions; code where it differs."""
+    kinds = Counter((made.kind, _versions(made.versions)) for made in record.made_by)
+    found: dict[str, list[str]] = {}
+    for made in record.made_by:
+        versions = _versions(made.versions)
+        if kinds[made.kind, versions] > 1:  # the same libraries, and other code
+            versions += f", code {made.versions.get('code', 'unknown')}"
+        found.setdefault(versions, []).append(count(made.count, made.kind.removesuffix("s")))
+    return [(", ".join(things), versions) for versions, things in found.items()]
+
+
+def _versions(versions: Mapping[str, str]) -> str:
+    return ", ".join(f"{name} {version}" for name, version in versions.items() if name != "code")

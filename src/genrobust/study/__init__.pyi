@@ -24,6 +24,7 @@ from .named_models import predictions_of as predictions_of
 from .origins import origin_of as origin_of
 from .outputs import describe_verified as describe_verified, verify_outputs as verify_outputs
 from .own_folders import read_folders as read_folders
+from .provenance import describe_others as describe_others
 from .stage import Row as Row
 from .studies import Studies as Studies, arm_called as arm_called
 from .study import Study as Study

@@ -30,6 +30,7 @@ class Context:
     out: Path
     executor: Executor = field(default_factory=Local)
     log: Callable[[str], None] = lambda line: None
+    anew: bool = False  # whether unfinished work of other versions is begun anew
 
     def __post_init__(self) -> None:
         self.times = StageTimes(self.out)

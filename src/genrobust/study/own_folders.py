@@ -7,7 +7,6 @@ import shlex
 import statistics
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -19,9 +18,8 @@ from rich.progress import track
 from genrobust.core import MEAN_OF_SHIFTS, UserError
 from genrobust.data import (
     FolderClasses,
-    Listing,
     StoredImages,
-    check_images,
+    broken_images,
     class_folders,
     image_files,
     open_stored,
@@ -37,7 +35,6 @@ SHIFT = "shift "  # begins the role of a shifted test set
 SAMPLED = 200  # training images whose size is read: their median is that of all to within a few percent
 BROKEN_SHOWN = 10
 CHECKED = 500  # images of a table, tar or saved dataset that are checked between two looks at the bar
-WORKERS = 4
 NAMES_SHOWN = 8
 
 
@@ -243,23 +240,11 @@ def _parts(stored: StoredImages) -> Iterator[Callable[[], list[str]]]:
             yield partial(_unreadable_in, sub)
         return
     for start in range(0, len(listed.keys), CHECKED):
-        yield partial(_unreadable, listed, range(start, min(start + CHECKED, len(listed.keys))))
+        yield partial(broken_images, listed.read, range(start, min(start + CHECKED, len(listed.keys))))
 
 
 def _unreadable_in(folder: Path) -> list[str]:
-    return [reason for _, reason in check_images(folder)]
-
-
-def _unreadable(listed: Listing, indices: range) -> list[str]:
-    def reason(index: int) -> str:
-        try:
-            listed.read(index)
-        except UserError as error:
-            return str(error)
-        return ""
-
-    with ThreadPoolExecutor(WORKERS) as pool:
-        return [said for said in pool.map(reason, indices) if said]
+    return broken_images(read_image, sorted(image_files(folder)))
 
 
 def some(names: Sequence[str]) -> str:

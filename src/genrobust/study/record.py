@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import math
 import platform
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from importlib import metadata
 
@@ -19,6 +19,7 @@ from genrobust.core import (
     Claim,
     ImageSet,
     LabelSpace,
+    MadeBy,
     Picture,
     SourceQuality,
     StudyData,
@@ -44,8 +45,8 @@ WITHOUT_STYLES = 3  # of them where a class has no more styles
 PICTURES = 2400  # in all, some 1.5 kB each: a report is one file; where there are more, classes are left out evenly
 
 
-def record_of(graph: Graph, scores: StudyScores, command: str) -> StudyRecord:
-    """Return the record of a finished study, which `command` made."""
+def record_of(graph: Graph, scores: StudyScores, command: str, makers: Sequence[MadeBy]) -> StudyRecord:
+    """Return the record of a finished study, which `command` and `makers` made."""
     recipe, context, sources = graph.recipe, graph.context, graph.sources
     return StudyRecord(
         title=recipe.title or recipe.name,
@@ -68,6 +69,7 @@ def record_of(graph: Graph, scores: StudyScores, command: str) -> StudyRecord:
         answer=recipe.answer or "",
         class_names=context.data.labels.names,
         missed=tuple(_missed(context.data, scores.summary)),
+        made_by=tuple(makers),
     )
 
 
@@ -147,10 +149,10 @@ def _missed(data: StudyData, summary: Summary) -> Iterator[Picture]:
 
 
 def environment(device: str, threads: int, workers: int) -> dict[str, str]:
-    """Describe versions and machine, by name: no host name, no path."""
+    """Describe the machine that writes the report, by name: no host name, no path."""
     computes = f" ({hardware(device).why})" if device == "cpu" else ""
-    packages = ("genrobust", "torch", "timm", "diffusers", "transformers")
-    return {name: metadata.version(name) for name in packages} | {
+    return {
+        "report by": f"genrobust {metadata.version('genrobust')}",
         "Python": platform.python_version(),
         "machine": f"{count(cores(), 'CPU core')}, {platform.machine()}, {platform.system()}",
         "device": f"{device}{computes}; {count(workers, 'worker')} of {count(threads, 'thread')}",

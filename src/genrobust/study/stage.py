@@ -12,6 +12,7 @@ from typing import ClassVar
 from genrobust.core import GenrobustError
 from genrobust.study.context import Context
 from genrobust.study.jobs import DoJobs, Job, Work
+from genrobust.study.provenance import require_same_makers
 from genrobust.study.rates import Cost, estimate, known_rate, remember_rate
 
 NOT_SHARED = "choose an --out on a disk that all nodes share, under the same path, or a URL"
@@ -52,6 +53,10 @@ class Stage(ABC):
     def cost(self, job: Job) -> Cost:
         """Return what `job` takes, by which its time is estimated and its rate kept."""
 
+    def artifacts(self, job: Job) -> list[Path]:
+        """Return the folders of what `job` makes."""
+        return [] if job.folder is None else [job.folder]
+
     def announce(self, jobs: Sequence[Job]) -> None:
         """Log what begins, before `jobs` are done."""
         del jobs
@@ -88,9 +93,13 @@ class Stage(ABC):
         """Do the missing jobs of this stage alone.
 
         Raises:
+            UserError: Other versions began a job, and it is not to begin anew.
             GenrobustError: Their results are not found afterwards.
         """
         todo = [job for job in self.jobs() if job.size]
+        for job in todo:
+            for folder in self.artifacts(job):
+                require_same_makers(folder, self.context.anew)
         if todo:
             self.announce(todo)
         self.do(todo)

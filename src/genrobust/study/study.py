@@ -8,12 +8,23 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from genrobust.core import BaselineModel, ImageSet, StudyData, Summary, UserError, address, find_clip, local_folder
+from genrobust.core import (
+    BaselineModel,
+    ImageSet,
+    MadeBy,
+    StudyData,
+    Summary,
+    UserError,
+    address,
+    find_clip,
+    local_folder,
+)
 from genrobust.recipe import GENERATED, ArmConfig, Recipe
 from genrobust.study.context import Context
 from genrobust.study.executors.local import Local
 from genrobust.study.graph import Graph
 from genrobust.study.jobs import Executor
+from genrobust.study.provenance import describe_others, makers_of
 from genrobust.study.record import record_of
 from genrobust.study.scoring import StudyScores, check_baselines, find_baselines, score_curves, score_study
 from genrobust.study.stage import Row, rows
@@ -159,8 +170,27 @@ class Study:
             of_arm |= {(f"{run.alpha:g}", run.seed, test): folder for test, folder in made.folders.items()}
         return {arm: SavedPredictions(of_arm) for arm, of_arm in folders.items()}
 
-    def run(self) -> tuple[Summary, dict[str, Path]]:
-        """Run all stages to the report; returns what was measured and the files written, by kind."""
+    def makers(self) -> list[MadeBy]:
+        """Return what made the finished artifacts of the study."""
+        stages = self.graph.stages()
+        return makers_of(folder for stage in stages for job in stage.jobs() for folder in stage.artifacts(job))
+
+    def require_same_versions(self) -> None:
+        """Raise UserError where other versions than those here made a finished artifact of the study."""
+        if lines := list(describe_others(self.makers())):
+            raise UserError("\n".join(["finished work is of other versions: use these, or another --out", *lines]))
+
+    def run(self, anew: bool = False, same_versions: bool = False) -> tuple[Summary, dict[str, Path]]:
+        """Run all stages to the report; returns what was measured and the files written, by kind.
+
+        Args:
+            anew: Begins unfinished work again that other versions of genrobust or its libraries began.
+            same_versions: Reuses no finished work of other versions.
+
+        Raises:
+            UserError: Other versions began or made something, unless these allow it.
+            GenrobustError: A stage fails.
+        """
         from genrobust.report import write_report
 
         recipe, sources = self.recipe, self.graph.sources
@@ -169,6 +199,11 @@ class Study:
                 find_clip(rule.clip)  # what is not here is reported before anything is made
         if recipe.quality is not None:
             find_clip(recipe.quality.clip)
+        self.context.anew = anew
+        if same_versions:
+            self.require_same_versions()
+        for line in describe_others(self.makers()):
+            self.context.log(f"reused: {line}")
         stages = self.graph.stages()
         for row in rows(stages):
             for job in row.left:
@@ -179,6 +214,6 @@ class Study:
             stage.work()
         scores = self.scores()
         self.context.log("writing the report")
-        record = record_of(self.graph, scores, self.command)
+        record = record_of(self.graph, scores, self.command, self.makers())
         self.context.tracking.outcome(record)
         return scores.summary, write_report(record, self.out / recipe.name)

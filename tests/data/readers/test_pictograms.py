@@ -7,7 +7,6 @@ import pytest
 
 from genrobust.core import StudyData, UserError
 from genrobust.data.memory import MemoryImages
-from genrobust.data.retrieval import retrieve
 
 
 def test_every_class_trains_and_nearly_all_are_tested(pictogram_data: StudyData) -> None:
@@ -46,33 +45,3 @@ def test_memory_images_hold_arrays_and_bytes_alike(pictogram_data: StudyData) ->
 def test_memory_images_refuse_what_does_not_fit(labels: list[int], keys: list[str], what: str) -> None:
     with pytest.raises(UserError, match=what):
         MemoryImages("three", [np.zeros((4, 4, 3), np.uint8)] * 3, labels, keys)
-
-
-def generated(labels: list[int], styles: list[str]) -> MemoryImages:
-    return MemoryImages("generated", [b"x"] * len(labels), labels, [str(i) for i in range(len(labels))], styles)
-
-
-def test_retrieval_matches_counts_by_class_and_style(pictogram_data: StudyData) -> None:
-    pool = pictogram_data.retrieval
-    assert pool is not None
-    taken = retrieve(pool, generated([0, 0, 0, 5], ["solid", "solid", "emoji", "outline"]))
-    assert np.bincount(taken.labels, minlength=6).tolist() == [3, 0, 0, 0, 0, 1]
-    of_class_0 = sorted(style for style, label in zip(taken.styles, taken.labels, strict=True) if label == 0)
-    assert of_class_0 == ["emoji", "solid", "solid"]
-    assert set(taken.keys) <= set(pool.keys)
-
-
-def test_retrieval_stays_short_rather_than_repeat(pictogram_data: StudyData) -> None:
-    pool = pictogram_data.choosing
-    assert pool is not None
-    here = int((pool.labels == 0).sum())
-    taken = retrieve(pool, generated([0] * (here + 5), ["outline"] * (here + 5)))
-    assert len(taken) == len(set(taken.keys)) == here
-
-
-def test_nothing_to_retrieve_is_an_error(pictogram_data: StudyData) -> None:
-    pool = pictogram_data.choosing
-    assert pool is not None
-    lacking = int(np.flatnonzero(np.bincount(pool.labels, minlength=101) == 0)[0])
-    with pytest.raises(UserError, match="nothing to retrieve"):
-        retrieve(pool, generated([lacking], ["solid"]))

@@ -9,8 +9,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from genrobust.release.croissant import TYPES, column, field, file_object, file_set
-from genrobust.release.format import FORMATS, Format, Json, columns
+from genrobust.release.croissant import columns_of, file_set, source
+from genrobust.release.format import FORMATS, Format, Json, Source, columns
 from genrobust.release.parts import TRAIN, Content, Part, safe_names
 
 METADATA = "metadata.parquet"  # as text, a number that a part never has would have no type there
@@ -55,8 +55,8 @@ class ImageFolder(Format):
     def features(self, content: Content) -> list[Json]:
         return columns(content, "int64")  # the metadata hold plain numbers
 
-    def croissant(self, content: Content, part: Part, folder: Path) -> tuple[list[Json], list[Json]]:
-        table = file_object(f"{part.name}/{METADATA}", "application/x-parquet", folder)
-        images = file_set(f"{part.name}-images", f"{part.name}/*/*.png", "image/png")
-        types = {"file_name": "sc:Text"} | {f.name: TYPES[f.type] for f in content.schema}
-        return [table, images], [field(part, n, dtype, table, column(n)) for n, dtype in types.items()]
+    def croissant(self, content: Content, part: str, folder: Path) -> tuple[list[Json], dict[str, Source]]:
+        table = file_set(f"{part}-metadata", f"{part}/{METADATA}", "application/x-parquet")
+        images = file_set(f"{part}-images", f"{part}/*/*.png", "image/png")
+        name = ("sc:Text", source(table["@id"], {"column": "file_name"}))
+        return [table, images], {"file_name": name, **columns_of(content, table["@id"])}

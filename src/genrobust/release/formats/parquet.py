@@ -10,9 +10,9 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from genrobust.release.croissant import TYPES, column, field, file_set
-from genrobust.release.format import FORMATS, Format, Json, columns
-from genrobust.release.parts import DATA, TRAIN, Content, Part, divided
+from genrobust.release.croissant import columns_of, file_set, source
+from genrobust.release.format import FORMATS, Format, Json, Source, columns
+from genrobust.release.parts import DATA, TRAIN, Content, divided
 
 PARQUET_BYTES = 500_000_000  # of images in a file, as Hugging Face datasets writes them
 GROUP = 100  # rows a row group, likewise: what a reader or this writer holds in memory
@@ -49,8 +49,7 @@ class Parquet(Format):
         names = {str(label): id for label, id in enumerate(content.labels.ids)}
         return columns(content, {"class_label": {"names": names}})
 
-    def croissant(self, content: Content, part: Part, folder: Path) -> tuple[list[Json], list[Json]]:
-        files = file_set(f"{part.name}-files", f"{DATA}/{part.name}-*.parquet", "application/x-parquet")
-        image = field(part, "image", "sc:ImageObject", files, {**column("image"), "transform": {"jsonPath": "bytes"}})
-        fields = [field(part, f.name, TYPES[f.type], files, column(f.name)) for f in content.schema]
-        return [files], [image, *fields]
+    def croissant(self, content: Content, part: str, folder: Path) -> tuple[list[Json], dict[str, Source]]:
+        files = file_set(f"{part}-files", self.files.format(part), "application/x-parquet")
+        image = ("sc:ImageObject", source(files["@id"], {"column": "image"}, jsonPath="bytes"))
+        return [files], {"image": image, **columns_of(content, files["@id"])}

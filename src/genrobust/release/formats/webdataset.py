@@ -8,9 +8,9 @@ from itertools import islice
 from pathlib import Path
 
 from genrobust.data import TarWriter
-from genrobust.release.croissant import field, file_object, file_set
-from genrobust.release.format import FORMATS, Format, Json, columns
-from genrobust.release.parts import DATA, TIMM, TRAIN, Content, Part, divided
+from genrobust.release.croissant import file_object, file_set, source
+from genrobust.release.format import FORMATS, Format, Json, Source, columns
+from genrobust.release.parts import DATA, TIMM, TRAIN, Content, divided
 
 TAR_BYTES = 200 << 20  # of images in a tar: a loader's workers take whole tars, so that there should be several
 
@@ -56,12 +56,10 @@ class WebDataset(Format):
         label, png = {"name": "cls", "dtype": "int64"}, {"name": "png", "dtype": "image"}
         return [label, {"name": "json", "struct": own}, png, *texts]
 
-    def croissant(self, content: Content, part: Part, folder: Path) -> tuple[list[Json], list[Json]]:
-        paths = sorted((folder / DATA).glob(f"{part.name}-*.tar"))
+    def croissant(self, content: Content, part: str, folder: Path) -> tuple[list[Json], dict[str, Source]]:
+        paths = sorted(folder.glob(self.files.format(part)))
         tars = [file_object(path.relative_to(folder).as_posix(), "application/x-tar", folder) for path in paths]
-        images = file_set(f"{part.name}-images", "*.png", "image/png")
-        images["containedIn"] = [{"@id": tar["@id"]} for tar in tars]
-        key = {"extract": {"fileProperty": "filename"}, "transform": {"regex": r"^(.*)\.png$"}}
-        png = {"extract": {"fileProperty": "content"}}
-        fields = [field(part, "key", "sc:Text", images, key), field(part, "image", "sc:ImageObject", images, png)]
-        return [*tars, images], fields
+        images = file_set(f"{part}-images", "*.png", "image/png", containedIn=[{"@id": tar["@id"]} for tar in tars])
+        key = source(images["@id"], {"fileProperty": "filename"}, regex=r"^(.*)\.png$")
+        png = source(images["@id"], {"fileProperty": "content"})
+        return [*tars, images], {"key": ("sc:Text", key), "image": ("sc:ImageObject", png)}

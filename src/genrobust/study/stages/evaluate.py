@@ -55,6 +55,11 @@ class Evaluate(Stage):
             jobs[by] = Job(ZERO_SHOT, name, left, 1, ZERO_SHOT, self.room, total)
         return list(jobs.values())
 
+    def artifacts(self, job: Job) -> list[Path]:
+        if job.key != ZERO_SHOT:
+            return list(self.folders(self._by(self.sources.checkpoint(job.key))).values())
+        return [] if self.zero_shot is None else list(self.folders(self._by_clip(self.zero_shot)).values())
+
     def load(self) -> DoJobs:
         def predict(keys: Sequence[TrainingRun | str]) -> None:
             runs = [key for key in keys if isinstance(key, TrainingRun)]

@@ -1,17 +1,7 @@
-"""Copies of images from which a crop is decoded without the rest: JPEGs whose tiles can be read one by one.
-
-A JPEG is one stream of Huffman codes, so a crop at its bottom costs the decoding of nearly all of it. With a restart
-marker after every `TILE` blocks the decoder can begin anywhere: the bytes of the tiles under a crop, behind a header of
-their size, are a JPEG of their own, which any decoder reads to the same pixels as the whole. (A decoder of regions such
-as libjpeg-turbo's has to read all codes before the crop, and comes in no Python package that needs no compiler.)
-
-Beside the image in its own size lie smaller ones, each `STEP` as wide as the one before: a large crop, which is to be
-shrunk in any case, is read from the smallest in which no pixel of it has to be invented.
-"""
+"""Packed copies in a folder: files of a thousand images in several sizes each, and an index beside each."""
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from concurrent.futures import Executor
 from functools import lru_cache
@@ -35,14 +25,11 @@ from genrobust.core import (
     replacing,
 )
 from genrobust.train.crops import RandomCrop
+from genrobust.train.packed.tiles import BLOCK, QUALITY, TILE, Box, encoded, tiles_under
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-QUALITY = 90  # FFCV's default; crops then have a PSNR of 37 dB or more against those of the original photograph
-BLOCK = 16  # pixels, of either side, that are coded together: their colors are stored at half the resolution
-TILE = 2  # blocks between restart markers: fewer cost bytes (1 % at 4), more cost pixels decoded beside a crop
-MARGIN = 2  # pixels beside a crop that its colors are interpolated from
 STEP = 0.75  # of the width: smaller steps cost room, larger ones pixels; 0.7 to 0.8 decode about as many
 SMALLEST = 224  # pixels of the shorter side: of smaller levels, few crops are large enough for a training
 SHARD = 1000  # images a file
@@ -50,15 +37,9 @@ MAPPED = 128  # files at once, each of which takes one of the 1,024 that a proce
 # What the pixels depend on.
 PACKING = f"JPEG {QUALITY}, tiles of {TILE * BLOCK} x {BLOCK}, levels of {STEP} down to {SMALLEST}"
 
-_START_OF_FRAME, _START_OF_SCAN, _END = b"\xff\xc0", b"\xff\xda", 0xD9
-_RESTART = 0xD0  # and the seven after it, in turn
-_LENGTH = np.dtype("<u2")  # of a tile: 512 pixels come to 3,072 bytes at the very most
-
 IMAGES = ".jpegs"  # the file of a shard
 INDEX = ".npz"  # beside it, with the _COLUMNS of each level of each of its images
 _COLUMNS = ("level", "offset", "length", "width", "height")  # bytes, and pixels
-
-Box = tuple[int, int, int, int]  # left, top, right and bottom, in pixels
 
 
 class PackedImages:
@@ -173,34 +154,6 @@ def _missing(images: ImageSet, packed: Artifact) -> list[range]:
     return [] if packed.is_finished else [shard for shard in _shards(images) if packed.part(_part_of(shard)) is None]
 
 
-def tiles_under(box: Box, packed: bytes | memoryview, width: int, height: int) -> tuple[bytearray, int, int]:
-    """Return the JPEG of the tiles under `box` of a packed image, and the pixel of that image where it begins.
-
-    `packed` is what `_jpeg` made of an image of `width` x `height` pixels.
-    """
-    columns, rows = -(-width // (TILE * BLOCK)), -(-height // BLOCK)
-    left, right = max(0, (box[0] - MARGIN) // (TILE * BLOCK)), min(columns, -(-(box[2] + MARGIN) // (TILE * BLOCK)))
-    top, bottom = max(0, (box[1] - MARGIN) // BLOCK), min(rows, -(-(box[3] + MARGIN) // BLOCK))
-    lengths = np.frombuffer(packed, _LENGTH, columns * rows).reshape(rows, columns)
-    jpeg = packed[lengths.nbytes :]
-    row_ends = np.cumsum(lengths.sum(axis=1, dtype=np.int64))
-    start = len(jpeg) - int(row_ends[-1])  # where the header ends and the codes begin
-    inside = lengths[top:bottom, left:right]
-    begins = start + row_ends[top:bottom] - lengths[top:bottom, left:].sum(axis=1, dtype=np.int64)
-    ends = begins + inside.sum(axis=1, dtype=np.int64)
-    codes = [jpeg[a:b] for a, b in zip(begins.tolist(), ends.tolist(), strict=True)]
-    part = bytearray(b"".join([jpeg[:start], *codes]))
-    frame = part.index(_START_OF_FRAME) + 5  # behind the marker, the segment's length and the bits a sample
-    part[frame : frame + 4] = b"".join(
-        pixels.to_bytes(2, "big") for pixels in ((bottom - top) * BLOCK, (right - left) * TILE * BLOCK)
-    )
-    markers = start - 1 + np.cumsum(inside, dtype=np.int64)
-    kinds = np.frombuffer(part, np.uint8)
-    kinds[markers] = _RESTART + np.arange(len(markers)) % 8
-    kinds[markers[-1]] = _END
-    return part, left * TILE * BLOCK, top * BLOCK
-
-
 def chosen(drawn: RandomCrop, levels: Sequence[tuple[int, int]], size: int) -> tuple[int, Box]:
     """Return which of the `levels` (widths and heights) a crop to `size` pixels is read from, and its box there."""
     for level in range(len(levels) - 1, 0, -1):
@@ -212,27 +165,8 @@ def chosen(drawn: RandomCrop, levels: Sequence[tuple[int, int]], size: int) -> t
 
 def _packed(image: Image.Image) -> list[tuple[bytes, tuple[int, int]]]:
     """The levels of `image`, its own size first: a JPEG of whole tiles, and how many pixels of it are the image's."""
-    levels, scale = [(_jpeg(image), image.size)], STEP
+    levels, scale = [(encoded(image), image.size)], STEP
     while min(size := (round(image.width * scale), round(image.height * scale))) >= SMALLEST:
-        levels.append((_jpeg(image.resize(size, Image.Resampling.BICUBIC)), size))
+        levels.append((encoded(image.resize(size, Image.Resampling.BICUBIC)), size))
         scale *= STEP
     return levels
-
-
-def _jpeg(image: Image.Image) -> bytes:
-    """The bytes of each tile, with its marker, as `_LENGTH`; behind them `image` as a JPEG of whole tiles.
-
-    The image's last column and row are repeated until it is.
-    """
-    width, height = image.size
-    beyond = ((0, -height % BLOCK), (0, -width % (TILE * BLOCK)), (0, 0))
-    buffer = io.BytesIO()
-    padded = Image.fromarray(np.pad(np.asarray(image), beyond, mode="edge"))
-    padded.save(buffer, "JPEG", quality=QUALITY, subsampling="4:2:0", restart_marker_blocks=TILE)
-    jpeg = buffer.getvalue()
-    scan = jpeg.index(_START_OF_SCAN) + 2
-    start = scan + int.from_bytes(jpeg[scan : scan + 2], "big")
-    codes = np.frombuffer(jpeg, np.uint8, offset=start)
-    # Codes hold no byte 255 without a 0 behind it, so that what looks like a marker is one.
-    ends = np.flatnonzero((codes[:-1] == 0xFF) & (codes[1:] >= _RESTART) & (codes[1:] <= _END)) + 2
-    return np.diff(ends, prepend=0).astype(_LENGTH).tobytes() + jpeg

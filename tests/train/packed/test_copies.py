@@ -1,4 +1,4 @@
-"""Packed images: a crop has the pixels that decoding the whole would give it, and near the original's."""
+"""Packed copies: a crop has the pixels that decoding the whole would give it, and near the original's."""
 
 import io
 from concurrent.futures import ThreadPoolExecutor
@@ -11,9 +11,10 @@ from PIL import Image
 
 from genrobust.core import GenrobustError, UserError
 from genrobust.data import MemoryImages
-from genrobust.train import Mixture, PackedImages, Source, mixture, packed as module
+from genrobust.train import Mixture, PackedImages, Source, mixture
 from genrobust.train.crops import draw_crops
-from genrobust.train.packed import chosen, tiles_under
+from genrobust.train.packed import copies
+from genrobust.train.packed.copies import chosen
 
 
 def encoded(image, kind="JPEG", **options):
@@ -52,20 +53,6 @@ def test_a_crop_has_the_pixels_of_the_whole(few, pool, tmp_path):
             for left, top, right, bottom in [*edges, *boxes]:
                 cut = pixels(packed, index, (left, top, right, bottom), level)
                 assert np.array_equal(cut, whole[top:bottom, left:right])
-
-
-def test_a_crop_decodes_little_more_than_itself(few, pool, tmp_path):
-    PackedImages(few, tmp_path, pool)
-    (file,) = tmp_path.rglob("*.jpegs")
-    _, offset, length, width, height = np.load(file.with_suffix(".npz"))["rows"][0].tolist()
-    data = file.read_bytes()[offset : offset + length]
-    jpeg, left, top = tiles_under((100, 60, 160, 100), data, width, height)
-    assert (left, top) == (96, 48)
-    with Image.open(io.BytesIO(jpeg)) as part:
-        assert part.size == (96, 64)  # an ordinary JPEG, for any decoder
-        table = 2 * -(-width // 32) * -(-height // 16)  # two bytes a tile say where it ends
-        whole = Image.open(io.BytesIO(data[table:])).crop((100, 60, 160, 100))
-        assert np.array_equal(np.asarray(part.crop((4, 12, 64, 52))), np.asarray(whole))
 
 
 def test_a_large_crop_is_read_from_a_smaller_level(pool, tmp_path):
@@ -130,7 +117,7 @@ def test_batches_do_not_depend_on_the_threads_nor_on_those_before(few, tmp_path,
 
 
 def test_a_killed_packing_goes_on_where_it_was(few, pool, tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "SHARD", 2)
+    monkeypatch.setattr(copies, "SHARD", 2)
     PackedImages(few, tmp_path / "whole", pool)
     image, reads = few.image, []
 
@@ -158,8 +145,8 @@ def test_an_image_that_cannot_be_read_is_named_before_training(pool, tmp_path):
 
 def test_more_files_than_may_be_open_are_read_without_their_indices(few, pool, tmp_path, monkeypatch):
     """Of each file but one its map is dropped again and again; its index and its hash are read once."""
-    monkeypatch.setattr(module, "MAPPED", 1)
-    monkeypatch.setattr(module, "SHARD", 2)
+    monkeypatch.setattr(copies, "MAPPED", 1)
+    monkeypatch.setattr(copies, "SHARD", 2)
     packed = PackedImages(few, tmp_path, pool)
     files = list(tmp_path.glob("*/*.jpegs"))
     assert len(files) > 1
