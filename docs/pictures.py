@@ -1,8 +1,8 @@
 """Draws the pictures that hold icons: the README's, and the sheet of generated icons.
 
     genrobust run pictograms-full
-    genrobust filter runs/generated/NAME --by clip --clip pictograms --drop 0.98
-    python docs/pictures.py runs/generated/NAME
+    genrobust filter runs/generated/NAME-HASH --by clip --clip pictograms --drop 0.98
+    python docs/pictures.py runs/generated/NAME-HASH
 
 writes docs/pictures/overview.webp and docs/pictures/generated.webp. The results in the first are those that prose.py
 keeps in docs/results. The scores in the second are those of the filter, which lists the images that it leaves out:

@@ -11,7 +11,7 @@ import struct
 import tarfile
 import zipfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
+from genrobust.core import Artifact
 from genrobust.core.sealing import SEAL, sealed
 
 
@@ -116,6 +117,17 @@ def changed_json(name: str, **changes: Any) -> Make:
         (folder / name).write_bytes(sealed(value) if had_seal else json.dumps(value).encode())
 
     return Make(f"{name} with {str(changes)[:80]}", make)
+
+
+def changed_checkpoint(**changes: Any) -> Make:
+    """A checkpoint whose description has other values."""
+
+    def make(folder: Path) -> None:
+        artifact = Artifact(folder / "checkpoint")
+        manifest = artifact.manifest()
+        artifact.publish(replace(manifest, about={**manifest.about, **changes}))
+
+    return Make(f"a checkpoint with {str(changes)[:80]}", make)
 
 
 def flipped(name: str, position: int, bit: int = 0) -> Make:

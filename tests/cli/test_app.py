@@ -130,7 +130,7 @@ def test_ctrl_c_says_that_nothing_is_lost(recipe: Path, tmp_path: Path) -> None:
     own = {"cwd": tmp_path, "stderr": subprocess.PIPE, "text": True, "preexec_fn": listens_to_ctrl_c}
     process = subprocess.Popen([sys.executable, "-m", "genrobust", *words], **own)
     deadline = time.monotonic() + 300  # it may wait for a busy machine, and must not wait for ever
-    while not list(tmp_path.glob("runs/checkpoints/*/state.safetensors")) and time.monotonic() < deadline:
+    while not list(tmp_path.glob("runs/checkpoints/*/state-*.safetensors")) and time.monotonic() < deadline:
         assert process.poll() is None
         time.sleep(0.1)
     process.send_signal(signal.SIGINT)
@@ -141,7 +141,7 @@ def test_ctrl_c_says_that_nothing_is_lost(recipe: Path, tmp_path: Path) -> None:
     assert process.returncode == 130
     assert "interrupted: " in stderr
     assert "Traceback" not in stderr
-    assert len(list(tmp_path.glob("runs/checkpoints/*/state.safetensors"))) == 1
+    assert len(list(tmp_path.glob("runs/checkpoints/*/state-*.safetensors"))) == 1
 
 
 def test_own_folders_to_a_report(genrobust: Run, write_folder: Callable[..., Path], tmp_path: Path) -> None:

@@ -51,7 +51,7 @@ MISTAKES = [  # command, what the error names; small.yaml is a recipe, made and 
     ("benchmark --models resnet18 --on small.yaml", "--on small.yaml"),
     ("export made --to nothing", "--to"),
     ("export made --to parquet", "manifest.json"),
-    ("export-model none --to timm", "checkpoint.json"),
+    ("export-model none --to timm", "no finished checkpoint"),
     ("export-model none --to nothing", "--to nothing"),
     ("predict resnet18 images", "images"),
     ("predict resnet18 images --out answers.txt", "--out answers.txt"),

@@ -346,13 +346,13 @@ def save_answers(folder: Path) -> None:
     from genrobust.classifiers.saved import save_predictions
 
     found = Predictions("test", LOGITS, np.array([0, 1, 1]), ("a", "b", "c"), CLASSES, "32 px", ((0,), (1,), (1, 0)))
-    save_predictions(folder / "test.npz", found, "fingerprint")
+    save_predictions(folder, found)
 
 
 def answers(folder: Path) -> Any:
-    from genrobust.classifiers import SavedFile, SavedPredictions
+    from genrobust.classifiers.saved import load_predictions
 
-    return SavedPredictions({"test": SavedFile(folder / "test.npz")})["test"]
+    return load_predictions(folder)
 
 
 def are_answers(found: Predictions) -> None:
@@ -545,14 +545,14 @@ TARGETS = {
     "label file": Target("l.txt", save_labels, labeled, are_classes, examples=20),
     "class list": Target("c.txt", file("c.txt", WNIDS).run, chosen, are_some, named=("c.txt", "two classes")),
     "weights": Target("model.safetensors", save_classifier, classifier, is_unchanged, HEADERS, examples=15),
-    "checkpoint.json": Target("checkpoint.json", save_classifier, info_of, is_info, structured=True, examples=75),
+    "checkpoint": Target("manifest.json", save_classifier, info_of, is_info, structured=True, examples=75),
     "config of timm": Target("timm/config.json", save_timm, timm_classes, are_two, None, ("timm",), True),
     "manifest.json": Target("manifest.json", save_dataset, dataset, is_dataset, None, OF_DATASET, True, 75),
     "parquet of a shard": Target("000000.parquet", save_dataset, dataset, is_as_written, named=("000000",)),
     "tar of a shard": Target("000000.tar", save_dataset, dataset, is_as_written, named=("000000",), examples=20),
     "filter": Target("filter/rejected.parquet", save_filter, filter_of, is_filter),
     "search": Target("search/found.parquet", save_search, search_of, is_search),
-    "predictions": Target("test.npz", save_answers, answers, are_answers),
+    "predictions": Target("predictions.npz", save_answers, answers, are_answers),
     "model_index.json": Target("gen/model_index.json", save_generator, generator, is_flat, None, ("gen",), True, 15),
     "prompts as JSON": Target("p.json", file("p.json", PROMPTS).run, prompted("p.json"), are_prompts, structured=True),
     "prompts as text": Target("p.txt", file("p.txt", "a {}\n\nan icon of a {}\n").run, prompted("p.txt"), are_prompts),

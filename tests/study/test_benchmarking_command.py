@@ -45,7 +45,7 @@ def save(tmp_path):
     """Saves a classifier of random weights for `classes`, as a training from `sources` with `seed` would."""
 
     def made(name, classes, seed=0, steps=5, **sources):
-        torch.manual_seed(len(list(tmp_path.rglob("checkpoint.json"))))
+        torch.manual_seed(len(list(tmp_path.rglob("model.safetensors"))))
         model = create_classifier("test_resnet", len(classes), 32)
         training = {"seed": seed, "counts": sources, "config": {"steps": steps}}
         save_checkpoint(tmp_path / name, model, CheckpointInfo("test_resnet", {}, classes, 32, training))

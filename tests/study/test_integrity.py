@@ -21,7 +21,17 @@ from small_study import genrobust
 
 from genrobust.classifiers import LossScaler, TrainingState, check_weights, load_checkpoint, read_checkpoint_info
 from genrobust.classifiers.saved import load_predictions
-from genrobust.core import PARTS, GenrobustError, ImageSet, KeptParts, StudyData, digest, precision, read_part
+from genrobust.core import (
+    PARTS,
+    GenrobustError,
+    ImageSet,
+    KeptParts,
+    StudyData,
+    artifacts,
+    digest,
+    precision,
+    read_part,
+)
 from genrobust.core.mirror import Mirror
 from genrobust.core.own_files import read_file_list
 from genrobust.data import ShardDataset, open_stored, read_filter, read_search, write_filter
@@ -30,7 +40,7 @@ from genrobust.generate.trained_folder import read_record
 from genrobust.recipe import GeneratorConfig, parse_recipe
 from genrobust.release.audit_summary import read_audit
 from genrobust.release.model_card import measured
-from genrobust.study import Study, audit, describe_verified, verify_outputs
+from genrobust.study import Study, audit, verify_outputs
 from genrobust.study.embeddings import read_embeddings
 from genrobust.study.rates import known_rate
 from genrobust.study.tracking import read_logged
@@ -95,7 +105,7 @@ def files(study):
     """The folder of the study, with the files that other commands and killed trainings leave."""
     out = study.out
     shards = ShardDataset(dataset_of(out))
-    write_filter(shards.folder, shards, "a score", np.linspace(0, 1, len(shards)), np.arange(len(shards)) < 2, "low")
+    write_filter(shards, "a score", np.linspace(0, 1, len(shards)), np.arange(len(shards)) < 2, "low", shards.folder)
     audit(str(dataset_of(out)), out=out / "audit-small", device="cpu")
     killed = KeptParts(out / "audit-small" / PARTS)
     killed.run(40, 20, lambda items: {"embeddings": np.arange(600.0)[None]}, lambda *counted: None)
@@ -141,7 +151,7 @@ def read_dataset(path: Path, study: Study) -> Any:
     """As a study reads it, and as the class folders and tars of one's own."""
     shards = ShardDataset(path.parent)
     own = open_stored(path.parent).listing(())
-    facts = shards.labels.tolist(), shards.keys, shards.styles, shards.given_up, shards.manifest, shards.fingerprint
+    facts = shards.labels.tolist(), shards.keys, shards.styles, shards.given_up, shards.about, shards.fingerprint
     return facts, shards.metadata().to_pylist(), [shards.encoded(i) for i in range(len(shards))], own.keys, own.groups
 
 
@@ -162,7 +172,7 @@ def read_generator(path: Path, study: Study) -> Any:
 
 
 def read_found(path: Path, study: Study) -> Any:
-    found = read_search(path)
+    found = read_search(path.parent)
     return found.fingerprint, found.keys, found.labels.tolist(), found.scores.tolist()
 
 
@@ -222,11 +232,12 @@ class Kind:
 KINDS = (
     Kind("generated/*/NNNNNN.tar", read_dataset),
     Kind("generated/*/NNNNNN.parquet", read_dataset),
-    Kind("generated/*/NNNNNN.sha256", read_dataset),
+    Kind("generated/*/NNNNNN.json", read_dataset),
     Kind("generated/*/manifest.json", read_dataset),
-    Kind("searches/*.parquet", read_found),
-    Kind("filters/*.parquet", lambda path, study: asdict(read_filter(path))),
-    Kind("generated/*/filter-*.parquet", lambda path, study: asdict(read_filter(path))),
+    Kind("searches/*/found.parquet", read_found),
+    Kind("searches/*/manifest.json", read_found),
+    Kind("filters/*/rejected.parquet", lambda path, study: asdict(read_filter(path.parent))),
+    Kind("filters/*/manifest.json", lambda path, study: asdict(read_filter(path.parent))),
     Kind("finetuned/*/finetune.json", read_generator),
     Kind("finetuned/*/unet/*.safetensors", read_generator),
     Kind("finetuned/*/model_index.json", read_generator),
@@ -320,24 +331,24 @@ def test_verify_names_what_is_damaged_and_the_study_makes_it_again(study, files,
     shutil.copytree(files, out, ignore=shutil.ignore_patterns("copies", "remote", "cache"))
     before = {path: path.read_bytes() for path in out.glob("predictions/*/*.npz")}
     assert "as they were written" in genrobust("verify", out).stdout
-    damaged = [files_of(kind, out)[0] for kind in KINDS if files_of(kind, out)]
+    ours = [artifact.folder for artifact in artifacts(out)]
+    damaged = [path for kind in KINDS for path in files_of(kind, out)[:1] if path.parent in ours]
     for path in damaged:
         whole = path.read_bytes()
         flip(path)
         found = verify_outputs(out)
-        assert found.is_damaged or found.changed
-        assert path.name in "\n".join(describe_verified(found))
+        assert path in found.damaged or path in found.changed
         path.write_bytes(whole)
     theses = [path.with_name("thesis.txt") for path in damaged if "finetuned" not in path.parts]
     for thesis in theses:
         thesis.write_text("mine")
     for path in damaged:
-        if path.name not in ("manifest.json", "audit.json"):  # which a study does not write again
+        if path.name not in ("manifest.json", "audit.json"):  # with the one, all in its folder are set aside
             flip(path)
     genrobust("verify", out, code=1, said="--repair")
     assert "run the same commands again" in genrobust("verify", out, "--repair").stdout
     assert not any(verify_outputs(out).damaged)  # what is left
     assert {thesis.read_text() for thesis in theses} == {"mine"}
     Study(study.recipe, out).run()
-    assert not verify_outputs(out).is_damaged
+    assert not verify_outputs(out).damaged
     assert {path: path.read_bytes() for path in out.glob("predictions/*/*.npz")} == before

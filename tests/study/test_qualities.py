@@ -1,8 +1,9 @@
-"""Qualities: every source is embedded once, and a damaged file again."""
+"""Qualities: every source is embedded once, and a damaged one is named."""
 
 import numpy as np
+import pytest
 
-from genrobust.core import Subset
+from genrobust.core import GenrobustError, Subset
 from genrobust.recipe import QualityConfig
 from genrobust.study.embeddings import CLASS_NAMES
 from genrobust.study.qualities import Qualities
@@ -18,11 +19,10 @@ def test_a_source_is_embedded_once(icons, clip_folder, tmp_path):
     assert made.missing() == {"real": 12, "wild": three_each, CLASS_NAMES: len(texts)}
     made.embed(list(made.missing()))
     first = made.measured()
-    files = sorted((tmp_path / "embeddings").glob("*.npz"))
+    files = sorted((tmp_path / "embeddings").glob("*/embeddings.npz"))
     assert len(files) == 3 and first[0].made == len(few) and first[0].n == 12  # three of each of four classes
     again = Qualities(config, sources, texts, tmp_path, "cpu", 5)
     assert again.missing() == {} and again.measured() == first
     files[0].write_bytes(b"damaged")
-    assert len(again.missing()) == 1
-    again.embed(list(again.missing()))
-    assert again.measured() == first
+    with pytest.raises(GenrobustError, match=files[0].parent.name):
+        again.measured()

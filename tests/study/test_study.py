@@ -4,11 +4,13 @@ import json
 import math
 import os
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 from small_study import QUICK, REAL, TRAIN
 
-from genrobust.core import UserError, sealed, unsealed
+from genrobust.classifiers import read_checkpoint_info
+from genrobust.core import Artifact, UserError, unsealed
 from genrobust.recipe import FilterConfig, parse_recipe
 from genrobust.study import Study, disk
 from genrobust.study.stages.pack import PACKED_BYTES
@@ -103,9 +105,9 @@ def test_a_classifier_of_other_images_is_refused(study, tmp_path):
     made = study(arms=RECIPE["arms"][:2])
     runs = made.runs("styled")
     (folder,) = made.train(runs)
-    info = unsealed((folder / "checkpoint.json").read_bytes())
-    info["training"]["mixture"] = "another"  # as if a shard had been drawn again with other pixels
-    (folder / "checkpoint.json").write_bytes(sealed(info))
+    manifest = Artifact(folder).manifest()
+    training = {**manifest.about["training"], "mixture": "another"}  # a shard was drawn again with other pixels
+    Artifact(folder).publish(replace(manifest, about={**manifest.about, "training": training}))
     with pytest.raises(UserError, match=rf"styled, seed 0: the images in real, generated .* {folder} was trained on"):
         study(arms=RECIPE["arms"][:2]).train(runs)
 
@@ -146,7 +148,7 @@ def test_epochs_split_norms_and_a_further_folder_go_through_a_study(study, write
         assert row in report
     assert f"{4 * sum(wanted):,} training images" in report
     assert sorted(trainings()) == sorted((n, n) for n in wanted)
-    runs = [json.loads(p.read_text())["training"] for p in (tmp_path / "checkpoints").glob("*/checkpoint.json")]
+    runs = [read_checkpoint_info(folder).training for folder in (tmp_path / "checkpoints").iterdir()]
     assert sorted(run["steps"] for run in runs) == sorted(run["history"][-1]["step"] for run in runs) == sorted(wanted)
 
 
@@ -224,7 +226,7 @@ def test_a_study_trains_its_own_class_model_once(tmp_path):
     first.run()
     folder = before[0].jobs[0].folder
     assert folder is not None and folder.parent == tmp_path / "class-models"
-    record = json.loads((folder / "class_model.json").read_text())
+    record = Artifact(folder).manifest().inputs
     assert (record["base"], record["images_fingerprint"]) == ("pictograms", first.data.train.fingerprint)
     images = first.dataset("scratch").images
     assert Counter(images.labels.tolist()) == dict.fromkeys(range(100), 1)

@@ -1,6 +1,7 @@
 """`genrobust run imagenet100` all the way on a CPU: official layouts in miniature, and a tiny Stable Diffusion."""
 
 import json
+from dataclasses import asdict
 from importlib.resources import files
 
 import numpy as np
@@ -10,6 +11,7 @@ from PIL import Image
 from small_study import genrobust
 from tiny import saved, stable_diffusion
 
+from genrobust.classifiers import read_checkpoint_info
 from genrobust.data import ShardDataset
 from genrobust.data.imagenet_classes import prompt_names
 from genrobust.generate.templates import templates_of
@@ -217,7 +219,7 @@ def test_the_papers_settings_run_all_the_way(data, stable_diffusion_15, tmp_path
     assert [arm["parts"] for arm in results["arms"]] == parts
     assert [arm["steps"] for arm in results["arms"]] == [15, 6, 21]
     trained = sorted((tmp_path / "checkpoints").iterdir())
-    made = [json.loads((folder / "checkpoint.json").read_text()) for folder in trained]
+    made = [asdict(read_checkpoint_info(folder)) for folder in trained]
     assert len(made) == 6 and all(one["training"]["best_step"] == one["training"]["steps"] for one in made)
     of_arms = [one for one in made if one["architecture"] == "test_resnet"]
     assert all(one["model_kwargs"] == {"zero_init_last": False, "blur_pool": True} for one in of_arms)

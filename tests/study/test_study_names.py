@@ -12,7 +12,7 @@ import pytest
 from small_study import genrobust, recipe_of
 
 from genrobust.classifiers import SavedPredictions
-from genrobust.core import MEAN_OF_SHIFTS, UserError, file_name
+from genrobust.core import MEAN_OF_SHIFTS, UserError
 from genrobust.study import Study
 
 NAMES = ("Sketch", "sketch", "a b", "a-b", "a.b", "..", "con", "../../x", "\u9375", "x" * 200)
@@ -37,8 +37,8 @@ def test_test_sets_whose_names_differ_by_a_letter_have_predictions_of_their_own(
     study = Study(recipe_of(data=data, train=TRAIN, threads=1, device="cpu"), tmp_path / "out" / "runs")
     found = study.predictions(study.runs("real"))[0]
     assert isinstance(found, SavedPredictions)
-    assert {file.path.name for file in found.files.values()} == {f"{file_name(name)}.npz" for name in ("test", *NAMES)}
-    assert len({file.path.parent for file in found.files.values()}) == 1
+    assert list(found.folders) == ["test", *NAMES] and len(set(found.folders.values())) == 1 + len(NAMES)
+    assert {folder.parent for folder in found.folders.values()} == {study.out / "predictions"}
     for name in NAMES:
         images = study.data.tests[name]
         assert (found[name].test_set, found[name].keys) == (name, tuple(images.keys))

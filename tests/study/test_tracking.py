@@ -135,10 +135,10 @@ def test_after_kill_9_every_point_is_there_once(start, folder, tmp_path):
         return (folder / "logged.jsonl").exists() and len((folder / "logged.jsonl").read_text().splitlines()) >= 5
 
     assert start(words, kill_when=told_five).codes == [-9]
-    assert not list((runs / "checkpoints").glob("*/checkpoint.json"))
+    assert not list((runs / "checkpoints").glob("*/manifest.json"))
     time.sleep(1.1)  # TensorBoard orders files by their second
     start.to_end(words)
-    (made,) = (runs / "checkpoints").glob("*/checkpoint.json")
+    (made,) = (runs / "checkpoints").glob("*/manifest.json")
     history = read_checkpoint_info(made.parent).training["history"]
     (run,) = read(folder).values()
     assert curve(run, "val_top1") == points(history, "val_top1")

@@ -98,9 +98,7 @@ def test_weights_that_are_no_numbers_end_a_training(job, tmp_path, monkeypatch, 
 def test_a_finished_run_is_left_alone(job, undisturbed, monkeypatch):
     monkeypatch.setattr(loop, "_Run", None)  # a second run would need it
     before = contents(undisturbed)
-    (undisturbed / "unfinished.json").write_bytes(
-        before["manifest.json"]
-    )  # killed right after the manifest was written
+    (undisturbed / "unfinished.json").write_bytes(before["manifest.json"])  # a kill left it
     assert job.run(undisturbed, save_every=5) == undisturbed
     assert contents(undisturbed) == before
 

@@ -104,7 +104,8 @@ class Generation:
             raise UserError(f"there is no shard {beyond[0]}: the plan has {total}, counted from 0")
         about = self._about()
         make_folder(out)
-        alone = shards is None and bool(missing_shards(out, total) or leftovers(out))
+        undone = missing_shards(out, total)  # fetches what others made
+        alone = shards is None and bool(undone or leftovers(out))
         with lock(out) if alone else nullcontext():
             begin_dataset(out, about, self._inputs)
             if alone:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from genrobust.classifiers import training_state
-from genrobust.core import ImageSet, LabelSpace, Subset
+from genrobust.core import Artifact, ImageSet, LabelSpace, Manifest, Subset
 from genrobust.data.readers import pictograms
 from genrobust.generate import ClassModel, Finetune, train_generator
 from genrobust.generate.loading import load_generator
@@ -65,4 +65,5 @@ def run_in_process(base: str, out: str, kind: str, changes: dict[str, Any], firs
 def started(base: Path, out: Path, kind: str = "full", **changes: Any) -> DiffusionTrainer:
     """A training before its first step."""
     wanted = objective(base, kind, **changes)
+    Artifact(out).begin(Manifest("generator"))
     return DiffusionTrainer(*wanted.start(CPU), wanted.config, 0, out, {})

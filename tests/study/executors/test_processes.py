@@ -235,7 +235,7 @@ def test_neither_the_number_of_workers_nor_killed_ones_change_a_byte(tmp_path):
 
     def kill():
         """Kill a worker in the middle of a shard, and one that has saved a state."""
-        for begun in ("generated/*/.0*.part", "checkpoints/*/state.safetensors"):
+        for begun in ("generated/*/.0*.part", "checkpoints/*/state-*.safetensors"):
             if begun not in killed and count_of(there, begun) and (found := children()):
                 with suppress(ProcessLookupError):  # it has ended by itself
                     os.kill(worker := min(found), signal.SIGKILL)

@@ -1,6 +1,5 @@
 """A recipe's generator is fine-tuned on the recipe's real images, said in the recipe's own prompts, and once."""
 
-import json
 import shutil
 from pathlib import Path
 
@@ -8,7 +7,7 @@ import pytest
 import yaml
 from small_study import QUICK, REAL, folders_section, genrobust
 
-from genrobust.core import UserError, embedded
+from genrobust.core import Artifact, UserError, embedded
 from genrobust.recipe import parse_recipe
 from genrobust.study import Study
 
@@ -38,7 +37,7 @@ def test_the_same_work_has_one_folder_and_is_done_once(raw, tiny_generator, tmp_
     said = []
     first = finetuned(raw, tmp_path / "runs", said.append)
     assert len(said) == 1 and "on 8 images of 2 classes, 2 steps" in said[0]
-    record = json.loads((first / "finetune.json").read_text())
+    record = Artifact(first).manifest().inputs
     assert (record["base"], record["images"], record["steps"]) == (tiny_generator.name, 8, 2)
     unet = first / "unet" / "diffusion_pytorch_model.safetensors"
     written = unet.stat().st_mtime_ns
@@ -72,5 +71,5 @@ def test_the_command_prints_the_folder(raw, tmp_path):
     words = ["train-generator", str(recipe), "--out", str(tmp_path / "runs"), "--set", "finetune.method=lora"]
     folder = Path(genrobust(*words).stdout.strip())
     assert folder.parent == tmp_path / "runs" / "finetuned"
-    assert {p.name for p in folder.iterdir()} == {".lock", "finetune.json", "pytorch_lora_weights.safetensors"}
+    assert {p.name for p in folder.iterdir()} == {".lock", "manifest.json", "pytorch_lora_weights.safetensors"}
     genrobust(*words, "--set", "finetune.step=3", code=2, said="unknown key finetune.step; did you mean steps?")
