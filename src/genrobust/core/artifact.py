@@ -287,7 +287,8 @@ class Artifact:
             files = {file: FileFacts(facts["size"], facts["sha256"]) for file, facts in found["files"].items()}
             if outside := [file for file in files if not _is_inside(file)]:
                 raise ValueError(f"it names a file outside the folder: {outside[0]!r}")
-            return Manifest(found["kind"], found["inputs"], found["about"], found["made_by"], files)
+            inputs, about, made_by = (dict(found[key]) for key in ("inputs", "about", "made_by"))
+            return Manifest(found["kind"], inputs, about, made_by, files)
 
 
 def artifacts(folder: Path) -> Iterator[Artifact]:
