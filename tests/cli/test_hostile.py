@@ -128,6 +128,14 @@ def of_generator(index: object, named: str, *makes: Make, **more: object) -> Mis
     return row(words, named, file("gen/model_index.json", text), *makes, **more)
 
 
+ABOUT = {"shards": 1, "class_ids": ["camera", "clock"], "generator": "pictograms", "mode": "labels"}
+
+
+def of_manifest(**changes: object) -> Mistake:
+    changed = changed_json("shards/manifest.json", about={**ABOUT, **changes})
+    return row(f"{EXPORT} --out new", "shards", changed, codes=FAILED)
+
+
 def no_nan(folder: Path, done: Result) -> None:
     assert ",nan" not in done.stdout
 
@@ -439,7 +447,8 @@ DATASETS = [  # generated datasets, damaged or edited
         row(command, "manifest.json", file("shards/manifest.json", "[" * DEEP), codes=FAILED)
         for command in ("verify shards", f"{EXPORT} --out new", "audit shards")
     ),
-    row(f"{EXPORT} --out new", "shards", changed_json("shards/manifest.json", class_ids=["a"]), codes=FAILED),
+    *(of_manifest(shards=value) for value in (-1, "1", 10**9)),
+    *(of_manifest(class_ids=value) for value in (None, ["a"], ["a", "a"])),
     row(f"{EXPORT} --out new", "000000", flipped("shards/000000.tar", 700), codes=FAILED),
     row(f"{EXPORT} --out new", "000000", link("shards/000000.tar", "/etc/passwd"), codes=FAILED),
     row("verify shards", "000000", flipped("shards/000000.json", 30), codes=(1,)),
@@ -480,9 +489,7 @@ def origin(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for label, name in enumerate(CLASSES):
             for number in range(each):
                 image(f"photos/{part}/{name}/{number}.png", 100 * label + number).run(home)
-    begin_dataset(
-        home / "shards", {"shards": 1, "class_ids": list(CLASSES), "generator": "pictograms", "mode": "labels"}
-    )
+    begin_dataset(home / "shards", ABOUT)
     pixels = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), np.uint8)
     samples = [Sample(f"{CLASSES[i % 2]}-{i:06d}", i % 2, pixels[i]) for i in range(4)]
     write_shard(home / "shards", 0, samples, [])

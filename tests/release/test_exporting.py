@@ -57,7 +57,7 @@ def test_a_mistake_is_named_and_writes_nothing(run: Run, tmp_path: Path, places:
 def test_a_dataset_without_a_class_or_a_shard_is_refused(run: Run, places: dict[str, Path], tmp_path: Path) -> None:
     refused(run("--to", "parquet", source=places["fewer"]), "has no image of 1 class (ice-cream)")
     part = Path(shutil.copytree(places["dataset"], tmp_path / "partial"))
-    (part / "000001.parquet").unlink()
+    (part / "000001.json").unlink()
     refused(run("--to", "parquet", source=part), "1 of 2 shards are missing")
 
 

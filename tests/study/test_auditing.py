@@ -1,6 +1,7 @@
 """Audit and filter as commands: what they find, write and refuse, with their exit codes."""
 
 import json
+import shutil
 from functools import partial
 from html.parser import HTMLParser
 
@@ -69,7 +70,7 @@ def read(folder):
 def rejected(shards):
     """The keys that the only filter leaves out; it is deleted."""
     (found,) = filters_of(shards)
-    found.path.unlink()
+    shutil.rmtree(found.folder)
     return set(found.rejected)
 
 
@@ -261,7 +262,7 @@ def test_a_filter_leaves_out_the_lowest_of_each_class(photos, shards, icons, cli
     genrobust(*words, code=2, said="--drop")
     genrobust(*words, "--threshold", 5, code=2, said="--threshold")
     genrobust("audit", shards)
-    (name,) = [found.path.name for found in filters_of(shards)]
+    (name,) = [found.folder.name for found in filters_of(shards)]
     page = (photos / "audit-shards" / "audit.html").read_text(encoding="utf-8")
     assert f"{name}: 12 of 18 images kept" in page
     assert sorted(key.rpartition("-")[0] for key in rejected(shards)) == sorted([*FOLDERS.values()] * 2)

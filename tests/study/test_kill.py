@@ -14,9 +14,9 @@ from kill_and_resume import contents, kill_and_resume
 from small_study import CLASSES, REAL, genrobust
 
 from genrobust.classifiers import STATE, saved_steps
-from genrobust.data import verify
+from genrobust.core import Artifact, leftovers
 from genrobust.recipe import load_recipe
-from genrobust.study import Study
+from genrobust.study import Study, verify_outputs
 
 OFTEN = [pytest.param(stage, 10, marks=pytest.mark.thorough) for stage in ("generate", "train", "finetune", "evaluate")]
 
@@ -119,7 +119,7 @@ def test_a_flipped_bit_is_found_and_its_shard_alone_made_again(start, words, gen
     others = {p: (p.stat().st_ino, p.stat().st_mtime_ns) for p in folder.glob("0*") if p.stem != damaged.stem}
     assert len(others) == 3 * (SHARDS - 1)
 
-    assert [d.shard for d in verify(folder).damaged] == [shard]
+    assert list(verify_outputs(folder).damaged) == [damaged]
     genrobust("verify", folder, "--repair")
     start.to_end(words)
     shutil.rmtree(folder / ".damaged")
@@ -130,9 +130,16 @@ def test_a_flipped_bit_is_found_and_its_shard_alone_made_again(start, words, gen
 def test_a_full_disk_is_told_with_what_is_needed_and_the_run_goes_on_with_room(start, words, generated, tmp_path):
     out = tmp_path / "runs"
     (folder,) = (out / "generated").iterdir()
+<<<<<<< HEAD
     for shard in range(2, SHARDS):
         (folder / f"{shard:06d}.parquet").unlink()
         (folder / f"{shard:06d}.tar").unlink()
+=======
+    Artifact(folder).reopen()
+    for shard in range(5, 15):
+        for kind in ("json", "parquet", "tar"):
+            (folder / f"{shard:06d}.{kind}").unlink()
+>>>>>>> datasets
     before = contents(out)
     done = start(words, limit=(folder / "000000.tar").stat().st_size - 1)  # no further shard fits
     assert done.codes == [1]
@@ -158,9 +165,14 @@ def test_a_small_file_system_that_fills_up(start, recipe, generated, tmp_path):
         assert "No space left on device: " in done.said
         assert "0 MB are free" in done.said
         (folder,) = (small / "runs" / "generated").iterdir()
+<<<<<<< HEAD
         found = verify(folder)
         assert (found.damaged, found.temporary) == ((), ())
         assert 0 < len(found.unfinished) < SHARDS
+=======
+        assert (list(Artifact(folder).damage()), leftovers(folder)) == ([], [])
+        assert 0 < len(Artifact(folder).parts()) < 15
+>>>>>>> datasets
         subprocess.run(["mount", "-o", "remount,size=20m", str(small)], check=True)
         start.to_end([*words, str(small / "runs")])
         assert contents(small / "runs") == generated

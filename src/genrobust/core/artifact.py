@@ -326,7 +326,8 @@ class Artifact:
                 raise ValueError("it is that of another artifact than its folder is named after")
             if outside := [file for file in files if not _is_inside(file)]:
                 raise ValueError(f"it names a file outside the folder: {outside[0]!r}")
-            return Manifest(found["kind"], found["inputs"], found["about"], found["made_by"], files)
+            inputs, about, made_by = (dict(found[key]) for key in ("inputs", "about", "made_by"))
+            return Manifest(found["kind"], inputs, about, made_by, files)
 
 
 def fetch_artifacts(room: Path) -> None:

@@ -98,11 +98,11 @@ def read_about(folder: Path) -> dict[str, Any]:
     about = dict(manifest.about)
     shards, ids = about.get("shards"), about.get("class_ids", [])
     if manifest.kind != "dataset" or not isinstance(shards, int) or isinstance(shards, bool):
-        raise UserError(f"{folder} holds no generated dataset, but an artifact of the kind {manifest.kind!r}")
+        raise UserError(f"{folder / MANIFEST} is that of no dataset with shards: its kind is {manifest.kind!r}")
     if not 0 <= shards <= MOST_SHARDS:
-        raise UserError(f"{folder}: shards is {shards}, and a dataset has 0 to {MOST_SHARDS:,}")
+        raise UserError(f"{folder / MANIFEST}: shards is {shards}, and a dataset has 0 to {MOST_SHARDS:,}")
     if not isinstance(ids, list) or not all(isinstance(id, str) for id in ids) or len(set(ids)) < len(ids):
-        raise UserError(f"{folder}: class_ids is no list of ids, each of which comes once")
+        raise UserError(f"{folder / MANIFEST}: class_ids is no list of ids, each of which comes once")
     return about
 
 

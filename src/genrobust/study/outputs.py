@@ -9,6 +9,7 @@ from itertools import count
 from pathlib import Path
 
 from genrobust.core import (
+    MANIFEST,
     Artifact,
     Damage,
     GenrobustError,
@@ -58,8 +59,8 @@ def verify_outputs(folder: Path, repair: bool = False) -> Verified:
     found = list(artifacts(folder))
     if not found:
         raise UserError(
-            f"{folder} holds nothing that this version of genrobust made: name the folder of a dataset or of studies; "
-            "what version 0.1 made is made again by the same commands in another folder"
+            f"{folder} holds nothing that this version of genrobust made, by no {MANIFEST}: name the folder of a "
+            "dataset or of studies; what version 0.1 made, the same commands make again in another folder"
         )
     damaged: dict[Path, str] = {}
     changed: list[Path] = []
