@@ -22,7 +22,6 @@ from hypothesis import given, settings, strategies as st
 from mutating import SCALARS, VALUES, changed_bytes, changed_json
 
 from genrobust.core import ClassLabel, GenrobustError, ImageSet, LabelSpace, Predictions, Sample
-from genrobust.core.sealing import sealed
 from genrobust.data.stored import StoredImages
 
 CLASSES = ("camera", "clock")
@@ -497,7 +496,7 @@ def save_audit(folder: Path) -> None:
         "leaks": {"test": 1},
         "dataset": {"fingerprint": dataset(folder).fingerprint},
     }
-    file("audit.json", sealed(facts)).run(folder)
+    file("audit.json", json.dumps(facts)).run(folder)
 
 
 def is_summary(found: Any) -> None:
