@@ -32,6 +32,7 @@ from genrobust.classifiers.logits import batches
 from genrobust.classifiers.models import create_classifier, load_checkpoint, save_checkpoint
 from genrobust.classifiers.opened import open_checkpoint
 from genrobust.classifiers.predicting import predict_sets
+from genrobust.classifiers.saved import PredictedBy
 from genrobust.core.images import ImageSet, LabelSpace
 from genrobust.data.folders import open_images, read_classes
 from genrobust.data.reader import load_data
@@ -108,9 +109,9 @@ def together(
 ) -> dict[str, dict[str, torch.Tensor]]:
     """The same by genrobust, read from the files that it writes."""
     with tempfile.TemporaryDirectory() as out:
-        opened = {Path(out) / checkpoint.name: open_checkpoint(checkpoint, settings) for checkpoint in checkpoints}
-        made = predict_sets(opened, sets, labels, settings.batch_size, device, cores())
-        return {folder.name: by_key(predictions) for folder, predictions in made.items()}
+        opened = {PredictedBy(c.name, c.name): open_checkpoint(c, settings) for c in checkpoints}
+        made = predict_sets(Path(out), opened, sets, labels, settings.batch_size, device, cores())
+        return {by.word: by_key(predictions) for by, predictions in made.items()}
 
 
 def one_by_one(
@@ -118,8 +119,8 @@ def one_by_one(
 ) -> None:
     with tempfile.TemporaryDirectory() as out:
         for checkpoint in checkpoints:
-            opened = {Path(out) / checkpoint.name: open_checkpoint(checkpoint, settings)}
-            predict_sets(opened, sets, labels, settings.batch_size, device, cores())
+            opened = {PredictedBy(checkpoint.name, checkpoint.name): open_checkpoint(checkpoint, settings)}
+            predict_sets(Path(out), opened, sets, labels, settings.batch_size, device, cores())
 
 
 @torch.inference_mode()

@@ -34,6 +34,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from genrobust.classifiers.opened import open_checkpoint
 from genrobust.classifiers.predicting import predict_sets
+from genrobust.classifiers.saved import PredictedBy
 from genrobust.core.images import LabelSpace, Request
 from genrobust.data.reader import load_data
 from genrobust.data.shards import ShardDataset
@@ -209,9 +210,9 @@ def score(recipe: Recipe, out: Path, tests: bool) -> dict[str, list[float]]:
         checkpoint = study.checkpoint(ArmConfig(name="generated", mixture="generated"), seed)
         assert data.choosing is not None
         sets = {"wild-val": data.choosing, **({name: data.tests[name] for name in study.tests} if tests else {})}
-        scores = out / "scores" / checkpoint.name
-        opened = {scores: open_checkpoint(checkpoint)}
-        made = predict_sets(opened, sets, data.labels, 256, threads=recipe.threads)[scores]
+        by = PredictedBy(checkpoint.name, checkpoint.name)
+        opened = {by: open_checkpoint(checkpoint)}
+        made = predict_sets(out / "scores", opened, sets, data.labels, 256, threads=recipe.threads)[by]
         top1 = {name: 100 * float(np.mean(p.logits.argmax(1) == p.labels)) for name, p in made.items()}
         found["wild-val"].append(top1.pop("wild-val"))
         if tests:

@@ -26,6 +26,7 @@ from genrobust.classifiers.checkpoints import CheckpointInfo
 from genrobust.classifiers.models import create_classifier, save_checkpoint
 from genrobust.classifiers.opened import open_checkpoint
 from genrobust.classifiers.predicting import predict_sets
+from genrobust.classifiers.saved import PredictedBy
 from genrobust.core.images import ImageSet, LabelSpace, Subset
 from genrobust.data.reader import load_data
 from genrobust.recipe.classify import TrainConfig
@@ -67,8 +68,9 @@ class Spent:
 
 def evaluate(checkpoint: Path, sets: Mapping[str, ImageSet], labels: LabelSpace, out: Path) -> None:
     """Predict all sets, and read the predictions as the scores do."""
-    made = predict_sets({out: open_checkpoint(checkpoint)}, sets, labels, 128, "cpu", cores())
-    for found in made[out].values():
+    by = PredictedBy("model", "model")
+    made = predict_sets(out, {by: open_checkpoint(checkpoint)}, sets, labels, 128, "cpu", cores())
+    for found in made[by].values():
         np.asarray(found.logits).argmax(axis=1)
 
 

@@ -24,7 +24,8 @@ from PIL import Image
 from genrobust.classifiers.checkpoints import CheckpointInfo
 from genrobust.classifiers.models import create_classifier, save_checkpoint
 from genrobust.classifiers.opened import open_checkpoint
-from genrobust.classifiers.predicting import KeptPredictions
+from genrobust.classifiers.saved import prediction_inputs, save_predictions
+from genrobust.core.results import Predictions
 from genrobust.recipe.load import load_recipe
 from genrobust.study.study import Study
 
@@ -80,7 +81,7 @@ def fill(study: Study) -> None:
             model = create_classifier(train.architecture, len(labels), train.image_size)
             training = {"mixture": trained.mixture(run).fingerprint}
             info = CheckpointInfo(train.architecture, {}, labels.ids, train.image_size, training)
-            save_checkpoint(checkpoint, model, info)
+            save_checkpoint(checkpoint, model, info, inputs=study.graph.sources.checkpoint_inputs(run))
 
         def drawn(images, a=a, seed=seed) -> np.ndarray:
             shared = np.random.default_rng([len(images.name), *images.name.encode()])
@@ -92,10 +93,12 @@ def fill(study: Study) -> None:
             return logits
 
         sets = {name: study.data.tests[name] for name in study.tests}
-        opened, out = open_checkpoint(checkpoint), study.out / "predictions" / checkpoint.name
-        kept = KeptPredictions(out, opened, sets, labels)
-        for name in kept.missing:
-            kept.save(name, drawn(sets[name]))
+        opened, stage = open_checkpoint(checkpoint), study.graph.evaluate([])
+        by = stage.predicted_by(checkpoint)
+        for name, folder in stage.folders(by).items():
+            images = sets[name]
+            made = Predictions(name, drawn(images), images.labels, tuple(images.keys), labels.ids, opened.prepared)
+            save_predictions(folder, made, prediction_inputs(by, name, images, labels), opened.weights)
 
 
 def main() -> None:

@@ -33,6 +33,7 @@ from genrobust.classifiers.checkpoints import CheckpointInfo
 from genrobust.classifiers.models import create_classifier, save_checkpoint
 from genrobust.classifiers.opened import open_checkpoint
 from genrobust.classifiers.predicting import predict_sets
+from genrobust.classifiers.saved import PredictedBy
 from genrobust.core.images import LabelSpace, Subset
 from genrobust.data.reader import load_data
 from genrobust.generate.plan import Plan, plan_of
@@ -145,8 +146,8 @@ def growth(rounds: int) -> str:
         kwargs = dict(recipe.train.model_kwargs)
         save_checkpoint(out, model, CheckpointInfo(recipe.train.architecture, kwargs, data.labels.ids, size, {}))
         images = Subset(data.retrieval, list(range(count)))
-        opened = {out / "predictions": open_checkpoint(out)}
-        predict_sets(opened, {"images": images}, data.labels, 256, "cpu", threads)
+        opened = {PredictedBy("model", "model"): open_checkpoint(out)}
+        predict_sets(out / "predictions", opened, {"images": images}, data.labels, 256, "cpu", threads)
 
     def fresh(work: Callable[[Path], None]) -> None:
         with tempfile.TemporaryDirectory() as folder:

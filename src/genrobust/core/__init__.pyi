@@ -2,7 +2,6 @@ from .artifact import (
     OURS as OURS,
     Artifact as Artifact,
     Damage as Damage,
-    FileFacts as FileFacts,
     Manifest as Manifest,
     artifact_folder as artifact_folder,
     artifacts as artifacts,
@@ -134,7 +133,7 @@ from .precision import (
     in_common as in_common,
     remembered as remembered,
 )
-from .progress import Bar as Bar, Count as Count, about as about, counting as counting, progress_bar as progress_bar
+from .progress import Bar as Bar, about as about, counting as counting, progress_bar as progress_bar
 from .record import (
     ArmRecord as ArmRecord,
     Claim as Claim,

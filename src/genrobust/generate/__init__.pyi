@@ -12,4 +12,4 @@ from .templates import class_templates as class_templates
 from .train.class_model import ClassModel as ClassModel
 from .train.finetune import Finetune as Finetune
 from .train.trainer import train_generator as train_generator, training_inputs as training_inputs
-from .trained_folder import base_of as base_of, check_trained as check_trained
+from .trained_folder import base_of as base_of

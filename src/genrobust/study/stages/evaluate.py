@@ -47,7 +47,7 @@ class Evaluate(Stage):
         fetch_artifacts(self.room)
         for run in self.runs:
             checkpoint = self.sources.checkpoint(run)
-            by, name = self._by(checkpoint), f"the predictions of {run.name}"
+            by, name = self.predicted_by(checkpoint), f"the predictions of {run.name}"
             jobs[by] = Job(run, name, self._missing(by, weights_hash(checkpoint)), 1, EVERY, self.room, total)
         if self.zero_shot is not None:
             by, name = self._by_clip(self.zero_shot), f"the predictions of {ZERO_SHOT}"
@@ -57,7 +57,7 @@ class Evaluate(Stage):
 
     def artifacts(self, job: Job) -> list[Path]:
         if job.key != ZERO_SHOT:
-            return list(self.folders(self._by(self.sources.checkpoint(job.key))).values())
+            return list(self.folders(self.predicted_by(self.sources.checkpoint(job.key))).values())
         return [] if self.zero_shot is None else list(self.folders(self._by_clip(self.zero_shot)).values())
 
     def load(self) -> DoJobs:
@@ -89,9 +89,9 @@ class Evaluate(Stage):
 
         for checkpoint in checkpoints:
             Artifact(checkpoint).fetch()
-        opened = {self._by(one): open_checkpoint(one, self.context.recipe.evaluate) for one in checkpoints}
+        opened = {self.predicted_by(one): open_checkpoint(one, self.context.recipe.evaluate) for one in checkpoints}
         made = self._on_tests(opened)
-        return {checkpoint: made[self._by(checkpoint)] for checkpoint in checkpoints}
+        return {checkpoint: made[self.predicted_by(checkpoint)] for checkpoint in checkpoints}
 
     def _on_tests(self, opened: Mapping[PredictedBy, OpenClassifier]) -> dict[PredictedBy, SavedPredictions[str]]:
         from genrobust.classifiers import predict_sets
@@ -134,7 +134,8 @@ class Evaluate(Stage):
         inputs = {n: prediction_inputs(by, n, s, self.context.data.labels) for n, s in self._sets.items()}
         return {name: prediction_folder(self.room, by, of_set) for name, of_set in inputs.items()}
 
-    def _by(self, checkpoint: Path) -> PredictedBy:
+    def predicted_by(self, checkpoint: Path) -> PredictedBy:
+        """Return what the predictions of a checkpoint are named after."""
         from genrobust.classifiers import PredictedBy
 
         word, _, _ = checkpoint.name.rpartition("-")
