@@ -16,7 +16,7 @@ import yaml
 from drawn import CPU, generate, pixels
 from small_study import QUICK, REAL, folders_section, genrobust
 
-from genrobust.core import GenrobustError, MissingPackage, UserError, sealed, unsealed
+from genrobust.core import GenrobustError, MissingPackage, UserError
 from genrobust.data import ShardDataset
 from genrobust.generate import BatchSize, Generation, identity, speed
 from genrobust.generate.calls import OutOfMemory, explain_out_of_memory
@@ -288,12 +288,12 @@ def test_a_study_keeps_the_measured_batch_size(write_folder, tmp_path):
 
     def kept(*words):
         genrobust("generate", tmp_path / "small.yaml", "--out", tmp_path / "runs", *words)
-        return json.loads((tmp_path / "runs" / RATES).read_text())["batch_size"]
+        return json.loads((tmp_path / "runs" / RATES).read_text())["genrobust_rates"]["batch_size"]
 
     (first,) = kept().items()
     assert "pictograms" in first[0] and first[0].endswith("cpu, shards of 4 images") and first[1] in (1, 2, 4)
     rates = tmp_path / "runs" / RATES
-    rates.write_bytes(sealed({**unsealed(rates.read_bytes()), "batch_size": {first[0]: 3}}))
+    rates.write_text(json.dumps({"genrobust_rates": {"batch_size": {first[0]: 3}}}))
     assert kept("--set", "data_seed=1") == {first[0]: 3}  # other images of the same generator: not measured again
     drawn = [ShardDataset(folder).metadata(["batch_size"]) for folder in (tmp_path / "runs" / "generated").iterdir()]
     assert sorted(max(of["batch_size"].to_pylist()) for of in drawn) == sorted([first[1], 3])

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from small_study import genrobust
 
-from genrobust.core import EARLIER, FILE_LIST, file_list, read_file_list
+from genrobust.core import EARLIER, MANIFEST
 from genrobust.recipe import load_recipe
 from genrobust.study import Study
 
@@ -71,7 +71,7 @@ def test_a_report_that_was_edited_or_is_of_version_0_1_is_kept(change):
         with (folder / "results.json").open("a") as file:
             file.write(" ")
     else:
-        (folder / FILE_LIST).write_bytes(file_list(read_file_list(folder)))
+        (folder / MANIFEST).unlink()
     before = reports()["own"]
     genrobust("report", "own.yaml", "--no-estimate")
     after = reports()

@@ -10,7 +10,7 @@ import pytest
 from small_study import QUICK, REAL, TRAIN
 
 from genrobust.classifiers import read_checkpoint_info
-from genrobust.core import Artifact, UserError, unsealed
+from genrobust.core import Artifact, UserError, read_page_json
 from genrobust.recipe import FilterConfig, parse_recipe
 from genrobust.study import Study, disk
 from genrobust.study.stages.pack import PACKED_BYTES
@@ -66,7 +66,7 @@ def test_each_dataset_is_made_once_and_a_second_run_makes_nothing(study, tmp_pat
     ]
     named = {job.folder for row in before for job in row.jobs}
     summary, written = first.run()
-    arms = unsealed(written["results.json"].read_bytes())["arms"]
+    arms = read_page_json(written["results.json"])["arms"]
     assert {arm["name"]: list(arm["seconds"]) for arm in arms} == {
         "real": ["train"],
         "styled": ["generate", "train"],

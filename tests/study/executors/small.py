@@ -19,7 +19,6 @@ from ray.cluster_utils import Cluster
 from safetensors.torch import load_file
 from small_study import CLASSES, REAL, folders_section, recipe_of as recipe_of
 
-from genrobust.classifiers import STATE
 from genrobust.recipe import Recipe
 from genrobust.study import Study
 from genrobust.study.training_runs import TrainingRun
@@ -59,7 +58,7 @@ def kill_while_training(study: Study, run: TrainingRun, victim: Callable[[], int
     """Train `run`, and kill the process `victim` once a state is saved."""
     with ThreadPoolExecutor(1) as beside:
         training = beside.submit(study.train, [run])
-        while not count_of(study.out, f"checkpoints/*/{STATE}"):
+        while not count_of(study.out, "checkpoints/*/state-*"):
             assert not training.done()
             time.sleep(0.01)
         os.kill(victim(), signal.SIGKILL)
