@@ -1,4 +1,4 @@
-"""No flipped bit of a file that genrobust writes and reads again goes unnoticed: a small study writes every kind once."""
+"""No flipped bit of a file that genrobust reads again goes unnoticed: a small study writes every kind of file once."""
 
 import random
 import re
@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from small_study import genrobust
 
-from genrobust.classifiers import load_checkpoint, load_predictions
+from genrobust.classifiers import load_checkpoint
+from genrobust.classifiers.saved import load_predictions
 from genrobust.core import Artifact, GenrobustError, ImageSet, StudyData, artifacts
 from genrobust.data import ShardDataset, read_filter, read_search, write_filter
 from genrobust.generate import identity
