@@ -47,7 +47,7 @@ def show(
     try:
         rows = _rows(study, estimate)
     except UserError as error:
-        if study.recipe.data.source != "imagenet":
+        if study.recipe.data.known_labels() is None:
             raise
         _print_planned(study, error)
         rows = []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable
+from contextlib import suppress
 from importlib import import_module, metadata
 from pkgutil import iter_modules
 from typing import Generic, TypeVar
@@ -53,6 +54,14 @@ class Registry(Generic[T]):
     def names(self) -> list[str]:
         """Every name, each once. Loads no other package."""
         return list(dict.fromkeys([*self._own_things(), *self._entry_points()]))
+
+    def members(self) -> dict[str, T]:
+        """Return everything by name, but what other packages offer and cannot be loaded or is offered twice."""
+        found = {}
+        for name in self.names():
+            with suppress(UserError):
+                found[name] = self.get(name)
+        return found
 
     def get(self, name: str) -> T:
         """The thing called `name`.

@@ -19,6 +19,7 @@ from genrobust.generate.mode import Generator
 from genrobust.generate.templates import class_templates
 from genrobust.generate.train.objective import Encoded, Examples, Model, Objective, Schedule, noise_schedule
 from genrobust.generate.train.tuned import save_full, save_lora
+from genrobust.generate.pipeline_config import PromptedConfig
 from genrobust.recipe import PromptConfig
 
 Captions = Mapping[tuple[int, str], tuple[str, ...]]  # of each label and style that occurs: what may be said of it
@@ -43,7 +44,7 @@ class Finetune(Objective):
             raise UserError(
                 f"generator.mode is {mode}, which draws without text: only generators of text are fine-tuned"
             )
-        if self.base.lora is not None:
+        if isinstance(self.base, PromptedConfig) and self.base.lora is not None:
             raise UserError("generator.lora is set: a generator is fine-tuned without one: leave it out")
         if self.base.quantize is not None and self.config.method == "lora":
             raise UserError(

@@ -30,7 +30,6 @@ LARGEST_ON_CPU = 500_000_000  # bytes of weights: a generator beyond it draws fo
 PNG_SHARE = 0.6  # of the raw bytes of a photograph; drawings take less
 STABLE_DIFFUSION_PIXELS = 512  # the side of its images where a recipe names none
 # Keys that take time or memory, or spare it. A LoRA is merged into the weights, and takes neither.
-COSTING = ("adapter", "attention", "offload", "quantize", "cache", "slicing", "tiling")
 
 
 class GeneratedDataset:
@@ -77,11 +76,11 @@ class GeneratedDataset:
         own = self.context.recipe.data.generated if self.user_provided else None
         if own is not None:
             return own
-        from genrobust.generate import identity, sampling
+        from genrobust.generate import identity
 
         how = self.generate.model_dump(include={"shard_size", "batch_size", "max_redraws"})
         # A class model is not loaded before it is there, and its folder's name says all that its weights depend on.
-        drawn = sampling(self.generator) if self._own.from_scratch else identity(self.generator)
+        drawn = self.generator.sampling() if self._own.from_scratch else identity(self.generator)
         machine = [] if self.is_on_server else [self.context.recipe.threads, self.context.device]
         what = [self.plan.fingerprint, drawn, how, *machine]
         if self.trained is not None:
@@ -130,9 +129,7 @@ class GeneratedDataset:
     @cached_property
     def images(self) -> ImageSet:
         """The images, generated now where they are missing."""
-        from genrobust.data import load_generated
-
-        own = load_generated(self.context.recipe.data) if self.user_provided else None
+        own = self.context.data.generated if self.user_provided else None
         return self.make() if own is None else own
 
     def fetch_tars(self) -> None:
@@ -272,14 +269,16 @@ class Generate(Stage):
         how = dataset.generate.model_copy(
             update={"batch_size": TRIAL_BATCH if batch == "auto" else min(batch, TRIAL_BATCH)}
         )
-        plain = dataset.generator.model_copy(update={"compile": False})  # compilation takes longer than the trial
+        compiles = "compile" in type(dataset.generator).model_fields  # which takes longer than the trial
+        plain = dataset.generator.model_copy(update={"compile": False} if compiles else {})
         other = self.context.elsewhere(folder, generator=plain, generate=how, datasets={})
         GeneratedDataset(other, GENERATED).make(slice(0, 1))
 
     def disk(self, jobs: Sequence[Job]) -> float:
         generator = self.dataset.generator
         own = 64 if generator.model == "pictograms" else STABLE_DIFFUSION_PIXELS
-        pixels = (generator.width or own) * (generator.height or own)
+        width, height = generator.size
+        pixels = (width or own) * (height or own)
         return sum(job.size for job in jobs) * pixels * 3 * PNG_SHARE
 
 
@@ -290,19 +289,5 @@ def generator_rate_key(generator: GeneratorConfig, worker: str, class_model: Cla
     """
     engine = "" if generator.engine == "diffusers" else f"{generator.engine}, "
     model = generator.model if class_model is None else f"{generator.model}, {class_model_size(class_model)}"
-    steps = generator.steps
-    if generator.mode == "labels+images":
-        steps = int(steps * generator.strength)  # it begins at a noised image
-    mode = "" if generator.mode == "labels" else f"{generator.mode}, "
-    guided = "" if generator.guidance_until == 1 else f" guided until {generator.guidance_until:g}"
-    if generator.guidance_scale <= 1:
-        guided = " unguided"  # half as many images in the network at a time
-    size = f", {generator.width} x {generator.height} px" if generator.width and generator.height else ""
-    if generator.server is not None:
-        return f"{engine}{model}, {generator.server.url}, {generator.server.concurrency} at a time, {steps} steps{size}"
-    fields = GeneratorConfig.model_fields
-    more = {key: value for key in COSTING if (value := getattr(generator, key)) != fields[key].default}
-    if generator.adapter is not None:
-        more["adapter"] = generator.adapter.model
-    how = "".join(f", {key}" if value is True else f", {key} {value}" for key, value in more.items())
-    return f"{engine}{model}, {mode}{steps} steps{guided}{size}, {generator.dtype}{how}, {worker}"
+    mode = "" if generator.mode == "labels" else f", {generator.mode}"
+    return f"{engine}{model}{mode}{generator.cost}, {worker}"

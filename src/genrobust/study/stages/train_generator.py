@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from genrobust.core import Subset, UserError, digest
-from genrobust.recipe import ClassModelConfig, DatasetConfig, FinetuneConfig, GeneratorConfig, LoraConfig
+from genrobust.recipe import ClassModelConfig, DatasetConfig, FinetuneConfig, GeneratorConfig
 from genrobust.study.context import Context
 from genrobust.study.jobs import DoJobs, Job
 from genrobust.study.rates import measured
@@ -55,7 +55,8 @@ class TrainedGenerator:
         if recipe.generator is None:
             raise UserError(f"{recipe.name} has no generator to train the {config.noun} from: set generator.model")
         if isinstance(config, ClassModelConfig):  # its base draws by class, which the recipe's generator need not
-            base = recipe.generator.model_copy(update={"width": self.base.width, "height": self.base.height})
+            width, height = self.base.size
+            base = recipe.generator.model_copy(update={"width": width, "height": height})
             return ClassModel(base, config, data.train, data.labels, recipe.data_seed)
         return Finetune(self.base, config, data.train, data.labels, recipe.data_seed, recipe.generate.prompts)
 
@@ -71,6 +72,8 @@ class TrainedGenerator:
     @property
     def generator(self) -> GeneratorConfig:
         """The generator that draws once it is trained: the base with other weights, or with a LoRA."""
+        from genrobust.generate import LoraConfig
+
         if isinstance(self.config, FinetuneConfig) and self.config.method == "lora":
             return self.base.model_copy(update={"lora": LoraConfig(model=str(self.folder))})
         own = {"model": str(self.folder), "alternatives": (), "revision": None, "variant": None}
