@@ -17,7 +17,6 @@ import pytest
 from PIL import Image
 
 from genrobust.core import ImageSet, Sample, UserError
-from genrobust.data.folders import read_classes
 from genrobust.data.imagenet_classes import descriptions, listed_by_timm, wnids
 from genrobust.data.reader import load_data, read_shift
 from genrobust.data.readers.imagenet import VALIDATION
@@ -229,7 +228,7 @@ def test_imagenet_s_repository_is_found_and_labels_taken_in_order(tmp_path: Path
 
 
 def test_label_names_are_in_imagenet_s_order_or_wordnet_ids(tmp_path: Path) -> None:
-    classes = read_classes(imagenet(tmp_path, 0, 999))
+    classes = imagenet(tmp_path, 0, 999).folder_classes()
     turned = list(dict.fromkeys(f"{t}{i}" for i, t in enumerate(descriptions()[::-1])))
     dataset([0, 999], turned).to_parquet(tmp_path / "a.parquet")
     with pytest.raises(UserError, match=r"only \d+ of its 1,000 label names are ImageNet's at that label"):
@@ -245,7 +244,7 @@ def test_r_in_tars_may_count_its_200_classes_or_imagenet_s(tmp_path: Path, numbe
     labels = [wnids().index(wnid) if numbering == "imagenet" else n for n, wnid in enumerate(r)]
     write_labeled_tar(tmp_path / "r.tar", labels)
     shift = ShiftConfig(kind="imagenet-r", path=tmp_path / "r.tar")
-    images = read_shift("r", shift, read_classes(imagenet(tmp_path)), {})["r"]
+    images = read_shift("r", shift, imagenet(tmp_path).folder_classes(), {})["r"]
     found = {int(key.split("/")[1]): wnids()[label] for key, label in zip(images.keys, images.labels, strict=True)}
     assert found == dict(enumerate(r))
 

@@ -10,8 +10,8 @@ from small_study import QUICK, REAL, folders_section, genrobust
 
 from genrobust.core import UserError
 from genrobust.generate import identity, weights_bytes
-from genrobust.generate.engine import ENGINES, engine_of
-from genrobust.recipe import GenerateConfig, GeneratorConfig
+from genrobust.generate.engine import engine_of
+from genrobust.recipe import ENGINES, GenerateConfig, GeneratorConfig
 
 PAGE = (Path(__file__).parents[2] / "docs" / "generators.md").read_text(encoding="utf-8")
 (SQUARES,) = re.findall(r"^```python\n(.*?)^```$", PAGE, flags=re.M | re.S)  # the page's own example

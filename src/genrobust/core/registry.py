@@ -56,7 +56,7 @@ class Registry(Generic[T]):
         return list(dict.fromkeys([*self._own_things(), *self._entry_points()]))
 
     def members(self) -> dict[str, T]:
-        """Return everything by name, but what other packages offer and cannot be loaded or is offered twice."""
+        """Return everything by name, without what other packages offer twice, or that cannot be loaded."""
         found = {}
         for name in self.names():
             with suppress(UserError):

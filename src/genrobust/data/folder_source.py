@@ -40,6 +40,6 @@ class FolderSource(DataSource):
         """Return the study of `train` and the clean `test`, with the validation images."""
         if self.val is None:
             train, val = hold_back(train, self.held_out)
-        else:
-            val = open_images("val", open_stored(self.val), classes, self.same_class)
-        return StudyData(classes.labels, train, val, {"test": test}, "test"), classes
+            return StudyData(classes.labels, train, val, {"test": test}, "test"), classes
+        images = open_images("val", open_stored(self.val), classes, self.same_class)
+        return StudyData(classes.labels, train, images, {"test": test}, "test"), classes

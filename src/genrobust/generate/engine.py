@@ -84,6 +84,11 @@ class Engine(ABC):
         """
         self.draw(requests)
 
+    @property
+    def concurrency(self) -> int:
+        """How many requests a server gets at a time."""
+        return 1
+
     @classmethod
     def weights_bytes(cls, config: GeneratorConfig) -> int:
         """The bytes of the weights that each process loads; 0 where they are on a server."""

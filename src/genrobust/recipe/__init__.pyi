@@ -1,4 +1,9 @@
-from .augmentation import AUGMENTATIONS as AUGMENTATIONS, Color as Color, Policy as Policy
+from .augmentation import (
+    AUGMENTATIONS as AUGMENTATIONS,
+    Augmentation as Augmentation,
+    Color as Color,
+    Policy as Policy,
+)
 from .classify import (
     COMBINED as COMBINED,
     ArmConfig as ArmConfig,
@@ -20,7 +25,7 @@ from .diffusion import (
     DiffusionTraining as DiffusionTraining,
     FinetuneConfig as FinetuneConfig,
 )
-from .fine_tuning import FROM_SCRATCH as FROM_SCRATCH, PRETRAINED as PRETRAINED
+from .fine_tuning import FROM_SCRATCH as FROM_SCRATCH, METHODS as METHODS, PRETRAINED as PRETRAINED
 from .generate import (
     ENGINES as ENGINES,
     DatasetConfig as DatasetConfig,

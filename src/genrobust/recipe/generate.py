@@ -21,6 +21,7 @@ class HasModes(Protocol):
     @classmethod
     def options_in(cls, mode: str) -> type[GeneratorConfig]:
         """Return the section of the engine in `mode`, one of its `modes`."""
+        ...
 
 
 ENGINES: Registry[type[HasModes]] = Registry("engine", "genrobust.engines", "genrobust.generate.engines")

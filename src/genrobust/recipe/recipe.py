@@ -304,8 +304,7 @@ class Recipe(Section):
     def train_of(self, arm: ArmConfig) -> TrainConfig:
         """The train section of `arm`: the study's, with the arm's overrides; its `epochs` replace `steps`, and back."""
         replaced = {key for pair in LENGTHS if arm.train.keys() & set(pair) for key in pair}
-        inherited = self.train.model_dump(exclude=replaced)
-        return checked(TrainConfig, {**inherited, **arm.train}, f"the train section of arm {arm.name!r}")
+        return self.train.changed(arm.train, f"the train section of arm {arm.name!r}", without=replaced)
 
     @property
     def not_generated(self) -> tuple[str, ...]:

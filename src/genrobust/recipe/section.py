@@ -17,7 +17,9 @@ from pydantic import (
     ConfigDict,
     GetCoreSchemaHandler,
     GetJsonSchemaHandler,
+    SerializerFunctionWrapHandler,
     ValidationError,
+    model_serializer,
 )
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, InitErrorDetails, PydanticCustomError, core_schema
@@ -55,6 +57,12 @@ class Choice(Section):
 
     chosen_by: ClassVar[str]
     registry: ClassVar[Registry[Any]]
+    without: ClassVar[frozenset[str]] = frozenset()  # keys of the section that the member does not use
+
+    @classmethod
+    def used(cls) -> set[str]:
+        """Return the keys of the section."""
+        return cls.model_fields.keys() - cls.without
 
     @classmethod
     def chosen(cls, values: Mapping[str, Any]) -> type[Self]:
@@ -78,10 +86,10 @@ class Choice(Section):
         union = next(base for base in type(self).__mro__ if issubclass(base, Choice) and base._is_open())
         inherited = merged(self.model_dump(exclude=set(without)), values)
         try:
-            fields = union.chosen(inherited).model_fields
+            keys = union.chosen(inherited).used()
         except ValidationError:
-            fields = type(self).model_fields  # what is wrong is reported below
-        kept = {key: value for key, value in inherited.items() if key in fields or key in values}
+            keys = type(self).used()  # what is wrong is reported below
+        kept = {key: value for key, value in inherited.items() if key in keys or key in values}
         return checked(union, kept, where)  # type: ignore[return-value]
 
     @classmethod
@@ -96,14 +104,22 @@ class Choice(Section):
         if not isinstance(name, str):
             cls._refuse(key, f"give a name, one of {', '.join(registry.names())} (got {shown(name)})", name)
         try:
-            return registry.get(name)
+            member = registry.get(name)
         except UserError as error:
             cls._refuse(key, str(error), name)
+        if not isinstance(member, type):
+            cls._refuse(key, f"{name!r} is {shown(member)}, and no class", name)
+        return member
 
     @classmethod
     def _refuse(cls, key: str, why: str, value: Any) -> NoReturn:
         error = PydanticCustomError("value_error", "{error}", {"error": why})
         raise ValidationError.from_exception_data(cls.__name__, [InitErrorDetails(type=error, loc=(key,), input=value)])
+
+    @model_serializer(mode="wrap")
+    def _leave_out_unused(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        values: dict[str, Any] = handler(self)
+        return {key: value for key, value in values.items() if key not in self.without}
 
     @classmethod
     def _is_open(cls) -> bool:
@@ -119,7 +135,11 @@ class Choice(Section):
     @classmethod
     def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
         if not cls._is_open():
-            return handler(schema)
+            found = handler(schema)
+            properties = handler.resolve_ref_schema(found)["properties"]
+            for key in cls.without:
+                del properties[key]
+            return found
         return {"anyOf": [handler(model.__pydantic_core_schema__) for model in dict.fromkeys(cls.models().values())]}
 
     @classmethod
@@ -130,10 +150,10 @@ class Choice(Section):
             raise ValueError(f"give a mapping of keys (got {shown(value)})")
         model = cls.chosen(value)
         for key in value:
-            if key in model.model_fields:
+            if key in model.used():
                 continue
             models = cls.models()
-            if owners := [who for who, of in models.items() if key in of.model_fields]:
+            if owners := [who for who, of in models.items() if key in of.used()]:
                 mine = next(who for who, of in models.items() if of is model)
                 cls._refuse(key, f"this key belongs to {', '.join(owners)}, not to {mine}", value[key])
         return model.model_validate(value)

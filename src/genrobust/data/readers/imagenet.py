@@ -65,6 +65,11 @@ class ImageNet(FolderSource):
     def known_labels(self) -> LabelSpace:
         return label_space(self.classes, self.class_names)
 
+    def folder_classes(self) -> FolderClasses:
+        """Return the classes that `classes` names, whatever lies on the disk."""
+        labels = self.known_labels()
+        return FolderClasses(labels, labels.ids, frozenset(wnids()) - set(labels.ids), imagenet=True)
+
     def load(self) -> tuple[StudyData, FolderClasses]:
         """Load the study. A set with other numbers of images than the official one is a warning.
 
@@ -72,8 +77,7 @@ class ImageNet(FolderSource):
             UserError: A class without images, validation images without a ground truth, folders or labels that mean no
                 class.
         """
-        labels = self.known_labels()
-        classes = FolderClasses(labels, labels.ids, frozenset(wnids()) - set(labels.ids), imagenet=True)
+        classes = self.folder_classes()
         train_path, test_path = self._train_and_test()
         train = TRAIN.read("train", open_stored(train_path), classes, self.same_class)
         return self.study_of(classes, train, VALIDATION.read("test", _open_test(test_path), classes, self.same_class))

@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from importlib import metadata
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from genrobust.core import (
     GenrobustError,
@@ -60,7 +60,7 @@ def rounded(pixels: Tensor) -> list[np.ndarray]:
 class DiffusersEngine(Engine):
     """Draws with a diffusers pipeline, whose mode says what it is passed of each request."""
 
-    modes = tuple(MODES.names())
+    modes: ClassVar = tuple(MODES.names())
     config: DiffusersConfig
 
     def __init__(

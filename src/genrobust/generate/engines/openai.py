@@ -66,6 +66,10 @@ class OpenAiEngine(Engine):
         how = {**{key: getattr(self.config, key) for key in keys}, **size}
         return {**{key: value for key, value in super().record.items() if key != "device"}, **how}
 
+    @property
+    def concurrency(self) -> int:
+        return self._server.concurrency
+
     def draw(self, requests: Sequence[Request]) -> list[np.ndarray | None]:
         groups = _grouped(requests, self._server.n)
         drawn = in_threads(

@@ -16,10 +16,10 @@ from torch import Tensor
 from genrobust.core import ImageSet, LabelSpace, UserError, digest, hashed_seed
 from genrobust.generate.loading import locate
 from genrobust.generate.mode import Generator
+from genrobust.generate.pipeline_config import PromptedConfig
 from genrobust.generate.templates import class_templates
 from genrobust.generate.train.objective import Encoded, Examples, Model, Objective, Schedule, noise_schedule
 from genrobust.generate.train.tuned import save_full, save_lora
-from genrobust.generate.pipeline_config import PromptedConfig
 from genrobust.recipe import PromptConfig
 
 Captions = Mapping[tuple[int, str], tuple[str, ...]]  # of each label and style that occurs: what may be said of it
@@ -59,8 +59,8 @@ class Finetune(Objective):
 
     def inputs(self) -> dict[str, Any]:
         return {
-            "width": self.base.width,
-            "height": self.base.height,
+            "width": self.base.size[0],
+            "height": self.base.size[1],
             "captions": len({text for texts in self.captions.values() for text in texts}),
             "captions_fingerprint": digest([[*pair, texts] for pair, texts in self.captions.items()]),
         }

@@ -51,10 +51,10 @@ class Train(Stage):
         listed = Counter(map(_listed, firsts.values()))
         for folder, run in firsts.items():
             train = self.sources.settings(run)
-            counts = train.epochs is not None or train.method == "linear-probe"
+            counts = train.epochs is not None or train.probes == "only"
             steps = train.steps_for(self._mixed(run) if counts else 0)
             trained = is_trained(folder)
-            probed = self._mixed(run) + len(self.context.data.val) if train.method == "lp-ft" else 0
+            probed = self._mixed(run) + len(self.context.data.val) if train.probes == "first" else 0
             (of, noun), count = _listed(run), listed[_listed(run)]
             row = f"{of}, {count:,} {noun}" if count > 1 else run.name
             job = Job(
@@ -187,7 +187,7 @@ class Train(Stage):
         share = run.train.batch_size // run.train.workers
         # compilation takes longer than the trial
         plain = {"split_batchnorm": False, "workers": 1, "batch_size": share, "compile": False, **FROM_SCRATCH}
-        settings = self.sources.settings(run).model_copy(update=plain)
+        settings = self.sources.settings(run).changed(plain, f"the trial of {run.name}")
         unpacked = self.context.recipe.data.model_copy(update={"packed": False})
         sources = Sources(self.context.elsewhere(folder, data=unpacked))
         some = math.ceil(2 * share / len(self.context.data.labels))

@@ -49,16 +49,21 @@ class TrainedGenerator:
         Raises:
             UserError: The recipe has no generator.
         """
-        from genrobust.generate import ClassModel, Finetune
+        from genrobust.generate import ClassModel, DiffusersConfig, Finetune
 
         recipe, data, config = self.context.recipe, self.context.data, self.config
         if recipe.generator is None:
             raise UserError(f"{recipe.name} has no generator to train the {config.noun} from: set generator.model")
+        base = self.base
         if isinstance(config, ClassModelConfig):  # its base draws by class, which the recipe's generator need not
-            width, height = self.base.size
-            base = recipe.generator.model_copy(update={"width": width, "height": height})
+            own = type(recipe.generator).model_fields
+            size = zip(("width", "height"), self.base.size, strict=True)
+            base = recipe.generator.model_copy(update={key: value for key, value in size if key in own})
+        if not isinstance(base, DiffusersConfig):
+            raise UserError(f"generator.engine: {base.engine} trains no {config.noun}: set it to diffusers")
+        if isinstance(config, ClassModelConfig):
             return ClassModel(base, config, data.train, data.labels, recipe.data_seed)
-        return Finetune(self.base, config, data.train, data.labels, recipe.data_seed, recipe.generate.prompts)
+        return Finetune(base, config, data.train, data.labels, recipe.data_seed, recipe.generate.prompts)
 
     @cached_property
     def folder(self) -> Path:
