@@ -1,10 +1,12 @@
 from .batches import BatchSize as BatchSize
 from .engine import (
     Engine as Engine,
+    EngineConfig as EngineConfig,
     identity as identity,
     is_on_server as is_on_server,
     weights_bytes as weights_bytes,
 )
+from .mode import MODES as MODES, Mode as Mode
 from .pipeline_config import (
     DiffusersConfig as DiffusersConfig,
     LoraConfig as LoraConfig,

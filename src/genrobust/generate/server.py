@@ -10,7 +10,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from genrobust.generate.engine import EngineConfig
 from genrobust.generate.pipeline_config import GUIDANCE, SIZE, STEPS
-from genrobust.recipe import Between, Count, PlainValues, Section
+from genrobust.recipe import Between, PlainValues, Section
 
 Sent = Literal[
     "size", "response_format", "output_format", "seed", "num_inference_steps", "guidance_scale", "negative_prompt"
@@ -66,7 +66,9 @@ class ServerConfig(Section):
     concurrency: Annotated[int, Between(1, 1024, "a process has no more connections")] = 8  # requests at a time
     timeout: Annotated[float, Between(0, 3600, "no server draws for an hour", above=True)] = 300  # seconds
     retries: Annotated[int, Between(0, 100, "that takes hours")] = 10  # of a request; ten take about five minutes
-    max_images: Count = 10_000  # the most that a run requests, to limit its cost
+    max_images: Annotated[int, Between(1, 10**9, "no dataset has more images")] = (
+        10_000  # the most that a run requests, to limit its cost
+    )
 
     @model_validator(mode="after")
     def _check_fields(self) -> ServerConfig:

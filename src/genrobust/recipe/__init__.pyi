@@ -42,6 +42,13 @@ from .load import (
     recipe_yaml as recipe_yaml,
 )
 from .names import look_alikes as look_alikes, study_name as study_name, valid_name as valid_name
-from .numbers import Between as Between, Count as Count, PositiveFraction as PositiveFraction
+from .numbers import Between as Between, PositiveFraction as PositiveFraction
 from .recipe import GENERATED as GENERATED, QualityConfig as QualityConfig, Recipe as Recipe
-from .section import Choice as Choice, Place as Place, PlainValues as PlainValues, Section as Section
+from .section import (
+    Choice as Choice,
+    Place as Place,
+    PlainValues as PlainValues,
+    Section as Section,
+    checked as checked,
+    sections_in as sections_in,
+)

@@ -11,9 +11,11 @@ from .benchmarking import benchmark as benchmark
 from .effective import fit_lines as fit_lines, to_scale as to_scale
 from .figure import (
     EXPLAINED as EXPLAINED,
+    FIGURES as FIGURES,
     Figure as Figure,
     ImageFigure as ImageFigure,
     figure_called as figure_called,
+    image_figure as image_figure,
     list_figures as list_figures,
 )
 from .multi_id import fit_planes as fit_planes

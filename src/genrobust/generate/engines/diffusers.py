@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from importlib import metadata
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -60,7 +60,7 @@ def rounded(pixels: Tensor) -> list[np.ndarray]:
 class DiffusersEngine(Engine):
     """Draws with a diffusers pipeline, whose mode says what it is passed of each request."""
 
-    modes: ClassVar = tuple(MODES.names())
+    modes: ClassVar[Collection[str]] = tuple(MODES.names())
     config: DiffusersConfig
 
     def __init__(
