@@ -16,6 +16,7 @@ import sys
 import tokenize
 import types
 import typing
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from io import StringIO
@@ -115,24 +116,32 @@ def table(section: type[Section], anchors: Mapping[str, str]) -> str:
             if name not in getattr(model, "without", ()):
                 cells = [f"`{name}`", takes(hints[name], anchors), default_of(field), in_yaml(notes.get(name, ""))]
                 rows.setdefault("\0".join(cells), []).append(choice)
-    common = {row.split("\0")[0] for row, choices in rows.items() if choices[0] == ""}
     lines = ["| key | value | default | notes |", "| --- | --- | --- | --- |"]
-    for row, choices in rows.items():
+    variants = Counter(row.split("\0")[0] for row in rows)
+    for row, choosing in rows.items():
         key, *middle, note = row.split("\0")
-        only = "" if choices[0] == "" or set(choices) >= set(found) - {""} else f"with {either(choices)}"
-        if choices[0] == "" or key not in common or only:
-            lines.append("| " + " | ".join([key, *middle, "; ".join(filter(None, [only, note]))]) + " |")
+        if "" in choosing or set(choosing) == set(found) - {""}:
+            only = ""
+        else:
+            only = f"with {either(section.owners(key[1:-1]) if variants[key] == 1 else choosing)}"  # type: ignore[attr-defined]
+        lines.append("| " + " | ".join([key, *middle, "; ".join(filter(None, [only, note]))]) + " |")
     return KEYS.format("\n".join(lines))
 
 
 def choices(section: type[Section]) -> list[str]:
-    """The choices of a section as a Markdown list, each with its description."""
-    named: dict[type[Section], list[str]] = {}
-    for choice, model in models(section).items():
-        if choice:
-            key, _, value = choice.partition(" ")
-            named.setdefault(model, []).append(f"`{key}: {value}`")
-    return [f"**{either(names)}.** {words(model)}" for model, names in named.items()]
+    """What is to be said of the choices of a section: of all that share some keys, and of each."""
+    found = models(section)
+    choosing: dict[type[Section], list[str]] = {}
+    for choice, model in found.items():
+        for of in reversed(model.__mro__):
+            if (
+                choice
+                and of is not section
+                and issubclass(of, section)
+                and (vars(of).get("__annotations__") or of is model)
+            ):
+                choosing.setdefault(of, []).append("`{}: {}`".format(*choice.split(" ")))
+    return [f"**{', '.join(names)}:** {words(of)}" for of, names in choosing.items()]
 
 
 def takes(hint: Any, anchors: Mapping[str, str]) -> str:

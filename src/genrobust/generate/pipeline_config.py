@@ -114,7 +114,7 @@ class DiffusersConfig(GeneratorConfig):
 
 
 class SizedConfig(DiffusersConfig):
-    """A pipeline that draws images of any size.
+    """Images of any size.
 
     `safety_checker` is off by default: every image that the generator makes enters the dataset, and a generator trained
     on web images may make images that are not fit to be seen or published. If it is on, images that the generator's own
@@ -135,7 +135,7 @@ class SizedConfig(DiffusersConfig):
 
 
 class PromptedConfig(SizedConfig):
-    """A pipeline that draws from a prompt.
+    """A prompt.
 
     `guidance_until` is the share of the steps, from the first, that use guidance: early steps decide what the image
     shows, and a step without guidance takes half the time.
@@ -173,7 +173,7 @@ class PromptedConfig(SizedConfig):
 
 
 class AdaptedConfig(SizedConfig):
-    """A pipeline that draws from a real image, by its own CLIP embedding or through an `adapter`."""
+    """A real image, through its CLIP embedding, or through the `adapter` of a text-to-image model."""
 
     adapter: AdapterConfig | None = None  # for a text-to-image model
 

@@ -65,6 +65,14 @@ class GeneratorConfig(Choice):
             found |= {f"engine {name}": next(iter(options.values()))} if same else options
         return found
 
+    @classmethod
+    def owners(cls, key: str) -> list[str]:
+        found = []
+        for name, engine in ENGINES.members().items():
+            modes = [mode for mode in engine.modes if key in engine.options_in(mode).used()]
+            found += [f"engine {name}"] if len(modes) == len(engine.modes) else [f"mode {mode}" for mode in modes]
+        return found
+
     @property
     def reads_text(self) -> bool:
         """Whether images depend on prompts."""

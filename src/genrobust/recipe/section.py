@@ -98,6 +98,11 @@ class Choice(Section):
         return {f"{cls.chosen_by} {name}": member for name, member in cls.registry.members().items()}
 
     @classmethod
+    def owners(cls, key: str) -> list[str]:
+        """Return what chooses a model that has `key`, as in `models`."""
+        return [who for who, model in cls.models().items() if key in model.used()]
+
+    @classmethod
     def _member(cls, registry: Registry[Any], key: str, values: Mapping[str, Any]) -> Any:
         """Return what the value of `key` names in `registry`."""
         name = values.get(key, cls.model_fields[key].default)
@@ -152,9 +157,8 @@ class Choice(Section):
         for key in value:
             if key in model.used():
                 continue
-            models = cls.models()
-            if owners := [who for who, of in models.items() if key in of.used()]:
-                mine = next(who for who, of in models.items() if of is model)
+            if owners := cls.owners(key):
+                mine = next(who for who, of in cls.models().items() if of is model)
                 cls._refuse(key, f"this key belongs to {', '.join(owners)}, not to {mine}", value[key])
         return model.model_validate(value)
 
