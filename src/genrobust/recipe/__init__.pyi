@@ -45,7 +45,6 @@ from .names import look_alikes as look_alikes, study_name as study_name, valid_n
 from .numbers import Between as Between, PositiveFraction as PositiveFraction
 from .recipe import GENERATED as GENERATED, QualityConfig as QualityConfig, Recipe as Recipe
 from .section import (
-    Choice as Choice,
     Place as Place,
     PlainValues as PlainValues,
     Section as Section,

@@ -1,4 +1,3 @@
-from .accuracy import top1 as top1
 from .benchmark_scores import (
     Benchmark as Benchmark,
     Compared as Compared,

@@ -19,8 +19,8 @@ from genrobust.recipe import READERS, Between
 class ImageNetC(ImageNetReader):
     """ImageNet-C (Hendrycks and Dietterich, 2019): the validation images under 19 corruptions at five severities."""
 
-    corruption: str | None = None  # such as gaussian_noise; null: all of them, each a test set of its own
-    severity: Annotated[int, Between(1, 5, "the published sets have five")] | None = None  # null: all of them
+    corruption: str | None = None  # such as gaussian_noise; all if None, each a test set of its own
+    severity: Annotated[int, Between(1, 5, "the published sets have five")] | None = None  # all if None
     official = OfficialSet(kind="imagenet-c", each=50)
 
     def open(self, name: str, classes: FolderClasses, same_class: Mapping[str, str]) -> Mapping[str, ImageSet]:

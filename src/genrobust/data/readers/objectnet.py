@@ -42,7 +42,7 @@ class ObjectNet(ImageNetReader):
     and Grover, 2023).
     """
 
-    map: Literal["one-to-many", "paper"] | None = None  # null: one-to-many
+    map: Literal["one-to-many", "paper"] | None = None  # one-to-many if None
     baseline = Line(
         test_set="",
         transform="logit",
