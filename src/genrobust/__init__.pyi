@@ -1,4 +1,15 @@
-from .core import GenrobustError as GenrobustError, Score as Score, Summary as Summary, UserError as UserError
+from .core import (
+    Artifact as Artifact,
+    BaselineModel as BaselineModel,
+    Claim as Claim,
+    GenrobustError as GenrobustError,
+    Line as Line,
+    Manifest as Manifest,
+    Predictions as Predictions,
+    Score as Score,
+    Summary as Summary,
+    UserError as UserError,
+)
 from .data import DataSource as DataSource, MemoryImages as MemoryImages, Reader as Reader
 from .generate import Engine as Engine, EngineConfig as EngineConfig, Mode as Mode
 from .recipe import (
@@ -8,7 +19,16 @@ from .recipe import (
     parse_recipe as parse_recipe,
 )
 from .release import Format as Format
-from .robustness import ImageFigure as ImageFigure
+from .robustness import (
+    CheckedClaim as CheckedClaim,
+    Comparison as Comparison,
+    Figure as Figure,
+    ImageFigure as ImageFigure,
+    check_claims as check_claims,
+    effective_robustness as effective_robustness,
+    fit_line as fit_line,
+    summarize as summarize,
+)
 from .study import Processes as Processes, Study as Study
 
 __version__: str

@@ -108,7 +108,13 @@ def test_border_color_is_the_paper():
 
 
 def test_another_package_adds_a_policy_for_a_share_of_the_images(colored, install, monkeypatch):
-    code = "import genrobust\n\nclass Inverted(genrobust.Augmentation):\n    def policy(self, fill):\n        return lambda x: 255 - x\n"
+    code = """
+from genrobust import Augmentation
+
+class Inverted(Augmentation):
+    def policy(self, fill):
+        return lambda image: 255 - image
+"""
     install("genrobust.augmentations", "my_policies", code, inverted="my_policies:Inverted")
     monkeypatch.setattr(AUGMENTATIONS, "_plugins", None)  # read once a process
     inverted = augmented(255 - colored, {"augmentation": "inverted"})
