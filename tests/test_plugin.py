@@ -18,7 +18,7 @@ from genrobust.core.images import StudyData
 
 PAGE = (Path(__file__).parents[1] / "docs" / "contributing.md").read_text(encoding="utf-8")
 EXAMPLES = dict(re.findall(r"<!-- example: (\w+) -->.*?^```python\n(.*?)^```$", PAGE, flags=re.M | re.S))
-(PROJECT,) = re.findall(r"^```toml\n(.*?)^```$", PAGE, flags=re.M | re.S)
+(PROJECT,) = re.findall(r"^```text\n(\[project\].*?)^```$", PAGE, flags=re.M | re.S)
 BUILD = """
 [build-system]
 requires = ["hatchling"]
