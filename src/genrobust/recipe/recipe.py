@@ -293,11 +293,12 @@ class Recipe(Section):
         other = self.datasets[dataset]
         where = f"datasets.{dataset}"
         own = {**other.generator, "mode": "class"} if other.from_scratch else other.generator
-        how = self.generate.model_dump()
+        inherited, how = self.generator.model_dump(), self.generate.model_dump()
+        nested = {key: merged(inherited, own)[key] for key in own}
         if isinstance(prompts := other.generate.get("prompts"), dict) and prompts.get("strategy") == "list":
             del how["prompts"]["templates"]  # the prompts of a file take their place
         return (
-            self.generator.changed(own, f"{where}.generator"),
+            self.generator.changed(nested, f"{where}.generator"),
             checked(GenerateConfig, merged(how, other.generate), f"{where}.generate"),
         )
 

@@ -84,7 +84,7 @@ class Choice(Section):
             ValueError: A value or a key is wrong.
         """
         union = next(base for base in type(self).__mro__ if issubclass(base, Choice) and base._is_open())
-        inherited = merged(self.model_dump(exclude=set(without)), values)
+        inherited = {**self.model_dump(exclude=set(without)), **values}
         try:
             keys = union.chosen(inherited).used()
         except ValidationError:
@@ -95,7 +95,12 @@ class Choice(Section):
     @classmethod
     def models(cls) -> dict[str, type[Self]]:
         """Return the models to choose among, each by the key and the value that choose it: "kind objectnet"."""
-        return {f"{cls.chosen_by} {name}": member for name, member in cls.registry.members().items()}
+        return {f"{cls.chosen_by} {name}": member for name, member in cls._classes().items()}
+
+    @classmethod
+    def _classes(cls) -> dict[str, Any]:
+        """Return what the registry holds by name, without what another package offers and is no class."""
+        return {name: member for name, member in cls.registry.members().items() if isinstance(member, type)}
 
     @classmethod
     def owners(cls, key: str) -> list[str]:
