@@ -34,11 +34,11 @@ from genrobust.classifiers.opened import open_checkpoint
 from genrobust.classifiers.predicting import predict_sets
 from genrobust.classifiers.saved import PredictedBy
 from genrobust.core.images import ImageSet, LabelSpace
-from genrobust.data.folders import open_images, read_classes
+from genrobust.data.classes import classes_of
+from genrobust.data.folders import open_images
 from genrobust.data.reader import load_data
 from genrobust.data.stored import open_stored
 from genrobust.recipe.classify import EvaluateConfig
-from genrobust.recipe.data import DataConfig
 from genrobust.recipe.load import load_recipe
 
 WORKERS = 2  # of the DataLoader: one a core
@@ -154,7 +154,7 @@ def main() -> None:
     try:
         (write_photographs if asked.photographs else write_drawings)(folder / "images", count)
         folders = sorted((folder / "images").iterdir())
-        classes = read_classes(DataConfig(), open_stored(folders[0]))
+        classes = classes_of(open_stored(folders[0]))
         sets = {path.name: open_images(path.name, open_stored(path), classes) for path in folders}
         checkpoints = write_checkpoints(folder / "checkpoints", asked.checkpoints, classes.labels, asked.photographs)
         as_prepared = open_checkpoint(checkpoints[0], settings).prepare

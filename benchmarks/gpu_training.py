@@ -20,10 +20,10 @@ from training import fastest_convolutions, take_turns
 
 from genrobust.classifiers.models import autocast, create_classifier
 from genrobust.core.machine import cores
-from genrobust.data.folders import open_images, read_classes
+from genrobust.data.classes import classes_of
+from genrobust.data.folders import open_images
 from genrobust.data.stored import open_stored
 from genrobust.recipe.classify import EvaluateConfig, TrainConfig
-from genrobust.recipe.data import DataConfig
 from genrobust.train.loop import LOOK_EVERY
 
 GOAL = 0.97  # of the bare step's images a second
@@ -163,7 +163,7 @@ class Evaluation:
         images = self.folder / "images"
         evaluation.write_photographs(images, self.images)
         folders = sorted(images.iterdir())
-        classes = read_classes(DataConfig(), open_stored(folders[0]))
+        classes = classes_of(open_stored(folders[0]))
         sets = {path.name: open_images(path.name, open_stored(path), classes) for path in folders}
         made = evaluation.write_checkpoints(self.folder, self.checkpoints, classes.labels, not self.small)
         return made, folders, sets, classes

@@ -16,6 +16,7 @@ import sys
 import tokenize
 import types
 import typing
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from io import StringIO
@@ -26,15 +27,15 @@ import typer
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from genrobust.cli import app, classifiers, release, studies, tools
+from genrobust.cli import app, classifiers, listing, release, studies, tools
 from genrobust.recipe import sweep
 from genrobust.recipe.load import Recipe
 from genrobust.recipe.numbers import Between
-from genrobust.recipe.section import Section
+from genrobust.recipe.section import Choice, Section
 
 HERE = Path(__file__).parent / "reference"
 MADE_BY = "<!-- Written by docs/generate.py from the code: change the text there, then run python docs/generate.py -->"
-GROUPS = (studies, tools, release, classifiers)  # the modules of the commands, in the order of the page
+GROUPS = (studies, tools, release, classifiers, listing)  # the modules of the commands, in the order of the page
 KEYS = '<div class="keys defaults" markdown>\n\n{}\n\n</div>'  # as docs/style.css has it on phones
 SCALARS = {str: "text", int: "whole number", float: "number", bool: "`true` or `false`", Path: "path", Any: "any value"}
 
@@ -65,7 +66,8 @@ def recipe_reference() -> str:
     for section, key in found.items():
         level = "###" if "." in re.sub(r"\.(N|NAME)$", "", key) else "##"
         parts += [f"{level} {f'`{key}`' if key else 'The recipe itself'}"]
-        parts += [linked(words(section), anchors, section), table(section, anchors)]
+        parts += [linked(text, anchors, section) for text in (words(section), *choices(section))]
+        parts += [table(section, anchors)]
         if section is Recipe:
             parts += ["### `sweep`", words(sweep)]
     return "\n\n".join(parts) + "\n"
@@ -74,10 +76,25 @@ def recipe_reference() -> str:
 def sections(section: type[Section], key: str = "") -> Iterator[tuple[type[Section], str]]:
     """A section and its subsections, in the order of their keys, each with its path in a recipe."""
     yield section, key
-    hints = typing.get_type_hints(section, include_extras=True)
-    for name in section.model_fields:
-        for inner, below in nested(hints[name]):
-            yield from sections(inner, ".".join(filter(None, [key, name, below])))
+    seen = set()
+    for model in models(section).values():
+        hints = typing.get_type_hints(model, include_extras=True)
+        for name in model.model_fields:
+            for inner, below in nested(hints[name]):
+                if (inner, name) not in seen:
+                    yield from sections(inner, ".".join(filter(None, [key, name, below])))
+                seen.add((inner, name))
+
+
+def models(section: type[Section]) -> dict[str, type[Section]]:
+    """What is installed of the models that a section may have, by what chooses each; {"": section} for most."""
+    is_choice = issubclass(section, Choice) and "chosen_by" in vars(section)
+    return {"": section, **({k: v for k, v in section.models().items() if own(v)} if is_choice else {})}
+
+
+def own(model: type[Section]) -> bool:
+    """Whether it comes with genrobust."""
+    return model.__module__.startswith("genrobust.")
 
 
 def nested(hint: Any) -> Iterator[tuple[type[Section], str]]:
@@ -90,13 +107,41 @@ def nested(hint: Any) -> Iterator[tuple[type[Section], str]]:
 
 
 def table(section: type[Section], anchors: Mapping[str, str]) -> str:
-    """The keys of a section as a Markdown table."""
-    hints, notes = typing.get_type_hints(section, include_extras=True), comments(section)
-    rows = ["| key | value | default | notes |", "| --- | --- | --- | --- |"]
-    for name, field in section.model_fields.items():
-        cells = [f"`{name}`", takes(hints[name], anchors), default_of(field), in_yaml(notes.get(name, ""))]
-        rows.append("| " + " | ".join(cells) + " |")
-    return KEYS.format("\n".join(rows))
+    """The keys of a section as a Markdown table; those of some choices alone say of which."""
+    found = models(section)
+    rows: dict[str, list[str]] = {}
+    for choice, model in found.items():
+        hints, notes = typing.get_type_hints(model, include_extras=True), comments(model)
+        for name, field in model.model_fields.items():
+            if name not in getattr(model, "without", ()):
+                cells = [f"`{name}`", takes(hints[name], anchors), default_of(field), in_yaml(notes.get(name, ""))]
+                rows.setdefault("\0".join(cells), []).append(choice)
+    lines = ["| key | value | default | notes |", "| --- | --- | --- | --- |"]
+    variants = Counter(row.split("\0")[0] for row in rows)
+    for row, choosing in rows.items():
+        key, *middle, note = row.split("\0")
+        if "" in choosing or set(choosing) == set(found) - {""}:
+            only = ""
+        else:
+            only = f"with {either(section.owners(key[1:-1]) if variants[key] == 1 else choosing)}"  # type: ignore[attr-defined]
+        lines.append("| " + " | ".join([key, *middle, "; ".join(filter(None, [only, note]))]) + " |")
+    return KEYS.format("\n".join(lines))
+
+
+def choices(section: type[Section]) -> list[str]:
+    """What is to be said of the choices of a section: of all that share some keys, and of each."""
+    found = models(section)
+    choosing: dict[type[Section], list[str]] = {}
+    for choice, model in found.items():
+        for of in reversed(model.__mro__):
+            if (
+                choice
+                and of is not section
+                and issubclass(of, section)
+                and (vars(of).get("__annotations__") or of is model)
+            ):
+                choosing.setdefault(of, []).append("`{}: {}`".format(*choice.split(" ")))
+    return [f"**{', '.join(names)}:** {words(of)}" for of, names in choosing.items()]
 
 
 def takes(hint: Any, anchors: Mapping[str, str]) -> str:

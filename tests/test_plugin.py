@@ -1,10 +1,11 @@
-"""A package of a third party, installed by pip, adds an engine, a figure and a reader: genrobust does not change."""
+"""What docs/contributing.md shows, installed by pip as a package of a third party: genrobust does not change."""
 
 from __future__ import annotations
 
 import csv
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -15,82 +16,140 @@ import yaml
 
 from genrobust.core.images import StudyData
 
-PLUGIN = Path(__file__).parent / "plugin"
+PAGE = (Path(__file__).parents[1] / "docs" / "contributing.md").read_text(encoding="utf-8")
+EXAMPLES = dict(re.findall(r"<!-- example: (\w+) -->.*?^```python\n(.*?)^```$", PAGE, flags=re.M | re.S))
+(PROJECT,) = re.findall(r"^```text\n(\[project\].*?)^```$", PAGE, flags=re.M | re.S)
+BUILD = """
+[build-system]
+requires = ["hatchling"]
+build-backend = "hatchling.build"
+
+[tool.hatch.build.targets.wheel]
+include = ["my_plugin.py"]
+"""
+CLASSES = 3
 
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """The environment of a Python in which the package is installed."""
-    folder = tmp_path_factory.mktemp("site")
-    words = [
-        "install",
-        "--quiet",
-        "--no-deps",
-        "--no-index",
-        "--no-build-isolation",
-        "--target",
-        str(folder),
-        str(PLUGIN),
-    ]
-    subprocess.run([sys.executable, "-m", "pip", *words], check=True)
-    return os.environ | {"PYTHONPATH": os.pathsep.join([str(folder), *sys.path])}
+    """The environment of a Python in which the package of the page's examples is installed."""
+    site, source = tmp_path_factory.mktemp("site"), tmp_path_factory.mktemp("source")
+    (source / "my_plugin.py").write_text("\n\n".join(EXAMPLES.values()))
+    (source / "pyproject.toml").write_text(PROJECT + BUILD)
+    words = ["install", "--quiet", "--no-deps", "--no-index", "--no-build-isolation", "--target", str(site)]
+    subprocess.run([sys.executable, "-m", "pip", *words, str(source)], check=True)
+    return os.environ | {"PYTHONPATH": os.pathsep.join([str(site), *sys.path]), "COLUMNS": "200"}
 
 
-def run(installed: dict[str, str], *words: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "genrobust", *words]
+def run(installed: dict[str, str], *words: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "genrobust", *map(str, words)]
     return subprocess.run(command, env=installed, capture_output=True, text=True, check=False)
 
 
-def test_a_recipe_names_them_and_a_report_shows_them(
-    installed: dict[str, str], pictogram_data: StudyData, tmp_path: Path
-) -> None:
-    ids, solid = pictogram_data.labels.ids, pictogram_data.tests["solid"]
-    shown = np.flatnonzero(solid.labels < 3)
-    pixels = [np.asarray(solid.image(int(i)).convert("RGB").resize((64, 64))) for i in shown]
-    np.savez(tmp_path / "three.npz", pixels=np.stack(pixels), classes=np.array(ids)[solid.labels[shown]])
-    folders = {}
-    for role, images in (("train", pictogram_data.train), ("test", pictogram_data.tests[pictogram_data.clean])):
-        for label, id in enumerate(ids[:3]):
-            folder = tmp_path / role / id
+@pytest.fixture(scope="module")
+def recipe(pictogram_data: StudyData, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A recipe that names one of each kind, with its own keys, beside class folders of three domains."""
+    root, ids = tmp_path_factory.mktemp("study"), pictogram_data.labels.ids[:CLASSES]
+    tests = pictogram_data.tests
+    for domain, images in {"train": pictogram_data.train, "test": tests["test"], "solid": tests["solid"]}.items():
+        for label, id in enumerate(ids):
+            folder = root / "domains" / domain / id
             folder.mkdir(parents=True)
             for i in np.flatnonzero(images.labels == label)[:4]:
                 images.image(int(i)).save(folder / f"{i}.png")
-        folders[role] = str(tmp_path / role)
-    shift = {"kind": "arrays", "path": str(tmp_path / "three.npz")}
-    recipe = {
-        "name": "squares",
+    domains = root / "domains"
+    folders = {"train": domains / "train", "val": domains / "test", "test": domains / "test"}
+    styled = {"engine": "diffusers", "model": "pictograms", "mode": "labels+style", "style": "in ink", "steps": 1}
+    values = {
+        "name": "plugged",
         "device": "cpu",
         "threads": 1,
-        "data": {"source": "folders", **folders, "val": folders["test"], "shifts": {"shifted": shift}},
-        "generator": {"engine": "squares", "model": "squares", "dtype": "float32"},
+        "data": {
+            "source": "folders",
+            **{key: str(path) for key, path in folders.items()},
+            "shifts": {"mine": {"kind": "domains", "path": str(domains), "only": ["solid"]}},
+        },
+        "generator": {"engine": "squares", "model": "squares", "side": 24},
         "generate": {"per_class": 2},
+        "datasets": {"styled": {"generator": {**styled, "scheduler": "ddim", "dtype": "float32"}}},
         "train": {"architecture": "test_resnet", "image_size": 32, "steps": 2, "batch_size": 4, "warmup_steps": 0}
-        | {"precision": "float32"},
+        | {"precision": "float32", "augmentation": {"name": "inverted", "share": 0.2}},
         "evaluate": {"min_images": 1},
         "robustness": {"baselines": None, "bootstrap": 100},
-        "arms": [{"name": "real", "mixture": "real"}, {"name": "generated", "mixture": "generated"}],
+        "arms": [
+            {"name": "real", "mixture": "real"},
+            {"name": "generated", "mixture": ["generated", "styled"]},
+            {"name": "biased", "mixture": "real", "train": {"init": "arm:real", "method": "biases"}},
+        ],
     }
-    (tmp_path / "squares.yaml").write_text(yaml.safe_dump(recipe))
-    done = run(installed, "run", str(tmp_path / "squares.yaml"), "--out", str(tmp_path / "runs"), "--no-estimate")
+    path = root / "plugged.yaml"
+    path.write_text(yaml.safe_dump(values))
+    return path
+
+
+def test_a_study_uses_one_of_each_kind(installed: dict[str, str], recipe: Path) -> None:
+    out = recipe.parent / "runs"
+    done = run(installed, "run", recipe, "--out", out, "--no-estimate", "--executor", "announced")
     assert done.returncode == 0, done.stderr
-    report = tmp_path / "runs" / "squares"
-    rows = [row for row in csv.DictReader((report / "results.csv").open()) if row["figure"] == "mean_confidence"]
-    assert {(row["arm"], row["test_set"]) for row in rows} >= {("real", "shifted"), ("generated", "test")}
-    assert all(1 / 3 <= float(row["value"]) <= 1 for row in rows if row["test_set"] == "shifted" and not row["minus"])
-    assert "Mean confidence" in (report / "report.html").read_text()
-    (manifest,) = (tmp_path / "runs" / "generated").glob("*/manifest.json")
-    assert json.loads(manifest.read_text())["squares_version"] == 1
+    assert re.search(r"^.+: \d+ jobs, \d+ ", done.stdout, flags=re.M)
+    report = out / "plugged"
+    rows = [row for row in csv.DictReader((report / "results.csv").open()) if row["figure"] == "brier"]
+    assert {(row["arm"], row["test_set"]) for row in rows} >= {("biased", "mine-solid"), ("generated", "test")}
+    assert all(0 <= float(row["value"]) <= 2 for row in rows if not row["minus"])
+    assert "Brier score" in (report / "report.html").read_text()
+    manifests = [json.loads(path.read_text()) for path in (out / "generated").glob("*/manifest.json")]
+    assert {"squares", "diffusers"} == {json.dumps(of).split('"engine": "')[1].split('"')[0] for of in manifests}
+    assert '"side": 24' in json.dumps(manifests) and '"style": "in ink"' in json.dumps(manifests)
+
+    done = run(installed, "evaluate", recipe, "--out", out, "--no-estimate", "--figure", "brier")
+    assert done.returncode == 0 and "Brier score" in done.stdout and "mine-solid" in done.stdout, done.stderr
+    words = ["--runs", out, "--out", recipe.parent / "sizes", "--to", "sizes", "--option", "unit=1024"]
+    done = run(installed, "export", f"{recipe}:generated", *words)
+    assert done.returncode == 0, done.stderr
+    sizes = (recipe.parent / "sizes" / "train.txt").read_text().split()
+    assert len(sizes) == 2 * CLASSES and all(float(size) < 64 for size in sizes)
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "key"),
+    [
+        ("engines", "squares", "side"),
+        ("modes", "labels+style", "style"),
+        ("readers", "domains", "only"),
+        ("augmentations", "inverted", "share"),
+        ("methods", "biases", ""),
+        ("figures", "brier", ""),
+        ("formats", "sizes", "unit"),
+        ("executors", "announced", ""),
+    ],
+)
+def test_each_is_listed_with_its_keys(installed: dict[str, str], kind: str, name: str, key: str) -> None:
+    done = run(installed, "list", kind)
+    (row,) = [line for line in done.stdout.splitlines() if f" {name} " in line]
+    assert f" {key} " in row
 
 
 @pytest.mark.parametrize(
     ("change", "named"),
     [
-        ("generator.engine=circles", "generator.engine 'circles'"),
-        ("data.shifts.shifted.kind=array", "data.shifts.shifted.kind"),
+        ("generator.engine=circles", "generator.engine: .*squares"),
+        ("generator.sides=3", r"generator\.sides; did you mean side\?"),
+        ("generator.style=ink", r"generator\.style: .*mode labels\+style, not to engine squares"),
+        ("data.shifts.mine.kind=domain", r"data\.shifts\.mine\.kind: .*domains"),
+        ("data.shifts.mine.map=paper", r"data\.shifts\.mine\.map: .*kind objectnet, not to kind domains"),
+        ("train.augmentation.shares=1", r"train\.augmentation\.shares; did you mean share\?"),
+        ("train.method=bias", r"train\.method: .*biases"),
     ],
 )
-def test_an_unknown_name_lists_those_of_the_package_too(installed: dict[str, str], change: str, named: str) -> None:
-    shift = "data.shifts={shifted: {kind: arrays, path: there}}"
-    done = run(installed, "show", "pictograms", "--set", shift, "--set", change, "--no-estimate")
-    said = " ".join(done.stderr.split())
-    assert done.returncode == 2 and named in said and ("squares" in said or "arrays" in said), said
+def test_a_mistake_names_the_key_and_whose_it_is(
+    installed: dict[str, str], recipe: Path, change: str, named: str
+) -> None:
+    done = run(installed, "show", recipe, "--set", change, "--no-estimate")
+    assert done.returncode == 2 and re.search(named, " ".join(done.stderr.split())), done.stderr
+
+
+def test_the_folders_and_groups_of_what_can_be_added_exist() -> None:
+    source = Path(__file__).parents[1] / "src" / "genrobust"
+    folders = set(re.findall(r"^\| .*? \| `([\w/]+)/NAME\.py`", PAGE, flags=re.M))
+    assert len(folders) >= 8 and all((source / folder).is_dir() for folder in folders)
+    assert len(EXAMPLES) == len(re.findall(r'^"genrobust\.\w+" = ', PROJECT, flags=re.M))

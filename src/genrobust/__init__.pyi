@@ -10,9 +10,15 @@ from .core import (
     Summary as Summary,
     UserError as UserError,
 )
-from .data import MemoryImages as MemoryImages
-from .generate import Engine as Engine
-from .recipe import Recipe as Recipe, load_recipe as load_recipe, parse_recipe as parse_recipe
+from .data import DataSource as DataSource, MemoryImages as MemoryImages, Reader as Reader
+from .generate import Engine as Engine, EngineConfig as EngineConfig, Mode as Mode
+from .recipe import (
+    Augmentation as Augmentation,
+    Recipe as Recipe,
+    load_recipe as load_recipe,
+    parse_recipe as parse_recipe,
+)
+from .release import Format as Format
 from .robustness import (
     CheckedClaim as CheckedClaim,
     Comparison as Comparison,

@@ -16,10 +16,10 @@ def shapes():
     return registry
 
 
-def test_names_keep_their_order_and_packages_load_when_asked_for(install):
+def test_names_are_sorted_and_packages_load_when_asked_for(install):
     install(GROUP, "star_maker", "class Star: ...", star="star_maker:Star")
     registry = shapes()
-    assert registry.names() == ["square", "circle", "star"]
+    assert registry.names() == ["circle", "square", "star"]
     assert registry.get("circle") is float
     assert "star_maker" not in sys.modules
     assert registry.get("star").__name__ == "Star"
@@ -49,7 +49,7 @@ def test_a_name_is_registered_once():
 @pytest.mark.parametrize(
     ("asked", "said"),
     [
-        ("sqare", ["'sqare'", "perhaps square", "square, circle"]),
+        ("sqare", ["'sqare'", "perhaps square", "circle, square"]),
         ("square", ["genrobust and first", "uninstall"]),
         ("moon", ["first and second", "uninstall"]),
         ("broken", ["missing_module", "second", "ModuleNotFoundError"]),

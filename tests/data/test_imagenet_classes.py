@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from published_tables import CLASSMAPS, needs_tables
 
-from genrobust.core import UserError
+from genrobust.core import LabelSpace, UserError
 from genrobust.data.imagenet_classes import descriptions, label_space, listed_by_timm, prompt_names, wnids
-from genrobust.recipe import DataConfig
 
 
-def config(**keys: object) -> DataConfig:
-    return DataConfig.model_validate({"source": "imagenet", "root": "nowhere", **keys})
+def labels_of(classes: str = "all", class_names: Any = "unique") -> LabelSpace:
+    return label_space(classes, class_names)
 
 
 @needs_tables
@@ -35,7 +35,7 @@ def test_labels_of_r_and_a_are_the_published_ones() -> None:
 
 @needs_tables
 def test_imagenet100_is_that_of_the_study() -> None:
-    ids = label_space(config(classes="imagenet100")).ids
+    ids = labels_of(classes="imagenet100").ids
     assert set(ids) == set((CLASSMAPS / "bansal_imagenet100.txt").read_text().split())
     published = json.loads((CLASSMAPS / "bansal_imagenet100_to_labels.json").read_text())
     assert {str(wnids().index(wnid)): descriptions()[wnids().index(wnid)] for wnid in ids} == published
@@ -64,27 +64,27 @@ def test_a_clearer_name_still_says_the_class() -> None:
 
 
 def test_clip_s_names_say_which_are_the_same(caplog: pytest.LogCaptureFixture) -> None:
-    labels = label_space(config(class_names="openai"))
+    labels = labels_of(class_names="openai")
     assert [c.prompt for c in labels.classes].count("missile") == 2
     assert "n03773504 and n04008634 are both prompted as 'missile'" in caplog.text
     assert len(caplog.records) == 2
-    label_space(config(class_names="openai", classes="imagenet100"))
+    labels_of(class_names="openai", classes="imagenet100")
     assert len(caplog.records) == 2  # these have different names
 
 
 def test_a_mapping_changes_single_names() -> None:
-    labels = label_space(config(class_names={"n01440764": "a tench held by an angler"}))
+    labels = labels_of(class_names={"n01440764": "a tench held by an angler"})
     assert labels.names[:2] == ("a tench held by an angler", "goldfish")
     with pytest.raises(UserError, match="'tench' is no WordNet id"):
-        label_space(config(class_names={"tench": "a fish"}))
+        labels_of(class_names={"tench": "a fish"})
     with pytest.raises(UserError, match="share the prompt 'goldfish'"):
-        label_space(config(class_names={"n01440764": "goldfish"}))
+        labels_of(class_names={"n01440764": "goldfish"})
 
 
 def test_a_file_lists_classes_by_id_or_number_in_any_order(tmp_path: Path) -> None:
     path = tmp_path / "classes.txt"
     path.write_text("# mine\n134 crane bird\n\nn01440764, tench\nn03126707 # the machine\n")
-    labels = label_space(config(classes=str(path)))
+    labels = labels_of(classes=str(path))
     assert labels.ids == ("n01440764", "n02012849", "n03126707")
 
 
@@ -104,6 +104,6 @@ def test_a_bad_class_list_is_refused(tmp_path: Path, text: str | None, said: str
     if text is not None:
         path.write_text(text)
     with pytest.raises(UserError, match=said):
-        label_space(config(classes=str(path)))
+        labels_of(classes=str(path))
     with pytest.raises(UserError, match="did you mean imagenet100"):
-        label_space(config(classes="imagenet10"))
+        labels_of(classes="imagenet10")

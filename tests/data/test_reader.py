@@ -2,40 +2,40 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import get_args
 
 import pytest
+from pydantic import ValidationError
 
-from genrobust.core import UserError
-from genrobust.data import reader
-from genrobust.data.reader import load_data
-from genrobust.recipe import DataConfig, data as recipe_data
+from genrobust.data.reader import load_data, published_line
+from genrobust.recipe import READERS, SOURCES, DataConfig, Recipe
 
 PLUGIN = '''
 from genrobust.core import Line
-from genrobust.data import open_images, open_stored
+from genrobust.data import DataSource, FolderClasses, Reader, open_images, open_stored
 from genrobust.data.readers.pictograms import load
 
-class Night:
+class Night(Reader):
     """Photographs at night: one test set, with the line of those who published it."""
 
-    def open(self, name, shift, classes, same_class):
-        return {name: open_images(name, open_stored(shift.path / "night"), classes, same_class)}
+    below: str
 
-    def line(self, shift):
+    def open(self, name, classes, same_class):
+        return {name: open_images(name, open_stored(self.path / self.below), classes, same_class)}
+
+    def line(self):
         fit = {"slope": 1.0, "intercept": -0.5, "r2": 0.9, "n": 50, "residual_sd": 0.1}
         return Line(test_set="", transform="logit", **fit, lo=50.0, hi=90.0, center=1.0)
 
-class Small:
+class Small(DataSource):
     """A source."""
 
-    def load(self, config):
-        return load()
-
-night, small = Night(), Small()
+    def load(self):
+        data = load()
+        return data, FolderClasses(data.labels, data.labels.ids)
 '''
 
 
@@ -47,15 +47,15 @@ def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     about = tmp_path / "night_sets-1.0.dist-info"
     about.mkdir()
     (about / "METADATA").write_text("Metadata-Version: 2.1\nName: night-sets\nVersion: 1.0\n")
-    (about / "entry_points.txt").write_text("[genrobust.readers]\nnight = night_sets:night\nsmall = night_sets:small\n")
-    for registry in (reader.READERS, recipe_data.PLUGINS):
+    points = "[genrobust.readers]\nnight = night_sets:Night\n[genrobust.sources]\nsmall = night_sets:Small\n"
+    (about / "entry_points.txt").write_text(points)
+    for registry in (READERS, SOURCES):
         monkeypatch.setattr(registry, "_plugins", None)
     yield
     sys.modules.pop("night_sets", None)
 
 
-def folders(photos: Path, kind: str) -> DataConfig:
-    shift = {"kind": kind, "path": photos}
+def folders(photos: Path, **shift: object) -> DataConfig:
     keys = {"source": "folders", "train": photos / "train", "test": photos / "test", "shifts": {"dark": shift}}
     return DataConfig.model_validate(keys)
 
@@ -64,24 +64,30 @@ def folders(photos: Path, kind: str) -> DataConfig:
 def test_a_test_set_and_a_source_of_another_package(photos: Path) -> None:
     (photos / "test").rename(photos / "night")
     (photos / "night").joinpath("../test").symlink_to(photos / "night")
-    config = folders(photos, "night")
+    config = folders(photos, kind="night", path=photos, below="night")
     data = load_data(config)
     assert data.shifts == ("dark",) and len(data.tests["dark"]) == 9
-    line = reader.published_line("dark", config.shifts["dark"])
+    line = published_line("dark", config.shifts["dark"])
     assert line is not None and (line.test_set, line.intercept) == ("dark", -0.5)
+    assert DataConfig.model_validate(config.model_dump(mode="json")) == config
     assert len(load_data(DataConfig(source="small")).labels) == 100
 
 
 @pytest.mark.usefixtures("plugin")
-def test_a_source_is_no_test_set_and_the_other_way() -> None:
-    with pytest.raises(UserError, match=r"data\.source: night is a kind of test set"):
-        load_data(DataConfig(source="night"))
-    with pytest.raises(UserError, match=r"data\.shifts\.dark\.kind: small is a source"):
-        load_data(folders(Path("nowhere"), "small"))
+def test_keys_belong_to_the_reader_that_has_them() -> None:
+    for shift, named in (
+        ({"kind": "night", "path": "p"}, "below"),
+        ({"path": "p", "below": "n"}, "shifts.dark.below\n.*kind night, not to kind folders"),
+        ({"kind": "night", "path": "p", "below": "n", "map": "paper"}, "map\n.*kind objectnet, not to kind night"),
+        ({"kind": "small", "path": "p"}, "no reader 'small'"),
+    ):
+        with pytest.raises(ValidationError, match=named):
+            folders(Path("nowhere"), **shift)
+    with pytest.raises(ValidationError, match="no source 'night'"):
+        DataConfig(source="night")
 
 
-def test_every_name_of_a_recipe_has_a_reader() -> None:
-    for name in get_args(recipe_data.SourceName):
-        assert isinstance(reader.READERS.get(name), reader.Source)
-    for name in get_args(recipe_data.Kind):
-        assert reader.shift_reader("mine", name)
+@pytest.mark.usefixtures("plugin")
+def test_the_schema_of_a_recipe_has_the_keys_of_every_source_and_reader() -> None:
+    schema = json.dumps(Recipe.model_json_schema())
+    assert all(f'"{key}": {{' in schema for key in ("below", "severity", "root"))

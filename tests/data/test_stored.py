@@ -15,7 +15,6 @@ import pytest
 from stored_files import gray, labeled_tar, png, save, table, tar, write_parquet
 
 from genrobust.core import ImageSet, Sample, UserError
-from genrobust.data.folders import read_classes
 from genrobust.data.imagenet_classes import descriptions, listed_by_timm, wnids
 from genrobust.data.reader import load_data, read_shift
 from genrobust.data.readers.imagenet import VALIDATION
@@ -164,7 +163,7 @@ def test_imagenet_s_repository_is_found_and_labels_taken_in_order(tmp_path: Path
 
 
 def test_label_names_are_in_imagenet_s_order_or_wordnet_ids(tmp_path: Path) -> None:
-    classes, path = read_classes(imagenet(tmp_path, 0, 999)), tmp_path / "a.parquet"
+    classes, path = imagenet(tmp_path, 0, 999).folder_classes(), tmp_path / "a.parquet"
     write_parquet(path, table([0, 999], names=[f"{t}{i}" for i, t in enumerate(descriptions()[::-1])]))
     with pytest.raises(UserError, match=r"only \d+ of its 1,000 label names"):
         VALIDATION.read("a", open_stored(path), classes, {})
@@ -177,7 +176,7 @@ def test_r_in_tars_may_count_its_200_classes_or_imagenet_s(tmp_path: Path, numbe
     r = listed_by_timm("imagenet_r")
     labels = [wnids().index(wnid) if numbering == "imagenet" else n for n, wnid in enumerate(r)]
     shift = ShiftConfig(kind="imagenet-r", path=write_tar(tmp_path / "r.tar", labeled_tar(labels)))
-    images = read_shift("r", shift, read_classes(imagenet(tmp_path)), {})["r"]
+    images = read_shift("r", shift, imagenet(tmp_path).folder_classes(), {})["r"]
     found = {int(key.split("/")[1]): wnids()[label] for key, label in zip(images.keys, images.labels, strict=True)}
     assert found == dict(enumerate(r))
 

@@ -11,8 +11,7 @@ from image_server import SIDE
 from genrobust.core import ClassLabel, LabelSpace
 from genrobust.data import ShardDataset
 from genrobust.generate import Plan, image_api, plan_of
-from genrobust.generate.engine import ENGINES
-from genrobust.recipe import GenerateConfig, GeneratorConfig, PromptConfig
+from genrobust.recipe import ENGINES, GenerateConfig, GeneratorConfig, PromptConfig
 
 ENGINES.names()  # loads diffusers now, and not in each process that is forked from one with this module
 LABELS = LabelSpace(tuple(ClassLabel(name, name.title(), name) for name in ("camera", "guitar", "rocket", "tree")))

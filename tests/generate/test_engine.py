@@ -6,12 +6,13 @@ from pathlib import Path
 import pytest
 import yaml
 from drawn import CPU, generate, pixels
+from pydantic import ValidationError
 from small_study import QUICK, REAL, folders_section, genrobust
 
 from genrobust.core import UserError
-from genrobust.generate import identity, weights_bytes
-from genrobust.generate.engine import ENGINES, engine_of
-from genrobust.recipe import GenerateConfig, GeneratorConfig
+from genrobust.generate import weights_bytes
+from genrobust.generate.engine import engine_of
+from genrobust.recipe import ENGINES, GenerateConfig, GeneratorConfig
 
 PAGE = (Path(__file__).parents[2] / "docs" / "generators.md").read_text(encoding="utf-8")
 (SQUARES,) = re.findall(r"^```python\n(.*?)^```$", PAGE, flags=re.M | re.S)  # the page's own example
@@ -49,31 +50,28 @@ def test_a_study_draws_with_it(write_folder, tmp_path):
     assert len(list((tmp_path / "runs").rglob("*.tar"))) == 1
 
 
-def test_the_default_engine_is_in_no_name(generator):
-    assert "engine" not in identity(generator)
-    assert identity(GeneratorConfig(**{**generator.model_dump(), "engine": "diffusers"})) == identity(generator)
-
-
 @pytest.mark.parametrize(
-    ("config", "message"),
+    ("values", "message"),
     [
-        (section("square"), "generator.engine 'square' .*squares"),
-        (section("function"), "generator.engine 'function': .*genrobust.Engine"),
-        (section("absent"), "generator.engine 'absent': .*squares:Absent"),
-        (section(mode="class"), "generator.mode: .*labels"),
+        ({"engine": "square"}, r"engine\n.*no engine 'square' .*perhaps squares.*; known: diffusers, openai, squares"),
+        ({"engine": "function"}, r"engine\n.*'function' is <module .*and no class"),
+        ({"engine": "absent"}, r"engine\n.*'absent': cannot load squares:Absent of the package squares"),
+        ({"mode": "class"}, r"mode\n.*the engine squares draws in labels"),
+        ({"steps": 3}, r"steps\n.*engine diffusers, engine openai, not to engine squares"),
     ],
 )
-def test_an_engine_that_does_not_fit_is_refused(config, message):
-    with pytest.raises(UserError, match=message):
-        engine_of(config)
+def test_an_engine_that_does_not_fit_is_refused(values, message):
+    with pytest.raises(ValidationError, match=message):
+        GeneratorConfig.model_validate({"engine": "squares", **values})
 
 
 def test_an_engine_of_a_name_that_is_taken_is_refused(install):
     install("genrobust.engines", "other", SQUARES, diffusers="other:Squares")
-    with pytest.raises(UserError, match="'diffusers': genrobust and other"):
-        engine_of(GeneratorConfig())
+    with pytest.raises(ValidationError, match="'diffusers': genrobust and other"):
+        GeneratorConfig()
 
 
 def test_an_engine_for_images_needs_some(labels):
+    images = GeneratorConfig(engine="diffusers", mode="images")
     with pytest.raises(UserError, match="pass the training images"):
-        engine_of(section())(section(mode="images"), labels, None, CPU)
+        engine_of(section())(images, labels, None, CPU)

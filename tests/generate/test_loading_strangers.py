@@ -15,7 +15,8 @@ from genrobust.classifiers import architectures
 from genrobust.core import GenrobustError, LabelSpace, Request, StudyData, UserError
 from genrobust.generate.engines.diffusers import DiffusersEngine
 from genrobust.generate.loading import load_generator
-from genrobust.recipe import GeneratorConfig, LoraConfig
+from genrobust.generate.pipeline_config import LoraConfig
+from genrobust.recipe import GeneratorConfig
 
 CPU = torch.device("cpu")
 INDEX, UNET, TEXT = "model_index.json", "unet/config.json", "text_encoder/config.json"

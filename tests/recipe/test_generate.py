@@ -1,5 +1,7 @@
 """The sections of a recipe about generating: what does not go together is refused by name."""
 
+import re
+
 import pytest
 import yaml
 
@@ -36,22 +38,22 @@ def test_a_lora_is_a_text_or_a_section():
     assert section(lora={"model": "a/b", "scale": 0.5}).lora.scale == 0.5
 
 
-UNUSED = [  # by a mode
-    ("labels", "strength", 0.5),
-    ("images", "strength", 0.5),
-    ("images", "lora", "x.safetensors"),
-    ("images", "guidance_until", 0.5),
-    ("class", "strength", 0.5),
-    ("class", "lora", "x.safetensors"),
-    ("class", "guidance_until", 0.5),
-    ("class", "width", 64),
-    ("class", "height", 64),
-    ("class", "safety_checker", True),
+UNUSED = [  # a mode, a key of others, and one of these
+    ("mode labels", "strength", 0.5, "mode labels+images"),
+    ("mode images", "lora", "x.safetensors", "mode labels"),
+    ("mode class", "guidance_until", 0.5, "mode labels"),
+    ("mode class", "width", 64, "mode images"),
+    ("mode labels", "server", {"url": "http://a"}, "engine openai"),
+    ("engine openai", "scheduler", "ddim", "engine diffusers"),
 ]
 LISTED = {"strategy": "list", "file": "x.txt", "templates": "openai"}
 MISTAKES = [  # section, its values, what the error names
-    *(("generator", {"mode": m, k: v}, f"generator: mode {m} does not use the key {k}: ") for m, k, v in UNUSED),
-    ("generator", {"mode": "text"}, "generator.mode: input should be 'labels', 'images', 'labels.images' or 'class'"),
+    *(
+        ("generator", {**dict([mine.split()]), key: value}, rf"generator\.{key}: .*{re.escape(owner)}.* not to {mine}$")
+        for mine, key, value, owner in UNUSED
+    ),
+    ("generator", {"mode": "text"}, "generator.mode: the engine diffusers draws in .*labels.images"),
+    ("generator", {"engine": "opena"}, "generator.engine: no engine 'opena' .perhaps openai"),
     ("generator", {"mode": "labels+images", "strength": 0}, "generator.strength: give a number above 0, up to 1: "),
     ("generator", {"mode": "labels+images", "strength": 1.5}, "generator.strength: give a number above 0, up to 1: "),
     ("generator", {"mode": "labels+images", "strength": 0.2, "steps": 4}, "strength 0.2 of 4 steps leaves no step"),

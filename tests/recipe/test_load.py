@@ -32,7 +32,7 @@ def recipe_file(tmp_path: Path) -> str:
         (["train.learning_rate=1.5e-3"], lambda r: r.train.learning_rate == 1.5e-3),
         (["seeds=[3, 4]"], lambda r: r.seeds == (3, 4)),
         (["title=a=b"], lambda r: r.title == "a=b"),
-        (["data.val=null"], lambda r: r.data.val is None),
+        (["data.generated=null"], lambda r: r.data.generated is None),
         (["train.model_kwargs.drop_rate=0.1"], lambda r: r.train.model_kwargs == {"drop_rate": 0.1}),
         (["arms.1.name=mixed"], lambda r: r.arms[1].name == "mixed"),
         (["train.steps=1", "train.steps=2"], lambda r: r.train.steps == 2),

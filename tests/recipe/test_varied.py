@@ -39,7 +39,7 @@ def recipe(tmp_path: Path) -> str:
         (["datasets.held out.generate.per_class=2"], "+datasets.held out.generate.per_class=2"),
         (["train.model_kwargs.drop_rate=0.5"], "+train.model_kwargs.drop_rate=0.5"),
         (["train.steps=400"], ""),
-        (["seeds=[0]", "data_seed=0", "data.val=null"], ""),
+        (["seeds=[0]", "data_seed=0", "data.generated=null"], ""),
         (["train.steps=20", "train.steps=400"], ""),
         (["device=cpu", "track=[tensorboard]", "execute.num_cpus=2", "title=a", "question=b?"], ""),
     ],

@@ -341,7 +341,7 @@ def test_arms_start_from_a_pretrained_network(folders, write_folder, tmp_path, c
             "linear probe",
             "WiSE-FT",
         }  # and never an arm from scratch
-        short = {arm.name: quick.train_of(arm).steps for arm in quick.arms}
+        short = {arm.name: quick.train_of(arm).steps for arm in quick.arms if quick.train_of(arm).probes != "only"}
         assert set(short.values()) <= {quick.train.steps, recipe.train_of(recipe.arm("fine-tuned")).steps}
         assert Study(recipe, place / "runs").rows()
 

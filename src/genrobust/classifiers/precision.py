@@ -73,7 +73,7 @@ def with_precision(recipe: Recipe, here: Hardware) -> Recipe:
 def with_dtype(recipe: Recipe, dtype: str) -> Recipe:
     """Return `recipe` with `dtype` for every generator dtype that is `auto`, those of its datasets among them."""
     changed: dict[str, Any] = {}
-    if recipe.generator is not None and recipe.generator.dtype == AUTO:
+    if recipe.generator is not None and getattr(recipe.generator, "dtype", None) == AUTO:
         changed["generator"] = recipe.generator.model_copy(update={"dtype": dtype})
     own = {name: of for name, of in recipe.datasets.items() if of.generator.get("dtype") == AUTO}
     if own:
@@ -85,7 +85,7 @@ def with_dtype(recipe: Recipe, dtype: str) -> Recipe:
 def resolved(config: Config, here: Hardware) -> Config:
     """Return a section with a precision, as `train` has, with what `auto` stands for on the hardware `here`."""
     key = _key(config)
-    if getattr(config, key) != AUTO:
+    if getattr(config, key, None) != AUTO:
         return config
     # A CPU that is slow in all but float32 need not be asked for its network, which takes torch and timm.
     plain = isinstance(config, TrainConfig) and here.kind == "cpu" and here.best != FLOAT32 and is_depthwise(config)
@@ -94,7 +94,7 @@ def resolved(config: Config, here: Hardware) -> Config:
 
 def resolved_here(config: Config, kind: str) -> Config:
     """Return a section with a precision, with what `auto` stands for on this machine's devices of `kind`."""
-    return resolved(config, hardware(kind)) if getattr(config, _key(config)) == AUTO else config
+    return resolved(config, hardware(kind)) if getattr(config, _key(config), None) == AUTO else config
 
 
 def is_depthwise(train: TrainConfig) -> bool:
@@ -129,7 +129,8 @@ def _key(config: Section) -> str:
 
 def named_precisions(recipe: Recipe) -> dict[str, str]:
     """Return the precisions that `recipe` names, `auto` among them, by their keys."""
-    named = {} if recipe.generator is None else {"generator.dtype": str(recipe.generator.dtype)}
+    dtype = getattr(recipe.generator, "dtype", None)
+    named = {} if dtype is None else {"generator.dtype": str(dtype)}
     for name, dataset in recipe.datasets.items():
         if "dtype" in dataset.generator:
             named[f"datasets.{name}.generator.dtype"] = dataset.generator["dtype"]

@@ -10,9 +10,9 @@ from genrobust.core import SAFE_PATH, waiting_of_threads
 
 # --help lists the commands in the order of these imports.
 # isort: split
-from genrobust.cli import classifiers, release
+from genrobust.cli import classifiers, listing, release
 
-__all__ = ["app", "classifiers", "main", "release", "studies", "tools"]
+__all__ = ["app", "classifiers", "listing", "main", "release", "studies", "tools"]
 
 
 def main() -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import redirect_stdout, suppress
 from io import StringIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_origin
 
 import typer
 
@@ -47,23 +47,29 @@ def datasets_of_recipes(incomplete: str) -> list[str]:
     return _of_recipes(_datasets, incomplete)
 
 
+def figures(incomplete: str) -> list[str]:
+    """Return the figures that there are."""
+    from genrobust.robustness import FIGURES
+
+    return [name for name in FIGURES.names() if name.startswith(incomplete)]
+
+
 def keys(incomplete: str) -> list[str]:
     """Return the keys of a recipe, dotted, each with its equals sign."""
     from genrobust.recipe import Recipe
 
-    return [f"{key}=" for key in _keys(Recipe) if key.startswith(incomplete)]
+    return list(dict.fromkeys(f"{key}=" for key in _keys(Recipe) if key.startswith(incomplete)))
 
 
 def _keys(section: "type[Section]", prefix: str = "") -> Iterator[str]:
-    from genrobust.recipe import Section
+    from genrobust.recipe import sections_in
 
     for name, field in section.model_fields.items():
-        candidates = [field.annotation, *getattr(field.annotation, "__args__", ())]
-        below = next((c for c in candidates if isinstance(c, type) and issubclass(c, Section)), None)
-        if below is None:
+        below = () if get_origin(field.annotation) in (dict, tuple) else tuple(sections_in(field.annotation))
+        if not below:
             yield prefix + name
-        else:
-            yield from _keys(below, f"{prefix}{name}.")
+        for one in below:
+            yield from _keys(one, f"{prefix}{name}.")
 
 
 def _recipe_of(ctx: typer.Context) -> str:

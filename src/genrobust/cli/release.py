@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from genrobust.study import Studies
 
 Form = Annotated[str, option("--to FORM", "imagefolder, parquet or webdataset.")]
+FormatOptions = Annotated[
+    list[str] | None,
+    option("--option KEY=VALUE", "An option of the format, of genrobust list formats; repeatable."),
+]
 Out = Annotated[
     Path | None,
     option("--out DIR", "Output folder; default: beside the dataset, or STUDY-DATASET-FORM here."),
@@ -53,6 +57,7 @@ def export(
     studies: "Studies",
     dataset: DatasetSpec,
     to: Form,
+    option: FormatOptions = None,
     out: Out = None,
     val: Val = None,
     val_dataset: ValDataset = None,
@@ -75,6 +80,7 @@ def export(
     options = ExportOptions(
         folder,
         to,
+        options=option or (),
         out=out,
         val=val,
         val_dataset=val_dataset,

@@ -4,6 +4,7 @@ import re
 import shlex
 from collections import Counter
 from collections.abc import Mapping
+from math import isnan
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -11,6 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from genrobust.cli.app import err_console, out_console, say, tell, words_of
+from genrobust.cli.completing import figures
 from genrobust.cli.opening import ANYWHERE, HERE, open_studies, study_command
 from genrobust.cli.options import MODELS, OUT, ArmName, DatasetName, Estimate, ModelLabels, Quick, Run, Sets, option
 from genrobust.cli.work import measure, print_work
@@ -21,10 +23,15 @@ if TYPE_CHECKING:  # a command imports what it needs when it runs, so that --hel
     from pathlib import Path
 
     from genrobust.core import Predictions
+    from genrobust.robustness import ImageFigure
     from genrobust.study import Row, Study, TrainingRun
 
 
 SameVersions = Annotated[bool, option("--same-versions", "Reuse no finished work of other versions.")]
+FigureNames = Annotated[
+    list[str] | None,
+    option("--figure NAME", "A figure of genrobust list figures; default: top1; repeatable.", autocompletion=figures),
+]
 
 
 @study_command(*ANYWHERE)
@@ -57,7 +64,7 @@ def show(
     try:
         rows = _rows(study, estimate)
     except UserError as error:
-        if study.recipe.data.source != "imagenet":
+        if study.recipe.data.known_labels() is None:
             raise
         _print_planned(study, error)
         rows = []
@@ -146,25 +153,29 @@ def evaluate(
     arm: ArmName = None,
     models: Annotated[list[str] | None, MODELS] = None,
     labels: ModelLabels = None,
+    figure: FigureNames = None,
     run: Run = False,
     estimate: Estimate = True,
 ) -> None:
     """Score the classifiers of the arms on every test set, after the missing jobs; or score those of --models."""
     from genrobust.core import address
-    from genrobust.robustness import top1
+    from genrobust.robustness import image_figure
     from genrobust.study import predictions_of
 
     if models and arm is not None:
         raise UserError(f"--arm {arm} is an arm of the recipe, and --models names other classifiers: leave one out")
     if labels and not models:
         raise UserError(f"--labels {labels[0]} names the classes of --models: add --models")
-    heads = ["classifier"] if models else ["arm", "seed"]
-    table = Table(*heads, *map(escape, study.tests), title="top-1, %, over each set's own classes")
+    chosen = [image_figure(name) for name in figure or ["top1"]]
+    heads = [*(["classifier"] if models else ["arm", "seed"]), *map(escape, study.tests)]
+    tables = [Table(*heads, title=_caption(of)) for of in chosen]
     studies = open_studies(ctx, sets, quick, run, str(address(study.out)), study.recipe.device, estimate)
     others = (([name], found) for name, found in predictions_of(study, models or [], studies, labels or []))
     for names, found in others if models else _own(study, arm):
-        table.add_row(*map(escape, names), *(f"{top1(found[t]).value:.1f}" for t in study.tests))
-    out_console.print(table)
+        for table, of in zip(tables, chosen, strict=True):
+            values = (of.value(found[test]) for test in study.tests)
+            table.add_row(*map(escape, names), *("-" if isnan(v) else f"{v:.{of.digits}f}" for v in values))
+    out_console.print(*tables)
 
 
 @study_command(*ANYWHERE)
@@ -175,6 +186,11 @@ def report(study: "Study", estimate: Estimate = True) -> None:
         err_console.print("the report needs the whole study; these jobs are missing and run first:")
         print_work(rows, err_console)
     _write_report(study)
+
+
+def _caption(figure: "ImageFigure") -> str:
+    over = "all classes" if figure.all_classes else "each set's own classes"
+    return ", ".join(filter(None, [figure.title, figure.unit, f"over {over}"]))
 
 
 def _own(study: "Study", arm: str | None) -> "Iterator[tuple[list[str], Mapping[str, Predictions]]]":

@@ -170,7 +170,7 @@ class StudyData:
     the generator's own training data, where it is available. `unlabeled` are images whose labels mean nothing, to be
     searched for the classes; None searches those of `retrieval`. `choosing` is a shifted validation set, on which
     anything about generation may be chosen. `extra` are further images to train on, by the name that arms mix them
-    under.
+    under. `generated` are images of the user's own that take the place of those of the generator.
     """
 
     labels: LabelSpace
@@ -182,6 +182,7 @@ class StudyData:
     choosing: ImageSet | None = None
     extra: dict[str, ImageSet] = field(default_factory=dict)
     unlabeled: ImageSet | None = None
+    generated: ImageSet | None = None
 
     @property
     def shifts(self) -> tuple[str, ...]:

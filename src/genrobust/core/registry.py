@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable
+from contextlib import suppress
 from importlib import import_module, metadata
 from pkgutil import iter_modules
 from typing import Generic, TypeVar
@@ -14,7 +15,7 @@ T = TypeVar("T")
 
 
 class Registry(Generic[T]):
-    """Things of one kind, by name, in the order in which they were registered; those of other packages follow.
+    """Things of one kind, by name.
 
     A module of genrobust adds one with ``register``. Another package declares an entry point, which is loaded when its
     name is asked for::
@@ -51,8 +52,16 @@ class Registry(Generic[T]):
         return add
 
     def names(self) -> list[str]:
-        """Every name, each once. Loads no other package."""
-        return list(dict.fromkeys([*self._own_things(), *self._entry_points()]))
+        """Every name, each once, those of other packages last. Loads none of these."""
+        return list(dict.fromkeys([*sorted(self._own_things()), *self._entry_points()]))
+
+    def members(self) -> dict[str, T]:
+        """Return everything by name, without what other packages offer twice, or that cannot be loaded."""
+        found = {}
+        for name in self.names():
+            with suppress(UserError):
+                found[name] = self.get(name)
+        return found
 
     def get(self, name: str) -> T:
         """The thing called `name`.

@@ -1,3 +1,4 @@
+from .classes import FolderClasses as FolderClasses, classes_of as classes_of
 from .filters import (
     FILTERS as FILTERS,
     below as below,
@@ -9,19 +10,12 @@ from .filters import (
     read_filter as read_filter,
     write_filter as write_filter,
 )
-from .folders import (
-    FolderClasses as FolderClasses,
-    held_out as held_out,
-    load_generated as load_generated,
-    open_images as open_images,
-    read_classes as read_classes,
-)
-from .imagenet_classes import label_space as label_space
+from .folders import held_out as held_out, open_images as open_images
 from .imagenet_sets import LINE_CLASSES as LINE_CLASSES, LINE_SOURCE as LINE_SOURCE
 from .memory import MemoryImages as MemoryImages
 from .naming import readable_names as readable_names
 from .published import choose_baselines as choose_baselines, listing as listing, read_published as read_published
-from .reader import load_data as load_data, published_line as published_line
+from .reader import DataSource as DataSource, Reader as Reader, load_data as load_data, published_line as published_line
 from .reading import broken_images as broken_images, image_files as image_files, read_image as read_image
 from .retrieval import filled_quotas as filled_quotas, retrieve as retrieve
 from .searches import (

@@ -5,13 +5,12 @@ from __future__ import annotations
 import difflib
 import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib import resources
 from pathlib import Path
 
 from genrobust.core import ClassLabel, GenrobustError, LabelSpace, UserError, read_lines
-from genrobust.recipe import DataConfig
 
 log = logging.getLogger(__name__)
 
@@ -59,26 +58,28 @@ def prompt_names(kind: str) -> dict[str, str]:
     return {wnid: lemma[wnid] if name in shared else name for wnid, name in names.items()} | _shipped("clearer_names")
 
 
-def label_space(config: DataConfig) -> LabelSpace:
-    """Return the classes that a `config` with ``source: imagenet`` studies, in ImageNet's order; ids are WordNet ids.
+def label_space(classes: str, class_names: Mapping[str, str] | str) -> LabelSpace:
+    """Return the classes that the keys `classes` and `class_names` of ``source: imagenet`` name, in ImageNet's order.
+
+    Their ids are WordNet ids.
 
     Raises:
         UserError: An unknown class, one that is listed twice, or a key of `class_names` that is no class.
     """
-    chosen = _chosen(config.classes)
-    own = config.class_names if isinstance(config.class_names, dict) else {}
+    chosen = _chosen(classes)
+    own = {} if isinstance(class_names, str) else dict(class_names)
     for wnid in own:
         if wnid not in wnids():
             raise UserError(f"data.class_names: {wnid!r} is no WordNet id of ImageNet-1k, such as {wnids()[0]}")
-    kind = config.class_names if isinstance(config.class_names, str) else "unique"
+    kind = class_names if isinstance(class_names, str) else "unique"
     names = prompt_names(kind) | own
     if kind == "openai":
         for name, times in Counter(names[wnid] for wnid in chosen).items():
             if times > 1:
                 alike = " and ".join(wnid for wnid in chosen if names[wnid] == name)
                 log.warning("%s are both prompted as %r: class_names: unique tells them apart", alike, name)
-    classes = tuple(ClassLabel(wnid, names[wnid], names[wnid]) for wnid in chosen)
-    return LabelSpace(classes, shared_prompts=kind == "openai")
+    labels = tuple(ClassLabel(wnid, names[wnid], names[wnid]) for wnid in chosen)
+    return LabelSpace(labels, shared_prompts=kind == "openai")
 
 
 def by_number(text: str, ids: Sequence[str]) -> str | None:

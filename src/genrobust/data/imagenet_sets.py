@@ -6,15 +6,16 @@ import logging
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 
-from genrobust.core import Line, UserError
+from genrobust.core import ImageSet, Line, UserError
+from genrobust.data.classes import NAMED, FolderClasses
 from genrobust.data.file_list import ListedImages
-from genrobust.data.folders import NAMED, FolderClasses
 from genrobust.data.imagenet_classes import by_number, descriptions, wnids
+from genrobust.data.reader import Reader
 from genrobust.data.stored import StoredImages, open_stored
-from genrobust.recipe import ShiftConfig
 
 log = logging.getLogger(__name__)
 
@@ -29,44 +30,20 @@ LINE_CLASSES = 1000  # that the accuracies are over, or that their classes are a
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ImageNetSet:
-    """A kind of set over classes of ImageNet's: a ShiftReader.
+class OfficialSet:
+    """A published set of images with classes of ImageNet's.
 
     Attributes:
-        kind: Its name in recipes.
+        kind: Its name in messages.
         wnids: The classes that it is over, as sorted WordNet ids.
         images: How many the official set holds.
         each: How many the official set holds of each class.
-        baseline: The line of standard models, where one is published: transform, slope, intercept, R², n, residual SD,
-            least and greatest ID accuracy in percent, its mean transformed.
     """
 
     kind: str
     wnids: Callable[[], tuple[str, ...]] = wnids
     images: int | None = None
     each: int | None = None
-    baseline: Line | None = None
-
-    def open(
-        self, name: str, shift: ShiftConfig, classes: FolderClasses, same_class: Mapping[str, str]
-    ) -> dict[str, ListedImages]:
-        """Open the set at the shift's path.
-
-        Raises:
-            UserError: The study's classes are not ImageNet's, a class that the set should hold is missing, or a name
-                means no class.
-        """
-        self.require_imagenet(name, classes)
-        return {name: self.read(name, open_stored(shift.path), classes, same_class)}
-
-    def line(self, shift: ShiftConfig) -> Line | None:
-        """Return the line of standard models for a set of this kind."""
-        return self.baseline
-
-    def require_imagenet(self, name: str, classes: FolderClasses) -> None:
-        """Raise UserError where a study's classes are not ImageNet's."""
-        if not classes.imagenet:
-            raise UserError(f"data.shifts.{name}.kind: {self.kind} belongs to source: imagenet")
 
     def read(
         self, name: str, stored: StoredImages, classes: FolderClasses, same_class: Mapping[str, str]
@@ -113,6 +90,36 @@ class ImageNetSet:
         if self.images in (None, len(labels)) or not set(self.wnids()) <= set(classes.labels.ids):
             return ""
         return f"{len(labels):,} images instead of {self.images:,}"
+
+
+class ImageNetReader(Reader):
+    """Reads a published set of images with classes of ImageNet's.
+
+    Attributes:
+        official: The set.
+        baseline: The line of standard models, where one is published.
+    """
+
+    official: ClassVar[OfficialSet]
+    baseline: ClassVar[Line | None] = None
+
+    def open(self, name: str, classes: FolderClasses, same_class: Mapping[str, str]) -> Mapping[str, ImageSet]:
+        """Open the set at `path`.
+
+        Raises:
+            UserError: The study's classes are not ImageNet's, a class that the set should hold is missing, or a name
+                means no class.
+        """
+        self.require_imagenet(name, classes)
+        return {name: self.official.read(name, open_stored(self.path), classes, same_class)}
+
+    def line(self) -> Line | None:
+        return self.baseline
+
+    def require_imagenet(self, name: str, classes: FolderClasses) -> None:
+        """Raise UserError where a study's classes are not ImageNet's."""
+        if not classes.imagenet:
+            raise UserError(f"data.shifts.{name}.kind: {self.kind} needs the classes of source: imagenet")
 
 
 def wordnet_ids(stored: StoredImages, official: tuple[str, ...] | None = None) -> dict[str, str]:

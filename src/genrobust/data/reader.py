@@ -1,88 +1,96 @@
-"""The registry of what reads real images: the sources of studies and the kinds of shifted test sets."""
+"""What reads real images: the sources of studies, and the kinds of shifted test sets."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, Protocol, runtime_checkable
 
-from genrobust.core import ImageSet, Line, Registry, StudyData, UserError
+from genrobust.core import ImageSet, Line, StudyData, UserError
+from genrobust.data.classes import FolderClasses
+from genrobust.data.folders import open_images
 from genrobust.data.grouping import with_groups
-from genrobust.data.stored import open_unlabeled, require_there
+from genrobust.data.stored import open_stored, open_unlabeled, require_there
 from genrobust.recipe import DataConfig, ShiftConfig
 
-# Each is a Source, a ShiftReader, or both.
-READERS: Registry[Any] = Registry("reader", "genrobust.readers", "genrobust.data.readers")
 
+class DataSource(DataConfig, ABC):
+    """A source of a study's images, which ``data.source`` names: the section `data` with the keys of the source."""
 
-@runtime_checkable
-class Source(Protocol):
-    """A reader of the images of a whole study: what ``data.source`` names."""
-
-    def load(self, config: DataConfig) -> StudyData:
-        """Return the study's images.
+    @abstractmethod
+    def load(self) -> tuple[StudyData, FolderClasses]:
+        """Return the study's own images and their classes; the shifts and others that the section names are added.
 
         Raises:
             UserError: A key, a folder, a file or a class is wrong; the message names it.
         """
-        ...
 
 
-@runtime_checkable
-class ShiftReader(Protocol):
-    """A reader of a kind of shifted test set: what ``data.shifts.NAME.kind`` names.
+class Reader(ShiftConfig, ABC):
+    """A kind of shifted test set, which ``data.shifts.NAME.kind`` names: the section of a set, with its own keys.
 
     Accuracies on a set are over its own classes, with logits restricted to these, and are paired with the accuracy on
-    the clean images of the same classes. A reader may also have ``line(shift)``, which returns the baseline `Line` that
-    is published for such a set, or None.
+    the clean images of the same classes.
     """
 
-    def open(self, name: str, shift: ShiftConfig, classes: Any, same_class: Mapping[str, str]) -> dict[str, Any]:
-        """Return the test sets, each an ImageSet by its name, that the shift called `name` stands for: one as a rule.
+    @abstractmethod
+    def open(self, name: str, classes: FolderClasses, same_class: Mapping[str, str]) -> Mapping[str, ImageSet]:
+        """Return the test sets by name that the shift called `name` stands for: one as a rule.
 
         Args:
-            classes: The `FolderClasses` of the study.
+            classes: The classes of the study.
             same_class: The training folder that a folder means, or "" to leave it out.
+
+        Raises:
+            UserError: A folder, a file or a class is wrong; the message names it.
         """
-        ...
+
+    def line(self) -> Line | None:
+        """Return the baseline line that is published for such a set; None where there is none."""
+        return None
 
 
 def load_data(config: DataConfig) -> StudyData:
     """Load the study's images, wherever `config` says they come from.
 
     Raises:
-        UserError: A key, a folder, a file or a class is wrong; the message names it.
+        UserError: A key, a folder, a file or a class is wrong, or two test sets have the same name.
     """
-    for name, shift in config.shifts.items():  # before anything is listed
-        shift_reader(name, shift.kind)
-    reader = READERS.get(config.source)
-    if not isinstance(reader, Source):
-        raise UserError(f"data.source: {config.source} is a kind of test set, not a source: name it under data.shifts")
+    assert isinstance(config, DataSource), f"{type(config)} is registered as a source and extends no DataSource"
     require_there(config.places)
-    data = with_groups(reader.load(config), config.groups)
-    pool = config.retrieved.search
-    return data if pool is None else replace(data, unlabeled=open_unlabeled("data.retrieved.search", pool))
+    data, classes = config.load()
+    tests = dict(data.tests)
+    for name, shift in config.shifts.items():
+        for full_name, images in read_shift(name, shift, classes, config.same_class).items():
+            if full_name in tests:
+                raise UserError(f"data.shifts: two test sets are called {full_name!r}: rename one")
+            tests[full_name] = images
+    folders = {name: ShiftConfig(path=path) for name, path in config.extra.items()}
+    extra = {name: read_shift(name, folder, classes, config.same_class)[name] for name, folder in folders.items()}
+    data = replace(data, tests=tests, extra=extra)
+    if config.generated is not None:
+        stored = open_stored(config.generated)
+        data = replace(data, generated=open_images("generated", stored, classes, config.same_class, by_name=True))
+    if (path := config.retrieved.path) is not None:
+        data = replace(data, retrieval=open_images("retrieved", open_stored(path), classes, config.same_class))
+    if (pool := config.retrieved.search) is not None:
+        data = replace(data, unlabeled=open_unlabeled("data.retrieved.search", pool))
+    return with_groups(data, config.groups)
 
 
-def shift_reader(name: str, kind: str) -> ShiftReader:
-    """Return what reads the shift called `name`, of this `kind`.
-
-    Raises:
-        UserError: The kind is unknown, or a source.
-    """
-    reader = READERS.get(kind)
-    if not isinstance(reader, ShiftReader):
-        raise UserError(f"data.shifts.{name}.kind: {kind} is a source of studies, not a kind of test set")
-    return reader
-
-
-def read_shift(name: str, shift: ShiftConfig, classes: Any, same_class: Mapping[str, str]) -> dict[str, ImageSet]:
+def read_shift(
+    name: str, shift: ShiftConfig, classes: FolderClasses, same_class: Mapping[str, str]
+) -> Mapping[str, ImageSet]:
     """Return the test sets that the shift called `name` stands for, as its reader opens them."""
-    return shift_reader(name, shift.kind).open(name, shift, classes, same_class)
+    return _reader(shift).open(name, classes, same_class)
 
 
 def published_line(name: str, shift: ShiftConfig) -> Line | None:
     """Return the baseline line that is published for the shift called `name`; None where there is none."""
-    line_of = getattr(shift_reader(name, shift.kind), "line", None)
-    line: Line | None = line_of(shift) if line_of else None
+    line = _reader(shift).line()
     return None if line is None else replace(line, test_set=name)
+
+
+def _reader(shift: ShiftConfig) -> Reader:
+    assert isinstance(shift, Reader), f"{type(shift)} is registered as a reader and extends no Reader"
+    return shift

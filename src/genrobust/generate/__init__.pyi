@@ -1,13 +1,20 @@
 from .batches import BatchSize as BatchSize
 from .engine import (
     Engine as Engine,
+    EngineConfig as EngineConfig,
     identity as identity,
     is_on_server as is_on_server,
-    sampling as sampling,
     weights_bytes as weights_bytes,
+)
+from .mode import MODES as MODES, Mode as Mode
+from .pipeline_config import (
+    DiffusersConfig as DiffusersConfig,
+    LoraConfig as LoraConfig,
+    PromptedConfig as PromptedConfig,
 )
 from .plan import Plan as Plan, plan_of as plan_of
 from .run import Generation as Generation
+from .server import ServerConfig as ServerConfig
 from .templates import class_templates as class_templates
 from .train.class_model import ClassModel as ClassModel
 from .train.finetune import Finetune as Finetune

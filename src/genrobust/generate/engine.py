@@ -6,17 +6,17 @@ from abc import ABC, abstractmethod
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from genrobust.core import ImageSet, LabelSpace, Registry, Request, UserError
-from genrobust.recipe import GeneratorConfig
+from genrobust.core import ImageSet, LabelSpace, Request, UserError
+from genrobust.recipe import ENGINES, GeneratorConfig
 
 if TYPE_CHECKING:
     import numpy as np
     import torch
     from PIL import Image
 
-SAME_IMAGES = ("offload", "slicing")  # keys that change no image, beyond rounding
-# Keys that came later are left out of identities at their defaults, so that older datasets stay what they are.
-LATER = ("engine", "guidance_until", "compile", "attention", "quantize", "cache", "tiling")
+
+class EngineConfig(GeneratorConfig):
+    """The section of an engine that has no keys of its own; the base of those that have some."""
 
 
 class Engine(ABC):
@@ -24,10 +24,10 @@ class Engine(ABC):
 
     A recipe names it under ``generator.engine``. Another package adds one through the entry point group
     ``genrobust.engines``.
-
     """
 
     modes: ClassVar[Collection[str]] = ("labels",)  # the values of generator.mode that it draws in
+    options: ClassVar[type[GeneratorConfig]] = EngineConfig  # the section, with the engine's own keys
     on_server: ClassVar[bool] = False  # nothing is computed here: no image depends on this machine's device
 
     def __init__(
@@ -36,7 +36,7 @@ class Engine(ABC):
         """Load the generator of `config` onto `device`.
 
         Args:
-            config: The recipe's section. An engine reads the keys that it has a use for.
+            config: The recipe's section, an instance of `options`.
             labels: The classes; a request's ``label`` is an index into them.
             sources: The real images that requests name as their ``source``, for a mode that draws from images.
             device: Where to compute.
@@ -49,6 +49,12 @@ class Engine(ABC):
         self.config, self.labels, self.device = config, labels, device
         self._sources = sources
         self._indices = {key: index for index, key in enumerate(sources.keys)} if sources is not None else {}
+
+    @classmethod
+    def options_in(cls, mode: str) -> type[GeneratorConfig]:
+        """Return the section in `mode`, one of `modes`."""
+        del mode  # most have the same keys in all
+        return cls.options
 
     @classmethod
     @abstractmethod
@@ -77,6 +83,11 @@ class Engine(ABC):
             OutOfMemory: The device has too little memory.
         """
         self.draw(requests)
+
+    @property
+    def concurrency(self) -> int:
+        """How many requests a server gets at a time."""
+        return 1
 
     @classmethod
     def weights_bytes(cls, config: GeneratorConfig) -> int:
@@ -116,20 +127,14 @@ class Engine(ABC):
             raise UserError(f"{what} cannot be read: {error}") from error
 
 
-ENGINES: Registry[type[Engine]] = Registry("generator.engine", "genrobust.engines", "genrobust.generate.engines")
-
-
 def engine_of(config: GeneratorConfig) -> type[Engine]:
     """Return the engine that `config` names.
 
     Raises:
-        UserError: An unknown engine, one whose package is broken or clashes, and one that lacks the mode.
+        UserError: An engine whose package is broken or clashes.
     """
     engine = ENGINES.get(config.engine)
-    if not (isinstance(engine, type) and issubclass(engine, Engine)):
-        raise UserError(f"generator.engine {config.engine!r}: {engine!r} is no subclass of genrobust.Engine")
-    if config.mode not in engine.modes:
-        raise UserError(f"generator.mode: the engine {config.engine} draws in {', '.join(engine.modes)}: set one")
+    assert issubclass(engine, Engine), f"{engine!r} is registered as an engine and extends no genrobust.Engine"
     return engine
 
 
@@ -137,31 +142,16 @@ def identity(config: GeneratorConfig) -> dict[str, Any]:
     """Return what decides a generator's images, as flat JSON: two equal identities draw the same. Loads no weights.
 
     Raises:
-        UserError: The engine is unknown, its package is broken or clashes, or it lacks the mode; or the generator
-            cannot be found.
+        UserError: The engine's package is broken or clashes, or the generator cannot be found.
     """
-    return {**engine_of(config).identity(config), **sampling(config)}
-
-
-def sampling(config: GeneratorConfig) -> dict[str, Any]:
-    """Return the sampling settings of any generator as flat JSON, without those that its mode does not use."""
-    fields = GeneratorConfig.model_fields
-    later = {key for key in LATER if getattr(config, key) == fields[key].default}
-    exclude = {
-        *("model", "alternatives", "revision", "variant", "lora", "adapter", "server"),
-        *SAME_IMAGES,
-        *config.unused,
-        *later,
-    }
-    server = {} if config.server is None else config.server.sampling
-    return {**config.model_dump(mode="json", exclude=exclude), **server}
+    return {**engine_of(config).identity(config), **config.sampling()}
 
 
 def is_on_server(config: GeneratorConfig) -> bool:
     """Return whether a server draws, and this machine computes nothing.
 
     Raises:
-        UserError: The engine is unknown, its package is broken or clashes, or it lacks the mode.
+        UserError: The engine's package is broken or clashes.
     """
     return engine_of(config).on_server
 
@@ -170,7 +160,6 @@ def weights_bytes(config: GeneratorConfig) -> int:
     """Return the bytes of weights that each process loads.
 
     Raises:
-        UserError: The engine is unknown, its package is broken or clashes, or it lacks the mode; or the generator
-            cannot be found.
+        UserError: The engine's package is broken or clashes, or the generator cannot be found.
     """
     return engine_of(config).weights_bytes(config)

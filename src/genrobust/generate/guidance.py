@@ -6,7 +6,7 @@ import inspect
 from typing import TYPE_CHECKING, Any
 
 from genrobust.core import UserError
-from genrobust.recipe import GeneratorConfig
+from genrobust.generate.pipeline_config import DiffusersConfig
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -23,9 +23,9 @@ _HALVES = {
 }
 
 
-def check_guidance(pipeline: Any, config: GeneratorConfig) -> None:
+def check_guidance(pipeline: Any, config: DiffusersConfig) -> None:
     """Raise UserError where the recipe ends the guidance before the last step and `pipeline` cannot."""
-    if config.guidance_until == 1:
+    if config.guided_share == 1:
         return
     kind = type(pipeline).__name__
     if kind not in _HALVES:
@@ -46,7 +46,7 @@ def true_guidance(pipeline: Any) -> float:
     return float(taken["true_cfg_scale"].default) if "true_cfg_scale" in taken else 0.0
 
 
-def guidance_arguments(pipeline: Any, config: GeneratorConfig) -> dict[str, Any]:
+def guidance_arguments(pipeline: Any, config: DiffusersConfig) -> dict[str, Any]:
     """Return the arguments of the call that guide it, in the first steps of the share `guidance_until`."""
     strength: dict[str, Any] = {"guidance_scale": config.guidance_scale}
     if true_guidance(pipeline) > 1:  # of Qwen-Image, whose other guidance is that of distilled models
@@ -54,12 +54,12 @@ def guidance_arguments(pipeline: Any, config: GeneratorConfig) -> dict[str, Any]
         strength = {"guidance_scale": config.guidance_scale if as_input else None} | {
             "true_cfg_scale": config.guidance_scale
         }
-    if config.guidance_until == 1:
+    if config.guided_share == 1:
         return strength
     halves = _HALVES[type(pipeline).__name__]
 
     def end(pipeline: Any, step: int, timestep: Tensor, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-        if step + 1 != guided_steps(pipeline.num_timesteps, config.guidance_until):
+        if step + 1 != guided_steps(pipeline.num_timesteps, config.guided_share):
             return {}
         pipeline._guidance_scale = 1.0  # what the pipeline looks at before each step; it has no public name
         return {name: tensor.chunk(2)[1] for name, tensor in tensors.items()}

@@ -19,7 +19,7 @@ from urllib3.exceptions import NewConnectionError
 
 from genrobust.core import GenrobustError, UserError, parse_json
 from genrobust.data import read_image
-from genrobust.recipe import ServerConfig
+from genrobust.generate.server import ServerConfig
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 60.0  # between tries; each is twice as long as the one before
 LONGEST_WISH_S = 600.0  # of a server's Retry-After; what asks for more is not waited for

@@ -21,8 +21,8 @@ from genrobust.generate.guidance import check_guidance
 from genrobust.generate.index import read_index, read_object
 from genrobust.generate.locate import Adapter, find_adapter, find_lora
 from genrobust.generate.mode import Generator, locate, mode_of
+from genrobust.generate.pipeline_config import AdaptedConfig, DiffusersConfig, PromptedConfig
 from genrobust.generate.speed import place, prepare, quantization
-from genrobust.recipe import GeneratorConfig
 
 MOST_PIXELS = 8192  # of a side that a generator names: more than any draws at once
 ADAPTER = "recipe"  # the name of a LoRA in the pipeline
@@ -40,7 +40,7 @@ SCHEDULERS: dict[str, tuple[str, dict[str, Any]]] = {
 _REPLACEABLE = {kind.name for kind in KarrasDiffusionSchedulers if "EDM" not in kind.name} | {"LCMScheduler"}
 
 
-def load_generator(config: GeneratorConfig, device: torch.device) -> Generator:
+def load_generator(config: DiffusersConfig, device: torch.device) -> Generator:
     """Load the generator of `config` onto `device`, with its LoRA or adapter, and with the recipe's scheduler.
 
     Raises:
@@ -54,7 +54,8 @@ def load_generator(config: GeneratorConfig, device: torch.device) -> Generator:
     id, folder = locate(config)
     index = read_index(folder)
     pipeline = _load(folder, config, index)
-    lora = None if config.lora is None else find_lora(config.lora)[1]
+    lora = config.lora if isinstance(config, PromptedConfig) else None
+    lora_file = None if lora is None else find_lora(lora)[1]
     _refuse_what_fails(pipeline, config)
     pipeline.set_progress_bar_config(disable=True)
     _set_scheduler(pipeline, config)
@@ -64,10 +65,10 @@ def load_generator(config: GeneratorConfig, device: torch.device) -> Generator:
         raise UserError(f"{config.model}: a {kind} does not accept {' and '.join(lacking)}: name another generator")
     check_guidance(pipeline, config)
     width, height = _size(config, pipeline)
-    if config.lora is not None and lora is not None:
-        _add_lora(pipeline, lora, config.lora.scale)
+    if lora is not None and lora_file is not None:
+        _add_lora(pipeline, lora_file, lora.scale)
     redux, pipelines = None, {folder: pipeline}
-    if config.adapter is not None:
+    if isinstance(config, AdaptedConfig) and config.adapter is not None:
         adapter = find_adapter(config.adapter)
         redux = _add_adapter(pipeline, config, adapter, config.adapter.scale)
         pipelines |= {} if redux is None else {adapter.folder: redux}
@@ -87,11 +88,11 @@ def _id2label(index: dict[str, Any]) -> dict[int, str] | None:
         raise UserError(f"{INDEX}: id2label must map numbers to names, got {str(names)[:60]}") from None
 
 
-def _load(folder: Path, config: GeneratorConfig, index: dict[str, Any]) -> Any:
+def _load(folder: Path, config: DiffusersConfig, index: dict[str, Any]) -> Any:
     """The folder's pipeline, without what the mode does not use; raises UserError."""
     # A part that was left out when the folder was saved, such as the third text encoder of SD3, is left out again.
     extra: dict[str, Any] = {name: None for name, part in index.items() if part == [None, None]}
-    if "safety_checker" in index and not config.safety_checker:
+    if "safety_checker" in index and not config.checks_safety:
         extra |= {"safety_checker": None, "requires_safety_checker": False}
     if "XL" in index["_class_name"]:
         extra["add_watermarker"] = False  # else it depends on what else is installed
@@ -127,9 +128,9 @@ def _from_pretrained(kind: Any, folder: Path, dtype: str, **more: Any) -> Any:
     return pipeline
 
 
-def _refuse_what_fails(pipeline: Any, config: GeneratorConfig) -> None:
+def _refuse_what_fails(pipeline: Any, config: DiffusersConfig) -> None:
     """Raise UserError for what `pipeline` would do wrong in silence, or cannot do."""
-    if config.safety_checker and type(pipeline).__name__.startswith("IF"):
+    if config.checks_safety and type(pipeline).__name__.startswith("IF"):
         raise UserError(
             "generator.safety_checker: DeepFloyd IF checks no tensors: turn it off, or name another generator"
         )
@@ -138,11 +139,11 @@ def _refuse_what_fails(pipeline: Any, config: GeneratorConfig) -> None:
             "generator.dtype: the text encoder and the autoencoder of Sana do not work in float16: set it to bfloat16, "
             "or to float32"
         )
-    if config.safety_checker and getattr(pipeline, "safety_checker", None) is None:
+    if config.checks_safety and getattr(pipeline, "safety_checker", None) is None:
         raise UserError(f"generator.safety_checker is on, and {config.model} has none: turn it off, or name another")
 
 
-def _set_scheduler(pipeline: Any, config: GeneratorConfig) -> None:
+def _set_scheduler(pipeline: Any, config: DiffusersConfig) -> None:
     """Give `pipeline` the recipe's scheduler; raises UserError where the pipeline cannot be sampled with it."""
     kind, own = type(pipeline).__name__, type(pipeline.scheduler).__name__
     name, extra = SCHEDULERS[config.scheduler] if config.scheduler else (own, {})
@@ -195,7 +196,7 @@ def _add_lora(pipeline: Any, file: Path, scale: float) -> None:
     pipeline.unload_lora_weights()
 
 
-def _add_adapter(pipeline: Any, config: GeneratorConfig, adapter: Adapter, scale: float) -> Any:
+def _add_adapter(pipeline: Any, config: DiffusersConfig, adapter: Adapter, scale: float) -> Any:
     """Add an IP-Adapter to `pipeline`, or return the pipeline of a FLUX Redux; raises UserError where neither works."""
     try:
         if adapter.kind == "FLUX Redux":
@@ -233,18 +234,19 @@ def _networks(pipeline: Any) -> list[tuple[str, nn.Module]]:
     return [(name, part) for name, part in pipeline.components.items() if isinstance(part, nn.Module)]
 
 
-def _check_finite(pipeline: Any, folder: Path, config: GeneratorConfig) -> None:
+def _check_finite(pipeline: Any, folder: Path, config: DiffusersConfig) -> None:
     for name, part in _networks(pipeline):
         whole = getattr(part, "hf_quantizer", None) is None  # what is stored in 8 bits or 4 has no infinities
         if whole and not all(bool(weight.isfinite().all()) for weight in part.parameters()):
-            lora = f", with the LoRA {config.lora.model} in it," if config.lora else ""
+            named = config.lora if isinstance(config, PromptedConfig) else None
+            lora = f", with the LoRA {named.model} in it," if named else ""
             raise GenrobustError(
                 f"the {name} of the generator in {folder}{lora} holds weights that are no numbers (NaN or infinite) in "
                 f"{config.dtype}: set generator.dtype to float32, or, where it is that already, get the weights again"
             )
 
 
-def _size(config: GeneratorConfig, pipeline: Any) -> tuple[int, int]:
+def _size(config: DiffusersConfig, pipeline: Any) -> tuple[int, int]:
     """Width and height of the images in pixels: the recipe's, or else what the generator was trained on."""
     channels = getattr(getattr(getattr(pipeline, "vae", None), "config", None), "block_out_channels", None)
     draws_pixels = all(getattr(pipeline, name, None) is None for name in ("vae", "movq"))
@@ -255,7 +257,8 @@ def _size(config: GeneratorConfig, pipeline: Any) -> tuple[int, int]:
     own_scale = scale
     if hasattr(pipeline, "get_default_resolution"):  # in pixels, whatever its autoencoder
         sample, own_scale = pipeline.get_default_resolution(), 1
-    if sample is None and not (config.width and config.height):
+    asked_width, asked_height = config.size
+    if sample is None and not (asked_width and asked_height):
         raise UserError(
             f"{config.model} does not say the size of its images: give generator.width and generator.height"
         )
@@ -263,7 +266,7 @@ def _size(config: GeneratorConfig, pipeline: Any) -> tuple[int, int]:
     if len(sides) != 2 or not all(isinstance(side, int) and 0 <= side * own_scale <= MOST_PIXELS for side in sides):
         raise UserError(f"{config.model} says that its images have the size {str(sample)[:40]}: get it again")
     own_height, own_width = sides
-    width, height = config.width or own_width * own_scale, config.height or own_height * own_scale
+    width, height = asked_width or own_width * own_scale, asked_height or own_height * own_scale
     # 8 is what diffusers insists on; some pack 2 x 2 latents into one, which their image processor knows.
     packed = getattr(getattr(pipeline, "image_processor", None), "config", {}).get("vae_scale_factor", 8)
     unit = max(8, scale, packed)

@@ -14,8 +14,8 @@ from huggingface_hub import hf_hub_download, snapshot_download, try_to_load_from
 
 from genrobust.core import EMBEDDED, INDEX, UserError, absent, digest, embedded, hash_folder, hash_once
 from genrobust.generate.index import read_index
+from genrobust.generate.pipeline_config import AdapterConfig, DiffusersConfig, LoraConfig
 from genrobust.generate.trained_folder import check_trained
-from genrobust.recipe import AdapterConfig, GeneratorConfig, LoraConfig
 
 PICKLES = {".bin", ".ckpt", ".pkl", ".pt", ".pth"}
 REDUX = "FluxPriorReduxPipeline"  # what the folder of a FLUX Redux says that it is
@@ -32,7 +32,7 @@ def embedded_generator(mode: str = "labels") -> Path:
     return embedded("variation" if mode == "images" else "generator")
 
 
-def find_generator(config: GeneratorConfig) -> tuple[str, Path]:
+def find_generator(config: DiffusersConfig) -> tuple[str, Path]:
     """Return the id and the folder of the first of `config.model` and its alternatives that is found.
 
     A hub model is downloaded, safetensors alone. An alternative is logged with the reason.
@@ -165,7 +165,7 @@ def refuse_pickles(part: Path) -> None:
         raise UserError(f"{part} {_A_PICKLE}")
 
 
-def _download(model: str, config: GeneratorConfig) -> Path:
+def _download(model: str, config: DiffusersConfig) -> Path:
     if model == EMBEDDED:
         raise FileNotFoundError(absent(embedded_generator(config.mode)))
     if model.startswith((".", "/", "~")):

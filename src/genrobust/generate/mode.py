@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from genrobust.core import LabelSpace, Registry, Request, UserError
 from genrobust.generate.index import read_index
 from genrobust.generate.locate import find_adapter, find_generator, refuse_pickles
+from genrobust.generate.pipeline_config import AdaptedConfig, DiffusersConfig
 from genrobust.generate.trained_folder import check_trained
-from genrobust.recipe import GeneratorConfig
 
 if TYPE_CHECKING:  # a dataset is named after its generator's identity, which takes neither torch nor diffusers
     import torch
@@ -33,7 +33,7 @@ class Generator:
     """
 
     pipeline: Any  # a diffusers pipeline, which gets its attributes at run time
-    config: GeneratorConfig
+    config: DiffusersConfig
     id: str
     device: torch.device
     width: int
@@ -59,6 +59,7 @@ class Mode(ABC):
         kinds: The pipelines that a folder's model_index.json may name.
         needs: The same in words.
         unused: The pipeline's parts that the mode does not use, which are not loaded.
+        options: The section `generator` in this mode, with the mode's own keys.
         adapted: The modes in place of this one where the recipe names an adapter, by its kind.
     """
 
@@ -66,6 +67,7 @@ class Mode(ABC):
     kinds: ClassVar[frozenset[str]]
     needs: ClassVar[str]
     unused: ClassVar[tuple[str, ...]] = ()
+    options: ClassVar[type[DiffusersConfig]]
     adapted: ClassVar[Mapping[str, type[Mode]]] = {}
 
     def __init__(self, generator: Generator, labels: LabelSpace, source_image: Callable[[Request], Image.Image]):
@@ -99,20 +101,21 @@ class Mode(ABC):
         return {name: value for name, value in size.items() if name in taken}
 
 
-MODES: Registry[type[Mode]] = Registry("generator.mode", package="genrobust.generate.modes")
+MODES: Registry[type[Mode]] = Registry("mode", "genrobust.modes", "genrobust.generate.modes")
 
 
-def mode_of(config: GeneratorConfig) -> type[Mode]:
+def mode_of(config: DiffusersConfig) -> type[Mode]:
     """Return the mode that `config` names, or its variant for an adapter.
 
     Raises:
         UserError: A part of the adapter is not found or is a pickle, or its section has keys that a Redux does not use.
     """
     mode = MODES.get(config.mode)
-    return mode if config.adapter is None else mode.adapted[find_adapter(config.adapter).kind]
+    adapter = config.adapter if isinstance(config, AdaptedConfig) else None
+    return mode if adapter is None else mode.adapted[find_adapter(adapter).kind]
 
 
-def locate(config: GeneratorConfig) -> tuple[str, Path]:
+def locate(config: DiffusersConfig) -> tuple[str, Path]:
     """Return the id and the folder of the generator of `config`, which its mode can use and which holds no pickles.
 
     Raises:

@@ -36,6 +36,7 @@ from genrobust.core import (
 from genrobust.data import ShardDataset, begin_dataset, done_shards, finish_dataset, missing_shards, write_shard
 from genrobust.generate.batches import MOST, BatchSize, best_batch
 from genrobust.generate.engine import Engine, engine_of, identity
+from genrobust.generate.pipeline_config import DiffusersConfig
 from genrobust.generate.plan import Plan
 from genrobust.generate.sample import FAULTS, Drawing, Sampler
 from genrobust.recipe import GenerateConfig, GeneratorConfig
@@ -81,7 +82,8 @@ class Generation:
             inputs: What `out` is named after, if it is named by a hash.
         """
         self._plan, self._config, self._labels = plan, config, labels
-        self._generator = generator if generator.dtype != AUTO else resolved_here(generator, device_kind(device))
+        unresolved = isinstance(generator, DiffusersConfig) and generator.dtype == AUTO
+        self._generator = resolved_here(generator, device_kind(device)) if unresolved else generator
         self._out, self._device, self._threads, self._sources = out, device, threads, sources
         self._inputs = inputs
         self.parts = plan.shards(config.shard_size)
@@ -154,12 +156,12 @@ class Generation:
 
     def _repeatable(self) -> AbstractContextManager[None]:
         """In float16, SDXL decodes in float32: TF32 has the bits of float16, and is many times as fast."""
-        return repeatable(tf32=self._generator.dtype == "float16")
+        return repeatable(tf32=isinstance(self._generator, DiffusersConfig) and self._generator.dtype == "float16")
 
     def _batch_size(self, engine: Engine, batch: BatchSize) -> int:
         """The batch size that pays on this device, measured at the first images of the plan."""
         if engine.on_server:
-            return max(SERVED, WAVES * self._generator.server.concurrency) if self._generator.server else SERVED
+            return max(SERVED, WAVES * engine.concurrency)
         if self._generator.draws_singly:
             return 1
         first = [self._plan[n] for n in range(min(len(self._plan), self._config.shard_size, MOST))]

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from genrobust.core import MissingPackage, UserError, compiler_options, room_for_code
 from genrobust.generate.calls import muted
 from genrobust.generate.mode import Generator
-from genrobust.recipe import GeneratorConfig
+from genrobust.generate.pipeline_config import DiffusersConfig
 
 AS_LONG_AS_PROMPTS = ("QwenImage", "NucleusMoE", "ZImage")  # pipelines that pad to the longest prompt of a batch
 WITHOUT_MASKS = ("flash", "flash-3", "sage")  # attention that such pipelines cannot use: they mask what they pad
@@ -36,7 +36,7 @@ def trunk_of(pipeline: Any) -> Any:
     return next((part for name in TRUNKS if (part := getattr(pipeline, name, None)) is not None), None)
 
 
-def quantization(config: GeneratorConfig, folder: Path) -> diffusers.PipelineQuantizationConfig | None:
+def quantization(config: DiffusersConfig, folder: Path) -> diffusers.PipelineQuantizationConfig | None:
     """Return what `from_pretrained` needs to quantize the large parts of the generator in `folder`; None for nothing.
 
     Raises:
@@ -61,7 +61,7 @@ def quantization(config: GeneratorConfig, folder: Path) -> diffusers.PipelineQua
 
 
 def _quantization(
-    package: str, kind: str, names: Sequence[str], config: GeneratorConfig
+    package: str, kind: str, names: Sequence[str], config: DiffusersConfig
 ) -> diffusers.PipelineQuantizationConfig:
     if package == "bitsandbytes":
         how: dict[str, Any] = {"load_in_8bit": True}
@@ -82,7 +82,7 @@ def _quantization(
     return diffusers.PipelineQuantizationConfig(quant_mapping=made)
 
 
-def prepare(pipeline: Any, config: GeneratorConfig) -> None:
+def prepare(pipeline: Any, config: DiffusersConfig) -> None:
     """Give `pipeline` the attention, the cache and the decoding of `config`.
 
     Raises:
@@ -138,7 +138,7 @@ def _set_attention(trunk: Any, name: str, kind: str) -> None:
         raise UserError(f"generator.attention: {name} cannot be used: {error}") from error
 
 
-def place(pipelines: Sequence[Any], config: GeneratorConfig, device: torch.device) -> str:
+def place(pipelines: Sequence[Any], config: DiffusersConfig, device: torch.device) -> str:
     """Move `pipelines` onto `device`, all of them or, where that has too little memory, what is computing.
 
     No image depends on it. Returns what is done, as `generator.offload` has it: "none", "model" or "group".

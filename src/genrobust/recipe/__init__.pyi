@@ -1,4 +1,9 @@
-from .augmentation import AUGMENTATIONS as AUGMENTATIONS, Color as Color, Policy as Policy
+from .augmentation import (
+    AUGMENTATIONS as AUGMENTATIONS,
+    Augmentation as Augmentation,
+    Color as Color,
+    Policy as Policy,
+)
 from .classify import (
     COMBINED as COMBINED,
     ArmConfig as ArmConfig,
@@ -8,20 +13,25 @@ from .classify import (
     TrainConfig as TrainConfig,
     ZeroShotConfig as ZeroShotConfig,
 )
-from .data import DataConfig as DataConfig, GroupRule as GroupRule, ShiftConfig as ShiftConfig
+from .data import (
+    READERS as READERS,
+    SOURCES as SOURCES,
+    DataConfig as DataConfig,
+    GroupRule as GroupRule,
+    ShiftConfig as ShiftConfig,
+)
 from .diffusion import (
     ClassModelConfig as ClassModelConfig,
     DiffusionTraining as DiffusionTraining,
     FinetuneConfig as FinetuneConfig,
 )
-from .fine_tuning import FROM_SCRATCH as FROM_SCRATCH, PRETRAINED as PRETRAINED
+from .fine_tuning import FROM_SCRATCH as FROM_SCRATCH, METHODS as METHODS, PRETRAINED as PRETRAINED
 from .generate import (
-    AdapterConfig as AdapterConfig,
+    ENGINES as ENGINES,
     DatasetConfig as DatasetConfig,
     FilterConfig as FilterConfig,
     GenerateConfig as GenerateConfig,
     GeneratorConfig as GeneratorConfig,
-    LoraConfig as LoraConfig,
     PromptConfig as PromptConfig,
 )
 from .load import (
@@ -32,6 +42,12 @@ from .load import (
     recipe_yaml as recipe_yaml,
 )
 from .names import look_alikes as look_alikes, study_name as study_name, valid_name as valid_name
+from .numbers import Between as Between, PositiveFraction as PositiveFraction
 from .recipe import GENERATED as GENERATED, QualityConfig as QualityConfig, Recipe as Recipe
-from .section import Section as Section
-from .server import ServerConfig as ServerConfig
+from .section import (
+    Place as Place,
+    PlainValues as PlainValues,
+    Section as Section,
+    checked as checked,
+    sections_in as sections_in,
+)

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from genrobust.core import REAL
-from genrobust.recipe.augmentation import AUGMENTATIONS
+from genrobust.recipe.augmentation import Augmentation, AugmentationName
 from genrobust.recipe.fine_tuning import FineTuning
 from genrobust.recipe.names import Name
 from genrobust.recipe.numbers import (
@@ -44,7 +44,6 @@ def _unset(value: object) -> bool:
 
 LEAST_MIXING = 0.001
 Mixing = Annotated[float, Between(0, 1000, "larger ones mix all images half and half"), AfterValidator(_mixing)]
-UNCHANGED = ("none", "standard")  # no policy changes the images
 LENGTHS = (("steps", "epochs"), ("warmup_steps", "warmup_epochs"))  # a recipe gives either of each
 # Augmentations that combine with any policy and with each other, under their names in timm; 0 turns one off.
 COMBINED = ("mixup", "cutmix", "random_erasing", "color_jitter", "grayscale")
@@ -98,6 +97,8 @@ class TrainConfig(FineTuning):
     The keys from `init` to `wise_ft` are for pretrained networks, which have a page of their own in the documentation.
     """
 
+    chosen_by = "method"
+
     architecture: str = "resnet10t"  # any timm name, or one of the paper's: resnext50, alexnet ...
     model_kwargs: PlainValues = Field(default_factory=dict)  # for timm's constructor: channels, drop_path_rate ...
     image_size: Pixels = 64
@@ -116,7 +117,9 @@ class TrainConfig(FineTuning):
     warmup_epochs: Epochs | None = Field(default=None, exclude_if=_unset)
     label_smoothing: Fraction = 0.1
     ema_decay: Average = 0.99  # 0 turns the weight average off
-    augmentation: str = "standard"  # or none, autoaugment, randaugment, trivialaugment, augmix, drawing-styles ...
+    augmentation: AugmentationName = Field(
+        default_factory=Augmentation
+    )  # or none, autoaugment, randaugment, trivialaugment, augmix, drawing-styles ...
     augmentation_share: PositiveFraction = Field(default=1.0, exclude_if=lambda share: share == 1)
     mixup: Mixing = 0.0  # alpha of the Beta distribution of the mixing weight; so is cutmix
     cutmix: Mixing = 0.0
@@ -142,13 +145,6 @@ class TrainConfig(FineTuning):
             return {**dict.fromkeys(in_epochs), **value}
         return value
 
-    @field_validator("augmentation")
-    @classmethod
-    def _registered(cls, value: str) -> str:
-        if value not in (known := AUGMENTATIONS.names()):
-            raise ValueError(f"no augmentation {value!r}; known: {', '.join(known)}")
-        return value
-
     @model_validator(mode="after")
     def _check_together(self) -> TrainConfig:
         for steps, epochs in LENGTHS:
@@ -164,15 +160,13 @@ class TrainConfig(FineTuning):
             )
         if self.batch_size // self.workers < 2:
             raise ValueError("workers: each would get one image of a batch, and batch norm needs two: use fewer")
-        if self.crop == "random-resized" and self.augmentation == "none":
+        if self.crop == "random-resized" and not self.augmentation.crops:
             raise ValueError("crop: random-resized is an augmentation, which augmentation: none excludes")
         if self.optimizer == "sgd" and self.momentum == 0:
             raise ValueError("momentum: sgd is Nesterov's, which needs some: for none, set optimizer to momentum")
         if self.layer_decay != 1 and self.no_decay is not None:
             raise ValueError("layer_decay: it uses timm's own weight decay rule, not no_decay: set only one")
-        if self.method == "linear-probe" and self.split_batchnorm:
-            raise ValueError("split_batchnorm: a linear probe trains no batch norm: leave it out of this arm")
-        if self.augmentation_share < 1 and self.augmentation in UNCHANGED:
+        if self.augmentation_share < 1 and not self.augmentation.changes:
             raise ValueError(f"augmentation_share: {self.augmentation} is no policy that could change a share")
         if self.start_size is not None and (self.crop == "square" or self.start_size > self.image_size):
             raise ValueError("start_size needs crop: random-resized, and must not exceed image_size")
@@ -194,7 +188,7 @@ class TrainConfig(FineTuning):
 
     def steps_for(self, images: int) -> int:
         """The number of training steps on a mixture of so many images; a linear probe goes through them once."""
-        if self.method == "linear-probe":
+        if self.probes == "only":
             return math.ceil(images / self.batch_size)
         if self.steps is not None:
             return self.steps
@@ -217,10 +211,10 @@ class TrainConfig(FineTuning):
     @property
     def augmented(self) -> str:
         """Every augmentation in words: "standard", or "randaugment, mixup 0.2, random erasing 0.25"."""
-        if self.method == "linear-probe":
+        if self.probes == "only":
             return "none"
         combined = {key.replace("_", " "): getattr(self, key) for key in COMBINED}
-        policy = self.augmentation
+        policy = str(self.augmentation)
         policy += f" of {100 * self.augmentation_share:g} %" if self.augmentation_share < 1 else ""
         return ", ".join([policy, *(f"{name} {value:g}" for name, value in combined.items() if value)])
 

@@ -1,66 +1,37 @@
-"""Places of the real images and of the shifted test sets."""
+"""The real images of a study, and its shifted test sets."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from genrobust.core import EMBEDDED, Registry
+from genrobust.core import EMBEDDED, LabelSpace, Registry
 from genrobust.recipe.names import Name
-from genrobust.recipe.numbers import Between, PerClass
-from genrobust.recipe.section import Place, Section, checked, shown
+from genrobust.recipe.numbers import PerClass
+from genrobust.recipe.section import Choice, Place, Section, checked, shown
 
-Kind = Literal["folders", "imagenet-v2", "imagenet-sketch", "imagenet-r", "imagenet-a", "imagenet-c", "objectnet"]
-SourceName = Literal["pictograms", "folders", "imagenet"]
 RULE = "such as {pattern: REGEX}"
-HELD_OUT = 0.1
-PLUGINS: Registry[Any] = Registry("reader", "genrobust.readers")  # those of other packages
+PACKAGE = "genrobust.data.readers"
+SOURCES: Registry[type[DataConfig]] = Registry("source", "genrobust.sources", PACKAGE)
+READERS: Registry[type[ShiftConfig]] = Registry("reader", "genrobust.readers", PACKAGE)
 
 
-def _require_known(name: str, own: Any) -> str:
-    """Return `name` where it is one of the Literal `own`, or a reader of another package."""
-    known = [*get_args(own), *PLUGINS.names()]
-    if name not in known:
-        raise ValueError(f"no reader {name!r}; known: {', '.join(known)}")
-    return name
+def _accept_path(value: Any) -> Any:
+    return {"path": value} if value is None or isinstance(value, str | Path) else value
 
 
-class ShiftConfig(Section):
-    """One shifted test set: its `kind` and its `path`. A path alone means `kind: folders`.
+class ShiftConfig(Choice):
+    """One shifted test set: its `kind` and its `path`. A path alone means `kind: folders`."""
 
-    `folders` reads class folders as in the training set, a CSV table, tars or parquet files; the other kinds are
-    ImageNet's shifted sets in their official layout. `map`, only for `objectnet`, chooses which of a label's ImageNet
-    classes are correct: all ("one-to-many", the default) or the first ("paper": Bansal and Grover, 2023). `corruption`
-    and `severity`, only for `imagenet-c`, choose among its sets; None takes all, each as a test set of its own. Other
-    packages add kinds.
-    """
+    chosen_by = "kind"
+    registry = READERS
 
-    kind: Kind | str = "folders"
+    kind: str = "folders"
     path: Place
-    map: Literal["one-to-many", "paper"] | None = None
-    corruption: str | None = None
-    severity: Annotated[int, Between(1, 5, "the published sets have five")] | None = None
-
-    @model_validator(mode="before")
-    @classmethod
-    def _accept_path(cls, value: Any) -> Any:
-        return {"path": value} if isinstance(value, str | Path) else value
-
-    @field_validator("kind")
-    @classmethod
-    def _known_kind(cls, value: str) -> str:
-        return _require_known(value, Kind)
-
-    @model_validator(mode="after")
-    def _check_kind(self) -> ShiftConfig:
-        if self.map is not None and self.kind != "objectnet":
-            raise ValueError(f"map belongs to kind: objectnet, not to {self.kind}")
-        if (self.corruption is not None or self.severity is not None) and self.kind != "imagenet-c":
-            raise ValueError(f"corruption and severity belong to kind: imagenet-c, not to {self.kind}")
-        return self
 
 
 class GroupRule(Section):
@@ -135,86 +106,60 @@ class RetrievedConfig(Section):
     without_styles: tuple[str, ...] = ()
     without_names: tuple[str, ...] = Field(default=(), exclude_if=lambda names: not names)
 
-    @model_validator(mode="before")
-    @classmethod
-    def _accept_path(cls, value: Any) -> Any:
-        return {"path": value} if value is None or isinstance(value, str | Path) else value
 
+class DataConfig(Choice):
+    """The source of the real images, and what is added to them.
 
-class DataConfig(Section):
-    """The source of the real images.
+    `shifts` names shifted test sets. `same_class` maps a folder name of such a set to the training folder of that
+    class. `generated` names generated images that take the place of those of the generator. `extra` names further
+    images of the training classes, which arms mix by these names: distorted ones (DeepAugment, Hendrycks et al., 2021),
+    or images from anywhere else.
 
-    `source: pictograms` is the embedded benchmark and needs no other key.
-
-    `source: folders` reads image folders, one subfolder for each class: `train`, `val` (None holds out part of
-    `train`), `test` (the unshifted test set) and each of `shifts`. `class_names` maps a folder name to the name that is
-    shown and used in prompts. `same_class` maps a folder name of a shifted set to the training folder of that class.
-
-    `source: imagenet` reads ImageNet-1k from `root`, or from `train` and `test`; ImageNet's own validation images are
-    the unshifted test set. `classes` is "all", "imagenet100" (that of Bansal and Grover, 2023) or a text file of
-    WordNet ids or labels. `class_names` is "unique" (the default), "openai" (CLIP's list, in which two pairs of classes
-    share a name) or a mapping from WordNet id to a name that replaces the one of "unique".
-
-    `extra`, for any source, names further images of the training classes, which arms mix by these names: distorted
-    ones (DeepAugment, Hendrycks et al., 2021), or images from anywhere else.
-
-    `groups`, for any source, says which images of a test set belong together, such as those of one photographer, so
-    that intervals are over these groups: one `GroupRule` for all test sets, or a mapping from the names of test sets to
-    a rule each. The images of a set without a rule count one by one, unless its reader knows their groups. A rule
-    changes only intervals, not images, training or predictions.
+    `groups` says which images of a test set belong together, such as those of one photographer, so that intervals are
+    over these groups: one `GroupRule` for all test sets, or a mapping from the names of test sets to a rule each. The
+    images of a set without a rule count one by one, unless its reader knows their groups. A rule changes only
+    intervals, not images, training or predictions.
 
     Each of these paths, except `retrieved.search`, is a folder of class folders, a CSV table of paths and labels,
     WebDataset tars, Hugging Face parquet files or a saved dataset.
-
-    `held_out` is the share of each class that is taken from the training images for validation, for the sources
-    `folders` and `imagenet` without `val`. With 0, arms train on all of them, and need `train.keep: last`.
 
     `packed` is for `crop: random-resized`: training then reads copies of the images, generated ones too, as JPEGs of
     which it decodes only the crop. The copies are made once and take about as much disk as the photographs, or a third
     of PNGs. Their pixels differ a little (see the page on speed), so the checkpoints differ too.
     """
 
-    source: SourceName | str = "pictograms"
-    root: Place | None = None
-    train: Place | None = None
-    val: Place | None = None
-    held_out: Annotated[float, Between(0, 0.5, "most images are for training")] = HELD_OUT
-    test: Place | None = None
-    shifts: dict[Name, ShiftConfig] = Field(default_factory=dict)
+    chosen_by = "source"
+    registry = SOURCES
+    own_clip: ClassVar[str | None] = None  # the CLIP that searches `retrieved` where the recipe names none
+    needs: ClassVar[str] = ""  # what a machine must have for it, in words
+
+    source: str = EMBEDDED
+    shifts: dict[Name, Annotated[ShiftConfig, BeforeValidator(_accept_path)]] = Field(default_factory=dict)
     generated: Place | None = None
-    retrieved: RetrievedConfig = RetrievedConfig()
+    retrieved: Annotated[RetrievedConfig, BeforeValidator(_accept_path)] = RetrievedConfig()
     extra: dict[Name, Place] = Field(default_factory=dict)
     groups: dict[str, GroupRule] | GroupRule | None = None
-    classes: str = "all"
-    class_names: dict[str, str] | Literal["openai", "unique"] = Field(default_factory=dict)
     same_class: dict[str, str] = Field(default_factory=dict)
     packed: bool = False
 
     @property
     def places(self) -> dict[str, Path]:
-        """The paths that are read whenever the study's images are, by the keys that name them.
+        """The paths that the section names, by their keys."""
+        return dict(_places(self, "data"))
 
-        Other sources than `folders` and `imagenet` read what they like of the keys of these.
-        """
-        named: dict[str, Path | None] = {f"extra.{name}": path for name, path in self.extra.items()}
-        named |= {"retrieved.search": self.retrieved.search}
-        if self.source in ("folders", "imagenet"):
-            named |= {key: getattr(self, key) for key in ("root", "train", "val", "test")}
-            named |= {f"shifts.{name}": shift.path for name, shift in self.shifts.items()}
-            named |= {"retrieved.path": self.retrieved.path}
-        return {f"data.{key}": path for key, path in named.items() if path is not None}
+    @property
+    def holds_out_none(self) -> bool:
+        """Whether there are no validation images."""
+        return False
+
+    def known_labels(self) -> LabelSpace | None:
+        """Return the classes where the section alone says them; None where the images do."""
+        return None
 
     @property
     def search_clip(self) -> str | None:
         """The CLIP that searches `retrieved`; None where the recipe must name one."""
-        return self.retrieved.clip or (EMBEDDED if self.source == "pictograms" else None)
-
-    @field_validator("class_names", mode="before")
-    @classmethod
-    def _check_class_names(cls, value: Any) -> Any:
-        if isinstance(value, str) and value not in ("openai", "unique"):
-            raise ValueError(f"{value!r} is no list of names: use openai, unique or a mapping")
-        return value
+        return self.retrieved.clip or self.own_clip
 
     @field_validator("groups", mode="before")
     @classmethod
@@ -231,39 +176,10 @@ class DataConfig(Section):
                 raise ValueError(f"{name}: give the rule of a test set, {RULE} (got {shown(rule)})")
         return {name: checked(GroupRule, rule, name) for name, rule in value.items()}
 
-    @field_validator("source")
-    @classmethod
-    def _known_source(cls, value: str) -> str:
-        return _require_known(value, SourceName)
 
-    @property
-    def holds_out_none(self) -> bool:
-        """Whether there are no validation images."""
-        return self.held_out == 0 and self.val is None
-
-    @model_validator(mode="after")
-    def _check_source(self) -> DataConfig:
-        if self.held_out != HELD_OUT and (self.val is not None or self.source == "pictograms"):
-            raise ValueError(
-                f"held_out: the validation images are {self.val or 'part of pictograms'}, and none are taken from the "
-                "training images: leave it out"
-            )
-        if self.source not in get_args(SourceName):
-            return self  # a reader of another package checks its own
-        if self.source == "folders" and (self.train is None or self.test is None):
-            raise ValueError("source: folders needs the keys train and test")
-        if self.source == "imagenet":
-            if self.root is None and (self.train is None or self.test is None):
-                raise ValueError(
-                    "source: imagenet needs the key root, or train and test; test is the folder of ImageNet's "
-                    "validation images, and val, if given, holds other images to choose a checkpoint by"
-                )
-            return self
-        own = {"root": self.root is not None, "classes": self.classes != "all"}
-        own["class_names"] = isinstance(self.class_names, str)
-        of_imagenet = set(get_args(Kind)) - {"folders"}
-        own |= {f"shifts.{name}.kind": shift.kind in of_imagenet for name, shift in self.shifts.items()}
-        for key, given in own.items():
-            if given:
-                raise ValueError(f"{key}: this value belongs to source: imagenet, not to source: {self.source}")
-        return self
+def _places(value: Any, key: str) -> Iterator[tuple[str, Path]]:
+    if isinstance(value, Path):
+        yield key, value
+    elif isinstance(value, Section | dict):
+        for name, inner in value.items() if isinstance(value, dict) else value:
+            yield from _places(inner, f"{key}.{name}")

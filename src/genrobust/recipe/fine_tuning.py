@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
+from genrobust.core import Registry
 from genrobust.recipe.numbers import Between, Fraction
-from genrobust.recipe.section import Section, listed
+from genrobust.recipe.section import Choice, listed
+
+if TYPE_CHECKING:  # torch takes seconds, and recipes are read without it
+    from torch import nn
 
 SCRATCH, PRETRAINED, ARM = "scratch", "pretrained", "arm:"  # as train.init names them
 MOST_POINTS = 101  # of a curve
@@ -27,10 +31,11 @@ def _in_order(alphas: tuple[float, ...]) -> tuple[float, ...]:
     return tuple(sorted(alphas))
 
 
+METHODS: Registry[type[FineTuning]] = Registry("method", "genrobust.methods", "genrobust.train.methods")
 Alphas = Annotated[tuple[Fraction, ...], BeforeValidator(_in_list), AfterValidator(_in_order)]
 
 
-class FineTuning(Section):
+class FineTuning(Choice):
     """Where the weights of a classifier start, and which of them are trained.
 
     `init` is `scratch` (random weights), `pretrained` (timm's weights of `architecture`), `clip:FOLDER` (the image
@@ -44,11 +49,7 @@ class FineTuning(Section):
     the zero-shot classifier; `random` draws a new one; `auto` is `text` for a CLIP that has the tower, the network's
     own rows where it knows all classes of the data, and otherwise a new one.
 
-    `method` is `full` (all weights), `linear-probe` (the last layer alone: the images are embedded once, without
-    augmentation, and logistic regression is solved exactly, with the L2 penalty that validates best), `lp-ft` (all
-    weights, from the linear probe: Kumar et al., 2022), or `lora` (low-rank matrices of `lora_rank` in every linear
-    layer, or every convolution of a network that has none, and the last layer: Hu et al., 2022). A linear probe uses
-    neither the length of training nor the optimizer.
+    `method` is the way to fine-tune: `full` (all weights), `linear-probe`, `lp-ft`, `lora`, or that of another package.
 
     `layer_decay` multiplies the learning rate once for each layer below the last, as in timm.
 
@@ -57,10 +58,14 @@ class FineTuning(Section):
     the report shows the accuracy at each of them. Arms that differ in this key alone share one training.
     """
 
+    chosen_by = "method"
+    registry = METHODS
+    label: ClassVar[str] = "fine-tuned"  # the method in reports
+    probes: ClassVar[Literal["first", "only"] | None] = None  # whether a linear probe comes first, or is all
+
     init: Annotated[str, Field(min_length=1, max_length=1000)] = _later(SCRATCH)  # or pretrained, clip:FOLDER ...
     head: Literal["auto", "text", "random"] = _later("auto")  # auto: text for a CLIP, known classes, else random
-    method: Literal["full", "linear-probe", "lp-ft", "lora"] = _later("full")
-    lora_rank: Annotated[int, Between(1, 1024, "a larger one is no longer low")] = _later(8)  # of `method: lora`
+    method: str = _later("full")  # or linear-probe, lp-ft, lora, or that of another package
     layer_decay: Annotated[float, Between(0, 1, "lower layers would learn faster than the last", above=True)] = _later(
         1.0
     )  # of the learning rate, for each layer below the last
@@ -72,12 +77,12 @@ class FineTuning(Section):
             plain = {"head": "auto", "method": "full", "wise_ft": None}
             if key := next((key for key, value in plain.items() if getattr(self, key) != value), None):
                 raise ValueError(f"{key}: it needs a pretrained network, and init is scratch: set train.init")
-        if self.wise_ft is not None:
-            if self.method == "linear-probe":
-                raise ValueError("wise_ft: a linear probe fine-tunes no weights: leave wise_ft out, or take lp-ft")
-            if not 0 < len(set(self.wise_ft)) == len(self.wise_ft) <= MOST_POINTS:
-                raise ValueError(f"wise_ft: give one number or up to {MOST_POINTS}, each once")
+        if self.wise_ft is not None and not 0 < len(set(self.wise_ft)) == len(self.wise_ft) <= MOST_POINTS:
+            raise ValueError(f"wise_ft: give one number or up to {MOST_POINTS}, each once")
         return self
+
+    def prepare(self, model: nn.Module) -> None:
+        """Choose what of the `Classifier` is trained, and add what is trained beside it, before the first step."""
 
     @property
     def is_pretrained(self) -> bool:
@@ -94,8 +99,7 @@ class FineTuning(Section):
         """ "from clip:pictograms, linear probe", or "" from scratch."""
         if not self.is_pretrained:
             return ""
-        method = {"full": "fine-tuned", "linear-probe": "linear probe", "lp-ft": "LP-FT", "lora": "LoRA"}[self.method]
-        return f"from {self.init}, {method}"
+        return f"from {self.init}, {self.label}"
 
 
 FROM_SCRATCH = {name: field.default for name, field in FineTuning.model_fields.items()}

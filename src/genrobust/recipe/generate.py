@@ -2,175 +2,115 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from collections.abc import Collection, Mapping
+from typing import Annotated, Any, ClassVar, Literal, Protocol, Self, cast
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
+from genrobust.core import FLOAT32, Registry, UserError
 from genrobust.recipe.names import Name
-from genrobust.recipe.numbers import LARGER, MEMORY, Between, PerClass, PositiveFraction, Seed
-from genrobust.recipe.section import Place, PlainValues, Section
-from genrobust.recipe.server import ServerConfig
+from genrobust.recipe.numbers import MEMORY, Between, PerClass, Seed
+from genrobust.recipe.section import Choice, Place, PlainValues, Section
 
 
-class LoraConfig(Section):
-    """A low-rank adaptation (LoRA), multiplied by `scale` and added to the generator's weights.
+class HasModes(Protocol):
+    """What recipes know of an engine: the modes that it draws in, and its keys in each."""
 
-    `model` is a .safetensors file, a folder that holds one, or a hub id; `revision` is a branch, tag or commit on the
-    hub. A text in place of the section means `model`.
-    """
+    modes: ClassVar[Collection[str]]
 
-    model: str
-    revision: str | None = None
-    scale: Annotated[float, Between(-1000, 1000, "images turn to noise")] = 1.0
-
-
-class AdapterConfig(Section):
-    """An adapter that lets a text-to-image model draw from a real image: an IP-Adapter or a FLUX Redux.
-
-    An IP-Adapter (Ye et al., 2023, arXiv 2308.06721) is for Stable Diffusion 1, 2 or XL; a FLUX Redux is for FLUX.1.
-    `model` is a folder or a hub id, `revision` a branch, tag or commit on the hub, and `scale` the weight of the
-    image. For an IP-Adapter, `file` is the .safetensors file in `model`, and `image_encoder` the folder of its CLIP
-    there. A text in place of the section means `model`.
-    """
-
-    model: Annotated[str, Field(min_length=1)]
-    revision: str | None = None
-    file: str = "models/ip-adapter_sd15.safetensors"
-    image_encoder: str = "models/image_encoder"
-    scale: Annotated[float, Between(0, 10, "images turn to noise")] = 1.0
-
-
-# Keys of GeneratorConfig that a mode does not use: any value but the default is refused.
-UNUSED_BY_MODE: dict[str, tuple[str, ...]] = {
-    "labels": ("strength", "adapter"),
-    "images": ("strength", "lora", "guidance_until"),
-    "labels+images": ("adapter",),
-    "class": ("strength", "lora", "adapter", "guidance_until", "width", "height", "safety_checker"),
-}
-
-# The same of the engines that come with genrobust.
-UNUSED_BY_ENGINE: dict[str, tuple[str, ...]] = {
-    "diffusers": ("server",),
-    "openai": (
-        *("alternatives", "variant", "lora", "adapter", "strength", "scheduler", "guidance_until", "safety_checker"),
-        *("compile", "attention", "offload", "quantize", "cache", "slicing", "tiling"),
-    ),
-}
-
-
-class GeneratorConfig(Section):
-    """A generator: what it is conditioned on, its model, and how it samples.
-
-    `mode` is the condition: `labels` (a prompt with the class name), `images` (a real image of the class, through its
-    CLIP embedding, or through the `adapter` of a text-to-image model), `labels+images` (a prompt and a real image that
-    is noised by `strength`: near 0 keeps the image, 1 ignores it), or `class` (the class number, for a
-    class-conditional model). `model` is "pictograms" (the embedded one for the mode), a folder, or a hub id;
-    `alternatives` are tried in order if it is not available. A key that is None keeps the pipeline's own value.
-
-    `dtype: auto` is the fastest that the hardware supports: bfloat16, else float16, or float32 on a CPU without
-    bfloat16 instructions. The recipe in a report and the hashes in folder names record the chosen value.
-
-    `guidance_until` is the share of the steps, from the first, that use guidance: early steps decide what the image
-    shows, and a step without guidance takes half the time.
-
-    `safety_checker` is off by default: every image that the generator makes enters the dataset, and a generator trained
-    on web images may make images that are not fit to be seen or published. If it is on, images that the generator's own
-    checker flags are sampled again, even wrongly flagged ones, which costs time and shifts the dataset.
-
-    The last keys are for speed and memory. `compile: auto` compiles the blocks of a UNet, or the repeated
-    blocks of a transformer that has such, for a dataset of 2,000 images or more on a GPU, unless single layers of it
-    wait in main memory. `offload: auto` keeps only what is computing on
-    the GPU (`model`: one part, `group`: one layer) if not everything fits; on a CPU it does nothing. `quantize` stores
-    the weights of the large parts in 8 or 4 bits. `cache` skips the network where its first block changes little
-    (`first-block`; one image at a time), or extrapolates its attention in four of five steps after the third
-    (`taylor-seer`: Liu and others, 2025). `attention` chooses another implementation. These change the images, as does
-    `tiling`, which decodes an image in tiles. `slicing` decodes one image after another, as is done anyway where a
-    batch does not fit.
-    """
-
-    mode: Literal["labels", "images", "labels+images", "class"] = "labels"
-    engine: str = "diffusers"  # openai: a server; or one of the entry point group genrobust.engines
-    model: Annotated[str, Field(min_length=1)] = "pictograms"
-    alternatives: tuple[str, ...] = ()
-    revision: str | None = None
-    variant: str | None = None
-    lora: LoraConfig | None = None
-    adapter: AdapterConfig | None = None  # for mode images, with a text-to-image model
-    strength: PositiveFraction = 0.6  # keeps pose and layout, changes surfaces and background
-    scheduler: Literal["dpmsolver++", "ddim", "euler", "euler-trailing", "unipc", "lcm"] | None = "dpmsolver++"
-    steps: Annotated[int, Between(1, 1000, "diffusion models know 1,000 noise levels")] = 15
-    guidance_scale: Annotated[float, Between(0, 1000, "images turn to noise")] = 3.0
-    guidance_until: PositiveFraction = 1.0
-    width: Annotated[int, Between(8, 8192, LARGER)] | None = None
-    height: Annotated[int, Between(8, 8192, LARGER)] | None = None
-    dtype: Literal["auto", "float32", "float16", "bfloat16"] = "auto"
-    safety_checker: bool = False
-    compile: Literal["auto"] | bool = "auto"
-    attention: Literal["native", "flash", "flash-3", "sage", "xformers", "flex", "cudnn"] | None = None
-    offload: Literal["auto", "none", "model", "group"] = "auto"
-    quantize: Literal["torchao-int8", "torchao-float8", "bitsandbytes-int8", "bitsandbytes-nf4"] | None = None
-    cache: Literal["first-block", "taylor-seer"] | None = None
-    slicing: bool = False
-    tiling: bool = False
-    server: ServerConfig | None = None
-
-    @field_validator("lora", "adapter", mode="before")
     @classmethod
-    def _accept_model(cls, value: Any) -> Any:
-        return {"model": value} if isinstance(value, str) else value
+    def options_in(cls, mode: str) -> type[GeneratorConfig]:
+        """Return the section of the engine in `mode`, one of its `modes`."""
+        ...
 
-    @model_validator(mode="after")
-    def _check_mode(self) -> GeneratorConfig:
-        unused = {
-            f"mode {self.mode}": UNUSED_BY_MODE[self.mode],
-            f"engine {self.engine}": UNUSED_BY_ENGINE.get(self.engine, ()),
-            "engine openai, with these server.sends,": self._unsent,
-        }
-        for who, keys in unused.items():
-            for key in keys:
-                if getattr(self, key) != type(self).model_fields[key].default:
-                    raise ValueError(f"{who} does not use the key {key}: leave it at its default")
-        if self.quantize is not None and self.lora is not None:
-            raise ValueError("quantize: a LoRA cannot be merged into quantized weights: leave one of them out")
-        if self.engine == "openai" and self.server is None:
-            raise ValueError("engine openai needs the key server.url: the address of a server")
-        if self.server is not None and (self.width is None) != (self.height is None):
-            raise ValueError("give both width and height, or none")
-        if self.guidance_until < 1 and self.guidance_scale <= 1:
-            raise ValueError(
-                f"guidance_until: a guidance_scale of {self.guidance_scale:g} guides no step: raise it above 1, or "
-                "leave guidance_until out"
-            )
-        if self.mode == "labels+images" and int(self.steps * self.strength) < 1:
-            raise ValueError(
-                f"strength {self.strength} of {self.steps} steps leaves no step to sample with: raise strength or steps"
-            )
-        return self
 
-    @property
-    def unused(self) -> tuple[str, ...]:
-        """The keys that the mode and the engine do not use; no image depends on them."""
-        precision = ("dtype",) if self.engine == "openai" else ()  # resolved for this machine, and the server's affair
-        return (*UNUSED_BY_MODE[self.mode], *UNUSED_BY_ENGINE.get(self.engine, ()), *self._unsent, *precision)
+ENGINES: Registry[type[HasModes]] = Registry("engine", "genrobust.engines", "genrobust.generate.engines")
 
-    @property
-    def _unsent(self) -> tuple[str, ...]:
-        return self.server.unused if self.engine == "openai" and self.server is not None else ()
+
+class GeneratorConfig(Choice):
+    """A generator: the library that draws, what it draws from, and its model.
+
+    `engine` is `diffusers`, `openai` (a server with the images API of OpenAI), or that of another package. `mode` is
+    what an image is drawn from: `labels` (a prompt with the class name), `images` (a real image of the class),
+    `labels+images` (both), or `class` (the class number, for a class-conditional model). `model` is "pictograms" (the
+    embedded one for the mode), a folder, or a hub id. The other keys belong to an engine or to a mode.
+    """
+
+    chosen_by = "engine"
+    registry = ENGINES
+    unsampled: ClassVar[tuple[str, ...]] = ()  # keys beside `model` that change no image, or are known by content
+
+    mode: str = "labels"
+    engine: str = "diffusers"  # or openai, or that of another package
+    model: Annotated[str, Field(min_length=1)] = "pictograms"
+
+    @classmethod
+    def chosen(cls, values: Mapping[str, Any]) -> type[Self]:
+        engine: type[HasModes] = cls._member(ENGINES, "engine", values)
+        mode = values.get("mode", cls.model_fields["mode"].default)
+        if mode not in (modes := engine.modes):
+            name = values.get("engine", cls.model_fields["engine"].default)
+            cls._refuse("mode", f"the engine {name} draws in {', '.join(modes)}, not in {mode}: set one", mode)
+        try:
+            return cast(type[Self], engine.options_in(mode))
+        except UserError as error:
+            cls._refuse("mode", str(error), mode)
+
+    @classmethod
+    def models(cls) -> dict[str, type[Self]]:
+        found: dict[str, type[Self]] = {}
+        for name, engine in cls._classes().items():
+            options: dict[str, Any] = {f"mode {mode}": engine.options_in(mode) for mode in engine.modes}
+            same = len(set(options.values())) == 1
+            found |= {f"engine {name}": next(iter(options.values()))} if same else options
+        return found
+
+    @classmethod
+    def owners(cls, key: str) -> list[str]:
+        found = []
+        for name, engine in cls._classes().items():
+            modes = [mode for mode in engine.modes if key in engine.options_in(mode).used()]
+            found += [f"engine {name}"] if len(modes) == len(engine.modes) else [f"mode {mode}" for mode in modes]
+        return found
 
     @property
     def reads_text(self) -> bool:
         """Whether images depend on prompts."""
-        return self.mode in ("labels", "labels+images")
-
-    @property
-    def draws_singly(self) -> bool:
-        """Whether images are drawn one by one: what this cache skips would depend on the rest of a batch."""
-        return self.cache == "first-block"
+        return "labels" in self.mode.split("+")
 
     @property
     def reads_images(self) -> bool:
         """Whether images depend on real images of the training split."""
-        return self.mode in ("images", "labels+images")
+        return "images" in self.mode.split("+")
+
+    @property
+    def draws_singly(self) -> bool:
+        """Whether images are drawn one by one: what the engine does with one would depend on the rest of a batch."""
+        return False
+
+    @property
+    def size(self) -> tuple[int | None, int | None]:
+        """Width and height of the images in pixels; None where they are the model's own."""
+        return None, None
+
+    @property
+    def evaluations(self) -> float:
+        """How often the network is evaluated for an image: in each step, and twice where that is guided."""
+        return 1.0
+
+    @property
+    def precision(self) -> str:
+        """What most of it computes in."""
+        return FLOAT32
+
+    @property
+    def names(self) -> dict[str, tuple[str, ...]]:
+        """The names that the weights in a dataset's manifest may have, by its key."""
+        return {"generator": (self.model,)}
+
+    def sampling(self) -> dict[str, Any]:
+        """Return the part of the section that decides the images beside the weights, as flat JSON."""
+        return self.model_dump(mode="json", exclude={"model", *self.unsampled})
 
 
 class PromptConfig(Section):

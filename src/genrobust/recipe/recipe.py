@@ -20,8 +20,6 @@ from genrobust.recipe.data import DataConfig
 from genrobust.recipe.diffusion import ClassModelConfig, FinetuneConfig
 from genrobust.recipe.fine_tuning import check_origins, started_from
 from genrobust.recipe.generate import (
-    UNUSED_BY_ENGINE,
-    UNUSED_BY_MODE,
     DatasetConfig,
     FilterConfig,
     GenerateConfig,
@@ -87,13 +85,13 @@ class Recipe(Section):
     seeds: tuple[Seed, ...] = (0,)
     device: str = "auto"
     threads: Threads = 2  # CPU threads; part of the recipe, because sums in another order round differently
-    data: DataConfig = DataConfig()
-    generator: GeneratorConfig | None = GeneratorConfig()
+    data: DataConfig = Field(default_factory=DataConfig)
+    generator: GeneratorConfig | None = Field(default_factory=GeneratorConfig)
     generate: GenerateConfig = GenerateConfig()
     datasets: dict[Name, DatasetConfig] = Field(default_factory=dict)
     finetune: FinetuneConfig | None = None
     class_model: ClassModelConfig | None = None
-    train: TrainConfig = TrainConfig()
+    train: TrainConfig = Field(default_factory=TrainConfig)
     arms: tuple[ArmConfig, ...]
     reference: Name = "real"
     answer: Name | None = None
@@ -295,22 +293,19 @@ class Recipe(Section):
         other = self.datasets[dataset]
         where = f"datasets.{dataset}"
         own = {**other.generator, "mode": "class"} if other.from_scratch else other.generator
-        mode, engine = (str(own.get(key, getattr(self.generator, key))) for key in ("mode", "engine"))
-        unused = (*UNUSED_BY_MODE.get(mode, ()), *UNUSED_BY_ENGINE.get(engine, ()))
-        inherited = self.generator.model_dump(exclude=set(unused))
-        how = self.generate.model_dump()
+        inherited, how = self.generator.model_dump(), self.generate.model_dump()
+        nested = {key: merged(inherited, own)[key] for key in own}
         if isinstance(prompts := other.generate.get("prompts"), dict) and prompts.get("strategy") == "list":
             del how["prompts"]["templates"]  # the prompts of a file take their place
         return (
-            checked(GeneratorConfig, merged(inherited, own), f"{where}.generator"),
+            self.generator.changed(nested, f"{where}.generator"),
             checked(GenerateConfig, merged(how, other.generate), f"{where}.generate"),
         )
 
     def train_of(self, arm: ArmConfig) -> TrainConfig:
         """The train section of `arm`: the study's, with the arm's overrides; its `epochs` replace `steps`, and back."""
         replaced = {key for pair in LENGTHS if arm.train.keys() & set(pair) for key in pair}
-        inherited = self.train.model_dump(exclude=replaced)
-        return checked(TrainConfig, {**inherited, **arm.train}, f"the train section of arm {arm.name!r}")
+        return self.train.changed(arm.train, f"the train section of arm {arm.name!r}", without=replaced)
 
     @property
     def not_generated(self) -> tuple[str, ...]:

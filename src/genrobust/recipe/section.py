@@ -5,14 +5,26 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, TypeVar
+from typing import Annotated, Any, ClassVar, NoReturn, Self, TypeVar, get_args
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+)
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, InitErrorDetails, PydanticCustomError, core_schema
 
-from genrobust.core import expand_home
+from genrobust.core import Registry, UserError, expand_home
 from genrobust.recipe.suggest import meant, nearest
 
 DEEPEST = 40  # levels of lists and mappings: a recipe has six
@@ -34,6 +46,137 @@ class Section(BaseModel):
 
 
 AnySection = TypeVar("AnySection", bound=Section)
+
+
+class Choice(Section):
+    """A section in which one key, `chosen_by`, names a member of a registry, and the member has the other keys.
+
+    What is registered is a subclass with the member's own keys. Making or validating the section itself gives an
+    instance of that subclass. A key of another member is an error that names this member.
+    """
+
+    chosen_by: ClassVar[str]
+    registry: ClassVar[Registry[Any]]
+    without: ClassVar[frozenset[str]] = frozenset()  # keys of the section that the member does not use
+
+    @classmethod
+    def used(cls) -> set[str]:
+        """Return the keys of the section."""
+        return cls.model_fields.keys() - cls.without
+
+    @classmethod
+    def chosen(cls, values: Mapping[str, Any]) -> type[Self]:
+        """Return the model for `values`.
+
+        Raises:
+            ValidationError: The registry has no such member.
+        """
+        return cls._member(cls.registry, cls.chosen_by, values)
+
+    def changed(self, values: dict[str, Any], where: str, without: Collection[str] = ()) -> Self:
+        """Return the section with the keys `values` instead of its own; another member inherits the keys that it has.
+
+        Args:
+            where: What messages call the section.
+            without: Keys that are not inherited.
+
+        Raises:
+            ValueError: A value or a key is wrong.
+        """
+        union = next(base for base in type(self).__mro__ if issubclass(base, Choice) and base._is_open())
+        inherited = {**self.model_dump(exclude=set(without)), **values}
+        try:
+            keys = union.chosen(inherited).used()
+        except ValidationError:
+            keys = type(self).used()  # what is wrong is reported below
+        kept = {key: value for key, value in inherited.items() if key in keys or key in values}
+        return checked(union, kept, where)  # type: ignore[return-value]
+
+    @classmethod
+    def models(cls) -> dict[str, type[Self]]:
+        """Return the models to choose among, each by the key and the value that choose it: "kind objectnet"."""
+        return {f"{cls.chosen_by} {name}": member for name, member in cls._classes().items()}
+
+    @classmethod
+    def _classes(cls) -> dict[str, Any]:
+        """Return what the registry holds by name, without what another package offers and is no class."""
+        return {name: member for name, member in cls.registry.members().items() if isinstance(member, type)}
+
+    @classmethod
+    def owners(cls, key: str) -> list[str]:
+        """Return what chooses a model that has `key`, as in `models`."""
+        return [who for who, model in cls.models().items() if key in model.used()]
+
+    @classmethod
+    def _member(cls, registry: Registry[Any], key: str, values: Mapping[str, Any]) -> Any:
+        """Return what the value of `key` names in `registry`."""
+        name = values.get(key, cls.model_fields[key].default)
+        if not isinstance(name, str):
+            cls._refuse(key, f"give a name, one of {', '.join(registry.names())} (got {shown(name)})", name)
+        try:
+            member = registry.get(name)
+        except UserError as error:
+            cls._refuse(key, str(error), name)
+        if not isinstance(member, type):
+            cls._refuse(key, f"{name!r} is {shown(member)}, and no class", name)
+        return member
+
+    @classmethod
+    def _refuse(cls, key: str, why: str, value: Any) -> NoReturn:
+        error = PydanticCustomError("value_error", "{error}", {"error": why})
+        raise ValidationError.from_exception_data(cls.__name__, [InitErrorDetails(type=error, loc=(key,), input=value)])
+
+    @model_serializer(mode="wrap")
+    def _leave_out_unused(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        values: dict[str, Any] = handler(self)
+        return {key: value for key, value in values.items() if key not in self.without}
+
+    @classmethod
+    def _is_open(cls) -> bool:
+        return "chosen_by" in vars(cls)
+
+    def __new__(cls, **values: Any) -> Self:
+        return super().__new__(cls.chosen(values) if cls._is_open() else cls)
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_plain_validator_function(cls._read) if cls._is_open() else handler(source)
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        if not cls._is_open():
+            found = handler(schema)
+            properties = handler.resolve_ref_schema(found)["properties"]
+            for key in cls.without:
+                del properties[key]
+            return found
+        return {"anyOf": [handler(model.__pydantic_core_schema__) for model in dict.fromkeys(cls.models().values())]}
+
+    @classmethod
+    def _read(cls, value: Any) -> Self:
+        if isinstance(value, cls):
+            return value
+        if not isinstance(value, Mapping):
+            raise ValueError(f"give a mapping of keys (got {shown(value)})")
+        model = cls.chosen(value)
+        for key in value:
+            if key in model.used():
+                continue
+            if owners := cls.owners(key):
+                mine = next(who for who, of in cls.models().items() if of is model)
+                cls._refuse(key, f"this key belongs to {', '.join(owners)}, not to {mine}", value[key])
+        return model.model_validate(value)
+
+
+def sections_in(annotation: Any) -> Iterator[type[Section]]:
+    """Yield the sections that a value of this type may be; of a `Choice`, all that it chooses among."""
+    if isinstance(annotation, type) and issubclass(annotation, Section):
+        if issubclass(annotation, Choice) and annotation._is_open():
+            yield from dict.fromkeys(annotation.models().values())
+        else:
+            yield annotation
+    for argument in get_args(annotation):
+        yield from sections_in(argument)
 
 
 def require_plain(raw: dict[str, Any]) -> dict[str, Any]:
@@ -132,10 +275,10 @@ def _explain_one(error: dict[str, Any], root: type[Section]) -> str:
     *parents, last = error["loc"] or [""]
     path = _path(error)
     if error["type"] == "extra_forbidden":
-        section = root
+        sections: list[type[Section]] = [root]
         for key in parents:
-            section = _subsection(section, key)
-        return f"unknown key {path}; {_instead(str(last)[:SHOWN], section, root)}"
+            sections = _below(sections, key)
+        return f"unknown key {path}; {_instead(str(last)[:SHOWN], sections, root)}"
     message = str(error["msg"]).removeprefix("Value error, ").replace("a valid tuple", "a list, as in [0, 1]")
     got = "" if error["type"] in {"missing", "value_error"} else f" (got {shown(error['input'])})"
     if error["type"] == "string_type":
@@ -147,17 +290,20 @@ def _explain_one(error: dict[str, Any], root: type[Section]) -> str:
     return f"{path and f'{path}: '}{message[:1].lower()}{message[1:]}{got}"
 
 
-def _instead(word: str, section: type[Section], root: type[Section]) -> str:
-    """Suggest a key of `section`, or of another of `root`, for a `word` that is none."""
-    own = [*section.model_fields, *section.file_keys]
-    others = {name: _subsection(root, name) for name in ("train", *root.model_fields)}  # train has most settings
-    found = meant(word, own) or [
-        f"{name}.{key}"
-        for name, other in others.items()
-        if other not in (root, section)
-        for key in meant(word, other.model_fields)
-    ]
-    if not found or (section is not root and "." in found[0] and get_close_matches(word, own)):
+def _instead(word: str, sections: list[type[Section]], root: type[Section]) -> str:
+    """Suggest a key of the `sections`, which share a place, or of another of `root`, for a `word` that is none."""
+    own = list(dict.fromkeys(key for section in sections for key in (*section.model_fields, *section.file_keys)))
+    others = {name: _below([root], name) for name in ("train", *root.model_fields)}  # train has most settings
+    found = meant(word, own) or list(
+        dict.fromkeys(
+            f"{name}.{key}"
+            for name, there in others.items()
+            for other in there
+            if other not in (root, *sections)
+            for key in meant(word, other.model_fields)
+        )
+    )
+    if not found or (root not in sections and "." in found[0] and get_close_matches(word, own)):
         return nearest(word, own)
     return f"did you mean {' or '.join(found[:SUGGESTED])}?"
 
@@ -168,11 +314,10 @@ def _path(error: Any) -> str:
     return ".".join(part if part.isprintable() else ascii(part) for part in parts)
 
 
-def _subsection(section: type[Section], key: str | int) -> type[Section]:
-    """The section at `key`; `section` itself for a place in a list, or a name in a mapping."""
-    annotation = section.model_fields[key].annotation if key in section.model_fields else None
-    candidates = [annotation, *getattr(annotation, "__args__", ())]
-    return next((c for c in candidates if isinstance(c, type) and issubclass(c, Section)), section)
+def _below(sections: list[type[Section]], key: str | int) -> list[type[Section]]:
+    """The sections at `key` of the `sections`; these themselves for a place in a list, or a name in a mapping."""
+    fields = [section.model_fields[key] for section in sections if key in section.model_fields]
+    return list(dict.fromkeys(found for field in fields for found in sections_in(field.annotation))) or sections
 
 
 def merged(base: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from genrobust.release.counts import count_images
 from genrobust.release.croissant import croissant
 from genrobust.release.dataset_card import dataset_card
 from genrobust.release.folder import new_folder, refuse_others
-from genrobust.release.format import FORMATS
+from genrobust.release.format import open_format
 from genrobust.release.licenses import GENERATOR, OTHER, check_license, licenses_of, require_free
 from genrobust.release.parts import CARD, CROISSANT, RECIPE, SHEET, TRAIN, VALIDATION, Origin, Part, split
 from genrobust.release.sheet import contact_sheet
@@ -34,6 +34,7 @@ class ExportOptions:
     Attributes:
         dataset: The folder of a generated dataset.
         to: The name of one of FORMATS.
+        options: The format's own, such as ``size=8``.
         out: Where the export goes; by default beside the dataset, as ``<dataset>-<to>``.
         val: The fraction of each class that becomes the validation part.
         val_dataset: Another generated dataset of the same classes, as the validation part.
@@ -48,6 +49,7 @@ class ExportOptions:
 
     dataset: Path
     to: str
+    options: Sequence[str] = ()
     out: Path | None = None
     val: float | None = None
     val_dataset: Path | None = None
@@ -78,7 +80,7 @@ def export(options: ExportOptions) -> ExportResult:
         GenrobustError: A damaged dataset.
     """
     check_license(options.license)
-    form = FORMATS.get(options.to)()
+    form = open_format(options.to, options.options)
     out = _place(options)
     datasets = [ShardDataset(folder) for folder in (options.dataset, options.val_dataset) if folder is not None]
     manifests = [dataset.about for dataset in datasets]

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Callable
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
-from genrobust.core import Registry
+from genrobust.core import Registry, UserError, parse_yaml
+from genrobust.recipe import Section, checked
 from genrobust.release.parts import Content
 
 Json = dict[str, Any]
 Source = tuple[str, Json]  # of a field, in Croissant: its type and what it is read from
 
 
-class Format(ABC):
-    """A layout of images and their columns that other programs read.
+class Format(Section):
+    """A layout of images and their columns that other programs read. Its fields are its options.
 
     Attributes:
         files: A glob of the files of a part, with ``{}`` for the part's name.
@@ -53,6 +54,24 @@ class Format(ABC):
 
 
 FORMATS: Registry[type[Format]] = Registry("format of --to", "genrobust.formats", "genrobust.release.formats")
+
+
+def open_format(name: str, options: Sequence[str] = ()) -> Format:
+    """Return the format called `name` with `options`, texts such as ``size=8``, whose values are YAML.
+
+    Raises:
+        UserError: There is no such format, or it has no such option or value.
+    """
+    values = {}
+    for text in options:
+        key, sign, value = text.partition("=")
+        if not sign:
+            raise UserError(f"--option {text}: write KEY=VALUE")
+        values[key] = parse_yaml(value, f"--option {key}: the value")
+    try:
+        return checked(FORMATS.get(name), values, f"--to {name}: --option")
+    except ValueError as error:
+        raise UserError(str(error)) from None
 
 
 def columns(content: Content, label: Any) -> list[Json]:

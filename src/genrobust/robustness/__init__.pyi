@@ -1,4 +1,3 @@
-from .accuracy import top1 as top1
 from .benchmark_scores import (
     Benchmark as Benchmark,
     Compared as Compared,
@@ -17,9 +16,11 @@ from .effective import (
 )
 from .figure import (
     EXPLAINED as EXPLAINED,
+    FIGURES as FIGURES,
     Figure as Figure,
     ImageFigure as ImageFigure,
     figure_called as figure_called,
+    image_figure as image_figure,
     list_figures as list_figures,
 )
 from .multi_id import fit_planes as fit_planes

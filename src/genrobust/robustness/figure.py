@@ -7,10 +7,10 @@ from typing import ClassVar
 
 import numpy as np
 
-from genrobust.core import Registry, Summary, hashed_seed
+from genrobust.core import Predictions, Registry, Summary, UserError, hashed_seed
 from genrobust.robustness.answers import Answers
 from genrobust.robustness.resampling import ANY, Measured, image_counts, measure_accuracy, over_groups
-from genrobust.robustness.sets import AnsweredSet, StudyAnswers
+from genrobust.robustness.sets import AnsweredSet, StudyAnswers, answer_sets
 
 BASELINES = "baselines and the scatter about their line"
 EXPLAINED = 0.5  # the share of the baselines' variance that a line must explain for a mean over shifts to include it
@@ -114,6 +114,20 @@ class ImageFigure(Figure):
                 study.gaps.setdefault(self.name, {})[name] = reason
         return found
 
+    def value(self, predictions: Predictions) -> float:
+        """Compute the figure of one checkpoint on one test set; NaN where it means nothing there.
+
+        Raises:
+            GenrobustError: A logit is NaN, or the highest of an image infinite.
+            UserError: The parts of `predictions` do not fit each other.
+        """
+        computed, test = {self.name: self.of_images}, predictions.test_set
+        own, every = ({}, computed) if self.all_classes else (computed, {})
+        images = answer_sets({("", 0, test): predictions}, [test], own, every)[0][test]
+        if self.gap(images):
+            return float("nan")
+        return float(self.resample(images.values[self.name], images, 1, np.random.default_rng(0)).point[0, 0])
+
     def resample(self, values: np.ndarray, images: AnsweredSet, bootstrap: int, rng: np.random.Generator) -> Measured:
         """Measure the figure from `values`, [A, S, N] or [A, S, N, P], with replicates over the images or groups.
 
@@ -167,3 +181,15 @@ def figure_called(name: str) -> Figure:
         UserError: There is no such figure; the message lists the known ones.
     """
     return FIGURES.get(name)(name)
+
+
+def image_figure(name: str) -> ImageFigure:
+    """Return the figure `name`, which is computed from the predictions of one checkpoint.
+
+    Raises:
+        UserError: There is no such figure, or it needs the predictions of a study.
+    """
+    figure = figure_called(name)
+    if not isinstance(figure, ImageFigure):
+        raise UserError(f"figure {name}: it is computed from a whole study: genrobust report shows it")
+    return figure

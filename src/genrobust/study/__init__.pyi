@@ -16,7 +16,7 @@ from .estimate import (
     seconds_left as seconds_left,
     time_here as time_here,
 )
-from .executors.open import open_executor as open_executor
+from .executors.open import EXECUTORS as EXECUTORS, open_executor as open_executor
 from .executors.processes import Processes as Processes
 from .init import write_recipe as write_recipe
 from .measuring import measure_machine as measure_machine

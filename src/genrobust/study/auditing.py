@@ -38,16 +38,16 @@ from genrobust.data import (
     ShardDataset,
     below,
     check_share,
+    classes_of,
     is_dataset,
     load_data,
     lowest_of_each_class,
     open_images,
     open_stored,
     read_about,
-    read_classes,
     write_filter,
 )
-from genrobust.recipe import DataConfig, FilterConfig, Recipe, is_recipe, load_recipe
+from genrobust.recipe import FilterConfig, Recipe, is_recipe, load_recipe
 from genrobust.report import write_audit_page
 
 KEEPING = 1  # to be raised where what is kept of an image changes
@@ -267,7 +267,7 @@ def _classes(dataset: str, against: str | None, data: StudyData | None) -> Folde
         return FolderClasses(data.labels, data.labels.ids)
     if against or not is_dataset(Path(dataset)):
         place = Path(against or dataset)
-        return read_classes(DataConfig(source="folders", train=place, test=place))
+        return classes_of(open_stored(place))
     ids = ShardDataset(Path(dataset), allow_partial=True).class_ids
     names = [id.replace("-", " ").replace("_", " ") for id in ids]
     return FolderClasses(LabelSpace(tuple(map(ClassLabel, ids, names, names))), ids)

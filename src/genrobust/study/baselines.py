@@ -57,21 +57,20 @@ def grid(train: TrainConfig, count: int, images: int) -> list[TrainingRun]:
         parts = (MixturePart(source="real", fraction=None if fraction == 1 else fraction),)
         for architecture, model_kwargs in networks:
             steps = max(20, round(train.steps_for(images) * length))
-            settings = train.model_copy(
-                update={
-                    "architecture": architecture,
-                    "model_kwargs": model_kwargs,
-                    "steps": steps,
-                    "epochs": None,
-                    "warmup_steps": min(train.warmup_for(images), steps // 10),
-                    "warmup_epochs": None,
-                    "augmentation": "standard",
-                    "augmentation_share": 1.0,
-                    "split_batchnorm": False,
-                    **FROM_SCRATCH,
-                    **dict.fromkeys(COMBINED, 0.0),
-                }
-            )
+            standard = {
+                **FROM_SCRATCH,
+                "architecture": architecture,
+                "model_kwargs": model_kwargs,
+                "steps": steps,
+                "epochs": None,
+                "warmup_steps": min(train.warmup_for(images), steps // 10),
+                "warmup_epochs": None,
+                "augmentation": "standard",
+                "augmentation_share": 1.0,
+                "split_batchnorm": False,
+                **dict.fromkeys(COMBINED, 0.0),
+            }
+            settings = train.changed(standard, "a baseline")
             name = f"{architecture}, {fraction:g} of real, {steps} steps"
             runs.append(TrainingRun(name, parts, settings, 0, baseline=True))
     if count > len(runs):

@@ -20,8 +20,7 @@ from genrobust.core import (
     file_name,
     local_folder,
 )
-from genrobust.data import ShardDataset, is_dataset, open_images, open_stored, read_classes, readable_names
-from genrobust.recipe import DataConfig
+from genrobust.data import ShardDataset, classes_of, is_dataset, open_images, open_stored, readable_names
 from genrobust.report import Benchmarked, write_benchmark_page
 from genrobust.robustness import Benchmark, benchmark as score
 from genrobust.study.auditing import outside
@@ -181,7 +180,7 @@ def _folder(word: str) -> Images:
     """Images in class folders, or in whatever else holds images by class."""
     path = Path(word)
     place = open_stored(path)
-    classes = read_classes(DataConfig(source="folders", train=path, test=path), place)
+    classes = classes_of(place)
     names = readable_names(classes.folders)
     shown = [ClassLabel(c.id, names[f], c.prompt) for c, f in zip(classes.labels.classes, classes.folders, strict=True)]
     labels = LabelSpace(tuple(shown), shared_prompts=True)

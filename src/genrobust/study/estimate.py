@@ -26,9 +26,10 @@ def generation_time(images: int, generator: GeneratorConfig, worker: str, out: P
     rate = known_rate(out, Generate.name, worker, generation_cost(generator))
     if rate is not None:
         return f"{images:,} images take {about(images / rate)} at {rate:.3g} images/s, measured on this machine"
-    each = PUBLISHED_SECONDS * generator.steps / PUBLISHED_STEPS
+    steps = generator.drawn_steps
+    each = PUBLISHED_SECONDS * steps / PUBLISHED_STEPS
     return (
-        f"{images:,} images of {generator.steps} steps take {about(images * each)} at {each:.2g} s each on one A100 "
+        f"{images:,} images of {steps} steps take {about(images * each)} at {each:.2g} s each on one A100 "
         f"({PUBLISHED_SECONDS:.1f} s at {PUBLISHED_STEPS} steps: {PUBLISHED_BY}). A CPU takes minutes for each"
     )
 
@@ -87,19 +88,17 @@ def requests_of(recipe: Recipe) -> dict[str, int]:
     Raises:
         UserError: The classes are read from the data, or from a list that is wrong.
     """
-    from genrobust.data import label_space
-
-    if recipe.data.source != "imagenet":
+    labels = recipe.data.known_labels()
+    if labels is None:
         raise UserError("the classes of this study are known from its images alone")
-    classes = len(label_space(recipe.data))
     names = [n for n in recipe.generated_sets() if n != GENERATED or recipe.data.generated is None]
-    return {name: classes * recipe.generation(name)[1].per_class for name in names}
+    return {name: len(labels) * recipe.generation(name)[1].per_class for name in names}
 
 
 def needs_of(recipe: Recipe) -> str:
     """Return what a recipe needs and this machine lacks, in words: data, a GPU, files; "" for nothing."""
-    if recipe.data.source == "imagenet":
-        return "ImageNet, a GPU"
+    if recipe.data.needs:
+        return recipe.data.needs
     generators = [recipe.generation(name)[0] for name in recipe.generated_sets()]
     retrieved = recipe.data.retrieved
     places = [*(config.model for config in generators), retrieved.path, retrieved.search, retrieved.clip]

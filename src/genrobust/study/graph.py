@@ -114,7 +114,7 @@ class Graph:
             for words in initial.preparation_notes(run.train):
                 self.context.log(f"{initial.spec}: {words}")
             network = initial.make(self.context.data.labels, self.sources.settings(run)).network
-            if run.train.method in ("linear-probe", "lp-ft"):
+            if run.train.probes:
                 from genrobust.classifiers import last_linear  # with torch, which a report of what is there loads not
 
                 last_linear(network)

@@ -14,7 +14,8 @@ import yaml
 
 from genrobust.core import PUBLISHED_CLIP, UserError, available_devices, check_output, cores, templates, writing
 from genrobust.data import held_out
-from genrobust.recipe import DataConfig, GeneratorConfig, ServerConfig, TrainConfig, parse_recipe, study_name
+from genrobust.generate import PromptedConfig, ServerConfig
+from genrobust.recipe import TrainConfig, parse_recipe, study_name
 from genrobust.report import count
 from genrobust.study.estimate import generation_time
 from genrobust.study.own_folders import (
@@ -34,7 +35,7 @@ if TYPE_CHECKING:  # which takes torch
     from genrobust.classifiers import Initial
 
 # The repository that held Stable Diffusion 1.5 is gone; the first two are copies of it, the third its predecessor.
-STABLE_DIFFUSION = GeneratorConfig(
+STABLE_DIFFUSION = PromptedConfig(
     model="stable-diffusion-v1-5/stable-diffusion-v1-5",
     alternatives=("benjamin-paine/stable-diffusion-v1-5", "CompVis/stable-diffusion-v1-4"),
     variant="fp16",
@@ -188,7 +189,7 @@ def _training(
         workers: The number of cores that train, 0 with a GPU.
     """
     images = train.counts.values()
-    real = train.images if has_val else sum(n - held_out(n, DataConfig().held_out) for n in images)
+    real = train.images if has_val else sum(n - held_out(n) for n in images)
     tuned, size = (0, None) if initial is None else (TUNED * mixtures, initial.blueprint.image_size)
     plan = propose(real, real + added, median_side(train.stored), arms + tuned, grid, workers, size)
     return {

@@ -9,7 +9,6 @@ from typing import Any
 from genrobust.classifiers import with_dtype
 from genrobust.core import FLOAT32, UserError
 from genrobust.data import read_about
-from genrobust.generate import sampling
 from genrobust.recipe import GENERATED, Recipe, load_recipe, recipe_yaml
 from genrobust.release import Origin
 from genrobust.study.stages.generate import GeneratedDataset
@@ -47,19 +46,10 @@ def _differing(made: GeneratedDataset, about: Mapping[str, Any]) -> list[str]:
     says all that it depends on.
     """
     generator = made.drawn_with
-    asked = {"plan": made.plan.fingerprint, **sampling(generator)}
+    asked = {"plan": made.plan.fingerprint, **generator.sampling()}
     asked |= made.generate.model_dump(include={"shard_size", "max_redraws"})
-    if generator.lora is not None:
-        asked["lora_scale"] = generator.lora.scale
-    if generator.adapter is not None:
-        asked["adapter_scale"] = generator.adapter.scale
-    weights = {
-        "generator": (generator.model, *generator.alternatives),
-        "lora": () if generator.lora is None else (generator.lora.model,),
-        "adapter": () if generator.adapter is None else (generator.adapter.model,),
-    }
     differing = [key for key, value in asked.items() if about.get(key) != value]
-    for key, places in weights.items():
+    for key, places in generator.names.items():
         names: list[str | None] = [name for place in places for name in (place, Path(place).name)]
         differing += [key] if about.get(key) not in (names or [None]) else []
     return differing

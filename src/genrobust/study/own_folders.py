@@ -21,14 +21,14 @@ from genrobust.data import (
     StoredImages,
     broken_images,
     class_folders,
+    classes_of,
     image_files,
     open_stored,
-    read_classes,
     read_image,
     readable_names,
     require_there,
 )
-from genrobust.recipe import DataConfig, EvaluateConfig, look_alikes, valid_name
+from genrobust.recipe import EvaluateConfig, look_alikes, valid_name
 from genrobust.report import count
 
 SHIFT = "shift "  # begins the role of a shifted test set
@@ -166,8 +166,7 @@ def look_at(folders: Folders) -> tuple[dict[str, FolderContents], dict[str, str]
             raise UserError(f"{role} is inside {seen[around]}, {around}: give each its own images")
     train = open_stored(folders.train)
     names = readable_names(train.groups)
-    config = DataConfig(source="folders", train=folders.train, test=folders.test, class_names=names)
-    classes = read_classes(config, train)
+    classes = classes_of(train, names)
     found = {}
     for role, folder in folders.by_role().items():
         found[role] = _look_at_one(role, train if role == "train" else folder, classes)

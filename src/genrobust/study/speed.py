@@ -92,8 +92,9 @@ def clip_cost(clip: str) -> Cost:
 
 def step_cost(generator: GeneratorConfig) -> Cost:
     """Return what a step of a generator takes for one image."""
+    width, height = generator.size
     if generator.model == EMBEDDED:
-        pixels = (generator.width or EMBEDDED_PIXELS) * (generator.height or EMBEDDED_PIXELS)
-        return Cost(EMBEDDED_STEP * pixels / EMBEDDED_PIXELS**2, generator.dtype)
-    pixels = (generator.width or 1) * (generator.height or 1)  # comparable for one generator alone
-    return Cost(pixels, generator.dtype, generator.model)
+        pixels = (width or EMBEDDED_PIXELS) * (height or EMBEDDED_PIXELS)
+        return Cost(EMBEDDED_STEP * pixels / EMBEDDED_PIXELS**2, generator.precision)
+    pixels = (width or 1) * (height or 1)  # comparable for one generator alone
+    return Cost(pixels, generator.precision, generator.model)

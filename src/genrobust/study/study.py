@@ -65,8 +65,7 @@ class Study:
         from genrobust.data import require_outside
 
         executor, folder = executor or Local(), local_folder(out)
-        generated = {} if recipe.data.generated is None else {"data.generated": recipe.data.generated}
-        require_outside({**recipe.data.places, **generated}, (folder, folder / recipe.name))
+        require_outside(recipe.data.places, (folder, folder / recipe.name))
         if GENERATED in recipe.sources() and recipe.generator is None and recipe.data.generated is None:
             raise UserError("an arm mixes generated images, but the recipe has neither a generator nor data.generated")
         self.context = Context(executor.placed(recipe, say), folder, executor, say)

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torchvision.transforms import v2
 
-from genrobust.recipe import AUGMENTATIONS, Color, TrainConfig
+from genrobust.recipe import Color, TrainConfig
 
 Augment = Callable[[Tensor], Tensor]
 Mix = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
@@ -23,13 +23,10 @@ def make_augment(config: TrainConfig, fill: Color = (128, 128, 128)) -> Augment:
     First comes the policy, for its share of the images, then crops and mirroring, which `none` leaves out and random
     resized crops bring along, then color jitter, grayscale and random erasing, in timm's order and with its ranges.
     `fill` is the color beyond a moved image's edge, and of what is erased.
-
-    Raises:
-        UserError: The policy's package cannot be loaded.
     """
-    policy, strength = AUGMENTATIONS.get(config.augmentation)(fill), config.color_jitter
+    policy, strength = config.augmentation.policy(fill), config.color_jitter
     share = config.augmentation_share
-    cuts = config.augmentation != "none" and config.crop != "random-resized"
+    cuts = config.augmentation.crops and config.crop != "random-resized"
     after = [
         *([v2.ColorJitter(strength, strength, strength)] if strength else []),
         *([v2.RandomGrayscale(config.grayscale)] if config.grayscale else []),

@@ -53,7 +53,7 @@ from genrobust.train.learner import make_learner, make_optimizer, norm_state
 from genrobust.train.mixture import Mixture
 from genrobust.train.probe import fit_probe
 from genrobust.train.probing import train_probe
-from genrobust.train.start import add_lora, copied, first_network, merge_lora
+from genrobust.train.start import copied, first_network, merge_lora
 from genrobust.train.team import ALONE, Team
 
 NOUN = "classifier"
@@ -102,7 +102,7 @@ def train(
         manifest, broadcast = checkpoint_manifest(inputs or {}), partial(team.broadcast, device=where)
         with repeatable(), claim_training(out, manifest, team.is_main, broadcast) as finished:
             how = mixture, val, labels, config, seed, out, where, watch
-            if not finished and config.method != "linear-probe":
+            if not finished and config.probes != "only":
                 _Run(*how, team, job, initial).to_end()
             elif not finished and team.is_main:
                 train_probe(*how, job[RUN], initial, KeptFeatures(out, job[RUN], NOUN))
@@ -186,12 +186,11 @@ class _Run:
         """The network of the first step. What it starts from is kept, if that was learned elsewhere."""
         config = self.config
         model = first_network(self.labels, config, self.seed, self.device, self.initial)
-        if config.method == "lp-ft" and not saved_steps(self.out):  # else all of it is loaded
+        if config.probes == "first" and not saved_steps(self.out):  # else all of it is loaded
             kept = KeptFeatures(self.out, self.job[RUN], NOUN) if self.team.is_main else None
             fit_probe(model, self.mixture, self.val, config, self.device, kept)
         self.before = None if self.initial is None else copied(model)
-        if config.method == "lora":
-            add_lora(model, config.lora_rank)
+        config.prepare(model)
         return model
 
     def to_end(self) -> None:

@@ -57,11 +57,12 @@ class LowRank(nn.Module):
             return weight + LORA_SCALE * (self.lora_B @ self.lora_A).view_as(weight)
 
 
-def add_lora(model: Classifier, rank: int) -> None:
+def add_lora(model: nn.Module, rank: int) -> None:
     """Freeze all but the last layer, and add low-rank matrices to every linear layer (Hu et al., 2022).
 
     A network without linear layers gets them in its convolutions over all channels.
     """
+    assert isinstance(model, Classifier)
     last = f"network.{head_name(model.network)}"
     modules = [module for name, module in model.named_modules() if not name.startswith(last)]
     targets: list[nn.Linear | nn.Conv2d] = [module for module in modules if isinstance(module, nn.Linear)]

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 
 from genrobust.core import ImageSet, UserError
-from genrobust.data.folders import load_generated, read_classes
 from genrobust.data.imagenet_classes import listed_by_timm, wnids
 from genrobust.data.reader import load_data, read_shift
 from genrobust.recipe import DataConfig, ShiftConfig
@@ -58,7 +57,7 @@ def config(root: Path, **keys: object) -> DataConfig:
 
 def read(kind: str, path: Path, of: DataConfig, **keys: object) -> ImageSet:
     shift = ShiftConfig.model_validate({"kind": kind, "path": path, **keys})
-    (images,) = read_shift("mine", shift, read_classes(of), {}).values()
+    (images,) = read_shift("mine", shift, of.folder_classes(), {}).values()
     return images
 
 
@@ -87,7 +86,7 @@ def test_each_part_can_be_named_on_its_own(root: Path) -> None:
     assert (len(data.train), len(data.val)) == (30, 6)
     assert data.retrieval is not None and len(data.retrieval) == 6
     assert np.bincount(data.extra["deepaugment"].labels).tolist() == [2, 2, 2]  # without the class not studied
-    generated = load_generated(config(root, generated=root / "val"))
+    generated = load_data(config(root, generated=root / "val")).generated
     assert generated is not None and list(generated.keys) == sorted(generated.keys)
     assert np.bincount(generated.labels).tolist() == [2, 2, 2]
 
@@ -214,17 +213,20 @@ ROOT = {"source": "imagenet", "root": "a"}
 @pytest.mark.parametrize(
     ("keys", "said"),
     [
-        ({"source": "imagenet", "train": "a", "val": "b"}, "test is the folder of ImageNet's validation images"),
-        ({"source": "imagnet"}, "no reader 'imagnet'; known: pictograms, folders, imagenet"),
-        ({**FOLDERS, "root": "c"}, "root: this value belongs to"),
-        ({**FOLDERS, "classes": "imagenet100"}, "classes: this value belongs"),
-        ({**FOLDERS, "class_names": "openai"}, "class_names: this value"),
-        ({**FOLDERS, "shifts": {"r": {"kind": "imagenet-r", "path": "c"}}}, r"shifts\.r\.kind: this value belongs"),
+        ({"source": "imagenet", "train": "a", "val": "b"}, "needs the key root, or train and test"),
+        ({"source": "imagnet"}, "source\n.*no source 'imagnet'.*imagenet"),
+        ({**FOLDERS, "root": "c"}, "root\n.*belongs to source imagenet, not to source folders"),
+        ({**FOLDERS, "classes": "imagenet100"}, "classes\n.*belongs to source imagenet"),
+        ({**FOLDERS, "class_names": "openai"}, "class_names"),
+        ({"source": "pictograms", "train": "a"}, "train\n.*source folders, source imagenet, not to source pictograms"),
         ({**ROOT, "class_names": "opnai"}, "'opnai' is no list of names"),
-        ({**ROOT, "shifts": {"r": {"kind": "imagenet-q", "path": "c"}}}, "'imagenet-q'; known: .*imagenet-sketch"),
+        ({**ROOT, "shifts": {"r": {"kind": "imagenet-q", "path": "c"}}}, "'imagenet-q'.*imagenet-sketch"),
         ({**ROOT, "shifts": {"r": {"kind": "imagenet-r"}}}, "path"),
-        ({**ROOT, "shifts": {"r": {"path": "c", "map": "paper"}}}, "map belongs to kind"),
-        ({**ROOT, "shifts": {"r": {"path": "c", "severity": 3}}}, "severity belong to kind"),
+        (
+            {**ROOT, "shifts": {"r": {"path": "c", "map": "paper"}}},
+            r"r.map\n.*kind objectnet, not to kind folders",
+        ),
+        ({**ROOT, "shifts": {"r": {"path": "c", "severity": 3}}}, "severity\n.*belongs to kind imagenet-c"),
         ({**ROOT, "shifts": {"c": {"kind": "imagenet-c", "path": "c", "severity": 6}}}, "from 1 to 5"),
     ],
 )

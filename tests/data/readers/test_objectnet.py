@@ -16,7 +16,6 @@ from published_tables import CLASSMAPS, needs_tables, read
 from genrobust.core import LabelSpace, Subset, UserError
 from genrobust.data.imagenet_classes import label_space
 from genrobust.data.readers.objectnet import classes_of_folders, read_set
-from genrobust.recipe import DataConfig
 
 FOLDERS = {"chair": "Chair", "dress_shoe_men": "Dress shoe (men)", "air_freshener": "Air freshener"}
 CLASSES = {"Chair": "barber chair; folding chair; rocking chair, rocker", "Dress shoe (men)": "Loafer"}
@@ -39,7 +38,7 @@ def objectnet(tmp_path: Path, save_jpeg: Callable[..., None]) -> Path:
 def labels(tmp_path: Path, *numbers: int) -> LabelSpace:
     (tmp_path / "classes.txt").write_text("\n".join(map(str, numbers)))
     chosen = str(tmp_path / "classes.txt") if numbers else "all"
-    return label_space(DataConfig(source="imagenet", root=tmp_path, classes=chosen))
+    return label_space(chosen, {})
 
 
 @pytest.mark.parametrize("below", ["", "images"])
@@ -147,5 +146,5 @@ def test_the_first_class_is_the_paper_s(official: dict[str, list[str]]) -> None:
 
 @needs_tables
 def test_imagenet100_shares_13_labels_with_objectnet(official: dict[str, list[str]], tmp_path: Path) -> None:
-    ids = set(label_space(DataConfig(source="imagenet", root=tmp_path, classes="imagenet100")).ids)
+    ids = set(label_space("imagenet100", {}).ids)
     assert sum(not ids.isdisjoint(meant) for meant in official.values()) == 13

@@ -237,5 +237,5 @@ def test_a_damaged_redux_is_refused(with_redux, redux, tmp_path, damage, message
 
 
 def test_other_modes_take_no_adapter(adapter):
-    with pytest.raises(ValueError, match=r"labels .*adapter"):
-        GeneratorConfig(adapter=str(adapter))
+    with pytest.raises(ValueError, match=r"adapter\n.*mode images, not to mode labels"):
+        GeneratorConfig.model_validate({"adapter": str(adapter)})

@@ -1,1 +1,1 @@
-"""Readers of each kind of real images: one file a kind, which registers itself with `genrobust.data.reader.READERS`."""
+"""Sources of studies and readers of shifted test sets, which register themselves, one file a set."""

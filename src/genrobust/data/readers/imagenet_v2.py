@@ -6,9 +6,8 @@ Its line: ID column val; imagenetv2-matched-frequency-format-val, -threshold-0.7
 from __future__ import annotations
 
 from genrobust.core import Line
-from genrobust.data.imagenet_sets import ImageNetSet
-from genrobust.data.reader import READERS
-from genrobust.recipe import ShiftConfig
+from genrobust.data.imagenet_sets import ImageNetReader, OfficialSet
+from genrobust.recipe import READERS
 
 LINES = {
     "threshold": Line(
@@ -38,25 +37,25 @@ LINES = {
 }
 
 
-class ImageNetV2(ImageNetSet):
-    """Reads any of the three versions, which hold ten images of each class."""
+@READERS.register("imagenet-v2")
+class ImageNetV2(ImageNetReader):
+    """ImageNet-V2 (Recht et al., 2019): new images of all 1,000 classes, in any of its three versions."""
 
-    def line(self, shift: ShiftConfig) -> Line | None:
+    official = OfficialSet(kind="imagenet-v2", each=10)
+    baseline = Line(
+        test_set="",
+        transform="logit",
+        slope=0.92323,
+        intercept=-0.49769,
+        r2=0.99605,
+        n=85,
+        residual_sd=0.01862,
+        lo=56.52,
+        hi=84.73,
+        center=1.17087,
+    )
+
+    def line(self) -> Line | None:
         """Return the line of the version that the folder's name hints at, by default that with matched frequency."""
-        hints = [word for word in LINES if word in shift.path.name.lower()]
+        hints = [word for word in LINES if word in self.path.name.lower()]
         return LINES[hints[0]] if hints else self.baseline
-
-
-MATCHED = Line(
-    test_set="",
-    transform="logit",
-    slope=0.92323,
-    intercept=-0.49769,
-    r2=0.99605,
-    n=85,
-    residual_sd=0.01862,
-    lo=56.52,
-    hi=84.73,
-    center=1.17087,
-)
-READERS.register("imagenet-v2")(ImageNetV2(kind="imagenet-v2", each=10, baseline=MATCHED))

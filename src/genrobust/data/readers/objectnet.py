@@ -12,15 +12,15 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Literal
 
-from genrobust.core import LabelSpace, Line, UserError, parse_json, reading
+from genrobust.core import ImageSet, LabelSpace, Line, UserError, parse_json, reading
+from genrobust.data.classes import FolderClasses
 from genrobust.data.file_list import ListedImages, list_folder
-from genrobust.data.folders import FolderClasses
 from genrobust.data.imagenet_classes import descriptions, wnids
-from genrobust.data.imagenet_sets import ImageNetSet
-from genrobust.data.reader import READERS
+from genrobust.data.imagenet_sets import ImageNetReader
 from genrobust.data.stored import class_folders
-from genrobust.recipe import ShiftConfig
+from genrobust.recipe import READERS
 
 log = logging.getLogger(__name__)
 
@@ -34,38 +34,40 @@ PROTOCOLS = {
 }
 
 
-class ObjectNet(ImageNetSet):
-    """Reads the folder of objectnet-1.0.zip: ``images/`` and ``mappings/``, or that images folder."""
+@READERS.register("objectnet")
+class ObjectNet(ImageNetReader):
+    """ObjectNet (Barbu et al., 2019): the folder of objectnet-1.0.zip, with images and mappings, or its images.
 
-    def open(
-        self, name: str, shift: ShiftConfig, classes: FolderClasses, same_class: Mapping[str, str]
-    ) -> dict[str, ListedImages]:
+    `map` chooses which of a label's ImageNet classes are correct: any ("one-to-many"), or the first ("paper": Bansal
+    and Grover, 2023).
+    """
+
+    map: Literal["one-to-many", "paper"] | None = None  # one-to-many if None
+    baseline = Line(
+        test_set="",
+        transform="logit",
+        slope=0.98091,
+        intercept=-1.92829,
+        r2=0.95251,
+        n=85,
+        residual_sd=0.08622,
+        lo=56.61,
+        hi=88.30,
+        center=1.33368,
+    )
+
+    def open(self, name: str, classes: FolderClasses, same_class: Mapping[str, str]) -> Mapping[str, ImageSet]:
         """Open the images whose label means a class of the study, with the border cut off.
 
         Raises:
             UserError: A mapping is missing or damaged, or folders are missing.
         """
         self.require_imagenet(name, classes)
-        return {name: read_set(name, shift.path, classes.labels, shift.map or "one-to-many")}
+        return {name: read_set(name, self.path, classes.labels, self.map or "one-to-many")}
 
-    def line(self, shift: ShiftConfig) -> Line | None:
+    def line(self) -> Line | None:
         """Return the line of standard models; None for the paper's map."""
-        return None if shift.map == "paper" else self.baseline
-
-
-LINE = Line(
-    test_set="",
-    transform="logit",
-    slope=0.98091,
-    intercept=-1.92829,
-    r2=0.95251,
-    n=85,
-    residual_sd=0.08622,
-    lo=56.61,
-    hi=88.30,
-    center=1.33368,
-)
-READERS.register("objectnet")(ObjectNet(kind="objectnet", baseline=LINE))
+        return None if self.map == "paper" else self.baseline
 
 
 def read_set(name: str, path: Path, labels: LabelSpace, mapping: str) -> ListedImages:

@@ -4,36 +4,33 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import replace
 from importlib import resources
 from importlib.resources.abc import Traversable
+from typing import ClassVar
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from genrobust.core import ClassLabel, GenrobustError, LabelSpace, StudyData
-from genrobust.data.folders import FolderClasses
+from genrobust.core import EMBEDDED, ClassLabel, GenrobustError, LabelSpace, StudyData
+from genrobust.data.classes import FolderClasses
 from genrobust.data.memory import MemoryImages
-from genrobust.data.reader import READERS, read_shift
-from genrobust.recipe import DataConfig, ShiftConfig
+from genrobust.data.reader import DataSource
+from genrobust.recipe import SOURCES
 
 SHIFTS = ("outline-v2", "solid", "duotone", "emoji", "illustration", "hand-drawn", "pixel")
 
 
-class Pictograms:
-    """Reads the packaged benchmark: a Source."""
+@SOURCES.register("pictograms")
+class Pictograms(DataSource):
+    """The embedded benchmark, which needs no other key."""
 
-    def load(self, config: DataConfig) -> StudyData:
-        """Load the benchmark, and the further images that `config` names under `extra`."""
+    own_clip: ClassVar[str | None] = EMBEDDED
+
+    def load(self) -> tuple[StudyData, FolderClasses]:
         data = load()
-        classes = FolderClasses(data.labels, data.labels.ids)
-        shifts = {name: ShiftConfig(path=path) for name, path in config.extra.items()}
-        return replace(data, extra={n: read_shift(n, s, classes, config.same_class)[n] for n, s in shifts.items()})
-
-
-READERS.register("pictograms")(Pictograms())
+        return data, FolderClasses(data.labels, data.labels.ids)
 
 
 def load() -> StudyData:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from importlib import metadata
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from genrobust.core import (
     GenrobustError,
@@ -20,11 +20,18 @@ from genrobust.core import (
     room_for_code,
 )
 from genrobust.generate.calls import EMPTY_WARNING, OutOfMemory, explain_failure, explain_out_of_memory, muted
-from genrobust.generate.engine import ENGINES, Engine
+from genrobust.generate.engine import Engine
 from genrobust.generate.guidance import guidance_arguments
 from genrobust.generate.locate import find_adapter, find_generator, find_lora
 from genrobust.generate.mode import MODES, locate, mode_of
-from genrobust.recipe import GeneratorConfig
+from genrobust.generate.pipeline_config import (
+    AdaptedConfig,
+    AdapterConfig,
+    DiffusersConfig,
+    PromptedConfig,
+    SizedConfig,
+)
+from genrobust.recipe import ENGINES, GeneratorConfig
 
 if TYPE_CHECKING:  # a study that is done asks for the identity alone, which takes neither torch nor diffusers
     import numpy as np
@@ -53,7 +60,8 @@ def rounded(pixels: Tensor) -> list[np.ndarray]:
 class DiffusersEngine(Engine):
     """Draws with a diffusers pipeline, whose mode says what it is passed of each request."""
 
-    modes = tuple(MODES.names())
+    modes: ClassVar[Collection[str]] = tuple(MODES.names())
+    config: DiffusersConfig
 
     def __init__(
         self, config: GeneratorConfig, labels: LabelSpace, sources: ImageSet | None, device: torch.device
@@ -65,9 +73,9 @@ class DiffusersEngine(Engine):
         super().__init__(config, labels, sources, device)
         if device.type == "cuda" and device.index is not None:
             torch.cuda.set_device(device)  # bitsandbytes loads weights onto the current GPU
-        self.generator = load_generator(config, device)
+        self.generator = load_generator(_own(config), device)
         self.config = self.generator.config
-        self.mode = mode_of(config)(self.generator, labels, self.source_image)
+        self.mode = mode_of(self.config)(self.generator, labels, self.source_image)
         self._most = 1 if config.draws_singly else 2**16  # images at once, as far as is known
         self._compiled = False
         # How many images at once the network is compiled for; None where it is not compiled.
@@ -76,40 +84,47 @@ class DiffusersEngine(Engine):
         self._vae_dtype = None if vae is None else vae.dtype
 
     @classmethod
+    def options_in(cls, mode: str) -> type[GeneratorConfig]:
+        return MODES.get(mode).options
+
+    @classmethod
     def identity(cls, config: GeneratorConfig) -> dict[str, Any]:
+        config = _own(config)
         id, folder = locate(config)
         found: dict[str, Any] = {"generator": id, "weights_sha256": hash_generator(folder, config.variant)}
-        if config.lora is not None:
+        if isinstance(config, PromptedConfig) and config.lora is not None:
             lora, file = find_lora(config.lora)
-            found |= {"lora": lora, "lora_sha256": hash_once(file), "lora_scale": config.lora.scale}
-        if config.adapter is not None:
-            adapter = find_adapter(config.adapter)
-            found |= {"adapter": adapter.id, "adapter_sha256": adapter.sha256, "adapter_scale": config.adapter.scale}
+            found |= {"lora": lora, "lora_sha256": hash_once(file)}
+        if (named := _adapter(config)) is not None:
+            adapter = find_adapter(named)
+            found |= {"adapter": adapter.id, "adapter_sha256": adapter.sha256}
         return found
 
     @classmethod
     def weights_bytes(cls, config: GeneratorConfig) -> int:
+        config = _own(config)
         folder = find_generator(config)[1]
         unused = {folder / part for part in mode_of(config).unused}
         files = [path for path in folder.rglob("*.safetensors") if path.parent not in unused]
-        for path in () if config.adapter is None else find_adapter(config.adapter).weights:
+        named = _adapter(config)
+        for path in () if named is None else find_adapter(named).weights:
             files += path.rglob("*.safetensors") if path.is_dir() else [path]
         return sum(path.stat().st_size for path in files)
 
     @property
     def record(self) -> dict[str, Any]:
-        own, found = self.config, self.identity(self.config)
-        file = None if own.adapter is None else find_adapter(own.adapter).file
+        own, found = self.config, {**self.identity(self.config), **self.config.sampling()}
+        adapter = _adapter(own)
         return {
             **super().record,
             "weights_sha256": found["weights_sha256"],
             **{key: found.get(key) for key in ADDED},
-            "adapter_file": file,
-            "strength": None if "strength" in own.unused else own.strength,
+            "adapter_file": None if adapter is None else find_adapter(adapter).file,
+            "strength": found.get("strength"),
             "scheduler": type(self.generator.pipeline.scheduler).__name__,
             "steps": own.steps,
             "guidance_scale": own.guidance_scale,
-            **({"guidance_until": own.guidance_until} if own.guidance_until < 1 else {}),  # as in `sampling`
+            **({"guidance_until": own.guided_share} if own.guided_share < 1 else {}),
             "width": self.generator.width,
             "height": self.generator.height,
             "dtype": own.dtype,
@@ -124,7 +139,7 @@ class DiffusersEngine(Engine):
         self._whole = min(batch, self._most) if self._compiled else None
 
     def trial(self, requests: Sequence[Request]) -> None:
-        steps = TRIAL_STEPS if "strength" in self.config.unused else math.ceil(TRIAL_STEPS / self.config.strength)
+        steps = math.ceil(TRIAL_STEPS * self.config.steps / self.config.drawn_steps)
         self._draw(requests, min(steps, self.config.steps))
 
     def draw(self, requests: Sequence[Request]) -> list[np.ndarray | None]:
@@ -223,7 +238,7 @@ class DiffusersEngine(Engine):
     def _memory_words(self, images: int) -> tuple[str, str]:
         from genrobust.generate.speed import can_offload_layers
 
-        size = "" if "width" in self.config.unused else ", or generator.width and generator.height"
+        size = ", or generator.width and generator.height" if isinstance(self.config, SizedConfig) else ""
         half = ", or set generator.dtype to float16 or bfloat16" if self.config.dtype == "float32" else ""
         shape = f"{self.generator.width} x {self.generator.height} pixels"
         remedy = f"lower generate.batch_size{size}{half}"
@@ -232,3 +247,12 @@ class DiffusersEngine(Engine):
             offload = "set generator.offload to group, slicing" if layers else "set generator.slicing"
             remedy = f"{offload} or tiling to true{half}{size}"
         return f"while drawing {images} image{'s' if images > 1 else ''} of {shape} at once", remedy
+
+
+def _own(config: GeneratorConfig) -> DiffusersConfig:
+    assert isinstance(config, DiffusersConfig), "the section of another engine"
+    return config
+
+
+def _adapter(config: DiffusersConfig) -> AdapterConfig | None:
+    return config.adapter if isinstance(config, AdaptedConfig) else None

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from genrobust.core import ImageSet, LabelSpace, Request, UserError
-from genrobust.generate.engine import ENGINES, Engine
+from genrobust.generate.engine import Engine
 from genrobust.generate.image_api import ImageApi, in_threads
-from genrobust.recipe import GeneratorConfig, ServerConfig
+from genrobust.generate.server import SENT, OpenAiConfig
+from genrobust.recipe import ENGINES, GeneratorConfig
 
 if TYPE_CHECKING:
     import torch
@@ -29,12 +30,14 @@ class OpenAiEngine(Engine):
     """
 
     on_server = True
+    options = OpenAiConfig
+    config: OpenAiConfig
 
     def __init__(
         self, config: GeneratorConfig, labels: LabelSpace, sources: ImageSet | None, device: torch.device
     ) -> None:
         super().__init__(config, labels, sources, device)
-        self._server = _server(config)
+        self._server = self.config.server
         self._api = ImageApi(self._server, self._server.model or config.model, _key(self._server.key_variable))
         self._api.check()
 
@@ -45,11 +48,12 @@ class OpenAiEngine(Engine):
                 f"generator.model: {config.model} is a path: give the name of the model, which the dataset keeps, and "
                 "the server's name of it as generator.server.model"
             )
-        return {"generator": config.model, **({"revision": config.revision} if config.revision else {})}
+        revision = _own(config).revision
+        return {"generator": config.model, **({"revision": revision} if revision else {})}
 
     @classmethod
     def check_amount(cls, config: GeneratorConfig, images: int) -> None:
-        if images > (most := _server(config).max_images):
+        if images > (most := _own(config).server.max_images):
             raise UserError(
                 f"generator.server.max_images is {most:,}, and {images:,} images are to be drawn: look at what they "
                 "cost and how long they take, and raise it"
@@ -57,11 +61,14 @@ class OpenAiEngine(Engine):
 
     @property
     def record(self) -> dict[str, Any]:
-        sent = {"num_inference_steps": "steps", "guidance_scale": "guidance_scale"}
-        keys = [key for field, key in sent.items() if field in self._server.sends]
+        keys = [key for field, key in SENT.items() if field in self._server.sends]
         size = {"width": self.config.width, "height": self.config.height}
         how = {**{key: getattr(self.config, key) for key in keys}, **size}
         return {**{key: value for key, value in super().record.items() if key != "device"}, **how}
+
+    @property
+    def concurrency(self) -> int:
+        return self._server.concurrency
 
     def draw(self, requests: Sequence[Request]) -> list[np.ndarray | None]:
         groups = _grouped(requests, self._server.n)
@@ -110,10 +117,9 @@ class OpenAiEngine(Engine):
         return {"prompt": request.prompt, "n": n, **taken, **self._server.fields}
 
 
-def _server(config: GeneratorConfig) -> ServerConfig:
-    if config.server is None:
-        raise UserError("engine openai needs the key generator.server.url: the address of a server")
-    return config.server
+def _own(config: GeneratorConfig) -> OpenAiConfig:
+    assert isinstance(config, OpenAiConfig), "the section of another engine"
+    return config
 
 
 def _key(variable: str | None) -> str | None:

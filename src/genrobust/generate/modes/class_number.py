@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from genrobust.core import ClassLabel, LabelSpace, Request, UserError
 from genrobust.generate.mode import MODES, Generator, Mode
+from genrobust.generate.pipeline_config import DiffusersConfig
 
 if TYPE_CHECKING:
     import torch
@@ -18,6 +19,10 @@ if TYPE_CHECKING:
 FITTING = {"DPMSolverMultistepScheduler", "DDIMScheduler", "UniPCMultistepScheduler"}
 
 
+class ClassNumberConfig(DiffusersConfig):
+    """The number of the class, for a class-conditional transformer."""
+
+
 @MODES.register("class")
 class ClassNumber(Mode):
     """Draws by the generator's number of the class."""
@@ -25,6 +30,7 @@ class ClassNumber(Mode):
     loader = "DiTPipeline"
     kinds = frozenset({"DiTPipeline"})
     needs = "a DiTPipeline"
+    options = ClassNumberConfig
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from genrobust.core import Request, UserError
 from genrobust.generate.mode import MODES, Mode
+from genrobust.generate.pipeline_config import AdaptedConfig
 
 if TYPE_CHECKING:
     import torch
@@ -78,11 +79,11 @@ class ReduxImages(Mode):
     def arguments(self, requests: Sequence[Request], noise: Sequence[torch.Generator]) -> dict[str, Any]:
         import torch
 
-        redux, adapter = self.generator.redux, self.generator.config.adapter
-        assert adapter is not None  # or this mode would not draw
+        redux, config = self.generator.redux, self.generator.config
+        assert isinstance(config, AdaptedConfig) and config.adapter is not None  # or this mode would not draw
         # Not by a call of the Redux, which mixes the images of a batch into one.
         hidden = redux.encode_image([self.source_image(r) for r in requests], self.generator.device, 1)
-        image = adapter.scale * redux.image_embedder(hidden).image_embeds
+        image = config.adapter.scale * redux.image_embedder(hidden).image_embeds
         redux.maybe_free_model_hooks()
         count, _, width = image.shape
         text = image.new_zeros(count, TEXT_TOKENS, width)
@@ -97,6 +98,7 @@ class Images(Mode):
     loader = "StableDiffusionImageVariationPipeline"
     kinds = frozenset({"StableDiffusionImageVariationPipeline"})
     needs = "a StableDiffusionImageVariationPipeline, or another generator and a generator.adapter"
+    options = AdaptedConfig
     adapted: ClassVar = {"IP-Adapter": AdaptedImages, "FLUX Redux": ReduxImages}
 
     def __init__(self, *args: Any) -> None:

@@ -40,8 +40,8 @@ class ClassModel(Objective):
 
     def inputs(self) -> dict[str, Any]:
         return {
-            "base_width": self.base.width,
-            "base_height": self.base.height,
+            "base_width": self.base.size[0],
+            "base_height": self.base.size[1],
             "classes": len(self.labels),
             "classes_fingerprint": digest(self.labels),
         }

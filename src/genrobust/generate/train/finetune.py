@@ -16,6 +16,7 @@ from torch import Tensor
 from genrobust.core import ImageSet, LabelSpace, UserError, digest, hashed_seed
 from genrobust.generate.loading import locate
 from genrobust.generate.mode import Generator
+from genrobust.generate.pipeline_config import PromptedConfig
 from genrobust.generate.templates import class_templates
 from genrobust.generate.train.objective import Encoded, Examples, Model, Objective, Schedule, noise_schedule
 from genrobust.generate.train.tuned import save_full, save_lora
@@ -43,7 +44,7 @@ class Finetune(Objective):
             raise UserError(
                 f"generator.mode is {mode}, which draws without text: only generators of text are fine-tuned"
             )
-        if self.base.lora is not None:
+        if isinstance(self.base, PromptedConfig) and self.base.lora is not None:
             raise UserError("generator.lora is set: a generator is fine-tuned without one: leave it out")
         if self.base.quantize is not None and self.config.method == "lora":
             raise UserError(
@@ -58,8 +59,8 @@ class Finetune(Objective):
 
     def inputs(self) -> dict[str, Any]:
         return {
-            "width": self.base.width,
-            "height": self.base.height,
+            "width": self.base.size[0],
+            "height": self.base.size[1],
             "captions": len({text for texts in self.captions.values() for text in texts}),
             "captions_fingerprint": digest([[*pair, texts] for pair, texts in self.captions.items()]),
         }

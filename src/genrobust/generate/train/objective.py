@@ -20,7 +20,8 @@ from torch import Tensor
 from genrobust.core import ImageSet, LabelSpace, UserError, hashed_seed, progress_bar, repeatable
 from genrobust.generate.loading import load_generator
 from genrobust.generate.mode import Generator
-from genrobust.recipe import DiffusionTraining, GeneratorConfig
+from genrobust.generate.pipeline_config import DiffusersConfig
+from genrobust.recipe import DiffusionTraining
 
 Model = Any  # a UNet2DConditionModel or a DiTTransformer2DModel: called with noisy latents, timesteps and context
 Schedule = Any  # a DDPMScheduler, which gets its attributes at run time
@@ -45,7 +46,7 @@ class Objective(ABC):
         UserError: The base or the images do not fit.
     """
 
-    base: GeneratorConfig
+    base: DiffusersConfig
     config: Any
     images: ImageSet
     labels: LabelSpace
@@ -69,11 +70,11 @@ class Objective(ABC):
 
     def load(self, device: torch.device, **changes: Any) -> Generator:
         """Load the base in float32, with its own scheduler, and with nothing that makes drawing faster or smaller."""
-        fields = GeneratorConfig.model_fields
-        drawing = {key: fields[key].default for key in ("quantize", "attention", "cache", "slicing", "tiling")}
-        drawing |= {"offload": "none", "compile": False}
-        plain = {"scheduler": None, "steps": 1, "dtype": "float32", "safety_checker": False, "lora": None}
-        return load_generator(self.base.model_copy(update={**drawing, **plain, **changes}), device)
+        plain: dict[str, Any] = dict.fromkeys(("quantize", "attention", "cache", "lora", "scheduler"))
+        plain |= dict.fromkeys(("slicing", "tiling", "safety_checker", "compile"), False)
+        plain |= {"offload": "none", "steps": 1, "dtype": "float32", **changes}
+        own = {key: value for key, value in plain.items() if key in type(self.base).model_fields}
+        return load_generator(self.base.model_copy(update=own), device)
 
 
 @dataclass(frozen=True, slots=True)

@@ -72,10 +72,10 @@ class GeneratedDataset:
     @cached_property
     def inputs(self) -> dict[str, Any]:
         """All that the images depend on, before anything is made."""
-        from genrobust.generate import identity, sampling
+        from genrobust.generate import identity
 
         # A class model is not loaded before it is there, and its folder's name says all that its weights depend on.
-        generator = sampling(self.generator) if self._own.from_scratch else identity(self.generator)
+        generator = self.generator.sampling() if self._own.from_scratch else identity(self.generator)
         inputs: dict[str, Any] = {"plan": self.plan.fingerprint, "generator": generator}
         inputs |= self.generate.model_dump(include={"shard_size", "batch_size", "max_redraws"})
         if not self.is_on_server:
@@ -136,9 +136,7 @@ class GeneratedDataset:
     @cached_property
     def images(self) -> ImageSet:
         """The images, generated now where they are missing."""
-        from genrobust.data import load_generated
-
-        own = load_generated(self.context.recipe.data) if self.user_provided else None
+        own = self.context.data.generated if self.user_provided else None
         return self.make() if own is None else own
 
     def fetch_tars(self) -> None:
@@ -260,18 +258,15 @@ class Generate(Stage):
     def cost(self, job: Job) -> Cost:
         generator = self.dataset.generator
         own = EMBEDDED_PIXELS if generator.model == EMBEDDED else STABLE_DIFFUSION_PIXELS
-        pixels = (generator.width or own) * (generator.height or own)
-        return replace(self.dataset.cost, disk=job.size * pixels * 3 * PNG_SHARE)
+        width, height = generator.size
+        return replace(self.dataset.cost, disk=job.size * (width or own) * (height or own) * 3 * PNG_SHARE)
 
 
 def generation_cost(generator: GeneratorConfig) -> Cost:
-    """Return what an image of `generator` takes: so many steps, of the network twice where it is guided."""
-    if generator.server is not None:
-        return Cost(1, of=f"{generator.engine} {generator.model}, {generator.server.url}")
-    steps = float(generator.steps)
-    if generator.mode == "labels+images":
-        steps *= generator.strength  # it begins at a noised image
-    if generator.guidance_scale > 1:
-        steps *= 1 + generator.guidance_until
+    """Return what an image of `generator` takes: so many evaluations of its network, and decoding."""
+    from genrobust.generate import is_on_server
+
+    if is_on_server(generator):
+        return Cost(1, of=f"{generator.engine} {generator.model}")
     each = step_cost(generator)
-    return replace(each, amount=each.amount * (steps + DECODING_STEPS))
+    return replace(each, amount=each.amount * (generator.evaluations + DECODING_STEPS))

@@ -47,10 +47,10 @@ class Train(Stage):
         listed = Counter(map(_listed, firsts.values()))
         for folder, run in firsts.items():
             train = self.sources.settings(run)
-            counts = train.epochs is not None or train.method == "linear-probe"
+            counts = train.epochs is not None or train.probes == "only"
             steps = train.steps_for(self._mixed(run) if counts else 0)
             trained = is_trained(folder)
-            probed = self._mixed(run) + len(self.context.data.val) if train.method == "lp-ft" else 0
+            probed = self._mixed(run) + len(self.context.data.val) if train.probes == "first" else 0
             (of, noun), count = _listed(run), listed[_listed(run)]
             row = f"{of}, {count:,} {noun}" if count > 1 else run.name
             job = Job(

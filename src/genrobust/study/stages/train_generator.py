@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from genrobust.core import EMBEDDED, Artifact, UserError, artifact_folder
-from genrobust.recipe import ClassModelConfig, DatasetConfig, FinetuneConfig, GeneratorConfig, LoraConfig
+from genrobust.recipe import ClassModelConfig, DatasetConfig, FinetuneConfig, GeneratorConfig
 from genrobust.study.context import Context
 from genrobust.study.jobs import DoJobs, Job
 from genrobust.study.rates import Cost
@@ -48,15 +48,21 @@ class TrainedGenerator:
         Raises:
             UserError: The recipe has no generator.
         """
-        from genrobust.generate import ClassModel, Finetune
+        from genrobust.generate import ClassModel, DiffusersConfig, Finetune
 
         recipe, data, config = self.context.recipe, self.context.data, self.config
         if recipe.generator is None:
             raise UserError(f"{recipe.name} has no generator to train the {config.noun} from: set generator.model")
+        base = self.base
         if isinstance(config, ClassModelConfig):  # its base draws by class, which the recipe's generator need not
-            base = recipe.generator.model_copy(update={"width": self.base.width, "height": self.base.height})
+            own = type(recipe.generator).model_fields
+            size = zip(("width", "height"), self.base.size, strict=True)
+            base = recipe.generator.model_copy(update={key: value for key, value in size if key in own})
+        if not isinstance(base, DiffusersConfig):
+            raise UserError(f"generator.engine: {base.engine} trains no {config.noun}: set it to diffusers")
+        if isinstance(config, ClassModelConfig):
             return ClassModel(base, config, data.train, data.labels, recipe.data_seed)
-        return Finetune(self.base, config, data.train, data.labels, recipe.data_seed, recipe.generate.prompts)
+        return Finetune(base, config, data.train, data.labels, recipe.data_seed, recipe.generate.prompts)
 
     @cached_property
     def folder(self) -> Path:
@@ -76,6 +82,8 @@ class TrainedGenerator:
     @property
     def generator(self) -> GeneratorConfig:
         """The generator that draws once it is trained: the base with other weights, or with a LoRA."""
+        from genrobust.generate import LoraConfig
+
         if isinstance(self.config, FinetuneConfig) and self.config.method == "lora":
             return self.base.model_copy(update={"lora": LoraConfig(model=str(self.folder))})
         own = {"model": str(self.folder), "alternatives": (), "revision": None, "variant": None}

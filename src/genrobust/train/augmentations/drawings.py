@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from genrobust.recipe import AUGMENTATIONS, Color, Policy
+from genrobust.recipe import AUGMENTATIONS, Augmentation, Color, Policy
 
 if TYPE_CHECKING:  # recipes ask for the names, and torch takes seconds to load
     from torch import Tensor
@@ -19,28 +19,30 @@ SIDE = 64  # pixels at which a stroke is thickened by one on each side
 
 
 @AUGMENTATIONS.register("drawing-styles")
-def _drawing_styles(fill: Color) -> Policy:
-    """Draw a dark-on-light line drawing in another style; images in color stay as they are.
+class DrawingStyles(Augmentation):
+    """Draws a black line drawing in another style; images in color stay as they are.
 
     Half of the drawings get thicker strokes. Then each is, at random, left as it is, filled, filled with its strokes
     knocked out, filled with translucent gray, or drawn in two random colors; a fifth is pixelated.
     """
-    paper = np.asarray(fill, dtype=np.float32)
 
-    def restyle(image: Tensor) -> Tensor:
-        import torch
+    def policy(self, fill: Color) -> Policy | None:
+        paper = np.asarray(fill, dtype=np.float32)
 
-        pixels = image.cpu().permute(1, 2, 0).numpy()  # a GPU's images are styled here, too: scipy has no other way
-        if float(np.ptp(pixels, axis=2).mean()) > COLORED:
-            return image
-        draw = torch.rand(12).numpy()
-        drawn = _restyled(pixels, paper, draw)
-        if draw[11] < PIXELATED:
-            drawn = _pixelated(drawn, int(CELLS[0] + draw[10] * (CELLS[1] - CELLS[0] + 1)))
-        styled = torch.from_numpy(drawn.round().clip(0, 255).astype(np.uint8)).permute(2, 0, 1).contiguous()
-        return styled.to(image.device)
+        def restyle(image: Tensor) -> Tensor:
+            import torch
 
-    return restyle
+            pixels = image.cpu().permute(1, 2, 0).numpy()  # a GPU's images are styled here, too: scipy has no other way
+            if float(np.ptp(pixels, axis=2).mean()) > COLORED:
+                return image
+            draw = torch.rand(12).numpy()
+            drawn = _restyled(pixels, paper, draw)
+            if draw[11] < PIXELATED:
+                drawn = _pixelated(drawn, int(CELLS[0] + draw[10] * (CELLS[1] - CELLS[0] + 1)))
+            styled = torch.from_numpy(drawn.round().clip(0, 255).astype(np.uint8)).permute(2, 0, 1).contiguous()
+            return styled.to(image.device)
+
+        return restyle
 
 
 def _restyled(pixels: np.ndarray, paper: np.ndarray, draw: np.ndarray) -> np.ndarray:

@@ -2,30 +2,63 @@
 
 from __future__ import annotations
 
-from functools import partial
+from typing import ClassVar
 
-from genrobust.recipe import AUGMENTATIONS, Color, Policy
+from genrobust.recipe import AUGMENTATIONS, Augmentation, Color, Policy
 
-TORCHVISION = {
-    "autoaugment": "AutoAugment",  # learned on ImageNet: Cubuk et al., 2019, arXiv:1805.09501
-    "randaugment": "RandAugment",  # two random operations: Cubuk et al., 2020, arXiv:1909.13719
-    "trivialaugment": "TrivialAugmentWide",  # one of random strength: Müller and Hutter, 2021, arXiv:2103.10158
-    "augmix": "AugMix",  # a mixture of chains of them: Hendrycks et al., 2020, arXiv:1912.02781
-}
+
+@AUGMENTATIONS.register("standard")
+class Standard(Augmentation):
+    """Crops and mirrors, and changes nothing else."""
+
+    changes = False
+
+    def policy(self, fill: Color) -> Policy | None:
+        return None
 
 
 @AUGMENTATIONS.register("none")
-@AUGMENTATIONS.register("standard")  # crops and mirrors all the same
-def _unchanged(fill: Color) -> Policy | None:
-    return None
+class Unchanged(Standard):
+    """Neither crops nor mirrors."""
+
+    crops = False
 
 
-def _of_torchvision(name: str, fill: Color) -> Policy | None:
-    from torchvision.transforms import v2  # recipes ask for the names, and torch takes seconds to load
+class OfTorchvision(Augmentation):
+    """A policy of torchvision."""
 
-    policy: Policy = getattr(v2, name)(fill=list(fill))
-    return policy
+    transform: ClassVar[str]
+
+    def policy(self, fill: Color) -> Policy | None:
+        from torchvision.transforms import v2  # recipes are read without torch, which takes seconds to load
+
+        policy: Policy = getattr(v2, self.transform)(fill=list(fill))
+        return policy
 
 
-for _key, _name in TORCHVISION.items():
-    AUGMENTATIONS.register(_key)(partial(_of_torchvision, _name))
+@AUGMENTATIONS.register("autoaugment")
+class AutoAugment(OfTorchvision):
+    """Operations that were learned on ImageNet (Cubuk et al., 2019, arXiv:1805.09501)."""
+
+    transform = "AutoAugment"
+
+
+@AUGMENTATIONS.register("randaugment")
+class RandAugment(OfTorchvision):
+    """Two random operations (Cubuk et al., 2020, arXiv:1909.13719)."""
+
+    transform = "RandAugment"
+
+
+@AUGMENTATIONS.register("trivialaugment")
+class TrivialAugment(OfTorchvision):
+    """One operation of random strength (Müller and Hutter, 2021, arXiv:2103.10158)."""
+
+    transform = "TrivialAugmentWide"
+
+
+@AUGMENTATIONS.register("augmix")
+class AugMix(OfTorchvision):
+    """A mixture of chains of operations (Hendrycks et al., 2020, arXiv:1912.02781)."""
+
+    transform = "AugMix"

@@ -1,4 +1,4 @@
-"""A server that generates images, for engines that compute nothing themselves."""
+"""The keys of the openai engine: a server that generates images."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, model_validator
 
-from genrobust.recipe.numbers import Between, Count
-from genrobust.recipe.section import PlainValues, Section
+from genrobust.generate.engine import EngineConfig
+from genrobust.generate.pipeline_config import GUIDANCE, SIZE, STEPS
+from genrobust.recipe import Between, PlainValues, Section
 
 Sent = Literal[
     "size", "response_format", "output_format", "seed", "num_inference_steps", "guidance_scale", "negative_prompt"
@@ -65,7 +66,9 @@ class ServerConfig(Section):
     concurrency: Annotated[int, Between(1, 1024, "a process has no more connections")] = 8  # requests at a time
     timeout: Annotated[float, Between(0, 3600, "no server draws for an hour", above=True)] = 300  # seconds
     retries: Annotated[int, Between(0, 100, "that takes hours")] = 10  # of a request; ten take about five minutes
-    max_images: Count = 10_000  # the most that a run requests, to limit its cost
+    max_images: Annotated[int, Between(1, 10**9, "no dataset has more images")] = (
+        10_000  # the most that a run requests, to limit its cost
+    )
 
     @model_validator(mode="after")
     def _check_fields(self) -> ServerConfig:
@@ -81,13 +84,43 @@ class ServerConfig(Section):
             )
         return self
 
-    @property
-    def unused(self) -> tuple[str, ...]:
-        """The keys of the generator that no request holds."""
-        keys = {"num_inference_steps": "steps", "guidance_scale": "guidance_scale"}
-        return tuple(key for field, key in keys.items() if field not in self.sends)
+
+SENT = {"num_inference_steps": "steps", "guidance_scale": "guidance_scale"}  # fields of a request, and our keys
+
+
+class OpenAiConfig(EngineConfig):
+    """A server with the images API of OpenAI.
+
+    `model` is the name that the dataset keeps. A key that `server.sends` leaves out is refused.
+    """
+
+    unsampled = ("revision", "server")
+
+    revision: str | None = None
+    steps: Annotated[int, STEPS] = 15
+    guidance_scale: Annotated[float, GUIDANCE] = 3.0
+    width: Annotated[int, SIZE] | None = None
+    height: Annotated[int, SIZE] | None = None
+    server: ServerConfig
+
+    @model_validator(mode="after")
+    def _check_sent(self) -> OpenAiConfig:
+        for key in self._unsent:
+            if key in self.model_fields_set and getattr(self, key) != type(self).model_fields[key].default:
+                raise ValueError(f"{key}: server.sends leaves it out: leave it out here too")
+        if (self.width is None) != (self.height is None):
+            raise ValueError("give both width and height, or none")
+        return self
 
     @property
+    def _unsent(self) -> tuple[str, ...]:
+        return tuple(key for field, key in SENT.items() if field not in self.server.sends)
+
+    @property
+    def size(self) -> tuple[int | None, int | None]:
+        return self.width, self.height
+
     def sampling(self) -> dict[str, Any]:
-        """The part of the section that decides the images."""
-        return {"sends": sorted(set(self.sends) - {"response_format"}), "fields": dict(sorted(self.fields.items()))}
+        own = {key: value for key, value in super().sampling().items() if key not in self._unsent}
+        sends = sorted(set(self.server.sends) - {"response_format"})
+        return {**own, "sends": sends, "fields": dict(sorted(self.server.fields.items()))}

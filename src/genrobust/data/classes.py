@@ -1,0 +1,132 @@
+"""The classes of a study, and how names of folders, or of labels, mean them."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from genrobust.core import ClassLabel, LabelSpace, UserError, bare_name, file_name, slug
+from genrobust.data.stored import StoredImages
+
+NAMED = 10  # things of a kind that an error names one by one
+
+
+@dataclass(frozen=True)
+class FolderClasses:
+    """The classes of a study, and how the names of folders mean them.
+
+    Attributes:
+        folders: The names of their training folders, in the order of `labels`.
+        unused: Folders that mean a class outside the study, where it takes a subset.
+        imagenet: Whether these are classes of ImageNet's, called by their WordNet ids.
+    """
+
+    labels: LabelSpace
+    folders: tuple[str, ...]
+    unused: frozenset[str] = frozenset()
+    imagenet: bool = False
+
+    def match(self, name: str) -> int | None:
+        """Return the label that a folder called `name` means, or None.
+
+        That is the training folder of the very name, or else the only one whose folder, id or shown name is the same
+        but for case, spaces, hyphens and underscores.
+        """
+        if (label := self._by_folder.get(name)) is not None:
+            return label
+        alike = self._by_text.get(bare_name(name), set())
+        return next(iter(alike)) if len(alike) == 1 else None
+
+    @cached_property
+    def _by_folder(self) -> dict[str, int]:
+        return {folder: label for label, folder in enumerate(self.folders)}
+
+    @cached_property
+    def _by_text(self) -> dict[str, set[int]]:
+        """The labels that a text, without case, spaces, hyphens and underscores, may mean."""
+        found: dict[str, set[int]] = {}
+        for texts in (self.folders, self.labels.ids, self.labels.names):
+            for label, text in enumerate(texts):
+                found.setdefault(bare_name(text), set()).add(label)
+        return found
+
+    def near(self, name: str) -> list[str]:
+        """Return training folders whose name is like `name`, the nearest first."""
+        by_bare_name = {bare_name(folder): folder for folder in self.folders}
+        return [by_bare_name[p] for p in difflib.get_close_matches(bare_name(name), by_bare_name, n=3)]
+
+    def labels_of(self, path: Path, groups: Iterable[str], same_class: Mapping[str, str]) -> dict[str, tuple[int]]:
+        """Return the label of each of the `groups` at `path`, without those of `unused`.
+
+        `same_class` names the training folder that a group means, or "" to leave it out.
+
+        Raises:
+            UserError: A group means no class (the message names all such groups, with what each may have meant), two
+                groups mean one class, or `same_class` names a folder that is not there.
+        """
+        for name, meant in same_class.items():
+            if meant and meant not in self.unused and self.match(meant) is None:
+                what = 'it is still "?"' if meant == "?" else f"no training folder {meant!r}"
+                near = perhaps(self.near(name if meant == "?" else meant))
+                raise UserError(f'data.same_class: {name}: {what}{near}; name one, or "" to leave it out')
+        labels: dict[str, tuple[int]] = {}
+        unknown, by_itself = [], dict[int, str]()
+        for name in groups:
+            meant = same_class.get(name, name)
+            if not meant or meant in self.unused:
+                continue
+            label = self.match(meant)
+            if label is None:
+                unknown.append(name)
+                continue
+            labels[name] = (label,)
+            other = name if name in same_class else by_itself.setdefault(label, name)
+            if other != name:
+                what = f"the folders {other!r} and {name!r} both mean the class {self.folders[label]!r}"
+                raise UserError(f"{path}: {what}: rename one, or say what it means under data.same_class")
+        if unknown:
+            named = "; ".join(f"{name}{perhaps(self.near(name))}" for name in unknown[:NAMED])
+            more = f" and {len(unknown) - NAMED} more" if len(unknown) > NAMED else ""
+            raise UserError(
+                f"{path}: these folders mean no class of the training folder: {named}{more}. Say which class each "
+                'means under data.same_class (folder: training folder), or "" to leave it out'
+            )
+        return labels
+
+
+def classes_of(train: StoredImages, class_names: Mapping[str, str] | None = None) -> FolderClasses:
+    """Return the classes of stored training images: their folders, by name.
+
+    An id is the slug of the folder's name, and a hash where two folders share a slug and are no two spellings of one
+    name, such as C and C++. `class_names` gives the name shown and prompted; without it, that is the folder's name with
+    spaces for underscores and hyphens. Tars, parquet files and saved datasets have the names of their labels, or their
+    numbers, for folders.
+
+    Raises:
+        UserError: Fewer than two classes, two of the same name, or a key of `class_names` that is no folder.
+    """
+    names, own = train.groups, class_names or {}
+    if len(names) < 2:
+        raise UserError(
+            f"data.train: {train.path} holds images of {len(names)} classes: a classifier needs two or more"
+        )
+    for name in own:
+        if name not in names:
+            near = difflib.get_close_matches(name, names, n=3)
+            raise UserError(f"data.class_names: {train.path} has no folder {name!r}{perhaps(near)}")
+    shown = [own.get(name, re.sub(r"[\s_-]+", " ", name).strip() or name) for name in names]
+    slugs, texts = (Counter(map(of, names)) for of in (slug, bare_name))
+    shares = [slugs[slug(name)] > 1 and texts[bare_name(name)] == 1 for name in names]  # two spellings are refused
+    ids = [file_name(name) if does else slug(name) for name, does in zip(names, shares, strict=True)]
+    labels = LabelSpace(tuple(ClassLabel(id, text, text) for id, text in zip(ids, shown, strict=True)))
+    return FolderClasses(labels, names)
+
+
+def perhaps(near: Sequence[str]) -> str:
+    """Return a suggestion of the `near` names, in parentheses; "" for none."""
+    return f" (perhaps {' or '.join(near)}?)" if near else ""

@@ -1,0 +1,186 @@
+"""The keys of the diffusers engine: those of every mode, and those that modes share."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from genrobust.recipe import Between, GeneratorConfig, PositiveFraction, Section
+
+STEPS = Between(1, 1000, "diffusion models know 1,000 noise levels")
+GUIDANCE = Between(0, 1000, "images turn to noise")
+SIZE = Between(8, 8192, "larger images fit no device's memory")
+
+
+class LoraConfig(Section):
+    """A low-rank adaptation (LoRA), multiplied by `scale` and added to the generator's weights.
+
+    `model` is a .safetensors file, a folder that holds one, or a hub id; `revision` is a branch, tag or commit on the
+    hub. A text in place of the section means `model`.
+    """
+
+    model: str
+    revision: str | None = None
+    scale: Annotated[float, Between(-1000, 1000, "images turn to noise")] = 1.0
+
+
+class AdapterConfig(Section):
+    """An adapter that lets a text-to-image model draw from a real image: an IP-Adapter or a FLUX Redux.
+
+    An IP-Adapter (Ye et al., 2023, arXiv 2308.06721) is for Stable Diffusion 1, 2 or XL; a FLUX Redux is for FLUX.1.
+    `model` is a folder or a hub id, `revision` a branch, tag or commit on the hub, and `scale` the weight of the
+    image. For an IP-Adapter, `file` is the .safetensors file in `model`, and `image_encoder` the folder of its CLIP
+    there. A text in place of the section means `model`.
+    """
+
+    model: Annotated[str, Field(min_length=1)]
+    revision: str | None = None
+    file: str = "models/ip-adapter_sd15.safetensors"
+    image_encoder: str = "models/image_encoder"
+    scale: Annotated[float, Between(0, 10, "images turn to noise")] = 1.0
+
+
+class DiffusersConfig(GeneratorConfig):
+    """A diffusers pipeline, in any mode.
+
+    `alternatives` are tried in order if `model` is not available. A key that is None keeps the pipeline's own value.
+
+    `dtype: auto` is the fastest that the hardware supports: bfloat16, else float16, or float32 on a CPU without
+    bfloat16 instructions. The recipe in a report and the hashes in folder names record the chosen value.
+
+    The last keys are for speed and memory. `compile: auto` compiles the blocks of a UNet, or the repeated
+    blocks of a transformer that has such, for a dataset of 2,000 images or more on a GPU, unless single layers of it
+    wait in main memory. `offload: auto` keeps only what is computing on
+    the GPU (`model`: one part, `group`: one layer) if not everything fits; on a CPU it does nothing. `quantize` stores
+    the weights of the large parts in 8 or 4 bits. `cache` skips the network where its first block changes little
+    (`first-block`; one image at a time), or extrapolates its attention in four of five steps after the third
+    (`taylor-seer`: Liu and others, 2025). `attention` chooses another implementation. These change the images, as does
+    `tiling`, which decodes an image in tiles. `slicing` decodes one image after another, as is done anyway where a
+    batch does not fit.
+    """
+
+    unsampled = ("alternatives", "revision", "variant", "lora", "adapter", "offload", "slicing")
+
+    alternatives: tuple[str, ...] = ()
+    revision: str | None = None
+    variant: str | None = None
+    scheduler: Literal["dpmsolver++", "ddim", "euler", "euler-trailing", "unipc", "lcm"] | None = "dpmsolver++"
+    steps: Annotated[int, STEPS] = 15
+    guidance_scale: Annotated[float, GUIDANCE] = 3.0
+    dtype: Literal["auto", "float32", "float16", "bfloat16"] = "auto"
+    compile: Literal["auto"] | bool = "auto"
+    attention: Literal["native", "flash", "flash-3", "sage", "xformers", "flex", "cudnn"] | None = None
+    offload: Literal["auto", "none", "model", "group"] = "auto"
+    quantize: Literal["torchao-int8", "torchao-float8", "bitsandbytes-int8", "bitsandbytes-nf4"] | None = None
+    cache: Literal["first-block", "taylor-seer"] | None = None
+    slicing: bool = False
+    tiling: bool = False
+
+    @property
+    def draws_singly(self) -> bool:
+        return self.cache == "first-block"
+
+    @property
+    def drawn_steps(self) -> int:
+        """The steps of those of the schedule that are taken."""
+        return self.steps
+
+    @property
+    def checks_safety(self) -> bool:
+        """Whether the generator's own checker looks at the images."""
+        return False
+
+    @property
+    def guided_share(self) -> float:
+        """The share of the steps, from the first, that use guidance."""
+        return 1.0
+
+    @property
+    def evaluations(self) -> float:
+        return self.drawn_steps * (1 + self.guided_share if self.guidance_scale > 1 else 1)
+
+    @property
+    def precision(self) -> str:
+        return self.dtype
+
+    @property
+    def names(self) -> dict[str, tuple[str, ...]]:
+        return {"generator": (self.model, *self.alternatives), "lora": (), "adapter": ()}
+
+
+class SizedConfig(DiffusersConfig):
+    """Images of any size.
+
+    `safety_checker` is off by default: every image that the generator makes enters the dataset, and a generator trained
+    on web images may make images that are not fit to be seen or published. If it is on, images that the generator's own
+    checker flags are sampled again, even wrongly flagged ones, which costs time and shifts the dataset.
+    """
+
+    width: Annotated[int, SIZE] | None = None
+    height: Annotated[int, SIZE] | None = None
+    safety_checker: bool = False
+
+    @property
+    def size(self) -> tuple[int | None, int | None]:
+        return self.width, self.height
+
+    @property
+    def checks_safety(self) -> bool:
+        return self.safety_checker
+
+
+class PromptedConfig(SizedConfig):
+    """A prompt.
+
+    `guidance_until` is the share of the steps, from the first, that use guidance: early steps decide what the image
+    shows, and a step without guidance takes half the time.
+    """
+
+    lora: LoraConfig | None = None
+    guidance_until: PositiveFraction = 1.0
+
+    @field_validator("lora", mode="before")
+    @classmethod
+    def _accept_model(cls, value: Any) -> Any:
+        return {"model": value} if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _check_prompted(self) -> PromptedConfig:
+        if self.quantize is not None and self.lora is not None:
+            raise ValueError("quantize: a LoRA cannot be merged into quantized weights: leave one of them out")
+        if self.guidance_until < 1 and self.guidance_scale <= 1:
+            raise ValueError(
+                f"guidance_until: a guidance_scale of {self.guidance_scale:g} guides no step: raise it above 1, or "
+                "leave guidance_until out"
+            )
+        return self
+
+    @property
+    def guided_share(self) -> float:
+        return self.guidance_until
+
+    @property
+    def names(self) -> dict[str, tuple[str, ...]]:
+        return super().names | ({} if self.lora is None else {"lora": (self.lora.model,)})
+
+    def sampling(self) -> dict[str, Any]:
+        return super().sampling() | ({} if self.lora is None else {"lora_scale": self.lora.scale})
+
+
+class AdaptedConfig(SizedConfig):
+    """A real image, through its CLIP embedding, or through the `adapter` of a text-to-image model."""
+
+    adapter: AdapterConfig | None = None  # for a text-to-image model
+
+    @field_validator("adapter", mode="before")
+    @classmethod
+    def _accept_model(cls, value: Any) -> Any:
+        return {"model": value} if isinstance(value, str) else value
+
+    @property
+    def names(self) -> dict[str, tuple[str, ...]]:
+        return super().names | ({} if self.adapter is None else {"adapter": (self.adapter.model,)})
+
+    def sampling(self) -> dict[str, Any]:
+        return super().sampling() | ({} if self.adapter is None else {"adapter_scale": self.adapter.scale})

@@ -1,0 +1,1 @@
+"""Ways to fine-tune, one a file: each is the section `train` of its method."""

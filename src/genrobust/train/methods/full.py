@@ -1,0 +1,10 @@
+"""All weights are trained."""
+
+from __future__ import annotations
+
+from genrobust.recipe import METHODS, TrainConfig
+
+
+@METHODS.register("full")
+class Full(TrainConfig):
+    """Trains all weights."""
