@@ -35,8 +35,7 @@ def settle(
         say: Called with a line on what `auto` stands for, and on each named precision that the hardware is slow in.
     """
     named = named_precisions(recipe)
-    # On MPS a look is a measurement: only auto is worth it.
-    if not any(p == AUTO or (p != FLOAT32 and kind != "mps") for p in named.values()):
+    if all(p == FLOAT32 for p in named.values()):
         return recipe
     here = look()
     for line in slow_choices(named, here):

@@ -19,7 +19,7 @@ from timm.data import ImageNetInfo, create_transform, infer_imagenet_subset
 from timm.models import load_state_dict
 from torch import Tensor, nn
 
-from genrobust.classifiers.architectures import OWN, PAPER, bounded
+from genrobust.classifiers.architectures import OWN, PAPER
 from genrobust.classifiers.checkpoints import WEIGHTS
 from genrobust.classifiers.hub import HUB, fetch_from_hub
 from genrobust.classifiers.models import Classifier, move_to
@@ -180,8 +180,7 @@ def _open_timm(
 
 def _pretrained(source: str, hint: str = "") -> nn.Module:
     try:
-        with bounded():
-            return timm.create_model(source, pretrained=True)
+        return timm.create_model(source, pretrained=True)
     except Exception as error:  # its arguments may be a stranger's
         raise GenrobustError(f"cannot load the weights of {source}: {_one_line(error)}{hint}") from error
 
