@@ -107,13 +107,16 @@ def _is_depthwise(architecture: str, model_kwargs: str, image_size: int) -> bool
 
     def ask() -> str:
         import torch
-        from torch.nn.modules.conv import _ConvNd
+        from torch import nn
 
         from genrobust.classifiers import create_classifier
 
         with torch.device("meta"):  # shapes alone: no memory, no time
             network = create_classifier(architecture, 2, image_size, json.loads(model_kwargs))
-        depthwise = any(isinstance(m, _ConvNd) and m.groups == m.in_channels > 1 for m in network.modules())
+        depthwise = any(
+            isinstance(m, nn.Conv1d | nn.Conv2d | nn.Conv3d) and m.groups == m.in_channels > 1
+            for m in network.modules()
+        )
         return FLOAT32 if depthwise else "bfloat16"
 
     try:

@@ -44,35 +44,23 @@ def quantization(config: GeneratorConfig, folder: Path) -> diffusers.PipelineQua
     """
     if config.quantize is None:
         return None
-    package, _, kind = config.quantize.partition("-")
-    if find_spec(package) is None:
-        raise MissingPackage(package, "quantize", f"generator.quantize: {config.quantize}")
+    if find_spec("torchao") is None:
+        raise MissingPackage("torchao", "quantize", f"generator.quantize: {config.quantize}")
     sizes = {part.name: sum(f.stat().st_size for f in part.glob("*.safetensors")) for part in folder.iterdir()}
     # The autoencoder stays as it is: it draws the pixels, and is small.
     names = [name for name, size in sizes.items() if name in TRUNKS or (size > LARGE and "encoder" in name)]
-    what = f"generator.quantize: {config.quantize} cannot be used with the {package} that is installed"
+    what = f"generator.quantize: {config.quantize} cannot be used with the torchao that is installed"
     with explain_refusal(what, "pip install --upgrade 'genrobust[quantize]'"):  # diffusers says which version it wants
-        return _quantization(package, kind, names, config)
+        return _quantization(config.quantize, names)
 
 
-def _quantization(
-    package: str, kind: str, names: Sequence[str], config: GeneratorConfig
-) -> diffusers.PipelineQuantizationConfig:
-    if package == "bitsandbytes":
-        how: dict[str, Any] = {"load_in_8bit": True}
-        if kind == "nf4":
-            compute = getattr(torch, config.dtype)
-            how = {"load_in_4bit": True, "bnb_4bit_quant_type": "nf4", "bnb_4bit_compute_dtype": compute}
-        backend = f"bitsandbytes_{4 if kind == 'nf4' else 8}bit"
-        return diffusers.PipelineQuantizationConfig(
-            quant_backend=backend, quant_kwargs=how, components_to_quantize=list(names)
-        )
+def _quantization(name: str, parts: Sequence[str]) -> diffusers.PipelineQuantizationConfig:
     import transformers
     from torchao.quantization import Float8WeightOnlyConfig, Int8WeightOnlyConfig
 
-    weights = Float8WeightOnlyConfig() if kind == "float8" else Int8WeightOnlyConfig()
+    weights = Float8WeightOnlyConfig() if name == "torchao-float8" else Int8WeightOnlyConfig()
     made: dict[str, Any] = {
-        name: (diffusers.TorchAoConfig if name in TRUNKS else transformers.TorchAoConfig)(weights) for name in names
+        part: (diffusers.TorchAoConfig if part in TRUNKS else transformers.TorchAoConfig)(weights) for part in parts
     }
     return diffusers.PipelineQuantizationConfig(quant_mapping=made)
 
@@ -155,9 +143,7 @@ def _chosen(pipelines: Sequence[Any], device: torch.device) -> str:
     sizes = [_bytes(part.parameters()) for part in parts]
     gc.collect()  # or what this process no longer uses, such as the generator before, counts as taken
     torch.cuda.empty_cache()
-    # What bitsandbytes quantizes was loaded there at once.
-    there = _bytes(weight for part in parts for weight in part.parameters() if _is_on(weight, device))
-    offload = offload_for(sizes, torch.cuda.mem_get_info(device)[0] + there)
+    offload = offload_for(sizes, torch.cuda.mem_get_info(device)[0])
     if offload == "group" and not all(map(can_offload_layers, pipelines)):
         offload = "model"
     if offload != "none":
@@ -207,10 +193,6 @@ def _bytes(weights: Iterable[Tensor]) -> int:
     return total
 
 
-def _is_on(weight: Tensor, device: torch.device) -> bool:
-    return weight.device.type == device.type and device.index in (None, weight.device.index)
-
-
 def compile_network(generator: Generator, images: int) -> bool:
     """Compile the network, where its recipe wants it for `images`; return whether it did.
 
@@ -256,9 +238,3 @@ def large_blocks(trunk: Any) -> list[nn.Module]:
         return []
     unet: Any = trunk  # whose annotations name no blocks
     return [block for block in (*unet.down_blocks, unet.mid_block, *unet.up_blocks) if block is not None]
-
-
-def uncompile(pipeline: Any) -> None:
-    """Undo `compile_network`."""
-    for part in trunk_of(pipeline).modules():
-        part._compiled_call_impl = None

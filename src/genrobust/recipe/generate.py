@@ -108,7 +108,7 @@ class GeneratorConfig(Section):
     compile: Literal["auto"] | bool = "auto"
     attention: Literal["native", "flash", "flash-3", "sage", "xformers", "flex", "cudnn"] | None = None
     offload: Literal["auto", "none", "model", "group"] = "auto"
-    quantize: Literal["torchao-int8", "torchao-float8", "bitsandbytes-int8", "bitsandbytes-nf4"] | None = None
+    quantize: Literal["torchao-int8", "torchao-float8"] | None = None
     cache: Literal["first-block", "taylor-seer"] | None = None
     slicing: bool = False
     tiling: bool = False

@@ -27,7 +27,7 @@ def test_a_trial_compiles_nothing(write_folder, tmp_path, compiles):
     [
         {"guidance_scale": 1},
         {"guidance_until": 0.5},
-        {"quantize": "bitsandbytes-nf4"},
+        {"quantize": "torchao-int8"},
         {"offload": "model"},
         {"cache": "first-block"},
         {"attention": "flash"},
