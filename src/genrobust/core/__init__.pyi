@@ -1,4 +1,14 @@
 from .arrays import load_arrays as load_arrays, save_arrays as save_arrays
+from .artifact import (
+    MANIFEST as MANIFEST,
+    UNFINISHED as UNFINISHED,
+    Artifact as Artifact,
+    Damage as Damage,
+    FileFacts as FileFacts,
+    Manifest as Manifest,
+    artifact_folder as artifact_folder,
+    artifacts as artifacts,
+)
 from .assets import (
     EMBEDDED as EMBEDDED,
     PUBLISHED_CLIP as PUBLISHED_CLIP,
@@ -102,6 +112,7 @@ from .keys import (
     slug as slug,
 )
 from .machine import cores as cores, free_memory as free_memory
+from .made_by import made_by as made_by, made_by_others as made_by_others
 from .mirror import address as address, local_folder as local_folder
 from .named_files import check_output as check_output, expand_home as expand_home, writing as writing
 from .own_files import (

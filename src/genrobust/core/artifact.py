@@ -1,0 +1,285 @@
+"""Artifacts: folders named after their inputs, with files of any kind and a ``manifest.json`` that is written last.
+
+The files are what their libraries write, and nothing is added to them. The manifest says what the artifact is, what it
+was made from and by, and the size and SHA-256 of each file, so that a killed process leaves a whole artifact or none,
+and a changed bit in what is read again is an error that names the file. Two processes that make the same artifact waste
+time and lose nothing.
+
+Work that is resumed after a kill has the same content in ``unfinished.json`` until it is done, and may come in parts,
+each of which is finished by a small manifest of its own, such as ``000000.json`` of the first shard of a dataset.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path, PurePosixPath
+from typing import Any, NamedTuple
+
+from genrobust.core.errors import GenrobustError, UserError, reading
+from genrobust.core.files import fetch_file, remove, replacing, size_of
+from genrobust.core.json_text import parse_json
+from genrobust.core.keys import digest, hash_file, hash_once, slug
+
+MANIFEST, UNFINISHED = "manifest.json", "unfinished.json"
+FORMAT = 3  # of manifests; version 0.1 wrote 2, and hashes within files
+HASH = 10  # hex digits of the hash in the name of a folder
+LONGEST_WORD = 60  # characters before it
+CHANGED = "it has changed since it was written"
+_SEAL = "sha256"  # the key of the manifest's own hash, over all other keys
+
+
+class FileFacts(NamedTuple):
+    """The bytes of a file, and their SHA-256 in hex."""
+
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """The content of a manifest, all of which is JSON.
+
+    Attributes:
+        kind: What the artifact is, in one word: "dataset", "checkpoint" ...
+        inputs: All that its content depends on; the folder is named after their hash.
+        about: Facts about its content, for who reads it.
+        made_by: Versions of what made it, by name.
+        files: The files of the artifact, by their path in the folder, with ``/`` between names.
+    """
+
+    kind: str
+    inputs: Mapping[str, Any] = field(default_factory=dict)
+    about: Mapping[str, Any] = field(default_factory=dict)
+    made_by: Mapping[str, str] = field(default_factory=dict)
+    files: Mapping[str, FileFacts] = field(default_factory=dict)
+
+
+class Damage(NamedTuple):
+    """A file of an artifact that is not as it was written, and what is wrong with it."""
+
+    path: Path
+    what: str
+
+
+def artifact_folder(room: Path, word: str, inputs: object) -> Path:
+    """Return the folder in `room` of what is made from `inputs`: a readable word, and their hash."""
+    return room / f"{slug(word)[:LONGEST_WORD].strip('-')}-{digest(inputs, HASH)}"
+
+
+class Artifact:
+    """An artifact in `folder`, which is finished, under way, or not begun."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether its manifest is there."""
+        return (self.folder / MANIFEST).is_file()
+
+    @property
+    def is_begun(self) -> bool:
+        """Whether unfinished work is kept there."""
+        return (self.folder / UNFINISHED).is_file()
+
+    def manifest(self) -> Manifest:
+        """Read the manifest of the finished artifact, or of the unfinished one where there is no other.
+
+        Raises:
+            UserError: There is none, or one of another version of genrobust.
+            GenrobustError: It is damaged.
+        """
+        name = MANIFEST if self.is_finished or not self.is_begun else UNFINISHED
+        if not (self.folder / name).is_file():
+            raise UserError(f"{self.folder} holds nothing that genrobust finished: there is no {MANIFEST}")
+        return self._read(name)
+
+    def part(self, part: str) -> Manifest | None:
+        """Read the manifest of a finished part; None where it is not finished.
+
+        Raises:
+            GenrobustError: It is damaged.
+        """
+        return self._read(f"{part}.json") if (self.folder / f"{part}.json").is_file() else None
+
+    def path(self, name: str, part: str = "") -> Path:
+        """Return the file `name` of the artifact, or of a part of it, once it is compared with the manifest.
+
+        A process reads an unchanged file once for that.
+
+        Raises:
+            UserError: The artifact or its part is not finished.
+            GenrobustError: The file is missing or has changed.
+        """
+        manifest = self.part(part) if part else self.manifest()
+        if manifest is None:
+            raise UserError(f"{self.folder}: {part} is not finished")
+        path = self.folder / name
+        with reading(path, KeyError, ValueError, then=f": {self.remedy}", kind=GenrobustError):
+            if hash_once(fetch_file(path)) != manifest.files[name].sha256:
+                raise ValueError(CHANGED)
+        return path
+
+    def begin(self, manifest: Manifest) -> Manifest:
+        """Record what is made here, unless that was begun or finished before; return what is recorded then.
+
+        Raises:
+            UserError: The folder holds files that are no part of an artifact, or one of another version of genrobust.
+            GenrobustError: What is recorded is damaged; the system refuses to write.
+        """
+        if self.is_finished or self.is_begun:
+            return self.manifest()
+        strangers = sorted(path.name for path in self.folder.glob("*") if not path.name.startswith("."))
+        if strangers:
+            some = ", ".join(strangers[:3])
+            raise UserError(f"{self.folder} holds other files ({some}) and no {MANIFEST}: choose another folder")
+        self._write(UNFINISHED, manifest)
+        return manifest
+
+    def keep(self, names: Iterable[str], about: Mapping[str, Any]) -> None:
+        """Record the files `names` of the unfinished artifact in place of those before, and facts about them.
+
+        Files that were recorded and are no more are removed.
+        """
+        before = self.manifest()
+        files = {name: self._facts(name) for name in names}
+        self._write(UNFINISHED, replace(before, about=about, files=files))
+        for name in before.files.keys() - files.keys():
+            remove(self.folder / name)
+
+    def finish_part(self, part: str, names: Iterable[str], about: Mapping[str, Any]) -> None:
+        """Finish a part that consists of the files `names`."""
+        self._write(f"{part}.json", Manifest("part", about=about, files={name: self._facts(name) for name in names}))
+
+    def publish(self, manifest: Manifest, names: Iterable[str] | None = None, parts: Iterable[str] = ()) -> None:
+        """Finish the artifact: write its manifest, with its files.
+
+        Args:
+            manifest: What it is; its `files` are added to.
+            names: The files; None are all in the folder, hidden ones and those of unfinished work left out.
+            parts: Finished parts, whose files and manifests are files of the artifact, too.
+        """
+        files = dict(manifest.files)
+        kept = self.manifest().files if self.is_begun and not self.is_finished else {}
+        for part in parts:
+            finished = self.part(part)
+            assert finished is not None, part
+            files |= {**finished.files, f"{part}.json": self._facts(f"{part}.json")}
+        for name in self._all_names() - kept.keys() if names is None else names:
+            files[name] = self._facts(name)
+        self._write(MANIFEST, replace(manifest, files=dict(sorted(files.items()))))
+        for name in kept.keys() - files.keys():
+            remove(self.folder / name)
+        remove(self.folder / UNFINISHED)
+
+    def reopen(self) -> None:
+        """Make a finished artifact an unfinished one, so that its missing parts are made again."""
+        if self.is_finished:
+            self._write(UNFINISHED, replace(self.manifest(), files={}))
+            remove(self.folder / MANIFEST)
+
+    def damage(self) -> Iterator[Damage]:
+        """Read every file and yield those that are not as they were written, the manifest too."""
+        try:
+            files = dict(self.manifest().files)
+        except GenrobustError as error:
+            yield Damage(self.folder / (MANIFEST if self.is_finished else UNFINISHED), str(error))
+            return
+        for name, facts in files.items():
+            if what := self._damage(name, facts):
+                yield Damage(self.folder / name, what)
+
+    def _damage(self, name: str, facts: FileFacts) -> str:
+        path = fetch_file(self.folder / name)
+        try:
+            if path.stat().st_size != facts.size:
+                return f"{path} has {path.stat().st_size:,} bytes instead of {facts.size:,}"
+            return "" if hash_file(path) == facts.sha256 else f"{path} has changed since it was written"
+        except OSError as error:
+            return f"cannot read {path}: {error.strerror}"
+
+    def lacks(self, files: Mapping[str, FileFacts]) -> list[str]:
+        """Return which of `files` are missing or have another size: a look that reads no file."""
+        found = []
+        for name, facts in files.items():
+            try:
+                whole = size_of(self.folder / name) == facts.size
+            except OSError:
+                whole = False
+            if not whole:
+                found.append(name)
+        return found
+
+    def remove(self) -> None:
+        """Remove the artifact: its manifest first, so that a kill leaves none that looks whole."""
+        for name in (MANIFEST, UNFINISHED):
+            remove(self.folder / name)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    @property
+    def remedy(self) -> str:
+        """What to do about damage."""
+        return f"genrobust verify {shlex.quote(str(self.folder))} --repair sets it aside, and a rerun makes it again"
+
+    def _all_names(self) -> set[str]:
+        paths = (path for path in self.folder.rglob("*") if path.is_file() and path.name not in (MANIFEST, UNFINISHED))
+        names = (path.relative_to(self.folder) for path in paths)
+        return {name.as_posix() for name in names if not any(part.startswith(".") for part in name.parts)}
+
+    def _facts(self, name: str) -> FileFacts:
+        path = self.folder / name
+        with reading(path, kind=GenrobustError):
+            return FileFacts(path.stat().st_size, hash_file(path))
+
+    def _write(self, name: str, manifest: Manifest) -> None:
+        files = {file: facts._asdict() for file, facts in manifest.files.items()}
+        content = {"genrobust_format": FORMAT, "kind": manifest.kind, "inputs": manifest.inputs}
+        content |= {"about": manifest.about, "made_by": manifest.made_by, "files": files}
+        plain = json.loads(json.dumps(content, allow_nan=False))  # what a reader gets: tuples as lists, keys as text
+        text = json.dumps({**plain, _SEAL: digest(plain, 64)}, indent=1, ensure_ascii=False) + "\n"
+        with replacing(self.folder / name) as file:
+            file.write(text.encode())
+
+    def _read(self, name: str) -> Manifest:
+        path = self.folder / name
+        with reading(
+            path, ValueError, KeyError, TypeError, AttributeError, then=f": {self.remedy}", kind=GenrobustError
+        ):
+            found = parse_json(path.read_bytes())
+            if (version := found.get("genrobust_format", found.get("format"))) != FORMAT:
+                raise UserError(
+                    f"{path} is of format {version!r}, and this version of genrobust reads format {FORMAT}: move the "
+                    "folder away and run the command that made it again"
+                )
+            if found.pop(_SEAL) != digest(found, 64):
+                raise ValueError(CHANGED)
+            files = {file: FileFacts(facts["size"], facts["sha256"]) for file, facts in found["files"].items()}
+            if outside := [file for file in files if not _is_inside(file)]:
+                raise ValueError(f"it names a file outside the folder: {outside[0]!r}")
+            return Manifest(found["kind"], found["inputs"], found["about"], found["made_by"], files)
+
+
+def artifacts(folder: Path) -> Iterator[Artifact]:
+    """Yield the artifacts in `folder` and below it, finished ones and others; hidden folders are left out."""
+    for place, folders, names in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        found = Path(place)
+        if any(name in names and _is_ours(found / name) for name in (MANIFEST, UNFINISHED)):
+            yield Artifact(found)
+
+
+def _is_ours(path: Path) -> bool:
+    """Whether a manifest is one of genrobust's: it says so or, where it is damaged, its folder is called like one."""
+    named = re.fullmatch(f".+-[0-9a-f]{{{HASH}}}", path.parent.resolve().name) is not None
+    return named or b'"genrobust_format"' in path.read_bytes()
+
+
+def _is_inside(name: str) -> bool:
+    path = PurePosixPath(name)
+    return str(path) == name and name != "." and not path.is_absolute() and ".." not in path.parts and "\0" not in name
