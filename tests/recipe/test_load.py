@@ -89,7 +89,7 @@ def test_quick_applies_its_section_and_renames_the_study(recipe_file: str) -> No
         ("- 1", "a mapping of keys, and this is a list"),
         ("", "this is empty"),
         ("name: long\narms: [{name: real, mixture: real}]\n", "no quick section"),
-        ("name: !!python/object/apply:os.system ['touch ran']\n", "line 1: name: the tag"),
+        ("name: !!python/object/apply:os.system ['touch ran']\n", "line 1: the tag"),
         ("name: x\nname: y\n", "line 2: the key 'name' occurs twice"),
         ("name: x\nquick: [train.steps]\n", "quick: give a mapping"),
         ("name: x\nquick: 5\n", "quick: give a mapping"),

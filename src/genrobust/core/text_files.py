@@ -85,14 +85,19 @@ def _lines(path: Path, what: str) -> Iterator[str]:
             raise UserError(f"{what}: cannot read {path}: {problem}")
         with path.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
             for number, line in enumerate(file, start=1):
-                if found := _STRANGE.search(line):  # a lone surrogate stands for a byte that is no UTF-8
-                    raise UserError(
-                        f"{what}: cannot read {path}: line {number} holds {found[0]!a}, which is no text: save it as "
-                        "UTF-8 text"
-                    )
+                if found := _STRANGE.search(line):
+                    raise UserError(f"{what}: cannot read {path}: {_strange(number, found)}; save it as UTF-8 text")
                 yield line
     except OSError as error:
         raise UserError(f"{what}: cannot read {path}: {error.strerror or error}") from error
+
+
+def _strange(number: int, found: re.Match[str]) -> str:
+    """Describe the character that is no text, and name its line."""
+    code = ord(found[0])
+    if code > 0xFF:  # a byte that was escaped
+        return f"it is not UTF-8 text (line {number})"
+    return f"line {number} holds the control character U+{code:04X} at place {found.start() + 1}"
 
 
 def _problem(path: Path) -> str:

@@ -45,6 +45,8 @@ def parse_yaml(text: str | bytes, what: str) -> Any:
         loader = _Loader(text)
         node = loader.get_single_node()
         return None if node is None else _value(loader, node, iter(range(MOST)), 0)
+    except _Refused as error:
+        raise UserError(f"{what}, {error}") from None
     except yaml.YAMLError as error:
         mark, why = getattr(error, "problem_mark", None), getattr(error, "problem", None)
         place = f" (line {mark.line + 1})" if mark else ""
@@ -53,32 +55,39 @@ def parse_yaml(text: str | bytes, what: str) -> Any:
         raise UserError(f"{what} is not valid YAML: it is nested too deeply") from None
 
 
+class _Refused(Exception):
+    """YAML that is valid, and not read."""
+
+    def __init__(self, why: str, node: yaml.Node) -> None:
+        super().__init__(f"line {node.start_mark.line + 1}: {why}")
+
+
 def _value(loader: Any, node: yaml.Node, left: Iterator[int], depth: int) -> Any:
     """Return the value of `node`, where aliases are visited again; `left` ends after as many values as are allowed."""
     if next(left, None) is None:
-        raise _refused(f"it has more than {MOST:,} values, where those of an alias count each time", node)
+        raise _Refused(f"it has more than {MOST:,} values, where those of an alias count each time", node)
     if depth > DEEPEST:
-        raise _refused(f"it is nested deeper than {DEEPEST} levels", node)
+        raise _Refused(f"it is nested deeper than {DEEPEST} levels", node)
     kind = node.tag.removeprefix(_PREFIX)
     if isinstance(node, yaml.MappingNode) and kind == "map":
         return _mapping(loader, node, left, depth + 1)
     if isinstance(node, yaml.SequenceNode) and kind == "seq":
         return [_value(loader, inner, left, depth + 1) for inner in node.value]
     if not isinstance(node, yaml.ScalarNode) or kind not in (*_TEXTS, "null", "bool", "int", "float"):
-        raise _refused(f"the tag {node.tag.replace(_PREFIX, '!!')[:LONGEST]!a} is not read: remove it", node)
+        raise _Refused(f"the tag {node.tag.replace(_PREFIX, '!!')[:LONGEST]!a} is not read: remove it", node)
     text: str = node.value
     if kind in _TEXTS or (kind == "int" and ":" in text):  # a time of day is a number for YAML 1.1
         return text
     if kind == "int" and _OCTAL.fullmatch(text):
-        raise _refused(f"{text[:LONGEST]} begins with 0: put it in quotes if it is a text", node)
+        raise _Refused(f"{text[:LONGEST]} begins with 0: put it in quotes if it is a text", node)
     if kind in ("int", "float") and len(text) > LONGEST:
-        raise _refused(f"a number of {len(text):,} digits: at most {LONGEST} are read", node)
+        raise _Refused(f"a number of {len(text):,} digits: at most {LONGEST} are read", node)
     try:
         value = getattr(loader, f"construct_yaml_{kind}")(node)
     except (ValueError, LookupError):  # of a tag that does not fit, as in !!int x
-        raise _refused(f"{text[:LONGEST]!a} is no {kind}", node) from None
+        raise _Refused(f"{text[:LONGEST]!a} is no {kind}", node) from None
     if kind == "float" and not math.isfinite(value):
-        raise _refused(f"{text} is no number: give a finite one, or put a text in quotes", node)
+        raise _Refused(f"{text} is no number: give a finite one, or put a text in quotes", node)
     return value
 
 
@@ -87,20 +96,16 @@ def _mapping(loader: Any, node: yaml.MappingNode, left: Iterator[int], depth: in
     merged: dict[str, Any] | None = None
     for key, inner in node.value:
         if not isinstance(key, yaml.ScalarNode):
-            raise _refused("a key is a text, not a list or a mapping", key)
+            raise _Refused("a key is a text, not a list or a mapping", key)
         if key.value in found:
-            raise _refused(f"the key {key.value[:LONGEST]!a} occurs twice: remove one of them", key)
+            raise _Refused(f"the key {key.value[:LONGEST]!a} occurs twice: remove one of them", key)
         found[key.value] = value = _value(loader, inner, left, depth)
         if key.tag == f"{_PREFIX}merge":
             merged = merged or {}
             for other in value if isinstance(value, list) else [value]:
                 if not isinstance(other, dict):
-                    raise _refused("<< takes a mapping, such as *name, or a list of them", key)
+                    raise _Refused("<< takes a mapping, such as *name, or a list of them", key)
                 merged = other | merged
     if merged is not None:
         del found["<<"]
     return (merged or {}) | found
-
-
-def _refused(why: str, node: yaml.Node) -> yaml.MarkedYAMLError:
-    return yaml.MarkedYAMLError(problem=why, problem_mark=node.start_mark)
