@@ -1,8 +1,28 @@
-from .core import GenrobustError as GenrobustError, Score as Score, Summary as Summary, UserError as UserError
+from .core import (
+    Artifact as Artifact,
+    BaselineModel as BaselineModel,
+    Claim as Claim,
+    GenrobustError as GenrobustError,
+    Line as Line,
+    Manifest as Manifest,
+    Predictions as Predictions,
+    Score as Score,
+    Summary as Summary,
+    UserError as UserError,
+)
 from .data import MemoryImages as MemoryImages
 from .generate import Engine as Engine
 from .recipe import Recipe as Recipe, load_recipe as load_recipe, parse_recipe as parse_recipe
-from .robustness import ImageFigure as ImageFigure
+from .robustness import (
+    CheckedClaim as CheckedClaim,
+    Comparison as Comparison,
+    Figure as Figure,
+    ImageFigure as ImageFigure,
+    check_claims as check_claims,
+    effective_robustness as effective_robustness,
+    fit_line as fit_line,
+    summarize as summarize,
+)
 from .study import Processes as Processes, Study as Study
 
 __version__: str

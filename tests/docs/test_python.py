@@ -51,5 +51,8 @@ def test_the_page_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: 
     assert re.fullmatch(r"runs/pictograms\S*/report\.html", report)
     assert images == "100 (64, 64)"
     assert re.fullmatch(r"runs/checkpoints/\w{12}/model\.safetensors", weights)
-    assert rest == ["resnet10t 50", "recipe: unknown key train.stesp; did you mean steps?"]
+    assert rest[:2] == ["resnet10t 50", "recipe: unknown key train.stesp; did you mean steps?"]
+    gain, robustness = rest[2:]
+    assert gain.startswith("+") and gain.endswith("holds")
+    assert float(re.findall(r"[\d.]+", robustness)[0]) == pytest.approx(6.3, abs=0.1)
     assert all((tmp_path / name).is_file() for name in (report, weights))

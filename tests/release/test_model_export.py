@@ -110,7 +110,7 @@ def results(checkpoint: Path, pictogram_data: StudyData, few_classes: LabelSpace
                 mine = (arm, seed) == ("mine", SEED)
                 of_study[arm, seed, test] = own if mine else dataclasses.replace(own, logits=noise)
     lines = [BaselineModel(f"m{i}", "emoji", 10 + 4 * i, 8 + 3 * i + i % 3) for i in range(10)]
-    summary = summarize(of_study, lines, Comparison("test", ["emoji"], "other", min_images=1, bootstrap=50))
+    summary = summarize(of_study, Comparison("test", ["emoji"], "other", min_images=1, bootstrap=50), lines)
     counts = read_checkpoint_info(checkpoint).training["counts"]
     arms = [
         ArmRecord("other", {**counts, "generated": 7}, "resnet10t", "standard", 2, 16),

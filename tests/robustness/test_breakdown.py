@@ -24,7 +24,7 @@ def study(drawn_study):
 
 
 def summed(study, **comparison):
-    return summarize(study, (), Comparison("test", SHIFTS, "real", bootstrap=50, min_images=10, **comparison))
+    return summarize(study, Comparison("test", SHIFTS, "real", bootstrap=50, min_images=10, **comparison))
 
 
 def answers(study, arm, seed, test):
@@ -48,7 +48,7 @@ def test_classes_pool_the_images_of_all_shifts_in_the_mean(study):
 
 def test_without_shifts_classes_are_those_of_the_clean_set_and_gaps_stay_gaps(drawn_study):
     few = drawn_study({"real": dict.fromkeys(N, 0.5)}, (0,), N, {"test": [0, 2], "solid": [0, 2], "emoji": [0, 2]})
-    summary = summarize(few, (), Comparison("test", SHIFTS, "real", bootstrap=50, min_images=10_000))
+    summary = summarize(few, Comparison("test", SHIFTS, "real", bootstrap=50, min_images=10_000))
     assert sum(summary.class_sizes) == N["test"]
     assert [top1 is None for top1 in summary.by_class["real"]] == [False, True, False, True, True, True]
 

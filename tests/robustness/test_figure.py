@@ -59,7 +59,7 @@ def plainly(found: Predictions, classes: list[int]) -> dict[str, float]:
 @pytest.mark.parametrize("scale", [1.0, 100.0], ids=["logits", "scaled as CLIP's"])
 def test_figures_are_those_of_a_plain_computation_with_logits_restricted_alike(scale: float) -> None:
     found = study(scale)
-    summary = summarize(found, [], Comparison("test", ["shifted"], "a", bootstrap=50))
+    summary = summarize(found, Comparison("test", ["shifted"], "a", bootstrap=50))
     assert summary.paired["shifted"] == "test on the classes of shifted"
     for arm, seed in (("a", 0), ("b", 1)):
         for name, of, classes in (
@@ -75,7 +75,7 @@ def test_figures_are_those_of_a_plain_computation_with_logits_restricted_alike(s
 
 def test_intervals_are_those_of_drawing_images_one_by_one() -> None:
     found = study()
-    summary = summarize(found, [], Comparison("test", ["shifted"], "a", bootstrap=1500))
+    summary = summarize(found, Comparison("test", ["shifted"], "a", bootstrap=1500))
     one, rng, draws = found["a", 0, "shifted"], np.random.default_rng(1), []
     for _ in range(300):
         at = rng.integers(0, N, N)
@@ -91,7 +91,7 @@ def test_any_of_several_right_labels_counts() -> None:
     found = study(part=list(range(CLASSES)))
     both = {k: replace(p, accepted=tuple((int(y), int(y + 1) % CLASSES) for y in p.labels)) for k, p in found.items()}
     comparison = Comparison("test", ["shifted"], "a", bootstrap=20)
-    one, two = (summarize(predictions, [], comparison) for predictions in (found, both))
+    one, two = (summarize(predictions, comparison) for predictions in (found, both))
     for figure in ("top1", "top5", "worst_class"):
         assert two.score(figure, "a", "shifted").value > one.score(figure, "a", "shifted").value
     p = both["a", 0, "shifted"]
@@ -105,7 +105,7 @@ def test_a_figure_that_means_nothing_on_a_set_is_a_gap_with_a_reason() -> None:
     few = {k: p if k[2] == "test" else replace(p, logits=p.logits[:20], labels=p.labels[:20], keys=p.keys[:20])
            for k, p in few.items()}  # fmt: skip
     few["b", 1, "shifted"].logits[0, few["b", 1, "shifted"].labels[0]] = -np.inf
-    summary = summarize(few, [], Comparison("test", ["shifted"], "a", bootstrap=20, min_images=5))
+    summary = summarize(few, Comparison("test", ["shifted"], "a", bootstrap=20, min_images=5))
     assert "over 3 classes" in summary.gaps["top5"]["shifted"]
     assert summary.gaps["worst_class"]["shifted"] == f"no class has {MIN_IMAGES} images"
     assert "no probability" in summary.gaps["nll"]["shifted"]
@@ -120,7 +120,7 @@ def test_a_class_that_is_always_wrong_has_an_interval() -> None:
     for key, p in wrong.items():
         if key[2] == "shifted":
             p.logits[p.labels == 1, 1] = -9
-    summary = summarize(wrong, [], Comparison("test", ["shifted"], "a", bootstrap=500))
+    summary = summarize(wrong, Comparison("test", ["shifted"], "a", bootstrap=500))
     score = summary.score("worst_class", "a", "shifted", 0)
     assert score.value == 0 and score.lo == pytest.approx(0, abs=0.1) and 0.5 < score.hi < 5  # of 200 images or so
 
@@ -158,7 +158,7 @@ def test_the_main_figures_come_first_and_an_unknown_one_is_named() -> None:
 
 def test_a_registered_figure_is_measured_and_moves_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
     comparison = Comparison("test", ["shifted"], "a", bootstrap=20)
-    before = summarize(study(), [], comparison)
+    before = summarize(study(), comparison)
     monkeypatch.setattr(FIGURES, "_own", dict(FIGURES._own))
 
     @FIGURES.register("brier")
@@ -168,6 +168,6 @@ def test_a_registered_figure_is_measured_and_moves_no_other(monkeypatch: pytest.
         def of_images(self, answers):
             return ((np.exp(answers.logits - answers.normalizer[:, None]) - answers.right) ** 2).sum(axis=1)
 
-    after = summarize(study(), [], comparison)
+    after = summarize(study(), comparison)
     assert 0 < after.score("brier", "a").value < 2
     assert {key: score for key, score in after.scores.items() if key.figure != "brier"} == before.scores

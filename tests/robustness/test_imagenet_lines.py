@@ -50,7 +50,7 @@ def test_a_published_line_stands_in_for_baselines() -> None:
         hi=85.0,
         center=1.0,
     )
-    alone = summarize(found, [], Comparison("test", ["sketch"], "real", published={"sketch": line}))
+    alone = summarize(found, Comparison("test", ["sketch"], "real", published={"sketch": line}))
     er = alone.score("er", "real", "sketch")
     assert er.value == pytest.approx(80 - 100 * expit(logit(0.9) - 1))
     assert "images and the line's error" in er.method
@@ -67,13 +67,13 @@ def test_a_published_line_stands_in_for_baselines() -> None:
         hi=85.0,
         center=1.0,
     )
-    narrow = summarize(found, [], Comparison("test", ["sketch"], "real", published={"sketch": exact}))
+    narrow = summarize(found, Comparison("test", ["sketch"], "real", published={"sketch": exact}))
     narrow = narrow.score("er", "real", "sketch")
     assert er.hi - er.lo > narrow.hi - narrow.lo > 5  # the line's own error comes on top of that over images
 
 
 def test_a_set_beside_is_scored_and_left_out_of_the_mean() -> None:
     found = {("real", 0, name): predictions(name, right) for name, right in (("test", 0.9), ("a", 0.5), ("b", 0.7))}
-    summary = summarize(found, [], Comparison("test", ["a", "b"], "real", beside=["b"]))
+    summary = summarize(found, Comparison("test", ["a", "b"], "real", beside=["b"]))
     assert summary.shifts == ("a",) and summary.left_out == {"b": "named under evaluate.beside"}
     assert summary.score("top1", "real").value == 50 and summary.score("top1", "real", "b").value == pytest.approx(70)

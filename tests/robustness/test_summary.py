@@ -35,7 +35,7 @@ def study(drawn_study):
 
 
 def summed(study, baselines=BASELINES, shifts=SHIFTS, reference="real", bootstrap=50, **comparison):
-    return summarize(study, baselines, Comparison("test", shifts, reference, bootstrap=bootstrap, **comparison))
+    return summarize(study, Comparison("test", shifts, reference, bootstrap=bootstrap, **comparison), baselines)
 
 
 @pytest.fixture
@@ -352,7 +352,7 @@ def robustness_on_two_classes(clean_labels, groups=None, accuracy=0.6):
     baselines = [BaselineModel(f"m{i}", "shift", 30 + 2 * i, 20 + 2 * i) for i in range(30)]
     groups = {} if groups is None else {"test": groups}
     how = Comparison(clean="test", shifts=("shift",), reference="real", image_groups=groups)
-    return summarize(predictions, baselines, how).score("er", "real", "shift", 0)
+    return summarize(predictions, how, baselines).score("er", "real", "shift", 0)
 
 
 def test_a_shift_of_classes_with_few_clean_images_still_has_an_interval():

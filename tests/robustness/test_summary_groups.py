@@ -67,7 +67,7 @@ FIGURES = [figure_called("top1"), figure_called("er")]
 
 
 def summed(study, baselines=(), reference="real, a", **comparison):
-    return summarize(study, baselines, Comparison("test", SHIFTS, reference, **comparison), FIGURES)
+    return summarize(study, Comparison("test", SHIFTS, reference, **comparison), baselines, FIGURES)
 
 
 @pytest.fixture

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import NamedTuple
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -15,20 +15,30 @@ MEAN_OF_SHIFTS = "mean of shifts"  # stands for a test set's name where a figure
 
 @dataclass(frozen=True, slots=True)
 class Predictions:
-    """The logits of one checkpoint on one test set: every metric is a pure function of these.
+    """The logits of one classifier on one test set: every figure is a pure function of these.
 
-    `logits` float32 [N, K] over `classes` (K ids), `labels` int64 [N], `keys` N names. `accepted` is None, or for each
-    image the tuple of labels that count as right (one-to-many maps such as ObjectNet's). `protocol` says how the images
-    were prepared ("64 px: shorter side resized ..."), so that only comparable accuracies are compared.
+    Attributes:
+        logits: float [N, K], or log-probabilities.
+        labels: int [N], indices of classes.
+        keys: The names of the N images, by which predictions of the same images are known; their numbers by default.
+        classes: The ids of the K classes; their numbers by default.
+        protocol: How the images were prepared ("64 px: shorter side resized ..."), so that only comparable accuracies
+            are compared.
+        accepted: None, or for each image the labels that count as right (one-to-many maps such as ObjectNet's).
     """
 
     test_set: str
     logits: np.ndarray
     labels: np.ndarray
-    keys: tuple[str, ...]
-    classes: tuple[str, ...]
-    protocol: str
+    keys: tuple[str, ...] = ()
+    classes: tuple[str, ...] = ()
+    protocol: str = ""
     accepted: tuple[tuple[int, ...], ...] | None = None
+
+    def __post_init__(self) -> None:
+        n, k = (*np.shape(self.logits), 0, 0)[:2]
+        object.__setattr__(self, "keys", self.keys or tuple(map(str, range(n))))
+        object.__setattr__(self, "classes", self.classes or tuple(map(str, range(k))))
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,6 +216,10 @@ class Summary:
             KeyError: It was not measured.
         """
         return self.scores[ScoreKey(figure, arm, test_set, seed, minus)]
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Return one row a score, for a table: where it is (as in `ScoreKey`), and the score."""
+        return [{**key._asdict(), **asdict(score)} for key, score in self.scores.items()]
 
     def difference(self, figure: str, arm: str, other: str, test_set: str = MEAN_OF_SHIFTS) -> Score | None:
         """Look up `arm` minus `other`, or turn the sign of the reverse; None for what was not measured."""

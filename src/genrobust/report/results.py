@@ -7,8 +7,7 @@ from typing import Any
 
 from genrobust.core import Line, MissedImage, Plane, Score, ScoreKey, StudyRecord, Summary, UserError, csv_line
 from genrobust.report.answering import answer
-from genrobust.report.claims import check_claims
-from genrobust.robustness import list_figures
+from genrobust.robustness import check_claims, list_figures
 
 FORMAT = 3  # of a summary's JSON; a reader refuses one that it does not know
 LATER = {"by_group", "by_class", "class_sizes", "missed", "missed_counts"}  # fields that older results lack
@@ -21,10 +20,7 @@ CSV_COLUMNS = (
 def summary_to_json(summary: Summary) -> dict[str, Any]:
     """Return `summary` as JSON values. `scores` is a list of records in place of the table, with their units."""
     units = {figure.name: (figure.unit, figure.difference_unit) for figure in list_figures()}
-    scores = [
-        {**key._asdict(), **asdict(score), "unit": units[key.figure][bool(key.minus)]}
-        for key, score in summary.scores.items()
-    ]
+    scores = [{**row, "unit": units[row["figure"]][bool(row["minus"])]} for row in summary.rows()]
     return {"format": FORMAT, **asdict(replace(summary, scores={})), "scores": scores}
 
 
@@ -83,7 +79,7 @@ def record_to_json(record: StudyRecord) -> dict[str, Any]:
                 "p": found.p,
                 "here": found.outcome,
             }
-            for found in check_claims(record)
+            for found in check_claims(record.summary, record.claims)
         ],
         "qualities": [asdict(quality) for quality in record.qualities],
         "figures": [
@@ -103,12 +99,12 @@ def summary_to_csv(summary: Summary) -> str:
     """
     figures = {figure.name: figure for figure in list_figures()}
     lines = [csv_line(CSV_COLUMNS)]
-    for key, score in summary.scores.items():
-        row, figure = {**key._asdict(), **asdict(score)}, figures[key.figure]
-        if key.arm in summary.groups:
-            row |= {"arm": "", "group": key.arm}
+    for row in summary.rows():
+        figure = figures[row["figure"]]
+        if row["arm"] in summary.groups:
+            row |= {"arm": "", "group": row["arm"]}
         if not figure.needs:
             del row["extrapolated"]
-        row["unit"] = figure.difference_unit if key.minus else figure.unit
+        row["unit"] = figure.difference_unit if row["minus"] else figure.unit
         lines.append(csv_line(row.get(column, "") for column in CSV_COLUMNS))
     return "".join(lines)

@@ -8,7 +8,13 @@ from .benchmark_scores import (
     StyleScores as StyleScores,
 )
 from .benchmarking import benchmark as benchmark
-from .effective import fit_lines as fit_lines, to_scale as to_scale
+from .claims import CheckedClaim as CheckedClaim, check_claims as check_claims
+from .effective import (
+    effective_robustness as effective_robustness,
+    fit_line as fit_line,
+    fit_lines as fit_lines,
+    to_scale as to_scale,
+)
 from .figure import (
     EXPLAINED as EXPLAINED,
     Figure as Figure,

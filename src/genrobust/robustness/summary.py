@@ -65,11 +65,14 @@ class Comparison:
 
 def summarize(
     predictions: StudyPredictions,
-    baselines: Sequence[BaselineModel],
     comparison: Comparison,
+    baselines: Sequence[BaselineModel] = (),
     figures: Sequence[Figure] | None = None,
 ) -> Summary:
     """Measure `figures` (None: all) of each arm, seed and test set, with their means and differences.
+
+    `predictions` are by arm, seed and test set, and may come from anywhere. Without `baselines` there is no line, and
+    so no effective robustness.
 
     A shifted set is scored over its own classes, logits restricted to them, and paired with the clean set restricted to
     the same classes. Means over shifts are over those that have the figure, and say over how many; effective robustness

@@ -62,7 +62,7 @@ def score_study(
         groups=recipe.groups(),
         pairs=[(claim.arm, claim.than) for claim in recipe.claims if claim.arm not in recipe.groups()],
     )
-    summary = summarize(SavedPredictions(arms.files | beside), baselines, comparison)
+    summary = summarize(SavedPredictions(arms.files | beside), comparison, baselines)
     pretrained = tuple(arm.name for arm in recipe.arms if recipe.train_of(arm).is_pretrained)
     summary = replace(summary, trained_elsewhere=(ZERO_SHOT,) if beside else (), pretrained=pretrained)
     return StudyScores(summary, baselines, (*notes, *without))
@@ -91,7 +91,7 @@ def score_curves(
     for arm, predictions in points.items():
         first, *others = dict.fromkeys(point for point, _, _ in predictions.files)
         compared = replace(comparison, reference=others[-1], pairs=[(point, first) for point in others])
-        curves.append(Curve(arm, summarize(predictions, baselines, compared)))
+        curves.append(Curve(arm, summarize(predictions, compared, baselines)))
     return tuple(curves)
 
 
