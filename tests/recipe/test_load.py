@@ -50,7 +50,7 @@ def test_set_overrides_a_key_and_the_last_holds(recipe_file: str, overrides: lis
         ("train.steps=010", "--set train.steps=010: the value, line 1: 010 begins with 0"),
         ("train.learning_rate=.nan", "--set train.learning_rate=.nan: the value"),
         ("title=!!python/name:os.system x", "--set title=!!python/name:os.system x: the value"),
-        ("seeds=" + "[" * 1000, "nest"),
+        ("seeds=" + "[" * 1000, "--set seeds="),
         ("seeds=" + "1" * 5000, "a number of 5,000 digits"),
         ("title={a: 1, a: 2}", "the key 'a' occurs twice"),
         ('title="\\0"', "title: "),

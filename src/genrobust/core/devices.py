@@ -151,7 +151,7 @@ def compiler_options() -> dict[str, bool]:
     """
     from torch.torch_version import TorchVersion
 
-    return {"deterministic": True} if TorchVersion(metadata.version("torch")) >= (2, 10) else {}
+    return {"deterministic": True} if TorchVersion(metadata.version("torch")) >= "2.10" else {}
 
 
 def keep_freed_memory(device: torch.device) -> None:
