@@ -146,7 +146,7 @@ def load_clip_network(folder: Path) -> CLIPModel | CLIPVisionModelWithProjection
     has_text = read_clip_vision(folder)[1] is not None
     how: dict[str, Any] = {"local_files_only": True, "use_safetensors": True, "dtype": torch.float32}
     how["attn_implementation"] = "sdpa"  # a configuration could name code on the hub
-    kind = CLIPModel if has_text else CLIPVisionModelWithProjection
+    kind: Any = CLIPModel if has_text else CLIPVisionModelWithProjection  # whose result follows from its arguments
     model, found = kind.from_pretrained(folder, **how, output_loading_info=True)
     unused = () if has_text else ("visual_projection.weight",)  # a tower may be saved without it
     for which in ("missing_keys", "mismatched_keys", "unexpected_keys"):
@@ -188,8 +188,8 @@ def read_clip_vision(folder: Path) -> tuple[CLIPVisionConfig, int | None]:
         raw: dict[str, Any] = parse_json((folder / CONFIG).read_bytes())
         if raw.get("model_type") == KINDS[1]:
             return CLIPVisionConfig.from_dict(raw), None
-        config = transformers.CLIPConfig.from_dict(raw)
-        return config.vision_config, config.projection_dim
+        both: Any = transformers.CLIPConfig.from_dict(raw)
+        return both.vision_config, both.projection_dim
     model = read_open_clip(folder)["model_cfg"]
     vision = model["vision_cfg"]
     config = CLIPVisionConfig(
@@ -211,7 +211,7 @@ def read_clip_preparation(folder: Path) -> dict[str, Any]:
         Exception: transformers cannot read it, and raises an error of its own.
     """
     if clip_files(folder) == (OPEN_CLIP,):
-        found = {"mean": MEAN, "std": STD, "interpolation": "bicubic", "resize_mode": "shortest"}
+        found: dict[str, Any] = {"mean": MEAN, "std": STD, "interpolation": "bicubic", "resize_mode": "shortest"}
         found |= read_open_clip(folder).get("preprocess_cfg") or {}
         modes = {"shortest": "center", "longest": "border", "squash": "squash"}
         found["crop_mode"] = modes[found["resize_mode"]]

@@ -122,11 +122,11 @@ class ImageApi:
             http = _Http(self._count, with_key=self._key is not None)
             timeout = openai.Timeout(config.timeout, connect=min(CONNECT_S, config.timeout))
             # The environment may hold OpenAI's, and this is another server.
-            left_out = ("OpenAI-Organization", "OpenAI-Project")
+            left_out: Any = dict.fromkeys(("OpenAI-Organization", "OpenAI-Project"), openai.Omit())
             async with openai.AsyncOpenAI(
                 api_key=self._key or "none",
                 base_url=f"{config.url}/v1",
-                default_headers=dict.fromkeys(left_out, openai.Omit()),
+                default_headers=left_out,
                 timeout=timeout,
                 max_retries=config.retries,
                 http_client=http,
