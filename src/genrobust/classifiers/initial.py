@@ -101,16 +101,16 @@ class Initial:
         torch.random.set_rng_state(state)  # what loading draws changes no step
         if not isinstance(source, Classifier):
             raise UserError(f"train.init: {self.spec} is no network of timm's, and cannot be trained: name another")
-        own, state = model.state_dict(), source.state_dict()
+        own, weights = model.state_dict(), source.state_dict()
         last, rows = f"network.{head_name(model.network)}.", self._rows(labels)
         for name in [name for name in own if name.startswith(last)]:
-            found = state.get(name)
+            found = weights.get(name)
             if rows is None:
-                state[name] = own[name]
+                weights[name] = own[name]
             elif found is not None and len(found) == len(self.opened.classes):
-                state[name] = found[rows]
+                weights[name] = found[rows]
         try:
-            model.load_state_dict({name: value for name, value in state.items() if name in own})
+            model.load_state_dict({name: value for name, value in weights.items() if name in own})
         except RuntimeError as error:
             raise UserError(
                 f"train.init: {self.spec} does not fit {config.architecture}: {' '.join(str(error).split())[:300]}: "
