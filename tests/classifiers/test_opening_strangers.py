@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import struct
 from collections.abc import Callable
@@ -18,8 +17,7 @@ from onnx import TensorProto, helper
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from genrobust.classifiers import architectures
-from genrobust.classifiers.checkpoints import CheckpointInfo, read_checkpoint_info
+from genrobust.classifiers.checkpoints import CheckpointInfo
 from genrobust.classifiers.clip import load_clip
 from genrobust.classifiers.logits import answer, stacked
 from genrobust.classifiers.models import create_classifier, save_checkpoint
@@ -28,7 +26,6 @@ from genrobust.core import GenrobustError, UserError
 
 CPU = torch.device("cpu")
 ABC = ["a", "b", "c"]
-DEEP = b"[" * 100_000
 
 
 def ask(spec: object, labels: Path | None = None) -> np.ndarray:
@@ -46,16 +43,19 @@ def refused(spec: object, labels: Path | None = None, named: object = None) -> s
     return str(error.value)
 
 
-FACTS: list[dict[str, Any]] = [
-    *({"architecture": value} for value in (None, 5, ["x"], {"a": 1}, "a" * 10_000)),
-    *({"image_size": value} for value in (None, 0, -1, 10**9, 10**30, "x", True, [3], 33.5)),
-    *({"classes": value} for value in ([], [1, 2, 3], [None], ["a", "a", "b"], [["a"], ["b"], ["c"]])),
-    *({"model_kwargs": value} for value in (None, 5, [])),
-    *({"training": value} for value in (None, 5, [], "x")),
-]
-
-
-@pytest.mark.parametrize("facts", FACTS, ids=lambda facts: str(facts)[:40])
+@pytest.mark.parametrize(
+    "facts",
+    [
+        {"architecture": ["x"]},
+        {"image_size": 0},
+        {"image_size": 33.5},
+        {"classes": []},
+        {"classes": ["a", "a", "b"]},
+        {"model_kwargs": None},
+        {"training": 5},
+    ],
+    ids=str,
+)
 def test_what_a_checkpoint_says_of_itself_is_typed(facts: dict[str, Any]) -> None:
     good = {"architecture": "test_resnet", "model_kwargs": {}, "classes": ABC, "image_size": 32, "training": {}}
     assert CheckpointInfo(**good).classes == tuple(ABC)
@@ -64,51 +64,17 @@ def test_what_a_checkpoint_says_of_itself_is_typed(facts: dict[str, Any]) -> Non
 
 
 @pytest.mark.parametrize(
-    "kwargs",
-    [
-        *({"channels": [10**9] * 4}, {"stem_width": 10**6}, {"stem_width": -1}, {"layers": [10**6] * 4}),
-        *({"block": "x"}, {"norm_layer": "x"}, {"act_layer": "os.system"}, {"nope": 1}, {"global_pool": "x"}),
-        *({"checkpoint_path": "/etc/passwd"}, {"pretrained_cfg_overlay": {"file": "/etc/passwd"}}, {"cache_dir": "/x"}),
-    ],
-    ids=str,
+    "kwargs", [{"stem_width": -1}, {"block": "x"}, {"nope": 1}, {"checkpoint_path": "/etc/passwd"}], ids=str
 )
-def test_arguments_of_any_kind_make_no_network(monkeypatch: pytest.MonkeyPatch, kwargs: dict[str, Any]) -> None:
-    monkeypatch.setattr(architectures, "MODULES", 1000)
-    monkeypatch.setattr(architectures, "free_memory", lambda: 10**8)
+def test_arguments_of_any_kind_make_no_network(kwargs: dict[str, Any]) -> None:
     with pytest.raises(UserError, match=f"test_resnet|{next(iter(kwargs))}"):
         create_classifier("test_resnet", 3, 32, kwargs)
 
 
 def test_a_network_that_cannot_be_run_is_named(tmp_path: Path) -> None:
-    save_checkpoint(
-        tmp_path / "c",
-        create_classifier("test_resnet", 3, 32),
-        CheckpointInfo("test_resnet", {"drop_rate": "x"}, ("a", "b", "c"), 32, {}),
-    )
-    assert read_checkpoint_info(tmp_path / "c").model_kwargs == {"drop_rate": "x"}
+    about = CheckpointInfo("test_resnet", {"drop_rate": "x"}, ("a", "b", "c"), 32, {})
+    save_checkpoint(tmp_path / "c", create_classifier("test_resnet", 3, 32), about)
     assert "cannot be run" in refused(tmp_path / "c")
-
-
-def header(entries: dict[str, Any], data: bytes = b"") -> bytes:
-    text = json.dumps(entries).encode()
-    return struct.pack("<Q", len(text)) + text + data
-
-
-ONE = {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}
-SAFETENSORS = {
-    "empty": b"",
-    "short": b"\x01",
-    "huge header": struct.pack("<Q", 2**62) + b"{}",
-    "text": b"hello" * 100,
-    "huge tensor": header({"a": {"dtype": "F32", "shape": [2**40], "data_offsets": [0, 2**42]}}),
-    "overlap": header({"a": ONE, "b": ONE}, bytes(4)),
-    "overflow": header({"a": {"dtype": "F32", "shape": [2**32, 2**32], "data_offsets": [0, 0]}}),
-    "no such dtype": header({"a": {**ONE, "dtype": "X9"}}, bytes(4)),
-    "a list": header([], b""),  # type: ignore[arg-type]
-    "deep": struct.pack("<Q", len(DEEP)) + DEEP,
-    "nothing": header({}),
-    "metadata": header({"__metadata__": {"a": 5}}),
-}
 
 
 @pytest.fixture(scope="module")
@@ -134,45 +100,28 @@ def timm_folder(tmp_path: Path, timm_weights: dict[str, torch.Tensor]) -> Callab
 
 
 CONFIGS: list[dict[str, Any]] = [
-    *({"raw": raw} for raw in (b"", b"[]", b"null", b"{", b"\xff", DEEP, b'{"a":' + b"1" * 5000 + b"}")),
-    *({"architecture": value} for value in (None, 5, [], "nope", "local-dir:/etc", "hf-hub:a/b", "../../x")),
-    *({"num_classes": value} for value in (0, -1, 10**9, "3", 2, 3.0, True)),
-    *({"label_names": value} for value in ("abc", [1, 2, 3], [None] * 3, 5, {"x": "a"}, [["a"]] * 3)),
-    *({"pretrained_cfg": value} for value in (None, 5, [], "x")),
-    *({"model_args": value} for value in (None, 5, {"checkpoint_path": "/etc/passwd"}, {"block": "x"}, {"nope": 1})),
-    *({"model_args": {"layers": [10**6] * 4}}, {"model_args": {"drop_rate": "x"}}),
-    *({"p__input_size": size} for size in (5, [3], [1, 32, 32], [3, 32, 64], [3, 0, 0], [3, -1, -1], [3, 1e3, 1e3])),
-    *({"p__input_size": size} for size in ([3, 10**9, 10**9], ["a"] * 3, [3, True, True])),
-    *({"p__crop_pct": share} for share in (0, -1, "x", float("nan"), 1e-9, 1e9, 10**400)),
-    *({"p__mean": mean} for mean in (5, [1], "xyz", ["a"] * 3, [float("nan")] * 3)),
-    *({"p__std": std} for std in ([0, 0, 0], [1e-40] * 3, [float("inf")] * 3)),
-    *(
-        {"p__interpolation": "x"},
-        {"p__interpolation": 5},
-        {"p__crop_mode": "x"},
-        {"p__test_input_size": [3, 9999, 9999]},
-    ),
+    *({"raw": raw} for raw in (b"", b"[]", b"\xff", b"[" * 100_000)),
+    *({"architecture": value} for value in (None, "nope", "hf-hub:a/b")),
+    *({"num_classes": value} for value in (0, "3", 2)),
+    *({"label_names": value} for value in ("abc", {"x": "a"})),
+    *({"model_args": value} for value in ({"checkpoint_path": "/etc/passwd"}, {"nope": 1}, {"drop_rate": "x"})),
+    *({"p__input_size": size} for size in (5, [1, 32, 32], [3, 32, 64], [3, 0, 0], [3, 10**9, 10**9])),
+    *({"p__crop_pct": share} for share in (0, float("nan"), 1e9)),
+    *({"p__mean": mean} for mean in ([1], [float("nan")] * 3)),
+    {"p__std": [0, 0, 0]},
+    {"p__interpolation": "x"},
+    {"pretrained_cfg": None},
 ]
 
 
 @pytest.mark.parametrize("changes", CONFIGS, ids=lambda changes: str(changes)[:50])
-def test_a_timm_folder_is_typed(
-    timm_folder: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any]
-) -> None:
-    monkeypatch.setattr(architectures, "MODULES", 1000)
+def test_a_timm_folder_is_typed(timm_folder: Callable[..., Path], changes: dict[str, Any]) -> None:
     refused(timm_folder(**changes))
 
 
 def test_a_timm_folder_with_what_timm_fills_in_opens(timm_folder: Callable[..., Path]) -> None:
     folder = timm_folder(p__crop_pct=None, p__url="http://127.0.0.1:1/x", p__file="/etc/passwd", p__state_dict={"a": 1})
     assert ask(folder).shape == (2, 3)
-
-
-@pytest.mark.parametrize("kind", SAFETENSORS)
-def test_weights_that_lie_are_refused(timm_folder: Callable[..., Path], kind: str) -> None:
-    folder = timm_folder()
-    (folder / "model.safetensors").write_bytes(SAFETENSORS[kind])
-    refused(folder)
 
 
 def write_onnx(folder: Path, props: dict[str, Any], shape: tuple[Any, ...] = ("n", 3, 16, 16), at: str = "") -> Path:
@@ -200,19 +149,21 @@ def write_onnx(folder: Path, props: dict[str, Any], shape: tuple[Any, ...] = ("n
 @pytest.mark.parametrize(
     ("props", "shape"),
     [
-        *(({"label_names": names}, ()) for names in (5, "[", [1, 2, 3], [None] * 3, ["a"], [["a"]] * 3, DEEP.decode())),
-        *(({"pretrained_cfg": facts}, ()) for facts in (5, [], {"crop_pct": 0}, {"input_size": [3, 32, 32]}, "[")),
-        *(({}, shape) for shape in (("n", 3, 0, 0), ("n", 3, 10**6, 10**6), ("n", 3, 2**31, 2**31), ("n", 3, -1, -1))),
+        ({"label_names": [1, 2, 3]}, ("n", 3, 16, 16)),
+        ({"label_names": ["a"]}, ("n", 3, 16, 16)),
+        ({"pretrained_cfg": {"crop_pct": 0}}, ("n", 3, 16, 16)),
+        ({"pretrained_cfg": {"input_size": [3, 32, 32]}}, ("n", 3, 16, 16)),
+        ({"pretrained_cfg": "["}, ("n", 3, 16, 16)),
+        ({}, ("n", 3, 2**31, 2**31)),
+        ({}, ("n", 3, -1, -1)),
     ],
     ids=lambda value: str(value)[:40],
 )
 def test_an_onnx_file_is_typed(tmp_path: Path, props: dict[str, Any], shape: tuple[Any, ...]) -> None:
-    refused(write_onnx(tmp_path / "o", {"label_names": ABC, **props}, shape or ("n", 3, 16, 16)))
+    refused(write_onnx(tmp_path / "o", {"label_names": ABC, **props}, shape))
 
 
-@pytest.mark.parametrize(
-    "at", ["../secret.bin", "{folder}/secret.bin", "/etc/passwd", "sub/../../secret.bin", "none.bin", "link.bin"]
-)
+@pytest.mark.parametrize("at", ["../secret.bin", "{folder}/secret.bin", "sub/../../secret.bin", "link.bin"])
 def test_an_onnx_file_reads_nothing_outside_its_folder(tmp_path: Path, at: str) -> None:
     (tmp_path / "secret.bin").write_bytes(struct.pack("<3f", 1, 2, 3))
     path = write_onnx(tmp_path / "o", {"label_names": ABC}, at=at.format(folder=tmp_path))
@@ -231,69 +182,39 @@ def test_weights_beside_an_onnx_file_are_part_of_its_identity(tmp_path: Path) ->
     assert len(identities) == 2
 
 
-@pytest.mark.parametrize(
-    "spec",
-    [
-        *(
-            "",
-            " ",
-            "\0",
-            "/",
-            "..",
-            "local-dir:",
-            "local-dir:/none",
-            "hf-hub:",
-            "hf-hub:../x",
-            "@",
-            "test_resnet@",
-            "@x.pt",
-        ),
-        *("test_resnet@/dev/zero.pt", "x.onnx", ".onnx", "x" * 300, f"{'x' * 300}.onnx", f"test_resnet@{'x' * 300}.pt"),
-        *("s3://b/x", "http://x/y.onnx", "resnet18@http://x/y.pth", "file:///etc/passwd", "\udcff", "x/" * 3000),
-    ],
-    ids=lambda spec: ascii(spec[:20]),
-)
+@pytest.mark.parametrize("spec", ["", "\0", "hf-hub:../x", "test_resnet@/dev/zero.pt", "x" * 300, "\udcff"], ids=ascii)
 def test_words_that_name_nothing_are_mistakes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spec: str) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError):
         open_classifier(spec)
 
 
-def test_a_pipe_is_no_file_of_weights(tmp_path: Path) -> None:
-    for name in ("w.pt", "m.onnx"):
-        os.mkfifo(tmp_path / name)
-    refused(f"test_resnet@{tmp_path / 'w.pt'}", named="w.pt")
-    refused(tmp_path / "m.onnx")
-
-
-CLIPS: list[tuple[str, dict[str, Any]]] = [  # a file, and what is changed in it
-    *(("config.json", {"vision_config": value}) for value in (5, [], {})),
-    *(("config.json", {"vision_config.num_hidden_layers": value}) for value in (0, -1, 10**7)),
-    *(("config.json", {"vision_config.image_size": value}) for value in (0, 10**9, "x", None)),
-    *(("config.json", {"vision_config.hidden_size": value}) for value in (0, 7, "x")),
-    *(("config.json", {key: 0}) for key in ("vision_config.patch_size", "projection_dim", "text_config.vocab_size")),
-    *(("preprocessor_config.json", {"image_mean": value}) for value in (5, [1], ["a"] * 3, [float("nan")] * 3)),
-    ("preprocessor_config.json", {"image_std": [0, 0, 0]}),
-    ("tokenizer_config.json", {"added_tokens_decoder": 5}),
-]
-
-
-@pytest.mark.parametrize(("file", "changes"), CLIPS, ids=str)
+@pytest.mark.parametrize(
+    ("file", "key", "value"),
+    [
+        ("config.json", "vision_config", 5),
+        ("config.json", "vision_config.image_size", "x"),
+        ("config.json", "vision_config.hidden_size", 7),
+        ("config.json", "text_config.vocab_size", 0),
+        ("preprocessor_config.json", "image_mean", [float("nan")] * 3),
+        ("preprocessor_config.json", "image_std", [0, 0, 0]),
+        ("tokenizer_config.json", "added_tokens_decoder", 5),
+    ],
+    ids=str,
+)
 def test_a_clip_of_odd_configuration_is_refused(
-    clip_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: str, changes: dict[str, Any]
+    clip_folder: Path, tmp_path: Path, file: str, key: str, value: object
 ) -> None:
-    monkeypatch.setattr(architectures, "MODULES", 1000)
     folder = Path(shutil.copytree(clip_folder, tmp_path / "clip"))
     config = json.loads((folder / file).read_text())
-    for path, value in changes.items():
-        *parents, key = path.split(".")
-        (config[parents[0]] if parents else config)[key] = value
+    *parents, last = key.split(".")
+    (config[parents[0]] if parents else config)[last] = value
     (folder / file).write_text(json.dumps(config))
     with pytest.raises(UserError, match="clip"):
         load_clip(folder)
 
 
-@pytest.mark.parametrize("lacking", ["vision_model", "text_model", "visual_projection", "logit_scale"])
+@pytest.mark.parametrize("lacking", ["vision_model", "logit_scale"])
 def test_a_clip_without_a_tower_is_refused(clip_folder: Path, tmp_path: Path, lacking: str) -> None:
     """transformers alone would draw the missing tensors at random."""
     folder = Path(shutil.copytree(clip_folder, tmp_path / "clip"))

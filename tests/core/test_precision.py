@@ -12,7 +12,7 @@ from small_study import REAL, recipe_of
 from genrobust.classifiers import AUTO, settle, with_dtype
 from genrobust.classifiers.precision import is_depthwise, named_precisions, resolved, slow_choices, with_precision
 from genrobust.core import Hardware, hardware, in_common, precision
-from genrobust.core.precision import clear_winner, cpu_hardware, cpuinfo_flags, fastest_precision, remembered
+from genrobust.core.precision import remembered
 from genrobust.recipe import ClassModelConfig, FinetuneConfig, GeneratorConfig, TrainConfig, parse_recipe, recipe_yaml
 from genrobust.study import Study
 from genrobust.study.baselines import grid
@@ -41,58 +41,31 @@ X86 = "processor\t: {0}\nvendor_id\t: GenuineIntel\nflags\t\t: fpu avx2 fma {1}\
 ARM = "processor\t: {0}\nBogoMIPS\t: 2100.00\nFeatures\t: fp asimd i8mm {1}\nCPU implementer\t: 0x41\n\n"
 
 
-def cpuinfo(text, *cores):
-    return "".join(text.format(number, flags) for number, flags in enumerate(cores))
-
-
-FAST = cpuinfo(X86, "avx512_bf16")
-CAPS = ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA")
-SLOW_CAPS = "SSE41 avx AVX2 avx2_vnni AVX2_VNNI_2 AVX512_CORE avx512_core_vnni"
-FAST_CAPS = "AVX512_CORE_BF16 avx512_core_fp16 AVX512_CORE_AMX AVX10_1_512 avx10_1_512_amx_fp16 DEFAULT all"
-
-
 @pytest.mark.parametrize(
-    ("text", "environment", "best"),
+    ("text", "cores", "best"),
     [
-        (cpuinfo(X86, "", ""), {}, "float32"),
-        (cpuinfo(X86, "avx512f avx512_vnni"), {}, "float32"),
-        (cpuinfo(X86, "avx512f avx512_bf16", "avx512f avx512_bf16"), {}, "bfloat16"),
-        (cpuinfo(X86, "avx512_bf16 amx_bf16 amx_tile"), {}, "bfloat16"),
-        (cpuinfo(X86, "amx_bf16"), {}, "bfloat16"),
-        (cpuinfo(ARM, "bf16", "bf16"), {}, "bfloat16"),
-        (cpuinfo(ARM, "bf16", ""), {}, "float32"),  # not on all cores
-        (cpuinfo(ARM, "svebf16"), {}, "float32"),
-        ("model name\t: with bf16 in its name\n", {}, "float32"),
-        ("", {}, "float32"),
-        *((FAST, {name: cap}, "float32") for name in CAPS for cap in SLOW_CAPS.split()),
-        *((FAST, {name: cap}, "bfloat16") for name in CAPS for cap in ("", *FAST_CAPS.split())),
-        # oneDNN takes the first name
-        (FAST, {"ONEDNN_MAX_CPU_ISA": "all", "DNNL_MAX_CPU_ISA": "avx2"}, "bfloat16"),
-        (FAST, {"ONEDNN_MAX_CPU_ISA": "avx2", "DNNL_MAX_CPU_ISA": "all"}, "float32"),
-        *((FAST, {"ATEN_CPU_CAPABILITY": cap}, "float32") for cap in ("avx2", "default")),
-        (FAST, {"ATEN_CPU_CAPABILITY": "avx512"}, "bfloat16"),
-        (cpuinfo(ARM, "bf16"), {"ATEN_CPU_CAPABILITY": "default"}, "bfloat16"),  # which names x86's
+        (X86, ("", ""), "float32"),
+        (X86, ("avx512f avx512_vnni",), "float32"),
+        (X86, ("avx512f avx512_bf16", "avx512f avx512_bf16"), "bfloat16"),
+        (X86, ("amx_bf16",), "bfloat16"),
+        (ARM, ("bf16", "bf16"), "bfloat16"),
+        (ARM, ("bf16", ""), "float32"),  # not on all cores
+        (ARM, ("svebf16",), "float32"),
     ],
 )
-def test_a_cpu_is_known_by_its_flags_and_the_caps_on_them(text, environment, best):
-    found = cpu_hardware(cpuinfo_flags(text), environment)
+def test_a_cpu_is_known_by_its_flags(monkeypatch, tmp_path, text, cores, best):
+    (tmp_path / "cpuinfo").write_text("".join(text.format(number, flags) for number, flags in enumerate(cores)))
+    monkeypatch.setattr(precision, "CPUINFO", tmp_path / "cpuinfo")
+    monkeypatch.setattr(precision.sys, "platform", "linux")
+    found = hardware.__wrapped__("cpu")
     assert (found.kind, found.best) == ("cpu", best)
     assert "float32" in found.fast
 
 
-@pytest.mark.parametrize(("told", "best"), [("1\n", "bfloat16"), ("0\n", "float32"), ("", "float32")])
-def test_a_mac_says_what_its_cpu_has(monkeypatch, told, best):
-    monkeypatch.setattr(precision.sys, "platform", "darwin")
-    monkeypatch.setattr(precision.subprocess, "run", lambda words, **how: SimpleNamespace(stdout=told))
-    assert cpu_hardware(precision._cpu_flags(), {}).best == best
-
-
-def test_elsewhere_torch_says_it_where_it_can(monkeypatch):
+def test_linux_and_torch_say_the_same_of_this_cpu(monkeypatch):
+    here = hardware.__wrapped__("cpu")
     monkeypatch.setattr(precision.sys, "platform", "win32")
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True, "l1": 3}, raising=False)
-    assert cpu_hardware(precision._cpu_flags(), {}).best == "bfloat16"
-    monkeypatch.delattr(torch.cpu, "get_capabilities")
-    assert cpu_hardware(precision._cpu_flags(), {}).best == "float32"
+    assert hardware.__wrapped__("cpu") == here
 
 
 @pytest.mark.parametrize(
@@ -113,34 +86,15 @@ def test_nodes_take_what_all_of_them_have():
     assert in_common([NEW_GPU, OLD_GPU]).best == "float16"
 
 
-@pytest.mark.parametrize(
-    ("seconds", "best"),
-    [
-        ((1.0, 0.5, 0.5), "bfloat16"),
-        ((1.0, 0.5, 0.45), "bfloat16"),  # not clearly slower than float16
-        ((1.0, 0.9, 0.5), "float16"),
-        ((1.0, 0.6, 0.3), "float16"),
-        ((1.0, 0.9, 0.95), "float32"),  # no clear win
-        ((1.0, 50.0, 4.0), "float32"),
-        ((1.0, None, 0.5), "float16"),  # a device that has no bfloat16 at all
-        ((1.0, None, None), "float32"),
-    ],
-)
-def test_float32_is_left_for_a_clear_win_alone(seconds, best):
-    names = ("float32", "bfloat16", "float16")
-    assert clear_winner({name: s for name, s in zip(names, seconds, strict=True) if s is not None}) == best
-
-
-def test_a_device_is_measured_once(tmp_path, monkeypatch):
+def test_a_precision_is_measured_once(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert fastest_precision(torch.device("cpu"), size=4) in ("float32", "bfloat16", "float16")
-    assert remembered("mps", lambda: "float16") == "float16"
+    assert remembered("one", lambda: "float16") == "float16"
     assert remembered("other", lambda: "float32") == "float32"
-    assert remembered("mps", lambda: pytest.fail("measured again")) == "float16"
+    assert remembered("one", lambda: pytest.fail("measured again")) == "float16"
     (tmp_path / "genrobust" / precision.PRECISION_JSON).write_text("no JSON")
-    assert remembered("mps", lambda: "bfloat16") == "bfloat16"
+    assert remembered("one", lambda: "bfloat16") == "bfloat16"
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "genrobust" / precision.PRECISION_JSON))  # a file: no folder
-    assert remembered("mps", lambda: "float32") == "float32"
+    assert remembered("one", lambda: "float32") == "float32"
 
 
 @pytest.mark.parametrize(
@@ -245,7 +199,6 @@ def test_one_line_says_what_auto_stands_for():
     settled = settle(recipe_of(), "cpu", lambda: OLD_CPU, said.append)
     assert len(said) == 1 and "float32" in said[0] and OLD_CPU.why in said[0]
     settle(settled, "cpu", lambda: pytest.fail("nothing to look up"), said.append)
-    settle(everywhere("float16"), "mps", lambda: pytest.fail("a measurement for nothing"), said.append)
     assert len(said) == 1
     settle(recipe_of(train=MOBILE), "cpu", lambda: NEW_CPU, said.append)
     assert MOBILE["architecture"] in said[1]

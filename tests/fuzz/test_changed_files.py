@@ -371,7 +371,7 @@ def are_classes(names: Sequence[str]) -> None:
 
 
 def chosen(folder: Path) -> Any:
-    from genrobust.data import label_space
+    from genrobust.data.imagenet_classes import label_space
 
     return label_space(str(folder / "c.txt"), {})
 

@@ -1,4 +1,4 @@
-"""Datasets drawn by a server, without long pauses between tries."""
+"""Datasets drawn by a server."""
 
 from __future__ import annotations
 
@@ -10,15 +10,11 @@ from image_server import SIDE
 
 from genrobust.core import ClassLabel, LabelSpace
 from genrobust.data import ShardDataset
-from genrobust.generate import Plan, image_api, plan_of
+from genrobust.generate import Plan, plan_of
 from genrobust.recipe import ENGINES, GenerateConfig, GeneratorConfig, PromptConfig
 
 ENGINES.names()  # loads diffusers now, and not in each process that is forked from one with this module
 LABELS = LabelSpace(tuple(ClassLabel(name, name.title(), name) for name in ("camera", "guitar", "rocket", "tree")))
-
-
-def hurry(pause: float = 0.01) -> None:
-    image_api.FIRST_PAUSE_S = image_api.LONGEST_PAUSE_S = pause
 
 
 def section(url: str, steps: int = 4, **server: Any) -> GeneratorConfig:
@@ -33,9 +29,8 @@ def planned(generator: GeneratorConfig, images: int, **prompts: Any) -> tuple[Pl
     return plan_of(generator, config, LABELS, None, 3), config
 
 
-def run(out: str, url: str, images: int, pause: float = 0.01) -> ShardDataset:
+def run(out: str, url: str, images: int) -> ShardDataset:
     """Draw a dataset into the folder `out`, from a server that is slow for a second now and then."""
-    hurry(pause)
-    generator = section(url, timeout=0.5)
+    generator = section(url, timeout=3)
     plan, config = planned(generator, images)
     return generate(plan, generator, config, LABELS, Path(out))

@@ -8,7 +8,7 @@ import pytest
 import torch
 from drawn import CPU
 
-from genrobust.core import GenrobustError, UserError
+from genrobust.core import UserError
 from genrobust.generate import identity
 from genrobust.generate.loading import SCHEDULERS, load_generator
 from genrobust.generate.mode import locate
@@ -54,7 +54,6 @@ def test_sizes_are_the_recipes_or_the_generators(generator_folder):
     [
         ("sd", {"steps": 1001}, r"generator.steps is 1001; .* trained with 1000"),  # as of one with few steps
         ("sd", {"safety_checker": True}, r"safety_checker is on, and .* has none"),
-        ("sana", {"dtype": "float16", "scheduler": None}, "encoder and the autoencoder of Sana do not work in float16"),
         ("lcm", {}, "generator.scheduler: a LatentConsistencyModelPipeline is sampled with lcm"),
         ("sd3", {}, r"generator.scheduler: dpmsolver\+\+ cannot replace the FlowMatchEulerDiscreteScheduler"),
     ],
@@ -159,7 +158,7 @@ def pickle_unet(folder):
         (lambda f: (f / "model_index.json").write_bytes(b'{"_class_name": "LTXPipeline"}'), "holds a LTXPipeline"),
         (lambda f: (f / "model_index.json").write_bytes(b'["x"]'), "it is no JSON object"),
         (lambda f: shutil.rmtree(f / "vae"), LOAD),
-        (lambda f: (f / "vae" / "config.json").write_bytes(b""), "cannot read .*config.json"),
+        (lambda f: (f / "vae" / "config.json").write_bytes(b""), LOAD),
         (lambda f: (f / "vae/diffusion_pytorch_model.safetensors").write_bytes(b"short"), LOAD),
         (lambda f: (f / "text_encoder" / "model.safetensors").unlink(), LOAD),
         (lambda f: (f / "tokenizer" / "tokenizer.json").write_bytes(b"{}"), LOAD),
@@ -171,22 +170,3 @@ def test_damaged_folders_are_refused_with_their_name(copy, damage, message):
     with pytest.raises(UserError, match=message) as error:
         load_generator(config(copy), CPU)
     assert str(copy) in str(error.value)
-
-
-@pytest.mark.parametrize(
-    ("part", "value"), [("unet", float("nan")), ("vae", float("-inf")), ("text_encoder", float("nan"))]
-)
-def test_weights_that_are_no_numbers_are_named_before_anything_is_drawn(changed_generator, part, value):
-    def change(pipeline):
-        next(reversed(list(getattr(pipeline, part).parameters()))).view(-1)[0] = value
-
-    folder = changed_generator(change)
-    with pytest.raises(GenrobustError, match=f"the {part} of the generator in {folder} holds weights"):
-        load_generator(config(folder), CPU)
-
-
-def test_weights_beyond_the_range_of_a_dtype_are_told(changed_generator):
-    folder = changed_generator(lambda pipeline: pipeline.unet.conv_out.bias.fill_(1e6))
-    load_generator(config(folder), CPU)
-    with pytest.raises(GenrobustError, match=r"in float16: set generator.dtype to float32"):
-        load_generator(config(folder, dtype="float16"), CPU)

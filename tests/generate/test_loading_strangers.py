@@ -11,7 +11,6 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from genrobust.classifiers import architectures
 from genrobust.core import GenrobustError, LabelSpace, Request, StudyData, UserError
 from genrobust.generate.engines.diffusers import DiffusersEngine
 from genrobust.generate.loading import load_generator
@@ -21,7 +20,6 @@ from genrobust.recipe import GeneratorConfig
 CPU = torch.device("cpu")
 INDEX, UNET, TEXT = "model_index.json", "unet/config.json", "text_encoder/config.json"
 SCHEDULER = "scheduler/scheduler_config.json"
-DEEP = "[" * 100_000
 
 
 def config(model: object, **more: Any) -> GeneratorConfig:
@@ -34,45 +32,34 @@ def copy(tiny_generator: Path, tmp_path: Path) -> Path:
 
 
 CHANGES: list[tuple[str, dict[str, Any]]] = [  # a file, and what is changed in it
-    *((INDEX, {"_class_name": value}) for value in (None, 5, [], {"a": 1}, "x", "os.system", "DiffusionPipeline")),
-    *((INDEX, {"_class_name": [module, "StableDiffusionPipeline"]}) for module in ("pipeline", "../x", "evil")),
-    *(
-        (INDEX, {"unet": value})
-        for value in ([], ["os", "system"], ["evil", "Evil"], ["diffusers", None], ["diffusers"])
-    ),
-    *(
-        (INDEX, {"unet": value})
-        for value in ([5, 5], ["..evil", "X"], ["transformers", "BertModel"], ["diffusers", "X"])
-    ),
-    *((INDEX, {"text_encoder": value}) for value in (["transformers", "BertModel"], ["genrobust.cli", "main"])),
-    *((INDEX, {"vae": value}) for value in ([], ["subprocess", "Popen"], ["diffusers", "UNet2DConditionModel"])),
-    *((INDEX, {"scheduler": value}) for value in ([], ["builtins", "eval"], ["diffusers.utils", "load_image"])),
-    *((INDEX, {"extra": value}) for value in (["os", "system"], ["antigravity", "x"])),
-    *((INDEX, {"id2label": value}) for value in ([1, 2], "abc", {"x": "y"}, {"9" * 5000: "a"})),
-    *((UNET, {"sample_size": value}) for value in ("x", 10**9, [1, 2, 3], -8)),
-    *((UNET, {"block_out_channels": value}) for value in (5, [], [10**8] * 2)),
-    *((UNET, {key: value}) for key, value in {"layers_per_block": 10**7, "attention_head_dim": 0}.items()),
-    *((UNET, {"norm_num_groups": 0}), (UNET, {"down_block_types": ["x"]}), (UNET, {"act_fn": "os.system"})),
-    *((TEXT, {"num_hidden_layers": value}) for value in (10**7, "x")),
-    *((TEXT, {"hidden_size": 10**9}), (TEXT, {"vocab_size": 1}), (TEXT, {"_attn_implementation": "evil/kernel"})),
-    *((SCHEDULER, {"num_train_timesteps": value}) for value in (0, -1, "x")),
-    *((SCHEDULER, {"beta_schedule": "x"}), (SCHEDULER, {"trained_betas": "x"})),
+    (INDEX, {"_class_name": None}),
+    (INDEX, {"_class_name": "os.system"}),
+    (INDEX, {"_class_name": ["pipeline", "StableDiffusionPipeline"]}),
+    (INDEX, {"unet": ["os", "system"]}),
+    (INDEX, {"unet": ["..evil", "X"]}),
+    (INDEX, {"unet": ["diffusers", None]}),
+    (INDEX, {"text_encoder": ["transformers", "BertModel"]}),
+    (INDEX, {"scheduler": ["diffusers.utils", "load_image"]}),
+    (INDEX, {"extra": ["antigravity", "x"]}),
+    (INDEX, {"id2label": {"x": "y"}}),
+    (UNET, {"block_out_channels": []}),
+    (UNET, {"act_fn": "os.system"}),
+    (TEXT, {"vocab_size": 1}),
+    (TEXT, {"_attn_implementation": "evil/kernel"}),
+    (SCHEDULER, {"beta_schedule": "x"}),
 ]
 
 
 @pytest.mark.parametrize(("file", "changes"), CHANGES, ids=lambda value: str(value)[:60])
-def test_odd_configurations_are_refused(
-    copy: Path, monkeypatch: pytest.MonkeyPatch, file: str, changes: dict[str, Any]
-) -> None:
-    monkeypatch.setattr(architectures, "MODULES", 1000)
+def test_odd_configurations_are_refused(copy: Path, file: str, changes: dict[str, Any]) -> None:
     values = json.loads((copy / file).read_text())
     (copy / file).write_text(json.dumps({**values, **changes}))
     with pytest.raises(UserError, match=r"stranger|model_index|generator"):
         load_generator(config(copy), CPU)
 
 
-@pytest.mark.parametrize("raw", ["", "[]", "5", "null", "{", DEEP, '{"a":' * 100_000, '{"a":' + "1" * 5000 + "}"])
-@pytest.mark.parametrize("file", [INDEX, UNET, TEXT, SCHEDULER, "vae/config.json"])
+@pytest.mark.parametrize("file", [INDEX, UNET, TEXT, SCHEDULER])
+@pytest.mark.parametrize("raw", ["", "[]", "[" * 100_000])
 def test_files_that_are_no_configuration_are_refused(copy: Path, file: str, raw: str) -> None:
     (copy / file).write_text(raw)
     with pytest.raises(UserError, match="stranger"):
@@ -99,8 +86,8 @@ def test_no_file_of_python_is_run(copy: Path, tmp_path: Path, monkeypatch: pytes
     assert not (tmp_path / "ran").exists()
 
 
-@pytest.mark.parametrize("part", ["unet", "vae", "text_encoder"])
-@pytest.mark.parametrize("change", ["fewer", "other shapes", "none", "a huge header"])
+@pytest.mark.parametrize("part", ["unet", "text_encoder"])
+@pytest.mark.parametrize("change", ["fewer", "other shapes", "a huge header"])
 def test_weights_that_are_not_all_there_are_refused(copy: Path, part: str, change: str) -> None:
     """transformers draws missing ones at random, and diffusers leaves them without values."""
     (file,) = (copy / part).glob("*.safetensors")
@@ -110,7 +97,7 @@ def test_weights_that_are_not_all_there_are_refused(copy: Path, part: str, chang
     else:
         kept = {k: v for k, v in tensors.items() if not k.endswith("bias")} if change == "fewer" else tensors
         kept = {k: v[:1].contiguous() for k, v in tensors.items()} if change == "other shapes" else kept
-        save_file({} if change == "none" else kept, file, {"format": "pt"})
+        save_file(kept, file, {"format": "pt"})
     with pytest.raises(UserError, match=r"cannot load the generator in .*stranger"):
         load_generator(config(copy), CPU)
 
@@ -124,26 +111,7 @@ def test_what_fails_only_while_it_draws_is_named(copy: Path, pictogram_data: Stu
         engine.draw([Request("a-000000", 0, "a", "a cup", "a {}", "", "", 1)])
 
 
-NAMES = [
-    "none",
-    "./none",
-    "../x",
-    "/none",
-    "~nobody",
-    "a/b/c",
-    "",
-    "hf-hub:a/b",
-    "s3://b/x",
-    "file:///etc",
-    "\0",
-    "x" * 300,
-]
-
-
-NOTHING = [*filter(None, NAMES), "a b", "/dev/null"]
-
-
-@pytest.mark.parametrize("name", NOTHING, ids=lambda name: ascii(name[:12]))
+@pytest.mark.parametrize("name", ["./none", "~nobody", "a/b/c", "s3://b/x", "\0", "x" * 300, "/dev/null"], ids=ascii)
 def test_words_that_name_nothing_are_mistakes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
@@ -154,12 +122,10 @@ def test_words_that_name_nothing_are_mistakes(tmp_path: Path, monkeypatch: pytes
 
 
 LORAS: dict[str, Any] = {
-    "text": b"hello" * 10,
     "huge header": b"\xff" * 7 + b"\x00{}",
     "another tensor": {"x": torch.zeros(1)},
     "of another model": {"unet.foo.lora_A.weight": torch.zeros(4, 8), "unet.foo.lora_B.weight": torch.zeros(8, 4)},
     "one half": {"unet.down_blocks.0.attentions.0.proj_in.lora_A.weight": torch.zeros(4, 8)},
-    "ranks": {f"unet.mid_block.attentions.0.proj_in.lora_{k}.weight": torch.zeros(4) for k in "AB"},
     "junk": {f"lora_unet_x.lora_{k}.weight": torch.zeros(4, 4) for k in ("down", "up")},
 }
 

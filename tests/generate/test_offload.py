@@ -38,17 +38,6 @@ def a_card(monkeypatch, free):
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (free, free))
 
 
-def test_what_was_loaded_onto_the_card_already_needs_no_room_there(section, monkeypatch):
-    pipeline = load_generator(section(), CPU).pipeline
-    parts = pipeline.unet, pipeline.text_encoder, pipeline.vae
-    a_card(monkeypatch, free=sum(speed._bytes(part.parameters()) for part in parts))  # a fifth is for the images
-    assert speed._chosen([pipeline], META) == "model"
-    for part in parts:
-        part.to(META)
-    assert speed._chosen([pipeline], META) == "none"
-    assert speed._chosen([pipeline], torch.device("meta", 1)) == "model"  # another card of the same kind
-
-
 def test_what_wraps_other_tensors_takes_what_they_take():
     """As the quantized weights of torchao, which give the type that they were."""
     halves = TwoTensor(torch.zeros(6), torch.zeros(6))

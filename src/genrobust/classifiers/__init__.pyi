@@ -1,4 +1,4 @@
-from .architectures import bounded as bounded, has_fixed_size as has_fixed_size, timm_name as timm_name
+from .architectures import has_fixed_size as has_fixed_size, timm_name as timm_name
 from .checkpoints import (
     WEIGHTS as WEIGHTS,
     CheckpointInfo as CheckpointInfo,

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from itertools import count
 from typing import Any
 
 import timm
@@ -15,14 +11,9 @@ import torchvision
 from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.nn.modules.module import (
-    register_module_module_registration_hook,
-    register_module_parameter_registration_hook,
-)
 
-from genrobust.core import UserError, free_memory
+from genrobust.core import UserError
 
-MODULES = 100_000  # of a network
 LEAST_BLURRED = 16  # input channels: FFCV does not blur the image itself
 
 # The eight architectures of "Leaving Reality to Imagination" (arXiv 2302.02503), section 3, as timm calls them. The
@@ -69,11 +60,10 @@ def make_network(architecture: str, num_classes: int, *, blur_pool: bool = False
         Exception: timm raises errors of many kinds where `arguments` do not fit.
     """
     name = timm_name(architecture)
-    with bounded():
-        if name in OWN:
-            network: nn.Module = OWN[name](num_classes, **arguments)
-        else:
-            network = timm.create_model(name, num_classes=num_classes, **arguments)
+    if name in OWN:
+        network: nn.Module = OWN[name](num_classes, **arguments)
+    else:
+        network = timm.create_model(name, num_classes=num_classes, **arguments)
     if blur_pool:
         add_blur_pool(network)
     return network
@@ -98,30 +88,6 @@ def _blur(module: nn.Module, inputs: tuple[Tensor]) -> Tensor:
     (images,) = inputs
     kernel: Any = module.blur  # torch types every attribute as a tensor or a module
     return F.conv2d(images, kernel.expand(images.shape[1], 1, 3, 3), padding=1, groups=images.shape[1])
-
-
-@contextmanager
-def bounded() -> Iterator[None]:
-    """Raise ValueError in the block before a network grows beyond all bounds: its arguments may be a stranger's."""
-    modules, bytes_left = count(1), free_memory() or sys.maxsize
-
-    def counted(*_: object) -> None:
-        if next(modules) > MODULES:
-            raise ValueError(f"it has more than {MODULES:,} layers, 20 times as many as the deepest known networks")
-
-    def weighed(module: nn.Module, name: str, parameter: nn.Parameter | None) -> None:
-        nonlocal bytes_left
-        if parameter is not None and parameter.device.type != "meta":
-            bytes_left -= parameter.nbytes
-            if bytes_left < 0:
-                raise ValueError("its weights take more than the free memory of this machine")
-
-    hooks = register_module_module_registration_hook(counted), register_module_parameter_registration_hook(weighed)
-    try:
-        yield
-    finally:
-        for hook in hooks:
-            hook.remove()
 
 
 def timm_name(architecture: str) -> str:

@@ -11,40 +11,52 @@ from typing import Any
 
 import numpy as np
 import torch
+import transformers
 from torch import Tensor, nn
 from torch.nn.functional import normalize
-from transformers import CLIPModel, CLIPTokenizer
+from transformers import CLIPImageProcessor, CLIPModel, CLIPTokenizer, CLIPVisionConfig, CLIPVisionModelWithProjection
 
-from genrobust.classifiers.clip_files import CONFIG, clip_files
-from genrobust.classifiers.clip_format import load_clip_network, read_clip_preparation
+from genrobust.classifiers.clip_files import CONFIG, KINDS, OPEN_CLIP, clip_files, clip_weights
 from genrobust.classifiers.logits import fed, finite
 from genrobust.classifiers.preprocess import prepare
 from genrobust.classifiers.timm_config import data_config
-from genrobust.core import PUBLISHED_CLIP, ImageSet, UserError, reading, repeatable
+from genrobust.core import PUBLISHED_CLIP, ImageSet, MissingPackage, UserError, parse_json, reading, repeatable
 
 TEXTS = 256  # encoded at once
+MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)  # open_clip's defaults
+# What open_clip's plain transformers are described by. Other keys name other networks, on the hub too.
+_MODEL = {"embed_dim", "vision_cfg", "text_cfg", "quick_gelu", "custom_text"}
+_VISION = {"image_size", "layers", "width", "patch_size", "head_width", "mlp_ratio", "patch_dropout"}
+_TEXT = {"context_length", "vocab_size", "width", "heads", "layers", "mlp_ratio"}
 
 
 @dataclass(frozen=True, slots=True)
 class Clip:
-    """A CLIP in evaluation mode on `device`. `mean` and `std` are those of its image processor, float32 [3, 1, 1]."""
+    """A CLIP in evaluation mode on `device`, which transformers or open_clip has loaded.
+
+    Attributes:
+        model: The network.
+        encode_images: Turns prepared images, float32 [B, 3, H, W], into embeddings [B, D] of any length.
+        encode_texts: Turns tokens [B, `context`] into embeddings [B, D] of any length.
+        mean, std: Of its image processor, float32 [3, 1, 1].
+    """
 
     name: str
-    model: CLIPModel
+    model: nn.Module
+    encode_images: Callable[[Tensor], Tensor]
+    encode_texts: Callable[[Any], Tensor]
     tokenizer: CLIPTokenizer
+    context: int
+    image_size: int
     mean: Tensor
     std: Tensor
     device: torch.device
 
     @property
-    def image_size(self) -> int:
-        config: Any = self.model.config.vision_config
-        return int(config.image_size)
-
-    @property
     def logit_scale(self) -> float:
         """The factor that turns cosines into logits."""
-        return float(self.model.logit_scale.detach().exp())
+        scale: Any = self.model.logit_scale  # torch types every attribute as a tensor or a module
+        return float(scale.detach().exp())
 
 
 class ZeroShot(nn.Module):
@@ -67,6 +79,7 @@ def load_clip(folder: Path, device: torch.device | str = "cpu") -> Clip:
     Nothing is fetched or unpickled: weights are safetensors.
 
     Raises:
+        MissingPackage: It is in open_clip's format, and open_clip is not installed.
         UserError: A file is missing or damaged, there is no text tower, or the scale of the logits is not finite;
             the message names it.
     """
@@ -79,15 +92,136 @@ def load_clip(folder: Path, device: torch.device | str = "cpu") -> Clip:
             )
     where = torch.device(device)
     with reading(f"the CLIP in {folder}", Exception):  # its configuration may be a stranger's
-        model = load_clip_network(folder)
-        if not isinstance(model, CLIPModel):
-            raise ValueError("it has no text tower")
+        load = _load_open_clip if clip_files(folder) == (OPEN_CLIP,) else _load_transformers
+        model, encode_images, encode_texts, context = load(folder)
         tokenizer = CLIPTokenizer.from_pretrained(folder, local_files_only=True)
-        preparation = read_clip_preparation(folder)
+        vision, preparation = read_clip_vision(folder)[0], read_clip_preparation(folder)
     known = data_config(str(folder), {key: preparation[key] for key in ("mean", "std")})
-    finite(model.logit_scale.detach().exp(), f"the CLIP in {folder}", "a scale of logits")
+    scale: Any = model.logit_scale
+    finite(scale.detach().exp(), f"the CLIP in {folder}", "a scale of logits")
     mean, std = (torch.tensor(known[key], device=where).view(3, 1, 1) for key in ("mean", "std"))
-    return Clip(folder.resolve().name, model.eval().to(where), tokenizer, mean, std, where)
+    model.eval().to(where)
+    size: Any = vision.image_size
+    name = folder.resolve().name
+    return Clip(name, model, encode_images, encode_texts, tokenizer, context, int(size), mean, std, where)
+
+
+Loaded = tuple[nn.Module, Callable[[Tensor], Tensor], Callable[[Any], Tensor], int]
+
+
+def _load_open_clip(folder: Path) -> Loaded:
+    try:
+        import open_clip
+    except ModuleNotFoundError as error:
+        raise MissingPackage("open_clip_torch", "clip", f"the CLIP in {folder}, in open_clip's format,") from error
+    read_open_clip(folder)
+    model: Any = open_clip.create_model(f"local-dir:{folder}", require_pretrained=True)
+    return model, model.encode_image, lambda tokens: model.encode_text(tokens.input_ids), model.context_length
+
+
+def _load_transformers(folder: Path) -> Loaded:
+    model = load_clip_network(folder)
+    if not isinstance(model, CLIPModel):
+        raise ValueError("it has no text tower")
+    text: Any = model.config.text_config
+
+    def encode_images(pixels: Tensor) -> Tensor:
+        return model.visual_projection(model.vision_model(pixel_values=pixels).pooler_output)
+
+    def encode_texts(tokens: Any) -> Tensor:
+        return model.text_projection(model.text_model(**tokens).pooler_output)
+
+    return model, encode_images, encode_texts, int(text.max_position_embeddings)
+
+
+def load_clip_network(folder: Path) -> CLIPModel | CLIPVisionModelWithProjection:
+    """Load a CLIP in transformers' format in float32, of which no tensor may be missing: it would be drawn at random.
+
+    Raises:
+        ValueError: The weights are missing or do not fit the configuration.
+        Exception: transformers cannot read them, and raises an error of its own.
+    """
+    check_clip_weights(folder)
+    transformers.utils.logging.disable_progress_bar()  # which counts tensors
+    has_text = read_clip_vision(folder)[1] is not None
+    how: dict[str, Any] = {"local_files_only": True, "use_safetensors": True, "dtype": torch.float32}
+    how["attn_implementation"] = "sdpa"  # a configuration could name code on the hub
+    kind: Any = CLIPModel if has_text else CLIPVisionModelWithProjection  # whose result follows from its arguments
+    model, found = kind.from_pretrained(folder, **how, output_loading_info=True)
+    unused = () if has_text else ("visual_projection.weight",)  # a tower may be saved without it
+    for which in ("missing_keys", "mismatched_keys", "unexpected_keys"):
+        keys = sorted(str(key) for key in found[which] if not str(key).endswith("position_ids") and key not in unused)
+        if keys:
+            raise ValueError(f"its weights do not fit its config.json: {which.replace('_', ' ')} such as {keys[0]}")
+    return model  # type: ignore[no-any-return]  # transformers is not typed
+
+
+def check_clip_weights(folder: Path) -> None:
+    """Raise ValueError where `folder` holds no safetensors of its CLIP."""
+    if not any(path for pattern in clip_weights(folder) for path in folder.glob(pattern)):
+        raise ValueError("its weights are missing: save them as safetensors, since nothing is unpickled")
+
+
+def read_open_clip(folder: Path) -> dict[str, Any]:
+    """Return the configuration of the CLIP in `folder`, of plain transformers, as open_clip saved it.
+
+    Raises:
+        ValueError: It has another network, whose parts may come from elsewhere and bring code.
+    """
+    found: dict[str, Any] = parse_json((folder / OPEN_CLIP).read_bytes())
+    model = found["model_cfg"]
+    for part, known in ((model, _MODEL), (model["vision_cfg"], _VISION), (model["text_cfg"], _TEXT)):
+        if other := sorted(set(part) - known):
+            raise ValueError(f"its {OPEN_CLIP} names {other[0]}: genrobust reads plain transformers alone")
+    check_clip_weights(folder)
+    return found
+
+
+def read_clip_vision(folder: Path) -> tuple[CLIPVisionConfig, int | None]:
+    """Return the configuration of the image tower, and the width of the embeddings, None without a text tower.
+
+    Raises:
+        ValueError: The configuration is not that of a CLIP.
+        Exception: transformers cannot read it, and raises an error of its own.
+    """
+    if clip_files(folder) != (OPEN_CLIP,):
+        raw: dict[str, Any] = parse_json((folder / CONFIG).read_bytes())
+        if raw.get("model_type") == KINDS[1]:
+            return CLIPVisionConfig.from_dict(raw), None
+        both: Any = transformers.CLIPConfig.from_dict(raw)
+        return both.vision_config, both.projection_dim
+    model = read_open_clip(folder)["model_cfg"]
+    vision = model["vision_cfg"]
+    config = CLIPVisionConfig(
+        hidden_act="quick_gelu" if model.get("quick_gelu") else "gelu",
+        hidden_size=vision["width"],
+        intermediate_size=int(vision["width"] * vision.get("mlp_ratio", 4.0)),
+        num_hidden_layers=vision["layers"],
+        num_attention_heads=vision["width"] // vision.get("head_width", 64),
+        image_size=vision["image_size"],
+        patch_size=vision["patch_size"],
+    )
+    return config, model["embed_dim"]
+
+
+def read_clip_preparation(folder: Path) -> dict[str, Any]:
+    """Return `mean`, `std`, `interpolation` and `crop_mode` of the CLIP in `folder`, the last as `Blueprint` has it.
+
+    Raises:
+        Exception: transformers cannot read it, and raises an error of its own.
+    """
+    if clip_files(folder) == (OPEN_CLIP,):
+        found: dict[str, Any] = {"mean": MEAN, "std": STD, "interpolation": "bicubic", "resize_mode": "shortest"}
+        found |= read_open_clip(folder).get("preprocess_cfg") or {}
+        modes = {"shortest": "center", "longest": "border", "squash": "squash"}
+        found["crop_mode"] = modes[found["resize_mode"]]
+        return {key: found[key] for key in ("mean", "std", "interpolation", "crop_mode")}
+    processor: Any = CLIPImageProcessor.from_pretrained(folder, local_files_only=True)
+    names = {2: "bilinear", 3: "bicubic"}  # Pillow's numbers
+    interpolation = names.get(int(processor.resample), "another")
+    by_sides = processor.do_resize and not processor.size.get("shortest_edge")
+    mode = {"crop_mode": "squash" if by_sides else "center"}
+    return {"mean": processor.image_mean, "std": processor.image_std, "interpolation": interpolation, **mode}
 
 
 @repeatable()
@@ -114,27 +248,23 @@ def clip_embeddings(
 
 def _embed(clip: Clip, batch: Tensor) -> Tensor:
     pixels = (batch.to(clip.device).float() / 255 - clip.mean) / clip.std
-    pooled = clip.model.vision_model(pixel_values=pixels).pooler_output
-    return finite(normalize(clip.model.visual_projection(pooled), dim=-1).cpu(), f"the CLIP {clip.name}", "embeddings")
+    return finite(normalize(clip.encode_images(pixels), dim=-1).cpu(), f"the CLIP {clip.name}", "embeddings")
 
 
 @torch.inference_mode()
 def embed_texts(clip: Clip, texts: Sequence[str]) -> np.ndarray:
     """Return unit embeddings float32 [N, D] of `texts`; what is longer than the model reads is cut."""
     embedded = []
-    config: Any = clip.model.config.text_config
-    longest = int(config.max_position_embeddings)
     for start in range(0, len(texts), TEXTS):
         # padded to one length, so that a text's embedding does not depend on its neighbors
         tokens = clip.tokenizer(
             list(texts[start : start + TEXTS]),
             padding="max_length",
-            max_length=longest,
+            max_length=clip.context,
             truncation=True,
             return_tensors="pt",
         ).to(clip.device)
-        pooled = clip.model.text_model(**tokens).pooler_output
-        found = normalize(clip.model.text_projection(pooled), dim=-1).cpu()
+        found = normalize(clip.encode_texts(tokens), dim=-1).cpu()
         embedded.append(finite(found, f"the CLIP {clip.name}", "embeddings"))
     return torch.cat(embedded).numpy()
 

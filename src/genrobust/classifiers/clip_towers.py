@@ -8,17 +8,19 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load_file
+from timm.models.vision_transformer import checkpoint_filter_fn
 from torch import Tensor, nn
-from transformers import CLIPConfig, CLIPVisionConfig
+from transformers import CLIPVisionConfig
 
-from genrobust.classifiers.clip import embed_ensembles, load_clip
-from genrobust.classifiers.clip_files import hash_clip
-from genrobust.classifiers.clip_format import (
-    ClipNetwork,
+from genrobust.classifiers.clip import (
+    embed_ensembles,
+    load_clip,
     load_clip_network,
-    read_clip_config,
     read_clip_preparation,
+    read_clip_vision,
 )
+from genrobust.classifiers.clip_files import OPEN_CLIP, OPEN_CLIP_WEIGHTS, clip_files, hash_clip
 from genrobust.classifiers.heads import COSINE
 from genrobust.classifiers.models import Classifier, create_classifier, move_to
 from genrobust.classifiers.opened import Blueprint, OpenClassifier
@@ -51,22 +53,21 @@ def open_tower(
         UserError: A folder that holds no such CLIP, or none with a text tower for "text".
     """
     with reading(f"the CLIP {spec}", Exception):  # its configuration may be a stranger's
-        config, preparation = read_clip_config(folder), read_clip_preparation(folder)
-        has_text = isinstance(config, CLIPConfig)
-        vision: Any = config.vision_config if isinstance(config, CLIPConfig) else config
+        (vision, width), preparation = read_clip_vision(folder), read_clip_preparation(folder)
         architecture, kwargs = timm_tower(vision)
-    if head == "text" and not has_text:
+        size: Any = vision.image_size
+    if head == "text" and width is None:
         raise UserError(
             f"train.head: text: the CLIP {spec} has no text tower to embed the names of classes with: set train.head: "
             "random, or name a whole CLIP under train.init"
         )
-    with_text = has_text and head != "random"
+    with_text = width is not None and head != "random"
     if with_text:
-        kwargs[COSINE] = config.projection_dim
+        kwargs[COSINE] = width
     named = texts() if with_text else []
     data = data_config(spec, {"mean": preparation["mean"], "std": preparation["std"]})
     resized = preparation["interpolation"], preparation["crop_mode"]
-    blueprint = Blueprint(architecture, kwargs, int(vision.image_size), *resized)
+    blueprint = Blueprint(architecture, kwargs, int(size), *resized)
     size, how = blueprint.image_size, blueprint.interpolation
     return OpenClassifier(
         name=spec,
@@ -88,7 +89,7 @@ def _load(
     device: torch.device,
 ) -> nn.Module:
     with reading(f"the CLIP {spec}", Exception):
-        model = _tower(load_clip_network(folder), blueprint, max(1, len(named)))
+        model = _tower(folder, blueprint, max(1, len(named)))
     model.mean[:], model.std[:] = (torch.tensor(data[key]).view(1, 3, 1, 1) for key in ("mean", "std"))
     if named:
         clip = load_clip(folder)
@@ -126,13 +127,19 @@ def timm_tower(vision: CLIPVisionConfig) -> tuple[str, dict[str, Any]]:
     return _BASE.format(act), {key: value for key, value in wanted.items() if value != _BASE_ARGS[key]}
 
 
-def _tower(clip: ClipNetwork, blueprint: Blueprint, classes: int) -> Classifier:
+def _tower(folder: Path, blueprint: Blueprint, classes: int) -> Classifier:
     model = create_classifier(blueprint.architecture, classes, blueprint.image_size, blueprint.model_kwargs)
-    own = model.network.state_dict()
-    tensors = _as_timm(clip.vision_model.state_dict())
+    network: Any = model.network
+    if clip_files(folder) == (OPEN_CLIP,):
+        tensors = checkpoint_filter_fn(load_file(folder / OPEN_CLIP_WEIGHTS), network)
+        projection, _ = tensors.pop("head.weight"), tensors.pop("head.bias")
+    else:
+        clip = load_clip_network(folder)
+        tensors, projection = _as_timm(clip.vision_model.state_dict()), clip.visual_projection.weight
     if COSINE in blueprint.model_kwargs:
-        tensors["head.projection.weight"] = clip.visual_projection.weight
-    model.network.load_state_dict({key: tensors.get(key, value) for key, value in own.items()})
+        tensors["head.projection.weight"] = projection
+    own = network.state_dict()
+    network.load_state_dict({key: tensors.get(key, value) for key, value in own.items()})
     if missing := [key for key in own if key not in tensors and not key.startswith("head.")]:
         raise ValueError(f"timm's {blueprint.architecture} has {missing[0]}, and the CLIP has not")
     return model

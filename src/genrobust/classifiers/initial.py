@@ -100,22 +100,21 @@ class Initial:
         torch.random.set_rng_state(state)  # what loading draws changes no step
         if not isinstance(source, Classifier):
             raise UserError(f"train.init: {self.spec} is no network of timm's, and cannot be trained: name another")
-        own, theirs = model.state_dict(), source.state_dict()
+        own, weights = model.state_dict(), source.state_dict()
         last, rows = f"network.{head_name(model.network)}.", self._rows(labels)
-        for name, value in own.items():
-            if name.startswith(last) and rows is None:
-                continue
-            found = theirs.get(name)
-            if name.startswith(last) and found is not None and len(found) == len(self.opened.classes):
-                found = found[rows]
-            if found is None or found.shape != value.shape:
-                there = "no such weights" if found is None else f"weights of {list(found.shape)}"
-                raise UserError(
-                    f"train.init: {self.spec} has {there} for {name.removeprefix('network.')}, and "
-                    f"{config.architecture} takes {list(value.shape)}: name weights of this architecture"
-                )
-            own[name] = found
-        model.load_state_dict(own)
+        for name in [name for name in own if name.startswith(last)]:
+            found = weights.get(name)
+            if rows is None:
+                weights[name] = own[name]
+            elif found is not None and len(found) == len(self.opened.classes):
+                weights[name] = found[rows]
+        try:
+            model.load_state_dict({name: value for name, value in weights.items() if name in own})
+        except RuntimeError as error:
+            raise UserError(
+                f"train.init: {self.spec} does not fit {config.architecture}: {' '.join(str(error).split())[:300]}: "
+                "name weights of this architecture"
+            ) from error
         return model
 
     def _rows(self, labels: LabelSpace) -> list[int] | None:

@@ -35,8 +35,7 @@ def settle(
         say: Called with a line on what `auto` stands for, and on each named precision that the hardware is slow in.
     """
     named = named_precisions(recipe)
-    # On MPS a look is a measurement: only auto is worth it.
-    if not any(p == AUTO or (p != FLOAT32 and kind != "mps") for p in named.values()):
+    if all(p == FLOAT32 for p in named.values()):
         return recipe
     here = look()
     for line in slow_choices(named, here):
@@ -108,13 +107,16 @@ def _is_depthwise(architecture: str, model_kwargs: str, image_size: int) -> bool
 
     def ask() -> str:
         import torch
-        from torch.nn.modules.conv import _ConvNd
+        from torch import nn
 
         from genrobust.classifiers import create_classifier
 
         with torch.device("meta"):  # shapes alone: no memory, no time
             network = create_classifier(architecture, 2, image_size, json.loads(model_kwargs))
-        depthwise = any(isinstance(m, _ConvNd) and m.groups == m.in_channels > 1 for m in network.modules())
+        depthwise = any(
+            isinstance(m, nn.Conv1d | nn.Conv2d | nn.Conv3d) and m.groups == m.in_channels > 1
+            for m in network.modules()
+        )
         return FLOAT32 if depthwise else "bfloat16"
 
     try:

@@ -149,9 +149,9 @@ def compiler_options() -> dict[str, bool]:
     By default Inductor times kernels that sum in different orders and takes the fastest, which another process may
     decide otherwise. But a killed training or dataset that goes on is to end with the same numbers.
     """
-    from torch import _inductor  # its list of options is documented with torch.compile
+    from torch.torch_version import TorchVersion
 
-    return {"deterministic": True} if "deterministic" in _inductor.list_options() else {}
+    return {"deterministic": True} if TorchVersion(metadata.version("torch")) >= "2.10" else {}
 
 
 def keep_freed_memory(device: torch.device) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from genrobust.core import GenrobustError, OutOfMemory, is_out_of_memory
+from genrobust.core import GenrobustError, OutOfMemory, UserError, is_out_of_memory
 
 if TYPE_CHECKING:
     import torch
@@ -53,6 +53,20 @@ def explain_failure(what: str) -> Iterator[None]:
             raise  # for `explain_out_of_memory`
         why = " ".join(str(error).split())[:300] or type(error).__name__
         raise GenrobustError(f"{what} fails: {why}: get the generator again, or name another") from error
+
+
+@contextmanager
+def explain_refusal(what: str, then: str) -> Iterator[None]:
+    """Turn what diffusers, transformers or peft raise in the block, of any kind, into UserError: what, why, `then`."""
+    try:
+        yield
+    except GenrobustError:
+        raise
+    except Exception as error:
+        if type(error).__name__ == "OutOfMemoryError":  # the card is full; a stranger's sizes may fill no CPU
+            raise
+        why = " ".join(str(error).split())[:300] or type(error).__name__
+        raise UserError(f"{what}: {why}: {then}") from error
 
 
 @contextmanager

@@ -1,62 +1,57 @@
-"""A client of the images API of OpenAI, which many servers speak: asks again what failed, and keeps to its bounds."""
+"""Images from a server with the images API of OpenAI, asked by OpenAI's own client, which repeats what failed."""
 
 from __future__ import annotations
 
+import asyncio
 import base64
-import email.utils
-import logging
-import random
-import threading
-import time
-from collections.abc import Callable, Mapping
-from typing import Any, NoReturn, TypeVar
+import json
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, TypeVar
 from urllib.parse import urljoin, urlsplit
 
 import numpy as np
-import requests
-from requests.adapters import HTTPAdapter
-from urllib3.exceptions import NewConnectionError
+import openai
+from anyio.from_thread import start_blocking_portal
 
-from genrobust.core import GenrobustError, UserError, parse_json
+from genrobust.core import GenrobustError, UserError
 from genrobust.data import read_image
 from genrobust.generate.server import ServerConfig
 
-FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 60.0  # between tries; each is twice as long as the one before
-LONGEST_WISH_S = 600.0  # of a server's Retry-After; what asks for more is not waited for
-LARGEST_ANSWER = 2**28  # bytes: ten images of 2,048 px, as PNG in base64, are 170 MB
 CONNECT_S = 10.0
-TIMED_OUT, BUSY = 408, 503  # after another status from 500 on, an image may have been drawn that is to be paid
-PASSING = {TIMED_OUT, 409, 425, 429}  # statuses below 500 that another try may not get
+UNAVAILABLE = 503  # after another status from 500 on, an image may have been drawn that is to be paid
+PASSING = {408, 409, 429}  # statuses below 500 that the client tries again
 REFUSED = {"content_policy_violation", "moderation_blocked", "content_filter"}  # codes of a safety checker
+UNREADABLE = 8  # answers to one request: each may have to be paid
 UNPAID = {"insufficient_quota", "billing_hard_limit_reached"}
-WRONG_SIZES = 8  # in a row, from which on no other try will help: each may have to be paid
 SHOWN = 200  # characters of what a server says
-log = logging.getLogger(__name__)
+Images = list[np.ndarray | None]
 T = TypeVar("T")
 
 
-class _Fault(Exception):
-    """A fault that another try may not meet; `pause` is how many seconds the server wants to be left alone."""
-
-    def __init__(self, reason: str, pause: float = 0.0) -> None:
-        super().__init__(reason)
-        self.pause = pause
+class _Spent(openai.OpenAIError):
+    """This run has asked for as many images as it may."""
 
 
-class _Bearer(requests.auth.AuthBase):
-    """Adds the key to requests; without one it keeps requests from looking for a password in ~/.netrc."""
+class _Http(openai.DefaultAsyncHttpxClient):
+    """Counts the images that requests ask for, repeated requests among them: each may have to be paid."""
 
-    def __init__(self, key: str | None) -> None:
-        self._key = key
+    def __init__(self, count: Callable[[int], None], with_key: bool) -> None:
+        super().__init__(follow_redirects=False)
+        self._count, self._with_key = count, with_key
 
-    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        if self._key is not None:
-            request.headers["Authorization"] = f"Bearer {self._key}"
-        return request
+    async def send(self, request: Any, **options: Any) -> Any:
+        if not self._with_key:  # the client insists on one
+            request.headers.pop("Authorization", None)
+        images = json.loads(request.content)["n"] if request.method == "POST" else 0
+        self._count(images)
+        response = await super().send(request, **options)
+        if 400 <= response.status_code < 500 or response.status_code == UNAVAILABLE:
+            self._count(-images)  # a server that refuses has drawn nothing
+        return response
 
 
 class ImageApi:
-    """The images API at a server; threads may share it.
+    """The images API at a server.
 
     Args:
         model: The server's name of the model.
@@ -66,285 +61,164 @@ class ImageApi:
     def __init__(self, config: ServerConfig, model: str, key: str | None) -> None:
         self._config, self._model, self._key = config, model, key
         self._where = f"the server at {config.url}"
-        self._session = requests.Session()
-        self._session.auth = _Bearer(key)
-        pool = HTTPAdapter(pool_connections=2, pool_maxsize=config.concurrency)
-        self._session.mount("http://", pool)
-        self._session.mount("https://", pool)
-        self._chance = random.Random()  # of the pauses alone
-        self._lock, self._asked, self._told = threading.Lock(), 0, set[str]()
-        self.stop = threading.Event()  # ends the pauses of all threads
-        self._of_wrong_size = 0  # images in a row
+        self._asked = 0
 
     def check(self) -> None:
         """Raise UserError where no server answers, it refuses the key, or it lists its models and has not this one."""
-        try:
-            status, body, _ = self._persist(lambda: self._answer("GET", f"{self._config.url}/v1/models"), retries=2)
-        except GenrobustError as error:
-            raise UserError(
-                f"generator.server.url: no server answers at {self._config.url} ({error.__cause__}): start it, or give "
-                "its address"
-            ) from error
-        if status in (401, 403):
-            self._refuse(status, body)
-        names = _model_names(body) if status == 200 else []
-        if names and self._model not in names:
-            known = ", ".join(map(self._plain, names[:10])) + (" and others" if len(names) > 10 else "")
+
+        async def names(client: openai.AsyncOpenAI, http: _Http) -> list[str]:
+            try:
+                models = await client.with_options(max_retries=2).models.list()
+            except openai.APIConnectionError as error:
+                raise UserError(
+                    f"generator.server.url: no server answers at {self._config.url} ({self._plain(str(error))}): start "
+                    "it, or give its address"
+                ) from error
+            except (openai.AuthenticationError, openai.PermissionDeniedError) as error:
+                raise self._explained(error) from error
+            except openai.OpenAIError:
+                return []  # not every server lists its models
+            return [str(model.id) for model in getattr(models, "data", None) or []]
+
+        found = self._run(names)
+        if found and self._model not in found:
+            known = ", ".join(map(self._plain, found[:10])) + (" and others" if len(found) > 10 else "")
             raise UserError(
                 f"{self._where} has no model {self._model!r}; it has {known}: set generator.server.model to one of "
                 "these, or start the server with that model"
             )
 
-    def images(self, body: Mapping[str, Any], size: tuple[int, int] | None) -> list[np.ndarray] | None:
-        """Return the images of a request, RGB uint8 [H, W, 3], at least one and no more than its ``n``.
+    def draw(self, bodies: Sequence[Mapping[str, Any]], size: tuple[int, int] | None) -> list[Images]:
+        """Return the images of each request, as many as its ``n``: RGB uint8 [H, W, 3], or None for a refused one.
 
         Args:
-            body: The fields of the request, beside the model.
+            bodies: The fields of the requests, beside the model.
             size: Width and height that the images must have; None takes any.
 
-        Returns:
-            None where the server's safety checker refuses the request.
-
         Raises:
-            UserError: The server refuses the key, the model or a field.
+            UserError: The server refuses the key, the model or a field, or draws another size.
             GenrobustError: It failed too often, or `max_images` is reached.
         """
-        return self._persist(lambda: self._try(body, size), self._config.retries)
 
-    def _persist(self, attempt: Callable[[], T], retries: int) -> T:
-        tries = 1
-        while True:
+        async def draw(client: openai.AsyncOpenAI, http: _Http) -> list[Images]:
+            free = asyncio.Semaphore(self._config.concurrency)
+
+            async def one(body: Mapping[str, Any]) -> Images:
+                made: Images = []
+                async with free:
+                    while missing := body["n"] - len(made):
+                        made += await self._some(client, http, {**body, "n": missing}, size)
+                return made
+
+            return await asyncio.gather(*map(one, bodies))
+
+        return self._run(draw)
+
+    def _run(self, work: Callable[[openai.AsyncOpenAI, _Http], Awaitable[T]]) -> T:
+        """Run `work` in an event loop of its own thread: notebooks have one already, and an interrupt cancels all."""
+        config = self._config
+
+        async def run() -> T:
+            http = _Http(self._count, with_key=self._key is not None)
+            timeout = openai.Timeout(config.timeout, connect=min(CONNECT_S, config.timeout))
+            # The environment may hold OpenAI's, and this is another server.
+            left_out: Any = dict.fromkeys(("OpenAI-Organization", "OpenAI-Project"), openai.Omit())
+            async with openai.AsyncOpenAI(
+                api_key=self._key or "none",
+                base_url=f"{config.url}/v1",
+                default_headers=left_out,
+                timeout=timeout,
+                max_retries=config.retries,
+                http_client=http,
+            ) as client:
+                return await work(client, http)
+
+        with start_blocking_portal() as portal:
+            return portal.call(run)
+
+    async def _some(
+        self, client: openai.AsyncOpenAI, http: _Http, body: dict[str, Any], size: tuple[int, int] | None
+    ) -> Images:
+        """Return one image or more of a request, no more than its ``n``."""
+        own = {name: body.pop(name) for name in ("prompt", "n")}
+        for _ in range(min(self._config.retries + 1, UNREADABLE)):
             try:
-                return attempt()
-            except _Fault as fault:
-                ends = tries > retries or self.stop.is_set() or fault.pause > LONGEST_WISH_S
-                if not ends:
-                    self._tell(str(fault))
-                    pause = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2 ** (tries - 1)) * self._chance.uniform(0.5, 1)
-                    ends = self.stop.wait(max(pause, fault.pause))  # where another request ended the work meanwhile
-                if ends:
-                    times = f"{tries} tries, the last" if tries > 1 else "one try"
-                    raise GenrobustError(
-                        f"{self._where} fails ({times}: {fault}): look at its log, and rerun: completed shards are kept"
-                    ) from fault
-                tries += 1
+                answer = await client.images.generate(model=self._model, **own, extra_body=body)
+                images = [await self._image(http, one) for one in (getattr(answer, "data", None) or [])[: own["n"]]]
+            except openai.OpenAIError as error:
+                if isinstance(error, openai.APIError) and error.code in REFUSED:
+                    return [None] * own["n"]
+                raise self._explained(error) from error
+            except (ValueError, UserError) as error:  # an answer that cannot be read may be another the next time
+                fault = self._plain(str(error).partition(". Replace")[0])
+                continue
+            for image in images:
+                height, width = image.shape[:2]
+                if size is not None and (width, height) != size:
+                    raise UserError(
+                        f"{self._where} sends an image of {width} x {height} pixels in place of {size[0]} x {size[1]}: "
+                        "give generator.width and generator.height that it draws, or leave size out of "
+                        "generator.server.sends"
+                    )
+            if images:
+                return [*images]
+            fault = "no images"
+        raise GenrobustError(
+            f"{self._where} sends answers without an image that can be read ({fault}): look at its log, and rerun: "
+            "completed shards are kept"
+        )
 
-    def _try(self, body: Mapping[str, Any], size: tuple[int, int] | None) -> list[np.ndarray] | None:
-        count = int(body.get("n", 1))
-        self._reserve(count)
-        url = f"{self._config.url}/v1/images/generations"
-        status, answer, pause = self._answer("POST", url, {"model": self._model, **body}, count)
-        if status == 200:
-            return self._decoded(answer, count, size)
-        if status == BUSY or (status < 500 and status != TIMED_OUT):  # what a server refuses, it does not draw
-            self._reserve(-count)
-        code, said = _said(answer)
-        if code in REFUSED:
-            return None
-        if (status in PASSING or status >= 500) and code not in UNPAID:
-            raise _Fault(self._plain(f"HTTP {status} {said}"), pause)
-        self._refuse(status, answer)
-
-    def _answer(
-        self, method: str, url: str, body: Mapping[str, Any] | None = None, reserved: int = 0
-    ) -> tuple[int, bytes, float]:
-        """Return status and content of an answer, and how many seconds the server wants to be left alone."""
-        until = time.monotonic() + self._config.timeout
-        try:
-            timeout = (min(CONNECT_S, self._config.timeout), self._config.timeout)
-            with self._session.request(
-                method, url, json=body, timeout=timeout, stream=True, allow_redirects=False
-            ) as response:
-                content = _content(response, until)
-                return response.status_code, content, _wish(response.headers.get("Retry-After"))
-        except requests.RequestException as error:
-            cause = getattr(error.args[0] if error.args else None, "reason", None)
-            if isinstance(cause, NewConnectionError):
-                self._reserve(-reserved)
-                raise _Fault("it takes no connection") from error
-            raise _Fault(_why(error)) from error
-
-    def _decoded(self, answer: bytes, count: int, size: tuple[int, int] | None) -> list[np.ndarray]:
-        try:
-            found = parse_json(answer)
-            data = found["data"][:count]
-            images = [np.asarray(read_image(self._bytes(one), "of the server's answer")) for one in data]
-        except (ValueError, LookupError, TypeError, UserError) as error:
-            why = str(error).partition(". Replace")[0]
-            raise _Fault(self._plain(f"an answer without an image that can be read: {why}")) from error
-        if not images:
-            raise _Fault("an answer without images")
-        for image in images:
-            height, width = image.shape[:2]
-            if size is not None and (width, height) != size:
-                self._of_wrong_size += 1
-                said = f"an image of {width} x {height} pixels in place of {size[0]} x {size[1]}"
-                if self._of_wrong_size < WRONG_SIZES:
-                    raise _Fault(said)
-                raise UserError(
-                    f"{self._where} sends {said}, time after time: give generator.width and generator.height that it "
-                    "draws, or leave size out of generator.server.sends"
-                )
-        self._of_wrong_size = 0
-        return images
-
-    def _bytes(self, one: Mapping[str, Any]) -> bytes:
-        """The encoded image of an item: base64, or behind a URL, which is fetched without the key elsewhere."""
-        if one.get("b64_json"):
-            return base64.b64decode(one["b64_json"], validate=True)
-        url = urljoin(f"{self._config.url}/", one["url"])
+    async def _image(self, http: _Http, one: Any) -> np.ndarray:
+        """Decode an item of an answer: base64, or behind a URL, which another server gets without the key."""
+        if one.b64_json:
+            return np.asarray(read_image(base64.b64decode(one.b64_json, validate=True), "of the server's answer"))
+        url = urljoin(f"{self._config.url}/", one.url or "")
         own = urlsplit(url)[:2] == urlsplit(self._config.url)[:2]
-        if not own and urlsplit(url).scheme != "https":
-            raise ValueError("its URL is neither https nor of the server itself")
-        auth = self._session.auth if own else _Bearer(None)
+        headers = {"Authorization": f"Bearer {self._key}"} if own and self._key else {}
         try:
-            with self._session.get(
-                url, auth=auth, timeout=self._config.timeout, stream=True, allow_redirects=False
-            ) as response:
-                content = _content(response, time.monotonic() + self._config.timeout)
-        except requests.RequestException as error:
-            raise ValueError(f"its URL: {_why(error)}") from error
-        if response.status_code != 200:
-            raise ValueError(f"its URL: HTTP {response.status_code}")
-        return content
+            response = (await http.get(url, headers=headers, timeout=self._config.timeout)).raise_for_status()
+        except Exception as error:  # of the HTTP library that the client brings
+            raise ValueError(f"its URL: {error or type(error).__name__}") from error
+        return np.asarray(read_image(response.content, "of the server's answer"))
 
-    def _reserve(self, count: int) -> None:
+    def _count(self, images: int) -> None:
         """Count images before they are asked for, and back where none were drawn."""
-        with self._lock:
-            if count > 0 and self._asked + count > self._config.max_images:
-                raise GenrobustError(
-                    f"generator.server.max_images: this run has asked for {self._asked:,} images, repeated ones among "
-                    "them, and needs more: look at what they cost, raise it, and rerun: completed shards are kept"
-                )
-            self._asked += count
+        if images > 0 and self._asked + images > self._config.max_images:
+            raise _Spent(f"this run has asked for {self._asked:,} images")
+        self._asked += images
 
-    def _refuse(self, status: int, answer: bytes) -> NoReturn:
-        """Raise what an answer means that no other try would change."""
-        code, said = _said(answer)
-        said = self._plain(f"HTTP {status} {said}")
-        if code in UNPAID:
-            raise GenrobustError(f"{self._where} wants to be paid ({said}): completed shards are kept")
+    def _explained(self, error: openai.OpenAIError) -> GenrobustError:
+        """Translate what the client raises."""
+        said, status = self._plain(str(error)), getattr(error, "status_code", None)
+        if isinstance(error, _Spent):
+            return GenrobustError(
+                f"generator.server.max_images: {said}, repeated ones among them, and needs more: look at what they "
+                "cost, raise it, and rerun: completed shards are kept"
+            )
+        if isinstance(error, openai.APIError) and error.code in UNPAID:
+            return GenrobustError(f"{self._where} wants to be paid ({said}): completed shards are kept")
+        if status is None or status >= 500 or status in PASSING:
+            return GenrobustError(
+                f"{self._where} fails ({said}): look at its log, and rerun: completed shards are kept"
+            )
         if status in (401, 403):
             name = self._config.key_variable
             remedy = f"look at the environment variable {name}" if name else "name its variable in server.key_variable"
-            raise UserError(f"{self._where} refuses the API key, or wants one ({said}): {remedy}")
+            return UserError(f"{self._where} refuses the API key, or wants one ({said}): {remedy}")
         if status == 404:
-            raise UserError(
+            return UserError(
                 f"{self._where} has no /v1/images/generations, or no model {self._model!r} ({said}): correct "
                 "generator.server.url or generator.server.model"
             )
         if status < 400:
-            raise UserError(f"{self._where} sends elsewhere ({said}): give that address as generator.server.url")
-        raise UserError(
+            return UserError(f"{self._where} sends elsewhere ({said}): give that address as generator.server.url")
+        return UserError(
             f"{self._where} refuses the request ({said}): correct generator, or leave what it does not take out of "
             "generator.server.sends"
         )
-
-    def _tell(self, reason: str) -> None:
-        """Log a fault, once each reason."""
-        with self._lock:
-            new = reason not in self._told and len(self._told) < 20
-            self._told.add(reason)
-        if new:
-            log.warning("%s: %s; it is asked again", self._where, reason)
 
     def _plain(self, text: str) -> str:
         """Return what a server says, on one line of visible characters, without the key, which some servers repeat."""
         text = "".join(c if c.isprintable() else " " for c in text[: 20 * SHOWN])
         text = " ".join((text.replace(self._key, "***") if self._key else text).split())
         return text if len(text) <= SHOWN else f"{text[:SHOWN]} ..."
-
-
-def in_threads(work: Callable[[int], T], count: int, threads: int, stop: threading.Event) -> list[T]:
-    """Return ``work(0)`` to ``work(count - 1)``, done in `threads`; the first error is raised at once, and sets `stop`.
-
-    An interrupt does not wait for the threads: they are daemons, and `stop` tells them to begin nothing more.
-    """
-    found: dict[int, T] = {}
-    errors: list[BaseException] = []
-    numbers, done = iter(range(count)), threading.Condition()
-
-    def run() -> None:
-        while True:
-            with done:
-                number = None if stop.is_set() else next(numbers, None)
-            if number is None:
-                return
-            try:
-                made = work(number)
-            except BaseException as error:
-                with done:
-                    errors.append(error)
-                    done.notify_all()
-                return
-            with done:
-                found[number] = made
-                done.notify_all()
-
-    stop.clear()
-    try:
-        for _ in range(min(threads, count)):
-            threading.Thread(target=run, name="images", daemon=True).start()
-        with done:
-            while not done.wait_for(lambda: errors or len(found) == count, timeout=1):
-                pass  # an interrupt that another thread got is seen between two waits
-        if errors:
-            raise errors[0]
-    except BaseException:
-        stop.set()
-        numbers = iter(())  # a later call clears `stop`, and would let the threads of this one go on
-        raise
-    return [found[number] for number in range(count)]
-
-
-def _content(response: requests.Response, deadline: float) -> bytes:
-    """The body of a streamed answer, which may be neither too large nor, in all, too slow."""
-    parts, size = [], 0
-    for part in response.iter_content(2**16):
-        parts.append(part)
-        size += len(part)
-        if size > LARGEST_ANSWER:
-            raise requests.RequestException(f"an answer of more than {LARGEST_ANSWER:,} bytes")
-        if time.monotonic() > deadline:
-            raise requests.Timeout
-    return b"".join(parts)
-
-
-def _why(error: requests.RequestException) -> str:
-    if isinstance(error, requests.Timeout):
-        return "no answer in time"
-    if isinstance(error, requests.exceptions.SSLError):
-        return "no connection by TLS: its certificate, or http where the server wants https"
-    if isinstance(error, requests.ConnectionError | requests.exceptions.ChunkedEncodingError):
-        return "the connection broke"
-    return str(error) or type(error).__name__
-
-
-def _wish(text: str | None) -> float:
-    """The seconds of a Retry-After header, which holds them or a date; 0 for none."""
-    text = (text or "0").strip()
-    try:
-        if text.isdecimal():
-            return float(text)
-        return max(0.0, email.utils.parsedate_to_datetime(text).timestamp() - time.time())
-    except (ValueError, OverflowError):
-        return 0.0
-
-
-def _said(answer: bytes) -> tuple[str, str]:
-    """The code and the message of an error, of the shapes that servers give it; else what is there."""
-    try:
-        found = parse_json(answer)
-    except ValueError:
-        return "", answer[: 2 * SHOWN].decode(errors="replace")
-    error = found.get("error", found.get("detail", found)) if isinstance(found, dict) else found
-    if isinstance(error, dict):
-        return str(error.get("code") or error.get("type") or ""), str(error.get("message") or error)
-    return "", str(error)
-
-
-def _model_names(answer: bytes) -> list[str]:
-    try:
-        return [str(one["id"]) for one in parse_json(answer)["data"]]
-    except (ValueError, LookupError, TypeError):
-        return []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import warnings
 from pathlib import Path
 from typing import Any
@@ -11,20 +10,19 @@ import diffusers
 import torch
 import transformers
 from diffusers.schedulers import KarrasDiffusionSchedulers
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from torch import nn
 
-from genrobust.classifiers import bounded, resolved_here
-from genrobust.core import INDEX, GenrobustError, UserError
-from genrobust.generate.calls import EMPTY_WARNING, muted, refusing_random_weights
+from genrobust.classifiers import resolved_here
+from genrobust.core import INDEX, UserError
+from genrobust.generate.calls import EMPTY_WARNING, explain_refusal, muted, refusing_random_weights
 from genrobust.generate.guidance import check_guidance
-from genrobust.generate.index import read_index, read_object
+from genrobust.generate.index import read_index
 from genrobust.generate.locate import Adapter, find_adapter, find_lora
 from genrobust.generate.mode import Generator, locate, mode_of
 from genrobust.generate.pipeline_config import AdaptedConfig, DiffusersConfig, PromptedConfig
 from genrobust.generate.speed import place, prepare, quantization
 
-MOST_PIXELS = 8192  # of a side that a generator names: more than any draws at once
 ADAPTER = "recipe"  # the name of a LoRA in the pipeline
 
 # The recipe's scheduler names: the diffusers class, and its arguments beyond the folder's own configuration.
@@ -48,7 +46,6 @@ def load_generator(config: DiffusersConfig, device: torch.device) -> Generator:
             LoRA or adapter that does not fit, a size that is no multiple of 8 pixels, more steps than it was trained
             with, a scheduler that it cannot take, a guidance that cannot end before the last step, a key for speed or
             memory that it cannot follow.
-        GenrobustError: Weights are NaN or infinite.
     """
     config = resolved_here(config, device.type)
     id, folder = locate(config)
@@ -59,23 +56,15 @@ def load_generator(config: DiffusersConfig, device: torch.device) -> Generator:
     _refuse_what_fails(pipeline, config)
     pipeline.set_progress_bar_config(disable=True)
     _set_scheduler(pipeline, config)
-    needed = {"num_inference_steps", "guidance_scale", "generator", "output_type"}  # what every recipe says
-    if lacking := sorted(needed - inspect.signature(pipeline.__call__).parameters.keys()):
-        kind = type(pipeline).__name__
-        raise UserError(f"{config.model}: a {kind} does not accept {' and '.join(lacking)}: name another generator")
     check_guidance(pipeline, config)
     width, height = _size(config, pipeline)
     if lora is not None and lora_file is not None:
         _add_lora(pipeline, lora_file, lora.scale)
-    redux, pipelines = None, {folder: pipeline}
+    redux = None
     if isinstance(config, AdaptedConfig) and config.adapter is not None:
-        adapter = find_adapter(config.adapter)
-        redux = _add_adapter(pipeline, config, adapter, config.adapter.scale)
-        pipelines |= {} if redux is None else {adapter.folder: redux}
+        redux = _add_adapter(pipeline, config, find_adapter(config.adapter), config.adapter.scale)
     prepare(pipeline, config)
-    offload = place(list(pipelines.values()), config, device)
-    for where, loaded in pipelines.items():
-        _check_finite(loaded, where, config)
+    offload = place([pipeline] if redux is None else [pipeline, redux], config, device)
     return Generator(pipeline, config, id, device, width, height, _id2label(index), redux, offload)
 
 
@@ -101,24 +90,16 @@ def _load(folder: Path, config: DiffusersConfig, index: dict[str, Any]) -> Any:
     extra |= dict.fromkeys(mode_of(config).unused)
     if (quantized := quantization(config, folder)) is not None:
         extra["quantization_config"] = quantized
-    try:
-        loader = getattr(diffusers, mode_of(config).loader)
+    loader = getattr(diffusers, mode_of(config).loader)
+    with explain_refusal(f"cannot load the generator in {folder}", "get it again, or name another"):
         return _from_pretrained(loader, folder, config.dtype, variant=config.variant, **extra)
-    except UserError:
-        raise
-    except Exception as error:  # its configurations may be a stranger's
-        if isinstance(error, torch.OutOfMemoryError):  # the card is full; a stranger's sizes may fill no CPU
-            raise
-        raise UserError(f"cannot load the generator in {folder}: {error}: get it again, or name another") from error
 
 
 def _from_pretrained(kind: Any, folder: Path, dtype: str, **more: Any) -> Any:
     """The pipeline in `folder`, all of it in `dtype` whatever the files are in. Raises what diffusers raises."""
-    for path in sorted(folder.glob("*/*config.json")):
-        read_object(path)  # diffusers would look on the hub for one that it cannot read
     diffusers.utils.logging.disable_progress_bar()
     transformers.utils.logging.disable_progress_bar()
-    with warnings.catch_warnings(), bounded(), refusing_random_weights():
+    with warnings.catch_warnings(), refusing_random_weights():
         warnings.simplefilter("ignore", FutureWarning)  # newer diffusers say dtype, older know only this
         pipeline = kind.from_pretrained(
             folder, torch_dtype=getattr(torch, dtype), use_safetensors=True, local_files_only=True, **more
@@ -133,11 +114,6 @@ def _refuse_what_fails(pipeline: Any, config: DiffusersConfig) -> None:
     if config.checks_safety and type(pipeline).__name__.startswith("IF"):
         raise UserError(
             "generator.safety_checker: DeepFloyd IF checks no tensors: turn it off, or name another generator"
-        )
-    if config.dtype == "float16" and type(pipeline).__name__.startswith("Sana"):
-        raise UserError(
-            "generator.dtype: the text encoder and the autoencoder of Sana do not work in float16: set it to bfloat16, "
-            "or to float32"
         )
     if config.checks_safety and getattr(pipeline, "safety_checker", None) is None:
         raise UserError(f"generator.safety_checker is on, and {config.model} has none: turn it off, or name another")
@@ -167,29 +143,20 @@ def _add_lora(pipeline: Any, file: Path, scale: float) -> None:
     holds none, and where any of its layers finds no layer of the same shape: part of a LoRA is another LoRA.
     """
     kind = type(pipeline).__name__
-    if not hasattr(pipeline, "load_lora_weights"):
-        raise UserError(f"generator.lora: a {kind} takes no LoRA: leave it out")
-    try:
-        with safe_open(file, framework="pt") as content:
-            wanted = sum(key.endswith(("lora_A.weight", "down.weight")) for key in content.keys())  # noqa: SIM118
-    except (OSError, SafetensorError) as error:
-        raise UserError(f"generator.lora: cannot read {file}: {error}: get it again") from error
-    if not wanted:
-        raise UserError(f"generator.lora: {file} holds no LoRA: none of its weights is named as one")
     own: dict[str, Any] = {"weight_name": file.name, "adapter_name": ADAPTER}
     loggers = ("diffusers.loaders.peft", "diffusers.loaders.lora_base")
-    try:
+    with explain_refusal(f"generator.lora: {file} cannot be added to the generator, a {kind}", "take one for that"):
+        with safe_open(file, framework="pt") as content:
+            wanted = sum(key.endswith(("lora_A.weight", "down.weight")) for key in content.keys())  # noqa: SIM118
         # Said of every LoRA for the UNet alone; what found no layer is counted below.
         with muted("No LoRA keys associated", *loggers):
             pipeline.load_lora_weights(file.parent, **own, use_safetensors=True, local_files_only=True)
-    except Exception as error:  # of any shape, from anywhere
-        raise UserError(f"generator.lora: {file} cannot be added to the generator, a {kind}: {error}") from error
     loaded = {n: sum(ADAPTER in getattr(m, "lora_A", {}) for m in of.modules()) for n, of in _networks(pipeline)}
     found = sum(loaded.values())
-    if found < wanted:  # more where the file holds several layers as one, such as query, key and value
+    if found < max(1, wanted):  # more where the file holds several layers as one, such as query, key and value
         raise UserError(
-            f"generator.lora: {file} does not fit the generator, a {kind}: {wanted - found} of its {wanted} layers "
-            "find no place. It was made for another model: take that one, or another LoRA"
+            f"generator.lora: {file} does not fit the generator, a {kind}: {found} of its {wanted} layers find a "
+            "place. It was made for another model: take that one, or another LoRA"
         )
     parts = [name for name, layers in loaded.items() if layers]  # by default FLUX leaves out its text encoder
     pipeline.fuse_lora(components=parts, lora_scale=scale)
@@ -198,23 +165,18 @@ def _add_lora(pipeline: Any, file: Path, scale: float) -> None:
 
 def _add_adapter(pipeline: Any, config: DiffusersConfig, adapter: Adapter, scale: float) -> Any:
     """Add an IP-Adapter to `pipeline`, or return the pipeline of a FLUX Redux; raises UserError where neither works."""
-    try:
+    kind, named = type(pipeline).__name__, adapter.weights[0] if adapter.file else adapter.folder
+    with explain_refusal(f"generator.adapter: {named} cannot be added to the generator, a {kind}", "take one for that"):
         if adapter.kind == "FLUX Redux":
             without = dict.fromkeys(mode_of(config).unused)
             return _from_pretrained(diffusers.FluxPriorReduxPipeline, adapter.folder, config.dtype, **without)
         _add_ip_adapter(pipeline, *adapter.weights)
         pipeline.set_ip_adapter_scale(scale)
-    except Exception as error:  # of any shape, from anywhere
-        kind, named = type(pipeline).__name__, adapter.weights[0] if adapter.file else adapter.folder
-        raise UserError(
-            f"generator.adapter: {named} cannot be added to the generator, a {kind}: {error}: take one for that"
-        ) from error
     return None
 
 
 def _add_ip_adapter(pipeline: Any, file: Path, encoder: Path) -> None:
     with (
-        bounded(),
         refusing_random_weights(),
         muted("image_encoder is not loaded", "diffusers.loaders.ip_adapter"),  # it is, below
         muted(*EMPTY_WARNING),
@@ -234,18 +196,6 @@ def _networks(pipeline: Any) -> list[tuple[str, nn.Module]]:
     return [(name, part) for name, part in pipeline.components.items() if isinstance(part, nn.Module)]
 
 
-def _check_finite(pipeline: Any, folder: Path, config: DiffusersConfig) -> None:
-    for name, part in _networks(pipeline):
-        whole = getattr(part, "hf_quantizer", None) is None  # what is stored in 8 bits or 4 has no infinities
-        if whole and not all(bool(weight.isfinite().all()) for weight in part.parameters()):
-            named = config.lora if isinstance(config, PromptedConfig) else None
-            lora = f", with the LoRA {named.model} in it," if named else ""
-            raise GenrobustError(
-                f"the {name} of the generator in {folder}{lora} holds weights that are no numbers (NaN or infinite) in "
-                f"{config.dtype}: set generator.dtype to float32, or, where it is that already, get the weights again"
-            )
-
-
 def _size(config: DiffusersConfig, pipeline: Any) -> tuple[int, int]:
     """Width and height of the images in pixels: the recipe's, or else what the generator was trained on."""
     channels = getattr(getattr(getattr(pipeline, "vae", None), "config", None), "block_out_channels", None)
@@ -262,10 +212,8 @@ def _size(config: DiffusersConfig, pipeline: Any) -> tuple[int, int]:
         raise UserError(
             f"{config.model} does not say the size of its images: give generator.width and generator.height"
         )
-    sides = [sample, sample] if isinstance(sample, int) else list(sample or [0, 0])
-    if len(sides) != 2 or not all(isinstance(side, int) and 0 <= side * own_scale <= MOST_PIXELS for side in sides):
-        raise UserError(f"{config.model} says that its images have the size {str(sample)[:40]}: get it again")
-    own_height, own_width = sides
+    sides = sample or 0
+    own_height, own_width = (sides, sides) if isinstance(sides, int) else sides
     width, height = asked_width or own_width * own_scale, asked_height or own_height * own_scale
     # 8 is what diffusers insists on; some pack 2 x 2 latents into one, which their image processor knows.
     packed = getattr(getattr(pipeline, "image_processor", None), "config", {}).get("vae_scale_factor", 8)

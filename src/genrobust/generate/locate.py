@@ -137,10 +137,8 @@ def find_adapter(config: AdapterConfig) -> Adapter:
 
 def _ip_adapter(config: AdapterConfig, id: str, place: Path) -> Adapter:
     file, encoder = place / config.file, place / config.image_encoder
-    if file.suffix != ".safetensors":
-        raise UserError(f"generator.adapter.file: {config.file} is no .safetensors file: name one in {place}")
-    if not file.is_file():
-        raise UserError(f"generator.adapter.file: there is no {config.file} in {place}: name its file")
+    if file.suffix != ".safetensors" or not file.is_file():
+        raise UserError(f"generator.adapter.file: {config.file} is no .safetensors file in {place}: name one there")
     if not (encoder / "config.json").is_file():
         raise UserError(f"generator.adapter.image_encoder: {encoder} holds no image encoder: name its folder")
     refuse_pickles(encoder)

@@ -53,7 +53,7 @@ class DiffusersConfig(GeneratorConfig):
     blocks of a transformer that has such, for a dataset of 2,000 images or more on a GPU, unless single layers of it
     wait in main memory. `offload: auto` keeps only what is computing on
     the GPU (`model`: one part, `group`: one layer) if not everything fits; on a CPU it does nothing. `quantize` stores
-    the weights of the large parts in 8 or 4 bits. `cache` skips the network where its first block changes little
+    the weights of the large parts in 8 bits. `cache` skips the network where its first block changes little
     (`first-block`; one image at a time), or extrapolates its attention in four of five steps after the third
     (`taylor-seer`: Liu and others, 2025). `attention` chooses another implementation. These change the images, as does
     `tiling`, which decodes an image in tiles. `slicing` decodes one image after another, as is done anyway where a
@@ -72,7 +72,7 @@ class DiffusersConfig(GeneratorConfig):
     compile: Literal["auto"] | bool = "auto"
     attention: Literal["native", "flash", "flash-3", "sage", "xformers", "flex", "cudnn"] | None = None
     offload: Literal["auto", "none", "model", "group"] = "auto"
-    quantize: Literal["torchao-int8", "torchao-float8", "bitsandbytes-int8", "bitsandbytes-nf4"] | None = None
+    quantize: Literal["torchao-int8", "torchao-float8"] | None = None
     cache: Literal["first-block", "taylor-seer"] | None = None
     slicing: bool = False
     tiling: bool = False

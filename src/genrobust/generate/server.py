@@ -65,7 +65,7 @@ class ServerConfig(Section):
     n: Annotated[int, Between(1, 10, "the API takes no more")] = 1  # images of a request, where no seed is sent
     concurrency: Annotated[int, Between(1, 1024, "a process has no more connections")] = 8  # requests at a time
     timeout: Annotated[float, Between(0, 3600, "no server draws for an hour", above=True)] = 300  # seconds
-    retries: Annotated[int, Between(0, 100, "that takes hours")] = 10  # of a request; ten take about five minutes
+    retries: Annotated[int, Between(0, 100, "that takes hours")] = 40  # of a request; forty take about five minutes
     max_images: Annotated[int, Between(1, 10**9, "no dataset has more images")] = (
         10_000  # the most that a run requests, to limit its cost
     )

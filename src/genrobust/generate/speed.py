@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from genrobust.core import MissingPackage, UserError, compiler_options, room_for_code
-from genrobust.generate.calls import muted
+from genrobust.generate.calls import explain_refusal, muted
 from genrobust.generate.mode import Generator
 from genrobust.generate.pipeline_config import DiffusersConfig
 
@@ -26,7 +26,6 @@ LARGE = 1_000_000_000  # bytes of a part's files: smaller ones, such as a CLIP o
 TRUNKS = ("transformer", "unet")
 AUTOENCODERS = ("vae", "movq")  # small: they stay on the GPU where single layers wait in main memory
 CACHES = {"first-block": "FirstBlockCacheConfig", "taylor-seer": "TaylorSeerCacheConfig"}  # of diffusers
-FAILING = {"first-block": "Flux2"}  # pipelines in which diffusers' cache raises at the second call (0.42)
 BACKENDS = {"flash-3": "_flash_3", "cudnn": "_native_cudnn"}  # names of diffusers, where they are not the recipe's
 log = logging.getLogger(__name__)
 
@@ -45,39 +44,23 @@ def quantization(config: DiffusersConfig, folder: Path) -> diffusers.PipelineQua
     """
     if config.quantize is None:
         return None
-    package, _, kind = config.quantize.partition("-")
-    if find_spec(package) is None:
-        raise MissingPackage(package, "quantize", f"generator.quantize: {config.quantize}")
+    if find_spec("torchao") is None:
+        raise MissingPackage("torchao", "quantize", f"generator.quantize: {config.quantize}")
     sizes = {part.name: sum(f.stat().st_size for f in part.glob("*.safetensors")) for part in folder.iterdir()}
     # The autoencoder stays as it is: it draws the pixels, and is small.
     names = [name for name, size in sizes.items() if name in TRUNKS or (size > LARGE and "encoder" in name)]
-    try:
-        return _quantization(package, kind, names, config)
-    except (ImportError, ValueError) as error:  # diffusers says which version it wants
-        raise UserError(
-            f"generator.quantize: {config.quantize} cannot be used with the {package} that is installed: {error}: "
-            "pip install --upgrade 'genrobust[quantize]'"
-        ) from error
+    what = f"generator.quantize: {config.quantize} cannot be used with the torchao that is installed"
+    with explain_refusal(what, "pip install --upgrade 'genrobust[quantize]'"):  # diffusers says which version it wants
+        return _quantization(config.quantize, names)
 
 
-def _quantization(
-    package: str, kind: str, names: Sequence[str], config: DiffusersConfig
-) -> diffusers.PipelineQuantizationConfig:
-    if package == "bitsandbytes":
-        how: dict[str, Any] = {"load_in_8bit": True}
-        if kind == "nf4":
-            compute = getattr(torch, config.dtype)
-            how = {"load_in_4bit": True, "bnb_4bit_quant_type": "nf4", "bnb_4bit_compute_dtype": compute}
-        backend = f"bitsandbytes_{4 if kind == 'nf4' else 8}bit"
-        return diffusers.PipelineQuantizationConfig(
-            quant_backend=backend, quant_kwargs=how, components_to_quantize=list(names)
-        )
+def _quantization(name: str, parts: Sequence[str]) -> diffusers.PipelineQuantizationConfig:
     import transformers
     from torchao.quantization import Float8WeightOnlyConfig, Int8WeightOnlyConfig
 
-    weights = Float8WeightOnlyConfig() if kind == "float8" else Int8WeightOnlyConfig()
+    weights = Float8WeightOnlyConfig() if name == "torchao-float8" else Int8WeightOnlyConfig()
     made: dict[str, Any] = {
-        name: (diffusers.TorchAoConfig if name in TRUNKS else transformers.TorchAoConfig)(weights) for name in names
+        part: (diffusers.TorchAoConfig if part in TRUNKS else transformers.TorchAoConfig)(weights) for part in parts
     }
     return diffusers.PipelineQuantizationConfig(quant_mapping=made)
 
@@ -97,22 +80,12 @@ def prepare(pipeline: Any, config: DiffusersConfig) -> None:
     if config.attention is not None:
         _set_attention(trunk, config.attention, kind)
     if config.cache is not None:
-        if kind.startswith(FAILING.get(config.cache, "-")):
-            raise UserError(
-                f"generator.cache: {config.cache} fails in a {kind}: set it to taylor-seer, or leave it out"
-            )
-        if not hasattr(trunk, "enable_cache"):
-            raise UserError(f"generator.cache: the network of a {kind} takes no cache: leave it out")
-        try:
+        with explain_refusal(f"generator.cache: a {kind} does not take {config.cache}", "leave it out"):
             trunk.enable_cache(getattr(diffusers, CACHES[config.cache])())
-        except Exception as error:
-            raise UserError(f"generator.cache: a {kind} does not take {config.cache}: {error}: leave it out") from error
     for key in ("slicing", "tiling"):
         if getattr(config, key):
-            enable = getattr(getattr(pipeline, "vae", None), f"enable_{key}", None)
-            if enable is None:
-                raise UserError(f"generator.{key}: the autoencoder of a {kind} has no {key}: leave it out")
-            enable()
+            with explain_refusal(f"generator.{key}: a {kind} does not take it", "leave it out"):
+                getattr(pipeline.vae, f"enable_{key}")()
 
 
 def decode_one_by_one(pipeline: Any) -> bool:
@@ -129,13 +102,14 @@ def _set_attention(trunk: Any, name: str, kind: str) -> None:
     parts = [] if trunk is None else trunk.modules()
     if not any(hasattr(getattr(part, "processor", None), "_attention_backend") for part in parts):
         raise UserError(f"generator.attention: the attention of a {kind} is PyTorch's own alone: leave it out")
-    try:
-        # It makes the choice that of every network without one of its own too, which the block undoes: the next
-        # generator of this process would draw with it.
-        with muted("experimental feature", "diffusers.models.modeling_utils"), diffusers.attention_backend():
-            trunk.set_attention_backend(BACKENDS.get(name, name))
-    except Exception as error:  # of packages that are not installed, with what to install
-        raise UserError(f"generator.attention: {name} cannot be used: {error}") from error
+    # It makes the choice that of every network without one of its own too, which the block undoes: the next generator
+    # of this process would draw with it.
+    with (
+        explain_refusal(f"generator.attention: {name} cannot be used", "name another, or leave it out"),
+        muted("experimental feature", "diffusers.models.modeling_utils"),
+        diffusers.attention_backend(),
+    ):
+        trunk.set_attention_backend(BACKENDS.get(name, name))
 
 
 def place(pipelines: Sequence[Any], config: DiffusersConfig, device: torch.device) -> str:
@@ -169,9 +143,7 @@ def _chosen(pipelines: Sequence[Any], device: torch.device) -> str:
     sizes = [_bytes(part.parameters()) for part in parts]
     gc.collect()  # or what this process no longer uses, such as the generator before, counts as taken
     torch.cuda.empty_cache()
-    # What bitsandbytes quantizes was loaded there at once.
-    there = _bytes(weight for part in parts for weight in part.parameters() if _is_on(weight, device))
-    offload = offload_for(sizes, torch.cuda.mem_get_info(device)[0] + there)
+    offload = offload_for(sizes, torch.cuda.mem_get_info(device)[0])
     if offload == "group" and not all(map(can_offload_layers, pipelines)):
         offload = "model"
     if offload != "none":
@@ -186,7 +158,8 @@ def _move(pipeline: Any, offload: str, device: torch.device) -> None:
     if offload == "none":
         pipeline.to(device)
         return
-    try:
+    kind, other = type(pipeline).__name__, "model or none" if offload == "group" else "none"
+    with explain_refusal(f"generator.offload: {offload} cannot be used with a {kind}", f"set it to {other}"):
         if offload == "model":
             pipeline.enable_model_cpu_offload(device=device)
         else:
@@ -194,11 +167,6 @@ def _move(pipeline: Any, offload: str, device: torch.device) -> None:
             pipeline.enable_group_offload(
                 onload_device=device, offload_type="leaf_level", use_stream=True, exclude_modules=list(AUTOENCODERS)
             )
-    except (ImportError, ValueError) as error:
-        kind, other = type(pipeline).__name__, "model or none" if offload == "group" else "none"
-        raise UserError(
-            f"generator.offload: {offload} cannot be used with a {kind}: {error}: set it to {other}"
-        ) from error
 
 
 def can_offload_layers(pipeline: Any) -> bool:
@@ -223,10 +191,6 @@ def _bytes(weights: Iterable[Tensor]) -> int:
         else:
             total += weight.numel() * weight.element_size()
     return total
-
-
-def _is_on(weight: Tensor, device: torch.device) -> bool:
-    return weight.device.type == device.type and device.index in (None, weight.device.index)
 
 
 def compile_network(generator: Generator, images: int) -> bool:
@@ -274,9 +238,3 @@ def large_blocks(trunk: Any) -> list[nn.Module]:
         return []
     unet: Any = trunk  # whose annotations name no blocks
     return [block for block in (*unet.down_blocks, unet.mid_block, *unet.up_blocks) if block is not None]
-
-
-def uncompile(pipeline: Any) -> None:
-    """Undo `compile_network`."""
-    for part in trunk_of(pipeline).modules():
-        part._compiled_call_impl = None

@@ -13,7 +13,6 @@ from typing import Any, TypeVar
 import torch
 from timm.optim import create_optimizer_v2, param_groups_layer_decay
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from genrobust.classifiers import Classifier, LossScaler, autocast, has_fixed_size
 from genrobust.core import REAL, UserError
@@ -184,5 +183,6 @@ def real_rows(mixture: Mixture, config: TrainConfig, share: slice = slice(None))
     return rows
 
 
-def _norms(model: nn.Module) -> dict[str, _BatchNorm]:
-    return {name: module for name, module in model.named_modules() if isinstance(module, _BatchNorm)}
+def _norms(model: nn.Module) -> dict[str, nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d]:
+    kinds = nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d
+    return {name: module for name, module in model.named_modules() if isinstance(module, kinds)}

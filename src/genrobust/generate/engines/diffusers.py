@@ -66,19 +66,15 @@ class DiffusersEngine(Engine):
     def __init__(
         self, config: GeneratorConfig, labels: LabelSpace, sources: ImageSet | None, device: torch.device
     ) -> None:
-        import torch
-
         from genrobust.generate.loading import load_generator
 
         super().__init__(config, labels, sources, device)
-        if device.type == "cuda" and device.index is not None:
-            torch.cuda.set_device(device)  # bitsandbytes loads weights onto the current GPU
         self.generator = load_generator(_own(config), device)
         self.config = self.generator.config
         self.mode = mode_of(self.config)(self.generator, labels, self.source_image)
         self._most = 1 if config.draws_singly else 2**16  # images at once, as far as is known
         self._compiled = False
-        # How many images at once the network is compiled for; None where it is not compiled.
+        # How many images at once the network is compiled for, 0 where that failed; None where it is not compiled.
         self._whole: int | None = None
         vae = getattr(self.generator.pipeline, "vae", None)
         self._vae_dtype = None if vae is None else vae.dtype
@@ -143,7 +139,7 @@ class DiffusersEngine(Engine):
         self._draw(requests, min(steps, self.config.steps))
 
     def draw(self, requests: Sequence[Request]) -> list[np.ndarray | None]:
-        from genrobust.generate.speed import decode_one_by_one, uncompile
+        from genrobust.generate.speed import decode_one_by_one
 
         drawn: list[np.ndarray | None] = []
         while len(drawn) < len(requests):
@@ -157,15 +153,14 @@ class DiffusersEngine(Engine):
                     log.warning(f"{error}; from here on decoded one by one, as with generator.slicing")
                     continue
                 self._most = len(part) // 2
-                if self._whole is not None:
+                if self._whole:
                     self._whole = self._most
                     room_for_code((self.config.model_dump_json(), self._most))
                 log.warning(f"{error}; from here on {self._most} at once, with the same seeds")
             except GenrobustError as error:
                 if isinstance(error, UserError) or not self._compiled or self.config.compile is True:
                     raise
-                self._compiled, self._whole = False, None
-                uncompile(self.generator.pipeline)
+                self._compiled, self._whole = False, 0
                 log.warning(f"{error}; drawing without generator.compile")
             else:
                 self._compiled = self._compiled and self.config.compile is True  # it works: what fails now is another

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from genrobust.core import ImageSet, LabelSpace, Request, UserError
+from genrobust.core import ImageSet, LabelSpace, MissingPackage, Request, UserError
 from genrobust.generate.engine import Engine
-from genrobust.generate.image_api import ImageApi, in_threads
 from genrobust.generate.server import SENT, OpenAiConfig
 from genrobust.recipe import ENGINES, GeneratorConfig
 
@@ -37,6 +36,10 @@ class OpenAiEngine(Engine):
         self, config: GeneratorConfig, labels: LabelSpace, sources: ImageSet | None, device: torch.device
     ) -> None:
         super().__init__(config, labels, sources, device)
+        try:
+            from genrobust.generate.image_api import ImageApi
+        except ModuleNotFoundError as error:
+            raise MissingPackage("openai", "api", "generator.engine: openai") from error
         self._server = self.config.server
         self._api = ImageApi(self._server, self._server.model or config.model, _key(self._server.key_variable))
         self._api.check()
@@ -71,31 +74,15 @@ class OpenAiEngine(Engine):
         return self._server.concurrency
 
     def draw(self, requests: Sequence[Request]) -> list[np.ndarray | None]:
-        groups = _grouped(requests, self._server.n)
-        drawn = in_threads(
-            lambda i: self._draw([requests[number] for number in groups[i]]),
-            len(groups),
-            self._server.concurrency,
-            self._api.stop,
-        )
+        groups, own = _grouped(requests, self._server.n), self.config
+        size = None if own.width is None or own.height is None else (own.width, own.height)
+        drawn = self._api.draw([self._body(requests[group[0]], len(group)) for group in groups], size)
         images = {
             number: image
             for group, made in zip(groups, drawn, strict=True)
             for number, image in zip(group, made, strict=True)
         }
         return [images[number] for number in range(len(requests))]
-
-    def _draw(self, requests: Sequence[Request]) -> list[np.ndarray | None]:
-        """The images of `requests`, which have one prompt, and one seed where seeds are sent."""
-        made: list[np.ndarray | None] = []
-        size = (
-            None if self.config.width is None or self.config.height is None else (self.config.width, self.config.height)
-        )
-        while len(made) < len(requests):
-            missing = len(requests) - len(made)
-            found = self._api.images(self._body(requests[0], missing), size)
-            made += [None] * missing if found is None else found
-        return made
 
     def _body(self, request: Request, n: int) -> dict[str, Any]:
         config, sends = self.config, self._server.sends
