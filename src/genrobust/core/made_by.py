@@ -15,7 +15,7 @@ LIBRARIES = ("torch", "torchvision", "timm", "diffusers", "transformers")
 CODE = "code"  # the name of the hash of modules
 _CORE = ("core/images.py", "core/keys.py", "core/devices.py", "core/precision.py")
 _MODULES = {  # what decides the bytes of each kind of artifact, beside the libraries
-    "dataset": (*_CORE, "generate"),
+    "dataset": (*_CORE, "data/shard_files.py", "data/tar_writer.py", "generate"),
     "generator": (*_CORE, "data", "generate"),
     "checkpoint": (*_CORE, "data", "classifiers", "train"),
     "predictions": (*_CORE, "data", "classifiers"),
