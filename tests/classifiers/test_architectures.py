@@ -108,7 +108,7 @@ def test_blur_pool_stays_with_copies_and_checkpoints_and_adds_nothing_to_the_sta
     images = torch.rand(2, 3, 64, 64)
     with torch.inference_mode():
         logits = model(images)
-        assert torch.equal(load_checkpoint(tmp_path)[0](images), logits)
+        torch.testing.assert_close(load_checkpoint(tmp_path)[0](images), logits)  # channels_last rounds otherwise
         assert torch.equal(copy.deepcopy(model)(images), logits)
         assert not torch.allclose(plain(images), logits, atol=1e-4)
 

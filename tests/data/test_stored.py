@@ -88,7 +88,6 @@ def test_the_classes_of_our_own_shards_and_exports_are_found_by_their_ids(tmp_pa
     pictures = [np.full((8, 8, 3), i, np.uint8) for i in range(3)]
     samples = [Sample(f"{id}-{i:06d}", i, pictures[i], {"class_id": id}) for i, id in enumerate(ids)]
     write_shard(tmp_path / "made", 0, samples, rejected=[])
-    pq.write_table(pa.table({"key": ["a-000000"]}), tmp_path / "made" / "filter-0123.parquet")  # no images
     exported = [(f"a{i}.json", json.dumps({"label": i, "class_id": id}).encode()) for i, id in enumerate(ids)]
     exported += [pair for i in range(3) for pair in ((f"a{i}.png", png(i)), (f"a{i}.cls", str(i).encode()))]
     write_tar(tmp_path / "export" / "a.tar", tar(*exported))

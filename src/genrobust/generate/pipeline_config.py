@@ -83,7 +83,6 @@ class DiffusersConfig(GeneratorConfig):
 
     @property
     def drawn_steps(self) -> int:
-        """The steps of those of the schedule that are taken."""
         return self.steps
 
     @property

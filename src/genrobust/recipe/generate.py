@@ -94,6 +94,11 @@ class GeneratorConfig(Choice):
         return None, None
 
     @property
+    def drawn_steps(self) -> int:
+        """The steps that are taken for an image."""
+        return 1
+
+    @property
     def evaluations(self) -> float:
         """How often the network is evaluated for an image: in each step, and twice where that is guided."""
         return 1.0

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import time
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 from genrobust.core import EMBEDDED
 from genrobust.recipe import GeneratorConfig, TrainConfig
@@ -31,7 +32,7 @@ def measure_speed(precision: str, seconds: float) -> float:
     dtype = getattr(torch, precision)
     layers = [
         (
-            nn.Conv2d(width, width, 3, padding=1).to(dtype, memory_format=torch.channels_last),
+            nn.Conv2d(width, width, 3, padding=1).to(dtype).to(memory_format=torch.channels_last),  # type: ignore[call-overload]
             torch.ones(BATCH, width, pixels, pixels, dtype=dtype).contiguous(memory_format=torch.channels_last),
         )
         for width, pixels in ((CHANNELS << n, PIXELS >> n) for n in range(3))
@@ -67,8 +68,12 @@ def _network_size(out: Path, *how: str) -> NetworkSize:
     if not out.exists():
         return _count(*how)
     name = f"{how}, timm {metadata.version('timm')}"
-    kept = [measured_once(out, of, name, lambda of=of: getattr(_count(*how), of)) for of in NetworkSize.__slots__]
+    kept = [measured_once(out, of, name, partial(_counted, of, *how)) for of in NetworkSize.__slots__]
     return NetworkSize(round(kept[0]), kept[1])
+
+
+def _counted(of: str, *how: Any) -> float:
+    return float(getattr(_count(*how), of))
 
 
 @cache

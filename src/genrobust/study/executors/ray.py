@@ -107,7 +107,7 @@ class Ray:
         takes: dict[str, Any] = {"num_cpus": 0, "num_gpus": 0}  # it waits for nobody
         if self._device == "cuda":  # of which older versions of Ray hide all from what takes none
             takes["runtime_env"] = {"env_vars": {"RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}}
-        look = ray.remote(**takes)(hardware)
+        look: Any = ray.remote(**takes)(hardware)
         ids = [node["NodeID"] for node in ray.nodes() if node["Alive"] and self._room(node["Resources"])]
         pins = [NodeAffinitySchedulingStrategy(id, soft=False) for id in ids]
         found = []

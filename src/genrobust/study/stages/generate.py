@@ -119,7 +119,9 @@ class GeneratedDataset:
     def cost(self) -> Cost:
         """What an image takes."""
         if self._own.from_scratch:
-            return Cost(self.generator.steps, self.generator.dtype, f"a class model for {self.generator.model}")
+            return Cost(
+                self.generator.drawn_steps, self.generator.precision, f"a class model for {self.generator.model}"
+            )
         return generation_cost(self.generator)
 
     @cached_property

@@ -60,4 +60,4 @@ class Search(Stage):
 
     def cost(self, job: Job) -> Cost:
         """Return the cost of an image; the names of the classes are few."""
-        return replace(clip_cost(self.context.recipe.data.search_clip), disk=EMBEDDING_BYTES * job.size)
+        return replace(clip_cost(str(self.context.recipe.data.search_clip)), disk=EMBEDDING_BYTES * job.size)

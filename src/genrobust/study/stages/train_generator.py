@@ -161,7 +161,7 @@ class TrainGenerator(Stage):
 
         base, config = self.trained.base, self.trained.config
         if isinstance(config, ClassModelConfig):
-            side = (base.width or EMBEDDED_PIXELS) // LATENT_SIDE // config.patch_size
+            side = (base.size[0] or EMBEDDED_PIXELS) // LATENT_SIDE // config.patch_size
             amount = TRAIN * 12 * config.depth * config.width**2 * side**2 / 1e9
             return Cost(amount, config.precision, "" if base.model == EMBEDDED else "a class model")
         one_step = step_cost(base)
