@@ -42,7 +42,7 @@ def test_commands_of_a_study_share_their_options() -> None:
     options = {name: [option for p in command.params for option in p.opts] for name, command in COMMANDS.items()}
     here = ["recipe", "--set", "--out", "--runs", "--quick", "--device"]
     shared = [*here, "--executor", "--workers", "--address"]
-    assert [option for option in options["run"] if option != "--estimate"] == shared
+    assert {*options["run"]} == {*shared, "--estimate", "--anew", "--same-versions"}
     assert {*options["prompts"]} == {*here, "--dataset", "--count"}
     for name in ("generate", "train", "evaluate", "report"):
         assert {*shared} <= {*options[name]}

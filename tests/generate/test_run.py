@@ -226,7 +226,7 @@ def test_too_little_memory_is_reported_with_what_to_lower(tmp_path, labels, gene
         ({}, [2], "there is no shard 2"),
         ({}, [-1], "there is no shard -1"),
         ({"model": "./nowhere"}, None, "no generator found.*generator.model"),
-        ({"engine": "nothing"}, None, "no generator.engine 'nothing'"),
+        ({"engine": "nothing"}, None, "engine 'nothing'"),
     ],
 )
 def test_what_cannot_be_drawn_makes_no_folder(tmp_path, labels, generator, config, changes, shards, message):

@@ -48,11 +48,6 @@ def test_convolutions_over_time_keep_their_layout(section):
     lay_out(pipeline)
 
 
-def test_keys_at_their_defaults_are_in_no_identity(section):
-    keys = {"compile", "attention", "offload", "quantize", "cache", "slicing", "tiling", "server"}
-    assert not keys & identity(section()).keys()
-
-
 @pytest.mark.parametrize(
     ("key", "value", "decides"),
     [

@@ -80,7 +80,7 @@ CHANGES: dict[str, tuple[Callable[[Path], object], str]] = {  # what a user does
     "a file among ours": (lambda out: (out / "data" / "own.parquet").write_text("mine"), "data/own.parquet"),
     "an empty folder": (lambda out: (out / "figures").mkdir(), "figures"),
     "an edited card": (lambda out: edit(out / "README.md"), "README.md"),
-    "an edited list": (lambda out: edit(out / ".genrobust.files", b"sha256", b"SHA256"), ".genrobust.files"),
+    "an edited list": (lambda out: edit(out / "manifest.json", b"sha256", b"SHA256"), "manifest.json"),
     "a link to a folder": (lambda out: (out / "leak").symlink_to("/etc"), "leak"),
     "a link to copies": (lambda out: moved(out / "data"), "data"),
 }

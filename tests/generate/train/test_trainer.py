@@ -188,7 +188,6 @@ def test_out_of_memory_says_what_to_lower(base, tmp_path):
         ("full", "sd", {"lora": {"model": "some.safetensors"}}, {}, "generator.lora is set"),
         ("lora", "sd", {"quantize": "torchao-int8"}, {}, "generator.quantize"),
         ("full", "sd", {"width": 63}, {}, "generator.width is 63 pixels"),
-        ("full", "sd", {"engine": "other"}, {}, r"generator\.engine is other"),
         ("class", "sd3", {}, {}, "AutoencoderKL"),
         ("class", "sd", {"width": 128}, {}, "128 x 64"),
         ("class", "sd", {}, {"patch_size": 3}, "class_model.patch_size is 3"),
