@@ -35,7 +35,7 @@ from genrobust.study.study import Study
 from genrobust.train.loop import train
 from genrobust.train.mixture import Mixture, Source
 
-CHECKS = ("check_seal", "check_hash", "write_seal", "sealed", "unsealed")
+CHECKS = ("hash_file", "hash_once")
 
 
 class Spent:
