@@ -99,6 +99,9 @@ def test_a_study_uses_one_of_each_kind(installed: dict[str, str], recipe: Path) 
     assert "Brier score" in (report / "report.html").read_text()
     manifests = [json.loads(path.read_text()) for path in (out / "generated").glob("*/manifest.json")]
     assert {"squares", "diffusers"} == {json.dumps(of).split('"engine": "')[1].split('"')[0] for of in manifests}
+    (name,) = re.findall(r'^name = "(.+)"', PROJECT, flags=re.M)
+    made = [*manifests, *(json.loads(path.read_text()) for path in (out / "checkpoints").glob("*/manifest.json"))]
+    assert all(name in manifest["made_by"] and manifest["inputs"]["plugins"] for manifest in made)
     assert '"side": 24' in json.dumps(manifests) and '"style": "in ink"' in json.dumps(manifests)
 
     done = run(installed, "evaluate", recipe, "--out", out, "--no-estimate", "--figure", "brier")

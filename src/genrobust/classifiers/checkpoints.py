@@ -46,7 +46,8 @@ class CheckpointInfo:
 
 def checkpoint_manifest(inputs: Mapping[str, Any], info: CheckpointInfo | None = None) -> Manifest:
     """Return the manifest of a checkpoint that is made here from `inputs`, without its description while it trains."""
-    return Manifest(CHECKPOINT, inputs, {} if info is None else asdict(info), made_by(CHECKPOINT))
+    versions = made_by(CHECKPOINT, inputs.get("plugins", ()))
+    return Manifest(CHECKPOINT, inputs, {} if info is None else asdict(info), versions)
 
 
 def is_checkpoint(folder: Path) -> bool:

@@ -41,6 +41,20 @@ def made_by(kind: str, plugins: Iterable[str] = ()) -> dict[str, str]:
     return {**versions, CODE: code, **{name: _plugin(name) for name in plugins}}
 
 
+def plugins_of(*classes: type) -> dict[str, str]:
+    """Return the distributions of other packages that registered `classes`, or their bases, with their versions.
+
+    They are part of the inputs of what these make: their releases do not promise the same bytes.
+    """
+    tops = {base.__module__.partition(".")[0] for each in classes for base in each.__mro__}
+    foreign = tops - {"genrobust", "pydantic", "builtins", "abc", "typing"}
+    if not foreign:
+        return {}
+    found = metadata.packages_distributions()  # reads the metadata of all packages
+    names = sorted({name for top in foreign for name in found.get(top, ())})
+    return {name: metadata.version(name) for name in names}
+
+
 def made_by_others(manifest: Manifest) -> dict[str, tuple[str, str]]:
     """Return what made an artifact and would not make it now: (then, now) by name; "" for what is not installed."""
     then = manifest.made_by

@@ -56,7 +56,8 @@ def begin_dataset(folder: Path, about: Mapping[str, Any], inputs: Mapping[str, A
         GenrobustError: The manifest is damaged.
     """
     make_folder(folder)
-    Artifact(folder).begin(Manifest("dataset", inputs or {}, about, made_by("dataset")))
+    inputs = inputs or {}
+    Artifact(folder).begin(Manifest("dataset", inputs, about, made_by("dataset", inputs.get("plugins", ()))))
     wanted, existing = json.loads(json.dumps(about)), read_about(folder)
     differing = [k for k in sorted(wanted.keys() | existing.keys()) if wanted.get(k) != existing.get(k)]
     if differing:

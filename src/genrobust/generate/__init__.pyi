@@ -2,6 +2,7 @@ from .batches import BatchSize as BatchSize
 from .engine import (
     Engine as Engine,
     EngineConfig as EngineConfig,
+    engine_of as engine_of,
     identity as identity,
     is_on_server as is_on_server,
     weights_bytes as weights_bytes,

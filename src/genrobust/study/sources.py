@@ -23,6 +23,7 @@ from genrobust.core import (
     digest,
     fetch,
     find_clip,
+    plugins_of,
     prefix,
 )
 from genrobust.recipe import PRETRAINED, FilterConfig, MixturePart, Recipe, TrainConfig, load_recipe
@@ -296,6 +297,7 @@ class Sources:
             "threads": context.recipe.threads,
             "device": context.device,
             **start,
+            **({"plugins": plugins} if (plugins := plugins_of(type(train), type(train.augmentation))) else {}),
         }
 
     def initial(self, run: TrainingRun) -> Initial | None:

@@ -8,7 +8,16 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from genrobust.core import EMBEDDED, GenrobustError, ImageSet, UserError, artifact_folder, device_name, digest
+from genrobust.core import (
+    EMBEDDED,
+    GenrobustError,
+    ImageSet,
+    UserError,
+    artifact_folder,
+    device_name,
+    digest,
+    plugins_of,
+)
 from genrobust.recipe import GENERATED, DatasetConfig, GeneratorConfig
 from genrobust.study.context import Context
 from genrobust.study.jobs import DoJobs, Job
@@ -72,12 +81,14 @@ class GeneratedDataset:
     @cached_property
     def inputs(self) -> dict[str, Any]:
         """All that the images depend on, before anything is made."""
-        from genrobust.generate import identity
+        from genrobust.generate import engine_of, identity
 
         # A class model is not loaded before it is there, and its folder's name says all that its weights depend on.
         generator = self.generator.sampling() if self._own.from_scratch else identity(self.generator)
         inputs: dict[str, Any] = {"plan": self.plan.fingerprint, "generator": generator}
         inputs |= self.generate.model_dump(include={"shard_size", "batch_size", "max_redraws"})
+        if plugins := plugins_of(type(self.generator), engine_of(self.generator)):
+            inputs["plugins"] = plugins
         if not self.is_on_server:
             inputs |= {"threads": self.context.recipe.threads, "device": self.context.device}
         if self.trained is not None:
