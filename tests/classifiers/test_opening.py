@@ -18,7 +18,7 @@ from PIL import Image
 from safetensors.torch import save_file
 from small_dataset import FEW, genrobust, rows
 
-from genrobust.classifiers.logits import stacked
+from genrobust.classifiers.logits import stack_images
 from genrobust.classifiers.models import load_checkpoint
 from genrobust.classifiers.opening import open_classifier
 from genrobust.classifiers.preprocess import prepare
@@ -36,7 +36,7 @@ def test_every_way_in_opens_the_same_classifier(
     pixels = opened[0].prepare(image)
     assert {c.classes for c in opened} == {few_classes.ids}
     assert all(np.array_equal(c.prepare(image), pixels) for c in opened)
-    batch = stacked([pixels])
+    batch = stack_images([pixels])
     with torch.inference_mode():
         logits = [c.load(CPU)(batch) for c in opened]
     assert all(torch.allclose(other, logits[0], atol=1e-4) for other in logits)
@@ -217,7 +217,7 @@ def test_predict_gives_the_probabilities_of_the_checkpoint(
             p.relative_to(cut_icons).as_posix() for p in cut_icons.rglob("*.png")
         )
         for row in found:
-            pixels = stacked([prepare(Image.open(cut_icons / row["path"]).convert("RGB"), 32)])
+            pixels = stack_images([prepare(Image.open(cut_icons / row["path"]).convert("RGB"), 32)])
             with torch.inference_mode():
                 expected = model(pixels).softmax(dim=1)[0]
             best = expected.topk(3)

@@ -19,7 +19,7 @@ from safetensors.torch import load_file, save_file
 
 from genrobust.classifiers.checkpoints import CheckpointInfo
 from genrobust.classifiers.clip import load_clip
-from genrobust.classifiers.logits import answer, stacked
+from genrobust.classifiers.logits import compute_logits, stack_images
 from genrobust.classifiers.models import create_classifier, save_checkpoint
 from genrobust.classifiers.opening import open_classifier
 from genrobust.core import GenrobustError, UserError
@@ -31,8 +31,8 @@ ABC = ["a", "b", "c"]
 def ask(spec: object, labels: Path | None = None) -> np.ndarray:
     """Open, load and run a classifier, as predict does."""
     opened = open_classifier(str(spec), labels)
-    images = stacked([opened.prepare(Image.new("RGB", (40, 30)))] * 2)
-    (logits,) = answer([opened.load(CPU)], images, CPU, opened.flip, [opened.name])
+    images = stack_images([opened.prepare(Image.new("RGB", (40, 30)))] * 2)
+    (logits,) = compute_logits([opened.load(CPU)], images, CPU, opened.flip, [opened.name])
     return logits.numpy()
 
 

@@ -31,7 +31,7 @@ def generate(
     job = Generation(plan, generator, config, labels, out, "cpu", 1, **more)
     with job.claimed(shards) as missing:
         if missing:
-            job.drawer()(missing)
+            job.load()(missing)
         return job.opened(partial=shards is not None)
 
 

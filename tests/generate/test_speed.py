@@ -259,7 +259,7 @@ def test_with_a_cache_no_batch_size_is_measured(section, plan, labels, tmp_path)
     asked, measured = GenerateConfig(per_class=2, shard_size=6, batch_size="auto"), []
     run = Generation(plan(cached), cached, asked, labels, tmp_path / "out", "cpu", 1)
     with run.claimed() as missing:
-        run.drawer(BatchSize(None, lambda measure: measured.append(measure) or measure()))(missing)
+        run.load(BatchSize(None, lambda measure: measured.append(measure) or measure()))(missing)
     assert set(run.opened().metadata().column("batch_size").to_pylist()) == {1} and not measured
 
 

@@ -16,7 +16,7 @@ from genrobust.audit.duplicates import SAMPLE, compare, memorization
 from genrobust.audit.fidelity import NEIGHBORS, fidelity, halves
 from genrobust.audit.fingerprint import NEAR, Neighbors
 from genrobust.audit.scan import THUMBNAIL, Scan, common_size, scan
-from genrobust.audit.seeing import embed_in_parts, see_in_parts
+from genrobust.audit.seeing import compute_in_parts, embed_in_parts
 from genrobust.classifiers import (
     Classifier,
     Clip,
@@ -182,7 +182,7 @@ def _by_classifier(
 
     found = []
     for images in shown:
-        found.append(see_in_parts(images, models.batch_size, own, see, f"classifier, {images.name}"))
+        found.append(compute_in_parts(images, models.batch_size, own, see, f"classifier, {images.name}"))
         if "features" not in found[0]:
             return [], found[0]["logits"]
     return [arrays["features"] for arrays in found], found[0]["logits"]

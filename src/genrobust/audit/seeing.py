@@ -13,7 +13,7 @@ from genrobust.classifiers import Clip, OpenClassifier, clip_embeddings, hash_cl
 from genrobust.core import PART, Advance, Arrays, ImageSet, KeptParts, Subset, UserError, progress_bar
 
 
-def see_in_parts(
+def compute_in_parts(
     images: ImageSet, batch_size: int, parts: KeptParts, see: Callable[[ImageSet, Advance], Arrays], what: str
 ) -> dict[str, np.ndarray]:
     """Return the arrays that `see` returns for all `images`, with a bar called `what`.
@@ -41,7 +41,7 @@ def embed_in_parts(clip: Clip, folder: Path, images: ImageSet, batch_size: int, 
         return {"embeddings": clip_embeddings(clip, images, batch_size, advance)}
 
     own = parts.of("CLIP", hash_clip(folder))
-    return see_in_parts(images, batch_size, own, see, f"CLIP, {images.name}")["embeddings"]
+    return compute_in_parts(images, batch_size, own, see, f"CLIP, {images.name}")["embeddings"]
 
 
 def logits_in_parts(
@@ -54,4 +54,4 @@ def logits_in_parts(
         return {"logits": judge.logits(network, images, batch_size, device, advance)}
 
     own = parts.of("logits", judge.weights, judge.prepared, judge.flip)
-    return see_in_parts(images, batch_size, own, see, f"classifier, {images.name}")["logits"]
+    return compute_in_parts(images, batch_size, own, see, f"classifier, {images.name}")["logits"]

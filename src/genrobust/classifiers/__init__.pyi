@@ -44,9 +44,9 @@ from .opened import (
 from .opening import open_classifier as open_classifier
 from .precision import (
     AUTO as AUTO,
+    choose_precisions as choose_precisions,
     named_precisions as named_precisions,
     resolved_here as resolved_here,
-    settle as settle,
     with_dtype as with_dtype,
 )
 from .predicting import predict_sets as predict_sets

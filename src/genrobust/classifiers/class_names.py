@@ -20,7 +20,7 @@ def read_class_names(path: Path) -> tuple[str, ...]:
     if not lines:
         raise UserError(f"{path} names no class: write one a line, in the order of the logits")
     names = tuple(name for _, name in lines)
-    if twin := twins(names):
+    if twin := find_equal_names(names):
         one, two = twin
         raise UserError(
             f"{path}: {names[one]!r} on line {lines[one][0]} and {names[two]!r} on line {lines[two][0]} are one name, "
@@ -30,7 +30,7 @@ def read_class_names(path: Path) -> tuple[str, ...]:
     return names
 
 
-def twins(names: Sequence[str], wanted: Sequence[str] | None = None) -> tuple[int, int] | None:
+def find_equal_names(names: Sequence[str], wanted: Sequence[str] | None = None) -> tuple[int, int] | None:
     """Return the first two places in `names` with the same name but for case and Unicode form, None if all differ.
 
     Class ids are in lower case, so that the dog Cardigan and the garment cardigan would be one. With `wanted`, only

@@ -17,7 +17,7 @@ from torch.nn.functional import normalize
 from transformers import CLIPImageProcessor, CLIPModel, CLIPTokenizer, CLIPVisionConfig, CLIPVisionModelWithProjection
 
 from genrobust.classifiers.clip_files import CONFIG, KINDS, OPEN_CLIP, clip_files, clip_weights
-from genrobust.classifiers.logits import fed, finite
+from genrobust.classifiers.logits import feed_batches, require_finite
 from genrobust.classifiers.preprocess import prepare
 from genrobust.classifiers.timm_config import data_config
 from genrobust.core import PUBLISHED_CLIP, ImageSet, MissingPackage, UserError, parse_json, reading, repeatable
@@ -98,7 +98,7 @@ def load_clip(folder: Path, device: torch.device | str = "cpu") -> Clip:
         vision, preparation = read_clip_vision(folder)[0], read_clip_preparation(folder)
     known = data_config(str(folder), {key: preparation[key] for key in ("mean", "std")})
     scale: Any = model.logit_scale
-    finite(scale.detach().exp(), f"the CLIP in {folder}", "a scale of logits")
+    require_finite(scale.detach().exp(), f"the CLIP in {folder}", "a scale of logits")
     mean, std = (torch.tensor(known[key], device=where).view(3, 1, 1) for key in ("mean", "std"))
     model.eval().to(where)
     size: Any = vision.image_size
@@ -240,7 +240,7 @@ def clip_embeddings(
         UserError: An empty set, or an image that cannot be read.
     """
     embedded = []
-    for batch in fed(images, partial(prepare, size=clip.image_size), batch_size, clip.device):
+    for batch in feed_batches(images, partial(prepare, size=clip.image_size), batch_size, clip.device):
         embedded.append(_embed(clip, batch))
         seen(len(batch))
     return torch.cat(embedded).numpy()
@@ -248,7 +248,7 @@ def clip_embeddings(
 
 def _embed(clip: Clip, batch: Tensor) -> Tensor:
     pixels = (batch.to(clip.device).float() / 255 - clip.mean) / clip.std
-    return finite(normalize(clip.encode_images(pixels), dim=-1).cpu(), f"the CLIP {clip.name}", "embeddings")
+    return require_finite(normalize(clip.encode_images(pixels), dim=-1).cpu(), f"the CLIP {clip.name}", "embeddings")
 
 
 @torch.inference_mode()
@@ -265,7 +265,7 @@ def embed_texts(clip: Clip, texts: Sequence[str]) -> np.ndarray:
             return_tensors="pt",
         ).to(clip.device)
         found = normalize(clip.encode_texts(tokens), dim=-1).cpu()
-        embedded.append(finite(found, f"the CLIP {clip.name}", "embeddings"))
+        embedded.append(require_finite(found, f"the CLIP {clip.name}", "embeddings"))
     return torch.cat(embedded).numpy()
 
 

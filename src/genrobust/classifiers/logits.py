@@ -44,16 +44,16 @@ def batches(images: ImageSet, prepare: Prepare, batch_size: int) -> Iterator[Ten
     if len(images) == 0:
         raise UserError(f"the image set {images.name} is empty: there is nothing to predict")
     for ready in read_ahead(lambda i: prepare(images.image(i)), len(images), batch_size):
-        yield stacked(ready)
+        yield stack_images(ready)
 
 
-def fed(images: ImageSet, prepare: Prepare, batch_size: int, device: torch.device | str) -> Iterator[Tensor]:
+def feed_batches(images: ImageSet, prepare: Prepare, batch_size: int, device: torch.device | str) -> Iterator[Tensor]:
     """Yield what `batches` does, copied to a GPU ahead of its use; for another device, as it is."""
     for (batch,) in feed(zip(batches(images, prepare, batch_size)), torch.device(device)):
         yield batch
 
 
-def stacked(images: Sequence[np.ndarray]) -> Tensor:
+def stack_images(images: Sequence[np.ndarray]) -> Tensor:
     """Return prepared images, uint8 [H, W, 3] each, as one batch [B, 3, H, W]."""
     return torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)
 
@@ -62,7 +62,7 @@ def on_device(batch: Tensor, device: torch.device | str) -> Tensor:
     return batch.to(device, memory_format=torch.channels_last)
 
 
-def finite(values: Tensor, name: str, what: str = "logits") -> Tensor:
+def require_finite(values: Tensor, name: str, what: str = "logits") -> Tensor:
     """Return `values`, which the network that users know as `name` computed.
 
     Raises:
@@ -77,7 +77,7 @@ def finite(values: Tensor, name: str, what: str = "logits") -> Tensor:
 
 
 @torch.inference_mode()
-def answer(
+def compute_logits(
     networks: Sequence[nn.Module], batch: Tensor, device: torch.device | str, flip: bool, names: Sequence[str] = ()
 ) -> list[Tensor]:
     """Return the logits, float32 [B, K], that each network gives for uint8 images [B, 3, H, W].
@@ -89,23 +89,23 @@ def answer(
     """
     batch = on_device(batch, device)
     views = [batch, on_device(batch.flip(3), device)] if flip else [batch]
-    answers, found = [], []
+    answers, checked = [], []
     names = names or [""] * len(networks)
     for network, name in zip(networks, names, strict=True):
-        with running(name):
+        with blame_network(name):
             answers.append(torch.stack([network(view).float() for view in views]).mean(dim=0))
     for on_it, name in zip(answers, names, strict=True):  # after all of them were asked: here a GPU is waited for
-        with running(name):
+        with blame_network(name):
             logits = on_it.cpu()
         if name and (logits.ndim != 2 or len(logits) != len(batch)):
             shapes = f"{list(logits.shape)} for images of {list(batch.shape)}"
             raise GenrobustError(f"{name} gives {shapes}: a classifier gives a row of logits for each image")
-        found.append(finite(logits, name) if name else logits)
-    return found
+        checked.append(require_finite(logits, name) if name else logits)
+    return checked
 
 
 @contextmanager
-def running(name: str) -> Iterator[None]:
+def blame_network(name: str) -> Iterator[None]:
     """Raise what the network called `name` raises as an error about it; running out of memory is none of its faults."""
     try:
         yield
@@ -142,8 +142,8 @@ def predict_together(
     for network in networks:
         network.eval()
     with repeatable():
-        for batch in fed(images, prepare, batch_size, device):
-            for of_network, found in zip(logits, answer(networks, batch, device, flip, names), strict=True):
+        for batch in feed_batches(images, prepare, batch_size, device):
+            for of_network, found in zip(logits, compute_logits(networks, batch, device, flip, names), strict=True):
                 of_network.append(found)
                 seen(len(batch))
     return [torch.cat(of_network).numpy() for of_network in logits]
@@ -186,9 +186,9 @@ def embed_images(
     model.eval()
     features, logits = [], []
     with repeatable():
-        for batch in fed(images, prepare, batch_size, device):
+        for batch in feed_batches(images, prepare, batch_size, device):
             hidden, found = model.embed(on_device(batch, device))
-            features.append(finite(hidden.float().cpu(), name, "features"))
-            logits.append(finite(found.float().cpu(), name))
+            features.append(require_finite(hidden.float().cpu(), name, "features"))
+            logits.append(require_finite(found.float().cpu(), name))
             seen(len(batch))
     return torch.cat(features).numpy(), torch.cat(logits).numpy()

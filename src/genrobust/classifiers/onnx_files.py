@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from genrobust.classifiers.logits import running
+from genrobust.classifiers.logits import blame_network
 from genrobust.classifiers.opened import OpenClassifier
 from genrobust.classifiers.preprocess import prepare, protocol
 from genrobust.classifiers.timm_config import MOST_PIXELS, Facts, data_config
@@ -54,7 +54,7 @@ def open_onnx(path: Path, names: Sequence[str] | None) -> OpenClassifier:
     label_names, config = _read_metadata(path)
     with reading(path, ValueError):
         weights = _hash_weights(path)
-    with running(str(path)):
+    with blame_network(str(path)):
         logits = OnnxNetwork(path)(torch.zeros(1, 3, size, size, dtype=torch.uint8))
     if logits.ndim != 2:
         raise UserError(f"the output of {path} has {logits.ndim} dimensions: {WANTED} [batch, classes]")

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from genrobust.classifiers.checkpoints import check_weights, weights_hash
-from genrobust.classifiers.class_names import columns_of, twins
+from genrobust.classifiers.class_names import columns_of, find_equal_names
 from genrobust.classifiers.clip_files import hash_clip
 from genrobust.classifiers.preprocess import BICUBIC, prepare, protocol
 from genrobust.core import ImageSet, LabelSpace, UserError, digest
@@ -80,7 +80,7 @@ class OpenClassifier:
                 f"the model {self.name} does not know {len(unknown)} of the {len(labels)} classes of this data: {some}."
                 f" Its own are {own}; leave the model out, or take data of its classes"
             )
-        if twin := twins(self.classes, labels.ids):
+        if twin := find_equal_names(self.classes, labels.ids):
             one, two = twin
             raise UserError(
                 f"the model {self.name} has two logits for one class: {self.classes[one]!r}, numbers {one} and {two}: "

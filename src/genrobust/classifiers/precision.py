@@ -25,7 +25,7 @@ KEYS_SHOWN = 3
 Config = TypeVar("Config", bound=Section)
 
 
-def settle(
+def choose_precisions(
     recipe: Recipe, kind: str, look: Callable[[], Hardware], say: Callable[[str], None] = lambda line: None
 ) -> Recipe:
     """Return `recipe` without any `auto` among its precisions, for devices of `kind`.

@@ -11,7 +11,7 @@ import torch
 from scipy.special import softmax
 from torch import nn
 
-from genrobust.classifiers.logits import answer, read_ahead, stacked
+from genrobust.classifiers.logits import compute_logits, read_ahead, stack_images
 from genrobust.classifiers.opened import OpenClassifier
 from genrobust.core import UserError, csv_line, progress_bar, resolve_device
 from genrobust.data import image_files, read_image, readable_names
@@ -87,13 +87,13 @@ def _probabilities(
     """The probabilities of the classes, float64 [K], of each image."""
     if not images:
         return iter(())
-    (logits,) = answer([network], stacked(images), device, model.flip, [model.name])
+    (logits,) = compute_logits([network], stack_images(images), device, model.flip, [model.name])
     return iter(softmax(logits.numpy().astype(np.float64), axis=1))
 
 
-def _cells(answer: np.ndarray, classes: tuple[str, ...], names: dict[str, str], top: int) -> list[str]:
-    best = np.argsort(-answer, kind="stable")[:top]
-    return [cell for k in best for cell in (classes[k], names[classes[k]], f"{answer[k]:.6f}")]
+def _cells(logits: np.ndarray, classes: tuple[str, ...], names: dict[str, str], top: int) -> list[str]:
+    best = np.argsort(-logits, kind="stable")[:top]
+    return [cell for k in best for cell in (classes[k], names[classes[k]], f"{logits[k]:.6f}")]
 
 
 def _line(cells: list[str]) -> bytes:

@@ -91,9 +91,9 @@ from .images import (
     Sample as Sample,
     StudyData as StudyData,
     Subset as Subset,
+    count_taken as count_taken,
     fair_order as fair_order,
     prefix as prefix,
-    taken as taken,
 )
 from .json_text import parse_json as parse_json
 from .keys import (

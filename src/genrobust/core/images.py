@@ -152,11 +152,11 @@ def prefix(images: ImageSet, per_class: int | None, fraction: float | None = Non
     ordered = np.asarray(images.labels)[order]
     for label in np.unique(ordered):
         of_class = order[ordered == label]
-        kept.append(of_class[: taken(len(of_class), per_class, fraction)])
+        kept.append(of_class[: count_taken(len(of_class), per_class, fraction)])
     return np.sort(np.concatenate(kept))
 
 
-def taken(count: int, per_class: int | None, fraction: float | None) -> int:
+def count_taken(count: int, per_class: int | None, fraction: float | None) -> int:
     """Return how many of the `count` images of a class `prefix` takes."""
     share = count if fraction is None else max(1, round(fraction * count))
     return min(count, share if per_class is None else min(share, per_class))

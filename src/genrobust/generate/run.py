@@ -122,7 +122,7 @@ class Generation:
                 remove_leftovers(out)  # of others that drew meanwhile and were killed
             finish_dataset(out)
 
-    def drawer(self, batch: BatchSize | None = None) -> abc.Callable[[abc.Sequence[int]], None]:
+    def load(self, batch: BatchSize | None = None) -> abc.Callable[[abc.Sequence[int]], None]:
         """Load the generator, and return a function that draws shards into the claimed folder, with a progress bar.
 
         `batch` holds the batch size that `batch_size: auto` stands for, and is asked once.

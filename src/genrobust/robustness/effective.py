@@ -138,7 +138,7 @@ def _refit(
     clean: np.ndarray, shifted: np.ndarray, test_set: str, blocks: Iterable[np.ndarray], transform: str
 ) -> tuple[np.ndarray, np.ndarray]:
     """The lines of `refit` for weights that come in `blocks`, [B', M] each."""
-    used = finite(clean, shifted, transform)
+    used = has_finite_scale(clean, shifted, transform)
     used_clean, used_shifted = _usable(clean, shifted, test_set, transform)
     x, y = to_scale(transform, used_clean / 100), to_scale(transform, used_shifted / 100)
     dx, dy = x - x.mean(), y - y.mean()  # centered first, so that the sums below do not cancel
@@ -231,7 +231,7 @@ def _usable(clean: Percents, shifted: Percents, test_set: str, transform: str) -
         raise UserError(f"{where}: an accuracy is no percent between 0 and 100")
     if len(x) and x.max() <= 1:
         raise UserError(f"{where}: no clean accuracy is above 1: give percents (76.1), not fractions (0.761)")
-    used = finite(x, y, transform)
+    used = has_finite_scale(x, y, transform)
     x, y = x[used], y[used]
     if len(np.unique(x)) < 3:
         raise UserError(
@@ -241,7 +241,7 @@ def _usable(clean: Percents, shifted: Percents, test_set: str, transform: str) -
     return x, y
 
 
-def finite(ids: np.ndarray, shifted: np.ndarray, transform: str) -> np.ndarray:
+def has_finite_scale(ids: np.ndarray, shifted: np.ndarray, transform: str) -> np.ndarray:
     """Return for which models the transform of all percents, `ids` [M] or [M, D] and `shifted` [M], is finite: [M]."""
     percents = np.column_stack([ids, shifted])
     return np.asarray((transform == "linear") | ((percents > 0) & (percents < 100)).all(axis=1))

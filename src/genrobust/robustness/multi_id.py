@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from genrobust.core import BaselineModel, Plane, UserError
-from genrobust.robustness.effective import finite, from_scale, to_scale
+from genrobust.robustness.effective import from_scale, has_finite_scale, to_scale
 
 
 def fit_plane(
@@ -28,7 +28,7 @@ def fit_plane(
         UserError: Fewer than D + 2 models are left, or their ID accuracies do not determine a plane.
     """
     ids, shifted = np.asarray(ids, dtype=float), np.asarray(shifted, dtype=float)
-    used = finite(ids, shifted, transform)
+    used = has_finite_scale(ids, shifted, transform)
     x, y = to_scale(transform, ids[used] / 100), to_scale(transform, shifted[used] / 100)
     design = np.column_stack([np.ones(len(x)), x])
     needed = design.shape[1] + 1  # one more than coefficients, so that residuals say something
@@ -109,7 +109,7 @@ def refit_planes(ids: np.ndarray, shifted: np.ndarray, weights: np.ndarray, tran
 
     A row of resampling counts gives the plane of that bootstrap resample. One that determines no plane gives NaN.
     """
-    used = finite(ids, shifted, transform)
+    used = has_finite_scale(ids, shifted, transform)
     x, y = to_scale(transform, ids[used] / 100), to_scale(transform, shifted[used] / 100)
     mean_x, scale, mean_y = x.mean(axis=0), x.std(axis=0), y.mean()
     design = np.column_stack([np.ones(len(x)), (x - mean_x) / scale])  # so that the normal equations are well scaled

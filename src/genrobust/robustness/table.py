@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from genrobust.core import Line, Plane, UserError
-from genrobust.robustness.effective import effective_robustness, er_interval, finite, fit_line
+from genrobust.robustness.effective import effective_robustness, er_interval, fit_line, has_finite_scale
 from genrobust.robustness.multi_id import (
     beyond_plane,
     fit_plane,
@@ -106,7 +106,7 @@ def score_published(
     for reason, out in (
         ("the pivot", np.array([name == pivot for name in names])),
         (f"ID accuracy below {min_id:g} %", ids.min(axis=1) < min_id),
-        (f"0 % or 100 % has no finite {transform}", ~finite(ids, shifted, transform)),
+        (f"0 % or 100 % has no finite {transform}", ~has_finite_scale(ids, shifted, transform)),
     ):
         if (chosen & out).any():
             left_out[reason] = tuple(names[i] for i in np.flatnonzero(chosen & out))
@@ -201,7 +201,7 @@ def _mixed_units(column: str, percents: np.ndarray) -> str:
 
 
 def _line(clean: np.ndarray, shifted: np.ndarray, shift: str, transform: str, where: str) -> Line:
-    different = len(np.unique(clean[finite(clean, shifted, transform)]))
+    different = len(np.unique(clean[has_finite_scale(clean, shifted, transform)]))
     if different < 3:
         raise UserError(
             f"too few baselines{where}: a line takes three or more of different ID accuracy, and there are "

@@ -88,7 +88,7 @@ class Executor(Protocol):
     def placed(self, recipe: Recipe, say: Callable[[str], None] = ...) -> Recipe:
         """Return `recipe` with the device and the precisions that its work will find, without any `auto` among these.
 
-        `say` gets the lines of `precision.settle`.
+        `say` gets the lines of `choose_precisions`.
 
         Raises:
             UserError: There is no such device.

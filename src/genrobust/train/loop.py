@@ -53,7 +53,7 @@ from genrobust.train.learner import make_learner, make_optimizer, norm_state
 from genrobust.train.mixture import Mixture
 from genrobust.train.probe import fit_probe
 from genrobust.train.probing import train_probe
-from genrobust.train.start import copied, first_network, merge_lora
+from genrobust.train.start import copy_weights, first_network, merge_lora
 from genrobust.train.team import ALONE, Team
 
 NOUN = "classifier"
@@ -189,7 +189,7 @@ class _Run:
         if config.probes == "first" and not saved_steps(self.out):  # else all of it is loaded
             kept = KeptFeatures(self.out, self.job[RUN], NOUN) if self.team.is_main else None
             fit_probe(model, self.mixture, self.val, config, self.device, kept)
-        self.before = None if self.initial is None else copied(model)
+        self.before = None if self.initial is None else copy_weights(model)
         config.prepare(model)
         return model
 

@@ -32,7 +32,7 @@ def first_network(
     return move_to(initial.make(labels, config), device)
 
 
-def copied(model: nn.Module) -> dict[str, Tensor]:
+def copy_weights(model: nn.Module) -> dict[str, Tensor]:
     """Return the weights of a network, copied to main memory."""
     return {name: tensor.detach().to("cpu", copy=True) for name, tensor in model.state_dict().items()}
 

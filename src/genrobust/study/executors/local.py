@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from genrobust.classifiers import settle
+from genrobust.classifiers import choose_precisions
 from genrobust.core import UserError, counting, device_kind, hardware, progress_bar, resolve_device
 from genrobust.recipe import Recipe
 from genrobust.study.jobs import Work
@@ -25,7 +25,7 @@ class Local:
         if recipe.device not in ("auto", "cpu"):
             resolve_device(recipe.device)
         kind = device_kind(recipe.device)
-        return settle(recipe, kind, lambda: hardware(kind), say)
+        return choose_precisions(recipe, kind, lambda: hardware(kind), say)
 
     def require(self, workers: int) -> None:
         """Raise UserError where more than one of `workers` should do a job together."""

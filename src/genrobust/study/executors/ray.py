@@ -21,7 +21,7 @@ from ray import cloudpickle
 from ray.exceptions import RayError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from genrobust.classifiers import settle
+from genrobust.classifiers import choose_precisions
 from genrobust.core import (
     Busy,
     GenrobustError,
@@ -100,7 +100,7 @@ class Ray:
 
         Which GPU a worker gets is Ray's choice.
         """
-        return settle(recipe.model_copy(update={"device": self._device}), self._device, self._hardware, say)
+        return choose_precisions(recipe.model_copy(update={"device": self._device}), self._device, self._hardware, say)
 
     def _hardware(self) -> Hardware:
         """Return what all nodes with room for a worker compute at full speed, without nodes that die meanwhile."""

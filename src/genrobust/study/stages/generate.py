@@ -220,7 +220,7 @@ class Generate(Stage):
             )
 
     def load(self) -> DoJobs:
-        return self.generation.drawer(self._batch_size())
+        return self.generation.load(self._batch_size())
 
     def _batch_size(self) -> BatchSize:
         """The batch size of this generator on this machine's card, kept beside the rates for each size of shards.

@@ -8,7 +8,7 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from genrobust.core import ArmRecord, Artifact, UserError, digest, taken
+from genrobust.core import ArmRecord, Artifact, UserError, count_taken, digest
 from genrobust.study.jobs import DoJobs, Job
 from genrobust.study.rates import Cost
 from genrobust.study.sources import Sources
@@ -71,7 +71,9 @@ class Train(Stage):
     def _mixed(self, run: TrainingRun) -> int:
         """The number of images of a run's mixture, if filters and retrieval that are not done yet lose none."""
         counts = {part: self.sources.known_counts(part.source).tolist() for part in run.parts}
-        return sum(taken(count, p.per_class, p.fraction) for p, of_source in counts.items() for count in of_source)
+        return sum(
+            count_taken(count, p.per_class, p.fraction) for p, of_source in counts.items() for count in of_source
+        )
 
     def announce(self, jobs: Sequence[Job]) -> None:
         single = sum(job.workers == 1 for job in jobs)
