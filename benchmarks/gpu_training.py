@@ -67,7 +67,7 @@ class Training:
 
     def ours(self, packed: bool = True, **changes: Any) -> Seconds:
         """genrobust's loop, with as many bare steps after each ten of its own, by default from packed copies."""
-        config = self.config.model_copy(update=changes)
+        config = self.config.changed(changes, "train")
         images, labels = loading.photographs(self.folder, self.count)
         copies = self.folder / "packed" if packed else None
         found = take_turns(images, labels, config, self.device, copies, self.warm_up, self.threads)

@@ -57,12 +57,19 @@ class Job:
         watch: Watch = lambda step, figures: None,
         **changes: Any,
     ) -> Path:
-        config, initial, how = self.config.model_copy(update={**changes, "workers": workers}), None, "bicubic"
+        config, initial, how = _changed(self.config, {**changes, "workers": workers}), None, "bicubic"
         if config.is_pretrained:
             initial = open_initial(config, self.labels.ids, lambda: [[f"a {c.prompt}"] for c in self.labels.classes])
             config, how = initial.settings(config), initial.blueprint.interpolation
         mixture, team = self.mixture(config, sources, how), team_of(workers)
         return train(mixture, self.val, self.labels, config, seed, out, "cpu", 1, watch, team, initial)
+
+
+def _changed(config: TrainConfig, values: dict[str, Any]) -> TrainConfig:
+    """Change `config` as a recipe and its arm do: a method does not inherit the keys that it does not use."""
+    shared = {key: value for key, value in values.items() if key in TrainConfig.model_fields and key != "method"}
+    own = {key: value for key, value in values.items() if key not in shared}
+    return config.changed(shared, "train").changed(own, "train")
 
 
 def _first(images: ImageSet, classes: int) -> ImageSet:

@@ -58,7 +58,7 @@ def test_a_killed_embedding_goes_on(sets, tmp_path, saves):
 
 
 def test_a_few_images_are_not_kept(sets, tmp_path):
-    embedded(sets, Seen(tmp_path), CONFIG.model_copy(update={"save_every": 200}))
+    embedded(sets, Seen(tmp_path), CONFIG.changed({"save_every": 200}, "train"))
     assert [path.name for path in tmp_path.iterdir()] == ["unfinished.json"]
 
 

@@ -26,7 +26,7 @@ def sources(job, real=1, generated=2):
 
 
 def begun(job, out, mixed, **changes):
-    config = job.config.model_copy(update=EXACT | changes)
+    config = job.config.changed(EXACT | changes, "train")
     mixture, watch = job.mixture(config, mixed), lambda step, figures: None
     return loop._Run(mixture, job.val, job.labels, config, 0, out, torch.device("cpu"), watch, ALONE, {})
 
@@ -127,11 +127,11 @@ def test_mixup_stays_within_a_kind(job, tmp_path):
 def test_a_mixture_that_cannot_be_split_is_refused(job, weights, said):
     mixed = [Source(name, job.real if name == "real" else job.wild, weight) for name, weight in weights.items()]
     with pytest.raises(UserError, match=said):
-        real_rows(Mixture(mixed, 16, 32), job.config.model_copy(update=EXACT))
+        real_rows(Mixture(mixed, 16, 32), job.config.changed(EXACT, "train"))
 
 
 def test_each_worker_needs_two_images_of_either_kind(job):
-    config, mixture = job.config.model_copy(update=EXACT | {"workers": 4}), Mixture(sources(job), 16, 32)
+    config, mixture = job.config.changed(EXACT | {"workers": 4}, "train"), Mixture(sources(job), 16, 32)
     with pytest.raises(UserError, match="a worker's share of 4 holds 1 real images"):
         real_rows(mixture, config, slice(0, None, 4))
     shares = [real_rows(mixture, config, slice(rank, None, 2)) for rank in range(2)]
@@ -155,7 +155,7 @@ def test_an_architecture_without_batch_norm_is_refused(job, tmp_path):
 def test_a_step_on_another_device_needs_nothing_of_the_cpu(job, changes, monkeypatch):
     """The device is `meta`, which computes shapes, and refuses tensors of the CPU as a GPU does."""
     monkeypatch.setattr(learner, "autocast", lambda device, precision: nullcontext())  # there is none on it
-    config = job.config.model_copy(update=changes)
+    config = job.config.changed(changes, "train")
     mixture = job.mixture(config, sources(job))
     network = create_classifier(config.architecture, len(job.labels), config.image_size)
     learns = make_learner(mixture, move_to(network, "cpu").to("meta"), len(job.labels), config, slice(None))

@@ -62,7 +62,7 @@ def test_warmup_epochs_count_the_images_of_the_arm():
 def test_all_settings_together_take_the_steps_of_ffcv_s_loop(job, tmp_path):
     """Each step from the same weights: torchvision's network, torch's SGD and FFCV's formulas, on the same batches."""
     changes = {"architecture": "resnet18", "augmentation": "none", "model_kwargs": {"zero_init_last": False}}
-    config = job.config.model_copy(update=PAPER | changes)
+    config = job.config.changed(PAPER | changes, "train")
     mixture = Mixture([Source("real", Subset(job.real, np.arange(64)))], 16, 32)  # four batches an epoch
     watch = lambda step, figures: None  # noqa: E731
     run = loop._Run(mixture, none(job), job.labels, config, 0, tmp_path, torch.device("cpu"), watch, ALONE, {})
@@ -101,10 +101,10 @@ def test_each_setting_changes_the_weights(job, tmp_path, wrong):
 
 
 def test_momentum_is_torch_s_plain_one(job):
-    config = job.config.model_copy(update=PAPER)
+    config = job.config.changed(PAPER, "train")
     learner = make_learner(job.mixture(config), begun(job, config), 8, config, slice(None))
     made = {
-        n: make_optimizer(learner, config.model_copy(update={"optimizer": n}), scaler()) for n in ("momentum", "sgd")
+        n: make_optimizer(learner, config.changed({"optimizer": n}, "train"), scaler()) for n in ("momentum", "sgd")
     }
     assert all(isinstance(one, torch.optim.SGD) for one in made.values())
     assert [{group["nesterov"] for group in one.param_groups} for one in made.values()] == [{False}, {True}]
@@ -117,7 +117,7 @@ def scaler():
 
 @pytest.mark.parametrize("texts", [(), ("bn",), ("bn", "downsample"), ("fc",), ("nothing",)])
 def test_weight_decay_goes_by_names(job, texts):
-    config = job.config.model_copy(update=PAPER | {"no_decay": texts})
+    config = job.config.changed(PAPER | {"no_decay": texts}, "train")
     learner = make_learner(job.mixture(config), begun(job, config), 8, config, slice(None))
     name_of = {id(p): name for name, p in learner.model.network.named_parameters()}
     groups = make_optimizer(learner, config, scaler()).param_groups
@@ -138,7 +138,7 @@ def test_the_last_step_is_kept_and_the_validations_are_recorded(job, tmp_path):
 
 
 def test_without_validation_images_nothing_is_chosen(job, tmp_path):
-    config, seen = job.config.model_copy(update={"keep": "last"}), []
+    config, seen = job.config.changed({"keep": "last"}, "train"), []
     keys = job.mixture(config), none(job), job.labels, config, 0
     out = train(*keys, tmp_path / "out", "cpu", 1, watch=lambda step, figures: seen.append((step, dict(figures))))
     assert all("val_top1" not in figures for _, figures in seen) and seen[-1][0] == 12
@@ -158,6 +158,6 @@ def test_weights_that_diverge_are_found_without_validation_images(job, tmp_path,
         return loss
 
     monkeypatch.setattr(loop._Run, "_step", ruined)
-    config = job.config.model_copy(update=PAPER | {"epochs": 1.5, "warmup_epochs": 0.5})
+    config = job.config.changed(PAPER | {"epochs": 1.5, "warmup_epochs": 0.5}, "train")
     with pytest.raises(GenrobustError, match=r"NaN .*train\.warmup_epochs"):
         train(job.mixture(config), none(job), job.labels, config, 0, tmp_path / "out", "cpu", 1)

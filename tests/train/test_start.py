@@ -153,11 +153,11 @@ def test_lora_trains_each_of_its_matrices_and_merges_them_without_a_trace(kind):
 
 
 def test_timm_s_rule_of_what_decays_heeds_the_architecture():
-    config = small_job().config.model_copy(update={"weight_decay": 0.05})
+    config = small_job().config.changed({"weight_decay": 0.05}, "train")
     for changes in ({}, {"layer_decay": 0.999}):
         model = create_classifier("test_vit", 8, 32, {"img_size": 32})
         learner = Learner(model, None, None, "float32")
-        made = make_optimizer(learner, config.model_copy(update=changes), torch.amp.GradScaler("cpu", enabled=False))
+        made = make_optimizer(learner, config.changed(changes, "train"), torch.amp.GradScaler("cpu", enabled=False))
         decayed = {id(p) for group in made.param_groups if group["weight_decay"] for p in group["params"]}
         named = dict(model.network.named_parameters())
         assert id(named["blocks.0.attn.qkv.weight"]) in decayed
@@ -168,7 +168,7 @@ def test_timm_s_rule_of_what_decays_heeds_the_architecture():
 @pytest.mark.parametrize("optimizer", ["sgd", "momentum"])
 def test_what_learns_beside_a_frozen_network_is_saved_in_float16(optimizer, changes):
     """A scaler makes the state of what is trained, and of nothing else: torch can save no other."""
-    config = small_job().config.model_copy(update={"optimizer": optimizer, **changes})
+    config = small_job().config.changed({"optimizer": optimizer, **changes}, "train")
     model = create_classifier("test_vit", 8, 32, {"img_size": 32})
     add_lora(model, 2)
     made = make_optimizer(Learner(model, None, None, "float16"), config, torch.amp.GradScaler("cpu", enabled=True))
@@ -178,7 +178,7 @@ def test_what_learns_beside_a_frozen_network_is_saved_in_float16(optimizer, chan
 
 def test_layer_decay_slows_lower_layers():
     job = small_job()
-    config = job.config.model_copy(update={"layer_decay": 0.5, "architecture": "test_vit"})
+    config = job.config.changed({"layer_decay": 0.5, "architecture": "test_vit"}, "train")
     model = create_classifier("test_vit", 8, 32, {"img_size": 32})
     learner, scaler = Learner(model, None, None, "float32"), torch.amp.GradScaler("cpu", enabled=False)
     optimizer = make_optimizer(learner, config, scaler)

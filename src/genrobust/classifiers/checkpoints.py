@@ -12,7 +12,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, ConfigDict, Field
 from pydantic.dataclasses import dataclass  # which checks what a stranger wrote
 
-from genrobust.core import Artifact, GenrobustError, Manifest, UserError, made_by, reading
+from genrobust.core import MANIFEST, Artifact, GenrobustError, Manifest, UserError, made_by, reading
 
 CHECKPOINT = "checkpoint"  # the kind of the artifact
 WEIGHTS = "model.safetensors"
@@ -71,13 +71,16 @@ def read_checkpoint_info(folder: Path) -> CheckpointInfo:
     """Return the description of the checkpoint in `folder`, without its weights.
 
     Raises:
-        UserError: There is no finished checkpoint.
+        UserError: There is no finished checkpoint, or the folder holds something else.
         GenrobustError: Its manifest is damaged.
     """
     artifact = Artifact(folder)
-    if not artifact.is_finished or (manifest := artifact.manifest()).kind != CHECKPOINT:
+    if not artifact.is_finished:
         raise UserError(f"no finished checkpoint in {folder}: train it first")
-    with reading(f"the description of the checkpoint {folder}", ValueError, TypeError, kind=GenrobustError):
+    manifest, path = artifact.manifest(), folder / MANIFEST
+    if manifest.kind != CHECKPOINT:
+        raise UserError(f"{path} is not that of a checkpoint: its kind is {manifest.kind!r}; name the folder of one")
+    with reading(path, ValueError, TypeError, then=f": delete {folder} and train it again", kind=GenrobustError):
         return CheckpointInfo(**manifest.about)
 
 

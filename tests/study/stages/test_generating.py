@@ -18,7 +18,7 @@ from genrobust.study.stages.generate import generation_cost
     ],
 )
 def test_steps_guidance_and_pixels_cost(changed, factor):
-    plain, other = (generation_cost(GeneratorConfig(steps=20, **more)) for more in ({}, changed))
+    plain, other = (generation_cost(GeneratorConfig(**{"steps": 20, **more})) for more in ({}, changed))
     assert other.amount / plain.amount == pytest.approx(factor, rel=0.06)
     assert other.key("cpu") == plain.key("cpu")
 
