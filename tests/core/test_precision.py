@@ -186,7 +186,7 @@ def test_a_cpu_that_is_slow_in_all_but_float32_is_not_asked_for_networks():
 def test_what_is_named_is_obeyed_and_its_cost_told(value, here, warns):
     said = []
     recipe = everywhere(value)
-    assert choose_precisions(recipe, here.kind, lambda: here, said.append) is recipe
+    assert choose_precisions(recipe, lambda: here, said.append) is recipe
     assert len(said) == warns
     if warns:
         assert value in said[0] and "generator.dtype" in said[0] and here.best in said[0]
@@ -196,11 +196,11 @@ def test_what_is_named_is_obeyed_and_its_cost_told(value, here, warns):
 
 def test_one_line_says_what_auto_stands_for():
     said = []
-    settled = choose_precisions(recipe_of(), "cpu", lambda: OLD_CPU, said.append)
+    settled = choose_precisions(recipe_of(), lambda: OLD_CPU, said.append)
     assert len(said) == 1 and "float32" in said[0] and OLD_CPU.why in said[0]
-    choose_precisions(settled, "cpu", lambda: pytest.fail("nothing to look up"), said.append)
+    choose_precisions(settled, lambda: pytest.fail("nothing to look up"), said.append)
     assert len(said) == 1
-    choose_precisions(recipe_of(train=MOBILE), "cpu", lambda: NEW_CPU, said.append)
+    choose_precisions(recipe_of(train=MOBILE), lambda: NEW_CPU, said.append)
     assert MOBILE["architecture"] in said[1]
 
 

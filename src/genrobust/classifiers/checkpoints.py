@@ -62,9 +62,7 @@ def is_checkpoint(folder: Path) -> bool:
         raise UserError(
             f"{folder} is a checkpoint of genrobust 0.1, which this version cannot read: train it again with its recipe"
         )
-    with suppress(UserError):  # the manifest is of something else, such as a web page
-        return artifact.is_finished and artifact.manifest().kind == CHECKPOINT
-    return False
+    return artifact.is_finished_as(CHECKPOINT)
 
 
 def read_checkpoint_info(folder: Path) -> CheckpointInfo:
@@ -91,9 +89,8 @@ def check_weights(folder: Path) -> CheckpointInfo:
         UserError: There is no finished checkpoint.
         GenrobustError: The manifest or the weights are damaged.
     """
-    info, artifact = read_checkpoint_info(folder), Artifact(folder)
-    for name in artifact.manifest().files:
-        artifact.path(name)
+    info = read_checkpoint_info(folder)
+    Artifact(folder).check_files()
     return info
 
 

@@ -26,18 +26,18 @@ Config = TypeVar("Config", bound=Section)
 
 
 def choose_precisions(
-    recipe: Recipe, kind: str, look: Callable[[], Hardware], say: Callable[[str], None] = lambda line: None
+    recipe: Recipe, get_hardware: Callable[[], Hardware], say: Callable[[str], None] = lambda line: None
 ) -> Recipe:
-    """Return `recipe` without any `auto` among its precisions, for devices of `kind`.
+    """Return `recipe` without any `auto` among its precisions.
 
     Args:
-        look: Returns the hardware; called where the recipe names more than float32.
+        get_hardware: Called where the recipe names more than float32.
         say: Called with a line on what `auto` stands for, and on each named precision that the hardware is slow in.
     """
     named = named_precisions(recipe)
     if all(p == FLOAT32 for p in named.values()):
         return recipe
-    here = look()
+    here = get_hardware()
     for line in slow_choices(named, here):
         say(line)
     if AUTO not in named.values():

@@ -17,7 +17,7 @@ import re
 import shlex
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
@@ -147,6 +147,28 @@ class Artifact:
             if hash_once(fetch_file(path)) != manifest.files[name].sha256:
                 raise ValueError(CHANGED)
         return path
+
+    def is_finished_as(self, kind: str) -> bool:
+        """Return whether a finished artifact of `kind` lies there; a manifest of something else is none.
+
+        Raises:
+            GenrobustError: The manifest is damaged.
+        """
+        with suppress(UserError):
+            return self.is_finished and self.manifest().kind == kind
+        return False
+
+    def check_files(self) -> Manifest:
+        """Compare each file with the manifest, and return that; a process reads an unchanged file once for it.
+
+        Raises:
+            UserError: There is no manifest of this version.
+            GenrobustError: A file or the manifest is damaged; the message names the first.
+        """
+        manifest = self.manifest()
+        for name in manifest.files:
+            self.path(name)
+        return manifest
 
     def begin(self, manifest: Manifest) -> Manifest:
         """Record what is made here, unless that was begun or finished before; return what is recorded then.

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from pathlib import Path
 
-from genrobust.core import Artifact, Manifest, UserError
+from genrobust.core import Artifact
 
 GENERATOR = "generator"  # the kind of the artifact
 
 
 def base_of(folder: Path) -> str:
-    """Return the id of the generator that the one in `folder` was trained from here, "" where it was not.
+    """Return the id of the generator that the one in `folder` was trained from; "" for one that was not trained here.
 
     Raises:
         GenrobustError: Its manifest is damaged.
     """
-    manifest = _manifest(folder)
-    return "" if manifest is None else str(manifest.inputs.get("base", ""))
+    artifact = Artifact(folder)
+    return str(artifact.manifest().inputs.get("base", "")) if artifact.is_finished_as(GENERATOR) else ""
 
 
 def check_trained(folder: Path) -> None:
@@ -26,14 +25,6 @@ def check_trained(folder: Path) -> None:
     Raises:
         GenrobustError: A file is damaged; the message names the first.
     """
-    manifest = _manifest(folder)
-    for name in () if manifest is None else manifest.files:
-        Artifact(folder).path(name)
-
-
-def _manifest(folder: Path) -> Manifest | None:
     artifact = Artifact(folder)
-    with suppress(UserError):  # it is of something else
-        if artifact.is_finished and (manifest := artifact.manifest()).kind == GENERATOR:
-            return manifest
-    return None
+    if artifact.is_finished_as(GENERATOR):
+        artifact.check_files()

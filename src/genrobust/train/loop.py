@@ -326,9 +326,9 @@ def learning_rate(config: TrainConfig, step: int, steps: int, warmup: int) -> fl
 
     With ``schedule: linear`` the first step has a ten-thousandth of the peak's rate, as FFCV's "cyclic" has.
     """
-    peak, left = config.learning_rate, (step - warmup) / max(1, steps - warmup)
+    peak, decayed = config.learning_rate, (step - warmup) / max(1, steps - warmup)
     if config.schedule == "linear":
-        return peak * (LOWEST + (1 - LOWEST) * step / warmup if step < warmup else 1 - left)
+        return peak * (LOWEST + (1 - LOWEST) * step / warmup if step < warmup else 1 - decayed)
     if step < warmup:
         return peak * (step + 1) / warmup
-    return peak * 0.5 * (1 + math.cos(math.pi * left))
+    return peak * 0.5 * (1 + math.cos(math.pi * decayed))

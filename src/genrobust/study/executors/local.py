@@ -25,7 +25,7 @@ class Local:
         if recipe.device not in ("auto", "cpu"):
             resolve_device(recipe.device)
         kind = device_kind(recipe.device)
-        return choose_precisions(recipe, kind, lambda: hardware(kind), say)
+        return choose_precisions(recipe, lambda: hardware(kind), say)
 
     def require(self, workers: int) -> None:
         """Raise UserError where more than one of `workers` should do a job together."""

@@ -100,7 +100,7 @@ class Ray:
 
         Which GPU a worker gets is Ray's choice.
         """
-        return choose_precisions(recipe.model_copy(update={"device": self._device}), self._device, self._hardware, say)
+        return choose_precisions(recipe.model_copy(update={"device": self._device}), self._hardware, say)
 
     def _hardware(self) -> Hardware:
         """Return what all nodes with room for a worker compute at full speed, without nodes that die meanwhile."""
