@@ -47,8 +47,3 @@ def test_black_and_blank_images_are_counted() -> None:
     images[2] = np.random.default_rng(0).integers(0, 256, (8, 8, 3))
     found = counted(images)
     assert (found.black, found.blank) == (2, 1)
-
-
-def test_nothing_has_no_statistics() -> None:
-    with pytest.raises(ValueError, match="no image"):
-        PixelCounter(8).result()
