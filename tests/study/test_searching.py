@@ -2,6 +2,7 @@
 
 import re
 import shutil
+from collections import Counter
 from dataclasses import replace
 
 import numpy as np
@@ -9,10 +10,10 @@ import pytest
 import yaml
 from small_study import CLASSES, QUICK, TRAIN, contents, folders_section, genrobust
 
-from genrobust.core import Subset, UserError, prefix
+from genrobust.core import GenrobustError, Subset, UserError, prefix
 from genrobust.data import read_search
 from genrobust.recipe import parse_recipe
-from genrobust.study import Processes, Study, disk, measure_machine, searching
+from genrobust.study import Processes, Study, disk, measure_machine, searching, verify_outputs
 from genrobust.study.embeddings import CLASS_NAMES
 
 FOUND = "retrieved-by-search"
@@ -109,16 +110,21 @@ def test_a_search_is_the_same_anywhere_and_makes_again_what_is_lost(own, tmp_pat
     found = own("one").images(FOUND)
     assert 0 < len(found) == len(set(found.keys)) <= 12 and found.keys[0].startswith("deep")
     one = contents(tmp_path / "one")
-    assert sum(name.startswith("embeddings") for name in one) == 4 + 1 and any(n.startswith("searches") for n in one)
+    rooms = [name.partition("/")[0] for name in one if name.endswith("/manifest.json")]
+    assert Counter(rooms) == {"embeddings": 4 + 1, "searches": 1}
     two = own("two")
     two.images(FOUND)
     assert contents(tmp_path / "two") == one
 
     search = two.graph.sources.search
-    search.file(2).write_bytes(search.file(2).read_bytes()[:-70] + bytes(70))
+    unread = search.embeddings(2).folder / "embeddings.npz"
+    unread.write_bytes(unread.read_bytes()[:-70] + bytes(70))
     assert not any(row.left for row in own("two").rows() if row.stage.name == "search")  # nobody reads it any more
     shutil.rmtree(search.folder)
-    search.file(0).unlink()
+    with pytest.raises(GenrobustError, match=re.escape(str(unread))):
+        own("two").images(FOUND)
+    shutil.rmtree(verify_outputs(tmp_path / "two", repair=True).aside.parent)
+    shutil.rmtree(search.embeddings(0).folder)
     again = own("two")
     assert [(row.name, row.done, row.total) for row in again.rows()][:2] == [("pool", 14, 30), (CLASS_NAMES, 3, 3)]
     again.images(FOUND)
@@ -139,7 +145,7 @@ def test_prompts_take_images_in_turn(own, tmp_path):
     texts = sum(map(len, study.graph.sources.class_texts()))
     assert [(row.name, row.done, row.total) for row in study.rows()][:2] == [("pool", 30, 30), (CLASS_NAMES, 0, texts)]
     found = study.images(FOUND)
-    assert len(set(files(tmp_path / "one" / "embeddings")) - images) == 1
+    assert len({path.parent for path in set(files(tmp_path / "one" / "embeddings")) - images}) == 1
     assert 0 < len(found) == len(set(found.keys)) <= 12 and found.labels.tolist() == sorted(found.labels)
     assert study.graph.sources.search.report().startswith("The search found ")
     assert "took its nearest images in turn" in study.graph.sources.search.report()

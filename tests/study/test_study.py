@@ -13,6 +13,7 @@ from genrobust.classifiers import read_checkpoint_info
 from genrobust.core import Artifact, UserError, read_page_json
 from genrobust.recipe import FilterConfig, parse_recipe
 from genrobust.study import Study, disk
+from genrobust.study.rates import OURS, RATES
 from genrobust.study.stages.pack import PACKED_BYTES
 
 RECIPE = {
@@ -170,7 +171,7 @@ def test_packed_copies_are_a_stage_of_their_own(study, tmp_path):
     assert disk(made.rows()) == 0
     stages = json.loads(written["results.json"].read_text())["stages"]
     assert {stage["stage"]: stage["items"] for stage in stages}["pack"] == real + 200
-    assert len(json.loads((tmp_path / "rates.json").read_text())["pack"]) == 1
+    assert len(json.loads((tmp_path / RATES).read_text())[OURS]["pack"]) == 1
 
 
 def test_a_changed_dataset_redoes_only_its_own_arm_and_what_workers_take_of_a_cluster_nothing(study):

@@ -177,7 +177,7 @@ class Artifact:
             UserError: The folder holds files that are no part of an artifact, or one of another version of genrobust.
             GenrobustError: What is recorded is damaged; the system refuses to write.
         """
-        strangers = sorted(path.name for path in self.folder.glob("*") if not path.name.startswith("."))
+        strangers = sorted(self._all_names())
         if self.is_finished or self.is_begun:  # looked at last: another process may begin it now
             self.clean()
             return self.manifest()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from genrobust.classifiers import OpenClassifier, PredictedBy, predict_sets
+from genrobust.classifiers import OpenClassifier, predict_sets
 from genrobust.core import (
     ClassLabel,
     ImageSet,
@@ -24,7 +24,7 @@ from genrobust.data import ShardDataset, classes_of, is_dataset, open_images, op
 from genrobust.report import Benchmarked, write_benchmark_page
 from genrobust.robustness import Benchmark, benchmark as score
 from genrobust.study.auditing import outside
-from genrobust.study.named_models import named_models, open_all
+from genrobust.study.named_models import named_models, open_all, predicted_by
 from genrobust.study.stage import Stage
 from genrobust.study.studies import Studies
 from genrobust.study.study import Study
@@ -119,7 +119,7 @@ def _answers(
         model.columns(classes)
     for name, of_name in opened.items():
         say(f"asking {name}" + (f", {len(of_name)} checkpoints" if len(of_name) > 1 else ""))
-        named = {PredictedBy(name, digest([model.weights, model.prepared])): model for model in of_name}
+        named = {predicted_by(model): model for model in of_name}
         found = predict_sets(kept, named, sets, classes, batch_size, device).values()
         yield name, [(predictions["generated"], predictions["real"]) for predictions in found]
 

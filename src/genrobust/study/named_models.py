@@ -120,9 +120,14 @@ def predictions_of(
         studies.say("these models prepare images otherwise: their accuracies compare only in part")
     sets = {name: study.data.tests[name] for name in study.tests}
     for name, model in opened:
-        by, room = PredictedBy(name, digest([model.weights, model.prepared])), study.out / "predictions"
+        by, room = predicted_by(model), study.out / "predictions"
         settings = study.recipe.evaluate.batch_size, study.recipe.device
         yield name, predict_sets(room, {by: model}, sets, study.data.labels, *settings)[by]
+
+
+def predicted_by(model: OpenClassifier) -> PredictedBy:
+    """Return what the predictions of a model are named after, whatever a command calls it."""
+    return PredictedBy(Path(model.name).resolve().name, digest([model.weights, model.prepared]))
 
 
 def _label_files(specs: Sequence[str]) -> dict[str, Path]:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from genrobust.audit import Seen, qualities
-from genrobust.classifiers import clip_embeddings, embed_ensembles, hash_clip, load_clip
+from genrobust.classifiers import hash_clip
 from genrobust.core import (
     ImageSet,
     SourceQuality,
@@ -67,6 +66,8 @@ class Qualities:
         Raises:
             UserError: A file of the CLIP is missing or damaged, or an image cannot be read.
         """
+        from genrobust.classifiers import clip_embeddings, embed_ensembles, load_clip
+
         clip = load_clip(self._clip, resolve_device(self._device))
         for name in sources:
             if name == CLASS_NAMES:
@@ -78,6 +79,8 @@ class Qualities:
 
     def measured(self) -> tuple[SourceQuality, ...]:
         """Measure the sources, once all of them are embedded."""
+        from genrobust.audit import Seen, qualities
+
         fetch_artifacts(self._room)
         seen = {}
         for name, first in self._first.items():

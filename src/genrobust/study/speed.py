@@ -60,13 +60,11 @@ class NetworkSize:
 def network_size(out: Path, train: TrainConfig, classes: int) -> NetworkSize:
     """Return the size of the network of `train`; it is kept in `out`, if that is there, since it takes seconds."""
     how = train.architecture, classes, train.image_size, json.dumps(train.network_kwargs, sort_keys=True)
-    return _network_size(out, *how)
+    return _kept_size(out, *how) if out.exists() else _count(*how)
 
 
 @cache
-def _network_size(out: Path, *how: str) -> NetworkSize:
-    if not out.exists():
-        return _count(*how)
+def _kept_size(out: Path, *how: Any) -> NetworkSize:
     name = f"{how}, timm {metadata.version('timm')}"
     kept = [measured_once(out, of, name, partial(_counted, of, *how)) for of in NetworkSize.__slots__]
     return NetworkSize(round(kept[0]), kept[1])
