@@ -157,7 +157,8 @@ def test_depthwise_convolutions_are_found_in_the_network():
 
 def test_a_cpu_that_is_slow_in_all_but_float32_is_not_asked_for_networks():
     code = (
-        "import sys\nfrom genrobust.core import Hardware, hardware\nfrom genrobust.classifiers import choose_precisions\n"
+        "import sys\nfrom genrobust.core import Hardware, hardware\n"
+        "from genrobust.classifiers import choose_precisions\n"
         "from genrobust.recipe import parse_recipe\n"
         "recipe = parse_recipe({'name': 'a', 'arms': [{'name': 'real', 'mixture': 'real'}]})\n"
         "old = Hardware('cpu', frozenset({'float32'}), '')\n"
