@@ -111,7 +111,7 @@ from .keys import (
 from .machine import cores as cores, free_memory as free_memory
 from .made_by import made_by as made_by, made_by_others as made_by_others, plugins_of as plugins_of
 from .named_files import check_output as check_output, expand_home as expand_home, writing as writing
-from .own_files import (
+from .page_files import (
     EARLIER as EARLIER,
     foreign_files as foreign_files,
     page_json as page_json,

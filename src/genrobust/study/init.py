@@ -18,7 +18,8 @@ from genrobust.generate import PromptedConfig, ServerConfig
 from genrobust.recipe import TrainConfig, parse_recipe, study_name
 from genrobust.report import count
 from genrobust.study.estimate import generation_time
-from genrobust.study.own_folders import (
+from genrobust.study.proposing import GRID, TUNED, least_images, no_preview, propose, quick_generated, tuned_steps
+from genrobust.study.user_folders import (
     SHIFT,
     FolderContents,
     Folders,
@@ -29,7 +30,6 @@ from genrobust.study.own_folders import (
     say_found,
     some,
 )
-from genrobust.study.proposing import GRID, TUNED, least_images, no_preview, propose, quick_generated, tuned_steps
 
 if TYPE_CHECKING:  # which takes torch
     from genrobust.classifiers import Initial

@@ -33,11 +33,11 @@ from genrobust.recipe import ArmConfig, recipe_yaml
 from genrobust.report import count, thumbnail_bytes
 from genrobust.study.costs import device_seconds
 from genrobust.study.graph import Graph
+from genrobust.study.initial_weights import describe_starts
 from genrobust.study.rates import known_rate
 from genrobust.study.scoring import StudyScores
 from genrobust.study.stages.generate import Generate
 from genrobust.study.stages.train import Train
-from genrobust.study.starts import describe_starts
 from genrobust.study.training_runs import run_of
 
 PER_SOURCE = 7  # images of each class from each source at the most: one a style

@@ -15,7 +15,7 @@ from genrobust.study.speed import clip_cost
 from genrobust.study.stage import Stage
 
 if TYPE_CHECKING:
-    from genrobust.study.qualities import Qualities
+    from genrobust.study.image_quality import Qualities
 
 
 class Describe(Stage):
@@ -48,7 +48,7 @@ class Describe(Stage):
     @cached_property
     def qualities(self) -> Qualities:
         """The qualities of the sources, which are made."""
-        from genrobust.study.qualities import Qualities
+        from genrobust.study.image_quality import Qualities
 
         images = {name: self.sources.images(name) for name in self.names}
         recipe = self.context.recipe

@@ -13,7 +13,7 @@ from genrobust.core import (
     GenrobustError,
     Manifest,
     foreign_files,
-    own_files,
+    page_files,
     read_page_json,
     write_files,
 )
@@ -92,7 +92,7 @@ def test_what_is_no_file_is_named_and_stays(tmp_path, change):
 
 def test_a_kill_between_two_files_loses_nothing(tmp_path, monkeypatch):
     """Whichever file was the last, the earlier ones are kept together, and the next run ends well."""
-    replacing = own_files.replacing
+    replacing = page_files.replacing
     for number in range(100):
         folder, left = tmp_path / str(number), iter(range(number, -100, -1))
         write_files({"a": "one", "b": "one"}, folder, "a study")
@@ -103,7 +103,7 @@ def test_a_kill_between_two_files_loses_nothing(tmp_path, monkeypatch):
             return replacing(path)
 
         with monkeypatch.context() as patched:
-            patched.setattr(own_files, "replacing", until_killed)
+            patched.setattr(page_files, "replacing", until_killed)
             try:
                 write_files({"a": "two", "b": "two"}, folder, "another study")
                 break

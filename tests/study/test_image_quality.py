@@ -6,7 +6,7 @@ import pytest
 from genrobust.core import GenrobustError, Subset
 from genrobust.recipe import QualityConfig
 from genrobust.study.embeddings import CLASS_NAMES
-from genrobust.study.qualities import Qualities
+from genrobust.study.image_quality import Qualities
 
 
 def test_a_source_is_embedded_once(icons, clip_folder, tmp_path):
