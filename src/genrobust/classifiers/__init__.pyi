@@ -2,7 +2,6 @@ from .architectures import has_fixed_size as has_fixed_size, timm_name as timm_n
 from .checkpoints import (
     WEIGHTS as WEIGHTS,
     CheckpointInfo as CheckpointInfo,
-    check_weights as check_weights,
     checkpoint_manifest as checkpoint_manifest,
     is_checkpoint as is_checkpoint,
     read_checkpoint_info as read_checkpoint_info,
