@@ -104,6 +104,6 @@ def saved_steps(folder: Path) -> int:
     """Return how many steps the unfinished training in `folder` has saved; 0 where there are none to resume from."""
     artifact = Artifact(folder)
     with suppress(GenrobustError):  # the training names what is damaged
-        if artifact.is_begun and not artifact.is_finished:
-            return int(artifact.manifest().about.get("progress", {}).get("step", 0))
+        if artifact.is_begun and not artifact.is_finished and not artifact.lacks((kept := artifact.manifest()).files):
+            return int(kept.about.get("progress", {}).get("step", 0))
     return 0
