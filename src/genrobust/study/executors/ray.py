@@ -107,7 +107,7 @@ class Ray:
         takes: dict[str, Any] = {"num_cpus": 0, "num_gpus": 0}  # it waits for nobody
         if self._device == "cuda":  # of which older versions of Ray hide all from what takes none
             takes["runtime_env"] = {"env_vars": {"RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}}
-        look: Any = ray.remote(**takes)(hardware)
+        look: Any = ray.remote(**takes)(_hardware_there)
         ids = [node["NodeID"] for node in ray.nodes() if node["Alive"] and self._room(node["Resources"])]
         pins = [NodeAffinitySchedulingStrategy(id, soft=False) for id in ids]
         found = []
@@ -348,6 +348,11 @@ def _take_part(job: dict[str, Any]) -> None:
 def _failure_behind(error: BaseException) -> GenrobustError:
     cause = error.cause if isinstance(error, RayTaskError) else error
     return cause.failure if isinstance(cause, Failed) else BadLuck(why_died(error))
+
+
+def _hardware_there(kind: str) -> Hardware:
+    """Return the hardware of the node that runs this: Ray takes plain functions, and `hardware` is a cached one."""
+    return hardware(kind)
 
 
 def why_died(error: BaseException) -> str:
