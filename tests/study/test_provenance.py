@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from small_study import QUICK, REAL, folders_section
+from small_study import QUICK, REAL, TRAIN, folders_section
 
 import genrobust
 from genrobust.core import Artifact, Manifest, UserError, made_by, made_by_others
@@ -47,7 +47,9 @@ def test_unfinished_work_of_other_versions_is_refused_or_begun_anew(tmp_path: Pa
 def test_another_copy_of_the_package_names_what_it_reuses(write_folder, tmp_path: Path) -> None:
     folders = {name: write_folder(name, name, 2, {"bell": "bell", "tree": "tree"}) for name in ("train", "test")}
     recipe = tmp_path / "own.yaml"
-    recipe.write_text(yaml.safe_dump({**QUICK, "name": "own", "data": folders_section(folders), "arms": [REAL]}))
+    short = {"train": TRAIN, "robustness": {"bootstrap": 100}}
+    settings = {**QUICK, **short, "name": "own", "data": folders_section(folders), "arms": [REAL]}
+    recipe.write_text(yaml.safe_dump(settings))
     copy = tmp_path / "src"
     shutil.copytree(Path(genrobust.__file__).parent, copy / "genrobust", ignore=shutil.ignore_patterns("__pycache__"))
     changed = copy / "genrobust" / "train" / "augment.py"

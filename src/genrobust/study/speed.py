@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache, partial
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from genrobust.core import EMBEDDED
+from genrobust.core import EMBEDDED, DiskFull
 from genrobust.recipe import GeneratorConfig, TrainConfig
 from genrobust.study.rates import Cost, measured_once
 
@@ -58,9 +59,12 @@ class NetworkSize:
 
 
 def network_size(out: Path, train: TrainConfig, classes: int) -> NetworkSize:
-    """Return the size of the network of `train`; it is kept in `out`, if that is there, since it takes seconds."""
+    """Return the size of the network of `train`; it is kept in `out`, if that is there and has room."""
     how = train.architecture, classes, train.image_size, json.dumps(train.network_kwargs, sort_keys=True)
-    return _kept_size(out, *how) if out.exists() else _count(*how)
+    if out.exists():
+        with suppress(DiskFull):
+            return _kept_size(out, *how)
+    return _count(*how)
 
 
 @cache
