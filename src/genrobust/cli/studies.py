@@ -42,7 +42,7 @@ def run(
     same_versions: SameVersions = False,
 ) -> None:
     """Run a study: generate, train every arm, evaluate, report."""
-    print_work(_rows(study, estimate), err_console, study.recipe.title or study.recipe.name)
+    print_work(_rows(study, estimate, begins=True), err_console, study.recipe.title or study.recipe.name)
     _write_report(study, anew, same_versions)
 
 
@@ -199,9 +199,11 @@ def _own(study: "Study", arm: str | None) -> "Iterator[tuple[list[str], Mapping[
         yield [run.of, str(run.seed)], found
 
 
-def _rows(study: "Study", estimate: bool) -> "list[Row]":
-    """The work of the study; with `estimate`, measures this machine if that was not done before."""
+def _rows(study: "Study", estimate: bool, begins: bool = False) -> "list[Row]":
+    """The work of the study, which `begins` now; with `estimate`, measures this machine if that was not done before."""
     rows = study.rows()
+    if begins and any(row.left for row in rows):
+        rows[0].stage.context.executor.prepare()
     if estimate:
         measure(rows)
     return rows

@@ -31,10 +31,9 @@ def measure_machine(rows: Sequence[Row]) -> None:
     known = [known_rate(context.out, MACHINE, context.worker, Cost(1, precision)) for precision in precisions]
     if context.device != "cpu" or not context.executor.here or None not in known:
         return
-    context.executor.prepare()
     jobs = [Job(number, "measuring this machine", 1) for number in range(context.executor.workers())]
     load = partial(_measurer, context, precisions, first)
-    context.executor.run(Work("measuring this machine", jobs, load, "workers"))
+    context.executor.run(Work("measuring this machine", jobs, load, "workers", light=True))
 
 
 def _measurer(context: Context, precisions: Sequence[str], first: Sequence[tuple[Stage, Job]]) -> DoJobs:

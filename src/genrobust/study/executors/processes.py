@@ -136,7 +136,8 @@ class Processes(Local):
             if self._gpus and work.jobs:
                 _free_gpu()  # which a worker needs for what comes next
             return
-        self.prepare()
+        if not work.light:
+            self.prepare()
         with (
             progress_bar(work.what, work.size, work.unit, seconds=work.seconds) as bar,
             tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder,
@@ -303,7 +304,7 @@ def _read_counts(folder: Path) -> dict[int, Counted]:
     """Return how far the jobs are whose workers count in `folder`."""
     counts = {}
     for path in folder.iterdir():
-        with suppress(struct.error):  # it is being written
+        with suppress(struct.error):  # nothing is counted yet
             counts[int(path.name)] = Counted(*COUNT.unpack(path.read_bytes()))
     return counts
 
@@ -417,7 +418,8 @@ def _do(load: bytes, unit: str, keys: Sequence[Any], file: Path) -> float | Genr
 
 
 def _count(file: Path, counted: Counted) -> None:
-    with file.open("wb", buffering=0) as written:
+    file.touch()
+    with file.open("r+b", buffering=0) as written:  # not "wb", which would empty it for whoever reads it now
         written.write(COUNT.pack(*counted))
 
 
