@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from genrobust.core import BaselineModel
 from genrobust.robustness import EXPLAINED, fit_lines
 from genrobust.robustness.effective import effective_robustness, from_scale, to_scale
-from genrobust.study.baselines import read_table
+from genrobust.study.results.baselines import read_table
 
 if TYPE_CHECKING:
     from prose import Result

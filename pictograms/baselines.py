@@ -13,8 +13,8 @@ import csv
 from pathlib import Path
 
 from genrobust.recipe.load import load_recipe
-from genrobust.study.baselines import ARCHITECTURE, COLUMNS
 from genrobust.study.executors.open import open_executor
+from genrobust.study.results.baselines import ARCHITECTURE, COLUMNS
 from genrobust.study.study import Study
 
 TABLE = Path(__file__).parents[1] / "src" / "genrobust" / "assets" / "pictograms" / "baselines.csv"

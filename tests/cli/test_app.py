@@ -141,7 +141,9 @@ def test_ctrl_c_says_that_nothing_is_lost(recipe: Path, tmp_path: Path) -> None:
     assert process.returncode == 130
     assert "interrupted: " in stderr
     assert "Traceback" not in stderr
-    assert list(tmp_path.glob("runs/checkpoints/*/state-*.safetensors")), "two, if it struck while one took the other's place"
+    assert list(tmp_path.glob("runs/checkpoints/*/state-*.safetensors")), (
+        "two, if it struck while one took the other's place"
+    )
 
 
 def test_own_folders_to_a_report(genrobust: Run, write_folder: Callable[..., Path], tmp_path: Path) -> None:

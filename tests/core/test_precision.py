@@ -15,7 +15,7 @@ from genrobust.core import Hardware, hardware, in_common, precision
 from genrobust.core.precision import remembered
 from genrobust.recipe import ClassModelConfig, FinetuneConfig, GeneratorConfig, TrainConfig, parse_recipe, recipe_yaml
 from genrobust.study import Study
-from genrobust.study.baselines import grid
+from genrobust.study.results.baselines import grid
 
 F32 = frozenset({"float32"})
 OLD_CPU = Hardware("cpu", F32, "this CPU has no bfloat16 instructions")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from genrobust.robustness import fit_lines
-from genrobust.study.baselines import read_table
+from genrobust.study.results.baselines import read_table
 
 ROOT = Path(__file__).parents[2]
 TEMPLATES = sorted((ROOT / "docs" / "templates").glob("*.j2"))

@@ -1,12 +1,14 @@
-from .auditing import (
+from .commands.auditing import (
     audit as audit,
     by_classifier as by_classifier,
     by_clip as by_clip,
     filter_dataset as filter_dataset,
 )
-from .benchmarking import run_benchmark as run_benchmark
-from .dataset_origin import origin_of as origin_of
-from .estimate import (
+from .commands.benchmarking import run_benchmark as run_benchmark
+from .commands.dataset_origin import origin_of as origin_of
+from .commands.init import write_recipe as write_recipe
+from .commands.user_folders import read_folders as read_folders
+from .estimates.estimate import (
     disk as disk,
     explain_disk_full as explain_disk_full,
     free as free,
@@ -17,15 +19,13 @@ from .estimate import (
     seconds_left as seconds_left,
     time_here as time_here,
 )
+from .estimates.measuring import measure_machine as measure_machine
 from .executors.open import EXECUTORS as EXECUTORS, open_executor as open_executor
 from .executors.processes import Processes as Processes
-from .init import write_recipe as write_recipe
-from .measuring import measure_machine as measure_machine
 from .named_models import predictions_of as predictions_of
-from .outputs import describe_verified as describe_verified, verify_outputs as verify_outputs
-from .provenance import describe_others as describe_others
-from .stage import Row as Row
+from .results.outputs import describe_verified as describe_verified, verify_outputs as verify_outputs
+from .results.provenance import describe_others as describe_others
+from .stages.stage import Row as Row
 from .studies import Studies as Studies, arm_called as arm_called
 from .study import Study as Study
 from .training_runs import TrainingRun as TrainingRun, recipe_and_name as recipe_and_name
-from .user_folders import read_folders as read_folders

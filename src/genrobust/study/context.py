@@ -12,9 +12,9 @@ from typing import Any
 from genrobust.core import MEAN_OF_SHIFTS, ImageSet, StudyData, Subset, UserError, address, device_kind, local_folder
 from genrobust.recipe import Recipe, look_alikes, recipe_yaml
 from genrobust.robustness import list_figures
+from genrobust.study.estimates.rates import StageTimes
+from genrobust.study.executors.jobs import Executor
 from genrobust.study.executors.local import Local
-from genrobust.study.jobs import Executor
-from genrobust.study.rates import StageTimes
 from genrobust.study.tracking import Tracking
 
 

@@ -7,10 +7,9 @@ from functools import cached_property
 
 from genrobust.core import REAL, RETRIEVED, RETRIEVED_BY_SEARCH, UserError
 from genrobust.recipe import FinetuneConfig, QualityConfig
-from genrobust.study.baselines import grid
 from genrobust.study.context import Context
+from genrobust.study.results.baselines import grid
 from genrobust.study.sources import Sources
-from genrobust.study.stage import Stage
 from genrobust.study.stages.describe import Describe
 from genrobust.study.stages.evaluate import Evaluate
 from genrobust.study.stages.filter import Filter
@@ -18,6 +17,7 @@ from genrobust.study.stages.generate import Generate
 from genrobust.study.stages.interpolate import Interpolate
 from genrobust.study.stages.pack import Pack
 from genrobust.study.stages.search import Search
+from genrobust.study.stages.stage import Stage
 from genrobust.study.stages.train import Train
 from genrobust.study.stages.train_generator import TrainedGenerator, TrainGenerator
 from genrobust.study.training_runs import TrainingRun, arm_runs, curve_runs

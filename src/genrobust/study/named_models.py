@@ -20,7 +20,7 @@ from genrobust.classifiers import (
     read_checkpoint_info,
 )
 from genrobust.core import REAL, Predictions, UserError, digest
-from genrobust.study.stage import Stage
+from genrobust.study.stages.stage import Stage
 from genrobust.study.studies import Studies, arm_called
 from genrobust.study.study import Study
 from genrobust.study.training_runs import recipe_and_name

@@ -28,8 +28,8 @@ from genrobust.core import (
 )
 from genrobust.recipe import PRETRAINED, FilterConfig, MixturePart, Recipe, TrainConfig, load_recipe
 from genrobust.study.context import Context
-from genrobust.study.searching import NAMED, PoolSearch
 from genrobust.study.stages.generate import GeneratedDataset
+from genrobust.study.stages.searching import NAMED, PoolSearch
 from genrobust.study.training_runs import TrainingRun, recipe_and_name, run_of
 
 if TYPE_CHECKING:  # torch takes seconds, and most networks start from scratch

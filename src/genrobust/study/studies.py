@@ -7,10 +7,10 @@ from pathlib import Path
 
 from genrobust.core import UserError, slug
 from genrobust.recipe import GENERATED, ArmConfig, Recipe, load_recipe
+from genrobust.study.executors.jobs import Executor
 from genrobust.study.executors.processes import Processes
-from genrobust.study.jobs import Executor
-from genrobust.study.stage import Row, Stage, rows
 from genrobust.study.stages.generate import GeneratedDataset
+from genrobust.study.stages.stage import Row, Stage, rows
 from genrobust.study.stages.train import is_trained
 from genrobust.study.study import Study
 from genrobust.study.training_runs import recipe_and_name, run_of

@@ -21,14 +21,14 @@ from genrobust.core import (
 )
 from genrobust.recipe import GENERATED, ArmConfig, Recipe
 from genrobust.study.context import Context
+from genrobust.study.executors.jobs import Executor
 from genrobust.study.executors.local import Local
 from genrobust.study.graph import Graph
-from genrobust.study.jobs import Executor
-from genrobust.study.provenance import describe_others, makers_of
-from genrobust.study.record import record_of
-from genrobust.study.scoring import StudyScores, check_baselines, find_baselines, score_curves, score_study
-from genrobust.study.stage import Row, rows
+from genrobust.study.results.provenance import describe_others, makers_of
+from genrobust.study.results.record import record_of
+from genrobust.study.results.scoring import StudyScores, check_baselines, find_baselines, score_curves, score_study
 from genrobust.study.stages.generate import GeneratedDataset
+from genrobust.study.stages.stage import Row, rows
 from genrobust.study.training_runs import TrainingRun, arm_runs, run_of
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from genrobust.core import DiskFull, UserError, progress_bar, replacing
-from genrobust.study.jobs import Job, Work
+from genrobust.study.executors.jobs import Job, Work
 
 SIZE = 4
 ON_DISK = {"small": 100_000, "large": 3_000_000}  # bytes

@@ -16,7 +16,7 @@ from genrobust.study.executors.doing import (
     raise_failed,
     root_cause,
 )
-from genrobust.study.jobs import Job
+from genrobust.study.executors.jobs import Job
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from small_study import contents, genrobust
 from genrobust.core import UserError
 from genrobust.study import Processes, Study
 from genrobust.study.executors import processes
-from genrobust.study.jobs import Work
+from genrobust.study.executors.jobs import Work
 
 
 @pytest.mark.thorough

@@ -26,7 +26,7 @@ from genrobust.core import (
     is_out_of_memory,
     refusal,
 )
-from genrobust.study.jobs import DoJobs, Job
+from genrobust.study.executors.jobs import DoJobs, Job
 
 TRIES = 3  # of a job
 LOOK_EVERY_S = 0.5  # at the progress

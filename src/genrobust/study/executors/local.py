@@ -8,7 +8,7 @@ from collections.abc import Callable
 from genrobust.classifiers import choose_precisions
 from genrobust.core import UserError, counting, device_kind, hardware, progress_bar, resolve_device
 from genrobust.recipe import Recipe
-from genrobust.study.jobs import Work
+from genrobust.study.executors.jobs import Work
 
 
 class Local:

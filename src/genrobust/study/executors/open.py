@@ -6,7 +6,7 @@ from typing import Protocol
 
 from genrobust.core import Registry
 from genrobust.recipe import Recipe
-from genrobust.study.jobs import Executor
+from genrobust.study.executors.jobs import Executor
 
 
 class ExecutorMaker(Protocol):

@@ -50,8 +50,8 @@ from genrobust.study.executors.doing import (
     raise_failed,
     root_cause,
 )
+from genrobust.study.executors.jobs import Job, Work
 from genrobust.study.executors.local import Local
-from genrobust.study.jobs import Job, Work
 
 WORKER_BYTES = 2_000_000_000  # of a worker with the libraries, a small network and its images: 1.3 to 1.8 GB measured
 WORKERS = "GENROBUST_WORKERS"

@@ -48,8 +48,8 @@ from genrobust.study.executors.doing import (
     raise_failed,
     root_cause,
 )
+from genrobust.study.executors.jobs import Job, Work
 from genrobust.study.executors.local import Local
-from genrobust.study.jobs import Job, Work
 
 HOPELESS = 10  # failed jobs in a row: not they are at fault, but a full shared disk, for instance
 RAY_TRAIN = {  # nobody reads its metrics, is warned of preemption, or wants to work in its folder

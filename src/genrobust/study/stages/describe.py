@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 
 from genrobust.core import SourceQuality
 from genrobust.recipe import QualityConfig
-from genrobust.study.jobs import DoJobs, Job
-from genrobust.study.rates import Cost
+from genrobust.study.estimates.rates import Cost
+from genrobust.study.estimates.speed import clip_cost
+from genrobust.study.executors.jobs import DoJobs, Job
 from genrobust.study.sources import Sources
-from genrobust.study.speed import clip_cost
-from genrobust.study.stage import Stage
+from genrobust.study.stages.stage import Stage
 
 if TYPE_CHECKING:
-    from genrobust.study.image_quality import Qualities
+    from genrobust.study.results.image_quality import Qualities
 
 
 class Describe(Stage):
@@ -48,7 +48,7 @@ class Describe(Stage):
     @cached_property
     def qualities(self) -> Qualities:
         """The qualities of the sources, which are made."""
-        from genrobust.study.image_quality import Qualities
+        from genrobust.study.results.image_quality import Qualities
 
         images = {name: self.sources.images(name) for name in self.names}
         recipe = self.context.recipe

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 from genrobust.core import ZERO_SHOT, Artifact, ImageSet, digest, fetch_artifacts, find_clip
 from genrobust.recipe import ZeroShotConfig
-from genrobust.study.jobs import DoJobs, Job
-from genrobust.study.rates import Cost
+from genrobust.study.estimates.rates import Cost
+from genrobust.study.estimates.speed import ANSWER, DECODE, clip_cost, network_size
+from genrobust.study.executors.jobs import DoJobs, Job
 from genrobust.study.sources import Sources
-from genrobust.study.speed import ANSWER, DECODE, clip_cost, network_size
-from genrobust.study.stage import Stage
+from genrobust.study.stages.stage import Stage
 from genrobust.study.training_runs import TrainingRun
 
 if TYPE_CHECKING:

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 from genrobust.core import Artifact
 from genrobust.recipe import FilterConfig
-from genrobust.study.jobs import DoJobs, Job
-from genrobust.study.rates import Cost
+from genrobust.study.estimates.rates import Cost
+from genrobust.study.estimates.speed import ANSWER, DECODE, clip_cost, network_size
+from genrobust.study.executors.jobs import DoJobs, Job
 from genrobust.study.sources import Sources
-from genrobust.study.speed import ANSWER, DECODE, clip_cost, network_size
-from genrobust.study.stage import Stage
+from genrobust.study.stages.stage import Stage
 
 
 class Filter(Stage):
@@ -34,7 +34,7 @@ class Filter(Stage):
         return [Job(self.source, name, size, row=self.source, folder=folder, total=count)]
 
     def load(self) -> DoJobs:
-        from genrobust.study.auditing import filter_shards
+        from genrobust.study.commands.auditing import filter_shards
 
         def make(names: Sequence[str]) -> None:
             for name in names:

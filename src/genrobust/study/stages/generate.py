@@ -20,10 +20,10 @@ from genrobust.core import (
 )
 from genrobust.recipe import GENERATED, DatasetConfig, GeneratorConfig
 from genrobust.study.context import Context
-from genrobust.study.jobs import DoJobs, Job
-from genrobust.study.rates import Cost, measured_once
-from genrobust.study.speed import EMBEDDED_PIXELS, step_cost
-from genrobust.study.stage import NOT_SHARED, Stage
+from genrobust.study.estimates.rates import Cost, measured_once
+from genrobust.study.estimates.speed import EMBEDDED_PIXELS, step_cost
+from genrobust.study.executors.jobs import DoJobs, Job
+from genrobust.study.stages.stage import NOT_SHARED, Stage
 from genrobust.study.stages.train_generator import (
     TrainedGenerator,
     TrainGenerator,

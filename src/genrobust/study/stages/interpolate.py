@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from genrobust.core import ImageSet, resolve_device
 from genrobust.recipe import TrainConfig
-from genrobust.study.jobs import DoJobs, Job
-from genrobust.study.rates import Cost
+from genrobust.study.estimates.rates import Cost
+from genrobust.study.estimates.speed import ANSWER, DECODE, network_size
+from genrobust.study.executors.jobs import DoJobs, Job
 from genrobust.study.sources import Sources
-from genrobust.study.speed import ANSWER, DECODE, network_size
-from genrobust.study.stage import Stage
+from genrobust.study.stages.stage import Stage
 from genrobust.study.stages.train import is_trained
 from genrobust.study.training_runs import TrainingRun
 

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from genrobust.core import cores
-from genrobust.study.jobs import DoJobs, Job
-from genrobust.study.rates import Cost
+from genrobust.study.estimates.rates import Cost
+from genrobust.study.executors.jobs import DoJobs, Job
 from genrobust.study.sources import Sources
-from genrobust.study.stage import Stage
+from genrobust.study.stages.stage import Stage
 
 PNG = 4  # JPEGs, in time
 PACKED_BYTES = 120_000  # of an image of about 500 px: the photographs and PNGs of benchmarks/loading.py

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from genrobust.core import resolve_device
-from genrobust.study.embeddings import CLASS_NAMES
-from genrobust.study.jobs import DoJobs, Job
-from genrobust.study.rates import Cost
+from genrobust.study.estimates.rates import Cost
+from genrobust.study.estimates.speed import clip_cost
+from genrobust.study.executors.jobs import DoJobs, Job
 from genrobust.study.sources import Sources
-from genrobust.study.speed import clip_cost
-from genrobust.study.stage import Stage
+from genrobust.study.stages.embeddings import CLASS_NAMES
+from genrobust.study.stages.stage import Stage
 
 EMBEDDING_BYTES = 3072  # of an image: 768 numbers, as of the larger CLIPs
 

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from genrobust.core import ArmRecord, Artifact, UserError, count_taken, digest
-from genrobust.study.jobs import DoJobs, Job
-from genrobust.study.rates import Cost
+from genrobust.study.estimates.rates import Cost
+from genrobust.study.estimates.speed import ANSWER, DECODE, TRAIN, network_size
+from genrobust.study.executors.jobs import DoJobs, Job
 from genrobust.study.sources import Sources
-from genrobust.study.speed import ANSWER, DECODE, TRAIN, network_size
-from genrobust.study.stage import Stage
+from genrobust.study.stages.stage import Stage
 from genrobust.study.training_runs import TrainingRun
 
 if TYPE_CHECKING:

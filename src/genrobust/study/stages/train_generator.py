@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 from genrobust.core import EMBEDDED, Artifact, UserError, artifact_folder
 from genrobust.recipe import ClassModelConfig, DatasetConfig, FinetuneConfig, GeneratorConfig
 from genrobust.study.context import Context
-from genrobust.study.jobs import DoJobs, Job
-from genrobust.study.rates import Cost
-from genrobust.study.speed import EMBEDDED_PIXELS, LATENT_SIDE, TRAIN, step_cost
-from genrobust.study.stage import Stage
+from genrobust.study.estimates.rates import Cost
+from genrobust.study.estimates.speed import EMBEDDED_PIXELS, LATENT_SIDE, TRAIN, step_cost
+from genrobust.study.executors.jobs import DoJobs, Job
+from genrobust.study.stages.stage import Stage
 
 if TYPE_CHECKING:
     from genrobust.generate import ClassModel, Finetune

@@ -13,7 +13,7 @@ from typing import Any
 
 from genrobust.core import EMBEDDED, DiskFull
 from genrobust.recipe import GeneratorConfig, TrainConfig
-from genrobust.study.rates import Cost, measured_once
+from genrobust.study.estimates.rates import Cost, measured_once
 
 # By measurement of the pictograms study on one thread, in multiply-adds of the convolutions that are measured:
 TRAIN = 6.0  # what one of a network costs in training, forth and back

@@ -6,7 +6,7 @@ import pytest
 from genrobust.classifiers import create_classifier
 from genrobust.core import BaselineModel, Predictions, UserError
 from genrobust.recipe import DataConfig, RobustnessConfig, TrainConfig, load_recipe, parse_recipe
-from genrobust.study.baselines import grid, grid_rows, published_lines, read_table
+from genrobust.study.results.baselines import grid, grid_rows, published_lines, read_table
 
 
 def test_a_longer_grid_begins_with_the_shorter():

@@ -21,7 +21,7 @@ from genrobust.core import (
     remove_leftovers,
     replacing,
 )
-from genrobust.study.jobs import Job
+from genrobust.study.executors.jobs import Job
 
 RATES = "rates.json"
 OURS = "genrobust_rates"  # the one key of that file

@@ -38,7 +38,7 @@ from genrobust.data import (
     write_search,
 )
 from genrobust.study.context import Context
-from genrobust.study.embeddings import CLASS_NAMES, FOLDER, Embeddings
+from genrobust.study.stages.embeddings import CLASS_NAMES, FOLDER, Embeddings
 
 if TYPE_CHECKING:
     from genrobust.classifiers import Clip

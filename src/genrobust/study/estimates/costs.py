@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from genrobust.core import RETRIEVED, RETRIEVED_BY_CLASS
+from genrobust.study.estimates.rates import known_rate
 from genrobust.study.graph import Graph
-from genrobust.study.rates import known_rate
 from genrobust.study.sources import Sources
-from genrobust.study.stage import Stage
+from genrobust.study.stages.stage import Stage
 from genrobust.study.stages.train import Train
 from genrobust.study.training_runs import TrainingRun
 

@@ -5,8 +5,8 @@ import pytest
 
 from genrobust.core import GenrobustError, Subset
 from genrobust.recipe import QualityConfig
-from genrobust.study.embeddings import CLASS_NAMES
-from genrobust.study.image_quality import Qualities
+from genrobust.study.results.image_quality import Qualities
+from genrobust.study.stages.embeddings import CLASS_NAMES
 
 
 def test_a_source_is_embedded_once(icons, clip_folder, tmp_path):

@@ -15,10 +15,10 @@ from genrobust.core import UserError, available_devices
 from genrobust.data import load_data
 from genrobust.recipe import GeneratorConfig, load_recipe
 from genrobust.study import Study, init, write_recipe
-from genrobust.study.init import study_name
-from genrobust.study.rates import remember_rate
+from genrobust.study.commands.init import study_name
+from genrobust.study.commands.user_folders import Folders
+from genrobust.study.estimates.rates import remember_rate
 from genrobust.study.stages.generate import generation_cost
-from genrobust.study.user_folders import Folders
 
 CLASSES = {"airplane": "airplane", "Alarm_Clock": "bell", "camera": "camera"}  # folder: what its images show
 

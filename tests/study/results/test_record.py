@@ -8,7 +8,7 @@ from PIL import Image
 
 from genrobust.core import ClassLabel, LabelSpace
 from genrobust.study import record
-from genrobust.study.record import gallery
+from genrobust.study.results.record import gallery
 
 
 class Images:

@@ -17,9 +17,16 @@ from genrobust.data import held_out
 from genrobust.generate import PromptedConfig, ServerConfig
 from genrobust.recipe import TrainConfig, parse_recipe, study_name
 from genrobust.report import count
-from genrobust.study.estimate import generation_time
-from genrobust.study.proposing import GRID, TUNED, least_images, no_preview, propose, quick_generated, tuned_steps
-from genrobust.study.user_folders import (
+from genrobust.study.commands.proposing import (
+    GRID,
+    TUNED,
+    least_images,
+    no_preview,
+    propose,
+    quick_generated,
+    tuned_steps,
+)
+from genrobust.study.commands.user_folders import (
     SHIFT,
     FolderContents,
     Folders,
@@ -30,6 +37,7 @@ from genrobust.study.user_folders import (
     say_found,
     some,
 )
+from genrobust.study.estimates.estimate import generation_time
 
 if TYPE_CHECKING:  # which takes torch
     from genrobust.classifiers import Initial

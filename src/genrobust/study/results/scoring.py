@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from genrobust.core import ZERO_SHOT, BaselineModel, Curve, StudyData, Summary, UserError
 from genrobust.recipe import Recipe
-from genrobust.study.baselines import grid_rows, published_lines, read_table
+from genrobust.study.results.baselines import grid_rows, published_lines, read_table
 
 if TYPE_CHECKING:
     from genrobust.classifiers import SavedPredictions

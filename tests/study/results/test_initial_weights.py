@@ -7,7 +7,7 @@ from small_study import QUICK, TRAIN
 
 from genrobust.recipe import parse_recipe
 from genrobust.study import Study
-from genrobust.study.initial_weights import describe_starts
+from genrobust.study.results.initial_weights import describe_starts
 
 REAL = {"name": "real", "mixture": "real"}
 

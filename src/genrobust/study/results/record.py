@@ -31,11 +31,11 @@ from genrobust.core import (
 from genrobust.data import LINE_SOURCE
 from genrobust.recipe import ArmConfig, recipe_yaml
 from genrobust.report import count, thumbnail_bytes
-from genrobust.study.costs import device_seconds
+from genrobust.study.estimates.costs import device_seconds
+from genrobust.study.estimates.rates import known_rate
 from genrobust.study.graph import Graph
-from genrobust.study.initial_weights import describe_starts
-from genrobust.study.rates import known_rate
-from genrobust.study.scoring import StudyScores
+from genrobust.study.results.initial_weights import describe_starts
+from genrobust.study.results.scoring import StudyScores
 from genrobust.study.stages.generate import Generate
 from genrobust.study.stages.train import Train
 from genrobust.study.training_runs import run_of

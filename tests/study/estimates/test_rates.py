@@ -9,8 +9,8 @@ from small_study import QUICK
 
 from genrobust.recipe import parse_recipe
 from genrobust.study import Study, measure_machine, seconds_left
-from genrobust.study.jobs import Job
-from genrobust.study.rates import MACHINE, OURS, RATES, Cost, StageTimes, estimate, known_rate, remember_rate
+from genrobust.study.estimates.rates import MACHINE, OURS, RATES, Cost, StageTimes, estimate, known_rate, remember_rate
+from genrobust.study.executors.jobs import Job
 
 ONE = Cost(1, of="x")
 KEY = ONE.key("cpu")
@@ -92,7 +92,7 @@ def test_a_damaged_file_is_as_good_as_none(tmp_path, text):
 NOTING = """
 import sys
 from pathlib import Path
-from genrobust.study.rates import remember_rate
+from genrobust.study.estimates.rates import remember_rate
 for n in range(30):
     remember_rate(Path(sys.argv[1]), "train", f"{sys.argv[2]} {n}", 1.0)
 """

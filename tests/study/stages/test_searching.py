@@ -14,7 +14,7 @@ from genrobust.core import GenrobustError, Subset, UserError, prefix
 from genrobust.data import read_search
 from genrobust.recipe import parse_recipe
 from genrobust.study import Processes, Study, disk, measure_machine, searching, verify_outputs
-from genrobust.study.embeddings import CLASS_NAMES
+from genrobust.study.stages.embeddings import CLASS_NAMES
 
 FOUND = "retrieved-by-search"
 SHORT = {"evaluate": {"tests": ["hand-drawn"], "min_images": 50}, "robustness": {"baselines": None, "bootstrap": 100}}

@@ -10,10 +10,10 @@ from pathlib import Path
 
 from genrobust.core import EMBEDDED, DiskFull, UserError, about
 from genrobust.recipe import GENERATED, GeneratorConfig, Recipe
+from genrobust.study.estimates.rates import RATES, known_rate
 from genrobust.study.executors.processes import Processes
-from genrobust.study.rates import RATES, known_rate
-from genrobust.study.stage import Row
 from genrobust.study.stages.generate import Generate, generation_cost
+from genrobust.study.stages.stage import Row
 from genrobust.study.study import Study
 
 # Stable Diffusion 1.5 in diffusers with PyTorch's own attention, float16, one 512 px image at a time: 1.60 s an image.

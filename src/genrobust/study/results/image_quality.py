@@ -19,7 +19,7 @@ from genrobust.core import (
     resolve_device,
 )
 from genrobust.recipe import QualityConfig
-from genrobust.study.embeddings import CLASS_NAMES, FOLDER, Embeddings
+from genrobust.study.stages.embeddings import CLASS_NAMES, FOLDER, Embeddings
 
 
 class Qualities:

@@ -8,9 +8,9 @@ from functools import partial
 from genrobust.classifiers import named_precisions
 from genrobust.core import FLOAT32, progress_bar, set_threads
 from genrobust.study.context import Context
-from genrobust.study.jobs import DoJobs, Job, Work
-from genrobust.study.rates import MACHINE, Cost, known_rate, remember_rate
-from genrobust.study.stage import Row, Stage
+from genrobust.study.estimates.rates import MACHINE, Cost, known_rate, remember_rate
+from genrobust.study.executors.jobs import DoJobs, Job, Work
+from genrobust.study.stages.stage import Row, Stage
 
 SECONDS = 2.0  # of measurement
 MEASURED = (FLOAT32, "bfloat16", "float16")
@@ -37,7 +37,7 @@ def measure_machine(rows: Sequence[Row]) -> None:
 
 
 def _measurer(context: Context, precisions: Sequence[str], first: Sequence[tuple[Stage, Job]]) -> DoJobs:
-    from genrobust.study.speed import measure_speed
+    from genrobust.study.estimates.speed import measure_speed
 
     set_threads(context.recipe.threads)
 

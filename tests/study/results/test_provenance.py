@@ -13,7 +13,7 @@ from small_study import QUICK, REAL, TRAIN, folders_section
 
 import genrobust
 from genrobust.core import Artifact, Manifest, UserError, made_by, made_by_others
-from genrobust.study.provenance import require_same_makers
+from genrobust.study.results.provenance import require_same_makers
 
 
 def test_versions_and_code_are_compared_by_kind(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from small_study import genrobust
 from genrobust.core import Artifact, Manifest, Sample, UserError, artifact_folder, lock
 from genrobust.data import ShardDataset, begin_dataset, finish_dataset, missing_shards, write_filter, write_shard
 from genrobust.study import verify_outputs
-from genrobust.study.outputs import ASIDE
+from genrobust.study.results.outputs import ASIDE
 
 SHARDS = 3
 
