@@ -21,6 +21,7 @@ from genrobust.generate.index import read_index
 from genrobust.generate.locate import Adapter, find_adapter, find_lora
 from genrobust.generate.mode import Generator, locate, mode_of
 from genrobust.generate.pipeline_config import AdaptedConfig, DiffusersConfig, PromptedConfig
+from genrobust.generate.pipelines import ENCODED
 from genrobust.generate.speed import place, prepare, quantization
 
 ADAPTER = "recipe"  # the name of a LoRA in the pipeline
@@ -90,7 +91,10 @@ def _load(folder: Path, config: DiffusersConfig, index: dict[str, Any]) -> Any:
     extra |= dict.fromkeys(mode_of(config).unused)
     if (quantized := quantization(config, folder)) is not None:
         extra["quantization_config"] = quantized
-    loader = getattr(diffusers, mode_of(config).loader)
+    kind, name = index["_class_name"], mode_of(config).loader
+    if name == "AutoPipelineForText2Image" and kind in ENCODED and "Img2Img" not in kind:
+        name = kind  # which that would choose, after seconds of importing every pipeline that there is
+    loader = getattr(diffusers, name)
     with explain_refusal(f"cannot load the generator in {folder}", "get it again, or name another"):
         return _from_pretrained(loader, folder, config.dtype, variant=config.variant, **extra)
 
