@@ -19,10 +19,10 @@ def agreement(logits: np.ndarray, labels: np.ndarray, styles: Sequence[str]) -> 
     right = taken == labels
     classes = []
     for label in np.unique(labels).tolist():
-        here = labels == label
-        others = Counter(taken[here & ~right].tolist())
+        in_class = labels == label
+        others = Counter(taken[in_class & ~right].tolist())
         commonest = sorted(others.items(), key=lambda item: (-item[1], item[0]))[:TAKEN_FOR]
-        classes.append(ClassAgreement(label, int(here.sum()), int((here & right).sum()), tuple(commonest)))
+        classes.append(ClassAgreement(label, int(in_class.sum()), int((in_class & right).sum()), tuple(commonest)))
     classes.sort(key=lambda c: (c.share, c.label))
     names = np.asarray(styles)
     by_style = {style: float(right[names == style].mean()) for style in dict.fromkeys(styles) if style}

@@ -43,8 +43,8 @@ def vendi_score(features: np.ndarray) -> float:
 
 def first_of_each_class(labels: np.ndarray, counts: dict[int, int]) -> np.ndarray:
     """Find the indices, ascending, of the first `counts[k]` images of each class k: a matched sample."""
-    found: list[np.ndarray] = [np.flatnonzero(labels == label)[:count] for label, count in counts.items()]
-    return np.sort(np.concatenate(found)) if found else np.zeros(0, dtype=np.int64)
+    indices: list[np.ndarray] = [np.flatnonzero(labels == label)[:count] for label, count in counts.items()]
+    return np.sort(np.concatenate(indices)) if indices else np.zeros(0, dtype=np.int64)
 
 
 def common_counts(*labels: np.ndarray) -> dict[int, int]:
@@ -52,11 +52,11 @@ def common_counts(*labels: np.ndarray) -> dict[int, int]:
 
     Diversity grows with the number of images, so sets are compared at the same.
     """
-    classes = sorted(set.intersection(*({int(v) for v in np.unique(of)} for of in labels)))
-    return {label: min(int((of == label).sum()) for of in labels) for label in classes}
+    classes = sorted(set.intersection(*({int(v) for v in np.unique(set_labels)} for set_labels in labels)))
+    return {label: min(int((set_labels == label).sum()) for set_labels in labels) for label in classes}
 
 
 def by_class(features: np.ndarray, labels: np.ndarray, classes: Iterable[int]) -> dict[int, tuple[float, float]]:
     """Return `pairwise_distance` and `vendi_score` of each of `classes`."""
-    of = {label: features[labels == label] for label in classes}
-    return {label: (pairwise_distance(rows), vendi_score(rows)) for label, rows in of.items()}
+    by_label = {label: features[labels == label] for label in classes}
+    return {label: (pairwise_distance(rows), vendi_score(rows)) for label, rows in by_label.items()}

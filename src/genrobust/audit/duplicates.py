@@ -36,13 +36,13 @@ def compare(
     With `itself` both are the same set: an image is no copy of itself, and both of a pair are counted. `parts` and
     `advance` are as for `nearest`.
     """
-    found = nearest(frames, other_frames, itself=itself, parts=parts, advance=advance)
-    exact = _exact(sha256, other_sha256, itself)
-    near = [i for i in np.flatnonzero(found.distance < NEAR).tolist() if i not in exact]
+    neighbors = nearest(frames, other_frames, itself=itself, parts=parts, advance=advance)
+    exact = _exact_copies(sha256, other_sha256, itself)
+    near = [i for i in np.flatnonzero(neighbors.distance < NEAR).tolist() if i not in exact]
     pairs = [NearPair(i, other, 0.0, True, False) for i, other in exact.items()]
     pairs += [
-        NearPair(i, int(found.index[i]), float(found.distance[i]), False, bool(found.mirrored[i]))
-        for i in np.argsort(found.distance, kind="stable").tolist()
+        NearPair(i, int(neighbors.index[i]), float(neighbors.distance[i]), False, bool(neighbors.mirrored[i]))
+        for i in np.argsort(neighbors.distance, kind="stable").tolist()
         if i not in exact
     ]
     duplicates = Duplicates(
@@ -50,11 +50,11 @@ def compare(
         len(other_sha256),
         len(exact),
         len(near),
-        float(np.median(found.distance)),
-        tuple(_once(pairs) if itself else pairs[:SHOWN]),
+        float(np.median(neighbors.distance)),
+        tuple(_unique_pairs(pairs) if itself else pairs[:SHOWN]),
         tuple(sorted([*exact, *near])),
     )
-    return duplicates, found
+    return duplicates, neighbors
 
 
 def memorization(
@@ -76,19 +76,20 @@ def memorization(
         UserError: All unseen images are near copies of training images, so that they say nothing of what is usual.
     """
     if unseen is not None:
-        own = unseen.distance
+        usual_distances = unseen.distance
     else:
         places = np.arange(len(training_frames))
         sample = np.unique(np.linspace(0, places[-1], min(SAMPLE, len(places))).astype(int))
         # the sample comes first in the pool, so that an image's own place in it is its place in the sample
         pool = training_frames[np.concatenate([sample, np.setdiff1d(places, sample)])]
-        own = nearest(training_frames[sample], pool, itself=True, advance=advance).distance
-    own = own[own >= NEAR]  # an unseen image that is in the training images was not unseen
-    known, n = len(own), len(generated.distance)
+        usual_distances = nearest(training_frames[sample], pool, itself=True, advance=advance).distance
+    # an unseen image that is in the training images was not unseen
+    usual_distances = usual_distances[usual_distances >= NEAR]
+    known, n = len(usual_distances), len(generated.distance)
     if not known and unseen is not None:
         raise UserError("--unseen: all of its images are near copies of --train-of-generator: name others")
-    threshold, expected = (float(np.quantile(own, EXPECTED)), EXPECTED) if known else (NEAR, 0.0)
-    count, usual = (int((distance < threshold).sum()) for distance in (generated.distance, own))
+    threshold, expected = (float(np.quantile(usual_distances, EXPECTED)), EXPECTED) if known else (NEAR, 0.0)
+    count, usual = (int((distance < threshold).sum()) for distance in (generated.distance, usual_distances))
     # the threshold is as uncertain as the images that set it are few
     table = [[count, n - count], [usual, known - usual]]
     above = fisher_exact(table, alternative="greater").pvalue < TAIL if known else count > 0
@@ -98,20 +99,20 @@ def memorization(
     return Memorization(n, count, count / n, lo, hi, threshold, expected, unique, bool(above), never_seen)
 
 
-def _exact(sha256: Sequence[str], others: Sequence[str], itself: bool) -> dict[int, int]:
+def _exact_copies(sha256: Sequence[str], others: Sequence[str], itself: bool) -> dict[int, int]:
     """The images whose pixels are another's, each with the first such."""
     places: dict[str, list[int]] = {}
     for place, value in enumerate(others):
         places.setdefault(value, []).append(place)
-    found = {}
+    copies = {}
     for index, value in enumerate(sha256):
         same = [p for p in places.get(value, [])[:2] if not (itself and p == index)]
         if same:
-            found[index] = same[0]
-    return found
+            copies[index] = same[0]
+    return copies
 
 
-def _once(pairs: Sequence[NearPair]) -> list[NearPair]:
+def _unique_pairs(pairs: Sequence[NearPair]) -> list[NearPair]:
     """The first SHOWN pairs of a set with itself, each two images once."""
     seen: dict[tuple[int, int], NearPair] = {}
     for pair in pairs:

@@ -91,8 +91,8 @@ def nearest(
             mirrored = np.zeros(len(items), dtype=bool)
             block = queries[items.start : items.stop]
             candidates = _candidates(_descriptors(block), described, items.start if itself else None)
-            found = pool.map(lambda query, near: _apart(query, references[near]), block, candidates)
-            for row, (near, apart) in enumerate(zip(candidates, found, strict=True)):
+            distances = pool.map(lambda query, near: _distances_with_mirror(query, references[near]), block, candidates)
+            for row, (near, apart) in enumerate(zip(candidates, distances, strict=True)):
                 best = int(apart.min(axis=1).argmin())
                 index[row], distance[row] = near[best], apart[best].min()
                 mirrored[row] = apart[best, 1] < apart[best, 0]
@@ -138,7 +138,7 @@ def _candidates(
     queries: tuple[torch.Tensor, torch.Tensor], pool: tuple[torch.Tensor, torch.Tensor], first: int | None
 ) -> list[np.ndarray]:
     """For each query the indices into `pool` that are worth aligning; `first` is the first query's own place in it."""
-    found: list[torch.Tensor] = []
+    indices: list[torch.Tensor] = []
     for query, references, side in zip(queries, pool, (_WHOLE, _CUT), strict=True):
         best = torch.full((len(query), 0), torch.inf)
         where = torch.zeros((len(query), 0), dtype=torch.int64)
@@ -147,24 +147,24 @@ def _candidates(
             turned = block.view(-1, side, side).flip(2).reshape(len(block), -1)
             apart = torch.minimum(_distances(query, block), _distances(query, turned))
             if first is not None:
-                own = torch.arange(first, first + len(query)) - start
-                inside = (own >= 0) & (own < len(block))
-                apart[inside.nonzero()[:, 0], own[inside]] = torch.inf
+                self_index = torch.arange(first, first + len(query)) - start
+                inside = (self_index >= 0) & (self_index < len(block))
+                apart[inside.nonzero()[:, 0], self_index[inside]] = torch.inf
             best = torch.cat([best, apart], dim=1)
             where = torch.cat([where, torch.arange(start, start + len(block)).expand(len(query), -1)], dim=1)
             best, places = best.topk(min(CANDIDATES, best.shape[1]), largest=False)
             where = where.gather(1, places)
-        found.append(torch.where(best < torch.inf, where, where[:, :1]))
-    return [np.unique(row) for row in torch.cat(found, dim=1).numpy()]
+        indices.append(torch.where(best < torch.inf, where, where[:, :1]))
+    return [np.unique(row) for row in torch.cat(indices, dim=1).numpy()]
 
 
-def _distances(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+def _distances(queries: torch.Tensor, references: torch.Tensor) -> torch.Tensor:
     """Share of squared contrast that differs, [N, M]; 1 where either is flat."""
-    energy = (one**2).sum(1)[:, None] + (other**2).sum(1)[None]
-    return 1 - 2 * (one @ other.T) / energy.clamp(min=1e-6)
+    energy = (queries**2).sum(1)[:, None] + (references**2).sum(1)[None]
+    return 1 - 2 * (queries @ references.T) / energy.clamp(min=1e-6)
 
 
-def _apart(query: np.ndarray, references: np.ndarray) -> np.ndarray:
+def _distances_with_mirror(query: np.ndarray, references: np.ndarray) -> np.ndarray:
     """How far `references` are from `query` at their best: float64 [M, 2], as they are and mirrored."""
     mine, others = planes(query), np.stack([planes(reference) for reference in references])
     cut, cuts = cut_out(mine, SIDE), np.stack([cut_out(picture, SIDE) for picture in others])
@@ -177,18 +177,18 @@ def _apart(query: np.ndarray, references: np.ndarray) -> np.ndarray:
     ).T
 
 
-def aligned_distance(one: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Return the share of squared contrast by which `others` [M, C, SIDE, SIDE] differ from `one` [C, SIDE, SIDE].
+def aligned_distance(picture: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Return the share of squared contrast by which `others` [M, C, SIDE, SIDE] differ from `picture` [C, SIDE, SIDE].
 
     It is over the overlap, moved by up to REACH pixels so that the first planes fit best: float64 [M], 0 for the same
     picture, 1 for unrelated ones, up to 2 for a negative.
     """
-    spectra = _spectrum(others[:, 0]) * np.conj(_spectrum(one[0]))
+    spectra = _spectrum(others[:, 0]) * np.conj(_spectrum(picture[0]))
     correlation = scipy.fft.irfft2(spectra, s=(_PADDED, _PADDED))
     steps = np.arange(-REACH, REACH + 1)
     window = correlation[:, steps[:, None], steps[None]].reshape(len(others), -1)
     dy, dx = (steps[place] for place in np.unravel_index(window.argmax(axis=1), (len(steps), len(steps))))
-    return np.array([_differing(one, *found) for found in zip(others, dy, dx, strict=True)])
+    return np.array([_share_differing(picture, other, y, x) for other, y, x in zip(others, dy, dx, strict=True)])
 
 
 def _spectrum(luma: np.ndarray) -> np.ndarray:
@@ -196,9 +196,9 @@ def _spectrum(luma: np.ndarray) -> np.ndarray:
     return scipy.fft.rfft2(centered, s=(_PADDED, _PADDED))
 
 
-def _differing(one: np.ndarray, other: np.ndarray, dy: int, dx: int) -> float:
-    a = one[:, max(0, -dy) : SIDE - max(0, dy), max(0, -dx) : SIDE - max(0, dx)]
-    b = other[:, max(0, dy) : SIDE + min(0, dy), max(0, dx) : SIDE + min(0, dx)]
+def _share_differing(fixed: np.ndarray, moved: np.ndarray, dy: int, dx: int) -> float:
+    a = fixed[:, max(0, -dy) : SIDE - max(0, dy), max(0, -dx) : SIDE - max(0, dx)]
+    b = moved[:, max(0, dy) : SIDE + min(0, dy), max(0, dx) : SIDE + min(0, dx)]
     a, b = (picture - picture.mean(axis=(1, 2), keepdims=True) for picture in (a, b))
     energy = float((a * a).sum() + (b * b).sum())
     return 1.0 if energy < 1e-3 else 1 - 2 * float((a * b).sum()) / energy

@@ -70,32 +70,32 @@ def measure(sets: AuditSets, models: Models, say: Say = lambda line: None, parts
     columns = [] if judge is None else judge.columns(sets.labels)
     shown = [images for images in (sets.dataset, sets.real) if images is not None]
     size = common_size(*shown)
-    scans = [_scanned(images, size, parts) for images in shown]
+    scans = [_scan_images(images, size, parts) for images in shown]
     mine, real = scans[0], scans[1] if sets.real is not None else None
-    wild, remembered = _memory(sets, mine, size, parts)
-    spaces = [_space(f"thumbnails of {THUMBNAIL} px", sets, [s.thumbnails for s in scans])]
+    wild, remembered = _check_memorization(sets, mine, size, parts)
+    spaces = [_feature_space(f"thumbnails of {THUMBNAIL} px", sets, [s.thumbnails for s in scans])]
     judgments, score, featureless = [], None, False
     if judge is not None:
         say(f"showing the images to the classifier {judge.name}")
-        features, logits = _by_classifier(judge, shown, models, parts)
-        spaces += [_space("classifier features", sets, features)] if features else []
+        features, logits = _run_classifier(judge, shown, models, parts)
+        spaces += [_feature_space("classifier features", sets, features)] if features else []
         featureless = not features
         judgments.append(_judgment("the classifier", logits[:, columns], sets.dataset, None))
     if models.clip is not None:
         say(f"showing the images to the CLIP in {models.clip}")
-        space, judgment, score = _by_clip(models.clip, sets, shown, models, parts)
+        space, judgment, score = _run_clip(models.clip, sets, shown, models, parts)
         spaces.append(space)
         judgments.append(judgment)
     return Audit(
         n=len(sets.dataset),
         near=NEAR,
         per_class=dict(enumerate(np.bincount(sets.dataset.labels, minlength=len(sets.labels)).tolist())),
-        **_of_shards(sets.dataset),
+        **_shard_facts(sets.dataset),
         pixels=mine.pixels,
         real_pixels=real.pixels if real else None,
-        inside=_compared("itself", mine, mine, parts)[0] if len(sets.dataset) > 1 else None,
-        of_real=_compared("the real images", mine, real, parts)[0] if real else None,
-        of_tests=_of_tests(sets, mine, size, parts),
+        inside=_find_copies("itself", mine, mine, parts)[0] if len(sets.dataset) > 1 else None,
+        of_real=_find_copies("the real images", mine, real, parts)[0] if real else None,
+        of_tests=_copies_of_tests(sets, mine, size, parts),
         of_wild=wild,
         memorization=remembered,
         spaces=tuple(spaces),
@@ -105,7 +105,7 @@ def measure(sets: AuditSets, models: Models, say: Say = lambda line: None, parts
     )
 
 
-def _of_shards(images: ImageSet) -> dict[str, Any]:
+def _shard_facts(images: ImageSet) -> dict[str, Any]:
     shards = images if isinstance(images, ShardDataset) else None
     return {
         "making": making(shards.metadata(USED)) if shards else None,
@@ -134,61 +134,74 @@ def _left_out(sets: AuditSets, models: Models, featureless: bool) -> Sequence[st
     return [sentence for sentence, lacks in lacking.items() if lacks]
 
 
-def _scanned(images: ImageSet, size: int, parts: KeptParts, name: str = "") -> Scan:
+def _scan_images(images: ImageSet, size: int, parts: KeptParts, name: str = "") -> Scan:
     with progress_bar(f"reading {name or images.name}", len(images)) as bar:
         return scan(images, size, parts, bar.advance)
 
 
-def _compared(name: str, mine: Scan, other: Scan, parts: KeptParts) -> tuple[Duplicates, Neighbors]:
+def _find_copies(name: str, mine: Scan, other: Scan, parts: KeptParts) -> tuple[Duplicates, Neighbors]:
     with progress_bar(f"looking for copies, {name}", len(mine.frames)) as bar:
-        found = (mine.frames, mine.sha256, other.frames, other.sha256)
-        own = parts.of("neighbors", mine.of, other.of, other is mine)
-        return compare(name, *found, itself=other is mine, parts=own, advance=bar.advance)
+        neighbor_parts = parts.of("neighbors", mine.of, other.of, other is mine)
+        return compare(
+            name,
+            mine.frames,
+            mine.sha256,
+            other.frames,
+            other.sha256,
+            itself=other is mine,
+            parts=neighbor_parts,
+            advance=bar.advance,
+        )
 
 
-def _of_tests(sets: AuditSets, mine: Scan, size: int, parts: KeptParts) -> tuple[Duplicates, ...]:
-    scans = ((name, _scanned(images, size, parts, name)) for name, images in sets.tests.items())
-    return tuple(_compared(name, mine, other, parts)[0] for name, other in scans)
+def _copies_of_tests(sets: AuditSets, mine: Scan, size: int, parts: KeptParts) -> tuple[Duplicates, ...]:
+    scans = ((name, _scan_images(images, size, parts, name)) for name, images in sets.tests.items())
+    return tuple(_find_copies(name, mine, other, parts)[0] for name, other in scans)
 
 
-def _memory(sets: AuditSets, mine: Scan, size: int, parts: KeptParts) -> tuple[Duplicates | None, Memorization | None]:
+def _check_memorization(
+    sets: AuditSets, mine: Scan, size: int, parts: KeptParts
+) -> tuple[Duplicates | None, Memorization | None]:
     wild = sets.wild
     if wild is None:
         return None, None
-    other = _scanned(wild, size, parts)
-    duplicates, neighbors = _compared(wild.name, mine, other, parts)
+    other = _scan_images(wild, size, parts)
+    duplicates, neighbors = _find_copies(wild.name, mine, other, parts)
     if len(wild) < 2:
         return duplicates, None
     if sets.unseen is not None:
-        unseen = _compared(f"{sets.unseen.name} in {wild.name}", _scanned(sets.unseen, size, parts), other, parts)[1]
+        unseen = _find_copies(
+            f"{sets.unseen.name} in {wild.name}", _scan_images(sets.unseen, size, parts), other, parts
+        )[1]
         return duplicates, memorization(neighbors, other.frames, unseen)
     with progress_bar("measuring the training images", min(len(wild), SAMPLE)) as bar:
         return duplicates, memorization(neighbors, other.frames, advance=bar.advance)
 
 
-def _by_classifier(
+def _run_classifier(
     judge: OpenClassifier, shown: Sequence[ImageSet], models: Models, parts: KeptParts
 ) -> tuple[list[np.ndarray], np.ndarray]:
     """The features of each of the sets `shown`, none where the classifier has none, and its logits for the first."""
     network = judge.load(models.device)
-    own = parts.of("features", judge.weights, judge.prepared, judge.flip)
+    feature_parts = parts.of("features", judge.weights, judge.prepared, judge.flip)
 
     def see(images: ImageSet, advance: Advance) -> Arrays:
-        how = models.batch_size, models.device, advance
         if not (isinstance(network, Classifier) and network.has_features):
-            return {"logits": judge.logits(network, images, *how)}
-        features, logits = embed_images(network, judge.name, images, judge.prepare, *how)
+            return {"logits": judge.logits(network, images, models.batch_size, models.device, advance)}
+        features, logits = embed_images(
+            network, judge.name, images, judge.prepare, models.batch_size, models.device, advance
+        )
         return {"features": features, "logits": logits}
 
-    found = []
+    outputs = []
     for images in shown:
-        found.append(compute_in_parts(images, models.batch_size, own, see, f"classifier, {images.name}"))
-        if "features" not in found[0]:
-            return [], found[0]["logits"]
-    return [arrays["features"] for arrays in found], found[0]["logits"]
+        outputs.append(compute_in_parts(images, models.batch_size, feature_parts, see, f"classifier, {images.name}"))
+        if "features" not in outputs[0]:
+            return [], outputs[0]["logits"]
+    return [arrays["features"] for arrays in outputs], outputs[0]["logits"]
 
 
-def _by_clip(
+def _run_clip(
     folder: Path, sets: AuditSets, shown: Sequence[ImageSet], models: Models, parts: KeptParts
 ) -> tuple[FeatureSpace, Judgment, ClipScore]:
     clip = load_clip(folder, models.device)
@@ -198,24 +211,24 @@ def _by_clip(
     if sets.real is not None:
         real = agreement(features[1] @ classes.T, sets.real.labels, sets.real.styles).share
     judgment = _judgment("zero-shot CLIP", clip.logit_scale * features[0] @ classes.T, sets.dataset, real)
-    return _space("CLIP embeddings", sets, features), judgment, _clip_score(clip, sets, features, classes)
+    return _feature_space("CLIP embeddings", sets, features), judgment, _clip_score(clip, sets, features, classes)
 
 
 def _judgment(judge: str, logits: np.ndarray, images: ImageSet, real: float | None) -> Judgment:
     worst = least_agreeing(logits, images.labels, WORST)
-    found = agreement(logits, images.labels, images.styles)
-    return Judgment(judge, found, real, tuple((i, int(logits[i].argmax())) for i in worst))
+    agreed = agreement(logits, images.labels, images.styles)
+    return Judgment(judge, agreed, real, tuple((i, int(logits[i].argmax())) for i in worst))
 
 
 def _clip_score(clip: Clip, sets: AuditSets, features: Sequence[np.ndarray], classes: np.ndarray) -> ClipScore:
-    own = None
+    prompt_score = None
     if sets.prompts:
         place = {prompt: i for i, prompt in enumerate(dict.fromkeys(sets.prompts))}
-        own = _mean_cosine(features[0], embed_texts(clip, list(place))[[place[p] for p in sets.prompts]])
+        prompt_score = _mean_cosine(features[0], embed_texts(clip, list(place))[[place[p] for p in sets.prompts]])
     labels = sets.dataset.labels
     of_class = {k: _mean_cosine(features[0][labels == k], classes[[k]]) for k in np.unique(labels).tolist()}
     real = None if sets.real is None else _mean_cosine(features[1], classes[sets.real.labels])
-    return ClipScore(own, _mean_cosine(features[0], classes[labels]), real, of_class)
+    return ClipScore(prompt_score, _mean_cosine(features[0], classes[labels]), real, of_class)
 
 
 def _mean_cosine(images: np.ndarray, texts: np.ndarray) -> float:
@@ -223,7 +236,7 @@ def _mean_cosine(images: np.ndarray, texts: np.ndarray) -> float:
     return 100 * float((images * texts).sum(axis=1).mean())
 
 
-def _space(name: str, sets: AuditSets, features: Sequence[np.ndarray]) -> FeatureSpace:
+def _feature_space(name: str, sets: AuditSets, features: Sequence[np.ndarray]) -> FeatureSpace:
     """Measures over `features` of the dataset and, where there are real images, of those."""
     mine = features[0]
     if sets.real is None:
@@ -231,19 +244,19 @@ def _space(name: str, sets: AuditSets, features: Sequence[np.ndarray]) -> Featur
         return FeatureSpace(name, mine.shape[1], None, None, None, diversity, "")
     labels = sets.dataset.labels, sets.real.labels
     diversity = _diversity(common_counts(*labels), (sets.dataset, sets.real), features)
-    one, other = (features[1][half] for half in halves(sets.real.labels))
-    if min(len(mine), len(one), len(other)) <= NEIGHBORS:
+    first_half, second_half = (features[1][half] for half in halves(sets.real.labels))
+    if min(len(mine), len(first_half), len(second_half)) <= NEIGHBORS:
         note = f"Fewer than {2 * NEIGHBORS + 2} images on a side are too few to compare distributions."
         return FeatureSpace(name, mine.shape[1], None, None, None, diversity, note)
-    least, note = min(len(mine), len(one)), ""
+    least, note = min(len(mine), len(first_half)), ""
     if least < 2 * mine.shape[1]:
         note = (
             f"FID is too high where images are few: {least:,} for {mine.shape[1]:,} features. "
             "Compare it at equal numbers alone; KID has no such bias."
         )
     # as many of both against the same half: of fewer images, FID is higher
-    alike = mine[fair_order(sets.dataset)[:least]], one[np.linspace(0, len(one) - 1, least).astype(int)]
-    like_floor, floor = (fidelity(some, other) for some in alike)
+    samples = mine[fair_order(sets.dataset)[:least]], first_half[np.linspace(0, len(first_half) - 1, least).astype(int)]
+    like_floor, floor = (fidelity(sample, second_half) for sample in samples)
     return FeatureSpace(name, mine.shape[1], fidelity(mine, features[1]), like_floor, floor, diversity, note)
 
 
@@ -252,10 +265,10 @@ def _diversity(
 ) -> tuple[ClassDiversity, ...]:
     """By class, over as many generated as real images."""
     counts = {label: n for label, n in counts.items() if n > 1}
-    found = []
+    by_set = []
     for images, rows in zip(sets, features, strict=True):
         order = fair_order(images)
         chosen = order[first_of_each_class(images.labels[order], counts)]
-        found.append(by_class(rows[chosen], images.labels[chosen], counts))
-    mine, real = found[0], found[1] if len(found) > 1 else dict.fromkeys(counts, (None, None))
+        by_set.append(by_class(rows[chosen], images.labels[chosen], counts))
+    mine, real = by_set[0], by_set[1] if len(by_set) > 1 else dict.fromkeys(counts, (None, None))
     return tuple(ClassDiversity(label, n, *mine[label], *real[label]) for label, n in counts.items())

@@ -33,7 +33,7 @@ def qualities(sources: Mapping[str, Seen], classes: np.ndarray) -> tuple[SourceQ
     others = [seen.labels for name, seen in sources.items() if name != REAL]
     compared = common_counts(*others) if others else {}
     alike = {k: n for k, n in common_counts(*(seen.labels for seen in sources.values())).items() if n > 1}
-    found = []
+    measured = []
     for name, seen in sources.items():
         whole = name == REAL or not compared
         chosen = np.arange(len(seen.labels)) if whole else first_of_each_class(seen.labels, compared)
@@ -48,7 +48,7 @@ def qualities(sources: Mapping[str, Seen], classes: np.ndarray) -> tuple[SourceQ
             of_class = by_class(seen.embeddings[sample], seen.labels[sample], alike).values()
             distance, vendi = np.mean(list(of_class), axis=0).tolist()
         embeddings, labels = seen.embeddings[chosen], seen.labels[chosen]
-        found.append(
+        measured.append(
             SourceQuality(
                 source=name,
                 made=seen.made,
@@ -61,4 +61,4 @@ def qualities(sources: Mapping[str, Seen], classes: np.ndarray) -> tuple[SourceQ
                 agreement=agreement(embeddings @ classes.T, labels, [""] * len(labels)).share,
             )
         )
-    return tuple(found)
+    return tuple(measured)

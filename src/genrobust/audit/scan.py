@@ -57,7 +57,7 @@ def scan(
     """
     if len(images) == 0:
         raise UserError(f"the image set {images.name} is empty: there is nothing to audit")
-    of = images.fingerprint, size
+    inputs = images.fingerprint, size
     with ThreadPoolExecutor(min(8, cores())) as pool:
 
         def look(index: int) -> tuple[np.ndarray, bytes, np.ndarray]:
@@ -68,20 +68,20 @@ def scan(
             frames, hashes, thumbnails = [], [], []
             counter = PixelCounter(size)
             for start in range(0, len(items), _BATCH):
-                found = list(pool.map(look, items[start : start + _BATCH]))
-                frames += [one[0] for one in found]
-                hashes += [one[1] for one in found]
-                thumbnails += [_thumbnail(one[2]) for one in found]
-                counter.add(np.stack([one[2] for one in found]))
-                advance(len(found))
+                batch = list(pool.map(look, items[start : start + _BATCH]))
+                frames += [entry[0] for entry in batch]
+                hashes += [entry[1] for entry in batch]
+                thumbnails += [_thumbnail(entry[2]) for entry in batch]
+                counter.add(np.stack([entry[2] for entry in batch]))
+                advance(len(batch))
             arrays = {"frames": np.stack(frames), "sha256": np.array(hashes), "thumbnails": np.stack(thumbnails)}
             return arrays | {"totals": counter.totals[None]}
 
-        kept = (parts or KeptParts(None)).of("scan", *of).run(len(images), PART, read, advance)
+        joined = (parts or KeptParts(None)).of("scan", *inputs).run(len(images), PART, read, advance)
     counter = PixelCounter(size)
-    counter.totals += kept["totals"].sum(axis=0)
-    hashes = tuple(kept["sha256"].astype(str).tolist())
-    return Scan(kept["frames"], hashes, kept["thumbnails"], counter.result(), of)
+    counter.totals += joined["totals"].sum(axis=0)
+    hashes = tuple(joined["sha256"].astype(str).tolist())
+    return Scan(joined["frames"], hashes, joined["thumbnails"], counter.result(), inputs)
 
 
 def pixel_sha256(image: Image.Image) -> str:

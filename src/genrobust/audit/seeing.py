@@ -14,9 +14,9 @@ from genrobust.core import PART, Advance, Arrays, ImageSet, KeptParts, Subset, U
 
 
 def compute_in_parts(
-    images: ImageSet, batch_size: int, parts: KeptParts, see: Callable[[ImageSet, Advance], Arrays], what: str
+    images: ImageSet, batch_size: int, parts: KeptParts, see: Callable[[ImageSet, Advance], Arrays], description: str
 ) -> dict[str, np.ndarray]:
-    """Return the arrays that `see` returns for all `images`, with a bar called `what`.
+    """Return the arrays that `see` returns for all `images`, with a bar called `description`.
 
     `parts`, which depend on the model that sees them, keep the arrays meanwhile.
 
@@ -26,7 +26,7 @@ def compute_in_parts(
     if len(images) == 0:
         raise UserError(f"the image set {images.name} is empty: there is nothing to look at")
     each = batch_size * math.ceil(PART / batch_size)  # whole batches: sums round as in one go
-    with progress_bar(what, len(images)) as bar:
+    with progress_bar(description, len(images)) as bar:
 
         def seen(items: range) -> Arrays:
             return see(Subset(images, items), bar.advance)
@@ -40,8 +40,8 @@ def embed_in_parts(clip: Clip, folder: Path, images: ImageSet, batch_size: int, 
     def see(images: ImageSet, advance: Advance) -> Arrays:
         return {"embeddings": clip_embeddings(clip, images, batch_size, advance)}
 
-    own = parts.of("CLIP", hash_clip(folder))
-    return compute_in_parts(images, batch_size, own, see, f"CLIP, {images.name}")["embeddings"]
+    embedding_parts = parts.of("CLIP", hash_clip(folder))
+    return compute_in_parts(images, batch_size, embedding_parts, see, f"CLIP, {images.name}")["embeddings"]
 
 
 def logits_in_parts(
@@ -53,5 +53,5 @@ def logits_in_parts(
     def see(images: ImageSet, advance: Advance) -> Arrays:
         return {"logits": judge.logits(network, images, batch_size, device, advance)}
 
-    own = parts.of("logits", judge.weights, judge.prepared, judge.flip)
-    return compute_in_parts(images, batch_size, own, see, f"classifier, {images.name}")["logits"]
+    logit_parts = parts.of("logits", judge.weights, judge.prepared, judge.flip)
+    return compute_in_parts(images, batch_size, logit_parts, see, f"classifier, {images.name}")["logits"]

@@ -120,7 +120,7 @@ class Artifact:
         name = MANIFEST if self.is_finished or not self.is_begun else UNFINISHED
         if not (self.folder / name).is_file():
             raise UserError(f"{self.folder} holds nothing that genrobust finished: there is no {MANIFEST}")
-        return self._read(name)
+        return self._read_manifest(name)
 
     def part(self, part: str) -> Manifest | None:
         """Read the manifest of a finished part; None where it is not finished.
@@ -128,7 +128,7 @@ class Artifact:
         Raises:
             GenrobustError: It is damaged.
         """
-        return self._read(_of_part(part)) if (self.folder / _of_part(part)).is_file() else None
+        return self._read_manifest(_part_manifest(part)) if (self.folder / _part_manifest(part)).is_file() else None
 
     def path(self, name: str, part: str = "") -> Path:
         """Return the file `name` of the artifact, or of a part of it, once it is compared with the manifest.
@@ -177,14 +177,14 @@ class Artifact:
             UserError: The folder holds files that are no part of an artifact, or one of another version of genrobust.
             GenrobustError: What is recorded is damaged; the system refuses to write.
         """
-        strangers = sorted(self._all_names())
+        strangers = sorted(self._file_names())
         if self.is_finished or self.is_begun:  # looked at last: another process may begin it now
             self.clean()
             return self.manifest()
         if strangers:
-            some = ", ".join(strangers[:3])
-            raise UserError(f"{self.folder} holds other files ({some}) and no {MANIFEST}: choose another folder")
-        self._write(UNFINISHED, manifest)
+            examples = ", ".join(strangers[:3])
+            raise UserError(f"{self.folder} holds other files ({examples}) and no {MANIFEST}: choose another folder")
+        self._write_manifest(UNFINISHED, manifest)
         return manifest
 
     def keep(self, names: Iterable[str], about: Mapping[str, Any]) -> None:
@@ -194,13 +194,15 @@ class Artifact:
         """
         before = self.manifest()
         files = {name: self._facts(name) for name in names}
-        self._write(UNFINISHED, replace(before, about=about, files=files))
+        self._write_manifest(UNFINISHED, replace(before, about=about, files=files))
         for name in before.files.keys() - files.keys():
             remove(self.folder / name)
 
     def finish_part(self, part: str, names: Iterable[str], about: Mapping[str, Any]) -> None:
         """Finish a part that consists of the files `names`."""
-        self._write(_of_part(part), Manifest("part", about=about, files={name: self._facts(name) for name in names}))
+        self._write_manifest(
+            _part_manifest(part), Manifest("part", about=about, files={name: self._facts(name) for name in names})
+        )
 
     @contextmanager
     def writing(self, manifest: Manifest, *names: str) -> Iterator[None]:
@@ -224,20 +226,20 @@ class Artifact:
             parts: Finished parts, whose files and manifests are files of the artifact, too.
         """
         files = dict(manifest.files)
-        kept = self._read(UNFINISHED).files if self.is_begun else {}
+        unfinished = self._read_manifest(UNFINISHED).files if self.is_begun else {}
         for part in parts:
             finished = self.part(part)
             assert finished is not None, part
-            files |= {**finished.files, _of_part(part): self._facts(_of_part(part))}
-        for name in self._all_names() - kept.keys() if names is None else names:
+            files |= {**finished.files, _part_manifest(part): self._facts(_part_manifest(part))}
+        for name in self._file_names() - unfinished.keys() if names is None else names:
             files[name] = self._facts(name)
-        self._write(MANIFEST, replace(manifest, files=dict(sorted(files.items()))))
+        self._write_manifest(MANIFEST, replace(manifest, files=dict(sorted(files.items()))))
         self.clean()
 
     def clean(self) -> None:
         """Remove what the work on a finished artifact kept, and a kill left."""
         if self.is_finished and self.is_begun:
-            for name in self._read(UNFINISHED).files.keys() - self._read(MANIFEST).files.keys():
+            for name in self._read_manifest(UNFINISHED).files.keys() - self._read_manifest(MANIFEST).files.keys():
                 remove(self.folder / name)
             remove(self.folder / UNFINISHED)
 
@@ -254,32 +256,32 @@ class Artifact:
         try:
             files = self.manifest().files
         except GenrobustError:
-            return [name, *sorted(self._all_names() if _is_named(self.folder) else ())]
+            return [name, *sorted(self._file_names() if _has_artifact_name(self.folder) else ())]
         part = name.partition(".")[0]
-        if _PART.match(name) and (_of_part(part) in files or (self.folder / _of_part(part)).exists()):
-            others = {path.name for path in self.folder.glob(f"{part}.*")} - {_of_part(part)}
-            return [_of_part(part), *sorted(others)]
+        if _PART.match(name) and (_part_manifest(part) in files or (self.folder / _part_manifest(part)).exists()):
+            others = {path.name for path in self.folder.glob(f"{part}.*")} - {_part_manifest(part)}
+            return [_part_manifest(part), *sorted(others)]
         return [MANIFEST, UNFINISHED, *files]
 
     def reopen(self) -> None:
         """Make a finished artifact an unfinished one, so that its missing parts are made again."""
         if self.is_finished:
-            self._write(UNFINISHED, replace(self.manifest(), files={}))
+            self._write_manifest(UNFINISHED, replace(self.manifest(), files={}))
             remove(self.folder / MANIFEST)
 
     def damage(self) -> Iterator[Damage]:
         """Read every file and yield those that are not as they were written, manifests and finished parts too."""
         files: dict[str, FileFacts] = {}
-        for name in [MANIFEST] if self.is_finished else [UNFINISHED, *map(_of_part, self.parts())]:
+        for name in [MANIFEST] if self.is_finished else [UNFINISHED, *map(_part_manifest, self.parts())]:
             try:
-                files |= self._read(name).files
+                files |= self._read_manifest(name).files
             except GenrobustError as error:
                 yield Damage(self.folder / name, str(error))
         for name, facts in files.items():
-            if what := self._damage(name, facts):
-                yield Damage(self.folder / name, what)
+            if problem := self._find_problem(name, facts):
+                yield Damage(self.folder / name, problem)
 
-    def _damage(self, name: str, facts: FileFacts) -> str:
+    def _find_problem(self, name: str, facts: FileFacts) -> str:
         path = fetch_file(self.folder / name)
         try:
             if path.stat().st_size != facts.size:
@@ -290,15 +292,15 @@ class Artifact:
 
     def lacks(self, files: Mapping[str, FileFacts]) -> list[str]:
         """Return which of `files` are missing or have another size: a look that reads no file."""
-        found = []
+        lacking = []
         for name, facts in files.items():
             try:
                 whole = size_of(self.folder / name) == facts.size
             except OSError:
                 whole = False
             if not whole:
-                found.append(name)
-        return found
+                lacking.append(name)
+        return lacking
 
     def remove(self) -> None:
         """Remove the artifact: its manifest first, so that a kill leaves none that looks whole."""
@@ -311,7 +313,7 @@ class Artifact:
         """What to do about damage."""
         return f"genrobust verify {shlex.quote(str(self.folder))} --repair sets it aside, and a rerun makes it again"
 
-    def _all_names(self) -> set[str]:
+    def _file_names(self) -> set[str]:
         paths = (path for path in self.folder.rglob("*") if path.is_file() and path.name not in (MANIFEST, UNFINISHED))
         names = (path.relative_to(self.folder) for path in paths)
         return {name.as_posix() for name in names if not any(part.startswith(".") for part in name.parts)}
@@ -321,7 +323,7 @@ class Artifact:
         with reading(path, kind=GenrobustError):
             return FileFacts(path.stat().st_size, hash_file(path))
 
-    def _write(self, name: str, manifest: Manifest) -> None:
+    def _write_manifest(self, name: str, manifest: Manifest) -> None:
         files = {file: facts._asdict() for file, facts in manifest.files.items()}
         content = {"genrobust_format": FORMAT, "kind": manifest.kind, "inputs": manifest.inputs}
         content |= {"about": manifest.about, "made_by": manifest.made_by, "files": files}
@@ -330,26 +332,26 @@ class Artifact:
         with replacing(self.folder / name, self._mirrored) as file:
             file.write(text.encode())
 
-    def _read(self, name: str) -> Manifest:
+    def _read_manifest(self, name: str) -> Manifest:
         path = self.folder / name
         with reading(
             path, ValueError, KeyError, TypeError, AttributeError, then=f": {self.remedy}", kind=GenrobustError
         ):
-            found = parse_json(path.read_bytes())
-            if (version := found.get("genrobust_format", found.get("format"))) != FORMAT:
+            content = parse_json(path.read_bytes())
+            if (version := content.get("genrobust_format", content.get("format"))) != FORMAT:
                 raise UserError(
                     f"{path} is of format {version!r}, and this version of genrobust reads format {FORMAT}: move the "
                     "folder away and run the command that made it again"
                 )
-            if found.pop(_SEAL) != digest(found, 64):
+            if content.pop(_SEAL) != digest(content, 64):
                 raise ValueError(CHANGED)
-            files = {file: FileFacts(facts["size"], facts["sha256"]) for file, facts in found["files"].items()}
-            if found["inputs"] and _hash_in_name(self.folder) not in ("", digest(found["inputs"], HASH)):
+            files = {file: FileFacts(facts["size"], facts["sha256"]) for file, facts in content["files"].items()}
+            if content["inputs"] and _hash_in_name(self.folder) not in ("", digest(content["inputs"], HASH)):
                 raise ValueError("it is that of another artifact than its folder is named after")
             if outside := [file for file in files if not _is_inside(file)]:
                 raise ValueError(f"it names a file outside the folder: {outside[0]!r}")
-            inputs, about, made_by = (dict(found[key]) for key in ("inputs", "about", "made_by"))
-            return Manifest(found["kind"], inputs, about, made_by, files)
+            inputs, about, made_by = (dict(content[key]) for key in ("inputs", "about", "made_by"))
+            return Manifest(content["kind"], inputs, about, made_by, files)
 
 
 def fetch_artifacts(room: Path) -> None:
@@ -361,17 +363,17 @@ def artifacts(folder: Path) -> Iterator[Artifact]:
     """Yield the artifacts in `folder` and below it, finished ones and others; hidden folders are left out."""
     for place, folders, names in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        found = Path(place)
-        if any(name in names and _is_ours(found / name) for name in (MANIFEST, UNFINISHED)):
-            yield Artifact(found)
+        candidate = Path(place)
+        if any(name in names and _is_our_manifest(candidate / name) for name in (MANIFEST, UNFINISHED)):
+            yield Artifact(candidate)
 
 
-def _is_ours(path: Path) -> bool:
+def _is_our_manifest(path: Path) -> bool:
     """Whether a manifest is one of genrobust's: it says so or, where it is damaged, its folder is called like one."""
-    return _is_named(path.parent) or OURS in path.read_bytes()
+    return _has_artifact_name(path.parent) or OURS in path.read_bytes()
 
 
-def _is_named(folder: Path) -> bool:
+def _has_artifact_name(folder: Path) -> bool:
     """Whether a folder has a name such as `artifact_folder` gives."""
     return _hash_in_name(folder) != ""
 
@@ -382,7 +384,7 @@ def _hash_in_name(folder: Path) -> str:
     return named[1] if named else ""
 
 
-def _of_part(part: str) -> str:
+def _part_manifest(part: str) -> str:
     return f"{part}.json"
 
 

@@ -264,4 +264,4 @@ class Audit:
     @property
     def leaks(self) -> dict[str, int]:
         """The number of images that are copies, by test set, for the test sets that have any."""
-        return {found.against: found.copies for found in self.of_tests if found.copies}
+        return {duplicates.against: duplicates.copies for duplicates in self.of_tests if duplicates.copies}

@@ -45,10 +45,10 @@ def resolve_device(name: str = "auto") -> torch.device:
     """
     import torch
 
-    here = available_devices()
-    chosen = here[0] if name == "auto" else name
-    if chosen not in here:
-        raise UserError(f"no device {name!r} on this machine; use one of: auto, {', '.join(here)}")
+    devices = available_devices()
+    chosen = devices[0] if name == "auto" else name
+    if chosen not in devices:
+        raise UserError(f"no device {name!r} on this machine; use one of: auto, {', '.join(devices)}")
     return torch.device(chosen)
 
 
@@ -132,8 +132,8 @@ def repeatable(tf32: bool = False) -> Iterator[None]:
 
 
 @lru_cache(maxsize=1)
-def room_for_code(of: Hashable) -> None:
-    """Let this process compile networks anew, unless the last that it compiled were those of an equal `of`.
+def room_for_code(key: Hashable) -> None:
+    """Let this process compile networks anew, unless the last that it compiled were those of an equal `key`.
 
     PyTorch keeps 8 versions of a function's code in a process, one for each shape of whatever network runs it. Beyond
     them it compiles no more, and says so in a warning at most: a later network would be as slow as without.
@@ -162,8 +162,8 @@ def keep_freed_memory(device: torch.device) -> None:
     By default glibc returns large blocks to the system, and gets them anew page by page. A training step on a CPU frees
     all that it took: those pages are a sixth of the CPU time of training a small network.
     """
-    here = device.type == "cpu" and sys.platform == "linux"
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if here else None
+    linux_cpu = device.type == "cpu" and sys.platform == "linux"
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if linux_cpu else None
     if mallopt is not None:  # musl has none
         for parameter, value in MALLOPT.values():
             mallopt(parameter, value)

@@ -54,9 +54,9 @@ class MissingPackage(UserError):
 
 @contextmanager
 def reading(
-    what: object, *errors: type[Exception], then: str = "", kind: type[GenrobustError] = UserError
+    source: object, *errors: type[Exception], then: str = "", kind: type[GenrobustError] = UserError
 ) -> Iterator[None]:
-    """Turn an OSError in the block, or one of `errors`, into a `kind`: "cannot read `what`", the reason, and `then`.
+    """Turn an OSError in the block, or one of `errors`, into a `kind`: "cannot read `source`", the reason, and `then`.
 
     Input nested too deeply for its parser raises that error too.
     """
@@ -64,7 +64,7 @@ def reading(
     try:
         yield
     except caught as error:
-        raise kind(f"cannot read {what}: {_reason(error)}{then}") from error
+        raise kind(f"cannot read {source}: {_reason(error)}{then}") from error
 
 
 def _reason(error: Any) -> object:

@@ -28,7 +28,7 @@ def feed(batches: Iterable[Batch], device: torch.device) -> Generator[Batch, Non
     A GPU gets its own copies, from pinned memory and in a stream of their own, so that it computes meanwhile. For any
     other device, batches stay as they are.
     """
-    copy, receive, begin = _copying(device) if device.type == "cuda" else (_as_it_is, _as_it_is, None)
+    copy, receive, begin = _copy_functions(device) if device.type == "cuda" else (_unchanged, _unchanged, None)
     left = iter(batches)
 
     def read() -> Batch | None:
@@ -42,7 +42,7 @@ def feed(batches: Iterable[Batch], device: torch.device) -> Generator[Batch, Non
             yield receive(batch)
 
 
-def _as_it_is(batch: Batch) -> Batch:
+def _unchanged(batch: Batch) -> Batch:
     return batch
 
 
@@ -54,7 +54,9 @@ def _stream(device: torch.device) -> torch.cuda.Stream:
     return torch.cuda.Stream(device)
 
 
-def _copying(device: torch.device) -> tuple[Callable[[Batch], Batch], Callable[[Batch], Batch], Callable[[], None]]:
+def _copy_functions(
+    device: torch.device,
+) -> tuple[Callable[[Batch], Batch], Callable[[Batch], Batch], Callable[[], None]]:
     """Return the functions that copy to the GPU `device` in one thread, receive in another, and begin the first."""
     import torch
 

@@ -146,8 +146,10 @@ def remove(path: Path) -> None:
 
 def leftovers(folder: Path, below: bool = False) -> list[Path]:
     """Return the temporary files in `folder`, and `below` it: a killed `replacing` left them, or one at work."""
-    found = (folder.rglob if below else folder.glob)(".*.part")
-    return sorted(path for path in found if _PART.fullmatch(path.name) and path.is_file() and not path.is_symlink())
+    candidates = (folder.rglob if below else folder.glob)(".*.part")
+    return sorted(
+        path for path in candidates if _PART.fullmatch(path.name) and path.is_file() and not path.is_symlink()
+    )
 
 
 def remove_leftovers(folder: Path, below: bool = False, names: Collection[str] | None = None) -> None:

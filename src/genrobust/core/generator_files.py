@@ -31,18 +31,20 @@ def hash_generator(folder: Path, variant: str | None = None) -> str:
 
     A process reads files that do not change only once.
     """
-    own = [path for path in folder.iterdir() if path.suffix in {".json", ".txt"} and path.is_file()]
-    own = [path for path in own if path.name != MANIFEST]
-    return hash_files(folder, [*own, *(path for part in _parts(folder) for path in part_files(part, variant))])
+    configurations = [path for path in folder.iterdir() if path.suffix in {".json", ".txt"} and path.is_file()]
+    configurations = [path for path in configurations if path.name != MANIFEST]
+    return hash_files(
+        folder, [*configurations, *(path for part in _part_folders(folder) for path in part_files(part, variant))]
+    )
 
 
 def variants_of(folder: Path) -> list[str | None]:
     """Return the variants of the weights in `folder`, None for the plain ones."""
-    found = {_variant(path) for part in _parts(folder) for path in part.glob("*.safetensors")}
-    return [None, *sorted(found - {""})]
+    variants = {_variant(path) for part in _part_folders(folder) for path in part.glob("*.safetensors")}
+    return [None, *sorted(variants - {""})]
 
 
-def _parts(folder: Path) -> list[Path]:
+def _part_folders(folder: Path) -> list[Path]:
     """The folders of the parts that the index names, or of all where there is none that can be read."""
     parts = sorted(path for path in folder.iterdir() if path.is_dir())
     with suppress(OSError, ValueError):

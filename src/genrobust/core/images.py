@@ -46,10 +46,12 @@ class LabelSpace:
 
     def __post_init__(self) -> None:
         prompts = [] if self.shared_prompts else [c.prompt for c in self.classes]
-        for what, values in (("id", self.ids), ("prompt", prompts)):
+        for attribute, values in (("id", self.ids), ("prompt", prompts)):
             twice = sorted(value for value, times in Counter(values).items() if times > 1)
             if twice:
-                raise UserError(f"two classes share the {what} {twice[0]!r}: give each class a {what} of its own")
+                raise UserError(
+                    f"two classes share the {attribute} {twice[0]!r}: give each class a {attribute} of its own"
+                )
         if len(self.classes) < 2:
             raise UserError(f"a classifier needs two classes or more; this label space has {len(self.classes)}")
 
@@ -148,12 +150,12 @@ def prefix(images: ImageSet, per_class: int | None, fraction: float | None = Non
     """
     if per_class is None and fraction is None:
         return np.arange(len(images))
-    kept, order = [np.zeros(0, dtype=np.int64)], fair_order(images)
+    chosen, order = [np.zeros(0, dtype=np.int64)], fair_order(images)
     ordered = np.asarray(images.labels)[order]
     for label in np.unique(ordered):
         of_class = order[ordered == label]
-        kept.append(of_class[: count_taken(len(of_class), per_class, fraction)])
-    return np.sort(np.concatenate(kept))
+        chosen.append(of_class[: count_taken(len(of_class), per_class, fraction)])
+    return np.sort(np.concatenate(chosen))
 
 
 def count_taken(count: int, per_class: int | None, fraction: float | None) -> int:
@@ -191,8 +193,8 @@ class StudyData:
     @property
     def image_groups(self) -> dict[str, Sequence[str]]:
         """The group of each image, by test set; for those whose groups are known."""
-        found = {name: getattr(images, "groups", None) for name, images in self.tests.items()}
-        return {name: groups for name, groups in found.items() if groups}
+        all_groups = {name: getattr(images, "groups", None) for name, images in self.tests.items()}
+        return {name: groups for name, groups in all_groups.items() if groups}
 
 
 @dataclass(frozen=True, slots=True)

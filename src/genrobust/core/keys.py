@@ -35,11 +35,11 @@ def digest(value: Any, length: int = 12) -> str:
 
     Equal values have equal digests; the order of a dictionary does not matter.
     """
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=_plain)
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=_as_json)
     return hashlib.sha256(text.encode()).hexdigest()[:length]
 
 
-def _plain(value: Any) -> Any:
+def _as_json(value: Any) -> Any:
     if is_dataclass(value) and not isinstance(value, type):
         return asdict(value)
     if hasattr(value, "model_dump"):
@@ -100,10 +100,10 @@ def hash_once(path: Path, blank: int | None = None) -> str:
     Args:
         blank: The offset of `HEX_DIGITS` bytes that are taken for zeros: where a file has its own SHA-256.
     """
-    found = path.stat()
-    if time.time_ns() - max(found.st_mtime_ns, found.st_ctime_ns) < FRESH_NS:
+    status = path.stat()
+    if time.time_ns() - max(status.st_mtime_ns, status.st_ctime_ns) < FRESH_NS:
         return _hash_around(path, blank)
-    return _hash_unchanged(path, blank, (found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino))
+    return _hash_unchanged(path, blank, (status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino))
 
 
 @cache
@@ -132,8 +132,8 @@ def hash_folder(folder: Path, patterns: Sequence[str] = ("**/*.safetensors", "**
     A process reads files that do not change only once. `patterns` are those of the paths of what counts; the manifest
     of an artifact never does.
     """
-    found = {path for pattern in patterns for path in folder.glob(pattern) if path.is_file()}
-    return hash_files(folder, {path for path in found if path.name not in (MANIFEST, UNFINISHED)})
+    paths = {path for pattern in patterns for path in folder.glob(pattern) if path.is_file()}
+    return hash_files(folder, {path for path in paths if path.name not in (MANIFEST, UNFINISHED)})
 
 
 def hash_files(folder: Path, files: Iterable[Path]) -> str:

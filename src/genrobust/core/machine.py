@@ -13,7 +13,7 @@ SCARCE_MEMORY = 0.05  # of all memory: below it, systems start to swap and to dr
 def cores() -> int:
     """Number of CPU cores that this process may use, by its affinity and its container's quota; at least 1."""
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    for group in _groups("cpu"):
+    for group in _control_groups("cpu"):
         quota, _, period = _read(group / "cpu.max").partition(" ")
         if not quota:
             quota, period = _read(group / "cpu.cfs_quota_us"), _read(group / "cpu.cfs_period_us")
@@ -24,29 +24,32 @@ def cores() -> int:
 
 def free_memory() -> int | None:
     """Bytes of memory that are free without swapping; None on a system that does not report them."""
-    found = _memory().get("MemAvailable")
-    for group in _groups("memory"):
+    free = _memory().get("MemAvailable")
+    for group in _control_groups("memory"):
         for limit_in, used_in in (("memory.max", "memory.current"), ("memory.limit_in_bytes", "memory.usage_in_bytes")):
             limit, used = _read(group / limit_in).strip(), _read(group / used_in).strip()
             if limit.isdigit() and used.isdigit():
                 stat = (line.split() for line in _read(group / "memory.stat").splitlines())
-                kept = {words[0]: int(words[1]) for words in stat if len(words) == 2}
-                cached = (kept.get(f"total_{name}", kept.get(name, 0)) for name in ("active_file", "inactive_file"))
+                statistics = {words[0]: int(words[1]) for words in stat if len(words) == 2}
+                cached = (
+                    statistics.get(f"total_{name}", statistics.get(name, 0))
+                    for name in ("active_file", "inactive_file")
+                )
                 left = int(limit) - int(used) + sum(cached)  # what files are cached in is given back
-                found = left if found is None else min(found, left)
-    return found
+                free = left if free is None else min(free, left)
+    return free
 
 
-def _groups(controller: str) -> list[Path]:
+def _control_groups(controller: str) -> list[Path]:
     """The folders of the control groups that this process is in, of version 2 and of a `controller` of version 1."""
-    found = [CGROUP]
+    folders = [CGROUP]
     for line in _read(OWN).splitlines():
         names, _, path = line.partition(":")[2].partition(":")
         if not names or controller in names.split(","):
             root = CGROUP / controller if names else CGROUP
             below = [part for part in path.split("/") if part]
-            found += [root.joinpath(*below[:depth]) for depth in range(len(below) + 1)]
-    return list(dict.fromkeys(found))
+            folders += [root.joinpath(*below[:depth]) for depth in range(len(below) + 1)]
+    return list(dict.fromkeys(folders))
 
 
 def user_cache() -> Path:

@@ -38,7 +38,7 @@ def made_by(kind: str, plugins: Iterable[str] = ()) -> dict[str, str]:
     versions = {name: metadata.version(name) for name in ("genrobust", *LIBRARIES)}
     package = Path(__file__).parents[1]
     code = _hash_modules(*(package / module for module in sorted(_MODULES.get(kind, ()))))
-    return {**versions, CODE: code, **{name: _plugin(name) for name in plugins}}
+    return {**versions, CODE: code, **{name: _plugin_version(name) for name in plugins}}
 
 
 def plugins_of(*classes: type) -> dict[str, str]:
@@ -50,8 +50,8 @@ def plugins_of(*classes: type) -> dict[str, str]:
     foreign = tops - {"genrobust", "pydantic", "builtins", "abc", "typing"}
     if not foreign:
         return {}
-    found = metadata.packages_distributions()  # reads the metadata of all packages
-    names = sorted({name for top in foreign for name in found.get(top, ())})
+    distributions = metadata.packages_distributions()  # reads the metadata of all packages
+    names = sorted({name for top in foreign for name in distributions.get(top, ())})
     return {name: metadata.version(name) for name in names}
 
 
@@ -63,15 +63,17 @@ def made_by_others(manifest: Manifest) -> dict[str, tuple[str, str]]:
     return {name: (then.get(name, ""), now[name]) for name in now if then.get(name) != now[name]}
 
 
-def _plugin(name: str) -> str:
+def _plugin_version(name: str) -> str:
     """The version of a distribution, with a hash of the modules that it offers; "" where it is not installed."""
     try:
-        found = metadata.distribution(name)
+        distribution = metadata.distribution(name)
     except metadata.PackageNotFoundError:
         return ""
-    tops = {point.module.partition(".")[0] for point in found.entry_points if point.group.startswith("genrobust.")}
+    tops = {
+        point.module.partition(".")[0] for point in distribution.entry_points if point.group.startswith("genrobust.")
+    }
     origins = [Path(spec.origin) for top in sorted(tops) if (spec := find_spec(top)) and spec.origin]
-    return f"{found.version} {_hash_modules(*(o.parent if o.name == '__init__.py' else o for o in origins))}"
+    return f"{distribution.version} {_hash_modules(*(o.parent if o.name == '__init__.py' else o for o in origins))}"
 
 
 @cache

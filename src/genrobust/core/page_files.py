@@ -89,7 +89,7 @@ def write_files(contents: Mapping[str, str | bytes], folder: Path, about: object
             if not _is_regular(folder / name):
                 raise UserError(f"{folder / name} is a link, a folder or a device: move it, or choose another folder")
         if not all(is_unchanged(folder, name, before.files) and topics.get(name) == topic for name in there):
-            _keep(folder, there)
+            _copy_to_earlier(folder, there)
         others = {name: facts for name, facts in before.files.items() if name not in contents}
         remove(folder / MANIFEST)  # a kill leaves files without one, which the next run keeps as if they were others
         for name, content in contents.items():
@@ -120,17 +120,17 @@ def read_page_json(path: Path) -> dict[str, Any]:
     artifact = Artifact(path.parent)
     if artifact.is_finished and path.name in artifact.manifest().files:
         path = artifact.path(path.name)
-    found = parse_json(path.read_bytes())
-    if not isinstance(found, dict):
+    content = parse_json(path.read_bytes())
+    if not isinstance(content, dict):
         raise ValueError("it is no JSON object")
-    return found
+    return content
 
 
-def _keep(folder: Path, names: Sequence[str]) -> None:
+def _copy_to_earlier(folder: Path, names: Sequence[str]) -> None:
     """Copy the files `names` of `folder` to one below `EARLIER`: where a killed process did so, to the same one."""
     when = datetime.date.fromtimestamp(max((folder / name).stat().st_mtime for name in names))
     places = (folder / EARLIER / f"{when}-{number}" for number in count(1))
-    place = next(place for place in places if all(_has_room(place / name, folder / name) for name in names))
+    place = next(place for place in places if all(_is_free_or_copy(place / name, folder / name) for name in names))
     make_folder(place)
     for name in names:
         with (folder / name).open("rb") as old, replacing(place / name) as file:
@@ -138,10 +138,10 @@ def _keep(folder: Path, names: Sequence[str]) -> None:
     log.warning("the earlier %s is kept, with its files, in %s", names[0], place)
 
 
-def _has_room(path: Path, of: Path) -> bool:
-    """Return whether there is no file `path`, or a copy `of` that one."""
+def _is_free_or_copy(path: Path, original: Path) -> bool:
+    """Return whether there is no file `path`, or a copy of `original`."""
     try:
-        return size_of(path) == size_of(of) and hash_file(fetch_file(path)) == hash_file(of)
+        return size_of(path) == size_of(original) and hash_file(fetch_file(path)) == hash_file(original)
     except FileNotFoundError:
         return True
 

@@ -50,19 +50,19 @@ class KeptParts:
         There are one or more. `make` advances the bar itself; for parts that an earlier run kept, this does. Work of
         one part is not kept.
         """
-        found: list[Arrays] = []
+        parts: list[Arrays] = []
         for start in range(0, total, each):
             items = range(start, min(start + each, total))
-            kept = self._load(items) if total > each else None
-            if kept is not None:
+            part = self._load(items) if total > each else None
+            if part is not None:
                 self._whole.found += len(items)
                 advance(len(items), found=True)
             else:
-                kept = make(items)
+                part = make(items)
                 if total > each:
-                    self._save(items, kept)
-            found.append(kept)
-        return {key: np.concatenate([arrays[key] for arrays in found]) for key in found[0]}
+                    self._save(items, part)
+            parts.append(part)
+        return {key: np.concatenate([arrays[key] for arrays in parts]) for key in parts[0]}
 
     def remove(self) -> None:
         """Remove what is kept, now that the work is done."""
@@ -71,11 +71,11 @@ class KeptParts:
             with suppress(OSError):  # it holds that of other work, or was never made
                 artifact.folder.parent.rmdir()
 
-    def _part(self, items: range) -> str:
+    def _part_name(self, items: range) -> str:
         return digest([*self._inputs, items.start, items.stop])
 
     def _load(self, items: range) -> Arrays | None:
-        artifact, part = self._whole._artifact, self._part(items)
+        artifact, part = self._whole._artifact, self._part_name(items)
         try:
             if artifact is None or artifact.part(part) is None:
                 return None
@@ -86,7 +86,7 @@ class KeptParts:
             return None
 
     def _save(self, items: range, arrays: Arrays) -> None:
-        artifact, part = self._whole._artifact, self._part(items)
+        artifact, part = self._whole._artifact, self._part_name(items)
         if artifact is None:
             return
         path = artifact.folder / f"{part}.npz"

@@ -62,13 +62,13 @@ def hardware(kind: str) -> Hardware:
     return Hardware(kind, frozenset({FLOAT32, "bfloat16"}), f"this CPU has {name}")
 
 
-def in_common(found: Sequence[Hardware]) -> Hardware:
-    """Return what all machines of a cluster compute at full speed; `found` has one entry or more, of one kind."""
-    fast = frozenset.intersection(*(here.fast for here in found))
-    wanted = next(precision for precision in PREFERRED if any(precision in here.fast for here in found))
-    lacking = [here for here in found if wanted not in here.fast]
-    nodes = f"{len(lacking)} of {len(found)} nodes" if lacking else "all nodes"
-    return Hardware(found[0].kind, fast, f"{nodes}: {(lacking or found)[0].why}")
+def in_common(machines: Sequence[Hardware]) -> Hardware:
+    """Return what all machines of a cluster compute at full speed; `machines` has one entry or more, of one kind."""
+    fast = frozenset.intersection(*(machine.fast for machine in machines))
+    wanted = next(precision for precision in PREFERRED if any(precision in machine.fast for machine in machines))
+    lacking = [machine for machine in machines if wanted not in machine.fast]
+    nodes = f"{len(lacking)} of {len(machines)} nodes" if lacking else "all nodes"
+    return Hardware(machines[0].kind, fast, f"{nodes}: {(lacking or machines)[0].why}")
 
 
 def _cpu_flags() -> frozenset[str]:

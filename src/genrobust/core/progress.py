@@ -31,8 +31,8 @@ _shown: list[Progress] = []  # the display on the terminal, which allows one: ba
 class Bar:
     """The progress of one job. `advance` may be called from any thread."""
 
-    def __init__(self, what: str, total: int, unit: str, done: int, each: int, seconds: float | None) -> None:
-        self.what, self.total, self.unit, self.each = what, total, unit, each
+    def __init__(self, description: str, total: int, unit: str, done: int, each: int, seconds: float | None) -> None:
+        self.what, self.total, self.unit, self.each = description, total, unit, each
         self.done, self.found, self.note, self._seconds = done, done, "", seconds
         self._began, self._said_slow = time.monotonic(), False
         self._past = deque([(self._began, 0)])  # and how many this process had made by then
@@ -58,7 +58,7 @@ class Bar:
         (then, before), words = self._past[0], [f"{self.what}: {self.done:,} of {self.total:,} {item}"]
         if made > before and now > then:
             speed = (made - before) / (now - then)
-            words.append(f"{_digits(speed * self.each)} {self.unit}/s")
+            words.append(f"{_format_speed(speed * self.each)} {self.unit}/s")
             words.append(f"{about(max(0, self.total - self.done) / speed)} left")
         return ", ".join([*words, *([self.note] if self.note else [])])
 
@@ -93,12 +93,12 @@ class _Rate(ProgressColumn):
     def render(self, task: Task) -> Text:
         bar: Bar = task.fields["bar"]
         speed = (task.speed or 0.0) * bar.each
-        return Text(f"{_digits(speed)} {bar.unit}/s" if speed else "", style="progress.data.speed")
+        return Text(f"{_format_speed(speed)} {bar.unit}/s" if speed else "", style="progress.data.speed")
 
 
 @contextmanager
 def progress_bar(
-    what: str, total: int, unit: str = "images", done: int = 0, each: int = 1, seconds: float | None = None
+    description: str, total: int, unit: str = "images", done: int = 0, each: int = 1, seconds: float | None = None
 ) -> Iterator[Bar]:
     """Show the progress of the block over `total` items, of which `done` are there already.
 
@@ -109,9 +109,9 @@ def progress_bar(
     if unit in _counted:
         yield _Forwarding(_counted[unit], done, each)
         return
-    bar = Bar(what, total, unit, done, each, seconds)
+    bar = Bar(description, total, unit, done, each, seconds)
     with ExitStack() as stack:
-        show = stack.enter_context(_on_terminal(bar) if sys.stderr.isatty() else _in_lines(bar))
+        show = stack.enter_context(_terminal_display(bar) if sys.stderr.isatty() else _line_display(bar))
         ended = threading.Event()
 
         def repeat() -> None:
@@ -145,7 +145,7 @@ def counting(unit: str, count: Count) -> Iterator[None]:
 
 
 @contextmanager
-def _on_terminal(bar: Bar) -> Iterator[Callable[[], None]]:
+def _terminal_display(bar: Bar) -> Iterator[Callable[[], None]]:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _Rate(), TimeRemainingColumn())
     outermost = not _shown
     if outermost:
@@ -156,12 +156,12 @@ def _on_terminal(bar: Bar) -> Iterator[Callable[[], None]]:
     display = _shown[0]
     id = display.add_task(escape(bar.what), total=bar.total, completed=bar.done, bar=bar, note="")
     task = next(task for task in display.tasks if task.id == id)
-    found = bar.found
+    found_before = bar.found
 
     def show() -> None:
-        nonlocal found
-        task.completed += bar.found - found  # by an update, they would count for the speed
-        found = bar.found
+        nonlocal found_before
+        task.completed += bar.found - found_before  # by an update, they would count for the speed
+        found_before = bar.found
         display.update(id, completed=bar.done, note=escape(bar.note))
         if said := bar.slower():
             display.console.print(f"[bold yellow]warning:[/] {escape(said)}", highlight=False)
@@ -176,7 +176,7 @@ def _on_terminal(bar: Bar) -> Iterator[Callable[[], None]]:
 
 
 @contextmanager
-def _in_lines(bar: Bar) -> Iterator[Callable[[], None]]:
+def _line_display(bar: Bar) -> Iterator[Callable[[], None]]:
     last = time.monotonic()
 
     def show() -> None:
@@ -190,7 +190,7 @@ def _in_lines(bar: Bar) -> Iterator[Callable[[], None]]:
     yield show
 
 
-def _digits(speed: float) -> str:
+def _format_speed(speed: float) -> str:
     return f"{speed:,.{0 if speed >= 100 else 1 if speed >= 1 else 3}f}"
 
 

@@ -53,15 +53,15 @@ class Registry(Generic[T]):
 
     def names(self) -> list[str]:
         """Every name, each once, those of other packages last. Loads none of these."""
-        return list(dict.fromkeys([*sorted(self._own_things()), *self._entry_points()]))
+        return list(dict.fromkeys([*sorted(self._registered()), *self._entry_points()]))
 
     def members(self) -> dict[str, T]:
         """Return everything by name, without what other packages offer twice, or that cannot be loaded."""
-        found = {}
+        members = {}
         for name in self.names():
             with suppress(UserError):
-                found[name] = self.get(name)
-        return found
+                members[name] = self.get(name)
+        return members
 
     def get(self, name: str) -> T:
         """The thing called `name`.
@@ -69,27 +69,27 @@ class Registry(Generic[T]):
         Raises:
             UserError: An unknown name, one that several packages offer, or a package that cannot be loaded.
         """
-        own, found = self._own_things(), self._entry_points().get(name, [])
-        others = sorted(point.dist.name if point.dist else point.module.partition(".")[0] for point in found)
-        packages = ["genrobust", *others] if name in own else others
+        registered, entry_points = self._registered(), self._entry_points().get(name, [])
+        others = sorted(point.dist.name if point.dist else point.module.partition(".")[0] for point in entry_points)
+        packages = ["genrobust", *others] if name in registered else others
         if len(packages) > 1:
             raise UserError(f"{self.kind} {name!r}: {' and '.join(packages)} each offer one: uninstall all but one")
-        if name in own:
-            return own[name]
-        if not found:
+        if name in registered:
+            return registered[name]
+        if not entry_points:
             near = difflib.get_close_matches(name, self.names(), n=3)
             hint = f" (perhaps {' or '.join(near)}?)" if near else ""
             raise UserError(f"no {self.kind} {name!r}{hint}; known: {', '.join(self.names())}")
         try:
-            thing: T = found[0].load()
+            thing: T = entry_points[0].load()
         except Exception as error:
             raise UserError(
-                f"{self.kind} {name!r}: cannot load {found[0].value} of the package {packages[0]}: "
+                f"{self.kind} {name!r}: cannot load {entry_points[0].value} of the package {packages[0]}: "
                 f"{type(error).__name__}: {error}: update or uninstall that package"
             ) from error
         return thing
 
-    def _own_things(self) -> dict[str, T]:
+    def _registered(self) -> dict[str, T]:
         if self._package is not None:
             package = import_module(self._package)
             for module in iter_modules(package.__path__, f"{package.__name__}."):

@@ -127,11 +127,11 @@ class RemoteFolder:
 
     def fetch(self, folder: Path, patterns: Sequence[str], later: Sequence[str]) -> None:
         """Download the files of `folder` that match `patterns`, and remove what has no remote; see `files.fetch`."""
-        here = [path for path in folder.rglob("*") if path.is_file()]  # before the list: a file here was there first
-        there = self._list(folder)
-        now = {name: size for name, size in there.items() if _matches(name, patterns) and not _matches(name, later)}
-        waiting = {name: size for name, size in there.items() if _matches(name, later)}
-        for path in here:
+        local = [path for path in folder.rglob("*") if path.is_file()]  # before the list: a file here was there first
+        remote = self._remote_sizes(folder)
+        now = {name: size for name, size in remote.items() if _matches(name, patterns) and not _matches(name, later)}
+        waiting = {name: size for name, size in remote.items() if _matches(name, later)}
+        for path in local:
             name = path.relative_to(folder).as_posix()
             if name not in now and _matches(name, [*patterns, *later]) and not _is_same(path, waiting.get(name)):
                 path.unlink(missing_ok=True)
@@ -157,10 +157,10 @@ class RemoteFolder:
         shown = progress_bar(f"fetching {len(paths):,} files", total // 10**6, "MB")
         with shown if total >= BAR_FROM else nullcontext() as bar:
             for first in range(0, len(paths), AT_ONCE):
-                some = paths[first : first + AT_ONCE]
-                self._download_together({path: missing[path] for path in some})
+                batch = paths[first : first + AT_ONCE]
+                self._download_together({path: missing[path] for path in batch})
                 if bar is not None:
-                    bar.advance(sum(missing[path] for path in some) // 10**6)
+                    bar.advance(sum(missing[path] for path in batch) // 10**6)
 
     def _download_together(self, missing: Mapping[Path, int]) -> None:
         parts = {path.with_name(f".{path.name}.{secrets.token_hex(4)}.part"): path for path in missing}
@@ -178,13 +178,13 @@ class RemoteFolder:
             for part in parts:
                 part.unlink(missing_ok=True)
 
-    def _list(self, folder: Path) -> dict[str, int]:
+    def _remote_sizes(self, folder: Path) -> dict[str, int]:
         """Return the bytes of the remote files in `folder` and below it, by their names from there."""
         key = self._key(folder)
         with _translate_errors(f"cannot list {self._url(folder)}"):
             self._fs.invalidate_cache()
-            found = self._fs.find(key, detail=True)
-        sizes = {str(name).removeprefix(key).lstrip("/"): int(info["size"]) for name, info in found.items()}
+            listing = self._fs.find(key, detail=True)
+        sizes = {str(name).removeprefix(key).lstrip("/"): int(info["size"]) for name, info in listing.items()}
         return {name: size for name, size in sizes.items() if name}
 
     def _key(self, path: Path) -> str:
@@ -215,13 +215,13 @@ def _file_system(url: str) -> tuple[Any, str]:
             raise MissingPackage("s3fs", "s3", f"--out {without_password(url)}") from None
         raise UserError(f"--out {without_password(url)}: {error}") from None
     except Exception as error:  # file systems may raise any
-        raise _explained(f"cannot use {without_password(url)}", error) from error
+        raise _store_error(f"cannot use {without_password(url)}", error) from error
     return fs, str(root).rstrip("/")
 
 
 @contextmanager
-def _translate_errors(what: str, folder: Path | None = None) -> Iterator[None]:
-    """Raise what a store raises in the block, which may be any exception, as a GenrobustError about `what`.
+def _translate_errors(failure: str, folder: Path | None = None) -> Iterator[None]:
+    """Raise what a store raises in the block, which may be any exception, as a GenrobustError about `failure`.
 
     Raises:
         DiskFull: The disk of `folder`, where the block writes, is full.
@@ -234,12 +234,12 @@ def _translate_errors(what: str, folder: Path | None = None) -> Iterator[None]:
         raise
     except Exception as error:
         full = refusal(folder, error) if folder is not None and isinstance(error, OSError) else None
-        raise (full if isinstance(full, DiskFull) else _explained(what, error)) from error
+        raise (full if isinstance(full, DiskFull) else _store_error(failure, error)) from error
 
 
-def _explained(what: str, error: Exception) -> GenrobustError:
+def _store_error(failure: str, error: Exception) -> GenrobustError:
     kind = type(error).__name__
-    reason = f"{what}: {' '.join(str(error).split())[:300] or kind}"
+    reason = f"{failure}: {' '.join(str(error).split())[:300] or kind}"
     if isinstance(error, PermissionError) or "Credential" in kind or "Token" in kind:
         return UserError(
             f"{reason}: look at your credentials (of S3: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AWS_PROFILE, or "

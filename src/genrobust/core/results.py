@@ -223,8 +223,8 @@ class Summary:
 
     def difference(self, figure: str, arm: str, other: str, test_set: str = MEAN_OF_SHIFTS) -> Score | None:
         """Look up `arm` minus `other`, or turn the sign of the reverse; None for what was not measured."""
-        if (found := self.find(figure, arm, test_set, minus=other)) is not None:
-            return found
+        if (score := self.find(figure, arm, test_set, minus=other)) is not None:
+            return score
         turned = self.find(figure, other, test_set, minus=arm)
         return turned and replace(turned, value=-turned.value, lo=-turned.hi, hi=-turned.lo)
 

@@ -20,32 +20,34 @@ _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _FORMULA = re.compile(r"[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")  # begins one, also as a full-width letter
 
 
-def read_lines(path: Path, what: str) -> Iterator[tuple[int, str]]:
+def read_lines(path: Path, option: str) -> Iterator[tuple[int, str]]:
     """Yield the lines of a text file with their numbers, without blanks around them and without empty ones.
 
     Args:
-        what: The option or key that named the file, for messages.
+        option: The option or key that named the file, for messages.
 
     Raises:
         UserError: `path` is no regular file, larger than 1 GiB or cannot be read, or a line is no UTF-8 or holds a
             control character.
     """
-    return ((number, text) for number, line in enumerate(_lines(path, what), start=1) if (text := line.strip()))
+    return (
+        (number, text) for number, line in enumerate(_checked_lines(path, option), start=1) if (text := line.strip())
+    )
 
 
-def read_csv(path: Path, what: str) -> Iterator[tuple[int, list[str]]]:
+def read_csv(path: Path, option: str) -> Iterator[tuple[int, list[str]]]:
     """Yield the rows of a CSV file, the header first, each with the line on which it ends.
 
     Cells have no blanks around them. Rows without a cell are left out, and short ones are as long as the header.
 
     Args:
-        what: As in `read_lines`, which raises.
+        option: As in `read_lines`, which raises.
 
     Raises:
         UserError: Also for an empty file, a row longer than the header, and a quote that is never closed.
     """
     # Strict: a quote that is never closed would swallow the rest of the file. After a space, a quote is one as well.
-    reader = csv.reader(_lines(path, what), strict=True, skipinitialspace=True)
+    reader = csv.reader(_checked_lines(path, option), strict=True, skipinitialspace=True)
     columns: list[str] | None = None
     try:
         for row in reader:
@@ -69,38 +71,40 @@ def csv_line(cells: Iterable[object]) -> str:
     an apostrophe before it (OWASP, CSV injection); numbers stay as they are.
     """
     text = io.StringIO()
-    csv.writer(text, lineterminator="\r\n").writerow([_harmless(cell) for cell in cells])  # which quotes both in cells
+    csv.writer(text, lineterminator="\r\n").writerow([_escaped(cell) for cell in cells])  # which quotes both in cells
     return text.getvalue().removesuffix("\r\n") + "\n"
 
 
-def _harmless(cell: object) -> object:
+def _escaped(cell: object) -> object:
     formula = isinstance(cell, str) and _FORMULA.match(cell) and not _NUMBER.fullmatch(cell)
     return f"'{cell}" if formula else cell
 
 
-def _lines(path: Path, what: str) -> Iterator[str]:
+def _checked_lines(path: Path, option: str) -> Iterator[str]:
     """The lines of a file, with their ends, decoded and checked."""
     try:
-        if problem := _problem(path):
-            raise UserError(f"{what}: cannot read {path}: {problem}")
+        if problem := _why_unreadable(path):
+            raise UserError(f"{option}: cannot read {path}: {problem}")
         with path.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
             for number, line in enumerate(file, start=1):
-                if found := _STRANGE.search(line):
-                    raise UserError(f"{what}: cannot read {path}: {_strange(number, found)}; save it as UTF-8 text")
+                if match := _STRANGE.search(line):
+                    raise UserError(
+                        f"{option}: cannot read {path}: {_describe_strange(number, match)}; save it as UTF-8 text"
+                    )
                 yield line
     except OSError as error:
-        raise UserError(f"{what}: cannot read {path}: {error.strerror or error}") from error
+        raise UserError(f"{option}: cannot read {path}: {error.strerror or error}") from error
 
 
-def _strange(number: int, found: re.Match[str]) -> str:
+def _describe_strange(number: int, match: re.Match[str]) -> str:
     """Describe the character that is no text, and name its line."""
-    code = ord(found[0])
+    code = ord(match[0])
     if code > 0xFF:  # a byte that was escaped
         return f"it is not UTF-8 text (line {number})"
-    return f"line {number} holds the control character U+{code:04X} at place {found.start() + 1}"
+    return f"line {number} holds the control character U+{code:04X} at place {match.start() + 1}"
 
 
-def _problem(path: Path) -> str:
+def _why_unreadable(path: Path) -> str:
     """Return why `path` cannot be read, or "". A named pipe may block for ever, but for the shell's: <(command)."""
     status = path.stat()
     if stat.S_ISFIFO(status.st_mode) and str(path).startswith(SHELLS):

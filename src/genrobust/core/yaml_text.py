@@ -21,14 +21,14 @@ _OCTAL = re.compile(r"[-+]?0[0-9_]+")  # for YAML 1.1, and decimal for people
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
-def parse_yaml(text: str | bytes, what: str) -> Any:
+def parse_yaml(text: str | bytes, source: str) -> Any:
     """Parse a YAML document into dictionaries, lists, texts, numbers, booleans and None.
 
     Numbers, booleans and null are those of YAML 1.1. Dates, times of day and everything in quotes are texts, and so is
     every key, as it is written. Aliases give copies.
 
     Args:
-        what: What `text` is, for messages.
+        source: What `text` is, for messages.
 
     Raises:
         UserError: The text is no YAML or not UTF-8, or holds several documents, a tag, a key twice, a number that is
@@ -38,21 +38,21 @@ def parse_yaml(text: str | bytes, what: str) -> Any:
         text = text.decode("utf-8-sig") if isinstance(text, bytes) else text
         size = len(text.encode())
     except UnicodeError:
-        raise UserError(f"{what} is no text in UTF-8: save it in that encoding") from None
+        raise UserError(f"{source} is no text in UTF-8: save it in that encoding") from None
     if size > LARGEST_YAML:
-        raise UserError(f"{what} has {size:,} bytes; YAML of up to {LARGEST_YAML:,} is read")
+        raise UserError(f"{source} has {size:,} bytes; YAML of up to {LARGEST_YAML:,} is read")
     try:
         loader = _Loader(text)
         node = loader.get_single_node()
         return None if node is None else _value(loader, node, iter(range(MOST)), 0)
     except _Refused as error:
-        raise UserError(f"{what}, {error}") from None
+        raise UserError(f"{source}, {error}") from None
     except yaml.YAMLError as error:
         mark, why = getattr(error, "problem_mark", None), getattr(error, "problem", None)
         place = f" (line {mark.line + 1})" if mark else ""
-        raise UserError(f"{what} is not valid YAML{place}: {why or str(error).splitlines()[0]}") from None
+        raise UserError(f"{source} is not valid YAML{place}: {why or str(error).splitlines()[0]}") from None
     except RecursionError:
-        raise UserError(f"{what} is not valid YAML: it is nested too deeply") from None
+        raise UserError(f"{source} is not valid YAML: it is nested too deeply") from None
 
 
 class _Refused(Exception):
@@ -92,14 +92,14 @@ def _value(loader: Any, node: yaml.Node, left: Iterator[int], depth: int) -> Any
 
 
 def _mapping(loader: Any, node: yaml.MappingNode, left: Iterator[int], depth: int) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+    mapping: dict[str, Any] = {}
     merged: dict[str, Any] | None = None
     for key, inner in node.value:
         if not isinstance(key, yaml.ScalarNode):
             raise _Refused("a key is a text, not a list or a mapping", key)
-        if key.value in found:
+        if key.value in mapping:
             raise _Refused(f"the key {key.value[:LONGEST]!a} occurs twice: remove one of them", key)
-        found[key.value] = value = _value(loader, inner, left, depth)
+        mapping[key.value] = value = _value(loader, inner, left, depth)
         if key.tag == f"{_PREFIX}merge":
             merged = merged or {}
             for other in value if isinstance(value, list) else [value]:
@@ -107,5 +107,5 @@ def _mapping(loader: Any, node: yaml.MappingNode, left: Iterator[int], depth: in
                     raise _Refused("<< takes a mapping, such as *name, or a list of them", key)
                 merged = other | merged
     if merged is not None:
-        del found["<<"]
-    return (merged or {}) | found
+        del mapping["<<"]
+    return (merged or {}) | mapping

@@ -37,23 +37,23 @@ class FolderClasses:
         That is the training folder of the very name, or else the only one whose folder, id or shown name is the same
         but for case, spaces, hyphens and underscores.
         """
-        if (label := self._by_folder.get(name)) is not None:
+        if (label := self._label_by_folder.get(name)) is not None:
             return label
-        alike = self._by_text.get(bare_name(name), set())
+        alike = self._labels_by_text.get(bare_name(name), set())
         return next(iter(alike)) if len(alike) == 1 else None
 
     @cached_property
-    def _by_folder(self) -> dict[str, int]:
+    def _label_by_folder(self) -> dict[str, int]:
         return {folder: label for label, folder in enumerate(self.folders)}
 
     @cached_property
-    def _by_text(self) -> dict[str, set[int]]:
+    def _labels_by_text(self) -> dict[str, set[int]]:
         """The labels that a text, without case, spaces, hyphens and underscores, may mean."""
-        found: dict[str, set[int]] = {}
+        labels: dict[str, set[int]] = {}
         for texts in (self.folders, self.labels.ids, self.labels.names):
             for label, text in enumerate(texts):
-                found.setdefault(bare_name(text), set()).add(label)
-        return found
+                labels.setdefault(bare_name(text), set()).add(label)
+        return labels
 
     def near(self, name: str) -> list[str]:
         """Return training folders whose name is like `name`, the nearest first."""
@@ -71,9 +71,9 @@ class FolderClasses:
         """
         for name, meant in same_class.items():
             if meant and meant not in self.unused and self.match(meant) is None:
-                what = 'it is still "?"' if meant == "?" else f"no training folder {meant!r}"
+                problem = 'it is still "?"' if meant == "?" else f"no training folder {meant!r}"
                 near = perhaps(self.near(name if meant == "?" else meant))
-                raise UserError(f'data.same_class: {name}: {what}{near}; name one, or "" to leave it out')
+                raise UserError(f'data.same_class: {name}: {problem}{near}; name one, or "" to leave it out')
         labels: dict[str, tuple[int]] = {}
         unknown, by_itself = [], dict[int, str]()
         for name in groups:
@@ -87,8 +87,8 @@ class FolderClasses:
             labels[name] = (label,)
             other = name if name in same_class else by_itself.setdefault(label, name)
             if other != name:
-                what = f"the folders {other!r} and {name!r} both mean the class {self.folders[label]!r}"
-                raise UserError(f"{path}: {what}: rename one, or say what it means under data.same_class")
+                problem = f"the folders {other!r} and {name!r} both mean the class {self.folders[label]!r}"
+                raise UserError(f"{path}: {problem}: rename one, or say what it means under data.same_class")
         if unknown:
             named = "; ".join(f"{name}{perhaps(self.near(name))}" for name in unknown[:NAMED])
             more = f" and {len(unknown) - NAMED} more" if len(unknown) > NAMED else ""
@@ -110,17 +110,17 @@ def classes_of(train: StoredImages, class_names: Mapping[str, str] | None = None
     Raises:
         UserError: Fewer than two classes, two of the same name, or a key of `class_names` that is no folder.
     """
-    names, own = train.groups, class_names or {}
+    names, given = train.groups, class_names or {}
     if len(names) < 2:
         raise UserError(
             f"data.train: {train.path} holds images of {len(names)} classes: a classifier needs two or more"
         )
-    for name in own:
+    for name in given:
         if name not in names:
             near = difflib.get_close_matches(name, names, n=3)
             raise UserError(f"data.class_names: {train.path} has no folder {name!r}{perhaps(near)}")
-    shown = [own.get(name, re.sub(r"[\s_-]+", " ", name).strip() or name) for name in names]
-    slugs, texts = (Counter(map(of, names)) for of in (slug, bare_name))
+    shown = [given.get(name, re.sub(r"[\s_-]+", " ", name).strip() or name) for name in names]
+    slugs, texts = (Counter(map(key, names)) for key in (slug, bare_name))
     shares = [slugs[slug(name)] > 1 and texts[bare_name(name)] == 1 for name in names]  # two spellings are refused
     ids = [file_name(name) if does else slug(name) for name, does in zip(names, shares, strict=True)]
     labels = LabelSpace(tuple(ClassLabel(id, text, text) for id, text in zip(ids, shown, strict=True)))

@@ -81,9 +81,9 @@ class ListedImages:
         if not chosen:
             raise UserError(f"{listing.path} holds no image of a known class; what is read: {', '.join(FORMATS)}")
         if by_name or not listing.in_order:
-            chosen.sort(key=lambda i: listing.keys[i] if by_name else _hash(_valid(listing.keys[i])))
+            chosen.sort(key=lambda i: listing.keys[i] if by_name else _key_hash(_require_utf8(listing.keys[i])))
         self._chosen, self.as_stored = chosen, listing.in_order and not by_name
-        self.keys: Sequence[str] = [_valid(listing.keys[i]) for i in chosen]
+        self.keys: Sequence[str] = [_require_utf8(listing.keys[i]) for i in chosen]
         rights = [tuple(labels[listing.groups[i]]) for i in chosen]
         self.labels = np.array([right[0] for right in rights], dtype=np.int64)
         several = any(len(right) > 1 for right in rights)
@@ -113,8 +113,8 @@ class ListedImages:
         image = self._listing.read(self._chosen[index])
         cut = self._border
         if min(image.size) <= 2 * cut:
-            what = f"{self.keys[index]} of {self._listing.path} has {image.width} x {image.height} pixels"
-            raise UserError(f"the image {what}, and {cut} are cut off each side: replace or remove it")
+            problem = f"{self.keys[index]} of {self._listing.path} has {image.width} x {image.height} pixels"
+            raise UserError(f"the image {problem}, and {cut} are cut off each side: replace or remove it")
         return image.crop((cut, cut, image.width - cut, image.height - cut)) if cut else image
 
 
@@ -169,13 +169,13 @@ def list_images(
     Raises:
         UserError: A file is in two groups.
     """
-    files = _once(path or folder, scanned)
+    files = _without_links(path or folder, scanned)
     keys = [file.key for file in files]
     groups, stamps = [file.group for file in files], [file.stamp for file in files]
     return Listing(path or folder, keys, groups, stamps, lambda i: read_image(folder / keys[i]), column=column)
 
 
-def _once(folder: Path, scanned: Sequence[ImageFile]) -> Sequence[ImageFile]:
+def _without_links(folder: Path, scanned: Sequence[ImageFile]) -> Sequence[ImageFile]:
     """The files without further names of the same; the first name in alphabetical order stays."""
     if len({file.id for file in scanned}) == len(scanned):
         return scanned
@@ -184,9 +184,9 @@ def _once(folder: Path, scanned: Sequence[ImageFile]) -> Sequence[ImageFile]:
         other = first.setdefault(file.id, file)
         if other.group != file.group:
             raise UserError(f"{folder}: {other.key} and {file.key} are links to one image of two classes: remove one")
-    kept = {file.key for file in first.values()}
-    log.warning("%s: %d links to images that are listed already are left out", folder, len(scanned) - len(kept))
-    return [file for file in scanned if file.key in kept]
+    first_keys = {file.key for file in first.values()}
+    log.warning("%s: %d links to images that are listed already are left out", folder, len(scanned) - len(first_keys))
+    return [file for file in scanned if file.key in first_keys]
 
 
 def require_new(file: Path, facts: Hashable, seen: dict[Hashable, Path]) -> None:
@@ -210,11 +210,11 @@ def stamp(file: Path) -> tuple[int, int]:
     return status.st_size, status.st_mtime_ns
 
 
-def _status(file: Path | os.DirEntry[str], what: str) -> os.stat_result:
-    with reading(f"{what}{os.fspath(file)}"):
+def _status(file: Path | os.DirEntry[str], prefix: str) -> os.stat_result:
+    with reading(f"{prefix}{os.fspath(file)}"):
         status = file.stat()
         if not stat.S_ISREG(status.st_mode):  # a named pipe would be waited for
-            raise UserError(f"cannot read {what}{os.fspath(file)}: it is no regular file; remove it")
+            raise UserError(f"cannot read {prefix}{os.fspath(file)}: it is no regular file; remove it")
     return status
 
 
@@ -226,8 +226,8 @@ def image_file(file: Path | os.DirEntry[str], key: str, group: str) -> ImageFile
     """
     status = _status(file, "the image ")
     if status.st_size == 0:
-        what = f"cannot read the image {os.fspath(file)}: it is empty (zero bytes)"
-        raise UserError(f"{what}. Replace or remove it, then run again")
+        problem = f"cannot read the image {os.fspath(file)}: it is empty (zero bytes)"
+        raise UserError(f"{problem}. Replace or remove it, then run again")
     # Windows has no such numbers in a listing, nor have some network file systems: there each name is a file.
     id = (status.st_dev, status.st_ino) if status.st_ino else key
     return ImageFile(group, key, (status.st_size, status.st_mtime_ns), id)
@@ -235,13 +235,13 @@ def image_file(file: Path | os.DirEntry[str], key: str, group: str) -> ImageFile
 
 def _scan(folder: Path, below: str = "") -> list[ImageFile]:
     """The image files below ``folder/below``, in the group `below`."""
-    found: list[ImageFile] = []
+    files: list[ImageFile] = []
     for key, entry in walk_images(folder, below):
-        found.append(image_file(entry, key, below))
-    return found
+        files.append(image_file(entry, key, below))
+    return files
 
 
-def _valid(key: str) -> str:
+def _require_utf8(key: str) -> str:
     try:
         key.encode()
     except UnicodeEncodeError:
@@ -249,5 +249,5 @@ def _valid(key: str) -> str:
     return key
 
 
-def _hash(key: str) -> bytes:
+def _key_hash(key: str) -> bytes:
     return hashlib.sha256(key.encode()).digest()

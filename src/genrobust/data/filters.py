@@ -43,9 +43,9 @@ def lowest_of_each_class(scores: np.ndarray, labels: np.ndarray, share: float) -
     check_share(share)
     out = np.zeros(len(scores), dtype=bool)
     for label in np.unique(labels):
-        here = np.flatnonzero(labels == label)
-        order = here[np.lexsort((-here, scores[here]))]
-        out[order[: int(share * len(here) + 1e-9)]] = True
+        in_class = np.flatnonzero(labels == label)
+        order = in_class[np.lexsort((-in_class, scores[in_class]))]
+        out[order[: int(share * len(in_class) + 1e-9)]] = True
     return out
 
 

@@ -29,9 +29,9 @@ def open_images(
     """
     labels = classes.labels_of(stored.path, stored.groups, same_class or {})
     if stored.groups and not labels:
-        some = f"{', '.join(stored.groups[:3])}{' ...' if len(stored.groups) > 3 else ''}"
+        examples = f"{', '.join(stored.groups[:3])}{' ...' if len(stored.groups) > 3 else ''}"
         raise UserError(
-            f"{name}: {stored.path} has no training class, only {some}: say which they are in data.same_class"
+            f"{name}: {stored.path} has no training class, only {examples}: say which they are in data.same_class"
         )
     return ListedImages(name, stored.listing(labels), labels, by_name=by_name)
 

@@ -59,11 +59,11 @@ def _read_truth(folder: Path) -> tuple[dict[str, str], Path]:
             return _read_kaggle(near / KAGGLE), near / KAGGLE
         for name in SYNSETS:
             if (near / name).is_file():
-                return _numbered(near / name, _words(near / name)), near / name
+                return _by_image_name(near / name, _words(near / name)), near / name
         if (near / DEVKIT).is_file():
             meta = _read_meta(near / META, near / DEVKIT)
             ids = [(line, meta.get(word, word)) for line, word in _words(near / DEVKIT)]
-            return _numbered(near / DEVKIT, ids), near / DEVKIT
+            return _by_image_name(near / DEVKIT, ids), near / DEVKIT
     raise UserError(
         f"{folder} holds validation images in no class folders, and no file says their classes. Put beside it "
         f"{KAGGLE} (Kaggle), or {DEVKIT} and {META} (the devkit of image-net.org), or sort the images into folders "
@@ -82,7 +82,7 @@ def _read_kaggle(path: Path) -> dict[str, str]:
     for line, row in rows:
         if row[image] in truth:
             raise UserError(f"{path}, line {line}: {row[image]} is listed before: download the file again")
-        truth[row[image]] = _known(path, line, row[classes].partition(" ")[0])
+        truth[row[image]] = _require_wnid(path, line, row[classes].partition(" ")[0])
     return truth
 
 
@@ -91,9 +91,9 @@ def _words(path: Path) -> list[tuple[int, str]]:
     return [(line, word) for line, text in read_lines(path, "the ground truth") for word in text.split()]
 
 
-def _numbered(path: Path, ids: list[tuple[int, str]]) -> dict[str, str]:
+def _by_image_name(path: Path, ids: list[tuple[int, str]]) -> dict[str, str]:
     """Word n is the class of image n, counted from 1."""
-    return {f"ILSVRC2012_val_{n:08d}": _known(path, *of_line) for n, of_line in enumerate(ids, start=1)}
+    return {f"ILSVRC2012_val_{n:08d}": _require_wnid(path, *of_line) for n, of_line in enumerate(ids, start=1)}
 
 
 def _read_meta(path: Path, truth: Path) -> Mapping[str, str]:
@@ -105,10 +105,10 @@ def _read_meta(path: Path, truth: Path) -> Mapping[str, str]:
         return {str(int(n)): str(wnid) for n, wnid in zip(rows["ILSVRC2012_ID"], rows["WNID"], strict=True)}
 
 
-def _known(path: Path, line: int, wnid: str) -> str:
+def _require_wnid(path: Path, line: int, wnid: str) -> str:
     if wnid not in wnids():
-        what = "number of no class" if re.fullmatch(r"\d+", wnid) else "WordNet id of no class"
+        kind = "number of no class" if re.fullmatch(r"\d+", wnid) else "WordNet id of no class"
         raise UserError(
-            f"{path}, line {line}: {wnid!r} is the {what} of ImageNet-1k: unpack or download the file again"
+            f"{path}, line {line}: {wnid!r} is the {kind} of ImageNet-1k: unpack or download the file again"
         )
     return wnid

@@ -54,20 +54,20 @@ def with_groups(data: StudyData, rules: Mapping[str, GroupRule] | GroupRule | No
     for name in rules:
         if name not in data.tests:
             raise UserError(f"{KEY}.{name}: no test set {name!r}; there are {', '.join(data.tests)}")
-    found = {name: _grouped(f"{KEY}.{name}", name, data.tests[name], rule) for name, rule in rules.items()}
-    return replace(data, tests=data.tests | found)
+    grouped = {name: _grouped(f"{KEY}.{name}", name, data.tests[name], rule) for name, rule in rules.items()}
+    return replace(data, tests=data.tests | grouped)
 
 
 def _grouped(key: str, name: str, images: ImageSet, rule: GroupRule) -> GroupedImages:
     if rule.pattern is not None:
         key, then = f"{key}.pattern", f"change {rule.pattern!r} so that it finds one in every name"
-        groups = _by_pattern(images, rule.pattern)
+        groups = _groups_by_pattern(images, rule.pattern)
     else:
         key, then = f"{key}.column", f"fill in {rule.column!r}"
-        groups = _by_column(key, name, images, str(rule.column))
+        groups = _groups_by_column(key, name, images, str(rule.column))
     if missing := sorted(image for image, group in zip(images.keys, groups, strict=True) if not group):
-        some = f"{len(missing):,} of the {len(images):,} images of {name!r} have no group, the first {missing[0]!r}"
-        raise UserError(f"{key}: {some}: {then}, or give this set no rule")
+        problem = f"{len(missing):,} of the {len(images):,} images of {name!r} have no group, the first {missing[0]!r}"
+        raise UserError(f"{key}: {problem}: {then}, or give this set no rule")
     if (count := len(set(groups))) == len(images):
         log.warning("%s: each image of %s is a group of its own: its intervals are over images", key, name)
         return GroupedImages(images, None)
@@ -79,13 +79,13 @@ def _grouped(key: str, name: str, images: ImageSet, rule: GroupRule) -> GroupedI
     return GroupedImages(images, [str(group) if rule.shared else f"{name}: {group}" for group in groups])
 
 
-def _by_pattern(images: ImageSet, pattern: str) -> list[str | None]:
-    found = re.compile(pattern)
-    which = "group" if "group" in found.groupindex else 1
-    return [match[which] if (match := found.search(image)) else None for image in images.keys]
+def _groups_by_pattern(images: ImageSet, pattern: str) -> list[str | None]:
+    regex = re.compile(pattern)
+    which = "group" if "group" in regex.groupindex else 1
+    return [match[which] if (match := regex.search(image)) else None for image in images.keys]
 
 
-def _by_column(key: str, name: str, images: ImageSet, column: str) -> list[str | None]:
+def _groups_by_column(key: str, name: str, images: ImageSet, column: str) -> list[str | None]:
     read = getattr(images, "column", None)
     if read is None:
         raise UserError(f"{key}: the images of {name!r} come from a reader without columns: use a pattern")
@@ -96,12 +96,12 @@ def _by_column(key: str, name: str, images: ImageSet, column: str) -> list[str |
     odd = [(image, value) for image, value in zip(images.keys, values, strict=True) if isinstance(value, CONTAINERS)]
     if odd:
         image, value = min(odd, key=lambda pair: pair[0])
-        what = f"{image!r} of {name!r} has a {type(value).__name__} under {column!r}"
-        raise UserError(f"{key}: {what}, and a group is a text or a number: name another column")
-    return [_text(value) for value in values]
+        problem = f"{image!r} of {name!r} has a {type(value).__name__} under {column!r}"
+        raise UserError(f"{key}: {problem}, and a group is a text or a number: name another column")
+    return [_group_name(value) for value in values]
 
 
-def _text(value: Any) -> str | None:
+def _group_name(value: Any) -> str | None:
     """A value as the name of a group; None for a missing one. 3.0 is 3, as which pandas saves it beside NaN."""
     text = str(int(value) if isinstance(value, float) and value.is_integer() else value)
     return None if text.strip().lower() in MISSING else text

@@ -20,7 +20,7 @@ DIGITS = 20  # beyond which no number is a label, whatever its zeros; Python ref
 @cache
 def wnids() -> tuple[str, ...]:
     """Return the 1,000 WordNet ids, sorted: an id's index is its ImageNet label."""
-    return tuple(_shipped("class_names"))
+    return tuple(_shipped_names("class_names"))
 
 
 @cache
@@ -49,13 +49,15 @@ def prompt_names(kind: str) -> dict[str, str]:
             235). "unique" for those with the clearer ones of ``assets/imagenet``, and with the first WordNet lemma
             where two classes share a name: missile and projectile, sunglass and sunglasses.
     """
-    names = _shipped("class_names")
+    names = _shipped_names("class_names")
     if kind == "openai":
         return names
     shared = {name for name, times in Counter(names.values()).items() if times > 1}
     # CLIP's "tights" (638) is among the clearer names too: its photographs show swimsuits, as those of 639 do
     lemma = {wnid: text.split(",")[0] for wnid, text in zip(wnids(), descriptions(), strict=True)}
-    return {wnid: lemma[wnid] if name in shared else name for wnid, name in names.items()} | _shipped("clearer_names")
+    return {wnid: lemma[wnid] if name in shared else name for wnid, name in names.items()} | _shipped_names(
+        "clearer_names"
+    )
 
 
 def label_space(classes: str, class_names: Mapping[str, str] | str) -> LabelSpace:
@@ -66,13 +68,13 @@ def label_space(classes: str, class_names: Mapping[str, str] | str) -> LabelSpac
     Raises:
         UserError: An unknown class, one that is listed twice, or a key of `class_names` that is no class.
     """
-    chosen = _chosen(classes)
-    own = {} if isinstance(class_names, str) else dict(class_names)
-    for wnid in own:
+    chosen = _chosen_wnids(classes)
+    given = {} if isinstance(class_names, str) else dict(class_names)
+    for wnid in given:
         if wnid not in wnids():
             raise UserError(f"data.class_names: {wnid!r} is no WordNet id of ImageNet-1k, such as {wnids()[0]}")
     kind = class_names if isinstance(class_names, str) else "unique"
-    names = prompt_names(kind) | own
+    names = prompt_names(kind) | given
     if kind == "openai":
         for name, times in Counter(names[wnid] for wnid in chosen).items():
             if times > 1:
@@ -87,10 +89,10 @@ def by_number(text: str, ids: Sequence[str]) -> str | None:
     return ids[int(text)] if text.isdecimal() and len(text) < DIGITS and int(text) < len(ids) else None
 
 
-def _chosen(classes: str) -> tuple[str, ...]:
+def _chosen_wnids(classes: str) -> tuple[str, ...]:
     if classes == "all":
         return wnids()
-    wanted = _shipped("imagenet100") if classes == "imagenet100" else _read_list(Path(classes))
+    wanted = _shipped_names("imagenet100") if classes == "imagenet100" else _read_list(Path(classes))
     return tuple(wnid for wnid in wnids() if wnid in wanted)
 
 
@@ -117,7 +119,7 @@ def _read_list(path: Path) -> dict[str, int]:
     return line_of
 
 
-def _shipped(name: str) -> dict[str, str]:
+def _shipped_names(name: str) -> dict[str, str]:
     """Return the name of each WordNet id in a text file of ``assets/imagenet``, "" in one that has none."""
     text = (resources.files("genrobust") / "assets" / "imagenet" / f"{name}.txt").read_text(encoding="utf-8")
     return {wnid: shown for wnid, _, shown in (line.partition(" ") for line in text.splitlines())}

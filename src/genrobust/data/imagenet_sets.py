@@ -65,19 +65,19 @@ class OfficialSet:
             log.warning("%s is not the official %s: %s; published accuracies are of that", path, self.kind, odd)
         return images
 
-    def _require_classes(self, path: Path, classes: FolderClasses, found: Collection[int] | np.ndarray) -> None:
+    def _require_classes(self, path: Path, classes: FolderClasses, labels: Collection[int] | np.ndarray) -> None:
         expected = [label for label, wnid in enumerate(classes.labels.ids) if wnid in self.wnids()]
-        missing = [classes.labels.ids[label] for label in sorted({*expected} - {*map(int, found)})]
+        missing = [classes.labels.ids[label] for label in sorted({*expected} - {*map(int, labels)})]
         if not expected:
             raise UserError(
                 f"{path}: {self.kind} shares no class with the {len(classes.labels)} of data.classes: leave it out"
             )
         if missing:
-            some = ", ".join(f"{wnid} (label {wnids().index(wnid)})" for wnid in missing[:NAMED])
+            examples = ", ".join(f"{wnid} (label {wnids().index(wnid)})" for wnid in missing[:NAMED])
             more = f" and {len(missing) - NAMED} more" if len(missing) > NAMED else ""
             raise UserError(
                 f"{path}: no image of {len(missing)} of the {len(expected)} classes that {self.kind} should hold here: "
-                f"{some}{more}. Unpack the set again, or leave these classes out with data.classes"
+                f"{examples}{more}. Unpack the set again, or leave these classes out with data.classes"
             )
 
     def _odd_numbers(self, labels: np.ndarray, classes: FolderClasses) -> str:
@@ -85,8 +85,8 @@ class OfficialSet:
         counts = np.bincount(labels, minlength=len(classes.labels)).tolist()
         if self.each is not None:
             odd = [f"{n} of {wnid}" for wnid, n in zip(classes.labels.ids, counts, strict=True) if n != self.each]
-            some = f"{', '.join(odd[:3])}{', ...' * (len(odd) > 3)}"
-            return f"{len(odd)} classes have other than {self.each} images ({some})" if odd else ""
+            examples = f"{', '.join(odd[:3])}{', ...' * (len(odd) > 3)}"
+            return f"{len(odd)} classes have other than {self.each} images ({examples})" if odd else ""
         if self.images in (None, len(labels)) or not set(self.wnids()) <= set(classes.labels.ids):
             return ""
         return f"{len(labels):,} images instead of {self.images:,}"
@@ -136,12 +136,12 @@ def wordnet_ids(stored: StoredImages, official: tuple[str, ...] | None = None) -
     for wnid, text in zip(wnids(), descriptions(), strict=True):
         named[text] = "" if text in named else wnid  # two are "crane"
     known = set(wnids())
-    found = {g: g if g in known else by_number(g, ids) or named.get(g, "") for g in stored.groups}
+    wnid_of = {g: g if g in known else by_number(g, ids) or named.get(g, "") for g in stored.groups}
     first: dict[str, str] = {}
-    for group, wnid in found.items():
+    for group, wnid in wnid_of.items():
         if wnid and first.setdefault(wnid, group) != group:
             raise UserError(f"{stored.path}: {first[wnid]!r} and {group!r} both mean {wnid}: put them together")
-    return {group: wnid for group, wnid in found.items() if wnid}
+    return {group: wnid for group, wnid in wnid_of.items() if wnid}
 
 
 def _refuse_another_order(stored: StoredImages) -> None:

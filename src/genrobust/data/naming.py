@@ -24,12 +24,12 @@ def check_class_names(path: Path, names: Collection[str]) -> tuple[str, ...]:
     first: dict[str, tuple[int, str]] = {}
     for place, name in enumerate(names):
         if not name.strip() or len(name) > LONGEST or any(unicodedata.category(c) in {"Cc", "Cs"} for c in name):
-            what = f"the class {name[:50]!a}{' ...' * (len(name) > 50)} of {path}"
-            raise UserError(f"{what} is called by no text of 1 to {LONGEST} letters in UTF-8: rename it")
+            subject = f"the class {name[:50]!a}{' ...' * (len(name) > 50)} of {path}"
+            raise UserError(f"{subject} is called by no text of 1 to {LONGEST} letters in UTF-8: rename it")
         other, twin = first.setdefault(unicodedata.normalize("NFC", name).casefold(), (place, name))
         if other != place:
-            how = "have one name" if twin == name else "differ by case or Unicode form alone"
-            raise UserError(f"the classes {twin!a} and {name!a} of {path} {how}: rename one")
+            conflict = "have one name" if twin == name else "differ by case or Unicode form alone"
+            raise UserError(f"the classes {twin!a} and {name!a} of {path} {conflict}: rename one")
     return tuple(names)
 
 
@@ -39,12 +39,12 @@ def readable_names(folders: Sequence[str]) -> dict[str, str]:
     Names are unique: folders that would share one keep their own names.
     """
     wordnet = _wordnet() if any(re.fullmatch(r"n\d{8}", folder) for folder in folders) else {}
-    names = {folder: wordnet.get(folder) or _words(folder) for folder in folders}
+    names = {folder: wordnet.get(folder) or _readable_name(folder) for folder in folders}
     taken = Counter(names.values())
     return {folder: name if taken[name] == 1 else folder for folder, name in names.items()}
 
 
-def _words(folder: str) -> str:
+def _readable_name(folder: str) -> str:
     text = re.sub(r"^(n\d{8}|\d+)[-_. ]+(?=\D)", "", folder)  # n02085620-Chihuahua, 001.Albatross
     text = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", text)
     return " ".join(re.sub(r"[\s_-]+", " ", text).split()) or folder

@@ -25,7 +25,7 @@ def list_csv(table: Path, labeled: bool = True) -> Listing:
         UserError: There is no such column, or a line that it names: a path that leads out of the folder, comes twice,
             or is no image, no label, or a file of two labels.
     """
-    columns, rows = _read(table)
+    columns, rows = _read_table(table)
     place = next((columns.index(name) for name in PATHS if name in columns), None)
     if place is None or (labeled and LABEL not in columns):
         wanted = "path" if place is None else LABEL
@@ -33,7 +33,7 @@ def list_csv(table: Path, labeled: bool = True) -> Listing:
     lines: dict[str, int] = {}
     groups: list[str] = []
     for line, row in rows:
-        key = _key(row[place], f"{table}, line {line}")
+        key = _image_key(row[place], f"{table}, line {line}")
         if lines.setdefault(key, line) != line:
             raise UserError(f"{table}, line {line}: {key} is in line {lines[key]} already: remove one")
         groups.append(row[columns.index(LABEL)] if labeled else "")
@@ -42,7 +42,7 @@ def list_csv(table: Path, labeled: bool = True) -> Listing:
     keys = list(lines)
 
     def column(name: str) -> list[str]:
-        columns, rows = _read(table)
+        columns, rows = _read_table(table)
         if name not in columns:
             raise UserError(f"{table} has no column {name!r}: it has {some_names(columns)}; name one of these")
         values = dict(zip(keys, (row[columns.index(name)] for _, row in rows), strict=True))
@@ -52,7 +52,7 @@ def list_csv(table: Path, labeled: bool = True) -> Listing:
     return listing
 
 
-def _read(table: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
+def _read_table(table: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
     """The names of the columns, and the rows that are not blank, each with its line."""
     (_, columns), *rows = read_csv(table, "the table")
     if len(columns) == 1 and (";" in columns[0] or "\t" in columns[0]):
@@ -73,20 +73,20 @@ def _files(table: Path, lines: dict[str, int], groups: Sequence[str]) -> list[Im
         except UserError as error:
             return line, error
 
-    found: list[ImageFile | tuple[int, UserError]] = []
+    outcomes: list[ImageFile | tuple[int, UserError]] = []
     starts = range(0, len(rows), TOGETHER)
     with ThreadPoolExecutor(WORKERS) as pool, progress_bar(f"listing {table.name}", len(rows), "files") as bar:
         for part in pool.map(lambda start: [look(row) for row in rows[start : start + TOGETHER]], starts):
-            found += part
+            outcomes += part
             bar.advance(len(part))
-    if missing := [one for one in found if not isinstance(one, ImageFile)]:
+    if missing := [outcome for outcome in outcomes if not isinstance(outcome, ImageFile)]:
         line, error = missing[0]
         others = f" (and {len(missing) - 1:,} other lines)" if missing[1:] else ""
         raise UserError(f"{table}, line {line}{others}: {error}") from error
-    return [one for one in found if isinstance(one, ImageFile)]
+    return [outcome for outcome in outcomes if isinstance(outcome, ImageFile)]
 
 
-def _key(text: str, where: str) -> str:
+def _image_key(text: str, where: str) -> str:
     path = PurePosixPath(text)
     if "\\" in text:
         raise UserError(f"{where}: {text!a}: write paths with /")

@@ -47,31 +47,35 @@ def read_published(
     if unit is not None and unit not in UNITS:
         raise UserError(f"--unit: {unit!r} is none of {', '.join(UNITS)}")
     options = ["--id"] * len(ids) + ["--shift"]
-    sources = [_place(table, column, option) for column, option in zip([*ids, shift], options, strict=True)]
+    sources = [_file_and_column(table, column, option) for column, option in zip([*ids, shift], options, strict=True)]
     _require_different(sources, options)
     wanted: dict[Path, dict[str, str]] = {}
     for (path, column), option in zip(sources, options, strict=True):
         wanted.setdefault(path, {})[column] = option
-    tables = {path: _read(path, columns, key) for path, columns in wanted.items()}
-    notes = [f"{_rows(of.nameless)} of {path} skipped: no name" for path, of in tables.items() if of.nameless]
-    names, rows = _joined(tables)
+    tables = {path: _read_table(path, columns, key) for path, columns in wanted.items()}
+    notes = [
+        f"{_row_count(content.nameless)} of {path} skipped: no name"
+        for path, content in tables.items()
+        if content.nameless
+    ]
+    names, rows = _join_tables(tables)
     labels = [column for _, column in sources]
     if len(tables) > 1:  # the files tell the columns apart, whose names are often the same
         labels = [f"{path.name}:{column}" for path, column in sources]
         others = "the other file" if len(tables) == 2 else "every other file"
-        for path, of in tables.items():
-            if len(of.names) > len(names):
-                notes.append(f"{_rows(len(of.names) - len(names))} of {path} skipped: not in {others}")
+        for path, content in tables.items():
+            if len(content.names) > len(names):
+                notes.append(f"{_row_count(len(content.names) - len(names))} of {path} skipped: not in {others}")
     values = np.array([tables[path].values[column][rows[path]] for path, column in sources])
-    kept = ~np.isnan(values).any(axis=0)
-    if not kept.any():
+    complete = ~np.isnan(values).any(axis=0)
+    if not complete.any():
         of_all = "both" if len(labels) == 2 else "all of"
         raise UserError(f"none of the {len(names):,} models has an accuracy in {of_all} {_listed(labels, 'and')}")
-    if not kept.all():
-        notes.append(f"{_rows(int((~kept).sum()))} skipped: no accuracy in {_listed(labels, 'or')}")
-    names = [name for name, keep in zip(names, kept, strict=True) if keep]
+    if not complete.all():
+        notes.append(f"{_row_count(int((~complete).sum()))} skipped: no accuracy in {_listed(labels, 'or')}")
+    names = [name for name, keep in zip(names, complete, strict=True) if keep]
     called = [f"{option} {label}" for option, label in zip(options, labels, strict=True)]
-    *id_percents, shifted = _percents(names, dict(zip(called, values[:, kept], strict=True)), unit)
+    *id_percents, shifted = _percents(names, dict(zip(called, values[:, complete], strict=True)), unit)
     columns = np.stack(id_percents, 1), shifted, tuple(labels[:-1]), labels[-1]
     return Published(tuple(names), *columns, tuple(dict.fromkeys(notes)), files=tuple(map(str, tables)))
 
@@ -84,7 +88,7 @@ def _require_different(sources: Sequence[tuple[Path, str]], options: Sequence[st
             raise UserError(f"{which} the same column, {source[1]!r} of {source[0]}")
 
 
-def _joined(tables: Mapping[Path, _Table]) -> tuple[list[str], dict[Path, np.ndarray | slice]]:
+def _join_tables(tables: Mapping[Path, _Table]) -> tuple[list[str], dict[Path, np.ndarray | slice]]:
     """The names that all tables have, in the order of the first, and the rows of each table that have them."""
     if len(tables) == 1:
         path, table = next(iter(tables.items()))
@@ -96,12 +100,13 @@ def _joined(tables: Mapping[Path, _Table]) -> tuple[list[str], dict[Path, np.nda
     names = [name for name in first if all(name in other for other in others)]
     if not names:
         _no_common_model(places)
-    return names, {path: np.array([of[name] for name in names]) for path, of in places.items()}
+    return names, {path: np.array([row_of[name] for name in names]) for path, row_of in places.items()}
 
 
 def _no_common_model(places: Mapping[Path, Mapping[str, int]]) -> NoReturn:
     examples = [
-        f"{path} ({f'such as {next(iter(of))!r}' if of else 'which names none'})" for path, of in places.items()
+        f"{path} ({f'such as {next(iter(models))!r}' if models else 'which names none'})"
+        for path, models in places.items()
     ]
     both = "both" if len(examples) == 2 else "all of"
     raise UserError(
@@ -112,8 +117,8 @@ def _no_common_model(places: Mapping[Path, Mapping[str, int]]) -> NoReturn:
 
 def _listed(names: Sequence[str], last: str) -> str:
     """ "'a', 'b' and 'c'"."""
-    *some, end = [repr(name) for name in names]
-    return f"{', '.join(some)} {last} {end}"
+    *start, end = [repr(name) for name in names]
+    return f"{', '.join(start)} {last} {end}"
 
 
 def choose_baselines(
@@ -139,7 +144,9 @@ def choose_baselines(
     if baselines is None and exclude is None:
         notes.append("no baselines named: every model counts as one")
     if pivot is not None and pivot not in models.names:
-        raise UserError(f"--pivot: no model {pivot!r} with all accuracies; {_near(pivot, models.names, 'models')}")
+        raise UserError(
+            f"--pivot: no model {pivot!r} with all accuracies; {_suggestion(pivot, models.names, 'models')}"
+        )
     return chosen, notes
 
 
@@ -150,7 +157,7 @@ def _choose(names: Sequence[str], wanted: str, option: str) -> tuple[np.ndarray,
         absent = sorted(lines - set(names))
         chosen = np.array([name in lines for name in names], dtype=bool)
         if not chosen.any():
-            hint = _near(absent[0], names, "models") if absent else "it is empty"
+            hint = _suggestion(absent[0], names, "models") if absent else "it is empty"
             raise UserError(f"{option}: {wanted} names no model with all accuracies; {hint}")
         return chosen, [f"{wanted}: {listing(absent, 'name')} without all accuracies"] if absent else []
     try:
@@ -166,21 +173,21 @@ def _choose(names: Sequence[str], wanted: str, option: str) -> tuple[np.ndarray,
     return chosen, []
 
 
-def _near(name: str, known: Sequence[str], what: str = "columns") -> str:
+def _suggestion(name: str, known: Sequence[str], noun: str = "columns") -> str:
     """Return what a message suggests in place of `name`: the `known` names near it, or the first of them."""
     lower = {k.lower(): k for k in known if k}
-    found = [lower[k] for k in difflib.get_close_matches(name.lower(), lower, n=5, cutoff=0.5)]
-    found = found or [k for k in lower.values() if name and name.lower() in k.lower()][:5]
-    if found:
-        return f"near it: {' '.join(', '.join(found).split())}"  # a column may hold line breaks
+    near = [lower[k] for k in difflib.get_close_matches(name.lower(), lower, n=5, cutoff=0.5)]
+    near = near or [k for k in lower.values() if name and name.lower() in k.lower()][:5]
+    if near:
+        return f"near it: {' '.join(', '.join(near).split())}"  # a column may hold line breaks
     more = f" and {len(lower) - 10:,} more" if len(lower) > 10 else ""
-    return f"its {what} are {', '.join(list(lower.values())[:10])}{more}"
+    return f"its {noun} are {', '.join(list(lower.values())[:10])}{more}"
 
 
-def listing(names: Sequence[str], what: str) -> str:
-    """How many `names` and the first few: "7 models (a, b, c ...)". `what` is their noun in the singular."""
+def listing(names: Sequence[str], noun: str) -> str:
+    """How many `names` and the first few: "7 models (a, b, c ...)". `noun` is in the singular."""
     shown = ", ".join(names[:3]) + (" ..." if len(names) > 3 else "")
-    return f"{len(names):,} {what}{'' if len(names) == 1 else 's'} ({shown})"
+    return f"{len(names):,} {noun}{'' if len(names) == 1 else 's'} ({shown})"
 
 
 def is_file(path: Path) -> bool:
@@ -191,7 +198,7 @@ def is_file(path: Path) -> bool:
         return False
 
 
-def _place(table: Path | None, text: str, option: str) -> tuple[Path, str]:
+def _file_and_column(table: Path | None, text: str, option: str) -> tuple[Path, str]:
     """The file and the column that an option's COLUMN or FILE:COLUMN means; either may hold colons itself."""
     if table is not None and (":" not in text or text in next(read_csv(table, "the table"))[1]):
         return table, text
@@ -204,37 +211,39 @@ def _place(table: Path | None, text: str, option: str) -> tuple[Path, str]:
     raise UserError(f"{option}: cannot read {text.rpartition(':')[0]}: no such file{also}")
 
 
-def _read(path: Path, wanted: Mapping[str, str], key: Sequence[str]) -> _Table:
+def _read_table(path: Path, wanted: Mapping[str, str], key: Sequence[str]) -> _Table:
     """The `wanted` columns, by the option that named each, of the rows that have a name in the columns `key`."""
     (_, columns), *rows = read_csv(path, "the table")
     if not rows:
         raise UserError(f"{path}: no rows; a table is CSV with a header and a row a model")
-    places = [_place_of(k, "--key", path, columns) for k in key] or [0]
-    of_values = {column: _place_of(column, option, path, columns) for column, option in wanted.items()}
+    places = [_column_index(k, "--key", path, columns) for k in key] or [0]
+    of_values = {column: _column_index(column, option, path, columns) for column, option in wanted.items()}
     values = {
         column: np.array([_accuracy(row[place], path, line, column) for line, row in rows])
         for column, place in of_values.items()
     }
-    names = _names(rows, places)
+    names = _model_names(rows, places)
     named = [name for name in names if name]
     if not _are_unique(named):
         twice = next(name for name, times in Counter(named).items() if times > 1)
         words = [columns[place] for place in places]
         # What names a model stands before its accuracies.
         others = [place for place in range(min(of_values.values())) if place not in places][:CANDIDATES]
-        more = next((columns[place] for place in others if _are_unique(_names(rows, [*places, place]))), None)
+        more = next((columns[place] for place in others if _are_unique(_model_names(rows, [*places, place]))), None)
         hint = f"tell them apart with --key {','.join([*words, more])}" if more else "remove the rows that stand twice"
         raise UserError(f"{path}: {','.join(words)} = {twice!r} stands in more than one row; {hint}")
-    kept = np.array([bool(name) for name in names])
-    return _Table(named, {column: of[kept] for column, of in values.items()}, len(names) - len(named))
+    has_name = np.array([bool(name) for name in names])
+    return _Table(
+        named, {column: accuracies[has_name] for column, accuracies in values.items()}, len(names) - len(named)
+    )
 
 
-def _place_of(column: str, option: str, path: Path, columns: Sequence[str]) -> int:
+def _column_index(column: str, option: str, path: Path, columns: Sequence[str]) -> int:
     count = columns.count(column)
     if count > 1:
         raise UserError(f"{option}: {path} has {count} columns named {column!r}; rename one of them")
     if not count:
-        raise UserError(f"{option}: {path} has no column {column!r}; {_near(column, columns)}")
+        raise UserError(f"{option}: {path} has no column {column!r}; {_suggestion(column, columns)}")
     return columns.index(column)
 
 
@@ -249,7 +258,7 @@ def _accuracy(cell: str, path: Path, line: int, column: str) -> float:
         raise UserError(f"{path}, line {line}: {column} is {cell!r}, which is no number") from None
 
 
-def _names(rows: Sequence[tuple[int, Sequence[str]]], places: Sequence[int]) -> list[str]:
+def _model_names(rows: Sequence[tuple[int, Sequence[str]]], places: Sequence[int]) -> list[str]:
     """The name of each row: its cells at `places`, joined by commas; "" where all of them are empty."""
     parts = [[row[place] for place in places] for _, row in rows]
     return [",".join(of_row) if any(of_row) else "" for of_row in parts]
@@ -283,5 +292,5 @@ def _percents(names: Sequence[str], columns: Mapping[str, np.ndarray], unit: str
     return list(columns.values())
 
 
-def _rows(count: int) -> str:
+def _row_count(count: int) -> str:
     return f"{count:,} row{'' if count == 1 else 's'}"

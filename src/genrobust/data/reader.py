@@ -82,15 +82,15 @@ def read_shift(
     name: str, shift: ShiftConfig, classes: FolderClasses, same_class: Mapping[str, str]
 ) -> Mapping[str, ImageSet]:
     """Return the test sets that the shift called `name` stands for, as its reader opens them."""
-    return _reader(shift).open(name, classes, same_class)
+    return _as_reader(shift).open(name, classes, same_class)
 
 
 def published_line(name: str, shift: ShiftConfig) -> Line | None:
     """Return the baseline line that is published for the shift called `name`; None where there is none."""
-    line = _reader(shift).line()
+    line = _as_reader(shift).line()
     return None if line is None else replace(line, test_set=name)
 
 
-def _reader(shift: ShiftConfig) -> Reader:
+def _as_reader(shift: ShiftConfig) -> Reader:
     assert isinstance(shift, Reader), f"{type(shift)} is registered as a reader and extends no Reader"
     return shift

@@ -113,7 +113,7 @@ def walk_images(folder: Path, below: str = "", passing: bool = False) -> Iterato
                     real = f"{above[-1]}{os.sep}{entry.name}"
                     if entry.is_symlink():
                         real = os.path.realpath(entry.path)
-                        if any(Path(one).is_relative_to(real) for one in above):
+                        if any(Path(ancestor).is_relative_to(real) for ancestor in above):
                             raise UserError(f"the link {entry.path} leads back to {real}, which it lies in: remove it")
                     left.append((key, (*above, real)))
                 elif (kind := Path(entry.name).suffix.lower()) in FORMATS or (kind in UNREAD and passing):

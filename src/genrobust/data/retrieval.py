@@ -23,26 +23,26 @@ def retrieve(pool: ImageSet, wanted: ImageSet, match_styles: bool = True) -> Sub
     quota = Counter(zip(np.asarray(wanted.labels).tolist(), wanted.styles, strict=True))
     taken: list[int] = []
     for label, count in sorted(Counter(np.asarray(wanted.labels).tolist()).items()):
-        here = order[labels == label].tolist()
-        if not here:
+        in_class = order[labels == label].tolist()
+        if not in_class:
             raise UserError(f"nothing to retrieve for class number {label}: {pool.name} holds no image of it")
         chosen: list[int] = []
         if match_styles:
-            left = {style: n for (of, style), n in quota.items() if of == label}
-            for index in here:
+            left = {style: n for (wanted_label, style), n in quota.items() if wanted_label == label}
+            for index in in_class:
                 if left.get(styles[index], 0) > 0:
                     left[styles[index]] -= 1
                     chosen.append(index)
         chosen_set = set(chosen)
-        chosen += [i for i in here if i not in chosen_set][: count - len(chosen)]
+        chosen += [i for i in in_class if i not in chosen_set][: count - len(chosen)]
         taken += chosen
     return Subset(pool, np.sort(np.asarray(taken, dtype=np.int64)), "retrieved")
 
 
-def filled_quotas(found: ImageSet, wanted: ImageSet) -> float:
-    """Return the share of `wanted`, from 0 to 1, for which `found` has an image of the same class and style."""
+def filled_quotas(chosen: ImageSet, wanted: ImageSet) -> float:
+    """Return the share of `wanted`, from 0 to 1, for which `chosen` has an image of the same class and style."""
 
     def count(images: ImageSet) -> Counter[tuple[int, str]]:
         return Counter(zip(np.asarray(images.labels).tolist(), images.styles, strict=True))
 
-    return (count(found) & count(wanted)).total() / len(wanted)
+    return (count(chosen) & count(wanted)).total() / len(wanted)

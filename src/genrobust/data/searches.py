@@ -55,11 +55,11 @@ class FoundList:
 class FoundImages(Subset):
     """The images of a pool that a search found, with the labels of the classes that they were found for."""
 
-    def __init__(self, pool: ImageSet, found: FoundList, name: str) -> None:
+    def __init__(self, pool: ImageSet, search: FoundList, name: str) -> None:
         place = {key: index for index, key in enumerate(pool.keys)}
-        super().__init__(pool, [place[key] for key in found.keys], name)
+        super().__init__(pool, [place[key] for key in search.keys], name)
         self.hidden_labels = self.labels  # those of the pool, which may mean nothing
-        self.labels = found.labels
+        self.labels = search.labels
         self.accepted = None
         self.as_stored = False  # the nearest come first
         self.fingerprint = digest([self.fingerprint, self.labels.tolist()])
@@ -87,8 +87,8 @@ def nearest(best: np.ndarray, cosines: np.ndarray, wanted: np.ndarray) -> tuple[
     """
     order = np.lexsort((-cosines, best))
     starts = np.searchsorted(best[order], np.arange(len(wanted) + 1))
-    found = np.concatenate([order[a : min(a + n, b)] for a, b, n in zip(starts[:-1], starts[1:], wanted, strict=True)])
-    return found, cosines[found]
+    images = np.concatenate([order[a : min(a + n, b)] for a, b, n in zip(starts[:-1], starts[1:], wanted, strict=True)])
+    return images, cosines[images]
 
 
 def prompt_cosines(images: np.ndarray, best: np.ndarray, prompts: Sequence[np.ndarray]) -> np.ndarray:
@@ -118,24 +118,24 @@ def nearest_in_turn(best: np.ndarray, cosines: np.ndarray, wanted: np.ndarray) -
     """
     order = np.argsort(best, kind="stable")
     starts = np.searchsorted(best[order], np.arange(len(wanted) + 1))
-    found, scores = [], []
+    images, scores = [], []
     for a, b, n in zip(starts[:-1], starts[1:], wanted.tolist(), strict=True):
         left = cosines[order[a:b]]
         prompts = int(np.isfinite(left[:1]).sum())
         for turn in range(min(n, len(left))):
             first = int(left[:, turn % prompts].argmax())
-            found.append(order[a + first])
+            images.append(order[a + first])
             scores.append(left[first, turn % prompts])
             left[first] = -np.inf
-    return np.array(found, dtype=np.int64), np.array(scores, dtype=np.float64)
+    return np.array(images, dtype=np.int64), np.array(scores, dtype=np.float64)
 
 
 def write_search(
-    folder: Path, inputs: Mapping[str, Any], pool: ImageSet, found: np.ndarray, labels: np.ndarray, scores: np.ndarray
+    folder: Path, inputs: Mapping[str, Any], pool: ImageSet, images: np.ndarray, labels: np.ndarray, scores: np.ndarray
 ) -> None:
-    """Write what a search found in `pool`: the images `found` [M], with `labels` [M] and `scores` [M]."""
-    columns = {"key": [pool.keys[i] for i in found.tolist()], "label": labels, "score": scores}
-    about = {"pool": pool.fingerprint, "searched": len(pool), "found": len(found)}
+    """Write what a search found in `pool`: its `images` [M], with `labels` [M] and `scores` [M]."""
+    columns = {"key": [pool.keys[i] for i in images.tolist()], "label": labels, "score": scores}
+    about = {"pool": pool.fingerprint, "searched": len(pool), "found": len(images)}
     write_list(folder / _FILE, Manifest("search", inputs, about, made_by("search")), columns, _SCHEMA)
 
 
@@ -151,12 +151,12 @@ def read_search(folder: Path) -> FoundList:
         return FoundList(folder, str(facts["pool"]), table["key"].to_pylist(), labels.astype(np.int64), scores)
 
 
-def found_images(pool: ImageSet, found: FoundList, name: str) -> FoundImages:
-    """Return the images of `pool` in the list `found`.
+def found_images(pool: ImageSet, search: FoundList, name: str) -> FoundImages:
+    """Return the images of `pool` in the list `search`.
 
     Raises:
         UserError: The list is of other images.
     """
-    if pool.fingerprint != found.fingerprint:
-        raise UserError(f"{found.folder} is a search of other images than those of {pool.name}: delete it and rerun")
-    return FoundImages(pool, found, name)
+    if pool.fingerprint != search.fingerprint:
+        raise UserError(f"{search.folder} is a search of other images than those of {pool.name}: delete it and rerun")
+    return FoundImages(pool, search, name)

@@ -70,9 +70,9 @@ def write_shard(folder: Path, index: int, samples: Iterable[Sample], rejected: S
     tar_path, parquet_path = folder / f"{name}.tar", folder / f"{name}.parquet"
     with replacing(tar_path) as file:
         with TarWriter(file) as tar:
-            for sample, image in _encoded(samples):
-                rows.append(_add(tar, sample, image))
-        sidecar = _sidecar([*rows, *({**meta, "status": GIVEN_UP} for meta in rejected)])
+            for sample, image in _with_png(samples):
+                rows.append(_add_sample(tar, sample, image))
+        sidecar = _parquet_bytes([*rows, *({**meta, "status": GIVEN_UP} for meta in rejected)])
         remove(folder / f"{name}.json")  # while it is written anew, a shard is not done
     with replacing(parquet_path) as file:
         file.write(sidecar)
@@ -80,7 +80,7 @@ def write_shard(folder: Path, index: int, samples: Iterable[Sample], rejected: S
     Artifact(folder).finish_part(name, [tar_path.name, parquet_path.name], about)
 
 
-def _sidecar(rows: list[dict[str, Any]]) -> bytes:
+def _parquet_bytes(rows: list[dict[str, Any]]) -> bytes:
     unknown = sorted({name for row in rows for name in row} - set(SCHEMA.names))
     if unknown:
         raise ValueError(f"metadata without a column: {', '.join(unknown)}")
@@ -94,7 +94,7 @@ def is_key(key: str) -> bool:
     return re.fullmatch(r"[A-Za-z0-9_-]+", key) is not None
 
 
-def _encoded(samples: Iterable[Sample]) -> Iterator[tuple[Sample, bytes]]:
+def _with_png(samples: Iterable[Sample]) -> Iterator[tuple[Sample, bytes]]:
     """Each sample with its image as PNG, in order: an image of 512 x 512 pixels takes a core 0.1 s."""
     ahead: deque[tuple[Sample, Future[bytes]]] = deque()
     with ThreadPoolExecutor(encoders := min(ENCODERS, cores())) as pool:
@@ -112,7 +112,7 @@ def _png(sample: Sample) -> bytes:
     return buffer.getvalue()
 
 
-def _add(tar: TarWriter, sample: Sample, image: bytes) -> dict[str, Any]:
+def _add_sample(tar: TarWriter, sample: Sample, image: bytes) -> dict[str, Any]:
     """Append a sample's three files to `tar`; return its row, with where the image lies."""
     if not is_key(sample.key):
         raise ValueError(f"the key {sample.key!r} has characters beyond letters, digits, - and _")

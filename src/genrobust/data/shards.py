@@ -62,8 +62,8 @@ def begin_dataset(folder: Path, about: Mapping[str, Any], inputs: Mapping[str, A
     differing = [k for k in sorted(wanted.keys() | existing.keys()) if wanted.get(k) != existing.get(k)]
     if differing:
         rows = [f"  {k}: there {_short(existing.get(k))}, asked for {_short(wanted.get(k))}" for k in differing]
-        what = f"{folder} holds another dataset: choose another folder, or delete that one"
-        raise UserError("\n".join([what, *rows]))
+        problem = f"{folder} holds another dataset: choose another folder, or delete that one"
+        raise UserError("\n".join([problem, *rows]))
 
 
 def finish_dataset(folder: Path) -> None:
@@ -129,8 +129,8 @@ def done_shards(folder: Path) -> list[int]:
     for index in done:
         shard = dataset.part(shard_name(index))
         if shard is not None and (lacking := dataset.lacks(shard.files)):
-            what = f"{folder / lacking[0]} is missing, or has another size than was written"
-            raise GenrobustError(f"{what}: {dataset.remedy}")
+            problem = f"{folder / lacking[0]} is missing, or has another size than was written"
+            raise GenrobustError(f"{problem}: {dataset.remedy}")
     return done
 
 
@@ -176,16 +176,16 @@ class ShardDataset:
         counts, hashes, then = [], [], self._artifact.remedy
         for index in self._done:  # one at a time, so that only what is kept of them is in memory together
             rows = shard_rows(self.folder, index, _INDEX)
-            kept, given_up = _with_status(rows, OK), _with_status(rows, GIVEN_UP)
+            ok, given_up = _with_status(rows, OK), _with_status(rows, GIVEN_UP)
             self.given_up |= zip(given_up["key"].to_pylist(), given_up["reason"].to_pylist(), strict=True)
-            counts.append(kept.num_rows)
-            keys += kept["key"].to_pylist()
-            styles += (sys.intern(style or "") for style in kept["style"].to_pylist())
+            counts.append(ok.num_rows)
+            keys += ok["key"].to_pylist()
+            styles += (sys.intern(style or "") for style in ok["style"].to_pylist())
             path = self.folder / f"{shard_name(index)}.parquet"
             with reading(f"the hashes in {path}", TypeError, ValueError, then=f": {then}", kind=GenrobustError):
-                hashes.append(bytes.fromhex("".join(kept["image_sha256"].to_pylist())))
+                hashes.append(bytes.fromhex("".join(ok["image_sha256"].to_pylist())))
             for name, parts in columns.items():
-                parts.append(kept[name].to_numpy())
+                parts.append(ok[name].to_numpy())
         joined = {name: np.concatenate([np.empty(0, np.int64), *parts]) for name, parts in columns.items()}
         self.labels: np.ndarray = joined["label"]
         if self.class_ids and len(keys) and not 0 <= self.labels.min() <= self.labels.max() < len(self.class_ids):
@@ -193,8 +193,8 @@ class ShardDataset:
                 f"{self.folder} has images of other classes than the {len(self.class_ids)} in {MANIFEST}"
             )
         if (odd := next((key for key in keys if not is_key(key)), None)) is not None:  # an export makes a name of it
-            what = f"an image of the key {odd[:80]!a}, which genrobust did not write"
-            raise GenrobustError(f"{self.folder} has {what}: {then}")
+            problem = f"an image of the key {odd[:80]!a}, which genrobust did not write"
+            raise GenrobustError(f"{self.folder} has {problem}: {then}")
         self.keys: Sequence[str] = keys
         self.styles: Sequence[str] = styles
         self._shard = np.repeat(np.array(self._done, np.int64), counts)
@@ -227,8 +227,8 @@ class ShardDataset:
             data = file.read(int(self._size[index]))
         start = index % len(self) * _HASH_BYTES
         if hashlib.sha256(data).digest() != self._sha256[start : start + _HASH_BYTES]:
-            what = f"the image {self.keys[index]} in {path} has changed since it was written"
-            raise GenrobustError(f"{what}: {self._artifact.remedy}")
+            problem = f"the image {self.keys[index]} in {path} has changed since it was written"
+            raise GenrobustError(f"{problem}: {self._artifact.remedy}")
         return data
 
     def metadata(self, columns: Sequence[str] = tuple(SCHEMA.names)) -> pa.Table:

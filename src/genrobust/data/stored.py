@@ -144,7 +144,7 @@ def class_folders(folder: Path) -> list[Path]:
 def _files(path: Path) -> list[Path]:
     """The files that `path` is, matches or, if it is a dataset of ours or has no subfolder, holds; sorted."""
     if "*" in path.name:
-        matches = sorted(found for found in path.parent.glob(path.name) if not found.name.startswith("."))
+        matches = sorted(file for file in path.parent.glob(path.name) if not file.name.startswith("."))
         if not matches:
             raise UserError(f"no file matches {path}")
         return matches
@@ -166,5 +166,5 @@ def _refuse_splits(path: Path, files: list[Path]) -> None:
     splits = sorted({word for file in files for word in SPLIT.findall(file.stem)})
     if len(splits) > 1:
         file = next(file for file in files if splits[0] in SPLIT.findall(file.stem))
-        some = f"{file.stem[: file.stem.index(splits[0])]}{splits[0]}*{file.suffix}"
-        raise UserError(f"{path} holds several splits ({', '.join(splits)}): name one, such as {file.parent / some}")
+        pattern = f"{file.stem[: file.stem.index(splits[0])]}{splits[0]}*{file.suffix}"
+        raise UserError(f"{path} holds several splits ({', '.join(splits)}): name one, such as {file.parent / pattern}")

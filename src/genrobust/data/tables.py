@@ -126,8 +126,8 @@ def _listing(
             of_file = stamp(path)
             with reading(f"{path} as {kind}", *DAMAGED, then="; save it again"):
                 table = tables[path] = open_file(path)
-                names[path] = _check(path, table.schema, labeled)
-                labels = _values(table, LABEL) if labeled else []
+                names[path] = _check_schema(path, table.schema, labeled)
+                labels = _column_values(table, LABEL) if labeled else []
             require_new(path, (of_file[0], table.rows), seen)
             if names[path] != names[files[0]]:
                 raise UserError(
@@ -152,10 +152,12 @@ def _listing(
         for path, table in tables.items():
             _require_one(path, table.schema, name, "name one of these")
             with reading(f"{path} as {kind}", *DAMAGED, then="; save it again"):
-                kept = table.schema.field(name).type
-                if pa.types.is_nested(kept) or _holds_bytes(kept):  # which may fill the memory
-                    raise UserError(f"{path}: the column {name!r} holds {str(kept)[:100]!a}, and no texts or numbers")
-                values += _values(table, name)
+                column_type = table.schema.field(name).type
+                if pa.types.is_nested(column_type) or _holds_bytes(column_type):  # which may fill the memory
+                    raise UserError(
+                        f"{path}: the column {name!r} holds {str(column_type)[:100]!a}, and no texts or numbers"
+                    )
+                values += _column_values(table, name)
         return values
 
     keys = [f"{path.stem}/{row:06d}" for path, row in where]
@@ -163,7 +165,7 @@ def _listing(
     return Listing(source, keys, groups, stamps, read, in_order, column, label_names)
 
 
-def _values(table: _Table, name: str) -> list[Any]:
+def _column_values(table: _Table, name: str) -> list[Any]:
     values: list[Any] = table.column(name).to_pylist()
     if len(values) != table.rows:
         raise ValueError(f"it says that it has {table.rows:,} rows, and has {len(values):,}")
@@ -183,7 +185,7 @@ def _groups(path: Path, labels: Sequence[int | None], names: tuple[str, ...]) ->
     return [names[label] if names else str(label) for label in labels if label is not None]
 
 
-def _check(path: Path, schema: pa.Schema, labeled: bool) -> tuple[str, ...]:
+def _check_schema(path: Path, schema: pa.Schema, labeled: bool) -> tuple[str, ...]:
     """The class names in the schema of `path`, which must have a column of images and, if `labeled`, one of labels."""
     columns: tuple[tuple[str, Callable[[pa.DataType], bool], str], ...] = (
         (IMAGE, _holds_bytes, "bytes, or a struct of bytes and path"),
@@ -195,7 +197,7 @@ def _check(path: Path, schema: pa.Schema, labeled: bool) -> tuple[str, ...]:
             raise UserError(
                 f"{path}: the column {column!r} holds {str(kind)[:100]!a}, and must hold {wanted}: save it so"
             )
-    return _names(path, schema) if labeled else ()
+    return _class_names(path, schema) if labeled else ()
 
 
 def _require_one(path: Path, schema: pa.Schema, column: str, then: str) -> None:
@@ -210,7 +212,7 @@ def _holds_bytes(kind: pa.DataType) -> bool:
     return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
 
 
-def _names(path: Path, schema: pa.Schema) -> tuple[str, ...]:
+def _class_names(path: Path, schema: pa.Schema) -> tuple[str, ...]:
     """The class names that `datasets` keeps in a schema's metadata, () where it has none."""
     with reading(f"the features in {path}", *DAMAGED, then="; save it again"):
         metadata = parse_json((schema.metadata or {}).get(b"huggingface", b"{}"))

@@ -59,11 +59,11 @@ def list_tars(source: Path, tars: Sequence[Path], labeled: bool = True) -> Listi
 
     def read(index: int) -> Image.Image:
         with reading(where[index]), where[index].open("rb") as file:
-            data = _bytes(file, images[index].place)
+            data = _read_at(file, images[index].place)
         return read_image(data, name=f"{keys[index]} of {where[index]}")
 
     def column(name: str) -> list[Any]:
-        facts = [of_image for tar, of_tar in listed.items() for of_image in _facts(tar, of_tar)]
+        facts = [of_image for tar, of_tar in listed.items() for of_image in _json_facts(tar, of_tar)]
         if not any(name in of_image for of_image in facts):
             known = some_names(dict.fromkeys(key for of_image in facts for key in of_image))
             there = f"they have {known}; name one of these" if known else "there are none"
@@ -96,10 +96,10 @@ def _samples(tar: Path, raw: IO[bytes], kinds: Sequence[str]) -> list[tuple[str,
             if kind == "cls" or path.suffix.lower() in {*FORMATS, *UNREAD}:
                 named.setdefault(key, member.name)
             if kind in kinds:
-                _check(tar, member, path, LARGEST[kind])
+                _check_member(tar, member, path, LARGEST[kind])
                 if kind in samples.setdefault(key, {}):
-                    what = f"{kind if kind == 'image' else f'.{kind} file'}, {member.name!r}"
-                    raise UserError(f"{tar}: the key {key!r} has a second {what}: give each its own key")
+                    duplicate = f"{kind if kind == 'image' else f'.{kind} file'}, {member.name!r}"
+                    raise UserError(f"{tar}: the key {key!r} has a second {duplicate}: give each its own key")
                 samples[key][kind] = member.offset_data, member.size
     if lost := [name for key, name in named.items() if "image" not in samples.get(key, {})]:
         more = f" and {len(lost) - 1:,} others" if lost[1:] else ""
@@ -128,32 +128,32 @@ def _members(tar: Path, file: tarfile.TarFile, raw: IO[bytes]) -> Iterator[tarfi
             raise UserError(f"{tar} holds more after its end, as joined tars do: pack its files into one tar again")
 
 
-def _check(tar: Path, member: tarfile.TarInfo, path: PurePosixPath, largest: int) -> None:
-    what = f"{tar}: {member.name!r}"
+def _check_member(tar: Path, member: tarfile.TarInfo, path: PurePosixPath, largest: int) -> None:
+    subject = f"{tar}: {member.name!r}"
     if member.issym() or member.islnk():
-        raise UserError(f"{what} is a link, to {member.linkname!r}: pack it with --dereference --hard-dereference")
+        raise UserError(f"{subject} is a link, to {member.linkname!r}: pack it with --dereference --hard-dereference")
     if not member.isreg() or member.issparse() or path.is_absolute() or ".." in path.parts:
-        raise UserError(f"{what} is no plain file below the root of the tar: pack plain files with relative paths")
+        raise UserError(f"{subject} is no plain file below the root of the tar: pack plain files with relative paths")
     if member.size > largest:
-        raise UserError(f"{what} has {member.size:,} bytes, more than the {largest:,} that any such file needs")
+        raise UserError(f"{subject} has {member.size:,} bytes, more than the {largest:,} that any such file needs")
 
 
-def _bytes(file: IO[bytes], place: _Place) -> bytes:
+def _read_at(file: IO[bytes], place: _Place) -> bytes:
     file.seek(place[0])
     return file.read(place[1])
 
 
-def _facts(tar: Path, images: Sequence[_Image]) -> Iterator[dict[str, Any]]:
+def _json_facts(tar: Path, images: Sequence[_Image]) -> Iterator[dict[str, Any]]:
     """Yield the content of the JSON beside each image; {} where there is none."""
     with reading(tar), tar.open("rb") as file:
         for image in images:
             with reading(f"{image.key}.json in {tar}", *DAMAGED):
-                facts = parse_json(_bytes(file, image.json)) if image.json else {}
+                facts = parse_json(_read_at(file, image.json)) if image.json else {}
             yield facts if isinstance(facts, dict) else {}
 
 
 def _label(tar: Path, raw: IO[bytes], key: str, files: _Files) -> str:
-    text, about = (_bytes(raw, files[kind]).decode("utf-8-sig") if kind in files else "" for kind in ("cls", "json"))
+    text, about = (_read_at(raw, files[kind]).decode("utf-8-sig") if kind in files else "" for kind in ("cls", "json"))
     label: object = text.strip()
     if about and (not label or '"class_id"' in about):
         facts = parse_json(about)
@@ -164,6 +164,6 @@ def _label(tar: Path, raw: IO[bytes], key: str, files: _Files) -> str:
     if label is None or label == "":
         raise UserError(f"{tar}: the image {key} has no class: it needs {key}.cls, or a label in {key}.json")
     if isinstance(label, bool) or not isinstance(label, str | int) or str(label).startswith("-"):
-        what = f"{tar}: the image {key} has the label {str(label)[:50]!r}"
-        raise UserError(f"{what}: it must be a name, or a number from 0 on")
+        problem = f"{tar}: the image {key} has the label {str(label)[:50]!r}"
+        raise UserError(f"{problem}: it must be a name, or a number from 0 on")
     return str(label)

@@ -31,19 +31,19 @@ from genrobust.recipe.numbers import (
 from genrobust.recipe.section import PlainValues, Section
 
 
-def _mixing(alpha: float) -> float:
+def _check_mixing(alpha: float) -> float:
     if 0 < alpha < LEAST_MIXING:
         raise ValueError(f"0 turns it off, and a smaller alpha than {LEAST_MIXING} mixes nothing (got {alpha:g})")
     return alpha
 
 
 # Keys that came later stay out of hashes at their defaults, so that the folders of earlier trainings keep their names.
-def _unset(value: object) -> bool:
+def _is_none(value: object) -> bool:
     return value is None
 
 
 LEAST_MIXING = 0.001
-Mixing = Annotated[float, Between(0, 1000, "larger ones mix all images half and half"), AfterValidator(_mixing)]
+Mixing = Annotated[float, Between(0, 1000, "larger ones mix all images half and half"), AfterValidator(_check_mixing)]
 LENGTHS = (("steps", "epochs"), ("warmup_steps", "warmup_epochs"))  # a recipe gives either of each
 # Augmentations that combine with any policy and with each other, under their names in timm; 0 turns one off.
 COMBINED = ("mixup", "cutmix", "random_erasing", "color_jitter", "grayscale")
@@ -111,10 +111,10 @@ class TrainConfig(FineTuning):
     learning_rate: Rate = 2e-3
     schedule: Literal["cosine", "linear"] = Field(default="cosine", exclude_if=lambda schedule: schedule == "cosine")
     weight_decay: Decay = 0.05
-    no_decay: tuple[Name, ...] | None = Field(default=None, exclude_if=_unset)
+    no_decay: tuple[Name, ...] | None = Field(default=None, exclude_if=_is_none)
     momentum: Fraction = 0.9  # only for SGD
     warmup_steps: WarmupSteps | None = 50  # None with `warmup_epochs`
-    warmup_epochs: Epochs | None = Field(default=None, exclude_if=_unset)
+    warmup_epochs: Epochs | None = Field(default=None, exclude_if=_is_none)
     label_smoothing: Fraction = 0.1
     ema_decay: Average = 0.99  # 0 turns the weight average off
     augmentation: AugmentationName = Field(

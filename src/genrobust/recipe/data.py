@@ -58,20 +58,20 @@ class GroupRule(Section):
         if value is None:
             return None
         try:
-            found = re.compile(value)
+            regex = re.compile(value)
         except (re.error, OverflowError, RecursionError) as error:
             raise ValueError(f"{shown(value)} is no regular expression: {error}") from None
-        if not found.groups:
+        if not regex.groups:
             raise ValueError(f"{shown(value)} has no capture group: put the part that names the group in parentheses")
-        if found.groups > 1 and "group" not in found.groupindex:
+        if regex.groups > 1 and "group" not in regex.groupindex:
             raise ValueError(
-                f"{shown(value)} has {found.groups} capture groups: call the one that counts (?P<group>...), or begin "
+                f"{shown(value)} has {regex.groups} capture groups: call the one that counts (?P<group>...), or begin "
                 "the others with (?:"
             )
         return value
 
     @model_validator(mode="after")
-    def _check_one(self) -> GroupRule:
+    def _require_one(self) -> GroupRule:
         if (self.pattern is None) == (self.column is None):
             raise ValueError("give either pattern or column")
         return self
@@ -145,7 +145,7 @@ class DataConfig(Choice):
     @property
     def places(self) -> dict[str, Path]:
         """The paths that the section names, by their keys."""
-        return dict(_places(self, "data"))
+        return dict(_paths_in(self, "data"))
 
     @property
     def holds_out_none(self) -> bool:
@@ -177,9 +177,9 @@ class DataConfig(Choice):
         return {name: checked(GroupRule, rule, name) for name, rule in value.items()}
 
 
-def _places(value: Any, key: str) -> Iterator[tuple[str, Path]]:
+def _paths_in(value: Any, key: str) -> Iterator[tuple[str, Path]]:
     if isinstance(value, Path):
         yield key, value
     elif isinstance(value, Section | dict):
         for name, inner in value.items() if isinstance(value, dict) else value:
-            yield from _places(inner, f"{key}.{name}")
+            yield from _paths_in(inner, f"{key}.{name}")

@@ -18,12 +18,12 @@ SCRATCH, PRETRAINED, ARM = "scratch", "pretrained", "arm:"  # as train.init name
 MOST_POINTS = 101  # of a curve
 
 
-def _later(default: object) -> Any:
+def _later_key(default: object) -> Any:
     """A key that came later: at its default it stays out of hashes, so that earlier checkpoints keep their folders."""
     return Field(default=default, exclude_if=lambda value: value == default)
 
 
-def _in_list(value: Any) -> Any:
+def _as_list(value: Any) -> Any:
     return [value] if isinstance(value, int | float | str) and not isinstance(value, bool) else value
 
 
@@ -32,7 +32,7 @@ def _in_order(alphas: tuple[float, ...]) -> tuple[float, ...]:
 
 
 METHODS: Registry[type[FineTuning]] = Registry("method", "genrobust.methods", "genrobust.train.methods")
-Alphas = Annotated[tuple[Fraction, ...], BeforeValidator(_in_list), AfterValidator(_in_order)]
+Alphas = Annotated[tuple[Fraction, ...], BeforeValidator(_as_list), AfterValidator(_in_order)]
 
 
 class FineTuning(Choice):
@@ -63,13 +63,13 @@ class FineTuning(Choice):
     label: ClassVar[str] = "fine-tuned"  # the method in reports
     probes: ClassVar[Literal["first", "only"] | None] = None  # whether a linear probe comes first, or is all
 
-    init: Annotated[str, Field(min_length=1, max_length=1000)] = _later(SCRATCH)  # or pretrained, clip:FOLDER ...
-    head: Literal["auto", "text", "random"] = _later("auto")  # auto: text for a CLIP, known classes, else random
-    method: str = _later("full")  # or linear-probe, lp-ft, lora, or that of another package
-    layer_decay: Annotated[float, Between(0, 1, "lower layers would learn faster than the last", above=True)] = _later(
-        1.0
+    init: Annotated[str, Field(min_length=1, max_length=1000)] = _later_key(SCRATCH)  # or pretrained, clip:FOLDER ...
+    head: Literal["auto", "text", "random"] = _later_key("auto")  # auto: text for a CLIP, known classes, else random
+    method: str = _later_key("full")  # or linear-probe, lp-ft, lora, or that of another package
+    layer_decay: Annotated[float, Between(0, 1, "lower layers would learn faster than the last", above=True)] = (
+        _later_key(1.0)
     )  # of the learning rate, for each layer below the last
-    wise_ft: Alphas | None = _later(None)  # 0 is before fine-tuning, 1 after; several draw a curve
+    wise_ft: Alphas | None = _later_key(None)  # 0 is before fine-tuning, 1 after; several draw a curve
 
     @model_validator(mode="after")
     def _check_init(self) -> FineTuning:
@@ -107,11 +107,11 @@ FROM_SCRATCH = {name: field.default for name, field in FineTuning.model_fields.i
 
 def started_from(name: str, origins: Mapping[str, str | None]) -> list[str]:
     """Return the arm `name` and those that it starts from, directly or through others; see `check_origins`."""
-    found, origin = [name], origins[name]
-    while origin is not None and origin not in found:
-        found.append(origin)
+    arms, origin = [name], origins[name]
+    while origin is not None and origin not in arms:
+        arms.append(origin)
         origin = origins.get(origin)
-    return found
+    return arms
 
 
 def check_origins(origins: Mapping[str, str | None]) -> None:

@@ -58,20 +58,20 @@ class GeneratorConfig(Choice):
 
     @classmethod
     def models(cls) -> dict[str, type[Self]]:
-        found: dict[str, type[Self]] = {}
+        models: dict[str, type[Self]] = {}
         for name, engine in cls._classes().items():
             options: dict[str, Any] = {f"mode {mode}": engine.options_in(mode) for mode in engine.modes}
             same = len(set(options.values())) == 1
-            found |= {f"engine {name}": next(iter(options.values()))} if same else options
-        return found
+            models |= {f"engine {name}": next(iter(options.values()))} if same else options
+        return models
 
     @classmethod
     def owners(cls, key: str) -> list[str]:
-        found = []
+        owners = []
         for name, engine in cls._classes().items():
             modes = [mode for mode in engine.modes if key in engine.options_in(mode).used()]
-            found += [f"engine {name}"] if len(modes) == len(engine.modes) else [f"mode {mode}" for mode in modes]
-        return found
+            owners += [f"engine {name}"] if len(modes) == len(engine.modes) else [f"mode {mode}" for mode in modes]
+        return owners
 
     @property
     def reads_text(self) -> bool:

@@ -48,7 +48,7 @@ def load_recipe(name_or_path: str, overrides: Iterable[str] = (), quick: bool = 
         UserError: An unknown name, a file that cannot be read or is no YAML, an unknown key, a value out of range, or
             `quick` where the recipe has no such section. The message names the file and the key.
     """
-    raw = parse_yaml(_read(name_or_path), name_or_path)
+    raw = parse_yaml(_read_recipe(name_or_path), name_or_path)
     if not isinstance(raw, dict):
         kind = "empty" if raw is None else f"a {type(raw).__name__}"
         raise UserError(f"{name_or_path}: a recipe is a mapping of keys, and this is {kind}")
@@ -61,13 +61,15 @@ def load_recipe(name_or_path: str, overrides: Iterable[str] = (), quick: bool = 
         if isinstance(raw.get("name"), str):  # else its validation reports the mistake
             raw["name"] += "-quick"
         for key, value in short.items():
-            _set(raw, key, value, f"{name_or_path}: quick: {key}")
+            _set_value(raw, key, value, f"{name_or_path}: quick: {key}")
     varied, keys = deepcopy(raw), set()
     for override in overrides:
         key, sign, text = override.partition("=")
         if not sign or not key:
             raise UserError(f"--set {shown(override)[1:-1]}: write key=value, such as --set train.steps=200")
-        _set(varied, key, parse_yaml(text, f"--set {shown(override)[1:-1]}: the value"), f"--set {shown(key)[1:-1]}")
+        _set_value(
+            varied, key, parse_yaml(text, f"--set {shown(override)[1:-1]}: the value"), f"--set {shown(key)[1:-1]}"
+        )
         keys.add(key)
     recipe = parse_recipe(varied, where=name_or_path)
     if not keys or "name" in keys:
@@ -107,7 +109,7 @@ def _is_folder(path: Path) -> bool:
         return False
 
 
-def _read(name_or_path: str) -> bytes:
+def _read_recipe(name_or_path: str) -> bytes:
     path = Path(name_or_path)
     if path.suffix in SUFFIXES:
         with reading(f"the recipe {name_or_path}", ValueError):  # a name with a zero byte
@@ -126,7 +128,7 @@ def _read(name_or_path: str) -> bytes:
     return (BUILTIN / f"{name_or_path}.yaml").read_bytes()
 
 
-def _set(raw: dict[str, Any], key: str, value: Any, where: str) -> None:
+def _set_value(raw: dict[str, Any], key: str, value: Any, where: str) -> None:
     """Set the dotted `key` of a raw recipe, which errors call `where`; a number in it is an index of a list."""
     *parents, last = key.split(".")
     node: Any = raw
@@ -136,11 +138,11 @@ def _set(raw: dict[str, Any], key: str, value: Any, where: str) -> None:
                 node[part] = {}
             node = node[part]
         else:
-            node = node[_index(node, part, where)]
-    node[last if isinstance(node, dict) else _index(node, last, where)] = value
+            node = node[_list_index(node, part, where)]
+    node[last if isinstance(node, dict) else _list_index(node, last, where)] = value
 
 
-def _index(node: Any, part: str, where: str) -> int:
+def _list_index(node: Any, part: str, where: str) -> int:
     if isinstance(node, list) and re.fullmatch(r"[0-9]{1,9}", part) and int(part) < len(node):
         return int(part)
     raise UserError(f"{where}: the recipe has no {shown(part)} here")

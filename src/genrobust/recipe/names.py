@@ -34,20 +34,20 @@ def valid_name(text: str) -> str:
     return text
 
 
-def _folder_name(text: str) -> str:
+def _valid_folder_name(text: str) -> str:
     text = valid_name(text)
-    what = f"the report lies in a folder of this name, and {text!r}"
+    subject = f"the report lies in a folder of this name, and {text!r}"
     if re.search(r'[/\\:*?"<>|]', text):
-        raise ValueError(f'{what} has one of / \\ : * ? " < > |: leave it out')
+        raise ValueError(f'{subject} has one of / \\ : * ? " < > |: leave it out')
     if (
         text[0] in ".-"
         or text[-1] == "."
         or text.partition(".")[0].rstrip().casefold() in DEVICES
         or len(text.encode()) > LONGEST
     ):
-        raise ValueError(f"{what} is not a valid folder name on every system: choose another")
+        raise ValueError(f"{subject} is not a valid folder name on every system: choose another")
     if text.casefold() in KEPT:
-        raise ValueError(f"{what} is where studies keep their work: choose another")
+        raise ValueError(f"{subject} is where studies keep their work: choose another")
     return text
 
 
@@ -58,7 +58,7 @@ def study_name(text: str) -> str:
 
 
 Name = Annotated[str, AfterValidator(valid_name)]
-FolderName = Annotated[str, AfterValidator(_folder_name)]
+FolderName = Annotated[str, AfterValidator(_valid_folder_name)]
 
 
 def look_alikes(names: Iterable[str]) -> tuple[str, str] | None:

@@ -30,8 +30,8 @@ class Between:
     below: bool = False
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        number = core_schema.no_info_before_validator_function(_no_other, handler(source))
-        return core_schema.no_info_after_validator_function(self._within, number)
+        number = core_schema.no_info_before_validator_function(_require_number, handler(source))
+        return core_schema.no_info_after_validator_function(self._check_bounds, number)
 
     def __str__(self) -> str:
         """ "from 1 to 1,024", "above 0, up to 1"."""
@@ -40,7 +40,7 @@ class Between:
             return f"above {least} and below {most}" if self.below else f"above {least}, up to {most}"
         return f"from {least} to below {most}" if self.below else f"from {least} to {most}"
 
-    def _within(self, value: float) -> float:
+    def _check_bounds(self, value: float) -> float:
         low = self.least < value or (value == self.least and not self.above)
         high = value < self.most or (value == self.most and not self.below)
         if not (low and high):  # so is NaN
@@ -51,7 +51,7 @@ class Between:
         return value
 
 
-def _no_other(value: Any) -> Any:
+def _require_number(value: Any) -> Any:
     """Refuse what pydantic would make a number of: ``yes``, 1_000 or 010 in quotes, digits of other scripts."""
     if isinstance(value, bool) or (isinstance(value, str) and not (len(value) < 40 and _DECIMAL.fullmatch(value))):
         raise PydanticCustomError("no_number", "give a number")

@@ -172,13 +172,13 @@ class Recipe(Section):
 
     def _check_answer(self) -> None:
         """The answer compares an arm, or a group where there are groups, with another."""
-        noun, others = ("group", self._compared()) if self.groups() else ("arm", self.references())
+        noun, others = ("group", self._group_references()) if self.groups() else ("arm", self.references())
         compared = [name for name, other in others.items() if other != name]
         if self.answer is not None and self.answer not in compared:
             known = listed(compared) or "none"
             raise ValueError(f"answer: {self.answer!r} is no {noun} that is compared with another; there are {known}")
 
-    def _compared(self) -> dict[str, str]:
+    def _group_references(self) -> dict[str, str]:
         """Return what each group is compared with: itself, if that has no name."""
         groups, references = self.groups(), self.references()
         return {group: group_reference(group, groups, references) for group in groups}
@@ -192,7 +192,7 @@ class Recipe(Section):
                 raise ValueError(f"{where}.{key}: {name!r} is no arm; the arms are {listed(names)}{known}")
         if not {claim.arm, claim.than} & groups.keys():
             return
-        other = self._compared().get(claim.arm, claim.arm)
+        other = self._group_references().get(claim.arm, claim.arm)
         if other == claim.arm or (claim.than != other and groups.get(claim.than) != [other]):
             raise ValueError(
                 f"{where}.than: a claim about a group compares it with the references of its arms, an arm or a group; "
@@ -292,14 +292,14 @@ class Recipe(Section):
             return self.generator, self.generate
         other = self.datasets[dataset]
         where = f"datasets.{dataset}"
-        own = {**other.generator, "mode": "class"} if other.from_scratch else other.generator
-        inherited, how = self.generator.model_dump(), self.generate.model_dump()
-        nested = {key: merged(inherited, own)[key] for key in own}
+        overrides = {**other.generator, "mode": "class"} if other.from_scratch else other.generator
+        generator, generate = self.generator.model_dump(), self.generate.model_dump()
+        nested = {key: merged(generator, overrides)[key] for key in overrides}
         if isinstance(prompts := other.generate.get("prompts"), dict) and prompts.get("strategy") == "list":
-            del how["prompts"]["templates"]  # the prompts of a file take their place
+            del generate["prompts"]["templates"]  # the prompts of a file take their place
         return (
             self.generator.changed(nested, f"{where}.generator"),
-            checked(GenerateConfig, merged(how, other.generate), f"{where}.generate"),
+            checked(GenerateConfig, merged(generate, other.generate), f"{where}.generate"),
         )
 
     def train_of(self, arm: ArmConfig) -> TrainConfig:
@@ -314,11 +314,11 @@ class Recipe(Section):
 
     def groups(self) -> dict[str, list[str]]:
         """The names of each group's arms, both in the recipe's order."""
-        found: dict[str, list[str]] = {}
+        groups: dict[str, list[str]] = {}
         for arm in self.arms:
             if arm.group is not None:
-                found.setdefault(arm.group, []).append(arm.name)
-        return found
+                groups.setdefault(arm.group, []).append(arm.name)
+        return groups
 
     def _origins(self) -> dict[str, str | None]:
         return {arm.name: self.train_of(arm).origin_arm for arm in self.arms}
@@ -338,6 +338,6 @@ class Recipe(Section):
 
     def unmixed_sets(self) -> list[str]:
         """The datasets that could be generated and that no arm mixes."""
-        own = [] if self.generator is None or self.data.generated is not None else [GENERATED]
+        generated = [] if self.generator is None or self.data.generated is not None else [GENERATED]
         sources = self.sources()
-        return [name for name in (*own, *self.datasets) if name not in sources]
+        return [name for name in (*generated, *self.datasets) if name not in sources]

@@ -89,8 +89,8 @@ class Choice(Section):
             keys = union.chosen(inherited).used()
         except ValidationError:
             keys = type(self).used()  # what is wrong is reported below
-        kept = {key: value for key, value in inherited.items() if key in keys or key in values}
-        return checked(union, kept, where)  # type: ignore[return-value]
+        applicable = {key: value for key, value in inherited.items() if key in keys or key in values}
+        return checked(union, applicable, where)  # type: ignore[return-value]
 
     @classmethod
     def models(cls) -> dict[str, type[Self]]:
@@ -105,7 +105,7 @@ class Choice(Section):
     @classmethod
     def owners(cls, key: str) -> list[str]:
         """Return what chooses a model that has `key`, as in `models`."""
-        return [who for who, model in cls.models().items() if key in model.used()]
+        return [choice for choice, model in cls.models().items() if key in model.used()]
 
     @classmethod
     def _member(cls, registry: Registry[Any], key: str, values: Mapping[str, Any]) -> Any:
@@ -140,20 +140,20 @@ class Choice(Section):
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        return core_schema.no_info_plain_validator_function(cls._read) if cls._is_open() else handler(source)
+        return core_schema.no_info_plain_validator_function(cls._validate_member) if cls._is_open() else handler(source)
 
     @classmethod
     def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
         if not cls._is_open():
-            found = handler(schema)
-            properties = handler.resolve_ref_schema(found)["properties"]
+            json_schema = handler(schema)
+            properties = handler.resolve_ref_schema(json_schema)["properties"]
             for key in cls.without:
                 del properties[key]
-            return found
+            return json_schema
         return {"anyOf": [handler(model.__pydantic_core_schema__) for model in dict.fromkeys(cls.models().values())]}
 
     @classmethod
-    def _read(cls, value: Any) -> Self:
+    def _validate_member(cls, value: Any) -> Self:
         if isinstance(value, cls):
             return value
         if not isinstance(value, Mapping):
@@ -163,7 +163,7 @@ class Choice(Section):
             if key in model.used():
                 continue
             if owners := cls.owners(key):
-                mine = next(who for who, of in cls.models().items() if of is model)
+                mine = next(choice for choice, member in cls.models().items() if member is model)
                 cls._refuse(key, f"this key belongs to {', '.join(owners)}, not to {mine}", value[key])
         return model.model_validate(value)
 
@@ -215,7 +215,7 @@ def require_plain(raw: dict[str, Any]) -> dict[str, Any]:
     return raw
 
 
-def _place(value: Any) -> Any:
+def _check_place(value: Any) -> Any:
     if isinstance(value, str) and not value.strip():
         raise ValueError("an empty path: name a folder or a file, or leave the key out")
     if isinstance(value, str | Path) and max(map(len, os.fsencode(value).split(b"/"))) > LONGEST_NAME:
@@ -224,7 +224,7 @@ def _place(value: Any) -> Any:
 
 
 PlainValues = Annotated[dict[str, Any], AfterValidator(require_plain)]  # of keys that are checked elsewhere
-Place = Annotated[Path, BeforeValidator(_place)]
+Place = Annotated[Path, BeforeValidator(_check_place)]
 
 
 def checked(section: type[AnySection], values: dict[str, Any], where: str) -> AnySection:
@@ -241,11 +241,12 @@ def checked(section: type[AnySection], values: dict[str, Any], where: str) -> An
 
 def explain(error: ValidationError, root: type[Section], where: str) -> list[str]:
     """One line for each mistake in a `root` section, up to three: `where`, the key, what is wrong, the nearest key."""
-    by_path = {_path(one): one for one in reversed(error.errors(include_url=False))}  # the first of each
-    found = list(reversed(by_path.values()))
-    told = found if len(found) <= TOLD else found[: TOLD - 1]
-    more = [f"{where}: and {len(found) - len(told):,} more mistakes"] if len(told) < len(found) else []
-    return [f"{where}: {_explain_one(dict(one), root)}" for one in told] + more
+    # the first of each
+    by_path = {_dotted_key(mistake): mistake for mistake in reversed(error.errors(include_url=False))}
+    mistakes = list(reversed(by_path.values()))
+    told = mistakes if len(mistakes) <= TOLD else mistakes[: TOLD - 1]
+    more = [f"{where}: and {len(mistakes) - len(told):,} more mistakes"] if len(told) < len(mistakes) else []
+    return [f"{where}: {_explain_mistake(dict(mistake), root)}" for mistake in told] + more
 
 
 def near_or_known(name: str, known: Iterable[str]) -> str:
@@ -271,14 +272,14 @@ def shown(value: Any) -> str:
     return text if len(text) <= SHOWN else f"{text[: SHOWN - 4]} ..."
 
 
-def _explain_one(error: dict[str, Any], root: type[Section]) -> str:
+def _explain_mistake(error: dict[str, Any], root: type[Section]) -> str:
     *parents, last = error["loc"] or [""]
-    path = _path(error)
+    path = _dotted_key(error)
     if error["type"] == "extra_forbidden":
         sections: list[type[Section]] = [root]
         for key in parents:
-            sections = _below(sections, key)
-        return f"unknown key {path}; {_instead(str(last)[:SHOWN], sections, root)}"
+            sections = _sections_at(sections, key)
+        return f"unknown key {path}; {_suggest_key(str(last)[:SHOWN], sections, root)}"
     message = str(error["msg"]).removeprefix("Value error, ").replace("a valid tuple", "a list, as in [0, 1]")
     got = "" if error["type"] in {"missing", "value_error"} else f" (got {shown(error['input'])})"
     if error["type"] == "string_type":
@@ -290,11 +291,11 @@ def _explain_one(error: dict[str, Any], root: type[Section]) -> str:
     return f"{path and f'{path}: '}{message[:1].lower()}{message[1:]}{got}"
 
 
-def _instead(word: str, sections: list[type[Section]], root: type[Section]) -> str:
+def _suggest_key(word: str, sections: list[type[Section]], root: type[Section]) -> str:
     """Suggest a key of the `sections`, which share a place, or of another of `root`, for a `word` that is none."""
-    own = list(dict.fromkeys(key for section in sections for key in (*section.model_fields, *section.file_keys)))
-    others = {name: _below([root], name) for name in ("train", *root.model_fields)}  # train has most settings
-    found = meant(word, own) or list(
+    known = list(dict.fromkeys(key for section in sections for key in (*section.model_fields, *section.file_keys)))
+    others = {name: _sections_at([root], name) for name in ("train", *root.model_fields)}  # train has most settings
+    suggestions = meant(word, known) or list(
         dict.fromkeys(
             f"{name}.{key}"
             for name, there in others.items()
@@ -303,21 +304,21 @@ def _instead(word: str, sections: list[type[Section]], root: type[Section]) -> s
             for key in meant(word, other.model_fields)
         )
     )
-    if not found or (root not in sections and "." in found[0] and get_close_matches(word, own)):
-        return nearest(word, own)
-    return f"did you mean {' or '.join(found[:SUGGESTED])}?"
+    if not suggestions or (root not in sections and "." in suggestions[0] and get_close_matches(word, known)):
+        return nearest(word, known)
+    return f"did you mean {' or '.join(suggestions[:SUGGESTED])}?"
 
 
-def _path(error: Any) -> str:
+def _dotted_key(error: Any) -> str:
     """The key of a mistake, without the marks of pydantic: ``[key]``, and ``dict[...]`` for one of several types."""
     parts = [str(part)[:SHOWN] for part in error["loc"] if "[" not in str(part)]
     return ".".join(part if part.isprintable() else ascii(part) for part in parts)
 
 
-def _below(sections: list[type[Section]], key: str | int) -> list[type[Section]]:
+def _sections_at(sections: list[type[Section]], key: str | int) -> list[type[Section]]:
     """The sections at `key` of the `sections`; these themselves for a place in a list, or a name in a mapping."""
     fields = [section.model_fields[key] for section in sections if key in section.model_fields]
-    return list(dict.fromkeys(found for field in fields for found in sections_in(field.annotation))) or sections
+    return list(dict.fromkeys(inner for field in fields for inner in sections_in(field.annotation))) or sections
 
 
 def merged(base: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:

@@ -63,5 +63,5 @@ def nearest(word: str, keys: Iterable[str]) -> str:
         return f"did you mean {near[0]}?"
     if len(keys) <= NEAR:
         return f"known here: {', '.join(keys)}"
-    some = ", ".join(difflib.get_close_matches(word, keys, n=NEAR, cutoff=0))
-    return f"the nearest here are {some}; genrobust show RECIPE --yaml prints all keys"
+    examples = ", ".join(difflib.get_close_matches(word, keys, n=NEAR, cutoff=0))
+    return f"the nearest here are {examples}; genrobust show RECIPE --yaml prints all keys"

@@ -52,7 +52,7 @@ def expand(raw: Mapping[str, Any], where: str = "recipe") -> dict[str, Any]:
         if sweep is None:  # left out, as by --set sweep.1=null
             continue
         try:
-            for path, filled in _expanded(sweep):
+            for path, filled in _expand(sweep):
                 _add(filled, path, arms, datasets)
         except _SweepError as error:
             place = ".".join(["sweep", str(i), *error.path])
@@ -81,7 +81,7 @@ def _add(made: dict[str, Any], path: tuple[str, ...], arms: list[Any], datasets:
         arms.append(made)
 
 
-def _expanded(sweep: Any) -> Iterator[tuple[tuple[str, ...], dict[str, Any]]]:
+def _expand(sweep: Any) -> Iterator[tuple[tuple[str, ...], dict[str, Any]]]:
     """The arms and datasets of a sweep, each with the path of its template."""
     if not isinstance(sweep, dict):
         raise _SweepError(f"a sweep is a mapping with the keys {', '.join(KEYS)} (got {shown(sweep)})")
@@ -94,7 +94,9 @@ def _expanded(sweep: Any) -> Iterator[tuple[tuple[str, ...], dict[str, Any]]]:
         if name not in used:
             raise _SweepError(f"no arm or dataset uses it: write {{{name}}} in one", "over", name)
     cells = math.prod(map(len, over.values()))
-    each = _values([template for _, template in templates]) + sum(max(map(_values, of)) for of in over.values())
+    each = _count_values([template for _, template in templates]) + sum(
+        max(map(_count_values, choices)) for choices in over.values()
+    )
     if cells * each > MOST:
         raise _SweepError(
             f"{cells:,} combinations of {each:,} values each are too many: at most {MOST:,} values in all", "over"
@@ -102,13 +104,13 @@ def _expanded(sweep: Any) -> Iterator[tuple[tuple[str, ...], dict[str, Any]]]:
     for cell in product(*over.values()):
         values = dict(zip(over, cell, strict=True))
         for path, template in templates:
-            yield path, _filled(template, values, path) | {"name": _text(template["name"], values, (*path, "name"))}
+            yield path, _fill(template, values, path) | {"name": _fill_text(template["name"], values, (*path, "name"))}
 
 
-def _values(of: Any) -> int:
-    """The number of values in `of`, itself among them."""
-    inner = of.values() if isinstance(of, dict) else of if isinstance(of, list) else ()
-    return 1 + sum(map(_values, inner))
+def _count_values(node: Any) -> int:
+    """The number of values in `node`, itself among them."""
+    inner = node.values() if isinstance(node, dict) else node if isinstance(node, list) else ()
+    return 1 + sum(map(_count_values, inner))
 
 
 def _checked_over(over: Any) -> dict[str, list[Any]]:
@@ -158,36 +160,36 @@ def _roots(template: Any, path: tuple[str, ...], over: Mapping[str, Any]) -> Ite
 def _placeholders(text: str, path: tuple[str, ...]) -> Iterator[str]:
     """The placeholders in `text`, without braces. ``{}`` is none: it belongs to a prompt's template."""
     for i, piece in enumerate(_BRACES.split(text)):
-        found = _PLACEHOLDER.fullmatch(piece)
-        if found:
-            yield found[1]
+        placeholder = _PLACEHOLDER.fullmatch(piece)
+        if placeholder:
+            yield placeholder[1]
         elif piece != "{}" and (i % 2 or "{" in piece or "}" in piece):
             raise _SweepError(f"{shown(text)} has braces that are no placeholder: write {{name}}, or {{}} alone", *path)
 
 
-def _filled(template: Any, values: Mapping[str, Any], path: tuple[str, ...]) -> Any:
+def _fill(template: Any, values: Mapping[str, Any], path: tuple[str, ...]) -> Any:
     """`template` with the placeholders in its texts filled; its keys stay as they are."""
     if isinstance(template, dict):
-        return {key: _filled(value, values, (*path, str(key))) for key, value in template.items()}
+        return {key: _fill(value, values, (*path, str(key))) for key, value in template.items()}
     if isinstance(template, list):
-        return [_filled(value, values, (*path, str(i))) for i, value in enumerate(template)]
+        return [_fill(value, values, (*path, str(i))) for i, value in enumerate(template)]
     if not isinstance(template, str):
         return template
     alone = _PLACEHOLDER.fullmatch(template)
-    return _value(alone[1], values, path) if alone else _text(template, values, path)
+    return _look_up(alone[1], values, path) if alone else _fill_text(template, values, path)
 
 
-def _text(template: str, values: Mapping[str, Any], path: tuple[str, ...]) -> str:
-    def filled(found: re.Match[str]) -> str:
-        value = _value(found[1], values, path)
+def _fill_text(template: str, values: Mapping[str, Any], path: tuple[str, ...]) -> str:
+    def filled(match: re.Match[str]) -> str:
+        value = _look_up(match[1], values, path)
         if isinstance(value, dict | list):
-            raise _SweepError(f"{found[0]} is {shown(value)}, which cannot stand in a text; {{name.key}} can", *path)
+            raise _SweepError(f"{match[0]} is {shown(value)}, which cannot stand in a text; {{name.key}} can", *path)
         return value if isinstance(value, str) else json.dumps(value, default=str)  # true and null, as YAML has them
 
     return _PLACEHOLDER.sub(filled, template)
 
 
-def _value(dotted: str, values: Mapping[str, Any], path: tuple[str, ...]) -> Any:
+def _look_up(dotted: str, values: Mapping[str, Any], path: tuple[str, ...]) -> Any:
     root, *keys = dotted.split(".")
     value, seen = values[root], root
     for key in keys:

@@ -38,10 +38,10 @@ def varied_name(raw: Values, varied_raw: Values, values: Values, varied: Values)
 
 def _changes(raw: Values, varied_raw: Values, values: Values, varied: Values) -> dict[Key, Any]:
     """Return the values that were set, by key, without those that the recipe had already or that it has by default."""
-    found = dict(_differences(raw, varied_raw))
-    pairs = {key: (_at(values, key), _at(varied, key)) for key in found}
+    changes = dict(_differences(raw, varied_raw))
+    pairs = {key: (_value_at(values, key), _value_at(varied, key)) for key in changes}
     real = {key for key, (before, after) in pairs.items() if after is _MISSING or before != after}
-    return {key: _normal(found[key], pairs[key][1]) for key in real or found}
+    return {key: _normalized(changes[key], pairs[key][1]) for key in real or changes}
 
 
 def _differences(before: Any, after: Any, key: Key = ()) -> Iterator[tuple[Key, Any]]:
@@ -62,10 +62,10 @@ def _differences(before: Any, after: Any, key: Key = ()) -> Iterator[tuple[Key, 
 
 
 def _are_sections(value: Any) -> bool:
-    return isinstance(value, list) and any(isinstance(one, Mapping) for one in value)
+    return isinstance(value, list) and any(isinstance(section, Mapping) for section in value)
 
 
-def _at(values: Any, key: Key) -> Any:
+def _value_at(values: Any, key: Key) -> Any:
     for part in key:
         if isinstance(values, list) and part.isdecimal() and int(part) < len(values):
             values = values[int(part)]
@@ -76,33 +76,33 @@ def _at(values: Any, key: Key) -> Any:
     return values
 
 
-def _normal(given: Any, value: Any) -> Any:
+def _normalized(given: Any, value: Any) -> Any:
     """Return the `value` that the recipe has for what was `given`; what was given if that is short for a section."""
     is_short = isinstance(value, list | dict) and not isinstance(given, list | dict)
     return given if is_short or value is _MISSING else value
 
 
 def _change(key: Key, value: Any) -> str:
-    dotted, text = ".".join(key), _plain(value)
+    dotted, text = ".".join(key), _plain_text(value)
     if text is not None and all(map(_KEY.fullmatch, key)) and len(dotted) + len(text) < LONGEST_CHANGE:
         return f"{dotted}={text}"
-    text = value if isinstance(value, str) else json.dumps(_stated(value))
-    dotted, text = (re.sub(r"[^A-Za-z0-9_.]+", "-", of).strip("-") for of in (dotted, text))
+    text = value if isinstance(value, str) else json.dumps(_without_nulls(value))
+    dotted, text = (re.sub(r"[^A-Za-z0-9_.]+", "-", part).strip("-") for part in (dotted, text))
     return f"{f'{dotted}={text}'[:LONGEST_CHANGE].rstrip('=-.')}~{digest([key, value], 6)}"
 
 
-def _plain(value: Any) -> str | None:
+def _plain_text(value: Any) -> str | None:
     """Return `value` as ``--set`` takes it, None where that would not be plain text or another value's text too."""
     if isinstance(value, str):
         return value if _WORD.fullmatch(value) and value not in ("null", "true", "false") else None
     if isinstance(value, list):
-        texts = [_plain(one) for one in value]
+        texts = [_plain_text(entry) for entry in value]
         return None if None in texts else f"[{','.join(map(str, texts))}]"
     return None if isinstance(value, Mapping) else json.dumps(value)
 
 
-def _stated(value: Any) -> Any:
+def _without_nulls(value: Any) -> Any:
     """Return `value` without what is null in its mappings."""
     if isinstance(value, Mapping):
-        return {key: _stated(one) for key, one in value.items() if one is not None}
-    return [_stated(one) for one in value] if isinstance(value, list) else value
+        return {key: _without_nulls(entry) for key, entry in value.items() if entry is not None}
+    return [_without_nulls(entry) for entry in value] if isinstance(value, list) else value

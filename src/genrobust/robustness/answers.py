@@ -60,8 +60,8 @@ def inside(predictions: Predictions, classes: np.ndarray) -> np.ndarray:
     """Return which images have a right label among `classes`: bool [N]."""
     if predictions.accepted is None:
         return np.isin(predictions.labels, classes)
-    kept = set(classes.tolist())
-    return np.array([not kept.isdisjoint(labels) for labels in predictions.accepted], dtype=bool)
+    allowed = set(classes.tolist())
+    return np.array([not allowed.isdisjoint(labels) for labels in predictions.accepted], dtype=bool)
 
 
 def read_answers(
@@ -81,13 +81,13 @@ def read_answers(
     """
     check_predictions(predictions)
     count = len(predictions.labels)
-    kept = [inside(predictions, classes) for classes, _ in wanted]
-    found: list[dict[str, list[np.ndarray]]] = [{name: [] for name in of_images} for _, of_images in wanted]
+    members = [inside(predictions, classes) for classes, _ in wanted]
+    values: list[dict[str, list[np.ndarray]]] = [{name: [] for name in of_images} for _, of_images in wanted]
     broken = np.empty(count, dtype=bool)
     for start in range(0, max(count, 1), ROWS):
         rows = predictions.logits[start : start + ROWS]
         broken[start : start + ROWS] = ~np.isfinite(rows.max(axis=1, initial=-np.inf))
-        for (classes, of_images), inside_set, to in zip(wanted, kept, found, strict=True):
+        for (classes, of_images), inside_set, to in zip(wanted, members, values, strict=True):
             answers = _restricted(predictions, rows, start, inside_set[start : start + ROWS], classes)
             for name, compute in of_images.items():
                 to[name].append(compute(answers))
@@ -98,15 +98,15 @@ def read_answers(
             f"images, first {key!r}: the checkpoint diverged or overflowed; train it again with a lower "
             "train.learning_rate or train.precision=float32"
         )
-    return [{name: np.concatenate(parts) for name, parts in of_images.items()} for of_images in found]
+    return [{name: np.concatenate(parts) for name, parts in of_images.items()} for of_images in values]
 
 
 def _restricted(
-    predictions: Predictions, rows: np.ndarray, start: int, kept: np.ndarray, classes: np.ndarray
+    predictions: Predictions, rows: np.ndarray, start: int, selected: np.ndarray, classes: np.ndarray
 ) -> Answers:
-    """The answers for the `kept` of `rows`, which are the images from `start` on, over `classes`."""
-    images = start + np.flatnonzero(kept)
-    logits = rows if kept.all() else rows[kept]
+    """The answers for the `selected` of `rows`, which are the images from `start` on, over `classes`."""
+    images = start + np.flatnonzero(selected)
+    logits = rows if selected.all() else rows[selected]
     if len(classes) < rows.shape[1]:
         logits = logits.take(classes, axis=1)
     column = np.full(rows.shape[1], -1)

@@ -90,81 +90,83 @@ def benchmark(
     sizes = zip(*(np.bincount(side.labels, minlength=classes).tolist() for side in sides), strict=True)
     generated, real = (Counter(side.styles.tolist()) for side in sides)
     return Benchmark(
-        models=tuple(_scored(answers, sides, classes, bootstrap)),
+        models=tuple(_score_models(answers, sides, classes, bootstrap)),
         sizes=tuple(sizes),
         styles={style: (generated[style], real[style]) for style in sorted({*generated, *real})},
-        hardest=_hardest(sides[0], counts),
+        hardest=_hardest_images(sides[0], counts),
     )
 
 
-def _scored(
+def _score_models(
     answers: ModelPredictions, sides: tuple[_Side, _Side], classes: int, bootstrap: int
 ) -> Iterator[ModelScores]:
     rng = np.random.default_rng(0)
     generated, real = (side.accuracy(np.ones(len(side.labels), dtype=bool), classes, bootstrap, rng) for side in sides)
     # The real styles have a generator of their own, so that they leave the intervals over all images as they are.
     known = sorted({style for side in sides for style in side.styles.tolist()} - {""})
-    on_generated = _by_style(sides[0], known, generated, bootstrap, rng)
-    on_real = _by_style(sides[1], known, real, bootstrap, np.random.default_rng(1))
+    on_generated = _accuracy_by_style(sides[0], known, generated, bootstrap, rng)
+    on_real = _accuracy_by_style(sides[1], known, real, bootstrap, np.random.default_rng(1))
     shared = [style for style in known if style in on_generated and style in on_real]
     models: list[Checkpoints] = []
     stop = 0
     for of_model in answers.values():
-        its = slice(stop, stop := stop + len(of_model))
-        models.append((its, seed_weights(len(of_model), bootstrap, rng)))
-    overall = _compared(generated, real, models)
+        rows = slice(stop, stop := stop + len(of_model))
+        models.append((rows, seed_weights(len(of_model), bootstrap, rng)))
+    overall = _compare_models(generated, real, models)
     within: Sequence[Compared | None] = [None] * len(models)
     if shared:
-        means = [_over_styles([of[style] for style in shared]) for of in (on_generated, on_real)]
-        within = _compared(means[0], means[1], models)
+        means = [_mean_over_styles([by_style[style] for style in shared]) for by_style in (on_generated, on_real)]
+        within = _compare_models(means[0], means[1], models)
     for name, model, compared, of_styles in zip(answers, models, overall, within, strict=True):
         yield ModelScores(
             scores=compared.scores,
             each=compared.each,
             beyond=compared.beyond,
             name=name,
-            classes=tuple(zip(*(_by_class(side, model[0], classes) for side in sides), strict=True)),
-            styles={style: _of_style(on_generated.get(style), on_real.get(style), model) for style in known},
+            classes=tuple(zip(*(_accuracy_by_class(side, model[0], classes) for side in sides), strict=True)),
+            styles={style: _style_scores(on_generated.get(style), on_real.get(style), model) for style in known},
             within=of_styles,
         )
 
 
-def _by_style(
+def _accuracy_by_style(
     side: _Side, styles: Sequence[str], whole: Measured, bootstrap: int, rng: np.random.Generator
 ) -> dict[str, Measured]:
     """The accuracies on the images of each of `styles` that has some: `whole` where all images are of one."""
     members = {style: side.styles == style for style in styles}
     return {
-        style: whole if its.all() else side.accuracy(its, whole.classes, bootstrap, rng)
-        for style, its in members.items()
-        if its.any()
+        style: whole if in_style.all() else side.accuracy(in_style, whole.classes, bootstrap, rng)
+        for style, in_style in members.items()
+        if in_style.any()
     }
 
 
-def _over_styles(parts: Sequence[Measured]) -> Measured:
+def _mean_over_styles(parts: Sequence[Measured]) -> Measured:
     """The mean over styles, each with the same weight."""
     return parts[0] if len(parts) == 1 else mean_of(parts, f"mean of {len(parts)} styles")
 
 
-def _compared(generated: Measured, real: Measured, models: Sequence[Checkpoints]) -> list[Compared]:
+def _compare_models(generated: Measured, real: Measured, models: Sequence[Checkpoints]) -> list[Compared]:
     """How each of `models` did on both sets, beside the first of them."""
     drops = _drops(generated, real)
     figures = generated, real, drops
-    drawn = [(drops.draws[:, 0, its] * weights).sum(axis=1) for its, weights in models]
-    scores = [OnBothSets(*(_mean(measured, model) for measured in figures)) for model in models]
+    drawn = [(drops.draws[:, 0, rows] * weights).sum(axis=1) for rows, weights in models]
+    scores = [OnBothSets(*(_model_score(measured, model) for measured in figures)) for model in models]
     return [
         Compared(
-            scores=own,
-            each=tuple(OnBothSets(*(_one(m, t) for m in figures)) for t in range(its.start, its.stop)),
-            beyond=_beyond(drops, (its, draws), (models[0][0], drawn[0])) if i else None,
+            scores=score,
+            each=tuple(OnBothSets(*(_checkpoint_score(m, t) for m in figures)) for t in range(rows.start, rows.stop)),
+            beyond=_drop_beyond_first(drops, (rows, draws), (models[0][0], drawn[0])) if i else None,
         )
-        for i, (own, draws, (its, _)) in enumerate(zip(scores, drawn, models, strict=True))
+        for i, (score, draws, (rows, _)) in enumerate(zip(scores, drawn, models, strict=True))
     ]
 
 
-def _of_style(generated: Measured | None, real: Measured | None, model: Checkpoints) -> StyleScores:
+def _style_scores(generated: Measured | None, real: Measured | None, model: Checkpoints) -> StyleScores:
     drop = None if generated is None or real is None else _drops(generated, real)
-    return StyleScores(*(None if measured is None else _mean(measured, model) for measured in (generated, real, drop)))
+    return StyleScores(
+        *(None if measured is None else _model_score(measured, model) for measured in (generated, real, drop))
+    )
 
 
 def _drops(generated: Measured, real: Measured) -> Measured:
@@ -179,29 +181,29 @@ def _drops(generated: Measured, real: Measured) -> Measured:
     )
 
 
-def _mean(measured: Measured, model: Checkpoints) -> Score:
+def _model_score(measured: Measured, model: Checkpoints) -> Score:
     """The mean over the checkpoints of a model.
 
     Exact where it can be: the accuracy of one checkpoint is a binomial proportion. So is that of several which are all
     right, or all wrong, everywhere: resampling them would give an interval of no width.
     """
-    its, weights = model
-    own = None if measured.right is None else measured.right[0, its]
-    if its.stop - its.start == 1 or (own is not None and np.isin(own[0], (0, measured.n)) and np.ptp(own) == 0):
-        return _one(measured, its.start)
-    part = replace(measured, point=measured.point[:, its], draws=measured.draws[:, :, its], right=None)
+    rows, weights = model
+    right = None if measured.right is None else measured.right[0, rows]
+    if rows.stop - rows.start == 1 or (right is not None and np.isin(right[0], (0, measured.n)) and np.ptp(right) == 0):
+        return _checkpoint_score(measured, rows.start)
+    part = replace(measured, point=measured.point[:, rows], draws=measured.draws[:, :, rows], right=None)
     return part.arm(0, weights)
 
 
-def _one(measured: Measured, checkpoint: int) -> Score:
+def _checkpoint_score(measured: Measured, checkpoint: int) -> Score:
     """The score of one checkpoint, whose method says what it is a mean of."""
     score = measured.one(0, checkpoint)
     return replace(score, method=f"{measured.of}; {score.method}") if measured.of else score
 
 
-def _side(found: Sequence[Predictions], styles: Sequence[str] | None, groups: Sequence[str] | None) -> _Side:
-    first = found[0]
-    for other in found:
+def _side(predictions: Sequence[Predictions], styles: Sequence[str] | None, groups: Sequence[str] | None) -> _Side:
+    first = predictions[0]
+    for other in predictions:
         same = other.keys == first.keys and np.array_equal(other.labels, first.labels)
         if not same or other.classes != first.classes or other.accepted != first.accepted:
             raise UserError(f"the models were not asked the same images of {first.test_set} over the same classes")
@@ -210,33 +212,33 @@ def _side(found: Sequence[Predictions], styles: Sequence[str] | None, groups: Se
     return _Side(
         keys=first.keys,
         labels=first.labels,
-        said=np.array([p.logits.argmax(axis=1) for p in found]),
-        right=np.array([correct(p, every) for p in found]),
-        doubt=np.array([-log_softmax(p.logits.astype(np.float64), axis=1)[at, p.labels] for p in found]),
+        said=np.array([p.logits.argmax(axis=1) for p in predictions]),
+        right=np.array([correct(p, every) for p in predictions]),
+        doubt=np.array([-log_softmax(p.logits.astype(np.float64), axis=1)[at, p.labels] for p in predictions]),
         styles=np.asarray([""] * len(first.labels) if styles is None else styles),
         groups=groups,
     )
 
 
-def _beyond(drops: Measured, one: tuple[slice, np.ndarray], first: tuple[slice, np.ndarray]) -> Score:
+def _drop_beyond_first(drops: Measured, model: tuple[slice, np.ndarray], first: tuple[slice, np.ndarray]) -> Score:
     """The drop of a model minus that of the first, each given by its checkpoints and the replicates [B] of its mean."""
-    (its, drawn), (of_first, drawn_first) = one, first
-    own, other = drops.point[0, its], drops.point[0, of_first]
-    images = drops.draws[:, 0, its].mean(axis=1) - drops.draws[:, 0, of_first].mean(axis=1)
-    freedom = freedom_of_sum((float(images.var()), drops.freedom), *spread(own), *spread(other))
-    point, draws = np.array([[own.mean() - other.mean()]]), (drawn - drawn_first)[:, None, None]
+    (rows, drawn), (of_first, drawn_first) = model, first
+    model_drops, first_drops = drops.point[0, rows], drops.point[0, of_first]
+    images = drops.draws[:, 0, rows].mean(axis=1) - drops.draws[:, 0, of_first].mean(axis=1)
+    freedom = freedom_of_sum((float(images.var()), drops.freedom), *spread(model_drops), *spread(first_drops))
+    point, draws = np.array([[model_drops.mean() - first_drops.mean()]]), (drawn - drawn_first)[:, None, None]
     over = f"{drops.over} and each model's checkpoints"
-    return _one(replace(drops, point=point, draws=draws, over=over, bounds=ANY, freedom=freedom), 0)
+    return _checkpoint_score(replace(drops, point=point, draws=draws, over=over, bounds=ANY, freedom=freedom), 0)
 
 
-def _by_class(side: _Side, its: slice, count: int) -> list[float]:
+def _accuracy_by_class(side: _Side, rows: slice, count: int) -> list[float]:
     """The accuracy in percent on the images of each label."""
-    right = np.bincount(side.labels, weights=side.right[its].mean(axis=0), minlength=count)
-    found: list[float] = (100 * right / np.bincount(side.labels, minlength=count)).tolist()
-    return found
+    right = np.bincount(side.labels, weights=side.right[rows].mean(axis=0), minlength=count)
+    accuracies: list[float] = (100 * right / np.bincount(side.labels, minlength=count)).tolist()
+    return accuracies
 
 
-def _hardest(side: _Side, groups: Sequence[int]) -> tuple[HardImage, ...]:
+def _hardest_images(side: _Side, groups: Sequence[int]) -> tuple[HardImage, ...]:
     """The images that more than half of the models get wrong; of equally many, the least probable labels first.
 
     `groups` are the numbers of checkpoints of the models.

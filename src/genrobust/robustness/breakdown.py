@@ -22,24 +22,24 @@ def accuracy_by_class(
     It is a mean over seeds; None stands for a class without images.
     """
     classes = sets[0].all_classes
-    sizes = np.bincount(np.concatenate([of.labels for of in sets]), minlength=classes)
-    found = {}
+    sizes = np.bincount(np.concatenate([answered.labels for answered in sets]), minlength=classes)
+    accuracies = {}
     for a, arm in enumerate(arms):
         right = np.zeros(classes)
-        for of in sets:
-            right += np.bincount(of.labels, weights=of.values["top1"][a].mean(axis=0), minlength=classes)
-        found[arm] = tuple(100 * float(r) / int(n) if n else None for r, n in zip(right, sizes, strict=True))
-    return found, tuple(sizes.tolist())
+        for answered in sets:
+            right += np.bincount(answered.labels, weights=answered.values["top1"][a].mean(axis=0), minlength=classes)
+        accuracies[arm] = tuple(100 * float(r) / int(n) if n else None for r, n in zip(right, sizes, strict=True))
+    return accuracies, tuple(sizes.tolist())
 
 
-def accuracy_by_group(of: AnsweredSet, arms: Sequence[str]) -> dict[str, tuple[float, ...]]:
+def accuracy_by_group(answered: AnsweredSet, arms: Sequence[str]) -> dict[str, tuple[float, ...]]:
     """Return top-1 in percent of each group of images, by arm; nothing for a set of more than `FEW_GROUPS`, or none."""
-    groups = of.groups
+    groups = answered.groups
     if groups is None or len(groups.names) > FEW_GROUPS:
         return {}
     sizes = np.bincount(groups.of_image)
-    right = [np.bincount(groups.of_image, weights=one.mean(axis=0)) for one in of.values["top1"]]
-    return {arm: tuple((100 * one / sizes).tolist()) for arm, one in zip(arms, right, strict=True)}
+    right = [np.bincount(groups.of_image, weights=by_seed.mean(axis=0)) for by_seed in answered.values["top1"]]
+    return {arm: tuple((100 * counts / sizes).tolist()) for arm, counts in zip(arms, right, strict=True)}
 
 
 def missed_images(
@@ -54,16 +54,16 @@ def missed_images(
     """
     missed: list[MissedImage] = []
     counts: dict[str, int] = {}
-    for of in sets:
-        wrong = np.flatnonzero(of.members)[~of.values["top1"].any(axis=(0, 1))]
-        counts[of.name] = len(wrong)
+    for answered in sets:
+        wrong = np.flatnonzero(answered.members)[~answered.values["top1"].any(axis=(0, 1))]
+        counts[answered.name] = len(wrong)
         if len(wrong):
-            missed += _most_agreed(of, wrong, predictions, list(product(arms, seeds)))
+            missed += _most_agreed(answered, wrong, predictions, list(product(arms, seeds)))
     return tuple(missed), counts
 
 
 def _most_agreed(
-    of: AnsweredSet,
+    answered: AnsweredSet,
     wrong: np.ndarray,
     predictions: Mapping[tuple[str, int, str], Predictions],
     classifiers: Sequence[tuple[str, int]],
@@ -71,16 +71,17 @@ def _most_agreed(
     """The images `wrong`, indices, on which most of the classifiers agree."""
     said = np.empty((len(classifiers), len(wrong)), dtype=np.int64)
     for row, (arm, seed) in zip(said, classifiers, strict=True):
-        one = predictions[arm, seed, of.name]  # read one at a time: those of a study may be larger than memory
-        row[:] = of.classes[one.logits[wrong].take(of.classes, axis=1).argmax(axis=1)]
+        # read one at a time: those of a study may be larger than memory
+        predicted = predictions[arm, seed, answered.name]
+        row[:] = answered.classes[predicted.logits[wrong].take(answered.classes, axis=1).argmax(axis=1)]
     answers = [np.unique(column, return_counts=True) for column in said.T]
     share = np.array([counts.max() for _, counts in answers]) / len(classifiers)
     return [
         MissedImage(
-            test_set=of.name,
+            test_set=answered.name,
             index=(index := int(wrong[i])),
-            key=one.keys[index],
-            label=int(one.labels[index]),
+            key=predicted.keys[index],
+            label=int(predicted.labels[index]),
             said=int(answers[i][0][answers[i][1].argmax()]),
             share=float(share[i]),
         )

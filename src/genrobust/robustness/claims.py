@@ -36,12 +36,12 @@ def check_claims(summary: Summary, claims: Sequence[Claim]) -> list[CheckedClaim
     """
     scores = [summary.find(c.figure, c.arm, c.test_set, minus=c.than) for c in claims]
     corrected = iter(holm([score.p for score in scores if score is not None and score.p is not None]))
-    found = []
+    checked = []
     for claim, score in zip(claims, scores, strict=True):
         figure = figure_called(claim.figure)
         p = None if score is None or score.p is None else next(corrected)
-        found.append(CheckedClaim(claim, figure, score, p, _outcome(score, p, figure)))
-    return found
+        checked.append(CheckedClaim(claim, figure, score, p, _outcome(score, p, figure)))
+    return checked
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

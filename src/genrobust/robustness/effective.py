@@ -204,21 +204,21 @@ def _percentiles(slope: np.ndarray, intercept: np.ndarray, transform: str, clean
     """
     x, order = to_scale(transform, clean / 100), np.argsort(clean, kind="stable")
     ranks = [tail / 100 * (len(slope) - 1) for tail in TAILS]
-    found = np.empty((len(TAILS), len(clean)))
+    percentiles = np.empty((len(TAILS), len(clean)))
     for start in range(0, len(clean), NEIGHBORS):
         near = order[start : start + NEIGHBORS]
         ends = intercept + slope * x[near[[0, -1]], None]  # a line lies between its values at both ends
         low, high = ends.min(axis=0), ends.max(axis=0)
-        for to, rank in zip(found, ranks, strict=True):
+        for to, rank in zip(percentiles, ranks, strict=True):
             first = int(rank)
             last = min(first + 1, len(slope) - 1)
             floor, ceiling = np.partition(low, first)[first], np.partition(high, last)[last]
-            kept, below = (high >= floor) & (low <= ceiling), int((high < floor).sum())
-            values = intercept[kept] + slope[kept] * x[near, None]
+            candidates, below = (high >= floor) & (low <= ceiling), int((high < floor).sum())
+            values = intercept[candidates] + slope[candidates] * x[near, None]
             values = np.partition(values, (first - below, last - below), axis=1)
-            one, two = (100 * from_scale(transform, values[:, k - below]) for k in (first, last))
-            to[near] = one + (two - one) * (rank - first)
-    return found
+            lower, upper = (100 * from_scale(transform, values[:, k - below]) for k in (first, last))
+            to[near] = lower + (upper - lower) * (rank - first)
+    return percentiles
 
 
 def _usable(clean: Percents, shifted: Percents, test_set: str, transform: str) -> tuple[np.ndarray, np.ndarray]:

@@ -98,7 +98,7 @@ class ImageFigure(Figure):
         return ""
 
     def measure(self, study: StudyAnswers) -> dict[str, Measured]:
-        found = {}
+        measured = {}
         for name, images in study.sets.items():
             if self.name not in images.values:
                 continue
@@ -106,13 +106,13 @@ class ImageFigure(Figure):
             if not reason:
                 main = self.section is not None and name in study.paired
                 rng = study.rng if main else np.random.default_rng(hashed_seed("images", name))
-                found[name] = self.resample(images.values[self.name], images, study.bootstrap, rng)
-                if not np.isfinite(found[name].point).all():
-                    del found[name]
+                measured[name] = self.resample(images.values[self.name], images, study.bootstrap, rng)
+                if not np.isfinite(measured[name].point).all():
+                    del measured[name]
                     reason = "it is infinite: some classifier gives no probability at all to the label of an image"
             if reason:
                 study.gaps.setdefault(self.name, {})[name] = reason
-        return found
+        return measured
 
     def value(self, predictions: Predictions) -> float:
         """Compute the figure of one checkpoint on one test set; NaN where it means nothing there.
@@ -122,8 +122,8 @@ class ImageFigure(Figure):
             UserError: The parts of `predictions` do not fit each other.
         """
         computed, test = {self.name: self.of_images}, predictions.test_set
-        own, every = ({}, computed) if self.all_classes else (computed, {})
-        images = answer_sets({("", 0, test): predictions}, [test], own, every)[0][test]
+        on_own_classes, on_all_classes = ({}, computed) if self.all_classes else (computed, {})
+        images = answer_sets({("", 0, test): predictions}, [test], on_own_classes, on_all_classes)[0][test]
         if self.gap(images):
             return float("nan")
         return float(self.resample(images.values[self.name], images, 1, np.random.default_rng(0)).point[0, 0])
@@ -170,8 +170,8 @@ FIGURES: Registry[type[Figure]] = Registry("figure", "genrobust.figures", "genro
 
 def list_figures() -> list[Figure]:
     """Return every figure: the main ones in their order, then the others, those where higher is better first."""
-    found = [FIGURES.get(name)(name) for name in FIGURES.names()]
-    return sorted(found, key=lambda f: (f.section is None, f.section or 0, not f.higher_is_better))
+    figures = [FIGURES.get(name)(name) for name in FIGURES.names()]
+    return sorted(figures, key=lambda f: (f.section is None, f.section or 0, not f.higher_is_better))
 
 
 def figure_called(name: str) -> Figure:

@@ -118,8 +118,8 @@ def refit_planes(ids: np.ndarray, shifted: np.ndarray, weights: np.ndarray, tran
     products = weights @ (design * (y - mean_y)[:, None])
     solvable = np.linalg.cond(squares) < 1e12
     squares[~solvable] = np.eye(design.shape[1])
-    found = np.linalg.solve(squares, products[..., None])[..., 0]
-    slopes = found[:, 1:] / scale
-    coefficients = np.column_stack([found[:, 0] + mean_y - slopes @ mean_x, slopes])
+    solutions = np.linalg.solve(squares, products[..., None])[..., 0]
+    slopes = solutions[:, 1:] / scale
+    coefficients = np.column_stack([solutions[:, 0] + mean_y - slopes @ mean_x, slopes])
     coefficients[~solvable] = np.nan
     return coefficients

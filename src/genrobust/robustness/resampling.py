@@ -64,20 +64,20 @@ class Measured:
             exact = self.one(arm, 0)
             return replace(exact, method=f"{exact.method}; one seed")
         score = self._score(self.point[arm], self.draws[:, arm], seeds)
-        return replace(_within(score, self.bounds), extrapolated=self.extrapolates(arm))
+        return replace(_clip_to_bounds(score, self.bounds), extrapolated=self.extrapolates(arm))
 
     def difference(self, arm: int, reference: int | None, seeds: np.ndarray) -> Score:
         """Return `arm` minus `reference` (None: it is a difference itself), paired by image and seed, over seeds."""
         point, draws, bounds = self.point[arm], self.draws[:, arm], self.bounds
         if reference is not None:
             point, draws = point - self.point[reference], draws - self.draws[:, reference]
-            bounds = self._apart
+            bounds = self._difference_bounds
         extrapolated = self.extrapolates(arm) if reference is None else self.extrapolates(arm, reference)
         score, p = self._score(point, draws, seeds), self._p_value(point, draws, seeds)
-        return replace(_within(score, bounds), p=p, extrapolated=extrapolated)
+        return replace(_clip_to_bounds(score, bounds), p=p, extrapolated=extrapolated)
 
     @property
-    def _apart(self) -> tuple[float, float]:
+    def _difference_bounds(self) -> tuple[float, float]:
         """The bounds that no difference of two arms leaves."""
         least, most = self.bounds
         return least - most, most - least
@@ -87,11 +87,11 @@ class Measured:
         if self.right is not None:
             return accuracy_score(int(self.right[arm, seed]), self.n, self.classes)
         point = float(self.point[arm, seed])
-        lo, hi = _interval(point, self.draws[:, arm, seed], self.freedom)
+        lo, hi = _widened_interval(point, self.draws[:, arm, seed], self.freedom)
         outside = self.outside is not None and bool(self.outside[arm, seed])
         method = f"bootstrap 95 % over {self.over}"
         score = Score(point, lo, hi, self.n, self.classes, method, outside, len(self.shares))
-        return _within(score, self.bounds)
+        return _clip_to_bounds(score, self.bounds)
 
     def beyond(
         self, expected: np.ndarray, drawn: np.ndarray, over: str, outside: np.ndarray, clean: Groups | None, fit: int
@@ -114,8 +114,8 @@ class Measured:
         From RESAMPLED_FROM arms on, a replicate resamples them, the same ones for every figure and every group of as
         many arms; below, the interval is that of just these arms.
         """
-        own, count, resamples, outside = list(arms), len(arms), len(self.draws), self.outside
-        point, draws = self.point[own], self.draws[:, own]
+        indices, count, resamples, outside = list(arms), len(arms), len(self.draws), self.outside
+        point, draws = self.point[indices], self.draws[:, indices]
         if minus is not None:
             point, draws = point - self.point[list(minus)], draws - self.draws[:, list(minus)]
         words = f"{count} arm{'' if count == 1 else 's'}"
@@ -130,10 +130,10 @@ class Measured:
             draws=np.einsum("bas,ba->bs", draws, shares)[:, None],
             over=over,
             of=f"{self.of} and {words}" if self.of else f"mean of {words}",
-            bounds=self.bounds if minus is None else self._apart,
+            bounds=self.bounds if minus is None else self._difference_bounds,
             right=None,
             freedom=freedom,
-            outside=None if outside is None else np.any(outside[[*own, *(minus or ())]], axis=0, keepdims=True),
+            outside=None if outside is None else np.any(outside[[*indices, *(minus or ())]], axis=0, keepdims=True),
         )
 
     def _freedom(self, point: np.ndarray, draws: np.ndarray) -> float:
@@ -150,7 +150,7 @@ class Measured:
         return float(2 * below)
 
     def _score(self, point: np.ndarray, draws: np.ndarray, seeds: np.ndarray) -> Score:
-        lo, hi = _interval(float(point.mean()), (draws * seeds).sum(axis=1), self._freedom(point, draws))
+        lo, hi = _widened_interval(float(point.mean()), (draws * seeds).sum(axis=1), self._freedom(point, draws))
         method = f"bootstrap 95 % over {self.over}; one seed"
         if seeds.shape[1] > 1:
             method = f"bootstrap 95 % over {self.over.replace(' and ', ', ')} and {seeds.shape[1]} seeds"
@@ -173,7 +173,7 @@ def _variance(draws: np.ndarray) -> float:
     return float(np.nanvar(draws))
 
 
-def _interval(point: float, draws: np.ndarray, freedom: float) -> tuple[float, float]:
+def _widened_interval(point: float, draws: np.ndarray, freedom: float) -> tuple[float, float]:
     """The interval of `draws` [B], wider for little freedom: by Student's t over the normal distribution's quantile."""
     lo, hi = interval(draws)
     if np.isinf(freedom):
@@ -183,14 +183,14 @@ def _interval(point: float, draws: np.ndarray, freedom: float) -> tuple[float, f
     return point + wider * (lo - point), point + wider * (hi - point)
 
 
-def _within(score: Score, bounds: tuple[float, float]) -> Score:
+def _clip_to_bounds(score: Score, bounds: tuple[float, float]) -> Score:
     """`score` within `bounds`, and its value within its interval: replicates of 0 or 100 % lie all on one side."""
     least, most = bounds
     return replace(score, lo=min(max(score.lo, least), score.value), hi=max(min(score.hi, most), score.value))
 
 
-def mean_of(parts: Sequence[Measured], of: str) -> Measured:
-    """Return the unweighted mean of several test sets' figures, named `of`; replicate b averages the replicates b."""
+def mean_of(parts: Sequence[Measured], label: str) -> Measured:
+    """Return the unweighted mean of several test sets' figures, named `label`; replicate b averages replicates b."""
     outside = [part.outside for part in parts if part.outside is not None]
     least, most = np.mean([part.bounds for part in parts], axis=0).tolist()
     shares = {name: 0.0 for part in parts for name in part.shares}
@@ -202,8 +202,8 @@ def mean_of(parts: Sequence[Measured], of: str) -> Measured:
         draws=np.mean([part.draws for part in parts], axis=0),
         n=sum(part.n for part in parts),
         classes=max(part.classes for part in parts),
-        over=_over_groups(parts, len(shares)),
-        of=of,
+        over=_resampled_over(parts, len(shares)),
+        of=label,
         bounds=(least, most),
         outside=np.any(outside, axis=0) if outside else None,
         shares=shares,
@@ -222,7 +222,7 @@ def _freedom_of_mean(parts: Sequence[Measured], shares: Mapping[str, float]) -> 
     return float(min(independent, max(1 / crowding(shares) - 1, 1.0)))
 
 
-def _over_groups(parts: Sequence[Measured], groups: int) -> str:
+def _resampled_over(parts: Sequence[Measured], groups: int) -> str:
     """Return what a mean is resampled over: the groups of all its parts in place of those of the first one."""
     first = max(parts, key=lambda part: len(part.shares))
     return first.over.replace(f"{len(first.shares)} groups", f"{groups} groups", 1)
@@ -279,7 +279,7 @@ def resampled_means(
     _, first, place, counts = np.unique(words, return_index=True, return_inverse=True, return_counts=True)
     rows = counted[first].astype(np.float32)  # float32 counts exactly up to 2^24 images
     parts = [min(AT_ONCE, bootstrap - start) for start in range(0, bootstrap, AT_ONCE)]
-    sums = np.concatenate([_counts(place, counts, part, rng).astype(np.float32) @ rows for part in parts])
+    sums = np.concatenate([_row_counts(place, counts, part, rng).astype(np.float32) @ rows for part in parts])
     return _ratios(sums.astype(float), columns.shape[1], per_group)
 
 
@@ -290,7 +290,7 @@ def _ratios(sums: np.ndarray, columns: int, per_group: int) -> np.ndarray:
         return np.asarray(right / np.repeat(total, per_group, axis=1))
 
 
-def _counts(place: np.ndarray, counts: np.ndarray, resamples: int, rng: np.random.Generator) -> np.ndarray:
+def _row_counts(place: np.ndarray, counts: np.ndarray, resamples: int, rng: np.random.Generator) -> np.ndarray:
     """How often each distinct row comes in each resample: int [B, D].
 
     Equal rows are interchangeable, so a resample is one multinomial draw over the distinct rows: exact, and 10 to 100
@@ -305,9 +305,9 @@ def _counts(place: np.ndarray, counts: np.ndarray, resamples: int, rng: np.rando
 def baseline_counts(n: int, bootstrap: int) -> Iterator[np.ndarray]:
     """Yield how often each of `n` baselines comes in each resample, int [B', n], for `bootstrap` resamples in all."""
     rng, place, once = np.random.default_rng(0), np.arange(n), np.ones(n, dtype=np.int64)
-    some = max(1, IN_MEMORY // n)
-    for start in range(0, bootstrap, some):
-        yield _counts(place, once, min(some, bootstrap - start), rng)
+    block = max(1, IN_MEMORY // n)
+    for start in range(0, bootstrap, block):
+        yield _row_counts(place, once, min(block, bootstrap - start), rng)
 
 
 def image_counts(
@@ -319,8 +319,8 @@ def image_counts(
         yield from (weights[start : start + AT_ONCE, groups.of_image] for start in range(0, bootstrap, AT_ONCE))
         return
     for start in range(0, bootstrap, AT_ONCE):
-        some = range(min(AT_ONCE, bootstrap - start))
-        yield np.stack([np.bincount(rng.integers(0, n, n), minlength=n) for _ in some]).astype(np.float32)
+        block = range(min(AT_ONCE, bootstrap - start))
+        yield np.stack([np.bincount(rng.integers(0, n, n), minlength=n) for _ in block]).astype(np.float32)
 
 
 def seed_weights(seeds: int, bootstrap: int, rng: np.random.Generator) -> np.ndarray:

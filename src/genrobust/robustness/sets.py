@@ -101,15 +101,15 @@ class StudyAnswers:
         shifts = [test for test in self.paired if test in self.lines]
         clean = {shift: self.sets[self.paired[shift]] for shift in shifts}
         arms, seeds = next(iter(clean.values())).values["top1"].shape[:2]
-        members = np.stack([of.members for of in clean.values()], axis=1)
+        members = np.stack([answered.members for answered in clean.values()], axis=1)
         right = np.zeros((len(shifts), arms, seeds, len(members)), dtype=bool)
-        for to, of in zip(right, clean.values(), strict=True):
-            to[:, :, of.members] = of.values["top1"]
+        for to, answered in zip(right, clean.values(), strict=True):
+            to[:, :, answered.members] = answered.values["top1"]
         images = members.sum(axis=0)
         percents = 100 * right.sum(axis=3) / images[:, None, None]
-        drawn = self._drawn(right, members, [of.groups is not None for of in clean.values()])
+        drawn = self._replicates(right, members, [answered.groups is not None for answered in clean.values()])
         drawn = spread_of_sure(drawn, percents, images[:, None, None], self.rng)
-        scales = np.array([1.0 if of.groups is None else of.groups.scale for of in clean.values()])
+        scales = np.array([1.0 if answered.groups is None else answered.groups.scale for answered in clean.values()])
         drawn = (point := np.nanmean(drawn, axis=0)) + scales[:, None, None] * (drawn - point)
         kinds = {b.model: b.architecture for b in self.baselines if b.test_set in self.lines}
         models = sorted(kinds)
@@ -127,7 +127,7 @@ class StudyAnswers:
             picks=picks,
         )
 
-    def _drawn(self, right: np.ndarray, members: np.ndarray, grouped: list[bool]) -> np.ndarray:
+    def _replicates(self, right: np.ndarray, members: np.ndarray, grouped: list[bool]) -> np.ndarray:
         """Replicates [B, C, A, S] of accuracies on C sets of clean images, `right` [C, A, S, N] and `members` [N, C].
 
         One resample of the images serves all sets that are `grouped`, and another one all others: within one group
@@ -135,10 +135,10 @@ class StudyAnswers:
         """
         drawn = np.empty((self.bootstrap, *right.shape[:3]))
         for by_group in sorted(set(grouped), reverse=True):
-            some = [i for i, of in enumerate(grouped) if of == by_group]
-            columns, groups = right[some].reshape(-1, len(members)).T, self._clean_groups if by_group else None
-            means = resampled_means(columns, members[:, some], self.bootstrap, self.rng, groups)
-            drawn[:, some] = 100 * means.reshape(self.bootstrap, len(some), *right.shape[1:3])
+            chosen = [i for i, is_grouped in enumerate(grouped) if is_grouped == by_group]
+            columns, groups = right[chosen].reshape(-1, len(members)).T, self._clean_groups if by_group else None
+            means = resampled_means(columns, members[:, chosen], self.bootstrap, self.rng, groups)
+            drawn[:, chosen] = 100 * means.reshape(self.bootstrap, len(chosen), *right.shape[1:3])
         return drawn
 
 
@@ -157,7 +157,10 @@ def arms_and_seeds(predictions: StudyPredictions, tests: Sequence[str]) -> tuple
 
 
 def answer_sets(
-    predictions: StudyPredictions, tests: Sequence[str], own: Mapping[str, OfImages], every: Mapping[str, OfImages]
+    predictions: StudyPredictions,
+    tests: Sequence[str],
+    on_own_classes: Mapping[str, OfImages],
+    on_all_classes: Mapping[str, OfImages],
 ) -> tuple[dict[str, AnsweredSet], dict[str, str]]:
     """Compute what figures need of every test set, and of the clean set over the classes of each shift.
 
@@ -165,8 +168,8 @@ def answer_sets(
 
     Args:
         tests: The test sets, the clean one first.
-        own: What is computed with logits restricted to a set's own classes, by figure.
-        every: What is computed over all classes, by figure.
+        on_own_classes: What is computed with logits restricted to a set's own classes, by figure.
+        on_all_classes: What is computed over all classes, by figure.
 
     Returns:
         The sets by name, and the name of the clean set that each is paired with.
@@ -180,11 +183,11 @@ def answer_sets(
     clean = tests[0]
     # What is known of the images alone, so that no file of logits stays mapped.
     images = {test: replace(predictions[arms[0], seeds[0], test], logits=np.empty((0, 0))) for test in tests}
-    classes = {test: own_classes(of) for test, of in images.items()}
-    for test, of in images.items():
-        if of.classes != images[clean].classes:
+    classes = {test: own_classes(predicted) for test, predicted in images.items()}
+    for test, predicted in images.items():
+        if predicted.classes != images[clean].classes:
             raise UserError(f"{test!r} and {clean!r} are predicted over different classes: evaluate both again")
-        require_images(len(of.labels), len(classes[test]), test)
+        require_images(len(predicted.labels), len(classes[test]), test)
         if not inside(images[clean], classes[test]).any():
             raise UserError(f"no image of the clean set {clean!r} has a class of {test!r}: nothing to compare with")
     name_of: dict[bytes, str] = {}  # of the clean set over these classes
@@ -195,31 +198,31 @@ def answer_sets(
     sets: dict[str, AnsweredSet] = {}
     for test in tests:
         over = restricted if test == clean else {test: classes[test]}
-        found = _answers(predictions, arms, seeds, images[test], over, own, every)
-        sets |= {name: found[name] for name in sorted(found, key=lambda name: name != test)}
+        answers = _answered_sets(predictions, arms, seeds, images[test], over, on_own_classes, on_all_classes)
+        sets |= {name: answers[name] for name in sorted(answers, key=lambda name: name != test)}
     return dict(sorted(sets.items(), key=lambda item: item[0] not in tests)), paired
 
 
-def _answers(
+def _answered_sets(
     predictions: StudyPredictions,
     arms: Sequence[str],
     seeds: Sequence[int],
     images: Predictions,
     over: Mapping[str, np.ndarray],
-    own: Mapping[str, OfImages],
-    every: Mapping[str, OfImages],
+    on_own_classes: Mapping[str, OfImages],
+    on_all_classes: Mapping[str, OfImages],
 ) -> dict[str, AnsweredSet]:
     """The answers on one test set, over each of the classes in `over`, and over all under the test set's own name."""
     test, all_classes = images.test_set, len(images.classes)
-    wanted = [*((classes, own) for classes in over.values()), (np.arange(all_classes), every)]
+    wanted = [*((classes, on_own_classes) for classes in over.values()), (np.arange(all_classes), on_all_classes)]
     values: dict[str, dict[str, np.ndarray]] = {name: {} for name in over}
     protocols = {images.protocol}
     for (a, arm), (s, seed) in product(enumerate(arms), enumerate(seeds)):
-        one = predictions[arm, seed, test]
-        _require_pair(one, images, _where(arm, seed, test), test)
-        protocols.add(one.protocol)
-        for name, found in zip([*over, test], read_answers(one, wanted), strict=True):
-            for figure, computed in found.items():
+        predicted = predictions[arm, seed, test]
+        _require_same_images(predicted, images, _where(arm, seed, test), test)
+        protocols.add(predicted.protocol)
+        for name, by_figure in zip([*over, test], read_answers(predicted, wanted), strict=True):
+            for figure, computed in by_figure.items():
                 to = values[name].setdefault(figure, np.zeros((len(arms), len(seeds), *computed.shape), computed.dtype))
                 to[a, s] = computed
     protocol = images.protocol if len(protocols) == 1 else comparable(images.protocol)
@@ -239,18 +242,18 @@ def comparable(protocol: str) -> str:
     return _INTERPOLATION.sub("(each network's interpolation, antialiased)", protocol)
 
 
-def _require_pair(found: Predictions, first: Predictions, where: str, test: str) -> None:
-    if found.test_set != test:
-        raise UserError(f"{where}: these are predictions on {found.test_set!r}; were two files swapped?")
-    if len(found.labels) != len(first.labels):
+def _require_same_images(given: Predictions, first: Predictions, where: str, test: str) -> None:
+    if given.test_set != test:
+        raise UserError(f"{where}: these are predictions on {given.test_set!r}; were two files swapped?")
+    if len(given.labels) != len(first.labels):
         raise UserError(
-            f"{where}: {len(found.labels):,} images, where another checkpoint has {len(first.labels):,}; evaluate all "
+            f"{where}: {len(given.labels):,} images, where another checkpoint has {len(first.labels):,}; evaluate all "
             "on the same set"
         )
-    if found.keys != first.keys or not np.array_equal(found.labels, first.labels) or found.accepted != first.accepted:
+    if given.keys != first.keys or not np.array_equal(given.labels, first.labels) or given.accepted != first.accepted:
         raise UserError(f"{where}: not the images of the other checkpoints; evaluate all on the same set")
-    if (comparable(found.protocol), found.classes) != (comparable(first.protocol), first.classes):
+    if (comparable(given.protocol), given.classes) != (comparable(first.protocol), first.classes):
         raise UserError(
-            f"{where}: prepared as {found.protocol!r} over {len(found.classes)} classes, others as "
+            f"{where}: prepared as {given.protocol!r} over {len(given.classes)} classes, others as "
             f"{first.protocol!r} over {len(first.classes)}; accuracies compare under one protocol alone"
         )

@@ -89,10 +89,10 @@ def summarize(
     arms, seeds = arms_and_seeds(predictions, (comparison.clean, *comparison.shifts))
     references = _references(comparison, arms)
     weights = seed_weights(len(seeds), comparison.bootstrap, rng := np.random.default_rng(0))
-    study = _measured(predictions, baselines, comparison, list_figures() if figures is None else figures, rng)
+    study = _measure_figures(predictions, baselines, comparison, list_figures() if figures is None else figures, rng)
     left_out = _left_out(study, comparison)
     in_mean = tuple(shift for shift in comparison.shifts if shift not in left_out)
-    table = study.measured | _means(study.measured, in_mean)
+    table = study.measured | _means_over_shifts(study.measured, in_mean)
     by_class, class_sizes = accuracy_by_class([study.sets[test] for test in in_mean or (comparison.clean,)], arms)
     tests = (comparison.clean, *comparison.shifts)
     missed, missed_counts = missed_images([study.sets[test] for test in tests], predictions, arms, seeds)
@@ -103,7 +103,7 @@ def summarize(
         clean=comparison.clean,
         shifts=in_mean,
         left_out=left_out,
-        scores=dict(_rows(table, arms, seeds, references, comparison, weights)),
+        scores=dict(_score_rows(table, arms, seeds, references, comparison, weights)),
         paired=study.paired,
         lines=dict(study.lines),
         protocols={test: study.sets[test].protocol for test in study.paired},
@@ -112,7 +112,7 @@ def summarize(
         second_id=study.second,
         references=references,
         groups={group: tuple(members) for group, members in comparison.groups.items()},
-        by_group={test: of for test in tests if (of := accuracy_by_group(study.sets[test], arms))},
+        by_group={test: accuracies for test in tests if (accuracies := accuracy_by_group(study.sets[test], arms))},
         by_class=by_class,
         class_sizes=class_sizes,
         missed=missed,
@@ -146,19 +146,19 @@ def _references(comparison: Comparison, arms: Sequence[str]) -> dict[str, str]:
     """Return what each arm and group is compared with. Raises UserError for a name that is no arm."""
     references = dict.fromkeys(arms, comparison.reference) | dict(comparison.references)
     compared = [name for pair in (*comparison.pairs, *references.items()) for name in pair]
-    for what, names in (
+    for role, names in (
         ("reference", [comparison.reference]),
         ("a difference", compared),
         *((f"group {group!r}", members) for group, members in comparison.groups.items()),
     ):
         for name in names:
             if name not in arms:
-                raise UserError(f"{what}: {name!r} is no arm with predictions; the arms are {', '.join(arms)}")
+                raise UserError(f"{role}: {name!r} is no arm with predictions; the arms are {', '.join(arms)}")
     groups = comparison.groups
     return references | {group: group_reference(group, groups, references) for group in groups}
 
 
-def _measured(
+def _measure_figures(
     predictions: StudyPredictions,
     baselines: Sequence[BaselineModel],
     comparison: Comparison,
@@ -176,14 +176,16 @@ def _measured(
         except UserError as error:  # such as of a grid that is too alike: the study is not lost
             without[shift] = str(error)
     of_images = [f for f in figures if isinstance(f, ImageFigure)]
-    own, every = ({f.name: f.of_images for f in of_images if f.all_classes is over_all} for over_all in (False, True))
-    sets, paired = answer_sets(predictions, (clean, *shifts), own, every)
-    for name, of in sets.items():
+    on_own_classes, on_all_classes = (
+        {f.name: f.of_images for f in of_images if f.all_classes is over_all} for over_all in (False, True)
+    )
+    sets, paired = answer_sets(predictions, (clean, *shifts), on_own_classes, on_all_classes)
+    for name, answered in sets.items():
         test = name if name in paired else clean
         groups = comparison.image_groups.get(test)
-        if groups is not None and len(groups) != len(of.members):
-            raise UserError(f"test set {test!r}: {len(groups)} groups for {len(of.members)} images")
-        sets[name] = replace(of, groups=Groups.of(groups, of.members))
+        if groups is not None and len(groups) != len(answered.members):
+            raise UserError(f"test set {test!r}: {len(groups)} groups for {len(answered.members)} images")
+        sets[name] = replace(answered, groups=Groups.of(groups, answered.members))
     study = StudyAnswers(sets, paired, lines, planes, baselines, second or "", comparison.bootstrap, rng)
     study.gaps.update({"multi_er": without} if without else {})
     for figure in figures:
@@ -205,7 +207,7 @@ def _left_out(study: StudyAnswers, comparison: Comparison) -> dict[str, str]:
     return reasons
 
 
-def _means(measured: Table, shifts: Sequence[str]) -> Table:
+def _means_over_shifts(measured: Table, shifts: Sequence[str]) -> Table:
     means = {}
     for figure in dict.fromkeys(figure for figure, _ in measured):
         parts = [m for shift in shifts if (m := measured.get((figure, shift))) is not None and m.in_mean]
@@ -215,7 +217,7 @@ def _means(measured: Table, shifts: Sequence[str]) -> Table:
     return means
 
 
-def _rows(
+def _score_rows(
     table: Table,
     arms: Sequence[str],
     seeds: Sequence[int],
@@ -250,21 +252,21 @@ def _group_rows(
     every: bool,
 ) -> Iterator[tuple[ScoreKey, Score]]:
     """The scores of groups and their differences from their references; with `every`, of any two of one size too."""
-    found: dict[tuple[str, str], Score] = {}
+    differences: dict[tuple[str, str], Score] = {}
     for group, members in groups.items():
-        own = [at[arm] for arm in members]
-        if _has_mean(test, measured, *own):
-            yield ScoreKey(figure, group, test), measured.over_arms(own).arm(0, weights)
+        indices = [at[arm] for arm in members]
+        if _has_mean(test, measured, *indices):
+            yield ScoreKey(figure, group, test), measured.over_arms(indices).arm(0, weights)
         minus = [at[references[arm]] for arm in members]
-        if (reference := references[group]) != group and _has_mean(test, measured, *own, *minus):
-            score = measured.over_arms(own, minus).difference(0, None, weights)
-            alone = [name for name, of in groups.items() if list(of) == [reference]]  # the arm itself
-            found |= {(group, name): score for name in (reference, *alone)}
-    for group, other in _pairs(list(found), list(groups) if every else ())[len(found) :]:
+        if (reference := references[group]) != group and _has_mean(test, measured, *indices, *minus):
+            score = measured.over_arms(indices, minus).difference(0, None, weights)
+            alone = [name for name, arms in groups.items() if list(arms) == [reference]]  # the arm itself
+            differences |= {(group, name): score for name in (reference, *alone)}
+    for group, other in _pairs(list(differences), list(groups) if every else ())[len(differences) :]:
         if len(groups[group]) == len(groups[other]):
-            own, minus = ([at[arm] for arm in groups[name]] for name in (group, other))
-            found[group, other] = measured.over_arms(own, minus).difference(0, None, weights)
-    yield from ((ScoreKey(figure, group, test, minus=other), score) for (group, other), score in found.items())
+            indices, minus = ([at[arm] for arm in groups[name]] for name in (group, other))
+            differences[group, other] = measured.over_arms(indices, minus).difference(0, None, weights)
+    yield from ((ScoreKey(figure, group, test, minus=other), score) for (group, other), score in differences.items())
 
 
 def _pairs(asked: Sequence[tuple[str, str]], names: Sequence[str]) -> list[tuple[str, str]]:

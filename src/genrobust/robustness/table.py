@@ -115,12 +115,16 @@ def score_published(
     by_id = tuple(_against_lines(models, clean, chosen, transform, at) for clean in ids.T)
     columns = zip((*models.id_columns, models.shift), (*ids.T, shifted), strict=True)
     mixed = [doubt for name, percents in columns if (doubt := _mixed_units(name, percents))]
-    doubts = (doubt for of, clean in zip(by_id, ids.T, strict=True) for doubt in doubts_of(of, clean, shifted))
-    found = dict.fromkeys([*mixed, *doubts])
+    doubts = (
+        doubt
+        for line_scores, clean in zip(by_id, ids.T, strict=True)
+        for doubt in doubts_of(line_scores, clean, shifted)
+    )
+    all_doubts = dict.fromkeys([*mixed, *doubts])
     if len(by_id) == 1:
-        return PublishedScores(models, by_id[0], (), pivot, left_out, tuple(found))
+        return PublishedScores(models, by_id[0], (), pivot, left_out, tuple(all_doubts))
     scores = _against_plane(models, chosen, transform)
-    return PublishedScores(models, scores, by_id, pivot, left_out, tuple(found))
+    return PublishedScores(models, scores, by_id, pivot, left_out, tuple(all_doubts))
 
 
 def _against_lines(
@@ -141,12 +145,12 @@ def _against_lines(
     er, lo, hi = (np.empty(len(clean)) for _ in range(3))
     outside = np.empty(len(clean), dtype=bool)
     lines = []
-    for where, used, own in parts:
+    for where, used, scored in parts:
         rows = clean[used], models.shifted[used]
         line = _line(*rows, models.shift, transform, where)
-        er[own] = effective_robustness(line, clean[own], models.shifted[own])
-        lo[own], hi[own] = er_interval(rows, clean[own], models.shifted[own], models.shift, transform)
-        outside[own] = (clean[own] < line.lo) | (clean[own] > line.hi)
+        er[scored] = effective_robustness(line, clean[scored], models.shifted[scored])
+        lo[scored], hi[scored] = er_interval(rows, clean[scored], models.shifted[scored], models.shift, transform)
+        outside[scored] = (clean[scored] < line.lo) | (clean[scored] > line.hi)
         lines.append(line)
     return TableScores(tuple(lines), er, lo, hi, outside)
 
@@ -156,22 +160,22 @@ def _against_plane(models: Published, baselines: np.ndarray, transform: str) -> 
     ids, shifted = models.ids, models.shifted
     plane = fit_plane(ids[baselines], shifted[baselines], models.shift, models.id_columns, transform)
     counts = baseline_counts(int(baselines.sum()), RESAMPLES)
-    fits = np.concatenate([refit_planes(ids[baselines], shifted[baselines], some, transform) for some in counts])
+    fits = np.concatenate([refit_planes(ids[baselines], shifted[baselines], block, transform) for block in counts])
     fits = fits[~np.isnan(fits).any(axis=1), None]
     lo, hi = (np.empty(len(shifted)) for _ in TAILS)
     for start in range(0, len(shifted), AT_ONCE):
-        some = slice(start, start + AT_ONCE)
-        drawn = plane_predict(fits, transform, ids[some])  # [B, models]
-        lo[some], hi[some] = np.percentile(shifted[some] - drawn, TAILS, axis=0)
+        block = slice(start, start + AT_ONCE)
+        drawn = plane_predict(fits, transform, ids[block])  # [B, models]
+        lo[block], hi[block] = np.percentile(shifted[block] - drawn, TAILS, axis=0)
     return TableScores((), shifted - plane_expected(plane, ids), lo, hi, beyond_plane(plane, ids), plane)
 
 
 def doubts_of(scores: TableScores, clean: np.ndarray, shifted: np.ndarray) -> list[str]:
     """Say what suggests that the columns, percents [M], were swapped or have nothing to do with each other."""
-    found = []
+    doubts = []
     above = int((shifted > clean).sum())
     if 2 * above > len(clean):
-        found.append(
+        doubts.append(
             f"{above:,} of {len(clean):,} models are more accurate on the shifted set than on the ID set: "
             "the two columns may be swapped"
         )
@@ -182,11 +186,11 @@ def doubts_of(scores: TableScores, clean: np.ndarray, shifted: np.ndarray) -> li
         if not line.r2 >= WEAKEST_R2:
             wrong.append(f"its R² is {line.r2:.2f}, below {WEAKEST_R2:g}")
         if wrong:
-            found.append(
+            doubts.append(
                 f"the line over ID accuracies {line.lo:.1f} to {line.hi:.1f} % says little: {' and '.join(wrong)}; "
                 "the two columns may be swapped or unrelated"
             )
-    return found
+    return doubts
 
 
 def _mixed_units(column: str, percents: np.ndarray) -> str:

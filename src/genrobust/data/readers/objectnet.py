@@ -72,7 +72,7 @@ class ObjectNet(ImageNetReader):
 
 def read_set(name: str, path: Path, labels: LabelSpace, mapping: str) -> ListedImages:
     """Read the images of ObjectNet at `path` whose label means a class of `labels`, by `mapping`."""
-    images, mappings = _parts(path)
+    images, mappings = _folders(path)
     accepted = {
         folder: [labels.index(wnid) for wnid in (ids if mapping == "one-to-many" else ids[:1]) if wnid in labels.ids]
         for folder, ids in classes_of_folders(mappings).items()
@@ -107,11 +107,11 @@ def classes_of_folders(mappings: Path) -> dict[str, list[str]]:
     """
     by_text = {text: wnid for text, wnid in zip(descriptions(), wnids(), strict=True) if text != "crane"}
     folder_of: dict[str, str] = {}
-    for folder, label in _read(mappings / LABELS).items():
+    for folder, label in _read_mapping(mappings / LABELS).items():
         if folder_of.setdefault(label, folder) != folder:
             raise UserError(f"{mappings / LABELS}: {folder_of[label]!r} and {folder!r} have the same label {label!r}")
     ids: dict[str, list[str]] = {}
-    for label, texts in _read(mappings / CLASSES).items():
+    for label, texts in _read_mapping(mappings / CLASSES).items():
         if label not in folder_of:
             raise UserError(f"{mappings / LABELS} has no folder for the label {label!r}, which {CLASSES} maps")
         for text in texts.split("; "):
@@ -121,7 +121,7 @@ def classes_of_folders(mappings: Path) -> dict[str, list[str]]:
     return ids
 
 
-def _parts(path: Path) -> tuple[Path, Path]:
+def _folders(path: Path) -> tuple[Path, Path]:
     """The folders of images and of mappings."""
     images = path / "images" if (path / "images").is_dir() else path
     for mappings in (path / "mappings", path.parent / "mappings"):
@@ -133,11 +133,11 @@ def _parts(path: Path) -> tuple[Path, Path]:
     )
 
 
-def _read(path: Path) -> Mapping[str, str]:
+def _read_mapping(path: Path) -> Mapping[str, str]:
     with reading(f"ObjectNet's mapping {path}", ValueError, then="; unpack objectnet-1.0.zip again"):
         if not path.exists():
             raise UserError(f"ObjectNet's mapping {path} is missing: unpack objectnet-1.0.zip again")
-        found = parse_json(path.read_bytes())
-    if not isinstance(found, dict) or not all(isinstance(text, str) for text in found.values()):
+        mapping = parse_json(path.read_bytes())
+    if not isinstance(mapping, dict) or not all(isinstance(text, str) for text in mapping.values()):
         raise UserError(f"{path} is no mapping of names to names: unpack objectnet-1.0.zip again")
-    return found
+    return mapping

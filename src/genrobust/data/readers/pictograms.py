@@ -42,8 +42,8 @@ def load() -> StudyData:
         GenrobustError: The installation lacks the files.
     """
     folder = resources.files("genrobust") / "assets" / "pictograms"
-    labels = LabelSpace(tuple(ClassLabel(**c) for c in json.loads(_read(folder / "classes.json"))))
-    real, shift, wild = (_table(folder / f"{side}.parquet") for side in ("real", "shift", "wild"))
+    labels = LabelSpace(tuple(ClassLabel(**c) for c in json.loads(_read_bytes(folder / "classes.json"))))
+    real, shift, wild = (_read_table(folder / f"{side}.parquet") for side in ("real", "shift", "wild"))
     tests = {"test": _split(real, "test")} | {name: _split(shift, name) for name in SHIFTS}
     return StudyData(
         labels=labels,
@@ -56,15 +56,17 @@ def load() -> StudyData:
     )
 
 
-def _read(file: Traversable) -> bytes:
+def _read_bytes(file: Traversable) -> bytes:
     try:
         return file.read_bytes()
     except OSError as error:
         raise GenrobustError(f"the installation is incomplete: cannot read {file}; install genrobust again") from error
 
 
-def _table(file: Traversable) -> pa.Table:
-    return pq.read_table(pa.BufferReader(_read(file)), columns=["key", "image", "class", "style", "split", "family"])
+def _read_table(file: Traversable) -> pa.Table:
+    return pq.read_table(
+        pa.BufferReader(_read_bytes(file)), columns=["key", "image", "class", "style", "split", "family"]
+    )
 
 
 def _split(table: pa.Table, split: str) -> MemoryImages:

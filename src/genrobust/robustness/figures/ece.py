@@ -28,9 +28,9 @@ class ExpectedCalibrationError(ImageFigure):
 
     def combine(self, values: np.ndarray, images: AnsweredSet, weights: np.ndarray) -> np.ndarray:
         total = weights.sum(axis=1)
-        found = np.empty((len(weights), len(values)))
+        errors = np.empty((len(weights), len(values)))
         for t, (confidence, correct) in enumerate(np.moveaxis(values, 2, 1)):
             bins = np.clip(np.ceil(confidence * BINS) - 1, 0, BINS - 1)  # the upper edge belongs to a bin
             gaps = np.where(bins[:, None] == np.arange(BINS), (correct - confidence)[:, None], np.float32(0))
-            found[:, t] = 100 * np.abs(weights @ gaps).sum(axis=1) / total
-        return found
+            errors[:, t] = 100 * np.abs(weights @ gaps).sum(axis=1) / total
+        return errors

@@ -29,7 +29,7 @@ class EffectiveRobustness(Figure):
         place the study's network off the line, as far as standard models lie: the same for all of its arms, which
         share the network, and on all shifts, where a network is off in the same direction more often than not.
         """
-        found, draws = {}, study.baseline_draws
+        measured, draws = {}, study.baseline_draws
         off = study.rng.standard_normal(study.bootstrap)
         for shift, clean in draws.clean.items():
             line, rows = study.lines[shift], [b for b in study.baselines if b.test_set == shift]
@@ -44,7 +44,7 @@ class EffectiveRobustness(Figure):
             intercept = intercept + line.residual_sd * off
             drawn = predict(slope[:, None, None], intercept[:, None, None], line.transform, drawn)
             beyond = outside(clean, draws.images[shift], line.lo, line.hi)
-            own, groups = study.measured["top1", shift], study.clean_groups(shift)
-            er = own.beyond(expected, drawn, over, beyond, groups, fit=line.n - 2)
-            found[shift] = replace(er, in_mean=line.r2 >= EXPLAINED)
-        return found
+            top1, groups = study.measured["top1", shift], study.clean_groups(shift)
+            er = top1.beyond(expected, drawn, over, beyond, groups, fit=line.n - 2)
+            measured[shift] = replace(er, in_mean=line.r2 >= EXPLAINED)
+        return measured

@@ -32,7 +32,7 @@ class MultiIDEffectiveRobustness(Figure):
 
     def measure(self, study: StudyAnswers) -> dict[str, Measured]:
         """Measure it on every shift with a plane; replicates resample as those of effective robustness."""
-        found, draws, second = {}, study.baseline_draws, study.measured["top1", study.second]
+        measured, draws, second = {}, study.baseline_draws, study.measured["top1", study.second]
         off = study.rng.standard_normal(study.bootstrap)
         for shift, plane in study.planes.items():
             models, ids, shifted = pair_up(study.baselines, shift, study.second)
@@ -45,8 +45,8 @@ class MultiIDEffectiveRobustness(Figure):
             drawn = plane_predict(fits[:, None, None], plane.transform, np.stack([cleans, others], axis=-1))
             sides = zip((raw, second.point), (n, second.n), plane.lo, plane.hi, strict=True)
             beyond = np.logical_or(*(outside(*side) for side in sides))
-            own, groups = study.measured["top1", shift], study.clean_groups(shift)
-            er = own.beyond(expected, drawn, BASELINES, beyond, groups, fit=plane.n - 3)
+            top1, groups = study.measured["top1", shift], study.clean_groups(shift)
+            er = top1.beyond(expected, drawn, BASELINES, beyond, groups, fit=plane.n - 3)
             er = replace(er, freedom=min(er.freedom, second.freedom), common=min(er.common, second.freedom))
-            found[shift] = replace(er, in_mean=plane.r2 >= EXPLAINED)
-        return found
+            measured[shift] = replace(er, in_mean=plane.r2 >= EXPLAINED)
+        return measured

@@ -31,9 +31,9 @@ class WorstClass(ImageFigure):
         lowest = np.full((len(weights), len(values)), np.inf)
         for start, end in zip([0, *ends[:-1]], ends, strict=True):
             if end - start >= MIN_IMAGES:
-                own = drawn[:, start:end]
+                draws = drawn[:, start:end]
                 with np.errstate(invalid="ignore"):  # a resample without any image of the class
-                    lowest = np.fmin(lowest, own @ right[start:end] / own.sum(axis=1, keepdims=True))
+                    lowest = np.fmin(lowest, draws @ right[start:end] / draws.sum(axis=1, keepdims=True))
         # A resample without any image of these classes says nothing; sums of 32-bit floats end beside 0 or 1.
         return 100 * np.where(np.isinf(lowest), np.nan, lowest.round(5))
 
