@@ -20,9 +20,9 @@ INITIAL = "initial.safetensors"  # the weights that a fine-tuned network started
 OLD_INFO = "checkpoint.json"  # in the folders of version 0.1
 
 
-def _unique(classes: tuple[str, ...]) -> tuple[str, ...]:
-    if len(found := Counter(classes)) < len(classes):
-        raise ValueError(f"the class {found.most_common(1)[0][0]!r} is named twice")
+def _require_unique(classes: tuple[str, ...]) -> tuple[str, ...]:
+    if len(counts := Counter(classes)) < len(classes):
+        raise ValueError(f"the class {counts.most_common(1)[0][0]!r} is named twice")
     return classes
 
 
@@ -38,7 +38,7 @@ class CheckpointInfo:
 
     architecture: Annotated[str, Field(max_length=200)]
     model_kwargs: dict[str, Any]
-    classes: Annotated[tuple[str, ...], Field(min_length=1), AfterValidator(_unique)]
+    classes: Annotated[tuple[str, ...], Field(min_length=1), AfterValidator(_require_unique)]
     image_size: Annotated[int, Field(ge=1, le=8192, strict=True)]  # far above what any classifier sees
     training: dict[str, Any]
     interpolation: Annotated[str, Field(pattern="^(bicubic|bilinear)$")] = "bicubic"
@@ -104,6 +104,10 @@ def saved_steps(folder: Path) -> int:
     """Return how many steps the unfinished training in `folder` has saved; 0 where there are none to resume from."""
     artifact = Artifact(folder)
     with suppress(GenrobustError):  # the training names what is damaged
-        if artifact.is_begun and not artifact.is_finished and not artifact.lacks((kept := artifact.manifest()).files):
-            return int(kept.about.get("progress", {}).get("step", 0))
+        if (
+            artifact.is_begun
+            and not artifact.is_finished
+            and not artifact.lacks((manifest := artifact.manifest()).files)
+        ):
+            return int(manifest.about.get("progress", {}).get("step", 0))
     return 0

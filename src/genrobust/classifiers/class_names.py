@@ -1,4 +1,4 @@
-"""The names of a classifier's classes in a text file, and which of them cannot be told apart."""
+"""Reads class names from a text file, finds equal names, and matches a classifier's names to a label space."""
 
 from __future__ import annotations
 
@@ -11,56 +11,58 @@ from genrobust.core import LabelSpace, UserError, bare_name, read_lines
 
 
 def read_class_names(path: Path) -> tuple[str, ...]:
-    """Read a class a line, in the order of the logits.
+    """Read class names, one per line, in the order of the logits.
 
     Raises:
-        UserError: The file cannot be read or names no class, or two lines name one class.
+        UserError: The file cannot be read, it has no names, or two of its lines have the same name.
     """
     lines = list(read_lines(path, "--labels"))
     if not lines:
         raise UserError(f"{path} names no class: write one a line, in the order of the logits")
     names = tuple(name for _, name in lines)
-    if twin := find_equal_names(names):
-        one, two = twin
+    if pair := find_equal_names(names):
+        first, second = pair
         raise UserError(
-            f"{path}: {names[one]!r} on line {lines[one][0]} and {names[two]!r} on line {lines[two][0]} are one name, "
-            "and each logit needs its own: write more behind one, such as crane bird.\n"
+            f"{path}: {names[first]!r} on line {lines[first][0]} and {names[second]!r} on line {lines[second][0]} "
+            "are one name, and each logit needs its own: write more behind one, such as crane bird.\n"
             "A classifier of ImageNet's 1,000 classes needs no --labels: they are then called by WordNet id"
         )
     return names
 
 
-def find_equal_names(names: Sequence[str], wanted: Sequence[str] | None = None) -> tuple[int, int] | None:
-    """Return the first two places in `names` with the same name but for case and Unicode form, None if all differ.
+def find_equal_names(names: Sequence[str], classes: Sequence[str] | None = None) -> tuple[int, int] | None:
+    """Return the indices of the first two equal names; None if all differ.
 
-    Class ids are in lower case, so that the dog Cardigan and the garment cardigan would be one. With `wanted`, only
-    names that are like one of these count.
+    Case and Unicode form do not count: class ids are in lower case, so the dog Cardigan and the garment cardigan would
+    be one class. With `classes`, only names that equal one of these are compared.
     """
-    first: dict[str, int] = {}
-    among = None if wanted is None else {_plain(name) for name in wanted}
-    for place, name in enumerate(map(_plain, names)):
-        if first.setdefault(name, place) != place and (among is None or name in among):
-            return first[name], place
+    first_index: dict[str, int] = {}
+    relevant = None if classes is None else {_normalize(name) for name in classes}
+    for index, name in enumerate(map(_normalize, names)):
+        if first_index.setdefault(name, index) != index and (relevant is None or name in relevant):
+            return first_index[name], index
     return None
 
 
 def columns_of(names: Sequence[str], labels: LabelSpace) -> list[int | None]:
-    """Return which of a classifier's `names` each class of `labels` has; None where it has none.
+    """Return the index in `names` of each class of `labels`; None for a class without one.
 
-    That is the class's id, or else the only name that differs from its id or its shown name by case, Unicode form,
-    spaces, hyphens and underscores alone, as the names of folders may.
+    A name matches a class if it is the class's id. Otherwise the only name matches that equals the id or the shown name
+    up to case, Unicode form, spaces, hyphens and underscores, in which names of folders may differ. A name that two
+    classes match belongs to neither.
     """
-    exact, alike = {name: column for column, name in enumerate(names)}, dict[str, set[int]]()
+    by_name, by_bare_name = {name: column for column, name in enumerate(names)}, dict[str, set[int]]()
     for column, name in enumerate(names):
-        alike.setdefault(bare_name(name), set()).add(column)
-    found: list[int | None] = []
-    for of in labels.classes:
-        like = alike.get(bare_name(of.id), set()) | alike.get(bare_name(of.name), set())
-        perhaps = {exact[of.id]} if of.id in exact else like
-        found.append(next(iter(perhaps)) if len(perhaps) == 1 else None)
-    times = Counter(found)
-    return [column if times[column] == 1 else None for column in found]
+        by_bare_name.setdefault(bare_name(name), set()).add(column)
+    columns: list[int | None] = []
+    for label in labels.classes:
+        similar = by_bare_name.get(bare_name(label.id), set()) | by_bare_name.get(bare_name(label.name), set())
+        candidates = {by_name[label.id]} if label.id in by_name else similar
+        columns.append(next(iter(candidates)) if len(candidates) == 1 else None)
+    uses = Counter(columns)
+    return [column if uses[column] == 1 else None for column in columns]
 
 
-def _plain(name: str) -> str:
+def _normalize(name: str) -> str:
+    """Return `name` in the Unicode form NFC, without case."""
     return unicodedata.normalize("NFC", name).casefold()

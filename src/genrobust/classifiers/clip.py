@@ -90,20 +90,20 @@ def load_clip(folder: Path, device: torch.device | str = "cpu") -> Clip:
                 f"for example with hf download {PUBLISHED_CLIP} --local-dir {shlex.quote(str(folder))}, or save a "
                 "CLIPModel, its CLIPTokenizer and its CLIPImageProcessor there with save_pretrained"
             )
-    where = torch.device(device)
+    torch_device = torch.device(device)
     with reading(f"the CLIP in {folder}", Exception):  # its configuration may be a stranger's
         load = _load_open_clip if clip_files(folder) == (OPEN_CLIP,) else _load_transformers
         model, encode_images, encode_texts, context = load(folder)
         tokenizer = CLIPTokenizer.from_pretrained(folder, local_files_only=True)
         vision, preparation = read_clip_vision(folder)[0], read_clip_preparation(folder)
-    known = data_config(str(folder), {key: preparation[key] for key in ("mean", "std")})
+    normalization = data_config(str(folder), {key: preparation[key] for key in ("mean", "std")})
     scale: Any = model.logit_scale
     require_finite(scale.detach().exp(), f"the CLIP in {folder}", "a scale of logits")
-    mean, std = (torch.tensor(known[key], device=where).view(3, 1, 1) for key in ("mean", "std"))
-    model.eval().to(where)
+    mean, std = (torch.tensor(normalization[key], device=torch_device).view(3, 1, 1) for key in ("mean", "std"))
+    model.eval().to(torch_device)
     size: Any = vision.image_size
     name = folder.resolve().name
-    return Clip(name, model, encode_images, encode_texts, tokenizer, context, int(size), mean, std, where)
+    return Clip(name, model, encode_images, encode_texts, tokenizer, context, int(size), mean, std, torch_device)
 
 
 Loaded = tuple[nn.Module, Callable[[Tensor], Tensor], Callable[[Any], Tensor], int]
@@ -144,15 +144,17 @@ def load_clip_network(folder: Path) -> CLIPModel | CLIPVisionModelWithProjection
     check_clip_weights(folder)
     transformers.utils.logging.disable_progress_bar()  # which counts tensors
     has_text = read_clip_vision(folder)[1] is not None
-    how: dict[str, Any] = {"local_files_only": True, "use_safetensors": True, "dtype": torch.float32}
-    how["attn_implementation"] = "sdpa"  # a configuration could name code on the hub
+    arguments: dict[str, Any] = {"local_files_only": True, "use_safetensors": True, "dtype": torch.float32}
+    arguments["attn_implementation"] = "sdpa"  # a configuration could name code on the hub
     kind: Any = CLIPModel if has_text else CLIPVisionModelWithProjection  # whose result follows from its arguments
-    model, found = kind.from_pretrained(folder, **how, output_loading_info=True)
+    model, loading_info = kind.from_pretrained(folder, **arguments, output_loading_info=True)
     unused = () if has_text else ("visual_projection.weight",)  # a tower may be saved without it
-    for which in ("missing_keys", "mismatched_keys", "unexpected_keys"):
-        keys = sorted(str(key) for key in found[which] if not str(key).endswith("position_ids") and key not in unused)
+    for problem in ("missing_keys", "mismatched_keys", "unexpected_keys"):
+        keys = sorted(
+            str(key) for key in loading_info[problem] if not str(key).endswith("position_ids") and key not in unused
+        )
         if keys:
-            raise ValueError(f"its weights do not fit its config.json: {which.replace('_', ' ')} such as {keys[0]}")
+            raise ValueError(f"its weights do not fit its config.json: {problem.replace('_', ' ')} such as {keys[0]}")
     return model  # type: ignore[no-any-return]  # transformers is not typed
 
 
@@ -168,13 +170,13 @@ def read_open_clip(folder: Path) -> dict[str, Any]:
     Raises:
         ValueError: It has another network, whose parts may come from elsewhere and bring code.
     """
-    found: dict[str, Any] = parse_json((folder / OPEN_CLIP).read_bytes())
-    model = found["model_cfg"]
+    config: dict[str, Any] = parse_json((folder / OPEN_CLIP).read_bytes())
+    model = config["model_cfg"]
     for part, known in ((model, _MODEL), (model["vision_cfg"], _VISION), (model["text_cfg"], _TEXT)):
         if other := sorted(set(part) - known):
             raise ValueError(f"its {OPEN_CLIP} names {other[0]}: genrobust reads plain transformers alone")
     check_clip_weights(folder)
-    return found
+    return config
 
 
 def read_clip_vision(folder: Path) -> tuple[CLIPVisionConfig, int | None]:
@@ -188,8 +190,8 @@ def read_clip_vision(folder: Path) -> tuple[CLIPVisionConfig, int | None]:
         raw: dict[str, Any] = parse_json((folder / CONFIG).read_bytes())
         if raw.get("model_type") == KINDS[1]:
             return CLIPVisionConfig.from_dict(raw), None
-        both: Any = transformers.CLIPConfig.from_dict(raw)
-        return both.vision_config, both.projection_dim
+        clip_config: Any = transformers.CLIPConfig.from_dict(raw)
+        return clip_config.vision_config, clip_config.projection_dim
     model = read_open_clip(folder)["model_cfg"]
     vision = model["vision_cfg"]
     config = CLIPVisionConfig(
@@ -211,11 +213,11 @@ def read_clip_preparation(folder: Path) -> dict[str, Any]:
         Exception: transformers cannot read it, and raises an error of its own.
     """
     if clip_files(folder) == (OPEN_CLIP,):
-        found: dict[str, Any] = {"mean": MEAN, "std": STD, "interpolation": "bicubic", "resize_mode": "shortest"}
-        found |= read_open_clip(folder).get("preprocess_cfg") or {}
+        preparation: dict[str, Any] = {"mean": MEAN, "std": STD, "interpolation": "bicubic", "resize_mode": "shortest"}
+        preparation |= read_open_clip(folder).get("preprocess_cfg") or {}
         modes = {"shortest": "center", "longest": "border", "squash": "squash"}
-        found["crop_mode"] = modes[found["resize_mode"]]
-        return {key: found[key] for key in ("mean", "std", "interpolation", "crop_mode")}
+        preparation["crop_mode"] = modes[preparation["resize_mode"]]
+        return {key: preparation[key] for key in ("mean", "std", "interpolation", "crop_mode")}
     processor: Any = CLIPImageProcessor.from_pretrained(folder, local_files_only=True)
     names = {2: "bilinear", 3: "bicubic"}  # Pillow's numbers
     interpolation = names.get(int(processor.resample), "another")
@@ -227,14 +229,14 @@ def read_clip_preparation(folder: Path) -> dict[str, Any]:
 @repeatable()
 @torch.inference_mode()
 def clip_embeddings(
-    clip: Clip, images: ImageSet, batch_size: int, seen: Callable[[int], None] = lambda count: None
+    clip: Clip, images: ImageSet, batch_size: int, advance: Callable[[int], None] = lambda count: None
 ) -> np.ndarray:
     """Return unit embeddings float32 [N, D] of `images` in their order.
 
     Images are resized by their shorter side (bicubic) and cut at the center, as CLIP's own processor does.
 
     Args:
-        seen: Called with the number of images of each batch.
+        advance: Called with the number of images of each batch.
 
     Raises:
         UserError: An empty set, or an image that cannot be read.
@@ -242,7 +244,7 @@ def clip_embeddings(
     embedded = []
     for batch in feed_batches(images, partial(prepare, size=clip.image_size), batch_size, clip.device):
         embedded.append(_embed(clip, batch))
-        seen(len(batch))
+        advance(len(batch))
     return torch.cat(embedded).numpy()
 
 
@@ -264,8 +266,8 @@ def embed_texts(clip: Clip, texts: Sequence[str]) -> np.ndarray:
             truncation=True,
             return_tensors="pt",
         ).to(clip.device)
-        found = normalize(clip.encode_texts(tokens), dim=-1).cpu()
-        embedded.append(require_finite(found, f"the CLIP {clip.name}", "embeddings"))
+        embeddings = normalize(clip.encode_texts(tokens), dim=-1).cpu()
+        embedded.append(require_finite(embeddings, f"the CLIP {clip.name}", "embeddings"))
     return torch.cat(embedded).numpy()
 
 

@@ -31,13 +31,13 @@ def clip_files(folder: Path) -> tuple[str, ...]:
     Raises:
         UserError: config.json cannot be read.
     """
-    config, is_open = folder / CONFIG, (folder / OPEN_CLIP).is_file()
-    if config.is_file():
-        with reading(config, ValueError):
-            found = parse_json(config.read_bytes())
-        theirs = isinstance(found, dict) and found.get("model_type") in KINDS
-        weights = any(path for pattern in WEIGHTS for path in folder.glob(pattern))
-        if theirs and (weights or not (is_open and (folder / OPEN_CLIP_WEIGHTS).is_file())):
+    config_file, is_open = folder / CONFIG, (folder / OPEN_CLIP).is_file()
+    if config_file.is_file():
+        with reading(config_file, ValueError):
+            config = parse_json(config_file.read_bytes())
+        is_transformers = isinstance(config, dict) and config.get("model_type") in KINDS
+        has_weights = any(path for pattern in WEIGHTS for path in folder.glob(pattern))
+        if is_transformers and (has_weights or not (is_open and (folder / OPEN_CLIP_WEIGHTS).is_file())):
             return CONFIG, "preprocessor_config.json"
     return (OPEN_CLIP,) if is_open else ()
 

@@ -64,39 +64,38 @@ def open_tower(
     with_text = width is not None and head != "random"
     if with_text:
         kwargs[COSINE] = width
-    named = texts() if with_text else []
-    data = data_config(spec, {"mean": preparation["mean"], "std": preparation["std"]})
-    resized = preparation["interpolation"], preparation["crop_mode"]
-    blueprint = Blueprint(architecture, kwargs, int(size), *resized)
-    size, how = blueprint.image_size, blueprint.interpolation
+    class_texts = texts() if with_text else []
+    normalization = data_config(spec, {"mean": preparation["mean"], "std": preparation["std"]})
+    blueprint = Blueprint(architecture, kwargs, int(size), preparation["interpolation"], preparation["crop_mode"])
+    size, interpolation = blueprint.image_size, blueprint.interpolation
     return OpenClassifier(
         name=spec,
         classes=tuple(classes) if with_text else (),
-        weights=digest([hash_clip(folder), named], 64),
-        prepare=partial(prepare, size=size, interpolation=how),
-        prepared=protocol(size, interpolation=how),
-        load=partial(_load, folder, spec, blueprint, data, named),
+        weights=digest([hash_clip(folder), class_texts], 64),
+        prepare=partial(prepare, size=size, interpolation=interpolation),
+        prepared=protocol(size, interpolation=interpolation),
+        load=partial(_load_tower, folder, spec, blueprint, normalization, class_texts),
         blueprint=blueprint,
     )
 
 
-def _load(
+def _load_tower(
     folder: Path,
     spec: str,
     blueprint: Blueprint,
-    data: Mapping[str, Any],
-    named: Sequence[Sequence[str]],
+    normalization: Mapping[str, Any],
+    class_texts: Sequence[Sequence[str]],
     device: torch.device,
 ) -> nn.Module:
     with reading(f"the CLIP {spec}", Exception):
-        model = _tower(folder, blueprint, max(1, len(named)))
-    model.mean[:], model.std[:] = (torch.tensor(data[key]).view(1, 3, 1, 1) for key in ("mean", "std"))
-    if named:
+        model = _convert_tower(folder, blueprint, max(1, len(class_texts)))
+    model.mean[:], model.std[:] = (torch.tensor(normalization[key]).view(1, 3, 1, 1) for key in ("mean", "std"))
+    if class_texts:
         clip = load_clip(folder)
-        last: Any = model.network.head
+        head: Any = model.network.head
         with torch.no_grad():
-            last.classes.weight[:] = clip.logit_scale * torch.from_numpy(embed_ensembles(clip, named))
-            last.classes.bias.zero_()
+            head.classes.weight[:] = clip.logit_scale * torch.from_numpy(embed_ensembles(clip, class_texts))
+            head.classes.bias.zero_()
     return move_to(model, device).eval()
 
 
@@ -122,12 +121,13 @@ def timm_tower(vision: CLIPVisionConfig) -> tuple[str, dict[str, Any]]:
         ratio = (vision.intermediate_size + 0.5) / vision.hidden_size
     if timm.is_model(name) and ratio == 4:
         return name, {}
-    wanted = {"patch_size": vision.patch_size, "mlp_ratio": ratio}
-    wanted |= dict(zip(("embed_dim", "depth", "num_heads"), size, strict=True))
-    return _BASE.format(act), {key: value for key, value in wanted.items() if value != _BASE_ARGS[key]}
+    arguments = {"patch_size": vision.patch_size, "mlp_ratio": ratio}
+    arguments |= dict(zip(("embed_dim", "depth", "num_heads"), size, strict=True))
+    return _BASE.format(act), {key: value for key, value in arguments.items() if value != _BASE_ARGS[key]}
 
 
-def _tower(folder: Path, blueprint: Blueprint, classes: int) -> Classifier:
+def _convert_tower(folder: Path, blueprint: Blueprint, classes: int) -> Classifier:
+    """Make timm's network for the tower in `folder`, with its weights."""
     model = create_classifier(blueprint.architecture, classes, blueprint.image_size, blueprint.model_kwargs)
     network: Any = model.network
     if clip_files(folder) == (OPEN_CLIP,):
@@ -135,22 +135,22 @@ def _tower(folder: Path, blueprint: Blueprint, classes: int) -> Classifier:
         projection, _ = tensors.pop("head.weight"), tensors.pop("head.bias")
     else:
         clip = load_clip_network(folder)
-        tensors, projection = _as_timm(clip.vision_model.state_dict()), clip.visual_projection.weight
+        tensors, projection = _to_timm(clip.vision_model.state_dict()), clip.visual_projection.weight
     if COSINE in blueprint.model_kwargs:
         tensors["head.projection.weight"] = projection
-    own = network.state_dict()
-    network.load_state_dict({key: tensors.get(key, value) for key, value in own.items()})
-    if missing := [key for key in own if key not in tensors and not key.startswith("head.")]:
+    state = network.state_dict()
+    network.load_state_dict({key: tensors.get(key, value) for key, value in state.items()})
+    if missing := [key for key in state if key not in tensors and not key.startswith("head.")]:
         raise ValueError(f"timm's {blueprint.architecture} has {missing[0]}, and the CLIP has not")
     return model
 
 
-def _as_timm(theirs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def _to_timm(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return the tensors of transformers' image tower under the names, and in the shapes, of timm's."""
-    found = {
-        "cls_token": theirs["embeddings.class_embedding"][None, None],
-        "pos_embed": theirs["embeddings.position_embedding.weight"][None],
-        "patch_embed.proj.weight": theirs["embeddings.patch_embedding.weight"],
+    converted = {
+        "cls_token": weights["embeddings.class_embedding"][None, None],
+        "pos_embed": weights["embeddings.position_embedding.weight"][None],
+        "patch_embed.proj.weight": weights["embeddings.patch_embedding.weight"],
     }
     names = {
         "pre_layrnorm": "norm_pre",
@@ -159,14 +159,16 @@ def _as_timm(theirs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         "layer_norm": "norm",
         "encoder.layers": "blocks",
     }
-    for key, value in theirs.items():
+    for key, value in weights.items():
         if key.startswith("embeddings.") or any(f".{part}_proj." in key for part in "qkv"):
             continue
         name = key
         for old, new in names.items():
             name = name.replace(old, new)
-        found[name] = value
-    for key in [key for key in theirs if ".q_proj." in key]:
-        before, kind = key.replace("encoder.layers", "blocks").split(".self_attn.q_proj.")
-        found[f"{before}.attn.qkv.{kind}"] = torch.cat([theirs[key.replace(".q_", f".{part}_")] for part in "qkv"])
-    return found
+        converted[name] = value
+    for key in [key for key in weights if ".q_proj." in key]:
+        block, parameter = key.replace("encoder.layers", "blocks").split(".self_attn.q_proj.")
+        converted[f"{block}.attn.qkv.{parameter}"] = torch.cat(
+            [weights[key.replace(".q_", f".{part}_")] for part in "qkv"]
+        )
+    return converted

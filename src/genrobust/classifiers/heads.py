@@ -39,8 +39,8 @@ def add_cosine_head(network: nn.Module, width: int, classes: int) -> None:
     last = network.get_submodule(name)
     if not isinstance(last, nn.Linear):
         raise ValueError(f"{COSINE}: its last layer {name} is not linear")
-    parent, _, own = name.rpartition(".")
-    setattr(network.get_submodule(parent), own, CosineHead(last.in_features, width, classes))
+    parent, _, attribute = name.rpartition(".")
+    setattr(network.get_submodule(parent), attribute, CosineHead(last.in_features, width, classes))
 
 
 def head_name(network: nn.Module) -> str:
@@ -72,8 +72,8 @@ def last_linear(network: nn.Module) -> nn.Linear:
 
 
 def _head_name(network: nn.Module) -> str:
-    known: Any = getattr(network, "pretrained_cfg", None) or {}
-    name = known.get("classifier")
+    config: Any = getattr(network, "pretrained_cfg", None) or {}
+    name = config.get("classifier")
     if not isinstance(name, str) or not name:
         raise ValueError(f"{type(network).__name__} has no last layer of its own that could be replaced")
     return name

@@ -12,14 +12,14 @@ HUB = "hf-hub:"  # as timm writes it
 CARD = "README.md"
 
 
-def fetch_from_hub(spec: str, files: Sequence[str], what: str) -> Path:
+def fetch_from_hub(spec: str, files: Sequence[str], contents: str) -> Path:
     """Fetch `files` of ``hf-hub:NAME`` or ``hf-hub:NAME@REVISION`` where it has them, and return their folder.
 
     The model's card comes along, since it names the license.
 
     Raises:
         UserError: A name that cannot be one.
-        GenrobustError: The model cannot be fetched; `what` of a download can be given in its place.
+        GenrobustError: The model cannot be fetched; `contents` of a download can be given in its place.
     """
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HFValidationError
@@ -32,7 +32,7 @@ def fetch_from_hub(spec: str, files: Sequence[str], what: str) -> Path:
     except OSError as error:  # no network, no such model, or none that may be read
         raise GenrobustError(
             f"cannot fetch {spec} from the hub: {' '.join(str(error).split())[:400]} Without a network, give the "
-            f"folder of a download: its {what}"
+            f"folder of a download: its {contents}"
         ) from error
 
 
@@ -43,6 +43,6 @@ def fetch_hub_clip(spec: str) -> Path | None:
         UserError: A model cannot have this name, or its config.json cannot be read.
         GenrobustError: The model cannot be fetched.
     """
-    what = "configuration, tokenizer and safetensors"
-    folder = fetch_from_hub(spec, CLIP_FILES, what)
-    return fetch_from_hub(spec, (*CLIP_FILES, *clip_weights(folder)), what) if clip_files(folder) else None
+    contents = "configuration, tokenizer and safetensors"
+    folder = fetch_from_hub(spec, CLIP_FILES, contents)
+    return fetch_from_hub(spec, (*CLIP_FILES, *clip_weights(folder)), contents) if clip_files(folder) else None

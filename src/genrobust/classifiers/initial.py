@@ -51,34 +51,36 @@ class Initial:
         """
         from genrobust.classifiers.architectures import has_fixed_size
 
-        made = self.blueprint
-        if config.image_size != made.image_size and has_fixed_size(made.architecture):
+        blueprint = self.blueprint
+        if config.image_size != blueprint.image_size and has_fixed_size(blueprint.architecture):
             raise UserError(
-                f"train.image_size: {self.spec} takes images of {made.image_size} px alone, and image_size is "
-                f"{config.image_size}: set it to {made.image_size}"
+                f"train.image_size: {self.spec} takes images of {blueprint.image_size} px alone, and image_size is "
+                f"{config.image_size}: set it to {blueprint.image_size}"
             )
-        kwargs = dict(made.model_kwargs)
-        changed = {
+        kwargs = dict(blueprint.model_kwargs)
+        updates = {
             "init": self.opened.name if config.init == PRETRAINED else config.init,
-            "architecture": made.architecture,
+            "architecture": blueprint.architecture,
             "blur_pool": kwargs.pop("blur_pool", config.blur_pool),
             "model_kwargs": kwargs,
         }
-        return config.model_copy(update=changed)
+        return config.model_copy(update=updates)
 
     def preparation_notes(self, config: TrainConfig) -> list[str]:
         """Return sentences on how training prepares images for it, where other arms or its pretraining differ."""
-        found, made = [], self.blueprint
-        if made.interpolation != BICUBIC:
-            found.append(f"Images are resized by {made.interpolation} interpolation for it, as before.")
-        if config.image_size != made.image_size:
-            found.append(
-                f"It has learned from images of {made.image_size} px, and here they have {config.image_size}: "
-                f"train.image_size: {made.image_size} keeps its size."
+        notes, blueprint = [], self.blueprint
+        if blueprint.interpolation != BICUBIC:
+            notes.append(f"Images are resized by {blueprint.interpolation} interpolation for it, as before.")
+        if config.image_size != blueprint.image_size:
+            notes.append(
+                f"It has learned from images of {blueprint.image_size} px, and here they have {config.image_size}: "
+                f"train.image_size: {blueprint.image_size} keeps its size."
             )
-        if made.crop_mode in _SHAPED:
-            found.append(f"Before, whole images were {_SHAPED[made.crop_mode]} a square; here they are cut to one.")
-        return found
+        if blueprint.crop_mode in _SHAPED:
+            notes.append(
+                f"Before, whole images were {_SHAPED[blueprint.crop_mode]} a square; here they are cut to one."
+            )
+        return notes
 
     def make(self, labels: LabelSpace, config: TrainConfig) -> Classifier:
         """Load the weights into a network for `labels`; what of the last layer is new, torch's global seed decides.
@@ -95,21 +97,21 @@ class Initial:
         from genrobust.classifiers.models import Classifier, create_classifier
 
         model = create_classifier(config.architecture, len(labels), config.image_size, config.network_kwargs)
-        state = torch.random.get_rng_state()
+        rng_state = torch.random.get_rng_state()
         source = self.opened.load(torch.device("cpu"))
-        torch.random.set_rng_state(state)  # what loading draws changes no step
+        torch.random.set_rng_state(rng_state)  # what loading draws changes no step
         if not isinstance(source, Classifier):
             raise UserError(f"train.init: {self.spec} is no network of timm's, and cannot be trained: name another")
-        own, weights = model.state_dict(), source.state_dict()
-        last, rows = f"network.{head_name(model.network)}.", self._rows(labels)
-        for name in [name for name in own if name.startswith(last)]:
-            found = weights.get(name)
+        state, weights = model.state_dict(), source.state_dict()
+        prefix, rows = f"network.{head_name(model.network)}.", self._head_rows(labels)
+        for name in [name for name in state if name.startswith(prefix)]:
+            pretrained = weights.get(name)
             if rows is None:
-                weights[name] = own[name]
-            elif found is not None and len(found) == len(self.opened.classes):
-                weights[name] = found[rows]
+                weights[name] = state[name]
+            elif pretrained is not None and len(pretrained) == len(self.opened.classes):
+                weights[name] = pretrained[rows]
         try:
-            model.load_state_dict({name: value for name, value in weights.items() if name in own})
+            model.load_state_dict({name: value for name, value in weights.items() if name in state})
         except RuntimeError as error:
             raise UserError(
                 f"train.init: {self.spec} does not fit {config.architecture}: {' '.join(str(error).split())[:300]}: "
@@ -117,12 +119,12 @@ class Initial:
             ) from error
         return model
 
-    def _rows(self, labels: LabelSpace) -> list[int] | None:
+    def _head_rows(self, labels: LabelSpace) -> list[int] | None:
         """The rows of the last layer that are those of `labels`; None where it is to be a new one."""
         if self.head == "random":
             return None
         columns = columns_of(self.opened.classes, labels)
-        unknown = [of.name for of, column in zip(labels.classes, columns, strict=True) if column is None]
+        unknown = [label.name for label, column in zip(labels.classes, columns, strict=True) if column is None]
         if not unknown:
             return self.opened.columns(labels)
         if len(unknown) < len(labels):
@@ -145,7 +147,7 @@ def open_initial(config: TrainConfig, classes: Sequence[str], texts: Callable[[]
         GenrobustError: It cannot be fetched from the hub.
     """
     spec = config.init
-    opened = _open(spec, config, classes, texts)
+    opened = _open_spec(spec, config, classes, texts)
     if opened.blueprint is None:
         raise UserError(
             f"train.init: {spec} is no network of timm's, and cannot be trained: name a checkpoint, a model of timm's "
@@ -162,7 +164,7 @@ def open_initial(config: TrainConfig, classes: Sequence[str], texts: Callable[[]
 def initial_of_run(config: TrainConfig, checkpoint: Path, classes: tuple[str, ...], blueprint: Blueprint) -> Initial:
     """Open a classifier of a study, which may not be trained yet: its folder tells its weights from others."""
     if config.head == "text":
-        raise _no_text_tower(config)
+        raise _no_text_tower_error(config)
 
     def load(device: torch.device) -> nn.Module:
         from genrobust.classifiers.models import load_checkpoint
@@ -170,20 +172,20 @@ def initial_of_run(config: TrainConfig, checkpoint: Path, classes: tuple[str, ..
         Artifact(checkpoint).fetch()
         return load_checkpoint(checkpoint, device)[0]
 
-    size, how = blueprint.image_size, blueprint.interpolation
+    size, interpolation = blueprint.image_size, blueprint.interpolation
     opened = OpenClassifier(
         name=config.init,
         classes=classes,
         weights=checkpoint.name,
-        prepare=partial(prepare, size=size, interpolation=how),
-        prepared=protocol(size, interpolation=how),
+        prepare=partial(prepare, size=size, interpolation=interpolation),
+        prepared=protocol(size, interpolation=interpolation),
         load=load,
         blueprint=blueprint,
     )
     return Initial(config.init, opened, blueprint, config.head)
 
 
-def _open(
+def _open_spec(
     spec: str, config: TrainConfig, classes: Sequence[str], texts: Callable[[], Sequence[Sequence[str]]]
 ) -> OpenClassifier:
     from genrobust.classifiers.clip_files import clip_files
@@ -203,23 +205,23 @@ def _open(
             "config.json of transformers' CLIP"
         )
     if config.head == "text":
-        raise _no_text_tower(config)
+        raise _no_text_tower_error(config)
     if spec == PRETRAINED:
-        return _own_weights(config)
+        return _open_pretrained(config)
     try:
         return open_network(spec)
     except UserError as error:
         raise UserError(f"train.init: {error}") from error
 
 
-def _no_text_tower(config: TrainConfig) -> UserError:
+def _no_text_tower_error(config: TrainConfig) -> UserError:
     return UserError(
         f"train.head: text: {config.init} has no text tower to embed the names of classes with: set train.head: auto, "
         f"or name a CLIP under train.init, such as {CLIP}FOLDER"
     )
 
 
-def _own_weights(config: TrainConfig) -> OpenClassifier:
+def _open_pretrained(config: TrainConfig) -> OpenClassifier:
     """timm's weights of the architecture; its own arguments may add what no weight depends on, such as a drop path."""
     import difflib
 

@@ -55,8 +55,8 @@ def interpolate_checkpoint(
         model.load_state_dict(interpolated(load_file(initial), model.state_dict(), alpha))
     top1 = None
     if len(val):
-        how = info.image_size, batch_size, device, info.interpolation
-        top1 = 100 * float(np.mean(predict_logits(model.to(device), val, *how).argmax(axis=1) == val.labels))
+        logits = predict_logits(model.to(device), val, info.image_size, batch_size, device, info.interpolation)
+        top1 = 100 * float(np.mean(logits.argmax(axis=1) == val.labels))
     training = {**info.training, "wise_ft": alpha, "best_val_top1": top1}
     make_folder(out)
     with lock(out):

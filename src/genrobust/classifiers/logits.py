@@ -62,7 +62,7 @@ def on_device(batch: Tensor, device: torch.device | str) -> Tensor:
     return batch.to(device, memory_format=torch.channels_last)
 
 
-def require_finite(values: Tensor, name: str, what: str = "logits") -> Tensor:
+def require_finite(values: Tensor, name: str, quantity: str = "logits") -> Tensor:
     """Return `values`, which the network that users know as `name` computed.
 
     Raises:
@@ -70,7 +70,7 @@ def require_finite(values: Tensor, name: str, what: str = "logits") -> Tensor:
     """
     if not bool(values.isfinite().all()):
         raise GenrobustError(
-            f"{name} gives {what} that are no numbers (NaN or infinite): its weights are damaged, or its training "
+            f"{name} gives {quantity} that are no numbers (NaN or infinite): its weights are damaged, or its training "
             "diverged. Get it or train it again"
         )
     return values
@@ -89,14 +89,14 @@ def compute_logits(
     """
     batch = on_device(batch, device)
     views = [batch, on_device(batch.flip(3), device)] if flip else [batch]
-    answers, checked = [], []
+    outputs, checked = [], []
     names = names or [""] * len(networks)
     for network, name in zip(networks, names, strict=True):
         with blame_network(name):
-            answers.append(torch.stack([network(view).float() for view in views]).mean(dim=0))
-    for on_it, name in zip(answers, names, strict=True):  # after all of them were asked: here a GPU is waited for
+            outputs.append(torch.stack([network(view).float() for view in views]).mean(dim=0))
+    for output, name in zip(outputs, names, strict=True):  # after all of them were asked: here a GPU is waited for
         with blame_network(name):
-            logits = on_it.cpu()
+            logits = output.cpu()
         if name and (logits.ndim != 2 or len(logits) != len(batch)):
             shapes = f"{list(logits.shape)} for images of {list(batch.shape)}"
             raise GenrobustError(f"{name} gives {shapes}: a classifier gives a row of logits for each image")
@@ -121,7 +121,7 @@ def predict_together(
     prepare: Prepare,
     batch_size: int,
     device: torch.device | str,
-    seen: Callable[[int], None] = lambda count: None,
+    advance: Callable[[int], None] = lambda count: None,
     flip: bool = False,
     names: Sequence[str] = (),
 ) -> list[np.ndarray]:
@@ -131,7 +131,7 @@ def predict_together(
     it.
 
     Args:
-        seen: Called with the number of images of each batch, once a network.
+        advance: Called with the number of images of each batch, once a network.
         names: What users call each network. Without, logits that are NaN are returned as well.
 
     Raises:
@@ -143,10 +143,10 @@ def predict_together(
         network.eval()
     with repeatable():
         for batch in feed_batches(images, prepare, batch_size, device):
-            for of_network, found in zip(logits, compute_logits(networks, batch, device, flip, names), strict=True):
-                of_network.append(found)
-                seen(len(batch))
-    return [torch.cat(of_network).numpy() for of_network in logits]
+            for parts, batch_logits in zip(logits, compute_logits(networks, batch, device, flip, names), strict=True):
+                parts.append(batch_logits)
+                advance(len(batch))
+    return [torch.cat(parts).numpy() for parts in logits]
 
 
 def predict_logits(
@@ -156,7 +156,7 @@ def predict_logits(
     batch_size: int,
     device: torch.device | str,
     interpolation: str = BICUBIC,
-    seen: Callable[[int], None] = lambda count: None,
+    advance: Callable[[int], None] = lambda count: None,
 ) -> np.ndarray:
     """Return the logits, float32 [N, K], of a network that trains, for images resized and cropped to `image_size`.
 
@@ -165,8 +165,8 @@ def predict_logits(
     Raises:
         UserError: The set is empty, or an image cannot be read.
     """
-    as_prepared = partial(prepare_center, size=image_size, interpolation=interpolation)
-    return predict_together([network], images, as_prepared, batch_size, device, seen)[0]
+    transform = partial(prepare_center, size=image_size, interpolation=interpolation)
+    return predict_together([network], images, transform, batch_size, device, advance)[0]
 
 
 @torch.inference_mode()
@@ -177,18 +177,18 @@ def embed_images(
     prepare: Prepare,
     batch_size: int,
     device: torch.device | str,
-    seen: Callable[[int], None] = lambda count: None,
+    advance: Callable[[int], None] = lambda count: None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the features before the last layer, float32 [N, D], and the logits, float32 [N, K], of `images`.
 
-    Users know the model as `name`. `seen` and what is raised are as for `predict_together`.
+    Users know the model as `name`. `advance` and what is raised are as for `predict_together`.
     """
     model.eval()
     features, logits = [], []
     with repeatable():
         for batch in feed_batches(images, prepare, batch_size, device):
-            hidden, found = model.embed(on_device(batch, device))
-            features.append(require_finite(hidden.float().cpu(), name, "features"))
-            logits.append(require_finite(found.float().cpu(), name))
-            seen(len(batch))
+            batch_features, batch_logits = model.embed(on_device(batch, device))
+            features.append(require_finite(batch_features.float().cpu(), name, "features"))
+            logits.append(require_finite(batch_logits.float().cpu(), name))
+            advance(len(batch))
     return torch.cat(features).numpy(), torch.cat(logits).numpy()

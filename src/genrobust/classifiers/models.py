@@ -81,10 +81,10 @@ def create_classifier(
     except Exception as error:  # constructors of timm raise anything for arguments that they do not check
         if isinstance(error, GenrobustError):
             raise
-        what = f"{architecture} with {arguments}" if arguments else architecture
-        raise UserError(f"timm cannot make {what} for images of {image_size} px: {error}") from error
-    known: dict[str, Any] = network.pretrained_cfg  # type: ignore[assignment]  # torch types every attribute as a module
-    mean, std = (known.get(key) or (0.5, 0.5, 0.5) for key in ("mean", "std"))
+        description = f"{architecture} with {arguments}" if arguments else architecture
+        raise UserError(f"timm cannot make {description} for images of {image_size} px: {error}") from error
+    config: dict[str, Any] = network.pretrained_cfg  # type: ignore[assignment]  # torch types every attribute as a module
+    mean, std = (config.get(key) or (0.5, 0.5, 0.5) for key in ("mean", "std"))
     return Classifier(network, mean, std)
 
 

@@ -28,7 +28,7 @@ class OnnxNetwork(nn.Module):
 
     def __init__(self, path: Path, device: torch.device | str = "cpu") -> None:
         super().__init__()
-        self._session = _session(path, torch.device(device).type)
+        self._session = _start_session(path, torch.device(device).type)
         self._input = self._session.get_inputs()[0]
         self._one_by_one = self._input.shape[0] == 1
 
@@ -50,7 +50,7 @@ def open_onnx(path: Path, names: Sequence[str] | None) -> OpenClassifier:
         UserError: A file of another kind, or classes of unknown names.
         MissingPackage: onnxruntime is not installed.
     """
-    size, takes_floats = _check_input(path)
+    size, takes_floats = _input_format(path)
     label_names, config = _read_metadata(path)
     with reading(path, ValueError):
         weights = _hash_weights(path)
@@ -64,37 +64,37 @@ def open_onnx(path: Path, names: Sequence[str] | None) -> OpenClassifier:
         data = data_config(str(path), config)
         if data["input_size"] != (3, size, size):
             raise UserError(f"{path} takes images of {size} px, and its {CONFIG} says {data['input_size']}")
-        as_prepared, words = prepare_as_timm(data)
+        transform, description = prepare_as_timm(data)
     else:
-        as_prepared, words = partial(prepare, size=size), protocol(size)
+        transform, description = partial(prepare, size=size), protocol(size)
     if takes_floats:
-        words += "; pixels in [0, 1], which the file normalizes itself"
+        description += "; pixels in [0, 1], which the file normalizes itself"
     classes = class_ids(str(path), logits.shape[1], label_names, names)
     return OpenClassifier(
-        str(path), classes, weights, as_prepared, words, lambda device: OnnxNetwork(path, device).eval()
+        str(path), classes, weights, transform, description, lambda device: OnnxNetwork(path, device).eval()
     )
 
 
-def _check_input(path: Path) -> tuple[int, bool]:
+def _input_format(path: Path) -> tuple[int, bool]:
     """The side of the images in pixels, and whether they are floats."""
-    session = _session(path, "cpu")
+    session = _start_session(path, "cpu")
     inputs, outputs = session.get_inputs(), session.get_outputs()
     if len(inputs) != 1 or len(outputs) != 1:
         raise UserError(f"{path} has {len(inputs)} inputs and {len(outputs)} outputs: {WANTED}")
     shape, kind = inputs[0].shape, inputs[0].type
-    square = len(shape) == 4 and shape[1] == 3 and isinstance(shape[2], int) and shape[2] == shape[3]
-    square = square and 1 <= shape[2] <= MOST_PIXELS
-    if kind not in _TYPES or not square or (isinstance(shape[0], int) and shape[0] != 1):
-        what = f"the input {inputs[0].name} of {path} is {kind} {' x '.join(map(str, shape))}"
-        raise UserError(f"{what}: {WANTED}; a batch of 1 or of any size")
+    is_square = len(shape) == 4 and shape[1] == 3 and isinstance(shape[2], int) and shape[2] == shape[3]
+    is_square = is_square and 1 <= shape[2] <= MOST_PIXELS
+    if kind not in _TYPES or not is_square or (isinstance(shape[0], int) and shape[0] != 1):
+        problem = f"the input {inputs[0].name} of {path} is {kind} {' x '.join(map(str, shape))}"
+        raise UserError(f"{problem}: {WANTED}; a batch of 1 or of any size")
     return shape[2], _TYPES[kind]
 
 
 def _read_metadata(path: Path) -> tuple[list[str] | None, dict[str, Any] | None]:
-    metadata = _session(path, "cpu").get_modelmeta().custom_metadata_map
+    metadata = _start_session(path, "cpu").get_modelmeta().custom_metadata_map
     with reading(f"the metadata {LABELS} or {CONFIG} of {path}", ValueError, TypeError):
-        found = Facts.model_validate({key: parse_json(metadata.get(key) or "null") for key in (LABELS, CONFIG)})
-    return found.label_names, found.pretrained_cfg
+        facts = Facts.model_validate({key: parse_json(metadata.get(key) or "null") for key in (LABELS, CONFIG)})
+    return facts.label_names, facts.pretrained_cfg
 
 
 def _hash_weights(path: Path) -> str:
@@ -110,36 +110,36 @@ def _hash_weights(path: Path) -> str:
     except ImportError:
         raise MissingPackage("onnx", "onnx", f"the ONNX file {path}, with weights in other files,") from None
     folder, model = path.parent.resolve(), onnx.load(path, load_external_data=False)
-    files = sorted(set(_data_files(model)))
+    files = sorted(set(_external_data_files(model)))
     for name in files:
         if not (folder / name).resolve().is_relative_to(folder):
             raise ValueError(f"it has weights outside its folder, in {name!r}")
     return digest([hash_file(path), {name: hash_file(folder / name) for name in files}], 64)
 
 
-def _data_files(message: Any) -> Iterator[str]:
+def _external_data_files(message: Any) -> Iterator[str]:
     """The names of the files that hold tensors of a protobuf message."""
     for field, value in message.ListFields():
         if field.name == "external_data":
             yield from (entry.value for entry in value if entry.key == "location")
         elif field.message_type is not None:
             for part in [value] if hasattr(value, "ListFields") else value:
-                yield from _data_files(part)
+                yield from _external_data_files(part)
 
 
-def _session(path: Path, device: str) -> Any:
+def _start_session(path: Path, device: str) -> Any:
     try:
         import onnxruntime
     except ImportError:
         raise MissingPackage("onnxruntime", "onnx", f"the ONNX file {path}") from None
     if not path.is_file():
         raise UserError(f"no file {path}")
-    wanted = ["CUDAExecutionProvider"] if device == "cuda" else []
-    chosen = [p for p in wanted if p in onnxruntime.get_available_providers()]
+    preferred = ["CUDAExecutionProvider"] if device == "cuda" else []
+    providers = [p for p in preferred if p in onnxruntime.get_available_providers()]
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # it would slow down what runs beside it
     try:
-        return onnxruntime.InferenceSession(path, options, providers=[*chosen, "CPUExecutionProvider"])
+        return onnxruntime.InferenceSession(path, options, providers=[*providers, "CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's errors have no common class but this one
         raise UserError(f"{path} is no ONNX file that onnxruntime can run: {error}") from error

@@ -1,4 +1,4 @@
-"""An opened classifier, wherever it comes from: its classes, how it wants images prepared, and its logits."""
+"""A classifier from any source, before its weights are loaded: its classes, its image preparation, its network."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ SINGLE_CROP = EvaluateConfig()
 
 @dataclass(frozen=True, slots=True)
 class Blueprint:
-    """The arguments of `create_classifier` for a new network, and how images of `image_size` pixels are resized for it.
+    """The arguments of `create_classifier` for a new network of the same kind, and how its images are prepared.
 
-    `crop_mode` is timm's name for how other images become squares: "center" crops them, "squash" changes their aspect
-    ratio, "border" pads them.
+    Images are resized to `image_size` pixels by `interpolation`. `crop_mode` is timm's name for how they become square:
+    "center" crops them, "squash" changes their aspect ratio, "border" pads them.
     """
 
     architecture: str
@@ -43,17 +43,17 @@ class Blueprint:
 
 @dataclass(frozen=True, slots=True)
 class OpenClassifier:
-    """A trained classifier from anywhere, not loaded yet.
+    """A trained classifier whose weights are not loaded yet.
 
     Attributes:
-        name: The words that named it.
-        classes: K ids, in the order of its logits.
-        weights: A hash of all that its logits depend on beside the images.
+        name: The spec that the user gave.
+        classes: The K class ids, in the order of the logits.
+        weights: A hash of everything that the logits depend on, except the images.
         prepare: Turns an RGB image of any size into uint8 [H, W, 3].
-        prepared: How, in words. Classifiers with the same words see the same pixels.
-        load: Returns the network on a device: uint8 images [B, 3, H, W] to logits [B, K].
+        prepared: Describes `prepare`. Classifiers with the same description see the same pixels.
+        load: Loads the network onto a device. The network turns uint8 images [B, 3, H, W] into logits [B, K].
         flip: Whether logits are averaged over an image and its mirror.
-        blueprint: That of the network, a `Classifier`; None for one that cannot be trained on.
+        blueprint: Makes a new network of the same kind; None if the classifier cannot be fine-tuned.
     """
 
     name: str
@@ -66,27 +66,27 @@ class OpenClassifier:
     blueprint: Blueprint | None = None
 
     def columns(self, labels: LabelSpace) -> list[int]:
-        """Return the columns of the logits of `labels`, in their order.
+        """Return the column of the logits of each class of `labels`.
 
         Raises:
-            UserError: A class has no logit, or two.
+            UserError: A class has no logit, or two logits.
         """
         columns = columns_of(self.classes, labels)
-        known = [column for column in columns if column is not None]
+        matched = [column for column in columns if column is not None]
         if unknown := [id for id, column in zip(labels.ids, columns, strict=True) if column is None]:
-            some = ", ".join(unknown[:NAMED]) + (" ..." if len(unknown) > NAMED else "")
-            own = ", ".join(self.classes[:NAMED]) + (" ..." if len(self.classes) > NAMED else "")
+            examples = ", ".join(unknown[:NAMED]) + (" ..." if len(unknown) > NAMED else "")
+            own_examples = ", ".join(self.classes[:NAMED]) + (" ..." if len(self.classes) > NAMED else "")
             raise UserError(
-                f"the model {self.name} does not know {len(unknown)} of the {len(labels)} classes of this data: {some}."
-                f" Its own are {own}; leave the model out, or take data of its classes"
+                f"the model {self.name} does not know {len(unknown)} of the {len(labels)} classes of this data: "
+                f"{examples}. Its own are {own_examples}; leave the model out, or take data of its classes"
             )
-        if twin := find_equal_names(self.classes, labels.ids):
-            one, two = twin
+        if pair := find_equal_names(self.classes, labels.ids):
+            first, second = pair
             raise UserError(
-                f"the model {self.name} has two logits for one class: {self.classes[one]!r}, numbers {one} and {two}: "
-                "give each a name of its own with --labels, or leave the model out"
+                f"the model {self.name} has two logits for one class: {self.classes[first]!r}, numbers {first} and "
+                f"{second}: give each a name of its own with --labels, or leave the model out"
             )
-        return known
+        return matched
 
     def logits(
         self,
@@ -94,21 +94,23 @@ class OpenClassifier:
         images: ImageSet,
         batch_size: int,
         device: torch.device,
-        seen: Callable[[int], None] = lambda count: None,
+        advance: Callable[[int], None] = lambda count: None,
     ) -> np.ndarray:
-        """Return the logits, float32 [N, K], of `network`, which `load` returned, as `predict_together` does."""
+        """Return the logits of `images`, float32 [N, K]. `network` is the one that `load` returned.
+
+        `advance` is called with the number of images of each batch. Errors are those of `predict_together`.
+        """
         from genrobust.classifiers.logits import predict_together
 
-        how = (batch_size, device, seen, self.flip, [self.name])
-        return predict_together([network], images, self.prepare, *how)[0]
+        return predict_together([network], images, self.prepare, batch_size, device, advance, self.flip, [self.name])[0]
 
 
 def open_checkpoint(folder: Path, settings: EvaluateConfig = SINGLE_CROP) -> OpenClassifier:
-    """Open the genrobust checkpoint in `folder`, for images that are prepared as `settings` say.
+    """Open the genrobust checkpoint in `folder`; `settings` say how images are prepared.
 
     Raises:
-        UserError: There is no finished checkpoint. When it is loaded: its network takes no images of that size.
-        GenrobustError: It is damaged.
+        UserError: There is no finished checkpoint. On loading: the network does not take images of this size.
+        GenrobustError: The checkpoint is damaged.
     """
     info = check_weights(folder)
     size = settings.image_size or info.image_size
@@ -125,23 +127,24 @@ def open_checkpoint(folder: Path, settings: EvaluateConfig = SINGLE_CROP) -> Ope
         return load_checkpoint(folder, device)[0]
 
     blueprint = Blueprint(info.architecture, info.model_kwargs, info.image_size, info.interpolation)
-    as_prepared = _prepared_by(settings, size, info.interpolation)
+    preparation = _preparation(settings, size, info.interpolation)
     weights = weights_hash(folder)
-    return OpenClassifier(str(folder), info.classes, weights, load=load, blueprint=blueprint, **as_prepared)
+    return OpenClassifier(str(folder), info.classes, weights, load=load, blueprint=blueprint, **preparation)
 
 
 def open_zero_shot(
     clip: Path, texts: Sequence[Sequence[str]], classes: Sequence[str], settings: EvaluateConfig, image_size: int
 ) -> OpenClassifier:
-    """Open the CLIP in the folder `clip` as the zero-shot classifier of Radford et al. 2021.
+    """Open the CLIP in the folder `clip` as a zero-shot classifier (Radford et al., 2021).
 
     Args:
-        texts: One or more for each of `classes`, whose ids these are.
-        settings: How images are prepared, as for the study's classifiers.
-        image_size: The size at which those train, in pixels.
+        texts: One or more texts for each class.
+        classes: The class ids.
+        settings: How images are prepared, the same as for the study's classifiers.
+        image_size: The image size at which the study's classifiers train, in pixels.
 
     Raises:
-        UserError: When it is loaded: the CLIP takes images of another size than the classifiers are evaluated at.
+        UserError: On loading: the CLIP takes images of another size than the classifiers are evaluated at.
     """
     size = settings.image_size or image_size
 
@@ -157,11 +160,12 @@ def open_zero_shot(
         return ZeroShot(model, texts)
 
     weights = digest([hash_clip(clip), texts])
-    name, as_prepared = f"the CLIP in {clip}", _prepared_by(settings, size)
-    return OpenClassifier(name, tuple(classes), weights, load=load, **as_prepared)
+    name, preparation = f"the CLIP in {clip}", _preparation(settings, size)
+    return OpenClassifier(name, tuple(classes), weights, load=load, **preparation)
 
 
-def _prepared_by(settings: EvaluateConfig, size: int, interpolation: str = BICUBIC) -> dict[str, Any]:
-    as_prepared = partial(prepare, size=size, crop_pct=settings.crop_pct, interpolation=interpolation)
-    words = protocol(size, settings.crop_pct, settings.flip, interpolation)
-    return {"prepare": as_prepared, "prepared": words, "flip": settings.flip}
+def _preparation(settings: EvaluateConfig, size: int, interpolation: str = BICUBIC) -> dict[str, Any]:
+    """Return the fields of an `OpenClassifier` that describe the preparation of images."""
+    transform = partial(prepare, size=size, crop_pct=settings.crop_pct, interpolation=interpolation)
+    description = protocol(size, settings.crop_pct, settings.flip, interpolation)
+    return {"prepare": transform, "prepared": description, "flip": settings.flip}

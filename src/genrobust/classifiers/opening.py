@@ -1,4 +1,4 @@
-"""Opens a trained classifier by the words that name it: a checkpoint, timm's, the hub's, a state dict, ONNX."""
+"""Opens a trained classifier by its spec: a checkpoint, a timm model, a hub model, a state dict or an ONNX file."""
 
 from __future__ import annotations
 
@@ -27,19 +27,20 @@ def open_classifier(spec: str, labels: Path | None = None) -> OpenClassifier:
     """Open the classifier that `spec` names.
 
     Args:
-        spec: A genrobust checkpoint's folder; a folder that timm saved, also as ``local-dir:FOLDER``; one of the
-            Hugging Face hub, ``hf-hub:NAME``; a name that timm has weights for; ``ARCHITECTURE@FILE``, a state dict of
-            timm's or torchvision's network of that name (.safetensors, or .pt and .pth, of which only tensors are
-            read); or an .onnx file.
-        labels: A text file with a class a line, in the order of the logits. It overrides the classifier's own
-            names, and is required if it has none and its classes are not ImageNet's.
+        spec: The folder of a genrobust checkpoint; a folder that timm saved, also as ``local-dir:FOLDER``; a timm model
+            on the Hugging Face hub, ``hf-hub:NAME``; the name of a pretrained timm model; ``ARCHITECTURE@FILE``, a
+            state dict of timm's or torchvision's network of that name (.safetensors, or .pt and .pth, of which only
+            tensors are read); or an .onnx file.
+        labels: A text file with one class name per line, in the order of the logits. It replaces the classifier's own
+            names. It is required if the classifier has none and its classes are not those of ImageNet.
 
     Raises:
-        UserError: Anything else, or labels that are not as many as the logits.
+        UserError: `spec` names no classifier, or the numbers of labels and logits differ.
+        GenrobustError: A model of the hub cannot be fetched.
     """
     names = None if labels is None else read_class_names(labels)
-    with reading(spec):  # whose words may be no name that a file can have
-        opened = _open(spec, names)
+    with reading(spec):  # the spec may be no valid file name
+        opened = _open_spec(spec, names)
     if names is None:
         return opened
     if len(names) != len(opened.classes):
@@ -48,19 +49,19 @@ def open_classifier(spec: str, labels: Path | None = None) -> OpenClassifier:
 
 
 def open_network(spec: str) -> OpenClassifier:
-    """Open the classifier that `spec` names for its weights: its classes need no names.
+    """Open the classifier that `spec` names, for its weights only: names of its classes are not required.
 
     Raises:
-        UserError: `spec` names no classifier, or one that cannot be read.
+        UserError: `spec` names no classifier, or the classifier cannot be read.
         GenrobustError: A model of the hub cannot be fetched.
     """
     with reading(spec):
-        return _open(spec, ())
+        return _open_spec(spec, ())
 
 
-def _open(spec: str, names: Sequence[str] | None) -> OpenClassifier:
+def _open_spec(spec: str, names: Sequence[str] | None) -> OpenClassifier:
     path = Path(spec)
-    architecture, at, file = spec.partition("@")
+    architecture, separator, file = spec.partition("@")
     if spec.startswith(FOLDER):
         return open_timm_folder(Path(spec.removeprefix(FOLDER)), spec, names)
     if spec.startswith(HUB):
@@ -73,7 +74,7 @@ def _open(spec: str, names: Sequence[str] | None) -> OpenClassifier:
         raise UserError(f"the folder {spec} holds no classifier: neither a finished checkpoint nor a model of timm's")
     if path.suffix.lower() == ".onnx":
         return open_onnx(path, names)
-    if at and file.lower().endswith(TENSOR_FILES):
+    if separator and file.lower().endswith(TENSOR_FILES):
         return open_state_dict(architecture, Path(file), spec, names)
     if path.suffix.lower() in TENSOR_FILES:
         raise UserError(f"{spec} holds weights alone: name the architecture too, ARCHITECTURE@{spec}")

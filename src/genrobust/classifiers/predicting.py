@@ -1,4 +1,4 @@
-"""Classifiers x image sets -> Predictions, kept on disk so that figures are computed again without the classifiers."""
+"""Runs classifiers on image sets, and caches their predictions on disk."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ if TYPE_CHECKING:  # torch takes seconds, and saved predictions are read without
     import torch
     from torch import nn
 
-FILLED = 0.25  # of a GPU's memory: as much again for the next network, and half for the batch
-TOGETHER = 16  # classifiers in memory at once, with their logits of a set; for more, images are decoded again
+FILLED = 0.25  # of a GPU's memory: the next network may take as much again, which leaves half for the batch
+TOGETHER = 16  # classifiers in memory at once, with their logits of a set; each further group decodes images again
 
 
 def predict_sets(
@@ -46,85 +46,102 @@ def predict_sets(
     device: str = "auto",
     threads: int | None = None,
 ) -> dict[PredictedBy, SavedPredictions[str]]:
-    """Predict every set with every classifier, and save each in a folder of `room`.
+    """Run every classifier on every image set, and save the predictions in folders of `room`.
 
-    Saved predictions of these weights on these images are loaded instead. An image is read and prepared once for all
-    classifiers that want it prepared alike, up to `TOGETHER` of them. Logits are those of the classes of `labels`
-    alone, matched by id.
+    Predictions that are saved already, for the same weights and images, are not computed again. Classifiers with the
+    same image preparation run together, up to `TOGETHER` of them: each image is read and prepared once for the group.
+    Only the logits of the classes of `labels` are kept, matched by id.
 
     Args:
-        classifiers: Each by what its predictions are named after.
-        batch_size: Images at once: it changes rounding alone.
+        room: The folder of all predictions.
+        classifiers: The classifiers, by the key that names the folders of their predictions.
+        sets: The image sets, by name.
+        batch_size: Images at once. It changes only rounding.
 
     Returns:
         The predictions by classifier and name of the set.
 
     Raises:
-        UserError: A classifier that does not know one of the classes, before any is loaded; an empty set; an image
-            that cannot be read.
-        GenrobustError: A classifier gives logits that are NaN or infinite.
+        UserError: A classifier does not know one of the classes (raised before any is loaded), a set is empty, or an
+            image cannot be read.
+        GenrobustError: Logits of a classifier are NaN or infinite.
     """
     fetch_artifacts(room)
-    kept = {by: _Kept(room, by, classifier, sets, labels) for by, classifier in classifiers.items()}
-    groups: dict[str, list[_Kept]] = {}
-    for one in kept.values():
-        if one.missing:
-            groups.setdefault(one.classifier.prepared, []).append(one)
+    caches = {key: _PredictionCache(room, key, classifier, sets, labels) for key, classifier in classifiers.items()}
+    groups: dict[str, list[_PredictionCache]] = {}
+    for cache in caches.values():
+        if cache.missing:
+            groups.setdefault(cache.classifier.prepared, []).append(cache)
     if groups:
-        where = resolve_device(device)
+        torch_device = resolve_device(device)
         if threads is not None:
             set_threads(threads)
-        keep_freed_memory(where)
-        with progress_bar("evaluating", sum(one.unseen for one in kept.values())) as bar:
-            for alike in groups.values():
-                while alike:
-                    alike = alike[_predict(alike, sets, batch_size, where, bar.advance) :]
-    return {by: one.saved for by, one in kept.items()}
+        keep_freed_memory(torch_device)
+        with progress_bar("evaluating", sum(cache.missing_images for cache in caches.values())) as bar:
+            for group in groups.values():
+                while group:
+                    group = group[_predict_group(group, sets, batch_size, torch_device, bar.advance) :]
+    return {key: cache.saved for key, cache in caches.items()}
 
 
-def _predict(
-    some: Sequence[_Kept],
+def _predict_group(
+    caches: Sequence[_PredictionCache],
     sets: Mapping[str, ImageSet],
     batch_size: int,
-    where: torch.device,
-    seen: Callable[[int], None],
+    device: torch.device,
+    advance: Callable[[int], None],
 ) -> int:
-    """Make the missing predictions of the first classifiers of `some`, all of which want images prepared alike.
+    """Compute the missing predictions of the first classifiers of `caches`, all of one image preparation.
 
-    Returns how many classifiers that are: one or more, as the device has room.
+    Returns:
+        How many classifiers ran: one or more, as many as fit into the memory of the device.
     """
     from genrobust.classifiers.logits import predict_together
 
     networks: list[nn.Module] = []
-    while len(networks) < min(len(some), TOGETHER) and not (networks and _is_filled(where)):
-        networks.append(some[len(networks)].classifier.load(where))
-    some, how = some[: len(networks)], some[0].classifier
+    while len(networks) < min(len(caches), TOGETHER) and not (networks and _weights_fill_gpu(device)):
+        networks.append(caches[len(networks)].classifier.load(device))
+    caches, classifier = caches[: len(networks)], caches[0].classifier
     for name, images in sets.items():
-        asked = [(one, network) for one, network in zip(some, networks, strict=True) if name in one.missing]
-        if asked:
-            of_asked, names = [network for _, network in asked], [one.classifier.name for one, _ in asked]
-            logits = predict_together(of_asked, images, how.prepare, batch_size, where, seen, how.flip, names)
-            for (one, _), of_one in zip(asked, logits, strict=True):
-                one.save(name, of_one)
-    return len(some)
+        pending = [(cache, network) for cache, network in zip(caches, networks, strict=True) if name in cache.missing]
+        if pending:
+            names = [cache.classifier.name for cache, _ in pending]
+            outputs = predict_together(
+                [network for _, network in pending],
+                images,
+                classifier.prepare,
+                batch_size,
+                device,
+                advance,
+                classifier.flip,
+                names,
+            )
+            for (cache, _), logits in zip(pending, outputs, strict=True):
+                cache.save(name, logits)
+    return len(caches)
 
 
-def _is_filled(where: torch.device) -> bool:
-    """Whether weights take so much of a GPU that a batch of images might find no room beside more."""
+def _weights_fill_gpu(device: torch.device) -> bool:
+    """Return whether weights take so much of a GPU's memory that another network might leave none for a batch."""
     import torch
 
-    return where.type == "cuda" and (
-        torch.cuda.memory_allocated(where) > FILLED * torch.cuda.get_device_properties(where).total_memory
+    return device.type == "cuda" and (
+        torch.cuda.memory_allocated(device) > FILLED * torch.cuda.get_device_properties(device).total_memory
     )
 
 
-class _Kept:
-    """One classifier's predictions on `sets`; `missing` are the names of those to be made."""
+class _PredictionCache:
+    """One classifier's predictions on `sets`, saved in folders of `room`.
+
+    Attributes:
+        missing: The names of the sets whose predictions are not saved yet.
+        saved: The predictions by name of the set.
+    """
 
     def __init__(
         self,
         room: Path,
-        by: PredictedBy,
+        predicted_by: PredictedBy,
         classifier: OpenClassifier,
         sets: Mapping[str, ImageSet],
         labels: LabelSpace,
@@ -133,20 +150,23 @@ class _Kept:
         self._columns = None if classifier.classes == labels.ids else classifier.columns(labels)
         weights = classifier.weights
         self._weights = weights if self._columns is None else digest([weights, self._columns], 64)
-        self._inputs = {name: prediction_inputs(by, name, images, labels) for name, images in sets.items()}
-        folders = {name: prediction_folder(room, by, inputs) for name, inputs in self._inputs.items()}
+        self._inputs = {name: prediction_inputs(predicted_by, name, images, labels) for name, images in sets.items()}
+        folders = {name: prediction_folder(room, predicted_by, inputs) for name, inputs in self._inputs.items()}
         self.missing = [name for name, folder in folders.items() if not are_saved(folder, self._weights)]
         self.saved = SavedPredictions(folders)
 
     @property
-    def unseen(self) -> int:
-        """The number of images of the missing sets."""
+    def missing_images(self) -> int:
+        """The number of images in the missing sets."""
         return sum(len(self._sets[name]) for name in self.missing)
 
     def save(self, name: str, logits: np.ndarray) -> None:
+        """Save the `logits` of the set `name`, float32 [N, K], reduced to the classes of the study."""
         images, prepared = self._sets[name], self.classifier.prepared
         accepted, protocol = getattr(images, "accepted", None), getattr(images, "protocol", "")
-        chosen = logits if self._columns is None else logits[:, self._columns]
-        words = "; ".join(filter(None, [prepared, protocol]))
-        made = Predictions(name, chosen, images.labels, tuple(images.keys), self._classes, words, accepted)
-        save_predictions(self.saved.folders[name], made, self._inputs[name], self._weights)
+        selected = logits if self._columns is None else logits[:, self._columns]
+        description = "; ".join(filter(None, [prepared, protocol]))
+        predictions = Predictions(
+            name, selected, images.labels, tuple(images.keys), self._classes, description, accepted
+        )
+        save_predictions(self.saved.folders[name], predictions, self._inputs[name], self._weights)

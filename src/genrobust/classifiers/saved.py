@@ -60,10 +60,10 @@ class SavedPredictions(Mapping[Key, Predictions], Generic[Key]):
         return len(self.folders)
 
 
-def prediction_inputs(by: PredictedBy, test_set: str, images: ImageSet, labels: LabelSpace) -> dict[str, Any]:
-    """Return all that the predictions `by` a classifier on `images`, called `test_set`, depend on."""
+def prediction_inputs(predicted_by: PredictedBy, test_set: str, images: ImageSet, labels: LabelSpace) -> dict[str, Any]:
+    """Return all that the predictions `predicted_by` a classifier on `images`, called `test_set`, depend on."""
     return {
-        "classifier": by.identity,
+        "classifier": predicted_by.identity,
         "test_set": test_set,
         "images": images.fingerprint,
         "protocol": getattr(images, "protocol", ""),
@@ -71,9 +71,9 @@ def prediction_inputs(by: PredictedBy, test_set: str, images: ImageSet, labels: 
     }
 
 
-def prediction_folder(room: Path, by: PredictedBy, inputs: Mapping[str, Any]) -> Path:
+def prediction_folder(room: Path, predicted_by: PredictedBy, inputs: Mapping[str, Any]) -> Path:
     """Return the folder in `room` of the predictions that depend on `inputs`."""
-    return artifact_folder(room, f"{by.word} {inputs['test_set']}", inputs)
+    return artifact_folder(room, f"{predicted_by.word} {inputs['test_set']}", inputs)
 
 
 def are_saved(folder: Path, weights: str) -> bool:

@@ -43,9 +43,9 @@ class Facts(BaseModel):
 
     @field_validator("label_names", mode="before")
     @classmethod
-    def _in_order(cls, found: Any) -> Any:
+    def _order_names(cls, names: Any) -> Any:
         """Return the values of a mapping from numbers to names, in the order of the numbers."""
-        return [found[key] for key in sorted(found, key=int)] if isinstance(found, dict) else found
+        return [names[number] for number in sorted(names, key=int)] if isinstance(names, dict) else names
 
 
 class TimmConfig(Facts):
@@ -58,10 +58,10 @@ class TimmConfig(Facts):
 
     @field_validator("model_args")
     @classmethod
-    def _harmless(cls, found: dict[str, Any]) -> dict[str, Any]:
-        if refused := sorted(found.keys() & REFUSED - {"num_classes"}):
+    def _refuse_arguments(cls, arguments: dict[str, Any]) -> dict[str, Any]:
+        if refused := sorted(arguments.keys() & REFUSED - {"num_classes"}):
             raise ValueError(f"{refused[0]} cannot be set there")
-        return found
+        return arguments
 
 
 def read_timm_config(folder: Path, spec: str) -> dict[str, Any]:
@@ -73,8 +73,8 @@ def read_timm_config(folder: Path, spec: str) -> dict[str, Any]:
         UserError: The file cannot be read, or a value of it is none.
     """
     with reading(f"the {TIMM_CONFIG} of {spec}, which holds no model of timm's", ValueError, TypeError):
-        found = TimmConfig.model_validate(parse_json((folder / TIMM_CONFIG).read_bytes()))
-        return found.pretrained_cfg | found.model_dump(exclude={"pretrained_cfg"}, exclude_none=True)
+        config = TimmConfig.model_validate(parse_json((folder / TIMM_CONFIG).read_bytes()))
+        return config.pretrained_cfg | config.model_dump(exclude={"pretrained_cfg"}, exclude_none=True)
 
 
 def data_config(spec: str, config: Mapping[str, Any], test_size: bool = False) -> dict[str, Any]:
@@ -84,6 +84,8 @@ def data_config(spec: str, config: Mapping[str, Any], test_size: bool = False) -
         UserError: A value that is none, such as a size of 0.
     """
     with reading(f"the configuration of {spec}", ValueError, TypeError):
-        known = Preparation.model_validate(dict(config)).model_dump(exclude_none=True)
-    found: dict[str, Any] = resolve_data_config(pretrained_cfg={"input_size": None, **known}, use_test_size=test_size)
-    return found
+        preparation = Preparation.model_validate(dict(config)).model_dump(exclude_none=True)
+    resolved: dict[str, Any] = resolve_data_config(
+        pretrained_cfg={"input_size": None, **preparation}, use_test_size=test_size
+    )
+    return resolved

@@ -1,4 +1,4 @@
-"""Classifiers of timm's: by name, in a folder, on the Hugging Face hub, and as a state dict, torchvision's too."""
+"""Opens timm models by name, from a folder or from the Hugging Face hub, and state dicts of timm or torchvision."""
 
 from __future__ import annotations
 
@@ -35,15 +35,19 @@ KINDS = (
 
 
 def is_timm_folder(folder: Path) -> bool:
-    """Return whether `folder` is one that timm saved, or a timm model's download from the hub."""
+    """Return whether `folder` is a model that timm saved, or the download of one from the hub."""
     return (folder / TIMM_CONFIG).is_file()
 
 
 def open_timm_name(name: str, names: Sequence[str] | None) -> OpenClassifier:
-    """Open the pretrained model that timm calls `name`.
+    """Open the pretrained timm model `name`, such as ``resnet50.a1_in1k``.
+
+    Args:
+        names: The class names that the user gave, in the order of the logits; None for none. An empty sequence opens
+            the model for its weights only.
 
     Raises:
-        UserError: timm has no weights of this name, or the names of its classes are unknown.
+        UserError: timm has no weights of this name, or the names of the classes are unknown.
     """
     if not timm.is_model_pretrained(name):
         known = timm.list_models(pretrained=True)
@@ -55,57 +59,61 @@ def open_timm_name(name: str, names: Sequence[str] | None) -> OpenClassifier:
     settings = timm.get_pretrained_cfg(name)
     assert settings is not None  # it has weights
     config, hint = settings.to_dict(), f" Without a network, give the folder of a download: its {FILES} from the hub"
-    return _open_timm(name, config, digest(["timm", config], 64), partial(_pretrained, name, hint), names)
+    return _open_timm(name, config, digest(["timm", config], 64), partial(_load_pretrained, name, hint), names)
 
 
 def open_timm_folder(folder: Path, spec: str, names: Sequence[str] | None) -> OpenClassifier:
-    """Open the model that timm saved in `folder`.
+    """Open the model that timm saved in `folder`; `names` are as for `open_timm_name`.
 
     Raises:
-        UserError: Its configuration or its weights are missing, or the names of its classes are unknown.
+        UserError: The configuration or the weights are missing, or the names of the classes are unknown.
     """
     config = read_timm_config(folder, spec)
     if not (folder / WEIGHTS).is_file():
         raise UserError(f"{spec} holds no {WEIGHTS}: save the model's weights as safetensors, which runs no code")
     weights = hash_folder(folder, (TIMM_CONFIG, WEIGHTS))  # a hub's folder may also hold what others fetched
-    return _open_timm(spec, config, weights, partial(_pretrained, f"{FOLDER}{folder}"), names)
+    return _open_timm(spec, config, weights, partial(_load_pretrained, f"{FOLDER}{folder}"), names)
 
 
 def open_hub_model(spec: str, names: Sequence[str] | None) -> OpenClassifier:
-    """Open the timm model ``hf-hub:NAME`` or ``hf-hub:NAME@REVISION``; what is in the hub's cache is not fetched again.
+    """Open the timm model ``hf-hub:NAME`` or ``hf-hub:NAME@REVISION``; `names` are as for `open_timm_name`.
+
+    Files in the hub's cache are not fetched again.
 
     Raises:
-        UserError: A name that cannot be one.
+        UserError: The name is not valid, or the folder holds no timm model.
         GenrobustError: The model cannot be fetched.
     """
     return open_timm_folder(fetch_from_hub(spec, (TIMM_CONFIG, WEIGHTS), FILES), spec, names)
 
 
 def open_state_dict(architecture: str, file: Path, spec: str, names: Sequence[str] | None) -> OpenClassifier:
-    """Open a state dict of timm's or torchvision's network called `architecture`; only tensors are read.
+    """Open a state dict of the network that timm or torchvision calls `architecture`; only tensors are read.
+
+    `names` are as for `open_timm_name`.
 
     Raises:
-        UserError: The file is no state dict, or does not fit the network.
+        UserError: The file is no state dict, neither library knows the architecture, or the weights do not fit it.
     """
     tensors = _read_tensors(file)
     classes = class_ids(spec, len(names) if names else 1000, None, names)
     failures = []
-    for make in (_timm_network, _torchvision_network):
+    for load in (_load_into_timm, _load_into_torchvision):
         try:
-            made = make(architecture, dict(tensors), len(classes))
+            loaded = load(architecture, dict(tensors), len(classes))
         except (RuntimeError, ValueError, KeyError, AttributeError) as error:  # keys or shapes that do not fit
             failures.append(_one_line(error))
             continue
-        if made is not None:
-            network, config = made
+        if loaded is not None:
+            network, config = loaded
             config = {**config, "num_classes": len(classes), "label_names": list(classes)}
             weights = digest([architecture, hash_file(file)], 64)
             return _open_timm(spec, config, weights, network.eval, names)
     if failures:
-        given = "that --labels names" if names else "of ImageNet"
-        others = "; --labels FILE names others" if names is None else "; for others, save it as a folder with timm"
+        origin = "that --labels names" if names else "of ImageNet"
+        remedy = "; --labels FILE names others" if names is None else "; for others, save it as a folder with timm"
         raise UserError(
-            f"{file} does not fit {architecture} with the {len(classes)} classes {given}{'' if names else others}: "
+            f"{file} does not fit {architecture} with the {len(classes)} classes {origin}{'' if names else remedy}: "
             f"{'; '.join(dict.fromkeys(failures))}"
         )
     known = [*PAPER, *timm.list_models(), *torchvision.models.list_models()]
@@ -115,7 +123,10 @@ def open_state_dict(architecture: str, file: Path, spec: str, names: Sequence[st
 
 
 def prepare_as_timm(data: Mapping[str, Any]) -> tuple[Callable[[Image.Image], np.ndarray], str]:
-    """Return how timm prepares an image by the `data` config that it resolves: to uint8 [H, W, 3], and in words."""
+    """Return a function that prepares an image as timm does, to uint8 [H, W, 3], and a description of it.
+
+    `data` is what `data_config` returns.
+    """
     transform = create_transform(**data, is_training=False, normalize=False)  # to uint8 [3, H, W]
 
     def prepare(image: Image.Image) -> np.ndarray:
@@ -123,22 +134,22 @@ def prepare_as_timm(data: Mapping[str, Any]) -> tuple[Callable[[Image.Image], np
         return pixels.permute(1, 2, 0).numpy()
 
     resized = {"squash": "squashed", "border": "longer side resized"}.get(data["crop_mode"], "shorter side resized")
-    words = f"{data['input_size'][-1]} px, as timm validates: {resized} ({data['interpolation']}), "
-    return prepare, f"{words}{data['crop_mode']} crop of {data['crop_pct']:g}; no flip; float32"
+    description = f"{data['input_size'][-1]} px, as timm validates: {resized} ({data['interpolation']}), "
+    return prepare, f"{description}{data['crop_mode']} crop of {data['crop_pct']:g}; no flip; float32"
 
 
-def class_ids(spec: str, count: int, own: Sequence[str] | None, names: Sequence[str] | None) -> tuple[str, ...]:
-    """Return `own` where there are any, else the WordNet ids of the ImageNet subset with `count` classes.
+def class_ids(spec: str, count: int, label_names: Sequence[str] | None, names: Sequence[str] | None) -> tuple[str, ...]:
+    """Return the ids of the `count` classes of the classifier `spec`.
 
-    Where neither is known and the user gave `names`, numbers stand in for them; with `names` of no class, whose caller
-    wants the weights alone, there are none.
+    They are its `label_names`, or else the WordNet ids of the ImageNet subset of this size. If both are unknown, they
+    are numbers where the user gave `names`, and none where `names` is empty: then only the weights are used.
 
     Raises:
-        UserError: Neither is known, and `names` is None.
+        UserError: Both are unknown, and `names` is None.
     """
     subset = infer_imagenet_subset({"num_classes": count})
-    if own:
-        return tuple(own)
+    if label_names:
+        return tuple(label_names)
     if subset is not None:
         return tuple(ImageNetInfo(subset).label_names())
     if names is not None:
@@ -150,33 +161,38 @@ def class_ids(spec: str, count: int, own: Sequence[str] | None, names: Sequence[
 
 
 def _open_timm(
-    spec: str, config: Mapping[str, Any], weights: str, make: Callable[[], nn.Module], names: Sequence[str] | None
+    spec: str,
+    config: Mapping[str, Any],
+    weights: str,
+    make_network: Callable[[], nn.Module],
+    names: Sequence[str] | None,
 ) -> OpenClassifier:
-    """The network that `make` makes, with images prepared as timm's own validation prepares them by `config`."""
+    """Open the network that `make_network` returns; images are prepared as timm validates with `config`."""
     data = data_config(spec, config, test_size=True)
     channels, height, width = data["input_size"]
     if (channels, height) != (3, width):
         raise UserError(f"{spec} takes images of {channels} x {height} x {width}: genrobust has 3 x N x N for it")
-    own = config.get("label_names")
+    label_names = config.get("label_names")
     count = int(config.get("num_classes") or 0)
-    if own and len(own) != count:
-        raise UserError(f"{spec}: its {TIMM_CONFIG} has {len(own)} label_names, and the model {count} logits")
-    prepare, words = prepare_as_timm(data)
+    if label_names and len(label_names) != count:
+        raise UserError(f"{spec}: its {TIMM_CONFIG} has {len(label_names)} label_names, and the model {count} logits")
+    prepare, description = prepare_as_timm(data)
 
     def load(device: torch.device) -> nn.Module:
-        return move_to(Classifier(make(), data["mean"], data["std"]), device).eval()
+        return move_to(Classifier(make_network(), data["mean"], data["std"]), device).eval()
 
-    size = data_config(spec, config)["input_size"][-1]  # not that of tests: the one that it trained at
+    size = data_config(spec, config)["input_size"][-1]  # the training size, not the test size
     blueprint = None
     if architecture := config.get("architecture"):
         kwargs = {key: value for key, value in config.get("model_args", {}).items() if key != "num_classes"}
-        how = data["interpolation"], data["crop_mode"]
-        blueprint = Blueprint(architecture.partition(".")[0], kwargs, size, *how)
-    classes = class_ids(spec, count, own, names)
-    return OpenClassifier(spec, classes, weights, prepare, words, load, blueprint=blueprint)
+        name = architecture.partition(".")[0]
+        blueprint = Blueprint(name, kwargs, size, data["interpolation"], data["crop_mode"])
+    classes = class_ids(spec, count, label_names, names)
+    return OpenClassifier(spec, classes, weights, prepare, description, load, blueprint=blueprint)
 
 
-def _pretrained(source: str, hint: str = "") -> nn.Module:
+def _load_pretrained(source: str, hint: str = "") -> nn.Module:
+    """Load the timm model `source`; raises GenrobustError that ends in `hint`."""
     try:
         return timm.create_model(source, pretrained=True)
     except Exception as error:  # its arguments may be a stranger's
@@ -184,10 +200,12 @@ def _pretrained(source: str, hint: str = "") -> nn.Module:
 
 
 def _one_line(error: Exception) -> str:
+    """Return the message of `error` on one line."""
     return " ".join(str(error).split())[:400] or type(error).__name__
 
 
 def _read_tensors(file: Path) -> dict[str, Tensor]:
+    """Read a state dict; raises UserError for anything else."""
     if not file.is_file():
         raise UserError(f"no file {file}")
     try:
@@ -199,26 +217,30 @@ def _read_tensors(file: Path) -> dict[str, Tensor]:
     return tensors
 
 
-Made = tuple[nn.Module, dict[str, Any]] | None  # a network and timm's configuration of it; None for an unknown name
+# A network and its configuration as timm writes it; None for an unknown architecture.
+NetworkAndConfig = tuple[nn.Module, dict[str, Any]] | None
 
 
-def _timm_network(name: str, tensors: dict[str, Tensor], classes: int) -> Made:
-    """timm's network, whose own filter also reads the names that other libraries give to its tensors."""
+def _load_into_timm(name: str, tensors: dict[str, Tensor], classes: int) -> NetworkAndConfig:
+    """Load `tensors` into timm's network `name`; timm also converts the state dicts of other libraries."""
     name = PAPER.get(name, name)
     if not timm.is_model(name) or name in OWN:  # those are torchvision's
         return None
-    given = {"state_dict": tensors, "num_classes": classes, "label_offset": 0, "custom_load": False, "source": ""}
-    network = timm.create_model(name, pretrained=True, num_classes=classes, pretrained_cfg_overlay=given)
+    overlay = {"state_dict": tensors, "num_classes": classes, "label_offset": 0, "custom_load": False, "source": ""}
+    network = timm.create_model(name, pretrained=True, num_classes=classes, pretrained_cfg_overlay=overlay)
     settings = timm.get_pretrained_cfg(name)
     return network, {**(settings.to_dict() if settings else {}), "architecture": name}
 
 
-def _torchvision_network(name: str, tensors: dict[str, Tensor], classes: int) -> Made:
+def _load_into_torchvision(name: str, tensors: dict[str, Tensor], classes: int) -> NetworkAndConfig:
+    """Load `tensors` into torchvision's network `name`."""
     if name not in torchvision.models.list_models(torchvision.models):
         return None
     network = torchvision.models.get_model(name, weights=None, num_classes=classes)
     network.load_state_dict(tensors)
-    made = next(iter(torchvision.models.get_model_weights(name))).transforms()  # as the first published weights had it
-    (size,), (side,) = made.crop_size, made.resize_size
-    shape = {"input_size": (3, size, size), "crop_pct": size / side, "interpolation": made.interpolation.value}
-    return network, {**shape, "mean": tuple(made.mean), "std": tuple(made.std)}
+    transforms = next(
+        iter(torchvision.models.get_model_weights(name))
+    ).transforms()  # those of the first published weights
+    (size,), (resized,) = transforms.crop_size, transforms.resize_size
+    shape = {"input_size": (3, size, size), "crop_pct": size / resized, "interpolation": transforms.interpolation.value}
+    return network, {**shape, "mean": tuple(transforms.mean), "std": tuple(transforms.std)}

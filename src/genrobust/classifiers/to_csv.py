@@ -54,10 +54,10 @@ def predict_images(
     and probabilities; where it cannot be read, these are empty and the last column says why.
     """
     top = min(top, len(model.classes))
-    where = resolve_device(device)
-    network = model.load(where)
-    columns = [f"{what}_{rank}" for rank in range(1, top + 1) for what in ("class", "name", "probability")]
-    write(_line(["path", *columns, "error"]))
+    torch_device = resolve_device(device)
+    network = model.load(torch_device)
+    columns = [f"{field}_{rank}" for rank in range(1, top + 1) for field in ("class", "name", "probability")]
+    write(_encode_line(["path", *columns, "error"]))
     names, unreadable = readable_names(model.classes), 0
 
     def read(index: int) -> np.ndarray | str:
@@ -67,16 +67,20 @@ def predict_images(
             return str(error)
 
     with progress_bar("predicting", len(paths)) as bar:
-        rest = iter(paths)
+        remaining = iter(paths)
         for batch in read_ahead(read, len(paths), batch_size):
-            answers = _probabilities(model, network, [image for image in batch if not isinstance(image, str)], where)
-            for image, path in zip(batch, rest, strict=False):  # the batch first: the last of zip's pair is not lost
+            probabilities = _probabilities(
+                model, network, [image for image in batch if not isinstance(image, str)], torch_device
+            )
+            for image, path in zip(
+                batch, remaining, strict=False
+            ):  # the batch first: the last of zip's pair is not lost
                 if isinstance(image, str):
                     unreadable += 1
                     cells = [*[""] * len(columns), image]
                 else:
-                    cells = [*_cells(next(answers), model.classes, names, top), ""]
-                write(_line([path.relative_to(folder).as_posix(), *cells]))
+                    cells = [*_top_cells(next(probabilities), model.classes, names, top), ""]
+                write(_encode_line([path.relative_to(folder).as_posix(), *cells]))
             bar.advance(len(batch))
     return Counts(len(paths), unreadable)
 
@@ -91,10 +95,10 @@ def _probabilities(
     return iter(softmax(logits.numpy().astype(np.float64), axis=1))
 
 
-def _cells(logits: np.ndarray, classes: tuple[str, ...], names: dict[str, str], top: int) -> list[str]:
-    best = np.argsort(-logits, kind="stable")[:top]
-    return [cell for k in best for cell in (classes[k], names[classes[k]], f"{logits[k]:.6f}")]
+def _top_cells(probabilities: np.ndarray, classes: tuple[str, ...], names: dict[str, str], top: int) -> list[str]:
+    best = np.argsort(-probabilities, kind="stable")[:top]
+    return [cell for k in best for cell in (classes[k], names[classes[k]], f"{probabilities[k]:.6f}")]
 
 
-def _line(cells: list[str]) -> bytes:
+def _encode_line(cells: list[str]) -> bytes:
     return csv_line(cells).encode("utf-8", "surrogateescape")  # a file's name may be no UTF-8

@@ -41,8 +41,8 @@ class LossScaler(torch.amp.GradScaler):
     @property
     def state(self) -> dict[str, float]:
         """All that the next step depends on, for JSON; empty where the scaler is disabled."""
-        found = self.state_dict()
-        return {key: found[key] for key in ("scale", "_growth_tracker") if key in found}
+        state = self.state_dict()
+        return {key: state[key] for key in ("scale", "_growth_tracker") if key in state}
 
     def restore(self, state: Mapping[str, float]) -> None:
         """Load the `state` of another scaler.
@@ -91,13 +91,13 @@ def claim_training(
         yield broadcast(artifact.is_finished)  # another process may have finished before this one got the lock
 
 
-def require_same_job(found: Any, job: Mapping[str, Any], out: Path, noun: str) -> None:
-    """Raise UserError where the job `found` in the folder `out` is not `job`, with the first keys that differ."""
-    there = found if isinstance(found, dict) else {}
-    rows = [f"  {k}: there {there.get(k)}, asked for {wanted}" for k, wanted in job.items() if there.get(k) != wanted]
+def require_same_job(saved_job: Any, job: Mapping[str, Any], out: Path, noun: str) -> None:
+    """Raise UserError, with the first differences, where `saved_job` in the folder `out` is not `job`."""
+    saved = saved_job if isinstance(saved_job, dict) else {}
+    rows = [f"  {k}: there {saved.get(k)}, asked for {value}" for k, value in job.items() if saved.get(k) != value]
     if rows:
-        what = f"{out} holds another {noun}: choose another folder, or delete that one"
-        raise UserError("\n".join([what, *rows[:ROWS]]))
+        headline = f"{out} holds another {noun}: choose another folder, or delete that one"
+        raise UserError("\n".join([headline, *rows[:ROWS]]))
 
 
 class TrainingState:
@@ -132,9 +132,11 @@ class TrainingState:
             progress: Where the training stands, as JSON; `step` is the number of steps done.
             **groups: The tensors that the next step depends on beside the optimizer's, such as ``model=...``.
         """
-        moments = self._optimizer.state_dict()["state"].items()
-        optimizer = {f"{index}.{name}": v for index, found in moments for name, v in found.items() if v is not None}
-        tensors = {f"{group}.{k}": v for group, of in {**groups, "optimizer": optimizer}.items() for k, v in of.items()}
+        states = self._optimizer.state_dict()["state"].items()
+        optimizer = {f"{index}.{name}": v for index, moments in states for name, v in moments.items() if v is not None}
+        tensors = {
+            f"{group}.{k}": v for group, named in {**groups, "optimizer": optimizer}.items() for k, v in named.items()
+        }
         name = f"state-{progress['step']:06d}.safetensors"
         save_tensors(self.folder / name, tensors)
         about = {"job": self._job, "progress": progress, "scaler": self._scaler.state}
@@ -154,7 +156,7 @@ class TrainingState:
         artifact = Artifact(self.folder).fetch()
         if not artifact.is_begun:
             return None  # this process of several does not see the folder of the main one
-        about, files = (kept := artifact.manifest()).about, kept.files
+        about, files = (manifest := artifact.manifest()).about, manifest.files
         if is_main:
             for path in self.folder.glob("state-*.safetensors"):
                 if path.name not in files:
@@ -184,12 +186,14 @@ class TrainingState:
             moment = torch.empty_like(parameter) if value.shape == parameter.shape else torch.empty_like(value)
             self._optimizer.state[parameter][key] = moment.to(parameter.device).copy_(value)
 
-    def diverged(self, what: str, step: int, config: TrainConfig | DiffusionTraining) -> GenrobustError:
-        """Return the error of a training at whose `step` something is no number: `what`, as in "the loss is nan"."""
+    def diverged(self, problem: str, step: int, config: TrainConfig | DiffusionTraining) -> GenrobustError:
+        """Return the error of a training at whose `step` something is no number: `problem`, as in "the loss is nan"."""
         key = "train" if isinstance(config, TrainConfig) else config.section
         warmup = "warmup_steps" if config.warmup_steps is not None else "warmup_epochs"
-        kept = "No state was saved yet" if self._saved_step is None else f"The state of step {self._saved_step} is kept"
+        saved = (
+            "No state was saved yet" if self._saved_step is None else f"The state of step {self._saved_step} is kept"
+        )
         return GenrobustError(
-            f"{what}, at step {step} in {self.folder}: lower {key}.learning_rate (now {config.learning_rate:g}), "
-            f"lengthen {key}.{warmup} (now {getattr(config, warmup)}), or set {key}.precision to float32. {kept}"
+            f"{problem}, at step {step} in {self.folder}: lower {key}.learning_rate (now {config.learning_rate:g}), "
+            f"lengthen {key}.{warmup} (now {getattr(config, warmup)}), or set {key}.precision to float32. {saved}"
         )

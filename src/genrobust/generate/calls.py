@@ -42,8 +42,8 @@ def _may_lack_memory(error: Exception) -> bool:
 
 
 @contextmanager
-def explain_failure(what: str) -> Iterator[None]:
-    """Turn what a generator raises in the block, which may be a stranger's, into GenrobustError about `what`."""
+def explain_failure(work: str) -> Iterator[None]:
+    """Turn what a generator raises in the block, which may be a stranger's, into GenrobustError about `work`."""
     try:
         yield
     except GenrobustError:
@@ -51,13 +51,13 @@ def explain_failure(what: str) -> Iterator[None]:
     except Exception as error:
         if _may_lack_memory(error):
             raise  # for `explain_out_of_memory`
-        why = " ".join(str(error).split())[:300] or type(error).__name__
-        raise GenrobustError(f"{what} fails: {why}: get the generator again, or name another") from error
+        reason = " ".join(str(error).split())[:300] or type(error).__name__
+        raise GenrobustError(f"{work} fails: {reason}: get the generator again, or name another") from error
 
 
 @contextmanager
-def explain_refusal(what: str, then: str) -> Iterator[None]:
-    """Turn what diffusers, transformers or peft raise in the block, of any kind, into UserError: what, why, `then`."""
+def explain_refusal(problem: str, remedy: str) -> Iterator[None]:
+    """Turn any error that diffusers, transformers or peft raise in the block into UserError with problem and remedy."""
     try:
         yield
     except GenrobustError:
@@ -65,8 +65,8 @@ def explain_refusal(what: str, then: str) -> Iterator[None]:
     except Exception as error:
         if type(error).__name__ == "OutOfMemoryError":  # the card is full; a stranger's sizes may fill no CPU
             raise
-        why = " ".join(str(error).split())[:300] or type(error).__name__
-        raise UserError(f"{what}: {why}: {then}") from error
+        reason = " ".join(str(error).split())[:300] or type(error).__name__
+        raise UserError(f"{problem}: {reason}: {remedy}") from error
 
 
 @contextmanager
@@ -88,11 +88,11 @@ def muted(words: str, *loggers: str) -> Iterator[None]:
 @contextmanager
 def refusing_random_weights() -> Iterator[None]:
     """Raise ValueError where transformers draws weights at random in the block, of which it only logs that it did."""
-    said: list[str] = []
+    messages: list[str] = []
 
     class Collector(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
-            said.append(record.getMessage())
+            messages.append(record.getMessage())
 
     logger, collector = logging.getLogger("transformers"), Collector(logging.WARNING)
     level = logger.level
@@ -103,5 +103,5 @@ def refusing_random_weights() -> Iterator[None]:
     finally:
         logger.removeHandler(collector)
         logger.setLevel(level)
-    if any("newly initialized" in text for text in said):
+    if any("newly initialized" in message for message in messages):
         raise ValueError("some of its weights are missing")

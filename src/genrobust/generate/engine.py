@@ -117,14 +117,14 @@ class Engine(ABC):
         """
         if request.source is None:
             raise UserError(f"the request {request.key} names no source image: plan it with the training images")
-        what = f"the source image {request.source} of the request {request.key}"
+        description = f"the source image {request.source} of the request {request.key}"
         if self._sources is None or request.source not in self._indices:
             name = self._sources.name if self._sources is not None else "the study"
-            raise UserError(f"{what} is not among the images of {name}: put it back, or plan anew")
+            raise UserError(f"{description} is not among the images of {name}: put it back, or plan anew")
         try:
             return self._sources.image(self._indices[request.source])
         except (UserError, OSError) as error:
-            raise UserError(f"{what} cannot be read: {error}") from error
+            raise UserError(f"{description} cannot be read: {error}") from error
 
 
 def engine_of(config: GeneratorConfig) -> type[Engine]:

@@ -42,8 +42,8 @@ def true_guidance(pipeline: Any) -> float:
 
     At 1 it is off, and then the pipeline makes nothing of a negative prompt.
     """
-    taken = inspect.signature(pipeline.__call__).parameters
-    return float(taken["true_cfg_scale"].default) if "true_cfg_scale" in taken else 0.0
+    parameters = inspect.signature(pipeline.__call__).parameters
+    return float(parameters["true_cfg_scale"].default) if "true_cfg_scale" in parameters else 0.0
 
 
 def guidance_arguments(pipeline: Any, config: DiffusersConfig) -> dict[str, Any]:

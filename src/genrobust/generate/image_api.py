@@ -28,25 +28,25 @@ Images = list[np.ndarray | None]
 T = TypeVar("T")
 
 
-class _Spent(openai.OpenAIError):
+class _LimitReached(openai.OpenAIError):
     """This run has asked for as many images as it may."""
 
 
-class _Http(openai.DefaultAsyncHttpxClient):
+class _CountingClient(openai.DefaultAsyncHttpxClient):
     """Counts the images that requests ask for, repeated requests among them: each may have to be paid."""
 
     def __init__(self, count: Callable[[int], None], with_key: bool) -> None:
         super().__init__(follow_redirects=False)
-        self._count, self._with_key = count, with_key
+        self._count_images, self._with_key = count, with_key
 
     async def send(self, request: Any, **options: Any) -> Any:
         if not self._with_key:  # the client insists on one
             request.headers.pop("Authorization", None)
         images = json.loads(request.content)["n"] if request.method == "POST" else 0
-        self._count(images)
+        self._count_images(images)
         response = await super().send(request, **options)
         if 400 <= response.status_code < 500 or response.status_code == UNAVAILABLE:
-            self._count(-images)  # a server that refuses has drawn nothing
+            self._count_images(-images)  # a server that refuses has drawn nothing
         return response
 
 
@@ -60,31 +60,31 @@ class ImageApi:
 
     def __init__(self, config: ServerConfig, model: str, key: str | None) -> None:
         self._config, self._model, self._key = config, model, key
-        self._where = f"the server at {config.url}"
+        self._server = f"the server at {config.url}"
         self._asked = 0
 
     def check(self) -> None:
         """Raise UserError where no server answers, it refuses the key, or it lists its models and has not this one."""
 
-        async def names(client: openai.AsyncOpenAI, http: _Http) -> list[str]:
+        async def list_models(client: openai.AsyncOpenAI, http: _CountingClient) -> list[str]:
             try:
                 models = await client.with_options(max_retries=2).models.list()
             except openai.APIConnectionError as error:
                 raise UserError(
-                    f"generator.server.url: no server answers at {self._config.url} ({self._plain(str(error))}): start "
-                    "it, or give its address"
+                    f"generator.server.url: no server answers at {self._config.url} ({self._sanitize(str(error))}): "
+                    "start it, or give its address"
                 ) from error
             except (openai.AuthenticationError, openai.PermissionDeniedError) as error:
-                raise self._explained(error) from error
+                raise self._translate_error(error) from error
             except openai.OpenAIError:
                 return []  # not every server lists its models
             return [str(model.id) for model in getattr(models, "data", None) or []]
 
-        found = self._run(names)
-        if found and self._model not in found:
-            known = ", ".join(map(self._plain, found[:10])) + (" and others" if len(found) > 10 else "")
+        model_names = self._run(list_models)
+        if model_names and self._model not in model_names:
+            listed = ", ".join(map(self._sanitize, model_names[:10])) + (" and others" if len(model_names) > 10 else "")
             raise UserError(
-                f"{self._where} has no model {self._model!r}; it has {known}: set generator.server.model to one of "
+                f"{self._server} has no model {self._model!r}; it has {listed}: set generator.server.model to one of "
                 "these, or start the server with that model"
             )
 
@@ -100,26 +100,26 @@ class ImageApi:
             GenrobustError: It failed too often, or `max_images` is reached.
         """
 
-        async def draw(client: openai.AsyncOpenAI, http: _Http) -> list[Images]:
-            free = asyncio.Semaphore(self._config.concurrency)
+        async def draw_all(client: openai.AsyncOpenAI, http: _CountingClient) -> list[Images]:
+            slots = asyncio.Semaphore(self._config.concurrency)
 
-            async def one(body: Mapping[str, Any]) -> Images:
-                made: Images = []
-                async with free:
-                    while missing := body["n"] - len(made):
-                        made += await self._some(client, http, {**body, "n": missing}, size)
-                return made
+            async def draw_one(body: Mapping[str, Any]) -> Images:
+                images: Images = []
+                async with slots:
+                    while missing := body["n"] - len(images):
+                        images += await self._request_images(client, http, {**body, "n": missing}, size)
+                return images
 
-            return await asyncio.gather(*map(one, bodies))
+            return await asyncio.gather(*map(draw_one, bodies))
 
-        return self._run(draw)
+        return self._run(draw_all)
 
-    def _run(self, work: Callable[[openai.AsyncOpenAI, _Http], Awaitable[T]]) -> T:
+    def _run(self, work: Callable[[openai.AsyncOpenAI, _CountingClient], Awaitable[T]]) -> T:
         """Run `work` in an event loop of its own thread: notebooks have one already, and an interrupt cancels all."""
         config = self._config
 
         async def run() -> T:
-            http = _Http(self._count, with_key=self._key is not None)
+            http = _CountingClient(self._count_images, with_key=self._key is not None)
             timeout = openai.Timeout(config.timeout, connect=min(CONNECT_S, config.timeout))
             # The environment may hold OpenAI's, and this is another server.
             left_out: Any = dict.fromkeys(("OpenAI-Organization", "OpenAI-Project"), openai.Omit())
@@ -136,88 +136,91 @@ class ImageApi:
         with start_blocking_portal() as portal:
             return portal.call(run)
 
-    async def _some(
-        self, client: openai.AsyncOpenAI, http: _Http, body: dict[str, Any], size: tuple[int, int] | None
+    async def _request_images(
+        self, client: openai.AsyncOpenAI, http: _CountingClient, body: dict[str, Any], size: tuple[int, int] | None
     ) -> Images:
         """Return one image or more of a request, no more than its ``n``."""
-        own = {name: body.pop(name) for name in ("prompt", "n")}
+        required = {name: body.pop(name) for name in ("prompt", "n")}
         for _ in range(min(self._config.retries + 1, UNREADABLE)):
             try:
-                answer = await client.images.generate(model=self._model, **own, extra_body=body)
-                images = [await self._image(http, one) for one in (getattr(answer, "data", None) or [])[: own["n"]]]
+                response = await client.images.generate(model=self._model, **required, extra_body=body)
+                images = [
+                    await self._decode_item(http, item)
+                    for item in (getattr(response, "data", None) or [])[: required["n"]]
+                ]
             except openai.OpenAIError as error:
                 if isinstance(error, openai.APIError) and error.code in REFUSED:
-                    return [None] * own["n"]
-                raise self._explained(error) from error
+                    return [None] * required["n"]
+                raise self._translate_error(error) from error
             except (ValueError, UserError) as error:  # an answer that cannot be read may be another the next time
-                fault = self._plain(str(error).partition(". Replace")[0])
+                fault = self._sanitize(str(error).partition(". Replace")[0])
                 continue
             for image in images:
                 height, width = image.shape[:2]
                 if size is not None and (width, height) != size:
                     raise UserError(
-                        f"{self._where} sends an image of {width} x {height} pixels in place of {size[0]} x {size[1]}: "
-                        "give generator.width and generator.height that it draws, or leave size out of "
+                        f"{self._server} sends an image of {width} x {height} pixels in place of {size[0]} x "
+                        f"{size[1]}: give generator.width and generator.height that it draws, or leave size out of "
                         "generator.server.sends"
                     )
             if images:
                 return [*images]
             fault = "no images"
         raise GenrobustError(
-            f"{self._where} sends answers without an image that can be read ({fault}): look at its log, and rerun: "
+            f"{self._server} sends answers without an image that can be read ({fault}): look at its log, and rerun: "
             "completed shards are kept"
         )
 
-    async def _image(self, http: _Http, one: Any) -> np.ndarray:
+    async def _decode_item(self, http: _CountingClient, item: Any) -> np.ndarray:
         """Decode an item of an answer: base64, or behind a URL, which another server gets without the key."""
-        if one.b64_json:
-            return np.asarray(read_image(base64.b64decode(one.b64_json, validate=True), "of the server's answer"))
-        url = urljoin(f"{self._config.url}/", one.url or "")
-        own = urlsplit(url)[:2] == urlsplit(self._config.url)[:2]
-        headers = {"Authorization": f"Bearer {self._key}"} if own and self._key else {}
+        if item.b64_json:
+            return np.asarray(read_image(base64.b64decode(item.b64_json, validate=True), "of the server's answer"))
+        url = urljoin(f"{self._config.url}/", item.url or "")
+        is_same_server = urlsplit(url)[:2] == urlsplit(self._config.url)[:2]
+        headers = {"Authorization": f"Bearer {self._key}"} if is_same_server and self._key else {}
         try:
             response = (await http.get(url, headers=headers, timeout=self._config.timeout)).raise_for_status()
         except Exception as error:  # of the HTTP library that the client brings
             raise ValueError(f"its URL: {error or type(error).__name__}") from error
         return np.asarray(read_image(response.content, "of the server's answer"))
 
-    def _count(self, images: int) -> None:
+    def _count_images(self, images: int) -> None:
         """Count images before they are asked for, and back where none were drawn."""
         if images > 0 and self._asked + images > self._config.max_images:
-            raise _Spent(f"this run has asked for {self._asked:,} images")
+            raise _LimitReached(f"this run has asked for {self._asked:,} images")
         self._asked += images
 
-    def _explained(self, error: openai.OpenAIError) -> GenrobustError:
+    def _translate_error(self, error: openai.OpenAIError) -> GenrobustError:
         """Translate what the client raises."""
-        said, status = self._plain(str(error)), getattr(error, "status_code", None)
-        if isinstance(error, _Spent):
+        message, status = self._sanitize(str(error)), getattr(error, "status_code", None)
+        if isinstance(error, _LimitReached):
             return GenrobustError(
-                f"generator.server.max_images: {said}, repeated ones among them, and needs more: look at what they "
+                f"generator.server.max_images: {message}, repeated ones among them, and needs more: look at what they "
                 "cost, raise it, and rerun: completed shards are kept"
             )
         if isinstance(error, openai.APIError) and error.code in UNPAID:
-            return GenrobustError(f"{self._where} wants to be paid ({said}): completed shards are kept")
+            return GenrobustError(f"{self._server} wants to be paid ({message}): completed shards are kept")
         if status is None or status >= 500 or status in PASSING:
             return GenrobustError(
-                f"{self._where} fails ({said}): look at its log, and rerun: completed shards are kept"
+                f"{self._server} fails ({message}): look at its log, and rerun: completed shards are kept"
             )
         if status in (401, 403):
             name = self._config.key_variable
             remedy = f"look at the environment variable {name}" if name else "name its variable in server.key_variable"
-            return UserError(f"{self._where} refuses the API key, or wants one ({said}): {remedy}")
+            return UserError(f"{self._server} refuses the API key, or wants one ({message}): {remedy}")
         if status == 404:
             return UserError(
-                f"{self._where} has no /v1/images/generations, or no model {self._model!r} ({said}): correct "
+                f"{self._server} has no /v1/images/generations, or no model {self._model!r} ({message}): correct "
                 "generator.server.url or generator.server.model"
             )
         if status < 400:
-            return UserError(f"{self._where} sends elsewhere ({said}): give that address as generator.server.url")
+            return UserError(f"{self._server} sends elsewhere ({message}): give that address as generator.server.url")
         return UserError(
-            f"{self._where} refuses the request ({said}): correct generator, or leave what it does not take out of "
+            f"{self._server} refuses the request ({message}): correct generator, or leave what it does not take out of "
             "generator.server.sends"
         )
 
-    def _plain(self, text: str) -> str:
+    def _sanitize(self, text: str) -> str:
         """Return what a server says, on one line of visible characters, without the key, which some servers repeat."""
         text = "".join(c if c.isprintable() else " " for c in text[: 20 * SHOWN])
         text = " ".join((text.replace(self._key, "***") if self._key else text).split())

@@ -46,10 +46,10 @@ def read_object(path: Path) -> dict[str, Any]:
         UserError: The file cannot be read, or holds anything else.
     """
     with reading(path, ValueError, then=": get it again"):
-        found = json.loads(path.read_bytes())  # schedulers of diffusers' have -Infinity
-        if not isinstance(found, dict):
+        parsed = json.loads(path.read_bytes())  # schedulers of diffusers' have -Infinity
+        if not isinstance(parsed, dict):
             raise ValueError("it is no JSON object")
-        return found
+        return parsed
 
 
 def _is_known_part(part: list[Any]) -> bool:

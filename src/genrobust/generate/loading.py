@@ -51,14 +51,14 @@ def load_generator(config: DiffusersConfig, device: torch.device) -> Generator:
     config = resolved_here(config, device.type)
     id, folder = locate(config)
     index = read_index(folder)
-    pipeline = _load(folder, config, index)
+    pipeline = _load_pipeline(folder, config, index)
     lora = config.lora if isinstance(config, PromptedConfig) else None
     lora_file = None if lora is None else find_lora(lora)[1]
-    _refuse_what_fails(pipeline, config)
+    _check_safety_checker(pipeline, config)
     pipeline.set_progress_bar_config(disable=True)
     _set_scheduler(pipeline, config)
     check_guidance(pipeline, config)
-    width, height = _size(config, pipeline)
+    width, height = _image_size(config, pipeline)
     if lora is not None and lora_file is not None:
         _add_lora(pipeline, lora_file, lora.scale)
     redux = None
@@ -78,7 +78,7 @@ def _id2label(index: dict[str, Any]) -> dict[int, str] | None:
         raise UserError(f"{INDEX}: id2label must map numbers to names, got {str(names)[:60]}") from None
 
 
-def _load(folder: Path, config: DiffusersConfig, index: dict[str, Any]) -> Any:
+def _load_pipeline(folder: Path, config: DiffusersConfig, index: dict[str, Any]) -> Any:
     """The folder's pipeline, without what the mode does not use; raises UserError."""
     # A part that was left out when the folder was saved, such as the third text encoder of SD3, is left out again.
     extra: dict[str, Any] = {name: None for name, part in index.items() if part == [None, None]}
@@ -108,13 +108,13 @@ def _from_pretrained(kind: Any, folder: Path, dtype: str, **more: Any) -> Any:
         pipeline = kind.from_pretrained(
             folder, torch_dtype=getattr(torch, dtype), use_safetensors=True, local_files_only=True, **more
         )
-    if lacking := [name for name, part in _networks(pipeline) if any(p.is_meta for p in part.parameters())]:
-        raise ValueError(f"weights of the {lacking[0]} are missing")
+    if incomplete := [name for name, part in _networks(pipeline) if any(p.is_meta for p in part.parameters())]:
+        raise ValueError(f"weights of the {incomplete[0]} are missing")
     return pipeline
 
 
-def _refuse_what_fails(pipeline: Any, config: DiffusersConfig) -> None:
-    """Raise UserError for what `pipeline` would do wrong in silence, or cannot do."""
+def _check_safety_checker(pipeline: Any, config: DiffusersConfig) -> None:
+    """Raise UserError where the recipe asks for a safety checker that `pipeline` lacks or would not run."""
     if config.checks_safety and type(pipeline).__name__.startswith("IF"):
         raise UserError(
             "generator.safety_checker: DeepFloyd IF checks no tensors: turn it off, or name another generator"
@@ -125,14 +125,14 @@ def _refuse_what_fails(pipeline: Any, config: DiffusersConfig) -> None:
 
 def _set_scheduler(pipeline: Any, config: DiffusersConfig) -> None:
     """Give `pipeline` the recipe's scheduler; raises UserError where the pipeline cannot be sampled with it."""
-    kind, own = type(pipeline).__name__, type(pipeline.scheduler).__name__
-    name, extra = SCHEDULERS[config.scheduler] if config.scheduler else (own, {})
+    kind, current = type(pipeline).__name__, type(pipeline.scheduler).__name__
+    name, extra = SCHEDULERS[config.scheduler] if config.scheduler else (current, {})
     if kind.startswith("LatentConsistency") and name != "LCMScheduler":
         raise UserError(f"generator.scheduler: a {kind} is sampled with lcm: set that, or null to keep its own")
     if config.scheduler is not None:
-        if own not in _REPLACEABLE:
+        if current not in _REPLACEABLE:
             raise UserError(
-                f"generator.scheduler: {config.scheduler} cannot replace the {own} of a {kind}: set it to null"
+                f"generator.scheduler: {config.scheduler} cannot replace the {current} of a {kind}: set it to null"
             )
         pipeline.scheduler = getattr(diffusers, name).from_config(pipeline.scheduler.config, **extra)
     trained = pipeline.scheduler.config.num_train_timesteps
@@ -147,19 +147,23 @@ def _add_lora(pipeline: Any, file: Path, scale: float) -> None:
     holds none, and where any of its layers finds no layer of the same shape: part of a LoRA is another LoRA.
     """
     kind = type(pipeline).__name__
-    own: dict[str, Any] = {"weight_name": file.name, "adapter_name": ADAPTER}
     loggers = ("diffusers.loaders.peft", "diffusers.loaders.lora_base")
     with explain_refusal(f"generator.lora: {file} cannot be added to the generator, a {kind}", "take one for that"):
         with safe_open(file, framework="pt") as content:
-            wanted = sum(key.endswith(("lora_A.weight", "down.weight")) for key in content.keys())  # noqa: SIM118
+            expected = sum(key.endswith(("lora_A.weight", "down.weight")) for key in content.keys())  # noqa: SIM118
         # Said of every LoRA for the UNet alone; what found no layer is counted below.
         with muted("No LoRA keys associated", *loggers):
-            pipeline.load_lora_weights(file.parent, **own, use_safetensors=True, local_files_only=True)
-    loaded = {n: sum(ADAPTER in getattr(m, "lora_A", {}) for m in of.modules()) for n, of in _networks(pipeline)}
-    found = sum(loaded.values())
-    if found < max(1, wanted):  # more where the file holds several layers as one, such as query, key and value
+            pipeline.load_lora_weights(
+                file.parent, weight_name=file.name, adapter_name=ADAPTER, use_safetensors=True, local_files_only=True
+            )
+    loaded = {
+        name: sum(ADAPTER in getattr(module, "lora_A", {}) for module in network.modules())
+        for name, network in _networks(pipeline)
+    }
+    matched = sum(loaded.values())
+    if matched < max(1, expected):  # more where the file holds several layers as one, such as query, key and value
         raise UserError(
-            f"generator.lora: {file} does not fit the generator, a {kind}: {found} of its {wanted} layers find a "
+            f"generator.lora: {file} does not fit the generator, a {kind}: {matched} of its {expected} layers find a "
             "place. It was made for another model: take that one, or another LoRA"
         )
     parts = [name for name, layers in loaded.items() if layers]  # by default FLUX leaves out its text encoder
@@ -169,11 +173,11 @@ def _add_lora(pipeline: Any, file: Path, scale: float) -> None:
 
 def _add_adapter(pipeline: Any, config: DiffusersConfig, adapter: Adapter, scale: float) -> Any:
     """Add an IP-Adapter to `pipeline`, or return the pipeline of a FLUX Redux; raises UserError where neither works."""
-    kind, named = type(pipeline).__name__, adapter.weights[0] if adapter.file else adapter.folder
-    with explain_refusal(f"generator.adapter: {named} cannot be added to the generator, a {kind}", "take one for that"):
+    kind, path = type(pipeline).__name__, adapter.weights[0] if adapter.file else adapter.folder
+    with explain_refusal(f"generator.adapter: {path} cannot be added to the generator, a {kind}", "take one for that"):
         if adapter.kind == "FLUX Redux":
-            without = dict.fromkeys(mode_of(config).unused)
-            return _from_pretrained(diffusers.FluxPriorReduxPipeline, adapter.folder, config.dtype, **without)
+            unused = dict.fromkeys(mode_of(config).unused)
+            return _from_pretrained(diffusers.FluxPriorReduxPipeline, adapter.folder, config.dtype, **unused)
         _add_ip_adapter(pipeline, *adapter.weights)
         pipeline.set_ip_adapter_scale(scale)
     return None
@@ -200,12 +204,12 @@ def _networks(pipeline: Any) -> list[tuple[str, nn.Module]]:
     return [(name, part) for name, part in pipeline.components.items() if isinstance(part, nn.Module)]
 
 
-def _size(config: DiffusersConfig, pipeline: Any) -> tuple[int, int]:
+def _image_size(config: DiffusersConfig, pipeline: Any) -> tuple[int, int]:
     """Width and height of the images in pixels: the recipe's, or else what the generator was trained on."""
     channels = getattr(getattr(getattr(pipeline, "vae", None), "config", None), "block_out_channels", None)
     draws_pixels = all(getattr(pipeline, name, None) is None for name in ("vae", "movq"))
-    otherwise = 2 ** (len(channels) - 1) if channels else 1 if draws_pixels else 8
-    scale = getattr(pipeline, "vae_scale_factor", otherwise)
+    default_scale = 2 ** (len(channels) - 1) if channels else 1 if draws_pixels else 8
+    scale = getattr(pipeline, "vae_scale_factor", default_scale)
     trunk = getattr(pipeline, "unet", None) or getattr(pipeline, "transformer", None)
     sample = (trunk and trunk.config.get("sample_size")) or getattr(pipeline, "default_sample_size", None)
     own_scale = scale

@@ -46,15 +46,15 @@ def find_generator(config: DiffusersConfig) -> tuple[str, Path]:
             folder = embedded_generator(config.mode) if model == EMBEDDED else Path(model).expanduser()
             id = model if model == EMBEDDED else folder.resolve().name
             if not folder.exists():
-                id, folder = model, _download(model, config)
+                id, folder = model, _download_pipeline(model, config)
         except (OSError, ValueError, RuntimeError) as error:  # RuntimeError: no home of that user
             reasons.append(f"{model}: {_first_line(error)[:REASON]}")
             continue
         if reasons:
             _warn_once("\n  ".join([f"generating with the alternative {id}, since these were not found:", *reasons]))
         return id, folder
-    what = "name a diffusers folder under generator.model, or a hub id on a machine that reaches huggingface.co"
-    raise UserError(f"no generator found; {what}:\n  {'; '.join(reasons)}")
+    remedy = "name a diffusers folder under generator.model, or a hub id on a machine that reaches huggingface.co"
+    raise UserError(f"no generator found; {remedy}:\n  {'; '.join(reasons)}")
 
 
 def find_lora(config: LoraConfig) -> tuple[str, Path]:
@@ -65,25 +65,23 @@ def find_lora(config: LoraConfig) -> tuple[str, Path]:
         GenrobustError: A trained LoRA is damaged.
     """
     try:
-        place, id = Path(config.model).expanduser(), config.model
-        if place.exists():
-            id = place.resolve().name
+        path, id = Path(config.model).expanduser(), config.model
+        if path.exists():
+            id = path.resolve().name
         else:
-            place = _snapshot(config, ["*.safetensors"])
+            path = _download_parts(config, ["*.safetensors"])
     except (OSError, ValueError, RuntimeError) as error:
         raise UserError(f"generator.lora: {config.model} is no file, folder or hub id: {_first_line(error)}") from None
-    files = [place] if place.is_file() else sorted(p for p in place.glob("*") if p.is_file())
-    fit = [p for p in files if p.suffix == ".safetensors"]
-    named = [p for p in fit if p.name == LORA_FILE] or fit
-    if not fit and any(p.suffix in PICKLES for p in files):
+    files = [path] if path.is_file() else sorted(p for p in path.glob("*") if p.is_file())
+    candidates = [p for p in files if p.suffix == ".safetensors"]
+    matches = [p for p in candidates if p.name == LORA_FILE] or candidates
+    if not candidates and any(p.suffix in PICKLES for p in files):
         raise UserError(f"generator.lora: {config.model} {_A_PICKLE}")
-    if len(named) != 1:
-        names = ", ".join(p.name for p in fit) or "none"
-        raise UserError(
-            f"generator.lora: {place} holds several .safetensors files or none ({names}): name the one file"
-        )
-    check_trained(named[0].parent)
-    return id, named[0]
+    if len(matches) != 1:
+        names = ", ".join(p.name for p in candidates) or "none"
+        raise UserError(f"generator.lora: {path} holds several .safetensors files or none ({names}): name the one file")
+    check_trained(matches[0].parent)
+    return id, matches[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,42 +116,42 @@ def find_adapter(config: AdapterConfig) -> Adapter:
     Raises:
         UserError: A part of it is not found or is a pickle, or `config` has keys that a Redux does not use.
     """
-    folders = [config.image_encoder, *REDUX_PARTS]
-    parts = [INDEX, config.file, *(f"{folder}/*.{ending}" for folder in folders for ending in ("json", "safetensors"))]
+    names = [config.image_encoder, *REDUX_PARTS]
+    parts = [INDEX, config.file, *(f"{name}/*.{ending}" for name in names for ending in ("json", "safetensors"))]
     try:
-        place, id = Path(config.model).expanduser(), config.model
-        if place.exists():
-            id = place.resolve().name
+        folder, id = Path(config.model).expanduser(), config.model
+        if folder.exists():
+            id = folder.resolve().name
         else:
-            place = _snapshot(config, parts)
+            folder = _download_parts(config, parts)
     except (OSError, ValueError, RuntimeError) as error:
         raise UserError(f"generator.adapter: {config.model} is no folder or hub id: {_first_line(error)}") from None
     try:
-        is_redux = (place / INDEX).is_file() and read_index(place)["_class_name"] == REDUX
+        is_redux = (folder / INDEX).is_file() and read_index(folder)["_class_name"] == REDUX
     except UserError as error:
         raise UserError(f"generator.adapter: {error}") from None
-    return _redux(config, id, place) if is_redux else _ip_adapter(config, id, place)
+    return _redux_adapter(config, id, folder) if is_redux else _ip_adapter(config, id, folder)
 
 
-def _ip_adapter(config: AdapterConfig, id: str, place: Path) -> Adapter:
-    file, encoder = place / config.file, place / config.image_encoder
+def _ip_adapter(config: AdapterConfig, id: str, folder: Path) -> Adapter:
+    file, encoder = folder / config.file, folder / config.image_encoder
     if file.suffix != ".safetensors" or not file.is_file():
-        raise UserError(f"generator.adapter.file: {config.file} is no .safetensors file in {place}: name one there")
+        raise UserError(f"generator.adapter.file: {config.file} is no .safetensors file in {folder}: name one there")
     if not (encoder / "config.json").is_file():
         raise UserError(f"generator.adapter.image_encoder: {encoder} holds no image encoder: name its folder")
     refuse_pickles(encoder)
-    return Adapter(id, "IP-Adapter", place, (file, encoder))
+    return Adapter(id, "IP-Adapter", folder, (file, encoder))
 
 
-def _redux(config: AdapterConfig, id: str, place: Path) -> Adapter:
+def _redux_adapter(config: AdapterConfig, id: str, folder: Path) -> Adapter:
     for key in ("file", "image_encoder"):
         if getattr(config, key) != type(config).model_fields[key].default:
             raise UserError(f"generator.adapter.{key}: {id} is a FLUX Redux, which names its parts: leave it out")
     for part in REDUX_PARTS:
-        if not (place / part).is_dir():
-            raise UserError(f"generator.adapter: {place} lacks its {part}: get it again")
-        refuse_pickles(place / part)
-    return Adapter(id, "FLUX Redux", place, tuple(place / part for part in REDUX_PARTS))
+        if not (folder / part).is_dir():
+            raise UserError(f"generator.adapter: {folder} lacks its {part}: get it again")
+        refuse_pickles(folder / part)
+    return Adapter(id, "FLUX Redux", folder, tuple(folder / part for part in REDUX_PARTS))
 
 
 def refuse_pickles(part: Path) -> None:
@@ -163,7 +161,7 @@ def refuse_pickles(part: Path) -> None:
         raise UserError(f"{part} {_A_PICKLE}")
 
 
-def _download(model: str, config: DiffusersConfig) -> Path:
+def _download_pipeline(model: str, config: DiffusersConfig) -> Path:
     if model == EMBEDDED:
         raise FileNotFoundError(absent(embedded_generator(config.mode)))
     if model.startswith((".", "/", "~")):
@@ -177,7 +175,7 @@ def _download(model: str, config: DiffusersConfig) -> Path:
     return Path(folder)
 
 
-def _snapshot(config: LoraConfig | AdapterConfig, parts: Sequence[str]) -> Path:
+def _download_parts(config: LoraConfig | AdapterConfig, parts: Sequence[str]) -> Path:
     """Download `parts` of a model of the hub, and its card."""
     return Path(snapshot_download(config.model, revision=config.revision, allow_patterns=[*parts, CARD]))
 

@@ -96,9 +96,9 @@ class Mode(ABC):
 
         Pipelines that would draw the nearest size that they were trained on, and resize that, draw the size itself.
         """
-        taken = inspect.signature(self.generator.pipeline.__call__).parameters
+        parameters = inspect.signature(self.generator.pipeline.__call__).parameters
         size = {"width": self.generator.width, "height": self.generator.height, "use_resolution_binning": False}
-        return {name: value for name, value in size.items() if name in taken}
+        return {name: value for name, value in size.items() if name in parameters}
 
 
 MODES: Registry[type[Mode]] = Registry("mode", "genrobust.modes", "genrobust.generate.modes")

@@ -61,15 +61,15 @@ class Plan:
         self.per_class = per_class
         self.data_seed = data_seed
         self._middle = "-" if split == "train" else f"-{split}-"
-        if split != "train" and (twins := {f"{id}-{split}" for id in labels.ids} & set(labels.ids)):
+        if split != "train" and (clashes := {f"{id}-{split}" for id in labels.ids} & set(labels.ids)):
             raise UserError(
-                f"generate.split: a class is called {min(twins)!r}, as the {split} images of another are: rename its "
+                f"generate.split: a class is called {min(clashes)!r}, as the {split} images of another are: rename its "
                 "folder"
             )
         self._templates = [NO_TEXT] * len(labels) if prompts is None else class_templates(prompts, labels)
         self._negative_prompt = prompts.negative_prompt if prompts else ""
-        self._hand = lru_cache(KEPT_HANDS)(self._dealt)
-        self._sources = None if sources is None else _Sources(sources, labels, data_seed)
+        self._template_order = lru_cache(KEPT_HANDS)(self._deal_templates)
+        self._sources = None if sources is None else _SourceDealer(sources, labels, data_seed)
 
     @property
     def templates(self) -> tuple[Template, ...]:
@@ -83,15 +83,15 @@ class Plan:
         if not -len(self) <= index < len(self):
             raise IndexError(f"request {index} of a plan of {len(self)}")
         number, label = divmod(index % len(self), len(self.labels))
-        wanted = self.labels.classes[label]
-        hand = self._hand(label)
-        template = hand[number % len(hand)]
-        key = f"{wanted.id}{self._middle}{number:06d}"
+        class_label = self.labels.classes[label]
+        order = self._template_order(label)
+        template = order[number % len(order)]
+        key = f"{class_label.id}{self._middle}{number:06d}"
         return Request(
             key=key,
             label=label,
-            class_id=wanted.id,
-            prompt=template.fill(wanted.prompt),
+            class_id=class_label.id,
+            prompt=template.fill(class_label.prompt),
             template=template.text,
             negative_prompt=self._negative_prompt,
             style=template.style,
@@ -99,7 +99,7 @@ class Plan:
             source=None if self._sources is None else self._sources.key(label, number),
         )
 
-    def _dealt(self, label: int) -> tuple[Template, ...]:
+    def _deal_templates(self, label: int) -> tuple[Template, ...]:
         return deal(self._templates[label], self.data_seed, self.labels.classes[label].id)
 
     def __iter__(self) -> Iterator[Request]:
@@ -131,7 +131,7 @@ class Plan:
         return [range(start, min(start + shard_size, len(self))) for start in range(0, len(self), shard_size)]
 
 
-class _Sources:
+class _SourceDealer:
     """Deals the images of each class to its requests, by key."""
 
     def __init__(self, images: ImageSet, labels: LabelSpace, data_seed: int) -> None:
@@ -140,20 +140,22 @@ class _Sources:
         self._keys: list[list[str]] = [[] for _ in labels.classes]
         for key, label in zip(images.keys, images.labels.tolist(), strict=True):
             self._keys[label].append(key)
-        for wanted, keys in zip(labels.classes, self._keys, strict=True):
+        for class_label, keys in zip(labels.classes, self._keys, strict=True):
             if not keys:
-                raise UserError(f"{images.name} holds no image of the class {wanted.name!r} to generate from: add some")
-        self._round: dict[int, tuple[int, list[str]]] = {}  # the last one of each class, by label
+                raise UserError(
+                    f"{images.name} holds no image of the class {class_label.name!r} to generate from: add some"
+                )
+        self._last_order: dict[int, tuple[int, list[str]]] = {}  # the last turn of each class and its order, by label
 
     def key(self, label: int, number: int) -> str:
         """Return the key of the image that request `number` of class `label` begins from."""
-        turn, place = divmod(number, len(self._keys[label]))
-        known, order = self._round.get(label, (-1, []))
-        if known != turn:
+        turn, position = divmod(number, len(self._keys[label]))
+        last_turn, order = self._last_order.get(label, (-1, []))
+        if last_turn != turn:
             seed = (self._data_seed, self._ids[label], "source", turn)
             order = sorted(self._keys[label], key=lambda key: hashed_seed(*seed, key))
-            self._round[label] = turn, order
-        return order[place]
+            self._last_order[label] = turn, order
+        return order[position]
 
 
 def deal(templates: tuple[Template, ...], data_seed: int, class_id: str) -> tuple[Template, ...]:
@@ -165,8 +167,8 @@ def deal(templates: tuple[Template, ...], data_seed: int, class_id: str) -> tupl
     by_style: dict[str, list[Template]] = {}
     for template in sorted(templates, key=lambda t: hashed_seed(data_seed, class_id, t.text)):
         by_style.setdefault(template.style, []).append(template)
-    hand = []
+    order = []
     for turn in range(max(len(group) for group in by_style.values())):
         styles = [style for style, group in by_style.items() if turn < len(group)]
-        hand += [by_style[s][turn] for s in sorted(styles, key=lambda s: hashed_seed(data_seed, class_id, turn, s))]
-    return tuple(hand)
+        order += [by_style[s][turn] for s in sorted(styles, key=lambda s: hashed_seed(data_seed, class_id, turn, s))]
+    return tuple(order)

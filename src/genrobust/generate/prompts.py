@@ -28,10 +28,10 @@ class Prompts:
     def __init__(self, generator: Generator) -> None:
         self._pipeline, self._device = generator.pipeline, generator.device
         self._names = ENCODED.get(type(generator.pipeline).__name__, ())
-        taken = inspect.signature(generator.pipeline.__call__).parameters
-        self._takes_negative = "negative_prompt" in taken and true_guidance(generator.pipeline) != 1
+        parameters = inspect.signature(generator.pipeline.__call__).parameters
+        self._takes_negative = "negative_prompt" in parameters and true_guidance(generator.pipeline) != 1
         # Cleaning depends on a package that may be installed or not, and prompts are what a plan says.
-        self._plain: dict[str, Any] = {"clean_caption": False} if "clean_caption" in taken else {}
+        self._plain: dict[str, Any] = {"clean_caption": False} if "clean_caption" in parameters else {}
         kind = type(generator.pipeline).__name__
         if (
             kind in ("FluxPipeline", "FluxImg2ImgPipeline")
@@ -56,30 +56,30 @@ class Prompts:
         prompts, negatives = [r.prompt for r in requests], [r.negative_prompt for r in requests]
         if not self._names:
             return {"prompt": prompts, **({"negative_prompt": negatives} if self._negative else {}), **self._plain}
-        found = dict(zip((name for name, _ in self._names), self._encode(prompts), strict=True))
+        embeddings = dict(zip((name for name, _ in self._names), self._encode(prompts), strict=True))
         if self._negative:
             stacked = [torch.cat(tensors) for tensors in zip(*map(self._negatives, negatives), strict=True)]
-            found |= zip((name for _, name in self._names), stacked, strict=True)
-        return found
+            embeddings |= zip((name for _, name in self._names), stacked, strict=True)
+        return embeddings
 
     @torch.inference_mode()
     def _encode(self, prompts: Sequence[str]) -> tuple[Tensor, ...]:
         """The embeddings of `prompts`, [B, tokens, features] and pooled [B, features]."""
         distinct = list(dict.fromkeys(prompts))
-        found = self._pipeline.encode_prompt(
+        encoded = self._pipeline.encode_prompt(
             prompt=distinct, device=self._device, num_images_per_prompt=1, do_classifier_free_guidance=False
         )
-        places = torch.tensor([distinct.index(prompt) for prompt in prompts], device=self._device)
-        return tuple(tensor[places] for tensor in found[::2])
+        positions = torch.tensor([distinct.index(prompt) for prompt in prompts], device=self._device)
+        return tuple(tensor[positions] for tensor in encoded[::2])
 
     @torch.inference_mode()
     def _encode_negative(self, prompt: str) -> tuple[Tensor, ...]:
         """The embeddings of one negative prompt, [1, ...]. An empty one is none, which some pipelines make zeros."""
-        found = self._pipeline.encode_prompt(
+        encoded = self._pipeline.encode_prompt(
             prompt="",
             device=self._device,
             num_images_per_prompt=1,
             do_classifier_free_guidance=True,
             negative_prompt=prompt or None,
         )
-        return tuple(found[1::2])
+        return tuple(encoded[1::2])

@@ -100,11 +100,11 @@ class Generation:
             GenrobustError: A completed shard is damaged.
         """
         out, total = self._out, len(self.parts)
-        wanted = list(range(total)) if shards is None else sorted(set(shards))
-        beyond = [index for index in wanted if not 0 <= index < total]
-        if beyond:
-            raise UserError(f"there is no shard {beyond[0]}: the plan has {total}, counted from 0")
-        about = self._about()
+        requested = list(range(total)) if shards is None else sorted(set(shards))
+        unknown = [index for index in requested if not 0 <= index < total]
+        if unknown:
+            raise UserError(f"there is no shard {unknown[0]}: the plan has {total}, counted from 0")
+        about = self._describe()
         make_folder(out)
         undone = missing_shards(out, total)  # fetches what others made
         alone = shards is None and bool(undone or leftovers(out))
@@ -114,7 +114,7 @@ class Generation:
                 remove_leftovers(out)
             done = set(done_shards(out))
             finish_dataset(out)
-            missing = [index for index in wanted if index not in done]
+            missing = [index for index in requested if index not in done]
             images = sum(len(self.parts[index]) for index in missing)
             engine_of(self._generator).check_amount(self._generator, images)
             yield missing
@@ -147,10 +147,10 @@ class Generation:
         def draw(shards: abc.Sequence[int]) -> None:
             work = run.shards(self._out, ((i, [self._plan[n] for n in self.parts[i]]) for i in shards))
             # Closed before the folder is given back: an interrupt must not leave the writer at work without it.
-            bar_of = progress_bar("generating", sum(len(self.parts[i]) for i in shards))
-            with self._repeatable(), bar_of as bar, closing(work):
-                for made in work:
-                    bar.advance(made)
+            display = progress_bar("generating", sum(len(self.parts[i]) for i in shards))
+            with self._repeatable(), display as bar, closing(work):
+                for count in work:
+                    bar.advance(count)
 
         return draw
 
@@ -184,12 +184,12 @@ class Generation:
             UserError: Shards are missing, and it may not be `partial`.
         """
         dataset = ShardDataset(self._out, allow_partial=partial)
-        if gone := dataset.given_up:
-            reasons, total = "; ".join(sorted(set(gone.values()))), len(dataset) + len(gone)
-            log.warning(f"{dataset.folder}: {len(gone)} of {total} requests gave no image ({reasons})")
+        if given_up := dataset.given_up:
+            reasons, total = "; ".join(sorted(set(given_up.values()))), len(dataset) + len(given_up)
+            log.warning(f"{dataset.folder}: {len(given_up)} of {total} requests gave no image ({reasons})")
         return dataset
 
-    def _about(self) -> dict[str, Any]:
+    def _describe(self) -> dict[str, Any]:
         """Describe as flat JSON everything that decides the images beyond rounding."""
         return {
             "plan": self._plan.fingerprint,
@@ -210,7 +210,7 @@ class _Run:
         self._batch_size = batch_size
         self._accepted = self._given_up = 0
         versions = {f"{name}_version": metadata.version(name) for name in ("genrobust", "torch")}
-        self._how = {**engine.record, "batch_size": batch_size, "threads": threads, **versions}
+        self._record = {**engine.record, "batch_size": batch_size, "threads": threads, **versions}
 
     def shards(self, out: Path, shards: abc.Iterable[tuple[int, list[Request]]]) -> abc.Generator[int, None, None]:
         """Draw and write each shard; yields how many requests were just drawn. Interrupted, it leaves whole shards."""
@@ -219,36 +219,36 @@ class _Run:
             for index, requests in shards:
                 rejected: list[dict[str, Any]] = []
                 samples: Handover = Queue(WAITING * self._batch_size)
-                left = Event()
-                writing = writer.submit(write_shard, out, index, _taken(samples, left), rejected)
+                abandoned = Event()
+                writing = writer.submit(write_shard, out, index, _received_samples(samples, abandoned), rejected)
                 pending.append(writing)
-                end: GenrobustError | None = GenrobustError(CUT_SHORT)
+                last: GenrobustError | None = GenrobustError(CUT_SHORT)
                 try:
                     for start in range(0, len(requests), self._batch_size):
                         drawings = self._sampler.draw(requests[start : start + self._batch_size])
                         for drawing in drawings:
-                            if (sample := self._sample(drawing, rejected)) is not None:
-                                _hand_over(samples, sample, pending)
+                            if (sample := self._make_sample(drawing, rejected)) is not None:
+                                _put_sample(samples, sample, pending)
                         self._stop_if_hopeless(rejected)
-                        pending = _unfinished(pending)
+                        pending = _still_pending(pending)
                         yield len(drawings)
-                    end = None
+                    last = None
                 finally:
                     try:
                         while not writing.done():
                             with suppress(Full):
-                                samples.put(end, timeout=LOOK_S)
+                                samples.put(last, timeout=LOOK_S)
                                 break
                     finally:
-                        left.set()  # a second interrupt may have come while the writer was waited for
+                        abandoned.set()  # a second interrupt may have come while the writer was waited for
             for future in pending:
                 future.result()
 
-    def _sample(self, drawing: Drawing, rejected: list[dict[str, Any]]) -> Sample | None:
+    def _make_sample(self, drawing: Drawing, rejected: list[dict[str, Any]]) -> Sample | None:
         """The image of a request with its metadata; None for one that was given up, which is added to `rejected`."""
         request = drawing.request
         flags = {fault: fault in drawing.faults for fault in FAULTS}
-        meta = {**asdict(request), **self._how, "redraws": drawing.redraws, **flags}
+        meta = {**asdict(request), **self._record, "redraws": drawing.redraws, **flags}
         if drawing.image is None:
             self._given_up += 1
             rejected.append({**meta, "reason": f"{drawing.faults[-1]} after {drawing.redraws} redraws"})
@@ -259,41 +259,42 @@ class _Run:
     def _stop_if_hopeless(self, rejected: list[dict[str, Any]]) -> None:
         if not self._accepted and self._given_up >= HOPELESS:
             raise GenrobustError(
-                f"the generator {self._how['generator']} gave no usable image for {self._given_up} requests (the last: "
-                f"{rejected[-1]['reason']}): try generator.dtype float32, more generator.steps, or another generator"
+                f"the generator {self._record['generator']} gave no usable image for {self._given_up} requests "
+                f"(the last: {rejected[-1]['reason']}): try generator.dtype float32, "
+                "more generator.steps, or another generator"
             )
 
 
-def _hand_over(samples: Handover, sample: Sample, pending: abc.Sequence[Future[None]]) -> None:
+def _put_sample(samples: Handover, sample: Sample, pending: abc.Sequence[Future[None]]) -> None:
     """Put `sample`, once there is room for it. Raises what a writer raised, which makes no more room."""
     while True:
         try:
             return samples.put(sample, timeout=LOOK_S)
         except Full:
-            _unfinished(pending)
+            _still_pending(pending)
 
 
-def _unfinished(pending: abc.Sequence[Future[None]]) -> list[Future[None]]:
+def _still_pending(pending: abc.Sequence[Future[None]]) -> list[Future[None]]:
     """Those that are not done. Raises what another raised: a full disk is reported now, not a shard later."""
-    left = []
+    unfinished = []
     for future in pending:
         if future.done():
             future.result()
         else:
-            left.append(future)
-    return left
+            unfinished.append(future)
+    return unfinished
 
 
-def _taken(queue: Handover, left: Event) -> abc.Iterator[Sample]:
+def _received_samples(queue: Handover, abandoned: Event) -> abc.Iterator[Sample]:
     """The samples that the drawing thread puts, up to None. Raises an error that it puts: the shard is incomplete.
 
-    So it is where that thread has `left` without a word, by a second interrupt.
+    A second interrupt ends the drawing thread without a last item, and sets `abandoned`: that is an error too.
     """
     while True:
         try:
             sample = queue.get(timeout=LOOK_S)
         except Empty:
-            if left.is_set():
+            if abandoned.is_set():
                 raise GenrobustError(CUT_SHORT) from None
             continue
         if isinstance(sample, GenrobustError):

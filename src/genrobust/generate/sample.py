@@ -36,7 +36,7 @@ class Sampler:
     """Draws images with an engine, those that are no use up to `max_redraws` times again."""
 
     def __init__(self, engine: Engine, max_redraws: int) -> None:
-        self._engine, self._max_redraws, self._made = engine, max_redraws, False
+        self._engine, self._max_redraws, self._any_drawn = engine, max_redraws, False
 
     def draw(self, requests: Sequence[Request]) -> list[Drawing]:
         """Return one Drawing a request, in order. All `requests` are one batch; so are those to be drawn again.
@@ -51,18 +51,18 @@ class Sampler:
         images: list[np.ndarray | None] = [None for _ in requests]
         todo = list(range(len(requests)))
         for attempt in range(self._max_redraws + 1):
-            asked = [requests[i] for i in todo]
+            batch = [requests[i] for i in todo]
             if attempt:
-                asked = [replace(request, seed=hashed_seed(request.seed, attempt)) for request in asked]
-            for i, image in zip(todo, self._engine.draw(asked), strict=True):
-                bad = fault(image)
-                if bad:
-                    faults[i] += (bad,)
+                batch = [replace(request, seed=hashed_seed(request.seed, attempt)) for request in batch]
+            for i, image in zip(todo, self._engine.draw(batch), strict=True):
+                problem = fault(image)
+                if problem:
+                    faults[i] += (problem,)
                 elif image is not None:
                     images[i] = to_uint8(image)
             todo = [i for i in todo if images[i] is None]
-            self._made |= len(todo) < len(requests)
-            if not self._made and len(todo) >= ENOUGH and all(faults[i][-1] == "nan" for i in todo):
+            self._any_drawn |= len(todo) < len(requests)
+            if not self._any_drawn and len(todo) >= ENOUGH and all(faults[i][-1] == "nan" for i in todo):
                 raise GenrobustError(
                     f"the first {len(todo)} images of the generator are all NaN: set generator.dtype to bfloat16 or "
                     "float32, whose numbers are larger than those of float16"
@@ -87,9 +87,9 @@ def fault(image: np.ndarray | None) -> str:
 
 def _is_flat(image: np.ndarray, flat: float) -> bool:
     """Whether no channel's standard deviation is `flat` or more. Most images show by a few pixels that one's is."""
-    few = image[::8, ::8]
-    least = few.std(axis=(0, 1)).max() * math.sqrt(few.size / image.size)  # as if the others were all alike
-    return bool(least < flat and image.std(axis=(0, 1)).max() < flat)
+    sample = image[::8, ::8]
+    bound = sample.std(axis=(0, 1)).max() * math.sqrt(sample.size / image.size)  # as if the others were all alike
+    return bool(bound < flat and image.std(axis=(0, 1)).max() < flat)
 
 
 def to_uint8(image: np.ndarray) -> np.ndarray:

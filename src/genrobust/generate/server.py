@@ -121,6 +121,6 @@ class OpenAiConfig(EngineConfig):
         return self.width, self.height
 
     def sampling(self) -> dict[str, Any]:
-        own = {key: value for key, value in super().sampling().items() if key not in self._unsent}
+        sampling = {key: value for key, value in super().sampling().items() if key not in self._unsent}
         sends = sorted(set(self.server.sends) - {"response_format"})
-        return {**own, "sends": sends, "fields": dict(sorted(self.server.fields.items()))}
+        return {**sampling, "sends": sends, "fields": dict(sorted(self.server.fields.items()))}

@@ -49,20 +49,21 @@ def quantization(config: DiffusersConfig, folder: Path) -> diffusers.PipelineQua
     sizes = {part.name: sum(f.stat().st_size for f in part.glob("*.safetensors")) for part in folder.iterdir()}
     # The autoencoder stays as it is: it draws the pixels, and is small.
     names = [name for name, size in sizes.items() if name in TRUNKS or (size > LARGE and "encoder" in name)]
-    what = f"generator.quantize: {config.quantize} cannot be used with the torchao that is installed"
-    with explain_refusal(what, "pip install --upgrade 'genrobust[quantize]'"):  # diffusers says which version it wants
-        return _quantization(config.quantize, names)
+    problem = f"generator.quantize: {config.quantize} cannot be used with the torchao that is installed"
+    # diffusers says which version it wants
+    with explain_refusal(problem, "pip install --upgrade 'genrobust[quantize]'"):
+        return _quantization_config(config.quantize, names)
 
 
-def _quantization(name: str, parts: Sequence[str]) -> diffusers.PipelineQuantizationConfig:
+def _quantization_config(name: str, parts: Sequence[str]) -> diffusers.PipelineQuantizationConfig:
     import transformers
     from torchao.quantization import Float8WeightOnlyConfig, Int8WeightOnlyConfig
 
     weights = Float8WeightOnlyConfig() if name == "torchao-float8" else Int8WeightOnlyConfig()
-    made: dict[str, Any] = {
+    mapping: dict[str, Any] = {
         part: (diffusers.TorchAoConfig if part in TRUNKS else transformers.TorchAoConfig)(weights) for part in parts
     }
-    return diffusers.PipelineQuantizationConfig(quant_mapping=made)
+    return diffusers.PipelineQuantizationConfig(quant_mapping=mapping)
 
 
 def prepare(pipeline: Any, config: DiffusersConfig) -> None:
@@ -207,28 +208,30 @@ def compile_network(generator: Generator, images: int) -> bool:
     pipeline, config = generator.pipeline, generator.config
     trunk = trunk_of(pipeline)
     large = large_blocks(trunk)
-    can = bool(large) or (bool(getattr(trunk, "_repeated_blocks", None)) and hasattr(trunk, "compile_repeated_blocks"))
-    varies = type(pipeline).__name__.startswith(AS_LONG_AS_PROMPTS)
+    can_compile = bool(large) or (
+        bool(getattr(trunk, "_repeated_blocks", None)) and hasattr(trunk, "compile_repeated_blocks")
+    )
+    has_varying_shapes = type(pipeline).__name__.startswith(AS_LONG_AS_PROMPTS)
     if config.cache == "taylor-seer":
-        can = False  # PyTorch (2.13) would compile each step's code anew
+        can_compile = False  # PyTorch (2.13) would compile each step's code anew
     if config.compile == "auto":
         # Layers that are fetched one by one interrupt the compiled code at each; each length of text is a new shape.
         pays = generator.device.type == "cuda" and generator.offload != "group" and images >= PAYS
-        if not (can and pays) or varies:
+        if not (can_compile and pays) or has_varying_shapes:
             return False
     elif not config.compile:
         return False
-    elif not can:
+    elif not can_compile:
         beside = f" beside cache: {config.cache}" if config.cache == "taylor-seer" else ""
         raise UserError(
             f"generator.compile: the network of a {type(pipeline).__name__} cannot be{beside}: leave it at auto"
         )
     room_for_code(config.model_dump_json())
-    how: dict[str, Any] = {"dynamic": None if varies else False, "options": compiler_options()}
+    arguments: dict[str, Any] = {"dynamic": None if has_varying_shapes else False, "options": compiler_options()}
     for block in large:
-        block.compile(**how)
+        block.compile(**arguments)
     if not large:
-        trunk.compile_repeated_blocks(**how)
+        trunk.compile_repeated_blocks(**arguments)
     return True
 
 

@@ -48,7 +48,7 @@ def class_templates(prompts: PromptConfig, labels: LabelSpace) -> list[tuple[Tem
         UserError: They are not usable.
     """
     if prompts.file is not None:
-        return [_without(of_class, prompts.without_styles) for of_class in read_listed(prompts.file, labels)]
+        return [_exclude_styles(of_class, prompts.without_styles) for of_class in read_listed(prompts.file, labels)]
     return [templates_of(prompts)] * len(labels)
 
 
@@ -64,11 +64,11 @@ def templates_of(config: PromptConfig) -> tuple[Template, ...]:
             raise UserError(
                 f"prompts.templates: no set {name!r}; there is {' and '.join(SINGLE)}, or give a list{hint}"
             )
-        named = template_set(name)
+        members = template_set(name)
         if config.strategy == "single":
-            named = tuple(t for t in named if t.text == SINGLE[name])
-        return _without(named, config.without_styles)
-    templates = _without(tuple(Template(text) for text in config.templates), config.without_styles)
+            members = tuple(t for t in members if t.text == SINGLE[name])
+        return _exclude_styles(members, config.without_styles)
+    templates = _exclude_styles(tuple(Template(text) for text in config.templates), config.without_styles)
     check_templates(templates, "prompts.templates")
     if config.strategy == "single" and len(templates) > 1:
         raise UserError(
@@ -78,15 +78,15 @@ def templates_of(config: PromptConfig) -> tuple[Template, ...]:
     return templates
 
 
-def _without(templates: tuple[Template, ...], styles: Sequence[str]) -> tuple[Template, ...]:
+def _exclude_styles(templates: tuple[Template, ...], styles: Sequence[str]) -> tuple[Template, ...]:
     known = list(dict.fromkeys(t.style for t in templates if t.style))
     if unknown := [style for style in styles if style not in known]:
         named = f"those of this recipe name {', '.join(known)}" if known else "no template of this recipe names a style"
         raise UserError(f"prompts.without_styles: no template names the style {unknown[0]!r}; {named}")
-    left = tuple(t for t in templates if t.style not in styles)
-    if styles and not left:
+    remaining = tuple(t for t in templates if t.style not in styles)
+    if styles and not remaining:
         raise UserError("prompts.without_styles leaves no template: remove a style from the list")
-    return left
+    return remaining
 
 
 def check_templates(templates: tuple[Template, ...], where: str) -> None:
@@ -99,9 +99,9 @@ def check_templates(templates: tuple[Template, ...], where: str) -> None:
         slots = template.text.count(SLOT)
         if slots != 1:
             raise UserError(f"{where}: {template.text!r} has {slots} slots; it needs exactly one {SLOT}")
-    twice = [text for text, times in Counter(template.text for template in templates).items() if times > 1]
-    if twice:
-        raise UserError(f"{where}: {twice[0]!r} is listed twice; each template counts once")
+    duplicates = [text for text, times in Counter(template.text for template in templates).items() if times > 1]
+    if duplicates:
+        raise UserError(f"{where}: {duplicates[0]!r} is listed twice; each template counts once")
 
 
 def read_listed(path: Path, labels: LabelSpace) -> list[tuple[Template, ...]]:
@@ -121,27 +121,30 @@ def read_listed(path: Path, labels: LabelSpace) -> list[tuple[Template, ...]]:
         raise UserError(f"prompts.file: cannot read {path}: {error}") from error
     if path.suffix.lower() == ".json":
         try:
-            found = parse_json(text)
+            prompts_by_class = parse_json(text)
         except ValueError as error:
             raise UserError(f"prompts.file: {path} is not valid JSON: {error}") from None
-        if not isinstance(found, dict):
-            kind = type(found).__name__
+        if not isinstance(prompts_by_class, dict):
+            kind = type(prompts_by_class).__name__
             raise UserError(f"prompts.file: {path} holds a {kind}; it needs a mapping of class to prompts")
-        return [_prompts(path, found, wanted) for wanted in labels.classes]
+        return [_full_prompts(path, prompts_by_class, class_label) for class_label in labels.classes]
     templates = tuple(Template(line.strip()) for line in text.splitlines() if line.strip())
     check_templates(templates, str(path))
     return [templates] * len(labels)
 
 
-def _prompts(path: Path, found: dict[str, Any], wanted: ClassLabel) -> tuple[Template, ...]:
-    keys = [key for key in dict.fromkeys((wanted.id, wanted.name, wanted.prompt)) if key in found]
+def _full_prompts(path: Path, prompts_by_class: dict[str, Any], class_label: ClassLabel) -> tuple[Template, ...]:
+    names = dict.fromkeys((class_label.id, class_label.name, class_label.prompt))
+    keys = [name for name in names if name in prompts_by_class]
     if not keys:
-        near = difflib.get_close_matches(wanted.name, found, n=3)
+        near = difflib.get_close_matches(class_label.name, prompts_by_class, n=3)
         hint = f" (perhaps {' or '.join(near)}?)" if near else ""
-        raise UserError(f"prompts.file: {path} has no prompts for the class {wanted.name!r} (id {wanted.id!r}){hint}")
+        raise UserError(
+            f"prompts.file: {path} has no prompts for the class {class_label.name!r} (id {class_label.id!r}){hint}"
+        )
     if len(keys) > 1:
-        raise UserError(f"prompts.file: {path} has the class {wanted.id!r} twice, as {keys[0]!r} and {keys[1]!r}")
-    prompts = found[keys[0]]
+        raise UserError(f"prompts.file: {path} has the class {class_label.id!r} twice, as {keys[0]!r} and {keys[1]!r}")
+    prompts = prompts_by_class[keys[0]]
     if not isinstance(prompts, list) or not prompts:
         raise UserError(f"prompts.file: {path}: {keys[0]!r} needs a list of prompts, one or more")
     for prompt in prompts:

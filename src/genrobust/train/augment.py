@@ -32,16 +32,18 @@ def make_augment(config: TrainConfig, fill: Color = (128, 128, 128)) -> Augment:
         *([v2.RandomGrayscale(config.grayscale)] if config.grayscale else []),
         *([v2.RandomErasing(config.random_erasing, value=[c / 255 for c in fill])] if config.random_erasing else []),
     ]
-    more = v2.Compose(after) if after else None
+    final = v2.Compose(after) if after else None
 
     def augment(images: Tensor) -> Tensor:
         if policy is not None:
             changed = [share == 1 or float(torch.rand(())) < share for _ in images]
-            images = torch.stack([policy(x) if change else x for x, change in zip(images, changed, strict=True)])
+            images = torch.stack(
+                [policy(image) if change else image for image, change in zip(images, changed, strict=True)]
+            )
         images = images.float().div_(255)  # its own copy: bytes are no floats
         if cuts:
             images = crop_and_flip(images)
-        return images if more is None else torch.stack([more(image) for image in images])
+        return images if final is None else torch.stack([final(image) for image in images])
 
     return augment
 
@@ -81,8 +83,8 @@ def crop_and_flip(images: Tensor) -> Tensor:
     mirror = torch.where(torch.rand(n) < 0.5, -1.0, 1.0)
     boxes = torch.stack([width * mirror, shift_x, height, shift_y])[..., None]
     scale_x, move_x, scale_y, move_y = boxes.to(images.device, non_blocking=True)  # at once: a GPU need not wait
-    as_it_is = torch.eye(2, 3, device=images.device)[None]
-    whole = F.affine_grid(as_it_is, [1, 1, rows, columns], align_corners=False)[0]
+    identity = torch.eye(2, 3, device=images.device)[None]
+    whole = F.affine_grid(identity, [1, 1, rows, columns], align_corners=False)[0]
     grid = torch.empty(n, rows, columns, 2, device=images.device)
     # Nothing is turned: each axis goes its own way, at a third of the time of affine_grid's matrix products.
     grid[..., 0] = (scale_x * whole[0, :, 0] + move_x)[:, None, :]

@@ -73,8 +73,8 @@ def draw_crops(seed: int, step: int, count: int) -> list[RandomCrop]:
     rng = np.random.default_rng(hashed_seed(seed, "crops", step))
     areas = rng.uniform(*AREA, (count, TRIES))
     aspects = np.exp(rng.uniform(math.log(ASPECT[0]), math.log(ASPECT[1]), (count, TRIES)))
-    places, mirrors = rng.random((count, 2)), rng.random(count) < 0.5
+    offsets, mirrors = rng.random((count, 2)), rng.random(count) < 0.5
     return [
         RandomCrop(area, aspect, float(left), float(top), bool(mirror))
-        for area, aspect, (left, top), mirror in zip(areas, aspects, places, mirrors, strict=True)
+        for area, aspect, (left, top), mirror in zip(areas, aspects, offsets, mirrors, strict=True)
     ]

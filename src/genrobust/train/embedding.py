@@ -35,11 +35,11 @@ class KeptFeatures:
             UserError: They are another run's.
             GenrobustError: The file is damaged.
         """
-        kept = self._artifact.manifest()
-        if KEY not in kept.about:
+        manifest = self._artifact.manifest()
+        if KEY not in manifest.about:
             return None
-        require_same_job(kept.about, {RUN: self._run}, self._artifact.folder, self._noun)
-        (name,) = kept.files
+        require_same_job(manifest.about, {RUN: self._run}, self._artifact.folder, self._noun)
+        (name,) = manifest.files
         features: np.ndarray = load_file(self._artifact.path(name))[KEY].numpy()
         return features
 
@@ -56,12 +56,12 @@ def embed(
     config: TrainConfig,
     interpolation: str,
     device: torch.device,
-    kept: KeptFeatures | None = None,
+    cache: KeptFeatures | None = None,
 ) -> list[np.ndarray]:
     """Return what the last layer of `model` is given, float32 [N, D], for the images of each of `sets`.
 
     Args:
-        kept: Where features are kept meanwhile, after as many images as `save_every` steps take, or once they are a
+        cache: Where features are saved meanwhile, after as many images as `save_every` steps take, or once they are a
             fifth more; None keeps none.
 
     Raises:
@@ -69,38 +69,38 @@ def embed(
         GenrobustError: The kept features are damaged.
     """
     batch = 2 * config.batch_size
-    each = batch * max(1, config.save_every // 2)  # whole batches: sums round as in one go
-    found = [] if kept is None or (before := kept.load()) is None else [before]
-    done = saved = sum(map(len, found))
+    chunk = batch * max(1, config.save_every // 2)  # whole batches: sums round as in one go
+    features = [] if cache is None or (cached := cache.load()) is None else [cached]
+    done = saved = sum(map(len, features))
     total = sum(map(len, sets))
-    with progress_bar("embedding", total, done=done) as bar, _without_last(model):
-        for images, start in _parts(sets, each, done):
-            part = Subset(images, np.arange(start, min(start + each, len(images))))
-            found.append(predict_logits(model, part, config.image_size, batch, device, interpolation, bar.advance))
+    with progress_bar("embedding", total, done=done) as bar, _without_head(model):
+        for images, start in _chunk_starts(sets, chunk, done):
+            part = Subset(images, np.arange(start, min(start + chunk, len(images))))
+            features.append(predict_logits(model, part, config.image_size, batch, device, interpolation, bar.advance))
             done += len(part)
-            if kept is not None and done > each and (done == total or done - saved >= max(each, saved // GROWTH)):
-                found = [np.concatenate(found)]
-                kept.save(found[0])
+            if cache is not None and done > chunk and (done == total or done - saved >= max(chunk, saved // GROWTH)):
+                features = [np.concatenate(features)]
+                cache.save(features[0])
                 saved = done
     ends = np.cumsum([len(images) for images in sets])
-    return np.split(np.concatenate(found), ends[:-1])
+    return np.split(np.concatenate(features), ends[:-1])
 
 
-def _parts(sets: Sequence[ImageSet], each: int, done: int) -> Iterator[tuple[ImageSet, int]]:
-    """Yield each set, and where each of its parts begins, but for the first `done` images of them all."""
+def _chunk_starts(sets: Sequence[ImageSet], chunk: int, done: int) -> Iterator[tuple[ImageSet, int]]:
+    """Yield each set with the start of each of its chunks, without the first `done` images of all sets."""
     for images in sets:
-        yield from ((images, start) for start in range(min(done, len(images)), len(images), each))
+        yield from ((images, start) for start in range(min(done, len(images)), len(images), chunk))
         done -= min(done, len(images))
 
 
 @contextmanager
-def _without_last(model: Classifier) -> Iterator[None]:
-    """Let the network return what its last layer gets."""
+def _without_head(model: Classifier) -> Iterator[None]:
+    """Replace the last layer by the identity, so that the network returns features."""
     name = head_name(model.network)
-    parent, _, own = name.rpartition(".")
-    holder, last = model.network.get_submodule(parent), model.network.get_submodule(name)
-    setattr(holder, own, nn.Identity())
+    path, _, attribute = name.rpartition(".")
+    parent, head = model.network.get_submodule(path), model.network.get_submodule(name)
+    setattr(parent, attribute, nn.Identity())
     try:
         yield
     finally:
-        setattr(holder, own, last)
+        setattr(parent, attribute, head)

@@ -60,5 +60,7 @@ def save_trained(
         "history": progress.history,
         **more,
     }
-    made = config.architecture, config.network_kwargs, labels.ids, config.image_size, training
-    save_checkpoint(out, model, CheckpointInfo(*made, interpolation=mixture.interpolation), initial)
+    info = CheckpointInfo(
+        config.architecture, config.network_kwargs, labels.ids, config.image_size, training, mixture.interpolation
+    )
+    save_checkpoint(out, model, info, initial)

@@ -42,16 +42,18 @@ class Learner(nn.Module):
         """Return the logits of float [B, 3, S, S], and the targets after mixing: the classifier's, then its twin's."""
         networks = [self.model] if self.twin is None else [self.model, self.twin]
         shares = zip(networks, self._rows, strict=True)
-        learned = [self._learn(network, images[rows], targets[rows]) for network, rows in shares]
-        logits, targets = (torch.cat(parts) for parts in zip(*learned, strict=True))
+        outputs = [self._forward_network(network, images[rows], targets[rows]) for network, rows in shares]
+        logits, targets = (torch.cat(parts) for parts in zip(*outputs, strict=True))
         return logits, targets
 
     def no_weight_decay(self) -> set[str]:
         """Return the names of parameters that an architecture spares from decay, for timm's optimizers."""
         networks = {"model": self.model} if self.twin is None else {"model": self.model, "twin": self.twin}
-        return {f"{which}.network.{name}" for which, of in networks.items() for name in spared_from_decay(of)}
+        return {
+            f"{prefix}.network.{name}" for prefix, network in networks.items() for name in spared_from_decay(network)
+        }
 
-    def _learn(self, network: nn.Module, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    def _forward_network(self, network: nn.Module, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         if self._mix is not None:
             images, targets = self._mix(images, targets)
         images = images.contiguous(memory_format=torch.channels_last)
@@ -67,12 +69,12 @@ def make_learner(mixture: Mixture, model: Classifier, classes: int, config: Trai
     """
     if config.start_size is not None and has_fixed_size(config.architecture):
         raise UserError(f"train.start_size: {config.architecture} takes images of one size alone: leave it out")
-    _require_size(model.network, config)
+    _require_image_size(model.network, config)
     real = real_rows(mixture, config, rows) if config.split_batchnorm else None
     return Learner(model, real, make_mix(config, classes), config.precision)
 
 
-def _require_size(network: nn.Module, config: TrainConfig) -> None:
+def _require_image_size(network: nn.Module, config: TrainConfig) -> None:
     """Raise UserError where the network takes no images of the size that it trains on; computes shapes alone."""
     size = config.start_size or config.image_size
     try:
@@ -89,7 +91,7 @@ def _require_size(network: nn.Module, config: TrainConfig) -> None:
 def make_optimizer(learner: Learner, config: TrainConfig, scaler: LossScaler) -> torch.optim.Optimizer:
     """Return the optimizer of all that learns."""
     optimizer = create_optimizer_v2(
-        _groups(learner, config),
+        _parameter_groups(learner, config),
         opt=config.optimizer,
         lr=config.learning_rate,
         weight_decay=config.weight_decay,
@@ -103,23 +105,23 @@ def make_optimizer(learner: Learner, config: TrainConfig, scaler: LossScaler) ->
     return optimizer
 
 
-def _groups(learner: Learner, config: TrainConfig) -> Learner | list[dict[str, Any]]:
+def _parameter_groups(learner: Learner, config: TrainConfig) -> Learner | list[dict[str, Any]]:
     """The parameters, in groups where not all have the same rate, or others than timm's rule names decay."""
     if config.layer_decay != 1:
-        return _layers(learner, config)
+        return _layer_groups(learner, config)
     return learner if config.no_decay is None else _decay_groups(learner, config.no_decay)
 
 
-def _layers(learner: Learner, config: TrainConfig) -> list[dict[str, Any]]:
+def _layer_groups(learner: Learner, config: TrainConfig) -> list[dict[str, Any]]:
     """Return the parameters in groups, by their layer and whether they decay, each with the scale of its rate."""
     network: Any = learner.model.network  # torch types every attribute as a tensor or a module
     spared = spared_from_decay(learner.model)
     groups = param_groups_layer_decay(network, config.weight_decay, spared, layer_decay=config.layer_decay)
     if learner.twin is not None:  # its norms follow those of the network
         scales = {id(p): group["lr_scale"] for group in groups for p in group["params"]}
-        own, norms = dict(learner.model.named_parameters()), norm_state(learner.twin)
+        parameters, norms = dict(learner.model.named_parameters()), norm_state(learner.twin)
         for name, parameter in learner.twin.named_parameters():
-            if name in norms and (scale := scales.get(id(own[name]))):
+            if name in norms and (scale := scales.get(id(parameters[name]))):
                 groups.append({"params": [parameter], "weight_decay": 0.0, "lr_scale": scale})
     return groups
 
@@ -130,15 +132,15 @@ def _decay_groups(learner: Learner, excluded: Sequence[str]) -> list[dict[str, A
     for name, parameter in learner.named_parameters():
         if not parameter.requires_grad:  # LoRA's network
             continue
-        own = name.partition("network.")[2]
-        groups[any(text in own for text in excluded)]["params"].append(parameter)
+        local_name = name.partition("network.")[2]
+        groups[any(text in local_name for text in excluded)]["params"].append(parameter)
     return [group for group in groups if group["params"]]
 
 
 def spared_from_decay(model: nn.Module) -> set[str]:
     """Return the names of parameters of `model.network` that its architecture spares from decay."""
-    named = getattr(model.network, "no_weight_decay", None)
-    return set(named()) if callable(named) else set()
+    get_names = getattr(model.network, "no_weight_decay", None)
+    return set(get_names()) if callable(get_names) else set()
 
 
 def twin_of(model: Model) -> Model:
@@ -147,13 +149,13 @@ def twin_of(model: Model) -> Model:
     Raises:
         UserError: The model has no batch norm.
     """
-    own = {id(tensor) for norm in _norms(model).values() for tensor in (*norm.parameters(), *norm.buffers())}
-    if not own:
+    norm_ids = {id(tensor) for norm in _norms(model).values() for tensor in (*norm.parameters(), *norm.buffers())}
+    if not norm_ids:
         raise UserError(
             "split_batchnorm: this architecture has no batch norm to split; leave it out, or train one that has some, "
             "such as resnet50"
         )
-    shared = {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers()) if id(tensor) not in own}
+    shared = {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers()) if id(tensor) not in norm_ids}
     return copy.deepcopy(model, shared)  # what its memory holds already is not copied
 
 

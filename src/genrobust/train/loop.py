@@ -1,4 +1,4 @@
-"""The one training loop: any timm classifier on any mixture, resumable at any step to the same weights."""
+"""The training loop of classifiers: a killed training resumes at its last saved state, to the same weights."""
 
 from __future__ import annotations
 
@@ -58,8 +58,8 @@ from genrobust.train.team import ALONE, Team
 
 NOUN = "classifier"
 RUN = "hash of settings, images, classes and threads"
-LOWEST = 1e-4  # of the peak's learning rate, at the first step of a linear schedule
-LOOK_EVERY = 10  # steps between looks at the loss: a look makes a GPU wait
+LOWEST = 1e-4  # of the peak learning rate, at the first step of a linear schedule
+LOOK_EVERY = 10  # steps between checks of the loss, each of which synchronizes a GPU
 
 
 def train(
@@ -76,53 +76,55 @@ def train(
     initial: Initial | None = None,
     inputs: Mapping[str, Any] | None = None,
 ) -> Path:
-    """Train a classifier in the folder `out`, which is then a checkpoint, and return it.
+    """Train a classifier, save it as a checkpoint in the folder `out`, and return `out`.
 
-    A killed training resumes from its last state and ends in the same weights, bit for bit on the same machine; by
-    rounding on a GPU with attention, blur pooling or compilation, where a backward pass sums in any order.
+    A killed training resumes from its last saved state and ends in the same weights, bit for bit on the same machine.
+    On a GPU with attention, blur pooling or compilation they differ by rounding: the order of sums in a backward pass
+    is not fixed there.
 
     Args:
-        val: What the best averaged weights are chosen on, by top-1, the later of equals; none for ``keep: last``.
-        watch: Called every tenth step or so, and before a state is saved, with the number of steps done, and `loss`,
-            `learning_rate` and, after a validation, `val_top1` in percent.
-        team: The processes that train this classifier together, each from its rows of every batch, with augmentations
-            and batch-norm statistics of its own, as in plain DDP. The main one alone validates, saves and watches.
+        val: The validation images. The averaged weights with the best top-1 on them are kept, the later ones of
+            equals. With ``keep: last`` they may be empty.
+        watch: Called about every tenth step, and before a state is saved, with the number of steps done and with
+            `loss`, `learning_rate` and, after a validation, `val_top1` in percent.
+        team: The processes that train this classifier together, as in plain DDP: each takes its rows of every batch,
+            with its own augmentations and batch-norm statistics. Only the main one validates, saves and calls `watch`.
         initial: The network that `config.init` names; `config` has its architecture.
-        inputs: What `out` is named after, if after anything.
+        inputs: The inputs whose hash is in the name of `out`, if there is one.
 
     Raises:
-        UserError: `val` is empty and needed, or `out` holds another training.
-        GenrobustError: The loss or the weights diverge, or a saved state cannot be read.
+        UserError: `val` is empty although ``keep: best`` needs it, or `out` holds another training.
+        GenrobustError: The loss or a weight is NaN or infinite, or a saved state cannot be read.
     """
     if len(val) == 0 and config.keep == "best":
         raise UserError(f"{val.name} is empty, and the best checkpoint is chosen on it: set train.keep: last")
-    with _prepared(device, threads) as where:
-        config = resolved_here(config, where.type)
-        job = _job(mixture, val, labels, config, seed, threads, initial)
-        manifest, broadcast = checkpoint_manifest(inputs or {}), partial(team.broadcast, device=where)
+    with _set_up_process(device, threads) as torch_device:
+        config = resolved_here(config, torch_device.type)
+        job = _job_inputs(mixture, val, labels, config, seed, threads, initial)
+        manifest, broadcast = checkpoint_manifest(inputs or {}), partial(team.broadcast, device=torch_device)
         with repeatable(), claim_training(out, manifest, team.is_main, broadcast) as finished:
-            how = mixture, val, labels, config, seed, out, where, watch
             if not finished and config.probes != "only":
-                _Run(*how, team, job, initial).to_end()
+                _Run(mixture, val, labels, config, seed, out, torch_device, watch, team, job, initial).to_end()
             elif not finished and team.is_main:
-                train_probe(*how, job[RUN], initial, KeptFeatures(out, job[RUN], NOUN))
+                cache = KeptFeatures(out, job[RUN], NOUN)
+                train_probe(mixture, val, labels, config, seed, out, torch_device, watch, job[RUN], initial, cache)
             elif team.is_main:
-                _require_same(out, job)
+                _require_same_training(out, job)
     return out
 
 
 @contextmanager
-def _prepared(device: str, threads: int) -> Iterator[torch.device]:
-    """Set this process up for a training in the block, which gets the device."""
+def _set_up_process(device: str, threads: int) -> Iterator[torch.device]:
+    """Set up threads and memory of this process for a training, and yield the device."""
     set_threads(threads)
-    chosen = resolve_device(device)
-    keep_freed_memory(chosen)
-    yield chosen
-    if chosen.type == "cuda":
-        gc.collect()  # compiled networks and DDP's are circles, which would keep their memory until it runs out
+    torch_device = resolve_device(device)
+    keep_freed_memory(torch_device)
+    yield torch_device
+    if torch_device.type == "cuda":
+        gc.collect()  # compiled networks and DDP hold reference cycles, which would keep their memory
 
 
-def _job(
+def _job_inputs(
     mixture: Mixture,
     val: ImageSet,
     labels: LabelSpace,
@@ -131,8 +133,8 @@ def _job(
     threads: int,
     initial: Initial | None,
 ) -> dict[str, Any]:
-    """Return what decides the weights: the settings, for messages, and a hash of them and of all else."""
-    unused = {"save_every", "init"}  # the latter names weights, whose hash counts
+    """Return everything that decides the weights: the settings, for messages, and a hash of all inputs."""
+    unused = {"save_every", "init"}  # of `init`, the hash of the weights counts
     inputs = {
         "config": config.model_dump(exclude=unused),
         "seed": seed,
@@ -145,15 +147,16 @@ def _job(
     return {**config.model_dump(mode="json", exclude=unused), "seed": seed, RUN: digest(inputs)}
 
 
-def _require_same(out: Path, job: Mapping[str, Any]) -> None:
+def _require_same_training(out: Path, job: Mapping[str, Any]) -> None:
+    """Raise UserError if the finished training in `out` is another one than `job`."""
     training = read_checkpoint_info(out).training
-    found = {**training.get("config", {}), "seed": training.get("seed"), RUN: training.get("run")}
-    require_same_job(found, job, out, NOUN)
+    saved_job = {**training.get("config", {}), "seed": training.get("seed"), RUN: training.get("run")}
+    require_same_job(saved_job, job, out, NOUN)
 
 
 @dataclass
 class _Run:
-    """One training run: model, average, optimizer, the best weights so far, and where it stands."""
+    """One training run: the model, its averaged weights, the optimizer, the best weights so far, and the progress."""
 
     mixture: Mixture
     val: ImageSet
@@ -170,7 +173,7 @@ class _Run:
     def __post_init__(self) -> None:
         config, mixture = self.config, self.mixture
         self.steps, self.warmup = config.steps_for(len(mixture)), config.warmup_for(len(mixture))
-        learner = make_learner(mixture, self._first(), len(self.labels), config, self.team.rows)
+        learner = make_learner(mixture, self._first_network(), len(self.labels), config, self.team.rows)
         self.model, self.twin = learner.model, learner.twin
         self.ema = ModelEmaV3(self.model, decay=config.ema_decay, use_warmup=True)
         self.scaler = LossScaler(self.device, config.precision)
@@ -182,47 +185,47 @@ class _Run:
         self.progress = Progress()
         self.augment = make_augment(config, border_color(mixture.batch(self.seed, 0)[0]))
 
-    def _first(self) -> Classifier:
-        """The network of the first step. What it starts from is kept, if that was learned elsewhere."""
+    def _first_network(self) -> Classifier:
+        """Return the network of the first step; its weights are kept in `initial_weights` if they are pretrained."""
         config = self.config
         model = first_network(self.labels, config, self.seed, self.device, self.initial)
-        if config.probes == "first" and not saved_steps(self.out):  # else all of it is loaded
-            kept = KeptFeatures(self.out, self.job[RUN], NOUN) if self.team.is_main else None
-            fit_probe(model, self.mixture, self.val, config, self.device, kept)
-        self.before = None if self.initial is None else copy_weights(model)
+        if config.probes == "first" and not saved_steps(self.out):  # else `resume` loads all weights
+            cache = KeptFeatures(self.out, self.job[RUN], NOUN) if self.team.is_main else None
+            fit_probe(model, self.mixture, self.val, config, self.device, cache)
+        self.initial_weights = None if self.initial is None else copy_weights(model)
         config.prepare(model)
         return model
 
     def to_end(self) -> None:
-        """Take the steps that are left, and save the checkpoint."""
+        """Train the remaining steps, and save the checkpoint."""
         self.resume()
         self.work()
         if self.team.is_main:
             self.finish()
 
     def work(self) -> None:
-        """Take the steps that are left, with a bar on a terminal."""
+        """Train the remaining steps, with a progress bar on a terminal."""
         total, start = self.steps, self.progress.step
-        bar = progress_bar("training", total, "images", start, each=self.mixture.batch_size)
+        display = progress_bar("training", total, "images", start, each=self.mixture.batch_size)
         note = None
-        read = feed(map(self._read, range(start, total)), self.device)
-        with bar as shown, closing(read) as batches, explain_compilation(self.config):
+        stream = feed(map(self._read_batch, range(start, total)), self.device)
+        with display as bar, closing(stream) as batches, explain_compilation(self.config):
             for step, (images, targets) in enumerate(batches, start):
                 loss = self._step(step, images, targets)
                 self.progress.step = done = step + 1
                 saves = done % self.config.save_every == 0 and done != total
                 validates = done % self.config.validate_every == 0 or done == total
                 if validates or saves or done % LOOK_EVERY == 0:
-                    note = self._look(loss, validates)
-                shown.advance(note=note)
+                    note = self._check_loss(loss, validates)
+                bar.advance(note=note)
                 if saves and self.team.is_main:
                     self.save()
 
-    def _read(self, step: int) -> tuple[Tensor, Tensor]:
+    def _read_batch(self, step: int) -> tuple[Tensor, Tensor]:
         return self.mixture.batch(self.seed, step, self.config.size_at(step, self.steps), self.team.rows)
 
     def _step(self, step: int, images: Tensor, targets: Tensor) -> Tensor:
-        # augmentation and dropout depend on the step alone, and on the process of a team
+        # so augmentation and dropout depend only on the seed, the step and the process of a team
         torch.manual_seed(hashed_seed(self.seed, "step", step, *self.team.seed_suffix))
         self.learner.train()
         for group in self.optimizer.param_groups:
@@ -238,27 +241,35 @@ class _Run:
             self.ema.update(self.model, step=step + 1)
         return loss.detach()
 
-    def _look(self, loss: Tensor, validates: bool) -> str:
-        """Check the loss, validate, and call `watch`; returns the loss and accuracy in words."""
-        value, done = float(self.team.mean(loss)), self.progress.step
-        if not math.isfinite(value):
-            raise self.state.diverged(f"the loss is {value}", done, self.config)
+    def _check_loss(self, loss: Tensor, validates: bool) -> str:
+        """Check the loss, validate if due, and call `watch`. Returns the loss and the accuracy for the progress bar.
+
+        Raises:
+            GenrobustError: The loss is NaN or infinite, or gradients overflow at every scale of the loss.
+        """
+        mean_loss, done = float(self.team.mean(loss)), self.progress.step
+        if not math.isfinite(mean_loss):
+            raise self.state.diverged(f"the loss is {mean_loss}", done, self.config)
         if self.scaler.is_hopeless:
             raise self.state.diverged("the gradients overflow at any scale of the loss", done, self.config)
         if self.team.is_main:
             rate = learning_rate(self.config, done - 1, self.steps, self.warmup)
-            figures = {"loss": value, "learning_rate": rate}
+            figures = {"loss": mean_loss, "learning_rate": rate}
             if validates:
-                figures |= self._validate(value)
+                figures |= self._validate(mean_loss)
             self.watch(done, figures)
         history = self.progress.history
-        return f"loss {value:.3f}" + (f"  val {history[-1]['val_top1']:.1f} %" if history else "")
+        return f"loss {mean_loss:.3f}" + (f"  val {history[-1]['val_top1']:.1f} %" if history else "")
 
     def _validate(self, loss: float) -> dict[str, float]:
-        """Keep the averaged weights where they are the best or last; returns their top-1 if there are images for it."""
+        """Validate the averaged weights, and keep them in `best` if none were better, or always for ``keep: last``.
+
+        Returns:
+            ``val_top1`` in percent; nothing if there are no validation images.
+        """
         config, progress = self.config, self.progress
-        self._require_finite()
-        top1 = self._top1() if len(self.val) else None
+        self._require_finite_weights()
+        top1 = self._val_top1() if len(self.val) else None
         if top1 is not None:
             progress.history = [*progress.history, {"step": progress.step, "loss": loss, "val_top1": top1}]
         best = progress.best_top1
@@ -267,34 +278,51 @@ class _Run:
             self.best = {k: v.detach().clone() for k, v in self.ema.module.state_dict().items()}
         return {} if top1 is None else {"val_top1": top1}
 
-    def _top1(self) -> float:
+    def _val_top1(self) -> float:
         config = self.config
-        how = config.image_size, 2 * config.batch_size, self.device, self.mixture.interpolation
-        logits = predict_logits(self.ema.module, self.val, *how)
+        logits = predict_logits(
+            self.ema.module,
+            self.val,
+            config.image_size,
+            2 * config.batch_size,
+            self.device,
+            self.mixture.interpolation,
+        )
         if not np.isfinite(logits).all():
-            what = "logits of the validation images are NaN or infinite"
-            raise self.state.diverged(what, self.progress.step, config)
+            problem = "logits of the validation images are NaN or infinite"
+            raise self.state.diverged(problem, self.progress.step, config)
         return 100 * float(np.mean(logits.argmax(axis=1) == self.val.labels))
 
-    def _require_finite(self) -> None:
-        """Raise GenrobustError for weights or statistics that are no numbers: the last loss may not show them yet."""
+    def _require_finite_weights(self) -> None:
+        """Raise GenrobustError if a weight or statistic is NaN or infinite: the last loss may not show it yet."""
         networks = [("averaged ", self.ema.module), ("", self.model), *([("twin's ", self.twin)] if self.twin else [])]
-        for which, network in networks:
+        for prefix, network in networks:
             for name, tensor in network.state_dict().items():
                 if not bool(tensor.isfinite().all()):
-                    what = f"the {which}{name} is NaN or infinite"
-                    raise self.state.diverged(what, self.progress.step, self.config)
+                    problem = f"the {prefix}{name} is NaN or infinite"
+                    raise self.state.diverged(problem, self.progress.step, self.config)
 
     def save(self) -> None:
         """Save everything that the next step depends on."""
-        self._require_finite()
-        twin = {} if self.twin is None else norm_state(self.twin)
-        ema, before = self.ema.module.state_dict(), self.before or {}
-        groups = {"model": self.model.state_dict(), "twin": twin, "ema": ema, "best": self.best, "before": before}
+        self._require_finite_weights()
+        twin_norms = {} if self.twin is None else norm_state(self.twin)
+        averaged, initial_weights = self.ema.module.state_dict(), self.initial_weights or {}
+        groups = {
+            "model": self.model.state_dict(),
+            "twin": twin_norms,
+            "ema": averaged,
+            "best": self.best,
+            "before": initial_weights,
+        }
         self.state.save(vars(self.progress), **groups)
 
     def resume(self) -> None:
-        """Load the saved state, if any; raises UserError for another job's, GenrobustError for a damaged one."""
+        """Load the saved state, if there is one.
+
+        Raises:
+            UserError: The state is that of another training.
+            GenrobustError: The state is damaged, or nodes do not share the folder.
+        """
         if (saved := self.state.load(self.team.is_main)) is not None:
             progress, groups = saved
             self.progress = Progress(**progress)
@@ -303,8 +331,8 @@ class _Run:
             if self.twin is not None:
                 self.twin.load_state_dict({**self.model.state_dict(), **groups["twin"]})
             self.best = groups.get("best", {})
-            if self.before is not None:
-                self.before = {name: tensor.clone() for name, tensor in groups["before"].items()}
+            if self.initial_weights is not None:
+                self.initial_weights = {name: tensor.clone() for name, tensor in groups["before"].items()}
         step = self.team.broadcast(self.progress.step, self.device)
         if step != self.progress.step:
             raise GenrobustError(
@@ -316,15 +344,24 @@ class _Run:
         """Save the best weights as a checkpoint."""
         self.ema.module.load_state_dict(self.best)
         merge_lora(self.ema.module)
-        model, progress = self.ema.module, self.progress
-        how = self.mixture, self.labels, self.config, self.seed, self.job[RUN], progress
-        save_trained(self.out, model, *how, initial=self.before)
+        save_trained(
+            self.out,
+            self.ema.module,
+            self.mixture,
+            self.labels,
+            self.config,
+            self.seed,
+            self.job[RUN],
+            self.progress,
+            self.initial_weights,
+        )
 
 
 def learning_rate(config: TrainConfig, step: int, steps: int, warmup: int) -> float:
-    """Return the rate at `step` (from 0) of `steps`, of which `warmup` raise it; after the last it would be zero.
+    """Return the learning rate at `step`, counted from 0.
 
-    With ``schedule: linear`` the first step has a ten-thousandth of the peak's rate, as FFCV's "cyclic" has.
+    It rises for `warmup` steps, and then decays to zero at the end of `steps`: by a cosine, or in a straight line for
+    ``schedule: linear``. The linear schedule starts at a ten-thousandth of the peak, as FFCV's "cyclic" one.
     """
     peak, decayed = config.learning_rate, (step - warmup) / max(1, steps - warmup)
     if config.schedule == "linear":

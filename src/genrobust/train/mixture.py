@@ -90,14 +90,14 @@ class Mixture:
         self.labels = np.concatenate([s.images.labels[c] for s, c in zip(sources, self._chosen, strict=True)])
         self._source_of = np.repeat(np.arange(len(sources)), sizes)
         self._index_in = np.concatenate(self._chosen)
-        self._streams = _streams(sources, sizes, batch_size)
+        self._streams = _make_streams(sources, sizes, batch_size)
         self._crops = crop == "random-resized"
         self._packing = packed if self._crops else None
         images = [[s.images.fingerprint, c.tolist(), s.weight] for s, c in zip(sources, self._chosen, strict=True)]
-        how = [PACKING] if self._packing is not None else []
-        how += [interpolation] if interpolation != BICUBIC else []
-        self.fingerprint = digest([images, RESIZING, *how] if self._crops else [*images, *how])
-        self._permutation = lru_cache(maxsize=2 * len(self._streams))(partial(_shuffle, self._streams))
+        settings = [PACKING] if self._packing is not None else []
+        settings += [interpolation] if interpolation != BICUBIC else []
+        self.fingerprint = digest([images, RESIZING, *settings] if self._crops else [*images, *settings])
+        self._permutation = lru_cache(maxsize=2 * len(self._streams))(partial(_draw_permutation, self._streams))
         self._pool = reading_pool()
         fits = len(self) * image_size * image_size * 3 <= CACHE_BYTES and not self._crops
         self._pixels = np.empty((len(self), image_size, image_size, 3), np.uint8) if fits else None
@@ -111,9 +111,9 @@ class Mixture:
         drawn = []
         for number, stream in enumerate(self._streams):
             first = step * stream.share
-            epochs, places = np.divmod(np.arange(first, first + stream.share), stream.size)
+            epochs, positions = np.divmod(np.arange(first, first + stream.share), stream.size)
             for epoch in np.unique(epochs):
-                drawn.append(stream.start + self._permutation(seed, number, int(epoch))[places[epochs == epoch]])
+                drawn.append(stream.start + self._permutation(seed, number, int(epoch))[positions[epochs == epoch]])
         return np.concatenate(drawn)
 
     def unpacked(self) -> dict[str, int]:
@@ -131,9 +131,11 @@ class Mixture:
 
     def shares(self) -> list[tuple[ImageSet, float]]:
         """Return the images of each source, and how much each of them weighs: its mean chance to be in a batch."""
-        images = [Subset(s.images, c) for s, c in zip(self.sources, self._chosen, strict=True)]
-        weights = [len(of) if s.weight is None else s.weight for s, of in zip(self.sources, images, strict=True)]
-        return [(of, weight / sum(weights) / len(of)) for of, weight in zip(images, weights, strict=True)]
+        subsets = [Subset(s.images, c) for s, c in zip(self.sources, self._chosen, strict=True)]
+        weights = [
+            len(subset) if s.weight is None else s.weight for s, subset in zip(self.sources, subsets, strict=True)
+        ]
+        return [(subset, weight / sum(weights) / len(subset)) for subset, weight in zip(subsets, weights, strict=True)]
 
     def rows(self, name: str) -> Tensor:
         """Return which rows of every batch hold images of the source `name`, bool [B].
@@ -163,11 +165,13 @@ class Mixture:
         """
         import torch
 
-        whole = self.indices(seed, step)
-        indices = whole[rows]
+        batch_indices = self.indices(seed, step)
+        indices = batch_indices[rows]
         labels = torch.from_numpy(self.labels[indices])
         if self._crops:
-            pixels = self._cut(indices, draw_crops(seed, step, len(whole))[rows], size or self.image_size)
+            pixels = self._read_crops(
+                indices, draw_crops(seed, step, len(batch_indices))[rows], size or self.image_size
+            )
         elif self._pixels is None:
             pixels = np.stack(list(self._pool.map(self._decode, indices)))
         else:
@@ -178,22 +182,22 @@ class Mixture:
             pixels = self._pixels[indices]
         return torch.from_numpy(pixels).permute(0, 3, 1, 2), labels
 
-    def _cut(self, indices: np.ndarray, crops: Sequence[RandomCrop], size: int) -> np.ndarray:
-        cut = np.empty((len(indices), size, size, 3), np.uint8)
+    def _read_crops(self, indices: np.ndarray, crops: Sequence[RandomCrop], size: int) -> np.ndarray:
+        pixels = np.empty((len(indices), size, size, 3), np.uint8)
         packed = self._packed
 
-        def fill(places: range) -> None:
-            for place in places:
-                crop, index = crops[place], indices[place]
+        def fill(positions: range) -> None:
+            for position in positions:
+                crop, index = crops[position], indices[position]
                 if packed is None:
-                    cut[place] = crop.of(self._image(index), size, self.interpolation)
+                    pixels[position] = crop.of(self._image(index), size, self.interpolation)
                 else:
-                    images, inside = packed[self._source_of[index]], int(self._index_in[index])
-                    cut[place] = crop.finish(images.crop(inside, crop, size), size, self.interpolation)
+                    images, source_index = packed[self._source_of[index]], int(self._index_in[index])
+                    pixels[position] = crop.finish(images.crop(source_index, crop, size), size, self.interpolation)
 
-        several = range(0, len(indices), CROPS_A_TASK)
-        list(self._pool.map(fill, (range(i, min(i + CROPS_A_TASK, len(indices))) for i in several)))
-        return cut
+        starts = range(0, len(indices), CROPS_A_TASK)
+        list(self._pool.map(fill, (range(i, min(i + CROPS_A_TASK, len(indices))) for i in starts)))
+        return pixels
 
     @cached_property
     def _packed(self) -> list[PackedImages] | None:
@@ -210,11 +214,11 @@ class Mixture:
 
 
 # No method: a cache of that would keep the pixels of a mixture until a full collection of garbage.
-def _shuffle(streams: Sequence[_Stream], seed: int, stream: int, epoch: int) -> np.ndarray:
+def _draw_permutation(streams: Sequence[_Stream], seed: int, stream: int, epoch: int) -> np.ndarray:
     return np.random.default_rng([seed, stream, epoch]).permutation(streams[stream].size)
 
 
-def _streams(sources: Sequence[Source], sizes: Sequence[int], batch_size: int) -> list[_Stream]:
+def _make_streams(sources: Sequence[Source], sizes: Sequence[int], batch_size: int) -> list[_Stream]:
     weights = [source.weight for source in sources if source.weight is not None]
     if not weights:
         return [_Stream(0, sum(sizes), batch_size)]

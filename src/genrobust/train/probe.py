@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -39,33 +38,37 @@ def fit_probe(
     val: ImageSet,
     config: TrainConfig,
     device: torch.device,
-    kept: KeptFeatures | None = None,
+    cache: KeptFeatures | None = None,
 ) -> Probed:
     """Replace the last layer of `model` by the logistic regression on its features of the images of `mixture`.
 
     Each image counts once, as much as its source weighs in a batch. The penalty is that of `STRENGTHS` with the best
-    top-1 on `val`, of equals the one with the smallest loss there. Features are `kept` until it is found.
+    top-1 on `val`, of equals the one with the smallest loss there. Features are saved in `cache` until it is found.
 
     Raises:
         UserError: The last layer is not linear, or features of another training are kept.
         GenrobustError: A feature is NaN or infinite.
     """
-    last, parts = last_linear(model.network), mixture.shares()
-    *of_parts, seen = embed(model, [*(of for of, _ in parts), val], config, mixture.interpolation, device, kept)
-    features = np.concatenate(of_parts)
-    if not (np.isfinite(features).all() and np.isfinite(seen).all()):
+    last, shares = last_linear(model.network), mixture.shares()
+    sets = [*(images for images, _ in shares), val]
+    *train_features, val_features = embed(model, sets, config, mixture.interpolation, device, cache)
+    features = np.concatenate(train_features)
+    if not (np.isfinite(features).all() and np.isfinite(val_features).all()):
         raise GenrobustError(f"features of {config.init} are NaN or infinite: its weights are damaged, get them again")
-    weights = np.repeat([weight for _, weight in parts], [len(images) for images, _ in parts])
-    where = torch.device("cpu") if device.type == "mps" else device  # which has no float64
-    x, val_x = (torch.from_numpy(of).to(where) for of in (features, seen))
-    y, val_y = (torch.from_numpy(np.asarray(of, dtype=np.int64)).to(where) for of in (mixture.labels, val.labels))
+    weights = np.repeat([weight for _, weight in shares], [len(images) for images, _ in shares])
+    float64_device = torch.device("cpu") if device.type == "mps" else device  # which has no float64
+    x, val_x = (torch.from_numpy(array).to(float64_device) for array in (features, val_features))
+    y, val_y = (
+        torch.from_numpy(np.asarray(labels, dtype=np.int64)).to(float64_device)
+        for labels in (mixture.labels, val.labels)
+    )
     center = x.mean(dim=0)
     scale = sum(float((part - center).square().sum()) for part in x.split(ROWS)) / len(x) or 1.0
     best: tuple[tuple[float, float], float, Tensor, Tensor, float] | None = None
     start = None
     for strength in STRENGTHS if len(val) else (UNTRIED,):
         penalty = scale / (strength * len(x))
-        start = solve(x, y, torch.from_numpy(weights).to(where), last.out_features, penalty, start)
+        start = solve(x, y, torch.from_numpy(weights).to(float64_device), last.out_features, penalty, start)
         rows, bias, loss = start
         logits = val_x.double() @ rows.T + bias
         top1 = 100 * float((logits.argmax(dim=1) == val_y).double().mean()) if len(val) else 0.0
@@ -101,12 +104,18 @@ def solve(
     Returns:
         The rows of the last layer, float64 [K, D], its bias, float64 [K], and the mean loss without the penalty.
     """
-    problem = _Problem(features, labels, weights, classes, penalty)
+    problem = _LogisticRegression(features, labels, weights, classes, penalty)
     rows, bias = problem.zeros() if start is None else problem.enter(*start[:2])
     rows.requires_grad_(True)
     bias.requires_grad_(True)
-    how: dict[str, Any] = {"tolerance_grad": FLAT, "tolerance_change": STUCK, "line_search_fn": "strong_wolfe"}
-    optimizer = torch.optim.LBFGS([rows, bias], max_iter=ITERATIONS, history_size=HISTORY, **how)
+    optimizer = torch.optim.LBFGS(
+        [rows, bias],
+        max_iter=ITERATIONS,
+        tolerance_grad=FLAT,
+        tolerance_change=STUCK,
+        history_size=HISTORY,
+        line_search_fn="strong_wolfe",
+    )
 
     def closure() -> Tensor:
         optimizer.zero_grad()
@@ -117,7 +126,7 @@ def solve(
     return *problem.leave(rows, bias), float(problem.objective(rows, bias) - problem.cost(rows))
 
 
-class _Problem:
+class _LogisticRegression:
     """Logistic regression in coordinates in which its valley is round: L-BFGS takes tens of steps, not thousands.
 
     Features are centered, since the bias is free, turned to the axes of their covariance, and scaled as the curvature
@@ -131,18 +140,18 @@ class _Problem:
         self._center = torch.stack([self._weights[part] @ features[part].double() for part in self._parts]).sum(dim=0)
         covariance = torch.zeros(features.shape[1], features.shape[1], dtype=torch.float64, device=features.device)
         for part in self._parts:
-            apart = features[part].double() - self._center
-            covariance += (apart * self._weights[part, None]).T @ apart
+            centered = features[part].double() - self._center
+            covariance += (centered * self._weights[part, None]).T @ centered
         variances, self._axes = torch.linalg.eigh(covariance)
         self._scales = (variances.clamp(min=0) / classes + penalty).rsqrt()
-        self._of_bias = classes**0.5
+        self._bias_scale = classes**0.5
 
     def objective(self, rows: Tensor, bias: Tensor) -> Tensor:
         """Return the mean loss with the penalty; gradients are added to those of what learns."""
         total = self._backward(self.cost(rows))
         for part in self._parts:
             turned = rows * self._scales @ self._axes.T  # far fewer than features are, and anew for each `backward`
-            logits = (self._features[part].double() - self._center) @ turned.T + self._of_bias * bias
+            logits = (self._features[part].double() - self._center) @ turned.T + self._bias_scale * bias
             losses = F.cross_entropy(logits, self._labels[part], reduction="none")
             total = total + self._backward((self._weights[part] * losses).sum())
         return total
@@ -158,12 +167,12 @@ class _Problem:
 
     def enter(self, rows: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
         """Return rows and a bias for features in these coordinates."""
-        return rows @ self._axes / self._scales, (bias + rows @ self._center) / self._of_bias
+        return rows @ self._axes / self._scales, (bias + rows @ self._center) / self._bias_scale
 
     def leave(self, rows: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
         """Return rows and a bias for the features themselves."""
         rows = rows * self._scales @ self._axes.T
-        return rows, self._of_bias * bias - rows @ self._center
+        return rows, self._bias_scale * bias - rows @ self._center
 
     def _backward(self, value: Tensor) -> Tensor:
         if value.requires_grad:

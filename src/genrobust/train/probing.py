@@ -27,14 +27,14 @@ def train_probe(
     watch: Watch,
     run: str,
     initial: Initial | None,
-    kept: KeptFeatures,
+    cache: KeptFeatures,
 ) -> None:
     """Save a linear probe of a pretrained network as a checkpoint.
 
     Arguments are as for `train`, `save_trained` and `fit_probe`.
     """
     model = first_network(labels, config, seed, device, initial)
-    probed, steps = fit_probe(model, mixture, val, config, device, kept), config.steps_for(len(mixture))
+    probed, steps = fit_probe(model, mixture, val, config, device, cache), config.steps_for(len(mixture))
     top1 = probed.val_top1
     figures = {"loss": probed.loss, **({} if top1 is None else {"val_top1": top1})}
     watch(steps, figures)

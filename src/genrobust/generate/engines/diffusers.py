@@ -51,9 +51,9 @@ def rounded(pixels: Tensor) -> list[np.ndarray]:
     """
     import torch
 
-    drawn = (pixels * 255).round().to(torch.uint8).cpu().numpy()
-    numbers = pixels.isfinite().flatten(1).all(dim=1).tolist()
-    return [drawn[i] if fine else pixels[i].cpu().numpy() for i, fine in enumerate(numbers)]
+    images = (pixels * 255).round().to(torch.uint8).cpu().numpy()
+    finite = pixels.isfinite().flatten(1).all(dim=1).tolist()
+    return [images[i] if is_finite else pixels[i].cpu().numpy() for i, is_finite in enumerate(finite)]
 
 
 @ENGINES.register("diffusers")
@@ -69,7 +69,7 @@ class DiffusersEngine(Engine):
         from genrobust.generate.loading import load_generator
 
         super().__init__(config, labels, sources, device)
-        self.generator = load_generator(_own(config), device)
+        self.generator = load_generator(_diffusers_config(config), device)
         self.config = self.generator.config
         self.mode = mode_of(self.config)(self.generator, labels, self.source_image)
         self._most = 1 if config.draws_singly else 2**16  # images at once, as far as is known
@@ -85,45 +85,45 @@ class DiffusersEngine(Engine):
 
     @classmethod
     def identity(cls, config: GeneratorConfig) -> dict[str, Any]:
-        config = _own(config)
+        config = _diffusers_config(config)
         id, folder = locate(config)
-        found: dict[str, Any] = {"generator": id, "weights_sha256": hash_generator(folder, config.variant)}
+        identity: dict[str, Any] = {"generator": id, "weights_sha256": hash_generator(folder, config.variant)}
         if isinstance(config, PromptedConfig) and config.lora is not None:
             lora, file = find_lora(config.lora)
-            found |= {"lora": lora, "lora_sha256": hash_once(file)}
-        if (named := _adapter(config)) is not None:
-            adapter = find_adapter(named)
-            found |= {"adapter": adapter.id, "adapter_sha256": adapter.sha256}
-        return found
+            identity |= {"lora": lora, "lora_sha256": hash_once(file)}
+        if (adapter_config := _adapter_config(config)) is not None:
+            adapter = find_adapter(adapter_config)
+            identity |= {"adapter": adapter.id, "adapter_sha256": adapter.sha256}
+        return identity
 
     @classmethod
     def weights_bytes(cls, config: GeneratorConfig) -> int:
-        config = _own(config)
+        config = _diffusers_config(config)
         folder = find_generator(config)[1]
         unused = {folder / part for part in mode_of(config).unused}
         files = [path for path in folder.rglob("*.safetensors") if path.parent not in unused]
-        named = _adapter(config)
-        for path in () if named is None else find_adapter(named).weights:
+        adapter_config = _adapter_config(config)
+        for path in () if adapter_config is None else find_adapter(adapter_config).weights:
             files += path.rglob("*.safetensors") if path.is_dir() else [path]
         return sum(path.stat().st_size for path in files)
 
     @property
     def record(self) -> dict[str, Any]:
-        own, found = self.config, {**self.identity(self.config), **self.config.sampling()}
-        adapter = _adapter(own)
+        config, known = self.config, {**self.identity(self.config), **self.config.sampling()}
+        adapter = _adapter_config(config)
         return {
             **super().record,
-            "weights_sha256": found["weights_sha256"],
-            **{key: found.get(key) for key in ADDED},
+            "weights_sha256": known["weights_sha256"],
+            **{key: known.get(key) for key in ADDED},
             "adapter_file": None if adapter is None else find_adapter(adapter).file,
-            "strength": found.get("strength"),
+            "strength": known.get("strength"),
             "scheduler": type(self.generator.pipeline.scheduler).__name__,
-            "steps": own.steps,
-            "guidance_scale": own.guidance_scale,
-            **({"guidance_until": own.guided_share} if own.guided_share < 1 else {}),
+            "steps": config.steps,
+            "guidance_scale": config.guidance_scale,
+            **({"guidance_until": config.guided_share} if config.guided_share < 1 else {}),
             "width": self.generator.width,
             "height": self.generator.height,
-            "dtype": own.dtype,
+            "dtype": config.dtype,
             **{f"{name}_version": metadata.version(name) for name in ("diffusers", "transformers")},
         }
 
@@ -175,7 +175,7 @@ class DiffusersEngine(Engine):
             self._compiled_for(len(requests)),
             self._vae_restored(),
             self._parts_fetched_back(),
-            explain_out_of_memory(self.device, *self._memory_words(len(requests))),
+            explain_out_of_memory(self.device, *self._memory_advice(len(requests))),
             explain_failure(f"drawing with {self.config.model}"),
             muted(*EMPTY_WARNING),
         ):
@@ -230,7 +230,7 @@ class DiffusersEngine(Engine):
             if vae is not None and vae.dtype != self._vae_dtype:
                 vae.to(self._vae_dtype)
 
-    def _memory_words(self, images: int) -> tuple[str, str]:
+    def _memory_advice(self, images: int) -> tuple[str, str]:
         from genrobust.generate.speed import can_offload_layers
 
         size = ", or generator.width and generator.height" if isinstance(self.config, SizedConfig) else ""
@@ -244,10 +244,10 @@ class DiffusersEngine(Engine):
         return f"while drawing {images} image{'s' if images > 1 else ''} of {shape} at once", remedy
 
 
-def _own(config: GeneratorConfig) -> DiffusersConfig:
+def _diffusers_config(config: GeneratorConfig) -> DiffusersConfig:
     assert isinstance(config, DiffusersConfig), "the section of another engine"
     return config
 
 
-def _adapter(config: DiffusersConfig) -> AdapterConfig | None:
+def _adapter_config(config: DiffusersConfig) -> AdapterConfig | None:
     return config.adapter if isinstance(config, AdaptedConfig) else None

@@ -41,7 +41,7 @@ class OpenAiEngine(Engine):
         except ModuleNotFoundError as error:
             raise MissingPackage("openai", "api", "generator.engine: openai") from error
         self._server = self.config.server
-        self._api = ImageApi(self._server, self._server.model or config.model, _key(self._server.key_variable))
+        self._api = ImageApi(self._server, self._server.model or config.model, _read_key(self._server.key_variable))
         self._api.check()
 
     @classmethod
@@ -51,12 +51,12 @@ class OpenAiEngine(Engine):
                 f"generator.model: {config.model} is a path: give the name of the model, which the dataset keeps, and "
                 "the server's name of it as generator.server.model"
             )
-        revision = _own(config).revision
+        revision = _openai_config(config).revision
         return {"generator": config.model, **({"revision": revision} if revision else {})}
 
     @classmethod
     def check_amount(cls, config: GeneratorConfig, images: int) -> None:
-        if images > (most := _own(config).server.max_images):
+        if images > (most := _openai_config(config).server.max_images):
             raise UserError(
                 f"generator.server.max_images is {most:,}, and {images:,} images are to be drawn: look at what they "
                 "cost and how long they take, and raise it"
@@ -66,25 +66,25 @@ class OpenAiEngine(Engine):
     def record(self) -> dict[str, Any]:
         keys = [key for field, key in SENT.items() if field in self._server.sends]
         size = {"width": self.config.width, "height": self.config.height}
-        how = {**{key: getattr(self.config, key) for key in keys}, **size}
-        return {**{key: value for key, value in super().record.items() if key != "device"}, **how}
+        settings = {**{key: getattr(self.config, key) for key in keys}, **size}
+        return {**{key: value for key, value in super().record.items() if key != "device"}, **settings}
 
     @property
     def concurrency(self) -> int:
         return self._server.concurrency
 
     def draw(self, requests: Sequence[Request]) -> list[np.ndarray | None]:
-        groups, own = _grouped(requests, self._server.n), self.config
-        size = None if own.width is None or own.height is None else (own.width, own.height)
-        drawn = self._api.draw([self._body(requests[group[0]], len(group)) for group in groups], size)
+        groups, config = _group_by_prompts(requests, self._server.n), self.config
+        size = None if config.width is None or config.height is None else (config.width, config.height)
+        drawn = self._api.draw([self._request_body(requests[group[0]], len(group)) for group in groups], size)
         images = {
             number: image
-            for group, made in zip(groups, drawn, strict=True)
-            for number, image in zip(group, made, strict=True)
+            for group, group_images in zip(groups, drawn, strict=True)
+            for number, image in zip(group, group_images, strict=True)
         }
         return [images[number] for number in range(len(requests))]
 
-    def _body(self, request: Request, n: int) -> dict[str, Any]:
+    def _request_body(self, request: Request, n: int) -> dict[str, Any]:
         config, sends = self.config, self._server.sends
         if request.negative_prompt and "negative_prompt" not in sends:
             raise UserError(
@@ -100,16 +100,16 @@ class OpenAiEngine(Engine):
             # not "": some servers guide only where there is a negative prompt, and take that for none
             "negative_prompt": request.negative_prompt or " ",
         }
-        taken: dict[str, Any] = {name: fields[name] for name in sends if fields[name] is not None}
-        return {"prompt": request.prompt, "n": n, **taken, **self._server.fields}
+        sent: dict[str, Any] = {name: fields[name] for name in sends if fields[name] is not None}
+        return {"prompt": request.prompt, "n": n, **sent, **self._server.fields}
 
 
-def _own(config: GeneratorConfig) -> OpenAiConfig:
+def _openai_config(config: GeneratorConfig) -> OpenAiConfig:
     assert isinstance(config, OpenAiConfig), "the section of another engine"
     return config
 
 
-def _key(variable: str | None) -> str | None:
+def _read_key(variable: str | None) -> str | None:
     """The API key in an environment variable. No message holds any of it."""
     if variable is None:
         return None
@@ -124,7 +124,7 @@ def _key(variable: str | None) -> str | None:
     return key
 
 
-def _grouped(requests: Sequence[Request], n: int) -> list[list[int]]:
+def _group_by_prompts(requests: Sequence[Request], n: int) -> list[list[int]]:
     """The numbers of requests that a call draws together: up to `n` that share their prompts."""
     groups: list[list[int]] = []
     open_groups: dict[tuple[str, str], list[int]] = {}

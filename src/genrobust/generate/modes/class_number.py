@@ -72,32 +72,35 @@ def class_numbers(generator: Generator, labels: LabelSpace) -> list[int]:
         for number, text in generator.id2label.items()
         if 0 <= number < count
     }
-    numbers = [_number(label, wanted, names, generator.id) for label, wanted in enumerate(labels.classes)]
+    numbers = [
+        _class_number(label, class_label, names, generator.id) for label, class_label in enumerate(labels.classes)
+    ]
     for label, number in enumerate(numbers):
         if numbers.index(number) != label:
-            one, other = labels.names[numbers.index(number)], labels.names[label]
+            first, second = labels.names[numbers.index(number)], labels.names[label]
             raise UserError(
-                f"the classes {one!r} and {other!r} are one class of the generator {generator.id}: {number}"
+                f"the classes {first!r} and {second!r} are one class of the generator {generator.id}: {number}"
             )
     return numbers
 
 
-def _number(label: int, wanted: ClassLabel, names: dict[int, set[str]], id: str) -> int:
-    own = {text.casefold() for text in (wanted.id, wanted.name, wanted.prompt)}
-    found = [number for number, known in names.items() if known & own]
-    if label in found:
+def _class_number(label: int, class_label: ClassLabel, names: dict[int, set[str]], id: str) -> int:
+    aliases = {text.casefold() for text in (class_label.id, class_label.name, class_label.prompt)}
+    matches = [number for number, known in names.items() if known & aliases]
+    if label in matches:
         return label
-    if len(found) == 1:
-        return found[0]
-    where = f"the generator {id} has"
-    if found:
+    if len(matches) == 1:
+        return matches[0]
+    subject = f"the generator {id} has"
+    if matches:
         raise UserError(
-            f"{where} several classes called {wanted.name!r} ({found}): give the class one of their full names"
+            f"{subject} several classes called {class_label.name!r} ({matches}): give the class one of their full names"
         )
-    near = difflib.get_close_matches(wanted.name.casefold(), sorted(set().union(*names.values())), n=3)
+    near = difflib.get_close_matches(class_label.name.casefold(), sorted(set().union(*names.values())), n=3)
     hint = f" (perhaps {' or '.join(near)}?)" if near else ""
     raise UserError(
-        f"{where} no class called {wanted.name!r} (id {wanted.id!r}){hint}: name the class as its id2label does"
+        f"{subject} no class called {class_label.name!r} (id {class_label.id!r}){hint}: "
+        "name the class as its id2label does"
     )
 
 
@@ -110,9 +113,9 @@ def _use_own_null_class(transformer: Any) -> None:
 
     null = transformer.config.num_embeds_ada_norm
 
-    def to_own(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    def replace_null(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
         numbers: Tensor = kwargs["class_labels"]
         real = numbers[: len(numbers) // 2]
         return args, {**kwargs, "class_labels": torch.cat([real, torch.full_like(real, null)])}
 
-    transformer.register_forward_pre_hook(to_own, with_kwargs=True)
+    transformer.register_forward_pre_hook(replace_null, with_kwargs=True)

@@ -31,7 +31,7 @@ class AdaptedImages(Mode):
         if "FaceID" in type(projection).__name__:
             raise UserError("generator.adapter: it reads only faces, with a network other than CLIP: name another")
         # diffusers would show all images of a batch to each of its prompts; here each has its own.
-        self.generator.pipeline.prepare_ip_adapter_image_embeds = _as_given
+        self.generator.pipeline.prepare_ip_adapter_image_embeds = _keep_embeds
 
     def arguments(self, requests: Sequence[Request], noise: Sequence[torch.Generator]) -> dict[str, Any]:
         import torch
@@ -41,14 +41,15 @@ class AdaptedImages(Mode):
         pixels = pipeline.feature_extractor(images=[self.source_image(r) for r in requests], return_tensors="pt")
         (projection,) = pipeline.unet.encoder_hid_proj.image_projection_layers
         hidden = not isinstance(projection, ImageProjection)  # what other adapters are trained on
-        found, without = pipeline.encode_image(pixels.pixel_values, self.generator.device, 1, hidden)
+        conditional, unconditional = pipeline.encode_image(pixels.pixel_values, self.generator.device, 1, hidden)
         guided = self.generator.config.guidance_scale > 1
-        embeds = (torch.cat([without, found]) if guided else found)[:, None]  # one image for each prompt
+        # one image for each prompt
+        embeds = (torch.cat([unconditional, conditional]) if guided else conditional)[:, None]
         prompts = {"prompt": [""] * len(requests), "ip_adapter_image_embeds": [embeds]}
         return {**prompts, "latents": self.latents(noise), **self.size}
 
 
-def _as_given(
+def _keep_embeds(
     images: None, embeds: list[torch.Tensor], device: torch.device, count: int, guided: bool
 ) -> list[torch.Tensor]:
     del images, device, count, guided
@@ -68,12 +69,12 @@ class ReduxImages(Mode):
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
-        asked = self.generator.pipeline.transformer.config.joint_attention_dim
-        given = self.generator.redux.image_embedder.redux_down.out_features
-        if given != asked:
+        text_width = self.generator.pipeline.transformer.config.joint_attention_dim
+        redux_width = self.generator.redux.image_embedder.redux_down.out_features
+        if redux_width != text_width:
             raise UserError(
-                f"generator.adapter: it gives tokens of {given} numbers, and {self.generator.id} takes {asked}: take "
-                "the one for this model"
+                f"generator.adapter: it gives tokens of {redux_width} numbers, and {self.generator.id} takes "
+                f"{text_width}: take the one for this model"
             )
 
     def arguments(self, requests: Sequence[Request], noise: Sequence[torch.Generator]) -> dict[str, Any]:

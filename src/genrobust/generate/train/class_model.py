@@ -32,10 +32,10 @@ class ClassModel(Objective):
 
     def __post_init__(self) -> None:
         present = set(self.images.labels.tolist())
-        if lacking := [c.name for label, c in enumerate(self.labels.classes) if label not in present]:
+        if missing := [c.name for label, c in enumerate(self.labels.classes) if label not in present]:
             name = self.images.name
             raise UserError(
-                f"{name} holds no image of the class {lacking[0]!r} to learn from: add some, or leave it out"
+                f"{name} holds no image of the class {missing[0]!r} to learn from: add some, or leave it out"
             )
 
     def inputs(self) -> dict[str, Any]:
@@ -48,15 +48,19 @@ class ClassModel(Objective):
 
     def start(self, device: torch.device) -> tuple[Model, Schedule, Examples]:
         generator = self.load(device)
-        _check(generator, self.config)
-        learned = {**generator.pipeline.scheduler.config, "prediction_type": "v_prediction"}
+        _check_base(generator, self.config)
+        scheduler_config = {**generator.pipeline.scheduler.config, "prediction_type": "v_prediction"}
         # Its default clips at 1, which is for pixels, not for latents.
-        self.scheduler = DDIMScheduler.from_config(learned, clip_sample=False)
+        self.scheduler = DDIMScheduler.from_config(scheduler_config, clip_sample=False)
         numbers = max(len(self.labels), NULL)
         torch.manual_seed(hashed_seed(self.seed, "class model"))
-        model: Model = _transformer(generator, numbers, self.config)
+        model: Model = _make_transformer(generator, numbers, self.config)
         condition = ClassCondition(self.images, numbers, self.config.class_dropout)
-        return model.to(device), noise_schedule(learned), Examples(generator, self.images, condition, self.config)
+        return (
+            model.to(device),
+            noise_schedule(scheduler_config),
+            Examples(generator, self.images, condition, self.config),
+        )
 
     def save(self, out: Path, model: Model) -> None:
         names = [", ".join(dict.fromkeys((c.name, c.prompt, c.id))) for c in self.labels.classes]
@@ -77,7 +81,7 @@ class ClassCondition:
         return self._numbers[images].masked_fill(dropped, self._null)
 
 
-def _transformer(generator: Generator, numbers: int, config: ClassModelConfig) -> DiTTransformer2DModel:
+def _make_transformer(generator: Generator, numbers: int, config: ClassModelConfig) -> DiTTransformer2DModel:
     """A transformer that knows nothing, for the latents of `generator`, with DiT's initial weights."""
     channels = generator.pipeline.vae.config.latent_channels
     transformer = DiTTransformer2DModel(
@@ -108,7 +112,7 @@ def _transformer(generator: Generator, numbers: int, config: ClassModelConfig) -
     return transformer.eval()
 
 
-def _check(generator: Generator, config: ClassModelConfig) -> None:
+def _check_base(generator: Generator, config: ClassModelConfig) -> None:
     """Raise UserError where no transformer of `config` can be trained on the latents of `generator`."""
     pipeline, id = generator.pipeline, generator.id
     vae = getattr(pipeline, "vae", None)

@@ -67,7 +67,7 @@ class Finetune(Objective):
 
     def start(self, device: torch.device) -> tuple[Model, Schedule, Examples]:
         generator = self.load(device, mode="labels")
-        _check(generator)
+        _check_pipeline(generator)
         unet: UNet2DConditionModel = generator.pipeline.unet
         unet.requires_grad_(self.config.method == "full")
         if self.config.method == "lora":
@@ -95,15 +95,15 @@ def captions_of(prompts: PromptConfig, images: ImageSet, labels: LabelSpace) -> 
         UserError: The prompts are not usable.
     """
     templates = class_templates(prompts, labels)
-    found = {}
+    captions = {}
     for label, style in sorted(set(zip(images.labels.tolist(), images.styles, strict=True))):
         chosen = [t for t in templates[label] if t.style == style] or [t for t in templates[label] if not t.style]
         name = labels.classes[label].prompt
-        found[label, style] = tuple(template.fill(name) for template in chosen) or (f"a {name}",)
-    return found
+        captions[label, style] = tuple(template.fill(name) for template in chosen) or (f"a {name}",)
+    return captions
 
 
-def _check(generator: Generator) -> None:
+def _check_pipeline(generator: Generator) -> None:
     pipeline = generator.pipeline
     if not isinstance(pipeline, StableDiffusionPipeline):
         raise UserError(f"{generator.id} is a {type(pipeline).__name__}; only a StableDiffusionPipeline is fine-tuned")
@@ -122,25 +122,25 @@ class CaptionCondition:
     def __init__(self, generator: Generator, images: ImageSet, captions: Captions, dropout: float) -> None:
         self._pipeline, self._device, self._dropout = generator.pipeline, generator.device, dropout
         self._texts = list(dict.fromkeys(["", *(text for texts in captions.values() for text in texts)]))
-        places = {text: place for place, text in enumerate(self._texts)}
+        positions = {text: position for position, text in enumerate(self._texts)}
         pairs = zip(images.labels.tolist(), images.styles, strict=True)
-        self._choices = [[places[text] for text in captions[pair]] for pair in pairs]
+        self._choices = [[positions[text] for text in captions[pair]] for pair in pairs]
         self._contexts = Encoded("encoding captions", "captions", len(self._texts), self._encode_texts, ENCODED_TEXTS)
 
     def draw(self, images: Tensor, source: torch.Generator) -> Tensor:
         """Return the text encoder's states [B, T, D]."""
         turns = torch.randint(1 << 31, images.shape, generator=source).tolist()
-        silent = (torch.rand(images.shape, generator=source) < self._dropout).tolist()
+        dropped = (torch.rand(images.shape, generator=source) < self._dropout).tolist()
         texts = []
-        for image, turn, is_silent in zip(images.tolist(), turns, silent, strict=True):
+        for image, turn, is_dropped in zip(images.tolist(), turns, dropped, strict=True):
             choices = self._choices[image]
-            texts.append(0 if is_silent else choices[turn % len(choices)])  # text 0 is empty
+            texts.append(0 if is_dropped else choices[turn % len(choices)])  # text 0 is empty
         return self._contexts[torch.tensor(texts)]
 
     @torch.inference_mode()
-    def _encode_texts(self, places: Sequence[int]) -> Tensor:
-        texts = [self._texts[place] for place in places]
-        found, _ = self._pipeline.encode_prompt(
+    def _encode_texts(self, positions: Sequence[int]) -> Tensor:
+        texts = [self._texts[position] for position in positions]
+        states, _ = self._pipeline.encode_prompt(
             texts, self._device, num_images_per_prompt=1, do_classifier_free_guidance=False
         )
-        return found.float().cpu()
+        return states.float().cpu()

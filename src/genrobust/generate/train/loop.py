@@ -36,7 +36,7 @@ class DiffusionTrainer:
         out: Path,
         job: dict[str, Any],
     ) -> None:
-        _prepare(model, config)
+        _prepare_model(model, config)
         self.model, self.schedule, self.examples, self.config, self.seed = model, schedule, examples, config, seed
         self.device = model.device
         self.parameters = [p for p in model.parameters() if p.requires_grad]
@@ -50,7 +50,7 @@ class DiffusionTrainer:
 
     def work(self) -> None:
         """Take the remaining steps, with a progress bar on a terminal."""
-        config, unseen = self.config, []
+        config, stats = self.config, []
         rates = get_scheduler(
             "cosine",
             self.optimizer,
@@ -61,12 +61,12 @@ class DiffusionTrainer:
         start = self.step
         with progress_bar(f"training the {config.noun}", config.steps, "images", start, config.batch_size) as bar:
             while self.step < config.steps:
-                unseen.append(self._gradient(self.step))
+                stats.append(self._gradient(self.step))
                 saves = self.step > start and self.step % config.save_every == 0
                 note = None
                 if saves or self.step % LOOK_EVERY == 0 or self.step + 1 == config.steps:
-                    note = f"loss {self._look(torch.stack(unseen)):.4f}"
-                    unseen = []
+                    note = f"loss {self._check_stats(torch.stack(stats)):.4f}"
+                    stats = []
                 if saves:  # only now that the loss after it is known to be a number: a saved state is a good one
                     self.save()
                 self._update()
@@ -96,20 +96,20 @@ class DiffusionTrainer:
         if self.average is not None:
             self.average.step(self.parameters)
 
-    def _look(self, unseen: Tensor) -> float:
+    def _check_stats(self, stats: Tensor) -> float:
         """Return the mean loss of the last steps. Raises GenrobustError where a loss or gradient is NaN or infinite.
 
         A gradient of float16 that overflows is none of these, unless it does so at any scale: its step is skipped.
         """
-        seen = unseen.cpu()
-        finite = seen.isfinite()
+        stats = stats.cpu()
+        finite = stats.isfinite()
         if self.scaler.is_enabled() and not self.scaler.is_hopeless:
             finite = finite[:, :1]
         if not finite.all():
             first = int((~finite.all(1)).nonzero()[0])
-            what = f"the loss is {float(seen[first, 0])}, its gradient {float(seen[first, 1])}"
-            raise self.state.diverged(what, self.step + 2 - len(seen) + first, self.config)  # counted from 1
-        return float(seen[:, 0].mean())
+            problem = f"the loss is {float(stats[first, 0])}, its gradient {float(stats[first, 1])}"
+            raise self.state.diverged(problem, self.step + 2 - len(stats) + first, self.config)  # counted from 1
+        return float(stats[:, 0].mean())
 
     def save(self) -> None:
         """Save everything that the next step depends on.
@@ -134,8 +134,8 @@ class DiffusionTrainer:
         progress, groups = saved
         self.step = progress["step"]
         self.optimizer.param_groups[0]["initial_lr"] = self.config.learning_rate  # which get_scheduler asks for
-        for name, own in (("model", self.parameters), ("average", self._averages)):
-            for index, tensor in enumerate(own):
+        for name, tensors in (("model", self.parameters), ("average", self._averages)):
+            for index, tensor in enumerate(tensors):
                 tensor.copy_(groups[name][str(index)])
         if self.average is not None:
             self.average.optimization_step = self.step
@@ -152,7 +152,7 @@ class DiffusionTrainer:
         return self.model
 
 
-def _prepare(model: Model, config: DiffusionTraining) -> None:
+def _prepare_model(model: Model, config: DiffusionTraining) -> None:
     """Give `model` the memory layout and the attention that train fastest on its device."""
     model.to(memory_format=torch.channels_last)
     for part in model.modules():

@@ -70,11 +70,11 @@ class Objective(ABC):
 
     def load(self, device: torch.device, **changes: Any) -> Generator:
         """Load the base in float32, with its own scheduler, and with nothing that makes drawing faster or smaller."""
-        plain: dict[str, Any] = dict.fromkeys(("quantize", "attention", "cache", "lora", "scheduler"))
-        plain |= dict.fromkeys(("slicing", "tiling", "safety_checker", "compile"), False)
-        plain |= {"offload": "none", "steps": 1, "dtype": "float32", **changes}
-        own = {key: value for key, value in plain.items() if key in type(self.base).model_fields}
-        return load_generator(self.base.model_copy(update=own), device)
+        settings: dict[str, Any] = dict.fromkeys(("quantize", "attention", "cache", "lora", "scheduler"))
+        settings |= dict.fromkeys(("slicing", "tiling", "safety_checker", "compile"), False)
+        settings |= {"offload": "none", "steps": 1, "dtype": "float32", **changes}
+        supported = {key: value for key, value in settings.items() if key in type(self.base).model_fields}
+        return load_generator(self.base.model_copy(update=supported), device)
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,11 +150,11 @@ class Examples:
     def _encode_views(self, views: Sequence[int]) -> Tensor:
         """Means and log variances [B, 2C, h, w] of images; a view beyond their number is an image mirrored."""
         with ThreadPoolExecutor() as pool:
-            pixels = torch.from_numpy(np.stack(list(pool.map(self._view, views))))
+            pixels = torch.from_numpy(np.stack(list(pool.map(self._load_view, views))))
         inputs = pixels.permute(0, 3, 1, 2).to(self._device, torch.float32) / 127.5 - 1
         return self._vae.encode(inputs).latent_dist.parameters.float().cpu()
 
-    def _view(self, view: int) -> np.ndarray:
+    def _load_view(self, view: int) -> np.ndarray:
         flipped, index = divmod(view, len(self._images))
         image = ImageOps.fit(self._images.image(index), self._size, Image.Resampling.BICUBIC)
         return np.asarray(ImageOps.mirror(image) if flipped else image)
@@ -167,17 +167,19 @@ class Encoded:
     run computes what an undisturbed one does.
     """
 
-    def __init__(self, what: str, unit: str, count: int, encode: Callable[[Sequence[int]], Tensor], chunk: int) -> None:
+    def __init__(
+        self, title: str, unit: str, count: int, encode: Callable[[Sequence[int]], Tensor], chunk: int
+    ) -> None:
         self._encode, self._chunk = encode, chunk
         self._kept: Tensor | None = None
         if count * encode([0]).nbytes <= KEPT_BYTES:
-            with progress_bar(what, count, unit) as bar:
-                self._kept = self._in_chunks(range(count), bar.advance)
+            with progress_bar(title, count, unit) as bar:
+                self._kept = self._encode_chunks(range(count), bar.advance)
 
     def __getitem__(self, numbers: Tensor) -> Tensor:
-        return self._in_chunks(numbers.tolist()) if self._kept is None else self._kept[numbers]
+        return self._encode_chunks(numbers.tolist()) if self._kept is None else self._kept[numbers]
 
-    def _in_chunks(self, numbers: Sequence[int], done: Callable[[int], None] = lambda count: None) -> Tensor:
+    def _encode_chunks(self, numbers: Sequence[int], done: Callable[[int], None] = lambda count: None) -> Tensor:
         parts = []
         for start in range(0, len(numbers), self._chunk):
             parts.append(self._encode(numbers[start : start + self._chunk]))
@@ -219,6 +221,6 @@ def snr_weights(schedule: Schedule, timesteps: Tensor, min_snr: float | None) ->
 def losses(model: Model, schedule: Schedule, batch: Batch, min_snr: float | None) -> Tensor:
     """Return the weighted squared error of each image, float32 [B]."""
     noisy = schedule.add_noise(batch.latents, batch.noise, batch.timesteps)
-    answer = model(noisy.contiguous(memory_format=torch.channels_last), batch.timesteps, batch.context).sample
-    errors = (answer.float() - target(schedule, batch)).square().mean((1, 2, 3))
+    prediction = model(noisy.contiguous(memory_format=torch.channels_last), batch.timesteps, batch.context).sample
+    errors = (prediction.float() - target(schedule, batch)).square().mean((1, 2, 3))
     return errors * snr_weights(schedule, batch.timesteps, min_snr)

@@ -39,19 +39,19 @@ def train_generator(objective: Objective, out: Path, device: str = "auto", threa
         UserError: An image cannot be read, the base does not fit, or the folder holds something else.
         GenrobustError: The loss is NaN or infinite, memory runs out, or the disk is full.
     """
-    chosen = resolve_device(device)
+    torch_device = resolve_device(device)
     set_threads(threads)
-    keep_freed_memory(chosen)
-    config = resolved_here(objective.config, chosen.type)
+    keep_freed_memory(torch_device)
+    config = resolved_here(objective.config, torch_device.type)
     objective = replace(objective, config=config)
-    job = training_inputs(objective, chosen.type, threads)
+    job = training_inputs(objective, torch_device.type, threads)
 
     manifest, artifact = Manifest(GENERATOR, job, made_by=made_by(GENERATOR)), Artifact(out)
     with claim_training(out, manifest) as finished:
         require_same_job(artifact.manifest().inputs, job, out, config.noun)
         if not finished:
-            with explain_out_of_memory(chosen, *_memory_words(config)), repeatable():
-                training = DiffusionTrainer(*objective.start(chosen), config, objective.seed, out, job)
+            with explain_out_of_memory(torch_device, *_memory_advice(config)), repeatable():
+                training = DiffusionTrainer(*objective.start(torch_device), config, objective.seed, out, job)
                 training.resume()
                 training.work()
             objective.save(out, training.averaged())
@@ -84,11 +84,11 @@ def training_inputs(objective: Objective, device: str, threads: int) -> dict[str
     }
 
 
-def _memory_words(config: DiffusionTraining) -> tuple[str, str]:
-    key, each = config.section, math.ceil(config.batch_size / config.accumulate)
+def _memory_advice(config: DiffusionTraining) -> tuple[str, str]:
+    key, part_size = config.section, math.ceil(config.batch_size / config.accumulate)
     checkpointing = "" if config.gradient_checkpointing else f"turn {key}.gradient_checkpointing on, "
     lora = f"set {key}.method to lora, " if isinstance(config, FinetuneConfig) and config.method == "full" else ""
-    return f"at {each} images at once", (
+    return f"at {part_size} images at once", (
         f"raise {key}.accumulate (now {config.accumulate}), which takes the same batch in more parts, {checkpointing}"
         f"{lora}or lower {key}.batch_size, generator.width and generator.height"
     )

@@ -32,10 +32,10 @@ def save_full(out: Path, base: Path, variant: str | None, unet: UNet2DConditionM
     index = json.loads((base / INDEX).read_bytes())
     for part in sorted(name for name in index if (base / name).is_dir()):
         _copy_part(base / part, out / part, variant, weights=part != UNET)
-    dtype = _dtype(base / UNET, variant)
+    dtype = _read_dtype(base / UNET, variant)
     weights = {name: weight.to(dtype) for name, weight in unet.state_dict().items()}
     save_tensors(out / UNET / SAFETENSORS_WEIGHTS_NAME, weights, {"format": "pt"})
-    _copy(base / INDEX, out / INDEX)
+    _copy_file(base / INDEX, out / INDEX)
 
 
 def save_lora(out: Path, unet: UNet2DConditionModel) -> None:
@@ -59,10 +59,10 @@ def save_class_model(
     _copy_part(vae, out / "vae", variant)
     index: dict[str, Any] = {"_class_name": "DiTPipeline", "_diffusers_version": metadata.version("diffusers")}
     index |= {"id2label": dict(enumerate(id2label)), "vae": ["diffusers", AutoencoderKL.__name__]}
-    for part, made in (("transformer", transformer), ("scheduler", scheduler)):
+    for part, component in (("transformer", transformer), ("scheduler", scheduler)):
         make_folder(out / part)
-        save_json(out / part / made.config_name, json.loads(made.to_json_string()))
-        index[part] = ["diffusers", type(made).__name__]
+        save_json(out / part / component.config_name, json.loads(component.to_json_string()))
+        index[part] = ["diffusers", type(component).__name__]
     save_tensors(out / "transformer" / SAFETENSORS_WEIGHTS_NAME, transformer.state_dict(), {"format": "pt"})
     save_json(out / INDEX, index)
 
@@ -72,19 +72,19 @@ def _copy_part(part: Path, to: Path, variant: str | None, weights: bool = True) 
     for source in part_files(part, variant):
         is_weights = source.suffix == ".safetensors"
         if weights or not is_weights:
-            _copy(source, to / (f"{source.stem.partition('.')[0]}.safetensors" if is_weights else source.name))
+            _copy_file(source, to / (f"{source.stem.partition('.')[0]}.safetensors" if is_weights else source.name))
 
 
-def _dtype(part: Path, variant: str | None) -> torch.dtype:
+def _read_dtype(part: Path, variant: str | None) -> torch.dtype:
     weights = next(path for path in part_files(part, variant) if path.suffix == ".safetensors")
     with safe_open(weights, framework="pt") as file:
         dtype: torch.dtype = file.get_tensor(next(iter(file.keys()))).dtype
     return dtype
 
 
-def _copy(source: Path, to: Path) -> None:
-    with source.open("rb") as read, replacing(to) as write:
-        shutil.copyfileobj(read, write)
+def _copy_file(source: Path, to: Path) -> None:
+    with source.open("rb") as reader, replacing(to) as writer:
+        shutil.copyfileobj(reader, writer)
 
 
 def save_json(path: Path, value: dict[str, Any]) -> None:

@@ -59,18 +59,18 @@ def _restyled(pixels: np.ndarray, paper: np.ndarray, draw: np.ndarray) -> np.nda
     stroke, area = np.zeros(3, np.float32), np.zeros(3, np.float32)
     style = int(style * 5)
     if style == 1:
-        return _over(paper, area, inside)
+        return _lay_over(paper, area, inside)
     if style == 2:
-        return _over(paper, area, np.where(filled & (ink <= 0.5), 1 - ink, 0))
+        return _lay_over(paper, area, np.where(filled & (ink <= 0.5), 1 - ink, 0))
     if style == 3:
-        return _over(_over(paper, area, inside * (GRAY[0] + gray * (GRAY[1] - GRAY[0]))), stroke, ink)
+        return _lay_over(_lay_over(paper, area, inside * (GRAY[0] + gray * (GRAY[1] - GRAY[0]))), stroke, ink)
     if style == 4:
         stroke, area = 255 * draw[3:6], 255 * draw[6:9]
-        return _over(_over(paper, area, inside), stroke, ink)
-    return _over(paper, stroke, ink)
+        return _lay_over(_lay_over(paper, area, inside), stroke, ink)
+    return _lay_over(paper, stroke, ink)
 
 
-def _over(below: np.ndarray, color: np.ndarray, opacity: np.ndarray) -> np.ndarray:
+def _lay_over(below: np.ndarray, color: np.ndarray, opacity: np.ndarray) -> np.ndarray:
     """`color` [3] laid over the picture or color `below` with the opacity of each pixel, [H, W]."""
     return np.asarray(below * (1 - opacity[..., None]) + color * opacity[..., None], dtype=np.float32)
 

@@ -57,23 +57,23 @@ class PackedImages:
         with lock(packed.folder, wait=True):  # each machine packs its own
             manifest = packed.begin(_manifest_of(images))
             remove_leftovers(packed.folder)
-            if missing := _missing(images, packed):
+            if missing := _missing_shards(images, packed):
                 done = len(images) - sum(map(len, missing))
                 with progress_bar(f"packing {images.name}", len(images), "packed images", done) as bar:
                     for shard in missing:
-                        self._write(images, shard, pool)
+                        self._write_shard(images, shard, pool)
                         bar.advance(len(shard))
             if not packed.is_finished:
-                packed.publish(manifest, (), map(_part_of, _shards(images)))
-        indices = [_read_index(packed, _part_of(shard)) for shard in _shards(images)]
-        self._where = np.concatenate([np.empty((0, len(_COLUMNS)), np.int64), *indices])
+                packed.publish(manifest, (), map(_name_of, _shards(images)))
+        indices = [_read_index(packed, _name_of(shard)) for shard in _shards(images)]
+        self._index = np.concatenate([np.empty((0, len(_COLUMNS)), np.int64), *indices])
         # Not by a method, which would keep these images until a full collection of garbage.
         self._bytes = lru_cache(MAPPED)(lambda part: np.memmap(packed.path(part + IMAGES, part), np.uint8, "r").data)
-        self._starts = np.append(np.flatnonzero(self._where[:, 0] == 0), len(self._where))
+        self._starts = np.append(np.flatnonzero(self._index[:, 0] == 0), len(self._index))
 
     def levels(self, index: int) -> list[tuple[int, int]]:
         """Return the widths and heights of image `index` in pixels: its own size first, then smaller ones."""
-        return [(width, height) for _, _, _, width, height in self._rows(index)]
+        return [(width, height) for _, _, _, width, height in self._level_rows(index)]
 
     def crop(self, index: int, drawn: RandomCrop, size: int) -> Tensor:
         """Return what `drawn` cuts of image `index`, to be resized to `size` pixels: uint8 [3, H, W], channels last.
@@ -88,8 +88,8 @@ class PackedImages:
         import torch
         from torchvision.io import ImageReadMode, decode_jpeg
 
-        _, offset, length, width, height = self._rows(index)[level]
-        part = _part(index)
+        _, offset, length, width, height = self._level_rows(index)[level]
+        part = _shard_name(index)
         try:
             jpeg, left, top = tiles_under(box, self._bytes(part)[offset : offset + length], width, height)
             pixels = decode_jpeg(torch.frombuffer(jpeg, dtype=torch.uint8), ImageReadMode.RGB)
@@ -99,15 +99,15 @@ class PackedImages:
         x, y = box[0] - left, box[1] - top
         return pixels[:, y : y + box[3] - box[1], x : x + box[2] - box[0]]
 
-    def _rows(self, index: int) -> list[list[int]]:
+    def _level_rows(self, index: int) -> list[list[int]]:
         """The `_COLUMNS` of each level of an image."""
-        rows: list[list[int]] = self._where[self._starts[index] : self._starts[index + 1]].tolist()
+        rows: list[list[int]] = self._index[self._starts[index] : self._starts[index + 1]].tolist()
         return rows
 
-    def _write(self, images: ImageSet, shard: range, pool: Executor) -> None:
-        rows, offset, part, folder = [], 0, _part_of(shard), self._packed.folder
+    def _write_shard(self, images: ImageSet, shard: range, pool: Executor) -> None:
+        rows, offset, part, folder = [], 0, _name_of(shard), self._packed.folder
         with replacing(folder / (part + IMAGES), mirrored=False) as file:
-            for levels in pool.map(lambda i: _packed(images.image(i)), shard):
+            for levels in pool.map(lambda i: _encode_levels(images.image(i)), shard):
                 for level, (data, (width, height)) in enumerate(levels):
                     file.write(data)
                     rows.append((level, offset, len(data), width, height))
@@ -126,7 +126,7 @@ def _read_index(packed: Artifact, part: str) -> np.ndarray:
 
 def to_pack(images: ImageSet, folder: Path) -> int:
     """Return how many of `images` have no packed copy in `folder` yet."""
-    return sum(map(len, _missing(images, _artifact_of(images, folder))))
+    return sum(map(len, _missing_shards(images, _artifact_of(images, folder))))
 
 
 def _manifest_of(images: ImageSet) -> Manifest:
@@ -137,21 +137,21 @@ def _artifact_of(images: ImageSet, folder: Path) -> Artifact:
     return Artifact(artifact_folder(folder, images.name, _manifest_of(images).inputs), mirrored=False)
 
 
-def _part(index: int) -> str:
+def _shard_name(index: int) -> str:
     """The name of the shard that image `index` is in."""
     return f"{index // SHARD:06d}"
 
 
-def _part_of(shard: range) -> str:
-    return _part(shard.start)
+def _name_of(shard: range) -> str:
+    return _shard_name(shard.start)
 
 
 def _shards(images: ImageSet) -> list[range]:
     return [range(first, min(first + SHARD, len(images))) for first in range(0, len(images), SHARD)]
 
 
-def _missing(images: ImageSet, packed: Artifact) -> list[range]:
-    return [] if packed.is_finished else [shard for shard in _shards(images) if packed.part(_part_of(shard)) is None]
+def _missing_shards(images: ImageSet, packed: Artifact) -> list[range]:
+    return [] if packed.is_finished else [shard for shard in _shards(images) if packed.part(_name_of(shard)) is None]
 
 
 def chosen(drawn: RandomCrop, levels: Sequence[tuple[int, int]], size: int) -> tuple[int, Box]:
@@ -163,7 +163,7 @@ def chosen(drawn: RandomCrop, levels: Sequence[tuple[int, int]], size: int) -> t
     return 0, drawn.box(*levels[0])
 
 
-def _packed(image: Image.Image) -> list[tuple[bytes, tuple[int, int]]]:
+def _encode_levels(image: Image.Image) -> list[tuple[bytes, tuple[int, int]]]:
     """The levels of `image`, its own size first: a JPEG of whole tiles, and how many pixels of it are the image's."""
     levels, scale = [(encoded(image), image.size)], STEP
     while min(size := (round(image.width * scale), round(image.height * scale))) >= SMALLEST:
