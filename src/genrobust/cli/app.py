@@ -109,9 +109,9 @@ def _with_home(value: Any) -> Any:
 
         return local_folder(value)
     if isinstance(value, list | tuple):
-        return [_with_home(one) for one in value]
+        return [_with_home(item) for item in value]
     if isinstance(value, str):  # such as NAME=~/folder
-        return re.sub(r"^([^=/]*=)?(~/.*)", lambda found: (found[1] or "") + expand_home(found[2]), value)
+        return re.sub(r"^([^=/]*=)?(~/.*)", lambda match: (match[1] or "") + expand_home(match[2]), value)
     return value
 
 

@@ -123,10 +123,10 @@ def export_model(
     folder = out or Path(f"{studies.label(checkpoint)}-{to}")
     check_target(to, folder, overwrite)  # before the arm is trained
     source = studies.checkpoint(checkpoint) or Path(checkpoint)
-    if report is None and (of_study := studies.results(checkpoint)) is not None:
+    if report is None and (study_results := studies.results(checkpoint)) is not None:
         with suppress(UserError):  # a report of another training of this arm, or none
-            measured(of_study, read_checkpoint_info(source), arm or recipe_and_name(checkpoint)[1])
-            report, arm = of_study, arm or recipe_and_name(checkpoint)[1]
+            measured(study_results, read_checkpoint_info(source), arm or recipe_and_name(checkpoint)[1])
+            report, arm = study_results, arm or recipe_and_name(checkpoint)[1]
     tell(*run_export(source, to, folder, report, arm, license, overwrite).values())
 
 

@@ -29,22 +29,22 @@ def recipes(incomplete: str) -> list[str]:
 
 def arms(ctx: typer.Context, incomplete: str) -> list[str]:
     """Return the arms of the command's recipe."""
-    return _named(_arms, _recipe_of(ctx), incomplete)
+    return _matching_names(_arms, _recipe_of(ctx), incomplete)
 
 
 def datasets(ctx: typer.Context, incomplete: str) -> list[str]:
     """Return the datasets of the command's recipe."""
-    return _named(_datasets, _recipe_of(ctx), incomplete)
+    return _matching_names(_datasets, _recipe_of(ctx), incomplete)
 
 
 def arms_of_recipes(incomplete: str) -> list[str]:
     """Return RECIPE:ARM for a recipe with a colon after it, else recipes."""
-    return _of_recipes(_arms, incomplete)
+    return _complete_after_colon(_arms, incomplete)
 
 
 def datasets_of_recipes(incomplete: str) -> list[str]:
     """Return RECIPE:DATASET for a recipe with a colon after it, else recipes."""
-    return _of_recipes(_datasets, incomplete)
+    return _complete_after_colon(_datasets, incomplete)
 
 
 def figures(incomplete: str) -> list[str]:
@@ -58,18 +58,18 @@ def keys(incomplete: str) -> list[str]:
     """Return the keys of a recipe, dotted, each with its equals sign."""
     from genrobust.recipe import Recipe
 
-    return list(dict.fromkeys(f"{key}=" for key in _keys(Recipe) if key.startswith(incomplete)))
+    return list(dict.fromkeys(f"{key}=" for key in _dotted_keys(Recipe) if key.startswith(incomplete)))
 
 
-def _keys(section: "type[Section]", prefix: str = "") -> Iterator[str]:
+def _dotted_keys(section: "type[Section]", prefix: str = "") -> Iterator[str]:
     from genrobust.recipe import sections_in
 
     for name, field in section.model_fields.items():
-        below = () if get_origin(field.annotation) in (dict, tuple) else tuple(sections_in(field.annotation))
-        if not below:
+        sections = () if get_origin(field.annotation) in (dict, tuple) else tuple(sections_in(field.annotation))
+        if not sections:
             yield prefix + name
-        for one in below:
-            yield from _keys(one, f"{prefix}{name}.")
+        for subsection in sections:
+            yield from _dotted_keys(subsection, f"{prefix}{name}.")
 
 
 def _recipe_of(ctx: typer.Context) -> str:
@@ -90,12 +90,12 @@ def _datasets(recipe: "Recipe") -> list[str]:
     return [GENERATED, *recipe.datasets]
 
 
-def _of_recipes(names: Callable[["Recipe"], list[str]], incomplete: str) -> list[str]:
+def _complete_after_colon(names: Callable[["Recipe"], list[str]], incomplete: str) -> list[str]:
     recipe, colon, begun = incomplete.rpartition(":")
-    return [f"{recipe}:{name}" for name in _named(names, recipe, begun)] if colon else recipes(incomplete)
+    return [f"{recipe}:{name}" for name in _matching_names(names, recipe, begun)] if colon else recipes(incomplete)
 
 
-def _named(names: Callable[["Recipe"], list[str]], recipe: str, incomplete: str) -> list[str]:
+def _matching_names(names: Callable[["Recipe"], list[str]], recipe: str, incomplete: str) -> list[str]:
     from genrobust.recipe import load_recipe
 
     with suppress(UserError):

@@ -36,18 +36,18 @@ def facts(out: Path) -> Iterator[tuple[str, str]]:
     else:
         yield "CUDA", "no device"
     yield "MPS", "available" if torch.backends.mps.is_available() else "no device"
-    here = hardware(device_kind("auto"))
-    yield "precision", f"auto is {here.best} on {here.kind} ({here.why})"
+    auto_device = hardware(device_kind("auto"))
+    yield "precision", f"auto is {auto_device.best} on {auto_device.kind} ({auto_device.why})"
     existing = next(p for p in (out.absolute(), *out.absolute().parents) if p.exists())
     usage = shutil.disk_usage(existing)
     yield "disk for " + str(out), f"{usage.free / GIGABYTE:.0f} GB free of {usage.total / GIGABYTE:.0f} GB"
-    yield "output so far", f"{_size(out) / GIGABYTE:.2f} GB in {out}" if out.exists() else f"nothing in {out}"
+    yield "output so far", f"{_bytes_in(out) / GIGABYTE:.2f} GB in {out}" if out.exists() else f"nothing in {out}"
     hub = Path(HF_HUB_CACHE)
-    yield "hub cache", f"{_size(hub) / GIGABYTE:.2f} GB in {hub}" if hub.exists() else "empty"
+    yield "hub cache", f"{_bytes_in(hub) / GIGABYTE:.2f} GB in {hub}" if hub.exists() else "empty"
     assets = resources.files("genrobust") / "assets"
     for name in ("pictograms", "generator", "variation", "clip"):
         yield f"embedded {name}", "installed" if (assets / name).is_dir() else "MISSING: reinstall genrobust"
 
 
-def _size(folder: Path) -> int:
+def _bytes_in(folder: Path) -> int:
     return sum(f.stat().st_size for f in folder.rglob("*") if f.is_file() and not f.is_symlink())

@@ -83,13 +83,13 @@ def open_studies(
             measure(missing)
         err_console.print("not there yet:")
         print_work(missing, err_console)
-        if not (sys.stdin.isatty() and _agrees("Run these jobs first?")):
+        if not (sys.stdin.isatty() and _confirm("Run these jobs first?")):
             raise UserError(f"the jobs listed above are missing; to run them first:\n{words_of(ctx, '--run')}")
 
     return Studies(runs, say, sets or [], quick, device, allow)
 
 
-def _agrees(question: str) -> bool:
+def _confirm(question: str) -> bool:
     """Ask the user, who may end the command by Ctrl-C or Ctrl-D."""
     try:
         return typer.confirm(question, err=True)
@@ -111,7 +111,7 @@ def study_command(*names: str) -> Callable[[Function], Function]:
 
             study = open_study(**{name: given[name] for name in names})
             with explain_disk_full(study):
-                function(study, **_own(function, given))
+                function(study, **_own_arguments(function, given))
 
         return command()(_with_options(run, function, open_study, names[: len(HERE)], names[len(HERE) :]))
 
@@ -123,19 +123,19 @@ def studies_command(name: str | None = None, without: Collection[str] = ()) -> C
 
     The other parameters of the function are as in `study_command`; the options `without` keep their defaults.
     """
-    names = [one for one in inspect.signature(open_studies).parameters if one not in without]
+    names = [parameter for parameter in inspect.signature(open_studies).parameters if parameter not in without]
 
     def decorate(function: Function) -> Function:
         @wraps(function)
         def run(**given: Any) -> None:
-            function(open_studies(**{name: given[name] for name in names}), **_own(function, given))
+            function(open_studies(**{name: given[name] for name in names}), **_own_arguments(function, given))
 
         return command(name)(_with_options(run, function, open_studies, (), names))
 
     return decorate
 
 
-def _own(function: Function, given: dict[str, Any]) -> dict[str, Any]:
+def _own_arguments(function: Function, given: dict[str, Any]) -> dict[str, Any]:
     return {name: given[name] for name in list(inspect.signature(function).parameters)[1:]}
 
 
@@ -144,9 +144,9 @@ def _with_options(
 ) -> Function:
     """Give `run` the options of `function` between those `before` and `after` of `opener`, as typer reads them."""
     offered = inspect.signature(opener).parameters
-    own = list(inspect.signature(function).parameters.values())[1:]
+    own_parameters = list(inspect.signature(function).parameters.values())[1:]
     parameters = [offered[name] for name in before]
-    parameters += [one for one in own if one.name not in {*before, *after}]
+    parameters += [parameter for parameter in own_parameters if parameter.name not in {*before, *after}]
     parameters += [offered[name] for name in after]
     keywords = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in parameters]
     run.__signature__ = inspect.Signature(keywords)  # type: ignore[attr-defined]  # typer reads both

@@ -127,10 +127,10 @@ def _export_of(studies: "Studies", spec: str) -> Path:
 
     if studies.dataset(spec) is None:
         return Path(spec)
-    found = [path for form in FORMATS.names() if (path := Path(f"{studies.label(spec)}-{form}")).is_dir()]
-    if len(found) > 1:
-        raise UserError(f"{spec}: there are several exports of it, {' and '.join(map(str, found))}: name one")
-    if not found:
+    exports = [path for form in FORMATS.names() if (path := Path(f"{studies.label(spec)}-{form}")).is_dir()]
+    if len(exports) > 1:
+        raise UserError(f"{spec}: there are several exports of it, {' and '.join(map(str, exports))}: name one")
+    if not exports:
         export = shlex.join(["genrobust", "export", spec, "--to", "parquet"])
         raise UserError(f"{spec}: there is no export of it in this folder; to write one:\n{export}")
-    return found[0]
+    return exports[0]

@@ -73,13 +73,13 @@ def show(
         tell(*describe_others(study.makers()))
         if same_versions:
             study.require_same_versions()
-        if groups := {test: Counter(of) for test, of in study.data.image_groups.items() if test in study.tests}:
-            some = (f"{len(of):,} in {test} ({_largest(of)})" for test, of in groups.items())
-            tell(f"groups of images: {', '.join(some)}")
+        if groups := {test: Counter(names) for test, names in study.data.image_groups.items() if test in study.tests}:
+            phrases = (f"{len(sizes):,} in {test} ({_largest_groups(sizes)})" for test, sizes in groups.items())
+            tell(f"groups of images: {', '.join(phrases)}")
     if unmixed := study.recipe.unmixed_sets():
-        made = _of_study(ctx, "generate", ctx.params["recipe"], "--dataset", unmixed[0])
-        tell(f"no arm mixes {', '.join(unmixed)}; to generate {unmixed[0]}: {made}")
-    tell(*_next(study, rows, ctx))
+        command = _command_about(ctx, "generate", ctx.params["recipe"], "--dataset", unmixed[0])
+        tell(f"no arm mixes {', '.join(unmixed)}; to generate {unmixed[0]}: {command}")
+    tell(*_next_steps(study, rows, ctx))
 
 
 @study_command(*HERE)
@@ -112,10 +112,10 @@ def generate(
     ] = None,
 ) -> None:
     """Generate the missing images of a dataset."""
-    part = None if shards is None else _part("--shards", shards)
-    made = study.dataset(dataset)
-    count = len(made.images if part is None else made.make(part))
-    tell(f"{count:,} images in {made.folder}")
+    part = None if shards is None else _parse_part("--shards", shards)
+    generated = study.dataset(dataset)
+    count = len(generated.images if part is None else generated.make(part))
+    tell(f"{count:,} images in {generated.folder}")
 
 
 @study_command(*HERE)
@@ -138,8 +138,8 @@ def train(
     ] = None,
 ) -> None:
     """Train the classifiers of the arms, and those of the baseline line if the recipe trains its own."""
-    runs = _runs(study, arm)
-    chosen = runs if cells is None else _cells(study, runs, _part("--cells", cells))
+    runs = _training_runs(study, arm)
+    chosen = runs if cells is None else _cells(study, runs, _parse_part("--cells", cells))
     for run, folder in zip(chosen, study.train(chosen), strict=True):
         tell(f"{run.name}: {folder}")
 
@@ -168,13 +168,13 @@ def evaluate(
         raise UserError(f"--labels {labels[0]} names the classes of --models: add --models")
     chosen = [image_figure(name) for name in figure or ["top1"]]
     heads = [*(["classifier"] if models else ["arm", "seed"]), *map(escape, study.tests)]
-    tables = [Table(*heads, title=_caption(of)) for of in chosen]
+    tables = [Table(*heads, title=_caption(metric)) for metric in chosen]
     studies = open_studies(ctx, sets, quick, run, str(address(study.out)), study.recipe.device, estimate)
-    others = (([name], found) for name, found in predictions_of(study, models or [], studies, labels or []))
-    for names, found in others if models else _own(study, arm):
-        for table, of in zip(tables, chosen, strict=True):
-            values = (of.value(found[test]) for test in study.tests)
-            table.add_row(*map(escape, names), *("-" if isnan(v) else f"{v:.{of.digits}f}" for v in values))
+    others = (([name], predictions) for name, predictions in predictions_of(study, models or [], studies, labels or []))
+    for names, predictions in others if models else _arm_predictions(study, arm):
+        for table, metric in zip(tables, chosen, strict=True):
+            values = (metric.value(predictions[test]) for test in study.tests)
+            table.add_row(*map(escape, names), *("-" if isnan(v) else f"{v:.{metric.digits}f}" for v in values))
     out_console.print(*tables)
 
 
@@ -193,10 +193,10 @@ def _caption(figure: "ImageFigure") -> str:
     return ", ".join(filter(None, [figure.title, figure.unit, f"over {over}"]))
 
 
-def _own(study: "Study", arm: str | None) -> "Iterator[tuple[list[str], Mapping[str, Predictions]]]":
-    runs = [run for run in _runs(study, arm) if not run.baseline]
-    for run, found in zip(runs, study.predictions(runs), strict=True):
-        yield [run.of, str(run.seed)], found
+def _arm_predictions(study: "Study", arm: str | None) -> "Iterator[tuple[list[str], Mapping[str, Predictions]]]":
+    runs = [run for run in _training_runs(study, arm) if not run.baseline]
+    for run, predictions in zip(runs, study.predictions(runs), strict=True):
+        yield [run.of, str(run.seed)], predictions
 
 
 def _rows(study: "Study", estimate: bool, begins: bool = False) -> "list[Row]":
@@ -209,7 +209,7 @@ def _rows(study: "Study", estimate: bool, begins: bool = False) -> "list[Row]":
     return rows
 
 
-def _runs(study: "Study", arm: str | None) -> "list[TrainingRun]":
+def _training_runs(study: "Study", arm: str | None) -> "list[TrainingRun]":
     from genrobust.study import arm_called
 
     return study.runs(None if arm is None else arm_called(study.recipe, arm).name)
@@ -220,13 +220,13 @@ def _cells(study: "Study", runs: "list[TrainingRun]", part: slice) -> "list[Trai
     trainings: dict[Path, list[TrainingRun]] = {}
     for run in runs:
         trainings.setdefault(study.graph.sources.checkpoint(run.tuned), []).append(run)
-    return [run for of_one in list(trainings.values())[part] for run in of_one]
+    return [run for same_training in list(trainings.values())[part] for run in same_training]
 
 
-def _part(option: str, text: str) -> slice:
+def _parse_part(option: str, text: str) -> slice:
     """Every N-th, from the K-th; counted from 1, as in the job arrays of SLURM with --array=1-N."""
-    found = re.fullmatch(r"([0-9]{1,9})/([0-9]{1,9})", text)
-    number, parts = map(int, found.groups()) if found else (0, 0)
+    match = re.fullmatch(r"([0-9]{1,9})/([0-9]{1,9})", text)
+    number, parts = map(int, match.groups()) if match else (0, 0)
     if not 1 <= number <= parts:
         raise UserError(f"{option} {text[:40]}: write K/N, part K of N, counted from 1, such as {option} 3/16")
     return slice(number - 1, None, parts)
@@ -244,7 +244,7 @@ def _write_report(study: "Study", anew: bool = False, same_versions: bool = Fals
     out_console.print(f"\n[bold]{verdict}[/]", *more, sep="\n", soft_wrap=False)
 
 
-def _next(study: "Study", rows: "Sequence[Row]", ctx: typer.Context) -> "Iterator[str]":
+def _next_steps(study: "Study", rows: "Sequence[Row]", ctx: typer.Context) -> "Iterator[str]":
     """Yield what to do next: the command that runs what is left, or where the report is and a command that uses it."""
     report = study.out / study.recipe.name / "report.html"
     if not rows or any(row.left for row in rows):
@@ -256,10 +256,10 @@ def _next(study: "Study", rows: "Sequence[Row]", ctx: typer.Context) -> "Iterato
         arm = arm if arm in study.recipe.arm_names else study.recipe.groups()[arm][0]
         yield f"the report: {report}"
         named = f"{ctx.params['recipe']}:{arm}"
-        yield f"to classify your own images: {_of_study(ctx, 'predict', named, 'FOLDER')}"
+        yield f"to classify your own images: {_command_about(ctx, 'predict', named, 'FOLDER')}"
 
 
-def _of_study(ctx: typer.Context, *words: str) -> str:
+def _command_about(ctx: typer.Context, *words: str) -> str:
     """A command about the study of `ctx`, to be pasted."""
     given, joined = ctx.params, ["genrobust", *words, *(["--quick"] if ctx.params["quick"] else [])]
     joined += [word for override in given["sets"] or [] for word in ("--set", override)]
@@ -276,8 +276,8 @@ def _print_planned(study: "Study", missing: UserError) -> None:
     err_console.print(f"[bold yellow]trainings and evaluations are not listed:[/] {escape(str(missing))}")
 
 
-def _largest(groups: Mapping[str, int]) -> str:
+def _largest_groups(groups: Mapping[str, int]) -> str:
     """The three largest groups, with their images, by which one sees what they are."""
-    found = sorted(groups.items(), key=lambda group: (-group[1], group[0]))
-    some = [f"{name} {images:,}" for name, images in found[:3]]
-    return ", ".join([*some, *(["..."] if len(found) > 3 else [])])
+    by_size = sorted(groups.items(), key=lambda group: (-group[1], group[0]))
+    largest = [f"{name} {images:,}" for name, images in by_size[:3]]
+    return ", ".join([*largest, *(["..."] if len(by_size) > 3 else [])])

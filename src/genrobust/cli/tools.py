@@ -197,8 +197,10 @@ def audit(
         against, out = against or recipe, out or Path(f"audit-{studies.label(dataset)}")
         dataset = str(studies.folder(dataset))
     opens = None if classifier is None else partial(open_named, studies, classifier, labels)
-    how = out, device or "auto", say, batch_size, studies.recipe
-    done = run_audit(dataset, against, test or [], wild, unseen, opens, clip, allow_leaks or [], *how)
+    tests, allowed, device = test or [], allow_leaks or [], device or "auto"
+    done = run_audit(
+        dataset, against, tests, wild, unseen, opens, clip, allowed, out, device, say, batch_size, studies.recipe
+    )
     tell(*audit_verdict(done.audit, tuple(done.leaks)), *done.audit.left_out, *done.files.values())
     if done.leaks:
         where = ", ".join(f"{name} ({count:,})" for name, count in done.leaks.items())
@@ -248,26 +250,26 @@ def filter_(
 def verify(studies: "Studies", folder: VerifiedFolder, repair: Repair = False) -> None:
     """Check every byte of a generated dataset, or of all that was made in a folder, against its hashes."""
     studies.require_recipe(folder)
-    for made in studies.checkpoints(folder) or [studies.existing(folder) or Path(folder)]:
-        _verify(made, repair)
+    for output in studies.checkpoints(folder) or [studies.existing(folder) or Path(folder)]:
+        _verify(output, repair)
 
 
 def _verify(folder: Path, repair: bool) -> None:
     from genrobust.study import describe_verified, verify_outputs
 
-    found = verify_outputs(folder, repair)
-    tell(*describe_verified(found))
-    if found.damaged and not repair:
-        raise GenrobustError(f"the files listed above are damaged. To set them aside: {_repair(folder)}")
-    if found.damaged:
+    verified = verify_outputs(folder, repair)
+    tell(*describe_verified(verified))
+    if verified.damaged and not repair:
+        raise GenrobustError(f"the files listed above are damaged. To set them aside: {_repair_command(folder)}")
+    if verified.damaged:
         tell("run the same commands again: they remake what was set aside and keep everything else")
-    elif found.changed:
-        raise GenrobustError(f"{len(found.changed):,} files are not as genrobust wrote them; all others are")
-    elif folder in found.unfinished:
+    elif verified.changed:
+        raise GenrobustError(f"{len(verified.changed):,} files are not as genrobust wrote them; all others are")
+    elif folder in verified.unfinished:
         raise GenrobustError(f"{folder} is not finished: run the command that makes it again, and it goes on")
 
 
-def _repair(folder: Path) -> str:
+def _repair_command(folder: Path) -> str:
     return shlex.join(["genrobust", "verify", str(folder), "--repair"])
 
 

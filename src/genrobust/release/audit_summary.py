@@ -39,7 +39,7 @@ def read_audit(path: Path, dataset: ShardDataset, chosen: np.ndarray, alone: boo
         facts = read_page_json(path)
         if facts["dataset"]["fingerprint"] != dataset.fingerprint:
             raise UserError(f"--audit {path} is of another dataset than {dataset.folder}: audit this one")
-        leaked = sorted({i for found in facts["of_tests"] for i in found["flagged"]} & set(chosen.tolist()))
+        leaked = sorted({i for duplicates in facts["of_tests"] for i in duplicates["flagged"]} & set(chosen.tolist()))
         left, beyond = len(dataset) - len(chosen), []
         if left:
             beyond.append(f"Measured over all {len(dataset):,} images, {left:,} of which the filter left out.")
@@ -66,11 +66,11 @@ def _rows(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
         "images with a copy among the others": facts["inside"],
         "copies of real training images": facts["of_real"],
     }
-    copies |= {f"copies of test images of {found['against']}": found for found in facts["of_tests"]}
+    copies |= {f"copies of test images of {duplicates['against']}": duplicates for duplicates in facts["of_tests"]}
     copies |= {"copies of the generator's training images": facts["of_wild"]}
-    for name, found in copies.items():
-        if found is not None:
-            yield name, f"{found['exact']:,} exact, {found['near']:,} near"
+    for name, duplicates in copies.items():
+        if duplicates is not None:
+            yield name, f"{duplicates['exact']:,} exact, {duplicates['near']:,} near"
     known = facts["memorization"]
     if known is not None:
         near = f"unusually near to the generator's training images ({percent(known['expected'], 0)} expected)"
@@ -79,9 +79,9 @@ def _rows(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
         yield f"taken for their label by {judged['judge']}", percent(judged["agreement"]["share"])
     if facts["clip_score"] is not None:
         yield "CLIP score with the class, 100 x mean cosine", figure(facts["clip_score"]["named"])
-    for name, found in ((space["name"], space["fidelity"]) for space in facts["spaces"]):
-        if found is not None:
-            yield f"FID, {name}", figure(found["fid"])
-            yield f"KID x 1,000, {name}", figure(1000 * found["kid"], 1)
+    for name, fidelity in ((space["name"], space["fidelity"]) for space in facts["spaces"]):
+        if fidelity is not None:
+            yield f"FID, {name}", figure(fidelity["fid"])
+            yield f"KID x 1,000, {name}", figure(1000 * fidelity["kid"], 1)
             for measure in ("precision", "recall"):
-                yield f"{measure}, {name}", percent(found[measure])
+                yield f"{measure}, {name}", percent(fidelity[measure])

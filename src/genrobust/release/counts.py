@@ -61,7 +61,7 @@ def count_images(parts: Sequence[Part], labels: LabelSpace) -> tuple[Content, Co
         images={part.name: len(part) for part in parts},
         bytes=dict(sizes),
         per_class={p.name: np.bincount(p.labels, minlength=len(labels)).tolist() for p in parts},
-        values={name: dict(found.most_common()) for name, found in values.items()},
+        values={name: dict(counter.most_common()) for name, counter in values.items()},
         prompts=list(prompts)[:EXAMPLES],
     )
     return Content(tuple(parts), labels, tuple(name for name in COLUMNS.names if name in known)), counts

@@ -24,17 +24,17 @@ _CLASSES = {"label": "sc:Integer", "id": "sc:Text", "name": "sc:Text"}
 def croissant(content: Content, form: Format, folder: Path, **about: str) -> Json:
     """Describe the export in `folder` as JSON-LD; `about` holds its name, description and license."""
     classes = [
-        {"classes/label": label, "classes/id": of.id, "classes/name": of.name}
-        for label, of in enumerate(content.labels.classes)
+        {"classes/label": label, "classes/id": class_label.id, "classes/name": class_label.name}
+        for label, class_label in enumerate(content.labels.classes)
     ]
     fields = [_field("classes", name, dtype) for name, dtype in _CLASSES.items()]
-    records = [{**_records("classes", fields), "key": {"@id": "classes/label"}, "data": classes}]
+    records = [{**_record_set("classes", fields), "key": {"@id": "classes/label"}, "data": classes}]
     distribution: list[Json] = []
     for part in content.parts:
         files, sources = form.croissant(content, part.name, folder)
         distribution += files
         fields = [_field(part.name, n, dtype, source) for n, (dtype, source) in sources.items()]
-        records.append(_records(part.name, fields))
+        records.append(_record_set(part.name, fields))
     return {
         "@context": json.loads(_CONTEXT.read_text(encoding="utf-8")),
         "@type": "sc:Dataset",
@@ -52,8 +52,8 @@ def file_set(id: str, includes: str, kind: str, **more: Any) -> Json:
 
 def file_object(name: str, kind: str, folder: Path) -> Json:
     """Describe the file `name` in `folder`, of the media type `kind`, with its hash."""
-    found = {"@type": "cr:FileObject", "@id": name, "name": name, "contentUrl": name, "encodingFormat": kind}
-    return {**found, "sha256": hash_file(folder / name)}
+    description = {"@type": "cr:FileObject", "@id": name, "name": name, "contentUrl": name, "encodingFormat": kind}
+    return {**description, "sha256": hash_file(folder / name)}
 
 
 def source(files: str, extract: dict[str, str], **transform: str) -> Json:
@@ -66,16 +66,16 @@ def columns_of(content: Content, files: str) -> dict[str, tuple[str, Json]]:
     return {field.name: (TYPES[field.type], source(files, {"column": field.name})) for field in content.schema}
 
 
-def _records(id: str, fields: list[Json]) -> Json:
+def _record_set(id: str, fields: list[Json]) -> Json:
     return {"@type": "cr:RecordSet", "@id": id, "name": id, "field": fields}
 
 
 def _field(records: str, name: str, dtype: str, source: Json | None = None) -> Json:
-    found: Json = {"@type": "cr:Field", "@id": f"{records}/{name}", "name": name, "dataType": dtype}
+    field: Json = {"@type": "cr:Field", "@id": f"{records}/{name}", "name": name, "dataType": dtype}
     if source is None:
-        return found
+        return field
     return {
-        **found,
+        **field,
         "source": source,
         **({"references": {"field": {"@id": "classes/label"}}} if name == "label" else {}),
     }

@@ -29,7 +29,7 @@ def dataset_card(
         about: The other values of the template.
     """
     names = content.labels.names
-    kept = [{key: value for key, value in of.items() if key != "class_ids"} for of in manifests]
+    excerpts = [{key: value for key, value in manifest.items() if key != "class_ids"} for manifest in manifests]
     return render_card(
         "dataset_card.md.j2",
         _header(content, counts, form, about["title"], about["license"]),
@@ -41,7 +41,7 @@ def dataset_card(
         spread=lambda counts: EN_DASH.join(f"{n:,}" for n in sorted({min(counts), max(counts)})),
         drawn=DRAWN,
         most=MOST,
-        manifest=yaml.safe_dump(kept[0] if len(kept) == 1 else kept, allow_unicode=True, sort_keys=False),
+        manifest=yaml.safe_dump(excerpts[0] if len(excerpts) == 1 else excerpts, allow_unicode=True, sort_keys=False),
         recipe=RECIPE,
         **about,
     )

@@ -81,23 +81,23 @@ def export(options: ExportOptions) -> ExportResult:
     """
     check_license(options.license)
     form = open_format(options.to, options.options)
-    out = _place(options)
+    out = _export_folder(options)
     datasets = [ShardDataset(folder) for folder in (options.dataset, options.val_dataset) if folder is not None]
     manifests = [dataset.about for dataset in datasets]
     licenses = licenses_of(manifests, options.generator)
     if not options.accept_license:
         require_free(licenses)
-    chosen, flagged, filtered = _filtered(options, datasets[0])
+    chosen, flagged, filtered = _apply_filters(options, datasets[0])
     audit = None
     if options.audit is not None:
         audit = read_audit(options.audit, datasets[0], chosen, alone=len(datasets) == 1)
         for key in audit.leaked:
             _flag(flagged, key, "a copy of a test image")
-    parts, division = _parts(options, datasets, chosen, flagged)
+    parts, division = _divide(options, datasets, chosen, flagged)
     names = readable_names(datasets[0].class_ids)
     labels = LabelSpace(tuple(ClassLabel(id, name, name) for id, name in names.items()), shared_prompts=True)
     content, counts = count_images(parts, labels)
-    generators = list(dict.fromkeys(of.id for of in licenses if of.part == GENERATOR))
+    generators = list(dict.fromkeys(license.id for license in licenses if license.part == GENERATOR))
     card = dataset_card(
         content,
         counts,
@@ -107,7 +107,7 @@ def export(options: ExportOptions) -> ExportResult:
         generators=" and ".join(generators),
         division=division,
         filtered=filtered,
-        making=[(of.folder.resolve().name, making(of.metadata(USED))) for of in datasets],
+        making=[(dataset.folder.resolve().name, making(dataset.metadata(USED))) for dataset in datasets],
         audit=audit,
         license=options.license,
         licenses=licenses,
@@ -125,53 +125,57 @@ def export(options: ExportOptions) -> ExportResult:
         (folder / CARD).write_text(card, encoding="utf-8")
         metadata = croissant(content, form, folder, **about, license=options.license)
         (folder / CROISSANT).write_text(json.dumps(metadata, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    return ExportResult(out, counts.images, tuple(of.id for of in licenses if of.part == GENERATOR and not of.name))
+    return ExportResult(
+        out, counts.images, tuple(license.id for license in licenses if license.part == GENERATOR and not license.name)
+    )
 
 
-def _place(options: ExportOptions) -> Path:
+def _export_folder(options: ExportOptions) -> Path:
     """Check the options that need no dataset; returns the folder of the export."""
     if options.val is not None and options.val_dataset is not None:
         raise UserError("give either --val FRACTION or --val-dataset FOLDER")
     source = options.dataset.resolve()
     out = (options.out or source.with_name(f"{source.name}-{options.to}")).resolve()
-    for of in [source, *([options.val_dataset.resolve()] if options.val_dataset else [])]:
-        if out.is_relative_to(of) or of.is_relative_to(out):
-            raise UserError(f"--out {out} lies in the dataset {of}, or holds it: an export goes to a folder outside")
+    for dataset in [source, *([options.val_dataset.resolve()] if options.val_dataset else [])]:
+        if out.is_relative_to(dataset) or dataset.is_relative_to(out):
+            raise UserError(
+                f"--out {out} lies in the dataset {dataset}, or holds it: an export goes to a folder outside"
+            )
     refuse_others(out, options.overwrite)
     return out
 
 
-def _filtered(options: ExportOptions, dataset: ShardDataset) -> tuple[np.ndarray, dict[str, str], str]:
+def _apply_filters(options: ExportOptions, dataset: ShardDataset) -> tuple[np.ndarray, dict[str, str], str]:
     """The indices that `options.filter` keeps, the reasons of other filters by key, and the filter in words."""
-    beside = [found for found in filters_of(dataset.folder) if found.fingerprint == dataset.fingerprint]
+    others = [other for other in filters_of(dataset.folder) if other.fingerprint == dataset.fingerprint]
     flagged: dict[str, str] = {}
     chosen, words = np.arange(len(dataset)), []
     if options.filter is not None:
-        applied = _named_filter(options.filter, dataset.folder)
+        applied = _find_filter(options.filter, dataset.folder)
         chosen = kept_indices(dataset, applied)
-        beside = [found for found in beside if found.folder.resolve() != applied.folder.resolve()]
+        others = [other for other in others if other.folder.resolve() != applied.folder.resolve()]
         left_out = f"{applied.made - applied.kept:,} of {applied.made:,} images"
         words.append(f"{applied.folder.name} left out {left_out}, by {applied.by}.")
-    for found in beside:
-        for key, reason in found.rejected.items():
-            _flag(flagged, key, f"{found.folder.name}: {reason}")
-        words.append(f"Not applied: {found.folder.name}, by {found.by}; what it would leave out is flagged.")
+    for other in others:
+        for key, reason in other.rejected.items():
+            _flag(flagged, key, f"{other.folder.name}: {reason}")
+        words.append(f"Not applied: {other.folder.name}, by {other.by}; what it would leave out is flagged.")
     return chosen, flagged, " ".join(words)
 
 
-def _named_filter(name: str, folder: Path) -> Filter:
-    for place in (folder / FILTERS / name, Path(name)):
-        if Artifact(place).is_finished:
-            return read_filter(place)
-    there = ", ".join(found.folder.name for found in filters_of(folder)) or "none"
-    raise UserError(f"--filter {name}: no such filter in {folder / FILTERS}; there are {there}")
+def _find_filter(name: str, folder: Path) -> Filter:
+    for path in (folder / FILTERS / name, Path(name)):
+        if Artifact(path).is_finished:
+            return read_filter(path)
+    names = ", ".join(stored.folder.name for stored in filters_of(folder)) or "none"
+    raise UserError(f"--filter {name}: no such filter in {folder / FILTERS}; there are {names}")
 
 
 def _flag(flagged: dict[str, str], key: str, reason: str) -> None:
     flagged[key] = f"{flagged[key]}; {reason}" if key in flagged else reason
 
 
-def _parts(
+def _divide(
     options: ExportOptions, datasets: Sequence[ShardDataset], chosen: np.ndarray, flagged: Mapping[str, str]
 ) -> tuple[list[Part], str]:
     """The parts, none of which lacks a class, and in words how the dataset was divided into them."""
@@ -179,7 +183,7 @@ def _parts(
     parts, words = [Part(TRAIN, first, chosen, flagged)], "There is no validation part."
     if options.val is not None:
         train, validation = split(first, chosen, options.val)
-        parts = [Part(name, first, of, flagged) for name, of in ((TRAIN, train), (VALIDATION, validation))]
+        parts = [Part(name, first, indices, flagged) for name, indices in ((TRAIN, train), (VALIDATION, validation))]
         words = (
             f"The validation part is {percent(options.val)} of each class, drawn by a hash of the keys. {_GENERATED}"
         )
@@ -196,10 +200,10 @@ def _parts(
     for part in parts:
         lacking = np.setdiff1d(np.arange(len(first.class_ids)), part.labels)
         if len(lacking):
-            some = ", ".join(first.class_ids[i] for i in lacking[:5]) + (" ..." if len(lacking) > 5 else "")
+            examples = ", ".join(first.class_ids[i] for i in lacking[:5]) + (" ..." if len(lacking) > 5 else "")
             raise UserError(
                 f"the {part.name} part has no image of {count(len(lacking), 'class')} "
-                f"({some}): choose a filter that leaves some, or generate more images"
+                f"({examples}): choose a filter that leaves some, or generate more images"
             )
     return parts, words
 

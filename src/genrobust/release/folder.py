@@ -34,8 +34,8 @@ def new_folder(out: Path, overwrite: bool) -> Iterator[Path]:
         try:
             if old.exists() and not out.exists():  # a process was killed between the two renames
                 old.rename(out)
-            for left in (new, old):
-                shutil.rmtree(left, ignore_errors=True)
+            for leftover in (new, old):
+                shutil.rmtree(leftover, ignore_errors=True)
             refuse_others(out, overwrite)
             new.mkdir()
             yield new

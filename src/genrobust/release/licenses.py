@@ -65,14 +65,16 @@ def licenses_of(manifests: Sequence[Mapping[str, Any]], folder: Path | None) -> 
             weights = {hash_generator(folder, variant) for variant in variants_of(folder)}
         if not weights & {manifest.get("weights_sha256") for manifest in manifests}:
             raise UserError(f"--generator {folder}: its weights are not those that drew the images")
-    found = []
+    licenses = []
     for manifest in manifests:
-        here = folder if manifest.get("weights_sha256") in weights else None
+        generator_folder = folder if manifest.get("weights_sha256") in weights else None
         generator = str(manifest.get("generator") or "of an unknown name")
-        found.append(_license(GENERATOR, generator, _cards_of(generator, str(manifest.get("mode")), here)))
+        licenses.append(
+            _read_license(GENERATOR, generator, _cards_of(generator, str(manifest.get("mode")), generator_folder))
+        )
         added = {part: str(manifest[key]) for key, part in _ADDED.items() if manifest.get(key)}
-        found += [_license(part, id, _cards_on_hub(id)) for part, id in added.items()]
-    return tuple(dict.fromkeys(found))
+        licenses += [_read_license(part, id, _cards_on_hub(id)) for part, id in added.items()]
+    return tuple(dict.fromkeys(licenses))
 
 
 def require_free(licenses: Sequence[License]) -> None:
@@ -90,25 +92,25 @@ def license_of_network(init: str) -> str:
     from timm import get_pretrained_cfg
 
     if init.startswith(HUB):
-        return _license("network", init, _cards_on_hub(init.removeprefix(HUB).partition("@")[0])).name
+        return _read_license("network", init, _cards_on_hub(init.removeprefix(HUB).partition("@")[0])).name
     folder = find_clip(init.removeprefix("clip:")) if init.startswith("clip:") else Path(init.removeprefix(FOLDER))
     if init and folder.exists():
-        return _license("network", init, [folder / constants.REPOCARD_NAME]).name
+        return _read_license("network", init, [folder / constants.REPOCARD_NAME]).name
     known = get_pretrained_cfg(init) if re.fullmatch(r"[a-z0-9_]+(\.[a-z0-9_]+)?", init) else None
     return str(getattr(known, "license", None) or "")
 
 
-def _license(part: str, id: str, cards: Sequence[Path]) -> License:
+def _read_license(part: str, id: str, cards: Sequence[Path]) -> License:
     names, links = [], []
     for card in filter(Path.is_file, cards):
         try:
             header = RepoCard.load(card).data
         except (OSError, ValueError, yaml.YAMLError):  # no license can be read from it: it is unknown
             continue
-        license, own = header.get("license") or [], header.get("license_name")
-        license = [own] if own and license in ([], OTHER, [OTHER]) else license
+        license, license_name = header.get("license") or [], header.get("license_name")
+        license = [license_name] if license_name and license in ([], OTHER, [OTHER]) else license
         names += license if isinstance(license, list) else [license]
-        links += [own, header.get("license_link")]
+        links += [license_name, header.get("license_link")]
     said = list(dict.fromkeys(map(str, names)))
     forbids = next((text for text in map(str, filter(None, [*said, *links])) if _FORBIDS.search(text)), "")
     return License(part, id, ", ".join(said) or forbids, forbids)

@@ -44,8 +44,8 @@ class StudyFigures:
 
     @property
     def extrapolated(self) -> bool:
-        own = (score for key, score in self.summary.scores.items() if (key.arm, key.seed) == (self.arm, self.seed))
-        return any(score.extrapolated for score in own)
+        scores = (score for key, score in self.summary.scores.items() if (key.arm, key.seed) == (self.arm, self.seed))
+        return any(score.extrapolated for score in scores)
 
 
 def measured(results: Path, info: CheckpointInfo, arm: str | None = None) -> StudyFigures:
@@ -65,20 +65,20 @@ def measured(results: Path, info: CheckpointInfo, arm: str | None = None) -> Stu
     except (OSError, ValueError, KeyError, TypeError, UserError) as error:
         raise UserError(f"{results}: no results.json of a study ({error}): run the study again") from error
     seed, run = info.training.get("seed"), info.training.get("run")
-    own = [name for name, runs in trained.items() if run and runs.get(str(seed)) == run]
-    if not own:
+    arms = [name for name, runs in trained.items() if run and runs.get(str(seed)) == run]
+    if not arms:
         raise UserError(f"{results}: the study has no arm with this checkpoint: name the results.json of its own study")
-    if arm is not None and arm not in own:
-        raise UserError(f"--arm {arm}: the checkpoint is of {' or '.join(own)}")
-    if arm is None and len(own) > 1:
-        raise UserError(f"{results}: the arms {' and '.join(own)} share this checkpoint: name one with --arm")
-    return StudyFigures(title, date, summary, arm or own[0], int(str(seed)))
+    if arm is not None and arm not in arms:
+        raise UserError(f"--arm {arm}: the checkpoint is of {' or '.join(arms)}")
+    if arm is None and len(arms) > 1:
+        raise UserError(f"{results}: the arms {' and '.join(arms)} share this checkpoint: name one with --arm")
+    return StudyFigures(title, date, summary, arm or arms[0], int(str(seed)))
 
 
 def model_card(name: str, to: str, info: CheckpointInfo, figures: StudyFigures | None, license: str) -> str:
     """Write the card of the classifier `info`, exported `to` "timm" or "onnx", as Markdown with the hub's header."""
     counts, init = info.training.get("counts") or {}, str((info.training.get("config") or {}).get("init") or "")
-    known_as = _named(init)
+    known_as = _without_folders(init)
     of_study = init.startswith("arm:") or is_recipe(init.rpartition(":")[0])
     return render_card(
         "model_card.md.j2",
@@ -94,7 +94,7 @@ def model_card(name: str, to: str, info: CheckpointInfo, figures: StudyFigures |
         else f"{known_as}, which has learned from other images than these",
         init=known_as,
         protocol=protocol(info.image_size, interpolation=info.interpolation),
-        training=_training(info),
+        training=_training_settings(info),
         not_real=[source for source in counts if source != REAL],
         figures=figures,
         known=[f for f in list_figures() if figures and any(key.figure == f.name for key in figures.summary.scores)],
@@ -105,19 +105,19 @@ def model_card(name: str, to: str, info: CheckpointInfo, figures: StudyFigures |
     )
 
 
-def _named(init: str) -> str:
+def _without_folders(init: str) -> str:
     """Return what `train.init` names, without the folders of this machine: "clip:/models/vit" is "clip:vit"."""
     return re.sub(r"(^|[:@])(?:[A-Za-z]:)?[/\\~.][^@]*[/\\]", r"\1", init)
 
 
-def _training(info: CheckpointInfo) -> dict[str, Any]:
+def _training_settings(info: CheckpointInfo) -> dict[str, Any]:
     """The settings of the training by key; what was not recorded is None or missing."""
     known = {key: value for key, value in info.training.items() if value is not None}
     counts = known.get("counts")
     return {
         **known.get("config", {}),
         **known,
-        "images": _parts(counts) if counts else None,
+        "images": _images_phrase(counts) if counts else None,
         "architecture": info.architecture,
         "model_kwargs": json.dumps(info.model_kwargs) if info.model_kwargs else "the architecture's own",
     }
@@ -139,6 +139,6 @@ def _header(name: str, to: str, figures: StudyFigures | None, license: str) -> M
     )
 
 
-def _parts(counts: Mapping[str, int]) -> str:
+def _images_phrase(counts: Mapping[str, int]) -> str:
     first = sorted(counts.items(), key=lambda part: part[0] != REAL)
     return " + ".join(f"{n:,} {source}" for source, n in first)

@@ -80,7 +80,7 @@ def export_model(
     model, _ = load_checkpoint(checkpoint)
     with new_folder(out, overwrite) as folder:
         _FORMATS[to](model, info, folder)
-        _check(folder, model, info)
+        _check_export(folder, model, info)
         (folder / CARD).write_text(model_card(out.resolve().name, to, info, figures, license), encoding="utf-8")
         names = sorted(path.name for path in folder.iterdir())
     return {name: out / name for name in names}
@@ -120,10 +120,11 @@ def _write_timm(model: Classifier, info: CheckpointInfo, folder: Path) -> None:
 
 def _preparation(model: Classifier, info: CheckpointInfo) -> dict[str, Any]:
     """The keys that make timm prepare an image as `prepare` does."""
-    mean, std = ([float(str(v)) for v in of.flatten().numpy()] for of in (model.mean, model.std))  # as they were set
+    # The numbers as they were set, not as float32 rounds them.
+    mean, std = ([float(str(v)) for v in tensor.flatten().numpy()] for tensor in (model.mean, model.std))
     size = [3, info.image_size, info.image_size]
-    how = {"interpolation": info.interpolation, "crop_pct": 1.0, "crop_mode": "center"}
-    return {"input_size": size, **how, "mean": mean, "std": std}
+    resizing = {"interpolation": info.interpolation, "crop_pct": 1.0, "crop_mode": "center"}
+    return {"input_size": size, **resizing, "mean": mean, "std": std}
 
 
 def _write_onnx(model: Classifier, info: CheckpointInfo, folder: Path) -> None:
@@ -160,7 +161,7 @@ def _write_onnx(model: Classifier, info: CheckpointInfo, folder: Path) -> None:
 _FORMATS: dict[str, Callable[[Classifier, CheckpointInfo, Path], None]] = {"timm": _write_timm, "onnx": _write_onnx}
 
 
-def _check(folder: Path, model: Classifier, info: CheckpointInfo) -> None:
+def _check_export(folder: Path, model: Classifier, info: CheckpointInfo) -> None:
     """Load what `folder` holds as a user would: it must give the logits, classes and prepared images of `model`."""
     random = np.random.default_rng(0)
     onnx_file = folder / ONNX_FILE

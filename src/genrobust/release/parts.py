@@ -59,11 +59,11 @@ class Part:
         """Yield `columns` of the images, a table a shard."""
         first = 0
         for shard in range(self.shards.about["shards"]):
-            found = shard_rows(self.shards.folder, shard, tuple({*columns, "status"}))
-            made = found.filter(pc.equal(found["status"], OK)).select(columns)
-            start, stop = np.searchsorted(self.indices, (first, first + made.num_rows))
-            yield made.take(self.indices[start:stop] - first)
-            first += made.num_rows
+            table = shard_rows(self.shards.folder, shard, tuple({*columns, "status"}))
+            images = table.filter(pc.equal(table["status"], OK)).select(columns)
+            start, stop = np.searchsorted(self.indices, (first, first + images.num_rows))
+            yield images.take(self.indices[start:stop] - first)
+            first += images.num_rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,29 +114,29 @@ def split(shards: ShardDataset, indices: np.ndarray, fraction: float) -> tuple[n
     group = np.array(pc.coalesce(table["source"], table["key"]).to_pylist())
     labels, validates = shards.labels[indices], np.zeros(len(indices), dtype=bool)
     for label in np.unique(labels):
-        here = np.flatnonzero(labels == label)
-        names = group[here].tolist()
-        order = sorted(range(len(here)), key=lambda i: (hashed_seed("validation", names[i]), i))
-        count = round(fraction * len(here))
-        while 0 < count < len(here) and names[order[count]] == names[order[count - 1]]:
+        members = np.flatnonzero(labels == label)
+        names = group[members].tolist()
+        order = sorted(range(len(members)), key=lambda i: (hashed_seed("validation", names[i]), i))
+        count = round(fraction * len(members))
+        while 0 < count < len(members) and names[order[count]] == names[order[count - 1]]:
             count += 1
-        if not 0 < count < len(here):
+        if not 0 < count < len(members):
             short = "train" if count else "validation"
             raise UserError(
-                f"--val {fraction:g} leaves the class {shards.class_ids[label]!r}, which has {len(here)} images, "
+                f"--val {fraction:g} leaves the class {shards.class_ids[label]!r}, which has {len(members)} images, "
                 f"without any in the {short} part: choose another fraction, or name a dataset with --val-dataset"
             )
-        validates[here[order[:count]]] = True
+        validates[members[order[:count]]] = True
     return indices[~validates], indices[validates]
 
 
 def safe_names(ids: Sequence[str]) -> tuple[str, ...]:
     """Name a folder for each class: its id where that is plain, else what is left of it, made unique by a hash."""
-    found: list[str] = []
+    folders: list[str] = []
     for id in ids:
         name = slug(id)
-        found.append(f"{name}-{digest(id, 6)}" if name in found or (name != id and name in ids) else name)
-    return tuple(found)
+        folders.append(f"{name}-{digest(id, 6)}" if name in folders or (name != id and name in ids) else name)
+    return tuple(folders)
 
 
 def divided(part: Part, size: int, limit: int, folder: Path, kind: str) -> list[tuple[Path, int]]:

@@ -63,7 +63,7 @@ def push(folder: Path, repo_id: str, private: bool = False) -> str:
             repo_type="dataset",
             folder_path=folder,
             commit_message=f"Dataset {folder.resolve().name}, by genrobust",
-            delete_patterns=sorted(_earlier(api, url.repo_id) - files.keys()),
+            delete_patterns=sorted(_pushed_files(api, url.repo_id) - files.keys()),
         )
     except HFValidationError as error:
         raise UserError(f"{repo_id!r} is no name of a repository, such as me/icons: {error}") from None
@@ -72,19 +72,21 @@ def push(folder: Path, repo_id: str, private: bool = False) -> str:
         if status in _MISTAKES:
             raise UserError(f"{repo_id}: {_MISTAKES[status]} ({status})") from None
         why = getattr(error, "server_message", None) or str(error)
-        what = f"cannot push to {api.endpoint}/datasets/{repo_id}: {why}; check the network and HF_ENDPOINT, and rerun"
+        message = (
+            f"cannot push to {api.endpoint}/datasets/{repo_id}: {why}; check the network and HF_ENDPOINT, and rerun"
+        )
         # Some libraries quote a header that they refuse.
-        raise GenrobustError(re.sub(r"(?<=://)[^/@\s]+@", "", what.replace(token, "***"))) from None
+        raise GenrobustError(re.sub(r"(?<=://)[^/@\s]+@", "", message.replace(token, "***"))) from None
     return str(url)
 
 
-def _earlier(api: Any, repo_id: str) -> set[str]:
+def _pushed_files(api: Any, repo_id: str) -> set[str]:
     """The files of the export in the repository; none where it has no list of them that can be read."""
     if not api.file_exists(repo_id, MANIFEST, repo_type="dataset"):
         return set()
-    with tempfile.TemporaryDirectory() as place:
-        api.hf_hub_download(repo_id, MANIFEST, repo_type="dataset", local_dir=place)
+    with tempfile.TemporaryDirectory() as folder:
+        api.hf_hub_download(repo_id, MANIFEST, repo_type="dataset", local_dir=folder)
         try:
-            return set(Artifact(Path(place)).manifest().files)
+            return set(Artifact(Path(folder)).manifest().files)
         except GenrobustError:
             return set()

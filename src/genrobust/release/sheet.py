@@ -39,6 +39,6 @@ def contact_sheet(part: Part, labels: LabelSpace) -> Image.Image:
         drawn = sorted(of_class, key=lambda i: hashed_seed("sheet", keys[i]))[:PER_CLASS]
         for column, index in enumerate(sorted(drawn)):
             cell = thumbnail(part.shards.image(index), SIDE, enlarge=True)
-            place = NAMES + column * (SIDE + GAP) + (SIDE - cell.width) // 2, top + (SIDE - cell.height) // 2
-            paper.paste(cell, place)
+            corner = NAMES + column * (SIDE + GAP) + (SIDE - cell.width) // 2, top + (SIDE - cell.height) // 2
+            paper.paste(cell, corner)
     return paper

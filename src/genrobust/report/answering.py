@@ -57,11 +57,11 @@ def _answer(record: StudyRecord, noun: str) -> tuple[str, ...]:
         return (f"{alone} Over {over} it averaged {number(score.value)} % top-1 ({span(score)}).",)
     return (
         _verdict(record, arm),
-        *_against_others(record, arm),
-        *_guessed(summary),
+        *_comparison_sentences(record, arm),
+        *_guessing_notes(summary),
         _accuracy_sentence(summary, arm),
         _robustness_sentence(summary, arm),
-        *filter(None, [_choice(record, _candidates(record), arm, noun)]),
+        *filter(None, [_choice_sentence(record, _candidates(record), arm, noun)]),
     )
 
 
@@ -75,10 +75,10 @@ def _candidates(record: StudyRecord) -> list[ArmRecord]:
 def _verdict(record: StudyRecord, arm: str) -> str:
     """Whether `arm` is better than its reference, by how much and how surely, in one sentence."""
     summary, reference = record.summary, record.summary.reference_of(arm)
-    test_set, where = _leading(summary)
+    test_set, where = _leading_set(summary)
     gained = gain(summary, "top1", arm, test_set)
     assert gained is not None  # every arm is scored on every set
-    pair = _pair(gained, arm, reference, " of top-1 accuracy")
+    pair = _difference_phrase(gained, arm, reference, " of top-1 accuracy")
     if not summary.shifts:
         left_out = "no shifted test set is large enough to average over"
         why = left_out if summary.left_out else "the study has no shifted test set"
@@ -87,7 +87,7 @@ def _verdict(record: StudyRecord, arm: str) -> str:
     if all(summary.score("top1", name).lo <= chance for name in (arm, reference)):
         where = f"{where[0].lower()}{where[1:]}"
         return f"Not decided: {where}, neither {arm} nor {reference} is surely above guessing ({number(chance)} %)."
-    if not _asks(record, arm):
+    if not _title_asks(record, arm):
         return f"{where}, {pair}."
     word = "Not decided" if not is_sure(gained) else "Yes" if gained.value > 0 else "No"
     limits = ["for one seed"] if len(summary.seeds) == 1 and is_sure(gained) else []
@@ -95,14 +95,14 @@ def _verdict(record: StudyRecord, arm: str) -> str:
     return f"{', '.join([word, *limits])}: {where[0].lower()}{where[1:]}, {pair}."
 
 
-def _asks(record: StudyRecord, arm: str) -> bool:
+def _title_asks(record: StudyRecord, arm: str) -> bool:
     """Whether the title asks what the verdict on `arm` answers: not of generated images, if it has none."""
-    about = next((of for of in record.arms if of.name == arm), None)
-    without = about is not None and not _is_generated(about, record)
-    return bool(_ASKS.search(record.title)) and not (without and "generat" in record.title.lower())
+    arm_record = next((candidate for candidate in record.arms if candidate.name == arm), None)
+    not_generated = arm_record is not None and not _is_generated(arm_record, record)
+    return bool(_ASKS.search(record.title)) and not (not_generated and "generat" in record.title.lower())
 
 
-def _leading(summary: Summary) -> tuple[str, str]:
+def _leading_set(summary: Summary) -> tuple[str, str]:
     """The test set that the verdict is about, or the mean of shifts, and what it is in words."""
     if not summary.shifts:
         return summary.clean, f"On {summary.clean}"
@@ -114,28 +114,30 @@ def _leading(summary: Summary) -> tuple[str, str]:
     )
 
 
-def _against_others(record: StudyRecord, arm: str) -> Iterator[str]:
+def _comparison_sentences(record: StudyRecord, arm: str) -> Iterator[str]:
     """Yield `arm`, if it has generated images, against what else could help: retrieved images, and augmentation."""
-    arms = {of.name: of for of in record.arms}
-    about = arms.get(arm)
-    if about is None or not _is_generated(about, record):
+    arms = {candidate.name: candidate for candidate in record.arms}
+    arm_record = arms.get(arm)
+    if arm_record is None or not _is_generated(arm_record, record):
         return
     real = arms[record.summary.reference_of(arm)]
-    scored = [of for of in record.arms if of.name in record.summary.arms]
-    controls = [of for of in scored if _is_control(of, record)]
-    augmented = [of for of in scored if of.parts == real.parts and of.augmentation != real.augmentation]
+    scored = [other for other in record.arms if other.name in record.summary.arms]
+    controls = [other for other in scored if _is_control(other, record)]
+    augmented = [other for other in scored if other.parts == real.parts and other.augmentation != real.augmentation]
     for kind, others in (
-        ("retrieved images", [of for of in controls if _setup(of) == _setup(about)] or controls),
-        ("augmentation alone", [of for of in augmented if _training(of) == _training(about)]),
+        ("retrieved images", [control for control in controls if _setup(control) == _setup(arm_record)] or controls),
+        ("augmentation alone", [other for other in augmented if _training(other) == _training(arm_record)]),
     ):
-        best = sorted(others, key=lambda of: -1.0 if of.val_top1 is None else of.val_top1)[-MOST_OTHERS:]
-        compared = {of.name: of for of in others if of in best}
-        pairs = {name: record.summary.difference("top1", arm, name, _leading(record.summary)[0]) for name in compared}
-        if texts := [_minus(score, name) for name, score in pairs.items() if score is not None]:
+        best = sorted(others, key=lambda other: -1.0 if other.val_top1 is None else other.val_top1)[-MOST_OTHERS:]
+        compared = {other.name: other for other in others if other in best}
+        pairs = {
+            name: record.summary.difference("top1", arm, name, _leading_set(record.summary)[0]) for name in compared
+        }
+        if texts := [_brief_difference(score, name) for name, score in pairs.items() if score is not None]:
             yield f"Compared with {kind}, {arm} is {' and '.join(texts)}."
 
 
-def _guessed(summary: Summary) -> Iterator[str]:
+def _guessing_notes(summary: Summary) -> Iterator[str]:
     """Say on which shifts the classifiers guess, so that their differences there mean nothing."""
 
     def is_guessed(score: Score) -> bool:
@@ -147,7 +149,7 @@ def _guessed(summary: Summary) -> Iterator[str]:
         yield f"On {', '.join(sets)}, no arm does measurably better than guessing, so nothing can be compared there."
 
 
-def _minus(score: Score, other: str) -> str:
+def _brief_difference(score: Score, other: str) -> str:
     """A difference in few words: "2.9 points above drawing styles (−0.1 to +6.9, which may be chance)"."""
     where, doubt = "above" if score.value > 0 else "below", "" if is_sure(score) else ", which may be chance"
     return f"{number(abs(score.value))} points {where} {other} ({span(score, True)}{doubt})"
@@ -168,11 +170,11 @@ def _is_generated(arm: ArmRecord, record: StudyRecord) -> bool:
 
 def _is_control(arm: ArmRecord, record: StudyRecord) -> bool:
     """Whether an arm trained on retrieved images, and on no generated ones."""
-    found = {RETRIEVED, RETRIEVED_BY_SEARCH} & arm.parts.keys()
-    return bool(found) and not _is_generated(arm, record)
+    retrieved = {RETRIEVED, RETRIEVED_BY_SEARCH} & arm.parts.keys()
+    return bool(retrieved) and not _is_generated(arm, record)
 
 
-def _choice(record: StudyRecord, others: list[ArmRecord], arm: str, noun: str) -> str:
+def _choice_sentence(record: StudyRecord, others: list[ArmRecord], arm: str, noun: str) -> str:
     """How the arm of the answer was chosen; "" where there was no choice."""
     if record.answer:
         return f"The recipe named {arm} for this answer before there was any result."
@@ -197,10 +199,14 @@ def _members(record: StudyRecord) -> str:
 def _accuracy_sentence(summary: Summary, arm: str) -> str:
     reference, clean = summary.reference_of(arm), gain(summary, "top1", arm, summary.clean)
     assert clean is not None  # every arm is scored on the clean set
-    test_set, _ = _leading(summary)
+    test_set, _ = _leading_set(summary)
     ours, theirs = (number(summary.score("top1", name, test_set).value) for name in (arm, reference))
     reached = f"{arm} {'averaged' if len(summary.shifts) > 1 else 'reached'} {ours} % top-1 and {reference} {theirs} %"
-    return f"{reached}; on the clean set, {_pair(clean, arm, reference)}." if summary.shifts else f"{reached}."
+    return (
+        f"{reached}; on the clean set, {_difference_phrase(clean, arm, reference)}."
+        if summary.shifts
+        else f"{reached}."
+    )
 
 
 def _robustness_sentence(summary: Summary, arm: str) -> str:
@@ -209,9 +215,9 @@ def _robustness_sentence(summary: Summary, arm: str) -> str:
         return f"{_why_no_robustness(summary, arm, reference)}."
     over = robustness_over(summary)
     where = f"In effective robustness{f', {over}' if over else ''}"
-    own, theirs = summary.score("er", arm), summary.score("er", reference)
-    known = f": {number(own.value, True)} against {number(theirs.value, True)}"
-    return f"{where}, {_pair(gained, arm, reference)}{'' if is_wide(own) or is_wide(theirs) else known}."
+    ours, theirs = summary.score("er", arm), summary.score("er", reference)
+    known = f": {number(ours.value, True)} against {number(theirs.value, True)}"
+    return f"{where}, {_difference_phrase(gained, arm, reference)}{'' if is_wide(ours) or is_wide(theirs) else known}."
 
 
 def _why_no_robustness(summary: Summary, arm: str, reference: str) -> str:
@@ -222,21 +228,24 @@ def _why_no_robustness(summary: Summary, arm: str, reference: str) -> str:
         return "Effective robustness has no baseline line to be measured from"
     if not any(shift in summary.lines and summary.lines[shift].r2 >= EXPLAINED for shift in summary.shifts):
         return "Effective robustness has no mean, since no line of a shift in it explains enough"
-    own = summary.find("er", arm)
-    if own is None:
+    robustness = summary.find("er", arm)
+    if robustness is None:
         return "Its effective robustness has no mean, since some figures in it extrapolate a line"
     return (
-        f"Its effective robustness was {number(own.value, True)} points; that of {reference} has no mean, since some "
-        "figures in it extrapolate a line"
+        f"Its effective robustness was {number(robustness.value, True)} points; that of {reference} has no mean, "
+        "since some figures in it extrapolate a line"
     )
 
 
-def _pair(score: Score, arm: str, other: str, of: str = "") -> str:
+def _difference_phrase(score: Score, arm: str, other: str, quantity: str = "") -> str:
     """A difference in words: "real+generated gains 12.5 points over real (95 % interval +11.0 to +14.1)"."""
     if score.value == score.lo == score.hi == 0:
         return f"{arm} and {other} answer these images alike"
     interval = f"95 % interval {span(score, True)}"
     if not is_sure(score):
-        return f"{arm} differs from {other} by {number(score.value, True)} points{of}, which may be chance ({interval})"
+        return (
+            f"{arm} differs from {other} by {number(score.value, True)} points{quantity}, which may be chance "
+            f"({interval})"
+        )
     verb, word = ("gains", "over") if score.value > 0 else ("loses", "to")
-    return f"{arm} {verb} {number(abs(score.value))} points{of} {word} {other} ({interval})"
+    return f"{arm} {verb} {number(abs(score.value))} points{quantity} {word} {other} ({interval})"

@@ -95,7 +95,7 @@ def _leak_sentence(audit: Audit, leaks: Sequence[str]) -> str:
         return ""
     if not audit.leaks:
         return f"No image is a copy of any of {sum(t.size for t in audit.of_tests):,} test images."
-    exact = {found.against: found.exact for found in audit.of_tests}
+    exact = {duplicates.against: duplicates.exact for duplicates in audit.of_tests}
     where = ", ".join(f"{count(n, 'image')} of {name} ({exact[name]:,} exact)" for name, n in audit.leaks.items())
     known = "" if leaks else ", which was allowed"
     look = "" if all(exact[name] == n for name, n in audit.leaks.items()) else " Look at those that are not exact."
@@ -104,10 +104,10 @@ def _leak_sentence(audit: Audit, leaks: Sequence[str]) -> str:
 
 def _copy_sentence(audit: Audit) -> str:
     parts = []
-    for found, of in ((audit.inside, "each other"), (audit.of_real, "real training images")):
-        if found is not None:
-            some = f"{percent(found.copies / audit.n)} of the images are copies of {of}"
-            parts.append(some if found.copies else f"none copies {of}")
+    for duplicates, originals in ((audit.inside, "each other"), (audit.of_real, "real training images")):
+        if duplicates is not None:
+            phrase = f"{percent(duplicates.copies / audit.n)} of the images are copies of {originals}"
+            parts.append(phrase if duplicates.copies else f"none copies {originals}")
     known = audit.memorization
     if known is not None:
         share = percent(known.share) if known.count else "none"
@@ -123,37 +123,40 @@ def _sentence(parts: Sequence[str]) -> str:
 
 def _pair_sheets(audit: Audit, sets: AuditSets) -> list[tuple[str, list[tuple[Shown, Shown, str, bool]]]]:
     """For each set that was searched, the nearest pairs side by side."""
-    places: list[tuple[str, Duplicates | None, ImageSet | None]] = [
-        *((f"Test set {found.against}", found, sets.tests[found.against]) for found in audit.of_tests),
+    searched: list[tuple[str, Duplicates | None, ImageSet | None]] = [
+        *(
+            (f"Test set {duplicates.against}", duplicates, sets.tests[duplicates.against])
+            for duplicates in audit.of_tests
+        ),
         ("Real training images", audit.of_real, sets.real),
         ("The generator's training images", audit.of_wild, sets.wild),
         ("Each other", audit.inside, sets.dataset),
     ]
     return [
-        (title, [_pair(sets, images, pair, audit.near) for pair in found.pairs[:PAIRS]])
-        for title, found, images in places
-        if found is not None and images is not None and found.pairs
+        (title, [_shown_pair(sets, images, pair, audit.near) for pair in duplicates.pairs[:PAIRS]])
+        for title, duplicates, images in searched
+        if duplicates is not None and images is not None and duplicates.pairs
     ]
 
 
-def _pair(sets: AuditSets, images: ImageSet, pair: NearPair, near: float) -> tuple[Shown, Shown, str, bool]:
+def _shown_pair(sets: AuditSets, images: ImageSet, pair: NearPair, near: float) -> tuple[Shown, Shown, str, bool]:
     """The two images, their distance in words, and whether one is a copy of the other."""
     sides = []
-    for of, i in ((sets.dataset, pair.index), (images, pair.other)):
-        name = sets.labels.names[of.labels[i]]
-        sides.append(shown(of, i, f"{name}, {of.keys[i]}", name))
+    for image_set, i in ((sets.dataset, pair.index), (images, pair.other)):
+        name = sets.labels.names[image_set.labels[i]]
+        sides.append(shown(image_set, i, f"{name}, {image_set.keys[i]}", name))
     words = ("same pixels" if pair.exact else f"distance {figure(pair.distance)}") + ", mirrored" * pair.mirrored
     return sides[0], sides[1], words, pair.exact or pair.distance < near
 
 
 def _mistakes(judgment: Judgment, sets: AuditSets) -> list[Shown]:
     """The images that are surest to be taken for another class."""
-    names, found = sets.labels.names, []
-    for index, taken in judgment.worst:
+    names, mistakes = sets.labels.names, []
+    for index, predicted in judgment.worst:
         name = names[sets.dataset.labels[index]]
-        alt, caption = f"{name}, taken for {names[taken]}", f"{name} → {names[taken]}"
-        found.append(shown(sets.dataset, index, alt, caption))
-    return found
+        alt, caption = f"{name}, taken for {names[predicted]}", f"{name} → {names[predicted]}"
+        mistakes.append(shown(sets.dataset, index, alt, caption))
+    return mistakes
 
 
 def _means(diversity: Sequence[ClassDiversity]) -> tuple[dict[str, float | None], list[ClassDiversity]]:
@@ -190,7 +193,7 @@ def _spectrum(audit: Audit) -> dict[str, Any]:
         "height": height,
         "left": left,
         "bottom": height - bottom,
-        "paths": {name: "M" + "L".join(of) for name, of in points.items()},
+        "paths": {name: "M" + "L".join(vertices) for name, vertices in points.items()},
         "x": [(x(t), t) for t in ticks],
         "y": [(y(p), p) for p in range(lo, hi + 1)],
     }

@@ -40,7 +40,9 @@ def averages(record: StudyRecord) -> Averages | None:
     if not record.summary.groups:
         return None
     summary = averaged(record.summary)
-    tables, gains = (dict(reversed(found.items())) for found in (main_tables(summary), main_differences(summary)))
+    tables, gains = (
+        dict(reversed(by_figure.items())) for by_figure in (main_tables(summary), main_differences(summary))
+    )
     note, over = "", shifts_in_mean(summary, figure_called("er"))
     if "er" in tables and (beside := with_paper(tables["er"], record.kinds, over)) != tables["er"]:
         tables["er"] = beside

@@ -66,7 +66,7 @@ def html(made: Benchmarked) -> str:
     models = made.result.models
     hardest = [hard_image(made, hard) for hard in made.result.hardest]
     both = zip(*(contact_sheet(images, made.labels, PER_CLASS) for images in (made.generated, made.real)), strict=True)
-    sheets = [(name, [("generated", own), (made.real_name, real)]) for (name, own), (_, real) in both]
+    sheets = [(name, [("generated", generated), (made.real_name, real)]) for (name, generated), (_, real) in both]
     return render(
         "benchmark.html.j2",
         made=made,
@@ -89,12 +89,12 @@ def benchmark_verdict(made: Benchmarked) -> list[str]:
     first, *others = made.result.models
     scores, n = first.scores, (count(len(made.generated), "generated image"), f"{len(made.real):,} real ones")
     overall = f"{number(scores.generated.value)} % on {n[0]} and {number(scores.real.value)} % on {n[1]}"
-    said = [f"{first.name}: {overall}, {_change(scores.drop)}."]
+    said = [f"{first.name}: {overall}, {_change_phrase(scores.drop)}."]
     if first.within is not None:
-        own, all_images = first.within.scores, f"Over all images, {overall}, {_change(scores.drop)}."
+        within, all_images = first.within.scores, f"Over all images, {overall}, {_change_phrase(scores.drop)}."
         said = [
-            f"{first.name}: {_within(made.result.shared)}, {number(own.generated.value)} % on generated images and "
-            f"{number(own.real.value)} % on real ones, {_change(own.drop)}.",
+            f"{first.name}: {_styles_phrase(made.result.shared)}, {number(within.generated.value)} % on generated "
+            f"images and {number(within.real.value)} % on real ones, {_change_phrase(within.drop)}.",
             *([all_images] if len(parts(made)) > 1 else []),
         ]
     beyond = ((m.name, m.leading.beyond) for m in others)
@@ -103,33 +103,35 @@ def benchmark_verdict(made: Benchmarked) -> list[str]:
         against = [*against[: COMPARED - 1], against[-1]]
     if against:
         drop = "the drop within styles" if first.within else "the drop"
-        said.append(f"Against that of {first.name}, {drop} is {'; '.join(_against(*pair) for pair in against)}.")
+        said.append(
+            f"Against that of {first.name}, {drop} is {'; '.join(_comparison_phrase(*pair) for pair in against)}."
+        )
     return said
 
 
-def _within(styles: Sequence[str]) -> str:
+def _styles_phrase(styles: Sequence[str]) -> str:
     """Say over which styles the mean is."""
     if len(styles) == 1:
         return f"within the style {styles[0]}"
     return f"within the {len(styles)} styles of both sets, each with the same weight"
 
 
-def _change(drop: Score) -> str:
+def _change_phrase(drop: Score) -> str:
     """From real to generated images, in words."""
     if not is_sure(drop):
         return f"a drop of {number(drop.value, True)} points that may be chance (95 % interval {span(drop, True)})"
-    what = "a drop" if drop.value > 0 else "a gain"
-    return f"{what} of {number(abs(drop.value))} points (95 % interval {_size(drop)})"
+    change = "a drop" if drop.value > 0 else "a gain"
+    return f"{change} of {number(abs(drop.value))} points (95 % interval {_unsigned_span(drop)})"
 
 
-def _against(name: str, beyond: Score) -> str:
+def _comparison_phrase(name: str, beyond: Score) -> str:
     if not is_sure(beyond):
         return f"no other beyond chance for {name} ({span(beyond, True)})"
     side = "smaller" if beyond.value < 0 else "larger"
-    return f"{number(abs(beyond.value))} points {side} for {name} ({_size(beyond)})"
+    return f"{number(abs(beyond.value))} points {side} for {name} ({_unsigned_span(beyond)})"
 
 
-def _size(score: Score) -> str:
+def _unsigned_span(score: Score) -> str:
     """The interval of a figure whose sign the words give."""
     return span(score if score.value > 0 else replace(score, lo=-score.hi, hi=-score.lo))
 
@@ -145,8 +147,13 @@ def dots(models: Sequence[ModelScores]) -> dict[str, Any]:
         (
             name,
             [
-                (place(s.value), place(s.lo), place(s.hi), f"{name}, {of}: {number(s.value)} % ({span(s)})")
-                for of, s in zip(FIGURES, scores, strict=False)
+                (
+                    place(score.value),
+                    place(score.lo),
+                    place(score.hi),
+                    f"{name}, {figure}: {number(score.value)} % ({span(score)})",
+                )
+                for figure, score in zip(FIGURES, scores, strict=False)
             ],
         )
         for name, scores in pairs
@@ -161,12 +168,12 @@ def parts(made: Benchmarked) -> list[tuple[str, str, list[Compared]]]:
     """
     result = made.result
     within = [model.within for model in result.models if model.within]
-    found: list[tuple[str, str, list[Compared]]] = []
+    comparisons: list[tuple[str, str, list[Compared]]] = []
     if within:
-        found.append(("within", _within(result.shared), within))
+        comparisons.append(("within", _styles_phrase(result.shared), within))
     if not within or len(result.styles) > 1:
-        found.append(("all", "over all images", list(result.models)))
-    return found
+        comparisons.append(("all", "over all images", list(result.models)))
+    return comparisons
 
 
 def by_style(made: Benchmarked) -> dict[str, Any]:
@@ -242,29 +249,34 @@ def table_csv(made: Benchmarked) -> str:
 def _table_rows(made: Benchmarked) -> Iterator[tuple[str | int, ...]]:
     first = made.result.models[0].name
     for model in made.result.models:
-        for scope, of_each, compared in (("within", "checkpoint within", model.within), ("all", "checkpoint", model)):
+        for scope, checkpoint_scope, compared in (
+            ("within", "checkpoint within", model.within),
+            ("all", "checkpoint", model),
+        ):
             if compared is None:
                 continue
-            yield from _rows(model, "", scope, "", compared.scores)
+            yield from _score_rows(model, "", scope, "", compared.scores)
             if compared.beyond is not None:
-                yield _row(model, "", scope, "", f"drop minus that of {first}", compared.beyond)
+                yield _score_row(model, "", scope, "", f"drop minus that of {first}", compared.beyond)
             for checkpoint, pair in enumerate(compared.each if len(compared.each) > 1 else (), 1):
-                yield from _rows(model, str(checkpoint), of_each, "", pair)
+                yield from _score_rows(model, str(checkpoint), checkpoint_scope, "", pair)
         for style, scores in model.styles.items():
-            yield from _rows(model, "", "style", style, scores)
+            yield from _score_rows(model, "", "style", style, scores)
         for id, accuracies, sizes in zip(made.labels.ids, model.classes, made.result.sizes, strict=True):
             for figure, value, n in zip(FIGURES, accuracies, sizes, strict=False):
                 yield model.name, "", "class", id, figure, f"{value:.4f}", "", "", n, ""
 
 
-def _rows(
-    model: ModelScores, checkpoint: str, scope: str, of: str, scores: OnBothSets | StyleScores
+def _score_rows(
+    model: ModelScores, checkpoint: str, scope: str, style: str, scores: OnBothSets | StyleScores
 ) -> Iterator[tuple[str | int, ...]]:
     for figure in FIGURES:
         if (score := getattr(scores, figure)) is not None:
-            yield _row(model, checkpoint, scope, of, figure, score)
+            yield _score_row(model, checkpoint, scope, style, figure, score)
 
 
-def _row(model: ModelScores, checkpoint: str, scope: str, of: str, figure: str, score: Score) -> tuple[str | int, ...]:
+def _score_row(
+    model: ModelScores, checkpoint: str, scope: str, style: str, figure: str, score: Score
+) -> tuple[str | int, ...]:
     values = (f"{value:.4f}" for value in (score.value, score.lo, score.hi))
-    return (model.name, checkpoint, scope, of, figure, *values, score.n, score.method)
+    return (model.name, checkpoint, scope, style, figure, *values, score.n, score.method)

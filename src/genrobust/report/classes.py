@@ -47,10 +47,10 @@ def class_gains(record: StudyRecord, arm: str) -> ClassGains | None:
     places = {"arm": summary.arms.index(arm), "other": summary.arms.index(other)}
     data = {**places, "classes": names, "sizes": summary.class_sizes, "top1": top1}
     over = f"the images of {count(len(summary.shifts), 'shifted set')}" if summary.shifts else summary.clean
-    return ClassGains(arm, other, over, _in_words(arm, rows), rows, json.dumps(data, separators=(",", ":")))
+    return ClassGains(arm, other, over, _gains_in_words(arm, rows), rows, json.dumps(data, separators=(",", ":")))
 
 
-def _in_words(arm: str, rows: list[tuple[str, int, str, str, str, float]]) -> str:
+def _gains_in_words(arm: str, rows: list[tuple[str, int, str, str, str, float]]) -> str:
     """On how many classes `arm` is better and worse, and which gain and lose most."""
     gains = [row[-1] for row in rows]
     better, worse = sum(gain > 0 for gain in gains), sum(gain < 0 for gain in gains)

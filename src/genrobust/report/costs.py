@@ -55,29 +55,35 @@ def cost_plot(record: StudyRecord) -> dict[str, Any] | None:
         )
         for arm, score in scores.items()
     ]
-    at = {mark.arm: mark for mark in marks}
-    series = [(_name(of), of[0], [at[arm] for arm in of]) for of in _alike(record.arms, known)]
+    marks_by_arm = {mark.arm: mark for mark in marks}
+    series = [
+        (_common_name(arms), arms[0], [marks_by_arm[arm] for arm in arms])
+        for arms in _group_by_setup(record.arms, known)
+    ]
     return {
         "test_set": test_set,
-        "series": [(*names, own, "M" + "L".join(f"{m.x} {m.y}" for m in own)) for *names, own in series],
+        "series": [
+            (*names, series_marks, "M" + "L".join(f"{m.x} {m.y}" for m in series_marks))
+            for *names, series_marks in series
+        ],
         "frame": frame,
-        "x_ticks": _ticks([(x(t), _tick(t)) for t in TICKS if low <= math.log(t) <= high]),
+        "x_ticks": _fitting_ticks([(x(t), _tick_label(t)) for t in TICKS if low <= math.log(t) <= high]),
         "y_ticks": [(y(tick), tick) for _, tick in y_ticks],
         "description": f"Top-1 on the {test_set} against time. {'; '.join(mark.label for mark in marks)}.",
     }
 
 
-def _alike(arms: Sequence[ArmRecord], known: dict[str, float]) -> list[list[str]]:
+def _group_by_setup(arms: Sequence[ArmRecord], known: dict[str, float]) -> list[list[str]]:
     """The arms that differ in nothing but their steps, from the fewest on."""
-    found: dict[tuple[object, ...], list[ArmRecord]] = {}
+    groups: dict[tuple[object, ...], list[ArmRecord]] = {}
     for arm in arms:
         if arm.name in known:
             key = *sorted(arm.parts.items()), arm.architecture, arm.augmentation, arm.batch_size, arm.alike
-            found.setdefault(key, []).append(arm)
-    return [[arm.name for arm in sorted(of, key=lambda arm: arm.steps)] for of in found.values()]
+            groups.setdefault(key, []).append(arm)
+    return [[arm.name for arm in sorted(group, key=lambda arm: arm.steps)] for group in groups.values()]
 
 
-def _name(arms: Sequence[str]) -> str:
+def _common_name(arms: Sequence[str]) -> str:
     """Return the words that the names of `arms` begin with: "real" for "real, 300 steps" and "real, 600 steps"."""
     if len(arms) == 1:
         return arms[0]
@@ -87,16 +93,16 @@ def _name(arms: Sequence[str]) -> str:
     return common.rpartition(" ")[0].rstrip(",:;- (") or arms[0]  # words that all of them have in full
 
 
-def _ticks(wanted: list[tuple[float, str]]) -> list[tuple[float, str]]:
+def _fitting_ticks(wanted: list[tuple[float, str]]) -> list[tuple[float, str]]:
     """The ticks that fit, by their place; of two that would touch, the first one."""
-    kept: list[tuple[float, str]] = []
-    for at, label in wanted:
-        if all(abs(at - other) >= GAP for other, _ in kept):
-            kept.append((at, label))
-    return sorted(kept)
+    ticks: list[tuple[float, str]] = []
+    for position, label in wanted:
+        if all(abs(position - other) >= GAP for other, _ in ticks):
+            ticks.append((position, label))
+    return sorted(ticks)
 
 
-def _tick(seconds: int) -> str:
+def _tick_label(seconds: int) -> str:
     if seconds < MINUTE:
         return f"{seconds} s"
     return f"{seconds / MINUTE:g} min" if seconds < HOUR else f"{seconds // HOUR:,} h"

@@ -46,23 +46,23 @@ def thumbnail(image: Image.Image, side: int, enlarge: bool = False) -> Image.Ima
 
 def thumbnail_bytes(image: Image.Image, side: int = SMALL) -> bytes:
     """Return `image` at `side` pixels at the most, as WebP: lossless where that is the smaller file."""
-    found, small = [], thumbnail(image, side)
+    encodings, small = [], thumbnail(image, side)
     for lossless in (True, False):
         data = io.BytesIO()
         small.save(data, "WEBP", lossless=lossless, quality=80, method=4)
-        found.append(data.getvalue())
-    return min(found, key=len)
+        encodings.append(data.getvalue())
+    return min(encodings, key=len)
 
 
-def data_uri(data: bytes, what: str) -> str:
+def data_uri(data: bytes, name: str) -> str:
     """Return PNG or WebP bytes as a data: URI.
 
     Raises:
-        UserError: They are neither; `what` names the picture.
+        UserError: They are neither; `name` names the picture.
     """
     kind = "png" if data.startswith(b"\x89PNG\r\n\x1a\n") else "webp" if data[8:12] == b"WEBP" else ""
     if not kind:
-        raise UserError(f"{what} is no PNG and no WebP: the pictures of a report are bytes of either")
+        raise UserError(f"{name} is no PNG and no WebP: the pictures of a report are bytes of either")
     return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
 
 
@@ -74,13 +74,13 @@ def shown(images: ImageSet, index: int, alt: str, caption: str) -> Shown:
 def contact_sheet(images: ImageSet, labels: LabelSpace, per_class: int) -> list[tuple[str, list[Shown]]]:
     """Show a few images of each class, drawn by a hash of their keys: the same ones each time, and nobody's choice."""
     keys, stride = images.keys, -(-len(labels) // CLASSES)
-    found = []
+    sheet = []
     for label in range(0, len(labels), stride):
-        here = sorted(np.flatnonzero(images.labels == label).tolist(), key=lambda i: hashed_seed("audit", keys[i]))
+        indices = sorted(np.flatnonzero(images.labels == label).tolist(), key=lambda i: hashed_seed("audit", keys[i]))
         name = labels.names[label]
-        drawn = sorted(here[:per_class])
-        found.append((name, [shown(images, i, f"{name}, {keys[i]}", images.styles[i]) for i in drawn]))
-    return found
+        drawn = sorted(indices[:per_class])
+        sheet.append((name, [shown(images, i, f"{name}, {keys[i]}", images.styles[i]) for i in drawn]))
+    return sheet
 
 
 def render(template: str, **values: Any) -> str:

@@ -16,12 +16,12 @@ def averaged(summary: Summary, others: bool = False) -> Summary:
     reference = next(compared, next(iter(summary.groups)))
     begun = tuple(group for group, members in summary.groups.items() if set(members) & set(summary.pretrained))
     groups = summary.groups.items() if summary.by_class else ()
-    by_class = {group: _by_class([summary.by_class[arm] for arm in of]) for group, of in groups}
+    by_class = {group: _by_class([summary.by_class[arm] for arm in members]) for group, members in groups}
     by_group = {
         test: of_arms
         | {
-            group: tuple(sum(top1) / len(of) for top1 in zip(*(of_arms[arm] for arm in of), strict=True))
-            for group, of in summary.groups.items()
+            group: tuple(sum(top1) / len(members) for top1 in zip(*(of_arms[arm] for arm in members), strict=True))
+            for group, members in summary.groups.items()
         }
         for test, of_arms in summary.by_group.items()
     }
@@ -56,5 +56,5 @@ def averaged_record(record: StudyRecord) -> StudyRecord:
 def averaged_over(record: StudyRecord) -> str:
     """Name what the groups average over: "architectures" where the arms of each differ in these, else "arms"."""
     architecture = {arm.name: arm.architecture for arm in record.arms}
-    members = [[architecture[arm] for arm in arms] for arms in record.summary.groups.values()]
-    return "architectures" if all(len(set(of)) == len(of) for of in members) else "arms"
+    architectures = [[architecture[arm] for arm in arms] for arms in record.summary.groups.values()]
+    return "architectures" if all(len(set(group)) == len(group) for group in architectures) else "arms"

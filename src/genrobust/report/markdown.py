@@ -28,13 +28,13 @@ def markdown(record: StudyRecord) -> str:
     parts = [f"# {escaped(record.title)}", escaped(record.question), f"**{escaped(' '.join(answer(record)))}**"]
     parts += _averages(record)
     for table in main_tables(summary).values():
-        parts += [f"## {escaped(table.caption)}", _figures(table, summary)]
+        parts += [f"## {escaped(table.caption)}", _figures_table(table, summary)]
     for table in main_differences(summary).values():
-        parts += [f"## {escaped(table.caption)}", _figures(table, summary, minus=subtracted(summary))]
-    parts += _any_two(record)
+        parts += [f"## {escaped(table.caption)}", _figures_table(table, summary, minus=subtracted(summary))]
+    parts += _pairs_and_class_gains(record)
     parts += _curves(record)
     if further := further_tables(summary):
-        parts += ["## Further figures", *(_figures(table, summary, table.caption) for table in further.values())]
+        parts += ["## Further figures", *(_figures_table(table, summary, table.caption) for table in further.values())]
     if record.claims:
         parts += ["## Which claims hold", markdown_table(CLAIM_HEADS, claim_rows(record))]
     if record.qualities:
@@ -51,10 +51,14 @@ def markdown(record: StudyRecord) -> str:
     return "\n\n".join(part for part in [*parts, escaped(record.date)] if part) + "\n"
 
 
-def _any_two(record: StudyRecord) -> list[str]:
+def _pairs_and_class_gains(record: StudyRecord) -> list[str]:
     summary, parts = averaged(record.summary, others=True) if record.summary.groups else record.summary, []
-    if (found := pairs(summary)) is not None and found.opened:
-        parts += ["## Any two arms", f"{escaped(found.matrix.caption)}:", _figures(found.matrix, summary)]
+    if (differences := pairs(summary)) is not None and differences.opened:
+        parts += [
+            "## Any two arms",
+            f"{escaped(differences.matrix.caption)}:",
+            _figures_table(differences.matrix, summary),
+        ]
     if (gains := class_gains(record, answer_arm(record))) is not None:
         parts += ["## Gains by class", escaped(f"{gains.arm} minus {gains.other}, on {gains.over}. {gains.said}")]
     return parts
@@ -65,22 +69,24 @@ def _curves(record: StudyRecord) -> list[str]:
     for curve in drawn_curves(record):
         parts += [f"## WiSE-FT: {escaped(curve.arm)}"]
         for table in curve.tables:
-            parts += [f"{escaped(table.caption)}:", _figures(table, curve.summary, HEAD)]
+            parts += [f"{escaped(table.caption)}:", _figures_table(table, curve.summary, HEAD)]
     return parts
 
 
 def _averages(record: StudyRecord) -> list[str]:
-    found, summary = averages(record), record.summary
-    if found is None:
+    section, summary = averages(record), record.summary
+    if section is None:
         return []
-    parts = [f"## Averaged over {found.over}"]
-    for tables, minus in ((found.tables, {}), (found.gains, found.minus)):
+    parts = [f"## Averaged over {section.over}"]
+    for tables, minus in ((section.tables, {}), (section.gains, section.minus)):
         for table in tables.values():
-            parts += [f"{escaped(table.caption)}:", _figures(table, summary, "trained on", minus)]
-    return [*parts, escaped(found.note)]
+            parts += [f"{escaped(table.caption)}:", _figures_table(table, summary, "trained on", minus)]
+    return [*parts, escaped(section.note)]
 
 
-def _figures(table: Table, summary: Summary, head: str = "arm", minus: Mapping[str, str] = MappingProxyType({})) -> str:
+def _figures_table(
+    table: Table, summary: Summary, head: str = "arm", minus: Mapping[str, str] = MappingProxyType({})
+) -> str:
     def name(arm: str) -> str:
         return row_name(summary, arm) + (f" minus {minus[arm]}" if arm in minus else "")
 

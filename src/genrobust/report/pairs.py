@@ -31,11 +31,16 @@ def pairs(summary: Summary) -> Pairs | None:
     """Return the differences between any two of three or more arms; None for fewer, or where they were not measured."""
     arms, figure = summary.arms, figure_called("top1")
     leading = MEAN_OF_SHIFTS if summary.shifts else summary.clean
-    found = {(arm, other): summary.difference("top1", arm, other, leading) for arm in arms for other in arms}
-    if len(arms) < 3 or not any(found.values()):
+    differences = {(arm, other): summary.difference("top1", arm, other, leading) for arm in arms for other in arms}
+    if len(arms) < 3 or not any(differences.values()):
         return None
     rows = tuple(
-        (arm, tuple(Entry(None, "") if arm == other else difference_entry(found[arm, other], figure) for other in arms))
+        (
+            arm,
+            tuple(
+                Entry(None, "") if arm == other else difference_entry(differences[arm, other], figure) for other in arms
+            ),
+        )
         for arm in arms
     )
     columns = tuple(Column(arm, "", "pair") for arm in arms)

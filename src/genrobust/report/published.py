@@ -31,7 +31,7 @@ def _fits(result: PublishedScores) -> dict[str, Any]:
     return {"fit": _fit(line), **extra}
 
 
-def _of_models(result: PublishedScores) -> Iterator[tuple[str, dict[str, Any]]]:
+def _model_rows(result: PublishedScores) -> Iterator[tuple[str, dict[str, Any]]]:
     """The name and the figures of each model."""
     plane, models = result.scores.plane, result.models
     columns = {"id": models.ids if plane else models.ids[:, 0], "shift": models.shifted}
@@ -39,9 +39,9 @@ def _of_models(result: PublishedScores) -> Iterator[tuple[str, dict[str, Any]]]:
     if plane:
         columns["er_by_id"] = np.stack([alone.er for alone in result.by_id], axis=1)
     for start in range(0, len(models.names), AT_ONCE):
-        some = slice(start, start + AT_ONCE)
-        rows = zip(*(column[some].tolist() for column in columns.values()), strict=True)
-        for name, row in zip(models.names[some], rows, strict=True):
+        chunk = slice(start, start + AT_ONCE)
+        rows = zip(*(column[chunk].tolist() for column in columns.values()), strict=True)
+        for name, row in zip(models.names[chunk], rows, strict=True):
             yield name, dict(zip(columns, row, strict=True))
 
 
@@ -63,7 +63,7 @@ def write_json(result: PublishedScores, path: Path, inputs: Iterable[Path] = (),
     with writing(path, inputs, overwrite) as file:
         before = _dumps({**_fits(result), "models": {}})
         file.write(before.removesuffix("}\n}").encode())
-        for place, model in enumerate(_of_models(result)):  # one at a time: a table may have a million
+        for place, model in enumerate(_model_rows(result)):  # one at a time: a table may have a million
             file.write(f"{',' * (place > 0)}{_indented(*model)}".encode())
         file.write(b"\n }\n}\n")
 
@@ -111,8 +111,8 @@ def terminal_table(result: PublishedScores) -> Table:
     count = len(result.models.names)
     order = np.argsort(-result.scores.er, kind="stable").tolist()
     shown = order if count <= TOP + BOTTOM else [*order[:TOP], *order[-BOTTOM:]]
-    of = f"{count:,}" if len(shown) == count else f"{len(shown)} of {count:,}"
-    title = f"Effective robustness on {result.models.shift}, points: {of} models, highest first"
+    shown_count = f"{count:,}" if len(shown) == count else f"{len(shown)} of {count:,}"
+    title = f"Effective robustness on {result.models.shift}, points: {shown_count} models, highest first"
     table = Table(title=Text(title), title_justify="left", box=SIMPLE, pad_edge=False)
     table.add_column("model", overflow="fold")
     many = len(result.by_id)

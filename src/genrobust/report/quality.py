@@ -10,9 +10,9 @@ QUALITY_HEADS = (
     "source", "images", "accuracy score, %", "FID", "KID x 1,000", "precision, %", "recall, %", "distance",
     "Vendi score", "CLIP score", "label agreement, %", "images/s a worker",
 )  # fmt: skip
-_HOW = {  # the digits of each figure, and what it is multiplied by
-    "fid": (3,), "kid": (1, 1000), "precision": (0, 100), "recall": (0, 100), "distance": (3,), "vendi": (2,),
-    "clip_score": (1,), "agreement": (0, 100), "per_second": (1,),
+_FORMATS = {  # the digits of each figure, and what it is multiplied by
+    "fid": (3, 1), "kid": (1, 1000), "precision": (0, 100), "recall": (0, 100), "distance": (3, 1), "vendi": (2, 1),
+    "clip_score": (1, 1), "agreement": (0, 100), "per_second": (1, 1),
 }  # fmt: skip
 
 
@@ -28,7 +28,7 @@ def quality_rows(record: StudyRecord) -> list[list[str]]:
         arm = next((arm.name for arm in alone_of if arm.name not in summary.pretrained), None)
         alone = None if arm is None else summary.score("top1", arm, summary.clean)
         score = EN_DASH if alone is None else f"{number(alone.value)} ({span(alone)})"
-        figures = [_figure(getattr(quality, name), *how) for name, how in _HOW.items()]
+        figures = [_figure(getattr(quality, name), digits, factor) for name, (digits, factor) in _FORMATS.items()]
         rows.append([quality.source, f"{quality.made:,}", score, *figures])
     return rows
 
@@ -47,5 +47,5 @@ def quality_note(record: StudyRecord) -> str:
     )
 
 
-def _figure(value: float | None, digits: int, times: float = 1) -> str:
-    return figure(None if value is None else times * value, digits)
+def _figure(value: float | None, digits: int, factor: float) -> str:
+    return figure(None if value is None else factor * value, digits)

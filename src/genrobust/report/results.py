@@ -33,17 +33,17 @@ def summary_from_json(value: dict[str, Any]) -> Summary:
     try:
         if value["format"] != FORMAT:
             raise UserError(f"a summary of format {value['format']}, but this version reads {FORMAT}: evaluate again")
-        of_key = len(ScoreKey._fields)
+        key_length = len(ScoreKey._fields)
         names = [*ScoreKey._fields, *(field.name for field in fields(Score))]
         rows = [[record[name] for name in names] for record in value["scores"]]
         changed = {
-            **_tuples(value),
-            "scores": {ScoreKey(*row[:of_key]): Score(*row[of_key:]) for row in rows},
+            **_lists_as_tuples(value),
+            "scores": {ScoreKey(*row[:key_length]): Score(*row[key_length:]) for row in rows},
             "lines": {shift: Line(**row) for shift, row in value["lines"].items()},
-            "planes": {shift: Plane(**{**row, **_tuples(row)}) for shift, row in value["planes"].items()},
-            "groups": _tuples(value["groups"]),
-            "by_group": {test: _tuples(of) for test, of in value.get("by_group", {}).items()},
-            "by_class": _tuples(value.get("by_class", {})),
+            "planes": {shift: Plane(**{**row, **_lists_as_tuples(row)}) for shift, row in value["planes"].items()},
+            "groups": _lists_as_tuples(value["groups"]),
+            "by_group": {test: _lists_as_tuples(by_arm) for test, by_arm in value.get("by_group", {}).items()},
+            "by_class": _lists_as_tuples(value.get("by_class", {})),
             "missed": tuple(MissedImage(**row) for row in value.get("missed", ())),
         }
         known = {field.name: value[field.name] for field in fields(Summary) if field.name not in LATER}
@@ -52,9 +52,9 @@ def summary_from_json(value: dict[str, Any]) -> Summary:
         raise UserError(f"this is no summary of a study: {type(error).__name__} {error}: evaluate again") from None
 
 
-def _tuples(of: dict[str, Any]) -> dict[str, Any]:
-    """The values of `of` that are lists, or were tuples before JSON made lists of them."""
-    return {name: tuple(value) for name, value in of.items() if isinstance(value, list | tuple)}
+def _lists_as_tuples(values: dict[str, Any]) -> dict[str, Any]:
+    """The `values` that are lists, or were tuples before JSON made lists of them."""
+    return {name: tuple(value) for name, value in values.items() if isinstance(value, list | tuple)}
 
 
 def record_to_json(record: StudyRecord) -> dict[str, Any]:
@@ -75,12 +75,12 @@ def record_to_json(record: StudyRecord) -> dict[str, Any]:
         "baselines": [asdict(model) for model in record.baselines],
         "claims": [
             {
-                **asdict(found.claim),
-                "difference": found.score and asdict(found.score),
-                "p": found.p,
-                "here": found.outcome,
+                **asdict(checked.claim),
+                "difference": checked.score and asdict(checked.score),
+                "p": checked.p,
+                "here": checked.outcome,
             }
-            for found in check_claims(record.summary, record.claims)
+            for checked in check_claims(record.summary, record.claims)
         ],
         "qualities": [asdict(quality) for quality in record.qualities],
         "figures": [

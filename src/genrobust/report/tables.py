@@ -70,7 +70,7 @@ def figure_table(summary: Summary, figure: Figure) -> Table | None:
     None where it was not measured. Sets and arms that it says nothing of are left out.
     """
     columns = _columns(summary, figure)
-    return _measured(Table(columns, _rows(summary, figure, columns), figure.caption(summary)), figure)
+    return _without_empty(Table(columns, _rows(summary, figure, columns), figure.caption(summary)), figure)
 
 
 def difference_table(summary: Summary, figure: Figure) -> Table | None:
@@ -82,7 +82,7 @@ def difference_table(summary: Summary, figure: Figure) -> Table | None:
         if summary.reference_of(arm) != arm
     ]
     caption = f"{figure.heading(summary)} minus that of {compared_with(summary)}, {figure.difference_unit}"
-    return _measured(Table(columns, tuple(rows), caption), figure)
+    return _without_empty(Table(columns, tuple(rows), caption), figure)
 
 
 def _further_table(summary: Summary, figure: Figure) -> Table | None:
@@ -92,7 +92,7 @@ def _further_table(summary: Summary, figure: Figure) -> Table | None:
     if summary.shifts and over != _all_sets(summary):
         caption = f"{caption}; the mean is over {over}"
     table = Table(tuple(shared), _rows(summary, figure, shared), caption)
-    if not figure.informs(summary) or _measured(table, figure) is None:
+    if not figure.informs(summary) or _without_empty(table, figure) is None:
         return None
     if not summary.shifts:
         return table
@@ -102,18 +102,18 @@ def _further_table(summary: Summary, figure: Figure) -> Table | None:
     return replace(table, columns=(*shared[:at], head, *shared[at:]), rows=tuple(rows))
 
 
-def _tables(summary: Summary, table: Callable[[Summary, Figure], Table | None], main: bool) -> dict[str, Table]:
+def _tables(summary: Summary, make_table: Callable[[Summary, Figure], Table | None], main: bool) -> dict[str, Table]:
     figures = (figure for figure in list_figures() if (figure.section is not None) is main)
-    return {figure.name: found for figure in figures if (found := table(summary, figure))}
+    return {figure.name: table for figure in figures if (table := make_table(summary, figure))}
 
 
 def _columns(summary: Summary, figure: Figure, ranged: bool = True) -> tuple[Column, ...]:
     few = summary.by_group if ranged and figure.name == "top1" else {}  # whose groups stand in place of an interval
-    columns = [Column(summary.clean, _size(summary, summary.clean, few), "clean")]
-    columns += [Column(shift, _size(summary, shift, few), "shift") for shift in summary.shifts]
+    columns = [Column(summary.clean, _size_note(summary, summary.clean, few), "clean")]
+    columns += [Column(shift, _size_note(summary, shift, few), "shift") for shift in summary.shifts]
     if summary.shifts:
         columns.append(Column(MEAN_OF_SHIFTS, _sets_in_mean(summary, figure), "mean"))
-    return (*columns, *(Column(name, _size(summary, name, few), "out") for name in summary.left_out))
+    return (*columns, *(Column(name, _size_note(summary, name, few), "out") for name in summary.left_out))
 
 
 def _sets_in_mean(summary: Summary, figure: Figure) -> str:
@@ -126,7 +126,7 @@ def _all_sets(summary: Summary) -> str:
     return count(len(summary.shifts), "set")
 
 
-def _size(summary: Summary, test_set: str, few: Collection[str]) -> str:
+def _size_note(summary: Summary, test_set: str, few: Collection[str]) -> str:
     score = summary.score("top1", summary.arms[0], test_set)
     of_groups = f"{'range of ' if test_set in few else ''}{count(score.groups, 'group')}, " if score.groups else ""
     return f"{count(score.n, 'image')}, {of_groups}{count(score.classes, 'class')}"
@@ -139,14 +139,14 @@ def _rows(summary: Summary, figure: Figure, columns: Sequence[Column]) -> tuple[
     that is left out of the mean, or where some figure is missing or extrapolates.
     """
     rows = {arm: [_entry_of(summary, figure, arm, column.name) for column in columns] for arm in summary.arms}
-    own = {arm: row for arm, row in rows.items() if arm not in summary.trained_elsewhere}
-    own = {arm: row for arm, row in own.items() if arm not in summary.pretrained} or own
-    for i, column in enumerate(columns if len(own) > 1 else ()):
-        values = [row[i].value for row in own.values() if not row[i].extrapolated]
+    competing = {arm: row for arm, row in rows.items() if arm not in summary.trained_elsewhere}
+    competing = {arm: row for arm, row in competing.items() if arm not in summary.pretrained} or competing
+    for i, column in enumerate(columns if len(competing) > 1 else ()):
+        values = [row[i].value for row in competing.values() if not row[i].extrapolated]
         known = [value for value in values if value is not None]
-        if column.kind != "out" and len(known) == len(own):
+        if column.kind != "out" and len(known) == len(competing):
             best = number((max if figure.higher_is_better else min)(known), figure.signed, figure.digits)
-            for row in own.values():
+            for row in competing.values():
                 row[i] = replace(row[i], best=row[i].text == best)
     return tuple((arm, tuple(row)) for arm, row in rows.items())
 
@@ -177,7 +177,7 @@ def difference_entry(score: Score | None, figure: Figure) -> Entry:
     return entry if score is None or entry.value is None else replace(entry, sure=is_sure(score))
 
 
-def _measured(table: Table, figure: Figure) -> Table | None:
+def _without_empty(table: Table, figure: Figure) -> Table | None:
     """`table` without the rows and columns that hold nothing; None where it says nothing of most of its rows.
 
     A figure that is measured from lines says nothing of an arm that it has no mean for.

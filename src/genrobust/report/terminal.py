@@ -41,24 +41,24 @@ def final_table(summary: Summary, width: int) -> RichTable:
     """
     groups = bool(summary.groups)
     summary = averaged(summary, others=True) if groups else summary
-    said = caveat(summary) + f" {marks(summary)}".rstrip()
-    said += " A group's figures are means over its arms." if groups else ""
+    caption = caveat(summary) + f" {marks(summary)}".rstrip()
+    caption += " A group's figures are means over its arms." if groups else ""
     arms = [Text(row_name(summary, arm)) for arm in summary.arms]
-    means, tests = list(_means(summary)), list(_tests(summary))
+    means, tests = list(_mean_rows(summary)), list(_test_rows(summary))
     if len(arms) <= COLUMNS:
         dagger = " † left out of the mean." if summary.left_out else ""
         lower = " The lower part shows means of shifts." if means else ""
-        of_shifts = list(_by_shift(summary)) if groups else []
+        of_shifts = list(_robustness_rows(summary)) if groups else []
         parts = [[row for row, kind in tests if kind != "out"], [row for row, kind in tests if kind == "out"]]
         parts.append([*means, *of_shifts])
-        table, fits = _table(Text("test set"), arms, parts, LABEL, said + dagger + lower, width)
+        table, fits = _table(Text("test set"), arms, parts, LABEL, caption + dagger + lower, width)
         if fits:
             return table
     leading = [row for row, kind in tests if kind in ("clean", "mean")]
     for most in range(len(means), -1, -1):
         columns = [*leading, *means[:most]]
         rows = [(arm, [cells[i] for _, cells in columns]) for i, arm in enumerate(arms)]
-        table, fits = _table(Text("arm"), [title for title, _ in columns], [rows], 0, said, width)
+        table, fits = _table(Text("arm"), [title for title, _ in columns], [rows], 0, caption, width)
         if fits:
             break
     return table
@@ -91,7 +91,7 @@ def _longest_word(text: Text) -> int:
     return max((cell_len(word) for word in text.plain.split()), default=0)
 
 
-def _tests(summary: Summary) -> Iterator[tuple[tuple[Text, list[Text]], str]]:
+def _test_rows(summary: Summary) -> Iterator[tuple[tuple[Text, list[Text]], str]]:
     """The accuracies on each test set, with its kind."""
     accuracy = main_tables(summary)["top1"]
     for i, column in enumerate(accuracy.columns):
@@ -105,14 +105,14 @@ def _cells(table: Table, column: int, style: str) -> list[Text]:
     return [Text(entry.text, style="bold" if entry.best else style) for entry in entries]
 
 
-def _by_shift(summary: Summary) -> Iterator[tuple[Text, list[Text]]]:
+def _robustness_rows(summary: Summary) -> Iterator[tuple[Text, list[Text]]]:
     for shift in summary.lines:
         of_shift = [summary.score("er", arm, shift) for arm in summary.arms]
         marked = [Text(number(s.value, True) + (EXTRAPOLATED if s.extrapolated else "")) for s in of_shift]
         yield Text(f"  robustness on {shift}"), marked
 
 
-def _means(summary: Summary) -> Iterator[tuple[Text, list[Text]]]:
+def _mean_rows(summary: Summary) -> Iterator[tuple[Text, list[Text]]]:
     """The means over shifts of every arm, by their title: the gain in top-1, then the other main figures."""
     if not summary.shifts:
         return

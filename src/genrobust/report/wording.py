@@ -97,10 +97,10 @@ def row_name(summary: Summary, arm: str) -> str:
 
 def marks(summary: Summary) -> str:
     """Return what the marks of `row_name` mean, as sentences; "" without any."""
-    found = [f"{ELSEWHERE} trained on other data."] if summary.trained_elsewhere else []
+    notes = [f"{ELSEWHERE} trained on other data."] if summary.trained_elsewhere else []
     if set(summary.pretrained) & set(summary.arms):
-        found.append(f"{STARTED} {_BEGUN}.")
-    return " ".join(found)
+        notes.append(f"{STARTED} {_BEGUN}.")
+    return " ".join(notes)
 
 
 def references(summary: Summary) -> list[str]:
@@ -111,7 +111,7 @@ def references(summary: Summary) -> list[str]:
 
 def compared_with(summary: Summary) -> str:
     """Name what arms are compared with, for a heading: the one reference, or each arm's own."""
-    return found[0] if len(found := references(summary)) == 1 else "each arm's reference"
+    return names[0] if len(names := references(summary)) == 1 else "each arm's reference"
 
 
 def subtracted(summary: Summary) -> dict[str, str]:
@@ -161,8 +161,8 @@ def _limits_of_comparing(record: StudyRecord) -> Iterator[str]:
             "here. Its answers are the same for every seed."
         )
     if begun := set(summary.pretrained) & set(summary.arms):
-        what = "compare these with each other." if len(begun) < len(summary.arms) else "as all arms did."
-        yield f"{STARTED} {_BEGUN}: {what}"
+        advice = "compare these with each other." if len(begun) < len(summary.arms) else "as all arms did."
+        yield f"{STARTED} {_BEGUN}: {advice}"
     if summary.groups:
         yield (
             f"A figure averaged over {averaged_over(record)} gives each arm of a group the same weight. Its interval "
@@ -252,13 +252,13 @@ def _limits_of_training(record: StudyRecord) -> Iterator[str]:
 def made_by_rows(record: StudyRecord) -> list[tuple[str, str]]:
     """Return what made the results, as in "12 checkpoints, 3 datasets", and the versions; code where it differs."""
     kinds = Counter((made.kind, _versions(made.versions)) for made in record.made_by)
-    found: dict[str, list[str]] = {}
+    counts: dict[str, list[str]] = {}
     for made in record.made_by:
         versions = _versions(made.versions)
         if kinds[made.kind, versions] > 1:  # the same libraries, and other code
             versions += f", code {made.versions.get('code', 'unknown')}"
-        found.setdefault(versions, []).append(count(made.count, made.kind.removesuffix("s")))
-    return [(", ".join(things), versions) for versions, things in found.items()]
+        counts.setdefault(versions, []).append(count(made.count, made.kind.removesuffix("s")))
+    return [(", ".join(things), versions) for versions, things in counts.items()]
 
 
 def _versions(versions: Mapping[str, str]) -> str:

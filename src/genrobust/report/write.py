@@ -131,12 +131,12 @@ def _pictures(pictures: Sequence[Picture]) -> dict[str, Any]:
 
 def _missed(record: StudyRecord) -> list[tuple[str, int, list[Shown]]]:
     """The images that every classifier gets wrong, by test set, with how many there are in it."""
-    found: dict[str, list[Shown]] = {}
+    missed: dict[str, list[Shown]] = {}
     for p in record.missed:
-        what = f"{p.origin}: {p.caption}"
-        shown = Shown(data_uri(p.data, what), what, unbroken(f"{p.class_name}, taken for {p.style}"))
-        found.setdefault(p.origin, []).append(shown)
-    return [(test, record.summary.missed_counts[test], of) for test, of in found.items()]
+        caption = f"{p.origin}: {p.caption}"
+        shown = Shown(data_uri(p.data, caption), caption, unbroken(f"{p.class_name}, taken for {p.style}"))
+        missed.setdefault(p.origin, []).append(shown)
+    return [(test, record.summary.missed_counts[test], images) for test, images in missed.items()]
 
 
 def gallery(pictures: Sequence[Picture]) -> list[tuple[str, dict[str, list[Shown]]]]:
@@ -145,9 +145,9 @@ def gallery(pictures: Sequence[Picture]) -> list[tuple[str, dict[str, list[Shown
     Raises:
         UserError: A picture is no PNG and no WebP.
     """
-    found: dict[str, dict[str, list[Shown]]] = {}
+    by_class: dict[str, dict[str, list[Shown]]] = {}
     for p in pictures:
         uri = data_uri(p.data, f"a {p.origin} picture of {p.class_name!r}")
         alt = f"{p.origin} {p.class_name}" + (f", {p.style}" if p.style else "")
-        found.setdefault(p.class_name, {}).setdefault(p.origin, []).append(Shown(uri, alt, p.caption, p.style))
-    return list(found.items())
+        by_class.setdefault(p.class_name, {}).setdefault(p.origin, []).append(Shown(uri, alt, p.caption, p.style))
+    return list(by_class.items())

@@ -53,10 +53,12 @@ class Context:
 
         data = load_data(self.recipe.data)
         second, retrieved = self.recipe.robustness.second_id, self.recipe.data.retrieved
-        named = _named(data, retrieved.without_names)
+        excluded = _matching_keys(data, retrieved.without_names)
         if without := retrieved.without_styles:
             data = replace(data, retrieval=_without_styles(data.retrieval, without))
-        data = replace(data, retrieval=_without(data.retrieval, named), unlabeled=_without(data.unlabeled, named))
+        data = replace(
+            data, retrieval=_without_keys(data.retrieval, excluded), unlabeled=_without_keys(data.unlabeled, excluded)
+        )
         if data.choosing is not None and data.choosing.name == second:
             data = replace(data, tests={**data.tests, second: data.choosing})
         _check_names(self.recipe, data)
@@ -110,26 +112,26 @@ def _without_styles(images: ImageSet | None, styles: Sequence[str]) -> ImageSet:
     return Subset(images, [i for i, style in enumerate(images.styles) if style not in styles])
 
 
-def _named(data: StudyData, patterns: Sequence[str]) -> set[str]:
+def _matching_keys(data: StudyData, patterns: Sequence[str]) -> set[str]:
     """The keys of the images to retrieve that `patterns` match; raises UserError for a pattern that matches none."""
-    named: set[str] = set()
+    matched: set[str] = set()
     if not patterns:  # the keys may be millions
-        return named
+        return matched
     keys = [key for pool in (data.retrieval, data.unlabeled) if pool is not None for key in pool.keys]
     for pattern in patterns:
-        found = [key for key in keys if fnmatchcase(key, pattern)]
-        if not found:
+        matches = [key for key in keys if fnmatchcase(key, pattern)]
+        if not matches:
             known = f"their keys are like {keys[0]!a}" if keys else "there are none"
             raise UserError(f"data.retrieved.without_names: {pattern!a} matches no image to retrieve; {known}")
-        named.update(found)
-    return named
+        matched.update(matches)
+    return matched
 
 
-def _without(images: ImageSet | None, named: Collection[str]) -> ImageSet | None:
-    """The images to retrieve from whose key is not `named`; raises UserError if none is left."""
-    if images is None or not named:
+def _without_keys(images: ImageSet | None, excluded: Collection[str]) -> ImageSet | None:
+    """The images to retrieve from whose key is not `excluded`; raises UserError if none is left."""
+    if images is None or not excluded:
         return images
-    left = [i for i, key in enumerate(images.keys) if key not in named]
+    left = [i for i, key in enumerate(images.keys) if key not in excluded]
     if not left:
         raise UserError(f"data.retrieved.without_names excludes all images of {images.name}: remove a pattern")
     return Subset(images, left)

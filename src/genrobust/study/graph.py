@@ -80,13 +80,13 @@ class Graph:
     def train(self, runs: Sequence[TrainingRun]) -> Stage:
         """Return the stage that trains `runs`, or the last of those that do."""
         tuned, mixed = list(dict.fromkeys(run.tuned for run in runs)), [run for run in runs if run.alpha != 1]
-        trained = Train(self.sources, tuned, self._before(tuned))
+        trained = Train(self.sources, tuned, self._stages_before(tuned))
         return Interpolate(self.sources, mixed, [trained]) if mixed else trained
 
-    def _before(self, runs: Sequence[TrainingRun]) -> list[Stage]:
+    def _stages_before(self, runs: Sequence[TrainingRun]) -> list[Stage]:
         """The stages that make what `runs` train on, and the classifiers of other arms that they start from."""
         names = list(dict.fromkeys(part.source for run in runs for part in run.parts))
-        needs = self._all(names)
+        needs = self._make_all(names)
         if self.recipe.data.packed and self.context.executor.here:  # a node of a cluster packs what it reads
             cropped = [run for run in runs if run.train.crop == "random-resized"]
             wanted = [job.key for job in Train(self.sources, cropped).jobs() if job.size]
@@ -108,7 +108,7 @@ class Graph:
         """
         left = [job.key for job in Train(self.sources, [run.tuned for run in runs]).jobs() if job.size]
         elsewhere = [run for run in left if run.train.is_pretrained and self.sources.origin(run) is None]
-        for run in {self._first_network(run): run for run in elsewhere}.values():
+        for run in {self._network_key(run): run for run in elsewhere}.values():
             initial = self.sources.initial(run)
             assert initial is not None  # it is pretrained
             for words in initial.preparation_notes(run.train):
@@ -119,7 +119,7 @@ class Graph:
 
                 last_linear(network)
 
-    def _first_network(self, run: TrainingRun) -> tuple[object, ...]:
+    def _network_key(self, run: TrainingRun) -> tuple[object, ...]:
         """Return what decides the network of a run's first step, but for the seed."""
         initial, train = self.sources.initial(run), run.train
         return initial and initial.identity, train.head, train.image_size, train.method
@@ -134,7 +134,7 @@ class Graph:
 
     def describe(self, config: QualityConfig) -> Describe:
         """Return the stage that shows the pictured sources to a CLIP."""
-        return Describe(self.sources, self.pictured, config, self._all(self.pictured))
+        return Describe(self.sources, self.pictured, config, self._make_all(self.pictured))
 
     def stages(self) -> list[Stage]:
         """Return all stages of the study, each after those that it needs.
@@ -142,11 +142,11 @@ class Graph:
         The CLIPs predict and search, and all datasets are drawn, before the first training: what fails, fails early.
         """
         ends: list[Stage] = [] if self.recipe.zero_shot is None else [self.zero_shot()]
-        ends += self._all({RETRIEVED_BY_SEARCH} & self.recipe.sources())
+        ends += self._make_all({RETRIEVED_BY_SEARCH} & self.recipe.sources())
         ends += [*map(self.generate, self.sources.datasets), self.evaluate([*self.runs, *self.points])]
         if self.recipe.quality is not None:
             ends.append(self.describe(self.recipe.quality))
         return list(dict.fromkeys(stage for end in ends for stage in end.order()))
 
-    def _all(self, names: Iterable[str]) -> list[Stage]:
+    def _make_all(self, names: Iterable[str]) -> list[Stage]:
         return list(dict.fromkeys(stage for name in names for stage in self.make(name)))

@@ -59,7 +59,7 @@ def named_models(specs: Sequence[str], studies: Studies, labels: Sequence[str] =
     if not specs:
         raise UserError("name one model or more with --models: a recipe, a checkpoint, or a name of timm's")
     files = _label_files(labels)
-    models = [model for spec in specs for model in _named(spec, studies, files)]
+    models = [model for spec in specs for model in _models_of(spec, studies, files)]
     recipes = {model.name: {other.recipe for other in models if other.name == model.name} for model in models}
     models = [
         replace(m, name=f"{m.recipe}: {m.name}") if m.recipe and recipes[m.name] != {m.recipe} else m for m in models
@@ -80,11 +80,11 @@ def open_all(models: Sequence[Named]) -> dict[str, list[OpenClassifier]]:
     Raises:
         UserError: A checkpoint comes twice under a name, or two of a name were trained otherwise.
     """
-    found: dict[str, list[OpenClassifier]] = {}
+    classifiers: dict[str, list[OpenClassifier]] = {}
     trainings: dict[str, str] = {}
     for model in models:
         opened = model.open()
-        of_name = found.setdefault(model.name, [])
+        of_name = classifiers.setdefault(model.name, [])
         twice = next((o for o in of_name if (o.weights, o.prepared) == (opened.weights, opened.prepared)), None)
         if twice is not None:
             raise UserError(f"--models: {twice.name} and {opened.name} are the same checkpoint of {model.name!r}")
@@ -94,7 +94,7 @@ def open_all(models: Sequence[Named]) -> dict[str, list[OpenClassifier]]:
                 "alike: give one another name, with NAME=CHECKPOINT"
             )
         of_name.append(opened)
-    return found
+    return classifiers
 
 
 def predictions_of(
@@ -146,34 +146,34 @@ def _name_and_rest(spec: str) -> tuple[str, str]:
     return (name, rest) if equals and not Path(spec).exists() else ("", spec)
 
 
-def _named(spec: str, studies: Studies, labels: Mapping[str, Path]) -> Iterator[Named]:
+def _models_of(spec: str, studies: Studies, labels: Mapping[str, Path]) -> Iterator[Named]:
     name, model = _name_and_rest(spec)
     folder = Path(model)
     recipe, arm_name = recipe_and_name(model)
     if recipe:
         if name:
             raise UserError(f"--models {spec}: a recipe's models are called as its arms are: leave out {name}=")
-        study, how = studies.open(recipe), Path(recipe).stem
+        study, recipe_name = studies.open(recipe), Path(recipe).stem
         arms = [arm_called(study.recipe, arm_name)] if arm_name else study.recipe.arms
         arms = sorted(arms, key=lambda arm: arm.name != study.recipe.reference)
         runs = [run for arm in arms for run in study.runs(arm.name)]
         makes, train = study.graph.train(runs), cache(partial(study.train, runs))  # all at once, when one is opened
         for place, run in enumerate(runs):
-            yield Named(run.of, partial(_open_trained, study, train, place), makes, recipe=how)
+            yield Named(run.of, partial(_open_trained, study, train, place), makes, recipe=recipe_name)
     elif is_checkpoint(folder):
         info = read_checkpoint_info(folder)
-        found = _checkpoint(name or _trained_on(info) or folder.name, folder)
-        yield found if name else replace(found, training=digest(_facts(info)))
+        named = _named_checkpoint(name or _trained_on(info) or folder.name, folder)
+        yield named if name else replace(named, training=digest(_training_facts(info)))
     elif folder.is_dir() and not is_timm_folder(folder):
-        names = _told_apart(folder)
-        yield from (_checkpoint(name or names[sub], sub) for sub in names)
+        names = _distinct_names(folder)
+        yield from (_named_checkpoint(name or names[sub], sub) for sub in names)
     else:
         called = name or (folder.resolve().name if folder.exists() else model)
         opened = open_classifier(model, labels.get(called, labels.get("")))
         yield Named(called, lambda: opened, takes_labels=True)
 
 
-def _checkpoint(name: str, folder: Path) -> Named:
+def _named_checkpoint(name: str, folder: Path) -> Named:
     opened = open_checkpoint(folder)  # now, so that what cannot be opened is reported before anything is trained
     return Named(name, lambda: opened)
 
@@ -182,7 +182,7 @@ def _open_trained(study: Study, train: Callable[[], list[Path]], place: int) -> 
     return open_checkpoint(train()[place], study.recipe.evaluate)
 
 
-def _told_apart(folder: Path) -> dict[Path, str]:
+def _distinct_names(folder: Path) -> dict[Path, str]:
     """The checkpoints in `folder` with the names of their models, those trained on real images alone first.
 
     A model is called by what its checkpoints trained on, and by how else their training differed from that of others.
@@ -190,13 +190,15 @@ def _told_apart(folder: Path) -> dict[Path, str]:
     infos = {sub: read_checkpoint_info(sub) for sub in sorted(folder.iterdir()) if is_checkpoint(sub)}
     if not infos:
         raise UserError(f"{folder} holds no checkpoint, and no folder of one: name another, or train some first")
-    facts = {sub: _facts(info) for sub, info in infos.items()}
+    facts = {sub: _training_facts(info) for sub, info in infos.items()}
     names = {}
     for sub, info in infos.items():
         base = _trained_on(info) or "unknown"
         rivals = [facts[other] for other in infos if (_trained_on(infos[other]) or "unknown") == base]
-        own = [f"{key} {value}" for key, value in facts[sub].items() if any(r.get(key) != value for r in rivals)]
-        names[sub] = ", ".join([base, *own])
+        differences = [
+            f"{key} {value}" for key, value in facts[sub].items() if any(r.get(key) != value for r in rivals)
+        ]
+        names[sub] = ", ".join([base, *differences])
     taken: dict[str, Path] = {}
     for sub, name in names.items():
         other = taken.setdefault(f"{name} {infos[sub].training.get('seed')}", sub)
@@ -214,7 +216,7 @@ def _trained_on(info: CheckpointInfo) -> str:
     return "+".join(sorted(sources, key=lambda s: (s != REAL, s)))
 
 
-def _facts(info: CheckpointInfo) -> dict[str, Any]:
+def _training_facts(info: CheckpointInfo) -> dict[str, Any]:
     """Describe a checkpoint's training beyond its seed, by name, as text."""
     counts: dict[str, int] = info.training.get("counts") or {}
     config: dict[str, Any] = info.training.get("config") or {"architecture": info.architecture}

@@ -74,13 +74,13 @@ class Sources:
     @cached_property
     def datasets(self) -> dict[str, GeneratedDataset]:
         """The generated datasets that the arms mix, by name."""
-        found = {name: self.dataset(name) for name in self.context.recipe.generated_sets()}
-        if (shards := sum(len(dataset.shards) for dataset in found.values())) > MOST_SHARDS:
+        datasets = {name: self.dataset(name) for name in self.context.recipe.generated_sets()}
+        if (shards := sum(len(dataset.shards) for dataset in datasets.values())) > MOST_SHARDS:
             raise UserError(
                 f"generate.shard_size: the datasets have {shards:,} shards together, and a study plans up to "
                 f"{MOST_SHARDS:,}: raise it"
             )
-        return found
+        return datasets
 
     @property
     def first(self) -> GeneratedDataset | None:
@@ -100,13 +100,14 @@ class Sources:
         if self.first is not None:
             wanted = self.class_counts(self.first.name)
             names = [
-                self.context.data.labels.names[k] for k in np.flatnonzero((wanted > 0) & (self._counted(pool) == 0))
+                self.context.data.labels.names[k]
+                for k in np.flatnonzero((wanted > 0) & (self._count_by_class(pool) == 0))
             ]
             if names:
-                some = ", ".join(names[:NAMED]) + " ..." * (len(names) > NAMED)
+                examples = ", ".join(names[:NAMED]) + " ..." * (len(names) > NAMED)
                 raise UserError(
-                    f"data.retrieved: no image shows {some}, of which images are generated: add some, or leave out the "
-                    "arms that mix retrieved images"
+                    f"data.retrieved: no image shows {examples}, of which images are generated: add some, or leave out "
+                    "the arms that mix retrieved images"
                 )
         return pool
 
@@ -140,8 +141,8 @@ class Sources:
         """Return a hash of all that the images of a source depend on."""
         rule = self.context.recipe.filter_of(name)
         if name in self.datasets:
-            own = self.datasets[name].identity
-            return own if rule is None else self.filter_folder(name, rule).name
+            unfiltered = self.datasets[name].identity
+            return unfiltered if rule is None else self.filter_folder(name, rule).name
         if name in (RETRIEVED, RETRIEVED_BY_CLASS):
             matched, per_class = None if self.first is None else self.first.identity, self._per_class
             more: list[Any] = [] if per_class is None else [per_class]
@@ -151,27 +152,27 @@ class Sources:
             return digest([self.pool.fingerprint, matched, name if matched else RETRIEVED, *more])
         if name == RETRIEVED_BY_SEARCH:
             return self.search.folder.name
-        return self._given(name).fingerprint
+        return self._real_or_extra(name).fingerprint
 
     def class_counts(self, name: str) -> np.ndarray:
         """Count the images of a source, int [K], if no filter leaves any image out and retrieval finds all."""
         if name == RETRIEVED_BY_SEARCH:
             return self.search.wanted
         if name in (RETRIEVED, RETRIEVED_BY_CLASS):
-            wanted = self._counted(self.pool) if self.first is None else self.class_counts(self.first.name)
+            wanted = self._count_by_class(self.pool) if self.first is None else self.class_counts(self.first.name)
             return wanted if self._per_class is None else np.minimum(wanted, self._per_class)
         if name not in self.datasets:
-            return self._counted(self._given(name))
+            return self._count_by_class(self._real_or_extra(name))
         dataset = self.datasets[name]
         if dataset.user_provided:
-            return self._counted(dataset.images)
+            return self._count_by_class(dataset.images)
         return np.full(len(dataset.plan.labels), dataset.plan.per_class)
 
     def known_counts(self, name: str) -> np.ndarray:
         """Count the images of a source that is made, int [K], and of any other as `class_counts` does."""
-        return self._counted(self.images(name)) if self.is_made(name) else self.class_counts(name)
+        return self._count_by_class(self.images(name)) if self.is_made(name) else self.class_counts(name)
 
-    def _counted(self, images: ImageSet) -> np.ndarray:
+    def _count_by_class(self, images: ImageSet) -> np.ndarray:
         return np.bincount(images.labels, minlength=len(self.context.data.labels))
 
     def is_made(self, name: str) -> bool:
@@ -199,16 +200,16 @@ class Sources:
             images, rule = self.datasets[name].images, self.context.recipe.filter_of(name)
             return images if rule is None else kept(images, read_filter(self.filter_folder(name, rule)))
         if name in (RETRIEVED, RETRIEVED_BY_CLASS):
-            matched = self._wanted
+            matched = self._match_targets
             return matched if self.first is None else retrieve(self.pool, matched, match_styles=name == RETRIEVED)
-        return self.search.images if name == RETRIEVED_BY_SEARCH else self._given(name)
+        return self.search.images if name == RETRIEVED_BY_SEARCH else self._real_or_extra(name)
 
     @property
     def _per_class(self) -> int | None:
         return self.context.recipe.data.retrieved.per_class
 
     @property
-    def _wanted(self) -> ImageSet:
+    def _match_targets(self) -> ImageSet:
         """The images that retrieved ones are matched to; those to retrieve from where no generated ones are mixed."""
         images = self.pool if self.first is None else self.first.images
         if self._per_class is None:
@@ -219,15 +220,15 @@ class Sources:
         """Say how many images were retrieved by class and style, and how well that matched the styles."""
         from genrobust.data import filled_quotas
 
-        found, wanted = self.images(RETRIEVED), self._wanted
-        said = f"Retrieval found {len(found):,} images for {len(wanted):,} generated ones"
-        said += " (some classes ran short)" if len(found) < len(wanted) else ""
+        retrieved, wanted = self.images(RETRIEVED), self._match_targets
+        said = f"Retrieval found {len(retrieved):,} images for {len(wanted):,} generated ones"
+        said += " (some classes ran short)" if len(retrieved) < len(wanted) else ""
         styled = any(wanted.styles)
         if styled:
-            said += f" and filled {100 * filled_quotas(found, wanted):.0f} % of the quotas of class and style"
+            said += f" and filled {100 * filled_quotas(retrieved, wanted):.0f} % of the quotas of class and style"
         if RETRIEVED_BY_CLASS in self.context.recipe.sources():
             other = self.images(RETRIEVED_BY_CLASS)
-            said += f"; {len(set(found.keys) & set(other.keys)):,} of them are found by class alone, too"
+            said += f"; {len(set(retrieved.keys) & set(other.keys)):,} of them are found by class alone, too"
             if styled:
                 said += f", which fills {100 * filled_quotas(other, wanted):.0f} %"
         return f"{said}."
@@ -240,7 +241,7 @@ class Sources:
         templates = class_templates(self.context.recipe.generate.prompts, labels)
         return [[t.fill(c.prompt) for t in of_class] for of_class, c in zip(templates, labels.classes, strict=True)]
 
-    def _given(self, name: str) -> ImageSet:
+    def _real_or_extra(self, name: str) -> ImageSet:
         data = self.context.data
         return data.train if name == REAL else data.extra[name]
 
@@ -285,7 +286,7 @@ class Sources:
         """Return all that the classifier of a run depends on."""
         if run.alpha != 1:
             return {"tuned": self.checkpoint(run.tuned).name, "wise_ft": run.alpha}
-        context, initial, train = self.context, self.initial(run), _named(run.train)
+        context, initial, train = self.context, self.initial(run), _naming_settings(run.train)
         start = {}
         if initial is not None:  # by its weights, wherever they lie
             train, start = initial.settings(train), {"initial": initial.identity}
@@ -321,8 +322,8 @@ class Sources:
         if (origin := self.origin(run)) is None:
             return open_initial(run.train, self.context.data.labels.ids, self.class_texts)
         sources, first = origin
-        made, how = sources.settings(first), sources.interpolation(first)
-        blueprint = Blueprint(made.architecture, made.network_kwargs, made.image_size, how)
+        settings, interpolation = sources.settings(first), sources.interpolation(first)
+        blueprint = Blueprint(settings.architecture, settings.network_kwargs, settings.image_size, interpolation)
         classes = sources.context.data.labels.ids
         return initial_of_run(run.train, sources.checkpoint(first), classes, blueprint)
 
@@ -335,8 +336,8 @@ class Sources:
             UserError: A recipe is named without an arm, or with an unknown one.
         """
         spec, recipe = run.train.init, self.context.recipe
-        if (own := run.train.origin_arm) is not None:
-            return self, run_of(recipe, recipe.arm(own), recipe.seeds[0])
+        if (origin_arm := run.train.origin_arm) is not None:
+            return self, run_of(recipe, recipe.arm(origin_arm), recipe.seeds[0])
         name, arm = recipe_and_name(spec)
         if not name or spec == PRETRAINED:  # which is the name of a recipe as well
             return None
@@ -349,8 +350,10 @@ class Sources:
         if arm not in other.arm_names:
             known = ", ".join(map(repr, other.arm_names))
             raise UserError(f"train.init: {spec} names no arm of {name}: write {name}:ARM, one of {known}")
-        there = Context(other, context.out, context.executor, context.log)
-        return Sources(there, (*self._named_by, name), self._others), run_of(other, other.arm(arm), other.seeds[0])
+        other_context = Context(other, context.out, context.executor, context.log)
+        return Sources(other_context, (*self._named_by, name), self._others), run_of(
+            other, other.arm(arm), other.seeds[0]
+        )
 
     def interpolation(self, run: TrainingRun) -> str:
         """Return how a run resizes images."""
@@ -365,6 +368,6 @@ class Sources:
         return run.train if initial is None else initial.settings(run.train)
 
 
-def _named(train: TrainConfig) -> TrainConfig:
+def _naming_settings(train: TrainConfig) -> TrainConfig:
     """Return the settings that name a checkpoint's folder: all but how often the training saves its state."""
     return train.model_copy(update={"save_every": TrainConfig.model_fields["save_every"].default})

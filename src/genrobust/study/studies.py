@@ -103,13 +103,13 @@ class Studies:
         Raises:
             UserError: A recipe without a dataset, an unknown dataset, or missing images that may not be generated.
         """
-        found = self.dataset(spec)
-        if found is None:
+        dataset = self.dataset(spec)
+        if dataset is None:
             return None
-        stage = self.open(recipe_and_name(spec)[0]).graph.generate(found.name)
+        stage = self.open(recipe_and_name(spec)[0]).graph.generate(dataset.name)
         self.require_made([stage])
         stage.run()
-        return found.folder
+        return dataset.folder
 
     def filter_of(self, spec: str) -> Path | None:
         """Return the filter that the recipe has for ``RECIPE:DATASET``, made if allowed; None where it has none.
@@ -118,18 +118,18 @@ class Studies:
             UserError: A recipe without a dataset, an unknown dataset, a missing filter that may not be made, or one
                 that the study does not make, since no arm mixes the dataset.
         """
-        found = self.dataset(spec)
-        rule = None if found is None else found.context.recipe.filter_of(found.name)
-        if found is None or rule is None:
+        dataset = self.dataset(spec)
+        rule = None if dataset is None else dataset.context.recipe.filter_of(dataset.name)
+        if dataset is None or rule is None:
             return None
         graph = self.open(recipe_and_name(spec)[0]).graph
-        if found.name not in graph.sources.datasets:
+        if dataset.name not in graph.sources.datasets:
             raise UserError(f"{spec} has a filter, which no run makes, since no arm mixes it: name its folder")
-        stages = graph.make(found.name)
+        stages = graph.make(dataset.name)
         self.require_made(stages)
         for stage in stages:
             stage.run()
-        return graph.sources.filter_folder(found.name, rule)
+        return graph.sources.filter_folder(dataset.name, rule)
 
     def existing(self, spec: str) -> Path | None:
         """Return the folder of the images of ``RECIPE:DATASET``, if any is generated; None for what is no recipe.
@@ -137,12 +137,12 @@ class Studies:
         Raises:
             UserError: A recipe without a dataset, an unknown dataset, or one without a completed shard.
         """
-        found = self.dataset(spec)
-        if found is None:
+        dataset = self.dataset(spec)
+        if dataset is None:
             return None
-        if not found.folder.exists():
-            raise UserError(f"{spec} is not generated yet: there is no {found.folder}")
-        return found.folder
+        if not dataset.folder.exists():
+            raise UserError(f"{spec} is not generated yet: there is no {dataset.folder}")
+        return dataset.folder
 
     def checkpoints(self, spec: str) -> list[Path]:
         """Return the trained checkpoints of all seeds of ``RECIPE:ARM``; none for a dataset, or what is no recipe.
@@ -157,9 +157,9 @@ class Studies:
         if name in (GENERATED, *study.recipe.datasets) or name not in study.recipe.arm_names:
             return []
         folders = [study.graph.sources.checkpoint(run) for run in study.runs(name)]
-        if not (there := [folder for folder in folders if is_trained(folder)]):
+        if not (trained := [folder for folder in folders if is_trained(folder)]):
             raise UserError(f"{spec} is not trained yet: there is no {folders[0]}")
-        return there
+        return trained
 
     def results(self, spec: str) -> Path | None:
         """Return the results.json of the study that ``RECIPE:ARM`` names; None where it has none, or for no recipe."""
@@ -182,10 +182,10 @@ class Studies:
         Raises:
             UserError: A recipe without an arm, an unknown arm, or a missing checkpoint that may not be trained.
         """
-        found = self.arm(spec)
-        if found is None:
+        study_and_arm = self.arm(spec)
+        if study_and_arm is None:
             return None
-        study, arm = found
+        study, arm = study_and_arm
         run = run_of(study.recipe, arm, study.recipe.seeds[0])
         self.require_made([study.graph.train([run])])
         return study.train([run])[0]

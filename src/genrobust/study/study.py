@@ -70,8 +70,8 @@ class Study:
             raise UserError("an arm mixes generated images, but the recipe has neither a generator nor data.generated")
         self.context = Context(executor.placed(recipe, say), folder, executor, say)
         self.recipe, self.out = self.context.recipe, folder
-        own = shlex.join(["genrobust", "run", f"{recipe.name}.yaml"])
-        self.command = command or f"{own}  # the recipe below, saved under this name"
+        default_command = shlex.join(["genrobust", "run", f"{recipe.name}.yaml"])
+        self.command = command or f"{default_command}  # the recipe below, saved under this name"
         self.graph = Graph(self.context)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -137,15 +137,15 @@ class Study:
     def baselines(self) -> tuple[list[BaselineModel], list[str]]:
         """Return the baseline models, of the table or of a grid trained now, and notes on shifts without a line."""
         runs = [run for run in self.graph.runs if run.baseline]
-        return find_baselines(self.recipe, self.data.clean, self.shifts, self._scored(runs) if runs else None)
+        return find_baselines(self.recipe, self.data.clean, self.shifts, self._run_predictions(runs) if runs else None)
 
-    def _scored(self, runs: Sequence[TrainingRun]) -> SavedPredictions[tuple[str, int, str]]:
+    def _run_predictions(self, runs: Sequence[TrainingRun]) -> SavedPredictions[tuple[str, int, str]]:
         """The predictions of `runs` by arm, seed and test set; what is missing is made first."""
         from genrobust.classifiers import SavedPredictions
 
         folders: dict[tuple[str, int, str], Path] = {}
-        for run, made in zip(runs, self.predictions(runs), strict=True):
-            folders |= {(run.of, run.seed, test): folder for test, folder in made.folders.items()}
+        for run, predictions in zip(runs, self.predictions(runs), strict=True):
+            folders |= {(run.of, run.seed, test): folder for test, folder in predictions.folders.items()}
         return SavedPredictions(folders)
 
     def scores(self) -> StudyScores:
@@ -153,20 +153,20 @@ class Study:
         self.graph.evaluate([*self.graph.runs, *self.graph.points]).run()  # all at once, baselines too
         zero_shot = self.graph.zero_shot()
         zero_shot.run()
-        arms = self._scored(arm_runs(self.recipe))
+        arms = self._run_predictions(arm_runs(self.recipe))
         baselines, notes = self.baselines()
-        how = self.recipe, self.data, self.shifts
-        found = score_study(*how, arms, zero_shot.of_zero_shot(), baselines, notes)
-        return replace(found, curves=score_curves(*how, self._points(), baselines))
+        recipe, data, shifts = self.recipe, self.data, self.shifts
+        scores = score_study(recipe, data, shifts, arms, zero_shot.of_zero_shot(), baselines, notes)
+        return replace(scores, curves=score_curves(recipe, data, shifts, self._curve_predictions(), baselines))
 
-    def _points(self) -> dict[str, SavedPredictions[tuple[str, int, str]]]:
+    def _curve_predictions(self) -> dict[str, SavedPredictions[tuple[str, int, str]]]:
         """The predictions along each arm's curve, by a point's number, seed and test set."""
         from genrobust.classifiers import SavedPredictions
 
         folders: dict[str, dict[tuple[str, int, str], Path]] = {}
-        for run, made in zip(self.graph.points, self.predictions(self.graph.points), strict=True):
+        for run, predictions in zip(self.graph.points, self.predictions(self.graph.points), strict=True):
             of_arm = folders.setdefault(run.of, {})
-            of_arm |= {(f"{run.alpha:g}", run.seed, test): folder for test, folder in made.folders.items()}
+            of_arm |= {(f"{run.alpha:g}", run.seed, test): folder for test, folder in predictions.folders.items()}
         return {arm: SavedPredictions(of_arm) for arm, of_arm in folders.items()}
 
     def makers(self) -> list[MadeBy]:

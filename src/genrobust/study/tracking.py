@@ -57,14 +57,14 @@ class Tracking:
         self._recipe = recipe
 
     @contextmanager
-    def training(self, what: str, checkpoint: Path) -> Iterator[Watch]:
-        """Yield what logs the figures of the training of `checkpoint`, by its step; `what` names the training.
+    def training(self, name: str, checkpoint: Path) -> Iterator[Watch]:
+        """Yield what logs the figures of the training of `checkpoint`, by its step; `name` is that of the training.
 
         Of a training that ran without a tracker the validations are logged now.
         """
         for tracker in self._trackers:
             tracker.read()
-        runs = [_Run(tracker, f"{slug(what)}-{checkpoint.name[-6:]}") for tracker in self._trackers]
+        runs = [_Run(tracker, f"{slug(name)}-{checkpoint.name[-6:]}") for tracker in self._trackers]
 
         def watch(step: int, figures: Mapping[str, float]) -> None:
             for run in runs:
@@ -83,7 +83,7 @@ class Tracking:
         """Log the scores of a finished study and some of its images; nothing where both were logged before."""
         if not self._trackers:
             return
-        figures, sheets = _scores(record.summary), _sheets(record.pictures)
+        figures, sheets = _mean_scores(record.summary), _contact_sheets(record.pictures)
         known = digest([figures, self._recipe, [picture.data.hex() for picture in record.pictures]], 6)
         for tracker in self._trackers:
             run = _Run(tracker, f"study-{known}")
@@ -220,7 +220,7 @@ class _Wandb:
         self._run.finish()
 
 
-def _scores(summary: Summary) -> dict[str, float]:
+def _mean_scores(summary: Summary) -> dict[str, float]:
     """The means over seeds by figure, test set and arm, in each figure's unit."""
     return {
         f"{key.figure}/{key.test_set}/{key.arm}": score.value
@@ -229,14 +229,14 @@ def _scores(summary: Summary) -> dict[str, float]:
     }
 
 
-def _sheets(pictures: Sequence[Picture]) -> dict[str, np.ndarray]:
+def _contact_sheets(pictures: Sequence[Picture]) -> dict[str, np.ndarray]:
     """The pictures of each source as one, uint8 [H, W, 3]: a row a class."""
-    found: dict[str, dict[str, list[Image.Image]]] = {}
+    by_origin: dict[str, dict[str, list[Image.Image]]] = {}
     for picture in pictures:
         image = Image.open(io.BytesIO(picture.data)).convert("RGB")
-        found.setdefault(picture.origin, {}).setdefault(picture.class_name, []).append(image)
+        by_origin.setdefault(picture.origin, {}).setdefault(picture.class_name, []).append(image)
     sheets = {}
-    for origin, of_class in found.items():
+    for origin, of_class in by_origin.items():
         rows = dict(list(of_class.items())[:: -(-len(of_class) // ROWS)])
         paper = Image.new("RGB", (CELL * max(map(len, rows.values())), CELL * len(rows)), "white")
         for y, row in enumerate(rows.values()):

@@ -67,5 +67,5 @@ def recipe_and_name(spec: str) -> tuple[str, str]:
     "" is for what is not there. Both may hold colons themselves: the longest text that is a recipe counts.
     """
     ends = [len(spec), *(place for place in range(len(spec) - 1, -1, -1) if spec[place] == ":")]
-    found = next((end for end in ends if is_recipe(spec[:end])), None)
-    return ("", "") if found is None else (spec[:found], spec[found + 1 :])
+    recipe_end = next((end for end in ends if is_recipe(spec[:end])), None)
+    return ("", "") if recipe_end is None else (spec[:recipe_end], spec[recipe_end + 1 :])

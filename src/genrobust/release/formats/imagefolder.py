@@ -38,19 +38,19 @@ class ImageFolder(Format):
         for part in content.parts:
             for name in classes:
                 (folder / part.name / name).mkdir(parents=True)
-            written = self._written(content, part, classes, folder / part.name, advance)
+            written = self._write_images(content, part, classes, folder / part.name, advance)
             with pq.ParquetWriter(folder / part.name / METADATA, schema, compression="zstd") as writer:
                 while rows := list(islice(written, GROUP)):
                     writer.write_table(pa.Table.from_pylist(rows, schema))
 
-    def _written(
+    def _write_images(
         self, content: Content, part: Part, classes: Sequence[str], folder: Path, advance: Callable[[], object]
     ) -> Iterator[Json]:
         for row, png in content.samples(part):
-            place = f"{classes[row['label']]}/{row['key']}.png"
-            (folder / place).write_bytes(png)
+            file_name = f"{classes[row['label']]}/{row['key']}.png"
+            (folder / file_name).write_bytes(png)
             advance()
-            yield {"file_name": place, **row}
+            yield {"file_name": file_name, **row}
 
     def features(self, content: Content) -> list[Json]:
         return columns(content, "int64")  # the metadata hold plain numbers

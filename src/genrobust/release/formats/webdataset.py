@@ -51,10 +51,10 @@ class WebDataset(Format):
 
     def features(self, content: Content) -> list[Json]:
         # Without, Hugging Face datasets takes the types from the first images: a number that those lack has none there.
-        own = [column for column in columns(content, "int64") if column["name"] != "image"]
+        fields = [column for column in columns(content, "int64") if column["name"] != "image"]
         texts = [{"name": name, "dtype": "string"} for name in ("__key__", "__url__")]
         label, png = {"name": "cls", "dtype": "int64"}, {"name": "png", "dtype": "image"}
-        return [label, {"name": "json", "struct": own}, png, *texts]
+        return [label, {"name": "json", "struct": fields}, png, *texts]
 
     def croissant(self, content: Content, part: str, folder: Path) -> tuple[list[Json], dict[str, Source]]:
         paths = sorted(folder.glob(self.files.format(part)))

@@ -110,12 +110,12 @@ def audit(
     if unknown := [name for name in allow_leaks if name not in sets.tests]:
         raise UserError(f"--allow-leaks {unknown[0]}: no such test set; there are {', '.join(sets.tests) or 'none'}")
     parts = parts_in(folder, where)
-    found = measure(sets, Models(classifier and classifier(), judge, where, batch_size), say, parts)
-    leaks = {name: count for name, count in found.leaks.items() if name not in allow_leaks}
+    measured = measure(sets, Models(classifier and classifier(), judge, where, batch_size), say, parts)
+    leaks = {name: count for name, count in measured.leaks.items() if name not in allow_leaks}
     name = dataset if is_recipe(dataset) else Path(dataset).resolve().name
-    files = write_audit_page(found, sets, name, tuple(leaks), folder)
+    files = write_audit_page(measured, sets, name, tuple(leaks), folder)
     parts.remove()
-    return Audited(found, files, leaks)
+    return Audited(measured, files, leaks)
 
 
 def filter_dataset(
@@ -143,7 +143,7 @@ def filter_dataset(
     if drop is not None:
         check_share(drop)
     read_about(dataset)  # a filter lies beside shards: image folders are refused
-    return _filter(dataset, open_sets(str(dataset), against, load=load), judge, drop, threshold, device)
+    return _filter_images(dataset, open_sets(str(dataset), against, load=load), judge, drop, threshold, device)
 
 
 def filter_shards(
@@ -165,12 +165,12 @@ def filter_shards(
     Raises:
         UserError: A classifier does not know a class, or no image is left.
     """
-    opened, prompts, templates = _dataset(str(dataset), FolderClasses(labels, labels.ids), lambda word: None)
+    opened, prompts, templates = _open_dataset(str(dataset), FolderClasses(labels, labels.ids), lambda word: None)
     sets = AuditSets(opened, labels, None, {}, None, None, prompts, templates)
     opens = partial(open_classifier, str(model))
     judge = by_clip(str(model), batch_size) if rule.by == "clip" else by_classifier(opens, batch_size)
     parts = parts_in(dataset, resolve_device(device), place.name)
-    made = _filter(place, sets, judge, rule.drop, rule.threshold, device, inputs, parts).made
+    made = _filter_images(place, sets, judge, rule.drop, rule.threshold, device, inputs, parts).made
     return 0 if parts.found else made
 
 
@@ -205,7 +205,7 @@ def parts_in(folder: Path, device: torch.device, *work: object) -> KeptParts:
     return KeptParts(folder / PARTS, KEEPING, __version__, device_name(str(device)), programs, work)
 
 
-def _filter(
+def _filter_images(
     place: Path,
     sets: AuditSets,
     judge: Judge,
@@ -238,10 +238,10 @@ def open_sets(
     load: Load = load_recipe,
 ) -> AuditSets:
     """Open the named sets, as for `audit`; classes are those of `against`, or the dataset's own without it."""
-    data_of = partial(_data_of, load=load)
+    data_of = partial(_load_data, load=load)
     real_data = data_of(against or dataset)
-    classes = _classes(dataset, against, real_data)
-    opened, prompts, templates = _dataset(dataset, classes, data_of)
+    classes = _find_classes(dataset, against, real_data)
+    opened, prompts, templates = _open_dataset(dataset, classes, data_of)
     real: ImageSet | None = None
     test_sets: dict[str, ImageSet] = {}
     is_real = real_data is not None and dataset == against  # and is not compared with itself
@@ -256,13 +256,13 @@ def open_sets(
         if name in test_sets:
             raise UserError(f"--test {name}: there is a test set of this name already; give this one another")
         test_sets[name] = open_images(name, open_stored(Path(place)), classes)
-    seen, choosing = _of_generator(wild, classes, data_of)
+    seen, choosing = _open_generator_images(wild, classes, data_of)
     if unseen is not None:
         choosing = open_images("unseen images", open_stored(Path(unseen)), classes)
     return AuditSets(opened, classes.labels, real, test_sets, seen, choosing, prompts, templates, is_real)
 
 
-def _classes(dataset: str, against: str | None, data: StudyData | None) -> FolderClasses:
+def _find_classes(dataset: str, against: str | None, data: StudyData | None) -> FolderClasses:
     if data is not None:
         return FolderClasses(data.labels, data.labels.ids)
     if against or not is_dataset(Path(dataset)):
@@ -273,7 +273,9 @@ def _classes(dataset: str, against: str | None, data: StudyData | None) -> Folde
     return FolderClasses(LabelSpace(tuple(map(ClassLabel, ids, names, names))), ids)
 
 
-def _dataset(word: str, classes: FolderClasses, data_of: DataOf) -> tuple[ImageSet, tuple[str, ...], tuple[str, ...]]:
+def _open_dataset(
+    word: str, classes: FolderClasses, data_of: DataOf
+) -> tuple[ImageSet, tuple[str, ...], tuple[str, ...]]:
     """The dataset, the prompts of its images where they are known, and the templates to show a CLIP."""
     folder = Path(word)
     if not is_dataset(folder):
@@ -293,7 +295,9 @@ def _dataset(word: str, classes: FolderClasses, data_of: DataOf) -> tuple[ImageS
     return shards, prompts if all(prompts) else (), templates or (PLAIN_TEMPLATE,)
 
 
-def _of_generator(word: str | None, classes: FolderClasses, data_of: DataOf) -> tuple[ImageSet | None, ImageSet | None]:
+def _open_generator_images(
+    word: str | None, classes: FolderClasses, data_of: DataOf
+) -> tuple[ImageSet | None, ImageSet | None]:
     """The images that the generator was trained on, and such of a recipe that it has never seen."""
     if word is None:
         return None, None
@@ -305,7 +309,7 @@ def _of_generator(word: str | None, classes: FolderClasses, data_of: DataOf) -> 
     return data.retrieval, data.choosing
 
 
-def _data_of(word: str, load: Load) -> StudyData | None:
+def _load_data(word: str, load: Load) -> StudyData | None:
     """The images of the recipe called `word`, None where it is a folder."""
     return load_data(load(word).data) if is_recipe(word) else None
 

@@ -81,21 +81,21 @@ def run_benchmark(
         UserError: A set or model cannot be opened, classes do not match, `out` lies inside the dataset, or what is
             missing may not be made.
     """
-    generated = _generated(on, studies)
-    beside = _real(real, generated, studies)
-    folder = outside(on, out or local_folder(studies.out) / "benchmarks" / file_name(_name(generated, beside)))
+    generated = _open_generated(on, studies)
+    real_images = _open_real(real, generated, studies)
+    folder = outside(on, out or local_folder(studies.out) / "benchmarks" / file_name(_name(generated, real_images)))
     named = named_models(models, studies, labels)
     studies.require_made([generated.makes, *(model.makes for model in named)])
-    sets, classes, left_out = _matched(generated, beside)
+    sets, classes, left_out = _match_classes(generated, real_images)
     opened = open_all(named)
-    recipes = [of.study.recipe for of in (generated, beside) if of.study]
-    how = recipes[0].evaluate.batch_size if recipes else BATCH_SIZE, device
-    answers = dict(_answers(opened, sets, classes, folder / "predictions", studies.say, *how))
+    recipes = [side.study.recipe for side in (generated, real_images) if side.study]
+    batch_size = recipes[0].evaluate.batch_size if recipes else BATCH_SIZE
+    answers = dict(_predictions(opened, sets, classes, folder / "predictions", studies.say, batch_size, device))
     groups = getattr(sets["real"], "groups", None)
     result = score(answers, sets["generated"].styles, groups=groups, real_styles=sets["real"].styles)
     prepared = {m.prepared for of_name in opened.values() for m in of_name}
-    notes = (*_notes_of_styles(result), *_notes(result, generated, beside, left_out, prepared))
-    made = Benchmarked(generated.name, beside.name, sets["generated"], sets["real"], classes, result, notes)
+    notes = (*_notes_of_styles(result), *_notes(result, generated, real_images, left_out, prepared))
+    made = Benchmarked(generated.name, real_images.name, sets["generated"], sets["real"], classes, result, notes)
     return made, write_benchmark_page(made, folder)
 
 
@@ -105,11 +105,11 @@ def _name(generated: Images, real: Images) -> str:
     return generated.name if is_own else f"{generated.name}, {real.name}"
 
 
-def _answers(
+def _predictions(
     opened: Mapping[str, Sequence[OpenClassifier]],
     sets: Mapping[str, ImageSet],
     classes: LabelSpace,
-    kept: Path,
+    folder: Path,
     say: Say,
     batch_size: int,
     device: str,
@@ -120,11 +120,11 @@ def _answers(
     for name, of_name in opened.items():
         say(f"asking {name}" + (f", {len(of_name)} checkpoints" if len(of_name) > 1 else ""))
         named = {predicted_by(model): model for model in of_name}
-        found = predict_sets(kept, named, sets, classes, batch_size, device).values()
-        yield name, [(predictions["generated"], predictions["real"]) for predictions in found]
+        predicted = predict_sets(folder, named, sets, classes, batch_size, device).values()
+        yield name, [(predictions["generated"], predictions["real"]) for predictions in predicted]
 
 
-def _generated(word: str, studies: Studies) -> Images:
+def _open_generated(word: str, studies: Studies) -> Images:
     recipe, dataset = recipe_and_name(word)
     if recipe and word != recipe:
         study = studies.open(recipe)
@@ -145,7 +145,7 @@ def _generated(word: str, studies: Studies) -> Images:
         )
     folder = Path(word)
     if not is_dataset(folder):
-        return _folder(word)
+        return _open_folder(word)
     shards = ShardDataset(folder)
     val = all(f"{shards.class_ids[label]}-val-" in key for key, label in zip(shards.keys, shards.labels, strict=True))
     names = readable_names(shards.class_ids)
@@ -153,10 +153,10 @@ def _generated(word: str, studies: Studies) -> Images:
     return Images(folder.resolve().name, classes, lambda: shards, seen=not val)
 
 
-def _real(word: str | None, generated: Images, studies: Studies) -> Images:
+def _open_real(word: str | None, generated: Images, studies: Studies) -> Images:
     recipe, name = recipe_and_name(word or "")
     if word is not None and word != recipe:  # a set of it, or a folder
-        return _test_set(word, studies.open(recipe), name) if recipe else _folder(word)
+        return _open_test_set(word, studies.open(recipe), name) if recipe else _open_folder(word)
     study = generated.study if word is None else studies.open(recipe)
     if study is None:
         raise UserError("name real test images of the same classes with --real: a folder, or a recipe that has some")
@@ -164,7 +164,7 @@ def _real(word: str | None, generated: Images, studies: Studies) -> Images:
     return Images(data.clean, data.labels, lambda: data.tests[data.clean], study)
 
 
-def _test_set(word: str, study: Study, name: str) -> Images:
+def _open_test_set(word: str, study: Study, name: str) -> Images:
     """The test set `name` of a study, or its images to choose by."""
     data = study.data
     sets = {data.choosing.name: data.choosing} if data.choosing else {}
@@ -176,7 +176,7 @@ def _test_set(word: str, study: Study, name: str) -> Images:
     return Images(called, data.labels, lambda: images, study, chosen_on=images is data.choosing, of_several=True)
 
 
-def _folder(word: str) -> Images:
+def _open_folder(word: str) -> Images:
     """Images in class folders, or in whatever else holds images by class."""
     path = Path(word)
     place = open_stored(path)
@@ -187,24 +187,24 @@ def _folder(word: str) -> Images:
     return Images(path.resolve().name, labels, lambda: open_images(path.name, place, classes))
 
 
-def _matched(generated: Images, real: Images) -> tuple[dict[str, ImageSet], LabelSpace, list[str]]:
+def _match_classes(generated: Images, real: Images) -> tuple[dict[str, ImageSet], LabelSpace, list[str]]:
     """Both sets over the classes of which both have images, those classes, and the ids of the others."""
-    sides = [(of, of.open()) for of in (generated, real)]
-    present = [{of.classes.ids[label] for label in np.unique(images.labels)} for of, images in sides]
+    sides = [(side, side.open()) for side in (generated, real)]
+    present = [{side.classes.ids[label] for label in np.unique(images.labels)} for side, images in sides]
     names = (real if real.study else generated).classes.classes
     labels = [c for c in names if c.id in present[0] & present[1]]
     if len(labels) < 2:
-        some = [", ".join(sorted(ids)[:3]) or "none" for ids in present]
+        examples = [", ".join(sorted(ids)[:3]) or "none" for ids in present]
         raise UserError(
             f"{generated.name} and {real.name} have images of fewer than two classes in common: those of the first are "
-            f"{some[0]} ..., those of the second {some[1]} ..."
+            f"{examples[0]} ..., those of the second {examples[1]} ..."
         )
     space = LabelSpace(tuple(labels), shared_prompts=True)
-    sets = [_over(images, of.classes.ids, space.ids) for of, images in sides]
+    sets = [_restrict(images, side.classes.ids, space.ids) for side, images in sides]
     return dict(zip(("generated", "real"), sets, strict=True)), space, sorted(present[0] ^ present[1])
 
 
-def _over(images: ImageSet, ids: Sequence[str], wanted: Sequence[str]) -> ImageSet:
+def _restrict(images: ImageSet, ids: Sequence[str], wanted: Sequence[str]) -> ImageSet:
     """The images whose class is among `wanted`, labeled by their place there; `ids` are the classes of the labels."""
     if tuple(ids) == tuple(wanted):
         return images
@@ -231,9 +231,9 @@ def _notes_of_styles(result: Benchmark) -> Iterator[str]:
             "The drop within styles compares images of a style with images of the same style."
         )
     if alone:
-        some = ", ".join(_sizes_of(style, *result.styles[style]) for style in alone[:LISTED])
+        examples = ", ".join(_sizes_of(style, *result.styles[style]) for style in alone[:LISTED])
         more = ", ..." if len(alone) > LISTED else ""
-        yield f"Styles of one set alone, and images of unknown style, are in no drop within styles: {some}{more}."
+        yield f"Styles of one set alone, and images of unknown style, are in no drop within styles: {examples}{more}."
     scores = result.models[0]
     single = [style for style in result.shared if not getattr(scores.styles[style].real, "groups", 0)]
     if scores.scores.real.groups and single:
@@ -272,7 +272,7 @@ def _notes(
             "claims nothing of others that are trained alike."
         )
     if left_out:
-        some = ", ".join(left_out[:5]) + (" ..." if len(left_out) > 5 else "")
-        yield f"Classes with images in one of the sets alone are left out ({len(left_out)}): {some}."
+        examples = ", ".join(left_out[:5]) + (" ..." if len(left_out) > 5 else "")
+        yield f"Classes with images in one of the sets alone are left out ({len(left_out)}): {examples}."
     if len(prepared) > 1:
         yield f"Models prepare images in {len(prepared)} ways, each as it was trained: {'. '.join(sorted(prepared))}."

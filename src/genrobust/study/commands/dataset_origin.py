@@ -27,27 +27,27 @@ def origin_of(folder: Path, name_or_path: str, load: Callable[[str], Recipe] = l
     study = Study(recipe_here, folder.parent.parent)  # where a study has its datasets; nothing is made there
     rows = []
     for name in [GENERATED, *recipe.datasets] if recipe.generator is not None else []:
-        made = study.dataset(name)
-        if made.user_provided:
+        dataset = study.dataset(name)
+        if dataset.user_provided:
             continue
-        differing = _differing(made, about)
+        differing = _differing_keys(dataset, about)
         if not differing:
             return Origin(recipe_yaml(recipe), name)
         rows.append(f"{name} differs in {', '.join(differing)}")
-    what = f"--recipe {name_or_path}: it does not make {folder}: name the one that it came from"
+    problem = f"--recipe {name_or_path}: it does not make {folder}: name the one that it came from"
     hint = "values that --set gave when it was generated, --set gives here too"
-    raise UserError("\n".join([what, f"  {'; '.join(rows) or 'it generates none'}", f"  {hint}"]))
+    raise UserError("\n".join([problem, f"  {'; '.join(rows) or 'it generates none'}", f"  {hint}"]))
 
 
-def _differing(made: GeneratedDataset, about: Mapping[str, Any]) -> list[str]:
+def _differing_keys(dataset: GeneratedDataset, about: Mapping[str, Any]) -> list[str]:
     """The keys in which a dataset of a recipe is not what `about` says.
 
     Of weights the name alone is compared: they need not be here. One that the study trains itself has a name that
     says all that it depends on.
     """
-    generator = made.drawn_with
-    asked = {"plan": made.plan.fingerprint, **generator.sampling()}
-    asked |= made.generate.model_dump(include={"shard_size", "max_redraws"})
+    generator = dataset.drawn_with
+    asked = {"plan": dataset.plan.fingerprint, **generator.sampling()}
+    asked |= dataset.generate.model_dump(include={"shard_size", "max_redraws"})
     differing = [key for key, value in asked.items() if about.get(key) != value]
     for key, places in generator.names.items():
         names: list[str | None] = [name for place in places for name in (place, Path(place).name)]

@@ -87,17 +87,17 @@ def write_recipe(
     if recipe.suffix not in {".yaml", ".yml"}:
         raise UserError(f"--recipe {recipe}: the name of a recipe ends in .yaml")
     check_output(recipe, overwrite=overwrite)
-    found, class_names = look_at(folders)
-    shifts = {role.removeprefix(SHIFT): one for role, one in found.items() if role.startswith(SHIFT)}
-    least = least_images([one.images for one in shifts.values()])
-    say_found(found, least, say)
+    by_role, class_names = look_at(folders)
+    shifts = {role.removeprefix(SHIFT): contents for role, contents in by_role.items() if role.startswith(SHIFT)}
+    least = least_images([contents.images for contents in shifts.values()])
+    say_found(by_role, least, say)
     if check:
-        say_broken(found, say)
+        say_broken(by_role, say)
     gpu, initial = available_devices()[0] != "cpu", _open_pretrained(pretrained, class_names)
-    values = _values(found, shifts, gpu, initial, server is not None)
-    text = _text(recipe, {**values, "class_names": class_names, "min_images": least, "server": server})
+    values = _template_values(by_role, shifts, gpu, initial, server is not None)
+    text = _recipe_text(recipe, {**values, "class_names": class_names, "min_images": least, "server": server})
     if recipe.is_file() and (before := recipe.read_bytes()) != text.encode():
-        say(f"kept the recipe that was there as {_keep(recipe, before)}")
+        say(f"kept the recipe that was there as {_keep_copy(recipe, before)}")
     with writing(recipe, overwrite=overwrite) as file:
         file.write(text.encode())
     words = () if server is None else ("--server", server[0], "--model", server[1])
@@ -107,7 +107,7 @@ def write_recipe(
     _say_next(values, folders, recipe, again, say)
 
 
-def _keep(recipe: Path, content: bytes) -> Path:
+def _keep_copy(recipe: Path, content: bytes) -> Path:
     """Write `content` to a new file beside `recipe`, with a number in its name, and return that."""
     names = (recipe.with_name(f"{recipe.stem}.{number}{recipe.suffix}") for number in count_from(1))
     copy = next(path for path in names if not os.path.lexists(path))
@@ -116,7 +116,7 @@ def _keep(recipe: Path, content: bytes) -> Path:
     return copy
 
 
-def _text(recipe: Path, values: Mapping[str, Any]) -> str:
+def _recipe_text(recipe: Path, values: Mapping[str, Any]) -> str:
     """The recipe's text; raises UserError for an address of a server that is none."""
     environment = templates("study", keep_trailing_newline=True)
     environment.filters |= {"q": quoted}
@@ -135,44 +135,46 @@ def _open_pretrained(spec: str | None, class_names: Mapping[str, str]) -> Initia
     return open_initial(TrainConfig(init=spec), list(class_names), lambda: texts)
 
 
-def _values(
-    found: Mapping[str, FolderContents],
+def _template_values(
+    by_role: Mapping[str, FolderContents],
     shifts: Mapping[str, FolderContents],
     gpu: bool,
     initial: Initial | None,
     on_server: bool,
 ) -> dict[str, Any]:
     """The values of the template that depend on the folders and on this machine."""
-    train, generated, retrieved = found["train"], found.get("generated"), found.get("retrieved")
+    train, generated, retrieved = by_role["train"], by_role.get("generated"), by_role.get("retrieved")
     images = train.counts.values()
     per_class = min(MOST_PER_CLASS, max(10, round(statistics.median(images))))
     to_generate = per_class * len(train.counts)
     with_generated = gpu or on_server or generated is not None
     no_grid = "" if shifts else "there is no shifted test set"  # why a baseline line would be meaningless here
-    if shifts and found["test"].images < LEAST_TEST_IMAGES:
-        no_grid = f"{found['test'].images} clean test images are too few, it takes {LEAST_TEST_IMAGES}"
+    if shifts and by_role["test"].images < LEAST_TEST_IMAGES:
+        no_grid = f"{by_role['test'].images} clean test images are too few, it takes {LEAST_TEST_IMAGES}"
     added = [generated.images if generated else with_generated * to_generate, retrieved.images if retrieved else 0]
     arms = 2 + 2 * with_generated + (retrieved is not None)  # from scratch
     answer = "real+generated" if with_generated else "real+retrieved" if retrieved else "real+randaugment"
     grid = 0 if no_grid else GRID
     return {
-        **_question(answer, len(train.counts), list(shifts), retrieved is not None),
+        **_title_and_question(answer, len(train.counts), list(shifts), retrieved is not None),
         "answer": answer,
         "threads": min(GPU_THREADS, cores()) if gpu else 1,
         "train": train,
-        "val": found.get("val"),
-        "test": found["test"],
+        "val": by_role.get("val"),
+        "test": by_role["test"],
         "shifts": shifts,
         "generated": generated,
         "retrieved": retrieved,
         "with_generated": with_generated,
-        "unknown": {name: near for one in found.values() for name, near in one.unknown.items()},
+        "unknown": {name: near for contents in by_role.values() for name, near in contents.unknown.items()},
         "generator": STABLE_DIFFUSION,
         "most_images": max(ServerConfig.model_fields["max_images"].default, to_generate),
         "per_class": per_class,
         "to_generate": to_generate,
         "quick_per_class": quick_generated(per_class, len(train.counts)),
-        **_training(train, "val" in found, max(added), arms, 1 + with_generated, grid, 0 if gpu else cores(), initial),
+        **_training_values(
+            train, "val" in by_role, max(added), arms, 1 + with_generated, grid, 0 if gpu else cores(), initial
+        ),
         "few": min(images) if min(images) < FEW else 0,
         "proposed": PROPOSED,
         "grid": grid,
@@ -180,7 +182,7 @@ def _values(
     }
 
 
-def _training(
+def _training_values(
     train: FolderContents,
     has_val: bool,
     added: int,
@@ -209,7 +211,7 @@ def _training(
     }
 
 
-def _question(answer: str, classes: int, shifts: list[str], retrieved: bool) -> dict[str, str]:
+def _title_and_question(answer: str, classes: int, shifts: list[str], retrieved: bool) -> dict[str, str]:
     """The title and the question of a study whose answer is about the arm `answer`."""
     *others, last = shifts or ["the test images"]
     over = f"{', '.join(others)} and {last}" if others else last

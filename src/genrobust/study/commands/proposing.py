@@ -61,11 +61,11 @@ def propose(
     batch = min(128, max(8, 2 ** int(math.log2(max(1, real / 8)))))
     wanted = max(LEAST_STEPS, math.ceil(PASSES * largest / batch / 100) * 100)
     trainings = SEEDS * arms + (GRID_COST if baselines else 0)
-    most = _steps(STUDY_SECONDS, workers, trainings, size, batch) if workers else GPU_STEPS
+    most = _affordable_steps(STUDY_SECONDS, workers, trainings, size, batch) if workers else GPU_STEPS
     steps = min(wanted, max(LEAST_STEPS, most // 100 * 100))
     quick = QUICK_GPU_IMAGES // batch
     if workers:
-        quick = _steps(QUICK_SECONDS, workers, workers * math.ceil(arms / workers), size, batch)
+        quick = _affordable_steps(QUICK_SECONDS, workers, workers * math.ceil(arms / workers), size, batch)
     why = f"{steps * batch / largest:.0f} passes over the {largest:,} images of the largest arm"
     if workers and steps < wanted:
         why += f"; more take over {STUDY_SECONDS // 60} min on {count(workers, 'core')}"
@@ -84,7 +84,7 @@ def propose(
     }
 
 
-def _steps(seconds: float, workers: int, trainings: int, size: int, batch: int) -> int:
+def _affordable_steps(seconds: float, workers: int, trainings: int, size: int, batch: int) -> int:
     """Return how many steps of each of so many trainings fit into `seconds` on so many cores."""
     an_image = CPU_SECONDS * (size / CPU_SIZE) ** 2
     return int(seconds * workers / trainings / an_image / batch)

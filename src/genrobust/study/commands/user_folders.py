@@ -167,12 +167,12 @@ def look_at(folders: Folders) -> tuple[dict[str, FolderContents], dict[str, str]
     train = open_stored(folders.train)
     names = readable_names(train.groups)
     classes = classes_of(train, names)
-    found = {}
+    by_role = {}
     for role, folder in folders.by_role().items():
-        found[role] = _look_at_one(role, train if role == "train" else folder, classes)
-        if role == "train" and (lacks := found[role].lacks):
+        by_role[role] = _read_contents(role, train if role == "train" else folder, classes)
+        if role == "train" and (lacks := by_role[role].lacks):
             raise UserError(f"{folder}: these class folders hold no image: {some(lacks)}. Add some, or remove them")
-    return found, names
+    return by_role, names
 
 
 def median_side(stored: StoredImages) -> int:
@@ -189,40 +189,40 @@ def median_side(stored: StoredImages) -> int:
             continue  # say_broken reports it
         sides.append(min(image.size))
     if not sides:
-        some = files[0] if listed is None else listed.keys[0]
-        raise UserError(f"{stored.path}: cannot read any of the sampled images, such as {some}")
+        example = files[0] if listed is None else listed.keys[0]
+        raise UserError(f"{stored.path}: cannot read any of the sampled images, such as {example}")
     return round(statistics.median(sides))
 
 
-def say_found(found: Mapping[str, FolderContents], least: int, say: Callable[[str], None]) -> None:
+def say_found(by_role: Mapping[str, FolderContents], least: int, say: Callable[[str], None]) -> None:
     """Log what each folder holds, and what follows from it; `least` are the images of a shift that is averaged."""
-    for role, one in found.items():
-        say(f"{role}: {one.words}")
-        if one.renamed:
-            say(f"  other spellings: {some([f'{a} is {b}' for a, b in one.renamed.items()])}")
-        for name, near in one.unknown.items():
+    for role, contents in by_role.items():
+        say(f"{role}: {contents.words}")
+        if contents.renamed:
+            say(f"  other spellings: {some([f'{a} is {b}' for a, b in contents.renamed.items()])}")
+        for name, near in contents.unknown.items():
             perhaps = f" (perhaps {' or '.join(near)}?)" if near else ""
             say(f'  no training class for the folder {name!r}{perhaps}: name one, or "", under data.same_class')
-        if role.startswith(SHIFT) and (why := one.left_out(least)):
+        if role.startswith(SHIFT) and (why := contents.left_out(least)):
             say(f"  left out of the mean over shifts: {why}")
-        elif role.startswith(SHIFT) and one.images < EvaluateConfig().min_images:
+        elif role.startswith(SHIFT) and contents.images < EvaluateConfig().min_images:
             say("  few images: it counts in the mean over shifts, with a wide interval of its own")
-        if role == "train" and any(name.isdecimal() for name in one.names):
+        if role == "train" and any(name.isdecimal() for name in contents.names):
             say('  classes are called by numbers, and so would prompts be ("a photo of a 0"): fill in data.class_names')
-        if role == "retrieved" and one.lacks:
+        if role == "retrieved" and contents.lacks:
             say("  the arm real+retrieved needs images of every class that is generated")
-    if "val" not in found:
+    if "val" not in by_role:
         say("val: none, so a tenth of each class of train is held out to choose checkpoints")
-    if not any(role.startswith(SHIFT) for role in found):
+    if not any(role.startswith(SHIFT) for role in by_role):
         say("no shifted test set, and so no robustness to measure: add --shift NAME=DIR")
 
 
-def say_broken(found: Mapping[str, FolderContents], say: Callable[[str], None]) -> None:
+def say_broken(by_role: Mapping[str, FolderContents], say: Callable[[str], None]) -> None:
     """Decode every image, and log those that cannot be read."""
-    parts = [part for one in found.values() for part in _parts(one.stored)]
+    checks = [check for contents in by_role.values() for check in _checks(contents.stored)]
     console = Console(stderr=True)
-    bar = track(parts, "checking every image", console=console, transient=True, disable=not console.is_terminal)
-    broken = [reason for part in bar for reason in part()]
+    bar = track(checks, "checking every image", console=console, transient=True, disable=not console.is_terminal)
+    broken = [reason for check in bar for reason in check()]
     for reason in broken[:BROKEN_SHOWN]:
         say(reason)
     if len(broken) > BROKEN_SHOWN:
@@ -231,7 +231,7 @@ def say_broken(found: Mapping[str, FolderContents], say: Callable[[str], None]) 
         say(f"{count(len(broken), 'broken image')}: fix or remove them before a run, which stops at the first")
 
 
-def _parts(stored: StoredImages) -> Iterator[Callable[[], list[str]]]:
+def _checks(stored: StoredImages) -> Iterator[Callable[[], list[str]]]:
     """Yield for each part of the images that are `stored` a function that returns which cannot be read, and why."""
     listed = stored.listed
     if listed is None:
@@ -259,7 +259,7 @@ def quoted(value: str) -> str:
     return listed.strip()[1:-1]
 
 
-def _counts(stored: StoredImages) -> dict[str, int]:
+def _count_images(stored: StoredImages) -> dict[str, int]:
     """The number of images under each word for a class: a subfolder, or a label of a table, tar or saved dataset."""
     if stored.listed is None:
         return {name: sum(1 for _ in image_files(stored.path / name)) for name in stored.groups}
@@ -267,13 +267,13 @@ def _counts(stored: StoredImages) -> dict[str, int]:
     return {group: counts[group] for group in stored.groups}
 
 
-def _look_at_one(role: str, place: Path | StoredImages, classes: FolderClasses) -> FolderContents:
+def _read_contents(role: str, place: Path | StoredImages, classes: FolderClasses) -> FolderContents:
     counts: dict[int, int] = {}
     renamed: dict[str, str] = {}
     unknown: dict[str, list[str]] = {}
     try:
         stored = open_stored(place) if isinstance(place, Path) else place
-        for name, number in _counts(stored).items():
+        for name, number in _count_images(stored).items():
             label = classes.match(name)
             if label is None:
                 unknown[name] = classes.near(name)

@@ -111,7 +111,9 @@ def time_here(recipe: Recipe, out: Path) -> str:
 
     "" means that some of them are not measured. A study that trains a generator is not looked at, which takes seconds.
     """
-    if not (out / RATES).exists() or any(of.from_scratch or of.finetuned for of in recipe.datasets.values()):
+    if not (out / RATES).exists() or any(
+        config.from_scratch or config.finetuned for config in recipe.datasets.values()
+    ):
         return ""
     seconds, unknown = seconds_left(Study(recipe, out, executor=Processes(recipe)).rows())
     if unknown:

@@ -54,28 +54,28 @@ class Cost:
 
 def remember_rate(out: Path, stage: str, rate_key: str, per_second: float) -> None:
     """Save in `out` the rate of one worker of `stage`: what it does in a second of what `rate_key` says."""
-    with _held(out) as rates:
+    with _locked_rates(out) as rates:
         rates.setdefault(stage, {})[rate_key] = per_second
 
 
 def measured_once(out: Path, stage: str, rate_key: str, measure: Callable[[], float]) -> float:
     """Return what is kept in `out` as a rate is, or what `measure` finds, for which other processes wait."""
-    with _held(out) as rates:
-        kept = rates.setdefault(stage, {})
-        if rate_key not in kept:
-            kept[rate_key] = measure()
-        return kept[rate_key]
+    with _locked_rates(out) as rates:
+        stage_rates = rates.setdefault(stage, {})
+        if rate_key not in stage_rates:
+            stage_rates[rate_key] = measure()
+        return stage_rates[rate_key]
 
 
 @contextmanager
-def _held(out: Path) -> Iterator[dict[str, dict[str, float]]]:
+def _locked_rates(out: Path) -> Iterator[dict[str, dict[str, float]]]:
     """Hold the rates in `out`, which are this machine's, and write what the block makes of them.
 
     Where a file of the user's has their name, they are not kept.
     """
     make_folder(out)
     with lock(out, wait=True):
-        rates = _read(out)
+        rates = _read_rates(out)
         yield rates
         if not (out / RATES).exists() or OURS.encode() in (out / RATES).read_bytes():
             with replacing(out / RATES, mirrored=False) as file:
@@ -87,7 +87,7 @@ def known_rate(out: Path, stage: str, worker: str, cost: Cost) -> float | None:
 
     By the last jobs of the stage in `out`, or else by the speed of this machine; None where neither is known.
     """
-    rates = _read(out)
+    rates = _read_rates(out)
     key = cost.key(worker)
     rate = rates.get(stage, {}).get(key, None if cost.of else rates.get(MACHINE, {}).get(key))
     return None if rate is None else rate / cost.amount
@@ -110,11 +110,16 @@ def estimate(rates: Sequence[tuple[Job, float | None]], workers: int) -> float |
     return max(busy) + sum(each for together, each in seconds if together > 1)
 
 
-def _read(out: Path) -> dict[str, dict[str, float]]:
+def _read_rates(out: Path) -> dict[str, dict[str, float]]:
     try:
-        found = parse_json((out / RATES).read_bytes())[OURS]
-        rates = {stage: {of: float(rate) for of, rate in of_stage.items()} for stage, of_stage in found.items()}
-        return {stage: {of: r for of, r in of_stage.items() if 0 < r < math.inf} for stage, of_stage in rates.items()}
+        stored = parse_json((out / RATES).read_bytes())[OURS]
+        rates = {
+            stage: {key: float(rate) for key, rate in stage_rates.items()} for stage, stage_rates in stored.items()
+        }
+        return {
+            stage: {key: r for key, r in stage_rates.items() if 0 < r < math.inf}
+            for stage, stage_rates in rates.items()
+        }
     except (OSError, ValueError, AttributeError, TypeError, KeyError):
         return {}  # none yet, or damaged: it only estimates times
 

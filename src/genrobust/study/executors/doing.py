@@ -96,11 +96,11 @@ def root_cause(failures: Sequence[GenrobustError]) -> GenrobustError:
     return min(failures, key=rank)
 
 
-def raise_failed(what: str, failed: Sequence[tuple[Job, GenrobustError]]) -> None:
+def raise_failed(title: str, failed: Sequence[tuple[Job, GenrobustError]]) -> None:
     """Raise a GenrobustError that lists the `failed` jobs, if there are any; a DiskFull where all of them were."""
     if not failed:
         return
-    lines = [f"{what}: {len(failed)} of the jobs failed:"]
+    lines = [f"{title}: {len(failed)} of the jobs failed:"]
     lines += [f"  {job.name}: {failure} (tries: {TRIES})" for job, failure in failed[:LISTED]]
     lines += [f"  and {len(failed) - LISTED:,} more"] if len(failed) > LISTED else []
     lines.append("completed jobs are kept: rerun to do the others")
@@ -138,9 +138,9 @@ class Shown:
         for number in self._sizes.keys() & counts.keys():
             made = made.plus(counts[number].within(self._sizes[number]))
         before, self._shown = self._shown, made
-        found = made.found - before.found
-        self._bar.advance(found, found=True)
-        self._bar.advance(made.done - before.done - found)
+        reused = made.found - before.found
+        self._bar.advance(reused, found=True)
+        self._bar.advance(made.done - before.done - reused)
 
     @contextmanager
     def beside(self) -> Iterator[None]:
@@ -168,9 +168,9 @@ def do_jobs(load: bytes, unit: str, keys: Sequence[Any], report: Report) -> floa
     """
     counted, reported_at = Counted(), 0.0
 
-    def count(more: int, note: str | None, found: bool) -> None:
+    def count(more: int, note: str | None, reused: bool) -> None:
         nonlocal counted, reported_at
-        counted = Counted(counted.done + more, counted.found + (more if found else 0))
+        counted = Counted(counted.done + more, counted.found + (more if reused else 0))
         if time.monotonic() - reported_at > REPORT_EVERY_S:
             report(counted)
             reported_at = time.monotonic()

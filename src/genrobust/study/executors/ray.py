@@ -107,25 +107,25 @@ class Ray:
         takes: dict[str, Any] = {"num_cpus": 0, "num_gpus": 0}  # it waits for nobody
         if self._device == "cuda":  # of which older versions of Ray hide all from what takes none
             takes["runtime_env"] = {"env_vars": {"RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}}
-        look: Any = ray.remote(**takes)(_hardware_there)
-        ids = [node["NodeID"] for node in ray.nodes() if node["Alive"] and self._room(node["Resources"])]
+        ask: Any = ray.remote(**takes)(_remote_hardware)
+        ids = [node["NodeID"] for node in ray.nodes() if node["Alive"] and self._worker_slots(node["Resources"])]
         pins = [NodeAffinitySchedulingStrategy(id, soft=False) for id in ids]
-        found = []
-        for answer in [look.options(scheduling_strategy=pin).remote(self._device) for pin in pins]:
+        nodes = []
+        for reply in [ask.options(scheduling_strategy=pin).remote(self._device) for pin in pins]:
             try:
-                found.append(ray.get(answer))
+                nodes.append(ray.get(reply))
             except RayError as error:
                 log.warning("a node did not say what it computes fast: %s", why_died(error))
-        return in_common(found) if found else Hardware(self._device, frozenset({"float32"}), "no node answered")
+        return in_common(nodes) if nodes else Hardware(self._device, frozenset({"float32"}), "no node answered")
 
-    def _room(self, node: dict[str, float]) -> int:
+    def _worker_slots(self, node: dict[str, float]) -> int:
         """How many workers a node has room for, if nobody else uses it."""
         gpus = node.get("GPU", 0) // self._gpus if self._gpus else math.inf
         return int(min(node.get("CPU", 0) // self._cpus, gpus))
 
     def capacity(self) -> int:
         """How many workers the living nodes have room for, if nobody else uses them."""
-        return sum(map(self._room, _nodes()))
+        return sum(map(self._worker_slots, _nodes()))
 
     def workers(self) -> int:
         """How many jobs are done at the same time, if nobody else uses the cluster."""
@@ -174,7 +174,7 @@ class Ray:
             progress_bar(work.what, work.size, work.unit, seconds=work.seconds) as bar,
             redirect_stdout(io.StringIO()),
         ):
-            board = _Board.options(scheduling_strategy=_here()).remote()  # type: ignore[attr-defined]
+            board = _Board.options(scheduling_strategy=_this_node()).remote()  # type: ignore[attr-defined]
             shown = Shown(bar, lambda: ray.get(board.read.remote()))
             task = _Task(cloudpickle.dumps(work.load), work.unit, str(Path.cwd()), mirrors(), board)
             failed = self._run_single(work, single, task, shown)
@@ -190,7 +190,7 @@ class Ray:
             max_retries=TRIES - 1,
             retry_exceptions=True,
             runtime_env={"env_vars": worker_environment(self._threads)},
-        )(_do)
+        )(_run_job)
         running = {do.remote(task, number := shown.begin(job.size), job.key): (job, number) for job in jobs}
         failed: list[tuple[Job, GenrobustError]] = []
         in_a_row = 0
@@ -213,8 +213,8 @@ class Ray:
                         raise_failed(f"stopped after {HOPELESS} failures in a row: {work.what}", failed)
                 shown.update()
         finally:
-            for left in running:
-                ray.cancel(left, force=True)
+            for unfinished in running:
+                ray.cancel(unfinished, force=True)
         return failed
 
     def _run_together(self, work: Work, job: Job, task: _Task, shown: Shown) -> list[tuple[Job, GenrobustError]]:
@@ -233,7 +233,7 @@ class Ray:
             with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as store, shown.beside():
                 try:
                     TorchTrainer(
-                        _take_part,
+                        _join_training,
                         train_loop_config={"task": task, "number": number, "key": job.key},
                         torch_config=TorchConfig("nccl" if on_gpus else "gloo", timeout_s=PATIENCE_S),
                         scaling_config=ScalingConfig(**scaling),
@@ -277,7 +277,7 @@ class _Board:
         return self._counts
 
 
-def _here() -> NodeAffinitySchedulingStrategy:
+def _this_node() -> NodeAffinitySchedulingStrategy:
     return NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
 
 
@@ -320,7 +320,7 @@ class Failed(Exception):
         self.failure = failure
 
 
-def _do(task: _Task, number: int, key: Any) -> float | GenrobustError:
+def _run_job(task: _Task, number: int, key: Any) -> float | GenrobustError:
     """Do a job on a node; return its seconds, or the user's mistake, which no other try mends.
 
     Raises:
@@ -335,7 +335,7 @@ def _do(task: _Task, number: int, key: Any) -> float | GenrobustError:
         raise Failed(failure) from None
 
 
-def _take_part(job: dict[str, Any]) -> None:
+def _join_training(job: dict[str, Any]) -> None:
     """Do a job as one worker of several, the first of which counts."""
     from torch import distributed
 
@@ -350,7 +350,7 @@ def _failure_behind(error: BaseException) -> GenrobustError:
     return cause.failure if isinstance(cause, Failed) else BadLuck(why_died(error))
 
 
-def _hardware_there(kind: str) -> Hardware:
+def _remote_hardware(kind: str) -> Hardware:
     """Return the hardware of the node that runs this: Ray takes plain functions, and `hardware` is a cached one."""
     return hardware(kind)
 

@@ -90,9 +90,11 @@ def published_lines(
     if classes < LINE_CLASSES:
         why = f"The published baseline lines are over {LINE_CLASSES:,} classes and this study has {classes}"
         return {}, [f"{why}: for a line, train baseline models with robustness.grid."]
-    of = {name: published_line(name, data.shifts[name]) if name in data.shifts else None for name in shifts}
-    missing = [f"No baseline line for {name}: none is published for such a set." for name in shifts if of[name] is None]
-    return {name: line for name, line in of.items() if line is not None}, missing
+    lines = {name: published_line(name, data.shifts[name]) if name in data.shifts else None for name in shifts}
+    missing = [
+        f"No baseline line for {name}: none is published for such a set." for name in shifts if lines[name] is None
+    ]
+    return {name: line for name, line in lines.items() if line is not None}, missing
 
 
 def grid_rows(
@@ -103,7 +105,7 @@ def grid_rows(
     `predictions` are by model, seed and test set, `clean` among these. A study is not lost because its grid is too
     alike for a line.
     """
-    scored, kept, notes = score_baselines(predictions, clean, shifts), [], []
+    scored, fitted, notes = score_baselines(predictions, clean, shifts), [], []
     rows = [replace(row, architecture=row.model.partition(",")[0]) for row in scored]
     for shift in shifts:
         of_shift = [row for row in rows if row.test_set == shift]
@@ -112,8 +114,8 @@ def grid_rows(
         except UserError as error:
             notes.append(f"No baseline line for {shift}: {error}.")
         else:
-            kept += of_shift
-    return kept, notes
+            fitted += of_shift
+    return fitted, notes
 
 
 def read_table(name: str) -> list[BaselineModel]:
@@ -131,21 +133,21 @@ def read_table(name: str) -> list[BaselineModel]:
         table = read_csv(path, "robustness.baselines")
         _, header = next(table)
         if missing := [column for column in COLUMNS if header.count(column) != 1]:
-            what = f"{name}: {header.count(missing[0]) or 'no'} column {missing[0]!r}"
-            raise UserError(f"{what}; a baseline table has the columns {', '.join(COLUMNS)}, each once")
+            problem = f"{name}: {header.count(missing[0]) or 'no'} column {missing[0]!r}"
+            raise UserError(f"{problem}; a baseline table has the columns {', '.join(COLUMNS)}, each once")
         places = [header.index(column) for column in COLUMNS]
         rows: dict[tuple[str, str], BaselineModel] = {}
         for line, cells in table:
             model, test_set, *accuracies = (cells[place] for place in places)
             if (model, test_set) in rows:
                 raise UserError(f"{name}, line {line}: {model!r} has a row of {test_set!r} already; remove one of them")
-            clean, shifted = (_percent(cell, name, line) for cell in accuracies)
+            clean, shifted = (_parse_percent(cell, name, line) for cell in accuracies)
             architecture = cells[header.index(ARCHITECTURE)] if ARCHITECTURE in header else ""
             rows[model, test_set] = BaselineModel(model, test_set, clean, shifted, architecture)
     return list(rows.values())
 
 
-def _percent(cell: str, name: str, line: int) -> float:
+def _parse_percent(cell: str, name: str, line: int) -> float:
     try:
         value = float(cell)
     except ValueError:

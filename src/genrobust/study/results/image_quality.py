@@ -74,8 +74,8 @@ class Qualities:
                 self._embeddings[name].save(embed_ensembles(clip, self._texts))
                 continue
             with progress_bar(f"CLIP, {name}", len(self._first[name])) as bar:
-                found = clip_embeddings(clip, self._first[name], self._batch_size, bar.advance)
-            self._embeddings[name].save(found)
+                embeddings = clip_embeddings(clip, self._first[name], self._batch_size, bar.advance)
+            self._embeddings[name].save(embeddings)
 
     def measured(self) -> tuple[SourceQuality, ...]:
         """Measure the sources, once all of them are embedded."""

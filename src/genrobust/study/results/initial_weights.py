@@ -53,9 +53,12 @@ def seen_by(sources: Sources, run: TrainingRun) -> str:
     """Return what the network that a run starts from was trained on, in words."""
     init = run.train.init
     if (origin := sources.origin(run)) is not None:
-        there, first = origin
-        images = f"images of the study {there.context.recipe.name}: {' and '.join(part.source for part in first.parts)}"
-        return f"{images}; before that, on {seen_by(there, first)}" if first.train.is_pretrained else images
+        origin_sources, first = origin
+        images = (
+            f"images of the study {origin_sources.context.recipe.name}: "
+            f"{' and '.join(part.source for part in first.parts)}"
+        )
+        return f"{images}; before that, on {seen_by(origin_sources, first)}" if first.train.is_pretrained else images
     if init == f"clip:{EMBEDDED}":
         return "wild, icons in all styles of the shifted test sets by other designers"
     if is_checkpoint(Path(init)):
@@ -63,8 +66,8 @@ def seen_by(sources: Sources, run: TrainingRun) -> str:
     name = init if init.startswith("hf-hub:") else Path(init).name
     if init == PRETRAINED and (initial := sources.initial(run)) is not None:
         name = initial.opened.name
-    found = [what for part, what in KNOWN.items() if part in name.lower()]
-    return " and ".join(found) or "data that its name does not tell"
+    datasets = [dataset for part, dataset in KNOWN.items() if part in name.lower()]
+    return " and ".join(datasets) or "data that its name does not tell"
 
 
 def _seen_by_checkpoint(training: Mapping[str, Any]) -> str:

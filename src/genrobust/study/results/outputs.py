@@ -56,8 +56,8 @@ def verify_outputs(folder: Path, repair: bool = False) -> Verified:
         UserError: There is no artifact or, with `repair`, another process writes there.
         GenrobustError: The system refuses to write.
     """
-    found = list(artifacts(folder))
-    if not found:
+    existing = list(artifacts(folder))
+    if not existing:
         raise UserError(
             f"{folder} holds nothing that this version of genrobust made, by no {MANIFEST}: name the folder of a "
             "dataset or of studies; what version 0.1 made, the same commands make again in another folder"
@@ -65,18 +65,18 @@ def verify_outputs(folder: Path, repair: bool = False) -> Verified:
     damaged: dict[Path, str] = {}
     changed: list[Path] = []
     aside = None
-    with progress_bar("verifying", len(found), "artifacts") as bar:
-        for artifact in found:
+    with progress_bar("verifying", len(existing), "artifacts") as bar:
+        for artifact in existing:
             damages = list(artifact.damage())
             if damages and _is_edited(artifact):
                 changed += [damage.path for damage in damages if damage.path.exists()]
             elif damages:
-                damaged |= {damage.path: _describe(artifact, damage) for damage in damages}
+                damaged |= {damage.path: _describe_damage(artifact, damage) for damage in damages}
                 if repair:
                     aside = _set_aside(folder, artifact, damages, aside)
             bar.advance()
-    unfinished = tuple(artifact.folder for artifact in found if artifact.is_begun and not artifact.is_finished)
-    return Verified(len(found), damaged, tuple(changed), unfinished, aside)
+    unfinished = tuple(artifact.folder for artifact in existing if artifact.is_begun and not artifact.is_finished)
+    return Verified(len(existing), damaged, tuple(changed), unfinished, aside)
 
 
 def _is_edited(artifact: Artifact) -> bool:
@@ -86,7 +86,7 @@ def _is_edited(artifact: Artifact) -> bool:
         return False
 
 
-def _describe(artifact: Artifact, damage: Damage) -> str:
+def _describe_damage(artifact: Artifact, damage: Damage) -> str:
     """Say what is wrong; of a shard's tar, which images."""
     if damage.path.suffix == ".tar" and damage.path.stem in artifact.parts():
         with suppress(GenrobustError):  # its parquet is damaged, too
@@ -117,14 +117,14 @@ def _move(path: Path, to: Path) -> None:
         path.replace(to)
 
 
-def describe_verified(found: Verified) -> Iterator[str]:
+def describe_verified(verified: Verified) -> Iterator[str]:
     """Yield lines for the user: what was found, and what to do next."""
-    yield from found.damaged.values()
-    for path in found.changed:
+    yield from verified.damaged.values()
+    for path in verified.changed:
         yield f"{path} was changed after genrobust wrote it: if that was not you, run the command that wrote it again"
-    for folder in found.unfinished:
+    for folder in verified.unfinished:
         yield f"not finished: {folder}"
-    if not (found.damaged or found.changed):
-        yield f"all {found.checked:,} artifacts are as they were written"
-    if found.aside is not None:
-        yield f"set aside, to be deleted once everything is made again: {found.aside}"
+    if not (verified.damaged or verified.changed):
+        yield f"all {verified.checked:,} artifacts are as they were written"
+    if verified.aside is not None:
+        yield f"set aside, to be deleted once everything is made again: {verified.aside}"

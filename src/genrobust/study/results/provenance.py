@@ -12,13 +12,13 @@ from genrobust.report import count
 
 def makers_of(folders: Iterable[Path]) -> list[MadeBy]:
     """Return what made the finished artifacts among `folders`: those of one kind and the same versions together."""
-    found: Counter[tuple[str, tuple[tuple[str, str], ...]]] = Counter()
+    counts: Counter[tuple[str, tuple[tuple[str, str], ...]]] = Counter()
     for folder in dict.fromkeys(folders):
         artifact = Artifact(folder)
         if artifact.is_finished:
             manifest = artifact.manifest()
-            found[manifest.kind, tuple(manifest.made_by.items())] += 1
-    return [MadeBy(kind, number, dict(versions)) for (kind, versions), number in found.items()]
+            counts[manifest.kind, tuple(manifest.made_by.items())] += 1
+    return [MadeBy(kind, number, dict(versions)) for (kind, versions), number in counts.items()]
 
 
 def describe_others(makers: Iterable[MadeBy]) -> Iterator[str]:

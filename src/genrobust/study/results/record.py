@@ -55,7 +55,7 @@ def record_of(graph: Graph, scores: StudyScores, command: str, makers: Sequence[
         recipe_yaml=recipe_yaml(recipe),
         date=datetime.date.today().isoformat(),
         summary=scores.summary,
-        arms=tuple(_arm(graph, arm) for arm in recipe.arms),
+        arms=tuple(_arm_record(graph, arm) for arm in recipe.arms),
         stages=context.times.records,
         pictures=tuple(gallery(context.data.labels, {s: sources.images(s) for s in graph.pictured})),
         environment=environment(context.device, recipe.threads, context.executor.workers()),
@@ -68,18 +68,18 @@ def record_of(graph: Graph, scores: StudyScores, command: str, makers: Sequence[
         curves=scores.curves,
         answer=recipe.answer or "",
         class_names=context.data.labels.names,
-        missed=tuple(_missed(context.data, scores.summary)),
+        missed=tuple(_missed_pictures(context.data, scores.summary)),
         made_by=tuple(makers),
     )
 
 
-def _arm(graph: Graph, arm: ArmConfig) -> ArmRecord:
+def _arm_record(graph: Graph, arm: ArmConfig) -> ArmRecord:
     """Describe what an arm trained on, how well it knows the validation images, and what it takes to make."""
     runs = [run_of(graph.recipe, arm, seed) for seed in graph.recipe.seeds]
     trainings = [read_checkpoint_info(graph.sources.checkpoint(run)).training for run in runs]
-    found = [training["best_val_top1"] for training in trainings]
+    accuracies = [training["best_val_top1"] for training in trainings]
     record, seconds = Train(graph.sources, ()).record(runs[0]), device_seconds(graph, runs[0])
-    val_top1 = None if None in found else float(np.mean(found))  # None without validation images
+    val_top1 = None if None in accuracies else float(np.mean(accuracies))  # None without validation images
     trained = {str(run.seed): training.get("run", "") for run, training in zip(runs, trainings, strict=True)}
     return replace(record, val_top1=val_top1, seconds=seconds, trained=trained)
 
@@ -115,7 +115,7 @@ def _notes(graph: Graph, scores: StudyScores) -> Iterator[str]:
 def gallery(labels: LabelSpace, sources: Mapping[str, ImageSet]) -> Iterator[Picture]:
     """Yield pictures of the classes from each of `sources`, one of each style first."""
     chosen = {origin: _one_of_each_style(images, len(labels)) for origin, images in sources.items()}
-    stride = max(1, math.ceil(sum(len(few) for of in chosen.values() for few in of) / PICTURES))
+    stride = max(1, math.ceil(sum(len(few) for by_class in chosen.values() for few in by_class) / PICTURES))
     for label in range(0, len(labels), stride):
         for origin, images in sources.items():
             for index in chosen[origin][label]:
@@ -130,16 +130,16 @@ def gallery(labels: LabelSpace, sources: Mapping[str, ImageSet]) -> Iterator[Pic
 
 def _one_of_each_style(images: ImageSet, classes: int) -> list[list[int]]:
     """The images of each class that are shown."""
-    order, found = np.argsort(images.labels, kind="stable"), []
-    for here in np.split(order, np.searchsorted(images.labels[order], range(1, classes))):
-        firsts = list({images.styles[i]: i for i in reversed(here.tolist())}.values())[::-1]
-        others = [i for i in here[: PER_SOURCE + 1].tolist() if i not in firsts]
+    order, by_class = np.argsort(images.labels, kind="stable"), []
+    for members in np.split(order, np.searchsorted(images.labels[order], range(1, classes))):
+        firsts = list({images.styles[i]: i for i in reversed(members.tolist())}.values())[::-1]
+        others = [i for i in members[: PER_SOURCE + 1].tolist() if i not in firsts]
         chosen = (firsts + others)[: max(len(firsts), WITHOUT_STYLES)][:PER_SOURCE]
-        found.append(sorted(chosen, key=lambda i: images.styles[i]))
-    return found
+        by_class.append(sorted(chosen, key=lambda i: images.styles[i]))
+    return by_class
 
 
-def _missed(data: StudyData, summary: Summary) -> Iterator[Picture]:
+def _missed_pictures(data: StudyData, summary: Summary) -> Iterator[Picture]:
     """Yield the images that every classifier gets wrong, each with what most of them say."""
     names = data.labels.names
     for missed in summary.missed:

@@ -51,9 +51,8 @@ class Describe(Stage):
         from genrobust.study.results.image_quality import Qualities
 
         images = {name: self.sources.images(name) for name in self.names}
-        recipe = self.context.recipe
-        how = recipe.device, recipe.evaluate.batch_size
-        return Qualities(self.config, images, self.sources.class_texts(), self.context.out, *how)
+        texts, out, recipe = self.sources.class_texts(), self.context.out, self.context.recipe
+        return Qualities(self.config, images, texts, out, recipe.device, recipe.evaluate.batch_size)
 
     def load(self) -> DoJobs:
         return self.qualities.embed

@@ -48,10 +48,10 @@ class Evaluate(Stage):
         for run in self.runs:
             checkpoint = self.sources.checkpoint(run)
             by, name = self.predicted_by(checkpoint), f"the predictions of {run.name}"
-            jobs[by] = Job(run, name, self._missing(by, weights_hash(checkpoint)), 1, EVERY, self.room, total)
+            jobs[by] = Job(run, name, self._count_missing(by, weights_hash(checkpoint)), 1, EVERY, self.room, total)
         if self.zero_shot is not None:
             by, name = self._by_clip(self.zero_shot), f"the predictions of {ZERO_SHOT}"
-            left = self._missing(by, self._zero_shot(self.zero_shot).weights)
+            left = self._count_missing(by, self._open_zero_shot(self.zero_shot).weights)
             jobs[by] = Job(ZERO_SHOT, name, left, 1, ZERO_SHOT, self.room, total)
         return list(jobs.values())
 
@@ -89,11 +89,14 @@ class Evaluate(Stage):
 
         for checkpoint in checkpoints:
             Artifact(checkpoint).fetch()
-        opened = {self.predicted_by(one): open_checkpoint(one, self.context.recipe.evaluate) for one in checkpoints}
-        made = self._on_tests(opened)
+        opened = {
+            self.predicted_by(checkpoint): open_checkpoint(checkpoint, self.context.recipe.evaluate)
+            for checkpoint in checkpoints
+        }
+        made = self._predict_tests(opened)
         return {checkpoint: made[self.predicted_by(checkpoint)] for checkpoint in checkpoints}
 
-    def _on_tests(self, opened: Mapping[PredictedBy, OpenClassifier]) -> dict[PredictedBy, SavedPredictions[str]]:
+    def _predict_tests(self, opened: Mapping[PredictedBy, OpenClassifier]) -> dict[PredictedBy, SavedPredictions[str]]:
         from genrobust.classifiers import predict_sets
 
         recipe, labels = self.context.recipe, self.context.data.labels
@@ -107,9 +110,9 @@ class Evaluate(Stage):
         if self.zero_shot is None:
             return SavedPredictions({})
         by = self._by_clip(self.zero_shot)
-        return self._on_tests({by: self._zero_shot(self.zero_shot)})[by]
+        return self._predict_tests({by: self._open_zero_shot(self.zero_shot)})[by]
 
-    def _zero_shot(self, zero_shot: ZeroShotConfig) -> OpenClassifier:
+    def _open_zero_shot(self, zero_shot: ZeroShotConfig) -> OpenClassifier:
         from genrobust.classifiers import open_zero_shot
 
         recipe, labels = self.context.recipe, self.context.data.labels
@@ -120,7 +123,7 @@ class Evaluate(Stage):
     def _sets(self) -> dict[str, ImageSet]:
         return {name: self.context.data.tests[name] for name in self.context.tests}
 
-    def _missing(self, by: PredictedBy, weights: str) -> int:
+    def _count_missing(self, by: PredictedBy, weights: str) -> int:
         """How many test images have no predictions by a classifier of these `weights`."""
         from genrobust.classifiers import are_saved
 
@@ -144,5 +147,5 @@ class Evaluate(Stage):
     def _by_clip(self, zero_shot: ZeroShotConfig) -> PredictedBy:
         from genrobust.classifiers import PredictedBy
 
-        opened = self._zero_shot(zero_shot)
+        opened = self._open_zero_shot(zero_shot)
         return PredictedBy("zero-shot", digest([opened.weights, opened.prepared]))

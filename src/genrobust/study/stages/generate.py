@@ -55,7 +55,7 @@ class GeneratedDataset:
         if name not in known:
             raise UserError(f"the recipe has no dataset {name!r}; there are {', '.join(known)}")
         self.user_provided = name == GENERATED and recipe.data.generated is not None
-        self._own = recipe.datasets.get(name, DatasetConfig())
+        self._config = recipe.datasets.get(name, DatasetConfig())
         if not self.user_provided:
             self.generator, self.generate = recipe.generation(name)
 
@@ -67,7 +67,7 @@ class GeneratedDataset:
         """The requests."""
         from genrobust.generate import plan_of
 
-        labels, seed = self.context.data.labels, self._own.data_seed
+        labels, seed = self.context.data.labels, self._config.data_seed
         if seed is None:
             seed = self.context.recipe.data_seed
         return plan_of(self.generator, self.generate, labels, self.sources, seed)
@@ -84,7 +84,7 @@ class GeneratedDataset:
         from genrobust.generate import engine_of, identity
 
         # A class model is not loaded before it is there, and its folder's name says all that its weights depend on.
-        generator = self.generator.sampling() if self._own.from_scratch else identity(self.generator)
+        generator = self.generator.sampling() if self._config.from_scratch else identity(self.generator)
         inputs: dict[str, Any] = {"plan": self.plan.fingerprint, "generator": generator}
         inputs |= self.generate.model_dump(include={"shard_size", "batch_size", "max_redraws"})
         if plugins := plugins_of(type(self.generator), engine_of(self.generator)):
@@ -98,9 +98,9 @@ class GeneratedDataset:
     @cached_property
     def folder(self) -> Path:
         """Where the shards lie, or the user's own images."""
-        own = self.context.recipe.data.generated if self.user_provided else None
-        if own is not None:
-            return own
+        user_folder = self.context.recipe.data.generated if self.user_provided else None
+        if user_folder is not None:
+            return user_folder
         word = self.generate.prompts.strategy if self.generator.reads_text else self.generator.mode
         return artifact_folder(self.context.out / "generated", f"{word}-{self.generate.per_class}", self.inputs)
 
@@ -112,7 +112,7 @@ class GeneratedDataset:
     @cached_property
     def trained(self) -> TrainedGenerator | None:
         """The generator that is trained for this dataset; None for one drawn with the base."""
-        return None if self.user_provided else trained_generator(self.context, self.generator, self._own)
+        return None if self.user_provided else trained_generator(self.context, self.generator, self._config)
 
     @property
     def drawn_with(self) -> GeneratorConfig:
@@ -129,7 +129,7 @@ class GeneratedDataset:
     @property
     def cost(self) -> Cost:
         """What an image takes."""
-        if self._own.from_scratch:
+        if self._config.from_scratch:
             return Cost(
                 self.generator.drawn_steps, self.generator.precision, f"a class model for {self.generator.model}"
             )
@@ -149,8 +149,8 @@ class GeneratedDataset:
     @cached_property
     def images(self) -> ImageSet:
         """The images, generated now where they are missing."""
-        own = self.context.data.generated if self.user_provided else None
-        return self.make() if own is None else own
+        user_images = self.context.data.generated if self.user_provided else None
+        return self.make() if user_images is None else user_images
 
     def fetch_tars(self) -> None:
         """Fetch all images that are made, before many of them are read."""
@@ -212,7 +212,7 @@ class Generate(Stage):
     def announce(self, jobs: Sequence[Job]) -> None:
         count = sum(job.size for job in jobs)
         self.context.log(f"generating {count:,} images ({self.dataset.name}) into {self.dataset.folder}")
-        numbered = (i for i, one in enumerate(self.context.data.labels.classes) if one.prompt.isdecimal())
+        numbered = (i for i, label in enumerate(self.context.data.labels.classes) if label.prompt.isdecimal())
         first = next(numbered, None)
         if first is not None and (prompt := self.dataset.plan[first].prompt):
             self.context.log(
@@ -270,9 +270,9 @@ class Generate(Stage):
 
     def cost(self, job: Job) -> Cost:
         generator = self.dataset.generator
-        own = EMBEDDED_PIXELS if generator.model == EMBEDDED else STABLE_DIFFUSION_PIXELS
+        side = EMBEDDED_PIXELS if generator.model == EMBEDDED else STABLE_DIFFUSION_PIXELS
         width, height = generator.size
-        return replace(self.dataset.cost, disk=job.size * (width or own) * (height or own) * 3 * PNG_SHARE)
+        return replace(self.dataset.cost, disk=job.size * (width or side) * (height or side) * 3 * PNG_SHARE)
 
 
 def generation_cost(generator: GeneratorConfig) -> Cost:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from genrobust.core import ImageSet, resolve_device
 from genrobust.recipe import TrainConfig
@@ -39,8 +39,8 @@ class Interpolate(Stage):
         for run in self.runs:
             folder = self.sources.checkpoint(run)
             left = int(not is_trained(folder))
-            how: dict[str, Any] = {"row": "weights between two", "folder": folder, "total": 1, "unit": self.items}
-            jobs.setdefault(folder, Job(run, f"the weights of {run.name}", left, **how))
+            name, row = f"the weights of {run.name}", "weights between two"
+            jobs.setdefault(folder, Job(run, name, left, row=row, folder=folder, total=1, unit=self.items))
         return list(jobs.values())
 
     def load(self) -> DoJobs:

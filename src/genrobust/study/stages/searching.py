@@ -147,8 +147,8 @@ class PoolSearch:
             return
         images = Subset(self.pool, range(part * PART, min((part + 1) * PART, len(self.pool))))
         with progress_bar("CLIP, images to search", len(images)) as bar:
-            found = clip_embeddings(clip, images, self.context.recipe.evaluate.batch_size, bar.advance)
-        self.embeddings(part).save(found)
+            embeddings = clip_embeddings(clip, images, self.context.recipe.evaluate.batch_size, bar.advance)
+        self.embeddings(part).save(embeddings)
 
     def write(self) -> None:
         """Write the list of what is found, from the embeddings, which are all there."""
@@ -164,8 +164,8 @@ class PoolSearch:
             best, cosines = best_classes(images, classes)
             seen.append((best, prompt_cosines(images, best, prompts) if in_turn else cosines))
         best, cosines = map(np.concatenate, zip(*seen, strict=True))
-        found, scores = (nearest_in_turn if in_turn else nearest)(best, cosines, self.wanted)
-        write_search(self.folder, self._inputs, self.pool, found, best[found], scores)
+        indices, scores = (nearest_in_turn if in_turn else nearest)(best, cosines, self.wanted)
+        write_search(self.folder, self._inputs, self.pool, indices, best[indices], scores)
 
     @cached_property
     def images(self) -> FoundImages:
@@ -175,16 +175,18 @@ class PoolSearch:
 
     def report(self) -> str:
         """Say how many of the wanted images were found, which classes ran short, and how often labels are right."""
-        found, pool, names = self.images, self.pool, self.context.data.labels.names
-        said = [f"The search found {len(found):,} of {self.wanted.sum():,} images, among {len(pool):,} of {pool.name}."]
+        images, pool, names = self.images, self.pool, self.context.data.labels.names
+        said = [
+            f"The search found {len(images):,} of {self.wanted.sum():,} images, among {len(pool):,} of {pool.name}."
+        ]
         if self._match == "prompts":
             said.append("The prompts of a class took its nearest images in turn.")
-        short = np.flatnonzero(np.bincount(found.labels, minlength=len(names)) < self.wanted)
+        short = np.flatnonzero(np.bincount(images.labels, minlength=len(names)) < self.wanted)
         if len(short):
-            some = ", ".join(names[k] for k in short[:NAMED]) + " ..." * (len(short) > NAMED)
-            said.append(f"{len(short)} of {len(names)} classes ran short: {some}.")
-        if self._hidden and len(found):
-            right = 100 * float((found.labels == found.hidden_labels).mean())
+            examples = ", ".join(names[k] for k in short[:NAMED]) + " ..." * (len(short) > NAMED)
+            said.append(f"{len(short)} of {len(names)} classes ran short: {examples}.")
+        if self._hidden and len(images):
+            right = 100 * float((images.labels == images.hidden_labels).mean())
             said.append(f"{right:.1f} % show the class that they were found for, by labels that it did not use.")
             if self.context.recipe.data.source == EMBEDDED and self.clip == find_clip(EMBEDDED):
                 said.append("This CLIP learned from these very images with their labels; a foreign pool is harder.")

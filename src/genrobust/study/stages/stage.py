@@ -77,10 +77,10 @@ class Stage(ABC):
 
     def order(self) -> list[Stage]:
         """Return the stages that this one needs, directly or not, each before those that need it, and itself last."""
-        found: list[Stage] = []
+        stages: list[Stage] = []
         for stage in self.needs:
-            found += [s for s in stage.order() if s not in found]
-        return [*found, self]
+            stages += [s for s in stage.order() if s not in stages]
+        return [*stages, self]
 
     def run(self) -> None:
         """Do what is missing of this stage and of all that it needs."""

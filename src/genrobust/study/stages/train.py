@@ -44,15 +44,15 @@ class Train(Stage):
         firsts: dict[Path, TrainingRun] = {}
         for run in self.runs:
             firsts.setdefault(self.sources.checkpoint(run), run)
-        listed = Counter(map(_listed, firsts.values()))
+        listed = Counter(map(_row_heading, firsts.values()))
         for folder, run in firsts.items():
             train = self.sources.settings(run)
             counts = train.epochs is not None or train.probes == "only"
-            steps = train.steps_for(self._mixed(run) if counts else 0)
+            steps = train.steps_for(self._count_mixture(run) if counts else 0)
             trained = is_trained(folder)
-            probed = self._mixed(run) + len(self.context.data.val) if train.probes == "first" else 0
-            (of, noun), count = _listed(run), listed[_listed(run)]
-            row = f"{of}, {count:,} {noun}" if count > 1 else run.name
+            probed = self._count_mixture(run) + len(self.context.data.val) if train.probes == "first" else 0
+            (heading, noun), count = _row_heading(run), listed[_row_heading(run)]
+            row = f"{heading}, {count:,} {noun}" if count > 1 else run.name
             job = Job(
                 key=run,
                 name=run.name,
@@ -68,7 +68,7 @@ class Train(Stage):
             jobs.append(job)
         return sorted(jobs, key=lambda job: -job.size)  # the longest first, or one worker ends long after all
 
-    def _mixed(self, run: TrainingRun) -> int:
+    def _count_mixture(self, run: TrainingRun) -> int:
         """The number of images of a run's mixture, if filters and retrieval that are not done yet lose none."""
         counts = {part: self.sources.known_counts(part.source).tolist() for part in run.parts}
         return sum(
@@ -118,7 +118,7 @@ class Train(Stage):
 
         context, mixture, team = self.context, self.mixture(run), team_of(run.train.workers)
         folder = self.sources.checkpoint(run)
-        with self._watched(run, mixture, folder) if team.is_main else nullcontext(_unwatched) as watch:
+        with self._log_training(run, mixture, folder) if team.is_main else nullcontext(_ignore_figures) as watch:
             train_classifier(
                 mixture,
                 context.data.val,
@@ -135,7 +135,7 @@ class Train(Stage):
             )
 
     @contextmanager
-    def _watched(self, run: TrainingRun, mixture: Mixture, folder: Path) -> Iterator[Watch]:
+    def _log_training(self, run: TrainingRun, mixture: Mixture, folder: Path) -> Iterator[Watch]:
         """Log what begins, time the training of the block, and yield what is given its figures."""
         train, context = self.sources.settings(run), self.context
         steps = train.steps_for(len(mixture))
@@ -153,8 +153,8 @@ class Train(Stage):
 
         train, packed = run.train, self.context.out / "packed" if self.context.recipe.data.packed else None
         parts = [Source(p.source, self.sources.images(p.source), p.weight, p.per_class, p.fraction) for p in run.parts]
-        how = train.batch_size, train.image_size, train.crop, packed
-        return Mixture(parts, *how, interpolation=self.sources.interpolation(run))
+        interpolation = self.sources.interpolation(run)
+        return Mixture(parts, train.batch_size, train.image_size, train.crop, packed, interpolation=interpolation)
 
     def record(self, run: TrainingRun) -> ArmRecord:
         """Return what a run trains on, for the report."""
@@ -163,20 +163,20 @@ class Train(Stage):
         steps = train.steps_for(len(mixture))
         shares = [[part.source, part.weight] for part in run.parts]
         alike = digest([shares, train.model_dump(mode="json", exclude=LENGTH), run.alpha])
-        how = network, train.augmented, steps, train.batch_size
-        return ArmRecord(run.of, dict(mixture.counts), *how, alike=alike)
+        counts = dict(mixture.counts)
+        return ArmRecord(run.of, counts, network, train.augmented, steps, train.batch_size, alike=alike)
 
     def cost(self, job: Job) -> Cost:
         """Return the cost of an image, forth and back, and of the checkpoint with the state of its training."""
         train, context = self.sources.settings(job.key), self.context
         size = network_size(context.out, train, len(context.data.labels))
-        bytes_ = 4 * size.parameters
-        kept = bytes_ * (2 if train.is_pretrained else 1)  # what it started from
+        weight_bytes = 4 * size.parameters
+        saved_bytes = weight_bytes * (2 if train.is_pretrained else 1)  # what it started from
         each = (ANSWER if train.method == "linear-probe" else TRAIN) * size.multiply_adds + DECODE
-        return Cost(each, train.precision, disk=kept, beside=STATE_COPIES * bytes_)
+        return Cost(each, train.precision, disk=saved_bytes, beside=STATE_COPIES * weight_bytes)
 
 
-def _listed(run: TrainingRun) -> tuple[str, str]:
+def _row_heading(run: TrainingRun) -> tuple[str, str]:
     """What the trainings of an arm, or of the baseline line, are listed under, and the noun of their number."""
     return ("baselines", "models") if run.baseline else (run.of, "seeds")
 
@@ -186,5 +186,5 @@ def is_trained(folder: Path) -> bool:
     return Artifact(folder).fetch().is_finished
 
 
-def _unwatched(step: int, figures: Mapping[str, float]) -> None:
+def _ignore_figures(step: int, figures: Mapping[str, float]) -> None:
     del step, figures

@@ -55,9 +55,9 @@ class TrainedGenerator:
             raise UserError(f"{recipe.name} has no generator to train the {config.noun} from: set generator.model")
         base = self.base
         if isinstance(config, ClassModelConfig):  # its base draws by class, which the recipe's generator need not
-            own = type(recipe.generator).model_fields
+            fields = type(recipe.generator).model_fields
             size = zip(("width", "height"), self.base.size, strict=True)
-            base = recipe.generator.model_copy(update={key: value for key, value in size if key in own})
+            base = recipe.generator.model_copy(update={key: value for key, value in size if key in fields})
         if not isinstance(base, DiffusersConfig):
             raise UserError(f"generator.engine: {base.engine} trains no {config.noun}: set it to diffusers")
         if isinstance(config, ClassModelConfig):
@@ -71,10 +71,10 @@ class TrainedGenerator:
 
         below = "class-models" if isinstance(self.config, ClassModelConfig) else "finetuned"
         inputs = training_inputs(self.objective, self.context.device, self.context.recipe.threads)
-        return artifact_folder(self.context.out / below, self._word, inputs)
+        return artifact_folder(self.context.out / below, self._folder_prefix, inputs)
 
     @property
-    def _word(self) -> str:
+    def _folder_prefix(self) -> str:
         """What its folder is called before the hash of its inputs."""
         config, base = self.config, Path(self.base.model).name
         return f"dit {self.name}" if isinstance(config, ClassModelConfig) else f"{base} {config.method}"
@@ -86,8 +86,8 @@ class TrainedGenerator:
 
         if isinstance(self.config, FinetuneConfig) and self.config.method == "lora":
             return self.base.model_copy(update={"lora": LoraConfig(model=str(self.folder))})
-        own = {"model": str(self.folder), "alternatives": (), "revision": None, "variant": None}
-        return self.base.model_copy(update=own)
+        changes = {"model": str(self.folder), "alternatives": (), "revision": None, "variant": None}
+        return self.base.model_copy(update=changes)
 
     @property
     def is_done(self) -> bool:
@@ -137,8 +137,8 @@ class TrainGenerator(Stage):
 
     def announce(self, jobs: Sequence[Job]) -> None:
         data, config = self.context.data, self.trained.config
-        what = f"the {config.noun} on {len(data.train):,} images of {len(data.labels)} classes"
-        self.context.log(f"training {what}, {config.steps} steps, into {self.trained.folder}")
+        training = f"the {config.noun} on {len(data.train):,} images of {len(data.labels)} classes"
+        self.context.log(f"training {training}, {config.steps} steps, into {self.trained.folder}")
 
     def do(self, todo: Sequence[Job]) -> None:
         super().do(todo)
