@@ -113,42 +113,65 @@ def test_a_study_uses_one_of_each_kind(installed: dict[str, str], recipe: Path) 
     assert len(sizes) == 2 * CLASSES and all(float(size) < 64 for size in sizes)
 
 
-@pytest.mark.parametrize(
-    ("kind", "name", "key"),
-    [
-        ("engines", "squares", "side"),
-        ("modes", "labels+style", "style"),
-        ("readers", "domains", "only"),
-        ("augmentations", "inverted", "share"),
-        ("methods", "biases", ""),
-        ("figures", "brier", ""),
-        ("formats", "sizes", "unit"),
-        ("executors", "announced", ""),
-    ],
-)
-def test_each_is_listed_with_its_keys(installed: dict[str, str], kind: str, name: str, key: str) -> None:
-    done = run(installed, "list", kind)
-    (row,) = [line for line in done.stdout.splitlines() if f" {name} " in line]
-    assert f" {key} " in row
+ONE_BY_ONE = """
+import json, sys
+from contextlib import redirect_stderr, redirect_stdout
+from io import StringIO
+from genrobust.cli import main
+answers = []
+for words in json.load(sys.stdin):
+    sys.argv = ["genrobust", *words]
+    with redirect_stdout(StringIO()) as stdout, redirect_stderr(StringIO()) as stderr:
+        try:
+            main()
+        except SystemExit as ended:
+            answers.append([ended.code or 0, stdout.getvalue(), stderr.getvalue()])
+print(json.dumps(answers))
+"""
 
 
-@pytest.mark.parametrize(
-    ("change", "named"),
-    [
-        ("generator.engine=circles", "generator.engine: .*squares"),
-        ("generator.sides=3", r"generator\.sides; did you mean side\?"),
-        ("generator.style=ink", r"generator\.style: .*mode labels\+style, not to engine squares"),
-        ("data.shifts.mine.kind=domain", r"data\.shifts\.mine\.kind: .*domains"),
-        ("data.shifts.mine.map=paper", r"data\.shifts\.mine\.map: .*kind objectnet, not to kind domains"),
-        ("train.augmentation.shares=1", r"train\.augmentation\.shares; did you mean share\?"),
-        ("train.method=bias", r"train\.method: .*biases"),
-    ],
-)
-def test_a_mistake_names_the_key_and_whose_it_is(
-    installed: dict[str, str], recipe: Path, change: str, named: str
-) -> None:
-    done = run(installed, "show", recipe, "--set", change, "--no-estimate")
-    assert done.returncode == 2 and re.search(named, " ".join(done.stderr.split())), done.stderr
+def answers_of(installed: dict[str, str], *commands: list[str]) -> list[tuple[int, str, str]]:
+    """The exit code, the output and the errors of each command, all of them in one process."""
+    command = [sys.executable, "-c", ONE_BY_ONE]
+    done = subprocess.run(
+        command, input=json.dumps(commands), env=installed, stdout=subprocess.PIPE, text=True, check=True
+    )
+    return [(code, stdout, stderr) for code, stdout, stderr in json.loads(done.stdout)]
+
+
+LISTED = [
+    ("engines", "squares", "side"),
+    ("modes", "labels+style", "style"),
+    ("readers", "domains", "only"),
+    ("augmentations", "inverted", "share"),
+    ("methods", "biases", ""),
+    ("figures", "brier", ""),
+    ("formats", "sizes", "unit"),
+    ("executors", "announced", ""),
+]
+MISTAKES = [
+    ("generator.engine=circles", "generator.engine: .*squares"),
+    ("generator.sides=3", r"generator\.sides; did you mean side\?"),
+    ("generator.style=ink", r"generator\.style: .*mode labels\+style, not to engine squares"),
+    ("data.shifts.mine.kind=domain", r"data\.shifts\.mine\.kind: .*domains"),
+    ("data.shifts.mine.map=paper", r"data\.shifts\.mine\.map: .*kind objectnet, not to kind domains"),
+    ("train.augmentation.shares=1", r"train\.augmentation\.shares; did you mean share\?"),
+    ("train.method=bias", r"train\.method: .*biases"),
+]
+
+
+def test_each_is_listed_with_its_keys(installed: dict[str, str]) -> None:
+    answers = answers_of(installed, *(["list", kind] for kind, _, _ in LISTED))
+    for (_, name, key), (code, stdout, stderr) in zip(LISTED, answers, strict=True):
+        assert code == 0, stderr
+        (row,) = [line for line in stdout.splitlines() if f" {name} " in line]
+        assert f" {key} " in row
+
+
+def test_a_mistake_names_the_key_and_whose_it_is(installed: dict[str, str], recipe: Path) -> None:
+    commands = [["show", str(recipe), "--set", change, "--no-estimate"] for change, _ in MISTAKES]
+    for (_, named), (code, _, stderr) in zip(MISTAKES, answers_of(installed, *commands), strict=True):
+        assert code == 2 and re.search(named, " ".join(stderr.split())), stderr
 
 
 def test_the_folders_and_groups_of_what_can_be_added_exist() -> None:

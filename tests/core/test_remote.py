@@ -55,6 +55,7 @@ def stems(names, suffix):
     return {Path(name).stem for name in names if name.endswith(suffix)}
 
 
+@pytest.mark.thorough
 def test_a_dataset_at_a_url_is_that_of_a_folder(start, recipe, store, machine, on, generated):
     start.to_end(on("one", "generate", recipe))
     assert store.contents() == generated

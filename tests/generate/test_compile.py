@@ -91,6 +91,7 @@ class Counted(DiffusersEngine):
         return graph.forward
 
 
+@pytest.mark.thorough
 def test_what_is_compiled_for_a_batch_draws_no_other_size(section, labels, plan):
     """Else each size would be compiled, and the images of the next full batch would depend on it."""
     asked = list(plan(section(), 4))
@@ -126,6 +127,7 @@ def test_the_code_of_one_generator_leaves_room_for_that_of_the_next(section, lab
     assert len(drawn(32, room=versions).graphs) == versions
 
 
+@pytest.mark.thorough
 def test_the_code_of_a_batch_that_does_not_fit_leaves_room_for_that_of_the_half(section, labels, plan):
     from torch._dynamo import config
 

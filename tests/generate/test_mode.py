@@ -33,7 +33,15 @@ CASES = {  # mode, kind of pipeline, settings, and what diffusers calls the pipe
 }
 WITH_IMAGES = [case for case, (mode, *_) in CASES.items() if "images" in mode]
 WITH_TEXT = [case for case, (mode, *_) in CASES.items() if "labels" in mode]
-each_case = pytest.mark.parametrize("case", CASES)
+FEW = {"labels, SD", "images", "labels+images, SD", "class"}  # that stand for the others in the short run
+
+
+def marked(case, *more):
+    """The parameters of a test, which is one of the short run for the cases of `FEW` alone."""
+    return pytest.param(case, *more, marks=[] if case in FEW else [pytest.mark.thorough])
+
+
+each_case = pytest.mark.parametrize("case", list(map(marked, CASES)))
 
 
 @pytest.fixture
@@ -87,7 +95,8 @@ def of_a_thousand_classes(transformer):
 
 
 @pytest.mark.parametrize(
-    ("case", "negative"), [(case, "") for case in CASES] + [(case, "blurry") for case in WITH_TEXT if "LCM" not in case]
+    ("case", "negative"),
+    [marked(case, "") for case in CASES] + [marked(case, "blurry") for case in WITH_TEXT if "LCM" not in case],
 )
 def test_images_are_those_that_diffusers_draws_itself(real, recipe, plan, sampler, case, negative):
     """Unbatched, told in diffusers' own words: text and not embeddings, a seeded generator and not noise."""
@@ -114,7 +123,7 @@ def test_images_are_those_that_diffusers_draws_itself(real, recipe, plan, sample
         assert abs(np.asarray(theirs, int) - drawing.image).max() <= 1
 
 
-@pytest.mark.parametrize("case", WITH_IMAGES)
+@pytest.mark.parametrize("case", list(map(marked, WITH_IMAGES)))
 def test_the_source_image_enters_and_no_other_does(real, recipe, plan, sampler, case):
     draw = sampler(recipe(case)).draw
     request, *others = plan(recipe(case))
@@ -215,7 +224,7 @@ def test_what_a_mode_does_not_use_decides_no_identity(recipe):
     assert {mode for mode in keys if "width" not in keys[mode]} == {"class"}
 
 
-@pytest.mark.parametrize("case", WITH_IMAGES)
+@pytest.mark.parametrize("case", list(map(marked, WITH_IMAGES)))
 def test_missing_source_images_are_named(real, recipe, plan, sampler, case):
     config = recipe(case)
     request = plan(config)[1]

@@ -11,7 +11,13 @@ from genrobust.generate.loading import load_generator
 PACKED = ["flux", "flux2-klein", "lumina2", "qwen-image", "z-image"]  # 2 x 2 latents into one
 
 
-@pytest.mark.parametrize("kind", ["sd1.5", "sd2.1", "sdxl", *MODERN])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pytest.param(kind, marks=[] if kind in ("sdxl", "flux2-klein") else [pytest.mark.thorough])
+        for kind in ("sd1.5", "sd2.1", "sdxl", *MODERN)
+    ],
+)
 def test_an_image_depends_on_its_request_alone(section, sampler, plan, kind):
     asked = list(plan(section(kind), 2))
     loaded = sampler(section(kind))

@@ -113,6 +113,7 @@ def test_a_classifier_of_other_images_is_refused(study, tmp_path):
         study(arms=RECIPE["arms"][:2]).train(runs)
 
 
+@pytest.mark.thorough
 def test_epochs_split_norms_and_a_further_folder_go_through_a_study(study, write_folder, tmp_path):
     one = {"source": "real", "per_class": 1, "weight": 1}  # 100 images
     folder = write_folder("distorted", "solid", 3, {"camera": "camera", "wrench": "wrench"})
@@ -153,6 +154,7 @@ def test_epochs_split_norms_and_a_further_folder_go_through_a_study(study, write
     assert sorted(run["steps"] for run in runs) == sorted(run["history"][-1]["step"] for run in runs) == sorted(wanted)
 
 
+@pytest.mark.thorough
 def test_packed_copies_are_a_stage_of_their_own(study, tmp_path):
     made = study(
         data={"packed": True},

@@ -61,6 +61,7 @@ def curve(run, name):
     return [(point.step, point.value) for point in run.Scalars(name)]
 
 
+@pytest.mark.thorough
 def test_a_study_is_told_once_and_makes_the_same_with_and_without(study, folder, tmp_path):
     summary, _ = study().run()
     runs = read(folder)

@@ -90,6 +90,7 @@ def test_all_settings_together_take_the_steps_of_ffcv_s_loop(job, tmp_path):
     assert run.steps == step + 1
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "wrong",
     [{"optimizer": "sgd"}, {"schedule": "cosine"}, {"no_decay": None}, {"no_decay": ()}, {"blur_pool": False}],

@@ -20,7 +20,7 @@ from .clip import (
 )
 from .clip_files import hash_clip as hash_clip
 from .heads import COSINE as COSINE, head_name as head_name, last_linear as last_linear
-from .hub import HUB as HUB
+from .hub import FOLDER as FOLDER, HUB as HUB, TIMM_CONFIG as TIMM_CONFIG, is_timm_folder as is_timm_folder
 from .initial import Initial as Initial, initial_of_run as initial_of_run, open_initial as open_initial
 from .interpolated import interpolate_checkpoint as interpolate_checkpoint
 from .logits import embed_images as embed_images, predict_logits as predict_logits
@@ -57,8 +57,6 @@ from .saved import (
     prediction_folder as prediction_folder,
     prediction_inputs as prediction_inputs,
 )
-from .timm_config import TIMM_CONFIG as TIMM_CONFIG
-from .timm_models import FOLDER as FOLDER, is_timm_folder as is_timm_folder
 from .to_csv import images_in as images_in, predict_images as predict_images
 from .training_state import (
     LossScaler as LossScaler,

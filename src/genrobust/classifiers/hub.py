@@ -1,4 +1,4 @@
-"""Fetches files of a model from the Hugging Face hub; what is in its cache is not fetched again."""
+"""Models of timm's in a folder or on the Hugging Face hub: their names, and files that are fetched from there."""
 
 from __future__ import annotations
 
@@ -8,14 +8,20 @@ from pathlib import Path
 from genrobust.classifiers.clip_files import CLIP_FILES, clip_files, clip_weights
 from genrobust.core import GenrobustError, UserError
 
-HUB = "hf-hub:"  # as timm writes it
+HUB, FOLDER = "hf-hub:", "local-dir:"  # as timm writes them
+TIMM_CONFIG = "config.json"  # of a folder that timm saved or the hub holds
 CARD = "README.md"
+
+
+def is_timm_folder(folder: Path) -> bool:
+    """Return whether `folder` is a model that timm saved, or the download of one from the hub."""
+    return (folder / TIMM_CONFIG).is_file()
 
 
 def fetch_from_hub(spec: str, files: Sequence[str], contents: str) -> Path:
     """Fetch `files` of ``hf-hub:NAME`` or ``hf-hub:NAME@REVISION`` where it has them, and return their folder.
 
-    The model's card comes along, since it names the license.
+    What is in the cache of the hub is not fetched again. The model's card comes along, since it names the license.
 
     Raises:
         UserError: A name that cannot be one.

@@ -8,18 +8,8 @@ from pathlib import Path
 
 from genrobust.classifiers.checkpoints import is_checkpoint
 from genrobust.classifiers.class_names import read_class_names
-from genrobust.classifiers.hub import HUB
-from genrobust.classifiers.onnx_files import open_onnx
+from genrobust.classifiers.hub import FOLDER, HUB, is_timm_folder
 from genrobust.classifiers.opened import OpenClassifier, open_checkpoint
-from genrobust.classifiers.timm_models import (
-    FOLDER,
-    TENSOR_FILES,
-    is_timm_folder,
-    open_hub_model,
-    open_state_dict,
-    open_timm_folder,
-    open_timm_name,
-)
 from genrobust.core import UserError, reading
 
 
@@ -61,13 +51,22 @@ def open_network(spec: str) -> OpenClassifier:
 
 def _open_spec(spec: str, names: Sequence[str] | None) -> OpenClassifier:
     path = Path(spec)
+    if is_checkpoint(path):
+        return open_checkpoint(path)
+    from genrobust.classifiers.onnx_files import open_onnx  # which loads timm, and that takes seconds
+    from genrobust.classifiers.timm_models import (
+        TENSOR_FILES,
+        open_hub_model,
+        open_state_dict,
+        open_timm_folder,
+        open_timm_name,
+    )
+
     architecture, separator, file = spec.partition("@")
     if spec.startswith(FOLDER):
         return open_timm_folder(Path(spec.removeprefix(FOLDER)), spec, names)
     if spec.startswith(HUB):
         return open_hub_model(spec, names)
-    if is_checkpoint(path):
-        return open_checkpoint(path)
     if is_timm_folder(path):
         return open_timm_folder(path, spec, names)
     if path.is_dir():

@@ -9,10 +9,9 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, Field, field_validator
 from timm.data import resolve_data_config
 
+from genrobust.classifiers.hub import TIMM_CONFIG
 from genrobust.classifiers.models import REFUSED
 from genrobust.core import parse_json, reading
-
-TIMM_CONFIG = "config.json"  # of a folder that timm saved or the hub holds
 
 MOST_PIXELS = 8192  # of a side: far above what any classifier sees
 Pixels = Annotated[int, Field(ge=1, le=MOST_PIXELS, strict=True)]

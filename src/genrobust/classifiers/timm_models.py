@@ -19,24 +19,18 @@ from torch import Tensor, nn
 
 from genrobust.classifiers.architectures import OWN, PAPER
 from genrobust.classifiers.checkpoints import WEIGHTS
-from genrobust.classifiers.hub import HUB, fetch_from_hub
+from genrobust.classifiers.hub import FOLDER, HUB, TIMM_CONFIG, fetch_from_hub
 from genrobust.classifiers.models import Classifier, move_to
 from genrobust.classifiers.opened import Blueprint, OpenClassifier
-from genrobust.classifiers.timm_config import TIMM_CONFIG, data_config, read_timm_config
+from genrobust.classifiers.timm_config import data_config, read_timm_config
 from genrobust.core import GenrobustError, UserError, digest, hash_file, hash_folder
 
 FILES = f"{TIMM_CONFIG} and {WEIGHTS}"
-FOLDER = "local-dir:"  # as timm writes it
 TENSOR_FILES = (".safetensors", ".pt", ".pth", ".bin", ".tar")
 KINDS = (
     f"a checkpoint's folder, a folder that timm saved, a name of timm's, {HUB}NAME, ARCHITECTURE@FILE for a state "
     "dict, or an .onnx file"
 )
-
-
-def is_timm_folder(folder: Path) -> bool:
-    """Return whether `folder` is a model that timm saved, or the download of one from the hub."""
-    return (folder / TIMM_CONFIG).is_file()
 
 
 def open_timm_name(name: str, names: Sequence[str] | None) -> OpenClassifier:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import cache
 from importlib import metadata
 from importlib.util import find_spec
@@ -50,7 +50,7 @@ def plugins_of(*classes: type) -> dict[str, str]:
     foreign = tops - {"genrobust", "pydantic", "builtins", "abc", "typing"}
     if not foreign:
         return {}
-    distributions = metadata.packages_distributions()  # reads the metadata of all packages
+    distributions = _distributions()
     names = sorted({name for top in foreign for name in distributions.get(top, ())})
     return {name: metadata.version(name) for name in names}
 
@@ -74,6 +74,12 @@ def _plugin_version(name: str) -> str:
     }
     origins = [Path(spec.origin) for top in sorted(tops) if (spec := find_spec(top)) and spec.origin]
     return f"{distribution.version} {_hash_modules(*(o.parent if o.name == '__init__.py' else o for o in origins))}"
+
+
+@cache
+def _distributions() -> Mapping[str, list[str]]:
+    """The distributions of each top-level module: a second of reading the metadata of all that is installed."""
+    return metadata.packages_distributions()
 
 
 @cache

@@ -46,7 +46,14 @@ def test_a_finished_run_is_left_alone(base, trained, monkeypatch, kind):
     assert contents(trained[kind]) == before
 
 
-@pytest.mark.parametrize(("kind", "share"), [("full", 0.8), ("lora", 0.97), ("class", 0.9)])
+@pytest.mark.parametrize(
+    ("kind", "share"),
+    [
+        pytest.param("full", 0.8, marks=pytest.mark.thorough),
+        pytest.param("lora", 0.97, marks=pytest.mark.thorough),
+        ("class", 0.9),
+    ],
+)
 def test_it_learns_what_it_is_shown(base, tmp_path, kind, share):
     training = started(base, tmp_path, kind, steps=60, batch_size=8)
 

@@ -53,11 +53,13 @@ def either(folder):
     return lambda keys: (Scribe(folder).write if ":" in keys[0] else Meeting(folder).meet)(keys)
 
 
+@pytest.mark.thorough
 def test_a_group_whose_process_dies_is_started_again(executor, tmp_path):
     executor.run(meetings(tmp_path, "die-once", "a"))
     assert (tmp_path / "died").exists() and len(set(members(tmp_path, "a"))) == 2
 
 
+@pytest.mark.thorough
 def test_a_mistake_of_the_users_ends_the_group(executor, tmp_path):
     with pytest.raises(UserError, match="this is wrong"):
         executor.run(meetings(tmp_path, "mistake", "a"))
@@ -73,6 +75,7 @@ def pair(monkeypatch):
     return Processes(recipe_of(device="cpu"), 4)
 
 
+@pytest.mark.thorough
 def test_each_of_a_group_has_a_gpu_of_its_own(pair, tmp_path):
     pair.run(meetings(tmp_path, "a"))
     assert [(tmp_path / f"gpu-a-{rank}").read_text() for rank in range(2)] == ["0", "GPU-7f"]

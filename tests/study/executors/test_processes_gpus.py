@@ -28,6 +28,7 @@ def seen(folder):
     return {told["process"]: told["gpus"] for told in (json.loads(p.read_text()) for p in folder.glob("done-*"))}
 
 
+@pytest.mark.thorough
 def test_each_gpu_has_a_worker_that_sees_no_other(on_gpus, tmp_path):
     executor = on_gpus("0", "1", "GPU-7f")
     assert executor.workers() == 3
@@ -36,11 +37,13 @@ def test_each_gpu_has_a_worker_that_sees_no_other(on_gpus, tmp_path):
     assert os.environ.get("CUDA_VISIBLE_DEVICES") is None
 
 
+@pytest.mark.thorough
 def test_more_workers_than_gpus_share_them(on_gpus, tmp_path):
     on_gpus("0", "1", count=4).run(work(tmp_path, *(f"meet-4:{name}" for name in "abcd")))
     assert sorted(seen(tmp_path).values()) == ["0", "0", "1", "1"]
 
 
+@pytest.mark.thorough
 def test_a_worker_that_dies_is_replaced_on_its_gpu(on_gpus, tmp_path):
     on_gpus("0", "1").run(work(tmp_path, "die-once:a", "write:b", "write:c", "write:d"))
     assert set(seen(tmp_path).values()) <= {"0", "1"} and len(list(tmp_path.glob("done-*"))) == 4

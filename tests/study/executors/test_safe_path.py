@@ -60,6 +60,7 @@ def test_workers_and_groups(planted, tmp_path, monkeypatch):
     executor.run(meetings(tmp_path, "a"))
 
 
+@pytest.mark.thorough
 def test_a_study_of_two_workers(planted, write_folder, tmp_path):
     sets = {name: write_folder(name, name, 4, CLASSES) for name in ("train", "test")}
     train = {"architecture": "test_resnet", "image_size": 32, "steps": 2, "batch_size": 4, "warmup_steps": 0}
@@ -77,6 +78,7 @@ def test_a_study_of_two_workers(planted, write_folder, tmp_path):
     run_script(COMMAND, tmp_path, *words)
 
 
+@pytest.mark.thorough
 def test_a_ray_that_is_started_here(planted, tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", ":".join([str(HERE), *filter(None, sys.path)]))
     monkeypatch.setenv("RAY_TMPDIR", "/tmp")  # the paths of its sockets must be short

@@ -61,6 +61,7 @@ def folders_of(study, stage):
     return {row.name: {job.folder for job in row.jobs} for row in study.rows() if row.stage.name == stage}
 
 
+@pytest.mark.thorough
 def test_a_study_is_made_once_and_curves_share_its_trainings(recipe, tmp_path):
     study = Study(parse_recipe(recipe), tmp_path / "out")
     trained, mixed = folders_of(study, "train"), folders_of(study, "interpolate")

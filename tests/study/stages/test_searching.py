@@ -154,6 +154,7 @@ def test_prompts_take_images_in_turn(own, tmp_path):
     assert list(again.images(FOUND).keys) == list(found.keys)
 
 
+@pytest.mark.thorough
 def test_workers_find_the_same(own, tmp_path):
     own("two", Processes(parse_recipe(own.recipe), 2)).images(FOUND)
     own("one").images(FOUND)
