@@ -1,7 +1,7 @@
 """Real images on disk, for the tests of what reads folders, and how tests are spread over processes.
 
-Each process of pytest-xdist runs whole groups of tests, so that what they share is made once: a group is a file, all of
-``tests/study/executors``, which share a Ray cluster, or the files of `SHARED`.
+Each process of pytest-xdist runs whole groups of tests, so that what they share is made once: a group is a file, or the
+files of `SHARED`.
 """
 
 from __future__ import annotations
@@ -41,29 +41,19 @@ HERE = Path(__file__).parent
 sys.path += [str(HERE / "generate"), str(HERE / "generate" / "train")]  # where tiny and small_training lie
 sys.path.append(str(HERE.parent / "benchmarks"))
 SHARED = {  # files that share what is made once, by the name of their group: a process that starts others; a study
-    "started": ("core/test_mirror.py", "study/test_kill.py", "test_kills.py", "train/test_team.py"),
-    "studied": tuple(f"study/test_{name}.py" for name in ("elsewhere", "origins", "reports_kept", "studies")),
+    "started": ("core/test_remote.py", "study/test_kill.py", "test_kills.py", "train/test_team.py"),
+    "studied": (
+        "study/commands/test_dataset_origin.py",
+        *(f"study/test_{name}.py" for name in ("elsewhere", "reports_kept", "studies")),
+    ),
+    "cluster": tuple(f"study/executors/test_{name}.py" for name in ("on_ray", "ray", "ray_at_a_url", "together")),
 }
-ALONE = (
-    "study/executors/test_pool.py",
-    "study/executors/test_local.py",
-    "study/executors/test_processes.py",
-    "study/executors/test_group.py",
-)  # need no cluster
-LONGEST = (
-    "execute",
-    "started",
-    "study/executors/test_processes.py",
-    "release/test_model_export.py",
-    "classifiers/test_opening.py",
-)
+LONGEST = ("cluster", "started", "test_plugin.py", "study/test_study.py", "study/stages/test_searching.py")
 
 
 def group_of(nodeid: str) -> str:
     """The group of a test: its file, or that of files which share what is made once."""
     path = nodeid.partition("::")[0].removeprefix("tests/")
-    if path.startswith("study/executors/") and path not in ALONE:
-        return "execute"
     return next((name for name, files in SHARED.items() if path in files), path)
 
 

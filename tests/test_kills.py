@@ -60,7 +60,7 @@ def test_a_classifier(
 
 @pytest.mark.parametrize(
     ("kind", "changes"),
-    [("lora", {}), thorough("full", HALF | {"steps": 12}), thorough("class", {})],
+    [thorough("lora", {}), thorough("full", HALF | {"steps": 12}), thorough("class", {})],
     ids=str,
 )
 def test_a_generator(start: Starter, generator: Path, tmp_path: Path, kind: str, changes: dict[str, Any]) -> None:

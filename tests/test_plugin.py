@@ -41,9 +41,30 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     return os.environ | {"PYTHONPATH": os.pathsep.join([str(site), *sys.path]), "COLUMNS": "200"}
 
 
-def run(installed: dict[str, str], *words: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "genrobust", *map(str, words)]
-    return subprocess.run(command, env=installed, capture_output=True, text=True, check=False)
+ONE_BY_ONE = """
+import json, sys
+from contextlib import redirect_stderr, redirect_stdout
+from io import StringIO
+from genrobust.cli import main
+answers = []
+for words in json.load(sys.stdin):
+    sys.argv = ["genrobust", *words]
+    with redirect_stdout(StringIO()) as stdout, redirect_stderr(StringIO()) as stderr:
+        try:
+            main()
+        except SystemExit as ended:
+            answers.append([ended.code or 0, stdout.getvalue(), stderr.getvalue()])
+print(json.dumps(answers))
+"""
+
+
+def answers_of(installed: dict[str, str], *commands: list[str]) -> list[tuple[int, str, str]]:
+    """The exit code, the output and the errors of each command, all of them in one process."""
+    command = [sys.executable, "-c", ONE_BY_ONE]
+    done = subprocess.run(
+        command, input=json.dumps(commands), env=installed, stdout=subprocess.PIPE, text=True, check=True
+    )
+    return [(code, stdout, stderr) for code, stdout, stderr in json.loads(done.stdout)]
 
 
 @pytest.fixture(scope="module")
@@ -89,9 +110,16 @@ def recipe(pictogram_data: StudyData, tmp_path_factory: pytest.TempPathFactory) 
 
 def test_a_study_uses_one_of_each_kind(installed: dict[str, str], recipe: Path) -> None:
     out = recipe.parent / "runs"
-    done = run(installed, "run", recipe, "--out", out, "--no-estimate", "--executor", "announced")
-    assert done.returncode == 0, done.stderr
-    assert re.search(r"^.+: \d+ jobs, \d+ ", done.stdout, flags=re.M)
+    studied = [str(recipe), "--out", str(out), "--no-estimate"]
+    copied = [f"{recipe}:generated", "--runs", str(out), "--out", str(recipe.parent / "sizes")]
+    (code, stdout, stderr), evaluated, exported = answers_of(
+        installed,
+        ["run", *studied, "--executor", "announced"],
+        ["evaluate", *studied, "--figure", "brier"],
+        ["export", *copied, "--to", "sizes", "--option", "unit=1024"],
+    )
+    assert code == 0, stderr
+    assert re.search(r"^.+: \d+ jobs, \d+ ", stdout, flags=re.M)
     report = out / "plugged"
     rows = [row for row in csv.DictReader((report / "results.csv").open()) if row["figure"] == "brier"]
     assert {(row["arm"], row["test_set"]) for row in rows} >= {("biased", "mine-solid"), ("generated", "test")}
@@ -104,39 +132,11 @@ def test_a_study_uses_one_of_each_kind(installed: dict[str, str], recipe: Path) 
     assert all(name in manifest["made_by"] and manifest["inputs"]["plugins"] for manifest in made)
     assert '"side": 24' in json.dumps(manifests) and '"style": "in ink"' in json.dumps(manifests)
 
-    done = run(installed, "evaluate", recipe, "--out", out, "--no-estimate", "--figure", "brier")
-    assert done.returncode == 0 and "Brier score" in done.stdout and "mine-solid" in done.stdout, done.stderr
-    words = ["--runs", out, "--out", recipe.parent / "sizes", "--to", "sizes", "--option", "unit=1024"]
-    done = run(installed, "export", f"{recipe}:generated", *words)
-    assert done.returncode == 0, done.stderr
+    code, stdout, stderr = evaluated
+    assert code == 0 and "Brier score" in stdout and "mine-solid" in stdout, stderr
+    assert exported[0] == 0, exported
     sizes = (recipe.parent / "sizes" / "train.txt").read_text().split()
     assert len(sizes) == 2 * CLASSES and all(float(size) < 64 for size in sizes)
-
-
-ONE_BY_ONE = """
-import json, sys
-from contextlib import redirect_stderr, redirect_stdout
-from io import StringIO
-from genrobust.cli import main
-answers = []
-for words in json.load(sys.stdin):
-    sys.argv = ["genrobust", *words]
-    with redirect_stdout(StringIO()) as stdout, redirect_stderr(StringIO()) as stderr:
-        try:
-            main()
-        except SystemExit as ended:
-            answers.append([ended.code or 0, stdout.getvalue(), stderr.getvalue()])
-print(json.dumps(answers))
-"""
-
-
-def answers_of(installed: dict[str, str], *commands: list[str]) -> list[tuple[int, str, str]]:
-    """The exit code, the output and the errors of each command, all of them in one process."""
-    command = [sys.executable, "-c", ONE_BY_ONE]
-    done = subprocess.run(
-        command, input=json.dumps(commands), env=installed, stdout=subprocess.PIPE, text=True, check=True
-    )
-    return [(code, stdout, stderr) for code, stdout, stderr in json.loads(done.stdout)]
 
 
 LISTED = [

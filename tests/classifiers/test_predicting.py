@@ -130,7 +130,7 @@ def test_a_card_takes_as_many_classifiers_at_once_as_it_has_room_for(
     images = Counted("test", 4)
     opened = dict(list({by: open_checkpoint(checkpoint) for by, checkpoint in several.items()}.items())[:4])
     room = iter([False, True, True])  # after the first, second and third network; the fourth is the last anyway
-    monkeypatch.setattr(predicting, "_is_filled", lambda where: next(room))
+    monkeypatch.setattr(predicting, "_weights_fill_gpu", lambda device: next(room))
     found = predict_sets(tmp_path, opened, {"test": images}, LABELS, 256, "cpu", threads=1)
     assert set(images.decoded.values()) == {3}, "for two, for one and for one"
     assert all(len(saved["test"].logits) == 4 for saved in found.values())

@@ -6,6 +6,8 @@ benchmarks/plan.py measures the same at 1.3 million.
 import subprocess
 import sys
 
+import pytest
+
 PLANNING = """
 from genrobust.recipe import PromptConfig
 from genrobust.core import ClassLabel, LabelSpace
@@ -54,9 +56,11 @@ def growth(code, *words):
     return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
 
 
+@pytest.mark.thorough
 def test_requests_are_made_when_asked_for_and_not_kept():
     assert growth(PLANNING) < 50  # 200,000 requests that are kept take 69
 
 
+@pytest.mark.thorough
 def test_opening_a_dataset_keeps_little_of_each_image(tmp_path):
     assert growth(OPENING, str(tmp_path)) < 70  # all metadata of 200,000 images takes 110

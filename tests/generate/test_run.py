@@ -101,6 +101,7 @@ def test_an_interrupted_run_leaves_whole_shards_and_resumes_to_the_same_bytes(
     assert contents(out) == contents(tmp_path / "undisturbed")
 
 
+@pytest.mark.thorough
 def test_drawing_waits_for_the_writer_before_images_fill_the_memory(tmp_path, labels, generator, config, monkeypatch):
     asked = config.model_copy(update={"per_class": 20, "shard_size": 15, "batch_size": 2})
     draw, png, drawn, encoded, waiting = Sampler.draw, shard_files._png, [], [], []

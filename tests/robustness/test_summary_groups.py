@@ -132,6 +132,7 @@ def test_gains_are_means_of_each_arm_minus_its_own_reference(summary):
     assert of_top1 == {"test", *SHIFTS, MEAN_OF_SHIFTS, *summary.paired.values()}
 
 
+@pytest.mark.thorough
 def test_the_intervals_are_those_of_a_plain_bootstrap_over_images_baselines_seeds_and_arms(right, summary):
     rng, drawn, still = np.random.default_rng(5), [], []
     places = list(product(SHIFTS, ("real", "mixed")))

@@ -16,7 +16,7 @@ from genrobust.data import ShardDataset
 from genrobust.data.imagenet_classes import prompt_names
 from genrobust.generate.templates import templates_of
 from genrobust.recipe import load_recipe
-from genrobust.study import baselines
+from genrobust.study.results import baselines
 
 # Goldfish and great white shark, which ImageNet-R has; barber chair, rocking chair and loafer, which ObjectNet has.
 COLORS = {

@@ -41,7 +41,7 @@ def test_bfloat16_computes_otherwise_and_leaves_weights_of_float32(job, tmp_path
     assert all(one.dtype == other.dtype and one.isfinite().all() for one, other in pairs)
 
 
-@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
+@pytest.mark.parametrize("optimizer", ["adamw", pytest.param("sgd", marks=pytest.mark.thorough)])
 def test_a_step_whose_gradients_overflow_is_skipped(job, tmp_path, monkeypatch, optimizer):
     scales, moved = [HOT], []
     step = loop._Run._step

@@ -32,15 +32,15 @@ def engine(server, steps=4, **more):
     return OpenAiEngine(section(server.url, steps, **more), LABELS, None, CPU)
 
 
-@pytest.mark.parametrize("images", [30, pytest.param(1000, marks=pytest.mark.thorough)])
+@pytest.mark.parametrize("images", [40, pytest.param(1000, marks=pytest.mark.thorough)])
 def test_a_server_with_faults_draws_the_same_dataset(tmp_path, images):
     with Server() as server:
         run(str(tmp_path / "clean"), server.url, images)
-    with Server(faults=0.3, slow=30) as server:
+    with Server(faults=0.2, slow=30) as server:
         run(str(tmp_path / "faulty"), server.url, images)
         fates = Counter(one["fate"] for one in server.seen())
     assert contents(tmp_path / "faulty") == contents(tmp_path / "clean")
-    assert fates["ok"] >= images and len(fates) > 5
+    assert fates["ok"] >= images and len(fates) > (5 if images > 100 else 3)
     dataset = run(str(tmp_path / "faulty"), "http://127.0.0.1:1", images)  # all of it is there: no server is asked
     assert len({row["image_sha256"] for row in dataset.metadata().to_pylist()}) == images
 

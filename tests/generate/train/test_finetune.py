@@ -109,6 +109,7 @@ def test_files_of_a_variant_come_under_plain_names(tmp_path):
     assert not list(out.rglob("*fp16*"))
 
 
+@pytest.mark.thorough
 def test_the_embedded_generator_is_fine_tuned_and_draws(tmp_path):
     changes = {"precision": "bfloat16", "steps": 2, "learning_rate": 1e-4}
     out = run(embedded_generator(), tmp_path / "out", **changes)

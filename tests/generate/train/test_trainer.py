@@ -20,7 +20,7 @@ HOT = 2.0**26  # no float16 holds a gradient times so much
 each_kind = pytest.mark.parametrize("kind", KINDS)
 
 
-@pytest.mark.parametrize("kind", ["full", "lora"])
+@pytest.mark.parametrize("kind", [pytest.param("full", marks=pytest.mark.thorough), "lora"])
 def test_in_float16_steps_that_overflow_are_skipped_unless_they_do_at_any_scale(base, tmp_path, monkeypatch, kind):
     monkeypatch.setattr(training_state, "FIRST_SCALE", HOT)
     update, scales = DiffusionTrainer._update, []

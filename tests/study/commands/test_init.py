@@ -14,7 +14,8 @@ from genrobust.cli import app
 from genrobust.core import UserError, available_devices
 from genrobust.data import load_data
 from genrobust.recipe import GeneratorConfig, load_recipe
-from genrobust.study import Study, init, write_recipe
+from genrobust.study import Study, write_recipe
+from genrobust.study.commands import init
 from genrobust.study.commands.init import study_name
 from genrobust.study.commands.user_folders import Folders
 from genrobust.study.estimates.rates import remember_rate

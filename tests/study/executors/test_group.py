@@ -42,6 +42,7 @@ def members(folder, key, size=2):
     return [int((folder / f"try-{key}-{rank}-of-{size}").read_text()) for rank in range(size)]
 
 
+@pytest.mark.thorough
 def test_jobs_of_one_worker_come_before_those_of_several(executor, tmp_path):
     (single,), (both,) = work(tmp_path, "write:x").jobs, meetings(tmp_path, "a").jobs
     executor.run(Work("both", [both, single], partial(either, tmp_path)))

@@ -53,6 +53,7 @@ def run_script(text, tmp_path, *words):
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.thorough
 def test_workers_and_groups(planted, tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "path", ["", *sys.path])  # as in a notebook
     executor = Processes(recipe_of(device="cpu"), 2)

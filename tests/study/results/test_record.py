@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image
 
 from genrobust.core import ClassLabel, LabelSpace
-from genrobust.study import record
+from genrobust.study.results import record
 from genrobust.study.results.record import gallery
 
 

@@ -13,7 +13,8 @@ from small_study import CLASSES, QUICK, TRAIN, contents, folders_section, genrob
 from genrobust.core import GenrobustError, Subset, UserError, prefix
 from genrobust.data import read_search
 from genrobust.recipe import parse_recipe
-from genrobust.study import Processes, Study, disk, measure_machine, searching, verify_outputs
+from genrobust.study import Processes, Study, disk, measure_machine, verify_outputs
+from genrobust.study.stages import searching
 from genrobust.study.stages.embeddings import CLASS_NAMES
 
 FOUND = "retrieved-by-search"
