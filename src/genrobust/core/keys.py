@@ -18,7 +18,6 @@ import numpy as np
 from genrobust.core.files import MANIFEST, UNFINISHED
 
 HEX_DIGITS = 64  # of a SHA-256
-BLOCK_BYTES = 1 << 20
 FRESH_NS = 1_000_000_000  # since a change: the times of files are too coarse to tell it from another right after it
 LONGEST = 200  # characters: file systems take 255, and a number and an ending follow
 DEVICES = {  # what Windows has in place of files of these names
@@ -94,36 +93,18 @@ def hash_file(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def hash_once(path: Path, blank: int | None = None) -> str:
-    """SHA-256 of a file, in hex, which a process computes once as long as the size and times of the file stay.
-
-    Args:
-        blank: The offset of `HEX_DIGITS` bytes that are taken for zeros: where a file has its own SHA-256.
-    """
+def hash_once(path: Path) -> str:
+    """SHA-256 of a file, in hex, which a process computes once as long as the size and times of the file stay."""
     status = path.stat()
     if time.time_ns() - max(status.st_mtime_ns, status.st_ctime_ns) < FRESH_NS:
-        return _hash_around(path, blank)
-    return _hash_unchanged(path, blank, (status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino))
+        return hash_file(path)
+    return _hash_unchanged(path, (status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino))
 
 
 @cache
-def _hash_unchanged(path: Path, blank: int | None, stamp: tuple[int, ...]) -> str:
+def _hash_unchanged(path: Path, stamp: tuple[int, ...]) -> str:
     del stamp
-    return _hash_around(path, blank)
-
-
-def _hash_around(path: Path, blank: int | None) -> str:
-    if blank is None:
-        return hash_file(path)
-    hashed, left = hashlib.sha256(), blank
-    with path.open("rb") as file:
-        while left and (block := file.read(min(left, BLOCK_BYTES))):
-            hashed.update(block)
-            left -= len(block)
-        hashed.update(b"0" * len(file.read(HEX_DIGITS)))
-        while block := file.read(BLOCK_BYTES):
-            hashed.update(block)
-    return hashed.hexdigest()
+    return hash_file(path)
 
 
 def hash_folder(folder: Path, patterns: Sequence[str] = ("**/*.safetensors", "**/*.json", "**/*.txt")) -> str:
