@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -89,7 +90,8 @@ class ImageSet(Protocol):
     own alone); `groups`, for each image the name of its group, such as its designer, photographer, camera or site
     (None: unknown); `protocol`, which says in words how its images or labels differ from how they lie on the disk; and
     `as_stored`, whether its order is that of the files, so that the first images are no fair sample.
-    It may also have a method `column(name)`, which returns for each image the value that its table has under this name,
+    Where its images are files, it has a method `encoded(index)`, which returns the path of an image, or its bytes where
+    many lie in one file; others lack it, or it is None. It may also have a method `column(name)`, which returns for each image the value that its table has under this name,
     None for none, and raises UserError for an unknown name.
     """
 
@@ -126,6 +128,12 @@ class Subset:
 
     def __len__(self) -> int:
         return len(self._indices)
+
+    @property
+    def encoded(self) -> Callable[[int], Path | bytes] | None:
+        """As in `ImageSet`; None where the images have no files."""
+        encoded: Callable[[int], Path | bytes] | None = getattr(self._images, "encoded", None)
+        return encoded and (lambda index: encoded(int(self._indices[index])))
 
     def image(self, index: int) -> Image.Image:
         return self._images.image(int(self._indices[index]))

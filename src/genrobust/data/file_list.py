@@ -34,7 +34,7 @@ class Listing:
         keys: Names of the images.
         groups: For each image the word that the path has for its class.
         stamps: For each image the bytes and the time of change in ns of the file that it lies in.
-        read: Decodes image i, from any thread.
+        encoded: Returns where image i lies, its file or its encoded bytes, and its name in messages; from any thread.
         in_order: Whether images are read fast in this order alone.
         column: Reads for each image its value in a column of that name, None for none; None where there is no table.
         label_names: The groups by label number where labels are numbered, else ().
@@ -44,10 +44,14 @@ class Listing:
     keys: Sequence[str]
     groups: Sequence[str]
     stamps: Sequence[tuple[int, int]]
-    read: Callable[[int], Image.Image]
+    encoded: Callable[[int], tuple[Path | bytes, str]]
     in_order: bool = False
     column: Callable[[str], Sequence[Any]] | None = None
     label_names: tuple[str, ...] = ()
+
+    def read(self, index: int) -> Image.Image:
+        """Decode an image, from any thread."""
+        return read_image(*self.encoded(index))
 
 
 class ListedImages:
@@ -108,6 +112,10 @@ class ListedImages:
             raise UserError(f"{self._listing.path} is a folder of image files, which has no columns: use a pattern")
         values = self._listing.column(name)
         return [values[i] for i in self._chosen]
+
+    def encoded(self, index: int) -> Path | bytes:
+        """Return the file of an image, or its bytes where many lie in one file."""
+        return self._listing.encoded(self._chosen[index])[0]
 
     def image(self, index: int) -> Image.Image:
         image = self._listing.read(self._chosen[index])
@@ -172,7 +180,7 @@ def list_images(
     files = _without_links(path or folder, scanned)
     keys = [file.key for file in files]
     groups, stamps = [file.group for file in files], [file.stamp for file in files]
-    return Listing(path or folder, keys, groups, stamps, lambda i: read_image(folder / keys[i]), column=column)
+    return Listing(path or folder, keys, groups, stamps, lambda i: (folder / keys[i], keys[i]), column=column)
 
 
 def _without_links(folder: Path, scanned: Sequence[ImageFile]) -> Sequence[ImageFile]:

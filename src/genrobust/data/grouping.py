@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from PIL import Image
@@ -33,6 +34,11 @@ class GroupedImages:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    @property
+    def encoded(self) -> Callable[[int], Path | bytes] | None:
+        """As `ListedImages.encoded`; None where the images have no files."""
+        return getattr(self._images, "encoded", None)
 
     def image(self, index: int) -> Image.Image:
         return self._images.image(index)

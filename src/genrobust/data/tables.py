@@ -138,14 +138,14 @@ def _listing(
             bar.advance()
     where = [(path, row) for path, table in tables.items() for row in range(table.rows)]
 
-    def read(index: int) -> Image.Image:
+    def encoded(index: int) -> tuple[bytes, str]:
         path, row = where[index]
         with reading(f"{path}, row {row}", *DAMAGED, then="; save it again"):
             images, first = tables[path].near(row)
             data = images[row - first].as_py()
         if data is None:
             raise UserError(f"{path}, row {row}: the file holds no bytes of this image: save it with its images")
-        return read_image(data, name=f"row {row} of {path}")
+        return data, f"row {row} of {path}"
 
     def column(name: str) -> list[Any]:
         values: list[Any] = []
@@ -162,7 +162,7 @@ def _listing(
 
     keys = [f"{path.stem}/{row:06d}" for path, row in where]
     label_names = names[files[0]] if files else ()
-    return Listing(source, keys, groups, stamps, read, in_order, column, label_names)
+    return Listing(source, keys, groups, stamps, encoded, in_order, column, label_names)
 
 
 def _column_values(table: _Table, name: str) -> list[Any]:

@@ -57,10 +57,10 @@ def list_tars(source: Path, tars: Sequence[Path], labeled: bool = True) -> Listi
     where = [tar for tar, of_tar in listed.items() for _ in of_tar]
     keys = [f"{tar.stem}/{image.key}" for tar, image in zip(where, images, strict=True)]
 
-    def read(index: int) -> Image.Image:
+    def encoded(index: int) -> tuple[bytes, str]:
         with reading(where[index]), where[index].open("rb") as file:
             data = _read_at(file, images[index].place)
-        return read_image(data, name=f"{keys[index]} of {where[index]}")
+        return data, f"{keys[index]} of {where[index]}"
 
     def column(name: str) -> list[Any]:
         facts = [of_image for tar, of_tar in listed.items() for of_image in _json_facts(tar, of_tar)]
@@ -70,7 +70,7 @@ def list_tars(source: Path, tars: Sequence[Path], labeled: bool = True) -> Listi
             raise UserError(f"{source}: no .json of an image has the key {name!r}: {there}")
         return [of_image.get(name) for of_image in facts]
 
-    return Listing(source, keys, [image.label for image in images], stamps, read, column=column)
+    return Listing(source, keys, [image.label for image in images], stamps, encoded, column=column)
 
 
 def _images_in(tar: Path, labeled: bool) -> list[_Image]:

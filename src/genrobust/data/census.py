@@ -1,0 +1,114 @@
+"""Copies among the sets of a study: images whose files hold the same bytes."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from genrobust.core import ImageSet, StudyData, Subset, UserError, hash_file, progress_bar, reading
+from genrobust.data.file_list import WORKERS
+
+BYTES = 32  # of a SHA-256
+
+
+@dataclass(frozen=True, slots=True)
+class Copies:
+    """Images of the set `name` that are copies of images of `original`, another set or the same.
+
+    Attributes:
+        places: The places of the copies in `name`, ascending, at least one.
+        total: The number of images of `name`.
+        left_out: Whether they are left out of `name`: those of a test set are.
+    """
+
+    name: str
+    original: str
+    places: tuple[int, ...]
+    total: int
+    left_out: bool
+
+    def __str__(self) -> str:
+        count = f"{len(self.places):,} of the {self.total:,} images of {self.name}"
+        where = "other images of it" if self.original == self.name else f"images of {self.original}"
+        then = ", and left out: a copy is no new image" if self.left_out else ""
+        return f"{count} are copies of {where}, byte for byte{then}"
+
+
+def hash_contents(images: ImageSet) -> np.ndarray | None:
+    """Return the SHA-256 of the file of each image, uint8 [N, 32]; None where the images are no files.
+
+    Raises:
+        UserError: A file cannot be read.
+    """
+    encoded: Callable[[int], Path | bytes] | None = getattr(images, "encoded", None)
+    if encoded is None:
+        return None
+    hashes = np.zeros((len(images), BYTES), dtype=np.uint8)
+
+    def hash_one(index: int) -> None:
+        source = encoded(index)
+        with reading(f"the image {source if isinstance(source, Path) else images.keys[index]}"):
+            digest = hash_file(source) if isinstance(source, Path) else hashlib.sha256(source).hexdigest()
+        hashes[index] = np.frombuffer(bytes.fromhex(digest), dtype=np.uint8)
+
+    with ThreadPoolExecutor(WORKERS) as pool, progress_bar(f"reading {images.name}", len(images), "images") as bar:
+        for _ in pool.map(hash_one, range(len(images))):
+            bar.advance()
+    return hashes
+
+
+def find_copies(hashes: Mapping[str, np.ndarray]) -> list[tuple[str, str, tuple[int, ...]]]:
+    """Return the copies of each set: (set, set of the originals, places in the first).
+
+    An image is a copy where its content was met before, in a set that comes before in `hashes` or at a place before in
+    its own.
+
+    Args:
+        hashes: The content of each image, uint8 [N, 32], by set.
+    """
+    first: dict[bytes, str] = {}
+    places: dict[tuple[str, str], list[int]] = defaultdict(list)
+    for name, contents in hashes.items():
+        for place, content in enumerate(map(bytes, contents)):
+            if content in first:
+                places[name, first[content]].append(place)
+            else:
+                first[content] = name
+    return [(name, original, tuple(of_pair)) for (name, original), of_pair in places.items()]
+
+
+def without_copies(
+    data: StudyData, contents_of: Callable[[ImageSet], np.ndarray | None]
+) -> tuple[StudyData, list[Copies]]:
+    """Return `data` without the copies in its test sets, and all copies in its training, validation and test sets.
+
+    An image of a test set is left out where it was in training or validation, in a test set before, or in its own: the
+    accuracy on it says nothing new, and an interval that counts it twice is too narrow.
+
+    Args:
+        contents_of: Returns the contents of a set, as `hash_contents` does.
+
+    Raises:
+        UserError: No image of a test set is left, or a file cannot be read.
+    """
+    sets = {"train": data.train, "val": data.val, **data.tests}
+    contents = {name: hashes for name, images in sets.items() if (hashes := contents_of(images)) is not None}
+    copies = [
+        Copies(name, original, places, len(sets[name]), name in data.tests)
+        for name, original, places in find_copies(contents)
+    ]
+    tests = dict(data.tests)
+    for name in dict.fromkeys(copy.name for copy in copies if copy.left_out):
+        ours = [copy for copy in copies if copy.name == name]
+        left = np.setdiff1d(np.arange(len(tests[name])), [place for copy in ours for place in copy.places])
+        if not len(left):
+            originals = " and ".join(dict.fromkeys(copy.original for copy in ours))
+            raise UserError(f"data: every image of {name} is a copy of one of {originals}: leave {name} out of the recipe")
+        tests[name] = Subset(tests[name], left)
+    return replace(data, tests=tests), copies
