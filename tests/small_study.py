@@ -74,9 +74,9 @@ def genrobust(*words: object, code: int = 0, said: str = "") -> Result:
 
 
 def folders_section(folders: dict[str, Path], **more: Any) -> dict[str, Any]:
-    """The section data of a recipe on folders called train and test, and others that are shifts; test is val, too."""
+    """The section data of a recipe on folders called train and test, and others that are shifts."""
     sets = {name: str(path) for name, path in folders.items()}
-    section = {"source": "folders", "train": sets.pop("train"), "test": sets["test"], "val": sets.pop("test")}
+    section = {"source": "folders", "train": sets.pop("train"), "test": sets.pop("test")}
     return {**section, "shifts": sets, **more}
 
 

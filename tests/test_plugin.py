@@ -79,7 +79,7 @@ def recipe(pictogram_data: StudyData, tmp_path_factory: pytest.TempPathFactory) 
             for i in np.flatnonzero(images.labels == label)[:4]:
                 images.image(int(i)).save(folder / f"{i}.png")
     domains = root / "domains"
-    folders = {"train": domains / "train", "val": domains / "test", "test": domains / "test"}
+    folders = {"train": domains / "train", "test": domains / "test"}
     styled = {"engine": "diffusers", "model": "pictograms", "mode": "labels+style", "style": "in ink", "steps": 1}
     values = {
         "name": "plugged",

@@ -204,6 +204,8 @@ def _rows(study: "Study", estimate: bool, begins: bool = False) -> "list[Row]":
     rows = study.rows()
     if begins and any(row.left for row in rows):
         rows[0].stage.context.executor.prepare()
+    for copies in study.graph.context.copies:
+        err_console.print(f"[bold yellow]warning:[/] {escape(str(copies))}")
     if estimate:
         measure(rows)
     return rows

@@ -91,8 +91,8 @@ class ImageSet(Protocol):
     (None: unknown); `protocol`, which says in words how its images or labels differ from how they lie on the disk; and
     `as_stored`, whether its order is that of the files, so that the first images are no fair sample.
     Where its images are files, it has a method `encoded(index)`, which returns the path of an image, or its bytes where
-    many lie in one file; others lack it, or it is None. It may also have a method `column(name)`, which returns for each image the value that its table has under this name,
-    None for none, and raises UserError for an unknown name.
+    many lie in one file; others lack it, or it is None. It may also have a method `column(name)`, which returns for
+    each image the value that its table has under this name, None for none, and raises UserError for an unknown name.
     """
 
     name: str

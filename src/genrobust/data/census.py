@@ -109,6 +109,8 @@ def without_copies(
         left = np.setdiff1d(np.arange(len(tests[name])), [place for copy in ours for place in copy.places])
         if not len(left):
             originals = " and ".join(dict.fromkeys(copy.original for copy in ours))
-            raise UserError(f"data: every image of {name} is a copy of one of {originals}: leave {name} out of the recipe")
+            raise UserError(
+                f"data: every image of {name} is a copy of one of {originals}: leave {name} out of the recipe"
+            )
         tests[name] = Subset(tests[name], left)
     return replace(data, tests=tests), copies

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 
 from genrobust.core import ImageSet, Line, StudyData, UserError
 from genrobust.data.classes import FolderClasses
@@ -12,6 +13,8 @@ from genrobust.data.folders import open_images
 from genrobust.data.grouping import with_groups
 from genrobust.data.stored import open_stored, open_unlabeled, require_there
 from genrobust.recipe import DataConfig, ShiftConfig
+
+OWN_SETS = ("train", "val", "test")  # keys of a source that has them, as paths
 
 
 class DataSource(DataConfig, ABC):
@@ -58,6 +61,7 @@ def load_data(config: DataConfig) -> StudyData:
     """
     assert isinstance(config, DataSource), f"{type(config)} is registered as a source and extends no DataSource"
     require_there(config.places)
+    _require_apart(config)
     data, classes = config.load()
     tests = dict(data.tests)
     for name, shift in config.shifts.items():
@@ -76,6 +80,17 @@ def load_data(config: DataConfig) -> StudyData:
     if (pool := config.retrieved.search) is not None:
         data = replace(data, unlabeled=open_unlabeled("data.retrieved.search", pool))
     return with_groups(data, config.groups)
+
+
+def _require_apart(config: DataConfig) -> None:
+    """Raise UserError where two of the training, validation and test sets are the same images by their path."""
+    sets = [(key, path, ShiftConfig(path=path)) for key in OWN_SETS if (path := getattr(config, key, None)) is not None]
+    sets += [(f"shifts.{name}", shift.path, shift) for name, shift in config.shifts.items()]
+    first: dict[tuple[Path, str], str] = {}
+    for key, path, read_as in sets:
+        other = first.setdefault((path.resolve(), read_as.model_dump_json(exclude={"path"})), key)
+        if other != key:
+            raise UserError(f"data.{other} and data.{key} are one path, {path}: give each set images of its own")
 
 
 def read_shift(

@@ -16,11 +16,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from PIL import Image
 
 from genrobust.core import UserError, parse_json, progress_bar, reading
 from genrobust.data.file_list import Listing, require_new, some_names, stamp
-from genrobust.data.reading import read_image
 
 STATE = "state.json"  # of a dataset that save_to_disk wrote
 SPLITS = "dataset_dict.json"  # of a folder of several such

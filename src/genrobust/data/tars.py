@@ -10,11 +10,9 @@ from collections.abc import Hashable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, NamedTuple
 
-from PIL import Image
-
 from genrobust.core import UserError, parse_json, progress_bar, reading
 from genrobust.data.file_list import Listing, require_new, some_names, stamp
-from genrobust.data.reading import FORMATS, LARGEST_FILE, UNREAD, read_image
+from genrobust.data.reading import FORMATS, LARGEST_FILE, UNREAD
 from genrobust.data.shard_files import check_tar
 
 LARGEST = {"image": LARGEST_FILE, "cls": 2**24, "json": 2**24}  # bytes: far more than a class and facts of an image

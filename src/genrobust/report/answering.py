@@ -26,8 +26,14 @@ def answer(record: StudyRecord) -> tuple[str, ...]:
     that trained on generated images (or, without such, among all but the references), the one with the highest accuracy
     on validation images. It begins with "Yes", "No" or "Not decided" where the title asks whether something helps. If
     the arm trained on generated images, it is compared with retrieved images and with augmentation alone next. If a
-    study has groups, the answer is about these. The last sentences say how the arm was chosen.
+    study has groups, the answer is about these. The last sentences say how the arm was chosen. What is wrong with the
+    images comes right after the verdict.
     """
+    verdict, *others = _sentences(record)
+    return (verdict, *record.doubts, *others)
+
+
+def _sentences(record: StudyRecord) -> tuple[str, ...]:
     if record.summary.groups:
         averaged = averaged_record(record)
         if not _candidates(averaged):

@@ -5,17 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from genrobust.core import MEAN_OF_SHIFTS, ImageSet, StudyData, Subset, UserError, address, device_kind, local_folder
 from genrobust.recipe import Recipe, look_alikes, recipe_yaml
 from genrobust.robustness import list_figures
+from genrobust.study.census import contents_in
 from genrobust.study.estimates.rates import StageTimes
 from genrobust.study.executors.jobs import Executor
 from genrobust.study.executors.local import Local
 from genrobust.study.tracking import Tracking
+
+if TYPE_CHECKING:
+    from genrobust.data import Copies
 
 
 @dataclass
@@ -42,14 +46,24 @@ class Context:
 
     @cached_property
     def data(self) -> StudyData:
-        """The images of the study.
+        """The images of the study, the test sets without copies.
 
         The images to choose by are a test set only where the recipe names them as the second in-distribution set.
 
         Raises:
-            UserError: The recipe names test sets that the data lacks, or styles or keys that no image to retrieve has.
+            UserError: The recipe names test sets that the data lacks, or styles or keys that no image to retrieve has;
+                a test set holds copies alone; an image cannot be read.
         """
-        from genrobust.data import load_data
+        return self._data_and_copies[0]
+
+    @property
+    def copies(self) -> list[Copies]:
+        """The copies among the study's own images and test sets."""
+        return self._data_and_copies[1]
+
+    @cached_property
+    def _data_and_copies(self) -> tuple[StudyData, list[Copies]]:
+        from genrobust.data import load_data, without_copies
 
         data = load_data(self.recipe.data)
         second, retrieved = self.recipe.robustness.second_id, self.recipe.data.retrieved
@@ -62,7 +76,7 @@ class Context:
         if data.choosing is not None and data.choosing.name == second:
             data = replace(data, tests={**data.tests, second: data.choosing})
         _check_names(self.recipe, data)
-        return data
+        return without_copies(data, partial(contents_in, self.out))
 
     @cached_property
     def tests(self) -> list[str]:

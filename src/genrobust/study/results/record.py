@@ -61,6 +61,7 @@ def record_of(graph: Graph, scores: StudyScores, command: str, makers: Sequence[
         environment=environment(context.device, recipe.threads, context.executor.workers()),
         baselines=tuple(scores.baselines),
         notes=(*_notes(graph, scores), *scores.notes),
+        doubts=tuple(f"{copies}." for copies in context.copies),
         not_generated=recipe.not_generated,
         claims=tuple(Claim(**claim.model_dump()) for claim in recipe.claims),
         kinds={name: shift.kind for name, shift in recipe.data.shifts.items()},

@@ -1,0 +1,73 @@
+"""Copies among the sets of a study: counted, left out of test sets, and told."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from small_study import CLASSES, QUICK, REAL, TRAIN, folders_section, genrobust
+
+from genrobust.core import StudyData, UserError
+from genrobust.data import hash_contents, load_data, without_copies
+from genrobust.recipe import parse_recipe
+
+Folders = dict[str, Path]
+
+
+@pytest.fixture
+def folders(write_folder: Callable[..., Path]) -> Folders:
+    return {name: write_folder(name, name, 6, CLASSES) for name in ("train", "test", "solid", "emoji")}
+
+
+def loaded(folders: Folders) -> StudyData:
+    return load_data(parse_recipe({**QUICK, "generator": None, "data": folders_section(folders), "arms": [REAL]}).data)
+
+
+def test_copies_are_left_out_of_test_sets_and_counted_by_where_they_come_from(folders: Folders) -> None:
+    before = loaded(folders)
+    name = next(path.name for path in folders["solid"].iterdir())
+    trained, tested, own = (sorted((folders[kind] / name).iterdir()) for kind in ("train", "test", "solid"))
+    others = {"leak": trained[0], "clean": tested[0], "twice": own[0], "thrice": own[0]}
+    for word, image in others.items():
+        shutil.copy(image, folders["solid"] / name / f"{word}.png")
+    data, copies = without_copies(loaded(folders), hash_contents)
+    told = {copy.original: len(copy.places) for copy in copies if copy.name == "solid"}
+    held = sum(told.get(kind, 0) for kind in ("train", "val"))  # which of the two has it, a hash of its name decides
+    assert held == 1 and told["test"] == 1 and told["solid"] == 2
+    assert sorted(data.tests["solid"].keys) != sorted(loaded(folders).tests["solid"].keys)
+    assert len(data.tests["solid"]) == len(before.tests["solid"])
+    assert data.tests["emoji"].fingerprint == before.tests["emoji"].fingerprint, "what has no copies stays as it was"
+
+
+def test_a_set_of_copies_alone_and_one_path_for_two_sets_are_mistakes(folders: Folders, tmp_path: Path) -> None:
+    shutil.copytree(folders["solid"], tmp_path / "again")
+    with pytest.raises(UserError, match="again .*solid"):
+        without_copies(loaded({**folders, "again": tmp_path / "again"}), hash_contents)
+    for twice in ("train", "test", "solid"):
+        with pytest.raises(UserError, match=re.escape(str(folders[twice]))):
+            loaded({**folders, "again": folders[twice]})
+
+
+def test_a_study_tells_of_copies_and_reads_contents_once(
+    folders: Folders, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = next(path.name for path in folders["solid"].iterdir())
+    shutil.copy(next((folders["test"] / name).iterdir()), folders["solid"] / name / "leak.png")
+    values = {**QUICK, "generator": None, "data": folders_section(folders), "train": TRAIN, "arms": [REAL]}
+    (tmp_path / "own.yaml").write_text(yaml.safe_dump(values))
+    words = ("show", tmp_path / "own.yaml", "--out", tmp_path / "runs")
+    genrobust(*words, said="copies of images of test")
+    monkeypatch.setattr("genrobust.study.census.hash_contents", None)  # a second look needs it no more
+    genrobust(*words, said="copies of images of test")
+
+
+def test_contents_are_those_of_files_wherever_they_lie(folders: Folders) -> None:
+    data = loaded(folders)
+    hashes = hash_contents(data.tests["test"])
+    assert hashes is not None and hashes.shape == (len(data.tests["test"]), 32)
+    assert len(np.unique(hashes, axis=0)) == len(hashes)
