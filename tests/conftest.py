@@ -169,6 +169,7 @@ def finished(pictogram_data: StudyData, tmp_path_factory: pytest.TempPathFactory
     root = tmp_path_factory.mktemp("finished") / "own"
     classes = {name: name for name in ("airplane", "bell", "camera")}
     write_images(pictogram_data, root / "train", "train", 4, classes)
+    write_images(pictogram_data, root / "val", "outline-v2", 4, classes)
     write_images(pictogram_data, root / "test", "test", 3, classes)
     write_images(pictogram_data, root / "solid", "solid", 3, {"Airplane": "airplane", "bell": "bell"})
     (root / "own.yaml").write_text(OWN)

@@ -54,7 +54,7 @@ device: cpu
 generator: {steps: 2}
 generate: {per_class: 3}
 datasets: {better: {generator: {steps: 3}}}
-data: {source: folders, train: train, val: train, test: test, shifts: {solid: {path: solid}}}
+data: {source: folders, train: train, val: val, test: test, shifts: {solid: {path: solid}}}
 train: {architecture: test_resnet, image_size: 32, steps: 2, batch_size: 4, warmup_steps: 0}
 arms: [{name: real, mixture: real}, {name: real again, mixture: real, train: {steps: 3}}]
 quick: {train.steps: 1}
