@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 from collections.abc import Callable
@@ -71,3 +72,17 @@ def test_contents_are_those_of_files_wherever_they_lie(folders: Folders) -> None
     hashes = hash_contents(data.tests["test"])
     assert hashes is not None and hashes.shape == (len(data.tests["test"]), 32)
     assert len(np.unique(hashes, axis=0)) == len(hashes)
+
+
+def test_an_image_that_changed_with_its_size_and_time_kept_is_named(folders: Folders, tmp_path: Path) -> None:
+    values = {**QUICK, "generator": None, "data": folders_section(folders), "train": TRAIN, "arms": [REAL]}
+    (tmp_path / "own.yaml").write_text(yaml.safe_dump(values))
+    words = ("verify", tmp_path / "own.yaml", "--images", "--runs", tmp_path / "runs")
+    assert "all" in genrobust(*words).stdout
+    image = next(folders["solid"].rglob("*.png"))
+    times = (image.stat().st_atime_ns, image.stat().st_mtime_ns)
+    image.write_bytes(image.read_bytes()[:-1] + b"\0")
+    os.utime(image, ns=times)
+    assert image.name in genrobust(*words, code=1).stdout
+    os.utime(image)
+    assert image.name not in genrobust(*words).stdout, "with another time it is another image"

@@ -37,12 +37,17 @@ FigureNames = Annotated[
 @study_command(*ANYWHERE)
 def run(
     study: "Study",
+    ctx: typer.Context,
     estimate: Estimate = True,
     anew: Annotated[bool, option("--anew", "Begin unfinished work of other versions again.")] = False,
     same_versions: SameVersions = False,
 ) -> None:
     """Run a study: generate, train every arm, evaluate, report."""
-    print_work(_rows(study, estimate, begins=True), err_console, study.recipe.title or study.recipe.name)
+    rows = _rows(study, estimate, begins=True)
+    if any(row.done for row in rows) and getattr(study.data.train, "encoded", None) is not None:
+        again = _command_about(ctx, "verify", ctx.params["recipe"], "--images")
+        say(f"images with the sizes and times of before are taken for the same; to read them again: {again}")
+    print_work(rows, err_console, study.recipe.title or study.recipe.name)
     _write_report(study, anew, same_versions)
 
 

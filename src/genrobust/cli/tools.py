@@ -28,7 +28,7 @@ from genrobust.cli.options import (
 from genrobust.core import GenrobustError, UserError
 
 if TYPE_CHECKING:
-    from genrobust.study import Studies
+    from genrobust.study import Studies, Study
 
 TrainFolder = Annotated[Path, option("--train DIR", "Training images: one subfolder for each class, or a CSV table.")]
 TestFolder = Annotated[Path | None, option("--test DIR", "Test images that are not shifted.")]
@@ -96,6 +96,7 @@ VerifiedFolder = Annotated[
         autocompletion=datasets_of_recipes,
     ),
 ]
+Images = Annotated[bool, option("--images", "Read the images of FOLDER, a recipe, again: do they hold what they held?")]
 Repair = Annotated[bool, option("--repair", "Set damaged output aside, so that only it is made again.")]
 
 UNMEASURED = "-"
@@ -247,11 +248,26 @@ def filter_(
 
 
 @studies_command(without=("run", "estimate"))
-def verify(studies: "Studies", folder: VerifiedFolder, repair: Repair = False) -> None:
+def verify(studies: "Studies", folder: VerifiedFolder, repair: Repair = False, images: Images = False) -> None:
     """Check every byte of a generated dataset, or of all that was made in a folder, against its hashes."""
     studies.require_recipe(folder)
+    if images:
+        _verify_images(studies.open(folder), folder)
+        return
     for output in studies.checkpoints(folder) or [studies.existing(folder) or Path(folder)]:
         _verify(output, repair)
+
+
+def _verify_images(study: "Study", recipe: str) -> None:
+    total, changed = study.graph.context.changed_images()
+    for name, keys in changed.items():
+        tell(*(f"changed: {key} of {name}" for key in keys))
+    if changed:
+        raise GenrobustError(
+            f"the images listed above hold other bytes than when {recipe} first read them, and have the same size and "
+            "time of change, so that results of the former ones are used: give them another time (touch) and run again"
+        )
+    tell(f"all {total:,} images hold what they held when {recipe} first read them")
 
 
 def _verify(folder: Path, repair: bool) -> None:

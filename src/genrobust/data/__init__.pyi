@@ -1,4 +1,9 @@
-from .census import Copies as Copies, hash_contents as hash_contents, without_copies as without_copies
+from .census import (
+    Copies as Copies,
+    counted_sets as counted_sets,
+    hash_contents as hash_contents,
+    without_copies as without_copies,
+)
 from .classes import FolderClasses as FolderClasses, classes_of as classes_of
 from .filters import (
     FILTERS as FILTERS,

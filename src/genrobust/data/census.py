@@ -83,6 +83,11 @@ def find_copies(hashes: Mapping[str, np.ndarray]) -> list[tuple[str, str, tuple[
     return [(name, original, tuple(of_pair)) for (name, original), of_pair in places.items()]
 
 
+def counted_sets(data: StudyData) -> dict[str, ImageSet]:
+    """Return the sets among which copies count: training, validation, and all test sets, in this order."""
+    return {"train": data.train, "val": data.val, **data.tests}
+
+
 def without_copies(
     data: StudyData, contents_of: Callable[[ImageSet], np.ndarray | None]
 ) -> tuple[StudyData, list[Copies]]:
@@ -97,7 +102,7 @@ def without_copies(
     Raises:
         UserError: No image of a test set is left, or a file cannot be read.
     """
-    sets = {"train": data.train, "val": data.val, **data.tests}
+    sets = counted_sets(data)
     contents = {name: hashes for name, images in sets.items() if (hashes := contents_of(images)) is not None}
     copies = [
         Copies(name, original, places, len(sets[name]), name in data.tests)

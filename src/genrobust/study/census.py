@@ -1,7 +1,8 @@
-"""The contents of a study's images, read once, and kept for later runs."""
+"""The contents of a study's images: read once, kept for later runs, and compared where that is asked for."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -28,11 +29,32 @@ def contents_in(out: Path, images: ImageSet) -> np.ndarray | None:
     if artifact.is_finished:
         path = artifact.path(FILE)
         with reading(path, ValueError, kind=GenrobustError):
-            kept: np.ndarray = np.load(path, allow_pickle=False)
-            return kept
+            known: np.ndarray = np.load(path, allow_pickle=False)
+            return known
     contents = hash_contents(images)
     assert contents is not None
     manifest = Manifest(ROOM, inputs, {"images": len(images)}, made_by(ROOM))
     with artifact.writing(manifest, FILE), replacing(artifact.folder / FILE) as file:
         np.save(file, contents, allow_pickle=False)
     return contents
+
+
+def changed_images(out: Path, sets: Mapping[str, ImageSet]) -> tuple[int, dict[str, list[str]]]:
+    """Read all images again, and return their number and, by set, the keys of those whose contents changed.
+
+    A change of size or time is no change here: with it, the images are others, and nothing that was made of the former
+    ones is used.
+
+    Raises:
+        UserError: A file cannot be read.
+        GenrobustError: What is kept is damaged.
+    """
+    total, changed = 0, {}
+    for name, images in sets.items():
+        if (known := contents_in(out, images)) is None:
+            continue
+        contents = hash_contents(images)
+        total += len(known)
+        places = np.flatnonzero((contents != known).any(axis=1))
+        changed |= {name: [images.keys[place] for place in places]} if len(places) else {}
+    return total, changed

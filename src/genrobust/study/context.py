@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from genrobust.core import MEAN_OF_SHIFTS, ImageSet, StudyData, Subset, UserError, address, device_kind, local_folder
 from genrobust.recipe import Recipe, look_alikes, recipe_yaml
 from genrobust.robustness import list_figures
-from genrobust.study.census import contents_in
+from genrobust.study.census import changed_images, contents_in
 from genrobust.study.estimates.rates import StageTimes
 from genrobust.study.executors.jobs import Executor
 from genrobust.study.executors.local import Local
@@ -61,9 +61,22 @@ class Context:
         """The copies among the study's own images and test sets."""
         return self._data_and_copies[1]
 
+    def changed_images(self) -> tuple[int, dict[str, list[str]]]:
+        """Read the study's images again: as `changed_images`."""
+        from genrobust.data import counted_sets
+
+        return changed_images(self.out, counted_sets(self._listed))
+
     @cached_property
     def _data_and_copies(self) -> tuple[StudyData, list[Copies]]:
-        from genrobust.data import load_data, without_copies
+        from genrobust.data import without_copies
+
+        return without_copies(self._listed, partial(contents_in, self.out))
+
+    @cached_property
+    def _listed(self) -> StudyData:
+        """The images as they are listed, with copies."""
+        from genrobust.data import load_data
 
         data = load_data(self.recipe.data)
         second, retrieved = self.recipe.robustness.second_id, self.recipe.data.retrieved
@@ -76,7 +89,7 @@ class Context:
         if data.choosing is not None and data.choosing.name == second:
             data = replace(data, tests={**data.tests, second: data.choosing})
         _check_names(self.recipe, data)
-        return without_copies(data, partial(contents_in, self.out))
+        return data
 
     @cached_property
     def tests(self) -> list[str]:
