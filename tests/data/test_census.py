@@ -47,7 +47,7 @@ def test_copies_are_left_out_of_test_sets_and_counted_by_where_they_come_from(fo
 
 def test_a_set_of_copies_alone_and_one_path_for_two_sets_are_mistakes(folders: Folders, tmp_path: Path) -> None:
     shutil.copytree(folders["solid"], tmp_path / "again")
-    with pytest.raises(UserError, match="again .*solid"):
+    with pytest.raises(UserError, match=r"again .*solid"):
         without_copies(loaded({**folders, "again": tmp_path / "again"}), hash_contents)
     for twice in ("train", "test", "solid"):
         with pytest.raises(UserError, match=re.escape(str(folders[twice]))):
