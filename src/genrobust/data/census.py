@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections import defaultdict
+from collections import Counter
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -19,25 +19,29 @@ BYTES = 32  # of a SHA-256
 
 @dataclass(frozen=True, slots=True)
 class Copies:
-    """Images of the set `name` that are copies of images of `original`, another set or the same.
+    """Images of the set `name` that are copies of others.
 
     Attributes:
+        originals: How many are copies of images of each set, which may be `name` itself.
         places: The places of the copies in `name`, ascending, at least one.
         total: The number of images of `name`.
         left_out: Whether they are left out of `name`: those of a test set are.
     """
 
     name: str
-    original: str
+    originals: Mapping[str, int]
     places: tuple[int, ...]
     total: int
     left_out: bool
 
     def __str__(self) -> str:
-        count = f"{len(self.places):,} of the {self.total:,} images of {self.name}"
-        where = "other images of it" if self.original == self.name else f"images of {self.original}"
+        counts = [
+            f"{count:,} of {'other images of its own' if original == self.name else f'images of {original}'}"
+            for original, count in self.originals.items()
+        ]
         then = ", and left out: a copy is no new image" if self.left_out else ""
-        return f"{count} are copies of {where}, byte for byte{then}"
+        number = f"{len(self.places):,} of the {self.total:,} images of {self.name}"
+        return f"{number} are copies, byte for byte ({', '.join(counts)}){then}"
 
 
 def hash_contents(images: ImageSet) -> np.ndarray | None:
@@ -63,24 +67,24 @@ def hash_contents(images: ImageSet) -> np.ndarray | None:
     return hashes
 
 
-def find_copies(hashes: Mapping[str, np.ndarray]) -> list[tuple[str, str, tuple[int, ...]]]:
-    """Return the copies of each set: (set, set of the originals, places in the first).
+def find_copies(contents: Mapping[str, np.ndarray]) -> dict[str, dict[int, str]]:
+    """Return the places of the copies of each set, each with the set of its original.
 
-    An image is a copy where its content was met before, in a set that comes before in `hashes` or at a place before in
-    its own.
+    An image is a copy where its content was met before, in a set that comes before in `contents` or at a place before
+    in its own.
 
     Args:
-        hashes: The content of each image, uint8 [N, 32], by set.
+        contents: The content of each image, uint8 [N, 32], by set.
     """
     first: dict[bytes, str] = {}
-    places: dict[tuple[str, str], list[int]] = defaultdict(list)
-    for name, contents in hashes.items():
-        for place, content in enumerate(map(bytes, contents)):
+    copies: dict[str, dict[int, str]] = {name: {} for name in contents}
+    for name, hashes in contents.items():
+        for place, content in enumerate(map(bytes, hashes)):
             if content in first:
-                places[name, first[content]].append(place)
+                copies[name][place] = first[content]
             else:
                 first[content] = name
-    return [(name, original, tuple(of_pair)) for (name, original), of_pair in places.items()]
+    return copies
 
 
 def counted_sets(data: StudyData) -> dict[str, ImageSet]:
@@ -104,18 +108,16 @@ def without_copies(
     """
     sets = counted_sets(data)
     contents = {name: hashes for name, images in sets.items() if (hashes := contents_of(images)) is not None}
-    copies = [
-        Copies(name, original, places, len(sets[name]), name in data.tests)
-        for name, original, places in find_copies(contents)
-    ]
-    tests = dict(data.tests)
-    for name in dict.fromkeys(copy.name for copy in copies if copy.left_out):
-        ours = [copy for copy in copies if copy.name == name]
-        left = np.setdiff1d(np.arange(len(tests[name])), [place for copy in ours for place in copy.places])
-        if not len(left):
-            originals = " and ".join(dict.fromkeys(copy.original for copy in ours))
-            raise UserError(
-                f"data: every image of {name} is a copy of one of {originals}: leave {name} out of the recipe"
-            )
-        tests[name] = Subset(tests[name], left)
+    tests, copies = dict(data.tests), []
+    for name, originals in find_copies(contents).items():
+        if not originals:
+            continue
+        counts, total = Counter(originals.values()), len(sets[name])
+        copies.append(Copies(name, counts, tuple(originals), total, name in tests))
+        if name in tests:
+            if len(originals) == total:
+                raise UserError(
+                    f"data: every image of {name} is a copy of one of {' and '.join(counts)}: leave {name} out"
+                )
+            tests[name] = Subset(tests[name], np.setdiff1d(np.arange(total), list(originals)))
     return replace(data, tests=tests), copies
