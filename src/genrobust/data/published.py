@@ -20,6 +20,7 @@ from genrobust.robustness import Published
 MISSING = {"", "-", "\u2013", "\u2014", "nan", "na", "n/a", "none", "null"}
 CANDIDATES = 10  # columns that are tried where names stand twice
 UNITS = ("percent", "fraction")
+ROUNDING = 1e-5  # of 100 %, by which a sum of floating-point numbers may leave 0 to 100 %
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,7 +256,8 @@ def _accuracy(cell: str, path: Path, line: int, column: str) -> float:
             raise ValueError
         return float(cell)
     except ValueError:
-        raise UserError(f"{path}, line {line}: {column} is {cell!r}, which is no number") from None
+        hint = ": write a decimal point" if "," in cell else ""
+        raise UserError(f"{path}, line {line}: {column} is {cell!r}, which is no number{hint}") from None
 
 
 def _model_names(rows: Sequence[tuple[int, Sequence[str]]], places: Sequence[int]) -> list[str]:
@@ -271,25 +273,29 @@ def _are_unique(names: Sequence[str]) -> bool:
 
 def _percents(names: Sequence[str], columns: Mapping[str, np.ndarray], unit: str | None) -> list[np.ndarray]:
     """The accuracies of `columns`, by the option that named each, as percents."""
-    small = [option for option, values in columns.items() if values.max() <= 1]
     for option, values in columns.items():
         top = 1 if unit == "fraction" else 100
-        wrong = ~((values >= 0) & (values <= top))
+        wrong = ~(np.abs(values - top / 2) <= top * (0.5 + ROUNDING))
         if not wrong.any():
             continue
         worst = int(wrong.argmax())
         hint = "; for percents say --unit percent" if unit == "fraction" and values.max() <= 100 else ""
         raise UserError(f"{option}: {values[worst]:g} ({names[worst]}) is no accuracy from 0 to {top}{hint}")
     if unit == "fraction":
-        return [100 * values for values in columns.values()]
+        return [np.clip(100 * values, 0, 100) for values in columns.values()]
+    small = [option for option, values in columns.items() if values.max() <= 1]
     if len(small) == len(columns):
-        raise UserError(f"{' and '.join(columns)}: no accuracy is above 1; if these are fractions, say --unit fraction")
+        best = max(columns.values(), key=np.max)
+        raise UserError(
+            f"{' and '.join(columns)}: no accuracy is above 1, the highest is {best.max():g} ({names[best.argmax()]}): "
+            "no trained model is below 1 %; if these are fractions, say --unit fraction"
+        )
     if small and unit is None:
         raise UserError(
             f"{small[0]}: no accuracy is above 1, while another column has percents; write all in one unit, or say "
             "--unit percent if they truly are below 1 %"
         )
-    return list(columns.values())
+    return [np.clip(values, 0, 100) for values in columns.values()]
 
 
 def _row_count(count: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,6 +22,7 @@ from genrobust.robustness.resampling import TAILS, baseline_counts
 # from 0.36 (ImageNet-A below it) to 1, over the standard models of the testbed (Taori et al., 2020).
 STEEPEST = 4.0
 WEAKEST_R2 = 0.2
+EXAMPLES = 3  # models that a doubt names
 UNIT_GAP = 10  # accuracies of models that are this far apart, one of them below 1 %, are hardly of the same unit
 RESAMPLES, AT_ONCE = 1000, 4000  # of the baselines; models whose predictions of all of these are held, 32 MB
 
@@ -114,7 +116,7 @@ def score_published(
     at = None if pivot is None else float(ids[names.index(pivot), 0])
     by_id = tuple(_against_lines(models, clean, chosen, transform, at) for clean in ids.T)
     columns = zip((*models.id_columns, models.shift), (*ids.T, shifted), strict=True)
-    mixed = [doubt for name, percents in columns if (doubt := _mixed_units(name, percents))]
+    mixed = [doubt for name, percents in columns if (doubt := _mixed_units(names, name, percents))]
     doubts = (
         doubt
         for line_scores, clean in zip(by_id, ids.T, strict=True)
@@ -193,14 +195,15 @@ def doubts_of(scores: TableScores, clean: np.ndarray, shifted: np.ndarray) -> li
     return doubts
 
 
-def _mixed_units(column: str, percents: np.ndarray) -> str:
+def _mixed_units(names: Sequence[str], column: str, percents: np.ndarray) -> str:
     """Return why some accuracies of a column seem to be fractions: a gap between those up to 1 and all others."""
-    small, large = percents[(percents > 0) & (percents <= 1)], percents[percents > 1]
-    if not len(small) or not len(large) or large.min() < UNIT_GAP * small.max():
+    is_small, large = (percents > 0) & (percents <= 1), percents[percents > 1]
+    if not is_small.any() or not len(large) or large.min() < UNIT_GAP * percents[is_small].max():
         return ""
+    small = [f"{percents[i]:g} of {names[i]}" for i in np.flatnonzero(is_small).tolist()]
     return (
-        f"{len(small):,} of {len(percents):,} accuracies in {column!r} are at most {small.max():g} and all others at "
-        f"least {large.min():g}: fractions among percents?"
+        f"{len(small):,} of {len(percents):,} accuracies in {column!r} are at most 1 ({', '.join(small[:EXAMPLES])}"
+        f"{' ...' * (len(small) > EXAMPLES)}) and all others at least {large.min():g}: fractions among percents?"
     )
 
 
