@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 
@@ -93,7 +94,7 @@ def score_published(
     Args:
         models: With one ID set, or several for models that learned from different data (see `multi_id`).
         baselines: Which models are baselines, bool [M]. Those below `min_id` percent, at 0 % or 100 % where these have
-            no finite transform, and the pivot itself are scored and left out of the line.
+            no finite transform, the pivot itself and all but the first of `copies` are scored and left out of the line.
         transform: The scale of the line: "logit", "probit" or "linear".
         min_id: The least ID accuracy of a baseline, in percent.
         pivot: The model that the set was filtered against (see `_against_lines`).
@@ -113,20 +114,16 @@ def score_published(
         if (chosen & out).any():
             left_out[reason] = tuple(names[i] for i in np.flatnonzero(chosen & out))
         chosen = chosen & ~out
+    rows = np.flatnonzero(chosen)
+    if len(twins := rows[copies(np.column_stack([ids, shifted])[rows])]):
+        left_out["all accuracies are those of another one"] = tuple(names[i] for i in twins)
+        chosen = chosen & ~np.isin(np.arange(len(names)), twins)
     at = None if pivot is None else float(ids[names.index(pivot), 0])
     by_id = tuple(_against_lines(models, clean, chosen, transform, at) for clean in ids.T)
-    columns = zip((*models.id_columns, models.shift), (*ids.T, shifted), strict=True)
-    mixed = [doubt for name, percents in columns if (doubt := _mixed_units(names, name, percents))]
-    doubts = (
-        doubt
-        for line_scores, clean in zip(by_id, ids.T, strict=True)
-        for doubt in doubts_of(line_scores, clean, shifted)
-    )
-    all_doubts = dict.fromkeys([*mixed, *doubts])
+    doubts = doubts_of(models, [scores.lines for scores in by_id])
     if len(by_id) == 1:
-        return PublishedScores(models, by_id[0], (), pivot, left_out, tuple(all_doubts))
-    scores = _against_plane(models, chosen, transform)
-    return PublishedScores(models, scores, by_id, pivot, left_out, tuple(all_doubts))
+        return PublishedScores(models, by_id[0], (), pivot, left_out, doubts)
+    return PublishedScores(models, _against_plane(models, chosen, transform), by_id, pivot, left_out, doubts)
 
 
 def _against_lines(
@@ -172,8 +169,29 @@ def _against_plane(models: Published, baselines: np.ndarray, transform: str) -> 
     return TableScores((), shifted - plane_expected(plane, ids), lo, hi, beyond_plane(plane, ids), plane)
 
 
-def doubts_of(scores: TableScores, clean: np.ndarray, shifted: np.ndarray) -> list[str]:
-    """Say what suggests that the columns, percents [M], were swapped or have nothing to do with each other."""
+def copies(accuracies: np.ndarray) -> np.ndarray:
+    """Return which models, rows of `accuracies` [M, D], have all those of an earlier one: bool [M].
+
+    They are one model under several names, which would weigh as much as so many different ones.
+    """
+    order = np.lexsort(accuracies.T)  # which keeps the order of equal rows
+    copied = np.zeros(len(order), dtype=bool)
+    copied[order[1:]] = (accuracies[order[1:]] == accuracies[order[:-1]]).all(axis=1)
+    return copied
+
+
+def doubts_of(models: Published, lines: Sequence[Sequence[Line]]) -> tuple[str, ...]:
+    """Say what suggests mixed units, or columns that were swapped or have nothing to do with each other.
+
+    `lines` are those over each of the ID columns: one, or the two that a pivot parts.
+    """
+    columns = zip((*models.id_columns, models.shift), (*models.ids.T, models.shifted), strict=True)
+    mixed = [doubt for name, percents in columns if (doubt := _mixed_units(models.names, name, percents))]
+    over = [_doubts_of_lines(of_id, clean, models.shifted) for of_id, clean in zip(lines, models.ids.T, strict=True)]
+    return tuple(dict.fromkeys([*mixed, *chain(*over)]))
+
+
+def _doubts_of_lines(lines: Sequence[Line], clean: np.ndarray, shifted: np.ndarray) -> list[str]:
     doubts = []
     above = int((shifted > clean).sum())
     if 2 * above > len(clean):
@@ -181,7 +199,7 @@ def doubts_of(scores: TableScores, clean: np.ndarray, shifted: np.ndarray) -> li
             f"{above:,} of {len(clean):,} models are more accurate on the shifted set than on the ID set: "
             "the two columns may be swapped"
         )
-    for line in scores.lines:
+    for line in lines:
         wrong = []
         if not 0 <= line.slope <= STEEPEST:
             wrong.append(f"its slope is {line.slope:.2f}, where 0 to {STEEPEST:g} is usual")
