@@ -14,6 +14,7 @@ from genrobust.core.errors import UserError
 
 LARGEST = 2**30  # bytes: twenty times a table of a million models with ten columns
 SHELLS = ("/dev/fd/", "/dev/stdin", "/proc/self/fd/")
+MISSING = {"", "-", "\u2013", "\u2014", "nan", "na", "n/a", "#n/a", "<na>", "none", "null"}  # in lower case
 _STRANGE = re.compile(
     r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]"
 )  # control characters but tabs and ends of lines
@@ -67,6 +68,11 @@ def read_csv(path: Path, option: str) -> Iterator[tuple[int, list[str]]]:
         raise UserError(f"{path}, line {reader.line_num}: not CSV: {error}") from None
     if columns is None:
         raise UserError(f"{path}: no rows; a table is CSV with a header and rows")
+
+
+def is_missing(cell: str) -> bool:
+    """Return whether a cell says that there is no value, as people, spreadsheets, pandas and JSON write it."""
+    return cell.strip().lower() in MISSING
 
 
 def csv_line(cells: Iterable[object]) -> str:

@@ -13,11 +13,9 @@ from typing import NoReturn
 
 import numpy as np
 
-from genrobust.core import BaselineModel, UserError, read_csv, read_lines
+from genrobust.core import BaselineModel, UserError, is_missing, read_csv, read_lines
 from genrobust.robustness import Published, copies
 
-# Cells that say that there is no accuracy, in lower case.
-MISSING = {"", "-", "\u2013", "\u2014", "nan", "na", "n/a", "none", "null"}
 CANDIDATES = 10  # columns that are tried where names stand twice
 BASELINE_COLUMNS = ("model", "test_set", "clean", "shifted")
 ARCHITECTURE = "architecture"  # a further column, which may be missing
@@ -310,7 +308,7 @@ def _column_index(column: str, option: str, path: Path, columns: Sequence[str]) 
 
 def _accuracy(cell: str, path: Path, line: int, column: str) -> float:
     try:
-        if cell.lower() in MISSING:
+        if is_missing(cell):
             return math.nan
         if not cell.isascii() or "_" in cell:  # which Python takes for digits and for 1_000
             raise ValueError
