@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from genrobust.core import BaselineModel
 from genrobust.robustness import EXPLAINED, fit_lines
 from genrobust.robustness.effective import effective_robustness, from_scale, to_scale
-from genrobust.study.results.baselines import read_table
+from genrobust.study.results.baselines import table_rows
 
 if TYPE_CHECKING:
     from prose import Result
@@ -22,8 +22,8 @@ def refits(study: Result, arms: Sequence[str], minus: str, without: str, kind: s
     called `words`, and both; each over all shifts that count in the study's mean, and over all but `without`. Point
     estimates.
     """
-    models = read_table("pictograms")
     shifts = [name for name in study.told["shifts"] if study.told["lines"][name]["r2"] >= EXPLAINED]
+    models, _ = table_rows("pictograms", shifts, "logit")
     clean = clean_accuracies(study, [*arms, minus], shifts, models)
     fewer = [model for model in models if not model.architecture.startswith(kind)]
     heads = ["lines", f"R² on `{without}`", "shifts", *(f"{arm} over {minus}" for arm in arms)]

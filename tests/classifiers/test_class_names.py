@@ -65,6 +65,14 @@ def test_a_class_of_the_data_has_one_logit(own, wanted, columns):
             model.columns(labels)
 
 
+def test_a_renamed_class_has_its_old_name_under_class_names():
+    model = OpenClassifier("m", ("crane", "tench"), "", prepare=np.asarray, prepared="", load=None)
+    tench = ClassLabel("tench", "tench", "tench")
+    with pytest.raises(UserError, match=r"crane\.\n.*class_names: {bird: NAME}"):
+        model.columns(LabelSpace((ClassLabel("bird", "bird", "bird"), tench)))
+    assert model.columns(LabelSpace((ClassLabel("bird", "crane", "crane"), tench))) == [0, 1]
+
+
 def test_names_are_those_of_classes_but_for_case_and_what_stands_between_words():
     classes = (("star", "Star"), ("tea-pot", "tea pot"), ("c.1a2b3c4d", "C++"), ("c", "c"))
     labels = LabelSpace(tuple(ClassLabel(id, name, name) for id, name in classes))

@@ -78,6 +78,8 @@ def test_what_is_written_is_read_again(tmp_path_factory, cells):
         b"a,b\r1,2\r",
         b"\n a , b\n\n1 ,2\n\n",
         b'"a","b"\n"1",2\n',
+        b"a;b\n1;2\n",
+        b"a\tb\n1\t2\n",
     ],
 )
 def test_the_usual_forms_of_csv_are_one(tmp_path, content):

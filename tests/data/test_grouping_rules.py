@@ -168,6 +168,7 @@ def test_a_column_of_parquet_files_and_saved_datasets_names_the_groups(study, pa
     [
         (["a", None, "b", "b"], "2 of the 8 images of 'shifted' .*'s-0/000001'"),
         (["a", "None", "<NA>", " "], "6 of the 8 images of 'shifted' .*'s-0/000001'"),
+        (["a", "NA", "#N/A", "-"], "6 of the 8 images of 'shifted' .*'s-0/000001'"),
         ([1.0, 2.0, math.nan, math.nan], "4 of the 8 images of 'shifted' .*'s-0/000002'"),
         (["a"] * 4, "all 8 images of 'shifted' .*'a'"),
         ([["a"], ["b"], [], []], r"s-0\.parquet: the column 'site' holds 'list<"),

@@ -31,6 +31,7 @@ def read(tmp_path, text, *more, **how):
         GOOD + "k,90\n",  # a short row
         GOOD + ",90,50\n , 10, 20\n",  # no name
         GOOD.replace("50,20", "5e1,+20.0"),
+        GOOD.replace(",", ";"),
         "\n".join(line.replace(",", f",{'c,' * 2000}", 1) for line in GOOD.splitlines()),
     ],
 )
@@ -48,7 +49,7 @@ def test_the_models_with_both_accuracies_are_read(tmp_path, text):
         (GOOD + "e,1e999,60\n", "--id x: inf"),
         (GOOD + "e,76_1,60\n", "line 6: x is '76_1'"),
         (GOOD + "e,\u0667\u0666,60\n", "line 6: x is '\u0667\u0666'"),
-        (GOOD + 'e,"76,1",60\n', "line 6: x is '76,1'"),
+        (GOOD + 'e,"76,1",60\n', "line 6: x is '76,1'.*decimal point"),
         (GOOD + "e\x1b[2J,1,2\n", r"line 6 .* U\+001B"),
         ("model,x,y\n,50,20\n", "names no model"),
     ],
@@ -56,6 +57,19 @@ def test_the_models_with_both_accuracies_are_read(tmp_path, text):
 def test_what_is_wrong_in_a_table_is_named(tmp_path, text, named):
     with pytest.raises(UserError, match=named):
         read(tmp_path, text)
+
+
+def test_what_rounding_adds_is_cut_and_what_is_more_is_named(tmp_path):
+    assert read(tmp_path, GOOD + "e,100.00001,-1e-9\n").ids[-1, 0] == 100
+    assert read(tmp_path, "model,x,y\na,1.0000001,.5\nb,.5,.2\n", unit="fraction").ids[0, 0] == 100
+    with pytest.raises(UserError, match=r"100\.1 .e."):
+        read(tmp_path, GOOD + "e,100.1,60\n")
+
+
+@pytest.mark.parametrize("unit", [None, "percent"])
+def test_fractions_in_place_of_percents_are_refused_with_the_highest(tmp_path, unit):
+    with pytest.raises(UserError, match=r"0\.8 .b.*--unit fraction"):
+        read(tmp_path, "model,x,y\na,.7,.5\nb,.8,.4\n", unit=unit)
 
 
 @pytest.mark.parametrize("rows", [[("a", 50, 20)], [("a", 0, 20), ("b", 100, 30), ("c", 50, 0), ("d", 60, 20)]])
@@ -68,8 +82,8 @@ def test_models_that_have_no_line_are_refused(tmp_path, rows):
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (("50,20", "0.5,20"), "1 of 4 accuracies in 'x' are at most 0.5 and all others at least 60"),
-        (("50,20", "50,0.2"), "1 of 4 accuracies in 'y' are at most 0.2 and all others at least 30"),
+        (("50,20", "0.5,20"), "in 'x' are at most 1 (0.5 of a) and all others at least 60"),
+        (("50,20", "50,0.2"), "in 'y' are at most 1 (0.2 of a) and all others at least 30"),
         (("50,20", "50,0.0"), None),
     ],
 )

@@ -71,6 +71,18 @@ def test_groups_that_differ_widen_the_interval():
     assert over.method == "bootstrap 95 % over 9 groups; one seed"
 
 
+@pytest.mark.parametrize("groups", [2, 3, 4])
+def test_few_groups_that_agree_by_chance_say_no_more_than_their_images(groups):
+    sizes, rng = (60,) * groups, np.random.default_rng(0)
+    right = np.stack([np.arange(60 * groups) % 3 == 0, np.arange(60 * groups) % 2 == 0])[:, None]
+    seeds = seed_weights(1, 1000, rng)
+    measured = measure(right, grouped(sizes)), measure(right, None)
+    over, plain = ((m.arm(0, seeds), m.difference(0, 1, seeds)) for m in measured)
+    for of_groups, of_images in zip(over, plain, strict=True):
+        assert of_groups.hi - of_groups.lo > of_images.hi - of_images.lo > 0
+    assert over[1].p > plain[1].p > 0
+
+
 def test_two_groups_say_next_to_nothing_and_one_is_no_group():
     rng = np.random.default_rng(3)
     score = score_of(measure(drawn((200, 200), (0.5, 0.7), rng), grouped((200, 200))))

@@ -52,6 +52,13 @@ def test_baselines_that_no_line_is_fitted_on_are_named_by_reason():
     assert found.left_out == {"ID accuracy below 65 %": ("m1",), "0 % or 100 % has no finite logit": ("m6",)}
 
 
+def test_copies_of_a_model_count_once_and_are_named():
+    clean, shifted = [*CLEAN, *CLEAN[[1, 1]]], [*SHIFTED, *SHIFTED[[1, 1]]]
+    scored = score_published(table(clean, shifted), np.ones(8, dtype=bool))
+    assert scored.scores.lines == score_table(6, CLEAN, SHIFTED).lines
+    assert list(scored.left_out.values()) == [("m6", "m7")] and len(scored.scores.er) == 8
+
+
 def test_shifted_accuracies_that_are_all_alike_have_no_r2_to_show():
     scores = score_table(6, CLEAN, np.full(6, 30.0))
     assert (scores.lines[0].slope, scores.lines[0].r2) == pytest.approx((0, 0), abs=1e-9)

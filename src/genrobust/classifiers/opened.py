@@ -75,10 +75,12 @@ class OpenClassifier:
         matched = [column for column in columns if column is not None]
         if unknown := [id for id, column in zip(labels.ids, columns, strict=True) if column is None]:
             examples = ", ".join(unknown[:NAMED]) + (" ..." if len(unknown) > NAMED else "")
-            own_examples = ", ".join(self.classes[:NAMED]) + (" ..." if len(self.classes) > NAMED else "")
+            own = [name for column, name in enumerate(self.classes) if column not in matched] or self.classes
+            own_examples = ", ".join(own[:NAMED]) + (" ..." if len(own) > NAMED else "")
             raise UserError(
                 f"the model {self.name} does not know {len(unknown)} of the {len(labels)} classes of this data: "
-                f"{examples}. Its own are {own_examples}; leave the model out, or take data of its classes"
+                f"{examples}. Its own are {own_examples}.\nIf a class was renamed since, give it the name "
+                f"that the model knows (data.class_names: {{{unknown[0]}: NAME}}), or train it again; else leave it out"
             )
         if pair := find_equal_names(self.classes, labels.ids):
             first, second = pair

@@ -7,12 +7,14 @@ import io
 import re
 import stat
 from collections.abc import Iterable, Iterator
+from itertools import chain
 from pathlib import Path
 
 from genrobust.core.errors import UserError
 
 LARGEST = 2**30  # bytes: twenty times a table of a million models with ten columns
 SHELLS = ("/dev/fd/", "/dev/stdin", "/proc/self/fd/")
+MISSING = {"", "-", "\u2013", "\u2014", "nan", "na", "n/a", "#n/a", "<na>", "none", "null"}  # in lower case
 _STRANGE = re.compile(
     r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]"
 )  # control characters but tabs and ends of lines
@@ -38,7 +40,8 @@ def read_lines(path: Path, option: str) -> Iterator[tuple[int, str]]:
 def read_csv(path: Path, option: str) -> Iterator[tuple[int, list[str]]]:
     """Yield the rows of a CSV file, the header first, each with the line on which it ends.
 
-    Cells have no blanks around them. Rows without a cell are left out, and short ones are as long as the header.
+    Cells have no blanks around them. Rows without a cell are left out, and short ones are as long as the header. Where
+    that has no comma, semicolons or tabs separate cells, as spreadsheets write them in many countries.
 
     Args:
         option: As in `read_lines`, which raises.
@@ -46,8 +49,11 @@ def read_csv(path: Path, option: str) -> Iterator[tuple[int, list[str]]]:
     Raises:
         UserError: Also for an empty file, a row longer than the header, and a quote that is never closed.
     """
+    lines = _checked_lines(path, option)
+    first = next(lines, "")
+    separator = next((mark for mark in ",;\t" if mark in first), ",")
     # Strict: a quote that is never closed would swallow the rest of the file. After a space, a quote is one as well.
-    reader = csv.reader(_checked_lines(path, option), strict=True, skipinitialspace=True)
+    reader = csv.reader(chain([first], lines), delimiter=separator, strict=True, skipinitialspace=True)
     columns: list[str] | None = None
     try:
         for row in reader:
@@ -62,6 +68,11 @@ def read_csv(path: Path, option: str) -> Iterator[tuple[int, list[str]]]:
         raise UserError(f"{path}, line {reader.line_num}: not CSV: {error}") from None
     if columns is None:
         raise UserError(f"{path}: no rows; a table is CSV with a header and rows")
+
+
+def is_missing(cell: str) -> bool:
+    """Return whether a cell says that there is no value, as people, spreadsheets, pandas and JSON write it."""
+    return cell.strip().lower() in MISSING
 
 
 def csv_line(cells: Iterable[object]) -> str:

@@ -20,7 +20,12 @@ from .folders import held_out as held_out, open_images as open_images
 from .imagenet_sets import LINE_CLASSES as LINE_CLASSES, LINE_SOURCE as LINE_SOURCE
 from .memory import MemoryImages as MemoryImages
 from .naming import readable_names as readable_names
-from .published import choose_baselines as choose_baselines, listing as listing, read_published as read_published
+from .published import (
+    choose_baselines as choose_baselines,
+    listing as listing,
+    read_baselines as read_baselines,
+    read_published as read_published,
+)
 from .reader import DataSource as DataSource, Reader as Reader, load_data as load_data, published_line as published_line
 from .reading import broken_images as broken_images, image_files as image_files, read_image as read_image
 from .retrieval import filled_quotas as filled_quotas, retrieve as retrieve

@@ -11,14 +11,13 @@ from typing import Any
 
 from PIL import Image
 
-from genrobust.core import ImageSet, StudyData, UserError
+from genrobust.core import ImageSet, StudyData, UserError, is_missing
 from genrobust.recipe import GroupRule
 
 log = logging.getLogger(__name__)
 
 KEY = "data.groups"
 CONTAINERS = (bytes, list, dict)
-MISSING = ("", "nan", "none", "null", "<na>")  # what Python, pandas and JSON write in a text for a missing value
 
 
 class GroupedImages:
@@ -110,4 +109,4 @@ def _groups_by_column(key: str, name: str, images: ImageSet, column: str) -> lis
 def _group_name(value: Any) -> str | None:
     """A value as the name of a group; None for a missing one. 3.0 is 3, as which pandas saves it beside NaN."""
     text = str(int(value) if isinstance(value, float) and value.is_integer() else value)
-    return None if text.strip().lower() in MISSING else text
+    return None if is_missing(text) else text

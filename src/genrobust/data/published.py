@@ -1,4 +1,4 @@
-"""Published accuracy tables: CSV files with a row a model, read as ID accuracies and a shifted one."""
+"""Accuracy tables: CSV files with a row a model, or, for a recipe's baselines, a row a model and test set."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ from typing import NoReturn
 
 import numpy as np
 
-from genrobust.core import UserError, read_csv, read_lines
-from genrobust.robustness import Published
+from genrobust.core import BaselineModel, UserError, is_missing, read_csv, read_lines
+from genrobust.robustness import Published, copies
 
-# Cells that say that there is no accuracy, in lower case.
-MISSING = {"", "-", "\u2013", "\u2014", "nan", "na", "n/a", "none", "null"}
 CANDIDATES = 10  # columns that are tried where names stand twice
+BASELINE_COLUMNS = ("model", "test_set", "clean", "shifted")
+ARCHITECTURE = "architecture"  # a further column, which may be missing
 UNITS = ("percent", "fraction")
+ROUNDING = 1e-5  # of 100 %, by which a sum of floating-point numbers may leave 0 to 100 %
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +79,64 @@ def read_published(
     *id_percents, shifted = _percents(names, dict(zip(called, values[:, complete], strict=True)), unit)
     columns = np.stack(id_percents, 1), shifted, tuple(labels[:-1]), labels[-1]
     return Published(tuple(names), *columns, tuple(dict.fromkeys(notes)), files=tuple(map(str, tables)))
+
+
+def read_baselines(path: Path, key: str, shifts: Sequence[str]) -> tuple[list[BaselineModel], list[str]]:
+    """Return the models of a table with a row a model and test set, with notes on what is left out or missing.
+
+    The columns are `BASELINE_COLUMNS`, in percent, and where known `ARCHITECTURE`. Rows of test sets not in `shifts`
+    are left out, and so are all but the first of `copies`: models with the same accuracies on every test set.
+
+    Args:
+        key: The key that named the table, for messages.
+
+    Raises:
+        UserError: No such file, a missing column, a second row of a model on a test set, a cell that is no accuracy,
+            or no row with both. The message names the file, and the column, line or model.
+    """
+    (_, columns), *rows = read_csv(path, key)
+    places = [_column_index(column, key, path, columns) for column in BASELINE_COLUMNS]
+    kinds: dict[tuple[str, str], str] = {}
+    values = np.empty((len(rows), 2))
+    for row_accuracies, (line, row) in zip(values, rows, strict=True):
+        model, test_set, *cells = (row[place] for place in places)
+        if (model, test_set) in kinds:
+            raise UserError(f"{path}, line {line}: {model!r} has a row of {test_set!r} already; remove one of them")
+        kinds[model, test_set] = row[columns.index(ARCHITECTURE)] if ARCHITECTURE in columns else ""
+        row_accuracies[:] = [
+            _accuracy(cell, path, line, column) for cell, column in zip(cells, BASELINE_COLUMNS[2:], strict=True)
+        ]
+    complete = ~np.isnan(values).any(axis=1)
+    if not complete.any():
+        raise UserError(f"{path}: no row has both accuracies, clean and shifted")
+    scored = [pair for pair, keep in zip(kinds, complete, strict=True) if keep]
+    names = [f"{model} on {test_set}" for model, test_set in scored]
+    percents = np.stack(
+        [
+            _clipped(f"{path}: {column}", names, accuracies, 100)
+            for column, accuracies in zip(BASELINE_COLUMNS[2:], values[complete].T, strict=True)
+        ],
+        axis=1,
+    )
+    model_at, set_at = ({name: i for i, name in enumerate(dict.fromkeys(names))} for names in zip(*scored, strict=True))
+    of_model = np.full((len(model_at), len(set_at), 2), -1.0)
+    for (model, test_set), both in zip(scored, percents, strict=True):
+        of_model[model_at[model], set_at[test_set]] = both
+    is_copy = copies(of_model.reshape(len(model_at), -1))
+    copied = [model for model, place in model_at.items() if is_copy[place]]
+    notes = [f"{path}: {_row_count(int((~complete).sum()))} skipped: no accuracy"] if not complete.all() else []
+    if copied:
+        notes.append(f"{path}: {listing(copied, 'model')} left out: all accuracies are those of another one")
+    for shift in shifts:
+        if shift not in set_at:
+            near = _suggestion(shift, list(set_at), "test sets")
+            notes.append(f"No baseline line for {shift}: {path} has no rows of it; {near}.")
+    baselines = [
+        BaselineModel(*pair, *both, kinds[pair])
+        for pair, both in zip(scored, percents.tolist(), strict=True)
+        if pair[1] in shifts and not is_copy[model_at[pair[0]]]
+    ]
+    return baselines, notes
 
 
 def _require_different(sources: Sequence[tuple[Path, str]], options: Sequence[str]) -> None:
@@ -249,13 +308,14 @@ def _column_index(column: str, option: str, path: Path, columns: Sequence[str]) 
 
 def _accuracy(cell: str, path: Path, line: int, column: str) -> float:
     try:
-        if cell.lower() in MISSING:
+        if is_missing(cell):
             return math.nan
         if not cell.isascii() or "_" in cell:  # which Python takes for digits and for 1_000
             raise ValueError
         return float(cell)
     except ValueError:
-        raise UserError(f"{path}, line {line}: {column} is {cell!r}, which is no number") from None
+        hint = ": write a decimal point" if "," in cell else ""
+        raise UserError(f"{path}, line {line}: {column} is {cell!r}, which is no number{hint}") from None
 
 
 def _model_names(rows: Sequence[tuple[int, Sequence[str]]], places: Sequence[int]) -> list[str]:
@@ -271,25 +331,32 @@ def _are_unique(names: Sequence[str]) -> bool:
 
 def _percents(names: Sequence[str], columns: Mapping[str, np.ndarray], unit: str | None) -> list[np.ndarray]:
     """The accuracies of `columns`, by the option that named each, as percents."""
-    small = [option for option, values in columns.items() if values.max() <= 1]
-    for option, values in columns.items():
-        top = 1 if unit == "fraction" else 100
-        wrong = ~((values >= 0) & (values <= top))
-        if not wrong.any():
-            continue
-        worst = int(wrong.argmax())
-        hint = "; for percents say --unit percent" if unit == "fraction" and values.max() <= 100 else ""
-        raise UserError(f"{option}: {values[worst]:g} ({names[worst]}) is no accuracy from 0 to {top}{hint}")
     if unit == "fraction":
-        return [100 * values for values in columns.values()]
+        hint = "; for percents say --unit percent" if max(values.max() for values in columns.values()) <= 100 else ""
+        return [100 * _clipped(option, names, values, 1, hint) for option, values in columns.items()]
+    percents = [_clipped(option, names, values, 100) for option, values in columns.items()]
+    small = [option for option, values in columns.items() if values.max() <= 1]
     if len(small) == len(columns):
-        raise UserError(f"{' and '.join(columns)}: no accuracy is above 1; if these are fractions, say --unit fraction")
+        best = max(columns.values(), key=np.max)
+        raise UserError(
+            f"{' and '.join(columns)}: no accuracy is above 1, the highest is {best.max():g} ({names[best.argmax()]}): "
+            "no trained model is below 1 %; if these are fractions, say --unit fraction"
+        )
     if small and unit is None:
         raise UserError(
             f"{small[0]}: no accuracy is above 1, while another column has percents; write all in one unit, or say "
             "--unit percent if they truly are below 1 %"
         )
-    return list(columns.values())
+    return percents
+
+
+def _clipped(column: str, names: Sequence[str], values: np.ndarray, top: float, hint: str = "") -> np.ndarray:
+    """The accuracies from 0 to `top`; raises UserError for one that more than rounding sets outside."""
+    wrong = ~(np.abs(values - top / 2) <= top * (0.5 + ROUNDING))
+    if wrong.any():
+        worst = int(wrong.argmax())
+        raise UserError(f"{column}: {values[worst]:g} ({names[worst]}) is no accuracy from 0 to {top:g}{hint}")
+    return np.clip(values, 0, top)
 
 
 def _row_count(count: int) -> str:

@@ -30,5 +30,7 @@ from .table import (
     Published as Published,
     PublishedScores as PublishedScores,
     TableScores as TableScores,
+    copies as copies,
+    doubts_of as doubts_of,
     score_published as score_published,
 )

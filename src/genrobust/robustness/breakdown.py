@@ -8,9 +8,9 @@ from itertools import product
 import numpy as np
 
 from genrobust.core import MissedImage, Predictions
+from genrobust.robustness.grouping import FEW_GROUPS
 from genrobust.robustness.sets import AnsweredSet
 
-FEW_GROUPS = 4  # of images: an interval over so few says less than the groups themselves
 MISSED_OF_SET = 8  # images of each test set that are kept to be looked at
 
 

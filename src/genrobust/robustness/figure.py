@@ -9,6 +9,7 @@ import numpy as np
 
 from genrobust.core import Predictions, Registry, Summary, UserError, hashed_seed
 from genrobust.robustness.answers import Answers
+from genrobust.robustness.grouping import Groups
 from genrobust.robustness.resampling import ANY, Measured, image_counts, measure_accuracy, over_groups
 from genrobust.robustness.sets import AnsweredSet, StudyAnswers, answer_sets
 
@@ -137,22 +138,24 @@ class ImageFigure(Figure):
         arms, seeds, n = values.shape[:3]
         by_checkpoint = values.reshape(arms * seeds, *values.shape[2:])
         point = self.combine(by_checkpoint, images, np.ones((1, n), dtype=np.float32))[0].astype(float)
-        if not np.isfinite(point).all():
-            draws = np.zeros((bootstrap, len(point)))
-        else:
-            weighed = image_counts(n, bootstrap, rng, images.groups)
-            drawn = [self.combine(by_checkpoint, images, weights) for weights in weighed]
-            draws = np.concatenate(drawn).astype(float)
+
+        def drawn(groups: Groups | None) -> np.ndarray:
+            if not np.isfinite(point).all():
+                return np.zeros((bootstrap, arms, seeds))
+            weighed = image_counts(n, bootstrap, rng, groups)
+            draws = np.concatenate([self.combine(by_checkpoint, images, weights) for weights in weighed]).astype(float)
             draws += point - np.nanmean(draws, axis=0)
+            return draws.reshape(bootstrap, arms, seeds)
+
         measured = Measured(
             point=point.reshape(arms, seeds),
-            draws=draws.reshape(bootstrap, arms, seeds),
+            draws=drawn(images.groups),
             n=n,
             classes=images.all_classes if self.all_classes else len(images.classes),
             over="images",
             bounds=self.bounds,
         )
-        return measured if images.groups is None else over_groups(measured, images.groups)
+        return measured if images.groups is None else over_groups(measured, images.groups, lambda: drawn(None))
 
 
 class Proportion(ImageFigure):

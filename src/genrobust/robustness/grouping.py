@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
 from genrobust.core import hashed_seed
+
+FEW_GROUPS = 4  # of images: an interval over so few says less than the groups themselves
 
 
 @dataclass(frozen=True)
@@ -50,10 +52,14 @@ class Groups:
         """The degrees of freedom of the spread between groups."""
         return max(self.effective - 1, 1.0)
 
-    @property
-    def scale(self) -> float:
-        """The factor that makes the spread of replicates that of the groups: unscaled, few groups understate it."""
-        return float(np.sqrt((self.effective + 1) / self.freedom))
+    def spread(self, point: np.ndarray, draws: np.ndarray, over_images: Callable[[], np.ndarray]) -> np.ndarray:
+        """Return `draws` [B, ...], the replicates of `point` by `weights`, spread as other draws of groups would be.
+
+        Unscaled, they understate that spread. And few groups may agree by chance, as if another one could not differ:
+        up to `FEW_GROUPS`, the spread of the replicates `over_images` [B, ...] is added.
+        """
+        scaled = point + np.sqrt((self.effective + 1) / self.freedom) * (draws - point)
+        return scaled + over_images() - point if len(self.names) <= FEW_GROUPS else scaled
 
     def weights(self, bootstrap: int) -> np.ndarray:
         """Return the weight of each group in each replicate: float32 [B, G]."""

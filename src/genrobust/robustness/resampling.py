@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -234,19 +234,23 @@ def measure_accuracy(
     """Return the accuracies in percent of `right`, bool [A, S, N], with replicates over images, or over `groups`."""
     arms, seeds, n = right.shape
     columns, point = right.reshape(arms * seeds, n).T, 100 * right.mean(axis=2)
-    draws = 100 * resampled_means(columns, np.ones((n, 1), dtype=bool), bootstrap, rng, groups)
-    draws = spread_of_sure(draws.reshape(bootstrap, arms, seeds), point, n, rng)
+
+    def drawn(groups: Groups | None) -> np.ndarray:
+        draws = 100 * resampled_means(columns, np.ones((n, 1), dtype=bool), bootstrap, rng, groups)
+        return draws.reshape(bootstrap, arms, seeds)
+
+    draws = spread_of_sure(drawn(groups), point, n, rng)
     measured = Measured(point, draws, n, classes, "images", bounds=(0, 100))
     if groups is None:
         return replace(measured, right=right.sum(axis=2))
-    return over_groups(measured, groups)
+    return over_groups(measured, groups, lambda: drawn(None))
 
 
-def over_groups(measured: Measured, groups: Groups) -> Measured:
-    """Return `measured`, whose replicates are of `Groups.weights`, with their spread made that of the groups."""
+def over_groups(measured: Measured, groups: Groups, over_images: Callable[[], np.ndarray]) -> Measured:
+    """Return `measured`, whose replicates are of `Groups.weights`, with their spread made as `Groups.spread` says."""
     return replace(
         measured,
-        draws=measured.point + groups.scale * (measured.draws - measured.point),
+        draws=groups.spread(measured.point, measured.draws, over_images),
         over=f"{len(groups.names)} groups",
         shares=groups.shares,
         freedom=groups.freedom,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cache, cached_property
 from itertools import product
 
 import numpy as np
@@ -109,8 +109,11 @@ class StudyAnswers:
         percents = 100 * right.sum(axis=3) / images[:, None, None]
         drawn = self._replicates(right, members, [answered.groups is not None for answered in clean.values()])
         drawn = spread_of_sure(drawn, percents, images[:, None, None], self.rng)
-        scales = np.array([1.0 if answered.groups is None else answered.groups.scale for answered in clean.values()])
-        drawn = (point := np.nanmean(drawn, axis=0)) + scales[:, None, None] * (drawn - point)
+        over_images = cache(lambda: self._replicates(right, members, [False] * len(shifts)))  # once, for all shifts
+        for i, groups in enumerate(answered.groups for answered in clean.values()):
+            if groups is not None:
+                point = np.nanmean(drawn[:, i], axis=0)
+                drawn[:, i] = groups.spread(point, drawn[:, i], lambda i=i: over_images()[:, i])
         kinds = {b.model: b.architecture for b in self.baselines if b.test_set in self.lines}
         models = sorted(kinds)
         picks = np.empty((self.bootstrap, 0), dtype=int)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 
@@ -21,6 +23,7 @@ from genrobust.robustness.resampling import TAILS, baseline_counts
 # from 0.36 (ImageNet-A below it) to 1, over the standard models of the testbed (Taori et al., 2020).
 STEEPEST = 4.0
 WEAKEST_R2 = 0.2
+EXAMPLES = 3  # models that a doubt names
 UNIT_GAP = 10  # accuracies of models that are this far apart, one of them below 1 %, are hardly of the same unit
 RESAMPLES, AT_ONCE = 1000, 4000  # of the baselines; models whose predictions of all of these are held, 32 MB
 
@@ -91,7 +94,7 @@ def score_published(
     Args:
         models: With one ID set, or several for models that learned from different data (see `multi_id`).
         baselines: Which models are baselines, bool [M]. Those below `min_id` percent, at 0 % or 100 % where these have
-            no finite transform, and the pivot itself are scored and left out of the line.
+            no finite transform, the pivot itself and all but the first of `copies` are scored and left out of the line.
         transform: The scale of the line: "logit", "probit" or "linear".
         min_id: The least ID accuracy of a baseline, in percent.
         pivot: The model that the set was filtered against (see `_against_lines`).
@@ -111,20 +114,16 @@ def score_published(
         if (chosen & out).any():
             left_out[reason] = tuple(names[i] for i in np.flatnonzero(chosen & out))
         chosen = chosen & ~out
+    rows = np.flatnonzero(chosen)
+    if len(twins := rows[copies(np.column_stack([ids, shifted])[rows])]):
+        left_out["all accuracies are those of another one"] = tuple(names[i] for i in twins)
+        chosen = chosen & ~np.isin(np.arange(len(names)), twins)
     at = None if pivot is None else float(ids[names.index(pivot), 0])
     by_id = tuple(_against_lines(models, clean, chosen, transform, at) for clean in ids.T)
-    columns = zip((*models.id_columns, models.shift), (*ids.T, shifted), strict=True)
-    mixed = [doubt for name, percents in columns if (doubt := _mixed_units(name, percents))]
-    doubts = (
-        doubt
-        for line_scores, clean in zip(by_id, ids.T, strict=True)
-        for doubt in doubts_of(line_scores, clean, shifted)
-    )
-    all_doubts = dict.fromkeys([*mixed, *doubts])
+    doubts = doubts_of(models, [scores.lines for scores in by_id])
     if len(by_id) == 1:
-        return PublishedScores(models, by_id[0], (), pivot, left_out, tuple(all_doubts))
-    scores = _against_plane(models, chosen, transform)
-    return PublishedScores(models, scores, by_id, pivot, left_out, tuple(all_doubts))
+        return PublishedScores(models, by_id[0], (), pivot, left_out, doubts)
+    return PublishedScores(models, _against_plane(models, chosen, transform), by_id, pivot, left_out, doubts)
 
 
 def _against_lines(
@@ -170,8 +169,29 @@ def _against_plane(models: Published, baselines: np.ndarray, transform: str) -> 
     return TableScores((), shifted - plane_expected(plane, ids), lo, hi, beyond_plane(plane, ids), plane)
 
 
-def doubts_of(scores: TableScores, clean: np.ndarray, shifted: np.ndarray) -> list[str]:
-    """Say what suggests that the columns, percents [M], were swapped or have nothing to do with each other."""
+def copies(accuracies: np.ndarray) -> np.ndarray:
+    """Return which models, rows of `accuracies` [M, D], have all those of an earlier one: bool [M].
+
+    They are one model under several names, which would weigh as much as so many different ones.
+    """
+    order = np.lexsort(accuracies.T)  # which keeps the order of equal rows
+    copied = np.zeros(len(order), dtype=bool)
+    copied[order[1:]] = (accuracies[order[1:]] == accuracies[order[:-1]]).all(axis=1)
+    return copied
+
+
+def doubts_of(models: Published, lines: Sequence[Sequence[Line]]) -> tuple[str, ...]:
+    """Say what suggests mixed units, or columns that were swapped or have nothing to do with each other.
+
+    `lines` are those over each of the ID columns: one, or the two that a pivot parts.
+    """
+    columns = zip((*models.id_columns, models.shift), (*models.ids.T, models.shifted), strict=True)
+    mixed = [doubt for name, percents in columns if (doubt := _mixed_units(models.names, name, percents))]
+    over = [_doubts_of_lines(of_id, clean, models.shifted) for of_id, clean in zip(lines, models.ids.T, strict=True)]
+    return tuple(dict.fromkeys([*mixed, *chain(*over)]))
+
+
+def _doubts_of_lines(lines: Sequence[Line], clean: np.ndarray, shifted: np.ndarray) -> list[str]:
     doubts = []
     above = int((shifted > clean).sum())
     if 2 * above > len(clean):
@@ -179,7 +199,7 @@ def doubts_of(scores: TableScores, clean: np.ndarray, shifted: np.ndarray) -> li
             f"{above:,} of {len(clean):,} models are more accurate on the shifted set than on the ID set: "
             "the two columns may be swapped"
         )
-    for line in scores.lines:
+    for line in lines:
         wrong = []
         if not 0 <= line.slope <= STEEPEST:
             wrong.append(f"its slope is {line.slope:.2f}, where 0 to {STEEPEST:g} is usual")
@@ -193,14 +213,15 @@ def doubts_of(scores: TableScores, clean: np.ndarray, shifted: np.ndarray) -> li
     return doubts
 
 
-def _mixed_units(column: str, percents: np.ndarray) -> str:
+def _mixed_units(names: Sequence[str], column: str, percents: np.ndarray) -> str:
     """Return why some accuracies of a column seem to be fractions: a gap between those up to 1 and all others."""
-    small, large = percents[(percents > 0) & (percents <= 1)], percents[percents > 1]
-    if not len(small) or not len(large) or large.min() < UNIT_GAP * small.max():
+    is_small, large = (percents > 0) & (percents <= 1), percents[percents > 1]
+    if not is_small.any() or not len(large) or large.min() < UNIT_GAP * percents[is_small].max():
         return ""
+    small = [f"{percents[i]:g} of {names[i]}" for i in np.flatnonzero(is_small).tolist()]
     return (
-        f"{len(small):,} of {len(percents):,} accuracies in {column!r} are at most {small.max():g} and all others at "
-        f"least {large.min():g}: fractions among percents?"
+        f"{len(small):,} of {len(percents):,} accuracies in {column!r} are at most 1 ({', '.join(small[:EXAMPLES])}"
+        f"{' ...' * (len(small) > EXAMPLES)}) and all others at least {large.min():g}: fractions among percents?"
     )
 
 

@@ -208,7 +208,8 @@ class Study:
             for job in row.left:
                 self.context.executor.require(job.workers)
         self.graph.require_initial(self.graph.runs)
-        check_baselines(recipe, self.data, self.shifts)
+        for note in check_baselines(recipe, self.data, self.shifts):
+            self.context.log(note)
         for stage in stages:
             stage.work()
         scores = self.scores()

@@ -1,12 +1,14 @@
 """The grid of baseline models and its table."""
 
+import re
+
 import numpy as np
 import pytest
 
 from genrobust.classifiers import create_classifier
 from genrobust.core import BaselineModel, Predictions, UserError
 from genrobust.recipe import DataConfig, RobustnessConfig, TrainConfig, load_recipe, parse_recipe
-from genrobust.study.results.baselines import grid, grid_rows, published_lines, read_table
+from genrobust.study.results.baselines import grid, grid_rows, published_lines, table_rows
 
 
 def test_a_longer_grid_begins_with_the_shorter():
@@ -40,15 +42,53 @@ def test_more_models_than_there_are_is_refused():
         grid(TrainConfig(), 49, 1800)
 
 
-def test_a_table_is_read_as_it_was_written(tmp_path):
-    text = 'model,test_set,clean,shifted\n"resnet, ""small""",solid,81.25,40.5\nb,emoji,60,7.125\n'
-    (tmp_path / "t.csv").write_text(text, encoding="utf-8")
-    rows = [BaselineModel('resnet, "small"', "solid", 81.25, 40.5), BaselineModel("b", "emoji", 60.0, 7.125)]
-    assert read_table(str(tmp_path / "t.csv")) == rows
-    (tmp_path / "t.csv").write_text(
-        "model,test_set,clean,shifted,architecture\nb,emoji,60,7.125,vit\n", encoding="utf-8"
-    )
-    assert read_table(str(tmp_path / "t.csv")) == [BaselineModel("b", "emoji", 60.0, 7.125, "vit")]
+HEADER = "model,test_set,clean,shifted"
+ROWS = "a,sketch,50,20\nb,sketch,60,30\nc,sketch,70,45\nd,sketch,80,50\n"
+
+
+@pytest.fixture
+def read(tmp_path):
+    """Reads a table of the given text."""
+
+    def of(text, shifts=("sketch",), header=HEADER):
+        (tmp_path / "t.csv").write_text(f"{header}\n{text}", encoding="utf-8")
+        return table_rows(str(tmp_path / "t.csv"), shifts, "logit")
+
+    return of
+
+
+def test_a_table_is_read_as_it_was_written(read):
+    first = BaselineModel('resnet, "small"', "sketch", 81.25, 40.5)
+    assert read(f'"resnet, ""small""",sketch,81.25,40.5\n{ROWS}e,emoji,1,2\n')[0][0] == first
+    rows, notes = read(ROWS.replace("\n", ",vit\n"), header=f"{HEADER},architecture")
+    assert rows[3] == BaselineModel("d", "sketch", 80.0, 50.0, "vit") and notes == []
+
+
+@pytest.mark.parametrize(
+    ("text", "models", "words"),
+    [
+        ("a,sketch,20,50\nb,sketch,30,60\nc,sketch,45,72\n", 3, "sketch: 3 of 3 .* swapped"),
+        (ROWS.replace("50,20", "0.5,20"), 4, "'clean' .*0.5 of a.* fractions"),
+        (ROWS + "".join(f"copy{i},sketch,50,20\n" for i in range(40)), 4, "40 models .copy0"),
+        (ROWS + "e,sketch,-,3\n", 4, "1 row skipped"),
+    ],
+)
+def test_what_is_doubtful_in_a_table_is_noted(read, text, models, words):
+    rows, (note,) = read(text)
+    assert len(rows) == models and re.search(words, note)
+
+
+def test_models_that_are_alike_on_one_set_of_several_are_no_copies(read):
+    rows, notes = read(ROWS + "e,sketch,50,20\ne,emoji,50,9\n")
+    assert len(rows) == 5 and notes == []
+
+
+@pytest.mark.parametrize("name", ["sketsch", "Sketch"])
+def test_a_shift_without_rows_is_named_with_the_set_near_it(read, name):
+    rows, (note,) = read(ROWS + ROWS.replace("sketch", "phone"), ["sketch", "phones"])
+    assert len(rows) == 4 and "phones" in note and note.endswith("near it: phone.")
+    with pytest.raises(UserError, match=f"sketch: .*near it: {name}"):
+        read(ROWS.replace("sketch", name))
 
 
 SETS = ["solid", "flat"]
@@ -76,14 +116,14 @@ def test_a_grid_that_is_too_alike_for_a_line_leaves_a_note():
     ("text", "words"),
     [
         ("model,test_set,clean\na,b,1\n", "no column 'shifted'"),
-        ("model,test_set,clean,shifted\na,b,x,1\n", "line 2: clean and shifted"),
-        ("model,test_set,clean,shifted\na,b,1\n", "line 2"),
+        ("model,test_set,clean,shifted\na,b,x,1\n", "line 2: clean"),
+        ("model,test_set,clean,shifted\na,b,1\n", "both accuracies"),
         ("model,test_set,clean,shifted\na,b,50,20\na,c,50,9\na,b,51,20\n", "line 4: 'a' .*'b'"),
-        ("model,test_set,clean,shifted\na,b,nan,1\n", "line 2: clean and shifted"),
-        ("model,test_set,clean,shifted\na,b,1,inf\n", "line 2: clean and shifted"),
-        ("model,test_set,clean,shifted\na,b,101,1\n", "line 2: clean and shifted"),
-        ("model,test_set,clean,shifted\na,b,-1,1\n", "line 2: clean and shifted"),
-        ("model,test_set,clean,clean,shifted\na,b,1,2,1\n", "2 column 'clean'"),
+        ("model,test_set,clean,shifted\na,b,nan,1\n", "both accuracies"),
+        ("model,test_set,clean,shifted\na,b,1,inf\n", "shifted: inf .a on b."),
+        ("model,test_set,clean,shifted\na,b,101,1\n", "clean: 101 .a on b."),
+        ("model,test_set,clean,shifted\na,b,-1,1\n", "clean: -1 .a on b."),
+        ("model,test_set,clean,clean,shifted\na,b,1,2,1\n", "2 columns named 'clean'"),
         ('model,test_set,clean,shifted\n"a,b,1,1\n', "not CSV"),
         ("model,test_set,clean,shifted\na\x00,b,1,1\n", r"line 2 .*U\+0000"),
         ("", "no rows"),
@@ -92,13 +132,13 @@ def test_a_grid_that_is_too_alike_for_a_line_leaves_a_note():
 def test_a_table_that_cannot_be_used_is_refused(tmp_path, text, words):
     (tmp_path / "t.csv").write_text(text, encoding="utf-8")
     with pytest.raises(UserError, match=words):
-        read_table(str(tmp_path / "t.csv"))
+        table_rows(str(tmp_path / "t.csv"), ["b"], "logit")
 
 
 def test_the_shipped_table_covers_every_shift():
-    rows = read_table("pictograms")
-    shifts = {row.test_set for row in rows}
-    assert shifts == {"outline-v2", "solid", "duotone", "emoji", "illustration", "hand-drawn", "pixel", "wild-val"}
+    shifts = ["outline-v2", "solid", "duotone", "emoji", "illustration", "hand-drawn", "pixel", "wild-val"]
+    rows, notes = table_rows("pictograms", shifts, "logit")
+    assert notes == []
     assert all(len([r for r in rows if r.test_set == shift]) >= 30 for shift in shifts)
     assert len({row.architecture for row in rows}) >= 5
     assert all(0 <= r.clean <= 100 and 0 <= r.shifted <= 100 for r in rows)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
@@ -11,10 +10,12 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from genrobust.core import BaselineModel, Line, Predictions, UserError, read_csv
-from genrobust.data import LINE_CLASSES, published_line
+import numpy as np
+
+from genrobust.core import BaselineModel, Line, Predictions, UserError
+from genrobust.data import LINE_CLASSES, published_line, read_baselines
 from genrobust.recipe import COMBINED, FROM_SCRATCH, DataConfig, MixturePart, RobustnessConfig, TrainConfig
-from genrobust.robustness import fit_lines, score_baselines
+from genrobust.robustness import Published, doubts_of, fit_lines, score_baselines
 from genrobust.study.training_runs import TrainingRun
 
 SECOND = ("resnet14t", "resnet10t")  # the one that is not the study's: no line is one architecture's
@@ -29,8 +30,7 @@ PATCHES = 8  # of a transformer, along a side
 # Fractions of the real images and of the study's steps: strong models first, then ever weaker ones. The first train for
 # longer than the study's arms, since data that help also raise clean accuracy, and beyond the models no line is known.
 SPANS = ((1.0, 2.0), (1.0, 1.0), (0.5, 0.5), (0.25, 0.5), (1.0, 0.25), (0.5, 1.0), (0.12, 0.5), (0.25, 1.0))
-COLUMNS = ("model", "test_set", "clean", "shifted")
-ARCHITECTURE = "architecture"  # a further column, which may be missing
+KEY = "robustness.baselines"
 
 
 def grid(train: TrainConfig, count: int, images: int) -> list[TrainingRun]:
@@ -118,40 +118,26 @@ def grid_rows(
     return fitted, notes
 
 
-def read_table(name: str) -> list[BaselineModel]:
-    """Read the table `name`: "pictograms" is the shipped one, anything else a CSV file with the columns `COLUMNS`.
+def table_rows(name: str, shifts: Sequence[str], transform: str) -> tuple[list[BaselineModel], list[str]]:
+    """Return the models of the table `name` on `shifts`, with notes on shifts without a line and on what is doubtful.
 
-    It may have a column `architecture` too.
+    "pictograms" is the shipped table, anything else a CSV file as `read_baselines` reads it.
 
     Raises:
-        UserError: No such file, a missing column, or an accuracy that is no percent; names the file and line.
+        UserError: The table cannot be read, has none of `shifts`, or has too few models for a line.
     """
     shipped = resources.files("genrobust") / "assets" / "pictograms" / "baselines.csv"
     if name == "pictograms" and not shipped.is_file():
-        return []
+        return [], []
     with nullcontext(Path(name)) if name != "pictograms" else resources.as_file(shipped) as path:
-        table = read_csv(path, "robustness.baselines")
-        _, header = next(table)
-        if missing := [column for column in COLUMNS if header.count(column) != 1]:
-            problem = f"{name}: {header.count(missing[0]) or 'no'} column {missing[0]!r}"
-            raise UserError(f"{problem}; a baseline table has the columns {', '.join(COLUMNS)}, each once")
-        places = [header.index(column) for column in COLUMNS]
-        rows: dict[tuple[str, str], BaselineModel] = {}
-        for line, cells in table:
-            model, test_set, *accuracies = (cells[place] for place in places)
-            if (model, test_set) in rows:
-                raise UserError(f"{name}, line {line}: {model!r} has a row of {test_set!r} already; remove one of them")
-            clean, shifted = (_parse_percent(cell, name, line) for cell in accuracies)
-            architecture = cells[header.index(ARCHITECTURE)] if ARCHITECTURE in header else ""
-            rows[model, test_set] = BaselineModel(model, test_set, clean, shifted, architecture)
-    return list(rows.values())
-
-
-def _parse_percent(cell: str, name: str, line: int) -> float:
-    try:
-        value = float(cell)
-    except ValueError:
-        value = math.nan
-    if not 0 <= value <= 100:
-        raise UserError(f"{name}, line {line}: clean and shifted are percents, such as 76.1, not {cell!r}")
-    return value
+        rows, notes = read_baselines(path, KEY, shifts)
+    if shifts and not rows and name != "pictograms":
+        raise UserError(
+            f"{KEY}: {' '.join(notes)} Rename the test sets of the table, or set the key to null for no line"
+        )
+    for shift, line in fit_lines(rows, shifts, transform).items():
+        of_shift = [row for row in rows if row.test_set == shift]
+        clean, shifted = np.array([(row.clean, row.shifted) for row in of_shift]).T
+        models = Published(tuple(row.model for row in of_shift), clean[:, None], shifted, ("clean",), "shifted")
+        notes += [f"Baselines of {shift}: {doubt}" for doubt in doubts_of(models, [[line]])]
+    return rows, notes

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from genrobust.core import ZERO_SHOT, BaselineModel, Curve, StudyData, Summary, UserError
 from genrobust.recipe import Recipe
-from genrobust.study.results.baselines import grid_rows, published_lines, read_table
+from genrobust.study.results.baselines import grid_rows, published_lines, table_rows
 
 if TYPE_CHECKING:
     from genrobust.classifiers import SavedPredictions
@@ -115,14 +115,17 @@ def _comparison(recipe: Recipe, data: StudyData, shifts: Sequence[str]) -> tuple
     return comparison, without
 
 
-def check_baselines(recipe: Recipe, data: StudyData, shifts: Sequence[str]) -> None:
+def check_baselines(recipe: Recipe, data: StudyData, shifts: Sequence[str]) -> list[str]:
     """Fit the lines and planes that need no trained baselines, so that a mistake in them is reported before any work.
+
+    Returns:
+        Notes on shifts without a line and on what is doubtful.
 
     Raises:
         UserError: The table of baselines cannot be read, a line or a plane cannot be fitted on it, or no model can be
             scored on the second in-distribution set.
     """
-    from genrobust.robustness import fit_lines, fit_planes
+    from genrobust.robustness import fit_planes
 
     settings = recipe.robustness
     if settings.grid and settings.second_id is not None and settings.grid < LEAST_OF_A_PLANE:
@@ -131,22 +134,22 @@ def check_baselines(recipe: Recipe, data: StudyData, shifts: Sequence[str]) -> N
             f"train {LEAST_OF_A_PLANE} or more, or set robustness.second_id to null"
         )
     if settings.grid:
-        return
-    rows, _ = find_baselines(recipe, data.clean, shifts, None)
-    fit_lines(rows, shifts, settings.transform)
+        return []
+    rows, notes = find_baselines(recipe, data.clean, shifts, None)
     if settings.second_id is not None:
         fit_planes(rows, shifts, data.clean, settings.second_id, settings.transform)
+    return notes
 
 
 def find_baselines(
     recipe: Recipe, clean: str, shifts: Sequence[str], grid: SavedPredictions[tuple[str, int, str]] | None
 ) -> tuple[list[BaselineModel], list[str]]:
-    """Return the baseline models of the recipe's table, or of its grid, with notes on the shifts without a line.
+    """Return the baseline models of the recipe's table, or of its grid, with notes as those of `table_rows`.
 
     `grid` holds the predictions of the recipe's own baseline models, by model, seed and test set; None without a grid.
 
     Raises:
-        UserError: The table cannot be read.
+        UserError: The table cannot be read or has too few models for a line.
     """
     settings = recipe.robustness
     if grid is not None:
@@ -154,4 +157,4 @@ def find_baselines(
     name = recipe.data.source if settings.baselines == "shipped" else settings.baselines
     if name in (None, "imagenet") or name == recipe.data.source != "pictograms":
         return [], []  # there are none, or lines alone
-    return [row for row in read_table(name) if row.test_set in shifts], []
+    return table_rows(name, shifts, settings.transform)
