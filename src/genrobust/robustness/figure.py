@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from functools import partial
 from typing import ClassVar
 
 import numpy as np
@@ -139,7 +140,7 @@ class ImageFigure(Figure):
         by_checkpoint = values.reshape(arms * seeds, *values.shape[2:])
         point = self.combine(by_checkpoint, images, np.ones((1, n), dtype=np.float32))[0].astype(float)
 
-        def drawn(groups: Groups | None) -> np.ndarray:
+        def drawn(groups: Groups | None, rng: np.random.Generator) -> np.ndarray:
             if not np.isfinite(point).all():
                 return np.zeros((bootstrap, arms, seeds))
             weighed = image_counts(n, bootstrap, rng, groups)
@@ -149,13 +150,13 @@ class ImageFigure(Figure):
 
         measured = Measured(
             point=point.reshape(arms, seeds),
-            draws=drawn(images.groups),
+            draws=drawn(images.groups, rng),
             n=n,
             classes=images.all_classes if self.all_classes else len(images.classes),
             over="images",
             bounds=self.bounds,
         )
-        return measured if images.groups is None else over_groups(measured, images.groups, lambda: drawn(None))
+        return measured if images.groups is None else over_groups(measured, images.groups, partial(drawn, None))
 
 
 class Proportion(ImageFigure):

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import numpy as np
 from scipy.special import ndtr, ndtri, stdtr, stdtrit
 
 from genrobust.core import Score
 from genrobust.robustness.accuracy import accuracy_score, spread_of_sure
-from genrobust.robustness.grouping import Groups, crowding
+from genrobust.robustness.grouping import Groups, Resample, crowding
 
 TAILS = (2.5, 97.5)  # percentiles of a 95 % interval
 AT_ONCE = 100  # resamples held in memory: 60 MB for 50,000 images
@@ -235,18 +236,18 @@ def measure_accuracy(
     arms, seeds, n = right.shape
     columns, point = right.reshape(arms * seeds, n).T, 100 * right.mean(axis=2)
 
-    def drawn(groups: Groups | None) -> np.ndarray:
+    def drawn(groups: Groups | None, rng: np.random.Generator) -> np.ndarray:
         draws = 100 * resampled_means(columns, np.ones((n, 1), dtype=bool), bootstrap, rng, groups)
         return draws.reshape(bootstrap, arms, seeds)
 
-    draws = spread_of_sure(drawn(groups), point, n, rng)
+    draws = spread_of_sure(drawn(groups, rng), point, n, rng)
     measured = Measured(point, draws, n, classes, "images", bounds=(0, 100))
     if groups is None:
         return replace(measured, right=right.sum(axis=2))
-    return over_groups(measured, groups, lambda: drawn(None))
+    return over_groups(measured, groups, partial(drawn, None))
 
 
-def over_groups(measured: Measured, groups: Groups, over_images: Callable[[], np.ndarray]) -> Measured:
+def over_groups(measured: Measured, groups: Groups, over_images: Resample) -> Measured:
     """Return `measured`, whose replicates are of `Groups.weights`, with their spread made as `Groups.spread` says."""
     return replace(
         measured,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache, cached_property
+from functools import cached_property, partial
 from itertools import product
 
 import numpy as np
@@ -107,13 +107,17 @@ class StudyAnswers:
             to[:, :, answered.members] = answered.values["top1"]
         images = members.sum(axis=0)
         percents = 100 * right.sum(axis=3) / images[:, None, None]
-        drawn = self._replicates(right, members, [answered.groups is not None for answered in clean.values()])
+        grouped = [answered.groups is not None for answered in clean.values()]
+        drawn = self._replicates(right, members, grouped, self.rng)
         drawn = spread_of_sure(drawn, percents, images[:, None, None], self.rng)
-        over_images = cache(lambda: self._replicates(right, members, [False] * len(shifts)))  # once, for all shifts
+
+        def over_images(rng: np.random.Generator, place: int) -> np.ndarray:
+            return self._replicates(right[[place]], members[:, [place]], [False], rng)[:, 0]
+
         for i, groups in enumerate(answered.groups for answered in clean.values()):
             if groups is not None:
                 point = np.nanmean(drawn[:, i], axis=0)
-                drawn[:, i] = groups.spread(point, drawn[:, i], lambda i=i: over_images()[:, i])
+                drawn[:, i] = groups.spread(point, drawn[:, i], partial(over_images, place=i))
         kinds = {b.model: b.architecture for b in self.baselines if b.test_set in self.lines}
         models = sorted(kinds)
         picks = np.empty((self.bootstrap, 0), dtype=int)
@@ -130,7 +134,9 @@ class StudyAnswers:
             picks=picks,
         )
 
-    def _replicates(self, right: np.ndarray, members: np.ndarray, grouped: list[bool]) -> np.ndarray:
+    def _replicates(
+        self, right: np.ndarray, members: np.ndarray, grouped: list[bool], rng: np.random.Generator
+    ) -> np.ndarray:
         """Replicates [B, C, A, S] of accuracies on C sets of clean images, `right` [C, A, S, N] and `members` [N, C].
 
         One resample of the images serves all sets that are `grouped`, and another one all others: within one group
@@ -140,7 +146,7 @@ class StudyAnswers:
         for by_group in sorted(set(grouped), reverse=True):
             chosen = [i for i, is_grouped in enumerate(grouped) if is_grouped == by_group]
             columns, groups = right[chosen].reshape(-1, len(members)).T, self._clean_groups if by_group else None
-            means = resampled_means(columns, members[:, chosen], self.bootstrap, self.rng, groups)
+            means = resampled_means(columns, members[:, chosen], self.bootstrap, rng, groups)
             drawn[:, chosen] = 100 * means.reshape(self.bootstrap, len(chosen), *right.shape[1:3])
         return drawn
 
