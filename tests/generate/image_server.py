@@ -19,6 +19,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.request import urlopen
@@ -26,6 +27,7 @@ from urllib.request import urlopen
 from PIL import Image
 
 SIDE = 16
+DRIPS, DRIP_S = 100, 0.02  # bytes that come one at a time, and the seconds between two of them
 FAULTS = ("429", "500", "503", "slow", "drop", "cut", "truncated", "no-image", "no-json", "empty")
 
 
@@ -83,7 +85,9 @@ class Handler(BaseHTTPRequestHandler):
         pass
 
     def do_GET(self) -> None:
-        if self.path == "/v1/models":
+        if self.options.drips in self.path:
+            self.drip(b"HTTP/1.1 200 OK\r\n" + b"x" * DRIPS)
+        elif self.path == "/v1/models":
             self.answer(200, {"data": [{"id": self.options.model}]} if self.authorized() else _error("no such key"))
         elif self.path == "/seen":
             self.answer(200, self.seen)
@@ -142,10 +146,25 @@ class Handler(BaseHTTPRequestHandler):
             self.answer(200, self.drawn(body, lambda png: b"<html>not an image</html>"))
         elif fate == "no-json":
             self.send(200, b"<html>a proxy</html>", kind="text/html")
+        elif fate == "drip-100":
+            self.drip(b"HTTP/1.1 100 Continue\r\n\r\n" * (DRIPS // 25))
+        elif fate == "drip-head":
+            self.drip(b"HTTP/1.1 200 OK\r\nX-Slow: " + b"x" * DRIPS)
+        elif fate == "drip-body":
+            self.drip(b"x" * DRIPS, b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % DRIPS)
         elif fate == "foreign":
             self.answer(200, {"data": [{"url": "file:///etc/hostname"}]})
         else:
             self.answer(200, {"data": []})
+
+    def drip(self, content: bytes, before: bytes = b"") -> None:
+        """Send `content` a byte at a time, until the client leaves."""
+        self.close_connection = True
+        self.wfile.write(before)
+        with suppress(ConnectionError):
+            for byte in content:
+                self.wfile.write(bytes([byte]))
+                time.sleep(DRIP_S)
 
     def answer(self, status: int, content: Any) -> None:
         self.send(status, json.dumps(content).encode(), kind="application/json")
@@ -172,6 +191,7 @@ if __name__ == "__main__":
     parser.add_argument("--model", default="painter")
     parser.add_argument("--key", default="")
     parser.add_argument("--form", default="b64_json")
+    parser.add_argument("--drips", default="nothing")  # what a GET of a path that holds this comes in drips
     parser.add_argument("--most", type=int, default=10)  # images of an answer
     parser.add_argument("--slow", type=float, default=1.0)  # seconds
     parser.add_argument(

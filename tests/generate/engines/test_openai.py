@@ -21,6 +21,8 @@ from genrobust.core import GenrobustError, Request, UserError
 from genrobust.generate import identity
 from genrobust.generate.engines.openai import SEEDS, OpenAiEngine
 
+DRIPS = ("drip-100", "drip-head", "drip-body")
+DRIPPED = {"timeout": 0.3, "retries": 0}  # a byte of a drip comes more often
 SECRET = "sk-proj-1234567890abcdef"
 
 
@@ -157,6 +159,9 @@ def test_no_output_holds_the_key(write_folder, tmp_path, monkeypatch):
         ({"faults": 1, "kinds": "429-unpaid"}, {}, GenrobustError, "exceeded your current quota"),
         ({"faults": 1, "kinds": "500"}, {}, GenrobustError, "fails.*500"),
         ({"faults": 1, "kinds": "slow"}, {"timeout": 0.5, "retries": 1}, GenrobustError, "timed out"),
+        *(({"faults": 1, "kinds": kind}, DRIPPED, GenrobustError, "timed out") for kind in DRIPS),
+        ({"drips": "/v1/models"}, DRIPPED, UserError, "server.url.*timed out"),
+        ({"drips": "/images/", "form": "url"}, DRIPPED, GenrobustError, "URL.*timed out"),
         ({"faults": 1, "kinds": "cut"}, {"retries": 1}, GenrobustError, "fails.*[Cc]onnection"),
         ({"faults": 1, "kinds": "truncated"}, {}, GenrobustError, "truncated"),
         ({"faults": 1, "kinds": "wrong-size"}, {}, UserError, "32 x 16.*generator.width"),
