@@ -29,6 +29,16 @@ from PIL import Image
 SIDE = 16
 DRIPS, DRIP_S = 100, 0.02  # bytes that come one at a time, and the seconds between two of them
 FAULTS = ("429", "500", "503", "slow", "drop", "cut", "truncated", "no-image", "no-json", "empty")
+SHAPES = {  # of answers that no images API has
+    "list": [],
+    "number": {"data": 5},
+    "mapping": {"data": {"a": 1}},
+    "numbers": {"data": [1]},
+    "null": {"data": [None]},
+    "base64": {"data": [{"b64_json": 5}]},
+    "url": {"data": [{"url": [5]}]},
+    "text": {"data": "abc"},
+}
 
 
 class Server:
@@ -88,7 +98,8 @@ class Handler(BaseHTTPRequestHandler):
         if self.options.drips in self.path:
             self.drip(b"HTTP/1.1 200 OK\r\n" + b"x" * DRIPS)
         elif self.path == "/v1/models":
-            self.answer(200, {"data": [{"id": self.options.model}]} if self.authorized() else _error("no such key"))
+            listed = json.loads(self.options.lists) if self.options.lists else [{"id": self.options.model}]
+            self.answer(200, {"data": listed} if self.authorized() else _error("no such key"))
         elif self.path == "/seen":
             self.answer(200, self.seen)
         elif self.path.startswith("/images/") and self.authorized():
@@ -152,6 +163,8 @@ class Handler(BaseHTTPRequestHandler):
             self.drip(b"HTTP/1.1 200 OK\r\nX-Slow: " + b"x" * DRIPS)
         elif fate == "drip-body":
             self.drip(b"x" * DRIPS, b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % DRIPS)
+        elif fate in SHAPES:
+            self.answer(200, SHAPES[fate])
         elif fate == "foreign":
             self.answer(200, {"data": [{"url": "file:///etc/hostname"}]})
         else:
@@ -192,6 +205,7 @@ if __name__ == "__main__":
     parser.add_argument("--key", default="")
     parser.add_argument("--form", default="b64_json")
     parser.add_argument("--drips", default="nothing")  # what a GET of a path that holds this comes in drips
+    parser.add_argument("--lists", default="")  # in JSON, the models that it lists
     parser.add_argument("--most", type=int, default=10)  # images of an answer
     parser.add_argument("--slow", type=float, default=1.0)  # seconds
     parser.add_argument(

@@ -13,6 +13,7 @@ import httpx2
 import numpy as np
 import openai
 from anyio.from_thread import start_blocking_portal
+from pydantic import BaseModel, Field, ValidationError
 
 from genrobust.core import GenrobustError, UserError
 from genrobust.data import read_image
@@ -21,12 +22,31 @@ from genrobust.generate.server import ServerConfig
 CONNECT_S = 10.0
 UNAVAILABLE = 503  # after another status from 500 on, an image may have been drawn that is to be paid
 PASSING = {408, 409, 429}  # statuses below 500 that the client tries again
-REFUSED = {"content_policy_violation", "moderation_blocked", "content_filter"}  # codes of a safety checker
+REFUSED = ("content_policy_violation", "moderation_blocked", "content_filter")  # codes of a safety checker
 UNREADABLE = 8  # answers to one request: each may have to be paid
-UNPAID = {"insufficient_quota", "billing_hard_limit_reached"}
+UNPAID = ("insufficient_quota", "billing_hard_limit_reached")
 SHOWN = 200  # characters of what a server says
 Images = list[np.ndarray | None]
 T = TypeVar("T")
+
+
+class _ImageItem(BaseModel):
+    b64_json: str | None = None
+    url: str | None = None
+
+
+class _ImageAnswer(BaseModel):
+    """An answer to a request for images; the client would return any JSON as one."""
+
+    data: list[_ImageItem] = Field(min_length=1)
+
+
+class _ModelItem(BaseModel):
+    id: str
+
+
+class _ModelAnswer(BaseModel):
+    data: list[_ModelItem]
 
 
 class _LimitReached(openai.OpenAIError):
@@ -76,7 +96,8 @@ class ImageApi:
 
         async def list_models(client: openai.AsyncOpenAI, http: _HttpClient) -> list[str]:
             try:
-                models = await client.with_options(max_retries=2).models.list()
+                answer = await client.with_options(max_retries=2).models.with_raw_response.list()
+                return [model.id for model in _ModelAnswer.model_validate_json(answer.content).data]
             except openai.APIConnectionError as error:
                 raise UserError(
                     f"generator.server.url: no server answers at {self._config.url} ({self._sanitize(str(error))}): "
@@ -84,9 +105,8 @@ class ImageApi:
                 ) from error
             except (openai.AuthenticationError, openai.PermissionDeniedError) as error:
                 raise self._translate_error(error) from error
-            except openai.OpenAIError:
+            except (openai.OpenAIError, ValidationError):
                 return []  # not every server lists its models
-            return [str(model.id) for model in getattr(models, "data", None) or []]
 
         model_names = self._run(list_models)
         if model_names and self._model not in model_names:
@@ -150,15 +170,17 @@ class ImageApi:
         required = {name: body.pop(name) for name in ("prompt", "n")}
         for _ in range(min(self._config.retries + 1, UNREADABLE)):
             try:
-                response = await client.images.generate(model=self._model, **required, extra_body=body)
-                images = [
-                    await self._decode_item(http, item)
-                    for item in (getattr(response, "data", None) or [])[: required["n"]]
-                ]
+                create = client.images.with_raw_response.generate
+                answer = await create(model=self._model, **required, extra_body=body)
+                items = _ImageAnswer.model_validate_json(answer.content).data[: required["n"]]
+                images = [await self._decode_item(http, item) for item in items]
             except openai.OpenAIError as error:
                 if isinstance(error, openai.APIError) and error.code in REFUSED:
                     return [None] * required["n"]
                 raise self._translate_error(error) from error
+            except ValidationError:
+                fault = self._sanitize(answer.text)
+                continue
             except (ValueError, UserError) as error:  # an answer that cannot be read may be another the next time
                 fault = self._sanitize(str(error).partition(". Replace")[0])
                 continue
@@ -170,15 +192,13 @@ class ImageApi:
                         f"{size[1]}: give generator.width and generator.height that it draws, or leave size out of "
                         "generator.server.sends"
                     )
-            if images:
-                return [*images]
-            fault = "no images"
+            return [*images]
         raise GenrobustError(
-            f"{self._server} sends answers without an image that can be read ({fault}): look at its log, and rerun: "
-            "completed shards are kept"
+            f"{self._server} sends answers without an image that can be read ({fault}): look at its log, or correct "
+            "generator.server.url, and rerun: completed shards are kept"
         )
 
-    async def _decode_item(self, http: _HttpClient, item: Any) -> np.ndarray:
+    async def _decode_item(self, http: _HttpClient, item: _ImageItem) -> np.ndarray:
         """Decode an item of an answer: base64, or behind a URL, which another server gets without the key."""
         if item.b64_json:
             return np.asarray(read_image(base64.b64decode(item.b64_json, validate=True), "of the server's answer"))
