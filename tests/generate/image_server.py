@@ -130,6 +130,7 @@ class Handler(BaseHTTPRequestHandler):
         return not self.options.key or self.headers.get("Authorization") == f"Bearer {self.options.key}"
 
     def drawn(self, body: dict[str, Any], change: Any = lambda png: png) -> dict[str, Any]:
+        body = {**body, "prompt": "", "seed": 0} if self.options.one_image else body
         pngs = [change(painted(body, number)) for number in range(min(body["n"], self.options.most))]
         if self.options.form == "url":
             return {"data": [{"url": f"/images/{base64.urlsafe_b64encode(png).decode()}"} for png in pngs]}
@@ -206,6 +207,7 @@ if __name__ == "__main__":
     parser.add_argument("--form", default="b64_json")
     parser.add_argument("--drips", default="nothing")  # what a GET of a path that holds this comes in drips
     parser.add_argument("--lists", default="")  # in JSON, the models that it lists
+    parser.add_argument("--one_image", default="")  # with any text, the same image whatever is asked for
     parser.add_argument("--most", type=int, default=10)  # images of an answer
     parser.add_argument("--slow", type=float, default=1.0)  # seconds
     parser.add_argument(

@@ -40,6 +40,7 @@ from .shards import (
     USED as USED,
     ShardDataset as ShardDataset,
     begin_dataset as begin_dataset,
+    discard_shards as discard_shards,
     done_shards as done_shards,
     finish_dataset as finish_dataset,
     is_dataset as is_dataset,

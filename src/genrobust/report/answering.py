@@ -20,7 +20,7 @@ _ASKS = re.compile(
 
 
 def answer(record: StudyRecord) -> tuple[str, ...]:
-    """Return the study's answer in a few sentences, with figures and uncertainty; the first one is the verdict.
+    """Return the study's answer in a few sentences, with figures and uncertainty: its warnings, and the verdict first.
 
     The verdict compares one arm with its reference: the arm that the recipe names under `answer`, or else, among those
     that trained on generated images (or, without such, among all but the references), the one with the highest accuracy
@@ -31,9 +31,9 @@ def answer(record: StudyRecord) -> tuple[str, ...]:
     if record.summary.groups:
         averaged = averaged_record(record)
         if not _candidates(averaged):
-            return ("The study compares none of its groups with another.",)
-        return (*_answer(averaged, "group"), f"All are means over {_members(record)}.")
-    return _answer(record, "arm")
+            return (*record.warnings, "The study compares none of its groups with another.")
+        return (*record.warnings, *_answer(averaged, "group"), f"All are means over {_members(record)}.")
+    return (*record.warnings, *_answer(record, "arm"))
 
 
 def answer_arm(record: StudyRecord) -> str:
