@@ -95,8 +95,9 @@ def describe_dark(reads: Iterable[Callable[[], Image.Image]], share: float = 0) 
         with suppress(UserError):
             bands = np.asarray(read().getextrema())  # the least and the largest value of each
             total += 1
-            dark += bands.max() <= DARK
-            constant += bands.max() > DARK and (bands[:, 0] == bands[:, 1]).all()
+            is_dark, is_constant = bool(bands.max() <= DARK), bool((bands[:, 0] == bands[:, 1]).all())
+            dark += is_dark
+            constant += is_constant and not is_dark
     if dark + constant <= share * total:
         return ""
     twelve = "gray of 12 bits in files of 16 bits needs its values times 16"

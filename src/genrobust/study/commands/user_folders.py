@@ -180,7 +180,8 @@ def look_at(folders: Folders) -> tuple[dict[str, FolderContents], dict[str, str]
 
 def median_side(stored: StoredImages) -> int:
     """The median shorter side, in pixels, of a sample of the images that are `stored`."""
-    sides, sample = [], _sample(stored)
+    sides: list[int] = []
+    sample = _sample(stored)
     for read in sample.values():
         with suppress(UserError):  # say_broken reports it
             sides.append(min(read().size))
