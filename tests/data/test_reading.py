@@ -7,6 +7,7 @@ import os
 import re
 import struct
 import zlib
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ import pytest
 from PIL import Image
 
 from genrobust.core import UserError
-from genrobust.data.reading import broken_images, image_files, read_image, walk_images
+from genrobust.data.reading import broken_images, describe_dark, image_files, read_image, walk_images
 
 
 def encoded(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:
@@ -39,6 +40,14 @@ def palette() -> Image.Image:
     return image
 
 
+def twelve_bits(first: int, second: int) -> bytes:
+    """A TIFF of two gray pixels with 12 bits each, which Pillow does not write."""
+    tags = {256: 2, 257: 1, 258: 12, 259: 1, 262: 1, 273: 8, 277: 1, 278: 1, 279: 3}
+    pixels = (first << 12 | second).to_bytes(3, "big")
+    entries = b"".join(struct.pack("<HHIHH", tag, 3, 1, value, 0) for tag, value in tags.items())
+    return b"II*\0" + struct.pack("<I", 12) + pixels + b"\0" + struct.pack("<H", len(tags)) + entries + b"\0" * 4
+
+
 TURNED = Image.Exif()
 TURNED[0x0112] = 6  # to be turned a quarter clockwise
 BLACK, WHITE, GRAY, RED = (0, 0, 0), (255, 255, 255), (127, 127, 127), (255, 0, 0)
@@ -52,6 +61,9 @@ JPEG = encoded(NOISE.convert("RGB"), "JPEG")
     [
         (array([0, 257 * 100, 65535], np.uint16, "PNG"), [[BLACK, (100, 100, 100), WHITE]]),  # scaled, not clipped
         (array([0, 0.5, 1], np.float32), [[BLACK, (128, 128, 128), WHITE]]),
+        (array([0, 0.25, 0.5], np.float32), [[BLACK, (64, 64, 64), (128, 128, 128)]]),  # not by its own largest value
+        (twelve_bits(0, 4095), [[BLACK, WHITE]]),
+        (b"P5 2 1 4095\n\0\0\x0f\xff", [[BLACK, WHITE]]),
         (encoded(two("RGBA", (0, 0, 0, 0), (255, 0, 0, 255))), [[WHITE, RED]]),
         (encoded(Image.new("RGBA", (1, 1), (0, 0, 0, 128))), [[GRAY]]),
         (encoded(Image.new("LA", (1, 1), (0, 128))), [[GRAY]]),
@@ -84,7 +96,7 @@ BAD = {
     "bomb.png": (png_that_claims(60_000, 60_000), "decompression bomb"),
     "cut.jpg": (JPEG[: len(JPEG) // 2], "truncated"),
     "empty.png": (b"", "zero bytes"),
-    "float.tif": (array([0, 1e6], np.float32), "gray values"),
+    "float.tif": (array([0, 255], np.float32), "gray values.*0 to 255"),
     "nan.tif": (array([0, np.nan], np.float32), "NaN"),
     "negative.tif": (array([-5, 100], np.int32), "gray values"),
     "notes.jpg": (b"a shopping list: eggs, milk\n" * 20, "no image of a known kind"),
@@ -107,6 +119,14 @@ def test_broken_images_are_named_with_a_reason_and_others_are_not(tmp_path: Path
     assert len(errors) == len(BAD)
     for (name, (_, reason)), error in zip(sorted(BAD.items()), errors, strict=True):
         assert re.search(f"{name}.*({reason})", error, re.S)
+
+
+def test_dark_images_and_those_of_one_color_are_counted() -> None:
+    pixels = {"12 bits": [0, 4095], "lit": [0, 65535], "flat": [40000, 40000], "black": [0, 0]}
+    reads = {name: partial(read_image, array(row, np.uint16, "PNG")) for name, row in pixels.items()}
+    assert "of 4 sampled images, 2 nearly black" in (said := describe_dark(reads.values())) and "1 of one color" in said
+    assert describe_dark([reads["lit"], partial(read_image, b"")]) == ""
+    assert describe_dark(reads.values(), share=0.75) == ""
 
 
 def test_what_is_no_file_is_not_waited_for(tmp_path: Path) -> None:

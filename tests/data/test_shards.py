@@ -65,6 +65,15 @@ def test_images_labels_and_metadata_come_back(folder):
         assert np.array_equal(np.asarray(image), WANTED[i].image)
 
 
+@pytest.mark.parametrize(("different", "warns"), [(1, True), (3, True), (4, False), (8, False)])
+def test_a_warning_names_copies_where_most_images_are_one(tmp_path, different, warns):
+    begin_dataset(tmp_path, ABOUT | {"shards": 1})
+    images = [np.full((4, 4, 3), number % different, np.uint8) for number in range(8)]
+    write_shard(tmp_path, 0, [Sample(f"cat-{i}", 0, image) for i, image in enumerate(images)], [])
+    words = ShardDataset(tmp_path, allow_partial=True).describe_copies()
+    assert words.startswith(f"{8 - different} of 8 images") if warns else words == ""
+
+
 def test_metadata_has_a_row_for_every_request(folder):
     table = ShardDataset(folder).metadata()
     assert table.schema.names == SCHEMA.names

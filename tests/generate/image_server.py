@@ -19,6 +19,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.request import urlopen
@@ -26,7 +27,18 @@ from urllib.request import urlopen
 from PIL import Image
 
 SIDE = 16
+DRIPS, DRIP_S = 100, 0.02  # bytes that come one at a time, and the seconds between two of them
 FAULTS = ("429", "500", "503", "slow", "drop", "cut", "truncated", "no-image", "no-json", "empty")
+SHAPES = {  # of answers that no images API has
+    "list": [],
+    "number": {"data": 5},
+    "mapping": {"data": {"a": 1}},
+    "numbers": {"data": [1]},
+    "null": {"data": [None]},
+    "base64": {"data": [{"b64_json": 5}]},
+    "url": {"data": [{"url": [5]}]},
+    "text": {"data": "abc"},
+}
 
 
 class Server:
@@ -83,8 +95,11 @@ class Handler(BaseHTTPRequestHandler):
         pass
 
     def do_GET(self) -> None:
-        if self.path == "/v1/models":
-            self.answer(200, {"data": [{"id": self.options.model}]} if self.authorized() else _error("no such key"))
+        if self.options.drips in self.path:
+            self.drip(b"HTTP/1.1 200 OK\r\n" + b"x" * DRIPS)
+        elif self.path == "/v1/models":
+            listed = json.loads(self.options.lists) if self.options.lists else [{"id": self.options.model}]
+            self.answer(200, {"data": listed} if self.authorized() else _error("no such key"))
         elif self.path == "/seen":
             self.answer(200, self.seen)
         elif self.path.startswith("/images/") and self.authorized():
@@ -115,6 +130,7 @@ class Handler(BaseHTTPRequestHandler):
         return not self.options.key or self.headers.get("Authorization") == f"Bearer {self.options.key}"
 
     def drawn(self, body: dict[str, Any], change: Any = lambda png: png) -> dict[str, Any]:
+        body = {**body, "prompt": "", "seed": 0} if self.options.one_image else body
         pngs = [change(painted(body, number)) for number in range(min(body["n"], self.options.most))]
         if self.options.form == "url":
             return {"data": [{"url": f"/images/{base64.urlsafe_b64encode(png).decode()}"} for png in pngs]}
@@ -142,10 +158,27 @@ class Handler(BaseHTTPRequestHandler):
             self.answer(200, self.drawn(body, lambda png: b"<html>not an image</html>"))
         elif fate == "no-json":
             self.send(200, b"<html>a proxy</html>", kind="text/html")
+        elif fate == "drip-100":
+            self.drip(b"HTTP/1.1 100 Continue\r\n\r\n" * (DRIPS // 25))
+        elif fate == "drip-head":
+            self.drip(b"HTTP/1.1 200 OK\r\nX-Slow: " + b"x" * DRIPS)
+        elif fate == "drip-body":
+            self.drip(b"x" * DRIPS, b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % DRIPS)
+        elif fate in SHAPES:
+            self.answer(200, SHAPES[fate])
         elif fate == "foreign":
             self.answer(200, {"data": [{"url": "file:///etc/hostname"}]})
         else:
             self.answer(200, {"data": []})
+
+    def drip(self, content: bytes, before: bytes = b"") -> None:
+        """Send `content` a byte at a time, until the client leaves."""
+        self.close_connection = True
+        self.wfile.write(before)
+        with suppress(ConnectionError):
+            for byte in content:
+                self.wfile.write(bytes([byte]))
+                time.sleep(DRIP_S)
 
     def answer(self, status: int, content: Any) -> None:
         self.send(status, json.dumps(content).encode(), kind="application/json")
@@ -172,6 +205,9 @@ if __name__ == "__main__":
     parser.add_argument("--model", default="painter")
     parser.add_argument("--key", default="")
     parser.add_argument("--form", default="b64_json")
+    parser.add_argument("--drips", default="nothing")  # what a GET of a path that holds this comes in drips
+    parser.add_argument("--lists", default="")  # in JSON, the models that it lists
+    parser.add_argument("--one_image", default="")  # with any text, the same image whatever is asked for
     parser.add_argument("--most", type=int, default=10)  # images of an answer
     parser.add_argument("--slow", type=float, default=1.0)  # seconds
     parser.add_argument(

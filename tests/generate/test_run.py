@@ -4,6 +4,7 @@ import itertools
 import signal
 import time
 
+import numpy as np
 import pytest
 import torch
 from drawn import generate
@@ -12,6 +13,7 @@ from kill_and_resume import contents
 from genrobust.core import Artifact, GenrobustError, UserError, lock
 from genrobust.data import ShardDataset, shard_files
 from genrobust.generate import Plan
+from genrobust.generate.engines.diffusers import DiffusersEngine
 from genrobust.generate.run import HOPELESS, WAITING
 from genrobust.generate.sample import Sampler
 
@@ -138,14 +140,27 @@ def test_blank_images_never_enter_and_the_dataset_says_so(
     tmp_path, labels, generator, changed_generator, config, caplog
 ):
     bad = generator.model_copy(update={"model": str(changed_generator(blank))})
-    dataset = run(tmp_path, labels, bad, config)
+    dataset = run(tmp_path, labels, bad, config, shards=[0])
     assert len(dataset) == 0
-    keys = [r.key for r in Plan(labels, config.prompts, 4, 0)]
+    keys = [r.key for r in Plan(labels, config.prompts, 4, 0)][:6]
     assert dataset.given_up == dict.fromkeys(keys, "blank after 2 redraws")
     rows = dataset.metadata().to_pylist()
     assert {(r["status"], r["redraws"], r["blank"], r["black"]) for r in rows} == {("given-up", 2, True, False)}
-    assert "12 of 12 requests" in caplog.text
+    assert "6 of 6 requests" in caplog.text
     assert not list(Artifact(tmp_path).damage())
+
+
+def test_a_dataset_without_an_image_is_an_error_and_is_drawn_again(
+    tmp_path, labels, generator, config, monkeypatch, caplog
+):
+    with monkeypatch.context() as patched:
+        patched.setattr(DiffusersEngine, "draw", lambda self, requests: [None] * len(requests))
+        with pytest.raises(GenrobustError, match=r"12 requests .*unsafe.*refuses.*generate\.prompts"):
+            run(tmp_path, labels, generator, config)
+    one = np.arange(64 * 64 * 3, dtype=np.uint8).reshape(64, 64, 3)
+    monkeypatch.setattr(DiffusersEngine, "draw", lambda self, requests: [one] * len(requests))
+    assert len(run(tmp_path, labels, generator, config)) == 12
+    assert "11 of 12 images are exact copies" in caplog.text
 
 
 def blank(pipeline):

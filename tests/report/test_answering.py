@@ -198,6 +198,11 @@ def test_an_arm_that_the_recipe_names_is_the_answer_and_called_so(record):
     assert told[-1] == "The recipe named real+retrieved for this answer before there was any result."
 
 
+def test_warnings_come_before_the_verdict(record, grouped):
+    for each in (record, grouped):
+        assert answer(replace(each, warnings=("All copies.",))) == ("All copies.", *answer(each))
+
+
 def test_a_group_is_chosen_by_the_mean_of_its_arms(grouped):
     top1 = {"real+generated": 90.0, "real+generated, b": 80.0, "real+retrieved": 99.0, "real+retrieved, b": 70.0}
     arms = [replace(arm, val_top1=top1.get(arm.name)) for arm in grouped.arms]

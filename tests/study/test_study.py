@@ -6,7 +6,9 @@ import os
 from collections import Counter
 from dataclasses import replace
 
+import numpy as np
 import pytest
+from PIL import Image
 from small_study import QUICK, REAL, TRAIN
 
 from genrobust.classifiers import read_checkpoint_info
@@ -48,6 +50,18 @@ def study(tiny_generator, tmp_path):
 
 def files(folder):
     return {p: p.stat().st_mtime_ns for p in folder.rglob("*") if p.is_file() and p.name != ".lock"}
+
+
+@pytest.mark.parametrize("largest", [4095, 65535])
+def test_a_run_says_which_set_is_nearly_black(largest, tmp_path):
+    for name in ("train/cat/a.png", "train/cat/b.png", "train/dog/a.png", "test/cat/a.png", "test/dog/a.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.array([[0, largest]], np.uint16)).save(tmp_path / name)
+    data = {"source": "folders", **{name: str(tmp_path / name) for name in ("train", "test")}}
+    lines = list(Study(parse_recipe({**QUICK, "data": data, "arms": [REAL]}), tmp_path / "runs")._describe_dark())
+    assert [str(tmp_path / "train") in line and "2 nearly black" in line for line in lines] == [True] * (
+        largest < 65535
+    )
 
 
 def test_each_dataset_is_made_once_and_a_second_run_makes_nothing(study, tmp_path):

@@ -122,8 +122,7 @@ class StudyRecord:
     of `summary` were fitted on, `claims` what the study tests, and `kinds` says which published set a shifted one is,
     as in `ShiftConfig`. `answer` is the arm or group that the recipe names for the answer, "" for none. `class_names`
     are those of the label space; `missed` are the images that every classifier gets wrong, by their test set. `made_by`
-    says what made the results, which may be older than the report. `doubts` are sentences on images that are not what
-    they should be, such as copies.
+    says what made the results, which may be older than the report. `warnings` are what makes the answer doubtful.
     """
 
     title: str
@@ -137,7 +136,6 @@ class StudyRecord:
     pictures: tuple[Picture, ...]
     environment: dict[str, str]
     notes: tuple[str, ...] = ()
-    doubts: tuple[str, ...] = ()
     baselines: tuple[BaselineModel, ...] = ()
     not_generated: tuple[str, ...] = NOT_GENERATED
     claims: tuple[Claim, ...] = ()
@@ -148,3 +146,4 @@ class StudyRecord:
     class_names: tuple[str, ...] = ()
     missed: tuple[Picture, ...] = ()
     made_by: tuple[MadeBy, ...] = ()
+    warnings: tuple[str, ...] = ()

@@ -27,7 +27,12 @@ from .published import (
     read_published as read_published,
 )
 from .reader import DataSource as DataSource, Reader as Reader, load_data as load_data, published_line as published_line
-from .reading import broken_images as broken_images, image_files as image_files, read_image as read_image
+from .reading import (
+    broken_images as broken_images,
+    describe_dark as describe_dark,
+    image_files as image_files,
+    read_image as read_image,
+)
 from .retrieval import filled_quotas as filled_quotas, retrieve as retrieve
 from .searches import (
     SEARCHED_BY as SEARCHED_BY,
@@ -51,6 +56,7 @@ from .shards import (
     USED as USED,
     ShardDataset as ShardDataset,
     begin_dataset as begin_dataset,
+    discard_shards as discard_shards,
     done_shards as done_shards,
     finish_dataset as finish_dataset,
     is_dataset as is_dataset,

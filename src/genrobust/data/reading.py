@@ -6,11 +6,13 @@ import io
 import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL.TiffImagePlugin import BITSPERSAMPLE, SAMPLEFORMAT
 
 from genrobust.core import UserError, cores, reading
 
@@ -33,17 +35,20 @@ MAX_PIXELS = 89_478_485  # Pillow's own warning line: 256 MiB of 24-bit pixels; 
 LARGEST_FILE = 2**30  # bytes: more than so many pixels take in any format
 LONGEST_SIDE = 100  # times the shorter one: the shorter is resized, and pixels grow with the square of this
 _TOO_LARGE = f"it claims more than {MAX_PIXELS / 1e6:.0f} million pixels (a decompression bomb?)"
+DARK = 16  # of 255: the brightest that gray of 12 bits, up to 4095, is in a file of 16 bits
 T = TypeVar("T")
 
 
 def read_image(source: Path | bytes, name: str | None = None) -> Image.Image:
     """Decode `source`, a path or encoded bytes, to 8-bit RGB in its own size.
 
-    It is turned as its EXIF says; transparency lies on white; 16-bit and float gray are scaled to 8 bits; palette, CMYK
-    and gray become RGB; of an animation the first frame is taken. `name` stands for bytes in messages.
+    It is turned as its EXIF says; transparency lies on white; gray of 16 bits, up to 65535, and of floats, up to 1.0,
+    is scaled to 8 bits; palette, CMYK and gray become RGB; of an animation the first frame is taken. `name` stands for
+    bytes in messages.
 
     Raises:
-        UserError: The file is missing, empty, no image, truncated, or too large to be decoded safely.
+        UserError: The file is missing, empty, no image, truncated, or too large to be decoded safely, or its gray has
+            values beyond white.
     """
     where = str(source) if isinstance(source, Path) else (name or "image")
     try:
@@ -77,6 +82,28 @@ def broken_images(read: Callable[[T], Image.Image], images: Iterable[T]) -> list
 
     with ThreadPoolExecutor(cores()) as pool:
         return [error for error in pool.map(error_of, images) if error]
+
+
+def describe_dark(reads: Iterable[Callable[[], Image.Image]], share: float = 0) -> str:
+    """Describe how many images of a sample are nearly black or of one color; "" for no more than a `share` of them.
+
+    Args:
+        reads: Functions that read the images; those that cannot be read are left out.
+    """
+    total = dark = constant = 0
+    for read in reads:
+        with suppress(UserError):
+            bands = np.asarray(read().getextrema())  # the least and the largest value of each
+            total += 1
+            is_dark, is_constant = bool(bands.max() <= DARK), bool((bands[:, 0] == bands[:, 1]).all())
+            dark += is_dark
+            constant += is_constant and not is_dark
+    if dark + constant <= share * total:
+        return ""
+    twelve = "gray of 12 bits in files of 16 bits needs its values times 16"
+    counts = {f"nearly black (no value above {DARK} of 255; {twelve})": dark, "of one color": constant}
+    described = " and ".join(f"{n:,} {kind}" for kind, n in counts.items() if n)
+    return f"of {total:,} sampled images, {described}: look at them"
 
 
 def image_files(folder: Path, passing: bool = False) -> Iterator[Path]:
@@ -170,13 +197,28 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 
 
 def _scale_to_8_bits(image: Image.Image) -> Image.Image:
-    """Gray of 16 bits, or float, to 8 bits. Pillow's own ``convert`` clips at 255 instead."""
+    """Gray of 16 bits, or float, to 8 bits. Pillow's own ``convert`` clips at 255 instead.
+
+    The scale follows from the kind of file, never from the values: so all images of a set have one.
+    """
     values = np.asarray(image, dtype=np.float64)
     if not np.isfinite(values).all():
         raise _Unreadable("it holds values that are no numbers (NaN or infinite)")
-    least, most = float(values.min()), float(values.max())
-    if most > 65535 or (least < 0 and image.mode != "F"):
-        raise _Unreadable(f"its gray values go from {least:g} to {most:g}, and no scale is known: save it with 16 bits")
-    tops = (1.0, 255.0, 65535.0) if image.mode == "F" else (65535.0,)  # the scale of floats follows from the largest
-    top = next((t for t in tops if values.max() <= t), tops[-1])
+    top, rounding = (1, 1 / 510) if image.mode == "F" else (_largest_gray(image), 0)  # half of an 8-bit step
+    if values.min() < -rounding or values.max() > top + rounding:
+        raise _Unreadable(
+            f"its gray values go from {values.min():g} to {values.max():g}, and those of such a file from 0 to {top}: "
+            "scale all images of the set alike, or save them with 8 or 16 bits"
+        )
     return Image.fromarray(np.clip(np.rint(values * (255 / top)), 0, 255).astype(np.uint8))
+
+
+def _largest_gray(image: Image.Image) -> int:
+    """The largest value that the integers of a file stand for; a TIFF says how many bits they have, such as 12.
+
+    Its MaxSampleValue, and the sBIT of a PNG, say nothing of the scale: the one is a statistic of the image, and the
+    other is of values that are spread over all 16 bits.
+    """
+    tags = getattr(image, "tag_v2", {})  # of a TIFF
+    bits, signed = tags.get(BITSPERSAMPLE, (16,))[0], tags.get(SAMPLEFORMAT, (1,))[0] == 2
+    return 2 ** (bits - signed) - 1 if bits <= 16 else 65535

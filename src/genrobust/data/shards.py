@@ -30,6 +30,7 @@ from genrobust.core import (
     made_by,
     make_folder,
     reading,
+    remove,
 )
 from genrobust.data.reading import read_image
 from genrobust.data.shard_files import GIVEN_UP, OK, SCHEMA, is_key, schema_of, shard_name, shard_rows, tar_of
@@ -115,6 +116,12 @@ def missing_shards(folder: Path, total: int) -> list[int]:
     later = (f"{_NUMBER}.tar",)
     fetch(folder, MANIFEST, UNFINISHED, f"{_NUMBER}.parquet", f"{_NUMBER}.json", later=later)
     return [index for index in range(total) if not (folder / f"{shard_name(index)}.json").exists()]
+
+
+def discard_shards(folder: Path, total: int) -> None:
+    """Have all of `total` shards in `folder` made again, by removing the manifest of each."""
+    for index in range(total):
+        remove(folder / f"{shard_name(index)}.json")
 
 
 def done_shards(folder: Path) -> list[int]:
@@ -235,6 +242,20 @@ class ShardDataset:
         """Return one row a request of the done shards, given-up ones too, with `columns` of `SCHEMA`."""
         return pa.concat_tables(
             [schema_of(columns).empty_table(), *(shard_rows(self.folder, i, columns) for i in self._done)]
+        )
+
+    def describe_copies(self) -> str:
+        """Describe the copies among the images where most are one; "" elsewhere.
+
+        Images from different seeds differ in some byte. Two plain drawings may be alike; most images are alike only
+        where what draws them is broken, or takes no seed and has one prompt for each class.
+        """
+        copies = len(self) - len(np.unique(np.frombuffer(self._sha256, f"V{_HASH_BYTES}")))
+        if 2 * copies <= len(self):
+            return ""
+        return (
+            f"{copies:,} of {len(self):,} images are exact copies of others: look at them, and at whether the "
+            "generator or its server follows prompts and seeds"
         )
 
     def fetch_tars(self) -> None:

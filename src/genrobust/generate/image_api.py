@@ -9,9 +9,11 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, TypeVar
 from urllib.parse import urljoin, urlsplit
 
+import httpx2
 import numpy as np
 import openai
 from anyio.from_thread import start_blocking_portal
+from pydantic import BaseModel, Field, ValidationError
 
 from genrobust.core import GenrobustError, UserError
 from genrobust.data import read_image
@@ -20,31 +22,57 @@ from genrobust.generate.server import ServerConfig
 CONNECT_S = 10.0
 UNAVAILABLE = 503  # after another status from 500 on, an image may have been drawn that is to be paid
 PASSING = {408, 409, 429}  # statuses below 500 that the client tries again
-REFUSED = {"content_policy_violation", "moderation_blocked", "content_filter"}  # codes of a safety checker
+REFUSED = ("content_policy_violation", "moderation_blocked", "content_filter")  # codes of a safety checker
 UNREADABLE = 8  # answers to one request: each may have to be paid
-UNPAID = {"insufficient_quota", "billing_hard_limit_reached"}
+UNPAID = ("insufficient_quota", "billing_hard_limit_reached")
 SHOWN = 200  # characters of what a server says
 Images = list[np.ndarray | None]
 T = TypeVar("T")
+
+
+class _ImageItem(BaseModel):
+    b64_json: str | None = None
+    url: str | None = None
+
+
+class _ImageAnswer(BaseModel):
+    """An answer to a request for images; the client would return any JSON as one."""
+
+    data: list[_ImageItem] = Field(min_length=1)
+
+
+class _ModelItem(BaseModel):
+    id: str
+
+
+class _ModelAnswer(BaseModel):
+    data: list[_ModelItem]
 
 
 class _LimitReached(openai.OpenAIError):
     """This run has asked for as many images as it may."""
 
 
-class _CountingClient(openai.DefaultAsyncHttpxClient):
-    """Counts the images that requests ask for, repeated requests among them: each may have to be paid."""
+class _HttpClient(openai.DefaultAsyncHttpxClient):
+    """Ends each request within `seconds`, and counts the images that requests ask for.
 
-    def __init__(self, count: Callable[[int], None], with_key: bool) -> None:
-        super().__init__(follow_redirects=False)
-        self._count_images, self._with_key = count, with_key
+    Repeated requests count, too: each may have to be paid.
+    """
+
+    def __init__(self, seconds: float, count: Callable[[int], None], with_key: bool) -> None:
+        super().__init__(follow_redirects=False, timeout=openai.Timeout(seconds, connect=min(CONNECT_S, seconds)))
+        self._seconds, self._count_images, self._with_key = seconds, count, with_key
 
     async def send(self, request: Any, **options: Any) -> Any:
         if not self._with_key:  # the client insists on one
             request.headers.pop("Authorization", None)
         images = json.loads(request.content)["n"] if request.method == "POST" else 0
         self._count_images(images)
-        response = await super().send(request, **options)
+        try:
+            async with asyncio.timeout(self._seconds):  # that of the library begins again at each byte
+                response = await super().send(request, **options)
+        except TimeoutError as error:
+            raise httpx2.ReadTimeout(f"timed out after {self._seconds:g} s", request=request) from error
         if 400 <= response.status_code < 500 or response.status_code == UNAVAILABLE:
             self._count_images(-images)  # a server that refuses has drawn nothing
         return response
@@ -66,9 +94,10 @@ class ImageApi:
     def check(self) -> None:
         """Raise UserError where no server answers, it refuses the key, or it lists its models and has not this one."""
 
-        async def list_models(client: openai.AsyncOpenAI, http: _CountingClient) -> list[str]:
+        async def list_models(client: openai.AsyncOpenAI, http: _HttpClient) -> list[str]:
             try:
-                models = await client.with_options(max_retries=2).models.list()
+                answer = await client.with_options(max_retries=2).models.with_raw_response.list()
+                return [model.id for model in _ModelAnswer.model_validate_json(answer.content).data]
             except openai.APIConnectionError as error:
                 raise UserError(
                     f"generator.server.url: no server answers at {self._config.url} ({self._sanitize(str(error))}): "
@@ -76,9 +105,8 @@ class ImageApi:
                 ) from error
             except (openai.AuthenticationError, openai.PermissionDeniedError) as error:
                 raise self._translate_error(error) from error
-            except openai.OpenAIError:
+            except (openai.OpenAIError, ValidationError):
                 return []  # not every server lists its models
-            return [str(model.id) for model in getattr(models, "data", None) or []]
 
         model_names = self._run(list_models)
         if model_names and self._model not in model_names:
@@ -100,7 +128,7 @@ class ImageApi:
             GenrobustError: It failed too often, or `max_images` is reached.
         """
 
-        async def draw_all(client: openai.AsyncOpenAI, http: _CountingClient) -> list[Images]:
+        async def draw_all(client: openai.AsyncOpenAI, http: _HttpClient) -> list[Images]:
             slots = asyncio.Semaphore(self._config.concurrency)
 
             async def draw_one(body: Mapping[str, Any]) -> Images:
@@ -114,20 +142,19 @@ class ImageApi:
 
         return self._run(draw_all)
 
-    def _run(self, work: Callable[[openai.AsyncOpenAI, _CountingClient], Awaitable[T]]) -> T:
+    def _run(self, work: Callable[[openai.AsyncOpenAI, _HttpClient], Awaitable[T]]) -> T:
         """Run `work` in an event loop of its own thread: notebooks have one already, and an interrupt cancels all."""
         config = self._config
 
         async def run() -> T:
-            http = _CountingClient(self._count_images, with_key=self._key is not None)
-            timeout = openai.Timeout(config.timeout, connect=min(CONNECT_S, config.timeout))
+            http = _HttpClient(config.timeout, self._count_images, with_key=self._key is not None)
             # The environment may hold OpenAI's, and this is another server.
             left_out: Any = dict.fromkeys(("OpenAI-Organization", "OpenAI-Project"), openai.Omit())
             async with openai.AsyncOpenAI(
                 api_key=self._key or "none",
                 base_url=f"{config.url}/v1",
                 default_headers=left_out,
-                timeout=timeout,
+                timeout=http.timeout,
                 max_retries=config.retries,
                 http_client=http,
             ) as client:
@@ -137,21 +164,23 @@ class ImageApi:
             return portal.call(run)
 
     async def _request_images(
-        self, client: openai.AsyncOpenAI, http: _CountingClient, body: dict[str, Any], size: tuple[int, int] | None
+        self, client: openai.AsyncOpenAI, http: _HttpClient, body: dict[str, Any], size: tuple[int, int] | None
     ) -> Images:
         """Return one image or more of a request, no more than its ``n``."""
         required = {name: body.pop(name) for name in ("prompt", "n")}
         for _ in range(min(self._config.retries + 1, UNREADABLE)):
             try:
-                response = await client.images.generate(model=self._model, **required, extra_body=body)
-                images = [
-                    await self._decode_item(http, item)
-                    for item in (getattr(response, "data", None) or [])[: required["n"]]
-                ]
+                create = client.images.with_raw_response.generate
+                answer = await create(model=self._model, **required, extra_body=body)
+                items = _ImageAnswer.model_validate_json(answer.content).data[: required["n"]]
+                images = [await self._decode_item(http, item) for item in items]
             except openai.OpenAIError as error:
                 if isinstance(error, openai.APIError) and error.code in REFUSED:
                     return [None] * required["n"]
                 raise self._translate_error(error) from error
+            except ValidationError:
+                fault = self._sanitize(answer.text)
+                continue
             except (ValueError, UserError) as error:  # an answer that cannot be read may be another the next time
                 fault = self._sanitize(str(error).partition(". Replace")[0])
                 continue
@@ -163,15 +192,13 @@ class ImageApi:
                         f"{size[1]}: give generator.width and generator.height that it draws, or leave size out of "
                         "generator.server.sends"
                     )
-            if images:
-                return [*images]
-            fault = "no images"
+            return [*images]
         raise GenrobustError(
-            f"{self._server} sends answers without an image that can be read ({fault}): look at its log, and rerun: "
-            "completed shards are kept"
+            f"{self._server} sends answers without an image that can be read ({fault}): look at its log, or correct "
+            "generator.server.url, and rerun: completed shards are kept"
         )
 
-    async def _decode_item(self, http: _CountingClient, item: Any) -> np.ndarray:
+    async def _decode_item(self, http: _HttpClient, item: _ImageItem) -> np.ndarray:
         """Decode an item of an answer: base64, or behind a URL, which another server gets without the key."""
         if item.b64_json:
             return np.asarray(read_image(base64.b64decode(item.b64_json, validate=True), "of the server's answer"))
@@ -179,7 +206,7 @@ class ImageApi:
         is_same_server = urlsplit(url)[:2] == urlsplit(self._config.url)[:2]
         headers = {"Authorization": f"Bearer {self._key}"} if is_same_server and self._key else {}
         try:
-            response = (await http.get(url, headers=headers, timeout=self._config.timeout)).raise_for_status()
+            response = (await http.get(url, headers=headers)).raise_for_status()
         except Exception as error:  # of the HTTP library that the client brings
             raise ValueError(f"its URL: {error or type(error).__name__}") from error
         return np.asarray(read_image(response.content, "of the server's answer"))

@@ -33,7 +33,15 @@ from genrobust.core import (
     resolve_device,
     set_threads,
 )
-from genrobust.data import ShardDataset, begin_dataset, done_shards, finish_dataset, missing_shards, write_shard
+from genrobust.data import (
+    ShardDataset,
+    begin_dataset,
+    discard_shards,
+    done_shards,
+    finish_dataset,
+    missing_shards,
+    write_shard,
+)
 from genrobust.generate.batches import MOST, BatchSize, best_batch
 from genrobust.generate.engine import Engine, engine_of, identity
 from genrobust.generate.pipeline_config import DiffusersConfig
@@ -97,7 +105,8 @@ class Generation:
         Raises:
             UserError: The plan has no such shard, the generator cannot be found, or the folder holds another dataset,
                 is in use, or cannot be written.
-            GenrobustError: A completed shard is damaged.
+            GenrobustError: A completed shard is damaged; or, after the block, all shards are done and hold no image:
+                then a rerun draws them again.
         """
         out, total = self._out, len(self.parts)
         requested = list(range(total)) if shards is None else sorted(set(shards))
@@ -120,7 +129,16 @@ class Generation:
             yield missing
             if alone:
                 remove_leftovers(out)  # of others that drew meanwhile and were killed
+            if missing:
+                self._require_images()
             finish_dataset(out)
+
+    def _require_images(self) -> None:
+        dataset, total = ShardDataset(self._out, allow_partial=True), len(self.parts)
+        if dataset.given_up and not len(dataset) and not dataset.missing():
+            discard_shards(self._out, total)
+            generator = identity(self._generator)["generator"]
+            raise _no_image(generator, len(dataset.given_up), sorted(set(dataset.given_up.values())))
 
     def load(self, batch: BatchSize | None = None) -> abc.Callable[[abc.Sequence[int]], None]:
         """Load the generator, and return a function that draws shards into the claimed folder, with a progress bar.
@@ -187,6 +205,8 @@ class Generation:
         if given_up := dataset.given_up:
             reasons, total = "; ".join(sorted(set(given_up.values()))), len(dataset) + len(given_up)
             log.warning(f"{dataset.folder}: {len(given_up)} of {total} requests gave no image ({reasons})")
+        if copies := dataset.describe_copies():
+            log.warning(f"{dataset.folder}: {copies}")
         return dataset
 
     def _describe(self) -> dict[str, Any]:
@@ -258,11 +278,17 @@ class _Run:
 
     def _stop_if_hopeless(self, rejected: list[dict[str, Any]]) -> None:
         if not self._accepted and self._given_up >= HOPELESS:
-            raise GenrobustError(
-                f"the generator {self._record['generator']} gave no usable image for {self._given_up} requests "
-                f"(the last: {rejected[-1]['reason']}): try generator.dtype float32, "
-                "more generator.steps, or another generator"
-            )
+            raise _no_image(self._record["generator"], self._given_up, [rejected[-1]["reason"]])
+
+
+def _no_image(generator: str, requests: int, reasons: abc.Sequence[str]) -> GenrobustError:
+    """The error where none of so many `requests` gave an image, for `reasons`."""
+    remedy = "try generator.dtype float32, more generator.steps, or another generator"
+    if all(reason.startswith("unsafe") for reason in reasons):
+        remedy = "its safety checker or server refuses all: change data.class_names or generate.prompts, or the server"
+    return GenrobustError(
+        f"the generator {generator} gave no usable image for {requests:,} requests ({'; '.join(reasons)}): {remedy}"
+    )
 
 
 def _put_sample(samples: Handover, sample: Sample, pending: abc.Sequence[Future[None]]) -> None:

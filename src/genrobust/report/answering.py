@@ -20,26 +20,20 @@ _ASKS = re.compile(
 
 
 def answer(record: StudyRecord) -> tuple[str, ...]:
-    """Return the study's answer in a few sentences, with figures and uncertainty; the first one is the verdict.
+    """Return the study's answer in a few sentences, with figures and uncertainty: its warnings, then the verdict first.
 
     The verdict compares one arm with its reference: the arm that the recipe names under `answer`, or else, among those
     that trained on generated images (or, without such, among all but the references), the one with the highest accuracy
     on validation images. It begins with "Yes", "No" or "Not decided" where the title asks whether something helps. If
     the arm trained on generated images, it is compared with retrieved images and with augmentation alone next. If a
-    study has groups, the answer is about these. The last sentences say how the arm was chosen. What is wrong with the
-    images comes right after the verdict.
+    study has groups, the answer is about these. The last sentences say how the arm was chosen.
     """
-    verdict, *others = _sentences(record)
-    return (verdict, *record.doubts, *others)
-
-
-def _sentences(record: StudyRecord) -> tuple[str, ...]:
     if record.summary.groups:
         averaged = averaged_record(record)
         if not _candidates(averaged):
-            return ("The study compares none of its groups with another.",)
-        return (*_answer(averaged, "group"), f"All are means over {_members(record)}.")
-    return _answer(record, "arm")
+            return (*record.warnings, "The study compares none of its groups with another.")
+        return (*record.warnings, *_answer(averaged, "group"), f"All are means over {_members(record)}.")
+    return (*record.warnings, *_answer(record, "arm"))
 
 
 def answer_arm(record: StudyRecord) -> str:

@@ -69,7 +69,6 @@ def record_to_json(record: StudyRecord) -> dict[str, Any]:
         "environment": record.environment,
         "made_by": [asdict(made) for made in record.made_by],
         "notes": list(record.notes),
-        "doubts": list(record.doubts),
         "classes": list(record.class_names),
         "arms": [asdict(arm) for arm in record.arms],
         "stages": [asdict(stage) for stage in record.stages],

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +34,8 @@ from genrobust.study.training_runs import TrainingRun, arm_runs, run_of
 
 if TYPE_CHECKING:
     from genrobust.classifiers import SavedPredictions
+
+LOOKED_AT = 16  # images of a set, before anything is trained on them
 
 
 class Study:
@@ -179,6 +182,18 @@ class Study:
         if lines := list(describe_others(self.makers())):
             raise UserError("\n".join(["finished work is of other versions: use these, or another --out", *lines]))
 
+    def _describe_dark(self) -> Iterator[str]:
+        """Yield a line for each of the user's sets that arms learn from, of which most images are nearly black."""
+        from genrobust.data import describe_dark
+
+        data, places = self.data, self.recipe.data.places
+        learned = {"train": data.train, "val": data.val, "generated": data.generated, "retrieved.path": data.retrieval}
+        for name, images in (learned | {f"extra.{name}": images for name, images in data.extra.items()}).items():
+            if images is not None and (place := places.get(f"data.{name}")) is not None:
+                first = (partial(images.image, index) for index in range(min(len(images), LOOKED_AT)))
+                if dark := describe_dark(first, share=0.5):
+                    yield f"data.{name}, {place}: {dark}"
+
     def run(self, anew: bool = False, same_versions: bool = False) -> tuple[Summary, dict[str, Path]]:
         """Run all stages to the report; returns what was measured and the files written, by kind.
 
@@ -208,7 +223,7 @@ class Study:
             for job in row.left:
                 self.context.executor.require(job.workers)
         self.graph.require_initial(self.graph.runs)
-        for note in check_baselines(recipe, self.data, self.shifts):
+        for note in (*check_baselines(recipe, self.data, self.shifts), *self._describe_dark()):
             self.context.log(note)
         for stage in stages:
             stage.work()

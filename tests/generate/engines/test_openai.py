@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import yaml
 from drawn import CPU, generate
-from image_server import SIDE, Server, painted
+from image_server import SHAPES, SIDE, Server, painted
 from kill_and_resume import Call, contents, kill_and_resume
 from PIL import Image
 from served import LABELS, planned, run, section
@@ -21,6 +21,8 @@ from genrobust.core import GenrobustError, Request, UserError
 from genrobust.generate import identity
 from genrobust.generate.engines.openai import SEEDS, OpenAiEngine
 
+DRIPS = ("drip-100", "drip-head", "drip-body")
+DRIPPED = {"timeout": 0.3, "retries": 0}  # a byte of a drip comes more often
 SECRET = "sk-proj-1234567890abcdef"
 
 
@@ -157,10 +159,13 @@ def test_no_output_holds_the_key(write_folder, tmp_path, monkeypatch):
         ({"faults": 1, "kinds": "429-unpaid"}, {}, GenrobustError, "exceeded your current quota"),
         ({"faults": 1, "kinds": "500"}, {}, GenrobustError, "fails.*500"),
         ({"faults": 1, "kinds": "slow"}, {"timeout": 0.5, "retries": 1}, GenrobustError, "timed out"),
+        *(({"faults": 1, "kinds": kind}, DRIPPED, GenrobustError, "timed out") for kind in DRIPS),
+        ({"drips": "/v1/models"}, DRIPPED, UserError, "server.url.*timed out"),
+        ({"drips": "/images/", "form": "url"}, DRIPPED, GenrobustError, "URL.*timed out"),
         ({"faults": 1, "kinds": "cut"}, {"retries": 1}, GenrobustError, "fails.*[Cc]onnection"),
         ({"faults": 1, "kinds": "truncated"}, {}, GenrobustError, "truncated"),
         ({"faults": 1, "kinds": "wrong-size"}, {}, UserError, "32 x 16.*generator.width"),
-        ({"faults": 1, "kinds": "no-json"}, {}, GenrobustError, "no images"),
+        ({"faults": 1, "kinds": "no-json"}, {}, GenrobustError, "<html>a proxy"),
         ({"faults": 1, "kinds": "foreign"}, {}, GenrobustError, "URL"),
         ({}, {"max_images": 1}, GenrobustError, "server.max_images"),
         # each of these may have been drawn, and be paid for
@@ -180,6 +185,16 @@ def test_what_does_not_work_is_explained(monkeypatch, options, change, kind, nam
     said = str(raised.value)
     assert type(raised.value) is kind
     assert not any(value in said for value in keys.values()) and "\x1b" not in said
+
+
+def test_an_answer_of_any_other_shape_is_shown():
+    with Server(
+        faults=1,
+        kinds=tuple(SHAPES),
+    ) as server:
+        with pytest.raises(GenrobustError, match=f"{server.url} .*{{.data.: .abc.}}.*server.url"):
+            engine(server).draw(requests(1))
+        assert [one["fate"] for one in server.seen()] == [*SHAPES]
 
 
 def test_an_amount_beyond_the_bound_is_refused_before_a_request(tmp_path):

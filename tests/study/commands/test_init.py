@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 from image_server import SIDE, Server
+from PIL import Image
 from small_study import SHORT
 from typer.testing import CliRunner
 
@@ -102,6 +103,13 @@ def test_broken_images_are_named(folders, tmp_path):
     assert any("2 broken images" in line for line in lines)
     unchecked = written(folders, tmp_path, check=False, overwrite=True)[1]
     assert not any("cannot read" in line for line in unchecked)
+
+
+def test_dark_images_are_counted_and_their_folder_named(folders, tmp_path):
+    for path in (folders.train / "camera").iterdir():
+        Image.new("L", (16, 16), 9).save(path)
+    dark = [line for line in written(folders, tmp_path)[1] if "nearly black" in line]
+    assert len(dark) == 1 and f"train, {folders.train}: of 24 sampled images, 8 " in dark[0]
 
 
 def test_a_table_is_a_set_like_any_other(folders, tmp_path):

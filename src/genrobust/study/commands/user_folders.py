@@ -7,11 +7,13 @@ import shlex
 import statistics
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import yaml
+from PIL import Image
 from rich.console import Console
 from rich.progress import track
 
@@ -22,6 +24,7 @@ from genrobust.data import (
     broken_images,
     class_folders,
     classes_of,
+    describe_dark,
     image_files,
     open_stored,
     read_image,
@@ -176,22 +179,26 @@ def look_at(folders: Folders) -> tuple[dict[str, FolderContents], dict[str, str]
 
 
 def median_side(stored: StoredImages) -> int:
-    """The median shorter side, in pixels, of up to SAMPLED images spread evenly over those that are `stored`."""
-    listed = stored.listed
-    files = sorted(image_files(stored.path)) if listed is None else []
-    total = len(files) if listed is None else len(listed.keys)
-    sides = []
-    in_order = listed is not None and listed.in_order  # each image brings its row group along: the first ones do
-    for index in range(min(total, SAMPLED)) if in_order else range(0, total, math.ceil(total / SAMPLED)):
-        try:
-            image = read_image(files[index]) if listed is None else listed.read(index)
-        except UserError:
-            continue  # say_broken reports it
-        sides.append(min(image.size))
+    """The median shorter side, in pixels, of a sample of the images that are `stored`."""
+    sides: list[int] = []
+    sample = _sample(stored)
+    for read in sample.values():
+        with suppress(UserError):  # say_broken reports it
+            sides.append(min(read().size))
     if not sides:
-        example = files[0] if listed is None else listed.keys[0]
-        raise UserError(f"{stored.path}: cannot read any of the sampled images, such as {example}")
+        raise UserError(f"{stored.path}: cannot read any of the sampled images, such as {next(iter(sample))}")
     return round(statistics.median(sides))
+
+
+def _sample(stored: StoredImages) -> dict[str, Callable[[], Image.Image]]:
+    """Functions that read up to SAMPLED images spread evenly over those that are `stored`, by their names."""
+    listed = stored.listed
+    if listed is None:
+        files = sorted(image_files(stored.path))
+        return {str(file): partial(read_image, file) for file in files[:: math.ceil(len(files) / SAMPLED) or 1]}
+    total = len(listed.keys)  # in order, each image brings its row group along: the first ones do
+    indices = range(min(total, SAMPLED)) if listed.in_order else range(0, total, math.ceil(total / SAMPLED))
+    return {listed.keys[i]: partial(listed.read, i) for i in indices}
 
 
 def say_found(by_role: Mapping[str, FolderContents], least: int, say: Callable[[str], None]) -> None:
@@ -218,7 +225,7 @@ def say_found(by_role: Mapping[str, FolderContents], least: int, say: Callable[[
 
 
 def say_broken(by_role: Mapping[str, FolderContents], say: Callable[[str], None]) -> None:
-    """Decode every image, and log those that cannot be read."""
+    """Decode every image, and log those that cannot be read, and how many of a sample are nearly black."""
     checks = [check for contents in by_role.values() for check in _checks(contents.stored)]
     console = Console(stderr=True)
     bar = track(checks, "checking every image", console=console, transient=True, disable=not console.is_terminal)
@@ -229,6 +236,9 @@ def say_broken(by_role: Mapping[str, FolderContents], say: Callable[[str], None]
         say(f"and {len(broken) - BROKEN_SHOWN:,} more images that cannot be read")
     if broken:
         say(f"{count(len(broken), 'broken image')}: fix or remove them before a run, which stops at the first")
+    for role, contents in by_role.items():
+        if dark := describe_dark(_sample(contents.stored).values()):
+            say(f"{role}, {contents.folder}: {dark}")
 
 
 def _checks(stored: StoredImages) -> Iterator[Callable[[], list[str]]]:

@@ -28,7 +28,7 @@ from genrobust.core import (
     cores,
     hardware,
 )
-from genrobust.data import LINE_SOURCE
+from genrobust.data import LINE_SOURCE, ShardDataset
 from genrobust.recipe import ArmConfig, recipe_yaml
 from genrobust.report import count, thumbnail_bytes
 from genrobust.study.estimates.costs import device_seconds
@@ -61,7 +61,6 @@ def record_of(graph: Graph, scores: StudyScores, command: str, makers: Sequence[
         environment=environment(context.device, recipe.threads, context.executor.workers()),
         baselines=tuple(scores.baselines),
         notes=(*_notes(graph, scores), *scores.notes),
-        doubts=tuple(f"{copies}." for copies in context.copies),
         not_generated=recipe.not_generated,
         claims=tuple(Claim(**claim.model_dump()) for claim in recipe.claims),
         kinds={name: shift.kind for name, shift in recipe.data.shifts.items()},
@@ -71,6 +70,7 @@ def record_of(graph: Graph, scores: StudyScores, command: str, makers: Sequence[
         class_names=context.data.labels.names,
         missed=tuple(_missed_pictures(context.data, scores.summary)),
         made_by=tuple(makers),
+        warnings=tuple(_warnings(graph)),
     )
 
 
@@ -111,6 +111,14 @@ def _notes(graph: Graph, scores: StudyScores) -> Iterator[str]:
         yield sources.report_retrieval()
     if RETRIEVED_BY_SEARCH in recipe.sources():
         yield sources.search.report()
+
+
+def _warnings(graph: Graph) -> Iterator[str]:
+    """Yield what makes the answer doubtful, whatever its figures."""
+    yield from (f"Warning: {copies}." for copies in graph.context.copies)
+    for name, dataset in graph.sources.datasets.items():
+        if isinstance(images := dataset.images, ShardDataset) and (copies := images.describe_copies()):
+            yield f"Warning: of the source {name}, {copies}."
 
 
 def gallery(labels: LabelSpace, sources: Mapping[str, ImageSet]) -> Iterator[Picture]:
