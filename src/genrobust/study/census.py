@@ -49,12 +49,14 @@ def changed_images(out: Path, sets: Mapping[str, ImageSet]) -> tuple[int, dict[s
         UserError: A file cannot be read.
         GenrobustError: What is kept is damaged.
     """
-    total, changed = 0, {}
+    total = 0
+    changed: dict[str, list[str]] = {}
     for name, images in sets.items():
         if (known := contents_in(out, images)) is None:
             continue
         contents = hash_contents(images)
+        assert contents is not None
         total += len(known)
-        places = np.flatnonzero((contents != known).any(axis=1))
-        changed |= {name: [images.keys[place] for place in places]} if len(places) else {}
+        if places := np.flatnonzero((contents != known).any(axis=1)).tolist():
+            changed[name] = [images.keys[place] for place in places]
     return total, changed
