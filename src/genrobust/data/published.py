@@ -339,8 +339,8 @@ def _percents(names: Sequence[str], columns: Mapping[str, np.ndarray], unit: str
     if len(small) == len(columns):
         best = max(columns.values(), key=np.max)
         raise UserError(
-            f"{' and '.join(columns)}: no accuracy is above 1, the highest is {best.max():g} ({names[int(best.argmax())]}): "
-            "no trained model is below 1 %; if these are fractions, say --unit fraction"
+            f"{' and '.join(columns)}: no accuracy is above 1, the highest is {best.max():g} "
+            f"({names[int(best.argmax())]}): no trained model is below 1 %; if these are fractions, say --unit fraction"
         )
     if small and unit is None:
         raise UserError(
