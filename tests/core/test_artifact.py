@@ -108,6 +108,17 @@ def test_artifacts_are_found_below_a_folder(tmp_path: Path) -> None:
     assert not made.folder.exists()
 
 
+def test_artifacts_behind_links_are_found_once(tmp_path: Path) -> None:
+    out, elsewhere = tmp_path / "runs", tmp_path / "disk" / "generated"
+    behind, beside = make(elsewhere / "x", a=b""), make(tmp_path / "beside", a=b"")
+    out.mkdir()
+    for link, folder in (("generated", elsewhere), ("twice", elsewhere), ("circle", out), ("above", tmp_path)):
+        (out / link).symlink_to(folder)
+    (elsewhere / "back").symlink_to(out)
+    assert [found.folder.resolve() for found in artifacts(out)] == [behind.folder]
+    assert {found.folder for found in artifacts(tmp_path)} == {behind.folder, beside.folder}
+
+
 def test_an_artifact_that_changed_places_is_found(tmp_path: Path) -> None:
     inputs: list[dict[str, object]] = [{"seed": 1}, {"seed": 2, "train": {"steps": (1, 2.5)}}]
     one, other = (artifact_folder(tmp_path, "real", of) for of in inputs)

@@ -360,9 +360,17 @@ def fetch_artifacts(room: Path) -> None:
 
 
 def artifacts(folder: Path) -> Iterator[Artifact]:
-    """Yield the artifacts in `folder` and below it, finished ones and others; hidden folders are left out."""
-    for place, folders, names in os.walk(folder):
+    """Yield the artifacts in `folder` and below it, finished ones and others; hidden folders are left out.
+
+    Links to folders are followed, unless they lead to a folder that holds `folder`; each folder is looked at once.
+    """
+    seen = set(map(str, folder.resolve().parents))
+    for place, folders, names in os.walk(folder, followlinks=True):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
+        if (real := os.path.realpath(place)) in seen:
+            folders.clear()
+            continue
+        seen.add(real)
         candidate = Path(place)
         if any(name in names and _is_our_manifest(candidate / name) for name in (MANIFEST, UNFINISHED)):
             yield Artifact(candidate)
