@@ -52,8 +52,10 @@ from .errors import (
     MissingPackage as MissingPackage,
     OutOfMemory as OutOfMemory,
     UserError as UserError,
+    hub_reason as hub_reason,
     is_out_of_memory as is_out_of_memory,
     reading as reading,
+    short_message as short_message,
 )
 from .feeding import feed as feed, reading_pool as reading_pool
 from .files import (
