@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from genrobust.core import Artifact, GenrobustError, Manifest, UserError, artifact_folder, artifacts
+from genrobust.core import Artifact, GenrobustError, Manifest, NewerVersion, UserError, artifact_folder, artifacts
 
 WHAT = Manifest("dataset", inputs={"seed": 1}, about={"classes": ["cat"]}, made_by={"torch": "2"})
 
@@ -93,6 +93,14 @@ def test_other_formats_are_refused(tmp_path: Path, old: dict[str, int]) -> None:
     (tmp_path / "manifest.json").write_text(json.dumps(old))
     with pytest.raises(UserError, match="format"):
         Artifact(tmp_path).manifest()
+
+
+def test_what_a_newer_version_made_is_neither_damaged_nor_something_else(tmp_path: Path) -> None:
+    (tmp_path / "manifest.json").write_text('{"genrobust_format": 4}')
+    artifact = Artifact(tmp_path)
+    for look in (artifact.manifest, lambda: artifact.is_finished_as("dataset"), lambda: list(artifact.damage())):
+        with pytest.raises(NewerVersion, match="upgrade"):
+            look()
 
 
 def test_artifacts_are_found_below_a_folder(tmp_path: Path) -> None:

@@ -50,6 +50,7 @@ from .errors import (
     DiskFull as DiskFull,
     GenrobustError as GenrobustError,
     MissingPackage as MissingPackage,
+    NewerVersion as NewerVersion,
     OutOfMemory as OutOfMemory,
     UserError as UserError,
     hub_reason as hub_reason,

@@ -53,6 +53,13 @@ class MissingPackage(UserError):
         super().__init__(f"{why} needs the package {package}, which is not installed: pip install 'genrobust[{extra}]'")
 
 
+class NewerVersion(UserError):
+    """A newer version of genrobust wrote a file."""
+
+    def __init__(self, file: object, fact: str) -> None:
+        super().__init__(f"{file} {fact}: a newer version of genrobust wrote it; upgrade: pip install -U genrobust")
+
+
 @contextmanager
 def reading(
     source: object, *errors: type[Exception], then: str = "", kind: type[GenrobustError] = UserError
