@@ -65,6 +65,7 @@ from .files import (
     fetch as fetch,
     fetch_file as fetch_file,
     fetch_files as fetch_files,
+    has_no_inodes as has_no_inodes,
     leftovers as leftovers,
     lock as lock,
     make_folder as make_folder,

@@ -57,7 +57,7 @@ class NewerVersion(UserError):
     """A newer version of genrobust wrote a file."""
 
     def __init__(self, file: object, fact: str) -> None:
-        super().__init__(f"{file} {fact}: a newer version of genrobust wrote it; upgrade: pip install -U genrobust")
+        super().__init__(f"{file} {fact}: a newer version of genrobust wrote it; upgrade to that")
 
 
 @contextmanager
