@@ -50,6 +50,11 @@ def test_size_and_arguments_reach_timm() -> None:
         ("???", {}, "no architecture"),
         ("resnet10t", {"widht": 3}, "cannot make resnet10t with .*widht"),
         ("alexnet", {"widht": 3}, "cannot make alexnet with .*widht"),
+        ("test_resnet", {"drop_rate": 7}, "model_kwargs .*drop_rate.*: .*between 0 and 1"),
+        ("test_resnet", {"in_chans": 1}, "model_kwargs .*in_chans.*: .*channel"),
+        ("test_resnet", {"channels": [1]}, "model_kwargs .*channels.*: .*layer2"),
+        ("test_resnet", {"output_stride": 5}, "model_kwargs .*output_stride.*: AssertionError"),
+        ("test_resnet", {"features_only": True}, "no logits of 5 classes"),
         ("resnet10t", {"checkpoint_path": "x.pt"}, "checkpoint_path cannot be set"),
         ("resnet10t", {"pretrained": True}, "pretrained cannot be set"),
     ],
@@ -99,13 +104,19 @@ SAVED = {"architecture": "test_resnet", "model_kwargs": {}, "classes": ["a", "b"
     "changed",
     [
         *({"architecture": ["test_resnet"]}, {"classes": 5}, {"classes": [1, 2]}, {"image_size": "32"}),
-        *({"image_size": 0}, {"model_kwargs": None}, {"training": []}, {"more": 1}),
+        *({"image_size": 0}, {"model_kwargs": None}, {"training": []}),
     ],
     ids=str,
 )
 def test_odd_values_of_a_checkpoint_are_named(tmp_path: Path, changed: dict[str, object]) -> None:
     Artifact(tmp_path).publish(Manifest("checkpoint", about={**SAVED, **changed}))
     with pytest.raises(GenrobustError, match=f"cannot read {tmp_path}/manifest.json: .* train it again"):
+        load_checkpoint(tmp_path)
+
+
+def test_a_checkpoint_of_a_newer_version_is_one(tmp_path: Path) -> None:
+    Artifact(tmp_path).publish(Manifest("checkpoint", about={**SAVED, "more": 1}))
+    with pytest.raises(UserError, match=r"manifest\.json .*'more'.*newer version.*upgrade"):
         load_checkpoint(tmp_path)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 import shutil
 import sys
@@ -149,6 +150,13 @@ def test_what_cannot_be_opened_is_told(
     with pytest.raises(
         GenrobustError, match=r"cannot fetch hf-hub:timm/none from the hub: .*give the folder of a down"
     ):
+        open_classifier("hf-hub:timm/none")
+
+
+def test_a_login_page_in_place_of_the_hub_is_named(monkeypatch):
+    monkeypatch.setattr("huggingface_hub.snapshot_download", lambda *_, **__: json.loads("<html>"))
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://portal")
+    with pytest.raises(GenrobustError, match=r"hf-hub:timm/none .*http://portal .*HF_ENDPOINT"):
         open_classifier("hf-hub:timm/none")
 
 

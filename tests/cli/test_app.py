@@ -71,6 +71,14 @@ def test_doctor_needs_nothing_that_another_command_has_imported(tmp_path: Path) 
     assert (done.returncode, done.stderr) == (0, "") and "embedded clip" in done.stdout
 
 
+def test_closed_streams_stop_no_work(tmp_path: Path) -> None:
+    work = "sys.stderr.isatty(); sys.stdout.buffer; sys.stdin.read(); open('made', 'w').close(); os.write(2, b'x')"
+    code = f"import os, sys; from genrobust import cli; cli.app = lambda: exec({work!r}); cli.main()"
+    command = ["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", sys.executable, "-c", code]
+    assert subprocess.run(command, cwd=tmp_path, check=False).returncode == 0
+    assert (tmp_path / "made").read_bytes() == b""
+
+
 def test_recipes_lists_the_installed_ones(genrobust: Run) -> None:
     rows = [line.split("│") for line in genrobust("recipes").stdout.splitlines() if "│" in line]
     named = [row for row in rows if row[1].strip()]  # others go on with a cell of the row above

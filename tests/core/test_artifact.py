@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from genrobust.core import Artifact, GenrobustError, Manifest, UserError, artifact_folder, artifacts
+from genrobust.core import Artifact, GenrobustError, Manifest, NewerVersion, UserError, artifact_folder, artifacts
 
 WHAT = Manifest("dataset", inputs={"seed": 1}, about={"classes": ["cat"]}, made_by={"torch": "2"})
 
@@ -95,6 +95,14 @@ def test_other_formats_are_refused(tmp_path: Path, old: dict[str, int]) -> None:
         Artifact(tmp_path).manifest()
 
 
+def test_what_a_newer_version_made_is_neither_damaged_nor_something_else(tmp_path: Path) -> None:
+    (tmp_path / "manifest.json").write_text('{"genrobust_format": 4}')
+    artifact = Artifact(tmp_path)
+    for look in (artifact.manifest, lambda: artifact.is_finished_as("dataset"), lambda: list(artifact.damage())):
+        with pytest.raises(NewerVersion, match="upgrade"):
+            look()
+
+
 def test_artifacts_are_found_below_a_folder(tmp_path: Path) -> None:
     made = make(artifact_folder(tmp_path / "generated", "diverse 28", {"seed": 1}), a=b"")
     assert made.folder.name.startswith("diverse-28-")
@@ -106,6 +114,17 @@ def test_artifacts_are_found_below_a_folder(tmp_path: Path) -> None:
     assert [found.folder for found in artifacts(tmp_path)] == [made.folder]
     made.remove()
     assert not made.folder.exists()
+
+
+def test_artifacts_behind_links_are_found_once(tmp_path: Path) -> None:
+    out, elsewhere = tmp_path / "runs", tmp_path / "disk" / "generated"
+    behind, beside = make(elsewhere / "x", a=b""), make(tmp_path / "beside", a=b"")
+    out.mkdir()
+    for link, folder in (("generated", elsewhere), ("twice", elsewhere), ("circle", out), ("above", tmp_path)):
+        (out / link).symlink_to(folder)
+    (elsewhere / "back").symlink_to(out)
+    assert [found.folder.resolve() for found in artifacts(out)] == [behind.folder]
+    assert {found.folder for found in artifacts(tmp_path)} == {behind.folder, beside.folder}
 
 
 def test_an_artifact_that_changed_places_is_found(tmp_path: Path) -> None:

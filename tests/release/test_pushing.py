@@ -151,6 +151,20 @@ def test_a_failure_is_named_and_nothing_is_pushed(
     assert Hub.commits == []
 
 
+def test_a_login_page_in_place_of_the_hub_is_named(folder: Path, hub: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Hub, "answer", lambda self, *_: self.reply(200, b"<html>log in</html>"))
+    refused(push(folder, "me/icons"), f"{hub} answers with no JSON", "no file was pushed", code=1)
+
+
+def test_a_commit_whose_answer_is_lost_may_be_there(folder: Path, hub: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def answer(self: Hub, value: dict[str, object], status: int = 200) -> None:
+        Hub.reply(self, 400 if "commitUrl" in value else status, json.dumps(value).encode())
+
+    monkeypatch.setattr(Hub, "answer", answer)
+    refused(push(folder, "me/icons"), "may be there", code=1)
+    assert Hub.files == contents(folder)
+
+
 def test_no_network_is_named(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

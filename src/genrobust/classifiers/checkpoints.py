@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, ConfigDict, Field
 from pydantic.dataclasses import dataclass  # which checks what a stranger wrote
 
-from genrobust.core import MANIFEST, Artifact, GenrobustError, Manifest, UserError, made_by, reading
+from genrobust.core import MANIFEST, Artifact, GenrobustError, Manifest, NewerVersion, UserError, made_by, reading
 
 CHECKPOINT = "checkpoint"  # the kind of the artifact
 WEIGHTS = "model.safetensors"
@@ -69,7 +69,7 @@ def read_checkpoint_info(folder: Path) -> CheckpointInfo:
     """Return the description of the checkpoint in `folder`, without its weights.
 
     Raises:
-        UserError: There is no finished checkpoint, or the folder holds something else.
+        UserError: There is no finished checkpoint, or the folder holds something else, or one of a newer version.
         GenrobustError: Its manifest is damaged.
     """
     artifact = Artifact(folder)
@@ -78,6 +78,8 @@ def read_checkpoint_info(folder: Path) -> CheckpointInfo:
     manifest, path = artifact.manifest(), folder / MANIFEST
     if manifest.kind != CHECKPOINT:
         raise UserError(f"{path} is not that of a checkpoint: its kind is {manifest.kind!r}; name the folder of one")
+    if unknown := sorted(manifest.about.keys() - {field.name for field in fields(CheckpointInfo)}):
+        raise NewerVersion(path, f"has the key {unknown[0]!r}, which this version of genrobust does not know")
     with reading(path, ValueError, TypeError, then=f": delete {folder} and train it again", kind=GenrobustError):
         return CheckpointInfo(**manifest.about)
 

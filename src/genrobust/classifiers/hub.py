@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from genrobust.classifiers.clip_files import CLIP_FILES, clip_files, clip_weights
-from genrobust.core import GenrobustError, UserError
+from genrobust.core import GenrobustError, UserError, hub_reason
 
 HUB, FOLDER = "hf-hub:", "local-dir:"  # as timm writes them
 TIMM_CONFIG = "config.json"  # of a folder that timm saved or the hub holds
@@ -35,10 +35,10 @@ def fetch_from_hub(spec: str, files: Sequence[str], contents: str) -> Path:
         return Path(snapshot_download(name, revision=revision or None, allow_patterns=[*files, CARD]))
     except HFValidationError as error:
         raise UserError(f"{spec}: {error}") from None
-    except OSError as error:  # no network, no such model, or none that may be read
+    except (OSError, ValueError) as error:  # no network, no such model, or none that may be read; no hub
         raise GenrobustError(
-            f"cannot fetch {spec} from the hub: {' '.join(str(error).split())[:400]} Without a network, give the "
-            f"folder of a download: its {contents}"
+            f"cannot fetch {spec} from the hub: {hub_reason(error).rstrip('.')}. Without a network, give the folder of "
+            f"a download: its {contents}"
         ) from error
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ from torch import Tensor, nn
 from genrobust.classifiers.architectures import has_fixed_size, make_network
 from genrobust.classifiers.checkpoints import INITIAL, WEIGHTS, CheckpointInfo, check_weights, checkpoint_manifest
 from genrobust.classifiers.heads import COSINE, add_cosine_head
-from genrobust.core import Artifact, GenrobustError, UserError, make_folder, reading, replacing
+from genrobust.core import Artifact, GenrobustError, UserError, make_folder, reading, replacing, short_message
 
 # timm would unpickle a file, go to the network, or lose the classes
 REFUSED = {"checkpoint_path", "pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "cache_dir", "num_classes"}
@@ -72,20 +74,34 @@ def create_classifier(
     width = arguments.pop(COSINE, None)
     if refused := sorted(arguments.keys() & REFUSED):
         raise UserError(f"model_kwargs: {refused[0]} cannot be set: classifiers start from random weights")
+    is_changed = bool(arguments)
     if has_fixed_size(architecture):
         arguments.setdefault("img_size", image_size)
     try:
         network = make_network(architecture, num_classes, **arguments)
         if width is not None:
             add_cosine_head(network, width, num_classes)
-    except Exception as error:  # constructors of timm raise anything for arguments that they do not check
+        if is_changed:
+            _require_logits(architecture, num_classes, image_size, json.dumps(arguments, sort_keys=True))
+    except Exception as error:  # networks of timm raise anything for arguments that they do not check
         if isinstance(error, GenrobustError):
             raise
-        description = f"{architecture} with {arguments}" if arguments else architecture
-        raise UserError(f"timm cannot make {description} for images of {image_size} px: {error}") from error
+        description = f"{architecture} with model_kwargs {arguments}" if arguments else architecture
+        reason = short_message(error)
+        raise UserError(f"timm cannot make {description} for images of {image_size} px: {reason}") from error
     config: dict[str, Any] = network.pretrained_cfg  # type: ignore[assignment]  # torch types every attribute as a module
     mean, std = (config.get(key) or (0.5, 0.5, 0.5) for key in ("mean", "std"))
     return Classifier(network, mean, std)
+
+
+@cache
+def _require_logits(architecture: str, num_classes: int, image_size: int, arguments: str) -> None:
+    """Raise what a network of these arguments, as JSON, raises at an image; ValueError where it returns no logits."""
+    with torch.device("meta"), torch.inference_mode():  # shapes alone: no memory
+        network = make_network(architecture, num_classes, **json.loads(arguments)).eval()
+        logits = network(torch.empty(1, 3, image_size, image_size))
+    if not isinstance(logits, Tensor) or logits.shape != (1, num_classes):
+        raise ValueError(f"it returns no logits of {num_classes:,} classes")
 
 
 def move_to(model: Classifier, device: torch.device | str) -> Classifier:

@@ -23,7 +23,7 @@ from genrobust.classifiers.hub import FOLDER, HUB, TIMM_CONFIG, fetch_from_hub
 from genrobust.classifiers.models import Classifier, move_to
 from genrobust.classifiers.opened import Blueprint, OpenClassifier
 from genrobust.classifiers.timm_config import data_config, read_timm_config
-from genrobust.core import GenrobustError, UserError, digest, hash_file, hash_folder
+from genrobust.core import GenrobustError, UserError, digest, hash_file, hash_folder, short_message
 
 FILES = f"{TIMM_CONFIG} and {WEIGHTS}"
 TENSOR_FILES = (".safetensors", ".pt", ".pth", ".bin", ".tar")
@@ -96,7 +96,7 @@ def open_state_dict(architecture: str, file: Path, spec: str, names: Sequence[st
         try:
             loaded = load(architecture, dict(tensors), len(classes))
         except (RuntimeError, ValueError, KeyError, AttributeError) as error:  # keys or shapes that do not fit
-            failures.append(_one_line(error))
+            failures.append(short_message(error))
             continue
         if loaded is not None:
             network, config = loaded
@@ -190,12 +190,7 @@ def _load_pretrained(source: str, hint: str = "") -> nn.Module:
     try:
         return timm.create_model(source, pretrained=True)
     except Exception as error:  # its arguments may be a stranger's
-        raise GenrobustError(f"cannot load the weights of {source}: {_one_line(error)}{hint}") from error
-
-
-def _one_line(error: Exception) -> str:
-    """Return the message of `error` on one line."""
-    return " ".join(str(error).split())[:400] or type(error).__name__
+        raise GenrobustError(f"cannot load the weights of {source}: {short_message(error)}{hint}") from error
 
 
 def _read_tensors(file: Path) -> dict[str, Tensor]:
@@ -205,7 +200,8 @@ def _read_tensors(file: Path) -> dict[str, Tensor]:
     try:
         tensors = load_state_dict(str(file), weights_only=True)
     except Exception as error:  # of safetensors, torch and pickle, and of timm where the file holds no mapping
-        raise UserError(f"{file} is no plain state dict, and nothing else is unpickled: {_one_line(error)}") from error
+        reason = short_message(error)
+        raise UserError(f"{file} is no plain state dict, and nothing else is unpickled: {reason}") from error
     if not tensors or not all(isinstance(value, Tensor) for value in tensors.values()):
         raise UserError(f"{file} is no state dict: a mapping from names to tensors")
     return tensors

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 
 from genrobust.cli import completing, studies, tools
 from genrobust.cli.app import app
@@ -17,8 +18,21 @@ __all__ = ["app", "classifiers", "listing", "main", "release", "studies", "tools
 
 def main() -> None:
     """Run the command line, and exit."""
+    _open_closed_streams()
     os.environ.update(SAFE_PATH | waiting_of_threads())  # for processes that libraries start
     if os.environ.get(completing.VARIABLE) == "complete_bash":
         completing.complete_in_bash(app)
     else:
         app()
+
+
+def _open_closed_streams() -> None:
+    """Open the null device where the caller closed standard input, output or error.
+
+    Libraries expect these streams, and a file that is opened later would get their numbers and what is printed there.
+    """
+    for number, (name, mode) in enumerate((("stdin", "r"), ("stdout", "w"), ("stderr", "w"))):
+        if getattr(sys, name) is None:
+            os.dup2(os.open(os.devnull, os.O_RDWR), number)
+            os.set_inheritable(number, True)  # for processes that are started
+            setattr(sys, name, os.fdopen(number, mode, errors="replace"))

@@ -50,10 +50,13 @@ from .errors import (
     DiskFull as DiskFull,
     GenrobustError as GenrobustError,
     MissingPackage as MissingPackage,
+    NewerVersion as NewerVersion,
     OutOfMemory as OutOfMemory,
     UserError as UserError,
+    hub_reason as hub_reason,
     is_out_of_memory as is_out_of_memory,
     reading as reading,
+    short_message as short_message,
 )
 from .feeding import feed as feed, reading_pool as reading_pool
 from .files import (
@@ -62,6 +65,7 @@ from .files import (
     fetch as fetch,
     fetch_file as fetch_file,
     fetch_files as fetch_files,
+    has_no_inodes as has_no_inodes,
     leftovers as leftovers,
     lock as lock,
     make_folder as make_folder,

@@ -17,12 +17,12 @@ import re
 import shlex
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
-from genrobust.core.errors import GenrobustError, UserError, reading
+from genrobust.core.errors import GenrobustError, NewerVersion, UserError, reading
 from genrobust.core.files import (
     MANIFEST,
     UNFINISHED,
@@ -152,11 +152,15 @@ class Artifact:
         """Return whether a finished artifact of `kind` lies there; a manifest of something else is none.
 
         Raises:
+            NewerVersion: The manifest is that of a newer version of genrobust.
             GenrobustError: The manifest is damaged.
         """
-        with suppress(UserError):
+        try:
             return self.is_finished and self.manifest().kind == kind
-        return False
+        except NewerVersion:
+            raise
+        except UserError:
+            return False
 
     def check_files(self) -> Manifest:
         """Compare each file with the manifest, and return that; a process reads an unchanged file once for it.
@@ -270,11 +274,17 @@ class Artifact:
             remove(self.folder / MANIFEST)
 
     def damage(self) -> Iterator[Damage]:
-        """Read every file and yield those that are not as they were written, manifests and finished parts too."""
+        """Read every file and yield those that are not as they were written, manifests and finished parts too.
+
+        Raises:
+            NewerVersion: A manifest is that of a newer version of genrobust.
+        """
         files: dict[str, FileFacts] = {}
         for name in [MANIFEST] if self.is_finished else [UNFINISHED, *map(_part_manifest, self.parts())]:
             try:
                 files |= self._read_manifest(name).files
+            except NewerVersion:
+                raise  # intact, as far as this version knows
             except GenrobustError as error:
                 yield Damage(self.folder / name, str(error))
         for name, facts in files.items():
@@ -338,7 +348,10 @@ class Artifact:
             path, ValueError, KeyError, TypeError, AttributeError, then=f": {self.remedy}", kind=GenrobustError
         ):
             content = parse_json(path.read_bytes())
-            if (version := content.get("genrobust_format", content.get("format"))) != FORMAT:
+            version = content.get("genrobust_format", content.get("format"))
+            if isinstance(version, int) and version > FORMAT:
+                raise NewerVersion(path, f"is of format {version}, and this version of genrobust reads format {FORMAT}")
+            if version != FORMAT:
                 raise UserError(
                     f"{path} is of format {version!r}, and this version of genrobust reads format {FORMAT}: move the "
                     "folder away and run the command that made it again"
@@ -360,9 +373,17 @@ def fetch_artifacts(room: Path) -> None:
 
 
 def artifacts(folder: Path) -> Iterator[Artifact]:
-    """Yield the artifacts in `folder` and below it, finished ones and others; hidden folders are left out."""
-    for place, folders, names in os.walk(folder):
+    """Yield the artifacts in `folder` and below it, finished ones and others; hidden folders are left out.
+
+    Links to folders are followed, unless they lead to a folder that holds `folder`; each folder is looked at once.
+    """
+    seen = set(map(str, folder.resolve().parents))
+    for place, folders, names in os.walk(folder, followlinks=True):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
+        if (real := os.path.realpath(place)) in seen:
+            folders.clear()
+            continue
+        seen.add(real)
         candidate = Path(place)
         if any(name in names and _is_our_manifest(candidate / name) for name in (MANIFEST, UNFINISHED)):
             yield Artifact(candidate)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from json import JSONDecodeError
 from typing import Any
 
 
@@ -52,6 +53,13 @@ class MissingPackage(UserError):
         super().__init__(f"{why} needs the package {package}, which is not installed: pip install 'genrobust[{extra}]'")
 
 
+class NewerVersion(UserError):
+    """A newer version of genrobust wrote a file."""
+
+    def __init__(self, file: object, fact: str) -> None:
+        super().__init__(f"{file} {fact}: a newer version of genrobust wrote it; upgrade to that")
+
+
 @contextmanager
 def reading(
     source: object, *errors: type[Exception], then: str = "", kind: type[GenrobustError] = UserError
@@ -65,6 +73,20 @@ def reading(
         yield
     except caught as error:
         raise kind(f"cannot read {source}: {_reason(error)}{then}") from error
+
+
+def hub_reason(error: Exception) -> str:
+    """Return on one line why a request to the Hugging Face hub failed with `error`."""
+    if isinstance(error, JSONDecodeError):
+        from huggingface_hub import constants
+
+        return f"{constants.ENDPOINT} answers with no JSON, so it is no hub, perhaps a login page: check HF_ENDPOINT"
+    return short_message(error)
+
+
+def short_message(error: Exception) -> str:
+    """Return the message of `error` on one line, up to 400 characters of it."""
+    return " ".join(str(error).split())[:400] or type(error).__name__
 
 
 def _reason(error: Any) -> object:

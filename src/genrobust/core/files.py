@@ -199,12 +199,23 @@ def lock(folder: Path, wait: bool = False) -> Iterator[None]:
 def refusal(folder: Path, error: OSError, verb: str = "write to") -> GenrobustError:
     """Return what to tell the user when the system refuses to `verb` `folder`."""
     why = f"cannot {verb} {folder}: {error.strerror or error}"
+    if error.errno == errno.ENOSPC and has_no_inodes(folder):
+        remedy = "delete files that you do not need, however small, and run the same command again"
+        return DiskFull(f"{why}: no inodes are left, so that it takes no more files: {remedy}")
     if error.errno in _FULL:
         return DiskFull(f"{why}: free some space and run the same command again; completed files are intact")
     if error.errno in _REFUSED:
         then = "check that it is there, and yours" if verb == "use" else "choose a folder that you may write to"
         return UserError(f"{why}: {then}")
     return GenrobustError(f"{why}: fix this and rerun")
+
+
+def has_no_inodes(folder: Path) -> bool:
+    """Return whether the file system of `folder` takes no more files, whatever its free space."""
+    if os.name == "nt":  # which counts no inodes
+        return False
+    status = os.statvfs(next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists()))
+    return status.f_files > 0 and status.f_favail == 0  # some, such as btrfs, have no such limit
 
 
 def _sync_folder(folder: Path) -> None:

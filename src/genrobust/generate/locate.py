@@ -12,7 +12,7 @@ from typing import Literal
 
 from huggingface_hub import hf_hub_download, snapshot_download, try_to_load_from_cache
 
-from genrobust.core import EMBEDDED, INDEX, UserError, absent, digest, embedded, hash_folder, hash_once
+from genrobust.core import EMBEDDED, INDEX, UserError, absent, digest, embedded, hash_folder, hash_once, hub_reason
 from genrobust.generate.index import read_index
 from genrobust.generate.pipeline_config import AdapterConfig, DiffusersConfig, LoraConfig
 from genrobust.generate.trained_folder import check_trained
@@ -48,7 +48,7 @@ def find_generator(config: DiffusersConfig) -> tuple[str, Path]:
             if not folder.exists():
                 id, folder = model, _download_pipeline(model, config)
         except (OSError, ValueError, RuntimeError) as error:  # RuntimeError: no home of that user
-            reasons.append(f"{model}: {_first_line(error)[:REASON]}")
+            reasons.append(f"{model}: {hub_reason(error)[:REASON]}")
             continue
         if reasons:
             _warn_once("\n  ".join([f"generating with the alternative {id}, since these were not found:", *reasons]))
@@ -71,7 +71,7 @@ def find_lora(config: LoraConfig) -> tuple[str, Path]:
         else:
             path = _download_parts(config, ["*.safetensors"])
     except (OSError, ValueError, RuntimeError) as error:
-        raise UserError(f"generator.lora: {config.model} is no file, folder or hub id: {_first_line(error)}") from None
+        raise UserError(f"generator.lora: {config.model} is no file, folder or hub id: {hub_reason(error)}") from None
     files = [path] if path.is_file() else sorted(p for p in path.glob("*") if p.is_file())
     candidates = [p for p in files if p.suffix == ".safetensors"]
     matches = [p for p in candidates if p.name == LORA_FILE] or candidates
@@ -125,7 +125,7 @@ def find_adapter(config: AdapterConfig) -> Adapter:
         else:
             folder = _download_parts(config, parts)
     except (OSError, ValueError, RuntimeError) as error:
-        raise UserError(f"generator.adapter: {config.model} is no folder or hub id: {_first_line(error)}") from None
+        raise UserError(f"generator.adapter: {config.model} is no folder or hub id: {hub_reason(error)}") from None
     try:
         is_redux = (folder / INDEX).is_file() and read_index(folder)["_class_name"] == REDUX
     except UserError as error:
@@ -178,10 +178,6 @@ def _download_pipeline(model: str, config: DiffusersConfig) -> Path:
 def _download_parts(config: LoraConfig | AdapterConfig, parts: Sequence[str]) -> Path:
     """Download `parts` of a model of the hub, and its card."""
     return Path(snapshot_download(config.model, revision=config.revision, allow_patterns=[*parts, CARD]))
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).splitlines()[0][:300] if str(error) else type(error).__name__
 
 
 _A_PICKLE = (

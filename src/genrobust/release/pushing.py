@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from genrobust.core import MANIFEST, Artifact, GenrobustError, UserError, foreign_files
+from genrobust.core import MANIFEST, Artifact, GenrobustError, UserError, foreign_files, hub_reason
 from genrobust.release.parts import CARD, CROISSANT
 
 _MISTAKES = {  # the HTTP status of an answer: how a user fixes it
@@ -50,7 +50,7 @@ def push(folder: Path, repo_id: str, private: bool = False) -> str:
     from huggingface_hub.errors import HFValidationError, HTTPError
     from huggingface_hub.utils import validate_repo_id
 
-    api, token = HfApi(), get_token() or ""
+    api, token, state = HfApi(), get_token() or "", "no file was pushed"
     try:
         validate_repo_id(repo_id)
         if not token:
@@ -58,6 +58,7 @@ def push(folder: Path, repo_id: str, private: bool = False) -> str:
         url = api.create_repo(repo_id, repo_type="dataset", private=private or None, exist_ok=True)
         if private and not api.repo_info(url.repo_id, repo_type="dataset").private:
             raise UserError(f"{repo_id} exists and is public: make it private on the hub first, or name another")
+        state = "some of the files may be there now"  # in batches, and a lost answer may be to an accepted one
         api.upload_folder(
             repo_id=url.repo_id,
             repo_type="dataset",
@@ -71,10 +72,9 @@ def push(folder: Path, repo_id: str, private: bool = False) -> str:
         status = getattr(getattr(error, "response", None), "status_code", None)
         if status in _MISTAKES:
             raise UserError(f"{repo_id}: {_MISTAKES[status]} ({status})") from None
-        why = getattr(error, "server_message", None) or str(error)
-        message = (
-            f"cannot push to {api.endpoint}/datasets/{repo_id}: {why}; check the network and HF_ENDPOINT, and rerun"
-        )
+        why = getattr(error, "server_message", None) or hub_reason(error)
+        where = f"{api.endpoint}/datasets/{repo_id}"
+        message = f"cannot push to {where}: {why}; {state}; check the network and HF_ENDPOINT, and rerun"
         # Some libraries quote a header that they refuse.
         raise GenrobustError(re.sub(r"(?<=://)[^/@\s]+@", "", message.replace(token, "***"))) from None
     return str(url)

@@ -178,6 +178,15 @@ def test_a_damaged_manifest_sets_all_aside_that_is_named_by_a_hash(tmp_path: Pat
     assert contents(folder) == {}
 
 
+def test_what_lies_behind_a_link_is_verified_and_repaired(dataset: Path, tmp_path: Path) -> None:
+    (out := tmp_path / "runs").mkdir()
+    (out / "generated").symlink_to(dataset)
+    flip(dataset / "000001.tar", 77777)
+    genrobust("verify", out, code=1)
+    genrobust("verify", out, "--repair")
+    assert missing_shards(dataset, SHARDS) == [1] and (out / ASIDE / "1" / "generated" / "000001.tar").is_file()
+
+
 def test_repair_is_refused_while_another_process_writes(dataset: Path) -> None:
     flip(dataset / "000001.tar", 77777)
     with lock(dataset), pytest.raises(UserError, match="another process"):

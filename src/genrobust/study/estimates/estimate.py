@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from itertools import groupby
 from pathlib import Path
 
-from genrobust.core import EMBEDDED, DiskFull, UserError, about
+from genrobust.core import EMBEDDED, DiskFull, UserError, about, has_no_inodes
 from genrobust.recipe import GENERATED, GeneratorConfig, Recipe
 from genrobust.study.estimates.rates import RATES, known_rate
 from genrobust.study.executors.processes import Processes
@@ -73,10 +73,12 @@ def free(out: Path) -> int:
 
 @contextmanager
 def explain_disk_full(study: Study) -> Iterator[None]:
-    """Add to a DiskFull of the block how much `study` still needs, and how much is free."""
+    """Add to a DiskFull of the block how much `study` still needs, and how much is free, where that is the reason."""
     try:
         yield
     except DiskFull as error:
+        if has_no_inodes(study.out):
+            raise
         need, room = disk(study.rows()) / 1e6, free(study.out) / 1e6
         needs = f"this study still needs about {need:,.0f} MB" if need else "the study's arms need no more"
         raise DiskFull(f"{error} ({needs}; {room:,.0f} MB are free)") from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -114,7 +115,7 @@ def _set_aside(folder: Path, artifact: Artifact, damages: Sequence[Damage], asid
 def _move(path: Path, to: Path) -> None:
     if path.is_file():
         make_folder(to.parent)
-        path.replace(to)
+        shutil.move(path, to)  # a link may lead to another file system
 
 
 def describe_verified(verified: Verified) -> Iterator[str]:
