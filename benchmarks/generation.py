@@ -96,7 +96,7 @@ def ours(plan: Plan, recipe: Recipe, device: str, out: Path) -> ShardDataset:
     assert recipe.generator is not None
     job = Generation(plan, recipe.generator, recipe.generate, plan.labels, out, device, recipe.threads)
     with job.claimed() as missing:
-        job.drawer()(missing)
+        job.load()(missing)
         return job.opened()
 
 

@@ -120,7 +120,7 @@ class Drawing:
         out = self.drawn / "shards"
         job = Generation(plan, config, generate, labels, out, str(self.device), self.size.threads)
         with job.claimed():
-            draw = job.drawer(BatchSize(batch))
+            draw = job.load(BatchSize(batch))
             seconds = self.timed(lambda n: draw(range(SHARDS * n, SHARDS * (n + 1))), SHARDS * images)
             again = sum(job.opened(partial=True).metadata(["redraws"])["redraws"].to_pylist())
         if again:

@@ -122,7 +122,7 @@ def draw(requests: Plan, out: Path, threads: int) -> None:
     recipe = load_recipe("pictograms")
     job = Generation(requests, recipe.generator, recipe.generate, requests.labels, out, "cpu", threads)
     with job.claimed() as missing:
-        job.drawer()(missing)
+        job.load()(missing)
 
 
 def growth(rounds: int) -> str:

@@ -250,7 +250,7 @@ def test_a_study_trains_its_own_class_model_once(tmp_path):
     assert Counter(images.labels.tolist()) == dict.fromkeys(range(100), 1)
     assert set(images.metadata()["generator"].to_pylist()) == {folder.name}
     assert set(images.metadata()["prompt"].to_pylist()) == {""}
-    rates = json.loads((tmp_path / "rates.json").read_text())
+    rates = json.loads((tmp_path / RATES).read_text())[OURS]
     for stage in ("class model", "generate"):
         assert len(rates[stage]) == 1
 

@@ -31,7 +31,8 @@ def test_a_killed_worker_costs_no_bit_of_what_two_learn_as_one(recipe, cluster, 
     with caplog.at_level(logging.WARNING):
         kill_while_training(study, both, lambda: second_worker(cluster))
     together, alone = study.train([both, alone])
-    assert caplog.messages == ["real, seed 0: its worker died; it is tried again"]
+    (message,) = caplog.messages  # with Ray's reason, where its controller notices first
+    assert message.startswith("real, seed 0: its worker died") and message.endswith("; it is tried again")
     assert contents(tmp_path / "killed") == contents(out)
     genrobust("train", file, "--out", tmp_path / "without", "--workers", 2)
     assert contents(tmp_path / "without") == contents(out), "without Ray they learn the same"
