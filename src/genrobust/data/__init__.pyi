@@ -16,7 +16,12 @@ from .memory import MemoryImages as MemoryImages
 from .naming import readable_names as readable_names
 from .published import choose_baselines as choose_baselines, listing as listing, read_published as read_published
 from .reader import DataSource as DataSource, Reader as Reader, load_data as load_data, published_line as published_line
-from .reading import broken_images as broken_images, image_files as image_files, read_image as read_image
+from .reading import (
+    broken_images as broken_images,
+    describe_passed_over as describe_passed_over,
+    image_files as image_files,
+    read_image as read_image,
+)
 from .retrieval import filled_quotas as filled_quotas, retrieve as retrieve
 from .searches import (
     SEARCHED_BY as SEARCHED_BY,
