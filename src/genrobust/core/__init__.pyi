@@ -164,5 +164,10 @@ from .results import (
     group_reference as group_reference,
 )
 from .templating import templates as templates
-from .text_files import csv_line as csv_line, read_csv as read_csv, read_lines as read_lines
+from .text_files import (
+    csv_line as csv_line,
+    escape_unprintable as escape_unprintable,
+    read_csv as read_csv,
+    read_lines as read_lines,
+)
 from .yaml_text import LARGEST_YAML as LARGEST_YAML, parse_yaml as parse_yaml
