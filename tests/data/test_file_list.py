@@ -68,6 +68,13 @@ def test_what_is_wrong_in_a_folder_is_named(folder, change, named, by_name):
         ListedImages("x", stored.listing(stored.groups), dict.fromkeys(stored.groups, (0,)), by_name=by_name)
 
 
+def test_files_of_other_extensions_are_logged_once(folder, caplog):
+    (folder / "cat" / "x.NEF").write_bytes(b"raw")
+    for _ in range(2):
+        keys(folder)
+    assert [record.message.count("1 .nef") for record in caplog.records] == [1]
+
+
 def test_an_image_that_a_border_leaves_nothing_of_is_named(folder):
     Image.new("RGB", (9, 4)).save(folder / "cat" / "small.png")
     images = ListedImages("x", list_folder(folder, ["cat"]), {"cat": (0,)}, border=2)

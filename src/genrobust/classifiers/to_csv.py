@@ -57,7 +57,7 @@ def predict_images(
     torch_device = resolve_device(device)
     network = model.load(torch_device)
     columns = [f"{field}_{rank}" for rank in range(1, top + 1) for field in ("class", "name", "probability")]
-    write(_encode_line(["path", *columns, "error"]))
+    write(csv_line(["path", *columns, "error"]).encode())
     names, unreadable = readable_names(model.classes), 0
 
     def read(index: int) -> np.ndarray | str:
@@ -80,7 +80,7 @@ def predict_images(
                     cells = [*[""] * len(columns), image]
                 else:
                     cells = [*_top_cells(next(probabilities), model.classes, names, top), ""]
-                write(_encode_line([path.relative_to(folder).as_posix(), *cells]))
+                write(csv_line([path.relative_to(folder).as_posix(), *cells]).encode())
             bar.advance(len(batch))
     return Counts(len(paths), unreadable)
 
@@ -98,7 +98,3 @@ def _probabilities(
 def _top_cells(probabilities: np.ndarray, classes: tuple[str, ...], names: dict[str, str], top: int) -> list[str]:
     best = np.argsort(-probabilities, kind="stable")[:top]
     return [cell for k in best for cell in (classes[k], names[classes[k]], f"{probabilities[k]:.6f}")]
-
-
-def _encode_line(cells: list[str]) -> bytes:
-    return csv_line(cells).encode("utf-8", "surrogateescape")  # a file's name may be no UTF-8

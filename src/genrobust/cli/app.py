@@ -20,7 +20,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from genrobust import __version__
 from genrobust.cli.options import option
-from genrobust.core import GenrobustError, UserError, expand_home, is_out_of_memory, refusal
+from genrobust.core import GenrobustError, UserError, escape_unprintable, expand_home, is_out_of_memory, refusal
 
 WORDS = "genrobust.words"  # where a context keeps the words of its command
 INTERRUPTED = 130  # the exit code that a shell expects after Ctrl-C
@@ -29,9 +29,6 @@ TERMINATED = 15  # the exit code with which a library, such as Ray, ends the pro
 RENAMED = {"er": "effective-robustness", "finetune": "train-generator", "plan": "prompts"}  # commands, by old names
 
 LINES, WIDTH = 3, 1000  # of an error: libraries can list every tensor of a network in theirs
-# Control characters, which begin a terminal's commands; characters that reverse the order of those after them; and
-# halves of surrogate pairs, which stand for bytes that are no UTF-8, and which no output takes.
-_UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 class _Console(Console):
@@ -39,7 +36,7 @@ class _Console(Console):
 
     def render(self, renderable: Any, options: Any = None) -> Iterator[Segment]:
         for text, style, control in super().render(renderable, options):
-            yield Segment(text if control else _UNPRINTABLE.sub(lambda m: ascii(m[0])[1:-1], text), style, control)
+            yield Segment(text if control else escape_unprintable(text, kept="\t\n"), style, control)
 
 
 out_console = _Console(highlight=False, soft_wrap=True)  # does not wrap a path or a YAML line in a file or a pipe

@@ -166,6 +166,7 @@ from .results import (
 from .templating import templates as templates
 from .text_files import (
     csv_line as csv_line,
+    escape_unprintable as escape_unprintable,
     is_missing as is_missing,
     read_csv as read_csv,
     read_lines as read_lines,

@@ -19,7 +19,11 @@ _STRANGE = re.compile(
     r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]"
 )  # control characters but tabs and ends of lines
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
-_FORMULA = re.compile(r"[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")  # begins one, also as a full-width letter
+# Begins one, also as a full-width letter; in much of Europe, spreadsheets split lines at semicolons.
+_FORMULA = re.compile(r"(^|;)(?=[=+\-@\uff1d\uff0b\uff0d\uff20])")
+# Control characters, which begin a terminal's commands; ends of lines; characters that reverse the order of those after
+# them; and halves of surrogate pairs, which stand for bytes that are no UTF-8, and which no output takes.
+_UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 def read_lines(path: Path, option: str) -> Iterator[tuple[int, str]]:
@@ -78,17 +82,28 @@ def is_missing(cell: str) -> bool:
 def csv_line(cells: Iterable[object]) -> str:
     """Return a row of a CSV file.
 
-    A text that a spreadsheet would run as a formula, since it begins with ``= + - @``, a tab or the end of a line, gets
-    an apostrophe before it (OWASP, CSV injection); numbers stay as they are.
+    A text that a spreadsheet would run as a formula, since it or a part of it after a semicolon begins with
+    ``= + - @``, gets an apostrophe there (OWASP, CSV injection); numbers stay as they are. Unprintable characters are
+    escaped, so that a row is a line.
     """
     text = io.StringIO()
     csv.writer(text, lineterminator="\r\n").writerow([_escaped(cell) for cell in cells])  # which quotes both in cells
     return text.getvalue().removesuffix("\r\n") + "\n"
 
 
+def escape_unprintable(text: str, kept: str = "") -> str:
+    """Return `text` with a backslash and a code for each character that commands a terminal or reorders others.
+
+    Args:
+        kept: The characters that stay.
+    """
+    return _UNPRINTABLE.sub(lambda match: match[0] if match[0] in kept else ascii(match[0])[1:-1], text)
+
+
 def _escaped(cell: object) -> object:
-    formula = isinstance(cell, str) and _FORMULA.match(cell) and not _NUMBER.fullmatch(cell)
-    return f"'{cell}" if formula else cell
+    if not isinstance(cell, str) or _NUMBER.fullmatch(cell):
+        return cell
+    return _FORMULA.sub(r"\1'", escape_unprintable(cell))
 
 
 def _checked_lines(path: Path, option: str) -> Iterator[str]:

@@ -30,6 +30,7 @@ from .reader import DataSource as DataSource, Reader as Reader, load_data as loa
 from .reading import (
     broken_images as broken_images,
     describe_dark as describe_dark,
+    describe_passed_over as describe_passed_over,
     image_files as image_files,
     read_image as read_image,
 )

@@ -10,7 +10,9 @@ import stat
 from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from itertools import islice
+from multiprocessing import parent_process
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +20,10 @@ import numpy as np
 from PIL import Image
 
 from genrobust.core import UserError, digest, progress_bar, reading
-from genrobust.data.reading import FORMATS, read_image, walk_images
+from genrobust.data.reading import FORMATS, describe_passed_over, read_image, walk_images
 
 log = logging.getLogger(__name__)
+_warn_once = lru_cache(log.warning)  # a run lists its folders several times
 
 NAMED = 10  # columns that an error names
 WORKERS = 8  # folders scanned at once: a network file system answers each slowly, and several together
@@ -153,17 +156,27 @@ def list_folder(folder: Path, groups: Collection[str]) -> Listing:
             in two groups.
     """
     scanned: list[ImageFile] = []
+    passed_over: list[str] = []
     with ThreadPoolExecutor(WORKERS) as pool, progress_bar(f"listing {folder.name}", len(groups), "folders") as bar:
-        for images in pool.map(lambda group: _scan(folder, group), groups):
+        for images in pool.map(lambda group: _scan(folder, passed_over, group), groups):
             scanned += images
             bar.advance()
     log.info("%s: %d images in %d folders", folder, len(scanned), len(groups))
+    _log_passed_over(folder, passed_over)
     return list_images(folder, scanned)
 
 
 def list_files(folder: Path, group_of: Callable[[str], str]) -> Listing:
     """List the images of a `folder` without class folders, each under the group that `group_of` gives for its name."""
-    return list_images(folder, [replace(file, group=group_of(file.key)) for file in _scan(folder)])
+    passed_over: list[str] = []
+    scanned = [replace(file, group=group_of(file.key)) for file in _scan(folder, passed_over)]
+    _log_passed_over(folder, passed_over)
+    return list_images(folder, scanned)
+
+
+def _log_passed_over(folder: Path, passed_over: Sequence[str]) -> None:
+    if passed_over and parent_process() is None:  # workers list the same folders
+        _warn_once("%s", describe_passed_over(folder, passed_over))
 
 
 def list_images(
@@ -241,10 +254,10 @@ def image_file(file: Path | os.DirEntry[str], key: str, group: str) -> ImageFile
     return ImageFile(group, key, (status.st_size, status.st_mtime_ns), id)
 
 
-def _scan(folder: Path, below: str = "") -> list[ImageFile]:
-    """The image files below ``folder/below``, in the group `below`."""
+def _scan(folder: Path, passed_over: list[str], below: str = "") -> list[ImageFile]:
+    """The image files below ``folder/below``, in the group `below`; `passed_over` is as for `walk_images`."""
     files: list[ImageFile] = []
-    for key, entry in walk_images(folder, below):
+    for key, entry in walk_images(folder, below, passed_over=passed_over):
         files.append(image_file(entry, key, below))
     return files
 

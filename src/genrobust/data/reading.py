@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -31,6 +32,8 @@ FORMATS = {  # what is read, by extension; formats that run a program (EPS) or h
     ".pgm": "PPM",
 }
 UNREAD = {".avif", ".heic", ".heif", ".jp2", ".jxl", ".jxr", ".psd", ".svg", ".tga"}  # images of other formats
+COMPANIONS = {".txt", ".json", ".jsonl", ".csv", ".tsv", ".md", ".xml", ".yaml", ".yml", ".db", ".ini"}  # of images
+KINDS_NAMED = 8  # of files that are passed over
 MAX_PIXELS = 89_478_485  # Pillow's own warning line: 256 MiB of 24-bit pixels; far beyond any photograph in a data set
 LARGEST_FILE = 2**30  # bytes: more than so many pixels take in any format
 LONGEST_SIDE = 100  # times the shorter one: the shorter is resized, and pixels grow with the square of this
@@ -106,7 +109,7 @@ def describe_dark(reads: Iterable[Callable[[], Image.Image]], share: float = 0) 
     return f"of {total:,} sampled images, {described}: look at them"
 
 
-def image_files(folder: Path, passing: bool = False) -> Iterator[Path]:
+def image_files(folder: Path, passing: bool = False, passed_over: list[str] | None = None) -> Iterator[Path]:
     """Yield the image files below `folder` as `walk_images` does; `passing` yields those of formats that are not read,
     too.
 
@@ -114,13 +117,16 @@ def image_files(folder: Path, passing: bool = False) -> Iterator[Path]:
         UserError: A folder cannot be read, a link leads back to a folder which it lies in, or an image is of another
             format, unless `passing`.
     """
-    return (folder / key for key, _ in walk_images(folder, passing=passing))
+    return (folder / key for key, _ in walk_images(folder, "", passing, passed_over))
 
 
-def walk_images(folder: Path, below: str = "", passing: bool = False) -> Iterator[tuple[str, os.DirEntry[str]]]:
+def walk_images(
+    folder: Path, below: str = "", passing: bool = False, passed_over: list[str] | None = None
+) -> Iterator[tuple[str, os.DirEntry[str]]]:
     """Yield the image files below ``folder/below`` by their extension, without hidden files and folders, in no order.
 
-    Each comes after its path below `folder`, with ``/``.
+    Each comes after its path below `folder`, with ``/``. The extensions of other files that may be images are added to
+    `passed_over`.
 
     Raises:
         UserError: A folder cannot be read, a link leads back to a folder which it lies in, or, at the end, an image is
@@ -147,12 +153,33 @@ def walk_images(folder: Path, below: str = "", passing: bool = False) -> Iterato
                     yield key, entry
                 elif kind in UNREAD:
                     unread.append(entry.path)
+                elif passed_over is not None and _may_be_image(entry, kind):
+                    passed_over.append(kind)
     if unread:
         others = f" and {len(unread) - 1:,} others" if unread[1:] else ""
         kind = Path(unread[0]).suffix.lower()
         raise UserError(
             f"{unread[0]}{others}: {kind} images are not read: convert to PNG or JPEG and remove the originals"
         )
+
+
+def describe_passed_over(folder: Path, kinds: Sequence[str]) -> str:
+    """Return a line on the files in `folder` that were passed over, by their extensions; "" for none."""
+    counts = Counter(kinds).most_common(KINDS_NAMED + 1)
+    named = [f"{count:,} {ascii(kind)[1:-1] or 'images without an extension'}" for kind, count in counts[:KINDS_NAMED]]
+    others = " ..." if counts[KINDS_NAMED:] else ""
+    return f"{folder}: passed over {', '.join(named)}{others}; what is read: {', '.join(FORMATS)}" if kinds else ""
+
+
+def _may_be_image(entry: os.DirEntry[str], kind: str) -> bool:
+    """Whether a file of another extension than images have may be one; one without an extension begins like it."""
+    if kind or not entry.is_file():  # a named pipe would be waited for
+        return kind not in COMPANIONS and entry.is_file()
+    try:
+        with Image.open(entry.path, formats=[*set(FORMATS.values())]):
+            return True
+    except Exception:  # of Pillow and of the system, any
+        return False
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

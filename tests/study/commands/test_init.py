@@ -59,10 +59,12 @@ def test_the_recipe_is_accepted_and_reads_the_images(folders, tmp_path):
 
 
 def test_what_was_found_is_told(folders, tmp_path):
+    (folders.train / "camera" / "raw.NEF").write_bytes(b"raw")
     said = "\n".join(written(folders, tmp_path)[1])
     assert "train: 24 images of 3 classes (8 of each)" in said
     assert "shift solid: 8 images of 2 classes (4 of each); lacks camera" in said
     assert "alarm-clock is Alarm_Clock" in said
+    assert said.count("passed over 1 .nef;") == 1
     assert "val: none" in said
     assert "no baseline line" in said
 

@@ -25,6 +25,7 @@ from genrobust.data import (
     class_folders,
     classes_of,
     describe_dark,
+    describe_passed_over,
     image_files,
     open_stored,
     read_image,
@@ -77,6 +78,7 @@ class FolderContents:
         renamed: Subfolders that spell a training folder differently, each with that training folder.
         unknown: Subfolders that match no training folder, each with the nearest ones.
         lacks: Training folders without an image here.
+        passed_over: The extensions of other files that may be images, one for each file.
     """
 
     role: str
@@ -86,6 +88,7 @@ class FolderContents:
     renamed: Mapping[str, str]
     unknown: Mapping[str, Sequence[str]]
     lacks: Sequence[str]
+    passed_over: Sequence[str]
 
     @property
     def folder(self) -> Path:
@@ -95,6 +98,11 @@ class FolderContents:
     @property
     def images(self) -> int:
         return sum(self.counts.values())
+
+    @property
+    def passed_over_line(self) -> str:
+        """The number of files of other extensions, on one line; "" for none."""
+        return describe_passed_over(self.folder, self.passed_over)
 
     def left_out(self, least: int) -> str:
         """Why a shifted set is not averaged where that takes `least` images, in words; "" where it is."""
@@ -174,7 +182,8 @@ def look_at(folders: Folders) -> tuple[dict[str, FolderContents], dict[str, str]
     for role, folder in folders.by_role().items():
         by_role[role] = _read_contents(role, train if role == "train" else folder, classes)
         if role == "train" and (lacks := by_role[role].lacks):
-            raise UserError(f"{folder}: these class folders hold no image: {some(lacks)}. Add some, or remove them")
+            problem = f"{folder}: these class folders hold no image: {some(lacks)}. Add some, or remove them"
+            raise UserError("\n".join(filter(None, [problem, by_role[role].passed_over_line])))
     return by_role, names
 
 
@@ -205,6 +214,8 @@ def say_found(by_role: Mapping[str, FolderContents], least: int, say: Callable[[
     """Log what each folder holds, and what follows from it; `least` are the images of a shift that is averaged."""
     for role, contents in by_role.items():
         say(f"{role}: {contents.words}")
+        if contents.passed_over_line:
+            say(f"  {contents.passed_over_line}")
         if contents.renamed:
             say(f"  other spellings: {some([f'{a} is {b}' for a, b in contents.renamed.items()])}")
         for name, near in contents.unknown.items():
@@ -269,21 +280,23 @@ def quoted(value: str) -> str:
     return listed.strip()[1:-1]
 
 
-def _count_images(stored: StoredImages) -> dict[str, int]:
+def _count_images(stored: StoredImages, passed_over: list[str]) -> dict[str, int]:
     """The number of images under each word for a class: a subfolder, or a label of a table, tar or saved dataset."""
     if stored.listed is None:
-        return {name: sum(1 for _ in image_files(stored.path / name)) for name in stored.groups}
+        folders = {name: image_files(stored.path / name, passed_over=passed_over) for name in stored.groups}
+        return {name: sum(1 for _ in files) for name, files in folders.items()}
     counts = Counter(stored.listed.groups)
     return {group: counts[group] for group in stored.groups}
 
 
 def _read_contents(role: str, place: Path | StoredImages, classes: FolderClasses) -> FolderContents:
     counts: dict[int, int] = {}
+    passed_over: list[str] = []
     renamed: dict[str, str] = {}
     unknown: dict[str, list[str]] = {}
     try:
         stored = open_stored(place) if isinstance(place, Path) else place
-        for name, number in _count_images(stored).items():
+        for name, number in _count_images(stored, passed_over).items():
             label = classes.match(name)
             if label is None:
                 unknown[name] = classes.near(name)
@@ -295,4 +308,4 @@ def _read_contents(role: str, place: Path | StoredImages, classes: FolderClasses
     except UserError as error:
         raise UserError(f"{role}: {error}") from error
     lacks = [name for label, name in enumerate(classes.folders) if label not in counts]
-    return FolderContents(role, stored, classes.folders, counts, renamed, unknown, lacks)
+    return FolderContents(role, stored, classes.folders, counts, renamed, unknown, lacks, passed_over)
