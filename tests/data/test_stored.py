@@ -139,11 +139,11 @@ def test_splits_side_by_side_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_changed_file_changes_the_fingerprint(tmp_path: Path) -> None:
-    path = write_parquet(tmp_path / "a.parquet", table([0, 1, 0, 1]))
-    before = load_data(folders(path, path)).tests["test"].fingerprint
-    assert load_data(folders(path, path)).tests["test"].fingerprint == before
-    write_parquet(path, table([0, 1, 0, 1, 1]))
-    assert load_data(folders(path, path)).tests["test"].fingerprint != before
+    train, test = (write_parquet(tmp_path / f"{name}.parquet", table([0, 1, 0, 1])) for name in ("train", "test"))
+    before = load_data(folders(train, test)).tests["test"].fingerprint
+    assert load_data(folders(train, test)).tests["test"].fingerprint == before
+    write_parquet(test, table([0, 1, 0, 1, 1]))
+    assert load_data(folders(train, test)).tests["test"].fingerprint != before
 
 
 def imagenet(tmp_path: Path, *numbers: int) -> DataConfig:

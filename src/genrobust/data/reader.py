@@ -61,7 +61,6 @@ def load_data(config: DataConfig) -> StudyData:
     """
     assert isinstance(config, DataSource), f"{type(config)} is registered as a source and extends no DataSource"
     require_there(config.places)
-    _require_apart(config)
     data, classes = config.load()
     tests = dict(data.tests)
     for name, shift in config.shifts.items():
@@ -69,6 +68,7 @@ def load_data(config: DataConfig) -> StudyData:
             if full_name in tests:
                 raise UserError(f"data.shifts: two test sets are called {full_name!r}: rename one")
             tests[full_name] = images
+    _require_apart(config)
     folders = {name: ShiftConfig(path=path) for name, path in config.extra.items()}
     extra = {name: read_shift(name, folder, classes, config.same_class)[name] for name, folder in folders.items()}
     data = replace(data, tests=tests, extra=extra)
