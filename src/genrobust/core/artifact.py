@@ -359,8 +359,9 @@ class Artifact:
             if content.pop(_SEAL) != digest(content, 64):
                 raise ValueError(CHANGED)
             files = {file: FileFacts(facts["size"], facts["sha256"]) for file, facts in content["files"].items()}
-            if content["inputs"] and _hash_in_name(self.folder) not in ("", digest(content["inputs"], HASH)):
-                raise ValueError("it is that of another artifact than its folder is named after")
+            own = digest(content["inputs"], HASH)
+            if content["inputs"] and _hash_in_name(self.folder) not in ("", own):
+                raise ValueError(f"it is that of the folder whose name ends in -{own}: move it back there, or")
             if outside := [file for file in files if not _is_inside(file)]:
                 raise ValueError(f"it names a file outside the folder: {outside[0]!r}")
             inputs, about, made_by = (dict(content[key]) for key in ("inputs", "about", "made_by"))
