@@ -47,7 +47,7 @@ def predict(
 ) -> Mapping[str, Predictions]:
     config = EvaluateConfig.model_validate(settings)
     opened = open_checkpoint(checkpoint, config)
-    by = PredictedBy(checkpoint.name, opened.prepared)
+    by = PredictedBy(checkpoint.name, opened.preparation)
     return predict_sets(out, {by: opened}, sets, labels, config.batch_size, "cpu", threads=1)[by]
 
 

@@ -183,7 +183,7 @@ def _run_classifier(
 ) -> tuple[list[np.ndarray], np.ndarray]:
     """The features of each of the sets `shown`, none where the classifier has none, and its logits for the first."""
     network = judge.load(models.device)
-    feature_parts = parts.of("features", judge.weights, judge.prepared, judge.flip)
+    feature_parts = parts.of("features", judge.weights_hash, judge.preparation, judge.flip)
 
     def see(images: ImageSet, advance: Advance) -> Arrays:
         if not (isinstance(network, Classifier) and network.has_features):

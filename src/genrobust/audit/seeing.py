@@ -53,5 +53,5 @@ def logits_in_parts(
     def see(images: ImageSet, advance: Advance) -> Arrays:
         return {"logits": judge.logits(network, images, batch_size, device, advance)}
 
-    logit_parts = parts.of("logits", judge.weights, judge.prepared, judge.flip)
+    logit_parts = parts.of("logits", judge.weights_hash, judge.preparation, judge.flip)
     return compute_in_parts(images, batch_size, logit_parts, see, f"classifier, {images.name}")["logits"]

@@ -71,9 +71,9 @@ def open_tower(
     return OpenClassifier(
         name=spec,
         classes=tuple(classes) if with_text else (),
-        weights=digest([hash_clip(folder), class_texts], 64),
+        weights_hash=digest([hash_clip(folder), class_texts], 64),
         prepare=partial(prepare, size=size, interpolation=interpolation),
-        prepared=protocol(size, interpolation=interpolation),
+        preparation=protocol(size, interpolation=interpolation),
         load=partial(_load_tower, folder, spec, blueprint, normalization, class_texts),
         blueprint=blueprint,
     )

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from genrobust.classifiers.clip_files import CLIP_FILES, clip_files, clip_weights
-from genrobust.core import GenrobustError, UserError
+from genrobust.core import GenrobustError, UserError, one_line
 
 HUB, FOLDER = "hf-hub:", "local-dir:"  # as timm writes them
 TIMM_CONFIG = "config.json"  # of a folder that timm saved or the hub holds
@@ -37,7 +37,7 @@ def fetch_from_hub(spec: str, files: Sequence[str], contents: str) -> Path:
         raise UserError(f"{spec}: {error}") from None
     except OSError as error:  # no network, no such model, or none that may be read
         raise GenrobustError(
-            f"cannot fetch {spec} from the hub: {' '.join(str(error).split())[:400]} Without a network, give the "
+            f"cannot fetch {spec} from the hub: {one_line(error)} Without a network, give the "
             f"folder of a download: its {contents}"
         ) from error
 

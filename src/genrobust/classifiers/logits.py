@@ -15,7 +15,16 @@ from torch import Tensor, nn
 
 from genrobust.classifiers.models import Classifier
 from genrobust.classifiers.preprocess import BICUBIC, prepare as prepare_center
-from genrobust.core import GenrobustError, ImageSet, UserError, feed, is_out_of_memory, reading_pool, repeatable
+from genrobust.core import (
+    GenrobustError,
+    ImageSet,
+    UserError,
+    feed,
+    is_out_of_memory,
+    one_line,
+    reading_pool,
+    repeatable,
+)
 
 T = TypeVar("T")
 Prepare = Callable[[Image.Image], np.ndarray]  # an image of any size to uint8 [H, W, 3]
@@ -112,7 +121,7 @@ def blame_network(name: str) -> Iterator[None]:
     except Exception as error:  # a network from a stranger may raise anything
         if not name or is_out_of_memory(error):
             raise
-        raise GenrobustError(f"{name} cannot be run: {' '.join(str(error).split())[:300]}: get another") from error
+        raise GenrobustError(f"{name} cannot be run: {one_line(error)}: get another") from error
 
 
 def predict_together(

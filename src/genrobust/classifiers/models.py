@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from genrobust.classifiers.architectures import has_fixed_size, make_network
-from genrobust.classifiers.checkpoints import INITIAL, WEIGHTS, CheckpointInfo, check_weights, checkpoint_manifest
+from genrobust.classifiers.checkpoints import INITIAL, WEIGHTS, CheckpointInfo, checkpoint_manifest, verify_checkpoint
 from genrobust.classifiers.heads import COSINE, add_cosine_head
 from genrobust.core import Artifact, GenrobustError, UserError, make_folder, reading, replacing
 
@@ -136,7 +136,7 @@ def load_checkpoint(folder: Path, device: torch.device | str = "cpu") -> tuple[C
         UserError: There is no finished checkpoint, or timm cannot make its network.
         GenrobustError: The manifest or the weights are damaged.
     """
-    info = check_weights(folder)
+    info = verify_checkpoint(folder)
     model = create_classifier(info.architecture, len(info.classes), info.image_size, info.model_kwargs)
     with reading(folder / WEIGHTS, SafetensorError, RuntimeError, kind=GenrobustError):
         model.load_state_dict(load_file(folder / WEIGHTS))

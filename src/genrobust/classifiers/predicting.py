@@ -71,7 +71,7 @@ def predict_sets(
     groups: dict[str, list[_PredictionCache]] = {}
     for cache in caches.values():
         if cache.missing:
-            groups.setdefault(cache.classifier.prepared, []).append(cache)
+            groups.setdefault(cache.classifier.preparation, []).append(cache)
     if groups:
         torch_device = resolve_device(device)
         if threads is not None:
@@ -148,7 +148,7 @@ class _PredictionCache:
     ) -> None:
         self.classifier, self._sets, self._classes = classifier, sets, labels.ids
         self._columns = None if classifier.classes == labels.ids else classifier.columns(labels)
-        weights = classifier.weights
+        weights = classifier.weights_hash
         self._weights = weights if self._columns is None else digest([weights, self._columns], 64)
         self._inputs = {name: prediction_inputs(predicted_by, name, images, labels) for name, images in sets.items()}
         folders = {name: prediction_folder(room, predicted_by, inputs) for name, inputs in self._inputs.items()}
@@ -162,7 +162,7 @@ class _PredictionCache:
 
     def save(self, name: str, logits: np.ndarray) -> None:
         """Save the `logits` of the set `name`, float32 [N, K], reduced to the classes of the study."""
-        images, prepared = self._sets[name], self.classifier.prepared
+        images, prepared = self._sets[name], self.classifier.preparation
         accepted, protocol = getattr(images, "accepted", None), getattr(images, "protocol", "")
         selected = logits if self._columns is None else logits[:, self._columns]
         description = "; ".join(filter(None, [prepared, protocol]))

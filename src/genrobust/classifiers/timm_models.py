@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -23,7 +24,7 @@ from genrobust.classifiers.hub import FOLDER, HUB, TIMM_CONFIG, fetch_from_hub
 from genrobust.classifiers.models import Classifier, move_to
 from genrobust.classifiers.opened import Blueprint, OpenClassifier
 from genrobust.classifiers.timm_config import data_config, read_timm_config
-from genrobust.core import GenrobustError, UserError, digest, hash_file, hash_folder
+from genrobust.core import GenrobustError, UserError, digest, hash_file, hash_folder, one_line
 
 FILES = f"{TIMM_CONFIG} and {WEIGHTS}"
 TENSOR_FILES = (".safetensors", ".pt", ".pth", ".bin", ".tar")
@@ -92,11 +93,11 @@ def open_state_dict(architecture: str, file: Path, spec: str, names: Sequence[st
     tensors = _read_tensors(file)
     classes = class_ids(spec, len(names) if names else 1000, None, names)
     failures = []
-    for load in (_load_into_timm, _load_into_torchvision):
+    for library, load in (("timm", _load_into_timm), ("torchvision", _load_into_torchvision)):
         try:
             loaded = load(architecture, dict(tensors), len(classes))
         except (RuntimeError, ValueError, KeyError, AttributeError) as error:  # keys or shapes that do not fit
-            failures.append(_one_line(error))
+            failures.append(f"{library}: {_misfit(error)}")
             continue
         if loaded is not None:
             network, config = loaded
@@ -108,9 +109,9 @@ def open_state_dict(architecture: str, file: Path, spec: str, names: Sequence[st
         remedy = "; --labels FILE names others" if names is None else "; for others, save it as a folder with timm"
         raise UserError(
             f"{file} does not fit {architecture} with the {len(classes)} classes {origin}{'' if names else remedy}: "
-            f"{'; '.join(dict.fromkeys(failures))}"
+            f"{'; '.join(failures)}"
         )
-    known = [*PAPER, *timm.list_models(), *torchvision.models.list_models()]
+    known = [*PAPER, *timm.list_models(), *_torchvision_classifiers()]
     near = difflib.get_close_matches(architecture, dict.fromkeys(known), n=3)
     hint = f"; did you mean {' or '.join(near)}?" if near else ""
     raise UserError(f"neither timm nor torchvision knows an architecture {architecture!r}{hint}")
@@ -165,11 +166,13 @@ def _open_timm(
     data = data_config(spec, config, test_size=True)
     channels, height, width = data["input_size"]
     if (channels, height) != (3, width):
-        raise UserError(f"{spec} takes images of {channels} x {height} x {width}: genrobust has 3 x N x N for it")
+        raise UserError(f"{spec} takes images of {channels} x {height} x {width}: genrobust supports only 3 x N x N")
     label_names = config.get("label_names")
     count = int(config.get("num_classes") or 0)
+    if not count and (label_names or names is None or names):
+        raise UserError(f"{spec} has no num_classes: it has no last layer, or its {TIMM_CONFIG} lacks the key")
     if label_names and len(label_names) != count:
-        raise UserError(f"{spec}: its {TIMM_CONFIG} has {len(label_names)} label_names, and the model {count} logits")
+        raise UserError(f"{spec}: its {TIMM_CONFIG} has {len(label_names)} label_names and num_classes {count}")
     prepare, description = prepare_as_timm(data)
 
     def load(device: torch.device) -> nn.Module:
@@ -190,12 +193,7 @@ def _load_pretrained(source: str, hint: str = "") -> nn.Module:
     try:
         return timm.create_model(source, pretrained=True)
     except Exception as error:  # its arguments may be a stranger's
-        raise GenrobustError(f"cannot load the weights of {source}: {_one_line(error)}{hint}") from error
-
-
-def _one_line(error: Exception) -> str:
-    """Return the message of `error` on one line."""
-    return " ".join(str(error).split())[:400] or type(error).__name__
+        raise GenrobustError(f"cannot load the weights of {source}: {one_line(error)}{hint}") from error
 
 
 def _read_tensors(file: Path) -> dict[str, Tensor]:
@@ -205,7 +203,7 @@ def _read_tensors(file: Path) -> dict[str, Tensor]:
     try:
         tensors = load_state_dict(str(file), weights_only=True)
     except Exception as error:  # of safetensors, torch and pickle, and of timm where the file holds no mapping
-        raise UserError(f"{file} is no plain state dict, and nothing else is unpickled: {_one_line(error)}") from error
+        raise UserError(f"{file} is no plain state dict, and nothing else is unpickled: {one_line(error)}") from error
     if not tensors or not all(isinstance(value, Tensor) for value in tensors.values()):
         raise UserError(f"{file} is no state dict: a mapping from names to tensors")
     return tensors
@@ -226,15 +224,26 @@ def _load_into_timm(name: str, tensors: dict[str, Tensor], classes: int) -> Netw
     return network, {**(settings.to_dict() if settings else {}), "architecture": name}
 
 
+def _torchvision_classifiers() -> list[str]:
+    """Return the names of torchvision's classifiers, without its networks for detection, segmentation and flow."""
+    return torchvision.models.list_models(torchvision.models)
+
+
+def _misfit(error: Exception) -> str:
+    """Return how many keys of a state dict are missing and unexpected, with one of each, or else `error` itself."""
+    found = re.findall(r"(Missing|Unexpected) key\(s\) in state_dict: (.*)", str(error))
+    keys = [(kind.lower(), re.findall(r'"(.*?)"', line)) for kind, line in found]
+    return ", ".join(f"{len(names)} {kind} keys, such as {names[0]}" for kind, names in keys) or one_line(error)
+
+
 def _load_into_torchvision(name: str, tensors: dict[str, Tensor], classes: int) -> NetworkAndConfig:
     """Load `tensors` into torchvision's network `name`."""
-    if name not in torchvision.models.list_models(torchvision.models):
+    if name not in _torchvision_classifiers():
         return None
     network = torchvision.models.get_model(name, weights=None, num_classes=classes)
     network.load_state_dict(tensors)
-    transforms = next(
-        iter(torchvision.models.get_model_weights(name))
-    ).transforms()  # those of the first published weights
+    first_weights = next(iter(torchvision.models.get_model_weights(name)))
+    transforms = first_weights.transforms()
     (size,), (resized,) = transforms.crop_size, transforms.resize_size
     shape = {"input_size": (3, size, size), "crop_pct": size / resized, "interpolation": transforms.interpolation.value}
     return network, {**shape, "mean": tuple(transforms.mean), "std": tuple(transforms.std)}

@@ -53,6 +53,7 @@ from .errors import (
     OutOfMemory as OutOfMemory,
     UserError as UserError,
     is_out_of_memory as is_out_of_memory,
+    one_line as one_line,
     reading as reading,
 )
 from .feeding import feed as feed, reading_pool as reading_pool

@@ -52,6 +52,11 @@ class MissingPackage(UserError):
         super().__init__(f"{why} needs the package {package}, which is not installed: pip install 'genrobust[{extra}]'")
 
 
+def one_line(error: BaseException) -> str:
+    """Return the first 300 characters of the message of `error` on one line; the name of its type if it has none."""
+    return " ".join(str(error).split())[:300] or type(error).__name__
+
+
 @contextmanager
 def reading(
     source: object, *errors: type[Exception], then: str = "", kind: type[GenrobustError] = UserError

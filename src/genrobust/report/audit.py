@@ -96,10 +96,12 @@ def _leak_sentence(audit: Audit, leaks: Sequence[str]) -> str:
     if not audit.leaks:
         return f"No image is a copy of any of {sum(t.size for t in audit.of_tests):,} test images."
     exact = {duplicates.against: duplicates.exact for duplicates in audit.of_tests}
-    where = ", ".join(f"{count(n, 'image')} of {name} ({exact[name]:,} exact)" for name, n in audit.leaks.items())
-    known = "" if leaks else ", which was allowed"
+    where = ", ".join(
+        f"{count(n, 'image')} of {name} ({exact[name]:,} exact{'' if name in leaks else ', allowed'})"
+        for name, n in audit.leaks.items()
+    )
     look = "" if all(exact[name] == n for name, n in audit.leaks.items()) else " Look at those that are not exact."
-    return f"Test images have leaked into the dataset: it holds copies of {where}{known}.{look}"
+    return f"Test images have leaked into the dataset: it holds copies of {where}.{look}"
 
 
 def _copy_sentence(audit: Audit) -> str:

@@ -43,7 +43,10 @@ def _by_class(rows: Sequence[Sequence[float | None]]) -> tuple[float | None, ...
 
 
 def averaged_record(record: StudyRecord) -> StudyRecord:
-    """Return `record` with its groups in the place of arms; each is its first arm, with the mean accuracy of all."""
+    """Return `record` with its groups in the place of arms.
+
+    Each record copies the group's first arm, except `name` and `val_top1`, their mean (None if one arm has none).
+    """
     arms = {arm.name: arm for arm in record.arms}
     groups = []
     for group, members in record.summary.groups.items():

@@ -36,8 +36,8 @@ def final_table(summary: Summary, width: int) -> RichTable:
     """Return top-1 by test set (rows) and arm (columns), then the mean's gain and effective robustness.
 
     Of more arms than `COLUMNS`, or where their names and intervals do not fit `width`, each arm is a row, with as many
-    of its means as fit: nothing is cut. Groups stand in the place of their arms, with their effective robustness on
-    each shift.
+    of its means as fit. On a terminal narrower than the narrowest layout, cells are cut. Groups stand in the place of
+    their arms, with their effective robustness on each shift.
     """
     groups = bool(summary.groups)
     summary = averaged(summary, others=True) if groups else summary

@@ -161,7 +161,7 @@ def test_a_leak_is_exit_code_1_unless_it_is_allowed(photos):
     assert (facts["leaks"], facts["of_real"]["exact"]) == ({"t": 1}, 1)  # a copy of a real image is no leak
     pair = facts["of_tests"][0]["pairs"][0]
     assert (pair["exact"], pair["distance"] < facts["near"]) == (False, True)
-    audit(photos, "--allow-leaks", "t")
+    assert "exact, allowed)" in " ".join(audit(photos, "--allow-leaks", "t").output.split())
     audit(photos, "--allow-leaks", "tt", code=2, said="--allow-leaks tt")
 
 

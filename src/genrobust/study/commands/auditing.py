@@ -223,7 +223,8 @@ def _filter_images(
         rule = f"among the lowest {100 * drop:g} % of its class"
     else:
         assert threshold is not None  # one of the two is given
-        rejected, rule = below(scores, threshold), f"below {threshold:g}"
+        setting = "--threshold" if inputs is None else "filter.threshold"
+        rejected, rule = below(scores, threshold, setting), f"below {threshold:g}"
     made = write_filter(sets.dataset, name, scores, rejected, rule, place, inputs)
     parts.remove()
     return made

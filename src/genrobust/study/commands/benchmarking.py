@@ -93,7 +93,7 @@ def run_benchmark(
     answers = dict(_predictions(opened, sets, classes, folder / "predictions", studies.say, batch_size, device))
     groups = getattr(sets["real"], "groups", None)
     result = score(answers, sets["generated"].styles, groups=groups, real_styles=sets["real"].styles)
-    prepared = {m.prepared for of_name in opened.values() for m in of_name}
+    prepared = {m.preparation for of_name in opened.values() for m in of_name}
     notes = (*_notes_of_styles(result), *_notes(result, generated, real_images, left_out, prepared))
     made = Benchmarked(generated.name, real_images.name, sets["generated"], sets["real"], classes, result, notes)
     return made, write_benchmark_page(made, folder)
