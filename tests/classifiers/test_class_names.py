@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from genrobust.classifiers.class_names import columns_of, read_class_names
-from genrobust.classifiers.opened import OpenClassifier
+from genrobust.classifiers.classifier import OpenClassifier
 from genrobust.core import ClassLabel, LabelSpace, UserError
 
 

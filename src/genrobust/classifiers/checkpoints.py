@@ -50,7 +50,7 @@ def checkpoint_manifest(inputs: Mapping[str, Any], info: CheckpointInfo | None =
 
 
 def is_checkpoint(folder: Path) -> bool:
-    """Whether `folder` holds a finished checkpoint.
+    """Return whether `folder` holds a finished checkpoint.
 
     Raises:
         GenrobustError: Its manifest is damaged.

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from genrobust.classifiers.class_names import columns_of
-from genrobust.classifiers.opened import Blueprint, OpenClassifier
+from genrobust.classifiers.classifier import Blueprint, OpenClassifier
 from genrobust.classifiers.preprocess import BICUBIC, prepare, protocol
 from genrobust.core import Artifact, LabelSpace, UserError, find_clip, one_line
 from genrobust.recipe import PRETRAINED, TrainConfig

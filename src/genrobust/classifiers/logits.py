@@ -18,9 +18,10 @@ from genrobust.classifiers.preprocess import BICUBIC, prepare as prepare_center
 from genrobust.core import (
     GenrobustError,
     ImageSet,
-    UserError,
+    check_not_empty,
     feed,
     is_out_of_memory,
+    no_progress,
     one_line,
     reading_pool,
     repeatable,
@@ -50,8 +51,7 @@ def batches(images: ImageSet, prepare: Prepare, batch_size: int) -> Iterator[Ten
     Raises:
         UserError: The set is empty.
     """
-    if len(images) == 0:
-        raise UserError(f"the image set {images.name} is empty: there is nothing to predict")
+    check_not_empty(images)
     for ready in read_ahead(lambda i: prepare(images.image(i)), len(images), batch_size):
         yield stack_images(ready)
 
@@ -130,7 +130,7 @@ def predict_together(
     prepare: Prepare,
     batch_size: int,
     device: torch.device | str,
-    advance: Callable[[int], None] = lambda count: None,
+    advance: Callable[[int], None] = no_progress,
     flip: bool = False,
     names: Sequence[str] = (),
 ) -> list[np.ndarray]:
@@ -165,7 +165,7 @@ def predict_logits(
     batch_size: int,
     device: torch.device | str,
     interpolation: str = BICUBIC,
-    advance: Callable[[int], None] = lambda count: None,
+    advance: Callable[[int], None] = no_progress,
 ) -> np.ndarray:
     """Return the logits, float32 [N, K], of a network that trains, for images resized and cropped to `image_size`.
 
@@ -186,7 +186,7 @@ def embed_images(
     prepare: Prepare,
     batch_size: int,
     device: torch.device | str,
-    advance: Callable[[int], None] = lambda count: None,
+    advance: Callable[[int], None] = no_progress,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the features before the last layer, float32 [N, D], and the logits, float32 [N, K], of `images`.
 

@@ -62,7 +62,7 @@ def create_classifier(
     """Create a classifier with random weights, which the global torch seed decides.
 
     Args:
-        architecture: Any name of timm's, or one of `architectures.PAPER`.
+        architecture: Any name of timm's, or one of `architectures.PAPER_NAMES`.
         model_kwargs: Arguments of the network's constructor, and perhaps `COSINE`, which is none of timm's.
 
     Raises:

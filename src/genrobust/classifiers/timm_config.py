@@ -16,9 +16,11 @@ from genrobust.core import parse_json, reading
 MOST_PIXELS = 8192  # of a side: far above what any classifier sees
 Pixels = Annotated[int, Field(ge=1, le=MOST_PIXELS, strict=True)]
 Size = tuple[Annotated[int, Field(ge=1, le=4, strict=True)], Pixels, Pixels]
-Share = Annotated[float, Field(ge=0.05, le=4, allow_inf_nan=False)]  # of an image's shorter side; beyond 1 it is padded
-Channels = Annotated[list[Annotated[float, Field(allow_inf_nan=False)]], Field(min_length=3, max_length=3)]
-Deviations = Annotated[list[Annotated[float, Field(gt=1e-6, allow_inf_nan=False)]], Field(min_length=3, max_length=3)]
+CropFraction = Annotated[
+    float, Field(ge=0.05, le=4, allow_inf_nan=False)
+]  # of an image's shorter side; beyond 1 it is padded
+ChannelMeans = Annotated[list[Annotated[float, Field(allow_inf_nan=False)]], Field(min_length=3, max_length=3)]
+ChannelStds = Annotated[list[Annotated[float, Field(gt=1e-6, allow_inf_nan=False)]], Field(min_length=3, max_length=3)]
 
 
 class Preparation(BaseModel):
@@ -26,16 +28,16 @@ class Preparation(BaseModel):
 
     input_size: Size | None = None
     test_input_size: Size | None = None
-    crop_pct: Share | None = None
-    test_crop_pct: Share | None = None
-    mean: Channels | None = None
-    std: Deviations | None = None
+    crop_pct: CropFraction | None = None
+    test_crop_pct: CropFraction | None = None
+    mean: ChannelMeans | None = None
+    std: ChannelStds | None = None
     interpolation: Literal["nearest", "bilinear", "bicubic", "box", "hamming", "lanczos"] | None = None
     crop_mode: Literal["center", "squash", "border"] | None = None
 
 
-class Facts(BaseModel):
-    """The facts of a classifier in a file. `label_names` are in the order of the logits."""
+class ClassifierMetadata(BaseModel):
+    """The metadata of a classifier in a file. `label_names` are in the order of the logits."""
 
     label_names: list[str] | None = None
     pretrained_cfg: dict[str, Any] | None = None
@@ -47,7 +49,7 @@ class Facts(BaseModel):
         return [names[number] for number in sorted(names, key=int)] if isinstance(names, dict) else names
 
 
-class TimmConfig(Facts):
+class TimmConfig(ClassifierMetadata):
     """The `TIMM_CONFIG` of a folder."""
 
     architecture: Annotated[str, Field(max_length=200)]

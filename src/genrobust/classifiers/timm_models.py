@@ -18,11 +18,11 @@ from timm.data import ImageNetInfo, create_transform, infer_imagenet_subset
 from timm.models import load_state_dict
 from torch import Tensor, nn
 
-from genrobust.classifiers.architectures import OWN, PAPER
+from genrobust.classifiers.architectures import OWN_NETWORKS, PAPER_NAMES
 from genrobust.classifiers.checkpoints import WEIGHTS
+from genrobust.classifiers.classifier import Blueprint, OpenClassifier
 from genrobust.classifiers.hub import FOLDER, HUB, TIMM_CONFIG, fetch_from_hub
 from genrobust.classifiers.models import Classifier, move_to
-from genrobust.classifiers.opened import Blueprint, OpenClassifier
 from genrobust.classifiers.timm_config import data_config, read_timm_config
 from genrobust.core import GenrobustError, UserError, digest, hash_file, hash_folder, one_line
 
@@ -53,8 +53,9 @@ def open_timm_name(name: str, names: Sequence[str] | None) -> OpenClassifier:
         )
     settings = timm.get_pretrained_cfg(name)
     assert settings is not None  # it has weights
-    config, hint = settings.to_dict(), f" Without a network, give the folder of a download: its {FILES} from the hub"
-    return _open_timm(name, config, digest(["timm", config], 64), partial(_load_pretrained, name, hint), names)
+    config = settings.to_dict()
+    download_hint = f" Without a network, give the folder of a download: its {FILES} from the hub"
+    return _open_timm(name, config, digest(["timm", config], 64), partial(_load_pretrained, name, download_hint), names)
 
 
 def open_timm_folder(folder: Path, spec: str, names: Sequence[str] | None) -> OpenClassifier:
@@ -111,7 +112,7 @@ def open_state_dict(architecture: str, file: Path, spec: str, names: Sequence[st
             f"{file} does not fit {architecture} with the {len(classes)} classes {origin}{'' if names else remedy}: "
             f"{'; '.join(failures)}"
         )
-    known = [*PAPER, *timm.list_models(), *_torchvision_classifiers()]
+    known = [*PAPER_NAMES, *timm.list_models(), *_torchvision_classifiers()]
     near = difflib.get_close_matches(architecture, dict.fromkeys(known), n=3)
     hint = f"; did you mean {' or '.join(near)}?" if near else ""
     raise UserError(f"neither timm nor torchvision knows an architecture {architecture!r}{hint}")
@@ -137,10 +138,14 @@ def class_ids(spec: str, count: int, label_names: Sequence[str] | None, names: S
     """Return the ids of the `count` classes of the classifier `spec`.
 
     They are its `label_names`, or else the WordNet ids of the ImageNet subset of this size. If both are unknown, they
-    are numbers where the user gave `names`, and none where `names` is empty: then only the weights are used.
+    depend on `names`, the class names that the user gave:
+
+    - some: placeholders (0 to `count` - 1), which `open_classifier` replaces with these names
+    - empty: no ids, since only the weights are used
+    - None: an error
 
     Raises:
-        UserError: Both are unknown, and `names` is None.
+        UserError: The ids are unknown, and `names` is None.
     """
     subset = infer_imagenet_subset({"num_classes": count})
     if label_names:
@@ -215,8 +220,8 @@ NetworkAndConfig = tuple[nn.Module, dict[str, Any]] | None
 
 def _load_into_timm(name: str, tensors: dict[str, Tensor], classes: int) -> NetworkAndConfig:
     """Load `tensors` into timm's network `name`; timm also converts the state dicts of other libraries."""
-    name = PAPER.get(name, name)
-    if not timm.is_model(name) or name in OWN:  # those are torchvision's
+    name = PAPER_NAMES.get(name, name)
+    if not timm.is_model(name) or name in OWN_NETWORKS:  # those are torchvision's
         return None
     overlay = {"state_dict": tensors, "num_classes": classes, "label_offset": 0, "custom_load": False, "source": ""}
     network = timm.create_model(name, pretrained=True, num_classes=classes, pretrained_cfg_overlay=overlay)

@@ -80,6 +80,7 @@ from .generator_files import (
     variants_of as variants_of,
 )
 from .images import (
+    FLAT_IMAGE as FLAT_IMAGE,
     NOT_GENERATED as NOT_GENERATED,
     REAL as REAL,
     RETRIEVED as RETRIEVED,
@@ -92,6 +93,7 @@ from .images import (
     Sample as Sample,
     StudyData as StudyData,
     Subset as Subset,
+    check_not_empty as check_not_empty,
     count_taken as count_taken,
     fair_order as fair_order,
     prefix as prefix,
@@ -125,6 +127,7 @@ from .parts import (
     Advance as Advance,
     Arrays as Arrays,
     KeptParts as KeptParts,
+    no_progress as no_progress,
 )
 from .precision import (
     FLOAT32 as FLOAT32,
@@ -140,6 +143,7 @@ from .record import (
     Claim as Claim,
     Curve as Curve,
     MadeBy as MadeBy,
+    MissedPicture as MissedPicture,
     Picture as Picture,
     SourceQuality as SourceQuality,
     StageRecord as StageRecord,

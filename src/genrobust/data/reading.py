@@ -79,25 +79,24 @@ def broken_images(read: Callable[[T], Image.Image], images: Iterable[T]) -> list
         return [error for error in pool.map(error_of, images) if error]
 
 
-def image_files(folder: Path, passing: bool = False) -> Iterator[Path]:
-    """Yield the image files below `folder` as `walk_images` does; `passing` yields those of formats that are not read,
-    too.
+def image_files(folder: Path, any_format: bool = False) -> Iterator[Path]:
+    """Yield the image files below `folder` as `walk_images` does, with `any_format` also those that are not read.
 
     Raises:
         UserError: A folder cannot be read, a link leads back to a folder which it lies in, or an image is of another
-            format, unless `passing`.
+            format, unless `any_format`.
     """
-    return (folder / key for key, _ in walk_images(folder, passing=passing))
+    return (folder / key for key, _ in walk_images(folder, any_format=any_format))
 
 
-def walk_images(folder: Path, below: str = "", passing: bool = False) -> Iterator[tuple[str, os.DirEntry[str]]]:
+def walk_images(folder: Path, below: str = "", any_format: bool = False) -> Iterator[tuple[str, os.DirEntry[str]]]:
     """Yield the image files below ``folder/below`` by their extension, without hidden files and folders, in no order.
 
     Each comes after its path below `folder`, with ``/``.
 
     Raises:
         UserError: A folder cannot be read, a link leads back to a folder which it lies in, or, at the end, an image is
-            of another format, unless `passing`.
+            of another format, unless `any_format`.
     """
     unread: list[str] = []
     left: list[tuple[str, tuple[str, ...]]] = [(below, (os.path.realpath(folder / below),))]
@@ -116,7 +115,7 @@ def walk_images(folder: Path, below: str = "", passing: bool = False) -> Iterato
                         if any(Path(ancestor).is_relative_to(real) for ancestor in above):
                             raise UserError(f"the link {entry.path} leads back to {real}, which it lies in: remove it")
                     left.append((key, (*above, real)))
-                elif (kind := Path(entry.name).suffix.lower()) in FORMATS or (kind in UNREAD and passing):
+                elif (kind := Path(entry.name).suffix.lower()) in FORMATS or (kind in UNREAD and any_format):
                     yield key, entry
                 elif kind in UNREAD:
                     unread.append(entry.path)

@@ -6,12 +6,12 @@ import re
 from collections.abc import Iterator
 
 from genrobust.core import MEAN_OF_SHIFTS, RETRIEVED, RETRIEVED_BY_SEARCH, ArmRecord, Score, StudyRecord, Summary
-from genrobust.report.groups import averaged_over, averaged_record
+from genrobust.report.groups import averaged_over, with_group_records
 from genrobust.report.wording import count, gain, guessing, is_sure, is_wide, number, robustness_over, span
 from genrobust.robustness import EXPLAINED
 
-GUESSED = 1.5  # times the accuracy of guesses, below which one that may be chance is taken for guesses
-MOST_OTHERS = 3  # of a kind that the answer names, those that validation images like best
+GUESSING_FACTOR = 1.5  # a score below 1.5 x chance whose interval includes chance counts as guessing
+MAX_COMPARED = 3  # comparisons of a kind, with the best on validation images
 # A title that asks whether something helps: "Pictograms: do generated icons make a classifier robust?"
 _ASKS = re.compile(
     r"\b(do|does|did|is|are|can|could|will|would|has|have)\b[^?]*\b(help|robust|better|improve|accurate|gain)[^?]*\?",
@@ -22,12 +22,16 @@ _ASKS = re.compile(
 def answer(record: StudyRecord) -> tuple[str, ...]:
     """Return the study's answer in a few sentences, with figures and uncertainty; the first one is the verdict.
 
-    The verdict compares one arm with its reference: the arm that the recipe names under `answer`, or else, among those
-    that trained on generated images (or, without such, among all but the references), the one with the highest accuracy
-    on validation images. It begins with "Yes", "No" or "Not decided" where the title asks whether something helps. If
-    the arm trained on generated images, it is compared with retrieved images and with augmentation alone next. If a
-    study has groups, the answer is about these. The last sentences say how the arm was chosen. What is wrong with the
-    images comes right after the verdict.
+    The answer is about one arm, or one group if the study has groups: the one that the recipe names under `answer`, or
+    else, among those that trained on generated images (or, without such, among all but the references), the one with
+    the highest accuracy on validation images. Its sentences are, in this order:
+
+    - the verdict, which compares the arm with its reference. It begins with "Yes", "No" or "Not decided" where the
+      title asks whether something helps.
+    - the record's doubts about the images.
+    - comparisons with retrieved images and with augmentation alone, if the arm trained on generated images.
+    - shifts on which all arms guess.
+    - its accuracy, its effective robustness, and how it was chosen.
     """
     verdict, *others = _sentences(record)
     return (verdict, *record.doubts, *others)
@@ -35,16 +39,16 @@ def answer(record: StudyRecord) -> tuple[str, ...]:
 
 def _sentences(record: StudyRecord) -> tuple[str, ...]:
     if record.summary.groups:
-        averaged = averaged_record(record)
-        if not _candidates(averaged):
+        groups = with_group_records(record)
+        if not _candidates(groups):
             return ("The study compares none of its groups with another.",)
-        return (*_answer(averaged, "group"), f"All are means over {_members(record)}.")
+        return (*_answer(groups, "group"), f"All are means over {_members(record)}.")
     return _answer(record, "arm")
 
 
 def answer_arm(record: StudyRecord) -> str:
     """Return the arm, or group, that the answer is about; "" where nothing is compared."""
-    others = _candidates(averaged_record(record) if record.summary.groups else record)
+    others = _candidates(with_group_records(record))
     best = max(others, key=lambda other: -1.0 if other.val_top1 is None else other.val_top1, default=None)
     return record.answer or (best.name if best else "")
 
@@ -52,7 +56,8 @@ def answer_arm(record: StudyRecord) -> str:
 def _answer(record: StudyRecord, noun: str) -> tuple[str, ...]:
     summary = record.summary
     arm = answer_arm(record)
-    if not arm and len(summary.arms) > 1 + len(summary.trained_elsewhere):
+    trained_here = [name for name in summary.arms if name not in summary.trained_elsewhere]
+    if not arm and len(trained_here) > 1:
         return ("The study compares none of its arms with another.",)
     if not arm:
         alone = f"The study has one arm, {summary.reference}, so nothing is compared."
@@ -134,8 +139,8 @@ def _comparison_sentences(record: StudyRecord, arm: str) -> Iterator[str]:
         ("retrieved images", [control for control in controls if _setup(control) == _setup(arm_record)] or controls),
         ("augmentation alone", [other for other in augmented if _training(other) == _training(arm_record)]),
     ):
-        best = sorted(others, key=lambda other: -1.0 if other.val_top1 is None else other.val_top1)[-MOST_OTHERS:]
-        compared = {other.name: other for other in others if other in best}
+        best = sorted(others, key=lambda other: -1.0 if other.val_top1 is None else other.val_top1)[-MAX_COMPARED:]
+        compared = [other.name for other in others if other in best]
         pairs = {
             name: record.summary.difference("top1", arm, name, _leading_set(record.summary)[0]) for name in compared
         }
@@ -148,7 +153,7 @@ def _guessing_notes(summary: Summary) -> Iterator[str]:
 
     def is_guessed(score: Score) -> bool:
         chance = 100 / score.classes
-        return score.lo <= chance and score.value < GUESSED * chance
+        return score.lo <= chance and score.value < GUESSING_FACTOR * chance
 
     sets = [s for s in summary.shifts if all(is_guessed(summary.score("top1", arm, s)) for arm in summary.arms)]
     if 0 < len(sets) < len(summary.shifts):  # of all, the verdict says so

@@ -22,7 +22,15 @@ from genrobust.core import (
     page_json,
     write_files,
 )
-from genrobust.report.frame import Shown, contact_sheet, figure, percent, plain, render, shown
+from genrobust.report.page import (
+    Thumbnail,
+    contact_sheet,
+    format_number,
+    make_thumbnail,
+    percent,
+    render,
+    to_json_values,
+)
 from genrobust.report.wording import count
 
 PER_CLASS = 6  # images of each class on the contact sheet
@@ -35,18 +43,18 @@ PLOT = (440, 230, 46, 34)  # of the spectrum: width, height, left and bottom mar
 def write_audit_page(audit: Audit, sets: AuditSets, name: str, leaks: tuple[str, ...], folder: Path) -> dict[str, Path]:
     """Write audit.html and audit.json into `folder`; returns their paths by name.
 
-    They replace those of an audit that measured the same; any other is kept, see `write_files`. The page calls the
-    dataset `name`; `leaks` are the test sets whose leaks were not allowed.
+    They replace those of an audit that measured the same; any other is kept in ``earlier``, under its date. The page
+    calls the dataset `name`; `leaks` are the test sets whose leaks were not allowed.
 
     Raises:
         UserError: The folder cannot be written.
     """
     facts = _facts(audit, sets, name)
-    page = html(audit, sets, name, leaks)
+    page = audit_html(audit, sets, name, leaks)
     return write_files({"audit.html": page, "audit.json": page_json(facts)}, folder, facts)
 
 
-def html(audit: Audit, sets: AuditSets, name: str, leaks: tuple[str, ...]) -> str:
+def audit_html(audit: Audit, sets: AuditSets, name: str, leaks: tuple[str, ...]) -> str:
     """Render the audit as one HTML page."""
     classes = contact_sheet(sets.dataset, sets.labels, PER_CLASS)
     sizes = sorted(audit.per_class.values())
@@ -81,7 +89,7 @@ def _facts(audit: Audit, sets: AuditSets, name: str) -> Any:
         "leaks": audit.leaks,
         **asdict(audit),
     }
-    return plain(facts)
+    return to_json_values(facts)
 
 
 def audit_verdict(audit: Audit, leaks: Sequence[str]) -> list[str]:
@@ -123,7 +131,7 @@ def _sentence(parts: Sequence[str]) -> str:
     return text[:1].upper() + text[1:] + "." if text else ""
 
 
-def _pair_sheets(audit: Audit, sets: AuditSets) -> list[tuple[str, list[tuple[Shown, Shown, str, bool]]]]:
+def _pair_sheets(audit: Audit, sets: AuditSets) -> list[tuple[str, list[tuple[Thumbnail, Thumbnail, str, bool]]]]:
     """For each set that was searched, the nearest pairs side by side."""
     searched: list[tuple[str, Duplicates | None, ImageSet | None]] = [
         *(
@@ -141,23 +149,25 @@ def _pair_sheets(audit: Audit, sets: AuditSets) -> list[tuple[str, list[tuple[Sh
     ]
 
 
-def _shown_pair(sets: AuditSets, images: ImageSet, pair: NearPair, near: float) -> tuple[Shown, Shown, str, bool]:
+def _shown_pair(
+    sets: AuditSets, images: ImageSet, pair: NearPair, near: float
+) -> tuple[Thumbnail, Thumbnail, str, bool]:
     """The two images, their distance in words, and whether one is a copy of the other."""
     sides = []
     for image_set, i in ((sets.dataset, pair.index), (images, pair.other)):
         name = sets.labels.names[image_set.labels[i]]
-        sides.append(shown(image_set, i, f"{name}, {image_set.keys[i]}", name))
-    words = ("same pixels" if pair.exact else f"distance {figure(pair.distance)}") + ", mirrored" * pair.mirrored
+        sides.append(make_thumbnail(image_set, i, f"{name}, {image_set.keys[i]}", name))
+    words = ("same pixels" if pair.exact else f"distance {format_number(pair.distance)}") + ", mirrored" * pair.mirrored
     return sides[0], sides[1], words, pair.exact or pair.distance < near
 
 
-def _mistakes(judgment: Judgment, sets: AuditSets) -> list[Shown]:
+def _mistakes(judgment: Judgment, sets: AuditSets) -> list[Thumbnail]:
     """The images that are surest to be taken for another class."""
     names, mistakes = sets.labels.names, []
     for index, predicted in judgment.worst:
         name = names[sets.dataset.labels[index]]
         alt, caption = f"{name}, taken for {names[predicted]}", f"{name} → {names[predicted]}"
-        mistakes.append(shown(sets.dataset, index, alt, caption))
+        mistakes.append(make_thumbnail(sets.dataset, index, alt, caption))
     return mistakes
 
 

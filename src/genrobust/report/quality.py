@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from genrobust.core import StudyRecord
-from genrobust.report.frame import figure
+from genrobust.report.page import format_number
 from genrobust.report.wording import EN_DASH, number, span
 
 QUALITY_HEADS = (
@@ -51,4 +51,4 @@ def quality_note(record: StudyRecord) -> str:
 
 
 def _figure(value: float | None, digits: int, factor: float) -> str:
-    return figure(None if value is None else factor * value, digits)
+    return format_number(None if value is None else factor * value, digits)

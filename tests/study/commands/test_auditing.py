@@ -126,7 +126,7 @@ def test_the_real_images_of_a_recipe_are_searched_for_copies_of_its_tests(photos
 # Images: while they are read, and while a CLIP is shown them.
 @pytest.mark.parametrize(("after", "kept"), [pytest.param(60, 14, marks=pytest.mark.thorough), (140, 72)])
 def test_an_interrupted_audit_goes_on_where_it_was(photos, clip_folder, monkeypatch, after, kept):
-    for name, size in (("scan.PART", 7), ("fingerprint._BLOCK", 7), ("seeing.PART", 4)):
+    for name, size in (("scan.PART", 7), ("fingerprint._BLOCK", 7), ("resumable.PART", 4)):
         monkeypatch.setattr(f"genrobust.audit.{name}", size)
     opened, limit, image = [], [10**9], ListedImages.image
 

@@ -1,4 +1,4 @@
-"""The commands audit and filter: opens the sets that they name, measures them, and writes the results."""
+"""Implements `audit` and `filter`: opens the image sets, measures or scores them, and writes the results."""
 
 from __future__ import annotations
 
@@ -50,16 +50,15 @@ from genrobust.data import (
 from genrobust.recipe import FilterConfig, Recipe, is_recipe, load_recipe
 from genrobust.report import write_audit_page
 
-KEEPING = 1  # to be raised where what is kept of an image changes
-PROGRAMS = ("torch", "numpy", "scipy", "pillow")  # whose versions change it by rounding
+PARTS_VERSION = 1  # raise it when the arrays in partial results change
+VERSIONED_PACKAGES = ("torch", "numpy", "scipy", "pillow")  # another version changes partial results by rounding
 PLAIN_TEMPLATE = "a photo of a {}"  # for images whose prompt is not known
-# Opened late, when all else is known to be in order: it may have to be trained first.
-Opens = Callable[[], OpenClassifier]
+# Called late, when all else is known to be in order: the classifier may have to be trained first.
+OpenClassifierFn = Callable[[], OpenClassifier]
 Load = Callable[[str], Recipe]  # by its name
 DataOf = Callable[[str], StudyData | None]  # the images of a recipe by its name; None for a folder
-# Of the images of sets, on a device, with what is kept meanwhile: the name of the score, and the score of each image,
-# the lower the worse.
-Judge = Callable[[AuditSets, torch.device, KeptParts], tuple[str, np.ndarray]]
+# Takes image sets, a device and partial results; returns the name of the score, and each image's score (low is bad).
+ScoreImages = Callable[[AuditSets, torch.device, KeptParts], tuple[str, np.ndarray]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +76,7 @@ def audit(
     tests: Sequence[str] = (),
     wild: str | None = None,
     unseen: str | None = None,
-    classifier: Opens | None = None,
+    classifier: OpenClassifierFn | None = None,
     clip: str | Path | None = None,
     allow_leaks: Sequence[str] = (),
     out: Path | None = None,
@@ -104,13 +103,14 @@ def audit(
         UserError: What cannot be opened, an `out` inside the dataset, a classifier that lacks a class, an unknown name.
     """
     folder = _results_folder(dataset, out)
-    judge = None if clip is None else find_clip(clip)
-    where = resolve_device(device)
+    clip_folder = None if clip is None else find_clip(clip)
+    torch_device = resolve_device(device)
     sets = open_sets(dataset, against, tests, wild, unseen, load)
     if unknown := [name for name in allow_leaks if name not in sets.tests]:
         raise UserError(f"--allow-leaks {unknown[0]}: no such test set; there are {', '.join(sets.tests) or 'none'}")
-    parts = parts_in(folder, where)
-    measured = measure(sets, Models(classifier and classifier(), judge, where, batch_size), say, parts)
+    parts = open_kept_parts(folder, torch_device)
+    models = Models(classifier and classifier(), clip_folder, torch_device, batch_size)
+    measured = measure(sets, models, say, parts)
     leaks = {name: count for name, count in measured.leaks.items() if name not in allow_leaks}
     name = dataset if is_recipe(dataset) else Path(dataset).resolve().name
     files = write_audit_page(measured, sets, name, tuple(leaks), folder)
@@ -120,14 +120,14 @@ def audit(
 
 def filter_dataset(
     dataset: Path,
-    judge: Judge,
+    score_images: ScoreImages,
     drop: float | None = None,
     threshold: float | None = None,
     against: str | None = None,
     device: str = "auto",
     load: Load = load_recipe,
 ) -> Filter:
-    """Leave out the images of `dataset` that `judge` finds least like their label; the list lies beside the shards.
+    """Leave out the images of `dataset` with the lowest scores by `score_images`; the list lies beside the shards.
 
     `drop` is the share of each class that is left out, `threshold` the lowest score that stays: one of them is given.
     `against` are the real images, for the class names, as for `audit`; `load` loads a recipe by its name.
@@ -143,7 +143,8 @@ def filter_dataset(
     if drop is not None:
         check_share(drop)
     read_about(dataset)  # a filter lies beside shards: image folders are refused
-    return _filter_images(dataset, open_sets(str(dataset), against, load=load), judge, drop, threshold, device)
+    sets = open_sets(str(dataset), against, load=load)
+    return _filter_images(dataset, sets, score_images, drop, threshold, device)
 
 
 def filter_shards(
@@ -153,33 +154,35 @@ def filter_shards(
     model: Path,
     device: str,
     batch_size: int,
-    place: Path,
+    filter_folder: Path,
     inputs: Mapping[str, Any],
 ) -> int:
-    """Filter a study's generated dataset by `rule` with the classifier or CLIP in `model`, into the folder `place`.
+    """Filter a study's generated dataset by `rule` with the classifier or CLIP in `model`, into `filter_folder`.
 
-    `inputs` are what that is named after.
+    Args:
+        inputs: What the name of `filter_folder` is a hash of.
 
-    Returns how many images it has judged; 0 where an earlier run had judged some, so that it tells of no rate.
+    Returns:
+        The number of images judged; 0 for a resumed run, whose speed is not measured.
 
     Raises:
         UserError: A classifier does not know a class, or no image is left.
     """
-    opened, prompts, templates = _open_dataset(str(dataset), FolderClasses(labels, labels.ids), lambda word: None)
+    opened, prompts, templates = _open_dataset(str(dataset), FolderClasses.from_labels(labels), lambda dataset: None)
     sets = AuditSets(opened, labels, None, {}, None, None, prompts, templates)
-    opens = partial(open_classifier, str(model))
-    judge = by_clip(str(model), batch_size) if rule.by == "clip" else by_classifier(opens, batch_size)
-    parts = parts_in(dataset, resolve_device(device), place.name)
-    made = _filter_images(place, sets, judge, rule.drop, rule.threshold, device, inputs, parts).made
-    return 0 if parts.found else made
+    open_model = partial(open_classifier, str(model))
+    score_images = by_clip(str(model), batch_size) if rule.by == "clip" else by_classifier(open_model, batch_size)
+    parts = open_kept_parts(dataset, resolve_device(device), filter_folder.name)
+    result = _filter_images(filter_folder, sets, score_images, rule.drop, rule.threshold, device, inputs, parts)
+    return 0 if parts.resumed_items else result.made
 
 
-def by_clip(clip: str, batch_size: int) -> Judge:
-    """Judge by the cosine of image and class in the CLIP of the folder `clip`; "pictograms" is the embedded one."""
+def by_clip(clip: str, batch_size: int) -> ScoreImages:
+    """Score by the cosine of image and class in the CLIP of the folder `clip`; "pictograms" is the embedded one."""
     folder = find_clip(clip)
 
-    def scores(sets: AuditSets, where: torch.device, parts: KeptParts) -> tuple[str, np.ndarray]:
-        model = load_clip(folder, where)
+    def scores(sets: AuditSets, torch_device: torch.device, parts: KeptParts) -> tuple[str, np.ndarray]:
+        model = load_clip(folder, torch_device)
         classes = embed_classes(model, sets.templates, [c.prompt for c in sets.labels.classes])
         images = embed_in_parts(model, folder, sets.dataset, batch_size, parts)
         return "CLIP score", (images * classes[sets.dataset.labels]).sum(axis=1).astype(np.float64)
@@ -187,37 +190,40 @@ def by_clip(clip: str, batch_size: int) -> Judge:
     return scores
 
 
-def by_classifier(opens: Opens, batch_size: int) -> Judge:
-    """Judge by the probability that a classifier gives to the label, among the classes of the dataset."""
+def by_classifier(open_model: OpenClassifierFn, batch_size: int) -> ScoreImages:
+    """Score by the probability that a classifier gives to the label, among the classes of the dataset."""
 
-    def scores(sets: AuditSets, where: torch.device, parts: KeptParts) -> tuple[str, np.ndarray]:
-        model = opens()
+    def scores(sets: AuditSets, torch_device: torch.device, parts: KeptParts) -> tuple[str, np.ndarray]:
+        model = open_model()
         columns = model.columns(sets.labels)
-        logits = logits_in_parts(model, sets.dataset, batch_size, where, parts)
+        logits = logits_in_parts(model, sets.dataset, batch_size, torch_device, parts)
         return "classifier's confidence", confidence(logits[:, columns], sets.dataset.labels)
 
     return scores
 
 
-def parts_in(folder: Path, device: torch.device, *work: object) -> KeptParts:
-    """Return what such `work`, killed, has kept in `folder`, on such a `device` and with the same programs."""
-    programs = [metadata.version(name) for name in PROGRAMS]
-    return KeptParts(folder / PARTS, KEEPING, __version__, device_name(str(device)), programs, work)
+def open_kept_parts(folder: Path, device: torch.device, *work: object) -> KeptParts:
+    """Open the partial results that an interrupted run of the same `work` kept in `folder`.
+
+    Those of another kind of device or other versions of VERSIONED_PACKAGES are not found.
+    """
+    versions = [metadata.version(name) for name in VERSIONED_PACKAGES]
+    return KeptParts(folder / PARTS, PARTS_VERSION, __version__, device_name(str(device)), versions, work)
 
 
 def _filter_images(
-    place: Path,
+    folder: Path,
     sets: AuditSets,
-    judge: Judge,
+    score_images: ScoreImages,
     drop: float | None,
     threshold: float | None,
     device: str,
     inputs: Mapping[str, Any] | None = None,
     parts: KeptParts | None = None,
 ) -> Filter:
-    where = resolve_device(device)
-    parts = parts or parts_in(place, where, drop, threshold)
-    name, scores = judge(sets, where, parts)
+    torch_device = resolve_device(device)
+    parts = parts or open_kept_parts(folder, torch_device, drop, threshold)
+    name, scores = score_images(sets, torch_device, parts)
     if drop is not None:
         rejected = lowest_of_each_class(scores, sets.dataset.labels, drop)
         rule = f"among the lowest {100 * drop:g} % of its class"
@@ -225,9 +231,9 @@ def _filter_images(
         assert threshold is not None  # one of the two is given
         setting = "--threshold" if inputs is None else "filter.threshold"
         rejected, rule = below(scores, threshold, setting), f"below {threshold:g}"
-    made = write_filter(sets.dataset, name, scores, rejected, rule, place, inputs)
+    result = write_filter(sets.dataset, name, scores, rejected, rule, folder, inputs)
     parts.remove()
-    return made
+    return result
 
 
 def open_sets(
@@ -250,37 +256,46 @@ def open_sets(
         real, test_sets = None if is_real else real_data.train, dict(real_data.tests)
     elif against:
         real = open_images("real", open_stored(Path(against)), classes)
-    for word in tests:
-        name, equals, place = word.partition("=")
-        if not (name and equals and place):
-            raise UserError(f"--test {word}: write NAME=DIR")
+    for option in tests:
+        name, equals, directory = option.partition("=")
+        if not (name and equals and directory):
+            raise UserError(f"--test {option}: write NAME=DIR")
         if name in test_sets:
             raise UserError(f"--test {name}: there is a test set of this name already; give this one another")
-        test_sets[name] = open_images(name, open_stored(Path(place)), classes)
-    seen, choosing = _open_generator_images(wild, classes, data_of)
+        test_sets[name] = open_images(name, open_stored(Path(directory)), classes)
+    wild_images, unseen_images = _open_generator_images(wild, classes, data_of)
     if unseen is not None:
-        choosing = open_images("unseen images", open_stored(Path(unseen)), classes)
-    return AuditSets(opened, classes.labels, real, test_sets, seen, choosing, prompts, templates, is_real)
+        unseen_images = open_images("unseen images", open_stored(Path(unseen)), classes)
+    return AuditSets(
+        dataset=opened,
+        labels=classes.labels,
+        real=real,
+        tests=test_sets,
+        wild=wild_images,
+        unseen=unseen_images,
+        prompts=prompts,
+        templates=templates,
+        is_real=is_real,
+    )
 
 
 def _find_classes(dataset: str, against: str | None, data: StudyData | None) -> FolderClasses:
     if data is not None:
-        return FolderClasses(data.labels, data.labels.ids)
+        return FolderClasses.from_labels(data.labels)
     if against or not is_dataset(Path(dataset)):
-        place = Path(against or dataset)
-        return classes_of(open_stored(place))
+        return classes_of(open_stored(Path(against or dataset)))
     ids = ShardDataset(Path(dataset), allow_partial=True).class_ids
     names = [id.replace("-", " ").replace("_", " ") for id in ids]
-    return FolderClasses(LabelSpace(tuple(map(ClassLabel, ids, names, names))), ids)
+    return FolderClasses.from_labels(LabelSpace(tuple(map(ClassLabel, ids, names, names))))
 
 
 def _open_dataset(
-    word: str, classes: FolderClasses, data_of: DataOf
+    dataset: str, classes: FolderClasses, data_of: DataOf
 ) -> tuple[ImageSet, tuple[str, ...], tuple[str, ...]]:
-    """The dataset, the prompts of its images where they are known, and the templates to show a CLIP."""
-    folder = Path(word)
+    """Return the dataset, the prompts of its images where they are known, and the templates to show a CLIP."""
+    folder = Path(dataset)
     if not is_dataset(folder):
-        data = data_of(word)
+        data = data_of(dataset)
         images = data.train if data else open_images("generated", open_stored(folder), classes, by_name=True)
         return images, (), (PLAIN_TEMPLATE,)
     shards = ShardDataset(folder)
@@ -290,39 +305,41 @@ def _open_dataset(
             "the real images in this order: name the real images that it was generated for with --against"
         )
     rows = shards.metadata(("prompt", "template", "status")).to_pylist()
-    made = [row for row in rows if row["status"] == OK]
-    prompts = tuple(row["prompt"] or "" for row in made)
-    templates = tuple(sorted({row["template"] for row in made if row["template"] and "{}" in row["template"]}))
+    generated_rows = [row for row in rows if row["status"] == OK]
+    prompts = tuple(row["prompt"] or "" for row in generated_rows)
+    templates = tuple(
+        sorted({row["template"] for row in generated_rows if row["template"] and "{}" in row["template"]})
+    )
     return shards, prompts if all(prompts) else (), templates or (PLAIN_TEMPLATE,)
 
 
 def _open_generator_images(
-    word: str | None, classes: FolderClasses, data_of: DataOf
+    source: str | None, classes: FolderClasses, data_of: DataOf
 ) -> tuple[ImageSet | None, ImageSet | None]:
-    """The images that the generator was trained on, and such of a recipe that it has never seen."""
-    if word is None:
+    """Return the images that the generator was trained on and, for a recipe, held-out images of the same kind."""
+    if source is None:
         return None, None
-    data = data_of(word)
+    data = data_of(source)
     if data is None:
-        return open_images("the generator's training images", open_stored(Path(word)), classes), None
+        return open_images("the generator's training images", open_stored(Path(source)), classes), None
     if data.retrieval is None:
-        raise UserError(f"--train-of-generator {word}: this recipe names no images under data.retrieved")
-    return data.retrieval, data.choosing
+        raise UserError(f"--train-of-generator {source}: this recipe names no images under data.retrieved")
+    return data.retrieval, data.shifted_val
 
 
-def _load_data(word: str, load: Load) -> StudyData | None:
-    """The images of the recipe called `word`, None where it is a folder."""
-    return load_data(load(word).data) if is_recipe(word) else None
+def _load_data(source: str, load: Load) -> StudyData | None:
+    """Return the images of the recipe `source`, or None if it is a folder."""
+    return load_data(load(source).data) if is_recipe(source) else None
 
 
 def _results_folder(dataset: str, out: Path | None) -> Path:
     if is_recipe(dataset):
         return out or Path(f"audit-{file_name(Path(dataset).stem)}")
     source = Path(dataset).resolve()
-    return outside(dataset, out or source.parent / f"audit-{file_name(source.name)}")
+    return check_outside(dataset, out or source.parent / f"audit-{file_name(source.name)}")
 
 
-def outside(dataset: str, out: Path) -> Path:
+def check_outside(dataset: str, out: Path) -> Path:
     """Return `out`, the folder of results.
 
     Raises:

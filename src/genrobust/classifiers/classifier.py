@@ -15,7 +15,7 @@ from genrobust.classifiers.checkpoints import verify_checkpoint, weights_hash
 from genrobust.classifiers.class_names import columns_of, find_equal_names
 from genrobust.classifiers.clip_files import hash_clip
 from genrobust.classifiers.preprocess import BICUBIC, prepare, protocol
-from genrobust.core import ImageSet, LabelSpace, UserError, digest
+from genrobust.core import ImageSet, LabelSpace, UserError, digest, no_progress
 from genrobust.recipe import EvaluateConfig
 
 if TYPE_CHECKING:  # torch takes seconds, and saved predictions are read without it
@@ -95,7 +95,7 @@ class OpenClassifier:
         images: ImageSet,
         batch_size: int,
         device: torch.device,
-        advance: Callable[[int], None] = lambda count: None,
+        advance: Callable[[int], None] = no_progress,
     ) -> np.ndarray:
         """Return the logits of `images`, float32 [N, K]. `network` is the one that `load` returned.
 
