@@ -114,7 +114,7 @@ def _shard_facts(images: ImageSet) -> dict[str, Any]:
 
 
 def _left_out(sets: AuditSets, models: Models, featureless: bool) -> Sequence[str]:
-    """A sentence for each missing measure, with the option that adds it."""
+    """Return a sentence for each missing measure, with the option that adds it."""
     lacking = {
         "Nothing was compared with real images: give them with --against DIR or RECIPE.": sets.real is None
         and not sets.is_real,
@@ -181,7 +181,7 @@ def _check_memorization(
 def _run_classifier(
     judge: OpenClassifier, shown: Sequence[ImageSet], models: Models, parts: KeptParts
 ) -> tuple[list[np.ndarray], np.ndarray]:
-    """The features of each of the sets `shown`, none where the classifier has none, and its logits for the first."""
+    """Return the features of each of the sets `shown`, none if it has none, and the logits for the first."""
     network = judge.load(models.device)
     feature_parts = parts.child("features", judge.weights_hash, judge.preparation, judge.flip)
 

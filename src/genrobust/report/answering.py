@@ -77,14 +77,14 @@ def _answer(record: StudyRecord, noun: str) -> tuple[str, ...]:
 
 
 def _candidates(record: StudyRecord) -> list[ArmRecord]:
-    """The arms that the answer may be about."""
+    """Return the arms that the answer may be about."""
     summary = record.summary
     compared = [arm for arm in record.arms if summary.reference_of(arm.name) != arm.name and arm.name in summary.arms]
     return [arm for arm in compared if _is_generated(arm, record)] or compared
 
 
 def _verdict(record: StudyRecord, arm: str) -> str:
-    """Whether `arm` is better than its reference, by how much and how surely, in one sentence."""
+    """Say whether `arm` is better than its reference, by how much and how surely, in one sentence."""
     summary, reference = record.summary, record.summary.reference_of(arm)
     test_set, where = _leading_set(summary)
     gained = gain(summary, "top1", arm, test_set)
@@ -107,14 +107,14 @@ def _verdict(record: StudyRecord, arm: str) -> str:
 
 
 def _title_asks(record: StudyRecord, arm: str) -> bool:
-    """Whether the title asks what the verdict on `arm` answers: not of generated images, if it has none."""
+    """Return whether the title asks what the verdict on `arm` answers: not of generated images, if it has none."""
     arm_record = next((candidate for candidate in record.arms if candidate.name == arm), None)
     not_generated = arm_record is not None and not _is_generated(arm_record, record)
     return bool(_ASKS.search(record.title)) and not (not_generated and "generat" in record.title.lower())
 
 
 def _leading_set(summary: Summary) -> tuple[str, str]:
-    """The test set that the verdict is about, or the mean of shifts, and what it is in words."""
+    """Return the test set that the verdict is about, or the mean of shifts, and what it is in words."""
     if not summary.shifts:
         return summary.clean, f"On {summary.clean}"
     if len(summary.shifts) > 1:
@@ -161,7 +161,7 @@ def _guessing_notes(summary: Summary) -> Iterator[str]:
 
 
 def _brief_difference(score: Score, other: str) -> str:
-    """A difference in few words: "2.9 points above drawing styles (−0.1 to +6.9, which may be chance)"."""
+    """Say a difference in few words: "2.9 points above drawing styles (−0.1 to +6.9, which may be chance)"."""
     where, doubt = "above" if score.value > 0 else "below", "" if is_sure(score) else ", which may be chance"
     return f"{number(abs(score.value))} points {where} {other} ({span(score, True)}{doubt})"
 
@@ -175,18 +175,18 @@ def _training(arm: ArmRecord) -> tuple[object, ...]:
 
 
 def _is_generated(arm: ArmRecord, record: StudyRecord) -> bool:
-    """Whether an arm trained on generated images."""
+    """Return whether an arm trained on generated images."""
     return bool(arm.parts.keys() - set(record.not_generated))
 
 
 def _is_control(arm: ArmRecord, record: StudyRecord) -> bool:
-    """Whether an arm trained on retrieved images, and on no generated ones."""
+    """Return whether an arm trained on retrieved images, and on no generated ones."""
     retrieved = {RETRIEVED, RETRIEVED_BY_SEARCH} & arm.parts.keys()
     return bool(retrieved) and not _is_generated(arm, record)
 
 
 def _choice_sentence(record: StudyRecord, others: list[ArmRecord], arm: str, noun: str) -> str:
-    """How the arm of the answer was chosen; "" where there was no choice."""
+    """Say how the arm of the answer was chosen; "" where there was no choice."""
     if record.answer:
         return f"The recipe named {arm} for this answer before there was any result."
     if len(others) < 2:
@@ -202,7 +202,7 @@ def _choice_sentence(record: StudyRecord, others: list[ArmRecord], arm: str, nou
 
 
 def _members(record: StudyRecord) -> str:
-    """How many arms a group has: "3 architectures", or, where they differ, "the architectures of each group"."""
+    """Say how many arms a group has: "3 architectures", or, where they differ, "the architectures of each group"."""
     noun, sizes = averaged_over(record), {len(arms) for arms in record.summary.groups.values()}
     return count(sizes.pop(), noun.removesuffix("s")) if len(sizes) == 1 else f"the {noun} of each group"
 
@@ -232,7 +232,7 @@ def _robustness_sentence(summary: Summary, arm: str) -> str:
 
 
 def _why_no_robustness(summary: Summary, arm: str, reference: str) -> str:
-    """Why there is no difference of mean effective robustness between an arm and its reference."""
+    """Say why there is no difference of mean effective robustness between an arm and its reference."""
     if not summary.shifts:
         return "Effective robustness has no mean either"
     if not summary.lines:
@@ -249,7 +249,7 @@ def _why_no_robustness(summary: Summary, arm: str, reference: str) -> str:
 
 
 def _difference_phrase(score: Score, arm: str, other: str, quantity: str = "") -> str:
-    """A difference in words: "real+generated gains 12.5 points over real (95 % interval +11.0 to +14.1)"."""
+    """Say a difference in words: "real+generated gains 12.5 points over real (95 % interval +11.0 to +14.1)"."""
     if score.value == score.lo == score.hi == 0:
         return f"{arm} and {other} answer these images alike"
     interval = f"95 % interval {span(score, True)}"

@@ -78,7 +78,7 @@ def audit_html(audit: Audit, sets: AuditSets, name: str, leaks: tuple[str, ...])
 
 
 def _facts(audit: Audit, sets: AuditSets, name: str) -> Any:
-    """Every measure as JSON; classes by their ids in the order of the labels, NaN as null."""
+    """Return every measure as JSON; classes by their ids in the order of the labels, NaN as null."""
     real = sets.real
     facts = {
         "genrobust": __version__,
@@ -132,7 +132,7 @@ def _sentence(parts: Sequence[str]) -> str:
 
 
 def _pair_sheets(audit: Audit, sets: AuditSets) -> list[tuple[str, list[tuple[Thumbnail, Thumbnail, str, bool]]]]:
-    """For each set that was searched, the nearest pairs side by side."""
+    """Return the nearest pairs side by side, for each set that was searched."""
     searched: list[tuple[str, Duplicates | None, ImageSet | None]] = [
         *(
             (f"Test set {duplicates.against}", duplicates, sets.tests[duplicates.against])
@@ -152,7 +152,7 @@ def _pair_sheets(audit: Audit, sets: AuditSets) -> list[tuple[str, list[tuple[Th
 def _shown_pair(
     sets: AuditSets, images: ImageSet, pair: NearPair, near: float
 ) -> tuple[Thumbnail, Thumbnail, str, bool]:
-    """The two images, their distance in words, and whether one is a copy of the other."""
+    """Return the two images, their distance in words, and whether one is a copy of the other."""
     sides = []
     for image_set, i in ((sets.dataset, pair.index), (images, pair.other)):
         name = sets.labels.names[image_set.labels[i]]
@@ -162,7 +162,7 @@ def _shown_pair(
 
 
 def _mistakes(judgment: Judgment, sets: AuditSets) -> list[Thumbnail]:
-    """The images that are surest to be taken for another class."""
+    """Return the images that are surest to be taken for another class."""
     names, mistakes = sets.labels.names, []
     for index, predicted in judgment.worst:
         name = names[sets.dataset.labels[index]]
@@ -172,7 +172,7 @@ def _mistakes(judgment: Judgment, sets: AuditSets) -> list[Thumbnail]:
 
 
 def _means(diversity: Sequence[ClassDiversity]) -> tuple[dict[str, float | None], list[ClassDiversity]]:
-    """The means over classes, and the classes, least diverse first."""
+    """Return the means over classes, and the classes, least diverse first."""
     if not diversity:
         return {}, []
     names = ("n", "distance", "vendi", "real_distance", "real_vendi")
@@ -182,7 +182,7 @@ def _means(diversity: Sequence[ClassDiversity]) -> tuple[dict[str, float | None]
 
 
 def _spectrum(audit: Audit) -> dict[str, Any]:
-    """The radial power spectra as SVG paths on log axes, with their ticks."""
+    """Return the radial power spectra as SVG paths on log axes, with their ticks."""
     width, height, left, bottom = PLOT
     curves = {"generated": audit.pixels.spectrum}
     if audit.real_pixels is not None:

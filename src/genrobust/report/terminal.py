@@ -67,7 +67,7 @@ def final_table(summary: Summary, width: int) -> RichTable:
 def _table(
     corner: Text, headings: list[Text], parts: list[Rows], min_name_width: int, caption: str, width: int
 ) -> tuple[RichTable, bool]:
-    """A table, each of `parts` in a section of its own, and whether it fits `width` with nothing in it cut."""
+    """Return a table, each of `parts` in a section of its own, and whether it fits `width` with nothing in it cut."""
     table = RichTable(title="Top-1 accuracy, percent", caption=caption, title_justify="left")
     rows = [row for part in parts for row in part]
     names = [corner, *(name for name, _ in rows)]
@@ -92,7 +92,7 @@ def _longest_word(text: Text) -> int:
 
 
 def _test_rows(summary: Summary) -> Iterator[tuple[tuple[Text, list[Text]], str]]:
-    """The accuracies on each test set, with its kind."""
+    """Yield the accuracies on each test set, with its kind."""
     accuracy = main_tables(summary)["top1"]
     for i, column in enumerate(accuracy.columns):
         out = column.kind == "out"
@@ -113,7 +113,7 @@ def _robustness_rows(summary: Summary) -> Iterator[tuple[Text, list[Text]]]:
 
 
 def _mean_rows(summary: Summary) -> Iterator[tuple[Text, list[Text]]]:
-    """The means over shifts of every arm, by their title: the gain in top-1, then the other main figures."""
+    """Yield the means over shifts of every arm, by their title: the gain in top-1, then the other main figures."""
     if not summary.shifts:
         return
     compared = references(summary)
@@ -128,7 +128,7 @@ def _mean_rows(summary: Summary) -> Iterator[tuple[Text, list[Text]]]:
 
 
 def _signed(score: Score | None, missing: str) -> Text:
-    """A figure with a sign above its interval; dim where the interval includes zero."""
+    """Return a figure with a sign above its interval; dim where the interval includes zero."""
     if score is None:
         return Text(missing, style="dim")
     return Text(f"{number(score.value, True)}\n{span(score, True)}", style="" if is_sure(score) else "dim")

@@ -17,7 +17,7 @@ from genrobust.core import EARLIER, PARTS, LabelSpace
 from genrobust.data import ShardDataset, filters_of
 from genrobust.data.file_list import ListedImages
 from genrobust.release import export_model
-from genrobust.study.commands.auditing import open_sets
+from genrobust.study.commands.open_sets import open_sets
 
 HOSTILE = '<script>alert("1")& {{ 7 * 7 }}'  # a folder's name holds no slash
 FOLDERS = {"camera": "camera", HOSTILE: "envelope", "tree": "tree"}

@@ -23,7 +23,7 @@ from genrobust.core import (
 from genrobust.data import ShardDataset, classes_of, is_dataset, open_images, open_stored, readable_names
 from genrobust.report import Benchmarked, write_benchmark_page
 from genrobust.robustness import Benchmark, benchmark as score
-from genrobust.study.commands.auditing import check_outside
+from genrobust.study.commands.audit import check_outside
 from genrobust.study.named_models import named_models, open_all, predicted_by
 from genrobust.study.stages.stage import Stage
 from genrobust.study.studies import Studies
