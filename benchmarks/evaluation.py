@@ -28,9 +28,9 @@ from torchvision.datasets import ImageFolder
 from torchvision.transforms import v2
 
 from genrobust.classifiers.checkpoints import CheckpointInfo
+from genrobust.classifiers.classifier import open_checkpoint
 from genrobust.classifiers.logits import batches
 from genrobust.classifiers.models import create_classifier, load_checkpoint, save_checkpoint
-from genrobust.classifiers.opened import open_checkpoint
 from genrobust.classifiers.predicting import predict_sets
 from genrobust.classifiers.saved import PredictedBy
 from genrobust.core.images import ImageSet, LabelSpace

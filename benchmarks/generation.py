@@ -32,7 +32,7 @@ from PIL import Image
 from side_by_side import cores, interleaved, rate, table, times_faster, use_cores, where_and_when
 from torch.utils.flop_counter import FlopCounterMode
 
-from genrobust.classifiers.opened import open_checkpoint
+from genrobust.classifiers.classifier import open_checkpoint
 from genrobust.classifiers.predicting import predict_sets
 from genrobust.classifiers.saved import PredictedBy
 from genrobust.core.images import LabelSpace, Request
@@ -208,8 +208,8 @@ def score(recipe: Recipe, out: Path, tests: bool) -> dict[str, list[float]]:
         study = Study(recipe.model_copy(update={"data_seed": seed}), out)
         data = study.data
         checkpoint = study.checkpoint(ArmConfig(name="generated", mixture="generated"), seed)
-        assert data.choosing is not None
-        sets = {"wild-val": data.choosing, **({name: data.tests[name] for name in study.tests} if tests else {})}
+        assert data.shifted_val is not None
+        sets = {"wild-val": data.shifted_val, **({name: data.tests[name] for name in study.tests} if tests else {})}
         by = PredictedBy(checkpoint.name, checkpoint.name)
         opened = {by: open_checkpoint(checkpoint)}
         made = predict_sets(out / "scores", opened, sets, data.labels, 256, threads=recipe.threads)[by]

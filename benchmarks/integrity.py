@@ -23,8 +23,8 @@ from side_by_side import cores, table, use_cores, where_and_when
 from training import photographs
 
 from genrobust.classifiers.checkpoints import CheckpointInfo
+from genrobust.classifiers.classifier import open_checkpoint
 from genrobust.classifiers.models import create_classifier, save_checkpoint
-from genrobust.classifiers.opened import open_checkpoint
 from genrobust.classifiers.predicting import predict_sets
 from genrobust.classifiers.saved import PredictedBy
 from genrobust.core.images import ImageSet, LabelSpace, Subset

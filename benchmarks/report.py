@@ -22,8 +22,8 @@ import yaml
 from PIL import Image
 
 from genrobust.classifiers.checkpoints import CheckpointInfo
+from genrobust.classifiers.classifier import open_checkpoint
 from genrobust.classifiers.models import create_classifier, save_checkpoint
-from genrobust.classifiers.opened import open_checkpoint
 from genrobust.classifiers.saved import prediction_inputs, save_predictions
 from genrobust.core.results import Predictions
 from genrobust.recipe.load import load_recipe
@@ -97,8 +97,8 @@ def fill(study: Study) -> None:
         by = stage.predicted_by(checkpoint)
         for name, folder in stage.folders(by).items():
             images = sets[name]
-            made = Predictions(name, drawn(images), images.labels, tuple(images.keys), labels.ids, opened.prepared)
-            save_predictions(folder, made, prediction_inputs(by, name, images, labels), opened.weights)
+            made = Predictions(name, drawn(images), images.labels, tuple(images.keys), labels.ids, opened.preparation)
+            save_predictions(folder, made, prediction_inputs(by, name, images, labels), opened.weights_hash)
 
 
 def main() -> None:

@@ -172,7 +172,7 @@ def main() -> None:
             never = {"validate_every": once["steps"] + 1, "save_every": once["steps"] + 1, "warmup_steps": 0}
             config = resolved_here(load_recipe(name).train, device.type).model_copy(update=once | never)
             if name == "pictograms":
-                data = pictograms.load()
+                data = pictograms.load_pictograms()
                 images, labels, packed = data.train, data.labels, None
             else:
                 config = config.model_copy(

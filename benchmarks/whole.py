@@ -30,8 +30,8 @@ from statistics import median
 from side_by_side import cores, interleaved, table, times_faster, where_and_when
 
 from genrobust.classifiers.checkpoints import CheckpointInfo
+from genrobust.classifiers.classifier import open_checkpoint
 from genrobust.classifiers.models import create_classifier, save_checkpoint
-from genrobust.classifiers.opened import open_checkpoint
 from genrobust.classifiers.predicting import predict_sets
 from genrobust.classifiers.saved import PredictedBy
 from genrobust.core.images import LabelSpace, Subset

@@ -34,7 +34,7 @@ from train_clip import load_text_encoder
 from transformers import CLIPImageProcessor, CLIPModel, CLIPTokenizer, CLIPVisionModelWithProjection
 
 from genrobust.classifiers.clip import clip_embeddings, embed_classes, load_clip
-from genrobust.data.readers.pictograms import load
+from genrobust.data.readers.pictograms import load_pictograms
 
 ASSETS = Path(__file__).parents[1] / "src" / "genrobust" / "assets"
 
@@ -95,7 +95,7 @@ def clip(vision: Path, out: Path) -> None:
     for part in (model, *parts):
         part.save_pretrained(out)
     shutil.copyfile(Path(__file__).parent / "clip-card.md", out / "README.md")
-    loaded, data = load_clip(out), load()
+    loaded, data = load_clip(out), load_pictograms()
     images = clip_embeddings(loaded, data.val, batch_size=256)
     classes = embed_classes(loaded, ["a line icon of a {}"], [c.prompt for c in data.labels.classes])
     hits = (images @ classes.T).argmax(1) == data.val.labels
@@ -115,7 +115,7 @@ def variation(vae: Path, vision: Path, unet: Path, out: Path) -> None:
     )
     save(pipeline, out)
     shutil.copyfile(Path(__file__).parent / "variation-card.md", out / "README.md")
-    sample(StableDiffusionImageVariationPipeline, out, load().val.image(0))
+    sample(StableDiffusionImageVariationPipeline, out, load_pictograms().val.image(0))
 
 
 def main() -> None:

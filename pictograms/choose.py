@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from genrobust.classifiers.opened import open_checkpoint
+from genrobust.classifiers.classifier import open_checkpoint
 from genrobust.classifiers.predicting import predict_sets
 from genrobust.recipe.classify import ArmConfig
 from genrobust.recipe.load import load_recipe
@@ -63,8 +63,8 @@ def main() -> None:
     args = parser.parse_args()
     study = Study(load_recipe(args.recipe, [f"data_seed={DATA_SEED}", *args.sets]), args.out)
     data, recipe = study.data, study.recipe
-    assert data.choosing is not None
-    sets = {"wild-val": data.choosing, "val": data.val}
+    assert data.shifted_val is not None
+    sets = {"wild-val": data.shifted_val, "val": data.val}
     print(" ".join(args.sets), flush=True)
     for arm in [*arms(args.weights), *augmented(args.policies)]:
         top1: dict[str, list[float]] = {name: [] for name in sets}

@@ -23,7 +23,7 @@ from images import NEVER_SEEN, halves
 from PIL import Image
 
 from genrobust.audit.fingerprint import NEAR, frame, nearest
-from genrobust.data.readers.pictograms import load
+from genrobust.data.readers.pictograms import load_pictograms
 
 # Drawings taken of each style. The colored ones are what an autoencoder finds hard, so they are taken almost whole.
 MOST = {
@@ -59,7 +59,11 @@ def drawings_of(
     Icon sets of `without` are left out.
     """
     families = yaml.safe_load((HERE / "families.yaml").read_text())["families"]
-    chosen = halves(load().retrieval)[half] if half else {name for name, f in families.items() if f["side"] == "wild"}
+    chosen = (
+        halves(load_pictograms().retrieval)[half]
+        if half
+        else {name for name, f in families.items() if f["side"] == "wild"}
+    )
     found: dict[str, list[tuple[str, str, str]]] = {style: [] for style in styles}
     for family in sorted(chosen):
         for set_id, affixes in families[family]["sets"].items():
@@ -94,7 +98,7 @@ def main() -> None:
     args.out.parent.mkdir(parents=True, exist_ok=True)
     np.save(args.out, np.stack(unique))
     print(f"{len(unique)} images in {args.out}", flush=True)
-    tests = load().tests
+    tests = load_pictograms().tests
     frames = framed(map(Image.fromarray, unique))
     for name, test in tests.items():
         distances = nearest(framed(test.image(index) for index in range(len(test.keys))), frames).distance

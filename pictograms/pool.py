@@ -22,7 +22,7 @@ from drawings import MARGIN, candidates
 from PIL import Image
 
 from genrobust.audit.fingerprint import NEAR, nearest
-from genrobust.data.readers.pictograms import load
+from genrobust.data.readers.pictograms import load_pictograms
 from genrobust.data.searches import read_search
 
 
@@ -34,7 +34,7 @@ def write_pool(package: Path, out: Path) -> None:
     unique = {hashlib.sha256(image.tobytes()).digest(): (key, image) for key, image in drawn}
     kept = list(unique.values())
     frames = framed(Image.fromarray(image) for _, image in kept)
-    tests = framed(test.image(i) for test in load().tests.values() for i in range(len(test.keys)))
+    tests = framed(test.image(i) for test in load_pictograms().tests.values() for i in range(len(test.keys)))
     apart = nearest(frames, tests).distance
     out.mkdir(parents=True)
     for (key, image), distance in zip(kept, apart, strict=True):
@@ -48,7 +48,7 @@ def rate(package: Path, pool: Path, searches: list[Path]) -> None:
     class_of = {drawing.key: drawing.class_id for drawing in candidates(package, Counter())}
     everything = [class_of.get(path.stem) for path in pool.iterdir()]
     print(f"{pool}: {len(everything)} images, {sum(name is not None for name in everything)} with a name of a class")
-    ids = load().labels.ids
+    ids = load_pictograms().labels.ids
     for path in searches:
         found = read_search(path)
         right = [

@@ -24,7 +24,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from torch import Tensor
 from transformers import CLIPConfig, CLIPModel, CLIPTextConfig, CLIPTextModel, CLIPTokenizer, CLIPVisionConfig
 
-from genrobust.data.readers.pictograms import load
+from genrobust.data.readers.pictograms import load_pictograms
 
 VOCABULARY = 2000
 CONTEXT = 24  # tokens; the longest caption has fewer
@@ -136,11 +136,11 @@ def options() -> argparse.Namespace:
 
 
 def main() -> None:
-    args, data = options(), load()
+    args, data = options(), load_pictograms()
     prompts = [c.prompt for c in data.labels.classes]
     families = halves(data.retrieval)[args.half] if args.half else None
     images, labels, styles = load_split(data.retrieval, args.without, families)
-    val = load_split(data.choosing)
+    val = load_split(data.shifted_val)
     print(f"{len(images)} wild images, {len(val[0])} of wild-val", flush=True)
     by_style = [captions(p, s) for p in prompts for s in WILD]
     class_only = [captions(p, None) for p in prompts]

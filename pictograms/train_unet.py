@@ -21,7 +21,7 @@ from torch import Tensor
 from train_clip import load_text_encoder, tokens_of
 from transformers import CLIPTextModel, CLIPTokenizer
 
-from genrobust.data.readers.pictograms import load
+from genrobust.data.readers.pictograms import load_pictograms
 
 CHANNELS = (128, 144)  # 7.8 M parameters
 CLASS_ONLY = 0.08  # of the captions name the class alone
@@ -46,7 +46,7 @@ def main() -> None:
     parser.add_argument("--without", nargs="*", default=[], metavar="NAME", help=NEVER_SEEN)
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
-    data = load()
+    data = load_pictograms()
     prompts = [c.prompt for c in data.labels.classes]
     images, labels, styles = load_split(data.retrieval, args.without)
     style_of = np.array([WILD.index(s) for s in styles])

@@ -29,7 +29,7 @@ from loop import train
 from torch import Tensor
 from transformers import CLIPVisionModelWithProjection
 
-from genrobust.data.readers.pictograms import load
+from genrobust.data.readers.pictograms import load_pictograms
 
 CHANNELS = (96, 112)  # 4.6 M parameters
 ANOTHER = 0.5  # of the targets are drawn from another drawing of their class
@@ -74,7 +74,7 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, default=64)
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
-    images, labels, styles = load_split(load().retrieval)
+    images, labels, styles = load_split(load_pictograms().retrieval)
     vae = AutoencoderKL.from_pretrained(args.vae).eval().to(memory_format=torch.channels_last)
     latents = encode_images(vae, images, args.out / "latents.npy")
     embeddings = embed(CLIPVisionModelWithProjection.from_pretrained(args.clip).eval(), images)

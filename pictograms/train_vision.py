@@ -28,7 +28,7 @@ from transformers import CLIPImageProcessor, CLIPModel, CLIPTextModel, CLIPToken
 
 from genrobust.classifiers.models import Classifier, load_checkpoint
 from genrobust.core.images import ImageSet, StudyData
-from genrobust.data.readers.pictograms import load
+from genrobust.data.readers.pictograms import load_pictograms
 from genrobust.recipe.classify import ArmConfig
 from genrobust.recipe.load import load_recipe
 from genrobust.study.study import Study
@@ -54,7 +54,7 @@ def teacher_of(out: Path, steps: int, wild: ImageSet, families: Collection[str] 
 def write_folders(wild: ImageSet, families: Collection[str], folder: Path) -> Path:
     """The images of these families as class folders, for a recipe to train on."""
     assert wild.groups is not None
-    ids = load().labels.ids
+    ids = load_pictograms().labels.ids
     for i, family in enumerate(wild.groups):
         if family in families:
             file = folder / ids[int(wild.labels[i])] / f"{wild.keys[i]}.png"
@@ -156,7 +156,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=4000)
     parser.add_argument("--batch-size", type=int, default=128)
     args = parser.parse_args()
-    data = load()
+    data = load_pictograms()
     text, tokenizer = load_text_encoder(args.text)
     text.eval()
     torch.manual_seed(0)
@@ -175,7 +175,7 @@ def main() -> None:
     ).save_pretrained(folder)
     prompts = [c.prompt for c in data.labels.classes]
     print(
-        f"zero-shot top-1 on wild-val: {zero_shot(clip, tokenizer, *load_split(data.choosing)[:2], prompts):.1f} %",
+        f"zero-shot top-1 on wild-val: {zero_shot(clip, tokenizer, *load_split(data.shifted_val)[:2], prompts):.1f} %",
         flush=True,
     )
 

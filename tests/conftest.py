@@ -77,7 +77,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
 @pytest.fixture(scope="session")
 def pictogram_data() -> StudyData:
-    return pictograms.load()
+    return pictograms.load_pictograms()
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 
 from genrobust.classifiers.clip import Clip, clip_embeddings, embed_classes, load_clip
 from genrobust.core.assets import find_clip
-from genrobust.data.readers.pictograms import load
+from genrobust.data.readers.pictograms import load_pictograms
 from genrobust.generate.engines.diffusers import DiffusersEngine
 from genrobust.generate.plan import plan_of
 from genrobust.generate.sample import Sampler
@@ -34,7 +34,7 @@ def clip() -> Clip:
 
 @with_clip
 def test_the_clip_names_real_images(clip: Clip) -> None:
-    data = load()
+    data = load_pictograms()
     classes = embed_classes(clip, ["a line icon of a {}"], [c.prompt for c in data.labels.classes])
     hits = (clip_embeddings(clip, data.val, batch_size=256) @ classes.T).argmax(1) == data.val.labels
     assert hits.mean() > 0.2, "1 % by chance"
@@ -52,14 +52,14 @@ def test_the_clip_reads_texts_as_the_generator_does(clip: Clip) -> None:
 
 @pytest.fixture(scope="module")
 def from_images() -> Sampler:
-    data = load()
+    data = load_pictograms()
     engine = DiffusersEngine(GeneratorConfig(mode="images", steps=12), data.labels, data.train, torch.device("cpu"))
     return Sampler(engine, max_redraws=2)
 
 
 @with_variation
 def test_variations_are_drawings_and_none_is_its_source(from_images: Sampler) -> None:
-    data, recipe = load(), load_recipe("pictograms")
+    data, recipe = load_pictograms(), load_recipe("pictograms")
     plan = plan_of(GeneratorConfig(mode="images"), recipe.generate, data.labels, data.train, data_seed=0)
     requests = [plan[i] for i in range(8)]
     images = np.stack([d.image for d in from_images.draw(requests) if d.image is not None]) / 255

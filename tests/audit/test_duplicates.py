@@ -181,8 +181,8 @@ def test_memorization_is_held_against_unseen_images_where_there_are_some(sets: d
 def test_memorization_gives_the_expected_share_on_icons_that_were_never_trained_on(pictogram_data: StudyData) -> None:
     """One half of *wild-val* against the other."""
     data = pictogram_data
-    assert data.retrieval is not None and data.choosing is not None
-    wild, val = (frames([s.image(i) for i in range(len(s))]) for s in (data.retrieval, data.choosing))
+    assert data.retrieval is not None and data.shifted_val is not None
+    wild, val = (frames([s.image(i) for i in range(len(s))]) for s in (data.retrieval, data.shifted_val))
     halves = [nearest(val[start::2], wild) for start in (0, 1)]
     found = memorization(halves[0], wild, halves[1])
     assert found.lo <= found.expected <= found.hi

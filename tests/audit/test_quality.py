@@ -7,21 +7,21 @@ import pytest
 
 from genrobust.audit.diversity import pairwise_distance
 from genrobust.audit.fidelity import fidelity
-from genrobust.audit.quality import Seen, qualities
+from genrobust.audit.quality import SourceEmbeddings, qualities
 
 CLASSES = np.eye(3, 8)
 
 
-def seen(per_class: tuple[int, ...], noise: float, seed: int, made: int = 0) -> Seen:
+def seen(per_class: tuple[int, ...], noise: float, seed: int, made: int = 0) -> SourceEmbeddings:
     """Unit embeddings round each class's own."""
     rng = np.random.default_rng(seed)
     labels = np.repeat(np.arange(len(per_class)), per_class)
     rows = CLASSES[labels] + noise * rng.normal(size=(len(labels), 8))
-    return Seen(rows / np.linalg.norm(rows, axis=1, keepdims=True), labels, made or len(labels))
+    return SourceEmbeddings(rows / np.linalg.norm(rows, axis=1, keepdims=True), labels, made or len(labels))
 
 
 @pytest.fixture(scope="module")
-def sources() -> dict[str, Seen]:
+def sources() -> dict[str, SourceEmbeddings]:
     return {
         "real": seen((9, 6, 30), 0.3, 0),
         "narrow": seen((20, 20, 20), 0.1, 1),
@@ -29,7 +29,7 @@ def sources() -> dict[str, Seen]:
     }
 
 
-def test_distributions_are_compared_at_equal_numbers(sources: dict[str, Seen]) -> None:
+def test_distributions_are_compared_at_equal_numbers(sources: dict[str, SourceEmbeddings]) -> None:
     real, narrow, wide = qualities(sources, CLASSES)
     assert (real.source, narrow.source, wide.source) == tuple(sources)
     assert (real.n, narrow.n, wide.n, wide.made) == (45, 52, 52, 100)  # 12 + 20 + 20 of both
@@ -40,7 +40,7 @@ def test_distributions_are_compared_at_equal_numbers(sources: dict[str, Seen]) -
     assert narrow.precision is not None and wide.precision is not None and narrow.precision > wide.precision
 
 
-def test_diversity_is_over_as_many_images_of_every_source(sources: dict[str, Seen]) -> None:
+def test_diversity_is_over_as_many_images_of_every_source(sources: dict[str, SourceEmbeddings]) -> None:
     real, narrow, wide = qualities(sources, CLASSES)
     assert real.per_class == pytest.approx((9 + 6 + 20) / 3)
     rows = [sources["wide"].embeddings[sources["wide"].labels == k][:n] for k, n in enumerate((9, 6, 20))]
@@ -49,7 +49,7 @@ def test_diversity_is_over_as_many_images_of_every_source(sources: dict[str, See
     assert 1 < narrow.vendi < real.vendi < wide.vendi
 
 
-def test_the_clip_score_is_the_mean_cosine_with_the_class(sources: dict[str, Seen]) -> None:
+def test_the_clip_score_is_the_mean_cosine_with_the_class(sources: dict[str, SourceEmbeddings]) -> None:
     real = qualities(sources, CLASSES)[0]
     own = sources["real"]
     cosines = [float(row @ CLASSES[label]) for row, label in zip(own.embeddings, own.labels, strict=True)]

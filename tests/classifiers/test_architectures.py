@@ -12,7 +12,7 @@ import torchvision
 from torch import nn
 from torch.nn import functional as F
 
-from genrobust.classifiers.architectures import PAPER, has_fixed_size, make_network, timm_name
+from genrobust.classifiers.architectures import PAPER_NAMES, has_fixed_size, make_network, timm_name
 from genrobust.classifiers.checkpoints import CheckpointInfo
 from genrobust.classifiers.models import create_classifier, load_checkpoint, save_checkpoint
 
@@ -31,14 +31,16 @@ MILLIONS = {
 LARGE = ("vgg16_bn", "resnext101", "inception")  # seconds each on a CPU
 
 
-@pytest.mark.parametrize("name", PAPER)
+@pytest.mark.parametrize("name", PAPER_NAMES)
 def test_each_of_the_papers_networks_is_the_one_that_it_is_known_as(name: str) -> None:
     with torch.device("meta"):
         network = create_classifier(name, 1000, 224).network
     assert sum(p.numel() for p in network.parameters()) / 1e6 == pytest.approx(MILLIONS[name], abs=0.006)
 
 
-@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.thorough if n in LARGE else ()) for n in PAPER])
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=pytest.mark.thorough if n in LARGE else ()) for n in PAPER_NAMES]
+)
 def test_each_gives_logits_and_features_of_small_images(name: str) -> None:
     size = 75 if name == "inception" else 64  # the smallest that its strides leave anything of
     images = torch.rand(2, 3, size, size)
@@ -57,7 +59,7 @@ def test_nothing_is_added_to_timm() -> None:
 
 def test_transformers_have_one_size_and_convolutions_any() -> None:
     assert has_fixed_size("test_vit") and has_fixed_size("vit_base_patch16_224")
-    assert not any(map(has_fixed_size, PAPER))
+    assert not any(map(has_fixed_size, PAPER_NAMES))
 
 
 BINOMIAL = torch.tensor([[1.0, 2.0, 1.0], [2.0, 4.0, 2.0], [1.0, 2.0, 1.0]]) / 16
@@ -73,7 +75,7 @@ BLURRED = {  # strided convolutions of 16 input channels or more; none in AlexNe
 }
 
 
-@pytest.mark.parametrize("name", PAPER)
+@pytest.mark.parametrize("name", PAPER_NAMES)
 def test_blur_pool_is_before_the_convolutions_that_ffcv_blurs(name: str) -> None:
     with torch.device("meta"):
         network = make_network(name, 10, blur_pool=True)

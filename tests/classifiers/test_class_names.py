@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from genrobust.classifiers.class_names import columns_of, read_class_names
-from genrobust.classifiers.opened import OpenClassifier
+from genrobust.classifiers.classifier import OpenClassifier
 from genrobust.core import ClassLabel, LabelSpace, UserError
 
 
@@ -56,7 +56,7 @@ def test_what_is_wrong_with_a_list_is_named(tmp_path, content, said):
     ],
 )
 def test_a_class_of_the_data_has_one_logit(own, wanted, columns):
-    model = OpenClassifier("m", tuple(own), "", prepare=np.asarray, prepared="", load=None)
+    model = OpenClassifier("m", tuple(own), "", prepare=np.asarray, preparation="", load=None)
     labels = LabelSpace(tuple(ClassLabel(name, name, name) for name in wanted))
     if isinstance(columns, list):
         assert model.columns(labels) == columns

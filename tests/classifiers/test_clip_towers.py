@@ -43,8 +43,8 @@ def test_the_zero_shot_head_gives_the_clip_s_own_logits(request, kind):
 
 def test_both_formats_hold_one_network(clip_folder, open_clip_folder):
     one, other = opened(clip_folder), opened(open_clip_folder)
-    assert (one.blueprint, one.prepared) == (other.blueprint, other.prepared)
-    assert one.weights != other.weights, "files of other bytes"
+    assert (one.blueprint, one.preparation) == (other.blueprint, other.preparation)
+    assert one.weights_hash != other.weights_hash, "files of other bytes"
     towers = [of.load(CPU).network.state_dict() for of in (one, other)]
     for key, value in towers[0].items():
         assert torch.equal(value, towers[1][key]) or key == "head.classes.weight", key
@@ -186,7 +186,7 @@ def test_what_others_put_beside_a_clip_is_not_its_own(open_clip_folder, tmp_path
     """A repository of the hub often holds timm's model, too, of which others fetch the weights."""
     folder = shutil.copytree(open_clip_folder, tmp_path / "clip")
     (folder / "config.json").write_text(json.dumps({"architecture": "vit_base_patch32_clip_224"}))
-    before = opened(folder).weights
+    before = opened(folder).weights_hash
     shutil.copy(folder / "open_clip_model.safetensors", folder / "model.safetensors")
     (folder / "results.json").write_text("{}")
-    assert opened(folder).weights == before
+    assert opened(folder).weights_hash == before

@@ -132,7 +132,7 @@ def test_what_cannot_be_opened_is_told(
             open_classifier(str(word), names)
 
     refuses(tmp_path, "holds no classifier")
-    refuses(f"local-dir:{tmp_path}", "holds no model of timm's")
+    refuses(f"local-dir:{tmp_path}", "config.json .*expected is the configuration that timm")
     refuses("resnet50.a1_in1kk", r"did you mean resnet50\.a1_in1k")
     refuses("no such thing", "a classifier is a checkpoint's folder, ")
     refuses("hf-hub:a/b/c", "hf-hub:a/b/c: ")
@@ -140,6 +140,8 @@ def test_what_cannot_be_opened_is_told(
     refuses(f"test_resnet@{weights}", r"does not fit test_resnet with the 1000 classes of ImageNet.*--labels")
     refuses(f"test_resnet@{weights}", "does not fit test_resnet with the 2 classes that --labels names", labels)
     refuses(f"test_resnett@{weights}", "no.* knows an architecture 'test_resnett'; did you mean test_resnet")
+    with pytest.raises(UserError, match=r"knows an architecture 'raft_large'(?!; did you mean raft_large)"):
+        open_classifier(f"raft_large@{weights}")
     refuses(f"test_resnet@{tmp_path / 'none.pth'}", "no file .*none.pth")
     for word in (exports["timm"], exports["onnx"], exports["timm"].parent / "timm"):
         refuses(word, r"labels\.txt names 2 classes, and .* has 8 logits", labels)
@@ -198,7 +200,7 @@ def test_an_onnx_file_from_elsewhere_is_asked(tmp_path: Path, batch: object, kin
     images = torch.randint(0, 256, (4, 3, 16, 16), dtype=torch.uint8)
     scale = 255 if kind == TensorProto.FLOAT else 1
     assert torch.allclose(opened.load(CPU)(images), images.float().mean(dim=(2, 3)) / scale, rtol=1e-4)
-    assert ("pixels in [0, 1]" in opened.prepared) == (kind == TensorProto.FLOAT)
+    assert ("pixels in [0, 1]" in opened.preparation) == (kind == TensorProto.FLOAT)
 
 
 def test_what_is_no_onnx_file_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -110,6 +110,9 @@ CONFIGS: list[dict[str, Any]] = [
     *({"p__mean": mean} for mean in ([1], [float("nan")] * 3)),
     {"p__std": [0, 0, 0]},
     {"p__interpolation": "x"},
+    *({"p__num_classes": value, "num_classes": None} for value in ("x", 2)),
+    *({"p__label_names": value, "label_names": None} for value in (5, {"x": "a"})),
+    *({"num_classes": None, "label_names": value} for value in (ABC, None)),
     {"pretrained_cfg": None},
 ]
 
@@ -117,6 +120,21 @@ CONFIGS: list[dict[str, Any]] = [
 @pytest.mark.parametrize("changes", CONFIGS, ids=lambda changes: str(changes)[:50])
 def test_a_timm_folder_is_typed(timm_folder: Callable[..., Path], changes: dict[str, Any]) -> None:
     refused(timm_folder(**changes))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"num_classes": None}, "has no num_classes"),
+        ({"num_classes": 2}, "3 label_names and num_classes 2"),
+        ({"model_args": {"checkpoint_path": "x"}}, "model_args.checkpoint_path cannot be set in config.json"),
+    ],
+    ids=str,
+)
+def test_the_error_names_the_key_of_a_timm_folder(
+    timm_folder: Callable[..., Path], changes: dict[str, Any], message: str
+) -> None:
+    assert message in refused(timm_folder(**changes))
 
 
 def test_a_timm_folder_with_what_timm_fills_in_opens(timm_folder: Callable[..., Path]) -> None:
@@ -178,7 +196,7 @@ def test_weights_beside_an_onnx_file_are_part_of_its_identity(tmp_path: Path) ->
     for bias in (1.0, 2.0):
         (tmp_path / "o" / "w.bin").write_bytes(struct.pack("<3f", bias, 0, 0))
         assert ask(path)[0, 0] == bias
-        identities.add(open_classifier(str(path)).weights)
+        identities.add(open_classifier(str(path)).weights_hash)
     assert len(identities) == 2
 
 

@@ -13,8 +13,8 @@ from PIL import Image
 
 from genrobust.classifiers import logits, predicting
 from genrobust.classifiers.checkpoints import CheckpointInfo
+from genrobust.classifiers.classifier import open_checkpoint
 from genrobust.classifiers.models import create_classifier, save_checkpoint
-from genrobust.classifiers.opened import open_checkpoint
 from genrobust.classifiers.predicting import predict_sets
 from genrobust.classifiers.saved import FILE, PredictedBy, load_predictions
 from genrobust.core import ClassLabel, GenrobustError, ImageSet, LabelSpace, Predictions, Subset, UserError
@@ -47,7 +47,7 @@ def predict(
 ) -> Mapping[str, Predictions]:
     config = EvaluateConfig.model_validate(settings)
     opened = open_checkpoint(checkpoint, config)
-    by = PredictedBy(checkpoint.name, opened.prepared)
+    by = PredictedBy(checkpoint.name, opened.preparation)
     return predict_sets(out, {by: opened}, sets, labels, config.batch_size, "cpu", threads=1)[by]
 
 
@@ -146,7 +146,7 @@ def test_each_image_is_decoded_once_for_those_that_want_it_alike(
     assert all(set(s.decoded.values()) == {1} and len(s.decoded) == len(s) for s in sets.values())
     predict_sets(tmp_path, opened, sets, LABELS, 256, "cpu", threads=1)  # the fifth alone is left
     assert all(set(s.decoded.values()) == {2} for s in sets.values())
-    monkeypatch.setattr(predicting, "TOGETHER", 3)
+    monkeypatch.setattr(predicting, "MAX_CLASSIFIERS", 3)
     for by in same:
         shutil.rmtree(folder(tmp_path, "solid", by.word))
     predict_sets(tmp_path, opened, sets, LABELS, 256, "cpu", threads=1)

@@ -15,7 +15,7 @@ class Squares:
         self.parts, self.until, self.made, self.counted = KeptParts(folder, *inputs), until, [], []
 
     def run(self, total=10, each=3):
-        return self.parts.of("numbers", total).run(total, each, self._make, self._advance)
+        return self.parts.child("numbers", total).run(total, each, self._make, self._advance)
 
     def _make(self, items):
         if items.stop > self.until:
@@ -74,7 +74,7 @@ def test_when_the_work_is_done_its_parts_go_and_those_of_other_work_stay(folder)
     other.run()
     mine = Squares(folder)
     mine.run()
-    assert mine.parts.found == 6
+    assert mine.parts.resumed_items == 6
     mine.parts.remove()
     assert not own.exists() and len(list(folder.glob("*/*.npz"))) == 4
     other.parts.remove()

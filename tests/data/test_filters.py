@@ -48,6 +48,8 @@ def test_a_threshold_that_leaves_nothing_is_refused() -> None:
     assert np.flatnonzero(below(SCORES, 0.3)).tolist() == [1, 3]
     with pytest.raises(UserError, match="--threshold"):
         below(SCORES, 2)
+    with pytest.raises(UserError, match=r"lower filter\.threshold"):
+        below(SCORES, 2, "filter.threshold")
 
 
 def files(folder: Path) -> dict[str, bytes]:

@@ -98,7 +98,7 @@ def test_where_each_image_is_a_group_it_is_as_without_a_rule(study, caplog):
 
 
 def test_a_rule_takes_the_place_of_the_groups_that_a_reader_knows():
-    known = pictograms.load()
+    known = pictograms.load_pictograms()
     ruled = with_groups(known, {"pixel": GroupRule(pattern="^(.)")})
     assert ruled.image_groups["solid"] == known.image_groups["solid"]
     assert {*ruled.image_groups["pixel"]} == {key[0] for key in known.tests["pixel"].keys}

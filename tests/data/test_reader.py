@@ -16,7 +16,7 @@ from genrobust.recipe import READERS, SOURCES, DataConfig, Recipe
 PLUGIN = '''
 from genrobust.core import Line
 from genrobust.data import DataSource, FolderClasses, Reader, open_images, open_stored
-from genrobust.data.readers.pictograms import load
+from genrobust.data.readers.pictograms import load_pictograms
 
 class Night(Reader):
     """Photographs at night: one test set, with the line of those who published it."""
@@ -34,7 +34,7 @@ class Small(DataSource):
     """A source."""
 
     def load(self):
-        data = load()
+        data = load_pictograms()
         return data, FolderClasses(data.labels, data.labels.ids)
 '''
 

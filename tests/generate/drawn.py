@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from genrobust.core import LabelSpace
+from genrobust.core import FLAT_IMAGE, LabelSpace
 from genrobust.data import ShardDataset
 from genrobust.generate import Generation, Plan
-from genrobust.generate.sample import FLAT, Drawing
+from genrobust.generate.sample import Drawing
 from genrobust.recipe import GenerateConfig, GeneratorConfig
 
 CPU = torch.device("cpu")
@@ -47,5 +47,5 @@ def darkness_to_black(image: np.ndarray) -> float:
     lo, hi = 0.0, 1.0
     for _ in range(20):
         middle = (lo + hi) / 2
-        lo, hi = (lo, middle) if np.clip(image - middle, 0, 1).mean() < FLAT else (middle, hi)
+        lo, hi = (lo, middle) if np.clip(image - middle, 0, 1).mean() < FLAT_IMAGE else (middle, hi)
     return hi

@@ -23,8 +23,8 @@ from timm.data import create_transform, resolve_model_data_config
 from transformers import AutoModelForImageClassification
 
 from genrobust.classifiers.checkpoints import CheckpointInfo, read_checkpoint_info
+from genrobust.classifiers.classifier import open_checkpoint
 from genrobust.classifiers.models import create_classifier, load_checkpoint, save_checkpoint
-from genrobust.classifiers.opened import open_checkpoint
 from genrobust.classifiers.opening import open_classifier
 from genrobust.classifiers.predicting import predict_sets
 from genrobust.classifiers.preprocess import prepare

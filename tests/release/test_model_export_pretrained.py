@@ -42,7 +42,7 @@ def test_it_gives_the_same_logits(tuned, tmp_path, name, form):
     files = export_model(tuned[name], form, tmp_path / "out")
     opened = open_classifier(str(files["model.onnx"] if form == "onnx" else tmp_path / "out"))
     model, info = load_checkpoint(tuned[name])
-    assert info.interpolation in opened.prepared
+    assert info.interpolation in opened.preparation
     card = (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
     if form == "onnx":  # the lines that prepare an image
         assert f"Image.Resampling.{info.interpolation.upper()})" in card

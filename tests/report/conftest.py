@@ -11,7 +11,7 @@ from PIL import Image
 from rich.console import Console
 from scipy.special import ndtr
 
-from genrobust.core.record import ArmRecord, Picture, StageRecord, StudyRecord
+from genrobust.core.record import ArmRecord, MissedPicture, Picture, StageRecord, StudyRecord
 from genrobust.core.results import MEAN_OF_SHIFTS, BaselineModel, Line, MissedImage, Score, ScoreKey, Summary
 from genrobust.report.terminal import final_table
 
@@ -148,7 +148,7 @@ def record(summary, picture) -> StudyRecord:
             BaselineModel(f"m{i}", t, 50.0 + 5 * i, 30.0 + 5 * i) for t in ("solid", "emoji") for i in range(8)
         ),
         class_names=CLASSES,
-        missed=(picture(origin="solid", style="crane bird (75 %)", caption="solid-7"),),
+        missed=(MissedPicture(picture().data, "solid", "camera", "crane bird (75 %)", "solid-7"),),
     )
 
 

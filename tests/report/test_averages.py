@@ -15,7 +15,7 @@ from genrobust.report.markdown import markdown
 from genrobust.report.results import summary_from_json, summary_to_csv, summary_to_json
 from genrobust.report.tables import Column, Entry, Table
 from genrobust.report.wording import limits
-from genrobust.report.write import html
+from genrobust.report.write import study_html
 
 SHIFTS = ("v2", "sketch", "r", "on")
 KINDS = {"v2": "imagenet-v2", "sketch": "imagenet-sketch", "r": "imagenet-r", "on": "objectnet", "a": "imagenet-a"}
@@ -27,7 +27,7 @@ def text(table: Table, row: int) -> list[str]:
 
 def test_a_study_without_groups_shows_nothing_new(record: StudyRecord) -> None:
     assert averages(record) is None
-    assert "Averaged over" not in html(record) and "Averaged over" not in markdown(record)
+    assert "Averaged over" not in study_html(record) and "Averaged over" not in markdown(record)
     assert not any("gives each arm of a group" in note for note in limits(record))
     assert all(row["group"] == "" for row in csv.DictReader(io.StringIO(summary_to_csv(record.summary))))
 
@@ -36,7 +36,7 @@ def test_a_group_has_a_row_in_each_table(grouped: StudyRecord) -> None:
     found = averages(grouped)
     assert found is not None
     accuracy, robustness = found.tables["top1"], found.tables["er"]
-    assert (found.over, found.against) == ("architectures", "any real")
+    assert (found.averaged_over, found.against) == ("architectures", "any real")
     assert [c.name for c in robustness.columns] == ["solid", "emoji", MEAN_OF_SHIFTS]
     assert [name for name, _ in robustness.rows] == ["any real", "any real+generated", "any real+retrieved"]
     assert text(robustness, 1) == ["+9.0", "+12.0", "+10.5"]
@@ -50,21 +50,24 @@ def test_a_group_has_a_row_in_each_table(grouped: StudyRecord) -> None:
 
 def test_groups_whose_arms_share_an_architecture_average_over_arms(grouped: StudyRecord) -> None:
     same = replace(grouped, arms=tuple(replace(arm, architecture="resnet10t") for arm in grouped.arms))
-    assert "Averaged over arms" in html(same)
+    assert "Averaged over arms" in study_html(same)
     assert answer(same)[-1] == "All are means over 2 arms."
 
 
 def test_the_page_and_markdown_lead_with_the_groups_and_name_each_reference(grouped: StudyRecord) -> None:
-    for page, head in ((html(grouped), '<h2 id="averages">Averaged over'), (markdown(grouped), "## Averaged over")):
+    for page, head in (
+        (study_html(grouped), '<h2 id="averages">Averaged over'),
+        (markdown(grouped), "## Averaged over"),
+    ):
         assert f"{head} architectures" in page
         accuracy = "Top-1 accuracy, percent" if head[0] == "#" else 'id="accuracy"'
         assert page.index("Averaged over") < page.index(accuracy)
         assert "any real+generated" in page and "+10.5" in page
         assert "each arm&#39;s reference" in page or "each arm's reference" in page
         assert "minus real, b" in page
-    assert html(grouped).count("<small>reference</small>") == 1
-    assert html(grouped).count('<li><span class="name">') == 3  # the groups, before anything else
-    assert "any real: real; real, b." in html(grouped)
+    assert study_html(grouped).count("<small>reference</small>") == 1
+    assert study_html(grouped).count('<li><span class="name">') == 3  # the groups, before anything else
+    assert "any real: real; real, b." in study_html(grouped)
 
 
 def test_the_answer_is_about_groups_and_says_so(grouped: StudyRecord) -> None:
@@ -141,7 +144,7 @@ def test_the_paper_s_mean_stands_only_beside_a_mean_of_its_four_sets(four: Table
 
 
 def test_only_a_study_of_imagenet_s_sets_shows_the_paper(grouped: StudyRecord) -> None:
-    assert "2302.02503" not in html(grouped)
+    assert "2302.02503" not in study_html(grouped)
     imagenet = replace(grouped, kinds={"solid": "imagenet-sketch"})
-    assert "real+generated (Bansal and Grover, 2023, arXiv 2302.02503)" in html(imagenet).replace("<wbr>", "")
+    assert "real+generated (Bansal and Grover, 2023, arXiv 2302.02503)" in study_html(imagenet).replace("<wbr>", "")
     assert "14.9" in markdown(imagenet) and "its own models and evaluation" in markdown(imagenet)

@@ -11,7 +11,7 @@ import pytest
 from genrobust.core.record import ArmRecord, Claim, SourceQuality, StudyRecord
 from genrobust.core.results import MEAN_OF_SHIFTS, Score, ScoreKey
 from genrobust.report.claims import CLAIM_HEADS, claim_rows
-from genrobust.report.quality import QUALITY_HEADS, quality_rows
+from genrobust.report.quality import QUALITY_HEADS, quality_note, quality_rows
 from genrobust.report.wording import EN_DASH
 from genrobust.report.write import write_report
 from genrobust.robustness import check_claims
@@ -44,6 +44,12 @@ def asked(record: StudyRecord) -> StudyRecord:
             claim("real+generated", "real+retrieved", test_set="test"),
         ),
     )
+
+
+def test_the_note_on_qualities_explains_diversity_only_where_it_was_measured(asked: StudyRecord) -> None:
+    assert "Vendi" in quality_note(asked)
+    single = tuple(replace(quality, per_class=0.0, distance=None, vendi=None) for quality in asked.qualities)
+    assert "Vendi" not in quality_note(replace(asked, qualities=single))
 
 
 def test_rows_of_qualities_have_the_accuracy_of_who_trained_on_that_source_alone(asked: StudyRecord) -> None:

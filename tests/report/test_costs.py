@@ -7,7 +7,7 @@ from itertools import pairwise
 from genrobust.core.results import MEAN_OF_SHIFTS
 from genrobust.report.costs import GAP, cost_plot
 from genrobust.report.markdown import markdown
-from genrobust.report.write import html
+from genrobust.report.write import study_html
 
 
 def timed(record, *seconds, **changes):
@@ -23,7 +23,7 @@ def test_marks_lie_by_the_logarithm_of_all_seconds_and_by_accuracy(record):
     plot = cost_plot(timed(record, {"train": 100}, {"train": 100, "generate": 900}, {"train": 10_000}))
     real, generated, retrieved = marks(plot)
     assert abs((real.x + retrieved.x) / 2 - generated.x) < 0.02  # 1,000 is halfway from 100 to 10,000
-    assert plot["frame"]["left"] < real.x < retrieved.x < plot["frame"]["right"]
+    assert plot["box"]["left"] < real.x < retrieved.x < plot["box"]["right"]
     assert real.y > generated.y > retrieved.y  # 40.0, 52.5 and 70.0 percent
     assert generated.label == "real+generated: 52.5 % (50.5\u201354.5), 16 min 40 s"
     assert plot["test_set"] == MEAN_OF_SHIFTS
@@ -47,16 +47,16 @@ def test_a_line_joins_arms_of_the_same_images_from_the_fewest_steps_on(record):
     ((name, look, joined, path),) = plot["series"]
     places = [float(x) for x, _ in re.findall(r"([\d.]+) ([\d.]+)", path)]
     assert name == look == "real+generated" and places == [m.x for m in joined] == sorted(places)
-    assert html(found).count('class="joined"') == 1
+    assert study_html(found).count('class="joined"') == 1
     sizes = [replace(arm, alike=arm.name) for arm in found.arms]  # such as images of other sizes
     assert len(cost_plot(replace(found, arms=tuple(sizes)))["series"]) == 3
 
 
 def test_a_page_has_the_plot_only_where_times_are_known(record):
-    assert cost_plot(record) is None and "What it costs" not in html(record)
+    assert cost_plot(record) is None and "What it costs" not in study_html(record)
     known = timed(record, {"train": 100}, {}, {"train": 10_000})
     assert len(marks(cost_plot(known))) == 2
-    page = html(known)
+    page = study_html(known)
     assert "What it costs" in page and "1 min 40 s" in page and "2 h 46 min" in page
     assert "1 min 40 s" in markdown(known)
     assert cost_plot(timed(record, {"train": 100}, {}, {})) is None

@@ -9,7 +9,7 @@ from genrobust.core.record import Curve
 from genrobust.report.curves import HEAD, drawn_curves
 from genrobust.report.markdown import markdown
 from genrobust.report.results import record_to_json, summary_from_json
-from genrobust.report.write import html
+from genrobust.report.write import study_html
 
 
 def curved(record, arm="fine <tuned>"):
@@ -27,13 +27,13 @@ def test_points_are_joined_in_their_order_at_the_accuracies_of_the_plots(record)
 
 
 def test_the_report_has_them_where_there_are_some(record):
-    page = html(curved(record))
+    page = study_html(curved(record))
     assert "fine &lt;tuned&gt;" in page and "fine <tuned>" not in page
     assert page.count('class="curve"') == len(record.summary.shifts) + len(record.summary.left_out)
     assert 'href="#curves"' in page and HEAD in page
     assert "## WiSE-FT: fine \\<tuned\\>" in markdown(curved(record))
     (found,) = json.loads(json.dumps(record_to_json(curved(record))))["curves"]
     assert found["arm"] == "fine <tuned>" and summary_from_json(found) == record.summary
-    for text in (html(record), markdown(record)):
+    for text in (study_html(record), markdown(record)):
         assert "WiSE-FT" not in text
     assert "curves" not in record_to_json(record)

@@ -10,7 +10,7 @@ from genrobust.report.markdown import markdown
 from genrobust.report.results import summary_from_json, summary_to_json
 from genrobust.report.tables import main_tables
 from genrobust.report.wording import caveat, count, duration, limits, marks, number, row_name, span
-from genrobust.report.write import html
+from genrobust.report.write import study_html
 
 
 @pytest.mark.parametrize(
@@ -86,7 +86,8 @@ def test_pretrained_arms_are_marked_and_compete_with_each_other_alone(record):
     assert marks(begun.summary) == "§ started from a pretrained network." and marks(summary) == ""
     assert "§ started from a pretrained network: compare these with each other." in limits(begun)
     assert f"{best} §" in markdown(begun)
-    assert "of a column among the rows without ‡ or §, not" in html(begun) and "of a column, not" in html(record)
+    assert "of a column among the rows without ‡ or §, not" in study_html(begun)
+    assert "of a column, not" in study_html(record)
     bold = {arm for arm, entries in main_tables(begun.summary)["top1"].rows if any(e.best for e in entries)}
     assert best not in bold
     alone = replace(summary, pretrained=summary.arms)

@@ -13,11 +13,11 @@ import pytest
 from genrobust.core.errors import UserError
 from genrobust.core.files import LOCK, MANIFEST
 from genrobust.core.results import MEAN_OF_SHIFTS
-from genrobust.report.classes import class_gains
+from genrobust.report.class_gains import class_gains
 from genrobust.report.markdown import markdown
 from genrobust.report.pairs import pairs
 from genrobust.report.results import summary_from_json, summary_to_json
-from genrobust.report.write import OPEN_CLASSES, html, write_report
+from genrobust.report.write import OPEN_CLASSES, study_html, write_report
 
 EVIL = "<script>alert(1)</script>\" onerror='x' `|*_ {{ 7*7 }} &amp;"
 
@@ -62,10 +62,10 @@ def test_the_same_record_gives_the_same_bytes(record, tmp_path):
 
 
 def test_the_page_loads_nothing_and_runs_no_script_but_its_own(record):
-    page = Page(html(record))
+    page = Page(study_html(record))
     urls = [v for _, attributes in page.elements for k, v in attributes.items() if k in {"src", "href", "srcset"}]
     assert all(url.startswith(("data:image/png;base64,", "#")) for url in urls)
-    assert "@import" not in html(record) and "url(" not in html(record)
+    assert "@import" not in study_html(record) and "url(" not in study_html(record)
     assert not page.all("link") and not page.all("iframe")
     (script,) = page.scripts
     policy = next(m["content"] for m in page.all("meta") if m.get("http-equiv") == "Content-Security-Policy")
@@ -74,7 +74,7 @@ def test_the_page_loads_nothing_and_runs_no_script_but_its_own(record):
 
 
 def test_names_from_outside_are_text_and_never_markup(record, picture):
-    calm = Page(html(replace(record, pictures=(picture(), picture()))))
+    calm = Page(study_html(replace(record, pictures=(picture(), picture()))))
     evil = replace(
         record,
         title=EVIL,
@@ -87,11 +87,11 @@ def test_names_from_outside_are_text_and_never_markup(record, picture):
         stages=tuple(replace(s, stage=EVIL, unit=EVIL) for s in record.stages),
         arms=tuple(replace(a, architecture=EVIL, augmentation=EVIL) for a in record.arms),
         pictures=(picture(EVIL, EVIL, EVIL, caption=EVIL), picture(EVIL, EVIL, EVIL)),
-        missed=tuple(replace(p, class_name=EVIL, style=EVIL, caption=EVIL) for p in record.missed),
+        missed=tuple(replace(p, class_name=EVIL, predicted=EVIL, key=EVIL) for p in record.missed),
         class_names=(EVIL, EVIL, EVIL),
         baselines=tuple(replace(b, model=EVIL) for b in record.baselines),
     )
-    text = html(evil)
+    text = study_html(evil)
     page = Page(text)
     assert len(page.scripts) == len(page.all("script")) == 1
     assert not [a for _, attributes in page.elements for a in attributes if a.startswith("on")]
@@ -103,19 +103,19 @@ def test_arms_and_test_sets_may_have_any_name(record):
     renamed = json.dumps(summary_to_json(record.summary))
     for old in ("real+generated", "solid"):
         renamed = renamed.replace(json.dumps(old)[1:-1], json.dumps(EVIL + old)[1:-1])
-    page = Page(html(replace(record, summary=summary_from_json(json.loads(renamed)), missed=())))
+    page = Page(study_html(replace(record, summary=summary_from_json(json.loads(renamed)), missed=())))
     assert len(page.all("script")) == 1
     assert f"{EVIL}solid" in page.text and f"{EVIL}real+generated" in page.text
     assert any(f"{EVIL}solid" in (svg.get("aria-label") or "") for svg in page.all("svg"))
 
 
 def test_the_name_of_a_mixture_breaks_behind_its_plus(record):
-    tile = re.search(r'<ul class="arms">.*?</ul>', html(record), re.DOTALL).group()
+    tile = re.search(r'<ul class="arms">.*?</ul>', study_html(record), re.DOTALL).group()
     assert "real+<wbr>generated" in tile and "real+generated" not in tile
 
 
 def test_the_page_holds_the_answer_every_figure_and_how_to_run_it_again(record):
-    page = Page(html(record))
+    page = Page(study_html(record))
     text = page.text.replace("\u00a0", " ")
     for part in ("gains 12.5 points", "89.6", "+12.0", "genrobust run pictograms-full", "seeds: [0, 1, 2]"):
         assert part in text
@@ -128,7 +128,7 @@ def test_the_page_holds_the_answer_every_figure_and_how_to_run_it_again(record):
 
 
 def test_the_page_is_accessible(record):
-    page = Page(html(record))
+    page = Page(study_html(record))
     assert page.all("html") == [{"lang": "en"}]
     assert all(th.get("scope") in {"col", "row", "rowgroup"} for th in page.all("th")) and page.all("th")
     assert all(img.get("alt") and img.get("loading") == "lazy" for img in page.all("img"))
@@ -138,7 +138,7 @@ def test_the_page_is_accessible(record):
 
 
 def test_pictures_lie_by_class_and_origin_and_many_classes_are_folded(record, picture):
-    page = Page(html(replace(record, missed=())))
+    page = Page(study_html(replace(record, missed=())))
     assert [img["alt"] for img in page.all("img")] == [
         "real camera, solid",
         "generated camera, solid",
@@ -147,12 +147,12 @@ def test_pictures_lie_by_class_and_origin_and_many_classes_are_folded(record, pi
     ]
     png = base64.b64decode(page.all("img")[0]["src"].removeprefix("data:image/png;base64,"))
     assert png == record.pictures[0].data
-    many = html(replace(record, pictures=tuple(picture(f"class {i}") for i in range(OPEN_CLASSES + 2))))
+    many = study_html(replace(record, pictures=tuple(picture(f"class {i}") for i in range(OPEN_CLASSES + 2))))
     assert "2 more classes" in many and many.count('<article class="class" ') == OPEN_CLASSES + 2
 
 
 def test_the_page_holds_any_two_arms_for_its_script_and_as_a_plain_matrix(record):
-    page = Page(html(record))
+    page = Page(study_html(record))
     (found,) = [json.loads(div["data-pairs"]) for div in page.all("div") if "data-pairs" in div]
     assert found["arms"] == list(record.summary.arms)
     assert found["tests"] == [MEAN_OF_SHIFTS, "test", "solid", "emoji", "pixel †"]
@@ -166,18 +166,20 @@ def test_the_page_holds_any_two_arms_for_its_script_and_as_a_plain_matrix(record
 
 def test_gains_by_class_are_those_of_the_answer_and_classes_without_images_are_none(record):
     found = class_gains(record, "real+generated")
-    assert [(row[0], row[1], row[4]) for row in found.rows] == [("crane bird", 300, "+60.0"), ("camera", 200, "−10.0")]
-    assert "better on 1 of 2 classes and worse on 1" in found.said and found.said in Page(html(record)).text
+    assert [(row.name, row.size, row.gain) for row in found.rows] == [("crane bird", 300, 60), ("camera", 200, -10)]
+    assert (
+        "better on 1 of 2 classes and worse on 1" in found.sentence and found.sentence in Page(study_html(record)).text
+    )
     data = json.loads(found.data)
     assert (data["arm"], data["other"], data["top1"][1]) == (1, 0, [40.0, None, 90.0])
     assert class_gains(record, "real") is None
     older = replace(record, class_names=(), summary=replace(record.summary, by_class={}, missed_counts={}), missed=())
-    assert class_gains(older, "real+generated") is None and "Gains by class" not in html(older)
+    assert class_gains(older, "real+generated") is None and "Gains by class" not in study_html(older)
 
 
 def test_a_group_gains_the_mean_of_its_arms_by_class(grouped):
     found = class_gains(grouped, "any real+generated")
-    assert found.other == "any real" and [row[4] for row in found.rows] == ["+60.0", "−10.0"]
+    assert found.other == "any real" and [row.gain for row in found.rows] == [60, -10]
 
 
 @pytest.mark.parametrize("arms", [("real",), ("real", "real+generated")])
@@ -190,14 +192,14 @@ def test_small_studies_make_whole_pages(record, arms, shifts):
     scores = {key: score for key, score in record.summary.scores.items() if kept(key)}
     small = replace(record.summary, arms=arms, seeds=(0,), shifts=shifts, left_out={}, lines={}, scores=scores)
     found = replace(record, summary=small, arms=record.arms[: len(arms)], baselines=(), pictures=())
-    assert len(Page(html(found)).scripts) == 1 and markdown(found).startswith("# Do generated")
+    assert len(Page(study_html(found)).scripts) == 1 and markdown(found).startswith("# Do generated")
 
 
 def test_a_record_without_optional_parts_makes_a_page_without_them(record):
     top1_alone = {key: score for key, score in record.summary.scores.items() if key.figure == "top1"}
     bare = replace(record.summary, lines={}, scores=top1_alone, seeds=(0,))
     page = Page(
-        html(
+        study_html(
             replace(record, summary=bare, pictures=(), missed=(), stages=(), environment={}, baselines=(), question="")
         )
     )

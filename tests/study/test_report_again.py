@@ -58,7 +58,7 @@ def test_the_images_to_choose_by_are_scored_where_they_are_the_second_id_set(tmp
     change = {"robustness": {"bootstrap": 100, "second_id": "wild-val"}}
     assert "wild-val" not in Study(parse_recipe(RECIPE), tmp_path).data.tests
     found = Study(parse_recipe(RECIPE | change), tmp_path)  # which chooses among the others
-    assert found.tests[-1] == "wild-val" and found.data.tests["wild-val"] is found.data.choosing
+    assert found.tests[-1] == "wild-val" and found.data.tests["wild-val"] is found.data.shifted_val
 
 
 CLAIM = {"says": "better", "arm": "half", "than": "real"}

@@ -33,7 +33,7 @@ class Job:
     """Eight classes at 32 px: `real` has 130 images or so, `wild` 500, `val` about 20."""
 
     def __init__(self) -> None:
-        data = pictograms.load()
+        data = pictograms.load_pictograms()
         assert data.retrieval is not None
         self.labels = LabelSpace(data.labels.classes[:8])
         self.real, self.wild, self.val = (_first(s, 8) for s in (data.train, data.retrieval, data.val))

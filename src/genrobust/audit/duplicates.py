@@ -9,12 +9,12 @@ import numpy as np
 from scipy.stats import binomtest, fisher_exact
 
 from genrobust.audit.fingerprint import NEAR, Neighbors, nearest
-from genrobust.core import Advance, Duplicates, KeptParts, Memorization, NearPair, UserError
+from genrobust.core import Advance, Duplicates, KeptParts, Memorization, NearPair, UserError, no_progress
 
-SHOWN = 24  # nearest pairs that are kept, to be looked at
-# This share of unseen images of the same kind as the training data lies nearer to it than the threshold; a larger share
-# of the generated ones says that some were drawn from memory. Without unseen images, training images stand for them,
-# those with a copy aside: one hand's variants of a design would make any copy look usual.
+MAX_PAIRS = 24  # nearest pairs that are kept, for a reader to look at
+# The threshold is this quantile of the baseline distances; a larger share of generated images below it says that some
+# were drawn from memory. The baseline: unseen images, or else training images without near copies (an artist's variants
+# of a design would raise the rate of close pairs).
 EXPECTED = 0.05
 TAIL = 0.025  # the level of the one-sided test, as that of a 95 % interval's end
 SAMPLE = 2000  # training images, evenly through the set, whose own nearest neighbors set the measure
@@ -29,7 +29,7 @@ def compare(
     *,
     itself: bool = False,
     parts: KeptParts | None = None,
-    advance: Advance = lambda *counted, **more: None,
+    advance: Advance = no_progress,
 ) -> tuple[Duplicates, Neighbors]:
     """Find the copies among N images, frames uint8 [N, 72, 64], of the M images called `name`, and all neighbors.
 
@@ -46,13 +46,13 @@ def compare(
         if i not in exact
     ]
     duplicates = Duplicates(
-        name,
-        len(other_sha256),
-        len(exact),
-        len(near),
-        float(np.median(neighbors.distance)),
-        tuple(_unique_pairs(pairs) if itself else pairs[:SHOWN]),
-        tuple(sorted([*exact, *near])),
+        against=name,
+        size=len(other_sha256),
+        exact=len(exact),
+        near=len(near),
+        median=float(np.median(neighbors.distance)),
+        pairs=tuple(_unique_pairs(pairs) if itself else pairs[:MAX_PAIRS]),
+        flagged=tuple(sorted([*exact, *near])),
     )
     return duplicates, neighbors
 
@@ -61,46 +61,56 @@ def memorization(
     generated: Neighbors,
     training_frames: np.ndarray,
     unseen: Neighbors | None = None,
-    advance: Advance = lambda *counted, **more: None,
+    advance: Advance = no_progress,
 ) -> Memorization:
     """Test whether generated images lie nearer to the generator's training images than unseen ones do.
 
-    Without unseen images it is: than those lie to each other.
+    Without unseen images, the baseline is the distance from each training image to its nearest other training image.
 
     Args:
-        generated: The nearest training images of every generated one, and `unseen` those of every unseen one.
+        generated: The nearest training image of each generated image.
         training_frames: uint8 [M, 72, 64].
+        unseen: The nearest training image of each unseen image; None if there are none.
         advance: Called with the number of training images that are done.
 
     Raises:
-        UserError: All unseen images are near copies of training images, so that they say nothing of what is usual.
+        UserError: All unseen images are near copies of training images, so that there is no baseline.
     """
     if unseen is not None:
-        usual_distances = unseen.distance
+        baseline = unseen.distance
     else:
         places = np.arange(len(training_frames))
         sample = np.unique(np.linspace(0, places[-1], min(SAMPLE, len(places))).astype(int))
-        # the sample comes first in the pool, so that an image's own place in it is its place in the sample
+        # nearest(itself=True) skips equal indices, so the sample must be the head of the pool
         pool = training_frames[np.concatenate([sample, np.setdiff1d(places, sample)])]
-        usual_distances = nearest(training_frames[sample], pool, itself=True, advance=advance).distance
+        baseline = nearest(training_frames[sample], pool, itself=True, advance=advance).distance
     # an unseen image that is in the training images was not unseen
-    usual_distances = usual_distances[usual_distances >= NEAR]
-    known, n = len(usual_distances), len(generated.distance)
-    if not known and unseen is not None:
+    baseline = baseline[baseline >= NEAR]
+    n_baseline, n = len(baseline), len(generated.distance)
+    if not n_baseline and unseen is not None:
         raise UserError("--unseen: all of its images are near copies of --train-of-generator: name others")
-    threshold, expected = (float(np.quantile(usual_distances, EXPECTED)), EXPECTED) if known else (NEAR, 0.0)
-    count, usual = (int((distance < threshold).sum()) for distance in (generated.distance, usual_distances))
+    threshold, expected = (float(np.quantile(baseline, EXPECTED)), EXPECTED) if n_baseline else (NEAR, 0.0)
+    count, n_baseline_near = (int((distance < threshold).sum()) for distance in (generated.distance, baseline))
     # the threshold is as uncertain as the images that set it are few
-    table = [[count, n - count], [usual, known - usual]]
-    above = fisher_exact(table, alternative="greater").pvalue < TAIL if known else count > 0
+    table = [[count, n - count], [n_baseline_near, n_baseline - n_baseline_near]]
+    is_above = fisher_exact(table, alternative="greater").pvalue < TAIL if n_baseline else count > 0
     interval = binomtest(count, n).proportion_ci(0.95, "exact")
-    lo, hi = float(interval.low), float(interval.high)
-    unique, never_seen = (known, 0) if unseen is None else (0, known)
-    return Memorization(n, count, count / n, lo, hi, threshold, expected, unique, bool(above), never_seen)
+    return Memorization(
+        n=n,
+        count=count,
+        share=count / n,
+        lo=float(interval.low),
+        hi=float(interval.high),
+        threshold=threshold,
+        expected=expected,
+        unique=n_baseline if unseen is None else 0,
+        above_expected=bool(is_above),
+        unseen=0 if unseen is None else n_baseline,
+    )
 
 
 def _exact_copies(sha256: Sequence[str], others: Sequence[str], itself: bool) -> dict[int, int]:
-    """The images whose pixels are another's, each with the first such."""
+    """Return the images whose pixels are another's, each with the first such."""
     places: dict[str, list[int]] = {}
     for place, value in enumerate(others):
         places.setdefault(value, []).append(place)
@@ -113,11 +123,11 @@ def _exact_copies(sha256: Sequence[str], others: Sequence[str], itself: bool) ->
 
 
 def _unique_pairs(pairs: Sequence[NearPair]) -> list[NearPair]:
-    """The first SHOWN pairs of a set with itself, each two images once."""
+    """Return the first MAX_PAIRS pairs of a set with itself, each two images once."""
     seen: dict[tuple[int, int], NearPair] = {}
     for pair in pairs:
         first, second = sorted((pair.index, pair.other))
         seen.setdefault((first, second), replace(pair, index=first, other=second))
-        if len(seen) == SHOWN:
+        if len(seen) == MAX_PAIRS:
             break
     return list(seen.values())

@@ -17,7 +17,7 @@ import torch
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 
-from genrobust.core import Advance, Arrays, KeptParts, cores
+from genrobust.core import Advance, Arrays, KeptParts, cores, no_progress
 
 SIDE = 64  # pixels a side of a frame's luma: an icon's own size, and enough of a photograph to tell it from others
 CHROMA = 16  # pixels a side of its two planes of chroma
@@ -70,7 +70,7 @@ def nearest(
     *,
     itself: bool = False,
     parts: KeptParts | None = None,
-    advance: Advance = lambda *counted, **more: None,
+    advance: Advance = no_progress,
 ) -> Neighbors:
     """Find the nearest of `references`, frames uint8 [M, ROWS, SIDE], to each of `queries`, likewise [N, ROWS, SIDE].
 

@@ -15,8 +15,8 @@ from genrobust.audit.diversity import by_class, common_counts, first_of_each_cla
 from genrobust.audit.duplicates import SAMPLE, compare, memorization
 from genrobust.audit.fidelity import NEIGHBORS, fidelity, halves
 from genrobust.audit.fingerprint import NEAR, Neighbors
+from genrobust.audit.resumable import compute_in_parts, embed_in_parts
 from genrobust.audit.scan import THUMBNAIL, Scan, common_size, scan
-from genrobust.audit.seeing import compute_in_parts, embed_in_parts
 from genrobust.classifiers import (
     Classifier,
     Clip,
@@ -114,7 +114,7 @@ def _shard_facts(images: ImageSet) -> dict[str, Any]:
 
 
 def _left_out(sets: AuditSets, models: Models, featureless: bool) -> Sequence[str]:
-    """A sentence for each missing measure, with the option that adds it."""
+    """Return a sentence for each missing measure, with the option that adds it."""
     lacking = {
         "Nothing was compared with real images: give them with --against DIR or RECIPE.": sets.real is None
         and not sets.is_real,
@@ -141,7 +141,7 @@ def _scan_images(images: ImageSet, size: int, parts: KeptParts, name: str = "") 
 
 def _find_copies(name: str, mine: Scan, other: Scan, parts: KeptParts) -> tuple[Duplicates, Neighbors]:
     with progress_bar(f"looking for copies, {name}", len(mine.frames)) as bar:
-        neighbor_parts = parts.of("neighbors", mine.of, other.of, other is mine)
+        neighbor_parts = parts.child("neighbors", mine.inputs, other.inputs, other is mine)
         return compare(
             name,
             mine.frames,
@@ -181,9 +181,9 @@ def _check_memorization(
 def _run_classifier(
     judge: OpenClassifier, shown: Sequence[ImageSet], models: Models, parts: KeptParts
 ) -> tuple[list[np.ndarray], np.ndarray]:
-    """The features of each of the sets `shown`, none where the classifier has none, and its logits for the first."""
+    """Return the features of each of the sets `shown`, none if it has none, and the logits for the first."""
     network = judge.load(models.device)
-    feature_parts = parts.of("features", judge.weights, judge.prepared, judge.flip)
+    feature_parts = parts.child("features", judge.weights_hash, judge.preparation, judge.flip)
 
     def see(images: ImageSet, advance: Advance) -> Arrays:
         if not (isinstance(network, Classifier) and network.has_features):

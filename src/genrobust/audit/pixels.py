@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from genrobust.core import PixelStatistics
+from genrobust.core import FLAT_IMAGE, PixelStatistics
 
-FLAT = 0.01  # of [0, 1]: below it the generator's own check finds an image black, or of one flat color
 CHANNELS = ("red", "green", "blue", "chroma")
 
 
@@ -36,12 +35,12 @@ class PixelCounter:
         self._sum += channels.sum(axis=(1, 2, 3))
         self._squares += (channels**2).sum(axis=(1, 2, 3))
         self._power += radial_power(values.mean(axis=-1), self._rings).sum(axis=0)
-        black = values.mean(axis=(1, 2, 3)) < FLAT
+        black = values.mean(axis=(1, 2, 3)) < FLAT_IMAGE
         self._black += black.sum()
-        self._blank += (~black & (values.std(axis=(1, 2)).max(axis=-1) < FLAT)).sum()
+        self._blank += (~black & (values.std(axis=(1, 2)).max(axis=-1) < FLAT_IMAGE)).sum()
 
     def result(self) -> PixelStatistics:
-        """Return the statistics of all added images, of which there are some."""
+        """Return the statistics of all added images. At least one must have been added."""
         images, black, blank = (int(total) for total in self.totals[:3])
         pixels = images * self._size**2
         mean = self._sum / pixels

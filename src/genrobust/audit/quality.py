@@ -14,47 +14,49 @@ from genrobust.core import REAL, SourceQuality
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
-    """The images of a source as a CLIP sees them: unit embeddings float [N, D] and labels int [N], of `made` images."""
+class SourceEmbeddings:
+    """The CLIP embeddings of a source: unit vectors float [N, D] and labels int [N], a sample of `made` images."""
 
     embeddings: np.ndarray
     labels: np.ndarray
     made: int
 
 
-def qualities(sources: Mapping[str, Seen], classes: np.ndarray) -> tuple[SourceQuality, ...]:
+def qualities(sources: Mapping[str, SourceEmbeddings], classes: np.ndarray) -> tuple[SourceQuality, ...]:
     """Compare `sources`, which include the real training images under the name REAL.
 
     `classes`, float [K, D], are the embeddings of the classes' names.
 
-    FID, KID, precision and recall compare as many images of each class for every source but the real ones, which enter
-    whole: as many as all the others have. Diversity is over as many images of each class of all sources, real ones too.
+    For FID, KID, precision and recall, every generated source is cut to the same number of images per class; the real
+    images are used in full. Diversity uses one number per class for all sources, the real images too.
     """
-    others = [seen.labels for name, seen in sources.items() if name != REAL]
-    compared = common_counts(*others) if others else {}
-    alike = {k: n for k, n in common_counts(*(seen.labels for seen in sources.values())).items() if n > 1}
+    generated_labels = [source.labels for name, source in sources.items() if name != REAL]
+    compared_counts = common_counts(*generated_labels) if generated_labels else {}
+    all_counts = common_counts(*(source.labels for source in sources.values()))
+    diversity_counts = {k: n for k, n in all_counts.items() if n > 1}
     measured = []
-    for name, seen in sources.items():
-        whole = name == REAL or not compared
-        chosen = np.arange(len(seen.labels)) if whole else first_of_each_class(seen.labels, compared)
+    for name, source in sources.items():
+        is_whole = name == REAL or not compared_counts
+        chosen = np.arange(len(source.labels)) if is_whole else first_of_each_class(source.labels, compared_counts)
         sizes = len(chosen), len(sources[REAL].labels)
-        near = None
+        scores = dict[str, float | None].fromkeys(("fid", "kid", "precision", "recall"))
         if name != REAL and min(sizes) > NEIGHBORS:
-            near = fidelity(seen.embeddings[chosen], sources[REAL].embeddings)
+            measures = fidelity(source.embeddings[chosen], sources[REAL].embeddings)
+            scores = {figure: getattr(measures, figure) for figure in scores}
         distance: float | None = None
         vendi: float | None = None
-        if alike:
-            sample = first_of_each_class(seen.labels, alike)
-            of_class = by_class(seen.embeddings[sample], seen.labels[sample], alike).values()
+        if diversity_counts:
+            sample = first_of_each_class(source.labels, diversity_counts)
+            of_class = by_class(source.embeddings[sample], source.labels[sample], diversity_counts).values()
             distance, vendi = np.mean(list(of_class), axis=0).tolist()
-        embeddings, labels = seen.embeddings[chosen], seen.labels[chosen]
+        embeddings, labels = source.embeddings[chosen], source.labels[chosen]
         measured.append(
             SourceQuality(
                 source=name,
-                made=seen.made,
+                made=source.made,
                 n=len(chosen),
-                **{figure: getattr(near, figure, None) for figure in ("fid", "kid", "precision", "recall")},
-                per_class=sum(alike.values()) / len(alike) if alike else 0.0,
+                **scores,
+                per_class=sum(diversity_counts.values()) / len(diversity_counts) if diversity_counts else 0.0,
                 distance=distance,
                 vendi=vendi,
                 clip_score=100 * float((embeddings * classes[labels]).sum(axis=1).mean()),

@@ -12,7 +12,17 @@ from PIL import Image
 from genrobust.audit.fingerprint import frame
 from genrobust.audit.pixels import PixelCounter
 from genrobust.classifiers import prepare
-from genrobust.core import PART, Advance, Arrays, ImageSet, KeptParts, PixelStatistics, UserError, cores
+from genrobust.core import (
+    PART,
+    Advance,
+    Arrays,
+    ImageSet,
+    KeptParts,
+    PixelStatistics,
+    check_not_empty,
+    cores,
+    no_progress,
+)
 
 THUMBNAIL = 8  # pixels a side of the features that need no model: 192 numbers of color and layout
 LARGEST = 256  # pixels: images are compared at the size of the smaller set, but at no more than this
@@ -22,17 +32,21 @@ _BATCH = 64
 
 @dataclass(frozen=True, slots=True)
 class Scan:
-    """The data that is kept of N images.
+    """The data that one pass reads from N images.
 
-    `frames`, uint8 [N, 72, 64], find near duplicates, `sha256` of their size and decoded pixels exact ones;
-    `thumbnails`, float32 [N, 192], are features (1 minus color: paper is 0).
+    Attributes:
+        frames: uint8 [N, 72, 64], which find near duplicates.
+        sha256: Hashes of their size and decoded pixels, which find exact ones.
+        thumbnails: float32 [N, 192], features (1 minus color: paper is 0).
+        pixels: Statistics of the pixels.
+        inputs: The fingerprint of the images, and the size at which the statistics are measured.
     """
 
     frames: np.ndarray
     sha256: tuple[str, ...]
     thumbnails: np.ndarray
     pixels: PixelStatistics
-    of: tuple[str, int]  # the fingerprint of the images, and the size of the statistics
+    inputs: tuple[str, int]
 
 
 def common_size(*sets: ImageSet) -> int:
@@ -45,30 +59,30 @@ def common_size(*sets: ImageSet) -> int:
     return max(THUMBNAIL, min(LARGEST, *(median(images) for images in sets)))
 
 
-def scan(
-    images: ImageSet, size: int, parts: KeptParts | None = None, advance: Advance = lambda *counted, **more: None
-) -> Scan:
-    """Read every image once, with a few threads; statistics are over images prepared to `size` pixels.
+def scan(images: ImageSet, size: int, parts: KeptParts | None = None, advance: Advance = no_progress) -> Scan:
+    """Read every image once, with a few threads.
 
-    `parts` keeps what was read meanwhile, and `advance` is that of a bar over the images.
+    Args:
+        size: The pixels a side to which images are prepared for the statistics.
+        parts: Stores finished parts.
+        advance: Called with the number of images read.
 
     Raises:
         UserError: An empty set, or an image that cannot be read.
     """
-    if len(images) == 0:
-        raise UserError(f"the image set {images.name} is empty: there is nothing to audit")
+    check_not_empty(images)
     inputs = images.fingerprint, size
     with ThreadPoolExecutor(min(8, cores())) as pool:
 
-        def look(index: int) -> tuple[np.ndarray, bytes, np.ndarray]:
+        def read_image(index: int) -> tuple[np.ndarray, bytes, np.ndarray]:
             image = images.image(index)
             return frame(image), pixel_sha256(image).encode(), prepare(image, size)
 
-        def read(items: range) -> Arrays:
+        def read_part(items: range) -> Arrays:
             frames, hashes, thumbnails = [], [], []
             counter = PixelCounter(size)
             for start in range(0, len(items), _BATCH):
-                batch = list(pool.map(look, items[start : start + _BATCH]))
+                batch = list(pool.map(read_image, items[start : start + _BATCH]))
                 frames += [entry[0] for entry in batch]
                 hashes += [entry[1] for entry in batch]
                 thumbnails += [_thumbnail(entry[2]) for entry in batch]
@@ -77,7 +91,7 @@ def scan(
             arrays = {"frames": np.stack(frames), "sha256": np.array(hashes), "thumbnails": np.stack(thumbnails)}
             return arrays | {"totals": counter.totals[None]}
 
-        joined = (parts or KeptParts(None)).of("scan", *inputs).run(len(images), PART, read, advance)
+        joined = (parts or KeptParts(None)).child("scan", *inputs).run(len(images), PART, read_part, advance)
     counter = PixelCounter(size)
     counter.totals += joined["totals"].sum(axis=0)
     hashes = tuple(joined["sha256"].astype(str).tolist())

@@ -8,6 +8,12 @@ from .checkpoints import (
     saved_steps as saved_steps,
     weights_hash as weights_hash,
 )
+from .classifier import (
+    Blueprint as Blueprint,
+    OpenClassifier as OpenClassifier,
+    open_checkpoint as open_checkpoint,
+    open_zero_shot as open_zero_shot,
+)
 from .clip import (
     Clip as Clip,
     clip_embeddings as clip_embeddings,
@@ -34,12 +40,6 @@ from .models import (
     save_tensors as save_tensors,
 )
 from .onnx_files import CONFIG as CONFIG, LABELS as LABELS
-from .opened import (
-    Blueprint as Blueprint,
-    OpenClassifier as OpenClassifier,
-    open_checkpoint as open_checkpoint,
-    open_zero_shot as open_zero_shot,
-)
 from .opening import open_classifier as open_classifier
 from .precision import (
     AUTO as AUTO,
@@ -48,6 +48,7 @@ from .precision import (
     resolved_here as resolved_here,
     with_dtype as with_dtype,
 )
+from .predict_csv import images_in as images_in, predict_images as predict_images
 from .predicting import predict_sets as predict_sets
 from .preprocess import BICUBIC as BICUBIC, prepare as prepare, protocol as protocol
 from .saved import (
@@ -57,7 +58,6 @@ from .saved import (
     prediction_folder as prediction_folder,
     prediction_inputs as prediction_inputs,
 )
-from .to_csv import images_in as images_in, predict_images as predict_images
 from .training_state import (
     LossScaler as LossScaler,
     TrainingState as TrainingState,

@@ -18,7 +18,7 @@ LEAST_BLURRED = 16  # input channels: FFCV does not blur the image itself
 
 # The eight architectures of "Leaving Reality to Imagination" (arXiv 2302.02503), section 3, as timm calls them. The
 # first five names are also torchvision's; of Inception the paper's code names no version, so the third stands for it.
-PAPER = {
+PAPER_NAMES = {
     "resnet18": "resnet18",
     "alexnet": "alexnet",
     "efficientnet_b0": "efficientnet_b0",
@@ -49,7 +49,7 @@ class AlexNet(torchvision.models.AlexNet):
         return (self.classifier[:-1] if pre_logits else self.classifier)(flat)  # type: ignore[no-any-return]
 
 
-OWN = {"alexnet": AlexNet}  # by the name that timm would give them
+OWN_NETWORKS = {"alexnet": AlexNet}  # by the name that timm would give them
 
 
 def make_network(architecture: str, num_classes: int, *, blur_pool: bool = False, **arguments: Any) -> nn.Module:
@@ -60,8 +60,8 @@ def make_network(architecture: str, num_classes: int, *, blur_pool: bool = False
         Exception: timm raises errors of many kinds where `arguments` do not fit.
     """
     name = timm_name(architecture)
-    if name in OWN:
-        network: nn.Module = OWN[name](num_classes, **arguments)
+    if name in OWN_NETWORKS:
+        network: nn.Module = OWN_NETWORKS[name](num_classes, **arguments)
     else:
         network = timm.create_model(name, num_classes=num_classes, **arguments)
     if blur_pool:
@@ -96,10 +96,10 @@ def timm_name(architecture: str) -> str:
     Raises:
         UserError: There is no such architecture; the message lists near names.
     """
-    name = PAPER.get(architecture, architecture)
-    if name in OWN or timm.is_model(name):
+    name = PAPER_NAMES.get(architecture, architecture)
+    if name in OWN_NETWORKS or timm.is_model(name):
         return name
-    near = difflib.get_close_matches(architecture, [*PAPER, *timm.list_models()], n=3)
+    near = difflib.get_close_matches(architecture, [*PAPER_NAMES, *timm.list_models()], n=3)
     hint = f"did you mean {' or '.join(near)}?" if near else "timm.list_models() lists them"
     raise UserError(f"timm knows no architecture {architecture!r}; {hint}")
 
@@ -111,5 +111,5 @@ def has_fixed_size(architecture: str) -> bool:
         UserError: There is no such architecture; the message lists near names.
     """
     name = timm_name(architecture)
-    settings = None if name in OWN else timm.get_pretrained_cfg(name)
+    settings = None if name in OWN_NETWORKS else timm.get_pretrained_cfg(name)
     return settings is not None and settings.fixed_input_size

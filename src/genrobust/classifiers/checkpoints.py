@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Annotated, Any
@@ -30,10 +29,10 @@ def _require_unique(classes: tuple[str, ...]) -> tuple[str, ...]:
 class CheckpointInfo:
     """The description of a checkpoint: an `architecture` made with `model_kwargs`, for images of `image_size` pixels.
 
-    `classes` are the K class ids in the order of the logits.
-
-    `training` says how it came about (settings, seed, history); nothing here needs it to load. Images are resized by
-    the `interpolation`.
+    Attributes:
+        classes: The K class ids in the order of the logits.
+        training: The settings, seed and history of its training, which loading does not need.
+        interpolation: How images are resized.
     """
 
     architecture: Annotated[str, Field(max_length=200)]
@@ -51,7 +50,7 @@ def checkpoint_manifest(inputs: Mapping[str, Any], info: CheckpointInfo | None =
 
 
 def is_checkpoint(folder: Path) -> bool:
-    """Whether `folder` holds a finished checkpoint.
+    """Return whether `folder` holds a finished checkpoint.
 
     Raises:
         GenrobustError: Its manifest is damaged.
@@ -84,12 +83,12 @@ def read_checkpoint_info(folder: Path) -> CheckpointInfo:
         return CheckpointInfo(**manifest.about)
 
 
-def check_weights(folder: Path) -> CheckpointInfo:
-    """Compare the weights of the checkpoint in `folder` with its manifest, and return its description.
+def verify_checkpoint(folder: Path) -> CheckpointInfo:
+    """Verify the files of the checkpoint in `folder` against its manifest, and return its description.
 
     Raises:
         UserError: There is no finished checkpoint.
-        GenrobustError: The manifest or the weights are damaged.
+        GenrobustError: The manifest or a file is damaged.
     """
     info = read_checkpoint_info(folder)
     Artifact(folder).check_files()
@@ -105,11 +104,10 @@ def weights_hash(folder: Path) -> str:
 def saved_steps(folder: Path) -> int:
     """Return how many steps the unfinished training in `folder` has saved; 0 where there are none to resume from."""
     artifact = Artifact(folder)
-    with suppress(GenrobustError):  # the training names what is damaged
-        if (
-            artifact.is_begun
-            and not artifact.is_finished
-            and not artifact.lacks((manifest := artifact.manifest()).files)
-        ):
-            return int(manifest.about.get("progress", {}).get("step", 0))
-    return 0
+    try:
+        if not artifact.is_begun or artifact.is_finished:
+            return 0
+        manifest = artifact.manifest()
+        return 0 if artifact.lacks(manifest.files) else int(manifest.about.get("progress", {}).get("step", 0))
+    except GenrobustError:  # a damaged manifest is reported when training resumes
+        return 0

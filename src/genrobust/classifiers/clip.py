@@ -20,7 +20,16 @@ from genrobust.classifiers.clip_files import CONFIG, KINDS, OPEN_CLIP, clip_file
 from genrobust.classifiers.logits import feed_batches, require_finite
 from genrobust.classifiers.preprocess import prepare
 from genrobust.classifiers.timm_config import data_config
-from genrobust.core import PUBLISHED_CLIP, ImageSet, MissingPackage, UserError, parse_json, reading, repeatable
+from genrobust.core import (
+    PUBLISHED_CLIP,
+    ImageSet,
+    MissingPackage,
+    UserError,
+    no_progress,
+    parse_json,
+    reading,
+    repeatable,
+)
 
 TEXTS = 256  # encoded at once
 MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)  # open_clip's defaults
@@ -229,7 +238,7 @@ def read_clip_preparation(folder: Path) -> dict[str, Any]:
 @repeatable()
 @torch.inference_mode()
 def clip_embeddings(
-    clip: Clip, images: ImageSet, batch_size: int, advance: Callable[[int], None] = lambda count: None
+    clip: Clip, images: ImageSet, batch_size: int, advance: Callable[[int], None] = no_progress
 ) -> np.ndarray:
     """Return unit embeddings float32 [N, D] of `images` in their order.
 

@@ -7,12 +7,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import timm
 import torch
 from safetensors.torch import load_file
 from timm.models.vision_transformer import checkpoint_filter_fn
 from torch import Tensor, nn
 from transformers import CLIPVisionConfig
 
+from genrobust.classifiers.classifier import Blueprint, OpenClassifier
 from genrobust.classifiers.clip import (
     embed_ensembles,
     load_clip,
@@ -23,7 +25,6 @@ from genrobust.classifiers.clip import (
 from genrobust.classifiers.clip_files import OPEN_CLIP, OPEN_CLIP_WEIGHTS, clip_files, hash_clip
 from genrobust.classifiers.heads import COSINE
 from genrobust.classifiers.models import Classifier, create_classifier, move_to
-from genrobust.classifiers.opened import Blueprint, OpenClassifier
 from genrobust.classifiers.preprocess import prepare, protocol
 from genrobust.classifiers.timm_config import data_config
 from genrobust.core import UserError, digest, reading
@@ -34,7 +35,7 @@ _SIZES = {
     (1024, 24, 16): "large",
     (1280, 32, 16): "huge",
 }
-_BASE = "vit_base_patch32_clip_{}224"  # timm's with CLIP's layer norms; the arguments say how others differ
+_BASE = "vit_base_patch32_clip_{}224"  # any timm ViT with CLIP's pre-norm; model_kwargs override the sizes
 _BASE_ARGS = {"patch_size": 32, "embed_dim": 768, "depth": 12, "num_heads": 12, "mlp_ratio": 4.0}
 _ACTS = {"gelu": "", "quick_gelu": "quickgelu_"}
 
@@ -71,9 +72,9 @@ def open_tower(
     return OpenClassifier(
         name=spec,
         classes=tuple(classes) if with_text else (),
-        weights=digest([hash_clip(folder), class_texts], 64),
+        weights_hash=digest([hash_clip(folder), class_texts], 64),
         prepare=partial(prepare, size=size, interpolation=interpolation),
-        prepared=protocol(size, interpolation=interpolation),
+        preparation=protocol(size, interpolation=interpolation),
         load=partial(_load_tower, folder, spec, blueprint, normalization, class_texts),
         blueprint=blueprint,
     )
@@ -105,8 +106,6 @@ def timm_tower(vision: CLIPVisionConfig) -> tuple[str, dict[str, Any]]:
     Raises:
         ValueError: timm has no such tower.
     """
-    import timm
-
     if vision.hidden_act not in _ACTS or vision.layer_norm_eps != 1e-5 or vision.num_channels != 3:
         raise ValueError(
             f"its image tower has {vision.hidden_act}, layer norms of {vision.layer_norm_eps:g} and "
@@ -115,12 +114,14 @@ def timm_tower(vision: CLIPVisionConfig) -> tuple[str, dict[str, Any]]:
     act, size = _ACTS[vision.hidden_act], (vision.hidden_size, vision.num_hidden_layers, vision.num_attention_heads)
     if vision.hidden_size % vision.num_attention_heads:
         raise ValueError(f"its image tower of {vision.hidden_size} has {vision.num_attention_heads} heads")
-    name = f"vit_{_SIZES.get(size)}_patch{vision.patch_size}_clip_{act}{vision.image_size}"
     ratio = vision.intermediate_size / vision.hidden_size
-    if int(vision.hidden_size * ratio) != vision.intermediate_size:  # timm rounds down what floats round
+    # timm computes int(width * mlp_ratio): make sure that it yields intermediate_size
+    if int(vision.hidden_size * ratio) != vision.intermediate_size:
         ratio = (vision.intermediate_size + 0.5) / vision.hidden_size
-    if timm.is_model(name) and ratio == 4:
-        return name, {}
+    if size in _SIZES and ratio == 4:
+        name = f"vit_{_SIZES[size]}_patch{vision.patch_size}_clip_{act}{vision.image_size}"
+        if timm.is_model(name):
+            return name, {}
     arguments = {"patch_size": vision.patch_size, "mlp_ratio": ratio}
     arguments |= dict(zip(("embed_dim", "depth", "num_heads"), size, strict=True))
     return _BASE.format(act), {key: value for key, value in arguments.items() if value != _BASE_ARGS[key]}

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from genrobust.classifiers.class_names import columns_of
-from genrobust.classifiers.opened import Blueprint, OpenClassifier
+from genrobust.classifiers.classifier import Blueprint, OpenClassifier
 from genrobust.classifiers.preprocess import BICUBIC, prepare, protocol
-from genrobust.core import Artifact, LabelSpace, UserError, find_clip
+from genrobust.core import Artifact, LabelSpace, UserError, find_clip, one_line
 from genrobust.recipe import PRETRAINED, TrainConfig
 
 if TYPE_CHECKING:  # torch takes seconds, and what a network is made with is known without it
@@ -39,7 +39,7 @@ class Initial:
     @property
     def identity(self) -> str:
         """A hash of its weights, and of all else that the last layer depends on."""
-        return self.opened.weights
+        return self.opened.weights_hash
 
     def settings(self, config: TrainConfig) -> TrainConfig:
         """Return `config` for this network, whose architecture takes the place of the one there.
@@ -114,7 +114,7 @@ class Initial:
             model.load_state_dict({name: value for name, value in weights.items() if name in state})
         except RuntimeError as error:
             raise UserError(
-                f"train.init: {self.spec} does not fit {config.architecture}: {' '.join(str(error).split())[:300]}: "
+                f"train.init: {self.spec} does not fit {config.architecture}: {one_line(error)}: "
                 "name weights of this architecture"
             ) from error
         return model
@@ -176,9 +176,9 @@ def initial_of_run(config: TrainConfig, checkpoint: Path, classes: tuple[str, ..
     opened = OpenClassifier(
         name=config.init,
         classes=classes,
-        weights=checkpoint.name,
+        weights_hash=checkpoint.name,
         prepare=partial(prepare, size=size, interpolation=interpolation),
-        prepared=protocol(size, interpolation=interpolation),
+        preparation=protocol(size, interpolation=interpolation),
         load=load,
         blueprint=blueprint,
     )

@@ -15,7 +15,17 @@ from torch import Tensor, nn
 
 from genrobust.classifiers.models import Classifier
 from genrobust.classifiers.preprocess import BICUBIC, prepare as prepare_center
-from genrobust.core import GenrobustError, ImageSet, UserError, feed, is_out_of_memory, reading_pool, repeatable
+from genrobust.core import (
+    GenrobustError,
+    ImageSet,
+    check_not_empty,
+    feed,
+    is_out_of_memory,
+    no_progress,
+    one_line,
+    reading_pool,
+    repeatable,
+)
 
 T = TypeVar("T")
 Prepare = Callable[[Image.Image], np.ndarray]  # an image of any size to uint8 [H, W, 3]
@@ -41,8 +51,7 @@ def batches(images: ImageSet, prepare: Prepare, batch_size: int) -> Iterator[Ten
     Raises:
         UserError: The set is empty.
     """
-    if len(images) == 0:
-        raise UserError(f"the image set {images.name} is empty: there is nothing to predict")
+    check_not_empty(images)
     for ready in read_ahead(lambda i: prepare(images.image(i)), len(images), batch_size):
         yield stack_images(ready)
 
@@ -112,7 +121,7 @@ def blame_network(name: str) -> Iterator[None]:
     except Exception as error:  # a network from a stranger may raise anything
         if not name or is_out_of_memory(error):
             raise
-        raise GenrobustError(f"{name} cannot be run: {' '.join(str(error).split())[:300]}: get another") from error
+        raise GenrobustError(f"{name} cannot be run: {one_line(error)}: get another") from error
 
 
 def predict_together(
@@ -121,7 +130,7 @@ def predict_together(
     prepare: Prepare,
     batch_size: int,
     device: torch.device | str,
-    advance: Callable[[int], None] = lambda count: None,
+    advance: Callable[[int], None] = no_progress,
     flip: bool = False,
     names: Sequence[str] = (),
 ) -> list[np.ndarray]:
@@ -156,7 +165,7 @@ def predict_logits(
     batch_size: int,
     device: torch.device | str,
     interpolation: str = BICUBIC,
-    advance: Callable[[int], None] = lambda count: None,
+    advance: Callable[[int], None] = no_progress,
 ) -> np.ndarray:
     """Return the logits, float32 [N, K], of a network that trains, for images resized and cropped to `image_size`.
 
@@ -177,7 +186,7 @@ def embed_images(
     prepare: Prepare,
     batch_size: int,
     device: torch.device | str,
-    advance: Callable[[int], None] = lambda count: None,
+    advance: Callable[[int], None] = no_progress,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the features before the last layer, float32 [N, D], and the logits, float32 [N, K], of `images`.
 

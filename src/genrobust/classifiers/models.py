@@ -14,9 +14,9 @@ from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from genrobust.classifiers.architectures import has_fixed_size, make_network
-from genrobust.classifiers.checkpoints import INITIAL, WEIGHTS, CheckpointInfo, check_weights, checkpoint_manifest
+from genrobust.classifiers.checkpoints import INITIAL, WEIGHTS, CheckpointInfo, checkpoint_manifest, verify_checkpoint
 from genrobust.classifiers.heads import COSINE, add_cosine_head
-from genrobust.core import Artifact, GenrobustError, UserError, make_folder, reading, replacing, short_message
+from genrobust.core import Artifact, GenrobustError, UserError, make_folder, one_line, reading, replacing
 
 # timm would unpickle a file, go to the network, or lose the classes
 REFUSED = {"checkpoint_path", "pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "cache_dir", "num_classes"}
@@ -64,7 +64,7 @@ def create_classifier(
     """Create a classifier with random weights, which the global torch seed decides.
 
     Args:
-        architecture: Any name of timm's, or one of `architectures.PAPER`.
+        architecture: Any name of timm's, or one of `architectures.PAPER_NAMES`.
         model_kwargs: Arguments of the network's constructor, and perhaps `COSINE`, which is none of timm's.
 
     Raises:
@@ -87,7 +87,7 @@ def create_classifier(
         if isinstance(error, GenrobustError):
             raise
         description = f"{architecture} with model_kwargs {arguments}" if arguments else architecture
-        reason = short_message(error)
+        reason = one_line(error)
         raise UserError(f"timm cannot make {description} for images of {image_size} px: {reason}") from error
     config: dict[str, Any] = network.pretrained_cfg  # type: ignore[assignment]  # torch types every attribute as a module
     mean, std = (config.get(key) or (0.5, 0.5, 0.5) for key in ("mean", "std"))
@@ -152,7 +152,7 @@ def load_checkpoint(folder: Path, device: torch.device | str = "cpu") -> tuple[C
         UserError: There is no finished checkpoint, or timm cannot make its network.
         GenrobustError: The manifest or the weights are damaged.
     """
-    info = check_weights(folder)
+    info = verify_checkpoint(folder)
     model = create_classifier(info.architecture, len(info.classes), info.image_size, info.model_kwargs)
     with reading(folder / WEIGHTS, SafetensorError, RuntimeError, kind=GenrobustError):
         model.load_state_dict(load_file(folder / WEIGHTS))

@@ -11,16 +11,18 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from genrobust.classifiers.classifier import OpenClassifier
 from genrobust.classifiers.logits import blame_network
-from genrobust.classifiers.opened import OpenClassifier
 from genrobust.classifiers.preprocess import prepare, protocol
-from genrobust.classifiers.timm_config import MOST_PIXELS, Facts, data_config
+from genrobust.classifiers.timm_config import MOST_PIXELS, ClassifierMetadata, data_config
 from genrobust.classifiers.timm_models import class_ids, prepare_as_timm
 from genrobust.core import MissingPackage, UserError, digest, hash_file, parse_json, reading
 
 LABELS, CONFIG = "label_names", "pretrained_cfg"  # metadata of a file, as JSON: the keys of timm's config.json
-WANTED = "a classifier has one input, RGB images [batch, 3, N, N] as uint8 or float32, and one output of logits"
-_TYPES = {"tensor(uint8)": False, "tensor(float)": True}
+EXPECTED_FORMAT = (
+    "a classifier has one input, RGB images [batch, 3, N, N] as uint8 or float32, and one output of logits"
+)
+_IS_FLOAT = {"tensor(uint8)": False, "tensor(float)": True}
 
 
 class OnnxNetwork(nn.Module):
@@ -28,16 +30,14 @@ class OnnxNetwork(nn.Module):
 
     def __init__(self, path: Path, device: torch.device | str = "cpu") -> None:
         super().__init__()
-        self._session = _start_session(path, torch.device(device).type)
-        self._input = self._session.get_inputs()[0]
-        self._one_by_one = self._input.shape[0] == 1
+        self.session = _start_session(path, torch.device(device).type)
 
     def forward(self, images: Tensor) -> Tensor:
-        pixels = images.cpu().contiguous()
-        if _TYPES[self._input.type]:
+        pixels, expected = images.cpu().contiguous(), self.session.get_inputs()[0]
+        if _IS_FLOAT[expected.type]:
             pixels = pixels.float() / 255
-        parts = pixels.split(1) if self._one_by_one else [pixels]
-        return torch.cat([torch.from_numpy(self._session.run(None, {self._input.name: p.numpy()})[0]) for p in parts])
+        parts = pixels.split(1) if expected.shape[0] == 1 else [pixels]
+        return torch.cat([torch.from_numpy(self.session.run(None, {expected.name: p.numpy()})[0]) for p in parts])
 
 
 def open_onnx(path: Path, names: Sequence[str] | None) -> OpenClassifier:
@@ -50,14 +50,15 @@ def open_onnx(path: Path, names: Sequence[str] | None) -> OpenClassifier:
         UserError: A file of another kind, or classes of unknown names.
         MissingPackage: onnxruntime is not installed.
     """
-    size, takes_floats = _input_format(path)
-    label_names, config = _read_metadata(path)
+    network = OnnxNetwork(path)
+    size, takes_floats = _input_format(network.session, path)
+    label_names, config = _read_metadata(network.session, path)
     with reading(path, ValueError):
         weights = _hash_weights(path)
     with blame_network(str(path)):
-        logits = OnnxNetwork(path)(torch.zeros(1, 3, size, size, dtype=torch.uint8))
+        logits = network(torch.zeros(1, 3, size, size, dtype=torch.uint8))
     if logits.ndim != 2:
-        raise UserError(f"the output of {path} has {logits.ndim} dimensions: {WANTED} [batch, classes]")
+        raise UserError(f"the output of {path} has {logits.ndim} dimensions: {EXPECTED_FORMAT} [batch, classes]")
     if label_names and len(label_names) != logits.shape[1]:
         raise UserError(f"{path} names {len(label_names)} classes in its metadata, and has {logits.shape[1]} logits")
     if config:
@@ -75,30 +76,30 @@ def open_onnx(path: Path, names: Sequence[str] | None) -> OpenClassifier:
     )
 
 
-def _input_format(path: Path) -> tuple[int, bool]:
-    """The side of the images in pixels, and whether they are floats."""
-    session = _start_session(path, "cpu")
+def _input_format(session: Any, path: Path) -> tuple[int, bool]:
+    """Return the side of the images in pixels, and whether they are floats."""
     inputs, outputs = session.get_inputs(), session.get_outputs()
     if len(inputs) != 1 or len(outputs) != 1:
-        raise UserError(f"{path} has {len(inputs)} inputs and {len(outputs)} outputs: {WANTED}")
+        raise UserError(f"{path} has {len(inputs)} inputs and {len(outputs)} outputs: {EXPECTED_FORMAT}")
     shape, kind = inputs[0].shape, inputs[0].type
     is_square = len(shape) == 4 and shape[1] == 3 and isinstance(shape[2], int) and shape[2] == shape[3]
     is_square = is_square and 1 <= shape[2] <= MOST_PIXELS
-    if kind not in _TYPES or not is_square or (isinstance(shape[0], int) and shape[0] != 1):
+    if kind not in _IS_FLOAT or not is_square or (isinstance(shape[0], int) and shape[0] != 1):
         problem = f"the input {inputs[0].name} of {path} is {kind} {' x '.join(map(str, shape))}"
-        raise UserError(f"{problem}: {WANTED}; a batch of 1 or of any size")
-    return shape[2], _TYPES[kind]
+        raise UserError(f"{problem}: {EXPECTED_FORMAT}; a batch of 1 or of any size")
+    return shape[2], _IS_FLOAT[kind]
 
 
-def _read_metadata(path: Path) -> tuple[list[str] | None, dict[str, Any] | None]:
-    metadata = _start_session(path, "cpu").get_modelmeta().custom_metadata_map
+def _read_metadata(session: Any, path: Path) -> tuple[list[str] | None, dict[str, Any] | None]:
+    metadata = session.get_modelmeta().custom_metadata_map
     with reading(f"the metadata {LABELS} or {CONFIG} of {path}", ValueError, TypeError):
-        facts = Facts.model_validate({key: parse_json(metadata.get(key) or "null") for key in (LABELS, CONFIG)})
-    return facts.label_names, facts.pretrained_cfg
+        values = {key: parse_json(metadata.get(key) or "null") for key in (LABELS, CONFIG)}
+        found = ClassifierMetadata.model_validate(values)
+    return found.label_names, found.pretrained_cfg
 
 
 def _hash_weights(path: Path) -> str:
-    """The SHA-256 of the file, or of it and the files beside it that hold some of its weights.
+    """Return the SHA-256 of the file, or of it and the files beside it that hold some of its weights.
 
     Raises ValueError where these lie elsewhere.
     """
@@ -118,7 +119,7 @@ def _hash_weights(path: Path) -> str:
 
 
 def _external_data_files(message: Any) -> Iterator[str]:
-    """The names of the files that hold tensors of a protobuf message."""
+    """Yield the names of the files that hold tensors of a protobuf message."""
     for field, value in message.ListFields():
         if field.name == "external_data":
             yield from (entry.value for entry in value if entry.key == "location")

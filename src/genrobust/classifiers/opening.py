@@ -8,8 +8,8 @@ from pathlib import Path
 
 from genrobust.classifiers.checkpoints import is_checkpoint
 from genrobust.classifiers.class_names import read_class_names
+from genrobust.classifiers.classifier import OpenClassifier, open_checkpoint
 from genrobust.classifiers.hub import FOLDER, HUB, is_timm_folder
-from genrobust.classifiers.opened import OpenClassifier, open_checkpoint
 from genrobust.core import UserError, reading
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from genrobust.classifiers.opened import OpenClassifier
+from genrobust.classifiers.classifier import OpenClassifier
 from genrobust.classifiers.saved import (
     PredictedBy,
     SavedPredictions,
@@ -33,12 +33,12 @@ if TYPE_CHECKING:  # torch takes seconds, and saved predictions are read without
     import torch
     from torch import nn
 
-FILLED = 0.25  # of a GPU's memory: the next network may take as much again, which leaves half for the batch
-TOGETHER = 16  # classifiers in memory at once, with their logits of a set; each further group decodes images again
+MAX_WEIGHTS_SHARE = 0.25  # of a GPU's memory: the next network may take as much again, which leaves half for the batch
+MAX_CLASSIFIERS = 16  # in memory at once, with their logits of a set; each further group decodes images again
 
 
 def predict_sets(
-    room: Path,
+    predictions_folder: Path,
     classifiers: Mapping[PredictedBy, OpenClassifier],
     sets: Mapping[str, ImageSet],
     labels: LabelSpace,
@@ -46,14 +46,14 @@ def predict_sets(
     device: str = "auto",
     threads: int | None = None,
 ) -> dict[PredictedBy, SavedPredictions[str]]:
-    """Run every classifier on every image set, and save the predictions in folders of `room`.
+    """Run every classifier on every image set, and save the predictions in folders of `predictions_folder`.
 
     Predictions that are saved already, for the same weights and images, are not computed again. Classifiers with the
-    same image preparation run together, up to `TOGETHER` of them: each image is read and prepared once for the group.
-    Only the logits of the classes of `labels` are kept, matched by id.
+    same image preparation run together, up to `MAX_CLASSIFIERS` of them: each image is read and prepared once for the
+    group. Only the logits of the classes of `labels` are kept, matched by id.
 
     Args:
-        room: The folder of all predictions.
+        predictions_folder: The folder of all predictions.
         classifiers: The classifiers, by the key that names the folders of their predictions.
         sets: The image sets, by name.
         batch_size: Images at once. It changes only rounding.
@@ -66,12 +66,15 @@ def predict_sets(
             image cannot be read.
         GenrobustError: Logits of a classifier are NaN or infinite.
     """
-    fetch_artifacts(room)
-    caches = {key: _PredictionCache(room, key, classifier, sets, labels) for key, classifier in classifiers.items()}
+    fetch_artifacts(predictions_folder)
+    caches = {
+        key: _PredictionCache(predictions_folder, key, classifier, sets, labels)
+        for key, classifier in classifiers.items()
+    }
     groups: dict[str, list[_PredictionCache]] = {}
     for cache in caches.values():
         if cache.missing:
-            groups.setdefault(cache.classifier.prepared, []).append(cache)
+            groups.setdefault(cache.classifier.preparation, []).append(cache)
     if groups:
         torch_device = resolve_device(device)
         if threads is not None:
@@ -80,7 +83,8 @@ def predict_sets(
         with progress_bar("evaluating", sum(cache.missing_images for cache in caches.values())) as bar:
             for group in groups.values():
                 while group:
-                    group = group[_predict_group(group, sets, batch_size, torch_device, bar.advance) :]
+                    done = _predict_group(group, sets, batch_size, torch_device, bar.advance)
+                    group = group[done:]
     return {key: cache.saved for key, cache in caches.items()}
 
 
@@ -99,7 +103,7 @@ def _predict_group(
     from genrobust.classifiers.logits import predict_together
 
     networks: list[nn.Module] = []
-    while len(networks) < min(len(caches), TOGETHER) and not (networks and _weights_fill_gpu(device)):
+    while len(networks) < min(len(caches), MAX_CLASSIFIERS) and not (networks and _weights_fill_gpu(device)):
         networks.append(caches[len(networks)].classifier.load(device))
     caches, classifier = caches[: len(networks)], caches[0].classifier
     for name, images in sets.items():
@@ -126,12 +130,12 @@ def _weights_fill_gpu(device: torch.device) -> bool:
     import torch
 
     return device.type == "cuda" and (
-        torch.cuda.memory_allocated(device) > FILLED * torch.cuda.get_device_properties(device).total_memory
+        torch.cuda.memory_allocated(device) > MAX_WEIGHTS_SHARE * torch.cuda.get_device_properties(device).total_memory
     )
 
 
 class _PredictionCache:
-    """One classifier's predictions on `sets`, saved in folders of `room`.
+    """One classifier's predictions on `sets`, saved in folders of `predictions_folder`.
 
     Attributes:
         missing: The names of the sets whose predictions are not saved yet.
@@ -140,7 +144,7 @@ class _PredictionCache:
 
     def __init__(
         self,
-        room: Path,
+        predictions_folder: Path,
         predicted_by: PredictedBy,
         classifier: OpenClassifier,
         sets: Mapping[str, ImageSet],
@@ -148,10 +152,12 @@ class _PredictionCache:
     ) -> None:
         self.classifier, self._sets, self._classes = classifier, sets, labels.ids
         self._columns = None if classifier.classes == labels.ids else classifier.columns(labels)
-        weights = classifier.weights
+        weights = classifier.weights_hash
         self._weights = weights if self._columns is None else digest([weights, self._columns], 64)
         self._inputs = {name: prediction_inputs(predicted_by, name, images, labels) for name, images in sets.items()}
-        folders = {name: prediction_folder(room, predicted_by, inputs) for name, inputs in self._inputs.items()}
+        folders = {
+            name: prediction_folder(predictions_folder, predicted_by, inputs) for name, inputs in self._inputs.items()
+        }
         self.missing = [name for name, folder in folders.items() if not are_saved(folder, self._weights)]
         self.saved = SavedPredictions(folders)
 
@@ -162,10 +168,10 @@ class _PredictionCache:
 
     def save(self, name: str, logits: np.ndarray) -> None:
         """Save the `logits` of the set `name`, float32 [N, K], reduced to the classes of the study."""
-        images, prepared = self._sets[name], self.classifier.prepared
+        images, preparation = self._sets[name], self.classifier.preparation
         accepted, protocol = getattr(images, "accepted", None), getattr(images, "protocol", "")
         selected = logits if self._columns is None else logits[:, self._columns]
-        description = "; ".join(filter(None, [prepared, protocol]))
+        description = "; ".join(filter(None, [preparation, protocol]))
         predictions = Predictions(
             name, selected, images.labels, tuple(images.keys), self._classes, description, accepted
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -17,13 +18,13 @@ from timm.data import ImageNetInfo, create_transform, infer_imagenet_subset
 from timm.models import load_state_dict
 from torch import Tensor, nn
 
-from genrobust.classifiers.architectures import OWN, PAPER
+from genrobust.classifiers.architectures import OWN_NETWORKS, PAPER_NAMES
 from genrobust.classifiers.checkpoints import WEIGHTS
+from genrobust.classifiers.classifier import Blueprint, OpenClassifier
 from genrobust.classifiers.hub import FOLDER, HUB, TIMM_CONFIG, fetch_from_hub
 from genrobust.classifiers.models import Classifier, move_to
-from genrobust.classifiers.opened import Blueprint, OpenClassifier
 from genrobust.classifiers.timm_config import data_config, read_timm_config
-from genrobust.core import GenrobustError, UserError, digest, hash_file, hash_folder, short_message
+from genrobust.core import GenrobustError, UserError, digest, hash_file, hash_folder, one_line
 
 FILES = f"{TIMM_CONFIG} and {WEIGHTS}"
 TENSOR_FILES = (".safetensors", ".pt", ".pth", ".bin", ".tar")
@@ -52,8 +53,9 @@ def open_timm_name(name: str, names: Sequence[str] | None) -> OpenClassifier:
         )
     settings = timm.get_pretrained_cfg(name)
     assert settings is not None  # it has weights
-    config, hint = settings.to_dict(), f" Without a network, give the folder of a download: its {FILES} from the hub"
-    return _open_timm(name, config, digest(["timm", config], 64), partial(_load_pretrained, name, hint), names)
+    config = settings.to_dict()
+    download_hint = f" Without a network, give the folder of a download: its {FILES} from the hub"
+    return _open_timm(name, config, digest(["timm", config], 64), partial(_load_pretrained, name, download_hint), names)
 
 
 def open_timm_folder(folder: Path, spec: str, names: Sequence[str] | None) -> OpenClassifier:
@@ -92,11 +94,11 @@ def open_state_dict(architecture: str, file: Path, spec: str, names: Sequence[st
     tensors = _read_tensors(file)
     classes = class_ids(spec, len(names) if names else 1000, None, names)
     failures = []
-    for load in (_load_into_timm, _load_into_torchvision):
+    for library, load in (("timm", _load_into_timm), ("torchvision", _load_into_torchvision)):
         try:
             loaded = load(architecture, dict(tensors), len(classes))
         except (RuntimeError, ValueError, KeyError, AttributeError) as error:  # keys or shapes that do not fit
-            failures.append(short_message(error))
+            failures.append(f"{library}: {_misfit(error)}")
             continue
         if loaded is not None:
             network, config = loaded
@@ -108,9 +110,9 @@ def open_state_dict(architecture: str, file: Path, spec: str, names: Sequence[st
         remedy = "; --labels FILE names others" if names is None else "; for others, save it as a folder with timm"
         raise UserError(
             f"{file} does not fit {architecture} with the {len(classes)} classes {origin}{'' if names else remedy}: "
-            f"{'; '.join(dict.fromkeys(failures))}"
+            f"{'; '.join(failures)}"
         )
-    known = [*PAPER, *timm.list_models(), *torchvision.models.list_models()]
+    known = [*PAPER_NAMES, *timm.list_models(), *_torchvision_classifiers()]
     near = difflib.get_close_matches(architecture, dict.fromkeys(known), n=3)
     hint = f"; did you mean {' or '.join(near)}?" if near else ""
     raise UserError(f"neither timm nor torchvision knows an architecture {architecture!r}{hint}")
@@ -136,10 +138,14 @@ def class_ids(spec: str, count: int, label_names: Sequence[str] | None, names: S
     """Return the ids of the `count` classes of the classifier `spec`.
 
     They are its `label_names`, or else the WordNet ids of the ImageNet subset of this size. If both are unknown, they
-    are numbers where the user gave `names`, and none where `names` is empty: then only the weights are used.
+    depend on `names`, the class names that the user gave:
+
+    - some: placeholders (0 to `count` - 1), which `open_classifier` replaces with these names
+    - empty: no ids, since only the weights are used
+    - None: an error
 
     Raises:
-        UserError: Both are unknown, and `names` is None.
+        UserError: The ids are unknown, and `names` is None.
     """
     subset = infer_imagenet_subset({"num_classes": count})
     if label_names:
@@ -165,11 +171,13 @@ def _open_timm(
     data = data_config(spec, config, test_size=True)
     channels, height, width = data["input_size"]
     if (channels, height) != (3, width):
-        raise UserError(f"{spec} takes images of {channels} x {height} x {width}: genrobust has 3 x N x N for it")
+        raise UserError(f"{spec} takes images of {channels} x {height} x {width}: genrobust supports only 3 x N x N")
     label_names = config.get("label_names")
     count = int(config.get("num_classes") or 0)
+    if not count and (label_names or names is None or names):
+        raise UserError(f"{spec} has no num_classes: it has no last layer, or its {TIMM_CONFIG} lacks the key")
     if label_names and len(label_names) != count:
-        raise UserError(f"{spec}: its {TIMM_CONFIG} has {len(label_names)} label_names, and the model {count} logits")
+        raise UserError(f"{spec}: its {TIMM_CONFIG} has {len(label_names)} label_names and num_classes {count}")
     prepare, description = prepare_as_timm(data)
 
     def load(device: torch.device) -> nn.Module:
@@ -190,7 +198,7 @@ def _load_pretrained(source: str, hint: str = "") -> nn.Module:
     try:
         return timm.create_model(source, pretrained=True)
     except Exception as error:  # its arguments may be a stranger's
-        raise GenrobustError(f"cannot load the weights of {source}: {short_message(error)}{hint}") from error
+        raise GenrobustError(f"cannot load the weights of {source}: {one_line(error)}{hint}") from error
 
 
 def _read_tensors(file: Path) -> dict[str, Tensor]:
@@ -200,8 +208,7 @@ def _read_tensors(file: Path) -> dict[str, Tensor]:
     try:
         tensors = load_state_dict(str(file), weights_only=True)
     except Exception as error:  # of safetensors, torch and pickle, and of timm where the file holds no mapping
-        reason = short_message(error)
-        raise UserError(f"{file} is no plain state dict, and nothing else is unpickled: {reason}") from error
+        raise UserError(f"{file} is no plain state dict, and nothing else is unpickled: {one_line(error)}") from error
     if not tensors or not all(isinstance(value, Tensor) for value in tensors.values()):
         raise UserError(f"{file} is no state dict: a mapping from names to tensors")
     return tensors
@@ -213,8 +220,8 @@ NetworkAndConfig = tuple[nn.Module, dict[str, Any]] | None
 
 def _load_into_timm(name: str, tensors: dict[str, Tensor], classes: int) -> NetworkAndConfig:
     """Load `tensors` into timm's network `name`; timm also converts the state dicts of other libraries."""
-    name = PAPER.get(name, name)
-    if not timm.is_model(name) or name in OWN:  # those are torchvision's
+    name = PAPER_NAMES.get(name, name)
+    if not timm.is_model(name) or name in OWN_NETWORKS:  # those are torchvision's
         return None
     overlay = {"state_dict": tensors, "num_classes": classes, "label_offset": 0, "custom_load": False, "source": ""}
     network = timm.create_model(name, pretrained=True, num_classes=classes, pretrained_cfg_overlay=overlay)
@@ -222,15 +229,26 @@ def _load_into_timm(name: str, tensors: dict[str, Tensor], classes: int) -> Netw
     return network, {**(settings.to_dict() if settings else {}), "architecture": name}
 
 
+def _torchvision_classifiers() -> list[str]:
+    """Return the names of torchvision's classifiers, without its networks for detection, segmentation and flow."""
+    return torchvision.models.list_models(torchvision.models)
+
+
+def _misfit(error: Exception) -> str:
+    """Return how many keys of a state dict are missing and unexpected, with one of each, or else `error` itself."""
+    found = re.findall(r"(Missing|Unexpected) key\(s\) in state_dict: (.*)", str(error))
+    keys = [(kind.lower(), re.findall(r'"(.*?)"', line)) for kind, line in found]
+    return ", ".join(f"{len(names)} {kind} keys, such as {names[0]}" for kind, names in keys) or one_line(error)
+
+
 def _load_into_torchvision(name: str, tensors: dict[str, Tensor], classes: int) -> NetworkAndConfig:
     """Load `tensors` into torchvision's network `name`."""
-    if name not in torchvision.models.list_models(torchvision.models):
+    if name not in _torchvision_classifiers():
         return None
     network = torchvision.models.get_model(name, weights=None, num_classes=classes)
     network.load_state_dict(tensors)
-    transforms = next(
-        iter(torchvision.models.get_model_weights(name))
-    ).transforms()  # those of the first published weights
+    first_weights = next(iter(torchvision.models.get_model_weights(name)))
+    transforms = first_weights.transforms()
     (size,), (resized,) = transforms.crop_size, transforms.resize_size
     shape = {"input_size": (3, size, size), "crop_pct": size / resized, "interpolation": transforms.interpolation.value}
     return network, {**shape, "mean": tuple(transforms.mean), "std": tuple(transforms.std)}

@@ -158,7 +158,7 @@ def predict(
     studies.require_recipe(model)
     paths = images_in(folder)
     opened = open_named(studies, model, labels)
-    err_console.print(f"{escape(opened.name)}: {len(opened.classes):,} classes; {opened.prepared}")
+    err_console.print(f"{escape(opened.name)}: {len(opened.classes):,} classes; {opened.preparation}")
     if out is None:
         counts = predict_images(opened, folder, paths, sys.stdout.buffer.write, top, batch_size, device or "auto")
     else:

@@ -46,7 +46,7 @@ def list_(kind: Kind = None) -> None:
         elif name == kind:
             table = Table("name", "own keys", "description", title=KINDS[name], title_justify="left")
             for member, thing in registry.members().items():
-                table.add_row(escape(member), escape(", ".join(own_keys(thing, base))), escape(one_line(thing)))
+                table.add_row(escape(member), escape(", ".join(own_keys(thing, base))), escape(first_paragraph(thing)))
             out_console.print(table)
 
 
@@ -92,7 +92,7 @@ def own_keys(thing: Any, base: "type[Section] | None") -> list[str]:
     return list(dict.fromkeys(key for model in models for key in model.model_fields if key not in base.model_fields))
 
 
-def one_line(thing: Any) -> str:
+def first_paragraph(thing: Any) -> str:
     """Return the first sentence about a member of a registry."""
     text = getattr(thing, "title", None) or cleandoc(thing.__doc__ or "")
     return " ".join(text.split("\n\n")[0].split())

@@ -55,8 +55,8 @@ from .errors import (
     UserError as UserError,
     hub_reason as hub_reason,
     is_out_of_memory as is_out_of_memory,
+    one_line as one_line,
     reading as reading,
-    short_message as short_message,
 )
 from .feeding import feed as feed, reading_pool as reading_pool
 from .files import (
@@ -83,6 +83,7 @@ from .generator_files import (
     variants_of as variants_of,
 )
 from .images import (
+    FLAT_IMAGE as FLAT_IMAGE,
     NOT_GENERATED as NOT_GENERATED,
     REAL as REAL,
     RETRIEVED as RETRIEVED,
@@ -95,6 +96,7 @@ from .images import (
     Sample as Sample,
     StudyData as StudyData,
     Subset as Subset,
+    check_not_empty as check_not_empty,
     count_taken as count_taken,
     fair_order as fair_order,
     prefix as prefix,
@@ -128,6 +130,7 @@ from .parts import (
     Advance as Advance,
     Arrays as Arrays,
     KeptParts as KeptParts,
+    no_progress as no_progress,
 )
 from .precision import (
     FLOAT32 as FLOAT32,
@@ -143,6 +146,7 @@ from .record import (
     Claim as Claim,
     Curve as Curve,
     MadeBy as MadeBy,
+    MissedPicture as MissedPicture,
     Picture as Picture,
     SourceQuality as SourceQuality,
     StageRecord as StageRecord,

@@ -60,6 +60,11 @@ class NewerVersion(UserError):
         super().__init__(f"{file} {fact}: a newer version of genrobust wrote it; upgrade to that")
 
 
+def one_line(error: BaseException) -> str:
+    """Return the first 400 characters of the message of `error` on one line; the name of its type if it has none."""
+    return " ".join(str(error).split())[:400] or type(error).__name__
+
+
 @contextmanager
 def reading(
     source: object, *errors: type[Exception], then: str = "", kind: type[GenrobustError] = UserError
@@ -81,12 +86,7 @@ def hub_reason(error: Exception) -> str:
         from huggingface_hub import constants
 
         return f"{constants.ENDPOINT} answers with no JSON, so it is no hub, perhaps a login page: check HF_ENDPOINT"
-    return short_message(error)
-
-
-def short_message(error: Exception) -> str:
-    """Return the message of `error` on one line, up to 400 characters of it."""
-    return " ".join(str(error).split())[:400] or type(error).__name__
+    return one_line(error)
 
 
 def _reason(error: Any) -> object:

@@ -16,6 +16,9 @@ from PIL import Image
 from genrobust.core.errors import UserError
 from genrobust.core.keys import digest
 
+# Of [0, 1]: an image whose mean is lower is black, one whose channels all vary less (SD) is of one flat color. It is
+# about 2.5 of 255 gray levels, below what a drawn line or a photo's noise gives.
+FLAT_IMAGE = 0.01
 # The sources of a mixture that are no generated dataset in any study: the control with retrieved images is matched to
 # the generated ones by class and style, or by class alone, or is what a CLIP finds for the names of the classes.
 REAL, RETRIEVED, RETRIEVED_BY_CLASS, RETRIEVED_BY_SEARCH = NOT_GENERATED = (
@@ -108,6 +111,12 @@ class ImageSet(Protocol):
         ...
 
 
+def check_not_empty(images: ImageSet) -> None:
+    """Raise UserError if `images` has no image."""
+    if len(images) == 0:
+        raise UserError(f"the image set {images.name} is empty: name one that holds images")
+
+
 class Subset:
     """The images of an ImageSet at `indices` (integers [M], in that order): a prefix, a split, a matched sample."""
 
@@ -178,7 +187,7 @@ class StudyData:
 
     `tests` maps a name to its set; `clean` is the name of the unshifted one, `shifts` the shifted ones. `retrieval` is
     the generator's own training data, where it is available. `unlabeled` are images whose labels mean nothing, to be
-    searched for the classes; None searches those of `retrieval`. `choosing` is a shifted validation set, on which
+    searched for the classes; None searches those of `retrieval`. `shifted_val` is a shifted validation set, on which
     anything about generation may be chosen. `extra` are further images to train on, by the name that arms mix them
     under. `generated` are images of the user's own that take the place of those of the generator.
     """
@@ -189,7 +198,7 @@ class StudyData:
     tests: dict[str, ImageSet]
     clean: str
     retrieval: ImageSet | None = None
-    choosing: ImageSet | None = None
+    shifted_val: ImageSet | None = None
     extra: dict[str, ImageSet] = field(default_factory=dict)
     unlabeled: ImageSet | None = None
     generated: ImageSet | None = None

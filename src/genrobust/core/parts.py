@@ -21,6 +21,10 @@ Advance = Callable[..., None]  # as a bar's `advance`
 log = logging.getLogger(__name__)
 
 
+def no_progress(*counted: object, **more: object) -> None:
+    """Ignore progress: the `advance` of work that shows none."""
+
+
 class KeptParts:
     """The parts of long work, in an unfinished artifact below `folder` until `remove`; None keeps none.
 
@@ -28,20 +32,20 @@ class KeptParts:
     nothing. Where parts cannot be kept, such as on a full disk, the work goes on without, with a warning.
 
     Attributes:
-        found: How many items an earlier run had made, over all pieces of the work.
+        resumed_items: The number of items that an earlier run had made, over all pieces of the work.
     """
 
     def __init__(self, folder: Path | None, *inputs: object) -> None:
         self._manifest = Manifest("parts", {"work": digest(inputs)})
         place = None if folder is None else artifact_folder(folder, "work", self._manifest.inputs)
         self._artifact = None if place is None else Artifact(place, mirrored=False)
-        self._inputs, self._whole = inputs, self
-        self.found = 0
+        self._inputs, self._root = inputs, self
+        self.resumed_items = 0
 
-    def of(self, *inputs: object) -> KeptParts:
+    def child(self, *inputs: object) -> KeptParts:
         """Return the parts of a piece of this work, which depend on `inputs` as well."""
         piece = KeptParts(None, *self._inputs, *inputs)
-        piece._whole = self._whole
+        piece._root = self._root
         return piece
 
     def run(self, total: int, each: int, make: Callable[[range], Arrays], advance: Advance) -> dict[str, np.ndarray]:
@@ -55,7 +59,7 @@ class KeptParts:
             items = range(start, min(start + each, total))
             part = self._load(items) if total > each else None
             if part is not None:
-                self._whole.found += len(items)
+                self._root.resumed_items += len(items)
                 advance(len(items), found=True)
             else:
                 part = make(items)
@@ -66,7 +70,7 @@ class KeptParts:
 
     def remove(self) -> None:
         """Remove what is kept, now that the work is done."""
-        if (artifact := self._whole._artifact) is not None:
+        if (artifact := self._root._artifact) is not None:
             artifact.remove()
             with suppress(OSError):  # it holds that of other work, or was never made
                 artifact.folder.parent.rmdir()
@@ -75,7 +79,7 @@ class KeptParts:
         return digest([*self._inputs, items.start, items.stop])
 
     def _load(self, items: range) -> Arrays | None:
-        artifact, part = self._whole._artifact, self._part_name(items)
+        artifact, part = self._root._artifact, self._part_name(items)
         try:
             if artifact is None or artifact.part(part) is None:
                 return None
@@ -86,17 +90,17 @@ class KeptParts:
             return None
 
     def _save(self, items: range, arrays: Arrays) -> None:
-        artifact, part = self._whole._artifact, self._part_name(items)
+        artifact, part = self._root._artifact, self._part_name(items)
         if artifact is None:
             return
         path = artifact.folder / f"{part}.npz"
         try:
             make_folder(artifact.folder)
-            artifact.begin(self._whole._manifest)
+            artifact.begin(self._root._manifest)
             with replacing(path, mirrored=False) as file:
                 np.savez(file, allow_pickle=False, **arrays)
             artifact.finish_part(part, [path.name], {})
         except GenrobustError as error:
             log.warning("%s: nothing more is kept, and if it is interrupted, it begins anew", error)
             self.remove()
-            self._whole._artifact = None
+            self._root._artifact = None

@@ -195,7 +195,7 @@ def _format_speed(speed: float) -> str:
 
 
 def about(seconds: float) -> str:
-    """ "under 1 s", "about 40 s", "about 12 min", "about 3.5 h", "about 4 days"."""
+    """Format a time in words: "under 1 s", "about 40 s", "about 12 min", "about 3.5 h", "about 4 days"."""
     if seconds < 1:
         return "under 1 s"
     for length, unit, below in ((1, "s", 90), (60, "min", 90), (3600, "h", 48)):

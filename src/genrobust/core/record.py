@@ -106,6 +106,20 @@ class Picture:
 
 
 @dataclass(frozen=True, slots=True)
+class MissedPicture:
+    """An image of `test_set` that every classifier gets wrong: PNG or WebP bytes, its key and class.
+
+    `predicted` is the class that most classifiers give, with their share: "crane (75 %)".
+    """
+
+    data: bytes
+    test_set: str
+    class_name: str
+    predicted: str
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
 class MadeBy:
     """The `versions`, by name, that made `count` artifacts of a `kind` ("dataset", "checkpoint" ...)."""
 
@@ -144,6 +158,6 @@ class StudyRecord:
     curves: tuple[Curve, ...] = ()
     answer: str = ""
     class_names: tuple[str, ...] = ()
-    missed: tuple[Picture, ...] = ()
+    missed: tuple[MissedPicture, ...] = ()
     made_by: tuple[MadeBy, ...] = ()
     warnings: tuple[str, ...] = ()

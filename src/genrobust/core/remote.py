@@ -16,7 +16,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
-from genrobust.core.errors import DiskFull, GenrobustError, MissingPackage, UserError
+from genrobust.core.errors import DiskFull, GenrobustError, MissingPackage, UserError, one_line
 from genrobust.core.files import attach, lock, make_folder, refusal, remote_of
 from genrobust.core.machine import user_cache
 from genrobust.core.named_files import expand_home
@@ -239,7 +239,7 @@ def _translate_errors(failure: str, folder: Path | None = None) -> Iterator[None
 
 def _store_error(failure: str, error: Exception) -> GenrobustError:
     kind = type(error).__name__
-    reason = f"{failure}: {' '.join(str(error).split())[:300] or kind}"
+    reason = f"{failure}: {one_line(error)}"
     if isinstance(error, PermissionError) or "Credential" in kind or "Token" in kind:
         return UserError(
             f"{reason}: look at your credentials (of S3: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AWS_PROFILE, or "

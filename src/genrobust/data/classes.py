@@ -31,6 +31,11 @@ class FolderClasses:
     unused: frozenset[str] = frozenset()
     imagenet: bool = False
 
+    @classmethod
+    def from_labels(cls, labels: LabelSpace) -> FolderClasses:
+        """Return the classes of `labels`, whose ids are the names of their folders."""
+        return cls(labels, labels.ids)
+
     def match(self, name: str) -> int | None:
         """Return the label that a folder called `name` means, or None.
 

@@ -55,15 +55,15 @@ def check_share(share: float) -> None:
         raise UserError(f"--drop takes a share between 0 and 1, such as 0.1 for a tenth of each class; got {share:g}")
 
 
-def below(scores: np.ndarray, threshold: float) -> np.ndarray:
-    """Find the images, bool [N], that score below `threshold`.
+def below(scores: np.ndarray, threshold: float, setting: str = "--threshold") -> np.ndarray:
+    """Find the images, bool [N], that score below `threshold`, which the user sets by `setting`.
 
     Raises:
         UserError: Every image scores below it.
     """
     out = ~(scores >= threshold)  # which NaN is not
     if out.all():
-        raise UserError(f"every image scores below {threshold:g} (the highest: {scores.max():g}): lower --threshold")
+        raise UserError(f"every image scores below {threshold:g} (the highest: {scores.max():g}): lower {setting}")
     return out
 
 

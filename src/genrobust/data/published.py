@@ -175,7 +175,7 @@ def _no_common_model(places: Mapping[Path, Mapping[str, int]]) -> NoReturn:
 
 
 def _listed(names: Sequence[str], last: str) -> str:
-    """ "'a', 'b' and 'c'"."""
+    """Join names in words: "'a', 'b' and 'c'"."""
     *start, end = [repr(name) for name in names]
     return f"{', '.join(start)} {last} {end}"
 

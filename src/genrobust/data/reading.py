@@ -109,19 +109,18 @@ def describe_dark(reads: Iterable[Callable[[], Image.Image]], share: float = 0) 
     return f"of {total:,} sampled images, {described}: look at them"
 
 
-def image_files(folder: Path, passing: bool = False, passed_over: list[str] | None = None) -> Iterator[Path]:
-    """Yield the image files below `folder` as `walk_images` does; `passing` yields those of formats that are not read,
-    too.
+def image_files(folder: Path, any_format: bool = False, passed_over: list[str] | None = None) -> Iterator[Path]:
+    """Yield the image files below `folder` as `walk_images` does, with `any_format` also those that are not read.
 
     Raises:
         UserError: A folder cannot be read, a link leads back to a folder which it lies in, or an image is of another
-            format, unless `passing`.
+            format, unless `any_format`.
     """
-    return (folder / key for key, _ in walk_images(folder, "", passing, passed_over))
+    return (folder / key for key, _ in walk_images(folder, "", any_format, passed_over))
 
 
 def walk_images(
-    folder: Path, below: str = "", passing: bool = False, passed_over: list[str] | None = None
+    folder: Path, below: str = "", any_format: bool = False, passed_over: list[str] | None = None
 ) -> Iterator[tuple[str, os.DirEntry[str]]]:
     """Yield the image files below ``folder/below`` by their extension, without hidden files and folders, in no order.
 
@@ -130,7 +129,7 @@ def walk_images(
 
     Raises:
         UserError: A folder cannot be read, a link leads back to a folder which it lies in, or, at the end, an image is
-            of another format, unless `passing`.
+            of another format, unless `any_format`.
     """
     unread: list[str] = []
     left: list[tuple[str, tuple[str, ...]]] = [(below, (os.path.realpath(folder / below),))]
@@ -149,7 +148,7 @@ def walk_images(
                         if any(Path(ancestor).is_relative_to(real) for ancestor in above):
                             raise UserError(f"the link {entry.path} leads back to {real}, which it lies in: remove it")
                     left.append((key, (*above, real)))
-                elif (kind := Path(entry.name).suffix.lower()) in FORMATS or (kind in UNREAD and passing):
+                elif (kind := Path(entry.name).suffix.lower()) in FORMATS or (kind in UNREAD and any_format):
                     yield key, entry
                 elif kind in UNREAD:
                     unread.append(entry.path)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from genrobust.core import GenrobustError, OutOfMemory, UserError, is_out_of_memory
+from genrobust.core import GenrobustError, OutOfMemory, UserError, is_out_of_memory, one_line
 
 if TYPE_CHECKING:
     import torch
@@ -51,8 +51,7 @@ def explain_failure(work: str) -> Iterator[None]:
     except Exception as error:
         if _may_lack_memory(error):
             raise  # for `explain_out_of_memory`
-        reason = " ".join(str(error).split())[:300] or type(error).__name__
-        raise GenrobustError(f"{work} fails: {reason}: get the generator again, or name another") from error
+        raise GenrobustError(f"{work} fails: {one_line(error)}: get the generator again, or name another") from error
 
 
 @contextmanager
@@ -65,8 +64,7 @@ def explain_refusal(problem: str, remedy: str) -> Iterator[None]:
     except Exception as error:
         if type(error).__name__ == "OutOfMemoryError":  # the card is full; a stranger's sizes may fill no CPU
             raise
-        reason = " ".join(str(error).split())[:300] or type(error).__name__
-        raise UserError(f"{problem}: {reason}: {remedy}") from error
+        raise UserError(f"{problem}: {one_line(error)}: {remedy}") from error
 
 
 @contextmanager

@@ -8,12 +8,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from genrobust.core import GenrobustError, Request, hashed_seed
+from genrobust.core import FLAT_IMAGE, GenrobustError, Request, hashed_seed
 from genrobust.generate.engine import Engine
 
 FAULTS = ("black", "blank", "nan", "unsafe")
 ENOUGH = 8  # images, the first of a run: if all are NaN, so will be the others
-FLAT = 0.01  # of [0, 1]: about 2.5 of 255 gray levels, below what a drawn line or a photo's noise gives
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +75,7 @@ def fault(image: np.ndarray | None) -> str:
     """Return what makes an engine's image useless, a member of FAULTS; "" for nothing. None is an unsafe one."""
     if image is None:
         return "unsafe"
-    flat = FLAT * 255 if image.dtype == np.uint8 else FLAT
+    flat = FLAT_IMAGE * 255 if image.dtype == np.uint8 else FLAT_IMAGE
     mean = image.mean()
     if not np.isfinite(mean):  # as it is only where every number is
         return "nan"

@@ -96,7 +96,7 @@ class FineTuning(Choice):
 
     @property
     def start_in_words(self) -> str:
-        """ "from clip:pictograms, linear probe", or "" from scratch."""
+        """Describe the start in words: "from clip:pictograms, linear probe", or "" from scratch."""
         if not self.is_pretrained:
             return ""
         return f"from {self.init}, {self.label}"

@@ -188,7 +188,7 @@ class FilterConfig(Section):
         return self
 
     def in_words(self) -> str:
-        """ "the lowest 30 % of each class, by the classifier of the arm real"."""
+        """Return the rule in words: "the lowest 30 % of each class, by the classifier of the arm real"."""
         which = f"the lowest {100 * self.drop:g} % of each class" if self.drop else f"those below {self.threshold:g}"
         return f"{which}, by " + (
             f"the CLIP {self.clip}" if self.by == "clip" else f"the classifier of the arm {self.arm}"

@@ -34,7 +34,7 @@ class Between:
         return core_schema.no_info_after_validator_function(self._check_bounds, number)
 
     def __str__(self) -> str:
-        """ "from 1 to 1,024", "above 0, up to 1"."""
+        """Return the bounds in words: "from 1 to 1,024", "above 0, up to 1"."""
         least, most = (f"{int(n):,}" if n == int(n) and abs(n) < 1e19 else f"{n:g}" for n in (self.least, self.most))
         if self.above:
             return f"above {least} and below {most}" if self.below else f"above {least}, up to {most}"

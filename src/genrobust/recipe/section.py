@@ -257,7 +257,7 @@ def near_or_known(name: str, known: Iterable[str]) -> str:
 
 
 def listed(names: Iterable[str]) -> str:
-    """ "a, b, c": up to so many names as one reads, and the number of the others."""
+    """Join the first names, as in "a, b, c", with the number of the others."""
     names = list(names)
     more = f" and {len(names) - LISTED:,} more" if len(names) > LISTED else ""
     return ", ".join(names[:LISTED]) + more

@@ -11,7 +11,7 @@ import numpy as np
 
 from genrobust.core import UserError, read_page_json
 from genrobust.data import ShardDataset
-from genrobust.report import figure, percent
+from genrobust.report import format_number, percent
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,14 +74,14 @@ def _rows(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
     known = facts["memorization"]
     if known is not None:
         near = f"unusually near to the generator's training images ({percent(known['expected'], 0)} expected)"
-        yield near, f"{percent(known['share'])} ({figure(100 * known['lo'], 1)} to {percent(known['hi'])})"
+        yield near, f"{percent(known['share'])} ({format_number(100 * known['lo'], 1)} to {percent(known['hi'])})"
     for judged in facts["judgments"]:
         yield f"taken for their label by {judged['judge']}", percent(judged["agreement"]["share"])
     if facts["clip_score"] is not None:
-        yield "CLIP score with the class, 100 x mean cosine", figure(facts["clip_score"]["named"])
+        yield "CLIP score with the class, 100 x mean cosine", format_number(facts["clip_score"]["named"])
     for name, fidelity in ((space["name"], space["fidelity"]) for space in facts["spaces"]):
         if fidelity is not None:
-            yield f"FID, {name}", figure(fidelity["fid"])
-            yield f"KID x 1,000, {name}", figure(1000 * fidelity["kid"], 1)
+            yield f"FID, {name}", format_number(fidelity["fid"])
+            yield f"KID x 1,000, {name}", format_number(1000 * fidelity["kid"], 1)
             for measure in ("precision", "recall"):
                 yield f"{measure}, {name}", percent(fidelity[measure])

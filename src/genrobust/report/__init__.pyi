@@ -4,13 +4,13 @@ from .benchmark import (
     benchmark_verdict as benchmark_verdict,
     write_benchmark_page as write_benchmark_page,
 )
-from .frame import (
-    figure as figure,
+from .markdown import escaped as escaped, fenced as fenced
+from .page import (
+    format_number as format_number,
     percent as percent,
     thumbnail as thumbnail,
     thumbnail_bytes as thumbnail_bytes,
 )
-from .markdown import escaped as escaped, fenced as fenced
 from .published import (
     describe as describe,
     left_out_notes as left_out_notes,

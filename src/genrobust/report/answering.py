@@ -6,12 +6,12 @@ import re
 from collections.abc import Iterator
 
 from genrobust.core import MEAN_OF_SHIFTS, RETRIEVED, RETRIEVED_BY_SEARCH, ArmRecord, Score, StudyRecord, Summary
-from genrobust.report.groups import averaged_over, averaged_record
+from genrobust.report.groups import averaged_over, with_group_records
 from genrobust.report.wording import count, gain, guessing, is_sure, is_wide, number, robustness_over, span
 from genrobust.robustness import EXPLAINED
 
-GUESSED = 1.5  # times the accuracy of guesses, below which one that may be chance is taken for guesses
-MOST_OTHERS = 3  # of a kind that the answer names, those that validation images like best
+GUESSING_FACTOR = 1.5  # a score below 1.5 x chance whose interval includes chance counts as guessing
+MAX_COMPARED = 3  # comparisons of a kind, with the best on validation images
 # A title that asks whether something helps: "Pictograms: do generated icons make a classifier robust?"
 _ASKS = re.compile(
     r"\b(do|does|did|is|are|can|could|will|would|has|have)\b[^?]*\b(help|robust|better|improve|accurate|gain)[^?]*\?",
@@ -22,23 +22,28 @@ _ASKS = re.compile(
 def answer(record: StudyRecord) -> tuple[str, ...]:
     """Return the study's answer in a few sentences, with figures and uncertainty: its warnings, then the verdict first.
 
-    The verdict compares one arm with its reference: the arm that the recipe names under `answer`, or else, among those
-    that trained on generated images (or, without such, among all but the references), the one with the highest accuracy
-    on validation images. It begins with "Yes", "No" or "Not decided" where the title asks whether something helps. If
-    the arm trained on generated images, it is compared with retrieved images and with augmentation alone next. If a
-    study has groups, the answer is about these. The last sentences say how the arm was chosen.
+    The answer is about one arm, or one group if the study has groups: the one that the recipe names under `answer`, or
+    else, among those that trained on generated images (or, without such, among all but the references), the one with
+    the highest accuracy on validation images. Its sentences are, in this order:
+
+    - the record's warnings.
+    - the verdict, which compares the arm with its reference. It begins with "Yes", "No" or "Not decided" where the
+      title asks whether something helps.
+    - comparisons with retrieved images and with augmentation alone, if the arm trained on generated images.
+    - shifts on which all arms guess.
+    - its accuracy, its effective robustness, and how it was chosen.
     """
     if record.summary.groups:
-        averaged = averaged_record(record)
-        if not _candidates(averaged):
+        groups = with_group_records(record)
+        if not _candidates(groups):
             return (*record.warnings, "The study compares none of its groups with another.")
-        return (*record.warnings, *_answer(averaged, "group"), f"All are means over {_members(record)}.")
+        return (*record.warnings, *_answer(groups, "group"), f"All are means over {_members(record)}.")
     return (*record.warnings, *_answer(record, "arm"))
 
 
 def answer_arm(record: StudyRecord) -> str:
     """Return the arm, or group, that the answer is about; "" where nothing is compared."""
-    others = _candidates(averaged_record(record) if record.summary.groups else record)
+    others = _candidates(with_group_records(record))
     best = max(others, key=lambda other: -1.0 if other.val_top1 is None else other.val_top1, default=None)
     return record.answer or (best.name if best else "")
 
@@ -46,7 +51,8 @@ def answer_arm(record: StudyRecord) -> str:
 def _answer(record: StudyRecord, noun: str) -> tuple[str, ...]:
     summary = record.summary
     arm = answer_arm(record)
-    if not arm and len(summary.arms) > 1 + len(summary.trained_elsewhere):
+    trained_here = [name for name in summary.arms if name not in summary.trained_elsewhere]
+    if not arm and len(trained_here) > 1:
         return ("The study compares none of its arms with another.",)
     if not arm:
         alone = f"The study has one arm, {summary.reference}, so nothing is compared."
@@ -66,14 +72,14 @@ def _answer(record: StudyRecord, noun: str) -> tuple[str, ...]:
 
 
 def _candidates(record: StudyRecord) -> list[ArmRecord]:
-    """The arms that the answer may be about."""
+    """Return the arms that the answer may be about."""
     summary = record.summary
     compared = [arm for arm in record.arms if summary.reference_of(arm.name) != arm.name and arm.name in summary.arms]
     return [arm for arm in compared if _is_generated(arm, record)] or compared
 
 
 def _verdict(record: StudyRecord, arm: str) -> str:
-    """Whether `arm` is better than its reference, by how much and how surely, in one sentence."""
+    """Say whether `arm` is better than its reference, by how much and how surely, in one sentence."""
     summary, reference = record.summary, record.summary.reference_of(arm)
     test_set, where = _leading_set(summary)
     gained = gain(summary, "top1", arm, test_set)
@@ -96,14 +102,14 @@ def _verdict(record: StudyRecord, arm: str) -> str:
 
 
 def _title_asks(record: StudyRecord, arm: str) -> bool:
-    """Whether the title asks what the verdict on `arm` answers: not of generated images, if it has none."""
+    """Return whether the title asks what the verdict on `arm` answers: not of generated images, if it has none."""
     arm_record = next((candidate for candidate in record.arms if candidate.name == arm), None)
     not_generated = arm_record is not None and not _is_generated(arm_record, record)
     return bool(_ASKS.search(record.title)) and not (not_generated and "generat" in record.title.lower())
 
 
 def _leading_set(summary: Summary) -> tuple[str, str]:
-    """The test set that the verdict is about, or the mean of shifts, and what it is in words."""
+    """Return the test set that the verdict is about, or the mean of shifts, and what it is in words."""
     if not summary.shifts:
         return summary.clean, f"On {summary.clean}"
     if len(summary.shifts) > 1:
@@ -128,8 +134,8 @@ def _comparison_sentences(record: StudyRecord, arm: str) -> Iterator[str]:
         ("retrieved images", [control for control in controls if _setup(control) == _setup(arm_record)] or controls),
         ("augmentation alone", [other for other in augmented if _training(other) == _training(arm_record)]),
     ):
-        best = sorted(others, key=lambda other: -1.0 if other.val_top1 is None else other.val_top1)[-MOST_OTHERS:]
-        compared = {other.name: other for other in others if other in best}
+        best = sorted(others, key=lambda other: -1.0 if other.val_top1 is None else other.val_top1)[-MAX_COMPARED:]
+        compared = [other.name for other in others if other in best]
         pairs = {
             name: record.summary.difference("top1", arm, name, _leading_set(record.summary)[0]) for name in compared
         }
@@ -142,7 +148,7 @@ def _guessing_notes(summary: Summary) -> Iterator[str]:
 
     def is_guessed(score: Score) -> bool:
         chance = 100 / score.classes
-        return score.lo <= chance and score.value < GUESSED * chance
+        return score.lo <= chance and score.value < GUESSING_FACTOR * chance
 
     sets = [s for s in summary.shifts if all(is_guessed(summary.score("top1", arm, s)) for arm in summary.arms)]
     if 0 < len(sets) < len(summary.shifts):  # of all, the verdict says so
@@ -150,7 +156,7 @@ def _guessing_notes(summary: Summary) -> Iterator[str]:
 
 
 def _brief_difference(score: Score, other: str) -> str:
-    """A difference in few words: "2.9 points above drawing styles (−0.1 to +6.9, which may be chance)"."""
+    """Say a difference in few words: "2.9 points above drawing styles (−0.1 to +6.9, which may be chance)"."""
     where, doubt = "above" if score.value > 0 else "below", "" if is_sure(score) else ", which may be chance"
     return f"{number(abs(score.value))} points {where} {other} ({span(score, True)}{doubt})"
 
@@ -164,18 +170,18 @@ def _training(arm: ArmRecord) -> tuple[object, ...]:
 
 
 def _is_generated(arm: ArmRecord, record: StudyRecord) -> bool:
-    """Whether an arm trained on generated images."""
+    """Return whether an arm trained on generated images."""
     return bool(arm.parts.keys() - set(record.not_generated))
 
 
 def _is_control(arm: ArmRecord, record: StudyRecord) -> bool:
-    """Whether an arm trained on retrieved images, and on no generated ones."""
+    """Return whether an arm trained on retrieved images, and on no generated ones."""
     retrieved = {RETRIEVED, RETRIEVED_BY_SEARCH} & arm.parts.keys()
     return bool(retrieved) and not _is_generated(arm, record)
 
 
 def _choice_sentence(record: StudyRecord, others: list[ArmRecord], arm: str, noun: str) -> str:
-    """How the arm of the answer was chosen; "" where there was no choice."""
+    """Say how the arm of the answer was chosen; "" where there was no choice."""
     if record.answer:
         return f"The recipe named {arm} for this answer before there was any result."
     if len(others) < 2:
@@ -191,7 +197,7 @@ def _choice_sentence(record: StudyRecord, others: list[ArmRecord], arm: str, nou
 
 
 def _members(record: StudyRecord) -> str:
-    """How many arms a group has: "3 architectures", or, where they differ, "the architectures of each group"."""
+    """Say how many arms a group has: "3 architectures", or, where they differ, "the architectures of each group"."""
     noun, sizes = averaged_over(record), {len(arms) for arms in record.summary.groups.values()}
     return count(sizes.pop(), noun.removesuffix("s")) if len(sizes) == 1 else f"the {noun} of each group"
 
@@ -221,7 +227,7 @@ def _robustness_sentence(summary: Summary, arm: str) -> str:
 
 
 def _why_no_robustness(summary: Summary, arm: str, reference: str) -> str:
-    """Why there is no difference of mean effective robustness between an arm and its reference."""
+    """Say why there is no difference of mean effective robustness between an arm and its reference."""
     if not summary.shifts:
         return "Effective robustness has no mean either"
     if not summary.lines:
@@ -238,7 +244,7 @@ def _why_no_robustness(summary: Summary, arm: str, reference: str) -> str:
 
 
 def _difference_phrase(score: Score, arm: str, other: str, quantity: str = "") -> str:
-    """A difference in words: "real+generated gains 12.5 points over real (95 % interval +11.0 to +14.1)"."""
+    """Say a difference in words: "real+generated gains 12.5 points over real (95 % interval +11.0 to +14.1)"."""
     if score.value == score.lo == score.hi == 0:
         return f"{arm} and {other} answer these images alike"
     interval = f"95 % interval {span(score, True)}"

@@ -22,7 +22,15 @@ from genrobust.core import (
     page_json,
     write_files,
 )
-from genrobust.report.frame import Shown, contact_sheet, figure, percent, plain, render, shown
+from genrobust.report.page import (
+    Thumbnail,
+    contact_sheet,
+    format_number,
+    make_thumbnail,
+    percent,
+    render,
+    to_json_values,
+)
 from genrobust.report.wording import count
 
 PER_CLASS = 6  # images of each class on the contact sheet
@@ -35,18 +43,18 @@ PLOT = (440, 230, 46, 34)  # of the spectrum: width, height, left and bottom mar
 def write_audit_page(audit: Audit, sets: AuditSets, name: str, leaks: tuple[str, ...], folder: Path) -> dict[str, Path]:
     """Write audit.html and audit.json into `folder`; returns their paths by name.
 
-    They replace those of an audit that measured the same; any other is kept, see `write_files`. The page calls the
-    dataset `name`; `leaks` are the test sets whose leaks were not allowed.
+    They replace those of an audit that measured the same; any other is kept in ``earlier``, under its date. The page
+    calls the dataset `name`; `leaks` are the test sets whose leaks were not allowed.
 
     Raises:
         UserError: The folder cannot be written.
     """
     facts = _facts(audit, sets, name)
-    page = html(audit, sets, name, leaks)
+    page = audit_html(audit, sets, name, leaks)
     return write_files({"audit.html": page, "audit.json": page_json(facts)}, folder, facts)
 
 
-def html(audit: Audit, sets: AuditSets, name: str, leaks: tuple[str, ...]) -> str:
+def audit_html(audit: Audit, sets: AuditSets, name: str, leaks: tuple[str, ...]) -> str:
     """Render the audit as one HTML page."""
     classes = contact_sheet(sets.dataset, sets.labels, PER_CLASS)
     sizes = sorted(audit.per_class.values())
@@ -70,7 +78,7 @@ def html(audit: Audit, sets: AuditSets, name: str, leaks: tuple[str, ...]) -> st
 
 
 def _facts(audit: Audit, sets: AuditSets, name: str) -> Any:
-    """Every measure as JSON; classes by their ids in the order of the labels, NaN as null."""
+    """Return every measure as JSON; classes by their ids in the order of the labels, NaN as null."""
     real = sets.real
     facts = {
         "genrobust": __version__,
@@ -81,7 +89,7 @@ def _facts(audit: Audit, sets: AuditSets, name: str) -> Any:
         "leaks": audit.leaks,
         **asdict(audit),
     }
-    return plain(facts)
+    return to_json_values(facts)
 
 
 def audit_verdict(audit: Audit, leaks: Sequence[str]) -> list[str]:
@@ -96,10 +104,12 @@ def _leak_sentence(audit: Audit, leaks: Sequence[str]) -> str:
     if not audit.leaks:
         return f"No image is a copy of any of {sum(t.size for t in audit.of_tests):,} test images."
     exact = {duplicates.against: duplicates.exact for duplicates in audit.of_tests}
-    where = ", ".join(f"{count(n, 'image')} of {name} ({exact[name]:,} exact)" for name, n in audit.leaks.items())
-    known = "" if leaks else ", which was allowed"
+    where = ", ".join(
+        f"{count(n, 'image')} of {name} ({exact[name]:,} exact{'' if name in leaks else ', allowed'})"
+        for name, n in audit.leaks.items()
+    )
     look = "" if all(exact[name] == n for name, n in audit.leaks.items()) else " Look at those that are not exact."
-    return f"Test images have leaked into the dataset: it holds copies of {where}{known}.{look}"
+    return f"Test images have leaked into the dataset: it holds copies of {where}.{look}"
 
 
 def _copy_sentence(audit: Audit) -> str:
@@ -121,8 +131,8 @@ def _sentence(parts: Sequence[str]) -> str:
     return text[:1].upper() + text[1:] + "." if text else ""
 
 
-def _pair_sheets(audit: Audit, sets: AuditSets) -> list[tuple[str, list[tuple[Shown, Shown, str, bool]]]]:
-    """For each set that was searched, the nearest pairs side by side."""
+def _pair_sheets(audit: Audit, sets: AuditSets) -> list[tuple[str, list[tuple[Thumbnail, Thumbnail, str, bool]]]]:
+    """Return the nearest pairs side by side, for each set that was searched."""
     searched: list[tuple[str, Duplicates | None, ImageSet | None]] = [
         *(
             (f"Test set {duplicates.against}", duplicates, sets.tests[duplicates.against])
@@ -139,28 +149,30 @@ def _pair_sheets(audit: Audit, sets: AuditSets) -> list[tuple[str, list[tuple[Sh
     ]
 
 
-def _shown_pair(sets: AuditSets, images: ImageSet, pair: NearPair, near: float) -> tuple[Shown, Shown, str, bool]:
-    """The two images, their distance in words, and whether one is a copy of the other."""
+def _shown_pair(
+    sets: AuditSets, images: ImageSet, pair: NearPair, near: float
+) -> tuple[Thumbnail, Thumbnail, str, bool]:
+    """Return the two images, their distance in words, and whether one is a copy of the other."""
     sides = []
     for image_set, i in ((sets.dataset, pair.index), (images, pair.other)):
         name = sets.labels.names[image_set.labels[i]]
-        sides.append(shown(image_set, i, f"{name}, {image_set.keys[i]}", name))
-    words = ("same pixels" if pair.exact else f"distance {figure(pair.distance)}") + ", mirrored" * pair.mirrored
+        sides.append(make_thumbnail(image_set, i, f"{name}, {image_set.keys[i]}", name))
+    words = ("same pixels" if pair.exact else f"distance {format_number(pair.distance)}") + ", mirrored" * pair.mirrored
     return sides[0], sides[1], words, pair.exact or pair.distance < near
 
 
-def _mistakes(judgment: Judgment, sets: AuditSets) -> list[Shown]:
-    """The images that are surest to be taken for another class."""
+def _mistakes(judgment: Judgment, sets: AuditSets) -> list[Thumbnail]:
+    """Return the images that are surest to be taken for another class."""
     names, mistakes = sets.labels.names, []
     for index, predicted in judgment.worst:
         name = names[sets.dataset.labels[index]]
         alt, caption = f"{name}, taken for {names[predicted]}", f"{name} → {names[predicted]}"
-        mistakes.append(shown(sets.dataset, index, alt, caption))
+        mistakes.append(make_thumbnail(sets.dataset, index, alt, caption))
     return mistakes
 
 
 def _means(diversity: Sequence[ClassDiversity]) -> tuple[dict[str, float | None], list[ClassDiversity]]:
-    """The means over classes, and the classes, least diverse first."""
+    """Return the means over classes, and the classes, least diverse first."""
     if not diversity:
         return {}, []
     names = ("n", "distance", "vendi", "real_distance", "real_vendi")
@@ -170,7 +182,7 @@ def _means(diversity: Sequence[ClassDiversity]) -> tuple[dict[str, float | None]
 
 
 def _spectrum(audit: Audit) -> dict[str, Any]:
-    """The radial power spectra as SVG paths on log axes, with their ticks."""
+    """Return the radial power spectra as SVG paths on log axes, with their ticks."""
     width, height, left, bottom = PLOT
     curves = {"generated": audit.pixels.spectrum}
     if audit.real_pixels is not None:

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
 from genrobust.core import MEAN_OF_SHIFTS, StudyRecord
-from genrobust.report.groups import averaged, averaged_over
+from genrobust.report.groups import averaged_over, with_group_means
 from genrobust.report.tables import Column, Entry, Table, main_differences, main_tables
 from genrobust.report.wording import compared_with, number, shifts_in_mean, subtracted
 from genrobust.robustness import figure_called
@@ -27,7 +27,7 @@ class Averages:
     the same for all; `note` says what the paper's rows are, where there are any.
     """
 
-    over: str
+    averaged_over: str
     against: str
     tables: dict[str, Table]
     gains: dict[str, Table]
@@ -39,7 +39,7 @@ def averages(record: StudyRecord) -> Averages | None:
     """Return the section of a study that has groups; effective robustness, which the paper measured, comes first."""
     if not record.summary.groups:
         return None
-    summary = averaged(record.summary)
+    summary = with_group_means(record.summary, keep_ungrouped=False)
     tables, gains = (
         dict(reversed(by_figure.items())) for by_figure in (main_tables(summary), main_differences(summary))
     )

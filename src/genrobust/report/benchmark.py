@@ -11,7 +11,7 @@ from typing import Any
 
 from genrobust import __version__
 from genrobust.core import ImageSet, LabelSpace, Score, csv_line, write_files
-from genrobust.report.frame import Shown, contact_sheet, plain, render, shown
+from genrobust.report.page import Thumbnail, contact_sheet, make_thumbnail, render, to_json_values
 from genrobust.report.plots import SHAPES, axis
 from genrobust.report.wording import count, is_sure, number, span
 from genrobust.robustness import Benchmark, Compared, HardImage, ModelScores, OnBothSets, StyleScores
@@ -54,14 +54,14 @@ def write_benchmark_page(made: Benchmarked, folder: Path) -> dict[str, Path]:
     """
     measured = facts(made)
     contents = {
-        "benchmark.html": html(made),
+        "benchmark.html": benchmark_html(made),
         "benchmark.json": json.dumps(measured, indent=1, ensure_ascii=False, allow_nan=False) + "\n",
         "benchmark.csv": table_csv(made),
     }
     return write_files(contents, folder, measured)
 
 
-def html(made: Benchmarked) -> str:
+def benchmark_html(made: Benchmarked) -> str:
     """Return the benchmark as one HTML page."""
     models = made.result.models
     hardest = [hard_image(made, hard) for hard in made.result.hardest]
@@ -208,7 +208,7 @@ def by_class(made: Benchmarked) -> list[tuple[str, tuple[int, int], list[tuple[f
     return sorted(rows, key=lambda row: (sum(generated for generated, _ in row[2]), row[0]))
 
 
-def hard_image(made: Benchmarked, hard: HardImage) -> Shown:
+def hard_image(made: Benchmarked, hard: HardImage) -> Thumbnail:
     """Show a hard image with its class and the commonest wrong answers, and every model's answers in words."""
     names = made.labels.names
     wrong = Counter(label for said in hard.said for label in said if label != hard.label)
@@ -219,7 +219,7 @@ def hard_image(made: Benchmarked, hard: HardImage) -> Shown:
         f"{model.name}: {', '.join(names[label] for label in said)}"
         for model, said in zip(made.result.models, hard.said, strict=True)
     )
-    return shown(made.generated, hard.index, f"{hard.key}. {answered}", f"{names[hard.label]} → {answers}")
+    return make_thumbnail(made.generated, hard.index, f"{hard.key}. {answered}", f"{names[hard.label]} → {answers}")
 
 
 def facts(made: Benchmarked) -> Any:
@@ -234,7 +234,7 @@ def facts(made: Benchmarked) -> Any:
     }
     models = [{"name": model.name, "within": None, **asdict(model)} for model in made.result.models]
     more = {"classes": list(made.labels.ids), "notes": made.notes, **asdict(made.result), "models": models}
-    return plain({"genrobust": __version__, **sets, **more})
+    return to_json_values({"genrobust": __version__, **sets, **more})
 
 
 def table_csv(made: Benchmarked) -> str:

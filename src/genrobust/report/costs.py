@@ -8,7 +8,7 @@ from itertools import takewhile
 from typing import Any
 
 from genrobust.core import MEAN_OF_SHIFTS, ArmRecord, StudyRecord
-from genrobust.report.plots import FRAME, Mark, axis
+from genrobust.report.plots import PLOT_BOX, Mark, axis
 from genrobust.report.wording import duration, number, span
 
 MINUTE, HOUR = 60, 3600
@@ -18,7 +18,7 @@ TICKS = (  # seconds, those first that are labeled first
     *(2, 5, 20, 2 * MINUTE, 5 * MINUTE, 20 * MINUTE, *(t * HOUR * 10**power for power in range(4) for t in (2, 5))),
     *(15, 45, 90, 4 * MINUTE, 6 * MINUTE, 8 * MINUTE, 15 * MINUTE, 45 * MINUTE, 4 * HOUR, 6 * HOUR, 8 * HOUR),
 )
-WIDE_FRAME = {**FRAME, "width": 640, "right": 626}
+WIDE_PLOT_BOX = {**PLOT_BOX, "width": 640, "right": 626}
 GAP = 52  # SVG units between the labels of times, so that they do not touch
 
 
@@ -35,14 +35,14 @@ def cost_plot(record: StudyRecord) -> dict[str, Any] | None:
         return None
     scores = {arm: summary.score("top1", arm, test_set) for arm in known}
     percent, y_ticks = axis([(score.lo, score.hi) for score in scores.values()])
-    frame = WIDE_FRAME
+    box = WIDE_PLOT_BOX
     low, high = math.log(min(known.values()) / 1.3), math.log(max(known.values()) * 1.3)
 
     def x(seconds: float) -> float:
-        return round(frame["left"] + (frame["right"] - frame["left"]) * (math.log(seconds) - low) / (high - low), 2)
+        return round(box["left"] + (box["right"] - box["left"]) * (math.log(seconds) - low) / (high - low), 2)
 
     def y(value: float) -> float:
-        return round(frame["bottom"] - (frame["bottom"] - frame["top"]) * percent(value) / 100, 2)
+        return round(box["bottom"] - (box["bottom"] - box["top"]) * percent(value) / 100, 2)
 
     marks = [
         Mark(
@@ -66,7 +66,7 @@ def cost_plot(record: StudyRecord) -> dict[str, Any] | None:
             (*names, series_marks, "M" + "L".join(f"{m.x} {m.y}" for m in series_marks))
             for *names, series_marks in series
         ],
-        "frame": frame,
+        "box": box,
         "x_ticks": _fitting_ticks([(x(t), _tick_label(t)) for t in TICKS if low <= math.log(t) <= high]),
         "y_ticks": [(y(tick), tick) for _, tick in y_ticks],
         "description": f"Top-1 on the {test_set} against time. {'; '.join(mark.label for mark in marks)}.",

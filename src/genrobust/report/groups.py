@@ -8,16 +8,21 @@ from dataclasses import replace
 from genrobust.core import StudyRecord, Summary
 
 
-def averaged(summary: Summary, others: bool = False) -> Summary:
-    """Return `summary` with its groups in the place of arms; with `others`, followed by the arms that are in none."""
+def with_group_means(summary: Summary, keep_ungrouped: bool = True) -> Summary:
+    """Return `summary` with its groups in place of their arms, followed by the arms in no group if `keep_ungrouped`.
+
+    A summary without groups is returned as it is.
+    """
+    if not summary.groups:
+        return summary
     grouped = {arm for members in summary.groups.values() for arm in members}
-    rest = tuple(arm for arm in summary.arms if arm not in grouped) if others else ()
-    compared = (other for group in summary.groups if (other := summary.reference_of(group)) != group)
-    reference = next(compared, next(iter(summary.groups)))
-    begun = tuple(group for group, members in summary.groups.items() if set(members) & set(summary.pretrained))
+    ungrouped = tuple(arm for arm in summary.arms if keep_ungrouped and arm not in grouped)
+    group_references = (other for group in summary.groups if (other := summary.reference_of(group)) != group)
+    reference = next(group_references, next(iter(summary.groups)))
+    pretrained = tuple(group for group, members in summary.groups.items() if set(members) & set(summary.pretrained))
     groups = summary.groups.items() if summary.by_class else ()
     by_class = {group: _by_class([summary.by_class[arm] for arm in members]) for group, members in groups}
-    by_group = {
+    by_image_group = {
         test: of_arms
         | {
             group: tuple(sum(top1) / len(members) for top1 in zip(*(of_arms[arm] for arm in members), strict=True))
@@ -27,30 +32,35 @@ def averaged(summary: Summary, others: bool = False) -> Summary:
     }
     return replace(
         summary,
-        arms=(*summary.groups, *rest),
+        arms=(*summary.groups, *ungrouped),
         reference=reference,
         groups={},
-        pretrained=(*begun, *summary.pretrained),
+        pretrained=(*pretrained, *summary.pretrained),
         by_class=summary.by_class | by_class,
-        by_group=by_group,
+        by_group=by_image_group,
     )
 
 
 def _by_class(rows: Sequence[Sequence[float | None]]) -> tuple[float | None, ...]:
-    """The mean of each class over arms; None for a class without images."""
+    """Return the mean of each class over arms; None for a class without images."""
     classes = ([top1 for top1 in of_class if top1 is not None] for of_class in zip(*rows, strict=True))
     return tuple(sum(known) / len(known) if known else None for known in classes)
 
 
-def averaged_record(record: StudyRecord) -> StudyRecord:
-    """Return `record` with its groups in the place of arms; each is its first arm, with the mean accuracy of all."""
+def with_group_records(record: StudyRecord) -> StudyRecord:
+    """Return `record` with its groups in place of all arms; a record without groups as it is.
+
+    Each record copies the group's first arm, except `name` and `val_top1`, their mean (None if one arm has none).
+    """
+    if not record.summary.groups:
+        return record
     arms = {arm.name: arm for arm in record.arms}
     groups = []
     for group, members in record.summary.groups.items():
         val = [top1 for arm in members if (top1 := arms[arm].val_top1) is not None]
         top1 = sum(val) / len(val) if len(val) == len(members) else None
         groups.append(replace(arms[members[0]], name=group, val_top1=top1))
-    return replace(record, summary=averaged(record.summary), arms=tuple(groups))
+    return replace(record, summary=with_group_means(record.summary, keep_ungrouped=False), arms=tuple(groups))
 
 
 def averaged_over(record: StudyRecord) -> str:

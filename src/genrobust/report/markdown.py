@@ -10,10 +10,10 @@ from genrobust.core import StudyRecord, Summary
 from genrobust.report.answering import answer, answer_arm
 from genrobust.report.averages import averages
 from genrobust.report.claims import CLAIM_HEADS, claim_rows
-from genrobust.report.classes import class_gains
+from genrobust.report.class_gains import class_gains
 from genrobust.report.costs import arm_time
 from genrobust.report.curves import HEAD, drawn_curves
-from genrobust.report.groups import averaged
+from genrobust.report.groups import with_group_means
 from genrobust.report.pairs import pairs
 from genrobust.report.quality import QUALITY_HEADS, quality_note, quality_rows
 from genrobust.report.tables import Entry, Table, further_tables, main_differences, main_tables
@@ -41,7 +41,7 @@ def markdown(record: StudyRecord) -> str:
         parts += ["## What the images are like", markdown_table(QUALITY_HEADS, quality_rows(record))]
         parts += [escaped(quality_note(record))]
     if summary.lines:
-        parts += ["## Baseline lines", _lines(record)]
+        parts += ["## Baseline lines", _baseline_lines_table(record)]
     parts += ["## What each arm trained on", _arms(record)]
     parts += ["## How to read it", "\n".join(f"- {escaped(note)}" for note in limits(record))]
     parts += ["## Time", _stages(record)]
@@ -52,15 +52,15 @@ def markdown(record: StudyRecord) -> str:
 
 
 def _pairs_and_class_gains(record: StudyRecord) -> list[str]:
-    summary, parts = averaged(record.summary, others=True) if record.summary.groups else record.summary, []
-    if (differences := pairs(summary)) is not None and differences.opened:
+    summary, parts = with_group_means(record.summary), []
+    if (differences := pairs(summary)) is not None and differences.is_expanded:
         parts += [
             "## Any two arms",
             f"{escaped(differences.matrix.caption)}:",
             _figures_table(differences.matrix, summary),
         ]
     if (gains := class_gains(record, answer_arm(record))) is not None:
-        parts += ["## Gains by class", escaped(f"{gains.arm} minus {gains.other}, on {gains.over}. {gains.said}")]
+        parts += ["## Gains by class", escaped(f"{gains.arm} minus {gains.other}, on {gains.images}. {gains.sentence}")]
     return parts
 
 
@@ -77,7 +77,7 @@ def _averages(record: StudyRecord) -> list[str]:
     section, summary = averages(record), record.summary
     if section is None:
         return []
-    parts = [f"## Averaged over {section.over}"]
+    parts = [f"## Averaged over {section.averaged_over}"]
     for tables, minus in ((section.tables, {}), (section.gains, section.minus)):
         for table in tables.values():
             parts += [f"{escaped(table.caption)}:", _figures_table(table, summary, "trained on", minus)]
@@ -90,17 +90,17 @@ def _figures_table(
     def name(arm: str) -> str:
         return row_name(summary, arm) + (f" minus {minus[arm]}" if arm in minus else "")
 
-    def shown(entry: Entry) -> str:
+    def cell(entry: Entry) -> str:
         text = entry.text + (EXTRAPOLATED if entry.extrapolated else "")
         return (f"**{text}**" if entry.best else text) + (f" ({entry.interval})" if entry.interval else "")
 
     heads = [c.name + ("†" if c.kind == "out" else "") for c in table.columns]
-    rows = [[escaped(name(arm)), *map(shown, entries)] for arm, entries in table.rows]
+    rows = [[escaped(name(arm)), *map(cell, entries)] for arm, entries in table.rows]
     notes = ["", *(c.note for c in table.columns)]
     return markdown_table([head, *heads], [notes, *rows], escape=False)
 
 
-def _lines(record: StudyRecord) -> str:
+def _baseline_lines_table(record: StudyRecord) -> str:
     heads = ["test set", "scale", "slope", "intercept", "R²", "baselines", "residual SD", "clean accuracy fitted, %"]
     rows = []
     for line in record.summary.lines.values():
@@ -131,9 +131,9 @@ def markdown_table(heads: Sequence[str], rows: Sequence[Sequence[str]], escape: 
     """Write a table with a row of `heads`, "" without rows; what stands in it is escaped unless it is so already."""
     if not rows:
         return ""
-    plain = [list(map(escaped, heads)), ["---"] * len(heads)]
-    plain += [list(map(escaped, row)) if escape else list(row) for row in rows]
-    return "\n".join(f"| {' | '.join(row)} |" for row in plain)
+    lines = [list(map(escaped, heads)), ["---"] * len(heads)]
+    lines += [list(map(escaped, row)) if escape else list(row) for row in rows]
+    return "\n".join(f"| {' | '.join(row)} |" for row in lines)
 
 
 def escaped(text: str) -> str:

@@ -24,7 +24,7 @@ class Pairs:
     test_set: str
     matrix: Table
     data: str
-    opened: bool
+    is_expanded: bool
 
 
 def pairs(summary: Summary) -> Pairs | None:

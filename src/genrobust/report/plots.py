@@ -94,7 +94,7 @@ def axis(
 
 
 # A panel's size and where its axes lie, in SVG units, which are about CSS pixels.
-FRAME = {"width": 320, "height": 292, "left": 38, "right": 312, "top": 8, "bottom": 252}
+PLOT_BOX = {"width": 320, "height": 292, "left": 38, "right": 312, "top": 8, "bottom": 252}
 TICK_GAP = 26  # SVG units between labels, so that they do not touch
 TICK_SETS = (
     range(1, 100),
@@ -165,8 +165,8 @@ def scatter(record: StudyRecord) -> dict[str, Any] | None:
     models = [b for b in record.baselines if b.test_set in shifts]
     scale = next((line.transform for line in summary.lines.values()), "logit")
     pairs = [pair for of_shift in points.values() for of_arm in of_shift.values() for pair in of_arm]
-    x = _Axis([x for x, _ in pairs] + [b.clean for b in models], scale, FRAME["left"], FRAME["right"])
-    y = _Axis([y for _, y in pairs] + [b.shifted for b in models], scale, FRAME["bottom"], FRAME["top"])
+    x = _Axis([x for x, _ in pairs] + [b.clean for b in models], scale, PLOT_BOX["left"], PLOT_BOX["right"])
+    y = _Axis([y for _, y in pairs] + [b.shifted for b in models], scale, PLOT_BOX["bottom"], PLOT_BOX["top"])
     panels = [
         _panel(summary, shift, points[shift], [b for b in models if b.test_set == shift], (x, y)) for shift in shifts
     ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from genrobust.core import StudyRecord
-from genrobust.report.frame import figure
+from genrobust.report.page import format_number
 from genrobust.report.wording import EN_DASH, number, span
 
 QUALITY_HEADS = (
@@ -36,16 +36,19 @@ def quality_rows(record: StudyRecord) -> list[list[str]]:
 def quality_note(record: StudyRecord) -> str:
     """Say how the figures of `quality_rows` were measured."""
     first = record.qualities[0]
+    within_classes = (
+        " Distance and Vendi score are within classes, at equal numbers for all sources, on average "
+        f"{first.per_class:.0f} images of each class: the mean distance of two images, and how many different images "
+        "they amount to."
+    )
     return (
         "The accuracy score is top-1 on the clean test set of a classifier that trained on this source alone. The "
         "other figures are over CLIP embeddings. FID, KID, precision and recall compare with the real training images, "
         "at equal numbers for all other sources; precision is the share of images among the real ones, recall the "
-        "share of real ones among the images. Distance and Vendi score are within classes, over "
-        f"{first.per_class:.0f} images of each for every source, real ones too: the mean distance of two images, and "
-        "how many different images they amount to. The CLIP score is the mean cosine of image and class times 100, "
-        "label agreement how often the CLIP takes an image for its class."
+        f"share of real ones among the images.{within_classes if first.per_class else ''} The CLIP score is the mean "
+        "cosine of image and class times 100, label agreement how often the CLIP takes an image for its class."
     )
 
 
 def _figure(value: float | None, digits: int, factor: float) -> str:
-    return figure(None if value is None else factor * value, digits)
+    return format_number(None if value is None else factor * value, digits)

@@ -9,7 +9,7 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from genrobust.core import MEAN_OF_SHIFTS, Score, Summary
-from genrobust.report.groups import averaged
+from genrobust.report.groups import with_group_means
 from genrobust.report.tables import Table, main_tables
 from genrobust.report.wording import (
     EN_DASH,
@@ -28,7 +28,7 @@ from genrobust.report.wording import (
 from genrobust.robustness import list_figures
 
 COLUMNS = 6  # arms that stand beside each other at the most
-LABEL = 24  # columns that the names of test sets and figures have, so that they take three lines at the most
+NAME_WIDTH = 24  # columns that the names of test sets and figures have, so that they take three lines at the most
 Rows = list[tuple[Text, list[Text]]]
 
 
@@ -36,11 +36,11 @@ def final_table(summary: Summary, width: int) -> RichTable:
     """Return top-1 by test set (rows) and arm (columns), then the mean's gain and effective robustness.
 
     Of more arms than `COLUMNS`, or where their names and intervals do not fit `width`, each arm is a row, with as many
-    of its means as fit: nothing is cut. Groups stand in the place of their arms, with their effective robustness on
-    each shift.
+    of its means as fit. On a terminal narrower than the narrowest layout, cells are cut. Groups stand in the place of
+    their arms, with their effective robustness on each shift.
     """
     groups = bool(summary.groups)
-    summary = averaged(summary, others=True) if groups else summary
+    summary = with_group_means(summary)
     caption = caveat(summary) + f" {marks(summary)}".rstrip()
     caption += " A group's figures are means over its arms." if groups else ""
     arms = [Text(row_name(summary, arm)) for arm in summary.arms]
@@ -51,7 +51,7 @@ def final_table(summary: Summary, width: int) -> RichTable:
         of_shifts = list(_robustness_rows(summary)) if groups else []
         parts = [[row for row, kind in tests if kind != "out"], [row for row, kind in tests if kind == "out"]]
         parts.append([*means, *of_shifts])
-        table, fits = _table(Text("test set"), arms, parts, LABEL, caption + dagger + lower, width)
+        table, fits = _table(Text("test set"), arms, parts, NAME_WIDTH, caption + dagger + lower, width)
         if fits:
             return table
     leading = [row for row, kind in tests if kind in ("clean", "mean")]
@@ -65,26 +65,26 @@ def final_table(summary: Summary, width: int) -> RichTable:
 
 
 def _table(
-    corner: Text, heads: list[Text], parts: list[Rows], label: int, caption: str, width: int
+    corner: Text, headings: list[Text], parts: list[Rows], min_name_width: int, caption: str, width: int
 ) -> tuple[RichTable, bool]:
-    """A table, each of `parts` in a section of its own, and whether it fits `width` with nothing in it cut."""
+    """Return a table, each of `parts` in a section of its own, and whether it fits `width` with nothing in it cut."""
     table = RichTable(title="Top-1 accuracy, percent", caption=caption, title_justify="left")
     rows = [row for part in parts for row in part]
     names = [corner, *(name for name, _ in rows)]
-    least = max(label, *map(_longest_word, names))
+    min_width = max(min_name_width, *map(_longest_word, names))
     widths = [
         max(_longest_word(head), *(cell_len(line) for _, cells in rows for line in cells[i].plain.split("\n")))
-        for i, head in enumerate(heads)
+        for i, head in enumerate(headings)
     ]
-    left = width - sum(widths) - 3 * len(widths) - 4  # for the names, beside what lies between the columns
-    table.add_column(corner, width=max(least, min(left, max(name.cell_len for name in names))))
-    for head, of_column in zip(heads, widths, strict=True):
+    available = width - sum(widths) - 3 * len(widths) - 4  # for the names, beside what lies between the columns
+    table.add_column(corner, width=max(min_width, min(available, max(name.cell_len for name in names))))
+    for head, of_column in zip(headings, widths, strict=True):
         table.add_column(head, justify="right", width=of_column)
     for part in filter(None, parts):
         for name, cells in part:
             table.add_row(name, *cells)
         table.add_section()
-    return table, least <= left
+    return table, min_width <= available
 
 
 def _longest_word(text: Text) -> int:
@@ -92,7 +92,7 @@ def _longest_word(text: Text) -> int:
 
 
 def _test_rows(summary: Summary) -> Iterator[tuple[tuple[Text, list[Text]], str]]:
-    """The accuracies on each test set, with its kind."""
+    """Yield the accuracies on each test set, with its kind."""
     accuracy = main_tables(summary)["top1"]
     for i, column in enumerate(accuracy.columns):
         out = column.kind == "out"
@@ -113,7 +113,7 @@ def _robustness_rows(summary: Summary) -> Iterator[tuple[Text, list[Text]]]:
 
 
 def _mean_rows(summary: Summary) -> Iterator[tuple[Text, list[Text]]]:
-    """The means over shifts of every arm, by their title: the gain in top-1, then the other main figures."""
+    """Yield the means over shifts of every arm, by their title: the gain in top-1, then the other main figures."""
     if not summary.shifts:
         return
     compared = references(summary)
@@ -128,7 +128,7 @@ def _mean_rows(summary: Summary) -> Iterator[tuple[Text, list[Text]]]:
 
 
 def _signed(score: Score | None, missing: str) -> Text:
-    """A figure with a sign above its interval; dim where the interval includes zero."""
+    """Return a figure with a sign above its interval; dim where the interval includes zero."""
     if score is None:
         return Text(missing, style="dim")
     return Text(f"{number(score.value, True)}\n{span(score, True)}", style="" if is_sure(score) else "dim")

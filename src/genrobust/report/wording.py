@@ -19,9 +19,9 @@ _BEGUN = "started from a pretrained network"
 
 
 def number(value: float, signed: bool = False, digits: int = 1) -> str:
-    """Write a number with a true minus sign: "57.6", "−0.3", or "+12.5" where `signed`. No "−0.0"."""
+    """Write a number with a true minus sign: "1,057.6", "−0.3", or "+12.5" where `signed`. No "−0.0"."""
     rounded = round(value, digits) + 0.0  # + 0.0 turns -0.0 into 0.0
-    return f"{rounded:{'+' if signed and rounded else ''}.{digits}f}".replace("-", MINUS)
+    return f"{rounded:{'+' if signed and rounded else ''},.{digits}f}".replace("-", MINUS)
 
 
 def span(score: Score, signed: bool = False, digits: int = 1) -> str:

@@ -13,14 +13,14 @@ from genrobust.core import Picture, StudyRecord, page_json, write_files
 from genrobust.report.answering import answer, answer_arm
 from genrobust.report.averages import averages
 from genrobust.report.claims import CLAIM_HEADS, claim_rows
-from genrobust.report.classes import class_gains
+from genrobust.report.class_gains import class_gains
 from genrobust.report.costs import arm_time, cost_plot
 from genrobust.report.curves import HEAD, drawn_curves
-from genrobust.report.frame import Shown, data_uri, render, unbroken, verbatim
-from genrobust.report.groups import averaged
+from genrobust.report.groups import with_group_means
 from genrobust.report.markdown import markdown
+from genrobust.report.page import Thumbnail, data_uri, render, unbroken, verbatim
 from genrobust.report.pairs import pairs
-from genrobust.report.plots import FRAME, dot_plot, looks, scatter
+from genrobust.report.plots import PLOT_BOX, dot_plot, looks, scatter
 from genrobust.report.quality import QUALITY_HEADS, quality_note, quality_rows
 from genrobust.report.results import record_to_json, summary_to_csv
 from genrobust.report.tables import further_tables, main_differences, main_tables
@@ -45,8 +45,8 @@ OPEN_CLASSES = 6  # classes of the gallery that are shown before one asks for mo
 def write_report(record: StudyRecord, folder: Path) -> dict[str, Path]:
     """Write report.html, report.md, results.csv and results.json into `folder`; returns their paths by name.
 
-    They replace the report of the same recipe with the same scores; any other is kept, see `write_files`. Everything
-    that came from outside is escaped: a class may be called ``<script>``.
+    They replace the report of the same recipe with the same scores; any other is kept in ``earlier``, under its
+    date. Everything that came from outside is escaped: a class may be called ``<script>``.
 
     Raises:
         GenrobustError: The disk fails.
@@ -54,7 +54,7 @@ def write_report(record: StudyRecord, folder: Path) -> dict[str, Path]:
     """
     facts = record_to_json(record)
     contents: dict[str, str | bytes] = {
-        "report.html": html(record),
+        "report.html": study_html(record),
         "report.md": markdown(record),
         "results.csv": summary_to_csv(record.summary),
         "results.json": page_json(facts),
@@ -62,7 +62,7 @@ def write_report(record: StudyRecord, folder: Path) -> dict[str, Path]:
     return write_files(contents, folder, [facts["recipe"], facts["summary"], facts.get("curves")])
 
 
-def html(record: StudyRecord) -> str:
+def study_html(record: StudyRecord) -> str:
     """Return the report as one HTML page. Its policy lets nothing load from anywhere, and no script run but its own."""
     script, summary = verbatim("report.js"), record.summary
     return render(
@@ -89,7 +89,7 @@ def html(record: StudyRecord) -> str:
         costs=cost_plot(record),
         arm_time=arm_time,
         made_by=made_by_rows(record),
-        frame=FRAME,
+        box=PLOT_BOX,
         **_pictures(record.pictures),
         missed=_missed(record),
         sources=list(dict.fromkeys(source for arm in record.arms for source in arm.parts)),
@@ -100,9 +100,9 @@ def html(record: StudyRecord) -> str:
 
 def _tables(record: StudyRecord) -> dict[str, Any]:
     summary = record.summary
-    heads = averaged(summary, others=True) if summary.groups else summary  # what the page shows first
+    overview = with_group_means(summary)  # what the page shows first
     main = main_tables(summary)
-    accuracy, over = main.pop("top1"), shifts_in_mean(heads, figure_called("er"))
+    accuracy, over = main.pop("top1"), shifts_in_mean(overview, figure_called("er"))
     return {
         "accuracy": accuracy,
         "dots": dot_plot(summary, accuracy),
@@ -110,11 +110,11 @@ def _tables(record: StudyRecord) -> dict[str, Any]:
         "differences": list(main_differences(summary).values()),
         "further": list(further_tables(summary).values()),
         "averages": averages(record),
-        "heads": heads,
-        "pairs": pairs(heads),
-        "robustness_of": {arm: er for arm in heads.arms if (er := heads.find("er", arm)) and not is_wide(er)},
+        "overview": overview,
+        "pairs": pairs(overview),
+        "robustness_of": {arm: er for arm in overview.arms if (er := overview.find("er", arm)) and not is_wide(er)},
         "robustness_sets": count(len(over), "shift") if len(over) < len(summary.shifts) else "",
-        "references": references(heads),
+        "references": references(overview),
         "against": compared_with(summary),
         "subtracted": subtracted(summary),
     }
@@ -129,25 +129,25 @@ def _pictures(pictures: Sequence[Picture]) -> dict[str, Any]:
     }
 
 
-def _missed(record: StudyRecord) -> list[tuple[str, int, list[Shown]]]:
-    """The images that every classifier gets wrong, by test set, with how many there are in it."""
-    missed: dict[str, list[Shown]] = {}
+def _missed(record: StudyRecord) -> list[tuple[str, int, list[Thumbnail]]]:
+    """Return the images that every classifier gets wrong, by test set, with how many there are in it."""
+    missed: dict[str, list[Thumbnail]] = {}
     for p in record.missed:
-        caption = f"{p.origin}: {p.caption}"
-        shown = Shown(data_uri(p.data, caption), caption, unbroken(f"{p.class_name}, taken for {p.style}"))
-        missed.setdefault(p.origin, []).append(shown)
+        caption = f"{p.test_set}: {p.key}"
+        picture = Thumbnail(data_uri(p.data, caption), caption, unbroken(f"{p.class_name}, taken for {p.predicted}"))
+        missed.setdefault(p.test_set, []).append(picture)
     return [(test, record.summary.missed_counts[test], images) for test, images in missed.items()]
 
 
-def gallery(pictures: Sequence[Picture]) -> list[tuple[str, dict[str, list[Shown]]]]:
+def gallery(pictures: Sequence[Picture]) -> list[tuple[str, dict[str, list[Thumbnail]]]]:
     """Return the pictures by class and origin, in the order given.
 
     Raises:
         UserError: A picture is no PNG and no WebP.
     """
-    by_class: dict[str, dict[str, list[Shown]]] = {}
+    by_class: dict[str, dict[str, list[Thumbnail]]] = {}
     for p in pictures:
         uri = data_uri(p.data, f"a {p.origin} picture of {p.class_name!r}")
         alt = f"{p.origin} {p.class_name}" + (f", {p.style}" if p.style else "")
-        by_class.setdefault(p.class_name, {}).setdefault(p.origin, []).append(Shown(uri, alt, p.caption, p.style))
+        by_class.setdefault(p.class_name, {}).setdefault(p.origin, []).append(Thumbnail(uri, alt, p.caption, p.style))
     return list(by_class.items())

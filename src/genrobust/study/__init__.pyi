@@ -1,11 +1,7 @@
-from .commands.auditing import (
-    audit as audit,
-    by_classifier as by_classifier,
-    by_clip as by_clip,
-    filter_dataset as filter_dataset,
-)
+from .commands.audit import audit as audit
 from .commands.benchmarking import run_benchmark as run_benchmark
 from .commands.dataset_origin import origin_of as origin_of
+from .commands.filter import by_classifier as by_classifier, by_clip as by_clip, filter_dataset as filter_dataset
 from .commands.init import write_recipe as write_recipe
 from .commands.user_folders import read_folders as read_folders
 from .estimates.estimate import (

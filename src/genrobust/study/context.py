@@ -86,8 +86,8 @@ class Context:
         data = replace(
             data, retrieval=_without_keys(data.retrieval, excluded), unlabeled=_without_keys(data.unlabeled, excluded)
         )
-        if data.choosing is not None and data.choosing.name == second:
-            data = replace(data, tests={**data.tests, second: data.choosing})
+        if data.shifted_val is not None and data.shifted_val.name == second:
+            data = replace(data, tests={**data.tests, second: data.shifted_val})
         _check_names(self.recipe, data)
         return data
 

@@ -85,7 +85,8 @@ def open_all(models: Sequence[Named]) -> dict[str, list[OpenClassifier]]:
     for model in models:
         opened = model.open()
         of_name = classifiers.setdefault(model.name, [])
-        twice = next((o for o in of_name if (o.weights, o.prepared) == (opened.weights, opened.prepared)), None)
+        same = (o for o in of_name if (o.weights_hash, o.preparation) == (opened.weights_hash, opened.preparation))
+        twice = next(same, None)
         if twice is not None:
             raise UserError(f"--models: {twice.name} and {opened.name} are the same checkpoint of {model.name!r}")
         if trainings.setdefault(model.name, model.training) != model.training:
@@ -114,9 +115,9 @@ def predictions_of(
     opened = [(name, m) for name, same in open_all(named).items() for m in same]
     for _, model in opened:
         model.columns(study.data.labels)
-    for name, prepared in dict.fromkeys((name, model.prepared) for name, model in opened):
+    for name, prepared in dict.fromkeys((name, model.preparation) for name, model in opened):
         studies.say(f"{name}: {prepared}")
-    if len({model.prepared for _, model in opened}) > 1:
+    if len({model.preparation for _, model in opened}) > 1:
         studies.say("these models prepare images otherwise: their accuracies compare only in part")
     sets = {name: study.data.tests[name] for name in study.tests}
     for name, model in opened:
@@ -127,7 +128,7 @@ def predictions_of(
 
 def predicted_by(model: OpenClassifier) -> PredictedBy:
     """Return what the predictions of a model are named after, whatever a command calls it."""
-    return PredictedBy(Path(model.name).resolve().name, digest([model.weights, model.prepared]))
+    return PredictedBy(Path(model.name).resolve().name, digest([model.weights_hash, model.preparation]))
 
 
 def _label_files(specs: Sequence[str]) -> dict[str, Path]:

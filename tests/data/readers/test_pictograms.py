@@ -22,7 +22,7 @@ def test_every_class_trains_and_nearly_all_are_tested(pictogram_data: StudyData)
 
 def test_no_key_and_no_picture_lies_on_two_sides(pictogram_data: StudyData) -> None:
     data, keys, pixels = pictogram_data, set(), set()
-    for side in (data.train, data.val, *data.tests.values(), data.retrieval, data.choosing):
+    for side in (data.train, data.val, *data.tests.values(), data.retrieval, data.shifted_val):
         assert side is not None
         here = {side.image(i).tobytes() for i in range(len(side))}
         assert not pixels & here, side.name

@@ -29,12 +29,12 @@ KINDS = ("full", "lora", "class")  # what is trained: a whole UNet, a LoRA, a cl
 @cache
 def images() -> ImageSet:
     """Four real images of each of three classes."""
-    train = pictograms.load().train
+    train = pictograms.load_pictograms().train
     return Subset(train, np.concatenate([np.flatnonzero(train.labels == label)[:4] for label in range(3)]))
 
 
 def labels() -> LabelSpace:
-    return LabelSpace(pictograms.load().labels.classes[:3])
+    return LabelSpace(pictograms.load_pictograms().labels.classes[:3])
 
 
 def objective(base: Path | GeneratorConfig, kind: str, on: ImageSet | None = None, **changes: Any) -> Objective:

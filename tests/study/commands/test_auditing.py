@@ -17,7 +17,7 @@ from genrobust.core import EARLIER, PARTS, LabelSpace
 from genrobust.data import ShardDataset, filters_of
 from genrobust.data.file_list import ListedImages
 from genrobust.release import export_model
-from genrobust.study.commands.auditing import open_sets
+from genrobust.study.commands.open_sets import open_sets
 
 HOSTILE = '<script>alert("1")& {{ 7 * 7 }}'  # a folder's name holds no slash
 FOLDERS = {"camera": "camera", HOSTILE: "envelope", "tree": "tree"}
@@ -126,7 +126,7 @@ def test_the_real_images_of_a_recipe_are_searched_for_copies_of_its_tests(photos
 # Images: while they are read, and while a CLIP is shown them.
 @pytest.mark.parametrize(("after", "kept"), [pytest.param(60, 14, marks=pytest.mark.thorough), (140, 72)])
 def test_an_interrupted_audit_goes_on_where_it_was(photos, clip_folder, monkeypatch, after, kept):
-    for name, size in (("scan.PART", 7), ("fingerprint._BLOCK", 7), ("seeing.PART", 4)):
+    for name, size in (("scan.PART", 7), ("fingerprint._BLOCK", 7), ("resumable.PART", 4)):
         monkeypatch.setattr(f"genrobust.audit.{name}", size)
     opened, limit, image = [], [10**9], ListedImages.image
 
@@ -161,7 +161,7 @@ def test_a_leak_is_exit_code_1_unless_it_is_allowed(photos):
     assert (facts["leaks"], facts["of_real"]["exact"]) == ({"t": 1}, 1)  # a copy of a real image is no leak
     pair = facts["of_tests"][0]["pairs"][0]
     assert (pair["exact"], pair["distance"] < facts["near"]) == (False, True)
-    audit(photos, "--allow-leaks", "t")
+    assert "exact, allowed)" in " ".join(audit(photos, "--allow-leaks", "t").output.split())
     audit(photos, "--allow-leaks", "tt", code=2, said="--allow-leaks tt")
 
 

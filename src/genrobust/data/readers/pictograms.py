@@ -29,11 +29,11 @@ class Pictograms(DataSource):
     own_clip: ClassVar[str | None] = EMBEDDED
 
     def load(self) -> tuple[StudyData, FolderClasses]:
-        data = load()
-        return data, FolderClasses(data.labels, data.labels.ids)
+        data = load_pictograms()
+        return data, FolderClasses.from_labels(data.labels)
 
 
-def load() -> StudyData:
+def load_pictograms() -> StudyData:
     """Read the packaged benchmark: real outline drawings, seven shifted test sets, and the wild for retrieval.
 
     Images come in the order of a hash of their keys, so that the first n of a class mix its designers.
@@ -49,10 +49,10 @@ def load() -> StudyData:
         labels=labels,
         train=_split(real, "train"),
         val=_split(real, "val"),
-        tests={name: images for name, images in tests.items() if len(images)},
+        tests=tests,
         clean="test",
         retrieval=_split(wild, "wild"),
-        choosing=_split(wild, "wild-val"),
+        shifted_val=_split(wild, "wild-val"),
     )
 
 

@@ -13,7 +13,7 @@ from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import Stabl
 from peft import LoraConfig
 from torch import Tensor
 
-from genrobust.core import ImageSet, LabelSpace, UserError, digest, hashed_seed
+from genrobust.core import ImageSet, LabelSpace, UserError, check_not_empty, digest, hashed_seed
 from genrobust.generate.loading import locate
 from genrobust.generate.mode import Generator
 from genrobust.generate.pipeline_config import PromptedConfig
@@ -51,10 +51,7 @@ class Finetune(Objective):
                 "generator.quantize is set: a LoRA cannot be merged into quantized weights: leave it out, or set "
                 "finetune.method to full"
             )
-        if len(self.images) == 0:
-            raise UserError(
-                f"the image set {self.images.name} is empty: there is nothing to fine-tune the generator on"
-            )
+        check_not_empty(self.images)
         self.captions = captions_of(self.prompts, self.images, self.labels)
 
     def inputs(self) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from diffusers.training_utils import compute_snr
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from genrobust.core import ImageSet, LabelSpace, UserError, hashed_seed, progress_bar, repeatable
+from genrobust.core import ImageSet, LabelSpace, UserError, hashed_seed, no_progress, progress_bar, repeatable
 from genrobust.generate.loading import load_generator
 from genrobust.generate.mode import Generator
 from genrobust.generate.pipeline_config import DiffusersConfig
@@ -179,7 +179,7 @@ class Encoded:
     def __getitem__(self, numbers: Tensor) -> Tensor:
         return self._encode_chunks(numbers.tolist()) if self._kept is None else self._kept[numbers]
 
-    def _encode_chunks(self, numbers: Sequence[int], done: Callable[[int], None] = lambda count: None) -> Tensor:
+    def _encode_chunks(self, numbers: Sequence[int], done: Callable[[int], None] = no_progress) -> Tensor:
         parts = []
         for start in range(0, len(numbers), self._chunk):
             parts.append(self._encode(numbers[start : start + self._chunk]))

@@ -23,7 +23,7 @@ from genrobust.core import (
 from genrobust.data import ShardDataset, classes_of, is_dataset, open_images, open_stored, readable_names
 from genrobust.report import Benchmarked, write_benchmark_page
 from genrobust.robustness import Benchmark, benchmark as score
-from genrobust.study.commands.auditing import outside
+from genrobust.study.commands.audit import check_outside
 from genrobust.study.named_models import named_models, open_all, predicted_by
 from genrobust.study.stages.stage import Stage
 from genrobust.study.studies import Studies
@@ -83,7 +83,9 @@ def run_benchmark(
     """
     generated = _open_generated(on, studies)
     real_images = _open_real(real, generated, studies)
-    folder = outside(on, out or local_folder(studies.out) / "benchmarks" / file_name(_name(generated, real_images)))
+    folder = check_outside(
+        on, out or local_folder(studies.out) / "benchmarks" / file_name(_name(generated, real_images))
+    )
     named = named_models(models, studies, labels)
     studies.require_made([generated.makes, *(model.makes for model in named)])
     sets, classes, left_out = _match_classes(generated, real_images)
@@ -93,7 +95,7 @@ def run_benchmark(
     answers = dict(_predictions(opened, sets, classes, folder / "predictions", studies.say, batch_size, device))
     groups = getattr(sets["real"], "groups", None)
     result = score(answers, sets["generated"].styles, groups=groups, real_styles=sets["real"].styles)
-    prepared = {m.prepared for of_name in opened.values() for m in of_name}
+    prepared = {m.preparation for of_name in opened.values() for m in of_name}
     notes = (*_notes_of_styles(result), *_notes(result, generated, real_images, left_out, prepared))
     made = Benchmarked(generated.name, real_images.name, sets["generated"], sets["real"], classes, result, notes)
     return made, write_benchmark_page(made, folder)
@@ -167,13 +169,13 @@ def _open_real(word: str | None, generated: Images, studies: Studies) -> Images:
 def _open_test_set(word: str, study: Study, name: str) -> Images:
     """The test set `name` of a study, or its images to choose by."""
     data = study.data
-    sets = {data.choosing.name: data.choosing} if data.choosing else {}
+    sets = {data.shifted_val.name: data.shifted_val} if data.shifted_val else {}
     images = (sets | data.tests).get(name)
     if images is None:
         known = ", ".join([*data.tests, *sets])
         raise UserError(f"--real {word}: no test set {name!r}; there are {known}")
     called = f"{Path(word.removesuffix(f':{name}')).stem}:{name}"
-    return Images(called, data.labels, lambda: images, study, chosen_on=images is data.choosing, of_several=True)
+    return Images(called, data.labels, lambda: images, study, chosen_on=images is data.shifted_val, of_several=True)
 
 
 def _open_folder(word: str) -> Images:

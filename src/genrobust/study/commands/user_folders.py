@@ -112,7 +112,7 @@ class FolderContents:
 
     @property
     def words(self) -> str:
-        """ "480 images of 95 classes (1 to 9 of each); lacks camera, rocket", on one line for any names."""
+        """Describe it on one line: "480 images of 95 classes (1 to 9 of each); lacks camera, rocket"."""
         if not self.counts:
             return "no image of a known class"
         least, most = min(self.counts.values()), max(self.counts.values())

@@ -24,6 +24,7 @@ from genrobust.core import (
     UserError,
     counting,
     is_out_of_memory,
+    one_line,
     refusal,
 )
 from genrobust.study.executors.jobs import DoJobs, Job
@@ -74,7 +75,7 @@ def failure_of(error: BaseException) -> GenrobustError:
         failure = refusal(Path(error.filename), error, "use")
     elif is_out_of_memory(error):
         failure = BadLuck(
-            f"no memory left on its device or node ({' '.join(str(error).split())[:200]}): lower batch_size, or let "
+            f"no memory left on its device or node ({one_line(error)}): lower batch_size, or let "
             "fewer workers share it, by --workers or by a higher execute.num_cpus or num_gpus"
         )
     else:

@@ -32,6 +32,7 @@ from genrobust.core import (
     hardware,
     in_common,
     mirrors,
+    one_line,
     progress_bar,
     worker_environment,
 )
@@ -379,7 +380,7 @@ def _connect(address: str | None) -> None:
             ray.init(address, **quiet)
         except (ConnectionError, ValueError, RuntimeError) as error:
             raise UserError(
-                f"no Ray cluster answers at {address}: {' '.join(str(error).split())[:200]}: start one with ray start "
+                f"no Ray cluster answers at {address}: {one_line(error)}: start one with ray start "
                 "--head, or leave --address out, and one is started on this machine"
             ) from error
 

@@ -79,11 +79,13 @@ class Qualities:
 
     def measured(self) -> tuple[SourceQuality, ...]:
         """Measure the sources, once all of them are embedded."""
-        from genrobust.audit import Seen, qualities
+        from genrobust.audit import SourceEmbeddings, qualities
 
         fetch_artifacts(self._room)
-        seen = {}
+        embeddings = {}
         for name, first in self._first.items():
             order = fair_order(first)  # they are embedded as they are stored, and compared in samples of the first
-            seen[name] = Seen(self._embeddings[name].load()[order], first.labels[order], len(self._sources[name]))
-        return qualities(seen, self._embeddings[CLASS_NAMES].load())
+            embeddings[name] = SourceEmbeddings(
+                self._embeddings[name].load()[order], first.labels[order], len(self._sources[name])
+            )
+        return qualities(embeddings, self._embeddings[CLASS_NAMES].load())

@@ -45,5 +45,5 @@ def require_same_makers(folder: Path, anew: bool) -> None:
 
 
 def _differences(different: Mapping[str, tuple[str, str]]) -> str:
-    """ "torch 2.9.1 (now 2.13.0), code 1f0c... (now 2e7a...)"."""
+    """List the differences: "torch 2.9.1 (now 2.13.0), code 1f0c... (now 2e7a...)"."""
     return ", ".join(f"{name} {then or 'unknown'} (now {now or 'missing'})" for name, (then, now) in different.items())

@@ -20,6 +20,7 @@ from genrobust.core import (
     ImageSet,
     LabelSpace,
     MadeBy,
+    MissedPicture,
     Picture,
     SourceQuality,
     StudyData,
@@ -148,13 +149,13 @@ def _one_of_each_style(images: ImageSet, classes: int) -> list[list[int]]:
     return by_class
 
 
-def _missed_pictures(data: StudyData, summary: Summary) -> Iterator[Picture]:
+def _missed_pictures(data: StudyData, summary: Summary) -> Iterator[MissedPicture]:
     """Yield the images that every classifier gets wrong, each with what most of them say."""
     names = data.labels.names
     for missed in summary.missed:
         image = thumbnail_bytes(data.tests[missed.test_set].image(missed.index))
-        said = f"{names[missed.said]} ({100 * missed.share:.0f} %)"
-        yield Picture(image, missed.test_set, names[missed.label], said, missed.key)
+        predicted = f"{names[missed.said]} ({100 * missed.share:.0f} %)"
+        yield MissedPicture(image, missed.test_set, names[missed.label], predicted, missed.key)
 
 
 def environment(device: str, threads: int, workers: int) -> dict[str, str]:

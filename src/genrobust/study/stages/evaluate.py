@@ -51,7 +51,7 @@ class Evaluate(Stage):
             jobs[by] = Job(run, name, self._count_missing(by, weights_hash(checkpoint)), 1, EVERY, self.room, total)
         if self.zero_shot is not None:
             by, name = self._by_clip(self.zero_shot), f"the predictions of {ZERO_SHOT}"
-            left = self._count_missing(by, self._open_zero_shot(self.zero_shot).weights)
+            left = self._count_missing(by, self._open_zero_shot(self.zero_shot).weights_hash)
             jobs[by] = Job(ZERO_SHOT, name, left, 1, ZERO_SHOT, self.room, total)
         return list(jobs.values())
 
@@ -148,4 +148,4 @@ class Evaluate(Stage):
         from genrobust.classifiers import PredictedBy
 
         opened = self._open_zero_shot(zero_shot)
-        return PredictedBy("zero-shot", digest([opened.weights, opened.prepared]))
+        return PredictedBy("zero-shot", digest([opened.weights_hash, opened.preparation]))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +12,8 @@ import torch
 from scipy.special import softmax
 from torch import nn
 
+from genrobust.classifiers.classifier import OpenClassifier
 from genrobust.classifiers.logits import compute_logits, read_ahead, stack_images
-from genrobust.classifiers.opened import OpenClassifier
 from genrobust.core import UserError, csv_line, progress_bar, resolve_device
 from genrobust.data import image_files, read_image, readable_names
 
@@ -20,7 +21,7 @@ TOP, BATCH_SIZE = 5, 128
 
 
 @dataclass(frozen=True, slots=True)
-class Counts:
+class PredictionCounts:
     """The number of images, and of those that could not be read."""
 
     images: int
@@ -33,7 +34,7 @@ def images_in(folder: Path) -> list[Path]:
     Raises:
         UserError: There are no images.
     """
-    paths = sorted(image_files(folder, passing=True))
+    paths = sorted(image_files(folder, any_format=True))
     if not paths:
         raise UserError(f"{folder} holds no images")
     return paths
@@ -47,7 +48,7 @@ def predict_images(
     top: int = TOP,
     batch_size: int = BATCH_SIZE,
     device: str = "auto",
-) -> Counts:
+) -> PredictionCounts:
     """Classify images and call `write` with the lines of a CSV file (UTF-8), one an image.
 
     Each of `paths`, which lie below `folder`, has its path there, and the `top` classes with their ids, readable names
@@ -69,12 +70,9 @@ def predict_images(
     with progress_bar("predicting", len(paths)) as bar:
         remaining = iter(paths)
         for batch in read_ahead(read, len(paths), batch_size):
-            probabilities = _probabilities(
-                model, network, [image for image in batch if not isinstance(image, str)], torch_device
-            )
-            for image, path in zip(
-                batch, remaining, strict=False
-            ):  # the batch first: the last of zip's pair is not lost
+            readable = [image for image in batch if not isinstance(image, str)]
+            probabilities = _probabilities(model, network, readable, torch_device)
+            for image, path in zip(batch, islice(remaining, len(batch)), strict=True):
                 if isinstance(image, str):
                     unreadable += 1
                     cells = [*[""] * len(columns), image]
@@ -82,13 +80,13 @@ def predict_images(
                     cells = [*_top_cells(next(probabilities), model.classes, names, top), ""]
                 write(csv_line([path.relative_to(folder).as_posix(), *cells]).encode())
             bar.advance(len(batch))
-    return Counts(len(paths), unreadable)
+    return PredictionCounts(len(paths), unreadable)
 
 
 def _probabilities(
     model: OpenClassifier, network: nn.Module, images: list[np.ndarray], device: torch.device
 ) -> Iterator[np.ndarray]:
-    """The probabilities of the classes, float64 [K], of each image."""
+    """Return the probabilities of the classes, float64 [K], of each image."""
     if not images:
         return iter(())
     (logits,) = compute_logits([network], stack_images(images), device, model.flip, [model.name])

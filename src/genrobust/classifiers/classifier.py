@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
-from genrobust.classifiers.checkpoints import check_weights, weights_hash
+from genrobust.classifiers.checkpoints import verify_checkpoint, weights_hash
 from genrobust.classifiers.class_names import columns_of, find_equal_names
 from genrobust.classifiers.clip_files import hash_clip
 from genrobust.classifiers.preprocess import BICUBIC, prepare, protocol
-from genrobust.core import ImageSet, LabelSpace, UserError, digest
+from genrobust.core import ImageSet, LabelSpace, UserError, digest, no_progress
 from genrobust.recipe import EvaluateConfig
 
 if TYPE_CHECKING:  # torch takes seconds, and saved predictions are read without it
@@ -48,9 +48,10 @@ class OpenClassifier:
     Attributes:
         name: The spec that the user gave.
         classes: The K class ids, in the order of the logits.
-        weights: A hash of everything that the logits depend on, except the images.
+        weights_hash: Identifies the trained weights, and of some sources the configuration too. It need not cover the
+            preparation of images: keys of caches add `preparation` and `flip`.
         prepare: Turns an RGB image of any size into uint8 [H, W, 3].
-        prepared: Describes `prepare`. Classifiers with the same description see the same pixels.
+        preparation: Describes `prepare` in words. Classifiers with the same description see the same pixels.
         load: Loads the network onto a device. The network turns uint8 images [B, 3, H, W] into logits [B, K].
         flip: Whether logits are averaged over an image and its mirror.
         blueprint: Makes a new network of the same kind; None if the classifier cannot be fine-tuned.
@@ -58,9 +59,9 @@ class OpenClassifier:
 
     name: str
     classes: tuple[str, ...]
-    weights: str
+    weights_hash: str
     prepare: Callable[[Image.Image], np.ndarray]
-    prepared: str
+    preparation: str
     load: Callable[[torch.device], nn.Module]
     flip: bool = False
     blueprint: Blueprint | None = None
@@ -96,7 +97,7 @@ class OpenClassifier:
         images: ImageSet,
         batch_size: int,
         device: torch.device,
-        advance: Callable[[int], None] = lambda count: None,
+        advance: Callable[[int], None] = no_progress,
     ) -> np.ndarray:
         """Return the logits of `images`, float32 [N, K]. `network` is the one that `load` returned.
 
@@ -114,7 +115,7 @@ def open_checkpoint(folder: Path, settings: EvaluateConfig = SINGLE_CROP) -> Ope
         UserError: There is no finished checkpoint. On loading: the network does not take images of this size.
         GenrobustError: The checkpoint is damaged.
     """
-    info = check_weights(folder)
+    info = verify_checkpoint(folder)
     size = settings.image_size or info.image_size
 
     def load(device: torch.device) -> nn.Module:
@@ -170,4 +171,4 @@ def _preparation(settings: EvaluateConfig, size: int, interpolation: str = BICUB
     """Return the fields of an `OpenClassifier` that describe the preparation of images."""
     transform = partial(prepare, size=size, crop_pct=settings.crop_pct, interpolation=interpolation)
     description = protocol(size, settings.crop_pct, settings.flip, interpolation)
-    return {"prepare": transform, "prepared": description, "flip": settings.flip}
+    return {"prepare": transform, "preparation": description, "flip": settings.flip}

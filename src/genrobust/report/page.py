@@ -1,4 +1,4 @@
-"""The parts that pages share: their frame, thumbnails and figures in words."""
+"""The parts that pages share: their templates, thumbnails and formats of values."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from PIL import Image
 
 from genrobust import __version__
 from genrobust.core import ImageSet, LabelSpace, UserError, hashed_seed, templates
-from genrobust.report.wording import EN_DASH, MINUS, count, duration, number, span
+from genrobust.report.wording import EN_DASH, count, duration, number, span
 
 SIDE, SMALL = 96, 64  # pixels of a thumbnail at the most, of few and of many: a page is one file
 CLASSES = 120  # on a contact sheet, evenly through the label space
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
-    """A thumbnail: a data: URI, what it shows in words, a line below it, and its style."""
+class Thumbnail:
+    """A picture on a page: a data: URI, what it shows in words, a line below it, and its style."""
 
     uri: str
     alt: str
@@ -66,12 +66,12 @@ def data_uri(data: bytes, name: str) -> str:
     return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
 
 
-def shown(images: ImageSet, index: int, alt: str, caption: str) -> Shown:
-    """Show image `index` at SIDE pixels at the most."""
-    return Shown(data_uri(thumbnail_bytes(images.image(index), SIDE), alt), alt, caption)
+def make_thumbnail(images: ImageSet, index: int, alt: str, caption: str) -> Thumbnail:
+    """Return the thumbnail of image `index`, at SIDE pixels at the most."""
+    return Thumbnail(data_uri(thumbnail_bytes(images.image(index), SIDE), alt), alt, caption)
 
 
-def contact_sheet(images: ImageSet, labels: LabelSpace, per_class: int) -> list[tuple[str, list[Shown]]]:
+def contact_sheet(images: ImageSet, labels: LabelSpace, per_class: int) -> list[tuple[str, list[Thumbnail]]]:
     """Show a few images of each class, drawn by a hash of their keys: the same ones each time, and nobody's choice."""
     keys, stride = images.keys, -(-len(labels) // CLASSES)
     sheet = []
@@ -79,14 +79,14 @@ def contact_sheet(images: ImageSet, labels: LabelSpace, per_class: int) -> list[
         indices = sorted(np.flatnonzero(images.labels == label).tolist(), key=lambda i: hashed_seed("audit", keys[i]))
         name = labels.names[label]
         drawn = sorted(indices[:per_class])
-        sheet.append((name, [shown(images, i, f"{name}, {keys[i]}", images.styles[i]) for i in drawn]))
+        sheet.append((name, [make_thumbnail(images, i, f"{name}, {keys[i]}", images.styles[i]) for i in drawn]))
     return sheet
 
 
 def render(template: str, **values: Any) -> str:
     """Render the page `template`, which loads nothing from anywhere, with every value escaped."""
     environment = templates("report", autoescape=True)
-    filters = (figure, percent, significant, number, span, duration, unbroken, breakable)
+    filters = (format_number, percent, significant, number, span, duration, unbroken, breakable)
     environment.filters |= {f.__name__: f for f in filters}
     environment.globals |= {"count": count}
     return environment.get_template(template).render(version=__version__, style=verbatim("report.css"), **values)
@@ -97,28 +97,26 @@ def verbatim(name: str) -> Markup:
     return Markup(Path(__file__).with_name(name).read_text(encoding="utf-8"))
 
 
-def plain(value: Any) -> Any:
+def to_json_values(value: Any) -> Any:
     """Return `value` as JSON holds it: tuples as lists, paths by their last name, a NaN or an infinity as null."""
     if isinstance(value, dict):
-        return {str(k): plain(v) for k, v in value.items()}
+        return {str(k): to_json_values(v) for k, v in value.items()}
     if isinstance(value, list | tuple):
-        return [plain(v) for v in value]
+        return [to_json_values(v) for v in value]
     if isinstance(value, Path):
         return value.name
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def figure(value: float | None, digits: int = 2) -> str:
-    """ "12.34", "−0.5", or a dash for what is not known."""
-    if value is None or not math.isfinite(value):
-        return EN_DASH
-    return f"{round(value, digits) + 0.0:,.{digits}f}".replace("-", MINUS)  # + 0.0 turns -0.0 into 0.0
+def format_number(value: float | None, digits: int = 2) -> str:
+    """Format as `number`: "12.34", "−0.50", or a dash for None, NaN and infinity."""
+    return EN_DASH if value is None or not math.isfinite(value) else number(value, digits=digits)
 
 
 def significant(value: float) -> str:
-    """Three significant digits without an exponent: "1,916", "96.3", "0.0021"."""
+    """Format with three significant digits and no exponent: "1,916", "96.3", "0.0021"."""
     size = math.floor(math.log10(abs(value))) if value else 0
-    return figure(value, min(max(0, 2 - size), 6))
+    return format_number(value, min(max(0, 2 - size), 6))
 
 
 def unbroken(text: str) -> str:
@@ -132,5 +130,5 @@ def breakable(name: str) -> Markup:
 
 
 def percent(fraction: float | None, digits: int = 1) -> str:
-    """A fraction as "12.3 %" with a space that does not break."""
-    return EN_DASH if fraction is None else f"{figure(100 * fraction, digits)}\u00a0%"
+    """Format a fraction as "12.3 %" with a space that does not break."""
+    return EN_DASH if fraction is None else f"{format_number(100 * fraction, digits)}\u00a0%"
