@@ -106,10 +106,10 @@ def read_baselines(path: Path, key: str, shifts: Sequence[str]) -> tuple[list[Ba
         row_accuracies[:] = [
             _accuracy(cell, path, line, column) for cell, column in zip(cells, BASELINE_COLUMNS[2:], strict=True)
         ]
-    complete = ~np.isnan(values).any(axis=1)
+    complete: np.ndarray = ~np.isnan(values).any(axis=1)
     if not complete.any():
         raise UserError(f"{path}: no row has both accuracies, clean and shifted")
-    scored = [pair for pair, keep in zip(kinds, complete, strict=True) if keep]
+    scored = [pair for pair, keep in zip(kinds, complete.tolist(), strict=True) if keep]
     names = [f"{model} on {test_set}" for model, test_set in scored]
     percents = np.stack(
         [
@@ -132,9 +132,9 @@ def read_baselines(path: Path, key: str, shifts: Sequence[str]) -> tuple[list[Ba
             near = _suggestion(shift, list(set_at), "test sets")
             notes.append(f"No baseline line for {shift}: {path} has no rows of it; {near}.")
     baselines = [
-        BaselineModel(*pair, *both, kinds[pair])
-        for pair, both in zip(scored, percents.tolist(), strict=True)
-        if pair[1] in shifts and not is_copy[model_at[pair[0]]]
+        BaselineModel(model, test_set, clean, shifted, kinds[model, test_set])
+        for (model, test_set), (clean, shifted) in zip(scored, percents.tolist(), strict=True)
+        if test_set in shifts and not is_copy[model_at[model]]
     ]
     return baselines, notes
 

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from genrobust.core import EMBEDDED, ClassLabel, GenrobustError, LabelSpace, StudyData
+from genrobust.core import EMBEDDED, ClassLabel, GenrobustError, ImageSet, LabelSpace, StudyData
 from genrobust.data.classes import FolderClasses
 from genrobust.data.memory import MemoryImages
 from genrobust.data.reader import DataSource
@@ -44,7 +44,7 @@ def load_pictograms() -> StudyData:
     folder = resources.files("genrobust") / "assets" / "pictograms"
     labels = LabelSpace(tuple(ClassLabel(**c) for c in json.loads(_read_bytes(folder / "classes.json"))))
     real, shift, wild = (_read_table(folder / f"{side}.parquet") for side in ("real", "shift", "wild"))
-    tests = {"test": _split(real, "test")} | {name: _split(shift, name) for name in SHIFTS}
+    tests: dict[str, ImageSet] = {"test": _split(real, "test")} | {name: _split(shift, name) for name in SHIFTS}
     return StudyData(
         labels=labels,
         train=_split(real, "train"),
