@@ -44,7 +44,7 @@ def load_pictograms() -> StudyData:
     folder = resources.files("genrobust") / "assets" / "pictograms"
     labels = LabelSpace(tuple(ClassLabel(**c) for c in json.loads(_read_bytes(folder / "classes.json"))))
     real, shift, wild = (_read_table(folder / f"{side}.parquet") for side in ("real", "shift", "wild"))
-    tests: dict[str, ImageSet] = {"test": _split(real, "test")} | {name: _split(shift, name) for name in SHIFTS}
+    tests: dict[str, ImageSet] = {"test": _split(real, "test"), **{name: _split(shift, name) for name in SHIFTS}}
     return StudyData(
         labels=labels,
         train=_split(real, "train"),
