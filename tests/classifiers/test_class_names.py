@@ -66,7 +66,7 @@ def test_a_class_of_the_data_has_one_logit(own, wanted, columns):
 
 
 def test_a_renamed_class_has_its_old_name_under_class_names():
-    model = OpenClassifier("m", ("crane", "tench"), "", prepare=np.asarray, prepared="", load=None)
+    model = OpenClassifier("m", ("crane", "tench"), "", prepare=np.asarray, preparation="", load=None)
     tench = ClassLabel("tench", "tench", "tench")
     with pytest.raises(UserError, match=r"crane\.\n.*class_names: {bird: NAME}"):
         model.columns(LabelSpace((ClassLabel("bird", "bird", "bird"), tench)))

@@ -61,6 +61,7 @@ def test_a_study_tells_of_copies_and_reads_contents_once(
     shutil.copy(next((folders["test"] / name).iterdir()), folders["solid"] / name / "leak.png")
     values = {**QUICK, "generator": None, "data": folders_section(folders), "train": TRAIN, "arms": [REAL]}
     (tmp_path / "own.yaml").write_text(yaml.safe_dump(values))
+    (tmp_path / "runs").mkdir()
     words = ("show", tmp_path / "own.yaml", "--out", tmp_path / "runs")
     genrobust(*words, said="of images of test")
     monkeypatch.setattr("genrobust.study.census.hash_contents", None)  # a second look needs it no more
@@ -77,6 +78,7 @@ def test_contents_are_those_of_files_wherever_they_lie(folders: Folders) -> None
 def test_an_image_that_changed_with_its_size_and_time_kept_is_named(folders: Folders, tmp_path: Path) -> None:
     values = {**QUICK, "generator": None, "data": folders_section(folders), "train": TRAIN, "arms": [REAL]}
     (tmp_path / "own.yaml").write_text(yaml.safe_dump(values))
+    (tmp_path / "runs").mkdir()
     words = ("verify", tmp_path / "own.yaml", "--images", "--runs", tmp_path / "runs")
     assert "all" in genrobust(*words).stdout
     image = next(folders["solid"].rglob("*.png"))

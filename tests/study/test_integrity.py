@@ -39,7 +39,7 @@ def study(pictogram_data, tiny_generator, clip_folder, tmp_path_factory):
     root = tmp_path_factory.mktemp("integrity")
     sets = {"train": pictogram_data.train, **{n: pictogram_data.tests[n] for n in ("test", "solid")}}
     place = {name: write_classes(pictogram_data, images, root / name) for name, images in sets.items()}
-    own = {"source": "folders", "train": place["train"], "val": place["test"], "test": place["test"]}
+    own = {"source": "folders", "train": place["train"], "test": place["test"]}
     search = {"search": place["train"], "clip": str(clip_folder)}
     train = {"architecture": "test_resnet", "image_size": 32, "crop": "random-resized", "steps": 2, "batch_size": 4}
     recipe = {
@@ -97,7 +97,7 @@ READERS: dict[str, Callable[[Path, Study], object]] = {
     "predictions": lambda folder, study: load_predictions(folder),
     "packed": read_packed,
 }
-SHOWN = {"embeddings", "pages"}  # read by the stages and commands of a study
+SHOWN = {"embeddings", "pages", "census"}  # read by the stages and commands of a study
 
 
 def flip(path: Path, rng: random.Random) -> bytes:

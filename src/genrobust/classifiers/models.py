@@ -153,7 +153,10 @@ def load_checkpoint(folder: Path, device: torch.device | str = "cpu") -> tuple[C
         GenrobustError: The manifest or the weights are damaged.
     """
     info = verify_checkpoint(folder)
-    model = create_classifier(info.architecture, len(info.classes), info.image_size, info.model_kwargs)
+    try:
+        model = create_classifier(info.architecture, len(info.classes), info.image_size, info.model_kwargs)
+    except UserError as error:
+        raise UserError(f"the network in {folder} cannot be run: {error}") from error
     with reading(folder / WEIGHTS, SafetensorError, RuntimeError, kind=GenrobustError):
         model.load_state_dict(load_file(folder / WEIGHTS))
     return move_to(model, device).eval(), info

@@ -106,7 +106,7 @@ def read_baselines(path: Path, key: str, shifts: Sequence[str]) -> tuple[list[Ba
         row_accuracies[:] = [
             _accuracy(cell, path, line, column) for cell, column in zip(cells, BASELINE_COLUMNS[2:], strict=True)
         ]
-    complete = np.isfinite(values.sum(axis=1))
+    complete = ~np.isnan(values.sum(axis=1))
     if not complete.any():
         raise UserError(f"{path}: no row has both accuracies, clean and shifted")
     scored = [pair for pair, keep in zip(kinds, complete.tolist(), strict=True) if keep]

@@ -16,7 +16,7 @@ ROOM, FILE = "census", "contents.npy"
 def contents_in(out: Path, images: ImageSet) -> np.ndarray | None:
     """Return the SHA-256 of the file of each image, uint8 [N, 32], as kept in `out`; None where they are no files.
 
-    They are read where they are not kept for these names, sizes and times of change.
+    They are read where they are not kept for these names, sizes and times of change, and then kept if `out` is there.
 
     Raises:
         UserError: A file cannot be read.
@@ -32,11 +32,19 @@ def contents_in(out: Path, images: ImageSet) -> np.ndarray | None:
             known: np.ndarray = np.load(path, allow_pickle=False)
             return known
     contents = hash_contents(images)
-    assert contents is not None
-    manifest = Manifest(ROOM, inputs, {"images": len(images)}, made_by(ROOM))
-    with artifact.writing(manifest, FILE), replacing(artifact.folder / FILE) as file:
-        np.save(file, contents, allow_pickle=False)
+    if out.exists():
+        keep_contents(out, images, contents)
     return contents
+
+
+def keep_contents(out: Path, images: ImageSet, contents: np.ndarray | None) -> None:
+    """Keep the `contents` of a set in `out`, where there are any."""
+    inputs = {"images": images.fingerprint}
+    artifact = Artifact(artifact_folder(out / ROOM, images.name, inputs))
+    if contents is not None and not artifact.is_finished:
+        manifest = Manifest(ROOM, inputs, {"images": len(images)}, made_by(ROOM))
+        with artifact.writing(manifest, FILE), replacing(artifact.folder / FILE) as file:
+            np.save(file, contents, allow_pickle=False)
 
 
 def changed_images(out: Path, sets: Mapping[str, ImageSet]) -> tuple[int, dict[str, list[str]]]:

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from genrobust.core import MEAN_OF_SHIFTS, ImageSet, StudyData, Subset, UserError, address, device_kind, local_folder
 from genrobust.recipe import Recipe, look_alikes, recipe_yaml
 from genrobust.robustness import list_figures
-from genrobust.study.census import changed_images, contents_in
+from genrobust.study.census import changed_images, contents_in, keep_contents
 from genrobust.study.estimates.rates import StageTimes
 from genrobust.study.executors.jobs import Executor
 from genrobust.study.executors.local import Local
@@ -35,6 +37,7 @@ class Context:
     executor: Executor = field(default_factory=Local)
     log: Callable[[str], None] = lambda line: None
     anew: bool = False  # whether unfinished work of other versions is begun anew
+    _unkept: list[tuple[ImageSet, np.ndarray | None]] = field(default_factory=list, init=False)
 
     def __post_init__(self) -> None:
         self.times = StageTimes(self.out)
@@ -71,7 +74,18 @@ class Context:
     def _data_and_copies(self) -> tuple[StudyData, list[Copies]]:
         from genrobust.data import without_copies
 
-        return without_copies(self._listed, partial(contents_in, self.out))
+        return without_copies(self._listed, self._contents_of)
+
+    def _contents_of(self, images: ImageSet) -> np.ndarray | None:
+        contents = contents_in(self.out, images)
+        if not self.out.exists():
+            self._unkept.append((images, contents))
+        return contents
+
+    def begin(self) -> None:
+        """Keep in the folder what was read of the images before there was a folder: now something is made there."""
+        while self._unkept:
+            keep_contents(self.out, *self._unkept.pop())
 
     @cached_property
     def _listed(self) -> StudyData:

@@ -101,6 +101,7 @@ class Stage(ABC):
             for folder in self.artifacts(job):
                 require_same_makers(folder, self.context.anew)
         if todo:
+            self.context.begin()
             self.announce(todo)
         self.do(todo)
         if todo and (lost := [job for job in self.jobs() if job.size]):
