@@ -112,7 +112,7 @@ def test_a_search_is_the_same_anywhere_and_makes_again_what_is_lost(own, tmp_pat
     assert 0 < len(found) == len(set(found.keys)) <= 12 and found.keys[0].startswith("deep")
     one = contents(tmp_path / "one")
     rooms = [name.partition("/")[0] for name in one if name.endswith("/manifest.json")]
-    assert Counter(rooms) == {"embeddings": 4 + 1, "searches": 1, "census": 3}
+    assert Counter(rooms) == {"embeddings": 4 + 1, "searches": 1}
     two = own("two")
     two.images(FOUND)
     assert contents(tmp_path / "two") == one
