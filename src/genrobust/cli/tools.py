@@ -259,7 +259,7 @@ def verify(studies: "Studies", folder: VerifiedFolder, repair: Repair = False, i
 
 
 def _verify_images(study: "Study", recipe: str) -> None:
-    total, changed = study.graph.context.changed_images()
+    total, changed = study.graph.context.find_changed_images()
     for name, keys in changed.items():
         tell(*(f"changed: {key} of {name}" for key in keys))
     if changed:

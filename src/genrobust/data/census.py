@@ -22,15 +22,13 @@ class Copies:
     """Images of the set `name` that are copies of others.
 
     Attributes:
-        originals: How many are copies of images of each set, which may be `name` itself.
-        places: The places of the copies in `name`, ascending, at least one.
+        originals: How many are copies of images of each set, which may be `name` itself; at least one.
         total: The number of images of `name`.
         left_out: Whether they are left out of `name`: those of a test set are.
     """
 
     name: str
     originals: Mapping[str, int]
-    places: tuple[int, ...]
     total: int
     left_out: bool
 
@@ -40,7 +38,7 @@ class Copies:
             for original, count in self.originals.items()
         ]
         then = ", and left out: a copy is no new image" if self.left_out else ""
-        number = f"{len(self.places):,} of the {self.total:,} images of {self.name}"
+        number = f"{sum(self.originals.values()):,} of the {self.total:,} images of {self.name}"
         return f"{number} are copies, byte for byte ({', '.join(counts)}){then}"
 
 
@@ -113,7 +111,7 @@ def without_copies(
         if not originals:
             continue
         counts, total = Counter(originals.values()), len(sets[name])
-        copies.append(Copies(name, counts, tuple(originals), total, name in tests))
+        copies.append(Copies(name, counts, total, name in tests))
         if name in tests:
             if len(originals) == total:
                 raise UserError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -33,7 +34,8 @@ def contents_in(out: Path, images: ImageSet) -> np.ndarray | None:
             return known
     contents = hash_contents(images)
     if out.exists():
-        keep_contents(out, images, contents)
+        with suppress(GenrobustError):  # it is full or may not be written: whatever is made there says so
+            keep_contents(out, images, contents)
     return contents
 
 
@@ -47,7 +49,7 @@ def keep_contents(out: Path, images: ImageSet, contents: np.ndarray | None) -> N
             np.save(file, contents, allow_pickle=False)
 
 
-def changed_images(out: Path, sets: Mapping[str, ImageSet]) -> tuple[int, dict[str, list[str]]]:
+def find_changed_images(out: Path, sets: Mapping[str, ImageSet]) -> tuple[int, dict[str, list[str]]]:
     """Read all images again, and return their number and, by set, the keys of those whose contents changed.
 
     A change of size or time is no change here: with it, the images are others, and nothing that was made of the former

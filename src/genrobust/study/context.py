@@ -14,7 +14,7 @@ import numpy as np
 from genrobust.core import MEAN_OF_SHIFTS, ImageSet, StudyData, Subset, UserError, address, device_kind, local_folder
 from genrobust.recipe import Recipe, look_alikes, recipe_yaml
 from genrobust.robustness import list_figures
-from genrobust.study.census import changed_images, contents_in, keep_contents
+from genrobust.study.census import contents_in, find_changed_images, keep_contents
 from genrobust.study.estimates.rates import StageTimes
 from genrobust.study.executors.jobs import Executor
 from genrobust.study.executors.local import Local
@@ -64,11 +64,11 @@ class Context:
         """The copies among the study's own images and test sets."""
         return self._data_and_copies[1]
 
-    def changed_images(self) -> tuple[int, dict[str, list[str]]]:
-        """Read the study's images again: as `changed_images`."""
+    def find_changed_images(self) -> tuple[int, dict[str, list[str]]]:
+        """Read the study's images again: as the function of this name."""
         from genrobust.data import counted_sets
 
-        return changed_images(self.out, counted_sets(self._listed))
+        return find_changed_images(self.out, counted_sets(self._listed))
 
     @cached_property
     def _data_and_copies(self) -> tuple[StudyData, list[Copies]]:
