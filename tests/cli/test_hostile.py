@@ -485,10 +485,10 @@ def origin(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from genrobust.data.shards import begin_dataset, finish_dataset
 
     home = tmp_path_factory.mktemp("origin") / "home"
-    for part, each in (("train", 4), ("test", 2), ("solid", 2)):
+    for first, (part, each) in enumerate((("train", 4), ("test", 2), ("solid", 2))):
         for label, name in enumerate(CLASSES):
-            for number in range(each):
-                image(f"photos/{part}/{name}/{number}.png", 100 * label + number).run(home)
+            for number in range(each):  # no two are alike: a copy would be left out of a test set
+                image(f"photos/{part}/{name}/{number}.png", 100 * label + 10 * first + number).run(home)
     begin_dataset(home / "shards", ABOUT)
     pixels = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), np.uint8)
     samples = [Sample(f"{CLASSES[i % 2]}-{i:06d}", i % 2, pixels[i]) for i in range(4)]

@@ -52,8 +52,8 @@ class Study:
 
     Raises:
         UserError: The recipe mixes generated images but names neither a generator nor such images; its device is not
-            available; `out` lies among the images that it reads; or `out` is a URL without bucket or credentials, or
-            one that cannot be written to.
+            available; `out` is a file, or lies among the images that it reads; or `out` is a URL without bucket or
+            credentials, or one that cannot be written to.
         GenrobustError: The file system of `out` does not answer.
     """
 
@@ -69,6 +69,8 @@ class Study:
 
         executor, folder = executor or Local(), local_folder(out)
         require_outside(recipe.data.places, (folder, folder / recipe.name))
+        if folder.is_file():
+            raise UserError(f"the output folder {folder} is a file: choose another name")
         if GENERATED in recipe.sources() and recipe.generator is None and recipe.data.generated is None:
             raise UserError("an arm mixes generated images, but the recipe has neither a generator nor data.generated")
         self.context = Context(executor.placed(recipe, say), folder, executor, say)
