@@ -11,9 +11,9 @@ from typing import Any, TypeVar
 from genrobust.core import FLOAT32, PREFERRED, Hardware, UserError, hardware, remembered
 from genrobust.recipe import (
     ClassModelConfig,
-    DiffusionTraining,
     FinetuneConfig,
     GeneratorConfig,
+    GeneratorTraining,
     Recipe,
     Section,
     TrainConfig,
@@ -59,7 +59,7 @@ def with_precision(recipe: Recipe, machine: Hardware) -> Recipe:
     finetune and class_model are added if a dataset needs them. A recipe without `auto` is returned unchanged.
     """
     changed: dict[str, Any] = {"train": resolved(recipe.train, machine)}
-    for section, config in _diffusion_trainings(recipe).items():
+    for section, config in _generator_trainings(recipe).items():
         changed[section] = resolved(config, machine)
     default = changed["train"].precision
     arms = []
@@ -92,6 +92,8 @@ def with_dtype(recipe: Recipe, dtype: str) -> Recipe:
 def resolved(config: Config, machine: Hardware) -> Config:
     """Return the section `config` with its precision `auto` replaced by the fastest one on `machine`."""
     key = _precision_key(config)
+    if isinstance(config, ClassModelConfig) and config.autoencoder is not None:
+        config = config.model_copy(update={"autoencoder": resolved(config.autoencoder, machine)})
     if getattr(config, key, None) != AUTO:
         return config
     # `is_depthwise` is called last: it makes the network, for which torch and timm are imported.
@@ -153,7 +155,7 @@ def named_precisions(recipe: Recipe) -> dict[str, str]:
     for name, dataset in recipe.datasets.items():
         if "dtype" in dataset.generator:
             precisions[f"datasets.{name}.generator.dtype"] = dataset.generator["dtype"]
-    precisions |= {f"{section}.precision": config.precision for section, config in _diffusion_trainings(recipe).items()}
+    precisions |= {f"{section}.precision": config.precision for section, config in _generator_trainings(recipe).items()}
     precisions["train.precision"] = recipe.train.precision
     for index, arm in enumerate(recipe.arms):
         if "precision" in arm.train:
@@ -181,10 +183,10 @@ def slow_choices(precisions: Mapping[str, str], machine: Hardware) -> list[str]:
     return lines
 
 
-def _diffusion_trainings(recipe: Recipe) -> dict[str, DiffusionTraining]:
+def _generator_trainings(recipe: Recipe) -> dict[str, GeneratorTraining]:
     """Return the sections finetune and class_model that the recipe has or a dataset needs, by their keys."""
     datasets = recipe.datasets.values()
-    sections: dict[str, DiffusionTraining] = {}
+    sections: dict[str, GeneratorTraining] = {}
     if recipe.finetune is not None or any(dataset.finetuned for dataset in datasets):
         sections["finetune"] = recipe.finetune or FinetuneConfig()
     if recipe.class_model is not None or any(dataset.from_scratch for dataset in datasets):

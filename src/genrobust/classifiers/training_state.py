@@ -23,7 +23,7 @@ from genrobust.core import (
     remove,
     remove_leftovers,
 )
-from genrobust.recipe import DiffusionTraining, TrainConfig
+from genrobust.recipe import GeneratorTraining, TrainConfig
 
 FIRST_SCALE, LEAST_SCALE = 2.0**16, 2.0**-20  # of a float16 loss; 36 steps in a row that overflow lead to the least
 ROWS = 2  # of a message that lists how two jobs differ
@@ -186,7 +186,7 @@ class TrainingState:
             moment = torch.empty_like(parameter) if value.shape == parameter.shape else torch.empty_like(value)
             self._optimizer.state[parameter][key] = moment.to(parameter.device).copy_(value)
 
-    def diverged(self, problem: str, step: int, config: TrainConfig | DiffusionTraining) -> GenrobustError:
+    def diverged(self, problem: str, step: int, config: TrainConfig | GeneratorTraining) -> GenrobustError:
         """Return the error of a training at whose `step` something is no number: `problem`, as in "the loss is nan"."""
         key = "train" if isinstance(config, TrainConfig) else config.section
         warmup = "warmup_steps" if config.warmup_steps is not None else "warmup_epochs"

@@ -91,6 +91,7 @@ from .images import (
     RETRIEVED_BY_SEARCH as RETRIEVED_BY_SEARCH,
     ClassLabel as ClassLabel,
     ImageSet as ImageSet,
+    JoinedImages as JoinedImages,
     LabelSpace as LabelSpace,
     Request as Request,
     Sample as Sample,

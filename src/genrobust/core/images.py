@@ -148,6 +148,26 @@ class Subset:
         return self._images.image(int(self._indices[index]))
 
 
+class JoinedImages:
+    """The images of several sets, one set after the other; a key begins with the name of its set."""
+
+    def __init__(self, name: str, sets: Sequence[ImageSet]) -> None:
+        self.name, self._sets = name, tuple(sets)
+        self.labels = np.concatenate([images.labels for images in sets])
+        self.keys: Sequence[str] = [f"{images.name}/{key}" for images in sets for key in images.keys]
+        self.styles: Sequence[str] = [style for images in sets for style in images.styles]
+        self.fingerprint = digest([images.fingerprint for images in sets])
+        self._ends = np.cumsum([len(images) for images in sets])
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def image(self, index: int) -> Image.Image:
+        number = int(np.searchsorted(self._ends, index, side="right"))
+        images = self._sets[number]
+        return images.image(index - int(self._ends[number]) + len(images))
+
+
 def fair_order(images: ImageSet) -> np.ndarray:
     """Return the indices of `images`, int64 [N], in an order in which every prefix is a fair sample.
 

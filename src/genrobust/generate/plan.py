@@ -15,11 +15,17 @@ MOST_SHARDS = 100_000  # of a dataset: a listing of its folder takes a second, a
 
 
 def plan_of(
-    generator: GeneratorConfig, generate: GenerateConfig, labels: LabelSpace, real: ImageSet, data_seed: int
+    generator: GeneratorConfig,
+    generate: GenerateConfig,
+    labels: LabelSpace,
+    real: ImageSet,
+    data_seed: int,
+    styles: Sequence[str] = (),
 ) -> Plan:
     """Return the plan of a recipe's sections, with prompts and source images where the generator's mode reads them.
 
-    Source images are those of `real`, the real images of the split that is generated, and of no other.
+    Source images are those of `real`, the real images of the split that is generated, and of no other. A generator that
+    reads no text draws in `styles`, if there are any.
 
     Raises:
         UserError: Templates are not usable, or a class has no source image.
@@ -31,6 +37,7 @@ def plan_of(
         data_seed,
         sources=real if generator.reads_images else None,
         split=generate.split,
+        styles=styles,
     )
 
 
@@ -41,8 +48,8 @@ class Plan:
     (`data_seed`, key). So a plan of n a class holds the same requests as the first n of each class of a larger one.
     In the keys of the `split` "val", ``-val`` follows the class id: it shares no key with "train", and so no seed.
     Templates are dealt to each class in an order of its own in which styles alternate. `prompts` None is a plan without
-    text. Of `sources`, each request gets an image of its class: all of them in a shuffled order before any comes again,
-    then in another order.
+    text, in `styles` or in none. Of `sources`, each request gets an image of its class: all of them in a shuffled order
+    before any comes again, then in another order.
     """
 
     def __init__(
@@ -53,6 +60,7 @@ class Plan:
         data_seed: int,
         sources: ImageSet | None = None,
         split: str = "train",
+        styles: Sequence[str] = (),
     ) -> None:
         """Raises UserError for unusable templates, and a class without an image in `sources`."""
         if per_class < 1:
@@ -66,7 +74,8 @@ class Plan:
                 f"generate.split: a class is called {min(clashes)!r}, as the {split} images of another are: rename its "
                 "folder"
             )
-        self._templates = [NO_TEXT] * len(labels) if prompts is None else class_templates(prompts, labels)
+        without_text = tuple(Template("", style) for style in dict.fromkeys(styles)) or NO_TEXT
+        self._templates = [without_text] * len(labels) if prompts is None else class_templates(prompts, labels)
         self._negative_prompt = prompts.negative_prompt if prompts else ""
         self._template_order = lru_cache(KEPT_HANDS)(self._deal_templates)
         self._sources = None if sources is None else _SourceDealer(sources, labels, data_seed)

@@ -21,9 +21,10 @@ from .data import (
     ShiftConfig as ShiftConfig,
 )
 from .diffusion import (
+    AutoencoderConfig as AutoencoderConfig,
     ClassModelConfig as ClassModelConfig,
-    DiffusionTraining as DiffusionTraining,
     FinetuneConfig as FinetuneConfig,
+    GeneratorTraining as GeneratorTraining,
 )
 from .fine_tuning import FROM_SCRATCH as FROM_SCRATCH, METHODS as METHODS, PRETRAINED as PRETRAINED
 from .generate import (

@@ -1,10 +1,10 @@
-"""Training of a diffusion model on the real images: a fine-tune, or a class model from scratch."""
+"""Training of a diffusion model on the user's images: a fine-tune, or a class model from scratch."""
 
 from __future__ import annotations
 
 from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from genrobust.recipe.numbers import MEMORY, Average, Batch, Between, Decay, Fraction, Rate, Steps, WarmupSteps
 from genrobust.recipe.section import Section
@@ -12,8 +12,8 @@ from genrobust.recipe.section import Section
 MOST_PARAMETERS = 10**10  # of a transformer: 160 GB with gradients and AdamW's two moments
 
 
-class DiffusionTraining(Section):
-    """Training of a diffusion model on the real training images.
+class GeneratorTraining(Section):
+    """Training of a generator, or of a part of it, on the user's images.
 
     `section` is the key of the section in a recipe, `noun` the name of the model. The defaults suit the embedded
     generator.
@@ -28,7 +28,6 @@ class DiffusionTraining(Section):
     learning_rate: Rate = 1e-4
     weight_decay: Decay = 0.01
     warmup_steps: WarmupSteps = 50
-    min_snr: Rate | None = 5.0  # None weighs all noise levels alike
     ema_decay: Average = 0.999  # 0 turns the weight average off; early steps average over fewer
     flip: bool = False  # mirrors half of the images; wrong where text or left and right matter
     gradient_checkpointing: bool = False  # less memory for a third more time
@@ -43,6 +42,12 @@ class DiffusionTraining(Section):
                 "steps have the full learning rate"
             )
         return self
+
+
+class DiffusionTraining(GeneratorTraining):
+    """Training of a diffusion model."""
+
+    min_snr: Rate | None = 5.0  # None weighs all noise levels alike
 
 
 class FinetuneConfig(DiffusionTraining):
@@ -61,12 +66,33 @@ class FinetuneConfig(DiffusionTraining):
     lora_rank: Annotated[int, Between(1, 4096, "no attention layer is wider")] = 16
 
 
+class AutoencoderConfig(GeneratorTraining):
+    """Training of the autoencoder of a class model on the same images, from the weights of the generator's.
+
+    It is for images that look different from those of the generator: the embedded one knows icons alone. The error of
+    color has a higher weight than that of lightness. Without it, the generator's autoencoder stays as it is.
+    """
+
+    section = "class_model.autoencoder"
+    noun = "autoencoder"
+
+    steps: Steps = 2000
+    batch_size: Batch = 32
+    learning_rate: Rate = 1e-3
+    flip: bool = True  # an autoencoder does not know left from right
+
+
 class ClassModelConfig(DiffusionTraining):
     """Training of a class-conditional diffusion transformer from scratch (DiT, Peebles and Xie, 2023).
 
+    `images` are those that it learns: `train`, the real training images, or `pool`, these and the labeled images to
+    retrieve (`data.retrieved`). Where they have several styles, such as the domains of PACS, it learns class and style,
+    each by an embedding of its own, and so draws a class in a style in which it has never seen it.
+
     `depth` blocks of `width` channels and `heads` attention heads work on the latents of the generator's autoencoder,
-    in patches of `patch_size` x `patch_size`. A fraction `class_dropout` of the images comes without its class, which
-    classifier-free guidance needs.
+    or of one that is trained on the images before (`autoencoder`), in patches of `patch_size` x `patch_size`. A
+    fraction `class_dropout` of the images comes without its class, which classifier-free guidance needs; a fraction
+    `style_dropout` comes without its style.
     """
 
     section = "class_model"
@@ -77,6 +103,9 @@ class ClassModelConfig(DiffusionTraining):
     heads: Annotated[int, Between(1, 2048, "each takes a part of width")] = 6
     patch_size: Annotated[int, Between(1, 64, "the latents are no larger")] = 2  # a quarter of the time of 1
     class_dropout: Fraction = 0.1
+    images: Literal["train", "pool"] = Field(default="train", exclude_if=lambda images: images == "train")
+    style_dropout: Fraction = Field(default=0.1, exclude_if=lambda share: share == 0.1)
+    autoencoder: AutoencoderConfig | None = Field(default=None, exclude_if=lambda config: config is None)
     steps: Steps = 8000  # of 64: 370 passes over 1,381 icons; with 1,200 steps it did not separate the classes
     learning_rate: Rate = 1e-3  # ten times DiT's own: few steps, and a small model
 

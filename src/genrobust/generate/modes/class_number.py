@@ -1,4 +1,4 @@
-"""The class's number alone, for a class-conditional diffusion transformer."""
+"""The number of the class, in a style or in none, for a class-conditional diffusion transformer."""
 
 from __future__ import annotations
 
@@ -20,7 +20,15 @@ FITTING = {"DPMSolverMultistepScheduler", "DDIMScheduler", "UniPCMultistepSchedu
 
 
 class ClassNumberConfig(DiffusersConfig):
-    """The number of the class, for a class-conditional transformer."""
+    """The number of the class, for a class-conditional transformer.
+
+    `styles` names styles that a class model has learned (see `class_model`), which are drawn equally often. None is all
+    that it learns, for a dataset that is `from_scratch`, and else no style.
+    """
+
+    unsampled = (*DiffusersConfig.unsampled, "styles")  # those that are drawn are in the plan
+
+    styles: tuple[str, ...] | None = None
 
 
 @MODES.register("class")
@@ -34,16 +42,26 @@ class ClassNumber(Mode):
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
-        self.numbers = class_numbers(self.generator, self.labels)
+        self._numbers = {"": class_numbers(self.generator, self.labels)}
         if self.generator.config.guidance_scale > 1:
             _use_own_null_class(self.generator.pipeline.transformer)
 
     def arguments(self, requests: Sequence[Request], noise: Sequence[torch.Generator]) -> dict[str, Any]:
-        return {"class_labels": [self.numbers[request.label] for request in requests]}
+        return {"class_labels": [self._number(request.label, request.style) for request in requests]}
+
+    def _number(self, label: int, style: str) -> int:
+        if style not in self._numbers:
+            self._numbers[style] = class_numbers(self.generator, self.labels, style)
+        return self._numbers[style][label]
 
 
-def class_numbers(generator: Generator, labels: LabelSpace) -> list[int]:
-    """Return the generator's number of each class of `labels`.
+def name_in_style(name: str, style: str) -> str:
+    """Return what a class model calls the class `name` in `style`, "" for none: "dog (sketch)"."""
+    return f"{name} ({style})" if style else name
+
+
+def class_numbers(generator: Generator, labels: LabelSpace, style: str = "") -> list[int]:
+    """Return the generator's number of each class of `labels` in `style`, "" for none.
 
     By name where the folder names its classes (`id2label`: a number's names, with commas between): a class's id, name
     or prompt name is one of them. Of several numbers that share the name it is the class's own label. Without names, a
@@ -60,7 +78,7 @@ def class_numbers(generator: Generator, labels: LabelSpace) -> list[int]:
             "the start nor takes a seed for noise at later steps: set ddim, dpmsolver++ or unipc"
         )
     count = generator.pipeline.transformer.config.num_embeds_ada_norm
-    if generator.id2label is None:
+    if generator.id2label is None and not style:
         if count != len(labels):
             raise UserError(
                 f"the generator {generator.id} has {count} classes and does not name them, and the study has "
@@ -69,11 +87,12 @@ def class_numbers(generator: Generator, labels: LabelSpace) -> list[int]:
         return list(range(count))
     names = {
         number: {name.strip().casefold() for name in (*text.split(","), text)}
-        for number, text in generator.id2label.items()
+        for number, text in (generator.id2label or {}).items()
         if 0 <= number < count
     }
     numbers = [
-        _class_number(label, class_label, names, generator.id) for label, class_label in enumerate(labels.classes)
+        _class_number(label, class_label, style, names, generator.id)
+        for label, class_label in enumerate(labels.classes)
     ]
     for label, number in enumerate(numbers):
         if numbers.index(number) != label:
@@ -84,8 +103,9 @@ def class_numbers(generator: Generator, labels: LabelSpace) -> list[int]:
     return numbers
 
 
-def _class_number(label: int, class_label: ClassLabel, names: dict[int, set[str]], id: str) -> int:
-    aliases = {text.casefold() for text in (class_label.id, class_label.name, class_label.prompt)}
+def _class_number(label: int, class_label: ClassLabel, style: str, names: dict[int, set[str]], id: str) -> int:
+    spellings = (class_label.id, class_label.name, class_label.prompt)
+    aliases = {name_in_style(text, style).casefold() for text in spellings}
     matches = [number for number, known in names.items() if known & aliases]
     if label in matches:
         return label
@@ -96,8 +116,11 @@ def _class_number(label: int, class_label: ClassLabel, names: dict[int, set[str]
         raise UserError(
             f"{subject} several classes called {class_label.name!r} ({matches}): give the class one of their full names"
         )
-    near = difflib.get_close_matches(class_label.name.casefold(), sorted(set().union(*names.values())), n=3)
+    name = name_in_style(class_label.name, style)
+    near = difflib.get_close_matches(name.casefold(), sorted(set().union(*names.values())), n=3)
     hint = f" (perhaps {' or '.join(near)}?)" if near else ""
+    if style:
+        raise UserError(f"generator.styles: {subject} no {name!r}{hint}: name styles that it has learned")
     raise UserError(
         f"{subject} no class called {class_label.name!r} (id {class_label.id!r}){hint}: "
         "name the class as its id2label does"

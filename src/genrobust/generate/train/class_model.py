@@ -1,8 +1,9 @@
-"""The training of a class-conditional diffusion transformer from scratch: a generator that saw real images alone."""
+"""The training of a diffusion transformer from scratch, by class and style: a generator that saw given images alone."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,13 @@ from diffusers.models.normalization import AdaLayerNormZero
 from diffusers.models.transformers.dit_transformer_2d import DiTTransformer2DModel
 from torch import Tensor, nn
 
-from genrobust.core import ImageSet, UserError, digest, hashed_seed
+from genrobust.core import ImageSet, LabelSpace, UserError, digest, hashed_seed
 from genrobust.generate.loading import locate
 from genrobust.generate.mode import Generator
-from genrobust.generate.train.objective import Examples, Model, Objective, Schedule, noise_schedule
-from genrobust.generate.train.tuned import save_class_model
+from genrobust.generate.modes.class_number import name_in_style
+from genrobust.generate.train.autoencoder import plain_autoencoder
+from genrobust.generate.train.objective import Examples, Losses, Model, Objective, losses, noise_schedule
+from genrobust.generate.train.tuned import VAE, save_class_model
 from genrobust.recipe import ClassModelConfig
 
 # The number that DiTPipeline's own guidance takes for "no class": a smaller transformer gets so many numbers, the last
@@ -28,7 +31,13 @@ NULL = 1000
 
 @dataclass
 class ClassModel(Objective):
-    """A transformer that learns the velocity of the base's latents by class, under the base's noise schedule."""
+    """A transformer that learns the velocity of latents by class and style, under the base's noise schedule.
+
+    Attributes:
+        autoencoder: The folder of a trained autoencoder (see `save_autoencoder`); None takes the base's.
+    """
+
+    autoencoder: Path | None = None
 
     def __post_init__(self) -> None:
         present = set(self.images.labels.tolist())
@@ -38,47 +47,131 @@ class ClassModel(Objective):
                 f"{name} holds no image of the class {missing[0]!r} to learn from: add some, or leave it out"
             )
 
+        self.numbers = Numbers(len(self.labels), styles_of(self.images))
+
     def inputs(self) -> dict[str, Any]:
+        trained = {} if self.autoencoder is None else {"autoencoder": self.autoencoder.name}
         return {
             "base_width": self.base.size[0],
             "base_height": self.base.size[1],
             "classes": len(self.labels),
             "classes_fingerprint": digest(self.labels),
+            **trained,
         }
 
-    def start(self, device: torch.device) -> tuple[Model, Schedule, Examples]:
+    def start(self, device: torch.device) -> tuple[Model, Losses, Examples]:
         generator = self.load(device)
+        if self.autoencoder is not None:
+            generator.pipeline.vae = AutoencoderKL.from_pretrained(self.autoencoder / VAE).to(device)
         _check_base(generator, self.config)
         scheduler_config = {**generator.pipeline.scheduler.config, "prediction_type": "v_prediction"}
         # Its default clips at 1, which is for pixels, not for latents.
         self.scheduler = DDIMScheduler.from_config(scheduler_config, clip_sample=False)
-        numbers = max(len(self.labels), NULL)
         torch.manual_seed(hashed_seed(self.seed, "class model"))
-        model: Model = _make_transformer(generator, numbers, self.config)
-        condition = ClassCondition(self.images, numbers, self.config.class_dropout)
-        return (
-            model.to(device),
-            noise_schedule(scheduler_config),
-            Examples(generator, self.images, condition, self.config),
-        )
+        model: Model = _make_transformer(generator, self.numbers.null, self.config)
+        if self.numbers.styles:
+            for part in _label_embeddings(model):
+                part.embedding_table = StyledTable(self.numbers, part.embedding_table.embedding_dim)
+        condition = ClassCondition(self.images, self.numbers, self.config.class_dropout, self.config.style_dropout)
+        examples = Examples(generator, self.images, condition, self.config)
+        return model.to(device), partial(losses, noise_schedule(scheduler_config), self.config.min_snr), examples
 
     def save(self, out: Path, model: Model) -> None:
-        names = [", ".join(dict.fromkeys((c.name, c.prompt, c.id))) for c in self.labels.classes]
-        vae = locate(self.base)[1] / "vae"
-        save_class_model(out, vae, self.base.variant, model, self.scheduler, names)
+        for part in _label_embeddings(model):
+            if isinstance(part.embedding_table, StyledTable):
+                part.embedding_table = part.embedding_table.as_table()
+        vae, variant = (
+            (locate(self.base)[1] / VAE, self.base.variant)
+            if self.autoencoder is None
+            else (self.autoencoder / VAE, None)
+        )
+        save_class_model(out, vae, variant, model, self.scheduler, self.numbers.names(self.labels))
+
+
+def styles_of(images: ImageSet) -> tuple[str, ...]:
+    """Return the styles of `images` that a class model learns, sorted: none where there are fewer than two."""
+    styles = sorted({*images.styles} - {""})
+    return tuple(styles) if len(styles) > 1 else ()
+
+
+class Numbers:
+    """The numbers by which a transformer of `classes` classes and `styles` draws: one for each class in each style.
+
+    Number c + classes * s is class c in style s, counted from 1; s = 0 is no style, so that the first numbers are those
+    of the classes. Then come the styles with no class, and `null`, which is neither.
+    """
+
+    def __init__(self, classes: int, styles: tuple[str, ...]) -> None:
+        self.classes, self.styles = classes, styles
+        self.null = max(classes if not styles else (classes + 1) * (len(styles) + 1), NULL)
+
+    def of(self, classes: Tensor, styles: Tensor) -> Tensor:
+        """Return the numbers, int64 [B], of `classes`, where `self.classes` is none, in `styles`, where 0 is none."""
+        in_style = classes + self.classes * styles
+        without_class = self.classes * (len(self.styles) + 1) + styles
+        numbers = torch.where(classes == self.classes, without_class, in_style)
+        return numbers.masked_fill((classes == self.classes) & (styles == 0), self.null)
+
+    def pairs(self) -> tuple[Tensor, Tensor]:
+        """Return the class and the style of each number up to `null`, int64 [null + 1]; unused numbers are neither."""
+        classes = torch.full((self.null + 1,), self.classes)
+        styles = torch.zeros(self.null + 1, dtype=torch.int64)
+        grid = torch.cartesian_prod(torch.arange(self.classes + 1), torch.arange(len(self.styles) + 1))
+        numbers = self.of(grid[:, 0], grid[:, 1])
+        classes[numbers], styles[numbers] = grid[:, 0], grid[:, 1]
+        return classes, styles
+
+    def names(self, labels: LabelSpace) -> dict[int, str]:
+        """Return the names of each class in each style, with commas between, by number."""
+        names = [dict.fromkeys((c.name, c.prompt, c.id)) for c in labels.classes]
+        return {
+            len(labels) * s + c: ", ".join(name_in_style(name, style) for name in names[c])
+            for s, style in enumerate(("", *self.styles))
+            for c in range(len(labels))
+        }
+
+
+class StyledTable(nn.Module):
+    """The embeddings of `numbers` while they are learned: that of the class plus that of the style."""
+
+    def __init__(self, numbers: Numbers, width: int) -> None:
+        super().__init__()
+        self.classes = nn.Embedding(numbers.classes + 1, width)
+        self.styles = nn.Embedding(len(numbers.styles) + 1, width)
+        for table in (self.classes, self.styles):
+            nn.init.normal_(table.weight, std=0.02)
+        classes, styles = numbers.pairs()
+        self.register_buffer("class_of", classes, persistent=False)
+        self.register_buffer("style_of", styles, persistent=False)
+
+    def forward(self, numbers: Tensor) -> Tensor:
+        """Return the embeddings [B, width] of `numbers`, int64 [B]."""
+        embeddings: Tensor = self.classes(self.class_of[numbers]) + self.styles(self.style_of[numbers])
+        return embeddings
+
+    @torch.no_grad()
+    def as_table(self) -> nn.Embedding:
+        """Return a table of the embedding of each number, as a DiTPipeline has it."""
+        return nn.Embedding.from_pretrained(self(torch.arange(len(self.class_of), device=self.class_of.device)))
 
 
 class ClassCondition:
-    """The number of each image's class; `dropout` of them are `null`, which stands for none."""
+    """The number of each image's class and style; a share of them comes without class, and one without style."""
 
-    def __init__(self, images: ImageSet, null: int, dropout: float) -> None:
-        self._numbers = torch.tensor(images.labels.tolist())
-        self._null, self._dropout = null, dropout
+    def __init__(self, images: ImageSet, numbers: Numbers, class_dropout: float, style_dropout: float) -> None:
+        positions = {style: position for position, style in enumerate(("", *numbers.styles))}
+        self._classes = torch.tensor(images.labels.tolist())
+        self._styles = torch.tensor([positions.get(style, 0) for style in images.styles])
+        self._numbers, self._class_dropout, self._style_dropout = numbers, class_dropout, style_dropout
 
     def draw(self, images: Tensor, source: torch.Generator) -> Tensor:
-        """Return class numbers, int64 [B]."""
-        dropped = torch.rand(images.shape, generator=source) < self._dropout
-        return self._numbers[images].masked_fill(dropped, self._null)
+        """Return numbers, int64 [B]."""
+        dropped = torch.rand(images.shape, generator=source) < self._class_dropout
+        classes = self._classes[images].masked_fill(dropped, self._numbers.classes)
+        styles = self._styles[images]
+        if self._numbers.styles:
+            styles = styles.masked_fill(torch.rand(images.shape, generator=source) < self._style_dropout, 0)
+        return self._numbers.of(classes, styles)
 
 
 def _make_transformer(generator: Generator, numbers: int, config: ClassModelConfig) -> DiTTransformer2DModel:
@@ -112,17 +205,14 @@ def _make_transformer(generator: Generator, numbers: int, config: ClassModelConf
     return transformer.eval()
 
 
+def _label_embeddings(transformer: DiTTransformer2DModel) -> list[LabelEmbedding]:
+    return [part for part in transformer.modules() if isinstance(part, LabelEmbedding)]
+
+
 def _check_base(generator: Generator, config: ClassModelConfig) -> None:
     """Raise UserError where no transformer of `config` can be trained on the latents of `generator`."""
     pipeline, id = generator.pipeline, generator.id
-    vae = getattr(pipeline, "vae", None)
-    if not isinstance(vae, AutoencoderKL) or vae.config.shift_factor:
-        is_kl = isinstance(vae, AutoencoderKL)
-        kind = "none" if vae is None else "one with shifted latents" if is_kl else f"a {type(vae).__name__}"
-        raise UserError(
-            f"a class model needs a plain AutoencoderKL, and {id} has {kind}: name another one under generator.model, "
-            "such as a Stable Diffusion"
-        )
+    plain_autoencoder(pipeline, id)
     if "beta_schedule" not in pipeline.scheduler.config:
         raise UserError(
             f"a class model takes its noise schedule from the generator, and the {type(pipeline.scheduler).__name__} "

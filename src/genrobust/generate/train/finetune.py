@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from genrobust.generate.loading import locate
 from genrobust.generate.mode import Generator
 from genrobust.generate.pipeline_config import PromptedConfig
 from genrobust.generate.templates import class_templates
-from genrobust.generate.train.objective import Encoded, Examples, Model, Objective, Schedule, noise_schedule
+from genrobust.generate.train.objective import Encoded, Examples, Losses, Model, Objective, losses, noise_schedule
 from genrobust.generate.train.tuned import save_full, save_lora
 from genrobust.recipe import PromptConfig
 
@@ -62,7 +63,7 @@ class Finetune(Objective):
             "captions_fingerprint": digest([[*pair, texts] for pair, texts in self.captions.items()]),
         }
 
-    def start(self, device: torch.device) -> tuple[Model, Schedule, Examples]:
+    def start(self, device: torch.device) -> tuple[Model, Losses, Examples]:
         generator = self.load(device, mode="labels")
         _check_pipeline(generator)
         unet: UNet2DConditionModel = generator.pipeline.unet
@@ -73,7 +74,8 @@ class Finetune(Objective):
             unet.add_adapter(LoraConfig(**rank, init_lora_weights="gaussian", target_modules=LORA_LAYERS))
         condition = CaptionCondition(generator, self.images, self.captions, self.config.caption_dropout)
         schedule = noise_schedule(generator.pipeline.scheduler.config)
-        return unet.train(), schedule, Examples(generator, self.images, condition, self.config)
+        examples = Examples(generator, self.images, condition, self.config)
+        return unet.train(), partial(losses, schedule, self.config.min_snr), examples
 
     def save(self, out: Path, model: Model) -> None:
         if self.config.method == "lora":

@@ -1,4 +1,4 @@
-"""The training loop of diffusion models, resumable at any step to the same weights."""
+"""The training loop of generators, resumable at any step to the same weights."""
 
 from __future__ import annotations
 
@@ -15,29 +15,29 @@ from torch.nn.utils import clip_grad_norm_
 
 from genrobust.classifiers import LossScaler, TrainingState, autocast
 from genrobust.core import hashed_seed, progress_bar
-from genrobust.generate.train.objective import Examples, Model, Schedule, losses
-from genrobust.recipe import DiffusionTraining
+from genrobust.generate.train.objective import Batches, Losses, Model
+from genrobust.recipe import GeneratorTraining
 
 CLIP = 1.0  # the largest norm of a gradient, as in diffusers' own training scripts
 BETAS = (0.9, 0.99)  # a shorter memory of squared gradients than torch's 0.999: there are few steps
 LOOK_EVERY = 10  # steps between looks at the loss: a look makes a GPU wait
 
 
-class DiffusionTrainer:
+class GeneratorTrainer:
     """One training: the model, whose parameters with gradients learn, their average, the optimizer, where it stands."""
 
     def __init__(
         self,
         model: Model,
-        schedule: Schedule,
-        examples: Examples,
-        config: DiffusionTraining,
+        losses: Losses,
+        batches: Batches,
+        config: GeneratorTraining,
         seed: int,
         out: Path,
         job: dict[str, Any],
     ) -> None:
         _prepare_model(model, config)
-        self.model, self.schedule, self.examples, self.config, self.seed = model, schedule, examples, config, seed
+        self.model, self.losses, self.batches, self.config, self.seed = model, losses, batches, config, seed
         self.device = model.device
         self.parameters = [p for p in model.parameters() if p.requires_grad]
         self.average = EMAModel(self.parameters, decay=config.ema_decay, foreach=True) if config.ema_decay else None
@@ -78,12 +78,12 @@ class DiffusionTrainer:
     def _gradient(self, step: int) -> Tensor:
         """Compute the gradient of step `step`, and return the loss and the gradient's norm, [2], on the device."""
         config = self.config
-        batch = self.examples.batch(self.seed, step)
+        batch = self.batches.batch(self.seed, step)
         torch.manual_seed(hashed_seed(self.seed, "dropout", step))  # of a model that has any
         loss = torch.zeros((), device=self.device)
         for part in batch.parts(config.accumulate, self.device):
             with autocast(self.device, config.precision):
-                share = losses(self.model, self.schedule, part, config.min_snr).sum() / config.batch_size
+                share = self.losses(self.model, part).sum() / config.batch_size
             self.scaler.scale(share).backward()
             loss += share.detach()
         self.scaler.unscale_(self.optimizer)
@@ -152,7 +152,7 @@ class DiffusionTrainer:
         return self.model
 
 
-def _prepare_model(model: Model, config: DiffusionTraining) -> None:
+def _prepare_model(model: Model, config: GeneratorTraining) -> None:
     """Give `model` the memory layout and the attention that train fastest on its device."""
     model.to(memory_format=torch.channels_last)
     for part in model.modules():

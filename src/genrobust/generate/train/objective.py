@@ -1,13 +1,13 @@
-"""The training of a diffusion model: what it learns from, what each step sees of it, and how wrong the model is."""
+"""The training of a generator: what it learns from, what each step sees of it, and how wrong the model is."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 import numpy as np
 import torch
@@ -21,10 +21,14 @@ from genrobust.core import ImageSet, LabelSpace, UserError, hashed_seed, no_prog
 from genrobust.generate.loading import load_generator
 from genrobust.generate.mode import Generator
 from genrobust.generate.pipeline_config import DiffusersConfig
-from genrobust.recipe import DiffusionTraining
+from genrobust.recipe import GeneratorTraining
 
-Model = Any  # a UNet2DConditionModel or a DiTTransformer2DModel: called with noisy latents, timesteps and context
+Model = (
+    Any  # a UNet2DConditionModel or a DiTTransformer2DModel, called with noisy latents, timesteps and context; or an
+)
+# AutoencoderKL
 Schedule = Any  # a DDPMScheduler, which gets its attributes at run time
+Losses = Callable[[Model, Any], Tensor]  # of a model and (a part of) a batch: float32 [B], the loss of each image
 
 KEPT_BYTES = 3 << 30  # of latents, and of captions: 24,000 images and 13,000 captions of Stable Diffusion at 512 px
 ENCODED_PIXELS = 8 * 512 * 512  # go through the autoencoder at once
@@ -32,13 +36,13 @@ ENCODED_PIXELS = 8 * 512 * 512  # go through the autoencoder at once
 
 @dataclass
 class Objective(ABC):
-    """The task of a diffusion model and its images: the one difference between the kinds of training.
+    """The task of a model and its images: the one difference between the kinds of training.
 
     To make one loads no weights.
 
     Attributes:
         base: The generator that is fine-tuned, or whose autoencoder and noise schedule a class model takes.
-        config: A FinetuneConfig or a ClassModelConfig.
+        config: A FinetuneConfig, a ClassModelConfig or an AutoencoderConfig.
         images: The real images. They are fitted to the size of the generator's: scaled, and cropped around the center.
         labels: Their classes.
 
@@ -57,8 +61,8 @@ class Objective(ABC):
         """Return what decides the weights beside the images, the base's weights and the section, as flat JSON."""
 
     @abstractmethod
-    def start(self, device: torch.device) -> tuple[Model, Schedule, Examples]:
-        """Return the model, on `device`, whose parameters with gradients are trained, and what it is trained on.
+    def start(self, device: torch.device) -> tuple[Model, Losses, Batches]:
+        """Return the model, on `device`, whose parameters with gradients are trained, its loss, and its batches.
 
         Raises:
             UserError: The base does not fit.
@@ -77,9 +81,19 @@ class Objective(ABC):
         return load_generator(self.base.model_copy(update=supported), device)
 
 
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """The inputs of a step: clean `latents` and `noise` [B, C, h, w], `timesteps` int64 [B], and their `context`.
+@dataclass(frozen=True)
+class TrainingBatch:
+    """The inputs of a step, tensors [B, ...]."""
+
+    def parts(self, count: int, device: torch.device) -> Iterator[Self]:
+        """Return the batch in `count` parts, or fewer where it is smaller, each moved to `device`."""
+        for part in zip(*(getattr(self, field.name).chunk(count) for field in fields(self)), strict=True):
+            yield type(self)(*(_to_device(tensor, device) for tensor in part))
+
+
+@dataclass(frozen=True)
+class Batch(TrainingBatch):
+    """The inputs of a diffusion model: clean `latents`, `noise` [B, C, h, w], `timesteps` int64 [B], their `context`.
 
     That is what the model draws by: the states of a text encoder [B, T, D], or class numbers, int64 [B].
     """
@@ -89,16 +103,18 @@ class Batch:
     timesteps: Tensor
     context: Tensor
 
-    def parts(self, count: int, device: torch.device) -> Iterator[Batch]:
-        """Return the batch in `count` parts, or fewer where it is smaller, each moved to `device`."""
-        tensors = (self.latents, self.noise, self.timesteps, self.context)
-        for part in zip(*(t.chunk(count) for t in tensors), strict=True):
-            yield Batch(*(_to_device(tensor, device) for tensor in part))
-
 
 def _to_device(tensor: Tensor, device: torch.device) -> Tensor:
     """Return `tensor` on `device`; the copy to a GPU is asynchronous, from pinned memory."""
     return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
+
+
+class Batches(Protocol):
+    """What a training learns from, step by step."""
+
+    def batch(self, seed: int, step: int) -> TrainingBatch:
+        """Return batch `step`, by (`seed`, `step`) alone: on the CPU, so that every device sees the same."""
+        ...
 
 
 class Condition(Protocol):
@@ -115,7 +131,7 @@ class Examples:
     Both are encoded once and kept in memory where they fit, and else whenever a batch asks for them.
     """
 
-    def __init__(self, generator: Generator, images: ImageSet, condition: Condition, config: DiffusionTraining) -> None:
+    def __init__(self, generator: Generator, images: ImageSet, condition: Condition, config: GeneratorTraining) -> None:
         self._images, self._condition, self._config = images, condition, config
         self._vae, self._device = generator.pipeline.vae, generator.device
         self._size = (generator.width, generator.height)
@@ -149,19 +165,32 @@ class Examples:
     @torch.inference_mode()
     def _encode_views(self, views: Sequence[int]) -> Tensor:
         """Means and log variances [B, 2C, h, w] of images; a view beyond their number is an image mirrored."""
-        with ThreadPoolExecutor() as pool:
-            pixels = torch.from_numpy(np.stack(list(pool.map(self._load_view, views))))
-        inputs = pixels.permute(0, 3, 1, 2).to(self._device, torch.float32) / 127.5 - 1
-        return self._vae.encode(inputs).latent_dist.parameters.float().cpu()
+        pixels = load_views(self._images, views, self._size).to(self._device)
+        return self._vae.encode(in_range(pixels)).latent_dist.parameters.float().cpu()
 
-    def _load_view(self, view: int) -> np.ndarray:
-        flipped, index = divmod(view, len(self._images))
-        image = ImageOps.fit(self._images.image(index), self._size, Image.Resampling.BICUBIC)
+
+def load_views(images: ImageSet, views: Sequence[int], size: tuple[int, int]) -> Tensor:
+    """Return views of images, scaled and cropped to `size`, uint8 [B, 3, h, w].
+
+    A view beyond the number of the images is an image mirrored.
+    """
+
+    def load(view: int) -> np.ndarray:
+        flipped, index = divmod(view, len(images))
+        image = ImageOps.fit(images.image(index), size, Image.Resampling.BICUBIC)
         return np.asarray(ImageOps.mirror(image) if flipped else image)
+
+    with ThreadPoolExecutor() as pool:
+        return torch.from_numpy(np.stack(list(pool.map(load, views)))).permute(0, 3, 1, 2)
+
+
+def in_range(pixels: Tensor) -> Tensor:
+    """Return uint8 pixels as an autoencoder takes them: float32 in [-1, 1]."""
+    return pixels.float() / 127.5 - 1
 
 
 class Encoded:
-    """`count` items as float32 tensors, by number, encoded `chunk` at once.
+    """`count` items as tensors, by number, encoded `chunk` at once.
 
     Encoded now and kept where all fit into KEPT_BYTES; which of the two it is depends on no earlier batch, so a resumed
     run computes what an undisturbed one does.
@@ -218,7 +247,7 @@ def snr_weights(schedule: Schedule, timesteps: Tensor, min_snr: float | None) ->
     return snr.clamp(max=min_snr) / (snr if schedule.config.prediction_type == "epsilon" else snr + 1)
 
 
-def losses(model: Model, schedule: Schedule, batch: Batch, min_snr: float | None) -> Tensor:
+def losses(schedule: Schedule, min_snr: float | None, model: Model, batch: Batch) -> Tensor:
     """Return the weighted squared error of each image, float32 [B]."""
     noisy = schedule.add_noise(batch.latents, batch.noise, batch.timesteps)
     prediction = model(noisy.contiguous(memory_format=torch.channels_last), batch.timesteps, batch.context).sample

@@ -21,10 +21,10 @@ from genrobust.core import (
 )
 from genrobust.generate.calls import explain_out_of_memory
 from genrobust.generate.loading import locate
-from genrobust.generate.train.loop import DiffusionTrainer
+from genrobust.generate.train.loop import GeneratorTrainer
 from genrobust.generate.train.objective import Objective
 from genrobust.generate.trained_folder import GENERATOR
-from genrobust.recipe import DiffusionTraining, FinetuneConfig
+from genrobust.recipe import FinetuneConfig, GeneratorTraining
 
 
 def train_generator(objective: Objective, out: Path, device: str = "auto", threads: int = 2) -> Path:
@@ -51,7 +51,7 @@ def train_generator(objective: Objective, out: Path, device: str = "auto", threa
         require_same_job(artifact.manifest().inputs, job, out, config.noun)
         if not finished:
             with explain_out_of_memory(torch_device, *_memory_advice(config)), repeatable():
-                training = DiffusionTrainer(*objective.start(torch_device), config, objective.seed, out, job)
+                training = GeneratorTrainer(*objective.start(torch_device), config, objective.seed, out, job)
                 training.resume()
                 training.work()
             objective.save(out, training.averaged())
@@ -84,7 +84,7 @@ def training_inputs(objective: Objective, device: str, threads: int) -> dict[str
     }
 
 
-def _memory_advice(config: DiffusionTraining) -> tuple[str, str]:
+def _memory_advice(config: GeneratorTraining) -> tuple[str, str]:
     key, part_size = config.section, math.ceil(config.batch_size / config.accumulate)
     checkpointing = "" if config.gradient_checkpointing else f"turn {key}.gradient_checkpointing on, "
     lora = f"set {key}.method to lora, " if isinstance(config, FinetuneConfig) and config.method == "full" else ""

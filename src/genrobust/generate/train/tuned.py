@@ -21,7 +21,7 @@ from torch import Tensor
 from genrobust.classifiers import save_tensors
 from genrobust.core import INDEX, make_folder, part_files, replacing
 
-UNET = "unet"
+UNET, VAE = "unet", "vae"
 
 
 def save_full(out: Path, base: Path, variant: str | None, unet: UNet2DConditionModel) -> None:
@@ -49,16 +49,28 @@ def save_lora(out: Path, unet: UNet2DConditionModel) -> None:
     StableDiffusionPipeline.save_lora_weights(out, unet_lora_layers=layers, save_function=write)
 
 
+def save_autoencoder(out: Path, vae: AutoencoderKL) -> None:
+    """Write `vae` into the folder vae in `out`, as in a diffusers folder."""
+    make_folder(out / VAE)
+    save_json(out / VAE / vae.config_name, json.loads(vae.to_json_string()))
+    save_tensors(out / VAE / SAFETENSORS_WEIGHTS_NAME, vae.state_dict(), {"format": "pt"})
+
+
 def save_class_model(
-    out: Path, vae: Path, variant: str | None, transformer: DiTTransformer2DModel, scheduler: Any, id2label: list[str]
+    out: Path,
+    vae: Path,
+    variant: str | None,
+    transformer: DiTTransformer2DModel,
+    scheduler: Any,
+    id2label: dict[int, str],
 ) -> None:
     """Write a DiTPipeline: `transformer`, `scheduler` and a copy of the autoencoder in the folder `vae`.
 
-    `id2label` holds the names of each class, with commas between, in the order of their numbers.
+    `id2label` holds the names of each number, with commas between.
     """
-    _copy_part(vae, out / "vae", variant)
+    _copy_part(vae, out / VAE, variant)
     index: dict[str, Any] = {"_class_name": "DiTPipeline", "_diffusers_version": metadata.version("diffusers")}
-    index |= {"id2label": dict(enumerate(id2label)), "vae": ["diffusers", AutoencoderKL.__name__]}
+    index |= {"id2label": id2label, VAE: ["diffusers", AutoencoderKL.__name__]}
     for part, component in (("transformer", transformer), ("scheduler", scheduler)):
         make_folder(out / part)
         save_json(out / part / component.config_name, json.loads(component.to_json_string()))

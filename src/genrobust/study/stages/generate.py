@@ -70,7 +70,22 @@ class GeneratedDataset:
         labels, seed = self.context.data.labels, self._config.data_seed
         if seed is None:
             seed = self.context.recipe.data_seed
-        return plan_of(self.generator, self.generate, labels, self.sources, seed)
+        return plan_of(self.generator, self.generate, labels, self.sources, seed, self._styles)
+
+    @property
+    def _styles(self) -> Sequence[str]:
+        """The styles that are drawn by name, without text: those of the recipe, or all that a class model learns."""
+        styles: tuple[str, ...] | None = getattr(self.generator, "styles", None)
+        if styles is None:
+            return () if self.trained is None else self.trained.styles
+        if self.trained is not None and (unknown := set(styles) - set(self.trained.styles)):
+            known = (
+                ", ".join(self.trained.styles) or "none: class_model.images: pool takes the labeled images to retrieve"
+            )
+            raise UserError(
+                f"generator.styles: the class model learns no style {min(unknown)!r}; those of its images are {known}"
+            )
+        return styles
 
     @property
     def sources(self) -> ImageSet:

@@ -1,4 +1,4 @@
-"""The stage that trains a generator before it draws: the base fine-tuned, or a class model trained from scratch."""
+"""The stage that trains a generator before it draws: the base fine-tuned, or a class model and its autoencoder."""
 
 from __future__ import annotations
 
@@ -8,32 +8,34 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from genrobust.core import EMBEDDED, Artifact, UserError, artifact_folder
-from genrobust.recipe import ClassModelConfig, DatasetConfig, FinetuneConfig, GeneratorConfig
+from genrobust.core import EMBEDDED, Artifact, ImageSet, JoinedImages, UserError, artifact_folder
+from genrobust.recipe import AutoencoderConfig, ClassModelConfig, DatasetConfig, FinetuneConfig, GeneratorConfig
 from genrobust.study.context import Context
 from genrobust.study.estimates.rates import Cost
-from genrobust.study.estimates.speed import EMBEDDED_PIXELS, LATENT_SIDE, TRAIN, step_cost
+from genrobust.study.estimates.speed import AUTOENCODER, EMBEDDED_PIXELS, LATENT_SIDE, TRAIN, step_cost
 from genrobust.study.executors.jobs import DoJobs, Job
 from genrobust.study.stages.stage import Stage
 
 if TYPE_CHECKING:
-    from genrobust.generate import ClassModel, Finetune
+    from genrobust.generate import Autoencoder, ClassModel, Finetune
+
+Training = FinetuneConfig | ClassModelConfig | AutoencoderConfig
 
 FINETUNED_COPIES = 5  # of a generator's weights: the fine-tuned one, and the state's weights, average and two moments
 
 
 @dataclass(frozen=True)
 class TrainedGenerator:
-    """A generator that a study trains on its real images, as `config` says, from the generator `base`."""
+    """A generator, or its autoencoder, that a study trains on images as `config` says, from the generator `base`."""
 
     context: Context
     base: GeneratorConfig
-    config: FinetuneConfig | ClassModelConfig
+    config: Training
 
     @property
     def stage(self) -> str:
         """The name that its rates and its time are kept under."""
-        return "class model" if isinstance(self.config, ClassModelConfig) else "finetune"
+        return "finetune" if isinstance(self.config, FinetuneConfig) else self.config.noun
 
     @property
     def name(self) -> str:
@@ -42,34 +44,68 @@ class TrainedGenerator:
         return f"{config.depth} x {config.width}" if isinstance(config, ClassModelConfig) else self.base.model
 
     @cached_property
-    def objective(self) -> Finetune | ClassModel:
+    def images(self) -> ImageSet:
+        """The images that it learns.
+
+        Raises:
+            UserError: `class_model.images` names the pool, and the data has none.
+        """
+        data, recipe = self.context.data, self.context.recipe
+        class_model = recipe.class_model or ClassModelConfig()
+        if isinstance(self.config, FinetuneConfig) or class_model.images == "train":
+            return data.train
+        if data.retrieval is None:
+            raise UserError(
+                "class_model.images: pool: this data has no labeled images to retrieve: name a folder under "
+                "data.retrieved, or set class_model.images to train"
+            )
+        return JoinedImages("pool", [data.train, data.retrieval])
+
+    @property
+    def styles(self) -> tuple[str, ...]:
+        """The styles that a class model learns."""
+        from genrobust.generate import styles_of
+
+        return styles_of(self.images) if isinstance(self.config, ClassModelConfig) else ()
+
+    @cached_property
+    def autoencoder(self) -> TrainedGenerator | None:
+        """The autoencoder that is trained before a class model."""
+        config = self.config.autoencoder if isinstance(self.config, ClassModelConfig) else None
+        return None if config is None else TrainedGenerator(self.context, self.base, config)
+
+    @cached_property
+    def objective(self) -> Finetune | ClassModel | Autoencoder:
         """The objective: what is trained, on which images.
 
         Raises:
             UserError: The recipe has no generator.
         """
-        from genrobust.generate import ClassModel, DiffusersConfig, Finetune
+        from genrobust.generate import Autoencoder, ClassModel, DiffusersConfig, Finetune
 
-        recipe, data, config = self.context.recipe, self.context.data, self.config
+        recipe, labels, config = self.context.recipe, self.context.data.labels, self.config
         if recipe.generator is None:
             raise UserError(f"{recipe.name} has no generator to train the {config.noun} from: set generator.model")
         base = self.base
-        if isinstance(config, ClassModelConfig):  # its base draws by class, which the recipe's generator need not
+        if not isinstance(config, FinetuneConfig):  # its base draws by class, which the recipe's generator need not
             fields = type(recipe.generator).model_fields
             size = zip(("width", "height"), self.base.size, strict=True)
             base = recipe.generator.model_copy(update={key: value for key, value in size if key in fields})
         if not isinstance(base, DiffusersConfig):
             raise UserError(f"generator.engine: {base.engine} trains no {config.noun}: set it to diffusers")
+        if isinstance(config, AutoencoderConfig):
+            return Autoencoder(base, config, self.images, labels, recipe.data_seed)
         if isinstance(config, ClassModelConfig):
-            return ClassModel(base, config, data.train, data.labels, recipe.data_seed)
-        return Finetune(base, config, data.train, data.labels, recipe.data_seed, recipe.generate.prompts)
+            autoencoder = None if self.autoencoder is None else self.autoencoder.folder
+            return ClassModel(base, config, self.images, labels, recipe.data_seed, autoencoder)
+        return Finetune(base, config, self.images, labels, recipe.data_seed, recipe.generate.prompts)
 
     @cached_property
     def folder(self) -> Path:
         """Where it lies, or will lie."""
         from genrobust.generate import training_inputs
 
-        below = "class-models" if isinstance(self.config, ClassModelConfig) else "finetuned"
+        below = "finetuned" if isinstance(self.config, FinetuneConfig) else f"{self.config.noun.replace(' ', '-')}s"
         inputs = training_inputs(self.objective, self.context.device, self.context.recipe.threads)
         return artifact_folder(self.context.out / below, self._folder_prefix, inputs)
 
@@ -77,7 +113,9 @@ class TrainedGenerator:
     def _folder_prefix(self) -> str:
         """What its folder is called before the hash of its inputs."""
         config, base = self.config, Path(self.base.model).name
-        return f"dit {self.name}" if isinstance(config, ClassModelConfig) else f"{base} {config.method}"
+        if isinstance(config, ClassModelConfig):
+            return f"dit {self.name}"
+        return f"{base} {config.method}" if isinstance(config, FinetuneConfig) else base
 
     @property
     def generator(self) -> GeneratorConfig:
@@ -111,7 +149,8 @@ class TrainGenerator(Stage):
     items = "training images"
 
     def __init__(self, trained: TrainedGenerator) -> None:
-        super().__init__(trained.context)
+        needs = [] if trained.autoencoder is None else [TrainGenerator(trained.autoencoder)]
+        super().__init__(trained.context, needs)
         self.trained, self.name, self.title = trained, trained.stage, f"training the {trained.config.noun}"
 
     def __reduce__(self) -> tuple[object, ...]:
@@ -136,8 +175,11 @@ class TrainGenerator(Stage):
         ]
 
     def announce(self, jobs: Sequence[Job]) -> None:
-        data, config = self.context.data, self.trained.config
-        training = f"the {config.noun} on {len(data.train):,} images of {len(data.labels)} classes"
+        trained, config = self.trained, self.trained.config
+        kinds = f"{len(self.context.data.labels)} classes"
+        if trained.styles:
+            kinds += f" in {len(trained.styles)} styles ({', '.join(trained.styles)})"
+        training = f"the {config.noun} on {len(trained.images):,} images of {kinds}"
         self.context.log(f"training {training}, {config.steps} steps, into {self.trained.folder}")
 
     def do(self, todo: Sequence[Job]) -> None:
@@ -160,6 +202,10 @@ class TrainGenerator(Stage):
         from genrobust.generate import weights_bytes
 
         base, config = self.trained.base, self.trained.config
+        if isinstance(config, AutoencoderConfig):
+            width, height = (side or EMBEDDED_PIXELS for side in base.size)
+            amount = TRAIN * AUTOENCODER * width * height / EMBEDDED_PIXELS**2
+            return Cost(amount, config.precision, "" if base.model == EMBEDDED else f"the autoencoder of {base.model}")
         if isinstance(config, ClassModelConfig):
             side = (base.size[0] or EMBEDDED_PIXELS) // LATENT_SIDE // config.patch_size
             amount = TRAIN * 12 * config.depth * config.width**2 * side**2 / 1e9
@@ -169,5 +215,5 @@ class TrainGenerator(Stage):
         return replace(one_step, amount=TRAIN * one_step.amount, precision=config.precision, disk=full)
 
 
-def _in_worker(context: Context, base: GeneratorConfig, config: FinetuneConfig | ClassModelConfig) -> TrainGenerator:
+def _in_worker(context: Context, base: GeneratorConfig, config: Training) -> TrainGenerator:
     return TrainGenerator(TrainedGenerator(context, base, config))
