@@ -66,6 +66,7 @@ class ListedImages:
     Args:
         labels: The study's labels that are right for a group: the first is the image's label, and `accepted` holds all
             of them where any group has several.
+        styles: The style of the images of a group, where they have one.
         border: Pixels that are cut off each side.
         protocol: What is special about the set, in words.
 
@@ -80,6 +81,7 @@ class ListedImages:
         labels: Mapping[str, Sequence[int]],
         *,
         by_name: bool = False,
+        styles: Mapping[str, str] | None = None,
         border: int = 0,
         protocol: str = "",
     ) -> None:
@@ -95,7 +97,7 @@ class ListedImages:
         self.labels = np.array([right[0] for right in rights], dtype=np.int64)
         several = any(len(right) > 1 for right in rights)
         self.accepted: tuple[tuple[int, ...], ...] | None = tuple(rights) if several else None
-        self.styles: Sequence[str] = [""] * len(chosen)
+        self.styles: Sequence[str] = [(styles or {}).get(listing.groups[i], "") for i in chosen]
         covered: list[object] = [
             (key, right if several else right[0], *listing.stamps[i])
             for key, right, i in zip(self.keys, rights, chosen, strict=True)

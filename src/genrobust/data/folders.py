@@ -37,17 +37,19 @@ def open_images(
 
 
 def hold_back(train: ImageSet, share: float) -> tuple[ImageSet, Subset]:
-    """Split off a share of each class, at least one image where a class has two or more; of a share of 0, none.
+    """Split off a share of each class and style, at least one image of two or more; of a share of 0, none.
 
-    Those held back are the first of their class in a fair order, so that every run, of whatever seed, holds back the
+    Those held back are the first of them in a fair order, so that every run, of whatever seed, holds back the
     same. Returns train without them, and them.
     """
     if share == 0:
         return train, Subset(train, (), "val")
     held, order = np.zeros(len(train), dtype=bool), fair_order(train)
-    by_class = order[np.argsort(train.labels[order], kind="stable")]
-    for of_class in np.split(by_class, np.flatnonzero(np.diff(train.labels[by_class])) + 1):
-        held[of_class[: held_out(len(of_class), share)]] = True
+    styles, style = np.unique(train.styles, return_inverse=True)
+    kinds = train.labels * len(styles) + style
+    by_kind = order[np.argsort(kinds[order], kind="stable")]
+    for of_kind in np.split(by_kind, np.flatnonzero(np.diff(kinds[by_kind])) + 1):
+        held[of_kind[: held_out(len(of_kind), share)]] = True
     if not held.any():
         raise UserError("one image a class leaves none to hold back for validation: add images, or give data.val")
     return Subset(train, np.flatnonzero(~held)), Subset(train, np.flatnonzero(held), "val")

@@ -131,6 +131,7 @@ class DataConfig(Choice):
     chosen_by = "source"
     registry = SOURCES
     own_clip: ClassVar[str | None] = None  # the CLIP that searches `retrieved` where the recipe names none
+    leaves_out_near_copies: ClassVar[bool] = False  # of test images, in all that is not for testing
     needs: ClassVar[str] = ""  # what a machine must have for it, in words
 
     source: str = EMBEDDED

@@ -1,0 +1,266 @@
+"""Published sets of one task in several domains, as they unpack: folders DOMAIN/CLASS; and one's own set like them."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, ClassVar, Literal
+
+import numpy as np
+from pydantic import Field, model_validator
+
+from genrobust.core import ImageSet, StudyData, Subset, UserError, bare_name, read_lines, reading
+from genrobust.data.classes import NAMED, FolderClasses, classes_of
+from genrobust.data.file_list import ListedImages, list_folder
+from genrobust.data.folders import HELD_OUT, hold_back
+from genrobust.data.reader import DataSource
+from genrobust.data.stored import StoredImages, class_folders
+from genrobust.recipe import SOURCES, Between, Place
+
+log = logging.getLogger(__name__)
+
+HALF = 0.5
+LEAST = 2  # images of a class in a domain: one for each half
+SPLITS = {"train", "val", "test"}  # folders that are no domains, and sets of every study
+
+
+class DomainSet(DataSource):
+    """Images of the same classes in several domains, in `root`: folders DOMAIN/CLASS.
+
+    A hash of the file names cuts each class of each domain into a test half and a pool half, the same in every study.
+    `held_out` is the share of the pool that is for validation: that of the real domain chooses checkpoints, that of the
+    others is a shifted validation set.
+
+    `protocol: one-domain` trains on the pool half of the domain `real`; its test half is the unshifted test set, and
+    that of each other domain a shifted one. The pool halves of all domains, without what is for validation, are the
+    images to retrieve from and to train a generator on; the style of an image is its domain.
+
+    `protocol: leave-one-out` is DomainBed's (Gulrajani and Lopez-Paz, 2021): the domain `left_out` is the shifted test
+    set, with all of its images, and the others are for training. `held_out` is then the share of these for validation,
+    and another such share is the unshifted test set; with 0.1, arms train on 80 %, as in DomainBed.
+
+    `domains` takes some of the domains, as if there were no others. In both protocols, near copies of test images are
+    left out of all that is not for testing. `class_names` maps the name of a class folder to the name that is shown and
+    used in prompts.
+    """
+
+    leaves_out_near_copies: ClassVar[bool] = True
+    official: ClassVar[tuple[str, ...]] = ()  # the folders of the domains, that of the training images first
+    images: ClassVar[int | None] = None  # of the official set
+
+    root: Place  # the folder of the domains, or one above it
+    protocol: Literal["one-domain", "leave-one-out"] = "one-domain"
+    real: str | None = None  # the first domain if `null`, such as photo
+    left_out: str | None = None
+    domains: tuple[str, ...] = ()  # all if empty
+    held_out: Annotated[float, Between(0, 0.4, "most images are for training", above=True)] = HELD_OUT
+    class_names: dict[str, str] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _check_protocol(self) -> DomainSet:
+        if self.protocol == "one-domain" and self.left_out is not None:
+            raise ValueError("left_out: it belongs to protocol: leave-one-out; one-domain tests on all other domains")
+        if self.protocol == "leave-one-out" and self.real is not None:
+            raise ValueError("real: it belongs to protocol: one-domain; leave-one-out trains on all other domains")
+        if self.protocol == "leave-one-out" and self.left_out is None:
+            raise ValueError("left_out: protocol: leave-one-out needs it: name the domain to test on")
+        return self
+
+    def load(self) -> tuple[StudyData, FolderClasses]:
+        """Load the study. A set with another number of images than the official one is a warning.
+
+        Raises:
+            UserError: A domain is missing or unknown, there is only one, or a domain lacks a class.
+        """
+        folder, domains = self._find_domains()
+        classes, images = self._open(folder, domains)
+        if self.protocol == "leave-one-out":
+            return self._leave_one_out(classes, list(domains), images), classes
+        return self._one_domain(classes, list(domains), *self.halves(images, folder)), classes
+
+    def halves(self, images: ListedImages, folder: Path) -> tuple[ImageSet, ImageSet]:
+        """Return the pool halves and the test halves of all domains, whose folders lie in `folder`."""
+        return hold_back(images, HALF)
+
+    def _find_domains(self) -> tuple[Path, dict[str, str]]:
+        """Return the folder that holds the domains, and the subfolder of each."""
+        names = self.official or tuple(sorted(_subfolders(self.root).values()))
+        if not self.official and (splits := SPLITS & {*names}):
+            raise UserError(
+                f"data.root: {self.root / min(splits)} is a part of a set, and no domain: for folders of training and "
+                "test images use source: folders"
+            )
+        taken = self.domains or names
+        for key, given, known in (
+            ("domains", self.domains, names), ("real", [self.real], taken), ("left_out", [self.left_out], taken)
+        ):  # fmt: skip
+            if unknown := [name for name in given if name is not None and name not in known]:
+                raise UserError(f"data.{key}: no domain {unknown[0]!r}; there are {', '.join(known)}")
+        wanted = [name for name in names if name in taken]
+        folder = self._folder_of(wanted)
+        there = _subfolders(folder)
+        if missing := [name for name in wanted if bare_name(name) not in there]:
+            others = ", ".join(name for name in wanted if name not in missing)
+            raise UserError(
+                f"data.root: {folder} lacks the domain {missing[0]}: unpack the set again, or take those that are "
+                f"there with data.domains: [{others}]"
+            )
+        if len(wanted) < 2:
+            raise UserError(f"data: {folder} has the domain {wanted[0]} alone: two are needed, one to test on")
+        return folder, {name: there[bare_name(name)] for name in wanted}
+
+    def _folder_of(self, domains: Collection[str]) -> Path:
+        """Return `root`, or the folder up to two levels below that holds one of `domains` or more."""
+        wanted, level = {*map(bare_name, domains)}, [self.root]
+        for _ in range(3):
+            for folder in level:
+                if wanted & _subfolders(folder).keys():
+                    return folder
+            level = [folder / name for folder in level for name in _subfolders(folder).values()]
+        there = _subfolders(self.root)
+        for name, other in sorted(SOURCES.members().items()):
+            official = {*map(bare_name, other.official)} if issubclass(other, DomainSet) else set()
+            if official and official <= there.keys():
+                raise UserError(f"data.root: {self.root} is no {self.source}: set source: {name}")
+        found = ", ".join([*there.values()][:NAMED]) or "no folder"
+        raise UserError(
+            f"data.root: {self.root} holds none of {', '.join(domains)}, but {found}: name the folder that holds them"
+        )
+
+    def _open(self, folder: Path, domains: Mapping[str, str]) -> tuple[FolderClasses, ListedImages]:
+        """Open the images of all domains, in the order of a hash of their names."""
+        found = {name: {sub.name for sub in class_folders(folder / domains[name])} for name in domains}
+        names = sorted(set.union(*found.values()))
+        classes = classes_of(StoredImages(folder, tuple(names)), self.class_names)
+        groups = {f"{domains[domain]}/{name}": (domain, name) for domain in domains for name in sorted(found[domain])}
+        listing = list_folder(folder, groups)
+        counts = Counter(groups[group] for group in listing.groups)
+        for domain in domains:
+            if scarce := [name for name in names if counts[domain, name] < LEAST]:
+                others = f" and too few of {len(scarce) - 1} other classes" if scarce[1:] else ""
+                raise UserError(
+                    f"data.root: {folder / domains[domain]} has {counts[domain, scarce[0]]} images of {scarce[0]}"
+                    f"{others}, and a domain needs {LEAST} of each: unpack it again, or leave it out of data.domains"
+                )
+        labels = {group: (names.index(name),) for group, (_, name) in groups.items()}
+        styles = {group: domain for group, (domain, _) in groups.items()}
+        images = ListedImages("images", listing, labels, styles=styles)
+        if self.images not in (None, len(images)) and not self.domains:
+            log.warning(
+                "%s holds %d images, and the official %s %d: published accuracies are of that",
+                folder, len(images), self.source, self.images,
+            )  # fmt: skip
+        return classes, images
+
+    def _one_domain(self, classes: FolderClasses, domains: list[str], pool: ImageSet, test: ImageSet) -> StudyData:
+        real = self.real or (domains[0] if self.official else None)
+        if real is None:
+            raise UserError(f"data.real: name the domain to train on, one of {', '.join(domains)}")
+        pool, val = hold_back(pool, self.held_out)
+        shifts = [domain for domain in domains if domain != real]
+        return StudyData(
+            labels=classes.labels,
+            train=_of(pool, "train", real),
+            val=_of(val, "val", real),
+            tests={domain: _of(test, domain, domain) for domain in (real, *shifts)},
+            clean=real,
+            retrieval=Subset(pool, np.arange(len(pool)), "pool"),
+            shifted_val=_of(val, "shifted-val", *shifts),
+        )
+
+    def _leave_one_out(self, classes: FolderClasses, domains: list[str], images: ImageSet) -> StudyData:
+        others = [domain for domain in domains if domain != self.left_out]
+        train, test = hold_back(_of(images, "train", *others), self.held_out)
+        train, val = hold_back(train, self.held_out / (1 - self.held_out))
+        shifted = _of(images, str(self.left_out), str(self.left_out))
+        tests = {"test": Subset(test, np.arange(len(test)), "test"), shifted.name: shifted}
+        return StudyData(classes.labels, train, val, tests, "test", retrieval=train)
+
+
+def _subfolders(folder: Path) -> dict[str, str]:
+    """The names of the folders in `folder`, by what two spellings of one have in common."""
+    with reading(f"the folder {folder}"):
+        names = sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and entry.name[0] not in "._")
+    return {bare_name(name): name for name in names}
+
+
+def _of(images: ImageSet, name: str, *domains: str) -> Subset:
+    return Subset(images, [i for i, style in enumerate(images.styles) if style in domains], name)
+
+
+@SOURCES.register("domains")
+class Domains(DomainSet):
+    """A set of your own: each folder in `root` is a domain, such as a style, a site or a camera.
+
+    `real` names the domain to train on.
+    """
+
+
+@SOURCES.register("pacs")
+class Pacs(DomainSet):
+    """PACS (Li et al., 2017): photographs, paintings, cartoons and sketches of 7 classes."""
+
+    official = ("photo", "art_painting", "cartoon", "sketch")
+    images = 9_991
+
+
+@SOURCES.register("office-home")
+class OfficeHome(DomainSet):
+    """Office-Home (Venkateswara et al., 2017): 65 classes of things, from photographs to clip art."""
+
+    official = ("Real World", "Art", "Clipart", "Product")
+    images = 15_588
+
+
+@SOURCES.register("vlcs")
+class Vlcs(DomainSet):
+    """VLCS (Fang et al., 2013) as DomainBed has it: photographs of 5 classes from four data sets."""
+
+    official = ("VOC2007", "Caltech101", "LabelMe", "SUN09")
+    images = 10_729
+
+
+@SOURCES.register("terra-incognita")
+class TerraIncognita(DomainSet):
+    """Terra Incognita (Beery et al., 2018) as DomainBed has it: 10 classes at four camera traps."""
+
+    official = ("location_38", "location_43", "location_46", "location_100")
+
+
+@SOURCES.register("domainnet")
+class DomainNet(DomainSet):
+    """DomainNet (Peng et al., 2019), cleaned: 345 classes in six domains.
+
+    Where `root` has the official lists, such as clipart_train.txt and clipart_test.txt, they are the pool and the test
+    half in the place of hashes; images on neither are left out. `protocol: leave-one-out` does not use them, as
+    DomainBed.
+    """
+
+    official = ("real", "clipart", "infograph", "painting", "quickdraw", "sketch")
+    images = 586_575
+
+    def halves(self, images: ListedImages, folder: Path) -> tuple[ImageSet, ImageSet]:
+        lists = [[folder / f"{domain}_{part}.txt" for domain in {*images.styles}] for part in ("train", "test")]
+        if not any(path.exists() for paths in lists for path in paths):
+            return super().halves(images, folder)
+        places = {key: place for place, key in enumerate(images.keys)}
+        halves = [[_place(line, path, places) for path in paths for line in _lines(path)] for paths in lists]
+        if both := {*halves[0]} & {*halves[1]}:
+            raise UserError(f"{folder}: {images.keys[min(both)]} is on a train and on a test list: download them again")
+        if unlisted := len(images) - sum(map(len, halves)):
+            log.warning("%s: %d images are on none of the official lists and left out", folder, unlisted)
+        pool, test = (Subset(images, sorted(half)) for half in halves)
+        return pool, test
+
+
+def _lines(path: Path) -> Iterator[str]:
+    """The lines of an official list: the path of an image, and its label."""
+    return (text.rpartition(" ")[0] for _, text in read_lines(path, "data.root"))
+
+
+def _place(key: str, path: Path, places: Mapping[str, int]) -> int:
+    if key not in places:
+        raise UserError(f"{path} lists {key!a}, which is not there: unpack the set again, or remove the list")
+    return places[key]

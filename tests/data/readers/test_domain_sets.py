@@ -1,0 +1,189 @@
+"""Sets of domains, built small in the layouts in which they are downloaded."""
+
+from __future__ import annotations
+
+import shutil
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from pydantic import ValidationError
+
+from genrobust.core import ImageSet, StudyData, UserError
+from genrobust.data import load_data
+from genrobust.recipe import DataConfig
+
+EACH = 6  # images of a class in a domain
+CLASSES = ("airplane", "bell", "camera")
+LAYOUTS = {  # the folders of the domains, as each set unpacks
+    "pacs": ("PACS/kfold", ("photo", "art_painting", "cartoon", "sketch")),
+    "office-home": ("OfficeHomeDataset_10072016", ("Real World", "Art", "Clipart", "Product")),
+    "vlcs": ("VLCS", ("VOC2007", "Caltech101", "LabelMe", "SUN09")),
+    "terra-incognita": ("terra_incognita", ("location_38", "location_43", "location_46", "location_100")),
+    "domainnet": ("", ("real", "clipart", "infograph", "painting", "quickdraw", "sketch")),
+}
+
+
+@pytest.fixture
+def unpacked(pictogram_data: StudyData, tmp_path: Path) -> Callable[..., Path]:
+    """Writes a set of domains, each with `each` images of a class, and returns its root."""
+    wild, labels = pictogram_data.retrieval, pictogram_data.labels
+    assert wild is not None
+
+    def write(domains: tuple[str, ...], below: str = "", each: int = EACH) -> Path:
+        for name in CLASSES:
+            places = iter(np.flatnonzero(wild.labels == labels.index(name)).tolist())
+            for domain in domains:
+                folder = tmp_path / "root" / below / domain / name
+                folder.mkdir(parents=True)
+                for number in range(each):
+                    wild.image(next(places)).save(folder / f"{number:03}.png")
+        return tmp_path / "root"
+
+    return write
+
+
+def loaded(source: str, root: Path, **more: Any) -> StudyData:
+    return load_data(DataConfig.model_validate({"source": source, "root": root, **more}))
+
+
+def parts(data: StudyData) -> dict[str, ImageSet]:
+    sets = {"train": data.train, "val": data.val, "pool": data.retrieval, "shifted": data.shifted_val, **data.tests}
+    return {name: images for name, images in sets.items() if images is not None}
+
+
+def per_style(images: ImageSet) -> set[int]:
+    """How many images of a class in a style there are."""
+    return {*Counter(zip(images.labels.tolist(), images.styles, strict=True)).values()}
+
+
+@pytest.mark.parametrize("source", LAYOUTS)
+def test_one_domain_cuts_every_domain_into_halves(source: str, unpacked: Callable[..., Path]) -> None:
+    below, domains = LAYOUTS[source]
+    sets = parts(loaded(source, unpacked(domains, below)))
+    assert list(sets) == ["train", "val", "pool", "shifted", *domains]
+    assert {name: {*images.styles} for name, images in sets.items()} == {
+        "train": {domains[0]},
+        "val": {domains[0]},
+        "pool": {*domains},
+        "shifted": {*domains[1:]},
+        **{domain: {domain} for domain in domains},
+    }
+    assert [per_style(images) for images in sets.values()] == [{2}, {1}, {2}, {1}, *({3} for _ in domains)]
+    apart = [key for name, images in sets.items() if name != "train" for key in images.keys]
+    assert len({*apart}) == len(apart) == EACH * len(CLASSES) * len(domains), "each image is in one part"
+    assert {*sets["train"].keys} <= {*sets["pool"].keys}
+    for images in sets.values():
+        assert [key.split("/")[-3] for key in images.keys] == [*images.styles]
+        assert [key.split("/")[-2] for key in images.keys] == [CLASSES[label] for label in images.labels]
+
+
+def test_halves_are_those_of_the_names_whatever_else_is_there(unpacked: Callable[..., Path]) -> None:
+    root = unpacked(LAYOUTS["pacs"][1])
+    other = loaded("pacs", root, real="cartoon")
+    assert other.clean == "cartoon" and other.shifts == ("photo", "art_painting", "sketch")
+    assert {*other.train.styles} == {"cartoon"}
+    before = parts(loaded("pacs", root))
+    for name, images in parts(other).items():
+        if name in other.tests:
+            assert images.keys == before[name].keys, "test halves do not depend on what is trained on"
+    shutil.rmtree(root / "sketch")
+    fewer = parts(loaded("pacs", root, domains=["photo", "art_painting", "cartoon"]))
+    assert fewer["photo"].keys == before["photo"].keys and fewer["train"].keys == before["train"].keys
+
+
+def test_leave_one_out_trains_on_four_fifths_of_the_others(unpacked: Callable[..., Path]) -> None:
+    data = loaded("pacs", unpacked(LAYOUTS["pacs"][1], each=10), protocol="leave-one-out", left_out="sketch")
+    assert (data.clean, data.shifts, data.shifted_val) == ("test", ("sketch",), None)
+    assert len(data.tests["sketch"]) == 10 * len(CLASSES)
+    assert [per_style(images) for images in (data.train, data.val, data.tests["test"])] == [{8}, {1}, {1}]
+    assert {*data.train.styles} == {"photo", "art_painting", "cartoon"}
+    assert data.retrieval is not None and data.retrieval.fingerprint == data.train.fingerprint
+    assert not {*data.train.keys} & ({*data.val.keys} | {*data.tests["test"].keys})
+
+
+def test_a_set_of_one_s_own_has_any_domains(unpacked: Callable[..., Path]) -> None:
+    root = unpacked(("inked", "painted"))
+    with pytest.raises(UserError, match=r"data.real: .* inked, painted"):
+        loaded("domains", root)
+    data = loaded("domains", root, real="painted", class_names={"bell": "church bell"})
+    assert (data.clean, data.shifts) == ("painted", ("inked",))
+    assert data.labels.names == ("airplane", "church bell", "camera")
+    shutil.rmtree(root / "painted")
+    with pytest.raises(UserError, match=r"the domain inked alone"):
+        loaded("domains", root)
+    (root / "inked").rename(root / "train")
+    with pytest.raises(UserError, match=r"source: folders"):
+        loaded("domains", root)
+
+
+def test_official_lists_are_the_halves_of_domainnet(unpacked: Callable[..., Path]) -> None:
+    domains = LAYOUTS["domainnet"][1]
+    root, tested = unpacked(domains), {*range(2)}
+    for domain in domains:
+        for part in ("train", "test"):
+            numbers = [n for n in range(EACH - 1) if (n in tested) == (part == "test")]  # the last image is on no list
+            lines = [f"{domain}/{name}/{n:03}.png {label}\n" for label, name in enumerate(CLASSES) for n in numbers]
+            (root / f"{domain}_{part}.txt").write_text("".join(lines))
+    sets = parts(loaded("domainnet", root))
+    for name, images in sets.items():
+        assert {int(Path(key).stem) in tested for key in images.keys} == {name in domains}
+    assert sum(len(sets[name]) for name in (*domains, "pool", "val", "shifted")) == 3 * 6 * (EACH - 1)
+    (root / "real" / "bell" / "000.png").unlink()
+    with pytest.raises(UserError, match=r"real_test.txt lists 'real/bell/000.png'"):
+        loaded("domainnet", root)
+    (root / "real_test.txt").unlink()
+    with pytest.raises(UserError, match=r"real_test.txt"):
+        loaded("domainnet", root)
+
+
+def _without(*paths: str) -> Callable[[Path], None]:
+    return lambda root: [shutil.rmtree(root / path) for path in paths] and None
+
+
+def _renamed(*names: str) -> Callable[[Path], None]:
+    return lambda root: [path.rename(root / name) for path, name in zip([*root.iterdir()], names, strict=True)] and None
+
+
+def _empty(root: Path) -> None:
+    for image in (root / "cartoon" / "bell").iterdir():
+        image.unlink()
+
+
+MISTAKES: list[tuple[Callable[[Path], object], dict[str, Any], str]] = [
+    (_without("cartoon/bell", "cartoon/airplane"), {}, r"0 images of airplane and too few of 1 other"),
+    (_empty, {}, r"cartoon has 0 images of bell"),
+    (_without("sketch"), {}, r"lacks the domain sketch.*data.domains: \[photo, art_painting, cartoon\]"),
+    (_renamed(*LAYOUTS["office-home"][1]), {}, r"is no pacs: set source: office-home"),
+    (_renamed("a", "b", "c", "d"), {}, r"root holds none of photo, .* but a, b, c, d: name the folder"),
+    (lambda root: None, {"domains": ["photo"]}, r"the domain photo alone"),
+    (lambda root: None, {"domains": ["photo", "sketches"]}, r"data.domains: no domain 'sketches'; there are photo"),
+    (lambda root: None, {"real": "Photo"}, r"data.real: no domain 'Photo'"),
+    (lambda root: None, {"protocol": "leave-one-out", "left_out": "clipart"}, r"data.left_out: no domain 'clipart'"),
+]
+
+
+@pytest.mark.parametrize(("change", "keys", "message"), MISTAKES, ids=[message for *_, message in MISTAKES])
+def test_mistakes_name_what_is_wrong(
+    change: Callable[[Path], object], keys: dict[str, Any], message: str, unpacked: Callable[..., Path]
+) -> None:
+    root = unpacked(LAYOUTS["pacs"][1])
+    change(root)
+    with pytest.raises(UserError, match=message):
+        loaded("pacs", root, **keys)
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ({"left_out": "sketch"}, "left_out: it belongs"),
+        ({"protocol": "leave-one-out"}, "needs it"),
+        ({"protocol": "leave-one-out", "left_out": "sketch", "real": "photo"}, "real: it belongs"),
+    ],
+)
+def test_keys_belong_to_their_protocol(keys: dict[str, Any], message: str, tmp_path: Path) -> None:
+    with pytest.raises(ValidationError, match=message):
+        loaded("pacs", tmp_path, **keys)
