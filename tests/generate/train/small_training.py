@@ -15,7 +15,7 @@ from genrobust.data.readers import pictograms
 from genrobust.generate import ClassModel, Finetune, train_generator
 from genrobust.generate.loading import load_generator
 from genrobust.generate.mode import Generator
-from genrobust.generate.train.loop import DiffusionTrainer
+from genrobust.generate.train.loop import GeneratorTrainer
 from genrobust.generate.train.objective import Objective
 from genrobust.recipe import ClassModelConfig, FinetuneConfig, GeneratorConfig, PromptConfig
 
@@ -62,8 +62,8 @@ def run_in_process(base: str, out: str, kind: str, changes: dict[str, Any], firs
     run(Path(base), Path(out), kind, **changes)
 
 
-def started(base: Path, out: Path, kind: str = "full", **changes: Any) -> DiffusionTrainer:
+def started(base: Path, out: Path, kind: str = "full", **changes: Any) -> GeneratorTrainer:
     """A training before its first step."""
     wanted = objective(base, kind, **changes)
     Artifact(out).begin(Manifest("generator"))
-    return DiffusionTrainer(*wanted.start(CPU), wanted.config, 0, out, {})
+    return GeneratorTrainer(*wanted.start(CPU), wanted.config, 0, out, {})

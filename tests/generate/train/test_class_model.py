@@ -1,21 +1,33 @@
 """A class model begins as nothing, learns by class, and is what diffusers loads."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from diffusers import DiTPipeline
 from safetensors.torch import load_file
-from small_training import CPU, images, labels, objective, run, started
+from small_training import CPU, SMALL, images, labels, loaded, objective, run, started
 
 from genrobust.core import LabelSpace, Subset, UserError
-from genrobust.generate import plan_of
+from genrobust.data import MemoryImages
+from genrobust.generate import Autoencoder, plan_of, train_generator
 from genrobust.generate.engines.diffusers import DiffusersEngine
 from genrobust.generate.loading import load_generator
 from genrobust.generate.sample import Sampler
-from genrobust.generate.train.class_model import NULL, ClassCondition
-from genrobust.recipe import GenerateConfig, GeneratorConfig
+from genrobust.generate.train.autoencoder import whiten
+from genrobust.generate.train.class_model import NULL, ClassCondition, Numbers, StyledTable, styles_of
+from genrobust.generate.train.objective import in_range, load_views
+from genrobust.recipe import AutoencoderConfig, GenerateConfig, GeneratorConfig
 
+VAE_WEIGHTS = "diffusion_pytorch_model.safetensors"
 WEIGHTS = "transformer/diffusion_pytorch_model.safetensors"
+
+
+def in_styles(places, styles):
+    chosen = Subset(images(), places)
+    pixels = [np.asarray(chosen.image(i)) for i in range(len(chosen))]
+    return MemoryImages("mixed", pixels, chosen.labels, chosen.keys, styles)
 
 
 @pytest.fixture
@@ -52,7 +64,7 @@ def test_the_class_mode_draws_with_it(made):
 
 def test_it_begins_as_nothing_and_drops_no_class_by_itself(base, tmp_path):
     training = started(base, tmp_path, "class")
-    some = training.examples.batch(0, 0)
+    some = training.batches.batch(0, 0)
 
     def answer():
         with torch.no_grad():
@@ -72,7 +84,8 @@ def test_images_come_with_their_class_or_with_none():
     which = torch.arange(12).repeat(40)
 
     def drawn(share):
-        return ClassCondition(images(), NULL, share).draw(which, torch.Generator().manual_seed(0))
+        condition = ClassCondition(images(), Numbers(3, ()), share, 0)
+        return condition.draw(which, torch.Generator().manual_seed(0))
 
     own = torch.from_numpy(np.asarray(images().labels))[which]
     assert torch.equal(drawn(0), own)
@@ -80,6 +93,76 @@ def test_images_come_with_their_class_or_with_none():
     some = drawn(0.25)
     assert torch.equal(some[some != NULL], own[some != NULL])
     assert 86 <= int((some == NULL).sum()) <= 154  # 120 of 480 in the mean, plus or minus 3.5 standard deviations
+
+
+def test_each_class_style_and_neither_has_a_number_of_its_own():
+    numbers = Numbers(3, ("ink", "oil"))
+    classes, styles = numbers.pairs()
+    used = [n for n in range(numbers.null) if (int(classes[n]), int(styles[n])) != (3, 0)]
+    assert used == list(range(11))
+    assert len({(int(classes[n]), int(styles[n])) for n in used}) == 11
+    assert torch.equal(numbers.of(classes[used], styles[used]), torch.tensor(used))
+    assert numbers.of(torch.tensor([3]), torch.tensor([0])).tolist() == [NULL] == [numbers.null]
+    assert numbers.of(torch.arange(3), torch.zeros(3, dtype=torch.int64)).tolist() == [0, 1, 2], "as without styles"
+    table = StyledTable(numbers, 4)
+    asked = torch.tensor([0, 5, 10, NULL])
+    assert torch.equal(table(asked), table.as_table()(asked))
+    assert not torch.equal(table(torch.tensor([0]))[0], table(torch.tensor([3]))[0])
+
+
+def test_images_come_without_their_style_too():
+    mixed = in_styles([0, 4], ["ink", "oil"])
+    numbers = Numbers(2, styles_of(mixed))
+    which = torch.arange(2).repeat(200)
+
+    def drawn(class_dropout, style_dropout):
+        condition = ClassCondition(mixed, numbers, class_dropout, style_dropout)
+        return set(condition.draw(which, torch.Generator().manual_seed(0)).tolist())
+
+    assert drawn(0, 0) == {2, 5}
+    assert drawn(0, 1) == {0, 1}
+    assert drawn(1, 1) == {NULL}
+    assert drawn(0.5, 0.5) == {0, 1, 2, 5, 6, 7, NULL}
+
+
+def test_a_model_of_classes_and_styles_is_a_plain_dit_pipeline_that_draws_each_class_in_each_style(base, tmp_path):
+    mixed = in_styles(range(12), ["ink"] * 4 + ["ink", "oil"] * 4)  # no class 0 in oil
+    small = {**SMALL, "steps": 2}
+    config = AutoencoderConfig.model_validate({**small, "learning_rate": 1e-4})
+    generator = GeneratorConfig(model=str(base))
+    autoencoder = Autoencoder(generator, config, mixed, labels(), 0)
+    vae = train_generator(autoencoder, tmp_path / "autoencoder", "cpu", threads=1)
+    wanted = objective(base, "class", on=mixed, steps=2)
+    wanted = replace(wanted, autoencoder=vae)
+    assert wanted.inputs() != replace(wanted, images=in_styles(range(12), ["oil", "ink"] * 6)).inputs()
+    out = train_generator(wanted, tmp_path / "out", "cpu", threads=1)
+    pipeline = DiTPipeline.from_pretrained(out, use_safetensors=True)
+    name = labels().names[0]
+    assert pipeline.get_label_ids([name, f"{name} (ink)", f"{name} (oil)"]) == [0, 3, 6]
+    trained, lent = (load_file(folder / "vae" / VAE_WEIGHTS) for folder in (out, base))
+    assert not torch.equal(trained["decoder.conv_out.weight"], lent["decoder.conv_out.weight"])
+    drawn_with = GeneratorConfig(mode="class", model=str(out), steps=2, dtype="float32")
+    requests = list(plan_of(drawn_with, GenerateConfig(per_class=2), labels(), images(), 0, ["ink", "oil"]))
+    engine = DiffusersEngine(drawn_with, labels(), None, CPU)
+    numbers = engine.mode.arguments(requests, [])["class_labels"]
+    assert sorted(numbers) == [3, 4, 5, 6, 7, 8]
+    assert [(n // 3, n % 3) for n in numbers] == [({"ink": 1, "oil": 2}[r.style], r.label) for r in requests]
+    assert all(d.image is not None for d in Sampler(engine, 0).draw(requests))
+    unknown = list(plan_of(drawn_with, GenerateConfig(per_class=1), labels(), images(), 0, ["lead"]))
+    with pytest.raises(UserError, match=r"generator\.styles: .*\(lead\)"):
+        engine.mode.arguments(unknown, [])
+
+
+def test_whitened_latents_have_no_mean_and_unit_deviation_and_decode_as_before(base):
+    vae = loaded(base).pipeline.vae
+    pixels = in_range(load_views(images(), range(12), (64, 64)))
+    with torch.inference_mode():
+        before = vae.decode(vae.encode(pixels).latent_dist.mean).sample
+        whiten(vae, pixels.split(5))
+        latents = vae.encode(pixels).latent_dist.mean
+        assert latents.mean((0, 2, 3)).abs().max() < 1e-4
+        assert (latents.std((0, 2, 3)) - 1).abs().max() < 1e-3
+        assert torch.allclose(vae.decode(latents).sample, before, atol=1e-3)
 
 
 def test_a_class_without_images_is_named(base):

@@ -15,7 +15,7 @@ from genrobust.core import ClassLabel, LabelSpace, Subset, UserError
 from genrobust.data import MemoryImages
 from genrobust.generate.locate import embedded_generator
 from genrobust.generate.train.finetune import captions_of
-from genrobust.generate.train.loop import DiffusionTrainer
+from genrobust.generate.train.loop import GeneratorTrainer
 from genrobust.recipe import GeneratorConfig, PromptConfig
 
 LORA = "pytorch_lora_weights.safetensors"
@@ -91,8 +91,8 @@ def test_a_lora_changes_the_images_and_at_scale_0_does_not(base, trained):
 
 def test_a_loaded_lora_is_the_trained_one(base, tmp_path, monkeypatch):
     kept = []
-    averaged = DiffusionTrainer.averaged
-    monkeypatch.setattr(DiffusionTrainer, "averaged", lambda self: kept.append(averaged(self)) or kept[0])
+    averaged = GeneratorTrainer.averaged
+    monkeypatch.setattr(GeneratorTrainer, "averaged", lambda self: kept.append(averaged(self)) or kept[0])
     run(base, tmp_path / "out", "lora")
     unet = loaded(base, lora={"model": str(tmp_path / "out")}).pipeline.unet
     inputs = (torch.randn(1, 12, 8, 8), torch.tensor([500]), torch.randn(1, 77, 16))

@@ -56,7 +56,7 @@ def test_the_loss_is_the_weighted_error_of_the_velocity(base):
     context = torch.randn(2, 77, 16, generator=source)
     time = torch.tensor([100, 900])
     with torch.no_grad():
-        found = losses(pipeline.unet, schedule, Batch(x, noise, time, context), 5.0)
+        found = losses(schedule, 5.0, pipeline.unet, Batch(x, noise, time, context))
         # The squared-cosine schedule of Nichol and Dhariwal (2021), written down anew.
         level = np.cos((np.arange(1001) / 1000 + 0.008) / 1.008 * np.pi / 2) ** 2
         share = np.cumprod(1 - np.minimum(1 - level[1:] / level[:-1], 0.999))[time.numpy()]

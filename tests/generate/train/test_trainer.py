@@ -11,8 +11,7 @@ from small_training import KINDS, PROMPTS, SMALL, UNET, images, labels, objectiv
 from genrobust.classifiers import training_state
 from genrobust.core import GenrobustError, Subset, UserError
 from genrobust.generate import Finetune, identity, train_generator, training_inputs
-from genrobust.generate.train.loop import DiffusionTrainer
-from genrobust.generate.train.objective import losses
+from genrobust.generate.train.loop import GeneratorTrainer
 from genrobust.recipe import FinetuneConfig, GeneratorConfig
 
 HALF = {"precision": "float16", "steps": 12}
@@ -23,13 +22,13 @@ each_kind = pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("kind", [pytest.param("full", marks=pytest.mark.thorough), "lora"])
 def test_in_float16_steps_that_overflow_are_skipped_unless_they_do_at_any_scale(base, tmp_path, monkeypatch, kind):
     monkeypatch.setattr(training_state, "FIRST_SCALE", HOT)
-    update, scales = DiffusionTrainer._update, []
+    update, scales = GeneratorTrainer._update, []
 
     def look(self):
         update(self)
         scales.append(self.scaler.get_scale())
 
-    monkeypatch.setattr(DiffusionTrainer, "_update", look)
+    monkeypatch.setattr(GeneratorTrainer, "_update", look)
     run(base, tmp_path / "out", kind, **HALF)
     assert scales[0] == HOT / 2 and scales[-1] == scales[-2], "skipped at first, and not in the end"
     monkeypatch.setattr(training_state, "LEAST_SCALE", 2 * HOT)
@@ -39,7 +38,7 @@ def test_in_float16_steps_that_overflow_are_skipped_unless_they_do_at_any_scale(
 
 @each_kind
 def test_a_finished_run_is_left_alone(base, trained, monkeypatch, kind):
-    monkeypatch.setattr(DiffusionTrainer, "__init__", None)  # a second run would need it
+    monkeypatch.setattr(GeneratorTrainer, "__init__", None)  # a second run would need it
     before = contents(trained[kind])
     (trained[kind] / "unfinished.json").write_bytes(before["manifest.json"])  # killed right after the manifest was
     assert run(base, trained[kind], kind, save_every=5) == trained[kind]
@@ -59,8 +58,8 @@ def test_it_learns_what_it_is_shown(base, tmp_path, kind, share):
 
     def unseen_loss():
         with torch.no_grad():
-            batches = [training.examples.batch(1, step) for step in range(4)]
-            return float(torch.cat([losses(training.model, training.schedule, b, 5.0) for b in batches]).mean())
+            batches = [training.batches.batch(1, step) for step in range(4)]
+            return float(torch.cat([training.losses(training.model, b) for b in batches]).mean())
 
     before = unseen_loss()
     training.work()
@@ -80,13 +79,13 @@ def test_what_saves_memory_leaves_the_gradient_alone(base, tmp_path, changes):
 @pytest.mark.parametrize("ema_decay", [0.5, 0.999, 0.0])
 def test_the_averaged_weights_are_those_saved(base, tmp_path, monkeypatch, ema_decay):
     after = []
-    update = DiffusionTrainer._update
+    update = GeneratorTrainer._update
 
     def keep(self):
         update(self)
         after.append({name: value.detach().clone() for name, value in self.model.state_dict().items()})
 
-    monkeypatch.setattr(DiffusionTrainer, "_update", keep)
+    monkeypatch.setattr(GeneratorTrainer, "_update", keep)
     out = run(base, tmp_path / "out", ema_decay=ema_decay)
     average = after[0]
     for number, weights in enumerate(after[1:], start=1):
@@ -134,7 +133,7 @@ def killed(base, tmp_path):
         raise KeyboardInterrupt
 
     with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(DiffusionTrainer, "averaged", stop)
+        patch.setattr(GeneratorTrainer, "averaged", stop)
         run(base, tmp_path, steps=9)
     assert contents(tmp_path).keys() == {"unfinished.json", "state-000009.safetensors"}
     return tmp_path

@@ -34,7 +34,7 @@ class DomainSet(DataSource):
     others is a shifted validation set.
 
     `protocol: one-domain` trains on the pool half of the domain `real`; its test half is the unshifted test set, and
-    that of each other domain a shifted one. The pool halves of all domains, without what is for validation, are the
+    that of each other domain a shifted one. The pool halves of these others, without what is for validation, are the
     images to retrieve from and to train a generator on; the style of an image is its domain.
 
     `protocol: leave-one-out` is DomainBed's (Gulrajani and Lopez-Paz, 2021): the domain `left_out` is the shifted test
@@ -166,7 +166,7 @@ class DomainSet(DataSource):
             val=_of(val, "val", real),
             tests={domain: _of(test, domain, domain) for domain in (real, *shifts)},
             clean=real,
-            retrieval=Subset(pool, np.arange(len(pool)), "pool"),
+            retrieval=_of(pool, "pool", *shifts),
             shifted_val=_of(val, "shifted-val", *shifts),
         )
 
@@ -176,7 +176,7 @@ class DomainSet(DataSource):
         train, val = hold_back(train, self.held_out / (1 - self.held_out))
         shifted = _of(images, str(self.left_out), str(self.left_out))
         tests = {"test": Subset(test, np.arange(len(test)), "test"), shifted.name: shifted}
-        return StudyData(classes.labels, train, val, tests, "test", retrieval=train)
+        return StudyData(classes.labels, train, val, tests, "test")
 
 
 def _subfolders(folder: Path) -> dict[str, str]:

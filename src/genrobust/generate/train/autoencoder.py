@@ -78,7 +78,7 @@ class PixelBatches:
         def load(views: Sequence[int]) -> Tensor:
             return load_views(images, views, size)
 
-        self._pixels = Encoded("loading images", "images", self._count, load, _chunk(size))
+        self._pixels = Encoded("loading images", "loaded images", self._count, load, _chunk(size))
         scale = 2 ** (len(vae.config.block_out_channels) - 1)
         self._latent_shape = (vae.config.latent_channels, size[1] // scale, size[0] // scale)
 

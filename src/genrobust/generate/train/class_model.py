@@ -50,13 +50,15 @@ class ClassModel(Objective):
         self.numbers = Numbers(len(self.labels), styles_of(self.images))
 
     def inputs(self) -> dict[str, Any]:
-        trained = {} if self.autoencoder is None else {"autoencoder": self.autoencoder.name}
+        more: dict[str, Any] = {} if self.autoencoder is None else {"autoencoder": self.autoencoder.name}
+        if self.numbers.styles:
+            more["styles_fingerprint"] = digest(list(self.images.styles))
         return {
             "base_width": self.base.size[0],
             "base_height": self.base.size[1],
             "classes": len(self.labels),
             "classes_fingerprint": digest(self.labels),
-            **trained,
+            **more,
         }
 
     def start(self, device: torch.device) -> tuple[Model, Losses, Examples]:
@@ -103,12 +105,12 @@ class Numbers:
 
     def __init__(self, classes: int, styles: tuple[str, ...]) -> None:
         self.classes, self.styles = classes, styles
-        self.null = max(classes if not styles else (classes + 1) * (len(styles) + 1), NULL)
+        self.null = max((classes + 1) * (len(styles) + 1) - 1, NULL)
 
     def of(self, classes: Tensor, styles: Tensor) -> Tensor:
         """Return the numbers, int64 [B], of `classes`, where `self.classes` is none, in `styles`, where 0 is none."""
         in_style = classes + self.classes * styles
-        without_class = self.classes * (len(self.styles) + 1) + styles
+        without_class = self.classes * (len(self.styles) + 1) + styles - 1
         numbers = torch.where(classes == self.classes, without_class, in_style)
         return numbers.masked_fill((classes == self.classes) & (styles == 0), self.null)
 
