@@ -153,6 +153,21 @@ def test_drawings_get_every_style_and_keep_their_paper(ring):
     assert len(set(map(int, strokes))) > 1  # thickened or not
 
 
+def test_photographs_become_lines_on_white_flat_colors_or_stay(colored):
+    policy = AUGMENTATIONS.get("photograph-styles")().policy((255, 255, 255))
+    torch.manual_seed(0)
+    (photo, *_) = colored
+    drawn = [policy(photo) for _ in range(30)]
+    assert all(image.shape == photo.shape and image.dtype == torch.uint8 for image in drawn)
+    changed = [image for image in drawn if not torch.equal(image, photo)]
+    gray = [image for image in changed if torch.equal(image[0], image[1]) and torch.equal(image[1], image[2])]
+    flat = [image for image in changed if len({*map(tuple, image.flatten(1).T.tolist())}) < 150]
+    assert min(len(drawn) - len(changed), len(gray), len(flat)) > 2
+    assert all((image == 255).float().mean() > 0.5 for image in gray)
+    blank = torch.full((3, 20, 30), 7, dtype=torch.uint8)
+    assert all(policy(blank).shape == blank.shape for _ in range(9))
+
+
 class OnCard(torch.Tensor):
     """An image as a GPU has it: NumPy cannot read it where it is."""
 

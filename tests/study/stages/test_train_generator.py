@@ -1,4 +1,4 @@
-"""A recipe's generator is fine-tuned on the recipe's real images, said in the recipe's own prompts, and once."""
+"""A recipe's generator is trained on its own images, and once: fine-tuned, or from scratch by class and style."""
 
 import shutil
 from pathlib import Path
@@ -48,6 +48,58 @@ def test_the_same_work_has_one_folder_and_is_done_once(raw, tiny_generator, tmp_
     other = finetuned(raw, tmp_path / "runs", said.append, data_seed=1)
     assert other != first and other.parent == first.parent
     assert len(said) == 2
+
+
+@pytest.fixture
+def by_style(raw, write_folder):
+    """A recipe on two domains of two classes, with a class model of both and an autoencoder for it."""
+    classes = {"camera": "camera", "anchor": "anchor"}
+    root = write_folder("set/ink", "train", 6, classes).parent
+    write_folder("set/oil", "solid", 6, classes)
+    short = {"steps": 2, "warmup_steps": 1, "batch_size": 2, "precision": "float32"}
+    return {
+        **raw,
+        "data": {"source": "domains", "root": str(root), "real": "ink", "held_out": 0.3},
+        "class_model": {**short, "images": "pool", "depth": 1, "width": 8, "heads": 2, "autoencoder": short},
+        "datasets": {"styles": {"from_scratch": True, "generate": {"per_class": 2, "shard_size": 4}}},
+        "arms": [REAL, {"name": "styles", "mixture": "styles"}],
+    }
+
+
+def test_a_class_model_learns_the_pool_by_class_and_style_after_its_autoencoder(by_style, tmp_path):
+    said = []
+    study = Study(parse_recipe(by_style), tmp_path / "runs", say=said.append)
+    dataset = study.dataset("styles")
+    rows = [(row.stage.name, row.total) for row in study.rows()][:3]
+    assert rows == [("autoencoder", 2), ("class model", 2), ("generate", 4)]
+    drawn = dataset.images
+    pairs = sorted(zip(drawn.labels.tolist(), drawn.styles, strict=True))
+    assert pairs == [(0, "ink"), (0, "oil"), (1, "ink"), (1, "oil")]
+    model = dataset.trained
+    manifest = Artifact(model.folder).manifest().inputs
+    count = len(study.data.train) + len(study.data.retrieval)
+    assert manifest["images"] == Artifact(model.autoencoder.folder).manifest().inputs["images"] == count
+    assert manifest["autoencoder"] == model.autoencoder.folder.name
+    assert any("2 classes in 2 styles (ink, oil)" in line for line in said)
+    # Which of its styles are drawn is another dataset of the same class model.
+    some = {"styles": {**by_style["datasets"]["styles"], "generator": {"styles": ["oil"]}}}
+    other = Study(parse_recipe({**by_style, "datasets": some}), tmp_path / "runs").dataset("styles")
+    assert other.trained.folder == model.folder and other.folder != dataset.folder
+    assert {request.style for request in other.plan} == {"oil"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "key"),
+    [
+        ({"datasets": {"styles": {"from_scratch": True, "generator": {"styles": ["lead"]}}}}, "generator.styles"),
+        ({"data": {"protocol": "leave-one-out", "left_out": "oil", "real": None}}, "class_model.images: pool"),
+    ],
+)
+def test_a_class_model_without_its_images_or_styles_is_refused(by_style, tmp_path, changes, key):
+    changes = {name: {**by_style[name], **section} for name, section in changes.items()}
+    study = Study(parse_recipe({**by_style, **changes}), tmp_path / "runs")
+    with pytest.raises(UserError, match=key):
+        study.rows()
 
 
 def test_without_a_generator_there_is_nothing_to_fine_tune(raw, tmp_path):

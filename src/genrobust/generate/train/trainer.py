@@ -71,13 +71,14 @@ def training_inputs(objective: Objective, device: str, threads: int) -> dict[str
     if base.engine != "diffusers":
         raise UserError(f"generator.engine is {base.engine}: only a generator of diffusers can be trained")
     id, folder = locate(base)
+    known = {"save_every", "images", "autoencoder"}  # the first changes no weight, and the others are named by content
     return {
         "base": id,
         "base_sha256": hash_generator(folder, base.variant),
         "images": len(images),
         "images_fingerprint": images.fingerprint,
         **objective.inputs(),
-        **resolved_here(objective.config, device).model_dump(mode="json", exclude={"save_every"}),
+        **resolved_here(objective.config, device).model_dump(mode="json", exclude=known),
         "seed": objective.seed,
         "device": device,
         "threads": threads,
