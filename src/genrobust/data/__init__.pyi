@@ -6,6 +6,7 @@ from .census import (
     without_near_copies as without_near_copies,
 )
 from .classes import FolderClasses as FolderClasses, classes_of as classes_of
+from .file_list import Listing as Listing
 from .filters import (
     FILTERS as FILTERS,
     below as below,
