@@ -52,9 +52,7 @@ class Wilds(DataSource):
         table = self.root / TABLE
         _, header = next(read_csv(table, "data.root"), (1, []))
         if missing := [column for column in self.columns if column not in header]:
-            raise UserError(
-                f"{table} has no column {missing[0]!r}, so that it is not of {self.source}: name another root"
-            )
+            raise UserError(f"{table} has no column {missing[0]!r}, and is not of {self.source}: name another root")
 
         def in_group(row: Mapping[str, str]) -> tuple[str, str]:
             path, split, label = self.entry_of(row)
