@@ -8,6 +8,7 @@ lies on the background, cut to its own extent), which are compared all with all;
 
 from __future__ import annotations
 
+import math
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -69,14 +70,16 @@ def nearest(
     references: np.ndarray,
     *,
     itself: bool = False,
+    coarse: float = math.inf,
     parts: KeptParts | None = None,
     advance: Advance = no_progress,
 ) -> Neighbors:
     """Find the nearest of `references`, frames uint8 [M, ROWS, SIDE], to each of `queries`, likewise [N, ROWS, SIDE].
 
     With `itself` the two are one set, whose images are not their own neighbors. A flat frame is near nothing: its
-    distance to all is 1. `parts`, which depend on both, keep what was found meanwhile; `advance` is that of a bar over
-    the queries.
+    distance to all is 1. Aligning two frames takes most of the time: those whose coarse distance is `coarse` or more
+    are not aligned, and count as 1 apart. `parts`, which depend on both, keep what was found meanwhile; `advance` is
+    that of a bar over the queries.
 
     Raises:
         ValueError: There is nothing to compare with.
@@ -90,13 +93,14 @@ def nearest(
             index, distance = np.zeros(len(items), dtype=np.int64), np.ones(len(items))
             mirrored = np.zeros(len(items), dtype=bool)
             block = queries[items.start : items.stop]
-            candidates = _candidates(_descriptors(block), described, items.start if itself else None)
+            candidates = _candidates(_descriptors(block), described, items.start if itself else None, coarse)
             distances = pool.map(lambda query, near: _distances_with_mirror(query, references[near]), block, candidates)
             for row, (near, apart) in enumerate(zip(candidates, distances, strict=True)):
-                best = int(apart.min(axis=1).argmin())
-                index[row], distance[row] = near[best], apart[best].min()
-                mirrored[row] = apart[best, 1] < apart[best, 0]
                 advance(1)
+                if len(near):
+                    best = int(apart.min(axis=1).argmin())
+                    index[row], distance[row] = near[best], apart[best].min()
+                    mirrored[row] = apart[best, 1] < apart[best, 0]
             return {"index": index, "distance": distance, "mirrored": mirrored}
 
         return Neighbors(**(parts or KeptParts(None)).run(len(queries), _BLOCK, find, advance))
@@ -135,7 +139,10 @@ def cut_out(picture: np.ndarray, side: int) -> np.ndarray:
 
 
 def _candidates(
-    queries: tuple[torch.Tensor, torch.Tensor], pool: tuple[torch.Tensor, torch.Tensor], first: int | None
+    queries: tuple[torch.Tensor, torch.Tensor],
+    pool: tuple[torch.Tensor, torch.Tensor],
+    first: int | None,
+    coarse: float,
 ) -> list[np.ndarray]:
     """For each query the indices into `pool` that are worth aligning; `first` is the first query's own place in it."""
     indices: list[torch.Tensor] = []
@@ -154,8 +161,8 @@ def _candidates(
             where = torch.cat([where, torch.arange(start, start + len(block)).expand(len(query), -1)], dim=1)
             best, places = best.topk(min(CANDIDATES, best.shape[1]), largest=False)
             where = where.gather(1, places)
-        indices.append(torch.where(best < torch.inf, where, where[:, :1]))
-    return [np.unique(row) for row in torch.cat(indices, dim=1).numpy()]
+        indices.append(torch.where(best < coarse, where, -1))
+    return [np.unique(row[row >= 0]) for row in torch.cat(indices, dim=1).numpy()]
 
 
 def _distances(queries: torch.Tensor, references: torch.Tensor) -> torch.Tensor:
@@ -166,6 +173,8 @@ def _distances(queries: torch.Tensor, references: torch.Tensor) -> torch.Tensor:
 
 def _distances_with_mirror(query: np.ndarray, references: np.ndarray) -> np.ndarray:
     """How far `references` are from `query` at their best: float64 [M, 2], as they are and mirrored."""
+    if not len(references):
+        return np.zeros((0, 2))
     mine, others = planes(query), np.stack([planes(reference) for reference in references])
     cut, cuts = cut_out(mine, SIDE), np.stack([cut_out(picture, SIDE) for picture in others])
     # A little blurred, so that half a pixel, which the alignment does not try, costs little.

@@ -30,7 +30,13 @@ from genrobust.core import GenrobustError, UserError
 if TYPE_CHECKING:
     from genrobust.study import Studies, Study
 
-TrainFolder = Annotated[Path, option("--train DIR", "Training images: one subfolder for each class, or a CSV table.")]
+TrainFolder = Annotated[
+    Path,
+    option(
+        "--train DIR",
+        "Training images: one subfolder for each class, or a CSV table; or a set of domains, such as PACS.",
+    ),
+]
 TestFolder = Annotated[Path | None, option("--test DIR", "Test images that are not shifted.")]
 ValFolder = Annotated[Path | None, option("--val DIR", "Validation images; without --test, they become the test set.")]
 ShiftFolders = Annotated[list[str] | None, option("--shift NAME=DIR", "A shifted test set; repeatable.")]

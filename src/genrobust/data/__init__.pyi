@@ -3,8 +3,10 @@ from .census import (
     counted_sets as counted_sets,
     hash_contents as hash_contents,
     without_copies as without_copies,
+    without_near_copies as without_near_copies,
 )
 from .classes import FolderClasses as FolderClasses, classes_of as classes_of
+from .file_list import Listing as Listing
 from .filters import (
     FILTERS as FILTERS,
     below as below,

@@ -1,4 +1,4 @@
-"""Copies among the sets of a study: images whose files hold the same bytes."""
+"""Copies among the sets of a study: images whose files hold the same bytes, and near copies of test images."""
 
 from __future__ import annotations
 
@@ -25,20 +25,25 @@ class Copies:
         originals: How many are copies of images of each set, which may be `name` itself; at least one.
         total: The number of images of `name`.
         left_out: Whether they are left out of `name`: those of a test set are.
+        near: Whether they are near copies: the same picture resized, mirrored, moved or saved again.
     """
 
     name: str
     originals: Mapping[str, int]
     total: int
     left_out: bool
+    near: bool = False
 
     def __str__(self) -> str:
+        number = f"{sum(self.originals.values()):,} of the {self.total:,} images of {self.name}"
+        if self.near:
+            counts = [f"{count:,} of {original}" for original, count in self.originals.items()]
+            return f"{number} are near copies of test images ({', '.join(counts)}), and left out"
         counts = [
             f"{count:,} of {'other images of its own' if original == self.name else f'images of {original}'}"
             for original, count in self.originals.items()
         ]
         then = ", and left out: a copy is no new image" if self.left_out else ""
-        number = f"{sum(self.originals.values()):,} of the {self.total:,} images of {self.name}"
         return f"{number} are copies, byte for byte ({', '.join(counts)}){then}"
 
 
@@ -119,3 +124,29 @@ def without_copies(
                 )
             tests[name] = Subset(tests[name], np.setdiff1d(np.arange(total), list(originals)))
     return replace(data, tests=tests), copies
+
+
+def without_near_copies(
+    data: StudyData,
+    near_copies_of: Callable[[Mapping[str, ImageSet], Mapping[str, ImageSet]], Mapping[str, np.ndarray]],
+) -> tuple[StudyData, list[Copies]]:
+    """Return `data` with no near copy of a test image in the sets that are not for testing, and those left out.
+
+    Args:
+        near_copies_of: Returns for each image of each set the place of the test set with its near copy, -1 for none.
+
+    Raises:
+        UserError: No image of a set is left, or an image cannot be read.
+    """
+    every = {key: getattr(data, key) for key in ("train", "val", "retrieval", "shifted_val")}
+    sets: dict[str, ImageSet] = {key: images for key, images in every.items() if images is not None}
+    kept, copies = {}, []
+    for key, places in near_copies_of(sets, data.tests).items():
+        name, total = sets[key].name, len(places)
+        if len(near := places[places >= 0]):
+            if len(near) == total:
+                raise UserError(f"data: every image of {name} is a near copy of a test image: add others")
+            counts = Counter(list(data.tests)[place] for place in near.tolist())
+            copies.append(Copies(name, counts, total, left_out=True, near=True))
+            kept[key] = Subset(sets[key], np.flatnonzero(places < 0))
+    return replace(data, **kept), copies

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 
@@ -25,26 +25,38 @@ def list_csv(table: Path, labeled: bool = True) -> Listing:
         UserError: There is no such column, or a line that it names: a path that leads out of the folder, comes twice,
             or is no image, no label, or a file of two labels.
     """
-    columns, rows = _read_table(table)
+    columns, _ = _read_table(table)
     place = next((columns.index(name) for name in PATHS if name in columns), None)
     if place is None or (labeled and LABEL not in columns):
         wanted = "path" if place is None else LABEL
         raise UserError(f"{table} has no column {wanted!r}: it has {some_names(columns)}; rename one")
+    path = columns[place]
+    return list_rows(table, lambda row: (row[path], row[LABEL] if labeled else ""), labeled)
+
+
+def list_rows(table: Path, entry_of: Callable[[Mapping[str, str]], tuple[str, str]], labeled: bool = True) -> Listing:
+    """List the images that the rows of a `table` name, as `list_csv` does.
+
+    Args:
+        entry_of: Returns the path and the group of a row, which is a mapping from columns to cells.
+    """
+    columns, rows = _read_table(table)
     lines: dict[str, int] = {}
     groups: list[str] = []
     for line, row in rows:
-        key = _image_key(row[place], f"{table}, line {line}")
+        text, group = entry_of(dict(zip(columns, row, strict=True)))
+        key = _image_key(text, f"{table}, line {line}")
         if lines.setdefault(key, line) != line:
             raise UserError(f"{table}, line {line}: {key} is in line {lines[key]} already: remove one")
-        groups.append(row[columns.index(LABEL)] if labeled else "")
-        if labeled and not groups[-1]:
+        groups.append(group)
+        if labeled and not group:
             raise UserError(f"{table}, line {line}: {key} has no label: fill it in, or remove the line")
     keys = list(lines)
 
     def column(name: str) -> list[str]:
-        columns, rows = _read_table(table)
         if name not in columns:
             raise UserError(f"{table} has no column {name!r}: it has {some_names(columns)}; name one of these")
+        _, rows = _read_table(table)
         values = dict(zip(keys, (row[columns.index(name)] for _, row in rows), strict=True))
         return [values[key] for key in listing.keys]
 

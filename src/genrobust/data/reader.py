@@ -20,6 +20,11 @@ OWN_SETS = ("train", "val", "test")  # keys of a source that has them, as paths
 class DataSource(DataConfig, ABC):
     """A source of a study's images, which ``data.source`` names: the section `data` with the keys of the source."""
 
+    @classmethod
+    def recognizes(cls, folder: Path) -> bool:
+        """Return whether `folder` is this published set, which then needs no other key than `root`."""
+        return False
+
     @abstractmethod
     def load(self) -> tuple[StudyData, FolderClasses]:
         """Return the study's own images and their classes; the shifts and others that the section names are added.

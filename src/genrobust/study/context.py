@@ -9,12 +9,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from genrobust.core import MEAN_OF_SHIFTS, ImageSet, StudyData, Subset, UserError, address, device_kind, local_folder
 from genrobust.recipe import Recipe, look_alikes, recipe_yaml
 from genrobust.robustness import list_figures
-from genrobust.study.census import contents_in, find_changed_images, keep_contents
+from genrobust.study.census import Census
 from genrobust.study.estimates.rates import StageTimes
 from genrobust.study.executors.jobs import Executor
 from genrobust.study.executors.local import Local
@@ -37,10 +35,9 @@ class Context:
     executor: Executor = field(default_factory=Local)
     log: Callable[[str], None] = lambda line: None
     anew: bool = False  # whether unfinished work of other versions is begun anew
-    _unkept: list[tuple[ImageSet, np.ndarray | None]] = field(default_factory=list, init=False)
 
     def __post_init__(self) -> None:
-        self.times = StageTimes(self.out)
+        self.times, self._census = StageTimes(self.out), Census(self.out)
         track = self.out / self.recipe.name / "track"
         self.tracking = Tracking(self.recipe.track, track, self.recipe.name, recipe_yaml(self.recipe))
 
@@ -68,31 +65,33 @@ class Context:
         """Read the study's images again: as the function of this name."""
         from genrobust.data import counted_sets
 
-        return find_changed_images(self.out, counted_sets(self._listed))
+        return self._census.find_changed_images(counted_sets(self._listed))
 
     @cached_property
     def _data_and_copies(self) -> tuple[StudyData, list[Copies]]:
         from genrobust.data import without_copies
 
-        return without_copies(self._listed, self._contents_of)
-
-    def _contents_of(self, images: ImageSet) -> np.ndarray | None:
-        contents = contents_in(self.out, images)
-        if not self.out.exists():
-            self._unkept.append((images, contents))
-        return contents
+        data, copies = without_copies(self._listed, self._census.contents)
+        return data, [*self._opened[1], *copies]
 
     def begin(self) -> None:
         """Keep in the folder what was read of the images before there was a folder: now something is made there."""
-        while self._unkept:
-            keep_contents(self.out, *self._unkept.pop())
+        self._census.keep()
+
+    @cached_property
+    def _opened(self) -> tuple[StudyData, list[Copies]]:
+        """The images of the source, without near copies of test images where it leaves these out."""
+        from genrobust.data import load_data, without_near_copies
+
+        data = load_data(self.recipe.data)
+        if not self.recipe.data.leaves_out_near_copies:
+            return data, []
+        return without_near_copies(data, self._census.near_copies)
 
     @cached_property
     def _listed(self) -> StudyData:
-        """The images as they are listed, with copies."""
-        from genrobust.data import load_data
-
-        data = load_data(self.recipe.data)
+        """The images as they are listed, with copies byte for byte."""
+        data = self._opened[0]
         second, retrieved = self.recipe.robustness.second_id, self.recipe.data.retrieved
         excluded = _matching_keys(data, retrieved.without_names)
         if without := retrieved.without_styles:

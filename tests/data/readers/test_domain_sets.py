@@ -10,11 +10,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+import yaml
+from PIL import ImageOps
 from pydantic import ValidationError
+from small_study import QUICK, REAL, TRAIN, genrobust
 
 from genrobust.core import ImageSet, StudyData, UserError
-from genrobust.data import load_data
+from genrobust.data import load_data, without_near_copies
 from genrobust.recipe import DataConfig
+from genrobust.study.census import Census
 
 EACH = 6  # images of a class in a domain
 CLASSES = ("airplane", "bell", "camera")
@@ -187,3 +191,31 @@ def test_mistakes_name_what_is_wrong(
 def test_keys_belong_to_their_protocol(keys: dict[str, Any], message: str, tmp_path: Path) -> None:
     with pytest.raises(ValidationError, match=message):
         loaded("pacs", tmp_path, **keys)
+
+
+def test_near_copies_of_test_images_are_left_out_of_the_pool_and_counted(
+    unpacked: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = unpacked(LAYOUTS["pacs"][1])
+    data = loaded("pacs", root)
+    assert data.retrieval is not None and data.shifted_val is not None
+    originals, copies = data.tests["cartoon"], [data.retrieval, data.shifted_val]
+    for images in copies:  # the first cartoon of the class of the first test image becomes its mirror image
+        place = next(i for i, style in enumerate(images.styles) if style == "cartoon")
+        original = np.flatnonzero(originals.labels == images.labels[place])[0]
+        ImageOps.mirror(originals.image(int(original))).save(root / images.keys[place])
+    data = loaded("pacs", root)
+    kept, left_out = without_near_copies(data, Census(tmp_path / "none").near_copies)
+    counts = {copy.name: sum(copy.originals.values()) for copy in left_out}
+    assert {copy.name for copy in left_out if copy.originals["cartoon"] == 1} == {"pool", "shifted-val"}
+    for name, images in parts(kept).items():
+        assert len(images) == len(parts(data)[name]) - counts.get(images.name, 0)
+        assert name not in data.tests or images is data.tests[name]
+    section = {"source": "pacs", "root": str(root)}
+    recipe = {**QUICK, "generator": None, "data": section, "train": TRAIN, "arms": [REAL]}
+    (tmp_path / "own.yaml").write_text(yaml.safe_dump(recipe))
+    (tmp_path / "runs").mkdir()
+    words = ("show", tmp_path / "own.yaml", "--out", tmp_path / "runs")
+    genrobust(*words, said="images of pool are near copies of test images (1 of cartoon")
+    monkeypatch.setattr("genrobust.audit.find_near_copies", None)  # a second look needs it no more
+    genrobust(*words, said="images of pool are near copies of test images (1 of cartoon")

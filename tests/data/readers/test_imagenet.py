@@ -215,7 +215,7 @@ ROOT = {"source": "imagenet", "root": "a"}
     [
         ({"source": "imagenet", "train": "a", "val": "b"}, "needs the key root, or train and test"),
         ({"source": "imagnet"}, "source\n.*no source 'imagnet'.*imagenet"),
-        ({**FOLDERS, "root": "c"}, "root\n.*belongs to source imagenet, not to source folders"),
+        ({**FOLDERS, "root": "c"}, "root\n.*belongs to .*source imagenet,.* not to source folders"),
         ({**FOLDERS, "classes": "imagenet100"}, "classes\n.*belongs to source imagenet"),
         ({**FOLDERS, "class_names": "openai"}, "class_names"),
         ({"source": "pictograms", "train": "a"}, "train\n.*source folders, source imagenet, not to source pictograms"),

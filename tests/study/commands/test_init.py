@@ -15,7 +15,7 @@ from genrobust.cli import app
 from genrobust.core import UserError, available_devices
 from genrobust.data import load_data
 from genrobust.recipe import GeneratorConfig, load_recipe
-from genrobust.study import Study, write_recipe
+from genrobust.study import Study, read_folders, write_recipe
 from genrobust.study.commands import init
 from genrobust.study.commands.init import study_name
 from genrobust.study.commands.user_folders import Folders
@@ -56,6 +56,22 @@ def test_the_recipe_is_accepted_and_reads_the_images(folders, tmp_path):
     assert len(recipe.seeds) == 3
     quick = loaded(tmp_path, quick=True)
     assert (quick.train.steps, quick.seeds) == (recipe.train.steps, (0,))  # few images: it trains as long
+
+
+def test_a_published_set_of_domains_is_recognized(write_folder, tmp_path):
+    for domain, images in (("photo", "train"), ("art_painting", "emoji"), ("cartoon", "duotone"), ("sketch", "solid")):
+        root = write_folder(f"unpacked/PACS/kfold/{domain}", images, 8, CLASSES).parents[2]
+    folders = read_folders(root, None, None, [], None, None, print)
+    said = "\n".join(written(folders, tmp_path)[1])
+    assert "train: " in said and "shift sketch: " in said and "init --train" in said
+    recipe = loaded(tmp_path)
+    data = load_data(recipe.data)
+    assert recipe.data.source == "pacs" and recipe.answer == "real+retrieved"
+    assert (data.clean, data.shifts) == ("photo", ("art_painting", "cartoon", "sketch"))
+    with pytest.raises(UserError, match="is the set pacs"):
+        read_folders(root, root, None, [], None, None, print)
+    with pytest.raises(UserError, match="add --test DIR"):
+        read_folders(root / "PACS" / "kfold" / "photo", None, None, [], None, None, print)
 
 
 def test_what_was_found_is_told(folders, tmp_path):

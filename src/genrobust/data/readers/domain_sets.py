@@ -22,6 +22,7 @@ from genrobust.recipe import SOURCES, Between, Place
 log = logging.getLogger(__name__)
 
 HALF = 0.5
+LEVELS, FEW = 3, 3  # where the domains are looked for, and among how many folders
 LEAST = 2  # images of a class in a domain: one for each half
 SPLITS = {"train", "val", "test"}  # folders that are no domains, and sets of every study
 
@@ -68,6 +69,11 @@ class DomainSet(DataSource):
             raise ValueError("left_out: protocol: leave-one-out needs it: name the domain to test on")
         return self
 
+    @classmethod
+    def recognizes(cls, folder: Path) -> bool:
+        official = {*map(bare_name, cls.official)}
+        return bool(official) and any(official <= _subfolders(place).keys() for place in _places(folder))
+
     def load(self) -> tuple[StudyData, FolderClasses]:
         """Load the study. A set with another number of images than the official one is a warning.
 
@@ -113,18 +119,14 @@ class DomainSet(DataSource):
 
     def _folder_of(self, domains: Collection[str]) -> Path:
         """Return `root`, or the folder up to two levels below that holds one of `domains` or more."""
-        wanted, level = {*map(bare_name, domains)}, [self.root]
-        for _ in range(3):
-            for folder in level:
-                if wanted & _subfolders(folder).keys():
-                    return folder
-            level = [folder / name for folder in level for name in _subfolders(folder).values()]
-        there = _subfolders(self.root)
+        wanted = {*map(bare_name, domains)}
+        for folder in _places(self.root):
+            if wanted & _subfolders(folder).keys():
+                return folder
         for name, other in sorted(SOURCES.members().items()):
-            official = {*map(bare_name, other.official)} if issubclass(other, DomainSet) else set()
-            if official and official <= there.keys():
+            if issubclass(other, DomainSet) and other.recognizes(self.root):
                 raise UserError(f"data.root: {self.root} is no {self.source}: set source: {name}")
-        found = ", ".join([*there.values()][:NAMED]) or "no folder"
+        found = ", ".join([*_subfolders(self.root).values()][:NAMED]) or "no folder"
         raise UserError(
             f"data.root: {self.root} holds none of {', '.join(domains)}, but {found}: name the folder that holds them"
         )
@@ -184,6 +186,15 @@ def _subfolders(folder: Path) -> dict[str, str]:
     with reading(f"the folder {folder}"):
         names = sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and entry.name[0] not in "._")
     return {bare_name(name): name for name in names}
+
+
+def _places(root: Path) -> Iterator[Path]:
+    """`root`, and the folders up to two levels below it, as archives unpack: those that lie among few others."""
+    level = [root]
+    for _ in range(LEVELS):
+        yield from level
+        folders = [[folder / name for name in _subfolders(folder).values()] for folder in level]
+        level = [sub for subs in folders if len(subs) <= FEW for sub in subs]
 
 
 def _of(images: ImageSet, name: str, *domains: str) -> Subset:

@@ -95,7 +95,17 @@ def write_recipe(
         say_broken(by_role, say)
     gpu, initial = available_devices()[0] != "cpu", _open_pretrained(pretrained, class_names)
     values = _template_values(by_role, shifts, gpu, initial, server is not None)
-    text = _recipe_text(recipe, {**values, "class_names": class_names, "min_images": least, "server": server})
+    text = _recipe_text(
+        recipe,
+        {
+            **values,
+            "class_names": class_names,
+            "min_images": least,
+            "server": server,
+            "source": folders.source,
+            "root": folders.train,
+        },
+    )
     if recipe.is_file() and (before := recipe.read_bytes()) != text.encode():
         say(f"kept the recipe that was there as {_keep_copy(recipe, before)}")
     with writing(recipe, overwrite=overwrite) as file:

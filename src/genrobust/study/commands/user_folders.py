@@ -17,9 +17,11 @@ from PIL import Image
 from rich.console import Console
 from rich.progress import track
 
-from genrobust.core import MEAN_OF_SHIFTS, UserError
+from genrobust.core import MEAN_OF_SHIFTS, ImageSet, UserError
 from genrobust.data import (
+    DataSource,
     FolderClasses,
+    Listing,
     StoredImages,
     broken_images,
     class_folders,
@@ -32,7 +34,7 @@ from genrobust.data import (
     readable_names,
     require_there,
 )
-from genrobust.recipe import EvaluateConfig, look_alikes, valid_name
+from genrobust.recipe import SOURCES, EvaluateConfig, look_alikes, valid_name
 from genrobust.report import count
 
 SHIFT = "shift "  # begins the role of a shifted test set
@@ -44,14 +46,18 @@ NAMES_SHOWN = 8
 
 @dataclass(frozen=True, slots=True)
 class Folders:
-    """The folders that the user named; `shifts` maps the name of a shifted test set to its folder."""
+    """The folders that the user named; `shifts` maps the name of a shifted test set to its folder.
+
+    Where `source` is set, `train` is the folder of that published set, which holds the other sets, too.
+    """
 
     train: Path
-    test: Path
+    test: Path | None
     val: Path | None
     shifts: Mapping[str, Path]
     generated: Path | None
     retrieved: Path | None
+    source: str = ""
 
     def command(self, *more: str) -> str:
         """The command that names these folders, with `more` words, as a shell reads it."""
@@ -63,9 +69,9 @@ class Folders:
 
     def by_role(self) -> dict[str, Path]:
         """Every folder by its name in messages."""
-        others = {"val": self.val, "generated": self.generated, "retrieved": self.retrieved}
         named = {"train": self.train, "test": self.test, **{f"{SHIFT}{name}": f for name, f in self.shifts.items()}}
-        return named | {role: folder for role, folder in others.items() if folder is not None}
+        named |= {"val": self.val, "generated": self.generated, "retrieved": self.retrieved}
+        return {role: folder for role, folder in named.items() if folder is not None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,8 +143,13 @@ def read_folders(
     checkpoints by it.
 
     Raises:
-        UserError: Neither `test` nor `val`, or a shift without a name or with the name of another test set.
+        UserError: Neither `test` nor `val`, or a shift without a name or with the name of another test set; any of
+            these beside a published set that has its own.
     """
+    if train.is_dir() and (source := next((n for n, s in _published().items() if s.recognizes(train)), "")):
+        if test or val or shifts or retrieved:
+            raise UserError(f"--train {train} is the set {source}, which has all other sets: give no other folder")
+        return Folders(train, None, None, {}, generated, None, source)
     if test is None:
         if val is None:
             raise UserError("add --test DIR, the unshifted test images; --val DIR without it becomes the test set")
@@ -175,6 +186,8 @@ def look_at(folders: Folders) -> tuple[dict[str, FolderContents], dict[str, str]
     for place, role in seen.items():
         for around in (parent for parent in place.parents if parent in seen):
             raise UserError(f"{role} is inside {seen[around]}, {around}: give each its own images")
+    if folders.source:
+        return _look_at_published(folders)
     train = open_stored(folders.train)
     names = readable_names(train.groups)
     classes = classes_of(train, names)
@@ -185,6 +198,34 @@ def look_at(folders: Folders) -> tuple[dict[str, FolderContents], dict[str, str]
             problem = f"{folder}: these class folders hold no image: {some(lacks)}. Add some, or remove them"
             raise UserError("\n".join(filter(None, [problem, by_role[role].passed_over_line])))
     return by_role, names
+
+
+def _published() -> dict[str, type[DataSource]]:
+    return {name: source for name, source in SOURCES.members().items() if issubclass(source, DataSource)}
+
+
+def _look_at_published(folders: Folders) -> tuple[dict[str, FolderContents], dict[str, str]]:
+    """As `look_at`, for a published set that holds all sets of a study."""
+    data, classes = _published()[folders.source](source=folders.source, root=folders.train).load()
+    sets = {"train": data.train, "val": data.val, "test": data.tests[data.clean], "retrieved": data.retrieval}
+    sets |= {f"{SHIFT}{name}": data.tests[name] for name in data.shifts}
+    by_role = {
+        role: _read_contents(role, _stored(folders.train, images, classes), classes)
+        for role, images in sets.items()
+        if images is not None
+    }
+    if folders.generated is not None:
+        by_role["generated"] = _read_contents("generated", folders.generated, classes)
+    return by_role, readable_names(classes.folders)
+
+
+def _stored(path: Path, images: ImageSet, classes: FolderClasses) -> StoredImages:
+    """The `images` of the set at `path` as they would be listed, each under its class folder."""
+    encoded: Callable[[int], Path | bytes] | None = getattr(images, "encoded", None)
+    assert encoded is not None, "a published set has files"
+    groups = [classes.folders[label] for label in images.labels]
+    listing = Listing(path, images.keys, groups, (), lambda i: (encoded(i), images.keys[i]))
+    return StoredImages(path, classes.folders, listing)
 
 
 def median_side(stored: StoredImages) -> int:
