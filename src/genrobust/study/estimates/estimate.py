@@ -103,7 +103,7 @@ def needs_of(recipe: Recipe) -> str:
         return recipe.data.needs
     generators = [recipe.generation(name)[0] for name in recipe.generated_sets()]
     retrieved = recipe.data.retrieved
-    places = [*(config.model for config in generators), retrieved.path, retrieved.search, retrieved.clip]
+    places = [*(config.model for config in generators), retrieved.clip, *recipe.data.places.values()]
     named = [str(place) for place in places if place not in (None, EMBEDDED)]
     return ", ".join(dict.fromkeys(place for place in named if not Path(place).exists()))
 
