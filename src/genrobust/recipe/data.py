@@ -11,7 +11,7 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from genrobust.core import EMBEDDED, LabelSpace, Registry
 from genrobust.recipe.names import Name
-from genrobust.recipe.numbers import PerClass
+from genrobust.recipe.numbers import Count, PerClass
 from genrobust.recipe.section import Choice, Place, Section, checked, shown
 
 RULE = "such as {pattern: REGEX}"
@@ -96,6 +96,7 @@ class RetrievedConfig(Section):
     generated dataset of the arms has, or all images if the arms have none. Only a search takes more than were
     generated. `without_styles` excludes labeled images of these styles. `without_names` excludes images, with labels or
     without, whose key one of these patterns matches, such as ``*site-a/*``: ``*`` stands for any text, also with ``/``.
+    `limit` keeps so many of the labeled images, a fair sample: as if one had no more.
     """
 
     path: Place | None = None
@@ -105,6 +106,7 @@ class RetrievedConfig(Section):
     per_class: PerClass | None = None
     without_styles: tuple[str, ...] = ()
     without_names: tuple[str, ...] = Field(default=(), exclude_if=lambda names: not names)
+    limit: Count | None = Field(default=None, exclude_if=lambda limit: limit is None)
 
 
 class DataConfig(Choice):

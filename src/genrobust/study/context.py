@@ -9,7 +9,19 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from genrobust.core import MEAN_OF_SHIFTS, ImageSet, StudyData, Subset, UserError, address, device_kind, local_folder
+import numpy as np
+
+from genrobust.core import (
+    MEAN_OF_SHIFTS,
+    ImageSet,
+    StudyData,
+    Subset,
+    UserError,
+    address,
+    device_kind,
+    fair_order,
+    local_folder,
+)
 from genrobust.recipe import Recipe, look_alikes, recipe_yaml
 from genrobust.robustness import list_figures
 from genrobust.study.census import Census
@@ -99,6 +111,9 @@ class Context:
         data = replace(
             data, retrieval=_without_keys(data.retrieval, excluded), unlabeled=_without_keys(data.unlabeled, excluded)
         )
+        if retrieved.limit is not None and data.retrieval is not None:
+            kept = np.sort(fair_order(data.retrieval)[: retrieved.limit])
+            data = replace(data, retrieval=Subset(data.retrieval, kept))
         if data.shifted_val is not None and data.shifted_val.name == second:
             data = replace(data, tests={**data.tests, second: data.shifted_val})
         _check_names(self.recipe, data)

@@ -244,8 +244,8 @@ def test_a_class_without_an_image_to_retrieve_is_named_before_anything_is_made(
 
 
 def test_styles_are_kept_from_all_retrieval_and_an_unknown_one_is_named(tmp_path):
-    def study(*styles):
-        data = {"source": "pictograms", "retrieved": {"without_styles": styles, "per_class": 1}}
+    def study(*styles, **more):
+        data = {"source": "pictograms", "retrieved": {"without_styles": styles, "per_class": 1, **more}}
         arms = [{"name": "real", "mixture": "real"}, {"name": "found", "mixture": ["real", FOUND]}]
         return Study(parse_recipe({**QUICK, **SHORT, "train": TRAIN, "arms": arms, "data": data}), tmp_path)
 
@@ -253,6 +253,9 @@ def test_styles_are_kept_from_all_retrieval_and_an_unknown_one_is_named(tmp_path
     assert {"emoji", "pixel"} < set(every.data.retrieval.styles)
     assert set(fewer.data.retrieval.styles) == set(every.data.retrieval.styles) - {"emoji", "pixel"}
     assert fewer.graph.sources.search.pool is fewer.data.retrieval
+    few = study("emoji", limit=250).data.retrieval
+    assert len(few) == 250 and {*few.keys} < {*fewer.data.retrieval.keys, *every.data.retrieval.keys}
+    assert "emoji" not in few.styles and len({*few.styles}) == 6
     with pytest.raises(UserError, match=r"without_styles: .*'emojis'.*duotone, emoji"):
         study("emojis").rows()
 
