@@ -23,6 +23,7 @@ MISTAKES = [  # command, what the error names; small.yaml is a recipe, made and 
     ("generate small.yaml --dataset nothing", "'nothing'"),
     ("generate small.yaml --address head:6379", "--address"),
     ("generate small.yaml --executor ray --workers 2", "--workers"),
+    ("generate small.yaml --executor ray --address 127.0.0.1:1", "127.0.0.1:1"),
     ("generate small.yaml --set generator=null --set arms.1.mixture=real", "generator.model"),
     ("train-generator none.yaml", "none.yaml"),
     ("train small.yaml --arm rael", "the arms are real, [odd]"),

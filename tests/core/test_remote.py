@@ -207,10 +207,25 @@ def test_folders_are_what_they_were(tmp_path):
         local_folder(Path(URL))
 
 
+def test_each_url_has_a_copy_of_its_own(tmp_path, monkeypatch):
+    monkeypatch.setenv("GENROBUST_COPIES", str(tmp_path))
+    urls = [f"memory://{path}" for path in ("a/b", "a-b", "a.b", "a/B", "a" * 150 + "/x", "a" * 150 + "/y")]
+    names = [local_folder(url).name.casefold() for url in urls]
+    assert len({*names}) == len(urls) and local_folder(f"{urls[0]}/").name.casefold() == names[0]
+
+
 MISTAKES = [
     *("s3x://b/x", "http://127.0.0.1:1/x", "sftp://host/x", "https://", "s3://", "s3:///", "memory://", "://", "x://y"),
     *("C://x", "S3://b/x", "file://rel", "file:/tmp/x", "s3:/b/x", "zip://a.zip::s3://b/x", "simplecache::s3://b/x"),
-    *("s3://b/../x", "memory://a/../../b", "s3://b\0/x", "memory://\x1b[2J", "ftp://127.0.0.1:1/x"),
+    *(
+        "s3://b/../x",
+        "s3://b//x",
+        "memory://a/./b",
+        "memory://a/../../b",
+        "s3://b\0/x",
+        "memory://\x1b[2J",
+        "ftp://127.0.0.1:1/x",
+    ),
 ]
 
 

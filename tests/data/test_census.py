@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -37,8 +38,8 @@ def test_copies_are_left_out_of_test_sets_and_counted_by_where_they_come_from(fo
     for word, image in others.items():
         shutil.copy(image, folders["solid"] / name / f"{word}.png")
     data, copies = without_copies(loaded(folders), hash_contents)
-    (told,) = (copy.originals for copy in copies if copy.name == "solid")
-    held = sum(told.get(kind, 0) for kind in ("train", "val"))  # which of the two has it, a hash of its name decides
+    (told,) = (Counter(copy.originals.values()) for copy in copies if copy.name == "solid")
+    held = sum(told[kind] for kind in ("train", "val"))  # which of the two has it, a hash of its name decides
     assert held == 1 and told["test"] == 1 and told["solid"] == 2
     assert sorted(data.tests["solid"].keys) != sorted(loaded(folders).tests["solid"].keys)
     assert len(data.tests["solid"]) == len(before.tests["solid"])

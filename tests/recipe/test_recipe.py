@@ -47,6 +47,7 @@ MISTAKES = [  # change to SMALL, what the error names
     ({"train": {"keep": "first"}}, "train.keep: input should be 'best' or 'last' (got 'first')"),
     ({"train": {"blur_pool": "soft"}}, "train.blur_pool: input should be a valid boolean"),
     ({"train": {"model_kwargs": {"blur_pool": True}}}, "train: model_kwargs: blur_pool is no argument of timm's"),
+    ({"train": {"model_kwargs": {"drop_path_rate": 2.0}}}, "train: model_kwargs: drop_path_rate: give a share"),
     ({"train": {"no_decay": "bn"}}, "train.no_decay: input should be a list"),
     ({"train": {"no_decay": [""]}}, "train.no_decay.0: a name has 1 to 200 characters"),
     ({"train": {"warmup_epochs": -1}}, "train.warmup_epochs: give a number above 0"),

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -97,6 +98,7 @@ def measure(sets: AuditSets, models: Models, say: Say = lambda line: None, parts
         of_real=_find_copies("the real images", mine, real, parts)[0] if real else None,
         of_tests=_copies_of_tests(sets, mine, size, parts),
         of_wild=wild,
+        among=_copies_among(sets, mine, size, parts),
         memorization=remembered,
         spaces=tuple(spaces),
         judgments=tuple(judgments),
@@ -157,6 +159,22 @@ def _find_copies(name: str, mine: Scan, other: Scan, parts: KeptParts) -> tuple[
 def _copies_of_tests(sets: AuditSets, mine: Scan, size: int, parts: KeptParts) -> tuple[Duplicates, ...]:
     scans = ((name, _scan_images(images, size, parts, name)) for name, images in sets.tests.items())
     return tuple(_find_copies(name, mine, other, parts)[0] for name, other in scans)
+
+
+def _copies_among(sets: AuditSets, mine: Scan, size: int, parts: KeptParts) -> dict[str, tuple[Duplicates, ...]]:
+    """Return the copies among the images of a recipe's sets, those of test images in training images excepted.
+
+    Each two sets are searched once, the smaller one in the larger: the alignment of an image with its candidates takes
+    most of the time.
+    """
+    scans = {name: mine if name == "train" else _scan_images(own, size, parts, name) for name, own in sets.own.items()}
+    among: dict[str, tuple[Duplicates, ...]] = {}
+    for pair in combinations(scans, 2):
+        if not (pair[0] == "train" and pair[1] in sets.tests):
+            small, large = sorted(pair, key=lambda name: len(scans[name].frames))
+            copies = _find_copies(f"{small} in {large}", scans[small], scans[large], parts)[0]
+            among[small] = (*among.get(small, ()), replace(copies, against=large))
+    return among
 
 
 def _check_memorization(

@@ -39,8 +39,8 @@ class _Console(Console):
             yield Segment(text if control else escape_unprintable(text, kept="\t\n"), style, control)
 
 
-out_console = _Console(highlight=False, soft_wrap=True)  # does not wrap a path or a YAML line in a file or a pipe
-err_console = _Console(highlight=False, soft_wrap=True, stderr=True)
+out_console = _Console(highlight=False, soft_wrap=True, emoji=False)  # wraps no path or YAML line in a pipe
+err_console = _Console(highlight=False, soft_wrap=True, emoji=False, stderr=True)
 
 
 class _Command(TyperCommand):

@@ -15,7 +15,7 @@ class AuditSets:
     `real` are training images, `tests` test sets by name, `wild` the images that the generator was trained on, and
     `unseen` images of the same kind that it was not.
     `prompts` are the dataset's own, [N], or empty where they are not known; `templates` made them. `is_real` says
-    that the dataset is the training images themselves.
+    that the dataset is the training images themselves; `val` are then the validation images beside them.
     """
 
     dataset: ImageSet
@@ -27,6 +27,13 @@ class AuditSets:
     prompts: tuple[str, ...]
     templates: tuple[str, ...]
     is_real: bool = False
+    val: ImageSet | None = None
+
+    @property
+    def own(self) -> dict[str, ImageSet]:
+        """The sets of the recipe whose training images are the dataset, by name; none for another dataset."""
+        val = {} if self.val is None else {"val": self.val}
+        return {"train": self.dataset, **val, **self.tests} if self.is_real else {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,7 +248,8 @@ class Audit:
     """Everything that an audit measures of `n` images.
 
     None, or a set that a tuple lacks, has its reason in `left_out`, with the option that adds it. Pairs nearer than
-    `near` are copies.
+    `near` are copies. `among` has the copies among the images of a recipe's sets, by set: each
+    two sets are searched once, the smaller one in the larger.
     """
 
     n: int
@@ -255,6 +263,7 @@ class Audit:
     of_real: Duplicates | None
     of_tests: tuple[Duplicates, ...]
     of_wild: Duplicates | None
+    among: dict[str, tuple[Duplicates, ...]]
     memorization: Memorization | None
     spaces: tuple[FeatureSpace, ...]
     judgments: tuple[Judgment, ...]

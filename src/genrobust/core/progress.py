@@ -150,7 +150,7 @@ def _terminal_display(bar: Bar) -> Iterator[Callable[[], None]]:
     outermost = not _shown
     if outermost:
         notes = TextColumn("{task.fields[note]}")
-        console = Console(stderr=True)
+        console = Console(stderr=True, emoji=False)
         _shown.append(Progress(*columns, notes, console=console, transient=True, speed_estimate_period=SPEED_OVER_S))
         _shown[0].start()
     display = _shown[0]

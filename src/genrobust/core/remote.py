@@ -18,6 +18,7 @@ from typing import Any
 
 from genrobust.core.errors import DiskFull, GenrobustError, MissingPackage, UserError, one_line
 from genrobust.core.files import attach, lock, make_folder, refusal, remote_of
+from genrobust.core.keys import file_name
 from genrobust.core.machine import user_cache
 from genrobust.core.named_files import expand_home
 from genrobust.core.progress import progress_bar
@@ -75,8 +76,8 @@ def _checked_url(text: str) -> tuple[str, str]:
         raise UserError(f"--out {text}: this is no URL: {_EXAMPLE}")
     if "::" in text or scheme not in (*STORES, "file"):
         raise UserError(f"--out {text}: genrobust cannot write there: {_EXAMPLE} (stores: {', '.join(STORES)})")
-    if not rest.isprintable() or ".." in rest.split("/"):
-        raise UserError(f"--out {text!a}: the URL holds .. or characters that no folder has: {_EXAMPLE}")
+    if not rest.isprintable() or {"", ".", ".."} & {*rest.strip("/").split("/")}:
+        raise UserError(f"--out {text!a}: the URL holds .., // or characters that no folder has: {_EXAMPLE}")
     if scheme == "file" and not rest.startswith("/"):
         raise UserError(f"--out {text}: a file URL has three slashes, file:///data/runs: {_EXAMPLE}")
     return scheme, rest
@@ -99,9 +100,8 @@ class RemoteFolder:
     def __init__(self, url: str, copies: Path | None = None) -> None:
         self.url, self.address = without_password(url), url  # the second is for other processes, and never shown
         self._fs, self._root = _file_system(url)
-        name = re.sub(r"[^A-Za-z0-9]+", "-", self.url).strip("-")[:80]
         copies = copies or Path(os.environ.get(COPIES) or user_cache()).expanduser()
-        self.folder = copies.absolute() / name
+        self.folder = copies.absolute() / file_name(self.url)
         self._later: dict[Path, int] = {}  # the bytes of files that are left for later
         if bucket := self._root.partition("/")[0]:  # memory has none
             with _translate_errors(f"cannot use {self.url}"):

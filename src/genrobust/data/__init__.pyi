@@ -1,12 +1,13 @@
 from .census import (
     Copies as Copies,
     counted_sets as counted_sets,
+    find_copies as find_copies,
     hash_contents as hash_contents,
     without_copies as without_copies,
     without_near_copies as without_near_copies,
 )
 from .classes import FolderClasses as FolderClasses, classes_of as classes_of
-from .file_list import Listing as Listing
+from .file_list import ListedImages as ListedImages, Listing as Listing
 from .filters import (
     FILTERS as FILTERS,
     below as below,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,26 +22,26 @@ class Copies:
     """Images of the set `name` that are copies of others.
 
     Attributes:
-        originals: How many are copies of images of each set, which may be `name` itself; at least one.
+        originals: The places of the copies, each with the set of its original, which may be `name` itself.
         total: The number of images of `name`.
         left_out: Whether they are left out of `name`: those of a test set are.
         near: Whether they are near copies: the same picture resized, mirrored, moved or saved again.
     """
 
     name: str
-    originals: Mapping[str, int]
+    originals: Mapping[int, str]
     total: int
     left_out: bool
     near: bool = False
 
     def __str__(self) -> str:
-        number = f"{sum(self.originals.values()):,} of the {self.total:,} images of {self.name}"
+        number = f"{len(self.originals):,} of the {self.total:,} images of {self.name}"
         if self.near:
-            counts = [f"{count:,} of {original}" for original, count in self.originals.items()]
+            counts = [f"{count:,} of {original}" for original, count in Counter(self.originals.values()).items()]
             return f"{number} are near copies of test images ({', '.join(counts)}), and left out"
         counts = [
             f"{count:,} of {'other images of its own' if original == self.name else f'images of {original}'}"
-            for original, count in self.originals.items()
+            for original, count in Counter(self.originals.values()).items()
         ]
         then = ", and left out: a copy is no new image" if self.left_out else ""
         return f"{number} are copies, byte for byte ({', '.join(counts)}){then}"
@@ -70,23 +70,34 @@ def hash_contents(images: ImageSet) -> np.ndarray | None:
     return hashes
 
 
-def find_copies(contents: Mapping[str, np.ndarray]) -> dict[str, dict[int, str]]:
-    """Return the places of the copies of each set, each with the set of its original.
+def find_copies(
+    sets: Mapping[str, ImageSet], tests: Collection[str], contents_of: Callable[[ImageSet], np.ndarray | None]
+) -> list[Copies]:
+    """Return the copies in each of `sets` that has any.
 
-    An image is a copy where its content was met before, in a set that comes before in `contents` or at a place before
-    in its own.
+    An image is a copy where its content was met before, in a set that comes before in `sets` or at a place before in
+    its own.
 
     Args:
-        contents: The content of each image, uint8 [N, 32], by set.
+        tests: The names of those that are test sets.
+        contents_of: Returns the contents of a set, as `hash_contents` does.
+
+    Raises:
+        UserError: A file cannot be read.
     """
     first: dict[bytes, str] = {}
-    copies: dict[str, dict[int, str]] = {name: {} for name in contents}
-    for name, hashes in contents.items():
+    copies = []
+    for name, images in sets.items():
+        if (hashes := contents_of(images)) is None:
+            continue
+        originals: dict[int, str] = {}
         for place, content in enumerate(map(bytes, hashes)):
             if content in first:
-                copies[name][place] = first[content]
+                originals[place] = first[content]
             else:
                 first[content] = name
+        if originals:
+            copies.append(Copies(name, originals, len(images), name in tests))
     return copies
 
 
@@ -109,20 +120,14 @@ def without_copies(
     Raises:
         UserError: No image of a test set is left, or a file cannot be read.
     """
-    sets = counted_sets(data)
-    contents = {name: hashes for name, images in sets.items() if (hashes := contents_of(images)) is not None}
-    tests, copies = dict(data.tests), []
-    for name, originals in find_copies(contents).items():
-        if not originals:
-            continue
-        counts, total = Counter(originals.values()), len(sets[name])
-        copies.append(Copies(name, counts, total, name in tests))
-        if name in tests:
-            if len(originals) == total:
-                raise UserError(
-                    f"data: every image of {name} is a copy of one of {' and '.join(counts)}: leave {name} out"
-                )
-            tests[name] = Subset(tests[name], np.setdiff1d(np.arange(total), list(originals)))
+    tests = dict(data.tests)
+    copies = find_copies(counted_sets(data), tests, contents_of)
+    for found in copies:
+        if (name := found.name) in tests:
+            if len(found.originals) == found.total:
+                others = " and ".join(Counter(found.originals.values()))
+                raise UserError(f"data: every image of {name} is a copy of one of {others}: leave {name} out")
+            tests[name] = Subset(tests[name], np.setdiff1d(np.arange(found.total), list(found.originals)))
     return replace(data, tests=tests), copies
 
 
@@ -143,10 +148,10 @@ def without_near_copies(
     kept, copies = {}, []
     for key, places in near_copies_of(sets, data.tests).items():
         name, total = sets[key].name, len(places)
-        if len(near := places[places >= 0]):
+        if len(near := np.flatnonzero(places >= 0)):
             if len(near) == total:
                 raise UserError(f"data: every image of {name} is a near copy of a test image: add others")
-            counts = Counter(list(data.tests)[place] for place in near.tolist())
-            copies.append(Copies(name, counts, total, left_out=True, near=True))
+            originals = {place: list(data.tests)[places[place]] for place in near.tolist()}
+            copies.append(Copies(name, originals, total, left_out=True, near=True))
             kept[key] = Subset(sets[key], np.flatnonzero(places < 0))
     return replace(data, **kept), copies

@@ -70,8 +70,8 @@ def load_data(config: DataConfig) -> StudyData:
     tests = dict(data.tests)
     for name, shift in config.shifts.items():
         for full_name, images in read_shift(name, shift, classes, config.same_class).items():
-            if full_name in tests:
-                raise UserError(f"data.shifts: two test sets are called {full_name!r}: rename one")
+            if full_name in {*OWN_SETS, *tests}:
+                raise UserError(f"data.shifts: another set is called {full_name!r}: rename this one")
             tests[full_name] = images
     _require_apart(config)
     folders = {name: ShiftConfig(path=path) for name, path in config.extra.items()}

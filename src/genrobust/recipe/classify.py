@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
@@ -152,6 +153,9 @@ class TrainConfig(FineTuning):
                 raise ValueError(f"give either {steps} or {epochs}, and set the other to null or leave it out")
         if "blur_pool" in self.model_kwargs:
             raise ValueError("model_kwargs: blur_pool is no argument of timm's: set train.blur_pool")
+        for name, value in self.model_kwargs.items():  # many a network raises at the first step of training alone
+            if _DROPPED.search(name) and isinstance(value, float | int) and not 0 <= value < 1:
+                raise ValueError(f"model_kwargs: {name}: give a share of 0 or more, below 1 (got {value:g})")
         require_memory(self.batch_size, self.image_size)
         if self.batch_size % self.workers:
             raise ValueError(
@@ -234,6 +238,9 @@ class TrainConfig(FineTuning):
         if not weighted:
             return "split_batchnorm needs as many images of each source in every batch: give each source a weight"
         return None
+
+
+_DROPPED = re.compile(r"drop\w*_rate$|^dropout$|^stochastic_depth_prob$")  # arguments of timm's and torchvision's
 
 
 class MixturePart(Section):

@@ -68,6 +68,11 @@ def audit_html(audit: Audit, sets: AuditSets, name: str, leaks: tuple[str, ...])
         verdict=audit_verdict(audit, leaks),
         class_sizes=f"{sizes[0]:,}" if sizes[0] == sizes[-1] else f"{sizes[0]:,} to {sizes[-1]:,}",
         pairs=_pair_sheets(audit, sets),
+        among=[
+            (name, len(sets.own[name]), duplicates)
+            for name, by_set in audit.among.items()
+            for duplicates in sorted(by_set, key=lambda found: -found.copies)
+        ],
         judgments=[(j, _mistakes(j, sets)) for j in audit.judgments],
         diversity=[(space, *_means(space.diversity)) for space in audit.spaces],
         spectrum=_spectrum(audit),
@@ -95,7 +100,9 @@ def _facts(audit: Audit, sets: AuditSets, name: str) -> Any:
 def audit_verdict(audit: Audit, leaks: Sequence[str]) -> list[str]:
     """Sum up the audit in a few sentences; `leaks` are the test sets whose leaks were not allowed."""
     judged = [f"{j.judge} takes {percent(j.agreement.share)} of the images for their label" for j in audit.judgments]
-    return [s for s in (_leak_sentence(audit, leaks), _copy_sentence(audit), _sentence(judged)) if s]
+    return [
+        s for s in (_leak_sentence(audit, leaks), _among_sentence(audit), _copy_sentence(audit), _sentence(judged)) if s
+    ]
 
 
 def _leak_sentence(audit: Audit, leaks: Sequence[str]) -> str:
@@ -110,6 +117,16 @@ def _leak_sentence(audit: Audit, leaks: Sequence[str]) -> str:
     )
     look = "" if all(exact[name] == n for name, n in audit.leaks.items()) else " Look at those that are not exact."
     return f"Test images have leaked into the dataset: it holds copies of {where}.{look}"
+
+
+def _among_sentence(audit: Audit) -> str:
+    counts = [
+        f"{count(duplicates.copies, 'image')} of {name} in {duplicates.against} ({duplicates.exact:,} exact)"
+        for name, by_set in audit.among.items()
+        for duplicates in by_set
+        if duplicates.copies
+    ]
+    return f"Copies among the other sets: {', '.join(counts)}." if counts else ""
 
 
 def _copy_sentence(audit: Audit) -> str:
@@ -132,29 +149,35 @@ def _sentence(parts: Sequence[str]) -> str:
 
 
 def _pair_sheets(audit: Audit, sets: AuditSets) -> list[tuple[str, list[tuple[Thumbnail, Thumbnail, str, bool]]]]:
-    """Return the nearest pairs side by side, for each set that was searched."""
-    searched: list[tuple[str, Duplicates | None, ImageSet | None]] = [
+    """Return the nearest pairs side by side, for each set that was searched; of the sets beside, where copies are."""
+    searched: list[tuple[str, Duplicates | None, ImageSet, ImageSet | None]] = [
         *(
-            (f"Test set {duplicates.against}", duplicates, sets.tests[duplicates.against])
+            (f"Test set {duplicates.against}", duplicates, sets.dataset, sets.tests[duplicates.against])
             for duplicates in audit.of_tests
         ),
-        ("Real training images", audit.of_real, sets.real),
-        ("The generator's training images", audit.of_wild, sets.wild),
-        ("Each other", audit.inside, sets.dataset),
+        ("Real training images", audit.of_real, sets.dataset, sets.real),
+        ("The generator's training images", audit.of_wild, sets.dataset, sets.wild),
+        ("Each other", audit.inside, sets.dataset, sets.dataset),
+        *(
+            (f"{name} and {duplicates.against}", duplicates, sets.own[name], sets.own[duplicates.against])
+            for name, by_set in audit.among.items()
+            for duplicates in by_set
+            if duplicates.copies
+        ),
     ]
     return [
-        (title, [_shown_pair(sets, images, pair, audit.near) for pair in duplicates.pairs[:PAIRS]])
-        for title, duplicates, images in searched
+        (title, [_shown_pair(sets, mine, images, pair, audit.near) for pair in duplicates.pairs[:PAIRS]])
+        for title, duplicates, mine, images in searched
         if duplicates is not None and images is not None and duplicates.pairs
     ]
 
 
 def _shown_pair(
-    sets: AuditSets, images: ImageSet, pair: NearPair, near: float
+    sets: AuditSets, mine: ImageSet, images: ImageSet, pair: NearPair, near: float
 ) -> tuple[Thumbnail, Thumbnail, str, bool]:
     """Return the two images, their distance in words, and whether one is a copy of the other."""
     sides = []
-    for image_set, i in ((sets.dataset, pair.index), (images, pair.other)):
+    for image_set, i in ((mine, pair.index), (images, pair.other)):
         name = sets.labels.names[image_set.labels[i]]
         sides.append(make_thumbnail(image_set, i, f"{name}, {image_set.keys[i]}", name))
     words = ("same pixels" if pair.exact else f"distance {format_number(pair.distance)}") + ", mirrored" * pair.mirrored

@@ -79,6 +79,18 @@ class Context:
 
         return self._census.find_changed_images(counted_sets(self._listed))
 
+    def find_changed_sets(self) -> list[str]:
+        """List the images again, and return the sets whose files changed since, by their names, sizes and times.
+
+        Raises:
+            UserError: A set is no longer there.
+        """
+        from genrobust.data import counted_sets, load_data
+
+        now = counted_sets(load_data(self.recipe.data))
+        before = counted_sets(self._listed)
+        return [name for name in now if name in before and now[name].fingerprint != before[name].fingerprint]
+
     @cached_property
     def _data_and_copies(self) -> tuple[StudyData, list[Copies]]:
         from genrobust.data import without_copies

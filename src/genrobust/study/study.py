@@ -185,13 +185,16 @@ class Study:
             raise UserError("\n".join(["finished work is of other versions: use these, or another --out", *lines]))
 
     def _describe_dark(self) -> Iterator[str]:
-        """Yield a line for each of the user's sets that arms learn from, of which most images are nearly black."""
+        """Yield a line for each of the user's sets of which most images are nearly black or of one color."""
         from genrobust.data import describe_dark
 
         data, places = self.data, self.recipe.data.places
-        learned = {"train": data.train, "val": data.val, "generated": data.generated, "retrieved.path": data.retrieval}
-        for name, images in (learned | {f"extra.{name}": images for name, images in data.extra.items()}).items():
-            if images is not None and (place := places.get(f"data.{name}")) is not None:
+        sets = {"train": data.train, "val": data.val, "generated": data.generated, "retrieved.path": data.retrieval}
+        sets |= {f"extra.{name}": images for name, images in data.extra.items()}
+        sets |= {name if name == data.clean else f"shifts.{name}": images for name, images in data.tests.items()}
+        for name, images in sets.items():
+            place = places.get(f"data.{name}", places.get(f"data.{name}.path"))
+            if images is not None and place is not None:
                 first = (partial(images.image, index) for index in range(min(len(images), LOOKED_AT)))
                 if dark := describe_dark(first, share=0.5):
                     yield f"data.{name}, {place}: {dark}"

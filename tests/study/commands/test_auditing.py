@@ -110,17 +110,28 @@ def test_a_fuller_audit_is_kept(photos):
     assert (kept / "audit.json").read_bytes() == fuller and (kept / "audit.html").exists()
 
 
-def test_the_real_images_of_a_recipe_are_searched_for_copies_of_its_tests(photos, tmp_path):
-    leaked = next((photos / "test" / "tree").iterdir())
-    Image.open(leaked).save(photos / "real" / "tree" / "leak.png")
-    sets = {"source": "folders", "train": str(photos / "real"), "test": str(photos / "test"), "held_out": 0}
+def test_every_two_sets_of_a_recipe_are_searched_for_copies(photos, tmp_path):
+    tests = sorted((photos / "test" / "tree").iterdir())
+    Image.open(tests[0]).save(photos / "real" / "tree" / "leak.png")
+    for set_of_2, original in (("wild", tests[0]), ("wild", tests[1]), ("made", tests[1])):
+        Image.open(original).resize((90, 90)).save(photos / set_of_2 / "tree" / f"saved-{original.stem}.jpg")
+    sets = {key: str(photos / folder) for key, folder in (("train", "real"), ("val", "made"), ("test", "test"))}
+    sets |= {"source": "folders", "shifts": {"wild": str(photos / "wild")}}
     arms = [{"name": "real", "mixture": "real"}]
     recipe = {"name": "own", "data": sets, "generator": None, "train": {"keep": "last"}, "arms": arms}
     (tmp_path / "own.yaml").write_text(json.dumps(recipe))
     words = ("audit", tmp_path / "own.yaml", "--against", tmp_path / "own.yaml", "--out", tmp_path / "page")
     genrobust(*words, code=1, said="test (1)")
     facts = read(tmp_path / "page")
-    assert (facts["of_real"], facts["leaks"]) == (None, {"test": 1})
+    assert (facts["of_real"], facts["leaks"]["test"]) == (None, 1)
+    found = {(small, it["against"]): (it["exact"], it["near"]) for small, by in facts["among"].items() for it in by}
+    assert found == {
+        ("val", "train"): (0, 0),
+        ("test", "val"): (0, 1),
+        ("test", "wild"): (0, 2),
+        ("val", "wild"): (1, 0),  # one file, saved twice
+    }
+    assert "2 images of test in wild (0 exact)" in (tmp_path / "page" / "audit.html").read_text(encoding="utf-8")
 
 
 # Images: while they are read, and while a CLIP is shown them.

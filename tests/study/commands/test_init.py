@@ -85,6 +85,17 @@ def test_what_was_found_is_told(folders, tmp_path):
     assert "no baseline line" in said
 
 
+def test_files_that_sets_share_are_told_at_once(folders, tmp_path):
+    shutil.copy(next((folders.train / "camera").iterdir()), folders.test / "camera" / "leak.png")
+    shutil.copytree(folders.test, folders.shifts["solid"].parent / "again")
+    shifts = {**folders.shifts, "again": tmp_path / "again"}
+    said = [line for line in written(replace(folders, shifts=shifts), tmp_path)[1] if "byte for byte" in line]
+    assert [re.findall(r"[\d,]+ of[ \w]*", line) for line in said] == [
+        ["1 of the 10 images of test are copies", "1 of images of train"],
+        ["10 of the 10 images of shift again are copies", "9 of images of test", "1 of images of train"],
+    ]
+
+
 def test_a_folder_that_means_no_class_is_left_to_the_user(folders, write_folder, tmp_path):
     odd = write_folder("odd", "solid", 2, {"camra": "camera", "x: [y] # 'z'": "bell", "airplane": "airplane"})
     text, lines = written(replace(folders, shifts={"odd": odd}), tmp_path)
@@ -279,7 +290,7 @@ def test_sets_that_would_be_left_out_are_named_and_others_are_averaged(folders, 
     text, lines = written(named, tmp_path, overwrite=True)
     least = loaded(tmp_path).evaluate.min_images
     assert 30 <= least == sum(1 for _ in shift.rglob("*.png"))
-    (left_out,) = (line for line in lines if "left out" in line)
+    (left_out,) = (line for line in lines if "left out of the mean" in line)
     assert f"fewer than {least}" in left_out and lines[lines.index(left_out) - 1].startswith("shift one")
     assert "left out: one" in text
 

@@ -34,6 +34,7 @@ from genrobust.study.commands.user_folders import (
     median_side,
     quoted,
     say_broken,
+    say_copies,
     say_found,
     some,
 )
@@ -91,8 +92,8 @@ def write_recipe(
     shifts = {role.removeprefix(SHIFT): contents for role, contents in by_role.items() if role.startswith(SHIFT)}
     least = least_images([contents.images for contents in shifts.values()])
     say_found(by_role, least, say)
-    if check:
-        say_broken(by_role, say)
+    if check and say_broken(by_role, say):
+        say_copies(by_role, say)
     gpu, initial = available_devices()[0] != "cpu", _open_pretrained(pretrained, class_names)
     values = _template_values(by_role, shifts, gpu, initial, server is not None)
     text = _recipe_text(

@@ -74,6 +74,7 @@ def open_sets(
         prompts=prompts,
         templates=templates,
         is_real=is_real,
+        val=real_data.val if is_real and real_data and len(real_data.val) else None,
     )
 
 

@@ -21,6 +21,7 @@ from genrobust.core import MEAN_OF_SHIFTS, ImageSet, UserError
 from genrobust.data import (
     DataSource,
     FolderClasses,
+    ListedImages,
     Listing,
     StoredImages,
     broken_images,
@@ -28,6 +29,8 @@ from genrobust.data import (
     classes_of,
     describe_dark,
     describe_passed_over,
+    find_copies,
+    hash_contents,
     image_files,
     open_stored,
     read_image,
@@ -276,8 +279,12 @@ def say_found(by_role: Mapping[str, FolderContents], least: int, say: Callable[[
         say("no shifted test set, and so no robustness to measure: add --shift NAME=DIR")
 
 
-def say_broken(by_role: Mapping[str, FolderContents], say: Callable[[str], None]) -> None:
-    """Decode every image, and log those that cannot be read, and how many of a sample are nearly black."""
+def say_broken(by_role: Mapping[str, FolderContents], say: Callable[[str], None]) -> bool:
+    """Decode every image, and log those that cannot be read, and how many of a sample are nearly black.
+
+    Returns:
+        Whether all can be read.
+    """
     checks = [check for contents in by_role.values() for check in _checks(contents.stored)]
     console = Console(stderr=True)
     bar = track(checks, "checking every image", console=console, transient=True, disable=not console.is_terminal)
@@ -291,6 +298,22 @@ def say_broken(by_role: Mapping[str, FolderContents], say: Callable[[str], None]
     for role, contents in by_role.items():
         if dark := describe_dark(_sample(contents.stored).values()):
             say(f"{role}, {contents.folder}: {dark}")
+    return not broken
+
+
+def say_copies(by_role: Mapping[str, FolderContents], say: Callable[[str], None]) -> None:
+    """Read every file, and log which images of the training, validation and test sets are copies, byte for byte.
+
+    Raises:
+        UserError: A file cannot be read.
+    """
+    tests = [role for role in by_role if role == "test" or role.startswith(SHIFT)]
+    sets = {}
+    for role in [role for role in ("train", "val", *tests) if role in by_role]:
+        stored = by_role[role].stored
+        sets[role] = ListedImages(role, stored.listing(stored.groups), dict.fromkeys(stored.groups, (0,)))
+    for copies in find_copies(sets, tests, hash_contents):
+        say(str(copies))
 
 
 def _checks(stored: StoredImages) -> Iterator[Callable[[], list[str]]]:

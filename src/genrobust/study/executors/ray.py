@@ -6,6 +6,7 @@ import io
 import logging
 import math
 import os
+import socket
 import tempfile
 import time
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import ray
 from ray import cloudpickle
@@ -61,6 +63,7 @@ RAY_TRAIN = {  # nobody reads its metrics, is warned of preemption, or wants to 
     "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "600",  # loading torch from a slow disk can take a minute
 }
 OBJECT_STORE_BYTES = 100_000_000  # of a Ray that is started here: little goes through it, everything lies on the disk
+ANSWER_S = 10.0  # a cluster that takes longer to accept a connection is none
 SIGNS = {
     "memory usage threshold": "its worker was killed, since its node had run out of memory",
     "its node has died": "its node died",
@@ -377,12 +380,20 @@ def _connect(address: str | None) -> None:
             ray.init("local", include_dashboard=False, object_store_memory=OBJECT_STORE_BYTES, **quiet)
             return
         try:
+            _require_answer(address)
             ray.init(address, **quiet)
-        except (ConnectionError, ValueError, RuntimeError) as error:
+        except (OSError, ValueError, RuntimeError) as error:
             raise UserError(
                 f"no Ray cluster answers at {address}: {one_line(error)}: start one with ray start "
                 "--head, or leave --address out, and one is started on this machine"
             ) from error
+
+
+def _require_answer(address: str) -> None:
+    """Raise OSError where `address` has a host and a port that nobody answers at: Ray would try for minutes."""
+    parts = urlsplit(address if "//" in address else f"//{address}")
+    if parts.hostname and parts.port:
+        socket.create_connection((parts.hostname, parts.port), timeout=ANSWER_S).close()
 
 
 def _nodes() -> list[dict[str, float]]:
