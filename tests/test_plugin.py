@@ -58,13 +58,7 @@ print(json.dumps(answers))
 """
 
 
-def answers_of(installed: dict[str, str], *commands: list[str]) -> list[tuple[int, str, str]]:
-    """The exit code, the output and the errors of each command, all of them in one process."""
-    command = [sys.executable, "-c", ONE_BY_ONE]
-    done = subprocess.run(
-        command, input=json.dumps(commands), env=installed, stdout=subprocess.PIPE, text=True, check=True
-    )
-    return [(code, stdout, stderr) for code, stdout, stderr in json.loads(done.stdout)]
+Answer = tuple[int, str, str]  # the exit code, the output and the errors of a command
 
 
 @pytest.fixture(scope="module")
@@ -108,37 +102,6 @@ def recipe(pictogram_data: StudyData, tmp_path_factory: pytest.TempPathFactory) 
     return path
 
 
-def test_a_study_uses_one_of_each_kind(installed: dict[str, str], recipe: Path) -> None:
-    out = recipe.parent / "runs"
-    studied = [str(recipe), "--out", str(out), "--no-estimate"]
-    copied = [f"{recipe}:generated", "--runs", str(out), "--out", str(recipe.parent / "sizes")]
-    (code, stdout, stderr), evaluated, exported = answers_of(
-        installed,
-        ["run", *studied, "--executor", "announced"],
-        ["evaluate", *studied, "--figure", "brier"],
-        ["export", *copied, "--to", "sizes", "--option", "unit=1024"],
-    )
-    assert code == 0, stderr
-    assert re.search(r"^.+: \d+ jobs, \d+ ", stdout, flags=re.M)
-    report = out / "plugged"
-    rows = [row for row in csv.DictReader((report / "results.csv").open()) if row["figure"] == "brier"]
-    assert {(row["arm"], row["test_set"]) for row in rows} >= {("biased", "mine-solid"), ("generated", "test")}
-    assert all(0 <= float(row["value"]) <= 2 for row in rows if not row["minus"])
-    assert "Brier score" in (report / "report.html").read_text()
-    manifests = [json.loads(path.read_text()) for path in (out / "generated").glob("*/manifest.json")]
-    assert {"squares", "diffusers"} == {json.dumps(of).split('"engine": "')[1].split('"')[0] for of in manifests}
-    (name,) = re.findall(r'^name = "(.+)"', PROJECT, flags=re.M)
-    made = [*manifests, *(json.loads(path.read_text()) for path in (out / "checkpoints").glob("*/manifest.json"))]
-    assert all(name in manifest["made_by"] and manifest["inputs"]["plugins"] for manifest in made)
-    assert '"side": 24' in json.dumps(manifests) and '"style": "in ink"' in json.dumps(manifests)
-
-    code, stdout, stderr = evaluated
-    assert code == 0 and "Brier score" in stdout and "mine-solid" in stdout, stderr
-    assert exported[0] == 0, exported
-    sizes = (recipe.parent / "sizes" / "train.txt").read_text().split()
-    assert len(sizes) == 2 * CLASSES and all(float(size) < 64 for size in sizes)
-
-
 LISTED = [
     ("engines", "squares", "side"),
     ("modes", "labels+style", "style"),
@@ -160,17 +123,61 @@ MISTAKES = [
 ]
 
 
-def test_each_is_listed_with_its_keys(installed: dict[str, str]) -> None:
-    answers = answers_of(installed, *(["list", kind] for kind, _, _ in LISTED))
-    for (_, name, key), (code, stdout, stderr) in zip(LISTED, answers, strict=True):
+@pytest.fixture(scope="module")
+def answers(installed: dict[str, str], recipe: Path) -> dict[str, list[Answer]]:
+    """What commands answer, all of them in one process: it takes seconds to load what they need."""
+    out = recipe.parent / "runs"
+    studied = [str(recipe), "--out", str(out), "--no-estimate"]
+    copied = [f"{recipe}:generated", "--runs", str(out), "--out", str(recipe.parent / "sizes")]
+    commands = {
+        "list": [["list", kind] for kind, _, _ in LISTED],
+        "show": [["show", str(recipe), "--set", change, "--no-estimate"] for change, _ in MISTAKES],
+        "study": [
+            ["run", *studied, "--executor", "announced"],
+            ["evaluate", *studied, "--figure", "brier"],
+            ["export", *copied, "--to", "sizes", "--option", "unit=1024"],
+        ],
+    }
+    words = json.dumps([command for some in commands.values() for command in some])
+    process = [sys.executable, "-c", ONE_BY_ONE]
+    done = subprocess.run(process, input=words, env=installed, stdout=subprocess.PIPE, text=True, check=True)
+    answers = (tuple(answer) for answer in json.loads(done.stdout))
+    return {name: [next(answers) for _ in some] for name, some in commands.items()}
+
+
+def test_a_study_uses_one_of_each_kind(answers: dict[str, list[Answer]], recipe: Path) -> None:
+    out = recipe.parent / "runs"
+    (code, stdout, stderr), evaluated, exported = answers["study"]
+    assert code == 0, stderr
+    assert re.search(r"^.+: \d+ jobs, \d+ ", stdout, flags=re.M)
+    report = out / "plugged"
+    rows = [row for row in csv.DictReader((report / "results.csv").open()) if row["figure"] == "brier"]
+    assert {(row["arm"], row["test_set"]) for row in rows} >= {("biased", "mine-solid"), ("generated", "test")}
+    assert all(0 <= float(row["value"]) <= 2 for row in rows if not row["minus"])
+    assert "Brier score" in (report / "report.html").read_text()
+    manifests = [json.loads(path.read_text()) for path in (out / "generated").glob("*/manifest.json")]
+    assert {"squares", "diffusers"} == {json.dumps(of).split('"engine": "')[1].split('"')[0] for of in manifests}
+    (name,) = re.findall(r'^name = "(.+)"', PROJECT, flags=re.M)
+    made = [*manifests, *(json.loads(path.read_text()) for path in (out / "checkpoints").glob("*/manifest.json"))]
+    assert all(name in manifest["made_by"] and manifest["inputs"]["plugins"] for manifest in made)
+    assert '"side": 24' in json.dumps(manifests) and '"style": "in ink"' in json.dumps(manifests)
+
+    code, stdout, stderr = evaluated
+    assert code == 0 and "Brier score" in stdout and "mine-solid" in stdout, stderr
+    assert exported[0] == 0, exported
+    sizes = (recipe.parent / "sizes" / "train.txt").read_text().split()
+    assert len(sizes) == 2 * CLASSES and all(float(size) < 64 for size in sizes)
+
+
+def test_each_is_listed_with_its_keys(answers: dict[str, list[Answer]]) -> None:
+    for (_, name, key), (code, stdout, stderr) in zip(LISTED, answers["list"], strict=True):
         assert code == 0, stderr
         (row,) = [line for line in stdout.splitlines() if f" {name} " in line]
         assert f" {key} " in row
 
 
-def test_a_mistake_names_the_key_and_whose_it_is(installed: dict[str, str], recipe: Path) -> None:
-    commands = [["show", str(recipe), "--set", change, "--no-estimate"] for change, _ in MISTAKES]
-    for (_, named), (code, _, stderr) in zip(MISTAKES, answers_of(installed, *commands), strict=True):
+def test_a_mistake_names_the_key_and_whose_it_is(answers: dict[str, list[Answer]]) -> None:
+    for (_, named), (code, _, stderr) in zip(MISTAKES, answers["show"], strict=True):
         assert code == 2 and re.search(named, " ".join(stderr.split())), stderr
 
 

@@ -17,7 +17,7 @@ PACKAGES = (
 GIGABYTE = 1e9
 
 
-def facts(out: Path) -> Iterator[tuple[str, str]]:
+def describe_environment(out: Path) -> Iterator[tuple[str, str]]:
     """Names and values, in order; a missing optional package is "not installed"."""
     yield "Python", f"{platform.python_version()} on {platform.system()} {platform.machine()}"
     for name in PACKAGES:

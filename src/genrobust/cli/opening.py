@@ -25,7 +25,7 @@ from genrobust.cli.options import (
     Sets,
     Workers,
 )
-from genrobust.cli.work import measure, print_work
+from genrobust.cli.work import measure_rates, print_work
 from genrobust.core import UserError
 
 if TYPE_CHECKING:  # a command imports what it needs when it runs, so that --help answers at once
@@ -80,7 +80,7 @@ def open_studies(
         if run:
             return
         if estimate:
-            measure(missing)
+            measure_rates(missing)
         err_console.print("not there yet:")
         print_work(missing, err_console)
         if not (sys.stdin.isatty() and _confirm("Run these jobs first?")):

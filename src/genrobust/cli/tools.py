@@ -298,11 +298,11 @@ def _repair_command(folder: Path) -> str:
 @command()
 def doctor(out: OutFolder = Path(OUT)) -> None:
     """Show versions, devices, disk space and caches."""
-    from genrobust.cli.doctor import facts
+    from genrobust.cli.doctor import describe_environment
     from genrobust.core import local_folder
 
     table = Table(show_header=False, box=None)
-    for name, value in facts(local_folder(out)):
+    for name, value in describe_environment(local_folder(out)):
         table.add_row(escape(name), escape(value))
     out_console.print(table)
 

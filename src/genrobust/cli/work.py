@@ -12,7 +12,7 @@ if TYPE_CHECKING:  # a command imports what it needs when it runs, so that --hel
     from genrobust.study import Row
 
 
-def measure(rows: "Sequence[Row]") -> None:
+def measure_rates(rows: "Sequence[Row]") -> None:
     """Measure this machine for the estimate of `rows`, as far as that was not done before."""
     from genrobust.study import measure_machine
 

@@ -24,7 +24,7 @@ from .audit_results import (
     Duplicates as Duplicates,
     FeatureSpace as FeatureSpace,
     Fidelity as Fidelity,
-    Filter as Filter,
+    FilterResult as FilterResult,
     Judgment as Judgment,
     Making as Making,
     Memorization as Memorization,

@@ -52,7 +52,7 @@ class Making:
 
 
 @dataclass(frozen=True, slots=True)
-class Filter:
+class FilterResult:
     """The images of a dataset that are left out: of `made` images, `kept` are kept.
 
     `by` names the score that decides; `fingerprint` is the dataset's; `rejected` maps a key to its reason.
@@ -256,7 +256,7 @@ class Audit:
     near: float
     per_class: dict[int, int]
     making: Making | None
-    filters: tuple[Filter, ...]
+    filters: tuple[FilterResult, ...]
     pixels: PixelStatistics
     real_pixels: PixelStatistics | None
     inside: Duplicates | None

@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from genrobust.core import (
     Artifact,
-    Filter,
+    FilterResult,
     GenrobustError,
     ImageSet,
     Manifest,
@@ -75,7 +75,7 @@ def write_filter(
     rule: str,
     place: Path,
     inputs: Mapping[str, Any] | None = None,
-) -> Filter:
+) -> FilterResult:
     """Write the filter of `images` that leaves out `rejected`, bool [N].
 
     Args:
@@ -102,7 +102,7 @@ def write_filter(
     return read_filter(place)
 
 
-def read_filter(folder: Path) -> Filter:
+def read_filter(folder: Path) -> FilterResult:
     """Read a filter.
 
     Raises:
@@ -113,16 +113,18 @@ def read_filter(folder: Path) -> Filter:
         raise UserError(f"no filter at {folder}: make one with genrobust filter")
     with reading_list(folder / _FILE) as (table, facts):
         rejected = dict(zip(table["key"].to_pylist(), table["reason"].to_pylist(), strict=True))
-        return Filter(folder, str(facts["by"]), int(facts["made"]), int(facts["kept"]), str(facts["dataset"]), rejected)
+        return FilterResult(
+            folder, str(facts["by"]), int(facts["made"]), int(facts["kept"]), str(facts["dataset"]), rejected
+        )
 
 
-def filters_of(folder: Path) -> tuple[Filter, ...]:
+def filters_of(folder: Path) -> tuple[FilterResult, ...]:
     """Read the filters in the folder of a dataset, by name."""
     places = sorted(place for place in (folder / FILTERS).glob("*") if Artifact(place).is_finished)
     return tuple(map(read_filter, places))
 
 
-def kept_indices(images: ImageSet, filter: Filter) -> np.ndarray:
+def kept_indices(images: ImageSet, filter: FilterResult) -> np.ndarray:
     """Find the indices, int64 and ascending, that `filter` keeps.
 
     Raises:
@@ -133,7 +135,7 @@ def kept_indices(images: ImageSet, filter: Filter) -> np.ndarray:
     return np.array([i for i, key in enumerate(images.keys) if key not in filter.rejected], dtype=np.int64)
 
 
-def kept(images: ImageSet, filter: Filter) -> Subset:
+def kept(images: ImageSet, filter: FilterResult) -> Subset:
     """Return the images that `filter` keeps.
 
     Raises:

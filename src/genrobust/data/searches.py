@@ -77,7 +77,7 @@ def best_classes(images: np.ndarray, classes: np.ndarray) -> tuple[np.ndarray, n
     return best.astype(np.int64), cosines[np.arange(len(best)), best].astype(np.float64)
 
 
-def nearest(best: np.ndarray, cosines: np.ndarray, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def nearest_images(best: np.ndarray, cosines: np.ndarray, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Find the `wanted` [K] nearest images of each class.
 
     `best` and `cosines` are those of all images, as `best_classes` returns them.

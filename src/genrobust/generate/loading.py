@@ -22,7 +22,7 @@ from genrobust.generate.locate import Adapter, find_adapter, find_lora
 from genrobust.generate.mode import Generator, locate, mode_of
 from genrobust.generate.pipeline_config import AdaptedConfig, DiffusersConfig, PromptedConfig
 from genrobust.generate.pipelines import ENCODED
-from genrobust.generate.speed import place, prepare, quantization
+from genrobust.generate.speed import place, prepare_pipeline, quantization
 
 ADAPTER = "recipe"  # the name of a LoRA in the pipeline
 
@@ -64,7 +64,7 @@ def load_generator(config: DiffusersConfig, device: torch.device) -> Generator:
     redux = None
     if isinstance(config, AdaptedConfig) and config.adapter is not None:
         redux = _add_adapter(pipeline, config, find_adapter(config.adapter), config.adapter.scale)
-    prepare(pipeline, config)
+    prepare_pipeline(pipeline, config)
     offload = place([pipeline] if redux is None else [pipeline, redux], config, device)
     return Generator(pipeline, config, id, device, width, height, _id2label(index), redux, offload)
 

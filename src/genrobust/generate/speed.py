@@ -66,7 +66,7 @@ def _quantization_config(name: str, parts: Sequence[str]) -> diffusers.PipelineQ
     return diffusers.PipelineQuantizationConfig(quant_mapping=mapping)
 
 
-def prepare(pipeline: Any, config: DiffusersConfig) -> None:
+def prepare_pipeline(pipeline: Any, config: DiffusersConfig) -> None:
     """Give `pipeline` the attention, the cache and the decoding of `config`.
 
     Raises:

@@ -25,7 +25,7 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, InitErrorDetails, PydanticCustomError, core_schema
 
 from genrobust.core import Registry, UserError, expand_home
-from genrobust.recipe.suggest import meant, nearest
+from genrobust.recipe.suggest import meant, suggest_nearest
 
 DEEPEST = 40  # levels of lists and mappings: a recipe has six
 MOST = 200_000  # values of a recipe: the names of 20,000 classes are a tenth of that
@@ -305,7 +305,7 @@ def _suggest_key(word: str, sections: list[type[Section]], root: type[Section]) 
         )
     )
     if not suggestions or (root not in sections and "." in suggestions[0] and get_close_matches(word, known)):
-        return nearest(word, known)
+        return suggest_nearest(word, known)
     return f"did you mean {' or '.join(suggestions[:SUGGESTED])}?"
 
 

@@ -56,7 +56,7 @@ def meant(word: str, keys: Iterable[str]) -> list[str]:
     return by_meaning or by_initials or [key for key in keys if len(word) > 2 and key.startswith(word)]
 
 
-def nearest(word: str, keys: Iterable[str]) -> str:
+def suggest_nearest(word: str, keys: Iterable[str]) -> str:
     """Suggest the key whose spelling is near `word`, or else name a few that are nearest."""
     keys, word = list(keys), word.lower()
     if near := difflib.get_close_matches(word, keys, n=1):

@@ -61,7 +61,7 @@ def source(files: str, extract: dict[str, str], **transform: str) -> Json:
     return {"fileSet": {"@id": files}, "extract": extract, **({"transform": transform} if transform else {})}
 
 
-def columns_of(content: Content, files: str) -> dict[str, tuple[str, Json]]:
+def croissant_columns(content: Content, files: str) -> dict[str, tuple[str, Json]]:
     """Map each column of `content` to its type and its source in the tables `files`."""
     return {field.name: (TYPES[field.type], source(files, {"column": field.name})) for field in content.schema}
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from genrobust.core import Artifact, ClassLabel, Filter, LabelSpace, UserError, progress_bar, slug
+from genrobust.core import Artifact, ClassLabel, FilterResult, LabelSpace, UserError, progress_bar, slug
 from genrobust.data import FILTERS, USED, ShardDataset, filters_of, kept_indices, making, read_filter, readable_names
 from genrobust.recipe import GENERATED
 from genrobust.release.audit_summary import read_audit
@@ -21,7 +21,7 @@ from genrobust.release.folder import new_folder, refuse_others
 from genrobust.release.format import open_format
 from genrobust.release.licenses import GENERATOR, OTHER, check_license, licenses_of, require_free
 from genrobust.release.parts import CARD, CROISSANT, RECIPE, SHEET, TRAIN, VALIDATION, Origin, Part, split
-from genrobust.release.sheet import contact_sheet
+from genrobust.release.sheet import draw_sheet
 from genrobust.report import count, percent
 
 _GENERATED = "It is generated as well: it says nothing of accuracy on real images."
@@ -121,7 +121,7 @@ def export(options: ExportOptions) -> ExportResult:
             form.write(content, counts.bytes, folder, bar.advance)
         if options.origin is not None:
             (folder / RECIPE).write_text(options.origin.recipe, encoding="utf-8")
-        contact_sheet(content.parts[0], labels).save(folder / SHEET)
+        draw_sheet(content.parts[0], labels).save(folder / SHEET)
         (folder / CARD).write_text(card, encoding="utf-8")
         metadata = croissant(content, form, folder, **about, license=options.license)
         (folder / CROISSANT).write_text(json.dumps(metadata, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
@@ -163,7 +163,7 @@ def _apply_filters(options: ExportOptions, dataset: ShardDataset) -> tuple[np.nd
     return chosen, flagged, " ".join(words)
 
 
-def _find_filter(name: str, folder: Path) -> Filter:
+def _find_filter(name: str, folder: Path) -> FilterResult:
     for path in (folder / FILTERS / name, Path(name)):
         if Artifact(path).is_finished:
             return read_filter(path)

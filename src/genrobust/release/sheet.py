@@ -18,7 +18,7 @@ def shown_classes(labels: LabelSpace) -> list[int]:
     return list(range(0, len(labels), -(-len(labels) // CLASSES)))
 
 
-def contact_sheet(part: Part, labels: LabelSpace) -> Image.Image:
+def draw_sheet(part: Part, labels: LabelSpace) -> Image.Image:
     """Draw a row of images for each of `shown_classes`, chosen by a hash of their keys: nobody's choice.
 
     The number of a class replaces a name that the font cannot write.

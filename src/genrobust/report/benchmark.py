@@ -77,7 +77,7 @@ def benchmark_html(made: Benchmarked) -> str:
         dots=dots(models),
         looks=LOOKS,
         styles=by_style(made),
-        classes=by_class(made),
+        classes=accuracies_by_class(made),
         rows=ROWS,
         hardest=(hardest[:OPEN_HARD], hardest[OPEN_HARD:]),
         sheets=(sheets[:OPEN_CLASSES], sheets[OPEN_CLASSES:]),
@@ -198,7 +198,7 @@ def by_style(made: Benchmarked) -> dict[str, Any]:
     return {"figures": figures, "rows": rows}
 
 
-def by_class(made: Benchmarked) -> list[tuple[str, tuple[int, int], list[tuple[float, float]]]]:
+def accuracies_by_class(made: Benchmarked) -> list[tuple[str, tuple[int, int], list[tuple[float, float]]]]:
     """Return the classes with the images of both sets and each model's accuracies, the hardest generated first."""
     result = made.result
     rows = [

@@ -121,7 +121,7 @@ def _tables(record: StudyRecord) -> dict[str, Any]:
 
 
 def _pictures(pictures: Sequence[Picture]) -> dict[str, Any]:
-    classes = gallery(pictures)
+    classes = pictures_by_class(pictures)
     return {
         "gallery": (classes[:OPEN_CLASSES], classes[OPEN_CLASSES:]),
         "origins": list(dict.fromkeys(p.origin for p in pictures)),
@@ -139,7 +139,7 @@ def _missed(record: StudyRecord) -> list[tuple[str, int, list[Thumbnail]]]:
     return [(test, record.summary.missed_counts[test], images) for test, images in missed.items()]
 
 
-def gallery(pictures: Sequence[Picture]) -> list[tuple[str, dict[str, list[Thumbnail]]]]:
+def pictures_by_class(pictures: Sequence[Picture]) -> list[tuple[str, dict[str, list[Thumbnail]]]]:
     """Return the pictures by class and origin, in the order given.
 
     Raises:

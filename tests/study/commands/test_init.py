@@ -18,7 +18,7 @@ from genrobust.recipe import GeneratorConfig, load_recipe
 from genrobust.study import Study, read_folders, write_recipe
 from genrobust.study.commands import init
 from genrobust.study.commands.init import study_name
-from genrobust.study.commands.user_folders import Folders
+from genrobust.study.commands.user_folders import UserFolders
 from genrobust.study.estimates.rates import remember_rate
 from genrobust.study.stages.generate import generation_cost
 
@@ -31,7 +31,7 @@ def folders(write_folder):
     train = write_folder("train", "train", 8, CLASSES)
     test = write_folder("test", "test", 3, CLASSES)
     solid = write_folder("solid", "solid", 4, {"airplane": "airplane", "alarm-clock": "bell"})
-    return Folders(train, test, None, {"solid": solid}, None, None)
+    return UserFolders(train, test, None, {"solid": solid}, None, None)
 
 
 def written(folders, tmp_path, **options):
@@ -117,7 +117,7 @@ def test_any_folder_name_makes_a_recipe_that_reads(name, write_folder, tmp_path)
     classes = {name: "airplane", "camera": "camera"}
     train, test = write_folder("train", "train", 4, classes), write_folder("test", "test", 2, classes)
     shift = name.replace("\n", " ")  # that of a test set is one line
-    written(Folders(train, test, None, {shift: write_folder("solid", "solid", 2, classes)}, None, None), tmp_path)
+    written(UserFolders(train, test, None, {shift: write_folder("solid", "solid", 2, classes)}, None, None), tmp_path)
     data = load_data(loaded(tmp_path).data)
     assert list(data.tests) == ["test", shift]
     assert len(data.labels) == 2
@@ -163,7 +163,7 @@ def test_a_table_may_hold_all_images_and_numbers_get_a_hint(folders, tmp_path):
         files = sorted((tmp_path / name).rglob("*.png"))
         rows = [f"{path.relative_to(tmp_path)},{numbers[path.parent.name]}" for path in files]
         (tmp_path / f"{name}.csv").write_text("\n".join(["path,label", *rows]) + "\n")
-    named = Folders(tmp_path / "train.csv", tmp_path / "test.csv", None, {}, None, None)
+    named = UserFolders(tmp_path / "train.csv", tmp_path / "test.csv", None, {}, None, None)
     _, lines = written(named, tmp_path)
     assert "train: 24 images of 3 classes (8 of each)" in lines
     assert any("classes are called by numbers" in line for line in lines)
@@ -286,7 +286,7 @@ def test_sets_that_would_be_left_out_are_named_and_others_are_averaged(folders, 
     many = {f"{shape}_{i}": shape for shape in CLASSES.values() for i in range(3)}
     train, test, shift = (write_folder(f"of {name}", name, 5, many) for name in ("train", "test", "solid"))
     one = write_folder("one", "emoji", 3, {"camera_0": "camera"})
-    named = Folders(train, test, None, {"solid": shift, "one": one}, None, None)
+    named = UserFolders(train, test, None, {"solid": shift, "one": one}, None, None)
     text, lines = written(named, tmp_path, overwrite=True)
     least = loaded(tmp_path).evaluate.min_images
     assert 30 <= least == sum(1 for _ in shift.rglob("*.png"))
@@ -317,7 +317,7 @@ def test_a_rate_measured_with_this_generator_is_used(folders, tmp_path):
 def test_a_grid_of_baselines_is_proposed_where_a_line_can_be_fitted(write_folder, tmp_path):
     many = {f"{shape}_{i}": shape for shape in ("airplane", "bell", "camera") for i in range(12)}
     train, test, shift = (write_folder(f"of {name}", name, 3, many) for name in ("train", "test", "solid"))
-    _, lines = written(Folders(train, test, None, {"solid": shift}, None, None), tmp_path)
+    _, lines = written(UserFolders(train, test, None, {"solid": shift}, None, None), tmp_path)
     assert not any(line.startswith("no baseline line") for line in lines)
     robustness = loaded(tmp_path).robustness
     assert (robustness.grid, robustness.baselines) == (6, None)

@@ -14,6 +14,7 @@ from genrobust.core import GenrobustError, Subset, UserError, prefix
 from genrobust.data import read_search
 from genrobust.recipe import parse_recipe
 from genrobust.study import Processes, Study, disk, measure_machine, verify_outputs
+from genrobust.study.results import record
 from genrobust.study.stages import searching
 from genrobust.study.stages.embeddings import CLASS_NAMES
 
@@ -27,6 +28,7 @@ def files(folder):
 
 def test_a_study_of_pictograms_searches_the_wild_without_its_labels(tiny_generator, tmp_path, monkeypatch):
     monkeypatch.setattr(searching, "PART", 120)
+    monkeypatch.setattr(record, "PICTURES", 50)
     weighted = [{"source": source, "weight": 1} for source in ("real", "retrieved", "generated")]
     recipe = {
         **QUICK,

@@ -9,7 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from genrobust.release.croissant import columns_of, file_set, source
+from genrobust.release.croissant import croissant_columns, file_set, source
 from genrobust.release.format import FORMATS, Format, Json, Source, columns
 from genrobust.release.parts import TRAIN, Content, Part, safe_names
 
@@ -59,4 +59,4 @@ class ImageFolder(Format):
         table = file_set(f"{part}-metadata", f"{part}/{METADATA}", "application/x-parquet")
         images = file_set(f"{part}-images", f"{part}/*/*.png", "image/png")
         name = ("sc:Text", source(table["@id"], {"column": "file_name"}))
-        return [table, images], {"file_name": name, **columns_of(content, table["@id"])}
+        return [table, images], {"file_name": name, **croissant_columns(content, table["@id"])}

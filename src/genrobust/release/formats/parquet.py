@@ -10,7 +10,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from genrobust.release.croissant import columns_of, file_set, source
+from genrobust.release.croissant import croissant_columns, file_set, source
 from genrobust.release.format import FORMATS, Format, Json, Source, columns
 from genrobust.release.parts import DATA, TRAIN, Content, divided
 
@@ -52,4 +52,4 @@ class Parquet(Format):
     def croissant(self, content: Content, part: str, folder: Path) -> tuple[list[Json], dict[str, Source]]:
         files = file_set(f"{part}-files", self.files.format(part), "application/x-parquet")
         image = ("sc:ImageObject", source(files["@id"], {"column": "image"}, jsonPath="bytes"))
-        return [files], {"image": image, **columns_of(content, files["@id"])}
+        return [files], {"image": image, **croissant_columns(content, files["@id"])}

@@ -36,7 +36,7 @@ LISTED = 12  # styles that a note names
 
 
 @dataclass(frozen=True, slots=True)
-class Images:
+class NamedSet:
     """One of the two sets as it was named: `classes` are all that its labels index, and `open` opens it.
 
     `seen` says that a model may have trained on these very images, `chosen_on` that settings may have been chosen on
@@ -101,7 +101,7 @@ def run_benchmark(
     return made, write_benchmark_page(made, folder)
 
 
-def _name(generated: Images, real: Images) -> str:
+def _name(generated: NamedSet, real: NamedSet) -> str:
     """Return the name of a benchmark: that of both sets, or of the generated one if the other is its own recipe's."""
     is_own = real.study is not None and real.study is generated.study and not real.of_several
     return generated.name if is_own else f"{generated.name}, {real.name}"
@@ -126,7 +126,7 @@ def _predictions(
         yield name, [(predictions["generated"], predictions["real"]) for predictions in predicted]
 
 
-def _open_generated(word: str, studies: Studies) -> Images:
+def _open_generated(word: str, studies: Studies) -> NamedSet:
     recipe, dataset = recipe_and_name(word)
     if recipe and word != recipe:
         study = studies.open(recipe)
@@ -135,7 +135,7 @@ def _open_generated(word: str, studies: Studies) -> Images:
         made = study.dataset(dataset)
         seen = made.user_provided or made.generate.split != "val"
         name, makes = f"{Path(recipe).stem}:{dataset}", study.graph.generate(dataset)
-        return Images(name, study.data.labels, lambda: made.images, study, seen, makes=makes)
+        return NamedSet(name, study.data.labels, lambda: made.images, study, seen, makes=makes)
     if recipe:
         if datasets := studies.recipe(recipe).datasets:
             raise UserError(
@@ -152,10 +152,10 @@ def _open_generated(word: str, studies: Studies) -> Images:
     val = all(f"{shards.class_ids[label]}-val-" in key for key, label in zip(shards.keys, shards.labels, strict=True))
     names = readable_names(shards.class_ids)
     classes = LabelSpace(tuple(ClassLabel(id, names[id], names[id]) for id in shards.class_ids), shared_prompts=True)
-    return Images(folder.resolve().name, classes, lambda: shards, seen=not val)
+    return NamedSet(folder.resolve().name, classes, lambda: shards, seen=not val)
 
 
-def _open_real(word: str | None, generated: Images, studies: Studies) -> Images:
+def _open_real(word: str | None, generated: NamedSet, studies: Studies) -> NamedSet:
     recipe, name = recipe_and_name(word or "")
     if word is not None and word != recipe:  # a set of it, or a folder
         return _open_test_set(word, studies.open(recipe), name) if recipe else _open_folder(word)
@@ -163,10 +163,10 @@ def _open_real(word: str | None, generated: Images, studies: Studies) -> Images:
     if study is None:
         raise UserError("name real test images of the same classes with --real: a folder, or a recipe that has some")
     data = study.data
-    return Images(data.clean, data.labels, lambda: data.tests[data.clean], study)
+    return NamedSet(data.clean, data.labels, lambda: data.tests[data.clean], study)
 
 
-def _open_test_set(word: str, study: Study, name: str) -> Images:
+def _open_test_set(word: str, study: Study, name: str) -> NamedSet:
     """The test set `name` of a study, or its images to choose by."""
     data = study.data
     sets = {data.shifted_val.name: data.shifted_val} if data.shifted_val else {}
@@ -175,10 +175,10 @@ def _open_test_set(word: str, study: Study, name: str) -> Images:
         known = ", ".join([*data.tests, *sets])
         raise UserError(f"--real {word}: no test set {name!r}; there are {known}")
     called = f"{Path(word.removesuffix(f':{name}')).stem}:{name}"
-    return Images(called, data.labels, lambda: images, study, chosen_on=images is data.shifted_val, of_several=True)
+    return NamedSet(called, data.labels, lambda: images, study, chosen_on=images is data.shifted_val, of_several=True)
 
 
-def _open_folder(word: str) -> Images:
+def _open_folder(word: str) -> NamedSet:
     """Images in class folders, or in whatever else holds images by class."""
     path = Path(word)
     place = open_stored(path)
@@ -186,10 +186,10 @@ def _open_folder(word: str) -> Images:
     names = readable_names(classes.folders)
     shown = [ClassLabel(c.id, names[f], c.prompt) for c, f in zip(classes.labels.classes, classes.folders, strict=True)]
     labels = LabelSpace(tuple(shown), shared_prompts=True)
-    return Images(path.resolve().name, labels, lambda: open_images(path.name, place, classes))
+    return NamedSet(path.resolve().name, labels, lambda: open_images(path.name, place, classes))
 
 
-def _match_classes(generated: Images, real: Images) -> tuple[dict[str, ImageSet], LabelSpace, list[str]]:
+def _match_classes(generated: NamedSet, real: NamedSet) -> tuple[dict[str, ImageSet], LabelSpace, list[str]]:
     """Both sets over the classes of which both have images, those classes, and the ids of the others."""
     sides = [(side, side.open()) for side in (generated, real)]
     present = [{side.classes.ids[label] for label in np.unique(images.labels)} for side, images in sides]
@@ -251,7 +251,7 @@ def _sizes_of(style: str, generated: int, real: int) -> str:
 
 
 def _notes(
-    result: Benchmark, generated: Images, real: Images, left_out: Sequence[str], prepared: set[str]
+    result: Benchmark, generated: NamedSet, real: NamedSet, left_out: Sequence[str], prepared: set[str]
 ) -> Iterator[str]:
     if generated.seen:
         yield (

@@ -13,7 +13,7 @@ import torch
 
 from genrobust.audit import confidence, embed_in_parts, logits_in_parts
 from genrobust.classifiers import embed_classes, load_clip, open_classifier
-from genrobust.core import AuditSets, Filter, KeptParts, LabelSpace, UserError, find_clip, resolve_device
+from genrobust.core import AuditSets, FilterResult, KeptParts, LabelSpace, UserError, find_clip, resolve_device
 from genrobust.data import FolderClasses, below, check_share, lowest_of_each_class, read_about, write_filter
 from genrobust.recipe import FilterConfig, load_recipe
 from genrobust.study.commands.open_sets import Load, OpenClassifierFn, open_dataset, open_kept_parts, open_sets
@@ -30,7 +30,7 @@ def filter_dataset(
     against: str | None = None,
     device: str = "auto",
     load: Load = load_recipe,
-) -> Filter:
+) -> FilterResult:
     """Leave out the images of `dataset` with the lowest scores by `score_images`; the list lies beside the shards.
 
     `drop` is the share of each class that is left out, `threshold` the lowest score that stays: one of them is given.
@@ -115,7 +115,7 @@ def _filter_images(
     device: str,
     inputs: Mapping[str, Any] | None = None,
     parts: KeptParts | None = None,
-) -> Filter:
+) -> FilterResult:
     torch_device = resolve_device(device)
     parts = parts or open_kept_parts(folder, torch_device, drop, threshold)
     name, scores = score_images(sets, torch_device, parts)

@@ -29,7 +29,7 @@ from genrobust.study.commands.proposing import (
 from genrobust.study.commands.user_folders import (
     SHIFT,
     FolderContents,
-    Folders,
+    UserFolders,
     look_at,
     median_side,
     quoted,
@@ -60,7 +60,7 @@ MOST_PER_CLASS = 1300  # generated images: as many as ImageNet has real ones
 
 
 def write_recipe(
-    folders: Folders,
+    folders: UserFolders,
     recipe: Path,
     out: Path,
     say: Callable[[str], None],
@@ -242,7 +242,7 @@ def _title_and_question(answer: str, classes: int, shifts: list[str], retrieved:
 
 def _say_generation(
     values: Mapping[str, Any],
-    folders: Folders,
+    folders: UserFolders,
     recipe: Path,
     again: tuple[str, ...],
     gpu: bool,
@@ -267,7 +267,7 @@ def _say_generation(
 
 
 def _say_next(
-    values: Mapping[str, Any], folders: Folders, recipe: Path, again: tuple[str, ...], say: Callable[[str], None]
+    values: Mapping[str, Any], folders: UserFolders, recipe: Path, again: tuple[str, ...], say: Callable[[str], None]
 ) -> None:
     """Log what the study lacks, and what to do with the recipe, as commands."""
     if values["few"] and values["init"] is None:

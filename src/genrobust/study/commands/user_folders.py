@@ -48,7 +48,7 @@ NAMES_SHOWN = 8
 
 
 @dataclass(frozen=True, slots=True)
-class Folders:
+class UserFolders:
     """The folders that the user named; `shifts` maps the name of a shifted test set to its folder.
 
     Where `source` is set, `train` is the folder of that published set, which holds the other sets, too.
@@ -139,7 +139,7 @@ def read_folders(
     generated: Path | None,
     retrieved: Path | None,
     say: Callable[[str], None],
-) -> Folders:
+) -> UserFolders:
     """The folders that the options name; `shifts` are ``NAME=DIR``.
 
     `val` without `test` becomes the test set, and `say` logs it: a study needs a test set, and must not choose
@@ -171,10 +171,10 @@ def read_folders(
         if name.casefold() in map(str.casefold, taken) or look_alikes([*taken, name]):
             raise UserError(f"--shift {text}: another test set has that name; choose another name")
         named[name] = Path(folder)
-    return Folders(train, test, val, named, generated, retrieved)
+    return UserFolders(train, test, val, named, generated, retrieved)
 
 
-def look_at(folders: Folders) -> tuple[dict[str, FolderContents], dict[str, str]]:
+def look_at(folders: UserFolders) -> tuple[dict[str, FolderContents], dict[str, str]]:
     """The contents of every folder by role, and the readable name of each training folder.
 
     Raises:
