@@ -152,7 +152,7 @@ def read_folders(
     if train.is_dir() and (source := next((n for n, s in _published().items() if s.recognizes(train)), "")):
         if test or val or shifts or retrieved:
             raise UserError(f"--train {train} is the set {source}, which has all other sets: give no other folder")
-        return Folders(train, None, None, {}, generated, None, source)
+        return UserFolders(train, None, None, {}, generated, None, source)
     if test is None:
         if val is None:
             raise UserError("add --test DIR, the unshifted test images; --val DIR without it becomes the test set")
@@ -207,7 +207,7 @@ def _published() -> dict[str, type[DataSource]]:
     return {name: source for name, source in SOURCES.members().items() if issubclass(source, DataSource)}
 
 
-def _look_at_published(folders: Folders) -> tuple[dict[str, FolderContents], dict[str, str]]:
+def _look_at_published(folders: UserFolders) -> tuple[dict[str, FolderContents], dict[str, str]]:
     """As `look_at`, for a published set that holds all sets of a study."""
     data, classes = _published()[folders.source](source=folders.source, root=folders.train).load()
     sets = {"train": data.train, "val": data.val, "test": data.tests[data.clean], "retrieved": data.retrieval}
