@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -145,7 +146,8 @@ def without_near_copies(
     """
     every = {key: getattr(data, key) for key in ("train", "val", "retrieval", "shifted_val")}
     sets: dict[str, ImageSet] = {key: images for key, images in every.items() if images is not None}
-    kept, copies = {}, []
+    kept: dict[str, Any] = {}
+    copies = []
     for key, places in near_copies_of(sets, data.tests).items():
         name, total = sets[key].name, len(places)
         if len(near := np.flatnonzero(places >= 0)):

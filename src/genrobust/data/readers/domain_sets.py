@@ -40,7 +40,8 @@ class DomainSet(DataSource):
 
     `protocol: leave-one-out` is DomainBed's (Gulrajani and Lopez-Paz, 2021): the domain `left_out` is the shifted test
     set, with all of its images, and the others are for training. `held_out` is then the share of these for validation,
-    and another such share is the unshifted test set; with 0.1, arms train on 80 %, as in DomainBed.
+    and another such share is the unshifted test set; with 0.1, arms train on 80 %, as in DomainBed. The images to
+    retrieve from are the training images.
 
     `domains` takes some of the domains, as if there were no others. In both protocols, near copies of test images are
     left out of all that is not for testing. `class_names` maps the name of a class folder to the name that is shown and
@@ -108,6 +109,7 @@ class DomainSet(DataSource):
         folder = self._folder_of(wanted)
         there = _subfolders(folder)
         if missing := [name for name in wanted if bare_name(name) not in there]:
+            self._refuse_others()
             others = ", ".join(name for name in wanted if name not in missing)
             raise UserError(
                 f"data.root: {folder} lacks the domain {missing[0]}: unpack the set again, or take those that are "
@@ -123,13 +125,17 @@ class DomainSet(DataSource):
         for folder in _places(self.root):
             if wanted & _subfolders(folder).keys():
                 return folder
-        for name, other in sorted(SOURCES.members().items()):
-            if issubclass(other, DomainSet) and other.recognizes(self.root):
-                raise UserError(f"data.root: {self.root} is no {self.source}: set source: {name}")
+        self._refuse_others()
         found = ", ".join([*_subfolders(self.root).values()][:NAMED]) or "no folder"
         raise UserError(
             f"data.root: {self.root} holds none of {', '.join(domains)}, but {found}: name the folder that holds them"
         )
+
+    def _refuse_others(self) -> None:
+        """Raise UserError where `root` is another published set."""
+        for name, other in sorted(SOURCES.members().items()):
+            if issubclass(other, DomainSet) and other.recognizes(self.root):
+                raise UserError(f"data.root: {self.root} is no {self.source}: set source: {name}")
 
     def _open(self, folder: Path, domains: Mapping[str, str]) -> tuple[FolderClasses, ListedImages]:
         """Open the images of all domains, in the order of a hash of their names."""
@@ -177,7 +183,7 @@ class DomainSet(DataSource):
         train, test = hold_back(_of(images, "train", *others), self.held_out)
         train, val = hold_back(train, self.held_out / (1 - self.held_out))
         shifted = _of(images, str(self.left_out), str(self.left_out))
-        tests = {"test": Subset(test, np.arange(len(test)), "test"), shifted.name: shifted}
+        tests: dict[str, ImageSet] = {"test": Subset(test, np.arange(len(test)), "test"), shifted.name: shifted}
         return StudyData(classes.labels, train, val, tests, "test")
 
 

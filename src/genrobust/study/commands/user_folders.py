@@ -209,7 +209,8 @@ def _published() -> dict[str, type[DataSource]]:
 
 def _look_at_published(folders: UserFolders) -> tuple[dict[str, FolderContents], dict[str, str]]:
     """As `look_at`, for a published set that holds all sets of a study."""
-    data, classes = _published()[folders.source](source=folders.source, root=folders.train).load()
+    section = {"source": folders.source, "root": folders.train}
+    data, classes = _published()[folders.source].model_validate(section).load()
     sets = {"train": data.train, "val": data.val, "test": data.tests[data.clean], "retrieved": data.retrieval}
     sets |= {f"{SHIFT}{name}": data.tests[name] for name in data.shifts}
     by_role = {

@@ -1,0 +1,78 @@
+"""`genrobust run pacs` and `pacs-diffusion` all the way on a CPU: PACS in miniature, and tiny generators."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from small_study import genrobust
+
+CLASSES = ("dog", "elephant", "giraffe", "guitar", "horse", "house", "person")
+DOMAINS = ("photo", "art_painting", "cartoon", "sketch")
+EACH = 10  # images of a class in a domain
+SHORT = {
+    "seeds": "[0]",
+    "train.steps": 2,
+    "train.batch_size": 8,
+    "robustness.grid": 4,
+    "robustness.bootstrap": 100,
+    "evaluate.min_images": 1,
+}
+TINY_MODEL = {"depth": 1, "width": 16, "heads": 2, "patch_size": 1, "steps": 2, "warmup_steps": 1, "batch_size": 4}
+
+
+@pytest.fixture(scope="module")
+def unpacked(pictogram_data, tmp_path_factory) -> Path:
+    """Icons in the folders of PACS."""
+    root = tmp_path_factory.mktemp("pacs")
+    pool = pictogram_data.retrieval
+    places = iter(np.random.default_rng(0).permutation(len(pool)).tolist())
+    for domain in DOMAINS:
+        for name in CLASSES:
+            folder = root / "kfold" / domain / name
+            folder.mkdir(parents=True)
+            for number in range(EACH):
+                pool.image(next(places)).save(folder / f"pic_{number:03}.png")
+    return root
+
+
+def words(values):
+    return [word for key, value in values.items() for word in ("--set", f"{key}={value}")]
+
+
+def ran(recipe, out, root, **values):
+    short = {**SHORT, "name": recipe, "data.root": root, **values}
+    genrobust("run", recipe, "--device", "cpu", "--out", str(out), "--no-estimate", *words(short))
+    return json.loads((out / recipe / "results.json").read_text())
+
+
+@pytest.mark.thorough
+def test_pacs_runs_from_the_unpacked_folder_to_its_claims(unpacked, tmp_path):
+    small = {f"class_model.{key}": value for key, value in TINY_MODEL.items()}
+    small |= {"class_model.autoencoder.steps": 2, "class_model.autoencoder.warmup_steps": 1}
+    small |= {"class_model.autoencoder.batch_size": 2, "datasets.by style.generate.per_class": 4, "generator.steps": 2}
+    results = ran("pacs", tmp_path / "runs", unpacked, **small)
+    assert len(results["claims"]) == 12
+    assert [name for name in DOMAINS if name not in results["tests"]] == []
+    shown = genrobust(
+        "show",
+        "pacs",
+        "--out",
+        str(tmp_path / "runs"),
+        *words({**SHORT, "name": "pacs", "data.root": unpacked, **small}),
+    )
+    assert "report.html" in shown.output
+
+
+@pytest.mark.thorough
+def test_pacs_diffusion_runs_with_tiny_generators(unpacked, tiny_generator, tmp_path):
+    tiny = f"{{model: {tiny_generator}, variant: null, scheduler: null, steps: 2, guidance_scale: 2.0}}"
+    small = {"generator": tiny, "datasets.turbo.generator": tiny, "datasets.klein.generator": tiny}
+    results = ran("pacs-diffusion", tmp_path / "runs", unpacked, **small, **{"generate.per_class": 4})
+    assert len(results["claims"]) == 7
+
+
+def test_the_recipes_name_the_folder_that_they_need(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for recipe in ("pacs", "pacs-diffusion"):
+        genrobust("run", recipe, code=2, said="PACS")
