@@ -12,6 +12,7 @@ from typer.testing import Result
 MISTAKES = [  # command, what the error names; small.yaml is a recipe, made and images are empty folders
     ("run none.yaml", "none.yaml"),
     ("run pictogram", "did you mean pictograms?"),
+    ("run :x:.yaml", ":x:.yaml"),
     ("run small.yaml --set train.stepps=5", "train.stepps; did you mean steps?"),
     ("run small.yaml --set train.steps=0", "train.steps"),
     ("run small.yaml --set reference=none", "reference"),
@@ -92,6 +93,12 @@ def test_a_mistake_is_named_in_three_lines_and_changes_nothing(
         lines = [text for text in done.stderr.splitlines() if not text.startswith("· ")]
         assert lines[0].startswith("error: ") and len(lines) <= 3
     assert files() == before
+
+
+def test_names_of_files_are_read_in_utf8(genrobust: Callable[..., Result], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.getfilesystemencoding", lambda: "iso8859-1")
+    done = genrobust("list")
+    assert done.exit_code == 2 and "iso8859-1: set LC_ALL" in done.stderr
 
 
 def test_debug_adds_the_traceback(genrobust: Callable[..., Result]) -> None:

@@ -6,6 +6,7 @@ import math
 import os
 import re
 import shlex
+import sys
 import traceback
 from collections.abc import Iterator
 from functools import partial
@@ -58,6 +59,7 @@ class _Command(TyperCommand):
 
     def invoke(self, ctx: Any) -> Any:
         try:
+            _require_utf8_names()
             ctx.params = {name: _with_home(value) for name, value in ctx.params.items()}
             return super().invoke(ctx)
         except KeyboardInterrupt:
@@ -82,6 +84,12 @@ class _Command(TyperCommand):
             )
             err_console.print("for the traceback, put --debug first: genrobust --debug COMMAND ...")
             raise typer.Exit(1) from None
+
+
+def _require_utf8_names() -> None:
+    """Raise UserError where the locale reads the names of files in another encoding: a class would get another name."""
+    if (encoding := sys.getfilesystemencoding()) != "utf-8":
+        raise UserError(f"the locale reads the names of files as {encoding}: set LC_ALL=C.UTF-8, or PYTHONUTF8=1")
 
 
 class _Group(TyperGroup):

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from genrobust.core import LabelSpace, UserError, digest, hashed_seed, slug
+from genrobust.core import DEVICES, LabelSpace, UserError, digest, hashed_seed, slug
 from genrobust.data import OK, SCHEMA, ShardDataset, shard_rows
 
 TRAIN, VALIDATION = "train", "validation"  # as Hugging Face calls them
@@ -135,7 +135,8 @@ def safe_names(ids: Sequence[str]) -> tuple[str, ...]:
     folders: list[str] = []
     for id in ids:
         name = slug(id)
-        folders.append(f"{name}-{digest(id, 6)}" if name in folders or (name != id and name in ids) else name)
+        taken = name in folders or name in DEVICES or (name != id and name in ids)
+        folders.append(f"{name}-{digest(id, 6)}" if taken else name)
     return tuple(folders)
 
 

@@ -88,7 +88,7 @@ class Context:
         from genrobust.data import counted_sets, load_data
 
         now = counted_sets(load_data(self.recipe.data))
-        before = counted_sets(self._listed)
+        before = counted_sets(self._loaded)
         return [name for name in now if name in before and now[name].fingerprint != before[name].fingerprint]
 
     @cached_property
@@ -103,14 +103,20 @@ class Context:
         self._census.keep()
 
     @cached_property
+    def _loaded(self) -> StudyData:
+        """The images of the source."""
+        from genrobust.data import load_data
+
+        return load_data(self.recipe.data)
+
+    @cached_property
     def _opened(self) -> tuple[StudyData, list[Copies]]:
         """The images of the source, without near copies of test images where it leaves these out."""
-        from genrobust.data import load_data, without_near_copies
+        from genrobust.data import without_near_copies
 
-        data = load_data(self.recipe.data)
         if not self.recipe.data.leaves_out_near_copies:
-            return data, []
-        return without_near_copies(data, self._census.near_copies)
+            return self._loaded, []
+        return without_near_copies(self._loaded, self._census.near_copies)
 
     @cached_property
     def _listed(self) -> StudyData:
