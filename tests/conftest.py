@@ -87,6 +87,13 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     return Groups(config, log) if config.getvalue("dist") == "loadscope" else None
 
 
+@pytest.fixture(autouse=True)
+def one_thread() -> None:
+    """Undo what the last recipe set for this process: in tiny tensors, threads only wait for each other."""
+    if torch := sys.modules.get("torch"):
+        torch.set_num_threads(1)
+
+
 @pytest.fixture(scope="session")
 def pictogram_data() -> StudyData:
     return pictograms.load_pictograms()
