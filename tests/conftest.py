@@ -11,6 +11,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is loaded: the pro
 import hypothesis
 import numpy as np
 import pytest
+import typer.testing
 
 from genrobust.core import StudyData, embedded
 from genrobust.data.readers import pictograms
@@ -32,6 +34,8 @@ for name in ("FORCE_COLOR", "PY_COLORS", "GITHUB_ACTIONS", "TTY_COMPATIBLE", "CO
     os.environ.pop(name, None)  # what is printed is compared, and these decide its colors and width
 os.environ.pop("CUDA_VISIBLE_DEVICES", None)  # empty, it hides devices from the tests that pretend to have some
 os.environ["NO_PROXY"] = os.environ["no_proxy"] = "127.0.0.1,localhost"  # where the servers of tests listen
+
+typer.testing._get_command = cache(typer.testing._get_command)  # the commands are the same for each call of a runner
 
 # the same examples in every run, at whatever pace
 hypothesis.settings.register_profile(
@@ -81,6 +85,13 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
             return group_of(nodeid)
 
     return Groups(config, log) if config.getvalue("dist") == "loadscope" else None
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> None:
+    """Undo what the last recipe set for this process: in tiny tensors, threads only wait for each other."""
+    if torch := sys.modules.get("torch"):
+        torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")

@@ -60,14 +60,11 @@ def test_code_is_kept_for_the_same_and_makes_room_for_other():
 
 
 def test_threads_are_set_and_must_be_positive():
-    before = torch.get_num_threads()
-    try:
-        set_threads(1)
-        assert torch.get_num_threads() == 1
-        with pytest.raises(UserError, match="threads"):
-            set_threads(0)
-    finally:
-        torch.set_num_threads(before)
+    for count in (2, 1):
+        set_threads(count)
+        assert torch.get_num_threads() == count
+    with pytest.raises(UserError, match="threads"):
+        set_threads(0)
 
 
 # Memory is taken and left as a training does it: much at once, again and again.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -21,15 +21,6 @@ from genrobust.generate import Plan, plan_of
 from genrobust.generate.engines.diffusers import DiffusersEngine
 from genrobust.generate.sample import Sampler
 from genrobust.recipe import GenerateConfig, GeneratorConfig, PromptConfig
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Tiny tensors gain nothing by more, and each run sets it anyway."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")

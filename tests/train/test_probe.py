@@ -19,15 +19,6 @@ from genrobust.train.probe import STRENGTHS, fit_probe, solve
 CPU = torch.device("cpu")
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    """More wait for each other in matrices that small."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 @pytest.fixture(scope="module")
 def problem():
     """Features of three classes that overlap, far from zero and of unequal scales."""

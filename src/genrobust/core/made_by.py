@@ -35,7 +35,7 @@ def made_by(kind: str, plugins: Iterable[str] = ()) -> dict[str, str]:
     Args:
         plugins: The distributions of other packages that take part, each with its version and a hash of its modules.
     """
-    versions = {name: metadata.version(name) for name in ("genrobust", *LIBRARIES)}
+    versions = {name: _version(name) for name in ("genrobust", *LIBRARIES)}
     package = Path(__file__).parents[1]
     code = _hash_modules(*(package / module for module in sorted(_MODULES.get(kind, ()))))
     return {**versions, CODE: code, **{name: _plugin_version(name) for name in plugins}}
@@ -52,7 +52,7 @@ def plugins_of(*classes: type) -> dict[str, str]:
         return {}
     distributions = _distributions()
     names = sorted({name for top in foreign for name in distributions.get(top, ())})
-    return {name: metadata.version(name) for name in names}
+    return {name: _version(name) for name in names}
 
 
 def made_by_others(manifest: Manifest) -> dict[str, tuple[str, str]]:
@@ -61,6 +61,11 @@ def made_by_others(manifest: Manifest) -> dict[str, tuple[str, str]]:
     plugins = [name for name in then if name not in ("genrobust", *LIBRARIES, CODE)]
     now = made_by(manifest.kind, plugins)
     return {name: (then.get(name, ""), now[name]) for name in now if then.get(name) != now[name]}
+
+
+@cache
+def _version(name: str) -> str:
+    return metadata.version(name)
 
 
 def _plugin_version(name: str) -> str:
