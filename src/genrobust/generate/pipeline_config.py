@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -60,7 +60,15 @@ class DiffusersConfig(GeneratorConfig):
     batch does not fit.
     """
 
-    unsampled = ("alternatives", "revision", "variant", "lora", "adapter", "offload", "slicing")
+    unsampled: ClassVar[tuple[str, ...]] = (
+        "alternatives",
+        "revision",
+        "variant",
+        "lora",
+        "adapter",
+        "offload",
+        "slicing",
+    )
 
     alternatives: tuple[str, ...] = ()
     revision: str | None = None

@@ -138,6 +138,7 @@ def whiten(vae: AutoencoderKL, batches: Iterable[Tensor]) -> None:
     latents = torch.cat([vae.encode(batch).latent_dist.mean for batch in batches])
     mean, std = latents.mean((0, 2, 3)), latents.std((0, 2, 3))
     into, back = vae.quant_conv, vae.post_quant_conv
+    assert into is not None and back is not None and into.bias is not None and back.bias is not None
     scale = torch.cat([1 / std, torch.ones_like(std)])  # of the means and of the log variances
     shift = torch.cat([-mean / std, -2 * std.log()])
     into.weight.mul_(scale[:, None, None, None])

@@ -136,6 +136,9 @@ class Numbers:
 class StyledTable(nn.Module):
     """The embeddings of `numbers` while they are learned: that of the class plus that of the style."""
 
+    class_of: Tensor
+    style_of: Tensor
+
     def __init__(self, numbers: Numbers, width: int) -> None:
         super().__init__()
         self.classes = nn.Embedding(numbers.classes + 1, width)
