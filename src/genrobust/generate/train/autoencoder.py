@@ -79,8 +79,9 @@ class PixelBatches:
             return load_views(images, views, size)
 
         self._pixels = Encoded("loading images", "loaded images", self._count, load, _chunk(size))
-        scale = 2 ** (len(vae.config.block_out_channels) - 1)
-        self._latent_shape = (vae.config.latent_channels, size[1] // scale, size[0] // scale)
+        shape: Any = vae.config  # which gets its attributes at run time
+        scale = 2 ** (len(shape.block_out_channels) - 1)
+        self._latent_shape = (shape.latent_channels, size[1] // scale, size[0] // scale)
 
     def batch(self, seed: int, step: int) -> PixelBatch:
         """Return batch `step`, by (`seed`, `step`) alone."""
