@@ -61,7 +61,11 @@ GRACE_S = 5.0  # after a failure, for those of the others: one of them may expla
 # What workers import. On Linux a server imports it once, and each worker is a fork of it; elsewhere forks of a process
 # that has loaded torch are not safe, and each worker starts anew.
 PRELOAD = ["genrobust.study.study", "genrobust.train.loop", "genrobust.classifiers.predicting"]
-PRELOAD_TO_GENERATE = ["genrobust.generate.run", "genrobust.generate.loading", "diffusers.pipelines.auto_pipeline"]
+PRELOAD_TO_GENERATE = [
+    "genrobust.generate.run",
+    "genrobust.generate.loading",
+    "diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion",  # others are loaded by the worker that needs them
+]
 COUNT = struct.Struct("qq")  # of a file of progress
 DIED = "process died: where memory ran out, use fewer --workers, or lower batch_size"
 Failures = list[tuple[Job, GenrobustError]]
