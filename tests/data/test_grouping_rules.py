@@ -117,7 +117,7 @@ NAMES = ["a_1.png", "b_1.png", "b_2.png", "c.png"]
         ({"shifted": {"pattern": PREFIX}}, r"groups\.shifted\.pattern: 2 of the 8 images of 'shifted' .*'dog/c\.png'"),
         ({"shifted": {"pattern": "(?P<group>x)?_(.)"}}, r"groups\.shifted\.pattern: 8 of the 8"),
         ({"shifted": {"pattern": "[.](png)$"}}, r"groups\.shifted\.pattern: all 8 images of 'shifted' .*'png'"),
-        (COLUMN, r"groups\.shifted\.column: test set 'shifted': .*use a pattern"),
+        (COLUMN, r"groups\.shifted\.column: 'shifted': .*use a pattern"),
         ({"scetch": {"pattern": PREFIX}}, r"groups\.scetch: no test set 'scetch'; there are test, shifted"),
     ],
 )
@@ -125,6 +125,32 @@ def test_a_rule_that_does_not_fit_names_the_key_the_set_and_the_first_image(stud
     with pytest.raises(UserError, match=named) as caught:
         study(NAMES, groups)
     assert str(caught.value).count("\n") < 3
+
+
+def test_styles_are_those_of_training_images_and_the_pool_and_may_be_missing(tmp_path):
+    files = [f"{style}{i}.png" for style in ("ink_", "oil_", "") for i in range(5)]
+    train = write(tmp_path / "train", files)
+    rows = [f"{path.relative_to(train)},{path.parent.name},{path.name[:3]}" for path in sorted(train.rglob("*_*.png"))]
+    (train / "pool.csv").write_text("\n".join(["path,label,site", *rows]))
+    keys = {"source": "folders", "train": train, "test": write(tmp_path / "test", ["1.png"])}
+
+    def loaded(rule, pool):
+        given = {**keys, "retrieved": {"path": pool}, "styles": rule}
+        return load_data(DataConfig.model_validate(given))
+
+    data = loaded({"pattern": PREFIX}, tmp_path / "train")
+    assert {*data.train.styles} == {"", "ink", "oil"}, "the others have none"
+    assert sorted(data.retrieval.styles) == [""] * 10 + ["ink"] * 10 + ["oil"] * 10
+    assert all(s in key for key, s in zip(data.train.keys, data.train.styles, strict=True))
+    plain = load_data(DataConfig.model_validate(keys))
+    assert data.train.fingerprint != plain.train.fingerprint, "what is matched and learned by style is another set"
+    keys["train"] = train / "pool.csv"
+    data = loaded({"column": "site"}, train / "pool.csv")
+    assert {*data.train.styles} == {*data.retrieval.styles} == {"ink", "oil"}
+    with pytest.raises(UserError, match=r"styles\.pattern: no image of train has a style"):
+        loaded({"pattern": "(lead)"}, train / "pool.csv")
+    with pytest.raises(UserError, match=r"styles\.column: 'train'.*camera"):
+        loaded({"column": "camera"}, train / "pool.csv")
 
 
 # ------------------------------------------------------------------------------------------------ columns

@@ -144,6 +144,18 @@ class Subset:
         encoded: Callable[[int], Path | bytes] | None = getattr(self._images, "encoded", None)
         return encoded and (lambda index: encoded(int(self._indices[index])))
 
+    @property
+    def column(self) -> Callable[[str], Sequence[Any]] | None:
+        """As in `ImageSet`; None where the images have no columns."""
+        read: Callable[[str], Sequence[Any]] | None = getattr(self._images, "column", None)
+
+        def column(name: str) -> Sequence[Any]:
+            assert read is not None
+            values = read(name)
+            return [values[i] for i in self._indices]
+
+        return read and column
+
     def image(self, index: int) -> Image.Image:
         return self._images.image(int(self._indices[index]))
 

@@ -1,4 +1,4 @@
-"""The groups of images that a recipe tells apart: by a pattern on their names, or by a column of their table."""
+"""The groups and styles of images: by a pattern on their names, or by a column of their table."""
 
 from __future__ import annotations
 
@@ -11,25 +11,26 @@ from typing import Any
 
 from PIL import Image
 
-from genrobust.core import ImageSet, StudyData, UserError, is_missing
-from genrobust.recipe import GroupRule
+from genrobust.core import ImageSet, StudyData, UserError, digest, is_missing
+from genrobust.recipe import GroupRule, ImageRule
 
 log = logging.getLogger(__name__)
 
-KEY = "data.groups"
+KEY, STYLES = "data.groups", "data.styles"
 CONTAINERS = (bytes, list, dict)
 
 
-class GroupedImages:
-    """The images of another ImageSet, whose fingerprint it keeps, with the group of each: an ImageSet."""
+class _Named:
+    """The images of another ImageSet: an ImageSet."""
 
-    def __init__(self, images: ImageSet, groups: Sequence[str] | None) -> None:
+    def __init__(self, images: ImageSet) -> None:
         self._images = images
         self.name, self.labels, self.keys, self.styles = images.name, images.labels, images.keys, images.styles
         self.accepted = getattr(images, "accepted", None)
+        self.groups: tuple[str, ...] | None = getattr(images, "groups", None)
         self.protocol: str = getattr(images, "protocol", "")
-        self.fingerprint = images.fingerprint  # groups change intervals, and no prediction
-        self.groups = None if groups is None else tuple(groups)
+        self.as_stored: bool = getattr(images, "as_stored", False)
+        self.fingerprint = images.fingerprint
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -41,6 +42,42 @@ class GroupedImages:
 
     def image(self, index: int) -> Image.Image:
         return self._images.image(index)
+
+
+class GroupedImages(_Named):
+    """The images of another ImageSet, whose fingerprint it keeps, with the group of each: an ImageSet."""
+
+    def __init__(self, images: ImageSet, groups: Sequence[str] | None) -> None:
+        super().__init__(images)  # with its fingerprint: groups change intervals, and no prediction
+        self.groups = None if groups is None else tuple(groups)
+
+
+class StyledImages(_Named):
+    """The images of another ImageSet, with the style of each, "" for none: an ImageSet."""
+
+    def __init__(self, images: ImageSet, styles: Sequence[str]) -> None:
+        super().__init__(images)
+        self.styles = styles
+        self.fingerprint = digest([images.fingerprint, list(styles)])
+
+
+def with_styles(data: StudyData, rule: ImageRule | None) -> StudyData:
+    """Return `data` with the styles of its training images and of the labeled ones to retrieve, by `rule`.
+
+    Raises:
+        UserError: An unknown column, or no image of a set has a style. The message names the key and the set.
+    """
+    if rule is None:
+        return data
+    data = replace(data, train=_styled(data.train, rule))
+    return data if data.retrieval is None else replace(data, retrieval=_styled(data.retrieval, rule))
+
+
+def _styled(images: ImageSet, rule: ImageRule) -> StyledImages:
+    key, found = _names(STYLES, images.name, images, rule)
+    if not any(found):
+        raise UserError(f"{key}: no image of {images.name} has a style, such as {images.keys[0]!r}: change the rule")
+    return StyledImages(images, [style or "" for style in found])
 
 
 def with_groups(data: StudyData, rules: Mapping[str, GroupRule] | GroupRule | None) -> StudyData:
@@ -64,12 +101,10 @@ def with_groups(data: StudyData, rules: Mapping[str, GroupRule] | GroupRule | No
 
 
 def _grouped(key: str, name: str, images: ImageSet, rule: GroupRule) -> GroupedImages:
+    key, groups = _names(key, name, images, rule)
+    then = f"fill in {rule.column!r}"
     if rule.pattern is not None:
-        key, then = f"{key}.pattern", f"change {rule.pattern!r} so that it finds one in every name"
-        groups = _groups_by_pattern(images, rule.pattern)
-    else:
-        key, then = f"{key}.column", f"fill in {rule.column!r}"
-        groups = _groups_by_column(key, name, images, str(rule.column))
+        then = f"change {rule.pattern!r} so that it finds one in every name"
     if missing := sorted(image for image, group in zip(images.keys, groups, strict=True) if not group):
         problem = f"{len(missing):,} of the {len(images):,} images of {name!r} have no group, the first {missing[0]!r}"
         raise UserError(f"{key}: {problem}: {then}, or give this set no rule")
@@ -84,29 +119,36 @@ def _grouped(key: str, name: str, images: ImageSet, rule: GroupRule) -> GroupedI
     return GroupedImages(images, [str(group) if rule.shared else f"{name}: {group}" for group in groups])
 
 
-def _groups_by_pattern(images: ImageSet, pattern: str) -> list[str | None]:
+def _names(key: str, name: str, images: ImageSet, rule: ImageRule) -> tuple[str, list[str | None]]:
+    """Return the key of what `rule` goes by, and the name that it finds for each image."""
+    if rule.pattern is not None:
+        return f"{key}.pattern", _names_by_pattern(images, rule.pattern)
+    return f"{key}.column", _names_by_column(f"{key}.column", name, images, str(rule.column))
+
+
+def _names_by_pattern(images: ImageSet, pattern: str) -> list[str | None]:
     regex = re.compile(pattern)
     which = "group" if "group" in regex.groupindex else 1
     return [match[which] if (match := regex.search(image)) else None for image in images.keys]
 
 
-def _groups_by_column(key: str, name: str, images: ImageSet, column: str) -> list[str | None]:
+def _names_by_column(key: str, name: str, images: ImageSet, column: str) -> list[str | None]:
     read = getattr(images, "column", None)
     if read is None:
         raise UserError(f"{key}: the images of {name!r} come from a reader without columns: use a pattern")
     try:
         values = read(column)
     except UserError as error:
-        raise UserError(f"{key}: test set {name!r}: {error}") from None
+        raise UserError(f"{key}: {name!r}: {error}") from None
     odd = [(image, value) for image, value in zip(images.keys, values, strict=True) if isinstance(value, CONTAINERS)]
     if odd:
         image, value = min(odd, key=lambda pair: pair[0])
         problem = f"{image!r} of {name!r} has a {type(value).__name__} under {column!r}"
-        raise UserError(f"{key}: {problem}, and a group is a text or a number: name another column")
-    return [_group_name(value) for value in values]
+        raise UserError(f"{key}: {problem}, and a name is a text or a number: name another column")
+    return [_as_name(value) for value in values]
 
 
-def _group_name(value: Any) -> str | None:
-    """A value as the name of a group; None for a missing one. 3.0 is 3, as which pandas saves it beside NaN."""
+def _as_name(value: Any) -> str | None:
+    """A value as a name; None for a missing one. 3.0 is 3, as which pandas saves it beside NaN."""
     text = str(int(value) if isinstance(value, float) and value.is_integer() else value)
     return None if is_missing(text) else text

@@ -10,7 +10,7 @@ from pathlib import Path
 from genrobust.core import ImageSet, Line, StudyData, UserError
 from genrobust.data.classes import FolderClasses
 from genrobust.data.folders import open_images
-from genrobust.data.grouping import with_groups
+from genrobust.data.grouping import with_groups, with_styles
 from genrobust.data.stored import open_stored, open_unlabeled, require_there
 from genrobust.recipe import DataConfig, ShiftConfig
 
@@ -84,7 +84,7 @@ def load_data(config: DataConfig) -> StudyData:
         data = replace(data, retrieval=open_images("retrieved", open_stored(path), classes, config.same_class))
     if (pool := config.retrieved.search) is not None:
         data = replace(data, unlabeled=open_unlabeled("data.retrieved.search", pool))
-    return with_groups(data, config.groups)
+    return with_groups(with_styles(data, config.styles), config.groups)
 
 
 def _require_apart(config: DataConfig) -> None:

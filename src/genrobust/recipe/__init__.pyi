@@ -18,6 +18,7 @@ from .data import (
     SOURCES as SOURCES,
     DataConfig as DataConfig,
     GroupRule as GroupRule,
+    ImageRule as ImageRule,
     ShiftConfig as ShiftConfig,
 )
 from .diffusion import (

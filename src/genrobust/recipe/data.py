@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
@@ -34,23 +34,19 @@ class ShiftConfig(Choice):
     path: Place
 
 
-class GroupRule(Section):
-    """The rule that gives each image of a test set its group, such as its photographer, camera, hospital or site.
+class ImageRule(Section):
+    """The rule that finds a name for each image of a set, such as its style, photographer, camera, hospital or site.
 
     `pattern` is a Python regular expression, searched for in the path of an image relative to the folder of its set
-    (``dog/siteA_0001.jpg``). Its capture group, or the one called ``group``, is the group of the image. In tars the
-    path is the tar's name and the key in it, without an extension.
+    (``dog/siteA_0001.jpg``). Its capture group, or the one called ``group``, is the name. In tars the path is the tar's
+    name and the key in it, without an extension.
 
     `column` names a column of CSV tables, parquet files and saved datasets, or a key of the JSON beside an image in
     tars.
-
-    Groups of the same name are one group, even across test sets. With `shared: false`, this set's groups are its own:
-    for names such as ``1`` that mean something else in each set.
     """
 
     pattern: str | None = None
     column: str | None = None
-    shared: bool = True
 
     @field_validator("pattern")
     @classmethod
@@ -71,10 +67,20 @@ class GroupRule(Section):
         return value
 
     @model_validator(mode="after")
-    def _require_one(self) -> GroupRule:
+    def _require_one(self) -> Self:
         if (self.pattern is None) == (self.column is None):
             raise ValueError("give either pattern or column")
         return self
+
+
+class GroupRule(ImageRule):
+    """The rule that gives each image of a test set its group.
+
+    Groups of the same name are one group, even across test sets. With `shared: false`, this set's groups are its own:
+    for names such as ``1`` that mean something else in each set.
+    """
+
+    shared: bool = True
 
 
 class RetrievedConfig(Section):
@@ -122,6 +128,9 @@ class DataConfig(Choice):
     images of a set without a rule count one by one, unless its reader knows their groups. A rule changes only
     intervals, not images, training or predictions.
 
+    `styles` is the rule for the style of each training image and of each labeled image to retrieve: retrieval matches
+    styles, and a class model learns them. An image for which it finds nothing has no style.
+
     Each of these paths, except `retrieved.search`, is a folder of class folders, a CSV table of paths and labels,
     WebDataset tars, Hugging Face parquet files or a saved dataset.
 
@@ -142,6 +151,7 @@ class DataConfig(Choice):
     retrieved: Annotated[RetrievedConfig, BeforeValidator(_accept_path)] = RetrievedConfig()
     extra: dict[Name, Place] = Field(default_factory=dict)
     groups: dict[str, GroupRule] | GroupRule | None = None
+    styles: ImageRule | None = Field(default=None, exclude_if=lambda rule: rule is None)
     same_class: dict[str, str] = Field(default_factory=dict)
     packed: bool = False
 
