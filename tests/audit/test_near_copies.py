@@ -27,7 +27,13 @@ def planted(data: StudyData, change: Callable[[Image.Image], Image.Image], place
     return MemoryImages("planted", images, solid.labels[places], [f"planted/{i}" for i in places])
 
 
-@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param(change, id=name, marks=() if name == "all" else pytest.mark.thorough)
+        for name, change in CHANGES.items()
+    ],
+)
 def test_changed_copies_are_found_and_other_images_are_not(
     change: Callable[[Image.Image], Image.Image], pictogram_data: StudyData
 ) -> None:

@@ -102,7 +102,7 @@ def test_two_folders_mean_a_class_where_that_is_said(photos: Path) -> None:
         (None, {"shifts": {"night": "night"}}, r"data\.shifts\.night.*: there is no .*night"),
         (lambda p: (p / "night").write_text("x"), {"shifts": {"night": "night"}}, r"night: Not a directory"),
         (None, {"class_names": {"clok": "clock"}}, r"class_names: .*'clok' \(perhaps Clock\?\)"),
-        (None, {"shifts": {"test": "test"}}, "two test sets are called 'test'"),
+        (None, {"shifts": {"test": "test"}}, "another set is called 'test'"),
         (lambda p: (p / "train/teapot").mkdir(), {}, "teapot holds no image"),
         (lambda p: (p / "train/stray.png").touch(), {}, r"stray\.png: put each class into a subfolder"),
         (lambda p: [f.unlink() for f in (p / "train").rglob("*.png") if f.name != "0.png"], {}, r"data\.val"),

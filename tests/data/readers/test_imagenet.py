@@ -198,8 +198,8 @@ def test_shifts_that_clash_or_are_missing_are_named(root: Path, save_set: SaveSe
     save_set("c/fog/3", COLORS)
     of_c = {"kind": "imagenet-c", "path": root.parent / "c"}
     for shifts, said in (
-        ({"c-fog-3": root / "val", "c": of_c}, "two test sets are called 'c-fog-3'"),
-        ({"test": root / "val"}, "two test sets are called 'test'"),
+        ({"c-fog-3": root / "val", "c": of_c}, "another set is called 'c-fog-3'"),
+        ({"test": root / "val"}, "another set is called 'test'"),
         ({"c": {**of_c, "corruption": "fog", "severity": 5}}, r"data\.shifts\.c: .* has no folder fog/5"),
     ):
         with pytest.raises(UserError, match=said):

@@ -92,7 +92,7 @@ def write_recipe(
     shifts = {role.removeprefix(SHIFT): contents for role, contents in by_role.items() if role.startswith(SHIFT)}
     least = least_images([contents.images for contents in shifts.values()])
     say_found(by_role, least, say)
-    if check and say_broken(by_role, say):
+    if check and say_broken(by_role, say) and not folders.source:  # whose parts are of one set
         say_copies(by_role, say)
     gpu, initial = available_devices()[0] != "cpu", _open_pretrained(pretrained, class_names)
     values = _template_values(by_role, shifts, gpu, initial, server is not None)
