@@ -522,7 +522,7 @@ PROMPTS = '{"camera": ["a camera", "b"], "clock": ["a clock"]}'
 KAGGLE = "ImageId,PredictionString\n" + "".join(
     f"ILSVRC2012_val_{number:08d},{wnid} 1 2 3 4\n" for number, wnid in ((1, "n01440764"), (2, "n01443537"))
 )
-OF_DATASET = ("manifest.json", "000000")
+OF_DATASET = ("manifest.json", "000000", "shards are missing")
 OF_TABLE = ("t.csv", "--id", "--shift", "'clean'", "baselines")
 MAPPINGS = ("folder_to_objectnet_label.json", "objectnet_to_imagenet_1k.json")
 TWO_IMAGES = parquet("x.parquet", {"image": images_column(2), "label": [0, 1]}).run

@@ -42,6 +42,9 @@ ValFolder = Annotated[Path | None, option("--val DIR", "Validation images; witho
 ShiftFolders = Annotated[list[str] | None, option("--shift NAME=DIR", "A shifted test set; repeatable.")]
 GeneratedFolder = Annotated[Path | None, option("--generated DIR", "Generated images that you have already.")]
 RetrievedFolder = Annotated[Path | None, option("--retrieved DIR", "Retrieved images that you have already.")]
+RealDomain = Annotated[
+    str | None, option("--real NAME", "The domain to train on, where --train holds folders DOMAIN/CLASS.")
+]
 RecipeFile = Annotated[Path, option("--recipe FILE", "The recipe to write.")]
 Check = Annotated[bool, option("--check/--no-check", "Decode every image, to find broken ones.")]
 PretrainedName = Annotated[
@@ -116,6 +119,7 @@ def init(
     shift: ShiftFolders = None,
     generated: GeneratedFolder = None,
     retrieved: RetrievedFolder = None,
+    real: RealDomain = None,
     recipe: RecipeFile = Path("study.yaml"),
     out: OutFolder = Path(OUT),
     check: Check = True,
@@ -133,7 +137,7 @@ def init(
     if server is not None and generated is not None:
         raise UserError(f"--generated {generated}: these images take the place of --server: leave one out")
     runs = local_folder(out)
-    folders = read_folders(train, test, val, shift or [], generated, retrieved, tell)
+    folders = read_folders(train, test, val, shift or [], generated, retrieved, tell, real)
     named = None if server is None or model is None else (server, model)
     write_recipe(folders, recipe, runs, tell, check, overwrite, pretrained, named)
 

@@ -30,6 +30,7 @@ from .published import (
     read_published as read_published,
 )
 from .reader import DataSource as DataSource, Reader as Reader, load_data as load_data, published_line as published_line
+from .readers.domain_sets import domains_in as domains_in
 from .reading import (
     broken_images as broken_images,
     describe_dark as describe_dark,

@@ -104,7 +104,7 @@ class Census:
 
     def _known(self, name: str, inputs: Mapping[str, Any], read: Callable[[], np.ndarray]) -> np.ndarray:
         """Return what is kept for `inputs`; where nothing is, what `read` returns, which is then kept."""
-        artifact = Artifact(artifact_folder(self.out / ROOM, name, inputs))
+        artifact = self._artifact(name, inputs)
         if artifact.is_finished:
             path = artifact.path(FILE)
             with reading(path, ValueError, kind=GenrobustError):
@@ -119,8 +119,12 @@ class Census:
         return known
 
     def _keep(self, name: str, inputs: Mapping[str, Any], known: np.ndarray) -> None:
-        artifact = Artifact(artifact_folder(self.out / ROOM, name, inputs))
+        artifact = self._artifact(name, inputs)
         if not artifact.is_finished:
             manifest = Manifest(ROOM, dict(inputs), {"images": len(known)}, made_by(ROOM))
-            with artifact.writing(manifest, FILE), replacing(artifact.folder / FILE) as file:
+            with artifact.writing(manifest, FILE), replacing(artifact.folder / FILE, mirrored=False) as file:
                 np.save(file, known, allow_pickle=False)
+
+    def _artifact(self, name: str, inputs: Mapping[str, Any]) -> Artifact:
+        """The artifact of what is known, which stays on this machine: its inputs are times of change on its disk."""
+        return Artifact(artifact_folder(self.out / ROOM, name, inputs), mirrored=False)

@@ -70,8 +70,25 @@ def test_a_published_set_of_domains_is_recognized(write_folder, tmp_path):
     assert (data.clean, data.shifts) == ("photo", ("art_painting", "cartoon", "sketch"))
     with pytest.raises(UserError, match="is the set pacs"):
         read_folders(root, root, None, [], None, None, print)
+    assert loaded(tmp_path).data.real is None
+    cartoons = read_folders(root, None, None, [], None, None, print, "cartoon")
+    assert written(cartoons, tmp_path, overwrite=True) and loaded(tmp_path).data.real == "cartoon"
     with pytest.raises(UserError, match="add --test DIR"):
         read_folders(root / "PACS" / "kfold" / "photo", None, None, [], None, None, print)
+
+
+def test_domains_of_ones_own_are_named_and_one_is_chosen(write_folder, tmp_path):
+    root = write_folder("drawings/ink", "train", 8, CLASSES).parent
+    write_folder("drawings/oil", "solid", 8, CLASSES)
+    with pytest.raises(UserError, match="--real DOMAIN if these are domains: ink, oil"):
+        read_folders(root, None, None, [], None, None, print)
+    said = "\n".join(written(read_folders(root, None, None, [], None, None, print, "oil"), tmp_path)[1])
+    assert "shift ink: " in said and "--real oil" in said
+    recipe = loaded(tmp_path)
+    data = load_data(recipe.data)
+    assert (recipe.data.source, data.clean, data.shifts) == ("domains", "oil", ("ink",))
+    with pytest.raises(UserError, match=r"data.real: no domain 'lead'"):
+        written(read_folders(root, None, None, [], None, None, print, "lead"), tmp_path, overwrite=True)
 
 
 def test_what_was_found_is_told(folders, tmp_path):

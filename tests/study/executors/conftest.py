@@ -22,6 +22,7 @@ def cluster() -> Iterator[Cluster]:
     quick = {
         "worker_niceness": 0,  # not 15: beside other work, tests would take minutes
         "timeout_ms_task_wait_for_death_info": 20_000,  # not 1 s: on a busy machine a death would be told otherwise
+        "health_check_timeout_ms": 60_000,  # not 10 s: a node of a busy machine answers late, and a dead one not at all
     }
     with pytest.MonkeyPatch.context() as patch:  # what nodes inherit, and other tests must not
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")

@@ -187,6 +187,15 @@ class DomainSet(DataSource):
         return StudyData(classes.labels, train, val, tests, "test")
 
 
+def domains_in(folder: Path) -> list[str]:
+    """Return the subfolders of `folder` where these, two or more, have the same two subfolders or more; else none."""
+    if not folder.is_dir():
+        return []
+    domains = _subfolders(folder)
+    classes = {frozenset(_subfolders(folder / name)) for name in domains.values()}
+    return [*domains.values()] if len(domains) > 1 and len(classes) == 1 and len(min(classes)) > 1 else []
+
+
 def _subfolders(folder: Path) -> dict[str, str]:
     """The names of the folders in `folder`, by what two spellings of one have in common."""
     with reading(f"the folder {folder}"):

@@ -104,6 +104,7 @@ def write_recipe(
             "min_images": least,
             "server": server,
             "source": folders.source,
+            "real": folders.real,
             "root": folders.train,
         },
     )

@@ -29,6 +29,7 @@ from genrobust.data import (
     classes_of,
     describe_dark,
     describe_passed_over,
+    domains_in,
     find_copies,
     hash_contents,
     image_files,
@@ -51,7 +52,8 @@ NAMES_SHOWN = 8
 class UserFolders:
     """The folders that the user named; `shifts` maps the name of a shifted test set to its folder.
 
-    Where `source` is set, `train` is the folder of that published set, which holds the other sets, too.
+    Where `source` is set, `train` is the folder of a set of domains, which holds the other sets, too; `real` is the
+    domain to train on, None the usual one.
     """
 
     train: Path
@@ -61,6 +63,7 @@ class UserFolders:
     generated: Path | None
     retrieved: Path | None
     source: str = ""
+    real: str | None = None
 
     def command(self, *more: str) -> str:
         """The command that names these folders, with `more` words, as a shell reads it."""
@@ -68,6 +71,7 @@ class UserFolders:
         named["retrieved"] = self.retrieved
         words = [word for role, path in named.items() if path is not None for word in (f"--{role}", str(path))]
         words += [word for name, path in self.shifts.items() for word in ("--shift", f"{name}={path}")]
+        words += [] if self.real is None else ["--real", self.real]
         return shlex.join(["genrobust", "init", *words, *more])
 
     def by_role(self) -> dict[str, Path]:
@@ -139,8 +143,9 @@ def read_folders(
     generated: Path | None,
     retrieved: Path | None,
     say: Callable[[str], None],
+    real: str | None = None,
 ) -> UserFolders:
-    """The folders that the options name; `shifts` are ``NAME=DIR``.
+    """The folders that the options name; `shifts` are ``NAME=DIR``, and `real` is the domain of `train` to train on.
 
     `val` without `test` becomes the test set, and `say` logs it: a study needs a test set, and must not choose
     checkpoints by it.
@@ -149,13 +154,17 @@ def read_folders(
         UserError: Neither `test` nor `val`, or a shift without a name or with the name of another test set; any of
             these beside a published set that has its own.
     """
-    if train.is_dir() and (source := next((n for n, s in _published().items() if s.recognizes(train)), "")):
+    published = (n for n, s in _sources().items() if s.recognizes(train)) if train.is_dir() else iter(())
+    if source := next(published, "" if real is None else "domains"):
         if test or val or shifts or retrieved:
             raise UserError(f"--train {train} is the set {source}, which has all other sets: give no other folder")
-        return UserFolders(train, None, None, {}, generated, None, source)
+        return UserFolders(train, None, None, {}, generated, None, source, real)
     if test is None:
         if val is None:
-            raise UserError("add --test DIR, the unshifted test images; --val DIR without it becomes the test set")
+            hint = f", or --real DOMAIN if these are domains: {some(names)}" if (names := domains_in(train)) else ""
+            raise UserError(
+                f"add --test DIR, the unshifted test images (--val DIR without it becomes the test set){hint}"
+            )
         say(f"no --test, so {val} is the unshifted test set")
         test, val = val, None
     named: dict[str, Path] = {}
@@ -190,7 +199,7 @@ def look_at(folders: UserFolders) -> tuple[dict[str, FolderContents], dict[str, 
         for around in (parent for parent in place.parents if parent in seen):
             raise UserError(f"{role} is inside {seen[around]}, {around}: give each its own images")
     if folders.source:
-        return _look_at_published(folders)
+        return _look_at_domains(folders)
     train = open_stored(folders.train)
     names = readable_names(train.groups)
     classes = classes_of(train, names)
@@ -203,14 +212,14 @@ def look_at(folders: UserFolders) -> tuple[dict[str, FolderContents], dict[str, 
     return by_role, names
 
 
-def _published() -> dict[str, type[DataSource]]:
+def _sources() -> dict[str, type[DataSource]]:
     return {name: source for name, source in SOURCES.members().items() if issubclass(source, DataSource)}
 
 
-def _look_at_published(folders: UserFolders) -> tuple[dict[str, FolderContents], dict[str, str]]:
-    """As `look_at`, for a published set that holds all sets of a study."""
-    section = {"source": folders.source, "root": folders.train}
-    data, classes = _published()[folders.source].model_validate(section).load()
+def _look_at_domains(folders: UserFolders) -> tuple[dict[str, FolderContents], dict[str, str]]:
+    """As `look_at`, for a set of domains that holds all sets of a study."""
+    section = {"source": folders.source, "root": folders.train, "real": folders.real}
+    data, classes = _sources()[folders.source].model_validate(section).load()
     sets = {"train": data.train, "val": data.val, "test": data.tests[data.clean], "retrieved": data.retrieval}
     sets |= {f"{SHIFT}{name}": data.tests[name] for name in data.shifts}
     by_role = {
