@@ -72,7 +72,10 @@ def hash_contents(images: ImageSet) -> np.ndarray | None:
 
 
 def find_copies(
-    sets: Mapping[str, ImageSet], tests: Collection[str], contents_of: Callable[[ImageSet], np.ndarray | None]
+    sets: Mapping[str, ImageSet],
+    tests: Collection[str],
+    contents_of: Callable[[ImageSet], np.ndarray | None],
+    beside: Collection[str] = (),
 ) -> list[Copies]:
     """Return the copies in each of `sets` that has any.
 
@@ -82,6 +85,7 @@ def find_copies(
     Args:
         tests: The names of those that are test sets.
         contents_of: Returns the contents of a set, as `hash_contents` does.
+        beside: Test sets that count in no mean and may hold the images of others, such as with other labels.
 
     Raises:
         UserError: A file cannot be read.
@@ -91,12 +95,13 @@ def find_copies(
     for name, images in sets.items():
         if (hashes := contents_of(images)) is None:
             continue
+        met = {content: other for content, other in first.items() if other not in tests} if name in beside else first
         originals: dict[int, str] = {}
         for place, content in enumerate(map(bytes, hashes)):
-            if content in first:
-                originals[place] = first[content]
+            if content in met:
+                originals[place] = met[content]
             else:
-                first[content] = name
+                met[content] = name
         if originals:
             copies.append(Copies(name, originals, len(images), name in tests))
     return copies
@@ -108,7 +113,7 @@ def counted_sets(data: StudyData) -> dict[str, ImageSet]:
 
 
 def without_copies(
-    data: StudyData, contents_of: Callable[[ImageSet], np.ndarray | None]
+    data: StudyData, contents_of: Callable[[ImageSet], np.ndarray | None], beside: Collection[str] = ()
 ) -> tuple[StudyData, list[Copies]]:
     """Return `data` without the copies in its test sets, and all copies in its training, validation and test sets.
 
@@ -117,17 +122,21 @@ def without_copies(
 
     Args:
         contents_of: Returns the contents of a set, as `hash_contents` does.
+        beside: As in `find_copies`.
 
     Raises:
         UserError: No image of a test set is left, or a file cannot be read.
     """
     tests = dict(data.tests)
-    copies = find_copies(counted_sets(data), tests, contents_of)
+    copies = find_copies(counted_sets(data), tests, contents_of, beside)
     for found in copies:
         if (name := found.name) in tests:
             if len(found.originals) == found.total:
                 others = " and ".join(Counter(found.originals.values()))
-                raise UserError(f"data: every image of {name} is a copy of one of {others}: leave {name} out")
+                raise UserError(
+                    f"data: every image of {name} is a copy of one of {others}: leave {name} out, or name it in "
+                    "evaluate.beside if it has other labels"
+                )
             tests[name] = Subset(tests[name], np.setdiff1d(np.arange(found.total), list(found.originals)))
     return replace(data, tests=tests), copies
 

@@ -95,7 +95,7 @@ class Context:
     def _data_and_copies(self) -> tuple[StudyData, list[Copies]]:
         from genrobust.data import without_copies
 
-        data, copies = without_copies(self._listed, self._census.contents)
+        data, copies = without_copies(self._listed, self._census.contents, self.recipe.evaluate.beside)
         return data, [*self._opened[1], *copies]
 
     def begin(self) -> None:
