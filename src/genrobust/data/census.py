@@ -129,15 +129,15 @@ def without_copies(
     """
     tests = dict(data.tests)
     copies = find_copies(counted_sets(data), tests, contents_of, beside)
-    for found in copies:
-        if (name := found.name) in tests:
-            if len(found.originals) == found.total:
-                others = " and ".join(Counter(found.originals.values()))
+    for in_set in copies:
+        if (name := in_set.name) in tests:
+            if len(in_set.originals) == in_set.total:
+                others = " and ".join(Counter(in_set.originals.values()))
                 raise UserError(
                     f"data: every image of {name} is a copy of one of {others}: leave {name} out, or name it in "
                     "evaluate.beside if it has other labels"
                 )
-            tests[name] = Subset(tests[name], np.setdiff1d(np.arange(found.total), list(found.originals)))
+            tests[name] = Subset(tests[name], np.setdiff1d(np.arange(in_set.total), list(in_set.originals)))
     return replace(data, tests=tests), copies
 
 

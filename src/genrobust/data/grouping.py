@@ -20,7 +20,7 @@ KEY, STYLES = "data.groups", "data.styles"
 CONTAINERS = (bytes, list, dict)
 
 
-class _Named:
+class _SameImages:
     """The images of another ImageSet: an ImageSet."""
 
     def __init__(self, images: ImageSet) -> None:
@@ -44,7 +44,7 @@ class _Named:
         return self._images.image(index)
 
 
-class GroupedImages(_Named):
+class GroupedImages(_SameImages):
     """The images of another ImageSet, whose fingerprint it keeps, with the group of each: an ImageSet."""
 
     def __init__(self, images: ImageSet, groups: Sequence[str] | None) -> None:
@@ -52,7 +52,7 @@ class GroupedImages(_Named):
         self.groups = None if groups is None else tuple(groups)
 
 
-class StyledImages(_Named):
+class StyledImages(_SameImages):
     """The images of another ImageSet, with the style of each, "" for none: an ImageSet."""
 
     def __init__(self, images: ImageSet, styles: Sequence[str]) -> None:
@@ -74,10 +74,10 @@ def with_styles(data: StudyData, rule: ImageRule | None) -> StudyData:
 
 
 def _styled(images: ImageSet, rule: ImageRule) -> StyledImages:
-    key, found = _names(STYLES, images.name, images, rule)
-    if not any(found):
+    key, styles = _names(STYLES, images.name, images, rule)
+    if not any(styles):
         raise UserError(f"{key}: no image of {images.name} has a style, such as {images.keys[0]!r}: change the rule")
-    return StyledImages(images, [style or "" for style in found])
+    return StyledImages(images, [style or "" for style in styles])
 
 
 def with_groups(data: StudyData, rules: Mapping[str, GroupRule] | GroupRule | None) -> StudyData:

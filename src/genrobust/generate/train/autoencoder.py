@@ -13,12 +13,12 @@ from torch import Tensor
 
 from genrobust.core import ImageSet, UserError, check_not_empty, hashed_seed
 from genrobust.generate.train.objective import (
-    ENCODED_PIXELS,
     Encoded,
     Losses,
     Model,
     Objective,
     TrainingBatch,
+    chunk_of,
     in_range,
     load_views,
 )
@@ -63,7 +63,7 @@ class Autoencoder(Objective):
         model.eval()
         count = min(len(self.images), WHITENED_BY)
         order = torch.randperm(len(self.images), generator=torch.Generator().manual_seed(self.seed))[:count].tolist()
-        chunk = _chunk(self.size)
+        chunk = chunk_of(self.size)
         parts = (order[start : start + chunk] for start in range(0, count, chunk))
         whiten(model, (in_range(load_views(self.images, part, self.size).to(model.device)) for part in parts))
         save_autoencoder(out, model)
@@ -78,7 +78,7 @@ class PixelBatches:
         def load(views: Sequence[int]) -> Tensor:
             return load_views(images, views, size)
 
-        self._pixels = Encoded("loading images", "loaded images", self._count, load, _chunk(size))
+        self._pixels = Encoded("loading images", "loaded images", self._count, load, chunk_of(size))
         shape: Any = vae.config  # which gets its attributes at run time
         scale = 2 ** (len(shape.block_out_channels) - 1)
         self._latent_shape = (shape.latent_channels, size[1] // scale, size[0] // scale)
@@ -147,7 +147,3 @@ def whiten(vae: AutoencoderKL, batches: Iterable[Tensor]) -> None:
     back.bias.add_((back.weight[:, :, 0, 0] * mean).sum(1))
     back.weight.mul_(std[None, :, None, None])
     vae.register_to_config(scaling_factor=1.0)
-
-
-def _chunk(size: tuple[int, int]) -> int:
-    return max(1, ENCODED_PIXELS // (size[0] * size[1]))

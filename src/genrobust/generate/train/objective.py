@@ -137,7 +137,7 @@ class Examples:
         self._size = (generator.width, generator.height)
         self._steps = generator.pipeline.scheduler.config.num_train_timesteps
         views = 2 * len(images) if config.flip else len(images)
-        chunk = max(1, ENCODED_PIXELS // (generator.width * generator.height))
+        chunk = chunk_of(self._size)
         self._posteriors = Encoded("encoding images", "encoded images", views, self._encode_views, chunk)
 
     def batch(self, seed: int, step: int) -> Batch:
@@ -182,6 +182,11 @@ def load_views(images: ImageSet, views: Sequence[int], size: tuple[int, int]) ->
 
     with ThreadPoolExecutor() as pool:
         return torch.from_numpy(np.stack(list(pool.map(load, views)))).permute(0, 3, 1, 2)
+
+
+def chunk_of(size: tuple[int, int]) -> int:
+    """Return how many images of `size`, width and height in pixels, go through an autoencoder at once."""
+    return max(1, ENCODED_PIXELS // (size[0] * size[1]))
 
 
 def in_range(pixels: Tensor) -> Tensor:
