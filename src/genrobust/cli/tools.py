@@ -52,6 +52,10 @@ PretrainedName = Annotated[
 ]
 Server = Annotated[str | None, option("--server URL", "Generate with a server that has the images API of OpenAI.")]
 ServerModel = Annotated[str | None, option("--model NAME", "The server's name of its model.")]
+OwnGenerator = Annotated[
+    bool,
+    option("--own-generator", "Generate with a small generator that is trained on your images, by class and style."),
+]
 
 Ids = Annotated[list[str], option("--id COLUMN", "ID accuracy: COLUMN, or FILE:COLUMN; repeatable.")]
 ShiftColumn = Annotated[str, option("--shift COLUMN", "Shifted accuracy: COLUMN, or FILE:COLUMN.")]
@@ -127,6 +131,7 @@ def init(
     pretrained: PretrainedName = None,
     server: Server = None,
     model: ServerModel = None,
+    own_generator: OwnGenerator = False,
 ) -> None:
     """Write a commented recipe for your own image folders."""
     from genrobust.core import local_folder
@@ -134,12 +139,13 @@ def init(
 
     if (server is None) != (model is None):
         raise UserError("--server URL and --model NAME belong together: add the other")
-    if server is not None and generated is not None:
-        raise UserError(f"--generated {generated}: these images take the place of --server: leave one out")
+    options = {"--generated": generated, "--server": server, "--own-generator": own_generator or None}
+    if len(sources := [name for name, value in options.items() if value is not None]) > 1:
+        raise UserError(f"{' and '.join(sources)}: images come from one of them: leave out the others")
     runs = local_folder(out)
     folders = read_folders(train, test, val, shift or [], generated, retrieved, tell, real)
     named = None if server is None or model is None else (server, model)
-    write_recipe(folders, recipe, runs, tell, check, overwrite, pretrained, named)
+    write_recipe(folders, recipe, runs, tell, check, overwrite, pretrained, named, own_generator)
 
 
 @command()

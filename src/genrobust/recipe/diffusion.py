@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from genrobust.recipe.numbers import MEMORY, Average, Batch, Between, Decay, Fraction, Rate, Steps, WarmupSteps
+from genrobust.recipe.numbers import MEMORY, Average, Batch, Between, Decay, Fraction, Rate, Steps, Threads, WarmupSteps
 from genrobust.recipe.section import Section
 
 MOST_PARAMETERS = 10**10  # of a transformer: 160 GB with gradients and AdamW's two moments
@@ -33,6 +33,8 @@ class GeneratorTraining(Section):
     gradient_checkpointing: bool = False  # less memory for a third more time
     precision: Literal["auto", "float32", "float16", "bfloat16"] = "auto"  # as in `train`
     save_every: Steps = 100  # steps; a killed run loses at most these
+    # CPU threads. None takes the recipe's, which are those of a worker, and this training works alone on all cores.
+    threads: Threads | None = Field(default=None, exclude_if=lambda threads: threads is None)
 
     @model_validator(mode="after")
     def _check_warmup(self) -> Self:

@@ -337,7 +337,7 @@ class Recipe(Section):
         return [name for name in (GENERATED, *self.datasets) if name in sources]
 
     def unmixed_sets(self) -> list[str]:
-        """The datasets that could be generated and that no arm mixes."""
-        generated = [] if self.generator is None or self.data.generated is not None else [GENERATED]
+        """The datasets that could be generated and that no arm mixes; `generated` only where they mix no dataset."""
+        other = self.generator is None or self.data.generated is not None or self.generated_sets()
         sources = self.sources()
-        return [name for name in (*generated, *self.datasets) if name not in sources]
+        return [name for name in (*([] if other else [GENERATED]), *self.datasets) if name not in sources]

@@ -91,6 +91,33 @@ def test_domains_of_ones_own_are_named_and_one_is_chosen(write_folder, tmp_path)
         written(read_folders(root, None, None, [], None, None, print, "lead"), tmp_path, overwrite=True)
 
 
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_a_generator_of_ones_own_learns_the_domains(write_folder, tmp_path, monkeypatch, device):
+    monkeypatch.setattr(init, "available_devices", lambda: [device])
+    root = write_folder("drawings/ink", "train", 8, CLASSES).parent
+    write_folder("drawings/oil", "solid", 8, CLASSES)
+    folders = read_folders(root, None, None, [], None, None, print, "oil")
+    said = "\n".join(written(folders, tmp_path)[1])
+    assert ("--own-generator --recipe" in said) == (device == "cpu")
+    text, _ = written(folders, tmp_path, own_generator=True, overwrite=True)
+    recipe = loaded(tmp_path)
+    assert (recipe.class_model.images, recipe.answer) == ("pool", "real+generated")
+    assert (recipe.class_model.autoencoder is None) == ("width: 256  # px" in text) == (device == "cuda")
+    assert loaded(tmp_path, quick=True).class_model.steps < recipe.class_model.steps
+    if device == "cpu":
+        study = Study(recipe, tmp_path / "runs")
+        (drawn,) = [row for row in study.rows() if row.stage.name == "generate"]
+        per_class = (len(study.data.train) + len(study.data.retrieval)) / len(CLASSES)
+        assert drawn.total == len(CLASSES) * max(10, round(per_class))
+
+
+def test_a_generator_of_ones_own_needs_other_styles(folders, tmp_path):
+    with pytest.raises(UserError, match=r"--own-generator: .*--retrieved DIR"):
+        written(folders, tmp_path, own_generator=True)
+    done = CliRunner().invoke(app, ["init", "--train", "x", "--own-generator", "--generated", "y"])
+    assert done.exit_code == 2 and "--generated and --own-generator" in done.stderr
+
+
 def test_what_was_found_is_told(folders, tmp_path):
     (folders.train / "camera" / "raw.NEF").write_bytes(b"raw")
     said = "\n".join(written(folders, tmp_path)[1])

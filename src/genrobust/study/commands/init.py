@@ -23,6 +23,7 @@ from genrobust.study.commands.proposing import (
     least_images,
     no_preview,
     propose,
+    propose_generator,
     quick_generated,
     tuned_steps,
 )
@@ -68,6 +69,7 @@ def write_recipe(
     overwrite: bool = False,
     pretrained: str | None = None,
     server: tuple[str, str] | None = None,
+    own_generator: bool = False,
 ) -> None:
     """Write a recipe for `folders` that `genrobust run` accepts as it is.
 
@@ -80,10 +82,12 @@ def write_recipe(
         say: Logs one line of what is found.
         pretrained: A network as `train.init` names it, for further arms that start from it.
         server: The address of a server that generates, and its name of the model.
+        own_generator: Generate with a small generator that is trained on the images, by class and style.
 
     Raises:
         UserError: A recipe that exists or is no .yaml, a folder that is missing, empty or named twice, a training class
-            without images, a network that cannot be opened, or an address that is none.
+            without images, a network that cannot be opened, an address that is none, or nothing to retrieve, from which
+            a generator of one's own learns.
     """
     if recipe.suffix not in {".yaml", ".yml"}:
         raise UserError(f"--recipe {recipe}: the name of a recipe ends in .yaml")
@@ -95,7 +99,8 @@ def write_recipe(
     if check and say_broken(by_role, say) and not folders.source:  # whose parts are of one set
         say_copies(by_role, say)
     gpu, initial = available_devices()[0] != "cpu", _open_pretrained(pretrained, class_names)
-    values = _template_values(by_role, shifts, gpu, initial, server is not None)
+    own = propose_generator(_labeled(by_role), gpu) if own_generator else None
+    values = _template_values(by_role, shifts, gpu, initial, server is not None, own)
     text = _recipe_text(
         recipe,
         {
@@ -113,10 +118,24 @@ def write_recipe(
     with writing(recipe, overwrite=overwrite) as file:
         file.write(text.encode())
     words = () if server is None else ("--server", server[0], "--model", server[1])
-    again = *words, "--recipe", str(recipe), "--overwrite"
-    if server is None and not values["generated"]:
+    again = *words, *(["--own-generator"] if own else ()), "--recipe", str(recipe), "--overwrite"
+    if own:
+        say(
+            f"to train a generator on {own['images']}: genrobust show {shlex.quote(str(recipe))} says how long it takes"
+        )
+    elif server is None and not values["generated"]:
         _say_generation(values, folders, recipe, again, gpu, out, say)
     _say_next(values, folders, recipe, again, say)
+
+
+def _labeled(by_role: Mapping[str, FolderContents]) -> list[FolderContents]:
+    """What a generator of one's own learns from: the training images, and those to retrieve."""
+    if "retrieved" not in by_role:
+        raise UserError(
+            "--own-generator: a generator learns other styles from labeled images of them: add --retrieved DIR, or "
+            "--train SET with a set of domains"
+        )
+    return [by_role["train"], by_role["retrieved"]]
 
 
 def _keep_copy(recipe: Path, content: bytes) -> Path:
@@ -153,13 +172,16 @@ def _template_values(
     gpu: bool,
     initial: Initial | None,
     on_server: bool,
+    own: Mapping[str, Any] | None,
 ) -> dict[str, Any]:
     """The values of the template that depend on the folders and on this machine."""
     train, generated, retrieved = by_role["train"], by_role.get("generated"), by_role.get("retrieved")
     images = train.counts.values()
-    per_class = min(MOST_PER_CLASS, max(10, round(statistics.median(images))))
+    as_many = [*(_labeled(by_role) if own else [train])]
+    median = sum(statistics.median(contents.counts.values()) for contents in as_many)
+    per_class = min(MOST_PER_CLASS, max(10, round(median)))
     to_generate = per_class * len(train.counts)
-    with_generated = gpu or on_server or generated is not None
+    with_generated = gpu or on_server or own is not None or generated is not None
     no_grid = "" if shifts else "there is no shifted test set"  # why a baseline line would be meaningless here
     if shifts and by_role["test"].images < LEAST_TEST_IMAGES:
         no_grid = f"{by_role['test'].images} clean test images are too few, it takes {LEAST_TEST_IMAGES}"
@@ -178,6 +200,8 @@ def _template_values(
         "generated": generated,
         "retrieved": retrieved,
         "with_generated": with_generated,
+        "own": own,
+        "dataset": "by style" if own else "generated",
         "unknown": {name: near for contents in by_role.values() for name, near in contents.unknown.items()},
         "generator": STABLE_DIFFUSION,
         "most_images": max(ServerConfig.model_fields["max_images"].default, to_generate),
@@ -256,7 +280,11 @@ def _say_generation(
         say(f"to generate: {cost}")
     if values["with_generated"]:
         return
-    say("no GPU here, so no arm has generated images. Three ways to add such arms:")
+    ways = "Four" if values["retrieved"] else "Three"
+    say(f"no GPU here, so no arm has generated images. {ways} ways to add such arms:")
+    if values["retrieved"]:
+        say("  a small generator of your own, trained here on your images, by class and style:")
+        say(f"    {folders.command('--own-generator', *again)}")
     say("  a server that has the images API of OpenAI:")
     say(f"    {folders.command('--server', 'http://127.0.0.1:30000', '--model', 'NAME', *again)}")
     say("  images of any generator, one subfolder for each class:")

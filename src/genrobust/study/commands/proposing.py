@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Any
 
+from genrobust.core import cores
 from genrobust.recipe import EvaluateConfig
 from genrobust.report import count
+from genrobust.study.commands.user_folders import FolderContents
 
 SEEDS = 3  # of each arm: fewer allow no general conclusion
 GRID = 6  # baseline models: twice the three that a line needs
@@ -25,6 +27,9 @@ QUICK_GENERATED = 70  # images that a quick study generates: a minute of Stable 
 TUNED = 3  # arms that start from a pretrained network, for each mixture
 TUNED_STEPS = (100, 2000)  # least and most: a pretrained network needs fewer
 TUNED_PASSES = 10  # over the images of the largest arm, as in WiSE-FT's paper
+GENERATOR_PASSES, GENERATOR_BATCH = 115, 64  # over its images, as in the recipe pacs
+GENERATOR_STEPS = (2000, 8000)  # least and most
+AUTOENCODER_STEPS = 1000  # on PACS, its error falls to a third of what it was within the first 200
 SEEN, TO_LEARN = 100, 10  # images of a class that a preview sees, repeated or not, and has: less is near chance
 LEAST_SHIFT = 30  # images of a shifted set that is averaged: one image of fewer moves accuracy by over three points
 
@@ -88,6 +93,21 @@ def _affordable_steps(seconds: float, workers: int, trainings: int, size: int, b
     """Return how many steps of each of so many trainings fit into `seconds` on so many cores."""
     an_image = CPU_SECONDS * (size / CPU_SIZE) ** 2
     return int(seconds * workers / trainings / an_image / batch)
+
+
+def propose_generator(sets: Sequence[FolderContents], gpu: bool) -> dict[str, Any]:
+    """Propose a generator of one's own for the images of `sets`, and the training of it.
+
+    On a CPU it is that of the recipe `pacs`, at 64 px; on a GPU, DiT-S/2 (Peebles and Xie, 2023) on the latents of
+    Stable Diffusion at 256 px.
+    """
+    images = sum(contents.images for contents in sets)
+    low, high = GENERATOR_STEPS
+    steps = min(high, max(low, math.ceil(GENERATOR_PASSES * images / GENERATOR_BATCH / 100) * 100))
+    proposed = {"images": count(images, "image"), "steps": steps, "drawing_steps": 10, "gpu": gpu}
+    if gpu:
+        return proposed | {"depth": 12, "width": 384, "heads": 6, "autoencoder_steps": None}
+    return proposed | {"depth": 6, "width": 256, "heads": 8, "autoencoder_steps": AUTOENCODER_STEPS, "threads": cores()}
 
 
 def no_preview(steps: int, batch: int, classes: int, least: int) -> str:

@@ -100,13 +100,18 @@ class TrainedGenerator:
             return ClassModel(base, config, self.images, labels, recipe.data_seed, autoencoder)
         return Finetune(base, config, self.images, labels, recipe.data_seed, recipe.generate.prompts)
 
+    @property
+    def threads(self) -> int:
+        """The CPU threads that train it."""
+        return self.config.threads or self.context.recipe.threads
+
     @cached_property
     def folder(self) -> Path:
         """Where it lies, or will lie."""
         from genrobust.generate import training_inputs
 
         below = "finetuned" if isinstance(self.config, FinetuneConfig) else f"{self.config.noun.replace(' ', '-')}s"
-        inputs = training_inputs(self.objective, self.context.device, self.context.recipe.threads)
+        inputs = training_inputs(self.objective, self.context.device, self.threads)
         return artifact_folder(self.context.out / below, self._folder_prefix, inputs)
 
     @property
@@ -193,12 +198,17 @@ class TrainGenerator(Stage):
 
         def train(names: Sequence[str]) -> None:
             del names
-            train_generator(trained.objective, trained.folder, context.recipe.device, context.recipe.threads)
+            train_generator(trained.objective, trained.folder, context.recipe.device, trained.threads)
 
         return train
 
     def cost(self, job: Job) -> Cost:
-        """Return the cost of an image; a fine-tune of all weights keeps copies of them, a LoRA a few MB."""
+        """Return the cost of an image to a worker of the recipe's threads, as if more of them shared it evenly."""
+        cost = self._cost_to_one()
+        return replace(cost, amount=cost.amount * self.context.recipe.threads / self.trained.threads)
+
+    def _cost_to_one(self) -> Cost:
+        """The cost of an image; a fine-tune of all weights keeps copies of them, a LoRA a few MB."""
         from genrobust.generate import weights_bytes
 
         base, config = self.trained.base, self.trained.config
