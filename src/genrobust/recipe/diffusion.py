@@ -16,7 +16,7 @@ class GeneratorTraining(Section):
     """Training of a generator, or of a part of it, on the user's images.
 
     `section` is the key of the section in a recipe, `noun` the name of the model. The defaults suit the embedded
-    generator.
+    generator. The training runs alone: with as many `threads` as there are cores it is the fastest.
     """
 
     section: ClassVar[str]
@@ -33,8 +33,7 @@ class GeneratorTraining(Section):
     gradient_checkpointing: bool = False  # less memory for a third more time
     precision: Literal["auto", "float32", "float16", "bfloat16"] = "auto"  # as in `train`
     save_every: Steps = 100  # steps; a killed run loses at most these
-    # CPU threads. None takes the recipe's, which are those of a worker, and this training works alone on all cores.
-    threads: Threads | None = Field(default=None, exclude_if=lambda threads: threads is None)
+    threads: Threads | None = Field(default=None, exclude_if=lambda n: n is None)  # None: the recipe's, of a worker
 
     @model_validator(mode="after")
     def _check_warmup(self) -> Self:
