@@ -37,15 +37,17 @@ class Copies:
 
     def __str__(self) -> str:
         number = f"{len(self.originals):,} of the {self.total:,} images of {self.name}"
+        one = len(self.originals) == 1
         if self.near:
             counts = [f"{count:,} of {original}" for original, count in Counter(self.originals.values()).items()]
-            return f"{number} are near copies of test images ({', '.join(counts)}), and left out"
+            are = "is a near copy" if one else "are near copies"
+            return f"{number} {are} of test images ({', '.join(counts)}), and left out"
         counts = [
             f"{count:,} of {'other images of its own' if original == self.name else f'images of {original}'}"
             for original, count in Counter(self.originals.values()).items()
         ]
         then = ", and left out: a copy is no new image" if self.left_out else ""
-        return f"{number} are copies, byte for byte ({', '.join(counts)}){then}"
+        return f"{number} {'is a copy' if one else 'are copies'}, byte for byte ({', '.join(counts)}){then}"
 
 
 def hash_contents(images: ImageSet) -> np.ndarray | None:

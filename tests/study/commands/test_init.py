@@ -135,7 +135,7 @@ def test_files_that_sets_share_are_told_at_once(folders, tmp_path):
     shifts = {**folders.shifts, "again": tmp_path / "again"}
     said = [line for line in written(replace(folders, shifts=shifts), tmp_path)[1] if "byte for byte" in line]
     assert [re.findall(r"[\d,]+ of[ \w]*", line) for line in said] == [
-        ["1 of the 10 images of test are copies", "1 of images of train"],
+        ["1 of the 10 images of test is a copy", "1 of images of train"],
         ["10 of the 10 images of shift again are copies", "9 of images of test", "1 of images of train"],
     ]
 
