@@ -82,6 +82,15 @@ class Study:
     def __reduce__(self) -> tuple[Any, ...]:
         return Study, (self.recipe, address(self.out))
 
+    def __repr__(self) -> str:
+        arms, seeds = len(self.recipe.arms), len(self.recipe.seeds)
+        return f"Study(name={self.recipe.name!r}, {arms=}, {seeds=}, out={str(self.out)!r})"
+
+    def _repr_html_(self) -> str:
+        from genrobust.report import study_html
+
+        return study_html(repr(self), self.recipe, self.out)
+
     @property
     def data(self) -> StudyData:
         """The images of the study.
