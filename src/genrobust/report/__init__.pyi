@@ -27,4 +27,4 @@ from .wording import (
     robustness_over as robustness_over,
     span as span,
 )
-from .write import write_report as write_report
+from .write import check_report_formats as check_report_formats, write_report as write_report
