@@ -70,8 +70,8 @@ def _plots(record: StudyRecord) -> Iterator[_Plot]:
     yield _Plot("accuracy", "accuracy", (dot_plot(summary, accuracy), look, box), box, legend, accuracy.caption)
     scattered = scatter(record)
     for panel in [] if scattered is None else scattered["panels"]:
-        arguments = scattered, panel, PLOT_BOX, look
-        yield _Plot(panel["name"], "panel_of_arms", arguments, PLOT_BOX, legend, panel["note"], bool(panel["band"]))
+        drawn = scattered, panel, PLOT_BOX, look
+        yield _Plot(panel["name"], "panel_of_arms", drawn, PLOT_BOX, legend, panel["note"], bool(panel["band"]))
     for curve in drawn_curves(record):
         for panel in [] if curve.plot is None else curve.plot["panels"]:
             title, arguments = f"{curve.arm}, {panel['name']}", (curve.plot, panel, PLOT_BOX)
