@@ -19,7 +19,7 @@ from .published import (
 )
 from .results import summary_from_json as summary_from_json
 from .terminal import final_table as final_table
-from .views.studies import study_html as study_html
+from .views.studies import show_study as show_study
 from .wording import (
     EN_DASH as EN_DASH,
     count as count,

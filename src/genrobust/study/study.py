@@ -87,9 +87,9 @@ class Study:
         return f"Study(name={self.recipe.name!r}, {arms=}, {seeds=}, out={str(self.out)!r})"
 
     def _repr_html_(self) -> str:
-        from genrobust.report import study_html
+        from genrobust.report import show_study
 
-        return study_html(repr(self), self.recipe, self.out)
+        return show_study(repr(self), self.recipe, self.out)
 
     @property
     def data(self) -> StudyData:

@@ -11,7 +11,7 @@ SHOWN = 24  # images, evenly through the set
 
 
 @VIEWS.register("images")
-def images_html(images: ImageSet) -> str:
+def show_images(images: ImageSet) -> str:
     """Return a contact sheet of some of the images; one that cannot be read is named with the reason."""
     class_ids, sheet, notes = getattr(images, "class_ids", ()), [], []
     for index in np.unique(np.linspace(0, len(images) - 1, SHOWN, dtype=int)) if len(images) else ():

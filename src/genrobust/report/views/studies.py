@@ -9,7 +9,7 @@ from genrobust.report.page import render
 from genrobust.report.tables import Column, Entry, Table
 
 
-def study_html(title: str, recipe: Recipe, out: Path) -> str:
+def show_study(title: str, recipe: Recipe, out: Path) -> str:
     """Return what the arms of `recipe` train on, and where the report is or will be in `out`."""
     columns = tuple(Column(name, "", "") for name in ("trained on", "of its own", "compared with"))
     rows = []

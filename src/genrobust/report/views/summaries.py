@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @VIEWS.register("summary")
-def summary_html(summary: Summary) -> str:
+def show_summary(summary: Summary) -> str:
     """Return the main tables of a report, about groups where there are any."""
     summary = with_group_means(summary)
     tables = [*main_tables(summary).values(), *main_differences(summary).values()]
