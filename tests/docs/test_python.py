@@ -51,7 +51,12 @@ def test_the_page_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: 
     assert images == "100 (64, 64)"
     assert re.fullmatch(r"runs/checkpoints/[\w-]+/model\.safetensors", weights)
     assert rest[:2] == ["resnet10t 50", "recipe: unknown key train.stesp; did you mean steps?"]
-    gain, robustness = rest[2:]
+    shown, first, means, gain, robustness = rest[2:]
+    assert shown == "ShardDataset(name='generated', images=100, classes=100)"
+    assert first == "(64, 64) airplane"
+    assert [float(value) for value in re.findall(r"[\d.]+(?=[,}])", means)] == [
+        float(re.findall(r": ([\d.]+) %", line)[0]) for line in arms
+    ]
     assert gain.startswith("+") and gain.endswith("holds")
     assert float(re.findall(r"[\d.]+", robustness)[0]) == pytest.approx(6.3, abs=0.1)
     assert all((tmp_path / name).is_file() for name in (report, weights))

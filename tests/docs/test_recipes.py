@@ -7,12 +7,14 @@ from pathlib import Path
 
 import pytest
 import yaml
+from jsonschema import Draft202012Validator
 from pages import PAGES, blocks
 
-from genrobust.recipe import GroupRule
+from genrobust.recipe import GroupRule, recipe_schema
 from genrobust.recipe.load import load_recipe
 
 PIECES = [(page, code) for page in PAGES for code in blocks(page, "yaml")]
+SCHEMA = Draft202012Validator(recipe_schema())
 REST = {"name": "docs", "arms": [{"name": "real", "mixture": "real"}]}
 
 
@@ -24,6 +26,7 @@ def test_a_piece_completes_a_recipe(page: Path, code: str, tmp_path: Path) -> No
     file.write_text(yaml.safe_dump({**rest, **piece}), encoding="utf-8")
     for quick in {False, "quick" in piece}:
         assert load_recipe(str(file), quick=quick).arms
+    SCHEMA.validate({**rest, **piece})
 
 
 def test_a_pattern_of_the_documentation_finds_the_group_beside_it() -> None:

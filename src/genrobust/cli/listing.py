@@ -1,14 +1,15 @@
-"""The command list: what recipes and commands can name."""
+"""The commands that describe recipes: what recipes and commands can name, and the JSON Schema of recipes."""
 
 from collections.abc import Mapping
 from inspect import cleandoc
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from rich.markup import escape
 from rich.table import Table
 
-from genrobust.cli.app import command, out_console
-from genrobust.cli.options import argument
+from genrobust.cli.app import command, out_console, tell
+from genrobust.cli.options import Overwrite, argument, option
 from genrobust.core import UserError
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ def _kinds(incomplete: str) -> list[str]:
     return [kind for kind in KINDS if kind.startswith(incomplete)]
 
 
+SchemaFile = Annotated[Path | None, option("--out FILE", "Output file; default: standard output.")]
 Kind = Annotated[str | None, argument("KIND", f"One of {', '.join(KINDS)}.", autocompletion=_kinds)]
 
 
@@ -48,6 +50,18 @@ def list_(kind: Kind = None) -> None:
             for member, thing in registry.members().items():
                 table.add_row(escape(member), escape(", ".join(own_keys(thing, base))), escape(first_paragraph(thing)))
             out_console.print(table)
+
+
+@command()
+def schema(out: SchemaFile = None, overwrite: Overwrite = False) -> None:
+    """Print the JSON Schema of recipes, by which editors complete and check them; it has the keys of plug-ins."""
+    from genrobust.core import page_json, writing
+    from genrobust.recipe import recipe_schema
+
+    with writing(out or Path("-"), overwrite=overwrite) as file:
+        file.write(page_json(recipe_schema()).encode())
+    if out is not None:
+        tell(out)
 
 
 def _registries() -> "Mapping[str, tuple[Registry[Any], type[Section] | None]]":

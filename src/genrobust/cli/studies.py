@@ -32,6 +32,12 @@ FigureNames = Annotated[
     list[str] | None,
     option("--figure NAME", "A figure of genrobust list figures; default: top1; repeatable.", autocompletion=figures),
 ]
+ReportFormats = Annotated[
+    list[str] | None,
+    option(
+        "--format FORMAT", "Write latex (tables) or svg (plots) beside report.html; repeatable; default: html alone."
+    ),
+]
 
 
 @study_command(*ANYWHERE)
@@ -184,13 +190,16 @@ def evaluate(
 
 
 @study_command(*ANYWHERE)
-def report(study: "Study", estimate: Estimate = True) -> None:
-    """Write the report again, after the missing jobs of the study."""
+def report(study: "Study", formats: ReportFormats = None, estimate: Estimate = True) -> None:
+    """Write the report again, after the missing jobs of the study; --format adds tables and plots for papers."""
+    from genrobust.report import check_report_formats
+
+    check_report_formats(formats or [])  # before the missing jobs
     rows = _rows(study, estimate)
     if any(row.left for row in rows):
         err_console.print("the report needs the whole study; these jobs are missing and run first:")
         print_work(rows, err_console)
-    _write_report(study)
+    _write_report(study, formats=formats or [])
 
 
 def _caption(figure: "ImageFigure") -> str:
@@ -239,11 +248,13 @@ def _parse_part(option: str, text: str) -> slice:
     return slice(number - 1, None, parts)
 
 
-def _write_report(study: "Study", anew: bool = False, same_versions: bool = False) -> None:
+def _write_report(
+    study: "Study", anew: bool = False, same_versions: bool = False, formats: "Sequence[str]" = ()
+) -> None:
     from genrobust.core import read_page_json
     from genrobust.report import final_table
 
-    summary, files = study.run(anew, same_versions)
+    summary, files = study.run(anew, same_versions, formats)
     out_console.print()
     out_console.print(final_table(summary, out_console.width))
     tell(*files.values())

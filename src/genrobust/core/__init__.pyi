@@ -89,6 +89,7 @@ from .images import (
     RETRIEVED as RETRIEVED,
     RETRIEVED_BY_CLASS as RETRIEVED_BY_CLASS,
     RETRIEVED_BY_SEARCH as RETRIEVED_BY_SEARCH,
+    BaseImageSet as BaseImageSet,
     ClassLabel as ClassLabel,
     ImageSet as ImageSet,
     JoinedImages as JoinedImages,
@@ -176,4 +177,5 @@ from .text_files import (
     read_csv as read_csv,
     read_lines as read_lines,
 )
+from .views import VIEWS as VIEWS
 from .yaml_text import LARGEST_YAML as LARGEST_YAML, parse_yaml as parse_yaml

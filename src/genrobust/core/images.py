@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, overload
 
 import numpy as np
 from PIL import Image
 
 from genrobust.core.errors import UserError
 from genrobust.core.keys import digest
+from genrobust.core.views import VIEWS
 
 # Of [0, 1]: an image whose mean is lower is black, one whose channels all vary less (SD) is of one flat color. It is
 # about 2.5 of 255 gray levels, below what a drawn line or a photo's noise gives.
@@ -111,13 +112,39 @@ class ImageSet(Protocol):
         ...
 
 
+class BaseImageSet(ImageSet):
+    """The base of image sets, with what people expect of a dataset.
+
+    ``images[3]`` is an image, RGB in its own size, with its label, ``images[:100]`` a `Subset`; iterating yields images
+    with their labels. A notebook shows a contact sheet.
+    """
+
+    @overload
+    def __getitem__(self, index: int) -> tuple[Image.Image, int]: ...
+    @overload
+    def __getitem__(self, index: slice) -> Subset: ...
+    def __getitem__(self, index: int | slice) -> tuple[Image.Image, int] | Subset:
+        places = range(len(self))[index]  # which counts from the end too, and raises IndexError
+        return Subset(self, places) if isinstance(places, range) else (self.image(places), int(self.labels[places]))
+
+    def __iter__(self) -> Iterator[tuple[Image.Image, int]]:
+        return (self[index] for index in range(len(self)))
+
+    def __repr__(self) -> str:
+        classes = len(np.unique(self.labels))
+        return f"{type(self).__name__}(name={self.name!r}, images={len(self)}, classes={classes})"
+
+    def _repr_html_(self) -> str:
+        return str(VIEWS.get("images")(self))
+
+
 def check_not_empty(images: ImageSet) -> None:
     """Raise UserError if `images` has no image."""
     if len(images) == 0:
         raise UserError(f"the image set {images.name} is empty: name one that holds images")
 
 
-class Subset:
+class Subset(BaseImageSet):
     """The images of an ImageSet at `indices` (integers [M], in that order): a prefix, a split, a matched sample."""
 
     def __init__(self, images: ImageSet, indices: np.ndarray | Sequence[int], name: str | None = None) -> None:
@@ -160,7 +187,7 @@ class Subset:
         return self._images.image(int(self._indices[index]))
 
 
-class JoinedImages:
+class JoinedImages(BaseImageSet):
     """The images of several sets, one set after the other; a key begins with the name of its set."""
 
     def __init__(self, name: str, sets: Sequence[ImageSet]) -> None:

@@ -5,9 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+
+from genrobust.core.views import VIEWS
+
+if TYPE_CHECKING:
+    import pandas
 
 ZERO_SHOT = "zero-shot CLIP"  # stands for an arm's name where a CLIP answers that the study did not train
 MEAN_OF_SHIFTS = "mean of shifts"  # stands for a test set's name where a figure is the mean over `Summary.shifts`
@@ -192,6 +197,13 @@ class Summary:
     missed: tuple[MissedImage, ...] = ()
     missed_counts: dict[str, int] = field(default_factory=dict)
 
+    def __repr__(self) -> str:
+        arms, seeds, tests, scores = map(len, (self.arms, self.seeds, self.tests, self.scores))
+        return f"Summary({arms=}, {seeds=}, {tests=}, {scores=})"
+
+    def _repr_html_(self) -> str:
+        return str(VIEWS.get("summary")(self))
+
     @property
     def tests(self) -> tuple[str, ...]:
         """The test sets, the clean one first."""
@@ -220,6 +232,14 @@ class Summary:
     def rows(self) -> list[dict[str, Any]]:
         """Return one row a score, for a table: where it is (as in `ScoreKey`), and the score."""
         return [{**key._asdict(), **asdict(score)} for key, score in self.scores.items()]
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """Return a table with one row a score and the columns of results.csv; what a score lacks is missing.
+
+        Raises:
+            MissingPackage: pandas is not installed.
+        """
+        return VIEWS.get("to_pandas")(self)
 
     def difference(self, figure: str, arm: str, other: str, test_set: str = MEAN_OF_SHIFTS) -> Score | None:
         """Look up `arm` minus `other`, or turn the sign of the reverse; None for what was not measured."""

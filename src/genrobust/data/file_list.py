@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from genrobust.core import UserError, digest, progress_bar, reading
+from genrobust.core import BaseImageSet, UserError, digest, progress_bar, reading
 from genrobust.data.reading import FORMATS, describe_passed_over, read_image, walk_images
 
 log = logging.getLogger(__name__)
@@ -57,7 +57,7 @@ class Listing:
         return read_image(*self.encoded(index))
 
 
-class ListedImages:
+class ListedImages(BaseImageSet):
     """The images of a listing whose group is in `labels`, decoded when asked for: an ImageSet.
 
     Images are ordered by a hash of their keys, so that the first n of a class are a fair sample; by name if `by_name`;

@@ -11,7 +11,7 @@ from typing import Any
 
 from PIL import Image
 
-from genrobust.core import ImageSet, StudyData, UserError, digest, is_missing
+from genrobust.core import BaseImageSet, ImageSet, StudyData, UserError, digest, is_missing
 from genrobust.recipe import GroupRule, ImageRule
 
 log = logging.getLogger(__name__)
@@ -20,7 +20,7 @@ KEY, STYLES = "data.groups", "data.styles"
 CONTAINERS = (bytes, list, dict)
 
 
-class _SameImages:
+class _SameImages(BaseImageSet):
     """The images of another ImageSet: an ImageSet."""
 
     def __init__(self, images: ImageSet) -> None:

@@ -8,11 +8,11 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image
 
-from genrobust.core import UserError, digest
+from genrobust.core import BaseImageSet, UserError, digest
 from genrobust.data.reading import read_image
 
 
-class MemoryImages:
+class MemoryImages(BaseImageSet):
     """Images held as encoded bytes (decoded when asked for) or as RGB uint8 arrays [H, W, 3]: an ImageSet.
 
     The fingerprint covers images, labels and keys.

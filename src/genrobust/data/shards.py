@@ -19,6 +19,7 @@ from genrobust.core import (
     MANIFEST,
     UNFINISHED,
     Artifact,
+    BaseImageSet,
     GenrobustError,
     Making,
     Manifest,
@@ -141,7 +142,7 @@ def done_shards(folder: Path) -> list[int]:
     return done
 
 
-class ShardDataset:
+class ShardDataset(BaseImageSet):
     """A generated dataset, as an ImageSet: the images of its done shards, in the order of their requests.
 
     Attributes:

@@ -147,7 +147,7 @@ class PromptedConfig(SizedConfig):
     lora: LoraConfig | None = None
     guidance_until: PositiveFraction = 1.0
 
-    @field_validator("lora", mode="before")
+    @field_validator("lora", mode="before", json_schema_input_type=str | LoraConfig | None)
     @classmethod
     def _accept_model(cls, value: Any) -> Any:
         return {"model": value} if isinstance(value, str) else value
@@ -180,7 +180,7 @@ class AdaptedConfig(SizedConfig):
 
     adapter: AdapterConfig | None = None  # for a text-to-image model
 
-    @field_validator("adapter", mode="before")
+    @field_validator("adapter", mode="before", json_schema_input_type=str | AdapterConfig | None)
     @classmethod
     def _accept_model(cls, value: Any) -> Any:
         return {"model": value} if isinstance(value, str) else value

@@ -46,6 +46,7 @@ from .load import (
 from .names import look_alikes as look_alikes, study_name as study_name, valid_name as valid_name
 from .numbers import Between as Between, PositiveFraction as PositiveFraction
 from .recipe import GENERATED as GENERATED, QualityConfig as QualityConfig, Recipe as Recipe
+from .schema import recipe_schema as recipe_schema
 from .section import (
     Place as Place,
     PlainValues as PlainValues,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 from pydantic import BeforeValidator, SerializerFunctionWrapHandler, model_serializer
 
 from genrobust.core import Registry
-from genrobust.recipe.section import Choice
+from genrobust.recipe.section import Choice, NameIn
 
 if TYPE_CHECKING:  # torch takes seconds, and recipes are read without it
     from torch import Tensor
@@ -58,4 +58,5 @@ def _accept_name(value: Any) -> Any:
     return {"name": value} if isinstance(value, str) else value
 
 
-AugmentationName = Annotated[Augmentation, BeforeValidator(_accept_name)]
+_Short = Annotated[str, NameIn(AUGMENTATIONS)] | Augmentation
+AugmentationName = Annotated[Augmentation, BeforeValidator(_accept_name, json_schema_input_type=_Short)]

@@ -29,7 +29,7 @@ from genrobust.recipe.numbers import (
     Workers,
     require_memory,
 )
-from genrobust.recipe.section import PlainValues, Section
+from genrobust.recipe.section import Overrides, PlainValues, Section
 
 
 def _check_mixing(alpha: float) -> float:
@@ -270,11 +270,11 @@ class ArmConfig(Section):
 
     name: Name
     mixture: tuple[MixturePart, ...]
-    train: PlainValues = Field(default_factory=dict)
+    train: Annotated[PlainValues, Overrides(TrainConfig)] = Field(default_factory=dict)
     group: Name | None = None
     reference: Name | None = None
 
-    @field_validator("mixture", mode="before")
+    @field_validator("mixture", mode="before", json_schema_input_type=str | tuple[str | MixturePart, ...])
     @classmethod
     def _accept_names(cls, value: Any) -> Any:
         if isinstance(value, str):

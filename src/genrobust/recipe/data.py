@@ -146,9 +146,13 @@ class DataConfig(Choice):
     needs: ClassVar[str] = ""  # what a machine must have for it, in words
 
     source: str = EMBEDDED
-    shifts: dict[Name, Annotated[ShiftConfig, BeforeValidator(_accept_path)]] = Field(default_factory=dict)
+    shifts: dict[
+        Name, Annotated[ShiftConfig, BeforeValidator(_accept_path, json_schema_input_type=str | ShiftConfig)]
+    ] = Field(default_factory=dict)
     generated: Place | None = None
-    retrieved: Annotated[RetrievedConfig, BeforeValidator(_accept_path)] = RetrievedConfig()
+    retrieved: Annotated[
+        RetrievedConfig, BeforeValidator(_accept_path, json_schema_input_type=str | RetrievedConfig | None)
+    ] = RetrievedConfig()
     extra: dict[Name, Place] = Field(default_factory=dict)
     groups: dict[str, GroupRule] | GroupRule | None = None
     styles: ImageRule | None = Field(default=None, exclude_if=lambda rule: rule is None)

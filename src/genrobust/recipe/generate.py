@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Annotated, Any, ClassVar, Literal, Protocol, Self, cast
 
 from pydantic import Field, model_validator
@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from genrobust.core import FLOAT32, Registry, UserError
 from genrobust.recipe.names import Name
 from genrobust.recipe.numbers import MEMORY, Between, PerClass, Seed
-from genrobust.recipe.section import Choice, Place, PlainValues, Section
+from genrobust.recipe.section import Case, Choice, Overrides, Place, PlainValues, Section
 
 
 class HasModes(Protocol):
@@ -64,6 +64,12 @@ class GeneratorConfig(Choice):
             same = len(set(options.values())) == 1
             models |= {f"engine {name}": next(iter(options.values()))} if same else options
         return models
+
+    @classmethod
+    def cases(cls) -> Iterator[tuple[Case, type[Self]]]:
+        for name, engine in cls._classes().items():
+            for mode in engine.modes:
+                yield (("engine", name), ("mode", mode)), engine.options_in(mode)
 
     @classmethod
     def owners(cls, key: str) -> list[str]:
@@ -209,8 +215,8 @@ class DatasetConfig(Section):
     from_scratch: bool = False
     filter: FilterConfig | None = None
     data_seed: Seed | None = None  # None: the recipe's
-    generator: PlainValues = Field(default_factory=dict)
-    generate: PlainValues = Field(default_factory=dict)
+    generator: Annotated[PlainValues, Overrides(GeneratorConfig)] = Field(default_factory=dict)
+    generate: Annotated[PlainValues, Overrides(GenerateConfig)] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _check_generator(self) -> DatasetConfig:

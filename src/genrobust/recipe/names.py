@@ -7,11 +7,12 @@ import unicodedata
 from collections.abc import Iterable
 from typing import Annotated
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, WithJsonSchema
 
 from genrobust.core import DEVICES, EARLIER, slug
 
 LONGEST = 200  # characters
+_UNFIT = r'/\\:*?"<>|'  # in the name of a folder
 JOINERS = {0x200C: None, 0x200D: None}  # invisible, and part of Persian words and of emoji
 # What a study keeps in the output folder, beside the folder of its report.
 _FOLDERS = (
@@ -37,7 +38,7 @@ def valid_name(text: str) -> str:
 def _valid_folder_name(text: str) -> str:
     text = valid_name(text)
     subject = f"the report lies in a folder of this name, and {text!r}"
-    if re.search(r'[/\\:*?"<>|]', text):
+    if re.search(f"[{_UNFIT}]", text):
         raise ValueError(f'{subject} has one of / \\ : * ? " < > |: leave it out')
     if (
         text[0] in ".-"
@@ -57,8 +58,11 @@ def study_name(text: str) -> str:
     return f"{name}-study" if name in KEPT | DEVICES else name
 
 
-Name = Annotated[str, AfterValidator(valid_name)]
-FolderName = Annotated[str, AfterValidator(_valid_folder_name)]
+_SCHEMA = {"type": "string", "minLength": 1, "maxLength": LONGEST}
+Name = Annotated[str, AfterValidator(valid_name), WithJsonSchema(_SCHEMA)]
+FolderName = Annotated[
+    str, AfterValidator(_valid_folder_name), WithJsonSchema({**_SCHEMA, "pattern": f"^[^{_UNFIT}]*$"})
+]
 
 
 def look_alikes(names: Iterable[str]) -> tuple[str, str] | None:

@@ -6,7 +6,8 @@ import re
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from pydantic import GetCoreSchemaHandler
+from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 _DECIMAL = re.compile(
@@ -32,6 +33,16 @@ class Between:
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         number = core_schema.no_info_before_validator_function(_require_number, handler(source))
         return core_schema.no_info_after_validator_function(self._check_bounds, number)
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        number = handler(schema)
+        return {
+            **number,
+            "type": [number["type"], "string"],
+            "pattern": f"^{_DECIMAL.pattern}$",  # of a text
+            "exclusiveMinimum" if self.above else "minimum": self.least,
+            "exclusiveMaximum" if self.below else "maximum": self.most,
+        }
 
     def __str__(self) -> str:
         """Return the bounds in words: "from 1 to 1,024", "above 0, up to 1"."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, NoReturn, Self, TypeVar, get_args
@@ -46,6 +47,7 @@ class Section(BaseModel):
 
 
 AnySection = TypeVar("AnySection", bound=Section)
+Case = tuple[tuple[str, str], ...]  # keys that choose the model of a section, each with its value
 
 
 class Choice(Section):
@@ -95,7 +97,13 @@ class Choice(Section):
     @classmethod
     def models(cls) -> dict[str, type[Self]]:
         """Return the models to choose among, each by the key and the value that choose it: "kind objectnet"."""
-        return {f"{cls.chosen_by} {name}": member for name, member in cls._classes().items()}
+        return {" ".join(case[-1]): model for case, model in cls.cases()}
+
+    @classmethod
+    def cases(cls) -> Iterator[tuple[Case, type[Self]]]:
+        """Yield the models to choose among, each with the keys that choose it and their values."""
+        for name, member in cls._classes().items():
+            yield ((cls.chosen_by, name),), member
 
     @classmethod
     def _classes(cls) -> dict[str, Any]:
@@ -150,7 +158,8 @@ class Choice(Section):
             for key in cls.without:
                 del properties[key]
             return json_schema
-        return {"anyOf": [handler(model.__pydantic_core_schema__) for model in dict.fromkeys(cls.models().values())]}
+        schemas = [(case, handler(model.__pydantic_core_schema__)) for case, model in cls.cases()]
+        return _schema_of_cases(schemas, {name: field.default for name, field in cls.model_fields.items()})
 
     @classmethod
     def _validate_member(cls, value: Any) -> Self:
@@ -166,6 +175,59 @@ class Choice(Section):
                 mine = next(choice for choice, member in cls.models().items() if member is model)
                 cls._refuse(key, f"this key belongs to {', '.join(owners)}, not to {mine}", value[key])
         return model.model_validate(value)
+
+
+def _schema_of_cases(cases: Sequence[tuple[Case, JsonSchemaValue]], defaults: Mapping[str, Any]) -> JsonSchemaValue:
+    """Return a JSON schema that applies the schema of the case at hand alone, so that mistakes have their own paths."""
+    if not cases[0][0]:
+        return cases[0][1]
+    key, by_value = cases[0][0][0][0], dict[str, list[tuple[Case, JsonSchemaValue]]]()
+    for ((_, value), *rest), schema in cases:
+        by_value.setdefault(value, []).append((tuple(rest), schema))
+    branches = []
+    for value, inner in by_value.items():
+        required = [] if value == defaults[key] else [key]
+        chosen = {"type": "object", "properties": {key: {"const": value}}, "required": required}
+        branches.append({"if": chosen, "then": _schema_of_cases(inner, defaults)})
+    return {"type": "object", "properties": {key: {"enum": list(by_value)}}, "allOf": branches}
+
+
+@dataclass(frozen=True, slots=True)
+class NameIn:
+    """Lists the names in a registry, those of plug-ins too, as the JSON schema of a text."""
+
+    registry: Registry[Any]
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        return {"enum": self.registry.names()}
+
+
+@dataclass(frozen=True, slots=True)
+class Overrides:
+    """Gives a mapping the JSON schema of a section whose keys it overrides: none is required, in nested ones neither.
+
+    Of a `Choice` it has the keys of all models: which one the merged section has, a mapping alone does not say.
+    """
+
+    section: type[Section]
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        def optional(value: Any) -> Any:
+            if isinstance(value, list):
+                return [optional(entry) for entry in value]
+            if not isinstance(value, dict):
+                return value
+            value = handler.resolve_ref_schema(value)
+            is_section = value.get("additionalProperties") is False
+            return {key: optional(inner) for key, inner in value.items() if not (is_section and key == "required")}
+
+        by_key: dict[str, list[Any]] = {}
+        for model in sections_in(self.section):
+            for key, value in optional(handler(model.__pydantic_core_schema__))["properties"].items():
+                if value not in by_key.setdefault(key, []):
+                    by_key[key].append(value)
+        properties = {key: {"anyOf": values} if len(values) > 1 else values[0] for key, values in by_key.items()}
+        return {"type": "object", "properties": properties, "additionalProperties": False}
 
 
 def sections_in(annotation: Any) -> Iterator[type[Section]]:

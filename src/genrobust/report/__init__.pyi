@@ -19,6 +19,7 @@ from .published import (
 )
 from .results import summary_from_json as summary_from_json
 from .terminal import final_table as final_table
+from .views.studies import show_study as show_study
 from .wording import (
     EN_DASH as EN_DASH,
     count as count,
@@ -26,4 +27,4 @@ from .wording import (
     robustness_over as robustness_over,
     span as span,
 )
-from .write import write_report as write_report
+from .write import check_report_formats as check_report_formats, write_report as write_report

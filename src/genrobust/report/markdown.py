@@ -87,15 +87,12 @@ def _averages(record: StudyRecord) -> list[str]:
 def _figures_table(
     table: Table, summary: Summary, head: str = "arm", minus: Mapping[str, str] = MappingProxyType({})
 ) -> str:
-    def name(arm: str) -> str:
-        return row_name(summary, arm) + (f" minus {minus[arm]}" if arm in minus else "")
-
     def cell(entry: Entry) -> str:
         text = entry.text + (EXTRAPOLATED if entry.extrapolated else "")
         return (f"**{text}**" if entry.best else text) + (f" ({entry.interval})" if entry.interval else "")
 
     heads = [c.name + ("†" if c.kind == "out" else "") for c in table.columns]
-    rows = [[escaped(name(arm)), *map(cell, entries)] for arm, entries in table.rows]
+    rows = [[escaped(row_name(summary, arm, minus)), *map(cell, entries)] for arm, entries in table.rows]
     notes = ["", *(c.note for c in table.columns)]
     return markdown_table([head, *heads], [notes, *rows], escape=False)
 

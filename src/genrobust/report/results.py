@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import asdict, fields, replace
 from typing import Any
 
@@ -98,14 +99,18 @@ def summary_to_csv(summary: Summary) -> str:
     `seed` is empty for a mean over seeds; `minus` names what a difference subtracts; `group`, in the place of `arm`, is
     named where a score is a mean over arms.
     """
+    rows = csv_rows(summary)
+    return "".join([csv_line(CSV_COLUMNS), *(csv_line(row.values()) for row in rows)])
+
+
+def csv_rows(summary: Summary) -> Iterator[dict[str, Any]]:
+    """Yield one row of `CSV_COLUMNS` a score; None is an empty cell."""
     figures = {figure.name: figure for figure in list_figures()}
-    lines = [csv_line(CSV_COLUMNS)]
     for row in summary.rows():
         figure = figures[row["figure"]]
         if row["arm"] in summary.groups:
-            row |= {"arm": "", "group": row["arm"]}
+            row |= {"arm": None, "group": row["arm"]}
         if not figure.needs:
             del row["extrapolated"]
         row["unit"] = figure.difference_unit if row["minus"] else figure.unit
-        lines.append(csv_line(row.get(column, "") for column in CSV_COLUMNS))
-    return "".join(lines)
+        yield {column: row.get(column) for column in CSV_COLUMNS}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 
 from genrobust.core import MEAN_OF_SHIFTS, Score, StudyRecord, Summary
 from genrobust.report.groups import averaged_over
@@ -84,15 +85,16 @@ def robustness_over(summary: Summary) -> str:
     return "" if over == every else f"over {over} of the {count(every, 'shift')}"
 
 
-def row_name(summary: Summary, arm: str) -> str:
+def row_name(summary: Summary, arm: str, minus: Mapping[str, str] = MappingProxyType({})) -> str:
     """Return the name of a row, marked where it is a model that was trained elsewhere or began with one.
 
-    A group is marked where any of its arms began with one.
+    A group is marked where any of its arms began with one. `minus` is what is subtracted from arms, see `subtracted`.
     """
+    subtrahend = f" minus {minus[arm]}" if arm in minus else ""
     if arm in summary.trained_elsewhere:
-        return f"{arm} {ELSEWHERE}"
+        return f"{arm} {ELSEWHERE}{subtrahend}"
     begun = {arm, *summary.groups.get(arm, ())} & set(summary.pretrained)
-    return f"{arm} {STARTED}" if begun else arm
+    return (f"{arm} {STARTED}" if begun else arm) + subtrahend
 
 
 def marks(summary: Summary) -> str:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from genrobust.core import Picture, StudyRecord, page_json, write_files
+from genrobust.core import Picture, StudyRecord, UserError, page_json, write_files
 from genrobust.report.answering import answer, answer_arm
 from genrobust.report.averages import averages
 from genrobust.report.claims import CLAIM_HEADS, claim_rows
@@ -17,12 +17,14 @@ from genrobust.report.class_gains import class_gains
 from genrobust.report.costs import arm_time, cost_plot
 from genrobust.report.curves import HEAD, drawn_curves
 from genrobust.report.groups import with_group_means
+from genrobust.report.latex import latex_files
 from genrobust.report.markdown import markdown
 from genrobust.report.page import Thumbnail, data_uri, render, unbroken, verbatim
 from genrobust.report.pairs import pairs
 from genrobust.report.plots import PLOT_BOX, dot_plot, looks, scatter
 from genrobust.report.quality import QUALITY_HEADS, quality_note, quality_rows
 from genrobust.report.results import record_to_json, summary_to_csv
+from genrobust.report.svg import svg_files
 from genrobust.report.tables import further_tables, main_differences, main_tables
 from genrobust.report.wording import (
     WIDE,
@@ -40,10 +42,17 @@ from genrobust.report.wording import (
 from genrobust.robustness import figure_called
 
 OPEN_CLASSES = 6  # classes of the gallery that are shown before one asks for more
+FORMATS: Mapping[str, Callable[[StudyRecord], Mapping[str, str]]] = {  # and the files that each adds to a report
+    "html": lambda record: {},  # which every report has
+    "latex": latex_files,
+    "svg": svg_files,
+}
 
 
-def write_report(record: StudyRecord, folder: Path) -> dict[str, Path]:
+def write_report(record: StudyRecord, folder: Path, formats: Collection[str] = ()) -> dict[str, Path]:
     """Write report.html, report.md, results.csv and results.json into `folder`; returns their paths by name.
+
+    `formats` adds tables.tex ("latex") and a file for each plot ("svg").
 
     They replace the report of the same recipe with the same scores; any other is kept in ``earlier``, under its
     date. Everything that came from outside is escaped: a class may be called ``<script>``.
@@ -59,7 +68,17 @@ def write_report(record: StudyRecord, folder: Path) -> dict[str, Path]:
         "results.csv": summary_to_csv(record.summary),
         "results.json": page_json(facts),
     }
+    for form in formats:
+        contents |= FORMATS[form](record)
     return write_files(contents, folder, [facts["recipe"], facts["summary"], facts.get("curves")])
+
+
+def check_report_formats(formats: Iterable[str]) -> None:
+    """Raise UserError if one of `formats` is none that reports are written in."""
+    if unknown := [form for form in formats if form not in FORMATS]:
+        raise UserError(
+            f"--format {unknown[0]}: choose one of {', '.join(FORMATS)}; Inkscape and others make a PDF of an SVG"
+        )
 
 
 def study_html(record: StudyRecord) -> str:

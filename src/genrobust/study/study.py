@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -81,6 +81,15 @@ class Study:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Study, (self.recipe, address(self.out))
+
+    def __repr__(self) -> str:
+        arms, seeds = len(self.recipe.arms), len(self.recipe.seeds)
+        return f"Study(name={self.recipe.name!r}, {arms=}, {seeds=}, out={str(self.out)!r})"
+
+    def _repr_html_(self) -> str:
+        from genrobust.report import show_study
+
+        return show_study(repr(self), self.recipe, self.out)
 
     @property
     def data(self) -> StudyData:
@@ -199,19 +208,23 @@ class Study:
                 if dark := describe_dark(first, share=0.5):
                     yield f"data.{name}, {place}: {dark}"
 
-    def run(self, anew: bool = False, same_versions: bool = False) -> tuple[Summary, dict[str, Path]]:
+    def run(
+        self, anew: bool = False, same_versions: bool = False, formats: Collection[str] = ()
+    ) -> tuple[Summary, dict[str, Path]]:
         """Run all stages to the report; returns what was measured and the files written, by kind.
 
         Args:
             anew: Begins unfinished work again that other versions of genrobust or its libraries began.
             same_versions: Reuses no finished work of other versions.
+            formats: Also writes the tables ("latex") and the plots ("svg") of the report as files for papers.
 
         Raises:
-            UserError: Other versions began or made something, unless these allow it.
+            UserError: Other versions began or made something, unless these allow it; or an unknown format.
             GenrobustError: A stage fails.
         """
-        from genrobust.report import write_report
+        from genrobust.report import check_report_formats, write_report
 
+        check_report_formats(formats)
         recipe, sources = self.recipe, self.graph.sources
         for rule in map(recipe.filter_of, sources.datasets):
             if rule is not None and rule.clip is not None:
@@ -236,4 +249,4 @@ class Study:
         self.context.log("writing the report")
         record = record_of(self.graph, scores, self.command, self.makers())
         self.context.tracking.outcome(record)
-        return scores.summary, write_report(record, self.out / recipe.name)
+        return scores.summary, write_report(record, self.out / recipe.name, formats)

@@ -62,6 +62,9 @@ class GeneratedDataset:
     def __reduce__(self) -> tuple[Any, ...]:
         return GeneratedDataset, (self.context, self.name)
 
+    def __repr__(self) -> str:
+        return f"GeneratedDataset(name={self.name!r})"
+
     @cached_property
     def plan(self) -> Plan:
         """The requests."""

@@ -1,0 +1,24 @@
+"""The view of a study in a notebook."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from genrobust.recipe import Recipe
+from genrobust.report.page import render
+from genrobust.report.tables import Column, Entry, Table
+
+
+def show_study(title: str, recipe: Recipe, out: Path) -> str:
+    """Return what the arms of `recipe` train on, and where the report is or will be in `out`."""
+    columns = tuple(Column(name, "", "") for name in ("trained on", "of its own", "compared with"))
+    rows = []
+    for arm in recipe.arms:
+        own = ", ".join(f"{key}: {value}" for key, value in arm.train.items())
+        other = recipe.references()[arm.name]
+        cells = (" + ".join(part.source for part in arm.mixture), own, "" if other == arm.name else other)
+        rows.append((arm.name, tuple(Entry(None, text) for text in cells)))
+    report = out / recipe.name / "report.html"
+    where = f"report: {report}" if report.exists() else f"no report yet: run() writes {report}"
+    tables = [Table(columns, tuple(rows), recipe.question or recipe.title)]
+    return render("notebook.html.j2", title=title, tables=tables, names={}, notes=[where])
