@@ -248,11 +248,14 @@ _DROPPED = re.compile(r"drop\w*_rate$|^dropout$|^stochastic_depth_prob$")  # arg
 class LabelsConfig(Section):
     """Soft labels, made by the classifier that another arm trains from the same seed, before this one.
 
-    The loss of an image is the cross-entropy with the probabilities that the classifier of `arm` gives it: a softmax of
-    its logits, divided by `temperature`, for the image as the classifier is evaluated on it, without augmentation.
-    `label_smoothing` leaves them as they are. This is knowledge distillation (Hinton et al., 2015, arXiv:1503.02531),
-    with the part's images as the transfer set; for generated ones see Li et al. (2023, arXiv:2305.12954). Unlike there,
-    the temperature is not applied to the network that learns, so that such images mix with others.
+    The loss of an image is the cross-entropy with the probabilities that the classifier of `arm` gives it: the softmax
+    of its logits, divided by `temperature`. They are computed once, before the first step, for the center crop of each
+    image of the part, at the size that the classifier trained on, and kept in memory: 4 bytes for each image and class.
+    `label_smoothing` leaves them as they are.
+
+    This is knowledge distillation (Hinton et al., 2015, arXiv:1503.02531), with the part's images as the transfer set;
+    for generated ones see Li et al. (2023, arXiv:2305.12954). Unlike there, the logits of the network that learns are
+    not divided by the temperature, so that these images can be mixed with others.
     """
 
     arm: Name

@@ -184,7 +184,7 @@ def real_rows(mixture: Mixture, config: TrainConfig, share: slice = slice(None),
         whose = "a batch" if config.workers == 1 else "a worker's share"
         raise UserError(
             f"split_batchnorm: {whose} of {len(rows)} holds {int(rows.sum())} real images, and needs two or more of "
-            "either kind: change the weights, or raise batch_size"
+            "either kind: change the weights, after or until, or raise batch_size"
         )
     return rows
 
