@@ -254,8 +254,8 @@ class LabelsConfig(Section):
     `label_smoothing` leaves them as they are.
 
     This is knowledge distillation (Hinton et al., 2015, arXiv:1503.02531), with the part's images as the transfer set;
-    for generated ones see Li et al. (2023, arXiv:2305.12954). Unlike there, the logits of the network that learns are
-    not divided by the temperature, so that these images can be mixed with others.
+    for generated ones see Li et al. (2023, arXiv:2305.12954). Unlike in Hinton et al., the logits of the network that
+    learns are not divided by the temperature, so that Mixup can mix these images with others.
     """
 
     arm: Name
@@ -281,7 +281,8 @@ class MixturePart(Section):
     arXiv:2407.10910).
 
     `after` and `until` are shares of the training. Outside of them the part has no images in a batch, and the others
-    share it by their weights. `labels` replaces the labels by soft ones.
+    share it by their weights. `labels` replaces the labels by soft ones. The probe of `method: lp-ft` takes each image
+    once, by `weight` alone.
     """
 
     source: Name
@@ -349,7 +350,7 @@ class ArmConfig(Section):
         for begin, end in pairwise(sorted({0.0, 1.0, *(t for part in self.mixture for t in (part.after, part.until))})):
             if not any(part.after <= begin and end <= part.until for part in self.mixture):
                 raise ValueError(
-                    f"arm {self.name!r}: mixture: no source is mixed from {begin:g} to {end:g}: change until"
+                    f"arm {self.name!r}: mixture: no source is mixed from {begin:g} to {end:g}: change after or until"
                 )
         return self
 

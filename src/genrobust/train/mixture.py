@@ -320,11 +320,11 @@ def _shares_at(sources: Sequence[Source], batch_size: int, time: float) -> tuple
         return (batch_size,)
     if without := [source.name for source in sources if source.weight is None]:
         raise UserError(f"the source {without[0]} of the mixture has no weight, but others have: weigh all, or none")
-    weights = np.array([s.weight if s.after <= time < s.until else 0.0 for s in sources])
-    quotas = weights / weights.sum() * batch_size
+    weights = [(s.weight or 0.0) if s.after <= time < s.until else 0.0 for s in sources]
+    quotas = np.array(weights) / sum(weights) * batch_size
     shares = np.floor(quotas).astype(int)  # largest remainder, ties to the earlier source
     shares[np.argsort(-(quotas - shares), kind="stable")[: batch_size - shares.sum()]] += 1
-    if (small := (shares == 0) & (weights > 0)).any():
+    if (small := (shares == 0) & (quotas > 0)).any():
         name = sources[int(np.argmax(small))].name
         raise UserError(f"the weight of {name} is too small for one place in a batch of {batch_size}: raise it")
     return tuple(map(int, shares))
