@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -103,7 +104,7 @@ def find_results(runs: Iterable[str]) -> dict[str, Path]:
     for run in runs:
         with reading(run, ValueError):
             file = Path(run).name if run.endswith(".json") and not Path(run).is_dir() else ""
-            folder = local_folder(run.removesuffix(file) or ".")
+            folder = local_folder((run.removesuffix(file) or ".") if file else run)
             fetch(folder, RESULTS, f"*/{RESULTS}", file, later=(f"{EARLIER}/*", f"*/{EARLIER}/*"))
             paths = [folder / (file or RESULTS)]
             if not file and not paths[0].is_file():
@@ -122,11 +123,11 @@ def _explain_missing(run: str, folder: Path) -> str:
     if is_recipe(run):
         return f"{run} is a recipe: name the output folder of its study, such as runs/{Path(run).stem}"
     holds_work = any((folder / name).is_dir() for name in ("datasets", "checkpoints", "predictions"))
-    runs = run if holds_work else run.rpartition("/")[0] or "."
+    runs = run if holds_work else run.rstrip("/").rpartition("/")[0] or "."
     recipe = folder.name if folder.name in recipe_names() and not holds_work else "RECIPE"
     return (
         f"{run}: no results of a study, neither {RESULTS} nor folders that hold one. If the study is not finished, "
-        f"finish it: genrobust run {recipe} --runs {runs}"
+        f"finish it: {shlex.join(['genrobust', 'run', recipe, '--runs', runs])}"
     )
 
 
@@ -143,8 +144,10 @@ def rank(files: Mapping[str, Path]) -> list[Ranking]:
     all_facts: dict[str, Facts] = {}
     for name, path in files.items():
         results = read_results(path, name)
-        with reading(name, KeyError, ValueError, then=": some score is missing: run the study again"):
-            facts, arms = _facts(results), list(_arms(results))
+        with reading(name, KeyError, ValueError, then=": it lacks a score, or all arms: run the study again"):
+            if not (arms := list(_arms(results))):
+                raise ValueError("no arm is ranked")
+            facts = _facts(results)
         group = digest(sorted(facts.items()))
         all_facts[group], kept = facts, groups.setdefault(group, {})
         for arm in arms:
@@ -214,8 +217,10 @@ def _facts(results: StudyResults) -> Facts:
 
 def _arms(results: StudyResults) -> Iterator[RankedArm]:
     summary, recipe = results.summary, _recipe(results.recipe)
-    table, records = figure_table(summary, TOP1), {record.name: record for record in results.arms}
-    for name, entries in () if table is None else table.rows:
+    records = {record.name: record for record in results.arms}
+    if (table := figure_table(summary, TOP1)) is None:
+        return
+    for name, entries in table.rows:
         if (record := records.get(name)) is None:
             continue  # a CLIP that no arm trained
         difference, reference = gain(summary, "top1", name, _leading(results)), summary.reference_of(name)
