@@ -19,6 +19,11 @@ def arm(**changes: Any) -> dict[str, Any]:
     return {"arms": [REAL | changes]}
 
 
+def part(*others: Any, **keys: Any) -> dict[str, Any]:
+    """An arm that mixes real images, with these keys, and others."""
+    return arm(mixture=[{"source": "real", **keys}, *others])
+
+
 def groups(rules: Any) -> dict[str, Any]:
     return {"data": {"groups": rules}}
 
@@ -111,6 +116,36 @@ MISTAKES = [  # change to SMALL, what the error names
     (arm(mixture=["real", "real"]), "arm 'real': mixture: "),
     (arm(mixture=["generated", {"source": "real", "weight": 2}]), "arm 'real': mixture: "),
     (arm(mixture="reel"), "arm 'real': no source 'reel'; there are generated, real, retrieved"),
+    (part(balance=["klass"]), "arms.0.mixture.0.balance.0: input should be 'class' or 'style'"),
+    (part(loss_weight=0), "arms.0.mixture.0.loss_weight: give a number"),
+    (part(until=1.5), "arms.0.mixture.0.until: give a number above 0, up to 1"),
+    (part(after=0.5, until=0.5), "arm 'real': mixture: real: after: 0.5 is no share before until, 0.5"),
+    (part(until=0.5), "arm 'real': mixture: no source is mixed from 0.5 to 1"),
+    (part("generated", until=0.5), "arm 'real': mixture: real: until: it needs a share of the batch"),
+    (part("generated", balance=["class"]), "arm 'real': mixture: real: balance: it needs a share of the batch"),
+    (part(labels={"arm": "real"}), "arm 'real': mixture: real: labels.arm: real < real: it needs itself first"),
+    (part(labels={"arm": "reel"}), "arm 'real': mixture: real: labels.arm: 'reel' is no arm; the arms are real"),
+    (part(labels={"arm": "real", "temperature": 0}), "arms.0.mixture.0.labels.temperature: give a number above 0"),
+    (part(labels={"from": "real"}), "unknown key arms.0.mixture.0.labels.from"),
+    (
+        {"arms": [*part(labels={"arm": "b"})["arms"], REAL | {"name": "b", "train": {"init": "arm:real"}}]},
+        "real < b < real: it needs itself first",
+    ),
+    (
+        part(loss_weight=2) | {"train": {"init": "clip:pictograms", "method": "linear-probe"}},
+        "arm 'real': mixture: linear-probe takes all images at once: leave out loss_weight",
+    ),
+    (
+        dataset(filter={"drop": 0.1, "arm": "judge"})
+        | {
+            "arms": [
+                *part(labels={"arm": "first"})["arms"],
+                REAL | {"name": "first", "mixture": "few"},
+                REAL | {"name": "judge", "train": {"init": "arm:real"}},
+            ]
+        },
+        "datasets.few.filter.arm: 'first' trains on filtered images itself",
+    ),
     (arm(reference="b"), "arm 'real': reference: 'b' is no arm; the arms are real"),
     (arm(group="real"), "'real' is the name of an arm and of a group"),
     ({"answer": "none"}, "answer: 'none' is no arm that is compared with another; there are none"),
@@ -306,6 +341,22 @@ def test_the_headline_is_three_mixtures_over_three_architectures_beside_the_full
             assert headline.train_of(small) == augmented.train_of(augmented.arm(group))
     assert headline.generation("generated") == full.generation("generated")  # and the images
     assert (headline.data, headline.data_seed, headline.seeds) == (full.data, full.data_seed, full.seeds)
+
+
+def test_keys_of_a_mixture_that_came_later_are_in_no_hash_at_their_defaults() -> None:
+    (plain,) = parse_recipe(SMALL).arms[0].mixture
+    assert plain.model_dump(mode="json") == {"source": "real", "per_class": None, "fraction": None, "weight": None}
+    defaults = {"balance": [], "loss_weight": 1, "after": 0, "until": 1, "labels": None}
+    assert parse_recipe(SMALL | part(**defaults)).arms[0].mixture == (plain,) and plain.drawing == {}
+    given = {"source": "wild", "weight": 1, "loss_weight": 0.5, "until": 0.75, "labels": {"arm": "real"}}
+    extra = {"data": {"extra": {"wild": "x"}}}
+    arms = [REAL, {"name": "both", "mixture": [{"source": "real", "weight": 1, "balance": ["class", "style"]}, given]}]
+    recipe = parse_recipe(SMALL | extra | {"arms": arms})
+    assert parse_recipe(yaml.safe_load(recipe_yaml(recipe))) == recipe
+    assert [part.drawing_in_words for part in recipe.arm("both").mixture] == [
+        "balanced by class and style",
+        "loss weight 0.5, until 75 % of the training, labels by real, temperature 1",
+    ]
 
 
 def test_the_folder_of_a_training_by_one_worker_has_its_digest_from_before_there_were_workers() -> None:

@@ -27,7 +27,12 @@ from .clip import (
 from .clip_files import hash_clip as hash_clip
 from .heads import COSINE as COSINE, head_name as head_name, last_linear as last_linear
 from .hub import FOLDER as FOLDER, HUB as HUB, TIMM_CONFIG as TIMM_CONFIG, is_timm_folder as is_timm_folder
-from .initial import Initial as Initial, initial_of_run as initial_of_run, open_initial as open_initial
+from .initial import (
+    Initial as Initial,
+    initial_of_run as initial_of_run,
+    open_initial as open_initial,
+    open_run as open_run,
+)
 from .interpolated import interpolate_checkpoint as interpolate_checkpoint
 from .logits import embed_images as embed_images, predict_logits as predict_logits
 from .models import (

@@ -162,9 +162,14 @@ def open_initial(config: TrainConfig, classes: Sequence[str], texts: Callable[[]
 
 
 def initial_of_run(config: TrainConfig, checkpoint: Path, classes: tuple[str, ...], blueprint: Blueprint) -> Initial:
-    """Open a classifier of a study, which may not be trained yet: its folder tells its weights from others."""
+    """Open a classifier of a study, as in `open_run`, to train it further."""
     if config.head == "text":
         raise _no_text_tower_error(config)
+    return Initial(config.init, open_run(config.init, checkpoint, classes, blueprint), blueprint, config.head)
+
+
+def open_run(name: str, checkpoint: Path, classes: tuple[str, ...], blueprint: Blueprint) -> OpenClassifier:
+    """Open a classifier of a study, which may not be trained yet: its folder tells its weights from others."""
 
     def load(device: torch.device) -> nn.Module:
         from genrobust.classifiers.models import load_checkpoint
@@ -173,8 +178,8 @@ def initial_of_run(config: TrainConfig, checkpoint: Path, classes: tuple[str, ..
         return load_checkpoint(checkpoint, device)[0]
 
     size, interpolation = blueprint.image_size, blueprint.interpolation
-    opened = OpenClassifier(
-        name=config.init,
+    return OpenClassifier(
+        name=name,
         classes=classes,
         weights_hash=checkpoint.name,
         prepare=partial(prepare, size=size, interpolation=interpolation),
@@ -182,7 +187,6 @@ def initial_of_run(config: TrainConfig, checkpoint: Path, classes: tuple[str, ..
         load=load,
         blueprint=blueprint,
     )
-    return Initial(config.init, opened, blueprint, config.head)
 
 
 def _open_spec(

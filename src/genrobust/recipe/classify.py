@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from genrobust.core import REAL
 from genrobust.recipe.augmentation import Augmentation, AugmentationName
-from genrobust.recipe.fine_tuning import FineTuning
+from genrobust.recipe.fine_tuning import FineTuning, later_key
 from genrobust.recipe.names import Name
 from genrobust.recipe.numbers import (
     Average,
@@ -240,7 +241,25 @@ class TrainConfig(FineTuning):
         return None
 
 
+SHARED = {"balance", "after", "until"}  # keys of a part that has a share of the batch
 _DROPPED = re.compile(r"drop\w*_rate$|^dropout$|^stochastic_depth_prob$")  # arguments of timm's and torchvision's
+
+
+class LabelsConfig(Section):
+    """Soft labels, made by the classifier that another arm trains from the same seed, before this one.
+
+    The loss of an image is the cross-entropy with the probabilities that the classifier of `arm` gives it: the softmax
+    of its logits, divided by `temperature`. They are computed once, before the first step, for the center crop of each
+    image of the part, at the size that the classifier trained on, and kept in memory: 4 bytes for each image and class.
+    `label_smoothing` leaves them as they are.
+
+    This is knowledge distillation (Hinton et al., 2015, arXiv:1503.02531), with the part's images as the transfer set;
+    for generated ones see Li et al. (2023, arXiv:2305.12954). Unlike in Hinton et al., the logits of the network that
+    learns are not divided by the temperature, so that Mixup can mix these images with others.
+    """
+
+    arm: Name
+    temperature: Annotated[float, Between(0, 1000, "higher ones leave nothing of the logits", above=True)] = 1.0
 
 
 class MixturePart(Section):
@@ -252,12 +271,46 @@ class MixturePart(Section):
     nearest first). These three are described under `data.retrieved`. `per_class` limits the images of each class (of
     generated ones, to the first); `fraction` takes that fraction of each class. `weight` is the relative share of every
     batch; None means in proportion to the number of images, as in a plain concatenation.
+
+    `balance` draws images of each class, of each style, or of each class in each style that it has, equally often; an
+    image comes again when all of its kind have come.
+
+    `loss_weight` is how much the loss of an image counts, relative to those of other parts: the loss of a batch is the
+    sum of its weighted losses divided by the sum of their weights. With equal shares, loss weights of 0.8 and 0.2 are
+    0.8 times the mean loss of one part plus 0.2 times that of the other, as in DataDream (Kim et al., 2024,
+    arXiv:2407.10910).
+
+    `after` and `until` are shares of the training. Outside of them the part has no images in a batch, and the others
+    share it by their weights. `labels` replaces the labels by soft ones. The probe of `method: lp-ft` takes each image
+    once, by `weight` alone.
     """
 
     source: Name
     per_class: Count | None = None
     fraction: PositiveFraction | None = None
     weight: Annotated[float, Between(1e-6, 1e6, "a batch cannot hold such unequal shares")] | None = None
+    balance: tuple[Literal["class", "style"], ...] = later_key(())
+    loss_weight: Annotated[float, Between(1e-6, 1e6, "other images would not count")] = later_key(1.0)
+    after: Annotated[float, Between(0, 1, "it is a share of the training", below=True)] = later_key(0.0)
+    until: PositiveFraction = later_key(1.0)
+    labels: LabelsConfig | None = later_key(None)
+
+    @property
+    def drawing(self) -> dict[str, Any]:
+        """The keys that say how its images are drawn and learned from, where they differ from their defaults."""
+        return self.model_dump(include={"balance", "loss_weight", "after", "until", "labels"}, exclude_defaults=True)
+
+    @property
+    def drawing_in_words(self) -> str:
+        """Describe `drawing`: "balanced by class, until 75 % of the training", or "" for the defaults."""
+        words = {
+            "balance": f"balanced by {' and '.join(self.balance)}",
+            "loss_weight": f"loss weight {self.loss_weight:g}",
+            "after": f"after {100 * self.after:g} % of the training",
+            "until": f"until {100 * self.until:g} % of the training",
+            "labels": self.labels and f"labels by {self.labels.arm}, temperature {self.labels.temperature:g}",
+        }
+        return ", ".join(str(words[key]) for key in words if key in self.drawing)
 
 
 class ArmConfig(Section):
@@ -288,6 +341,17 @@ class ArmConfig(Section):
             raise ValueError(f"arm {self.name!r}: mixture: name one source or more, each once")
         if len({part.weight is None for part in self.mixture}) > 1:
             raise ValueError(f"arm {self.name!r}: mixture: give every source a weight, or none")
+        for part in self.mixture:
+            where = f"arm {self.name!r}: mixture: {part.source}"
+            if part.after >= part.until:
+                raise ValueError(f"{where}: after: {part.after:g} is no share before until, {part.until:g}")
+            if part.weight is None and len(sources) > 1 and (keys := part.drawing.keys() & SHARED):
+                raise ValueError(f"{where}: {min(keys)}: it needs a share of the batch: give every source a weight")
+        for begin, end in pairwise(sorted({0.0, 1.0, *(t for part in self.mixture for t in (part.after, part.until))})):
+            if not any(part.after <= begin and end <= part.until for part in self.mixture):
+                raise ValueError(
+                    f"arm {self.name!r}: mixture: no source is mixed from {begin:g} to {end:g}: change after or until"
+                )
         return self
 
 

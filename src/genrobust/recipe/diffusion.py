@@ -72,11 +72,16 @@ class AutoencoderConfig(GeneratorTraining):
 
     It is for images that look different from those of the generator: the embedded one knows icons alone. The error of
     color has a higher weight than that of lightness. Without it, the generator's autoencoder stays as it is.
+
+    `latent_channels` gives it as many channels, since the embedded one blurs photographs.
     """
 
     section = "class_model.autoencoder"
     noun = "autoencoder"
 
+    latent_channels: Annotated[int, Between(1, 1024, MEMORY)] | None = Field(  # None: as many as the generator's
+        default=None, exclude_if=lambda channels: channels is None
+    )
     steps: Steps = 2000
     batch_size: Batch = 32
     learning_rate: Rate = 1e-3

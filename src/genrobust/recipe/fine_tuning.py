@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from graphlib import CycleError, TopologicalSorter
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
@@ -18,7 +19,7 @@ SCRATCH, PRETRAINED, ARM = "scratch", "pretrained", "arm:"  # as train.init name
 MOST_POINTS = 101  # of a curve
 
 
-def _later_key(default: object) -> Any:
+def later_key(default: object) -> Any:
     """A key that came later: at its default it stays out of hashes, so that earlier checkpoints keep their folders."""
     return Field(default=default, exclude_if=lambda value: value == default)
 
@@ -37,6 +38,7 @@ Alphas = Annotated[
     BeforeValidator(_as_list, json_schema_input_type=Fraction | tuple[Fraction, ...]),
     AfterValidator(_in_order),
 ]
+Origins = Mapping[str, Mapping[str, str]]  # by arm, the arms that it needs by the keys that name them
 
 
 class FineTuning(Choice):
@@ -67,13 +69,13 @@ class FineTuning(Choice):
     label: ClassVar[str] = "fine-tuned"  # the method in reports
     probes: ClassVar[Literal["first", "only"] | None] = None  # whether a linear probe comes first, or is all
 
-    init: Annotated[str, Field(min_length=1, max_length=1000)] = _later_key(SCRATCH)  # or pretrained, clip:FOLDER ...
-    head: Literal["auto", "text", "random"] = _later_key("auto")  # auto: text for a CLIP, known classes, else random
-    method: str = _later_key("full")  # or linear-probe, lp-ft, lora, or that of another package
+    init: Annotated[str, Field(min_length=1, max_length=1000)] = later_key(SCRATCH)  # or pretrained, clip:FOLDER ...
+    head: Literal["auto", "text", "random"] = later_key("auto")  # auto: text for a CLIP, known classes, else random
+    method: str = later_key("full")  # or linear-probe, lp-ft, lora, or that of another package
     layer_decay: Annotated[float, Between(0, 1, "lower layers would learn faster than the last", above=True)] = (
-        _later_key(1.0)
+        later_key(1.0)
     )  # of the learning rate, for each layer below the last
-    wise_ft: Alphas | None = _later_key(None)  # 0 is before fine-tuning, 1 after; several draw a curve
+    wise_ft: Alphas | None = later_key(None)  # 0 is before fine-tuning, 1 after; several draw a curve
 
     @model_validator(mode="after")
     def _check_init(self) -> FineTuning:
@@ -109,28 +111,26 @@ class FineTuning(Choice):
 FROM_SCRATCH = {name: field.default for name, field in FineTuning.model_fields.items()}
 
 
-def started_from(name: str, origins: Mapping[str, str | None]) -> list[str]:
-    """Return the arm `name` and those that it starts from, directly or through others; see `check_origins`."""
-    arms, origin = [name], origins[name]
-    while origin is not None and origin not in arms:
-        arms.append(origin)
-        origin = origins.get(origin)
+def started_from(name: str, origins: Origins) -> list[str]:
+    """Return the arm `name` and those that it needs, directly or through others; see `check_origins`."""
+    arms = [name]
+    for arm in arms:
+        arms += [other for other in dict.fromkeys(origins[arm].values()) if other not in arms]
     return arms
 
 
-def check_origins(origins: Mapping[str, str | None]) -> None:
-    """Raise ValueError if an arm starts from an unknown arm or, directly or through others, from itself.
+def check_origins(origins: Origins) -> None:
+    """Raise ValueError if an arm needs an unknown arm or, directly or through others, itself.
 
-    `origins` maps each arm to the arm that it starts from, None for one that starts from something else.
+    `origins` maps each arm to the arms whose classifiers its training needs, each by the key that names it.
     """
-    for name, origin in origins.items():
-        passed = [name]
-        while origin is not None:
-            if origin not in origins:
-                known = f"the arms are {listed(origins)}"
-                raise ValueError(f"arm {passed[-1]!r}: train.init: {origin!r} is no arm; {known}")
-            if origin in passed:
-                chain = " < ".join([*passed, origin])
-                raise ValueError(f"arm {name!r}: train.init: {chain}: it starts from itself")
-            passed.append(origin)
-            origin = origins[origin]
+    for name, needed in origins.items():
+        for key, other in needed.items():
+            if other not in origins:
+                raise ValueError(f"arm {name!r}: {key}: {other!r} is no arm; the arms are {listed(origins)}")
+    try:
+        TopologicalSorter({name: needed.values() for name, needed in origins.items()}).prepare()
+    except CycleError as error:
+        circle = error.args[1][::-1]  # each arm, and then one that it needs
+        key = next(key for key, other in origins[circle[0]].items() if other == circle[1])
+        raise ValueError(f"arm {circle[0]!r}: {key}: {' < '.join(circle)}: it needs itself first") from None

@@ -153,6 +153,11 @@ class Recipe(Section):
             train, weighted = self.train_of(arm), all(part.weight is not None for part in arm.mixture)
             if why := train.unsplittable([part.source for part in arm.mixture], weighted):
                 raise ValueError(f"arm {arm.name!r}: {why}")
+            if train.probes == "only" and any(part.drawing for part in arm.mixture):
+                keys = ", ".join(key for part in arm.mixture for key in part.drawing)
+                raise ValueError(
+                    f"arm {arm.name!r}: mixture: {train.method} takes all images at once: leave out {keys}"
+                )
             if train.keep == "best" and self.data.holds_out_none:
                 raise ValueError(
                     f"arm {arm.name!r}: train.keep: best chooses a checkpoint on validation images, and data.held_out "
@@ -320,8 +325,14 @@ class Recipe(Section):
                 groups.setdefault(arm.group, []).append(arm.name)
         return groups
 
-    def _origins(self) -> dict[str, str | None]:
-        return {arm.name: self.train_of(arm).origin_arm for arm in self.arms}
+    def _origins(self) -> dict[str, dict[str, str]]:
+        """The arms that each arm needs, by the keys that name them; see `check_origins`."""
+        needed: dict[str, dict[str, str]] = {}
+        for arm in self.arms:
+            origin = self.train_of(arm).origin_arm
+            needed[arm.name] = {} if origin is None else {"train.init": origin}
+            needed[arm.name] |= {f"mixture: {p.source}: labels.arm": p.labels.arm for p in arm.mixture if p.labels}
+        return needed
 
     def references(self) -> dict[str, str]:
         """The arm that each arm is compared with: its own reference, or the recipe's."""

@@ -129,7 +129,8 @@ def _comparison_sentences(record: StudyRecord, arm: str) -> Iterator[str]:
     real = arms[record.summary.reference_of(arm)]
     scored = [other for other in record.arms if other.name in record.summary.arms]
     controls = [other for other in scored if _is_control(other, record)]
-    augmented = [other for other in scored if other.parts == real.parts and other.augmentation != real.augmentation]
+    mixed = [other for other in scored if (other.parts, other.drawing) == (real.parts, real.drawing)]
+    augmented = [other for other in mixed if other.augmentation != real.augmentation]
     for kind, others in (
         ("retrieved images", [control for control in controls if _setup(control) == _setup(arm_record)] or controls),
         ("augmentation alone", [other for other in augmented if _training(other) == _training(arm_record)]),

@@ -110,7 +110,8 @@ def _baseline_lines_table(record: StudyRecord) -> str:
 def _arms(record: StudyRecord) -> str:
     rows = []
     for arm in record.arms:
-        images = " + ".join(f"{n:,} {source}" for source, n in arm.parts.items())
+        words = {source: f" ({text})" for source, text in arm.drawing.items()}
+        images = " + ".join(f"{n:,} {source}{words.get(source, '')}" for source, n in arm.parts.items())
         rows.append([arm.name, images, arm.architecture, arm.augmentation, f"{arm.steps:,}", str(arm.batch_size)])
         rows[-1] += ["" if arm.val_top1 is None else number(arm.val_top1), arm_time(arm)]
     heads = ["arm", "images", "architecture", "augmentation", "steps", "batch size", "val, %", "time, one worker"]

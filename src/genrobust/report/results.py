@@ -125,7 +125,9 @@ def record_to_json(record: StudyRecord) -> dict[str, Any]:
         "notes": list(record.notes),
         "classes": list(record.class_names),
         "test_images": record.test_images,
-        "arms": [asdict(arm) for arm in record.arms],
+        "arms": [
+            {key: value for key, value in asdict(arm).items() if key != "drawing" or value} for arm in record.arms
+        ],
         "stages": [asdict(stage) for stage in record.stages],
         "baselines": [asdict(model) for model in record.baselines],
         "claims": [

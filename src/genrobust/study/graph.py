@@ -84,7 +84,7 @@ class Graph:
         return Interpolate(self.sources, mixed, [trained]) if mixed else trained
 
     def _stages_before(self, runs: Sequence[TrainingRun]) -> list[Stage]:
-        """The stages that make what `runs` train on, and the classifiers of other arms that they start from."""
+        """The stages that make what `runs` train on, and the classifiers of other arms that they need."""
         names = list(dict.fromkeys(part.source for run in runs for part in run.parts))
         needs = self._make_all(names)
         if self.recipe.data.packed and self.context.executor.here:  # a node of a cluster packs what it reads
@@ -92,9 +92,12 @@ class Graph:
             wanted = [job.key for job in Train(self.sources, cropped).jobs() if job.size]
             packed = list(dict.fromkeys(part.source for run in wanted for part in run.parts))
             needs = [*needs, Pack(self.sources, packed, needs)] if packed else needs
-        for sources, first in filter(None, map(self.sources.origin, runs)):
+        before: dict[Sources, list[TrainingRun]] = {}
+        for sources, first in (pair for run in runs for pair in self.sources.needed(run)):
+            before.setdefault(sources, []).append(first)
+        for sources, firsts in before.items():
             graph = self if sources is self.sources else Graph(sources.context, sources)
-            needs = [*needs, graph.train([first])]
+            needs = [*needs, graph.train(list(dict.fromkeys(firsts)))]
         return needs
 
     def require_initial(self, runs: Iterable[TrainingRun]) -> None:

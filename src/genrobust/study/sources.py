@@ -33,7 +33,7 @@ from genrobust.study.stages.searching import NAMED, PoolSearch
 from genrobust.study.training_runs import TrainingRun, recipe_and_name, run_of
 
 if TYPE_CHECKING:  # torch takes seconds, and most networks start from scratch
-    from genrobust.classifiers import Initial
+    from genrobust.classifiers import Blueprint, Initial, OpenClassifier
 
 MOST_SHARDS = 500_000  # of all datasets: listing the job of each takes 200 MB
 
@@ -267,14 +267,23 @@ class Sources:
         fetch(folder, "*.parquet", MANIFEST)
         return folder
 
-    def mixture_identity(self, parts: tuple[MixturePart, ...], train: TrainConfig) -> str:
+    def mixture_identity(self, run: TrainingRun) -> str:
         """Return a hash of all that the batches of a training depend on beside its settings and seed."""
         from genrobust.train import PACKING, RESIZING
 
-        images = [[self.identity(p.source), p.weight, p.per_class, p.fraction] for p in parts]
-        if train.crop != "random-resized":
+        images = [
+            [self.identity(p.source), p.weight, p.per_class, p.fraction, *self._drawing(run, p)] for p in run.parts
+        ]
+        if run.train.crop != "random-resized":
             return digest(images)
         return digest([images, RESIZING, *([PACKING] if self.context.recipe.data.packed else [])])
+
+    def _drawing(self, run: TrainingRun, part: MixturePart) -> list[dict[str, Any]]:
+        """The keys that say how images of a part are drawn and learned from, a teacher by its folder; none for none."""
+        drawing, teacher = part.drawing, self.teacher_of(run, part)
+        if teacher is not None:
+            drawing["labels"]["arm"] = self.checkpoint(teacher).name
+        return [drawing] if drawing else []
 
     def checkpoint(self, run: TrainingRun) -> Path:
         """Return the folder where the classifier of a run lies, or will lie."""
@@ -291,7 +300,7 @@ class Sources:
         if initial is not None:  # by its weights, wherever they lie
             train, start = initial.settings(train), {"initial": initial.identity}
         return {
-            "mixture": self.mixture_identity(run.parts, run.train),
+            "mixture": self.mixture_identity(run),
             "val": context.data.val.fingerprint,
             "train": train.model_dump(mode="json", exclude={"init"} if start else None),
             "seed": run.seed,
@@ -317,15 +326,46 @@ class Sources:
         return self._initial[key]
 
     def _open_initial(self, run: TrainingRun) -> Initial:
-        from genrobust.classifiers import Blueprint, initial_of_run, open_initial
+        from genrobust.classifiers import initial_of_run, open_initial
 
         if (origin := self.origin(run)) is None:
             return open_initial(run.train, self.context.data.labels.ids, self.class_texts)
         sources, first = origin
-        settings, interpolation = sources.settings(first), sources.interpolation(first)
+        return initial_of_run(run.train, *sources._trained(first))
+
+    def _trained(self, run: TrainingRun) -> tuple[Path, tuple[str, ...], Blueprint]:
+        """The folder of a run's classifier, which may not be trained yet, its classes and its blueprint."""
+        from genrobust.classifiers import Blueprint
+
+        settings, interpolation = self.settings(run), self.interpolation(run)
         blueprint = Blueprint(settings.architecture, settings.network_kwargs, settings.image_size, interpolation)
-        classes = sources.context.data.labels.ids
-        return initial_of_run(run.train, sources.checkpoint(first), classes, blueprint)
+        return self.checkpoint(run), self.context.data.labels.ids, blueprint
+
+    def teacher_of(self, run: TrainingRun, part: MixturePart) -> TrainingRun | None:
+        """Return the run whose classifier labels the images of a `part` of `run`; None where they keep their labels."""
+        recipe = self.context.recipe
+        return None if part.labels is None else run_of(recipe, recipe.arm(part.labels.arm), run.seed)
+
+    def teacher(self, run: TrainingRun, part: MixturePart) -> OpenClassifier | None:
+        """Open the classifier of `teacher_of`, which may not be trained yet."""
+        from genrobust.classifiers import open_run
+
+        teacher = self.teacher_of(run, part)
+        return None if teacher is None else open_run(teacher.name, *self._trained(teacher))
+
+    def needed(self, run: TrainingRun) -> list[tuple[Sources, TrainingRun]]:
+        """Return the runs whose classifiers a run starts from or is taught by, each with the sources of its recipe."""
+        teachers = [(self, teacher) for part in run.parts if (teacher := self.teacher_of(run, part)) is not None]
+        return teachers if (origin := self.origin(run)) is None else [origin, *teachers]
+
+    def require_styles(self, run: TrainingRun) -> None:
+        """Raise UserError if a part of a run is to be balanced by style, and its images, once made, have none."""
+        for source in (part.source for part in run.parts if "style" in part.balance):
+            if self.is_made(source) and not any(self.images(source).styles):
+                raise UserError(
+                    f"arm {run.of!r}: mixture: {source}: balance: its images have no styles: leave style out, or give "
+                    "them some (data.styles, or prompts that name styles)"
+                )
 
     def origin(self, run: TrainingRun) -> tuple[Sources, TrainingRun] | None:
         """Return the run whose classifier `run` starts from, with the sources of its recipe.

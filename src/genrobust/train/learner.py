@@ -26,22 +26,25 @@ Model = TypeVar("Model", bound=nn.Module)
 class Learner(nn.Module):
     """A classifier and, where batch norms are split, its twin, each with its rows of every batch.
 
-    One module, so that DDP can wrap all that learns. `mix` mixes the images of each network among themselves.
+    One module, so that DDP can wrap all that learns. `mix` mixes the images of each network among themselves. `real`
+    are the rows of real images, bool [B], in each stage of the mixture; None splits nothing.
     """
 
-    def __init__(self, model: Classifier, real: Tensor | None, mix: Mix | None, precision: str) -> None:
+    def __init__(self, model: Classifier, real: Sequence[Tensor] | None, mix: Mix | None, precision: str) -> None:
         super().__init__()
         self.model = model
         self.twin = None if real is None else twin_of(model)
-        self._rows: list[Tensor | slice] = [slice(None)]
-        if real is not None:  # numbers of rows: a mask would make a GPU wait
-            self._rows = [mask.nonzero()[:, 0].to(model.mean.device) for mask in (real, ~real)]
+        # numbers of rows: a mask would make a GPU wait
+        self._rows = [
+            [m.nonzero()[:, 0].to(model.mean.device) for m in (rows, ~rows) if m.any()] for rows in real or ()
+        ]
         self._mix, self._precision = mix, precision
 
-    def forward(self, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, images: Tensor, targets: Tensor, stage: int = 0) -> tuple[Tensor, Tensor]:
         """Return the logits of float [B, 3, S, S], and the targets after mixing: the classifier's, then its twin's."""
         networks = [self.model] if self.twin is None else [self.model, self.twin]
-        shares = zip(networks, self._rows, strict=True)
+        rows_of: Sequence[Tensor | slice] = [slice(None)] if self.twin is None else self._rows[stage]
+        shares = zip(networks, rows_of, strict=False)  # the twin may have no images in a stage
         outputs = [self._forward_network(network, images[rows], targets[rows]) for network, rows in shares]
         logits, targets = (torch.cat(parts) for parts in zip(*outputs, strict=True))
         return logits, targets
@@ -70,7 +73,8 @@ def make_learner(mixture: Mixture, model: Classifier, classes: int, config: Trai
     if config.start_size is not None and has_fixed_size(config.architecture):
         raise UserError(f"train.start_size: {config.architecture} takes images of one size alone: leave it out")
     _require_image_size(model.network, config)
-    real = real_rows(mixture, config, rows) if config.split_batchnorm else None
+    stages = range(mixture.stages)
+    real = [real_rows(mixture, config, rows, stage) for stage in stages] if config.split_batchnorm else None
     return Learner(model, real, make_mix(config, classes), config.precision)
 
 
@@ -165,22 +169,22 @@ def norm_state(model: nn.Module) -> dict[str, Tensor]:
     return {f"{name}.{key}": value for name, norm in norms for key, value in norm.state_dict().items()}
 
 
-def real_rows(mixture: Mixture, config: TrainConfig, share: slice = slice(None)) -> Tensor:
-    """Return which of the rows `share` of every batch hold real images, bool.
+def real_rows(mixture: Mixture, config: TrainConfig, share: slice = slice(None), stage: int = 0) -> Tensor:
+    """Return which of the rows `share` of every batch of a stage hold real images, bool.
 
     Raises:
         UserError: `config` cannot split the mixture, or the share has fewer than two images of either kind, which have
-            no variance.
+            no variance; none that are not real are enough.
     """
     weighted = all(source.weight is not None for source in mixture.sources)
     if why := config.unsplittable(list(mixture.counts), weighted):
         raise UserError(why)
-    rows = mixture.rows(REAL)[share]
-    if min(int(rows.sum()), int((~rows).sum())) < 2:
+    rows = mixture.rows(REAL, stage)[share]
+    if int(rows.sum()) < 2 or int((~rows).sum()) == 1:
         whose = "a batch" if config.workers == 1 else "a worker's share"
         raise UserError(
             f"split_batchnorm: {whose} of {len(rows)} holds {int(rows.sum())} real images, and needs two or more of "
-            "either kind: change the weights, or raise batch_size"
+            "either kind: change the weights, after or until, or raise batch_size"
         )
     return rows
 

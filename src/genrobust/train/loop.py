@@ -54,6 +54,7 @@ from genrobust.train.mixture import Mixture
 from genrobust.train.probe import fit_probe
 from genrobust.train.probing import train_probe
 from genrobust.train.start import copy_weights, first_network, merge_lora
+from genrobust.train.targets import make_targets
 from genrobust.train.team import ALONE, Team
 
 NOUN = "classifier"
@@ -184,6 +185,8 @@ class _Run:
         self.best: dict[str, Tensor] = {}
         self.progress = Progress()
         self.augment = make_augment(config, border_color(mixture.batch(self.seed, 0)[0]))
+        self.targets = make_targets(mixture, len(self.labels), config, self.device)
+        self.smoothing = config.label_smoothing if self.targets is None else 0.0  # targets are smooth already
 
     def _first_network(self) -> Classifier:
         """Return the network of the first step; its weights are kept in `initial_weights` if they are pretrained."""
@@ -222,7 +225,10 @@ class _Run:
                     self.save()
 
     def _read_batch(self, step: int) -> tuple[Tensor, Tensor]:
-        return self.mixture.batch(self.seed, step, self.config.size_at(step, self.steps), self.team.rows)
+        images, labels = self.mixture.batch(self.seed, step, self.config.size_at(step, self.steps), self.team.rows)
+        if self.targets is not None:
+            labels = self.targets.of(self.mixture.indices(self.seed, step))[self.team.rows]
+        return images, labels
 
     def _step(self, step: int, images: Tensor, targets: Tensor) -> Tensor:
         # so augmentation and dropout depend only on the seed, the step and the process of a team
@@ -231,8 +237,9 @@ class _Run:
         for group in self.optimizer.param_groups:
             rate = learning_rate(self.config, step, self.steps, self.warmup)
             group["lr"] = rate * group.get("lr_scale", 1)
-        logits, targets = self.learner(self.augment(images.to(self.device)), targets.to(self.device))
-        loss = F.cross_entropy(logits.float(), targets, label_smoothing=self.config.label_smoothing)
+        stage = self.mixture.stage(step)
+        logits, targets = self.learner(self.augment(images.to(self.device)), targets.to(self.device), stage)
+        loss = F.cross_entropy(logits.float(), targets, label_smoothing=self.smoothing)
         self.optimizer.zero_grad(set_to_none=True)
         self.scaler.scale(loss).backward()
         self.scaler.step(self.optimizer)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
@@ -19,7 +20,10 @@ from genrobust.train.packed import PACKING, PackedImages, to_pack
 if TYPE_CHECKING:  # torch takes seconds, and what a mixture holds is known without it
     from torch import Tensor
 
+    from genrobust.classifiers import OpenClassifier
+
 CACHE_BYTES = 2 << 30  # prepared pixels kept in memory: 170,000 images of 64 px
+PLAIN = {"after": 0.0, "until": 1.0, "loss_weight": 1.0}
 CROPS_A_TASK = 8  # that a thread cuts before it looks for more: handing out a task takes a tenth of the time of a crop
 
 
@@ -29,7 +33,8 @@ class Source:
 
     `per_class` takes the first so many of each class, `fraction` the first share of each class (see `prefix`). `weight`
     is its share of every batch relative to the other sources'; None, for all of them or none, means in proportion to
-    the number of images.
+    the number of images. `balance`, `after`, `until` and `loss_weight` are as in a recipe. With a `teacher`, its
+    probabilities at `temperature` take the place of the labels.
     """
 
     name: str
@@ -37,15 +42,24 @@ class Source:
     weight: float | None = None
     per_class: int | None = None
     fraction: float | None = None
+    balance: tuple[str, ...] = ()
+    after: float = 0.0
+    until: float = 1.0
+    loss_weight: float = 1.0
+    teacher: OpenClassifier | None = None
+    temperature: float = 1.0
+
+
+Cells = tuple[np.ndarray, ...]  # images that are shuffled together, int64 places in the mixture: each kind by itself
 
 
 @dataclass(frozen=True, slots=True)
-class _Stream:
-    """Images that are shuffled together: positions [start, start + size) of the mixture, `share` of each batch."""
+class _Stage:
+    """Steps from `start` on in which batches hold `shares` images of each stream, which has given `drawn` before."""
 
     start: int
-    size: int
-    share: int
+    shares: tuple[int, ...]
+    drawn: tuple[int, ...]
 
 
 class Mixture:
@@ -65,6 +79,7 @@ class Mixture:
         crop: str = "square",
         packed: Path | None = None,
         interpolation: str = BICUBIC,
+        steps_for: Callable[[int], int] = lambda images: 0,
     ) -> None:
         """A mixture of `sources`; reads no image.
 
@@ -73,6 +88,7 @@ class Mixture:
             packed: The folder of packed copies that random crops are read from (see `PackedImages`); they are made by
                 `pack`, or for the first batch. None reads the images themselves.
             interpolation: That of resizing: "bicubic" or "bilinear".
+            steps_for: Returns the steps of a training on so many images, which `after` and `until` are shares of.
 
         Raises:
             UserError: A source has no images, some sources alone have weights, or a weight is too small for a batch.
@@ -90,14 +106,19 @@ class Mixture:
         self.labels = np.concatenate([s.images.labels[c] for s, c in zip(sources, self._chosen, strict=True)])
         self._source_of = np.repeat(np.arange(len(sources)), sizes)
         self._index_in = np.concatenate(self._chosen)
-        self._streams = _make_streams(sources, sizes, batch_size)
+        self._streams = self._make_streams()
+        self._stages = _make_stages(sources, batch_size, steps_for(len(self)))
         self._crops = crop == "random-resized"
         self._packing = packed if self._crops else None
-        images = [[s.images.fingerprint, c.tolist(), s.weight] for s, c in zip(sources, self._chosen, strict=True)]
+        images = [
+            [source.images.fingerprint, chosen.tolist(), source.weight, *self._drawing(number)]
+            for number, (source, chosen) in enumerate(zip(sources, self._chosen, strict=True))
+        ]
         settings = [PACKING] if self._packing is not None else []
         settings += [interpolation] if interpolation != BICUBIC else []
         self.fingerprint = digest([images, RESIZING, *settings] if self._crops else [*images, *settings])
-        self._permutation = lru_cache(maxsize=2 * len(self._streams))(partial(_draw_permutation, self._streams))
+        orders = sum(len(cells) + 1 for cells in self._streams)
+        self._permutation = lru_cache(maxsize=2 * orders)(partial(_draw_permutation, self._streams))
         self._pool = reading_pool()
         fits = len(self) * image_size * image_size * 3 <= CACHE_BYTES and not self._crops
         self._pixels = np.empty((len(self), image_size, image_size, 3), np.uint8) if fits else None
@@ -107,14 +128,44 @@ class Mixture:
         return len(self._index_in)
 
     def indices(self, seed: int, step: int) -> np.ndarray:
-        """Return which images batch `step` holds, int64 [B]; each of a stream comes once before any comes again."""
-        drawn = []
-        for number, stream in enumerate(self._streams):
-            first = step * stream.share
-            epochs, positions = np.divmod(np.arange(first, first + stream.share), stream.size)
-            for epoch in np.unique(epochs):
-                drawn.append(stream.start + self._permutation(seed, number, int(epoch))[positions[epochs == epoch]])
+        """Return which images batch `step` holds, int64 [B]; each of a stream comes once before any comes again.
+
+        Of a balanced source, each kind of image comes once before any comes again, and so do the images of a kind.
+        """
+        stage = self._stages[self.stage(step)]
+        firsts = (
+            before + (step - stage.start) * share for share, before in zip(stage.shares, stage.drawn, strict=True)
+        )
+        drawn = [
+            self._draw(seed, number, np.arange(first, first + share))
+            for number, (first, share) in enumerate(zip(firsts, stage.shares, strict=True))
+            if share
+        ]
         return np.concatenate(drawn)
+
+    def _draw(self, seed: int, number: int, positions: np.ndarray) -> np.ndarray:
+        """Return the images of a stream at `positions` of it: in each turn, one of each cell in a new order."""
+        cells, permutation = self._streams[number], partial(self._permutation, seed, number)
+        turns, chosen = np.divmod(positions, len(cells))
+        if len(cells) > 1:
+            orders = [permutation(int(turn), len(cells))[chosen[turns == turn]] for turn in np.unique(turns)]
+            chosen = np.concatenate(orders)
+        epochs, places = np.divmod(turns, np.array([len(cell) for cell in cells])[chosen])
+        kinds = epochs * len(cells) + chosen  # the images of a kind are drawn by one order
+        drawn = np.empty_like(positions)
+        for kind in np.unique(kinds).tolist():
+            of_kind, (epoch, cell) = kinds == kind, divmod(kind, len(cells))
+            drawn[of_kind] = cells[cell][permutation(epoch, cell)[places[of_kind]]]
+        return drawn
+
+    def stage(self, step: int) -> int:
+        """Return the number of the stage that `step` is in: within one, batches hold as many images of each source."""
+        return bisect_right(self._stages, step, key=lambda stage: stage.start) - 1
+
+    @property
+    def stages(self) -> int:
+        """The number of stages: one, unless a source has `after` or `until`."""
+        return len(self._stages)
 
     def unpacked(self) -> dict[str, int]:
         """Return how many images of each source have no packed copy yet; empty where no packed copies are read."""
@@ -137,8 +188,8 @@ class Mixture:
         ]
         return [(subset, weight / sum(weights) / len(subset)) for subset, weight in zip(subsets, weights, strict=True)]
 
-    def rows(self, name: str) -> Tensor:
-        """Return which rows of every batch hold images of the source `name`, bool [B].
+    def rows(self, name: str, stage: int = 0) -> Tensor:
+        """Return which rows of every batch of a stage hold images of the source `name`, bool [B].
 
         Raises:
             UserError: The sources have no weights: then it differs from batch to batch.
@@ -147,7 +198,7 @@ class Mixture:
             raise UserError(f"batches hold no fixed number of images of {name}: weigh each source of the mixture")
         import torch
 
-        names = np.repeat([source.name for source in self.sources], [stream.share for stream in self._streams])
+        names = np.repeat([source.name for source in self.sources], self._stages[stage].shares)
         return torch.from_numpy(names == name)
 
     def batch(self, seed: int, step: int, size: int | None = None, rows: slice = slice(None)) -> tuple[Tensor, Tensor]:
@@ -199,6 +250,34 @@ class Mixture:
         list(self._pool.map(fill, (range(i, min(i + CROPS_A_TASK, len(indices))) for i in starts)))
         return pixels
 
+    def _make_streams(self) -> list[Cells]:
+        """Return a stream for each source, or one for all where they have no weights."""
+        ends = np.cumsum(list(self.counts.values()))
+        if len(self.sources) > 1 and self.sources[0].weight is None:
+            return [(np.arange(ends[-1]),)]
+        return [self._make_cells(number, end) for number, end in enumerate(ends)]
+
+    def _make_cells(self, number: int, end: int) -> Cells:
+        source, chosen = self.sources[number], self._chosen[number]
+        columns = {"class": source.images.labels, "style": source.images.styles}
+        kinds = np.zeros(len(chosen), dtype=np.int64)
+        for key in source.balance:
+            values, numbers = np.unique(np.asarray(columns[key])[chosen], return_inverse=True)
+            kinds = kinds * len(values) + numbers
+        order = np.argsort(kinds, kind="stable")
+        places = end - len(chosen) + order
+        return tuple(np.split(places, np.flatnonzero(np.diff(kinds[order])) + 1))
+
+    def _drawing(self, number: int) -> list[Any]:
+        """Return what the batches and the loss depend on of a source beside its images; nothing for the defaults."""
+        source = self.sources[number]
+        drawing: dict[str, Any] = {key: getattr(source, key) for key in PLAIN}
+        if source.balance:
+            drawing["cells"] = [cell.tolist() for cell in self._streams[number]]
+        if source.teacher is not None:
+            drawing["teacher"] = [source.teacher.weights_hash, source.teacher.preparation, source.temperature]
+        return [] if drawing == PLAIN else [drawing]
+
     @cached_property
     def _packed(self) -> list[PackedImages] | None:
         """The packed images of each source, made now where they are missing."""
@@ -214,21 +293,38 @@ class Mixture:
 
 
 # No method: a cache of that would keep the pixels of a mixture until a full collection of garbage.
-def _draw_permutation(streams: Sequence[_Stream], seed: int, stream: int, epoch: int) -> np.ndarray:
-    return np.random.default_rng([seed, stream, epoch]).permutation(streams[stream].size)
+def _draw_permutation(streams: Sequence[Cells], seed: int, stream: int, epoch: int, cell: int) -> np.ndarray:
+    """Return an order of the images of a cell; that of the cells themselves for the number after the last."""
+    cells = streams[stream]
+    size = len(cells[cell]) if cell < len(cells) else cell
+    return np.random.default_rng([seed, stream, epoch, *([cell] if cell else [])]).permutation(size)
 
 
-def _make_streams(sources: Sequence[Source], sizes: Sequence[int], batch_size: int) -> list[_Stream]:
-    weights = [source.weight for source in sources if source.weight is not None]
-    if not weights:
-        return [_Stream(0, sum(sizes), batch_size)]
+def _make_stages(sources: Sequence[Source], batch_size: int, steps: int) -> list[_Stage]:
+    times = sorted({0.0, *(s.after for s in sources), *(s.until for s in sources if s.until < 1)})
+    starts = [round(time * steps) for time in times]
+    stages: list[_Stage] = []
+    for time, start in zip(times, starts, strict=True):
+        shares = _shares_at(sources, batch_size, time)
+        drawn = (0,) * len(shares)
+        if stages:
+            last = stages[-1]
+            drawn = tuple(n + (start - last.start) * k for n, k in zip(last.drawn, last.shares, strict=True))
+        stages.append(_Stage(start, shares, drawn))
+    return stages
+
+
+def _shares_at(sources: Sequence[Source], batch_size: int, time: float) -> tuple[int, ...]:
+    """Return how many images of each stream a batch holds after the share `time` of the steps."""
+    if all(source.weight is None for source in sources):
+        return (batch_size,)
     if without := [source.name for source in sources if source.weight is None]:
         raise UserError(f"the source {without[0]} of the mixture has no weight, but others have: weigh all, or none")
+    weights = [(s.weight or 0.0) if s.after <= time < s.until else 0.0 for s in sources]
     quotas = np.array(weights) / sum(weights) * batch_size
     shares = np.floor(quotas).astype(int)  # largest remainder, ties to the earlier source
     shares[np.argsort(-(quotas - shares), kind="stable")[: batch_size - shares.sum()]] += 1
-    if (shares == 0).any():
-        name = sources[int(np.argmin(shares))].name
+    if (small := (shares == 0) & (quotas > 0)).any():
+        name = sources[int(np.argmax(small))].name
         raise UserError(f"the weight of {name} is too small for one place in a batch of {batch_size}: raise it")
-    starts = np.concatenate([[0], np.cumsum(sizes)[:-1]])
-    return [_Stream(int(a), n, int(s)) for a, n, s in zip(starts, sizes, shares, strict=True)]
+    return tuple(map(int, shares))

@@ -56,6 +56,9 @@ class Autoencoder(Objective):
                 f"class_model.autoencoder: that of {generator.id} has no quant_conv, into which its latents' scale is "
                 "folded: name another one under generator.model, such as a Stable Diffusion"
             )
+        if self.config.latent_channels is not None:
+            torch.manual_seed(hashed_seed(self.seed, "autoencoder"))
+            vae = with_channels(vae, self.config.latent_channels).to(device)
         self.size = (generator.width, generator.height)
         return vae.train(), autoencoder_losses, PixelBatches(self.images, self.size, vae, self.config)
 
@@ -105,6 +108,15 @@ def plain_autoencoder(pipeline: Any, id: str) -> AutoencoderKL:
             "such as a Stable Diffusion"
         )
     return vae
+
+
+def with_channels(vae: AutoencoderKL, channels: int) -> AutoencoderKL:
+    """Return an autoencoder with so many latent channels and the weights of `vae`; layers of other shapes are new."""
+    wider = AutoencoderKL.from_config({**vae.config, "latent_channels": channels})
+    old = vae.state_dict()
+    own = wider.state_dict().items()
+    wider.load_state_dict({name: old[name] if old[name].shape == new.shape else new for name, new in own})
+    return wider
 
 
 def autoencoder_losses(vae: Model, batch: PixelBatch) -> Tensor:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from genrobust.core import ArmRecord, Artifact, UserError, count_taken, digest
+from genrobust.recipe import MixturePart
 from genrobust.study.estimates.rates import Cost
 from genrobust.study.estimates.speed import ANSWER, DECODE, TRAIN, network_size
 from genrobust.study.executors.jobs import DoJobs, Job
@@ -43,20 +44,22 @@ class Train(Stage):
         jobs: list[Job] = []
         firsts: dict[Path, TrainingRun] = {}
         for run in self.runs:
+            self.sources.require_styles(run)
             firsts.setdefault(self.sources.checkpoint(run), run)
         listed = Counter(map(_row_heading, firsts.values()))
         for folder, run in firsts.items():
             train = self.sources.settings(run)
             counts = train.epochs is not None or train.probes == "only"
-            steps = train.steps_for(self._count_mixture(run) if counts else 0)
+            steps = train.steps_for(self._count(run.parts) if counts else 0)
             trained = is_trained(folder)
-            probed = self._count_mixture(run) + len(self.context.data.val) if train.probes == "first" else 0
+            probed = self._count(run.parts) + len(self.context.data.val) if train.probes == "first" else 0
+            labeled = self._count([part for part in run.parts if part.labels])
             (heading, noun), count = _row_heading(run), listed[_row_heading(run)]
             row = f"{heading}, {count:,} {noun}" if count > 1 else run.name
             job = Job(
                 key=run,
                 name=run.name,
-                size=0 if trained else probed + steps * train.batch_size,
+                size=0 if trained else probed + labeled + steps * train.batch_size,
                 workers=train.workers,
                 row=row,
                 folder=folder,
@@ -68,9 +71,9 @@ class Train(Stage):
             jobs.append(job)
         return sorted(jobs, key=lambda job: -job.size)  # the longest first, or one worker ends long after all
 
-    def _count_mixture(self, run: TrainingRun) -> int:
-        """The number of images of a run's mixture, if filters and retrieval that are not done yet lose none."""
-        counts = {part: self.sources.known_counts(part.source).tolist() for part in run.parts}
+    def _count(self, parts: Sequence[MixturePart]) -> int:
+        """The number of images of parts of a mixture, if filters and retrieval that are not done yet lose none."""
+        counts = {part: self.sources.known_counts(part.source).tolist() for part in parts}
         return sum(
             count_taken(count, p.per_class, p.fraction) for p, of_source in counts.items() for count in of_source
         )
@@ -152,19 +155,36 @@ class Train(Stage):
         from genrobust.train import Mixture, Source
 
         train, packed = run.train, self.context.out / "packed" if self.context.recipe.data.packed else None
-        parts = [Source(p.source, self.sources.images(p.source), p.weight, p.per_class, p.fraction) for p in run.parts]
-        interpolation = self.sources.interpolation(run)
-        return Mixture(parts, train.batch_size, train.image_size, train.crop, packed, interpolation=interpolation)
+        parts = [
+            Source(
+                part.source,
+                self.sources.images(part.source),
+                part.weight,
+                part.per_class,
+                part.fraction,
+                part.balance,
+                part.after,
+                part.until,
+                part.loss_weight,
+                self.sources.teacher(run, part),
+                part.labels.temperature if part.labels else 1.0,
+            )
+            for part in run.parts
+        ]
+        settings = train.batch_size, train.image_size, train.crop, packed, self.sources.interpolation(run)
+        return Mixture(parts, *settings, train.steps_for)
 
     def record(self, run: TrainingRun) -> ArmRecord:
         """Return what a run trains on, for the report."""
         train, mixture = self.sources.settings(run), self.mixture(run)
         network = train.network_in_words(run.alpha)
         steps = train.steps_for(len(mixture))
-        shares = [[part.source, part.weight] for part in run.parts]
+        shares = [[p.source, p.weight, *([p.drawing] if p.drawing else [])] for p in run.parts]
+        drawing = {part.source: part.drawing_in_words for part in run.parts if part.drawing}
         alike = digest([shares, train.model_dump(mode="json", exclude=LENGTH), run.alpha])
         counts = dict(mixture.counts)
-        return ArmRecord(run.of, counts, network, train.augmented, steps, train.batch_size, alike=alike)
+        setup = network, train.augmented, steps, train.batch_size
+        return ArmRecord(run.of, counts, *setup, alike=alike, drawing=drawing)
 
     def cost(self, job: Job) -> Cost:
         """Return the cost of an image, forth and back, and of the checkpoint with the state of its training."""
