@@ -27,7 +27,7 @@ from genrobust.recipe import GENERATED, Recipe, is_recipe, parse_recipe, recipe_
 from genrobust.report.costs import MINUTE
 from genrobust.report.results import StudyResults, read_results
 from genrobust.report.tables import Column, Entry, difference_entry, figure_table, mark_best
-from genrobust.report.wording import count, gain, is_sure, row_name
+from genrobust.report.wording import count, gain, is_sure, mixture_in_words, row_name
 from genrobust.robustness import comparable, figure_called
 
 RESULTS = "results.json"
@@ -231,7 +231,7 @@ def _arms(results: StudyResults) -> Iterator[RankedArm]:
             record=record,
             study=results.path.parent.name if recipe is None else recipe.name,
             name=row_name(summary, name),
-            mixture=" + ".join(f"{images:,} {source}" for source, images in record.parts.items()),
+            mixture=mixture_in_words(record),
             made_by=() if recipe is None else tuple(f"{source}: {_made_by(recipe, source)}" for source in made),
             generated=sum(record.parts[source] for source in made),
             columns=table.columns,
