@@ -49,6 +49,8 @@ MISTAKES = [  # command, what the error names; small.yaml is a recipe, made and 
     ("filter made --by clip --clip pictograms", "--drop"),
     ("filter made --by clip --clip pictograms --labels names.txt", "--labels"),
     ("verify made", "made"),
+    ("compare made", "made: no results of a study"),
+    ("compare small.yaml", "small.yaml is a recipe"),
     ("doctor --out s3://bucket/runs", "URL"),
     ("benchmark --models resnet18 --on none", "none"),
     ("benchmark --models resnet18 --on small.yaml", "--on small.yaml"),

@@ -112,6 +112,12 @@ VerifiedFolder = Annotated[
 Images = Annotated[bool, option("--images", "Read the images of FOLDER, a recipe, again: do they hold what they held?")]
 Repair = Annotated[bool, option("--repair", "Set damaged output aside, so that only it is made again.")]
 
+ComparedRuns = Annotated[
+    list[str],
+    argument("RUN...", "The folder of a study, a folder of studies, a results.json, or the URL of one of these."),
+]
+ComparisonPage = Annotated[Path, option("--out FILE", "The page.")]
+
 UNMEASURED = "-"
 
 
@@ -182,6 +188,23 @@ def effective_robustness(
     for line in describe(result):
         shown.print(escape(line))
     shown.print(terminal_table(result))
+
+
+@command()
+def compare(runs: ComparedRuns, out: ComparisonPage = Path("compare.html"), overwrite: Overwrite = False) -> None:
+    """Rank what studies trained on by the accuracy of their classifiers, with what it cost, on one page."""
+    from genrobust.core import writing
+    from genrobust.report import compare_html, find_results, rank, ranking_table
+
+    files = find_results(runs)
+    with writing(out, files.values(), overwrite) as file:
+        rankings = rank(files)
+        file.write(compare_html(rankings, out).encode())
+    shown = err_console if out == Path("-") else out_console  # standard output holds the page alone
+    for ranking in rankings:
+        shown.print(ranking_table(ranking))
+    if out != Path("-"):
+        tell(out)
 
 
 @studies_command()

@@ -73,13 +73,13 @@ def _checked_url(text: str) -> tuple[str, str]:
     """Return the scheme of a URL for output, and what comes after ``://``: of ``file``, an absolute path."""
     scheme, separator, rest = text.partition("://")
     if not separator or not re.fullmatch("[a-z][a-z0-9+._-]+", scheme) or not rest.strip("/"):
-        raise UserError(f"--out {text}: this is no URL: {_EXAMPLE}")
+        raise UserError(f"{text}: this is no URL: {_EXAMPLE}")
     if "::" in text or scheme not in (*STORES, "file"):
-        raise UserError(f"--out {text}: genrobust cannot write there: {_EXAMPLE} (stores: {', '.join(STORES)})")
+        raise UserError(f"{text}: genrobust knows no such store: {_EXAMPLE} (stores: {', '.join(STORES)})")
     if not rest.isprintable() or {"", ".", ".."} & {*rest.strip("/").split("/")}:
-        raise UserError(f"--out {text!a}: the URL holds .., // or characters that no folder has: {_EXAMPLE}")
+        raise UserError(f"{text!a}: the URL holds .., // or characters that no folder has: {_EXAMPLE}")
     if scheme == "file" and not rest.startswith("/"):
-        raise UserError(f"--out {text}: a file URL has three slashes, file:///data/runs: {_EXAMPLE}")
+        raise UserError(f"{text}: a file URL has three slashes, file:///data/runs: {_EXAMPLE}")
     return scheme, rest
 
 
@@ -212,8 +212,8 @@ def _file_system(url: str) -> tuple[Any, str]:
         fs, root = fsspec.url_to_fs(url)
     except ImportError as error:
         if url.startswith("s3"):
-            raise MissingPackage("s3fs", "s3", f"--out {without_password(url)}") from None
-        raise UserError(f"--out {without_password(url)}: {error}") from None
+            raise MissingPackage("s3fs", "s3", without_password(url)) from None
+        raise UserError(f"{without_password(url)}: {error}") from None
     except Exception as error:  # file systems may raise any
         raise _store_error(f"cannot use {without_password(url)}", error) from error
     return fs, str(root).rstrip("/")

@@ -12,11 +12,11 @@ from typing import Any
 from huggingface_hub import EvalResult, ModelCardData
 
 from genrobust.classifiers import CheckpointInfo, protocol
-from genrobust.core import REAL, ArmRecord, Score, Summary, UserError, read_page_json, slug
+from genrobust.core import REAL, Score, Summary, UserError, slug
 from genrobust.recipe import is_recipe
 from genrobust.release.cards import render_card
 from genrobust.release.licenses import license_of_network
-from genrobust.report import number, robustness_over, span, summary_from_json
+from genrobust.report import number, read_results, robustness_over, span
 from genrobust.robustness import Figure, comparable, list_figures
 
 
@@ -57,22 +57,16 @@ def measured(results: Path, info: CheckpointInfo, arm: str | None = None) -> Stu
     Raises:
         UserError: No results of a study, no arm of this checkpoint, or several and `arm` names none of them.
     """
-    try:
-        raw = read_page_json(results)
-        summary = summary_from_json(raw["summary"])
-        trained = {ArmRecord(**row).name: row["trained"] for row in raw["arms"]}
-        title, date = str(raw["title"]), str(raw["date"])
-    except (OSError, ValueError, KeyError, TypeError, UserError) as error:
-        raise UserError(f"{results}: no results.json of a study ({error}): run the study again") from error
+    found = read_results(results)
     seed, run = info.training.get("seed"), info.training.get("run")
-    arms = [name for name, runs in trained.items() if run and runs.get(str(seed)) == run]
+    arms = [trained.name for trained in found.arms if run and trained.trained.get(str(seed)) == run]
     if not arms:
         raise UserError(f"{results}: the study has no arm with this checkpoint: name the results.json of its own study")
     if arm is not None and arm not in arms:
         raise UserError(f"--arm {arm}: the checkpoint is of {' or '.join(arms)}")
     if arm is None and len(arms) > 1:
         raise UserError(f"{results}: the arms {' and '.join(arms)} share this checkpoint: name one with --arm")
-    return StudyFigures(title, date, summary, arm or arms[0], int(str(seed)))
+    return StudyFigures(found.title, found.date, found.summary, arm or arms[0], int(str(seed)))
 
 
 def model_card(name: str, to: str, info: CheckpointInfo, figures: StudyFigures | None, license: str) -> str:

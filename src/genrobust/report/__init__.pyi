@@ -4,6 +4,7 @@ from .benchmark import (
     benchmark_verdict as benchmark_verdict,
     write_benchmark_page as write_benchmark_page,
 )
+from .compare import compare_html as compare_html, ranking_table as ranking_table
 from .markdown import escaped as escaped, fenced as fenced
 from .page import (
     format_number as format_number,
@@ -17,7 +18,8 @@ from .published import (
     terminal_table as terminal_table,
     write_json as write_json,
 )
-from .results import summary_from_json as summary_from_json
+from .ranking import find_results as find_results, rank as rank
+from .results import read_results as read_results
 from .terminal import final_table as final_table
 from .views.studies import show_study as show_study
 from .wording import (

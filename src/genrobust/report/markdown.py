@@ -17,7 +17,17 @@ from genrobust.report.groups import with_group_means
 from genrobust.report.pairs import pairs
 from genrobust.report.quality import QUALITY_HEADS, quality_note, quality_rows
 from genrobust.report.tables import Entry, Table, further_tables, main_differences, main_tables
-from genrobust.report.wording import EN_DASH, EXTRAPOLATED, duration, limits, made_by_rows, number, row_name, subtracted
+from genrobust.report.wording import (
+    EN_DASH,
+    EXTRAPOLATED,
+    duration,
+    limits,
+    made_by_rows,
+    mixture_in_words,
+    number,
+    row_name,
+    subtracted,
+)
 
 _SPECIAL = re.compile(r"([\\`*_\[\]<>#|~&])")  # what Markdown or the HTML in it might read as markup
 
@@ -110,9 +120,9 @@ def _baseline_lines_table(record: StudyRecord) -> str:
 def _arms(record: StudyRecord) -> str:
     rows = []
     for arm in record.arms:
-        words = {source: f" ({text})" for source, text in arm.drawing.items()}
-        images = " + ".join(f"{n:,} {source}{words.get(source, '')}" for source, n in arm.parts.items())
-        rows.append([arm.name, images, arm.architecture, arm.augmentation, f"{arm.steps:,}", str(arm.batch_size)])
+        rows.append(
+            [arm.name, mixture_in_words(arm), arm.architecture, arm.augmentation, f"{arm.steps:,}", str(arm.batch_size)]
+        )
         rows[-1] += ["" if arm.val_top1 is None else number(arm.val_top1), arm_time(arm)]
     heads = ["arm", "images", "architecture", "augmentation", "steps", "batch size", "val, %", "time, one worker"]
     return markdown_table(heads, rows)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import io
 import math
 from dataclasses import dataclass
@@ -90,6 +91,13 @@ def render(template: str, **values: Any) -> str:
     environment.filters |= {f.__name__: f for f in filters}
     environment.globals |= {"count": count}
     return environment.get_template(template).render(version=__version__, style=verbatim("report.css"), **values)
+
+
+def own_script() -> dict[str, Markup | str]:
+    """Return the script of a page, and its hash, by which the page's policy lets no other script run."""
+    script = verbatim("report.js")
+    sha256 = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    return {"script": script, "script_sha256": sha256}
 
 
 def verbatim(name: str) -> Markup:

@@ -13,7 +13,7 @@ for (const table of document.querySelectorAll("table.sortable")) {
       const rows = [...table.tBodies[0].rows].sort((a, b) => {
         const [x, y] = [key(a), key(b)];
         if (x === "" || y === "") return (x === "") - (y === "");
-        return sign * (column === 0 ? x.localeCompare(y) : x - y);
+        return sign * (column === 0 || isNaN(x) || isNaN(y) ? x.localeCompare(y) : x - y);
       });
       for (const other of heads) other.ariaSort = "none";
       head.ariaSort = order;
@@ -22,7 +22,7 @@ for (const table of document.querySelectorAll("table.sortable")) {
   });
 }
 
-// Show one style of the gallery, or all, and the classes whose names hold a text. Without this script all are shown.
+// Show one style of the gallery, or all, and what has a text in its name. Without this script all are shown.
 const filter = document.querySelector(".filter");
 if (filter) {
   filter.hidden = false;
@@ -42,8 +42,8 @@ if (find) {
   find.addEventListener("input", (event) => {
     const wanted = event.target.value.trim().toLowerCase();
     if (more && wanted) more.open = true;
-    for (const part of document.querySelectorAll(".class")) {
-      part.hidden = !part.dataset.class.toLowerCase().includes(wanted);
+    for (const part of document.querySelectorAll("[data-find]")) {
+      part.hidden = !part.dataset.find.toLowerCase().includes(wanted);
     }
   });
 }

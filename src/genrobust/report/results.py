@@ -1,12 +1,29 @@
-"""A study's figures as data: the Summary to and from JSON, and one CSV row a score."""
+"""A study's figures as data: results.json is written and read, the Summary in it too, and one CSV row a score."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
 from typing import Any
 
-from genrobust.core import Line, MissedImage, Plane, Score, ScoreKey, StudyRecord, Summary, UserError, csv_line
+from pydantic import TypeAdapter
+
+from genrobust.core import (
+    ArmRecord,
+    GenrobustError,
+    Line,
+    MissedImage,
+    Plane,
+    Score,
+    ScoreKey,
+    StudyRecord,
+    Summary,
+    UserError,
+    csv_line,
+    read_page_json,
+    reading,
+)
 from genrobust.report.answering import answer
 from genrobust.robustness import check_claims, list_figures
 
@@ -16,6 +33,42 @@ CSV_COLUMNS = (
     "arm", "group", "seed", "test_set", "figure", "minus", "value", "lo", "hi", "p", "unit", "n", "groups", "classes",
     "extrapolated", "method",
 )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class StudyResults:
+    """What a results.json says of a study; the attributes are those of `StudyRecord`.
+
+    `recipe` is YAML with all values. What has a default may be missing in the files of earlier versions.
+    """
+
+    path: Path
+    title: str
+    date: str
+    arms: tuple[ArmRecord, ...]
+    summary: Summary
+    command: str = ""
+    recipe: str = ""
+    environment: dict[str, str] = field(default_factory=dict)
+    classes: tuple[str, ...] = ()
+    test_images: dict[str, str] = field(default_factory=dict)
+
+
+def read_results(path: Path, name: str = "") -> StudyResults:
+    """Read the results.json of a study, which errors call by its `name`, by default its path.
+
+    Raises:
+        UserError: There is no such file, it is none of a study or of another version, or it has changed since it was
+            written.
+    """
+    then = ": it is no results.json of a study, or one of another version: run the study again"
+    with reading(name or path, ValueError, KeyError, TypeError, GenrobustError, then=then):
+        raw = read_page_json(path)
+        summary = summary_from_json(raw["summary"])
+        # The types, which summary_from_json does not look at.
+        TypeAdapter(Summary).validate_python({**raw["summary"], "scores": {}})
+        TypeAdapter(list[Score]).validate_python(raw["summary"]["scores"])
+        return TypeAdapter(StudyResults).validate_python({**raw, "path": path, "summary": summary})
 
 
 def summary_to_json(summary: Summary) -> dict[str, Any]:
@@ -71,6 +124,7 @@ def record_to_json(record: StudyRecord) -> dict[str, Any]:
         "made_by": [asdict(made) for made in record.made_by],
         "notes": list(record.notes),
         "classes": list(record.class_names),
+        "test_images": record.test_images,
         "arms": [
             {key: value for key, value in asdict(arm).items() if key != "drawing" or value} for arm in record.arms
         ],

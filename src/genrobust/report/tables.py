@@ -133,22 +133,29 @@ def _size_note(summary: Summary, test_set: str, few: Collection[str]) -> str:
 
 
 def _rows(summary: Summary, figure: Figure, columns: Sequence[Column]) -> tuple[tuple[str, tuple[Entry, ...]], ...]:
-    """The scores, with the best of each column marked, and with it all that reads the same; not of one arm alone.
+    """The scores, with the best of each column marked.
 
-    What was trained elsewhere does not compete, nor what began with it, unless all did. Nothing is marked in a column
-    that is left out of the mean, or where some figure is missing or extrapolates.
+    What was trained elsewhere does not compete, nor what began with it, unless all did.
     """
     rows = {arm: [_entry_of(summary, figure, arm, column.name) for column in columns] for arm in summary.arms}
     competing = {arm: row for arm, row in rows.items() if arm not in summary.trained_elsewhere}
     competing = {arm: row for arm, row in competing.items() if arm not in summary.pretrained} or competing
-    for i, column in enumerate(columns if len(competing) > 1 else ()):
-        values = [row[i].value for row in competing.values() if not row[i].extrapolated]
-        known = [value for value in values if value is not None]
-        if column.kind != "out" and len(known) == len(competing):
-            best = number((max if figure.higher_is_better else min)(known), figure.signed, figure.digits)
-            for row in competing.values():
-                row[i] = replace(row[i], best=row[i].text == best)
+    mark_best(columns, list(competing.values()), figure)
     return tuple((arm, tuple(row)) for arm, row in rows.items())
+
+
+def mark_best(columns: Sequence[Column], rows: Sequence[list[Entry]], figure: Figure) -> None:
+    """Mark the best entry of each column in `rows`, and with it all that read the same; not of one row alone.
+
+    Nothing is marked in a column that is left out of the mean, or where some figure is missing or extrapolates.
+    """
+    for i, column in enumerate(columns if len(rows) > 1 else ()):
+        values = [row[i].value for row in rows if not row[i].extrapolated]
+        known = [value for value in values if value is not None]
+        if column.kind != "out" and len(known) == len(rows):
+            best = number((max if figure.higher_is_better else min)(known), figure.signed, figure.digits)
+            for row in rows:
+                row[i] = replace(row[i], best=row[i].text == best)
 
 
 def _entry_of(summary: Summary, figure: Figure, arm: str, test_set: str) -> Entry:

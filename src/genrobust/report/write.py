@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -19,7 +17,7 @@ from genrobust.report.curves import HEAD, drawn_curves
 from genrobust.report.groups import with_group_means
 from genrobust.report.latex import latex_files
 from genrobust.report.markdown import markdown
-from genrobust.report.page import Thumbnail, data_uri, render, unbroken, verbatim
+from genrobust.report.page import Thumbnail, data_uri, own_script, render, unbroken
 from genrobust.report.pairs import pairs
 from genrobust.report.plots import PLOT_BOX, dot_plot, looks, scatter
 from genrobust.report.quality import QUALITY_HEADS, quality_note, quality_rows
@@ -83,7 +81,7 @@ def check_report_formats(formats: Iterable[str]) -> None:
 
 def study_html(record: StudyRecord) -> str:
     """Return the report as one HTML page. Its policy lets nothing load from anywhere, and no script run but its own."""
-    script, summary = verbatim("report.js"), record.summary
+    summary = record.summary
     return render(
         "report.html.j2",
         record=record,
@@ -112,8 +110,7 @@ def study_html(record: StudyRecord) -> str:
         **_pictures(record.pictures),
         missed=_missed(record),
         sources=list(dict.fromkeys(source for arm in record.arms for source in arm.parts)),
-        script=script,
-        script_sha256=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        **own_script(),
     )
 
 

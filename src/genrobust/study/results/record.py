@@ -27,6 +27,7 @@ from genrobust.core import (
     StudyRecord,
     Summary,
     cores,
+    digest,
     hardware,
 )
 from genrobust.data import LINE_SOURCE, ShardDataset
@@ -72,7 +73,13 @@ def record_of(graph: Graph, scores: StudyScores, command: str, makers: Sequence[
         missed=tuple(_missed_pictures(context.data, scores.summary)),
         made_by=tuple(makers),
         warnings=tuple(_warnings(graph)),
+        test_images={name: _hash_of_names(context.data.tests[name]) for name in scores.summary.tests},
     )
+
+
+def _hash_of_names(images: ImageSet) -> str:
+    """Return a hash of the names and labels of `images`: their fingerprint may hold times, which a copy changes."""
+    return digest([list(images.keys), images.labels.tolist()])
 
 
 def _arm_record(graph: Graph, arm: ArmConfig) -> ArmRecord:
