@@ -18,11 +18,12 @@ from diffusers import AutoencoderKL
 from loop import train
 from torch import Tensor
 
-from genrobust.generate.train.autoencoder import CHROMA_WEIGHT, KL_WEIGHT, reconstruction_errors, whiten
 from genrobust.generate.train.objective import in_range
 
 LATENT_CHANNELS = 12  # 768 numbers an image: enough for crisp lines, few enough to generate
 COLOR_SHARE = 0.5  # colored drawings are a third of the corpus and the harder half
+CHROMA_WEIGHT = 4.0  # of the squared error of (image - its channel mean)
+KL_WEIGHT = 2e-4  # per latent element, beside a mean squared error of about 2e-3
 
 
 def build() -> AutoencoderKL:
@@ -61,6 +62,26 @@ def augment(x: Tensor, g: torch.Generator) -> Tensor:
     return torch.gather(x, 1, order[:, :, None, None].expand_as(x))
 
 
+@torch.inference_mode()
+def whiten(vae: AutoencoderKL, images: np.ndarray) -> None:
+    """Give every latent channel zero mean and unit variance over `images`, by folding that into the 1x1 convolutions.
+
+    StableDiffusionPipeline knows one scaling factor for all channels and no shift; after this the factor is 1.
+    """
+    pick = torch.randint(len(images), (2048,), generator=torch.Generator().manual_seed(0)).numpy()
+    x = in_range(torch.from_numpy(images[np.sort(pick)]).permute(0, 3, 1, 2))
+    z = torch.cat([vae.encode(b).latent_dist.mean for b in x.split(128)])
+    mean, std = z.mean((0, 2, 3)), z.std((0, 2, 3))
+    into, back = vae.quant_conv, vae.post_quant_conv
+    scale = torch.cat([1 / std, torch.ones_like(std)])  # of the 12 means and of the 12 log variances
+    shift = torch.cat([-mean / std, -2 * std.log()])
+    into.weight.mul_(scale[:, None, None, None])
+    into.bias.mul_(scale).add_(shift)
+    back.bias.add_((back.weight[:, :, 0, 0] * mean).sum(1))
+    back.weight.mul_(std[None, :, None, None])
+    vae.register_to_config(scaling_factor=1.0)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--corpus", type=Path, required=True, help="uint8 [N, 64, 64, 3] .npy")
@@ -83,15 +104,18 @@ def main() -> None:
             ]
         )
         x = in_range(torch.from_numpy(images[pick.numpy()]).permute(0, 3, 1, 2))
-        x = augment(x, g)
-        noise = torch.randn(len(x), LATENT_CHANNELS, 8, 8, generator=g)
+        x = augment(x, g).contiguous(memory_format=torch.channels_last)
         with torch.autocast("cpu", dtype=torch.bfloat16):
-            mse, chroma_mse, kl = (part.mean() for part in reconstruction_errors(vae, x, noise))
+            posterior = vae.encode(x).latent_dist
+            decoded = vae.decode(posterior.sample()).sample
+        error = decoded.float() - x
+        mse = error.square().mean()
+        chroma_mse = (error - error.mean(1, keepdim=True)).square().mean()
+        kl = posterior.kl().float().mean() / (LATENT_CHANNELS * 64)
         return {"loss": mse + CHROMA_WEIGHT * chroma_mse + KL_WEIGHT * kl, "mse": mse, "chroma": chroma_mse, "kl": kl}
 
     vae = train(model, loss_of, steps=args.steps, folder=args.out, lr=2e-3, seed=1)
-    pick = torch.randint(len(images), (2048,), generator=torch.Generator().manual_seed(0)).numpy()
-    whiten(vae, in_range(torch.from_numpy(images[np.sort(pick)]).permute(0, 3, 1, 2)).split(128))
+    whiten(vae, images)
     vae.save_pretrained(args.out / "vae")
 
 

@@ -23,7 +23,7 @@ track: [wandb]
 data: {source: folders, train: a, test: b, shifts: {sketch: {path: c}, o: {kind: objectnet, path: d}}}
 generator: {mode: labels+images, strength: 0.5, lora: {model: x}}
 datasets: {few: {generate: {prompts: {strategy: single}}, filter: {drop: 0.1}}}
-class_model: {autoencoder: {steps: 500}}
+class_model: {components: 32}
 arms:
   - {name: real, mixture: real}
   - {name: both, mixture: [real, {source: generated, fraction: 0.5}], train: {steps: 5}}
@@ -118,7 +118,7 @@ def test_a_sweep_may_have_all_the_arms() -> None:
         ("datasets.few.generate.split", "test"),
         ("datasets.few.filter.drop", "1"),
         ("class_model.depth", "0"),
-        ("class_model.autoencoder.steps", "none"),
+        ("class_model.components", "none"),
         ("train.learning_rate", "0"),
         ("train.wise_ft", "{a: 1}"),
         ("train.augmentation", "randaugmnt"),

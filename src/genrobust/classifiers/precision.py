@@ -92,8 +92,6 @@ def with_dtype(recipe: Recipe, dtype: str) -> Recipe:
 def resolved(config: Config, machine: Hardware) -> Config:
     """Return the section `config` with its precision `auto` replaced by the fastest one on `machine`."""
     key = _precision_key(config)
-    if isinstance(config, ClassModelConfig) and config.autoencoder is not None:
-        config = config.model_copy(update={"autoencoder": resolved(config.autoencoder, machine)})
     if getattr(config, key, None) != AUTO:
         return config
     # `is_depthwise` is called last: it makes the network, for which torch and timm are imported.

@@ -8,6 +8,8 @@ from typing import Any
 
 from genrobust.core import INDEX, UserError, reading
 
+PATCHES = ["genrobust.generate.patch_autoencoder", "PatchAutoencoder"]  # the one part of ours
+
 
 def read_index(folder: Path) -> dict[str, Any]:
     """Return the model_index.json of `folder`.
@@ -58,7 +60,7 @@ def _is_known_part(part: list[Any]) -> bool:
         return True
     if len(part) != 2 or not all(isinstance(word, str) for word in part):
         return False
-    if part[0] in ("diffusers", "transformers"):
+    if part[0] in ("diffusers", "transformers") or part == PATCHES:
         return True
     import diffusers  # which takes seconds
 

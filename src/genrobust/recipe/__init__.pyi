@@ -22,7 +22,6 @@ from .data import (
     ShiftConfig as ShiftConfig,
 )
 from .diffusion import (
-    AutoencoderConfig as AutoencoderConfig,
     ClassModelConfig as ClassModelConfig,
     FinetuneConfig as FinetuneConfig,
     GeneratorTraining as GeneratorTraining,

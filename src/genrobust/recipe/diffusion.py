@@ -13,7 +13,7 @@ MOST_PARAMETERS = 10**10  # of a transformer: 160 GB with gradients and AdamW's 
 
 
 class GeneratorTraining(Section):
-    """Training of a generator, or of a part of it, on the user's images.
+    """Training of a generator on the user's images.
 
     `section` is the key of the section in a recipe, `noun` the name of the model. The defaults suit the embedded
     generator. The training runs alone: with as many `threads` as there are cores it is the fastest.
@@ -34,6 +34,7 @@ class GeneratorTraining(Section):
     precision: Literal["auto", "float32", "float16", "bfloat16"] = "auto"  # as in `train`
     save_every: Steps = 100  # steps; a killed run loses at most these
     threads: Threads | None = Field(default=None, exclude_if=lambda n: n is None)  # None: the recipe's, of a worker
+    min_snr: Rate | None = 5.0  # None weighs all noise levels alike
 
     @model_validator(mode="after")
     def _check_warmup(self) -> Self:
@@ -45,13 +46,7 @@ class GeneratorTraining(Section):
         return self
 
 
-class DiffusionTraining(GeneratorTraining):
-    """Training of a diffusion model."""
-
-    min_snr: Rate | None = 5.0  # None weighs all noise levels alike
-
-
-class FinetuneConfig(DiffusionTraining):
+class FinetuneConfig(GeneratorTraining):
     """Fine-tuning of the generator's UNet.
 
     `method` full trains every weight and saves a generator; `lora` trains low-rank additions to the attention layers
@@ -67,28 +62,7 @@ class FinetuneConfig(DiffusionTraining):
     lora_rank: Annotated[int, Between(1, 4096, "no attention layer is wider")] = 16
 
 
-class AutoencoderConfig(GeneratorTraining):
-    """Training of the autoencoder of a class model on the same images, from the weights of the generator's.
-
-    It is for images that look different from those of the generator: the embedded one knows icons alone. The error of
-    color has a higher weight than that of lightness. Without it, the generator's autoencoder stays as it is.
-
-    `latent_channels` gives it as many channels, since the embedded one blurs photographs.
-    """
-
-    section = "class_model.autoencoder"
-    noun = "autoencoder"
-
-    latent_channels: Annotated[int, Between(1, 1024, MEMORY)] | None = Field(  # None: as many as the generator's
-        default=None, exclude_if=lambda channels: channels is None
-    )
-    steps: Steps = 2000
-    batch_size: Batch = 32
-    learning_rate: Rate = 1e-3
-    flip: bool = True  # an autoencoder does not know left from right
-
-
-class ClassModelConfig(DiffusionTraining):
+class ClassModelConfig(GeneratorTraining):
     """Training of a class-conditional diffusion transformer from scratch (DiT, Peebles and Xie, 2023).
 
     `images` are those that it learns: `train`, the real training images, or `pool`, these and the labeled images to
@@ -96,9 +70,10 @@ class ClassModelConfig(DiffusionTraining):
     each by an embedding of its own, and so draws a class in a style in which it has never seen it.
 
     `depth` blocks of `width` channels and `heads` attention heads work on the latents of the generator's autoencoder,
-    or of one that is trained on the images before (`autoencoder`), in patches of `patch_size` x `patch_size`. A
-    fraction `class_dropout` of the images comes without its class, which classifier-free guidance needs; a fraction
-    `style_dropout` comes without its style.
+    in patches of `patch_size` x `patch_size`. With `components`, the latents are so many principal components of the
+    images' patches of 8 x 8 pixels instead, which suits images that the generator's autoencoder does not know: the
+    embedded one blurs photographs. A fraction `class_dropout` of the images comes without its class, which
+    classifier-free guidance needs; a fraction `style_dropout` comes without its style.
     """
 
     section = "class_model"
@@ -111,7 +86,9 @@ class ClassModelConfig(DiffusionTraining):
     class_dropout: Fraction = 0.1
     images: Literal["train", "pool"] = Field(default="train", exclude_if=lambda images: images == "train")
     style_dropout: Fraction = Field(default=0.1, exclude_if=lambda share: share == 0.1)
-    autoencoder: AutoencoderConfig | None = Field(default=None, exclude_if=lambda config: config is None)
+    components: Annotated[int, Between(1, 192, "a patch has no more colors")] | None = Field(
+        default=None, exclude_if=lambda components: components is None
+    )
     steps: Steps = 8000  # of 64: 370 passes over 1,381 icons; with 1,200 steps it did not separate the classes
     learning_rate: Rate = 1e-3  # ten times DiT's own: few steps, and a small model
 

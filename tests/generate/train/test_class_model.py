@@ -7,18 +7,19 @@ import pytest
 import torch
 from diffusers import DiTPipeline
 from safetensors.torch import load_file
-from small_training import CPU, SMALL, images, labels, loaded, objective, run, started
+from sklearn.decomposition import PCA
+from small_training import CPU, images, labels, loaded, objective, run, started
 
 from genrobust.core import LabelSpace, Subset, UserError
 from genrobust.data import MemoryImages
-from genrobust.generate import Autoencoder, plan_of, train_generator
+from genrobust.generate import plan_of, train_generator
 from genrobust.generate.engines.diffusers import DiffusersEngine
 from genrobust.generate.loading import load_generator
+from genrobust.generate.patch_autoencoder import fit_patches
 from genrobust.generate.sample import Sampler
-from genrobust.generate.train.autoencoder import whiten
 from genrobust.generate.train.class_model import NULL, ClassCondition, Numbers, StyledTable, styles_of
 from genrobust.generate.train.objective import in_range, load_views
-from genrobust.recipe import AutoencoderConfig, GenerateConfig, GeneratorConfig
+from genrobust.recipe import GenerateConfig, GeneratorConfig
 
 VAE_WEIGHTS = "diffusion_pytorch_model.safetensors"
 WEIGHTS = "transformer/diffusion_pytorch_model.safetensors"
@@ -64,7 +65,7 @@ def test_the_class_mode_draws_with_it(made):
 
 def test_it_begins_as_nothing_and_drops_no_class_by_itself(base, tmp_path):
     training = started(base, tmp_path, "class")
-    some = training.batches.batch(0, 0)
+    some = training.examples.batch(0, 0)
 
     def answer():
         with torch.no_grad():
@@ -125,30 +126,20 @@ def test_images_come_without_their_style_too():
     assert drawn(0.5, 0.5) == {0, 1, 2, 5, 6, 7, NULL}
 
 
-@pytest.mark.parametrize("channels", [None, 6])
+@pytest.mark.parametrize("components", [None, 6])
 def test_a_model_of_classes_and_styles_is_a_plain_dit_pipeline_that_draws_each_class_in_each_style(
-    base, tmp_path, channels
+    base, tmp_path, components
 ):
     mixed = in_styles(range(12), ["ink"] * 4 + ["ink", "oil"] * 4)  # no class 0 in oil
-    small = {**SMALL, "steps": 2}
-    config = AutoencoderConfig.model_validate({**small, "learning_rate": 1e-4, "latent_channels": channels})
-    generator = GeneratorConfig(model=str(base))
-    autoencoder = Autoencoder(generator, config, mixed, labels(), 0)
-    vae = train_generator(autoencoder, tmp_path / "autoencoder", "cpu", threads=1)
-    wanted = objective(base, "class", on=mixed, steps=2)
-    wanted = replace(wanted, autoencoder=vae)
+    wanted = objective(base, "class", on=mixed, steps=2, components=components)
     assert wanted.inputs() != replace(wanted, images=in_styles(range(12), ["oil", "ink"] * 6)).inputs()
     out = train_generator(wanted, tmp_path / "out", "cpu", threads=1)
     pipeline = DiTPipeline.from_pretrained(out, use_safetensors=True)
     name = labels().names[0]
     assert pipeline.get_label_ids([name, f"{name} (ink)", f"{name} (oil)"]) == [0, 3, 6]
-    trained, lent = (load_file(folder / "vae" / VAE_WEIGHTS) for folder in (out, base))
-    assert 0 < (trained["decoder.conv_out.weight"] - lent["decoder.conv_out.weight"]).abs().max() < 1e-3
-    assert (
-        pipeline.vae.config.latent_channels
-        == pipeline.transformer.config.in_channels
-        == (channels or loaded(base).pipeline.vae.config.latent_channels)
-    )
+    channels = components or loaded(base).pipeline.vae.config.latent_channels
+    assert pipeline.vae.config.latent_channels == pipeline.transformer.config.in_channels == channels
+    assert type(pipeline.vae).__name__ == ("PatchAutoencoder" if components else "AutoencoderKL")
     drawn_with = GeneratorConfig(mode="class", model=str(out), steps=2, dtype="float32")
     requests = list(plan_of(drawn_with, GenerateConfig(per_class=2), labels(), images(), 0, ["ink", "oil"]))
     engine = DiffusersEngine(drawn_with, labels(), None, CPU)
@@ -161,16 +152,24 @@ def test_a_model_of_classes_and_styles_is_a_plain_dit_pipeline_that_draws_each_c
         engine.mode.arguments(unknown, [])
 
 
-def test_whitened_latents_have_no_mean_and_unit_deviation_and_decode_as_before(base):
-    vae = loaded(base).pipeline.vae
+def test_patches_are_drawn_from_their_principal_components():
     pixels = in_range(load_views(images(), range(12), (64, 64)))
-    with torch.inference_mode():
-        before = vae.decode(vae.encode(pixels).latent_dist.mean).sample
-        whiten(vae, pixels.split(5))
-        latents = vae.encode(pixels).latent_dist.mean
-        assert latents.mean((0, 2, 3)).abs().max() < 1e-4
-        assert (latents.std((0, 2, 3)) - 1).abs().max() < 1e-3
-        assert torch.allclose(vae.decode(latents).sample, before, atol=1e-3)
+    patches = torch.nn.functional.unfold(pixels, 8, stride=8).transpose(1, 2).flatten(0, 1).numpy()
+    errors = []
+    for components in (192, 24, 3):
+        autoencoder = fit_patches(pixels.split(5), components)
+        with torch.inference_mode():
+            latents = autoencoder.encode(pixels).latent_dist.mode()
+            drawn = autoencoder.decode(latents).sample
+        assert latents.shape == (12, components, 8, 8)
+        assert latents.square().mean() == pytest.approx(1, abs=0.02)
+        channels = latents.transpose(0, 1).flatten(1)
+        assert (torch.cov(channels) - torch.diag(channels.var(1))).abs().max() < 0.02 * channels.var(1).max()
+        errors.append(float((drawn - pixels).square().mean()))
+    assert errors[0] < 1e-6  # all of 192 numbers are all of a patch
+    best = PCA(24).fit(patches)  # around the mean of each pixel, where ours is around that of each color
+    least = np.square(best.inverse_transform(best.transform(patches)) - patches).mean()
+    assert least * 0.999 <= errors[1] < least * 1.1 < errors[2]
 
 
 def test_a_class_without_images_is_named(base):

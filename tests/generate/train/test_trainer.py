@@ -58,7 +58,7 @@ def test_it_learns_what_it_is_shown(base, tmp_path, kind, share):
 
     def unseen_loss():
         with torch.no_grad():
-            batches = [training.batches.batch(1, step) for step in range(4)]
+            batches = [training.examples.batch(1, step) for step in range(4)]
             return float(torch.cat([training.losses(training.model, b) for b in batches]).mean())
 
     before = unseen_loss()

@@ -102,7 +102,7 @@ def test_a_generator_of_ones_own_learns_the_domains(write_folder, tmp_path, monk
     text, _ = written(folders, tmp_path, own_generator=True, overwrite=True)
     recipe = loaded(tmp_path)
     assert (recipe.class_model.images, recipe.answer) == ("pool", "real+generated")
-    assert (recipe.class_model.autoencoder is None) == ("width: 256  # px" in text) == (device == "cuda")
+    assert (recipe.class_model.components is None) == ("width: 256  # px" in text) == (device == "cuda")
     assert loaded(tmp_path, quick=True).class_model.steps < recipe.class_model.steps
     if device == "cpu":
         study = Study(recipe, tmp_path / "runs")

@@ -52,7 +52,7 @@ def test_the_same_work_has_one_folder_and_is_done_once(raw, tiny_generator, tmp_
 
 @pytest.fixture
 def by_style(raw, write_folder):
-    """A recipe on two domains of two classes, with a class model of both and an autoencoder for it."""
+    """A recipe on two domains of two classes, with a class model of both."""
     classes = {"camera": "camera", "anchor": "anchor"}
     root = write_folder("set/ink", "train", 6, classes).parent
     write_folder("set/oil", "solid", 6, classes)
@@ -60,26 +60,25 @@ def by_style(raw, write_folder):
     return {
         **raw,
         "data": {"source": "domains", "root": str(root), "real": "ink", "held_out": 0.3},
-        "class_model": {**short, "images": "pool", "depth": 1, "width": 8, "heads": 2, "autoencoder": short},
+        "class_model": {**short, "images": "pool", "depth": 1, "width": 8, "heads": 2, "components": 8},
         "datasets": {"styles": {"from_scratch": True, "generate": {"per_class": 2, "shard_size": 4}}},
         "arms": [REAL, {"name": "styles", "mixture": "styles"}],
     }
 
 
-def test_a_class_model_learns_the_pool_by_class_and_style_after_its_autoencoder(by_style, tmp_path):
+def test_a_class_model_learns_the_pool_by_class_and_style(by_style, tmp_path):
     said = []
     study = Study(parse_recipe(by_style), tmp_path / "runs", say=said.append)
     dataset = study.dataset("styles")
-    rows = [(row.stage.name, row.total) for row in study.rows()][:3]
-    assert rows == [("autoencoder", 2), ("class model", 2), ("generate", 4)]
+    rows = [(row.stage.name, row.total) for row in study.rows()][:2]
+    assert rows == [("class model", 2), ("generate", 4)]
     drawn = dataset.images
     pairs = sorted(zip(drawn.labels.tolist(), drawn.styles, strict=True))
     assert pairs == [(0, "ink"), (0, "oil"), (1, "ink"), (1, "oil")]
     model = dataset.trained
     manifest = Artifact(model.folder).manifest().inputs
     count = len(study.data.train) + len(study.data.retrieval)
-    assert manifest["images"] == Artifact(model.autoencoder.folder).manifest().inputs["images"] == count
-    assert manifest["autoencoder"] == model.autoencoder.folder.name
+    assert (manifest["images"], manifest["components"]) == (count, 8)
     assert any("2 classes in 2 styles (ink, oil)" in line for line in said)
     # Which of its styles are drawn is another dataset of the same class model.
     some = {"styles": {**by_style["datasets"]["styles"], "generator": {"styles": ["oil"]}}}

@@ -19,11 +19,22 @@ from genrobust.core import ImageSet, LabelSpace, UserError, digest, hashed_seed
 from genrobust.generate.loading import locate
 from genrobust.generate.mode import Generator
 from genrobust.generate.modes.class_number import name_in_style
-from genrobust.generate.train.autoencoder import plain_autoencoder
-from genrobust.generate.train.objective import Examples, Losses, Model, Objective, losses, noise_schedule
+from genrobust.generate.patch_autoencoder import PATCH, PatchAutoencoder, fit_patches
+from genrobust.generate.train.objective import (
+    Examples,
+    Losses,
+    Model,
+    Objective,
+    chunk_of,
+    in_range,
+    load_views,
+    losses,
+    noise_schedule,
+)
 from genrobust.generate.train.tuned import VAE, save_class_model
 from genrobust.recipe import ClassModelConfig
 
+FITTED_ON = 4096  # images, whose patches have principal components like those of many more
 # The number that DiTPipeline's own guidance takes for "no class": a smaller transformer gets so many numbers, the last
 # of them unused, so that the folder is drawn from without genrobust too.
 NULL = 1000
@@ -31,13 +42,7 @@ NULL = 1000
 
 @dataclass
 class ClassModel(Objective):
-    """A transformer that learns the velocity of latents by class and style, under the base's noise schedule.
-
-    Attributes:
-        autoencoder: The folder of a trained autoencoder (see `save_autoencoder`); None takes the base's.
-    """
-
-    autoencoder: Path | None = None
+    """A transformer that learns the velocity of latents by class and style, under the base's noise schedule."""
 
     def __post_init__(self) -> None:
         present = set(self.images.labels.tolist())
@@ -50,9 +55,7 @@ class ClassModel(Objective):
         self.numbers = Numbers(len(self.labels), styles_of(self.images))
 
     def inputs(self) -> dict[str, Any]:
-        more: dict[str, Any] = {} if self.autoencoder is None else {"autoencoder": self.autoencoder.name}
-        if self.numbers.styles:
-            more["styles_fingerprint"] = digest(list(self.images.styles))
+        more = {"styles_fingerprint": digest(list(self.images.styles))} if self.numbers.styles else {}
         return {
             "base_width": self.base.size[0],
             "base_height": self.base.size[1],
@@ -63,9 +66,10 @@ class ClassModel(Objective):
 
     def start(self, device: torch.device) -> tuple[Model, Losses, Examples]:
         generator = self.load(device)
-        if self.autoencoder is not None:
-            generator.pipeline.vae = AutoencoderKL.from_pretrained(self.autoencoder / VAE).to(device)
+        if self.config.components is not None:
+            generator.pipeline.vae = self._fit((generator.width, generator.height)).to(device)
         _check_base(generator, self.config)
+        self.vae = generator.pipeline.vae
         scheduler_config = {**generator.pipeline.scheduler.config, "prediction_type": "v_prediction"}
         # Its default clips at 1, which is for pixels, not for latents.
         self.scheduler = DDIMScheduler.from_config(scheduler_config, clip_sample=False)
@@ -82,12 +86,16 @@ class ClassModel(Objective):
         for part in _label_embeddings(model):
             if isinstance(part.embedding_table, StyledTable):
                 part.embedding_table = part.embedding_table.as_table()
-        vae, variant = (
-            (locate(self.base)[1] / VAE, self.base.variant)
-            if self.autoencoder is None
-            else (self.autoencoder / VAE, None)
-        )
-        save_class_model(out, vae, variant, model, self.scheduler, self.numbers.names(self.labels))
+        base = locate(self.base)[1] / VAE, self.base.variant
+        vae = self.vae if isinstance(self.vae, PatchAutoencoder) else base
+        save_class_model(out, vae, model, self.scheduler, self.numbers.names(self.labels))
+
+    def _fit(self, size: tuple[int, int]) -> PatchAutoencoder:
+        """The autoencoder of the images themselves."""
+        count, chunk = min(len(self.images), FITTED_ON), chunk_of(size)
+        order = torch.randperm(len(self.images), generator=torch.Generator().manual_seed(self.seed))[:count].tolist()
+        parts = (order[start : start + chunk] for start in range(0, count, chunk))
+        return fit_patches((in_range(load_views(self.images, part, size)) for part in parts), self.config.components)
 
 
 def styles_of(images: ImageSet) -> tuple[str, ...]:
@@ -217,7 +225,14 @@ def _label_embeddings(transformer: DiTTransformer2DModel) -> list[LabelEmbedding
 def _check_base(generator: Generator, config: ClassModelConfig) -> None:
     """Raise UserError where no transformer of `config` can be trained on the latents of `generator`."""
     pipeline, id = generator.pipeline, generator.id
-    plain_autoencoder(pipeline, id)
+    vae = getattr(pipeline, "vae", None)
+    if not isinstance(vae, AutoencoderKL | PatchAutoencoder) or vae.config.shift_factor:
+        is_kl = isinstance(vae, AutoencoderKL)
+        kind = "none" if vae is None else "one with shifted latents" if is_kl else f"a {type(vae).__name__}"
+        raise UserError(
+            f"a class model needs a plain AutoencoderKL, and {id} has {kind}: name another one under generator.model, "
+            "such as a Stable Diffusion, or set class_model.components"
+        )
     if "beta_schedule" not in pipeline.scheduler.config:
         raise UserError(
             f"a class model takes its noise schedule from the generator, and the {type(pipeline.scheduler).__name__} "
@@ -237,4 +252,6 @@ def _check_base(generator: Generator, config: ClassModelConfig) -> None:
 
 
 def _latent_side(generator: Generator) -> int:
-    return int(generator.height // 2 ** (len(generator.pipeline.vae.config.block_out_channels) - 1))
+    vae = generator.pipeline.vae
+    scale = PATCH if isinstance(vae, PatchAutoencoder) else 2 ** (len(vae.config.block_out_channels) - 1)
+    return int(generator.height // scale)

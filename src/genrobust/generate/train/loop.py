@@ -15,7 +15,7 @@ from torch.nn.utils import clip_grad_norm_
 
 from genrobust.classifiers import LossScaler, TrainingState, autocast
 from genrobust.core import hashed_seed, progress_bar
-from genrobust.generate.train.objective import Batches, Losses, Model
+from genrobust.generate.train.objective import Examples, Losses, Model
 from genrobust.recipe import GeneratorTraining
 
 CLIP = 1.0  # the largest norm of a gradient, as in diffusers' own training scripts
@@ -30,14 +30,14 @@ class GeneratorTrainer:
         self,
         model: Model,
         losses: Losses,
-        batches: Batches,
+        examples: Examples,
         config: GeneratorTraining,
         seed: int,
         out: Path,
         job: dict[str, Any],
     ) -> None:
         _prepare_model(model, config)
-        self.model, self.losses, self.batches, self.config, self.seed = model, losses, batches, config, seed
+        self.model, self.losses, self.examples, self.config, self.seed = model, losses, examples, config, seed
         self.device = model.device
         self.parameters = [p for p in model.parameters() if p.requires_grad]
         self.average = EMAModel(self.parameters, decay=config.ema_decay, foreach=True) if config.ema_decay else None
@@ -78,7 +78,7 @@ class GeneratorTrainer:
     def _gradient(self, step: int) -> Tensor:
         """Compute the gradient of step `step`, and return the loss and the gradient's norm, [2], on the device."""
         config = self.config
-        batch = self.batches.batch(self.seed, step)
+        batch = self.examples.batch(self.seed, step)
         torch.manual_seed(hashed_seed(self.seed, "dropout", step))  # of a model that has any
         loss = torch.zeros((), device=self.device)
         for part in batch.parts(config.accumulate, self.device):

@@ -5,9 +5,9 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, Self
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -23,12 +23,9 @@ from genrobust.generate.mode import Generator
 from genrobust.generate.pipeline_config import DiffusersConfig
 from genrobust.recipe import GeneratorTraining
 
-Model = (
-    Any  # a UNet2DConditionModel or a DiTTransformer2DModel, called with noisy latents, timesteps and context; or an
-)
-# AutoencoderKL
+Model = Any  # a UNet2DConditionModel or a DiTTransformer2DModel: called with noisy latents, timesteps and context
 Schedule = Any  # a DDPMScheduler, which gets its attributes at run time
-Losses = Callable[[Model, Any], Tensor]  # of a model and (a part of) a batch: float32 [B], the loss of each image
+Losses = Callable[[Model, "Batch"], Tensor]  # of a model and (a part of) a batch: float32 [B], the loss of each image
 
 KEPT_BYTES = 3 << 30  # of latents, and of captions: 24,000 images and 13,000 captions of Stable Diffusion at 512 px
 ENCODED_PIXELS = 8 * 512 * 512  # go through the autoencoder at once
@@ -42,7 +39,7 @@ class Objective(ABC):
 
     Attributes:
         base: The generator that is fine-tuned, or whose autoencoder and noise schedule a class model takes.
-        config: A FinetuneConfig, a ClassModelConfig or an AutoencoderConfig.
+        config: A FinetuneConfig or a ClassModelConfig.
         images: The real images. They are fitted to the size of the generator's: scaled, and cropped around the center.
         labels: Their classes.
 
@@ -61,8 +58,8 @@ class Objective(ABC):
         """Return what decides the weights beside the images, the base's weights and the section, as flat JSON."""
 
     @abstractmethod
-    def start(self, device: torch.device) -> tuple[Model, Losses, Batches]:
-        """Return the model, on `device`, whose parameters with gradients are trained, its loss, and its batches.
+    def start(self, device: torch.device) -> tuple[Model, Losses, Examples]:
+        """Return the model, on `device`, whose parameters with gradients are trained, its loss, and its examples.
 
         Raises:
             UserError: The base does not fit.
@@ -81,19 +78,9 @@ class Objective(ABC):
         return load_generator(self.base.model_copy(update=supported), device)
 
 
-@dataclass(frozen=True)
-class TrainingBatch:
-    """The inputs of a step, tensors [B, ...]."""
-
-    def parts(self, count: int, device: torch.device) -> Iterator[Self]:
-        """Return the batch in `count` parts, or fewer where it is smaller, each moved to `device`."""
-        for part in zip(*(getattr(self, field.name).chunk(count) for field in fields(self)), strict=True):
-            yield type(self)(*(_to_device(tensor, device) for tensor in part))
-
-
-@dataclass(frozen=True)
-class Batch(TrainingBatch):
-    """The inputs of a diffusion model: clean `latents`, `noise` [B, C, h, w], `timesteps` int64 [B], their `context`.
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """The inputs of a step: clean `latents`, `noise` [B, C, h, w], `timesteps` int64 [B], their `context`.
 
     That is what the model draws by: the states of a text encoder [B, T, D], or class numbers, int64 [B].
     """
@@ -103,18 +90,16 @@ class Batch(TrainingBatch):
     timesteps: Tensor
     context: Tensor
 
+    def parts(self, count: int, device: torch.device) -> Iterator[Batch]:
+        """Return the batch in `count` parts, or fewer where it is smaller, each moved to `device`."""
+        tensors = (self.latents, self.noise, self.timesteps, self.context)
+        for part in zip(*(tensor.chunk(count) for tensor in tensors), strict=True):
+            yield Batch(*(_to_device(tensor, device) for tensor in part))
+
 
 def _to_device(tensor: Tensor, device: torch.device) -> Tensor:
     """Return `tensor` on `device`; the copy to a GPU is asynchronous, from pinned memory."""
     return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
-
-
-class Batches(Protocol):
-    """What a training learns from, step by step."""
-
-    def batch(self, seed: int, step: int) -> TrainingBatch:
-        """Return batch `step`, by (`seed`, `step`) alone: on the CPU, so that every device sees the same."""
-        ...
 
 
 class Condition(Protocol):

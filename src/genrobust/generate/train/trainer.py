@@ -71,7 +71,7 @@ def training_inputs(objective: Objective, device: str, threads: int) -> dict[str
     if base.engine != "diffusers":
         raise UserError(f"generator.engine is {base.engine}: only a generator of diffusers can be trained")
     id, folder = locate(base)
-    known = {"save_every", "images", "autoencoder"}  # the first changes no weight, and the others are named by content
+    known = {"save_every", "images"}  # the first changes no weight, and the images are named by their content
     return {
         "base": id,
         "base_sha256": hash_generator(folder, base.variant),

@@ -16,10 +16,11 @@ from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import Stabl
 from diffusers.utils import SAFETENSORS_WEIGHTS_NAME, convert_state_dict_to_diffusers
 from peft.utils import get_peft_model_state_dict
 from safetensors import safe_open
-from torch import Tensor
+from torch import Tensor, nn
 
 from genrobust.classifiers import save_tensors
 from genrobust.core import INDEX, make_folder, part_files, replacing
+from genrobust.generate.patch_autoencoder import PatchAutoencoder
 
 UNET, VAE = "unet", "vae"
 
@@ -49,33 +50,31 @@ def save_lora(out: Path, unet: UNet2DConditionModel) -> None:
     StableDiffusionPipeline.save_lora_weights(out, unet_lora_layers=layers, save_function=write)
 
 
-def save_autoencoder(out: Path, vae: AutoencoderKL) -> None:
-    """Write `vae` into the folder vae in `out`, as in a diffusers folder."""
-    make_folder(out / VAE)
-    save_json(out / VAE / vae.config_name, json.loads(vae.to_json_string()))
-    save_tensors(out / VAE / SAFETENSORS_WEIGHTS_NAME, vae.state_dict(), {"format": "pt"})
-
-
 def save_class_model(
     out: Path,
-    vae: Path,
-    variant: str | None,
+    vae: PatchAutoencoder | tuple[Path, str | None],
     transformer: DiTTransformer2DModel,
     scheduler: Any,
     id2label: dict[int, str],
 ) -> None:
-    """Write a DiTPipeline: `transformer`, `scheduler` and a copy of the autoencoder in the folder `vae`.
+    """Write a DiTPipeline: `transformer`, `scheduler` and `vae`, or a copy of that in a folder, of a variant.
 
     `id2label` holds the names of each number, with commas between.
     """
-    _copy_part(vae, out / VAE, variant)
     index: dict[str, Any] = {"_class_name": "DiTPipeline", "_diffusers_version": metadata.version("diffusers")}
     index |= {"id2label": id2label, VAE: ["diffusers", AutoencoderKL.__name__]}
-    for part, component in (("transformer", transformer), ("scheduler", scheduler)):
+    parts: dict[str, Any] = {"transformer": transformer, "scheduler": scheduler}
+    if isinstance(vae, PatchAutoencoder):
+        parts[VAE] = vae
+    else:
+        _copy_part(vae[0], out / VAE, vae[1])
+    for part, component in parts.items():
         make_folder(out / part)
         save_json(out / part / component.config_name, json.loads(component.to_json_string()))
-        index[part] = ["diffusers", type(component).__name__]
-    save_tensors(out / "transformer" / SAFETENSORS_WEIGHTS_NAME, transformer.state_dict(), {"format": "pt"})
+        library = PatchAutoencoder.__module__ if component is vae else "diffusers"
+        index[part] = [library, type(component).__name__]
+        if isinstance(component, nn.Module):
+            save_tensors(out / part / SAFETENSORS_WEIGHTS_NAME, component.state_dict(), {"format": "pt"})
     save_json(out / INDEX, index)
 
 

@@ -20,7 +20,6 @@ TRAIN = 6.0  # what one of a network costs in training, forth and back
 ANSWER = 2.0  # and one that only answers
 DECODE = 0.01  # an image that is read and prepared
 EMBEDDED_STEP = 0.4  # a step of the embedded generator for one image
-AUTOENCODER = 0.4  # an image that the embedded autoencoder encodes and decodes
 EMBEDDED_CLIP = 0.1  # an image that the embedded CLIP sees
 EMBEDDED_PIXELS, LATENT_SIDE = 64, 8  # the side of its images, and how many pixels one of a latent stands for
 CHANNELS, PIXELS, BATCH = 64, 32, 32  # of the first of three convolutions that are measured, each half as wide

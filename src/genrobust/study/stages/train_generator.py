@@ -1,4 +1,4 @@
-"""The stage that trains a generator before it draws: the base fine-tuned, or a class model and its autoencoder."""
+"""The stage that trains a generator before it draws: the base fine-tuned, or a class model trained from scratch."""
 
 from __future__ import annotations
 
@@ -9,28 +9,26 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from genrobust.core import EMBEDDED, Artifact, ImageSet, JoinedImages, UserError, artifact_folder
-from genrobust.recipe import AutoencoderConfig, ClassModelConfig, DatasetConfig, FinetuneConfig, GeneratorConfig
+from genrobust.recipe import ClassModelConfig, DatasetConfig, FinetuneConfig, GeneratorConfig
 from genrobust.study.context import Context
 from genrobust.study.estimates.rates import Cost
-from genrobust.study.estimates.speed import AUTOENCODER, EMBEDDED_PIXELS, LATENT_SIDE, TRAIN, step_cost
+from genrobust.study.estimates.speed import EMBEDDED_PIXELS, LATENT_SIDE, TRAIN, step_cost
 from genrobust.study.executors.jobs import DoJobs, Job
 from genrobust.study.stages.stage import Stage
 
 if TYPE_CHECKING:
-    from genrobust.generate import Autoencoder, ClassModel, Finetune
-
-Training = FinetuneConfig | ClassModelConfig | AutoencoderConfig
+    from genrobust.generate import ClassModel, Finetune
 
 FINETUNED_COPIES = 5  # of a generator's weights: the fine-tuned one, and the state's weights, average and two moments
 
 
 @dataclass(frozen=True)
 class TrainedGenerator:
-    """A generator, or its autoencoder, that a study trains on images as `config` says, from the generator `base`."""
+    """A generator that a study trains on images as `config` says, from the generator `base`."""
 
     context: Context
     base: GeneratorConfig
-    config: Training
+    config: FinetuneConfig | ClassModelConfig
 
     @property
     def stage(self) -> str:
@@ -50,9 +48,8 @@ class TrainedGenerator:
         Raises:
             UserError: `class_model.images` names the pool, and the data has none.
         """
-        data, recipe = self.context.data, self.context.recipe
-        class_model = recipe.class_model or ClassModelConfig()
-        if isinstance(self.config, FinetuneConfig) or class_model.images == "train":
+        data = self.context.data
+        if isinstance(self.config, FinetuneConfig) or self.config.images == "train":
             return data.train
         if data.retrieval is None:
             raise UserError(
@@ -69,19 +66,13 @@ class TrainedGenerator:
         return styles_of(self.images) if isinstance(self.config, ClassModelConfig) else ()
 
     @cached_property
-    def autoencoder(self) -> TrainedGenerator | None:
-        """The autoencoder that is trained before a class model."""
-        config = self.config.autoencoder if isinstance(self.config, ClassModelConfig) else None
-        return None if config is None else TrainedGenerator(self.context, self.base, config)
-
-    @cached_property
-    def objective(self) -> Finetune | ClassModel | Autoencoder:
+    def objective(self) -> Finetune | ClassModel:
         """The objective: what is trained, on which images.
 
         Raises:
             UserError: The recipe has no generator.
         """
-        from genrobust.generate import Autoencoder, ClassModel, DiffusersConfig, Finetune
+        from genrobust.generate import ClassModel, DiffusersConfig, Finetune
 
         recipe, labels, config = self.context.recipe, self.context.data.labels, self.config
         if recipe.generator is None:
@@ -93,11 +84,8 @@ class TrainedGenerator:
             base = recipe.generator.model_copy(update={key: value for key, value in size if key in fields})
         if not isinstance(base, DiffusersConfig):
             raise UserError(f"generator.engine: {base.engine} trains no {config.noun}: set it to diffusers")
-        if isinstance(config, AutoencoderConfig):
-            return Autoencoder(base, config, self.images, labels, recipe.data_seed)
         if isinstance(config, ClassModelConfig):
-            autoencoder = None if self.autoencoder is None else self.autoencoder.folder
-            return ClassModel(base, config, self.images, labels, recipe.data_seed, autoencoder)
+            return ClassModel(base, config, self.images, labels, recipe.data_seed)
         return Finetune(base, config, self.images, labels, recipe.data_seed, recipe.generate.prompts)
 
     @property
@@ -118,9 +106,7 @@ class TrainedGenerator:
     def _folder_prefix(self) -> str:
         """What its folder is called before the hash of its inputs."""
         config, base = self.config, Path(self.base.model).name
-        if isinstance(config, ClassModelConfig):
-            return f"dit {self.name}"
-        return f"{base} {config.method}" if isinstance(config, FinetuneConfig) else base
+        return f"dit {self.name}" if isinstance(config, ClassModelConfig) else f"{base} {config.method}"
 
     @property
     def generator(self) -> GeneratorConfig:
@@ -154,8 +140,7 @@ class TrainGenerator(Stage):
     items = "training images"
 
     def __init__(self, trained: TrainedGenerator) -> None:
-        needs = [] if trained.autoencoder is None else [TrainGenerator(trained.autoencoder)]
-        super().__init__(trained.context, needs)
+        super().__init__(trained.context)
         self.trained, self.name, self.title = trained, trained.stage, f"training the {trained.config.noun}"
 
     def __reduce__(self) -> tuple[object, ...]:
@@ -212,10 +197,6 @@ class TrainGenerator(Stage):
         from genrobust.generate import weights_bytes
 
         base, config = self.trained.base, self.trained.config
-        if isinstance(config, AutoencoderConfig):
-            width, height = (side or EMBEDDED_PIXELS for side in base.size)
-            amount = TRAIN * AUTOENCODER * width * height / EMBEDDED_PIXELS**2
-            return Cost(amount, config.precision, "" if base.model == EMBEDDED else f"the autoencoder of {base.model}")
         if isinstance(config, ClassModelConfig):
             side = (base.size[0] or EMBEDDED_PIXELS) // LATENT_SIDE // config.patch_size
             amount = TRAIN * 12 * config.depth * config.width**2 * side**2 / 1e9
@@ -225,5 +206,5 @@ class TrainGenerator(Stage):
         return replace(one_step, amount=TRAIN * one_step.amount, precision=config.precision, disk=full)
 
 
-def _in_worker(context: Context, base: GeneratorConfig, config: Training) -> TrainGenerator:
+def _in_worker(context: Context, base: GeneratorConfig, config: FinetuneConfig | ClassModelConfig) -> TrainGenerator:
     return TrainGenerator(TrainedGenerator(context, base, config))
