@@ -2,7 +2,7 @@
 
 import pytest
 
-from genrobust.generate.examples import BatchSize, best_batch
+from genrobust.generate.batches import BatchSize, best_batch
 from genrobust.generate.calls import OutOfMemory
 
 
