@@ -67,7 +67,8 @@ class ClassModel(Objective):
     def start(self, device: torch.device) -> tuple[Model, Losses, Examples]:
         generator = self.load(device)
         if self.config.components is not None:
-            generator.pipeline.vae = self._fit((generator.width, generator.height)).to(device)
+            fitted: Any = self._fit((generator.width, generator.height))  # whose `to` has no types
+            generator.pipeline.vae = fitted.to(device)
         _check_base(generator, self.config)
         self.vae = generator.pipeline.vae
         scheduler_config = {**generator.pipeline.scheduler.config, "prediction_type": "v_prediction"}

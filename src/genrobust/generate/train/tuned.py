@@ -64,10 +64,10 @@ def save_class_model(
     index: dict[str, Any] = {"_class_name": "DiTPipeline", "_diffusers_version": metadata.version("diffusers")}
     index |= {"id2label": id2label, VAE: ["diffusers", AutoencoderKL.__name__]}
     parts: dict[str, Any] = {"transformer": transformer, "scheduler": scheduler}
-    if isinstance(vae, PatchAutoencoder):
-        parts[VAE] = vae
-    else:
+    if isinstance(vae, tuple):
         _copy_part(vae[0], out / VAE, vae[1])
+    else:
+        parts[VAE] = vae
     for part, component in parts.items():
         make_folder(out / part)
         save_json(out / part / component.config_name, json.loads(component.to_json_string()))
