@@ -22,7 +22,7 @@ import numpy as np
 import pytest
 import typer.testing
 
-from genrobust.core import StudyData, embedded
+from genrobust.core import StudyData, cores, embedded
 from genrobust.data.readers import pictograms
 
 gc.disable()  # until all tests are imported: what they import stays, and to look for garbage in it takes seconds
@@ -74,6 +74,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_collection_finish() -> None:
     gc.enable()
     gc.freeze()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """One process more than there are cores: tests wait for servers, kills and other processes."""
+    return cores() + 1
 
 
 @pytest.hookimpl(optionalhook=True)
