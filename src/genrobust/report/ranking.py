@@ -122,7 +122,7 @@ def find_results(runs: Iterable[str]) -> dict[str, Path]:
 def _explain_missing(run: str, folder: Path) -> str:
     if is_recipe(run):
         return f"{run} is a recipe: name the output folder of its study, such as runs/{Path(run).stem}"
-    holds_work = any((folder / name).is_dir() for name in ("datasets", "checkpoints", "predictions"))
+    holds_work = any((folder / name).is_dir() for name in ("generated", "checkpoints", "predictions"))
     runs = run if holds_work else run.rstrip("/").rpartition("/")[0] or "."
     recipe = folder.name if folder.name in recipe_names() and not holds_work else "RECIPE"
     return (
