@@ -20,7 +20,7 @@ WHITENING = 0.5  # a component is divided by its standard deviation to this powe
 SURE = -30.0  # the log variance of latents that are no guess
 
 
-class PatchAutoencoder(ModelMixin, ConfigMixin):  # type: ignore[misc]  # both are untyped
+class PatchAutoencoder(ModelMixin, ConfigMixin):  # type: ignore[misc]  # as all models of diffusers
     """Turns each patch of PATCH x PATCH pixels into `latent_channels` numbers, and back, as a linear map."""
 
     @register_to_config
@@ -42,7 +42,7 @@ class PatchAutoencoder(ModelMixin, ConfigMixin):  # type: ignore[misc]  # both a
         return DecoderOutput(sample=pixels) if return_dict else (pixels,)
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def fit_patches(batches: Iterable[Tensor], components: int) -> PatchAutoencoder:
     """Return the autoencoder whose latents are the first principal components of the patches of images.
 
