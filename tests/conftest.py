@@ -56,7 +56,14 @@ SHARED = {  # files that share what is made once, by the name of their group: a 
     ),
     "cluster": tuple(f"study/executors/test_{name}.py" for name in ("on_ray", "ray", "ray_at_a_url", "together")),
 }
-LONGEST = ("cluster", "started", "test_plugin.py", "study/test_study.py", "study/stages/test_searching.py")
+LONGEST = (
+    "cluster",
+    "test_package.py",
+    "started",
+    "test_plugin.py",
+    "study/test_study.py",
+    "study/stages/test_searching.py",
+)
 
 
 def group_of(nodeid: str) -> str:
