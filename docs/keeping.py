@@ -22,7 +22,7 @@ def condensed(results: dict[str, Any]) -> str:
     told["lines"] = {shift: {key: line[key] for key in ("r2", "n")} for shift, line in summary["lines"].items()}
     if curves := results.get("curves"):
         told["curves"] = {curve["arm"]: condensed_curve(curve) for curve in curves}
-    references = {summary["reference"], *summary["references"].values()}
+    references = {summary["reference"], *summary["references"].values(), *(c["than"] for c in results["claims"])}
     rows = [list(KEPT), *rows_of(row for row in summary["scores"] if is_quoted(row, references))]
     lines = [f"{compact(key)}:{compact(value)}" for key, value in told.items()]
     lines.append('"scores":[\n' + ",\n".join(map(compact, rows)) + "\n]")
@@ -58,15 +58,13 @@ def rows_of(scores: Iterable[dict[str, Any]]) -> list[list[Any]]:
 def is_quoted(row: dict[str, Any], references: Collection[str]) -> bool:
     """Whether pages may quote a score.
 
-    They quote none on the classes of another set alone, of multi-ID robustness only gains, and gains in robustness on
-    one set only over `references`.
+    They quote none on the classes of another set alone, of multi-ID robustness only gains, and differences on one set
+    only from `references`: those that arms have, and those of claims.
     """
     if row["figure"] not in FIGURES or " on the classes of " in row["test_set"]:
         return False
-    if row["figure"] == "top1":
-        return True
     if not row["minus"]:
-        return bool(row["figure"] == "er")
+        return bool(row["figure"] != "multi_er")
     return row["test_set"] == MEAN or row["minus"] in references
 
 
