@@ -70,10 +70,24 @@ def test_condensing_keeps_what_pages_quote_and_no_single_seed(prose, keeping):
     summary = {key: [] for key in keeping.OF_SUMMARY} | {"lines": {"t": {"r2": 0.9, "n": 42, "slope": 1.0}}}
     summary |= {"reference": "r", "references": {"a": "r"}}
     every, er, both = {"seed": None}, {"figure": "er"}, {"figure": "multi_er"}
-    quoted = [{}, er, er | {"minus": "r"}, both | {"minus": "r"}, both | {"minus": "b", "test_set": prose.MEAN}]
-    left_out = [{"figure": "nll"}, {"test_set": "t on the classes of u"}, {"seed": 0}, both, er | {"minus": "b"}]
+    quoted = [
+        {},
+        {"minus": "c"},
+        er,
+        er | {"minus": "r"},
+        both | {"minus": "r"},
+        both | {"minus": "b", "test_set": prose.MEAN},
+    ]
+    left_out = [
+        {"figure": "nll"},
+        {"test_set": "t on the classes of u"},
+        {"seed": 0},
+        both,
+        {"minus": "b"},
+        er | {"minus": "b"},
+    ]
     summary["scores"] = [score | every | other for other in (*quoted, *left_out)]
-    told = dict.fromkeys(("title", "date", "command", "environment", "claims", "qualities"), "x")
+    told = dict.fromkeys(("title", "date", "command", "environment", "qualities"), "x") | {"claims": [{"than": "c"}]}
     arms = [{"name": "a", "seconds": {"train": 90.4}}, {"name": "b", "seconds": None}]
     kept = json.loads(keeping.condensed(told | {"arms": arms, "summary": summary}))
     assert kept["seconds"] == {"a": {"train": 90}, "b": {}}
