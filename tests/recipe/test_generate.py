@@ -70,6 +70,9 @@ MISTAKES = [  # section, its values, what the error names
     ("class_model", {"width": 100, "heads": 3}, r"class_model: width is 100: it must be a multiple of heads"),
     ("class_model", {"width": 18, "heads": 3}, "class_model: .*and of 4"),
     ("class_model", {"steps": 5, "warmup_steps": 5}, "class_model: .*lower it, or raise steps"),
+    ("class_model", {"channels": [32, 48]}, "class_model: channels: 48 is no multiple of 32"),
+    ("class_model", {"channels": [32, 64], "depth": 2}, "class_model: depth is of a transformer"),
+    ("class_model", {"channels": [32]}, "class_model.channels"),
     ("class_model", {"depth": 0}, "class_model.depth: give a number from 1 to 256"),
 ]
 

@@ -18,7 +18,7 @@ SHORT = {
     "robustness.bootstrap": 100,
     "evaluate.min_images": 1,
 }
-TINY_MODEL = {"depth": 1, "width": 16, "heads": 2, "patch_size": 1, "steps": 2, "warmup_steps": 1, "batch_size": 4}
+TINY_MODEL = {"channels": "[32, 32]", "steps": 2, "warmup_steps": 1, "batch_size": 4}
 
 
 @pytest.fixture(scope="module")

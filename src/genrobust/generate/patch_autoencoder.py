@@ -15,7 +15,8 @@ from diffusers.models.modeling_outputs import AutoencoderKLOutput
 from diffusers.models.modeling_utils import ModelMixin
 from torch import Tensor, nn
 
-PATCH = 8  # pixels a side, as many as an autoencoder of Stable Diffusion makes one latent of
+from genrobust.recipe import PATCH
+
 WHITENING = 0.5  # a component is divided by its standard deviation to this power: between 0, pixels, and 1, white
 SURE = -30.0  # the log variance of latents that are no guess
 

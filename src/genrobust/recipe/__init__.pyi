@@ -22,6 +22,7 @@ from .data import (
     ShiftConfig as ShiftConfig,
 )
 from .diffusion import (
+    PATCH as PATCH,
     ClassModelConfig as ClassModelConfig,
     FinetuneConfig as FinetuneConfig,
     GeneratorTraining as GeneratorTraining,

@@ -42,7 +42,8 @@ def objective(base: Path | GeneratorConfig, kind: str, on: ImageSet | None = Non
     generator = base if isinstance(base, GeneratorConfig) else GeneratorConfig(model=str(base))
     learned, names = images() if on is None else on, labels()
     if kind == "class":
-        config = ClassModelConfig.model_validate({**SMALL, "depth": 2, "width": 16, "heads": 2, **changes})
+        size = {} if changes.get("channels") else {"depth": 2, "width": 16, "heads": 2}
+        config = ClassModelConfig.model_validate({**SMALL, **size, **changes})
         return ClassModel(generator, config, learned, names, 0)
     return Finetune(generator, FinetuneConfig(method=kind, **{**SMALL, **changes}), learned, names, 0, PROMPTS)
 

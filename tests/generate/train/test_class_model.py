@@ -19,7 +19,7 @@ from genrobust.generate.patch_autoencoder import fit_patches
 from genrobust.generate.sample import Sampler
 from genrobust.generate.train.class_model import NULL, ClassCondition, Numbers, StyledTable, styles_of
 from genrobust.generate.train.objective import in_range, load_views
-from genrobust.recipe import GenerateConfig, GeneratorConfig
+from genrobust.recipe import PATCH, GenerateConfig, GeneratorConfig
 
 VAE_WEIGHTS = "diffusion_pytorch_model.safetensors"
 WEIGHTS = "transformer/diffusion_pytorch_model.safetensors"
@@ -126,19 +126,20 @@ def test_images_come_without_their_style_too():
     assert drawn(0.5, 0.5) == {0, 1, 2, 5, 6, 7, NULL}
 
 
-@pytest.mark.parametrize("components", [None, 6])
+@pytest.mark.parametrize(("components", "channels"), [(None, None), (6, (32, 64)), (None, (32, 32))])
 def test_a_model_of_classes_and_styles_is_a_plain_dit_pipeline_that_draws_each_class_in_each_style(
-    base, tmp_path, components
+    base, tmp_path, components, channels
 ):
     mixed = in_styles(range(12), ["ink"] * 4 + ["ink", "oil"] * 4)  # no class 0 in oil
-    wanted = objective(base, "class", on=mixed, steps=2, components=components)
+    wanted = objective(base, "class", on=mixed, steps=2, components=components, channels=channels)
     assert wanted.inputs() != replace(wanted, images=in_styles(range(12), ["oil", "ink"] * 6)).inputs()
     out = train_generator(wanted, tmp_path / "out", "cpu", threads=1)
     pipeline = DiTPipeline.from_pretrained(out, use_safetensors=True)
     name = labels().names[0]
     assert pipeline.get_label_ids([name, f"{name} (ink)", f"{name} (oil)"]) == [0, 3, 6]
-    channels = components or loaded(base).pipeline.vae.config.latent_channels
-    assert pipeline.vae.config.latent_channels == pipeline.transformer.config.in_channels == channels
+    latents = components or loaded(base).pipeline.vae.config.latent_channels
+    assert pipeline.vae.config.latent_channels == pipeline.transformer.config.in_channels == latents
+    assert type(pipeline.transformer).__name__ == ("UNet2DModel" if channels else "DiTTransformer2DModel")
     assert type(pipeline.vae).__name__ == ("PatchAutoencoder" if components else "AutoencoderKL")
     drawn_with = GeneratorConfig(mode="class", model=str(out), steps=2, dtype="float32")
     requests = list(plan_of(drawn_with, GenerateConfig(per_class=2), labels(), images(), 0, ["ink", "oil"]))
@@ -154,20 +155,20 @@ def test_a_model_of_classes_and_styles_is_a_plain_dit_pipeline_that_draws_each_c
 
 def test_patches_are_drawn_from_their_principal_components():
     pixels = in_range(load_views(images(), range(12), (64, 64)))
-    patches = torch.nn.functional.unfold(pixels, 8, stride=8).transpose(1, 2).flatten(0, 1).numpy()
+    patches = torch.nn.functional.unfold(pixels, PATCH, stride=PATCH).transpose(1, 2).flatten(0, 1).numpy()
     errors = []
-    for components in (192, 24, 3):
+    for components in (48, 12, 3):
         autoencoder = fit_patches(pixels.split(5), components)
         with torch.inference_mode():
             latents = autoencoder.encode(pixels).latent_dist.mode()
             drawn = autoencoder.decode(latents).sample
-        assert latents.shape == (12, components, 8, 8)
+        assert latents.shape == (12, components, 64 // PATCH, 64 // PATCH)
         assert latents.square().mean() == pytest.approx(1, abs=0.02)
         channels = latents.transpose(0, 1).flatten(1)
         assert (torch.cov(channels) - torch.diag(channels.var(1))).abs().max() < 0.02 * channels.var(1).max()
         errors.append(float((drawn - pixels).square().mean()))
-    assert errors[0] < 1e-6  # all of 192 numbers are all of a patch
-    best = PCA(24).fit(patches)  # around the mean of each pixel, where ours is around that of each color
+    assert errors[0] < 1e-6  # all of 48 numbers are all of a patch
+    best = PCA(12).fit(patches)  # around the mean of each pixel, where ours is around that of each color
     least = np.square(best.inverse_transform(best.transform(patches)) - patches).mean()
     assert least * 0.999 <= errors[1] < least * 1.1 < errors[2]
 

@@ -197,6 +197,7 @@ def test_out_of_memory_says_what_to_lower(base, tmp_path):
         ("class", "sd3", {}, {}, "AutoencoderKL"),
         ("class", "sd", {"width": 128}, {}, "128 x 64"),
         ("class", "sd", {}, {"patch_size": 3}, "class_model.patch_size is 3"),
+        ("class", "sd", {}, {"channels": (32,) * 6}, "class_model.channels has 6 levels"),
     ],
 )
 def test_a_base_that_does_not_fit_is_named(folder_of, tmp_path, kind, base, changes, own, says):

@@ -1,4 +1,4 @@
-"""The number of the class, in a style or in none, for a class-conditional diffusion transformer."""
+"""The number of the class, in a style or in none, for a class-conditional diffusion model."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FITTING = {"DPMSolverMultistepScheduler", "DDIMScheduler", "UniPCMultistepSchedu
 
 
 class ClassNumberConfig(DiffusersConfig):
-    """The number of the class, for a class-conditional transformer.
+    """The number of the class, for a class-conditional model.
 
     `styles` names styles that a class model has learned (see `class_model`), which are drawn equally often. None is all
     that it learns, for a dataset that is `from_scratch`, and else no style.
@@ -77,7 +77,7 @@ def class_numbers(generator: Generator, labels: LabelSpace, style: str = "") -> 
             f"generator.scheduler: a DiTPipeline does not draw with {scheduler}, since it neither scales the noise at "
             "the start nor takes a seed for noise at later steps: set ddim, dpmsolver++ or unipc"
         )
-    count = generator.pipeline.transformer.config.num_embeds_ada_norm
+    count = _null_class(generator.pipeline.transformer)
     if generator.id2label is None and not style:
         if count != len(labels):
             raise UserError(
@@ -127,14 +127,20 @@ def _class_number(label: int, class_label: ClassLabel, style: str, names: dict[i
     )
 
 
-def _use_own_null_class(transformer: Any) -> None:
-    """Let the guidance of DiTPipeline find the "no class" of a DiTTransformer2DModel of other than 1,000 classes.
+def _null_class(network: Any) -> int:
+    """The number that means no class, one more than that of the last: of a DiTTransformer2DModel or a UNet2DModel."""
+    config = network.config
+    return int(config.num_class_embeds - 1 if "num_class_embeds" in config else config.num_embeds_ada_norm)
 
-    The pipeline asks for number 1000, in the second half of the batch; a transformer's own is its number of classes.
+
+def _use_own_null_class(transformer: Any) -> None:
+    """Let the guidance of DiTPipeline find the "no class" of a network of other than 1,000 classes.
+
+    The pipeline asks for number 1000, in the second half of the batch; a network's own is its number of classes.
     """
     import torch
 
-    null = transformer.config.num_embeds_ada_norm
+    null = _null_class(transformer)
 
     def replace_null(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
         numbers: Tensor = kwargs["class_labels"]

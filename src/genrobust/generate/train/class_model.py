@@ -1,4 +1,4 @@
-"""The training of a diffusion transformer from scratch, by class and style: a generator that saw given images alone."""
+"""The training of a diffusion model from scratch, by class and style: a generator that saw given images alone."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from diffusers.models.embeddings import LabelEmbedding, TimestepEmbedding
 from diffusers.models.normalization import AdaLayerNormZero
 from diffusers.models.transformers.dit_transformer_2d import DiTTransformer2DModel
+from diffusers.models.unets.unet_2d import UNet2DModel
 from torch import Tensor, nn
 
 from genrobust.core import ImageSet, LabelSpace, UserError, digest, hashed_seed
 from genrobust.generate.loading import locate
 from genrobust.generate.mode import Generator
 from genrobust.generate.modes.class_number import name_in_style
-from genrobust.generate.patch_autoencoder import PATCH, PatchAutoencoder, fit_patches
+from genrobust.generate.patch_autoencoder import PatchAutoencoder, fit_patches
 from genrobust.generate.train.objective import (
     Examples,
     Losses,
@@ -32,17 +33,18 @@ from genrobust.generate.train.objective import (
     noise_schedule,
 )
 from genrobust.generate.train.tuned import VAE, save_class_model
-from genrobust.recipe import ClassModelConfig
+from genrobust.recipe import PATCH, ClassModelConfig
 
 FITTED_ON = 4096  # images, whose patches have principal components like those of many more
 # The number that DiTPipeline's own guidance takes for "no class": a smaller transformer gets so many numbers, the last
 # of them unused, so that the folder is drawn from without genrobust too.
 NULL = 1000
+UNET_LAYERS, UNET_HEAD, UNET_GROUPS = 1, 32, 16  # blocks of a level, and channels of a head; groups that normalize
 
 
 @dataclass
 class ClassModel(Objective):
-    """A transformer that learns the velocity of latents by class and style, under the base's noise schedule."""
+    """A network that learns the velocity of latents by class and style, under the base's noise schedule."""
 
     def __post_init__(self) -> None:
         present = set(self.images.labels.tolist())
@@ -75,18 +77,19 @@ class ClassModel(Objective):
         # Its default clips at 1, which is for pixels, not for latents.
         self.scheduler = DDIMScheduler.from_config(scheduler_config, clip_sample=False)
         torch.manual_seed(hashed_seed(self.seed, "class model"))
-        model: Model = _make_transformer(generator, self.numbers.null, self.config)
+        make = _make_transformer if self.config.channels is None else _make_unet
+        model: Model = make(generator, self.numbers.null, self.config)
         if self.numbers.styles:
-            for part in _label_embeddings(model):
-                part.embedding_table = StyledTable(self.numbers, part.embedding_table.embedding_dim)
+            for part, name in _class_tables(model):
+                setattr(part, name, StyledTable(self.numbers, getattr(part, name).embedding_dim))
         condition = ClassCondition(self.images, self.numbers, self.config.class_dropout, self.config.style_dropout)
         examples = Examples(generator, self.images, condition, self.config)
         return model.to(device), partial(losses, noise_schedule(scheduler_config), self.config.min_snr), examples
 
     def save(self, out: Path, model: Model) -> None:
-        for part in _label_embeddings(model):
-            if isinstance(part.embedding_table, StyledTable):
-                part.embedding_table = part.embedding_table.as_table()
+        for part, name in _class_tables(model):
+            if isinstance(table := getattr(part, name), StyledTable):
+                setattr(part, name, table.as_table())
         base = locate(self.base)[1] / VAE, self.base.variant
         vae = self.vae if isinstance(self.vae, PatchAutoencoder) else base
         save_class_model(out, vae, model, self.scheduler, self.numbers.names(self.labels))
@@ -106,7 +109,7 @@ def styles_of(images: ImageSet) -> tuple[str, ...]:
 
 
 class Numbers:
-    """The numbers by which a transformer of `classes` classes and `styles` draws: one for each class in each style.
+    """The numbers by which a network of `classes` classes and `styles` draws: one for each class in each style.
 
     Number c + classes * s is class c in style s, counted from 1; s = 0 is no style, so that the first numbers are those
     of the classes. Then come the styles with no class, and `null`, which is neither.
@@ -219,8 +222,33 @@ def _make_transformer(generator: Generator, numbers: int, config: ClassModelConf
     return transformer.eval()
 
 
-def _label_embeddings(transformer: DiTTransformer2DModel) -> list[LabelEmbedding]:
-    return [part for part in transformer.modules() if isinstance(part, LabelEmbedding)]
+def _make_unet(generator: Generator, null: int, config: ClassModelConfig) -> UNet2DModel:
+    """A U-Net that knows nothing, for the latents of `generator`: DDPM's, with attention below the first level."""
+    levels, latents = len(config.channels), generator.pipeline.vae.config.latent_channels
+    unet = UNet2DModel(
+        sample_size=_latent_side(generator),
+        in_channels=latents,
+        out_channels=latents,
+        block_out_channels=config.channels,
+        layers_per_block=UNET_LAYERS,
+        down_block_types=("DownBlock2D", *["AttnDownBlock2D"] * (levels - 1)),
+        up_block_types=(*["AttnUpBlock2D"] * (levels - 1), "UpBlock2D"),
+        attention_head_dim=UNET_HEAD,
+        norm_num_groups=UNET_GROUPS,
+        resnet_time_scale_shift="scale_shift",
+        num_class_embeds=null + 1,
+    )
+    nn.init.normal_(unet.class_embedding.weight, std=0.02)
+    nn.init.zeros_(unet.conv_out.weight)
+    nn.init.zeros_(unet.conv_out.bias)
+    return unet.eval()
+
+
+def _class_tables(model: Model) -> list[tuple[nn.Module, str]]:
+    """Where `model` keeps an embedding of each class: modules, and the names of the tables in them."""
+    if isinstance(model, UNet2DModel):
+        return [(model, "class_embedding")]
+    return [(part, "embedding_table") for part in model.modules() if isinstance(part, LabelEmbedding)]
 
 
 def _check_base(generator: Generator, config: ClassModelConfig) -> None:
@@ -245,7 +273,13 @@ def _check_base(generator: Generator, config: ClassModelConfig) -> None:
             "set generator.width and generator.height to one size"
         )
     side = _latent_side(generator)
-    if side % config.patch_size:
+    if config.channels is not None:
+        if side % 2 ** (len(config.channels) - 1):
+            raise UserError(
+                f"class_model.channels has {len(config.channels)} levels, each of half the size of the one before, and "
+                f"the latents of {id} are {side} x {side}: give fewer"
+            )
+    elif side % config.patch_size:
         raise UserError(
             f"class_model.patch_size is {config.patch_size}, and the latents of {id} are {side} x {side}: take a "
             "divisor of that"

@@ -23,7 +23,7 @@ from genrobust.generate.mode import Generator
 from genrobust.generate.pipeline_config import DiffusersConfig
 from genrobust.recipe import GeneratorTraining
 
-Model = Any  # a UNet2DConditionModel or a DiTTransformer2DModel: called with noisy latents, timesteps and context
+Model = Any  # a U-Net or a transformer of diffusers: called with noisy latents, timesteps and context
 Schedule = Any  # a DDPMScheduler, which gets its attributes at run time
 Losses = Callable[[Model, "Batch"], Tensor]  # of a model and (a part of) a batch: float32 [B], the loss of each image
 

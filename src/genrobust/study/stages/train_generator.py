@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from genrobust.core import EMBEDDED, Artifact, ImageSet, JoinedImages, UserError, artifact_folder
-from genrobust.recipe import ClassModelConfig, DatasetConfig, FinetuneConfig, GeneratorConfig
+from genrobust.recipe import PATCH, ClassModelConfig, DatasetConfig, FinetuneConfig, GeneratorConfig
 from genrobust.study.context import Context
 from genrobust.study.estimates.rates import Cost
 from genrobust.study.estimates.speed import EMBEDDED_PIXELS, LATENT_SIDE, TRAIN, step_cost
@@ -39,7 +39,9 @@ class TrainedGenerator:
     def name(self) -> str:
         """The name that the user knows it by."""
         config = self.config
-        return f"{config.depth} x {config.width}" if isinstance(config, ClassModelConfig) else self.base.model
+        if not isinstance(config, ClassModelConfig):
+            return self.base.model
+        return " x ".join(map(str, config.channels or (config.depth, config.width)))
 
     @cached_property
     def images(self) -> ImageSet:
@@ -106,7 +108,9 @@ class TrainedGenerator:
     def _folder_prefix(self) -> str:
         """What its folder is called before the hash of its inputs."""
         config, base = self.config, Path(self.base.model).name
-        return f"dit {self.name}" if isinstance(config, ClassModelConfig) else f"{base} {config.method}"
+        if isinstance(config, FinetuneConfig):
+            return f"{base} {config.method}"
+        return f"{'unet' if config.channels else 'dit'} {self.name}"
 
     @property
     def generator(self) -> GeneratorConfig:
@@ -198,12 +202,20 @@ class TrainGenerator(Stage):
 
         base, config = self.trained.base, self.trained.config
         if isinstance(config, ClassModelConfig):
-            side = (base.size[0] or EMBEDDED_PIXELS) // LATENT_SIDE // config.patch_size
-            amount = TRAIN * 12 * config.depth * config.width**2 * side**2 / 1e9
+            amount = TRAIN * _products(base, config) / 1e9
             return Cost(amount, config.precision, "" if base.model == EMBEDDED else "a class model")
         one_step = step_cost(base)
         full = FINETUNED_COPIES * weights_bytes(base) if config.method == "full" else 0
         return replace(one_step, amount=TRAIN * one_step.amount, precision=config.precision, disk=full)
+
+
+def _products(base: GeneratorConfig, config: ClassModelConfig) -> int:
+    """How many products of two numbers a class model computes for an image, nearly."""
+    side = (base.size[0] or EMBEDDED_PIXELS) // (LATENT_SIDE if config.components is None else PATCH)
+    if config.channels is None:
+        return 12 * config.depth * config.width**2 * (side // config.patch_size) ** 2
+    # A level has six convolutions of 3 x 3, two of them on twice the channels.
+    return sum(8 * 9 * channels**2 * (side >> level) ** 2 for level, channels in enumerate(config.channels))
 
 
 def _in_worker(context: Context, base: GeneratorConfig, config: FinetuneConfig | ClassModelConfig) -> TrainGenerator:
