@@ -80,6 +80,35 @@ def main_question(summary: Results) -> None:
     save(figure, "main")
 
 
+ON_BOTH = {  # arms of the recipe pacs: those of pictograms-full that are made alike
+    "AutoAugment": "AutoAugment",
+    "photograph styles": "drawing styles",
+    "generated": "generated",
+    "real+generated": "real+generated",
+    "real+generated, photograph styles": "real+generated, drawing styles",
+    "real+retrieved": "real+retrieved",
+    "real+retrieved, photograph styles": "real+retrieved, drawing styles",
+    "retrieved+generated": "real+retrieved+generated",
+    "retrieved+generated, photograph styles": "real+retrieved+generated, drawing styles",
+}
+
+
+def photographs(summary: Results) -> None:
+    """What each way to make data gains over real images alone, on photographs and on icons."""
+    gains = scores_of(summary, "top1", minus="real")
+    on_icons = scores_of(read_kept("pictograms-full"), "top1", minus="real")
+    names = [name.replace("photograph ", "") for name in ON_BOTH]
+    figure, axes = plt.subplots(figsize=(WIDTH, 3.9), layout="constrained")
+    dots(axes, names, [gains[arm] for arm in ON_BOTH], [ORANGE] * len(names), -0.14)
+    dots(axes, names, [on_icons[arm] for arm in ON_BOTH.values()], [BLUE] * len(names), 0.14)
+    for color, label in ((ORANGE, "photographs (three other domains)"), (BLUE, "icons (six other styles)")):
+        axes.plot([], [], "o-", color=color, label=label)
+    axes.axvline(0, color=GRAY, linestyle="--")
+    axes.set_xlabel("gain over real images alone on the mean of the shifts, points of top-1")
+    figure.legend(loc="outside upper right", ncols=2, frameon=False)
+    save(figure, "photographs")
+
+
 def conditioning(summary: Results) -> None:
     """Each source of images: FID to the real ones, and accuracy when mixed with them."""
     means = scores_of(summary, "top1")
@@ -138,6 +167,7 @@ DRAWN = {
     "pictograms-full": main_question,
     "budgets-2400": budgets,
     "generators": conditioning,
+    "pacs": photographs,
 }
 
 

@@ -104,9 +104,10 @@ def propose_generator(sets: Sequence[FolderContents], gpu: bool) -> dict[str, An
     images = sum(contents.images for contents in sets)
     low, high = GENERATOR_STEPS
     steps = min(high, max(low, math.ceil(GENERATOR_PASSES * images / GENERATOR_BATCH / 100) * 100))
-    proposed = {"images": count(images, "image"), "steps": steps, "batch": GENERATOR_BATCH, "drawing_steps": 10}
+    training = {"steps": steps, "batch": GENERATOR_BATCH, "gpu": gpu}
+    proposed = {"images": count(images, "image"), "drawing_steps": 10, **training}
     if gpu:
-        return proposed | {"depth": 12, "width": 384, "heads": 6, "gpu": True}
+        return proposed | {"channels": None, "depth": 12, "width": 384, "heads": 6}
     return proposed | {"channels": [64, 96, 128], "components": COMPONENTS, "threads": cores()}
 
 
