@@ -154,7 +154,8 @@ class GeneratorTrainer:
 
 def _prepare_model(model: Model, config: GeneratorTraining) -> None:
     """Give `model` the memory layout and the attention that train fastest on its device."""
-    model.to(memory_format=torch.channels_last)
+    if model.device.type != "cpu" or config.precision != "float32":  # in which a CPU goes backward more slowly so
+        model.to(memory_format=torch.channels_last)
     for part in model.modules():
         if isinstance(part, Attention) and model.device.type == "cpu":
             part.set_processor(AttnProcessor())  # on few tokens the CPU's fused attention takes longer to go backward

@@ -240,6 +240,6 @@ def snr_weights(schedule: Schedule, timesteps: Tensor, min_snr: float | None) ->
 def losses(schedule: Schedule, min_snr: float | None, model: Model, batch: Batch) -> Tensor:
     """Return the weighted squared error of each image, float32 [B]."""
     noisy = schedule.add_noise(batch.latents, batch.noise, batch.timesteps)
-    prediction = model(noisy.contiguous(memory_format=torch.channels_last), batch.timesteps, batch.context).sample
+    prediction = model(noisy, batch.timesteps, batch.context).sample
     errors = (prediction.float() - target(schedule, batch)).square().mean((1, 2, 3))
     return errors * snr_weights(schedule, batch.timesteps, min_snr)
