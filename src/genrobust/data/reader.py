@@ -11,6 +11,7 @@ from genrobust.core import ImageSet, Line, StudyData, UserError
 from genrobust.data.classes import FolderClasses
 from genrobust.data.folders import open_images
 from genrobust.data.grouping import with_groups, with_styles
+from genrobust.data.hub_sets import fetch_dataset
 from genrobust.data.stored import open_stored, open_unlabeled, require_there
 from genrobust.recipe import DataConfig, ShiftConfig
 
@@ -66,6 +67,8 @@ def load_data(config: DataConfig) -> StudyData:
     """
     assert isinstance(config, DataSource), f"{type(config)} is registered as a source and extends no DataSource"
     require_there(config.places)
+    if isinstance(root := getattr(config, "root", None), Path):  # other places are fetched where they are opened
+        config = config.model_copy(update={"root": fetch_dataset(root)})
     data, classes = config.load()
     tests = dict(data.tests)
     for name, shift in config.shifts.items():

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from genrobust.core import UserError, reading
 from genrobust.data.file_list import ListedImages, Listing, list_files, list_folder
+from genrobust.data.hub_sets import fetch_dataset, is_on_hub
 from genrobust.data.naming import check_class_names
 from genrobust.data.path_tables import list_csv
 from genrobust.data.reading import FORMATS
@@ -45,11 +46,13 @@ class StoredImages:
 
 
 def open_stored(path: Path) -> StoredImages:
-    """Open a folder, a file, or a pattern such as ``data/train-*.parquet`` in its last part.
+    """Open a folder, a file, or a pattern such as ``data/train-*.parquet`` in its last part, here or on the hub.
 
     Raises:
         UserError: Nothing is there, or nothing of a kind that is read.
+        GenrobustError: It cannot be fetched from the hub.
     """
+    path = fetch_dataset(path)
     listing = _list_files(path)
     if listing is None:
         return StoredImages(path, check_class_names(path, [sub.name for sub in class_folders(path)]))
@@ -63,9 +66,9 @@ def open_stored(path: Path) -> StoredImages:
 def require_there(places: Mapping[str, Path]) -> None:
     """Raise UserError that names every path of `places` where there is nothing, with its key or option.
 
-    Patterns are left to what reads them.
+    Patterns, and addresses on the hub, are left to what reads them.
     """
-    gone = {key: path for key, path in places.items() if "*" not in path.name and not path.exists()}
+    gone = {key: path for key, path in places.items() if not ("*" in path.name or path.exists() or is_on_hub(path))}
     if gone:
         named = "; ".join(f"{key}: there is no {path}" for key, path in gone.items())
         where = "" if all(path.is_absolute() for path in gone.values()) else f" (relative paths start at {Path.cwd()})"
@@ -98,7 +101,9 @@ def open_unlabeled(key: str, path: Path) -> ListedImages:
 
     Raises:
         UserError: Nothing is there, nothing of a kind that is read, or no image.
+        GenrobustError: It cannot be fetched from the hub.
     """
+    path = fetch_dataset(path)
     listing = _list_files(path, labeled=False) or list_files(path, lambda key: "")
     if not listing.keys:
         raise UserError(f"{key}: {path} holds no image; what is read: {', '.join((*FORMATS, *KINDS))}")

@@ -1,0 +1,57 @@
+"""Datasets of the Hugging Face hub in the place of folders: ``hf://datasets/OWNER/NAME@REVISION/FOLDER``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from genrobust.core import GenrobustError, UserError, hub_reason
+
+_SCHEME, _KIND = "hf:", "datasets"  # a path has one slash after the scheme, where the address had two
+_FORM = "hf://datasets/OWNER/NAME, with @REVISION after NAME and /FOLDER after that where needed"
+
+
+def is_on_hub(path: Path) -> bool:
+    """Return whether `path` is an address on the hub."""
+    return path.parts[:1] == (_SCHEME,)
+
+
+def fetch_dataset(path: Path) -> Path:
+    """Fetch what an address on the hub names, and return its place in the hub's cache; any other path as it is.
+
+    What is in the cache is not fetched again, and is used without a network. A pattern in the last part, such as
+    ``data/train-*.parquet``, fetches the files that match. No code of a dataset is run.
+
+    Raises:
+        UserError: An address that cannot be one, or a place that the dataset does not have.
+        GenrobustError: The dataset cannot be fetched.
+    """
+    if not is_on_hub(path):
+        return path
+    _, kind, owner, named, *inside = (*path.parts, "", "", "")
+    if kind != _KIND or not named:
+        raise UserError(f"{_written(path)}: an address on the hub is {_FORM}")
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HFValidationError
+
+    name, _, revision = named.partition("@")
+    place = "/".join(filter(None, inside))
+    wanted = [place, f"{place}/*"] if place else None
+    try:
+        folder = Path(
+            snapshot_download(f"{owner}/{name}", repo_type="dataset", revision=revision or None, allow_patterns=wanted)
+        )
+    except HFValidationError as error:
+        raise UserError(f"{_written(path)}: {error}") from None
+    except (OSError, ValueError) as error:  # no network, no such dataset, or none that may be read; no hub
+        raise GenrobustError(
+            f"cannot fetch {_written(path)}: {hub_reason(error).rstrip('.')}. Without a network, name the folder of a "
+            "download"
+        ) from error
+    if not any(folder.glob(place or "*")):
+        raise UserError(f"{_written(path)}: the dataset {owner}/{name} has no {place or 'files'}")
+    return folder / place
+
+
+def _written(path: Path) -> str:
+    """An address as it is written."""
+    return "hf://" + "/".join(path.parts[1:])
