@@ -107,12 +107,13 @@ def _with_home(value: Any) -> Any:
     """Return the value of a parameter with the home folder for ``~/``, which a shell leaves alone in quotes.
 
     Raises:
-        UserError: It is a URL, and the parameter takes a folder.
+        UserError: It is a URL, other than one of a dataset on the hub, and the parameter takes a folder.
     """
     if isinstance(value, Path):
         from genrobust.core import local_folder  # which loads numpy: too much for --help
+        from genrobust.data import is_on_hub
 
-        return local_folder(value)
+        return value if is_on_hub(value) else local_folder(value)
     if isinstance(value, list | tuple):
         return [_with_home(item) for item in value]
     if isinstance(value, str):  # such as NAME=~/folder

@@ -15,6 +15,11 @@ def is_on_hub(path: Path) -> bool:
     return path.parts[:1] == (_SCHEME,)
 
 
+def as_written(path: Path) -> str:
+    """Return `path` as text, an address on the hub with both slashes of its scheme."""
+    return "hf://" + "/".join(path.parts[1:]) if is_on_hub(path) else str(path)
+
+
 def fetch_dataset(path: Path) -> Path:
     """Fetch what an address on the hub names, and return its place in the hub's cache; any other path as it is.
 
@@ -29,7 +34,7 @@ def fetch_dataset(path: Path) -> Path:
         return path
     _, kind, owner, named, *inside = (*path.parts, "", "", "")
     if kind != _KIND or not named:
-        raise UserError(f"{_written(path)}: an address on the hub is {_FORM}")
+        raise UserError(f"{as_written(path)}: an address on the hub is {_FORM}")
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HFValidationError
 
@@ -41,17 +46,12 @@ def fetch_dataset(path: Path) -> Path:
             snapshot_download(f"{owner}/{name}", repo_type="dataset", revision=revision or None, allow_patterns=wanted)
         )
     except HFValidationError as error:
-        raise UserError(f"{_written(path)}: {error}") from None
+        raise UserError(f"{as_written(path)}: {error}") from None
     except (OSError, ValueError) as error:  # no network, no such dataset, or none that may be read; no hub
         raise GenrobustError(
-            f"cannot fetch {_written(path)}: {hub_reason(error).rstrip('.')}. Without a network, name the folder of a "
-            "download"
+            f"cannot fetch {as_written(path)}: {hub_reason(error).rstrip('.')}. Without a network, name the folder of "
+            "a download"
         ) from error
     if not any(folder.glob(place or "*")):
-        raise UserError(f"{_written(path)}: the dataset {owner}/{name} has no {place or 'files'}")
+        raise UserError(f"{as_written(path)}: the dataset {owner}/{name} has no {place or 'files'}")
     return folder / place
-
-
-def _written(path: Path) -> str:
-    """An address as it is written."""
-    return "hf://" + "/".join(path.parts[1:])

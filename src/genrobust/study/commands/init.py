@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from genrobust.core import PUBLISHED_CLIP, UserError, available_devices, check_output, cores, templates, writing
-from genrobust.data import held_out
+from genrobust.data import as_written, held_out
 from genrobust.generate import PromptedConfig, ServerConfig
 from genrobust.recipe import TrainConfig, parse_recipe, study_name
 from genrobust.report import count
@@ -150,7 +150,7 @@ def _keep_copy(recipe: Path, content: bytes) -> Path:
 def _recipe_text(recipe: Path, values: Mapping[str, Any]) -> str:
     """The recipe's text; raises UserError for an address of a server that is none."""
     environment = templates("study", keep_trailing_newline=True)
-    environment.filters |= {"q": quoted}
+    environment.filters |= {"q": quoted, "place": lambda path: quoted(as_written(path))}
     names = {"file": shlex.quote(str(recipe)), "name": study_name(recipe.stem)}
     text = environment.get_template("init.yaml.j2").render(**names, **values)
     parse_recipe({key: value for key, value in yaml.safe_load(text).items() if key != "quick"}, str(recipe))
