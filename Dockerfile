@@ -16,8 +16,8 @@ RUN pip install --no-cache-dir .
 FROM python:${PYTHON}-slim
 RUN useradd --uid 1000 --create-home --home-dir /work genrobust
 COPY --from=build /opt/genrobust /opt/genrobust
-# HOME for any --user: what is downloaded is kept in the mounted folder
-ENV PATH=/opt/genrobust/bin:$PATH HOME=/work
+# for any --user: downloads are kept in the mounted folder, and PyTorch asks for a name
+ENV PATH=/opt/genrobust/bin:$PATH HOME=/work USER=genrobust
 USER 1000
 WORKDIR /work
 ENTRYPOINT ["genrobust"]
