@@ -88,6 +88,17 @@ def test_all_that_names_a_version_names_the_same(builder: WheelBuilder) -> None:
 
 
 @pytest.mark.thorough
+def test_the_archives_of_a_release_pass_the_checks_of_pypi(tmp_path: Path, files: set[str]) -> None:
+    for words in (["build", "--no-isolation", "--outdir", str(tmp_path), str(ROOT)], ["twine", "check", "--strict"]):
+        packed = sorted(str(path) for path in tmp_path.iterdir())
+        subprocess.run([sys.executable, "-m", *words, *packed], check=True)
+    source, wheel = sorted(tmp_path.iterdir(), key=lambda path: path.suffix)
+    assert source.name == f"genrobust-{__version__}.tar.gz"
+    packages = {name for name in zipfile.ZipFile(wheel).namelist() if name.startswith("genrobust/")}
+    assert packages == files  # the wheel is built from the source archive
+
+
+@pytest.mark.thorough
 def test_from_the_wheel_to_a_prediction_as_the_documentation_says(tmp_path: Path, pictogram_data: StudyData) -> None:
     """Its commands as they stand there. The packages that genrobust needs are those of the present environment, which
     stand in for an index; genrobust itself is the wheel's.
