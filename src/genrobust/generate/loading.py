@@ -103,7 +103,11 @@ def _from_pretrained(kind: Any, folder: Path, dtype: str, **more: Any) -> Any:
     """The pipeline in `folder`, all of it in `dtype` whatever the files are in. Raises what diffusers raises."""
     diffusers.utils.logging.disable_progress_bar()
     transformers.utils.logging.disable_progress_bar()
-    with warnings.catch_warnings(), refusing_random_weights():
+    with (
+        warnings.catch_warnings(),
+        refusing_random_weights(),
+        muted("Expected types for", "diffusers.pipelines.pipeline_utils"),  # a class model's U-Net is no transformer
+    ):
         warnings.simplefilter("ignore", FutureWarning)  # newer diffusers say dtype, older know only this
         pipeline = kind.from_pretrained(
             folder, torch_dtype=getattr(torch, dtype), use_safetensors=True, local_files_only=True, **more
