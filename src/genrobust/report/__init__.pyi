@@ -1,4 +1,8 @@
-from .audit import audit_verdict as audit_verdict, write_audit_page as write_audit_page
+from .audit import (
+    audit_verdict as audit_verdict,
+    read_by_image as read_by_image,
+    write_audit_page as write_audit_page,
+)
 from .benchmark import (
     Benchmarked as Benchmarked,
     benchmark_verdict as benchmark_verdict,
