@@ -1,4 +1,5 @@
 from .audit import (
+    audit_folder as audit_folder,
     audit_verdict as audit_verdict,
     read_by_image as read_by_image,
     write_audit_page as write_audit_page,
@@ -25,6 +26,7 @@ from .published import (
 from .ranking import find_results as find_results, rank as rank
 from .results import read_results as read_results
 from .terminal import final_table as final_table
+from .viewer import Viewer as Viewer, serve as serve
 from .views.studies import show_study as show_study
 from .wording import (
     EN_DASH as EN_DASH,

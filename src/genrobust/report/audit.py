@@ -23,6 +23,7 @@ from genrobust.core import (
     ImageSet,
     Judgment,
     NearPair,
+    file_name,
     page_json,
     read_page_json,
     reading,
@@ -45,6 +46,12 @@ OPEN_CLASSES = 16  # that are shown before one asks for more
 ROWS = 12  # of a table by class, likewise
 PAIRS = 6  # nearest pairs shown of each set
 PLOT = (440, 230, 46, 34)  # of the spectrum: width, height, left and bottom margins
+
+
+def audit_folder(dataset: Path) -> Path:
+    """Return the folder beside that of a dataset in which its audit lies, unless a user names another."""
+    source = dataset.resolve()
+    return source.parent / f"audit-{file_name(source.name)}"
 
 
 def write_audit_page(audit: Audit, sets: AuditSets, name: str, leaks: tuple[str, ...], folder: Path) -> dict[str, Path]:
