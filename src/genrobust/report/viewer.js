@@ -32,8 +32,8 @@ const tile = (image, place) => {
   picture.addEventListener("load", () => picture.classList.toggle("small-image", picture.naturalWidth < 128));
   label.className = "mark-of";
   made.append(picture, label);
-  made.addEventListener("focus", () => show(place));
-  made.addEventListener("click", () => made.focus());
+  made.addEventListener("focus", () => place === current || show(place));
+  made.addEventListener("click", () => go(place));
   image.tile = made;
   mark(image);
   return made;
@@ -61,6 +61,10 @@ const show = (place) => {
   }
   press();
 };
+const go = (place) => {
+  show(place);
+  images[place].tile.focus();
+};
 const press = () => {
   for (const button of document.querySelectorAll("[data-reason]")) button.ariaPressed = String(button.dataset.reason === images[current].reason);
   find(".undo").disabled = !undone.length;
@@ -85,9 +89,8 @@ const load = async (from, focused = 0) => {
   find(".previous").disabled = !start;
   find(".next").disabled = start + images.length >= count;
   if (!images.length) return;
-  const place = focused < 0 ? images.length - 1 : focused;
   if (focused === null) show(0);
-  else images[place].tile.focus();
+  else go(focused < 0 ? images.length - 1 : focused);
 };
 // Decided images may no longer be among those that are asked for: the next page begins that much earlier.
 const next = () => {
@@ -100,7 +103,7 @@ const move = (by) => {
   const place = current + by;
   if (place < 0) previous(-1);
   else if (place >= images.length) next();
-  else images[place].tile.focus();
+  else go(place);
 };
 const columns = () => Math.max(1, images.findIndex(({ tile }) => tile.offsetTop > images[0].tile.offsetTop)) || images.length;
 
@@ -132,8 +135,8 @@ const undo = () => {
   const [image, reason] = undone.pop();
   const here = images.findIndex(({ index }) => index === image.index);
   save(here < 0 ? image : images[here], reason);
-  if (here >= 0) images[here].tile.focus();
-  press();
+  if (here >= 0) go(here);
+  else press();
 };
 
 const keys = {
@@ -141,8 +144,8 @@ const keys = {
   ArrowRight: () => move(1),
   ArrowUp: () => current >= columns() && move(-columns()),
   ArrowDown: () => current + columns() < images.length && move(columns()),
-  Home: () => images[0].tile.focus(),
-  End: () => images.at(-1).tile.focus(),
+  Home: () => go(0),
+  End: () => go(images.length - 1),
   a: () => decide(""),
   r: () => decide(lastReason),
   Delete: () => decide(lastReason),

@@ -7,6 +7,7 @@ import secrets
 import socket
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from functools import cached_property
 from threading import Lock
 from typing import Any
 
@@ -61,12 +62,15 @@ class Viewer:
         open_sets: Callable[[], Mapping[str, ImageSet]],
     ) -> None:
         self.images, self._by_image, self._open_sets = images, by_image, open_sets
-        rows = images.metadata(("prompt", "status"))
-        self._prompts = [prompt or "" for prompt in rows.filter(pc.equal(rows["status"], OK))["prompt"].to_pylist()]
         self._styles = np.array(images.styles)
         self._scores = {name: np.array(of) for name, of in by_image.items() if of and isinstance(of[0], float)}
         self._lock = Lock()
         self._sets: dict[str, tuple[ImageSet, dict[str, int]]] = {}  # each with the places of its keys
+
+    @cached_property
+    def _prompts(self) -> list[str]:
+        rows = self.images.metadata(("prompt", "status"))
+        return [prompt or "" for prompt in rows.filter(pc.equal(rows["status"], OK))["prompt"].to_pylist()]
 
     def html(self) -> str:
         """Render the page, which asks for everything else."""
