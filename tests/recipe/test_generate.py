@@ -74,6 +74,17 @@ MISTAKES = [  # section, its values, what the error names
     ("class_model", {"channels": [32, 64], "depth": 2}, "class_model: depth is of a transformer"),
     ("class_model", {"channels": [32]}, "class_model.channels"),
     ("class_model", {"depth": 0}, "class_model.depth: give a number from 1 to 256"),
+    *(
+        ("datasets", {"clean": {"filter": values}}, rf"datasets\.clean\.filter: .*{named}")
+        for values, named in [
+            ({"by": "list"}, "key file"),
+            ({"file": "x.json", "drop": 0.1}, "by: list"),
+            ({"by": "list", "file": "x.json", "drop": 0.1}, "drop"),
+            ({"by": "list", "file": "x.json", "threshold": 0.1}, "threshold"),
+            ({"by": "list", "file": "x.json", "clip": "pictograms"}, "key clip"),
+            ({"by": "classifier"}, "drop"),
+        ]
+    ),
 ]
 
 

@@ -1,12 +1,16 @@
 """What commands name of studies, by RECIPE:ARM and RECIPE:DATASET: nothing of it is made without a word."""
 
+import json
+import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import yaml
 from small_study import genrobust
 
+from genrobust.data import ShardDataset, decide
 from genrobust.study import Studies
 
 REAL = "own.yaml:real"
@@ -19,6 +23,7 @@ ASKING = [  # commands of which something is missing, and what
     (("audit", "own.yaml:better"), "better"),
     (("filter", "own.yaml:better", "--by", "clip", "--clip", "pictograms", "--drop", 0.1), "better"),
     (("export", "own.yaml:better", "--to", "imagefolder"), "better"),
+    (("view", "own.yaml:better"), "better"),
 ]
 
 
@@ -65,6 +70,40 @@ def test_a_dataset_has_one_name_in_every_command():
     genrobust("filter", better, "--by", "clip", "--clip", "pictograms", "--drop", 0.34)
     for words in (("export", "own.yaml", "--to", "parquet"), ("export", "own.yaml:bettr", "--to", "parquet")):
         genrobust(*words, code=2, said="generated, better")
+
+
+@pytest.mark.usefixtures("own_run")
+def test_what_a_person_rejects_is_left_out_by_the_next_run(monkeypatch):
+    def interrupted(server, sockets):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("uvicorn.Server.run", interrupted)  # as Ctrl-C leaves it
+    view = ("view", "own.yaml:generated")
+    address = genrobust(*view).stdout.splitlines()[0]
+    assert address.startswith("http://127.0.0.1:")
+    images = ShardDataset(next(Path("runs/generated").glob("diverse-3-*")))
+    review = decide(images, images.keys[1:2], "artifacts")
+    lines = yaml.safe_load("\n".join(genrobust(*view).stdout.splitlines()[-3:]))
+    assert lines == {"datasets": {"cleaned": {"filter": {"by": "list", "file": str(review.file)}}}}
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        genrobust(*view, "--port", taken.getsockname()[1], code=2, said="--port")
+
+    recipe = yaml.safe_load(Path("own.yaml").read_text())
+    recipe["datasets"] |= lines["datasets"]
+    recipe["arms"][1]["mixture"] = "cleaned"
+    Path("clean.yaml").write_text(yaml.safe_dump(recipe))
+    train = ("train", "clean.yaml", "--arm", "real again")
+    first = genrobust(*train, said="kept 8 of 9 images of cleaned, by review").stdout
+    assert genrobust(*train).stdout == first
+    decide(images, images.keys[2:3], "")  # what is accepted changes nothing
+    assert "kept" not in genrobust(*train).stderr
+    decide(images, images.keys[4:5], "other")
+    assert genrobust(*train, said="kept 7 of 9").stdout != first
+    genrobust("filter", "clean.yaml:generated", "--by", "list", "--file", review.file, "--runs", "runs")
+    review.file.write_text(json.dumps(json.loads(review.file.read_text()) | {"dataset": "another"}))
+    genrobust(*train, code=2, said=f"review of another, and not of runs/generated/{images.folder.name}")
+    review.file.unlink()
+    genrobust(*train, code=2, said=review.file.name)
 
 
 @pytest.mark.usefixtures("own")

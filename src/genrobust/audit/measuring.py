@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from genrobust.audit.agreement import agreement, least_agreeing
+from genrobust.audit.agreement import agreement, confidence, least_agreeing
 from genrobust.audit.diversity import by_class, common_counts, first_of_each_class
 from genrobust.audit.duplicates import SAMPLE, compare, memorization
 from genrobust.audit.fidelity import NEIGHBORS, fidelity, halves
@@ -28,6 +28,10 @@ from genrobust.classifiers import (
     load_clip,
 )
 from genrobust.core import (
+    DISTANCE,
+    NEAREST,
+    PROBABILITY,
+    TAKEN_FOR,
     Advance,
     Arrays,
     Audit,
@@ -46,6 +50,7 @@ from genrobust.core import (
 from genrobust.data import USED, ShardDataset, filters_of, making
 
 Say = Callable[[str], None]
+ByImage = dict[str, Sequence[Any]]  # as `Audit.by_image`, which is filled on the way
 WORST = 24  # images that disagree most with their label, kept to be looked at
 
 
@@ -73,7 +78,8 @@ def measure(sets: AuditSets, models: Models, say: Say = lambda line: None, parts
     size = common_size(*shown)
     scans = [_scan_images(images, size, parts) for images in shown]
     mine, real = scans[0], scans[1] if sets.real is not None else None
-    wild, remembered = _check_memorization(sets, mine, size, parts)
+    by_image: ByImage = {}
+    wild, remembered = _check_memorization(sets, mine, size, parts, by_image)
     spaces = [_feature_space(f"thumbnails of {THUMBNAIL} px", sets, [s.thumbnails for s in scans])]
     judgments, score, featureless = [], None, False
     if judge is not None:
@@ -81,22 +87,25 @@ def measure(sets: AuditSets, models: Models, say: Say = lambda line: None, parts
         features, logits = _run_classifier(judge, shown, models, parts)
         spaces += [_feature_space("classifier features", sets, features)] if features else []
         featureless = not features
-        judgments.append(_judgment("the classifier", logits[:, columns], sets.dataset, None))
+        judgments.append(_judgment("the classifier", logits[:, columns], sets, None, by_image))
     if models.clip is not None:
         say(f"showing the images to the CLIP in {models.clip}")
-        space, judgment, score = _run_clip(models.clip, sets, shown, models, parts)
+        space, judgment, score = _run_clip(models.clip, sets, shown, models, parts, by_image)
         spaces.append(space)
         judgments.append(judgment)
+    inside = _neighbors("itself", sets.dataset, mine, mine, parts, by_image)[0] if len(sets.dataset) > 1 else None
+    of_real = _neighbors("the real images", sets.real, mine, real, parts, by_image)[0] if sets.real and real else None
     return Audit(
         n=len(sets.dataset),
         near=NEAR,
+        by_image=by_image,
         per_class=dict(enumerate(np.bincount(sets.dataset.labels, minlength=len(sets.labels)).tolist())),
         **_shard_facts(sets.dataset),
         pixels=mine.pixels,
         real_pixels=real.pixels if real else None,
-        inside=_find_copies("itself", mine, mine, parts)[0] if len(sets.dataset) > 1 else None,
-        of_real=_find_copies("the real images", mine, real, parts)[0] if real else None,
-        of_tests=_copies_of_tests(sets, mine, size, parts),
+        inside=inside,
+        of_real=of_real,
+        of_tests=_copies_of_tests(sets, mine, size, parts, by_image),
         of_wild=wild,
         among=_copies_among(sets, mine, size, parts),
         memorization=remembered,
@@ -156,9 +165,21 @@ def _find_copies(name: str, mine: Scan, other: Scan, parts: KeptParts) -> tuple[
         )
 
 
-def _copies_of_tests(sets: AuditSets, mine: Scan, size: int, parts: KeptParts) -> tuple[Duplicates, ...]:
-    scans = ((name, _scan_images(images, size, parts, name)) for name, images in sets.tests.items())
-    return tuple(_find_copies(name, mine, other, parts)[0] for name, other in scans)
+def _neighbors(
+    name: str, images: ImageSet, mine: Scan, other: Scan, parts: KeptParts, by_image: ByImage
+) -> tuple[Duplicates, Neighbors]:
+    """Find copies of the set `images`, and note each image's nearest there."""
+    duplicates, neighbors = _find_copies(name, mine, other, parts)
+    by_image[DISTANCE + name] = neighbors.distance.tolist()
+    by_image[NEAREST + name] = [images.keys[i] for i in neighbors.index]
+    return duplicates, neighbors
+
+
+def _copies_of_tests(
+    sets: AuditSets, mine: Scan, size: int, parts: KeptParts, by_image: ByImage
+) -> tuple[Duplicates, ...]:
+    scans = ((name, images, _scan_images(images, size, parts, name)) for name, images in sets.tests.items())
+    return tuple(_neighbors(name, images, mine, other, parts, by_image)[0] for name, images, other in scans)
 
 
 def _copies_among(sets: AuditSets, mine: Scan, size: int, parts: KeptParts) -> dict[str, tuple[Duplicates, ...]]:
@@ -178,13 +199,13 @@ def _copies_among(sets: AuditSets, mine: Scan, size: int, parts: KeptParts) -> d
 
 
 def _check_memorization(
-    sets: AuditSets, mine: Scan, size: int, parts: KeptParts
+    sets: AuditSets, mine: Scan, size: int, parts: KeptParts, by_image: ByImage
 ) -> tuple[Duplicates | None, Memorization | None]:
     wild = sets.wild
     if wild is None:
         return None, None
     other = _scan_images(wild, size, parts)
-    duplicates, neighbors = _find_copies(wild.name, mine, other, parts)
+    duplicates, neighbors = _neighbors(wild.name, wild, mine, other, parts, by_image)
     if len(wild) < 2:
         return duplicates, None
     if sets.unseen is not None:
@@ -220,7 +241,7 @@ def _run_classifier(
 
 
 def _run_clip(
-    folder: Path, sets: AuditSets, shown: Sequence[ImageSet], models: Models, parts: KeptParts
+    folder: Path, sets: AuditSets, shown: Sequence[ImageSet], models: Models, parts: KeptParts, by_image: ByImage
 ) -> tuple[FeatureSpace, Judgment, ClipScore]:
     clip = load_clip(folder, models.device)
     features = [embed_in_parts(clip, folder, images, models.batch_size, parts) for images in shown]
@@ -228,14 +249,17 @@ def _run_clip(
     real = None
     if sets.real is not None:
         real = agreement(features[1] @ classes.T, sets.real.labels, sets.real.styles).share
-    judgment = _judgment("zero-shot CLIP", clip.logit_scale * features[0] @ classes.T, sets.dataset, real)
+    judgment = _judgment("zero-shot CLIP", clip.logit_scale * features[0] @ classes.T, sets, real, by_image)
     return _feature_space("CLIP embeddings", sets, features), judgment, _clip_score(clip, sets, features, classes)
 
 
-def _judgment(judge: str, logits: np.ndarray, images: ImageSet, real: float | None) -> Judgment:
-    worst = least_agreeing(logits, images.labels, WORST)
-    agreed = agreement(logits, images.labels, images.styles)
-    return Judgment(judge, agreed, real, tuple((i, int(logits[i].argmax())) for i in worst))
+def _judgment(judge: str, logits: np.ndarray, sets: AuditSets, real: float | None, by_image: ByImage) -> Judgment:
+    labels, taken_for = sets.dataset.labels, logits.argmax(axis=1).tolist()
+    by_image[PROBABILITY + judge] = confidence(logits, labels).tolist()
+    by_image[TAKEN_FOR + judge] = [sets.labels.ids[label] for label in taken_for]
+    worst = least_agreeing(logits, labels, WORST)
+    agreed = agreement(logits, labels, sets.dataset.styles)
+    return Judgment(judge, agreed, real, tuple((i, taken_for[i]) for i in worst))
 
 
 def _clip_score(clip: Clip, sets: AuditSets, features: Sequence[np.ndarray], classes: np.ndarray) -> ClipScore:

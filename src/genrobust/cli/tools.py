@@ -98,7 +98,12 @@ AuditOut = Annotated[
     Path | None,
     option("--out DIR", "Folder for the page; default: beside the dataset, or audit-STUDY-DATASET here."),
 ]
-By = Annotated[str, option("--by clip|classifier", "Which model judges how well an image shows its label.")]
+By = Annotated[
+    str,
+    option("--by clip|classifier|list", "Which model judges how well an image shows its label; list: a person did."),
+]
+ReviewFile = Annotated[Path | None, option("--file FILE", "The review of genrobust view, with --by list.")]
+Port = Annotated[int, option("--port N", "Port of the page on this machine; default: a free one.", min=0, max=65_535)]
 Drop = Annotated[float | None, option("--drop SHARE", "Leave out this share of each class, lowest scores first: 0.1.")]
 Threshold = Annotated[float | None, option("--threshold SCORE", "Leave out images that score below SCORE.")]
 VerifiedFolder = Annotated[
@@ -259,14 +264,20 @@ def filter_(
     clip: Clip = None,
     classifier: Classifier = None,
     labels: ClassifierLabels = None,
+    file: ReviewFile = None,
     drop: Drop = None,
     threshold: Threshold = None,
     against: Against = None,
     batch_size: BatchSize = 256,
 ) -> None:
     """List the images of a dataset that do not show their label; the shards do not change."""
+    from genrobust.data import ShardDataset, read_review, write_reviewed
     from genrobust.study import by_classifier, by_clip, filter_dataset, recipe_and_name
 
+    if (by == "list") != (file is not None):
+        raise UserError("--by list and --file FILE belong together: add the other")
+    if by == "list" and (drop, threshold) != (None, None):
+        raise UserError("--by list uses neither --drop nor --threshold: leave them out, FILE names the images")
     if by == "clip":
         if clip is None:
             raise UserError("--by clip: add --clip FOLDER")
@@ -277,13 +288,38 @@ def filter_(
         if classifier is None:
             raise UserError("--by classifier: add --classifier MODEL")
         judge = by_classifier(partial(open_named, studies, classifier, labels), batch_size)
-    else:
-        raise UserError(f"--by {by}: use clip or classifier")
+    elif by != "list":
+        raise UserError(f"--by {by}: use clip, classifier or list")
     studies.require_recipe(dataset, against, classifier)
     against = against or recipe_and_name(dataset)[0] or None
     folder = studies.folder(dataset) or Path(dataset)
-    done = filter_dataset(folder, judge, drop, threshold, against, device or "auto", studies.recipe)
+    if file is not None:
+        done = write_reviewed(ShardDataset(folder), read_review(file), folder)
+    else:
+        done = filter_dataset(folder, judge, drop, threshold, against, device or "auto", studies.recipe)
     tell(f"{done.kept:,} of {done.made:,} images kept, by {done.by}; the others, with the reason:", done.folder)
+
+
+@studies_command()
+def view(studies: "Studies", dataset: DatasetSpec, port: Port = 0, against: Against = None) -> None:
+    """Look at a generated dataset on a local page, and reject images by keys."""
+    from genrobust.study import filter_yaml, recipe_and_name, view_dataset
+
+    studies.require_recipe(dataset, against)
+    recipe, name = recipe_and_name(dataset)
+    folder = studies.folder(dataset) or Path(dataset)
+
+    def opened(address: str) -> None:
+        tell(address)
+        say("open this address in a browser; Ctrl-C ends, and what is decided is saved at once")
+
+    audited = Path(f"audit-{studies.label(dataset)}") if recipe else None
+    review = view_dataset(folder, audited, against or recipe or None, port, opened, studies.recipe)
+    tell(f"{len(review.rejected):,} images rejected, {len(review.accepted):,} accepted: {review.file}")
+    if review.rejected:
+        cleaned = name if recipe and name in studies.recipe(recipe).datasets else "cleaned"
+        tell("to leave out what is rejected, write this into the recipe, and mix the dataset in an arm:")
+        tell(filter_yaml(cleaned, review.file))
 
 
 @studies_command(without=("run", "estimate"))

@@ -15,6 +15,10 @@ from .assets import (
     find_clip as find_clip,
 )
 from .audit_results import (
+    DISTANCE as DISTANCE,
+    NEAREST as NEAREST,
+    PROBABILITY as PROBABILITY,
+    TAKEN_FOR as TAKEN_FOR,
     Agreement as Agreement,
     Audit as Audit,
     AuditSets as AuditSets,

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from genrobust.core.images import ImageSet, LabelSpace
+
+# What the columns of `Audit.by_image` are called, before the name of a judge or of a set of images.
+PROBABILITY, TAKEN_FOR, DISTANCE, NEAREST = "label probability, ", "taken for, ", "distance, ", "nearest, "
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,12 +253,14 @@ class Audit:
     """Everything that an audit measures of `n` images.
 
     None, or a set that a tuple lacks, has its reason in `left_out`, with the option that adds it. Pairs nearer than
-    `near` are copies. `among` has the copies among the images of a recipe's sets, by set: each
-    two sets are searched once, the smaller one in the larger.
+    `near` are copies. `by_image` has a value an image, [N], for each judge (the probability of the label, the class
+    taken for) and each set (the distance and the key of the nearest). `among` has the copies among the images of a
+    recipe's sets, by set: each two sets are searched once, the smaller one in the larger.
     """
 
     n: int
     near: float
+    by_image: dict[str, Sequence[Any]]
     per_class: dict[int, int]
     making: Making | None
     filters: tuple[FilterResult, ...]

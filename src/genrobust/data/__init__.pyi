@@ -18,6 +18,7 @@ from .filters import (
     lowest_of_each_class as lowest_of_each_class,
     read_filter as read_filter,
     write_filter as write_filter,
+    write_reviewed as write_reviewed,
 )
 from .folders import held_out as held_out, open_images as open_images
 from .hub_sets import as_written as as_written, is_on_hub as is_on_hub
@@ -40,6 +41,7 @@ from .reading import (
     read_image as read_image,
 )
 from .retrieval import filled_quotas as filled_quotas, retrieve as retrieve
+from .reviews import Review as Review, decide as decide, read_review as read_review, review_of as review_of
 from .searches import (
     SEARCHED_BY as SEARCHED_BY,
     FoundImages as FoundImages,

@@ -6,7 +6,7 @@ rule. Those that a user makes lie in the folder of the dataset, below ``filters`
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,8 @@ from genrobust.core import (
     made_by,
 )
 from genrobust.data.image_lists import reading_list, write_list
+from genrobust.data.reviews import Review
+from genrobust.data.shards import ShardDataset
 
 FILTERS = "filters"  # in the folder of a dataset
 _FILE = "rejected.parquet"
@@ -91,9 +93,40 @@ def write_filter(
             f"the {by} of {len(lost)} of {len(images)} images is no number, such as that of {images.keys[lost[0]]} "
             f"({scores[lost[0]]}): check the weights of the judging model, and filter again"
         )
-    out = np.flatnonzero(rejected).tolist()
-    keys, reasons = [images.keys[i] for i in out], [f"{by} {scores[i]:.4f}: {rule}" for i in out]
-    columns = dict(zip(_SCHEMA.names, (keys, images.labels[out], scores[out], reasons), strict=True))
+    out = np.flatnonzero(rejected)
+    reasons = [f"{by} {score:.4f}: {rule}" for score in scores[out]]
+    return _write(images, by, rule, out, scores[out], reasons, place, inputs)
+
+
+def write_reviewed(
+    images: ShardDataset, review: Review, place: Path, inputs: Mapping[str, Any] | None = None
+) -> FilterResult:
+    """Write the filter of `images` that leaves out what a review rejects; `place` and `inputs` as for `write_filter`.
+
+    Raises:
+        UserError: The review is of other images, or rejects all of them.
+    """
+    review.check(images)
+    if len(review.rejected) == len(images):
+        raise UserError(f"{review.file} rejects every image of {images.folder}: accept some with genrobust view")
+    out = np.array([i for i, key in enumerate(images.keys) if key in review.rejected], dtype=np.int64)
+    reasons = [review.rejected[images.keys[i]] for i in out]
+    return _write(images, "review", "rejected by a person", out, np.full(len(out), np.nan), reasons, place, inputs)
+
+
+def _write(
+    images: ImageSet,
+    by: str,
+    rule: str,
+    out: np.ndarray,
+    scores: np.ndarray,
+    reasons: Sequence[str],
+    place: Path,
+    inputs: Mapping[str, Any] | None,
+) -> FilterResult:
+    """Write what leaves out the images at the indices `out`, int64 [M], with their scores and reasons."""
+    keys = [images.keys[i] for i in out]
+    columns = dict(zip(_SCHEMA.names, (keys, images.labels[out], scores, reasons), strict=True))
     about = {"by": by, "rule": rule, "made": len(images), "kept": len(images) - len(out), "dataset": images.fingerprint}
     if inputs is None:
         inputs = {"dataset": images.fingerprint, "by": by, "rule": rule, "rejected": digest(keys)}

@@ -171,23 +171,28 @@ class GenerateConfig(Section):
 
 
 class FilterConfig(Section):
-    """Leaves out generated images that do not show their label, judged by a classifier or a CLIP.
+    """Leaves out generated images that do not show their label, judged by a classifier, a CLIP or a person.
 
     `by: classifier` scores an image by the probability that the classifier of `arm`, of the study's first seed, gives
     to its label. `by: clip` scores it by the cosine of image and class name in the CLIP `clip`: a folder, or
-    "pictograms", the embedded one. Give either `drop`, the share of each class to leave out, or `threshold`, the lowest
-    score to keep.
+    "pictograms", the embedded one. With both, give either `drop`, the share of each class to leave out, or `threshold`,
+    the lowest score to keep. `by: list` leaves out what a person rejected with `genrobust view`, in the review `file`.
     """
 
-    by: Literal["classifier", "clip"] = "classifier"
+    by: Literal["classifier", "clip", "list"] = "classifier"
     arm: Name = "real"
     clip: str | None = None
+    file: Place | None = None
     drop: Annotated[float, Between(0, 1, "it is a share", above=True, below=True)] | None = None
     threshold: Annotated[float, Between(-1000, 1000, "scores are cosines or probabilities")] | None = None
 
     @model_validator(mode="after")
     def _check_rule(self) -> FilterConfig:
-        if (self.drop is None) == (self.threshold is None):
+        if (self.by == "list") == (self.file is None):
+            raise ValueError("give the key file, a review of genrobust view, with by: list, and only then")
+        if self.by == "list" and not self.drop is self.threshold is None:
+            raise ValueError("by: list uses neither drop nor threshold: leave them out, file names the images")
+        if self.by != "list" and (self.drop is None) == (self.threshold is None):
             raise ValueError("give either drop, a share of each class, or threshold, the lowest score that stays")
         if (self.by == "clip") == (self.clip is None):
             raise ValueError("give the key clip, a folder, with by: clip, and only then")
@@ -195,6 +200,8 @@ class FilterConfig(Section):
 
     def in_words(self) -> str:
         """Return the rule in words: "the lowest 30 % of each class, by the classifier of the arm real"."""
+        if self.file is not None:
+            return f"those that {self.file.name} rejects"
         which = f"the lowest {100 * self.drop:g} % of each class" if self.drop else f"those below {self.threshold:g}"
         return f"{which}, by " + (
             f"the CLIP {self.clip}" if self.by == "clip" else f"the classifier of the arm {self.arm}"

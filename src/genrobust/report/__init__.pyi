@@ -1,4 +1,9 @@
-from .audit import audit_verdict as audit_verdict, write_audit_page as write_audit_page
+from .audit import (
+    audit_folder as audit_folder,
+    audit_verdict as audit_verdict,
+    read_by_image as read_by_image,
+    write_audit_page as write_audit_page,
+)
 from .benchmark import (
     Benchmarked as Benchmarked,
     benchmark_verdict as benchmark_verdict,
@@ -21,6 +26,7 @@ from .published import (
 from .ranking import find_results as find_results, rank as rank
 from .results import read_results as read_results
 from .terminal import final_table as final_table
+from .viewer import Viewer as Viewer, serve as serve
 from .views.studies import show_study as show_study
 from .wording import (
     EN_DASH as EN_DASH,

@@ -1,17 +1,21 @@
-"""An audit on disk: one HTML page that needs no network, with contact sheets, and JSON beside it."""
+"""An audit on disk: one HTML page that needs no network, with contact sheets; JSON and a table of images beside it."""
 
 from __future__ import annotations
 
+import io
 import math
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from genrobust import __version__
 from genrobust.core import (
+    Artifact,
     Audit,
     AuditSets,
     ClassDiversity,
@@ -19,7 +23,10 @@ from genrobust.core import (
     ImageSet,
     Judgment,
     NearPair,
+    file_name,
     page_json,
+    read_page_json,
+    reading,
     write_files,
 )
 from genrobust.report.page import (
@@ -33,6 +40,7 @@ from genrobust.report.page import (
 )
 from genrobust.report.wording import count
 
+BY_IMAGE = "images.parquet"  # beside the page: a row an image
 PER_CLASS = 6  # images of each class on the contact sheet
 OPEN_CLASSES = 16  # that are shown before one asks for more
 ROWS = 12  # of a table by class, likewise
@@ -40,8 +48,14 @@ PAIRS = 6  # nearest pairs shown of each set
 PLOT = (440, 230, 46, 34)  # of the spectrum: width, height, left and bottom margins
 
 
+def audit_folder(dataset: Path) -> Path:
+    """Return the folder beside that of a dataset in which its audit lies, unless a user names another."""
+    source = dataset.resolve()
+    return source.parent / f"audit-{file_name(source.name)}"
+
+
 def write_audit_page(audit: Audit, sets: AuditSets, name: str, leaks: tuple[str, ...], folder: Path) -> dict[str, Path]:
-    """Write audit.html and audit.json into `folder`; returns their paths by name.
+    """Write audit.html, audit.json and images.parquet into `folder`; returns their paths by name.
 
     They replace those of an audit that measured the same; any other is kept in ``earlier``, under its date. The page
     calls the dataset `name`; `leaks` are the test sets whose leaks were not allowed.
@@ -51,7 +65,12 @@ def write_audit_page(audit: Audit, sets: AuditSets, name: str, leaks: tuple[str,
     """
     facts = _facts(audit, sets, name)
     page = audit_html(audit, sets, name, leaks)
-    return write_files({"audit.html": page, "audit.json": page_json(facts)}, folder, facts)
+    contents: dict[str, str | bytes] = {
+        "audit.html": page,
+        "audit.json": page_json(facts),
+        BY_IMAGE: _by_image(audit, sets.dataset),
+    }
+    return write_files(contents, folder, facts)
 
 
 def audit_html(audit: Audit, sets: AuditSets, name: str, leaks: tuple[str, ...]) -> str:
@@ -92,9 +111,35 @@ def _facts(audit: Audit, sets: AuditSets, name: str) -> Any:
         "classes": list(sets.labels.ids),
         "near": audit.near,
         "leaks": audit.leaks,
-        **asdict(audit),
+        **asdict(replace(audit, by_image={})),
     }
+    del facts["by_image"]  # which has a file of its own
     return to_json_values(facts)
+
+
+def _by_image(audit: Audit, images: ImageSet) -> bytes:
+    """Return what is known of each image, by its key, as parquet."""
+    file = io.BytesIO()
+    pq.write_table(pa.table({"key": list(images.keys), **audit.by_image}), file, compression="zstd")
+    return file.getvalue()
+
+
+def read_by_image(folder: Path, images: ImageSet) -> dict[str, list[Any]] | None:
+    """Read what the audit in `folder` knows of each image, by column; None where there is none of these images.
+
+    Raises:
+        GenrobustError: A file has changed since it was written.
+        UserError: A file is none of an audit.
+    """
+    if not (folder / BY_IMAGE).is_file():
+        return None
+    with reading(f"the audit in {folder}", pa.ArrowException, ValueError, LookupError, TypeError, then=": audit again"):
+        if read_page_json(folder / "audit.json")["dataset"]["fingerprint"] != images.fingerprint:
+            return None
+        table = pq.read_table(Artifact(folder).path(BY_IMAGE))
+        if table["key"].to_pylist() != list(images.keys):
+            raise ValueError(f"{BY_IMAGE} has other keys")
+        return table.drop_columns("key").to_pydict()
 
 
 def audit_verdict(audit: Audit, leaks: Sequence[str]) -> list[str]:

@@ -56,7 +56,12 @@ def thumbnail_bytes(image: Image.Image, side: int = SMALL) -> bytes:
 
 
 def data_uri(data: bytes, name: str) -> str:
-    """Return PNG or WebP bytes as a data: URI.
+    """Return PNG or WebP bytes as a data: URI; raises as `media_type`."""
+    return f"data:{media_type(data, name)};base64,{base64.b64encode(data).decode()}"
+
+
+def media_type(data: bytes, name: str) -> str:
+    """Return the media type of PNG or WebP bytes.
 
     Raises:
         UserError: They are neither; `name` names the picture.
@@ -64,7 +69,7 @@ def data_uri(data: bytes, name: str) -> str:
     kind = "png" if data.startswith(b"\x89PNG\r\n\x1a\n") else "webp" if data[8:12] == b"WEBP" else ""
     if not kind:
         raise UserError(f"{name} is no PNG and no WebP: the pictures of a report are bytes of either")
-    return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
+    return f"image/{kind}"
 
 
 def make_thumbnail(images: ImageSet, index: int, alt: str, caption: str) -> Thumbnail:
@@ -93,9 +98,9 @@ def render(template: str, **values: Any) -> str:
     return environment.get_template(template).render(version=__version__, style=verbatim("report.css"), **values)
 
 
-def own_script() -> dict[str, Markup | str]:
+def own_script(name: str = "report.js") -> dict[str, Markup | str]:
     """Return the script of a page, and its hash, by which the page's policy lets no other script run."""
-    script = verbatim("report.js")
+    script = verbatim(name)
     sha256 = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return {"script": script, "script_sha256": sha256}
 

@@ -4,6 +4,7 @@ from .commands.dataset_origin import origin_of as origin_of
 from .commands.filter import by_classifier as by_classifier, by_clip as by_clip, filter_dataset as filter_dataset
 from .commands.init import write_recipe as write_recipe
 from .commands.user_folders import read_folders as read_folders
+from .commands.view import filter_yaml as filter_yaml, view_dataset as view_dataset
 from .estimates.estimate import (
     disk as disk,
     explain_disk_full as explain_disk_full,

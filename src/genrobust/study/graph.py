@@ -12,7 +12,7 @@ from genrobust.study.results.baselines import grid
 from genrobust.study.sources import Sources
 from genrobust.study.stages.describe import Describe
 from genrobust.study.stages.evaluate import Evaluate
-from genrobust.study.stages.filter import Filter
+from genrobust.study.stages.filter import Filter, ReviewFilter
 from genrobust.study.stages.generate import Generate
 from genrobust.study.stages.interpolate import Interpolate
 from genrobust.study.stages.pack import Pack
@@ -74,7 +74,8 @@ class Graph:
         if source not in self._made:
             judge = self.sources.judge_run(rule)
             needs = drawn if judge is None else [*drawn, self.train([judge])]
-            self._made[source] = Filter(self.sources, source, rule, needs)
+            stage = ReviewFilter if rule.by == "list" else Filter
+            self._made[source] = stage(self.sources, source, rule, needs)
         return [self._made[source]]
 
     def train(self, runs: Sequence[TrainingRun]) -> Stage:

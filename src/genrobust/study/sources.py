@@ -34,6 +34,7 @@ from genrobust.study.training_runs import TrainingRun, recipe_and_name, run_of
 
 if TYPE_CHECKING:  # torch takes seconds, and most networks start from scratch
     from genrobust.classifiers import Blueprint, Initial, OpenClassifier
+    from genrobust.data import Review
 
 MOST_SHARDS = 500_000  # of all datasets: listing the job of each takes 200 MB
 
@@ -47,19 +48,25 @@ class Sources:
     Args:
         named_by: The recipes, by name, that name this one under `train.init`, the study's own left out.
         others: The recipes that are named there, by name: those of a worker are read and placed by who sent it.
+        reviews: The reviews that filters name, by file, which are read once too: a person may go on meanwhile.
     """
 
     def __init__(
-        self, context: Context, named_by: tuple[str, ...] = (), others: dict[str, Recipe] | None = None
+        self,
+        context: Context,
+        named_by: tuple[str, ...] = (),
+        others: dict[str, Recipe] | None = None,
+        reviews: dict[Path, Review] | None = None,
     ) -> None:
         self.context, self._named_by = context, named_by
         self._others: dict[str, Recipe] = {} if others is None else others
+        self._reviews: dict[Path, Review] = {} if reviews is None else reviews
         self._initial: dict[str, Initial] = {}
         self._datasets: dict[str, GeneratedDataset] = {}
         self._images: dict[str, ImageSet] = {}
 
     def __reduce__(self) -> tuple[object, ...]:
-        return Sources, (self.context, self._named_by, self._others)
+        return Sources, (self.context, self._named_by, self._others, self._reviews)
 
     def dataset(self, name: str) -> GeneratedDataset:
         """Return the generated dataset called `name`.
@@ -251,15 +258,39 @@ class Sources:
         return find_clip(rule.clip or "") if run is None else self.checkpoint(run)
 
     def judge_run(self, rule: FilterConfig) -> TrainingRun | None:
-        """Return the run whose classifier a filter judges by; None for a CLIP."""
+        """Return the run whose classifier a filter judges by; None for others."""
         recipe = self.context.recipe
-        return None if rule.clip is not None else run_of(recipe, recipe.arm(rule.arm), recipe.seeds[0])
+        return run_of(recipe, recipe.arm(rule.arm), recipe.seeds[0]) if rule.by == "classifier" else None
+
+    def review(self, name: str, rule: FilterConfig) -> Review | None:
+        """Return the review that a filter of the dataset `name` applies; None for a filter that judges by a model.
+
+        Raises:
+            UserError: There is no such file, or it is no review, or one of another dataset.
+        """
+        if rule.file is None:
+            return None
+        if rule.file not in self._reviews:
+            from genrobust.data import read_review
+
+            self._reviews[rule.file] = read_review(rule.file)
+        review, wanted = self._reviews[rule.file], self.dataset(name).folder
+        if review.dataset != wanted.name:  # known before anything is generated
+            raise UserError(
+                f"datasets.{name}.filter.file: {rule.file} is a review of {review.dataset}, and not of {wanted}: "
+                "review this with genrobust view"
+            )
+        return review
 
     def filter_inputs(self, name: str, rule: FilterConfig) -> dict[str, Any]:
         """Return all that the list of what is left out of a dataset depends on."""
-        judge = self.judge(rule)
-        known = hash_clip(judge) if rule.by == "clip" else judge.name
-        return {"dataset": self.dataset(name).identity, "rule": rule.model_dump(mode="json"), "judge": known}
+        if (review := self.review(name, rule)) is not None:
+            known = digest(review.rejected)
+        else:
+            judge = self.judge(rule)
+            known = hash_clip(judge) if rule.by == "clip" else judge.name
+        rule_keys = rule.model_dump(mode="json", exclude={"file"})  # which is known by content
+        return {"dataset": self.dataset(name).identity, "rule": rule_keys, "judge": known}
 
     def filter_folder(self, name: str, rule: FilterConfig) -> Path:
         """Return where that list lies, or will lie."""
@@ -391,7 +422,7 @@ class Sources:
             known = ", ".join(map(repr, other.arm_names))
             raise UserError(f"train.init: {spec} names no arm of {name}: write {name}:ARM, one of {known}")
         other_context = Context(other, context.out, context.executor, context.log)
-        return Sources(other_context, (*self._named_by, name), self._others), run_of(
+        return Sources(other_context, (*self._named_by, name), self._others, self._reviews), run_of(
             other, other.arm(arm), other.seeds[0]
         )
 

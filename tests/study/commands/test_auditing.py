@@ -13,10 +13,11 @@ from PIL import Image, ImageOps
 from small_study import contents, genrobust
 
 from genrobust.classifiers import Classifier, embed_images, load_checkpoint, predict_logits, prepare
-from genrobust.core import EARLIER, PARTS, LabelSpace
+from genrobust.core import EARLIER, PARTS, GenrobustError, LabelSpace
 from genrobust.data import ShardDataset, filters_of
 from genrobust.data.file_list import ListedImages
 from genrobust.release import export_model
+from genrobust.report import read_by_image
 from genrobust.study.commands.open_sets import open_sets
 
 HOSTILE = '<script>alert("1")& {{ 7 * 7 }}'  # a folder's name holds no slash
@@ -86,6 +87,28 @@ def test_an_audit_without_models_measures_what_pixels_tell(photos):
     assert all(option in told for option in ("--clip FOLDER", "--classifier MODEL"))
     assert told in " ".join(done.output.split())
     assert {p: p.read_bytes() for p in (photos / "made").rglob("*") if p.is_file()} == before
+
+
+def test_what_is_known_of_each_image_lies_beside_the_page(photos, shards, write_shards, write_folder):
+    classes = {id: id for id in FOLDERS.values()}
+    real, test = write_folder("plain", "train", 4, classes), write_folder("plain-test", "emoji", 2, classes)
+    words = ("--against", real, "--test", f"t={test}", "--clip", "pictograms", "--allow-leaks", "t")
+    genrobust("audit", shards, *words)
+    folder, images = photos / "audit-shards", ShardDataset(shards)
+    known, facts = read_by_image(folder, images), read(folder)
+    sets, judge = ("itself", "the real images", "t"), "zero-shot CLIP"
+    names = [f"{what}, {name}" for name in sets for what in ("distance", "nearest")]
+    assert set(known) == {*names, f"label probability, {judge}", f"taken for, {judge}"}
+    assert {len(values) for values in known.values()} == {len(images)}
+    assert np.median(known["distance, t"]) == facts["of_tests"][0]["median"]
+    assert set(known["nearest, itself"]) <= set(images.keys)
+    taken = np.array(known[f"taken for, {judge}"]) == np.array(images.class_ids)[images.labels]
+    assert taken.mean() == facts["judgments"][0]["agreement"]["share"]
+    other = ShardDataset(write_shards(photos / "other", [images.image(0)] * 2, images.class_ids))
+    assert read_by_image(folder, other) is None
+    (folder / "images.parquet").write_bytes(b"x")
+    with pytest.raises(GenrobustError, match=r"images\.parquet"):
+        read_by_image(folder, images)
 
 
 def test_the_page_loads_nothing_and_runs_nothing_and_is_the_same_each_time(photos):

@@ -9,7 +9,7 @@ from pathlib import Path
 from genrobust.audit import Models, measure
 from genrobust.core import Audit, UserError, file_name, find_clip, resolve_device
 from genrobust.recipe import is_recipe, load_recipe
-from genrobust.report import write_audit_page
+from genrobust.report import audit_folder, write_audit_page
 from genrobust.study.commands.open_sets import Load, OpenClassifierFn, open_kept_parts, open_sets
 
 
@@ -73,8 +73,7 @@ def audit(
 def _results_folder(dataset: str, out: Path | None) -> Path:
     if is_recipe(dataset):
         return out or Path(f"audit-{file_name(Path(dataset).stem)}")
-    source = Path(dataset).resolve()
-    return check_outside(dataset, out or source.parent / f"audit-{file_name(source.name)}")
+    return check_outside(dataset, out or audit_folder(Path(dataset)))
 
 
 def check_outside(dataset: str, out: Path) -> Path:

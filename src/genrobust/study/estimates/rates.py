@@ -85,8 +85,11 @@ def _locked_rates(out: Path) -> Iterator[dict[str, dict[str, float]]]:
 def known_rate(out: Path, stage: str, worker: str, cost: Cost) -> float | None:
     """Return how many items of `cost` one worker of `stage` does in a second.
 
-    By the last jobs of the stage in `out`, or else by the speed of this machine; None where neither is known.
+    By the last jobs of the stage in `out`, or else by the speed of this machine; None where neither is known. What
+    costs nothing is done at once.
     """
+    if not cost.amount:
+        return math.inf
     rates = _read_rates(out)
     key = cost.key(worker)
     rate = rates.get(stage, {}).get(key, None if cost.of else rates.get(MACHINE, {}).get(key))

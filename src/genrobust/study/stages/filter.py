@@ -47,12 +47,15 @@ class Filter(Stage):
         return make
 
     def do(self, todo: Sequence[Job]) -> None:
-        from genrobust.data import read_filter
-
         super().do(todo)
         if todo:
-            made = read_filter(self.sources.filter_folder(self.source, self.rule))
-            self.context.log(f"kept {made.kept:,} of {made.made:,} images of {self.source}, by {made.by}")
+            self._log_kept()
+
+    def _log_kept(self) -> None:
+        from genrobust.data import read_filter
+
+        made = read_filter(self.sources.filter_folder(self.source, self.rule))
+        self.context.log(f"kept {made.kept:,} of {made.made:,} images of {self.source}, by {made.by}")
 
     def cost(self, job: Job) -> Cost:
         run, context = self.sources.judge_run(self.rule), self.context
@@ -60,3 +63,22 @@ class Filter(Stage):
             return clip_cost(str(self.rule.clip))
         size = network_size(context.out, self.sources.settings(run), len(context.data.labels))
         return Cost(ANSWER * size.multiply_adds + DECODE)
+
+
+class ReviewFilter(Filter):
+    """Leaves out of the dataset `source` what a person rejected, which takes no time and no worker."""
+
+    def do(self, todo: Sequence[Job]) -> None:
+        from genrobust.data import ShardDataset, write_reviewed
+
+        name, rule = self.source, self.rule
+        for _ in todo:  # one, if it is not done
+            review = self.sources.review(name, rule)
+            assert review is not None  # the rule names one
+            place = self.sources.filter_folder(name, rule), self.sources.filter_inputs(name, rule)
+            write_reviewed(ShardDataset(self.sources.dataset(name).folder), review, *place)
+            self._log_kept()
+
+    def cost(self, job: Job) -> Cost:
+        del job
+        return Cost(0)

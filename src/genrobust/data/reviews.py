@@ -1,0 +1,95 @@
+"""Reviews: which images of a generated dataset a person accepts or rejects, with reasons, in a file beside the dataset.
+
+The file is written whole at each decision. It is read anew each time, so that a person may edit it, and several viewers
+of one dataset lose nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from genrobust.core import UserError, lock, page_json, parse_json, reading, replacing
+from genrobust.data.shards import ShardDataset
+
+
+@dataclass(frozen=True, slots=True)
+class Review:
+    """The decisions in `file` on the images of the dataset called `dataset`, by the keys of the images.
+
+    `fingerprint` is that of the images; `rejected` maps a key to its reason.
+    """
+
+    file: Path
+    dataset: str
+    fingerprint: str
+    accepted: tuple[str, ...]
+    rejected: dict[str, str]
+
+    def check(self, images: ShardDataset) -> None:
+        """Raise UserError if this is a review of other images, or names one that is not among them."""
+        if self.fingerprint != images.fingerprint:
+            raise UserError(
+                f"{self.file} is a review of {self.dataset} ({self.fingerprint}), and not of the images in "
+                f"{images.folder} ({images.fingerprint}): review these with genrobust view"
+            )
+        if unknown := {*self.accepted, *self.rejected}.difference(images.keys):
+            raise UserError(f"{self.file} names {min(unknown)!a}, which is no image of {images.folder}: remove it")
+
+
+def read_review(file: Path) -> Review:
+    """Read a review.
+
+    Raises:
+        UserError: There is no such file, or it is no review.
+    """
+    errors, then = (ValueError, KeyError, TypeError, AttributeError), ": genrobust view writes a review"
+    with reading(f"the review {file}", *errors, then=then):
+        content = parse_json(file.read_bytes())
+        rejected = {str(key): str(reason) for key, reason in content["rejected"].items()}
+        accepted = tuple(map(str, content["accepted"]))
+        return Review(file, str(content["dataset"]), str(content["fingerprint"]), accepted, rejected)
+
+
+def review_of(images: ShardDataset) -> Review:
+    """Read the review of a dataset, ``NAME.review.json`` beside its folder; one without decisions where there is none.
+
+    Raises:
+        UserError: It is no review, or one of other images.
+    """
+    file = images.folder.with_name(f"{images.folder.resolve().name}.review.json")
+    if not file.exists():
+        return Review(file, images.folder.resolve().name, images.fingerprint, (), {})
+    review = read_review(file)
+    review.check(images)
+    return review
+
+
+def decide(images: ShardDataset, keys: Sequence[str], reason: str | None) -> Review:
+    """Reject the images `keys` for a `reason`, accept them for "", or take the decision back for None.
+
+    Returns:
+        The review, which is on the disk then.
+
+    Raises:
+        UserError: The file is no review of these images, or cannot be written.
+        GenrobustError: There is no room.
+    """
+    with lock(images.folder, wait=True):
+        review = review_of(images)
+        accepted = set(review.accepted).difference(keys)
+        rejected = {key: before for key, before in review.rejected.items() if key not in keys}
+        if reason:
+            rejected |= dict.fromkeys(keys, reason)
+        elif reason is not None:
+            accepted.update(keys)
+        content = {
+            "dataset": review.dataset,
+            "fingerprint": review.fingerprint,
+            "accepted": sorted(accepted),
+            "rejected": dict(sorted(rejected.items())),
+        }
+        with replacing(review.file) as file:
+            file.write(page_json(content).encode())
+    return review_of(images)
