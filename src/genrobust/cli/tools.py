@@ -303,6 +303,7 @@ def filter_(
 @studies_command()
 def view(studies: "Studies", dataset: DatasetSpec, port: Port = 0, against: Against = None) -> None:
     """Look at a generated dataset on a local page, and reject images by keys."""
+    from genrobust.report import count
     from genrobust.study import filter_yaml, recipe_and_name, view_dataset
 
     studies.require_recipe(dataset, against)
@@ -315,7 +316,7 @@ def view(studies: "Studies", dataset: DatasetSpec, port: Port = 0, against: Agai
 
     audited = Path(f"audit-{studies.label(dataset)}") if recipe else None
     review = view_dataset(folder, audited, against or recipe or None, port, opened, studies.recipe)
-    tell(f"{len(review.rejected):,} images rejected, {len(review.accepted):,} accepted: {review.file}")
+    tell(f"{count(len(review.rejected), 'image')} rejected, {len(review.accepted):,} accepted: {review.file}")
     if review.rejected:
         cleaned = name if recipe and name in studies.recipe(recipe).datasets else "cleaned"
         tell("to leave out what is rejected, write this into the recipe, and mix the dataset in an arm:")
