@@ -103,7 +103,8 @@ class ClassModelConfig(GeneratorTraining):
 
     @model_validator(mode="after")
     def _check_size(self) -> Self:
-        unused = [key for key in ("depth", "width", "heads", "patch_size") if key in self.model_fields_set]
+        of_transformers, fields = ("depth", "width", "heads", "patch_size"), type(self).model_fields
+        unused = [key for key in of_transformers if getattr(self, key) != fields[key].default]
         if self.channels is not None:
             if unused:
                 raise ValueError(f"{unused[0]} is of a transformer, and channels make it a U-Net: drop one of the two")

@@ -224,6 +224,7 @@ def _make_transformer(generator: Generator, numbers: int, config: ClassModelConf
 
 def _make_unet(generator: Generator, null: int, config: ClassModelConfig) -> UNet2DModel:
     """A U-Net that knows nothing, for the latents of `generator`: DDPM's, with attention below the first level."""
+    assert config.channels is not None
     levels, latents = len(config.channels), generator.pipeline.vae.config.latent_channels
     unet = UNet2DModel(
         sample_size=_latent_side(generator),
