@@ -242,9 +242,9 @@ def serve(viewer: Viewer, port: int, opened: Callable[[str], None]) -> None:
     with listener, suppress(KeyboardInterrupt):
         token = secrets.token_urlsafe(24)
         opened(f"http://{HOST}:{listener.getsockname()[1]}/{token}/")
-        config = uvicorn.Config(
-            viewer_app(viewer, token), log_level="warning", lifespan="off", ws="none", timeout_graceful_shutdown=1
-        )
+        app = viewer_app(viewer, token)
+        # Its own set-up of logging would close the handlers that are there.
+        config = uvicorn.Config(app, log_config=None, lifespan="off", ws="none", timeout_graceful_shutdown=1)
         uvicorn.Server(config).run(sockets=[listener])
 
 
