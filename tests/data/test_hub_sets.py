@@ -104,7 +104,7 @@ def test_a_domain_set_on_the_hub_is_read_by_its_root(hub):
         ("hf://models/me/photos", UserError, "OWNER/NAME"),
         ("hf://datasets/me/pho..tos", UserError, r"hf://datasets/me/pho\.\.tos"),
         ("hf://datasets/me/photos/valid", UserError, "has no valid"),
-        ("hf://datasets/me/others", GenrobustError, "cannot fetch hf://datasets/me/others"),
+        ("hf://datasets/me/others", GenrobustError, "cannot fetch hf://datasets/me/others from the hub"),
     ],
 )
 def test_an_address_that_leads_nowhere_is_named(hub, address, error, says):

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from genrobust.classifiers.clip_files import CLIP_FILES, clip_files, clip_weights
-from genrobust.core import GenrobustError, UserError, hub_reason
+from genrobust.core import download
 
 HUB, FOLDER = "hf-hub:", "local-dir:"  # as timm writes them
 TIMM_CONFIG = "config.json"  # of a folder that timm saved or the hub holds
@@ -27,19 +27,8 @@ def fetch_from_hub(spec: str, files: Sequence[str], contents: str) -> Path:
         UserError: A name that cannot be one.
         GenrobustError: The model cannot be fetched; `contents` of a download can be given in its place.
     """
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HFValidationError
-
-    name, _, revision = spec.removeprefix(HUB).partition("@")
-    try:
-        return Path(snapshot_download(name, revision=revision or None, allow_patterns=[*files, CARD]))
-    except HFValidationError as error:
-        raise UserError(f"{spec}: {error}") from None
-    except (OSError, ValueError) as error:  # no network, no such model, or none that may be read; no hub
-        raise GenrobustError(
-            f"cannot fetch {spec} from the hub: {hub_reason(error).rstrip('.')}. Without a network, give the folder of "
-            f"a download: its {contents}"
-        ) from error
+    remedy = f"give the folder of a download: its {contents}"
+    return download(spec, spec.removeprefix(HUB), [*files, CARD], remedy)
 
 
 def fetch_hub_clip(spec: str) -> Path | None:

@@ -86,6 +86,7 @@ from .generator_files import (
     part_files as part_files,
     variants_of as variants_of,
 )
+from .hub import download as download
 from .images import (
     FLAT_IMAGE as FLAT_IMAGE,
     NOT_GENERATED as NOT_GENERATED,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from genrobust.core import GenrobustError, UserError, hub_reason
+from genrobust.core import UserError, download
 
 _SCHEME, _KIND = "hf:", "datasets"  # a path has one slash after the scheme, where the address had two
 _FORM = "hf://datasets/OWNER/NAME, with @REVISION after NAME and /FOLDER after that where needed"
@@ -35,23 +35,10 @@ def fetch_dataset(path: Path) -> Path:
     _, kind, owner, named, *inside = (*path.parts, "", "", "")
     if kind != _KIND or not named:
         raise UserError(f"{as_written(path)}: an address on the hub is {_FORM}")
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HFValidationError
-
-    name, _, revision = named.partition("@")
     place = "/".join(filter(None, inside))
     wanted = [place, f"{place}/*"] if place else None
-    try:
-        folder = Path(
-            snapshot_download(f"{owner}/{name}", repo_type="dataset", revision=revision or None, allow_patterns=wanted)
-        )
-    except HFValidationError as error:
-        raise UserError(f"{as_written(path)}: {error}") from None
-    except (OSError, ValueError) as error:  # no network, no such dataset, or none that may be read; no hub
-        raise GenrobustError(
-            f"cannot fetch {as_written(path)}: {hub_reason(error).rstrip('.')}. Without a network, name the folder of "
-            "a download"
-        ) from error
+    remedy = "name the folder of a download"
+    folder = download(as_written(path), f"{owner}/{named}", wanted, remedy, kind="dataset")
     if not any(folder.glob(place or "*")):
-        raise UserError(f"{as_written(path)}: the dataset {owner}/{name} has no {place or 'files'}")
+        raise UserError(f"{as_written(path)}: the dataset {owner}/{named} has no {place or 'files'}")
     return folder / place
