@@ -178,7 +178,7 @@ class Choice(Section):
 
 
 def _schema_of_cases(cases: Sequence[tuple[Case, JsonSchemaValue]], defaults: Mapping[str, Any]) -> JsonSchemaValue:
-    """Return a JSON schema that checks a value by the schema of its own case, so that a mistake is told at its key."""
+    """Return one JSON schema of all cases, each with a schema of its own, so that a mistake is reported at its key."""
     if not cases[0][0]:
         return cases[0][1]
     key, by_value = cases[0][0][0][0], dict[str, list[tuple[Case, JsonSchemaValue]]]()
