@@ -98,13 +98,15 @@ def test_plan_prints_keys_seeds_and_prompts(genrobust: Run, recipe: Path) -> Non
 
 
 def test_plan_tells_real_images_and_filters(genrobust: Run, recipe: Path) -> None:
+    assert "real image" not in genrobust("prompts", recipe).stdout
     with recipe.open("a") as file:
         file.write("datasets:\n  sure: {generator: {mode: images}, filter: {drop: 0.3}}\n")
     made = Study(load_recipe(str(recipe)), Path("runs")).dataset("sure")
     told = genrobust("prompts", recipe, "--dataset", "sure", "--count", 1).stdout
     assert made.plan[0].source in told
     assert "the lowest 30 % of each class" in " ".join(told.split())
-    assert "real image" not in genrobust("prompts", recipe).stdout
+    recipe.write_text(recipe.read_text().replace("mixture: generated", "mixture: sure"))
+    assert made.plan[0].source in genrobust("prompts", recipe, "--count", 1).stdout  # of what an arm mixes
 
 
 def test_show_tells_what_would_run(genrobust: Run, recipe: Path, tmp_path: Path) -> None:

@@ -49,7 +49,12 @@ DatasetSpec = Annotated[
 ]
 Quick = Annotated[bool, option("--quick", "Use the recipe's short version, as a first test.")]
 Device = Annotated[str | None, option("--device NAME", "cuda, mps, cpu or auto.")]
-DatasetName = Annotated[str, option("--dataset NAME", "One of the recipe's datasets.", autocompletion=datasets)]
+DatasetName = Annotated[
+    str | None,
+    option(
+        "--dataset NAME", "A dataset of the recipe; by default the first that an arm mixes.", autocompletion=datasets
+    ),
+]
 ArmName = Annotated[str | None, option("--arm NAME", "Only this arm.", autocompletion=arms)]
 ModelLabels = Annotated[
     list[str] | None,

@@ -96,19 +96,26 @@ def show(
 @study_command(*HERE)
 def prompts(
     study: "Study",
-    dataset: DatasetName = "generated",
+    dataset: DatasetName = None,
     count: Annotated[int, option("--count N", "Number of requests to print.", min=1, max=10_000)] = 20,
 ) -> None:
     """Print the first prompts of a dataset, with the key, the seed and the style of each image."""
+    dataset = dataset or study.recipe.first_generated_set
     requests = study.dataset(dataset).plan
     shown = [requests[index] for index in range(min(count, len(requests)))]
-    columns = ["key", "seed", "style", "prompt", *(["from the real image"] if shown[0].source else [])]
+    cells = {
+        "key": [request.key for request in shown],
+        "seed": [str(request.seed) for request in shown],
+        "style": [request.style for request in shown],
+        "prompt": [request.prompt for request in shown],  # none of a class-conditional model
+        "from the real image": [request.source or "" for request in shown],
+    }
+    columns = {head: values for head, values in cells.items() if any(values)}
     table = Table(title=f"{len(shown):,} of {len(requests):,} requests")
-    for column in columns:
-        table.add_column(column, overflow="fold")  # never cuts a key or a seed on a narrow screen
-    for request in shown:
-        cells = (request.key, str(request.seed), request.style, request.prompt, request.source or "")
-        table.add_row(*map(escape, cells[: len(columns)]))
+    for head in columns:
+        table.add_column(head, overflow="fold")  # never cuts a key or a seed on a narrow screen
+    for row in zip(*columns.values(), strict=True):
+        table.add_row(*map(escape, row))
     out_console.print(table)
     if rule := study.recipe.filter_of(dataset):
         tell(f"after generation, a filter leaves out {rule.in_words()}")
@@ -117,14 +124,14 @@ def prompts(
 @study_command(*ANYWHERE)
 def generate(
     study: "Study",
-    dataset: DatasetName = "generated",
+    dataset: DatasetName = None,
     shards: Annotated[
         str | None, option("--shards K/N", "Only part K of N of the shards, counted from 1, as in a job array.")
     ] = None,
 ) -> None:
     """Generate the missing images of a dataset."""
     part = None if shards is None else _parse_part("--shards", shards)
-    generated = study.dataset(dataset)
+    generated = study.dataset(dataset or study.recipe.first_generated_set)
     count = len(generated.images if part is None else generated.make(part))
     tell(f"{count:,} images in {generated.folder}")
 

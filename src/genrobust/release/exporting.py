@@ -12,7 +12,6 @@ import numpy as np
 
 from genrobust.core import Artifact, ClassLabel, FilterResult, LabelSpace, UserError, progress_bar, slug
 from genrobust.data import FILTERS, USED, ShardDataset, filters_of, kept_indices, making, read_filter, readable_names
-from genrobust.recipe import GENERATED
 from genrobust.release.audit_summary import read_audit
 from genrobust.release.counts import count_images
 from genrobust.release.croissant import croissant
@@ -211,8 +210,7 @@ def _divide(
 def _command(options: ExportOptions) -> str:
     """The commands that make the export again, with paths by their last name: a card names no folder of a machine."""
     origin = options.origin
-    made = ["genrobust", "generate", "RECIPE" if origin is None else RECIPE]
-    made += ["--dataset", origin.dataset] if origin is not None and origin.dataset != GENERATED else []
+    made = ["genrobust", "generate", *(["RECIPE"] if origin is None else [RECIPE, "--dataset", origin.dataset])]
     words = ["genrobust", "export", options.dataset.resolve().name, "--to", options.to]
     if options.val is not None:
         words += ["--val", f"{options.val:g}"]
