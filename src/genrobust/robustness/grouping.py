@@ -67,10 +67,13 @@ class Groups:
 
     def weights(self, bootstrap: int) -> np.ndarray:
         """Return the weight of each group in each replicate: float32 [B, G]."""
-        drawn = [
-            np.random.default_rng(hashed_seed("group", name)).standard_exponential(bootstrap) for name in self.names
-        ]
-        return np.stack(drawn, axis=1).astype(np.float32)
+        return group_weights(self.names, bootstrap)
+
+
+def group_weights(names: Sequence[str], bootstrap: int) -> np.ndarray:
+    """Return the weight of each group of `names` in each replicate, the same in every test set: float32 [B, G]."""
+    drawn = [np.random.default_rng(hashed_seed("group", name)).standard_exponential(bootstrap) for name in names]
+    return np.stack(drawn, axis=1).astype(np.float32)
 
 
 def crowding(shares: Mapping[str, float]) -> float:

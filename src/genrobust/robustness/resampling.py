@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import lru_cache, partial
 
 import numpy as np
 from scipy.special import ndtr, ndtri, stdtr, stdtrit
 
 from genrobust.core import Score
 from genrobust.robustness.accuracy import accuracy_score, spread_of_sure
-from genrobust.robustness.grouping import Groups, Resample, crowding
+from genrobust.robustness.grouping import Groups, Resample, crowding, group_weights
 
 TAILS = (2.5, 97.5)  # percentiles of a 95 % interval
 AT_ONCE = 100  # resamples held in memory: 60 MB for 50,000 images
@@ -88,7 +88,7 @@ class Measured:
         if self.right is not None:
             return accuracy_score(int(self.right[arm, seed]), self.n, self.classes)
         point = float(self.point[arm, seed])
-        lo, hi = _widened_interval(point, self.draws[:, arm, seed], self.freedom)
+        lo, hi = _widened_interval(point, self.draws[:, arm, seed], self._freedom_of(self.draws[:, arm, seed]))
         outside = self.outside is not None and bool(self.outside[arm, seed])
         method = f"bootstrap 95 % over {self.over}"
         score = Score(point, lo, hi, self.n, self.classes, method, outside, len(self.shares))
@@ -139,7 +139,12 @@ class Measured:
 
     def _freedom(self, point: np.ndarray, draws: np.ndarray) -> float:
         """The degrees of freedom of a mean over seeds: of the spread of `draws` [B, S] and that of `point` [S]."""
-        return freedom_of_sum((_variance(draws.mean(axis=1)), self.freedom), *spread(point))
+        mean = draws.mean(axis=1)
+        return freedom_of_sum((_variance(mean), self._freedom_of(mean)), *spread(point))
+
+    def _freedom_of(self, draws: np.ndarray) -> float:
+        """The degrees of freedom of the spread of `draws` [B]: fewer than `freedom` where few groups carry it."""
+        return min(self.freedom, carried_freedom(draws, self.shares, self.freedom))
 
     def _p_value(self, point: np.ndarray, draws: np.ndarray, seeds: np.ndarray) -> float:
         """Of a difference that is none, by its standard error; where nothing varies, it is none or sure."""
@@ -168,6 +173,36 @@ def freedom_of_sum(*parts: tuple[float, float]) -> float:
     """Return the degrees of freedom of a sum of parts, each a variance with its own (Satterthwaite, 1946)."""
     total, few = sum(variance for variance, _ in parts), sum(variance**2 / freedom for variance, freedom in parts)
     return total**2 / few if few else np.inf
+
+
+def carried_freedom(draws: np.ndarray, shares: Mapping[str, float], rest: float) -> float:
+    """Return the degrees of freedom of `draws` [B], replicates by the weights of groups, as these carry their spread.
+
+    The part of each group is its deviation from the mean, times its share: that of the least-squares fit of the draws
+    to the groups' shares in each replicate. They count as the squared sum of their squares over the sum of the fourth
+    powers: 24 groups of which two carry all count as two. A square of one deviation varies more than the variance that
+    it stands for, which makes the number smaller; simulated, it is then that intervals hold what they promise
+    (tests/robustness/test_grouping.py). What the fit does not explain, such as baselines, has the `rest`.
+    """
+    if not shares or len(draws) <= 2 * len(shares) or np.isnan(draws).any():
+        return np.inf
+    at, projection = _fit_to_shares(tuple(shares.items()), len(draws))
+    slopes, total = projection @ draws, _variance(draws)
+    explained = min(_variance(at @ slopes), total)
+    share = np.array(list(shares.values()))
+    parts = (share * (slopes - share @ slopes / share.sum())) ** 2
+    if not parts.any():
+        return np.inf
+    counted = float(parts.sum()) ** 2 / float((parts**2).sum())
+    return freedom_of_sum((explained, counted), (total - explained, rest))
+
+
+@lru_cache(maxsize=32)
+def _fit_to_shares(shares: tuple[tuple[str, float], ...], bootstrap: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the share of each group in each replicate, [B, G], and the matrix [G, B] that fits replicates to them."""
+    weights = group_weights([name for name, _ in shares], bootstrap) * np.array([share for _, share in shares])
+    at = weights / weights.sum(axis=1, keepdims=True)
+    return at, np.linalg.pinv(at - at.mean(axis=0), rcond=1e-6)  # rows of `at` sum to 1, which leaves one direction
 
 
 def _variance(draws: np.ndarray) -> float:
@@ -213,9 +248,9 @@ def mean_of(parts: Sequence[Measured], label: str) -> Measured:
 
 
 def _freedom_of_mean(parts: Sequence[Measured], shares: Mapping[str, float]) -> float:
-    """The degrees of freedom of a mean: Satterthwaite's (1946), or those of groups that are large in many parts.
+    """The most degrees of freedom of a mean: Satterthwaite's (1946), or those of groups that are large in many parts.
 
-    Both as if every group spread alike.
+    Both as if every group spread alike; `carried_freedom` says how far they do.
     """
     if not shares:
         return np.inf
