@@ -24,9 +24,10 @@ if TYPE_CHECKING:  # a command imports what it needs when it runs, so that --hel
 
     from genrobust.core import Predictions
     from genrobust.robustness import ImageFigure
-    from genrobust.study import Row, Study, TrainingRun
+    from genrobust.study import Row, Study, TrainingRun, Tuned
 
 
+TRIALS_SHOWN = 8  # of a round
 SameVersions = Annotated[bool, option("--same-versions", "Reuse no finished work of other versions.")]
 FigureNames = Annotated[
     list[str] | None,
@@ -197,6 +198,24 @@ def evaluate(
 
 
 @study_command(*ANYWHERE)
+def tune(
+    study: "Study",
+    ctx: typer.Context,
+    budget: Annotated[str, option("--budget TIME", "How long it may take, about: 90s, 30m or 2h.")],
+    seed: Annotated[int, option("--seed N", "Draws the order in which variants are tried.", min=0)] = 0,
+    estimate: Estimate = True,
+) -> None:
+    """Try variants of the arms on shifted images that are no test, and write a recipe of the best."""
+    from genrobust.recipe import load_recipe
+    from genrobust.study import Tuning
+
+    recipe = load_recipe(ctx.params["recipe"], ctx.params["sets"] or [], ctx.params["quick"])
+    tuning = Tuning(recipe, study.out, _parse_time("--budget", budget), study.context.executor, say, seed)
+    _rows(study, estimate)
+    _print_tuned(tuning.run())
+
+
+@study_command(*ANYWHERE)
 def report(study: "Study", formats: ReportFormats = None, estimate: Estimate = True) -> None:
     """Write the report again, after the missing jobs of the study; --format adds tables and plots for papers."""
     from genrobust.report import check_report_formats
@@ -244,6 +263,38 @@ def _cells(study: "Study", runs: "list[TrainingRun]", part: slice) -> "list[Trai
     for run in runs:
         trainings.setdefault(study.graph.sources.checkpoint(run.tuned), []).append(run)
     return [run for same_training in list(trainings.values())[part] for run in same_training]
+
+
+def _parse_time(option: str, text: str) -> float:
+    """The seconds in ``90s``, ``30m`` or ``2h``."""
+    match = re.fullmatch(r"([0-9]{1,6}(?:\.[0-9]{1,3})?)([smh])", text)
+    if not match or not float(match[1]):
+        raise UserError(f"{option} {text[:40]}: write a time such as 90s, 30m or 2h")
+    return float(match[1]) * {"s": 1, "m": 60, "h": 3600}[match[2]]
+
+
+def _print_tuned(tuned: "Tuned") -> None:
+    """Print what was tried, what mattered, and whether anything is better than the recipe's own arm."""
+    from genrobust.report import number, span
+    from genrobust.study import effects
+
+    for turn in dict.fromkeys(trial.round for trial in tuned.trials):
+        table = Table("variant", "trained", "top-1, %", title=f"round {turn}: the best, on {', '.join(tuned.on)}")
+        for trial in [trial for trial in tuned.trials if trial.round == turn][:TRIALS_SHOWN]:
+            table.add_row(escape(trial.variant.name), trial.length, f"{trial.score:.1f}")
+        out_console.print(table)
+    for key, means in effects(tuned.trials).items():
+        ordered = sorted(means.items(), key=lambda pair: -pair[1])
+        tell(f"{key}: {', '.join(f'{value} {mean:.1f}' for value, mean in ordered)} (means of round 1)")
+    tell(*tuned.files.values())
+    gain, best, default = tuned.gain, escape(tuned.best), escape(tuned.default)
+    words = f"{number(gain.value, True)} points on {', '.join(tuned.on)} (95 % interval {span(gain, True)})"
+    if tuned.is_better:
+        answer = f"[bold]{best} beats {default}: {words}.[/] These images chose it, which flatters it: test it."
+    else:
+        answer = f"[bold]Nothing tried beats {default} beyond chance.[/] The best was {best}: {words}."
+    out_console.print(f"\n{answer}", soft_wrap=False)
+    tell(f"to measure it on test images: {shlex.join(['genrobust', 'run', str(tuned.files['recipe'])])}")
 
 
 def _parse_part(option: str, text: str) -> slice:

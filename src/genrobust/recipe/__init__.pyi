@@ -54,3 +54,4 @@ from .section import (
     checked as checked,
     sections_in as sections_in,
 )
+from .tune import TuneConfig as TuneConfig, Variant as Variant, variants as variants

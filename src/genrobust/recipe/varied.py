@@ -9,7 +9,7 @@ from typing import Any
 
 from genrobust.core import digest
 
-NO_RESULT = {*((key,) for key in ("name", "title", "question", "device", "track", "execute")), ("data", "root")}
+NO_RESULT = {*((key,) for key in ("name", "title", "question", "device", "track", "execute", "tune")), ("data", "root")}
 LONGEST_CHANGE, LONGEST_VARIED = 60, 160  # characters of a change, and bytes of a name
 _KEY = re.compile(r"[a-z0-9_-]+(?: [a-z0-9_-]+)*")
 _WORD = re.compile(r"[a-z](?:[a-z0-9_.+ -]*[a-z0-9_+-])?")  # without "=", so that a name can be read in one way alone

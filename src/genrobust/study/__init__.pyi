@@ -3,6 +3,7 @@ from .commands.benchmarking import run_benchmark as run_benchmark
 from .commands.dataset_origin import origin_of as origin_of
 from .commands.filter import by_classifier as by_classifier, by_clip as by_clip, filter_dataset as filter_dataset
 from .commands.init import write_recipe as write_recipe
+from .commands.tune import Tuned as Tuned, Tuning as Tuning, effects as effects
 from .commands.user_folders import read_folders as read_folders
 from .commands.view import filter_yaml as filter_yaml, view_dataset as view_dataset
 from .estimates.estimate import (

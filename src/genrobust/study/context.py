@@ -60,7 +60,8 @@ class Context:
     def data(self) -> StudyData:
         """The images of the study, the test sets without copies.
 
-        The images to choose by are a test set only where the recipe names them as the second in-distribution set.
+        The images to choose by are a test set only where the recipe names them, as the second in-distribution set or
+        among the tests.
 
         Raises:
             UserError: The recipe names test sets that the data lacks, or styles or keys that no image to retrieve has;
@@ -132,8 +133,8 @@ class Context:
         if retrieved.limit is not None and data.retrieval is not None:
             kept = np.sort(fair_order(data.retrieval)[: retrieved.limit])
             data = replace(data, retrieval=Subset(data.retrieval, kept))
-        if data.shifted_val is not None and data.shifted_val.name == second:
-            data = replace(data, tests={**data.tests, second: data.shifted_val})
+        if data.shifted_val is not None and data.shifted_val.name in (second, *(self.recipe.evaluate.tests or ())):
+            data = replace(data, tests={**data.tests, data.shifted_val.name: data.shifted_val})
         _check_names(self.recipe, data)
         return data
 

@@ -1,0 +1,106 @@
+"""Tuning: rounds, their budget, what chooses, and what is written."""
+
+import csv
+from pathlib import Path
+
+import pytest
+import yaml
+from small_study import TRAIN, genrobust
+
+from genrobust.recipe import load_recipe
+from genrobust.study import Processes, Studies, Tuning
+
+MIXED = [{"source": "real", "weight": 1}, {"source": "generated", "weight": 1}]
+RECIPE = {
+    "name": "icons",
+    "threads": 1,
+    "device": "cpu",
+    "generator": {"steps": 1},
+    "generate": {"per_class": 1},
+    "train": {**TRAIN, "steps": 60},
+    "arms": [{"name": "real", "mixture": "real"}, {"name": "mixed", "mixture": MIXED}],
+    "robustness": {"bootstrap": 100},
+    "claims": [{"says": "it helps", "arm": "mixed", "than": "real"}],
+    "answer": "mixed",
+    "tune": {"over": {"train.augmentation": ["augmix"], "weight": [2]}, "finalists": 1, "seeds": 2},
+}
+
+
+@pytest.fixture
+def icons(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+    def write(**tune):
+        recipe = {**RECIPE, "tune": {**RECIPE["tune"], **tune}}
+        Path("icons.yaml").write_text(yaml.safe_dump(recipe))
+        return "icons.yaml"
+
+    return write
+
+
+def made():
+    return {path: path.stat().st_mtime_ns for path in Path("runs").rglob("*.safetensors")}
+
+
+def test_tuning_ends_in_a_report_and_a_recipe_and_goes_on_where_it_was(icons):
+    done = genrobust("tune", icons(), "--budget", "1h", "--workers", 1)
+    rows = list(csv.DictReader(Path("runs/icons-tune/trials.csv").read_text().splitlines()))
+    rounds = [[row for row in rows if row["round"] == number] for number in "12"]
+    assert [len(trials) for trials in rounds] == [6, 2]  # real and mixed, AugMix or not, twice as many generated or not
+    assert {row["trained"] for row in rounds[1]} == {"20 steps"}
+    best = [row["variant"] for row in rounds[0] if row["variant"] != "mixed"][:2]
+    assert {row["variant"] for row in rounds[1]} == {*best}
+    tuned = load_recipe("runs/icons-tune/icons-tuned.yaml")
+    assert tuned.arm_names[:2] == ["real", "mixed"] and len(tuned.arm_names) in (2, 3)
+    assert tuned.seeds == (0, 1) and tuned.claims == () and tuned.tune is None
+    before = made()
+    again = genrobust("tune", "icons.yaml", "--budget", "1h", "--workers", 1)
+    assert made() == before
+    assert again.stdout == done.stdout
+
+
+@pytest.mark.thorough
+def test_a_test_set_that_chooses_is_no_test_any_more(icons):
+    tuning = Tuning(load_recipe(icons(on=["pixel"])), "runs", 3600, Processes(load_recipe("icons.yaml")))
+    tuned = tuning.run()
+    assert tuned.on == ("pixel",)
+    study = Studies("runs").open(str(tuned.files["recipe"]))
+    assert "pixel" not in study.tests and {"solid", "emoji", study.data.clean} <= {*study.tests}
+
+
+@pytest.mark.parametrize(
+    ("tune", "budget", "said"),
+    [
+        ({"on": ["nowhere"]}, "1h", "tune.on: no shifted test set 'nowhere'"),
+        ({"on": ["test"]}, "1h", "tune.on: no shifted test set 'test'"),
+        ({}, "soon", "--budget soon: write a time such as 90s, 30m or 2h"),
+        ({}, "0m", "--budget 0m"),
+        ({"over": {"train.augmentation": ["nothing"]}}, "1h", "augmentation"),
+        ({"over": {"dataset.generator.guidance": [2]}}, "1h", "guidance"),
+    ],
+)
+def test_a_mistake_is_named_before_anything_is_trained(icons, tune, budget, said):
+    genrobust("tune", icons(**tune), "--budget", budget, "--workers", 1, code=2, said=said)
+    assert not made()
+
+
+def test_a_budget_below_two_variants_is_refused_and_a_small_one_tries_fewer(icons):
+    genrobust("train", icons(), "--arm", "real", "--set", "train.steps=20")  # which shows how long a step takes
+    before = made()
+    long = [f"train.steps={10**6}"]
+    words = ("tune", "icons.yaml", "--set", *long, "--workers", 1)
+    genrobust(*words, "--budget", "1m", code=2, said="--budget: the shortest tuning takes about")
+    assert made() == before
+    recipe = load_recipe("icons.yaml", long)
+    tuning = Tuning(recipe, "runs", 1, Processes(recipe))
+    study, runs = tuning._round(list(tuning.variants.values()), 1 / 9)
+    tuning.budget = (tuning._seconds(study, list(runs), 2, 2) + tuning._seconds(study, list(runs), 6, 2)) / 2
+    names, seeds, seconds = tuning._affordable()
+    assert 2 <= len(names) < 6 and names[:2] == ["real", "mixed"] and seeds == [0, 1] and seconds <= tuning.budget
+
+
+@pytest.mark.usefixtures("own")
+def test_folders_without_a_shifted_validation_set_need_one_to_choose_by():
+    genrobust("tune", "own.yaml", "--budget", "1h", code=2, said="tune.on: the data has no shifted validation set")
+    alone = ("--set", "tune.on=[solid]")
+    genrobust("tune", "own.yaml", "--budget", "1h", *alone, code=2, said="these are all shifted test sets")
