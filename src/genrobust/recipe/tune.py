@@ -21,7 +21,7 @@ POLICIES = ("autoaugment", "randaugment", "augmix", "drawing-styles", "photograp
 class TuneConfig(Section):
     """What `genrobust tune` tries: every arm of the recipe, as it is and with all combinations of the values in `over`.
 
-    `on` names the shifted test sets that choose. The recipe that tuning writes is not tested on them. Without it, the
+    `choose_by` names the shifted test sets that choose. The recipe that tuning writes is not tested on them. Without it, the
     data's own shifted validation set chooses, such as `wild-val` or `shifted-val`.
 
     A key of `over` is `train.KEY` for the training of an arm, `weight` for the share of its images that are not real,
@@ -30,7 +30,7 @@ class TuneConfig(Section):
     rounds compare the best `finalists` with the recipe's own arm over `seeds` trainings of each.
     """
 
-    on: tuple[Name, ...] = ()
+    choose_by: tuple[Name, ...] = ()
     over: Annotated[PlainValues, Field(default_factory=lambda: {"train.augmentation": list(POLICIES)})]
     finalists: Annotated[int, Between(1, 20, "the last round trains each several times")] = 2
     seeds: Annotated[int, Between(2, 20, "one training says nothing about how much trainings vary")] = 3

@@ -61,7 +61,7 @@ def test_tuning_ends_in_a_report_and_a_recipe_and_goes_on_where_it_was(icons):
 
 @pytest.mark.thorough
 def test_a_test_set_that_chooses_is_no_test_any_more(icons):
-    tuning = Tuning(load_recipe(icons(on=["pixel"])), "runs", 3600, Processes(load_recipe("icons.yaml")))
+    tuning = Tuning(load_recipe(icons(choose_by=["pixel"])), "runs", 3600, Processes(load_recipe("icons.yaml")))
     tuned = tuning.run()
     assert tuned.on == ("pixel",)
     study = Studies("runs").open(str(tuned.files["recipe"]))
@@ -71,8 +71,8 @@ def test_a_test_set_that_chooses_is_no_test_any_more(icons):
 @pytest.mark.parametrize(
     ("tune", "budget", "said"),
     [
-        ({"on": ["nowhere"]}, "1h", "tune.on: no shifted test set 'nowhere'"),
-        ({"on": ["test"]}, "1h", "tune.on: no shifted test set 'test'"),
+        ({"choose_by": ["nowhere"]}, "1h", "tune.choose_by: no shifted test set 'nowhere'"),
+        ({"choose_by": ["test"]}, "1h", "tune.choose_by: no shifted test set 'test'"),
         ({}, "soon", "--budget soon: write a time such as 90s, 30m or 2h"),
         ({}, "0m", "--budget 0m"),
         ({"over": {"train.augmentation": ["nothing"]}}, "1h", "augmentation"),
@@ -101,6 +101,6 @@ def test_a_budget_below_two_variants_is_refused_and_a_small_one_tries_fewer(icon
 
 @pytest.mark.usefixtures("own")
 def test_folders_without_a_shifted_validation_set_need_one_to_choose_by():
-    genrobust("tune", "own.yaml", "--budget", "1h", code=2, said="tune.on: the data has no shifted validation set")
-    alone = ("--set", "tune.on=[solid]")
+    genrobust("tune", "own.yaml", "--budget", "1h", code=2, said="tune.choose_by: the data has no shifted validation set")
+    alone = ("--set", "tune.choose_by=[solid]")
     genrobust("tune", "own.yaml", "--budget", "1h", *alone, code=2, said="these are all shifted test sets")

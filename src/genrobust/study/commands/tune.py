@@ -134,16 +134,16 @@ class Tuning:
         """The names of the test sets that choose."""
         own = None if self._data.shifted_val is None else self._data.shifted_val.name
         shifts = [name for name in self._data.tests if name != self._data.clean]
-        if not self.config.on and own is None:
+        if not self.config.choose_by and own is None:
             raise UserError(
-                "tune.on: the data has no shifted validation set. Name a shifted test set to choose by, which the "
+                "tune.choose_by: the data has no shifted validation set. Name a shifted test set to choose by, which the "
                 f"tuned recipe then leaves out of its tests; there are {', '.join(shifts)}"
             )
-        on = self.config.on or tuple(filter(None, [own]))
+        on = self.config.choose_by or tuple(filter(None, [own]))
         if unknown := [name for name in on if name not in (*shifts, own)]:
-            raise UserError(f"tune.on: no shifted test set {unknown[0]!r}; there are {', '.join(shifts)}")
+            raise UserError(f"tune.choose_by: no shifted test set {unknown[0]!r}; there are {', '.join(shifts)}")
         if not set(shifts) - set(on):
-            raise UserError("tune.on: these are all shifted test sets, so none is left to test on: leave one out")
+            raise UserError("tune.choose_by: these are all shifted test sets, so none is left to test on: leave one out")
         return on
 
     def _derived(self, arms: Iterable[Variant], **changes: Any) -> Recipe:
