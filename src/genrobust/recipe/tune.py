@@ -31,7 +31,7 @@ class TuneConfig(Section):
     """
 
     choose_by: tuple[Name, ...] = ()
-    over: Annotated[PlainValues, Field(default_factory=lambda: {"train.augmentation": list(POLICIES)})]
+    over: PlainValues = Field(default_factory=lambda: {"train.augmentation": list(POLICIES)})
     finalists: Annotated[int, Between(1, 20, "the last round trains each several times")] = 2
     seeds: Annotated[int, Between(2, 20, "one training says nothing about how much trainings vary")] = 3
 

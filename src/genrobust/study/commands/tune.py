@@ -143,7 +143,9 @@ class Tuning:
         if unknown := [name for name in on if name not in (*shifts, own)]:
             raise UserError(f"tune.choose_by: no shifted test set {unknown[0]!r}; there are {', '.join(shifts)}")
         if not set(shifts) - set(on):
-            raise UserError("tune.choose_by: these are all shifted test sets, so none is left to test on: leave one out")
+            raise UserError(
+                "tune.choose_by: these are all shifted test sets, so none is left to test on: leave one out"
+            )
         return on
 
     def _derived(self, arms: Iterable[Variant], **changes: Any) -> Recipe:
@@ -169,14 +171,11 @@ class Tuning:
     def _shortened(self, variant: Variant, share: float) -> tuple[Variant, str]:
         """A variant that trains for a share of its time, and that time in words."""
         train = self.all_arms.train_of(self.all_arms.arm(variant.name))
-        if train.steps is not None:
-            steps = max(round(train.steps * share), min(SHORTEST, train.steps))
-            length, words = {"steps": steps, "epochs": None}, f"{steps} steps"
-        else:
-            length = {"steps": None, "epochs": (train.epochs or 0) * share}
-            words = f"{length['epochs']:.3g} epochs"
+        steps = None if train.steps is None else max(round(train.steps * share), min(SHORTEST, train.steps))
+        epochs = None if train.epochs is None else train.epochs * share
+        words = f"{epochs:.3g} epochs" if steps is None else f"{steps} steps"
         name = f"{variant.name}, {words}"
-        arm = {**variant.arm, "name": name, "train": {**variant.arm["train"], **length}}
+        arm = {**variant.arm, "name": name, "train": {**variant.arm["train"], "steps": steps, "epochs": epochs}}
         return replace(variant, name=name, arm=arm), words
 
     def _round(self, entered: Sequence[Variant], share: float) -> tuple[Study, dict[TrainingRun, tuple[Variant, str]]]:
