@@ -21,8 +21,8 @@ POLICIES = ("autoaugment", "randaugment", "augmix", "drawing-styles", "photograp
 class TuneConfig(Section):
     """What `genrobust tune` tries: every arm of the recipe, as it is and with all combinations of the values in `over`.
 
-    `choose_by` names the shifted test sets that choose. The recipe that tuning writes is not tested on them. Without it, the
-    data's own shifted validation set chooses, such as `wild-val` or `shifted-val`.
+    `choose_by` names the shifted test sets that choose. The recipe that tuning writes is not tested on them. Without
+    it, the data's own shifted validation set chooses, such as `wild-val` or `shifted-val`.
 
     A key of `over` is `train.KEY` for the training of an arm, `weight` for the share of its images that are not real,
     relative to the real ones, or `dataset.KEY` for its generated images: `dataset.generator.guidance_scale`,

@@ -136,8 +136,8 @@ class Tuning:
         shifts = [name for name in self._data.tests if name != self._data.clean]
         if not self.config.choose_by and own is None:
             raise UserError(
-                "tune.choose_by: the data has no shifted validation set. Name a shifted test set to choose by, which the "
-                f"tuned recipe then leaves out of its tests; there are {', '.join(shifts)}"
+                "tune.choose_by: the data has no shifted validation set. Name a shifted test set to choose by, which "
+                f"the tuned recipe then leaves out of its tests; there are {', '.join(shifts)}"
             )
         on = self.config.choose_by or tuple(filter(None, [own]))
         if unknown := [name for name in on if name not in (*shifts, own)]:
