@@ -101,6 +101,8 @@ def test_a_budget_below_two_variants_is_refused_and_a_small_one_tries_fewer(icon
 
 @pytest.mark.usefixtures("own")
 def test_folders_without_a_shifted_validation_set_need_one_to_choose_by():
-    genrobust("tune", "own.yaml", "--budget", "1h", code=2, said="tune.choose_by: the data has no shifted validation set")
+    genrobust(
+        "tune", "own.yaml", "--budget", "1h", code=2, said="tune.choose_by: the data has no shifted validation set"
+    )
     alone = ("--set", "tune.choose_by=[solid]")
     genrobust("tune", "own.yaml", "--budget", "1h", *alone, code=2, said="these are all shifted test sets")

@@ -241,31 +241,37 @@ class Tuning:
         arms = len({self.default, self.recipe.reference}) + self.config.finalists
         return first + second + math.ceil(arms * seeds / workers) * full
 
-    def _needed(self, recipe: Recipe, names: Iterable[str]) -> set[str]:
-        """The names of the arms that those of `names` start from, or whose classifiers label or judge their images."""
+    def _with_needed(self, names: set[str]) -> list[Variant]:
+        """The variants called `names`, and those that they start from, or whose classifiers label or judge images."""
         needed = set[str]()
-        for arm in map(recipe.arm, names):
-            rules = [recipe.filter_of(part.source) for part in arm.mixture]
+        for arm in map(self.all_arms.arm, names):
+            rules = [self.all_arms.filter_of(part.source) for part in arm.mixture]
             needed |= {part.labels.arm for part in arm.mixture if part.labels is not None}
             needed |= {rule.arm for rule in rules if rule is not None and rule.by == "classifier"}
-            needed |= {origin for origin in [recipe.train_of(arm).origin_arm] if origin is not None}
-        return needed | self._needed(recipe, needed) if needed else needed
+            needed |= {origin for origin in [self.all_arms.train_of(arm).origin_arm] if origin is not None}
+        if needed - names:
+            return self._with_needed(names | needed)
+        return [variant for name, variant in self.variants.items() if name in names]
 
     def _finish(self, best: Sequence[Variant], seeds: Sequence[int], trials: Sequence[Trial]) -> Tuned:
         """Train the best variants and the recipe's own arm to their end, report, and write the recipe."""
-        names = {self.recipe.reference, self.default, *(variant.name for variant in best)}
-        names |= self._needed(self.all_arms, names)
-        compared = [replace(variant, arm={**variant.arm, "reference": self.default}) for variant in best]
-        others = [variant for name, variant in self.variants.items() if name in names and variant not in best]
+        always = {self.recipe.reference, self.default}
+        arms = self._with_needed(always | {variant.name for variant in best})
         names_of_best = ", ".join(variant.name for variant in best)
         self.say(f"last round: {names_of_best} beside {self.default}, {len(seeds)} seeds")
-        title = f"{self.recipe.name}: does a variant help on {', '.join(self.on)}?"
-        study = self._study([*others, *compared], seeds=seeds, answer=best[0].name, title=title, question="")
+        study = self._study(
+            [replace(variant, arm={**variant.arm, "reference": None}) for variant in arms],
+            seeds=seeds,
+            reference=self.default,
+            answer=best[0].name,
+            title=f"{self.recipe.name}: does a variant help on {', '.join(self.on)}?",
+            question="",
+        )
         summary, files = study.run()
         where = MEAN_OF_SHIFTS if summary.shifts else self.on[0]
         winner = max(best, key=lambda variant: summary.score("top1", variant.name, where).value)
         gain = summary.difference("top1", winner.name, self.default, where)
-        assert gain is not None  # its reference is the default
+        assert gain is not None  # the default is the reference of all
         changes = {
             "answer": winner.name if gain.lo > 0 else self.default if self.default != self.recipe.reference else None,
             "evaluate": self.raw["evaluate"],
@@ -274,7 +280,7 @@ class Tuning:
         if given_up := [name for name in self._data.tests if name in self.on]:
             tested = self.raw["evaluate"]["tests"] or list(self._data.tests)
             changes["evaluate"] = {**self.raw["evaluate"], "tests": [name for name in tested if name not in given_up]}
-        kept = [variant for variant in [*others, winner] if variant is winner or variant.name in names]
+        kept = self._with_needed(always | {winner.name})
         recipe = self._derived(kept, name=f"{self.recipe.name}-tuned", seeds=seeds, **changes)
         head = f"# By genrobust tune {self.recipe.name}, chosen on {', '.join(self.on)}: no test of this recipe.\n"
         contents = {f"{recipe.name}.yaml": head + recipe_yaml(recipe), TRIALS: _table(trials, list(self.config.over))}
