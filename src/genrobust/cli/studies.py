@@ -245,7 +245,10 @@ def _rows(study: "Study", estimate: bool, begins: bool = False) -> "list[Row]":
     if begins and any(row.left for row in rows):
         rows[0].stage.context.executor.prepare()
     for copies in study.graph.context.copies:
-        err_console.print(f"[bold yellow]warning:[/] {escape(str(copies))}")
+        if copies.near:  # which the reader leaves out in any case
+            say(str(copies))
+        else:
+            err_console.print(f"[bold yellow]warning:[/] {escape(str(copies))}")
     if estimate:
         measure_rates(rows)
     return rows

@@ -105,11 +105,12 @@ def _qualities(graph: Graph) -> Iterator[SourceQuality]:
 
 
 def _notes(graph: Graph, scores: StudyScores) -> Iterator[str]:
-    """Yield what a study of few seeds or without baselines cannot say, and what retrieval found."""
+    """Yield what a study of few seeds or without baselines cannot say, what was left out, and what retrieval found."""
     recipe, sources = graph.recipe, graph.sources
     if len(recipe.seeds) < 3:
         seeds = "One training seed" if len(recipe.seeds) == 1 else "Two training seeds"
         yield f"{seeds}: differences between arms show what happened here and claim nothing in general."
+    yield from (f"{copies}." for copies in graph.context.copies if copies.near)
     if not scores.baselines and not scores.summary.lines:
         yield "No baseline models: without them there is no line, and so no effective robustness."
     elif not scores.baselines:
@@ -123,7 +124,7 @@ def _notes(graph: Graph, scores: StudyScores) -> Iterator[str]:
 
 def _warnings(graph: Graph) -> Iterator[str]:
     """Yield what makes the answer doubtful, whatever its figures."""
-    yield from (f"Warning: {copies}." for copies in graph.context.copies)
+    yield from (f"Warning: {copies}." for copies in graph.context.copies if not copies.near)
     for name, dataset in graph.sources.datasets.items():
         if isinstance(images := dataset.images, ShardDataset) and (copies := images.describe_copies()):
             yield f"Warning: of the source {name}, {copies}."
