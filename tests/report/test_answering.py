@@ -121,6 +121,14 @@ def test_a_control_that_trained_alike_comes_before_one_that_did_not(record):
     assert "above real (" in answer(replace(record, arms=(other, generated)))[1]  # better than none
 
 
+def test_of_many_controls_the_strongest_on_the_tests_are_named(record, monkeypatch):
+    monkeypatch.setattr("genrobust.report.answering.MAX_COMPARED", 1)
+    _, generated, last = record.arms
+    weak, strong = replace(last, name="real", val_top1=99.0), replace(last, val_top1=1.0)
+    told = answer(replace(record, arms=(weak, generated, strong), answer="real+generated"))[1]
+    assert "below real+retrieved" in told and "above real (" not in told
+
+
 def test_generated_images_are_compared_with_an_augmentation_of_the_same_images(record):
     real, generated, last = record.arms
     augmented = replace(last, parts=real.parts, augmentation="randaugment")

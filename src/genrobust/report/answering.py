@@ -11,7 +11,7 @@ from genrobust.report.wording import count, gain, guessing, is_sure, is_wide, nu
 from genrobust.robustness import EXPLAINED
 
 GUESSING_FACTOR = 1.5  # a score below 1.5 x chance whose interval includes chance counts as guessing
-MAX_COMPARED = 3  # comparisons of a kind, with the best on validation images
+MAX_COMPARED = 3  # comparisons of a kind, with the best on the test sets: whatever speaks most against the answer
 # A title that asks whether something helps: "Pictograms: do generated icons make a classifier robust?"
 _ASKS = re.compile(
     r"\b(do|does|did|is|are|can|could|will|would|has|have)\b[^?]*\b(help|robust|better|improve|accurate|gain)[^?]*\?",
@@ -126,7 +126,7 @@ def _comparison_sentences(record: StudyRecord, arm: str) -> Iterator[str]:
     arm_record = arms.get(arm)
     if arm_record is None or not _is_generated(arm_record, record):
         return
-    real = arms[record.summary.reference_of(arm)]
+    real, (test_set, _) = arms[record.summary.reference_of(arm)], _leading_set(record.summary)
     scored = [other for other in record.arms if other.name in record.summary.arms]
     controls = [other for other in scored if _is_control(other, record)]
     mixed = [other for other in scored if (other.parts, other.drawing) == (real.parts, real.drawing)]
@@ -135,11 +135,11 @@ def _comparison_sentences(record: StudyRecord, arm: str) -> Iterator[str]:
         ("retrieved images", [control for control in controls if _setup(control) == _setup(arm_record)] or controls),
         ("augmentation alone", [other for other in augmented if _training(other) == _training(arm_record)]),
     ):
-        best = sorted(others, key=lambda other: -1.0 if other.val_top1 is None else other.val_top1)[-MAX_COMPARED:]
+        best = sorted(others, key=lambda other: record.summary.score("top1", other.name, test_set).value)[
+            -MAX_COMPARED:
+        ]
         compared = [other.name for other in others if other in best]
-        pairs = {
-            name: record.summary.difference("top1", arm, name, _leading_set(record.summary)[0]) for name in compared
-        }
+        pairs = {name: record.summary.difference("top1", arm, name, test_set) for name in compared}
         if texts := [_brief_difference(score, name) for name, score in pairs.items() if score is not None]:
             yield f"Compared with {kind}, {arm} is {' and '.join(texts)}."
 
