@@ -7,8 +7,6 @@ order of the variants is drawn once, and no optimizer has to keep a journal.
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -25,6 +23,7 @@ from genrobust.core import (
     StudyData,
     UserError,
     about,
+    csv_line,
     digest,
     local_folder,
     page_json,
@@ -306,10 +305,8 @@ def effects(trials: Iterable[Trial]) -> dict[str, dict[str, float]]:
 
 def _table(trials: Iterable[Trial], keys: Sequence[str]) -> str:
     """The trials as CSV."""
-    file = io.StringIO()
-    writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(["round", "variant", "trained", "top1", *keys])
+    rows: list[list[object]] = [["round", "variant", "trained", "top1", *keys]]
     for trial in trials:
         chosen = [trial.variant.chosen.get(key, "") for key in keys]
-        writer.writerow([trial.round, trial.variant.name, trial.length, f"{trial.score:.2f}", *chosen])
-    return file.getvalue()
+        rows.append([trial.round, trial.variant.name, trial.length, round(trial.score, 2), *chosen])
+    return "".join(map(csv_line, rows))
