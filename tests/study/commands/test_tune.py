@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 import yaml
-from small_study import TRAIN, genrobust
+from small_study import CLASSES, TRAIN, folders_section, genrobust
 
 from genrobust.recipe import load_recipe
-from genrobust.study import Processes, Studies, Tuning
+from genrobust.study import Processes, Tuning
 
 MIXED = [{"source": "real", "weight": 1}, {"source": "generated", "weight": 1}]
 RECIPE = {
@@ -16,10 +16,11 @@ RECIPE = {
     "threads": 1,
     "device": "cpu",
     "generator": {"steps": 1},
-    "generate": {"per_class": 1},
-    "train": {**TRAIN, "steps": 60},
+    "generate": {"per_class": 2},
+    "train": {**TRAIN, "steps": 36},
     "arms": [{"name": "real", "mixture": "real"}, {"name": "mixed", "mixture": MIXED}],
-    "robustness": {"bootstrap": 100},
+    "robustness": {"baselines": None, "bootstrap": 100},
+    "evaluate": {"min_images": 1},
     "claims": [{"says": "it helps", "arm": "mixed", "than": "real"}],
     "answer": "mixed",
     "tune": {"over": {"train.augmentation": ["augmix"], "weight": [2]}, "finalists": 1, "seeds": 2},
@@ -27,12 +28,16 @@ RECIPE = {
 
 
 @pytest.fixture
-def icons(tmp_path, monkeypatch):
+def icons(write_folder, generator, tmp_path, monkeypatch):
+    """Writes the recipe, with images of three classes and a tiny generator, or those of Pictograms."""
     monkeypatch.chdir(tmp_path)
+    sets = ("train", "test", "solid", "pixel")
+    folders = folders_section({name: write_folder(name, name, 6, CLASSES) for name in sets})
 
-    def write(**tune):
-        recipe = {**RECIPE, "tune": {**RECIPE["tune"], **tune}}
-        Path("icons.yaml").write_text(yaml.safe_dump(recipe))
+    def write(embedded=False, **tune):
+        recipe = {**RECIPE, "tune": {**RECIPE["tune"], "choose_by": [] if embedded else ["pixel"], **tune}}
+        own = {} if embedded else {"data": folders, "generator": {"steps": 1, "model": str(generator)}}
+        Path("icons.yaml").write_text(yaml.safe_dump({**recipe, **own}))
         return "icons.yaml"
 
     return write
@@ -53,6 +58,7 @@ def test_tuning_ends_in_a_report_and_a_recipe_and_goes_on_where_it_was(icons):
     tuned = load_recipe("runs/icons-tune/icons-tuned.yaml")
     assert tuned.arm_names[:2] == ["real", "mixed"] and len(tuned.arm_names) in (2, 3)
     assert tuned.seeds == (0, 1) and tuned.claims == () and tuned.tune is None
+    assert tuned.evaluate.tests == ("test", "solid")  # pixel chose
     before = made()
     again = genrobust("tune", "icons.yaml", "--budget", "1h", "--workers", 1)
     assert made() == before
@@ -60,12 +66,11 @@ def test_tuning_ends_in_a_report_and_a_recipe_and_goes_on_where_it_was(icons):
 
 
 @pytest.mark.thorough
-def test_a_test_set_that_chooses_is_no_test_any_more(icons):
-    tuning = Tuning(load_recipe(icons(choose_by=["pixel"])), "runs", 3600, Processes(load_recipe("icons.yaml")))
-    tuned = tuning.run()
-    assert tuned.on == ("pixel",)
-    study = Studies("runs").open(str(tuned.files["recipe"]))
-    assert "pixel" not in study.tests and {"solid", "emoji", study.data.clean} <= {*study.tests}
+def test_shifted_validation_images_choose_where_there_are_any(icons):
+    recipe = load_recipe(icons(embedded=True))
+    tuned = Tuning(recipe, "runs", 3600, Processes(recipe)).run()
+    assert tuned.on == ("wild-val",)
+    assert load_recipe(str(tuned.files["recipe"])).evaluate.tests is None
 
 
 @pytest.mark.parametrize(
@@ -73,6 +78,8 @@ def test_a_test_set_that_chooses_is_no_test_any_more(icons):
     [
         ({"choose_by": ["nowhere"]}, "1h", "tune.choose_by: no shifted test set 'nowhere'"),
         ({"choose_by": ["test"]}, "1h", "tune.choose_by: no shifted test set 'test'"),
+        ({"choose_by": ["pixel", "solid"]}, "1h", "these are all shifted test sets"),
+        ({"choose_by": []}, "1h", "tune.choose_by: the data has no shifted validation set"),
         ({}, "soon", "--budget soon: write a time such as 90s, 30m or 2h"),
         ({}, "0m", "--budget 0m"),
         ({"over": {"train.augmentation": ["nothing"]}}, "1h", "augmentation"),
@@ -97,12 +104,3 @@ def test_a_budget_below_two_variants_is_refused_and_a_small_one_tries_fewer(icon
     tuning.budget = (tuning._seconds(study, list(runs), 2, 2) + tuning._seconds(study, list(runs), 6, 2)) / 2
     names, seeds, seconds = tuning._affordable()
     assert 2 <= len(names) < 6 and names[:2] == ["real", "mixed"] and seeds == [0, 1] and seconds <= tuning.budget
-
-
-@pytest.mark.usefixtures("own")
-def test_folders_without_a_shifted_validation_set_need_one_to_choose_by():
-    genrobust(
-        "tune", "own.yaml", "--budget", "1h", code=2, said="tune.choose_by: the data has no shifted validation set"
-    )
-    alone = ("--set", "tune.choose_by=[solid]")
-    genrobust("tune", "own.yaml", "--budget", "1h", *alone, code=2, said="these are all shifted test sets")
