@@ -45,9 +45,13 @@ MEAN = "mean of shifts"
 
 def scores_of(summary: Results, figure: str, test_set: str = MEAN, minus: str = "") -> dict[str, Score]:
     """Return a figure on a test set by arm or group, over all seeds, or its differences from the arm `minus`."""
-    rows = summary["scores"]
-    wanted = {"figure": figure, "test_set": test_set, "minus": minus}
-    return {row["arm"]: row for row in rows if wanted.items() <= row.items()}
+    rows = [row for row in summary["scores"] if (row["figure"], row["test_set"]) == (figure, test_set)]
+    swapped = [  # a difference is kept in one direction
+        {**row, "arm": row["minus"], "value": -row["value"], "lo": -row["hi"], "hi": -row["lo"]}
+        for row in rows
+        if minus and row["arm"] == minus and row["minus"]
+    ]
+    return {row["arm"]: row for row in [*swapped, *(row for row in rows if row["minus"] == minus)]}
 
 
 def dots(axes: Axes, names: Sequence[str], scores: Sequence[Score], colors: Sequence[str], offset: float = 0) -> None:
