@@ -40,7 +40,7 @@ from genrobust.study.training_runs import TrainingRun
 
 KEPT = 3  # one of so many variants of a round enters the next, which trains so many times as long
 SHARES = (1 / KEPT**2, 1 / KEPT)  # of a training, in the rounds before the last
-SHORTEST = 20  # steps of a training in the first round
+SHORTEST = 100  # steps of a training in a round: fewer favor the arms with the fewest images
 NEW_SEED = 2**31  # of a training that is not there, which is looked at for its time
 PLAN, TRIALS = "plan.json", "trials.csv"
 
