@@ -13,7 +13,8 @@ from jsonschema.exceptions import best_match
 
 from genrobust.core import UserError, parse_yaml
 from genrobust.recipe import load_recipe, parse_recipe, recipe_names, recipe_schema, recipe_yaml
-from genrobust.recipe.load import BUILTIN, _set_value
+from genrobust.recipe.load import BUILTIN
+from genrobust.recipe.section import set_value
 
 SCHEMA = Draft202012Validator(recipe_schema())
 SMALL = """
@@ -33,7 +34,7 @@ claims: [{says: it helps, arm: both, than: real}]
 
 def changed(key: str, value: str) -> dict[str, Any]:
     raw = parse_yaml(SMALL, "small")
-    _set_value(raw, key, parse_yaml(value, key), key)
+    set_value(raw, key, parse_yaml(value, key), key)
     return raw
 
 

@@ -33,6 +33,12 @@ def test_arms_come_first_and_each_change_once(raw):
     assert all(variant.chosen for variant in found[3:])
 
 
+def test_two_arms_that_are_alike_both_stay():
+    alike = recipe_of(arms=[ARMS[0], {**ARMS[0], "name": "the same"}]).model_dump(mode="json")
+    names = [variant.name for variant in variants(alike, {"train.augmentation": ["augmix"]}, GENERATED)]
+    assert names == ["real", "the same", "real, augmentation augmix"]
+
+
 def test_every_variant_is_an_arm_of_its_own_images_and_training(raw):
     found = {variant.name: variant for variant in variants(raw, OVER, GENERATED)}
     datasets = {name: changed for variant in found.values() for name, changed in variant.datasets.items()}

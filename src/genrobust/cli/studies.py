@@ -210,7 +210,8 @@ def tune(
     from genrobust.study import Tuning
 
     recipe = load_recipe(ctx.params["recipe"], ctx.params["sets"] or [], ctx.params["quick"])
-    tuning = Tuning(recipe, study.out, _parse_time("--budget", budget), study.context.executor, say, seed)
+    seconds = _parse_time("--budget", budget)
+    tuning = Tuning(recipe, study.out, seconds, study.context.executor, say, seed, words_of(ctx))
     _rows(study, estimate)
     _print_tuned(tuning.run())
 

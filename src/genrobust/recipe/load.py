@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from copy import deepcopy
 from importlib import resources
@@ -14,7 +13,7 @@ from pydantic import ValidationError
 
 from genrobust.core import LARGEST_YAML, UserError, parse_yaml, reading
 from genrobust.recipe.recipe import Recipe
-from genrobust.recipe.section import explain, near_or_known, require_plain, shown
+from genrobust.recipe.section import explain, near_or_known, require_plain, set_value, shown
 from genrobust.recipe.sweep import expand
 from genrobust.recipe.varied import varied_name
 
@@ -61,13 +60,13 @@ def load_recipe(name_or_path: str, overrides: Iterable[str] = (), quick: bool = 
         if isinstance(raw.get("name"), str):  # else its validation reports the mistake
             raw["name"] += "-quick"
         for key, value in short.items():
-            _set_value(raw, key, value, f"{name_or_path}: quick: {key}")
+            set_value(raw, key, value, f"{name_or_path}: quick: {key}")
     varied, keys = deepcopy(raw), set()
     for override in overrides:
         key, sign, text = override.partition("=")
         if not sign or not key:
             raise UserError(f"--set {shown(override)[1:-1]}: write key=value, such as --set train.steps=200")
-        _set_value(
+        set_value(
             varied, key, parse_yaml(text, f"--set {shown(override)[1:-1]}: the value"), f"--set {shown(key)[1:-1]}"
         )
         keys.add(key)
@@ -126,23 +125,3 @@ def _read_recipe(name_or_path: str) -> bytes:
         hint = near_or_known(name_or_path, recipe_names())
         raise UserError(f"no recipe {name_or_path!r}; {hint}\nThe name of a recipe file ends in .yaml.")
     return (BUILTIN / f"{name_or_path}.yaml").read_bytes()
-
-
-def _set_value(raw: dict[str, Any], key: str, value: Any, where: str) -> None:
-    """Set the dotted `key` of a raw recipe, which errors call `where`; a number in it is an index of a list."""
-    *parents, last = key.split(".")
-    node: Any = raw
-    for part in parents:
-        if isinstance(node, dict):
-            if node.get(part) is None:
-                node[part] = {}
-            node = node[part]
-        else:
-            node = node[_list_index(node, part, where)]
-    node[last if isinstance(node, dict) else _list_index(node, last, where)] = value
-
-
-def _list_index(node: Any, part: str, where: str) -> int:
-    if isinstance(node, list) and re.fullmatch(r"[0-9]{1,9}", part) and int(part) < len(node):
-        return int(part)
-    raise UserError(f"{where}: the recipe has no {shown(part)} here")

@@ -387,3 +387,23 @@ def merged(base: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
     """Return `base` with the values of `other`; mappings that both hold are merged in turn."""
     both = {k: merged(base[k], v) for k, v in other.items() if isinstance(v, dict) and isinstance(base.get(k), dict)}
     return {**base, **other, **both}
+
+
+def set_value(raw: dict[str, Any], key: str, value: Any, where: str) -> None:
+    """Set the dotted `key` of a raw recipe, which errors call `where`; a number in it is an index of a list."""
+    *parents, last = key.split(".")
+    node: Any = raw
+    for part in parents:
+        if isinstance(node, dict):
+            if node.get(part) is None:
+                node[part] = {}
+            node = node[part]
+        else:
+            node = node[_list_index(node, part, where)]
+    node[last if isinstance(node, dict) else _list_index(node, last, where)] = value
+
+
+def _list_index(node: Any, part: str, where: str) -> int:
+    if isinstance(node, list) and re.fullmatch(r"[0-9]{1,9}", part) and int(part) < len(node):
+        return int(part)
+    raise UserError(f"{where}: the recipe has no {shown(part)} here")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from copy import deepcopy
 from dataclasses import dataclass, field
 from itertools import product
 from typing import Annotated, Any
@@ -12,7 +13,7 @@ from pydantic import Field, field_validator
 from genrobust.core import REAL, digest
 from genrobust.recipe.names import Name
 from genrobust.recipe.numbers import Between
-from genrobust.recipe.section import PlainValues, Section, shown
+from genrobust.recipe.section import PlainValues, Section, set_value, shown
 
 WEIGHT, TRAIN, DATASET = "weight", "train", "dataset"  # what a key of `over` begins with
 POLICIES = ("autoaugment", "randaugment", "augmix", "drawing-styles", "photograph-styles")
@@ -63,60 +64,52 @@ class Variant:
 
 def variants(raw: Mapping[str, Any], over: Mapping[str, list[Any]], generated: str) -> Iterator[Variant]:
     """Yield the arms of the recipe `raw`, and then their variants; `generated` names the generator's own dataset."""
-    datasets, seen = raw.get("datasets") or {}, set()
-    for variant in _all_variants(raw["arms"], datasets, over, generated):
-        same = digest([variant.arm["mixture"], variant.arm["train"]])
-        if same not in seen:  # an arm may be what becomes of another one
-            seen.add(same)
+    datasets = raw.get("datasets") or {}
+    yield from (own := [Variant(arm["name"], arm["name"], arm) for arm in raw["arms"]])
+    known = {_trained(variant) for variant in own}
+    for variant in (variant for arm in raw["arms"] for variant in _changed(arm, datasets, over, generated)):
+        if _trained(variant) not in known:  # two arms can have a variant in common
+            known.add(_trained(variant))
             yield variant
 
 
-def _all_variants(
-    arms: list[dict[str, Any]], datasets: Mapping[str, Any], over: Mapping[str, list[Any]], generated: str
+def _trained(variant: Variant) -> str:
+    """A hash of what a variant trains on, and how."""
+    return digest([variant.arm["mixture"], variant.arm["train"]])
+
+
+def _changed(
+    arm: Mapping[str, Any], datasets: Mapping[str, Any], over: Mapping[str, list[Any]], generated: str
 ) -> Iterator[Variant]:
-    yield from (Variant(arm["name"], arm["name"], arm) for arm in arms)
-    for arm in arms:
-        sources = [part["source"] for part in arm["mixture"]]
-        drawn = [source for source in sources if source == generated or source in datasets]
-        mixed = REAL in sources and len(sources) > 1
-        usable = {TRAIN: True, DATASET: bool(drawn), WEIGHT: mixed}
-        keys = [key for key in over if usable[key.partition(".")[0]]]
-        for values in product(*([None, *over[key]] for key in keys)):
-            chosen = {key: value for key, value in zip(keys, values, strict=True) if value is not None}
-            if chosen:
-                yield _variant(arm, chosen, datasets, drawn)
+    """Yield the variants of `arm`: all combinations of the values of the keys that it can have."""
+    sources = [part["source"] for part in arm["mixture"]]
+    drawn = [source for source in sources if source == generated or source in datasets]
+    usable = {TRAIN: True, DATASET: bool(drawn), WEIGHT: REAL in sources and len(sources) > 1}
+    keys = [key for key in over if usable[key.partition(".")[0]]]
+    for values in product(*([None, *over[key]] for key in keys)):
+        chosen = {key: value for key, value in zip(keys, values, strict=True) if value is not None}
+        if chosen:
+            yield _variant(arm, chosen, datasets, drawn)
 
 
 def _variant(arm: Mapping[str, Any], chosen: dict[str, Any], datasets: Mapping[str, Any], drawn: list[str]) -> Variant:
-    parts, train, added = [dict(part) for part in arm["mixture"]], dict(arm.get("train") or {}), {}
+    name = ", ".join([arm["name"], *(_words(key, value) for key, value in chosen.items())])
+    changed, added = {**deepcopy(dict(arm)), "name": name}, {}
     of_datasets = {key.partition(".")[2]: value for key, value in chosen.items() if key.startswith(f"{DATASET}.")}
-    if of_datasets:
-        words = ", ".join(_words(key, value) for key, value in of_datasets.items())
-        for part in (part for part in parts if part["source"] in drawn):
-            changed = dict(datasets.get(part["source"], {}))
+    for part in changed["mixture"]:
+        if of_datasets and part["source"] in drawn:
+            dataset = deepcopy(datasets.get(part["source"], {}))
             for key, value in of_datasets.items():
-                _set(changed, key, value)
-            part["source"] = f"{part['source']}, {words}"
-            added[part["source"]] = changed
-    if WEIGHT in chosen:
-        for part in parts:
+                set_value(dataset, key, value, f"tune.over: {DATASET}.{key}")
+            part["source"] = ", ".join([part["source"], *(_words(key, value) for key, value in of_datasets.items())])
+            added[part["source"]] = dataset
+        if WEIGHT in chosen:
             part["weight"] = 1.0 if part["source"] == REAL else chosen[WEIGHT]
     for key, value in chosen.items():
         if key.startswith(f"{TRAIN}."):
-            _set(train, key.partition(".")[2], value)
-    name = ", ".join([arm["name"], *(_words(key, value) for key, value in chosen.items())])
-    return Variant(name, arm["name"], {**arm, "name": name, "mixture": parts, "train": train}, added, chosen)
+            set_value(changed, key, value, f"tune.over: {key}")
+    return Variant(name, arm["name"], changed, added, chosen)
 
 
 def _words(key: str, value: Any) -> str:
     return f"{key.rpartition('.')[2]} {shown(value).strip(chr(39))}"
-
-
-def _set(node: dict[str, Any], key: str, value: Any) -> None:
-    """Set the dotted `key` in `node`, of which nothing that is shared changes."""
-    first, _, rest = key.partition(".")
-    if not rest:
-        node[first] = value
-        return
-    node[first] = dict(node.get(first) or {})
-    _set(node[first], rest, value)

@@ -186,9 +186,9 @@ def carried_freedom(draws: np.ndarray, shares: Mapping[str, float], rest: float)
     """
     if not shares or len(draws) <= 2 * len(shares) or np.isnan(draws).any():
         return np.inf
-    at, projection = _fit_to_shares(tuple(shares.items()), len(draws))
+    drawn_shares, projection = _fit_to_shares(tuple(shares.items()), len(draws))
     slopes, total = projection @ draws, _variance(draws)
-    explained = min(_variance(at @ slopes), total)
+    explained = min(_variance(drawn_shares @ slopes), total)
     share = np.array(list(shares.values()))
     parts = (share * (slopes - share @ slopes / share.sum())) ** 2
     if not parts.any():
@@ -201,8 +201,8 @@ def carried_freedom(draws: np.ndarray, shares: Mapping[str, float], rest: float)
 def _fit_to_shares(shares: tuple[tuple[str, float], ...], bootstrap: int) -> tuple[np.ndarray, np.ndarray]:
     """Return the share of each group in each replicate, [B, G], and the matrix [G, B] that fits replicates to them."""
     weights = group_weights([name for name, _ in shares], bootstrap) * np.array([share for _, share in shares])
-    at = weights / weights.sum(axis=1, keepdims=True)
-    return at, np.linalg.pinv(at - at.mean(axis=0), rcond=1e-6)  # rows of `at` sum to 1, which leaves one direction
+    drawn = weights / weights.sum(axis=1, keepdims=True)
+    return drawn, np.linalg.pinv(drawn - drawn.mean(axis=0), rcond=1e-6)  # rows sum to 1: one direction is rounding
 
 
 def _variance(draws: np.ndarray) -> float:

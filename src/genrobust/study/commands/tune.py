@@ -80,7 +80,7 @@ class Tuned:
 
 
 class Tuning:
-    """The tuning of `recipe` in the folder `out`, of about `budget` seconds.
+    """The tuning of `recipe` in the folder `out`, of about `budget` seconds; `command` is what its report quotes.
 
     Raises:
         UserError: A variant is no valid arm; no images can choose, or they are all test sets that there are.
@@ -94,8 +94,10 @@ class Tuning:
         executor: Executor,
         say: Callable[[str], None] = lambda line: None,
         seed: int = 0,
+        command: str = "",
     ) -> None:
         self.recipe, self.out, self.budget, self.executor = recipe, local_folder(out), budget, executor
+        self.command = command or f"genrobust tune {recipe.name}.yaml --budget {budget:g}s --seed {seed}"
         self.say = cache(say)  # each of its studies would repeat what is the same for all
         self.config, self.seed, self.name = recipe.tune or TuneConfig(), seed, f"{recipe.name}-tune"
         self.raw = recipe.model_dump(mode="json", exclude={"tune"})
@@ -159,13 +161,13 @@ class Tuning:
             "datasets": {**self.raw["datasets"], **{name: raw for arm in listed for name, raw in arm.datasets.items()}},
             "arms": [{**arm.arm, "group": None} for arm in listed],
         }
-        return parse_recipe({**raw, **changes}, where=f"{self.recipe.name}, tuned")
+        return parse_recipe({**raw, **changes}, where=f"{self.recipe.name}: tune.over")
 
     def _study(self, arms: Iterable[Variant], **changes: Any) -> Study:
         """The study of `arms` on the images that choose."""
         tests = {**self.raw["evaluate"], "tests": list(self.on), "beside": []}
         recipe = self._derived(arms, name=self.name, evaluate=tests, **changes)
-        return Study(recipe, self.out, f"genrobust tune {self.recipe.name}", self.say, self.executor)
+        return Study(recipe, self.out, self.command, self.say, self.executor)
 
     def _shortened(self, variant: Variant, share: float) -> tuple[Variant, str]:
         """A variant that trains for a share of its time, and that time in words."""
@@ -187,7 +189,7 @@ class Tuning:
 
     def _try(self, number: int, entered: Sequence[Variant], share: float) -> list[Trial]:
         """Train variants for a share of their time, and score them."""
-        self.say(f"round {number}: {len(entered)} variants, {100 * share:.0f} % of the training")
+        self.say(f"round {number}: {len(entered)} variants")
         study, runs = self._round(entered, share)
         figure = image_figure("top1")
         return [
