@@ -107,10 +107,10 @@ class FolderClasses:
 def classes_of(train: StoredImages, class_names: Mapping[str, str] | None = None) -> FolderClasses:
     """Return the classes of stored training images: their folders, by name.
 
-    An id is the slug of the folder's name, and a hash where two folders share a slug and are no two spellings of one
-    name, such as C and C++. `class_names` gives the name shown and prompted; without it, that is the folder's name with
-    spaces for underscores and hyphens. Tars, parquet files and saved datasets have the names of their labels, or their
-    numbers, for folders.
+    A class is called like its folder. Tars, parquet files and saved datasets have the names of their labels, or their
+    numbers, for folders; a list beside tars says what numbers are called. An id is the slug of that name, and a hash
+    where two share a slug and are no two spellings of one name, such as C and C++. `class_names` gives the name shown
+    and prompted; without it, that is what the class is called, with spaces for underscores and hyphens.
 
     Raises:
         UserError: Fewer than two classes, two of the same name, or a key of `class_names` that is no folder.
@@ -124,10 +124,11 @@ def classes_of(train: StoredImages, class_names: Mapping[str, str] | None = None
         if name not in names:
             near = difflib.get_close_matches(name, names, n=3)
             raise UserError(f"data.class_names: {train.path} has no folder {name!r}{perhaps(near)}")
-    shown = [given.get(name, re.sub(r"[\s_-]+", " ", name).strip() or name) for name in names]
-    slugs, texts = (Counter(map(key, names)) for key in (slug, bare_name))
-    shares = [slugs[slug(name)] > 1 and texts[bare_name(name)] == 1 for name in names]  # two spellings are refused
-    ids = [file_name(name) if does else slug(name) for name, does in zip(names, shares, strict=True)]
+    called = [train.named.get(name, name) for name in names]
+    shown = [given.get(n, re.sub(r"[\s_-]+", " ", c).strip() or c) for n, c in zip(names, called, strict=True)]
+    slugs, texts = (Counter(map(key, called)) for key in (slug, bare_name))
+    shares = [slugs[slug(name)] > 1 and texts[bare_name(name)] == 1 for name in called]  # two spellings are refused
+    ids = [file_name(name) if does else slug(name) for name, does in zip(called, shares, strict=True)]
     labels = LabelSpace(tuple(ClassLabel(id, text, text) for id, text in zip(ids, shown, strict=True)))
     return FolderClasses(labels, names)
 

@@ -27,7 +27,9 @@ def open_images(
     Raises:
         UserError: A group means no class, two groups mean the same class, or no image is left.
     """
-    labels = classes.labels_of(stored.path, stored.groups, same_class or {})
+    same_class = same_class or {}
+    named = {group: same_class.get(name, name) for group, name in stored.named.items()}
+    labels = classes.labels_of(stored.path, stored.groups, {**named, **same_class})
     if stored.groups and not labels:
         examples = f"{', '.join(stored.groups[:3])}{' ...' if len(stored.groups) > 3 else ''}"
         raise UserError(

@@ -18,7 +18,7 @@ from genrobust.core import ImageSet, LabelSpace, Line, UserError, parse_json, re
 from genrobust.data.classes import FolderClasses
 from genrobust.data.file_list import ListedImages, list_folder
 from genrobust.data.imagenet_classes import descriptions, wnids
-from genrobust.data.imagenet_sets import ImageNetReader
+from genrobust.data.imagenet_sets import ImageNetReader, accepted_labels
 from genrobust.data.stored import class_folders
 from genrobust.recipe import READERS
 
@@ -73,13 +73,9 @@ class ObjectNet(ImageNetReader):
 def read_set(name: str, path: Path, labels: LabelSpace, mapping: str) -> ListedImages:
     """Read the images of ObjectNet at `path` whose label means a class of `labels`, by `mapping`."""
     images, mappings = _folders(path)
-    accepted = {
-        folder: [labels.index(wnid) for wnid in (ids if mapping == "one-to-many" else ids[:1]) if wnid in labels.ids]
-        for folder, ids in classes_of_folders(mappings).items()
-    }
-    wanted = {folder: rights for folder, rights in accepted.items() if rights}
-    if not wanted:
-        raise UserError(f"{path}: ObjectNet shares no class with the {len(labels)} of data.classes: leave it out")
+    means = classes_of_folders(mappings)
+    ids = means if mapping == "one-to-many" else {folder: several[:1] for folder, several in means.items()}
+    wanted = accepted_labels(path, "objectnet", ids, labels)
     folders = [sub.name for sub in class_folders(images)]
     missing = sorted(wanted.keys() - set(folders))
     if missing:
