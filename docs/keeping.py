@@ -10,7 +10,7 @@ MEAN = "mean of shifts"
 KEPT = ("figure", "arm", "test_set", "minus", "value", "lo", "hi", "groups", "extrapolated")
 DECIMALS = {"value": 2, "lo": 2, "hi": 2}
 FIGURES = ("top1", "er", "multi_er")  # what the pages quote
-OF_SUMMARY = ("arms", "reference", "seeds", "clean", "shifts", "left_out", "groups", "references")
+OF_SUMMARY = ("arms", "reference", "seeds", "clean", "shifts", "left_out", "groups", "references", "without_group")
 
 
 def condensed(results: dict[str, Any]) -> str:

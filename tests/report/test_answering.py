@@ -51,6 +51,14 @@ def test_one_seed_is_said_in_the_verdict(record):
     assert answer(one)[0].startswith("Yes, for one seed: ")
 
 
+def test_what_one_group_of_images_makes_of_the_gain_is_said(record):
+    grouped = replace(record.summary, without_group={"real+generated": {"glyphs": 14.21, "google": 9.0}})
+    assert answer(replace(record, summary=grouped))[3] == (
+        "The gain over real is between +9.0 points (without google) and +14.2 (without glyphs) if one group of images "
+        "is left out."
+    )
+
+
 @pytest.mark.parametrize(
     ("title", "asks"),
     [

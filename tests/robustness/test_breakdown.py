@@ -53,6 +53,26 @@ def test_without_shifts_classes_are_those_of_the_clean_set_and_gaps_stay_gaps(dr
     assert [top1 is None for top1 in summary.by_class["real"]] == [False, True, False, True, True, True]
 
 
+def test_a_gain_without_a_group_is_that_over_all_other_images(study):
+    groups = {"solid": [f"d{i % 3}" for i in range(N["solid"])], "emoji": ["d1"] * N["emoji"]}
+    summary = summed(study, image_groups=groups)
+
+    def top1(arm, test, group):
+        kept = np.array([name != group for name in groups[test]])
+        right = [answers(study, arm, seed, test) == study[arm, seed, test].labels for seed in SEEDS]
+        own = np.isin(study[arm, 0, test].labels, ONLY.get(test, range(6)))
+        return np.mean(np.array(right)[:, kept & own], axis=1).mean() * 100 if kept.any() else None
+
+    for arm in ("generated", "mixed"):
+        gains = {}
+        for group in ("d0", "d1", "d2"):
+            tests = [test for test in SHIFTS if top1(arm, test, group) is not None]
+            gains[group] = np.mean([top1(arm, test, group) - top1("real", test, group) for test in tests])
+        extremes = [min(gains, key=gains.get), max(gains, key=gains.get)]
+        assert summary.without_group[arm] == pytest.approx({group: gains[group] for group in extremes})
+    assert "real" not in summary.without_group and summed(study).without_group == {}
+
+
 def test_only_sets_of_few_groups_have_the_accuracies_of_these(study):
     groups = {"solid": [f"d{i % 3}" for i in range(N["solid"])], "emoji": [f"d{i % 9}" for i in range(N["emoji"])]}
     summary = summed(study, image_groups=groups)

@@ -169,6 +169,8 @@ class Summary:
         groups: The arms of each group. A group has the mean score of its arms, each with the same weight.
         by_group: Top-1 in percent of each group of images, by test set and arm, on sets of so few groups that their
             interval says little.
+        without_group: The lowest and the highest gain in top-1 of each arm over its reference, in points of the mean
+            of shifts, that leaving out one group of images gives; by arm and group. Nothing where none has a group.
         by_class: Top-1 in percent of each class, by arm, over all images of `shifts` (of `clean`, where there are
             none); None for a class without images. `class_sizes` counts these images.
         missed: Some of the images that every classifier gets wrong; `missed_counts` counts them all, by test set.
@@ -192,6 +194,7 @@ class Summary:
     references: dict[str, str] = field(default_factory=dict)
     groups: dict[str, tuple[str, ...]] = field(default_factory=dict)
     by_group: dict[str, dict[str, tuple[float, ...]]] = field(default_factory=dict)
+    without_group: dict[str, dict[str, float]] = field(default_factory=dict)
     by_class: dict[str, tuple[float | None, ...]] = field(default_factory=dict)
     class_sizes: tuple[int, ...] = ()
     missed: tuple[MissedImage, ...] = ()

@@ -31,7 +31,7 @@ def answer(record: StudyRecord) -> tuple[str, ...]:
       title asks whether something helps.
     - comparisons with retrieved images and with augmentation alone, if the arm trained on generated images.
     - shifts on which all arms guess.
-    - its accuracy, its effective robustness, and how it was chosen.
+    - its accuracy, its gain without any one group of images, its effective robustness, and how it was chosen.
     """
     if record.summary.groups:
         groups = with_group_records(record)
@@ -66,6 +66,7 @@ def _answer(record: StudyRecord, noun: str) -> tuple[str, ...]:
         *_comparison_sentences(record, arm),
         *_guessing_notes(summary),
         _accuracy_sentence(summary, arm),
+        *_without_groups(summary, arm),
         _robustness_sentence(summary, arm),
         *filter(None, [_choice_sentence(record, _candidates(record), arm, noun)]),
     )
@@ -214,6 +215,20 @@ def _accuracy_sentence(summary: Summary, arm: str) -> str:
         if summary.shifts
         else f"{reached}."
     )
+
+
+def _without_groups(summary: Summary, arm: str) -> Iterator[str]:
+    """Say between which values the gain is if any one group of test images, such as one designer's, is left out."""
+    if gains := summary.without_group.get(arm):
+        (lowest, least), (highest, most) = min(gains.items(), key=_gain), max(gains.items(), key=_gain)
+        yield (
+            f"The gain over {summary.reference_of(arm)} is between {number(least, True)} points (without {lowest}) and "
+            f"{number(most, True)} (without {highest}) if one group of images is left out."
+        )
+
+
+def _gain(item: tuple[str, float]) -> float:
+    return item[1]
 
 
 def _robustness_sentence(summary: Summary, arm: str) -> str:

@@ -28,7 +28,9 @@ from genrobust.report.answering import answer
 from genrobust.robustness import check_claims, list_figures
 
 FORMAT = 3  # of a summary's JSON; a reader refuses one that it does not know
-LATER = {"by_group", "by_class", "class_sizes", "missed", "missed_counts"}  # fields that older results lack
+LATER = {  # fields that older results lack
+    "by_group", "without_group", "by_class", "class_sizes", "missed", "missed_counts",
+}  # fmt: skip
 CSV_COLUMNS = (
     "arm", "group", "seed", "test_set", "figure", "minus", "value", "lo", "hi", "p", "unit", "n", "groups", "classes",
     "extrapolated", "method",

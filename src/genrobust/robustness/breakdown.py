@@ -1,4 +1,4 @@
-"""Top-1 accuracy by class and by group of images, and the images that every classifier gets wrong."""
+"""Top-1 by class and by group of images, gains without a group, and the images that every classifier gets wrong."""
 
 from __future__ import annotations
 
@@ -40,6 +40,43 @@ def accuracy_by_group(answered: AnsweredSet, arms: Sequence[str]) -> dict[str, t
     sizes = np.bincount(groups.of_image)
     right = [np.bincount(groups.of_image, weights=by_seed.mean(axis=0)) for by_seed in answered.values["top1"]]
     return {arm: tuple((100 * counts / sizes).tolist()) for arm, counts in zip(arms, right, strict=True)}
+
+
+def gains_without_groups(
+    sets: Sequence[AnsweredSet], groups: Mapping[str, Sequence[str]], arms: Sequence[str], references: Mapping[str, str]
+) -> dict[str, dict[str, float]]:
+    """Return what arms gain over their references, in points of the mean of `sets`, without one group of images.
+
+    Args:
+        groups: By test set, the group of each image; for test sets whose groups are known.
+
+    Returns:
+        The lowest and the highest gain, by arm and group. A set without other images is not in that mean.
+    """
+    whole: list[np.ndarray] = []  # the top-1 of each set, [A]
+    without: list[dict[str, np.ndarray | None]] = []  # the same by the group that is left out, None if all are of it
+    for test in sets:
+        right = 100 * test.values["top1"].mean(axis=1)  # [A, M]
+        whole.append(right.mean(axis=1))
+        named = groups.get(test.name)
+        names, of_image = np.unique(np.asarray(named)[test.members], return_inverse=True) if named else ((), None)
+        without.append({name: _mean(right[:, of_image != g]) for g, name in enumerate(names)})
+    top1: dict[str, dict[str, float]] = {}
+    for group in sorted({name for of_set in without for name in of_set}):
+        left = [of_set.get(group, all_of_set) for of_set, all_of_set in zip(without, whole, strict=True)]
+        if kept := [accuracies for accuracies in left if accuracies is not None]:
+            top1[str(group)] = dict(zip(arms, np.mean(kept, axis=0).tolist(), strict=True))
+    extremes: dict[str, dict[str, float]] = {}
+    for arm in arms:
+        gains = sorted((of[arm] - of[references[arm]], group) for group, of in top1.items())
+        if gains and references[arm] != arm:
+            extremes[arm] = {group: gain for gain, group in (gains[0], gains[-1])}
+    return extremes
+
+
+def _mean(right: np.ndarray) -> np.ndarray | None:
+    """The mean over images of `right` [A, M]; None of none."""
+    return np.asarray(right.mean(axis=1)) if right.shape[1] else None
 
 
 def missed_images(

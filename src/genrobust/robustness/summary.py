@@ -19,7 +19,7 @@ from genrobust.core import (
     UserError,
     group_reference,
 )
-from genrobust.robustness.breakdown import accuracy_by_class, accuracy_by_group, missed_images
+from genrobust.robustness.breakdown import accuracy_by_class, accuracy_by_group, gains_without_groups, missed_images
 from genrobust.robustness.effective import fit_lines
 from genrobust.robustness.figure import Figure, ImageFigure, list_figures
 from genrobust.robustness.grouping import Groups
@@ -113,6 +113,9 @@ def summarize(
         references=references,
         groups={group: tuple(members) for group, members in comparison.groups.items()},
         by_group={test: accuracies for test in tests if (accuracies := accuracy_by_group(study.sets[test], arms))},
+        without_group=gains_without_groups(
+            [study.sets[test] for test in in_mean], comparison.image_groups, arms, references
+        ),
         by_class=by_class,
         class_sizes=class_sizes,
         missed=missed,
