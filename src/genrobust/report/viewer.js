@@ -20,7 +20,7 @@ const showCounts = ({ accepted, rejected }) =>
 
 const mark = (image) => {
   image.tile.className = `tile ${state(image.reason)}`;
-  image.tile.lastChild.textContent = image.reason || (image.reason === "" ? "accepted" : "");
+  image.tile.lastChild.textContent = image.reason || (image.reason === "" ? "accepted" : image.class);
 };
 const tile = (image, place) => {
   const [made, picture, label] = ["div", "img", "span"].map((name) => document.createElement(name));
