@@ -23,7 +23,7 @@ from genrobust.core import (
     reading,
     remote_of,
 )
-from genrobust.recipe import GENERATED, Recipe, is_recipe, parse_recipe, recipe_names
+from genrobust.recipe import GENERATED, ClassModelConfig, Recipe, is_recipe, parse_recipe, recipe_names
 from genrobust.report.costs import MINUTE
 from genrobust.report.results import StudyResults, read_results
 from genrobust.report.tables import Column, Entry, difference_entry, figure_table, mark_best
@@ -266,9 +266,12 @@ def _made_by(recipe: Recipe, source: str) -> str:
     generator, generate = recipe.generation(source)
     dataset = recipe.datasets.get(source)
     guidance, rule = getattr(generator, "guidance_scale", None), recipe.filter_of(source)
-    trained = "trained on these images" if dataset and dataset.from_scratch else generator.model
+    model = generator.model
+    if dataset is not None and dataset.from_scratch:
+        images = (recipe.class_model or ClassModelConfig()).images
+        model = f"a model of the real images{' and the pool' if images == 'pool' else ''}"
     phrases = [
-        trained + (", fine-tuned" if dataset and dataset.finetuned else ""),
+        model + (", fine-tuned" if dataset and dataset.finetuned else ""),
         f"from {generator.mode}",
         f"{generate.prompts.strategy} prompts" if generator.reads_text else "",
         "" if guidance is None else f"guidance {guidance:g}",
