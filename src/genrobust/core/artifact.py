@@ -130,10 +130,10 @@ class Artifact:
         """
         return self._read_manifest(_part_manifest(part)) if (self.folder / _part_manifest(part)).is_file() else None
 
-    def path(self, name: str, part: str = "") -> Path:
+    def path(self, name: str, part: str = "", remedy: str = "") -> Path:
         """Return the file `name` of the artifact, or of a part of it, once it is compared with the manifest.
 
-        A process reads an unchanged file once for that.
+        A process reads an unchanged file once for that. An error ends with `remedy`, by default `Artifact.remedy`.
 
         Raises:
             UserError: The artifact or its part is not finished.
@@ -143,7 +143,7 @@ class Artifact:
         if manifest is None:
             raise UserError(f"{self.folder}: {part} is not finished")
         path = self.folder / name
-        with reading(path, KeyError, ValueError, then=f": {self.remedy}", kind=GenrobustError):
+        with reading(path, KeyError, ValueError, then=f": {remedy or self.remedy}", kind=GenrobustError):
             if hash_once(fetch_file(path)) != manifest.files[name].sha256:
                 raise ValueError(CHANGED)
         return path

@@ -37,6 +37,7 @@ log = logging.getLogger(__name__)
 
 EARLIER = "earlier"  # the folder beside a report that holds those before it
 PAGES = "pages"  # the kind of the artifact that reports, audits and benchmarks in a folder are
+REWRITE = "move it away and rerun the command that wrote it"  # of a changed file, which verify --repair leaves there
 _OF = "of"  # in its manifest: a hash of what each file is about
 
 
@@ -119,7 +120,7 @@ def read_page_json(path: Path) -> dict[str, Any]:
     """
     artifact = Artifact(path.parent)
     if artifact.is_finished and path.name in artifact.manifest().files:
-        path = artifact.path(path.name)
+        path = artifact.path(path.name, remedy=REWRITE)
     content = parse_json(path.read_bytes())
     if not isinstance(content, dict):
         raise ValueError("it is no JSON object")

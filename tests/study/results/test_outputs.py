@@ -17,7 +17,17 @@ from small_study import genrobust
 
 from genrobust.classifiers import CheckpointInfo, create_classifier, load_checkpoint, save_checkpoint
 from genrobust.classifiers.saved import load_predictions, save_predictions
-from genrobust.core import Artifact, GenrobustError, Manifest, Predictions, Sample, UserError, artifact_folder, lock
+from genrobust.core import (
+    Artifact,
+    GenrobustError,
+    Manifest,
+    Predictions,
+    Sample,
+    UserError,
+    artifact_folder,
+    lock,
+    write_files,
+)
 from genrobust.data import (
     MemoryImages,
     ShardDataset,
@@ -256,8 +266,7 @@ def test_intact_artifacts_that_changed_places_are_refused(
 
 
 def test_edited_files_of_a_report_are_named_and_stay(tmp_path: Path) -> None:
-    write(tmp_path, "report.html", "report.md")
-    Artifact(tmp_path).publish(Manifest("report"))
+    write_files({"report.html": "a page", "report.md": "a page"}, tmp_path, "a study")
     write(tmp_path, "report.html", content=b"edited")
     (tmp_path / "report.md").unlink()
     found = verify_outputs(tmp_path, repair=True)

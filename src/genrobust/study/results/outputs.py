@@ -11,6 +11,7 @@ from pathlib import Path
 
 from genrobust.core import (
     MANIFEST,
+    PAGES,
     Artifact,
     Damage,
     GenrobustError,
@@ -25,7 +26,7 @@ from genrobust.data import changed_images
 
 ASIDE = ".damaged"  # hidden, so that what reads all files of a folder does not read these
 # Kinds whose files people edit: a change is named, and stays.
-_EDITED = ("report", "audit", "benchmark", "export")
+_EDITED = (PAGES, "export")
 
 
 @dataclass(frozen=True, slots=True)
