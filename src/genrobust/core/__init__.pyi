@@ -10,7 +10,6 @@ from .artifact import (
 from .assets import (
     EMBEDDED as EMBEDDED,
     PUBLISHED_CLIP as PUBLISHED_CLIP,
-    absent as absent,
     embedded as embedded,
     find_clip as find_clip,
 )

@@ -17,7 +17,6 @@ from genrobust.core import (
     Summary,
     UserError,
     address,
-    find_clip,
     local_folder,
 )
 from genrobust.recipe import GENERATED, ArmConfig, Recipe
@@ -225,12 +224,6 @@ class Study:
         from genrobust.report import check_report_formats, write_report
 
         check_report_formats(formats)
-        recipe, sources = self.recipe, self.graph.sources
-        for rule in map(recipe.filter_of, sources.datasets):
-            if rule is not None and rule.clip is not None:
-                find_clip(rule.clip)  # what is not here is reported before anything is made
-        if recipe.quality is not None:
-            find_clip(recipe.quality.clip)
         self.context.anew = anew
         if same_versions:
             self.require_same_versions()
@@ -241,7 +234,7 @@ class Study:
             for job in row.left:
                 self.context.executor.require(job.workers)
         self.graph.require_initial(self.graph.runs)
-        for note in (*check_baselines(recipe, self.data, self.shifts), *self._describe_dark()):
+        for note in (*check_baselines(self.recipe, self.data, self.shifts), *self._describe_dark()):
             self.context.log(note)
         for stage in stages:
             stage.work()
@@ -249,4 +242,4 @@ class Study:
         self.context.log("writing the report")
         record = record_of(self.graph, scores, self.command, self.makers())
         self.context.tracking.outcome(record)
-        return scores.summary, write_report(record, self.out / recipe.name, formats)
+        return scores.summary, write_report(record, self.out / self.recipe.name, formats)
