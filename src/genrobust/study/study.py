@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from genrobust.core import (
     BaselineModel,
@@ -16,7 +16,6 @@ from genrobust.core import (
     StudyData,
     Summary,
     UserError,
-    address,
     local_folder,
 )
 from genrobust.recipe import GENERATED, ArmConfig, Recipe
@@ -77,9 +76,6 @@ class Study:
         default_command = shlex.join(["genrobust", "run", f"{recipe.name}.yaml"])
         self.command = command or f"{default_command}  # the recipe below, saved under this name"
         self.graph = Graph(self.context)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return Study, (self.recipe, address(self.out))
 
     def __repr__(self) -> str:
         arms, seeds = len(self.recipe.arms), len(self.recipe.seeds)
