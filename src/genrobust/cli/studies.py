@@ -258,9 +258,7 @@ def _rows(study: "Study", estimate: bool, begins: bool = False) -> "list[Row]":
 
 
 def _training_runs(study: "Study", arm: str | None) -> "list[TrainingRun]":
-    from genrobust.study import arm_called
-
-    return study.runs(None if arm is None else arm_called(study.recipe, arm).name)
+    return study.runs(None if arm is None else study.recipe.arm(arm).name)
 
 
 def _cells(study: "Study", runs: "list[TrainingRun]", part: slice) -> "list[TrainingRun]":
