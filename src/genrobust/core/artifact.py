@@ -39,7 +39,7 @@ from genrobust.core.json_text import parse_json
 from genrobust.core.keys import digest, hash_file, hash_once, slug
 
 OURS = b'"genrobust_format"'  # in each manifest, and in no other file
-FORMAT = 3  # of manifests; version 0.1 wrote 2, and hashes within files
+FORMAT = 3  # of manifests
 HASH = 10  # hex digits of the hash in the name of a folder
 LONGEST_WORD = 60  # characters before it
 CHANGED = "it has changed since it was written"
@@ -348,7 +348,7 @@ class Artifact:
             path, ValueError, KeyError, TypeError, AttributeError, then=f": {self.remedy}", kind=GenrobustError
         ):
             content = parse_json(path.read_bytes())
-            version = content.get("genrobust_format", content.get("format"))
+            version = content.get("genrobust_format")
             if isinstance(version, int) and version > FORMAT:
                 raise NewerVersion(path, f"is of format {version}, and this version of genrobust reads format {FORMAT}")
             if version != FORMAT:

@@ -92,10 +92,10 @@ def make_checkpoint(out: Path) -> Path:
 
 @pytest.fixture
 def home(tmp_path: Path) -> Path:
-    """A folder with files of the user's that are called as ours are, and a dataset of version 0.1."""
+    """A folder with files of the user's that are called as ours are."""
     home = tmp_path / "home"
     write(home, "web/manifest.json", "results.json", "best/unfinished.json", "generated/0123456789ab/000000.tar")
-    write(home, "generated/0123456789ab/manifest.json", content=b'{"format": 2, "shards": 1}')
+    write(home, "generated/0123456789ab/manifest.json", content=b'{"shards": 1}')
     write(home, "data/000000.json", content=b'{"label": 1}')
     pq.write_table(pa.table({"key": ["a"]}), home / "data" / "000000.parquet")
     with tarfile.open(home / "data" / "000000.tar", "w") as tar:
@@ -111,16 +111,16 @@ def test_a_folder_without_ours_is_refused_and_stays(home: Path, repair: list[str
     assert contents(home) == before
 
 
-def test_datasets_of_version_0_1_are_refused_by_all_that_reads_or_makes_them(home: Path) -> None:
-    old, before = home / "generated" / "0123456789ab", contents(home)
+def test_a_manifest_of_another_program_is_refused_by_all_that_reads_or_makes_datasets(home: Path) -> None:
+    folder, before = home / "generated" / "0123456789ab", contents(home)
     for command in (
-        ["export", old, "--to", "parquet"],
-        ["audit", old],
-        ["filter", old, "--by", "clip", "--clip", old, "--drop", 0.1],
+        ["export", folder, "--to", "parquet"],
+        ["audit", folder],
+        ["filter", folder, "--by", "clip", "--clip", folder, "--drop", 0.1],
     ):
         genrobust(*command, code=2, said="format")
     with pytest.raises(UserError, match="format"):
-        begin_dataset(old, {"shards": 1})
+        begin_dataset(folder, {"shards": 1})
     assert contents(home) == before
 
 

@@ -61,8 +61,7 @@ def verify_outputs(folder: Path, repair: bool = False) -> Verified:
     existing = list(artifacts(folder))
     if not existing:
         raise UserError(
-            f"{folder} holds nothing that this version of genrobust made, by no {MANIFEST}: name the folder of a "
-            "dataset or of studies; what version 0.1 made, the same commands make again in another folder"
+            f"{folder} holds nothing that genrobust made, by no {MANIFEST}: name the folder of a dataset or of studies"
         )
     damaged: dict[Path, str] = {}
     changed: list[Path] = []
