@@ -13,7 +13,7 @@ import csv
 from pathlib import Path
 
 from genrobust.recipe.load import load_recipe
-from genrobust.study.executors.open import open_executor
+from genrobust.study.executors.processes import Processes
 from genrobust.study.results.baselines import ARCHITECTURE, COLUMNS
 from genrobust.study.study import Study
 
@@ -26,8 +26,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs"))
     args = parser.parse_args()
     recipe = load_recipe("pictograms-full", [f"robustness.grid={args.models}"])
-    executor = open_executor("processes", recipe)  # as many workers as there are cores
-    study = Study(recipe, args.out, say=lambda line: print(line, flush=True), executor=executor)
+    study = Study(recipe, args.out, say=lambda line: print(line, flush=True), executor=Processes(recipe))
     rows = study.baselines()[0]
     with TABLE.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")

@@ -183,7 +183,7 @@ def write_images(data: StudyData, folder: Path, source: str, each: int, classes:
     images = {"train": data.train, "retrieved": data.retrieval}.get(source) or data.tests[source]
     for sub, id in classes.items():
         (folder / sub).mkdir(parents=True)
-        for number, index in enumerate(np.flatnonzero(images.labels == data.labels.index(id))[:each]):
+        for number, index in enumerate(np.flatnonzero(images.labels == data.labels.ids.index(id))[:each]):
             images.image(int(index)).save(folder / sub / f"{number}.png")
     return folder
 

@@ -1,4 +1,4 @@
-"""The shipped CLIP and the generator that draws from images, where the package has them."""
+"""The shipped CLIP and the generator that draws from images."""
 
 from __future__ import annotations
 
@@ -21,10 +21,6 @@ from genrobust.recipe.generate import GeneratorConfig
 from genrobust.recipe.load import load_recipe
 
 ASSETS = Path(str(resources.files("genrobust") / "assets"))
-with_clip = pytest.mark.skipif(not (ASSETS / "clip").exists(), reason="the package comes without assets/clip")
-with_variation = pytest.mark.skipif(
-    not (ASSETS / "variation").exists(), reason="the package comes without assets/variation"
-)
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +28,6 @@ def clip() -> Clip:
     return load_clip(find_clip("pictograms"))
 
 
-@with_clip
 def test_the_clip_names_real_images(clip: Clip) -> None:
     data = load_pictograms()
     classes = embed_classes(clip, ["a line icon of a {}"], [c.prompt for c in data.labels.classes])
@@ -40,7 +35,6 @@ def test_the_clip_names_real_images(clip: Clip) -> None:
     assert hits.mean() > 0.2, "1 % by chance"
 
 
-@with_clip
 def test_the_clip_reads_texts_as_the_generator_does(clip: Clip) -> None:
     text = load_file(ASSETS / "generator" / "text_encoder" / "model.safetensors")
     own = clip.model.text_model.state_dict()
@@ -57,7 +51,6 @@ def from_images() -> Sampler:
     return Sampler(engine, max_redraws=2)
 
 
-@with_variation
 def test_variations_are_drawings_and_none_is_its_source(from_images: Sampler) -> None:
     data, recipe = load_pictograms(), load_recipe("pictograms")
     plan = plan_of(GeneratorConfig(mode="images"), recipe.generate, data.labels, data.train, data_seed=0)
@@ -72,15 +65,12 @@ def test_variations_are_drawings_and_none_is_its_source(from_images: Sampler) ->
     assert abs(images - sources).mean((1, 2, 3)).min() > 0.01
 
 
-@with_clip
-@with_variation
 def test_variations_see_with_the_clips_own_tower(clip: Clip) -> None:
     tower = load_file(ASSETS / "variation" / "image_encoder" / "model.safetensors")
     own = clip.model.state_dict()
     assert all(torch.equal(own[key], value.half().float()) for key, value in tower.items()), "the same, in half"
 
 
-@with_variation
 def test_the_variation_generator_is_within_its_bounds() -> None:
     unet = load_file(ASSETS / "variation" / "unet" / "diffusion_pytorch_model.safetensors")
     assert sum(weights.numel() for weights in unet.values()) <= 5_000_000

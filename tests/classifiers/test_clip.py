@@ -12,7 +12,7 @@ from transformers import CLIPImageProcessor, CLIPModel, CLIPTokenizer
 
 from genrobust.classifiers.clip import ZeroShot, clip_embeddings, embed_classes, embed_texts, load_clip
 from genrobust.classifiers.logits import predict_together
-from genrobust.core import StudyData, Subset, UserError, find_clip
+from genrobust.core import StudyData, Subset, UserError, embedded, find_clip
 from genrobust.data.memory import MemoryImages
 
 TEXTS = ["an emoji of a cup", "a line icon of a tree", "a cup " * 30]
@@ -64,12 +64,8 @@ def test_all_images_are_told(clip_folder: Path, small: MemoryImages) -> None:
         clip_embeddings(load_clip(clip_folder), Subset(small, []), 4)
 
 
-def test_pictograms_is_the_embedded_one(clip_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("genrobust.core.assets.embedded", lambda part: tmp_path / part)
-    with pytest.raises(UserError, match=r"the package comes without it: .*clip is not there"):
-        find_clip("pictograms")
-    shutil.copytree(clip_folder, tmp_path / "clip")
-    assert load_clip(find_clip("pictograms")).image_size == 32
+def test_pictograms_is_the_embedded_one(clip_folder: Path) -> None:
+    assert find_clip("pictograms") == embedded("clip")
     assert find_clip("./pictograms") == Path("pictograms"), "a folder of that name"
     assert find_clip(clip_folder) == clip_folder
 

@@ -9,7 +9,6 @@ import torch
 
 from genrobust.classifiers.checkpoints import CheckpointInfo
 from genrobust.classifiers.models import create_classifier, load_checkpoint, save_checkpoint
-from genrobust.classifiers.opening import open_classifier
 from genrobust.core import Artifact, GenrobustError, Manifest, UserError
 
 NARROW = {"channels": [16, 32, 48, 64], "stem_width": 8}
@@ -88,13 +87,6 @@ def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:
     (tmp_path / "manifest.json").write_text('{"architecture": "test_resnet"}')
     with pytest.raises(UserError, match=r"manifest\.json is of format"):
         load_checkpoint(tmp_path)
-
-
-def test_a_checkpoint_of_version_0_1_is_refused(tmp_path: Path) -> None:
-    for name in ("checkpoint.json", "model.safetensors"):
-        (tmp_path / name).write_text("{}")
-    with pytest.raises(UserError, match=str(tmp_path)):
-        open_classifier(str(tmp_path))
 
 
 SAVED = {"architecture": "test_resnet", "model_kwargs": {}, "classes": ["a", "b"], "image_size": 32, "training": {}}

@@ -58,6 +58,6 @@ def test_a_home_folder_that_the_shell_left_in_quotes(
     shown = genrobust("show", "~/small.yaml", "--yaml", *sets)
     assert f"train: {home}/train" in shown.stdout and f"test: {home}/test" in shown.stdout
     genrobust("train", "~/small.yaml", "--arm", "real", "--cells", "1/1", "--out", "~/runs", "--set", "train.steps=2")
-    genrobust("er", "--id", "a", "--shift", "b", "~/table.csv", "--json", "~/new/er.json")
+    genrobust("effective-robustness", "--id", "a", "--shift", "b", "~/table.csv", "--json", "~/new/er.json")
     assert {path.name for path in home.iterdir()} == {"small.yaml", "table.csv", "runs", "new"}
     assert not (recipe.parent / "~").exists()

@@ -219,7 +219,7 @@ def test_auto_and_the_same_by_hand_share_their_folders(tmp_path, monkeypatch):
     folders = [[study.graph.sources.checkpoint(run) for run in study.runs()] for study in (auto, by_hand)]
     assert folders[0] == folders[1]
     assert AUTO not in named_precisions(auto.recipe).values()
-    assert auto.__reduce__()[1][0] is auto.recipe
+    assert auto.context.__reduce__()[1][0] is auto.recipe
     assert sum(line.startswith("precision: bfloat16") for line in said) == 2
 
 

@@ -167,7 +167,7 @@ def test_a_folder_of_other_files_is_refused(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["thesis.tex"]
 
 
-@pytest.mark.parametrize("content", [b"", b"{\xff", b"[]", b'{"genrobust_format": 3}', b'{"format": 2, "shards": 1}'])
+@pytest.mark.parametrize("content", [b"", b"{\xff", b"[]", b'{"genrobust_format": 3}', b'{"shards": 1}'])
 def test_a_manifest_that_cannot_be_read_is_refused(folder, content):
     (folder / "manifest.json").write_bytes(content)
     for attempt in (lambda: begin_dataset(folder, ABOUT), lambda: ShardDataset(folder)):

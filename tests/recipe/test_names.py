@@ -12,6 +12,9 @@ import genrobust
 from genrobust.core import UserError
 from genrobust.recipe import Recipe, load_recipe, parse_recipe, recipe_names, study_name
 from genrobust.recipe.names import KEPT, look_alikes
+from genrobust.study import census
+from genrobust.study.estimates import rates
+from genrobust.study.stages import embeddings
 
 REAL = {"name": "real", "mixture": "real"}
 NO_LINE = [
@@ -125,7 +128,8 @@ def test_what_a_study_keeps_is_no_name_of_a_study() -> None:
         for file in sources
         for name in re.findall(r'\b(?:context\.out|study\.out|runs) / "([\w.-]+)"', file.read_text())
     }
-    assert {"predictions", "checkpoints", "generated"} <= written <= KEPT
+    assert {"predictions", "checkpoints", "generated"} <= written
+    assert {*written, census.ROOM, embeddings.FOLDER, rates.RATES} <= KEPT
     for name in KEPT:
         refusal({"name": name})
 

@@ -28,7 +28,7 @@ NO_ARTIFACTS = (RATES, ".lock", "logged.jsonl", "events.out.*")  # caches, locks
 def write_classes(data: StudyData, images: ImageSet, folder: Path) -> str:
     for id in CLASSES:
         (folder / id).mkdir(parents=True)
-        for index in np.flatnonzero(images.labels == data.labels.index(id))[:4].tolist():
+        for index in np.flatnonzero(images.labels == data.labels.ids.index(id))[:4].tolist():
             images.image(index).save(folder / id / f"{index}.png")
     return str(folder)
 

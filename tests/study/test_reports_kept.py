@@ -77,8 +77,8 @@ def test_recipes_that_want_one_folder_keep_the_reports_of_each_other():
     assert trained() == checkpoints  # which both recipes and the renamed one share
 
 
-@pytest.mark.parametrize("change", ["edited", "of version 0.1"])
-def test_a_report_that_was_edited_or_is_of_version_0_1_is_kept(change):
+@pytest.mark.parametrize("change", ["edited", "without a manifest"])
+def test_a_report_that_was_edited_or_has_no_manifest_is_kept(change):
     folder, checkpoints = RUNS / "own", trained()
     if change == "edited":
         with (folder / "report.md").open("a") as file:

@@ -16,7 +16,6 @@ from genrobust.core import MANIFEST, Artifact, GenrobustError, Manifest, NewerVe
 CHECKPOINT = "checkpoint"  # the kind of the artifact
 WEIGHTS = "model.safetensors"
 INITIAL = "initial.safetensors"  # the weights that a fine-tuned network started from
-OLD_INFO = "checkpoint.json"  # in the folders of version 0.1
 
 
 def _require_unique(classes: tuple[str, ...]) -> tuple[str, ...]:
@@ -54,14 +53,8 @@ def is_checkpoint(folder: Path) -> bool:
 
     Raises:
         GenrobustError: Its manifest is damaged.
-        UserError: It is one of version 0.1.
     """
-    artifact = Artifact(folder)
-    if not artifact.is_finished and (folder / OLD_INFO).is_file() and (folder / WEIGHTS).is_file():
-        raise UserError(
-            f"{folder} is a checkpoint of genrobust 0.1, which this version cannot read: train it again with its recipe"
-        )
-    return artifact.is_finished_as(CHECKPOINT)
+    return Artifact(folder).is_finished_as(CHECKPOINT)
 
 
 def read_checkpoint_info(folder: Path) -> CheckpointInfo:

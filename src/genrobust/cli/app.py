@@ -17,7 +17,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.segment import Segment
-from typer.core import TyperCommand, TyperGroup
+from typer.core import TyperCommand
 
 from genrobust import __version__
 from genrobust.cli.options import option
@@ -26,8 +26,6 @@ from genrobust.core import GenrobustError, UserError, escape_unprintable, expand
 WORDS = "genrobust.words"  # where a context keeps the words of its command
 INTERRUPTED = 130  # the exit code that a shell expects after Ctrl-C
 TERMINATED = 15  # the exit code with which a library, such as Ray, ends the program at SIGTERM
-
-RENAMED = {"er": "effective-robustness", "finetune": "train-generator", "plan": "prompts"}  # commands, by old names
 
 LINES, WIDTH = 3, 1000  # of an error: libraries can list every tensor of a network in theirs
 
@@ -92,17 +90,6 @@ def _require_utf8_names() -> None:
         raise UserError(f"the locale reads the names of files as {encoding}: set LC_ALL=C.UTF-8, or PYTHONUTF8=1")
 
 
-class _Group(TyperGroup):
-    """The program, which knows its commands by their old names too."""
-
-    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        if args and (name := RENAMED.get(args[0])):
-            if not ctx.resilient_parsing:
-                err_console.print(f"note: genrobust {args[0]} is called genrobust {name} now")
-            args = [name, *args[1:]]
-        return super().resolve_command(ctx, args)
-
-
 def _with_home(value: Any) -> Any:
     """Return the value of a parameter with the home folder for ``~/``, which a shell leaves alone in quotes.
 
@@ -158,7 +145,6 @@ def _short(text: str, most: int = LINES) -> str:
 
 
 app = typer.Typer(
-    cls=_Group,
     help="Make image classifiers robust with generated data, and measure by how much.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,

@@ -143,27 +143,23 @@ def predict(
     batch_size: BatchSize = 128,
 ) -> None:
     """Classify the images in a folder; writes CSV."""
-    import sys
-
     from genrobust.classifiers import images_in, predict_images
     from genrobust.core import check_output, writing
 
-    out = None if out == Path("-") else out
+    out = out or Path("-")
+    to_file = out != Path("-")
     # A device may be called anything. A link is followed, and must not lead to an image.
-    if out is not None and (out.is_file() or not out.exists()) and out.resolve().suffix.lower() != ".csv":
+    if to_file and (out.is_file() or not out.exists()) and out.resolve().suffix.lower() != ".csv":
         raise UserError(f"--out {out}: the output is CSV: name a file that ends in .csv")
     inputs = () if labels is None else (labels,)
-    if out is not None:
-        check_output(out, inputs, overwrite)  # before the classifier is trained
+    check_output(out, inputs, overwrite)  # before the classifier is trained
     studies.require_recipe(model)
     paths = images_in(folder)
     opened = open_named(studies, model, labels)
     err_console.print(f"{escape(opened.name)}: {len(opened.classes):,} classes; {opened.preparation}")
-    if out is None:
-        counts = predict_images(opened, folder, paths, sys.stdout.buffer.write, top, batch_size, device or "auto")
-    else:
-        with writing(out, inputs, overwrite) as file:
-            counts = predict_images(opened, folder, paths, file.write, top, batch_size, device or "auto")
+    with writing(out, inputs, overwrite) as file:
+        counts = predict_images(opened, folder, paths, file.write, top, batch_size, device or "auto")
+    if to_file:
         tell(f"{counts.images:,} images in {out}")
     if counts.unreadable:
         raise GenrobustError(

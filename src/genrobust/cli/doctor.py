@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 import shutil
 from collections.abc import Iterator
-from importlib import metadata, resources
+from importlib import metadata
 from pathlib import Path
 
 from genrobust.core import cores, device_kind, hardware
@@ -44,9 +44,6 @@ def describe_environment(out: Path) -> Iterator[tuple[str, str]]:
     yield "output so far", f"{_bytes_in(out) / GIGABYTE:.2f} GB in {out}" if out.exists() else f"nothing in {out}"
     hub = Path(HF_HUB_CACHE)
     yield "hub cache", f"{_bytes_in(hub) / GIGABYTE:.2f} GB in {hub}" if hub.exists() else "empty"
-    assets = resources.files("genrobust") / "assets"
-    for name in ("pictograms", "generator", "variation", "clip"):
-        yield f"embedded {name}", "installed" if (assets / name).is_dir() else "MISSING: reinstall genrobust"
 
 
 def _bytes_in(folder: Path) -> int:

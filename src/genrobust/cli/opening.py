@@ -25,7 +25,7 @@ from genrobust.cli.options import (
     Sets,
     Workers,
 )
-from genrobust.cli.work import measure_rates, print_work
+from genrobust.cli.work import print_work
 from genrobust.core import UserError
 
 if TYPE_CHECKING:  # a command imports what it needs when it runs, so that --help answers at once
@@ -49,13 +49,13 @@ def open_study(
 ) -> "Study":
     """The study of a recipe, which logs its progress to the terminal; the parameters are options of commands."""
     from genrobust.core import remote_of
-    from genrobust.study import Studies, open_executor
+    from genrobust.study import EXECUTORS, Studies
 
     studies = Studies(out, say, sets or [], quick, device)
     words = ["genrobust", "run", recipe, *(["--quick"] if quick else [])]
     for override in studies.overrides:
         words += ["--set", override]
-    study = studies.open(recipe, shlex.join(words), lambda loaded: open_executor(executor, loaded, address, workers))
+    study = studies.open(recipe, shlex.join(words), lambda loaded: EXECUTORS.get(executor)(loaded, address, workers))
     if (remote := remote_of(study.out)) is not None:
         say(f"{remote.url}: the copy on this machine is {study.out}")
     return study
@@ -80,7 +80,9 @@ def open_studies(
         if run:
             return
         if estimate:
-            measure_rates(missing)
+            from genrobust.study import measure_machine
+
+            measure_machine(missing)
         err_console.print("not there yet:")
         print_work(missing, err_console)
         if not (sys.stdin.isatty() and _confirm("Run these jobs first?")):

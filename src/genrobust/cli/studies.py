@@ -15,7 +15,7 @@ from genrobust.cli.app import err_console, out_console, say, tell, words_of
 from genrobust.cli.completing import figures
 from genrobust.cli.opening import ANYWHERE, HERE, open_studies, study_command
 from genrobust.cli.options import MODELS, OUT, ArmName, DatasetName, Estimate, ModelLabels, Quick, Run, Sets, option
-from genrobust.cli.work import measure_rates, print_work
+from genrobust.cli.work import print_work
 from genrobust.core import UserError
 
 if TYPE_CHECKING:  # a command imports what it needs when it runs, so that --help answers at once
@@ -251,14 +251,14 @@ def _rows(study: "Study", estimate: bool, begins: bool = False) -> "list[Row]":
         else:
             err_console.print(f"[bold yellow]warning:[/] {escape(str(copies))}")
     if estimate:
-        measure_rates(rows)
+        from genrobust.study import measure_machine
+
+        measure_machine(rows)
     return rows
 
 
 def _training_runs(study: "Study", arm: str | None) -> "list[TrainingRun]":
-    from genrobust.study import arm_called
-
-    return study.runs(None if arm is None else arm_called(study.recipe, arm).name)
+    return study.runs(None if arm is None else study.recipe.arm(arm).name)
 
 
 def _cells(study: "Study", runs: "list[TrainingRun]", part: slice) -> "list[TrainingRun]":

@@ -352,17 +352,14 @@ def _verify(folder: Path, repair: bool) -> None:
     verified = verify_outputs(folder, repair)
     tell(*describe_verified(verified))
     if verified.damaged and not repair:
-        raise GenrobustError(f"the files listed above are damaged. To set them aside: {_repair_command(folder)}")
+        repair_command = shlex.join(["genrobust", "verify", str(folder), "--repair"])
+        raise GenrobustError(f"the files listed above are damaged. To set them aside: {repair_command}")
     if verified.damaged:
         tell("run the same commands again: they remake what was set aside and keep everything else")
     elif verified.changed:
         raise GenrobustError(f"{len(verified.changed):,} files are not as genrobust wrote them; all others are")
     elif folder in verified.unfinished:
         raise GenrobustError(f"{folder} is not finished: run the command that makes it again, and it goes on")
-
-
-def _repair_command(folder: Path) -> str:
-    return shlex.join(["genrobust", "verify", str(folder), "--repair"])
 
 
 @command()

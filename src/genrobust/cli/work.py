@@ -12,13 +12,6 @@ if TYPE_CHECKING:  # a command imports what it needs when it runs, so that --hel
     from genrobust.study import Row
 
 
-def measure_rates(rows: "Sequence[Row]") -> None:
-    """Measure this machine for the estimate of `rows`, as far as that was not done before."""
-    from genrobust.study import measure_machine
-
-    measure_machine(rows)
-
-
 def print_work(rows: "Sequence[Row]", to: "Console", title: str | None = None) -> None:
     """Print done and remaining work, with the time that it takes and the disk space that it needs."""
     from genrobust.core import about

@@ -10,7 +10,6 @@ from .artifact import (
 from .assets import (
     EMBEDDED as EMBEDDED,
     PUBLISHED_CLIP as PUBLISHED_CLIP,
-    absent as absent,
     embedded as embedded,
     find_clip as find_clip,
 )
@@ -126,6 +125,8 @@ from .made_by import made_by as made_by, made_by_others as made_by_others, plugi
 from .named_files import check_output as check_output, expand_home as expand_home, writing as writing
 from .page_files import (
     EARLIER as EARLIER,
+    PAGES as PAGES,
+    REWRITE as REWRITE,
     foreign_files as foreign_files,
     page_json as page_json,
     read_page_json as read_page_json,

@@ -39,7 +39,7 @@ from genrobust.core.json_text import parse_json
 from genrobust.core.keys import digest, hash_file, hash_once, slug
 
 OURS = b'"genrobust_format"'  # in each manifest, and in no other file
-FORMAT = 3  # of manifests; version 0.1 wrote 2, and hashes within files
+FORMAT = 3  # of manifests
 HASH = 10  # hex digits of the hash in the name of a folder
 LONGEST_WORD = 60  # characters before it
 CHANGED = "it has changed since it was written"
@@ -130,10 +130,10 @@ class Artifact:
         """
         return self._read_manifest(_part_manifest(part)) if (self.folder / _part_manifest(part)).is_file() else None
 
-    def path(self, name: str, part: str = "") -> Path:
+    def path(self, name: str, part: str = "", remedy: str = "") -> Path:
         """Return the file `name` of the artifact, or of a part of it, once it is compared with the manifest.
 
-        A process reads an unchanged file once for that.
+        A process reads an unchanged file once for that. An error ends with `remedy`, by default `Artifact.remedy`.
 
         Raises:
             UserError: The artifact or its part is not finished.
@@ -143,7 +143,7 @@ class Artifact:
         if manifest is None:
             raise UserError(f"{self.folder}: {part} is not finished")
         path = self.folder / name
-        with reading(path, KeyError, ValueError, then=f": {self.remedy}", kind=GenrobustError):
+        with reading(path, KeyError, ValueError, then=f": {remedy or self.remedy}", kind=GenrobustError):
             if hash_once(fetch_file(path)) != manifest.files[name].sha256:
                 raise ValueError(CHANGED)
         return path
@@ -348,7 +348,7 @@ class Artifact:
             path, ValueError, KeyError, TypeError, AttributeError, then=f": {self.remedy}", kind=GenrobustError
         ):
             content = parse_json(path.read_bytes())
-            version = content.get("genrobust_format", content.get("format"))
+            version = content.get("genrobust_format")
             if isinstance(version, int) and version > FORMAT:
                 raise NewerVersion(path, f"is of format {version}, and this version of genrobust reads format {FORMAT}")
             if version != FORMAT:

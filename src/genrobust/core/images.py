@@ -71,18 +71,6 @@ class LabelSpace:
     def names(self) -> tuple[str, ...]:
         return tuple(c.name for c in self.classes)
 
-    def index(self, id: str) -> int:
-        """Return the label of class `id`.
-
-        Raises:
-            UserError: There is no such class.
-        """
-        try:
-            return self.ids.index(id)
-        except ValueError:
-            known = ", ".join(self.ids[:12]) + (" ..." if len(self) > 12 else "")
-            raise UserError(f"no class {id!r}; the classes are {known}") from None
-
 
 class ImageSet(Protocol):
     """Labeled images, read when asked for. Implemented by every source and by a generated dataset.

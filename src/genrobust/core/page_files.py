@@ -37,6 +37,7 @@ log = logging.getLogger(__name__)
 
 EARLIER = "earlier"  # the folder beside a report that holds those before it
 PAGES = "pages"  # the kind of the artifact that reports, audits and benchmarks in a folder are
+REWRITE = "move it away and rerun the command that wrote it"  # of a changed file, which verify --repair leaves there
 _OF = "of"  # in its manifest: a hash of what each file is about
 
 
@@ -45,9 +46,11 @@ def is_unchanged(folder: Path, name: str, files: Mapping[str, FileFacts]) -> boo
     return name in files and _is_regular(folder / name) and hash_file(folder / name) == files[name].sha256
 
 
-def foreign_files(folder: Path, files: Mapping[str, FileFacts], compare: bool = True) -> Iterator[str]:
-    """Describe what `folder` holds beside `files` and their manifest: other files, links, empty folders and, with
-    `compare`, files that have changed."""
+def foreign_files(folder: Path, files: Mapping[str, FileFacts]) -> Iterator[str]:
+    """Describe what `folder` holds beside `files`, as they were written, and their manifest.
+
+    These are other files, links, empty folders and files that have changed.
+    """
     known = {MANIFEST, LOCK, *files}
     parents = {str(parent) for name in known for parent in PurePosixPath(name).parents}
     for root, folders, names in os.walk(folder):
@@ -57,7 +60,7 @@ def foreign_files(folder: Path, files: Mapping[str, FileFacts], compare: bool = 
             inside = path.relative_to(folder).as_posix()
             if path.is_symlink() or inside not in (parents if name in below else known):
                 yield f"{inside}, which genrobust did not write"
-            elif compare and inside in files and not is_unchanged(folder, inside, files):
+            elif inside in files and not is_unchanged(folder, inside, files):
                 yield f"{inside}, which was changed after genrobust wrote it"
 
 
@@ -119,7 +122,7 @@ def read_page_json(path: Path) -> dict[str, Any]:
     """
     artifact = Artifact(path.parent)
     if artifact.is_finished and path.name in artifact.manifest().files:
-        path = artifact.path(path.name)
+        path = artifact.path(path.name, remedy=REWRITE)
     content = parse_json(path.read_bytes())
     if not isinstance(content, dict):
         raise ValueError("it is no JSON object")

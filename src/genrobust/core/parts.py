@@ -30,9 +30,6 @@ class KeptParts:
 
     The artifact and its parts are named after `inputs`, which are all that the arrays depend on: other work finds
     nothing. Where parts cannot be kept, such as on a full disk, the work goes on without, with a warning.
-
-    Attributes:
-        resumed_items: The number of items that an earlier run had made, over all pieces of the work.
     """
 
     def __init__(self, folder: Path | None, *inputs: object) -> None:
@@ -40,7 +37,6 @@ class KeptParts:
         place = None if folder is None else artifact_folder(folder, "work", self._manifest.inputs)
         self._artifact = None if place is None else Artifact(place, mirrored=False)
         self._inputs, self._root = inputs, self
-        self.resumed_items = 0
 
     def child(self, *inputs: object) -> KeptParts:
         """Return the parts of a piece of this work, which depend on `inputs` as well."""
@@ -59,7 +55,6 @@ class KeptParts:
             items = range(start, min(start + each, total))
             part = self._load(items) if total > each else None
             if part is not None:
-                self._root.resumed_items += len(items)
                 advance(len(items), found=True)
             else:
                 part = make(items)

@@ -9,13 +9,13 @@ import jinja2
 
 
 @cache
-def templates(*folders: str, **options: Any) -> jinja2.Environment:
-    """An environment that reads templates from `folders` of the package, in order; `options` are those of jinja2.
+def templates(folder: str, **options: Any) -> jinja2.Environment:
+    """Return an environment that reads templates from a `folder` of the package; `options` are those of jinja2.
 
     It keeps what it compiled, which takes longer than to render a report.
     """
     return jinja2.Environment(
-        loader=jinja2.ChoiceLoader([jinja2.PackageLoader("genrobust", folder) for folder in folders]),
+        loader=jinja2.PackageLoader("genrobust", folder),
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

@@ -135,7 +135,7 @@ def accepted_labels(
         UserError: No group stands for a class of the study.
     """
     known = set(labels.ids)
-    rights = {group: [labels.index(wnid) for wnid in several if wnid in known] for group, several in ids.items()}
+    rights = {group: [labels.ids.index(wnid) for wnid in several if wnid in known] for group, several in ids.items()}
     if not any(rights.values()):
         raise UserError(f"{path}: {kind} shares no class with the {len(labels)} of data.classes: leave it out")
     return {group: right for group, right in rights.items() if right}

@@ -12,7 +12,7 @@ from typing import Literal
 
 from huggingface_hub import hf_hub_download, snapshot_download, try_to_load_from_cache
 
-from genrobust.core import EMBEDDED, INDEX, UserError, absent, digest, embedded, hash_folder, hash_once, hub_reason
+from genrobust.core import EMBEDDED, INDEX, UserError, digest, embedded, hash_folder, hash_once, hub_reason
 from genrobust.generate.index import read_index
 from genrobust.generate.pipeline_config import AdapterConfig, DiffusersConfig, LoraConfig
 from genrobust.generate.trained_folder import check_trained
@@ -162,8 +162,6 @@ def refuse_pickles(part: Path) -> None:
 
 
 def _download_pipeline(model: str, config: DiffusersConfig) -> Path:
-    if model == EMBEDDED:
-        raise FileNotFoundError(absent(embedded_generator(config.mode)))
     if model.startswith((".", "/", "~")):
         raise FileNotFoundError("there is no such folder")
     from diffusers import DiffusionPipeline  # which takes seconds

@@ -17,7 +17,7 @@ JOINERS = {0x200C: None, 0x200D: None}  # invisible, and part of Persian words a
 # What a study keeps in the output folder, beside the folder of its report.
 _FOLDERS = (
     "generated", "checkpoints", "predictions", "filters", "searches",
-    "finetuned", "class-models", "embeddings", "packed",
+    "finetuned", "class-models", "embeddings", "packed", "census",
 )  # fmt: skip
 KEPT = frozenset((*_FOLDERS, "benchmarks", "rates.json", EARLIER))
 

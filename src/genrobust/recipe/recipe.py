@@ -277,8 +277,15 @@ class Recipe(Section):
         return [arm.name for arm in self.arms]
 
     def arm(self, name: str) -> ArmConfig:
-        """The arm called `name`, which must exist."""
-        return next(arm for arm in self.arms if arm.name == name)
+        """Return the arm called `name`.
+
+        Raises:
+            UserError: The recipe has no such arm.
+        """
+        for arm in self.arms:
+            if arm.name == name:
+                return arm
+        raise UserError(f"the recipe {self.name} has no arm {name!r}; the arms are {', '.join(self.arm_names)}")
 
     def filter_of(self, source: str) -> FilterConfig | None:
         """The filter of the dataset `source`; None without one."""

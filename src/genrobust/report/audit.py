@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 
 from genrobust import __version__
 from genrobust.core import (
+    REWRITE,
     Artifact,
     Audit,
     AuditSets,
@@ -136,7 +137,7 @@ def read_by_image(folder: Path, images: ImageSet) -> dict[str, list[Any]] | None
     with reading(f"the audit in {folder}", pa.ArrowException, ValueError, LookupError, TypeError, then=": audit again"):
         if read_page_json(folder / "audit.json")["dataset"]["fingerprint"] != images.fingerprint:
             return None
-        table = pq.read_table(Artifact(folder).path(BY_IMAGE))
+        table = pq.read_table(Artifact(folder).path(BY_IMAGE, remedy=REWRITE))
         if table["key"].to_pylist() != list(images.keys):
             raise ValueError(f"{BY_IMAGE} has other keys")
         return table.drop_columns("key").to_pydict()

@@ -18,12 +18,12 @@ from .estimates.estimate import (
     time_here as time_here,
 )
 from .estimates.measuring import measure_machine as measure_machine
-from .executors.open import EXECUTORS as EXECUTORS, open_executor as open_executor
+from .executors.open import EXECUTORS as EXECUTORS
 from .executors.processes import Processes as Processes
 from .named_models import predictions_of as predictions_of
 from .results.outputs import describe_verified as describe_verified, verify_outputs as verify_outputs
 from .results.provenance import describe_others as describe_others
 from .stages.stage import Row as Row
-from .studies import Studies as Studies, arm_called as arm_called
+from .studies import Studies as Studies
 from .study import Study as Study
 from .training_runs import TrainingRun as TrainingRun, recipe_and_name as recipe_and_name

@@ -143,11 +143,6 @@ class Context:
         """The names of the test sets that are scored, the clean one first, also where the recipe chooses among them."""
         return _scored_tests(self.recipe, self.data)
 
-    @property
-    def test_images(self) -> int:
-        """The number of images of all test sets that are scored."""
-        return sum(len(self.data.tests[name]) for name in self.tests)
-
     @cached_property
     def device(self) -> str:
         """The kind of device: "cuda", "mps" or "cpu"."""
@@ -158,12 +153,6 @@ class Context:
         """The part of every rate's key beside the job: "cpu, 1 thread", the device and the threads of a worker."""
         threads = "1 thread" if self.recipe.threads == 1 else f"{self.recipe.threads} threads"
         return f"{self.device}, {threads}"
-
-    def elsewhere(self, folder: Path, images: StudyData | None = None, **changes: object) -> Context:
-        """Return an untracked context for a trial in `folder`, with other images or recipe keys."""
-        other = Context(self.recipe.model_copy(update={"track": (), **changes}), folder)
-        other.data = self.data if images is None else images
-        return other
 
 
 def _scored_tests(recipe: Recipe, data: StudyData) -> list[str]:

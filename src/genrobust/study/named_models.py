@@ -21,7 +21,7 @@ from genrobust.classifiers import (
 )
 from genrobust.core import REAL, Predictions, UserError, digest
 from genrobust.study.stages.stage import Stage
-from genrobust.study.studies import Studies, arm_called
+from genrobust.study.studies import Studies
 from genrobust.study.study import Study
 from genrobust.study.training_runs import recipe_and_name
 
@@ -155,7 +155,7 @@ def _models_of(spec: str, studies: Studies, labels: Mapping[str, Path]) -> Itera
         if name:
             raise UserError(f"--models {spec}: a recipe's models are called as its arms are: leave out {name}=")
         study, recipe_name = studies.open(recipe), Path(recipe).stem
-        arms = [arm_called(study.recipe, arm_name)] if arm_name else study.recipe.arms
+        arms = [study.recipe.arm(arm_name)] if arm_name else study.recipe.arms
         arms = sorted(arms, key=lambda arm: arm.name != study.recipe.reference)
         runs = [run for arm in arms for run in study.runs(arm.name)]
         makes, train = study.graph.train(runs), cache(partial(study.train, runs))  # all at once, when one is opened

@@ -326,8 +326,9 @@ class Sources:
         """Return all that the classifier of a run depends on."""
         if run.alpha != 1:
             return {"tuned": self.checkpoint(run.tuned).name, "wise_ft": run.alpha}
-        context, initial, train = self.context, self.initial(run), _naming_settings(run.train)
-        start = {}
+        context, initial, start = self.context, self.initial(run), {}
+        # The name does not depend on how often the training saves its state.
+        train = run.train.model_copy(update={"save_every": TrainConfig.model_fields["save_every"].default})
         if initial is not None:  # by its weights, wherever they lie
             train, start = initial.settings(train), {"initial": initial.identity}
         return {
@@ -437,8 +438,3 @@ class Sources:
         """Return the settings of a run, with the architecture of the network that it starts from."""
         initial = self.initial(run)
         return run.train if initial is None else initial.settings(run.train)
-
-
-def _naming_settings(train: TrainConfig) -> TrainConfig:
-    """Return the settings that name a checkpoint's folder: all but how often the training saves its state."""
-    return train.model_copy(update={"save_every": TrainConfig.model_fields["save_every"].default})

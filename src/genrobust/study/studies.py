@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from genrobust.core import UserError, slug
-from genrobust.recipe import GENERATED, ArmConfig, Recipe, load_recipe
+from genrobust.recipe import GENERATED, Recipe, load_recipe
 from genrobust.study.executors.jobs import Executor
 from genrobust.study.executors.processes import Processes
 from genrobust.study.stages.generate import GeneratedDataset
@@ -57,7 +57,7 @@ class Studies:
 
     def require_recipe(self, *specs: str | None) -> None:
         """Raise UserError where recipes are to be varied and none of `specs` names one."""
-        if self._varies and not any(names_recipe(spec) for spec in specs if spec):
+        if self._varies and not any(recipe_and_name(spec)[0] for spec in specs if spec):
             named = " ".join(spec for spec in specs if spec)
             raise UserError(f"--set and --quick vary a recipe, and {named} names none: write RECIPE:NAME")
 
@@ -66,21 +66,6 @@ class Studies:
         order = dict.fromkeys(stage for last in filter(None, stages) for stage in last.order())
         if missing := [row for row in rows(list(order)) if row.left]:
             self._allow(missing)
-
-    def arm(self, spec: str) -> tuple[Study, ArmConfig] | None:
-        """Return the study and the arm that ``RECIPE:ARM`` names; None for what names no recipe.
-
-        Raises:
-            UserError: A recipe without an arm, or an unknown arm.
-        """
-        recipe, name = recipe_and_name(spec)
-        if not recipe:
-            return None
-        study = self.open(recipe)
-        if not name:
-            names = ", ".join(study.recipe.arm_names)
-            raise UserError(f"{recipe} is a recipe of several classifiers: write {recipe}:ARM, one of {names}")
-        return study, arm_called(study.recipe, name)
 
     def dataset(self, spec: str) -> GeneratedDataset | None:
         """Return the dataset that ``RECIPE:DATASET`` names; None for what names no recipe.
@@ -182,27 +167,13 @@ class Studies:
         Raises:
             UserError: A recipe without an arm, an unknown arm, or a missing checkpoint that may not be trained.
         """
-        study_and_arm = self.arm(spec)
-        if study_and_arm is None:
+        recipe, name = recipe_and_name(spec)
+        if not recipe:
             return None
-        study, arm = study_and_arm
-        run = run_of(study.recipe, arm, study.recipe.seeds[0])
+        study = self.open(recipe)
+        if not name:
+            names = ", ".join(study.recipe.arm_names)
+            raise UserError(f"{recipe} is a recipe of several classifiers: write {recipe}:ARM, one of {names}")
+        run = run_of(study.recipe, study.recipe.arm(name), study.recipe.seeds[0])
         self.require_made([study.graph.train([run])])
         return study.train([run])[0]
-
-
-def names_recipe(spec: str) -> bool:
-    """Return whether `spec` is ``RECIPE`` or ``RECIPE:NAME``."""
-    return recipe_and_name(spec)[0] != ""
-
-
-def arm_called(recipe: Recipe, name: str) -> ArmConfig:
-    """Return the arm of that name.
-
-    Raises:
-        UserError: The recipe has no such arm.
-    """
-    names = recipe.arm_names
-    if name not in names:
-        raise UserError(f"the recipe {recipe.name} has no arm {name!r}; the arms are {', '.join(names)}")
-    return recipe.arm(name)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from genrobust.core import (
     BaselineModel,
@@ -16,8 +16,6 @@ from genrobust.core import (
     StudyData,
     Summary,
     UserError,
-    address,
-    find_clip,
     local_folder,
 )
 from genrobust.recipe import GENERATED, ArmConfig, Recipe
@@ -78,9 +76,6 @@ class Study:
         default_command = shlex.join(["genrobust", "run", f"{recipe.name}.yaml"])
         self.command = command or f"{default_command}  # the recipe below, saved under this name"
         self.graph = Graph(self.context)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return Study, (self.recipe, address(self.out))
 
     def __repr__(self) -> str:
         arms, seeds = len(self.recipe.arms), len(self.recipe.seeds)
@@ -225,12 +220,6 @@ class Study:
         from genrobust.report import check_report_formats, write_report
 
         check_report_formats(formats)
-        recipe, sources = self.recipe, self.graph.sources
-        for rule in map(recipe.filter_of, sources.datasets):
-            if rule is not None and rule.clip is not None:
-                find_clip(rule.clip)  # what is not here is reported before anything is made
-        if recipe.quality is not None:
-            find_clip(recipe.quality.clip)
         self.context.anew = anew
         if same_versions:
             self.require_same_versions()
@@ -241,7 +230,7 @@ class Study:
             for job in row.left:
                 self.context.executor.require(job.workers)
         self.graph.require_initial(self.graph.runs)
-        for note in (*check_baselines(recipe, self.data, self.shifts), *self._describe_dark()):
+        for note in (*check_baselines(self.recipe, self.data, self.shifts), *self._describe_dark()):
             self.context.log(note)
         for stage in stages:
             stage.work()
@@ -249,4 +238,4 @@ class Study:
         self.context.log("writing the report")
         record = record_of(self.graph, scores, self.command, self.makers())
         self.context.tracking.outcome(record)
-        return scores.summary, write_report(record, self.out / recipe.name, formats)
+        return scores.summary, write_report(record, self.out / self.recipe.name, formats)

@@ -100,10 +100,15 @@ class _Tracker:
         self.read()
 
     def read(self) -> None:
-        """Read which steps are logged so far, by whatever process."""
-        logged = self._folder / LOGGED
+        """Read the last step that each run logged so far, by whatever process.
+
+        Raises:
+            GenrobustError: The file of these is damaged.
+        """
+        logged, then = self._folder / LOGGED, f"; delete {self._folder} to track anew"
         if logged.exists():
-            self.last = read_logged(logged)
+            with reading(logged, ValueError, TypeError, then=then, kind=GenrobustError):
+                self.last = dict(map(json.loads, logged.read_bytes().splitlines()))
 
     def open(self, run: str) -> _TensorBoard | _Wandb:
         make_folder(self._folder)
@@ -121,19 +126,6 @@ class _Tracker:
             except OSError as error:
                 file.truncate(before)  # or half a line would stay on a full disk
                 raise refusal(self._folder, error) from error
-
-
-def read_logged(logged: Path) -> dict[str, int]:
-    """Read the last step that each run of a tracker logged.
-
-    Raises:
-        GenrobustError: The file is damaged.
-    """
-    then, last = f"; delete {logged.parent} to track anew", {}
-    with reading(logged, ValueError, TypeError, then=then, kind=GenrobustError):
-        for run, step in map(json.loads, logged.read_bytes().splitlines()):
-            last[run] = step
-    return last
 
 
 class _Run:

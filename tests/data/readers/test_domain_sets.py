@@ -39,7 +39,7 @@ def unpacked(pictogram_data: StudyData, tmp_path: Path) -> Callable[..., Path]:
 
     def write(domains: tuple[str, ...], below: str = "", each: int = EACH) -> Path:
         for name in CLASSES:
-            places = iter(np.flatnonzero(wild.labels == labels.index(name)).tolist())
+            places = iter(np.flatnonzero(wild.labels == labels.ids.index(name)).tolist())
             for domain in domains:
                 folder = tmp_path / "root" / below / domain / name
                 folder.mkdir(parents=True)

@@ -7,7 +7,7 @@ from scribe import work
 from small import count_of, recipe_of
 
 from genrobust.core import DiskFull, MissingPackage, UserError
-from genrobust.study import Processes, open_executor
+from genrobust.study import EXECUTORS, Processes
 from genrobust.study.executors.local import Local
 
 
@@ -34,14 +34,14 @@ def test_a_device_that_is_not_here_is_refused():
 
 def test_executors_are_chosen_by_name():
     recipe = recipe_of()
-    assert isinstance(open_executor("processes", recipe), Processes)
+    assert isinstance(EXECUTORS.get("processes")(recipe, None, None), Processes)
     with pytest.raises(UserError, match="no executor 'slurm'; known: processes, ray"):
-        open_executor("slurm", recipe)
+        EXECUTORS.get("slurm")
     with pytest.raises(UserError, match=r"--address head:6379 .* --executor ray"):
-        open_executor("processes", recipe, "head:6379")
+        EXECUTORS.get("processes")(recipe, "head:6379", None)
 
 
 def test_without_ray_a_line_says_how_to_get_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)  # as if it were not installed
     with pytest.raises(MissingPackage, match=r"^--executor ray needs .* pip install 'genrobust\[ray\]'$"):
-        open_executor("ray", recipe_of())
+        EXECUTORS.get("ray")(recipe_of(), None, None)

@@ -20,7 +20,7 @@ from small_study import SHORT, contents
 
 from genrobust.core import GenrobustError, UserError, counting, machine
 from genrobust.recipe import load_recipe
-from genrobust.study import Processes, Study, open_executor
+from genrobust.study import EXECUTORS, Processes, Study
 from genrobust.study.executors import doing, processes
 
 
@@ -182,9 +182,9 @@ def test_a_container_s_quota_and_memory_count(tmp_path, monkeypatch):
 
 
 def test_workers_are_of_processes_alone():
-    assert open_executor("processes", recipe_of(device="cpu"), workers=5).workers() == 5
+    assert EXECUTORS.get("processes")(recipe_of(device="cpu"), None, 5).workers() == 5
     with pytest.raises(UserError, match="--workers 2"):
-        open_executor("ray", recipe_of(device="cpu"), workers=2)
+        EXECUTORS.get("ray")(recipe_of(device="cpu"), None, 2)
 
 
 COMMAND = """

@@ -17,7 +17,17 @@ from small_study import genrobust
 
 from genrobust.classifiers import CheckpointInfo, create_classifier, load_checkpoint, save_checkpoint
 from genrobust.classifiers.saved import load_predictions, save_predictions
-from genrobust.core import Artifact, GenrobustError, Manifest, Predictions, Sample, UserError, artifact_folder, lock
+from genrobust.core import (
+    Artifact,
+    GenrobustError,
+    Manifest,
+    Predictions,
+    Sample,
+    UserError,
+    artifact_folder,
+    lock,
+    write_files,
+)
 from genrobust.data import (
     MemoryImages,
     ShardDataset,
@@ -82,10 +92,10 @@ def make_checkpoint(out: Path) -> Path:
 
 @pytest.fixture
 def home(tmp_path: Path) -> Path:
-    """A folder with files of the user's that are called as ours are, and a dataset of version 0.1."""
+    """A folder with files of the user's that are called as ours are."""
     home = tmp_path / "home"
     write(home, "web/manifest.json", "results.json", "best/unfinished.json", "generated/0123456789ab/000000.tar")
-    write(home, "generated/0123456789ab/manifest.json", content=b'{"format": 2, "shards": 1}')
+    write(home, "generated/0123456789ab/manifest.json", content=b'{"shards": 1}')
     write(home, "data/000000.json", content=b'{"label": 1}')
     pq.write_table(pa.table({"key": ["a"]}), home / "data" / "000000.parquet")
     with tarfile.open(home / "data" / "000000.tar", "w") as tar:
@@ -101,16 +111,16 @@ def test_a_folder_without_ours_is_refused_and_stays(home: Path, repair: list[str
     assert contents(home) == before
 
 
-def test_datasets_of_version_0_1_are_refused_by_all_that_reads_or_makes_them(home: Path) -> None:
-    old, before = home / "generated" / "0123456789ab", contents(home)
+def test_a_manifest_of_another_program_is_refused_by_all_that_reads_or_makes_datasets(home: Path) -> None:
+    folder, before = home / "generated" / "0123456789ab", contents(home)
     for command in (
-        ["export", old, "--to", "parquet"],
-        ["audit", old],
-        ["filter", old, "--by", "clip", "--clip", old, "--drop", 0.1],
+        ["export", folder, "--to", "parquet"],
+        ["audit", folder],
+        ["filter", folder, "--by", "clip", "--clip", folder, "--drop", 0.1],
     ):
         genrobust(*command, code=2, said="format")
     with pytest.raises(UserError, match="format"):
-        begin_dataset(old, {"shards": 1})
+        begin_dataset(folder, {"shards": 1})
     assert contents(home) == before
 
 
@@ -256,8 +266,7 @@ def test_intact_artifacts_that_changed_places_are_refused(
 
 
 def test_edited_files_of_a_report_are_named_and_stay(tmp_path: Path) -> None:
-    write(tmp_path, "report.html", "report.md")
-    Artifact(tmp_path).publish(Manifest("report"))
+    write_files({"report.html": "a page", "report.md": "a page"}, tmp_path, "a study")
     write(tmp_path, "report.html", content=b"edited")
     (tmp_path / "report.md").unlink()
     found = verify_outputs(tmp_path, repair=True)

@@ -60,14 +60,11 @@ def filter_shards(
     batch_size: int,
     filter_folder: Path,
     inputs: Mapping[str, Any],
-) -> int:
+) -> None:
     """Filter a study's generated dataset by `rule` with the classifier or CLIP in `model`, into `filter_folder`.
 
     Args:
         inputs: What the name of `filter_folder` is a hash of.
-
-    Returns:
-        The number of images judged; 0 for a resumed run, whose speed is not measured.
 
     Raises:
         UserError: A classifier does not know a class, or no image is left.
@@ -77,8 +74,7 @@ def filter_shards(
     open_model = partial(open_classifier, str(model))
     score_images = by_clip(str(model), batch_size) if rule.by == "clip" else by_classifier(open_model, batch_size)
     parts = open_kept_parts(dataset, resolve_device(device), filter_folder.name)
-    result = _filter_images(filter_folder, sets, score_images, rule.drop, rule.threshold, device, inputs, parts)
-    return 0 if parts.resumed_items else result.made
+    _filter_images(filter_folder, sets, score_images, rule.drop, rule.threshold, device, inputs, parts)
 
 
 def by_clip(clip: str, batch_size: int) -> ScoreImages:

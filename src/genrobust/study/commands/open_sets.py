@@ -25,7 +25,6 @@ from genrobust.core import (
 from genrobust.data import OK, FolderClasses, ShardDataset, classes_of, is_dataset, load_data, open_images, open_stored
 from genrobust.recipe import Recipe, is_recipe, load_recipe
 
-PARTS_VERSION = 1  # raise it when the arrays in partial results change
 VERSIONED_PACKAGES = ("torch", "numpy", "scipy", "pillow")  # another version changes partial results by rounding
 PLAIN_TEMPLATE = "a photo of a {}"  # for images whose prompt is not known
 # Called late, when all else is known to be in order: the classifier may have to be trained first.
@@ -141,4 +140,4 @@ def open_kept_parts(folder: Path, device: torch.device, *work: object) -> KeptPa
     Those of another kind of device or other versions of VERSIONED_PACKAGES are not found.
     """
     versions = [metadata.version(name) for name in VERSIONED_PACKAGES]
-    return KeptParts(folder / PARTS, PARTS_VERSION, __version__, device_name(str(device)), versions, work)
+    return KeptParts(folder / PARTS, __version__, device_name(str(device)), versions, work)

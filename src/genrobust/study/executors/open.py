@@ -1,33 +1,19 @@
-"""The registry of executors: where the jobs of a study run."""
+"""The registry of executors: where the jobs of a study run.
+
+Each is a callable of a recipe, the address of a cluster (None: one is started here, where it needs one) and the number
+of processes that work at the same time (None: as many as this machine has room for). It returns an executor for the
+jobs of the recipe. It raises UserError for an option that it has no use for or a cluster that does not answer, and
+MissingPackage where its package is not installed.
+"""
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Callable
 
 from genrobust.core import Registry
 from genrobust.recipe import Recipe
 from genrobust.study.executors.jobs import Executor
 
-
-class ExecutorMaker(Protocol):
-    """Makes the executor that ``--executor`` names."""
-
-    def __call__(self, recipe: Recipe, address: str | None, workers: int | None) -> Executor:
-        """Return the executor for the jobs of `recipe`; raises UserError for an option that it has no use for."""
-
-
-EXECUTORS: Registry[ExecutorMaker] = Registry("executor", "genrobust.executors", "genrobust.study.executors.kinds")
-
-
-def open_executor(name: str, recipe: Recipe, address: str | None = None, workers: int | None = None) -> Executor:
-    """Return the executor called `name` for the jobs of `recipe`.
-
-    Args:
-        address: That of a cluster; None starts one here, where the executor needs one.
-        workers: How many processes work at the same time; None for as many as this machine has room for.
-
-    Raises:
-        UserError: An unknown name, an option that does not fit it, or a cluster that does not answer.
-        MissingPackage: Its package is not installed.
-    """
-    return EXECUTORS.get(name)(recipe, address, workers)
+EXECUTORS: Registry[Callable[[Recipe, str | None, int | None], Executor]] = Registry(
+    "executor", "genrobust.executors", "genrobust.study.executors.kinds"
+)

@@ -27,9 +27,6 @@ class Qualities:
 
     They are kept under ``out/embeddings``, so a source is embedded once; `batch_size` images at once change figures by
     rounding alone.
-
-    Raises:
-        UserError: This installation has no embedded CLIP, and `config` names no other.
     """
 
     def __init__(

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from genrobust.core import (
     MANIFEST,
+    PAGES,
     Artifact,
     Damage,
     GenrobustError,
@@ -25,7 +26,7 @@ from genrobust.data import changed_images
 
 ASIDE = ".damaged"  # hidden, so that what reads all files of a folder does not read these
 # Kinds whose files people edit: a change is named, and stays.
-_EDITED = ("report", "audit", "benchmark", "export")
+_EDITED = (PAGES, "export")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +61,7 @@ def verify_outputs(folder: Path, repair: bool = False) -> Verified:
     existing = list(artifacts(folder))
     if not existing:
         raise UserError(
-            f"{folder} holds nothing that this version of genrobust made, by no {MANIFEST}: name the folder of a "
-            "dataset or of studies; what version 0.1 made, the same commands make again in another folder"
+            f"{folder} holds nothing that genrobust made, by no {MANIFEST}: name the folder of a dataset or of studies"
         )
     damaged: dict[Path, str] = {}
     changed: list[Path] = []

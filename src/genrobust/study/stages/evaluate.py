@@ -43,7 +43,7 @@ class Evaluate(Stage):
     def jobs(self) -> list[Job]:
         from genrobust.classifiers import weights_hash
 
-        jobs, total = {}, self.context.test_images
+        jobs, total = {}, sum(len(self.context.data.tests[name]) for name in self.context.tests)
         fetch_artifacts(self.room)
         for run in self.runs:
             checkpoint = self.sources.checkpoint(run)

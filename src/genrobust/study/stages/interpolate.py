@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from genrobust.core import ImageSet, resolve_device
-from genrobust.recipe import TrainConfig
+from genrobust.core import resolve_device
 from genrobust.study.estimates.rates import Cost
 from genrobust.study.estimates.speed import ANSWER, DECODE, network_size
 from genrobust.study.executors.jobs import DoJobs, Job
@@ -15,9 +13,6 @@ from genrobust.study.sources import Sources
 from genrobust.study.stages.stage import Stage
 from genrobust.study.stages.train import is_trained
 from genrobust.study.training_runs import TrainingRun
-
-if TYPE_CHECKING:
-    import torch
 
 
 class Interpolate(Stage):
@@ -48,16 +43,17 @@ class Interpolate(Stage):
 
         def mix(runs: Sequence[TrainingRun]) -> None:
             for run in runs:
-                train = self.sources.settings(run)
-                tuned, out = self.sources.checkpoint(run.tuned), self.sources.checkpoint(run)
-                inputs = self.sources.checkpoint_inputs(run)
-                interpolate_checkpoint(tuned, run.alpha, out, *self._validation(train), inputs)
+                interpolate_checkpoint(
+                    self.sources.checkpoint(run.tuned),
+                    run.alpha,
+                    self.sources.checkpoint(run),
+                    self.context.data.val,
+                    2 * self.sources.settings(run).batch_size,
+                    resolve_device(self.context.recipe.device),
+                    self.sources.checkpoint_inputs(run),
+                )
 
         return mix
-
-    def _validation(self, train: TrainConfig) -> tuple[ImageSet, int, torch.device]:
-        """The validation images, how many are answered at once, and where."""
-        return self.context.data.val, 2 * train.batch_size, resolve_device(self.context.recipe.device)
 
     def cost(self, job: Job) -> Cost:
         """Return the cost of a classifier: it answers the validation images, and its weights are written."""

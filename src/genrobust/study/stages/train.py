@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -121,7 +121,8 @@ class Train(Stage):
 
         context, mixture, team = self.context, self.mixture(run), team_of(run.train.workers)
         folder = self.sources.checkpoint(run)
-        with self._log_training(run, mixture, folder) if team.is_main else nullcontext(_ignore_figures) as watch:
+        unlogged = nullcontext(lambda step, figures: None)
+        with self._log_training(run, mixture, folder) if team.is_main else unlogged as watch:
             train_classifier(
                 mixture,
                 context.data.val,
@@ -204,7 +205,3 @@ def _row_heading(run: TrainingRun) -> tuple[str, str]:
 def is_trained(folder: Path) -> bool:
     """Return whether a finished checkpoint lies in `folder`, or on the remote that it mirrors."""
     return Artifact(folder).fetch().is_finished
-
-
-def _ignore_figures(step: int, figures: Mapping[str, float]) -> None:
-    del step, figures
