@@ -18,7 +18,7 @@ from genrobust.core import ImageSet, LabelSpace, Line, UserError, parse_json, re
 from genrobust.data.classes import FolderClasses
 from genrobust.data.file_list import ListedImages, list_folder
 from genrobust.data.imagenet_classes import descriptions, wnids
-from genrobust.data.imagenet_sets import ImageNetReader, accepted_labels
+from genrobust.data.imagenet_sets import ImageNetReader, accepted_labels, testbed_line
 from genrobust.data.stored import class_folders
 from genrobust.recipe import READERS
 
@@ -43,17 +43,8 @@ class ObjectNet(ImageNetReader):
     """
 
     map: Literal["one-to-many", "paper"] | None = None  # one-to-many if None
-    baseline = Line(
-        test_set="",
-        transform="logit",
-        slope=0.98091,
-        intercept=-1.92829,
-        r2=0.95251,
-        n=85,
-        residual_sd=0.08622,
-        lo=56.61,
-        hi=88.30,
-        center=1.33368,
+    baseline = testbed_line(
+        slope=0.98091, intercept=-1.92829, r2=0.95251, residual_sd=0.08622, lo=56.61, hi=88.30, center=1.33368
     )
 
     def open(self, name: str, classes: FolderClasses, same_class: Mapping[str, str]) -> Mapping[str, ImageSet]:
