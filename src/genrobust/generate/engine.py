@@ -145,21 +145,3 @@ def identity(config: GeneratorConfig) -> dict[str, Any]:
         UserError: The engine's package is broken or clashes, or the generator cannot be found.
     """
     return {**engine_of(config).identity(config), **config.sampling()}
-
-
-def is_on_server(config: GeneratorConfig) -> bool:
-    """Return whether a server draws, and this machine computes nothing.
-
-    Raises:
-        UserError: The engine's package is broken or clashes.
-    """
-    return engine_of(config).on_server
-
-
-def weights_bytes(config: GeneratorConfig) -> int:
-    """Return the bytes of weights that each process loads.
-
-    Raises:
-        UserError: The engine's package is broken or clashes, or the generator cannot be found.
-    """
-    return engine_of(config).weights_bytes(config)
