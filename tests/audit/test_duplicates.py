@@ -187,9 +187,3 @@ def test_memorization_gives_the_expected_share_on_icons_that_were_never_trained_
     found = memorization(halves[0], wild, halves[1])
     assert found.lo <= found.expected <= found.hi
     assert not found.above_expected
-
-
-def test_nothing_to_compare_with_is_refused() -> None:
-    one = frames([Image.new("RGB", (64, 64))])
-    with pytest.raises(ValueError, match="no other image"):
-        nearest(one, one, itself=True)

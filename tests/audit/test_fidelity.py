@@ -64,11 +64,6 @@ def test_nothing_is_printed_and_a_seed_decides(capfd: pytest.CaptureFixture[str]
     assert capfd.readouterr() == ("", "")
 
 
-def test_too_few_images_are_refused() -> None:
-    with pytest.raises(ValueError, match="more than 3 images"):
-        fidelity(GENERATED[:3], REAL)
-
-
 def test_halves_share_each_class_evenly() -> None:
     labels = np.array([0, 1, 1, 0, 1, 1, 0, 0, 2, 2])
     one, other = halves(labels)

@@ -15,7 +15,7 @@ NUMBERS = [  # command with the value left out, the option, values that are refu
     ("predict resnet18 images --batch-size", "--batch-size", ["0", "1000000000"]),
     ("audit images --batch-size", "--batch-size", ["0", "-5", "1000000000"]),
     ("filter made --by clip --clip pictograms --threshold", "--threshold", ["nan", "inf", "-inf", "1e999", "x", ""]),
-    ("filter made --by clip --clip pictograms --drop", "--drop", ["nan", "inf", "x"]),
+    ("filter made --by clip --clip pictograms --drop", "--drop", ["0", "1", "-0.5", "nan", "inf", "x"]),
     ("export made --to parquet --val", "--val", ["nan", "-inf", "x"]),
     ("effective-robustness --id clean --shift clean table.csv --min-id", "--min-id", ["nan", "inf", "-1", "101", "x"]),
     ("generate small.yaml --shards", "--shards", ["0/1", "2/1", "1", "1/0", "-1/2", "1/" + "9" * 5000, "\u0661/1"]),

@@ -38,16 +38,8 @@ def test_each_class_gives_its_lowest_and_later_images_go_first_among_equals() ->
     assert lowest_of_each_class(SCORES[:1], LABELS[:1], 0.99).sum() == 0  # no class is emptied
 
 
-@pytest.mark.parametrize("share", [0, 1, -0.5, float("nan")])
-def test_a_share_is_between_none_and_all(share: float) -> None:
-    with pytest.raises(UserError, match="--drop"):
-        lowest_of_each_class(SCORES, LABELS, share)
-
-
 def test_a_threshold_that_leaves_nothing_is_refused() -> None:
-    assert np.flatnonzero(below(SCORES, 0.3)).tolist() == [1, 3]
-    with pytest.raises(UserError, match="--threshold"):
-        below(SCORES, 2)
+    assert np.flatnonzero(below(SCORES, 0.3, "--threshold")).tolist() == [1, 3]
     with pytest.raises(UserError, match=r"lower filter\.threshold"):
         below(SCORES, 2, "filter.threshold")
 

@@ -73,7 +73,7 @@ def test_the_fingerprint_follows_the_prompts_and_not_the_place(write):
         ("a {} and a {}", "p.txt", "has 2 slots"),
         ("a {}\na {}\n", "p.txt", "is listed twice"),
         ("\n \n", "p.txt", "lists no template"),
-        ("{", "p.json", "is not valid JSON"),
+        ("{", "p.json", "cannot read prompts.file .*line 1 column 2"),
         (["a"], "p.json", "mapping"),
         ({"n02": ["x"]}, "p.json", r"'Crane' .*'n01'"),
         ({"crane": ["x"], "n02": ["x"]}, "p.json", r"'Crane' .*crane"),
@@ -94,5 +94,5 @@ def test_unusable_files_are_refused_with_their_place(write, content, name, messa
 def test_files_that_cannot_be_read_are_refused(tmp_path):
     (tmp_path / "latin.txt").write_bytes("crème {}".encode("latin-1"))
     for path in (tmp_path / "nowhere.txt", tmp_path, tmp_path / "latin.txt"):
-        with pytest.raises(UserError, match=f"prompts.file: cannot read {path}"):
+        with pytest.raises(UserError, match=f"cannot read prompts.file {path}"):
             plan(path)

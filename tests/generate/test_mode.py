@@ -12,7 +12,7 @@ from PIL import Image
 from tiny import saved, stable_diffusion, vae, with_safety_checker
 from transformers import CLIPTextConfig, CLIPTextModel
 
-from genrobust.core import Artifact, Subset, UserError, hashed_seed
+from genrobust.core import Artifact, UserError, hashed_seed
 from genrobust.data import MemoryImages
 from genrobust.generate import identity
 from genrobust.generate.loading import load_generator
@@ -224,17 +224,9 @@ def test_what_a_mode_does_not_use_decides_no_identity(recipe):
     assert {mode for mode in keys if "width" not in keys[mode]} == {"class"}
 
 
-@pytest.mark.parametrize("case", list(map(marked, WITH_IMAGES)))
-def test_missing_source_images_are_named(real, recipe, plan, sampler, case):
-    config = recipe(case)
-    request = plan(config)[1]
-    gone = Subset(real, [i for i, key in enumerate(real.keys) if key != request.source])
-    with pytest.raises(UserError, match=f"source image {request.source} of the request {request.key} is not among"):
-        sampler(config, sources=gone).draw([request])
-    with pytest.raises(UserError, match=rf"the request {request.key} names no source image"):
-        sampler(config).draw([replace(request, source=None)])
+def test_a_mode_that_draws_from_images_is_refused_without_them(recipe, sampler):
     with pytest.raises(UserError, match="pass the training images"):
-        sampler(config, sources=None)
+        sampler(recipe("images"), sources=None)
 
 
 def test_a_source_image_that_cannot_be_read_is_named(tmp_path, labels, real, recipe, plan):

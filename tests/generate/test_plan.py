@@ -127,13 +127,6 @@ def test_shards_cover_the_plan_once(shard_size, sizes):
     assert [number for shard in shards for number in shard] == list(range(15))
 
 
-def test_amounts_below_one_are_refused():
-    with pytest.raises(UserError, match="per_class"):
-        plan(per_class=0)
-    with pytest.raises(UserError, match="shard_size"):
-        plan().shards(0)
-
-
 @pytest.mark.parametrize(("label", "count"), enumerate(COUNTS))
 def test_each_round_takes_every_image_of_the_class_once(label, count):
     found = sources_of(label, per_class=20)

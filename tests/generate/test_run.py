@@ -237,15 +237,13 @@ def test_too_little_memory_is_reported_with_what_to_lower(tmp_path, labels, gene
 
 
 @pytest.mark.parametrize(
-    ("changes", "shards", "message"),
+    ("changes", "message"),
     [
-        ({}, [2], "there is no shard 2"),
-        ({}, [-1], "there is no shard -1"),
-        ({"model": "./nowhere"}, None, "no generator found.*generator.model"),
-        ({"engine": "nothing"}, None, "engine 'nothing'"),
+        ({"model": "./nowhere"}, "no generator found.*generator.model"),
+        ({"engine": "nothing"}, "engine 'nothing'"),
     ],
 )
-def test_what_cannot_be_drawn_makes_no_folder(tmp_path, labels, generator, config, changes, shards, message):
+def test_what_cannot_be_drawn_makes_no_folder(tmp_path, labels, generator, config, changes, message):
     with pytest.raises(UserError, match=message):
-        run(tmp_path / "out", labels, generator.model_copy(update=changes), config, shards=shards)
+        run(tmp_path / "out", labels, generator.model_copy(update=changes), config)
     assert not (tmp_path / "out").exists()

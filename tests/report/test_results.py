@@ -10,7 +10,7 @@ import pytest
 
 from genrobust.core.errors import UserError
 from genrobust.core.results import MEAN_OF_SHIFTS, Plane, ScoreKey
-from genrobust.report.results import summary_from_json, summary_to_csv, summary_to_json
+from genrobust.report.results import read_results, summary_from_json, summary_to_csv, summary_to_json
 from genrobust.report.tables import difference_table, figure_table, further_tables, main_tables
 from genrobust.robustness.figure import figure_called
 
@@ -27,17 +27,20 @@ def test_a_summary_survives_json(summary, grouped):
     "spoil",
     [
         lambda plain: plain.pop("scores"),
-        lambda plain: plain["lines"]["solid"].update(unknown=1),
+        lambda plain: plain["lines"]["solid"].pop("slope"),
         lambda plain: plain["scores"].append({"arm": "real"}),
         lambda plain: plain.update(format=99),
         lambda plain: plain.update(groups=[1, 2]),
+        lambda plain: plain.update(missed=[{"key": "a.png"}]),
+        lambda plain: plain["scores"][0].update(value="high"),
     ],
 )
-def test_json_of_another_shape_is_refused_with_what_to_do(summary, spoil):
+def test_results_of_another_shape_are_refused_with_what_to_do(summary, spoil, tmp_path):
     plain = json.loads(json.dumps(summary_to_json(summary)))
     spoil(plain)
-    with pytest.raises(UserError, match="evaluate again"):
-        summary_from_json(plain)
+    (tmp_path / "results.json").write_text(json.dumps({"title": "a", "date": "b", "arms": [], "summary": plain}))
+    with pytest.raises(UserError, match=r"cannot read .*results\.json: .*run the study again"):
+        read_results(tmp_path / "results.json")
 
 
 def test_the_csv_has_a_row_a_score_and_numbers_that_read_back(grouped):

@@ -10,10 +10,8 @@ ROWS = 1000  # whose distances to all others are held at once: a class may have 
 
 
 def pairwise_distance(features: np.ndarray) -> float:
-    """Return the mean Euclidean distance of two different rows of `features`, float [N, D]; NaN for fewer than two."""
+    """Return the mean Euclidean distance of two different rows of `features`, float [N, D]; N is 2 or more."""
     count = len(features)
-    if count < 2:
-        return float("nan")
     rows = np.asarray(features, dtype=np.float64)
     squares, total = (rows**2).sum(axis=1), 0.0
     for start in range(0, count, ROWS):
@@ -27,11 +25,8 @@ def pairwise_distance(features: np.ndarray) -> float:
 def vendi_score(features: np.ndarray) -> float:
     """Return the effective number of different images among the rows of `features`, float [N, D]: from 1 to N.
 
-    exp of the von Neumann entropy of K / N, where K holds the cosines of the rows (Friedman and Dieng 2023). NaN
-    without rows.
+    exp of the von Neumann entropy of K / N, where K holds the cosines of the rows (Friedman and Dieng 2023).
     """
-    if not len(features):
-        return float("nan")
     rows = np.asarray(features, dtype=np.float64)
     rows = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
     count, width = rows.shape
@@ -57,6 +52,6 @@ def common_counts(*labels: np.ndarray) -> dict[int, int]:
 
 
 def by_class(features: np.ndarray, labels: np.ndarray, classes: Iterable[int]) -> dict[int, tuple[float, float]]:
-    """Return `pairwise_distance` and `vendi_score` of each of `classes`."""
+    """Return `pairwise_distance` and `vendi_score` of each of `classes`, which have two images or more."""
     by_label = {label: features[labels == label] for label in classes}
     return {label: (pairwise_distance(rows), vendi_score(rows)) for label, rows in by_label.items()}

@@ -76,16 +76,11 @@ def nearest(
 ) -> Neighbors:
     """Find the nearest of `references`, frames uint8 [M, ROWS, SIDE], to each of `queries`, likewise [N, ROWS, SIDE].
 
-    With `itself` the two are one set, whose images are not their own neighbors. A flat frame is near nothing: its
-    distance to all is 1. Aligning two frames takes most of the time: those whose coarse distance is `coarse` or more
-    are not aligned, and count as 1 apart. `parts`, which depend on both, keep what was found meanwhile; `advance` is
-    that of a bar over the queries.
-
-    Raises:
-        ValueError: There is nothing to compare with.
+    With `itself` the two are one set, of two images or more, none of which is its own neighbor. A flat frame is near
+    nothing: its distance to all is 1. Aligning two frames takes most of the time: those whose coarse distance is
+    `coarse` or more are not aligned, and count as 1 apart. `parts`, which depend on both, keep what was found
+    meanwhile; `advance` is that of a bar over the queries.
     """
-    if len(references) < (2 if itself else 1):
-        raise ValueError("there is no other image to compare with")
     described = _descriptors(references)
     with ThreadPoolExecutor(min(8, cores())) as pool:
 

@@ -11,7 +11,6 @@ from .file_list import ListedImages as ListedImages, Listing as Listing
 from .filters import (
     FILTERS as FILTERS,
     below as below,
-    check_share as check_share,
     filters_of as filters_of,
     kept as kept,
     kept_indices as kept_indices,

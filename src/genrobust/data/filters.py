@@ -35,14 +35,10 @@ _SCHEMA = pa.schema([("key", pa.string()), ("label", pa.int64()), ("score", pa.f
 
 
 def lowest_of_each_class(scores: np.ndarray, labels: np.ndarray, share: float) -> np.ndarray:
-    """Find the images, bool [N], among the lowest `share` (a fraction) of `scores` [N] of their class.
+    """Find the images, bool [N], among the lowest `share`, between 0 and 1, of `scores` [N] of their class.
 
     Rounded down, so that a class is never emptied; of equal scores the later image goes first.
-
-    Raises:
-        UserError: A share outside (0, 1).
     """
-    check_share(share)
     out = np.zeros(len(scores), dtype=bool)
     for label in np.unique(labels):
         in_class = np.flatnonzero(labels == label)
@@ -51,13 +47,7 @@ def lowest_of_each_class(scores: np.ndarray, labels: np.ndarray, share: float) -
     return out
 
 
-def check_share(share: float) -> None:
-    """Raise UserError for a share outside (0, 1)."""
-    if not 0 < share < 1:
-        raise UserError(f"--drop takes a share between 0 and 1, such as 0.1 for a tenth of each class; got {share:g}")
-
-
-def below(scores: np.ndarray, threshold: float, setting: str = "--threshold") -> np.ndarray:
+def below(scores: np.ndarray, threshold: float, setting: str) -> np.ndarray:
     """Find the images, bool [N], that score below `threshold`, which the user sets by `setting`.
 
     Raises:

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
-from PIL import Image
-
-from genrobust.core import BaseImageSet, ImageSet, StudyData, UserError, digest, is_missing
+from genrobust.core import ImageSet, StudyData, Subset, UserError, digest, is_missing
 from genrobust.recipe import GroupRule, ImageRule
 
 log = logging.getLogger(__name__)
@@ -20,43 +17,20 @@ KEY, STYLES = "data.groups", "data.styles"
 CONTAINERS = (bytes, list, dict)
 
 
-class _SameImages(BaseImageSet):
-    """The images of another ImageSet: an ImageSet."""
-
-    def __init__(self, images: ImageSet) -> None:
-        self._images = images
-        self.name, self.labels, self.keys, self.styles = images.name, images.labels, images.keys, images.styles
-        self.accepted = getattr(images, "accepted", None)
-        self.groups: tuple[str, ...] | None = getattr(images, "groups", None)
-        self.protocol: str = getattr(images, "protocol", "")
-        self.as_stored: bool = getattr(images, "as_stored", False)
-        self.fingerprint = images.fingerprint
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    @property
-    def encoded(self) -> Callable[[int], Path | bytes] | None:
-        """As `ListedImages.encoded`; None where the images have no files."""
-        return getattr(self._images, "encoded", None)
-
-    def image(self, index: int) -> Image.Image:
-        return self._images.image(index)
-
-
-class GroupedImages(_SameImages):
-    """The images of another ImageSet, whose fingerprint it keeps, with the group of each: an ImageSet."""
+class GroupedImages(Subset):
+    """All images of another ImageSet, whose fingerprint it keeps, with the group of each: an ImageSet."""
 
     def __init__(self, images: ImageSet, groups: Sequence[str] | None) -> None:
-        super().__init__(images)  # with its fingerprint: groups change intervals, and no prediction
+        super().__init__(images, range(len(images)))
         self.groups = None if groups is None else tuple(groups)
+        self.fingerprint = images.fingerprint  # groups change intervals, and no prediction
 
 
-class StyledImages(_SameImages):
-    """The images of another ImageSet, with the style of each, "" for none: an ImageSet."""
+class StyledImages(Subset):
+    """All images of another ImageSet, with the style of each, "" for none: an ImageSet."""
 
     def __init__(self, images: ImageSet, styles: Sequence[str]) -> None:
-        super().__init__(images)
+        super().__init__(images, range(len(images)))
         self.styles = styles
         self.fingerprint = digest([images.fingerprint, list(styles)])
 

@@ -10,27 +10,13 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from genrobust.core import (
-    Artifact,
-    GenrobustError,
-    Manifest,
-    lock,
-    make_folder,
-    reading,
-    remove_leftovers,
-    replacing,
-)
+from genrobust.core import Artifact, GenrobustError, Manifest, reading, replacing
 
 
 def write_list(path: Path, manifest: Manifest, columns: Mapping[str, Any], schema: pa.Schema) -> None:
     """Write `columns` to `path`, as the only file of an artifact with `manifest`."""
-    folder = path.parent
-    make_folder(folder)
-    with lock(folder, wait=True):
-        remove_leftovers(folder)
-        with replacing(path) as file:
-            pq.write_table(pa.table(columns, schema), file, compression="zstd")
-        Artifact(folder).publish(manifest, names=[path.name])
+    with Artifact(path.parent).writing(manifest, path.name), replacing(path) as file:
+        pq.write_table(pa.table(columns, schema), file, compression="zstd")
 
 
 @contextmanager

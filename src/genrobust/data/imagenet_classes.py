@@ -10,7 +10,7 @@ from functools import cache
 from importlib import resources
 from pathlib import Path
 
-from genrobust.core import ClassLabel, GenrobustError, LabelSpace, UserError, read_lines
+from genrobust.core import ClassLabel, LabelSpace, UserError, read_lines
 
 log = logging.getLogger(__name__)
 
@@ -35,10 +35,7 @@ def descriptions() -> tuple[str, ...]:
 def listed_by_timm(name: str) -> tuple[str, ...]:
     """Return the WordNet ids of timm's class list `name`, such as imagenet_r: the 200 of ImageNet-R or -A, sorted."""
     file = resources.files("timm") / "data" / "_info" / f"{name}_synsets.txt"
-    try:
-        return tuple(file.read_text(encoding="utf-8").split())
-    except OSError as error:
-        raise GenrobustError(f"this version of timm lacks the class list {file}: install timm again") from error
+    return tuple(file.read_text(encoding="utf-8").split())
 
 
 def prompt_names(kind: str) -> dict[str, str]:

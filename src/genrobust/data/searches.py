@@ -1,22 +1,7 @@
 """Retrieval by search: the images of a pool without labels that a CLIP finds nearest to each class.
 
-An image counts for the class with the highest cosine alone, as in zero-shot classification (Radford et al., 2021), and
-each class takes as many of its images as are wanted, the nearest first. Published retrieval ranks in the same way, by
-the cosine of an image with the mean of a class's prompts, and keeps the highest of each class (the code of Geng et al.,
-2024, "The unmet promise of synthetic training images"; Burg et al., 2023, "Image retrieval outperforms diffusion models
-on data augmentation", take nearest neighbors too; Wallingford et al., 2023, "Neural priming", match captions, which a
-pool of images alone has not). There an image may be found for two classes. Here it may not: a class with few images in
-the pool would take those of other classes. Of the 5,600 images that a search for 56 of each class takes from *wild* of
-the first Pictograms with their CLIP, 89.0 % show their class if images may be found twice, and 89.1 % if each image is
-given to the class that wants it most while it has room; with the rule of this module, the search finds 4,993, of which
-99.9 % do. So a class may run short, and a class that is no image's best has none.
-
-Among the images of a class come first those nearest to the mean of its prompts, or each prompt takes the nearest in
-turn. A mean of prompts that name styles favors plain drawings: in a pool of which about 15 % have color, a CLIP found
-images for Pictograms of which 5 % have color by the first rule, and 23 % by the second (docs/appendix.md).
-
-A search is an artifact of its own, with a row for each image that was found, class by class, the nearest first. The
-fingerprint of the pool is among the facts about it.
+An image counts for the class with the highest cosine alone, so a class may get fewer images than are wanted. First come
+those nearest to the mean of a class's prompts, or each prompt takes its nearest in turn (docs/appendix.md compares).
 """
 
 from __future__ import annotations

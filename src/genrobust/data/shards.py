@@ -151,7 +151,7 @@ class ShardDataset(BaseImageSet):
         given_up: The reason by the key of each request that gave no image.
     """
 
-    def __init__(self, folder: Path, *, allow_partial: bool = False, name: str = "generated") -> None:
+    def __init__(self, folder: Path, *, allow_partial: bool = False) -> None:
         """Open the dataset in `folder`.
 
         Raises:
@@ -159,7 +159,7 @@ class ShardDataset(BaseImageSet):
             GenrobustError: A shard is damaged.
         """
         self.folder = Path(folder)
-        self.name = name
+        self.name = "generated"
         self._artifact = Artifact(self.folder)
         self.about = read_about(self.folder)
         self.class_ids: tuple[str, ...] = tuple(self.about.get("class_ids", ()))

@@ -4,8 +4,6 @@ from .engine import (
     EngineConfig as EngineConfig,
     engine_of as engine_of,
     identity as identity,
-    is_on_server as is_on_server,
-    weights_bytes as weights_bytes,
 )
 from .mode import MODES as MODES, Mode as Mode
 from .pipeline_config import (

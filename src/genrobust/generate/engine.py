@@ -112,19 +112,14 @@ class Engine(ABC):
         """Return the real image that `request` begins from, RGB.
 
         Raises:
-            UserError: The request names no image, or the image is missing or cannot be read; the message names
-                the key of the request.
+            UserError: The image cannot be read; the message names the key of the request.
         """
-        if request.source is None:
-            raise UserError(f"the request {request.key} names no source image: plan it with the training images")
-        description = f"the source image {request.source} of the request {request.key}"
-        if self._sources is None or request.source not in self._indices:
-            name = self._sources.name if self._sources is not None else "the study"
-            raise UserError(f"{description} is not among the images of {name}: put it back, or plan anew")
+        assert self._sources is not None and request.source is not None  # the plan was made with the same images
         try:
             return self._sources.image(self._indices[request.source])
         except (UserError, OSError) as error:
-            raise UserError(f"{description} cannot be read: {error}") from error
+            described = f"the source image {request.source} of the request {request.key}"
+            raise UserError(f"{described} cannot be read: {error}") from error
 
 
 def engine_of(config: GeneratorConfig) -> type[Engine]:
@@ -145,21 +140,3 @@ def identity(config: GeneratorConfig) -> dict[str, Any]:
         UserError: The engine's package is broken or clashes, or the generator cannot be found.
     """
     return {**engine_of(config).identity(config), **config.sampling()}
-
-
-def is_on_server(config: GeneratorConfig) -> bool:
-    """Return whether a server draws, and this machine computes nothing.
-
-    Raises:
-        UserError: The engine's package is broken or clashes.
-    """
-    return engine_of(config).on_server
-
-
-def weights_bytes(config: GeneratorConfig) -> int:
-    """Return the bytes of weights that each process loads.
-
-    Raises:
-        UserError: The engine's package is broken or clashes, or the generator cannot be found.
-    """
-    return engine_of(config).weights_bytes(config)

@@ -64,14 +64,7 @@ def find_lora(config: LoraConfig) -> tuple[str, Path]:
         UserError: The LoRA is not found or is a pickle, or its folder has not one file to choose.
         GenrobustError: A trained LoRA is damaged.
     """
-    try:
-        path, id = Path(config.model).expanduser(), config.model
-        if path.exists():
-            id = path.resolve().name
-        else:
-            path = _download_parts(config, ["*.safetensors"])
-    except (OSError, ValueError, RuntimeError) as error:
-        raise UserError(f"generator.lora: {config.model} is no file, folder or hub id: {hub_reason(error)}") from None
+    id, path = _find_parts(config, "generator.lora", ["*.safetensors"])
     files = [path] if path.is_file() else sorted(p for p in path.glob("*") if p.is_file())
     candidates = [p for p in files if p.suffix == ".safetensors"]
     matches = [p for p in candidates if p.name == LORA_FILE] or candidates
@@ -118,14 +111,7 @@ def find_adapter(config: AdapterConfig) -> Adapter:
     """
     names = [config.image_encoder, *REDUX_PARTS]
     parts = [INDEX, config.file, *(f"{name}/*.{ending}" for name in names for ending in ("json", "safetensors"))]
-    try:
-        folder, id = Path(config.model).expanduser(), config.model
-        if folder.exists():
-            id = folder.resolve().name
-        else:
-            folder = _download_parts(config, parts)
-    except (OSError, ValueError, RuntimeError) as error:
-        raise UserError(f"generator.adapter: {config.model} is no folder or hub id: {hub_reason(error)}") from None
+    id, folder = _find_parts(config, "generator.adapter", parts)
     try:
         is_redux = (folder / INDEX).is_file() and read_index(folder)["_class_name"] == REDUX
     except UserError as error:
@@ -173,9 +159,16 @@ def _download_pipeline(model: str, config: DiffusersConfig) -> Path:
     return Path(folder)
 
 
-def _download_parts(config: LoraConfig | AdapterConfig, parts: Sequence[str]) -> Path:
-    """Download `parts` of a model of the hub, and its card."""
-    return Path(snapshot_download(config.model, revision=config.revision, allow_patterns=[*parts, CARD]))
+def _find_parts(config: LoraConfig | AdapterConfig, key: str, parts: Sequence[str]) -> tuple[str, Path]:
+    """The id and the path of `config.model`; of a model of the hub, `parts` and the card are downloaded."""
+    try:
+        path = Path(config.model).expanduser()
+        if path.exists():
+            return path.resolve().name, path
+        patterns = [*parts, CARD]
+        return config.model, Path(snapshot_download(config.model, revision=config.revision, allow_patterns=patterns))
+    except (OSError, ValueError, RuntimeError) as error:
+        raise UserError(f"{key}: {config.model} is no file, folder or hub id: {hub_reason(error)}") from None
 
 
 _A_PICKLE = (

@@ -63,8 +63,6 @@ class Plan:
         styles: Sequence[str] = (),
     ) -> None:
         """Raises UserError for unusable templates, and a class without an image in `sources`."""
-        if per_class < 1:
-            raise UserError(f"generate.per_class must be 1 or more, got {per_class}")
         self.labels = labels
         self.per_class = per_class
         self.data_seed = data_seed
@@ -130,8 +128,6 @@ class Plan:
         Raises:
             UserError: There are too many.
         """
-        if shard_size < 1:
-            raise UserError(f"generate.shard_size must be 1 or more, got {shard_size}")
         if len(self) > MOST_SHARDS * shard_size:
             raise UserError(
                 f"generate.shard_size: {len(self):,} images in shards of {shard_size:,} are more than {MOST_SHARDS:,} "

@@ -21,7 +21,6 @@ from genrobust.core import (
     LabelSpace,
     Request,
     Sample,
-    UserError,
     device_kind,
     keep_freed_memory,
     leftovers,
@@ -103,16 +102,13 @@ class Generation:
         The folder is locked if all are to be made. The dataset is finished when all shards are there.
 
         Raises:
-            UserError: The plan has no such shard, the generator cannot be found, or the folder holds another dataset,
-                is in use, or cannot be written.
+            UserError: The generator cannot be found, or the folder holds another dataset, is in use, or cannot be
+                written.
             GenrobustError: A completed shard is damaged; or, after the block, all shards are done and hold no image:
                 then a rerun draws them again.
         """
         out, total = self._out, len(self.parts)
         requested = list(range(total)) if shards is None else sorted(set(shards))
-        unknown = [index for index in requested if not 0 <= index < total]
-        if unknown:
-            raise UserError(f"there is no shard {unknown[0]}: the plan has {total}, counted from 0")
         about = self._describe()
         make_folder(out)
         undone = missing_shards(out, total)  # fetches what others made

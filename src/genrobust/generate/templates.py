@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from genrobust.core import ClassLabel, LabelSpace, UserError, embedded, parse_json
+from genrobust.core import ClassLabel, LabelSpace, UserError, embedded, parse_json, reading
 from genrobust.recipe import PromptConfig
 
 SLOT = "{}"
@@ -115,15 +115,11 @@ def read_listed(path: Path, labels: LabelSpace) -> list[tuple[Template, ...]]:
         UserError: The file cannot be read, a class has no prompts, a template has no slot, or a full prompt has one.
             The message names the file and the class or line.
     """
-    try:
+    is_json = path.suffix.lower() == ".json"
+    with reading(f"prompts.file {path}", ValueError):
         text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"prompts.file: cannot read {path}: {error}") from error
-    if path.suffix.lower() == ".json":
-        try:
-            prompts_by_class = parse_json(text)
-        except ValueError as error:
-            raise UserError(f"prompts.file: {path} is not valid JSON: {error}") from None
+        prompts_by_class = parse_json(text) if is_json else None
+    if is_json:
         if not isinstance(prompts_by_class, dict):
             kind = type(prompts_by_class).__name__
             raise UserError(f"prompts.file: {path} holds a {kind}; it needs a mapping of class to prompts")

@@ -12,7 +12,7 @@ from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from genrobust.core import REAL
 from genrobust.recipe.augmentation import Augmentation, AugmentationName
-from genrobust.recipe.fine_tuning import FineTuning, later_key
+from genrobust.recipe.fine_tuning import FineTuning
 from genrobust.recipe.names import Name
 from genrobust.recipe.numbers import (
     Average,
@@ -30,18 +30,13 @@ from genrobust.recipe.numbers import (
     Workers,
     require_memory,
 )
-from genrobust.recipe.section import Overrides, PlainValues, Section
+from genrobust.recipe.section import Overrides, PlainValues, Section, later_key
 
 
 def _check_mixing(alpha: float) -> float:
     if 0 < alpha < LEAST_MIXING:
         raise ValueError(f"0 turns it off, and a smaller alpha than {LEAST_MIXING} mixes nothing (got {alpha:g})")
     return alpha
-
-
-# Keys that came later stay out of hashes at their defaults, so that the folders of earlier trainings keep their names.
-def _is_none(value: object) -> bool:
-    return value is None
 
 
 LEAST_MIXING = 0.001
@@ -111,18 +106,18 @@ class TrainConfig(FineTuning):
     batch_size: Annotated[int, Between(2, 65_536, "batch norm takes two, and memory holds no more")] = 128
     optimizer: Literal["adamw", "sgd", "momentum"] = "adamw"
     learning_rate: Rate = 2e-3
-    schedule: Literal["cosine", "linear"] = Field(default="cosine", exclude_if=lambda schedule: schedule == "cosine")
+    schedule: Literal["cosine", "linear"] = later_key("cosine")
     weight_decay: Decay = 0.05
-    no_decay: tuple[Name, ...] | None = Field(default=None, exclude_if=_is_none)
+    no_decay: tuple[Name, ...] | None = later_key(None)
     momentum: Fraction = 0.9  # only for SGD
     warmup_steps: WarmupSteps | None = 50  # None with `warmup_epochs`
-    warmup_epochs: Epochs | None = Field(default=None, exclude_if=_is_none)
+    warmup_epochs: Epochs | None = later_key(None)
     label_smoothing: Fraction = 0.1
     ema_decay: Average = 0.99  # 0 turns the weight average off
     augmentation: AugmentationName = Field(
         default_factory=Augmentation
     )  # or none, autoaugment, randaugment, trivialaugment, augmix, drawing-styles ...
-    augmentation_share: PositiveFraction = Field(default=1.0, exclude_if=lambda share: share == 1)
+    augmentation_share: PositiveFraction = later_key(1.0)
     mixup: Mixing = 0.0  # alpha of the Beta distribution of the mixing weight; so is cutmix
     cutmix: Mixing = 0.0
     random_erasing: Fraction = 0.0  # probability for each image; so is grayscale
@@ -131,11 +126,11 @@ class TrainConfig(FineTuning):
     )
     grayscale: Fraction = 0.0
     split_batchnorm: bool = False
-    blur_pool: bool = Field(default=False, exclude_if=lambda blurs: not blurs)
-    workers: Workers = Field(default=1, exclude_if=lambda workers: workers == 1)  # more than 1 train it together
+    blur_pool: bool = later_key(False)
+    workers: Workers = later_key(1)  # more than 1 train it together
     precision: Literal["auto", "float32", "float16", "bfloat16"] = "auto"
-    compile: bool = Field(default=False, exclude_if=lambda compiles: not compiles)
-    keep: Literal["best", "last"] = Field(default="best", exclude_if=lambda keep: keep == "best")
+    compile: bool = later_key(False)
+    keep: Literal["best", "last"] = later_key("best")
     validate_every: Steps = 200  # steps
     save_every: Steps = 200  # steps; a killed run loses at most these
 

@@ -12,7 +12,7 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 from genrobust.core import EMBEDDED, LabelSpace, Registry
 from genrobust.recipe.names import Name
 from genrobust.recipe.numbers import Count, PerClass
-from genrobust.recipe.section import Choice, Place, Section, checked, shown
+from genrobust.recipe.section import Choice, Place, Section, checked, later_key, shown
 
 RULE = "such as {pattern: REGEX}"
 PACKAGE = "genrobust.data.readers"
@@ -108,11 +108,11 @@ class RetrievedConfig(Section):
     path: Place | None = None
     search: Place | None = None
     clip: str | None = None
-    match: Literal["classes", "prompts"] = Field(default="classes", exclude_if=lambda match: match == "classes")
+    match: Literal["classes", "prompts"] = later_key("classes")
     per_class: PerClass | None = None
     without_styles: tuple[str, ...] = ()
-    without_names: tuple[str, ...] = Field(default=(), exclude_if=lambda names: not names)
-    limit: Count | None = Field(default=None, exclude_if=lambda limit: limit is None)
+    without_names: tuple[str, ...] = later_key(())
+    limit: Count | None = later_key(None)
 
 
 class DataConfig(Choice):
@@ -155,7 +155,7 @@ class DataConfig(Choice):
     ] = RetrievedConfig()
     extra: dict[Name, Place] = Field(default_factory=dict)
     groups: dict[str, GroupRule] | GroupRule | None = None
-    styles: ImageRule | None = Field(default=None, exclude_if=lambda rule: rule is None)
+    styles: ImageRule | None = later_key(None)
     same_class: dict[str, str] = Field(default_factory=dict)
     packed: bool = False
 

@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from genrobust.recipe.numbers import MEMORY, Average, Batch, Between, Decay, Fraction, Rate, Steps, Threads, WarmupSteps
-from genrobust.recipe.section import Section
+from genrobust.recipe.section import Section, later_key
 
 PATCH = 4  # pixels a side: a U-Net on 16 x 16 latents of an image of 64 px learns shapes, one on 8 x 8 colors alone
 Channels = Annotated[int, Between(32, 4096, MEMORY)]
@@ -35,7 +35,7 @@ class GeneratorTraining(Section):
     gradient_checkpointing: bool = False  # less memory for a third more time
     precision: Literal["auto", "float32", "float16", "bfloat16"] = "auto"  # as in `train`
     save_every: Steps = 100  # steps; a killed run loses at most these
-    threads: Threads | None = Field(default=None, exclude_if=lambda n: n is None)  # None: the recipe's, of a worker
+    threads: Threads | None = later_key(None)  # None: the recipe's, of a worker
     min_snr: Rate | None = 5.0  # None weighs all noise levels alike
 
     @model_validator(mode="after")
@@ -90,14 +90,10 @@ class ClassModelConfig(GeneratorTraining):
     heads: Annotated[int, Between(1, 2048, "each takes a part of width")] = 6
     patch_size: Annotated[int, Between(1, 64, "the latents are no larger")] = 2  # a quarter of the time of 1
     class_dropout: Fraction = 0.1
-    images: Literal["train", "pool"] = Field(default="train", exclude_if=lambda images: images == "train")
-    style_dropout: Fraction = Field(default=0.1, exclude_if=lambda share: share == 0.1)
-    channels: Annotated[tuple[Channels, ...], Field(min_length=2, max_length=6)] | None = Field(
-        default=None, exclude_if=lambda channels: channels is None
-    )
-    components: Annotated[int, Between(1, 3 * PATCH**2, "a patch has no more colors")] | None = Field(
-        default=None, exclude_if=lambda components: components is None
-    )
+    images: Literal["train", "pool"] = later_key("train")
+    style_dropout: Fraction = later_key(0.1)
+    channels: Annotated[tuple[Channels, ...], Field(min_length=2, max_length=6)] | None = later_key(None)
+    components: Annotated[int, Between(1, 3 * PATCH**2, "a patch has no more colors")] | None = later_key(None)
     steps: Steps = 8000  # of 64: 370 passes over 1,381 icons; with 1,200 steps it did not separate the classes
     learning_rate: Rate = 1e-3  # ten times DiT's own: few steps, and a small model
 

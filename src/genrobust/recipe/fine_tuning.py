@@ -10,18 +10,13 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from genrobust.core import Registry
 from genrobust.recipe.numbers import Between, Fraction
-from genrobust.recipe.section import Choice, listed
+from genrobust.recipe.section import Choice, later_key, listed
 
 if TYPE_CHECKING:  # torch takes seconds, and recipes are read without it
     from torch import nn
 
 SCRATCH, PRETRAINED, ARM = "scratch", "pretrained", "arm:"  # as train.init names them
 MOST_POINTS = 101  # of a curve
-
-
-def later_key(default: object) -> Any:
-    """A key that came later: at its default it stays out of hashes, so that earlier checkpoints keep their folders."""
-    return Field(default=default, exclude_if=lambda value: value == default)
 
 
 def _as_list(value: Any) -> Any:

@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from genrobust.core import FLOAT32, Registry, UserError
 from genrobust.recipe.names import Name
 from genrobust.recipe.numbers import MEMORY, Between, PerClass, Seed
-from genrobust.recipe.section import Case, Choice, Overrides, Place, PlainValues, Section
+from genrobust.recipe.section import Case, Choice, Overrides, Place, PlainValues, Section, later_key
 
 
 class HasModes(Protocol):
@@ -139,7 +139,7 @@ class PromptConfig(Section):
     templates: str | tuple[str, ...] = "pictograms"
     file: Place | None = None
     negative_prompt: str = ""
-    without_styles: tuple[str, ...] = Field(default=(), exclude_if=lambda styles: not styles)
+    without_styles: tuple[str, ...] = later_key(())
 
     @model_validator(mode="after")
     def _check_file(self) -> PromptConfig:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from copy import deepcopy
 from importlib import resources
@@ -28,7 +29,8 @@ def recipe_names() -> list[str]:
 
 def is_recipe(word: str) -> bool:
     """Whether `word` names a recipe: a file, or an installed one even if a folder (``./name``) has the same name."""
-    return word in recipe_names() or (Path(word).suffix in SUFFIXES and not _is_folder(Path(word)))
+    is_folder = os.path.isdir(word)  # noqa: PTH112 - it takes a name that is too long, or has a zero byte
+    return word in recipe_names() or (Path(word).suffix in SUFFIXES and not is_folder)
 
 
 def load_recipe(name_or_path: str, overrides: Iterable[str] = (), quick: bool = False) -> Recipe:
@@ -99,13 +101,6 @@ def parse_recipe(raw: dict[str, Any], where: str = "recipe") -> Recipe:
 def recipe_yaml(recipe: Recipe) -> str:
     """All values of `recipe`, as the YAML of a recipe file."""
     return yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
-
-
-def _is_folder(path: Path) -> bool:
-    try:
-        return path.is_dir()
-    except (OSError, ValueError):  # a name that is too long, or has a zero byte
-        return False
 
 
 def _read_recipe(name_or_path: str) -> bytes:

@@ -18,7 +18,7 @@ from genrobust.recipe.classify import (
 )
 from genrobust.recipe.data import DataConfig
 from genrobust.recipe.diffusion import ClassModelConfig, FinetuneConfig
-from genrobust.recipe.fine_tuning import check_origins, later_key, started_from
+from genrobust.recipe.fine_tuning import check_origins, started_from
 from genrobust.recipe.generate import (
     DatasetConfig,
     FilterConfig,
@@ -27,7 +27,7 @@ from genrobust.recipe.generate import (
 )
 from genrobust.recipe.names import FolderName, Name, look_alikes
 from genrobust.recipe.numbers import CORES, Between, PerClass, Seed, Threads
-from genrobust.recipe.section import Section, checked, listed, merged
+from genrobust.recipe.section import Section, checked, later_key, listed, merged
 from genrobust.recipe.tune import TuneConfig
 
 MOST_NAMED = 1000  # arms, seeds, datasets and others of a recipe: a report has a row for each

@@ -16,6 +16,7 @@ from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
+    Field,
     GetCoreSchemaHandler,
     GetJsonSchemaHandler,
     SerializerFunctionWrapHandler,
@@ -44,6 +45,11 @@ class Section(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     file_keys: ClassVar[tuple[str, ...]] = ()  # keys that a recipe file may have here, and that are no fields
+
+
+def later_key(default: object) -> Any:
+    """Declare a key that came later: its default stays out of hashes, so that earlier folders keep their names."""
+    return Field(default=default, exclude_if=lambda value: value == default)
 
 
 AnySection = TypeVar("AnySection", bound=Section)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from genrobust.core import UserError, read_page_json
+from genrobust.core import UserError, read_page_json, reading
 from genrobust.data import ShardDataset
 from genrobust.report import format_number, percent
 
@@ -35,7 +35,8 @@ def read_audit(path: Path, dataset: ShardDataset, chosen: np.ndarray, alone: boo
     Raises:
         UserError: No such file, no audit, or one of another dataset.
     """
-    try:
+    then = ": it is no audit.json that this version of genrobust audit wrote: audit again"
+    with reading(f"--audit {path}", KeyError, TypeError, ValueError, IndexError, AttributeError, then=then):
         facts = read_page_json(path)
         if facts["dataset"]["fingerprint"] != dataset.fingerprint:
             raise UserError(f"--audit {path} is of another dataset than {dataset.folder}: audit this one")
@@ -52,12 +53,6 @@ def read_audit(path: Path, dataset: ShardDataset, chosen: np.ndarray, alone: boo
             left_out=tuple(map(str, facts["left_out"])),
             beyond=" ".join(beyond),
         )
-    except FileNotFoundError:
-        raise UserError(f"--audit {path}: there is no such file; genrobust audit writes it") from None
-    except (OSError, KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
-        raise UserError(
-            f"--audit {path}: this is no audit.json of this version of genrobust ({error!r}): audit again"
-        ) from None
 
 
 def _rows(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:

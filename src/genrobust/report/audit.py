@@ -110,7 +110,6 @@ def _facts(audit: Audit, sets: AuditSets, name: str) -> Any:
         "dataset": {"name": name, "fingerprint": sets.dataset.fingerprint},
         "against": None if real is None else {"images": len(real), "fingerprint": real.fingerprint},
         "classes": list(sets.labels.ids),
-        "near": audit.near,
         "leaks": audit.leaks,
         **asdict(replace(audit, by_image={})),
     }

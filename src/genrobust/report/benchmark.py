@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -10,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from genrobust import __version__
-from genrobust.core import ImageSet, LabelSpace, Score, csv_line, write_files
+from genrobust.core import ImageSet, LabelSpace, Score, csv_line, page_json, write_files
 from genrobust.report.page import Thumbnail, contact_sheet, make_thumbnail, render, to_json_values
 from genrobust.report.plots import SHAPES, axis
 from genrobust.report.wording import count, is_sure, number, span
@@ -55,7 +54,7 @@ def write_benchmark_page(made: Benchmarked, folder: Path) -> dict[str, Path]:
     measured = facts(made)
     contents = {
         "benchmark.html": benchmark_html(made),
-        "benchmark.json": json.dumps(measured, indent=1, ensure_ascii=False, allow_nan=False) + "\n",
+        "benchmark.json": page_json(measured),
         "benchmark.csv": table_csv(made),
     }
     return write_files(contents, folder, measured)

@@ -15,7 +15,7 @@ from markupsafe import Markup, escape
 from PIL import Image
 
 from genrobust import __version__
-from genrobust.core import ImageSet, LabelSpace, UserError, hashed_seed, templates
+from genrobust.core import ImageSet, LabelSpace, hashed_seed, templates
 from genrobust.report.wording import EN_DASH, count, duration, number, span
 
 SIDE, SMALL = 96, 64  # pixels of a thumbnail at the most, of few and of many: a page is one file
@@ -55,26 +55,19 @@ def thumbnail_bytes(image: Image.Image, side: int = SMALL) -> bytes:
     return min(encodings, key=len)
 
 
-def data_uri(data: bytes, name: str) -> str:
-    """Return PNG or WebP bytes as a data: URI; raises as `media_type`."""
-    return f"data:{media_type(data, name)};base64,{base64.b64encode(data).decode()}"
+def data_uri(data: bytes) -> str:
+    """Return PNG or WebP bytes as a data: URI."""
+    return f"data:{media_type(data)};base64,{base64.b64encode(data).decode()}"
 
 
-def media_type(data: bytes, name: str) -> str:
-    """Return the media type of PNG or WebP bytes.
-
-    Raises:
-        UserError: They are neither; `name` names the picture.
-    """
-    kind = "png" if data.startswith(b"\x89PNG\r\n\x1a\n") else "webp" if data[8:12] == b"WEBP" else ""
-    if not kind:
-        raise UserError(f"{name} is no PNG and no WebP: the pictures of a report are bytes of either")
-    return f"image/{kind}"
+def media_type(data: bytes) -> str:
+    """Return the media type of PNG or WebP bytes."""
+    return "image/png" if data.startswith(b"\x89PNG") else "image/webp"
 
 
 def make_thumbnail(images: ImageSet, index: int, alt: str, caption: str) -> Thumbnail:
     """Return the thumbnail of image `index`, at SIDE pixels at the most."""
-    return Thumbnail(data_uri(thumbnail_bytes(images.image(index), SIDE), alt), alt, caption)
+    return Thumbnail(data_uri(thumbnail_bytes(images.image(index), SIDE)), alt, caption)
 
 
 def contact_sheet(images: ImageSet, labels: LabelSpace, per_class: int) -> list[tuple[str, list[Thumbnail]]]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field, fields, replace
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +13,10 @@ from pydantic import TypeAdapter
 from genrobust.core import (
     ArmRecord,
     GenrobustError,
-    Line,
-    MissedImage,
-    Plane,
     Score,
     ScoreKey,
     StudyRecord,
     Summary,
-    UserError,
     csv_line,
     read_page_json,
     reading,
@@ -28,9 +25,6 @@ from genrobust.report.answering import answer
 from genrobust.robustness import check_claims, list_figures
 
 FORMAT = 3  # of a summary's JSON; a reader refuses one that it does not know
-LATER = {  # fields that older results lack
-    "by_group", "without_group", "by_class", "class_sizes", "missed", "missed_counts",
-}  # fmt: skip
 CSV_COLUMNS = (
     "arm", "group", "seed", "test_set", "figure", "minus", "value", "lo", "hi", "p", "unit", "n", "groups", "classes",
     "extrapolated", "method",
@@ -66,11 +60,7 @@ def read_results(path: Path, name: str = "") -> StudyResults:
     then = ": it is no results.json of a study, or one of another version: run the study again"
     with reading(name or path, ValueError, KeyError, TypeError, GenrobustError, then=then):
         raw = read_page_json(path)
-        summary = summary_from_json(raw["summary"])
-        # The types, which summary_from_json does not look at.
-        TypeAdapter(Summary).validate_python({**raw["summary"], "scores": {}})
-        TypeAdapter(list[Score]).validate_python(raw["summary"]["scores"])
-        return TypeAdapter(StudyResults).validate_python({**raw, "path": path, "summary": summary})
+        return _checked(StudyResults)({**raw, "path": path, "summary": summary_from_json(raw["summary"])})
 
 
 def summary_to_json(summary: Summary) -> dict[str, Any]:
@@ -84,33 +74,20 @@ def summary_from_json(value: dict[str, Any]) -> Summary:
     """Return the Summary that `summary_to_json` made `value` from.
 
     Raises:
-        UserError: `value` is of another shape.
+        ValueError, KeyError, TypeError: `value` is of another shape.
     """
-    try:
-        if value["format"] != FORMAT:
-            raise UserError(f"a summary of format {value['format']}, but this version reads {FORMAT}: evaluate again")
-        key_length = len(ScoreKey._fields)
-        names = [*ScoreKey._fields, *(field.name for field in fields(Score))]
-        rows = [[record[name] for name in names] for record in value["scores"]]
-        changed = {
-            **_lists_as_tuples(value),
-            "scores": {ScoreKey(*row[:key_length]): Score(*row[key_length:]) for row in rows},
-            "lines": {shift: Line(**row) for shift, row in value["lines"].items()},
-            "planes": {shift: Plane(**{**row, **_lists_as_tuples(row)}) for shift, row in value["planes"].items()},
-            "groups": _lists_as_tuples(value["groups"]),
-            "by_group": {test: _lists_as_tuples(by_arm) for test, by_arm in value.get("by_group", {}).items()},
-            "by_class": _lists_as_tuples(value.get("by_class", {})),
-            "missed": tuple(MissedImage(**row) for row in value.get("missed", ())),
-        }
-        known = {field.name: value[field.name] for field in fields(Summary) if field.name not in LATER}
-        return Summary(**known | {name: value[name] for name in LATER if name in value} | changed)
-    except (KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"this is no summary of a study: {type(error).__name__} {error}: evaluate again") from None
+    if value["format"] != FORMAT:
+        raise ValueError(f"a summary of format {value['format']}, but this version reads {FORMAT}")
+    scores: list[Score] = _checked(list[Score])(value["scores"])
+    keys = [ScoreKey(*(row[name] for name in ScoreKey._fields)) for row in value["scores"]]
+    summary: Summary = _checked(Summary)({**value, "scores": {}})
+    return replace(summary, scores=dict(zip(keys, scores, strict=True)))
 
 
-def _lists_as_tuples(values: dict[str, Any]) -> dict[str, Any]:
-    """The `values` that are lists, or were tuples before JSON made lists of them."""
-    return {name: tuple(value) for name, value in values.items() if isinstance(value, list | tuple)}
+@cache
+def _checked(kind: Any) -> Callable[[Any], Any]:
+    """Return a function that makes a `kind` of JSON values, or raises ValueError; what is missing has its default."""
+    return TypeAdapter(kind).validate_python
 
 
 def record_to_json(record: StudyRecord) -> dict[str, Any]:

@@ -183,7 +183,7 @@ def viewer_app(viewer: Viewer, token: str) -> Starlette:
         return value
 
     def picture(data: bytes) -> Response:
-        return Response(data, media_type=media_type(data, "an image"), headers=PICTURE_HEADERS)
+        return Response(data, media_type=media_type(data), headers=PICTURE_HEADERS)
 
     def thumbnail(request: Request) -> Response:
         return picture(viewer.thumbnail(index_of(request.path_params["index"])))

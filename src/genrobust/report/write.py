@@ -57,7 +57,7 @@ def write_report(record: StudyRecord, folder: Path, formats: Collection[str] = (
 
     Raises:
         GenrobustError: The disk fails.
-        UserError: A picture is no PNG and no WebP, or the folder cannot be written.
+        UserError: The folder cannot be written.
     """
     facts = record_to_json(record)
     contents: dict[str, str | bytes] = {
@@ -150,20 +150,16 @@ def _missed(record: StudyRecord) -> list[tuple[str, int, list[Thumbnail]]]:
     missed: dict[str, list[Thumbnail]] = {}
     for p in record.missed:
         caption = f"{p.test_set}: {p.key}"
-        picture = Thumbnail(data_uri(p.data, caption), caption, unbroken(f"{p.class_name}, taken for {p.predicted}"))
+        picture = Thumbnail(data_uri(p.data), caption, unbroken(f"{p.class_name}, taken for {p.predicted}"))
         missed.setdefault(p.test_set, []).append(picture)
     return [(test, record.summary.missed_counts[test], images) for test, images in missed.items()]
 
 
 def pictures_by_class(pictures: Sequence[Picture]) -> list[tuple[str, dict[str, list[Thumbnail]]]]:
-    """Return the pictures by class and origin, in the order given.
-
-    Raises:
-        UserError: A picture is no PNG and no WebP.
-    """
+    """Return the pictures by class and origin, in the order given."""
     by_class: dict[str, dict[str, list[Thumbnail]]] = {}
     for p in pictures:
-        uri = data_uri(p.data, f"a {p.origin} picture of {p.class_name!r}")
         alt = f"{p.origin} {p.class_name}" + (f", {p.style}" if p.style else "")
-        by_class.setdefault(p.class_name, {}).setdefault(p.origin, []).append(Thumbnail(uri, alt, p.caption, p.style))
+        picture = Thumbnail(data_uri(p.data), alt, p.caption, p.style)
+        by_class.setdefault(p.class_name, {}).setdefault(p.origin, []).append(picture)
     return list(by_class.items())

@@ -15,7 +15,7 @@ from tiny_modern import redux as tiny_redux
 from transformers import CLIPVisionModelWithProjection
 
 from genrobust.core import UserError
-from genrobust.generate import identity, weights_bytes
+from genrobust.generate import engine_of, identity
 from genrobust.generate.loading import load_generator
 from genrobust.generate.locate import find_adapter
 from genrobust.recipe import GenerateConfig, GeneratorConfig
@@ -123,7 +123,7 @@ def test_with_a_redux_the_text_encoders_are_not_loaded(with_redux):
 def test_the_memory_that_is_planned_is_that_of_what_is_loaded(with_redux, redux, folder_of):
     flux = sum((folder_of("flux") / part).stat().st_size for part in PARTS)
     adapter = sum(path.stat().st_size for path in redux.rglob("*.safetensors"))
-    assert weights_bytes(with_redux()) == flux + adapter
+    assert engine_of(with_redux()).weights_bytes(with_redux()) == flux + adapter
 
 
 def test_an_image_depends_on_its_request_and_on_its_source(either, plan, sampler):

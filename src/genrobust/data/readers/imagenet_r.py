@@ -7,9 +7,8 @@ from __future__ import annotations
 
 from functools import partial
 
-from genrobust.core import Line
 from genrobust.data.imagenet_classes import listed_by_timm
-from genrobust.data.imagenet_sets import ImageNetReader, OfficialSet
+from genrobust.data.imagenet_sets import ImageNetReader, OfficialSet, testbed_line
 from genrobust.recipe import READERS
 
 
@@ -18,15 +17,6 @@ class ImageNetR(ImageNetReader):
     """ImageNet-R (Hendrycks et al., 2021): renditions, such as paintings, toys and tattoos, of 200 classes."""
 
     official = OfficialSet(kind="imagenet-r", wnids=partial(listed_by_timm, "imagenet_r"), images=30_000)
-    baseline = Line(
-        test_set="",
-        transform="logit",
-        slope=0.63684,
-        intercept=-2.10772,
-        r2=0.88940,
-        n=80,
-        residual_sd=0.09996,
-        lo=76.91,
-        hi=96.50,
-        center=2.50159,
+    baseline = testbed_line(
+        slope=0.63684, intercept=-2.10772, r2=0.88940, residual_sd=0.09996, n=80, lo=76.91, hi=96.50, center=2.50159
     )

@@ -10,7 +10,8 @@ classes that the labels mean, where any class of a label is right. The paper's m
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
@@ -18,7 +19,7 @@ from genrobust.core import ImageSet, LabelSpace, Line, UserError, parse_json, re
 from genrobust.data.classes import FolderClasses
 from genrobust.data.file_list import ListedImages, list_folder
 from genrobust.data.imagenet_classes import descriptions, wnids
-from genrobust.data.imagenet_sets import ImageNetReader, accepted_labels
+from genrobust.data.imagenet_sets import ImageNetReader, accepted_labels, testbed_line
 from genrobust.data.stored import class_folders
 from genrobust.recipe import READERS
 
@@ -43,17 +44,8 @@ class ObjectNet(ImageNetReader):
     """
 
     map: Literal["one-to-many", "paper"] | None = None  # one-to-many if None
-    baseline = Line(
-        test_set="",
-        transform="logit",
-        slope=0.98091,
-        intercept=-1.92829,
-        r2=0.95251,
-        n=85,
-        residual_sd=0.08622,
-        lo=56.61,
-        hi=88.30,
-        center=1.33368,
+    baseline = testbed_line(
+        slope=0.98091, intercept=-1.92829, r2=0.95251, residual_sd=0.08622, lo=56.61, hi=88.30, center=1.33368
     )
 
     def open(self, name: str, classes: FolderClasses, same_class: Mapping[str, str]) -> Mapping[str, ImageSet]:
@@ -102,19 +94,13 @@ def classes_of_folders(mappings: Path) -> dict[str, list[str]]:
     no ObjectNet label means it.
     """
     by_text = {text: wnid for text, wnid in zip(descriptions(), wnids(), strict=True) if text != "crane"}
-    folder_of: dict[str, str] = {}
-    for folder, label in _read_mapping(mappings / LABELS).items():
-        if folder_of.setdefault(label, folder) != folder:
-            raise UserError(f"{mappings / LABELS}: {folder_of[label]!r} and {folder!r} have the same label {label!r}")
-    ids: dict[str, list[str]] = {}
-    for label, texts in _read_mapping(mappings / CLASSES).items():
-        if label not in folder_of:
-            raise UserError(f"{mappings / LABELS} has no folder for the label {label!r}, which {CLASSES} maps")
-        for text in texts.split("; "):
-            if text not in by_text:
-                raise UserError(f"{mappings / CLASSES}: {label!r} means {text!r}, which is no ImageNet class")
-        ids[folder_of[label]] = [by_text[text] for text in texts.split("; ")]
-    return ids
+    with _mapping(mappings / CLASSES) as texts:
+        ids = {label: [by_text[text] for text in several.split("; ")] for label, several in texts.items()}
+    with _mapping(mappings / LABELS) as labels:
+        folder_of = {label: folder for folder, label in labels.items()}
+        if len(folder_of) < len(labels):
+            raise ValueError("two folders have the same label")
+        return {folder_of[label]: of_label for label, of_label in ids.items()}
 
 
 def _folders(path: Path) -> tuple[Path, Path]:
@@ -129,11 +115,9 @@ def _folders(path: Path) -> tuple[Path, Path]:
     )
 
 
-def _read_mapping(path: Path) -> Mapping[str, str]:
-    with reading(f"ObjectNet's mapping {path}", ValueError, then="; unpack objectnet-1.0.zip again"):
-        if not path.exists():
-            raise UserError(f"ObjectNet's mapping {path} is missing: unpack objectnet-1.0.zip again")
-        mapping = parse_json(path.read_bytes())
-    if not isinstance(mapping, dict) or not all(isinstance(text, str) for text in mapping.values()):
-        raise UserError(f"{path} is no mapping of names to names: unpack objectnet-1.0.zip again")
-    return mapping
+@contextmanager
+def _mapping(path: Path) -> Iterator[dict[str, str]]:
+    """Yield what the mapping `path` holds; what the block cannot do with it is an error of that file."""
+    errors = (ValueError, LookupError, AttributeError, TypeError)
+    with reading(f"ObjectNet's mapping {path}", *errors, then="; unpack objectnet-1.0.zip again"):
+        yield parse_json(path.read_bytes())

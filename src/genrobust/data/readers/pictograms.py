@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from genrobust.core import EMBEDDED, ClassLabel, GenrobustError, ImageSet, LabelSpace, StudyData
+from genrobust.core import EMBEDDED, ClassLabel, ImageSet, LabelSpace, StudyData
 from genrobust.data.classes import FolderClasses
 from genrobust.data.memory import MemoryImages
 from genrobust.data.reader import DataSource
@@ -37,12 +37,9 @@ def load_pictograms() -> StudyData:
     """Read the packaged benchmark: real outline drawings, seven shifted test sets, and the wild for retrieval.
 
     Images come in the order of a hash of their keys, so that the first n of a class mix its designers.
-
-    Raises:
-        GenrobustError: The installation lacks the files.
     """
     folder = resources.files("genrobust") / "assets" / "pictograms"
-    labels = LabelSpace(tuple(ClassLabel(**c) for c in json.loads(_read_bytes(folder / "classes.json"))))
+    labels = LabelSpace(tuple(ClassLabel(**c) for c in json.loads((folder / "classes.json").read_bytes())))
     real, shift, wild = (_read_table(folder / f"{side}.parquet") for side in ("real", "shift", "wild"))
     tests: dict[str, ImageSet] = {"test": _split(real, "test"), **{name: _split(shift, name) for name in SHIFTS}}
     return StudyData(
@@ -56,17 +53,9 @@ def load_pictograms() -> StudyData:
     )
 
 
-def _read_bytes(file: Traversable) -> bytes:
-    try:
-        return file.read_bytes()
-    except OSError as error:
-        raise GenrobustError(f"the installation is incomplete: cannot read {file}; install genrobust again") from error
-
-
 def _read_table(file: Traversable) -> pa.Table:
-    return pq.read_table(
-        pa.BufferReader(_read_bytes(file)), columns=["key", "image", "class", "style", "split", "family"]
-    )
+    columns = ["key", "image", "class", "style", "split", "family"]
+    return pq.read_table(pa.BufferReader(file.read_bytes()), columns=columns)
 
 
 def _split(table: pa.Table, split: str) -> MemoryImages:

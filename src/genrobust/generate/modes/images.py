@@ -31,7 +31,7 @@ class AdaptedImages(Mode):
         if "FaceID" in type(projection).__name__:
             raise UserError("generator.adapter: it reads only faces, with a network other than CLIP: name another")
         # diffusers would show all images of a batch to each of its prompts; here each has its own.
-        self.generator.pipeline.prepare_ip_adapter_image_embeds = _keep_embeds
+        self.generator.pipeline.prepare_ip_adapter_image_embeds = lambda images, embeds, *others: embeds
 
     def arguments(self, requests: Sequence[Request], noise: Sequence[torch.Generator]) -> dict[str, Any]:
         import torch
@@ -47,13 +47,6 @@ class AdaptedImages(Mode):
         embeds = (torch.cat([unconditional, conditional]) if guided else conditional)[:, None]
         prompts = {"prompt": [""] * len(requests), "ip_adapter_image_embeds": [embeds]}
         return {**prompts, "latents": self.latents(noise), **self.size}
-
-
-def _keep_embeds(
-    images: None, embeds: list[torch.Tensor], device: torch.device, count: int, guided: bool
-) -> list[torch.Tensor]:
-    del images, device, count, guided
-    return embeds
 
 
 class ReduxImages(Mode):

@@ -14,7 +14,7 @@ import torch
 from genrobust.audit import confidence, embed_in_parts, logits_in_parts
 from genrobust.classifiers import embed_classes, load_clip, open_classifier
 from genrobust.core import AuditSets, FilterResult, KeptParts, LabelSpace, UserError, find_clip, resolve_device
-from genrobust.data import FolderClasses, below, check_share, lowest_of_each_class, read_about, write_filter
+from genrobust.data import FolderClasses, below, lowest_of_each_class, read_about, write_filter
 from genrobust.recipe import FilterConfig, load_recipe
 from genrobust.study.commands.open_sets import Load, OpenClassifierFn, open_dataset, open_kept_parts, open_sets
 
@@ -37,15 +37,15 @@ def filter_dataset(
     `against` are the real images, for the class names, as for `audit`; `load` loads a recipe by its name.
 
     Raises:
-        UserError: Not one of `drop` and `threshold`, no generated dataset, a class that a classifier does not know, or
-            no image left.
+        UserError: Not one of `drop` and `threshold`, or one that is no share or number; no generated dataset, a class
+            that a classifier does not know, or no image left.
     """
     if (drop is None) == (threshold is None):
         raise UserError("give either --drop SHARE, to leave out the lowest of each class, or --threshold SCORE")
     if threshold is not None and not math.isfinite(threshold):
         raise UserError(f"--threshold {threshold}: give a number to compare scores with")
-    if drop is not None:
-        check_share(drop)
+    if drop is not None and not 0 < drop < 1:
+        raise UserError(f"--drop takes a share between 0 and 1, such as 0.1 for a tenth of each class; got {drop:g}")
     read_about(dataset)  # a filter lies beside shards: image folders are refused
     sets = open_sets(str(dataset), against, load=load)
     return _filter_images(dataset, sets, score_images, drop, threshold, device)

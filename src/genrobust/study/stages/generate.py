@@ -140,9 +140,9 @@ class GeneratedDataset:
     @cached_property
     def is_on_server(self) -> bool:
         """Whether a server draws the images, and this machine computes nothing."""
-        from genrobust.generate import is_on_server
+        from genrobust.generate import engine_of
 
-        return not self.user_provided and is_on_server(self.generator)
+        return not self.user_provided and engine_of(self.generator).on_server
 
     @property
     def cost(self) -> Cost:
@@ -278,9 +278,10 @@ class Generate(Stage):
 
     def memory(self) -> int:
         """About the bytes of the generator's weights: files hold halves, of which a CPU makes floats."""
-        from genrobust.generate import weights_bytes
+        from genrobust.generate import engine_of
 
-        return weights_bytes(self.dataset.generator) * (2 if self.context.device == "cpu" else 1)
+        generator = self.dataset.generator
+        return engine_of(generator).weights_bytes(generator) * (2 if self.context.device == "cpu" else 1)
 
     @property
     def alone(self) -> bool:
@@ -295,9 +296,9 @@ class Generate(Stage):
 
 def generation_cost(generator: GeneratorConfig) -> Cost:
     """Return what an image of `generator` takes: so many evaluations of its network, and decoding."""
-    from genrobust.generate import is_on_server
+    from genrobust.generate import engine_of
 
-    if is_on_server(generator):
+    if engine_of(generator).on_server:
         return Cost(1, of=f"{generator.engine} {generator.model}")
     each = step_cost(generator)
     return replace(each, amount=each.amount * (generator.evaluations + DECODING_STEPS))

@@ -198,14 +198,14 @@ class TrainGenerator(Stage):
 
     def _cost_to_one(self) -> Cost:
         """The cost of an image; a fine-tune of all weights keeps copies of them, a LoRA a few MB."""
-        from genrobust.generate import weights_bytes
+        from genrobust.generate import engine_of
 
         base, config = self.trained.base, self.trained.config
         if isinstance(config, ClassModelConfig):
             amount = TRAIN * _products(base, config) / 1e9
             return Cost(amount, config.precision, "" if base.model == EMBEDDED else "a class model")
         one_step = step_cost(base)
-        full = FINETUNED_COPIES * weights_bytes(base) if config.method == "full" else 0
+        full = FINETUNED_COPIES * engine_of(base).weights_bytes(base) if config.method == "full" else 0
         return replace(one_step, amount=TRAIN * one_step.amount, precision=config.precision, disk=full)
 
 
