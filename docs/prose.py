@@ -126,6 +126,11 @@ class Result:
         """A difference with its interval: "+31.0 (21.8 to 41.4)"."""
         return f"{self.score(arm, test, figure, minus)['value']:+.1f} ({self.spread(arm, test, figure, minus)})"
 
+    def without_any(self, arm: str) -> str:
+        """The gain of an arm over its reference without one group: "+22.8 (without glyphs) to +28.9 (without ...)"."""
+        gains = sorted((gain, group) for group, gain in self.told["without_group"][arm].items())
+        return " to ".join(f"{gain:+.1f} (without {group})" for gain, group in (gains[0], gains[-1]))
+
     def minutes(self, arm: str, what: str) -> str:
         """How many minutes of one device (of a core, on a CPU) an arm takes to "generate" or to "train": "9.4"."""
         return f"{self.told['seconds'][arm][what] / 60:.1f}"
