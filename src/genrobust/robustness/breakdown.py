@@ -57,10 +57,17 @@ def gains_without_groups(
     without: list[dict[str, np.ndarray | None]] = []  # the same by the group that is left out, None if all are of it
     for test in sets:
         right = 100 * test.values["top1"].mean(axis=1)  # [A, M]
-        whole.append(right.mean(axis=1))
-        named = groups.get(test.name)
-        names, of_image = np.unique(np.asarray(named)[test.members], return_inverse=True) if named else ((), None)
-        without.append({name: _mean(right[:, of_image != g]) for g, name in enumerate(names)})
+        total, count = right.sum(axis=1), right.shape[1]
+        whole.append(total / count)
+        if (named := groups.get(test.name)) is None:
+            without.append({})
+            continue
+        names, of_image = np.unique(np.asarray(named)[test.members], return_inverse=True)
+        of_groups = np.stack([np.bincount(of_image, weights=of_arm) for of_arm in right], axis=1)  # [G, A]
+        left = count - np.bincount(of_image)
+        without.append(
+            {name: (total - out) / n if n else None for name, out, n in zip(names, of_groups, left, strict=True)}
+        )
     top1: dict[str, dict[str, float]] = {}
     for group in sorted({name for of_set in without for name in of_set}):
         left = [of_set.get(group, all_of_set) for of_set, all_of_set in zip(without, whole, strict=True)]
@@ -72,11 +79,6 @@ def gains_without_groups(
         if gains and references[arm] != arm:
             extremes[arm] = {group: gain for gain, group in (gains[0], gains[-1])}
     return extremes
-
-
-def _mean(right: np.ndarray) -> np.ndarray | None:
-    """The mean over images of `right` [A, M]; None of none."""
-    return np.asarray(right.mean(axis=1)) if right.shape[1] else None
 
 
 def missed_images(
