@@ -18,7 +18,10 @@ from genrobust.core import Artifact, leftovers
 from genrobust.recipe import load_recipe
 from genrobust.study import Study, verify_outputs
 
-OFTEN = [pytest.param(stage, 10, marks=pytest.mark.thorough) for stage in ("generate", "train", "finetune", "evaluate")]
+OFTEN = [
+    pytest.param(stage, 10, marks=pytest.mark.thorough)
+    for stage in ("generate", "train", "train-generator", "evaluate")
+]
 
 
 SHARDS = 6
