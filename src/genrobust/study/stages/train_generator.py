@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from genrobust.core import EMBEDDED, Artifact, ImageSet, JoinedImages, UserError, artifact_folder
+from genrobust.core import EMBEDDED, FLOAT32, Artifact, ImageSet, JoinedImages, UserError, artifact_folder
 from genrobust.recipe import PATCH, ClassModelConfig, DatasetConfig, FinetuneConfig, GeneratorConfig
 from genrobust.study.context import Context
 from genrobust.study.estimates.rates import Cost
@@ -203,7 +203,9 @@ class TrainGenerator(Stage):
         base, config = self.trained.base, self.trained.config
         if isinstance(config, ClassModelConfig):
             amount = TRAIN * _products(base, config) / 1e9
-            return Cost(amount, config.precision, "" if base.model == EMBEDDED else "a class model")
+            # On a CPU, going backward through small convolutions in bfloat16 takes nearly as long as in float32.
+            precision = FLOAT32 if config.channels else config.precision
+            return Cost(amount, precision, "" if base.model == EMBEDDED else "a class model")
         one_step = step_cost(base)
         full = FINETUNED_COPIES * engine_of(base).weights_bytes(base) if config.method == "full" else 0
         return replace(one_step, amount=TRAIN * one_step.amount, precision=config.precision, disk=full)
