@@ -1,0 +1,67 @@
+"""What classifiers reach where their study's pool has gaps: on the classes that it lacks in a style, and on the others.
+
+    python docs/gaps.py RUNS pacs-gaps
+
+reads the study from RUNS, from the folder in which it ran, and writes docs/results/pacs-gaps-missing.json and
+pacs-gaps-present.json: scores on the images of each shifted set whose class the pool lacks in the style of the set, and
+on its other images, as prose.py keeps them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+import numpy as np
+from keeping import condensed
+from prose import RESULTS
+
+from genrobust import Comparison, Predictions, Study, load_recipe, summarize
+from genrobust.report.results import summary_to_json
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("runs", help="the output folder")
+    parser.add_argument("name", help="a study in it whose recipe has data.retrieved.without_names")
+    args = parser.parse_args()
+    found = json.loads((Path(args.runs) / args.name / "results.json").read_text(encoding="utf-8"))
+    with tempfile.TemporaryDirectory() as folder:
+        recipe = Path(folder) / "recipe.yaml"
+        recipe.write_text(found["recipe"], encoding="utf-8")
+        study = Study(load_recipe(str(recipe)), args.runs)
+    patterns = study.recipe.data.retrieved.without_names
+    lacking = {
+        test: np.array([any(fnmatchcase(key, pattern) for pattern in patterns) for key in study.data.tests[test].keys])
+        for test in study.shifts
+    }
+    predictions = {
+        (run.of, run.seed, test): saved
+        for run, by_test in zip(study.runs(), study.predictions(study.runs()), strict=True)
+        for test, saved in by_test.items()
+    }
+    for part in ("missing", "present"):
+        scored = {}
+        for (arm, seed, test), saved in predictions.items():
+            kept = slice(None) if test == study.data.clean else lacking[test] == (part == "missing")
+            scored[arm, seed, test] = as_two_classes(saved, kept)
+        pairs = [(claim.arm, claim.than) for claim in study.recipe.claims]
+        comparison = Comparison(study.data.clean, study.shifts, study.recipe.reference, pairs=pairs, min_images=1)
+        summary = summary_to_json(summarize(scored, comparison))
+        told = {**found, "summary": summary, "claims": [], "qualities": []}
+        (RESULTS / f"{args.name}-{part}.json").write_text(condensed(told), encoding="utf-8")
+        print(part, {test: int((lacking[test] == (part == "missing")).sum()) for test in study.shifts})
+
+
+def as_two_classes(saved: Predictions, kept: slice | np.ndarray) -> Predictions:
+    """Predictions that are right for the same images: on some classes alone, logits would be restricted to these."""
+    right = (saved.logits.argmax(axis=1) == saved.labels)[kept]
+    labels = np.arange(len(right)) % 2
+    return Predictions(saved.test_set, np.eye(2, dtype=np.float32)[np.where(right, labels, 1 - labels)], labels)
+
+
+if __name__ == "__main__":
+    main()
