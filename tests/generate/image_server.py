@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import base64
-import gzip
 import hashlib
 import io
 import json
@@ -98,8 +97,6 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         if self.options.drips in self.path:
             self.drip(b"HTTP/1.1 200 OK\r\n" + b"x" * DRIPS)
-        elif self.options.endless in self.path:
-            self.pour()
         elif self.path == "/v1/models":
             listed = json.loads(self.options.lists) if self.options.lists else [{"id": self.options.model}]
             self.answer(200, {"data": listed} if self.authorized() else _error("no such key"))
@@ -167,26 +164,12 @@ class Handler(BaseHTTPRequestHandler):
             self.drip(b"HTTP/1.1 200 OK\r\nX-Slow: " + b"x" * DRIPS)
         elif fate == "drip-body":
             self.drip(b"x" * DRIPS, b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % DRIPS)
-        elif fate == "endless":
-            self.pour()
-        elif fate == "bomb":
-            packed = gzip.compress(bytes(2**24))
-            self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(packed))
-            self.wfile.write(packed)
         elif fate in SHAPES:
             self.answer(200, SHAPES[fate])
         elif fate == "foreign":
             self.answer(200, {"data": [{"url": "file:///etc/hostname"}]})
         else:
             self.answer(200, {"data": []})
-
-    def pour(self) -> None:
-        """Send zeros, until the client leaves."""
-        self.close_connection = True
-        self.wfile.write(b"HTTP/1.1 200 OK\r\n\r\n")
-        with suppress(ConnectionError):
-            while True:
-                self.wfile.write(bytes(2**16))
 
     def drip(self, content: bytes, before: bytes = b"") -> None:
         """Send `content` a byte at a time, until the client leaves."""
@@ -223,7 +206,6 @@ if __name__ == "__main__":
     parser.add_argument("--key", default="")
     parser.add_argument("--form", default="b64_json")
     parser.add_argument("--drips", default="nothing")  # what a GET of a path that holds this comes in drips
-    parser.add_argument("--endless", default="nothing")  # likewise without an end
     parser.add_argument("--lists", default="")  # in JSON, the models that it lists
     parser.add_argument("--one_image", default="")  # with any text, the same image whatever is asked for
     parser.add_argument("--most", type=int, default=10)  # images of an answer

@@ -26,7 +26,6 @@ REFUSED = ("content_policy_violation", "moderation_blocked", "content_filter")  
 UNREADABLE = 8  # answers to one request: each may have to be paid
 UNPAID = ("insufficient_quota", "billing_hard_limit_reached")
 SHOWN = 200  # characters of what a server says
-LARGEST = 2**27  # bytes of an answer for each image asked for: base64 of 5,000 x 5,000 pixels as they are
 Images = list[np.ndarray | None]
 T = TypeVar("T")
 
@@ -54,12 +53,8 @@ class _LimitReached(openai.OpenAIError):
     """This run has asked for as many images as it may."""
 
 
-class _AnswerTooLarge(openai.OpenAIError):
-    """An answer that would fill the memory."""
-
-
 class _HttpClient(openai.DefaultAsyncHttpxClient):
-    """Ends each request within `seconds` and LARGEST bytes an image, and counts the images that requests ask for.
+    """Ends each request within `seconds`, and counts the images that requests ask for.
 
     Repeated requests count, too: each may have to be paid.
     """
@@ -75,26 +70,12 @@ class _HttpClient(openai.DefaultAsyncHttpxClient):
         self._count_images(images)
         try:
             async with asyncio.timeout(self._seconds):  # that of the library begins again at each byte
-                response = await _read(await super().send(request, **options, stream=True), LARGEST * max(1, images))
+                response = await super().send(request, **options, stream=stream)
         except TimeoutError as error:
             raise httpx2.ReadTimeout(f"timed out after {self._seconds:g} s", request=request) from error
         if 400 <= response.status_code < 500 or response.status_code == UNAVAILABLE:
             self._count_images(-images)  # a server that refuses has drawn nothing
         return response
-
-
-async def _read(response: httpx2.Response, most: int) -> httpx2.Response:
-    """Return `response` with its body, decompressed; raises _AnswerTooLarge where that has more bytes than `most`."""
-    body = bytearray()
-    try:
-        async for part in response.aiter_bytes():
-            body += part
-            if len(body) > most:
-                raise _AnswerTooLarge(f"an answer of more than {most / 2**20:,.0f} MiB")
-    finally:
-        await response.aclose()
-    headers = [(k, v) for k, v in response.headers.multi_items() if k not in ("content-encoding", "content-length")]
-    return httpx2.Response(response.status_code, headers=headers, content=bytes(body), request=response.request)
 
 
 class ImageApi:
@@ -123,8 +104,6 @@ class ImageApi:
                     "start it, or give its address"
                 ) from error
             except (openai.AuthenticationError, openai.PermissionDeniedError) as error:
-                raise self._translate_error(error) from error
-            except _AnswerTooLarge as error:
                 raise self._translate_error(error) from error
             except (openai.OpenAIError, ValidationError):
                 return []  # not every server lists its models
@@ -245,11 +224,6 @@ class ImageApi:
             return GenrobustError(
                 f"generator.server.max_images: {message}, repeated ones among them, and needs more: look at what they "
                 "cost, raise it, and rerun: completed shards are kept"
-            )
-        if isinstance(error, _AnswerTooLarge):
-            return GenrobustError(
-                f"{self._server} sends {message}: look at its log, or correct generator.server.url, and rerun: "
-                "completed shards are kept"
             )
         if isinstance(error, openai.APIError) and error.code in UNPAID:
             return GenrobustError(f"{self._server} wants to be paid ({message}): completed shards are kept")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,6 @@ from genrobust.data import listing
 from genrobust.robustness import PublishedScores, TableScores
 
 TOP, BOTTOM = 20, 5  # models shown in the terminal from either end; the JSON file has them all
-AT_ONCE = 1000  # models whose figures are Python's numbers at a time
 
 
 def _fits(result: PublishedScores) -> dict[str, Any]:
@@ -31,18 +30,15 @@ def _fits(result: PublishedScores) -> dict[str, Any]:
     return {"fit": _fit(line), **extra}
 
 
-def _model_rows(result: PublishedScores) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The name and the figures of each model."""
+def _model_rows(result: PublishedScores) -> dict[str, dict[str, Any]]:
+    """The figures of each model by its name."""
     plane, models = result.scores.plane, result.models
     columns = {"id": models.ids if plane else models.ids[:, 0], "shift": models.shifted}
     columns |= dict(zip(("er", "lo", "hi", "extrapolated"), _figures(result.scores), strict=True))
     if plane:
         columns["er_by_id"] = np.stack([alone.er for alone in result.by_id], axis=1)
-    for start in range(0, len(models.names), AT_ONCE):
-        chunk = slice(start, start + AT_ONCE)
-        rows = zip(*(column[chunk].tolist() for column in columns.values()), strict=True)
-        for name, row in zip(models.names[chunk], rows, strict=True):
-            yield name, dict(zip(columns, row, strict=True))
+    rows = zip(*(column.tolist() for column in columns.values()), strict=True)
+    return {name: dict(zip(columns, row, strict=True)) for name, row in zip(models.names, rows, strict=True)}
 
 
 def write_json(result: PublishedScores, path: Path, inputs: Iterable[Path] = (), overwrite: bool = False) -> None:
@@ -60,24 +56,9 @@ def write_json(result: PublishedScores, path: Path, inputs: Iterable[Path] = (),
         UserError: `path` is a folder, one of `inputs`, exists and is not to `overwrite`, or cannot be written to.
         DiskFull, GenrobustError: There is no room; the system refuses otherwise.
     """
+    told = {**_fits(result), "models": _model_rows(result)}
     with writing(path, inputs, overwrite) as file:
-        before = _dumps({**_fits(result), "models": {}})
-        file.write(before.removesuffix("}\n}").encode())
-        for place, model in enumerate(_model_rows(result)):  # one at a time: a table may have a million
-            file.write(f"{',' * (place > 0)}{_indented(*model)}".encode())
-        file.write(b"\n }\n}\n")
-
-
-def _dumps(value: Any) -> str:
-    return json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False)
-
-
-def _indented(name: str, row: Mapping[str, Any]) -> str:
-    """A model as `_dumps` writes it inside of "models", ten times faster where a value is no list."""
-    if isinstance(row["id"], list):
-        return _dumps({name: row})[1:-2].replace("\n", "\n ")
-    values = json.dumps(row, allow_nan=False, separators=(",\n   ", ": "))
-    return f"\n  {json.dumps(name, ensure_ascii=False)}: {{\n   {values[1:-1]}\n  }}"
+        file.write(f"{json.dumps(told, indent=1, ensure_ascii=False, allow_nan=False)}\n".encode())
 
 
 def left_out_notes(result: PublishedScores) -> Iterator[str]:
