@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import zip_longest
 from types import MappingProxyType
@@ -54,7 +55,7 @@ def latex_files(record: StudyRecord) -> dict[str, str]:
 def _tables(record: StudyRecord) -> Iterator[str]:
     summary, section = record.summary, averages(record)
     yield f"% {_one_line(record.title)}, {_one_line(record.date)}; genrobust {__version__}"
-    yield r"% In the preamble: \usepackage{booktabs}, and for names beyond Latin letters LuaLaTeX or XeLaTeX."
+    yield r"% In the preamble: \usepackage{booktabs,graphicx}, and for names beyond Latin letters LuaLaTeX or XeLaTeX."
     if section is not None:
         for name, table in section.tables.items():
             yield _figures(f"averages-{name}", table, summary, "trained on")
@@ -84,7 +85,7 @@ def _figures(
     notes = [f"{table.caption}.", caveat(summary), marks(summary), "† left out of the mean." if out else ""]
     names = [column.name + ("†" if column.kind == "out" else "") for column in table.columns]
     sizes = zip_longest(*(column.note.split(", ") for column in table.columns), fillvalue="")
-    heads = [list(map(escape_latex, [head, *names])), *(["", *map(_small, parts)] for parts in sizes)]
+    heads = [list(map(escape_latex, [head, *names])), *map(_sizes, sizes)]
     rows = []
     for arm, entries in table.rows:
         shown = [escape_latex(entry.text + (EXTRAPOLATED if entry.extrapolated else "")) for entry in entries]
@@ -94,13 +95,21 @@ def _figures(
     return _float(name, " ".join(filter(None, notes)), "l" + "r" * len(names), heads, rows)
 
 
+def _sizes(parts: Sequence[str]) -> list[str]:
+    """A line below the names of the test sets, as in "380 images": the word that most of them share stands in front."""
+    unit = Counter(part.rpartition(" ")[2] for part in parts if part).most_common(1)[0][0]
+    return [_small(text) for text in (unit, *(part.removesuffix(f" {unit}") for part in parts))]
+
+
 def _float(
     label: str, caption: str, columns: str, heads: Sequence[Sequence[str]], rows: Sequence[Sequence[str]]
 ) -> str:
-    """A table whose cells are LaTeX already."""
-    lines = [r"\begin{table}", r"\centering\small", rf"\caption{{{escape_latex(caption)}}}\label{{tab:{label}}}"]
+    """A table whose cells are LaTeX already, made smaller where it is wider than the text."""
+    lines = [r"\begin{table}", r"\centering\small\setlength{\tabcolsep}{3pt}"]
+    lines += [rf"\caption{{{escape_latex(caption)}}}\label{{tab:{label}}}"]
+    lines += [r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%"]
     lines += [rf"\begin{{tabular}}{{{columns}}}", r"\toprule"]
-    lines += [*map(_row, heads), r"\midrule", *map(_row, rows), r"\bottomrule", r"\end{tabular}", r"\end{table}"]
+    lines += [*map(_row, heads), r"\midrule", *map(_row, rows), r"\bottomrule", r"\end{tabular}}", r"\end{table}"]
     return "\n".join(lines)
 
 
