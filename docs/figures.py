@@ -113,6 +113,26 @@ def photographs(summary: Results) -> None:
     save(figure, "photographs")
 
 
+def pools(thousand: Results) -> None:
+    """Accuracy on photographs' shifts by how many labeled images of the styles there are, used directly or to draw."""
+    colors = {"photograph styles": GRAY, "real+generated": BLUE, "real+retrieved": GREEN, "retrieved+generated": ORANGE}
+    studies = {250: read_kept("pacs-250"), 1000: thousand, 3698: read_kept("pacs")}
+    figure, axes = plt.subplots(figsize=(WIDTH, 3.4), layout="constrained")
+    for arm, color in colors.items():
+        found = [scores_of(study, "top1")[arm] for study in studies.values()]
+        lo, value, hi = ([score[key] for score in found] for key in ("lo", "value", "hi"))
+        axes.plot(list(studies), value, "o-", color=color, label=arm, markersize=5)
+        axes.fill_between(list(studies), lo, hi, color=color, alpha=0.12, linewidth=0)
+    axes.set_xscale("log")
+    axes.set_xticks(list(studies), [f"{count:,}" for count in studies])
+    axes.minorticks_off()
+    axes.grid(axis="y", color="#dddddd")
+    axes.set_xlabel("labeled paintings, cartoons and sketches, logarithmic")
+    axes.set_ylabel("top-1, mean of the shifts, %")
+    figure.legend(loc="outside upper left", ncols=4, frameon=False)
+    save(figure, "pools")
+
+
 def conditioning(summary: Results) -> None:
     """Each source of images: FID to the real ones, and accuracy when mixed with them."""
     means = scores_of(summary, "top1")
@@ -172,6 +192,7 @@ DRAWN = {
     "budgets-2400": budgets,
     "generators": conditioning,
     "pacs": photographs,
+    "pacs-1000": pools,
 }
 
 

@@ -79,12 +79,26 @@ def test_a_crop_shows_what_lies_in_its_box():
         assert (pixels[0, 0, 0] > pixels[0, -1, 0]) == crop.mirror  # red grows to the right
 
 
-def test_an_image_is_cut_anew_at_every_use_and_never_kept():
+def test_an_image_is_cut_anew_at_every_use():
     mixture = crops_of(batch_size=6)
-    assert mixture._pixels is None
     one = Mixture([Source("real", ramps(1))], 6, 32, crop="random-resized").batch(0, 0)[0]
     assert len({image.numpy().tobytes() for image in one}) == 6  # the same image in six places of a batch
     assert mixture.batch(0, 0, size=48)[0].shape == (6, 3, 48, 48)
+
+
+def test_images_are_decoded_once_if_all_fit_into_memory_and_at_every_use_otherwise(monkeypatch):
+    decoded, image = [], MemoryImages.image
+    monkeypatch.setattr(MemoryImages, "image", lambda self, index: decoded.append(index) or image(self, index))
+    found = {}
+    for room in (2**30, 20_000):  # the second holds one image
+        monkeypatch.setattr("genrobust.train.mixture.CACHE_BYTES", room)
+        mixture = crops_of()
+        before = len(decoded)
+        batches = [mixture.batch(0, step)[0] for step in range(6)]
+        found[len(decoded) - before] = torch.stack(batches)
+    few, many = sorted(found)
+    assert few == 12 and 40 < many <= 48
+    assert torch.equal(found[few], found[many])
 
 
 def test_augmentations_do_not_cut_them_again():

@@ -22,7 +22,8 @@ if TYPE_CHECKING:  # torch takes seconds, and what a mixture holds is known with
 
     from genrobust.classifiers import OpenClassifier
 
-CACHE_BYTES = 2 << 30  # prepared pixels kept in memory: 170,000 images of 64 px
+CACHE_BYTES = 2 << 30  # decoded pixels kept in memory: 170,000 images of 64 px, or 10,000 to cut crops of 227 px from
+PIXEL_BYTES = 4  # of an image of Pillow
 PLAIN = {"after": 0.0, "until": 1.0, "loss_weight": 1.0}
 CROPS_A_TASK = 8  # that a thread cuts before it looks for more: handing out a task takes a tenth of the time of a crop
 
@@ -123,6 +124,8 @@ class Mixture:
         fits = len(self) * image_size * image_size * 3 <= CACHE_BYTES and not self._crops
         self._pixels = np.empty((len(self), image_size, image_size, 3), np.uint8) if fits else None
         self._ready = np.zeros(len(self), dtype=bool)
+        self._whole: dict[int, Image.Image] | None = {} if self._crops else None
+        self._whole_bytes = 0
 
     def __len__(self) -> int:
         return len(self._index_in)
@@ -204,8 +207,8 @@ class Mixture:
     def batch(self, seed: int, step: int, size: int | None = None, rows: slice = slice(None)) -> tuple[Tensor, Tensor]:
         """Return batch `step`, a pure function of `seed` and `step`.
 
-        Squares are decoded at their first use and kept, where all of them fit into 2 GiB. Random resized crops are cut
-        and mirrored, from images that are decoded at every use.
+        Images are decoded at their first use and kept, where all of them fit into 2 GiB: as squares, or for random
+        resized crops, which are cut and mirrored anew, in their own size. Others are decoded at every use.
 
         Args:
             size: The side of random resized crops in pixels; None means the mixture's.
@@ -241,7 +244,7 @@ class Mixture:
             for position in positions:
                 crop, index = crops[position], indices[position]
                 if packed is None:
-                    pixels[position] = crop.of(self._image(index), size, self.interpolation)
+                    pixels[position] = crop.of(self._whole_image(int(index)), size, self.interpolation)
                 else:
                     images, source_index = packed[self._source_of[index]], int(self._index_in[index])
                     pixels[position] = crop.finish(images.crop(source_index, crop, size), size, self.interpolation)
@@ -287,6 +290,18 @@ class Mixture:
 
     def _decode(self, index: int) -> np.ndarray:
         return prepare(self._image(index), self.image_size, interpolation=self.interpolation)
+
+    def _whole_image(self, index: int) -> Image.Image:
+        """An image to cut a crop from; none are kept any more when those that were seen no longer fit."""
+        kept = self._whole
+        if kept is None or (image := kept.get(index)) is None:
+            image = self._image(index)
+            if kept is not None:
+                kept[index] = image
+                self._whole_bytes += PIXEL_BYTES * image.width * image.height
+                if self._whole_bytes > CACHE_BYTES:
+                    self._whole = None
+        return image
 
     def _image(self, index: int) -> Image.Image:
         return self.sources[self._source_of[index]].images.image(int(self._index_in[index]))
