@@ -46,7 +46,7 @@ def feature_extractor() -> transformers.CLIPImageProcessor:
 def unet(channels: int = 4, cross_attention: int = 16, **more: Any) -> diffusers.UNet2DConditionModel:
     return diffusers.UNet2DConditionModel(
         sample_size=8,
-        in_channels=channels,
+        in_channels=more.pop("in_channels", channels),
         out_channels=channels,
         block_out_channels=(8, 16),
         layers_per_block=1,
@@ -193,7 +193,23 @@ def stable_diffusion_2_1() -> diffusers.StableDiffusionPipeline:
     return pipeline
 
 
+def instruct_pix2pix() -> diffusers.StableDiffusionInstructPix2PixPipeline:
+    """Its UNet takes the latents of the image beside the noisy ones."""
+    parts = stable_diffusion_1_5().components | {"unet": unet(in_channels=8), **NO_CHECKER}
+    return diffusers.StableDiffusionInstructPix2PixPipeline(**{**parts, "image_encoder": None})
+
+
+def instruct_pix2pix_xl() -> diffusers.StableDiffusionXLInstructPix2PixPipeline:
+    torch.manual_seed(0)
+    extra = {"addition_embed_type": "text_time", "addition_time_embed_dim": 8, "use_linear_projection": True}
+    own = unet(4, 32, in_channels=8, **extra, projection_class_embeddings_input_dim=6 * 8 + 16)
+    parts = {name: part for name, part in stable_diffusion_xl().components.items() if part is not None}
+    return diffusers.StableDiffusionXLInstructPix2PixPipeline(**parts | {"unet": own}, add_watermarker=False)
+
+
 KINDS = {
+    "instruct-pix2pix": instruct_pix2pix,
+    "instruct-pix2pix-xl": instruct_pix2pix_xl,
     "sd1.5": stable_diffusion_1_5,
     "sd2.1": stable_diffusion_2_1,
     "sd": stable_diffusion,

@@ -88,6 +88,11 @@ def flux(guidance_embeds: bool = True) -> diffusers.FluxPipeline:
     )
 
 
+def flux_kontext() -> diffusers.FluxKontextPipeline:
+    parts = {name: part for name, part in flux().components.items() if part is not None}
+    return diffusers.FluxKontextPipeline(**parts)
+
+
 def redux(width: int = 16, seed: int = 0) -> diffusers.FluxPriorReduxPipeline:
     """FLUX.1-Redux, for a FLUX whose tokens have `width` numbers."""
     torch.manual_seed(seed)
@@ -281,6 +286,7 @@ MODERN = {
     "sdxl-turbo": sdxl_turbo,
     "sd3.5": stable_diffusion_3_5,
     "flux": flux,
+    "flux-kontext": flux_kontext,
     "flux-schnell": lambda: flux(guidance_embeds=False),
     "flux2-klein": flux_2,
     "pixart-sigma": pixart_sigma,

@@ -32,8 +32,9 @@ class GeneratorConfig(Choice):
 
     `engine` is `diffusers`, `openai` (a server with the images API of OpenAI), or that of another package. `mode` is
     what an image is drawn from: `labels` (a prompt with the class name), `images` (a real image of the class),
-    `labels+images` (both), or `class` (the class number, for a class-conditional model). `model` is "pictograms" (the
-    embedded one for the mode), a folder, or a hub id. The other keys belong to an engine or to a mode.
+    `labels+images` (both), `edit` (a real image, changed as a prompt says), or `class` (the class number, for a
+    class-conditional model). `model` is "pictograms" (the embedded one for the mode), a folder, or a hub id. The other
+    keys belong to an engine or to a mode.
     """
 
     chosen_by = "engine"
@@ -90,6 +91,11 @@ class GeneratorConfig(Choice):
         return "images" in self.mode.split("+")
 
     @property
+    def reads_instructions(self) -> bool:
+        """Whether prompts say what to change in a real image."""
+        return False
+
+    @property
     def draws_singly(self) -> bool:
         """Whether images are drawn one by one: what the engine does with one would depend on the rest of a batch."""
         return False
@@ -140,6 +146,11 @@ class PromptConfig(Section):
     file: Place | None = None
     negative_prompt: str = ""
     without_styles: tuple[str, ...] = later_key(())
+
+    @property
+    def names_a_set(self) -> bool:
+        """Whether the templates are a set that comes with the package."""
+        return self.strategy != "list" and isinstance(self.templates, str)
 
     @model_validator(mode="after")
     def _check_file(self) -> PromptConfig:

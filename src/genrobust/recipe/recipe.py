@@ -217,8 +217,17 @@ class Recipe(Section):
                 raise ValueError(f"{section}: the name {min(clash)} is taken; choose another")
         if self.datasets and self.generator is None:
             raise ValueError("datasets: each changes the recipe's generator, and generator is null")
-        splits = {} if self.generator is None else {GENERATED: self.generate.split}
-        splits |= {name: self.generation(name)[1].split for name in self.datasets}
+        sections = (
+            {} if self.generator is None else {name: self.generation(name) for name in (GENERATED, *self.datasets)}
+        )
+        splits = {name: generate.split for name, (_, generate) in sections.items()}
+        for name, (generator, generate) in sections.items():
+            if generator.reads_instructions and generate.prompts.names_a_set:
+                where = "" if name == GENERATED else f"datasets.{name}."
+                raise ValueError(
+                    f"{where}generate.prompts.templates: mode {generator.mode} takes instructions: list some, such as "
+                    '"turn this {} into a pencil sketch"'
+                )
         known = dict.fromkeys([GENERATED, *self.not_generated, *self.datasets])
         for arm in self.arms:
             for source in (part.source for part in arm.mixture):

@@ -1,0 +1,73 @@
+"""An instruction and a real image of the class, which a pipeline changes as it says: into another style, for one."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any
+
+from PIL import Image, ImageOps
+
+from genrobust.core import Request, UserError
+from genrobust.generate.mode import MODES, Mode
+from genrobust.generate.pipeline_config import GUIDANCE, PromptedConfig
+
+if TYPE_CHECKING:
+    import torch
+
+
+class EditConfig(PromptedConfig):
+    """An instruction in place of a prompt ("turn this {} into a pencil sketch"), and a real image, which it changes.
+
+    `image_guidance_scale` is how strongly an InstructPix2Pix (Brooks et al., 2023, arXiv:2211.09800) keeps to the
+    image; None is the pipeline's own.
+    """
+
+    image_guidance_scale: Annotated[float, GUIDANCE] | None = None  # with an InstructPix2Pix
+
+    @property
+    def reads_text(self) -> bool:
+        return True
+
+    @property
+    def reads_images(self) -> bool:
+        return True
+
+    @property
+    def reads_instructions(self) -> bool:
+        return True
+
+
+@MODES.register("edit")
+class Edit(Mode):
+    """Changes the source image as the prompt says."""
+
+    loader = "DiffusionPipeline"
+    kinds = frozenset(
+        {"StableDiffusionInstructPix2PixPipeline", "StableDiffusionXLInstructPix2PixPipeline", "FluxKontextPipeline"}
+    )
+    needs = "a pipeline that edits by instruction, an InstructPix2Pix or a FLUX Kontext"
+    options = EditConfig
+
+    def __init__(self, *args: Any) -> None:
+        from genrobust.generate.prompts import Prompts
+
+        super().__init__(*args)
+        config, kind = self.generator.config, type(self.generator.pipeline).__name__
+        assert isinstance(config, EditConfig)
+        self._prompts, self._own = Prompts(self.generator), dict[str, Any]()
+        parameters = inspect.signature(self.generator.pipeline.__call__).parameters
+        if config.image_guidance_scale is not None:
+            if "image_guidance_scale" not in parameters:
+                raise UserError(f"generator.image_guidance_scale: a {kind} takes none: leave it out")
+            self._own["image_guidance_scale"] = config.image_guidance_scale
+        if "max_area" in parameters:  # else it draws at sizes that it was trained on, whatever was asked for
+            self._own |= {"max_area": self.generator.width * self.generator.height, "_auto_resize": False}
+
+    def arguments(self, requests: Sequence[Request], noise: Sequence[torch.Generator]) -> dict[str, Any]:
+        size = self.generator.width, self.generator.height
+        images = [ImageOps.fit(self.source_image(r), size, Image.Resampling.LANCZOS) for r in requests]
+        prompts = self._prompts.arguments(requests)
+        if not any(r.negative_prompt for r in requests):
+            prompts.pop("negative_prompt", None)  # SDXL's own is no empty text, but zeros
+        return {**prompts, "image": images, **self._own, **self.size}
