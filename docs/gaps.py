@@ -3,8 +3,8 @@
     python docs/gaps.py RUNS pacs-gaps
 
 reads the study from RUNS, from the folder in which it ran, and writes docs/results/pacs-gaps-missing.json and
-pacs-gaps-present.json: scores on the images of each shifted set whose class the pool lacks in the style of the set, and
-on its other images, as prose.py keeps them.
+pacs-gaps-present.json: scores on the images of each shifted set whose class the pool lacks in their style, and on its
+other images, as prose.py keeps them. Means are over sets with 30 such images or more.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import json
 import tempfile
-from fnmatch import fnmatchcase
 from pathlib import Path
 
 import numpy as np
@@ -26,34 +25,43 @@ from genrobust.report.results import summary_to_json
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", help="the output folder")
-    parser.add_argument("name", help="a study in it whose recipe has data.retrieved.without_names")
+    parser.add_argument("name", help="a study in it whose images to retrieve have styles")
     args = parser.parse_args()
     found = json.loads((Path(args.runs) / args.name / "results.json").read_text(encoding="utf-8"))
     with tempfile.TemporaryDirectory() as folder:
         recipe = Path(folder) / "recipe.yaml"
         recipe.write_text(found["recipe"], encoding="utf-8")
         study = Study(load_recipe(str(recipe)), args.runs)
-    patterns = study.recipe.data.retrieved.without_names
-    lacking = {
-        test: np.array([any(fnmatchcase(key, pattern) for pattern in patterns) for key in study.data.tests[test].keys])
-        for test in study.shifts
-    }
+    pool = {*zip(study.data.retrieval.labels.tolist(), study.data.retrieval.styles, strict=True)}
+    lacking = {}
+    for test in study.shifts:
+        images = study.data.tests[test]
+        cells = zip(images.labels.tolist(), images.styles, strict=True)
+        lacking[test] = np.array([cell not in pool for cell in cells])
     predictions = {
         (run.of, run.seed, test): saved
         for run, by_test in zip(study.runs(), study.predictions(study.runs()), strict=True)
         for test, saved in by_test.items()
     }
     for part in ("missing", "present"):
-        scored = {}
-        for (arm, seed, test), saved in predictions.items():
-            kept = slice(None) if test == study.data.clean else lacking[test] == (part == "missing")
-            scored[arm, seed, test] = as_two_classes(saved, kept)
+        kept = {test: of_gaps == (part == "missing") for test, of_gaps in lacking.items()}
+        kept = {test: of_part for test, of_part in kept.items() if of_part.any()}
+        scored = {
+            (arm, seed, test): as_two_classes(saved, kept.get(test, slice(None)))
+            for (arm, seed, test), saved in predictions.items()
+            if test in (study.data.clean, *kept)
+        }
         pairs = [(claim.arm, claim.than) for claim in study.recipe.claims]
-        comparison = Comparison(study.data.clean, study.shifts, study.recipe.reference, pairs=pairs, min_images=1)
+        groups = {
+            test: tuple(np.array(names)[kept.get(test, slice(None))]) for test, names in study.data.image_groups.items()
+        }
+        comparison = Comparison(
+            study.data.clean, [*kept], study.recipe.reference, pairs=pairs, min_images=30, image_groups=groups
+        )
         summary = summary_to_json(summarize(scored, comparison))
         told = {**found, "summary": summary, "claims": [], "qualities": []}
         (RESULTS / f"{args.name}-{part}.json").write_text(condensed(told), encoding="utf-8")
-        print(part, {test: int((lacking[test] == (part == "missing")).sum()) for test in study.shifts})
+        print(part, {test: int(of_part.sum()) for test, of_part in kept.items()})
 
 
 def as_two_classes(saved: Predictions, kept: slice | np.ndarray) -> Predictions:
