@@ -51,7 +51,7 @@ def test_the_address_may_end_as_servers_print_it(given, kept):
         ({"url": "http://a", "max_images": 0}, {}, "server.max_images: give a number from 1"),
         ({"url": "http://a", "sends": ["size", "seed"]}, {"steps": 4}, "steps: server.sends leaves it out"),
         ({"url": "http://a"}, {"scheduler": "unipc"}, "scheduler: this key belongs to engine diffusers"),
-        ({"url": "http://a"}, {"lora": "x"}, "lora: this key belongs to mode labels"),
+        ({"url": "http://a"}, {"lora": "x"}, "lora: this key belongs to mode edit, mode labels"),
         ({"url": "http://a"}, {"width": 64}, "give both width and height"),
         ({"url": "http://a"}, {"engine": "diffusers"}, "server: this key belongs to engine openai"),
     ],
