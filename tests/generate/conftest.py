@@ -13,7 +13,7 @@ import torch
 from diffusers import StableDiffusionPipeline
 from drawn import CPU
 from tiny import KINDS, saved, stable_diffusion
-from tiny_modern import MODERN
+from tiny_modern import EDITING, MODERN
 
 from genrobust.core import ClassLabel, ImageSet, LabelSpace, StudyData
 from genrobust.data import MemoryImages
@@ -25,8 +25,8 @@ from genrobust.recipe import GenerateConfig, GeneratorConfig, PromptConfig
 
 @pytest.fixture(scope="session")
 def folder_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """The folder of the tiny pipeline of a kind in `tiny.KINDS` or `tiny_modern.MODERN`."""
-    return cache(lambda kind: saved({**KINDS, **MODERN}[kind](), tmp_path_factory.mktemp(f"tiny-{kind}")))
+    """The folder of the tiny pipeline of a kind in `tiny.KINDS` or `tiny_modern`."""
+    return cache(lambda kind: saved({**KINDS, **MODERN, **EDITING}[kind](), tmp_path_factory.mktemp(f"tiny-{kind}")))
 
 
 @pytest.fixture(scope="session")

@@ -282,11 +282,11 @@ def sdxl_turbo() -> diffusers.StableDiffusionXLPipeline:
     return made
 
 
-MODERN = {
+EDITING = {"flux-kontext": flux_kontext}
+MODERN = {  # draw from a prompt
     "sdxl-turbo": sdxl_turbo,
     "sd3.5": stable_diffusion_3_5,
     "flux": flux,
-    "flux-kontext": flux_kontext,
     "flux-schnell": lambda: flux(guidance_embeds=False),
     "flux2-klein": flux_2,
     "pixart-sigma": pixart_sigma,
