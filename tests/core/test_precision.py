@@ -57,9 +57,22 @@ def test_a_cpu_is_known_by_its_flags(monkeypatch, tmp_path, text, cores, best):
     (tmp_path / "cpuinfo").write_text("".join(text.format(number, flags) for number, flags in enumerate(cores)))
     monkeypatch.setattr(precision, "CPUINFO", tmp_path / "cpuinfo")
     monkeypatch.setattr(precision.sys, "platform", "linux")
+    monkeypatch.delenv(precision.CAP, raising=False)
     found = hardware.__wrapped__("cpu")
     assert (found.kind, found.best) == ("cpu", best)
     assert "float32" in found.fast
+
+
+@pytest.mark.parametrize(
+    ("cap", "best"),
+    [("AVX2", "float32"), ("avx512_core_vnni", "float32"), ("AVX512_CORE_BF16", "bfloat16"), ("ALL", "bfloat16")],
+)
+def test_instructions_that_torch_is_kept_from_do_not_count(monkeypatch, tmp_path, cap, best):
+    (tmp_path / "cpuinfo").write_text(X86.format(0, "avx512f avx512_bf16"))
+    monkeypatch.setattr(precision, "CPUINFO", tmp_path / "cpuinfo")
+    monkeypatch.setattr(precision.sys, "platform", "linux")
+    monkeypatch.setenv(precision.CAP, cap)
+    assert hardware.__wrapped__("cpu").best == best
 
 
 def test_linux_and_torch_say_the_same_of_this_cpu(monkeypatch):

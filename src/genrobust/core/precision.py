@@ -7,6 +7,7 @@ compute capability 8.0 no GPU of Nvidia's has them. torch computes in it all the
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -26,6 +27,8 @@ BFLOAT16_FLAGS = {
     "avx512_bf16": "AVX512_BF16",
     "bf16": "Arm's BF16",
 }  # as Linux and torch name them
+CAP = "ONEDNN_MAX_CPU_ISA"  # the variable that keeps torch from newer instructions
+CAPS_WITH_BFLOAT16 = ("BF16", "FP16", "AMX", "AVX10", "ALL", "DEFAULT")  # in its values
 PRECISION_JSON = "precision.json"
 
 
@@ -56,6 +59,9 @@ def hardware(kind: str) -> Hardware:
         return _cuda_hardware()
     if kind == "mps":
         return Hardware(kind, frozenset({FLOAT32}), "Apple's GPUs differ in what they are fast in")
+    cap = os.environ.get(CAP, "").upper()
+    if cap and not any(word in cap for word in CAPS_WITH_BFLOAT16):
+        return Hardware(kind, frozenset({FLOAT32}), f"{CAP}={cap} allows no bfloat16 instructions")
     name = next((words for flag, words in BFLOAT16_FLAGS.items() if flag in _cpu_flags()), None)
     if name is None:
         return Hardware(kind, frozenset({FLOAT32}), "this CPU has no bfloat16 instructions")
