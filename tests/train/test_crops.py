@@ -91,7 +91,7 @@ def test_images_are_decoded_once_if_all_fit_into_memory_and_at_every_use_otherwi
     monkeypatch.setattr(MemoryImages, "image", lambda self, index: decoded.append(index) or image(self, index))
     found = {}
     for room in (2**30, 20_000):  # the second holds one image
-        monkeypatch.setattr("genrobust.train.mixture.CACHE_BYTES", room)
+        monkeypatch.setattr("genrobust.train.mixture.WHOLE_BYTES", room)
         mixture = crops_of()
         before = len(decoded)
         batches = [mixture.batch(0, step)[0] for step in range(6)]

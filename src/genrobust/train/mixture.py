@@ -22,7 +22,8 @@ if TYPE_CHECKING:  # torch takes seconds, and what a mixture holds is known with
 
     from genrobust.classifiers import OpenClassifier
 
-CACHE_BYTES = 2 << 30  # decoded pixels kept in memory: 170,000 images of 64 px, or 10,000 to cut crops of 227 px from
+CACHE_BYTES = 2 << 30  # prepared pixels kept in memory: 170,000 images of 64 px
+WHOLE_BYTES = 1 << 30  # images to cut crops from, 5,000 of 227 px: a worker then stays near the 2 GB counted for one
 PIXEL_BYTES = 4  # of an image of Pillow
 PLAIN = {"after": 0.0, "until": 1.0, "loss_weight": 1.0}
 CROPS_A_TASK = 8  # that a thread cuts before it looks for more: handing out a task takes a tenth of the time of a crop
@@ -207,8 +208,8 @@ class Mixture:
     def batch(self, seed: int, step: int, size: int | None = None, rows: slice = slice(None)) -> tuple[Tensor, Tensor]:
         """Return batch `step`, a pure function of `seed` and `step`.
 
-        Images are decoded at their first use and kept, where all of them fit into 2 GiB: as squares, or for random
-        resized crops, which are cut and mirrored anew, in their own size. Others are decoded at every use.
+        Images are decoded at their first use and kept, where all of them fit: as squares into 2 GiB, or for random
+        resized crops, which are cut and mirrored anew, in their own size into 1 GiB. Others are decoded at every use.
 
         Args:
             size: The side of random resized crops in pixels; None means the mixture's.
@@ -299,7 +300,7 @@ class Mixture:
             if kept is not None:
                 kept[index] = image
                 self._whole_bytes += PIXEL_BYTES * image.width * image.height
-                if self._whole_bytes > CACHE_BYTES:
+                if self._whole_bytes > WHOLE_BYTES:
                     self._whole = None
         return image
 
