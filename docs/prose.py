@@ -28,6 +28,7 @@ from refits import refits
 
 HERE = Path(__file__).parent
 RESULTS, TEMPLATES = HERE / "results", HERE / "templates"
+NUMBERS = ("no", "one", "two", "three", "four", "five")
 QUALITIES = (  # of a source's images: head, key, digits, factor
     ("FID", "fid", 3, 1), ("recall, %", "recall", 0, 100), ("Vendi", "vendi", 1, 1), ("labels, %", "agreement", 0, 100),
 )  # fmt: skip
@@ -159,6 +160,11 @@ class Result:
         _, _, has = device.partition("this CPU has ")
         extension = has.partition(")")[0]
         return f"{cores}{f' with {extension}' if has else ''}, {self.told['date']}"
+
+    @property
+    def seeds(self) -> str:
+        """How many seeds each arm was trained with, in words: "three seeds"."""
+        return f"{NUMBERS[len(self.told['seeds'])]} seeds"
 
     def table(self, arms: Sequence[str], tests: Sequence[str] = ()) -> str:
         """Top-1 of each arm on each test set as a Markdown table, with the mean of the shifts and its interval last."""
