@@ -10,6 +10,11 @@ MEAN = "mean of shifts"
 KEPT = ("figure", "arm", "test_set", "minus", "value", "lo", "hi", "groups", "extrapolated")
 DECIMALS = {"value": 2, "lo": 2, "hi": 2}
 FIGURES = ("top1", "er", "multi_er")  # what the pages quote
+OF_RANKED = ("title", "date", "command", "recipe", "environment", "classes", "test_images", "arms")
+OF_RANKED_SUMMARY = (
+    "format", "arms", "reference", "seeds", "clean", "shifts", "left_out", "paired", "lines", "protocols", "second_id",
+    "references", "groups", "pretrained", "trained_elsewhere",
+)  # fmt: skip
 OF_SUMMARY = ("arms", "reference", "seeds", "clean", "shifts", "left_out", "groups", "references", "without_group")
 
 
@@ -27,6 +32,19 @@ def condensed(results: dict[str, Any]) -> str:
     lines = [f"{compact(key)}:{compact(value)}" for key, value in told.items()]
     lines.append('"scores":[\n' + ",\n".join(map(compact, rows)) + "\n]")
     return "{\n" + ",\n".join(lines) + "\n}\n"
+
+
+def ranked(results: dict[str, Any]) -> str:
+    """What `genrobust compare` shows of a results.json, as one: accuracies, and gains over references."""
+    summary = results["summary"]
+    references = {"", summary["reference"], *summary["references"].values()}
+    scores = [
+        row for row in summary["scores"]
+        if row["figure"] == "top1" and row["seed"] is None and row["minus"] in references and is_quoted(row, references)
+    ]  # fmt: skip
+    told = {key: value for key, value in results.items() if key in OF_RANKED}
+    kept = {key: value for key, value in summary.items() if key in OF_RANKED_SUMMARY}
+    return compact({**told, "summary": {**kept, "scores": scores}}).replace("},{", "},\n{") + "\n"
 
 
 def compact(value: Any) -> str:

@@ -4,8 +4,9 @@
     python docs/prose.py                                        after a change to a template or to a result
 
 `--keep` reads runs/NAME/results.json and writes docs/results/NAME.json (see `keeping.py`), which holds the scores over
-all seeds, what was claimed, where and when it ran. Without it, every docs/templates/PAGE.j2 becomes the page of that
-name: README.md in the root, the others in docs. In a template, `study("NAME")` is a `Result`, `benchmark("NAME")` a
+all seeds, what was claimed, where and when it ran; docs/results/ranked/NAME.json has what docs/ranking.html shows of
+those that it ranks. Without it, every docs/templates/PAGE.j2 becomes the page of that name, README.md in the root and
+the others in docs, and the ranking is made again. In a template, `study("NAME")` is a `Result`, `benchmark("NAME")` a
 `Drops` (kept from runs/benchmarks/NAME by `--benchmark`), `refits(...)` a table of other baseline lines, and
 `theirs("35.6")` a figure of others.
 tests/docs/test_prose.py fails where a page is not what its template and the results give, or where a template states a
@@ -23,11 +24,14 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from keeping import MEAN, condensed, condensed_benchmark, is_mean
+from keeping import MEAN, condensed, condensed_benchmark, is_mean, ranked
 from refits import refits
+
+from genrobust.report import compare_html, rank
 
 HERE = Path(__file__).parent
 RESULTS, TEMPLATES = HERE / "results", HERE / "templates"
+RANKING, RANKED = "ranking.html", ("pictograms-full", "pacs")  # the page that ranks the arms of these studies
 NUMBERS = ("no", "one", "two", "three", "four", "five")
 QUALITIES = (  # of a source's images: head, key, digits, factor
     ("FID", "fid", 3, 1), ("recall, %", "recall", 0, 100), ("Vendi", "vendi", 1, 1), ("labels, %", "agreement", 0, 100),
@@ -54,6 +58,8 @@ def main() -> None:
         for name in names:
             found = json.loads((Path(runs) / name / "results.json").read_text(encoding="utf-8"))
             (RESULTS / f"{name}.json").write_text(condensed(found), encoding="utf-8")
+            if name in RANKED:
+                (RESULTS / "ranked" / f"{name}.json").write_text(ranked(found), encoding="utf-8")
     for page, text in pages().items():
         page.write_text(text, encoding="utf-8")
 
@@ -83,6 +89,8 @@ def pages() -> dict[Path, str]:
         name = template.stem
         place = HERE.parent / name if name == "README.md" else HERE / name
         found[place] = environment.get_template(template.name).render()
+    kept = {name: RESULTS / "ranked" / f"{name}.json" for name in RANKED}
+    found[HERE / RANKING] = compare_html(rank(kept), HERE / RANKING)
     return found
 
 

@@ -85,6 +85,7 @@ def test_images_are_found_in_pages_by_what_they_are(client: TestClient) -> None:
     assert found(client, text=" NUMBER 24") == [24, *range(240, 250)]
     assert found(client, sort="distance, test") == everything[: -PAGE - 1 : -1]
     assert found(client, sort="-distance, test", style=HOSTILE) == everything[::5]
+    assert found(client, sort="class") == sorted(everything, key=lambda i: i % 2)[:PAGE]
     assert found(client, sort="nothing", start="-1") == everything[:PAGE]
 
 

@@ -20,7 +20,8 @@ const showCounts = ({ accepted, rejected }) =>
 
 const mark = (image) => {
   image.tile.className = `tile ${state(image.reason)}`;
-  image.tile.lastChild.textContent = image.reason || (image.reason === "" ? "accepted" : image.class);
+  image.tile.title = image.reason ?? "";
+  image.tile.lastChild.textContent = { unreviewed: "", accepted: "✓ ", rejected: "✗ " }[state(image.reason)] + image.class;
 };
 const tile = (image, place) => {
   const [made, picture, label] = ["div", "img", "span"].map((name) => document.createElement(name));
@@ -89,6 +90,7 @@ const load = async (from, focused = 0) => {
   find(".previous").disabled = !start;
   find(".next").disabled = start + images.length >= count;
   if (!images.length) return;
+  if (!focused) scrollTo(0, 0);
   if (focused === null) show(0);
   else go(focused < 0 ? images.length - 1 : focused);
 };

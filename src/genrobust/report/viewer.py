@@ -92,8 +92,8 @@ class Viewer:
     def find(self, query: Mapping[str, str]) -> dict[str, Any]:
         """Return a page of the images that a query asks for, from `start` on, with how many there are.
 
-        `class`, `style`, `state` and `text` (a part of the prompt) choose; `sort` is a score of the audit, with ``-``
-        in front for the highest first.
+        `class`, `style`, `state` and `text` (a part of the prompt) choose; `sort` is "class", or a score of the audit,
+        with ``-`` in front for the highest first.
         """
         images, decisions = self.images, self._decisions()
         chosen = np.ones(len(images), dtype=bool)
@@ -146,7 +146,7 @@ class Viewer:
         return dict.fromkeys(review.accepted, "") | review.rejected
 
     def _order(self, sort: str) -> np.ndarray:
-        values = self._scores.get(sort.removeprefix("-"))
+        values = self.images.labels if sort == "class" else self._scores.get(sort.removeprefix("-"))
         if values is None:
             return np.arange(len(self.images))
         return np.argsort(-values if sort.startswith("-") else values, kind="stable")
