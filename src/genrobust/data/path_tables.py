@@ -67,8 +67,6 @@ def list_rows(table: Path, entry_of: Callable[[Mapping[str, str]], tuple[str, st
 def _read_table(table: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
     """The names of the columns, and the rows that are not blank, each with its line."""
     (_, columns), *rows = read_csv(table, "the table")
-    if len(columns) == 1 and (";" in columns[0] or "\t" in columns[0]):
-        raise UserError(f"{table} separates its columns by {';' if ';' in columns[0] else 'tabs'}: save it with commas")
     if twice := next((name for name in columns if name and columns.count(name) > 1), None):
         raise UserError(f"{table} has two columns called {twice!r}: rename one")
     return columns, [(line, row) for line, row in rows if any(row)]
