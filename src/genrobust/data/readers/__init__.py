@@ -1,1 +1,1 @@
-"""Sources of studies and readers of shifted test sets, which register themselves, one file a set."""
+"""Sources of studies and readers of shifted test sets, which register themselves."""
