@@ -12,10 +12,10 @@ from pydantic import Field, field_validator, model_validator
 
 from genrobust.core import LabelSpace, StudyData, UserError
 from genrobust.data.classes import FolderClasses
-from genrobust.data.folder_source import FolderSource
 from genrobust.data.ground_truth import is_flat, list_flat
 from genrobust.data.imagenet_classes import label_space, wnids
 from genrobust.data.imagenet_sets import OfficialSet
+from genrobust.data.readers.folders import FolderSource
 from genrobust.data.stored import StoredImages, open_stored
 from genrobust.recipe import SOURCES, Place
 
