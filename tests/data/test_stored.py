@@ -84,13 +84,6 @@ def test_a_list_above_tars_names_their_numbers(tmp_path: Path) -> None:
         load_data(folders(train, test, **ink))
 
 
-def test_hidden_folders_beside_tars_are_no_classes(tmp_path: Path) -> None:
-    """Such as that of git, or the one that damaged shards are moved to."""
-    (tmp_path / "000.tar").write_bytes(labeled_tar([0, 1]))
-    (tmp_path / ".damaged").mkdir()
-    assert open_stored(tmp_path).groups == ("0", "1")
-
-
 def test_a_folder_of_generated_shards_is_read_by_its_tars(tmp_path: Path) -> None:
     samples = [Sample(f"a-{i:06d}", i % 2, np.full((8, 8, 3), 9 * i, np.uint8)) for i in range(4)]
     begin_dataset(tmp_path, {"shards": 1})

@@ -1,13 +1,10 @@
 """Parquet files and saved datasets from anywhere: the labels that they have, or an error that names file and column."""
 
-import contextlib
 import os
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, strategies as st
 from stored_files import IMAGE, gray, png, save, table, write_parquet
 
 from genrobust.core import UserError
@@ -117,26 +114,6 @@ def test_a_named_pipe_is_not_waited_for(tmp_path, name):
 def test_what_is_wrong_in_a_saved_dataset_is_named(tmp_path, state):
     with pytest.raises(UserError, match=r"cannot read .*saved"):
         open_stored(save(tmp_path / "saved", state=state))
-
-
-@pytest.mark.parametrize("kind", ["parquet", "saved"])
-@given(data=st.data())
-def test_a_changed_file_gives_its_labels_or_an_error(tmp_path_factory, kind, data):
-    folder = tmp_path_factory.mktemp("t")
-    made = table(names=["a", "b"], site=["x", "y"])
-    path = write_parquet(folder / "t.parquet", made) if kind == "parquet" else save(folder / "t", made)
-    file = path if kind == "parquet" else path / "data.arrow"
-    content = bytearray(file.read_bytes())
-    for place in data.draw(st.lists(st.integers(0, len(content) - 1), min_size=1, max_size=3)):
-        content[place] ^= 1 << data.draw(st.integers(0, 7))
-    file.write_bytes(content)
-    with contextlib.suppress(UserError):
-        listing = open_stored(path).listing([])
-        assert {*listing.groups} <= {*listing.label_names} or not listing.label_names
-        for i in range(len(listing.keys)):
-            with contextlib.suppress(UserError):
-                assert np.asarray(listing.read(i)).ndim == 3
-        assert listing.column is not None and len(listing.column("site")) == len(listing.keys)
 
 
 def test_files_are_one_dataset(tmp_path):
