@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,10 +12,9 @@ from pydantic import ValidationError
 from genrobust.data.reader import load_data, published_line
 from genrobust.recipe import READERS, SOURCES, DataConfig, Recipe
 
-PLUGIN = '''
+NIGHT = '''
 from genrobust.core import Line
-from genrobust.data import DataSource, FolderClasses, Reader, open_images, open_stored
-from genrobust.data.readers.pictograms import load_pictograms
+from genrobust.data import Reader, open_images, open_stored
 
 class Night(Reader):
     """Photographs at night: one test set, with the line of those who published it."""
@@ -29,6 +27,10 @@ class Night(Reader):
     def line(self):
         fit = {"slope": 1.0, "intercept": -0.5, "r2": 0.9, "n": 50, "residual_sd": 0.1}
         return Line(test_set="", transform="logit", **fit, lo=50.0, hi=90.0, center=1.0)
+'''
+SMALL = '''
+from genrobust.data import DataSource, FolderClasses
+from genrobust.data.readers.pictograms import load_pictograms
 
 class Small(DataSource):
     """A source."""
@@ -40,19 +42,12 @@ class Small(DataSource):
 
 
 @pytest.fixture
-def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A package with two readers, as pip installs it."""
-    monkeypatch.syspath_prepend(tmp_path)
-    (tmp_path / "night_sets.py").write_text(PLUGIN)
-    about = tmp_path / "night_sets-1.0.dist-info"
-    about.mkdir()
-    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: night-sets\nVersion: 1.0\n")
-    points = "[genrobust.readers]\nnight = night_sets:Night\n[genrobust.sources]\nsmall = night_sets:Small\n"
-    (about / "entry_points.txt").write_text(points)
+def plugin(install: Callable[..., None], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A reader and a source of other packages."""
+    install("genrobust.readers", "night_sets", NIGHT, night="night_sets:Night")
+    install("genrobust.sources", "small_sets", SMALL, small="small_sets:Small")
     for registry in (READERS, SOURCES):
         monkeypatch.setattr(registry, "_plugins", None)
-    yield
-    sys.modules.pop("night_sets", None)
 
 
 def folders(photos: Path, **shift: object) -> DataConfig:
