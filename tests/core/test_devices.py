@@ -13,7 +13,6 @@ from genrobust.core import (
     repeatable,
     resolve_device,
     room_for_code,
-    set_threads,
     waiting_of_threads,
 )
 from genrobust.core.devices import WAITING
@@ -57,14 +56,6 @@ def test_code_is_kept_for_the_same_and_makes_room_for_other():
     for of, times in (("one", 1), ("one", 1), ("other", 2), ("one", 3)):
         room_for_code(of)
         assert (double(torch.ones(3)) == 2).all() and len(compiled) == times
-
-
-def test_threads_are_set_and_must_be_positive():
-    for count in (2, 1):
-        set_threads(count)
-        assert torch.get_num_threads() == count
-    with pytest.raises(UserError, match="threads"):
-        set_threads(0)
 
 
 # Memory is taken and left as a training does it: much at once, again and again.
