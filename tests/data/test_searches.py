@@ -9,7 +9,6 @@ from genrobust.core import GenrobustError, Subset, UserError
 from genrobust.data import (
     best_classes,
     found_images,
-    nearest_images,
     nearest_in_turn,
     prompt_cosines,
     read_search,
@@ -24,7 +23,7 @@ def test_an_image_counts_for_its_best_class_and_the_nearest_come_first():
     best, cosines = best_classes(IMAGES, CLASSES)
     assert best.tolist() == [0, 0, 1, 1, 0]
     for wanted, found in (([2, 1, 4], [0, 4, 3]), ([9, 9, 9], [0, 4, 1, 3, 2]), ([0, 0, 5], [])):  # the third has none
-        images, scores = nearest_images(best, cosines, np.array(wanted))
+        images, scores = nearest_in_turn(best, cosines[:, None], np.array(wanted))
         assert images.tolist() == found  # of equal ones the first
         assert scores.tolist() == cosines[found].tolist()
 
@@ -47,9 +46,8 @@ def test_no_image_comes_twice_and_less_is_the_beginning_of_more(data):
     best = np.array(data.draw(st.lists(st.integers(0, classes - 1), min_size=count, max_size=count)))
     cosines = np.array(data.draw(st.lists(st.sampled_from([0.1, 0.2, 0.3]), min_size=count, max_size=count)))
     wanted = np.array(data.draw(st.lists(st.integers(0, 9), min_size=classes, max_size=classes)))
-    found, more = nearest_images(best, cosines, wanted)[0], nearest_images(best, cosines, wanted + 1)[0]
-    in_turn, scores = nearest_in_turn(best, cosines[:, None], wanted)
-    assert in_turn.tolist() == found.tolist() and scores.tolist() == cosines[found].tolist()  # one prompt of each class
+    (found, scores), (more, _) = (nearest_in_turn(best, cosines[:, None], n) for n in (wanted, wanted + 1))
+    assert scores.tolist() == cosines[found].tolist()
     assert len(set(found.tolist())) == len(found)
     assert (
         np.bincount(best[found], minlength=classes).tolist()

@@ -46,7 +46,6 @@ from .searches import (
     FoundImages as FoundImages,
     best_classes as best_classes,
     found_images as found_images,
-    nearest_images as nearest_images,
     nearest_in_turn as nearest_in_turn,
     prompt_cosines as prompt_cosines,
     read_search as read_search,

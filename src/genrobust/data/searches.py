@@ -62,20 +62,6 @@ def best_classes(images: np.ndarray, classes: np.ndarray) -> tuple[np.ndarray, n
     return best.astype(np.int64), cosines[np.arange(len(best)), best].astype(np.float64)
 
 
-def nearest_images(best: np.ndarray, cosines: np.ndarray, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Find the `wanted` [K] nearest images of each class.
-
-    `best` and `cosines` are those of all images, as `best_classes` returns them.
-
-    Returns:
-        The images, int64 [M], class by class, of equal ones the first; and their cosines, float64 [M].
-    """
-    order = np.lexsort((-cosines, best))
-    starts = np.searchsorted(best[order], np.arange(len(wanted) + 1))
-    images = np.concatenate([order[a : min(a + n, b)] for a, b, n in zip(starts[:-1], starts[1:], wanted, strict=True)])
-    return images, cosines[images]
-
-
 def prompt_cosines(images: np.ndarray, best: np.ndarray, prompts: Sequence[np.ndarray]) -> np.ndarray:
     """Return the cosines of images with the prompts of their best class, float32 [N, T]; -inf where it has fewer.
 
@@ -96,7 +82,8 @@ def nearest_in_turn(best: np.ndarray, cosines: np.ndarray, wanted: np.ndarray) -
 
     Args:
         best: The class of each image, int64 [N].
-        cosines: Those with the prompts of that class, float [N, T], as `prompt_cosines` returns them.
+        cosines: Those with the prompts of that class, float [N, T], as `prompt_cosines` returns them; or with the mean
+            of these, float [N, 1]: then the nearest of a class come first.
 
     Returns:
         The images, int64 [M], class by class, turn by turn, of equal ones the first; and their cosines, float64 [M].

@@ -31,7 +31,6 @@ from genrobust.data import (
     FoundImages,
     best_classes,
     found_images,
-    nearest_images,
     nearest_in_turn,
     prompt_cosines,
     read_search,
@@ -162,9 +161,9 @@ class PoolSearch:
         for part in parts:
             images = self.embeddings(part).load()
             best, cosines = best_classes(images, classes)
-            seen.append((best, prompt_cosines(images, best, prompts) if in_turn else cosines))
+            seen.append((best, prompt_cosines(images, best, prompts) if in_turn else cosines[:, None]))
         best, cosines = map(np.concatenate, zip(*seen, strict=True))
-        indices, scores = (nearest_in_turn if in_turn else nearest_images)(best, cosines, self.wanted)
+        indices, scores = nearest_in_turn(best, cosines, self.wanted)
         write_search(self.folder, self._inputs, self.pool, indices, best[indices], scores)
 
     @cached_property
