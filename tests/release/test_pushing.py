@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import base64
-import http.server
 import json
 import socket
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from huggingface_hub import constants
+from hub_server import Hub, serving, use
 from made import contents, refused
 from typer.testing import CliRunner, Result
 
@@ -23,87 +20,11 @@ def folder(export: Callable[..., Path]) -> Path:
     return export("--to", "webdataset", "--val", 0.25)
 
 
-class Hub(http.server.BaseHTTPRequestHandler):
-    """The part of the hub's interface that huggingface_hub uses to push regular files to one dataset repository."""
-
-    token = "hf_writes"
-    files: dict[str, bytes]
-    commits: list[str]
-
-    def do_GET(self) -> None:
-        if self.headers.get("Authorization") not in (f"Bearer {self.token}", "Bearer hf_reads"):
-            return self.answer({"error": "Invalid username or password."}, 401)
-        name = self.path.partition("/resolve/main/")[2]
-        if name:
-            found = self.files.get(name)
-            headers = {"ETag": '"1"', "X-Repo-Commit": "0" * 40, "X-Error-Code": "" if found else "EntryNotFound"}
-            return self.reply(200 if found is not None else 404, found or b"", **headers)
-        siblings = [{"rfilename": name} for name in self.files]
-        entries = [{"type": "file", "path": name, "size": 1, "oid": "1"} for name in self.files]
-        self.answer(entries if "/tree/" in self.path else {"id": "me/icons", "private": False, "siblings": siblings})
-
-    do_HEAD = do_GET
-
-    def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        if self.headers.get("Authorization") != f"Bearer {self.token}":
-            return self.answer({"error": "no"}, 403 if "read" in str(self.headers.get("Authorization")) else 401)
-        if self.path.endswith("/repos/create"):
-            return self.answer({"url": f"http://{self.headers['Host']}/datasets/me/icons"})
-        if self.path.endswith("/validate-yaml"):
-            return self.answer({"errors": [], "warnings": []})
-        if "/preupload/" in self.path:
-            files = json.loads(body)["files"]
-            return self.answer(
-                {"files": [{"path": f["path"], "uploadMode": "regular", "shouldIgnore": False} for f in files]}
-            )
-        if "/commit/" in self.path:
-            for line in map(json.loads, body.splitlines()):
-                if line["key"] == "file":
-                    self.files[line["value"]["path"]] = base64.b64decode(line["value"]["content"])
-                elif line["key"] == "deletedFile":
-                    del self.files[line["value"]["path"]]
-                else:
-                    self.commits.append(line["value"]["summary"])
-            return self.answer(
-                {"commitUrl": f"http://{self.headers['Host']}/datasets/me/icons/commit/1", "commitOid": "1"}
-            )
-        self.answer({"error": self.path}, 404)
-
-    def answer(self, value: object, status: int = 200) -> None:
-        self.reply(status, json.dumps(value).encode(), **{"Content-Type": "application/json"})
-
-    def reply(self, status: int, body: bytes, **headers: str) -> None:
-        self.send_response(status)
-        for name, value in {"Content-Length": str(len(body)), **headers}.items():
-            self.send_header(name, value)
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(body)
-
-    def log_message(self, format: str, *args: object) -> None:
-        """Say nothing."""
-
-
 @pytest.fixture
 def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[str]:
     """The address of an empty hub, the one that huggingface_hub uses."""
-    Hub.files, Hub.commits = {}, []
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Hub) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        address = f"http://127.0.0.1:{server.server_port}"
-        use(address, monkeypatch, tmp_path)
+    with serving("me/icons", monkeypatch, tmp_path) as address:
         yield address
-        server.shutdown()
-        thread.join()
-
-
-def use(address: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """What HF_ENDPOINT and HF_HOME do: they are read when huggingface_hub is imported."""
-    monkeypatch.setattr(constants, "ENDPOINT", address)
-    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", address + "/{repo_id}/resolve/{revision}/{filename}")
-    monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "no-token"))
 
 
 def push(folder: Path, *words: str, token: str = Hub.token) -> Result:
