@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import re
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -21,7 +20,6 @@ from webdataset import WebDataset
 from genrobust.core.images import Sample
 from genrobust.core.keys import digest
 from genrobust.data import ShardDataset
-from genrobust.release.format import FORMATS
 from genrobust.release.formats import parquet, webdataset
 from genrobust.release.parts import Part, divided, safe_names
 
@@ -143,18 +141,6 @@ def test_croissant_is_read_by_mlcroissant_and_bytes_repeat(export: Export, to: s
     assert sorted(key.decode() if isinstance(key, bytes) else key for key in keys) == sorted(by_key)
     before = contents(folder)
     assert contents(export("--to", to, "--val", 0.25, "--overwrite")) == before
-
-
-def test_another_package_adds_the_format_of_the_docs(
-    export: Export, monkeypatch: pytest.MonkeyPatch, install: Callable[..., None], by_key: dict[str, Sample]
-) -> None:
-    page = (Path(__file__).parents[2] / "docs" / "contributing.md").read_text(encoding="utf-8")
-    (code,) = re.findall(r"<!-- example: format -->.*?^```python\n(.*?)^```$", page, flags=re.M | re.S)
-    install("genrobust.formats", "own_sizes", code, sizes="own_sizes:Sizes")
-    monkeypatch.setattr(FORMATS, "_plugins", None)  # they are looked for once
-    folder = export("--to", "sizes")
-    assert len((folder / "train.txt").read_text().splitlines()) == len(by_key)
-    assert "A number on each line." in (folder / "README.md").read_text()
 
 
 @pytest.mark.parametrize("reader", ["parquet", "imagefolder", "webdataset by datasets"])
