@@ -10,7 +10,6 @@ import json
 import logging
 import os
 import shutil
-import stat
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import count
@@ -150,7 +149,4 @@ def _is_free_or_copy(path: Path, original: Path) -> bool:
 
 
 def _is_regular(path: Path) -> bool:
-    try:
-        return stat.S_ISREG(path.lstat().st_mode)
-    except (OSError, ValueError):
-        return False
+    return path.is_file() and not path.is_symlink()
