@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import gc
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from genrobust.classifiers import (
+    CheckpointInfo,
     Classifier,
     Initial,
     LossScaler,
@@ -28,6 +29,7 @@ from genrobust.classifiers import (
     read_checkpoint_info,
     require_same_job,
     resolved_here,
+    save_checkpoint,
     saved_steps,
 )
 from genrobust.core import (
@@ -48,11 +50,9 @@ from genrobust.recipe import TrainConfig
 from genrobust.train.augment import border_color, make_augment
 from genrobust.train.compiling import compile_networks, explain_compilation
 from genrobust.train.embedding import KeptFeatures
-from genrobust.train.finished import Progress, Watch, save_trained
 from genrobust.train.learner import make_learner, make_optimizer, norm_state
 from genrobust.train.mixture import Mixture
 from genrobust.train.probe import fit_probe
-from genrobust.train.probing import train_probe
 from genrobust.train.start import copy_weights, first_network, merge_lora
 from genrobust.train.targets import make_targets
 from genrobust.train.team import ALONE, Team
@@ -61,6 +61,7 @@ NOUN = "classifier"
 RUN = "hash of settings, images, classes and threads"
 LOWEST = 1e-4  # of the peak learning rate, at the first step of a linear schedule
 LOOK_EVERY = 10  # steps between checks of the loss, each of which synchronizes a GPU
+Watch = Callable[[int, Mapping[str, float]], None]  # as `train` calls it
 
 
 def train(
@@ -107,8 +108,7 @@ def train(
             if not finished and config.probes != "only":
                 _Run(mixture, val, labels, config, seed, out, torch_device, watch, team, job, initial).to_end()
             elif not finished and team.is_main:
-                cache = KeptFeatures(out, job[RUN], NOUN)
-                train_probe(mixture, val, labels, config, seed, out, torch_device, watch, job[RUN], initial, cache)
+                _train_probe(mixture, val, labels, config, seed, out, torch_device, watch, job[RUN], initial)
             elif team.is_main:
                 _require_same_training(out, job)
     return out
@@ -153,6 +153,78 @@ def _require_same_training(out: Path, job: Mapping[str, Any]) -> None:
     training = read_checkpoint_info(out).training
     saved_job = {**training.get("config", {}), "seed": training.get("seed"), RUN: training.get("run")}
     require_same_job(saved_job, job, out, NOUN)
+
+
+@dataclass
+class Progress:
+    """Where a run stands. `history` holds the step, loss and top-1 (percent) of each validation.
+
+    `best_step` is the step whose weights are kept, `best_top1` their top-1, None where there are no validation images.
+    """
+
+    step: int = 0
+    best_step: int = 0
+    best_top1: float | None = -1.0
+    history: list[dict[str, float]] = field(default_factory=list)
+
+
+def _train_probe(
+    mixture: Mixture,
+    val: ImageSet,
+    labels: LabelSpace,
+    config: TrainConfig,
+    seed: int,
+    out: Path,
+    device: torch.device,
+    watch: Watch,
+    run: str,
+    initial: Initial | None,
+) -> None:
+    """Save a linear probe of a pretrained network; a killed one goes on from its features, and is solved anew."""
+    model = first_network(labels, config, seed, device, initial)
+    probed = fit_probe(model, mixture, val, config, device, KeptFeatures(out, run, NOUN))
+    steps, top1 = config.steps_for(len(mixture)), probed.val_top1
+    figures = {"loss": probed.loss, **({} if top1 is None else {"val_top1": top1})}
+    watch(steps, figures)
+    progress = Progress(steps, steps, top1, [] if top1 is None else [{"step": steps, **figures}])
+    _save_trained(out, model, mixture, labels, config, seed, run, progress, penalty=probed.penalty)
+
+
+def _save_trained(
+    out: Path,
+    model: Classifier,
+    mixture: Mixture,
+    labels: LabelSpace,
+    config: TrainConfig,
+    seed: int,
+    run: str,
+    progress: Progress,
+    initial: Mapping[str, Tensor] | None = None,
+    **more: float,
+) -> None:
+    """Save a trained classifier as a checkpoint in `out`.
+
+    Args:
+        run: A hash of all that decides its weights.
+        initial: The pretrained weights that it started from, where they are to be kept.
+        **more: What else is known of its training.
+    """
+    training = {
+        "run": run,
+        "seed": seed,
+        "steps": config.steps_for(len(mixture)),
+        "config": config.model_dump(),
+        "counts": mixture.counts,
+        "mixture": mixture.fingerprint,
+        "best_step": progress.best_step,
+        "best_val_top1": progress.best_top1,
+        "history": progress.history,
+        **more,
+    }
+    info = CheckpointInfo(
+        config.architecture, config.network_kwargs, labels.ids, config.image_size, training, mixture.interpolation
+    )
+    save_checkpoint(out, model, info, initial)
 
 
 @dataclass
@@ -351,7 +423,7 @@ class _Run:
         """Save the best weights as a checkpoint."""
         self.ema.module.load_state_dict(self.best)
         merge_lora(self.ema.module)
-        save_trained(
+        _save_trained(
             self.out,
             self.ema.module,
             self.mixture,
