@@ -49,8 +49,6 @@ def test_rows_of_a_part_are_those_that_hold_its_images(job):
     for step in range(5):
         from_real = torch.from_numpy(mixture.indices(0, step) < len(job.real))
         assert torch.equal(mixture.rows("real"), from_real) and torch.equal(mixture.rows("wild"), ~from_real)
-    with pytest.raises(UserError, match="weigh each source"):
-        both(job).rows("real")
 
 
 def test_a_small_part_is_repeated_evenly(job):
@@ -195,10 +193,8 @@ def test_a_part_has_its_share_of_the_batch_in_its_interval_alone(job):
 @pytest.mark.parametrize(
     ("sources", "says"),
     [
-        ([("real", 1, None), ("wild", None, None)], "wild .* no weight"),
         ([("real", 100, None), ("wild", 1, None)], "weight of wild is too small"),
         ([("real", None, 0)], "real .* no images"),
-        ([], "one source"),
     ],
 )
 def test_what_cannot_be_mixed_is_refused(job, sources, says):

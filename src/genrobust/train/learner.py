@@ -173,12 +173,9 @@ def real_rows(mixture: Mixture, config: TrainConfig, share: slice = slice(None),
     """Return which of the rows `share` of every batch of a stage hold real images, bool.
 
     Raises:
-        UserError: `config` cannot split the mixture, or the share has fewer than two images of either kind, which have
-            no variance; none that are not real are enough.
+        UserError: The share has fewer than two images of either kind, which have no variance; none that are not real
+            are enough.
     """
-    weighted = all(source.weight is not None for source in mixture.sources)
-    if why := config.unsplittable(list(mixture.counts), weighted):
-        raise UserError(why)
     rows = mixture.rows(REAL, stage)[share]
     if int(rows.sum()) < 2 or int((~rows).sum()) == 1:
         whose = "a batch" if config.workers == 1 else "a worker's share"

@@ -93,10 +93,8 @@ class Mixture:
             steps_for: Returns the steps of a training on so many images, which `after` and `until` are shares of.
 
         Raises:
-            UserError: A source has no images, some sources alone have weights, or a weight is too small for a batch.
+            UserError: A source has no images, or a weight is too small for a batch.
         """
-        if not sources:
-            raise UserError("a mixture needs one source or more")
         self.batch_size, self.image_size, self.sources = batch_size, image_size, tuple(sources)
         self.interpolation = interpolation
         for source in sources:
@@ -195,11 +193,8 @@ class Mixture:
     def rows(self, name: str, stage: int = 0) -> Tensor:
         """Return which rows of every batch of a stage hold images of the source `name`, bool [B].
 
-        Raises:
-            UserError: The sources have no weights: then it differs from batch to batch.
+        The sources have weights: without, it differs from batch to batch.
         """
-        if any(source.weight is None for source in self.sources):
-            raise UserError(f"batches hold no fixed number of images of {name}: weigh each source of the mixture")
         import torch
 
         names = np.repeat([source.name for source in self.sources], self._stages[stage].shares)
@@ -332,10 +327,8 @@ def _make_stages(sources: Sequence[Source], batch_size: int, steps: int) -> list
 
 def _shares_at(sources: Sequence[Source], batch_size: int, time: float) -> tuple[int, ...]:
     """Return how many images of each stream a batch holds after the share `time` of the steps."""
-    if all(source.weight is None for source in sources):
+    if sources[0].weight is None:
         return (batch_size,)
-    if without := [source.name for source in sources if source.weight is None]:
-        raise UserError(f"the source {without[0]} of the mixture has no weight, but others have: weigh all, or none")
     weights = [(s.weight or 0.0) if s.after <= time < s.until else 0.0 for s in sources]
     quotas = np.array(weights) / sum(weights) * batch_size
     shares = np.floor(quotas).astype(int)  # largest remainder, ties to the earlier source
