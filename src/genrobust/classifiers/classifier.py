@@ -130,9 +130,9 @@ def open_checkpoint(folder: Path, settings: EvaluateConfig = SINGLE_CROP) -> Ope
         return load_checkpoint(folder, device)[0]
 
     blueprint = Blueprint(info.architecture, info.model_kwargs, info.image_size, info.interpolation)
-    preparation = _preparation(settings, size, info.interpolation)
+    prepared = preparation(settings, size, info.interpolation)
     weights = weights_hash(folder)
-    return OpenClassifier(str(folder), info.classes, weights, load=load, blueprint=blueprint, **preparation)
+    return OpenClassifier(str(folder), info.classes, weights, load=load, blueprint=blueprint, **prepared)
 
 
 def open_zero_shot(
@@ -163,11 +163,11 @@ def open_zero_shot(
         return ZeroShot(model, texts)
 
     weights = digest([hash_clip(clip), texts])
-    name, preparation = f"the CLIP in {clip}", _preparation(settings, size)
-    return OpenClassifier(name, tuple(classes), weights, load=load, **preparation)
+    prepared = preparation(settings, size)
+    return OpenClassifier(f"the CLIP in {clip}", tuple(classes), weights, load=load, **prepared)
 
 
-def _preparation(settings: EvaluateConfig, size: int, interpolation: str = BICUBIC) -> dict[str, Any]:
+def preparation(settings: EvaluateConfig, size: int, interpolation: str = BICUBIC) -> dict[str, Any]:
     """Return the fields of an `OpenClassifier` that describe the preparation of images."""
     transform = partial(prepare, size=size, crop_pct=settings.crop_pct, interpolation=interpolation)
     description = protocol(size, settings.crop_pct, settings.flip, interpolation)

@@ -14,7 +14,7 @@ from timm.models.vision_transformer import checkpoint_filter_fn
 from torch import Tensor, nn
 from transformers import CLIPVisionConfig
 
-from genrobust.classifiers.classifier import Blueprint, OpenClassifier
+from genrobust.classifiers.classifier import SINGLE_CROP, Blueprint, OpenClassifier, preparation
 from genrobust.classifiers.clip import (
     embed_ensembles,
     load_clip,
@@ -25,7 +25,6 @@ from genrobust.classifiers.clip import (
 from genrobust.classifiers.clip_files import OPEN_CLIP, OPEN_CLIP_WEIGHTS, clip_files, hash_clip
 from genrobust.classifiers.heads import COSINE
 from genrobust.classifiers.models import Classifier, create_classifier, move_to
-from genrobust.classifiers.preprocess import prepare, protocol
 from genrobust.classifiers.timm_config import data_config
 from genrobust.core import UserError, digest, reading
 
@@ -54,7 +53,7 @@ def open_tower(
         UserError: A folder that holds no such CLIP, or none with a text tower for "text".
     """
     with reading(f"the CLIP {spec}", Exception):  # its configuration may be a stranger's
-        (vision, width), preparation = read_clip_vision(folder), read_clip_preparation(folder)
+        (vision, width), own = read_clip_vision(folder), read_clip_preparation(folder)
         architecture, kwargs = timm_tower(vision)
         size: Any = vision.image_size
     if head == "text" and width is None:
@@ -66,17 +65,15 @@ def open_tower(
     if with_text:
         kwargs[COSINE] = width
     class_texts = texts() if with_text else []
-    normalization = data_config(spec, {"mean": preparation["mean"], "std": preparation["std"]})
-    blueprint = Blueprint(architecture, kwargs, int(size), preparation["interpolation"], preparation["crop_mode"])
-    size, interpolation = blueprint.image_size, blueprint.interpolation
+    normalization = data_config(spec, {"mean": own["mean"], "std": own["std"]})
+    blueprint = Blueprint(architecture, kwargs, int(size), own["interpolation"], own["crop_mode"])
     return OpenClassifier(
         name=spec,
         classes=tuple(classes) if with_text else (),
         weights_hash=digest([hash_clip(folder), class_texts], 64),
-        prepare=partial(prepare, size=size, interpolation=interpolation),
-        preparation=protocol(size, interpolation=interpolation),
         load=partial(_load_tower, folder, spec, blueprint, normalization, class_texts),
         blueprint=blueprint,
+        **preparation(SINGLE_CROP, blueprint.image_size, blueprint.interpolation),
     )
 
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from genrobust.classifiers.class_names import columns_of
-from genrobust.classifiers.classifier import Blueprint, OpenClassifier
-from genrobust.classifiers.preprocess import BICUBIC, prepare, protocol
+from genrobust.classifiers.classifier import SINGLE_CROP, Blueprint, OpenClassifier, preparation
+from genrobust.classifiers.preprocess import BICUBIC
 from genrobust.core import Artifact, LabelSpace, UserError, find_clip, one_line
 from genrobust.recipe import PRETRAINED, TrainConfig
 
@@ -177,16 +176,8 @@ def open_run(name: str, checkpoint: Path, classes: tuple[str, ...], blueprint: B
         Artifact(checkpoint).fetch()
         return load_checkpoint(checkpoint, device)[0]
 
-    size, interpolation = blueprint.image_size, blueprint.interpolation
-    return OpenClassifier(
-        name=name,
-        classes=classes,
-        weights_hash=checkpoint.name,
-        prepare=partial(prepare, size=size, interpolation=interpolation),
-        preparation=protocol(size, interpolation=interpolation),
-        load=load,
-        blueprint=blueprint,
-    )
+    prepared = preparation(SINGLE_CROP, blueprint.image_size, blueprint.interpolation)
+    return OpenClassifier(name, classes, checkpoint.name, load=load, blueprint=blueprint, **prepared)
 
 
 def _open_spec(
