@@ -52,6 +52,8 @@ def test_size_and_arguments_reach_timm() -> None:
         ("test_resnet", {"drop_rate": 7}, "model_kwargs .*drop_rate.*: .*between 0 and 1"),
         ("test_resnet", {"in_chans": 1}, "model_kwargs .*in_chans.*: .*channel"),
         ("test_resnet", {"channels": [1]}, "model_kwargs .*channels.*: .*layer2"),
+        ("test_resnet", {"stem_width": -1}, "model_kwargs .*stem_width"),
+        ("test_resnet", {"block": "x"}, "model_kwargs .*block"),
         ("test_resnet", {"output_stride": 5}, "model_kwargs .*output_stride.*: AssertionError"),
         ("test_resnet", {"features_only": True}, "no logits of 5 classes"),
         ("resnet10t", {"checkpoint_path": "x.pt"}, "checkpoint_path cannot be set"),
@@ -95,8 +97,9 @@ SAVED = {"architecture": "test_resnet", "model_kwargs": {}, "classes": ["a", "b"
 @pytest.mark.parametrize(
     "changed",
     [
-        *({"architecture": ["test_resnet"]}, {"classes": 5}, {"classes": [1, 2]}, {"image_size": "32"}),
-        *({"image_size": 0}, {"model_kwargs": None}, {"training": []}),
+        *({"architecture": ["test_resnet"]}, {"classes": 5}, {"classes": [1, 2]}, {"classes": []}),
+        *({"classes": ["a", "a", "b"]}, {"image_size": "32"}, {"image_size": 0}, {"image_size": 33.5}),
+        *({"model_kwargs": None}, {"training": []}),
     ],
     ids=str,
 )

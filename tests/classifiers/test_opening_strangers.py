@@ -43,34 +43,6 @@ def refused(spec: object, labels: Path | None = None, named: object = None) -> s
     return str(error.value)
 
 
-@pytest.mark.parametrize(
-    "facts",
-    [
-        {"architecture": ["x"]},
-        {"image_size": 0},
-        {"image_size": 33.5},
-        {"classes": []},
-        {"classes": ["a", "a", "b"]},
-        {"model_kwargs": None},
-        {"training": 5},
-    ],
-    ids=str,
-)
-def test_what_a_checkpoint_says_of_itself_is_typed(facts: dict[str, Any]) -> None:
-    good = {"architecture": "test_resnet", "model_kwargs": {}, "classes": ABC, "image_size": 32, "training": {}}
-    assert CheckpointInfo(**good).classes == tuple(ABC)
-    with pytest.raises(ValueError, match=next(iter(facts))):
-        CheckpointInfo(**{**good, **facts})
-
-
-@pytest.mark.parametrize(
-    "kwargs", [{"stem_width": -1}, {"block": "x"}, {"nope": 1}, {"checkpoint_path": "/etc/passwd"}], ids=str
-)
-def test_arguments_of_any_kind_make_no_network(kwargs: dict[str, Any]) -> None:
-    with pytest.raises(UserError, match=f"test_resnet|{next(iter(kwargs))}"):
-        create_classifier("test_resnet", 3, 32, kwargs)
-
-
 def test_a_network_that_cannot_be_run_is_named(tmp_path: Path) -> None:
     about = CheckpointInfo("test_resnet", {"drop_rate": "x"}, ("a", "b", "c"), 32, {})
     save_checkpoint(tmp_path / "c", create_classifier("test_resnet", 3, 32), about)

@@ -8,7 +8,7 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, ConfigDict, Field
+from pydantic import AfterValidator, Field
 from pydantic.dataclasses import dataclass  # which checks what a stranger wrote
 
 from genrobust.core import MANIFEST, Artifact, GenrobustError, Manifest, NewerVersion, UserError, made_by, reading
@@ -24,7 +24,7 @@ def _require_unique(classes: tuple[str, ...]) -> tuple[str, ...]:
     return classes
 
 
-@dataclass(frozen=True, slots=True, config=ConfigDict(extra="forbid"))
+@dataclass(frozen=True, slots=True)
 class CheckpointInfo:
     """The description of a checkpoint: an `architecture` made with `model_kwargs`, for images of `image_size` pixels.
 
