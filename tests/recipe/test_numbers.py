@@ -52,9 +52,8 @@ def _numbers(hint: Any, place: Place) -> Iterator[tuple[Place, Between | None, b
 
 NUMBERS = list(numbers(Recipe))
 KEYS = [".".join(map(str, place)) for place, _, _ in NUMBERS]
-HUGE = 10**5000
 NONE = [True, False, "many", "", "0x10", "010", "1_000", " 5", "\uff15", "nan", "inf", "-inf", "1" * 100, [1], {"a": 1}]
-NONE += [math.nan, math.inf, -math.inf, 1e300, -1e300, HUGE, -HUGE]
+NONE += [math.nan, math.inf, -math.inf, 1e300, -1e300]
 
 
 def raw(place: Place, value: Any) -> dict[str, Any]:
@@ -111,9 +110,7 @@ def test_each_has_bounds_with_a_reason_and_takes_nothing_else(
         ({"datasets": {"x": {"generator": {"steps": "nan"}}}}, "datasets.x.generator: steps: "),
         ({"datasets": {"x": {"generate": {"per_class": 1e9}}}}, "datasets.x.generate: per_class: "),
         ({"train": {"model_kwargs": {"a": [1, {"b": math.nan}]}}}, "train.model_kwargs.a.1.b: nan"),
-        ({"train": {"model_kwargs": {"a": HUGE}}}, "train.model_kwargs.a: "),
         ({"seeds": list(range(1001))}, "seeds: 1,001"),
-        ({"seeds": list(range(1_000_000))}, "200,000 values"),
         ({"arms": [REAL, *({"name": f"{n}", "mixture": "real"} for n in range(1000))]}, "arms: 1,001"),
         ({"seeds": list(range(11)), "arms": [REAL | {"name": f"{n}"} for n in range(1000)], "reference": "1"}, "11,0"),
         ({"datasets": {f"{n}": {} for n in range(1001)}}, "datasets: 1,001"),
@@ -129,7 +126,7 @@ def test_each_has_bounds_with_a_reason_and_takes_nothing_else(
         ({"b\x1b": 1}, "the key 'b\\x1b'"),
         ({"x" * 10_000: 1}, "unknown key xxx"),
     ],
-    ids=range(29),
+    ids=range(27),
 )  # fmt: skip
 def test_what_is_too_much_together_or_no_plain_value_is_named(change: dict[str, Any], named: str) -> None:
     with pytest.raises(UserError) as caught:
@@ -137,14 +134,6 @@ def test_what_is_too_much_together_or_no_plain_value_is_named(change: dict[str, 
     message = str(caught.value)
     assert named in message
     assert len(message.splitlines()) <= 3 and len(message) < 2500
-
-
-def test_what_refers_to_itself_ends() -> None:
-    loop: list[Any] = []
-    loop.append(loop)
-    for change in ({"title": loop}, {"train": {"model_kwargs": {"a": loop}}}):
-        with pytest.raises(UserError, match="nested deeper"):
-            parse_recipe({"name": "small", "arms": [REAL], **change})
 
 
 def test_numbers_in_texts_count_as_numbers() -> None:

@@ -163,7 +163,6 @@ def test_a_sweep_is_left_out_where_null_takes_its_place() -> None:
         ({"arm": {"name": "a", "mixture": ["{ amount }"]}}, "sweep.1.arm.mixture.0: '{ amount }' has braces"),
         ({"arm": {"name": "a", "train": {"amount": None}}}, "sweep.1.arm.train: YAML reads {amount} as a mapping"),
         ({"over": {"amount": list(range(1000)), "model": MODELS * 500}}, "sweep.1.over: 1,000,000 combinations"),
-        ({"over": {"amount": list(range(50_000)), "model": MODELS}}, "sweep.1.over: 100,000 combinations"),
         ({"over": {"amount": [float("nan")], "model": MODELS}}, "sweep.1.over.amount.0: nan"),
         (
             {
@@ -171,7 +170,7 @@ def test_a_sweep_is_left_out_where_null_takes_its_place() -> None:
                 "dataset": {"name": "d{amount}"},
                 "arm": {"name": "{amount}", "mixture": "real"},
             },
-            "arms: 1,006",
+            "sweep.1.over: 1,001 combinations: use at most 1,000 arms",
         ),
         ({"over": {"amount": ["x\n"], "model": MODELS}}, "arms.5.name: a name is one line"),
         ({"arm": None}, "sweep.1.arm: give a mapping, or a list of them (got None)"),

@@ -12,6 +12,7 @@ from pydantic import AfterValidator, WithJsonSchema
 from genrobust.core import DEVICES, EARLIER, slug
 
 LONGEST = 200  # characters
+MOST_NAMED = 1000  # arms, seeds, datasets and others of a recipe: a report has a row for each
 _UNFIT = r'/\\:*?"<>|'  # in the name of a folder
 JOINERS = {0x200C: None, 0x200D: None}  # invisible, and part of Persian words and of emoji
 # What a study keeps in the output folder, beside the folder of its report.

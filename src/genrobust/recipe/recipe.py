@@ -25,12 +25,11 @@ from genrobust.recipe.generate import (
     GenerateConfig,
     GeneratorConfig,
 )
-from genrobust.recipe.names import FolderName, Name, look_alikes
+from genrobust.recipe.names import MOST_NAMED, FolderName, Name, look_alikes
 from genrobust.recipe.numbers import CORES, Between, PerClass, Seed, Threads
 from genrobust.recipe.section import Section, checked, later_key, listed, merged
 from genrobust.recipe.tune import TuneConfig
 
-MOST_NAMED = 1000  # arms, seeds, datasets and others of a recipe: a report has a row for each
 MOST_TRAININGS = 10_000  # arms x seeds: a page of ten thousand rows takes a browser seconds
 GENERATED = "generated"  # the name of the dataset that a recipe's own generator and generate sections describe
 

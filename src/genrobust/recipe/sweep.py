@@ -22,7 +22,8 @@ from itertools import product
 from typing import Any
 
 from genrobust.core import UserError
-from genrobust.recipe.section import MOST, near_or_known, shown
+from genrobust.recipe.names import MOST_NAMED
+from genrobust.recipe.section import near_or_known, shown
 
 KEYS = ("over", "dataset", "arm")
 _BRACES = re.compile(r"(\{[^{}]*\})")  # splits a text so that every second piece is one of these
@@ -94,23 +95,12 @@ def _expand(sweep: Any) -> Iterator[tuple[tuple[str, ...], dict[str, Any]]]:
         if name not in used:
             raise _SweepError(f"no arm or dataset uses it: write {{{name}}} in one", "over", name)
     cells = math.prod(map(len, over.values()))
-    each = _count_values([template for _, template in templates]) + sum(
-        max(map(_count_values, choices)) for choices in over.values()
-    )
-    if cells * each > MOST:
-        raise _SweepError(
-            f"{cells:,} combinations of {each:,} values each are too many: at most {MOST:,} values in all", "over"
-        )
+    if cells > MOST_NAMED:
+        raise _SweepError(f"{cells:,} combinations: use at most {MOST_NAMED:,} arms, for a readable report", "over")
     for cell in product(*over.values()):
         values = dict(zip(over, cell, strict=True))
         for path, template in templates:
             yield path, _fill(template, values, path) | {"name": _fill_text(template["name"], values, (*path, "name"))}
-
-
-def _count_values(node: Any) -> int:
-    """The number of values in `node`, itself among them."""
-    inner = node.values() if isinstance(node, dict) else node if isinstance(node, list) else ()
-    return 1 + sum(map(_count_values, inner))
 
 
 def _checked_over(over: Any) -> dict[str, list[Any]]:
