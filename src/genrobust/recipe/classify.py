@@ -28,7 +28,6 @@ from genrobust.recipe.numbers import (
     Steps,
     WarmupSteps,
     Workers,
-    require_memory,
 )
 from genrobust.recipe.section import Overrides, PlainValues, Section, later_key
 
@@ -152,7 +151,6 @@ class TrainConfig(FineTuning):
         for name, value in self.model_kwargs.items():  # many a network raises at the first step of training alone
             if _DROPPED.search(name) and isinstance(value, float | int) and not 0 <= value < 1:
                 raise ValueError(f"model_kwargs: {name}: give a share of 0 or more, below 1 (got {value:g})")
-        require_memory(self.batch_size, self.image_size)
         if self.batch_size % self.workers:
             raise ValueError(
                 f"workers: {self.workers} cannot share a batch_size of {self.batch_size} equally: make batch_size a "
@@ -375,11 +373,6 @@ class EvaluateConfig(Section):
     tests: tuple[str, ...] | None = None  # None: all test sets
     beside: tuple[str, ...] = ()
     min_images: Count = 150  # a smaller shifted set is reported, but left out of the mean
-
-    @model_validator(mode="after")
-    def _check_memory(self) -> EvaluateConfig:
-        require_memory(self.batch_size, self.image_size or 0)
-        return self
 
     @property
     def protocol(self) -> dict[str, Any]:

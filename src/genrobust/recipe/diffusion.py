@@ -11,7 +11,6 @@ from genrobust.recipe.section import Section, later_key
 
 PATCH = 4  # pixels a side: a U-Net on 16 x 16 latents of an image of 64 px learns shapes, one on 8 x 8 colors alone
 Channels = Annotated[int, Between(32, 4096, MEMORY)]
-MOST_PARAMETERS = 10**10  # of a transformer: 160 GB with gradients and AdamW's two moments
 
 
 class GeneratorTraining(Section):
@@ -111,10 +110,5 @@ class ClassModelConfig(GeneratorTraining):
             raise ValueError(
                 f"width is {self.width}: it must be a multiple of heads ({self.heads}), which share it, and of 4, for "
                 "the sines and cosines of a patch's row and column"
-            )
-        if (parameters := 12 * self.depth * self.width**2) > MOST_PARAMETERS:
-            raise ValueError(
-                f"depth {self.depth} and width {self.width} make {parameters:,} parameters; the limit is "
-                f"{MOST_PARAMETERS:,} (160 GB with AdamW): lower depth or width"
             )
         return self

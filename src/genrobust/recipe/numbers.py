@@ -69,16 +69,6 @@ def _require_number(value: Any) -> Any:
     return value
 
 
-def require_memory(batch_size: int, image_size: int) -> None:
-    """Raise ValueError where a batch of images, as float32, fits no device."""
-    if (gigabytes := batch_size * image_size**2 * 3 * 4 / 1e9) > LARGEST_BATCH_GB:
-        raise ValueError(
-            f"batch_size: {batch_size:,} images of {image_size:,} px take {gigabytes:,.0f} GB, and no device has room "
-            f"for more than {LARGEST_BATCH_GB}: lower batch_size or image_size"
-        )
-
-
-LARGEST_BATCH_GB = 100
 YEARS = "a training of more steps takes years"
 MEMORY = "more at once fit no device's memory"
 LARGER = "larger images fit no device's memory"
