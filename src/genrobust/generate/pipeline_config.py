@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
-from genrobust.recipe import Between, GeneratorConfig, PositiveFraction, Section
+from genrobust.recipe import Between, GeneratorConfig, PositiveFraction, Section, short_for
 
 STEPS = Between(1, 1000, "diffusion models know 1,000 noise levels")
 GUIDANCE = Between(0, 1000, "images turn to noise")
@@ -144,13 +144,8 @@ class PromptedConfig(SizedConfig):
     shows, and a step without guidance takes half the time.
     """
 
-    lora: LoraConfig | None = None
+    lora: Annotated[LoraConfig | None, short_for("model", str | LoraConfig | None)] = None
     guidance_until: PositiveFraction = 1.0
-
-    @field_validator("lora", mode="before", json_schema_input_type=str | LoraConfig | None)
-    @classmethod
-    def _accept_model(cls, value: Any) -> Any:
-        return {"model": value} if isinstance(value, str) else value
 
     @model_validator(mode="after")
     def _check_prompted(self) -> PromptedConfig:
@@ -178,12 +173,9 @@ class PromptedConfig(SizedConfig):
 class AdaptedConfig(SizedConfig):
     """A real image, through its CLIP embedding, or through the `adapter` of a text-to-image model."""
 
-    adapter: AdapterConfig | None = None  # for a text-to-image model
-
-    @field_validator("adapter", mode="before", json_schema_input_type=str | AdapterConfig | None)
-    @classmethod
-    def _accept_model(cls, value: Any) -> Any:
-        return {"model": value} if isinstance(value, str) else value
+    adapter: Annotated[AdapterConfig | None, short_for("model", str | AdapterConfig | None)] = (
+        None  # for a text-to-image model
+    )
 
     @property
     def names(self) -> dict[str, tuple[str, ...]]:

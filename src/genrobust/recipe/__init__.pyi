@@ -53,5 +53,6 @@ from .section import (
     Section as Section,
     checked as checked,
     sections_in as sections_in,
+    short_for as short_for,
 )
 from .tune import TuneConfig as TuneConfig, Variant as Variant, variants as variants

@@ -6,10 +6,10 @@ from abc import abstractmethod
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
-from pydantic import BeforeValidator, SerializerFunctionWrapHandler, model_serializer
+from pydantic import SerializerFunctionWrapHandler, model_serializer
 
 from genrobust.core import Registry
-from genrobust.recipe.section import Choice, NameIn
+from genrobust.recipe.section import Choice, NameIn, short_for
 
 if TYPE_CHECKING:  # torch takes seconds, and recipes are read without it
     from torch import Tensor
@@ -54,9 +54,4 @@ class Augmentation(Choice):
         return " ".join([self.name, *(f"{key} {value}" for key, value in self.own_values.items())])
 
 
-def _accept_name(value: Any) -> Any:
-    return {"name": value} if isinstance(value, str) else value
-
-
-_Short = Annotated[str, NameIn(AUGMENTATIONS)] | Augmentation
-AugmentationName = Annotated[Augmentation, BeforeValidator(_accept_name, json_schema_input_type=_Short)]
+AugmentationName = Annotated[Augmentation, short_for("name", Annotated[str, NameIn(AUGMENTATIONS)] | Augmentation)]

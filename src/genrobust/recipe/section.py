@@ -279,6 +279,11 @@ def _check_place(value: Any) -> Any:
     return expand_home(str(value)) if isinstance(value, str | Path) else value
 
 
+def short_for(key: str, accepted: Any) -> BeforeValidator:
+    """Take a text in the place of a section for the value of its `key`; `accepted` is the type of both, for schemas."""
+    return BeforeValidator(lambda value: {key: value} if isinstance(value, str) else value, accepted)
+
+
 PlainValues = Annotated[dict[str, Any], AfterValidator(require_plain)]  # of keys that are checked elsewhere
 Place = Annotated[Path, BeforeValidator(_check_place)]
 
