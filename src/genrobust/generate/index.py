@@ -24,9 +24,12 @@ def read_index(folder: Path) -> dict[str, Any]:
         )
     if not (folder / INDEX).exists():
         raise UserError(f"{folder} is no diffusers folder: it has no {INDEX}")
-    index = read_object(folder / INDEX)
-    if not isinstance(index.get("_class_name"), str | list):
-        raise UserError(f"cannot read {folder / INDEX}: it names no _class_name: get it again")
+    with reading(folder / INDEX, ValueError, then=": get it again"):
+        index = json.loads((folder / INDEX).read_bytes())
+        if not isinstance(index, dict):
+            raise ValueError("it is no JSON object")
+        if not isinstance(index.get("_class_name"), str | list):
+            raise ValueError("it names no _class_name")
     if isinstance(index["_class_name"], list):
         raise UserError(
             f"{folder} is a community pipeline (the _class_name in its {INDEX} is a list), which brings code of its "
@@ -39,19 +42,6 @@ def read_index(folder: Path) -> dict[str, Any]:
                 "[null, null]; get it again, or name another"
             )
     return index
-
-
-def read_object(path: Path) -> dict[str, Any]:
-    """Read a JSON object.
-
-    Raises:
-        UserError: The file cannot be read, or holds anything else.
-    """
-    with reading(path, ValueError, then=": get it again"):
-        parsed = json.loads(path.read_bytes())  # schedulers of diffusers' have -Infinity
-        if not isinstance(parsed, dict):
-            raise ValueError("it is no JSON object")
-        return parsed
 
 
 def _is_known_part(part: list[Any]) -> bool:
