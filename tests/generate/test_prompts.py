@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from drawn import CPU, pixels
 
-from genrobust.core import UserError
 from genrobust.generate.loading import load_generator
 from genrobust.generate.prompts import Prompts
 from genrobust.recipe import GeneratorConfig
@@ -30,12 +29,6 @@ def test_without_guidance_the_negative_prompt_is_not_used(sampler, plan, generat
     one, other = (list(plan(config, negative_prompt=text))[:2] for text in ("blurry", ""))
     draw = sampler(config).draw
     assert np.array_equal(pixels(draw(one)), pixels(draw(other)))
-
-
-def test_a_negative_prompt_where_none_is_taken_is_refused(folder_of, plan):
-    config = GeneratorConfig(model=str(folder_of("lcm")), scheduler="lcm", dtype="float32")
-    with pytest.raises(UserError, match=r"generate\.prompts\.negative_prompt"):
-        Prompts(load_generator(config, CPU)).arguments(list(plan(config, negative_prompt="blurry")))
 
 
 @pytest.mark.parametrize(("kind", "tokens"), [("flux-schnell", 256), ("flux", None)])
