@@ -5,11 +5,10 @@ from pathlib import Path
 
 import pytest
 import yaml
-from drawn import CPU, generate, pixels
+from drawn import generate, pixels
 from pydantic import ValidationError
 from small_study import QUICK, REAL, folders_section, genrobust
 
-from genrobust.core import UserError
 from genrobust.generate.engine import engine_of
 from genrobust.recipe import ENGINES, GenerateConfig, GeneratorConfig
 
@@ -69,9 +68,3 @@ def test_an_engine_of_a_name_that_is_taken_is_refused(install):
     install("genrobust.engines", "other", SQUARES, diffusers="other:Squares")
     with pytest.raises(ValidationError, match="'diffusers': genrobust and other"):
         GeneratorConfig()
-
-
-def test_an_engine_for_images_needs_some(labels):
-    images = GeneratorConfig(engine="diffusers", mode="images")
-    with pytest.raises(UserError, match="pass the training images"):
-        engine_of(section())(images, labels, None, CPU)

@@ -224,11 +224,6 @@ def test_what_a_mode_does_not_use_decides_no_identity(recipe):
     assert {mode for mode in keys if "width" not in keys[mode]} == {"class"}
 
 
-def test_a_mode_that_draws_from_images_is_refused_without_them(recipe, sampler):
-    with pytest.raises(UserError, match="pass the training images"):
-        sampler(recipe("images"), sources=None)
-
-
 def test_a_source_image_that_cannot_be_read_is_named(tmp_path, labels, real, recipe, plan):
     config, asked = recipe("images"), GenerateConfig(per_class=2, shard_size=3)
     broken = plan(config)[4].source

@@ -39,14 +39,6 @@ def test_classes_are_interleaved_and_keys_unique():
     assert all(0 <= r.seed < 2**63 for r in requests)
 
 
-def test_requests_are_found_by_index_from_either_end_and_not_beyond():
-    whole = plan(per_class=4)
-    assert [whole[i] for i in range(-20, 20)] == 2 * list(whole)
-    for beyond in (20, -21):
-        with pytest.raises(IndexError):
-            whole[beyond]
-
-
 @pytest.mark.parametrize("sources", [None, real()], ids=["text", "images"])
 def test_a_smaller_plan_is_a_prefix_of_each_class(sources):
     small, large = list(plan(per_class=9, sources=sources)), {r.key: r for r in plan(per_class=70, sources=sources)}

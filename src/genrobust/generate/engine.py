@@ -44,8 +44,6 @@ class Engine(ABC):
         Raises:
             UserError: The generator cannot be loaded, or does not fit the mode, the classes or the images.
         """
-        if config.reads_images and sources is None:
-            raise UserError(f"generator.mode {config.mode} draws from real images: pass the training images")
         self.config, self.labels, self.device = config, labels, device
         self._sources = sources
         self._indices = {key: index for index, key in enumerate(sources.keys)} if sources is not None else {}

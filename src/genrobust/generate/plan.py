@@ -87,9 +87,7 @@ class Plan:
         return self.per_class * len(self.labels)
 
     def __getitem__(self, index: int) -> Request:
-        if not -len(self) <= index < len(self):
-            raise IndexError(f"request {index} of a plan of {len(self)}")
-        number, label = divmod(index % len(self), len(self.labels))
+        number, label = divmod(index, len(self.labels))
         class_label = self.labels.classes[label]
         order = self._template_order(label)
         template = order[number % len(order)]

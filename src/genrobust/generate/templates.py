@@ -15,7 +15,6 @@ from genrobust.core import ClassLabel, LabelSpace, UserError, embedded, parse_js
 from genrobust.recipe import PromptConfig
 
 SLOT = "{}"
-MOST = 10_000  # templates: a thousand classes take 80 MB to order so many
 SINGLE = {"pictograms": "a line icon of a {}", "openai": "a photo of a {}."}  # of each set, for the strategy `single`
 
 
@@ -93,8 +92,6 @@ def check_templates(templates: tuple[Template, ...], where: str) -> None:
     """Raise UserError, naming `where` they stand: no template, one without exactly one ``{}``, one listed twice."""
     if not templates:
         raise UserError(f"{where} lists no template: give one or more, each a text with {SLOT}")
-    if len(templates) > MOST:
-        raise UserError(f"{where} lists {len(templates):,} templates: at most {MOST:,}, which every class is dealt")
     for template in templates:
         slots = template.text.count(SLOT)
         if slots != 1:
