@@ -6,12 +6,13 @@ import logging
 import time
 from collections import abc
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager, closing, contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import asdict
+from functools import partial
 from importlib import metadata
 from pathlib import Path
-from queue import Empty, Full, Queue
-from threading import Event
+from queue import SimpleQueue
+from threading import Semaphore
 from typing import Any
 
 from genrobust.classifiers import AUTO, resolved_here
@@ -53,11 +54,10 @@ WAVES = 4  # times the requests at a time: at the end of a batch, all wait for t
 HOPELESS = 100  # requests given up from the start of a run, without one image, before the run is stopped
 log = logging.getLogger(__name__)
 WAITING = 2  # batches that wait to be encoded and written, before drawing waits for them: they would fill the memory
-LOOK_S = 1.0  # between looks at whether the writer that drawing waits for has failed, or drawing has been left
 CUT_SHORT = "the shard was not drawn to its end"
 # Samples on their way to the thread that encodes and writes them, so that none waits for its shard to be drawn; then
 # None, or what went wrong.
-Handover = Queue[Sample | None | GenrobustError]
+Handover = SimpleQueue[Sample | None | GenrobustError]
 
 
 class Generation:
@@ -234,9 +234,10 @@ class _Run:
         with ThreadPoolExecutor(1, thread_name_prefix="shards") as writer:
             for index, requests in shards:
                 rejected: list[dict[str, Any]] = []
-                samples: Handover = Queue(WAITING * self._batch_size)
-                abandoned = Event()
-                writing = writer.submit(write_shard, out, index, _received_samples(samples, abandoned), rejected)
+                samples: Handover = SimpleQueue()
+                room = Semaphore(WAITING * self._batch_size)
+                writing = writer.submit(write_shard, out, index, _received_samples(samples, room), rejected)
+                writing.add_done_callback(partial(_make_room, room, len(requests)))
                 pending.append(writing)
                 last: GenrobustError | None = GenrobustError(CUT_SHORT)
                 try:
@@ -244,19 +245,14 @@ class _Run:
                         drawings = self._sampler.draw(requests[start : start + self._batch_size])
                         for drawing in drawings:
                             if (sample := self._make_sample(drawing, rejected)) is not None:
-                                _put_sample(samples, sample, pending)
+                                room.acquire()
+                                samples.put(sample)
                         self._stop_if_hopeless(rejected)
                         pending = _still_pending(pending)
                         yield len(drawings)
                     last = None
                 finally:
-                    try:
-                        while not writing.done():
-                            with suppress(Full):
-                                samples.put(last, timeout=LOOK_S)
-                                break
-                    finally:
-                        abandoned.set()  # a second interrupt may have come while the writer was waited for
+                    samples.put(last)
             for future in pending:
                 future.result()
 
@@ -287,13 +283,9 @@ def _no_image(generator: str, requests: int, reasons: abc.Sequence[str]) -> Genr
     )
 
 
-def _put_sample(samples: Handover, sample: Sample, pending: abc.Sequence[Future[None]]) -> None:
-    """Put `sample`, once there is room for it. Raises what a writer raised, which makes no more room."""
-    while True:
-        try:
-            return samples.put(sample, timeout=LOOK_S)
-        except Full:
-            _still_pending(pending)
+def _make_room(room: Semaphore, samples: int, writing: Future[None]) -> None:
+    """Let drawing no longer wait for a writer that has ended: one that failed takes no more samples."""
+    room.release(samples)
 
 
 def _still_pending(pending: abc.Sequence[Future[None]]) -> list[Future[None]]:
@@ -307,20 +299,10 @@ def _still_pending(pending: abc.Sequence[Future[None]]) -> list[Future[None]]:
     return unfinished
 
 
-def _received_samples(queue: Handover, abandoned: Event) -> abc.Iterator[Sample]:
-    """The samples that the drawing thread puts, up to None. Raises an error that it puts: the shard is incomplete.
-
-    A second interrupt ends the drawing thread without a last item, and sets `abandoned`: that is an error too.
-    """
-    while True:
-        try:
-            sample = queue.get(timeout=LOOK_S)
-        except Empty:
-            if abandoned.is_set():
-                raise GenrobustError(CUT_SHORT) from None
-            continue
+def _received_samples(queue: Handover, room: Semaphore) -> abc.Iterator[Sample]:
+    """The samples that the drawing thread puts, up to None. Raises an error that it puts: the shard is incomplete."""
+    while (sample := queue.get()) is not None:
         if isinstance(sample, GenrobustError):
             raise sample
-        if sample is None:
-            return
+        room.release()
         yield sample
