@@ -52,7 +52,7 @@ from genrobust.train.compiling import compile_networks, explain_compilation
 from genrobust.train.embedding import KeptFeatures
 from genrobust.train.learner import make_learner, make_optimizer, norm_state
 from genrobust.train.mixture import Mixture
-from genrobust.train.probe import fit_probe
+from genrobust.train.probe import Probed, fit_probe
 from genrobust.train.start import copy_weights, first_network, merge_lora
 from genrobust.train.targets import make_targets
 from genrobust.train.team import ALONE, Team
@@ -105,10 +105,11 @@ def train(
         job = _job_inputs(mixture, val, labels, config, seed, threads, initial)
         manifest, broadcast = checkpoint_manifest(inputs or {}), partial(team.broadcast, device=torch_device)
         with repeatable(), claim_training(out, manifest, team.is_main, broadcast) as finished:
+            settings = (mixture, val, labels, config, seed, out, torch_device, watch, team, job, initial)
             if not finished and config.probes != "only":
-                _Run(mixture, val, labels, config, seed, out, torch_device, watch, team, job, initial).to_end()
+                _Run(*settings).to_end()
             elif not finished and team.is_main:
-                _train_probe(mixture, val, labels, config, seed, out, torch_device, watch, job[RUN], initial)
+                _Training(*settings).probe()
             elif team.is_main:
                 _require_same_training(out, job)
     return out
@@ -168,68 +169,9 @@ class Progress:
     history: list[dict[str, float]] = field(default_factory=list)
 
 
-def _train_probe(
-    mixture: Mixture,
-    val: ImageSet,
-    labels: LabelSpace,
-    config: TrainConfig,
-    seed: int,
-    out: Path,
-    device: torch.device,
-    watch: Watch,
-    run: str,
-    initial: Initial | None,
-) -> None:
-    """Save a linear probe of a pretrained network; a killed one goes on from its features, and is solved anew."""
-    model = first_network(labels, config, seed, device, initial)
-    probed = fit_probe(model, mixture, val, config, device, KeptFeatures(out, run, NOUN))
-    steps, top1 = config.steps_for(len(mixture)), probed.val_top1
-    figures = {"loss": probed.loss, **({} if top1 is None else {"val_top1": top1})}
-    watch(steps, figures)
-    progress = Progress(steps, steps, top1, [] if top1 is None else [{"step": steps, **figures}])
-    _save_trained(out, model, mixture, labels, config, seed, run, progress, penalty=probed.penalty)
-
-
-def _save_trained(
-    out: Path,
-    model: Classifier,
-    mixture: Mixture,
-    labels: LabelSpace,
-    config: TrainConfig,
-    seed: int,
-    run: str,
-    progress: Progress,
-    initial: Mapping[str, Tensor] | None = None,
-    **more: float,
-) -> None:
-    """Save a trained classifier as a checkpoint in `out`.
-
-    Args:
-        run: A hash of all that decides its weights.
-        initial: The pretrained weights that it started from, where they are to be kept.
-        **more: What else is known of its training.
-    """
-    training = {
-        "run": run,
-        "seed": seed,
-        "steps": config.steps_for(len(mixture)),
-        "config": config.model_dump(),
-        "counts": mixture.counts,
-        "mixture": mixture.fingerprint,
-        "best_step": progress.best_step,
-        "best_val_top1": progress.best_top1,
-        "history": progress.history,
-        **more,
-    }
-    info = CheckpointInfo(
-        config.architecture, config.network_kwargs, labels.ids, config.image_size, training, mixture.interpolation
-    )
-    save_checkpoint(out, model, info, initial)
-
-
 @dataclass
-class _Run:
-    """One training run: the model, its averaged weights, the optimizer, the best weights so far, and the progress."""
+class _Training:
+    """What a training learns from, by which settings, and where it ends; a linear probe needs no more."""
 
     mixture: Mixture
     val: ImageSet
@@ -242,6 +184,58 @@ class _Run:
     team: Team
     job: Mapping[str, Any]
     initial: Initial | None = None
+
+    def probe(self) -> None:
+        """Save a linear probe of a pretrained network; a killed one goes on from its features, and is solved anew."""
+        model = first_network(self.labels, self.config, self.seed, self.device, self.initial)
+        probed = self.fit_probe(model)
+        steps, top1 = self.config.steps_for(len(self.mixture)), probed.val_top1
+        figures = {"loss": probed.loss, **({} if top1 is None else {"val_top1": top1})}
+        self.watch(steps, figures)
+        progress = Progress(steps, steps, top1, [] if top1 is None else [{"step": steps, **figures}])
+        self.publish(model, progress, penalty=probed.penalty)
+
+    def fit_probe(self, model: Classifier) -> Probed:
+        """Replace the last layer of `model` by a linear probe, whose features the main process keeps meanwhile."""
+        cache = KeptFeatures(self.out, self.job[RUN], NOUN) if self.team.is_main else None
+        return fit_probe(model, self.mixture, self.val, self.config, self.device, cache)
+
+    def publish(
+        self, model: Classifier, progress: Progress, initial: Mapping[str, Tensor] | None = None, **more: float
+    ) -> None:
+        """Save a trained classifier as a checkpoint.
+
+        Args:
+            initial: The pretrained weights that it started from, where they are to be kept.
+            **more: What else is known of its training.
+        """
+        config, mixture = self.config, self.mixture
+        training = {
+            "run": self.job[RUN],
+            "seed": self.seed,
+            "steps": config.steps_for(len(mixture)),
+            "config": config.model_dump(),
+            "counts": mixture.counts,
+            "mixture": mixture.fingerprint,
+            "best_step": progress.best_step,
+            "best_val_top1": progress.best_top1,
+            "history": progress.history,
+            **more,
+        }
+        info = CheckpointInfo(
+            config.architecture,
+            config.network_kwargs,
+            self.labels.ids,
+            config.image_size,
+            training,
+            mixture.interpolation,
+        )
+        save_checkpoint(self.out, model, info, initial)
+
+
+@dataclass
+class _Run(_Training):
+    """One training run: the model, its averaged weights, the optimizer, the best weights so far, and the progress."""
 
     def __post_init__(self) -> None:
         config, mixture = self.config, self.mixture
@@ -265,8 +259,7 @@ class _Run:
         config = self.config
         model = first_network(self.labels, config, self.seed, self.device, self.initial)
         if config.probes == "first" and not saved_steps(self.out):  # else `resume` loads all weights
-            cache = KeptFeatures(self.out, self.job[RUN], NOUN) if self.team.is_main else None
-            fit_probe(model, self.mixture, self.val, config, self.device, cache)
+            self.fit_probe(model)
         self.initial_weights = None if self.initial is None else copy_weights(model)
         config.prepare(model)
         return model
@@ -423,17 +416,7 @@ class _Run:
         """Save the best weights as a checkpoint."""
         self.ema.module.load_state_dict(self.best)
         merge_lora(self.ema.module)
-        _save_trained(
-            self.out,
-            self.ema.module,
-            self.mixture,
-            self.labels,
-            self.config,
-            self.seed,
-            self.job[RUN],
-            self.progress,
-            self.initial_weights,
-        )
+        self.publish(self.ema.module, self.progress, self.initial_weights)
 
 
 def learning_rate(config: TrainConfig, step: int, steps: int, warmup: int) -> float:
