@@ -8,10 +8,10 @@ import torch
 from diffusers import StableDiffusionPipeline
 from kill_and_resume import contents
 from safetensors.torch import load_file
-from small_training import UNET, images, loaded, objective, run
+from small_training import UNET, loaded, run
 from tiny import stable_diffusion
 
-from genrobust.core import ClassLabel, LabelSpace, Subset, UserError
+from genrobust.core import ClassLabel, LabelSpace
 from genrobust.data import MemoryImages
 from genrobust.generate.locate import embedded_generator
 from genrobust.generate.train.finetune import captions_of
@@ -120,8 +120,3 @@ def test_the_embedded_generator_is_fine_tuned_and_draws(tmp_path):
     sizes = [sum(p.stat().st_size for p in f.rglob("*.safetensors")) for f in (out, embedded_generator())]
     assert sizes[0] == pytest.approx(sizes[1], rel=1e-3)
     assert sample(StableDiffusionPipeline.from_pretrained(out)).shape == (64, 64, 3)
-
-
-def test_without_images_there_is_nothing_to_learn(base):
-    with pytest.raises(UserError, match=r"image set .* is empty"):
-        objective(base, "full", on=Subset(images(), []))

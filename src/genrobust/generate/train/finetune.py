@@ -14,7 +14,7 @@ from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import Stabl
 from peft import LoraConfig
 from torch import Tensor
 
-from genrobust.core import ImageSet, LabelSpace, UserError, check_not_empty, digest, hashed_seed
+from genrobust.core import ImageSet, LabelSpace, UserError, digest, hashed_seed
 from genrobust.generate.loading import locate
 from genrobust.generate.mode import Generator
 from genrobust.generate.pipeline_config import PromptedConfig
@@ -52,7 +52,6 @@ class Finetune(Objective):
                 "generator.quantize is set: a LoRA cannot be merged into quantized weights: leave it out, or set "
                 "finetune.method to full"
             )
-        check_not_empty(self.images)
         self.captions = captions_of(self.prompts, self.images, self.labels)
 
     def inputs(self) -> dict[str, Any]:
@@ -65,7 +64,9 @@ class Finetune(Objective):
 
     def start(self, device: torch.device) -> tuple[Model, Losses, Examples]:
         generator = self.load(device, mode="labels")
-        _check_pipeline(generator)
+        if not isinstance(generator.pipeline, StableDiffusionPipeline):
+            kind = type(generator.pipeline).__name__
+            raise UserError(f"{generator.id} is a {kind}; only a StableDiffusionPipeline is fine-tuned")
         unet: UNet2DConditionModel = generator.pipeline.unet
         unet.requires_grad_(self.config.method == "full")
         if self.config.method == "lora":
@@ -100,19 +101,6 @@ def captions_of(prompts: PromptConfig, images: ImageSet, labels: LabelSpace) -> 
         name = labels.classes[label].prompt
         captions[label, style] = tuple(template.fill(name) for template in chosen) or (f"a {name}",)
     return captions
-
-
-def _check_pipeline(generator: Generator) -> None:
-    pipeline = generator.pipeline
-    if not isinstance(pipeline, StableDiffusionPipeline):
-        raise UserError(f"{generator.id} is a {type(pipeline).__name__}; only a StableDiffusionPipeline is fine-tuned")
-    if not isinstance(pipeline.unet, UNet2DConditionModel):
-        kind = type(pipeline.unet).__name__
-        raise UserError(f"{generator.id} denoises with a {kind}; only a UNet2DConditionModel is fine-tuned")
-    if pipeline.unet.config.in_channels != pipeline.vae.config.latent_channels:
-        raise UserError(
-            f"{generator.id} draws from more than text (an inpainting model?): name a plain text-to-image one"
-        )
 
 
 class CaptionCondition:
