@@ -10,7 +10,7 @@ import pytest
 
 import genrobust
 from genrobust.core import UserError
-from genrobust.recipe import Recipe, load_recipe, parse_recipe, recipe_names, study_name
+from genrobust.recipe import load_recipe, parse_recipe, study_name
 from genrobust.recipe.names import KEPT, look_alikes
 from genrobust.study import census
 from genrobust.study.estimates import rates
@@ -148,7 +148,3 @@ def test_a_name_may_come_from_set_and_quick_too(tmp_path: Path) -> None:
     path.write_text("name: [x]\narms: [{name: real, mixture: real}]\nquick: {train.steps: 5}\n")
     with pytest.raises(UserError, match="name: "):
         load_recipe(str(path), quick=True)
-
-
-def test_all_installed_recipes_have_such_names() -> None:
-    assert all(isinstance(load_recipe(name), Recipe) for name in recipe_names())

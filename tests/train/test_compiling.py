@@ -85,8 +85,3 @@ def test_the_code_of_one_network_leaves_room_for_that_of_the_next():
             compile_networks(learner, TrainConfig(compile=True, image_size=side * 32))
             learner(torch.rand(5, 3, side, side), torch.rand(5, 2))
     assert len(graphs) == 2
-
-
-def test_the_key_changes_no_hash_unless_it_is_set():
-    assert "compile" not in TrainConfig().model_dump()
-    assert TrainConfig(compile=True).model_dump()["compile"] is True
