@@ -18,7 +18,7 @@ from generation import draw_plainly
 from gpu_results import Part, Results, Seconds
 
 from genrobust.core.images import ClassLabel, LabelSpace
-from genrobust.generate.batches import BatchSize, best_batch
+from genrobust.generate.batches import best_batch
 from genrobust.generate.engine import engine_of
 from genrobust.generate.plan import Plan, plan_of
 from genrobust.generate.run import Generation
@@ -120,7 +120,7 @@ class Drawing:
         out = self.drawn / "shards"
         job = Generation(plan, config, generate, labels, out, str(self.device), self.size.threads)
         with job.claimed():
-            draw = job.load(BatchSize(batch))
+            draw = job.load(lambda measure: batch)
             seconds = self.timed(lambda n: draw(range(SHARDS * n, SHARDS * (n + 1))), SHARDS * images)
             again = sum(job.opened(partial=True).metadata(["redraws"])["redraws"].to_pylist())
         if again:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from genrobust.generate.batches import BatchSize, best_batch
+from genrobust.generate.batches import best_batch
 from genrobust.generate.calls import OutOfMemory
 
 
@@ -50,15 +50,3 @@ def test_the_first_call_of_a_size_may_take_long():
 def test_a_card_without_room_for_one_image_is_an_error():
     with pytest.raises(OutOfMemory):
         best_batch(card(0, 1, 1))
-
-
-def test_a_batch_size_is_asked_for_once():
-    asked = []
-
-    def once(measure):
-        asked.append(measure)
-        return measure()
-
-    batch = BatchSize(None, once)
-    assert [batch.of(lambda: 8), batch.of(lambda: 16)] == [8, 8] and len(asked) == 1
-    assert BatchSize(4).of(lambda: 8) == 4

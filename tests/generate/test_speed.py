@@ -17,7 +17,7 @@ from small_study import QUICK, REAL, folders_section, genrobust
 
 from genrobust.core import GenrobustError, MissingPackage, UserError
 from genrobust.data import ShardDataset
-from genrobust.generate import BatchSize, Generation, identity, speed
+from genrobust.generate import Generation, identity, speed
 from genrobust.generate.calls import OutOfMemory, explain_out_of_memory
 from genrobust.generate.engines.diffusers import DiffusersEngine
 from genrobust.generate.loading import load_generator
@@ -263,7 +263,7 @@ def test_with_a_cache_no_batch_size_is_measured(section, plan, labels, tmp_path)
     asked, measured = GenerateConfig(per_class=2, shard_size=6, batch_size="auto"), []
     run = Generation(plan(cached), cached, asked, labels, tmp_path / "out", "cpu", 1)
     with run.claimed() as missing:
-        run.load(BatchSize(None, lambda measure: measured.append(measure) or measure()))(missing)
+        run.load(lambda measure: measured.append(measure) or measure())(missing)
     assert set(run.opened().metadata().column("batch_size").to_pylist()) == {1} and not measured
 
 

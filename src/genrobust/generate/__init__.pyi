@@ -1,4 +1,3 @@
-from .batches import BatchSize as BatchSize
 from .engine import (
     Engine as Engine,
     EngineConfig as EngineConfig,

@@ -4,27 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from genrobust.core import GenrobustError, UserError
 
 GAIN = 1.05  # images a second, from a batch to one of twice its size: less is not worth the memory
 MOST = 256  # images at once
 log = logging.getLogger(__name__)
-
-
-@dataclass
-class BatchSize:
-    """A batch size that is `known`, or that `once` gives, which may ask what measures it."""
-
-    known: int | None = None
-    once: Callable[[Callable[[], int]], int] = lambda measure: measure()
-
-    def of(self, measure: Callable[[], int]) -> int:
-        """Return the batch size, which is known from then on."""
-        if self.known is None:
-            self.known = self.once(measure)
-        return self.known
 
 
 def best_batch(seconds: Callable[[int], float], most: int = MOST) -> int:

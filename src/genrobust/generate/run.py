@@ -42,7 +42,7 @@ from genrobust.data import (
     missing_shards,
     write_shard,
 )
-from genrobust.generate.batches import MOST, BatchSize, best_batch
+from genrobust.generate.batches import MOST, best_batch
 from genrobust.generate.engine import Engine, engine_of, identity
 from genrobust.generate.pipeline_config import DiffusersConfig
 from genrobust.generate.plan import Plan
@@ -136,10 +136,12 @@ class Generation:
             generator = identity(self._generator)["generator"]
             raise _no_image(generator, len(dataset.given_up), sorted(set(dataset.given_up.values())))
 
-    def load(self, batch: BatchSize | None = None) -> abc.Callable[[abc.Sequence[int]], None]:
+    def load(
+        self, once: abc.Callable[[abc.Callable[[], int]], int] = lambda measure: measure()
+    ) -> abc.Callable[[abc.Sequence[int]], None]:
         """Load the generator, and return a function that draws shards into the claimed folder, with a progress bar.
 
-        `batch` holds the batch size that `batch_size: auto` stands for, and is asked once.
+        `once` returns the batch size that `batch_size: auto` stands for, perhaps by what measures it.
 
         Raises:
             UserError: The generator cannot be loaded; by the function, that a source image cannot be read.
@@ -154,7 +156,7 @@ class Generation:
         loaded = engine(self._generator, self._labels, self._sources, device)
         size = self._config.batch_size
         if size == "auto":  # before anything is compiled, which each size in turn would do again
-            size = self._batch_size(loaded, batch or BatchSize())
+            size = self._batch_size(loaded, once)
         loaded.expect(len(self._plan), min(size, max(map(len, self.parts))))
         run = _Run(loaded, self._config.max_redraws, size, self._threads)
 
@@ -172,7 +174,7 @@ class Generation:
         """In float16, SDXL decodes in float32: TF32 has the bits of float16, and is many times as fast."""
         return repeatable(tf32=isinstance(self._generator, DiffusersConfig) and self._generator.dtype == "float16")
 
-    def _batch_size(self, engine: Engine, batch: BatchSize) -> int:
+    def _batch_size(self, engine: Engine, once: abc.Callable[[abc.Callable[[], int]], int]) -> int:
         """The batch size that pays on this device, measured at the first images of the plan."""
         if engine.on_server:
             return max(SERVED, WAVES * engine.concurrency)
@@ -189,7 +191,7 @@ class Generation:
             with self._repeatable():
                 return best_batch(seconds, len(first))
 
-        return batch.of(measure)
+        return once(measure)
 
     def opened(self, partial: bool = False) -> ShardDataset:
         """Open the dataset.

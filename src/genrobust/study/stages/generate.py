@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -32,7 +32,7 @@ from genrobust.study.stages.train_generator import (
 
 if TYPE_CHECKING:
     from genrobust.data import ShardDataset
-    from genrobust.generate import BatchSize, Generation, Plan
+    from genrobust.generate import Generation, Plan
 
 BATCH_SIZES = "batch_size"  # what they are kept under, beside the rates of stages
 PNG_SHARE = 0.6  # of the raw bytes of a photograph; drawings take less
@@ -238,19 +238,17 @@ class Generate(Stage):
             )
 
     def load(self) -> DoJobs:
-        return self.generation.load(self._batch_size())
+        return self.generation.load(self._batch_size)
 
-    def _batch_size(self) -> BatchSize:
+    def _batch_size(self, measure: Callable[[], int]) -> int:
         """The batch size of this generator on this machine's card, kept beside the rates for each size of shards.
 
         A trial draws no more images at once than a shard has: what it finds may be too small for larger ones.
         """
-        from genrobust.generate import BatchSize
-
         card, shard = device_name(self.context.recipe.device), len(self.dataset.shards[0])
         generator = self.dataset.generator
         out, key = self.context.out, f"{generator.model} {digest(generator)}, {card}, shards of {shard:,} images"
-        return BatchSize(None, lambda measure: int(measured_once(out, BATCH_SIZES, key, measure)))
+        return int(measured_once(out, BATCH_SIZES, key, measure))
 
     @cached_property
     def generation(self) -> Generation:
