@@ -58,18 +58,13 @@ def with_precision(recipe: Recipe, machine: Hardware) -> Recipe:
     An arm whose network needs another precision than the `train` section gets a `precision` of its own. The sections
     finetune and class_model are added if a dataset needs them. A recipe without `auto` is returned unchanged.
     """
-    changed: dict[str, Any] = {"train": resolved(recipe.train, machine)}
-    for section, config in _generator_trainings(recipe).items():
-        changed[section] = resolved(config, machine)
-    default = changed["train"].precision
-    arms = []
+    train, arms = resolved(recipe.train, machine), []
     for arm in recipe.arms:
         precision = resolved(recipe.train_of(arm), machine).precision
-        overrides = (
-            arm.train if arm.train.get("precision", default) == precision else {**arm.train, "precision": precision}
-        )
-        arms.append(arm if overrides is arm.train else arm.model_copy(update={"train": overrides}))
-    changed["arms"] = tuple(arms)
+        same = arm.train.get("precision", train.precision) == precision
+        arms.append(arm if same else arm.model_copy(update={"train": {**arm.train, "precision": precision}}))
+    changed: dict[str, Any] = {"train": train, "arms": tuple(arms)}
+    changed |= {section: resolved(config, machine) for section, config in _generator_trainings(recipe).items()}
     changed = {key: value for key, value in changed.items() if value != getattr(recipe, key)}
     return with_dtype(recipe.model_copy(update=changed) if changed else recipe, machine.best)
 
@@ -79,13 +74,10 @@ def with_dtype(recipe: Recipe, dtype: str) -> Recipe:
     changed: dict[str, Any] = {}
     if recipe.generator is not None and getattr(recipe.generator, "dtype", None) == AUTO:
         changed["generator"] = recipe.generator.model_copy(update={"dtype": dtype})
-    unresolved = {name: dataset for name, dataset in recipe.datasets.items() if dataset.generator.get("dtype") == AUTO}
-    if unresolved:
-        updated = {
-            name: dataset.model_copy(update={"generator": {**dataset.generator, "dtype": dtype}})
-            for name, dataset in unresolved.items()
-        }
-        changed["datasets"] = {**recipe.datasets, **updated}  # in their order
+    for name, dataset in recipe.datasets.items():
+        if dataset.generator.get("dtype") == AUTO:
+            updated = dataset.model_copy(update={"generator": {**dataset.generator, "dtype": dtype}})
+            changed["datasets"] = {**changed.get("datasets", recipe.datasets), name: updated}  # in their order
     return recipe.model_copy(update=changed) if changed else recipe
 
 
