@@ -39,21 +39,6 @@ class LossScaler(torch.amp.GradScaler):
         super().__init__(device.type, FIRST_SCALE, enabled=precision == "float16")
 
     @property
-    def state(self) -> dict[str, float]:
-        """All that the next step depends on, for JSON; empty where the scaler is disabled."""
-        state = self.state_dict()
-        return {key: state[key] for key in ("scale", "_growth_tracker") if key in state}
-
-    def restore(self, state: Mapping[str, float]) -> None:
-        """Load the `state` of another scaler.
-
-        Raises:
-            KeyError: That scaler was disabled, and this one is not.
-        """
-        if self.is_enabled():
-            self.load_state_dict({**self.state_dict(), **{key: state[key] for key in ("scale", "_growth_tracker")}})
-
-    @property
     def is_hopeless(self) -> bool:
         """Whether gradients overflow at any scale. Asking synchronizes a GPU."""
         return self.is_enabled() and self.get_scale() < LEAST_SCALE
@@ -139,7 +124,7 @@ class TrainingState:
         }
         name = f"state-{progress['step']:06d}.safetensors"
         save_tensors(self.folder / name, tensors)
-        about = {"job": self._job, "progress": progress, "scaler": self._scaler.state}
+        about = {"job": self._job, "progress": progress, "scaler": self._scaler.state_dict()}
         Artifact(self.folder).keep([name], about)
         self._saved_step = progress["step"]
 
@@ -168,7 +153,7 @@ class TrainingState:
         (name,) = files
         path = artifact.path(name)
         with reading(path, SafetensorError, KeyError, TypeError, ValueError, kind=GenrobustError):
-            self._scaler.restore(about["scaler"])
+            self._scaler.load_state_dict(about["scaler"])
             with safe_open(path, framework="pt") as file:
                 for key in file.keys():  # noqa: SIM118 (no mapping)
                     group, _, tensor = key.partition(".")
