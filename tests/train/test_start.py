@@ -216,12 +216,6 @@ def test_the_weights_decide_what_is_another_training(networks, tmp_path, clip_fo
         run(out, networks["vit"], head="random")
 
 
-def test_a_checkpoint_without_its_start_cannot_be_mixed(networks, tmp_path):
-    out = run(tmp_path / "out", networks["vit"], method="linear-probe")
-    with pytest.raises(UserError, match=r"initial\.safetensors"):
-        interpolate_checkpoint(out, 0.5, tmp_path / "mixed", small_job().val)
-
-
 def call(out: Path, network, workers=1, **changes):
     given = {"init": str(network), "steps": 9, **changes}
     return Call("train/small_job.py", "run", {"out": str(out), "workers": workers, "changes": given})

@@ -93,14 +93,12 @@ class Initial:
         import torch
 
         from genrobust.classifiers.heads import head_name
-        from genrobust.classifiers.models import Classifier, create_classifier
+        from genrobust.classifiers.models import create_classifier
 
         model = create_classifier(config.architecture, len(labels), config.image_size, config.network_kwargs)
         rng_state = torch.random.get_rng_state()
         source = self.opened.load(torch.device("cpu"))
         torch.random.set_rng_state(rng_state)  # what loading draws changes no step
-        if not isinstance(source, Classifier):
-            raise UserError(f"train.init: {self.spec} is no network of timm's, and cannot be trained: name another")
         state, weights = model.state_dict(), source.state_dict()
         prefix, rows = f"network.{head_name(model.network)}.", self._head_rows(labels)
         for name in [name for name in state if name.startswith(prefix)]:

@@ -20,7 +20,6 @@ from genrobust.core import (
     Artifact,
     GenrobustError,
     ImageSet,
-    UserError,
     lock,
     make_folder,
     reading,
@@ -43,13 +42,10 @@ def interpolate_checkpoint(
     images, takes the place of that of the fine-tuned one. `out` is named after `inputs`, if after any.
 
     Raises:
-        UserError: `tuned` keeps no weights that it started from.
-        GenrobustError: It is damaged.
+        GenrobustError: `tuned` is damaged, or keeps no weights that it started from.
     """
     artifact = Artifact(tuned).fetch()
     model, info = load_checkpoint(tuned)
-    if INITIAL not in artifact.manifest().files:
-        raise UserError(f"{tuned} keeps no {INITIAL}, the weights that it started from: delete it and train it again")
     initial = artifact.path(INITIAL)
     with reading(initial, SafetensorError, KeyError, kind=GenrobustError):
         model.load_state_dict(interpolated(load_file(initial), model.state_dict(), alpha))
