@@ -50,7 +50,7 @@ def thumbnail_bytes(image: Image.Image, side: int = SMALL) -> bytes:
     encodings, small = [], thumbnail(image, side)
     for lossless in (True, False):
         data = io.BytesIO()
-        small.save(data, "WEBP", lossless=lossless, quality=80, method=4)
+        small.save(data, "WEBP", lossless=lossless, quality=80, method=2)  # 4 takes four times as long for 3 % less
         encodings.append(data.getvalue())
     return min(encodings, key=len)
 
