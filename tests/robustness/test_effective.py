@@ -9,7 +9,6 @@ from genrobust.core.errors import UserError
 from genrobust.core.results import BaselineModel
 from genrobust.robustness.effective import (
     effective_robustness,
-    er_interval,
     expected,
     fit_line,
     fit_lines,
@@ -89,16 +88,3 @@ def test_an_arm_is_outside_by_the_mean_of_its_seeds_and_more_than_a_standard_err
 
 def test_only_shifts_with_baselines_have_a_line():
     assert fit_lines(ROWS, ["r", "sketch"]) == {"r": fit_line(CLEAN, SHIFTED, "r")}
-
-
-def test_the_bootstrap_lines_are_the_lines_of_the_resampled_models():
-    weights = np.random.default_rng(0).multinomial(5, np.full(5, 0.2), size=300)
-    by_hand = []
-    for counts in weights:
-        clean, shifted = np.repeat(CLEAN, counts), np.repeat(SHIFTED, counts)
-        if len(set(clean)) > 1:
-            fit = linregress(logit(clean / 100), logit(shifted / 100))
-            by_hand.append(40 - 100 * expit(fit.intercept + fit.slope * logit(0.7)))
-    assert er_interval((CLEAN, SHIFTED), 70.0, 40.0, "r", bootstrap=300) == pytest.approx(
-        np.percentile(by_hand, [2.5, 97.5])
-    )

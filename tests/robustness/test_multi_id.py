@@ -84,21 +84,22 @@ def test_baselines_that_determine_no_plane_are_refused(ids, count):
 
 
 @pytest.mark.parametrize("transform", SPACES)
-def test_refitted_planes_are_those_of_the_repeated_models(transform):
+@pytest.mark.parametrize("ids", [IDS, IDS[:, :1]], ids=["planes", "lines"])
+def test_refitted_planes_are_those_of_the_repeated_models(ids, transform):
     forward, _ = SPACES[transform]
     weights = np.random.default_rng(1).multinomial(15, np.full(15, 1 / 15), size=50)
-    ours = refit_planes(IDS, SHIFTED, weights, transform)
+    ours = refit_planes(ids, SHIFTED, weights, transform)
     for counts, found in zip(weights, ours, strict=True):
         picks = np.repeat(np.arange(15), counts)
-        design = np.column_stack([np.ones(15), forward(IDS[picks] / 100)])
+        design = np.column_stack([np.ones(15), forward(ids[picks] / 100)])
         assert found == pytest.approx(np.linalg.lstsq(design, forward(SHIFTED[picks] / 100), rcond=None)[0], abs=1e-9)
 
 
 def test_a_resample_that_determines_no_plane_has_none():
-    weights = np.zeros((2, 15))
-    weights[0, :2] = 5
-    weights[1] = 1
-    assert np.isnan(refit_planes(IDS, SHIFTED, weights, "logit")).all(axis=1).tolist() == [True, False]
+    weights = np.ones((3, 15))
+    weights[0, 2:] = weights[1, 1:] = 0
+    assert np.isnan(refit_planes(IDS, SHIFTED, weights, "logit")).all(axis=1).tolist() == [True, True, False]
+    assert np.isnan(refit_planes(IDS[:, :1], SHIFTED, weights, "logit")).all(axis=1).tolist() == [False, True, False]
 
 
 def test_the_interval_of_a_table_is_over_the_planes_of_resampled_baselines():

@@ -12,10 +12,8 @@ import numpy as np
 from scipy.special import expit, logit, ndtr, ndtri
 
 from genrobust.core import BaselineModel, Line, UserError
-from genrobust.robustness.resampling import TAILS, baseline_counts
 
 SCALES = {"logit": (logit, expit), "probit": (ndtri, ndtr), "linear": (np.asarray, np.asarray)}  # with inverses
-NEIGHBORS = 500  # models of like clean accuracy, whose percentiles are found together
 Percents = Sequence[float] | np.ndarray
 
 
@@ -124,38 +122,6 @@ def outside(percents: np.ndarray, n: int, least: float, most: float) -> np.ndarr
     return np.broadcast_to((mean < least - errors[0]) | (mean > most + errors[1]), percents.shape)
 
 
-def refit(baselines: Sequence[BaselineModel], weights: np.ndarray, transform: str) -> tuple[np.ndarray, np.ndarray]:
-    """Fit one shift's line with its M baselines weighted by each row of `weights` [B, M]: slope [B], intercept [B].
-
-    A row of resampling counts gives the line of that bootstrap resample. Rows that hold fewer than two different clean
-    accuracies have no line and give NaN.
-    """
-    clean, shifted = np.array([b.clean for b in baselines]), np.array([b.shifted for b in baselines])
-    return _refit(clean, shifted, baselines[0].test_set, [weights], transform)
-
-
-def _refit(
-    clean: np.ndarray, shifted: np.ndarray, test_set: str, blocks: Iterable[np.ndarray], transform: str
-) -> tuple[np.ndarray, np.ndarray]:
-    """The lines of `refit` for weights that come in `blocks`, [B', M] each."""
-    used = has_finite_scale(clean, shifted, transform)
-    used_clean, used_shifted = _usable(clean, shifted, test_set, transform)
-    x, y = to_scale(transform, used_clean / 100), to_scale(transform, used_shifted / 100)
-    dx, dy = x - x.mean(), y - y.mean()  # centered first, so that the sums below do not cancel
-    slopes, intercepts = [], []
-    for block in blocks:
-        weights = np.asarray(block, dtype=float)[:, used]
-        total = weights.sum(axis=1)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            mean_x, mean_y = weights @ dx / total, weights @ dy / total
-            variance = weights @ dx**2 / total - mean_x**2
-            slope = (weights @ (dx * dy) / total - mean_x * mean_y) / variance
-        slope[~(variance > 1e-12 * dx.var())] = np.nan
-        slopes.append(slope)
-        intercepts.append(y.mean() + mean_y - slope * (x.mean() + mean_x))
-    return np.concatenate(slopes), np.concatenate(intercepts)
-
-
 def drawn_lines(line: Line, bootstrap: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Draw slopes [B] and intercepts [B] that `line` may as well have had, from its own figures, without its baselines.
 
@@ -170,55 +136,6 @@ def drawn_lines(line: Line, bootstrap: int, rng: np.random.Generator) -> tuple[n
     slope = line.slope + sd / np.sqrt(squares) * rng.standard_normal(bootstrap)
     height = line.intercept + line.slope * line.center + sd / np.sqrt(line.n) * rng.standard_normal(bootstrap)
     return slope, height - slope * line.center
-
-
-def er_interval(
-    baselines: tuple[np.ndarray, np.ndarray],
-    clean: np.ndarray | float,
-    shifted: np.ndarray | float,
-    test_set: str,
-    transform: str = "logit",
-    bootstrap: int = 1000,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return the 95 % percentile bootstrap interval, in points, of effective robustness over the baseline models alone.
-
-    `clean` and `shifted` are one model's or arrays of one shape, which the two bounds then have. `baselines` are the
-    clean and the shifted percents of those of `test_set`; they are resampled with replacement `bootstrap` times (seed
-    0), the same for all models. How uncertain `clean` and `shifted` themselves are is not in it; `summarize` adds that.
-
-    Raises:
-        UserError: A value is outside 0 to 100, fractions stand in place of percents, or fewer than three models differ
-            in clean accuracy.
-    """
-    slope, intercept = _refit(*baselines, test_set, baseline_counts(len(baselines[0]), bootstrap), transform)
-    has_line = ~np.isnan(slope)
-    lo, hi = _percentiles(slope[has_line], intercept[has_line], transform, np.ravel(clean))
-    return np.asarray(shifted - hi.reshape(np.shape(clean))), np.asarray(shifted - lo.reshape(np.shape(clean)))
-
-
-def _percentiles(slope: np.ndarray, intercept: np.ndarray, transform: str, clean: np.ndarray) -> np.ndarray:
-    """The percentiles TAILS, [2, M], of what B lines predict from `clean`, percents [M].
-
-    As numpy.percentile of `predict`, exactly, without its [B, M] predictions: few of the lines come near a percentile
-    anywhere between two neighboring models, and the transform keeps their order.
-    """
-    x, order = to_scale(transform, clean / 100), np.argsort(clean, kind="stable")
-    ranks = [tail / 100 * (len(slope) - 1) for tail in TAILS]
-    percentiles = np.empty((len(TAILS), len(clean)))
-    for start in range(0, len(clean), NEIGHBORS):
-        near = order[start : start + NEIGHBORS]
-        ends = intercept + slope * x[near[[0, -1]], None]  # a line lies between its values at both ends
-        low, high = ends.min(axis=0), ends.max(axis=0)
-        for to, rank in zip(percentiles, ranks, strict=True):
-            first = int(rank)
-            last = min(first + 1, len(slope) - 1)
-            floor, ceiling = np.partition(low, first)[first], np.partition(high, last)[last]
-            candidates, below = (high >= floor) & (low <= ceiling), int((high < floor).sum())
-            values = intercept[candidates] + slope[candidates] * x[near, None]
-            values = np.partition(values, (first - below, last - below), axis=1)
-            lower, upper = (100 * from_scale(transform, values[:, k - below]) for k in (first, last))
-            to[near] = lower + (upper - lower) * (rank - first)
-    return percentiles
 
 
 def _usable(clean: Percents, shifted: Percents, test_set: str, transform: str) -> tuple[np.ndarray, np.ndarray]:

@@ -107,14 +107,16 @@ def plane_predict(coefficients: np.ndarray, transform: str, ids: np.ndarray) -> 
 def refit_planes(ids: np.ndarray, shifted: np.ndarray, weights: np.ndarray, transform: str) -> np.ndarray:
     """Fit the plane with its M baselines weighted by each row of `weights` [B, M]: intercept and slopes, [B, 1 + D].
 
-    A row of resampling counts gives the plane of that bootstrap resample. One that determines no plane gives NaN.
+    A row of resampling counts gives the plane of that bootstrap resample. One that determines no plane gives NaN. Over
+    one ID set, D = 1, it is a line.
     """
     used = has_finite_scale(ids, shifted, transform)
     x, y = to_scale(transform, ids[used] / 100), to_scale(transform, shifted[used] / 100)
     mean_x, scale, mean_y = x.mean(axis=0), x.std(axis=0), y.mean()
     design = np.column_stack([np.ones(len(x)), (x - mean_x) / scale])  # so that the normal equations are well scaled
     weights = np.asarray(weights, dtype=float)[:, used]
-    squares = np.einsum("bm,mi,mj->bij", weights, design, design)
+    outer = design[:, :, None] * design[:, None]
+    squares = (weights @ outer.reshape(len(x), -1)).reshape(-1, *outer.shape[1:])
     products = weights @ (design * (y - mean_y)[:, None])
     solvable = np.linalg.cond(squares) < 1e12
     squares[~solvable] = np.eye(design.shape[1])

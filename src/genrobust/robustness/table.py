@@ -9,7 +9,7 @@ from itertools import chain
 import numpy as np
 
 from genrobust.core import Line, Plane, UserError
-from genrobust.robustness.effective import effective_robustness, er_interval, fit_line, has_finite_scale
+from genrobust.robustness.effective import effective_robustness, fit_line, has_finite_scale
 from genrobust.robustness.multi_id import (
     beyond_plane,
     fit_plane,
@@ -25,7 +25,7 @@ STEEPEST = 4.0
 WEAKEST_R2 = 0.2
 EXAMPLES = 3  # models that a doubt names
 UNIT_GAP = 10  # accuracies of models that are this far apart, one of them below 1 %, are hardly of the same unit
-RESAMPLES, AT_ONCE = 1000, 4000  # of the baselines; models whose predictions of all of these are held, 32 MB
+RESAMPLES, AT_ONCE = 1000, 1000  # of the baselines; models whose predictions of all of these are held, 8 MB
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,28 +145,39 @@ def _against_lines(
     outside = np.empty(len(clean), dtype=bool)
     lines = []
     for where, used, scored in parts:
-        rows = clean[used], models.shifted[used]
-        line = _line(*rows, models.shift, transform, where)
+        line = _line(clean[used], models.shifted[used], models.shift, transform, where)
         er[scored] = effective_robustness(line, clean[scored], models.shifted[scored])
-        lo[scored], hi[scored] = er_interval(rows, clean[scored], models.shifted[scored], models.shift, transform)
+        lo[scored], hi[scored] = _interval(clean[:, None], models.shifted, used, scored, transform)
         outside[scored] = (clean[scored] < line.lo) | (clean[scored] > line.hi)
         lines.append(line)
     return TableScores(tuple(lines), er, lo, hi, outside)
 
 
 def _against_plane(models: Published, baselines: np.ndarray, transform: str) -> TableScores:
-    """The scores over several ID sets; intervals are as in `er_interval`."""
+    """The scores over several ID sets."""
     ids, shifted = models.ids, models.shifted
     plane = fit_plane(ids[baselines], shifted[baselines], models.shift, models.id_columns, transform)
+    lo, hi = _interval(ids, shifted, baselines, np.ones(len(shifted), dtype=bool), transform)
+    return TableScores((), shifted - plane_expected(plane, ids), lo, hi, beyond_plane(plane, ids), plane)
+
+
+def _interval(
+    ids: np.ndarray, shifted: np.ndarray, baselines: np.ndarray, scored: np.ndarray, transform: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """The 95 % percentile bootstrap intervals, in points, of the models `scored`, over the baselines alone.
+
+    `ids` are percents [M, D]. The baselines are resampled with replacement, the same for all models. How uncertain the
+    accuracies themselves are is not in it; `summarize` adds that.
+    """
     counts = baseline_counts(int(baselines.sum()), RESAMPLES)
     fits = np.concatenate([refit_planes(ids[baselines], shifted[baselines], block, transform) for block in counts])
-    fits = fits[~np.isnan(fits).any(axis=1), None]
-    lo, hi = (np.empty(len(shifted)) for _ in TAILS)
+    fits, ids, shifted = fits[~np.isnan(fits).any(axis=1), None], ids[scored], shifted[scored]
+    ends = np.empty((len(TAILS), len(shifted)))
     for start in range(0, len(shifted), AT_ONCE):
         block = slice(start, start + AT_ONCE)
         drawn = plane_predict(fits, transform, ids[block])  # [B, models]
-        lo[block], hi[block] = np.percentile(shifted[block] - drawn, TAILS, axis=0)
-    return TableScores((), shifted - plane_expected(plane, ids), lo, hi, beyond_plane(plane, ids), plane)
+        ends[:, block] = np.percentile(shifted[block] - drawn, TAILS, axis=0)
+    return ends[0], ends[1]
 
 
 def copies(accuracies: np.ndarray) -> np.ndarray:
