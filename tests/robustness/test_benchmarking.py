@@ -8,7 +8,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from genrobust.core.errors import UserError
 from genrobust.core.results import Predictions
 from genrobust.robustness.accuracy import clopper_pearson
 from genrobust.robustness.benchmarking import benchmark
@@ -281,10 +280,3 @@ def of_said() -> Callable[..., Predictions]:
         return Predictions("generated", logits, np.arange(4), tuple(f"g{i}" for i in range(4)), CLASSES, "")
 
     return made
-
-
-def test_predictions_of_other_images_are_refused() -> None:
-    generated, real = pair(0.5, 0.5)
-    other = predictions("generated", 396, 0.5, 0)
-    with pytest.raises(UserError, match="not asked the same images of generated"):
-        benchmark({"a": [(generated, real)], "b": [(other, real)]}, [""] * 400)

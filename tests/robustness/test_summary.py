@@ -8,10 +8,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from scipy.special import expit, logit
+from test_accuracy import top1
 
 from genrobust.core.errors import UserError
 from genrobust.core.results import MEAN_OF_SHIFTS, BaselineModel, Predictions
-from genrobust.robustness.accuracy import top1
 from genrobust.robustness.effective import effective_robustness, fit_line
 from genrobust.robustness.summary import Comparison, score_baselines, summarize
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from operator import attrgetter
 
 import numpy as np
 from scipy.special import log_softmax
 
-from genrobust.core import Predictions, Score, UserError
-from genrobust.robustness.accuracy import correct
+from genrobust.core import Predictions, Score
+from genrobust.robustness.answers import read_answers
 from genrobust.robustness.benchmark_scores import (
     Benchmark,
     Compared,
@@ -75,14 +76,13 @@ def benchmark(
     groups, the drop has the degrees of freedom of these alone, which are fewer than its own. Styles are not resampled.
 
     Args:
-        answers: Predictions, each with images in both sets.
+        answers: Predictions, each on the same images of both sets, over the same classes.
         styles: Those of the generated images, "" where unknown.
         groups: Those of the real images, None where they have none.
         real_styles: The styles of the real images, None where all are unknown.
 
     Raises:
         GenrobustError: A logit is NaN, or the highest of an image infinite.
-        UserError: Predictions are not of the same images or classes.
     """
     pairs = [pair for of_model in answers.values() for pair in of_model]
     sides = _side([g for g, _ in pairs], styles, None), _side([r for _, r in pairs], real_styles, groups)
@@ -203,17 +203,13 @@ def _checkpoint_score(measured: Measured, checkpoint: int) -> Score:
 
 def _side(predictions: Sequence[Predictions], styles: Sequence[str] | None, groups: Sequence[str] | None) -> _Side:
     first = predictions[0]
-    for other in predictions:
-        same = other.keys == first.keys and np.array_equal(other.labels, first.labels)
-        if not same or other.classes != first.classes or other.accepted != first.accepted:
-            raise UserError(f"the models were not asked the same images of {first.test_set} over the same classes")
-    every = np.arange(len(first.classes))
+    asked = [(np.arange(len(first.classes)), {"right": attrgetter("correct")})]
     at = np.arange(len(first.labels))
     return _Side(
         keys=first.keys,
         labels=first.labels,
         said=np.array([p.logits.argmax(axis=1) for p in predictions]),
-        right=np.array([correct(p, every) for p in predictions]),
+        right=np.array([read_answers(p, asked)[0]["right"] for p in predictions]),
         doubt=np.array([-log_softmax(p.logits.astype(np.float64), axis=1)[at, p.labels] for p in predictions]),
         styles=np.asarray([""] * len(first.labels) if styles is None else styles),
         groups=groups,
