@@ -5,21 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import numpy as np
+import torch
 
 ROWS = 1000  # whose distances to all others are held at once: a class may have hundreds of thousands of images
 
 
 def pairwise_distance(features: np.ndarray) -> float:
     """Return the mean Euclidean distance of two different rows of `features`, float [N, D]; N is 2 or more."""
-    count = len(features)
-    rows = np.asarray(features, dtype=np.float64)
-    squares, total = (rows**2).sum(axis=1), 0.0
-    for start in range(0, count, ROWS):
-        block = slice(start, start + ROWS)
-        apart = np.sqrt(np.maximum(squares[block, None] + squares[None] - 2 * rows[block] @ rows.T, 0))
-        apart[np.arange(len(apart)), np.arange(start, start + len(apart))] = 0  # rounding leaves a little there
-        total += float(apart.sum())
-    return total / (count * (count - 1))
+    rows = torch.from_numpy(np.asarray(features, dtype=np.float64))
+    total = sum(float(torch.cdist(block, rows).sum()) for block in rows.split(ROWS))
+    return total / (len(rows) * (len(rows) - 1))
 
 
 def vendi_score(features: np.ndarray) -> float:
