@@ -17,6 +17,7 @@ from genrobust.robustness import Benchmark, Compared, HardImage, ModelScores, On
 
 CSV_COLUMNS = ("model", "checkpoint", "scope", "of", "figure", "value", "lo", "hi", "n", "method")
 FIGURES = ("generated", "real", "drop")
+BOTH = "generated, real"  # below a heading: a column has both
 LOOKS = ((1, SHAPES[0]), (0, SHAPES[1]))  # color and shape of the generated and the real set
 PER_CLASS = 4  # images of each class of either set on the contact sheet
 OPEN_CLASSES = 6  # that are shown before the rest is opened
@@ -77,6 +78,7 @@ def benchmark_html(made: Benchmarked) -> str:
         looks=LOOKS,
         styles=by_style(made),
         classes=accuracies_by_class(made),
+        class_heads=["class", ("images", BOTH), *((model.name, BOTH) for model in models)],
         rows=ROWS,
         hardest=(hardest[:OPEN_HARD], hardest[OPEN_HARD:]),
         sheets=(sheets[:OPEN_CLASSES], sheets[OPEN_CLASSES:]),
@@ -178,7 +180,7 @@ def parts(made: Benchmarked) -> list[tuple[str, str, list[Compared]]]:
 def by_style(made: Benchmarked) -> dict[str, Any]:
     """Return the known styles with the images of both sets and each model's figures, the largest drop first.
 
-    Styles of one set alone follow, the hardest first. `figures` are those that any style has.
+    Styles of one set alone follow, the hardest first. `figures` are those that any style has, `heads` those of a table.
     """
     models, sizes = made.result.models, made.result.styles
 
@@ -194,7 +196,8 @@ def by_style(made: Benchmarked) -> dict[str, Any]:
         (name, sizes[name], [[getattr(model.styles[name], figure) for figure in figures] for model in models])
         for name in names
     ]
-    return {"figures": figures, "rows": rows}
+    heads = ["style", ("images", BOTH), *((model.name, figure) for model in models for figure in figures)]
+    return {"figures": figures, "heads": heads, "rows": rows}
 
 
 def accuracies_by_class(made: Benchmarked) -> list[tuple[str, tuple[int, int], list[tuple[float, float]]]]:
