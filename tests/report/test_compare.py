@@ -127,6 +127,7 @@ def test_names_from_outside_are_text_and_the_page_loads_nothing(record, tmp_path
     arms = [replace(a, architecture=EVIL, augmentation=EVIL, parts={EVIL: 3}) for a in record.arms]
     arms[1] = replace(arms[1], name=f"{EVIL}real+generated")
     changes = {"title": EVIL, "command": EVIL, "recipe_yaml": EVIL, "date": EVIL, "environment": {"machine": EVIL}}
+    changes["test_images"] = {f"{EVIL * (test == 'solid')}{test}": EVIL for test in record.test_images}
     evil = replace(record, summary=summary_from_json(json.loads(summary)), arms=tuple(arms), missed=(), **changes)
     write_report(record, tmp_path / "calm")
     write_report(evil, tmp_path / "<b>evil")

@@ -174,8 +174,6 @@ def test_gains_by_class_are_those_of_the_answer_and_classes_without_images_are_n
     data = json.loads(found.data)
     assert (data["arm"], data["other"], data["top1"][1]) == (1, 0, [40.0, None, 90.0])
     assert class_gains(record, "real") is None
-    older = replace(record, class_names=(), summary=replace(record.summary, by_class={}, missed_counts={}), missed=())
-    assert class_gains(older, "real+generated") is None and "Gains by class" not in study_html(older)
 
 
 def test_a_group_gains_the_mean_of_its_arms_by_class(grouped):

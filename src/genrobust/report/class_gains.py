@@ -46,13 +46,12 @@ class ClassGains:
 
 
 def class_gains(record: StudyRecord, arm: str) -> ClassGains | None:
-    """Return the gains of `arm` over its reference by class; None where there is none, or classes were not measured."""
+    """Return the gains of `arm` over its reference by class; None where there is none."""
     summary = with_group_means(record.summary)
     other = summary.reference_of(arm)
     if arm not in summary.by_class or other not in summary.by_class or arm == other:
         return None
-    names = record.class_names or tuple(f"class {i}" for i in range(len(summary.class_sizes)))
-    pairs = zip(names, summary.class_sizes, summary.by_class[arm], summary.by_class[other], strict=True)
+    pairs = zip(record.class_names, summary.class_sizes, summary.by_class[arm], summary.by_class[other], strict=True)
     rows = [
         ClassGain(name, size, ours, theirs)
         for name, size, ours, theirs in pairs
@@ -61,7 +60,7 @@ def class_gains(record: StudyRecord, arm: str) -> ClassGains | None:
     rows.sort(key=lambda row: -row.gain)
     top1 = [[None if v is None else round(v, 2) for v in summary.by_class[name]] for name in summary.arms]
     places = {"arm": summary.arms.index(arm), "other": summary.arms.index(other)}
-    data = {**places, "classes": names, "sizes": summary.class_sizes, "top1": top1}
+    data = {**places, "classes": record.class_names, "sizes": summary.class_sizes, "top1": top1}
     images = f"the images of {count(len(summary.shifts), 'shifted set')}" if summary.shifts else summary.clean
     return ClassGains(arm, other, images, _gains_in_words(arm, rows), rows, json.dumps(data, separators=(",", ":")))
 

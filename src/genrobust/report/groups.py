@@ -20,8 +20,9 @@ def with_group_means(summary: Summary, keep_ungrouped: bool = True) -> Summary:
     group_references = (other for group in summary.groups if (other := summary.reference_of(group)) != group)
     reference = next(group_references, next(iter(summary.groups)))
     pretrained = tuple(group for group, members in summary.groups.items() if set(members) & set(summary.pretrained))
-    groups = summary.groups.items() if summary.by_class else ()
-    by_class = {group: _by_class([summary.by_class[arm] for arm in members]) for group, members in groups}
+    by_class = {
+        group: _by_class([summary.by_class[arm] for arm in members]) for group, members in summary.groups.items()
+    }
     by_image_group = {
         test: of_arms
         | {

@@ -151,7 +151,8 @@ def rank(files: Mapping[str, Path]) -> list[Ranking]:
         group = digest(sorted(facts.items()))
         all_facts[group], kept = facts, groups.setdefault(group, {})
         for arm in arms:
-            if (same := _identity(arm)) not in kept or kept[same].results.date < results.date:
+            same = digest([arm.study, arm.record.name, arm.record.trained])
+            if same not in kept or kept[same].results.date < results.date:
                 kept[same] = arm
     ordered = sorted(groups, key=lambda group: -len(groups[group]))
     first = all_facts[ordered[0]]
@@ -160,13 +161,6 @@ def rank(files: Mapping[str, Path]) -> list[Ranking]:
         _ranking(name, all_facts[group], list(groups[group].values()), first)
         for name, group in zip(names, ordered, strict=True)
     ]
-
-
-def _identity(arm: RankedArm) -> str:
-    """What two arms share that are the same one: earlier versions do not say how they trained, but what came of it."""
-    trained = list(arm.record.trained.values())
-    scores = [(test, entry.value) for test, entry in sorted(arm.entries.items())]
-    return digest([arm.study, arm.record.name, trained if trained and all(trained) else scores])
 
 
 def _ranking(name: str, facts: Facts, arms: Sequence[RankedArm], first: Facts) -> Ranking:
@@ -204,14 +198,14 @@ def _facts(results: StudyResults) -> Facts:
     alike = len(set(protocols.values())) == 1
     facts = {
         ("seeds", ""): ", ".join(map(str, summary.seeds)),
-        ("classes", ""): f"{len(results.classes):,} ({digest(results.classes)[:6]})" if results.classes else "unknown",
+        ("classes", ""): f"{len(results.classes):,} ({digest(results.classes)[:6]})",
         ("shifts in the mean", ""): ", ".join(sorted(summary.shifts)) or "none",
         ("preparation", ""): protocols[summary.clean] if alike else "; ".join(map(": ".join, protocols.items())),
     }
     for test in sorted(summary.tests):
-        score, names = summary.score("top1", summary.arms[0], test), results.test_images.get(test)
+        score, names = summary.score("top1", summary.arms[0], test), results.test_images[test]
         sizes = f"{count(score.n, 'image')}, {count(score.classes, 'class')}"
-        facts["test sets", test] = f"{sizes}, {f'names {names[:6]}' if names else 'names unknown'}"
+        facts["test sets", test] = f"{sizes}, names {names[:6]}"
     return facts
 
 

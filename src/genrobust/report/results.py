@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -33,21 +33,18 @@ CSV_COLUMNS = (
 
 @dataclass(frozen=True, slots=True)
 class StudyResults:
-    """What a results.json says of a study; the attributes are those of `StudyRecord`.
-
-    `recipe` is YAML with all values. What has a default may be missing in the files of earlier versions.
-    """
+    """What a results.json says of a study; the attributes are those of `StudyRecord`. `recipe` has all values."""
 
     path: Path
     title: str
     date: str
     arms: tuple[ArmRecord, ...]
     summary: Summary
-    command: str = ""
-    recipe: str = ""
-    environment: dict[str, str] = field(default_factory=dict)
-    classes: tuple[str, ...] = ()
-    test_images: dict[str, str] = field(default_factory=dict)
+    command: str
+    recipe: str
+    environment: dict[str, str]
+    classes: tuple[str, ...]
+    test_images: dict[str, str]
 
 
 def read_results(path: Path, name: str = "") -> StudyResults:
