@@ -162,18 +162,16 @@ def dots(models: Sequence[ModelScores]) -> dict[str, Any]:
     return {"rows": rows, "ticks": ticks}
 
 
-def parts(made: Benchmarked) -> list[tuple[str, str, list[Compared]]]:
-    """Return the comparisons of the models: each with an id, its name in words, and what each model scored in it.
+def parts(made: Benchmarked) -> list[tuple[str, list[Compared]]]:
+    """Return the comparisons of the models: each in words, with what each model scored in it.
 
     Within styles comes first, where there is that; over all images, where that is anything else.
     """
     result = made.result
     within = [model.within for model in result.models if model.within]
-    comparisons: list[tuple[str, str, list[Compared]]] = []
-    if within:
-        comparisons.append(("within", _styles_phrase(result.shared), within))
+    comparisons: list[tuple[str, list[Compared]]] = [(_styles_phrase(result.shared), within)] if within else []
     if not within or len(result.styles) > 1:
-        comparisons.append(("all", "over all images", list(result.models)))
+        comparisons.append(("over all images", list(result.models)))
     return comparisons
 
 

@@ -1,12 +1,12 @@
-from .benchmark_scores import (
+from .benchmarking import (
     Benchmark as Benchmark,
     Compared as Compared,
     HardImage as HardImage,
     ModelScores as ModelScores,
     OnBothSets as OnBothSets,
     StyleScores as StyleScores,
+    benchmark as benchmark,
 )
-from .benchmarking import benchmark as benchmark
 from .claims import CheckedClaim as CheckedClaim, check_claims as check_claims
 from .effective import (
     effective_robustness as effective_robustness,
