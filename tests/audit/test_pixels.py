@@ -5,14 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from genrobust.audit.pixels import PixelCounter
+from genrobust.audit.pixels import count_pixels, pixel_statistics
 
 
 def counted(images: np.ndarray, at_once: int = 100):
-    counter = PixelCounter(images.shape[1])
-    for start in range(0, len(images), at_once):
-        counter.add(images[start : start + at_once])
-    return counter.result()
+    totals = [count_pixels(images[start : start + at_once]) for start in range(0, len(images), at_once)]
+    return pixel_statistics(np.sum(totals, axis=0), images.shape[1])
 
 
 def test_means_and_deviations_are_over_all_pixels_and_no_batch_size_changes_them() -> None:

@@ -64,7 +64,7 @@ class Models:
     batch_size: int
 
 
-def measure(sets: AuditSets, models: Models, say: Say = lambda line: None, parts: KeptParts | None = None) -> Audit:
+def measure(sets: AuditSets, models: Models, say: Say, parts: KeptParts) -> Audit:
     """Audit `sets.dataset`. Each image is read once, of the dataset and the real images once more for each model.
 
     `parts` keep what long work has found until they are removed: a killed audit goes on from there.
@@ -72,7 +72,7 @@ def measure(sets: AuditSets, models: Models, say: Say = lambda line: None, parts
     Raises:
         UserError: An empty set, an image that cannot be read, or a classifier that lacks one of the classes.
     """
-    judge, parts = models.classifier, parts or KeptParts(None)
+    judge = models.classifier
     columns = [] if judge is None else judge.columns(sets.labels)
     shown = [images for images in (sets.dataset, sets.real) if images is not None]
     size = common_size(*shown)

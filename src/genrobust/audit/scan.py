@@ -10,19 +10,9 @@ import numpy as np
 from PIL import Image
 
 from genrobust.audit.fingerprint import frame
-from genrobust.audit.pixels import PixelCounter
+from genrobust.audit.pixels import count_pixels, pixel_statistics
 from genrobust.classifiers import prepare
-from genrobust.core import (
-    PART,
-    Advance,
-    Arrays,
-    ImageSet,
-    KeptParts,
-    PixelStatistics,
-    check_not_empty,
-    cores,
-    no_progress,
-)
+from genrobust.core import PART, Advance, Arrays, ImageSet, KeptParts, PixelStatistics, check_not_empty, cores
 
 THUMBNAIL = 8  # pixels a side of the features that need no model: 192 numbers of color and layout
 LARGEST = 256  # pixels: images are compared at the size of the smaller set, but at no more than this
@@ -59,7 +49,7 @@ def common_size(*sets: ImageSet) -> int:
     return max(THUMBNAIL, min(LARGEST, *(median(images) for images in sets)))
 
 
-def scan(images: ImageSet, size: int, parts: KeptParts | None = None, advance: Advance = no_progress) -> Scan:
+def scan(images: ImageSet, size: int, parts: KeptParts, advance: Advance) -> Scan:
     """Read every image once, with a few threads.
 
     Args:
@@ -79,23 +69,21 @@ def scan(images: ImageSet, size: int, parts: KeptParts | None = None, advance: A
             return frame(image), pixel_sha256(image).encode(), prepare(image, size)
 
         def read_part(items: range) -> Arrays:
-            frames, hashes, thumbnails = [], [], []
-            counter = PixelCounter(size)
+            frames, hashes, thumbnails, totals = [], [], [], []
             for start in range(0, len(items), _BATCH):
                 batch = list(pool.map(read_image, items[start : start + _BATCH]))
                 frames += [entry[0] for entry in batch]
                 hashes += [entry[1] for entry in batch]
                 thumbnails += [_thumbnail(entry[2]) for entry in batch]
-                counter.add(np.stack([entry[2] for entry in batch]))
+                totals.append(count_pixels(np.stack([entry[2] for entry in batch])))
                 advance(len(batch))
             arrays = {"frames": np.stack(frames), "sha256": np.array(hashes), "thumbnails": np.stack(thumbnails)}
-            return arrays | {"totals": counter.totals[None]}
+            return arrays | {"totals": np.stack(totals)}
 
-        joined = (parts or KeptParts(None)).child("scan", *inputs).run(len(images), PART, read_part, advance)
-    counter = PixelCounter(size)
-    counter.totals += joined["totals"].sum(axis=0)
+        joined = parts.child("scan", *inputs).run(len(images), PART, read_part, advance)
+    statistics = pixel_statistics(joined["totals"].sum(axis=0), size)
     hashes = tuple(joined["sha256"].astype(str).tolist())
-    return Scan(joined["frames"], hashes, joined["thumbnails"], counter.result(), inputs)
+    return Scan(joined["frames"], hashes, joined["thumbnails"], statistics, inputs)
 
 
 def pixel_sha256(image: Image.Image) -> str:
