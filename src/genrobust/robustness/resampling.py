@@ -210,8 +210,8 @@ def _variance(draws: np.ndarray) -> float:
 
 
 def _widened_interval(point: float, draws: np.ndarray, freedom: float) -> tuple[float, float]:
-    """The interval of `draws` [B], wider for little freedom: by Student's t over the normal distribution's quantile."""
-    lo, hi = interval(draws)
+    """The central 95 % of `draws` [B], its NaNs aside, wider for little freedom: by Student's t over the normal's."""
+    lo, hi = map(float, np.nanpercentile(draws, TAILS))
     if np.isinf(freedom):
         return lo, hi
     tail = TAILS[1] / 100
@@ -375,9 +375,3 @@ def seed_weights(seeds: int, bootstrap: int, rng: np.random.Generator) -> np.nda
     even = 1 / seeds
     counts = rng.multinomial(seeds, np.full(seeds, even), size=bootstrap)
     return even + (counts / seeds - even) * np.sqrt(seeds / (seeds - 1))
-
-
-def interval(draws: np.ndarray) -> tuple[float, float]:
-    """Return the central 95 % of `draws` [B], without its NaNs."""
-    lo, hi = np.nanpercentile(draws, TAILS)
-    return float(lo), float(hi)
