@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -13,6 +14,7 @@ from scipy.special import ndtr
 
 from genrobust.core.record import ArmRecord, MissedPicture, Picture, StageRecord, StudyRecord
 from genrobust.core.results import MEAN_OF_SHIFTS, BaselineModel, Line, MissedImage, Score, ScoreKey, Summary
+from genrobust.report.results import summary_from_json, summary_to_json
 from genrobust.report.terminal import final_table
 
 TOP1 = {  # by arm and test set; pixel is too small for the mean
@@ -100,6 +102,19 @@ def summary() -> Summary:
         missed=(MissedImage("solid", 7, "solid-7", 0, 2, 0.75),),
         missed_counts={"test": 0, "solid": 12},
     )  # fmt: skip
+
+
+@pytest.fixture
+def renamed(summary) -> Callable[[str], Summary]:
+    """The summary with names of an arm and a test set that begin with a text from outside."""
+
+    def rename(text: str) -> Summary:
+        plain = json.dumps(summary_to_json(summary))
+        for old in ("real+generated", "solid"):
+            plain = plain.replace(json.dumps(old)[1:-1], json.dumps(text + old)[1:-1])
+        return summary_from_json(json.loads(plain))
+
+    return rename
 
 
 @pytest.fixture

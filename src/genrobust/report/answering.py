@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from operator import itemgetter
 
 from genrobust.core import MEAN_OF_SHIFTS, RETRIEVED, RETRIEVED_BY_SEARCH, ArmRecord, Score, StudyRecord, Summary
 from genrobust.report.groups import averaged_over, with_group_records
@@ -220,15 +221,11 @@ def _accuracy_sentence(summary: Summary, arm: str) -> str:
 def _without_groups(summary: Summary, arm: str) -> Iterator[str]:
     """Say between which values the gain is if any one group of test images, such as one designer's, is left out."""
     if gains := summary.without_group.get(arm):
-        (lowest, least), (highest, most) = min(gains.items(), key=_gain), max(gains.items(), key=_gain)
+        (lowest, least), (highest, most) = (end(gains.items(), key=itemgetter(1)) for end in (min, max))
         yield (
             f"The gain over {summary.reference_of(arm)} is between {number(least, True)} points (without {lowest}) and "
             f"{number(most, True)} (without {highest}) if one group of images is left out."
         )
-
-
-def _gain(item: tuple[str, float]) -> float:
-    return item[1]
 
 
 def _robustness_sentence(summary: Summary, arm: str) -> str:

@@ -19,7 +19,7 @@ from PIL import Image
 from genrobust import MemoryImages, Study, load_recipe
 from genrobust.core import JoinedImages, StudyData, StudyRecord, Subset, Summary, UserError
 from genrobust.data import ShardDataset
-from genrobust.report.results import summary_from_json, summary_to_csv, summary_to_json
+from genrobust.report.results import summary_to_csv
 from genrobust.report.tables import main_tables
 from genrobust.report.views.images import SHOWN
 
@@ -44,11 +44,8 @@ def test_a_summary_is_short_in_a_terminal_and_has_the_report_s_tables_in_a_noteb
     assert "any real+generated" in grouped.summary._repr_html_()  # groups in place of their arms
 
 
-def test_names_in_a_summary_are_text(summary: Summary) -> None:
-    renamed = json.dumps(summary_to_json(summary))
-    for old in ("real+generated", "solid"):
-        renamed = renamed.replace(json.dumps(old)[1:-1], json.dumps(EVIL + old)[1:-1])
-    html = check_text(summary_from_json(json.loads(renamed))._repr_html_())
+def test_names_in_a_summary_are_text(renamed: Callable[[str], Summary]) -> None:
+    html = check_text(renamed(EVIL)._repr_html_())
     assert html.count("&lt;script&gt;") >= 4
 
 
