@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from genrobust.core import MEAN_OF_SHIFTS, StudyRecord
 from genrobust.report.groups import averaged_over, with_group_means
 from genrobust.report.tables import Column, Entry, Table, main_differences, main_tables
-from genrobust.report.wording import compared_with, number, shifts_in_mean, subtracted
+from genrobust.report.wording import number, shifts_in_mean, subtracted
 from genrobust.robustness import figure_called
 
 PAPER = "Bansal and Grover, 2023, arXiv 2302.02503"
@@ -21,14 +21,13 @@ PAPER_ER = {
 
 @dataclass(frozen=True, slots=True)
 class Averages:
-    """Tables with a row a group, by figure, main figures only. `gains` are differences from `against`.
+    """Tables with a row a group, by figure, main figures only. `gains` are differences from references.
 
     `over` names what a group averages over; `minus` maps groups to what their differences subtract, where that is not
     the same for all; `note` says what the paper's rows are, where there are any.
     """
 
     averaged_over: str
-    against: str
     tables: dict[str, Table]
     gains: dict[str, Table]
     minus: dict[str, str]
@@ -47,7 +46,7 @@ def averages(record: StudyRecord) -> Averages | None:
     if "er" in tables and (beside := with_paper(tables["er"], record.kinds, over)) != tables["er"]:
         tables["er"] = beside
         note = f"Rows marked {PAPER} are that paper's, with its own models and evaluation."
-    return Averages(averaged_over(record), compared_with(summary), tables, gains, subtracted(summary), note)
+    return Averages(averaged_over(record), tables, gains, subtracted(summary), note)
 
 
 def with_paper(table: Table, kinds: Mapping[str, str], over: Collection[str]) -> Table:
