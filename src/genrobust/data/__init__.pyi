@@ -72,7 +72,6 @@ from .shards import (
 )
 from .stored import (
     StoredImages as StoredImages,
-    class_folders as class_folders,
     open_stored as open_stored,
     require_outside as require_outside,
     require_there as require_there,

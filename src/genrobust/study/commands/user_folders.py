@@ -6,7 +6,7 @@ import math
 import shlex
 import statistics
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -14,10 +14,8 @@ from pathlib import Path
 
 import yaml
 from PIL import Image
-from rich.console import Console
-from rich.progress import track
 
-from genrobust.core import MEAN_OF_SHIFTS, ImageSet, UserError
+from genrobust.core import MEAN_OF_SHIFTS, ImageSet, UserError, progress_bar
 from genrobust.data import (
     DataSource,
     FolderClasses,
@@ -25,7 +23,6 @@ from genrobust.data import (
     Listing,
     StoredImages,
     broken_images,
-    class_folders,
     classes_of,
     describe_dark,
     describe_passed_over,
@@ -44,7 +41,7 @@ from genrobust.report import count
 SHIFT = "shift "  # begins the role of a shifted test set
 SAMPLED = 200  # training images whose size is read: their median is that of all to within a few percent
 BROKEN_SHOWN = 10
-CHECKED = 500  # images of a table, tar or saved dataset that are checked between two looks at the bar
+CHECKED = 500  # images that are checked between two looks at the bar
 NAMES_SHOWN = 8
 
 
@@ -255,13 +252,19 @@ def median_side(stored: StoredImages) -> int:
 
 def _sample(stored: StoredImages) -> dict[str, Callable[[], Image.Image]]:
     """Functions that read up to SAMPLED images spread evenly over those that are `stored`, by their names."""
-    listed = stored.listed
-    if listed is None:
-        files = sorted(image_files(stored.path))
-        return {str(file): partial(read_image, file) for file in files[:: math.ceil(len(files) / SAMPLED) or 1]}
-    total = len(listed.keys)  # in order, each image brings its row group along: the first ones do
-    indices = range(min(total, SAMPLED)) if listed.in_order else range(0, total, math.ceil(total / SAMPLED))
-    return {listed.keys[i]: partial(listed.read, i) for i in indices}
+    names, read = _images(stored)
+    in_order = stored.listed is not None and stored.listed.in_order
+    # in order, each image brings its row group along: the first ones do
+    indices = range(len(names))[:SAMPLED] if in_order else range(0, len(names), math.ceil(len(names) / SAMPLED) or 1)
+    return {names[i]: partial(read, i) for i in indices}
+
+
+def _images(stored: StoredImages) -> tuple[Sequence[str], Callable[[int], Image.Image]]:
+    """The names of all images that are `stored`, and what reads each; empty files too, at which a listing would end."""
+    if stored.listed is not None:
+        return stored.listed.keys, stored.listed.read
+    files = sorted(image_files(stored.path))
+    return [str(file) for file in files], lambda index: read_image(files[index])
 
 
 def say_found(by_role: Mapping[str, FolderContents], least: int, say: Callable[[str], None]) -> None:
@@ -295,10 +298,14 @@ def say_broken(by_role: Mapping[str, FolderContents], say: Callable[[str], None]
     Returns:
         Whether all can be read.
     """
-    checks = [check for contents in by_role.values() for check in _checks(contents.stored)]
-    console = Console(stderr=True)
-    bar = track(checks, "checking every image", console=console, transient=True, disable=not console.is_terminal)
-    broken = [reason for check in bar for reason in check()]
+    stored = [_images(contents.stored) for contents in by_role.values()]
+    broken: list[str] = []
+    with progress_bar("checking", sum(len(names) for names, _ in stored)) as bar:
+        for names, read in stored:
+            for start in range(0, len(names), CHECKED):
+                part = range(len(names))[start : start + CHECKED]
+                broken += broken_images(read, part)
+                bar.advance(len(part))
     for reason in broken[:BROKEN_SHOWN]:
         say(reason)
     if len(broken) > BROKEN_SHOWN:
@@ -324,21 +331,6 @@ def say_copies(by_role: Mapping[str, FolderContents], say: Callable[[str], None]
         sets[role] = ListedImages(role, stored.listing(stored.groups), dict.fromkeys(stored.groups, (0,)))
     for copies in find_copies(sets, tests, hash_contents):
         say(str(copies))
-
-
-def _checks(stored: StoredImages) -> Iterator[Callable[[], list[str]]]:
-    """Yield for each part of the images that are `stored` a function that returns which cannot be read, and why."""
-    listed = stored.listed
-    if listed is None:
-        for sub in class_folders(stored.path):
-            yield partial(_unreadable_in, sub)
-        return
-    for start in range(0, len(listed.keys), CHECKED):
-        yield partial(broken_images, listed.read, range(start, min(start + CHECKED, len(listed.keys))))
-
-
-def _unreadable_in(folder: Path) -> list[str]:
-    return broken_images(read_image, sorted(image_files(folder)))
 
 
 def some(names: Sequence[str]) -> str:
