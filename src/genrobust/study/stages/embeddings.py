@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from genrobust.core import Artifact, GenrobustError, Manifest, artifact_folder, made_by, reading, replacing
+from genrobust.core import (
+    Artifact,
+    GenrobustError,
+    ImageSet,
+    Manifest,
+    artifact_folder,
+    made_by,
+    progress_bar,
+    reading,
+    replacing,
+)
+
+if TYPE_CHECKING:
+    from genrobust.classifiers import Clip
 
 FOLDER = "embeddings"  # in the folder of studies
 FILE = "embeddings.npz"
@@ -44,6 +57,25 @@ class Embeddings:
         with reading(path, ValueError, KeyError, kind=GenrobustError), np.load(path, allow_pickle=False) as arrays:
             embeddings: np.ndarray = arrays["embeddings"]
             return embeddings
+
+    def make_of_texts(self, clip: Clip, ensembles: Sequence[Sequence[str]]) -> None:
+        """Embed the texts of each of `ensembles` as one, and save that."""
+        from genrobust.classifiers import embed_ensembles
+
+        with progress_bar(CLASS_NAMES, len(ensembles)) as bar:
+            self.save(embed_ensembles(clip, ensembles))
+            bar.advance(len(ensembles))
+
+    def make_of_images(self, clip: Clip, images: ImageSet, batch_size: int, title: str) -> None:
+        """Embed `images`, and save that; `title` is what the progress is called.
+
+        Raises:
+            UserError: An image cannot be read.
+        """
+        from genrobust.classifiers import clip_embeddings
+
+        with progress_bar(title, len(images)) as bar:
+            self.save(clip_embeddings(clip, images, batch_size, bar.advance))
 
     def save(self, embeddings: np.ndarray) -> None:
         """Save them."""

@@ -24,7 +24,6 @@ from genrobust.core import (
     fetch,
     fetch_artifacts,
     find_clip,
-    progress_bar,
 )
 from genrobust.data import (
     SEARCHED_BY,
@@ -137,17 +136,12 @@ class PoolSearch:
         Raises:
             UserError: An image cannot be read.
         """
-        from genrobust.classifiers import clip_embeddings, embed_ensembles
-
         if isinstance(part, str):
-            with progress_bar(CLASS_NAMES, len(self._embedded)) as bar:
-                self.embeddings(part).save(embed_ensembles(clip, self._embedded))
-                bar.advance(len(self._embedded))
-            return
-        images = Subset(self.pool, range(part * PART, min((part + 1) * PART, len(self.pool))))
-        with progress_bar("CLIP, images to search", len(images)) as bar:
-            embeddings = clip_embeddings(clip, images, self.context.recipe.evaluate.batch_size, bar.advance)
-        self.embeddings(part).save(embeddings)
+            self.embeddings(part).make_of_texts(clip, self._embedded)
+        else:
+            images = Subset(self.pool, range(part * PART, min((part + 1) * PART, len(self.pool))))
+            batch_size = self.context.recipe.evaluate.batch_size
+            self.embeddings(part).make_of_images(clip, images, batch_size, "CLIP, images to search")
 
     def write(self) -> None:
         """Write the list of what is found, from the embeddings, which are all there."""
