@@ -17,7 +17,7 @@ from genrobust.cli.studies import _cells
 from genrobust.core import GenrobustError, UserError
 from genrobust.recipe import load_recipe, parse_recipe
 from genrobust.study import Study
-from genrobust.study.estimates.costs import device_seconds
+from genrobust.study.results.record import device_seconds
 
 NAMES = ("train", "test", "solid", "emoji")
 

@@ -15,7 +15,7 @@ from genrobust.classifiers import read_checkpoint_info
 from genrobust.core import UserError
 from genrobust.recipe import parse_recipe
 from genrobust.study import Study
-from genrobust.study.estimates.costs import device_seconds
+from genrobust.study.results.record import device_seconds
 
 
 @pytest.fixture

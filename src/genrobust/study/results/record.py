@@ -14,6 +14,7 @@ import numpy as np
 from genrobust.classifiers import read_checkpoint_info
 from genrobust.core import (
     RETRIEVED,
+    RETRIEVED_BY_CLASS,
     RETRIEVED_BY_SEARCH,
     ArmRecord,
     Claim,
@@ -33,14 +34,14 @@ from genrobust.core import (
 from genrobust.data import LINE_SOURCE, ShardDataset
 from genrobust.recipe import ArmConfig, recipe_yaml
 from genrobust.report import count, thumbnail_bytes
-from genrobust.study.estimates.costs import device_seconds
 from genrobust.study.estimates.rates import known_rate
 from genrobust.study.graph import Graph
 from genrobust.study.results.initial_weights import describe_starts
 from genrobust.study.results.scoring import StudyScores
 from genrobust.study.stages.generate import Generate
+from genrobust.study.stages.stage import Stage
 from genrobust.study.stages.train import Train
-from genrobust.study.training_runs import run_of
+from genrobust.study.training_runs import TrainingRun, run_of
 
 PER_SOURCE = 7  # images of each class from each source at the most: one a style
 WITHOUT_STYLES = 3  # of them where a class has no more styles
@@ -91,6 +92,30 @@ def _arm_record(graph: Graph, arm: ArmConfig) -> ArmRecord:
     val_top1 = None if None in accuracies else float(np.mean(accuracies))  # None without validation images
     trained = {str(run.seed): training.get("run", "") for run, training in zip(runs, trainings, strict=True)}
     return replace(record, val_top1=val_top1, seconds=seconds, trained=trained)
+
+
+def device_seconds(graph: Graph, run: TrainingRun) -> dict[str, float]:
+    """Return the seconds of each stage, by name, in which one worker makes all that `run` mixes and then trains it.
+
+    The trainings of classifiers that `run` starts from or is taught by count, if a study trains them. Whatever other
+    arms share is counted in full: so much the run costs by itself. Images that are retrieved to match generated ones
+    need not be generated. Nothing is returned where the rate of some job is not known.
+    """
+    mixed = [part.source for part in run.parts if part.source not in (RETRIEVED, RETRIEVED_BY_CLASS)]
+    stages: list[Stage] = [stage for source in mixed for made in graph.make(source) for stage in made.order()]
+    context, seconds = graph.context, dict[str, float]()
+    for stage in dict.fromkeys([*stages, Train(graph.sources, [run.tuned])]):
+        for job in stage.jobs():
+            rate = known_rate(context.out, stage.name, context.worker, stage.cost(job))
+            if rate is None:
+                return {}
+            seconds[stage.name] = seconds.get(stage.name, 0) + job.total * job.each / rate
+    for sources, first in graph.sources.needed(run):
+        before = device_seconds(graph if sources is graph.sources else Graph(sources.context, sources), first)
+        if not before:
+            return {}
+        seconds = {stage: seconds.get(stage, 0) + before.get(stage, 0) for stage in {**before, **seconds}}
+    return seconds
 
 
 def _qualities(graph: Graph) -> Iterator[SourceQuality]:
