@@ -1,4 +1,4 @@
-"""Opens the studies and the classifiers that a command's options name."""
+"""Opens the studies and the classifiers that a command's options name, and prints their work."""
 
 import inspect
 import shlex
@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
+from rich.markup import escape
+from rich.table import Table
 
 from genrobust.cli.app import command, err_console, say, words_of
 from genrobust.cli.options import (
@@ -25,10 +27,11 @@ from genrobust.cli.options import (
     Sets,
     Workers,
 )
-from genrobust.cli.work import print_work
 from genrobust.core import UserError
 
 if TYPE_CHECKING:  # a command imports what it needs when it runs, so that --help answers at once
+    from rich.console import Console
+
     from genrobust.classifiers import OpenClassifier
     from genrobust.study import Row, Studies, Study
 
@@ -89,6 +92,38 @@ def open_studies(
             raise UserError(f"the jobs listed above are missing; to run them first:\n{words_of(ctx, '--run')}")
 
     return Studies(runs, say, sets or [], quick, device, allow)
+
+
+def print_work(rows: "Sequence[Row]", to: "Console", title: str | None = None) -> None:
+    """Print done and remaining work, with the time that it takes and the disk space that it needs."""
+    from genrobust.core import about
+    from genrobust.study import disk, free, published_time, seconds_left
+
+    context = rows[0].stage.context
+    table = Table(title=title and escape(title))
+    for heading in ("stage", "what", "done", "left here"):
+        table.add_column(heading, overflow="fold")  # never cuts the name of an arm
+    for row in rows:
+        alone = row.stage.seconds(row.left)
+        words = "nothing" if not row.left else "not measured yet" if alone is None else about(alone)
+        table.add_row(row.stage.name, escape(row.name), f"{row.done:,} of {row.total:,} {row.unit}", words)
+    to.print(table)
+    for row in rows:
+        if published := published_time(row):
+            to.print(f"{escape(row.name)}: {escape(published)}")
+    seconds, unknown = seconds_left(rows)
+    if not seconds and not unknown:
+        return
+    workers = context.executor.workers()
+    parts = ([about(seconds)] if seconds else []) + (["steps that are not measured yet"] if unknown else [])
+    with_workers = f", with {workers} workers" if workers > 1 else ""
+    need, room = disk(rows) / 1e9, free(context.out) / 1e9
+    to.print(
+        f"left: {' and '.join(parts)}{with_workers}; about {need:.2f} GB of {room:.0f} GB free for "
+        f"{escape(str(context.out))}"
+    )
+    if need > room:
+        to.print("[bold yellow]warning:[/] not enough disk space: free some, or choose another --runs")
 
 
 def _confirm(question: str) -> bool:

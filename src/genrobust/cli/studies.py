@@ -13,9 +13,8 @@ from rich.table import Table
 
 from genrobust.cli.app import err_console, out_console, say, tell, words_of
 from genrobust.cli.completing import figures
-from genrobust.cli.opening import ANYWHERE, HERE, open_studies, study_command
+from genrobust.cli.opening import ANYWHERE, HERE, open_studies, print_work, study_command
 from genrobust.cli.options import MODELS, OUT, ArmName, DatasetName, Estimate, ModelLabels, Quick, Run, Sets, option
-from genrobust.cli.work import print_work
 from genrobust.core import UserError
 
 if TYPE_CHECKING:  # a command imports what it needs when it runs, so that --help answers at once

@@ -18,7 +18,7 @@ from .estimates.estimate import (
     time_here as time_here,
 )
 from .estimates.measuring import measure_machine as measure_machine
-from .executors.open import EXECUTORS as EXECUTORS
+from .executors.jobs import EXECUTORS as EXECUTORS
 from .executors.processes import Processes as Processes
 from .named_models import predictions_of as predictions_of
 from .results.outputs import describe_verified as describe_verified, verify_outputs as verify_outputs

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from genrobust.core import Registry
 from genrobust.recipe import Recipe
 
 DoJobs = Callable[[Sequence[Any]], None]  # does the jobs of these keys, in order
@@ -112,3 +113,12 @@ class Executor(Protocol):
             UserError: A job fails by a mistake of the user's.
             GenrobustError: A job cannot be done.
         """
+
+
+# Each is a callable of a recipe, the address of a cluster (None: one is started here, where it needs one) and the
+# number of processes that work at the same time (None: as many as this machine has room for). It returns an executor
+# for the jobs of the recipe. It raises UserError for an option that it has no use for or a cluster that does not
+# answer, and MissingPackage where its package is not installed.
+EXECUTORS: Registry[Callable[[Recipe, str | None, int | None], Executor]] = Registry(
+    "executor", "genrobust.executors", "genrobust.study.executors.kinds"
+)

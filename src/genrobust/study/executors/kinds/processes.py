@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from genrobust.core import UserError
 from genrobust.recipe import Recipe
-from genrobust.study.executors.open import EXECUTORS
+from genrobust.study.executors.jobs import EXECUTORS
 from genrobust.study.executors.processes import Processes
 
 

@@ -6,8 +6,7 @@ from importlib.util import find_spec
 
 from genrobust.core import MissingPackage, UserError
 from genrobust.recipe import Recipe
-from genrobust.study.executors.jobs import Executor
-from genrobust.study.executors.open import EXECUTORS
+from genrobust.study.executors.jobs import EXECUTORS, Executor
 
 
 @EXECUTORS.register("ray")
