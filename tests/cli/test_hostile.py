@@ -190,8 +190,6 @@ NAMES = [  # a name leaves its folder, or two names share a file; tests/recipe/t
     of_shifts("test: photos/solid"),
     of_shifts('"a\\0b": photos/solid'),
     row("prompts own.yaml", "ice-cream", image("photos/train/Ice Cream/1.png"), image("photos/train/ice-cream/1.png")),
-    row(f"{INIT} --shift test=photos/solid", "--shift"),
-    row(f"{INIT} --shift =photos/solid", "--shift"),
     row("audit shards --test x=photos/test --test x=photos/solid", "--test"),
     row("benchmark --models a=checkpoint --models a=checkpoint --on shards --real photos/test", "checkpoint"),
     row(f"{BENCHMARK} --labels checkpoint=l.txt --labels checkpoint=l.txt", "--labels"),

@@ -153,7 +153,11 @@ def test_what_is_damaged_is_an_error_that_names_it_when_it_is_read(study, kind):
 def test_verify_sets_aside_what_is_damaged_and_the_study_makes_it_again(study, tmp_path):
     out, rng = tmp_path / "runs", random.Random(1)
     shutil.copytree(study.out, out)
-    before = {path: path.read_bytes() for path in out.glob("predictions/*/*.npz")}
+
+    def made():
+        return {path: path.read_bytes() for of in ("predictions/*/*.npz", "generated/*/*.tar") for path in out.glob(of)}
+
+    before = made()
     genrobust("verify", out)
     theirs = []
     for kind in READERS:
@@ -167,4 +171,4 @@ def test_verify_sets_aside_what_is_damaged_and_the_study_makes_it_again(study, t
     assert {path.read_text() for path in theirs} == {"mine"}
     Study(study.recipe, out).run()
     assert not verify_outputs(out).damaged
-    assert {path: path.read_bytes() for path in out.glob("predictions/*/*.npz")} == before
+    assert made() == before

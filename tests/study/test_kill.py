@@ -4,8 +4,6 @@ pytest tests/study/test_kill.py                two kills of one stage, two proce
 pytest tests/study/test_kill.py -m thorough    10 kills of each stage, half a minute each on a quiet machine
 """
 
-import random
-import shutil
 import subprocess
 
 import pytest
@@ -16,7 +14,7 @@ from small_study import CLASSES, REAL, genrobust
 from genrobust.classifiers import saved_steps
 from genrobust.core import Artifact, leftovers
 from genrobust.recipe import load_recipe
-from genrobust.study import Study, verify_outputs
+from genrobust.study import Study
 
 OFTEN = [
     pytest.param(stage, 10, marks=pytest.mark.thorough)
@@ -108,26 +106,6 @@ def words(start, recipe, tmp_path):
     words = ["generate", str(recipe), "--out", str(tmp_path / "runs")]
     start.to_end(words)
     return words
-
-
-def test_a_flipped_bit_is_found_and_its_shard_alone_made_again(start, words, generated, tmp_path):
-    (folder,) = (tmp_path / "runs" / "generated").iterdir()
-    chance = random.Random(7)
-    shard, kind = chance.randrange(SHARDS), chance.choice(["tar", "parquet"])
-    damaged = folder / f"{shard:06d}.{kind}"
-    data = bytearray(damaged.read_bytes())
-    bit = chance.randrange(8 * len(data))
-    data[bit // 8] ^= 1 << bit % 8
-    damaged.write_bytes(data)
-    others = {p: (p.stat().st_ino, p.stat().st_mtime_ns) for p in folder.glob("0*") if p.stem != damaged.stem}
-    assert len(others) == 3 * (SHARDS - 1)
-
-    assert list(verify_outputs(folder).damaged) == [damaged]
-    genrobust("verify", folder, "--repair")
-    start.to_end(words)
-    shutil.rmtree(folder / ".damaged")
-    assert contents(tmp_path / "runs") == generated
-    assert {p: (p.stat().st_ino, p.stat().st_mtime_ns) for p in others} == others
 
 
 def test_a_full_disk_is_told_with_what_is_needed_and_the_run_goes_on_with_room(start, words, generated, tmp_path):

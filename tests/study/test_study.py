@@ -233,11 +233,6 @@ def test_another_clip_of_the_same_size_filters_anew(study, tmp_path):
     assert found[0] != found[1]
 
 
-def test_an_unknown_dataset_is_named(study):
-    with pytest.raises(UserError, match=r"no dataset 'plane'.*redrawn"):
-        study().dataset("plane")
-
-
 @pytest.mark.thorough
 def test_a_study_trains_its_own_class_model_once(tmp_path):
     def study(**change):

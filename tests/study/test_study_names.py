@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from small_study import genrobust, recipe_of
+from small_study import recipe_of
 
 from genrobust.classifiers import SavedPredictions
 from genrobust.core import MEAN_OF_SHIFTS, UserError
@@ -55,23 +55,6 @@ def test_a_test_set_is_not_called_as_another_figure_is(data: dict[str, Any], tmp
     data["shifts"] = {name: data["test"]}
     with pytest.raises(UserError, match=r"data\.shifts"):
         Study(recipe_of(data=data), tmp_path / "runs").rows()
-
-
-@pytest.mark.parametrize("name", ["../../home", "..", "checkpoints", "a/b", ".x"])
-def test_a_recipe_s_name_leads_nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    home = tmp_path / "home"
-    (tmp_path / "work").mkdir()
-    home.mkdir()
-    kept = [home / "report.html", home / ".mine.part"]
-    for file in kept:
-        file.write_text("mine")
-    monkeypatch.chdir(tmp_path / "work")
-    Path("x.yaml").write_text(f"name: {name!r}\narms: [{{name: real, mixture: real}}]\n")
-    for command in ("run", "report", "show", "train", "generate"):
-        genrobust(command, "x.yaml", code=2, said="name: ")
-    genrobust("run", "pictograms", "--set", f"name={name}", code=2, said="name: ")
-    assert [file.read_text() for file in kept] == ["mine", "mine"]
-    assert sorted(p.name for p in (tmp_path / "work").iterdir()) == ["x.yaml"]
 
 
 def test_a_study_of_a_hundred_million_planned_images_is_shown_without_listing_them(tmp_path: Path) -> None:

@@ -165,10 +165,6 @@ def test_a_missing_package_is_named_before_anything_is_done(study, tmp_path, mon
     assert not (tmp_path / "runs").exists()
 
 
-def test_an_unknown_tracker_is_refused():
-    genrobust("show", "pictograms", "--set", "track=[tensorflow]", code=2, said="track.0: ")
-
-
 def test_a_damaged_list_of_what_was_told_is_named(study, folder):
     folder.mkdir(parents=True)
     (folder / "logged.jsonl").write_text('["real-seed-0-abcdef", 10]\n["real-se')

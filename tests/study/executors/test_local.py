@@ -7,7 +7,7 @@ from scribe import work
 from small import count_of, recipe_of
 
 from genrobust.core import DiskFull, MissingPackage, UserError
-from genrobust.study import EXECUTORS, Processes
+from genrobust.study import EXECUTORS
 from genrobust.study.executors.local import Local
 
 
@@ -30,15 +30,6 @@ def test_a_device_that_is_not_here_is_refused():
     assert Local().placed(placed) is placed
     with pytest.raises(UserError, match="no device 'cuda:99' on this machine"):
         Local().placed(recipe_of(device="cuda:99"))
-
-
-def test_executors_are_chosen_by_name():
-    recipe = recipe_of()
-    assert isinstance(EXECUTORS.get("processes")(recipe, None, None), Processes)
-    with pytest.raises(UserError, match="no executor 'slurm'; known: processes, ray"):
-        EXECUTORS.get("slurm")
-    with pytest.raises(UserError, match=r"--address head:6379 .* --executor ray"):
-        EXECUTORS.get("processes")(recipe, "head:6379", None)
 
 
 def test_without_ray_a_line_says_how_to_get_it(monkeypatch):
