@@ -134,7 +134,7 @@ class Graph:
 
     def zero_shot(self) -> Evaluate:
         """Return the stage that predicts with the recipe's zero-shot CLIP; without jobs where it names none."""
-        return Evaluate(self.sources, (), zero_shot=True)
+        return Evaluate(self.sources, (), self.recipe.zero_shot)
 
     def describe(self, config: QualityConfig) -> Describe:
         """Return the stage that shows the pictured sources to a CLIP."""

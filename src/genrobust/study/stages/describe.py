@@ -41,9 +41,6 @@ class Describe(Stage):
         self.sources, self.names, self.config = sources, names, config
         self._room = self.context.out / FOLDER
 
-    def __reduce__(self) -> tuple[object, ...]:
-        return Describe, (self.sources, self.names, self.config)
-
     def jobs(self) -> list[Job]:
         if not all(self.sources.is_made(name) for name in self.names):
             count = self.config.per_class * len(self.context.data.labels)

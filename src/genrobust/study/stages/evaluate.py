@@ -22,7 +22,7 @@ EVERY = "every classifier"  # as they are listed
 
 
 class Evaluate(Stage):
-    """Makes the predictions of the classifiers of `runs`, and with `zero_shot` those of the recipe's CLIP."""
+    """Makes the predictions of the classifiers of `runs`, and of the CLIP `zero_shot`, where there is one."""
 
     name = "evaluate"
     title = "evaluating"
@@ -30,15 +30,15 @@ class Evaluate(Stage):
     together = True  # each image is decoded once for all classifiers of a worker
 
     def __init__(
-        self, sources: Sources, runs: Sequence[TrainingRun], zero_shot: bool = False, needs: Sequence[Stage] = ()
+        self,
+        sources: Sources,
+        runs: Sequence[TrainingRun],
+        zero_shot: ZeroShotConfig | None = None,
+        needs: Sequence[Stage] = (),
     ) -> None:
         super().__init__(sources.context, needs)
-        self.sources, self.runs = sources, tuple(runs)
-        self.zero_shot = self.context.recipe.zero_shot if zero_shot else None
+        self.sources, self.runs, self.zero_shot = sources, tuple(runs), zero_shot
         self.room = self.context.out / "predictions"
-
-    def __reduce__(self) -> tuple[object, ...]:
-        return Evaluate, (self.sources, self.runs, self.zero_shot is not None)
 
     def jobs(self) -> list[Job]:
         from genrobust.classifiers import weights_hash

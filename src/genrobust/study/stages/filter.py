@@ -23,9 +23,6 @@ class Filter(Stage):
         super().__init__(sources.context, needs)
         self.sources, self.source, self.rule = sources, source, rule
 
-    def __reduce__(self) -> tuple[object, ...]:
-        return Filter, (self.sources, self.source, self.rule)
-
     def jobs(self) -> list[Job]:
         folder = self.sources.filter_folder(self.source, self.rule)
         count = int(self.sources.class_counts(self.source).sum())

@@ -204,9 +204,6 @@ class Generate(Stage):
         super().__init__(dataset.context, needs)
         self.dataset, self.part = dataset, part
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        return Generate, (self.dataset, self.part)
-
     def jobs(self) -> list[Job]:
         dataset, missing = self.dataset, set(self.dataset.missing_shards())
         jobs = [

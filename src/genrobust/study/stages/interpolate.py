@@ -26,9 +26,6 @@ class Interpolate(Stage):
         super().__init__(sources.context, needs)
         self.sources, self.runs = sources, tuple(runs)
 
-    def __reduce__(self) -> tuple[object, ...]:
-        return Interpolate, (self.sources, self.runs)
-
     def jobs(self) -> list[Job]:
         jobs: dict[Path, Job] = {}
         for run in self.runs:

@@ -26,9 +26,6 @@ class Search(Stage):
         super().__init__(sources.context)
         self.sources = sources
 
-    def __reduce__(self) -> tuple[object, ...]:
-        return Search, (self.sources,)
-
     def jobs(self) -> list[Job]:
         search = self.sources.search
         missing, jobs = search.missing(), []

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from genrobust.core import GenrobustError
 from genrobust.study.context import Context
@@ -40,6 +41,11 @@ class Stage(ABC):
 
     def __init__(self, context: Context, needs: Sequence[Stage] = ()) -> None:
         self.context, self.needs = context, tuple(needs)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle the arguments of its constructor, which are attributes; what it needs is done before workers begin."""
+        made_of = (name for name in inspect.signature(type(self)).parameters if name != "needs")
+        return type(self), tuple(getattr(self, name) for name in made_of)
 
     @abstractmethod
     def jobs(self) -> list[Job]:

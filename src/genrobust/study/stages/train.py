@@ -35,9 +35,6 @@ class Train(Stage):
         super().__init__(sources.context, needs)
         self.sources, self.runs = sources, tuple(runs)
 
-    def __reduce__(self) -> tuple[object, ...]:
-        return Train, (self.sources, self.runs)
-
     def jobs(self) -> list[Job]:
         from genrobust.classifiers import saved_steps
 

@@ -30,6 +30,9 @@ class TrainedGenerator:
     base: GeneratorConfig
     config: FinetuneConfig | ClassModelConfig
 
+    def __reduce__(self) -> tuple[object, ...]:
+        return TrainedGenerator, (self.context, self.base, self.config)
+
     @property
     def stage(self) -> str:
         """The name that its rates and its time are kept under."""
@@ -147,9 +150,6 @@ class TrainGenerator(Stage):
         super().__init__(trained.context)
         self.trained, self.name, self.title = trained, trained.stage, f"training the {trained.config.noun}"
 
-    def __reduce__(self) -> tuple[object, ...]:
-        return _in_worker, (self.context, self.trained.base, self.trained.config)
-
     def jobs(self) -> list[Job]:
         from genrobust.classifiers import saved_steps
 
@@ -218,7 +218,3 @@ def _products(base: GeneratorConfig, config: ClassModelConfig) -> int:
         return 12 * config.depth * config.width**2 * (side // config.patch_size) ** 2
     # A level has six convolutions of 3 x 3, two of them on twice the channels.
     return sum(8 * 9 * channels**2 * (side >> level) ** 2 for level, channels in enumerate(config.channels))
-
-
-def _in_worker(context: Context, base: GeneratorConfig, config: FinetuneConfig | ClassModelConfig) -> TrainGenerator:
-    return TrainGenerator(TrainedGenerator(context, base, config))
