@@ -56,8 +56,6 @@ def named_models(specs: Sequence[str], studies: Studies, labels: Sequence[str] =
     Raises:
         UserError: Anything else, or two checkpoints in a folder that nothing tells apart.
     """
-    if not specs:
-        raise UserError("name one model or more with --models: a recipe, a checkpoint, or a name of timm's")
     files = _label_files(labels)
     models = [model for spec in specs for model in _models_of(spec, studies, files)]
     recipes = {model.name: {other.recipe for other in models if other.name == model.name} for model in models}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -37,13 +36,11 @@ def filter_dataset(
     `against` are the real images, for the class names, as for `audit`; `load` loads a recipe by its name.
 
     Raises:
-        UserError: Not one of `drop` and `threshold`, or one that is no share or number; no generated dataset, a class
-            that a classifier does not know, or no image left.
+        UserError: Not one of `drop` and `threshold`, or a `drop` that is no share; no generated dataset, a class that a
+            classifier does not know, or no image left.
     """
     if (drop is None) == (threshold is None):
         raise UserError("give either --drop SHARE, to leave out the lowest of each class, or --threshold SCORE")
-    if threshold is not None and not math.isfinite(threshold):
-        raise UserError(f"--threshold {threshold}: give a number to compare scores with")
     if drop is not None and not 0 < drop < 1:
         raise UserError(f"--drop takes a share between 0 and 1, such as 0.1 for a tenth of each class; got {drop:g}")
     read_about(dataset)  # a filter lies beside shards: image folders are refused

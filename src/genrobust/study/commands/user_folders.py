@@ -64,10 +64,10 @@ class UserFolders:
 
     def command(self, *more: str) -> str:
         """The command that names these folders, with `more` words, as a shell reads it."""
-        named = {"train": self.train, "val": self.val, "test": self.test, "generated": self.generated}
-        named["retrieved"] = self.retrieved
-        words = [word for role, path in named.items() if path is not None for word in (f"--{role}", str(path))]
-        words += [word for name, path in self.shifts.items() for word in ("--shift", f"{name}={path}")]
+        words: list[str] = []
+        for role, path in self.by_role().items():
+            is_shift = role.startswith(SHIFT)
+            words += ["--shift", f"{role.removeprefix(SHIFT)}={path}"] if is_shift else [f"--{role}", str(path)]
         words += [] if self.real is None else ["--real", self.real]
         return shlex.join(["genrobust", "init", *words, *more])
 

@@ -116,12 +116,9 @@ def estimate(rates: Sequence[tuple[Job, float | None]], workers: int) -> float |
 def _read_rates(out: Path) -> dict[str, dict[str, float]]:
     try:
         stored = parse_json((out / RATES).read_bytes())[OURS]
-        rates = {
-            stage: {key: float(rate) for key, rate in stage_rates.items()} for stage, stage_rates in stored.items()
-        }
         return {
-            stage: {key: r for key, r in stage_rates.items() if 0 < r < math.inf}
-            for stage, stage_rates in rates.items()
+            stage: {key: rate for key, value in rates.items() if 0 < (rate := float(value)) < math.inf}
+            for stage, rates in stored.items()
         }
     except (OSError, ValueError, AttributeError, TypeError, KeyError):
         return {}  # none yet, or damaged: it only estimates times

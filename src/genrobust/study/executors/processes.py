@@ -19,6 +19,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
 from functools import partial
 from itertools import takewhile
 from multiprocessing import forkserver
@@ -148,9 +149,8 @@ class Processes(Local):
         ):
             shown, files = Shown(bar, partial(_read_counts, Path(folder))), Path(folder)
             failed: Failures = []
-            of_single = Work(work.what, single, work.load, work.unit, work.together, ended=work.ended)
             if single:
-                self._run_single(of_single, workers, shown, files, failed)
+                self._run_single(replace(work, jobs=single), workers, shown, files, failed)
             for job in several:
                 self._run_together(work, job, shown, files, failed)
             raise_failed(work.what, failed)

@@ -75,15 +75,14 @@ class TrainedGenerator:
         """The objective: what is trained, on which images.
 
         Raises:
-            UserError: The recipe has no generator.
+            UserError: The engine of the generator trains none.
         """
         from genrobust.generate import ClassModel, DiffusersConfig, Finetune
 
         recipe, labels, config = self.context.recipe, self.context.data.labels, self.config
-        if recipe.generator is None:
-            raise UserError(f"{recipe.name} has no generator to train the {config.noun} from: set generator.model")
         base = self.base
         if not isinstance(config, FinetuneConfig):  # its base draws by class, which the recipe's generator need not
+            assert recipe.generator is not None  # of which `base` is a variant
             fields = type(recipe.generator).model_fields
             size = zip(("width", "height"), self.base.size, strict=True)
             base = recipe.generator.model_copy(update={key: value for key, value in size if key in fields})
