@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -71,6 +72,16 @@ def genrobust(*words: object, code: int = 0, said: str = "") -> Result:
     assert done.exit_code == code, done.output
     assert said in " ".join(done.stderr.split()), done.stderr
     return done
+
+
+def files(folder: Path) -> dict[Path, int]:
+    """The files in `folder` and below with the times of their last change, but for locks."""
+    return {p: p.stat().st_mtime_ns for p in folder.rglob("*") if p.is_file() and p.name != ".lock"}
+
+
+def listens_to_ctrl_c() -> None:
+    """In the child: a background job, such as a test run started by nohup, ignores SIGINT and hands that on."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def folders_section(folders: dict[str, Path], **more: Any) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import typer
+from small_study import listens_to_ctrl_c
 from typer.testing import Result
 
 from genrobust import __version__
@@ -113,11 +114,6 @@ def test_show_prints_a_recipe_that_reads_again(genrobust: Run, recipe: Path, tmp
     (tmp_path / "again.yaml").write_text(done.stdout)
     asked = load_recipe(str(recipe), ["train.steps=77", "arms.1.mixture=real"])
     assert load_recipe("again.yaml") == Local().placed(asked), "with what auto stands for"
-
-
-def listens_to_ctrl_c() -> None:
-    """In the child: a background job, such as a test run started by nohup, ignores SIGINT and hands that on."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 @pytest.mark.skipif(os.name == "nt", reason="no SIGINT to a process there")

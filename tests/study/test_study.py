@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from PIL import Image
-from small_study import CLASSES, QUICK, REAL, TRAIN, folders_section
+from small_study import CLASSES, QUICK, REAL, TRAIN, files, folders_section
 
 from genrobust.classifiers import read_checkpoint_info
 from genrobust.core import Artifact, GenrobustError, UserError, read_page_json
@@ -48,10 +48,6 @@ RECIPE = {
 def study(tiny_generator, tmp_path):
     tiny = {"generator": {"model": str(tiny_generator), "steps": 1}}
     return lambda **change: Study(parse_recipe(RECIPE | tiny | change), tmp_path)
-
-
-def files(folder):
-    return {p: p.stat().st_mtime_ns for p in folder.rglob("*") if p.is_file() and p.name != ".lock"}
 
 
 @pytest.mark.parametrize("largest", [4095, 65535])

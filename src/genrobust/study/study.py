@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -148,13 +149,15 @@ class Study:
         runs = [run for run in self.graph.runs if run.baseline]
         return find_baselines(self.recipe, self.data.clean, self.shifts, self._run_predictions(runs) if runs else None)
 
-    def _run_predictions(self, runs: Sequence[TrainingRun]) -> SavedPredictions[tuple[str, int, str]]:
-        """The predictions of `runs` by arm, seed and test set; what is missing is made first."""
+    def _run_predictions(
+        self, runs: Sequence[TrainingRun], name: Callable[[TrainingRun], str] = lambda run: run.of
+    ) -> SavedPredictions[tuple[str, int, str]]:
+        """The predictions of `runs` by `name`, that of the arm, seed and test set; what is missing is made first."""
         from genrobust.classifiers import SavedPredictions
 
         folders: dict[tuple[str, int, str], Path] = {}
         for run, predictions in zip(runs, self.predictions(runs), strict=True):
-            folders |= {(run.of, run.seed, test): folder for test, folder in predictions.folders.items()}
+            folders |= {(name(run), run.seed, test): folder for test, folder in predictions.folders.items()}
         return SavedPredictions(folders)
 
     def scores(self) -> StudyScores:
@@ -170,13 +173,8 @@ class Study:
 
     def _curve_predictions(self) -> dict[str, SavedPredictions[tuple[str, int, str]]]:
         """The predictions along each arm's curve, by a point's number, seed and test set."""
-        from genrobust.classifiers import SavedPredictions
-
-        folders: dict[str, dict[tuple[str, int, str], Path]] = {}
-        for run, predictions in zip(self.graph.points, self.predictions(self.graph.points), strict=True):
-            of_arm = folders.setdefault(run.of, {})
-            of_arm |= {(f"{run.alpha:g}", run.seed, test): folder for test, folder in predictions.folders.items()}
-        return {arm: SavedPredictions(of_arm) for arm, of_arm in folders.items()}
+        by_arm = groupby(self.graph.points, lambda run: run.of)
+        return {arm: self._run_predictions(list(runs), lambda run: f"{run.alpha:g}") for arm, runs in by_arm}
 
     def makers(self) -> list[MadeBy]:
         """Return what made the finished artifacts of the study."""

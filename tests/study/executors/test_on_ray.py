@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from small import NODE, count_of, recipe_of, written
-from small_study import CLASSES, REAL, TRAIN, contents, folders_section, genrobust
+from small_study import CLASSES, REAL, TRAIN, contents, folders_section, genrobust, listens_to_ctrl_c
 
 from genrobust.recipe import parse_recipe
 from genrobust.recipe.recipe import ExecuteConfig
@@ -43,11 +43,6 @@ def short():
     """A folder for a Ray's sockets, whose paths must not be long."""
     with tempfile.TemporaryDirectory(dir="/tmp", prefix="r", ignore_cleanup_errors=True) as folder:
         yield folder
-
-
-def listens_to_ctrl_c():
-    """In the child: a background job, such as a test run started by nohup, ignores SIGINT and hands that on."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def test_a_node_that_dies_while_generating_costs_no_image(recipe, cluster, tmp_path):

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from small_study import genrobust
+from small_study import contents, genrobust
 
 from genrobust.classifiers import CheckpointInfo, create_classifier, load_checkpoint, save_checkpoint
 from genrobust.classifiers.saved import load_predictions, save_predictions
@@ -48,10 +48,6 @@ def write(folder: Path, *names: str, content: bytes = b"mine") -> None:
     for name in names:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(content)
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file() and p.name != ".lock"}
 
 
 def flip(path: Path, bit: int) -> None:

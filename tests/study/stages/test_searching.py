@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import yaml
-from small_study import CLASSES, QUICK, TRAIN, contents, folders_section, genrobust
+from small_study import CLASSES, QUICK, TRAIN, contents, files, folders_section, genrobust
 
 from genrobust.core import GenrobustError, Subset, UserError, prefix
 from genrobust.data import read_search
@@ -20,10 +20,6 @@ from genrobust.study.stages.embeddings import CLASS_NAMES
 
 FOUND = "retrieved-by-search"
 SHORT = {"evaluate": {"tests": ["hand-drawn"], "min_images": 50}, "robustness": {"baselines": None, "bootstrap": 100}}
-
-
-def files(folder):
-    return {p: p.stat().st_mtime_ns for p in folder.rglob("*") if p.is_file() and p.name != ".lock"}
 
 
 def test_a_study_of_pictograms_searches_the_wild_without_its_labels(tiny_generator, tmp_path, monkeypatch):
