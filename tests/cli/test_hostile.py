@@ -224,7 +224,6 @@ YAML = [  # tests/fuzz changes the bytes and values of recipes, and the words af
     row(["show", f"{LONG}.yaml"], LONG[:20]),
     row(["show", os.fsdecode(b"caf\xe9.yaml")], "caf"),
 ]
-LINKED = member("b.png", kind=b"2", to="/etc/passwd") + member("b.cls", "camera")
 TARS = [  # tests/fuzz changes bytes and members
     of_data("x.tar", file("x.tar", ""), data="x.tar"),
     of_data("x.tar", file("x.tar", GOOD[:-700]), data="x.tar"),
