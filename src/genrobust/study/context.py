@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -22,6 +22,7 @@ from genrobust.core import (
     fair_order,
     local_folder,
 )
+from genrobust.data import Copies, counted_sets, load_data, without_copies, without_near_copies
 from genrobust.recipe import Recipe, look_alikes, recipe_yaml
 from genrobust.robustness import list_figures
 from genrobust.study.census import Census
@@ -29,9 +30,6 @@ from genrobust.study.estimates.rates import StageTimes
 from genrobust.study.executors.jobs import Executor
 from genrobust.study.executors.local import Local
 from genrobust.study.tracking import Tracking
-
-if TYPE_CHECKING:
-    from genrobust.data import Copies
 
 
 @dataclass
@@ -76,8 +74,6 @@ class Context:
 
     def find_changed_images(self) -> tuple[int, dict[str, list[str]]]:
         """Read the study's images again: as the function of this name."""
-        from genrobust.data import counted_sets
-
         return self._census.find_changed_images(counted_sets(self._listed))
 
     def find_changed_sets(self) -> list[str]:
@@ -86,16 +82,12 @@ class Context:
         Raises:
             UserError: A set is no longer there.
         """
-        from genrobust.data import counted_sets, load_data
-
         now = counted_sets(load_data(self.recipe.data))
         before = counted_sets(self._loaded)
         return [name for name in now if name in before and now[name].fingerprint != before[name].fingerprint]
 
     @cached_property
     def _data_and_copies(self) -> tuple[StudyData, list[Copies]]:
-        from genrobust.data import without_copies
-
         data, copies = without_copies(self._listed, self._census.contents, self.recipe.evaluate.beside)
         return data, [*self._opened[1], *copies]
 
@@ -106,15 +98,11 @@ class Context:
     @cached_property
     def _loaded(self) -> StudyData:
         """The images of the source."""
-        from genrobust.data import load_data
-
         return load_data(self.recipe.data)
 
     @cached_property
     def _opened(self) -> tuple[StudyData, list[Copies]]:
         """The images of the source, without near copies of test images where it leaves these out."""
-        from genrobust.data import without_near_copies
-
         if not self.recipe.data.leaves_out_near_copies:
             return self._loaded, []
         return without_near_copies(self._loaded, self._census.near_copies)

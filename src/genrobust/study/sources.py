@@ -4,11 +4,20 @@ from __future__ import annotations
 
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from genrobust.classifiers import hash_clip
+from genrobust.classifiers import (
+    BICUBIC,
+    Blueprint,
+    Initial,
+    OpenClassifier,
+    hash_clip,
+    initial_of_run,
+    open_initial,
+    open_run,
+)
 from genrobust.core import (
     MANIFEST,
     REAL,
@@ -26,15 +35,14 @@ from genrobust.core import (
     plugins_of,
     prefix,
 )
+from genrobust.data import Review, filled_quotas, kept, read_filter, read_review, retrieve
+from genrobust.generate import class_templates
 from genrobust.recipe import PRETRAINED, FilterConfig, MixturePart, Recipe, TrainConfig, load_recipe
 from genrobust.study.context import Context
 from genrobust.study.stages.generate import GeneratedDataset
 from genrobust.study.stages.searching import NAMED, PoolSearch
 from genrobust.study.training_runs import TrainingRun, recipe_and_name, run_of
-
-if TYPE_CHECKING:  # torch takes seconds, and most networks start from scratch
-    from genrobust.classifiers import Blueprint, Initial, OpenClassifier
-    from genrobust.data import Review
+from genrobust.train import PACKING, RESIZING
 
 MOST_SHARDS = 500_000  # of all datasets: listing the job of each takes 200 MB
 
@@ -201,8 +209,6 @@ class Sources:
         return self._images[name]
 
     def _open(self, name: str) -> ImageSet:
-        from genrobust.data import kept, read_filter, retrieve
-
         if name in self.datasets:
             images, rule = self.datasets[name].images, self.context.recipe.filter_of(name)
             return images if rule is None else kept(images, read_filter(self.filter_folder(name, rule)))
@@ -225,8 +231,6 @@ class Sources:
 
     def report_retrieval(self) -> str:
         """Say how many images were retrieved by class and style, and how well that matched the styles."""
-        from genrobust.data import filled_quotas
-
         retrieved, wanted = self.images(RETRIEVED), self._match_targets
         said = f"Retrieval found {len(retrieved):,} images for {len(wanted):,} generated ones"
         said += " (some classes ran short)" if len(retrieved) < len(wanted) else ""
@@ -242,8 +246,6 @@ class Sources:
 
     def class_texts(self) -> list[list[str]]:
         """Return the recipe's prompts of each class: what a CLIP knows it by."""
-        from genrobust.generate import class_templates
-
         labels = self.context.data.labels
         templates = class_templates(self.context.recipe.generate.prompts, labels)
         return [[t.fill(c.prompt) for t in of_class] for of_class, c in zip(templates, labels.classes, strict=True)]
@@ -271,8 +273,6 @@ class Sources:
         if rule.file is None:
             return None
         if rule.file not in self._reviews:
-            from genrobust.data import read_review
-
             self._reviews[rule.file] = read_review(rule.file)
         review, wanted = self._reviews[rule.file], self.dataset(name).folder
         if review.dataset != wanted.name:  # known before anything is generated
@@ -300,8 +300,6 @@ class Sources:
 
     def mixture_identity(self, run: TrainingRun) -> str:
         """Return a hash of all that the batches of a training depend on beside its settings and seed."""
-        from genrobust.train import PACKING, RESIZING
-
         images = [
             [self.identity(p.source), p.weight, p.per_class, p.fraction, *self._drawing(run, p)] for p in run.parts
         ]
@@ -358,8 +356,6 @@ class Sources:
         return self._initial[key]
 
     def _open_initial(self, run: TrainingRun) -> Initial:
-        from genrobust.classifiers import initial_of_run, open_initial
-
         if (origin := self.origin(run)) is None:
             return open_initial(run.train, self.context.data.labels.ids, self.class_texts)
         sources, first = origin
@@ -367,8 +363,6 @@ class Sources:
 
     def _trained(self, run: TrainingRun) -> tuple[Path, tuple[str, ...], Blueprint]:
         """The folder of a run's classifier, which may not be trained yet, its classes and its blueprint."""
-        from genrobust.classifiers import Blueprint
-
         settings, interpolation = self.settings(run), self.interpolation(run)
         blueprint = Blueprint(settings.architecture, settings.network_kwargs, settings.image_size, interpolation)
         return self.checkpoint(run), self.context.data.labels.ids, blueprint
@@ -380,8 +374,6 @@ class Sources:
 
     def teacher(self, run: TrainingRun, part: MixturePart) -> OpenClassifier | None:
         """Open the classifier of `teacher_of`, which may not be trained yet."""
-        from genrobust.classifiers import open_run
-
         teacher = self.teacher_of(run, part)
         return None if teacher is None else open_run(teacher.name, *self._trained(teacher))
 
@@ -429,8 +421,6 @@ class Sources:
 
     def interpolation(self, run: TrainingRun) -> str:
         """Return how a run resizes images."""
-        from genrobust.classifiers import BICUBIC
-
         initial = self.initial(run)
         return BICUBIC if initial is None else initial.blueprint.interpolation
 

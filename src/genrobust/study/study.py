@@ -8,8 +8,8 @@ from dataclasses import replace
 from functools import partial
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from genrobust.classifiers import SavedPredictions
 from genrobust.core import (
     BaselineModel,
     ImageSet,
@@ -19,7 +19,9 @@ from genrobust.core import (
     UserError,
     local_folder,
 )
+from genrobust.data import describe_dark, require_outside
 from genrobust.recipe import GENERATED, ArmConfig, Recipe
+from genrobust.report import check_report_formats, show_study, write_report
 from genrobust.study.context import Context
 from genrobust.study.executors.jobs import Executor
 from genrobust.study.executors.local import Local
@@ -30,9 +32,6 @@ from genrobust.study.results.scoring import StudyScores, check_baselines, find_b
 from genrobust.study.stages.generate import GeneratedDataset
 from genrobust.study.stages.stage import Row, rows
 from genrobust.study.training_runs import TrainingRun, arm_runs, run_of
-
-if TYPE_CHECKING:
-    from genrobust.classifiers import SavedPredictions
 
 LOOKED_AT = 16  # images of a set, before anything is trained on them
 
@@ -64,8 +63,6 @@ class Study:
         say: Callable[[str], None] = lambda line: None,
         executor: Executor | None = None,
     ) -> None:
-        from genrobust.data import require_outside
-
         executor, folder = executor or Local(), local_folder(out)
         require_outside(recipe.data.places, (folder, folder / recipe.name))
         if folder.is_file():
@@ -83,8 +80,6 @@ class Study:
         return f"Study(name={self.recipe.name!r}, {arms=}, {seeds=}, out={str(self.out)!r})"
 
     def _repr_html_(self) -> str:
-        from genrobust.report import show_study
-
         return show_study(repr(self), self.recipe, self.out)
 
     @property
@@ -153,8 +148,6 @@ class Study:
         self, runs: Sequence[TrainingRun], name: Callable[[TrainingRun], str] = lambda run: run.of
     ) -> SavedPredictions[tuple[str, int, str]]:
         """The predictions of `runs` by `name`, that of the arm, seed and test set; what is missing is made first."""
-        from genrobust.classifiers import SavedPredictions
-
         folders: dict[tuple[str, int, str], Path] = {}
         for run, predictions in zip(runs, self.predictions(runs), strict=True):
             folders |= {(name(run), run.seed, test): folder for test, folder in predictions.folders.items()}
@@ -188,8 +181,6 @@ class Study:
 
     def _describe_dark(self) -> Iterator[str]:
         """Yield a line for each of the user's sets of which most images are nearly black or of one color."""
-        from genrobust.data import describe_dark
-
         data, places = self.data, self.recipe.data.places
         sets = {"train": data.train, "val": data.val, "generated": data.generated, "retrieved.path": data.retrieval}
         sets |= {f"extra.{name}": images for name, images in data.extra.items()}
@@ -215,8 +206,6 @@ class Study:
             UserError: Other versions began or made something, unless these allow it; or an unknown format.
             GenrobustError: A stage fails.
         """
-        from genrobust.report import check_report_formats, write_report
-
         check_report_formats(formats)
         self.context.anew = anew
         if same_versions:

@@ -8,10 +8,11 @@ import statistics
 from collections.abc import Callable, Mapping
 from itertools import count as count_from
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import yaml
 
+from genrobust.classifiers import Initial, open_initial
 from genrobust.core import PUBLISHED_CLIP, UserError, available_devices, check_output, cores, templates, writing
 from genrobust.data import as_written, held_out
 from genrobust.generate import PromptedConfig, ServerConfig
@@ -40,9 +41,6 @@ from genrobust.study.commands.user_folders import (
     some,
 )
 from genrobust.study.estimates.estimate import generation_time
-
-if TYPE_CHECKING:  # which takes torch
-    from genrobust.classifiers import Initial
 
 # The repository that held Stable Diffusion 1.5 is gone; the first two are copies of it, the third its predecessor.
 STABLE_DIFFUSION = PromptedConfig(
@@ -160,8 +158,6 @@ def _recipe_text(recipe: Path, values: Mapping[str, Any]) -> str:
 def _open_pretrained(spec: str | None, class_names: Mapping[str, str]) -> Initial | None:
     if spec is None:
         return None
-    from genrobust.classifiers import open_initial
-
     texts = [[f"a photo of a {name}"] for name in class_names.values()]
     return open_initial(TrainConfig(init=spec), list(class_names), lambda: texts)
 

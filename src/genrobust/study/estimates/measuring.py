@@ -9,6 +9,7 @@ from genrobust.classifiers import named_precisions
 from genrobust.core import FLOAT32, progress_bar, set_threads
 from genrobust.study.context import Context
 from genrobust.study.estimates.rates import MACHINE, Cost, known_rate, remember_rate
+from genrobust.study.estimates.speed import measure_speed
 from genrobust.study.executors.jobs import DoJobs, Job, Work
 from genrobust.study.stages.stage import Row, Stage
 
@@ -37,8 +38,6 @@ def measure_machine(rows: Sequence[Row]) -> None:
 
 
 def _measurer(context: Context, precisions: Sequence[str], first: Sequence[tuple[Stage, Job]]) -> DoJobs:
-    from genrobust.study.estimates.speed import measure_speed
-
     set_threads(context.recipe.threads)
 
     def measure(numbers: Sequence[int]) -> None:

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
+from genrobust.classifiers import SavedPredictions
 from genrobust.core import ZERO_SHOT, BaselineModel, Curve, StudyData, Summary, UserError
 from genrobust.recipe import Recipe
+from genrobust.robustness import Comparison, fit_planes, summarize
 from genrobust.study.results.baselines import grid_rows, published_lines, table_rows
-
-if TYPE_CHECKING:
-    from genrobust.classifiers import SavedPredictions
-    from genrobust.robustness import Comparison
 
 LEAST_OF_A_PLANE = 4  # models: a plane over two sets has three coefficients, and residuals must say something
 
@@ -51,9 +48,6 @@ def score_study(
         GenrobustError: A logit is NaN.
         UserError: Predictions do not fit each other, or no line can be fitted.
     """
-    from genrobust.classifiers import SavedPredictions
-    from genrobust.robustness import summarize
-
     comparison, without = _comparison(recipe, data, shifts)
     beside = {(ZERO_SHOT, seed, test): folder for seed in recipe.seeds for test, folder in zero_shot.folders.items()}
     comparison = replace(
@@ -84,8 +78,6 @@ def score_curves(
     Raises:
         GenrobustError: A logit is NaN.
     """
-    from genrobust.robustness import summarize
-
     comparison, _ = _comparison(recipe, data, shifts)
     curves = []
     for arm, predictions in points.items():
@@ -97,8 +89,6 @@ def score_curves(
 
 def _comparison(recipe: Recipe, data: StudyData, shifts: Sequence[str]) -> tuple[Comparison, list[str]]:
     """How a study measures whatever it compares, and notes on the shifts without a published line."""
-    from genrobust.robustness import Comparison
-
     lines, without = published_lines(recipe.robustness, recipe.data, shifts, len(data.labels))
     comparison = Comparison(
         clean=data.clean,
@@ -125,8 +115,6 @@ def check_baselines(recipe: Recipe, data: StudyData, shifts: Sequence[str]) -> l
         UserError: The table of baselines cannot be read, a line or a plane cannot be fitted on it, or no model can be
             scored on the second in-distribution set.
     """
-    from genrobust.robustness import fit_planes
-
     settings = recipe.robustness
     if settings.grid and settings.second_id is not None and settings.grid < LEAST_OF_A_PLANE:
         raise UserError(

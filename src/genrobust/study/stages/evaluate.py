@@ -4,8 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from genrobust.classifiers import (
+    OpenClassifier,
+    PredictedBy,
+    SavedPredictions,
+    are_saved,
+    open_checkpoint,
+    open_zero_shot,
+    predict_sets,
+    prediction_folder,
+    prediction_inputs,
+    weights_hash,
+)
 from genrobust.core import ZERO_SHOT, Artifact, ImageSet, digest, fetch_artifacts, find_clip
 from genrobust.recipe import ZeroShotConfig
 from genrobust.study.estimates.rates import Cost
@@ -14,9 +25,6 @@ from genrobust.study.executors.jobs import DoJobs, Job
 from genrobust.study.sources import Sources
 from genrobust.study.stages.stage import Stage
 from genrobust.study.training_runs import TrainingRun
-
-if TYPE_CHECKING:
-    from genrobust.classifiers import OpenClassifier, PredictedBy, SavedPredictions
 
 EVERY = "every classifier"  # as they are listed
 
@@ -41,8 +49,6 @@ class Evaluate(Stage):
         self.room = self.context.out / "predictions"
 
     def jobs(self) -> list[Job]:
-        from genrobust.classifiers import weights_hash
-
         jobs, total = {}, sum(len(self.context.data.tests[name]) for name in self.context.tests)
         fetch_artifacts(self.room)
         for run in self.runs:
@@ -85,8 +91,6 @@ class Evaluate(Stage):
         return self._predict([checkpoint])[checkpoint]
 
     def _predict(self, checkpoints: Sequence[Path]) -> dict[Path, SavedPredictions[str]]:
-        from genrobust.classifiers import open_checkpoint
-
         for checkpoint in checkpoints:
             Artifact(checkpoint).fetch()
         opened = {
@@ -97,24 +101,18 @@ class Evaluate(Stage):
         return {checkpoint: made[self.predicted_by(checkpoint)] for checkpoint in checkpoints}
 
     def _predict_tests(self, opened: Mapping[PredictedBy, OpenClassifier]) -> dict[PredictedBy, SavedPredictions[str]]:
-        from genrobust.classifiers import predict_sets
-
         recipe, labels = self.context.recipe, self.context.data.labels
         settings = recipe.evaluate.batch_size, recipe.device, recipe.threads
         return predict_sets(self.room, opened, self._sets, labels, *settings)
 
     def of_zero_shot(self) -> SavedPredictions[str]:
         """Return what the recipe's zero-shot CLIP answers on every test set; nothing where it has none."""
-        from genrobust.classifiers import SavedPredictions
-
         if self.zero_shot is None:
             return SavedPredictions({})
         by = self._by_clip(self.zero_shot)
         return self._predict_tests({by: self._open_zero_shot(self.zero_shot)})[by]
 
     def _open_zero_shot(self, zero_shot: ZeroShotConfig) -> OpenClassifier:
-        from genrobust.classifiers import open_zero_shot
-
         recipe, labels = self.context.recipe, self.context.data.labels
         texts, size = self.sources.class_texts(), recipe.train.image_size
         return open_zero_shot(find_clip(zero_shot.clip), texts, labels.ids, recipe.evaluate, size)
@@ -125,27 +123,19 @@ class Evaluate(Stage):
 
     def _count_missing(self, by: PredictedBy, weights: str) -> int:
         """How many test images have no predictions by a classifier of these `weights`."""
-        from genrobust.classifiers import are_saved
-
         left = [name for name, folder in self.folders(by).items() if not are_saved(folder, weights)]
         return sum(len(self._sets[name]) for name in left)
 
     def folders(self, by: PredictedBy) -> dict[str, Path]:
         """Return the folders of the predictions by a classifier, made or not, by test set."""
-        from genrobust.classifiers import prediction_folder, prediction_inputs
-
         inputs = {n: prediction_inputs(by, n, s, self.context.data.labels) for n, s in self._sets.items()}
         return {name: prediction_folder(self.room, by, of_set) for name, of_set in inputs.items()}
 
     def predicted_by(self, checkpoint: Path) -> PredictedBy:
         """Return what the predictions of a checkpoint are named after."""
-        from genrobust.classifiers import PredictedBy
-
         word, _, _ = checkpoint.name.rpartition("-")
         return PredictedBy(word, digest([checkpoint.name, self.context.recipe.evaluate.protocol]))
 
     def _by_clip(self, zero_shot: ZeroShotConfig) -> PredictedBy:
-        from genrobust.classifiers import PredictedBy
-
         opened = self._open_zero_shot(zero_shot)
         return PredictedBy("zero-shot", digest([opened.weights_hash, opened.preparation]))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from genrobust.core import Artifact
+from genrobust.data import ShardDataset, read_filter, write_reviewed
 from genrobust.recipe import FilterConfig
 from genrobust.study.estimates.rates import Cost
 from genrobust.study.estimates.speed import ANSWER, DECODE, clip_cost, network_size
@@ -49,8 +50,6 @@ class Filter(Stage):
             self._log_kept()
 
     def _log_kept(self) -> None:
-        from genrobust.data import read_filter
-
         made = read_filter(self.sources.filter_folder(self.source, self.rule))
         self.context.log(f"kept {made.kept:,} of {made.made:,} images of {self.source}, by {made.by}")
 
@@ -66,8 +65,6 @@ class ReviewFilter(Filter):
     """Leaves out of the dataset `source` what a person rejected, which takes no time and no worker."""
 
     def do(self, todo: Sequence[Job]) -> None:
-        from genrobust.data import ShardDataset, write_reviewed
-
         name, rule = self.source, self.rule
         for _ in todo:  # one, if it is not done
             review = self.sources.review(name, rule)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from genrobust.core import (
     EMBEDDED,
@@ -18,6 +18,8 @@ from genrobust.core import (
     digest,
     plugins_of,
 )
+from genrobust.data import ShardDataset, missing_shards
+from genrobust.generate import Generation, Plan, engine_of, identity, plan_of
 from genrobust.recipe import GENERATED, DatasetConfig, GeneratorConfig
 from genrobust.study.context import Context
 from genrobust.study.estimates.rates import Cost, measured_once
@@ -29,10 +31,6 @@ from genrobust.study.stages.train_generator import (
     TrainGenerator,
     trained_generator,
 )
-
-if TYPE_CHECKING:
-    from genrobust.data import ShardDataset
-    from genrobust.generate import Generation, Plan
 
 BATCH_SIZES = "batch_size"  # what they are kept under, beside the rates of stages
 PNG_SHARE = 0.6  # of the raw bytes of a photograph; drawings take less
@@ -68,8 +66,6 @@ class GeneratedDataset:
     @cached_property
     def plan(self) -> Plan:
         """The requests."""
-        from genrobust.generate import plan_of
-
         labels, seed = self.context.data.labels, self._config.data_seed
         if seed is None:
             seed = self.context.recipe.data_seed
@@ -99,8 +95,6 @@ class GeneratedDataset:
     @cached_property
     def inputs(self) -> dict[str, Any]:
         """All that the images depend on, before anything is made."""
-        from genrobust.generate import engine_of, identity
-
         # A class model is not loaded before it is there, and its folder's name says all that its weights depend on.
         generator = self.generator.sampling() if self._config.from_scratch else identity(self.generator)
         inputs: dict[str, Any] = {"plan": self.plan.fingerprint, "generator": generator}
@@ -140,8 +134,6 @@ class GeneratedDataset:
     @cached_property
     def is_on_server(self) -> bool:
         """Whether a server draws the images, and this machine computes nothing."""
-        from genrobust.generate import engine_of
-
         return not self.user_provided and engine_of(self.generator).on_server
 
     @property
@@ -160,8 +152,6 @@ class GeneratedDataset:
 
     def missing_shards(self) -> list[int]:
         """Return the indices of the shards that are not made yet."""
-        from genrobust.data import missing_shards
-
         return [] if self.user_provided else missing_shards(self.folder, len(self.shards))
 
     @cached_property
@@ -172,8 +162,6 @@ class GeneratedDataset:
 
     def fetch_tars(self) -> None:
         """Fetch all images that are made, before many of them are read."""
-        from genrobust.data import ShardDataset
-
         if isinstance(self.images, ShardDataset):
             self.images.fetch_tars()
 
@@ -254,8 +242,6 @@ class Generate(Stage):
         Raises:
             GenrobustError: The generator is not there.
         """
-        from genrobust.generate import Generation
-
         context, dataset, trained = self.context, self.dataset, self.dataset.trained
         if trained is not None and not trained.is_done:
             raise GenrobustError(f"the {trained.config.noun} was trained, but is not in {trained.folder}: {NOT_SHARED}")
@@ -273,8 +259,6 @@ class Generate(Stage):
 
     def memory(self) -> int:
         """About the bytes of the generator's weights: files hold halves, of which a CPU makes floats."""
-        from genrobust.generate import engine_of
-
         generator = self.dataset.generator
         return engine_of(generator).weights_bytes(generator) * (2 if self.context.device == "cpu" else 1)
 
@@ -291,8 +275,6 @@ class Generate(Stage):
 
 def generation_cost(generator: GeneratorConfig) -> Cost:
     """Return what an image of `generator` takes: so many evaluations of its network, and decoding."""
-    from genrobust.generate import engine_of
-
     if engine_of(generator).on_server:
         return Cost(1, of=f"{generator.engine} {generator.model}")
     each = step_cost(generator)

@@ -10,6 +10,7 @@ from genrobust.study.estimates.rates import Cost
 from genrobust.study.executors.jobs import DoJobs, Job
 from genrobust.study.sources import Sources
 from genrobust.study.stages.stage import Stage
+from genrobust.train import PackedImages, to_pack
 
 PNG = 4  # JPEGs, in time
 PACKED_BYTES = 120_000  # of an image of about 500 px: the photographs and PNGs of benchmarks/loading.py
@@ -27,8 +28,6 @@ class Pack(Stage):
         self.folder = self.context.out / "packed"
 
     def jobs(self) -> list[Job]:
-        from genrobust.train import to_pack
-
         jobs = []
         for name in self.names:
             total = int(self.sources.class_counts(name).sum())
@@ -39,8 +38,6 @@ class Pack(Stage):
         return jobs
 
     def load(self) -> DoJobs:
-        from genrobust.train import PackedImages
-
         left = {job.key: job for job in self.jobs()}
 
         def pack(names: Sequence[str]) -> None:

@@ -8,6 +8,7 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from genrobust.classifiers import read_checkpoint_info, saved_steps
 from genrobust.core import ArmRecord, Artifact, UserError, count_taken, digest
 from genrobust.recipe import MixturePart
 from genrobust.study.estimates.rates import Cost
@@ -16,9 +17,10 @@ from genrobust.study.executors.jobs import DoJobs, Job
 from genrobust.study.sources import Sources
 from genrobust.study.stages.stage import Stage
 from genrobust.study.training_runs import TrainingRun
+from genrobust.train import Mixture, Source
 
 if TYPE_CHECKING:
-    from genrobust.train import Mixture, Watch
+    from genrobust.train import Watch
 
 LENGTH = {"steps", "epochs", "warmup_steps", "warmup_epochs", "validate_every", "save_every"}
 STATE_COPIES = 5  # of the weights in a training state: model, average, best, and the optimizer's two moments
@@ -36,8 +38,6 @@ class Train(Stage):
         self.sources, self.runs = sources, tuple(runs)
 
     def jobs(self) -> list[Job]:
-        from genrobust.classifiers import saved_steps
-
         jobs: list[Job] = []
         firsts: dict[Path, TrainingRun] = {}
         for run in self.runs:
@@ -94,8 +94,6 @@ class Train(Stage):
 
     def _require_same_images(self, run: TrainingRun, folder: Path) -> None:
         """Raise UserError where a classifier was trained on other images than those that its inputs now give."""
-        from genrobust.classifiers import read_checkpoint_info
-
         if read_checkpoint_info(folder).training.get("mixture") != self.mixture(run).fingerprint:
             raise UserError(
                 f"{run.name}: the images in {', '.join(p.source for p in run.parts)} are not those that {folder} was "
@@ -150,8 +148,6 @@ class Train(Stage):
 
     def mixture(self, run: TrainingRun) -> Mixture:
         """Return the images that a run trains on."""
-        from genrobust.train import Mixture, Source
-
         train, packed = run.train, self.context.out / "packed" if self.context.recipe.data.packed else None
         parts = [
             Source(

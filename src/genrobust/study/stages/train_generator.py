@@ -8,7 +8,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from genrobust.classifiers import saved_steps
 from genrobust.core import EMBEDDED, FLOAT32, Artifact, ImageSet, JoinedImages, UserError, artifact_folder
+from genrobust.generate import DiffusersConfig, LoraConfig, engine_of
 from genrobust.recipe import PATCH, ClassModelConfig, DatasetConfig, FinetuneConfig, GeneratorConfig
 from genrobust.study.context import Context
 from genrobust.study.estimates.rates import Cost
@@ -77,7 +79,7 @@ class TrainedGenerator:
         Raises:
             UserError: The engine of the generator trains none.
         """
-        from genrobust.generate import ClassModel, DiffusersConfig, Finetune
+        from genrobust.generate import ClassModel, Finetune
 
         recipe, labels, config = self.context.recipe, self.context.data.labels, self.config
         base = self.base
@@ -117,8 +119,6 @@ class TrainedGenerator:
     @property
     def generator(self) -> GeneratorConfig:
         """The generator that draws once it is trained: the base with other weights, or with a LoRA."""
-        from genrobust.generate import LoraConfig
-
         if isinstance(self.config, FinetuneConfig) and self.config.method == "lora":
             return self.base.model_copy(update={"lora": LoraConfig(model=str(self.folder))})
         changes = {"model": str(self.folder), "alternatives": (), "revision": None, "variant": None}
@@ -150,8 +150,6 @@ class TrainGenerator(Stage):
         self.trained, self.name, self.title = trained, trained.stage, f"training the {trained.config.noun}"
 
     def jobs(self) -> list[Job]:
-        from genrobust.classifiers import saved_steps
-
         trained, config, done = self.trained, self.trained.config, self.trained.is_done
         return [
             Job(
@@ -197,8 +195,6 @@ class TrainGenerator(Stage):
 
     def _cost_to_one(self) -> Cost:
         """The cost of an image; a fine-tune of all weights keeps copies of them, a LoRA a few MB."""
-        from genrobust.generate import engine_of
-
         base, config = self.trained.base, self.trained.config
         if isinstance(config, ClassModelConfig):
             amount = TRAIN * _products(base, config) / 1e9
