@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 
 from genrobust.classifiers import (
@@ -55,16 +56,14 @@ class Evaluate(Stage):
             checkpoint = self.sources.checkpoint(run)
             by, name = self.predicted_by(checkpoint), f"the predictions of {run.name}"
             jobs[by] = Job(run, name, self._count_missing(by, weights_hash(checkpoint)), 1, EVERY, self.room, total)
-        if self.zero_shot is not None:
-            by, name = self._by_clip(self.zero_shot), f"the predictions of {ZERO_SHOT}"
-            left = self._count_missing(by, self._open_zero_shot(self.zero_shot).weights_hash)
+        for by, clip in self._clip.items():
+            left, name = self._count_missing(by, clip.weights_hash), f"the predictions of {ZERO_SHOT}"
             jobs[by] = Job(ZERO_SHOT, name, left, 1, ZERO_SHOT, self.room, total)
         return list(jobs.values())
 
     def artifacts(self, job: Job) -> list[Path]:
-        if job.key != ZERO_SHOT:
-            return list(self.folders(self.predicted_by(self.sources.checkpoint(job.key))).values())
-        return [] if self.zero_shot is None else list(self.folders(self._by_clip(self.zero_shot)).values())
+        made_by = self._clip if job.key == ZERO_SHOT else [self.predicted_by(self.sources.checkpoint(job.key))]
+        return [folder for by in made_by for folder in self.folders(by).values()]
 
     def load(self) -> DoJobs:
         def predict(keys: Sequence[TrainingRun | str]) -> None:
@@ -107,15 +106,18 @@ class Evaluate(Stage):
 
     def of_zero_shot(self) -> SavedPredictions[str]:
         """Return what the recipe's zero-shot CLIP answers on every test set; nothing where it has none."""
-        if self.zero_shot is None:
-            return SavedPredictions({})
-        by = self._by_clip(self.zero_shot)
-        return self._predict_tests({by: self._open_zero_shot(self.zero_shot)})[by]
+        made = self._predict_tests(self._clip) if self._clip else {}
+        return next(iter(made.values()), SavedPredictions({}))
 
-    def _open_zero_shot(self, zero_shot: ZeroShotConfig) -> OpenClassifier:
+    @cached_property
+    def _clip(self) -> dict[PredictedBy, OpenClassifier]:
+        """The zero-shot CLIP, by what its predictions are named after; none where there is none."""
+        if self.zero_shot is None:
+            return {}
         recipe, labels = self.context.recipe, self.context.data.labels
         texts, size = self.sources.class_texts(), recipe.train.image_size
-        return open_zero_shot(find_clip(zero_shot.clip), texts, labels.ids, recipe.evaluate, size)
+        opened = open_zero_shot(find_clip(self.zero_shot.clip), texts, labels.ids, recipe.evaluate, size)
+        return {PredictedBy("zero-shot", digest([opened.weights_hash, opened.preparation])): opened}
 
     @property
     def _sets(self) -> dict[str, ImageSet]:
@@ -135,7 +137,3 @@ class Evaluate(Stage):
         """Return what the predictions of a checkpoint are named after."""
         word, _, _ = checkpoint.name.rpartition("-")
         return PredictedBy(word, digest([checkpoint.name, self.context.recipe.evaluate.protocol]))
-
-    def _by_clip(self, zero_shot: ZeroShotConfig) -> PredictedBy:
-        opened = self._open_zero_shot(zero_shot)
-        return PredictedBy("zero-shot", digest([opened.weights_hash, opened.preparation]))
