@@ -23,7 +23,7 @@ from genrobust.cli.options import (
     argument,
     option,
 )
-from genrobust.core import GenrobustError, UserError
+from genrobust.core import GenrobustError, UserError, check_output, writing
 
 if TYPE_CHECKING:
     from genrobust.core import Score
@@ -144,7 +144,6 @@ def predict(
 ) -> None:
     """Classify the images in a folder; writes CSV."""
     from genrobust.classifiers import images_in, predict_images
-    from genrobust.core import check_output, writing
 
     out = out or Path("-")
     to_file = out != Path("-")

@@ -27,7 +27,7 @@ from genrobust.cli.options import (
     Sets,
     Workers,
 )
-from genrobust.core import UserError
+from genrobust.core import UserError, about, remote_of
 
 if TYPE_CHECKING:  # a command imports what it needs when it runs, so that --help answers at once
     from rich.console import Console
@@ -51,7 +51,6 @@ def open_study(
     address: Address = None,
 ) -> "Study":
     """The study of a recipe, which logs its progress to the terminal; the parameters are options of commands."""
-    from genrobust.core import remote_of
     from genrobust.study import EXECUTORS, Studies
 
     studies = Studies(out, say, sets or [], quick, device)
@@ -96,7 +95,6 @@ def open_studies(
 
 def print_work(rows: "Sequence[Row]", to: "Console", title: str | None = None) -> None:
     """Print done and remaining work, with the time that it takes and the disk space that it needs."""
-    from genrobust.core import about
     from genrobust.study import disk, free, published_time, seconds_left
 
     context = rows[0].stage.context

@@ -25,7 +25,7 @@ from genrobust.cli.options import (
     argument,
     option,
 )
-from genrobust.core import GenrobustError, UserError
+from genrobust.core import GenrobustError, UserError, writing
 
 if TYPE_CHECKING:
     from genrobust.study import Studies, Study
@@ -198,7 +198,6 @@ def effective_robustness(
 @command()
 def compare(runs: ComparedRuns, out: ComparisonPage = Path("compare.html"), overwrite: Overwrite = False) -> None:
     """Rank what studies trained on by the accuracy of their classifiers, with what it cost, on one page."""
-    from genrobust.core import writing
     from genrobust.report import compare_html, find_results, rank, ranking_table
 
     files = find_results(runs)
