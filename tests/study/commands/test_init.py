@@ -8,10 +8,8 @@ from dataclasses import replace
 import pytest
 from image_server import SIDE, Server
 from PIL import Image
-from small_study import SHORT
-from typer.testing import CliRunner
+from small_study import SHORT, genrobust
 
-from genrobust.cli import app
 from genrobust.core import UserError, available_devices
 from genrobust.data import load_data
 from genrobust.recipe import GeneratorConfig, load_recipe
@@ -114,8 +112,8 @@ def test_a_generator_of_ones_own_learns_the_domains(write_folder, tmp_path, monk
 def test_a_generator_of_ones_own_needs_other_styles(folders, tmp_path):
     with pytest.raises(UserError, match=r"--own-generator: .*--retrieved DIR"):
         written(folders, tmp_path, own_generator=True)
-    done = CliRunner().invoke(app, ["init", "--train", "x", "--own-generator", "--generated", "y"])
-    assert done.exit_code == 2 and "--generated and --own-generator" in done.stderr
+    words = ("--train", "x", "--own-generator", "--generated", "y")
+    genrobust("init", *words, code=2, said="--generated and --own-generator")
 
 
 def test_what_was_found_is_told(folders, tmp_path):
@@ -239,9 +237,7 @@ def commands(lines):
 
 def run_command(words, **changed):
     """Run a command that was said, with words in the place of others."""
-    done = CliRunner().invoke(app, [changed.get(word, word) for word in words])
-    assert done.exit_code == 0, done.output
-    return done.output
+    return genrobust(*(changed.get(word, word) for word in words)).output
 
 
 def test_without_a_generator_a_study_asks_about_the_arms_that_it_has(folders, write_folder, tmp_path, no_gpu):
@@ -317,8 +313,7 @@ def test_another_machine_generates_and_the_study_goes_on_here(folders, tmp_path,
 )
 def test_mistakes_with_a_server_write_no_recipe(options, field, folders, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    done = CliRunner().invoke(app, ["init", "--train", "train", "--test", "test", *options])
-    assert (done.exit_code, field in done.output) == (2, True)
+    genrobust("init", "--train", "train", "--test", "test", *options, code=2, said=field)
     assert not (tmp_path / "study.yaml").exists()
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from genrobust.core import resolve_device
+from genrobust.core import fetch_artifacts, resolve_device
 from genrobust.study.estimates.rates import Cost
 from genrobust.study.estimates.speed import clip_cost
 from genrobust.study.executors.jobs import DoJobs, Job
 from genrobust.study.sources import Sources
-from genrobust.study.stages.embeddings import CLASS_NAMES
+from genrobust.study.stages.embeddings import CLASS_NAMES, FOLDER
 from genrobust.study.stages.stage import Stage
 
 EMBEDDING_BYTES = 3072  # of an image: 768 numbers, as of the larger CLIPs
@@ -27,13 +27,17 @@ class Search(Stage):
         self.sources = sources
 
     def jobs(self) -> list[Job]:
-        search = self.sources.search
-        missing, jobs = search.missing(), []
+        search, jobs = self.sources.search, []
+        is_done = search.is_done  # then nobody reads the embeddings any more
+        if not is_done:
+            fetch_artifacts(self.context.out / FOLDER)
         for part, total in search.totals().items():
-            name = part if part == CLASS_NAMES else f"part {part} of {search.pool.name}"
-            row = CLASS_NAMES if part == CLASS_NAMES else search.pool.name
-            size, unit, folder = missing.get(part, 0), search.unit(part), search.embeddings(part).folder
-            jobs.append(Job(part, f"the CLIP's view of {name}", size, 1, row, folder, total, unit))
+            embeddings = search.embeddings(part)
+            name, row, unit = f"part {part} of {search.pool.name}", search.pool.name, "images"
+            if part == CLASS_NAMES:
+                name, row, unit = CLASS_NAMES, CLASS_NAMES, self.context.recipe.data.retrieved.match
+            size = 0 if is_done or embeddings.are_made else total
+            jobs.append(Job(part, f"the CLIP's view of {name}", size, 1, row, embeddings.folder, total, unit))
         return jobs
 
     def load(self) -> DoJobs:

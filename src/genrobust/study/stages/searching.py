@@ -105,14 +105,10 @@ class PoolSearch:
         return Embeddings(room, f"{self.pool.name} {part}", inputs)
 
     def totals(self) -> dict[int | str, int]:
-        """Count what is embedded: the images of each part, by its number, and under CLASS_NAMES the classes."""
+        """Count what is embedded: the images of each part, by its number, and under CLASS_NAMES classes or prompts."""
         count = len(self.pool)
         totals: dict[int | str, int] = {start // PART: min(PART, count - start) for start in range(0, count, PART)}
         return totals | {CLASS_NAMES: len(self._embedded)}
-
-    def unit(self, part: int | str) -> str:
-        """Return what is counted of a part of the pool, or of CLASS_NAMES: images, classes or prompts."""
-        return self._match if part == CLASS_NAMES else "images"
 
     @property
     def _match(self) -> str:
@@ -122,13 +118,6 @@ class PoolSearch:
     def _embedded(self) -> Sequence[Sequence[str]]:
         """The texts of each embedding: all of a class, or each by itself where prompts take images in turn."""
         return self._texts if self._match == "classes" else [[text] for of_class in self._texts for text in of_class]
-
-    def missing(self) -> dict[int | str, int]:
-        """Return those of `totals` that have no embeddings yet; none once the search is done."""
-        if self.is_done:
-            return {}
-        fetch_artifacts(self.context.out / FOLDER)
-        return {part: count for part, count in self.totals().items() if not self.embeddings(part).are_made}
 
     def embed(self, clip: Clip, part: int | str) -> None:
         """Embed a part of the pool, or CLASS_NAMES, with `clip`, loaded.
