@@ -11,13 +11,13 @@ from .estimates.estimate import (
     explain_disk_full as explain_disk_full,
     free as free,
     generation_time as generation_time,
+    measure_machine as measure_machine,
     needs_of as needs_of,
     published_time as published_time,
     requests_of as requests_of,
     seconds_left as seconds_left,
     time_here as time_here,
 )
-from .estimates.measuring import measure_machine as measure_machine
 from .executors.jobs import EXECUTORS as EXECUTORS
 from .executors.processes import Processes as Processes
 from .named_models import predictions_of as predictions_of

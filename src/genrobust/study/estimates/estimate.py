@@ -5,20 +5,27 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 
-from genrobust.core import EMBEDDED, DiskFull, UserError, about, has_no_inodes
+from genrobust.classifiers import named_precisions
+from genrobust.core import EMBEDDED, FLOAT32, DiskFull, UserError, about, has_no_inodes, progress_bar, set_threads
 from genrobust.recipe import GENERATED, GeneratorConfig, Recipe
-from genrobust.study.estimates.rates import RATES, known_rate
+from genrobust.study.context import Context
+from genrobust.study.estimates.rates import MACHINE, RATES, Cost, known_rate, remember_rate
+from genrobust.study.estimates.speed import measure_speed
+from genrobust.study.executors.jobs import DoJobs, Job, Work
 from genrobust.study.executors.processes import Processes
 from genrobust.study.stages.generate import Generate, generation_cost
-from genrobust.study.stages.stage import Row
+from genrobust.study.stages.stage import Row, Stage
 from genrobust.study.study import Study
 
 # Stable Diffusion 1.5 in diffusers with PyTorch's own attention, float16, one 512 px image at a time: 1.60 s an image.
 PUBLISHED_SECONDS, PUBLISHED_STEPS = 1.60, 50
 PUBLISHED_BY = "published for Stable Diffusion 1.5 on one A100, github.com/fal-ai/stable-diffusion-benchmarks"
+SECONDS = 2.0  # of measurement, before anything has run in a folder
+MEASURED = (FLOAT32, "bfloat16", "float16")
 
 
 def generation_time(images: int, generator: GeneratorConfig, worker: str, out: Path) -> str:
@@ -121,3 +128,39 @@ def time_here(recipe: Recipe, out: Path) -> str:
     if unknown:
         return ""
     return about(seconds) if seconds else "done"
+
+
+def measure_machine(rows: Sequence[Row]) -> None:
+    """Measure how fast this machine is, where some job of `rows` is not done.
+
+    It is kept in the folder of the study. As many workers are measured at the same time as the study will have: they
+    share the memory's bandwidth. Nothing is measured on a GPU, whose speed with a network depends more on what feeds
+    it, nor on a cluster, whose nodes may all differ: there the first jobs of a stage tell.
+    """
+    first = [(row.stage, row.left[0]) for row in rows if row.left]
+    if not first:
+        return
+    context = first[0][0].context
+    precisions = sorted({FLOAT32, *named_precisions(context.recipe).values()} & set(MEASURED))
+    known = [known_rate(context.out, MACHINE, context.worker, Cost(1, precision)) for precision in precisions]
+    if context.device != "cpu" or not context.executor.here or None not in known:
+        return
+    jobs = [Job(number, "measuring this machine", 1) for number in range(context.executor.workers())]
+    load = partial(_measurer, context, precisions, first)
+    context.executor.run(Work("measuring this machine", jobs, load, "workers", light=True))
+
+
+def _measurer(context: Context, precisions: Sequence[str], first: Sequence[tuple[Stage, Job]]) -> DoJobs:
+    set_threads(context.recipe.threads)
+
+    def measure(numbers: Sequence[int]) -> None:
+        with progress_bar("measuring", len(numbers), "workers") as bar:
+            for number in numbers:
+                for precision in precisions:
+                    speed = measure_speed(precision, SECONDS / len(precisions))
+                    remember_rate(context.out, MACHINE, Cost(1, precision).key(context.worker), speed)
+                for stage, job in first if number == 0 else ():
+                    stage.cost(job)  # which keeps the sizes of networks
+                bar.advance()
+
+    return measure
