@@ -33,8 +33,6 @@ def test_any_classifier_is_scored_as_the_studys_own_are(nameless):
     [
         (["--models", "own.yaml:rael"], "'rael'"),
         (["--models", "other"], "camera"),
-        (["--models", "own.yaml", "--arm", "real"], "leave one out"),
-        (["--labels", "names.txt"], "--models"),
     ],
 )
 def test_what_cannot_be_scored_is_said(tmp_path, words, said):
