@@ -63,24 +63,34 @@ def dots(axes: Axes, names: Sequence[str], scores: Sequence[Score], colors: Sequ
     axes.set_ylim(len(names) - 0.5, -0.5)
 
 
+POLICIES = {"no augmentation": GRAY, "AutoAugment": BLUE, "drawing styles": ORANGE}
+SOURCES = ("real", "real+generated", "real+retrieved", "real+retrieved+generated")
+
+
+def crossed(source: str, policy: str) -> str:
+    """The arm of pictograms-full that trains on `source` with the augmentation `policy`."""
+    if policy == "no augmentation":
+        return source
+    return policy if source == "real" else f"{source}, {policy}"
+
+
 def main_question(summary: Results) -> None:
-    """Accuracy of each arm, and its difference on the shifts from the augmentation that needs no other images."""
-    baseline, means = "drawing styles", scores_of(summary, "top1")
-    arms = sorted(summary["arms"], key=lambda arm: -means[arm]["value"])
-    differences = {baseline: {"value": 0, "lo": 0, "hi": 0}} | scores_of(summary, "top1", minus=baseline)
-    colors = [GREEN if "retrieved" in arm else BLUE if "generated" in arm else GRAY for arm in arms]
-    figure, panels = plt.subplots(1, 2, figsize=(6, 3.9), layout="constrained", sharey=True)
-    dots(panels[0], arms, [means[arm] for arm in arms], colors)
-    clean = scores_of(summary, "top1", summary["clean"])
-    for row, (arm, color) in enumerate(zip(arms, colors, strict=True)):
-        panels[0].plot([clean[arm]["value"]], [row], "o", color=color, fillstyle="none", markersize=5)
-    panels[0].plot([], [], "o-", color="black", label="mean of the shifts")
-    panels[0].plot([], [], "o", color="black", fillstyle="none", label=summary["clean"])
-    panels[0].set_xlabel("top-1, %")
-    dots(panels[1], arms, [differences[arm] for arm in arms], colors)
+    """Accuracy of each source of images with each augmentation, and what generated images add to it."""
+    means = scores_of(summary, "top1")
+    figure, panels = plt.subplots(1, 2, figsize=(WIDTH, 3.2), layout="constrained", width_ratios=(3, 2))
+    for offset, (policy, color) in zip((-0.2, 0, 0.2), POLICIES.items(), strict=True):
+        found = [means[crossed(source, policy)] for source in SOURCES]
+        dots(panels[0], SOURCES, found, [color] * len(SOURCES), offset)
+        added = [
+            scores_of(summary, "top1", minus=crossed(without, policy))[crossed(source, policy)]
+            for without, source in (SOURCES[:2], SOURCES[2:])
+        ]
+        dots(panels[1], ["to real", "to real+\nretrieved"], added, [color] * 2, offset)
+        panels[0].plot([], [], "o-", color=color, label=policy)
+    panels[0].set_xlabel("top-1 on the mean of the shifts, %")
     panels[1].axvline(0, color=GRAY, linestyle="--")
-    panels[1].set_xlabel(f"difference from\n{baseline}, points")
-    figure.legend(loc="outside upper right", ncols=2, frameon=False)
+    panels[1].set_xlabel("what generated images add, points")
+    figure.legend(loc="outside upper right", ncols=3, frameon=False)
     save(figure, "main")
 
 
