@@ -89,7 +89,7 @@ def main_question(summary: Results) -> None:
         panels[0].plot([], [], "o-", color=color, label=policy)
     panels[0].set_xlabel("top-1 on the mean of the shifts, %")
     panels[1].axvline(0, color=GRAY, linestyle="--")
-    panels[1].set_xlabel("what generated images add, points")
+    panels[1].set_xlabel("what generated images\nadd, points")
     figure.legend(loc="outside upper right", ncols=3, frameon=False)
     save(figure, "main")
 
