@@ -166,6 +166,22 @@ def test_a_copy_follows_what_another_does(remotes):
     assert [p.name for p in two.iterdir()] == ["own"]
 
 
+def test_what_another_machine_finishes_while_it_is_fetched_is_listed_anew(remotes, monkeypatch):
+    one, two = (remote.folder / "set" for remote in remotes)
+    write(one / "unfinished.json", b"begun")
+    download = RemoteFolder._download
+
+    def finish_first(remote, missing):
+        remove(one / "unfinished.json")
+        write(one / "manifest.json", b"done")
+        download(remote, missing)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(RemoteFolder, "_download", finish_first)
+        fetch(two, "*.json")
+    assert [path.name for path in two.iterdir()] == ["manifest.json"]
+
+
 def test_a_listing_that_fails_removes_nothing(remotes, monkeypatch):
     write(remotes[0].folder / "set" / "a.json", b"1")
 

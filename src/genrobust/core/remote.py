@@ -26,6 +26,7 @@ from genrobust.core.progress import progress_bar
 COPIES = "GENROBUST_COPIES"  # the environment variable that says where copies lie
 STORES = ("s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "adl", "oss", "oci", "memory")
 AT_ONCE = 8  # downloads; s3fs reads a large file in ten parts by itself
+LISTED = 3  # times, while other machines remove files that are to be fetched
 BAR_FROM = 50_000_000  # bytes to fetch, for a bar to be shown
 _EXAMPLE = "give a folder, or a URL of an object store such as s3://bucket/runs"
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.:-]+:/")  # of two letters or more: C:/ is a disk
@@ -88,6 +89,10 @@ def without_password(url: str) -> str:
     return re.sub(r"^([A-Za-z0-9+.-]+://)[^/@:]*:.*@", r"\1", url)
 
 
+class _RemovedMeanwhileError(GenrobustError):
+    """A file that was listed is no longer there."""
+
+
 class RemoteFolder:
     """The files at `url` and their copy in `folder`, which lies below `copies` or this machine's default.
 
@@ -127,6 +132,14 @@ class RemoteFolder:
 
     def fetch(self, folder: Path, patterns: Sequence[str], later: Sequence[str]) -> None:
         """Download the files of `folder` that match `patterns`, and remove what has no remote; see `files.fetch`."""
+        for again in range(LISTED, 0, -1):
+            try:
+                return self._fetch_listed(folder, patterns, later)
+            except _RemovedMeanwhileError:  # another machine has finished what it worked on
+                if again == 1:
+                    raise
+
+    def _fetch_listed(self, folder: Path, patterns: Sequence[str], later: Sequence[str]) -> None:
         local = [path for path in folder.rglob("*") if path.is_file()]  # before the list: a file here was there first
         remote = self._remote_sizes(folder)
         now = {name: size for name, size in remote.items() if _matches(name, patterns) and not _matches(name, later)}
@@ -171,7 +184,8 @@ class RemoteFolder:
                 try:
                     self._fs.get([self._key(path) for path in missing], [str(part) for part in parts])
                 except FileNotFoundError as error:
-                    raise GenrobustError(f"a file of {self.url} was removed while it was fetched: rerun") from error
+                    told = f"a file of {self.url} was removed while it was fetched: rerun"
+                    raise _RemovedMeanwhileError(told) from error
                 for part, path in parts.items():
                     part.replace(path)
         finally:
