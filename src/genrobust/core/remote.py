@@ -89,7 +89,7 @@ def without_password(url: str) -> str:
     return re.sub(r"^([A-Za-z0-9+.-]+://)[^/@:]*:.*@", r"\1", url)
 
 
-class _RemovedMeanwhileError(GenrobustError):
+class _RemovedMeanwhile(GenrobustError):
     """A file that was listed is no longer there."""
 
 
@@ -132,12 +132,10 @@ class RemoteFolder:
 
     def fetch(self, folder: Path, patterns: Sequence[str], later: Sequence[str]) -> None:
         """Download the files of `folder` that match `patterns`, and remove what has no remote; see `files.fetch`."""
-        for again in range(LISTED, 0, -1):
-            try:
+        for _ in range(LISTED - 1):
+            with suppress(_RemovedMeanwhile):  # another machine has finished what it worked on
                 return self._fetch_listed(folder, patterns, later)
-            except _RemovedMeanwhileError:  # another machine has finished what it worked on
-                if again == 1:
-                    raise
+        self._fetch_listed(folder, patterns, later)
 
     def _fetch_listed(self, folder: Path, patterns: Sequence[str], later: Sequence[str]) -> None:
         local = [path for path in folder.rglob("*") if path.is_file()]  # before the list: a file here was there first
@@ -184,8 +182,7 @@ class RemoteFolder:
                 try:
                     self._fs.get([self._key(path) for path in missing], [str(part) for part in parts])
                 except FileNotFoundError as error:
-                    told = f"a file of {self.url} was removed while it was fetched: rerun"
-                    raise _RemovedMeanwhileError(told) from error
+                    raise _RemovedMeanwhile(f"a file of {self.url} was removed while it was fetched: rerun") from error
                 for part, path in parts.items():
                     part.replace(path)
         finally:
