@@ -82,7 +82,11 @@ def test_what_is_missing_is_named(clip_folder: Path, tmp_path: Path, name: str) 
     ("file", "change", "named"),
     [
         ("model.safetensors", lambda content: content[:100], "header"),
-        ("config.json", lambda content: content.replace(b'"projection_dim": 16', b'"projection_dim": 24'), ""),
+        (
+            "config.json",
+            lambda content: content.replace(b'"projection_dim": 16', b'"projection_dim": 24'),
+            "mismatched",
+        ),
     ],
 )
 def test_a_clip_that_does_not_fit_its_files_is_refused(clip_folder, tmp_path, file, change, named) -> None:

@@ -61,7 +61,7 @@ def test_a_path_beside_an_image_that_is_no_utf_8_is_left_alone(tmp_path):
         (table(images=pa.array([{"bytes": [1]}] * 2)), "'image' holds 'struct"),
         (table(more=BYTES).rename_columns(["image", "label", "image"]), "2 columns called 'image'"),
         (table().rename_columns(["image", "\x1b[2J"]), r"no column 'label': it has image, \\x1b\[2J"),
-        (pa.table({f"c{i}": [0] for i in range(500)}), r"no column 'image': it has c0, .*c9 \.\.\."),
+        (pa.table({f"c{i}": [0] for i in range(500)}), r"no column 'image': it has c0, .*c9 and 490 more"),
         (table(names=["a", 1]), "no list of texts"),
         (table(names=["crane", "Crane"]), "'crane' and 'Crane'"),
         (table(names=["a", "b\n"]), r"class 'b\\n'"),

@@ -15,14 +15,13 @@ from genrobust.classifiers.checkpoints import verify_checkpoint, weights_hash
 from genrobust.classifiers.class_names import columns_of, find_equal_names
 from genrobust.classifiers.clip_files import hash_clip
 from genrobust.classifiers.preprocess import BICUBIC, prepare, protocol
-from genrobust.core import ImageSet, LabelSpace, UserError, digest, no_progress
+from genrobust.core import ImageSet, LabelSpace, UserError, digest, no_progress, some_of
 from genrobust.recipe import EvaluateConfig
 
 if TYPE_CHECKING:  # torch takes seconds, and saved predictions are read without it
     import torch
     from torch import nn
 
-NAMED = 5  # classes that an error names one by one
 SINGLE_CROP = EvaluateConfig()
 
 
@@ -75,12 +74,10 @@ class OpenClassifier:
         columns = columns_of(self.classes, labels)
         matched = [column for column in columns if column is not None]
         if unknown := [id for id, column in zip(labels.ids, columns, strict=True) if column is None]:
-            examples = ", ".join(unknown[:NAMED]) + (" ..." if len(unknown) > NAMED else "")
             own = [name for column, name in enumerate(self.classes) if column not in matched] or self.classes
-            own_examples = ", ".join(own[:NAMED]) + (" ..." if len(own) > NAMED else "")
             raise UserError(
                 f"the model {self.name} does not know {len(unknown)} of the {len(labels)} classes of this data: "
-                f"{examples}. Its own are {own_examples}.\nIf a class was renamed since, give it the name "
+                f"{some_of(unknown)}. Its own are {some_of(own)}.\nIf a class was renamed since, give it the name "
                 f"that the model knows (data.class_names: {{{unknown[0]}: NAME}}), or train it again; else leave it out"
             )
         if pair := find_equal_names(self.classes, labels.ids):

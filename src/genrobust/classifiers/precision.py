@@ -8,7 +8,7 @@ from functools import cache
 from importlib import metadata
 from typing import Any, TypeVar
 
-from genrobust.core import FLOAT32, PREFERRED, Hardware, UserError, hardware, remembered
+from genrobust.core import FLOAT32, PREFERRED, Hardware, UserError, hardware, remembered, some_of
 from genrobust.recipe import (
     ClassModelConfig,
     FinetuneConfig,
@@ -20,7 +20,6 @@ from genrobust.recipe import (
 )
 
 AUTO = "auto"
-KEYS_SHOWN = 3
 
 Config = TypeVar("Config", bound=Section)
 
@@ -168,8 +167,7 @@ def slow_choices(precisions: Mapping[str, str], machine: Hardware) -> list[str]:
         keys = [key for key, value in precisions.items() if value == precision]
         cost = costs.get((machine.kind, precision))
         if keys and cost and precision not in machine.fast:
-            more = f" and {len(keys) - KEYS_SHOWN} more" if len(keys) > KEYS_SHOWN else ""
-            lines.append(f"{', '.join(keys[:KEYS_SHOWN])}{more}: {precision}: {cost}; use auto or {machine.best}")
+            lines.append(f"{some_of(keys, 3)}: {precision}: {cost}; use auto or {machine.best}")
     return lines
 
 

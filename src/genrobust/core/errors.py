@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from json import JSONDecodeError
 from typing import Any
@@ -44,6 +44,13 @@ def is_out_of_memory(error: BaseException) -> bool:
     if isinstance(error, MemoryError | OutOfMemory) or type(error).__name__ == "OutOfMemoryError":
         return True
     return isinstance(error, RuntimeError) and any(words in str(error) for words in _NO_MEMORY)
+
+
+def some_of(things: Iterable[object], most: int = 10, separator: str = ", ") -> str:
+    """Join the first `things` for a message, with the number of the others: "a, b, c and 4 more"."""
+    texts = [str(thing) for thing in things]
+    more = f" and {len(texts) - most:,} more" if len(texts) > most else ""
+    return separator.join(texts[:most]) + more
 
 
 class MissingPackage(UserError):

@@ -10,10 +10,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from genrobust.core import ClassLabel, LabelSpace, UserError, bare_name, file_name, slug
+from genrobust.core import ClassLabel, LabelSpace, UserError, bare_name, file_name, slug, some_of
 from genrobust.data.stored import StoredImages
-
-NAMED = 10  # things of a kind that an error names one by one
 
 
 @dataclass(frozen=True)
@@ -95,10 +93,9 @@ class FolderClasses:
                 problem = f"the folders {other!r} and {name!r} both mean the class {self.folders[label]!r}"
                 raise UserError(f"{path}: {problem}: rename one, or say what it means under data.same_class")
         if unknown:
-            named = "; ".join(f"{name}{perhaps(self.near(name))}" for name in unknown[:NAMED])
-            more = f" and {len(unknown) - NAMED} more" if len(unknown) > NAMED else ""
+            named = some_of((f"{name}{perhaps(self.near(name))}" for name in unknown), separator="; ")
             raise UserError(
-                f"{path}: these folders mean no class of the training folder: {named}{more}. Say which class each "
+                f"{path}: these folders mean no class of the training folder: {named}. Say which class each "
                 'means under data.same_class (folder: training folder), or "" to leave it out'
             )
         return labels

@@ -11,7 +11,6 @@ from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, S
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from itertools import islice
 from multiprocessing import parent_process
 from pathlib import Path
 from typing import Any
@@ -19,13 +18,12 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from genrobust.core import BaseImageSet, UserError, digest, progress_bar, reading
+from genrobust.core import BaseImageSet, UserError, digest, progress_bar, reading, some_of
 from genrobust.data.reading import FORMATS, describe_passed_over, read_image, walk_images
 
 log = logging.getLogger(__name__)
 _warn_once = lru_cache(log.warning)  # a run lists its folders several times
 
-NAMED = 10  # columns that an error names
 WORKERS = 8  # folders scanned at once: a network file system answers each slowly, and several together
 
 
@@ -143,8 +141,7 @@ class ImageFile:
 
 def some_names(names: Iterable[str]) -> str:
     """Return up to ten names, from anywhere, for a message."""
-    first = list(islice(names, NAMED + 1))
-    return ascii(", ".join(first[:NAMED]))[1:-1] + (" ..." if len(first) > NAMED else "")
+    return ascii(some_of(names))[1:-1]
 
 
 def list_folder(folder: Path, groups: Collection[str]) -> Listing:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from genrobust.core import ImageSet, Subset, UserError, fair_order
+from genrobust.core import ImageSet, Subset, UserError, fair_order, some_of
 from genrobust.data.classes import FolderClasses
 from genrobust.data.file_list import ListedImages
 from genrobust.data.stored import StoredImages
@@ -31,9 +31,9 @@ def open_images(
     named = {group: same_class.get(name, name) for group, name in stored.named.items()}
     labels = classes.labels_of(stored.path, stored.groups, {**named, **same_class})
     if stored.groups and not labels:
-        examples = f"{', '.join(stored.groups[:3])}{' ...' if len(stored.groups) > 3 else ''}"
         raise UserError(
-            f"{name}: {stored.path} has no training class, only {examples}: say which they are in data.same_class"
+            f"{name}: {stored.path} has no training class, only {some_of(stored.groups, 3)}: say which they are in "
+            "data.same_class"
         )
     return ListedImages(name, stored.listing(labels), labels, by_name=by_name)
 

@@ -11,8 +11,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from genrobust.core import ImageSet, LabelSpace, Line, UserError
-from genrobust.data.classes import NAMED, FolderClasses
+from genrobust.core import ImageSet, LabelSpace, Line, UserError, some_of
+from genrobust.data.classes import FolderClasses
 from genrobust.data.file_list import ListedImages
 from genrobust.data.imagenet_classes import by_number, descriptions, wnids
 from genrobust.data.reader import Reader
@@ -77,11 +77,10 @@ class OfficialSet:
                 f"{path}: {self.kind} shares no class with the {len(classes.labels)} of data.classes: leave it out"
             )
         if missing:
-            examples = ", ".join(f"{wnid} (label {wnids().index(wnid)})" for wnid in missing[:NAMED])
-            more = f" and {len(missing) - NAMED} more" if len(missing) > NAMED else ""
+            examples = some_of(f"{wnid} (label {wnids().index(wnid)})" for wnid in missing)
             raise UserError(
                 f"{path}: no image of {len(missing)} of the {len(expected)} classes that {self.kind} should hold here: "
-                f"{examples}{more}. Unpack the set again, or leave these classes out with data.classes"
+                f"{examples}. Unpack the set again, or leave these classes out with data.classes"
             )
 
     def _odd_numbers(self, labels: np.ndarray, classes: FolderClasses) -> str:
@@ -89,8 +88,7 @@ class OfficialSet:
         counts = np.bincount(labels, minlength=len(classes.labels)).tolist()
         if self.each is not None:
             odd = [f"{n} of {wnid}" for wnid, n in zip(classes.labels.ids, counts, strict=True) if n != self.each]
-            examples = f"{', '.join(odd[:3])}{', ...' * (len(odd) > 3)}"
-            return f"{len(odd)} classes have other than {self.each} images ({examples})" if odd else ""
+            return f"{len(odd)} classes have other than {self.each} images ({some_of(odd, 3)})" if odd else ""
         if self.images in (None, len(labels)) or not set(self.wnids()) <= set(classes.labels.ids):
             return ""
         return f"{len(labels):,} images instead of {self.images:,}"

@@ -14,7 +14,7 @@ from typing import NoReturn
 
 import numpy as np
 
-from genrobust.core import BaselineModel, UserError, is_missing, read_csv, read_lines
+from genrobust.core import BaselineModel, UserError, is_missing, read_csv, read_lines, some_of
 from genrobust.robustness import Published, copies
 
 CANDIDATES = 10  # columns that are tried where names stand twice
@@ -240,14 +240,12 @@ def _suggestion(name: str, known: Sequence[str], noun: str = "columns") -> str:
     near = near or [k for k in lower.values() if name and name.lower() in k.lower()][:5]
     if near:
         return f"near it: {' '.join(', '.join(near).split())}"  # a column may hold line breaks
-    more = f" and {len(lower) - 10:,} more" if len(lower) > 10 else ""
-    return f"its {noun} are {', '.join(list(lower.values())[:10])}{more}"
+    return f"its {noun} are {some_of(lower.values())}"
 
 
 def listing(names: Sequence[str], noun: str) -> str:
     """How many `names` and the first few: "7 models (a, b, c ...)". `noun` is in the singular."""
-    shown = ", ".join(names[:3]) + (" ..." if len(names) > 3 else "")
-    return f"{len(names):,} {noun}{'' if len(names) == 1 else 's'} ({shown})"
+    return f"{len(names):,} {noun}{'' if len(names) == 1 else 's'} ({some_of(names, 3)})"
 
 
 def _file_and_column(table: Path | None, text: str, option: str) -> tuple[Path, str]:

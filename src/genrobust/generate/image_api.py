@@ -15,7 +15,7 @@ import openai
 from anyio.from_thread import start_blocking_portal
 from pydantic import BaseModel, Field, ValidationError
 
-from genrobust.core import GenrobustError, UserError
+from genrobust.core import GenrobustError, UserError, some_of
 from genrobust.data import read_image
 from genrobust.generate.server import ServerConfig
 
@@ -110,7 +110,7 @@ class ImageApi:
 
         model_names = self._run(list_models)
         if model_names and self._model not in model_names:
-            listed = ", ".join(map(self._sanitize, model_names[:10])) + (" and others" if len(model_names) > 10 else "")
+            listed = some_of(map(self._sanitize, model_names))
             raise UserError(
                 f"{self._server} has no model {self._model!r}; it has {listed}: set generator.server.model to one of "
                 "these, or start the server with that model"

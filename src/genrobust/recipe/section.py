@@ -26,7 +26,7 @@ from pydantic import (
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, InitErrorDetails, PydanticCustomError, core_schema
 
-from genrobust.core import Registry, UserError, expand_home
+from genrobust.core import Registry, UserError, expand_home, some_of
 from genrobust.recipe.suggest import meant, suggest_nearest
 
 LONGEST_NAME = 255  # bytes of the name of a file or folder
@@ -318,10 +318,8 @@ def near_or_known(name: str, known: Iterable[str]) -> str:
 
 
 def listed(names: Iterable[str]) -> str:
-    """Join the first names, as in "a, b, c", with the number of the others."""
-    names = list(names)
-    more = f" and {len(names) - LISTED:,} more" if len(names) > LISTED else ""
-    return ", ".join(names[:LISTED]) + more
+    """Join the names of keys, arms and the like, of which a message tells more than of a user's files."""
+    return some_of(names, LISTED)
 
 
 def shown(value: Any) -> str:

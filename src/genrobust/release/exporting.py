@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from genrobust.core import Artifact, ClassLabel, FilterResult, LabelSpace, UserError, progress_bar, slug
+from genrobust.core import Artifact, ClassLabel, FilterResult, LabelSpace, UserError, progress_bar, slug, some_of
 from genrobust.data import FILTERS, USED, ShardDataset, filters_of, kept_indices, making, read_filter, readable_names
 from genrobust.release.audit_summary import read_audit
 from genrobust.release.counts import count_images
@@ -199,10 +199,10 @@ def _divide(
     for part in parts:
         lacking = np.setdiff1d(np.arange(len(first.class_ids)), part.labels)
         if len(lacking):
-            examples = ", ".join(first.class_ids[i] for i in lacking[:5]) + (" ..." if len(lacking) > 5 else "")
             raise UserError(
                 f"the {part.name} part has no image of {count(len(lacking), 'class')} "
-                f"({examples}): choose a filter that leaves some, or generate more images"
+                f"({some_of(first.class_ids[i] for i in lacking)}): choose a filter that leaves some, "
+                "or generate more images"
             )
     return parts, words
 

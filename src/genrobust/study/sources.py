@@ -34,13 +34,14 @@ from genrobust.core import (
     find_clip,
     plugins_of,
     prefix,
+    some_of,
 )
 from genrobust.data import Review, filled_quotas, kept, read_filter, read_review, retrieve
 from genrobust.generate import class_templates
 from genrobust.recipe import PRETRAINED, FilterConfig, MixturePart, Recipe, TrainConfig, load_recipe
 from genrobust.study.context import Context
 from genrobust.study.stages.generate import GeneratedDataset
-from genrobust.study.stages.searching import NAMED, PoolSearch
+from genrobust.study.stages.searching import PoolSearch
 from genrobust.study.training_runs import TrainingRun, recipe_and_name, run_of
 from genrobust.train import PACKING, RESIZING
 
@@ -119,10 +120,9 @@ class Sources:
                 for k in np.flatnonzero((wanted > 0) & (self._count_by_class(pool) == 0))
             ]
             if names:
-                examples = ", ".join(names[:NAMED]) + " ..." * (len(names) > NAMED)
                 raise UserError(
-                    f"data.retrieved: no image shows {examples}, of which images are generated: add some, or leave out "
-                    "the arms that mix retrieved images"
+                    f"data.retrieved: no image shows {some_of(names)}, of which images are generated: add some, or "
+                    "leave out the arms that mix retrieved images"
                 )
         return pool
 

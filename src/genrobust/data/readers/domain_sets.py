@@ -11,8 +11,8 @@ from typing import Annotated, ClassVar, Literal
 import numpy as np
 from pydantic import Field, model_validator
 
-from genrobust.core import ImageSet, StudyData, Subset, UserError, bare_name, read_lines, reading
-from genrobust.data.classes import NAMED, FolderClasses, classes_of
+from genrobust.core import ImageSet, StudyData, Subset, UserError, bare_name, read_lines, reading, some_of
+from genrobust.data.classes import FolderClasses, classes_of
 from genrobust.data.file_list import ListedImages, list_folder
 from genrobust.data.folders import HELD_OUT, hold_back
 from genrobust.data.reader import DataSource
@@ -126,7 +126,7 @@ class DomainSet(DataSource):
             if wanted & _subfolders(folder).keys():
                 return folder
         self._refuse_others()
-        found = ", ".join([*_subfolders(self.root).values()][:NAMED]) or "no folder"
+        found = some_of(_subfolders(self.root).values()) or "no folder"
         raise UserError(
             f"data.root: {self.root} holds none of {', '.join(domains)}, but {found}: name the folder that holds them"
         )

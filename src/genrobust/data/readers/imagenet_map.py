@@ -11,8 +11,8 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from genrobust.core import ImageSet, UserError, parse_json, reading
-from genrobust.data.classes import NAMED, FolderClasses
+from genrobust.core import ImageSet, UserError, parse_json, reading, some_of
+from genrobust.data.classes import FolderClasses
 from genrobust.data.file_list import ListedImages, list_folder
 from genrobust.data.imagenet_classes import by_number, wnids
 from genrobust.data.imagenet_sets import ANY_OF_SEVERAL, ImageNetReader, accepted_labels
@@ -43,8 +43,7 @@ class MappedFolders(ImageNetReader):
             wanted = accepted_labels(folder, self.kind, {group: ids[group] for group in groups}, classes.labels)
             opened[full_name] = ListedImages(full_name, list_folder(folder, wanted), wanted, protocol=ANY_OF_SEVERAL)
         if not opened:
-            examples = f"{', '.join([*ids][:NAMED])}{' ...' * (len(ids) > NAMED)}"
-            raise UserError(f"data.shifts.{name}: {self.path} has no folder that {self.map} names: {examples}")
+            raise UserError(f"data.shifts.{name}: {self.path} has no folder that {self.map} names: {some_of(ids)}")
         return opened
 
 
@@ -55,7 +54,7 @@ def _folders_of_classes(root: Path, ids: Mapping[str, Sequence[str]]) -> list[tu
         folders[:] = sorted(folder for folder in folders if not folder.startswith("."))
         if groups := [folder for folder in folders if folder in ids]:
             if unknown := [folder for folder in folders if folder not in ids]:
-                raise UserError(f"{at}: the map has no {', '.join(unknown[:NAMED])}: remove these folders, or add them")
+                raise UserError(f"{at}: the map has no {some_of(unknown)}: remove these folders, or add them")
             folders.clear()  # their images may lie in folders of their own
             found.append((Path(at), groups))
     return found

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
-from genrobust.core import ImageSet, LabelSpace, Line, UserError, parse_json, reading
+from genrobust.core import ImageSet, LabelSpace, Line, UserError, parse_json, reading, some_of
 from genrobust.data.classes import FolderClasses
 from genrobust.data.file_list import ListedImages, list_folder
 from genrobust.data.imagenet_classes import descriptions, wnids
@@ -71,10 +71,9 @@ def read_set(name: str, path: Path, labels: LabelSpace, mapping: str) -> ListedI
     folders = [sub.name for sub in class_folders(images)]
     missing = sorted(wanted.keys() - set(folders))
     if missing:
-        more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
         raise UserError(
             f"{images} lacks {len(missing)} of the {len(wanted)} class folders that ObjectNet shares with these "
-            f"classes: {', '.join(missing[:5])}{more}. Unpack objectnet-1.0.zip again"
+            f"classes: {some_of(missing)}. Unpack objectnet-1.0.zip again"
         )
     listing = list_folder(images, folders)
     if (len(folders), len(listing.keys)) != OFFICIAL:

@@ -19,6 +19,7 @@ from genrobust.core import (
     digest,
     file_name,
     local_folder,
+    some_of,
 )
 from genrobust.data import ShardDataset, classes_of, is_dataset, open_images, open_stored, readable_names
 from genrobust.report import Benchmarked, write_benchmark_page
@@ -32,7 +33,6 @@ from genrobust.study.training_runs import recipe_and_name
 
 Say = Callable[[str], None]
 BATCH_SIZE = 128  # where no recipe says it
-LISTED = 12  # styles that a note names
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,14 +233,13 @@ def _notes_of_styles(result: Benchmark) -> Iterator[str]:
             "The drop within styles compares images of a style with images of the same style."
         )
     if alone:
-        examples = ", ".join(_sizes_of(style, *result.styles[style]) for style in alone[:LISTED])
-        more = ", ..." if len(alone) > LISTED else ""
-        yield f"Styles of one set alone, and images of unknown style, are in no drop within styles: {examples}{more}."
+        examples = some_of(_sizes_of(style, *result.styles[style]) for style in alone)
+        yield f"Styles of one set alone, and images of unknown style, are in no drop within styles: {examples}."
     scores = result.models[0]
     single = [style for style in result.shared if not getattr(scores.styles[style].real, "groups", 0)]
     if scores.scores.real.groups and single:
         yield (
-            f"In these styles all real images are of one group: {', '.join(single[:LISTED])}. Intervals there are over "
+            f"In these styles all real images are of one group: {some_of(single)}. Intervals there are over "
             "images, and say nothing of other groups."
         )
 
@@ -274,7 +273,6 @@ def _notes(
             "claims nothing of others that are trained alike."
         )
     if left_out:
-        examples = ", ".join(left_out[:5]) + (" ..." if len(left_out) > 5 else "")
-        yield f"Classes with images in one of the sets alone are left out ({len(left_out)}): {examples}."
+        yield f"Classes with images in one of the sets alone are left out ({len(left_out)}): {some_of(left_out)}."
     if len(prepared) > 1:
         yield f"Models prepare images in {len(prepared)} ways, each as it was trained: {'. '.join(sorted(prepared))}."

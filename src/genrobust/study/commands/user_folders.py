@@ -15,7 +15,7 @@ from pathlib import Path
 import yaml
 from PIL import Image
 
-from genrobust.core import MEAN_OF_SHIFTS, ImageSet, UserError, progress_bar
+from genrobust.core import MEAN_OF_SHIFTS, ImageSet, UserError, progress_bar, some_of
 from genrobust.data import (
     DataSource,
     FolderClasses,
@@ -42,7 +42,6 @@ SHIFT = "shift "  # begins the role of a shifted test set
 SAMPLED = 200  # training images whose size is read: their median is that of all to within a few percent
 BROKEN_SHOWN = 10
 CHECKED = 500  # images that are checked between two looks at the bar
-NAMES_SHOWN = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -334,9 +333,8 @@ def say_copies(by_role: Mapping[str, FolderContents], say: Callable[[str], None]
 
 
 def some(names: Sequence[str]) -> str:
-    """Up to NAMES_SHOWN names, quoted if needed, and the number of the others."""
-    shown = ", ".join(quoted(name) for name in names[:NAMES_SHOWN])
-    return f"{shown} and {len(names) - NAMES_SHOWN:,} more" if len(names) > NAMES_SHOWN else shown
+    """The first names, quoted if needed, and the number of the others."""
+    return some_of(map(quoted, names), 8)
 
 
 def quoted(value: str) -> str:

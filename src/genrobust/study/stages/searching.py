@@ -24,6 +24,7 @@ from genrobust.core import (
     fetch,
     fetch_artifacts,
     find_clip,
+    some_of,
 )
 from genrobust.data import (
     SEARCHED_BY,
@@ -42,7 +43,6 @@ if TYPE_CHECKING:
     from genrobust.classifiers import Clip
 
 PART = 2000  # images that are embedded in one go, and that a kill loses at most: a minute of a small CLIP on a CPU
-NAMED = 10  # classes that a report names one by one
 
 
 class PoolSearch:
@@ -165,8 +165,7 @@ class PoolSearch:
             said.append("The prompts of a class took its nearest images in turn.")
         short = np.flatnonzero(np.bincount(images.labels, minlength=len(names)) < self.wanted)
         if len(short):
-            examples = ", ".join(names[k] for k in short[:NAMED]) + " ..." * (len(short) > NAMED)
-            said.append(f"{len(short)} of {len(names)} classes ran short: {examples}.")
+            said.append(f"{len(short)} of {len(names)} classes ran short: {some_of(names[k] for k in short)}.")
         if self._hidden and len(images):
             right = 100 * float((images.labels == images.hidden_labels).mean())
             said.append(f"{right:.1f} % show the class that they were found for, by labels that it did not use.")
