@@ -1,0 +1,105 @@
+"""Are generated icons worth more where their labels are right? Those that a classifier believes most.
+
+    genrobust run pictograms-full
+    python docs/best_half.py RUNS
+    genrobust run best-half.yaml --out RUNS
+
+The second command draws twice as many icons as pictograms-full, and keeps the half of each class and style whose label
+the classifier of `real+retrieved, drawing styles` believes most, of the first seed. It writes the study of this half,
+and of its part where the pool has fewer than four icons of a class in a style, and tells how many labels another
+training of this classifier recognizes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+from collections import Counter, defaultdict
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from genrobust import Study, load_recipe
+from genrobust.classifiers import open_checkpoint
+from genrobust.data import decide
+from genrobust.recipe import parse_recipe, recipe_yaml
+
+JUDGE = "real+retrieved, drawing styles"
+THIN = 4  # icons of a class in a style, in the pool
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("runs", help="the output folder")
+    runs = parser.parse_args().runs
+    full = Study(load_recipe("pictograms-full"), runs)
+    images = Study(load_recipe("pictograms-full", ["generate.per_class=112"]), runs).dataset("generated").images
+    labels = np.asarray(images.labels)
+    believed = probabilities(full, 0, images)
+    recognized = probabilities(full, 1, images).argmax(axis=1) == labels
+    cells = defaultdict(list)
+    for index, cell in enumerate(zip(labels.tolist(), images.styles, strict=True)):
+        cells[cell].append(index)
+    pool = Counter(zip(full.data.retrieval.labels.tolist(), full.data.retrieval.styles, strict=True))
+    half = {cell: sorted(of, key=lambda i: -believed[i, labels[i]])[: len(of) // 2] for cell, of in cells.items()}
+    for words, least, most in (("no icon", 0, 0), (f"1 to {THIN - 1}", 1, THIN - 1), (f"{THIN} or more", THIN, 10**6)):
+        for name, chosen in (("all", cells), ("the best half", half)):
+            of = [index for cell, members in chosen.items() if least <= pool[cell] <= most for index in members]
+            print(f"{words} in the pool, {name}: {100 * recognized[of].mean():.0f} % of {len(of):,} recognized")
+    thin = {cell: members for cell, members in half.items() if pool[cell] < THIN}
+    for name, chosen in (("best-half", half), ("thin", thin)):
+        kept = {images.keys[index] for members in chosen.values() for index in members}
+        decide(images, images.keys, None)
+        review = decide(images, [key for key in images.keys if key not in kept], "wrong class")
+        shutil.move(review.file, f"{name}.review.json")
+    Path("best-half.yaml").write_text(recipe_yaml(parse_recipe(study())), encoding="utf-8")
+
+
+def probabilities(study: Study, seed: int, images: object) -> np.ndarray:
+    """What the judge of a seed gives to each class, as logarithms [N, K] in the order of the study's classes."""
+    judge = open_checkpoint(study.checkpoint(study.recipe.arm(JUDGE), seed))
+    logits = judge.logits(judge.load(torch.device("cpu")), images, 128, torch.device("cpu"))
+    columns = judge.columns(study.data.labels)
+    return torch.log_softmax(torch.from_numpy(logits[:, columns]).float(), dim=1).numpy()
+
+
+def study() -> dict[str, object]:
+    """The recipe pictograms-full with arms on the best half, all with drawing styles."""
+    raw = load_recipe("pictograms-full").model_dump(mode="json")
+    twice = {"generate": {"per_class": 112}}
+    reviews = {"best half": "best-half.review.json", "best half of thin": "thin.review.json"}
+    raw["datasets"] |= {name: {**twice, "filter": {"by": "list", "file": file}} for name, file in reviews.items()}
+    mixtures = {
+        "real+generated, best half": {"best half": 1},
+        "real+retrieved+generated, best half": {"retrieved": 1, "best half": 1},
+        "real+retrieved+generated, best half of thin cells": {"retrieved": 1, "best half of thin": 0.5},
+    }
+    styles = {"augmentation": "drawing-styles", "augmentation_share": 0.25}
+    compared = (
+        "real",
+        "drawing styles",
+        "real+generated, drawing styles",
+        "real+retrieved+generated, drawing styles",
+        JUDGE,
+    )
+    raw["arms"] = [arm for arm in raw["arms"] if arm["name"] in compared]
+    raw["arms"] += [
+        {
+            "name": f"{name}, drawing styles",
+            "mixture": [{"source": source, "weight": weight} for source, weight in {"real": 1, **weights}.items()],
+            "train": styles,
+        }
+        for name, weights in mixtures.items()
+    ]
+    claims = [
+        ("the best half adds to retrieved images with drawing styles", "real+retrieved+generated, best half", JUDGE),
+        ("so does the best half of thin cells", "real+retrieved+generated, best half of thin cells", JUDGE),
+        ("the best half is worth more than all", "real+generated, best half", "real+generated, drawing styles"),
+    ]
+    raw["claims"] = [{"says": says, "arm": f"{arm}, drawing styles", "than": than} for says, arm, than in claims]
+    return {**raw, "name": "best-half", "answer": "real+generated, drawing styles"}
+
+
+if __name__ == "__main__":
+    main()
