@@ -123,22 +123,37 @@ def photographs(summary: Results) -> None:
     save(figure, "photographs")
 
 
-def pools(thousand: Results) -> None:
-    """Accuracy on photographs' shifts by how many labeled images of the styles there are, used directly or to draw."""
-    colors = {"photograph styles": GRAY, "real+generated": BLUE, "real+retrieved": GREEN, "retrieved+generated": ORANGE}
-    studies = {250: read_kept("pacs-250"), 1000: thousand, 3698: read_kept("pacs")}
-    figure, axes = plt.subplots(figsize=(WIDTH, 3.4), layout="constrained")
-    for arm, color in colors.items():
-        found = [scores_of(study, "top1")[arm] for study in studies.values()]
-        lo, value, hi = ([score[key] for score in found] for key in ("lo", "value", "hi"))
-        axes.plot(list(studies), value, "o-", color=color, label=arm, markersize=5)
-        axes.fill_between(list(studies), lo, hi, color=color, alpha=0.12, linewidth=0)
-    axes.set_xscale("log")
-    axes.set_xticks(list(studies), [f"{count:,}" for count in studies])
-    axes.minorticks_off()
-    axes.grid(axis="y", color="#dddddd")
-    axes.set_xlabel("labeled paintings, cartoons and sketches, logarithmic")
-    axes.set_ylabel("top-1, mean of the shifts, %")
+FROM_POOLS = ("augmentation alone", "generated", "retrieved", "both")
+ON_PHOTOGRAPHS = ("photograph styles", "real+generated", "real+retrieved", "retrieved+generated")
+ON_ICONS = ("drawing styles", *(f"{arm}, drawing styles" for arm in ON_PHOTOGRAPHS[1:]))
+
+
+def pools(icons: Results) -> None:
+    """Accuracy on shifts by how many labeled images of the styles there are, used directly or to draw."""
+    photographs = {250: read_kept("pacs-250"), 1000: read_kept("pacs-1000"), 3698: read_kept("pacs")}
+    figure, panels = plt.subplots(1, 2, figsize=(WIDTH, 3.7), layout="constrained")
+    for axes, studies, arms, images in (
+        (panels[0], photographs, ON_PHOTOGRAPHS, "labeled paintings, cartoons and sketches"),
+        (
+            panels[1],
+            {750: read_kept("pools-750"), 2000: read_kept("pools-2000"), 6425: icons},
+            ON_ICONS,
+            "labeled icons",
+        ),
+    ):
+        for label, arm, color in zip(FROM_POOLS, arms, (GRAY, BLUE, GREEN, ORANGE), strict=True):
+            found = [scores_of(study, "top1")[arm] for study in studies.values()]
+            lo, value, hi = ([score[key] for score in found] for key in ("lo", "value", "hi"))
+            axes.plot(list(studies), value, "o-", color=color, label=label if axes is panels[0] else None, markersize=5)
+            axes.fill_between(list(studies), lo, hi, color=color, alpha=0.12, linewidth=0)
+        axes.set_xscale("log")
+        axes.set_xticks(list(studies), [f"{count:,}" for count in studies])
+        axes.minorticks_off()
+        axes.grid(axis="y", color="#dddddd")
+        axes.set_xlabel(f"{images}, logarithmic")
+    panels[0].set_title("photographs, without the augmentation", fontsize=9)
+    panels[1].set_title("icons, with the augmentation", fontsize=9)
+    panels[0].set_ylabel("top-1, mean of the shifts, %")
     figure.legend(loc="outside upper left", ncols=4, frameon=False)
     save(figure, "pools")
 
@@ -202,7 +217,7 @@ DRAWN = {
     "budgets-2400": budgets,
     "generators": conditioning,
     "pacs": photographs,
-    "pacs-1000": pools,
+    "pools": pools,
 }
 
 
