@@ -22,6 +22,7 @@ import torch
 
 from genrobust import Study, load_recipe
 from genrobust.classifiers import open_checkpoint
+from genrobust.core import ImageSet
 from genrobust.data import decide
 from genrobust.recipe import parse_recipe, recipe_yaml
 
@@ -53,10 +54,10 @@ def main() -> None:
         decide(images, images.keys, None)
         review = decide(images, [key for key in images.keys if key not in kept], "wrong class")
         shutil.move(review.file, f"{name}.review.json")
-    Path("best-half.yaml").write_text(recipe_yaml(parse_recipe(study())), encoding="utf-8")
+    Path("best-half.yaml").write_text(recipe_yaml(parse_recipe(recipe())), encoding="utf-8")
 
 
-def probabilities(study: Study, seed: int, images: object) -> np.ndarray:
+def probabilities(study: Study, seed: int, images: ImageSet) -> np.ndarray:
     """What the judge of a seed gives to each class, as logarithms [N, K] in the order of the study's classes."""
     judge = open_checkpoint(study.checkpoint(study.recipe.arm(JUDGE), seed))
     logits = judge.logits(judge.load(torch.device("cpu")), images, 128, torch.device("cpu"))
@@ -64,7 +65,7 @@ def probabilities(study: Study, seed: int, images: object) -> np.ndarray:
     return torch.log_softmax(torch.from_numpy(logits[:, columns]).float(), dim=1).numpy()
 
 
-def study() -> dict[str, object]:
+def recipe() -> dict[str, object]:
     """The recipe pictograms-full with arms on the best half, all with drawing styles."""
     raw = load_recipe("pictograms-full").model_dump(mode="json")
     twice = {"generate": {"per_class": 112}}
