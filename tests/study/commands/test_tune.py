@@ -9,6 +9,7 @@ from small_study import CLASSES, TRAIN, folders_section, genrobust
 
 from genrobust.recipe import load_recipe
 from genrobust.study import Processes, Tuning
+from genrobust.study.commands.tune import LADDERS
 
 MIXED = [{"source": "real", "weight": 1}, {"source": "generated", "weight": 1}]
 RECIPE = {
@@ -101,7 +102,11 @@ def test_a_budget_below_two_variants_is_refused_and_a_small_one_tries_fewer(icon
     assert made() == before
     recipe = load_recipe("icons.yaml", long)
     tuning = Tuning(recipe, "runs", 1, Processes(recipe))
-    study, runs = tuning._round(list(tuning.variants.values()), 1 / 9)
-    tuning.budget = (tuning._seconds(study, list(runs), 2, 2) + tuning._seconds(study, list(runs), 6, 2)) / 2
-    names, seeds, seconds = tuning._affordable()
+    of = tuning._timer(LADDERS[-1])
+    tuning.budget = (of(2, 2) + of(6, 2)) / 2
+    shares, names, seeds, seconds = tuning._affordable()
     assert 2 <= len(names) < 6 and names[:2] == ["real", "mixed"] and seeds == [0, 1] and seconds <= tuning.budget
+    assert shares == LADDERS[-1]
+    for ladder in LADDERS:
+        tuning.budget = tuning._timer(ladder)(6, 2)
+        assert tuning._affordable()[:3] == (ladder, list(tuning.variants), [0, 1])

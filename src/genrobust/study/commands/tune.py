@@ -1,8 +1,9 @@
 """Implements `tune`: trains variants of a recipe's arms briefly, the better ones longer, and the best several times.
 
 A round keeps one of three variants and trains them three times as long (successive halving; Jamieson and Talwalkar,
-2016, arXiv:1502.07943). Every training is an artifact of the output folder, so that a rerun goes on where it was: the
-order of the variants is drawn once, and no optimizer has to keep a journal.
+2016, arXiv:1502.07943). The more the budget allows, the longer is the first round. Every training is an artifact of the
+output folder, so that a rerun goes on where it was: the order of the variants is drawn once, and no optimizer has to
+keep a journal.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import math
 import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache, cached_property, partial
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,8 @@ from genrobust.study.study import Study
 from genrobust.study.training_runs import TrainingRun
 
 KEPT = 3  # one of so many variants of a round enters the next, which trains so many times as long
-SHARES = (1 / KEPT**2, 1 / KEPT)  # of a training, in the rounds before the last
+# Shares of a training in the rounds before the last: the first that the budget allows.
+LADDERS: tuple[tuple[float, ...], ...] = ((1,), (1 / KEPT,), (1 / KEPT**2, 1 / KEPT))
 SHORTEST = 100  # steps of a training in a round: fewer favor the arms with the fewest images
 NEW_SEED = 2**31  # of a training that is not there, which is looked at for its time
 PLAN, TRIALS = "plan.json", "trials.csv"
@@ -117,13 +119,13 @@ class Tuning:
             UserError: The budget is too small for two variants.
             GenrobustError: A stage fails.
         """
-        names, seeds = self._plan()
+        shares, names, seeds = self._plan()
         entered, trials = [self.variants[name] for name in names], list[Trial]()
-        for number, share in enumerate(SHARES, 1):
+        for number, share in enumerate(shares, 1):
             done = sorted(self._try(number, entered, share), key=lambda trial: -trial.score)
             trials += done
             others = [trial.variant for trial in done if trial.variant.name != self.default]
-            kept = math.ceil(len(done) / KEPT) if number < len(SHARES) else 0
+            kept = math.ceil(len(done) / KEPT) if number < len(shares) else 0
             entered = others[: max(kept, self.config.finalists)]
         return self._finish(entered, seeds, trials)
 
@@ -197,28 +199,32 @@ class Tuning:
             for (variant, words), predictions in zip(runs.values(), study.predictions(list(runs)), strict=True)
         ]
 
-    def _plan(self) -> tuple[list[str], list[int]]:
-        """The names of the variants that the budget allows to begin with, and the seeds of the last round.
+    def _plan(self) -> tuple[Sequence[float], list[str], list[int]]:
+        """What the budget allows: shares of a training by round, the variants of the first one, the seeds of the last.
 
         They are kept, so that a rerun goes on with the same.
         """
         folder = self.out / self.name
-        asked = digest([self.raw, self.config.model_dump(mode="json"), self.budget, self.seed], 64)
+        asked = digest([self.raw, self.config.model_dump(mode="json"), self.budget, self.seed, LADDERS], 64)
         if (folder / PLAN).is_file() and (plan := read_page_json(folder / PLAN)).get("asked") == asked:
-            return plan["variants"], plan["seeds"]
-        names, seeds, seconds = self._affordable()
+            return plan["shares"], plan["variants"], plan["seeds"]
+        shares, names, seeds, seconds = self._affordable()
         self.say(f"{len(names)} of {len(self.variants)} variants fit the budget, {about(seconds)} in all")
-        plan = {"asked": asked, "variants": names, "seeds": seeds}
+        plan = {"asked": asked, "shares": shares, "variants": names, "seeds": seeds}
         write_files({PLAN: page_json(plan)}, folder, asked)
-        return names, seeds
+        return shares, names, seeds
 
-    def _affordable(self) -> tuple[list[str], list[int], float]:
-        """The most variants that fit, the seeds of the last round, and the seconds that all takes."""
+    def _affordable(self) -> tuple[Sequence[float], list[str], list[int], float]:
+        """The longest rounds that fit with all variants, or the shortest with the most; and the seconds of all."""
         recipe_seeds, names = self.raw["seeds"], list(self.variants)
         further = [max(recipe_seeds) + i for i in range(1, self.config.seeds)]
         all_seeds = [*recipe_seeds, *further][: self.config.seeds]
-        study, runs = self._round(list(self.variants.values()), SHARES[0])
-        seconds = partial(self._seconds, study, list(runs))
+        for shares in LADDERS[:-1] if self._full_training is not None else ():
+            all_of_it = self._timer(shares)(len(names), len(all_seeds))
+            if all_of_it <= self.budget:
+                return shares, names, all_seeds, all_of_it
+        shares = LADDERS[-1]
+        seconds = self._timer(shares)
         for seeds in (all_seeds, all_seeds[:2]):
             least, most = 2, len(names)
             if seconds(least, len(seeds)) > self.budget:
@@ -227,20 +233,30 @@ class Tuning:
                 middle = (least + most + 1) // 2
                 fits = seconds(middle, len(seeds)) <= self.budget
                 least, most = (middle, most) if fits else (least, middle - 1)
-            return names[:least], seeds, seconds(least, len(seeds))
+            return shares, names[:least], seeds, seconds(least, len(seeds))
         shortest = about(seconds(2, 2))
         raise UserError(f"--budget: the shortest tuning takes {shortest} here: give it more, or set train.steps lower")
 
-    def _seconds(self, study: Study, runs: Sequence[TrainingRun], count: int, seeds: int) -> float:
-        """About how long tuning takes that begins with the first `count` of `runs`; unknown rates count as nothing."""
-        workers = self.executor.workers()
-        first, _ = seconds_left(list(rows(study.graph.evaluate(runs[:count]).order())))
+    @cached_property
+    def _full_training(self) -> float | None:
+        """The seconds that a whole training of the recipe's own arm takes; None where its rate is unknown."""
+        study = self._study(())
         default = next(run for run in study.runs() if run.of == self.default)
         stage = study.graph.train([replace(default, seed=NEW_SEED)])
-        full = stage.seconds(stage.jobs()) or 0.0
-        second = math.ceil(math.ceil(count / KEPT) / workers) * full * SHARES[1]
+        return stage.seconds(stage.jobs())
+
+    def _timer(self, shares: Sequence[float]) -> Callable[[int, int], float]:
+        """Tells how long tuning takes with so many variants and so many seeds; unknown rates count as nothing."""
+        workers, full = self.executor.workers(), self._full_training or 0.0
+        study, runs = self._round(list(self.variants.values()), shares[0])
         arms = len({self.default, self.recipe.reference}) + self.config.finalists
-        return first + second + math.ceil(arms * seeds / workers) * full
+
+        def seconds(count: int, seeds: int) -> float:
+            first, _ = seconds_left(list(rows(study.graph.evaluate(list(runs)[:count]).order())))
+            later = [math.ceil(count / KEPT**i / workers) * full * share for i, share in enumerate(shares) if i]
+            return first + sum(later) + math.ceil(arms * seeds / workers) * full
+
+        return seconds
 
     def _with_needed(self, names: set[str]) -> list[Variant]:
         """The variants called `names`, and those that they start from, or whose classifiers label or judge images."""
