@@ -244,7 +244,7 @@ def _suggestion(name: str, known: Sequence[str], noun: str = "columns") -> str:
 
 
 def listing(names: Sequence[str], noun: str) -> str:
-    """How many `names` and the first few: "7 models (a, b, c ...)". `noun` is in the singular."""
+    """How many `names` and the first few: "7 models (a, b, c and 4 more)". `noun` is in the singular."""
     return f"{len(names):,} {noun}{'' if len(names) == 1 else 's'} ({some_of(names, 3)})"
 
 
