@@ -16,7 +16,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
-from drawings import Drawing, candidates, load_classes, rendered
+from drawings import NEW, Drawing, candidates, load_classes, rendered
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 from tables import census, sets_used, write_json, write_table
@@ -25,9 +25,9 @@ from genrobust.audit.fingerprint import NEAR as COPY, frame, nearest
 
 # Who keeps a drawing that two sides share. What is trained on comes first: an image to be tested on that resembles one
 # of those leaves, so that no test image has a twin in anything that a model has learned from.
-PRIORITY = ("wild", "real", "shift", "wild-val")
+PRIORITY = ("wild", "real", "shift", "wild-val", NEW)
 # Drawings a class takes from one family in one style: one hand must not outweigh the others.
-CAPS = {"real": 4, "shift": 4, "wild-val": 4, "wild": 3}
+CAPS = {"real": 4, "shift": 4, "wild-val": 4, "wild": 3, NEW: 4}
 # Share of ink by which two drawings of a class must differ; see `ink_distance`. Chosen by looking at
 # pairs: below it most are one design (scaled, moved, rounded, mirrored); from 0.14 on most are two designs.
 NEAR = 0.10

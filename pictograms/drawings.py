@@ -20,6 +20,7 @@ from PIL import Image
 HERE = Path(__file__).parent
 SIZE = 64  # pixels a side
 MARGIN = 2  # white pixels on every side, so that sets drawn to the edge do not touch it
+NEW = "new"  # the side of families that nothing in the package comes from
 FAINT = 3.0  # mean darkness (of 255) below which nothing, or next to nothing, was drawn
 
 # A set that draws outlines holds a few filled drawings: share of the canvas where a disc of 11 pixels
@@ -87,13 +88,13 @@ def to_svg(icon: dict, defaults: dict, margin: int = MARGIN) -> str:
     )
 
 
-def candidates(package: Path, counts: Counter[str]) -> Iterator[Drawing]:
-    """Every icon whose family is listed and whose name belongs to a class, each drawing once."""
-    families = yaml.safe_load((HERE / "families.yaml").read_text())["families"]
+def candidates(package: Path, counts: Counter[str], file: Path = HERE / "families.yaml") -> Iterator[Drawing]:
+    """Every icon of the package whose family is listed in `file` and whose name belongs to a class, each drawing once."""
+    families = yaml.safe_load(file.read_text())["families"]
     class_of = {n: c["id"] for c in load_classes() for n in c["names"]}
     excluded = {(r["set"], r["name"]): r["reason"] for r in load_exclusions()}
     for family, spec in families.items():
-        for set_id, styles in spec["sets"].items():
+        for set_id, styles in spec.get("sets", {}).items():
             data = json.loads((package / "json" / f"{set_id}.json").read_text())
             icons, aliases = data["icons"], data.get("aliases", {})
             chosen: dict[str, Drawing] = {}
@@ -122,7 +123,7 @@ def candidates(package: Path, counts: Counter[str]) -> Iterator[Drawing]:
                         counts["aliases in two classes"] += 1
                     continue
                 chosen[target] = Drawing(
-                    spec["side"], family, set_id, target, style, class_id, stem_of(style_of(target, styles)[1]),
+                    spec.get("side", NEW), family, set_id, target, style, class_id, stem_of(style_of(target, styles)[1]),
                     data["info"]["license"].get("spdx") or data["info"]["license"]["title"],
                     to_svg(icons[target], data), name == target,
                 )  # fmt: skip
