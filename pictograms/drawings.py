@@ -89,7 +89,7 @@ def to_svg(icon: dict, defaults: dict, margin: int = MARGIN) -> str:
 
 
 def candidates(package: Path, counts: Counter[str], file: Path = HERE / "families.yaml") -> Iterator[Drawing]:
-    """Every icon of the package whose family is listed in `file` and whose name belongs to a class, each drawing once."""
+    """Every icon of the package whose family is listed in `file` and whose name is a class's, each drawing once."""
     families = yaml.safe_load(file.read_text())["families"]
     class_of = {n: c["id"] for c in load_classes() for n in c["names"]}
     excluded = {(r["set"], r["name"]): r["reason"] for r in load_exclusions()}
@@ -123,7 +123,8 @@ def candidates(package: Path, counts: Counter[str], file: Path = HERE / "familie
                         counts["aliases in two classes"] += 1
                     continue
                 chosen[target] = Drawing(
-                    spec.get("side", NEW), family, set_id, target, style, class_id, stem_of(style_of(target, styles)[1]),
+                    spec.get("side", NEW), family, set_id, target, style, class_id,
+                    stem_of(style_of(target, styles)[1]),
                     data["info"]["license"].get("spdx") or data["info"]["license"]["title"],
                     to_svg(icons[target], data), name == target,
                 )  # fmt: skip

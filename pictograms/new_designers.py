@@ -2,9 +2,9 @@
 
     python pictograms/new_designers.py --package path/to/package --clones path/to/clones --out build/new-designers
 
-One folder for each style, with a folder for each class and files named FAMILY--SET--NAME.png. `new_designers.yaml` lists
-the families, `exclusions.csv` what was left out after a look. An icon that resembles one of the package is left out,
-too, whatever side that is on.
+One folder for each style, with a folder for each class and files named FAMILY--SET--NAME.png. `new_designers.yaml`
+lists the families, `exclusions.csv` what was left out after a look. An icon that resembles one of the package is left
+out, too, whatever side that is on.
 """
 
 from __future__ import annotations
@@ -21,11 +21,22 @@ import numpy as np
 import resvg_py
 import yaml
 from build import NEAR, capped, fingerprint, grouped, ink_distance, without_exact_duplicates
-from drawings import FAINT, HERE, MARGIN, NEW, SIZE, Drawing, candidates, load_classes, load_exclusions, rendered, stem_of
+from drawings import (
+    FAINT,
+    HERE,
+    MARGIN,
+    NEW,
+    SIZE,
+    Drawing,
+    candidates,
+    load_classes,
+    load_exclusions,
+    rendered,
+    stem_of,
+)
 from PIL import Image, ImageOps
 
-from genrobust.audit.fingerprint import NEAR as COPY
-from genrobust.audit.fingerprint import frame, nearest
+from genrobust.audit.fingerprint import NEAR as COPY, frame, nearest
 from genrobust.data.readers.pictograms import load_pictograms
 
 PALE = 200  # the darkest pixel of a drawing of which nearly nothing is left on white
@@ -66,7 +77,7 @@ def on_white(file: Path) -> np.ndarray:
 
 
 def unlike_known(drawings: list[Drawing]) -> list[Drawing]:
-    """Those that are near no image of their class in the package, and a copy, as an audit says, of none of any class."""
+    """Those near no image of their class in the package, and a copy, as an audit says, of none of any class."""
     data = load_pictograms()
     sets = [data.train, data.val, data.retrieval, data.shifted_val, *data.tests.values()]
     known = [(data.labels.ids[label], images.image(i)) for images in sets for i, label in enumerate(images.labels)]

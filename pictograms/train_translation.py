@@ -2,11 +2,11 @@
 
     python pictograms/train_translation.py --package path/to/package --out build/translation
 
-It learns from pairs of one drawing in two styles by a family of *wild*, of any thing: no label is needed. The latents of
-the one are added to the noisy ones of the other as further channels, whose weights start at zero (Brooks et al. 2023,
-arXiv:2211.09800), in the package's UNet. The condition is a caption of the style that is asked for, with the name of the
-thing where it is one of the classes. In a share of the batch there is no source, so that it does not forget how to draw
-without one, nor the styles of which there are no pairs.
+It learns from pairs of one drawing in two styles by a family of *wild*, of any thing: no label is needed. The latents
+of the one are added to the noisy ones of the other as further channels, whose weights start at zero (Brooks et al.
+2023, arXiv:2211.09800), in the package's UNet. The condition is a caption of the style that is asked for, with the name
+of the thing where it is one of the classes. In a share of the batch there is no source, so that it does not forget how
+to draw without one, nor the styles of which there are no pairs.
 """
 
 from __future__ import annotations
@@ -125,8 +125,8 @@ def main() -> None:
     data = load_pictograms()
     images, labels, styles = load_split(data.retrieval)
     style_numbers = np.array([WILD.index(style) for style in styles])
-    print(f"{len(found)} pairs of {len(drawn)} drawings, by target: {dict(Counter(p[2] for p in found))}; of a class: "
-          f"{sum(p[3] is not None for p in found)}; {len(images)} labeled icons without a source", flush=True)  # fmt: skip
+    by_target = Counter(pair[2] for pair in found)
+    print(f"{len(found)} pairs of {len(drawn)} drawings, by target {dict(by_target)}", flush=True)
     vae = AutoencoderKL.from_pretrained(base / "vae").eval().to(memory_format=torch.channels_last)
     sources, targets = (np.array([pair[side] for pair in found]) for side in (0, 1))
     # In one order, so that a variant moves, mirrors and recolors both of a pair alike.
