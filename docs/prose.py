@@ -155,10 +155,10 @@ class Result:
         return f"{max(abs(self.score(arm)['value'] - other.score(arm)['value']) for arm in both):.1f}"
 
     def decided_otherwise(self, other: Result) -> str:
-        """How many claims that another run measured, too, it decided otherwise: "none of the 9 claims"."""
+        """How many claims another run decided otherwise: "none of the 9 claims that both measured"."""
         mine, theirs = ({claim["says"]: claim["here"] for claim in run.told["claims"]} for run in (self, other))
         both = [says for says in mine if "not measured" not in (mine[says], theirs[says])]
-        return f"{sum(mine[says] != theirs[says] for says in both) or 'none'} of the {len(both)} claims"
+        return f"{sum(mine[says] != theirs[says] for says in both) or 'none'} of the {len(both)} claims that both measured"
 
     @property
     def ran(self) -> str:
