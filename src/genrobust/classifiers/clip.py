@@ -155,13 +155,13 @@ def load_clip_network(folder: Path) -> CLIPModel | CLIPVisionModelWithProjection
     has_text = read_clip_vision(folder)[1] is not None
     arguments: dict[str, Any] = {"local_files_only": True, "use_safetensors": True, "dtype": torch.float32}
     arguments["attn_implementation"] = "sdpa"  # a configuration could name code on the hub
+    arguments["ignore_mismatched_sizes"] = True  # below they are named
     kind: Any = CLIPModel if has_text else CLIPVisionModelWithProjection  # whose result follows from its arguments
     model, loading_info = kind.from_pretrained(folder, **arguments, output_loading_info=True)
     unused = () if has_text else ("visual_projection.weight",)  # a tower may be saved without it
     for problem in ("missing_keys", "mismatched_keys", "unexpected_keys"):
-        keys = sorted(
-            str(key) for key in loading_info[problem] if not str(key).endswith("position_ids") and key not in unused
-        )
+        names = (str(key[0] if isinstance(key, tuple) else key) for key in loading_info[problem])
+        keys = sorted(name for name in names if not name.endswith("position_ids") and name not in unused)
         if keys:
             raise ValueError(f"its weights do not fit its config.json: {problem.replace('_', ' ')} such as {keys[0]}")
     return model  # type: ignore[no-any-return]  # transformers is not typed
