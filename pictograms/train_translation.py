@@ -2,11 +2,9 @@
 
     python pictograms/train_translation.py --package path/to/package --out build/translation
 
-It learns from pairs of one drawing in two styles by a family of *wild*, of any thing: no label is needed. The latents
-of the one are added to the noisy ones of the other as further channels, whose weights start at zero (Brooks et al.
-2023, arXiv:2211.09800), in the package's UNet. The condition is a caption of the style that is asked for, with the name
-of the thing where it is one of the classes. In a share of the batch there is no source, so that it does not forget how
-to draw without one, nor the styles of which there are no pairs.
+It learns from pairs of one drawing in two styles by a family of *wild*, of any thing, and from no label: captions name
+the style alone. The latents of the one are added to the noisy ones of the other as further channels (InstructPix2Pix,
+Brooks et al. 2023, arXiv:2211.09800). There are no such pairs for pixel art and hand-drawn icons.
 """
 
 from __future__ import annotations
@@ -16,7 +14,7 @@ import hashlib
 import json
 from collections import Counter, defaultdict
 from concurrent.futures import ProcessPoolExecutor
-from itertools import permutations
+from itertools import chain, permutations
 from pathlib import Path
 
 import numpy as np
@@ -24,17 +22,15 @@ import torch
 import yaml
 from assemble import ASSETS, half_unet, half_vae, save, scheduler
 from corpus import in_parallel
-from denoising import DROPPED, SCHEDULE, VARIANTS, encode_images, on_cpu, v_loss
+from denoising import DROPPED, SCHEDULE, VARIANTS, build, encode_images, on_cpu, v_loss
 from diffusers import AutoencoderKL, DDPMScheduler, StableDiffusionInstructPix2PixPipeline, UNet2DConditionModel
-from drawings import HERE, load_classes, stem_of, style_of, to_svg
-from images import WILD, captions, load_split, shares
+from drawings import HERE, load_classes, style_of, to_svg
+from images import WILD, captions
 from loop import train
 from scipy.ndimage import binary_fill_holes
 from torch import Tensor
 from train_clip import load_text_encoder
-from train_unet import encode_texts
-
-from genrobust.data.readers.pictograms import load_pictograms
+from train_unet import CHANNELS, encode_texts
 
 # Sets of one family in which a name is one drawing; within a set, names that differ by their style alone are one.
 TOGETHER = [
@@ -44,14 +40,12 @@ TOGETHER = [
 ]  # fmt: skip
 SAME = 0.6  # intersection over union of two silhouettes from which they are taken for one drawing
 MOST = 2500  # drawings of a style that are a target: the plentiful ones are sampled
-UNPAIRED = 0.25  # of a batch has no source
-THING = "thing"  # in captions of drawings of no class
+THING = "thing"  # in captions, in the place of a class
 
 
-def pairs(package: Path) -> tuple[np.ndarray, list[tuple[int, int, str, str | None]]]:
-    """All images, uint8 [N, 64, 64, 3], and (source, target, style of the target, class id or None) of each pair."""
+def pairs(package: Path) -> tuple[np.ndarray, list[tuple[int, int, str]]]:
+    """All drawings that have a pair, uint8 [N, 64, 64, 3], and the pairs: source, target, and the target's style."""
     families = yaml.safe_load((HERE / "families.yaml").read_text())["families"]
-    class_of = {name: c["id"] for c in load_classes() for name in c["names"]}
     drawn: dict[tuple[str, str, str], list[tuple[str, str, str]]] = defaultdict(list)
     for family, spec in families.items():
         if spec["side"] != "wild":
@@ -67,37 +61,23 @@ def pairs(package: Path) -> tuple[np.ndarray, list[tuple[int, int, str, str | No
     with ProcessPoolExecutor() as pool:
         pixels = dict(in_parallel(pool, [(key, svg) for made in several.values() for key, _, svg in made]))
     found = []
-    for (_, _, base), made in sorted(several.items()):
+    for _, made in sorted(several.items()):
         for (one, style, _), (other, wanted, _) in permutations(made, 2):
             if style != wanted and one in pixels and other in pixels and alike(pixels[one], pixels[other]):
-                found.append((one, other, wanted, class_of.get(stem_of(base))))
+                found.append((one, other, wanted))
     kept = []
     for style in WILD:
         of_style = [pair for pair in found if pair[2] == style]
         of_style.sort(key=lambda pair: hashlib.sha256("/".join(pair[:2]).encode()).digest())
         kept += of_style[:MOST]
     number = {key: i for i, key in enumerate(sorted({key for pair in kept for key in pair[:2]}))}
-    images = np.stack([pixels[key] for key in number])
-    return images, [(number[one], number[other], style, class_id) for one, other, style, class_id in kept]
+    return np.stack([pixels[key] for key in number]), [(number[one], number[other], of) for one, other, of in kept]
 
 
 def alike(one: np.ndarray, other: np.ndarray) -> bool:
     """Whether the silhouettes of two drawings are nearly the same."""
     a, b = (binary_fill_holes(image.min(axis=2) < 250) for image in (one, other))
     return bool((a & b).sum() >= SAME * (a | b).sum())
-
-
-def with_source(unet: UNet2DConditionModel) -> UNet2DConditionModel:
-    """The UNet with as many input channels again, whose weights are zero: it draws as before."""
-    old = unet.conv_in
-    new = torch.nn.Conv2d(2 * old.in_channels, old.out_channels, old.kernel_size, padding=old.padding)
-    with torch.no_grad():
-        new.weight.zero_()
-        new.weight[:, : old.in_channels] = old.weight
-        new.bias.copy_(old.bias)
-    unet.conv_in = new
-    unet.register_to_config(in_channels=new.in_channels)
-    return unet
 
 
 class Translating(torch.nn.Module):
@@ -116,15 +96,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--package", type=Path, required=True, help="the unpacked npm package @iconify/json")
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--steps", type=int, default=3000)
+    parser.add_argument("--steps", type=int, default=4000)
     parser.add_argument("--batch-size", type=int, default=64)
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
     base = ASSETS / "generator"
+    classes = [c["id"] for c in load_classes()]
     drawn, found = pairs(args.package)
-    data = load_pictograms()
-    images, labels, styles = load_split(data.retrieval)
-    style_numbers = np.array([WILD.index(style) for style in styles])
     by_target = Counter(pair[2] for pair in found)
     print(f"{len(found)} pairs of {len(drawn)} drawings, by target {dict(by_target)}", flush=True)
     vae = AutoencoderKL.from_pretrained(base / "vae").eval().to(memory_format=torch.channels_last)
@@ -134,37 +112,28 @@ def main() -> None:
         encode_images(vae, drawn[side], args.out / f"{name}.npy")
         for name, side in (("sources", sources), ("targets", targets))
     )
-    alone = encode_images(vae, images, args.out / "alone.npy")
     encoder, tokenizer = load_text_encoder(base)
-    names = [c.prompt for c in data.labels.classes]
-    groups = [captions(name, style) for name in [*names, THING] for style in WILD]
-    first = np.cumsum([1] + [len(group) for group in groups])
-    hidden = encode_texts(encoder.eval(), tokenizer, ["", *(text for group in groups for text in group)])
+    texts = [captions(THING, style) for style in by_target]
+    (args.out / "prompts.json").write_text(json.dumps({c: list(chain(*texts)) for c in classes}))
+    hidden = encode_texts(encoder.eval(), tokenizer, ["", *chain(*texts)])
     torch.manual_seed(5)
-    unet = on_cpu(with_source(UNet2DConditionModel.from_pretrained(base / "unet")))
+    unet = on_cpu(build(CHANNELS, sources=True))
     schedule = DDPMScheduler(**SCHEDULE)
-    ids = list(data.labels.ids)
-    wanted = np.array([WILD.index(pair[2]) for pair in found])
-    of_class = np.array([len(names) if pair[3] is None else ids.index(pair[3]) for pair in found])
-    paired_weight = torch.from_numpy(1 / np.sqrt(np.bincount(wanted, minlength=len(WILD))[wanted]))
-    weight = shares(labels, style_numbers)
-    unpaired = round(UNPAIRED * args.batch_size)
+    wanted = np.array([list(by_target).index(pair[2]) for pair in found])
+    weight = torch.from_numpy(1 / np.sqrt(np.bincount(wanted)[wanted]))
 
     def loss_of(model: UNet2DConditionModel, step: int, g: torch.Generator) -> dict[str, Tensor]:
         n = args.batch_size
-        pair = torch.multinomial(paired_weight, n - unpaired, replacement=True, generator=g).numpy()
-        single = torch.multinomial(weight, unpaired, replacement=True, generator=g).numpy()
+        pair = torch.multinomial(weight, n, replacement=True, generator=g).numpy()
         variant = torch.randint(VARIANTS, (n,), generator=g).numpy()
-        z = torch.cat([after[variant[: len(pair)], pair], alone[variant[len(pair) :], single]]).float()
-        source = torch.cat([before[variant[: len(pair)], pair].float(), torch.zeros(unpaired, *z.shape[1:])])
-        source[torch.rand(n, generator=g) < DROPPED / 2] = 0
-        group = np.concatenate([of_class[pair], labels[single]]) * len(WILD)
-        group += np.concatenate([wanted[pair], style_numbers[single]])
+        source = before[variant, pair].float()
+        source[torch.rand(n, generator=g) < DROPPED] = 0
         u, draw = torch.rand(n, generator=g).numpy(), torch.randint(1 << 30, (n,), generator=g).numpy()
-        caption = first[group] + draw % (first[group + 1] - first[group])
-        return v_loss(Translating(model, source), schedule, z, hidden[np.where(u < DROPPED, 0, caption)], g)
+        caption = 1 + wanted[pair] * len(texts[0]) + draw % len(texts[0])  # each style has as many captions
+        context = hidden[np.where(u < DROPPED, 0, caption)]
+        return v_loss(Translating(model, source), schedule, after[variant, pair].float(), context, g)
 
-    unet = train(unet, loss_of, steps=args.steps, folder=args.out, lr=5e-4, warmup=100, ema_decay=0.999, seed=5)
+    unet = train(unet, loss_of, steps=args.steps, folder=args.out, lr=1e-3, warmup=200, ema_decay=0.999, seed=5)
     unet.save_pretrained(args.out / "unet")
     pipeline = StableDiffusionInstructPix2PixPipeline(
         vae=half_vae(base / "vae"),
