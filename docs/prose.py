@@ -158,7 +158,9 @@ class Result:
         """How many claims another run decided otherwise: "none of the 9 claims that both measured"."""
         mine, theirs = ({claim["says"]: claim["here"] for claim in run.told["claims"]} for run in (self, other))
         both = [says for says in mine if "not measured" not in (mine[says], theirs[says])]
-        return f"{sum(mine[says] != theirs[says] for says in both) or 'none'} of the {len(both)} claims that both measured"
+        return (
+            f"{sum(mine[says] != theirs[says] for says in both) or 'none'} of the {len(both)} claims that both measured"
+        )
 
     @property
     def ran(self) -> str:
