@@ -24,8 +24,6 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
-import torch
-from diffusers import StableDiffusionInstructPix2PixPipeline, UniPCMultistepScheduler
 from PIL import Image, ImageDraw, ImageFont
 from prose import MEAN, Result
 
@@ -63,8 +61,10 @@ def main() -> None:
     parser.add_argument(
         "dataset", type=Path, nargs="?", help="the folder of the generated images, with one filter in it"
     )
-    parser.add_argument("--translation", type=Path, help="an InstructPix2Pix")
+    parser.add_argument("--translation", type=Path, help="the folder of an InstructPix2Pix")
     args = parser.parse_args()
+    if not (args.dataset or args.translation):
+        parser.error("name a dataset, --translation or both")
     OUT.mkdir(exist_ok=True)
     if args.dataset:
         generated = generated_icons(args.dataset)
@@ -159,6 +159,9 @@ def sheet(generated: list[Row]) -> Image.Image:
 
 def translated(folder: Path) -> Image.Image:
     """Draw real validation icons of `CLASSES`, and below each the same in other styles."""
+    import torch
+    from diffusers import StableDiffusionInstructPix2PixPipeline, UniPCMultistepScheduler
+
     pipeline = StableDiffusionInstructPix2PixPipeline.from_pretrained(folder)
     pipeline.scheduler = UniPCMultistepScheduler.from_config(pipeline.scheduler.config)
     held_out = [row for row in real_icons("real") if row["split"] == "val"]

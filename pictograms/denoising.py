@@ -1,4 +1,4 @@
-"""Shared by the trainings of both UNets: the images, their augmented latents, and the loss of a step."""
+"""Shared by the trainings of the UNets: the images, their augmented latents, and the loss of a step."""
 
 from __future__ import annotations
 

@@ -96,6 +96,7 @@ def main() -> None:
     parser.add_argument("--clones", type=Path, required=True, help="a folder with the repositories, OWNER/NAME")
     parser.add_argument("--out", type=Path, required=True, help="a new folder")
     args = parser.parse_args()
+    args.out.mkdir(parents=True)
     counts: Counter[str] = Counter()
     drawings = rendered(candidates(args.package, counts, FAMILIES), counts)
     drawings += drawings_in_folders(args.package, args.clones)

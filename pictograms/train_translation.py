@@ -2,9 +2,9 @@
 
     python pictograms/train_translation.py --package path/to/package --out build/translation
 
-It learns from pairs of one drawing in two styles by a family of *wild*, of any thing, and from no label: captions name
-the style alone. The latents of the one are added to the noisy ones of the other as further channels (InstructPix2Pix,
-Brooks et al. 2023, arXiv:2211.09800). There are no such pairs for pixel art and hand-drawn icons.
+The UNet learns from pairs of one drawing in two styles by a family of *wild*, of any thing, and from no label: captions
+name the style alone. The latents of the one are added to the noisy ones of the other as further channels
+(InstructPix2Pix, Brooks et al. 2023, arXiv:2211.09800). There are no such pairs for pixel art and hand-drawn icons.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ TOGETHER = [
                                            "streamline-ultimate", "streamline-cyber")),
 ]  # fmt: skip
 SAME = 0.6  # intersection over union of two silhouettes from which they are taken for one drawing
-MOST = 2500  # drawings of a style that are a target: the plentiful ones are sampled
+MOST = 2500  # pairs of a style that is asked for; all five have as many, so that none is learned better
 THING = "thing"  # in captions, in the place of a class
 
 

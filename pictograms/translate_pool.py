@@ -1,4 +1,4 @@
-"""Draw the labeled icons of *wild* again in other styles, as many of each class in each: also where *wild* has none.
+"""Draw labeled icons of *wild* again in other styles, as many of each class in each: also where *wild* has none.
 
     python pictograms/translate_pool.py --translation build/translation/pipeline --out build/translated-pool
 
@@ -36,6 +36,7 @@ def main() -> None:
     pool, ids = data.retrieval, data.labels.ids
     assert pool is not None
     styles, rng = np.array(pool.styles), np.random.default_rng(0)
+    args.out.mkdir(parents=True)
     wanted = []
     for label, name in enumerate(ids):
         for style in STYLES:

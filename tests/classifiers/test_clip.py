@@ -85,7 +85,7 @@ def test_what_is_missing_is_named(clip_folder: Path, tmp_path: Path, name: str) 
         (
             "config.json",
             lambda content: content.replace(b'"projection_dim": 16', b'"projection_dim": 24'),
-            "do not fit its config.json",
+            "mismatched keys such as text_projection.weight",
         ),
     ],
 )

@@ -155,7 +155,7 @@ def load_clip_network(folder: Path) -> CLIPModel | CLIPVisionModelWithProjection
     has_text = read_clip_vision(folder)[1] is not None
     arguments: dict[str, Any] = {"local_files_only": True, "use_safetensors": True, "dtype": torch.float32}
     arguments["attn_implementation"] = "sdpa"  # a configuration could name code on the hub
-    arguments["ignore_mismatched_sizes"] = True  # below they are named
+    arguments["ignore_mismatched_sizes"] = True  # they are named below, where transformers would name a report
     kind: Any = CLIPModel if has_text else CLIPVisionModelWithProjection  # whose result follows from its arguments
     model, loading_info = kind.from_pretrained(folder, **arguments, output_loading_info=True)
     unused = () if has_text else ("visual_projection.weight",)  # a tower may be saved without it
