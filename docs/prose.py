@@ -129,11 +129,12 @@ class Result:
     def spread(self, arm: str, test: str = MEAN, figure: str = "top1", minus: str = "") -> str:
         """An interval: "21.8 to 41.4"."""
         score = self.score(arm, test, figure, minus)
-        return f"{score['lo']:.1f} to {score['hi']:.1f}"
+        return f"{decimal(score['lo'])} to {decimal(score['hi'])}"
 
     def gain(self, arm: str, minus: str, test: str = MEAN, figure: str = "top1") -> str:
         """A difference with its interval: "+31.0 (21.8 to 41.4)"."""
-        return f"{self.score(arm, test, figure, minus)['value']:+.1f} ({self.spread(arm, test, figure, minus)})"
+        value = self.score(arm, test, figure, minus)["value"]
+        return f"{decimal(value, '+')} ({self.spread(arm, test, figure, minus)})"
 
     def without_any(self, arm: str) -> str:
         """The gain of an arm over its reference without one group: "+22.8 (without glyphs) to +28.9 (without ...)"."""
@@ -272,9 +273,14 @@ class Result:
                 value, lo, hi = found["value"], found["lo"], found["hi"]
                 if claim["arm"] == self.told["reference"]:
                     value, lo, hi = -value, -hi, -lo
-                measured = f"{value:+.1f} ({lo:.1f} to {hi:.1f}){of}{on}"
+                measured = f"{decimal(value, '+')} ({decimal(lo)} to {decimal(hi)}){of}{on}"
             rows.append([claim["says"], claim["source"] or "us", measured, f"**{claim['here']}**"])
         return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def decimal(value: float, sign: str = "-") -> str:
+    """A figure with one decimal, "7.1"; with the sign "+" as a difference, "+7.1". None is "-0.0"."""
+    return f"{round(value, 1) + 0.0:{sign}.1f}"
 
 
 def by_key(rows: Iterable[dict[str, Any]]) -> dict[tuple[str, str, str, str], dict[str, Any]]:
