@@ -21,7 +21,7 @@ ANSWER = 2.0  # and one that only answers
 DECODE = 0.01  # an image that is read and prepared
 EMBEDDED_STEP = 0.4  # a step of the embedded generator for one image
 EMBEDDED_CLIP = 0.1  # an image that the embedded CLIP sees
-HALF = 1.4  # how many times more bfloat16 gains on these convolutions than on whole networks, with norms and casts
+HALF = 1.4  # how many times more bfloat16 gains on these than on whole networks: `pictograms`, AVX512_BF16, 2026-11-30
 EMBEDDED_PIXELS, LATENT_SIDE = 64, 8  # the side of its images, and how many pixels one of a latent stands for
 CHANNELS, PIXELS, BATCH = 64, 32, 32  # of the first of three convolutions that are measured, each half as wide
 
@@ -29,7 +29,7 @@ CHANNELS, PIXELS, BATCH = 64, 32, 32  # of the first of three convolutions that 
 def measure_speed(precision: str, seconds: float) -> float:
     """Return the billions of multiply-adds a second of small convolutions in this process, on its CPU.
 
-    In half precision it is what a network makes of them.
+    In half precision it is divided by `HALF`: norms and casts stay as slow as they were.
     """
     import torch
     from torch import nn
