@@ -30,6 +30,18 @@ def count_of(folder: Path, pattern: str) -> int:
     return len(list(folder.glob(pattern)))
 
 
+@contextmanager
+def another_node(cluster: Cluster, **options: Any) -> Iterator[Any]:
+    """A node more in the cluster, for the block; whatever happens there, the next test finds the nodes of before."""
+    node = cluster.add_node(**options, **NODE)
+    try:
+        yield node
+    finally:
+        if node in cluster.list_all_nodes():
+            cluster.remove_node(node)
+        cluster.wait_for_nodes(timeout=60)  # until Ray knows that it is gone: other tests count nodes
+
+
 def written(recipe: Recipe, folder: Path) -> Path:
     """The recipe as a file in `folder`."""
     file = folder / "small.yaml"

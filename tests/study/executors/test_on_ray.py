@@ -9,7 +9,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from small import NODE, count_of, recipe_of, written
+from small import another_node, count_of, recipe_of, written
 from small_study import CLASSES, REAL, TRAIN, contents, folders_section, genrobust, listens_to_ctrl_c
 
 from genrobust.recipe import parse_recipe
@@ -47,19 +47,16 @@ def short():
 
 def test_a_node_that_dies_while_generating_costs_no_image(recipe, cluster, tmp_path):
     large = recipe.model_copy(update={"execute": ExecuteConfig(num_cpus=2)})
-    first = cluster.add_node(num_cpus=2, **NODE)  # the only one that has room for such a worker
     out = tmp_path / "ray"
-    dataset = Study(large, out, executor=Ray(large, cluster.address)).dataset("generated")
-    with ThreadPoolExecutor(1) as beside:
+    with another_node(cluster, num_cpus=2) as first, ThreadPoolExecutor(1) as beside:  # only it has room for a worker
+        dataset = Study(large, out, executor=Ray(large, cluster.address)).dataset("generated")
         running = beside.submit(lambda: dataset.images)
         while count_of(dataset.folder, "*.parquet") < 2:
             assert not running.done()
             time.sleep(0.01)
         cluster.remove_node(first, allow_graceful=False)
-        second = cluster.add_node(num_cpus=2, **NODE)
-        images = running.result()
-    cluster.remove_node(second)
-    cluster.wait_for_nodes(timeout=60)  # until Ray knows that they are gone: other tests count nodes
+        with another_node(cluster, num_cpus=2):
+            images = running.result()
     assert len(images) == 120
     Study(recipe, tmp_path / "here").dataset("generated").make()
     assert contents(out) == contents(tmp_path / "here")

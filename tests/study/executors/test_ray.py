@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from scribe import SIZE, work
-from small import NODE, count_of, recipe_of
+from small import another_node, count_of, recipe_of
 
 from genrobust.core import GenrobustError, UserError, counting
 from genrobust.study.executors.doing import TRIES
@@ -72,12 +72,8 @@ def test_threads_that_no_node_has_are_shared_and_the_device_is_that_of_the_nodes
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="the variable is for its instructions alone")
 def test_one_node_without_bfloat16_decides_for_all(cluster, on_ray):
     executor = on_ray()
-    capped = cluster.add_node(num_cpus=1, env_vars={"ONEDNN_MAX_CPU_ISA": "AVX2"}, **NODE)
-    try:
+    with another_node(cluster, num_cpus=1, env_vars={"ONEDNN_MAX_CPU_ISA": "AVX2"}):
         said = []
         placed = executor.placed(recipe_of(device="cpu"), said.append)
         assert (placed.generator and placed.generator.dtype, placed.train.precision) == ("float32", "float32")
         assert "bfloat16" in said[0]
-    finally:
-        cluster.remove_node(capped)
-        cluster.wait_for_nodes(timeout=60)  # else the next test may count it

@@ -267,9 +267,9 @@ def _result(ended: Any) -> float | GenrobustError:
     return result
 
 
-@ray.remote(num_cpus=0)
+@ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)
 class _Board:
-    """Where workers write how far they are; it lives beside the command."""
+    """Where workers write how far they are; it lives beside the command, and what kills it costs only the display."""
 
     def __init__(self) -> None:
         self._counts: dict[int, Counted] = {}
@@ -282,7 +282,8 @@ class _Board:
 
 
 def _this_node() -> NodeAffinitySchedulingStrategy:
-    return NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
+    # Not soft: that also takes another node where this one is slow to start a process, and that one may die.
+    return NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
 
 
 @dataclass(frozen=True)
