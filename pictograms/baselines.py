@@ -12,9 +12,9 @@ import argparse
 import csv
 from pathlib import Path
 
+from genrobust.data.published import ARCHITECTURE, BASELINE_COLUMNS
 from genrobust.recipe.load import load_recipe
 from genrobust.study.executors.processes import Processes
-from genrobust.study.results.baselines import ARCHITECTURE, COLUMNS
 from genrobust.study.study import Study
 
 TABLE = Path(__file__).parents[1] / "src" / "genrobust" / "assets" / "pictograms" / "baselines.csv"
@@ -30,7 +30,7 @@ def main() -> None:
     rows = study.baselines()[0]
     with TABLE.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow([*COLUMNS, ARCHITECTURE])
+        writer.writerow([*BASELINE_COLUMNS, ARCHITECTURE])
         writer.writerows((r.model, r.test_set, f"{r.clean:.4f}", f"{r.shifted:.4f}", r.architecture) for r in rows)
 
 

@@ -18,6 +18,7 @@ import numpy as np
 
 from genrobust.classifiers.classifier import open_checkpoint
 from genrobust.classifiers.predicting import predict_sets
+from genrobust.classifiers.saved import PredictedBy
 from genrobust.recipe.classify import ArmConfig
 from genrobust.recipe.load import load_recipe
 from genrobust.study.study import Study
@@ -70,9 +71,9 @@ def main() -> None:
         top1: dict[str, list[float]] = {name: [] for name in sets}
         for seed in range(TRAIN_SEED, TRAIN_SEED + args.seeds):
             checkpoint = study.checkpoint(arm, seed)
-            folder = args.out / "choosing" / checkpoint.name
-            opened = {folder: open_checkpoint(checkpoint)}
-            found = predict_sets(opened, sets, data.labels, 256, threads=recipe.threads)[folder]
+            opened = open_checkpoint(checkpoint)
+            by = PredictedBy(checkpoint.name, opened.preparation)
+            found = predict_sets(args.out, {by: opened}, sets, data.labels, 256, threads=recipe.threads)[by]
             for name, p in found.items():
                 top1[name].append(100 * float(np.mean(p.logits.argmax(1) == p.labels)))
         print(f"  {arm.name:<24} {'   '.join(told(name, values) for name, values in top1.items())}", flush=True)
