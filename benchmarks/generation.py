@@ -2,6 +2,7 @@
 
     python benchmarks/generation.py             the speed table: about 4 minutes on 2 CPU cores
     python benchmarks/generation.py --score     the value of images of few steps: about 40 minutes more
+    python benchmarks/generation.py --few       how much faster two steps of the LoRA are, in this machine's precision
     python benchmarks/generation.py --profile   where the networks' time goes, as in profiles/generation.txt
 
 The plain variant is what a user would write, and what reference code does: the pipeline as loaded, called on 8 prompts
@@ -38,7 +39,7 @@ from genrobust.classifiers.saved import PredictedBy
 from genrobust.core.images import LabelSpace, Request
 from genrobust.data.reader import load_data
 from genrobust.data.shards import ShardDataset
-from genrobust.generate.engines import diffusers as engine
+from genrobust.generate import loading
 from genrobust.generate.loading import load_generator
 from genrobust.generate.mode import locate
 from genrobust.generate.plan import Plan, plan_of
@@ -53,6 +54,11 @@ FLOAT32, BFLOAT16 = ["generator.dtype=float32"], ["generator.dtype=bfloat16"]
 MANY = ["generator.scheduler=dpmsolver++", "generator.steps=15"]  # what the recipe's few steps are held against
 # The recipe's: chosen on wild-val by --score among CANDIDATES, as the fastest that is within the noise of MANY.
 FAST = ["generator.scheduler=unipc", "generator.steps=4"]
+# The LoRA of the package, in which four guided steps are distilled: two calls of the network in place of eight.
+TWO_STEPS = [
+    *("generator.lora=pictograms", "generator.scheduler=euler-trailing", "generator.steps=2"),
+    "generator.guidance_scale=1",
+]
 CANDIDATES = [
     ["generator.scheduler=unipc", "generator.steps=4", "generator.guidance_until=0.25"],
     ["generator.scheduler=dpmsolver++", "generator.steps=4", "generator.guidance_until=0.25"],
@@ -153,9 +159,9 @@ def shares(plan: Plan, recipe: Recipe, device: str) -> str:
                 patches.enter_context(timed(of, name, what))
             return generator
 
-        load = engine.load_generator
-        patches.enter_context(mock.patch.object(engine, "load_generator", loaded))
-        patches.enter_context(timed(engine, "load_generator", "loading"))
+        load = loading.load_generator
+        patches.enter_context(mock.patch.object(loading, "load_generator", loaded))
+        patches.enter_context(timed(loading, "load_generator", "loading"))
         began = time.perf_counter()
         ours(plan, recipe, device, out)
         drawing = time.perf_counter() - began - spent["loading"]
@@ -233,6 +239,7 @@ def options() -> argparse.Namespace:
     parser.add_argument("--images", type=int, default=100, help="that each variant generates in each round")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--few", action="store_true", help="only the recipe's four guided steps against two without")
     parser.add_argument("--profile", action="store_true", help="only print where the time of the networks goes")
     parser.add_argument("--score", action="store_true", help="also measure the value of the images")
     parser.add_argument("--tests", action="store_true", help="score only the choice, and on the study's test sets too")
@@ -250,13 +257,25 @@ def print_scores(base: Sequence[str], out: Path, tests: bool) -> None:
         print(f"{short(sets)}: " + "; ".join(words), flush=True)
 
 
+def print_few(base: Sequence[str], plan: Plan, rounds: int) -> None:
+    """Compare the recipe's steps and those of the LoRA."""
+    recipes = {short(sets): load_recipe("pictograms", [*base, *sets]) for sets in (FAST, TWO_STEPS)}
+    draws = {name: partial(into_fresh, partial(ours, plan, of, of.device)) for name, of in recipes.items()}
+    seconds = interleaved(draws, rounds)
+    first = next(iter(seconds.values()))
+    rows = [[name, rate(len(plan), s), times_faster(s, first)] for name, s in seconds.items()]
+    print(table(["genrobust", "images/s", "times the first"], rows))
+    print(f"\n{where_and_when()}; {len(plan)} images a round, {rounds} rounds; spread over rounds.")
+    for name, recipe in recipes.items():
+        print(f"{name}: {shares(plan, recipe, recipe.device)}")
+
+
 def main() -> None:
     asked = options()
     use_cores(2)
     base = [f"threads={cores()}", f"device={asked.device}"]
-    many, exact, fast = (
-        load_recipe("pictograms", [*base, *more]) for more in (MANY + BFLOAT16, MANY + FLOAT32, FAST + BFLOAT16)
-    )
+    ways = (MANY + BFLOAT16, MANY + FLOAT32, FAST + BFLOAT16, TWO_STEPS + BFLOAT16)
+    many, exact, fast, two = (load_recipe("pictograms", [*base, *more]) for more in ways)
     if asked.profile:
         print("python benchmarks/generation.py --profile", where_and_when(), sep="\n")
         print(profile(exact.generator, asked.device), profile(many.generator, asked.device), sep="\n")
@@ -268,12 +287,16 @@ def main() -> None:
     generate = many.generate.model_copy(update={"per_class": max(1, asked.images // len(labels))})
     plan = plan_of(many.generator, generate, labels, data.train, many.data_seed)
     requests = list(plan)
+    if asked.few:
+        print_few(base, plan, asked.rounds)
+        return
     draws: dict[str, Callable[[Path], object]] = {
         "plain, float32": partial(plain, requests, exact.generator, asked.device),
         "plain, bfloat16": partial(plain, requests, many.generator, asked.device),
         "genrobust, float32": partial(ours, plan, exact, asked.device),
         "genrobust, bfloat16": partial(ours, plan, many, asked.device),
         f"genrobust, bfloat16, {short(FAST)} (as in the recipe)": partial(ours, plan, fast, asked.device),
+        f"genrobust, bfloat16, {short(TWO_STEPS)}": partial(ours, plan, two, asked.device),
     }
     seconds = interleaved({name: partial(into_fresh, variant) for name, variant in draws.items()}, asked.rounds)
     base32, base16 = seconds["plain, float32"], seconds["plain, bfloat16"]
@@ -286,6 +309,7 @@ def main() -> None:
     print(f"In float32 the images differ by at most {levels} of 255 levels, in {100 * differ:.4f} % of the values.")
     print(f"{short(MANY)}: {shares(plan, many, asked.device)}")
     print(f"{short(FAST)}: {shares(plan, fast, asked.device)}")
+    print(f"{short(TWO_STEPS)}: {shares(plan, two, asked.device)}")
 
 
 if __name__ == "__main__":

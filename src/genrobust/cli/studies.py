@@ -138,7 +138,7 @@ def generate(
 
 @study_command(*HERE)
 def train_generator(study: "Study") -> None:
-    """Fine-tune the recipe's generator on its real training images."""
+    """Fine-tune the recipe's generator on its real training images, or distil it (`finetune.distil`)."""
     stage = study.graph.finetune()
     if not any(dataset.finetuned for dataset in study.recipe.datasets.values()):
         say("no dataset of the recipe is finetuned: nothing in it uses this generator (datasets.NAME.finetuned)")

@@ -6,6 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
+from genrobust.core import EMBEDDED
 from genrobust.recipe import Between, GeneratorConfig, PositiveFraction, Section, short_for
 
 STEPS = Between(1, 1000, "diffusion models know 1,000 noise levels")
@@ -16,8 +17,9 @@ SIZE = Between(8, 8192, "larger images fit no device's memory")
 class LoraConfig(Section):
     """A low-rank adaptation (LoRA), multiplied by `scale` and added to the generator's weights.
 
-    `model` is a .safetensors file, a folder that holds one, or a hub id; `revision` is a branch, tag or commit on the
-    hub. A text in place of the section means `model`.
+    `model` is a .safetensors file, a folder that holds one, a hub id, or "pictograms": the one with which the embedded
+    generator draws in two steps of `euler-trailing` at a guidance_scale of 1. `revision` is a branch, tag or commit on
+    the hub. A text in place of the section means `model`.
     """
 
     model: str
@@ -151,6 +153,13 @@ class PromptedConfig(SizedConfig):
     def _check_prompted(self) -> PromptedConfig:
         if self.quantize is not None and self.lora is not None:
             raise ValueError("quantize: a LoRA cannot be merged into quantized weights: leave one of them out")
+        if self.lora is not None and self.lora.model == EMBEDDED:
+            wanted = {"model": EMBEDDED, "steps": 2, "guidance_scale": 1, "scheduler": "euler-trailing"}
+            if wrong := [key for key, value in wanted.items() if getattr(self, key) != value]:
+                raise ValueError(
+                    f"lora: {EMBEDDED} lets the embedded generator draw in two steps without guidance: set {wrong[0]} "
+                    f"to {wanted[wrong[0]]}, or take another LoRA"
+                )
         if self.guidance_until < 1 and self.guidance_scale <= 1:
             raise ValueError(
                 f"guidance_until: a guidance_scale of {self.guidance_scale:g} guides no step: raise it above 1, or "

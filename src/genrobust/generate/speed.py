@@ -125,17 +125,22 @@ def place(pipelines: Sequence[Any], config: DiffusersConfig, device: torch.devic
     if offload == "auto":
         offload = _chosen(pipelines, device)
     for pipeline in pipelines:
-        if device.type == "cuda" and config.quantize is None:
-            lay_out(pipeline)
+        if device.type in ("cpu", "cuda") and config.quantize is None:
+            lay_out(pipeline, device)
         _move(pipeline, offload, device)
     return offload
 
 
-def lay_out(pipeline: Any) -> None:
-    """Store convolutions with the channels last: else a GPU's kernels turn each batch that they are given, and back."""
+def lay_out(pipeline: Any, device: torch.device) -> None:
+    """Store convolutions with the channels last: else kernels turn each batch that they are given, and back.
+
+    A small UNet in bfloat16 on a CPU is slower so, and stays as it is.
+    """
     for name in ("unet", *AUTOENCODERS):
         part = getattr(pipeline, name, None)
-        if part is not None and all(weight.ndim < 5 for weight in part.parameters()):  # videos' have another layout
+        if part is None or (name == "unet" and device.type == "cpu" and part.dtype == torch.bfloat16):
+            continue
+        if all(weight.ndim < 5 for weight in part.parameters()):  # videos' have another layout
             part.to(memory_format=torch.channels_last)
 
 

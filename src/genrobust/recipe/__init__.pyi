@@ -23,6 +23,7 @@ from .data import (
 )
 from .diffusion import (
     PATCH as PATCH,
+    SUBSTEPS as SUBSTEPS,
     ClassModelConfig as ClassModelConfig,
     FinetuneConfig as FinetuneConfig,
     GeneratorTraining as GeneratorTraining,

@@ -10,6 +10,7 @@ from genrobust.recipe.numbers import MEMORY, Average, Batch, Between, Decay, Fra
 from genrobust.recipe.section import Section, later_key
 
 PATCH = 4  # pixels a side: a U-Net on 16 x 16 latents of an image of 64 px learns shapes, one on 8 x 8 colors alone
+SUBSTEPS = 4  # of a teacher, of DPM-Solver++, for each step of the student that is distilled from it
 Channels = Annotated[int, Between(32, 4096, MEMORY)]
 
 
@@ -53,6 +54,11 @@ class FinetuneConfig(GeneratorTraining):
     `method` full trains every weight and saves a generator; `lora` trains low-rank additions to the attention layers
     and saves only them. The captions are the recipe's own prompts; a fraction `caption_dropout` of them is empty, which
     classifier-free guidance needs.
+
+    With `distil` it learns no images: a student learns to draw the recipe's prompts in so many steps without guidance
+    as the generator does in four times as many with its `guidance_scale`, which draws `distil_images` images for it
+    first. Images of the student are then drawn so, whatever the recipe says of steps, scheduler and guidance. A `lora`
+    is added to convolutions and other layers too.
     """
 
     section = "finetune"
@@ -61,6 +67,16 @@ class FinetuneConfig(GeneratorTraining):
     method: Literal["full", "lora"] = "full"
     caption_dropout: Fraction = 0.1
     lora_rank: Annotated[int, Between(1, 4096, "no attention layer is wider")] = 16
+    distil: Annotated[int, Between(1, 16, "more steps need no distillation")] | None = later_key(None)
+    distil_images: Annotated[int, Between(1, 10_000_000, MEMORY)] = later_key(24_000)
+
+    @model_validator(mode="after")
+    def _check_distil(self) -> FinetuneConfig:
+        fields, of_images = type(self).model_fields, ("flip", "caption_dropout", "min_snr")
+        unused = [key for key in of_images if getattr(self, key) != fields[key].default]
+        if self.distil is not None and unused:
+            raise ValueError(f"{unused[0]} is for learning images, and distil learns none: drop one of the two")
+        return self
 
 
 class ClassModelConfig(GeneratorTraining):

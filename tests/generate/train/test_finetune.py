@@ -8,7 +8,7 @@ import torch
 from diffusers import StableDiffusionPipeline
 from kill_and_resume import contents
 from safetensors.torch import load_file
-from small_training import UNET, loaded, run
+from small_training import LORA, UNET, loaded, run
 from tiny import stable_diffusion
 
 from genrobust.core import ClassLabel, LabelSpace
@@ -17,8 +17,6 @@ from genrobust.generate.locate import embedded_generator
 from genrobust.generate.train.finetune import captions_of
 from genrobust.generate.train.loop import GeneratorTrainer
 from genrobust.recipe import GeneratorConfig, PromptConfig
-
-LORA = "pytorch_lora_weights.safetensors"
 
 
 def sample(pipeline):
@@ -75,7 +73,7 @@ def test_it_loads_and_samples_as_any_generator(base, trained):
     own = sample(loaded(trained["full"]).pipeline)
     plain = sample(StableDiffusionPipeline.from_pretrained(trained["full"], torch_dtype=torch.float32))
     assert own.shape == (64, 64, 3)
-    assert np.array_equal(own, plain)
+    assert np.allclose(own, plain, atol=1e-4)  # another layout of the weights
     assert np.abs(own - sample(loaded(base).pipeline)).max() > 1e-3
 
 

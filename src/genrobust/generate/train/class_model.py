@@ -22,6 +22,7 @@ from genrobust.generate.mode import Generator
 from genrobust.generate.modes.class_number import name_in_style
 from genrobust.generate.patch_autoencoder import PatchAutoencoder, fit_patches
 from genrobust.generate.train.objective import (
+    Batches,
     Examples,
     Losses,
     Model,
@@ -66,7 +67,7 @@ class ClassModel(Objective):
             **more,
         }
 
-    def start(self, device: torch.device) -> tuple[Model, Losses, Examples]:
+    def start(self, device: torch.device) -> tuple[Model, Losses, Batches]:
         generator = self.load(device)
         if self.config.components is not None:
             fitted: Any = self._fit((generator.width, generator.height))  # whose `to` has no types

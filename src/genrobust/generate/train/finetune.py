@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
@@ -19,13 +19,21 @@ from genrobust.generate.loading import locate
 from genrobust.generate.mode import Generator
 from genrobust.generate.pipeline_config import PromptedConfig
 from genrobust.generate.templates import class_templates
-from genrobust.generate.train.objective import Encoded, Examples, Losses, Model, Objective, losses, noise_schedule
+from genrobust.generate.train.objective import (
+    Batches,
+    Encoded,
+    Examples,
+    Losses,
+    Model,
+    Objective,
+    losses,
+    noise_schedule,
+)
 from genrobust.generate.train.tuned import save_full, save_lora
 from genrobust.recipe import PromptConfig
 
 Captions = Mapping[tuple[int, str], tuple[str, ...]]  # of each label and style that occurs: what may be said of it
 
-LORA_LAYERS = ["to_q", "to_k", "to_v", "to_out.0"]  # the attention's, as in diffusers' own training scripts
 ENCODED_TEXTS = 64  # go through the text encoder at once
 
 
@@ -36,6 +44,8 @@ class Finetune(Objective):
     Attributes:
         prompts: The section that captions are made from.
     """
+
+    lora_layers: ClassVar[list[str]] = ["to_q", "to_k", "to_v", "to_out.0"]  # as in diffusers' own training scripts
 
     prompts: PromptConfig
 
@@ -62,21 +72,29 @@ class Finetune(Objective):
             "captions_fingerprint": digest([[*pair, texts] for pair, texts in self.captions.items()]),
         }
 
-    def start(self, device: torch.device) -> tuple[Model, Losses, Examples]:
+    def start(self, device: torch.device) -> tuple[Model, Losses, Batches]:
+        generator = self.load_unet(device)
+        condition = CaptionCondition(generator, self.images, self.captions, self.config.caption_dropout)
+        schedule = noise_schedule(generator.pipeline.scheduler.config)
+        examples = Examples(generator, self.images, condition, self.config)
+        return self.trainable(generator.pipeline.unet), partial(losses, schedule, self.config.min_snr), examples
+
+    def load_unet(self, device: torch.device) -> Generator:
+        """Load the base; raises UserError where it has no UNet that is trained here."""
         generator = self.load(device, mode="labels")
         if not isinstance(generator.pipeline, StableDiffusionPipeline):
             kind = type(generator.pipeline).__name__
             raise UserError(f"{generator.id} is a {kind}; only a StableDiffusionPipeline is fine-tuned")
-        unet: UNet2DConditionModel = generator.pipeline.unet
+        return generator
+
+    def trainable(self, unet: UNet2DConditionModel) -> UNet2DConditionModel:
+        """Return `unet` with gradients where it is to learn: everywhere, or in a LoRA that is added to it."""
         unet.requires_grad_(self.config.method == "full")
         if self.config.method == "lora":
             torch.manual_seed(hashed_seed(self.seed, "lora"))
             rank: dict[str, Any] = {"r": self.config.lora_rank, "lora_alpha": self.config.lora_rank}
-            unet.add_adapter(LoraConfig(**rank, init_lora_weights="gaussian", target_modules=LORA_LAYERS))
-        condition = CaptionCondition(generator, self.images, self.captions, self.config.caption_dropout)
-        schedule = noise_schedule(generator.pipeline.scheduler.config)
-        examples = Examples(generator, self.images, condition, self.config)
-        return unet.train(), partial(losses, schedule, self.config.min_snr), examples
+            unet.add_adapter(LoraConfig(**rank, init_lora_weights="gaussian", target_modules=self.lora_layers))
+        return unet.train()
 
     def save(self, out: Path, model: Model) -> None:
         if self.config.method == "lora":
@@ -107,12 +125,12 @@ class CaptionCondition:
     """One of the captions of each image, encoded; a share `dropout` of them are empty."""
 
     def __init__(self, generator: Generator, images: ImageSet, captions: Captions, dropout: float) -> None:
-        self._pipeline, self._device, self._dropout = generator.pipeline, generator.device, dropout
+        self._dropout = dropout
         self._texts = list(dict.fromkeys(["", *(text for texts in captions.values() for text in texts)]))
         positions = {text: position for position, text in enumerate(self._texts)}
         pairs = zip(images.labels.tolist(), images.styles, strict=True)
         self._choices = [[positions[text] for text in captions[pair]] for pair in pairs]
-        self._contexts = Encoded("encoding captions", "captions", len(self._texts), self._encode_texts, ENCODED_TEXTS)
+        self._contexts = encode_captions(generator, self._texts)
 
     def draw(self, images: Tensor, source: torch.Generator) -> Tensor:
         """Return the text encoder's states [B, T, D]."""
@@ -124,10 +142,18 @@ class CaptionCondition:
             texts.append(0 if is_dropped else choices[turn % len(choices)])  # text 0 is empty
         return self._contexts[torch.tensor(texts)]
 
+
+def encode_captions(generator: Generator, texts: Sequence[str]) -> Encoded:
+    """Return the states of the generator's text encoder for each of `texts`, float32 [T, D] by its position."""
+
     @torch.inference_mode()
-    def _encode_texts(self, positions: Sequence[int]) -> Tensor:
-        texts = [self._texts[position] for position in positions]
-        states, _ = self._pipeline.encode_prompt(
-            texts, self._device, num_images_per_prompt=1, do_classifier_free_guidance=False
+    def encode(positions: Sequence[int]) -> Tensor:
+        states, _ = generator.pipeline.encode_prompt(
+            [texts[position] for position in positions],
+            generator.device,
+            num_images_per_prompt=1,
+            do_classifier_free_guidance=False,
         )
         return states.float().cpu()
+
+    return Encoded("encoding captions", "captions", len(texts), encode, ENCODED_TEXTS)

@@ -15,7 +15,7 @@ from torch.nn.utils import clip_grad_norm_
 
 from genrobust.classifiers import LossScaler, TrainingState, autocast
 from genrobust.core import hashed_seed, progress_bar
-from genrobust.generate.train.objective import Examples, Losses, Model
+from genrobust.generate.train.objective import Batches, Losses, Model
 from genrobust.recipe import GeneratorTraining
 
 CLIP = 1.0  # the largest norm of a gradient, as in diffusers' own training scripts
@@ -30,7 +30,7 @@ class GeneratorTrainer:
         self,
         model: Model,
         losses: Losses,
-        examples: Examples,
+        examples: Batches,
         config: GeneratorTraining,
         seed: int,
         out: Path,

@@ -58,7 +58,7 @@ class Objective(ABC):
         """Return what decides the weights beside the images, the base's weights and the section, as flat JSON."""
 
     @abstractmethod
-    def start(self, device: torch.device) -> tuple[Model, Losses, Examples]:
+    def start(self, device: torch.device) -> tuple[Model, Losses, Batches]:
         """Return the model, on `device`, whose parameters with gradients are trained, its loss, and its examples.
 
         Raises:
@@ -100,6 +100,14 @@ class Batch:
 def _to_device(tensor: Tensor, device: torch.device) -> Tensor:
     """Return `tensor` on `device`; the copy to a GPU is asynchronous, from pinned memory."""
     return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
+
+
+class Batches(Protocol):
+    """What each step of a training sees."""
+
+    def batch(self, seed: int, step: int) -> Batch:
+        """Return batch `step`, by (`seed`, `step`) alone, on the CPU."""
+        ...
 
 
 class Condition(Protocol):
@@ -189,7 +197,7 @@ class Encoded:
     def __init__(
         self, title: str, unit: str, count: int, encode: Callable[[Sequence[int]], Tensor], chunk: int
     ) -> None:
-        self._encode, self._chunk = encode, chunk
+        self._encode, self._chunk, self.count = encode, chunk, count
         self._kept: Tensor | None = None
         if count * encode([0]).nbytes <= KEPT_BYTES:
             with progress_bar(title, count, unit) as bar:

@@ -14,7 +14,7 @@ from diffusers.models.transformers.dit_transformer_2d import DiTTransformer2DMod
 from diffusers.models.unets.unet_2d import UNet2DModel
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import StableDiffusionPipeline
-from diffusers.utils import SAFETENSORS_WEIGHTS_NAME, convert_state_dict_to_diffusers
+from diffusers.utils import SAFETENSORS_WEIGHTS_NAME
 from peft.utils import get_peft_model_state_dict
 from safetensors import safe_open
 from torch import Tensor, nn
@@ -42,7 +42,7 @@ def save_full(out: Path, base: Path, variant: str | None, unet: UNet2DConditionM
 
 def save_lora(out: Path, unet: UNet2DConditionModel) -> None:
     """Write the LoRA in `unet` as diffusers does: a safetensors file that ``load_lora_weights(out)`` takes."""
-    layers = convert_state_dict_to_diffusers(get_peft_model_state_dict(unet))
+    layers = get_peft_model_state_dict(unet)  # in PEFT's names, which diffusers reads: its own are of attention alone
 
     def write(weights: dict[str, Tensor], path: str) -> None:
         save_tensors(Path(path), weights, {"format": "pt"})

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from genrobust.classifiers import saved_steps
 from genrobust.core import EMBEDDED, FLOAT32, Artifact, ImageSet, JoinedImages, UserError, artifact_folder
 from genrobust.generate import DiffusersConfig, LoraConfig, engine_of
-from genrobust.recipe import PATCH, ClassModelConfig, DatasetConfig, FinetuneConfig, GeneratorConfig
+from genrobust.recipe import PATCH, SUBSTEPS, ClassModelConfig, DatasetConfig, FinetuneConfig, GeneratorConfig
 from genrobust.study.context import Context
 from genrobust.study.estimates.rates import Cost
 from genrobust.study.estimates.speed import EMBEDDED_PIXELS, LATENT_SIDE, TRAIN, step_cost
@@ -79,7 +79,7 @@ class TrainedGenerator:
         Raises:
             UserError: The engine of the generator trains none.
         """
-        from genrobust.generate import ClassModel, Finetune
+        from genrobust.generate import ClassModel, Distillation, Finetune
 
         recipe, labels, config = self.context.recipe, self.context.data.labels, self.config
         base = self.base
@@ -92,7 +92,8 @@ class TrainedGenerator:
             raise UserError(f"generator.engine: {base.engine} trains no {config.noun}: set it to diffusers")
         if isinstance(config, ClassModelConfig):
             return ClassModel(base, config, self.images, labels, recipe.data_seed)
-        return Finetune(base, config, self.images, labels, recipe.data_seed, recipe.generate.prompts)
+        objective = Finetune if config.distil is None else Distillation
+        return objective(base, config, self.images, labels, recipe.data_seed, recipe.generate.prompts)
 
     @property
     def threads(self) -> int:
@@ -113,15 +114,19 @@ class TrainedGenerator:
         """What its folder is called before the hash of its inputs."""
         config, base = self.config, Path(self.base.model).name
         if isinstance(config, FinetuneConfig):
-            return f"{base} {config.method}"
+            return f"{base} {config.method}" + ("" if config.distil is None else f" {config.distil} steps")
         return f"{'unet' if config.channels else 'dit'} {self.name}"
 
     @property
     def generator(self) -> GeneratorConfig:
         """The generator that draws once it is trained: the base with other weights, or with a LoRA."""
-        if isinstance(self.config, FinetuneConfig) and self.config.method == "lora":
-            return self.base.model_copy(update={"lora": LoraConfig(model=str(self.folder))})
-        changes = {"model": str(self.folder), "alternatives": (), "revision": None, "variant": None}
+        config, changes = self.config, {}
+        if isinstance(config, FinetuneConfig) and config.distil is not None:
+            changes = {"steps": config.distil, "scheduler": "euler-trailing", "guidance_scale": 1.0}
+            changes["guidance_until"] = 1.0
+        if isinstance(config, FinetuneConfig) and config.method == "lora":
+            return self.base.model_copy(update={**changes, "lora": LoraConfig(model=str(self.folder))})
+        changes |= {"model": str(self.folder), "alternatives": (), "revision": None, "variant": None}
         return self.base.model_copy(update=changes)
 
     @property
@@ -167,6 +172,10 @@ class TrainGenerator(Stage):
 
     def announce(self, jobs: Sequence[Job]) -> None:
         trained, config = self.trained, self.trained.config
+        if isinstance(config, FinetuneConfig) and config.distil is not None:
+            steps = f"{config.distil} steps without guidance"
+            self.context.log(f"distilling {trained.name} to {steps}, {config.steps} steps, into {trained.folder}")
+            return
         kinds = f"{len(self.context.data.labels)} classes"
         if trained.styles:
             kinds += f" in {len(trained.styles)} styles ({', '.join(trained.styles)})"
@@ -202,8 +211,11 @@ class TrainGenerator(Stage):
             precision = FLOAT32 if config.channels else config.precision
             return Cost(amount, precision, "" if base.model == EMBEDDED else "a class model")
         one_step = step_cost(base)
+        calls: float = TRAIN
+        if config.distil is not None:  # its teacher draws first, with guidance
+            calls += 2 * SUBSTEPS * config.distil * config.distil_images / (config.steps * config.batch_size)
         full = FINETUNED_COPIES * engine_of(base).weights_bytes(base) if config.method == "full" else 0
-        return replace(one_step, amount=TRAIN * one_step.amount, precision=config.precision, disk=full)
+        return replace(one_step, amount=calls * one_step.amount, precision=config.precision, disk=full)
 
 
 def _products(base: GeneratorConfig, config: ClassModelConfig) -> int:
