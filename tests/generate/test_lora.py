@@ -161,8 +161,7 @@ def test_the_embedded_one_draws_in_two_steps_what_the_generator_draws_in_eight_g
     eight = GeneratorConfig(steps=8, scheduler="unipc", dtype="float32")
     requests = list(plan(two, templates="pictograms"))  # two of each of three classes
     own, guided = (
-        np.stack([drawing.image for drawing in sampler(config).draw(requests)]).astype(float)
-        for config in (two, eight)
+        np.stack([drawing.image for drawing in sampler(config).draw(requests)]).astype(float) for config in (two, eight)
     )
     apart = np.abs(own - guided).mean((1, 2, 3))
     others = np.abs(own - np.roll(guided, 1, axis=0)).mean((1, 2, 3))  # of other prompts and other noise
