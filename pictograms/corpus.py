@@ -22,7 +22,7 @@ from drawings import HERE, render, style_of, to_svg
 from images import NEVER_SEEN, halves
 from PIL import Image
 
-from genrobust.audit.fingerprint import NEAR, frame, nearest
+from genrobust.data.copies.fingerprint import NEAR, frame, nearest
 from genrobust.data.readers.pictograms import load_pictograms
 
 # Drawings taken of each style. The colored ones are what an autoencoder finds hard, so they are taken almost whole.

@@ -19,8 +19,8 @@ import numpy as np
 from corpus import framed
 from PIL import Image
 
-from genrobust.audit.fingerprint import NEAR, nearest
 from genrobust.core import ImageSet
+from genrobust.data.copies.fingerprint import NEAR, nearest
 from genrobust.recipe import GENERATED, load_recipe
 from genrobust.study import Study
 

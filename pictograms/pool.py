@@ -21,7 +21,7 @@ from corpus import MOST, drawings_of, framed, in_parallel
 from drawings import MARGIN, candidates
 from PIL import Image
 
-from genrobust.audit.fingerprint import NEAR, nearest
+from genrobust.data.copies.fingerprint import NEAR, nearest
 from genrobust.data.readers.pictograms import load_pictograms
 from genrobust.data.searches import read_search
 

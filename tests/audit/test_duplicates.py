@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable
 
 import numpy as np
 import pytest
+from pictures import jpeg, picture
 from PIL import Image, ImageOps
-from scipy.ndimage import gaussian_filter
 
 from genrobust.audit.duplicates import compare, memorization
-from genrobust.audit.fingerprint import NEAR, Neighbors, frame, nearest
 from genrobust.audit.scan import pixel_sha256
 from genrobust.core.errors import UserError
 from genrobust.core.images import StudyData
-
-
-def jpeg(image: Image.Image, quality: int = 40) -> Image.Image:
-    data = io.BytesIO()
-    image.save(data, "JPEG", quality=quality)
-    return Image.open(io.BytesIO(data.getvalue())).convert("RGB")
+from genrobust.data.copies.fingerprint import NEAR, Neighbors, frame, nearest
 
 
 def resized(image: Image.Image, scale: float) -> Image.Image:
@@ -42,15 +35,6 @@ DISGUISES: dict[str, Callable[[Image.Image], Image.Image]] = {
     "moved": moved,
     "mirrored, moved, JPEG": lambda image: jpeg(moved(ImageOps.mirror(image)), 70),
 }
-
-
-def picture(seed: int, size: int = 160) -> Image.Image:
-    """A picture as busy as a photograph: colored noise with more power at low frequencies, as natural images have."""
-    rng = np.random.default_rng(seed)
-    layers = [s * gaussian_filter(rng.normal(size=(size, size, 3)), (s, s, 0)) for s in (2, 5, 12, 30)]
-    total = sum(layers)
-    low, high = np.quantile(total, [0.01, 0.99])
-    return Image.fromarray((255 * (total - low) / (high - low)).clip(0, 255).astype(np.uint8))
 
 
 def frames(images: list[Image.Image]) -> np.ndarray:
@@ -130,7 +114,7 @@ def test_a_block_of_any_size_finds_the_same(
 ) -> None:
     some = frames(sets["emoji"])
     whole = nearest(some, some, itself=True)
-    monkeypatch.setattr("genrobust.audit.fingerprint._BLOCK", 7)
+    monkeypatch.setattr("genrobust.data.copies.fingerprint._BLOCK", 7)
     parts = nearest(some, some, itself=True)
     assert (whole.index.tolist(), whole.distance.tolist()) == (parts.index.tolist(), parts.distance.tolist())
 

@@ -8,8 +8,8 @@ from dataclasses import replace
 import numpy as np
 from scipy.stats import binomtest, fisher_exact
 
-from genrobust.audit.fingerprint import NEAR, Neighbors, nearest
 from genrobust.core import Advance, Duplicates, KeptParts, Memorization, NearPair, UserError, no_progress
+from genrobust.data import NEAR, Neighbors, nearest
 
 MAX_PAIRS = 24  # nearest pairs that are kept, for a reader to look at
 # The threshold is this quantile of the baseline distances; a larger share of generated images below it says that some

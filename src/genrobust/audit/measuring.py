@@ -15,7 +15,6 @@ from genrobust.audit.agreement import agreement, confidence, least_agreeing
 from genrobust.audit.diversity import by_class, common_counts, first_of_each_class
 from genrobust.audit.duplicates import SAMPLE, compare, memorization
 from genrobust.audit.fidelity import NEIGHBORS, fidelity, halves
-from genrobust.audit.fingerprint import NEAR, Neighbors
 from genrobust.audit.resumable import compute_in_parts, embed_in_parts
 from genrobust.audit.scan import THUMBNAIL, Scan, common_size, scan
 from genrobust.classifiers import (
@@ -47,7 +46,7 @@ from genrobust.core import (
     fair_order,
     progress_bar,
 )
-from genrobust.data import USED, ShardDataset, filters_of, making
+from genrobust.data import NEAR, USED, Neighbors, ShardDataset, filters_of, making
 
 Say = Callable[[str], None]
 ByImage = dict[str, Sequence[Any]]  # as `Audit.by_image`, which is filled on the way

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from genrobust.audit.fingerprint import frame
 from genrobust.audit.pixels import count_pixels, pixel_statistics
 from genrobust.classifiers import prepare
 from genrobust.core import PART, Advance, Arrays, ImageSet, KeptParts, PixelStatistics, check_not_empty, cores
+from genrobust.data import frame
 
 THUMBNAIL = 8  # pixels a side of the features that need no model: 192 numbers of color and layout
 LARGEST = 256  # pixels: images are compared at the size of the smaller set, but at no more than this

@@ -244,11 +244,8 @@ def _rows(study: "Study", estimate: bool, begins: bool = False) -> "list[Row]":
     rows = study.rows()
     if begins and any(row.left for row in rows):
         rows[0].stage.context.executor.prepare()
-    for copies in study.graph.context.copies:
-        if copies.near:  # which the reader leaves out in any case
-            say(str(copies))
-        else:
-            err_console.print(f"[bold yellow]warning:[/] {escape(str(copies))}")
+    for notice in study.graph.notices():
+        err_console.print(f"[bold yellow]warning:[/] {escape(notice)}")
     if estimate:
         from genrobust.study import measure_machine
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol, overload
@@ -78,10 +78,11 @@ class ImageSet(Protocol):
     `labels` is int64 [N] into the study's LabelSpace; `keys` name the images and are unique; `styles` is one string
     an image ("" where unknown); `fingerprint` changes when any image or label does.
 
-    A set may have four attributes more: `accepted`, for each image the labels that are right, its own first (None: its
+    A set may have attributes more: `accepted`, for each image the labels that are right, its own first (None: its
     own alone); `groups`, for each image the name of its group, such as its designer, photographer, camera or site
-    (None: unknown); `protocol`, which says in words how its images or labels differ from how they lie on the disk; and
-    `as_stored`, whether its order is that of the files, so that the first images are no fair sample.
+    (None: unknown); `protocol`, which says in words how its images or labels differ from how they lie on the disk;
+    `as_stored`, whether its order is that of the files, so that the first images are no fair sample; and `packaged`,
+    whether the set comes with genrobust, whose own sets hold no near copies of each other.
     Where its images are files, it has a method `encoded(index)`, which returns the path of an image, or its bytes where
     many lie in one file; others lack it, or it is None. It may also have a method `column(name)`, which returns for
     each image the value that its table has under this name, None for none, and raises UserError for an unknown name.
@@ -97,6 +98,10 @@ class ImageSet(Protocol):
 
     def image(self, index: int) -> Image.Image:
         """Image `index` as RGB, in its own size."""
+        ...
+
+    def reduced(self, index: int, side: int) -> Image.Image:
+        """Image `index` as RGB, in its own size or a smaller one of `side` pixels or more a side: fast to read."""
         ...
 
 
@@ -117,6 +122,9 @@ class BaseImageSet(ImageSet):
 
     def __iter__(self) -> Iterator[tuple[Image.Image, int]]:
         return (self[index] for index in range(len(self)))
+
+    def reduced(self, index: int, side: int) -> Image.Image:
+        return self.image(index)
 
     def __repr__(self) -> str:
         classes = len(np.unique(self.labels))
@@ -148,6 +156,7 @@ class Subset(BaseImageSet):
         self.groups = None if groups is None else tuple(groups[i] for i in self._indices)
         self.protocol: str = getattr(images, "protocol", "")
         self.as_stored: bool = getattr(images, "as_stored", False)
+        self.packaged: bool = getattr(images, "packaged", False)
         self.fingerprint = digest([images.fingerprint, self._indices.tolist()])
 
     def __len__(self) -> int:
@@ -173,6 +182,9 @@ class Subset(BaseImageSet):
 
     def image(self, index: int) -> Image.Image:
         return self._images.image(int(self._indices[index]))
+
+    def reduced(self, index: int, side: int) -> Image.Image:
+        return self._images.reduced(int(self._indices[index]), side)
 
 
 class JoinedImages(BaseImageSet):
@@ -228,6 +240,9 @@ def count_taken(count: int, per_class: int | None, fraction: float | None) -> in
     return min(count, share if per_class is None else min(share, per_class))
 
 
+NOT_LEARNED = ("labels", "tests", "clean", "extra")  # fields of `StudyData` that hold no set to learn from, or several
+
+
 @dataclass(frozen=True, slots=True)
 class StudyData:
     """The real images of a study, for training, choosing checkpoints, testing and retrieval.
@@ -249,6 +264,19 @@ class StudyData:
     extra: dict[str, ImageSet] = field(default_factory=dict)
     unlabeled: ImageSet | None = None
     generated: ImageSet | None = None
+
+    @property
+    def learned(self) -> dict[str, ImageSet]:
+        """All sets but the test sets, by field, those of `extra` as ``extra.NAME``."""
+        named = {f"extra.{name}": images for name, images in self.extra.items()}
+        sets = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in NOT_LEARNED} | named
+        return {key: images for key, images in sets.items() if images is not None}
+
+    def replaced(self, sets: Mapping[str, ImageSet]) -> StudyData:
+        """Return the same with other `sets`, by the keys of `learned`."""
+        extra = {name: sets.get(f"extra.{name}", images) for name, images in self.extra.items()}
+        changes: dict[str, Any] = {key: images for key, images in sets.items() if not key.startswith("extra.")}
+        return replace(self, **changes, extra=extra)
 
     @property
     def shifts(self) -> tuple[str, ...]:

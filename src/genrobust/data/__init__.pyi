@@ -1,12 +1,17 @@
-from .census import (
+from .classes import FolderClasses as FolderClasses, classes_of as classes_of
+from .copies.exact import (
+    Broken as Broken,
     Copies as Copies,
+    copies_of_tests as copies_of_tests,
     counted_sets as counted_sets,
     find_copies as find_copies,
     hash_contents as hash_contents,
+    without_broken as without_broken,
     without_copies as without_copies,
-    without_near_copies as without_near_copies,
+    without_leaks as without_leaks,
 )
-from .classes import FolderClasses as FolderClasses, classes_of as classes_of
+from .copies.fingerprint import NEAR as NEAR, Neighbors as Neighbors, frame as frame, nearest as nearest
+from .copies.near import find_near_copies as find_near_copies, thumbnails as thumbnails
 from .file_list import ListedImages as ListedImages, Listing as Listing
 from .filters import (
     FILTERS as FILTERS,
@@ -34,6 +39,7 @@ from .reader import DataSource as DataSource, Reader as Reader, load_data as loa
 from .readers.domain_sets import domains_in as domains_in
 from .reading import (
     broken_images as broken_images,
+    describe_broken as describe_broken,
     describe_dark as describe_dark,
     describe_passed_over as describe_passed_over,
     image_files as image_files,

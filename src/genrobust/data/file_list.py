@@ -50,9 +50,9 @@ class Listing:
     column: Callable[[str], Sequence[Any]] | None = None
     label_names: tuple[str, ...] = ()
 
-    def read(self, index: int) -> Image.Image:
-        """Decode an image, from any thread."""
-        return read_image(*self.encoded(index))
+    def read(self, index: int, side: int | None = None) -> Image.Image:
+        """Decode an image, from any thread; with `side` at a reduced size, as `read_image` does."""
+        return read_image(*self.encoded(index), side)
 
 
 class ListedImages(BaseImageSet):
@@ -127,6 +127,9 @@ class ListedImages(BaseImageSet):
             problem = f"{self.keys[index]} of {self._listing.path} has {image.width} x {image.height} pixels"
             raise UserError(f"the image {problem}, and {cut} are cut off each side: replace or remove it")
         return image.crop((cut, cut, image.width - cut, image.height - cut)) if cut else image
+
+    def reduced(self, index: int, side: int) -> Image.Image:
+        return self.image(index) if self._border else self._listing.read(self._chosen[index], side)
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,6 +35,7 @@ class MemoryImages(BaseImageSet):
         self.keys: Sequence[str] = list(keys)
         self.styles: Sequence[str] = list(styles) if styles is not None else [""] * len(self.keys)
         self.groups = None if groups is None else tuple(groups)
+        self.packaged = False
         if not len(images) == len(self.labels) == len(self.keys) == len(self.styles):
             raise UserError(f"{name}: images, labels, keys and styles differ in number")
         if len(set(self.keys)) != len(self.keys):

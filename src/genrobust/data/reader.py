@@ -91,14 +91,21 @@ def load_data(config: DataConfig) -> StudyData:
 
 
 def _require_apart(config: DataConfig) -> None:
-    """Raise UserError where two of the training, validation and test sets are the same images by their path."""
+    """Raise UserError where two of the training, validation and test sets, or a test set and another, have one path."""
     sets = [(key, path, ShiftConfig(path=path)) for key in OWN_SETS if (path := getattr(config, key, None)) is not None]
     sets += [(f"shifts.{name}", shift.path, shift) for name, shift in config.shifts.items()]
     first: dict[tuple[Path, str], str] = {}
+    scored: dict[Path, str] = {}
     for key, path, read_as in sets:
         other = first.setdefault((path.resolve(), read_as.model_dump_json(exclude={"path"})), key)
         if other != key:
             raise UserError(f"data.{other} and data.{key} are one path, {path}: give each set images of its own")
+        if key == "test" or key not in OWN_SETS:
+            scored[path.resolve()] = f"data.{key}"
+    of_tests = {"data.test", *(f"data.shifts.{name}.path" for name in config.shifts)}
+    for key, path in config.places.items():
+        if key not in of_tests and key != "data.root" and (test := scored.get(path.resolve())) is not None:
+            raise UserError(f"{key} and {test} are one path, {path}: nothing may be learned from test images")
 
 
 def read_shift(

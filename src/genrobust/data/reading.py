@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 from PIL.TiffImagePlugin import BITSPERSAMPLE, SAMPLEFORMAT
 
-from genrobust.core import UserError, cores, reading
+from genrobust.core import ImageSet, UserError, cores, reading
 
 FORMATS = {  # what is read, by extension; formats that run a program (EPS) or hold no picture stay out
     ".jpg": "JPEG",
@@ -33,6 +33,7 @@ FORMATS = {  # what is read, by extension; formats that run a program (EPS) or h
 }
 UNREAD = {".avif", ".heic", ".heif", ".jp2", ".jxl", ".jxr", ".psd", ".svg", ".tga"}  # images of other formats
 COMPANIONS = {".txt", ".json", ".jsonl", ".csv", ".tsv", ".md", ".xml", ".yaml", ".yml", ".db", ".ini"}  # of images
+BROKEN_SHOWN = 10  # images that cannot be read, each with its reason
 KINDS_NAMED = 8  # of files that are passed over
 MAX_PIXELS = 89_478_485  # Pillow's own warning line: 256 MiB of 24-bit pixels; far beyond any photograph in a data set
 LARGEST_FILE = 2**30  # bytes: more than so many pixels take in any format
@@ -42,8 +43,9 @@ DARK = 16  # of 255: the brightest that gray of 12 bits, up to 4095, is in a fil
 T = TypeVar("T")
 
 
-def read_image(source: Path | bytes, name: str | None = None) -> Image.Image:
-    """Decode `source`, a path or encoded bytes, to 8-bit RGB in its own size.
+def read_image(source: Path | bytes, name: str | None = None, side: int | None = None) -> Image.Image:
+    """Decode `source`, a path or encoded bytes, to 8-bit RGB in its own size; a JPEG at a half, quarter or eighth of it
+    that leaves `side` pixels or more, where `side` is given: that is faster.
 
     It is turned as its EXIF says; transparency lies on white; gray of 16 bits, up to 65535, and of floats, up to 1.0,
     is scaled to 8 bits; palette, CMYK and gray become RGB; of an animation the first frame is taken. `name` stands for
@@ -55,7 +57,7 @@ def read_image(source: Path | bytes, name: str | None = None) -> Image.Image:
     """
     where = str(source) if isinstance(source, Path) else (name or "image")
     try:
-        return _decode(source)
+        return _decode(source, side)
     except _Unreadable as error:
         reason = str(error)
     except FileNotFoundError:
@@ -85,6 +87,17 @@ def broken_images(read: Callable[[T], Image.Image], images: Iterable[T]) -> list
 
     with ThreadPoolExecutor(cores()) as pool:
         return [error for error in pool.map(error_of, images) if error]
+
+
+def describe_broken(images: ImageSet, broken: Sequence[int]) -> str:
+    """Return what is wrong with the `broken` images of a set, by their places: the first ten, and the number of all."""
+    reasons = broken_images(images.image, broken[:BROKEN_SHOWN])
+    if len(broken) == 1:
+        return reasons[0]
+    more = f"\nand {len(broken) - len(reasons):,} more" if len(broken) > len(reasons) else ""
+    return (
+        f"{len(broken):,} of the {len(images):,} images of {images.name} cannot be read:\n" + "\n".join(reasons) + more
+    )
 
 
 def describe_dark(reads: Iterable[Callable[[], Image.Image]], share: float = 0) -> str:
@@ -192,7 +205,7 @@ class _Unreadable(Exception):
     """A reason of our own."""
 
 
-def _decode(source: Path | bytes) -> Image.Image:
+def _decode(source: Path | bytes, side: int | None) -> Image.Image:
     size = len(source) if isinstance(source, bytes) else source.stat().st_size
     if isinstance(source, Path) and not source.is_file():  # a named pipe would be waited for
         raise _Unreadable("it is no regular file")
@@ -207,6 +220,8 @@ def _decode(source: Path | bytes) -> Image.Image:
             raise _Unreadable(_TOO_LARGE)
         if max(image.size) > LONGEST_SIDE * min(image.size):
             raise _Unreadable(f"one of its sides, {image.width} x {image.height}, is {LONGEST_SIDE} times the other")
+        if side is not None:
+            image.draft(None, (side, side))
         image.load()
         ImageOps.exif_transpose(image, in_place=True)
         return _to_rgb(image)

@@ -7,24 +7,27 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 
 from genrobust.core import (
+    Arrays,
     Artifact,
     GenrobustError,
     ImageSet,
     Manifest,
+    UserError,
     artifact_folder,
     made_by,
+    progress_bar,
     reading,
     replacing,
 )
-from genrobust.data import hash_contents
+from genrobust.data import describe_broken, hash_contents
 
-ROOM, FILE = "census", "contents.npy"
-NEAR_COPIES = "near copies"
-NEAR_VERSION = 1  # raise it where other images count as near copies
+ROOM, FILE = "census", "arrays.npz"
+NEAR_VERSION = 2  # raise it where other images count as near copies
 
 
 @dataclass
@@ -35,7 +38,7 @@ class Census:
     """
 
     out: Path
-    _unkept: list[tuple[str, Mapping[str, Any], np.ndarray]] = field(default_factory=list)
+    _unkept: dict[Path, tuple[Artifact, Mapping[str, Any], Arrays]] = field(default_factory=dict)
 
     def contents(self, images: ImageSet) -> np.ndarray | None:
         """Return the SHA-256 of the file of each image, uint8 [N, 32]; None where they are no files.
@@ -49,36 +52,72 @@ class Census:
         if getattr(images, "encoded", None) is None:
             return None
 
-        def read() -> np.ndarray:
+        def read() -> Arrays:
             contents = hash_contents(images)
             assert contents is not None
-            return contents
+            return {"contents": contents}
 
-        return self._known(images.name, {"images": images.fingerprint}, read)
+        return self._known(images.name, {"images": images.fingerprint}, read)["contents"]
 
-    def near_copies(self, sets: Mapping[str, ImageSet], tests: Mapping[str, ImageSet]) -> dict[str, np.ndarray]:
-        """Return for each image of each of `sets` the place in `tests` of the set with its near copy, -1 for none.
+    def near_copies(self, images: ImageSet, tests: Mapping[str, ImageSet]) -> np.ndarray:
+        """Return for each of `images` the place in `tests` of the set with its near copy, int64, -1 for none.
+
+        Sets that both come with genrobust hold none of each other.
 
         Raises:
             UserError: An image cannot be read.
             GenrobustError: What is kept is damaged.
         """
+        packaged = getattr(images, "packaged", False)
+        places = [i for i, test in enumerate(tests.values()) if not (packaged and getattr(test, "packaged", False))]
+        others = [list(tests.values())[i] for i in places]
 
-        def find() -> np.ndarray:
-            from genrobust.audit import find_near_copies
+        def find() -> Arrays:
+            from genrobust.data import find_near_copies
 
-            return find_near_copies([*sets.values()], [*tests.values()])
+            theirs = [self.thumbnails(of) for of in others]
+            return {"near": find_near_copies(images, self.thumbnails(images), others, theirs)}
 
-        every = {"sets": sets, "tests": tests}
-        inputs: dict[str, Any] = {key: [images.fingerprint for images in of.values()] for key, of in every.items()}
-        found = self._known(NEAR_COPIES, {**inputs, "version": NEAR_VERSION}, find)
-        ends = np.cumsum([len(images) for images in sets.values()])
-        return dict(zip(sets, np.split(found, ends[:-1]), strict=True))
+        if not others or not len(images):
+            return np.full(len(images), -1)
+        inputs = {"images": images.fingerprint, "tests": [of.fingerprint for of in others], "version": NEAR_VERSION}
+        near = self._known(f"near copies in {images.name}", inputs, find)["near"]
+        return np.where(near < 0, -1, np.array(places)[near])
+
+    def thumbnails(self, images: ImageSet) -> np.ndarray:
+        """Return the thumbnails of `images`, as `find_near_copies` takes them.
+
+        Raises:
+            UserError: Images cannot be read: the message names the first.
+            GenrobustError: What is kept is damaged.
+        """
+        return self._look(images, skip=False)["thumbnails"]
+
+    def broken(self, images: ImageSet) -> list[int]:
+        """Return the places of the images that cannot be read.
+
+        Raises:
+            GenrobustError: What is kept is damaged.
+        """
+        return self._look(images, skip=True)["broken"].tolist()
+
+    def _look(self, images: ImageSet, skip: bool) -> Arrays:
+        def read() -> Arrays:
+            from genrobust.data import thumbnails
+
+            with progress_bar(f"reading {images.name}", len(images), "images") as bar:
+                made, broken = thumbnails(images, bar.advance)
+            if broken and not skip:
+                raise UserError(describe_broken(images, broken))
+            return {"thumbnails": made, "broken": np.array(broken, dtype=np.int64)}
+
+        name = f"{'readable ' if skip else ''}thumbnails of {images.name}"
+        return self._known(name, {"images": images.fingerprint}, read)
 
     def keep(self) -> None:
         """Keep what was read before there was a folder."""
         while self._unkept:
-            self._keep(*self._unkept.pop())
+            self._keep(*self._unkept.popitem()[1])
 
     def find_changed_images(self, sets: Mapping[str, ImageSet]) -> tuple[int, dict[str, list[str]]]:
         """Read all images again, and return their number and, by set, the keys of those whose contents changed.
@@ -102,29 +141,28 @@ class Census:
                 changed[name] = [images.keys[place] for place in places]
         return total, changed
 
-    def _known(self, name: str, inputs: Mapping[str, Any], read: Callable[[], np.ndarray]) -> np.ndarray:
-        """Return what is kept for `inputs`; where nothing is, what `read` returns, which is then kept."""
-        artifact = self._artifact(name, inputs)
+    def _known(self, name: str, inputs: Mapping[str, Any], read: Callable[[], Arrays]) -> Arrays:
+        """Return what is kept for `inputs`; where nothing is, what `read` returns, which is then kept.
+
+        It stays on this machine: its inputs are times of change on its disk.
+        """
+        artifact = Artifact(artifact_folder(self.out / ROOM, name, inputs), mirrored=False)
+        if artifact.folder in self._unkept:
+            return self._unkept[artifact.folder][2]
         if artifact.is_finished:
             path = artifact.path(FILE)
-            with reading(path, ValueError, kind=GenrobustError):
-                known: np.ndarray = np.load(path, allow_pickle=False)
-                return known
+            with reading(path, ValueError, BadZipFile, kind=GenrobustError), np.load(path, allow_pickle=False) as kept:
+                return dict(kept)
         known = read()
         if not self.out.exists():
-            self._unkept.append((name, inputs, known))
+            self._unkept[artifact.folder] = artifact, inputs, known
         else:
             with suppress(GenrobustError):  # it is full or may not be written: whatever is made there says so
-                self._keep(name, inputs, known)
+                self._keep(artifact, inputs, known)
         return known
 
-    def _keep(self, name: str, inputs: Mapping[str, Any], known: np.ndarray) -> None:
-        artifact = self._artifact(name, inputs)
+    def _keep(self, artifact: Artifact, inputs: Mapping[str, Any], known: Arrays) -> None:
         if not artifact.is_finished:
-            manifest = Manifest(ROOM, dict(inputs), {"images": len(known)}, made_by(ROOM))
+            manifest = Manifest(ROOM, dict(inputs), {"images": len(next(iter(known.values())))}, made_by(ROOM))
             with artifact.writing(manifest, FILE), replacing(artifact.folder / FILE, mirrored=False) as file:
-                np.save(file, known, allow_pickle=False)
-
-    def _artifact(self, name: str, inputs: Mapping[str, Any]) -> Artifact:
-        """The artifact of what is known, which stays on this machine: its inputs are times of change on its disk."""
-        return Artifact(artifact_folder(self.out / ROOM, name, inputs), mirrored=False)
+                np.savez(file, allow_pickle=False, **known)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from functools import cached_property
@@ -17,12 +17,23 @@ from genrobust.core import (
     StudyData,
     Subset,
     UserError,
+    about,
     address,
+    cores,
     device_kind,
     fair_order,
     local_folder,
 )
-from genrobust.data import Copies, counted_sets, load_data, without_copies, without_near_copies
+from genrobust.data import (
+    Broken,
+    Copies,
+    copies_of_tests,
+    counted_sets,
+    load_data,
+    without_broken,
+    without_copies,
+    without_leaks,
+)
 from genrobust.recipe import Recipe, look_alikes, recipe_yaml
 from genrobust.robustness import list_figures
 from genrobust.study.census import Census
@@ -30,6 +41,9 @@ from genrobust.study.estimates.rates import StageTimes
 from genrobust.study.executors.jobs import Executor
 from genrobust.study.executors.local import Local
 from genrobust.study.tracking import Tracking
+
+IMAGES_PER_SECOND = 1000  # small JPEGs, that a core searches for near copies
+NEAR_COPIES_UP_TO = 300_000  # images of all sets together, which take 5 minutes on a core
 
 
 @dataclass
@@ -56,21 +70,35 @@ class Context:
 
     @cached_property
     def data(self) -> StudyData:
-        """The images of the study, the test sets without copies.
+        """The images of the study: what is learned from without copies of test images, the test sets without copies.
 
         The images to choose by are a test set only where the recipe names them, as the second in-distribution set or
         among the tests.
 
         Raises:
             UserError: The recipe names test sets that the data lacks, or styles or keys that no image to retrieve has;
-                a test set holds copies alone; an image cannot be read.
+                a set holds copies alone; an image cannot be read.
         """
-        return self._data_and_copies[0]
+        return self._data_and_notices[0]
 
     @property
-    def copies(self) -> list[Copies]:
-        """The copies among the study's own images and test sets."""
-        return self._data_and_copies[1]
+    def notices(self) -> list[Copies | Broken | str]:
+        """What is wrong with the images of the study: copies, and images that cannot be read; a sentence each."""
+        return self._data_and_notices[1]
+
+    def copies_in(self, other: Context) -> list[Copies]:
+        """Return the copies of test images of this study in what another learns from.
+
+        Raises:
+            UserError: An image cannot be read.
+        """
+        near = self._census.near_copies if self._looks_for_near_copies else _not_looked_for
+        tests = self.data.tests
+        found = [
+            copies_of_tests(f"{images.name} of {other.recipe.name}", images, tests, self._census.contents, near)
+            for images in other.data.learned.values()
+        ]
+        return [replace(copies, left_out=False) for copies in found if copies is not None]
 
     def find_changed_images(self) -> tuple[int, dict[str, list[str]]]:
         """Read the study's images again: as the function of this name."""
@@ -87,7 +115,7 @@ class Context:
         return [name for name in now if name in before and now[name].fingerprint != before[name].fingerprint]
 
     @cached_property
-    def _data_and_copies(self) -> tuple[StudyData, list[Copies]]:
+    def _data_and_notices(self) -> tuple[StudyData, list[Copies | Broken | str]]:
         data, copies = without_copies(self._listed, self._census.contents, self.recipe.evaluate.beside)
         return data, [*self._opened[1], *copies]
 
@@ -101,11 +129,32 @@ class Context:
         return load_data(self.recipe.data)
 
     @cached_property
-    def _opened(self) -> tuple[StudyData, list[Copies]]:
-        """The images of the source, without near copies of test images where it leaves these out."""
-        if not self.recipe.data.leaves_out_near_copies:
-            return self._loaded, []
-        return without_near_copies(self._loaded, self._census.near_copies)
+    def _opened(self) -> tuple[StudyData, list[Copies | Broken | str]]:
+        """The images of the source, and in what is learned from no copy of a test image, and none that is broken."""
+        recipe, data, notices = self.recipe, self._loaded, list[Copies | Broken | str]()
+        if recipe.data.broken == "skip":
+            data, broken = without_broken(data, self._census.broken)
+            notices += broken
+        near, chosen_by = self._census.near_copies, () if recipe.tune is None else recipe.tune.choose_by
+        if not self._looks_for_near_copies:
+            near = _not_looked_for
+            if recipe.data.near_copies == "auto":
+                notices.append(self._describe_near_copies())
+        scored = {*(recipe.evaluate.tests or ()), *filter(None, [recipe.robustness.second_id])}
+        data, copies = without_leaks(data, self._census.contents, near, chosen_by, scored)
+        return data, [*notices, *copies]
+
+    @property
+    def _looks_for_near_copies(self) -> bool:
+        given = self.recipe.data.near_copies
+        return given == "leave-out" or (given == "auto" and _count(self._loaded) <= NEAR_COPIES_UP_TO)
+
+    def _describe_near_copies(self) -> str:
+        images = _count(self._loaded)
+        return (
+            f"near copies of test images are not looked for, since {images:,} images take "
+            f"{about(images / (IMAGES_PER_SECOND * cores()))} here: set data.near_copies to leave-out, or to keep"
+        )
 
     @cached_property
     def _listed(self) -> StudyData:
@@ -147,6 +196,14 @@ def _scored_tests(recipe: Recipe, data: StudyData) -> list[str]:
     """Return the names of the test sets of `data` that `recipe` scores, the clean one first."""
     chosen, always = recipe.evaluate.tests, (data.clean, recipe.robustness.second_id)
     return [name for name in data.tests if chosen is None or name in chosen or name in always]
+
+
+def _not_looked_for(images: ImageSet, tests: Mapping[str, ImageSet]) -> None:
+    """Stand for a search of near copies."""
+
+
+def _count(data: StudyData) -> int:
+    return sum(len(images) for images in (*data.learned.values(), *data.tests.values()))
 
 
 def _in_worker(recipe: Recipe, out: Path | str) -> Context:

@@ -48,6 +48,13 @@ class Graph:
         others = self.recipe.sources() & {RETRIEVED, RETRIEVED_BY_SEARCH, *self.context.data.extra}
         return [REAL, *self.sources.datasets, *sorted(others)]
 
+    def notices(self) -> list[str]:
+        """Return what is wrong with the images of the study, a sentence each, also of a recipe that it starts from."""
+        origins = [origin[0].context for run in self.runs if (origin := self.sources.origin(run)) is not None]
+        others = {other.recipe.name: other for other in origins if other is not self.context}
+        copies = [copies for other in others.values() for copies in self.context.copies_in(other)]
+        return [*map(str, self.context.notices), *map(str, copies)]
+
     def finetune(self) -> TrainGenerator:
         """Return the stage that fine-tunes the recipe's generator.
 

@@ -43,12 +43,10 @@ class DomainSet(DataSource):
     and another such share is the unshifted test set; with 0.1, arms train on 80 %, as in DomainBed. The images to
     retrieve from are the training images.
 
-    `domains` takes some of the domains, as if there were no others. In both protocols, near copies of test images are
-    left out of all that is not for testing. `class_names` maps the name of a class folder to the name that is shown and
-    used in prompts.
+    `domains` takes some of the domains, as if there were no others. `class_names` maps the name of a class folder to
+    the name that is shown and used in prompts.
     """
 
-    leaves_out_near_copies: ClassVar[bool] = True
     official: ClassVar[tuple[str, ...]] = ()  # the folders of the domains, that of the training images first
     images: ClassVar[int | None] = None  # of the official set
 

@@ -64,4 +64,6 @@ def _split(table: pa.Table, split: str) -> MemoryImages:
     order = np.array(sorted(range(len(keys)), key=lambda i: hashlib.sha256(keys[i].encode()).digest()), dtype=np.int64)
     rows = rows.take(order)
     columns = (rows[name].to_pylist() for name in ("key", "style", "family"))
-    return MemoryImages(split, rows["image"].to_pylist(), rows["class"].to_numpy(), *columns)
+    images = MemoryImages(split, rows["image"].to_pylist(), rows["class"].to_numpy(), *columns)
+    images.packaged = True
+    return images

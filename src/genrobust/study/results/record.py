@@ -135,7 +135,6 @@ def _notes(graph: Graph, scores: StudyScores) -> Iterator[str]:
     if len(recipe.seeds) < 3:
         seeds = "One training seed" if len(recipe.seeds) == 1 else "Two training seeds"
         yield f"{seeds}: differences between arms show what happened here and claim nothing in general."
-    yield from (f"{copies}." for copies in graph.context.copies if copies.near)
     if not scores.baselines and not scores.summary.lines:
         yield "No baseline models: without them there is no line, and so no effective robustness."
     elif not scores.baselines:
@@ -149,7 +148,7 @@ def _notes(graph: Graph, scores: StudyScores) -> Iterator[str]:
 
 def _warnings(graph: Graph) -> Iterator[str]:
     """Yield what makes the answer doubtful, whatever its figures."""
-    yield from (f"Warning: {copies}." for copies in graph.context.copies if not copies.near)
+    yield from (f"Warning: {notice}." for notice in graph.notices())
     for name, dataset in graph.sources.datasets.items():
         if isinstance(images := dataset.images, ShardDataset) and (copies := images.describe_copies()):
             yield f"Warning: of the source {name}, {copies}."

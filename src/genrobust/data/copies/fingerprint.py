@@ -8,7 +8,6 @@ lies on the background, cut to its own extent), which are compared all with all;
 
 from __future__ import annotations
 
-import math
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -32,7 +31,7 @@ CANDIDATES = 3  # of each descriptor, plain and mirrored: in 98 % or more of pla
 NEAR = 0.05
 _PADDED = 72  # SIDE + REACH and more, so that what leaves at one edge does not enter at the other; 72 = 8 x 9 is fast
 _WHOLE, _CUT = 8, 16  # pixels a side of the descriptors
-_FAINT = 24.0  # of 255: contrast below it is paper, or what JPEG leaves round a line
+FAINT = 24.0  # of 255: contrast below it is paper, or what JPEG leaves round a line
 _BLOCK = 4096  # images compared with as many others at once: 64 MiB of distances
 
 
@@ -70,16 +69,14 @@ def nearest(
     references: np.ndarray,
     *,
     itself: bool = False,
-    coarse: float = math.inf,
     parts: KeptParts | None = None,
     advance: Advance = no_progress,
 ) -> Neighbors:
     """Find the nearest of `references`, frames uint8 [M, ROWS, SIDE], to each of `queries`, likewise [N, ROWS, SIDE].
 
     With `itself` the two are one set, of two images or more, none of which is its own neighbor. A flat frame is near
-    nothing: its distance to all is 1. Aligning two frames takes most of the time: those whose coarse distance is
-    `coarse` or more are not aligned, and count as 1 apart. `parts`, which depend on both, keep what was found
-    meanwhile; `advance` is that of a bar over the queries.
+    nothing: its distance to all is 1. `parts`, which depend on both, keep what was found meanwhile; `advance` is that
+    of a bar over the queries.
     """
     described = _descriptors(references)
     with ThreadPoolExecutor(min(8, cores())) as pool:
@@ -88,8 +85,8 @@ def nearest(
             index, distance = np.zeros(len(items), dtype=np.int64), np.ones(len(items))
             mirrored = np.zeros(len(items), dtype=bool)
             block = queries[items.start : items.stop]
-            candidates = _candidates(_descriptors(block), described, items.start if itself else None, coarse)
-            distances = pool.map(lambda query, near: _distances_with_mirror(query, references[near]), block, candidates)
+            candidates = _candidates(_descriptors(block), described, items.start if itself else None)
+            distances = pool.map(lambda query, near: distances_with_mirror(query, references[near]), block, candidates)
             for row, (near, apart) in enumerate(zip(candidates, distances, strict=True)):
                 advance(1)
                 if len(near):
@@ -118,7 +115,7 @@ def cut_out(picture: np.ndarray, side: int) -> np.ndarray:
     """
     border = np.concatenate([picture[:, 0], picture[:, -1], picture[:, :, 0], picture[:, :, -1]], axis=1)
     contrast = picture.astype(np.float32) - np.median(border, axis=1)[:, None, None]
-    contrast[np.abs(contrast) < _FAINT] = 0
+    contrast[np.abs(contrast) < FAINT] = 0
     mass = np.abs(contrast[0])
     if not mass.any():
         return np.zeros((len(picture), side, side), dtype=np.float32)
@@ -137,7 +134,6 @@ def _candidates(
     queries: tuple[torch.Tensor, torch.Tensor],
     pool: tuple[torch.Tensor, torch.Tensor],
     first: int | None,
-    coarse: float,
 ) -> list[np.ndarray]:
     """For each query the indices into `pool` that are worth aligning; `first` is the first query's own place in it."""
     indices: list[torch.Tensor] = []
@@ -147,7 +143,7 @@ def _candidates(
         for start in range(0, len(references), _BLOCK):
             block = references[start : start + _BLOCK]
             turned = block.view(-1, side, side).flip(2).reshape(len(block), -1)
-            apart = torch.minimum(_distances(query, block), _distances(query, turned))
+            apart = torch.minimum(share_apart(query, block), share_apart(query, turned))
             if first is not None:
                 self_index = torch.arange(first, first + len(query)) - start
                 inside = (self_index >= 0) & (self_index < len(block))
@@ -156,18 +152,18 @@ def _candidates(
             where = torch.cat([where, torch.arange(start, start + len(block)).expand(len(query), -1)], dim=1)
             best, places = best.topk(min(CANDIDATES, best.shape[1]), largest=False)
             where = where.gather(1, places)
-        indices.append(torch.where(best < coarse, where, -1))
+        indices.append(torch.where(best < torch.inf, where, -1))
     return [np.unique(row[row >= 0]) for row in torch.cat(indices, dim=1).numpy()]
 
 
-def _distances(queries: torch.Tensor, references: torch.Tensor) -> torch.Tensor:
-    """Share of squared contrast that differs, [N, M]; 1 where either is flat."""
+def share_apart(queries: torch.Tensor, references: torch.Tensor) -> torch.Tensor:
+    """Return the share of squared contrast by which descriptors [N, D] and [M, D] differ, 1 for flat ones: [N, M]."""
     energy = (queries**2).sum(1)[:, None] + (references**2).sum(1)[None]
     return 1 - 2 * (queries @ references.T) / energy.clamp(min=1e-6)
 
 
-def _distances_with_mirror(query: np.ndarray, references: np.ndarray) -> np.ndarray:
-    """How far `references` are from `query` at their best: float64 [M, 2], as they are and mirrored."""
+def distances_with_mirror(query: np.ndarray, references: np.ndarray) -> np.ndarray:
+    """Return how far M frames `references` are from the frame `query`: float64 [M, 2], as they are and mirrored."""
     if not len(references):
         return np.zeros((0, 2))
     mine, others = planes(query), np.stack([planes(reference) for reference in references])

@@ -1,0 +1,254 @@
+"""Copies among the sets of a study: test images that it learns from, and images whose files hold the same bytes."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from genrobust.core import ImageSet, StudyData, Subset, UserError, hash_file, progress_bar, reading, some_of
+from genrobust.data.file_list import WORKERS
+
+BYTES = 32  # of a SHA-256
+ContentsOf = Callable[[ImageSet], np.ndarray | None]  # as `hash_contents`
+# For each image of a set the place of the test set with its near copy, -1 for none; None where it was not looked for.
+NearCopiesOf = Callable[[ImageSet, Mapping[str, ImageSet]], np.ndarray | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Copies:
+    """Images of the set `name` that are copies of others.
+
+    Attributes:
+        originals: The places of the copies, each with the set of its original, which may be `name` itself.
+        total: The number of images of `name`.
+        left_out: Whether they are left out of `name`.
+        near: How many of them are near copies: the same picture resized, mirrored, moved or saved again.
+        learned: Whether `name` is learned from, and the originals are test images.
+    """
+
+    name: str
+    originals: Mapping[int, str]
+    total: int
+    left_out: bool
+    near: int = 0
+    learned: bool = False
+
+    def __str__(self) -> str:
+        one = len(self.originals) == 1
+        number = f"{len(self.originals):,} of the {self.total:,} images of {self.name} {'is' if one else 'are'}"
+        counts = Counter(self.originals.values())
+        if self.learned:
+            kind = "copies" if not self.near else "near copies" if self.near == len(self.originals) else ""
+            kind = kind or f"copies or near copies ({self.near:,})"
+            kind = f"a {kind.replace('copies', 'copy')}" if one else kind
+            then = "left out" if self.left_out else "not left out: accuracies on these sets are too high"
+            return f"{number} {kind} of test images ({', '.join(f'{n:,} of {of}' for of, n in counts.items())}), {then}"
+        sets = [
+            f"{n:,} of {'other images of its own' if of == self.name else f'images of {of}'}"
+            for of, n in counts.items()
+        ]
+        then = ", left out: a copy is no new image" if self.left_out else ""
+        return f"{number} {'a copy' if one else 'copies'}, byte for byte ({', '.join(sets)}){then}"
+
+
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """Images of the set `name` that cannot be read, which are left out: their `keys`, of `total`."""
+
+    name: str
+    keys: tuple[str, ...]
+    total: int
+
+    def __str__(self) -> str:
+        number = f"{len(self.keys):,} of the {self.total:,} images of {self.name}"
+        return f"{number} cannot be read, left out: {some_of(self.keys)}"
+
+
+def without_broken(data: StudyData, broken_of: Callable[[ImageSet], Sequence[int]]) -> tuple[StudyData, list[Broken]]:
+    """Return `data` without the images that cannot be read in all that is learned from, and these images.
+
+    Args:
+        broken_of: Returns the places of those in a set.
+
+    Raises:
+        UserError: No image of a set can be read.
+    """
+    left: dict[str, ImageSet] = {}
+    notices = []
+    for key, images in data.learned.items():
+        if broken := broken_of(images):
+            if len(broken) == len(images):
+                raise UserError(f"data: no image of {images.name} can be read, such as {images.keys[0]}: add others")
+            left[key] = Subset(images, np.setdiff1d(np.arange(len(images)), broken))
+            notices.append(Broken(images.name, tuple(images.keys[place] for place in broken), len(images)))
+    return data.replaced(left), notices
+
+
+def hash_contents(images: ImageSet) -> np.ndarray | None:
+    """Return the SHA-256 of the file of each image, uint8 [N, 32]; None where the images are no files.
+
+    Raises:
+        UserError: A file cannot be read.
+    """
+    encoded: Callable[[int], Path | bytes] | None = getattr(images, "encoded", None)
+    if encoded is None:
+        return None
+    hashes = np.zeros((len(images), BYTES), dtype=np.uint8)
+
+    def hash_one(index: int) -> None:
+        source = encoded(index)
+        with reading(f"the image {source if isinstance(source, Path) else images.keys[index]}"):
+            digest = hash_file(source) if isinstance(source, Path) else hashlib.sha256(source).hexdigest()
+        hashes[index] = np.frombuffer(bytes.fromhex(digest), dtype=np.uint8)
+
+    with ThreadPoolExecutor(WORKERS) as pool, progress_bar(f"reading {images.name}", len(images), "images") as bar:
+        for _ in pool.map(hash_one, range(len(images))):
+            bar.advance()
+    return hashes
+
+
+def find_copies(
+    sets: Mapping[str, ImageSet],
+    tests: Collection[str],
+    contents_of: ContentsOf,
+    beside: Collection[str] = (),
+) -> list[Copies]:
+    """Return the copies in each of `sets` that has any.
+
+    An image is a copy where its content was met before, in a set that comes before in `sets` or at a place before in
+    its own.
+
+    Args:
+        tests: The names of those that are test sets.
+        contents_of: Returns the contents of a set, as `hash_contents` does.
+        beside: Test sets that count in no mean and may hold the images of others, such as with other labels.
+
+    Raises:
+        UserError: A file cannot be read.
+    """
+    first: dict[bytes, str] = {}
+    copies = []
+    for name, images in sets.items():
+        if (hashes := contents_of(images)) is None:
+            continue
+        met = {content: other for content, other in first.items() if other not in tests} if name in beside else first
+        originals: dict[int, str] = {}
+        for place, content in enumerate(map(bytes, hashes)):
+            if content in met:
+                originals[place] = met[content]
+            else:
+                met[content] = name
+        if originals:
+            copies.append(Copies(name, originals, len(images), name in tests))
+    return copies
+
+
+def counted_sets(data: StudyData) -> dict[str, ImageSet]:
+    """Return the sets among which copies count: training, validation, and all test sets, in this order."""
+    return {"train": data.train, "val": data.val, **data.tests}
+
+
+def without_copies(
+    data: StudyData, contents_of: ContentsOf, beside: Collection[str] = ()
+) -> tuple[StudyData, list[Copies]]:
+    """Return `data` without the copies in its test sets, and all copies in its training, validation and test sets.
+
+    An image of a test set is left out where it was in training or validation, in a test set before, or in its own: the
+    accuracy on it says nothing new, and an interval that counts it twice is too narrow.
+
+    Args:
+        contents_of: Returns the contents of a set, as `hash_contents` does.
+        beside: As in `find_copies`.
+
+    Raises:
+        UserError: No image of a test set is left, or a file cannot be read.
+    """
+    tests = dict(data.tests)
+    copies = find_copies(counted_sets(data), tests, contents_of, beside)
+    for in_set in copies:
+        if (name := in_set.name) in tests:
+            if len(in_set.originals) == in_set.total:
+                others = " and ".join(Counter(in_set.originals.values()))
+                raise UserError(
+                    f"data: every image of {name} is a copy of one of {others}: leave {name} out, or name it in "
+                    "evaluate.beside if it has other labels"
+                )
+            tests[name] = Subset(tests[name], np.setdiff1d(np.arange(in_set.total), list(in_set.originals)))
+    return replace(data, tests=tests), copies
+
+
+def copies_of_tests(
+    name: str, images: ImageSet, tests: Mapping[str, ImageSet], contents_of: ContentsOf, near_copies_of: NearCopiesOf
+) -> Copies | None:
+    """Return the images of the set called `name` that are copies or near copies of images in `tests`; None for none.
+
+    Raises:
+        UserError: A file cannot be read.
+    """
+    originals: dict[int, str] = {}
+    if (mine := contents_of(images)) is not None:
+        first: dict[bytes, str] = {}
+        for test, others in tests.items():
+            if (theirs := contents_of(others)) is not None:
+                for content in map(bytes, theirs):
+                    first.setdefault(content, test)
+        originals = {place: first[content] for place, content in enumerate(map(bytes, mine)) if content in first}
+    near, names = near_copies_of(images, tests), list(tests)
+    places = [] if near is None else [place for place in np.flatnonzero(near >= 0).tolist() if place not in originals]
+    originals |= {place: names[near[place]] for place in places} if near is not None else {}
+    return Copies(name, originals, len(images), True, len(places), learned=True) if originals else None
+
+
+def without_leaks(
+    data: StudyData,
+    contents_of: ContentsOf,
+    near_copies_of: NearCopiesOf,
+    chosen_by: Collection[str] = (),
+    scored: Collection[str] = (),
+) -> tuple[StudyData, list[Copies]]:
+    """Return `data` without the copies of test images in all that is learned from, and these copies.
+
+    What is learned from are all sets but the test sets, whether a classifier, a generator, a filter or a choice does.
+
+    Args:
+        chosen_by: The sets that something is chosen by, which may be test sets beside: those hold no copy of another.
+        scored: The sets that are scored, as which the shifted validation set may serve.
+
+    Raises:
+        UserError: No image of a set is left, or no training image of a class; or a file cannot be read.
+    """
+    learned, tests, changed = data.learned, dict(data.tests), dict[str, ImageSet]()
+    own = data.shifted_val
+    if own is not None and own.name in scored and own.name not in chosen_by:
+        tests[own.name] = learned.pop("shifted_val")
+    copies = []
+
+    def without(images: ImageSet, others: Mapping[str, ImageSet], of_each_class: bool = False) -> ImageSet:
+        found = copies_of_tests(images.name, images, others, contents_of, near_copies_of)
+        if found is None:
+            return images
+        left = Subset(images, np.setdiff1d(np.arange(found.total), list(found.originals)))
+        where = " and ".join(Counter(found.originals.values()))
+        if not len(left):
+            raise UserError(f"data: every image of {images.name} is a copy of a test image ({where}): add others")
+        gone = [data.labels.names[k] for k in np.setdiff1d(images.labels, left.labels)]
+        if of_each_class and gone:
+            raise UserError(
+                f"data: every training image of {some_of(gone)} is a copy of a test image ({where}): add others"
+            )
+        copies.append(found)
+        return left
+
+    chosen = {name: tests[name] for name in chosen_by if name in tests}
+    others = {name: images for name, images in tests.items() if name not in chosen}
+    for name, images in chosen.items():
+        tests[name] = without(images, others)
+    for key, images in learned.items():
+        changed[key] = without(images, others if key == "shifted_val" else tests, of_each_class=key == "train")
+    return replace(data.replaced(changed), tests={name: tests[name] for name in data.tests}), copies
