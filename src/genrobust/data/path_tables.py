@@ -38,13 +38,17 @@ def list_rows(table: Path, entry_of: Callable[[Mapping[str, str]], tuple[str, st
     """List the images that the rows of a `table` name, as `list_csv` does.
 
     Args:
-        entry_of: Returns the path and the group of a row, which is a mapping from columns to cells.
+        entry_of: Returns the path and the group of a row, a mapping from columns to cells. A ValueError that it raises
+            becomes a UserError that names the line.
     """
     columns, rows = _read_table(table)
     lines: dict[str, int] = {}
     groups: list[str] = []
     for line, row in rows:
-        text, group = entry_of(dict(zip(columns, row, strict=True)))
+        try:
+            text, group = entry_of(dict(zip(columns, row, strict=True)))
+        except ValueError as error:
+            raise UserError(f"{table}, line {line}: {error}") from None
         key = _image_key(text, f"{table}, line {line}")
         if lines.setdefault(key, line) != line:
             raise UserError(f"{table}, line {line}: {key} is in line {lines[key]} already: remove one")
