@@ -27,9 +27,7 @@ def open_images(
     Raises:
         UserError: A group means no class, two groups mean the same class, or no image is left.
     """
-    same_class = same_class or {}
-    named = {group: same_class.get(name, name) for group, name in stored.named.items()}
-    labels = classes.labels_of(stored.path, stored.groups, {**named, **same_class})
+    labels = classes.labels_of(stored.path, stored.groups, same_class or {}, stored.named)
     if stored.groups and not labels:
         raise UserError(
             f"{name}: {stored.path} has no training class, only {some_of(stored.groups, 3)}: say which they are in "
