@@ -25,7 +25,8 @@ def open_images(
     """Return stored images with the labels of `classes`.
 
     Raises:
-        UserError: A group means no class, two groups mean the same class, or no image is left.
+        UserError: A group means no class, two groups mean the same class, a class folder lies in another, or no image
+            is left.
     """
     labels = classes.labels_of(stored.path, stored.groups, same_class or {}, stored.named)
     if stored.groups and not labels:
@@ -33,7 +34,7 @@ def open_images(
             f"{name}: {stored.path} has no training class, only {some_of(stored.groups, 3)}: say which they are in "
             "data.same_class"
         )
-    return ListedImages(name, stored.listing(labels), labels, by_name=by_name)
+    return ListedImages(name, stored.listing(labels, classes.folders), labels, by_name=by_name)
 
 
 def hold_back(train: ImageSet, share: float) -> tuple[ImageSet, Subset]:
