@@ -68,6 +68,8 @@ P = ("path", "label")
         (P, [["test/camera/0.heic", "camera"]], "line 2: .*convert it"),
         (P, [["test/camera/0.txt", "camera"]], "line 2: .* is no image"),
         (P, [["test/camera/0.png", ""]], "line 2: .* has no label"),
+        (P, [["test/camera/0.png", "NaN"]], "line 2: .* has no label"),
+        (P, [["test/camera/0.png", "1"], ["test/Clock/0.png", "1.0"]], r"'1.*'1.* differ by .* a \.0"),
         (P, [["test/camera/0.png", "a"], ["./test/camera/0.png", "b"]], "line 3: .* in line 2 already"),
         (P, [["empty.png", "camera"]], r"line 2: .*empty\.png: it is empty"),
         (P, [[f"test/camera/{n}.png", "camera"] for n in range(9)], r"line 5 \(and 5 other lines\): .*3\.png"),

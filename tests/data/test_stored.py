@@ -241,7 +241,7 @@ def test_images_to_search_are_read_without_labels(write: Callable[[Path], object
         (unlabeled_folder, "pool/*.png", r"pool/\*\.png matches no \.parquet or \.tar"),
         (lambda folder: write_tar(folder / "a.tar", tar(("a.txt", b""))), "pool", "holds no image"),
         (
-            lambda folder: [write_tar(folder / f"{n}.tar", labeled_tar([0])) for n in ("train", "test")],
+            lambda folder: [write_tar(folder / f"{n}.tar", labeled_tar([0])) for n in ("Train00", "eval")],
             "pool",
             "several splits",
         ),

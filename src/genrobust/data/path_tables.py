@@ -12,6 +12,7 @@ from genrobust.data.reading import FORMATS, UNREAD
 
 PATHS = ("path", "file_name")  # names of the column of paths; the second is that of Hugging Face's metadata.csv
 LABEL = "label"
+NO_LABEL = {"", "nan", "<na>"}  # as pandas writes it; "none" and "na" may be classes
 TOGETHER = 1000  # files that a thread asks for in one go
 
 
@@ -53,7 +54,7 @@ def list_rows(table: Path, entry_of: Callable[[Mapping[str, str]], tuple[str, st
         if lines.setdefault(key, line) != line:
             raise UserError(f"{table}, line {line}: {key} is in line {lines[key]} already: remove one")
         groups.append(group)
-        if labeled and not group:
+        if labeled and group.lower() in NO_LABEL:
             raise UserError(f"{table}, line {line}: {key} has no label: fill it in, or remove the line")
     keys = list(lines)
 
