@@ -62,6 +62,7 @@ P = ("path", "label")
         (("file", "label"), [], "no column 'path': it has file, label"),
         (("path", "class"), [], "no column 'label'"),
         (("path", "label", "label"), [], "two columns called 'label'"),
+        ((*P, "split"), [["a.png", "cat", "train"], ["b.png", "cat", "test"]], r"several splits \(test, train\)"),
         (P, [["../a.png", "camera"]], r"line 2: '\.\./a\.png'"),
         (P, [["", "camera"]], "line 2: '' is no path"),
         (P, [["test\\camera\\0.png", "camera"]], "line 2: .* with /"),

@@ -125,7 +125,8 @@ def classes_of(train: StoredImages, class_names: Mapping[str, str] | None = None
     for name in given:
         if name not in names:
             near = difflib.get_close_matches(name, names, n=3)
-            raise UserError(f"data.class_names: {train.path} has no folder {name!r}{perhaps(near)}")
+            known = f": name one of {some_of(names)}, or remove the key"
+            raise UserError(f"data.class_names: {train.path} has no folder {name!r}{perhaps(near)}{known}")
     called = [train.named.get(name, name) for name in names]
     shown = [given.get(n, re.sub(r"[\s_-]+", " ", c).strip() or c) for n, c in zip(names, called, strict=True)]
     slugs, texts = (Counter(map(key, called)) for key in (slug, bare_name))
