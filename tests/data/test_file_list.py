@@ -53,6 +53,7 @@ def test_each_image_is_listed_once(folder, change, more):
         (lambda f: os.mkfifo(f / "cat" / "fifo.png"), r"fifo\.png: it is no regular file"),
         (lambda f: (f / "cat" / "zero.png").symlink_to("/dev/zero"), r"zero\.png: it is no regular file"),
         (lambda f: (f / "cat" / "empty.png").touch(), r"empty\.png: it is empty"),
+        (lambda f: shutil.copytree(f / "dog", f / "cat" / "tame" / "Dog"), r"cat/tame/Dog lies in .*'cat'.*another"),
         (lambda f: (f / "cat" / "\udcff.jpg").write_bytes((f / "cat" / "a.jpg").read_bytes()), r"cat/\\udcff\.jpg"),
         (lambda f: ((f / "caf\u00e9").mkdir(), (f / "cafe\u0301").mkdir()), "'caf.* and 'caf.* differ by case"),
         (lambda f: (f / "a\nb").mkdir(), r"class 'a\\nb'"),
@@ -66,6 +67,16 @@ def test_what_is_wrong_in_a_folder_is_named(folder, change, named, by_name):
     with pytest.raises(UserError, match=named):
         stored = open_stored(folder)
         ListedImages("x", stored.listing(stored.groups), dict.fromkeys(stored.groups, (0,)), by_name=by_name)
+
+
+def test_folders_inside_class_folders_are_of_the_class_and_logged(folder, save_jpeg, caplog):
+    for name in ("cat/cat/a", "cat/session 1/a", "1/2/a", "2/2/a"):
+        save_jpeg(folder / f"{name}.jpg")
+    listing = list_folder(folder, ["1", "2", "cat", "dog"])
+    assert all(key.startswith(f"{group}/") for key, group in zip(listing.keys, listing.groups, strict=True))
+    assert len(listing.keys) == 8 and "1/2 to '1'" in caplog.text
+    with pytest.raises(UserError, match="session 1 lies in"):
+        list_folder(folder, ["cat", "dog"], ["Session_1"])
 
 
 def test_files_of_other_extensions_are_logged_once(folder, caplog):

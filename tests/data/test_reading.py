@@ -6,6 +6,8 @@ import io
 import os
 import re
 import struct
+import subprocess
+import sys
 import zlib
 from functools import partial
 from pathlib import Path
@@ -113,7 +115,6 @@ BAD = {
 }
 
 
-@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
 def test_broken_images_are_named_with_a_reason_and_others_are_not(tmp_path: Path) -> None:
     for name, (data, reason) in BAD.items():
         (tmp_path / name).write_bytes(data)
@@ -126,6 +127,15 @@ def test_broken_images_are_named_with_a_reason_and_others_are_not(tmp_path: Path
     assert len(errors) == len(BAD)
     for (name, (_, reason)), error in zip(sorted(BAD.items()), errors, strict=True):
         assert re.search(f"{name}.*({reason})", error, re.S)
+
+
+def test_large_scans_are_read_without_a_warning_and_jpegs_at_half_their_size(tmp_path: Path) -> None:
+    scan = Image.new("L", (9500, 9501))  # of 90 million pixels
+    for name, size in (("scan.jpg", (4751, 4750)), ("scan.png", (9501, 9500))):
+        scan.save(tmp_path / name, exif=TURNED)
+        code = f"from genrobust.data import read_image; print(read_image(open({name!r}, 'rb').read()).size)"
+        done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
+        assert (done.stdout, done.stderr) == (f"{size}\n", "")
 
 
 def test_dark_images_and_those_of_one_color_are_counted() -> None:

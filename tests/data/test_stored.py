@@ -77,7 +77,10 @@ def test_a_list_above_tars_names_their_numbers(tmp_path: Path) -> None:
         "0/0001": 0,
     }
     assert load_data(folders(train, test, class_names={"2": "hound"})).labels.names == ("cat", "sea eel", "hound")
-    with pytest.raises(UserError, match="no training folder 'yak'"):
+    with pytest.raises(UserError, match=r"wds_ink/test: .*no class.* yak.*data\.same_class"):
+        load_data(folders(train, test, **ink))
+    (tmp_path / "wds_ink" / "classnames.txt").write_text("Sea Eel\ncat\nsea-eel\n")
+    with pytest.raises(UserError, match="'0' and '2' both mean the class"):
         load_data(folders(train, test, **ink))
     (tmp_path / "wds_ink" / "classnames.txt").write_text("Sea Eel\n\nyak\n")
     with pytest.raises(UserError, match=r"classnames\.txt has no line for the class 1"):
@@ -238,7 +241,7 @@ def test_images_to_search_are_read_without_labels(write: Callable[[Path], object
         (unlabeled_folder, "pool/*.png", r"pool/\*\.png matches no \.parquet or \.tar"),
         (lambda folder: write_tar(folder / "a.tar", tar(("a.txt", b""))), "pool", "holds no image"),
         (
-            lambda folder: [write_tar(folder / f"{n}.tar", labeled_tar([0])) for n in ("train", "test")],
+            lambda folder: [write_tar(folder / f"{n}.tar", labeled_tar([0])) for n in ("Train00", "eval")],
             "pool",
             "several splits",
         ),

@@ -86,6 +86,7 @@ def test_quick_applies_its_section_and_renames_the_study(recipe_file: str) -> No
     ("text", "named"),
     [
         ("a: [1", "not valid YAML"),
+        ("name: x\ntrain:\n\tsteps: 5\n", r"\(line 3, column 1\): .*spaces"),
         ("- 1", "a mapping of keys, and this is a list"),
         ("", "this is empty"),
         ("name: long\narms: [{name: real, mixture: real}]\n", "no quick section"),

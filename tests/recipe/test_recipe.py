@@ -83,6 +83,7 @@ MISTAKES = [  # change to SMALL, what the error names
     ({"train": {"split_batchnorm": True}, **arm(mixture=["generated", "retrieved"])}, "add real"),
     ({"train": {"split_batchnorm": True}, **arm(mixture=["real", "generated"])}, "give each source a weight"),
     ({"data": {"source": "folders"}}, "data.train: field required"),
+    ({"data": {"same_class": 2}}, "data.same_class: input should be a mapping, as in {key: value} (got 2)"),
     ({"data": {"extra": {"retrieved": "x"}}}, "data.extra: the name retrieved"),
     ({"data": {"extra": {"retrieved-by-search": "x"}}}, "data.extra: the name retrieved-by-search"),
     ({"data": {"retrieved": {"serch": "x"}}}, "unknown key data.retrieved.serch; did you mean search?"),

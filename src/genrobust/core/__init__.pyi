@@ -181,6 +181,7 @@ from .text_files import (
     csv_line as csv_line,
     escape_unprintable as escape_unprintable,
     is_missing as is_missing,
+    plain_number as plain_number,
     read_csv as read_csv,
     read_lines as read_lines,
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ class AuditSets:
     `real` are training images, `tests` test sets by name, `wild` the images that the generator was trained on, and
     `unseen` images of the same kind that it was not.
     `prompts` are the dataset's own, [N], or empty where they are not known; `templates` made them. `is_real` says
-    that the dataset is the training images themselves; `val` are then the validation images beside them.
+    that the dataset is the training images themselves; `beside` are then the other sets that are learned from.
     """
 
     dataset: ImageSet
@@ -32,13 +32,12 @@ class AuditSets:
     prompts: tuple[str, ...]
     templates: tuple[str, ...]
     is_real: bool = False
-    val: ImageSet | None = None
+    beside: dict[str, ImageSet] = field(default_factory=dict)
 
     @property
     def own(self) -> dict[str, ImageSet]:
         """The sets of the recipe whose training images are the dataset, by name; none for another dataset."""
-        val = {} if self.val is None else {"val": self.val}
-        return {"train": self.dataset, **val, **self.tests} if self.is_real else {}
+        return {"train": self.dataset, **self.beside, **self.tests} if self.is_real else {}
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ MISSING = {"", "-", "\u2013", "\u2014", "nan", "na", "n/a", "#n/a", "<na>", "non
 _STRANGE = re.compile(
     r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]"
 )  # control characters but tabs and ends of lines
+_WHOLE = re.compile(r"([+-]?\d+)\.0*", re.ASCII)
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 # Begins one, also as a full-width letter; in much of Europe, spreadsheets split lines at semicolons.
 _FORMULA = re.compile(r"(^|;)(?=[=+\-@\uff1d\uff0b\uff0d\uff20])")
@@ -77,6 +78,11 @@ def read_csv(path: Path, option: str) -> Iterator[tuple[int, list[str]]]:
 def is_missing(cell: str) -> bool:
     """Return whether a cell says that there is no value, as people, spreadsheets, pandas and JSON write it."""
     return cell.strip().lower() in MISSING
+
+
+def plain_number(text: str) -> str:
+    """Return 2.0 as 2, and any other text as it is: pandas saves 2 as 2.0 in a column with an empty cell."""
+    return match[1] if (match := _WHOLE.fullmatch(text)) else text
 
 
 def csv_line(cells: Iterable[object]) -> str:

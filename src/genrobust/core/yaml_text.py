@@ -49,7 +49,9 @@ def parse_yaml(text: str | bytes, source: str) -> Any:
         raise UserError(f"{source}, {error}") from None
     except yaml.YAMLError as error:
         mark, why = getattr(error, "problem_mark", None), getattr(error, "problem", None)
-        place = f" (line {mark.line + 1})" if mark else ""
+        place = f" (line {mark.line + 1}, column {mark.column + 1})" if mark else ""
+        if mark and text[mark.index : mark.index + 1] == "\t":
+            why = "a tab stands where YAML takes spaces alone: replace it with spaces"
         raise UserError(f"{source} is not valid YAML{place}: {why or str(error).splitlines()[0]}") from None
     except RecursionError:
         raise UserError(f"{source} is not valid YAML: it is nested too deeply") from None

@@ -3,7 +3,6 @@ from .copies.exact import (
     Broken as Broken,
     Copies as Copies,
     copies_of_tests as copies_of_tests,
-    counted_sets as counted_sets,
     find_copies as find_copies,
     hash_contents as hash_contents,
     without_broken as without_broken,

@@ -63,10 +63,14 @@ class FolderClasses:
         by_bare_name = {bare_name(folder): folder for folder in self.folders}
         return [by_bare_name[p] for p in difflib.get_close_matches(bare_name(name), by_bare_name, n=3)]
 
-    def labels_of(self, path: Path, groups: Iterable[str], same_class: Mapping[str, str]) -> dict[str, tuple[int]]:
+    def labels_of(
+        self, path: Path, groups: Iterable[str], same_class: Mapping[str, str], named: Mapping[str, str]
+    ) -> dict[str, tuple[int]]:
         """Return the label of each of the `groups` at `path`, without those of `unused`.
 
-        `same_class` names the training folder that a group means, or "" to leave it out.
+        Args:
+            same_class: The training folder that a group, or its name, means; "" to leave it out.
+            named: The names of groups that are called otherwise than they are.
 
         Raises:
             UserError: A group means no class (the message names all such groups, with what each may have meant), two
@@ -80,22 +84,23 @@ class FolderClasses:
         labels: dict[str, tuple[int]] = {}
         unknown, by_itself = [], dict[int, str]()
         for name in groups:
-            meant = same_class.get(name, name)
+            called = named.get(name, name)
+            meant = same_class.get(name, same_class.get(called, called))
             if not meant or meant in self.unused:
                 continue
             label = self.match(meant)
             if label is None:
-                unknown.append(name)
+                unknown.append(called)
                 continue
             labels[name] = (label,)
-            other = name if name in same_class else by_itself.setdefault(label, name)
+            other = name if {name, called} & same_class.keys() else by_itself.setdefault(label, name)
             if other != name:
                 problem = f"the folders {other!r} and {name!r} both mean the class {self.folders[label]!r}"
                 raise UserError(f"{path}: {problem}: rename one, or say what it means under data.same_class")
         if unknown:
-            named = some_of((f"{name}{perhaps(self.near(name))}" for name in unknown), separator="; ")
+            listed = some_of((f"{name}{perhaps(self.near(name))}" for name in unknown), separator="; ")
             raise UserError(
-                f"{path}: these folders mean no class of the training folder: {named}. Say which class each "
+                f"{path}: these folders mean no class of the training folder: {listed}. Say which class each "
                 'means under data.same_class (folder: training folder), or "" to leave it out'
             )
         return labels
@@ -120,14 +125,25 @@ def classes_of(train: StoredImages, class_names: Mapping[str, str] | None = None
     for name in given:
         if name not in names:
             near = difflib.get_close_matches(name, names, n=3)
-            raise UserError(f"data.class_names: {train.path} has no folder {name!r}{perhaps(near)}")
+            known = f": name one of {some_of(names)}, or remove the key"
+            raise UserError(f"data.class_names: {train.path} has no folder {name!r}{perhaps(near)}{known}")
     called = [train.named.get(name, name) for name in names]
     shown = [given.get(n, re.sub(r"[\s_-]+", " ", c).strip() or c) for n, c in zip(names, called, strict=True)]
     slugs, texts = (Counter(map(key, called)) for key in (slug, bare_name))
     shares = [slugs[slug(name)] > 1 and texts[bare_name(name)] == 1 for name in called]  # two spellings are refused
     ids = [file_name(name) if does else slug(name) for name, does in zip(called, shares, strict=True)]
+    _require_unique(train.path, names, ids, "are two spellings of one name: put them together, or rename one")
+    _require_unique(train.path, names, shown, "have one name in prompts: give one another name in data.class_names")
     labels = LabelSpace(tuple(ClassLabel(id, text, text) for id, text in zip(ids, shown, strict=True)))
     return FolderClasses(labels, names)
+
+
+def _require_unique(path: Path, names: Sequence[str], values: Sequence[str], problem: str) -> None:
+    """Raise UserError where two of the classes `names` have the same of the `values`."""
+    first: dict[str, str] = {}
+    for name, value in zip(names, values, strict=True):
+        if (twin := first.setdefault(value, name)) != name:
+            raise UserError(f"{path}: the classes {twin!r} and {name!r} ({value!r}) {problem}")
 
 
 def perhaps(near: Sequence[str]) -> str:

@@ -12,13 +12,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from multiprocessing import parent_process
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from genrobust.core import BaseImageSet, UserError, digest, progress_bar, reading, some_of
+from genrobust.core import BaseImageSet, UserError, bare_name, digest, progress_bar, reading, some_of
 from genrobust.data.reading import FORMATS, describe_passed_over, read_image, walk_images
 
 log = logging.getLogger(__name__)
@@ -147,15 +147,18 @@ def some_names(names: Iterable[str]) -> str:
     return ascii(some_of(names))[1:-1]
 
 
-def list_folder(folder: Path, groups: Collection[str]) -> Listing:
+def list_folder(folder: Path, groups: Collection[str], classes: Collection[str] = ()) -> Listing:
     """List the images below the subfolders `groups` of `folder`, by extension, without hidden ones, in one pass.
 
     A key is the path below `folder`, with ``/``. Links are followed; a file that several names of one group lead to is
     listed once.
 
+    Args:
+        classes: The names of other classes, which no folder below a group may have.
+
     Raises:
-        UserError: A folder cannot be read, an image is empty or no regular file, a link leads in a circle, or a file is
-            in two groups.
+        UserError: A folder cannot be read, an image is empty or no regular file, a link leads in a circle, a file is in
+            two groups, or a folder of another class lies below a group.
     """
     scanned: list[ImageFile] = []
     passed_over: list[str] = []
@@ -165,6 +168,7 @@ def list_folder(folder: Path, groups: Collection[str]) -> Listing:
             bar.advance()
     log.info("%s: %d images in %d folders", folder, len(scanned), len(groups))
     _log_passed_over(folder, passed_over)
+    _check_nested(folder, scanned, [*groups, *classes])
     return list_images(folder, scanned)
 
 
@@ -179,6 +183,24 @@ def list_files(folder: Path, group_of: Callable[[str], str]) -> Listing:
 def _log_passed_over(folder: Path, passed_over: Sequence[str]) -> None:
     if passed_over and parent_process() is None:  # workers list the same folders
         _warn_once("%s", describe_passed_over(folder, passed_over))
+
+
+def _check_nested(folder: Path, scanned: Iterable[ImageFile], classes: Iterable[str]) -> None:
+    """Log folders inside class folders; raise UserError where one is called as another class, and by no number."""
+    names = {bare_name(PurePosixPath(name).name) for name in classes}
+    nested = {(file.group, file.key.rpartition("/")[0]) for file in scanned if "/" in file.key[len(file.group) + 1 :]}
+    for group, path in sorted(nested):
+        own = bare_name(PurePosixPath(group).name)
+        for part in path[len(group) + 1 :].split("/"):  # a number may be that of a session or of a person
+            if own != bare_name(part) in names and not part.isdecimal():
+                problem = f"{folder / path} lies in the folder of the class {group!r}, and is called as another class"
+                raise UserError(f"{problem}: move {part!r} out of {group!r}, or rename it if its images show {group!r}")
+    if nested and parent_process() is None:
+        group, path = min(nested)
+        _warn_once(
+            "%s: images in %d folders inside class folders count to the outer class, such as %s to %r",
+            folder, len(nested), path, group,
+        )  # fmt: skip
 
 
 def list_images(

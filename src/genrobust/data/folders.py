@@ -25,17 +25,16 @@ def open_images(
     """Return stored images with the labels of `classes`.
 
     Raises:
-        UserError: A group means no class, two groups mean the same class, or no image is left.
+        UserError: A group means no class, two groups mean the same class, a class folder lies in another, or no image
+            is left.
     """
-    same_class = same_class or {}
-    named = {group: same_class.get(name, name) for group, name in stored.named.items()}
-    labels = classes.labels_of(stored.path, stored.groups, {**named, **same_class})
+    labels = classes.labels_of(stored.path, stored.groups, same_class or {}, stored.named)
     if stored.groups and not labels:
         raise UserError(
             f"{name}: {stored.path} has no training class, only {some_of(stored.groups, 3)}: say which they are in "
             "data.same_class"
         )
-    return ListedImages(name, stored.listing(labels), labels, by_name=by_name)
+    return ListedImages(name, stored.listing(labels, classes.folders), labels, by_name=by_name)
 
 
 def hold_back(train: ImageSet, share: float) -> tuple[ImageSet, Subset]:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from genrobust.core import ImageSet, StudyData, Subset, UserError, digest, is_missing
+from genrobust.core import ImageSet, StudyData, Subset, UserError, digest, is_missing, plain_number
 from genrobust.recipe import GroupRule, ImageRule
 
 log = logging.getLogger(__name__)
@@ -123,6 +123,6 @@ def _names_by_column(key: str, name: str, images: ImageSet, column: str) -> list
 
 
 def _as_name(value: Any) -> str | None:
-    """A value as a name; None for a missing one. 3.0 is 3, as which pandas saves it beside NaN."""
-    text = str(int(value) if isinstance(value, float) and value.is_integer() else value)
+    """A value as a name; None for a missing one."""
+    text = plain_number(str(value))
     return None if is_missing(text) else text

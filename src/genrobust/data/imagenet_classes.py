@@ -9,12 +9,14 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib import resources
 from pathlib import Path
+from typing import TypeVar
 
 from genrobust.core import ClassLabel, LabelSpace, UserError, read_lines
 
 log = logging.getLogger(__name__)
 
 DIGITS = 20  # beyond which no number is a label, whatever its zeros; Python refuses some thousands
+T = TypeVar("T")
 
 
 @cache
@@ -81,8 +83,8 @@ def label_space(classes: str, class_names: Mapping[str, str] | str) -> LabelSpac
     return LabelSpace(labels, shared_prompts=kind == "openai")
 
 
-def by_number(text: str, ids: Sequence[str]) -> str | None:
-    """Return the id at index `text` of `ids`; None where it is no number or too large."""
+def by_number(text: str, ids: Sequence[T]) -> T | None:
+    """Return the one of `ids` at the index `text`; None where it is no number or too large."""
     return ids[int(text)] if text.isdecimal() and len(text) < DIGITS and int(text) < len(ids) else None
 
 

@@ -61,7 +61,7 @@ class OfficialSet:
             UserError: A class of the study that the set should hold is missing, or a name means no class.
         """
         path = stored.path
-        labels = classes.labels_of(path, stored.groups, wordnet_ids(stored, self.wnids()) | dict(same_class))
+        labels = classes.labels_of(path, stored.groups, same_class, wordnet_ids(stored, self.wnids()))
         self._require_classes(path, classes, {label for (label,) in labels.values()})  # before a million are listed
         images = ListedImages(name, stored.listing(labels), labels)
         self._require_classes(path, classes, images.labels)

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from genrobust.core import UserError
+from genrobust.core import UserError, plain_number
 from genrobust.data.imagenet_classes import prompt_names
 
 LONGEST = 255  # characters of a name: what a file system allows a folder
@@ -19,16 +19,16 @@ def check_class_names(path: Path, names: Collection[str]) -> tuple[str, ...]:
 
     Raises:
         UserError: A name is empty, longer than a folder's may be, no valid UTF-8 or has control characters, or two
-            are the same but for case or Unicode form (é as one letter or two).
+            are the same but for case, Unicode form (é as one letter or two) or the .0 of a number.
     """
     first: dict[str, tuple[int, str]] = {}
     for place, name in enumerate(names):
         if not name.strip() or len(name) > LONGEST or any(unicodedata.category(c) in {"Cc", "Cs"} for c in name):
             subject = f"the class {name[:50]!a}{' ...' * (len(name) > 50)} of {path}"
             raise UserError(f"{subject} is called by no text of 1 to {LONGEST} letters in UTF-8: rename it")
-        other, twin = first.setdefault(unicodedata.normalize("NFC", name).casefold(), (place, name))
+        other, twin = first.setdefault(plain_number(unicodedata.normalize("NFC", name).casefold()), (place, name))
         if other != place:
-            conflict = "have one name" if twin == name else "differ by case or Unicode form alone"
+            conflict = "have one name" if twin == name else "differ by case, Unicode form or a .0 alone"
             raise UserError(f"the classes {twin!a} and {name!a} of {path} {conflict}: rename one")
     return tuple(names)
 

@@ -11,7 +11,8 @@ from genrobust.data.file_list import WORKERS, ImageFile, Listing, image_file, li
 from genrobust.data.reading import FORMATS, UNREAD
 
 PATHS = ("path", "file_name")  # names of the column of paths; the second is that of Hugging Face's metadata.csv
-LABEL = "label"
+LABEL, SPLIT = "label", "split"
+NO_LABEL = {"", "nan", "<na>"}  # as pandas writes it; "none" and "na" may be classes
 TOGETHER = 1000  # files that a thread asks for in one go
 
 
@@ -22,14 +23,19 @@ def list_csv(table: Path, labeled: bool = True) -> Listing:
     are followed; a file that several rows of one label lead to is listed once.
 
     Raises:
-        UserError: There is no such column, or a line that it names: a path that leads out of the folder, comes twice,
-            or is no image, no label, or a file of two labels.
+        UserError: There is no such column, or one called `split` with several values, or a line that it names: a path
+            that leads out of the folder, comes twice, or is no image, no label, or a file of two labels.
     """
-    columns, _ = _read_table(table)
+    columns, rows = _read_table(table)
     place = next((columns.index(name) for name in PATHS if name in columns), None)
     if place is None or (labeled and LABEL not in columns):
         wanted = "path" if place is None else LABEL
         raise UserError(f"{table} has no column {wanted!r}: it has {some_names(columns)}; rename one")
+    splits = sorted({row[columns.index(SPLIT)] for _, row in rows}) if SPLIT in columns else []
+    if len(splits) > 1:  # read as one set, they would be a leak
+        raise UserError(
+            f"{table} holds several splits ({some_names(splits)}): write a table for each, without {SPLIT!r}"
+        )
     path = columns[place]
     return list_rows(table, lambda row: (row[path], row[LABEL] if labeled else ""), labeled)
 
@@ -38,18 +44,22 @@ def list_rows(table: Path, entry_of: Callable[[Mapping[str, str]], tuple[str, st
     """List the images that the rows of a `table` name, as `list_csv` does.
 
     Args:
-        entry_of: Returns the path and the group of a row, which is a mapping from columns to cells.
+        entry_of: Returns the path and the group of a row, a mapping from columns to cells. A ValueError that it raises
+            becomes a UserError that names the line.
     """
     columns, rows = _read_table(table)
     lines: dict[str, int] = {}
     groups: list[str] = []
     for line, row in rows:
-        text, group = entry_of(dict(zip(columns, row, strict=True)))
+        try:
+            text, group = entry_of(dict(zip(columns, row, strict=True)))
+        except ValueError as error:
+            raise UserError(f"{table}, line {line}: {error}") from None
         key = _image_key(text, f"{table}, line {line}")
         if lines.setdefault(key, line) != line:
             raise UserError(f"{table}, line {line}: {key} is in line {lines[key]} already: remove one")
         groups.append(group)
-        if labeled and not group:
+        if labeled and group.lower() in NO_LABEL:
             raise UserError(f"{table}, line {line}: {key} has no label: fill it in, or remove the line")
     keys = list(lines)
 

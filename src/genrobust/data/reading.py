@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -35,10 +36,12 @@ UNREAD = {".avif", ".heic", ".heif", ".jp2", ".jxl", ".jxr", ".psd", ".svg", ".t
 COMPANIONS = {".txt", ".json", ".jsonl", ".csv", ".tsv", ".md", ".xml", ".yaml", ".yml", ".db", ".ini"}  # of images
 BROKEN_SHOWN = 10  # images that cannot be read, each with its reason
 KINDS_NAMED = 8  # of files that are passed over
-MAX_PIXELS = 89_478_485  # Pillow's own warning line: 256 MiB of 24-bit pixels; far beyond any photograph in a data set
+MAX_PIXELS = 178_956_970  # beyond which Pillow raises; scans and photographs have fewer
+HALVED_PIXELS = MAX_PIXELS // 2  # beyond which a JPEG is decoded at half its size: a pixel takes 4 bytes
 LARGEST_FILE = 2**30  # bytes: more than so many pixels take in any format
 LONGEST_SIDE = 100  # times the shorter one: the shorter is resized, and pixels grow with the square of this
-_TOO_LARGE = f"it claims more than {MAX_PIXELS / 1e6:.0f} million pixels (a decompression bomb?)"
+# Pillow warns beyond half of MAX_PIXELS. The filter is for the process: one for a block changes those of other threads.
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 DARK = 16  # of 255: the brightest that gray of 12 bits, up to 4095, is in a file of 16 bits
 T = TypeVar("T")
 
@@ -48,8 +51,8 @@ def read_image(source: Path | bytes, name: str | None = None, side: int | None =
     that leaves `side` pixels or more, where `side` is given: that is faster.
 
     It is turned as its EXIF says; transparency lies on white; gray of 16 bits, up to 65535, and of floats, up to 1.0,
-    is scaled to 8 bits; palette, CMYK and gray become RGB; of an animation the first frame is taken. `name` stands for
-    bytes in messages.
+    is scaled to 8 bits; palette, CMYK and gray become RGB; of an animation the first frame is taken. A JPEG of more
+    than 89 million pixels is decoded at half its width and height. `name` stands for bytes in messages.
 
     Raises:
         UserError: The file is missing, empty, no image, truncated, or too large to be decoded safely, or its gray has
@@ -69,7 +72,7 @@ def read_image(source: Path | bytes, name: str | None = None, side: int | None =
         reason = "it is no image of a known kind, whatever its name says"
         reason = f"{kind} images are not read: convert it" if kind in UNREAD else reason
     except Image.DecompressionBombError:
-        reason = _TOO_LARGE
+        reason = f"it claims more than {MAX_PIXELS / 1e6:.0f} million pixels: scale it down (a decompression bomb?)"
     except Exception as error:  # Pillow's decoders raise anything on damaged data
         reason = f"it is damaged or truncated ({error or type(error).__name__})"
     raise UserError(f"cannot read the image {where}: {reason}. Replace or remove the file, then run again")
@@ -216,12 +219,12 @@ def _decode(source: Path | bytes, side: int | None) -> Image.Image:
     with Image.open(
         io.BytesIO(source) if isinstance(source, bytes) else source, formats=[*set(FORMATS.values())]
     ) as image:
-        if image.width * image.height > MAX_PIXELS:
-            raise _Unreadable(_TOO_LARGE)
         if max(image.size) > LONGEST_SIDE * min(image.size):
             raise _Unreadable(f"one of its sides, {image.width} x {image.height}, is {LONGEST_SIDE} times the other")
-        if side is not None:
+        if side is not None:  # draft changes JPEGs alone
             image.draft(None, (side, side))
+        elif image.width * image.height > HALVED_PIXELS:
+            image.draft(None, (image.width // 2, image.height // 2))
         image.load()
         ImageOps.exif_transpose(image, in_place=True)
         return _to_rgb(image)

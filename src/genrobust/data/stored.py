@@ -19,7 +19,9 @@ from genrobust.data.tars import list_tars
 
 KINDS = {".parquet": list_parquet, ".tar": list_tars}  # of files that hold many images
 TABLE = ".csv"  # of a file that lists them
-SPLIT = re.compile(r"(?:^|[-_.])(train|val|valid|validation|test)(?=[-_.]|$)")
+SPLIT = re.compile(
+    r"(?:^|[-_.])(train(?:ing)?|val(?:id|idation)?|dev|test(?:ing)?|eval(?:uation)?)(?=[-_.\d]|$)", re.IGNORECASE
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +44,9 @@ class StoredImages:
         """The groups by label number where labels are numbered, else ()."""
         return self.listed.label_names if self.listed else ()
 
-    def listing(self, groups: Collection[str]) -> Listing:
-        """List the images; of class folders those of `groups` alone."""
-        return list_folder(self.path, groups) if self.listed is None else self.listed
+    def listing(self, groups: Collection[str], classes: Collection[str] = ()) -> Listing:
+        """List the images; of class folders those of `groups` alone, which hold no folder of another of `classes`."""
+        return list_folder(self.path, groups, classes) if self.listed is None else self.listed
 
 
 def open_stored(path: Path) -> StoredImages:
@@ -183,7 +185,7 @@ def _names_beside(path: Path, groups: Collection[str]) -> dict[str, str]:
 def _refuse_splits(path: Path, files: list[Path]) -> None:
     """Hub repositories keep train and test files side by side: reading both as one set would be a leak."""
     splits = sorted({word for file in files for word in SPLIT.findall(file.stem)})
-    if len(splits) > 1:
+    if len({*map(str.lower, splits)}) > 1:
         file = next(file for file in files if splits[0] in SPLIT.findall(file.stem))
         pattern = f"{file.stem[: file.stem.index(splits[0])]}{splits[0]}*{file.suffix}"
         raise UserError(f"{path} holds several splits ({', '.join(splits)}): name one, such as {file.parent / pattern}")

@@ -337,6 +337,7 @@ def _explain_mistake(error: dict[str, Any], root: type[Section]) -> str:
             sections = _sections_at(sections, key)
         return f"unknown key {path}; {_suggest_key(str(last)[:SHOWN], sections, root)}"
     message = str(error["msg"]).removeprefix("Value error, ").replace("a valid tuple", "a list, as in [0, 1]")
+    message = re.sub(r"a valid dictionary.*", "a mapping, as in {key: value}", message)
     got = "" if error["type"] in {"missing", "value_error"} else f" (got {shown(error['input'])})"
     if error["type"] == "string_type":
         given = error["input"]

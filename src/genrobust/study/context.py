@@ -28,7 +28,6 @@ from genrobust.data import (
     Broken,
     Copies,
     copies_of_tests,
-    counted_sets,
     load_data,
     without_broken,
     without_copies,
@@ -102,7 +101,7 @@ class Context:
 
     def find_changed_images(self) -> tuple[int, dict[str, list[str]]]:
         """Read the study's images again: as the function of this name."""
-        return self._census.find_changed_images(counted_sets(self._listed))
+        return self._census.find_changed_images(_all_sets(self._listed))
 
     def find_changed_sets(self) -> list[str]:
         """List the images again, and return the sets whose files changed since, by their names, sizes and times.
@@ -110,8 +109,8 @@ class Context:
         Raises:
             UserError: A set is no longer there.
         """
-        now = counted_sets(load_data(self.recipe.data))
-        before = counted_sets(self._loaded)
+        now = _all_sets(load_data(self.recipe.data))
+        before = _all_sets(self._loaded)
         return [name for name in now if name in before and now[name].fingerprint != before[name].fingerprint]
 
     @cached_property
@@ -202,8 +201,12 @@ def _not_looked_for(images: ImageSet, tests: Mapping[str, ImageSet]) -> None:
     """Stand for a search of near copies."""
 
 
+def _all_sets(data: StudyData) -> dict[str, ImageSet]:
+    return {**data.learned, **data.tests}
+
+
 def _count(data: StudyData) -> int:
-    return sum(len(images) for images in (*data.learned.values(), *data.tests.values()))
+    return sum(map(len, _all_sets(data).values()))
 
 
 def _in_worker(recipe: Recipe, out: Path | str) -> Context:

@@ -118,7 +118,7 @@ def test_a_set_of_one_s_own_has_any_domains(unpacked: Callable[..., Path]) -> No
     shutil.rmtree(root / "painted")
     with pytest.raises(UserError, match=r"the domain inked alone"):
         loaded("domains", root)
-    (root / "inked").rename(root / "train")
+    (root / "inked").rename(root / "Train")
     with pytest.raises(UserError, match=r"source: folders"):
         loaded("domains", root)
 
@@ -168,6 +168,7 @@ def _empty(root: Path) -> None:
 
 MISTAKES: list[tuple[Callable[[Path], object], dict[str, Any], str]] = [
     (_without("cartoon/bell", "cartoon/airplane"), {}, r"0 images of airplane and too few of 1 other"),
+    (lambda root: shutil.copytree(root / "sketch", root / "Sketch"), {}, r"'Sketch' and 'sketch' are two spellings"),
     (_empty, {}, r"cartoon has 0 images of bell"),
     (_without("sketch"), {}, r"lacks the domain sketch.*data.domains: \[photo, art_painting, cartoon\]"),
     (_renamed(*LAYOUTS["office-home"][1]), {}, r"is no pacs: set source: office-home"),

@@ -55,7 +55,9 @@ def test_camelyon17_is_cut_by_hospital(tmp_path: Path, save_jpeg: Callable[..., 
         for number in range(20):
             slide, tumor, split = f"patient_00{center}_node_1", number % 2, int(number >= 12)
             save_jpeg(tmp_path / "patches" / slide / f"patch_{slide}_x_{number}_y_7.png")
-            rows.append(f"{number},00{center},1,{number},7,{tumor},{center},{center},{split}")
+            zero = ".0" if number % 3 else ""  # as pandas saves a number in a column with an empty cell
+            values = f"{number}{zero},7{zero},{tumor}{zero},{center},{center}{zero},{split}{zero}"
+            rows.append(f"{number},{center if zero else f'00{center}'}{zero},1{zero},{values}")
     (tmp_path / "metadata.csv").write_text("\n".join(rows))
     data = loaded("camelyon17", tmp_path)
     assert data.labels.names == ("lymph node tissue", "lymph node tissue with a tumor")
@@ -72,18 +74,37 @@ def test_camelyon17_is_cut_by_hospital(tmp_path: Path, save_jpeg: Callable[..., 
         loaded("camelyon17", tmp_path)
 
 
+IWILDCAM = "split,filename,y,location_remapped\n"
+CAMELYON = "patient,node,x_coord,y_coord,tumor,center,split,slide\n"
+
+
 @pytest.mark.parametrize(
-    ("text", "message"),
+    ("source", "text", "message"),
     [
-        ("split,filename,label\n", "no column 'y', and is not of iwildcam"),
-        ("split,filename,y,location_remapped\nval2,a.jpg,1,1\n", "in the split 'val2'"),
-        ("split,filename,y,location_remapped\nval,a.jpg,cat,1\n", "the label 'cat', which is no number"),
+        ("iwildcam", "split,filename,label\n", "no column 'y', and is not of iwildcam"),
+        ("iwildcam", f"{IWILDCAM}val2,a.jpg,1,1\n", "line 2: split is 'val2'"),
+        ("iwildcam", f"{IWILDCAM}val,a.jpg,cat,1\n", "line 2: y is 'cat'"),
+        ("iwildcam", f"{IWILDCAM}val,a.jpg,182,1\n", "line 2: y is '182'"),
+        ("iwildcam", f"{IWILDCAM}val,a.jpg,1.5,1\n", "line 2: y is '1.5'"),
+        ("iwildcam", IWILDCAM, "data.root: .*no image of the split train"),
+        ("camelyon17", f"{CAMELYON}004,4,1,1,1,5,0,0\n", "line 2: center is '5'"),
+        ("camelyon17", f"{CAMELYON}004,4,1,1,1,,0,0\n", "line 2: center is ''"),
+        ("camelyon17", f"{CAMELYON}004,4,1,1,1,0,2,0\n", "line 2: split is '2'"),
+        ("camelyon17", f"{CAMELYON}004,4,1,1,yes,0,0,0\n", "line 2: tumor is 'yes'"),
     ],
 )
-def test_tables_of_another_kind_are_refused(text: str, message: str, tmp_path: Path) -> None:
+def test_tables_of_another_kind_are_refused(source: str, text: str, message: str, tmp_path: Path) -> None:
     (tmp_path / "metadata.csv").write_text(text)
     with pytest.raises(UserError, match=message):
-        loaded("iwildcam", tmp_path)
+        loaded(source, tmp_path)
     (tmp_path / "metadata.csv").unlink()
     with pytest.raises(UserError, match=r"metadata.csv"):
-        loaded("iwildcam", tmp_path)
+        loaded(source, tmp_path)
+
+
+@pytest.mark.parametrize(("gone", "named"), [("train,train-7-", "classes 7,"), ("id_test,", "split id_test,")])
+def test_what_the_table_lacks_is_named(gone: str, named: str, iwildcam: Path) -> None:
+    table = iwildcam / "metadata.csv"
+    table.write_text("\n".join(line for line in table.read_text().splitlines() if not line.startswith(gone)))
+    with pytest.raises(UserError, match=rf"data\.root: .*metadata\.csv.*{named}"):
+        loaded("iwildcam", iwildcam)

@@ -149,11 +149,6 @@ def find_copies(
     return copies
 
 
-def counted_sets(data: StudyData) -> dict[str, ImageSet]:
-    """Return the sets among which copies count: training, validation, and all test sets, in this order."""
-    return {"train": data.train, "val": data.val, **data.tests}
-
-
 def without_copies(
     data: StudyData, contents_of: ContentsOf, beside: Collection[str] = ()
 ) -> tuple[StudyData, list[Copies]]:
@@ -170,7 +165,7 @@ def without_copies(
         UserError: No image of a test set is left, or a file cannot be read.
     """
     tests = dict(data.tests)
-    copies = find_copies(counted_sets(data), tests, contents_of, beside)
+    copies = find_copies({"train": data.train, "val": data.val, **tests}, tests, contents_of, beside)
     for in_set in copies:
         if (name := in_set.name) in tests:
             if len(in_set.originals) == in_set.total:

@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 HALF = 0.5
 LEVELS, FEW = 3, 3  # where the domains are looked for, and among how many folders
 LEAST = 2  # images of a class in a domain: one for each half
-SPLITS = {"train", "val", "test"}  # folders that are no domains, and sets of every study
+SPLITS = {"train", "val", "validation", "test"}  # folders that are no domains, in any case: sets of every study
 
 
 class DomainSet(DataSource):
@@ -92,9 +92,9 @@ class DomainSet(DataSource):
     def _find_domains(self) -> tuple[Path, dict[str, str]]:
         """Return the folder that holds the domains, and the subfolder of each."""
         names = self.official or tuple(sorted(_subfolders(self.root).values()))
-        if not self.official and (splits := SPLITS & {*names}):
+        if not self.official and (splits := [name for name in names if name.lower() in SPLITS]):
             raise UserError(
-                f"data.root: {self.root / min(splits)} is a part of a set, and no domain: for folders of training and "
+                f"data.root: {self.root / splits[0]} is a part of a set, and no domain: for folders of training and "
                 "test images use source: folders"
             )
         taken = self.domains or names
@@ -106,6 +106,11 @@ class DomainSet(DataSource):
         wanted = [name for name in names if name in taken]
         folder = self._folder_of(wanted)
         there = _subfolders(folder)
+        if twins := [name for name in _names(folder) if there[bare_name(name)] != name]:
+            pair = f"{twins[0]!r} and {there[bare_name(twins[0])]!r}"
+            raise UserError(
+                f"data.root: {folder}: {pair} are two spellings of one domain: put them together, or rename one"
+            )
         if missing := [name for name in wanted if bare_name(name) not in there]:
             self._refuse_others()
             others = ", ".join(name for name in wanted if name not in missing)
@@ -194,11 +199,15 @@ def domains_in(folder: Path) -> list[str]:
     return [*domains.values()] if len(domains) > 1 and len(classes) == 1 and len(min(classes)) > 1 else []
 
 
+def _names(folder: Path) -> list[str]:
+    """The names of the folders in `folder`, sorted."""
+    with reading(f"the folder {folder}"):
+        return sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and entry.name[0] not in "._")
+
+
 def _subfolders(folder: Path) -> dict[str, str]:
     """The names of the folders in `folder`, by what two spellings of one have in common."""
-    with reading(f"the folder {folder}"):
-        names = sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and entry.name[0] not in "._")
-    return {bare_name(name): name for name in names}
+    return {bare_name(name): name for name in _names(folder)}
 
 
 def _places(root: Path) -> Iterator[Path]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Annotated
 
 import numpy as np
@@ -85,5 +86,6 @@ class ShiftedFolders(Reader):
 
     def open(self, name: str, classes: FolderClasses, same_class: Mapping[str, str]) -> Mapping[str, ImageSet]:
         stored = open_stored(self.path)
-        known = wordnet_ids(stored) if classes.imagenet else {}
-        return {name: open_images(name, stored, classes, known | dict(same_class))}
+        if classes.imagenet:
+            stored = replace(stored, named=wordnet_ids(stored))
+        return {name: open_images(name, stored, classes, same_class)}

@@ -9,9 +9,10 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from genrobust.core import StudyData, UserError, read_csv
+from genrobust.core import StudyData, UserError, plain_number, read_csv, some_of
 from genrobust.data.classes import FolderClasses, classes_of
 from genrobust.data.file_list import ListedImages
+from genrobust.data.imagenet_classes import by_number
 from genrobust.data.path_tables import list_rows
 from genrobust.data.reader import DataSource
 from genrobust.data.stored import StoredImages
@@ -19,6 +20,7 @@ from genrobust.recipe import SOURCES, Place
 
 TABLE = "metadata.csv"
 SPLITS = ("train", "id_val", "id_test", "val", "test")
+OTHER_HOSPITALS = {1: "val", 2: "test"}  # of camelyon17, by center: no training image is from these
 
 
 class Wilds(DataSource):
@@ -35,8 +37,12 @@ class Wilds(DataSource):
     class_names: dict[str, str] = Field(default_factory=dict)
 
     @abstractmethod
-    def entry_of(self, row: Mapping[str, str]) -> tuple[str, str, str]:
-        """Return the path, the split and the label of an image from its row."""
+    def entry_of(self, row: Mapping[str, str]) -> tuple[str, str, int]:
+        """Return the path, the split and the label of an image from its row.
+
+        Raises:
+            ValueError: A cell holds no known value; the message names the column and the cell.
+        """
 
     def names_of_classes(self) -> Mapping[str, str]:
         """Return the names of classes that the set has, by label."""
@@ -46,8 +52,8 @@ class Wilds(DataSource):
         """Load the study.
 
         Raises:
-            UserError: The table or one of its columns is missing, a split is unknown or has no image, or a file that
-                the table names is missing.
+            UserError: The table or one of its columns is missing, a cell holds no known value, a split has no image, a
+                class has no training image, or a file that the table names is missing.
         """
         table = self.root / TABLE
         _, header = next(read_csv(table, "data.root"), (1, []))
@@ -56,14 +62,20 @@ class Wilds(DataSource):
 
         def in_group(row: Mapping[str, str]) -> tuple[str, str]:
             path, split, label = self.entry_of(row)
-            if split not in SPLITS:
-                raise UserError(f"{table}: {path} is in the split {split!r}; known: {', '.join(SPLITS)}")
-            if not label.isdecimal():
-                raise UserError(f"{table}: {path} has the label {label!r}, which is no number")
             return path, f"{split}/{label}"
 
         listing = list_rows(table, in_group)
-        numbers = sorted({group.partition("/")[2] for group in listing.groups}, key=int)
+        labels: dict[str, set[str]] = {split: set() for split in SPLITS}
+        for group in {*listing.groups}:
+            split, _, label = group.partition("/")
+            labels[split].add(label)
+        if empty := [split for split in SPLITS if not labels[split]]:
+            problem = f"has no image of the split {empty[0]}, and a study needs some of each of {', '.join(SPLITS)}"
+            raise UserError(f"data.root: {table} {problem}: unpack the set again, or name another root")
+        numbers = sorted(set.union(*labels.values()), key=int)
+        if untrained := [number for number in numbers if number not in labels["train"]]:
+            problem = f"has images of the classes {some_of(untrained)}, and none in the split train"
+            raise UserError(f"data.root: {table} {problem}: add some, or remove the lines of these classes")
         names = {label: name for label, name in self.names_of_classes().items() if label in numbers}
         classes = classes_of(StoredImages(table, tuple(numbers)), names | self.class_names)
 
@@ -75,6 +87,18 @@ class Wilds(DataSource):
         return StudyData(classes.labels, train, val, dict(tests), "id_test", shifted_val=shifted), classes
 
 
+def number_in(row: Mapping[str, str], column: str, end: int = 10**9) -> int:
+    """Return the number in a column.
+
+    Raises:
+        ValueError: It is none from 0 to `end`, without that.
+    """
+    number = by_number(plain_number(row[column]), range(end))
+    if number is None:
+        raise ValueError(f"{column} is {row[column]!a}, and must be a whole number from 0 to {end - 1:,}")
+    return number
+
+
 @SOURCES.register("iwildcam")
 class IWildCam(Wilds):
     """iWildCam of WILDS 2.0: 182 classes of animals; the shift is to camera traps that no training image is from.
@@ -84,8 +108,10 @@ class IWildCam(Wilds):
 
     columns = ("filename", "split", "y", "location_remapped")
 
-    def entry_of(self, row: Mapping[str, str]) -> tuple[str, str, str]:
-        return f"train/{row['filename']}", row["split"], row["y"]  # the files of all splits lie there
+    def entry_of(self, row: Mapping[str, str]) -> tuple[str, str, int]:
+        if (split := row["split"]) not in SPLITS:
+            raise ValueError(f"split is {split!a}, and must be one of {', '.join(SPLITS)}")
+        return f"train/{row['filename']}", split, number_in(row, "y", 182)  # the files of all splits lie there
 
     def names_of_classes(self) -> Mapping[str, str]:
         table = self.root / "categories.csv"
@@ -94,7 +120,7 @@ class IWildCam(Wilds):
         (_, header), *rows = read_csv(table, "data.root")
         if not {"y", "name"} <= {*header}:
             return {}
-        return {row[header.index("y")]: row[header.index("name")] for _, row in rows}
+        return {plain_number(row[header.index("y")]): row[header.index("name")] for _, row in rows}
 
 
 @SOURCES.register("camelyon17")
@@ -107,14 +133,15 @@ class Camelyon17(Wilds):
 
     columns = ("patient", "node", "x_coord", "y_coord", "tumor", "center", "split", "slide")
 
-    def entry_of(self, row: Mapping[str, str]) -> tuple[str, str, str]:
-        slide = f"patient_{row['patient']}_node_{row['node']}"
-        path = f"patches/{slide}/patch_{slide}_x_{row['x_coord']}_y_{row['y_coord']}.png"
-        if row["center"] in ("1", "2"):  # the hospitals for validation and for testing
-            return path, {"1": "val", "2": "test"}[row["center"]], row["tumor"]
-        if row["split"] == "0":
-            return path, "train", row["tumor"]
-        return path, ("id_val", "id_test")[hashlib.sha256(path.encode()).digest()[0] % 2], row["tumor"]
+    def entry_of(self, row: Mapping[str, str]) -> tuple[str, str, int]:
+        slide = f"patient_{number_in(row, 'patient'):03d}_node_{number_in(row, 'node')}"
+        path = f"patches/{slide}/patch_{slide}_x_{number_in(row, 'x_coord')}_y_{number_in(row, 'y_coord')}.png"
+        tumor, center, split = number_in(row, "tumor", 2), number_in(row, "center", 5), number_in(row, "split", 2)
+        if center in OTHER_HOSPITALS:
+            return path, OTHER_HOSPITALS[center], tumor
+        if split == 0:
+            return path, "train", tumor
+        return path, ("id_val", "id_test")[hashlib.sha256(path.encode()).digest()[0] % 2], tumor
 
     def names_of_classes(self) -> Mapping[str, str]:
         return {"0": "lymph node tissue", "1": "lymph node tissue with a tumor"}

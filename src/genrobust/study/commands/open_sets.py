@@ -73,8 +73,13 @@ def open_sets(
         prompts=prompts,
         templates=templates,
         is_real=is_real,
-        val=real_data.val if is_real and real_data and len(real_data.val) else None,
+        beside=_learned_beside(real_data) if is_real and real_data else {},
     )
+
+
+def _learned_beside(data: StudyData) -> dict[str, ImageSet]:
+    """The sets that are learned from beside the training images, by name."""
+    return {images.name: images for key, images in data.learned.items() if key != "train" and len(images)}
 
 
 def _find_classes(dataset: str, against: str | None, data: StudyData | None) -> FolderClasses:

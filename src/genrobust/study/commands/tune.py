@@ -103,6 +103,7 @@ class Tuning:
         self.say = cache(say)  # each of its studies would repeat what is the same for all
         self.config, self.seed, self.name = recipe.tune or TuneConfig(), seed, f"{recipe.name}-tune"
         self.raw = recipe.model_dump(mode="json", exclude={"tune"})
+        self.on: tuple[str, ...] = ()
         self.default = recipe.answer if recipe.answer in recipe.arm_names else recipe.reference
         all_variants = list(variants(self.raw, self.config.over, GENERATED))
         own = [variant for variant in all_variants if not variant.chosen]
@@ -162,6 +163,7 @@ class Tuning:
             "robustness": {**self.raw["robustness"], "baselines": None, "grid": 0, "second_id": None},
             "datasets": {**self.raw["datasets"], **{name: raw for arm in listed for name, raw in arm.datasets.items()}},
             "arms": [{**arm.arm, "group": None} for arm in listed],
+            "tune": {"choose_by": list(self.on)},  # which then holds no copy of what is tested
         }
         return parse_recipe({**raw, **changes}, where=f"{self.recipe.name}: tune.over")
 
