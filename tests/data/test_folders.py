@@ -50,9 +50,9 @@ def test_another_share_is_held_back(photos: Path, share: float, held: int) -> No
 
 
 def test_other_sets_are_opened_where_they_are_named(photos: Path) -> None:
-    test, extra = photos / "test", {"deepaugment": photos / "test", "more": photos / "train"}
-    val = shutil.copytree(test, photos / "val")
-    data = load_data(config(photos, val=val, retrieved=test, extra=extra))
+    val, other = (shutil.copytree(photos / "test", photos / name) for name in ("val", "other"))
+    extra = {"deepaugment": other, "more": photos / "train"}
+    data = load_data(config(photos, val=val, retrieved=other, extra=extra))
     assert data.retrieval is not None
     assert (len(data.train), len(data.val), len(data.retrieval)) == (36, 9, 9)
     assert [(s.name, len(s)) for s in data.extra.values()] == [("deepaugment", 9), ("more", 36)]

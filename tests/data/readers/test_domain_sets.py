@@ -16,9 +16,9 @@ from pydantic import ValidationError
 from small_study import QUICK, REAL, TRAIN, genrobust
 
 from genrobust.core import ImageSet, StudyData, UserError
-from genrobust.data import load_data, without_near_copies
-from genrobust.recipe import DataConfig
-from genrobust.study.census import Census
+from genrobust.data import Copies, load_data
+from genrobust.recipe import DataConfig, parse_recipe
+from genrobust.study.context import Context
 
 EACH = 6  # images of a class in a domain
 CLASSES = ("airplane", "bell", "camera")
@@ -216,20 +216,20 @@ def test_near_copies_of_test_images_are_left_out_of_the_pool_and_counted(
         original = np.flatnonzero(originals.labels == images.labels[place])[0]
         ImageOps.mirror(originals.image(int(original))).save(root / images.keys[place])
     data = loaded("pacs", root)
-    kept, left_out = without_near_copies(data, Census(tmp_path / "none").near_copies)
+    section = {"source": "pacs", "root": str(root)}
+    recipe = {**QUICK, "generator": None, "data": section, "train": TRAIN, "arms": [REAL]}
+    context = Context(parse_recipe(recipe), tmp_path / "none")
+    left_out = [notice for notice in context.notices if isinstance(notice, Copies) and notice.learned]
     counts = {copy.name: len(copy.originals) for copy in left_out}
     assert {copy.name for copy in left_out if [*copy.originals.values()].count("cartoon") == 1} == {
         "pool",
         "shifted-val",
     }
-    for name, images in parts(kept).items():
+    for name, images in parts(context.data).items():
         assert len(images) == len(parts(data)[name]) - counts.get(images.name, 0)
-        assert name not in data.tests or images is data.tests[name]
-    section = {"source": "pacs", "root": str(root)}
-    recipe = {**QUICK, "generator": None, "data": section, "train": TRAIN, "arms": [REAL]}
     (tmp_path / "own.yaml").write_text(yaml.safe_dump(recipe))
     (tmp_path / "runs").mkdir()
     words = ("show", tmp_path / "own.yaml", "--out", tmp_path / "runs")
-    genrobust(*words, said="images of pool are near copies of test images (1 of cartoon")
-    monkeypatch.setattr("genrobust.audit.find_near_copies", None)  # a second look needs it no more
-    genrobust(*words, said="images of pool are near copies of test images (1 of cartoon")
+    genrobust(*words, said="of test images (1 of cartoon")
+    monkeypatch.setattr("genrobust.data.copies.near.find_near_copies", None)  # a second look needs it no more
+    genrobust(*words, said="of test images (1 of cartoon")

@@ -160,8 +160,8 @@ def test_every_two_sets_of_a_recipe_are_searched_for_copies(photos, tmp_path):
 # Images: while they are read, and while a CLIP is shown them.
 @pytest.mark.parametrize(("after", "kept"), [pytest.param(60, 14, marks=pytest.mark.thorough), (140, 72)])
 def test_an_interrupted_audit_goes_on_where_it_was(photos, clip_folder, monkeypatch, after, kept):
-    for name, size in (("scan.PART", 7), ("fingerprint._BLOCK", 7), ("resumable.PART", 4)):
-        monkeypatch.setattr(f"genrobust.audit.{name}", size)
+    for name, size in (("audit.scan.PART", 7), ("data.copies.fingerprint._BLOCK", 7), ("audit.resumable.PART", 4)):
+        monkeypatch.setattr(f"genrobust.{name}", size)
     opened, limit, image = [], [10**9], ListedImages.image
 
     def counted(self, index):

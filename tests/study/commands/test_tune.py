@@ -59,8 +59,9 @@ def test_tuning_ends_in_a_report_and_a_recipe_and_goes_on_where_it_was(icons):
     assert {row["variant"] for row in rounds[1]} == {*best}
     tuned = load_recipe("runs/icons-tune/icons-tuned.yaml")
     assert tuned.arm_names[:2] == ["real", "mixed"] and len(tuned.arm_names) in (2, 3)
-    assert tuned.seeds == (0, 1) and tuned.claims == () and tuned.tune is None
+    assert tuned.seeds == (0, 1) and tuned.claims == ()
     assert tuned.evaluate.tests == ("test", "solid")  # pixel chose
+    assert tuned.tune is not None and tuned.tune.choose_by == ("pixel",), "it holds no copies of these"
     before = made()
     again = genrobust("tune", "icons.yaml", "--budget", "1h", "--workers", 1)
     assert made() == before

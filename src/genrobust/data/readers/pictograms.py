@@ -36,11 +36,14 @@ class Pictograms(DataSource):
 def load_pictograms() -> StudyData:
     """Read the packaged benchmark: real outline drawings, seven shifted test sets, and the wild for retrieval.
 
-    Images come in the order of a hash of their keys, so that the first n of a class mix its designers.
+    Images come in the order of a hash of their keys, so that the first n of a class mix its designers. Those that are
+    learned from and resemble a test image are left out: a list names them.
     """
     folder = resources.files("genrobust") / "assets" / "pictograms"
+    near_copies = {*(folder / "near_copies.txt").read_text(encoding="utf-8").split()}
     labels = LabelSpace(tuple(ClassLabel(**c) for c in json.loads((folder / "classes.json").read_bytes())))
     real, shift, wild = (_read_table(folder / f"{side}.parquet") for side in ("real", "shift", "wild"))
+    real, wild = (table.filter(pc.invert(pc.is_in(table["key"], pa.array(near_copies)))) for table in (real, wild))
     tests: dict[str, ImageSet] = {"test": _split(real, "test"), **{name: _split(shift, name) for name in SHIFTS}}
     return StudyData(
         labels=labels,
