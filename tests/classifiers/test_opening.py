@@ -120,6 +120,23 @@ def test_a_pickle_that_is_no_state_dict_is_refused_unread(tmp_path: Path, monkey
     assert not Path("sprung").exists()
 
 
+def test_a_file_of_names_renames_no_classifier_that_stores_its_own(
+    checkpoint: Path, exports: dict[str, Path], cut_icons: Path, few_classes: LabelSpace, tmp_path: Path
+) -> None:
+    """Names that agree but for case and hyphens are fine; exchanged ones, and others, are a mistake."""
+    own, file = list(few_classes.ids), tmp_path / "labels.txt"
+    first, second = own[:2]
+    for model in (checkpoint, exports["timm"], exports["onnx"]):
+        file.write_text("\n".join(name.title() for name in own), encoding="utf-8")
+        assert open_classifier(str(model), file).classes == few_classes.ids
+        for names, given, stored in (([second, first, *own[2:]], second, first), ([*own[:-1], "x"], "x", own[-1])):
+            file.write_text("\n".join(names), encoding="utf-8")
+            done = genrobust("predict", model, cut_icons, "--labels", file)
+            words = " ".join(done.stderr.split())
+            assert done.exit_code == 2
+            assert all(text in words for text in (file.name, model.name, repr(given), repr(stored)))
+
+
 def test_what_cannot_be_opened_is_told(
     tmp_path: Path, exports: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -84,7 +84,7 @@ class OpenClassifier:
             first, second = pair
             raise UserError(
                 f"the model {self.name} has two logits for one class: {self.classes[first]!r}, numbers {first} and "
-                f"{second}: give each a name of its own with --labels, or leave the model out"
+                f"{second}: give each a name of its own in the model's label_names, or leave the model out"
             )
         return matched
 
