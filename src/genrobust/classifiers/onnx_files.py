@@ -19,7 +19,8 @@ from genrobust.classifiers.timm_config import MOST_PIXELS, ClassifierMetadata, d
 from genrobust.classifiers.timm_models import class_ids, prepare_as_timm
 from genrobust.core import MissingPackage, UserError, digest, hash_file, parse_json, reading
 
-LABELS, CONFIG = "label_names", "pretrained_cfg"  # metadata of a file, as JSON: the keys of timm's config.json
+# Metadata of a file, as JSON: the keys of timm's config.json.
+LABELS, DESCRIPTIONS, CONFIG = "label_names", "label_descriptions", "pretrained_cfg"
 EXPECTED_FORMAT = (
     "a classifier has one input, RGB images [batch, 3, N, N] as uint8 or float32, and one output of logits"
 )
@@ -60,7 +61,8 @@ def open_onnx(path: Path, names: Sequence[str] | None) -> OpenClassifier:
     """
     network = OnnxNetwork(path)
     size, takes_floats = _input_format(network.session, path)
-    label_names, config = _read_metadata(network.session, path)
+    metadata = _read_metadata(network.session, path)
+    label_names, config = metadata.label_names, metadata.pretrained_cfg
     with reading(path, ValueError):
         weights = _hash_weights(path)
     with blame_network(str(path)):
@@ -87,7 +89,8 @@ def open_onnx(path: Path, names: Sequence[str] | None) -> OpenClassifier:
     def load(device: torch.device) -> nn.Module:
         return OnnxNetwork(path, device, ends_in_softmax).eval()
 
-    return OpenClassifier(str(path), classes, weights, transform, description, load)
+    shown = metadata.label_descriptions or {}
+    return OpenClassifier(str(path), classes, weights, transform, description, load, descriptions=shown)
 
 
 def _are_probabilities(outputs: Tensor) -> bool:
@@ -116,12 +119,10 @@ def _input_format(session: Any, path: Path) -> tuple[int, bool]:
     return shape[2], _IS_FLOAT[kind]
 
 
-def _read_metadata(session: Any, path: Path) -> tuple[list[str] | None, dict[str, Any] | None]:
-    metadata = session.get_modelmeta().custom_metadata_map
-    with reading(f"the metadata {LABELS} or {CONFIG} of {path}", ValueError, TypeError):
-        values = {key: parse_json(metadata.get(key) or "null") for key in (LABELS, CONFIG)}
-        found = ClassifierMetadata.model_validate(values)
-    return found.label_names, found.pretrained_cfg
+def _read_metadata(session: Any, path: Path) -> ClassifierMetadata:
+    metadata, keys = session.get_modelmeta().custom_metadata_map, (LABELS, DESCRIPTIONS, CONFIG)
+    with reading(f"the metadata {', '.join(keys)} of {path}", ValueError, TypeError):
+        return ClassifierMetadata.model_validate({key: parse_json(metadata[key]) for key in keys if metadata.get(key)})
 
 
 def _hash_weights(path: Path) -> str:

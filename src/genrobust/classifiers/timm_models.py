@@ -191,8 +191,8 @@ def _open_timm(
         kwargs = {key: value for key, value in config.get("model_args", {}).items() if key != "num_classes"}
         name = architecture.partition(".")[0]
         blueprint = Blueprint(name, kwargs, size, data["interpolation"], data["crop_mode"])
-    classes = class_ids(spec, count, label_names, names)
-    return OpenClassifier(spec, classes, weights, prepare, description, load, blueprint=blueprint)
+    classes, shown = class_ids(spec, count, label_names, names), config.get("label_descriptions") or {}
+    return OpenClassifier(spec, classes, weights, prepare, description, load, blueprint=blueprint, descriptions=shown)
 
 
 def _load_pretrained(source: str, hint: str = "") -> nn.Module:

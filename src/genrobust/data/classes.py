@@ -31,8 +31,8 @@ class FolderClasses:
 
     @classmethod
     def from_labels(cls, labels: LabelSpace) -> FolderClasses:
-        """Return the classes of `labels`, whose ids are the names of their folders."""
-        return cls(labels, labels.ids)
+        """Return the classes of `labels`, whose label names are the names of their folders."""
+        return cls(labels, labels.label_names)
 
     def match(self, name: str) -> int | None:
         """Return the label that a folder called `name` means, or None.
@@ -126,8 +126,8 @@ def classes_of(train: StoredImages, class_names: Mapping[str, str] | None = None
     slugs, texts = (Counter(map(key, called)) for key in (slug, bare_name))
     shares = [slugs[slug(name)] > 1 and texts[bare_name(name)] == 1 for name in called]  # two spellings are refused
     ids = [file_name(name) if does else slug(name) for name, does in zip(called, shares, strict=True)]
-    labels = LabelSpace(tuple(ClassLabel(id, text, text) for id, text in zip(ids, shown, strict=True)))
-    return FolderClasses(labels, names)
+    labels = (ClassLabel(id, text, text, name) for id, text, name in zip(ids, shown, called, strict=True))
+    return FolderClasses(LabelSpace(tuple(labels)), names)
 
 
 def perhaps(near: Sequence[str]) -> str:

@@ -93,7 +93,8 @@ class Content:
         tables = part.tables([name for name in self.columns if name in OWN])
         rows = (row for table in tables for row in table.to_pylist())
         for index, row in zip(part.indices.tolist(), rows, strict=True):
-            row["class_id"], row["class_name"] = self.labels.ids[row["label"]], self.labels.names[row["label"]]
+            class_label = self.labels.classes[row["label"]]
+            row["class_id"], row["class_name"] = class_label.label_name, class_label.name
             row["flagged"] = part.flagged.get(row["key"])
             shown = {name: "" if row[name] is None and name in texts else row[name] for name in self.columns}
             yield shown, part.shards.encoded(index)
@@ -123,7 +124,7 @@ def split(shards: ShardDataset, indices: np.ndarray, fraction: float) -> tuple[n
         if not 0 < count < len(members):
             short = "train" if count else "validation"
             raise UserError(
-                f"--val {fraction:g} leaves the class {shards.class_ids[label]!r}, which has {len(members)} images, "
+                f"--val {fraction:g} leaves the class {shards.label_names[label]!r}, which has {len(members)} images, "
                 f"without any in the {short} part: choose another fraction, or name a dataset with --val-dataset"
             )
         validates[members[order[:count]]] = True
