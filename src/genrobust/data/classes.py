@@ -125,7 +125,8 @@ def classes_of(train: StoredImages, class_names: Mapping[str, str] | None = None
     shown = [given.get(n, re.sub(r"[\s_-]+", " ", c).strip() or c) for n, c in zip(names, called, strict=True)]
     slugs, texts = (Counter(map(key, called)) for key in (slug, bare_name))
     shares = [slugs[slug(name)] > 1 and texts[bare_name(name)] == 1 for name in called]  # two spellings are refused
-    ids = [file_name(name) if does else slug(name) for name, does in zip(called, shares, strict=True)]
+    # Without a dot, at which readers of shards end the key of an image.
+    ids = [file_name(n).replace(".", "-") if does else slug(n) for n, does in zip(called, shares, strict=True)]
     labels = (ClassLabel(id, text, text, name) for id, text, name in zip(ids, shown, called, strict=True))
     return FolderClasses(LabelSpace(tuple(labels)), names)
 
