@@ -82,6 +82,7 @@ def open_onnx(path: Path, names: Sequence[str] | None) -> OpenClassifier:
         description += "; pixels in [0, 1], which the file normalizes itself"
     ends_in_softmax = _are_probabilities(outputs)
     if ends_in_softmax:
+        weights = digest([weights, "softmax"], 64)  # probabilities that were saved as logits are not read again
         log.warning(f"{path} ends in a softmax: the logarithms of its probabilities are taken for logits")
     classes = class_ids(str(path), outputs.shape[1], label_names, names)
 
