@@ -120,6 +120,23 @@ def test_a_pickle_that_is_no_state_dict_is_refused_unread(tmp_path: Path, monkey
     assert not Path("sprung").exists()
 
 
+def test_a_file_of_names_renames_no_classifier_that_stores_its_own(
+    checkpoint: Path, exports: dict[str, Path], cut_icons: Path, few_classes: LabelSpace, tmp_path: Path
+) -> None:
+    """Names that agree but for case and hyphens are fine; exchanged ones, and others, are a mistake."""
+    own, file = list(few_classes.ids), tmp_path / "labels.txt"
+    first, second = own[:2]
+    for model in (checkpoint, exports["timm"], exports["onnx"]):
+        file.write_text("\n".join(name.title() for name in own), encoding="utf-8")
+        assert open_classifier(str(model), file).classes == few_classes.ids
+        for names, given, stored in (([second, first, *own[2:]], second, first), ([*own[:-1], "x"], "x", own[-1])):
+            file.write_text("\n".join(names), encoding="utf-8")
+            done = genrobust("predict", model, cut_icons, "--labels", file)
+            words = " ".join(done.stderr.split())
+            assert done.exit_code == 2
+            assert all(text in words for text in (file.name, model.name, repr(given), repr(stored)))
+
+
 def test_what_cannot_be_opened_is_told(
     tmp_path: Path, exports: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -162,14 +179,17 @@ def test_a_login_page_in_place_of_the_hub_is_named(monkeypatch):
         open_classifier("hf-hub:timm/none")
 
 
-def write_onnx(path: Path, shape: list[object], kind: int = TensorProto.FLOAT, inputs: int = 1) -> Path:
-    """The mean of each channel, as three logits."""
+def write_onnx(
+    path: Path, shape: list[object], kind: int = TensorProto.FLOAT, inputs: int = 1, last: str = "Identity"
+) -> Path:
+    """The mean of each channel, as three logits, and `last` an operator on them."""
     given = [helper.make_tensor_value_info(f"in{i}", kind, shape) for i in range(inputs)]
     cast = helper.make_node("Cast", ["in0"], ["x"], to=TensorProto.FLOAT)
-    mean = helper.make_node("ReduceMean", ["x", "axes"], ["out"], keepdims=0)
+    mean = helper.make_node("ReduceMean", ["x", "axes"], ["mean"], keepdims=0)
+    end = helper.make_node(last, ["mean"], ["out"])
     axes = helper.make_tensor("axes", TensorProto.INT64, [2], [2, 3])
     out = helper.make_tensor_value_info("out", TensorProto.FLOAT, [shape[0], 3])
-    graph = helper.make_graph([cast, mean], "g", given, [out], [axes])
+    graph = helper.make_graph([cast, mean, end], "g", given, [out], [axes])
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9), path)
     return path
 
@@ -201,6 +221,26 @@ def test_an_onnx_file_from_elsewhere_is_asked(tmp_path: Path, batch: object, kin
     scale = 255 if kind == TensorProto.FLOAT else 1
     assert torch.allclose(opened.load(CPU)(images), images.float().mean(dim=(2, 3)) / scale, rtol=1e-4)
     assert ("pixels in [0, 1]" in opened.preparation) == (kind == TensorProto.FLOAT)
+
+
+@pytest.mark.parametrize("last", ["Softmax", "LogSoftmax", "Sigmoid"])
+def test_the_probabilities_of_a_softmax_are_no_logits(
+    tmp_path: Path, last: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An image of one color is that color almost certainly, as without the softmax; float32 keeps no other of 1e-50."""
+    (tmp_path / "labels").write_text("red\ngreen\nblue\n")
+    shape, kind = ["n", 3, 16, 16], TensorProto.UINT8
+    plain = open_classifier(str(write_onnx(tmp_path / "plain.onnx", shape, kind)), tmp_path / "labels")
+    opened = open_classifier(str(write_onnx(tmp_path / "end.onnx", shape, kind, last=last)), tmp_path / "labels")
+    images = torch.randint(0, 4, (5, 3, 16, 16), dtype=torch.uint8)
+    images[4, 0] = 255
+    logits, wanted = opened.load(CPU)(images), plain.load(CPU)(images)
+    assert [record.levelname for record in caplog.records] == ["WARNING"] * (last == "Softmax")
+    assert opened.preparation == plain.preparation  # or their accuracies would not compare
+    if last == "Sigmoid":
+        assert torch.allclose(logits, wanted.sigmoid())
+    else:
+        assert torch.allclose(logits.softmax(dim=1), wanted.softmax(dim=1), atol=1e-5) and logits.isfinite().all()
 
 
 def test_what_is_no_onnx_file_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

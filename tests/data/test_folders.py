@@ -13,6 +13,7 @@ import pytest
 from genrobust.core import ClassLabel, LabelSpace, UserError
 from genrobust.data.classes import FolderClasses, classes_of
 from genrobust.data.reader import load_data
+from genrobust.data.shard_files import is_key
 from genrobust.data.stored import open_stored
 from genrobust.recipe import DataConfig
 
@@ -134,7 +135,8 @@ def test_names_that_differ_by_punctuation_alone_are_classes_of_their_own(photos:
             (photos / part / old).rename(photos / part / new)
     classes = classes_of(open_stored(photos / "train"))
     assert classes.folders == ("C++", "c", "shopping_bag") and classes.labels.names == ("C++", "c", "shopping bag")
-    assert classes.labels.ids[1:] == ("c", "shopping_bag") and classes.labels.ids[0].startswith("c.")
+    assert classes.labels.ids[1:] == ("c", "shopping_bag") and classes.labels.ids[0].startswith("c-")
+    assert classes.labels.label_names == classes.folders and all(map(is_key, classes.labels.ids))
     assert [classes.match(name) for name in ("C++", "c", "Shopping-Bag", "C#")] == [0, 1, 2, None]
 
 

@@ -182,6 +182,8 @@ def test_a_manifest_that_cannot_be_read_is_refused(folder, content):
         ("dataset", {"shards": True}),
         ("dataset", {"class_ids": 5}),
         ("dataset", {"class_ids": ["cat", "cat"]}),
+        ("dataset", {"class_names": {"cat": "cat"}}),
+        ("dataset", {"class_names": {"cat": 5, "dog": "dog"}}),
         ("checkpoint", {}),
     ],
 )

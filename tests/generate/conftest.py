@@ -72,7 +72,8 @@ def section(folder_of: Callable[[str], Path]) -> Callable[..., GeneratorConfig]:
 
 @pytest.fixture
 def labels() -> LabelSpace:
-    return LabelSpace(tuple(ClassLabel(name, name.title(), name) for name in ("camera", "guitar", "rocket")))
+    names = {"camera": "カメラ", "guitar": "Guitar", "rocket": "rocket"}
+    return LabelSpace(tuple(ClassLabel(id, id.title(), id, name) for id, name in names.items()))
 
 
 @pytest.fixture(scope="session")

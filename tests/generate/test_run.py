@@ -31,6 +31,9 @@ def test_a_plan_becomes_a_dataset_and_every_image_says_how_it_was_made(tmp_path,
     assert dataset.labels.tolist() == [r.label for r in plan]
     assert list(dataset.styles) == [r.style for r in plan]
     assert dataset.class_ids == labels.ids
+    assert [(c.id, c.label_name, c.name) for c in dataset.label_space().classes] == [
+        (c.id, c.label_name, c.name) for c in labels.classes
+    ]
     for row, request in zip(dataset.metadata().to_pylist(), plan, strict=True):
         assert (row["prompt"], row["seed"], row["template"]) == (request.prompt, request.seed, request.template)
         assert row["generator"] and len(row["weights_sha256"]) == 64

@@ -131,6 +131,28 @@ def test_parquet_files_hold_the_types_of_the_card_and_the_bytes_of_the_shards(ex
 
 
 @pytest.mark.parametrize("to", ["imagefolder", "webdataset", "parquet"])
+def test_classes_keep_the_names_that_the_dataset_stores(
+    export: Export, dataset: Path, tmp_path: Path, samples: list[Sample], to: str
+) -> None:
+    """Whatever their ids are; which names are stored changes no fingerprint, so that filters and studies stay."""
+    names = {"C#": "see sharp", "C++": "C++", "café": "café", "हिन्दी": "Hindi", "狗": "dog"}
+    named = write_dataset(tmp_path / "named", samples, class_names=names)
+    assert ShardDataset(named).fingerprint == ShardDataset(dataset).fingerprint
+    folder = export("--to", to, source=named)
+    read = tars_by_webdataset if to == "webdataset" else loaded
+    wanted = list(names.items())
+    assert {(row["label"], row["class_id"], row["class_name"]) for row in read(folder)["train"]} == {
+        (label, *both) for label, both in enumerate(wanted)
+    }
+    if to == "parquet":
+        assert datasets.load_dataset(str(folder))["train"].features["label"].names == list(names)
+    if to == "imagefolder":
+        assert ImageFolder(str(folder / "train")).classes == sorted(names)
+    for file in (folder / "README.md", folder / "croissant.json"):
+        assert all(name in file.read_text(encoding="utf-8").replace("\\", "") for pair in wanted for name in pair)
+
+
+@pytest.mark.parametrize("to", ["imagefolder", "webdataset", "parquet"])
 def test_croissant_is_read_by_mlcroissant_and_bytes_repeat(export: Export, to: str, by_key: dict[str, Sample]) -> None:
     folder = export("--to", to, "--val", 0.25)
     found = mlcroissant.Dataset(jsonld=str(folder / "croissant.json"))
@@ -177,12 +199,16 @@ def test_images_from_one_real_image_stay_together_and_classes_are_divided_alone(
     assert validation[0] == validation[1]
 
 
-def test_names_of_folders_are_plain_and_files_hold_even_numbers(dataset: Path, tmp_path: Path) -> None:
-    names = safe_names((*IDS, "ICE-CREAM", "..", "a/../b", "CON"))
+def test_names_of_folders_are_those_of_the_classes_where_every_file_system_takes_them(
+    dataset: Path, tmp_path: Path
+) -> None:
+    kept = ("C", "C++", "C#", "café", "cafe\u0301", "हिन्दी", "Desk Lamp", "001.Albatross")
+    names = safe_names((*kept, *IDS, "ICE-CREAM", "c", "..", "a/../b", "CON", "-x", "x.", "long" * 64))
+    assert names[: len(kept)] == kept
     assert len({name.lower() for name in names}) == len(names)
-    assert all(name.replace("-", "").replace("_", "").isalnum() and name.isascii() for name in names)
+    assert all(name.replace("-", "").replace("_", "").isalnum() and name.isascii() for name in names[len(kept) :])
     assert "con" not in names, "which Windows has in place of a folder"
-    assert (names[0], names[1], names[3]) == (IDS[0], IDS[1], IDS[3])
+    assert (names[8], names[9], names[11]) == (IDS[0], IDS[1], IDS[3])
     part = Part("train", ShardDataset(dataset), np.arange(10), {})
     for size, files in ((100, 1), (101, 2), (1000, 10), (10_000, 10)):
         found = divided(part, size, 100, tmp_path, "tar")

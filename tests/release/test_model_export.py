@@ -18,7 +18,7 @@ import torch
 from huggingface_hub import ModelCard
 from PIL import Image
 from safetensors.torch import save_file
-from small_dataset import FEW, SEED, genrobust, rows
+from small_dataset import CONFIG, FEW, SEED, genrobust, rows
 from timm.data import create_transform, resolve_model_data_config
 from transformers import AutoModelForImageClassification
 
@@ -41,12 +41,15 @@ from genrobust.core import (
 )
 from genrobust.core.record import ArmRecord
 from genrobust.core.results import BaselineModel, Predictions
+from genrobust.data import classes_of, open_images, open_stored
 from genrobust.release.model_card import model_card
 from genrobust.release.model_export import export_model
 from genrobust.report.results import summary_to_json
 from genrobust.report.wording import number
 from genrobust.robustness.figure import list_figures
 from genrobust.robustness.summary import Comparison, summarize
+from genrobust.train.loop import train
+from genrobust.train.mixture import Mixture, Source
 
 
 def test_timm_transformers_and_onnxruntime_give_the_logits_of_the_checkpoint(
@@ -73,6 +76,33 @@ def test_timm_transformers_and_onnxruntime_give_the_logits_of_the_checkpoint(
     np.testing.assert_allclose(onnx_logits, ours, atol=1e-4)
     assert tuple(network.pretrained_cfg["label_names"]) == info.classes == few_classes.ids
     assert json.loads(session.get_modelmeta().custom_metadata_map["label_names"]) == list(few_classes.ids)
+
+
+def test_classes_keep_the_names_of_their_folders(cut_icons: Path, tmp_path: Path) -> None:
+    """In the answers of the checkpoint and of both exports, and in their files, whatever letters the names have."""
+    names = {"C": "sea", "C#": "C#", "C++": "C++", "Desk Lamp": "lamp", "café": "café", "狗": "dog"}
+    for name, folder in zip(names, sorted(cut_icons.iterdir()), strict=False):
+        shutil.copytree(folder, tmp_path / "data" / name)
+    stored = open_stored(tmp_path / "data")
+    classes = classes_of(stored, {name: shown for name, shown in names.items() if name != shown})
+    images, labels = open_images("train", stored, classes), classes.labels
+    mixture = Mixture([Source("real", images)], CONFIG.batch_size, CONFIG.image_size)
+    checkpoint = train(mixture, images, labels, CONFIG, SEED, tmp_path / "checkpoint", device="cpu")
+    export_model(checkpoint, "timm", tmp_path / "timm")
+    onnx_file = export_model(checkpoint, "onnx", tmp_path / "onnx")["model.onnx"]
+    for model in (checkpoint, tmp_path / "timm", onnx_file):
+        opened = open_classifier(str(model))
+        assert opened.columns(labels) == list(range(len(names)))
+        done = genrobust("predict", model, tmp_path / "data", "--top", len(names))
+        for row in rows(done.stdout):
+            assert {row[f"class_{k}"]: row[f"name_{k}"] for k in range(1, len(names) + 1)} == names
+    config = json.loads((tmp_path / "timm" / "config.json").read_text(encoding="utf-8"))
+    metadata = onnxruntime.InferenceSession(onnx_file).get_modelmeta().custom_metadata_map
+    assert config["label_names"] == json.loads(metadata["label_names"]) == list(labels.label_names)
+    made_for_paths = [id for id in labels.ids if id not in names]
+    assert len(made_for_paths) == len(names)
+    for path in (tmp_path / "timm" / "README.md", tmp_path / "timm" / "config.json", onnx_file):
+        assert not [id for id in made_for_paths if f'"{id}"'.encode() in path.read_bytes()]
 
 
 @pytest.mark.thorough

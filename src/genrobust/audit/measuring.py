@@ -255,7 +255,7 @@ def _run_clip(
 def _judgment(judge: str, logits: np.ndarray, sets: AuditSets, real: float | None, by_image: ByImage) -> Judgment:
     labels, taken_for = sets.dataset.labels, logits.argmax(axis=1).tolist()
     by_image[PROBABILITY + judge] = confidence(logits, labels).tolist()
-    by_image[TAKEN_FOR + judge] = [sets.labels.ids[label] for label in taken_for]
+    by_image[TAKEN_FOR + judge] = [sets.labels.label_names[label] for label in taken_for]
     worst = least_agreeing(logits, labels, WORST)
     agreed = agreement(logits, labels, sets.dataset.styles)
     return Judgment(judge, agreed, real, tuple((i, taken_for[i]) for i in worst))

@@ -44,7 +44,7 @@ from .models import (
     save_checkpoint as save_checkpoint,
     save_tensors as save_tensors,
 )
-from .onnx_files import CONFIG as CONFIG, LABELS as LABELS
+from .onnx_files import CONFIG as CONFIG, DESCRIPTIONS as DESCRIPTIONS, LABELS as LABELS
 from .opening import open_classifier as open_classifier
 from .precision import (
     AUTO as AUTO,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import asdict, fields
+from dataclasses import asdict, field, fields
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -29,9 +29,10 @@ class CheckpointInfo:
     """The description of a checkpoint: an `architecture` made with `model_kwargs`, for images of `image_size` pixels.
 
     Attributes:
-        classes: The K class ids in the order of the logits.
+        classes: The K classes in the order of the logits, by the names that they have in the data.
         training: The settings, seed and history of its training, which loading does not need.
         interpolation: How images are resized.
+        descriptions: The names to show, by those of `classes`.
     """
 
     architecture: Annotated[str, Field(max_length=200)]
@@ -40,6 +41,7 @@ class CheckpointInfo:
     image_size: Annotated[int, Field(ge=1, le=8192, strict=True)]  # far above what any classifier sees
     training: dict[str, Any]
     interpolation: Annotated[str, Field(pattern="^(bicubic|bilinear)$")] = "bicubic"
+    descriptions: dict[str, str] = field(default_factory=dict)
 
 
 def checkpoint_manifest(inputs: Mapping[str, Any], info: CheckpointInfo | None = None) -> Manifest:

@@ -47,17 +47,18 @@ def find_equal_names(names: Sequence[str], classes: Sequence[str] | None = None)
 def columns_of(names: Sequence[str], labels: LabelSpace) -> list[int | None]:
     """Return the index in `names` of each class of `labels`; None for a class without one.
 
-    A name matches a class if it is the class's id. Otherwise the only name matches that equals the id or the shown name
-    up to case, Unicode form, spaces, hyphens and underscores, in which names of folders may differ. A name that two
-    classes match belongs to neither.
+    A name matches a class if it is the class's label name, or else its id. Otherwise the only name matches that equals
+    one of these or the shown name up to case, Unicode form, spaces, hyphens and underscores, in which names of folders
+    may differ. A name that two classes match belongs to neither.
     """
     by_name, by_bare_name = {name: column for column, name in enumerate(names)}, dict[str, set[int]]()
     for column, name in enumerate(names):
         by_bare_name.setdefault(bare_name(name), set()).add(column)
     columns: list[int | None] = []
     for label in labels.classes:
-        similar = by_bare_name.get(bare_name(label.id), set()) | by_bare_name.get(bare_name(label.name), set())
-        candidates = {by_name[label.id]} if label.id in by_name else similar
+        own = (label.label_name, label.id)
+        exact = next(({by_name[name]} for name in own if name in by_name), set())
+        candidates = exact or set().union(*(by_bare_name.get(bare_name(name), set()) for name in (*own, label.name)))
         columns.append(next(iter(candidates)) if len(candidates) == 1 else None)
     uses = Counter(columns)
     return [column if uses[column] == 1 else None for column in columns]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -46,7 +46,7 @@ class OpenClassifier:
 
     Attributes:
         name: The spec that the user gave.
-        classes: The K class ids, in the order of the logits.
+        classes: The K classes by the names in their data (`LabelSpace.label_names`), in the order of the logits.
         weights_hash: Identifies the trained weights, and of some sources the configuration too. It need not cover the
             preparation of images: keys of caches add `preparation` and `flip`.
         prepare: Turns an RGB image of any size into uint8 [H, W, 3].
@@ -54,6 +54,7 @@ class OpenClassifier:
         load: Loads the network onto a device. The network turns uint8 images [B, 3, H, W] into logits [B, K].
         flip: Whether logits are averaged over an image and its mirror.
         blueprint: Makes a new network of the same kind; None if the classifier cannot be fine-tuned.
+        descriptions: The stored names to show for some of `classes`.
     """
 
     name: str
@@ -64,6 +65,7 @@ class OpenClassifier:
     load: Callable[[torch.device], nn.Module]
     flip: bool = False
     blueprint: Blueprint | None = None
+    descriptions: Mapping[str, str] = field(default_factory=dict)
 
     def columns(self, labels: LabelSpace) -> list[int]:
         """Return the column of the logits of each class of `labels`.
@@ -73,18 +75,18 @@ class OpenClassifier:
         """
         columns = columns_of(self.classes, labels)
         matched = [column for column in columns if column is not None]
-        if unknown := [id for id, column in zip(labels.ids, columns, strict=True) if column is None]:
+        if unknown := [name for name, column in zip(labels.label_names, columns, strict=True) if column is None]:
             own = [name for column, name in enumerate(self.classes) if column not in matched] or self.classes
             raise UserError(
                 f"the model {self.name} does not know {len(unknown)} of the {len(labels)} classes of this data: "
                 f"{some_of(unknown)}. Its own are {some_of(own)}.\nIf a class was renamed since, give it the name "
                 f"that the model knows (data.class_names: {{{unknown[0]}: NAME}}), or train it again; else leave it out"
             )
-        if pair := find_equal_names(self.classes, labels.ids):
+        if pair := find_equal_names(self.classes, labels.label_names):
             first, second = pair
             raise UserError(
                 f"the model {self.name} has two logits for one class: {self.classes[first]!r}, numbers {first} and "
-                f"{second}: give each a name of its own with --labels, or leave the model out"
+                f"{second}: give each a name of its own in the model's label_names, or leave the model out"
             )
         return matched
 
@@ -129,7 +131,10 @@ def open_checkpoint(folder: Path, settings: EvaluateConfig = SINGLE_CROP) -> Ope
     blueprint = Blueprint(info.architecture, info.model_kwargs, info.image_size, info.interpolation)
     prepared = preparation(settings, size, info.interpolation)
     weights = weights_hash(folder)
-    return OpenClassifier(str(folder), info.classes, weights, load=load, blueprint=blueprint, **prepared)
+    shown = info.descriptions
+    return OpenClassifier(
+        str(folder), info.classes, weights, load=load, blueprint=blueprint, descriptions=shown, **prepared
+    )
 
 
 def open_zero_shot(
@@ -139,7 +144,7 @@ def open_zero_shot(
 
     Args:
         texts: One or more texts for each class.
-        classes: The class ids.
+        classes: The names of the classes.
         settings: How images are prepared, the same as for the study's classifiers.
         image_size: The image size at which the study's classifiers train, in pixels.
 

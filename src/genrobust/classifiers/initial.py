@@ -136,7 +136,7 @@ def open_initial(config: TrainConfig, classes: Sequence[str], texts: Callable[[]
     """Open the network that a training with `config` starts from.
 
     Args:
-        classes: Ids of the data's classes.
+        classes: The names of the data's classes.
         texts: Returns one or more texts for each, that a CLIP knows them by.
 
     Raises:

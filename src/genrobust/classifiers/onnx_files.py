@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from functools import partial
 from mmap import ACCESS_READ, mmap
@@ -18,33 +19,41 @@ from genrobust.classifiers.timm_config import MOST_PIXELS, ClassifierMetadata, d
 from genrobust.classifiers.timm_models import class_ids, prepare_as_timm
 from genrobust.core import MissingPackage, UserError, digest, hash_file, parse_json, reading
 
-LABELS, CONFIG = "label_names", "pretrained_cfg"  # metadata of a file, as JSON: the keys of timm's config.json
+# Metadata of a file, as JSON: the keys of timm's config.json.
+LABELS, DESCRIPTIONS, CONFIG = "label_names", "label_descriptions", "pretrained_cfg"
 EXPECTED_FORMAT = (
     "a classifier has one input, RGB images [batch, 3, N, N] as uint8 or float32, and one output of logits"
 )
 _IS_FLOAT = {"tensor(uint8)": False, "tensor(float)": True}
+_NEAR_ONE = 1e-3  # how far the sum of a row of float16 probabilities may be from 1
+log = logging.getLogger(__name__)
 
 
 class OnnxNetwork(nn.Module):
-    """The network in an ONNX file, run by onnxruntime: uint8 images [B, 3, H, W] to logits [B, K], on `device`."""
+    """The network in an ONNX file, run by onnxruntime: uint8 images [B, 3, H, W] to logits [B, K], on `device`.
 
-    def __init__(self, path: Path, device: torch.device | str = "cpu") -> None:
+    With `ends_in_softmax`, its outputs are probabilities, whose logarithms are the logits.
+    """
+
+    def __init__(self, path: Path, device: torch.device | str = "cpu", ends_in_softmax: bool = False) -> None:
         super().__init__()
-        self.session = _start_session(path, torch.device(device).type)
+        self.session, self.ends_in_softmax = _start_session(path, torch.device(device).type), ends_in_softmax
 
     def forward(self, images: Tensor) -> Tensor:
         pixels, expected = images.cpu().contiguous(), self.session.get_inputs()[0]
         if _IS_FLOAT[expected.type]:
             pixels = pixels.float() / 255
         parts = pixels.split(1) if expected.shape[0] == 1 else [pixels]
-        return torch.cat([torch.from_numpy(self.session.run(None, {expected.name: p.numpy()})[0]) for p in parts])
+        outputs = torch.cat([torch.from_numpy(self.session.run(None, {expected.name: p.numpy()})[0]) for p in parts])
+        return outputs.float().clamp(min=torch.finfo().tiny).log() if self.ends_in_softmax else outputs
 
 
 def open_onnx(path: Path, names: Sequence[str] | None) -> OpenClassifier:
     """Open the classifier in the ONNX file `path`; `names` are those that the user has for its classes.
 
-    It has one input, RGB images of one square size as uint8 or as float32 in [0, 1], and one output. Its metadata may
-    say, as timm's configurations do, how images are prepared and what the classes are.
+    It has one input, RGB images of one square size as uint8 or as float32 in [0, 1], and one output: logits, or the
+    probabilities of a softmax, which are recognized. Its metadata may say, as timm's configurations do, how images are
+    prepared and what the classes are.
 
     Raises:
         UserError: A file of another kind, or classes of unknown names.
@@ -52,15 +61,16 @@ def open_onnx(path: Path, names: Sequence[str] | None) -> OpenClassifier:
     """
     network = OnnxNetwork(path)
     size, takes_floats = _input_format(network.session, path)
-    label_names, config = _read_metadata(network.session, path)
+    metadata = _read_metadata(network.session, path)
+    label_names, config = metadata.label_names, metadata.pretrained_cfg
     with reading(path, ValueError):
         weights = _hash_weights(path)
     with blame_network(str(path)):
-        logits = network(torch.zeros(1, 3, size, size, dtype=torch.uint8))
-    if logits.ndim != 2:
-        raise UserError(f"the output of {path} has {logits.ndim} dimensions: {EXPECTED_FORMAT} [batch, classes]")
-    if label_names and len(label_names) != logits.shape[1]:
-        raise UserError(f"{path} names {len(label_names)} classes in its metadata, and has {logits.shape[1]} logits")
+        outputs = network(_trial_images(size))
+    if outputs.ndim != 2:
+        raise UserError(f"the output of {path} has {outputs.ndim} dimensions: {EXPECTED_FORMAT} [batch, classes]")
+    if label_names and len(label_names) != outputs.shape[1]:
+        raise UserError(f"{path} names {len(label_names)} classes in its metadata, and has {outputs.shape[1]} logits")
     if config:
         data = data_config(str(path), config)
         if data["input_size"] != (3, size, size):
@@ -70,10 +80,29 @@ def open_onnx(path: Path, names: Sequence[str] | None) -> OpenClassifier:
         transform, description = partial(prepare, size=size), protocol(size)
     if takes_floats:
         description += "; pixels in [0, 1], which the file normalizes itself"
-    classes = class_ids(str(path), logits.shape[1], label_names, names)
-    return OpenClassifier(
-        str(path), classes, weights, transform, description, lambda device: OnnxNetwork(path, device).eval()
-    )
+    ends_in_softmax = _are_probabilities(outputs)
+    if ends_in_softmax:
+        weights = digest([weights, "softmax"], 64)  # probabilities that were saved as logits are not read again
+        log.warning(f"{path} ends in a softmax: the logarithms of its probabilities are taken for logits")
+    classes = class_ids(str(path), outputs.shape[1], label_names, names)
+
+    def load(device: torch.device) -> nn.Module:
+        return OnnxNetwork(path, device, ends_in_softmax).eval()
+
+    shown = metadata.label_descriptions or {}
+    return OpenClassifier(str(path), classes, weights, transform, description, load, descriptions=shown)
+
+
+def _are_probabilities(outputs: Tensor) -> bool:
+    """Return whether each row of `outputs`, float [B, K], is a distribution over the classes, as a softmax gives."""
+    return bool((outputs >= 0).all() and ((outputs.double().sum(dim=1) - 1).abs() < _NEAR_ONE).all())
+
+
+def _trial_images(size: int) -> Tensor:
+    """Return a black, a white and a gray image, and one with an edge, uint8 [4, 3, `size`, `size`]."""
+    images = torch.tensor([0, 255, 128, 0], dtype=torch.uint8).view(4, 1, 1, 1).repeat(1, 3, size, size)
+    images[3, :, : size // 2] = 255
+    return images
 
 
 def _input_format(session: Any, path: Path) -> tuple[int, bool]:
@@ -90,12 +119,10 @@ def _input_format(session: Any, path: Path) -> tuple[int, bool]:
     return shape[2], _IS_FLOAT[kind]
 
 
-def _read_metadata(session: Any, path: Path) -> tuple[list[str] | None, dict[str, Any] | None]:
-    metadata = session.get_modelmeta().custom_metadata_map
-    with reading(f"the metadata {LABELS} or {CONFIG} of {path}", ValueError, TypeError):
-        values = {key: parse_json(metadata.get(key) or "null") for key in (LABELS, CONFIG)}
-        found = ClassifierMetadata.model_validate(values)
-    return found.label_names, found.pretrained_cfg
+def _read_metadata(session: Any, path: Path) -> ClassifierMetadata:
+    metadata, keys = session.get_modelmeta().custom_metadata_map, (LABELS, DESCRIPTIONS, CONFIG)
+    with reading(f"the metadata {', '.join(keys)} of {path}", ValueError, TypeError):
+        return ClassifierMetadata.model_validate({key: parse_json(metadata[key]) for key in keys if metadata.get(key)})
 
 
 def _hash_weights(path: Path) -> str:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from genrobust.classifiers.checkpoints import is_checkpoint
 from genrobust.classifiers.class_names import read_class_names
 from genrobust.classifiers.classifier import OpenClassifier, open_checkpoint
 from genrobust.classifiers.hub import FOLDER, HUB, is_timm_folder
-from genrobust.core import UserError, reading
+from genrobust.core import UserError, bare_name, reading
 
 
 def open_classifier(spec: str, labels: Path | None = None) -> OpenClassifier:
@@ -21,11 +20,12 @@ def open_classifier(spec: str, labels: Path | None = None) -> OpenClassifier:
             on the Hugging Face hub, ``hf-hub:NAME``; the name of a pretrained timm model; ``ARCHITECTURE@FILE``, a
             state dict of timm's or torchvision's network of that name (.safetensors, or .pt and .pth, of which only
             tensors are read); or an .onnx file.
-        labels: A text file with one class name per line, in the order of the logits. It replaces the classifier's own
-            names. It is required if the classifier has none and its classes are not those of ImageNet.
+        labels: A text file with one class name per line, in the order of the logits, for a classifier that stores no
+            names. It is required if the classes are not those of ImageNet either.
 
     Raises:
-        UserError: `spec` names no classifier, or the numbers of labels and logits differ.
+        UserError: `spec` names no classifier, the numbers of labels and logits differ, or the classifier stores other
+            names than `labels`, or in another order.
         GenrobustError: A model of the hub cannot be fetched.
     """
     names = None if labels is None else read_class_names(labels)
@@ -35,7 +35,14 @@ def open_classifier(spec: str, labels: Path | None = None) -> OpenClassifier:
         return opened
     if len(names) != len(opened.classes):
         raise UserError(f"{labels} names {len(names)} classes, and {spec} has {len(opened.classes)} logits")
-    return replace(opened, classes=names)
+    for number, (given, stored) in enumerate(zip(names, opened.classes, strict=True)):
+        if bare_name(given) != bare_name(stored):
+            raise UserError(
+                f"{labels} and {spec}, which stores the names of its classes, differ: logit {number} is {given!r} in "
+                f"the file, and {stored!r} in the model.\n--labels is for models without names: leave it out for this "
+                "one"
+            )
+    return opened
 
 
 def open_network(spec: str) -> OpenClassifier:

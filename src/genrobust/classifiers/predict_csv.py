@@ -51,15 +51,15 @@ def predict_images(
 ) -> PredictionCounts:
     """Classify images and call `write` with the lines of a CSV file (UTF-8), one an image.
 
-    Each of `paths`, which lie below `folder`, has its path there, and the `top` classes with their ids, readable names
-    and probabilities; where it cannot be read, these are empty and the last column says why.
+    Each of `paths`, which lie below `folder`, has its path there, and the `top` classes with their names in the data,
+    readable names and probabilities; where it cannot be read, these are empty and the last column says why.
     """
     top = min(top, len(model.classes))
     torch_device = resolve_device(device)
     network = model.load(torch_device)
     columns = [f"{field}_{rank}" for rank in range(1, top + 1) for field in ("class", "name", "probability")]
     write(csv_line(["path", *columns, "error"]).encode())
-    names, unreadable = readable_names(model.classes), 0
+    names, unreadable = {**readable_names(model.classes), **model.descriptions}, 0
 
     def read(index: int) -> np.ndarray | str:
         try:

@@ -50,7 +50,7 @@ def predict_sets(
 
     Predictions that are saved already, for the same weights and images, are not computed again. Classifiers with the
     same image preparation run together, up to `MAX_CLASSIFIERS` of them: each image is read and prepared once for the
-    group. Only the logits of the classes of `labels` are kept, matched by id.
+    group. Only the logits of the classes of `labels` are kept, matched by name.
 
     Args:
         predictions_folder: The folder of all predictions.
@@ -151,7 +151,7 @@ class _PredictionCache:
         labels: LabelSpace,
     ) -> None:
         self.classifier, self._sets, self._classes = classifier, sets, labels.ids
-        self._columns = None if classifier.classes == labels.ids else classifier.columns(labels)
+        self._columns = None if classifier.classes == labels.label_names else classifier.columns(labels)
         weights = classifier.weights_hash
         self._weights = weights if self._columns is None else digest([weights, self._columns], 64)
         self._inputs = {name: prediction_inputs(predicted_by, name, images, labels) for name, images in sets.items()}

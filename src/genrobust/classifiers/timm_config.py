@@ -37,9 +37,13 @@ class Preparation(BaseModel):
 
 
 class ClassifierMetadata(BaseModel):
-    """The metadata of a classifier in a file. `label_names` are in the order of the logits."""
+    """The metadata of a classifier in a file.
+
+    `label_names` are in the order of the logits, and `label_descriptions` the names to show for some of them.
+    """
 
     label_names: list[str] | None = None
+    label_descriptions: dict[str, str] | None = None
     pretrained_cfg: dict[str, Any] | None = None
 
     @field_validator("label_names", mode="before")
@@ -63,7 +67,8 @@ class TimmConfig(ClassifierMetadata):
         """Take the classes from `pretrained_cfg` where the configuration itself has none, so that they are checked."""
         if not isinstance(config, dict) or not isinstance(inner := config.get("pretrained_cfg"), dict):
             return config
-        labels = {key: inner[key] for key in ("num_classes", "label_names") if inner.get(key)}
+        keys = ("num_classes", "label_names", "label_descriptions")
+        labels = {key: inner[key] for key in keys if inner.get(key)}
         return labels | {key: value for key, value in config.items() if value is not None}
 
     @field_validator("model_args")
@@ -77,7 +82,8 @@ class TimmConfig(ClassifierMetadata):
 def read_timm_config(folder: Path, spec: str) -> dict[str, Any]:
     """Return timm's configuration of the model in `folder`, and what it is made with.
 
-    That is its `architecture` and `model_args`, and `num_classes` and `label_names` where it has them.
+    That is its `architecture`, `model_args` and `label_descriptions`, and `num_classes` and `label_names` where it has
+    them.
 
     Raises:
         UserError: The file cannot be read, or a value is invalid.

@@ -137,11 +137,11 @@ def prepare_as_timm(data: Mapping[str, Any]) -> tuple[Callable[[Image.Image], np
 def class_ids(spec: str, count: int, label_names: Sequence[str] | None, names: Sequence[str] | None) -> tuple[str, ...]:
     """Return the ids of the `count` classes of the classifier `spec`.
 
-    They are its `label_names`, or else the WordNet ids of the ImageNet subset of this size. If both are unknown, they
-    depend on `names`, the class names that the user gave:
+    They are its `label_names`, or else `names`, the class names that the user gave, or else the WordNet ids of the
+    ImageNet subset of this size. If all are unknown:
 
-    - some: placeholders (0 to `count` - 1), which `open_classifier` replaces with these names
-    - empty: no ids, since only the weights are used
+    - `names` of another count: placeholders (0 to `count` - 1), which `open_classifier` refuses
+    - empty `names`: no ids, since only the weights are used
     - None: an error
 
     Raises:
@@ -150,6 +150,8 @@ def class_ids(spec: str, count: int, label_names: Sequence[str] | None, names: S
     subset = infer_imagenet_subset({"num_classes": count})
     if label_names:
         return tuple(label_names)
+    if names and len(names) == count:
+        return tuple(names)
     if subset is not None:
         return tuple(ImageNetInfo(subset).label_names())
     if names is not None:
@@ -189,8 +191,8 @@ def _open_timm(
         kwargs = {key: value for key, value in config.get("model_args", {}).items() if key != "num_classes"}
         name = architecture.partition(".")[0]
         blueprint = Blueprint(name, kwargs, size, data["interpolation"], data["crop_mode"])
-    classes = class_ids(spec, count, label_names, names)
-    return OpenClassifier(spec, classes, weights, prepare, description, load, blueprint=blueprint)
+    classes, shown = class_ids(spec, count, label_names, names), config.get("label_descriptions") or {}
+    return OpenClassifier(spec, classes, weights, prepare, description, load, blueprint=blueprint, descriptions=shown)
 
 
 def _load_pretrained(source: str, hint: str = "") -> nn.Module:

@@ -32,11 +32,22 @@ class ClassLabel:
     """One class: `id` names files and keys (wnid or slug), `name` is shown, `prompt` is what a prompt says.
 
     `name` and `prompt` differ where a name means two things: the bird "crane" is prompted as "crane bird".
+    `label_name` is what the user's data call it, a folder or a label such as C#, and what other programs read; without,
+    it is the id.
     """
 
     id: str
     name: str
     prompt: str
+    label_name: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "label_name", self.label_name or self.id)
+
+    @property
+    def spellings(self) -> tuple[str, ...]:
+        """All texts that may mean it, each once."""
+        return tuple(dict.fromkeys((self.name, self.prompt, self.id, self.label_name)))
 
 
 @dataclass(frozen=True)
@@ -70,6 +81,15 @@ class LabelSpace:
     @cached_property
     def names(self) -> tuple[str, ...]:
         return tuple(c.name for c in self.classes)
+
+    @cached_property
+    def label_names(self) -> tuple[str, ...]:
+        return tuple(c.label_name for c in self.classes)
+
+    @property
+    def descriptions(self) -> dict[str, str]:
+        """The shown names by label name, in the order of the labels."""
+        return dict(zip(self.label_names, self.names, strict=True))
 
 
 class ImageSet(Protocol):

@@ -64,6 +64,7 @@ from .shard_files import (
     write_shard as write_shard,
 )
 from .shards import (
+    NAMES as NAMES,
     USED as USED,
     ShardDataset as ShardDataset,
     begin_dataset as begin_dataset,

@@ -31,8 +31,8 @@ class FolderClasses:
 
     @classmethod
     def from_labels(cls, labels: LabelSpace) -> FolderClasses:
-        """Return the classes of `labels`, whose ids are the names of their folders."""
-        return cls(labels, labels.ids)
+        """Return the classes of `labels`, whose label names are the names of their folders."""
+        return cls(labels, labels.label_names)
 
     def match(self, name: str) -> int | None:
         """Return the label that a folder called `name` means, or None.
@@ -131,11 +131,12 @@ def classes_of(train: StoredImages, class_names: Mapping[str, str] | None = None
     shown = [given.get(n, re.sub(r"[\s_-]+", " ", c).strip() or c) for n, c in zip(names, called, strict=True)]
     slugs, texts = (Counter(map(key, called)) for key in (slug, bare_name))
     shares = [slugs[slug(name)] > 1 and texts[bare_name(name)] == 1 for name in called]  # two spellings are refused
-    ids = [file_name(name) if does else slug(name) for name, does in zip(called, shares, strict=True)]
+    # Without a dot, at which readers of shards end the key of an image.
+    ids = [file_name(n).replace(".", "-") if does else slug(n) for n, does in zip(called, shares, strict=True)]
     _require_unique(train.path, names, ids, "are two spellings of one name: put them together, or rename one")
     _require_unique(train.path, names, shown, "have one name in prompts: give one another name in data.class_names")
-    labels = LabelSpace(tuple(ClassLabel(id, text, text) for id, text in zip(ids, shown, strict=True)))
-    return FolderClasses(labels, names)
+    labels = (ClassLabel(id, text, text, name) for id, text, name in zip(ids, shown, called, strict=True))
+    return FolderClasses(LabelSpace(tuple(labels)), names)
 
 
 def _require_unique(path: Path, names: Sequence[str], values: Sequence[str], problem: str) -> None:

@@ -20,7 +20,9 @@ from genrobust.core import (
     UNFINISHED,
     Artifact,
     BaseImageSet,
+    ClassLabel,
     GenrobustError,
+    LabelSpace,
     Making,
     Manifest,
     UserError,
@@ -33,10 +35,12 @@ from genrobust.core import (
     reading,
     remove,
 )
+from genrobust.data.naming import readable_names
 from genrobust.data.reading import read_image
 from genrobust.data.shard_files import GIVEN_UP, OK, SCHEMA, is_key, schema_of, shard_name, shard_rows, tar_of
 
 MOST_SHARDS = 10**6
+NAMES = "class_names"  # in a manifest: the names of the classes in the user's data, each with the one to show
 _HASH_BYTES = 32
 _NUMBER = 6 * "[0-9]"  # of a shard, in the pattern of its files
 # What opening a dataset reads; the rest is read when asked for, since a large dataset has a million rows.
@@ -49,7 +53,8 @@ def begin_dataset(folder: Path, about: Mapping[str, Any], inputs: Mapping[str, A
     """Begin a dataset in `folder`, unless it was begun there before.
 
     Args:
-        about: All that decides its images, as flat JSON with ``shards`` (their number) among its keys.
+        about: All that decides its images, as flat JSON with ``shards`` (their number) among its keys, and the names of
+            its classes (`NAMES`), which do not.
         inputs: What the folder is named after, if it is named by a hash.
 
     Raises:
@@ -61,7 +66,8 @@ def begin_dataset(folder: Path, about: Mapping[str, Any], inputs: Mapping[str, A
     inputs = inputs or {}
     Artifact(folder).begin(Manifest("dataset", inputs, about, made_by("dataset", inputs.get("plugins", ()))))
     wanted, existing = json.loads(json.dumps(about)), read_about(folder)
-    differing = [k for k in sorted(wanted.keys() | existing.keys()) if wanted.get(k) != existing.get(k)]
+    keys = sorted((wanted.keys() | existing.keys()) - {NAMES})
+    differing = [k for k in keys if wanted.get(k) != existing.get(k)]
     if differing:
         rows = [f"  {k}: there {_short(existing.get(k))}, asked for {_short(wanted.get(k))}" for k in differing]
         problem = f"{folder} holds another dataset: choose another folder, or delete that one"
@@ -106,6 +112,9 @@ def read_about(folder: Path) -> dict[str, Any]:
         raise UserError(f"{folder / MANIFEST}: shards is {shards}, and a dataset has 0 to {MOST_SHARDS:,}")
     if not isinstance(ids, list) or not all(isinstance(id, str) for id in ids) or len(set(ids)) < len(ids):
         raise UserError(f"{folder / MANIFEST}: class_ids is no list of ids, each of which comes once")
+    names = about.get(NAMES, dict.fromkeys(ids, ""))
+    if not isinstance(names, dict) or len(names) != len(ids) or not all(isinstance(n, str) for n in names.values()):
+        raise UserError(f"{folder / MANIFEST}: {NAMES} does not map the name of each class to the one to show")
     return about
 
 
@@ -146,8 +155,9 @@ class ShardDataset(BaseImageSet):
     """A generated dataset, as an ImageSet: the images of its done shards, in the order of their requests.
 
     Attributes:
-        about: What decides its images, as flat JSON.
+        about: What decides its images, as flat JSON, and the names of its classes.
         labels: int64 [N], indices into `class_ids`.
+        label_names: The classes by the names that they have in the user's data.
         given_up: The reason by the key of each request that gave no image.
     """
 
@@ -163,13 +173,26 @@ class ShardDataset(BaseImageSet):
         self._artifact = Artifact(self.folder)
         self.about = read_about(self.folder)
         self.class_ids: tuple[str, ...] = tuple(self.about.get("class_ids", ()))
+        self.label_names: tuple[str, ...] = tuple(self.about.get(NAMES, self.class_ids))
         self._done = done_shards(self.folder)
         if self.missing() and not allow_partial:
             lacking = f"{len(self.missing())} of {self.about['shards']} shards are missing"
             raise UserError(f"{self.folder} is not complete: {lacking}; generate again, and only they are made")
         self.given_up: dict[str, str] = {}
         self._read_index()
-        self.fingerprint = digest([self.about, [(index, self._tar_sha256(index)) for index in self._done]])
+        decisive = {key: value for key, value in self.about.items() if key != NAMES}
+        self.fingerprint = digest([decisive, [(index, self._tar_sha256(index)) for index in self._done]])
+
+    def label_space(self) -> LabelSpace:
+        """Return the classes by their names to show, which are their prompts, too.
+
+        Raises:
+            UserError: There are fewer than two classes.
+        """
+        names = self.about.get(NAMES) or readable_names(self.class_ids)
+        classes = zip(self.class_ids, names.items(), strict=True)
+        labels = tuple(ClassLabel(id, shown, shown, name) for id, (name, shown) in classes)
+        return LabelSpace(labels, shared_prompts=True)
 
     def _tar_sha256(self, index: int) -> str:
         shard = self._artifact.part(shard_name(index))

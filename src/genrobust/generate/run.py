@@ -34,6 +34,7 @@ from genrobust.core import (
     set_threads,
 )
 from genrobust.data import (
+    NAMES,
     ShardDataset,
     begin_dataset,
     discard_shards,
@@ -208,11 +209,12 @@ class Generation:
         return dataset
 
     def _describe(self) -> dict[str, Any]:
-        """Describe as flat JSON everything that decides the images beyond rounding."""
+        """Describe everything that decides the images beyond rounding as flat JSON, and the names of the classes."""
         return {
             "plan": self._plan.fingerprint,
             "requests": len(self._plan),
             "class_ids": list(self._labels.ids),
+            NAMES: self._labels.descriptions,
             "shard_size": self._config.shard_size,
             "shards": len(self.parts),
             "max_redraws": self._config.max_redraws,

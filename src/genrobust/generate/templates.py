@@ -104,9 +104,9 @@ def check_templates(templates: tuple[Template, ...], where: str) -> None:
 def read_listed(path: Path, labels: LabelSpace) -> list[tuple[Template, ...]]:
     """Return the templates that the file `path` holds for each class of `labels`, in their order.
 
-    A .json file maps a class's id, name or prompt name to a list of full prompts; classes beyond those of `labels` are
-    passed over, and a prompt that comes twice counts once. Any other file holds templates with one ``{}``, one a line,
-    for all classes; empty lines count for nothing.
+    A .json file maps a spelling of a class to a list of full prompts; classes beyond those of `labels` are passed over,
+    and a prompt that comes twice counts once. Any other file holds templates with one ``{}``, one a line, for all
+    classes; empty lines count for nothing.
 
     Raises:
         UserError: The file cannot be read, a class has no prompts, a template has no slot, or a full prompt has one.
@@ -127,16 +127,16 @@ def read_listed(path: Path, labels: LabelSpace) -> list[tuple[Template, ...]]:
 
 
 def _full_prompts(path: Path, prompts_by_class: dict[str, Any], class_label: ClassLabel) -> tuple[Template, ...]:
-    names = dict.fromkeys((class_label.id, class_label.name, class_label.prompt))
-    keys = [name for name in names if name in prompts_by_class]
+    keys = [name for name in class_label.spellings if name in prompts_by_class]
     if not keys:
         near = difflib.get_close_matches(class_label.name, prompts_by_class, n=3)
         hint = f" (perhaps {' or '.join(near)}?)" if near else ""
         raise UserError(
-            f"prompts.file: {path} has no prompts for the class {class_label.name!r} (id {class_label.id!r}){hint}"
+            f"prompts.file: {path} has no prompts for the class {class_label.name!r} "
+            f"({class_label.label_name!r} in the data){hint}"
         )
     if len(keys) > 1:
-        raise UserError(f"prompts.file: {path} has the class {class_label.id!r} twice, as {keys[0]!r} and {keys[1]!r}")
+        raise UserError(f"prompts.file: {path} has one class twice, as {keys[0]!r} and {keys[1]!r}: leave out one")
     prompts = prompts_by_class[keys[0]]
     if not isinstance(prompts, list) or not prompts:
         raise UserError(f"prompts.file: {path}: {keys[0]!r} needs a list of prompts, one or more")

@@ -24,7 +24,7 @@ _CLASSES = {"label": "sc:Integer", "id": "sc:Text", "name": "sc:Text"}
 def croissant(content: Content, form: Format, folder: Path, **about: str) -> Json:
     """Describe the export in `folder` as JSON-LD; `about` holds its name, description and license."""
     classes = [
-        {"classes/label": label, "classes/id": class_label.id, "classes/name": class_label.name}
+        {"classes/label": label, "classes/id": class_label.label_name, "classes/name": class_label.name}
         for label, class_label in enumerate(content.labels.classes)
     ]
     fields = [_field("classes", name, dtype) for name, dtype in _CLASSES.items()]

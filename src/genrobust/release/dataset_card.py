@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 from huggingface_hub import DatasetCardData
 
+from genrobust.data import NAMES
 from genrobust.release.cards import render_card
 from genrobust.release.counts import DRAWN, Counts
 from genrobust.release.format import Format
@@ -29,7 +30,8 @@ def dataset_card(
         about: The other values of the template.
     """
     names = content.labels.names
-    excerpts = [{key: value for key, value in manifest.items() if key != "class_ids"} for manifest in manifests]
+    of_classes = ("class_ids", NAMES)  # which the table of images by class has
+    excerpts = [{key: value for key, value in manifest.items() if key not in of_classes} for manifest in manifests]
     return render_card(
         "dataset_card.md.j2",
         _header(content, counts, form, about["title"], about["license"]),

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from genrobust.core import Artifact, ClassLabel, FilterResult, LabelSpace, UserError, progress_bar, slug, some_of
-from genrobust.data import FILTERS, USED, ShardDataset, filters_of, kept_indices, making, read_filter, readable_names
+from genrobust.core import Artifact, FilterResult, UserError, progress_bar, slug, some_of
+from genrobust.data import FILTERS, USED, ShardDataset, filters_of, kept_indices, making, read_filter
 from genrobust.release.audit_summary import read_audit
 from genrobust.release.counts import count_images
 from genrobust.release.croissant import croissant
@@ -93,8 +93,7 @@ def export(options: ExportOptions) -> ExportResult:
         for key in audit.leaked:
             _flag(flagged, key, "a copy of a test image")
     parts, division = _divide(options, datasets, chosen, flagged)
-    names = readable_names(datasets[0].class_ids)
-    labels = LabelSpace(tuple(ClassLabel(id, name, name) for id, name in names.items()), shared_prompts=True)
+    labels = datasets[0].label_space()
     content, counts = count_images(parts, labels)
     generators = list(dict.fromkeys(license.id for license in licenses if license.part == GENERATOR))
     card = dataset_card(
@@ -201,7 +200,7 @@ def _divide(
         if len(lacking):
             raise UserError(
                 f"the {part.name} part has no image of {count(len(lacking), 'class')} "
-                f"({some_of(first.class_ids[i] for i in lacking)}): choose a filter that leaves some, "
+                f"({some_of(first.label_names[i] for i in lacking)}): choose a filter that leaves some, "
                 "or generate more images"
             )
     return parts, words

@@ -17,6 +17,7 @@ from genrobust import __version__
 from genrobust.classifiers import (
     CONFIG,
     COSINE,
+    DESCRIPTIONS,
     FOLDER,
     LABELS,
     TIMM_CONFIG,
@@ -31,7 +32,6 @@ from genrobust.classifiers import (
     timm_name,
 )
 from genrobust.core import GenrobustError, MissingPackage, UserError
-from genrobust.data import readable_names
 from genrobust.release.folder import new_folder, refuse_others
 from genrobust.release.licenses import OTHER, check_license
 from genrobust.release.model_card import measured, model_card
@@ -101,8 +101,8 @@ def _write_timm(model: Classifier, info: CheckpointInfo, folder: Path) -> None:
         "architecture": timm_name(info.architecture).partition(".")[0],  # a tag would name other weights
         "num_classes": len(info.classes),
         "num_features": network.num_features,
-        "label_names": list(info.classes),
-        "label_descriptions": readable_names(info.classes),
+        LABELS: list(info.classes),
+        DESCRIPTIONS: info.descriptions,
         "model_args": {**info.model_kwargs, **({"img_size": info.image_size} if fixed else {})},
         "pretrained_cfg": {
             **_preparation(model, info),
@@ -151,7 +151,7 @@ def _write_onnx(model: Classifier, info: CheckpointInfo, folder: Path) -> None:
     for part in (proto.graph, *proto.graph.node, *proto.graph.input, *proto.graph.output, *proto.graph.value_info):
         del part.metadata_props[:]  # stack traces, with the paths of this machine
     preparation = _preparation(model, info)
-    facts = {LABELS: list(info.classes), CONFIG: preparation, "label_descriptions": readable_names(info.classes)}
+    facts = {LABELS: list(info.classes), CONFIG: preparation, DESCRIPTIONS: info.descriptions}
     onnx.helper.set_model_props(proto, {key: json.dumps(value, ensure_ascii=False) for key, value in facts.items()})
     proto.producer_name, proto.producer_version = "genrobust", __version__
     onnx.checker.check_model(proto, full_check=True)
@@ -177,5 +177,5 @@ def _check_export(folder: Path, model: Classifier, info: CheckpointInfo) -> None
     wide = (info.image_size, 2 * info.image_size + 1, 3)
     image = Image.fromarray(random.integers(0, 256, wide, dtype=np.uint8))
     alike = np.array_equal(opened.prepare(image), prepare(image, info.image_size, interpolation=info.interpolation))
-    if opened.classes != info.classes or not alike:
+    if opened.classes != info.classes or opened.descriptions != info.descriptions or not alike:
         raise GenrobustError("the exported classifier prepares images or names classes otherwise: nothing was written")

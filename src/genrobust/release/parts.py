@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -19,6 +20,7 @@ TRAIN, VALIDATION = "train", "validation"  # as Hugging Face calls them
 DATA = "data"  # the folder of tars and of parquet files
 CARD, CROISSANT, SHEET, RECIPE = "README.md", "croissant.json", "contact_sheet.png", "recipe.yaml"
 TIMM = "_info.json"  # of the tars
+MOST_BYTES = 255  # of the name of a folder, in UTF-8
 
 # The columns of an image beside its pixels: those of the shards, and two that are added.
 ALWAYS = ("key", "label", "class_id", "class_name")
@@ -93,7 +95,8 @@ class Content:
         tables = part.tables([name for name in self.columns if name in OWN])
         rows = (row for table in tables for row in table.to_pylist())
         for index, row in zip(part.indices.tolist(), rows, strict=True):
-            row["class_id"], row["class_name"] = self.labels.ids[row["label"]], self.labels.names[row["label"]]
+            class_label = self.labels.classes[row["label"]]
+            row["class_id"], row["class_name"] = class_label.label_name, class_label.name
             row["flagged"] = part.flagged.get(row["key"])
             shown = {name: "" if row[name] is None and name in texts else row[name] for name in self.columns}
             yield shown, part.shards.encoded(index)
@@ -123,21 +126,31 @@ def split(shards: ShardDataset, indices: np.ndarray, fraction: float) -> tuple[n
         if not 0 < count < len(members):
             short = "train" if count else "validation"
             raise UserError(
-                f"--val {fraction:g} leaves the class {shards.class_ids[label]!r}, which has {len(members)} images, "
+                f"--val {fraction:g} leaves the class {shards.label_names[label]!r}, which has {len(members)} images, "
                 f"without any in the {short} part: choose another fraction, or name a dataset with --val-dataset"
             )
         validates[members[order[:count]]] = True
     return indices[~validates], indices[validates]
 
 
-def safe_names(ids: Sequence[str]) -> tuple[str, ...]:
-    """Name a folder for each class: its id where that is plain, else what is left of it, made unique by a hash."""
-    folders: list[str] = []
-    for id in ids:
-        name = slug(id)
-        taken = name in folders or name in DEVICES or (name != id and name in ids)
-        folders.append(f"{name}-{digest(id, 6)}" if taken else name)
+def safe_names(names: Sequence[str]) -> tuple[str, ...]:
+    """Name a folder for each class: as the class, or a slug where a file system may not take that; each is unique."""
+    known, used, folders = {name.casefold() for name in names}, set[str](), []
+    for name in names:
+        folder = name if _is_portable(name) else slug(name)
+        if folder.casefold() in used or (folder != name and folder.casefold() in known):
+            folder = f"{slug(name)}-{digest(name, 6)}"
+        used.add(folder.casefold())
+        folders.append(folder)
     return tuple(folders)
+
+
+def _is_portable(name: str) -> bool:
+    """Return whether `name` has letters and digits of any language, and of other characters only some in its middle."""
+    letters = (c.isalnum() or unicodedata.category(c).startswith("M") or c in " _-+#.,'()" for c in name)
+    inner = name.lstrip(" -.").rstrip(" .")
+    is_device = name.partition(".")[0].casefold() in DEVICES
+    return name == inner != "" and all(letters) and not is_device and len(name.encode()) <= MOST_BYTES
 
 
 def divided(part: Part, size: int, limit: int, folder: Path, kind: str) -> list[tuple[Path, int]]:

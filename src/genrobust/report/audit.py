@@ -103,13 +103,13 @@ def audit_html(audit: Audit, sets: AuditSets, name: str, leaks: tuple[str, ...])
 
 
 def _facts(audit: Audit, sets: AuditSets, name: str) -> Any:
-    """Return every measure as JSON; classes by their ids in the order of the labels, NaN as null."""
+    """Return every measure as JSON; classes by their names in the data, in the order of the labels, NaN as null."""
     real = sets.real
     facts = {
         "genrobust": __version__,
         "dataset": {"name": name, "fingerprint": sets.dataset.fingerprint},
         "against": None if real is None else {"images": len(real), "fingerprint": real.fingerprint},
-        "classes": list(sets.labels.ids),
+        "classes": list(sets.labels.label_names),
         "leaks": audit.leaks,
         **asdict(replace(audit, by_image={})),
     }

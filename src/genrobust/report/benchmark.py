@@ -223,7 +223,7 @@ def hard_image(made: Benchmarked, hard: HardImage) -> Thumbnail:
 
 
 def facts(made: Benchmarked) -> Any:
-    """Return everything that was measured as JSON; classes by their ids in the order of the labels.
+    """Return everything that was measured as JSON; classes by their names in the data, in the order of the labels.
 
     Each model begins with its name and how it did within styles, null where the sets share none.
     """
@@ -233,7 +233,7 @@ def facts(made: Benchmarked) -> Any:
         for side, (name, images) in sides.items()
     }
     models = [{"name": model.name, "within": None, **asdict(model)} for model in made.result.models]
-    more = {"classes": list(made.labels.ids), "notes": made.notes, **asdict(made.result), "models": models}
+    more = {"classes": list(made.labels.label_names), "notes": made.notes, **asdict(made.result), "models": models}
     return to_json_values({"genrobust": __version__, **sets, **more})
 
 
@@ -262,9 +262,9 @@ def _table_rows(made: Benchmarked) -> Iterator[tuple[str | int, ...]]:
                 yield from _score_rows(model, str(checkpoint), checkpoint_scope, "", pair)
         for style, scores in model.styles.items():
             yield from _score_rows(model, "", "style", style, scores)
-        for id, accuracies, sizes in zip(made.labels.ids, model.classes, made.result.sizes, strict=True):
+        for name, accuracies, sizes in zip(made.labels.label_names, model.classes, made.result.sizes, strict=True):
             for figure, value, n in zip(FIGURES, accuracies, sizes, strict=False):
-                yield model.name, "", "class", id, figure, f"{value:.4f}", "", "", n, ""
+                yield model.name, "", "class", name, figure, f"{value:.4f}", "", "", n, ""
 
 
 def _score_rows(

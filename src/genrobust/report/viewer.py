@@ -79,7 +79,7 @@ class Viewer:
             "viewer.html.j2",
             name=self.images.folder.resolve().name,
             total=len(images),
-            classes=images.class_ids,
+            classes=images.label_names,
             styles=sorted({*images.styles} - {""}),
             states=STATES,
             scores=list(self._scores),
@@ -98,7 +98,7 @@ class Viewer:
         images, decisions = self.images, self._decisions()
         chosen = np.ones(len(images), dtype=bool)
         if name := query.get("class"):
-            chosen &= images.labels == (images.class_ids.index(name) if name in images.class_ids else -1)
+            chosen &= images.labels == (images.label_names.index(name) if name in images.label_names else -1)
         if style := query.get("style"):
             chosen &= self._styles == style
         if text := query.get("text", "").strip().casefold():
@@ -156,7 +156,7 @@ class Viewer:
         return {
             "index": index,
             "key": key,
-            "class": self.images.class_ids[self.images.labels[index]],
+            "class": self.images.label_names[self.images.labels[index]],
             "style": self.images.styles[index],
             "prompt": self._prompts[index],
             "reason": decisions.get(key),

@@ -30,15 +30,13 @@ from genrobust.study.training_runs import recipe_and_name
 class Named:
     """A model by its name; those of the same name are checkpoints of one.
 
-    `open` trains it where it is missing, which `makes` does. `takes_labels` says that a file may name its classes:
-    checkpoints know theirs. `recipe` is that of an arm, and `training` a hash of how a checkpoint was trained that the
-    user gave no name.
+    `open` trains it where it is missing, which `makes` does. `recipe` is that of an arm, "" for other models, and
+    `training` a hash of how a checkpoint was trained that the user gave no name.
     """
 
     name: str
     open: Callable[[], OpenClassifier]
     makes: Stage | None = None
-    takes_labels: bool = False
     recipe: str = ""
     training: str = ""
 
@@ -51,7 +49,7 @@ def named_models(specs: Sequence[str], studies: Studies, labels: Sequence[str] =
             first), ``RECIPE:ARM``, a checkpoint's folder, a folder of such (a model for each way in which they were
             trained), or what else `open_classifier` opens, such as a name of timm's.
         labels: Files of class names as `open_classifier` takes them, each ``NAME=FILE`` for the models of that name,
-            or ``FILE`` for all that take some.
+            or ``FILE`` for all but the arms of recipes.
 
     Raises:
         UserError: Anything else, or two checkpoints in a folder that nothing tells apart.
@@ -62,12 +60,12 @@ def named_models(specs: Sequence[str], studies: Studies, labels: Sequence[str] =
     models = [
         replace(m, name=f"{m.recipe}: {m.name}") if m.recipe and recipes[m.name] != {m.recipe} else m for m in models
     ]
-    takers = {model.name for model in models if model.takes_labels}
+    takers = {model.name for model in models if not model.recipe}
     for name, file in files.items():
         if name not in takers and (name or not takers):
             raise UserError(
                 f"--labels {name and f'{name}='}{file}: there is no model {f'{name!r} ' if name else ''}whose classes "
-                "it could name: checkpoints know theirs; name any other with --models NAME=MODEL"
+                "it could name: arms of recipes know theirs; name any other with --models NAME=MODEL"
             )
     return models
 
@@ -161,19 +159,18 @@ def _models_of(spec: str, studies: Studies, labels: Mapping[str, Path]) -> Itera
             yield Named(run.of, partial(_open_trained, study, train, place), makes, recipe=recipe_name)
     elif is_checkpoint(folder):
         info = read_checkpoint_info(folder)
-        named = _named_checkpoint(name or _trained_on(info) or folder.name, folder)
+        named = _open_named(name or _trained_on(info) or folder.name, model, labels)
         yield named if name else replace(named, training=digest(_training_facts(info)))
     elif folder.is_dir() and not is_timm_folder(folder):
         names = _distinct_names(folder)
-        yield from (_named_checkpoint(name or names[sub], sub) for sub in names)
+        yield from (_open_named(name or names[sub], str(sub), labels) for sub in names)
     else:
-        called = name or (folder.resolve().name if folder.exists() else model)
-        opened = open_classifier(model, labels.get(called, labels.get("")))
-        yield Named(called, lambda: opened, takes_labels=True)
+        yield _open_named(name or (folder.resolve().name if folder.exists() else model), model, labels)
 
 
-def _named_checkpoint(name: str, folder: Path) -> Named:
-    opened = open_checkpoint(folder)  # now, so that what cannot be opened is reported before anything is trained
+def _open_named(name: str, model: str, labels: Mapping[str, Path]) -> Named:
+    # Now, so that what cannot be opened is reported before anything is trained.
+    opened = open_classifier(model, labels.get(name, labels.get("")))
     return Named(name, lambda: opened)
 
 

@@ -357,7 +357,7 @@ class Sources:
 
     def _open_initial(self, run: TrainingRun) -> Initial:
         if (origin := self.origin(run)) is None:
-            return open_initial(run.train, self.context.data.labels.ids, self.class_texts)
+            return open_initial(run.train, self.context.data.labels.label_names, self.class_texts)
         sources, first = origin
         return initial_of_run(run.train, *sources._trained(first))
 
@@ -365,7 +365,7 @@ class Sources:
         """The folder of a run's classifier, which may not be trained yet, its classes and its blueprint."""
         settings, interpolation = self.settings(run), self.interpolation(run)
         blueprint = Blueprint(settings.architecture, settings.network_kwargs, settings.image_size, interpolation)
-        return self.checkpoint(run), self.context.data.labels.ids, blueprint
+        return self.checkpoint(run), self.context.data.labels.label_names, blueprint
 
     def teacher_of(self, run: TrainingRun, part: MixturePart) -> TrainingRun | None:
         """Return the run whose classifier labels the images of a `part` of `run`; None where they keep their labels."""

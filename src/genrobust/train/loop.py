@@ -225,10 +225,11 @@ class _Training:
         info = CheckpointInfo(
             config.architecture,
             config.network_kwargs,
-            self.labels.ids,
+            self.labels.label_names,
             config.image_size,
             training,
             mixture.interpolation,
+            self.labels.descriptions,
         )
         save_checkpoint(self.out, model, info, initial)
 

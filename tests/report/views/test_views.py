@@ -103,7 +103,7 @@ def test_a_generated_dataset_shows_its_classes_and_names_a_damaged_image(
     icons = [pictogram_data.train.image(i) for i in range(4)]
     folder = write_shards(tmp_path / "made", icons, ["cat", "bell"])
     dataset = ShardDataset(folder)
-    dataset.class_ids = ("<script>", "bell")
+    dataset.label_names = ("<script>", "bell")
     html = check_text(dataset._repr_html_())
     assert html.count("<img") == len(dataset) == 4
     assert html.count(">&lt;script&gt;<") == html.count(">bell<") == 2

@@ -104,8 +104,7 @@ def class_numbers(generator: Generator, labels: LabelSpace, style: str = "") -> 
 
 
 def _class_number(label: int, class_label: ClassLabel, style: str, names: dict[int, set[str]], id: str) -> int:
-    spellings = (class_label.id, class_label.name, class_label.prompt)
-    aliases = {name_in_style(text, style).casefold() for text in spellings}
+    aliases = {name_in_style(text, style).casefold() for text in class_label.spellings}
     matches = [number for number, known in names.items() if known & aliases]
     if label in matches:
         return label
@@ -122,7 +121,7 @@ def _class_number(label: int, class_label: ClassLabel, style: str, names: dict[i
     if style:
         raise UserError(f"generator.styles: {subject} no {name!r}{hint}: name styles that it has learned")
     raise UserError(
-        f"{subject} no class called {class_label.name!r} (id {class_label.id!r}){hint}: "
+        f"{subject} no class called {class_label.name!r} ({class_label.label_name!r} in the data){hint}: "
         "name the class as its id2label does"
     )
 

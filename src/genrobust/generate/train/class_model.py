@@ -59,11 +59,12 @@ class ClassModel(Objective):
 
     def inputs(self) -> dict[str, Any]:
         more = {"styles_fingerprint": digest(list(self.images.styles))} if self.numbers.styles else {}
+        classes = [{"id": c.id, "name": c.name, "prompt": c.prompt} for c in self.labels.classes]
         return {
             "base_width": self.base.size[0],
             "base_height": self.base.size[1],
             "classes": len(self.labels),
-            "classes_fingerprint": digest(self.labels),
+            "classes_fingerprint": digest({"classes": classes, "shared_prompts": self.labels.shared_prompts}),
             **more,
         }
 
@@ -138,11 +139,10 @@ class Numbers:
 
     def names(self, labels: LabelSpace) -> dict[int, str]:
         """Return the names of each class in each style, with commas between, by number."""
-        names = [dict.fromkeys((c.name, c.prompt, c.id)) for c in labels.classes]
         return {
-            len(labels) * s + c: ", ".join(name_in_style(name, style) for name in names[c])
+            len(labels) * s + number: ", ".join(name_in_style(name, style) for name in c.spellings)
             for s, style in enumerate(("", *self.styles))
-            for c in range(len(labels))
+            for number, c in enumerate(labels.classes)
         }
 
 

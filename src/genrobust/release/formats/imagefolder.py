@@ -33,7 +33,7 @@ class ImageFolder(Format):
     )
 
     def write(self, content: Content, sizes: dict[str, int], folder: Path, advance: Callable[[], object]) -> None:
-        classes = safe_names(content.labels.ids)
+        classes = safe_names(content.labels.label_names)
         schema = pa.schema([("file_name", pa.string()), *content.schema])
         for part in content.parts:
             for name in classes:

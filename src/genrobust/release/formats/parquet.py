@@ -25,12 +25,12 @@ class Parquet(Format):
 
     files = f"{DATA}/{{}}-*.parquet"
     usage = f'from datasets import load_dataset\n\ntrain = load_dataset("FOLDER", split="{TRAIN}")'
-    note = "The label is a ClassLabel whose names are the class ids."
+    note = "The label is a ClassLabel whose names are the class\_ids."
 
     def write(self, content: Content, sizes: dict[str, int], folder: Path, advance: Callable[[], object]) -> None:
         # The columns as Hugging Face datasets keeps their types in a file.
         types = {c["name"]: {"dtype": c["dtype"], "_type": "Value"} for c in columns(content, None)}
-        label = {"names": list(content.labels.ids), "_type": "ClassLabel"}
+        label = {"names": list(content.labels.label_names), "_type": "ClassLabel"}
         features = {**types, "image": {"_type": "Image"}, "label": label}
         info = {"huggingface": json.dumps({"info": {"features": features}})}
         schema = pa.schema([("image", _IMAGE), *content.schema], metadata=info)
@@ -46,7 +46,7 @@ class Parquet(Format):
                             advance()
 
     def features(self, content: Content) -> list[Json]:
-        names = {str(label): id for label, id in enumerate(content.labels.ids)}
+        names = {str(label): name for label, name in enumerate(content.labels.label_names)}
         return columns(content, {"class_label": {"names": names}})
 
     def croissant(self, content: Content, part: str, folder: Path) -> tuple[list[Json], dict[str, Source]]:

@@ -13,10 +13,10 @@ SHOWN = 24  # images, evenly through the set
 @VIEWS.register("images")
 def show_images(images: ImageSet) -> str:
     """Return a contact sheet of some of the images; one that cannot be read is named with the reason."""
-    class_ids, sheet, notes = getattr(images, "class_ids", ()), [], []
+    names, sheet, notes = getattr(images, "label_names", ()), [], []
     for index in np.unique(np.linspace(0, len(images) - 1, SHOWN, dtype=int)) if len(images) else ():
         label = int(images.labels[index])
-        caption = class_ids[label] if class_ids else f"label {label}"
+        caption = names[label] if names else f"label {label}"
         try:
             sheet.append(make_thumbnail(images, int(index), images.keys[index], caption))
         except GenrobustError as error:

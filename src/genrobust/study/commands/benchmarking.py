@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from genrobust.classifiers import OpenClassifier, predict_sets
 from genrobust.core import (
-    ClassLabel,
     ImageSet,
     LabelSpace,
     Predictions,
@@ -64,7 +63,7 @@ def run_benchmark(
 ) -> tuple[Benchmarked, dict[str, Path]]:
     """Score `models` on the generated set `on` and on real images of the same classes, and write the page.
 
-    Classes are matched by id; logits are restricted to those that both sets have.
+    Classes are matched by name; logits are restricted to those that both sets have.
 
     Args:
         models: Models as `named_models` takes them, like `labels` with the names of their classes.
@@ -150,9 +149,7 @@ def _open_generated(word: str, studies: Studies) -> NamedSet:
         return _open_folder(word)
     shards = ShardDataset(folder)
     val = all(f"{shards.class_ids[label]}-val-" in key for key, label in zip(shards.keys, shards.labels, strict=True))
-    names = readable_names(shards.class_ids)
-    classes = LabelSpace(tuple(ClassLabel(id, names[id], names[id]) for id in shards.class_ids), shared_prompts=True)
-    return NamedSet(folder.resolve().name, classes, lambda: shards, seen=not val)
+    return NamedSet(folder.resolve().name, shards.label_space(), lambda: shards, seen=not val)
 
 
 def _open_real(word: str | None, generated: NamedSet, studies: Studies) -> NamedSet:
@@ -183,27 +180,29 @@ def _open_folder(word: str) -> NamedSet:
     path = Path(word)
     place = open_stored(path)
     classes = classes_of(place)
-    names = readable_names(classes.folders)
-    shown = [ClassLabel(c.id, names[f], c.prompt) for c, f in zip(classes.labels.classes, classes.folders, strict=True)]
+    names = readable_names(classes.labels.label_names)
+    shown = (replace(c, name=names[c.label_name]) for c in classes.labels.classes)
     labels = LabelSpace(tuple(shown), shared_prompts=True)
     return NamedSet(path.resolve().name, labels, lambda: open_images(path.name, place, classes))
 
 
 def _match_classes(generated: NamedSet, real: NamedSet) -> tuple[dict[str, ImageSet], LabelSpace, list[str]]:
-    """Both sets over the classes of which both have images, those classes, and the ids of the others."""
+    """Both sets over the classes of which both have images, those classes, and the names of the others."""
     sides = [(side, side.open()) for side in (generated, real)]
     present = [{side.classes.ids[label] for label in np.unique(images.labels)} for side, images in sides]
-    names = (real if real.study else generated).classes.classes
-    labels = [c for c in names if c.id in present[0] & present[1]]
+    known = (real if real.study else generated).classes.classes
+    labels = [c for c in known if c.id in present[0] & present[1]]
+    names = {c.id: c.label_name for side, _ in sides for c in side.classes.classes}
     if len(labels) < 2:
-        examples = [", ".join(sorted(ids)[:3]) or "none" for ids in present]
+        examples = [", ".join(sorted(names[id] for id in ids)[:3]) or "none" for ids in present]
         raise UserError(
             f"{generated.name} and {real.name} have images of fewer than two classes in common: those of the first are "
             f"{examples[0]} ..., those of the second {examples[1]} ..."
         )
     space = LabelSpace(tuple(labels), shared_prompts=True)
     sets = [_restrict(images, side.classes.ids, space.ids) for side, images in sides]
-    return dict(zip(("generated", "real"), sets, strict=True)), space, sorted(present[0] ^ present[1])
+    left_out = sorted(names[id] for id in present[0] ^ present[1])
+    return dict(zip(("generated", "real"), sets, strict=True)), space, left_out
 
 
 def _restrict(images: ImageSet, ids: Sequence[str], wanted: Sequence[str]) -> ImageSet:

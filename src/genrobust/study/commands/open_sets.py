@@ -14,10 +14,8 @@ from genrobust.classifiers import OpenClassifier
 from genrobust.core import (
     PARTS,
     AuditSets,
-    ClassLabel,
     ImageSet,
     KeptParts,
-    LabelSpace,
     StudyData,
     UserError,
     device_name,
@@ -87,9 +85,7 @@ def _find_classes(dataset: str, against: str | None, data: StudyData | None) -> 
         return FolderClasses.from_labels(data.labels)
     if against or not is_dataset(Path(dataset)):
         return classes_of(open_stored(Path(against or dataset)))
-    ids = ShardDataset(Path(dataset), allow_partial=True).class_ids
-    names = [id.replace("-", " ").replace("_", " ") for id in ids]
-    return FolderClasses.from_labels(LabelSpace(tuple(map(ClassLabel, ids, names, names))))
+    return FolderClasses.from_labels(ShardDataset(Path(dataset), allow_partial=True).label_space())
 
 
 def open_dataset(

@@ -116,7 +116,7 @@ class Evaluate(Stage):
             return {}
         recipe, labels = self.context.recipe, self.context.data.labels
         texts, size = self.sources.class_texts(), recipe.train.image_size
-        opened = open_zero_shot(find_clip(self.zero_shot.clip), texts, labels.ids, recipe.evaluate, size)
+        opened = open_zero_shot(find_clip(self.zero_shot.clip), texts, labels.label_names, recipe.evaluate, size)
         return {PredictedBy("zero-shot", digest([opened.weights_hash, opened.preparation])): opened}
 
     @property
