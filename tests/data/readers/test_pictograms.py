@@ -15,7 +15,7 @@ def test_every_class_trains_and_nearly_all_are_tested(pictogram_data: StudyData)
         set(of.labels.tolist()) for of in (pictogram_data.train, pictogram_data.val, pictogram_data.tests["test"])
     ]
     assert classes[0] == set(range(100))
-    assert min(map(len, classes)) >= 90  # what resembles an image that is trained on is in no other part
+    assert min(map(len, classes)) >= 85  # what resembles an image that is trained on is in no other part
     assert pictogram_data.clean == "test"
     assert pictogram_data.shifts == ("outline-v2", "solid", "duotone", "emoji", "illustration", "hand-drawn", "pixel")
 
