@@ -138,12 +138,10 @@ def generate(
 
 @study_command(*HERE)
 def train_generator(study: "Study") -> None:
-    """Fine-tune the recipe's generator on its real training images, or distil it (`finetune.distil`)."""
-    stage = study.graph.finetune()
-    if not any(dataset.finetuned for dataset in study.recipe.datasets.values()):
-        say("no dataset of the recipe is finetuned: nothing in it uses this generator (datasets.NAME.finetuned)")
-    stage.run()
-    tell(stage.trained.folder)
+    """Train the recipe's generators: fine-tune or distil (`finetune`), or train from scratch (`class_model`)."""
+    for stage in study.graph.train_generators():
+        stage.run()
+        tell(stage.trained.folder)
 
 
 @study_command(*ANYWHERE)
