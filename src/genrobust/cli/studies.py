@@ -327,7 +327,7 @@ def _next_steps(study: "Study", rows: "Sequence[Row]", ctx: typer.Context) -> "I
     if not rows or any(row.left for row in rows):
         yield f"to run what is left: {words_of(ctx, command='run')}"
     elif not report.exists():
-        yield f"all jobs are done; to write the report: {words_of(ctx, command='report')}"
+        yield f"all jobs are done; to write the report: {_command_about(ctx, 'report', ctx.params['recipe'])}"
     else:
         arm = study.recipe.answer or study.recipe.reference
         arm = arm if arm in study.recipe.arm_names else study.recipe.groups()[arm][0]
@@ -340,6 +340,7 @@ def _command_about(ctx: typer.Context, *words: str) -> str:
     """A command about the study of `ctx`, to be pasted."""
     given, joined = ctx.params, ["genrobust", *words, *(["--quick"] if ctx.params["quick"] else [])]
     joined += [word for override in given["sets"] or [] for word in ("--set", override)]
+    joined += ["--device", given["device"]] if given["device"] else []
     return shlex.join(joined if given["out"] == OUT else [*joined, "--runs", given["out"]])
 
 
