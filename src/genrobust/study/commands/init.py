@@ -137,8 +137,8 @@ def _labeled(by_role: Mapping[str, FolderContents]) -> list[FolderContents]:
     if not retrieved.counts:
         raise UserError(
             f"--own-generator: --retrieved {retrieved.folder} has no image of a training class, and a generator learns "
-            f"from labeled ones.\nIts folders are {some(list(retrieved.unknown))}: name them like those of --train, such "
-            f"as {some(train.names)}"
+            f"from labeled ones.\nIts folders are {some(list(retrieved.unknown))}: name them like those of --train, "
+            f"such as {some(train.names)}"
         )
     return [train, retrieved]
 
