@@ -30,6 +30,9 @@ class Predictions:
         protocol: How the images were prepared ("64 px: shorter side resized ..."), so that only comparable accuracies
             are compared.
         accepted: None, or for each image the labels that count as right (one-to-many maps such as ObjectNet's).
+
+    Raises:
+        ValueError: Labels are no whole numbers, or have more than one dimension.
     """
 
     test_set: str
@@ -42,6 +45,10 @@ class Predictions:
 
     def __post_init__(self) -> None:
         n, k = (*np.shape(self.logits), 0, 0)[:2]
+        labels = np.asarray(self.labels)
+        if labels.ndim != 1 or (labels.size and not np.issubdtype(labels.dtype, np.integer)):
+            raise ValueError(f"labels: give the number of a class for each image, not {labels.dtype} {labels.shape}")
+        object.__setattr__(self, "labels", labels)
         object.__setattr__(self, "keys", self.keys or tuple(map(str, range(n))))
         object.__setattr__(self, "classes", self.classes or tuple(map(str, range(k))))
 
