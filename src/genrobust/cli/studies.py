@@ -191,6 +191,7 @@ def evaluate(
         for table, metric in zip(tables, chosen, strict=True):
             values = (metric.value(predictions[test]) for test in study.tests)
             table.add_row(*map(escape, names), *("-" if isnan(v) else f"{v:.{metric.digits}f}" for v in values))
+        _warn_of_labels(", seed ".join(names), predictions)
     out_console.print(*tables)
 
 
@@ -224,6 +225,18 @@ def report(study: "Study", formats: ReportFormats = None, estimate: Estimate = T
         err_console.print("the report needs the whole study; these jobs are missing and run first:")
         print_work(rows, err_console)
     _write_report(study, formats=formats or [])
+
+
+def _warn_of_labels(name: str, predictions: "Mapping[str, Predictions]") -> None:
+    """Warn of the test sets that a classifier answers surely worse than by guessing."""
+    from genrobust.report import MISLABELED, is_below_guessing, number, span
+    from genrobust.robustness import top1_score
+
+    scores = {test: top1_score(of_test) for test, of_test in predictions.items()}
+    for test in filter(lambda test: is_below_guessing(scores[test]), scores):
+        reached, chance = f"{number(scores[test].value)} % ({span(scores[test])})", number(100 / scores[test].classes)
+        words = f"{name} on {test}: {reached} is surely below guessing ({chance} %): perhaps {MISLABELED}"
+        err_console.print(f"[bold yellow]warning:[/] {escape(words)}")
 
 
 def _caption(figure: "ImageFigure") -> str:

@@ -158,6 +158,18 @@ class MissedImage:
 
 
 @dataclass(frozen=True, slots=True)
+class Confusion:
+    """Images of the class `label` that every classifier of a study gets wrong and most take for `said`.
+
+    They are a `share` of the images of the class in a test set.
+    """
+
+    label: int
+    said: int
+    share: float
+
+
+@dataclass(frozen=True, slots=True)
 class Summary:
     """Everything that a study measured, as one table of scores.
 
@@ -181,6 +193,8 @@ class Summary:
         by_class: Top-1 in percent of each class, by arm, over all images of `shifts` (of `clean`, where there are
             none); None for a class without images. `class_sizes` counts these images.
         missed: Some of the images that every classifier gets wrong; `missed_counts` counts them all, by test set.
+        confusions: The confusions that the most of these images have in common, by test set.
+        commonest: The share of the commonest class among the images of each test set, in percent.
     """
 
     arms: tuple[str, ...]
@@ -206,6 +220,8 @@ class Summary:
     class_sizes: tuple[int, ...] = ()
     missed: tuple[MissedImage, ...] = ()
     missed_counts: dict[str, int] = field(default_factory=dict)
+    confusions: dict[str, tuple[Confusion, ...]] = field(default_factory=dict)
+    commonest: dict[str, float] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         arms, seeds, tests, scores = map(len, (self.arms, self.seeds, self.tests, self.scores))

@@ -105,7 +105,8 @@ def effective_robustness(line: Line, clean: np.ndarray | float, shifted: np.ndar
     best = float(np.max(clean, initial=0))
     if best <= 1 < line.lo <= 100 * best:
         raise ValueError(
-            f"clean: no accuracy is above {best:g}, and the baselines have {line.lo:.1f} to {line.hi:.1f} %: give percents"
+            f"clean: no accuracy is above {best:g}, and those of the baselines are {line.lo:.1f} to {line.hi:.1f} %: "
+            "give percents (76.1), not fractions (0.761)"
         )
     return np.asarray(shifted) - expected(line, clean)
 

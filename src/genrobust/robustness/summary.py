@@ -102,7 +102,7 @@ def summarize(
     table = study.measured | _means_over_shifts(study.measured, in_mean)
     by_class, class_sizes = accuracy_by_class([study.sets[test] for test in in_mean or (comparison.clean,)], arms)
     tests = (comparison.clean, *comparison.shifts)
-    missed, missed_counts = missed_images([study.sets[test] for test in tests], predictions, arms, seeds)
+    missed, missed_counts, confusions = missed_images([study.sets[test] for test in tests], predictions, arms, seeds)
     return Summary(
         arms=arms,
         reference=comparison.reference,
@@ -127,7 +127,14 @@ def summarize(
         class_sizes=class_sizes,
         missed=missed,
         missed_counts=missed_counts,
+        confusions=confusions,
+        commonest={test: _commonest(study.sets[test].labels) for test in tests},
     )
+
+
+def _commonest(labels: np.ndarray) -> float:
+    """The share of the commonest class among `labels`, in percent."""
+    return 100 * int(np.bincount(labels).max()) / len(labels)
 
 
 def score_baselines(predictions: StudyPredictions, clean: str, shifts: Sequence[str]) -> list[BaselineModel]:
