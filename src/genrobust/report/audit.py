@@ -258,7 +258,7 @@ def _means(diversity: Sequence[ClassDiversity]) -> tuple[dict[str, float | None]
 
 
 def _spectrum(audit: Audit, kind: str) -> dict[str, Any]:
-    """Return the radial power spectra, first of the images of this `kind`, as SVG paths on log axes, with their ticks."""
+    """Return the radial power spectra as SVG paths on log axes, with their ticks; `kind` names the first."""
     width, height, left, bottom = PLOT
     curves = {kind: audit.pixels.spectrum}
     if audit.real_pixels is not None:
