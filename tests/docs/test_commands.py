@@ -37,7 +37,11 @@ def test_every_block_says_what_it_is() -> None:
 
 @pytest.mark.parametrize("page", [README, *PAGES], ids=lambda page: page.stem)
 def test_commands_are_taken_as_they_are_written(page: Path) -> None:
-    options = dict(re.findall(r'^(\w+)="(--.*)"$', page.read_text(encoding="utf-8"), flags=re.M))
+    """Those in the text too, unless they are but the name of a command."""
+    text = page.read_text(encoding="utf-8")
+    for command in re.findall(r"`(genrobust [a-z][a-z-]* [^`]+)`", text):
+        parsed(command)
+    options = dict(re.findall(r'^(\w+)="(--.*)"$', text, flags=re.M))
     for code in blocks(page, RUN, LEFT_OUT, ""):
         for line in re.sub(r"\\\n", " ", code).splitlines():
             inner = re.findall(r"\$\((genrobust .*?)\)", line)
