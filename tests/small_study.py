@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 import shutil
 import signal
 from collections.abc import Callable, Iterator
@@ -10,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 import yaml
 from kill_and_resume import Call, Starter, contents
 from typer.testing import CliRunner, Result
@@ -72,6 +75,18 @@ def genrobust(*words: object, code: int = 0, said: str = "") -> Result:
     assert done.exit_code == code, done.output
     assert said in " ".join(done.stderr.split()), done.stderr
     return done
+
+
+def parsed(line: str) -> list[str]:
+    """The words of a command, without `genrobust`, which its own parser takes; it raises for what it would refuse."""
+    _, name, *words = shlex.split(line, comments=True)
+    typer.main.get_command(app).commands[name].make_context(name, list(words))  # type: ignore[attr-defined]
+    return [name, *words]
+
+
+def proposed(text: str) -> list[list[str]]:
+    """The words of the commands in `text`, each at the end of a line, as `parsed` returns them."""
+    return [parsed(line) for line in re.findall(r"\bgenrobust [a-z][a-z-]* .*$", text, flags=re.M)]
 
 
 def files(folder: Path) -> dict[Path, int]:

@@ -13,6 +13,6 @@ RUN, LEFT_OUT = "sh", "{ .sh .norun }"  # what follows the fence of a block of c
 
 def blocks(page: Path, *kinds: str) -> Iterator[str]:
     """The blocks of `page` whose fence is followed by one of `kinds`, in their order."""
-    for kind, code in re.findall(r"^``` ?(\S.*?)$\n(.*?)^```$", page.read_text(encoding="utf-8"), flags=re.M | re.S):
+    for kind, code in re.findall(r"^``` ?(.*?)$\n(.*?)^```$", page.read_text(encoding="utf-8"), flags=re.M | re.S):
         if kind in kinds:
             yield code

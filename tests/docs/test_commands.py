@@ -10,20 +10,21 @@ that needs a GPU, the network or more than some seconds begins with ``` { .sh .n
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
-import shlex
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import typer
-from pages import LEFT_OUT, PAGES, RUN, blocks
+from pages import DOCS, LEFT_OUT, PAGES, RUN, blocks
+from small_study import parsed
 
-from genrobust.cli import app
+from genrobust.recipe import load_recipe
 
+README, BUILTIN = DOCS.parent / "README.md", DOCS.parent / "src" / "genrobust" / "recipe" / "builtin"
 FOLDERS = {"train": "train", "val": "outline-v2", "test": "test", "sketch": "solid", "phone": "pixel"}
 EACH = 6
 CLASSES = ("airplane", "anchor", "camera", "key")
@@ -34,17 +35,34 @@ def test_every_block_says_what_it_is() -> None:
     assert set(re.findall(r"^``` ?(.*)$", text, flags=re.M)) == {"", RUN, LEFT_OUT, "yaml", "python", "text"}
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-def test_commands_and_options_exist(page: Path) -> None:
-    commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
-    for code in blocks(page, RUN, LEFT_OUT):
+@pytest.mark.parametrize("page", [README, *PAGES], ids=lambda page: page.stem)
+def test_commands_are_taken_as_they_are_written(page: Path) -> None:
+    """Those in the text too, unless they are but the name of a command."""
+    text = page.read_text(encoding="utf-8")
+    for command in re.findall(r"`(genrobust [a-z][a-z-]* [^`]+)`", text):
+        parsed(command)
+    options = dict(re.findall(r'^(\w+)="(--.*)"$', text, flags=re.M))
+    for code in blocks(page, RUN, LEFT_OUT, ""):
         for line in re.sub(r"\\\n", " ", code).splitlines():
-            words = shlex.split(line.replace("$(", ""), comments=True)
-            if words[:1] != ["genrobust"]:
-                continue
-            known = {option for param in commands[words[1]].params for option in (*param.opts, *param.secondary_opts)}
-            given = {word for word in words[2:] if word.startswith("--")}
-            assert given <= known, f"{page.name}: {line}"
+            inner = re.findall(r"\$\((genrobust .*?)\)", line)
+            outer = re.sub(r"\$\(.*?\)", "X", line)
+            for command in [*inner, *([outer] if outer.startswith("genrobust ") else [])]:
+                given = re.sub(r"\$(\w+)", lambda variable: options.get(variable[1], "X"), command)
+                parsed(re.split(r" [|&>]", given)[0])
+
+
+def test_commands_in_recipes_are_taken_and_their_changes_load() -> None:
+    """Those in comments, which an explanation may follow after three spaces."""
+    tried = 0
+    for path in BUILTIN.glob("*.yaml"):
+        text = re.sub(r"(\\|(?<=,))\n#\s{5,}", " ", path.read_text(encoding="utf-8"))
+        for line in re.findall(r"^#   (genrobust .*)$", text, flags=re.M):
+            name, recipe, *words = parsed(re.split(r"\s{3,}", line)[0])
+            if name in ("run", "show"):
+                changes = [value for key, value in itertools.pairwise(words) if key == "--set"]
+                load_recipe(recipe, changes, "--quick" in words)
+                tried += 1
+    assert tried > 30
 
 
 @pytest.fixture

@@ -65,7 +65,7 @@ def test_tables_put_the_clean_set_first_then_shifts_mean_and_what_is_left_out(su
     table = main_tables(summary)["top1"]
     assert [c.name for c in table.columns] == ["test", "solid", "emoji", MEAN_OF_SHIFTS, "pixel"]
     assert [c.kind for c in table.columns] == ["clean", "shift", "shift", "mean", "out"]
-    assert table.columns[2].note == "200 images, 3 classes" and table.caption == "Top-1 accuracy, percent"
+    assert table.columns[2].note == "200 images, 12 classes" and table.caption == "Top-1 accuracy, percent"
     assert [entry.text for entry in table.rows[0][1]] == ["90.0", "60.0", "20.0", "40.0", "50.0"]
 
 

@@ -84,3 +84,10 @@ def test_logits_that_are_no_answer_are_refused_by_set_and_image(predictions_of, 
 def test_parts_that_do_not_fit_are_named(predictions_of, change, message):
     with pytest.raises(UserError, match=message):
         correct(replace(predictions_of([0, 1], [0, 1]), **change))
+
+
+@pytest.mark.parametrize("labels", [np.array([0.0, 1.0]), np.array([False, True]), np.eye(2, 4, dtype=int)])
+def test_labels_are_numbers_of_classes(predictions_of, labels):
+    with pytest.raises(ValueError, match="labels: "):
+        replace(predictions_of([0, 1], [0, 1]), labels=labels)
+    assert correct(replace(predictions_of([0, 1], [0, 1]), labels=[0, 2])).tolist() == [True, False]

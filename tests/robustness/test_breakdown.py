@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
 import pytest
 
 from genrobust.core.results import MEAN_OF_SHIFTS
-from genrobust.robustness.breakdown import MISSED_OF_SET
+from genrobust.robustness.breakdown import CONFUSIONS, MISSED_OF_SET
 from genrobust.robustness.summary import COMPARED_ON_EACH, Comparison, summarize
 
 SHIFTS = ("solid", "emoji")
@@ -118,3 +119,15 @@ def test_of_many_arms_any_two_are_compared_on_the_mean_alone(drawn_study):
     assert summary.difference("top1", "arm 1", "arm 2") is not None
     assert summary.difference("top1", "arm 1", "arm 2", "solid") is None
     assert summary.difference("top1", "arm 1", "real", "solid") is not None
+
+
+def test_labels_that_are_permuted_are_the_confusions(drawn_study):
+    """Of a test set whose labels are those of the training images plus one."""
+    study = drawn_study({arm: dict.fromkeys(N, 1.1) for arm in LEVELS}, SEEDS, N, ONLY)
+    permuted = {key: replace(of, labels=(of.labels + 1) % 6) if key[2] == "test" else of for key, of in study.items()}
+    summary = summed(permuted)
+    assert summary.score("top1", "real", "test").value == 0 and "solid" not in summary.confusions
+    sizes = np.bincount(permuted["real", 0, "test"].labels)
+    told = [(found.label, found.said, found.share) for found in summary.confusions["test"]]
+    assert told == [(label, (label - 1) % 6, 1.0) for label in np.argsort(-sizes, kind="stable")[:CONFUSIONS].tolist()]
+    assert summary.commonest["test"] == pytest.approx(100 * sizes.max() / sizes.sum())

@@ -14,6 +14,7 @@ from genrobust.robustness.effective import (
     fit_lines,
     moved_in,
     outside,
+    to_scale,
 )
 
 CLEAN = np.array([55.0, 62.0, 70.0, 74.0, 81.0])
@@ -76,6 +77,16 @@ def test_baselines_that_make_no_line_are_refused_by_set(clean, shifted, message)
     with pytest.raises(UserError, match=message) as caught:
         fit_line(clean, shifted, "sketch")
     assert "'sketch'" in str(caught.value)
+
+
+def test_fractions_are_not_taken_for_percents_nor_percents_for_fractions():
+    line = fit_line(CLEAN, SHIFTED, "r")
+    assert 1 < line.lo < 100 * 0.7
+    with pytest.raises(ValueError, match="clean: "):
+        effective_robustness(line, [0.7, 0.1], [0.4, 0.1])
+    assert effective_robustness(line, 0.1, 0.1) < 1  # a network that guesses a thousand classes
+    with pytest.raises(ValueError, match="fraction: 70 "):
+        to_scale("logit", np.array([0.7, 70]))
 
 
 def test_an_arm_is_outside_by_the_mean_of_its_seeds_and_more_than_a_standard_error():

@@ -81,6 +81,8 @@ def test_models_without_a_finite_transform_are_left_out_of_a_logit_plane_alone()
 def test_baselines_that_determine_no_plane_are_refused(ids, count):
     with pytest.raises(UserError, match=f"'r': {count} models .* plane over imagenet and laion: it takes 4 or more"):
         fit_plane(ids, SHIFTED[: len(ids)], "r", NAMES)
+    with pytest.raises(UserError, match=r"'r': .*not fractions"):
+        fit_plane(IDS / 100, SHIFTED / 100, "r", NAMES)
 
 
 @pytest.mark.parametrize("transform", SPACES)

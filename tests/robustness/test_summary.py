@@ -329,8 +329,11 @@ def test_intervals_are_over_the_groups_of_images_where_these_are_known(study, su
     assert found.score("top1", "real").groups == 3
     assert "over 3 groups and 3 seeds" in found.score("top1", "real", "solid").method
     assert "over 3 groups, baselines" in found.score("er", "real", "solid").method
-    with pytest.raises(UserError, match=r"'solid'.* 7 groups for 300 images"):
-        summed(study, image_groups={"solid": ["a"] * 7})
+    for names, message in ((["a"] * 7, "7 names for 300 images"), (["a", float("nan")] * 150, "image 1 is nan")):
+        with pytest.raises(ValueError, match=rf"image_groups\['solid'\]: .*{message}"):
+            summed(study, image_groups={"solid": names})
+    with pytest.raises(ValueError, match="bootstrap: 1 "):
+        summed(study, bootstrap=1)
 
 
 def of_ten_classes(test, labels, accuracy, seed):

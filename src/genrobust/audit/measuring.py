@@ -130,7 +130,7 @@ def _left_out(sets: AuditSets, models: Models, featureless: bool) -> Sequence[st
         and not sets.is_real,
         "No test set was searched for leaks: give each with --test NAME=DIR, or --against RECIPE.": not sets.tests,
         "Memorization was not looked for: give the generator's own training images with --train-of-generator DIR.": (
-            sets.wild is None
+            sets.wild is None and not sets.is_real
         ),
         "Memorization is measured against the training images' own likeness, which is an approximation: give images of "
         "the same kind that the generator has never seen with --unseen DIR.": sets.wild is not None and not sets.unseen,

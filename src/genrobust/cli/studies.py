@@ -138,12 +138,10 @@ def generate(
 
 @study_command(*HERE)
 def train_generator(study: "Study") -> None:
-    """Fine-tune the recipe's generator on its real training images, or distil it (`finetune.distil`)."""
-    stage = study.graph.finetune()
-    if not any(dataset.finetuned for dataset in study.recipe.datasets.values()):
-        say("no dataset of the recipe is finetuned: nothing in it uses this generator (datasets.NAME.finetuned)")
-    stage.run()
-    tell(stage.trained.folder)
+    """Train the recipe's generators: fine-tune or distil (`finetune`), or train from scratch (`class_model`)."""
+    for stage in study.graph.train_generators():
+        stage.run()
+        tell(stage.trained.folder)
 
 
 @study_command(*ANYWHERE)
@@ -193,6 +191,7 @@ def evaluate(
         for table, metric in zip(tables, chosen, strict=True):
             values = (metric.value(predictions[test]) for test in study.tests)
             table.add_row(*map(escape, names), *("-" if isnan(v) else f"{v:.{metric.digits}f}" for v in values))
+        _warn_of_labels(", seed ".join(names), predictions)
     out_console.print(*tables)
 
 
@@ -226,6 +225,18 @@ def report(study: "Study", formats: ReportFormats = None, estimate: Estimate = T
         err_console.print("the report needs the whole study; these jobs are missing and run first:")
         print_work(rows, err_console)
     _write_report(study, formats=formats or [])
+
+
+def _warn_of_labels(name: str, predictions: "Mapping[str, Predictions]") -> None:
+    """Warn of the test sets that a classifier answers surely worse than by guessing."""
+    from genrobust.report import MISLABELED, is_below_guessing, number, span
+    from genrobust.robustness import top1_score
+
+    scores = {test: top1_score(of_test) for test, of_test in predictions.items()}
+    for test in filter(lambda test: is_below_guessing(scores[test]), scores):
+        reached, chance = f"{number(scores[test].value)} % ({span(scores[test])})", number(100 / scores[test].classes)
+        words = f"{name} on {test}: {reached} is surely below guessing ({chance} %): perhaps {MISLABELED}"
+        err_console.print(f"[bold yellow]warning:[/] {escape(words)}")
 
 
 def _caption(figure: "ImageFigure") -> str:
@@ -326,7 +337,7 @@ def _next_steps(study: "Study", rows: "Sequence[Row]", ctx: typer.Context) -> "I
     if not rows or any(row.left for row in rows):
         yield f"to run what is left: {words_of(ctx, command='run')}"
     elif not report.exists():
-        yield f"all jobs are done; to write the report: {words_of(ctx, command='report')}"
+        yield f"all jobs are done; to write the report: {_command_about(ctx, 'report', ctx.params['recipe'])}"
     else:
         arm = study.recipe.answer or study.recipe.reference
         arm = arm if arm in study.recipe.arm_names else study.recipe.groups()[arm][0]
@@ -339,6 +350,7 @@ def _command_about(ctx: typer.Context, *words: str) -> str:
     """A command about the study of `ctx`, to be pasted."""
     given, joined = ctx.params, ["genrobust", *words, *(["--quick"] if ctx.params["quick"] else [])]
     joined += [word for override in given["sets"] or [] for word in ("--set", override)]
+    joined += ["--device", given["device"]] if given["device"] else []
     return shlex.join(joined if given["out"] == OUT else [*joined, "--runs", given["out"]])
 
 

@@ -167,6 +167,7 @@ from .results import (
     MEAN_OF_SHIFTS as MEAN_OF_SHIFTS,
     ZERO_SHOT as ZERO_SHOT,
     BaselineModel as BaselineModel,
+    Confusion as Confusion,
     Line as Line,
     MissedImage as MissedImage,
     Plane as Plane,

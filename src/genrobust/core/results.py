@@ -30,6 +30,9 @@ class Predictions:
         protocol: How the images were prepared ("64 px: shorter side resized ..."), so that only comparable accuracies
             are compared.
         accepted: None, or for each image the labels that count as right (one-to-many maps such as ObjectNet's).
+
+    Raises:
+        ValueError: Labels are no whole numbers, or have more than one dimension.
     """
 
     test_set: str
@@ -42,6 +45,10 @@ class Predictions:
 
     def __post_init__(self) -> None:
         n, k = (*np.shape(self.logits), 0, 0)[:2]
+        labels = np.asarray(self.labels)
+        if labels.ndim != 1 or (labels.size and not np.issubdtype(labels.dtype, np.integer)):
+            raise ValueError(f"labels: give the number of a class for each image, not {labels.dtype} {labels.shape}")
+        object.__setattr__(self, "labels", labels)
         object.__setattr__(self, "keys", self.keys or tuple(map(str, range(n))))
         object.__setattr__(self, "classes", self.classes or tuple(map(str, range(k))))
 
@@ -151,6 +158,18 @@ class MissedImage:
 
 
 @dataclass(frozen=True, slots=True)
+class Confusion:
+    """Images of the class `label` that every classifier of a study gets wrong and most take for `said`.
+
+    They are a `share` of the images of the class in a test set.
+    """
+
+    label: int
+    said: int
+    share: float
+
+
+@dataclass(frozen=True, slots=True)
 class Summary:
     """Everything that a study measured, as one table of scores.
 
@@ -174,6 +193,8 @@ class Summary:
         by_class: Top-1 in percent of each class, by arm, over all images of `shifts` (of `clean`, where there are
             none); None for a class without images. `class_sizes` counts these images.
         missed: Some of the images that every classifier gets wrong; `missed_counts` counts them all, by test set.
+        confusions: The confusions that the most of these images have in common, by test set.
+        commonest: The share of the commonest class among the images of each test set, in percent.
     """
 
     arms: tuple[str, ...]
@@ -199,6 +220,8 @@ class Summary:
     class_sizes: tuple[int, ...] = ()
     missed: tuple[MissedImage, ...] = ()
     missed_counts: dict[str, int] = field(default_factory=dict)
+    confusions: dict[str, tuple[Confusion, ...]] = field(default_factory=dict)
+    commonest: dict[str, float] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         arms, seeds, tests, scores = map(len, (self.arms, self.seeds, self.tests, self.scores))

@@ -17,11 +17,13 @@ Channels = Annotated[int, Between(32, 4096, MEMORY)]
 class GeneratorTraining(Section):
     """Training of a generator on the user's images.
 
-    `section` is the key of the section in a recipe, `noun` the name of the model. The defaults suit the embedded
-    generator. The training runs alone: with as many `threads` as there are cores it is the fastest.
+    `section` is the key of the section in a recipe, `used_by` that of a dataset which draws with it, `noun` the name of
+    the model. The defaults suit the embedded generator. The training runs alone: with as many `threads` as there are
+    cores it is the fastest.
     """
 
     section: ClassVar[str]
+    used_by: ClassVar[str]
     noun: ClassVar[str]
 
     steps: Steps = 700
@@ -62,6 +64,7 @@ class FinetuneConfig(GeneratorTraining):
     """
 
     section = "finetune"
+    used_by = "finetuned"
     noun = "fine-tune"
 
     method: Literal["full", "lora"] = "full"
@@ -98,6 +101,7 @@ class ClassModelConfig(GeneratorTraining):
     """
 
     section = "class_model"
+    used_by = "from_scratch"
     noun = "class model"
 
     depth: Annotated[int, Between(1, 256, MEMORY)] = 5

@@ -30,7 +30,9 @@ from .viewer import Viewer as Viewer, serve as serve
 from .views.studies import show_study as show_study
 from .wording import (
     EN_DASH as EN_DASH,
+    MISLABELED as MISLABELED,
     count as count,
+    is_below_guessing as is_below_guessing,
     number as number,
     robustness_over as robustness_over,
     span as span,

@@ -8,10 +8,23 @@ from operator import itemgetter
 
 from genrobust.core import MEAN_OF_SHIFTS, RETRIEVED, RETRIEVED_BY_SEARCH, ArmRecord, Score, StudyRecord, Summary
 from genrobust.report.groups import averaged_over, with_group_records
-from genrobust.report.wording import count, gain, guessing, is_sure, is_wide, number, robustness_over, span
+from genrobust.report.wording import (
+    MISLABELED,
+    count,
+    gain,
+    guessing,
+    is_above_guessing,
+    is_below_guessing,
+    is_sure,
+    is_wide,
+    number,
+    robustness_over,
+    span,
+    without_looking,
+)
 from genrobust.robustness import EXPLAINED
 
-GUESSING_FACTOR = 1.5  # a score below 1.5 x chance whose interval includes chance counts as guessing
+GUESSING_FACTOR = 1.5  # an accuracy above 1.5 x guessing is not called so: over few groups, any interval reaches down
 MAX_COMPARED = 3  # comparisons of a kind, with the best on the test sets: whatever speaks most against the answer
 # A title that asks whether something helps: "Pictograms: do generated icons make a classifier robust?"
 _ASKS = re.compile(
@@ -27,19 +40,49 @@ def answer(record: StudyRecord) -> tuple[str, ...]:
     else, among those that trained on generated images (or, without such, among all but the references), the one with
     the highest accuracy on validation images. Its sentences are, in this order:
 
-    - the record's warnings.
+    - the warnings, see `warnings`.
     - the verdict, which compares the arm with its reference. It begins with "Yes", "No" or "Not decided" where the
       title asks whether something helps.
     - comparisons with retrieved images and with augmentation alone, if the arm trained on generated images.
     - shifts on which all arms guess.
-    - its accuracy, its gain without any one group of images, its effective robustness, and how it was chosen.
+    - its accuracy beside that of guessing, its gain without any one group of images, its effective robustness, and
+      how it was chosen.
     """
     if record.summary.groups:
         groups = with_group_records(record)
         if not _candidates(groups):
-            return (*record.warnings, "The study compares none of its groups with another.")
-        return (*record.warnings, *_answer(groups, "group"), f"All are means over {_members(record)}.")
-    return (*record.warnings, *_answer(record, "arm"))
+            return (*warnings(record), "The study compares none of its groups with another.")
+        return (*warnings(record), *_answer(groups, "group"), f"All are means over {_members(record)}.")
+    return (*warnings(record), *_answer(record, "arm"))
+
+
+def warnings(record: StudyRecord) -> tuple[str, ...]:
+    """Return what makes the answer doubtful: the record's own warnings, and test sets that look mislabeled."""
+    return (*record.warnings, *_mislabeled_sets(record))
+
+
+def _mislabeled_sets(record: StudyRecord) -> Iterator[str]:
+    """Say on which test sets all arms are surely below guessing; of the clean one, also if nearer to it than to val."""
+    summary, arms = record.summary, [arm for arm in record.arms if arm.name in record.summary.arms]
+    for test in summary.tests if arms else ():
+        scores, chance = {arm.name: summary.score("top1", arm.name, test) for arm in arms}, guessing(summary, test)
+        best = max(arms, key=lambda arm: scores[arm.name].value)
+        val = "" if best.val_top1 is None else f", and {number(best.val_top1)} % on validation images"
+        if all(map(is_below_guessing, scores.values())):
+            what = f"no arm reaches guessing ({number(chance)} %)"
+        elif test == summary.clean and all(
+            arm.val_top1 is not None and scores[arm.name].hi < (chance + arm.val_top1) / 2 for arm in arms
+        ):
+            what = f"every arm is nearer to guessing ({number(chance)} %) than to its accuracy on validation images"
+        else:
+            continue
+        reached = f"the best, {best.name}, has {number(scores[best.name].value)} % ({span(scores[best.name])})"
+        names, errors = record.class_names, summary.confusions.get(test, ())
+        examples = ", ".join(
+            f"{names[e.label]} is predicted as {names[e.said]} in {100 * e.share:.0f} %" for e in errors
+        )
+        cause = f"{MISLABELED}: {examples}" if examples else MISLABELED
+        yield f"Warning: on {test}, {what}: {reached}{val}. Perhaps {cause}."
 
 
 def answer_arm(record: StudyRecord) -> str:
@@ -61,7 +104,8 @@ def _answer(record: StudyRecord, noun: str) -> tuple[str, ...]:
             return (alone,)
         score = summary.score("top1", summary.reference)
         over = count(len(summary.shifts), "shifted test set")
-        return (f"{alone} Over {over} it averaged {number(score.value)} % top-1 ({span(score)}).",)
+        reached = f"it averaged {number(score.value)} % top-1 ({span(score)}), where guessing gives {_rates(summary)}"
+        return (f"{alone} Over {over} {reached}.",)
     return (
         _verdict(record, arm),
         *_comparison_sentences(record, arm),
@@ -91,10 +135,10 @@ def _verdict(record: StudyRecord, arm: str) -> str:
         left_out = "no shifted test set is large enough to average over"
         why = left_out if summary.left_out else "the study has no shifted test set"
         return f"Not decided: {why}. {where}, {pair}."
-    chance = guessing(summary)
-    if all(summary.score("top1", name).lo <= chance for name in (arm, reference)):
+    if not any(is_above_guessing(summary, name) for name in (arm, reference)):
         where = f"{where[0].lower()}{where[1:]}"
-        return f"Not decided: {where}, neither {arm} nor {reference} is surely above guessing ({number(chance)} %)."
+        ours, theirs = (f"{name} ({number(summary.score('top1', name).value)} %)" for name in (arm, reference))
+        return f"Not decided: {where}, neither {ours} nor {theirs} is surely above guessing ({_rates(summary)})."
     if not _title_asks(record, arm):
         return f"{where}, {pair}."
     word = "Not decided" if not is_sure(gained) else "Yes" if gained.value > 0 else "No"
@@ -149,13 +193,19 @@ def _comparison_sentences(record: StudyRecord, arm: str) -> Iterator[str]:
 def _guessing_notes(summary: Summary) -> Iterator[str]:
     """Say on which shifts the classifiers guess, so that their differences there mean nothing."""
 
-    def is_guessed(score: Score) -> bool:
-        chance = 100 / score.classes
-        return score.lo <= chance and score.value < GUESSING_FACTOR * chance
+    def is_guessed(arm: str, shift: str) -> bool:
+        few = GUESSING_FACTOR * without_looking(summary, shift)
+        return not is_above_guessing(summary, arm, shift) and summary.score("top1", arm, shift).value < few
 
-    sets = [s for s in summary.shifts if all(is_guessed(summary.score("top1", arm, s)) for arm in summary.arms)]
+    sets = [shift for shift in summary.shifts if all(is_guessed(arm, shift) for arm in summary.arms)]
     if 0 < len(sets) < len(summary.shifts):  # of all, the verdict says so
         yield f"On {', '.join(sets)}, no arm does measurably better than guessing, so nothing can be compared there."
+
+
+def _rates(summary: Summary) -> str:
+    """Say what guessing reaches on the mean of shifts, and naming the commonest class where that reaches more."""
+    chance, best = (number(rate(summary)) for rate in (guessing, without_looking))
+    return f"{chance} %" + (f", or {best} % by always naming the commonest class" if best != chance else "")
 
 
 def _brief_difference(score: Score, other: str) -> str:
@@ -211,6 +261,7 @@ def _accuracy_sentence(summary: Summary, arm: str) -> str:
     test_set, _ = _leading_set(summary)
     ours, theirs = (number(summary.score("top1", name, test_set).value) for name in (arm, reference))
     reached = f"{arm} {'averaged' if len(summary.shifts) > 1 else 'reached'} {ours} % top-1 and {reference} {theirs} %"
+    reached += f", where guessing gives {number(guessing(summary, test_set))} %"
     return (
         f"{reached}; on the clean set, {_difference_phrase(clean, arm, reference)}."
         if summary.shifts

@@ -76,7 +76,7 @@ def write_audit_page(audit: Audit, sets: AuditSets, name: str, leaks: tuple[str,
 
 def audit_html(audit: Audit, sets: AuditSets, name: str, leaks: tuple[str, ...]) -> str:
     """Render the audit as one HTML page."""
-    classes = contact_sheet(sets.dataset, sets.labels, PER_CLASS)
+    classes, kind = contact_sheet(sets.dataset, sets.labels, PER_CLASS), _kind(audit, sets)
     sizes = sorted(audit.per_class.values())
     return render(
         "audit.html.j2",
@@ -84,6 +84,7 @@ def audit_html(audit: Audit, sets: AuditSets, name: str, leaks: tuple[str, ...])
         sets=sets,
         names=sets.labels.names,
         name=name,
+        kind=kind,
         leaks=leaks,
         verdict=audit_verdict(audit, leaks),
         class_sizes=f"{sizes[0]:,}" if sizes[0] == sizes[-1] else f"{sizes[0]:,} to {sizes[-1]:,}",
@@ -95,11 +96,18 @@ def audit_html(audit: Audit, sets: AuditSets, name: str, leaks: tuple[str, ...])
         ],
         judgments=[(j, _mistakes(j, sets)) for j in audit.judgments],
         diversity=[(space, *_means(space.diversity)) for space in audit.spaces],
-        spectrum=_spectrum(audit),
+        spectrum=_spectrum(audit, kind),
         open_classes=classes[:OPEN_CLASSES],
         more_classes=classes[OPEN_CLASSES:],
         rows=ROWS,
     )
+
+
+def _kind(audit: Audit, sets: AuditSets) -> str:
+    """Return what the images are: "real", "generated" or, of a folder that may hold either, "audited"."""
+    if sets.is_real:
+        return "real"
+    return "audited" if audit.making is None else "generated"
 
 
 def _facts(audit: Audit, sets: AuditSets, name: str) -> Any:
@@ -249,10 +257,10 @@ def _means(diversity: Sequence[ClassDiversity]) -> tuple[dict[str, float | None]
     return means, sorted(diversity, key=lambda row: (row.vendi / row.n, row.label))
 
 
-def _spectrum(audit: Audit) -> dict[str, Any]:
-    """Return the radial power spectra as SVG paths on log axes, with their ticks."""
+def _spectrum(audit: Audit, kind: str) -> dict[str, Any]:
+    """Return the radial power spectra as SVG paths on log axes, with their ticks; `kind` names the first."""
     width, height, left, bottom = PLOT
-    curves = {"generated": audit.pixels.spectrum}
+    curves = {kind: audit.pixels.spectrum}
     if audit.real_pixels is not None:
         curves["real"] = audit.real_pixels.spectrum
     logs = {name: np.log10(np.maximum(curve, 1e-9)) for name, curve in curves.items()}

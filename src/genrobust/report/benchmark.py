@@ -12,7 +12,7 @@ from genrobust import __version__
 from genrobust.core import ImageSet, LabelSpace, Score, csv_line, page_json, write_files
 from genrobust.report.page import Thumbnail, contact_sheet, make_thumbnail, render, to_json_values
 from genrobust.report.plots import SHAPES, axis
-from genrobust.report.wording import count, is_sure, number, span
+from genrobust.report.wording import MISLABELED, count, is_below_guessing, is_sure, number, span
 from genrobust.robustness import Benchmark, Compared, HardImage, ModelScores, OnBothSets, StyleScores
 
 CSV_COLUMNS = ("model", "checkpoint", "scope", "of", "figure", "value", "lo", "hi", "n", "method")
@@ -88,6 +88,10 @@ def benchmark_html(made: Benchmarked) -> str:
 def benchmark_verdict(made: Benchmarked) -> list[str]:
     """Say how the first model does, and how the drops of the others compare with its own, in a sentence each."""
     first, *others = made.result.models
+    sides = ("real", made.real_name), ("generated", made.name)
+    low = [
+        name for side, name in sides if all(is_below_guessing(getattr(of.scores, side)) for of in made.result.models)
+    ]
     scores, n = first.scores, (count(len(made.generated), "generated image"), f"{len(made.real):,} real ones")
     overall = f"{number(scores.generated.value)} % on {n[0]} and {number(scores.real.value)} % on {n[1]}"
     said = [f"{first.name}: {overall}, {_change_phrase(scores.drop)}."]
@@ -98,6 +102,8 @@ def benchmark_verdict(made: Benchmarked) -> list[str]:
             f"images and {number(within.real.value)} % on real ones, {_change_phrase(within.drop)}.",
             *([all_images] if len(parts(made)) > 1 else []),
         ]
+    chance = number(100 / scores.real.classes)
+    said += [f"On {name}, no model reaches guessing ({chance} %): perhaps {MISLABELED}." for name in low]
     beyond = ((m.name, m.leading.beyond) for m in others)
     against = sorted(((name, score) for name, score in beyond if score is not None), key=lambda pair: pair[1].value)
     if len(against) > COMPARED:

@@ -16,6 +16,9 @@ EXTRAPOLATED = "°"  # after a figure
 ELSEWHERE = "\u2021"  # a double dagger: learned from other data than the study's
 WIDE = 50  # points: an interval that is wider, and includes zero, says nothing of a robustness or a difference
 STARTED = "\u00a7"  # a section sign: began with what it learned from other data
+MISLABELED = (
+    "its labels are permuted, or its images prepared differently"  # a set that is answered worse than by guesses
+)
 _BEGUN = "started from a pretrained network"
 
 
@@ -34,6 +37,11 @@ def span(score: Score, signed: bool = False, digits: int = 1) -> str:
 def is_sure(score: Score) -> bool:
     """Return whether the interval of a difference excludes zero."""
     return score.lo > 0 or score.hi < 0
+
+
+def is_below_guessing(score: Score) -> bool:
+    """Return whether the whole interval of an accuracy lies below guessing, which hard images alone do not cause."""
+    return score.hi < 100 / score.classes
 
 
 def is_wide(score: Score) -> bool:
@@ -83,6 +91,17 @@ def guessing(summary: Summary, test_set: str = MEAN_OF_SHIFTS) -> float:
     sets = summary.shifts if test_set == MEAN_OF_SHIFTS else (test_set,)
     classes = [summary.score("top1", summary.arms[0], name).classes for name in sets]
     return sum(100 / number for number in classes) / len(classes)
+
+
+def without_looking(summary: Summary, test_set: str = MEAN_OF_SHIFTS) -> float:
+    """Return the no-information rate, as `guessing`: the share of the commonest class, where guesses reach less."""
+    sets = summary.shifts if test_set == MEAN_OF_SHIFTS else (test_set,)
+    return sum(max(guessing(summary, name), summary.commonest.get(name, 0)) for name in sets) / len(sets)
+
+
+def is_above_guessing(summary: Summary, arm: str, test_set: str = MEAN_OF_SHIFTS) -> bool:
+    """Return whether the whole interval of an arm lies above what it could reach `without_looking`."""
+    return summary.score("top1", arm, test_set).lo > without_looking(summary, test_set)
 
 
 def robustness_over(summary: Summary) -> str:
@@ -202,8 +221,6 @@ def _limits_of_sets(summary: Summary) -> Iterator[str]:
         )
     for name, why in summary.left_out.items():
         yield f"{name} is scored but left out of every mean: {why}."
-    if summary.shifts:
-        yield f"Guessing would reach {number(guessing(summary))} % on the mean of shifts."
     shared = summary.protocols[summary.clean]
     yield f"Test images are prepared alike. {shared}."
     for name, words in summary.protocols.items():

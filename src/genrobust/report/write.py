@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from genrobust.core import Picture, StudyRecord, UserError, page_json, write_files
-from genrobust.report.answering import answer, answer_arm
+from genrobust.report.answering import answer, answer_arm, warnings
 from genrobust.report.averages import averages
 from genrobust.report.claims import CLAIM_HEADS, claim_rows
 from genrobust.report.class_gains import class_gains
@@ -92,6 +92,7 @@ def study_html(record: StudyRecord) -> str:
         **_tables(record),
         looks=looks(summary),
         answer=answer(record),
+        warnings=warnings(record),
         by_class=class_gains(record, answer_arm(record)),
         wide=WIDE,
         limits=limits(record),

@@ -1,3 +1,4 @@
+from .accuracy import top1_score as top1_score
 from .benchmarking import (
     Benchmark as Benchmark,
     Compared as Compared,

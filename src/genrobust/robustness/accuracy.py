@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from operator import attrgetter
+
 import numpy as np
 from scipy.special import betaincinv
 
-from genrobust.core import Score
+from genrobust.core import Predictions, Score
+from genrobust.robustness.answers import own_classes, read_answers
 
 
 def clopper_pearson(k: int, n: int) -> tuple[float, float]:
@@ -19,6 +22,18 @@ def accuracy_score(k: int, n: int, classes: int) -> Score:
     """Return the accuracy of `k` right of `n` images over so many classes, in percent."""
     lo, hi = clopper_pearson(k, n)
     return Score(100 * k / n, 100 * lo, 100 * hi, n, classes, "Clopper-Pearson 95 % over images")
+
+
+def top1_score(predictions: Predictions) -> Score:
+    """Return the top-1 accuracy of one checkpoint over the test set's own classes, in percent.
+
+    Raises:
+        GenrobustError: A logit is NaN, or the highest of an image infinite.
+        UserError: The parts of `predictions` do not fit each other.
+    """
+    classes = own_classes(predictions)
+    (values,) = read_answers(predictions, [(classes, {"right": attrgetter("correct")})])
+    return accuracy_score(int(values["right"].sum()), len(values["right"]), len(classes))
 
 
 def spread_of_sure(draws: np.ndarray, point: np.ndarray, n: np.ndarray | int, rng: np.random.Generator) -> np.ndarray:

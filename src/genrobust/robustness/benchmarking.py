@@ -16,13 +16,14 @@ from scipy.special import log_softmax
 
 from genrobust.core import Predictions, Score
 from genrobust.robustness.answers import read_answers
-from genrobust.robustness.grouping import Groups
+from genrobust.robustness.grouping import Groups, require_names
 from genrobust.robustness.resampling import (
     ANY,
     Measured,
     freedom_of_sum,
     mean_of,
     measure_accuracy,
+    require_replicates,
     seed_weights,
     spread,
 )
@@ -162,9 +163,14 @@ def benchmark(
 
     Raises:
         GenrobustError: A logit is NaN, or the highest of an image infinite.
+        ValueError: An image has no style or group, or `bootstrap` is below 20.
     """
+    require_replicates(bootstrap)
     pairs = [pair for of_model in answers.values() for pair in of_model]
-    sides = _side([g for g, _ in pairs], styles, None), _side([r for _, r in pairs], real_styles, groups)
+    sides = (
+        _side([g for g, _ in pairs], styles, None, "styles"),
+        _side([r for _, r in pairs], real_styles, groups, "real_styles"),
+    )
     counts, classes = [len(of_model) for of_model in answers.values()], len(pairs[0][0].classes)
     sizes = zip(*(np.bincount(side.labels, minlength=classes).tolist() for side in sides), strict=True)
     generated, real = (Counter(side.styles.tolist()) for side in sides)
@@ -280,8 +286,14 @@ def _checkpoint_score(measured: Measured, checkpoint: int) -> Score:
     return replace(score, method=f"{measured.of}; {score.method}") if measured.of else score
 
 
-def _side(predictions: Sequence[Predictions], styles: Sequence[str] | None, groups: Sequence[str] | None) -> _Side:
+def _side(
+    predictions: Sequence[Predictions], styles: Sequence[str] | None, groups: Sequence[str] | None, argument: str
+) -> _Side:
+    """The answers on one set; `argument` names its styles."""
     first = predictions[0]
+    for name, names in (("groups", groups), (argument, styles)):
+        if names is not None:
+            require_names(names, len(first.labels), name)
     asked = [(np.arange(len(first.classes)), {"right": attrgetter("correct")})]
     at = np.arange(len(first.labels))
     return _Side(

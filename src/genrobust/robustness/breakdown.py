@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import product
 
 import numpy as np
 
-from genrobust.core import MissedImage, Predictions
+from genrobust.core import Confusion, MissedImage, Predictions
 from genrobust.robustness.grouping import FEW_GROUPS
 from genrobust.robustness.sets import AnsweredSet
 
 MISSED_OF_SET = 8  # images of each test set that are kept to be looked at
+CONFUSIONS = 3  # of each test set that are kept
 
 
 def accuracy_by_class(
@@ -86,19 +88,22 @@ def missed_images(
     predictions: Mapping[tuple[str, int, str], Predictions],
     arms: Sequence[str],
     seeds: Sequence[int],
-) -> tuple[tuple[MissedImage, ...], dict[str, int]]:
-    """Return images that every classifier gets wrong, and how many there are in each test set.
+) -> tuple[tuple[MissedImage, ...], dict[str, int], dict[str, tuple[Confusion, ...]]]:
+    """Return images that every classifier gets wrong, and by test set how many there are, and what they are taken for.
 
-    Of each set the first `MISSED_OF_SET` are returned: those that most classifiers take for the same class.
+    Of each set the first `MISSED_OF_SET` are returned: those that most classifiers take for the same class. What they
+    are taken for are the `CONFUSIONS` of the most images.
     """
     missed: list[MissedImage] = []
     counts: dict[str, int] = {}
+    confusions: dict[str, tuple[Confusion, ...]] = {}
     for answered in sets:
         wrong = np.flatnonzero(answered.members)[~answered.values["top1"].any(axis=(0, 1))]
         counts[answered.name] = len(wrong)
         if len(wrong):
-            missed += _most_agreed(answered, wrong, predictions, list(product(arms, seeds)))
-    return tuple(missed), counts
+            of_set, confusions[answered.name] = _most_agreed(answered, wrong, predictions, list(product(arms, seeds)))
+            missed += of_set
+    return tuple(missed), counts, confusions
 
 
 def _most_agreed(
@@ -106,8 +111,8 @@ def _most_agreed(
     wrong: np.ndarray,
     predictions: Mapping[tuple[str, int, str], Predictions],
     classifiers: Sequence[tuple[str, int]],
-) -> list[MissedImage]:
-    """The images `wrong`, indices, on which most of the classifiers agree."""
+) -> tuple[list[MissedImage], tuple[Confusion, ...]]:
+    """The images `wrong`, indices, on which most of the classifiers agree, and what most images are taken for."""
     said = np.empty((len(classifiers), len(wrong)), dtype=np.int64)
     for row, (arm, seed) in zip(said, classifiers, strict=True):
         # read one at a time: those of a study may be larger than memory
@@ -115,14 +120,17 @@ def _most_agreed(
         row[:] = answered.classes[predicted.logits[wrong].take(answered.classes, axis=1).argmax(axis=1)]
     answers = [np.unique(column, return_counts=True) for column in said.T]
     share = np.array([counts.max() for _, counts in answers]) / len(classifiers)
-    return [
+    labels, taken_for = predicted.labels[wrong].tolist(), [int(given[counts.argmax()]) for given, counts in answers]
+    images = [
         MissedImage(
             test_set=answered.name,
             index=(index := int(wrong[i])),
             key=predicted.keys[index],
-            label=int(predicted.labels[index]),
-            said=int(answers[i][0][answers[i][1].argmax()]),
+            label=labels[i],
+            said=taken_for[i],
             share=float(share[i]),
         )
         for i in np.argsort(-share, kind="stable")[:MISSED_OF_SET].tolist()
     ]
+    sizes, pairs = np.bincount(answered.labels), Counter(zip(labels, taken_for, strict=True))
+    return images, tuple(Confusion(*pair, n / int(sizes[pair[0]])) for pair, n in pairs.most_common(CONFUSIONS))

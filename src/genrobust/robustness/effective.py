@@ -21,8 +21,15 @@ def to_scale(transform: str, fraction: np.ndarray | float) -> np.ndarray:
     """Put fractions in [0, 1] on the scale `transform`: "logit", "probit" or "linear".
 
     0 and 1 are infinite on the first two, so they are moved in by 1e-9, far less than one image of any test set.
+
+    Raises:
+        UserError: There is no such scale.
+        ValueError: A fraction lies outside of [0, 1], such as a percent.
     """
-    return np.asarray(_scale(transform)[0](np.clip(fraction, 1e-9, 1 - 1e-9)))
+    values = np.asarray(fraction)
+    if (wrong := values[(values < 0) | (values > 1)]).size:
+        raise ValueError(f"fraction: {wrong[0]:g} is not between 0 and 1: divide percents by 100")
+    return np.asarray(_scale(transform)[0](np.clip(values, 1e-9, 1 - 1e-9)))
 
 
 def from_scale(transform: str, value: np.ndarray | float) -> np.ndarray:
@@ -90,7 +97,17 @@ def expected(line: Line, clean: np.ndarray | float) -> np.ndarray:
 
 
 def effective_robustness(line: Line, clean: np.ndarray | float, shifted: np.ndarray | float) -> np.ndarray:
-    """Return `shifted` minus `expected(line, clean)`, in points."""
+    """Return `shifted` minus `expected(line, clean)`, in points.
+
+    Raises:
+        ValueError: `clean` holds fractions: no value is above 1, and in percent they would be among the baselines.
+    """
+    best = float(np.max(clean, initial=0))
+    if best <= 1 < line.lo <= 100 * best:
+        raise ValueError(
+            f"clean: no accuracy is above {best:g}, and those of the baselines are {line.lo:.1f} to {line.hi:.1f} %: "
+            "give percents (76.1), not fractions (0.761)"
+        )
     return np.asarray(shifted) - expected(line, clean)
 
 
@@ -144,10 +161,7 @@ def _usable(clean: Percents, shifted: Percents, test_set: str, transform: str) -
     where = f"baselines of {test_set!r}"
     if x.shape != y.shape or x.ndim != 1:
         raise UserError(f"{where}: {x.shape} clean accuracies and {y.shape} shifted ones do not pair up")
-    if not ((x >= 0) & (x <= 100) & (y >= 0) & (y <= 100)).all():
-        raise UserError(f"{where}: an accuracy is no percent between 0 and 100")
-    if len(x) and x.max() <= 1:
-        raise UserError(f"{where}: no clean accuracy is above 1: give percents (76.1), not fractions (0.761)")
+    require_percents(x, y, where)
     used = has_finite_scale(x, y, transform)
     x, y = x[used], y[used]
     if len(np.unique(x)) < 3:
@@ -156,6 +170,17 @@ def _usable(clean: Percents, shifted: Percents, test_set: str, transform: str) -
             f"{len(np.unique(x))} will do. Add rows to robustness.baselines, or set it to null for no line"
         )
     return x, y
+
+
+def require_percents(ids: np.ndarray, shifted: np.ndarray, where: str) -> None:
+    """Raise UserError if a baseline's ID accuracy or its shifted one is no percent, or all of the former are fractions.
+
+    Shifted accuracies may all be below 1 %, as those of many models on ImageNet-A are.
+    """
+    if not all(((percents >= 0) & (percents <= 100)).all() for percents in (ids, shifted)):
+        raise UserError(f"{where}: an accuracy is no percent between 0 and 100")
+    if ids.size and ids.max() <= 1:
+        raise UserError(f"{where}: no clean accuracy is above 1: give percents (76.1), not fractions (0.761)")
 
 
 def has_finite_scale(ids: np.ndarray, shifted: np.ndarray, transform: str) -> np.ndarray:

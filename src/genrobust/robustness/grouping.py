@@ -14,6 +14,15 @@ FEW_GROUPS = 4  # of images: an interval over so few says less than the groups t
 Resample = Callable[[np.random.Generator], np.ndarray]  # draws replicates over images
 
 
+def require_names(names: Sequence[object], images: int, argument: str) -> None:
+    """Raise ValueError, with the name of the `argument`, unless each of the images has a name: a text or an integer."""
+    if len(names) != images:
+        raise ValueError(f"{argument}: {len(names)} names for {images} images")
+    for i, name in enumerate(names):
+        if not isinstance(name, str | int | np.integer):
+            raise ValueError(f"{argument}: that of image {i} is {name!r}: give each image a text or an integer")
+
+
 @dataclass(frozen=True)
 class Groups:
     """The groups of N images, such as their designers: what is drawn anew for another set of the same kind.

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from genrobust.core import BaselineModel, Plane, UserError
-from genrobust.robustness.effective import from_scale, has_finite_scale, to_scale
+from genrobust.robustness.effective import from_scale, has_finite_scale, require_percents, to_scale
 
 
 def fit_plane(
@@ -25,9 +25,11 @@ def fit_plane(
     model has the same weight, and one at 0 % or 100 % on any set is left out where that has no finite transform.
 
     Raises:
-        UserError: Fewer than D + 2 models are left, or their ID accuracies do not determine a plane.
+        UserError: Values outside 0 to 100, fractions in place of percents, fewer than D + 2 models that are left, or
+            ID accuracies that do not determine a plane.
     """
     ids, shifted = np.asarray(ids, dtype=float), np.asarray(shifted, dtype=float)
+    require_percents(ids, shifted, f"baselines of {test_set!r}")
     used = has_finite_scale(ids, shifted, transform)
     x, y = to_scale(transform, ids[used] / 100), to_scale(transform, shifted[used] / 100)
     design = np.column_stack([np.ones(len(x)), x])

@@ -14,11 +14,18 @@ from genrobust.robustness.accuracy import accuracy_score, spread_of_sure
 from genrobust.robustness.grouping import Groups, Resample, crowding, group_weights
 
 TAILS = (2.5, 97.5)  # percentiles of a 95 % interval
+LEAST = 20  # replicates: of fewer, none is expected outside of a 95 % interval
 AT_ONCE = 100  # resamples held in memory: 60 MB for 50,000 images
 IN_MEMORY = 4_000_000  # counts of baselines held in memory, 32 MB: all resamples at once of up to 4,000 baselines
 FEW = 5000  # distinct rows, of some ten thousand images, up to which a multinomial draw is the faster one
 RESAMPLED_FROM = 3  # arms of a group, from which on they are resampled: two say too little about their spread
 ANY = (-np.inf, np.inf)
+
+
+def require_replicates(bootstrap: int) -> None:
+    """Raise ValueError if so many replicates give no interval."""
+    if bootstrap < LEAST:
+        raise ValueError(f"bootstrap: {bootstrap} replicates give no 95 % interval: take {LEAST} or more, such as 1000")
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,9 +22,9 @@ from genrobust.core import (
 from genrobust.robustness.breakdown import accuracy_by_class, accuracy_by_group, gains_without_groups, missed_images
 from genrobust.robustness.effective import fit_lines
 from genrobust.robustness.figure import Figure, ImageFigure, list_figures
-from genrobust.robustness.grouping import Groups
+from genrobust.robustness.grouping import Groups, require_names
 from genrobust.robustness.multi_id import fit_planes
-from genrobust.robustness.resampling import Measured, mean_of, seed_weights
+from genrobust.robustness.resampling import Measured, mean_of, require_replicates, seed_weights
 from genrobust.robustness.sets import StudyAnswers, StudyPredictions, answer_sets, arms_and_seeds
 
 Table = dict[tuple[str, str], Measured]  # by figure and test set
@@ -46,6 +46,9 @@ class Comparison:
             and the others are measured against the accuracies on both ID sets as well (see `multi_id`).
         published: Lines of shifts that no baseline model was scored on.
         image_groups: By test set, the group of each image, such as its designer; for test sets whose groups are known.
+
+    Raises:
+        ValueError: `bootstrap` is below 20.
     """
 
     clean: str
@@ -61,6 +64,9 @@ class Comparison:
     second_id: str | None = None
     published: Mapping[str, Line] = field(default_factory=dict)
     image_groups: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        require_replicates(self.bootstrap)
 
 
 def summarize(
@@ -85,6 +91,7 @@ def summarize(
     Raises:
         GenrobustError: A logit is NaN, or the highest of an image infinite.
         UserError: A prediction is missing or of other images than the others, or a line or plane cannot be fitted.
+        ValueError: An image has no group, in `image_groups`.
     """
     arms, seeds = arms_and_seeds(predictions, (comparison.clean, *comparison.shifts))
     references = _references(comparison, arms)
@@ -95,7 +102,7 @@ def summarize(
     table = study.measured | _means_over_shifts(study.measured, in_mean)
     by_class, class_sizes = accuracy_by_class([study.sets[test] for test in in_mean or (comparison.clean,)], arms)
     tests = (comparison.clean, *comparison.shifts)
-    missed, missed_counts = missed_images([study.sets[test] for test in tests], predictions, arms, seeds)
+    missed, missed_counts, confusions = missed_images([study.sets[test] for test in tests], predictions, arms, seeds)
     return Summary(
         arms=arms,
         reference=comparison.reference,
@@ -120,7 +127,14 @@ def summarize(
         class_sizes=class_sizes,
         missed=missed,
         missed_counts=missed_counts,
+        confusions=confusions,
+        commonest={test: _commonest(study.sets[test].labels) for test in tests},
     )
+
+
+def _commonest(labels: np.ndarray) -> float:
+    """The share of the commonest class among `labels`, in percent."""
+    return 100 * int(np.bincount(labels).max()) / len(labels)
 
 
 def score_baselines(predictions: StudyPredictions, clean: str, shifts: Sequence[str]) -> list[BaselineModel]:
@@ -186,8 +200,8 @@ def _measure_figures(
     for name, answered in sets.items():
         test = name if name in paired else clean
         groups = comparison.image_groups.get(test)
-        if groups is not None and len(groups) != len(answered.members):
-            raise UserError(f"test set {test!r}: {len(groups)} groups for {len(answered.members)} images")
+        if groups is not None:
+            require_names(groups, len(answered.members), f"image_groups[{test!r}]")
         sets[name] = replace(answered, groups=Groups.of(groups, answered.members))
     study = StudyAnswers(sets, paired, lines, planes, baselines, second or "", comparison.bootstrap, rng)
     study.gaps.update({"multi_er": without} if without else {})

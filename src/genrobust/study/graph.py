@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from functools import cached_property
 
 from genrobust.core import REAL, RETRIEVED, RETRIEVED_BY_SEARCH, UserError
-from genrobust.recipe import FinetuneConfig, QualityConfig
+from genrobust.recipe import QualityConfig
 from genrobust.study.context import Context
 from genrobust.study.results.baselines import grid
 from genrobust.study.sources import Sources
@@ -55,16 +55,26 @@ class Graph:
         copies = [copies for other in others.values() for copies in self.context.copies_in(other)]
         return [*map(str, self.context.notices), *map(str, copies)]
 
-    def finetune(self) -> TrainGenerator:
-        """Return the stage that fine-tunes the recipe's generator.
+    def train_generators(self) -> list[TrainGenerator]:
+        """Return the stages that train generators: those of the datasets, and those of sections that no dataset uses.
 
         Raises:
-            UserError: The recipe has no generator.
+            UserError: The recipe has no generator, or trains none.
         """
-        if self.recipe.generator is None:
-            raise UserError(f"{self.recipe.name} has no generator to fine-tune: set generator.model")
-        config = self.recipe.finetune or FinetuneConfig()
-        return TrainGenerator(TrainedGenerator(self.context, self.recipe.generator, config))
+        recipe, base = self.recipe, self.recipe.generator
+        if base is None:
+            raise UserError(f"{recipe.name} has no generator to train: set generator.model")
+        of_datasets = [self.sources.dataset(name).trained for name in recipe.datasets]
+        trained = {generator.folder: generator for generator in of_datasets if generator is not None}
+        used = [generator.config for generator in trained.values()]
+        for config in (recipe.finetune, recipe.class_model):
+            if config is not None and config not in used:
+                self.context.log(f"no dataset uses what {config.section} trains: set datasets.NAME.{config.used_by}")
+                generator = TrainedGenerator(self.context, base, config)
+                trained[generator.folder] = generator
+        if not trained:
+            raise UserError(f"{recipe.name} trains no generator: add the section finetune or class_model")
+        return [TrainGenerator(generator) for generator in trained.values()]
 
     def generate(self, name: str) -> Stage:
         """Return the stage that draws a dataset."""

@@ -4,6 +4,7 @@ import json
 import shutil
 from functools import partial
 from html.parser import HTMLParser
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -334,3 +335,19 @@ def test_pictograms_brings_its_test_sets_and_its_wild_images(icons):
     assert sets.wild.fingerprint == icons.retrieval.fingerprint
     assert sets.dataset.fingerprint == icons.train.fingerprint
     assert sets.real is None, "they are not compared with themselves"
+
+
+@pytest.mark.parametrize("against", [(), ("--against", "own.yaml")], ids=["alone", "against itself"])
+@pytest.mark.usefixtures("own_run")
+def test_real_images_are_called_so_and_nothing_is_said_of_a_generator(against):
+    said = genrobust("audit", "own.yaml", *against, "--out", "audited").stdout
+    page = Path("audited/audit.html").read_text(encoding="utf-8").partition("<body")[2]
+    assert "12 real images" in page and "generat" not in (page + said).lower()
+
+
+def test_images_that_may_be_either_are_not_called_generated(photos, shards):
+    for folder, more, kind in ((photos / "made", ("--against", photos / "real"), "audited"), (shards, (), "generated")):
+        genrobust("audit", folder, *more, "--out", photos / kind)
+        page = (photos / kind / "audit.html").read_text(encoding="utf-8")
+        assert f"18 {kind} images" in page and f'scope="row">{kind}<' in page
+        assert ("Audited against real images" in page) is (kind == "audited")

@@ -1,14 +1,13 @@
 """init on real images: what it finds, what it refuses, and that the recipe it writes is accepted as it is."""
 
 import re
-import shlex
 import shutil
 from dataclasses import replace
 
 import pytest
 from image_server import SIDE, Server
 from PIL import Image
-from small_study import SHORT, genrobust
+from small_study import SHORT, genrobust, proposed
 
 from genrobust.core import UserError, available_devices
 from genrobust.data import load_data
@@ -231,13 +230,35 @@ def no_gpu(monkeypatch):
 
 
 def commands(lines):
-    """The words of each command that was said, without `genrobust`."""
-    return [shlex.split(line)[1:] for line in lines if line.strip().startswith("genrobust ")]
+    """The words of each command that was said on a line of its own, without `genrobust`."""
+    return proposed("\n".join(line for line in lines if line.strip().startswith("genrobust ")))
 
 
 def run_command(words, **changed):
     """Run a command that was said, with words in the place of others."""
     return genrobust(*(changed.get(word, word) for word in words)).output
+
+
+@pytest.mark.parametrize("retrieved", [None, CLASSES, {"ink": "camera", "oil": "bell"}])
+def test_every_command_that_it_proposes_is_one(retrieved, folders, write_folder, tmp_path, timm_folders, no_gpu):
+    """Also where the folders to retrieve from are no classes, from which a generator cannot learn."""
+    shifts = {"it's (new)": folders.shifts["solid"]}
+    found = None if retrieved is None else write_folder("found", "duotone", 2, retrieved)
+    _, lines = written(replace(folders, shifts=shifts, retrieved=found), tmp_path)
+    words = commands(lines)
+    assert any("--own-generator" in of for of in words) == (retrieved is CLASSES)
+    assert {of[0] for of in words} == {"init", "generate", "run", "predict"}
+    made = write_folder("made", "emoji", 2, CLASSES)
+    for of in words:
+        if of[0] == "init":
+            run_command([*of, "--no-check"], **{init.PROPOSED: timm_folders["resnet"], "DIR": made, "FOLDER": made})
+            loaded(tmp_path)
+        else:
+            load_recipe(of[1].partition(":")[0], (), "--quick" in of)
+    if retrieved not in (None, CLASSES):
+        more = ["--own-generator", "--no-check", "--overwrite"]
+        init_words = next(of for of in words if of[0] == "init" and "--generated" in of)
+        genrobust(*init_words[: init_words.index("--generated")], *more, code=2, said=f"--retrieved {found}")
 
 
 def test_without_a_generator_a_study_asks_about_the_arms_that_it_has(folders, write_folder, tmp_path, no_gpu):

@@ -28,26 +28,30 @@ def raw(write_folder, tiny_generator):
 
 
 def finetuned(raw, out, log=print, **sections):
-    stage = Study(parse_recipe({**raw, **sections}), out, say=log).graph.finetune()
+    (stage,) = Study(parse_recipe({**raw, **sections}), out, say=log).graph.train_generators()
     stage.run()
     return stage.trained.folder
 
 
 def test_the_same_work_has_one_folder_and_is_done_once(raw, tiny_generator, tmp_path):
-    said = []
-    first = finetuned(raw, tmp_path / "runs", said.append)
-    assert len(said) == 1 and "on 6 images of 2 classes, 2 steps" in said[0]
+    trained = []
+
+    def log(line):
+        trained.extend([line] if line.startswith("training") else [])
+
+    first = finetuned(raw, tmp_path / "runs", log)
+    assert len(trained) == 1 and "on 6 images of 2 classes, 2 steps" in trained[0]
     record = Artifact(first).manifest().inputs
     assert (record["base"], record["images"], record["steps"]) == (tiny_generator.name, 6, 2)
     unet = first / "unet" / "diffusion_pytorch_model.safetensors"
     written = unet.stat().st_mtime_ns
     # How often it saves, how it is sampled afterwards and how classifiers train: none of it is another fine-tune.
     same = {"finetune": {**raw["finetune"], "save_every": 7}, "generator": raw["generator"] | {"steps": 3}}
-    assert finetuned(raw, tmp_path / "runs", said.append, **same) == first
-    assert len(said) == 1 and unet.stat().st_mtime_ns == written
-    other = finetuned(raw, tmp_path / "runs", said.append, data_seed=1)
+    assert finetuned(raw, tmp_path / "runs", log, **same) == first
+    assert len(trained) == 1 and unet.stat().st_mtime_ns == written
+    other = finetuned(raw, tmp_path / "runs", log, data_seed=1)
     assert other != first and other.parent == first.parent
-    assert len(said) == 2
+    assert len(trained) == 2
 
 
 @pytest.fixture
@@ -87,6 +91,21 @@ def test_a_class_model_learns_the_pool_by_class_and_style(by_style, tmp_path):
     assert {request.style for request in other.plan} == {"oil"}
 
 
+def test_every_generator_of_the_recipe_is_trained_and_no_other(by_style, tmp_path):
+    def trained(**changes):
+        said = []
+        study = Study(parse_recipe({**by_style, **changes}), tmp_path / "runs", say=said.append)
+        kinds = [stage.trained.config.section for stage in study.graph.train_generators()]
+        return kinds, [key for key in ("finetuned", "from_scratch") if key in " ".join(said)]
+
+    assert trained(finetune=None) == (["class_model"], [])
+    assert trained() == (["class_model", "finetune"], ["finetuned"])
+    alone = {"datasets": {}, "arms": [REAL]}
+    assert trained(finetune=None, **alone) == (["class_model"], ["from_scratch"])
+    tuned = {"datasets": {"tuned": {"finetuned": True}, "slow": {"finetuned": True, "generator": {"steps": 9}}}}
+    assert trained(class_model=None, arms=[REAL], **tuned) == (["finetune"], [])
+
+
 @pytest.mark.parametrize(
     ("changes", "key"),
     [
@@ -101,9 +120,10 @@ def test_a_class_model_without_its_images_or_styles_is_refused(by_style, tmp_pat
         study.rows()
 
 
-def test_without_a_generator_there_is_nothing_to_fine_tune(raw, tmp_path):
-    with pytest.raises(UserError, match=r"small .*generator"):
-        finetuned(raw, tmp_path, generator=None)
+@pytest.mark.parametrize("lacks", ["generator", "finetune"])
+def test_without_a_generator_or_a_training_of_it_there_is_nothing_to_train(raw, tmp_path, lacks):
+    with pytest.raises(UserError, match=rf"small .*{lacks}"):
+        finetuned(raw, tmp_path, **{lacks: None})
 
 
 def test_a_dataset_with_a_generator_of_its_own_has_that_one_fine_tuned(raw, tmp_path):

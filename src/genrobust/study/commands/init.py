@@ -84,8 +84,8 @@ def write_recipe(
 
     Raises:
         UserError: A recipe that exists or is no .yaml, a folder that is missing, empty or named twice, a training class
-            without images, a network that cannot be opened, an address that is none, or nothing to retrieve, from which
-            a generator of one's own learns.
+            without images, a network that cannot be opened, an address that is none, or no labeled image to retrieve,
+            from which a generator of one's own learns.
     """
     if recipe.suffix not in {".yaml", ".yml"}:
         raise UserError(f"--recipe {recipe}: the name of a recipe ends in .yaml")
@@ -133,7 +133,14 @@ def _labeled(by_role: Mapping[str, FolderContents]) -> list[FolderContents]:
             "--own-generator: a generator learns other styles from labeled images of them: add --retrieved DIR, or "
             "--train SET with a set of domains"
         )
-    return [by_role["train"], by_role["retrieved"]]
+    train, retrieved = by_role["train"], by_role["retrieved"]
+    if not retrieved.counts:
+        raise UserError(
+            f"--own-generator: --retrieved {retrieved.folder} has no image of a training class, and a generator learns "
+            f"from labeled ones.\nIts folders are {some(list(retrieved.unknown))}: name them like those of --train, "
+            f"such as {some(train.names)}"
+        )
+    return [train, retrieved]
 
 
 def _keep_copy(recipe: Path, content: bytes) -> Path:
@@ -276,9 +283,10 @@ def _say_generation(
         say(f"to generate: {cost}")
     if values["with_generated"]:
         return
-    ways = "Four" if values["retrieved"] else "Three"
+    can_learn = values["retrieved"] is not None and values["retrieved"].counts
+    ways = "Four" if can_learn else "Three"
     say(f"no GPU here, so no arm has generated images. {ways} ways to add such arms:")
-    if values["retrieved"]:
+    if can_learn:
         say("  a small generator of your own, trained here on your images, by class and style:")
         say(f"    {folders.command('--own-generator', *again)}")
     say("  a server that has the images API of OpenAI:")

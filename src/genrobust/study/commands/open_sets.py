@@ -46,7 +46,7 @@ def open_sets(
     opened, prompts, templates = open_dataset(dataset, classes, data_of)
     real: ImageSet | None = None
     test_sets: dict[str, ImageSet] = {}
-    is_real = real_data is not None and dataset == against  # and is not compared with itself
+    is_real = real_data is not None and against in (None, dataset)  # and is not compared with itself
     if against and real_data:
         real, test_sets = None if is_real else real_data.train, dict(real_data.tests)
     elif against:
