@@ -91,10 +91,11 @@ class Context:
         Raises:
             UserError: An image cannot be read.
         """
-        near = self._census.near_copies if self._looks_for_near_copies else _not_looked_for
         tests = self.data.tests
         found = [
-            copies_of_tests(f"{images.name} of {other.recipe.name}", images, tests, self._census.contents, near)
+            copies_of_tests(
+                f"{images.name} of {other.recipe.name}", images, tests, self._census.contents, self._near_copies
+            )
             for images in other.data.learned.values()
         ]
         return [replace(copies, left_out=False) for copies in found if copies is not None]
@@ -134,14 +135,16 @@ class Context:
         if recipe.data.broken == "skip":
             data, broken = without_broken(data, self._census.broken)
             notices += broken
-        near, chosen_by = self._census.near_copies, () if recipe.tune is None else recipe.tune.choose_by
-        if not self._looks_for_near_copies:
-            near = _not_looked_for
-            if recipe.data.near_copies == "auto":
-                notices.append(self._describe_near_copies())
+        chosen_by = () if recipe.tune is None else recipe.tune.choose_by
+        if not self._looks_for_near_copies and recipe.data.near_copies == "auto":
+            notices.append(self._describe_near_copies())
         scored = {*(recipe.evaluate.tests or ()), *filter(None, [recipe.robustness.second_id])}
-        data, copies = without_leaks(data, self._census.contents, near, chosen_by, scored)
+        data, copies = without_leaks(data, self._census.contents, self._near_copies, chosen_by, scored)
         return data, [*notices, *copies]
+
+    def _near_copies(self, images: ImageSet, tests: Mapping[str, ImageSet]) -> np.ndarray | None:
+        """As `Census.near_copies`; None where the recipe does not ask for them."""
+        return self._census.near_copies(images, tests) if self._looks_for_near_copies else None
 
     @property
     def _looks_for_near_copies(self) -> bool:
@@ -195,10 +198,6 @@ def _scored_tests(recipe: Recipe, data: StudyData) -> list[str]:
     """Return the names of the test sets of `data` that `recipe` scores, the clean one first."""
     chosen, always = recipe.evaluate.tests, (data.clean, recipe.robustness.second_id)
     return [name for name in data.tests if chosen is None or name in chosen or name in always]
-
-
-def _not_looked_for(images: ImageSet, tests: Mapping[str, ImageSet]) -> None:
-    """Stand for a search of near copies."""
 
 
 def _all_sets(data: StudyData) -> dict[str, ImageSet]:

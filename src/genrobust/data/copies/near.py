@@ -114,15 +114,15 @@ def _align(
                 copies[index] = number if copies[index] < 0 else min(copies[index], number)
 
 
-_Described = list[
-    tuple[torch.Tensor, torch.Tensor]
-]  # magnitudes and layout, of the whole picture and of what is cut out
+# Magnitudes and layout, of whole pictures and of what lies on their backgrounds.
+_Described = list[tuple[torch.Tensor, torch.Tensor]]
 
 
 def _describe(thumbnails: np.ndarray) -> _Described:
     """The descriptors of N thumbnails: float32 [N, D] and [N, _LAYOUT²] for each kind of picture."""
     parts = [_describe_batch(thumbnails[start : start + _BATCH]) for start in range(0, len(thumbnails), _BATCH)]
-    return [tuple(torch.cat(tensors) for tensors in zip(*kind, strict=True)) for kind in zip(*parts, strict=True)]
+    kinds = [zip(*kind, strict=True) for kind in zip(*parts, strict=True)]
+    return [(torch.cat(magnitudes), torch.cat(layouts)) for magnitudes, layouts in kinds]
 
 
 def _describe_batch(thumbnails: np.ndarray) -> _Described:
