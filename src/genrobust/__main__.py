@@ -1,5 +1,20 @@
-"""python -m genrobust"""
+"""The program: genrobust, or python -m genrobust."""
 
-from genrobust.cli import main
+import sys
 
-main()
+
+def main() -> None:
+    """Run the command line, and exit; a signal ends the imports, too, with a message."""
+    from genrobust.core import raise_at_signals, report_interrupt
+
+    raise_at_signals()
+    try:
+        from genrobust.cli import main as run
+
+        run()
+    except KeyboardInterrupt:
+        sys.exit(report_interrupt())
+
+
+if __name__ == "__main__":
+    main()

@@ -31,6 +31,7 @@ from genrobust.core.files import (
 )
 from genrobust.core.json_text import parse_json
 from genrobust.core.keys import digest, hash_file
+from genrobust.core.masking import mask_secrets
 
 log = logging.getLogger(__name__)
 
@@ -64,7 +65,7 @@ def foreign_files(folder: Path, files: Mapping[str, FileFacts]) -> Iterator[str]
 
 
 def write_files(contents: Mapping[str, str | bytes], folder: Path, about: object) -> dict[str, Path]:
-    """Write `contents`, texts or bytes by name, into `folder`, and return their paths by name.
+    """Write `contents`, texts or bytes by name, into `folder`, and return their paths by name; texts without secrets.
 
     They replace files that genrobust wrote `about` the same, and that nobody changed since. All other files of these
     names, together, are first copied to ``earlier/DATE-NUMBER`` in `folder`, which is logged. Each file appears whole
@@ -96,7 +97,7 @@ def write_files(contents: Mapping[str, str | bytes], folder: Path, about: object
         remove(folder / MANIFEST)  # a kill leaves files without one, which the next run keeps as if they were others
         for name, content in contents.items():
             with replacing(folder / name) as file:
-                file.write(content.encode() if isinstance(content, str) else content)
+                file.write(mask_secrets(content).encode() if isinstance(content, str) else content)
         about = {**before.about, _OF: {**topics, **dict.fromkeys(contents, topic)}}
         artifact.publish(replace(before, about=about, files=others), names=contents)
     return {name: folder / name for name in contents}

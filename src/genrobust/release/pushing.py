@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -75,8 +74,7 @@ def push(folder: Path, repo_id: str, private: bool = False) -> str:
         why = getattr(error, "server_message", None) or hub_reason(error)
         where = f"{api.endpoint}/datasets/{repo_id}"
         message = f"cannot push to {where}: {why}; {state}; check the network and HF_ENDPOINT, and rerun"
-        # Some libraries quote a header that they refuse.
-        raise GenrobustError(re.sub(r"(?<=://)[^/@\s]+@", "", message.replace(token, "***"))) from None
+        raise GenrobustError(message.replace(token, "***")) from None  # some libraries quote a header that they refuse
     return str(url)
 
 
