@@ -4,8 +4,8 @@ import sys
 
 
 def main() -> None:
-    """Run the command line, and exit; a signal ends the imports, too, with a message."""
-    from genrobust.core import raise_at_signals, report_interrupt
+    """Run the command line, and exit; at a signal, during the imports too, with a message."""
+    from genrobust.core import INTERRUPTED, raise_at_signals, report_interrupt
 
     raise_at_signals()
     try:
@@ -14,6 +14,8 @@ def main() -> None:
         run()
     except KeyboardInterrupt:
         sys.exit(report_interrupt())
+    except SystemExit as error:
+        sys.exit(report_interrupt() if error.code == INTERRUPTED else error.code)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import math
 import os
 import re
 import shlex
+import signal
 import sys
 import traceback
 from collections.abc import Iterator
@@ -26,11 +27,11 @@ from genrobust.core import (
     UserError,
     escape_unprintable,
     expand_home,
+    interrupt,
     is_interrupted,
     is_out_of_memory,
     mask_secrets,
     refusal,
-    report_interrupt,
 )
 
 WORDS = "genrobust.words"  # where a context keeps the words of its command
@@ -73,6 +74,8 @@ class _Command(TyperCommand):
         except (Exception, SystemExit) as error:
             if isinstance(error, SystemExit) and isinstance(error.__context__, BrokenPipeError):
                 raise  # as rich tells it
+            if isinstance(error, SystemExit) and error.code == signal.SIGTERM:  # Ray's answer to it
+                interrupt(signal.SIGTERM)
             if is_interrupted():
                 raise KeyboardInterrupt from None
             if ctx.find_root().params["debug"]:
@@ -89,13 +92,11 @@ class _Command(TyperCommand):
 
 
 class _Program(TyperGroup):
-    """The commands, each of which a signal ends with a message and an exit code: 130 after Ctrl-C."""
+    """The commands, whose usage errors hold no secrets."""
 
     def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
-        except KeyboardInterrupt:
-            raise typer.Exit(report_interrupt()) from None
         except Exception as error:
             if hasattr(error, "message"):  # of a usage error, which typer breaks into the lines of a box
                 error.message = mask_secrets(error.message)

@@ -109,6 +109,8 @@ from .images import (
     prefix as prefix,
 )
 from .interrupts import (
+    INTERRUPTED as INTERRUPTED,
+    interrupt as interrupt,
     is_interrupted as is_interrupted,
     raise_at_signals as raise_at_signals,
     report_interrupt as report_interrupt,

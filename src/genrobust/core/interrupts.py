@@ -7,6 +7,7 @@ import sys
 from contextlib import suppress
 from types import FrameType
 
+INTERRUPTED = 128 + signal.SIGINT  # the exit code after Ctrl-C, and typer's after any KeyboardInterrupt
 _received: list[int] = []
 
 
@@ -15,7 +16,7 @@ def raise_at_signals() -> None:
     for name in ("SIGINT", "SIGTERM", "SIGHUP"):
         number = getattr(signal, name, None)  # Windows has no SIGHUP
         if number is not None and signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):
-            signal.signal(number, _interrupt)
+            signal.signal(number, interrupt)
 
 
 def is_interrupted() -> bool:
@@ -24,14 +25,16 @@ def is_interrupted() -> bool:
 
 
 def report_interrupt() -> int:
-    """Print that finished work is kept, and return the exit code that a shell expects: 130 after Ctrl-C."""
+    """Print that finished work is kept, and return the exit code that a shell expects: 128 and the signal's number."""
     with suppress(OSError):  # the terminal is closed
         print("\ninterrupted: finished work is kept; run the same command again to resume", file=sys.stderr, flush=True)
-    return 128 + next(iter(_received), signal.SIGINT)
+    exec("")  # else CPython ends by SIGINT, with no exit code, where the signal came within an exec, as of a dataclass
+    return 128 + _received[0] if _received else INTERRUPTED
 
 
-def _interrupt(number: int, frame: FrameType | None) -> None:
+def interrupt(number: int, frame: FrameType | None = None) -> None:
+    """Raise KeyboardInterrupt for the signal of this number, unless it came before and is at work."""
     if number != signal.SIGINT and number in _received:
-        return  # timeout sends its signal to the process and to its group, and the first one is at work
+        return  # timeout sends it to the process and to its group
     _received.append(number)
     raise KeyboardInterrupt
