@@ -1,5 +1,6 @@
 from .artifact import (
     OURS as OURS,
+    SYSTEM_FILES as SYSTEM_FILES,
     Artifact as Artifact,
     Damage as Damage,
     Manifest as Manifest,

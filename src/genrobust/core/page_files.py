@@ -16,7 +16,7 @@ from itertools import count
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from genrobust.core.artifact import MANIFEST, Artifact, FileFacts, Manifest
+from genrobust.core.artifact import MANIFEST, SYSTEM_FILES, Artifact, FileFacts, Manifest
 from genrobust.core.errors import UserError
 from genrobust.core.files import (
     LOCK,
@@ -49,7 +49,7 @@ def is_unchanged(folder: Path, name: str, files: Mapping[str, FileFacts]) -> boo
 def foreign_files(folder: Path, files: Mapping[str, FileFacts]) -> Iterator[str]:
     """Describe what `folder` holds beside `files`, as they were written, and their manifest.
 
-    These are other files, links, empty folders and files that have changed.
+    These are other files than those of an operating system, links, empty folders and files that have changed.
     """
     known = {MANIFEST, LOCK, *files}
     parents = {str(parent) for name in known for parent in PurePosixPath(name).parents}
@@ -57,6 +57,8 @@ def foreign_files(folder: Path, files: Mapping[str, FileFacts]) -> Iterator[str]
         below = set(folders)
         for name in sorted((*folders, *names)):
             path = Path(root, name)
+            if name in SYSTEM_FILES:
+                continue
             inside = path.relative_to(folder).as_posix()
             if path.is_symlink() or inside not in (parents if name in below else known):
                 yield f"{inside}, which genrobust did not write"

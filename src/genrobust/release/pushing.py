@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from genrobust.core import MANIFEST, Artifact, GenrobustError, UserError, foreign_files, hub_reason
+from genrobust.core import MANIFEST, SYSTEM_FILES, Artifact, GenrobustError, UserError, foreign_files, hub_reason
 from genrobust.release.parts import CARD, CROISSANT
 
 _MISTAKES = {  # the HTTP status of an answer: how a user fixes it
@@ -63,6 +63,7 @@ def push(folder: Path, repo_id: str, private: bool = False) -> str:
             repo_type="dataset",
             folder_path=folder,
             commit_message=f"Dataset {folder.resolve().name}, by genrobust",
+            ignore_patterns=[pattern for name in SYSTEM_FILES for pattern in (name, f"*/{name}")],
             delete_patterns=sorted(_pushed_files(api, url.repo_id) - files.keys()),
         )
     except HFValidationError as error:
