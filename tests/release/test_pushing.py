@@ -66,6 +66,7 @@ def test_a_dry_run_lists_every_file_with_its_size(folder: Path) -> None:
         ("hf_inva lid", "me/icons", 2, "(401)"),
         ("hf_invälid", "me/icons", 1, "cannot push"),
         ("hf_writes", "me/icons/again", 2, "me/icons/again"),
+        ("hf_writes", "me/reserved", 2, "me/reserved: http://127.0.0.1"),
     ],
 )
 def test_a_failure_is_named_and_nothing_is_pushed(
