@@ -3,9 +3,9 @@
     pip install imagehash
     python benchmarks/copies.py
 
-Half of the images are learned from and half are tested on; one in a hundred of the first is a copy of one of the
-second: mirrored, at half the size, saved again or moved. The peer hashes every image as it is and mirrored (phash, 64 bits) and
-takes for a copy what differs in up to 8 bits.
+Half of the images are learned from and half are tested on. One in a hundred of the first is a copy of one of the
+second: mirrored, at half the size, saved again or moved. The peer hashes every image as it is and mirrored (phash, 64
+bits) and takes for a copy what differs in up to 8 bits.
 """
 
 from __future__ import annotations

@@ -50,6 +50,9 @@ class Hub(http.server.BaseHTTPRequestHandler):
             return self.answer({"error": "no"}, 403 if "read" in str(self.headers.get("Authorization")) else 401)
         address = f"http://{self.headers['Host']}/datasets/{self.repo}"
         if self.path.endswith("/repos/create"):
+            name = json.loads(body)
+            if f"{name.get('organization')}/{name['name']}" != self.repo:
+                return self.answer({"error": "Invalid repo name"}, 400)
             return self.answer({"url": address})
         if self.path.endswith("/validate-yaml"):
             return self.answer({"errors": [], "warnings": []})

@@ -116,8 +116,13 @@ def test_show_prints_a_recipe_that_reads_again(genrobust: Run, recipe: Path, tmp
     assert load_recipe("again.yaml") == Local().placed(asked), "with what auto stands for"
 
 
-@pytest.mark.skipif(os.name == "nt", reason="no SIGINT to a process there")
-def test_ctrl_c_says_that_nothing_is_lost(recipe: Path, tmp_path: Path) -> None:
+SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP"]  # the last is none of Windows
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no signal to a process there")
+@pytest.mark.parametrize("name", SIGNALS)
+def test_a_signal_says_that_nothing_is_lost(name: str, recipe: Path, tmp_path: Path) -> None:
+    number = getattr(signal, name)
     words = ["train", "small.yaml", "--arm", "real", "--set", "train.steps=100000", "--set", "train.save_every=1"]
     own = {"cwd": tmp_path, "stderr": subprocess.PIPE, "text": True, "preexec_fn": listens_to_ctrl_c}
     process = subprocess.Popen([sys.executable, "-m", "genrobust", *words], **own)
@@ -125,17 +130,50 @@ def test_ctrl_c_says_that_nothing_is_lost(recipe: Path, tmp_path: Path) -> None:
     while not list(tmp_path.glob("runs/checkpoints/*/state-*.safetensors")) and time.monotonic() < deadline:
         assert process.poll() is None
         time.sleep(0.1)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     try:
         _, stderr = process.communicate(timeout=120)
     finally:
         process.kill()  # else it would train beside the next tests
-    assert process.returncode == 130
-    assert "interrupted: " in stderr
+    assert process.returncode == 128 + number
+    assert stderr.count("interrupted: ") == 1
     assert "Traceback" not in stderr
     assert list(tmp_path.glob("runs/checkpoints/*/state-*.safetensors")), (
         "two, if it struck while one took the other's place"
     )
+
+
+IMPORTING = """
+import os, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_IGN if {ignored} else signal.SIG_DFL)
+class Sender:
+    def find_spec(name, path=None, target=None):
+        if name == {module!r}:
+            os.kill(os.getpid(), {number})
+sys.meta_path.insert(0, Sender)
+sys.argv = ["genrobust", "show", "small.yaml"]
+from genrobust.__main__ import main
+main()
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no signal to a process there")
+@pytest.mark.parametrize("module", ["genrobust.cli", "rich.table", "yaml", "torch"])
+@pytest.mark.parametrize("name", SIGNALS)
+def test_a_signal_during_imports_ends_them(name: str, module: str, recipe: Path, tmp_path: Path) -> None:
+    number = getattr(signal, name)
+
+    def start(ignored: bool) -> subprocess.CompletedProcess[str]:
+        script = IMPORTING.format(number=int(number), module=module, ignored=ignored)
+        return subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True)
+
+    done = start(ignored=False)
+    assert done.returncode == 128 + number
+    assert done.stderr.count("interrupted: ") == 1
+    assert "Traceback" not in done.stderr
+    if number == signal.SIGHUP and module == "torch":
+        assert start(ignored=True).returncode == 0, "as below nohup"
 
 
 def test_own_folders_to_a_report(genrobust: Run, write_folder: Callable[..., Path], tmp_path: Path) -> None:

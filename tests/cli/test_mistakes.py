@@ -65,7 +65,7 @@ MISTAKES = [  # command, what the error names; small.yaml is a recipe, made and 
     ("export-model none --to timm", "no finished checkpoint"),
     ("export-model none --to nothing", "--to nothing"),
     ("predict resnet18 images", "images"),
-    ("predict resnet18 images --out answers.txt", "--out answers.txt"),
+    ("predict resnet18 images --out answers.txt", "answers.txt: this output is CSV"),
     ("push none me/icons", "none"),
     ("push made me/icons --dry-run", "README.md"),
 ]

@@ -8,7 +8,16 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from genrobust.core import Artifact, GenrobustError, Manifest, NewerVersion, UserError, artifact_folder, artifacts
+from genrobust.core import (
+    SYSTEM_FILES,
+    Artifact,
+    GenrobustError,
+    Manifest,
+    NewerVersion,
+    UserError,
+    artifact_folder,
+    artifacts,
+)
 
 WHAT = Manifest("dataset", inputs={"seed": 1}, about={"classes": ["cat"]}, made_by={"torch": "2"})
 
@@ -83,6 +92,13 @@ def test_parts_are_finished_one_by_one_and_made_again_alone(tmp_path: Path) -> N
 
 
 def test_other_files_are_not_taken_over(tmp_path: Path) -> None:
+    (tmp_path / "seen").mkdir()
+    for name in SYSTEM_FILES:
+        (tmp_path / "seen" / name).touch()
+    seen = Artifact(tmp_path / "seen")
+    seen.begin(WHAT)
+    seen.publish(WHAT)
+    assert not seen.manifest().files
     (tmp_path / "photo.jpg").touch()
     with pytest.raises(UserError, match=r"photo\.jpg"):
         Artifact(tmp_path).begin(WHAT)

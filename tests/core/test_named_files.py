@@ -64,10 +64,25 @@ def test_what_cannot_be_written_is_named(tmp_path, name, why):
     (tmp_path / "link").symlink_to("input")
     (tmp_path / "other").symlink_to("file")
     before = names(tmp_path)
-    with pytest.raises(UserError, match=why), writing(tmp_path / name, [tmp_path / "none", tmp_path / "input"]):
+    with pytest.raises(UserError, match=why), writing(tmp_path / name, "", [tmp_path / "none", tmp_path / "input"]):
         pass
     assert names(tmp_path) == before
     assert all((tmp_path / file).read_bytes() == b"old" for file in ("file", "input"))
+
+
+def test_a_file_of_another_kind_is_never_replaced(tmp_path):
+    for file in ("photo.png", "page.html", "PAGE.HTML"):
+        (tmp_path / file).write_bytes(b"old")
+    (tmp_path / "photo.html").symlink_to("photo.png")
+    (tmp_path / "page").symlink_to("page.html")
+    for name in ("photo.png", "photo.html", "new"):
+        with pytest.raises(UserError, match=r"\.html"), writing(tmp_path / name, ".html", overwrite=True):
+            pass
+    for name in ("page", "PAGE.HTML", "new.html", "/dev/null"):
+        with writing(tmp_path / name, ".html", overwrite=True) as file:
+            file.write(b"new")
+    assert (tmp_path / "photo.png").read_bytes() == b"old"
+    assert (tmp_path / "page.html").read_bytes() == b"new"
 
 
 @pytest.mark.parametrize("name", ["new", "/dev/null"])

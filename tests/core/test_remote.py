@@ -23,7 +23,7 @@ from genrobust.core import (
     replacing,
 )
 from genrobust.core.files import size_of
-from genrobust.core.remote import RemoteFolder, without_password
+from genrobust.core.remote import RemoteFolder
 
 URL = "s3://bucket/runs"
 
@@ -193,19 +193,6 @@ def test_a_listing_that_fails_removes_nothing(remotes, monkeypatch):
         with pytest.raises(GenrobustError, match="Socket is closed"):
             fetch(remotes[0].folder / "set", "*")
     assert (remotes[0].folder / "set" / "a.json").read_bytes() == b"1"
-
-
-@pytest.mark.parametrize(
-    ("url", "shown"),
-    [
-        ("s3://me:secret@host/runs", "s3://host/runs"),
-        ("s3://me:pa@ss/w0rd@host:22/runs", "s3://host:22/runs"),
-        ("s3://me@host/runs", "s3://me@host/runs"),
-        ("s3://bucket/a@b", "s3://bucket/a@b"),
-    ],
-)
-def test_no_name_or_message_holds_a_password(url, shown):
-    assert without_password(url) == shown
 
 
 def test_another_process_gets_the_password(tmp_path, monkeypatch):

@@ -13,6 +13,7 @@ from made import contents, refused
 from typer.testing import CliRunner, Result
 
 from genrobust.cli import app
+from genrobust.core import SYSTEM_FILES
 
 
 @pytest.fixture
@@ -36,9 +37,13 @@ def test_an_export_arrives_whole_and_replaces_only_an_earlier_one(export: Callab
     foreign = dict(Hub.files)
     for to in ("webdataset", "parquet"):
         out = export("--to", to, "--overwrite")
+        exported = contents(out)
+        for name in SYSTEM_FILES:
+            (out / name).write_bytes(b"of a system")
+            (next(path for path in out.iterdir() if path.is_dir()) / name).write_bytes(b"of a system")
         done = push(out, "me/icons")
         assert done.exit_code == 0, done.stderr
-        assert Hub.files == {**foreign, **contents(out)}
+        assert Hub.files == {**foreign, **exported}
     assert f"{hub}/datasets/me/icons" in done.stdout
     assert push(out, "me/icons", "--private").exit_code == 2  # it is public
     assert len(Hub.commits) == 2
@@ -61,6 +66,7 @@ def test_a_dry_run_lists_every_file_with_its_size(folder: Path) -> None:
         ("hf_inva lid", "me/icons", 2, "(401)"),
         ("hf_invälid", "me/icons", 1, "cannot push"),
         ("hf_writes", "me/icons/again", 2, "me/icons/again"),
+        ("hf_writes", "me/reserved", 2, "me/reserved: http://127.0.0.1"),
     ],
 )
 def test_a_failure_is_named_and_nothing_is_pushed(

@@ -60,6 +60,7 @@ def test_nothing_is_replaced_unasked_and_the_page_may_go_to_standard_output():
     assert Path("compare.html").read_text() == "mine"
     results = (RUNS / "own" / "results.json").read_bytes()
     genrobust("compare", RUNS, "--out", RUNS / "own" / "results.json", "--overwrite", code=2, said="an input")
+    genrobust("compare", RUNS, "--out", "photo.png", "--overwrite", code=2, said="photo.png")
     assert (RUNS / "own" / "results.json").read_bytes() == results
     genrobust("compare", RUNS, "--overwrite")
     done = genrobust("compare", RUNS, "--out", "-", said="own: real again")

@@ -244,7 +244,7 @@ WORDS = ("t.csv", "--id", "val", "--shift", "sketch")
         ((*WORDS, "--pivot", "vgg16"), "below the pivot"),
         ((*WORDS, "--json", "."), "is a folder"),
         ((*WORDS, "--json", "t.csv"), "t.csv"),
-        ((*WORDS, "--json", "../" + "x" * 300), "cannot write to"),
+        ((*WORDS, "--json", "../" + "x" * 300 + ".json"), "cannot write to"),
         (("--id", "val"), "Missing option '--shift'"),
         ((*WORDS, "--baselines", "others.txt"), "others.txt"),
         (("t.csv", "--id", "val", "--shift", "other.csv:sketch"), "other.csv"),

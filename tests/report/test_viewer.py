@@ -113,7 +113,7 @@ def test_what_is_rejected_is_left_out_and_decisions_at_once_lose_none(
         assert set(pool.map(post, range(12), ["artifacts", "", "other"] * 4)) == {200}
     assert post(0, None) == post(1, "duplicate") == 200
     assert [post(COUNT, "other"), post(0, "x" * 201), post(0, 5)] == [404, 400, 400]  # type: ignore[arg-type]
-    assert client.post("decisions", content=b"{").status_code == 400
+    assert [client.post("decisions", content=text).status_code for text in (b"{", b"[" * 10**5)] == [400, 400]
     review = review_of(dataset)
     assert sorted(review.rejected) == [dataset.keys[i] for i in (1, 2, 3, 5, 6, 8, 9, 11)]
     assert review.rejected[dataset.keys[1]] == "duplicate"
@@ -129,6 +129,14 @@ def test_a_review_that_someone_breaks_is_reported_on_the_page(client: TestClient
     review_of(dataset).file.write_text("{")
     answer = client.post("decisions", json={"index": 0, "reason": "other"})
     assert answer.status_code == 500 and "set.review.json" in answer.text
+
+
+def test_a_dataset_that_was_moved_away_is_reported_and_not_made_anew(client: TestClient, dataset: ShardDataset) -> None:
+    dataset.folder.rename(dataset.folder.with_name("moved"))
+    before = set(dataset.folder.parent.iterdir())
+    answer = client.post("decisions", json={"index": 0, "reason": "other"})
+    assert answer.status_code == 500 and str(dataset.folder) in answer.text
+    assert set(dataset.folder.parent.iterdir()) == before
 
 
 def test_reviews_of_other_images_are_refused_by_both_names(

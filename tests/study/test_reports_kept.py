@@ -77,6 +77,27 @@ def test_recipes_that_want_one_folder_keep_the_reports_of_each_other():
     assert trained() == checkpoints  # which both recipes and the renamed one share
 
 
+def test_the_report_of_another_recipe_of_the_same_name_is_not_shown_as_its_own():
+    Path("other.yaml").write_text(Path("own.yaml").read_text().replace("steps: 3", "steps: 2"))
+
+    def shown():
+        """Whose report `show` and a notebook name, of the recipes whose jobs are all done."""
+        names = set[str]()
+        for name in ("own.yaml", "other.yaml"):
+            named = str(RUNS / "own" / "report.html") in genrobust("show", name, "--no-estimate").stdout
+            study = Study(load_recipe(name, ["device=auto"]), RUNS)
+            assert named is ("no report yet" not in study._repr_html_())
+            names |= {name} if named else set()
+        return names
+
+    genrobust("evaluate", "other.yaml", "--no-estimate")
+    assert shown() == {"own.yaml"}
+    run("other.yaml")
+    assert shown() == {"other.yaml"}
+    (RUNS / "own" / "results.json").unlink()
+    assert shown() == set()
+
+
 @pytest.mark.parametrize("change", ["edited", "without a manifest"])
 def test_a_report_that_was_edited_or_has_no_manifest_is_kept(change):
     folder, checkpoints = RUNS / "own", trained()

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
+from functools import partial
 
 from genrobust.cli import completing, studies, tools
 from genrobust.cli.app import app
-from genrobust.core import SAFE_PATH, waiting_of_threads
+from genrobust.core import SAFE_PATH, mask_secrets, waiting_of_threads
 
 # --help lists the commands in the order of these imports.
 # isort: split
@@ -19,11 +21,22 @@ __all__ = ["app", "classifiers", "listing", "main", "release", "studies", "tools
 def main() -> None:
     """Run the command line, and exit."""
     _open_closed_streams()
+    _mask_streams()
     os.environ.update(SAFE_PATH | waiting_of_threads())  # for processes that libraries start
     if os.environ.get(completing.VARIABLE) == "complete_bash":
         completing.complete_in_bash(app)
     else:
         app()
+
+
+def _mask_streams() -> None:
+    """Mask the secrets in what is written to standard output and error: by commands, logs, tracebacks and libraries."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.write = partial(_write_masked, stream.write)  # type: ignore[method-assign]
+
+
+def _write_masked(write: Callable[[str], int], text: str) -> int:
+    return write(mask_secrets(text))
 
 
 def _open_closed_streams() -> None:

@@ -6,6 +6,7 @@ import math
 import os
 import re
 import shlex
+import signal
 import sys
 import traceback
 from collections.abc import Iterator
@@ -17,15 +18,23 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.segment import Segment
-from typer.core import TyperCommand
+from typer.core import TyperCommand, TyperGroup
 
 from genrobust import __version__
 from genrobust.cli.options import option
-from genrobust.core import GenrobustError, UserError, escape_unprintable, expand_home, is_out_of_memory, refusal
+from genrobust.core import (
+    GenrobustError,
+    UserError,
+    escape_unprintable,
+    expand_home,
+    interrupt,
+    is_interrupted,
+    is_out_of_memory,
+    mask_secrets,
+    refusal,
+)
 
 WORDS = "genrobust.words"  # where a context keeps the words of its command
-INTERRUPTED = 130  # the exit code that a shell expects after Ctrl-C
-TERMINATED = 15  # the exit code with which a library, such as Ray, ends the program at SIGTERM
 
 LINES, WIDTH = 3, 1000  # of an error: libraries can list every tensor of a network in theirs
 
@@ -43,7 +52,7 @@ err_console = _Console(highlight=False, soft_wrap=True, emoji=False, stderr=True
 
 
 class _Command(TyperCommand):
-    """A command that reports any error as one message and an exit code: 2 user error, 1 failure, 130 Ctrl-C."""
+    """A command that reports any error as one message and an exit code: 2 user error, 1 failure."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         ctx.meta[WORDS] = list(args)
@@ -60,17 +69,15 @@ class _Command(TyperCommand):
             _require_utf8_names()
             ctx.params = {name: _with_home(value) for name, value in ctx.params.items()}
             return super().invoke(ctx)
-        except KeyboardInterrupt:
-            err_console.print("\ninterrupted: finished work is kept; run the same command again to resume")
-            raise typer.Exit(INTERRUPTED) from None
         except BrokenPipeError:
             raise  # the reader, such as head, has closed the pipe; typer ends quietly
         except (Exception, SystemExit) as error:
             if isinstance(error, SystemExit) and isinstance(error.__context__, BrokenPipeError):
                 raise  # as rich tells it
-            if isinstance(error, SystemExit) and error.code == TERMINATED:
-                err_console.print("\nterminated: finished work is kept; run the same command again to resume")
-                raise typer.Exit(128 + TERMINATED) from None
+            if isinstance(error, SystemExit) and error.code == signal.SIGTERM:  # Ray's answer to it
+                interrupt(signal.SIGTERM)
+            if is_interrupted():
+                raise KeyboardInterrupt from None
             if ctx.find_root().params["debug"]:
                 traceback.print_exc()
             known = error if isinstance(error, GenrobustError) else _explained(error)
@@ -82,6 +89,18 @@ class _Command(TyperCommand):
             )
             err_console.print("for the traceback, put --debug first: genrobust --debug COMMAND ...")
             raise typer.Exit(1) from None
+
+
+class _Program(TyperGroup):
+    """The commands, whose usage errors hold no secrets."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except Exception as error:
+            if hasattr(error, "message"):  # of a usage error, which typer breaks into the lines of a box
+                error.message = mask_secrets(error.message)
+            raise
 
 
 def _require_utf8_names() -> None:
@@ -134,8 +153,7 @@ def _explained(error: BaseException) -> GenrobustError | None:
 
 
 def _short(text: str, most: int = LINES) -> str:
-    """At most `most` lines of `text`, each of a length that a person reads, without the passwords of URLs."""
-    text = re.sub(r"(?<=://)[^/@\s]+@", "***@", text)
+    """At most `most` lines of `text`, each of a length that a person reads."""
     lines = [
         line if len(line) <= WIDTH else f"{line[: WIDTH // 2]} ... {line[-WIDTH // 2 :]}" for line in text.splitlines()
     ]
@@ -145,6 +163,7 @@ def _short(text: str, most: int = LINES) -> str:
 
 
 app = typer.Typer(
+    cls=_Program,
     help="Make image classifiers robust with generated data, and measure by how much.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,

@@ -147,16 +147,13 @@ def predict(
 
     out = out or Path("-")
     to_file = out != Path("-")
-    # A device may be called anything. A link is followed, and must not lead to an image.
-    if to_file and (out.is_file() or not out.exists()) and out.resolve().suffix.lower() != ".csv":
-        raise UserError(f"--out {out}: the output is CSV: name a file that ends in .csv")
-    inputs = () if labels is None else (labels,)
-    check_output(out, inputs, overwrite)  # before the classifier is trained
+    output = out, ".csv", () if labels is None else (labels,), overwrite
+    check_output(*output)  # before the classifier is trained
     studies.require_recipe(model)
     paths = images_in(folder)
     opened = open_named(studies, model, labels)
     err_console.print(f"{escape(opened.name)}: {len(opened.classes):,} classes; {opened.preparation}")
-    with writing(out, inputs, overwrite) as file:
+    with writing(*output) as file:
         counts = predict_images(opened, folder, paths, file.write, top, batch_size, device or "auto")
     if to_file:
         tell(f"{counts.images:,} images in {out}")

@@ -33,7 +33,7 @@ def _kinds(incomplete: str) -> list[str]:
     return [kind for kind in KINDS if kind.startswith(incomplete)]
 
 
-SchemaFile = Annotated[Path | None, option("--out FILE", "Output file; default: standard output.")]
+SchemaFile = Annotated[Path | None, option("--out FILE.json", "Output file; default: standard output.")]
 Kind = Annotated[str | None, argument("KIND", f"One of {', '.join(KINDS)}.", autocompletion=_kinds)]
 
 
@@ -58,7 +58,7 @@ def schema(out: SchemaFile = None, overwrite: Overwrite = False) -> None:
     from genrobust.core import page_json, writing
     from genrobust.recipe import recipe_schema
 
-    with writing(out or Path("-"), overwrite=overwrite) as file:
+    with writing(out or Path("-"), ".json", overwrite=overwrite) as file:
         file.write(page_json(recipe_schema()).encode())
     if out is not None:
         tell(out)

@@ -333,10 +333,12 @@ def _write_report(
 
 def _next_steps(study: "Study", rows: "Sequence[Row]", ctx: typer.Context) -> "Iterator[str]":
     """Yield what to do next: the command that runs what is left, or where the report is and a command that uses it."""
-    report = study.out / study.recipe.name / "report.html"
+    from genrobust.report import find_report
+
+    report = find_report(study.recipe, study.out)
     if not rows or any(row.left for row in rows):
         yield f"to run what is left: {words_of(ctx, command='run')}"
-    elif not report.exists():
+    elif report is None:
         yield f"all jobs are done; to write the report: {_command_about(ctx, 'report', ctx.params['recipe'])}"
     else:
         arm = study.recipe.answer or study.recipe.reference

@@ -75,7 +75,7 @@ Pivot = Annotated[
     str | None, option("--pivot MODEL", "Fit two lines, as for ImageNet-A, which was filtered against MODEL.")
 ]
 Unit = Annotated[str | None, option("--unit UNIT", "Unit of the accuracies: percent or fraction.")]
-JsonFile = Annotated[Path | None, option("--json OUT", "Write all figures to this file.")]
+JsonFile = Annotated[Path | None, option("--json FILE.json", "Write all figures to this file.")]
 
 AuditedDataset = Annotated[
     str,
@@ -121,7 +121,7 @@ ComparedRuns = Annotated[
     list[str],
     argument("RUN...", "The folder of a study, a folder of studies, a results.json, or the URL of one of these."),
 ]
-ComparisonPage = Annotated[Path, option("--out FILE", "The page.")]
+ComparisonPage = Annotated[Path, option("--out FILE.html", "The page.")]
 
 UNMEASURED = "-"
 
@@ -201,7 +201,7 @@ def compare(runs: ComparedRuns, out: ComparisonPage = Path("compare.html"), over
     from genrobust.report import compare_html, find_results, rank, ranking_table
 
     files = find_results(runs)
-    with writing(out, files.values(), overwrite) as file:
+    with writing(out, ".html", files.values(), overwrite) as file:
         rankings = rank(files)
         file.write(compare_html(rankings, out).encode())
     shown = err_console if out == Path("-") else out_console  # standard output holds the page alone

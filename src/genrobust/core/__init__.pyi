@@ -1,5 +1,6 @@
 from .artifact import (
     OURS as OURS,
+    SYSTEM_FILES as SYSTEM_FILES,
     Artifact as Artifact,
     Damage as Damage,
     Manifest as Manifest,
@@ -108,6 +109,13 @@ from .images import (
     fair_order as fair_order,
     prefix as prefix,
 )
+from .interrupts import (
+    INTERRUPTED as INTERRUPTED,
+    interrupt as interrupt,
+    is_interrupted as is_interrupted,
+    raise_at_signals as raise_at_signals,
+    report_interrupt as report_interrupt,
+)
 from .json_text import parse_json as parse_json
 from .keys import (
     DEVICES as DEVICES,
@@ -123,6 +131,7 @@ from .keys import (
 )
 from .machine import cores as cores, free_memory as free_memory
 from .made_by import made_by as made_by, made_by_others as made_by_others, plugins_of as plugins_of
+from .masking import mask_secrets as mask_secrets
 from .named_files import check_output as check_output, expand_home as expand_home, writing as writing
 from .page_files import (
     EARLIER as EARLIER,

@@ -43,6 +43,7 @@ FORMAT = 3  # of manifests
 HASH = 10  # hex digits of the hash in the name of a folder
 LONGEST_WORD = 60  # characters before it
 CHANGED = "it has changed since it was written"
+SYSTEM_FILES = (".DS_Store", "Thumbs.db", "desktop.ini", "Desktop.ini")  # of folders that a user has looked at
 LARGE = ("*.safetensors", "*.npz", "*.tar", "*.parquet")  # files that are fetched from a remote when they are read
 _PART = re.compile(r"\d{6}\.")  # begins the names of a part's files
 _SEAL = "sha256"  # the key of the manifest's own hash, over all other keys
@@ -185,7 +186,7 @@ class Artifact:
         if self.is_finished or self.is_begun:  # looked at last: another process may begin it now
             self.clean()
             return self.manifest()
-        if strangers:
+        if strangers and not _has_artifact_name(self.folder):  # such a folder is ours, and notes may lie in it
             examples = ", ".join(strangers[:3])
             raise UserError(f"{self.folder} holds other files ({examples}) and no {MANIFEST}: choose another folder")
         self._write_manifest(UNFINISHED, manifest)
@@ -326,7 +327,8 @@ class Artifact:
     def _file_names(self) -> set[str]:
         paths = (path for path in self.folder.rglob("*") if path.is_file() and path.name not in (MANIFEST, UNFINISHED))
         names = (path.relative_to(self.folder) for path in paths)
-        return {name.as_posix() for name in names if not any(part.startswith(".") for part in name.parts)}
+        shown = (name for name in names if not any(part.startswith(".") for part in name.parts))
+        return {name.as_posix() for name in shown if name.name not in SYSTEM_FILES}
 
     def _facts(self, name: str) -> FileFacts:
         path = self.folder / name

@@ -28,12 +28,13 @@ def expand_home(path: str) -> str:
 
 
 @contextmanager
-def writing(path: Path, inputs: Iterable[Path] = (), overwrite: bool = False) -> Iterator[BinaryIO]:
+def writing(path: Path, ending: str = "", inputs: Iterable[Path] = (), overwrite: bool = False) -> Iterator[BinaryIO]:
     """Write the file that a user names, which may be anything: ``-`` and devices are written to, links are followed.
 
     A regular or a new file appears whole or not at all, as by `replacing`; missing folders on the way are made.
 
     Args:
+        ending: How the name of a file of this kind ends, such as ".csv"; "" for any.
         inputs: The files that the output is made of, which it must not be.
         overwrite: Replaces an existing file.
 
@@ -41,7 +42,7 @@ def writing(path: Path, inputs: Iterable[Path] = (), overwrite: bool = False) ->
         UserError: `path` is refused by `check_output`, or cannot be written to.
         DiskFull, GenrobustError: There is no room; the system refuses otherwise.
     """
-    target = check_output(path, inputs, overwrite)
+    target = check_output(path, ending, inputs, overwrite)
     if str(path) in _STREAMS:  # another file behind it, as in `> out.txt`, must not be renamed away
         stream = getattr(sys, _STREAMS[str(path)])
         stream.flush()
@@ -57,11 +58,12 @@ def writing(path: Path, inputs: Iterable[Path] = (), overwrite: bool = False) ->
             yield file
 
 
-def check_output(path: Path, inputs: Iterable[Path] = (), overwrite: bool = False) -> Path:
+def check_output(path: Path, ending: str = "", inputs: Iterable[Path] = (), overwrite: bool = False) -> Path:
     """Return the file that `writing` will write for `path`: where its links lead.
 
     Raises:
-        UserError: It is one of `inputs`, exists and is not to `overwrite`, or the system refuses to look.
+        UserError: It has another `ending`, is one of `inputs`, exists and is not to `overwrite`, or the system refuses
+            to look.
     """
     if str(path) in _STREAMS:
         return path
@@ -72,6 +74,8 @@ def check_output(path: Path, inputs: Iterable[Path] = (), overwrite: bool = Fals
         raise UserError(f"{path} is a folder: name a file in it")
     if may_replace and any(_is_same(other, target) for other in inputs):
         raise UserError(f"{path} is an input of this command: name another file for its output")
+    if may_replace and not target.name.lower().endswith(ending):  # a device may be called anything
+        raise UserError(f"{path}: this output is {ending[1:].upper()}: name a file that ends in {ending}")
     if may_replace and not overwrite and os.path.lexists(target):
         raise UserError(f"{path} exists: add --overwrite to replace it, or name another file")
     return target

@@ -16,7 +16,7 @@ from itertools import count
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from genrobust.core.artifact import MANIFEST, Artifact, FileFacts, Manifest
+from genrobust.core.artifact import MANIFEST, SYSTEM_FILES, Artifact, FileFacts, Manifest
 from genrobust.core.errors import UserError
 from genrobust.core.files import (
     LOCK,
@@ -31,6 +31,7 @@ from genrobust.core.files import (
 )
 from genrobust.core.json_text import parse_json
 from genrobust.core.keys import digest, hash_file
+from genrobust.core.masking import mask_secrets
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +49,7 @@ def is_unchanged(folder: Path, name: str, files: Mapping[str, FileFacts]) -> boo
 def foreign_files(folder: Path, files: Mapping[str, FileFacts]) -> Iterator[str]:
     """Describe what `folder` holds beside `files`, as they were written, and their manifest.
 
-    These are other files, links, empty folders and files that have changed.
+    These are other files than those of an operating system, links, empty folders and files that have changed.
     """
     known = {MANIFEST, LOCK, *files}
     parents = {str(parent) for name in known for parent in PurePosixPath(name).parents}
@@ -56,6 +57,8 @@ def foreign_files(folder: Path, files: Mapping[str, FileFacts]) -> Iterator[str]
         below = set(folders)
         for name in sorted((*folders, *names)):
             path = Path(root, name)
+            if name in SYSTEM_FILES:
+                continue
             inside = path.relative_to(folder).as_posix()
             if path.is_symlink() or inside not in (parents if name in below else known):
                 yield f"{inside}, which genrobust did not write"
@@ -64,7 +67,7 @@ def foreign_files(folder: Path, files: Mapping[str, FileFacts]) -> Iterator[str]
 
 
 def write_files(contents: Mapping[str, str | bytes], folder: Path, about: object) -> dict[str, Path]:
-    """Write `contents`, texts or bytes by name, into `folder`, and return their paths by name.
+    """Write `contents`, texts or bytes by name, into `folder`, and return their paths by name; texts without secrets.
 
     They replace files that genrobust wrote `about` the same, and that nobody changed since. All other files of these
     names, together, are first copied to ``earlier/DATE-NUMBER`` in `folder`, which is logged. Each file appears whole
@@ -96,7 +99,7 @@ def write_files(contents: Mapping[str, str | bytes], folder: Path, about: object
         remove(folder / MANIFEST)  # a kill leaves files without one, which the next run keeps as if they were others
         for name, content in contents.items():
             with replacing(folder / name) as file:
-                file.write(content.encode() if isinstance(content, str) else content)
+                file.write(mask_secrets(content).encode() if isinstance(content, str) else content)
         about = {**before.about, _OF: {**topics, **dict.fromkeys(contents, topic)}}
         artifact.publish(replace(before, about=about, files=others), names=contents)
     return {name: folder / name for name in contents}

@@ -20,6 +20,7 @@ from genrobust.core.errors import DiskFull, GenrobustError, MissingPackage, User
 from genrobust.core.files import attach, lock, make_folder, refusal, remote_of
 from genrobust.core.keys import file_name
 from genrobust.core.machine import user_cache
+from genrobust.core.masking import mask_secrets
 from genrobust.core.named_files import expand_home
 from genrobust.core.progress import progress_bar
 
@@ -79,14 +80,14 @@ def _checked_url(text: str) -> tuple[str, str]:
         raise UserError(f"{text}: genrobust knows no such store: {_EXAMPLE} (stores: {', '.join(STORES)})")
     if not rest.isprintable() or {"", ".", ".."} & {*rest.strip("/").split("/")}:
         raise UserError(f"{text!a}: the URL holds .., // or characters that no folder has: {_EXAMPLE}")
+    if scheme in ("s3", "s3a") and mask_secrets(text) != text:  # its library would quote a part of it
+        raise UserError(
+            f"{mask_secrets(text)}: S3 takes no password from a URL: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, "
+            "or AWS_PROFILE"
+        )
     if scheme == "file" and not rest.startswith("/"):
         raise UserError(f"{text}: a file URL has three slashes, file:///data/runs: {_EXAMPLE}")
     return scheme, rest
-
-
-def without_password(url: str) -> str:
-    """Return `url` without the user and password before its host, for names and messages."""
-    return re.sub(r"^([A-Za-z0-9+.-]+://)[^/@:]*:.*@", r"\1", url)
 
 
 class _RemovedMeanwhile(GenrobustError):
@@ -103,7 +104,7 @@ class RemoteFolder:
     """
 
     def __init__(self, url: str, copies: Path | None = None) -> None:
-        self.url, self.address = without_password(url), url  # the second is for other processes, and never shown
+        self.url, self.address = mask_secrets(url), url  # the second is for other processes, and never shown
         self._fs, self._root = _file_system(url)
         copies = copies or Path(os.environ.get(COPIES) or user_cache()).expanduser()
         self.folder = copies.absolute() / file_name(self.url)
@@ -223,10 +224,10 @@ def _file_system(url: str) -> tuple[Any, str]:
         fs, root = fsspec.url_to_fs(url)
     except ImportError as error:
         if url.startswith("s3"):
-            raise MissingPackage("s3fs", "s3", without_password(url)) from None
-        raise UserError(f"{without_password(url)}: {error}") from None
+            raise MissingPackage("s3fs", "s3", mask_secrets(url)) from None
+        raise UserError(f"{url}: {error}") from None
     except Exception as error:  # file systems may raise any
-        raise _store_error(f"cannot use {without_password(url)}", error) from error
+        raise _store_error(f"cannot use {url}", error) from error
     return fs, str(root).rstrip("/")
 
 

@@ -73,9 +73,11 @@ def decide(images: ShardDataset, keys: Sequence[str], reason: str | None) -> Rev
         The review, which is on the disk then.
 
     Raises:
-        UserError: The file is no review of these images, or cannot be written.
+        UserError: The file is no review of these images, or cannot be written; or the dataset is no longer there.
         GenrobustError: There is no room.
     """
+    if not images.folder.is_dir():  # the lock would make it anew
+        raise UserError(f"{images.folder} is no longer there: move it back, or run genrobust view on its new place")
     with lock(images.folder, wait=True):
         review = review_of(images)
         accepted = set(review.accepted).difference(keys)

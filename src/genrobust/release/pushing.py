@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
-import re
 import tempfile
 from pathlib import Path
 from typing import Any
 
-from genrobust.core import MANIFEST, Artifact, GenrobustError, UserError, foreign_files, hub_reason
+from genrobust.core import MANIFEST, SYSTEM_FILES, Artifact, GenrobustError, UserError, foreign_files, hub_reason
 from genrobust.release.parts import CARD, CROISSANT
 
+NOTHING = "no file was pushed"
+_REFUSED = (400, 404, 409, 422)  # the HTTP statuses of answers to a name for a new repository
 _MISTAKES = {  # the HTTP status of an answer: how a user fixes it
     401: "the hub refuses the token: run hf auth login, or set HF_TOKEN to a valid one",
     403: "the token may not write there: make one that may, or name a repository of yours",
@@ -50,7 +51,7 @@ def push(folder: Path, repo_id: str, private: bool = False) -> str:
     from huggingface_hub.errors import HFValidationError, HTTPError
     from huggingface_hub.utils import validate_repo_id
 
-    api, token, state = HfApi(), get_token() or "", "no file was pushed"
+    api, token, state = HfApi(), get_token() or "", NOTHING
     try:
         validate_repo_id(repo_id)
         if not token:
@@ -64,6 +65,7 @@ def push(folder: Path, repo_id: str, private: bool = False) -> str:
             repo_type="dataset",
             folder_path=folder,
             commit_message=f"Dataset {folder.resolve().name}, by genrobust",
+            ignore_patterns=[pattern for name in SYSTEM_FILES for pattern in (name, f"*/{name}")],
             delete_patterns=sorted(_pushed_files(api, url.repo_id) - files.keys()),
         )
     except HFValidationError as error:
@@ -73,10 +75,13 @@ def push(folder: Path, repo_id: str, private: bool = False) -> str:
         if status in _MISTAKES:
             raise UserError(f"{repo_id}: {_MISTAKES[status]} ({status})") from None
         why = getattr(error, "server_message", None) or hub_reason(error)
+        if status in _REFUSED and state == NOTHING:
+            raise UserError(
+                f"{repo_id}: {api.endpoint} refuses this repository ({why}): name another, such as me/icons"
+            ) from None
         where = f"{api.endpoint}/datasets/{repo_id}"
         message = f"cannot push to {where}: {why}; {state}; check the network and HF_ENDPOINT, and rerun"
-        # Some libraries quote a header that they refuse.
-        raise GenrobustError(re.sub(r"(?<=://)[^/@\s]+@", "", message.replace(token, "***"))) from None
+        raise GenrobustError(message.replace(token, "***")) from None  # some libraries quote a header that they refuse
     return str(url)
 
 

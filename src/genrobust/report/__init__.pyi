@@ -24,7 +24,7 @@ from .published import (
     write_json as write_json,
 )
 from .ranking import find_results as find_results, rank as rank
-from .results import read_results as read_results
+from .results import find_report as find_report, read_results as read_results
 from .terminal import final_table as final_table
 from .viewer import Viewer as Viewer, serve as serve
 from .views.studies import show_study as show_study

@@ -14,7 +14,7 @@ from genrobust.core import remote_of
 from genrobust.report.costs import MINUTE
 from genrobust.report.page import own_script, render
 from genrobust.report.ranking import Ranking
-from genrobust.report.results import StudyResults
+from genrobust.report.results import REPORT, StudyResults
 from genrobust.report.wording import EN_DASH, marks, number, span
 
 MINUTE_DIGITS = 2  # of a price
@@ -81,7 +81,7 @@ def _machine(results: StudyResults) -> str:
 
 
 def _report_link(results: Path, folder: Path) -> str:
-    report = results.with_name("report.html")
+    report = results.with_name(REPORT)
     if remote_of(results) is not None or not report.is_file():
         return ""
     return quote(Path(os.path.relpath(report, folder)).as_posix())

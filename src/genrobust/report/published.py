@@ -53,11 +53,11 @@ def write_json(result: PublishedScores, path: Path, inputs: Iterable[Path] = (),
     `inputs` are the tables that it was read from. It is written as `writing` does.
 
     Raises:
-        UserError: `path` is a folder, one of `inputs`, exists and is not to `overwrite`, or cannot be written to.
+        UserError: `path` is no .json, one of `inputs`, exists and is not to `overwrite`, or cannot be written to.
         DiskFull, GenrobustError: There is no room; the system refuses otherwise.
     """
     told = {**_fits(result), "models": _model_rows(result)}
-    with writing(path, inputs, overwrite) as file:
+    with writing(path, ".json", inputs, overwrite) as file:
         file.write(f"{json.dumps(told, indent=1, ensure_ascii=False, allow_nan=False)}\n".encode())
 
 

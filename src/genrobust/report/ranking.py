@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -19,18 +18,16 @@ from genrobust.core import (
     digest,
     fetch,
     local_folder,
-    parse_yaml,
     reading,
     remote_of,
 )
-from genrobust.recipe import GENERATED, ClassModelConfig, Recipe, is_recipe, parse_recipe, recipe_names
+from genrobust.recipe import GENERATED, ClassModelConfig, Recipe, is_recipe, recipe_names
 from genrobust.report.costs import MINUTE
-from genrobust.report.results import StudyResults, read_results
+from genrobust.report.results import RESULTS, StudyResults, read_results, recipe_of
 from genrobust.report.tables import Column, Entry, difference_entry, figure_table, mark_best
 from genrobust.report.wording import count, gain, is_sure, mixture_in_words, row_name
 from genrobust.robustness import comparable, figure_called
 
-RESULTS = "results.json"
 TOP1 = figure_called("top1")
 DIFFERENCES = 6  # between two rankings, that are listed
 Facts = dict[tuple[str, str], str]  # what decides whether results can be compared, by its kind and its name
@@ -210,7 +207,7 @@ def _facts(results: StudyResults) -> Facts:
 
 
 def _arms(results: StudyResults) -> Iterator[RankedArm]:
-    summary, recipe = results.summary, _recipe(results.recipe)
+    summary, recipe = results.summary, recipe_of(results)
     records = {record.name: record for record in results.arms}
     if (table := figure_table(summary, TOP1)) is None:
         return
@@ -243,14 +240,6 @@ def _price(gain: Score | None, arm: ArmRecord, reference: ArmRecord | None) -> f
     if not (arm.seconds and reference.seconds):
         return None
     return (sum(arm.seconds.values()) - sum(reference.seconds.values())) / MINUTE / gain.value
-
-
-def _recipe(text: str) -> Recipe | None:
-    """The recipe of a study; None where this version or its plug-ins do not know it."""
-    with suppress(UserError):
-        raw = parse_yaml(text, "recipe")
-        return parse_recipe(raw) if isinstance(raw, dict) else None
-    return None
 
 
 def _made_by(recipe: Recipe, source: str) -> str:

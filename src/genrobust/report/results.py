@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -17,13 +18,17 @@ from genrobust.core import (
     ScoreKey,
     StudyRecord,
     Summary,
+    UserError,
     csv_line,
+    parse_yaml,
     read_page_json,
     reading,
 )
+from genrobust.recipe import Recipe, parse_recipe
 from genrobust.report.answering import answer
 from genrobust.robustness import check_claims, list_figures
 
+REPORT, RESULTS = "report.html", "results.json"
 FORMAT = 3  # of a summary's JSON; a reader refuses one that it does not know
 CSV_COLUMNS = (
     "arm", "group", "seed", "test_set", "figure", "minus", "value", "lo", "hi", "p", "unit", "n", "groups", "classes",
@@ -58,6 +63,29 @@ def read_results(path: Path, name: str = "") -> StudyResults:
     with reading(name or path, ValueError, KeyError, TypeError, GenrobustError, then=then):
         raw = read_page_json(path)
         return _checked(StudyResults)({**raw, "path": path, "summary": summary_from_json(raw["summary"])})
+
+
+def recipe_of(results: StudyResults) -> Recipe | None:
+    """Return the recipe of a study; None where this version or its plug-ins do not know it."""
+    with suppress(UserError):
+        raw = parse_yaml(results.recipe, "recipe")
+        return parse_recipe(raw) if isinstance(raw, dict) else None
+    return None
+
+
+def find_report(recipe: Recipe, out: Path) -> Path | None:
+    """Return the report of `recipe` in `out`; None where there is none, or one of another recipe of its name."""
+    folder = out / recipe.name
+    with suppress(UserError):  # without results, or with damaged ones, nothing tells which study the page is about
+        reported = recipe_of(read_results(folder / RESULTS))
+        if reported is not None and _what_decides(reported) == _what_decides(recipe):
+            return folder / REPORT
+    return None
+
+
+def _what_decides(recipe: Recipe) -> dict[str, Any]:
+    """The values of a recipe, but for those of where it runs and who looks on."""
+    return recipe.model_dump(mode="json", exclude={"device", "execute", "track", "tune"})
 
 
 def summary_to_json(summary: Summary) -> dict[str, Any]:

@@ -201,7 +201,7 @@ def viewer_app(viewer: Viewer, token: str) -> Starlette:
         try:
             body = await request.json()
             index, reason = index_of(body["index"]), body["reason"]
-        except (ValueError, LookupError, TypeError):
+        except (ValueError, LookupError, TypeError, RecursionError):  # the last for lists in lists
             raise HTTPException(400, "a decision has an index and a reason") from None
         if not (reason is None or (isinstance(reason, str) and len(reason) <= LONGEST)):
             raise HTTPException(400, f"a reason is a text of up to {LONGEST} characters, or null")

@@ -21,7 +21,7 @@ from genrobust.report.page import Thumbnail, data_uri, own_script, render, unbro
 from genrobust.report.pairs import pairs
 from genrobust.report.plots import PLOT_BOX, dot_plot, looks, scatter
 from genrobust.report.quality import QUALITY_HEADS, quality_note, quality_rows
-from genrobust.report.results import record_to_json, summary_to_csv
+from genrobust.report.results import REPORT, RESULTS, record_to_json, summary_to_csv
 from genrobust.report.svg import svg_files
 from genrobust.report.tables import further_tables, main_differences, main_tables
 from genrobust.report.wording import (
@@ -61,10 +61,10 @@ def write_report(record: StudyRecord, folder: Path, formats: Collection[str] = (
     """
     facts = record_to_json(record)
     contents: dict[str, str | bytes] = {
-        "report.html": study_html(record),
+        REPORT: study_html(record),
         "report.md": markdown(record),
         "results.csv": summary_to_csv(record.summary),
-        "results.json": page_json(facts),
+        RESULTS: page_json(facts),
     }
     for form in formats:
         contents |= FORMATS[form](record)

@@ -138,9 +138,9 @@ def _label_files(specs: Sequence[str]) -> dict[str, Path]:
 
 
 def _name_and_rest(spec: str) -> tuple[str, str]:
-    """``NAME=MODEL`` as both; "" and the model for a model alone."""
+    """``NAME=MODEL`` as both; "" and the model for a model alone, and for a URL, whose ``=`` belongs to its query."""
     name, equals, rest = spec.partition("=")
-    return (name, rest) if equals and not Path(spec).exists() else ("", spec)
+    return (name, rest) if equals and "://" not in name and not Path(spec).exists() else ("", spec)
 
 
 def _models_of(spec: str, studies: Studies, labels: Mapping[str, Path]) -> Iterator[Named]:

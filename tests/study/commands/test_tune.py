@@ -69,6 +69,15 @@ def test_tuning_ends_in_a_report_and_a_recipe_and_goes_on_where_it_was(icons):
 
 
 @pytest.mark.thorough
+@pytest.mark.parametrize("text", ["no JSON", "[1]", "[" * 10**5])
+def test_a_plan_that_is_none_is_named(icons, text):
+    plan = Path("runs/icons-tune/plan.json")
+    plan.parent.mkdir(parents=True)
+    plan.write_text(text)
+    genrobust("tune", icons(), "--budget", "1h", "--workers", 1, code=2, said=f"delete {plan}")
+    assert plan.read_text() == text and not made()
+
+
 def test_shifted_validation_images_choose_where_there_are_any(icons):
     recipe = load_recipe(icons(embedded=True))
     tuned = Tuning(recipe, "runs", 3600, Processes(recipe)).run()

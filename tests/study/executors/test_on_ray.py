@@ -83,7 +83,8 @@ def test_a_search_finds_the_same_as_in_one_process(recipe, cluster, clip_folder,
     assert contents(tmp_path / "ray") == contents(tmp_path / "here")
 
 
-def test_an_interrupted_run_ends_its_workers_and_goes_on(recipe, short, tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_run_ends_its_workers_and_goes_on(recipe, short, tmp_path, number):
     """On a Ray that the command starts and ends itself."""
     out, words = tmp_path / "ray", ["generate", str(written(recipe, tmp_path)), "--executor", "ray"]
     command = [sys.executable, "-m", "genrobust", *words, "--out", str(out)]
@@ -94,9 +95,9 @@ def test_an_interrupted_run_ends_its_workers_and_goes_on(recipe, short, tmp_path
     while count_of(out, "generated/*/*.parquet") < 3:
         assert process.poll() is None, "it ended before it could be interrupted"
         time.sleep(0.01)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     _, said = process.communicate()
-    assert process.returncode == 130, said
+    assert process.returncode == 128 + number, said
     assert "interrupted: " in said
     assert "Traceback" not in said
     before = count_of(out, "generated/*/*.parquet")

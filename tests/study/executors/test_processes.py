@@ -3,6 +3,7 @@
 import json
 import os
 import pickle
+import re
 import signal
 import subprocess
 import sys
@@ -180,8 +181,11 @@ def test_a_container_s_quota_and_memory_count(tmp_path, monkeypatch):
 COMMAND = """
 import signal, sys
 from pathlib import Path
+from genrobust.core import raise_at_signals
 sys.path[:0] = {path!r}
 signal.signal(signal.SIGINT, signal.default_int_handler)  # what a shell starts in the background ignores it
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
+raise_at_signals()
 from scribe import meetings, work
 from small import recipe_of
 from genrobust.study.executors.processes import Processes
@@ -192,20 +196,25 @@ APART, TOGETHER = 'work(Path(sys.argv[1]), "hang:a", "hang:b")', 'meetings(Path(
 
 
 @pytest.mark.thorough
-@pytest.mark.parametrize("signal_", [signal.SIGKILL, signal.SIGINT], ids=["killed", "interrupted"])
+@pytest.mark.parametrize("signal_", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 @pytest.mark.parametrize("jobs", [APART, TOGETHER], ids=["apart", "together"])
 def test_workers_end_with_the_command(tmp_path, signal_, jobs):
     script, out = tmp_path / "command.py", tmp_path / "out"
     script.write_text(COMMAND.format(path=[str(Path(__file__).parents[n]) for n in (0, 2)], work=jobs))
     out.mkdir()
-    with subprocess.Popen([sys.executable, script, out], stderr=subprocess.PIPE, text=True) as command:
+    words = [sys.executable, script, out]
+    with subprocess.Popen(words, stderr=subprocess.PIPE, text=True, start_new_session=True) as command:
         while count_of(out, "hanging-*") < 2:
             assert command.poll() is None
             time.sleep(0.01)
-        command.send_signal(signal_)
+        if signal_ == signal.SIGKILL:
+            command.kill()
+        else:
+            os.killpg(command.pid, signal_)  # as a terminal does, SLURM and timeout
         said = command.communicate()[1]
         assert command.returncode != 0
-    assert signal_ == signal.SIGKILL or "leaked" not in said  # of a killed command semaphores are left
+    # Of a killed command semaphores are left.
+    assert signal_ == signal.SIGKILL or not re.search("leaked|resource_tracker|forkserver", said)
     assert gone(writers(out))
 
 

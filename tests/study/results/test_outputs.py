@@ -17,6 +17,7 @@ from small_study import contents, genrobust
 from genrobust.classifiers import CheckpointInfo, create_classifier, load_checkpoint, save_checkpoint
 from genrobust.classifiers.saved import load_predictions, save_predictions
 from genrobust.core import (
+    SYSTEM_FILES,
     Artifact,
     GenrobustError,
     Manifest,
@@ -24,6 +25,7 @@ from genrobust.core import (
     Sample,
     UserError,
     artifact_folder,
+    artifacts,
     lock,
     write_files,
 )
@@ -132,6 +134,23 @@ def test_files_of_the_user_s_beside_ours_are_not_named(home: Path) -> None:
     ours = {f"checkpoints/{checkpoint.name}/{name}" for name in ("model.safetensors", "info.json", "manifest.json")}
     moved = {f"{ASIDE}/1/{name}" if name in ours else name: content for name, content in before.items()}
     assert contents(home) == moved | {f"{ASIDE}/1/checkpoints/{checkpoint.name}/model.safetensors": b"other"}
+
+
+@pytest.mark.usefixtures("own_run")
+def test_a_rerun_makes_all_again_that_repair_set_aside_beside_any_note() -> None:
+    runs = Path("runs")
+    before, made = contents(runs), [artifact for artifact in artifacts(runs) if artifact.manifest().inputs]
+    assert {artifact.manifest().kind for artifact in made} >= {"dataset", "checkpoint", "predictions"}
+    for artifact in made:
+        flip(artifact.folder / max(artifact.manifest().files), 99)
+        write(artifact.folder, "note.txt", *SYSTEM_FILES)
+    genrobust("verify", runs, "--repair")
+    shutil.rmtree(runs / ASIDE)
+    genrobust("run", "own.yaml", "--no-estimate")
+    genrobust("generate", "own.yaml")
+    genrobust("verify", runs)
+    assert {Path(name).name for name in contents(runs).keys() ^ before.keys()} == {"note.txt", *SYSTEM_FILES}
+    assert all((artifact.folder / "note.txt").is_file() for artifact in made)
 
 
 @pytest.mark.parametrize("name", ["000001.tar", "000001.parquet", "000001.json"])

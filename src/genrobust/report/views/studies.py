@@ -6,6 +6,7 @@ from pathlib import Path
 
 from genrobust.recipe import Recipe
 from genrobust.report.page import render
+from genrobust.report.results import REPORT, find_report
 from genrobust.report.tables import Column, Entry, Table
 
 
@@ -18,7 +19,7 @@ def show_study(title: str, recipe: Recipe, out: Path) -> str:
         other = recipe.references()[arm.name]
         cells = (" + ".join(part.source for part in arm.mixture), own, "" if other == arm.name else other)
         rows.append((arm.name, tuple(Entry(None, text) for text in cells)))
-    report = out / recipe.name / "report.html"
-    where = f"report: {report}" if report.exists() else f"no report yet: run() writes {report}"
+    report = find_report(recipe, out)
+    where = f"no report yet: run() writes {out / recipe.name / REPORT}" if report is None else f"report: {report}"
     tables = [Table(columns, tuple(rows), recipe.question or recipe.title)]
     return render("notebook.html.j2", title=title, tables=tables, names={}, notes=[where])

@@ -53,7 +53,7 @@ def open_sets(
         real = open_images("real", open_stored(Path(against)), classes)
     for option in tests:
         name, equals, directory = option.partition("=")
-        if not (name and equals and directory):
+        if not (name and equals and directory) or "://" in name:  # a URL, whose = belongs to its query
             raise UserError(f"--test {option}: write NAME=DIR")
         if name in test_sets:
             raise UserError(f"--test {name}: there is a test set of this name already; give this one another")

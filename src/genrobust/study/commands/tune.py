@@ -29,6 +29,7 @@ from genrobust.core import (
     local_folder,
     page_json,
     read_page_json,
+    reading,
     write_files,
 )
 from genrobust.recipe import GENERATED, Recipe, TuneConfig, Variant, parse_recipe, recipe_yaml, variants
@@ -208,8 +209,12 @@ class Tuning:
         """
         folder = self.out / self.name
         asked = digest([self.raw, self.config.model_dump(mode="json"), self.budget, self.seed, LADDERS], 64)
-        if (folder / PLAN).is_file() and (plan := read_page_json(folder / PLAN)).get("asked") == asked:
-            return plan["shares"], plan["variants"], plan["seeds"]
+        if (folder / PLAN).is_file():
+            then = f": delete {folder / PLAN}, and rerun: trained variants are kept"
+            with reading(f"the plan {folder / PLAN}", ValueError, KeyError, then=then):
+                plan = read_page_json(folder / PLAN)
+                if plan.get("asked") == asked:
+                    return plan["shares"], plan["variants"], plan["seeds"]
         shares, names, seeds, seconds = self._affordable()
         self.say(f"{len(names)} of {len(self.variants)} variants fit the budget, {about(seconds)} in all")
         plan = {"asked": asked, "shares": shares, "variants": names, "seeds": seeds}

@@ -22,7 +22,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from itertools import takewhile
-from multiprocessing import forkserver
+from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -118,9 +118,10 @@ class Processes(Local):
     def prepare(self) -> None:
         """Begin to load what workers need, beside what this process does meanwhile."""
         if self._count > 1 and sys.platform == "linux":
-            with _starting(self._environment(0)), _without_interrupts():
-                multiprocessing.set_forkserver_preload(self._preload)
-                forkserver.ensure_running()
+            multiprocessing.set_forkserver_preload(self._preload)
+            for server in (resource_tracker, forkserver):  # each alone: the first one lets signals through again
+                with _starting(self._environment(0)), _without_interrupts():
+                    server.ensure_running()
 
     def run(self, work: Work) -> None:
         """Do all of `work`, in this process where there is one job or one worker.
@@ -381,11 +382,14 @@ def _starting(variables: Mapping[str, str]) -> Iterator[None]:
 
 @contextmanager
 def _without_interrupts() -> Iterator[None]:
-    """Let a process that starts in the block hear nothing of Ctrl-C until it is ready for it, as this one does."""
+    """Let processes that start in the block hear nothing of what ends this one, which ends them, until they are ready.
+
+    Python's servers of forks and of semaphores never are: a closed terminal would end them first, with tracebacks.
+    """
     if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield
         return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
     try:
         yield
     finally:
@@ -401,7 +405,7 @@ def _begin(alive: Connection, variables: Mapping[str, str]) -> None:
     tqdm.set_lock(threading.RLock())
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the command hears of Ctrl-C too, and ends its workers
     if hasattr(signal, "pthread_sigmask"):
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM})
     os.environ.update(variables)
     if (torch := sys.modules.get("torch")) is not None:  # which has read the variables before this worker was forked
         torch.set_num_threads(int(variables["OMP_NUM_THREADS"]))

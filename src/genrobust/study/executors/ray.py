@@ -6,8 +6,10 @@ import io
 import logging
 import math
 import os
+import signal
 import socket
 import tempfile
+import threading
 import time
 from collections.abc import Callable
 from contextlib import redirect_stdout
@@ -84,7 +86,10 @@ class Ray:
     here = False
 
     def __init__(self, recipe: Recipe, address: str | None = None) -> None:
+        at_sigterm = signal.getsignal(signal.SIGTERM)
         _connect(address)
+        if callable(at_sigterm) and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, at_sigterm)  # in place of Ray's, which aborts the program
         takes, nodes = recipe.execute, _nodes()
         self._threads, named = recipe.threads, recipe.device.partition(":")[0]  # cuda:1 is any: Ray deals them out
         has_gpus = any(node.get("GPU") for node in nodes) and takes.num_gpus != 0
