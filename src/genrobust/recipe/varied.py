@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from genrobust.core import digest
+from genrobust.core import digest, mask_secrets
 
 NO_RESULT = {*((key,) for key in ("name", "title", "question", "device", "track", "execute", "tune")), ("data", "root")}
 LONGEST_CHANGE, LONGEST_VARIED = 60, 160  # characters of a change, and bytes of a name
@@ -86,7 +86,7 @@ def _change(key: Key, value: Any) -> str:
     dotted, text = ".".join(key), _plain_text(value)
     if text is not None and all(map(_KEY.fullmatch, key)) and len(dotted) + len(text) < LONGEST_CHANGE:
         return f"{dotted}={text}"
-    text = value if isinstance(value, str) else json.dumps(_without_nulls(value))
+    text = mask_secrets(value if isinstance(value, str) else json.dumps(_without_nulls(value)))
     dotted, text = (re.sub(r"[^A-Za-z0-9_.]+", "-", part).strip("-") for part in (dotted, text))
     return f"{f'{dotted}={text}'[:LONGEST_CHANGE].rstrip('=-.')}~{digest([key, value], 6)}"
 

@@ -44,11 +44,11 @@ class Copies:
         number = f"{len(self.originals):,} of the {self.total:,} images of {self.name} {'is' if one else 'are'}"
         counts = Counter(self.originals.values())
         if self.learned:
-            kind = "copies" if not self.near else "near copies" if self.near == len(self.originals) else ""
-            kind = kind or f"copies or near copies ({self.near:,})"
-            kind = f"a {kind.replace('copies', 'copy')}" if one else kind
+            kind = "near " if self.near == len(self.originals) else ""
+            kind = f"a {kind}copy of a test image" if one else f"{kind}copies of test images"
+            some = f"; {self.near:,} near copies" if 0 < self.near < len(self.originals) else ""
             then = "left out" if self.left_out else "not left out: accuracies on these sets are too high"
-            return f"{number} {kind} of test images ({', '.join(f'{n:,} of {of}' for of, n in counts.items())}), {then}"
+            return f"{number} {kind} ({', '.join(f'{n:,} of {of}' for of, n in counts.items())}{some}), {then}"
         sets = [
             f"{n:,} of {'other images of its own' if of == self.name else f'images of {of}'}"
             for of, n in counts.items()
@@ -230,13 +230,12 @@ def without_leaks(
             return images
         left = Subset(images, np.setdiff1d(np.arange(found.total), list(found.originals)))
         where = " and ".join(Counter(found.originals.values()))
+        then = f"({where}): add others" + (", or set data.near_copies: keep" if found.near else "")
         if not len(left):
-            raise UserError(f"data: every image of {images.name} is a copy of a test image ({where}): add others")
+            raise UserError(f"data: every image of {images.name} is a copy of a test image {then}")
         gone = [data.labels.names[k] for k in np.setdiff1d(images.labels, left.labels)]
         if of_each_class and gone:
-            raise UserError(
-                f"data: every training image of {some_of(gone)} is a copy of a test image ({where}): add others"
-            )
+            raise UserError(f"data: every training image of {some_of(gone)} is a copy of a test image {then}")
         copies.append(found)
         return left
 
