@@ -194,3 +194,17 @@ def test_broken_images_are_all_named_or_left_out_of_what_is_learned_from(folders
     (folders["solid"] / name / "broken.png").write_bytes(b"no image")
     with pytest.raises(UserError, match=r"broken\.png"):
         _ = Context(skipping, tmp_path / "runs").data
+
+
+def test_a_network_that_another_recipe_trained_on_test_images_is_named(folders: Folders, tmp_path: Path) -> None:
+    name = next(iter(CLASSES))
+    ImageOps.mirror(Image.open(next((folders["solid"] / name).iterdir()))).save(folders["train"] / name / "near.png")
+    elsewhere = {**folders, "test": folders["emoji"]}
+    other = recipe_of({key: elsewhere[key] for key in ("train", "test")}).model_dump(mode="json")
+    (tmp_path / "other.yaml").write_text(yaml.safe_dump(other))
+    arms = [REAL, {"name": "tuned", "mixture": "real", "train": {"init": f"{tmp_path / 'other.yaml'}:real"}}]
+    own = recipe_of(folders, arms=arms).model_dump(mode="json")
+    (tmp_path / "own.yaml").write_text(yaml.safe_dump(own))
+    genrobust(
+        "show", tmp_path / "own.yaml", "--out", tmp_path / "runs", said="of a test image (1 of solid), not left out"
+    )

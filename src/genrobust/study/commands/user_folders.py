@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 import yaml
@@ -24,6 +24,7 @@ from genrobust.data import (
     StoredImages,
     broken_images,
     classes_of,
+    copies_of_tests,
     describe_dark,
     describe_passed_over,
     domains_in,
@@ -318,17 +319,20 @@ def say_broken(by_role: Mapping[str, FolderContents], say: Callable[[str], None]
 
 
 def say_copies(by_role: Mapping[str, FolderContents], say: Callable[[str], None]) -> None:
-    """Read every file, and log which images of the training, validation and test sets are copies, byte for byte.
+    """Read every file, and log which images are copies of test images, or of others of their kind, byte for byte.
 
     Raises:
         UserError: A file cannot be read.
     """
     tests = [role for role in by_role if role == "test" or role.startswith(SHIFT)]
     sets = {}
-    for role in [role for role in ("train", "val", *tests) if role in by_role]:
-        stored = by_role[role].stored
+    for role, stored in ((role, contents.stored) for role, contents in by_role.items()):
         sets[role] = ListedImages(role, stored.listing(stored.groups), dict.fromkeys(stored.groups, (0,)))
-    for copies in find_copies(sets, tests, hash_contents):
+    contents_of, scored = cache(hash_contents), {role: sets[role] for role in tests}
+    for role in [role for role in sets if role not in tests]:
+        if copies := copies_of_tests(role, sets[role], scored, contents_of, lambda images, tests: None):
+            say(str(copies))
+    for copies in find_copies(scored, tests, contents_of):
         say(str(copies))
 
 
