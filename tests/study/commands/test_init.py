@@ -129,12 +129,8 @@ def test_what_was_found_is_told(folders, tmp_path):
 def test_files_that_sets_share_are_told_at_once(folders, tmp_path):
     shutil.copy(next((folders.train / "camera").iterdir()), folders.test / "camera" / "leak.png")
     shutil.copytree(folders.test, folders.shifts["solid"].parent / "again")
-    shifts = {**folders.shifts, "again": tmp_path / "again"}
-    said = [
-        line
-        for line in written(replace(folders, shifts=shifts), tmp_path)[1]
-        if re.search(r"is a copy|are copies", line)
-    ]
+    lines = written(replace(folders, shifts={**folders.shifts, "again": tmp_path / "again"}), tmp_path)[1]
+    said = [line for line in lines if re.search(r"is a copy|are copies", line)]
     assert [re.findall(r"[\d,]+ of[ \w]*", line) for line in said] == [
         ["1 of the 24 images of train is a copy of a test image ", "1 of test"],
         ["10 of the 10 images of shift again are copies", "10 of images of test"],
