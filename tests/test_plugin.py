@@ -110,7 +110,7 @@ LISTED = [
     ("methods", "biases", ""),
     ("figures", "brier", ""),
     ("formats", "sizes", "unit"),
-    ("executors", "announced", ""),
+    ("executors", "announced", "prefix"),
 ]
 MISTAKES = [
     ("generator.engine=circles", "generator.engine: .*squares"),

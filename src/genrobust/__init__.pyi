@@ -29,6 +29,6 @@ from .robustness import (
     fit_line as fit_line,
     summarize as summarize,
 )
-from .study import Processes as Processes, Study as Study
+from .study import ExecutorConfig as ExecutorConfig, Local as Local, Processes as Processes, Study as Study
 
 __version__: str

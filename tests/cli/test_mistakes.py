@@ -29,7 +29,7 @@ MISTAKES = [  # command, what the error names; small.yaml is a recipe, made and 
     ("train-generator none.yaml", "none.yaml"),
     ("train small.yaml --arm rael", "the arms are real, [odd]"),
     ("train small.yaml --arm real --device abacus", "'abacus'"),
-    ("train small.yaml --executor slurm", "'slurm'"),
+    ("train small.yaml --executor pbs", "'pbs'"),
     ("evaluate small.yaml --labels names.txt", "--labels"),
     ("evaluate small.yaml --arm real --models resnet18", "--arm real"),
     ("evaluate small.yaml --models none/model.onnx", "none/model.onnx"),

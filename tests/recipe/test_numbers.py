@@ -76,7 +76,7 @@ def refusal(place: Place, value: Any) -> str:
 
 def test_numbers_are_found_in_all_sections() -> None:
     assert len(KEYS) > 60
-    assert {"seeds.0", "threads", "train.steps", "arms.0.mixture.0.weight", "execute.num_gpus"} <= set(KEYS)
+    assert {"seeds.0", "threads", "train.steps", "arms.0.mixture.0.weight", "train.workers"} <= set(KEYS)
 
 
 @pytest.mark.parametrize(("place", "bounds", "whole"), NUMBERS, ids=KEYS)

@@ -44,7 +44,7 @@ MISTAKES = [  # change to SMALL, what the error names
     ({"finetune": {"step": 3}}, "unknown key finetune.step; did you mean steps?"),
     (arm(train={"stpes": 5}), "stpes; did you mean steps?"),
     (dataset(generate={"prompts": {"strategi": "single"}}), "strategi; did you mean strategy?"),
-    ({"execute": {"num_gpus": 1.5}}, "execute: num_gpus: 1.5"),
+    ({"execute": {"executor": "ray", "num_gpus": 1.5}}, "execute: num_gpus: 1.5"),
     ({"train": {"steps": 0}}, "train.steps: give a number from 1 to 1,000,000,000: "),
     ({"train": {"momentum": 1.5}}, "train.momentum: give a number from 0 to 1: it is a share (got 1.5)"),
     ({"train": {"optimizer": "sgd", "momentum": 0}}, "train: momentum: sgd is Nesterov's, which needs some"),

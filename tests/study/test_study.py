@@ -213,7 +213,7 @@ def test_a_changed_dataset_redoes_only_its_own_arm_and_what_workers_take_of_a_cl
     after = folders(datasets=datasets)
     assert [name for name in before if before[name] != after[name]] == ["plain"]
     assert len(set(before.values())) == 5
-    assert folders(execute={"num_cpus": 7, "num_gpus": 0.5}) == before
+    assert folders(execute={"executor": "ray", "num_cpus": 7, "num_gpus": 0.5}) == before
 
 
 def test_another_clip_of_the_same_size_filters_anew(study, tmp_path):

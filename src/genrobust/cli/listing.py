@@ -69,11 +69,13 @@ def _registries() -> "Mapping[str, tuple[Registry[Any], type[Section] | None]]":
     from genrobust.recipe import (
         AUGMENTATIONS,
         ENGINES,
+        EXECUTORS,
         METHODS,
         READERS,
         SOURCES,
         Augmentation,
         DataConfig,
+        ExecuteConfig,
         GeneratorConfig,
         Section,
         ShiftConfig,
@@ -81,7 +83,6 @@ def _registries() -> "Mapping[str, tuple[Registry[Any], type[Section] | None]]":
     )
     from genrobust.release import FORMATS
     from genrobust.robustness import FIGURES
-    from genrobust.study import EXECUTORS
 
     return {
         "sources": (SOURCES, DataConfig),
@@ -92,7 +93,7 @@ def _registries() -> "Mapping[str, tuple[Registry[Any], type[Section] | None]]":
         "methods": (METHODS, TrainConfig),
         "figures": (FIGURES, None),
         "formats": (FORMATS, Section),
-        "executors": (EXECUTORS, None),
+        "executors": (EXECUTORS, ExecuteConfig),
     }
 
 

@@ -4,7 +4,7 @@ import inspect
 import shlex
 import sys
 from collections.abc import Callable, Collection, Sequence
-from functools import wraps
+from functools import partial, wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -46,18 +46,21 @@ def open_study(
     out: Out = OUT,
     quick: Quick = False,
     device: Device = None,
-    executor: ExecutorName = "processes",
+    executor: ExecutorName = None,
     workers: Workers = None,
     address: Address = None,
 ) -> "Study":
     """The study of a recipe, which logs its progress to the terminal; the parameters are options of commands."""
-    from genrobust.study import EXECUTORS, Studies
+    from genrobust.core import local_folder
+    from genrobust.study import Studies, open_executor
 
     studies = Studies(out, say, sets or [], quick, device)
     words = ["genrobust", "run", recipe, *(["--quick"] if quick else [])]
     for override in studies.overrides:
         words += ["--set", override]
-    study = studies.open(recipe, shlex.join(words), lambda loaded: EXECUTORS.get(executor)(loaded, address, workers))
+    folder = local_folder(out)
+    opens = partial(open_executor, out=folder, kind=executor, workers=workers, address=address)
+    study = studies.open(recipe, shlex.join(words), opens)
     if (remote := remote_of(study.out)) is not None:
         say(f"{remote.url}: the copy on this machine is {study.out}")
     return study

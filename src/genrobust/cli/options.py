@@ -75,7 +75,7 @@ Against = Annotated[
 ]
 Overwrite = Annotated[bool, option("--overwrite", "Replace existing output.")]
 License = Annotated[str, option("--license --licence ID", "License of the exported work, such as cc-by-4.0.")]
-ExecutorName = Annotated[str, option("--executor NAME", "Where jobs run: processes or ray.")]
+ExecutorName = Annotated[str | None, option("--executor NAME", "Where jobs run: local, slurm or ray.")]
 Workers = Annotated[
     int | None,
     option(

@@ -28,6 +28,7 @@ from .diffusion import (
     FinetuneConfig as FinetuneConfig,
     GeneratorTraining as GeneratorTraining,
 )
+from .execute import EXECUTORS as EXECUTORS, ExecuteConfig as ExecuteConfig
 from .fine_tuning import FROM_SCRATCH as FROM_SCRATCH, METHODS as METHODS, PRETRAINED as PRETRAINED
 from .generate import (
     ENGINES as ENGINES,
@@ -45,7 +46,13 @@ from .load import (
     recipe_yaml as recipe_yaml,
 )
 from .names import look_alikes as look_alikes, study_name as study_name, valid_name as valid_name
-from .numbers import Between as Between, PositiveFraction as PositiveFraction
+from .numbers import (
+    CORES as CORES,
+    Between as Between,
+    PositiveFraction as PositiveFraction,
+    Threads as Threads,
+    WorkerCount as WorkerCount,
+)
 from .recipe import GENERATED as GENERATED, QualityConfig as QualityConfig, Recipe as Recipe
 from .schema import recipe_schema as recipe_schema
 from .section import (

@@ -27,7 +27,7 @@ from genrobust.recipe.numbers import (
     Rate,
     Steps,
     WarmupSteps,
-    Workers,
+    WorkerCount,
 )
 from genrobust.recipe.section import Overrides, PlainValues, Section, later_key
 
@@ -126,7 +126,7 @@ class TrainConfig(FineTuning):
     grayscale: Fraction = 0.0
     split_batchnorm: bool = False
     blur_pool: bool = later_key(False)
-    workers: Workers = later_key(1)  # more than 1 train it together
+    workers: WorkerCount = later_key(1)  # more than 1 train it together
     precision: Literal["auto", "float32", "float16", "bfloat16"] = "auto"
     compile: bool = later_key(False)
     keep: Literal["best", "last"] = later_key("best")

@@ -77,7 +77,7 @@ CORES = "no machine has more"
 
 Seed = Annotated[int, Between(0, 10**18, "random generators take no others")]
 Threads = Annotated[int, Between(1, 1024, "no machine has more cores")]
-Workers = Annotated[int, Between(1, 4096, "no cluster has room for more")]
+WorkerCount = Annotated[int, Between(1, 4096, "no cluster has room for more")]
 Steps = Annotated[int, Between(1, 10**9, YEARS)]
 WarmupSteps = Annotated[int, Between(0, 10**9, YEARS)]
 Epochs = Annotated[float, Between(0, 100_000, "a training of more epochs takes years", above=True)]

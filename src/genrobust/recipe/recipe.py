@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -18,6 +18,7 @@ from genrobust.recipe.classify import (
 )
 from genrobust.recipe.data import DataConfig
 from genrobust.recipe.diffusion import ClassModelConfig, FinetuneConfig
+from genrobust.recipe.execute import ExecuteConfig
 from genrobust.recipe.fine_tuning import check_origins, started_from
 from genrobust.recipe.generate import (
     DatasetConfig,
@@ -26,7 +27,7 @@ from genrobust.recipe.generate import (
     GeneratorConfig,
 )
 from genrobust.recipe.names import MOST_NAMED, FolderName, Name, look_alikes
-from genrobust.recipe.numbers import CORES, Between, PerClass, Seed, Threads
+from genrobust.recipe.numbers import PerClass, Seed, Threads
 from genrobust.recipe.section import Section, checked, later_key, listed, merged
 from genrobust.recipe.tune import TuneConfig
 
@@ -43,23 +44,6 @@ class QualityConfig(Section):
 
     clip: str
     per_class: PerClass = 50  # 50,000 images of ImageNet, the usual number for FID
-
-
-class ExecuteConfig(Section):
-    """The share of its node that each worker takes with `--executor ray`; it changes no results or folder names.
-
-    `num_cpus` None takes `threads` CPUs, or all of a smaller node. `num_gpus` None takes one GPU if the device is cuda,
-    and none otherwise; 0.5 lets two workers share a GPU.
-    """
-
-    num_cpus: Threads | None = None
-    num_gpus: Annotated[float, Between(0, 1024, CORES)] | None = None
-
-    @model_validator(mode="after")
-    def _check_num_gpus(self) -> ExecuteConfig:
-        if self.num_gpus is not None and self.num_gpus > 1 and self.num_gpus % 1:
-            raise ValueError(f"num_gpus: {self.num_gpus:g} is more than one GPU, so it must be a whole number")
-        return self
 
 
 class Recipe(Section):
@@ -101,7 +85,7 @@ class Recipe(Section):
     quality: QualityConfig | None = None
     claims: tuple[ClaimConfig, ...] = ()
     track: tuple[Literal["tensorboard", "wandb"], ...] = ()
-    execute: ExecuteConfig = ExecuteConfig()
+    execute: ExecuteConfig = Field(default_factory=ExecuteConfig)
     tune: TuneConfig | None = later_key(None)
 
     @model_validator(mode="before")

@@ -18,7 +18,8 @@ from .estimates.estimate import (
     seconds_left as seconds_left,
     time_here as time_here,
 )
-from .executors.jobs import EXECUTORS as EXECUTORS
+from .executors.jobs import ExecutorConfig as ExecutorConfig, open_executor as open_executor
+from .executors.local import Local as Local
 from .executors.processes import Processes as Processes
 from .named_models import predictions_of as predictions_of
 from .results.outputs import describe_verified as describe_verified, verify_outputs as verify_outputs

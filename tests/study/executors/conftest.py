@@ -41,6 +41,6 @@ def on_ray(cluster: Cluster) -> Callable[..., Ray]:
     """The executor of a recipe that asks for something in its section execute."""
 
     def make(threads: int = 1, **execute: float) -> Ray:
-        return Ray(recipe_of(threads=threads, device="cpu", execute=execute), cluster.address)
+        return Ray(recipe_of(threads=threads, device="cpu"), cluster.address, **execute)
 
     return make

@@ -61,7 +61,7 @@ def of_two(write_folder: Callable[..., Path]) -> Recipe:
         generator=None,
         train={**size, **exact, "validate_every": 20, "save_every": 5, "workers": 2},
         arms=[REAL, REAL | {"name": "alone", "train": {"workers": 1}}],
-        execute={"num_cpus": 1},
+        execute={"executor": "ray", "num_cpus": 1},
         robustness={"baselines": None},
     )
 

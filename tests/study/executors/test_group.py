@@ -95,7 +95,9 @@ def test_gpus_talk_over_nccl_and_nobody_beyond_this_machine(monkeypatch):
 
 def test_what_cannot_be_trained_so_is_reported_before_anything_is_made(write_folder, tmp_path):
     words = ("train", written(of_two(write_folder), tmp_path), "--out", tmp_path / "out")
-    genrobust(*words, "--workers", 1, code=2, said="there is room for 1 here (threads: 1 for each)")
+    genrobust(
+        *words, "--executor", "local", "--workers", 1, code=2, said="there is room for 1 here (threads: 1 for each)"
+    )
     assert count_of(tmp_path, "out/checkpoints/*") == 0
     run = ("run", "pictograms", "--quick", "--set", "train.workers=2", "--workers", 1, "--out", tmp_path / "run")
     genrobust(*run, code=2, said="--workers 2")

@@ -7,7 +7,7 @@ from scribe import work
 from small import count_of, recipe_of
 
 from genrobust.core import DiskFull, MissingPackage, UserError
-from genrobust.study import EXECUTORS
+from genrobust.study import open_executor
 from genrobust.study.executors.local import Local
 
 
@@ -32,7 +32,7 @@ def test_a_device_that_is_not_here_is_refused():
         Local().placed(recipe_of(device="cuda:99"))
 
 
-def test_without_ray_a_line_says_how_to_get_it(monkeypatch):
+def test_without_ray_a_line_says_how_to_get_it(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "ray", None)  # as if it were not installed
     with pytest.raises(MissingPackage, match=r"^--executor ray needs .* pip install 'genrobust\[ray\]'$"):
-        EXECUTORS.get("ray")(recipe_of(), None, None)
+        open_executor(recipe_of(), tmp_path, "ray")

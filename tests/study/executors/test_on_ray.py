@@ -13,7 +13,6 @@ from small import another_node, count_of, recipe_of, written
 from small_study import CLASSES, REAL, TRAIN, contents, folders_section, genrobust, listens_to_ctrl_c
 
 from genrobust.recipe import parse_recipe
-from genrobust.recipe.recipe import ExecuteConfig
 from genrobust.study import Study
 from genrobust.study.executors.ray import Ray
 
@@ -34,7 +33,7 @@ def recipe(write_folder, tiny_generator):
         seeds=[0, 1],
         arms=[REAL, REAL | {"name": "same"}],
         robustness={"baselines": None},
-        execute={"num_cpus": 1},
+        execute={"executor": "ray", "num_cpus": 1},
     )
 
 
@@ -46,10 +45,10 @@ def short():
 
 
 def test_a_node_that_dies_while_generating_costs_no_image(recipe, cluster, tmp_path):
-    large = recipe.model_copy(update={"execute": ExecuteConfig(num_cpus=2)})
+    takes = {"address": cluster.address, "num_cpus": 2}
     out = tmp_path / "ray"
     with another_node(cluster, num_cpus=2) as first, ThreadPoolExecutor(1) as beside:  # only it has room for a worker
-        dataset = Study(large, out, executor=Ray(large, cluster.address)).dataset("generated")
+        dataset = Study(recipe, out, executor=Ray(recipe, **takes)).dataset("generated")
         running = beside.submit(lambda: dataset.images)
         while count_of(dataset.folder, "*.parquet") < 2:
             assert not running.done()
@@ -77,7 +76,7 @@ def test_a_search_finds_the_same_as_in_one_process(recipe, cluster, clip_folder,
     pool = {"search": str(write_folder("pool", "retrieved", 9, CLASSES)), "clip": str(clip_folder), "per_class": 5}
     data = recipe.model_dump(mode="json") | {"arms": [REAL, REAL | {"name": "found", "mixture": "retrieved-by-search"}]}
     searching = parse_recipe(data | {"data": data["data"] | {"retrieved": pool}})
-    far = Study(searching, tmp_path / "ray", executor=Ray(searching, cluster.address))
+    far = Study(searching, tmp_path / "ray", executor=Ray(searching, cluster.address, 1))
     here = Study(searching, tmp_path / "here")
     assert list(far.images("retrieved-by-search").keys) == list(here.images("retrieved-by-search").keys)
     assert contents(tmp_path / "ray") == contents(tmp_path / "here")

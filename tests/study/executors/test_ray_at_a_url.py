@@ -19,9 +19,9 @@ def test_nodes_with_copies_of_their_own_make_what_one_machine_makes(
 ):
     settings = yaml.safe_load(recipe.read_text())
     settings["arms"].append({"name": "both", "mixture": [{"source": "real"}, {"source": "generated"}]})
-    settings |= {"train": settings["train"] | {"steps": 5}, "execute": {"num_cpus": 2}}
+    settings |= {"train": settings["train"] | {"steps": 5}, "execute": {"executor": "ray", "num_cpus": 2}}
     recipe.write_text(yaml.safe_dump(settings))
-    start.to_end(["evaluate", str(recipe), "--out", str(tmp_path / "alone")])
+    start.to_end(["evaluate", str(recipe), "--executor", "local", "--out", str(tmp_path / "alone")])
     for name, value in {**store.environment, "GENROBUST_COPIES": str(tmp_path / "home")}.items():
         monkeypatch.setenv(name, value)
     of_nodes = [{**store.environment, "GENROBUST_COPIES": str(tmp_path / f"node {n}")} for n in (1, 2)]

@@ -26,7 +26,7 @@ def test_a_killed_worker_costs_no_bit_of_what_two_learn_as_one(recipe, cluster, 
     assert genrobust("train", file, "--out", out, "--cells", "1/2", *on_ray).stdout.startswith("real, seed 0: ")
     genrobust("train", file, "--out", out)  # what two trained is there, and the other takes one
 
-    study = Study(recipe, tmp_path / "killed", executor=Ray(recipe, cluster.address))
+    study = Study(recipe, tmp_path / "killed", executor=Ray(recipe, cluster.address, 1))
     both, alone = study.runs()
     with caplog.at_level(logging.WARNING):
         kill_while_training(study, both, lambda: second_worker(cluster))
@@ -51,7 +51,7 @@ def test_two_fine_tune_a_pretrained_network_as_one_does(recipe, cluster, tmp_pat
     train = recipe.train.model_copy(update={"steps": 8, "learning_rate": 0.01})
     arms = [REAL | {"train": tuned}, REAL | {"name": "alone", "train": {**tuned, "workers": 1}}]
     changed = parse_recipe(recipe.model_dump(mode="json") | {"train": train.model_dump(mode="json"), "arms": arms})
-    study = Study(changed, tmp_path, executor=Ray(changed, cluster.address))
+    study = Study(changed, tmp_path, executor=Ray(changed, cluster.address, 1))
     together, alone = (load_file(folder / "model.safetensors") for folder in study.train(study.runs()))
     for name, tensor in alone.items():
         torch.testing.assert_close(together[name], tensor, atol=1e-5, rtol=1e-4)

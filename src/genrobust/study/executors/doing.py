@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import gc
 import json
+import logging
+import os
 import pickle
+import struct
+import sys
 import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from functools import cache
 from pathlib import Path
@@ -34,6 +38,8 @@ LOOK_EVERY_S = 0.5  # at the progress
 REPORT_EVERY_S = 0.2  # of the progress
 PATIENCE_S = 7 * 24 * 3600  # of processes that train together, for each other: one validates for long
 LISTED = 20  # failed jobs, in a message
+COUNT = struct.Struct("qq")  # of a file of progress
+log = logging.getLogger(__name__)
 
 
 class BadLuck(GenrobustError):
@@ -109,6 +115,15 @@ def raise_failed(title: str, failed: Sequence[tuple[Job, GenrobustError]]) -> No
     raise kind("\n".join(lines)) from failed[-1][1]
 
 
+def has_more_tries(share: Sequence[Job], tries: int, failure: GenrobustError) -> bool:
+    """Return whether jobs are to be tried again; raise a `failure` that others would have too."""
+    if not isinstance(failure, BadLuck):
+        raise failure
+    if tries < TRIES:
+        log.warning("%s: %s; it is tried again", share[0].name, failure)
+    return tries < TRIES
+
+
 class Shown:
     """The progress of jobs that other processes do, which `read` returns by their numbers, shown by `bar`."""
 
@@ -159,6 +174,29 @@ class Shown:
         finally:
             ended.set()
             thread.join()
+
+
+def read_counts(folder: Path) -> dict[int, Counted]:
+    """Return how far the jobs are whose workers count in `folder`."""
+    counts = {}
+    for path in folder.iterdir():
+        with suppress(struct.error):  # nothing is counted yet
+            counts[int(path.name)] = Counted(*COUNT.unpack(path.read_bytes()))
+    return counts
+
+
+def write_count(file: Path, counted: Counted) -> None:
+    """Write in `file` how far a job is, which `read_counts` reads."""
+    file.touch()
+    with file.open("r+b", buffering=0) as written:  # not "wb", which would empty it for whoever reads it now
+        written.write(COUNT.pack(*counted))
+
+
+def set_threads(variables: Mapping[str, str]) -> None:
+    """Set the environment `variables` of a worker in this process, whose torch may have read them already."""
+    os.environ.update(variables)
+    if (torch := sys.modules.get("torch")) is not None:
+        torch.set_num_threads(int(variables["OMP_NUM_THREADS"]))
 
 
 def do_jobs(load: bytes, unit: str, keys: Sequence[Any], report: Report) -> float:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from genrobust.core import Registry
-from genrobust.recipe import Recipe
+from genrobust.core import UserError
+from genrobust.recipe import ExecuteConfig, Recipe, checked
 
 DoJobs = Callable[[Sequence[Any]], None]  # does the jobs of these keys, in order
 
@@ -115,10 +116,33 @@ class Executor(Protocol):
         """
 
 
-# Each is a callable of a recipe, the address of a cluster (None: one is started here, where it needs one) and the
-# number of processes that work at the same time (None: as many as this machine has room for). It returns an executor
-# for the jobs of the recipe. It raises UserError for an option that it has no use for or a cluster that does not
-# answer, and MissingPackage where its package is not installed.
-EXECUTORS: Registry[Callable[[Recipe, str | None, int | None], Executor]] = Registry(
-    "executor", "genrobust.executors", "genrobust.study.executors.kinds"
-)
+class ExecutorConfig(ExecuteConfig, ABC):
+    """A kind of executor, which ``execute.executor`` names: the section `execute` with the keys of the kind."""
+
+    @abstractmethod
+    def open(self, recipe: Recipe, out: Path) -> Executor:
+        """Return an executor for the jobs of `recipe`, whose results go to `out`.
+
+        Raises:
+            UserError: It cannot run here, or nobody answers.
+            MissingPackage: Its package is not installed.
+        """
+
+
+def open_executor(recipe: Recipe, out: Path, kind: str | None = None, **given: object) -> Executor:
+    """Return the executor of `recipe`, or of another `kind`, with the keys `given`, None for those that are not.
+
+    Raises:
+        UserError: The kind is unknown or has no such key; or as for `ExecutorConfig.open`.
+    """
+    own = kind in (None, recipe.execute.executor)
+    values: dict[str, object] = recipe.execute.model_dump() if own else {"executor": kind}
+    options = {key: value for key, value in given.items() if value is not None}
+    try:
+        config = checked(ExecuteConfig, values | options, " ".join(f"--{key}" for key in options) or "execute")
+    except ValueError as error:
+        raise UserError(str(error)) from None
+    assert isinstance(config, ExecutorConfig), (
+        f"{type(config)} is registered as an executor and extends no ExecutorConfig"
+    )
+    return config.open(recipe, out)

@@ -9,7 +9,6 @@ import os
 import pickle
 import re
 import signal
-import struct
 import sys
 import tempfile
 import threading
@@ -18,7 +17,7 @@ from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import partial
 from itertools import takewhile
@@ -43,13 +42,16 @@ from genrobust.study.executors.doing import (
     LOOK_EVERY_S,
     TRIES,
     BadLuck,
-    Counted,
     Member,
     Shown,
     do_jobs,
     failure_of,
+    has_more_tries,
     raise_failed,
+    read_counts,
     root_cause,
+    set_threads,
+    write_count,
 )
 from genrobust.study.executors.jobs import Job, Work
 from genrobust.study.executors.local import Local
@@ -67,7 +69,6 @@ PRELOAD_TO_GENERATE = [
     "genrobust.generate.loading",
     "diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion",  # others are loaded by the worker that needs them
 ]
-COUNT = struct.Struct("qq")  # of a file of progress
 DIED = "process died: where memory ran out, use fewer --workers, or lower batch_size"
 Failures = list[tuple[Job, GenrobustError]]
 log = logging.getLogger(__name__)
@@ -148,7 +149,7 @@ class Processes(Local):
             progress_bar(work.what, work.size, work.unit, seconds=work.seconds) as bar,
             tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder,
         ):
-            shown, files = Shown(bar, partial(_read_counts, Path(folder))), Path(folder)
+            shown, files = Shown(bar, partial(read_counts, Path(folder))), Path(folder)
             failed: Failures = []
             if single:
                 self._run_single(replace(work, jobs=single), workers, shown, files, failed)
@@ -181,7 +182,7 @@ class Processes(Local):
                         worker.end()  # the process itself may be at fault, such as by memory that it does not give back
                         worker.wait()
                         shown.failed(number)
-                        if _has_more_tries(share, tries, spent):
+                        if has_more_tries(share, tries, spent):
                             waiting.append((share, tries + 1))
                         else:
                             failed += [(job, spent) for job in share]
@@ -201,7 +202,7 @@ class Processes(Local):
                 shown.ended(number)
                 return
             shown.failed(number)
-            if not _has_more_tries((job,), tries, failure):
+            if not has_more_tries((job,), tries, failure):
                 failed.append((job, failure))
 
     def _together(self, job: Job, call: tuple[Any, ...], shown: Shown) -> GenrobustError | None:
@@ -305,24 +306,6 @@ def backend_for(on_gpus: bool) -> str:
     return "nccl" if on_gpus and sys.platform == "linux" else "gloo"
 
 
-def _read_counts(folder: Path) -> dict[int, Counted]:
-    """Return how far the jobs are whose workers count in `folder`."""
-    counts = {}
-    for path in folder.iterdir():
-        with suppress(struct.error):  # nothing is counted yet
-            counts[int(path.name)] = Counted(*COUNT.unpack(path.read_bytes()))
-    return counts
-
-
-def _has_more_tries(share: Sequence[Job], tries: int, failure: GenrobustError) -> bool:
-    """Return whether jobs are to be tried again; raise a `failure` that others would have too."""
-    if not isinstance(failure, BadLuck):
-        raise failure
-    if tries < TRIES:
-        log.warning("%s: %s; it is tried again", share[0].name, failure)
-    return tries < TRIES
-
-
 def _free_gpu() -> None:
     """Give back the memory of the GPU that this process has used."""
     import torch
@@ -406,9 +389,7 @@ def _begin(alive: Connection, variables: Mapping[str, str]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the command hears of Ctrl-C too, and ends its workers
     if hasattr(signal, "pthread_sigmask"):
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM})
-    os.environ.update(variables)
-    if (torch := sys.modules.get("torch")) is not None:  # which has read the variables before this worker was forked
-        torch.set_num_threads(int(variables["OMP_NUM_THREADS"]))
+    set_threads(variables)
     threading.Thread(target=_end_with, args=(alive,), name="end", daemon=True).start()
 
 
@@ -420,15 +401,9 @@ def _end_with(alive: Connection) -> None:
 def _do(load: bytes, unit: str, keys: Sequence[Any], file: Path) -> float | GenrobustError:
     """Do jobs, and count in `file` how far they are; return their seconds, or how they failed."""
     try:
-        return do_jobs(load, unit, keys, partial(_count, file))
+        return do_jobs(load, unit, keys, partial(write_count, file))
     except Exception as error:
         return failure_of(error)
-
-
-def _count(file: Path, counted: Counted) -> None:
-    file.touch()
-    with file.open("r+b", buffering=0) as written:  # not "wb", which would empty it for whoever reads it now
-        written.write(COUNT.pack(*counted))
 
 
 def _take_part(
@@ -445,7 +420,7 @@ def _take_part(
     os.environ.update(variables[rank])
     try:
         members[rank].meet()
-        do_jobs(load, unit, [key], partial(_count, file) if rank == 0 else lambda counted: None)
+        do_jobs(load, unit, [key], partial(write_count, file) if rank == 0 else lambda counted: None)
     except Exception as error:
         members[rank].failed(error)
         raise

@@ -77,7 +77,7 @@ log = logging.getLogger(__name__)
 class Ray:
     """The workers of the cluster at `address`, or of a Ray that is started on this machine alone.
 
-    Each takes of its node what `recipe.execute` says.
+    Each takes `num_cpus` and `num_gpus` of its node, by default as `RayConfig` says.
 
     Raises:
         UserError: No cluster answers, or none of its nodes has so much.
@@ -85,18 +85,20 @@ class Ray:
 
     here = False
 
-    def __init__(self, recipe: Recipe, address: str | None = None) -> None:
+    def __init__(
+        self, recipe: Recipe, address: str | None = None, num_cpus: int | None = None, num_gpus: float | None = None
+    ) -> None:
         at_sigterm = signal.getsignal(signal.SIGTERM)
         _connect(address)
         if callable(at_sigterm) and threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, at_sigterm)  # in place of Ray's, which aborts the program
-        takes, nodes = recipe.execute, _nodes()
+        nodes = _nodes()
         self._threads, named = recipe.threads, recipe.device.partition(":")[0]  # cuda:1 is any: Ray deals them out
-        has_gpus = any(node.get("GPU") for node in nodes) and takes.num_gpus != 0
+        has_gpus = any(node.get("GPU") for node in nodes) and num_gpus != 0
         self._device = device_kind(named) if named != "auto" else "cuda" if has_gpus else "cpu"
         largest = max((int(node.get("CPU", 0)) for node in nodes), default=0)
-        self._cpus = takes.num_cpus or max(1, min(recipe.threads, largest))
-        self._gpus = float(self._device == "cuda") if takes.num_gpus is None else takes.num_gpus
+        self._cpus = num_cpus or max(1, min(recipe.threads, largest))
+        self._gpus = float(self._device == "cuda") if num_gpus is None else num_gpus
         if not self.capacity():
             there = "; ".join(f"{node.get('CPU', 0):g} CPUs, {node.get('GPU', 0):g} GPUs" for node in nodes)
             raise UserError(

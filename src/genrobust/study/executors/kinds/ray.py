@@ -3,24 +3,37 @@
 from __future__ import annotations
 
 from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated
 
-from genrobust.core import MissingPackage, UserError
-from genrobust.recipe import Recipe
-from genrobust.study.executors.jobs import EXECUTORS, Executor
+from pydantic import model_validator
+
+from genrobust.core import MissingPackage
+from genrobust.recipe import CORES, EXECUTORS, Between, Recipe, Threads
+from genrobust.study.executors.jobs import Executor, ExecutorConfig
 
 
 @EXECUTORS.register("ray")
-def open_ray(recipe: Recipe, address: str | None, workers: int | None) -> Executor:
-    """Return the cluster at `address`, or one that is started here.
+class RayConfig(ExecutorConfig):
+    """The workers of the Ray cluster at `address`, or of a Ray that is started on this machine, and what each takes.
 
-    Raises:
-        UserError: `workers` is given, or no cluster answers.
-        MissingPackage: Ray is not installed.
+    `num_cpus` None takes `threads` CPUs, or all of a smaller node. `num_gpus` None takes one GPU if the device is cuda,
+    and none otherwise; 0.5 lets two workers share a GPU.
     """
-    if workers is not None:
-        raise UserError(f"--workers {workers} is for processes here; on Ray, execute.num_cpus sets how many fit a node")
-    if find_spec("ray") is None:
-        raise MissingPackage("ray", "ray", "--executor ray")
-    from genrobust.study.executors.ray import Ray
 
-    return Ray(recipe, address)
+    address: str | None = None  # host:port
+    num_cpus: Threads | None = None
+    num_gpus: Annotated[float, Between(0, 1024, CORES)] | None = None
+
+    @model_validator(mode="after")
+    def _check_num_gpus(self) -> RayConfig:
+        if self.num_gpus is not None and self.num_gpus > 1 and self.num_gpus % 1:
+            raise ValueError(f"num_gpus: {self.num_gpus:g} is more than one GPU, so it must be a whole number")
+        return self
+
+    def open(self, recipe: Recipe, out: Path) -> Executor:
+        if find_spec("ray") is None:
+            raise MissingPackage("ray", "ray", "--executor ray")
+        from genrobust.study.executors.ray import Ray
+
+        return Ray(recipe, self.address, self.num_cpus, self.num_gpus)

@@ -1,0 +1,23 @@
+"""Processes of this machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from genrobust.recipe import EXECUTORS, Recipe, WorkerCount
+from genrobust.study.executors.jobs import Executor, ExecutorConfig
+
+
+@EXECUTORS.register("local")
+class LocalConfig(ExecutorConfig):
+    """Processes of this machine: `workers` of them, or as many as its cores and memory have room for, one for each GPU.
+
+    The environment variable GENROBUST_WORKERS sets the default.
+    """
+
+    workers: WorkerCount | None = None
+
+    def open(self, recipe: Recipe, out: Path) -> Executor:
+        from genrobust.study.executors.processes import Processes
+
+        return Processes(recipe, self.workers)
