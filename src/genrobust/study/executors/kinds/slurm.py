@@ -37,7 +37,7 @@ class SlurmConfig(ExecutorConfig):
         from genrobust.study.executors.slurm import Slurm
 
         slurm = {"partition": self.partition, "account": self.account, "qos": self.qos}
-        limits = {
+        limits: dict[str, str | float] = {
             "timeout_min": self.minutes,
             "mem_gb": self.memory_gb,
             "cpus_per_task": self.num_cpus or recipe.threads,
