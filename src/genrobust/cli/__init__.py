@@ -7,15 +7,31 @@ import sys
 from collections.abc import Callable
 from functools import partial
 
-from genrobust.cli import completing, studies, tools
-from genrobust.cli.app import app
+from genrobust.cli import completing, datasets, studies
+from genrobust.cli.app import COMMANDS, app, err_console, out_console, tell
+from genrobust.cli.options import Overwrite, argument, option
 from genrobust.core import SAFE_PATH, mask_secrets, waiting_of_threads
 
 # --help lists the commands in the order of these imports.
 # isort: split
 from genrobust.cli import classifiers, listing, release
 
-__all__ = ["app", "classifiers", "listing", "main", "release", "studies", "tools"]
+__all__ = [
+    "COMMANDS",
+    "Overwrite",
+    "app",
+    "argument",
+    "classifiers",
+    "datasets",
+    "err_console",
+    "listing",
+    "main",
+    "option",
+    "out_console",
+    "release",
+    "studies",
+    "tell",
+]
 
 
 def main() -> None:

@@ -9,7 +9,7 @@ import shlex
 import signal
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -24,6 +24,7 @@ from genrobust import __version__
 from genrobust.cli.options import option
 from genrobust.core import (
     GenrobustError,
+    Registry,
     UserError,
     escape_unprintable,
     expand_home,
@@ -91,8 +92,17 @@ class _Command(TyperCommand):
             raise typer.Exit(1) from None
 
 
+COMMANDS: Registry[Callable[..., Any]] = Registry("command", "genrobust.commands", "genrobust.tools")
+
+
 class _Program(TyperGroup):
-    """The commands, whose usage errors hold no secrets."""
+    """The commands, with those of COMMANDS behind the program's own; their usage errors hold no secrets."""
+
+    def __init__(self, *, commands: dict[str, Any], **settings: Any) -> None:
+        tools = typer.Typer()
+        for name, function in COMMANDS.members().items():
+            tools.command(name, cls=_Command)(function)
+        super().__init__(commands=commands | typer.main.get_group(tools).commands | commands, **settings)
 
     def invoke(self, ctx: Any) -> Any:
         try:

@@ -8,9 +8,9 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from genrobust.cli.app import err_console, out_console, tell
+from genrobust.cli.app import command, err_console, out_console, tell
 from genrobust.cli.completing import arms_of_recipes, datasets_of_recipes
-from genrobust.cli.opening import open_named, studies_command
+from genrobust.cli.opening import open_named, with_studies
 from genrobust.cli.options import (
     CLASSIFIER,
     MODELS,
@@ -57,7 +57,8 @@ Top = Annotated[int, option("--top N", "Number of classes for each image, likeli
 BatchSize = Annotated[int, option("--batch-size N", "Images in a batch.", min=1, max=MOST_AT_ONCE)]
 
 
-@studies_command()
+@command()
+@with_studies()
 def benchmark(
     studies: "Studies",
     models: Annotated[list[str], MODELS],
@@ -103,7 +104,8 @@ def _figure(score: "Score", signed: bool = False) -> Text:
     return Text(f"{number(score.value, signed)}\n{span(score, signed)}")
 
 
-@studies_command("export-model")
+@command("export-model")
+@with_studies()
 def export_model(
     studies: "Studies",
     checkpoint: Checkpoint,
@@ -130,7 +132,8 @@ def export_model(
     tell(*run_export(source, to, folder, report, arm, license, overwrite).values())
 
 
-@studies_command()
+@command()
+@with_studies()
 def predict(
     studies: "Studies",
     model: Model,

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 from rich.markup import escape
 from rich.table import Table
 
-from genrobust.cli.app import err_console, out_console, tell
+from genrobust.cli.app import command, err_console, out_console, tell
 from genrobust.cli.completing import datasets_of_recipes
-from genrobust.cli.opening import studies_command
+from genrobust.cli.opening import with_studies
 from genrobust.cli.options import DatasetSpec, License, Overwrite, argument, option
 from genrobust.core import UserError
 
@@ -52,7 +52,8 @@ Private = Annotated[bool, option("--private", "Create a new repository as a priv
 DryRun = Annotated[bool, option("--dry-run", "List the files, and push nothing.")]
 
 
-@studies_command()
+@command()
+@with_studies()
 def export(
     studies: "Studies",
     dataset: DatasetSpec,
@@ -101,7 +102,8 @@ def export(
     tell(", ".join(f"{part}: {count:,} images" for part, count in done.images.items()), done.folder)
 
 
-@studies_command(without=("run", "runs", "device", "estimate"))
+@command()
+@with_studies(without=("run", "runs", "device", "estimate"))
 def push(
     studies: "Studies", exported: Exported, repo_id: RepoId, private: Private = False, dry_run: DryRun = False
 ) -> None:

@@ -11,9 +11,9 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from genrobust.cli.app import err_console, out_console, say, tell, words_of
+from genrobust.cli.app import command, err_console, out_console, say, tell, words_of
 from genrobust.cli.completing import figures
-from genrobust.cli.opening import ANYWHERE, HERE, open_studies, print_work, study_command
+from genrobust.cli.opening import ANYWHERE, HERE, open_studies, print_work, with_study
 from genrobust.cli.options import MODELS, OUT, ArmName, DatasetName, Estimate, ModelLabels, Quick, Run, Sets, option
 from genrobust.core import UserError
 
@@ -40,7 +40,8 @@ ReportFormats = Annotated[
 ]
 
 
-@study_command(*ANYWHERE)
+@command()
+@with_study(*ANYWHERE)
 def run(
     study: "Study",
     ctx: typer.Context,
@@ -57,7 +58,8 @@ def run(
     _write_report(study, anew, same_versions)
 
 
-@study_command(*HERE, "workers")
+@command()
+@with_study(*HERE, "workers")
 def show(
     study: "Study",
     ctx: typer.Context,
@@ -93,7 +95,8 @@ def show(
     tell(*_next_steps(study, rows, ctx))
 
 
-@study_command(*HERE)
+@command()
+@with_study(*HERE)
 def prompts(
     study: "Study",
     dataset: DatasetName = None,
@@ -121,7 +124,8 @@ def prompts(
         tell(f"after generation, a filter leaves out {rule.in_words()}")
 
 
-@study_command(*ANYWHERE)
+@command()
+@with_study(*ANYWHERE)
 def generate(
     study: "Study",
     dataset: DatasetName = None,
@@ -136,7 +140,8 @@ def generate(
     tell(f"{count:,} images in {generated.folder}")
 
 
-@study_command(*HERE)
+@command()
+@with_study(*HERE)
 def train_generator(study: "Study") -> None:
     """Train the recipe's generators: fine-tune or distil (`finetune`), or train from scratch (`class_model`)."""
     for stage in study.graph.train_generators():
@@ -144,7 +149,8 @@ def train_generator(study: "Study") -> None:
         tell(stage.trained.folder)
 
 
-@study_command(*ANYWHERE)
+@command()
+@with_study(*ANYWHERE)
 def train(
     study: "Study",
     arm: ArmName = None,
@@ -160,7 +166,8 @@ def train(
         tell(f"{run.name}: {folder}")
 
 
-@study_command(*ANYWHERE)
+@command()
+@with_study(*ANYWHERE)
 def evaluate(
     study: "Study",
     ctx: typer.Context,
@@ -195,7 +202,8 @@ def evaluate(
     out_console.print(*tables)
 
 
-@study_command(*ANYWHERE)
+@command()
+@with_study(*ANYWHERE)
 def tune(
     study: "Study",
     ctx: typer.Context,
@@ -214,7 +222,8 @@ def tune(
     _print_tuned(tuning.run())
 
 
-@study_command(*ANYWHERE)
+@command()
+@with_study(*ANYWHERE)
 def report(study: "Study", formats: ReportFormats = None, estimate: Estimate = True) -> None:
     """Write the report again, after the missing jobs of the study; --format adds tables and plots for papers."""
     from genrobust.report import check_report_formats

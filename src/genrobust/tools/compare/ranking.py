@@ -22,10 +22,23 @@ from genrobust.core import (
     remote_of,
 )
 from genrobust.recipe import GENERATED, ClassModelConfig, Recipe, is_recipe, recipe_names
-from genrobust.report.costs import MINUTE
-from genrobust.report.results import RESULTS, StudyResults, read_results, recipe_of
-from genrobust.report.tables import Column, Entry, difference_entry, figure_table, mark_best
-from genrobust.report.wording import count, gain, is_sure, mixture_in_words, row_name
+from genrobust.report import (
+    MINUTE,
+    RESULTS,
+    Column,
+    Entry,
+    StudyResults,
+    count,
+    difference_entry,
+    figure_table,
+    gain,
+    is_sure,
+    mark_best,
+    mixture_in_words,
+    read_results,
+    recipe_of,
+    row_name,
+)
 from genrobust.robustness import comparable, figure_called
 
 TOP1 = figure_called("top1")

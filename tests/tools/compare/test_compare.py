@@ -9,12 +9,12 @@ from pathlib import Path
 
 import fsspec
 import pytest
+from html_page import EVIL, Page
 from small_study import genrobust
-from test_write import EVIL, Page
 
-from genrobust.report.compare import compare_html
-from genrobust.report.ranking import find_results, rank
 from genrobust.report.write import write_report
+from genrobust.tools.compare.page import compare_html
+from genrobust.tools.compare.ranking import find_results, rank
 
 RUNS = Path("runs")
 VARIED = "own+train.steps=3"

@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 
 from genrobust.core import ArmRecord, ScoreKey, UserError
-from genrobust.report.ranking import find_results, rank
 from genrobust.report.write import write_report
+from genrobust.tools.compare.ranking import find_results, rank
 
 NAMES = {test: f"{test}-hash" for test in ("test", "solid", "emoji", "pixel")}
 SECONDS = ({"train": 60.0}, {"generate": 120.0, "train": 90.0}, {"train": 60.0})

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from genrobust.cli.app import command, err_console, out_console, say, tell
 from genrobust.cli.completing import datasets_of_recipes
-from genrobust.cli.opening import open_named, studies_command
+from genrobust.cli.opening import open_named, with_studies
 from genrobust.cli.options import (
     MOST_AT_ONCE,
     OUT,
@@ -25,7 +25,7 @@ from genrobust.cli.options import (
     argument,
     option,
 )
-from genrobust.core import GenrobustError, UserError, writing
+from genrobust.core import GenrobustError, UserError
 
 if TYPE_CHECKING:
     from genrobust.study import Studies, Study
@@ -117,12 +117,6 @@ VerifiedFolder = Annotated[
 Images = Annotated[bool, option("--images", "Read the images of FOLDER, a recipe, again: do they hold what they held?")]
 Repair = Annotated[bool, option("--repair", "Set damaged output aside, so that only it is made again.")]
 
-ComparedRuns = Annotated[
-    list[str],
-    argument("RUN...", "The folder of a study, a folder of studies, a results.json, or the URL of one of these."),
-]
-ComparisonPage = Annotated[Path, option("--out FILE.html", "The page.")]
-
 UNMEASURED = "-"
 
 
@@ -196,22 +190,7 @@ def effective_robustness(
 
 
 @command()
-def compare(runs: ComparedRuns, out: ComparisonPage = Path("compare.html"), overwrite: Overwrite = False) -> None:
-    """Rank what studies trained on by the accuracy of their classifiers, with what it cost, on one page."""
-    from genrobust.report import compare_html, find_results, rank, ranking_table
-
-    files = find_results(runs)
-    with writing(out, ".html", files.values(), overwrite) as file:
-        rankings = rank(files)
-        file.write(compare_html(rankings, out).encode())
-    shown = err_console if out == Path("-") else out_console  # standard output holds the page alone
-    for ranking in rankings:
-        shown.print(ranking_table(ranking))
-    if out != Path("-"):
-        tell(out)
-
-
-@studies_command()
+@with_studies()
 def audit(
     studies: "Studies",
     dataset: AuditedDataset,
@@ -254,7 +233,8 @@ def audit(
         )
 
 
-@studies_command("filter")
+@command("filter")
+@with_studies()
 def filter_(
     studies: "Studies",
     dataset: DatasetSpec,
@@ -299,7 +279,8 @@ def filter_(
     tell(f"{done.kept:,} of {done.made:,} images kept, by {done.by}; the others, with the reason:", done.folder)
 
 
-@studies_command()
+@command()
+@with_studies()
 def view(studies: "Studies", dataset: DatasetSpec, port: Port = 0, against: Against = None) -> None:
     """Look at a generated dataset on a local page, and reject images by keys."""
     from genrobust.report import count
@@ -322,7 +303,8 @@ def view(studies: "Studies", dataset: DatasetSpec, port: Port = 0, against: Agai
         tell(filter_yaml(cleaned, review.file))
 
 
-@studies_command(without=("run", "estimate"))
+@command()
+@with_studies(without=("run", "estimate"))
 def verify(studies: "Studies", folder: VerifiedFolder, repair: Repair = False, images: Images = False) -> None:
     """Check every byte of a generated dataset, or of all that was made in a folder, against its hashes."""
     studies.require_recipe(folder)

@@ -11,11 +11,8 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from genrobust.core import remote_of
-from genrobust.report.costs import MINUTE
-from genrobust.report.page import own_script, render
-from genrobust.report.ranking import Ranking
-from genrobust.report.results import REPORT, StudyResults
-from genrobust.report.wording import EN_DASH, marks, number, span
+from genrobust.report import EN_DASH, MINUTE, REPORT, StudyResults, marks, number, own_script, render, span
+from genrobust.tools.compare.ranking import Ranking
 
 MINUTE_DIGITS = 2  # of a price
 COST_HEADS = ("images", "generated", "make images", "train", "steps")
@@ -27,7 +24,7 @@ def compare_html(rankings: Sequence[Ranking], page: Path) -> str:
     studies = {arm.results.path: arm for arm in arms}
     folder = Path(os.path.realpath(page)).parent
     return render(
-        "compare.html.j2",
+        "tools/compare/compare.html.j2",
         rankings=rankings,
         arms=arms,
         studies=studies,
