@@ -28,7 +28,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from genrobust import tools
-from genrobust.cli import app, classifiers, datasets, listing, release, studies
+from genrobust.cli.entry import app, classifiers, datasets, listing, release, studies
 from genrobust.recipe import sweep
 from genrobust.recipe.load import Recipe
 from genrobust.recipe.numbers import Between

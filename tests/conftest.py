@@ -43,7 +43,7 @@ hypothesis.settings.register_profile(
 )
 hypothesis.settings.load_profile("fixed")
 pytest.register_assert_rewrite("kill_and_resume")
-pytest_plugins = ["object_store", "pretrained_networks", "small_dataset", "small_record", "small_study"]
+pytest_plugins = ["object_store", "pretrained_networks", "small_dataset", "small_photos", "small_record", "small_study"]
 HERE = Path(__file__).parent
 sys.path += [str(HERE / "generate"), str(HERE / "generate" / "train")]  # where tiny and small_training lie
 sys.path.append(str(HERE.parent / "benchmarks"))

@@ -21,9 +21,9 @@ ROOT = Path(genrobust.__file__).parent
 TESTS = Path(__file__).parent
 ROOMS = (  # from the ground up
     *("core", "recipe", "robustness", "data", "classifiers", "generate"),
-    *("train", "audit", "report", "release", "study", "cli", "tools"),
+    *("train", "quality", "report", "release", "study", "cli", "tools"),
 )
-STAGES = {"generate", "train", "audit", "report"}  # they meet in the nouns of core, not in each other
+STAGES = {"generate", "train", "report"}  # they meet in the nouns of core, not in each other
 TOP = {"", "__main__"}
 MODULES = sorted(path.relative_to(ROOT) for path in ROOT.rglob("*.py"))
 HEAVY = {"torch", "diffusers", "transformers", "timm", "numpy", "scipy", "pyarrow", "PIL", "yaml"}

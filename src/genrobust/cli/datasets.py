@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated
 from rich.markup import escape
 from rich.table import Table
 
-from genrobust.cli.app import command, err_console, out_console, say, tell
 from genrobust.cli.completing import datasets_of_recipes
 from genrobust.cli.opening import open_named, with_studies
 from genrobust.cli.options import (
@@ -25,6 +24,7 @@ from genrobust.cli.options import (
     argument,
     option,
 )
+from genrobust.cli.program import command, out_console, tell
 from genrobust.core import GenrobustError, UserError
 
 if TYPE_CHECKING:
@@ -57,53 +57,12 @@ OwnGenerator = Annotated[
     option("--own-generator", "Generate with a small generator that is trained on your images, by class and style."),
 ]
 
-Ids = Annotated[list[str], option("--id COLUMN", "ID accuracy: COLUMN, or FILE:COLUMN; repeatable.")]
-ShiftColumn = Annotated[str, option("--shift COLUMN", "Shifted accuracy: COLUMN, or FILE:COLUMN.")]
-AccuracyTable = Annotated[Path | None, argument("TABLE", "A CSV file with one row for each model.")]
-KeyColumns = Annotated[
-    str, option("--key A,B", "Columns that name a model and join two files; default: the first column.")
-]
-Baselines = Annotated[
-    str | None, option("--baselines FILE|REGEX", "Models that the line is fitted on: a file of names, or a regex.")
-]
-Exclude = Annotated[str | None, option("--exclude FILE|REGEX", "Models that the line is not fitted on.")]
-Transform = Annotated[str, option("--transform SCALE", "Scale of the fit: logit, probit or linear.")]
-MinId = Annotated[
-    float, option("--min-id ACC", "Do not fit on models with an ID accuracy below ACC %.", min=0, max=100)
-]
-Pivot = Annotated[
-    str | None, option("--pivot MODEL", "Fit two lines, as for ImageNet-A, which was filtered against MODEL.")
-]
-Unit = Annotated[str | None, option("--unit UNIT", "Unit of the accuracies: percent or fraction.")]
-JsonFile = Annotated[Path | None, option("--json FILE.json", "Write all figures to this file.")]
-
-AuditedDataset = Annotated[
-    str,
-    argument(
-        "DATASET",
-        "RECIPE:DATASET, a generated dataset, image folders, or a recipe: its real images.",
-        autocompletion=datasets_of_recipes,
-    ),
-]
-TestSets = Annotated[list[str] | None, option("--test NAME=DIR", "A test set to search for copies; repeatable.")]
-GeneratorImages = Annotated[
-    str | None, option("--train-of-generator DIR|RECIPE", "The images that the generator was trained on.")
-]
-Unseen = Annotated[str | None, option("--unseen DIR", "Images that the generator never saw, like its training images.")]
-AllowLeaks = Annotated[
-    list[str] | None, option("--allow-leaks NAME", "Do not fail if images of this test set leaked; repeatable.")
-]
 BatchSize = Annotated[int, option("--batch-size N", "Images shown to a model at once.", min=1, max=MOST_AT_ONCE)]
-AuditOut = Annotated[
-    Path | None,
-    option("--out DIR", "Folder for the page; default: beside the dataset, or audit-STUDY-DATASET here."),
-]
 By = Annotated[
     str,
     option("--by clip|classifier|list", "Which model judges how well an image shows its label; list: a person did."),
 ]
 ReviewFile = Annotated[Path | None, option("--file FILE", "The review of genrobust view, with --by list.")]
-Port = Annotated[int, option("--port N", "Port of the page on this machine; default: a free one.", min=0, max=65_535)]
 Drop = Annotated[float | None, option("--drop SHARE", "Leave out this share of each class, lowest scores first: 0.1.")]
 Threshold = Annotated[float | None, option("--threshold SCORE", "Leave out images that score below SCORE.")]
 VerifiedFolder = Annotated[
@@ -153,86 +112,6 @@ def init(
     write_recipe(folders, recipe, runs, tell, check, overwrite, pretrained, named, own_generator)
 
 
-@command()
-def effective_robustness(
-    ids: Ids,
-    shift: ShiftColumn,
-    table: AccuracyTable = None,
-    key: KeyColumns = "",
-    baselines: Baselines = None,
-    exclude: Exclude = None,
-    transform: Transform = "logit",
-    min_id: MinId = 0,
-    pivot: Pivot = None,
-    unit: Unit = None,
-    json: JsonFile = None,
-    overwrite: Overwrite = False,
-) -> None:
-    """Compute effective robustness from a published table of accuracies."""
-    from genrobust.data import choose_baselines, read_published
-    from genrobust.report import describe, left_out_notes, terminal_table, write_json
-    from genrobust.robustness import score_published
-
-    models = read_published(table, ids, shift, [k.strip() for k in key.split(",")] if key else (), unit)
-    chosen, notes = choose_baselines(models, baselines, exclude, pivot)
-    result = score_published(models, chosen, transform, min_id, pivot)
-    if json is not None:
-        named = (Path(text) for text in (baselines, exclude) if text)
-        write_json(result, json, [*([table] if table else []), *map(Path, models.files), *named], overwrite)
-    for note in (*models.notes, *notes, *left_out_notes(result)):
-        err_console.print(f"note: {escape(note)}")
-    for warning in result.doubts:
-        err_console.print(f"[bold yellow]warning:[/] {escape(warning)}")
-    shown = err_console if json == Path("-") else out_console  # standard output holds the JSON alone
-    for line in describe(result):
-        shown.print(escape(line))
-    shown.print(terminal_table(result))
-
-
-@command()
-@with_studies()
-def audit(
-    studies: "Studies",
-    dataset: AuditedDataset,
-    device: Device,
-    against: Against = None,
-    test: TestSets = None,
-    wild: GeneratorImages = None,
-    unseen: Unseen = None,
-    classifier: Classifier = None,
-    labels: ClassifierLabels = None,
-    clip: Clip = None,
-    allow_leaks: AllowLeaks = None,
-    out: AuditOut = None,
-    batch_size: BatchSize = 256,
-) -> None:
-    """Audit a generated dataset: near-duplicates, leaked test images, labels, diversity, fidelity."""
-    from genrobust.report import audit_verdict
-    from genrobust.study import audit as run_audit, recipe_and_name
-
-    if labels is not None and classifier is None:
-        raise UserError(f"--labels {labels} names the classes of a classifier: add --classifier MODEL")
-    if unseen is not None and wild is None:
-        raise UserError(f"--unseen {unseen}: name what the generator was trained on with --train-of-generator")
-    studies.require_recipe(dataset, against, wild, classifier)
-    recipe, name = recipe_and_name(dataset)
-    if name:
-        against, out = against or recipe, out or Path(f"audit-{studies.label(dataset)}")
-        dataset = str(studies.folder(dataset))
-    opens = None if classifier is None else partial(open_named, studies, classifier, labels)
-    tests, allowed, device = test or [], allow_leaks or [], device or "auto"
-    done = run_audit(
-        dataset, against, tests, wild, unseen, opens, clip, allowed, out, device, say, batch_size, studies.recipe
-    )
-    tell(*audit_verdict(done.audit, tuple(done.leaks)), *done.audit.left_out, *done.files.values())
-    if done.leaks:
-        where = ", ".join(f"{name} ({count:,})" for name, count in done.leaks.items())
-        raise GenrobustError(
-            f"leaks: the dataset holds copies of test images of {where}. Look at {done.files['audit.html']}; "
-            "if they are not copies, add --allow-leaks NAME"
-        )
-
-
 @command("filter")
 @with_studies()
 def filter_(
@@ -277,30 +156,6 @@ def filter_(
     else:
         done = filter_dataset(folder, judge, drop, threshold, against, device or "auto", studies.recipe)
     tell(f"{done.kept:,} of {done.made:,} images kept, by {done.by}; the others, with the reason:", done.folder)
-
-
-@command()
-@with_studies()
-def view(studies: "Studies", dataset: DatasetSpec, port: Port = 0, against: Against = None) -> None:
-    """Look at a generated dataset on a local page, and reject images by keys."""
-    from genrobust.report import count
-    from genrobust.study import filter_yaml, recipe_and_name, view_dataset
-
-    studies.require_recipe(dataset, against)
-    recipe, name = recipe_and_name(dataset)
-    folder = studies.folder(dataset) or Path(dataset)
-
-    def opened(address: str) -> None:
-        tell(address)
-        say("open this address in a browser; Ctrl-C ends, and what is decided is saved at once")
-
-    audited = Path(f"audit-{studies.label(dataset)}") if recipe else None
-    review = view_dataset(folder, audited, against or recipe or None, port, opened, studies.recipe)
-    tell(f"{count(len(review.rejected), 'image')} rejected, {len(review.accepted):,} accepted: {review.file}")
-    if review.rejected:
-        cleaned = name if recipe and name in studies.recipe(recipe).datasets else "cleaned"
-        tell("to leave out what is rejected, write this into the recipe, and mix the dataset in an arm:")
-        tell(filter_yaml(cleaned, review.file))
 
 
 @command()

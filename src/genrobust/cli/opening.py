@@ -12,7 +12,6 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from genrobust.cli.app import err_console, say, words_of
 from genrobust.cli.options import (
     OUT,
     Address,
@@ -27,6 +26,7 @@ from genrobust.cli.options import (
     Sets,
     Workers,
 )
+from genrobust.cli.program import err_console, say, words_of
 from genrobust.core import UserError, about, remote_of
 
 if TYPE_CHECKING:  # a command imports what it needs when it runs, so that --help answers at once

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 from rich.markup import escape
 from rich.table import Table
 
-from genrobust.cli.app import command, err_console, out_console, tell
 from genrobust.cli.completing import datasets_of_recipes
 from genrobust.cli.opening import with_studies
 from genrobust.cli.options import DatasetSpec, License, Overwrite, argument, option
+from genrobust.cli.program import command, err_console, out_console, tell
 from genrobust.core import UserError
 
 if TYPE_CHECKING:

@@ -11,10 +11,10 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from genrobust.cli.app import command, err_console, out_console, say, tell, words_of
 from genrobust.cli.completing import figures
 from genrobust.cli.opening import ANYWHERE, HERE, open_studies, print_work, with_study
 from genrobust.cli.options import MODELS, OUT, ArmName, DatasetName, Estimate, ModelLabels, Quick, Run, Sets, option
+from genrobust.cli.program import command, err_console, out_console, say, tell, words_of
 from genrobust.core import UserError
 
 if TYPE_CHECKING:  # a command imports what it needs when it runs, so that --help answers at once

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from genrobust.core import Artifact, FilterResult, UserError, progress_bar, slug, some_of
-from genrobust.data import FILTERS, USED, ShardDataset, filters_of, kept_indices, making, read_filter
+from genrobust.core import Artifact, UserError, progress_bar, slug, some_of
+from genrobust.data import FILTERS, USED, FilterResult, ShardDataset, filters_of, kept_indices, making, read_filter
 from genrobust.release.audit_summary import read_audit
 from genrobust.release.counts import count_images
 from genrobust.release.croissant import croissant

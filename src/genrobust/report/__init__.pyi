@@ -1,30 +1,19 @@
-from .audit import (
-    audit_folder as audit_folder,
-    audit_verdict as audit_verdict,
-    read_by_image as read_by_image,
-    write_audit_page as write_audit_page,
-)
-from .benchmark import (
-    Benchmarked as Benchmarked,
-    benchmark_verdict as benchmark_verdict,
-    write_benchmark_page as write_benchmark_page,
-)
 from .costs import MINUTE as MINUTE
 from .markdown import escaped as escaped, fenced as fenced
 from .page import (
+    Thumbnail as Thumbnail,
+    contact_sheet as contact_sheet,
     format_number as format_number,
+    make_thumbnail as make_thumbnail,
+    media_type as media_type,
     own_script as own_script,
     percent as percent,
     render as render,
     thumbnail as thumbnail,
     thumbnail_bytes as thumbnail_bytes,
+    to_json_values as to_json_values,
 )
-from .published import (
-    describe as describe,
-    left_out_notes as left_out_notes,
-    terminal_table as terminal_table,
-    write_json as write_json,
-)
+from .plots import SHAPES as SHAPES, axis as axis
 from .results import (
     REPORT as REPORT,
     RESULTS as RESULTS,
@@ -41,7 +30,6 @@ from .tables import (
     mark_best as mark_best,
 )
 from .terminal import final_table as final_table
-from .viewer import Viewer as Viewer, serve as serve
 from .views.studies import show_study as show_study
 from .wording import (
     EN_DASH as EN_DASH,

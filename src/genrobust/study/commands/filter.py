@@ -10,12 +10,19 @@ from typing import Any
 import numpy as np
 import torch
 
-from genrobust.audit import confidence, embed_in_parts, logits_in_parts
-from genrobust.classifiers import embed_classes, load_clip, open_classifier
-from genrobust.core import AuditSets, FilterResult, KeptParts, LabelSpace, UserError, find_clip, resolve_device
-from genrobust.data import FolderClasses, below, lowest_of_each_class, read_about, write_filter
+from genrobust.classifiers import embed_classes, embed_in_parts, load_clip, logits_in_parts, open_classifier
+from genrobust.core import KeptParts, LabelSpace, UserError, find_clip, resolve_device
+from genrobust.data import FilterResult, FolderClasses, below, lowest_of_each_class, read_about, write_filter
+from genrobust.quality import confidence
 from genrobust.recipe import FilterConfig, load_recipe
-from genrobust.study.commands.open_sets import Load, OpenClassifierFn, open_dataset, open_kept_parts, open_sets
+from genrobust.study.commands.open_sets import (
+    AuditSets,
+    Load,
+    OpenClassifierFn,
+    open_dataset,
+    open_kept_parts,
+    open_sets,
+)
 
 # Takes image sets, a device and partial results; returns the name of the score, and each image's score (low is bad).
 ScoreImages = Callable[[AuditSets, torch.device, KeptParts], tuple[str, np.ndarray]]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from importlib import metadata
 from pathlib import Path
@@ -13,9 +14,9 @@ from genrobust import __version__
 from genrobust.classifiers import OpenClassifier
 from genrobust.core import (
     PARTS,
-    AuditSets,
     ImageSet,
     KeptParts,
+    LabelSpace,
     StudyData,
     UserError,
     device_name,
@@ -29,6 +30,33 @@ PLAIN_TEMPLATE = "a photo of a {}"  # for images whose prompt is not known
 OpenClassifierFn = Callable[[], OpenClassifier]
 Load = Callable[[str], Recipe]  # by its name
 DataOf = Callable[[str], StudyData | None]  # the images of a recipe by its name; None for a folder
+
+
+@dataclass(frozen=True, slots=True)
+class AuditSets:
+    """The dataset of an audit and what it is compared with.
+
+    `real` are training images, `tests` test sets by name, `wild` the images that the generator was trained on, and
+    `unseen` images of the same kind that it was not.
+    `prompts` are the dataset's own, [N], or empty where they are not known; `templates` made them. `is_real` says
+    that the dataset is the training images themselves; `beside` are then the other sets that are learned from.
+    """
+
+    dataset: ImageSet
+    labels: LabelSpace
+    real: ImageSet | None
+    tests: dict[str, ImageSet]
+    wild: ImageSet | None
+    unseen: ImageSet | None
+    prompts: tuple[str, ...]
+    templates: tuple[str, ...]
+    is_real: bool = False
+    beside: dict[str, ImageSet] = field(default_factory=dict)
+
+    @property
+    def own(self) -> dict[str, ImageSet]:
+        """The sets of the recipe whose training images are the dataset, by name; none for another dataset."""
+        return {"train": self.dataset, **self.beside, **self.tests} if self.is_real else {}
 
 
 def open_sets(
@@ -142,3 +170,14 @@ def open_kept_parts(folder: Path, device: torch.device, *work: object) -> KeptPa
     """
     versions = [metadata.version(name) for name in VERSIONED_PACKAGES]
     return KeptParts(folder / PARTS, __version__, device_name(str(device)), versions, work)
+
+
+def check_outside(dataset: str, out: Path) -> Path:
+    """Return `out`, the folder of results.
+
+    Raises:
+        UserError: It lies inside the dataset.
+    """
+    if out.resolve().is_relative_to(Path(dataset).resolve()):
+        raise UserError(f"--out {out} lies inside the dataset {dataset}: results go to a folder outside it")
+    return out
