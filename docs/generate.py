@@ -28,7 +28,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from genrobust import tools
-from genrobust.cli.entry import app, classifiers, datasets, listing, release, studies
+from genrobust.cli.entry import app, classifiers, datasets, listing, studies
 from genrobust.recipe import sweep
 from genrobust.recipe.load import Recipe
 from genrobust.recipe.numbers import Between
@@ -36,7 +36,7 @@ from genrobust.recipe.section import Choice, Section
 
 HERE = Path(__file__).parent / "reference"
 MADE_BY = "<!-- Written by docs/generate.py from the code: change the text there, then run python docs/generate.py -->"
-GROUPS = (studies, datasets, release, classifiers, listing, tools)  # the modules of commands, in the order of the page
+GROUPS = (studies, datasets, classifiers, listing, tools)  # the modules of commands, in the order of the page
 KEYS = '<div class="keys defaults" markdown>\n\n{}\n\n</div>'  # as docs/style.css has it on phones
 SCALARS = {str: "text", int: "whole number", float: "number", bool: "`true` or `false`", Path: "path", Any: "any value"}
 

@@ -164,7 +164,7 @@ def nameless(tmp_path: Path) -> Callable[[Path], Path]:
     """Writes a checkpoint as ``nameless``, a folder for timm that does not say what its classes are."""
 
     def write(checkpoint: Path) -> Path:
-        from genrobust.release.model_export import export_model
+        from genrobust.tools.export.model_export import export_model
 
         export_model(checkpoint, "timm", tmp_path / "nameless")
         config = json.loads((tmp_path / "nameless" / "config.json").read_text())

@@ -21,7 +21,7 @@ ROOT = Path(genrobust.__file__).parent
 TESTS = Path(__file__).parent
 ROOMS = (  # from the ground up
     *("core", "recipe", "robustness", "data", "classifiers", "generate"),
-    *("train", "quality", "report", "release", "study", "cli", "tools"),
+    *("train", "quality", "report", "study", "cli", "tools"),
 )
 STAGES = {"generate", "train", "report"}  # they meet in the nouns of core, not in each other
 TOP = {"", "__main__"}
@@ -129,7 +129,9 @@ def test_a_name_is_offered_by_one_room_and_used_by_another() -> None:
         for room in [str(node.module)]
         for name in [a.name for a in node.names]
     }
-    assert {(room, name) for room in rooms for name in stub(room)} == used | public
+    assert {(room, name) for room in rooms for name in stub(room)} == used | {
+        each for each in public if each[0] in rooms
+    }
 
 
 def definitions(module: Path) -> Iterator[ast.FunctionDef | ast.ClassDef]:

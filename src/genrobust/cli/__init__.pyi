@@ -1,5 +1,6 @@
-from .completing import datasets_of_recipes as datasets_of_recipes
+from .completing import arms_of_recipes as arms_of_recipes, datasets_of_recipes as datasets_of_recipes
 from .entry import app as app, main as main
+from .kinds import KINDS as KINDS, Kind as Kind
 from .opening import open_named as open_named, with_studies as with_studies
 from .options import (
     MODELS as MODELS,
@@ -10,6 +11,7 @@ from .options import (
     Clip as Clip,
     DatasetSpec as DatasetSpec,
     Device as Device,
+    License as License,
     ModelLabels as ModelLabels,
     Overwrite as Overwrite,
     argument as argument,

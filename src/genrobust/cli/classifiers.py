@@ -1,6 +1,5 @@
-"""The commands that take trained classifiers: benchmark them on a generated dataset, export one, predict with one."""
+"""The commands that take a trained classifier."""
 
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,59 +12,21 @@ from genrobust.cli.options import (
     MOST_AT_ONCE,
     ClassifierLabels,
     Device,
-    License,
     Overwrite,
     argument,
     option,
 )
 from genrobust.cli.program import command, err_console, tell
-from genrobust.core import GenrobustError, UserError, check_output, writing
+from genrobust.core import GenrobustError, check_output, writing
 
 if TYPE_CHECKING:
     from genrobust.study import Studies
 
-Checkpoint = Annotated[
-    str, argument("CHECKPOINT", "RECIPE:ARM, or the folder of a trained classifier.", autocompletion=arms_of_recipes)
-]
-Form = Annotated[str, option("--to FORM", "timm or onnx.")]
-ExportFolder = Annotated[
-    Path | None, option("--out DIR", "Output folder; default: CHECKPOINT-FORM in the current folder.")
-]
-Results = Annotated[Path | None, option("--report FILE", "The results.json of the classifier's study, for the card.")]
-Arm = Annotated[str | None, option("--arm NAME", "Its arm in --report, if two arms were trained alike.")]
 Model = Annotated[str, argument("MODEL", f"{CLASSIFIER}.", autocompletion=arms_of_recipes)]
 Images = Annotated[Path, argument("FOLDER", "The images, in this folder and those below it.")]
 AnswerFile = Annotated[Path | None, option("--out FILE.csv", "Output file; default: standard output.")]
 Top = Annotated[int, option("--top N", "Number of classes for each image, likeliest first.", min=1, max=100_000)]
 BatchSize = Annotated[int, option("--batch-size N", "Images in a batch.", min=1, max=MOST_AT_ONCE)]
-
-
-@command("export-model")
-@with_studies()
-def export_model(
-    studies: "Studies",
-    checkpoint: Checkpoint,
-    to: Form,
-    out: ExportFolder = None,
-    report: Results = None,
-    arm: Arm = None,
-    license: License = "other",
-    overwrite: Overwrite = False,
-) -> None:
-    """Export a trained classifier as a folder for timm or as an ONNX file, with a model card."""
-    from genrobust.classifiers import read_checkpoint_info
-    from genrobust.release import check_target, export_model as run_export, measured
-    from genrobust.study import recipe_and_name
-
-    studies.require_recipe(checkpoint)
-    folder = out or Path(f"{studies.label(checkpoint)}-{to}")
-    check_target(to, folder, overwrite)  # before the arm is trained
-    source = studies.checkpoint(checkpoint) or Path(checkpoint)
-    if report is None and (study_results := studies.results(checkpoint)) is not None:
-        with suppress(UserError):  # a report of another training of this arm, or none
-            measured(study_results, read_checkpoint_info(source), arm or recipe_and_name(checkpoint)[1])
-            report, arm = study_results, arm or recipe_and_name(checkpoint)[1]
-    tell(*run_export(source, to, folder, report, arm, license, overwrite).values())
 
 
 @command()

@@ -1,4 +1,3 @@
-from .commands.dataset_origin import origin_of as origin_of
 from .commands.filter import by_classifier as by_classifier, by_clip as by_clip, filter_dataset as filter_dataset
 from .commands.init import write_recipe as write_recipe
 from .commands.open_sets import (
@@ -33,6 +32,7 @@ from .named_models import (
 )
 from .results.outputs import describe_verified as describe_verified, verify_outputs as verify_outputs
 from .results.provenance import describe_others as describe_others
+from .stages.generate import GeneratedDataset as GeneratedDataset
 from .stages.stage import Row as Row, Stage as Stage
 from .studies import Studies as Studies
 from .study import Study as Study

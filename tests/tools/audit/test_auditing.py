@@ -17,8 +17,8 @@ from genrobust.classifiers import Classifier, embed_images, load_checkpoint, pre
 from genrobust.core import EARLIER, PARTS, GenrobustError, LabelSpace
 from genrobust.data import ShardDataset, filters_of, read_by_image
 from genrobust.data.file_list import ListedImages
-from genrobust.release import export_model
 from genrobust.study import open_sets
+from genrobust.tools.export.model_export import export_model
 
 
 class Tags(HTMLParser):

@@ -14,10 +14,10 @@ from huggingface_hub import EvalResult, ModelCardData
 from genrobust.classifiers import CheckpointInfo, protocol
 from genrobust.core import REAL, Score, Summary, UserError, slug
 from genrobust.recipe import is_recipe
-from genrobust.release.cards import render_card
-from genrobust.release.licenses import license_of_network
 from genrobust.report import number, read_results, robustness_over, span
 from genrobust.robustness import Figure, comparable, list_figures
+from genrobust.tools.export.cards import render_card
+from genrobust.tools.export.licenses import license_of_network
 
 
 @dataclass(frozen=True, slots=True)

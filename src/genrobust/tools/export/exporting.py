@@ -12,16 +12,16 @@ import numpy as np
 
 from genrobust.core import Artifact, UserError, progress_bar, slug, some_of
 from genrobust.data import FILTERS, USED, FilterResult, ShardDataset, filters_of, kept_indices, making, read_filter
-from genrobust.release.audit_summary import read_audit
-from genrobust.release.counts import count_images
-from genrobust.release.croissant import croissant
-from genrobust.release.dataset_card import dataset_card
-from genrobust.release.folder import new_folder, refuse_others
-from genrobust.release.format import open_format
-from genrobust.release.licenses import GENERATOR, OTHER, check_license, licenses_of, require_free
-from genrobust.release.parts import CARD, CROISSANT, RECIPE, SHEET, TRAIN, VALIDATION, Origin, Part, split
-from genrobust.release.sheet import draw_sheet
 from genrobust.report import count, percent
+from genrobust.tools.export.audit_summary import read_audit
+from genrobust.tools.export.counts import count_images
+from genrobust.tools.export.croissant import croissant
+from genrobust.tools.export.dataset_card import dataset_card
+from genrobust.tools.export.folder import new_folder, refuse_others
+from genrobust.tools.export.format import open_format
+from genrobust.tools.export.licenses import GENERATOR, OTHER, check_license, licenses_of, require_free
+from genrobust.tools.export.parts import CARD, CROISSANT, RECIPE, SHEET, TRAIN, VALIDATION, Origin, Part, split
+from genrobust.tools.export.sheet import draw_sheet
 
 _GENERATED = "It is generated as well: it says nothing of accuracy on real images."
 

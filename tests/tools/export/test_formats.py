@@ -20,8 +20,8 @@ from webdataset import WebDataset
 from genrobust.core.images import Sample
 from genrobust.core.keys import digest
 from genrobust.data import ShardDataset
-from genrobust.release.formats import parquet, webdataset
-from genrobust.release.parts import Part, divided, safe_names
+from genrobust.tools.export.formats import parquet, webdataset
+from genrobust.tools.export.parts import Part, divided, safe_names
 
 datasets = pytest.importorskip("datasets")
 mlcroissant = pytest.importorskip("mlcroissant")

@@ -9,12 +9,12 @@ import yaml
 from huggingface_hub import DatasetCardData
 
 from genrobust.data import NAMES
-from genrobust.release.cards import render_card
-from genrobust.release.counts import DRAWN, Counts
-from genrobust.release.format import Format
-from genrobust.release.parts import RECIPE, Content
-from genrobust.release.sheet import shown_classes
 from genrobust.report import EN_DASH
+from genrobust.tools.export.cards import render_card
+from genrobust.tools.export.counts import DRAWN, Counts
+from genrobust.tools.export.format import Format
+from genrobust.tools.export.parts import RECIPE, Content
+from genrobust.tools.export.sheet import shown_classes
 
 MOST = 20  # templates, and keys of leaked images, that are listed
 _SIZES = ("n<1K", "1K<n<10K", "10K<n<100K", "100K<n<1M", "1M<n<10M", "10M<n<100M", "100M<n<1B")

@@ -13,8 +13,8 @@ from typing import Any
 import pyarrow as pa
 
 from genrobust.core import hash_file
-from genrobust.release.format import Format, Json
-from genrobust.release.parts import Content
+from genrobust.tools.export.format import Format, Json
+from genrobust.tools.export.parts import Content
 
 TYPES = {pa.string(): "sc:Text", pa.int64(): "sc:Integer", pa.int32(): "sc:Integer", pa.float64(): "sc:Float"}
 _CONTEXT = Path(__file__).with_name("croissant_context.json")

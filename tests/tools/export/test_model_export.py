@@ -42,12 +42,12 @@ from genrobust.core import (
 from genrobust.core.record import ArmRecord
 from genrobust.core.results import BaselineModel, Predictions
 from genrobust.data import classes_of, open_images, open_stored
-from genrobust.release.model_card import model_card
-from genrobust.release.model_export import export_model
 from genrobust.report.results import summary_to_json
 from genrobust.report.wording import number
 from genrobust.robustness.figure import list_figures
 from genrobust.robustness.summary import Comparison, summarize
+from genrobust.tools.export.model_card import model_card
+from genrobust.tools.export.model_export import export_model
 from genrobust.train.loop import train
 from genrobust.train.mixture import Mixture, Source
 
@@ -299,7 +299,7 @@ def test_an_export_that_gives_other_logits_is_not_written(
     def spoilt(tensors: dict[str, torch.Tensor], *where: Any) -> None:
         save_file({**tensors, "fc.bias": tensors["fc.bias"] + 1e-3}, *where)
 
-    monkeypatch.setattr("genrobust.release.model_export.save_file", spoilt)
+    monkeypatch.setattr("genrobust.tools.export.model_export.save_file", spoilt)
     with pytest.raises(GenrobustError, match=r"differs from the checkpoint by 0\.001 in a logit"):
         export_model(checkpoint, "timm", tmp_path / "out")
     assert not (tmp_path / "out").exists()

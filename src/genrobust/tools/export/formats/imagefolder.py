@@ -9,9 +9,9 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from genrobust.release.croissant import croissant_columns, file_set, source
-from genrobust.release.format import FORMATS, Format, Json, Source, columns
-from genrobust.release.parts import TRAIN, Content, Part, safe_names
+from genrobust.tools.export.croissant import croissant_columns, file_set, source
+from genrobust.tools.export.format import FORMATS, Format, Json, Source, columns
+from genrobust.tools.export.parts import TRAIN, Content, Part, safe_names
 
 METADATA = "metadata.parquet"  # as text, a number that a part never has would have no type there
 GROUP = 10_000  # rows a row group, without their images

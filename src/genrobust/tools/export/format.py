@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from genrobust.core import Registry, UserError, parse_yaml
 from genrobust.recipe import Section, checked
-from genrobust.release.parts import Content
+from genrobust.tools.export.parts import Content
 
 Json = dict[str, Any]
 Source = tuple[str, Json]  # of a field, in Croissant: its type and what it is read from
@@ -53,7 +53,7 @@ class Format(Section):
         return [], {}
 
 
-FORMATS: Registry[type[Format]] = Registry("format of --to", "genrobust.formats", "genrobust.release.formats")
+FORMATS: Registry[type[Format]] = Registry("format of --to", "genrobust.formats", "genrobust.tools.export.formats")
 
 
 def open_format(name: str, options: Sequence[str] = ()) -> Format:

@@ -8,9 +8,9 @@ from itertools import islice
 from pathlib import Path
 
 from genrobust.data import TarWriter
-from genrobust.release.croissant import file_object, file_set, source
-from genrobust.release.format import FORMATS, Format, Json, Source, columns
-from genrobust.release.parts import DATA, TIMM, TRAIN, Content, divided
+from genrobust.tools.export.croissant import file_object, file_set, source
+from genrobust.tools.export.format import FORMATS, Format, Json, Source, columns
+from genrobust.tools.export.parts import DATA, TIMM, TRAIN, Content, divided
 
 TAR_BYTES = 200 << 20  # of images in a tar: a loader's workers take whole tars, so that there should be several
 

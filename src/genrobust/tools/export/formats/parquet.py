@@ -10,9 +10,9 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from genrobust.release.croissant import croissant_columns, file_set, source
-from genrobust.release.format import FORMATS, Format, Json, Source, columns
-from genrobust.release.parts import DATA, TRAIN, Content, divided
+from genrobust.tools.export.croissant import croissant_columns, file_set, source
+from genrobust.tools.export.format import FORMATS, Format, Json, Source, columns
+from genrobust.tools.export.parts import DATA, TRAIN, Content, divided
 
 PARQUET_BYTES = 500_000_000  # of images in a file, as Hugging Face datasets writes them
 GROUP = 100  # rows a row group, likewise: what a reader or this writer holds in memory

@@ -5,8 +5,8 @@ from __future__ import annotations
 from PIL import Image, ImageDraw, ImageFont
 
 from genrobust.core import LabelSpace, hashed_seed
-from genrobust.release.parts import Part
 from genrobust.report import thumbnail
+from genrobust.tools.export.parts import Part
 
 CLASSES, PER_CLASS = 12, 8  # shown: evenly through the label space, and of each class
 SIDE, GAP, NAMES = 128, 4, 150  # pixels: a cell's side, between cells, the column of names

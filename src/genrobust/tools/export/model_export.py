@@ -32,10 +32,10 @@ from genrobust.classifiers import (
     timm_name,
 )
 from genrobust.core import GenrobustError, MissingPackage, UserError
-from genrobust.release.folder import new_folder, refuse_others
-from genrobust.release.licenses import OTHER, check_license
-from genrobust.release.model_card import measured, model_card
-from genrobust.release.parts import CARD
+from genrobust.tools.export.folder import new_folder, refuse_others
+from genrobust.tools.export.licenses import OTHER, check_license
+from genrobust.tools.export.model_card import measured, model_card
+from genrobust.tools.export.parts import CARD
 
 ONNX_FILE = "model.onnx"
 AGREE = 1e-4  # the largest difference of logits, and their share where they are large: float32 stays far below

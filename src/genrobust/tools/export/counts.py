@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from genrobust.core import LabelSpace
-from genrobust.release.parts import ALWAYS, COLUMNS, OWN, Content, Part
+from genrobust.tools.export.parts import ALWAYS, COLUMNS, OWN, Content, Part
 
 # How images were drawn: what differs between the images of few datasets, so that distinct values are few.
 DRAWN = (

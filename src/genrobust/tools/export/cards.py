@@ -14,7 +14,7 @@ from genrobust.report import count, escaped, fenced
 
 def render_card(template: str, data: CardData, **values: Any) -> str:
     """Render `template` below the header `data`; every value is escaped, unless it is `safe` or a code block."""
-    environment = templates("release", finalize=_escape, keep_trailing_newline=True)
+    environment = templates("tools/export", finalize=_escape, keep_trailing_newline=True)
     environment.filters["thousands"] = "{:,}".format
     environment.globals |= {"count": count, "version": __version__}
     environment.globals["fenced"] = lambda code, language: Markup(fenced(code, language))

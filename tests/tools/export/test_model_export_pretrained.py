@@ -14,7 +14,7 @@ from genrobust.classifiers import open_classifier, open_initial
 from genrobust.classifiers.models import load_checkpoint
 from genrobust.core import Subset, UserError
 from genrobust.recipe import TrainConfig
-from genrobust.release.model_export import export_model
+from genrobust.tools.export.model_export import export_model
 from genrobust.train import Mixture, Source, train
 
 CPU = torch.device("cpu")

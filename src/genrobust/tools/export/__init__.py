@@ -1,19 +1,34 @@
-"""The commands that release a generated dataset: export it to a common format, push it to the Hugging Face hub."""
+"""Exports datasets and classifiers to the formats of other programs, with cards, and pushes them to the hub."""
 
 import shlex
+from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from rich.markup import escape
 from rich.table import Table
 
-from genrobust.cli.completing import datasets_of_recipes
-from genrobust.cli.opening import with_studies
-from genrobust.cli.options import DatasetSpec, License, Overwrite, argument, option
-from genrobust.cli.program import command, err_console, out_console, tell
+from genrobust.cli import (
+    COMMANDS,
+    KINDS,
+    DatasetSpec,
+    Kind,
+    License,
+    Overwrite,
+    argument,
+    arms_of_recipes,
+    datasets_of_recipes,
+    err_console,
+    option,
+    out_console,
+    tell,
+    with_studies,
+)
 from genrobust.core import UserError
 
 if TYPE_CHECKING:
+    from genrobust.core import Registry
+    from genrobust.recipe import Section
     from genrobust.study import Studies
 
 Form = Annotated[str, option("--to FORM", "imagefolder, parquet or webdataset.")]
@@ -50,9 +65,18 @@ Exported = Annotated[
 RepoId = Annotated[str, argument("REPO_ID", "The repository on the hub, such as me/icons.")]
 Private = Annotated[bool, option("--private", "Create a new repository as a private one.")]
 DryRun = Annotated[bool, option("--dry-run", "List the files, and push nothing.")]
+Checkpoint = Annotated[
+    str, argument("CHECKPOINT", "RECIPE:ARM, or the folder of a trained classifier.", autocompletion=arms_of_recipes)
+]
+ModelForm = Annotated[str, option("--to FORM", "timm or onnx.")]
+ModelFolder = Annotated[
+    Path | None, option("--out DIR", "Output folder; default: CHECKPOINT-FORM in the current folder.")
+]
+Results = Annotated[Path | None, option("--report FILE", "The results.json of the classifier's study, for the card.")]
+Arm = Annotated[str | None, option("--arm NAME", "Its arm in --report, if two arms were trained alike.")]
 
 
-@command()
+@COMMANDS.register("export")
 @with_studies()
 def export(
     studies: "Studies",
@@ -71,8 +95,9 @@ def export(
     accept_license: AcceptLicense = False,
 ) -> None:
     """Export a generated dataset to the format of another program, with a card."""
-    from genrobust.release import ExportOptions, export as run_export
-    from genrobust.study import origin_of, recipe_and_name
+    from genrobust.study import recipe_and_name
+    from genrobust.tools.export.exporting import ExportOptions, export as run_export
+    from genrobust.tools.export.origin import origin_of
 
     studies.require_recipe(dataset, recipe)
     if made_by := recipe_and_name(dataset)[0]:
@@ -102,13 +127,42 @@ def export(
     tell(", ".join(f"{part}: {count:,} images" for part, count in done.images.items()), done.folder)
 
 
-@command()
+@COMMANDS.register("export-model")
+@with_studies()
+def export_model(
+    studies: "Studies",
+    checkpoint: Checkpoint,
+    to: ModelForm,
+    out: ModelFolder = None,
+    report: Results = None,
+    arm: Arm = None,
+    license: License = "other",
+    overwrite: Overwrite = False,
+) -> None:
+    """Export a trained classifier as a folder for timm or as an ONNX file, with a model card."""
+    from genrobust.classifiers import read_checkpoint_info
+    from genrobust.study import recipe_and_name
+    from genrobust.tools.export.model_card import measured
+    from genrobust.tools.export.model_export import check_target, export_model as run_export
+
+    studies.require_recipe(checkpoint)
+    folder = out or Path(f"{studies.label(checkpoint)}-{to}")
+    check_target(to, folder, overwrite)  # before the arm is trained
+    source = studies.checkpoint(checkpoint) or Path(checkpoint)
+    if report is None and (study_results := studies.results(checkpoint)) is not None:
+        with suppress(UserError):  # a report of another training of this arm, or none
+            measured(study_results, read_checkpoint_info(source), arm or recipe_and_name(checkpoint)[1])
+            report, arm = study_results, arm or recipe_and_name(checkpoint)[1]
+    tell(*run_export(source, to, folder, report, arm, license, overwrite).values())
+
+
+@COMMANDS.register("push")
 @with_studies(without=("run", "runs", "device", "estimate"))
 def push(
     studies: "Studies", exported: Exported, repo_id: RepoId, private: Private = False, dry_run: DryRun = False
 ) -> None:
     """Push an export to the Hugging Face hub."""
-    from genrobust.release import files_of, push as run_push
+    from genrobust.tools.export.pushing import files_of, push as run_push
 
     studies.require_recipe(exported)
     folder = _export_of(studies, exported)
@@ -125,7 +179,7 @@ def push(
 
 def _export_of(studies: "Studies", spec: str) -> Path:
     """The export that `spec` names: a folder, or what `export` wrote of RECIPE:DATASET."""
-    from genrobust.release import FORMATS
+    from genrobust.tools.export.format import FORMATS
 
     if studies.dataset(spec) is None:
         return Path(spec)
@@ -136,3 +190,13 @@ def _export_of(studies: "Studies", spec: str) -> Path:
         export = shlex.join(["genrobust", "export", spec, "--to", "parquet"])
         raise UserError(f"{spec}: there is no export of it in this folder; to write one:\n{export}")
     return exports[0]
+
+
+def _formats() -> "tuple[Registry[Any], type[Section]]":
+    from genrobust.recipe import Section
+    from genrobust.tools.export.format import FORMATS
+
+    return FORMATS, Section
+
+
+KINDS.register("formats")(Kind("export --to", _formats))

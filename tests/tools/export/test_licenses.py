@@ -14,7 +14,7 @@ from typer.testing import Result
 from genrobust.core.artifact import Artifact, Manifest
 from genrobust.core.generator_files import hash_generator
 from genrobust.core.images import Sample
-from genrobust.release.licenses import license_of_network, licenses_of
+from genrobust.tools.export.licenses import license_of_network, licenses_of
 
 
 def generator(folder: Path, header: str) -> Path:

@@ -10,9 +10,8 @@ from genrobust.classifiers import with_dtype
 from genrobust.core import FLOAT32, UserError
 from genrobust.data import read_about
 from genrobust.recipe import GENERATED, Recipe, load_recipe, recipe_yaml
-from genrobust.release import Origin
-from genrobust.study.stages.generate import GeneratedDataset
-from genrobust.study.study import Study
+from genrobust.study import GeneratedDataset, Study
+from genrobust.tools.export.parts import Origin
 
 
 def origin_of(folder: Path, name_or_path: str, load: Callable[[str], Recipe] = load_recipe) -> Origin:

@@ -123,7 +123,7 @@ def test_only_a_complete_export_replaces_another(run: Run, export: Export, tmp_p
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from genrobust.release.folder import new_folder
+from genrobust.tools.export.folder import new_folder
 with new_folder(Path(sys.argv[1]), True) as folder:
     (folder / "README.md").write_text("half")
     os.kill(os.getpid(), signal.SIGKILL)

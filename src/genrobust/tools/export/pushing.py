@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from genrobust.core import MANIFEST, SYSTEM_FILES, Artifact, GenrobustError, UserError, foreign_files, hub_reason
-from genrobust.release.parts import CARD, CROISSANT
+from genrobust.tools.export.parts import CARD, CROISSANT
 
 NOTHING = "no file was pushed"
 _REFUSED = (400, 404, 409, 422)  # the HTTP statuses of answers to a name for a new repository
