@@ -7,13 +7,13 @@ import sys
 from collections.abc import Callable
 from functools import partial
 
-from genrobust.cli import completing, datasets, studies
+from genrobust.cli import completing, studies
 from genrobust.cli.program import app
 from genrobust.core import SAFE_PATH, mask_secrets, waiting_of_threads
 
 # --help lists the commands in the order of these imports.
 # isort: split
-from genrobust.cli import classifiers, listing
+from genrobust.cli import classifiers, datasets, listing
 
 __all__ = ["app", "classifiers", "datasets", "listing", "main", "studies"]
 

@@ -93,6 +93,20 @@ def open_studies(
     return Studies(runs, say, sets or [], quick, device, allow)
 
 
+def list_work(study: "Study", estimate: bool, begins: bool = False) -> "list[Row]":
+    """Return the work of the study, which `begins` now; `estimate` measures this machine if that was not done yet."""
+    rows = study.rows()
+    if begins and any(row.left for row in rows):
+        rows[0].stage.context.executor.prepare()
+    for notice in study.graph.notices():
+        err_console.print(f"[bold yellow]warning:[/] {escape(notice)}")
+    if estimate:
+        from genrobust.study import measure_machine
+
+        measure_machine(rows)
+    return rows
+
+
 def print_work(rows: "Sequence[Row]", to: "Console", title: str | None = None) -> None:
     """Print done and remaining work, with the time that it takes and the disk space that it needs."""
     from genrobust.study import disk, free, published_time, seconds_left

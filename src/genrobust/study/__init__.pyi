@@ -1,15 +1,3 @@
-from .commands.filter import by_classifier as by_classifier, by_clip as by_clip, filter_dataset as filter_dataset
-from .commands.init import write_recipe as write_recipe
-from .commands.open_sets import (
-    AuditSets as AuditSets,
-    Load as Load,
-    OpenClassifierFn as OpenClassifierFn,
-    check_outside as check_outside,
-    open_kept_parts as open_kept_parts,
-    open_sets as open_sets,
-)
-from .commands.tune import Tuned as Tuned, Tuning as Tuning, effects as effects
-from .commands.user_folders import read_folders as read_folders
 from .estimates.estimate import (
     disk as disk,
     explain_disk_full as explain_disk_full,
@@ -22,8 +10,17 @@ from .estimates.estimate import (
     seconds_left as seconds_left,
     time_here as time_here,
 )
-from .executors.jobs import EXECUTORS as EXECUTORS
+from .executors.jobs import EXECUTORS as EXECUTORS, Executor as Executor
 from .executors.processes import Processes as Processes
+from .filtering import by_classifier as by_classifier, by_clip as by_clip, filter_dataset as filter_dataset
+from .image_sets import (
+    AuditSets as AuditSets,
+    Load as Load,
+    OpenClassifierFn as OpenClassifierFn,
+    check_outside as check_outside,
+    open_kept_parts as open_kept_parts,
+    open_sets as open_sets,
+)
 from .named_models import (
     named_models as named_models,
     open_all as open_all,
@@ -33,7 +30,7 @@ from .named_models import (
 from .results.outputs import describe_verified as describe_verified, verify_outputs as verify_outputs
 from .results.provenance import describe_others as describe_others
 from .stages.generate import GeneratedDataset as GeneratedDataset
-from .stages.stage import Row as Row, Stage as Stage
+from .stages.stage import Row as Row, Stage as Stage, rows as rows
 from .studies import Studies as Studies
 from .study import Study as Study
 from .training_runs import TrainingRun as TrainingRun, recipe_and_name as recipe_and_name

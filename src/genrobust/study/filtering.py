@@ -1,4 +1,4 @@
-"""Implements `filter`: opens the image sets, scores the images, and writes the list of those left out."""
+"""Opens the image sets, scores the images, and writes the list of those left out."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from genrobust.core import KeptParts, LabelSpace, UserError, find_clip, resolve_
 from genrobust.data import FilterResult, FolderClasses, below, lowest_of_each_class, read_about, write_filter
 from genrobust.quality import confidence
 from genrobust.recipe import FilterConfig, load_recipe
-from genrobust.study.commands.open_sets import (
+from genrobust.study.image_sets import (
     AuditSets,
     Load,
     OpenClassifierFn,

@@ -1,4 +1,4 @@
-"""Implements `tune`: trains variants of a recipe's arms briefly, the better ones longer, and the best several times.
+"""Trains variants of a recipe's arms briefly, the better ones longer, and the best several times.
 
 A round keeps one of three variants and trains them three times as long (successive halving; Jamieson and Talwalkar,
 2016, arXiv:1502.07943). The more the budget allows, the longer is the first round. Every training is an artifact of the
@@ -32,13 +32,10 @@ from genrobust.core import (
     reading,
     write_files,
 )
-from genrobust.recipe import GENERATED, Recipe, TuneConfig, Variant, parse_recipe, recipe_yaml, variants
+from genrobust.recipe import GENERATED, Recipe, TuneConfig, parse_recipe, recipe_yaml
 from genrobust.robustness import image_figure
-from genrobust.study.estimates.estimate import seconds_left
-from genrobust.study.executors.jobs import Executor
-from genrobust.study.stages.stage import rows
-from genrobust.study.study import Study
-from genrobust.study.training_runs import TrainingRun
+from genrobust.study import Executor, Study, TrainingRun, rows, seconds_left
+from genrobust.tools.tune.variants import Variant, variants
 
 KEPT = 3  # one of so many variants of a round enters the next, which trains so many times as long
 # Shares of a training in the rounds before the last: the first that the budget allows.

@@ -18,7 +18,8 @@ from genrobust.data import as_written, held_out
 from genrobust.generate import PromptedConfig, ServerConfig
 from genrobust.recipe import TrainConfig, parse_recipe, study_name
 from genrobust.report import count
-from genrobust.study.commands.proposing import (
+from genrobust.study import generation_time
+from genrobust.tools.init.proposing import (
     GRID,
     TUNED,
     least_images,
@@ -28,7 +29,7 @@ from genrobust.study.commands.proposing import (
     quick_generated,
     tuned_steps,
 )
-from genrobust.study.commands.user_folders import (
+from genrobust.tools.init.user_folders import (
     SHIFT,
     FolderContents,
     UserFolders,
@@ -40,7 +41,6 @@ from genrobust.study.commands.user_folders import (
     say_found,
     some,
 )
-from genrobust.study.estimates.estimate import generation_time
 
 # The repository that held Stable Diffusion 1.5 is gone; the first two are copies of it, the third its predecessor.
 STABLE_DIFFUSION = PromptedConfig(
@@ -154,7 +154,7 @@ def _keep_copy(recipe: Path, content: bytes) -> Path:
 
 def _recipe_text(recipe: Path, values: Mapping[str, Any]) -> str:
     """The recipe's text; raises UserError for an address of a server that is none."""
-    environment = templates("study", keep_trailing_newline=True)
+    environment = templates("tools/init", keep_trailing_newline=True)
     environment.filters |= {"q": quoted, "place": lambda path: quoted(as_written(path))}
     names = {"file": shlex.quote(str(recipe)), "name": study_name(recipe.stem)}
     text = environment.get_template("init.yaml.j2").render(**names, **values)

@@ -9,7 +9,7 @@ from typing import Any
 from genrobust.core import cores
 from genrobust.recipe import EvaluateConfig
 from genrobust.report import count
-from genrobust.study.commands.user_folders import FolderContents
+from genrobust.tools.init.user_folders import FolderContents
 
 SEEDS = 3  # of each arm: fewer allow no general conclusion
 GRID = 6  # baseline models: twice the three that a line needs

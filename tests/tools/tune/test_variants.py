@@ -4,7 +4,8 @@ import pytest
 from small_study import recipe_of
 
 from genrobust.core import UserError
-from genrobust.recipe import GENERATED, parse_recipe, variants
+from genrobust.recipe import GENERATED, parse_recipe
+from genrobust.tools.tune.variants import variants
 
 MIXED = {"name": "mixed", "mixture": [{"source": "real", "weight": 1}, {"source": "generated", "weight": 1}]}
 ARMS = [

@@ -2,7 +2,7 @@
 
 import pytest
 
-from genrobust.study.commands.proposing import SEEDS, least_images, no_preview, propose
+from genrobust.tools.init.proposing import SEEDS, least_images, no_preview, propose
 
 
 @pytest.mark.parametrize(

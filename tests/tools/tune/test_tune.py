@@ -8,8 +8,8 @@ import yaml
 from small_study import CLASSES, TRAIN, folders_section, genrobust
 
 from genrobust.recipe import load_recipe
-from genrobust.study import Processes, Tuning
-from genrobust.study.commands.tune import LADDERS
+from genrobust.study import Processes
+from genrobust.tools.tune.tuning import LADDERS, Tuning
 
 MIXED = [{"source": "real", "weight": 1}, {"source": "generated", "weight": 1}]
 RECIPE = {
@@ -32,7 +32,7 @@ RECIPE = {
 def icons(write_folder, generator, tmp_path, monkeypatch):
     """Writes the recipe, with images of three classes and a tiny generator, or those of Pictograms."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("genrobust.study.commands.tune.SHORTEST", 5)
+    monkeypatch.setattr("genrobust.tools.tune.tuning.SHORTEST", 5)
     sets = ("train", "test", "solid", "pixel")
     folders = folders_section({name: write_folder(name, name, 6, CLASSES) for name in sets})
 
