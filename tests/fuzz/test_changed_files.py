@@ -185,8 +185,8 @@ def odd_parquet(draw: st.DrawFn) -> bytes:
 
 
 def published(folder: Path) -> Any:
-    from genrobust.data import read_published
     from genrobust.robustness import score_published
+    from genrobust.tools.published.reading import read_published
 
     models = read_published(folder / "t.csv", ["clean"], "shifted")
     return models, score_published(models, np.ones(len(models.names), dtype=bool))

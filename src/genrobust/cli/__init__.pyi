@@ -1,6 +1,5 @@
 from .completing import arms_of_recipes as arms_of_recipes, datasets_of_recipes as datasets_of_recipes
 from .entry import app as app, main as main
-from .kinds import KINDS as KINDS, Kind as Kind
 from .opening import (
     ANYWHERE as ANYWHERE,
     list_work as list_work,
@@ -19,7 +18,6 @@ from .options import (
     DatasetSpec as DatasetSpec,
     Device as Device,
     Estimate as Estimate,
-    License as License,
     ModelLabels as ModelLabels,
     OutFolder as OutFolder,
     Overwrite as Overwrite,
@@ -28,6 +26,8 @@ from .options import (
 )
 from .program import (
     COMMANDS as COMMANDS,
+    KINDS as KINDS,
+    Kind as Kind,
     err_console as err_console,
     out_console as out_console,
     say as say,

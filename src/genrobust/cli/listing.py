@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 from rich.markup import escape
 from rich.table import Table
 
-from genrobust.cli.kinds import KINDS, Kind
 from genrobust.cli.options import Overwrite, argument, option
-from genrobust.cli.program import command, out_console, tell
+from genrobust.cli.program import KINDS, Kind, command, out_console, tell
 from genrobust.core import UserError
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 from rich.console import Console
@@ -34,6 +34,9 @@ from genrobust.core import (
     mask_secrets,
     refusal,
 )
+
+if TYPE_CHECKING:
+    from genrobust.recipe import Section
 
 WORDS = "genrobust.words"  # where a context keeps the words of its command
 
@@ -92,6 +95,14 @@ class _Command(TyperCommand):
             raise typer.Exit(1) from None
 
 
+class Kind(NamedTuple):
+    """Things that are `named_by` a key or an option; `load` returns their registry, and the section that all extend."""
+
+    named_by: str
+    load: Callable[[], tuple[Registry[Any], type[Section] | None]]
+
+
+KINDS: Registry[Kind] = Registry("kind", package="genrobust.tools")
 COMMANDS: Registry[Callable[..., Any]] = Registry("command", "genrobust.commands", "genrobust.tools")
 
 

@@ -15,8 +15,6 @@ from .executors.processes import Processes as Processes
 from .filtering import by_classifier as by_classifier, by_clip as by_clip, filter_dataset as filter_dataset
 from .image_sets import (
     AuditSets as AuditSets,
-    Load as Load,
-    OpenClassifierFn as OpenClassifierFn,
     check_outside as check_outside,
     open_kept_parts as open_kept_parts,
     open_sets as open_sets,

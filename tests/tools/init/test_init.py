@@ -12,12 +12,12 @@ from small_study import SHORT, genrobust, proposed
 from genrobust.core import UserError, available_devices
 from genrobust.data import load_data
 from genrobust.recipe import GeneratorConfig, load_recipe
-from genrobust.study import Study, read_folders, write_recipe
+from genrobust.study import Study
 from genrobust.study.estimates.rates import remember_rate
 from genrobust.study.stages.generate import generation_cost
 from genrobust.tools.init import writing as init
-from genrobust.tools.init.user_folders import UserFolders
-from genrobust.tools.init.writing import study_name
+from genrobust.tools.init.user_folders import UserFolders, read_folders
+from genrobust.tools.init.writing import study_name, write_recipe
 
 CLASSES = {"airplane": "airplane", "Alarm_Clock": "bell", "camera": "camera"}  # folder: what its images show
 

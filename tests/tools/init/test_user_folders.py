@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from genrobust.core import UserError
-from genrobust.study import read_folders
+from genrobust.tools.init.user_folders import read_folders
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,5 @@
 """Audits a dataset: copies, leaked test images, labels, diversity and fidelity, on one page."""
 
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -66,9 +65,11 @@ def audit(
     batch_size: BatchSize = 256,
 ) -> None:
     """Audit a generated dataset: near-duplicates, leaked test images, labels, diversity, fidelity."""
-    from genrobust.study import recipe_and_name
-    from genrobust.tools.audit.auditing import audit as run_audit
-    from genrobust.tools.audit.page import audit_verdict
+    from genrobust.core import find_clip, resolve_device
+    from genrobust.recipe import is_recipe
+    from genrobust.study import open_kept_parts, open_sets, recipe_and_name
+    from genrobust.tools.audit.measuring import Models, measure
+    from genrobust.tools.audit.page import audit_verdict, write_audit_page
 
     if labels is not None and classifier is None:
         raise UserError(f"--labels {labels} names the classes of a classifier: add --classifier MODEL")
@@ -79,15 +80,33 @@ def audit(
     if name:
         against, out = against or recipe, out or Path(f"audit-{studies.label(dataset)}")
         dataset = str(studies.folder(dataset))
-    opens = None if classifier is None else partial(open_named, studies, classifier, labels)
-    tests, allowed, device = test or [], allow_leaks or [], device or "auto"
-    done = run_audit(
-        dataset, against, tests, wild, unseen, opens, clip, allowed, out, device, say, batch_size, studies.recipe
-    )
-    tell(*audit_verdict(done.audit, tuple(done.leaks)), *done.audit.left_out, *done.files.values())
-    if done.leaks:
-        where = ", ".join(f"{name} ({count:,})" for name, count in done.leaks.items())
+    folder = _results_folder(dataset, out)
+    clip_folder, torch_device = None if clip is None else find_clip(clip), resolve_device(device or "auto")
+    sets = open_sets(dataset, against, test or [], wild, unseen, studies.recipe)
+    if unknown := [name for name in allow_leaks or [] if name not in sets.tests]:
+        raise UserError(f"--allow-leaks {unknown[0]}: no such test set; there are {', '.join(sets.tests) or 'none'}")
+    parts = open_kept_parts(folder, torch_device)
+    judge = None if classifier is None else open_named(studies, classifier, labels)  # may have to be trained first
+    done = measure(sets, Models(judge, clip_folder, torch_device, batch_size), say, parts)
+    leaks = {name: count for name, count in done.leaks.items() if name not in (allow_leaks or [])}
+    called = dataset if is_recipe(dataset) else Path(dataset).resolve().name
+    files = write_audit_page(done, sets, called, tuple(leaks), folder)
+    parts.remove()
+    tell(*audit_verdict(done, tuple(leaks)), *done.left_out, *files.values())
+    if leaks:
+        where = ", ".join(f"{name} ({count:,})" for name, count in leaks.items())
         raise GenrobustError(
-            f"leaks: the dataset holds copies of test images of {where}. Look at {done.files['audit.html']}; "
+            f"leaks: the dataset holds copies of test images of {where}. Look at {files['audit.html']}; "
             "if they are not copies, add --allow-leaks NAME"
         )
+
+
+def _results_folder(dataset: str, out: Path | None) -> Path:
+    from genrobust.core import file_name
+    from genrobust.data import audit_folder
+    from genrobust.recipe import is_recipe
+    from genrobust.study import check_outside
+
+    if is_recipe(dataset):
+        return out or Path(f"audit-{file_name(Path(dataset).stem)}")
+    return check_outside(dataset, out or audit_folder(Path(dataset)))

@@ -13,7 +13,6 @@ from genrobust.cli import (
     KINDS,
     DatasetSpec,
     Kind,
-    License,
     Overwrite,
     argument,
     arms_of_recipes,
@@ -68,6 +67,7 @@ DryRun = Annotated[bool, option("--dry-run", "List the files, and push nothing."
 Checkpoint = Annotated[
     str, argument("CHECKPOINT", "RECIPE:ARM, or the folder of a trained classifier.", autocompletion=arms_of_recipes)
 ]
+License = Annotated[str, option("--license --licence ID", "License of the exported work, such as cc-by-4.0.")]
 ModelForm = Annotated[str, option("--to FORM", "timm or onnx.")]
 ModelFolder = Annotated[
     Path | None, option("--out DIR", "Output folder; default: CHECKPOINT-FORM in the current folder.")
