@@ -28,23 +28,7 @@ _GENERATED = "It is generated as well: it says nothing of accuracy on real image
 
 @dataclass(frozen=True, slots=True)
 class ExportOptions:
-    """The dataset to export, and how.
-
-    Attributes:
-        dataset: The folder of a generated dataset.
-        to: The name of one of FORMATS.
-        options: The format's own, such as ``size=8``.
-        out: Where the export goes; by default beside the dataset, as ``<dataset>-<to>``.
-        val: The fraction of each class that becomes the validation part.
-        val_dataset: Another generated dataset of the same classes, as the validation part.
-        overwrite: Replace an export in `out` once the new one is complete; its files must be as they were written.
-        license: The dataset's, an id of the hub's.
-        audit: The audit.json of the dataset, for the card.
-        filter: The name of a filter beside the shards, or its file: what it leaves out is not exported.
-        generator: The folder of the generator, for its card.
-        origin: The recipe that the dataset came from, which goes along as RECIPE.
-        accept_license: Export although the license of the generator, or of what was added to it, restricts its images.
-    """
+    """The dataset to export, and how: the options of the command; `origin` is the recipe that it came from."""
 
     dataset: Path
     to: str
