@@ -27,7 +27,8 @@ import typer
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from genrobust.cli import app, classifiers, listing, release, studies, tools
+from genrobust import tools
+from genrobust.cli.entry import app, classifiers, datasets, listing, studies
 from genrobust.recipe import sweep
 from genrobust.recipe.load import Recipe
 from genrobust.recipe.numbers import Between
@@ -35,7 +36,7 @@ from genrobust.recipe.section import Choice, Section
 
 HERE = Path(__file__).parent / "reference"
 MADE_BY = "<!-- Written by docs/generate.py from the code: change the text there, then run python docs/generate.py -->"
-GROUPS = (studies, tools, release, classifiers, listing)  # the modules of the commands, in the order of the page
+GROUPS = (studies, datasets, classifiers, listing, tools)  # the modules of commands, in the order of the page
 KEYS = '<div class="keys defaults" markdown>\n\n{}\n\n</div>'  # as docs/style.css has it on phones
 SCALARS = {str: "text", int: "whole number", float: "number", bool: "`true` or `false`", Path: "path", Any: "any value"}
 
@@ -252,7 +253,7 @@ def command_reference() -> str:
     for group in GROUPS:
         title, _, rest = words(group).partition(":")
         parts += [f"## {title.rstrip('.')}", *([sentence(rest)] if rest else [])]
-        for name in [name for name, made in commands.items() if made.callback.__module__ == group.__name__]:
+        for name in [name for name, made in commands.items() if made.callback.__module__.startswith(group.__name__)]:
             parts += described(name, commands.pop(name))
     assert not commands, f"GROUPS lacks the module of {', '.join(commands)}"
     return "\n\n".join(parts) + "\n"

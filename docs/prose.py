@@ -27,7 +27,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from keeping import MEAN, condensed, condensed_benchmark, is_mean, ranked
 from refits import refits
 
-from genrobust.report import compare_html, rank
+from genrobust.tools.compare.page import compare_html
+from genrobust.tools.compare.ranking import rank
 
 HERE = Path(__file__).parent
 RESULTS, TEMPLATES = HERE / "results", HERE / "templates"

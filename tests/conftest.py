@@ -43,15 +43,15 @@ hypothesis.settings.register_profile(
 )
 hypothesis.settings.load_profile("fixed")
 pytest.register_assert_rewrite("kill_and_resume")
-pytest_plugins = ["object_store", "pretrained_networks", "small_dataset", "small_study"]
+pytest_plugins = ["object_store", "pretrained_networks", "small_dataset", "small_photos", "small_record", "small_study"]
 HERE = Path(__file__).parent
 sys.path += [str(HERE / "generate"), str(HERE / "generate" / "train")]  # where tiny and small_training lie
 sys.path.append(str(HERE.parent / "benchmarks"))
 SHARED = {  # files that share what is made once, by the name of their group: a process that starts others; a study
     "started": ("core/test_remote.py", "study/test_kill.py", "test_kills.py", "train/test_team.py"),
     "studied": (
-        "report/test_compare.py",
-        "study/commands/test_dataset_origin.py",
+        "tools/compare/test_compare.py",
+        "tools/export/test_origin.py",
         *(f"study/test_{name}.py" for name in ("elsewhere", "reports_kept", "studies")),
     ),
     "cluster": tuple(f"study/executors/test_{name}.py" for name in ("on_ray", "ray", "ray_at_a_url", "together")),
@@ -164,7 +164,7 @@ def nameless(tmp_path: Path) -> Callable[[Path], Path]:
     """Writes a checkpoint as ``nameless``, a folder for timm that does not say what its classes are."""
 
     def write(checkpoint: Path) -> Path:
-        from genrobust.release.model_export import export_model
+        from genrobust.tools.export.model_export import export_model
 
         export_model(checkpoint, "timm", tmp_path / "nameless")
         config = json.loads((tmp_path / "nameless" / "config.json").read_text())

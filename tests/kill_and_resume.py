@@ -193,7 +193,7 @@ def prepared(work: dict[str, Any] | list[str]) -> Callable[[], object]:
         package = importlib.import_module(f"genrobust.{room}")
         for name in package.__all__:
             getattr(package, name)
-    cli = importlib.import_module("genrobust.cli")
+    cli = importlib.import_module("genrobust.cli.entry")
 
     def command() -> None:
         own = list(itertools.takewhile(lambda word: "=" in word, work))

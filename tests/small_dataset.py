@@ -19,7 +19,6 @@ from genrobust.core.images import LabelSpace, Sample, StudyData, Subset
 from genrobust.data.shard_files import write_shard
 from genrobust.data.shards import begin_dataset, finish_dataset
 from genrobust.recipe import TrainConfig
-from genrobust.release.model_export import export_model
 from genrobust.train.loop import train
 from genrobust.train.mixture import Mixture, Source
 
@@ -111,6 +110,8 @@ def cut_icons(pictogram_data: StudyData, few_classes: LabelSpace, tmp_path_facto
 @pytest.fixture(scope="session")
 def exports(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """The checkpoint as a folder for timm and as an ONNX file."""
+    from genrobust.tools.export.model_export import export_model
+
     root = tmp_path_factory.mktemp("exports")
     for form in ("timm", "onnx"):
         export_model(checkpoint, form, root / form)

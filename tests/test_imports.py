@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import ast
 import json
+import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -19,9 +21,9 @@ ROOT = Path(genrobust.__file__).parent
 TESTS = Path(__file__).parent
 ROOMS = (  # from the ground up
     *("core", "recipe", "robustness", "data", "classifiers", "generate"),
-    *("train", "audit", "report", "release", "study", "cli"),
+    *("train", "quality", "report", "study", "cli", "tools"),
 )
-STAGES = {"generate", "train", "audit", "report"}  # they meet in the nouns of core, not in each other
+STAGES = {"generate", "train", "report"}  # they meet in the nouns of core, not in each other
 TOP = {"", "__main__"}
 MODULES = sorted(path.relative_to(ROOT) for path in ROOT.rglob("*.py"))
 HEAVY = {"torch", "diffusers", "transformers", "timm", "numpy", "scipy", "pyarrow", "PIL", "yaml"}
@@ -71,6 +73,7 @@ def test_imports_go_down_and_from_packages(module: Path) -> None:
     mine = room_of(module)
     for theirs, rest in own_imports(module):
         if theirs == mine:
+            assert mine != "tools" or rest[0] == module.parts[1], f"{module} imports from {rest[0]}: tools are slices"
             continue
         assert ROOMS.index(theirs) < ROOMS.index(mine), f"{module} imports from {theirs}, which does not lie below"
         assert not {mine, theirs} <= STAGES, f"{module} imports from {theirs}: stages meet in the nouns of core"
@@ -93,13 +96,13 @@ def test_no_module_imports_itself_through_others() -> None:
 
 
 @pytest.mark.parametrize(
-    ("package", "room"),
-    [("diffusers", "generate"), ("ray", "study"), ("typer", "cli")],
+    ("package", "rooms"),
+    [("diffusers", {"generate"}), ("ray", {"study"}), ("typer", {"cli", "tools"})],
     ids=["diffusers", "ray", "typer"],
 )
-def test_a_package_stays_in_its_room(package: str, room: str) -> None:
+def test_a_package_stays_in_its_rooms(package: str, rooms: set[str]) -> None:
     users = [m for m in MODULES if any(name.split(".")[0] == package for name in imported(m))]
-    assert {room_of(m) for m in users} == {room}
+    assert {room_of(m) for m in users} == rooms
 
 
 def test_robustness_knows_neither_torch_nor_disks() -> None:
@@ -115,7 +118,7 @@ def stub(room: str) -> dict[str, str]:
 
 
 def test_a_name_is_offered_by_one_room_and_used_by_another() -> None:
-    rooms = [room for room in ROOMS if room != "cli"]
+    rooms = [room for room in ROOMS if room not in ("cli", "tools")]
     offered = [name for room in rooms for name in stub(room)]
     assert sorted(offered) == sorted(set(offered))
     used = {(room, rest[0]) for m in MODULES for room, rest in own_imports(m) if room not in (room_of(m), "cli")}
@@ -126,7 +129,9 @@ def test_a_name_is_offered_by_one_room_and_used_by_another() -> None:
         for room in [str(node.module)]
         for name in [a.name for a in node.names]
     }
-    assert {(room, name) for room in rooms for name in stub(room)} == used | public
+    assert {(room, name) for room in rooms for name in stub(room)} == used | {
+        each for each in public if each[0] in rooms
+    }
 
 
 def definitions(module: Path) -> Iterator[ast.FunctionDef | ast.ClassDef]:
@@ -193,3 +198,31 @@ def test_nothing_heavy_is_loaded_before_it_is_needed(code: str) -> None:
     loaded = {name.split(".")[0] for name in json.loads(done.stderr)}
     assert "genrobust" in loaded
     assert loaded & HEAVY == set()
+
+
+EVERY_COMMAND = """
+import typer
+from typer.testing import CliRunner
+import genrobust
+from genrobust.cli import COMMANDS, app
+names = typer.main.get_command(app).commands
+for words in (["--help"], *([name, "--help"] for name in names), ["list"], ["show", "pictograms", "--quick"]):
+    done = CliRunner().invoke(app, words)
+    assert not done.exit_code, (words, done.output, done.stderr)
+print(*COMMANDS.names())
+"""
+
+
+@pytest.mark.parametrize("tool", sorted(path.parent.name for path in ROOT.glob("tools/*/__init__.py")))
+def test_without_a_tool_everything_else_works(tool: str, tmp_path: Path) -> None:
+    def left_out(folder: str, names: list[str]) -> set[str]:
+        return {"__pycache__", *([tool] if Path(folder) == ROOT / "tools" else [])}
+
+    shutil.copytree(ROOT, tmp_path / "genrobust", ignore=left_out, copy_function=os.symlink)
+    environment = os.environ | {"PYTHONPATH": str(tmp_path), "GENROBUST_ESTIMATE": "0"}
+    words = [sys.executable, "-c", EVERY_COMMAND]
+    done = subprocess.run(words, capture_output=True, text=True, env=environment, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    others = [path.read_text() for path in ROOT.glob("tools/*/__init__.py") if path.parent.name != tool]
+    registered = re.findall(r'^@COMMANDS.register\("([\w-]+)"\)$', "\n".join(others), flags=re.M)
+    assert done.stdout.split() == sorted(registered)

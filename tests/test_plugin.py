@@ -136,6 +136,7 @@ def answers(installed: dict[str, str], recipe: Path) -> dict[str, list[Answer]]:
             ["run", *studied, "--executor", "announced"],
             ["evaluate", *studied, "--figure", "brier"],
             ["export", *copied, "--to", "sizes", "--option", "unit=1024"],
+            ["styles", *copied[:3]],
         ],
     }
     words = json.dumps([command for some in commands.values() for command in some])
@@ -147,7 +148,7 @@ def answers(installed: dict[str, str], recipe: Path) -> dict[str, list[Answer]]:
 
 def test_a_study_uses_one_of_each_kind(answers: dict[str, list[Answer]], recipe: Path) -> None:
     out = recipe.parent / "runs"
-    (code, stdout, stderr), evaluated, exported = answers["study"]
+    (code, stdout, stderr), evaluated, exported, counted = answers["study"]
     assert code == 0, stderr
     assert re.search(r"^.+: \d+ jobs, \d+ ", stdout, flags=re.M)
     report = out / "plugged"
@@ -167,6 +168,8 @@ def test_a_study_uses_one_of_each_kind(answers: dict[str, list[Answer]], recipe:
     assert exported[0] == 0, exported
     sizes = (recipe.parent / "sizes" / "train.txt").read_text().split()
     assert len(sizes) == 2 * CLASSES and all(float(size) < 64 for size in sizes)
+    code, stdout, stderr = counted
+    assert code == 0 and sum(int(line.split()[0]) for line in stdout.splitlines()) == len(sizes), stderr
 
 
 def test_each_is_listed_with_its_keys(answers: dict[str, list[Answer]]) -> None:

@@ -18,7 +18,6 @@ from .recipe import (
     load_recipe as load_recipe,
     parse_recipe as parse_recipe,
 )
-from .release import Format as Format
 from .robustness import (
     CheckedClaim as CheckedClaim,
     Comparison as Comparison,
@@ -30,5 +29,6 @@ from .robustness import (
     summarize as summarize,
 )
 from .study import ExecutorConfig as ExecutorConfig, Local as Local, Processes as Processes, Study as Study
+from .tools.export.format import Format as Format
 
 __version__: str

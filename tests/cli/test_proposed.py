@@ -1,6 +1,6 @@
 """The commands that the program proposes: its own parser takes all of them, and those of a small study run.
 
-Those of `init` are in tests/study/commands/test_init.py, those of pages and recipes in tests/docs/test_commands.py.
+Those of `init` are in tests/tools/init/test_init.py, those of pages and recipes in tests/docs/test_commands.py.
 """
 
 from __future__ import annotations

@@ -185,8 +185,8 @@ def odd_parquet(draw: st.DrawFn) -> bytes:
 
 
 def published(folder: Path) -> Any:
-    from genrobust.data import read_published
     from genrobust.robustness import score_published
+    from genrobust.tools.published.reading import read_published
 
     models = read_published(folder / "t.csv", ["clean"], "shifted")
     return models, score_published(models, np.ones(len(models.names), dtype=bool))
@@ -455,7 +455,7 @@ def are_known(found: Any) -> None:
 
 
 def save_timm(folder: Path) -> None:
-    from genrobust.release import export_model
+    from genrobust.tools.export.model_export import export_model
 
     save_classifier(folder / "c")
     export_model(folder / "c", "timm", folder / "timm")
@@ -472,7 +472,7 @@ def are_two(names: Sequence[str]) -> None:
 
 
 def audited(folder: Path) -> Any:
-    from genrobust.release.audit_summary import read_audit
+    from genrobust.tools.export.audit_summary import read_audit
 
     images = dataset(folder)
     return read_audit(folder / "audit.json", images, np.arange(len(images)))

@@ -7,9 +7,9 @@ import json
 import math
 import re
 from dataclasses import replace
-from html.parser import HTMLParser
 
 import pytest
+from html_page import EVIL, Page
 
 from genrobust.core.errors import UserError
 from genrobust.core.files import LOCK, MANIFEST
@@ -19,31 +19,6 @@ from genrobust.report.markdown import markdown
 from genrobust.report.pairs import pairs
 from genrobust.report.results import summary_from_json
 from genrobust.report.write import OPEN_CLASSES, study_html, write_report
-
-EVIL = "<script>alert(1)</script>\" onerror='x' `|*_ {{ 7*7 }} &amp;"
-
-
-class Page(HTMLParser):
-    """The elements of a page as (tag, attributes), its text, and the text of its scripts."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.elements: list[tuple[str, dict[str, str | None]]] = []
-        self.scripts: list[str] = []
-        self.text = ""
-        self.feed(text)
-
-    def handle_starttag(self, tag, attrs):
-        self.elements.append((tag, dict(attrs)))
-
-    def handle_data(self, data):
-        if self.elements and self.elements[-1][0] == "script" and self.cdata_elem == "script":
-            self.scripts.append(data)
-        else:
-            self.text += data
-
-    def all(self, tag):
-        return [attributes for name, attributes in self.elements if name == tag]
 
 
 def test_four_files_are_written_and_named(record, tmp_path):

@@ -17,7 +17,7 @@ from genrobust.core import Artifact, GenrobustError, ImageSet, StudyData, artifa
 from genrobust.data import ShardDataset, read_filter, read_search, write_filter
 from genrobust.generate import identity
 from genrobust.recipe import GeneratorConfig, parse_recipe
-from genrobust.study import Study, audit, verify_outputs
+from genrobust.study import Study, verify_outputs
 from genrobust.study.estimates.rates import RATES
 from genrobust.train import PackedImages
 
@@ -66,7 +66,7 @@ def study(pictogram_data, tiny_generator, clip_folder, tmp_path_factory):
     (dataset, *_) = (found.folder for found in artifacts(made.out) if found.manifest().kind == "dataset")
     shards = ShardDataset(dataset)
     write_filter(shards, "a score", np.linspace(0, 1, len(shards)), np.arange(len(shards)) < 2, "low", dataset)
-    audit(str(dataset), out=made.out / "audit-small", device="cpu")
+    genrobust("audit", dataset, "--out", made.out / "audit-small", "--device", "cpu")
     return made
 
 

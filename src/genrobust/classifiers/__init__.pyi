@@ -27,6 +27,11 @@ from .clip import (
 from .clip_files import hash_clip as hash_clip
 from .heads import COSINE as COSINE, head_name as head_name, last_linear as last_linear
 from .hub import FOLDER as FOLDER, HUB as HUB, TIMM_CONFIG as TIMM_CONFIG, is_timm_folder as is_timm_folder
+from .in_parts import (
+    compute_in_parts as compute_in_parts,
+    embed_in_parts as embed_in_parts,
+    logits_in_parts as logits_in_parts,
+)
 from .initial import (
     Initial as Initial,
     initial_of_run as initial_of_run,

@@ -1,51 +1,5 @@
 """The command line. It parses options, calls the library, and prints results and errors."""
 
-from __future__ import annotations
+import lazy_loader
 
-import os
-import sys
-from collections.abc import Callable
-from functools import partial
-
-from genrobust.cli import completing, studies, tools
-from genrobust.cli.app import app
-from genrobust.core import SAFE_PATH, mask_secrets, waiting_of_threads
-
-# --help lists the commands in the order of these imports.
-# isort: split
-from genrobust.cli import classifiers, listing, release
-
-__all__ = ["app", "classifiers", "listing", "main", "release", "studies", "tools"]
-
-
-def main() -> None:
-    """Run the command line, and exit."""
-    _open_closed_streams()
-    _mask_streams()
-    os.environ.update(SAFE_PATH | waiting_of_threads())  # for processes that libraries start
-    if os.environ.get(completing.VARIABLE) == "complete_bash":
-        completing.complete_in_bash(app)
-    else:
-        app()
-
-
-def _mask_streams() -> None:
-    """Mask the secrets in what is written to standard output and error: by commands, logs, tracebacks and libraries."""
-    for stream in (sys.stdout, sys.stderr):
-        stream.write = partial(_write_masked, stream.write)  # type: ignore[method-assign]
-
-
-def _write_masked(write: Callable[[str], int], text: str) -> int:
-    return write(mask_secrets(text))
-
-
-def _open_closed_streams() -> None:
-    """Open the null device where the caller closed standard input, output or error.
-
-    Libraries expect these streams, and a file that is opened later would get their numbers and what is printed there.
-    """
-    for number, (name, mode) in enumerate((("stdin", "r"), ("stdout", "w"), ("stderr", "w"))):
-        if getattr(sys, name) is None:
-            os.dup2(os.open(os.devnull, os.O_RDWR), number)
-            os.set_inheritable(number, True)  # for processes that are started
-            setattr(sys, name, os.fdopen(number, mode, errors="replace"))
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -12,7 +12,6 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from genrobust.cli.app import command, err_console, say, words_of
 from genrobust.cli.options import (
     OUT,
     Address,
@@ -27,6 +26,7 @@ from genrobust.cli.options import (
     Sets,
     Workers,
 )
+from genrobust.cli.program import err_console, say, words_of
 from genrobust.core import UserError, about, remote_of
 
 if TYPE_CHECKING:  # a command imports what it needs when it runs, so that --help answers at once
@@ -96,6 +96,20 @@ def open_studies(
     return Studies(runs, say, sets or [], quick, device, allow)
 
 
+def list_work(study: "Study", estimate: bool, begins: bool = False) -> "list[Row]":
+    """Return the work of the study, which `begins` now; `estimate` measures this machine if that was not done yet."""
+    rows = study.rows()
+    if begins and any(row.left for row in rows):
+        rows[0].stage.context.executor.prepare()
+    for notice in study.graph.notices():
+        err_console.print(f"[bold yellow]warning:[/] {escape(notice)}")
+    if estimate:
+        from genrobust.study import measure_machine
+
+        measure_machine(rows)
+    return rows
+
+
 def print_work(rows: "Sequence[Row]", to: "Console", title: str | None = None) -> None:
     """Print done and remaining work, with the time that it takes and the disk space that it needs."""
     from genrobust.study import disk, free, published_time, seconds_left
@@ -135,8 +149,8 @@ def _confirm(question: str) -> bool:
         raise KeyboardInterrupt from None
 
 
-def study_command(*names: str) -> Callable[[Function], Function]:
-    """Register a function of a Study as a command that takes the options `names` of `open_study` in its place.
+def with_study(*names: str) -> Callable[[Function], Function]:
+    """Make a function of a Study one that takes the options `names` of `open_study` in its place, as a command does.
 
     The other parameters of the function are the command's own options; one that is among `names` too gets its value. If
     the disk is full, the error says how much space the study still needs.
@@ -151,15 +165,15 @@ def study_command(*names: str) -> Callable[[Function], Function]:
             with explain_disk_full(study):
                 function(study, **_own_arguments(function, given))
 
-        return command()(_with_options(run, function, open_study, names[: len(HERE)], names[len(HERE) :]))
+        return _with_options(run, function, open_study, names[: len(HERE)], names[len(HERE) :])
 
     return decorate
 
 
-def studies_command(name: str | None = None, without: Collection[str] = ()) -> Callable[[Function], Function]:
-    """Register a function of Studies as a command that takes the options of `open_studies` in their place.
+def with_studies(without: Collection[str] = ()) -> Callable[[Function], Function]:
+    """Make a function of Studies one that takes the options of `open_studies` in their place, as a command does.
 
-    The other parameters of the function are as in `study_command`; the options `without` keep their defaults.
+    The other parameters of the function are as in `with_study`; the options `without` keep their defaults.
     """
     names = [parameter for parameter in inspect.signature(open_studies).parameters if parameter not in without]
 
@@ -168,7 +182,7 @@ def studies_command(name: str | None = None, without: Collection[str] = ()) -> C
         def run(**given: Any) -> None:
             function(open_studies(**{name: given[name] for name in names}), **_own_arguments(function, given))
 
-        return command(name)(_with_options(run, function, open_studies, (), names))
+        return _with_options(run, function, open_studies, (), names)
 
     return decorate
 

@@ -74,7 +74,6 @@ Against = Annotated[
     str | None, option("--against DIR|RECIPE", "The real images; a recipe adds its test sets.", autocompletion=recipes)
 ]
 Overwrite = Annotated[bool, option("--overwrite", "Replace existing output.")]
-License = Annotated[str, option("--license --licence ID", "License of the exported work, such as cc-by-4.0.")]
 ExecutorName = Annotated[str | None, option("--executor NAME", "Where jobs run: local, slurm or ray.")]
 Workers = Annotated[
     int | None,

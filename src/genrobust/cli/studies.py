@@ -11,10 +11,10 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from genrobust.cli.app import err_console, out_console, say, tell, words_of
 from genrobust.cli.completing import figures
-from genrobust.cli.opening import ANYWHERE, HERE, open_studies, print_work, study_command
+from genrobust.cli.opening import ANYWHERE, HERE, list_work, open_studies, print_work, with_study
 from genrobust.cli.options import MODELS, OUT, ArmName, DatasetName, Estimate, ModelLabels, Quick, Run, Sets, option
+from genrobust.cli.program import command, err_console, out_console, say, tell, words_of
 from genrobust.core import UserError
 
 if TYPE_CHECKING:  # a command imports what it needs when it runs, so that --help answers at once
@@ -23,10 +23,9 @@ if TYPE_CHECKING:  # a command imports what it needs when it runs, so that --hel
 
     from genrobust.core import Predictions
     from genrobust.robustness import ImageFigure
-    from genrobust.study import Row, Study, TrainingRun, Tuned
+    from genrobust.study import Row, Study, TrainingRun
 
 
-TRIALS_SHOWN = 8  # of a round
 SameVersions = Annotated[bool, option("--same-versions", "Reuse no finished work of other versions.")]
 FigureNames = Annotated[
     list[str] | None,
@@ -40,7 +39,8 @@ ReportFormats = Annotated[
 ]
 
 
-@study_command(*ANYWHERE)
+@command()
+@with_study(*ANYWHERE)
 def run(
     study: "Study",
     ctx: typer.Context,
@@ -49,7 +49,7 @@ def run(
     same_versions: SameVersions = False,
 ) -> None:
     """Run a study: generate, train every arm, evaluate, report."""
-    rows = _rows(study, estimate, begins=True)
+    rows = list_work(study, estimate, begins=True)
     if any(row.done for row in rows) and getattr(study.data.train, "encoded", None) is not None:
         again = _command_about(ctx, "verify", ctx.params["recipe"], "--images")
         say(f"images with the sizes and times of before are taken for the same; to read them again: {again}")
@@ -57,7 +57,8 @@ def run(
     _write_report(study, anew, same_versions)
 
 
-@study_command(*HERE, "workers")
+@command()
+@with_study(*HERE, "workers")
 def show(
     study: "Study",
     ctx: typer.Context,
@@ -73,7 +74,7 @@ def show(
         out_console.print(escape(recipe_yaml(study.recipe)), end="")
         return
     try:
-        rows = _rows(study, estimate)
+        rows = list_work(study, estimate)
     except UserError as error:
         if study.recipe.data.known_labels() is None:
             raise
@@ -93,7 +94,8 @@ def show(
     tell(*_next_steps(study, rows, ctx))
 
 
-@study_command(*HERE)
+@command()
+@with_study(*HERE)
 def prompts(
     study: "Study",
     dataset: DatasetName = None,
@@ -121,7 +123,8 @@ def prompts(
         tell(f"after generation, a filter leaves out {rule.in_words()}")
 
 
-@study_command(*ANYWHERE)
+@command()
+@with_study(*ANYWHERE)
 def generate(
     study: "Study",
     dataset: DatasetName = None,
@@ -136,7 +139,8 @@ def generate(
     tell(f"{count:,} images in {generated.folder}")
 
 
-@study_command(*HERE)
+@command()
+@with_study(*HERE)
 def train_generator(study: "Study") -> None:
     """Train the recipe's generators: fine-tune or distil (`finetune`), or train from scratch (`class_model`)."""
     for stage in study.graph.train_generators():
@@ -144,7 +148,8 @@ def train_generator(study: "Study") -> None:
         tell(stage.trained.folder)
 
 
-@study_command(*ANYWHERE)
+@command()
+@with_study(*ANYWHERE)
 def train(
     study: "Study",
     arm: ArmName = None,
@@ -160,7 +165,8 @@ def train(
         tell(f"{run.name}: {folder}")
 
 
-@study_command(*ANYWHERE)
+@command()
+@with_study(*ANYWHERE)
 def evaluate(
     study: "Study",
     ctx: typer.Context,
@@ -195,32 +201,14 @@ def evaluate(
     out_console.print(*tables)
 
 
-@study_command(*ANYWHERE)
-def tune(
-    study: "Study",
-    ctx: typer.Context,
-    budget: Annotated[str, option("--budget TIME", "How long it may take, about: 90s, 30m or 2h.")],
-    seed: Annotated[int, option("--seed N", "Draws the order in which variants are tried.", min=0)] = 0,
-    estimate: Estimate = True,
-) -> None:
-    """Try variants of the arms on shifted images that are no test, and write a recipe of the best."""
-    from genrobust.recipe import load_recipe
-    from genrobust.study import Tuning
-
-    recipe = load_recipe(ctx.params["recipe"], ctx.params["sets"] or [], ctx.params["quick"])
-    seconds = _parse_time("--budget", budget)
-    tuning = Tuning(recipe, study.out, seconds, study.context.executor, say, seed, words_of(ctx))
-    _rows(study, estimate)
-    _print_tuned(tuning.run())
-
-
-@study_command(*ANYWHERE)
+@command()
+@with_study(*ANYWHERE)
 def report(study: "Study", formats: ReportFormats = None, estimate: Estimate = True) -> None:
     """Write the report again, after the missing jobs of the study; --format adds tables and plots for papers."""
     from genrobust.report import check_report_formats
 
     check_report_formats(formats or [])  # before the missing jobs
-    rows = _rows(study, estimate)
+    rows = list_work(study, estimate)
     if any(row.left for row in rows):
         err_console.print("the report needs the whole study; these jobs are missing and run first:")
         print_work(rows, err_console)
@@ -250,20 +238,6 @@ def _arm_predictions(study: "Study", arm: str | None) -> "Iterator[tuple[list[st
         yield [run.of, str(run.seed)], predictions
 
 
-def _rows(study: "Study", estimate: bool, begins: bool = False) -> "list[Row]":
-    """The work of the study, which `begins` now; with `estimate`, measures this machine if that was not done before."""
-    rows = study.rows()
-    if begins and any(row.left for row in rows):
-        rows[0].stage.context.executor.prepare()
-    for notice in study.graph.notices():
-        err_console.print(f"[bold yellow]warning:[/] {escape(notice)}")
-    if estimate:
-        from genrobust.study import measure_machine
-
-        measure_machine(rows)
-    return rows
-
-
 def _training_runs(study: "Study", arm: str | None) -> "list[TrainingRun]":
     return study.runs(None if arm is None else study.recipe.arm(arm).name)
 
@@ -274,38 +248,6 @@ def _cells(study: "Study", runs: "list[TrainingRun]", part: slice) -> "list[Trai
     for run in runs:
         trainings.setdefault(study.graph.sources.checkpoint(run.tuned), []).append(run)
     return [run for same_training in list(trainings.values())[part] for run in same_training]
-
-
-def _parse_time(option: str, text: str) -> float:
-    """The seconds in ``90s``, ``30m`` or ``2h``."""
-    match = re.fullmatch(r"([0-9]{1,6}(?:\.[0-9]{1,3})?)([smh])", text)
-    if not match or not float(match[1]):
-        raise UserError(f"{option} {text[:40]}: write a time such as 90s, 30m or 2h")
-    return float(match[1]) * {"s": 1, "m": 60, "h": 3600}[match[2]]
-
-
-def _print_tuned(tuned: "Tuned") -> None:
-    """Print what was tried, what mattered, and whether anything is better than the recipe's own arm."""
-    from genrobust.report import number, span
-    from genrobust.study import effects
-
-    for turn in dict.fromkeys(trial.round for trial in tuned.trials):
-        table = Table("variant", "trained", "top-1, %", title=f"round {turn}: the best, on {', '.join(tuned.on)}")
-        for trial in [trial for trial in tuned.trials if trial.round == turn][:TRIALS_SHOWN]:
-            table.add_row(escape(trial.variant.name), trial.length, f"{trial.score:.1f}")
-        out_console.print(table)
-    for key, means in effects(tuned.trials).items():
-        ordered = sorted(means.items(), key=lambda pair: -pair[1])
-        tell(f"{key}: {', '.join(f'{value} {mean:.1f}' for value, mean in ordered)} (means of round 1)")
-    tell(*tuned.files.values())
-    gain, best, default = tuned.gain, escape(tuned.best), escape(tuned.default)
-    words = f"{number(gain.value, True)} points on {', '.join(tuned.on)} (95 % interval {span(gain, True)})"
-    if tuned.is_better:
-        answer = f"[bold]{best} beats {default}: {words}.[/] These images chose it, which flatters it: test it."
-    else:
-        answer = f"[bold]Nothing tried beats {default} beyond chance.[/] The best was {best}: {words}."
-    out_console.print(f"\n{answer}", soft_wrap=False)
-    tell(f"to measure it on test images: {shlex.join(['genrobust', 'run', str(tuned.files['recipe'])])}")
 
 
 def _parse_part(option: str, text: str) -> slice:

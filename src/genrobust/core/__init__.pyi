@@ -8,33 +8,7 @@ from .artifact import (
     artifacts as artifacts,
     fetch_artifacts as fetch_artifacts,
 )
-from .assets import (
-    EMBEDDED as EMBEDDED,
-    PUBLISHED_CLIP as PUBLISHED_CLIP,
-    embedded as embedded,
-    find_clip as find_clip,
-)
-from .audit_results import (
-    DISTANCE as DISTANCE,
-    NEAREST as NEAREST,
-    PROBABILITY as PROBABILITY,
-    TAKEN_FOR as TAKEN_FOR,
-    Agreement as Agreement,
-    Audit as Audit,
-    AuditSets as AuditSets,
-    ClassAgreement as ClassAgreement,
-    ClassDiversity as ClassDiversity,
-    ClipScore as ClipScore,
-    Duplicates as Duplicates,
-    FeatureSpace as FeatureSpace,
-    Fidelity as Fidelity,
-    FilterResult as FilterResult,
-    Judgment as Judgment,
-    Making as Making,
-    Memorization as Memorization,
-    NearPair as NearPair,
-    PixelStatistics as PixelStatistics,
-)
+from .assets import EMBEDDED as EMBEDDED, PUBLISHED_CLIP as PUBLISHED_CLIP, embedded as embedded, find_clip as find_clip
 from .devices import (
     SAFE_PATH as SAFE_PATH,
     available_devices as available_devices,

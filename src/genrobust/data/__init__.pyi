@@ -1,3 +1,21 @@
+from .audited import (
+    BY_IMAGE as BY_IMAGE,
+    DISTANCE as DISTANCE,
+    NEAREST as NEAREST,
+    PROBABILITY as PROBABILITY,
+    TAKEN_FOR as TAKEN_FOR,
+    audit_folder as audit_folder,
+    read_by_image as read_by_image,
+)
+from .baselines import (
+    clip_accuracies as clip_accuracies,
+    column_index as column_index,
+    listing as listing,
+    read_accuracy as read_accuracy,
+    read_baselines as read_baselines,
+    row_count as row_count,
+    suggestion as suggestion,
+)
 from .classes import FolderClasses as FolderClasses, classes_of as classes_of
 from .copies.exact import (
     Broken as Broken,
@@ -14,6 +32,7 @@ from .copies.near import find_near_copies as find_near_copies, thumbnails as thu
 from .file_list import ListedImages as ListedImages, Listing as Listing
 from .filters import (
     FILTERS as FILTERS,
+    FilterResult as FilterResult,
     below as below,
     filters_of as filters_of,
     kept as kept,
@@ -28,12 +47,6 @@ from .hub_sets import as_written as as_written, is_on_hub as is_on_hub
 from .imagenet_sets import LINE_CLASSES as LINE_CLASSES, LINE_SOURCE as LINE_SOURCE
 from .memory import MemoryImages as MemoryImages
 from .naming import readable_names as readable_names
-from .published import (
-    choose_baselines as choose_baselines,
-    listing as listing,
-    read_baselines as read_baselines,
-    read_published as read_published,
-)
 from .reader import DataSource as DataSource, Reader as Reader, load_data as load_data, published_line as published_line
 from .readers.domain_sets import domains_in as domains_in
 from .reading import (
@@ -66,6 +79,7 @@ from .shard_files import (
 from .shards import (
     NAMES as NAMES,
     USED as USED,
+    Making as Making,
     ShardDataset as ShardDataset,
     begin_dataset as begin_dataset,
     discard_shards as discard_shards,

@@ -7,6 +7,7 @@ rule. Those that a user makes lie in the folder of the dataset, below ``filters`
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,6 @@ import pyarrow as pa
 
 from genrobust.core import (
     Artifact,
-    FilterResult,
     GenrobustError,
     ImageSet,
     Manifest,
@@ -32,6 +32,21 @@ from genrobust.data.shards import ShardDataset
 FILTERS = "filters"  # in the folder of a dataset
 _FILE = "rejected.parquet"
 _SCHEMA = pa.schema([("key", pa.string()), ("label", pa.int64()), ("score", pa.float64()), ("reason", pa.string())])
+
+
+@dataclass(frozen=True, slots=True)
+class FilterResult:
+    """The images of a dataset that are left out: of `made` images, `kept` are kept.
+
+    `by` names the score that decides; `fingerprint` is the dataset's; `rejected` maps a key to its reason.
+    """
+
+    folder: Path
+    by: str
+    made: int
+    kept: int
+    fingerprint: str
+    rejected: dict[str, str]
 
 
 def lowest_of_each_class(scores: np.ndarray, labels: np.ndarray, share: float) -> np.ndarray:

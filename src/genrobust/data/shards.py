@@ -7,6 +7,7 @@ import json
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,6 @@ from genrobust.core import (
     ClassLabel,
     GenrobustError,
     LabelSpace,
-    Making,
     Manifest,
     UserError,
     digest,
@@ -47,6 +47,21 @@ _NUMBER = 6 * "[0-9]"  # of a shard, in the pattern of its files
 _INDEX = ("key", "label", "style", "offset", "size", "image_sha256", "status", "reason")
 _FAULTS = ("black", "blank", "nan", "unsafe")
 USED = ("status", "reason", "redraws", *_FAULTS)  # the columns that `making` counts
+
+
+@dataclass(frozen=True, slots=True)
+class Making:
+    """Counts over the requests of a dataset.
+
+    Of `requests`, `given_up` gave no image (`reasons` counts why) and `redrawn` were drawn more than once. `faults`
+    counts the requests with a draw that was black, blank (one flat color), not a number, or unsafe.
+    """
+
+    requests: int
+    given_up: int
+    redrawn: int
+    faults: dict[str, int]
+    reasons: dict[str, int]
 
 
 def begin_dataset(folder: Path, about: Mapping[str, Any], inputs: Mapping[str, Any] | None = None) -> None:

@@ -1,9 +1,4 @@
-from .augmentation import (
-    AUGMENTATIONS as AUGMENTATIONS,
-    Augmentation as Augmentation,
-    Color as Color,
-    Policy as Policy,
-)
+from .augmentation import AUGMENTATIONS as AUGMENTATIONS, Augmentation as Augmentation, Color as Color, Policy as Policy
 from .classify import (
     COMBINED as COMBINED,
     ArmConfig as ArmConfig,
@@ -61,6 +56,8 @@ from .section import (
     Section as Section,
     checked as checked,
     sections_in as sections_in,
+    set_value as set_value,
     short_for as short_for,
+    shown as shown,
 )
-from .tune import TuneConfig as TuneConfig, Variant as Variant, variants as variants
+from .tune import DATASET as DATASET, TRAIN as TRAIN, WEIGHT as WEIGHT, TuneConfig as TuneConfig

@@ -91,16 +91,16 @@ def render(template: str, **values: Any) -> str:
     return environment.get_template(template).render(version=__version__, style=verbatim("report.css"), **values)
 
 
-def own_script(name: str = "report.js") -> dict[str, Markup | str]:
+def own_script(file: str | Path = "report.js") -> dict[str, Markup | str]:
     """Return the script of a page, and its hash, by which the page's policy lets no other script run."""
-    script = verbatim(name)
+    script = verbatim(file)
     sha256 = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return {"script": script, "script_sha256": sha256}
 
 
-def verbatim(name: str) -> Markup:
-    """Return the file `name` beside the templates, which is ours and so not escaped."""
-    return Markup(Path(__file__).with_name(name).read_text(encoding="utf-8"))
+def verbatim(file: str | Path) -> Markup:
+    """Return a file of ours, by its name beside the templates or by its path: it is not escaped."""
+    return Markup((Path(__file__).parent / file).read_text(encoding="utf-8"))
 
 
 def to_json_values(value: Any) -> Any:

@@ -1,13 +1,5 @@
 from .accuracy import top1_score as top1_score
-from .benchmarking import (
-    Benchmark as Benchmark,
-    Compared as Compared,
-    HardImage as HardImage,
-    ModelScores as ModelScores,
-    OnBothSets as OnBothSets,
-    StyleScores as StyleScores,
-    benchmark as benchmark,
-)
+from .answers import read_answers as read_answers
 from .claims import CheckedClaim as CheckedClaim, check_claims as check_claims
 from .effective import (
     effective_robustness as effective_robustness,
@@ -24,7 +16,18 @@ from .figure import (
     image_figure as image_figure,
     list_figures as list_figures,
 )
+from .grouping import Groups as Groups, require_names as require_names
 from .multi_id import fit_planes as fit_planes
+from .resampling import (
+    ANY as ANY,
+    Measured as Measured,
+    freedom_of_sum as freedom_of_sum,
+    mean_of as mean_of,
+    measure_accuracy as measure_accuracy,
+    require_replicates as require_replicates,
+    seed_weights as seed_weights,
+    spread as spread,
+)
 from .sets import comparable as comparable
 from .summary import Comparison as Comparison, score_baselines as score_baselines, summarize as summarize
 from .table import (

@@ -32,7 +32,7 @@ class Filter(Stage):
         return [Job(self.source, name, size, row=self.source, folder=folder, total=count)]
 
     def load(self) -> DoJobs:
-        from genrobust.study.commands.filter import filter_shards
+        from genrobust.study.filtering import filter_shards
 
         def make(names: Sequence[str]) -> None:
             for name in names:

@@ -1,5 +1,0 @@
-"""Measures what a generated dataset is like; writes nothing."""
-
-import lazy_loader
-
-__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

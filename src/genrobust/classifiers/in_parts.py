@@ -1,0 +1,63 @@
+"""Runs models over many images, part after part: killed work resumes from its finished parts."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from genrobust.classifiers.classifier import OpenClassifier
+from genrobust.classifiers.clip import Clip, clip_embeddings
+from genrobust.classifiers.clip_files import hash_clip
+from genrobust.core import PART, Advance, Arrays, ImageSet, KeptParts, Subset, check_not_empty, progress_bar
+
+
+def compute_in_parts(
+    images: ImageSet,
+    batch_size: int,
+    parts: KeptParts,
+    run_model: Callable[[ImageSet, Advance], Arrays],
+    description: str,
+) -> dict[str, np.ndarray]:
+    """Return the arrays that `run_model` returns for all `images`, with a bar called `description`.
+
+    Args:
+        parts: Stores finished parts; its inputs must identify the model.
+
+    Raises:
+        UserError: The set is empty.
+    """
+    check_not_empty(images)
+    each = batch_size * math.ceil(PART / batch_size)  # whole batches: sums round as in one go
+    with progress_bar(description, len(images)) as bar:
+
+        def run_part(items: range) -> Arrays:
+            return run_model(Subset(images, items), bar.advance)
+
+        return parts.child(images.fingerprint, batch_size).run(len(images), each, run_part, bar.advance)
+
+
+def embed_in_parts(clip: Clip, folder: Path, images: ImageSet, batch_size: int, parts: KeptParts) -> np.ndarray:
+    """Return the embeddings, float32 [N, D], of `images` by `clip`, which is that in `folder`."""
+
+    def run_model(images: ImageSet, advance: Advance) -> Arrays:
+        return {"embeddings": clip_embeddings(clip, images, batch_size, advance)}
+
+    embedding_parts = parts.child("CLIP", hash_clip(folder))
+    return compute_in_parts(images, batch_size, embedding_parts, run_model, f"CLIP, {images.name}")["embeddings"]
+
+
+def logits_in_parts(
+    classifier: OpenClassifier, images: ImageSet, batch_size: int, device: torch.device, parts: KeptParts
+) -> np.ndarray:
+    """Return the logits, float32 [N, K], of `classifier` for `images`."""
+    network = classifier.load(device)
+
+    def run_model(images: ImageSet, advance: Advance) -> Arrays:
+        return {"logits": classifier.logits(network, images, batch_size, device, advance)}
+
+    logit_parts = parts.child("logits", classifier.weights_hash, classifier.preparation, classifier.flip)
+    return compute_in_parts(images, batch_size, logit_parts, run_model, f"classifier, {images.name}")["logits"]

@@ -1,0 +1,36 @@
+from .completing import arms_of_recipes as arms_of_recipes, datasets_of_recipes as datasets_of_recipes
+from .entry import app as app, main as main
+from .opening import (
+    ANYWHERE as ANYWHERE,
+    list_work as list_work,
+    open_named as open_named,
+    with_studies as with_studies,
+    with_study as with_study,
+)
+from .options import (
+    MODELS as MODELS,
+    MOST_AT_ONCE as MOST_AT_ONCE,
+    OUT as OUT,
+    Against as Against,
+    Classifier as Classifier,
+    ClassifierLabels as ClassifierLabels,
+    Clip as Clip,
+    DatasetSpec as DatasetSpec,
+    Device as Device,
+    Estimate as Estimate,
+    ModelLabels as ModelLabels,
+    OutFolder as OutFolder,
+    Overwrite as Overwrite,
+    argument as argument,
+    option as option,
+)
+from .program import (
+    COMMANDS as COMMANDS,
+    KINDS as KINDS,
+    Kind as Kind,
+    err_console as err_console,
+    out_console as out_console,
+    say as say,
+    tell as tell,
+    words_of as words_of,
+)

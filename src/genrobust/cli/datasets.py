@@ -1,0 +1,176 @@
+"""The commands that take what was made, or the machine: filters, checks, versions, and the installed recipes."""
+
+import shlex
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from rich.markup import escape
+from rich.table import Table
+
+from genrobust.cli.completing import datasets_of_recipes
+from genrobust.cli.opening import open_named, with_studies
+from genrobust.cli.options import (
+    MOST_AT_ONCE,
+    OUT,
+    Against,
+    Classifier,
+    ClassifierLabels,
+    Clip,
+    DatasetSpec,
+    Device,
+    OutFolder,
+    argument,
+    option,
+)
+from genrobust.cli.program import command, out_console, tell
+from genrobust.core import GenrobustError, UserError
+
+if TYPE_CHECKING:
+    from genrobust.study import Studies, Study
+
+
+BatchSize = Annotated[int, option("--batch-size N", "Images shown to a model at once.", min=1, max=MOST_AT_ONCE)]
+By = Annotated[
+    str,
+    option("--by clip|classifier|list", "Which model judges how well an image shows its label; list: a person did."),
+]
+ReviewFile = Annotated[Path | None, option("--file FILE", "The review of genrobust view, with --by list.")]
+Drop = Annotated[float | None, option("--drop SHARE", "Leave out this share of each class, lowest scores first: 0.1.")]
+Threshold = Annotated[float | None, option("--threshold SCORE", "Leave out images that score below SCORE.")]
+VerifiedFolder = Annotated[
+    str,
+    argument(
+        "FOLDER",
+        "A generated dataset, RECIPE:DATASET or RECIPE:ARM, or the folder of studies.",
+        autocompletion=datasets_of_recipes,
+    ),
+]
+Images = Annotated[bool, option("--images", "Read the images of FOLDER, a recipe, again: do they hold what they held?")]
+Repair = Annotated[bool, option("--repair", "Set damaged output aside, so that only it is made again.")]
+
+UNMEASURED = "-"
+
+
+@command("filter")
+@with_studies()
+def filter_(
+    studies: "Studies",
+    dataset: DatasetSpec,
+    by: By,
+    device: Device,
+    clip: Clip = None,
+    classifier: Classifier = None,
+    labels: ClassifierLabels = None,
+    file: ReviewFile = None,
+    drop: Drop = None,
+    threshold: Threshold = None,
+    against: Against = None,
+    batch_size: BatchSize = 256,
+) -> None:
+    """List the images of a dataset that do not show their label; the shards do not change."""
+    from genrobust.data import ShardDataset, read_review, write_reviewed
+    from genrobust.study import by_classifier, by_clip, filter_dataset, recipe_and_name
+
+    if (by == "list") != (file is not None):
+        raise UserError("--by list and --file FILE belong together: add the other")
+    if by == "list" and (drop, threshold) != (None, None):
+        raise UserError("--by list uses neither --drop nor --threshold: leave them out, FILE names the images")
+    if by == "clip":
+        if clip is None:
+            raise UserError("--by clip: add --clip FOLDER")
+        if labels is not None:
+            raise UserError(f"--labels {labels} names the classes of a classifier: use --by classifier")
+        judge = by_clip(clip, batch_size)
+    elif by == "classifier":
+        if classifier is None:
+            raise UserError("--by classifier: add --classifier MODEL")
+        judge = by_classifier(partial(open_named, studies, classifier, labels), batch_size)
+    elif by != "list":
+        raise UserError(f"--by {by}: use clip, classifier or list")
+    studies.require_recipe(dataset, against, classifier)
+    against = against or recipe_and_name(dataset)[0] or None
+    folder = studies.folder(dataset) or Path(dataset)
+    if file is not None:
+        done = write_reviewed(ShardDataset(folder), read_review(file), folder)
+    else:
+        done = filter_dataset(folder, judge, drop, threshold, against, device or "auto", studies.recipe)
+    tell(f"{done.kept:,} of {done.made:,} images kept, by {done.by}; the others, with the reason:", done.folder)
+
+
+@command()
+@with_studies(without=("run", "estimate"))
+def verify(studies: "Studies", folder: VerifiedFolder, repair: Repair = False, images: Images = False) -> None:
+    """Check every byte of a generated dataset, or of all that was made in a folder, against its hashes."""
+    studies.require_recipe(folder)
+    if images:
+        _verify_images(studies.open(folder), folder)
+        return
+    for output in studies.checkpoints(folder) or [studies.existing(folder) or Path(folder)]:
+        _verify(output, repair)
+
+
+def _verify_images(study: "Study", recipe: str) -> None:
+    total, changed = study.graph.context.find_changed_images()
+    for name, keys in changed.items():
+        tell(*(f"changed: {key} of {name}" for key in keys))
+    if changed:
+        raise GenrobustError(
+            f"the images listed above hold other bytes than when {recipe} first read them, and have the same size and "
+            "time of change, so that results of the former ones are used: give them another time (touch) and run again"
+        )
+    tell(f"all {total:,} images hold what they held when {recipe} first read them")
+
+
+def _verify(folder: Path, repair: bool) -> None:
+    from genrobust.study import describe_verified, verify_outputs
+
+    verified = verify_outputs(folder, repair)
+    tell(*describe_verified(verified))
+    if verified.damaged and not repair:
+        repair_command = shlex.join(["genrobust", "verify", str(folder), "--repair"])
+        raise GenrobustError(f"the files listed above are damaged. To set them aside: {repair_command}")
+    if verified.damaged:
+        tell("run the same commands again: they remake what was set aside and keep everything else")
+    elif verified.changed:
+        raise GenrobustError(f"{len(verified.changed):,} files are not as genrobust wrote them; all others are")
+    elif folder in verified.unfinished:
+        raise GenrobustError(f"{folder} is not finished: run the command that makes it again, and it goes on")
+
+
+@command()
+def doctor(out: OutFolder = Path(OUT)) -> None:
+    """Show versions, devices, disk space and caches."""
+    from genrobust.cli.doctor import describe_environment
+    from genrobust.core import local_folder
+
+    table = Table(show_header=False, box=None)
+    for name, value in describe_environment(local_folder(out)):
+        table.add_row(escape(name), escape(value))
+    out_console.print(table)
+
+
+@command()
+def recipes(out: OutFolder = Path(OUT)) -> None:
+    """List the installed recipes: what they ask, what they need, how long they take here."""
+    from genrobust.recipe import load_recipe, recipe_names
+    from genrobust.study import needs_of, time_here
+
+    table = Table()
+    table.add_column("recipe", no_wrap=True)
+    table.add_column("question")
+    table.add_column("needs", overflow="fold")
+    table.add_column("trainings", justify="right")
+    table.add_column("time here")
+    unknown = False
+    for name in recipe_names():
+        recipe = load_recipe(name)
+        needs = needs_of(recipe)
+        time = "" if needs else time_here(recipe, out) or UNMEASURED
+        unknown = unknown or time == UNMEASURED
+        question = recipe.title.partition(": ")[2] or recipe.title
+        trainings = len(recipe.arms) * len(recipe.seeds)
+        table.add_row(name, escape(question), escape(needs or "nothing"), f"{trainings:,}", time)
+    out_console.print(table)
+    if unknown:
+        tell(f"- is not measured in {out}: genrobust show RECIPE measures this machine, and estimates the time")

@@ -1,0 +1,223 @@
+"""The program, its consoles, and how it reports errors."""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+import shlex
+import signal
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.segment import Segment
+from typer.core import TyperCommand, TyperGroup
+
+from genrobust import __version__
+from genrobust.cli.options import option
+from genrobust.core import (
+    GenrobustError,
+    Registry,
+    UserError,
+    escape_unprintable,
+    expand_home,
+    interrupt,
+    is_interrupted,
+    is_out_of_memory,
+    mask_secrets,
+    refusal,
+)
+
+if TYPE_CHECKING:
+    from genrobust.recipe import Section
+
+WORDS = "genrobust.words"  # where a context keeps the words of its command
+
+LINES, WIDTH = 3, 1000  # of an error: libraries can list every tensor of a network in theirs
+
+
+class _Console(Console):
+    """A console that shows foreign texts without what would command the terminal."""
+
+    def render(self, renderable: Any, options: Any = None) -> Iterator[Segment]:
+        for text, style, control in super().render(renderable, options):
+            yield Segment(text if control else escape_unprintable(text, kept="\t\n"), style, control)
+
+
+out_console = _Console(highlight=False, soft_wrap=True, emoji=False)  # wraps no path or YAML line in a pipe
+err_console = _Console(highlight=False, soft_wrap=True, emoji=False, stderr=True)
+
+
+class _Command(TyperCommand):
+    """A command that reports any error as one message and an exit code: 2 user error, 1 failure."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        ctx.meta[WORDS] = list(args)
+        rest: list[str] = super().parse_args(ctx, args)
+        parameters: Any = self.params  # typer's own kind of them
+        for parameter in parameters:
+            value = ctx.params.get(parameter.name)
+            if isinstance(value, float) and not math.isfinite(value):  # which a bound lets through
+                raise typer.BadParameter(f"{value} is no finite number", ctx, parameter)
+        return rest
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            _require_utf8_names()
+            ctx.params = {name: _with_home(value) for name, value in ctx.params.items()}
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            raise  # the reader, such as head, has closed the pipe; typer ends quietly
+        except (Exception, SystemExit) as error:
+            if isinstance(error, SystemExit) and isinstance(error.__context__, BrokenPipeError):
+                raise  # as rich tells it
+            if isinstance(error, SystemExit) and error.code == signal.SIGTERM:  # Ray's answer to it
+                interrupt(signal.SIGTERM)
+            if is_interrupted():
+                raise KeyboardInterrupt from None
+            if ctx.find_root().params["debug"]:
+                traceback.print_exc()
+            known = error if isinstance(error, GenrobustError) else _explained(error)
+            if known is not None:
+                err_console.print(f"[bold red]error:[/] {escape(_short(str(known)))}")
+                raise typer.Exit(known.exit_code) from None
+            err_console.print(
+                f"[bold red]unexpected {type(error).__name__}:[/] {escape(_short(str(error), LINES - 1))}"
+            )
+            err_console.print("for the traceback, put --debug first: genrobust --debug COMMAND ...")
+            raise typer.Exit(1) from None
+
+
+class Kind(NamedTuple):
+    """Things that are `named_by` a key or an option; `load` returns their registry, and the section that all extend."""
+
+    named_by: str
+    load: Callable[[], tuple[Registry[Any], type[Section] | None]]
+
+
+KINDS: Registry[Kind] = Registry("kind", package="genrobust.tools")
+COMMANDS: Registry[Callable[..., Any]] = Registry("command", "genrobust.commands", "genrobust.tools")
+
+
+class _Program(TyperGroup):
+    """The commands, with those of COMMANDS behind the program's own; their usage errors hold no secrets."""
+
+    def __init__(self, *, commands: dict[str, Any], **settings: Any) -> None:
+        tools = typer.Typer()
+        for name, function in COMMANDS.members().items():
+            tools.command(name, cls=_Command)(function)
+        super().__init__(commands={**commands, **typer.main.get_group(tools).commands, **commands}, **settings)
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except Exception as error:
+            if hasattr(error, "message"):  # of a usage error, which typer breaks into the lines of a box
+                error.message = mask_secrets(error.message)
+            raise
+
+
+def _require_utf8_names() -> None:
+    """Raise UserError where the locale reads the names of files in another encoding: a class would get another name."""
+    if (encoding := sys.getfilesystemencoding()) != "utf-8":
+        raise UserError(f"the locale reads the names of files as {encoding}: set LC_ALL=C.UTF-8, or PYTHONUTF8=1")
+
+
+def _with_home(value: Any) -> Any:
+    """Return the value of a parameter with the home folder for ``~/``, which a shell leaves alone in quotes.
+
+    Raises:
+        UserError: It is a URL, other than one of a dataset on the hub, and the parameter takes a folder.
+    """
+    if isinstance(value, Path):
+        from genrobust.core import local_folder  # which loads numpy: too much for --help
+        from genrobust.data import is_on_hub
+
+        return value if is_on_hub(value) else local_folder(value)
+    if isinstance(value, list | tuple):
+        return [_with_home(item) for item in value]
+    if isinstance(value, str):  # such as NAME=~/folder
+        return re.sub(r"^([^=/]*=)?(~/.*)", lambda match: (match[1] or "") + expand_home(match[2]), value)
+    return value
+
+
+def _explained(error: BaseException) -> GenrobustError | None:
+    """Explain a failure of the system or a library that no code closer to it has explained; None for any other."""
+    why = str(error) or type(error).__name__
+    match error:
+        case OSError(filename=str() | bytes() as name) if error.strerror:
+            return refusal(Path(os.fsdecode(name)), error, "use")
+        case OSError():
+            return GenrobustError(f"the system refuses: {why}: fix this and rerun")
+        case UnicodeError():
+            return UserError(f"a text or a name is not UTF-8, or cannot be written as such: {why}")
+        case RecursionError():
+            return UserError("an input is nested too deeply, such as a recipe or a JSON file of lists in lists")
+        case OverflowError():
+            return UserError(f"a number of the input is too large: {why}")
+        case ImportError():
+            return GenrobustError(f"a package cannot be loaded ({why}): reinstall it and its dependencies")
+        case SystemExit():
+            return GenrobustError(f"a library ended the program with the exit code {error.code}")
+        case RuntimeError() if "start new thread" in why:
+            return GenrobustError(f"the system cannot start a thread ({why}): lower threads, or use fewer --workers")
+    if is_out_of_memory(error):
+        return GenrobustError(f"out of memory: {why}: lower the batch size or the image size, or use fewer --workers")
+    return None
+
+
+def _short(text: str, most: int = LINES) -> str:
+    """At most `most` lines of `text`, each of a length that a person reads."""
+    lines = [
+        line if len(line) <= WIDTH else f"{line[: WIDTH // 2]} ... {line[-WIDTH // 2 :]}" for line in text.splitlines()
+    ]
+    return "\n".join(
+        lines if len(lines) <= most else [*lines[: most - 1], f"... and {len(lines) - most + 1} more lines"]
+    )
+
+
+app = typer.Typer(
+    cls=_Program,
+    help="Make image classifiers robust with generated data, and measure by how much.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+command = partial(app.command, cls=_Command)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        out_console.print(f"genrobust {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    debug: Annotated[bool, option("--debug", "Show a traceback when something fails.")] = False,
+    version: Annotated[bool, option("--version", "Print the version.", callback=_print_version, is_eager=True)] = False,
+) -> None:
+    del debug, version  # read by _Command and by _print_version
+
+
+def words_of(ctx: typer.Context, *more: str, command: str = "") -> str:
+    """Return the command line of `ctx` with `more` options, or with another `command` in its place."""
+    return shlex.join(["genrobust", command or str(ctx.info_name), *ctx.meta[WORDS], *more])
+
+
+def tell(*lines: object) -> None:
+    """Print lines of a result to standard output."""
+    for line in lines:
+        out_console.print(escape(str(line)))
+
+
+def say(line: str) -> None:
+    """Log one line of progress to standard error."""
+    err_console.print(f"[bold]·[/bold] {escape(line)}")

@@ -1,5 +1,0 @@
-"""Datasets and classifiers that leave genrobust, in the formats of other programs, with their cards."""
-
-import lazy_loader
-
-__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

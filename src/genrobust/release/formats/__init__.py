@@ -1,1 +1,0 @@
-"""The export formats, one a module; each registers itself in `genrobust.release.format.FORMATS`."""

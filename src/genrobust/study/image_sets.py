@@ -1,0 +1,183 @@
+"""Opens the image sets of `audit` and `filter`, and the partial results of an interrupted run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from importlib import metadata
+from pathlib import Path
+
+import torch
+
+from genrobust import __version__
+from genrobust.classifiers import OpenClassifier
+from genrobust.core import (
+    PARTS,
+    ImageSet,
+    KeptParts,
+    LabelSpace,
+    StudyData,
+    UserError,
+    device_name,
+)
+from genrobust.data import OK, FolderClasses, ShardDataset, classes_of, is_dataset, load_data, open_images, open_stored
+from genrobust.recipe import Recipe, is_recipe, load_recipe
+
+VERSIONED_PACKAGES = ("torch", "numpy", "scipy", "pillow")  # another version changes partial results by rounding
+PLAIN_TEMPLATE = "a photo of a {}"  # for images whose prompt is not known
+# Called late, when all else is known to be in order: the classifier may have to be trained first.
+OpenClassifierFn = Callable[[], OpenClassifier]
+Load = Callable[[str], Recipe]  # by its name
+DataOf = Callable[[str], StudyData | None]  # the images of a recipe by its name; None for a folder
+
+
+@dataclass(frozen=True, slots=True)
+class AuditSets:
+    """The dataset of an audit and what it is compared with.
+
+    `real` are training images, `tests` test sets by name, `wild` the images that the generator was trained on, and
+    `unseen` images of the same kind that it was not.
+    `prompts` are the dataset's own, [N], or empty where they are not known; `templates` made them. `is_real` says
+    that the dataset is the training images themselves; `beside` are then the other sets that are learned from.
+    """
+
+    dataset: ImageSet
+    labels: LabelSpace
+    real: ImageSet | None
+    tests: dict[str, ImageSet]
+    wild: ImageSet | None
+    unseen: ImageSet | None
+    prompts: tuple[str, ...]
+    templates: tuple[str, ...]
+    is_real: bool = False
+    beside: dict[str, ImageSet] = field(default_factory=dict)
+
+    @property
+    def own(self) -> dict[str, ImageSet]:
+        """The sets of the recipe whose training images are the dataset, by name; none for another dataset."""
+        return {"train": self.dataset, **self.beside, **self.tests} if self.is_real else {}
+
+
+def open_sets(
+    dataset: str,
+    against: str | None = None,
+    tests: Sequence[str] = (),
+    wild: str | None = None,
+    unseen: str | None = None,
+    load: Load = load_recipe,
+) -> AuditSets:
+    """Open the named sets, as for `audit`; classes are those of `against`, or the dataset's own without it."""
+    data_of = partial(_load_data, load=load)
+    real_data = data_of(against or dataset)
+    classes = _find_classes(dataset, against, real_data)
+    opened, prompts, templates = open_dataset(dataset, classes, data_of)
+    real: ImageSet | None = None
+    test_sets: dict[str, ImageSet] = {}
+    is_real = real_data is not None and against in (None, dataset)  # and is not compared with itself
+    if against and real_data:
+        real, test_sets = None if is_real else real_data.train, dict(real_data.tests)
+    elif against:
+        real = open_images("real", open_stored(Path(against)), classes)
+    for option in tests:
+        name, equals, directory = option.partition("=")
+        if not (name and equals and directory) or "://" in name:  # a URL, whose = belongs to its query
+            raise UserError(f"--test {option}: write NAME=DIR")
+        if name in test_sets:
+            raise UserError(f"--test {name}: there is a test set of this name already; give this one another")
+        test_sets[name] = open_images(name, open_stored(Path(directory)), classes)
+    wild_images, unseen_images = _open_generator_images(wild, classes, data_of)
+    if unseen is not None:
+        unseen_images = open_images("unseen images", open_stored(Path(unseen)), classes)
+    return AuditSets(
+        dataset=opened,
+        labels=classes.labels,
+        real=real,
+        tests=test_sets,
+        wild=wild_images,
+        unseen=unseen_images,
+        prompts=prompts,
+        templates=templates,
+        is_real=is_real,
+        beside=_learned_beside(real_data) if is_real and real_data else {},
+    )
+
+
+def _learned_beside(data: StudyData) -> dict[str, ImageSet]:
+    """The sets that are learned from beside the training images, by name."""
+    return {images.name: images for key, images in data.learned.items() if key != "train" and len(images)}
+
+
+def _find_classes(dataset: str, against: str | None, data: StudyData | None) -> FolderClasses:
+    if data is not None:
+        return FolderClasses.from_labels(data.labels)
+    if against or not is_dataset(Path(dataset)):
+        return classes_of(open_stored(Path(against or dataset)))
+    return FolderClasses.from_labels(ShardDataset(Path(dataset), allow_partial=True).label_space())
+
+
+def open_dataset(
+    dataset: str, classes: FolderClasses, data_of: DataOf
+) -> tuple[ImageSet, tuple[str, ...], tuple[str, ...]]:
+    """Return the dataset, the prompts of its images where they are known, and the templates to show a CLIP.
+
+    Raises:
+        UserError: It cannot be opened, or was generated for other classes.
+    """
+    folder = Path(dataset)
+    if not is_dataset(folder):
+        data = data_of(dataset)
+        images = data.train if data else open_images("generated", open_stored(folder), classes, by_name=True)
+        return images, (), (PLAIN_TEMPLATE,)
+    shards = ShardDataset(folder)
+    if shards.class_ids != classes.labels.ids:
+        raise UserError(
+            f"{folder} was generated for {len(shards.class_ids)} classes, which are not the {len(classes.labels)} of "
+            "the real images in this order: name the real images that it was generated for with --against"
+        )
+    rows = shards.metadata(("prompt", "template", "status")).to_pylist()
+    generated_rows = [row for row in rows if row["status"] == OK]
+    prompts = tuple(row["prompt"] or "" for row in generated_rows)
+    templates = tuple(
+        sorted({row["template"] for row in generated_rows if row["template"] and "{}" in row["template"]})
+    )
+    return shards, prompts if all(prompts) else (), templates or (PLAIN_TEMPLATE,)
+
+
+def _open_generator_images(
+    source: str | None, classes: FolderClasses, data_of: DataOf
+) -> tuple[ImageSet | None, ImageSet | None]:
+    """Return the images that the generator was trained on and, for a recipe, held-out images of the same kind."""
+    if source is None:
+        return None, None
+    data = data_of(source)
+    if data is None:
+        return open_images("the generator's training images", open_stored(Path(source)), classes), None
+    if data.retrieval is None:
+        raise UserError(f"--train-of-generator {source}: this recipe names no images under data.retrieved")
+    return data.retrieval, data.shifted_val
+
+
+def _load_data(source: str, load: Load) -> StudyData | None:
+    """Return the images of the recipe `source`, or None if it is a folder."""
+    return load_data(load(source).data) if is_recipe(source) else None
+
+
+def open_kept_parts(folder: Path, device: torch.device, *work: object) -> KeptParts:
+    """Open the partial results that an interrupted run of the same `work` kept in `folder`.
+
+    Those of another kind of device or other versions of VERSIONED_PACKAGES are not found.
+    """
+    versions = [metadata.version(name) for name in VERSIONED_PACKAGES]
+    return KeptParts(folder / PARTS, __version__, device_name(str(device)), versions, work)
+
+
+def check_outside(dataset: str, out: Path) -> Path:
+    """Return `out`, the folder of results.
+
+    Raises:
+        UserError: It lies inside the dataset.
+    """
+    if out.resolve().is_relative_to(Path(dataset).resolve()):
+        raise UserError(f"--out {out} lies inside the dataset {dataset}: results go to a folder outside it")
+    return out

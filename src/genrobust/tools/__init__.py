@@ -1,0 +1,1 @@
+"""The tools: what is done with studies, datasets and classifiers beside running a study."""

@@ -1,0 +1,112 @@
+"""Audits a dataset: copies, leaked test images, labels, diversity and fidelity, on one page."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from genrobust.cli import (
+    COMMANDS,
+    MOST_AT_ONCE,
+    Against,
+    Classifier,
+    ClassifierLabels,
+    Clip,
+    Device,
+    argument,
+    datasets_of_recipes,
+    open_named,
+    option,
+    say,
+    tell,
+    with_studies,
+)
+from genrobust.core import GenrobustError, UserError
+
+if TYPE_CHECKING:
+    from genrobust.study import Studies
+
+AuditedDataset = Annotated[
+    str,
+    argument(
+        "DATASET",
+        "RECIPE:DATASET, a generated dataset, image folders, or a recipe: its real images.",
+        autocompletion=datasets_of_recipes,
+    ),
+]
+TestSets = Annotated[list[str] | None, option("--test NAME=DIR", "A test set to search for copies; repeatable.")]
+GeneratorImages = Annotated[
+    str | None, option("--train-of-generator DIR|RECIPE", "The images that the generator was trained on.")
+]
+Unseen = Annotated[str | None, option("--unseen DIR", "Images that the generator never saw, like its training images.")]
+AllowLeaks = Annotated[
+    list[str] | None, option("--allow-leaks NAME", "Do not fail if images of this test set leaked; repeatable.")
+]
+BatchSize = Annotated[int, option("--batch-size N", "Images shown to a model at once.", min=1, max=MOST_AT_ONCE)]
+AuditOut = Annotated[
+    Path | None,
+    option("--out DIR", "Folder for the page; default: beside the dataset, or audit-STUDY-DATASET here."),
+]
+
+
+@COMMANDS.register("audit")
+@with_studies()
+def audit(
+    studies: "Studies",
+    dataset: AuditedDataset,
+    device: Device,
+    against: Against = None,
+    test: TestSets = None,
+    wild: GeneratorImages = None,
+    unseen: Unseen = None,
+    classifier: Classifier = None,
+    labels: ClassifierLabels = None,
+    clip: Clip = None,
+    allow_leaks: AllowLeaks = None,
+    out: AuditOut = None,
+    batch_size: BatchSize = 256,
+) -> None:
+    """Audit a generated dataset: near-duplicates, leaked test images, labels, diversity, fidelity."""
+    from genrobust.core import find_clip, resolve_device
+    from genrobust.recipe import is_recipe
+    from genrobust.study import open_kept_parts, open_sets, recipe_and_name
+    from genrobust.tools.audit.measuring import Models, measure
+    from genrobust.tools.audit.page import audit_verdict, write_audit_page
+
+    if labels is not None and classifier is None:
+        raise UserError(f"--labels {labels} names the classes of a classifier: add --classifier MODEL")
+    if unseen is not None and wild is None:
+        raise UserError(f"--unseen {unseen}: name what the generator was trained on with --train-of-generator")
+    studies.require_recipe(dataset, against, wild, classifier)
+    recipe, name = recipe_and_name(dataset)
+    if name:
+        against, out = against or recipe, out or Path(f"audit-{studies.label(dataset)}")
+        dataset = str(studies.folder(dataset))
+    folder = _results_folder(dataset, out)
+    clip_folder, torch_device = None if clip is None else find_clip(clip), resolve_device(device or "auto")
+    sets = open_sets(dataset, against, test or [], wild, unseen, studies.recipe)
+    if unknown := [name for name in allow_leaks or [] if name not in sets.tests]:
+        raise UserError(f"--allow-leaks {unknown[0]}: no such test set; there are {', '.join(sets.tests) or 'none'}")
+    parts = open_kept_parts(folder, torch_device)
+    judge = None if classifier is None else open_named(studies, classifier, labels)  # may have to be trained first
+    done = measure(sets, Models(judge, clip_folder, torch_device, batch_size), say, parts)
+    leaks = {name: count for name, count in done.leaks.items() if name not in (allow_leaks or [])}
+    called = dataset if is_recipe(dataset) else Path(dataset).resolve().name
+    files = write_audit_page(done, sets, called, tuple(leaks), folder)
+    parts.remove()
+    tell(*audit_verdict(done, tuple(leaks)), *done.left_out, *files.values())
+    if leaks:
+        where = ", ".join(f"{name} ({count:,})" for name, count in leaks.items())
+        raise GenrobustError(
+            f"leaks: the dataset holds copies of test images of {where}. Look at {files['audit.html']}; "
+            "if they are not copies, add --allow-leaks NAME"
+        )
+
+
+def _results_folder(dataset: str, out: Path | None) -> Path:
+    from genrobust.core import file_name
+    from genrobust.data import audit_folder
+    from genrobust.recipe import is_recipe
+    from genrobust.study import check_outside
+
+    if is_recipe(dataset):
+        return out or Path(f"audit-{file_name(Path(dataset).stem)}")
+    return check_outside(dataset, out or audit_folder(Path(dataset)))

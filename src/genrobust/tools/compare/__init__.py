@@ -1,0 +1,30 @@
+"""Compares studies: ranks what they trained on, on one page."""
+
+from pathlib import Path
+from typing import Annotated
+
+from genrobust.cli import COMMANDS, Overwrite, argument, err_console, option, out_console, tell
+from genrobust.core import writing
+
+Runs = Annotated[
+    list[str],
+    argument("RUN...", "The folder of a study, a folder of studies, a results.json, or the URL of one of these."),
+]
+Page = Annotated[Path, option("--out FILE.html", "The page.")]
+
+
+@COMMANDS.register("compare")
+def compare(runs: Runs, out: Page = Path("compare.html"), overwrite: Overwrite = False) -> None:
+    """Rank what studies trained on by the accuracy of their classifiers, with what it cost, on one page."""
+    from genrobust.tools.compare.page import compare_html, ranking_table
+    from genrobust.tools.compare.ranking import find_results, rank
+
+    files = find_results(runs)
+    with writing(out, ".html", files.values(), overwrite) as file:
+        rankings = rank(files)
+        file.write(compare_html(rankings, out).encode())
+    shown = err_console if out == Path("-") else out_console  # standard output holds the page alone
+    for ranking in rankings:
+        shown.print(ranking_table(ranking))
+    if out != Path("-"):
+        tell(out)

@@ -1,0 +1,1 @@
+"""The export formats, one a module; each registers itself in `genrobust.tools.export.format.FORMATS`."""

@@ -1,0 +1,64 @@
+"""Computes effective robustness from published accuracies: a table, a line in words and a JSON file."""
+
+from pathlib import Path
+from typing import Annotated
+
+from rich.markup import escape
+
+from genrobust.cli import COMMANDS, Overwrite, argument, err_console, option, out_console
+
+Ids = Annotated[list[str], option("--id COLUMN", "ID accuracy: COLUMN, or FILE:COLUMN; repeatable.")]
+ShiftColumn = Annotated[str, option("--shift COLUMN", "Shifted accuracy: COLUMN, or FILE:COLUMN.")]
+AccuracyTable = Annotated[Path | None, argument("TABLE", "A CSV file with one row for each model.")]
+KeyColumns = Annotated[
+    str, option("--key A,B", "Columns that name a model and join two files; default: the first column.")
+]
+Baselines = Annotated[
+    str | None, option("--baselines FILE|REGEX", "Models that the line is fitted on: a file of names, or a regex.")
+]
+Exclude = Annotated[str | None, option("--exclude FILE|REGEX", "Models that the line is not fitted on.")]
+Transform = Annotated[str, option("--transform SCALE", "Scale of the fit: logit, probit or linear.")]
+MinId = Annotated[
+    float, option("--min-id ACC", "Do not fit on models with an ID accuracy below ACC %.", min=0, max=100)
+]
+Pivot = Annotated[
+    str | None, option("--pivot MODEL", "Fit two lines, as for ImageNet-A, which was filtered against MODEL.")
+]
+Unit = Annotated[str | None, option("--unit UNIT", "Unit of the accuracies: percent or fraction.")]
+JsonFile = Annotated[Path | None, option("--json FILE.json", "Write all figures to this file.")]
+
+
+@COMMANDS.register("effective-robustness")
+def effective_robustness(
+    ids: Ids,
+    shift: ShiftColumn,
+    table: AccuracyTable = None,
+    key: KeyColumns = "",
+    baselines: Baselines = None,
+    exclude: Exclude = None,
+    transform: Transform = "logit",
+    min_id: MinId = 0,
+    pivot: Pivot = None,
+    unit: Unit = None,
+    json: JsonFile = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Compute effective robustness from a published table of accuracies."""
+    from genrobust.robustness import score_published
+    from genrobust.tools.published.output import describe, left_out_notes, terminal_table, write_json
+    from genrobust.tools.published.reading import choose_baselines, read_published
+
+    models = read_published(table, ids, shift, [k.strip() for k in key.split(",")] if key else (), unit)
+    chosen, notes = choose_baselines(models, baselines, exclude, pivot)
+    result = score_published(models, chosen, transform, min_id, pivot)
+    if json is not None:
+        named = (Path(text) for text in (baselines, exclude) if text)
+        write_json(result, json, [*([table] if table else []), *map(Path, models.files), *named], overwrite)
+    for note in (*models.notes, *notes, *left_out_notes(result)):
+        err_console.print(f"note: {escape(note)}")
+    for warning in result.doubts:
+        err_console.print(f"[bold yellow]warning:[/] {escape(warning)}")
+    shown = err_console if json == Path("-") else out_console  # standard output holds the JSON alone
+    for line in describe(result):
+        shown.print(escape(line))
+    shown.print(terminal_table(result))

@@ -1,0 +1,241 @@
+"""Published accuracy tables: CSV files with a row a model."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
+
+import numpy as np
+
+from genrobust.core import UserError, read_csv, read_lines
+from genrobust.data import clip_accuracies, column_index, listing, read_accuracy, row_count, suggestion
+from genrobust.robustness import Published
+
+CANDIDATES = 10  # columns that are tried where names stand twice
+UNITS = ("percent", "fraction")
+
+
+@dataclass(frozen=True, slots=True)
+class _Table:
+    """The M rows that have a name: their accuracies, percents or fractions [M], by column, NaN where there is none."""
+
+    names: list[str]
+    values: dict[str, np.ndarray]
+    nameless: int
+
+
+def read_published(
+    table: Path | None, ids: Sequence[str], shift: str, key: Sequence[str] = (), unit: str | None = None
+) -> Published:
+    """Return the accuracies in the columns `ids` and `shift`, each named COLUMN (of `table`) or FILE:COLUMN.
+
+    A model's name is its values in the columns `key`, joined by commas; by default the first column. Several files are
+    joined on it. `unit` is "percent" or "fraction"; None stands for percent where nothing speaks against it.
+
+    Raises:
+        UserError: `unit` is unknown, a file or column is not there or is named twice, a name stands twice, a cell is no
+            accuracy, fractions stand in place of percents or the other way, or no model has all the accuracies. The
+            message names the file, column and line.
+    """
+    if unit is not None and unit not in UNITS:
+        raise UserError(f"--unit: {unit!r} is none of {', '.join(UNITS)}")
+    options = ["--id"] * len(ids) + ["--shift"]
+    sources = [_file_and_column(table, column, option) for column, option in zip([*ids, shift], options, strict=True)]
+    _require_different(sources, options)
+    wanted: dict[Path, dict[str, str]] = {}
+    for (path, column), option in zip(sources, options, strict=True):
+        wanted.setdefault(path, {})[column] = option
+    tables = {path: _read_table(path, columns, key) for path, columns in wanted.items()}
+    notes = [
+        f"{row_count(content.nameless)} of {path} skipped: no name"
+        for path, content in tables.items()
+        if content.nameless
+    ]
+    names, rows = _join_tables(tables)
+    labels = [column for _, column in sources]
+    if len(tables) > 1:  # the files tell the columns apart, whose names are often the same
+        labels = [f"{path.name}:{column}" for path, column in sources]
+        others = "the other file" if len(tables) == 2 else "every other file"
+        for path, content in tables.items():
+            if len(content.names) > len(names):
+                notes.append(f"{row_count(len(content.names) - len(names))} of {path} skipped: not in {others}")
+    values = np.array([tables[path].values[column][rows[path]] for path, column in sources])
+    complete = ~np.isnan(values).any(axis=0)
+    if not complete.any():
+        of_all = "both" if len(labels) == 2 else "all of"
+        raise UserError(f"none of the {len(names):,} models has an accuracy in {of_all} {_listed(labels, 'and')}")
+    if not complete.all():
+        notes.append(f"{row_count(int((~complete).sum()))} skipped: no accuracy in {_listed(labels, 'or')}")
+    names = [name for name, keep in zip(names, complete, strict=True) if keep]
+    called = [f"{option} {label}" for option, label in zip(options, labels, strict=True)]
+    *id_percents, shifted = _percents(names, dict(zip(called, values[:, complete], strict=True)), unit)
+    columns = np.stack(id_percents, 1), shifted, tuple(labels[:-1]), labels[-1]
+    return Published(tuple(names), *columns, tuple(dict.fromkeys(notes)), files=tuple(map(str, tables)))
+
+
+def _require_different(sources: Sequence[tuple[Path, str]], options: Sequence[str]) -> None:
+    for i, source in enumerate(sources):
+        first = sources.index(source)
+        if first < i:
+            which = "two --id are" if options[i] == "--id" else f"{options[first]} and {options[i]} are"
+            raise UserError(f"{which} the same column, {source[1]!r} of {source[0]}")
+
+
+def _join_tables(tables: Mapping[Path, _Table]) -> tuple[list[str], dict[Path, np.ndarray | slice]]:
+    """The names that all tables have, in the order of the first, and the rows of each table that have them."""
+    if len(tables) == 1:
+        path, table = next(iter(tables.items()))
+        if not table.names:
+            raise UserError(f"{path} names no model: name the columns that do, such as --key model,img_size")
+        return table.names, {path: slice(None)}
+    places = {path: {name: row for row, name in enumerate(table.names)} for path, table in tables.items()}
+    first, *others = places.values()
+    names = [name for name in first if all(name in other for other in others)]
+    if not names:
+        _no_common_model(places)
+    return names, {path: np.array([row_of[name] for name in names]) for path, row_of in places.items()}
+
+
+def _no_common_model(places: Mapping[Path, Mapping[str, int]]) -> NoReturn:
+    examples = [
+        f"{path} ({f'such as {next(iter(models))!r}' if models else 'which names none'})"
+        for path, models in places.items()
+    ]
+    both = "both" if len(examples) == 2 else "all of"
+    raise UserError(
+        f"no model is in {both} {' and '.join(examples)}: name the columns that tell the models apart in "
+        f"{both if both == 'both' else 'all'}, such as --key model,img_size"
+    )
+
+
+def _listed(names: Sequence[str], last: str) -> str:
+    """Join names in words: "'a', 'b' and 'c'"."""
+    *start, end = [repr(name) for name in names]
+    return f"{', '.join(start)} {last} {end}"
+
+
+def choose_baselines(
+    models: Published, baselines: str | None = None, exclude: str | None = None, pivot: str | None = None
+) -> tuple[np.ndarray, list[str]]:
+    """Return which models are baselines, bool [M], with notes: all, or those that `baselines` chooses.
+
+    Args:
+        baselines: A file with one name a line, or a regular expression that is searched for in each name.
+        exclude: Likewise, those that are no baselines.
+        pivot: The model that the shifted set was filtered against, which must be there.
+
+    Raises:
+        UserError: A choice that matches no model, or an unknown pivot; names the option.
+    """
+    chosen = np.ones(len(models.names), dtype=bool)
+    notes: list[str] = []
+    if baselines is not None:
+        chosen, notes = _choose(models.names, baselines, "--baselines")
+    if exclude is not None:
+        excluded, said = _choose(models.names, exclude, "--exclude")
+        chosen, notes = chosen & ~excluded, [*notes, *said]
+    if baselines is None and exclude is None:
+        notes.append("no baselines named: every model counts as one")
+    if pivot is not None and pivot not in models.names:
+        raise UserError(f"--pivot: no model {pivot!r} with all accuracies; {suggestion(pivot, models.names, 'models')}")
+    return chosen, notes
+
+
+def _choose(names: Sequence[str], wanted: str, option: str) -> tuple[np.ndarray, list[str]]:
+    """Which of `names` are `wanted`, bool [M], and notes. Raises UserError that names `option`."""
+    if os.path.isfile(wanted):  # noqa: PTH113 - it takes what is no path, such as a very long expression
+        lines = {line for _, line in read_lines(Path(wanted), option)}
+        absent = sorted(lines - set(names))
+        chosen = np.array([name in lines for name in names], dtype=bool)
+        if not chosen.any():
+            hint = suggestion(absent[0], names, "models") if absent else "it is empty"
+            raise UserError(f"{option}: {wanted} names no model with all accuracies; {hint}")
+        return chosen, [f"{wanted}: {listing(absent, 'name')} without all accuracies"] if absent else []
+    try:
+        pattern = re.compile(wanted)
+    except re.error as error:
+        raise UserError(f"{option}: {wanted!r} is no file, and no regular expression either: {error}") from None
+    chosen = np.array([pattern.search(name) is not None for name in names], dtype=bool)
+    if not chosen.any():
+        raise UserError(
+            f"{option}: {wanted!r} is no file, and as a regular expression it matches none of the {len(names):,} "
+            f"models, such as {names[0]!r}"
+        )
+    return chosen, []
+
+
+def _file_and_column(table: Path | None, text: str, option: str) -> tuple[Path, str]:
+    """The file and the column that an option's COLUMN or FILE:COLUMN means; either may hold colons itself."""
+    if table is not None and (":" not in text or text in next(read_csv(table, "the table"))[1]):
+        return table, text
+    for colon in (i for i, letter in enumerate(text) if letter == ":"):
+        if os.path.isfile(text[:colon]):  # noqa: PTH113 - as above
+            return Path(text[:colon]), text[colon + 1 :]
+    if ":" not in text:
+        raise UserError(f"{option} {text}: which file? Give the table first, or {option} FILE:{text}")
+    also = f", and {table} has no column {text!r}" if table is not None else ""
+    raise UserError(f"{option}: cannot read {text.rpartition(':')[0]}: no such file{also}")
+
+
+def _read_table(path: Path, wanted: Mapping[str, str], key: Sequence[str]) -> _Table:
+    """The `wanted` columns, by the option that named each, of the rows that have a name in the columns `key`."""
+    (_, columns), *rows = read_csv(path, "the table")
+    if not rows:
+        raise UserError(f"{path}: no rows; a table is CSV with a header and a row a model")
+    places = [column_index(k, "--key", path, columns) for k in key] or [0]
+    of_values = {column: column_index(column, option, path, columns) for column, option in wanted.items()}
+    values = {
+        column: np.array([read_accuracy(row[place], path, line, column) for line, row in rows])
+        for column, place in of_values.items()
+    }
+    names = _model_names(rows, places)
+    named = [name for name in names if name]
+    if not _are_unique(named):
+        twice = next(name for name, times in Counter(named).items() if times > 1)
+        words = [columns[place] for place in places]
+        # What names a model stands before its accuracies.
+        others = [place for place in range(min(of_values.values())) if place not in places][:CANDIDATES]
+        more = next((columns[place] for place in others if _are_unique(_model_names(rows, [*places, place]))), None)
+        hint = f"tell them apart with --key {','.join([*words, more])}" if more else "remove the rows that stand twice"
+        raise UserError(f"{path}: {','.join(words)} = {twice!r} stands in more than one row; {hint}")
+    has_name = np.array([bool(name) for name in names])
+    return _Table(
+        named, {column: accuracies[has_name] for column, accuracies in values.items()}, len(names) - len(named)
+    )
+
+
+def _model_names(rows: Sequence[tuple[int, Sequence[str]]], places: Sequence[int]) -> list[str]:
+    """The name of each row: its cells at `places`, joined by commas; "" where all of them are empty."""
+    parts = [[row[place] for place in places] for _, row in rows]
+    return [",".join(of_row) if any(of_row) else "" for of_row in parts]
+
+
+def _are_unique(names: Sequence[str]) -> bool:
+    named = [name for name in names if name]
+    return len(set(named)) == len(named)
+
+
+def _percents(names: Sequence[str], columns: Mapping[str, np.ndarray], unit: str | None) -> list[np.ndarray]:
+    """The accuracies of `columns`, by the option that named each, as percents."""
+    if unit == "fraction":
+        hint = "; for percents say --unit percent" if max(values.max() for values in columns.values()) <= 100 else ""
+        return [100 * clip_accuracies(option, names, values, 1, hint) for option, values in columns.items()]
+    percents = [clip_accuracies(option, names, values, 100) for option, values in columns.items()]
+    small = [option for option, values in columns.items() if values.max() <= 1]
+    if len(small) == len(columns):
+        best = max(columns.values(), key=np.max)
+        raise UserError(
+            f"{' and '.join(columns)}: no accuracy is above 1, the highest is {best.max():g} "
+            f"({names[int(best.argmax())]}): no trained model is below 1 %; if these are fractions, say --unit fraction"
+        )
+    if small and unit is None:
+        raise UserError(
+            f"{small[0]}: no accuracy is above 1, while another column has percents; write all in one unit, or say "
+            "--unit percent if they truly are below 1 %"
+        )
+    return percents

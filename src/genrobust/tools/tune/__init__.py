@@ -1,0 +1,70 @@
+"""Tunes a recipe: tries variants of its arms on shifted images that are no test, and writes a recipe of the best."""
+
+import re
+import shlex
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from genrobust.cli import ANYWHERE, COMMANDS, Estimate, list_work, option, out_console, say, tell, with_study, words_of
+from genrobust.core import UserError
+
+if TYPE_CHECKING:
+    from genrobust.study import Study
+    from genrobust.tools.tune.tuning import Tuned
+
+TRIALS_SHOWN = 8  # of a round
+
+
+@COMMANDS.register("tune")
+@with_study(*ANYWHERE)
+def tune(
+    study: "Study",
+    ctx: typer.Context,
+    budget: Annotated[str, option("--budget TIME", "How long it may take, about: 90s, 30m or 2h.")],
+    seed: Annotated[int, option("--seed N", "Draws the order in which variants are tried.", min=0)] = 0,
+    estimate: Estimate = True,
+) -> None:
+    """Try variants of the arms on shifted images that are no test, and write a recipe of the best."""
+    from genrobust.recipe import load_recipe
+    from genrobust.tools.tune.tuning import Tuning
+
+    recipe = load_recipe(ctx.params["recipe"], ctx.params["sets"] or [], ctx.params["quick"])
+    seconds = _parse_time("--budget", budget)
+    tuning = Tuning(recipe, study.out, seconds, study.context.executor, say, seed, words_of(ctx))
+    list_work(study, estimate)
+    _print_tuned(tuning.run())
+
+
+def _parse_time(option: str, text: str) -> float:
+    """The seconds in ``90s``, ``30m`` or ``2h``."""
+    match = re.fullmatch(r"([0-9]{1,6}(?:\.[0-9]{1,3})?)([smh])", text)
+    if not match or not float(match[1]):
+        raise UserError(f"{option} {text[:40]}: write a time such as 90s, 30m or 2h")
+    return float(match[1]) * {"s": 1, "m": 60, "h": 3600}[match[2]]
+
+
+def _print_tuned(tuned: "Tuned") -> None:
+    """Print what was tried, what mattered, and whether anything is better than the recipe's own arm."""
+    from genrobust.report import number, span
+    from genrobust.tools.tune.tuning import effects
+
+    for turn in dict.fromkeys(trial.round for trial in tuned.trials):
+        table = Table("variant", "trained", "top-1, %", title=f"round {turn}: the best, on {', '.join(tuned.on)}")
+        for trial in [trial for trial in tuned.trials if trial.round == turn][:TRIALS_SHOWN]:
+            table.add_row(escape(trial.variant.name), trial.length, f"{trial.score:.1f}")
+        out_console.print(table)
+    for key, means in effects(tuned.trials).items():
+        ordered = sorted(means.items(), key=lambda pair: -pair[1])
+        tell(f"{key}: {', '.join(f'{value} {mean:.1f}' for value, mean in ordered)} (means of round 1)")
+    tell(*tuned.files.values())
+    gain, best, default = tuned.gain, escape(tuned.best), escape(tuned.default)
+    words = f"{number(gain.value, True)} points on {', '.join(tuned.on)} (95 % interval {span(gain, True)})"
+    if tuned.is_better:
+        answer = f"[bold]{best} beats {default}: {words}.[/] These images chose it, which flatters it: test it."
+    else:
+        answer = f"[bold]Nothing tried beats {default} beyond chance.[/] The best was {best}: {words}."
+    out_console.print(f"\n{answer}", soft_wrap=False)
+    tell(f"to measure it on test images: {shlex.join(['genrobust', 'run', str(tuned.files['recipe'])])}")

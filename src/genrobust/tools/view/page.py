@@ -1,0 +1,258 @@
+"""A local page on which a person looks at a generated dataset, and accepts or rejects its images."""
+
+from __future__ import annotations
+
+import io
+import secrets
+import socket
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from functools import cached_property
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+import numpy as np
+import pyarrow.compute as pc
+from PIL import Image
+
+from genrobust.core import GenrobustError, ImageSet, MissingPackage, UserError
+from genrobust.data import NEAREST, OK, ShardDataset, decide, review_of
+from genrobust.report import media_type, own_script, render, thumbnail_bytes
+
+try:
+    import uvicorn
+    from starlette.applications import Starlette
+    from starlette.concurrency import run_in_threadpool
+    from starlette.exceptions import HTTPException
+    from starlette.middleware import Middleware
+    from starlette.middleware.trustedhost import TrustedHostMiddleware
+    from starlette.requests import Request
+    from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
+    from starlette.routing import Mount, Route
+except ModuleNotFoundError as error:
+    raise MissingPackage(str(error.name), "view", "genrobust view") from None
+
+HOST = "127.0.0.1"
+PAGE = 200  # images at once
+SIDE = 256  # pixels: what is larger is shown smaller in the grid
+REASONS = ("wrong class", "artifacts", "duplicate", "other")
+LONGEST = 200  # characters of a reason
+UNREVIEWED, ACCEPTED, REJECTED = STATES = ("unreviewed", "accepted", "rejected")
+# Beside the policy in the page: it lies in no frame of another one, and no link tells its address, which has the token.
+PAGE_HEADERS = {
+    "Content-Security-Policy": "frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-store",
+}
+PICTURE_HEADERS = {"Cache-Control": "private, max-age=86400, immutable", "X-Content-Type-Options": "nosniff"}
+
+
+class Viewer:
+    """The images of a dataset, by what a person looks for.
+
+    Args:
+        by_image: What an audit knows of each image, by column; see `Audit.by_image`.
+        open_sets: Opens the sets in which the audit found the nearest images, by name; called once, when one is shown.
+    """
+
+    def __init__(
+        self,
+        images: ShardDataset,
+        by_image: Mapping[str, list[Any]],
+        open_sets: Callable[[], Mapping[str, ImageSet]],
+    ) -> None:
+        self.images, self._by_image, self._open_sets = images, by_image, open_sets
+        self._styles = np.array(images.styles)
+        self._scores = {name: np.array(of) for name, of in by_image.items() if of and isinstance(of[0], float)}
+        self._lock = Lock()
+        self._sets: dict[str, tuple[ImageSet, dict[str, int]]] = {}  # each with the places of its keys
+
+    @cached_property
+    def _prompts(self) -> list[str]:
+        rows = self.images.metadata(("prompt", "status"))
+        return [prompt or "" for prompt in rows.filter(pc.equal(rows["status"], OK))["prompt"].to_pylist()]
+
+    def html(self) -> str:
+        """Render the page, which asks for everything else."""
+        images, columns = self.images, list(self._by_image)
+        return render(
+            "tools/view/viewer.html.j2",
+            name=self.images.folder.resolve().name,
+            total=len(images),
+            classes=images.label_names,
+            styles=sorted({*images.styles} - {""}),
+            states=STATES,
+            scores=list(self._scores),
+            nearest={i: name.removeprefix(NEAREST) for i, name in enumerate(columns) if name.startswith(NEAREST)},
+            reasons=REASONS,
+            page=PAGE,
+            **own_script(Path(__file__).with_name("viewer.js")),
+        )
+
+    def find(self, query: Mapping[str, str]) -> dict[str, Any]:
+        """Return a page of the images that a query asks for, from `start` on, with how many there are.
+
+        `class`, `style`, `state` and `text` (a part of the prompt) choose; `sort` is "class", or a score of the audit,
+        with ``-`` in front for the highest first.
+        """
+        images, decisions = self.images, self._decisions()
+        chosen = np.ones(len(images), dtype=bool)
+        if name := query.get("class"):
+            chosen &= images.labels == (images.label_names.index(name) if name in images.label_names else -1)
+        if style := query.get("style"):
+            chosen &= self._styles == style
+        if text := query.get("text", "").strip().casefold():
+            chosen &= np.array([text in prompt.casefold() for prompt in self._prompts], dtype=bool)
+        if state := query.get("state"):
+            chosen &= np.array([_state(decisions.get(key)) == state for key in images.keys], dtype=bool)
+        order = self._order(query.get("sort", ""))
+        found = order[chosen[order]]
+        last, asked = max(0, len(found) - 1) // PAGE * PAGE, query.get("start", "")
+        start = min(int(asked[:9]), last) if asked.isdecimal() else 0
+        shown = [self._describe(i, decisions) for i in found[start : start + PAGE].tolist()]
+        return {"total": len(found), "start": start, "images": shown, "counts": _counts(decisions)}
+
+    def decide(self, index: int, reason: str | None) -> dict[str, int]:
+        """Decide about an image, as `data.decide`; returns how many images are decided, by state."""
+        review = decide(self.images, [self.images.keys[index]], reason)
+        return {ACCEPTED: len(review.accepted), REJECTED: len(review.rejected)}
+
+    def thumbnail(self, index: int) -> bytes:
+        """Return an image as it is stored, or as a smaller WebP where it is larger than SIDE."""
+        data = self.images.encoded(index)
+        with Image.open(io.BytesIO(data)) as image:
+            return data if max(image.size) <= SIDE else thumbnail_bytes(self.images.image(index), SIDE)
+
+    def nearest(self, column: int, index: int) -> bytes:
+        """Return the nearest image of another set, by the number of its column, as WebP.
+
+        Raises:
+            LookupError: There is no such column, or its set is not known.
+            GenrobustError: The set cannot be opened, or the image cannot be read.
+        """
+        name = list(self._by_image)[column]
+        with self._lock:
+            if not self._sets:
+                self._sets = {
+                    of: (images, {key: place for place, key in enumerate(images.keys)})
+                    for of, images in self._open_sets().items()
+                }
+        images, places = self._sets[name.removeprefix(NEAREST)]
+        return thumbnail_bytes(images.image(places[self._by_image[name][index]]), SIDE)
+
+    def _decisions(self) -> dict[str, str]:
+        """The reasons of the images that are decided, by key; "" for an accepted one."""
+        review = review_of(self.images)
+        return dict.fromkeys(review.accepted, "") | review.rejected
+
+    def _order(self, sort: str) -> np.ndarray:
+        values = self.images.labels if sort == "class" else self._scores.get(sort.removeprefix("-"))
+        if values is None:
+            return np.arange(len(self.images))
+        return np.argsort(-values if sort.startswith("-") else values, kind="stable")
+
+    def _describe(self, index: int, decisions: Mapping[str, str]) -> dict[str, Any]:
+        key = self.images.keys[index]
+        return {
+            "index": index,
+            "key": key,
+            "class": self.images.label_names[self.images.labels[index]],
+            "style": self.images.styles[index],
+            "prompt": self._prompts[index],
+            "reason": decisions.get(key),
+            "facts": {name: values[index] for name, values in self._by_image.items()},
+        }
+
+
+def viewer_app(viewer: Viewer, token: str) -> Starlette:
+    """Return the web application below ``/token/``; everything else is forbidden, and so is another Host.
+
+    Without the check of the Host, a page from elsewhere could read the answers, under a name that it lets lead here.
+    """
+    html = viewer.html()
+
+    def page(request: Request) -> Response:
+        return HTMLResponse(html, headers=PAGE_HEADERS)
+
+    def images(request: Request) -> Response:
+        return JSONResponse(viewer.find(request.query_params), headers={"Cache-Control": "no-store"})
+
+    def index_of(value: object) -> int:
+        if not isinstance(value, int) or not 0 <= value < len(viewer.images):
+            raise HTTPException(404, "no such image")
+        return value
+
+    def picture(data: bytes) -> Response:
+        return Response(data, media_type=media_type(data), headers=PICTURE_HEADERS)
+
+    def thumbnail(request: Request) -> Response:
+        return picture(viewer.thumbnail(index_of(request.path_params["index"])))
+
+    def image(request: Request) -> Response:
+        return picture(viewer.images.encoded(index_of(request.path_params["index"])))
+
+    def nearest(request: Request) -> Response:
+        try:
+            return picture(viewer.nearest(request.path_params["column"], index_of(request.path_params["index"])))
+        except LookupError:
+            raise HTTPException(404, "the set of this image is not known here") from None
+
+    async def decision(request: Request) -> Response:
+        try:
+            body = await request.json()
+            index, reason = index_of(body["index"]), body["reason"]
+        except (ValueError, LookupError, TypeError, RecursionError):  # the last for lists in lists
+            raise HTTPException(400, "a decision has an index and a reason") from None
+        if not (reason is None or (isinstance(reason, str) and len(reason) <= LONGEST)):
+            raise HTTPException(400, f"a reason is a text of up to {LONGEST} characters, or null")
+        return JSONResponse(await run_in_threadpool(viewer.decide, index, reason))
+
+    def failed(request: Request, error: Exception) -> Response:
+        return PlainTextResponse(str(error), 500)
+
+    routes = [
+        Route("/", page),
+        Route("/images", images),
+        Route("/thumbnails/{index:int}", thumbnail),
+        Route("/images/{index:int}", image),
+        Route("/nearest/{column:int}/{index:int}", nearest),
+        Route("/decisions", decision, methods=["POST"]),
+    ]
+    return Starlette(
+        routes=[
+            Mount(f"/{token}", routes=routes),
+            Mount("/", PlainTextResponse("forbidden: open the address that genrobust view printed", 403)),
+        ],
+        middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=[HOST, "localhost"], www_redirect=False)],
+        exception_handlers={GenrobustError: failed},
+    )
+
+
+def serve(viewer: Viewer, port: int, opened: Callable[[str], None]) -> None:
+    """Serve the page on this machine alone until Ctrl-C; `opened` gets its address, with a token. Port 0 is a free one.
+
+    Raises:
+        UserError: The port is in use, or may not be used.
+    """
+    try:
+        listener = socket.create_server((HOST, port))
+    except (OSError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(f"--port {port}: {reason}: choose another, or leave it out for a free one") from None
+    with listener, suppress(KeyboardInterrupt):
+        token = secrets.token_urlsafe(24)
+        opened(f"http://{HOST}:{listener.getsockname()[1]}/{token}/")
+        app = viewer_app(viewer, token)
+        # Its own set-up of logging would close the handlers that are there.
+        config = uvicorn.Config(app, log_config=None, lifespan="off", ws="none", timeout_graceful_shutdown=1)
+        uvicorn.Server(config).run(sockets=[listener])
+
+
+def _state(reason: str | None) -> str:
+    return UNREVIEWED if reason is None else REJECTED if reason else ACCEPTED
+
+
+def _counts(decisions: Mapping[str, str]) -> dict[str, int]:
+    rejected = sum(map(bool, decisions.values()))
+    return {ACCEPTED: len(decisions) - rejected, REJECTED: rejected}

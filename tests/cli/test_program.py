@@ -1,0 +1,216 @@
+"""The commands as a user types them: help, output, Ctrl-C, and own folders all the way to a report."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import typer
+from small_study import listens_to_ctrl_c
+from typer.testing import Result
+
+from genrobust import __version__
+from genrobust.cli import app
+from genrobust.recipe.load import load_recipe, recipe_names
+from genrobust.study.executors.local import Local
+from genrobust.study.study import Study
+
+Run = Callable[..., Result]
+COMMANDS = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+
+
+def test_help_and_version(genrobust: Run) -> None:
+    assert genrobust("--version").stdout == f"genrobust {__version__}\n"
+    done = genrobust("--help")
+    assert [c for c in COMMANDS if c not in done.stdout] == []
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help(genrobust: Run, command: str) -> None:
+    done = genrobust(command, "-h")
+    assert done.exit_code == 0
+    assert f" {command} [OPTIONS]" in done.stdout
+
+
+def test_commands_of_a_study_share_their_options() -> None:
+    options = {name: [option for p in command.params for option in p.opts] for name, command in COMMANDS.items()}
+    here = ["recipe", "--set", "--out", "--runs", "--quick", "--device"]
+    shared = [*here, "--executor", "--workers", "--address"]
+    assert {*options["run"]} == {*shared, "--estimate", "--anew", "--same-versions"}
+    assert {*options["prompts"]} == {*here, "--dataset", "--count"}
+    for name in ("generate", "train", "evaluate", "report"):
+        assert {*shared} <= {*options[name]}
+    for name in ("predict", "export-model", "export", "filter", "audit", "benchmark"):
+        assert {"--set", "--quick", "--run", "--runs"} <= {*options[name]}
+
+
+def test_doctor_knows_what_runs_it_and_needs_nothing_that_another_command_has_imported(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "genrobust", "doctor"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "") and "disk for runs" in done.stdout
+    assert f"genrobust {__version__}" in " ".join(done.stdout.split())
+
+
+def test_closed_streams_stop_no_work(tmp_path: Path) -> None:
+    work = "sys.stderr.isatty(); sys.stdout.buffer; sys.stdin.read(); open('made', 'w').close(); os.write(2, b'x')"
+    code = f"import os, sys; from genrobust.cli import entry; entry.app = lambda: exec({work!r}); entry.main()"
+    command = ["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", sys.executable, "-c", code]
+    assert subprocess.run(command, cwd=tmp_path, check=False).returncode == 0
+    assert (tmp_path / "made").read_bytes() == b""
+
+
+def test_recipes_lists_the_installed_ones(genrobust: Run) -> None:
+    rows = [line.split("│") for line in genrobust("recipes").stdout.splitlines() if "│" in line]
+    named = [row for row in rows if row[1].strip()]  # others go on with a cell of the row above
+    assert [row[1].strip() for row in named] == recipe_names()
+    needs = {row[1].strip(): row[3].strip() for row in named}
+    assert needs["pictograms"] == "nothing" and needs["imagenet100"].startswith("ImageNet")
+    assert needs["noise"].startswith("build/second")
+
+
+def test_plan_prints_keys_seeds_and_prompts(genrobust: Run, recipe: Path) -> None:
+    done = genrobust("prompts", recipe, "--count", 3)
+    assert done.exit_code == 0
+    assert "3 of 200 requests" in done.stdout
+    assert "airplane-000000" in done.stdout
+    again = genrobust("prompts", recipe, "--count", 3, "--set", "generate.per_class=7").stdout
+    assert again == done.stdout.replace("3 of 200", "3 of 700")
+
+
+def test_plan_tells_real_images_and_filters(genrobust: Run, recipe: Path) -> None:
+    assert "real image" not in genrobust("prompts", recipe).stdout
+    with recipe.open("a") as file:
+        file.write("datasets:\n  sure: {generator: {mode: images}, filter: {drop: 0.3}}\n")
+    made = Study(load_recipe(str(recipe)), Path("runs")).dataset("sure")
+    told = genrobust("prompts", recipe, "--dataset", "sure", "--count", 1).stdout
+    assert made.plan[0].source in told
+    assert "the lowest 30 % of each class" in " ".join(told.split())
+    recipe.write_text(recipe.read_text().replace("mixture: generated", "mixture: sure"))
+    assert made.plan[0].source in genrobust("prompts", recipe, "--count", 1).stdout  # of what an arm mixes
+
+
+def test_show_tells_what_would_run(genrobust: Run, recipe: Path, tmp_path: Path) -> None:
+    done = genrobust("show", recipe, "--set", "train.steps=77", "--set", "datasets.[more]={}")
+    assert done.exit_code == 0
+    assert done.stdout.count("0 of 77 steps") == 2
+    assert "[odd], seed 0" in done.stdout
+    assert "GB free for runs" in done.stdout
+    assert "no arm mixes [more]; " in done.stdout
+    assert "threads" not in done.stdout
+    assert "genrobust run " in done.stdout.splitlines()[-1] and "--set train.steps=77" in done.stdout
+    assert not (tmp_path / "runs").exists()
+
+
+def test_show_prints_a_recipe_that_reads_again(genrobust: Run, recipe: Path, tmp_path: Path) -> None:
+    done = genrobust("show", recipe, "--set", "train.steps=77", "--set", "arms.1.mixture=real", "--yaml")
+    assert done.exit_code == 0
+    (tmp_path / "again.yaml").write_text(done.stdout)
+    asked = load_recipe(str(recipe), ["train.steps=77", "arms.1.mixture=real"])
+    assert load_recipe("again.yaml") == Local().placed(asked), "with what auto stands for"
+
+
+SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP"]  # the last is none of Windows
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no signal to a process there")
+@pytest.mark.parametrize("name", SIGNALS)
+def test_a_signal_says_that_nothing_is_lost(name: str, recipe: Path, tmp_path: Path) -> None:
+    number = getattr(signal, name)
+    words = ["train", "small.yaml", "--arm", "real", "--set", "train.steps=100000", "--set", "train.save_every=1"]
+    own = {"cwd": tmp_path, "stderr": subprocess.PIPE, "text": True, "preexec_fn": listens_to_ctrl_c}
+    process = subprocess.Popen([sys.executable, "-m", "genrobust", *words], **own)
+    deadline = time.monotonic() + 300  # it may wait for a busy machine, and must not wait for ever
+    while not list(tmp_path.glob("runs/checkpoints/*/state-*.safetensors")) and time.monotonic() < deadline:
+        assert process.poll() is None
+        time.sleep(0.1)
+    process.send_signal(number)
+    try:
+        _, stderr = process.communicate(timeout=120)
+    finally:
+        process.kill()  # else it would train beside the next tests
+    assert process.returncode == 128 + number
+    assert stderr.count("interrupted: ") == 1
+    assert "Traceback" not in stderr
+    assert list(tmp_path.glob("runs/checkpoints/*/state-*.safetensors")), (
+        "two, if it struck while one took the other's place"
+    )
+
+
+IMPORTING = """
+import os, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_IGN if {ignored} else signal.SIG_DFL)
+class Sender:
+    def find_spec(name, path=None, target=None):
+        if name == {module!r}:
+            os.kill(os.getpid(), {number})
+sys.meta_path.insert(0, Sender)
+sys.argv = ["genrobust", "show", "small.yaml"]
+from genrobust.__main__ import main
+main()
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no signal to a process there")
+@pytest.mark.parametrize("module", ["genrobust.cli", "rich.table", "yaml", "torch"])
+@pytest.mark.parametrize("name", SIGNALS)
+def test_a_signal_during_imports_ends_them(name: str, module: str, recipe: Path, tmp_path: Path) -> None:
+    number = getattr(signal, name)
+
+    def start(ignored: bool) -> subprocess.CompletedProcess[str]:
+        script = IMPORTING.format(number=int(number), module=module, ignored=ignored)
+        return subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True)
+
+    done = start(ignored=False)
+    assert done.returncode == 128 + number
+    assert done.stderr.count("interrupted: ") == 1
+    assert "Traceback" not in done.stderr
+    if number == signal.SIGHUP and module == "torch":
+        assert start(ignored=True).returncode == 0, "as below nohup"
+
+
+def test_own_folders_to_a_report(genrobust: Run, write_folder: Callable[..., Path], tmp_path: Path) -> None:
+    classes = {name: name for name in ("airplane", "bell", "camera")}
+    write_folder("train", "train", 8, classes)
+    write_folder("test", "test", 4, classes)
+    write_folder("solid", "solid", 4, {"Airplane": "airplane", "bell": "bell"})
+    write_folder("made", "emoji", 4, classes)
+    folders = ["--train", "train", "--val", "test", "--shift", "solid=solid", "--generated", "made"]
+    started = genrobust("init", *folders, "--no-check")
+    assert started.exit_code == 0
+    assert "no --test, so test is the unshifted test set" in started.stdout
+
+    # two baselines make no line, which must not cost the report
+    settings = ("train.steps=4", "train.architecture=test_resnet", "train.precision=float32", "threads=1")
+    settings += ("robustness.bootstrap=100", "robustness.grid=2")
+    tiny = ["--quick", *(word for setting in settings for word in ("--set", setting))]
+    done = genrobust("run", "study.yaml", *tiny)
+    assert done.exit_code == 0, done.stderr
+    assert "0 of 4 steps" in done.stderr
+    (folder,) = (tmp_path / "runs").glob("study-quick+*train.steps=4*")
+    assert {p.name for p in folder.iterdir()} >= {"report.html", "report.md", "results.csv", "results.json"}
+    assert str(Path("runs", folder.name, "report.html")) in done.stdout
+    assert "No baseline line for solid: " in (folder / "report.md").read_text()
+    results = json.loads((folder / "results.json").read_text())
+    assert [arm["name"] for arm in results["arms"]] == ["real", "real+randaugment", "generated", "real+generated"]
+
+    checkpoints = {p: p.stat().st_mtime_ns for p in tmp_path.glob("runs/checkpoints/*/*")}
+    shown = genrobust("show", "study.yaml", *tiny)
+    assert shown.stdout.count("4 of 4 steps") == 4
+    assert "left:" not in shown.stdout
+    scored = genrobust("evaluate", "study.yaml", *tiny, "--arm", "real")
+    assert scored.exit_code == 0
+    assert "solid" in scored.stdout
+    (folder / "report.html").unlink()
+    again = genrobust("report", "study.yaml", *tiny)
+    assert again.exit_code == 0
+    assert "missing" not in again.stderr
+    assert (folder / "report.html").stat().st_size > 10_000
+    assert {p: p.stat().st_mtime_ns for p in tmp_path.glob("runs/checkpoints/*/*")} == checkpoints

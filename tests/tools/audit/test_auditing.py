@@ -1,0 +1,318 @@
+"""The audit as a command: what it finds, writes and refuses, with its exit codes."""
+
+import json
+from functools import partial
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+import timm
+import torchvision
+from PIL import Image, ImageOps
+from small_photos import FOLDERS, rejected, space
+from small_study import contents, genrobust
+
+from genrobust.classifiers import Classifier, embed_images, load_checkpoint, predict_logits, prepare
+from genrobust.core import EARLIER, PARTS, GenrobustError, LabelSpace
+from genrobust.data import ShardDataset, filters_of, read_by_image
+from genrobust.data.file_list import ListedImages
+from genrobust.study import open_sets
+from genrobust.tools.export.model_export import export_model
+
+
+class Tags(HTMLParser):
+    """Gathers the tags and what the page would load."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags = []
+        self.loaded = []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.loaded += [value or "" for name, value in attrs if name in ("src", "srcset") or tag == "link"]
+
+
+def audit(photos, *more, **expected):
+    words = ("--against", photos / "real", "--test", f"t={photos / 'test'}")
+    return genrobust("audit", photos / "made", *words, *more, **expected)
+
+
+def read(folder):
+    return json.loads((folder / "audit.json").read_text(encoding="utf-8"))
+
+
+def test_an_audit_without_models_measures_what_pixels_tell(photos):
+    before = {p: p.read_bytes() for p in (photos / "made").rglob("*.png")}
+    done = audit(photos, "--train-of-generator", photos / "wild")
+    facts = read(photos / "audit-made")
+    assert (facts["n"], facts["leaks"], facts["judgments"]) == (18, {}, [])
+    assert [space["name"] for space in facts["spaces"]] == ["thumbnails of 8 px"]
+    assert facts["spaces"][0]["fidelity"]["n_real"] == 24
+    assert facts["memorization"]["n"] == 18
+    told = " ".join(facts["left_out"])
+    assert all(option in told for option in ("--clip FOLDER", "--classifier MODEL"))
+    assert told in " ".join(done.output.split())
+    assert {p: p.read_bytes() for p in (photos / "made").rglob("*") if p.is_file()} == before
+
+
+def test_what_is_known_of_each_image_lies_beside_the_page(photos, shards, write_shards, write_folder):
+    classes = {id: id for id in FOLDERS.values()}
+    real, test = write_folder("plain", "train", 4, classes), write_folder("plain-test", "emoji", 2, classes)
+    words = ("--against", real, "--test", f"t={test}", "--clip", "pictograms", "--allow-leaks", "t")
+    genrobust("audit", shards, *words)
+    folder, images = photos / "audit-shards", ShardDataset(shards)
+    known, facts = read_by_image(folder, images), read(folder)
+    sets, judge = ("itself", "the real images", "t"), "zero-shot CLIP"
+    names = [f"{what}, {name}" for name in sets for what in ("distance", "nearest")]
+    assert set(known) == {*names, f"label probability, {judge}", f"taken for, {judge}"}
+    assert {len(values) for values in known.values()} == {len(images)}
+    assert np.median(known["distance, t"]) == facts["of_tests"][0]["median"]
+    assert set(known["nearest, itself"]) <= set(images.keys)
+    taken = np.array(known[f"taken for, {judge}"]) == np.array(images.class_ids)[images.labels]
+    assert taken.mean() == facts["judgments"][0]["agreement"]["share"]
+    other = ShardDataset(write_shards(photos / "other", [images.image(0)] * 2, images.class_ids))
+    assert read_by_image(folder, other) is None
+    (folder / "images.parquet").write_bytes(b"x")
+    with pytest.raises(GenrobustError, match=r"images\.parquet"):
+        read_by_image(folder, images)
+
+
+def test_the_page_loads_nothing_and_runs_nothing_and_is_the_same_each_time(photos):
+    for name in ("one", "two"):
+        audit(photos, "--out", photos / name)
+    assert contents(photos / "one") == contents(photos / "two")
+    text = (photos / "one" / "audit.html").read_text(encoding="utf-8")
+    page = Tags(text)
+    assert page.tags.count("html") == 1 and "script" not in page.tags
+    assert page.loaded and all(value.startswith("data:image/webp;base64,") for value in page.loaded)
+    assert "&lt;script&gt;" in text and "{{ 7 * 7 }}" in text
+
+
+def test_a_fuller_audit_is_kept(photos):
+    audit(photos, "--train-of-generator", photos / "wild")
+    page = photos / "audit-made"
+    fuller = (page / "audit.json").read_bytes()
+    for _ in range(2):
+        audit(photos)
+    assert read(page)["memorization"] is None
+    (kept,) = (page / EARLIER).iterdir()
+    assert (kept / "audit.json").read_bytes() == fuller and (kept / "audit.html").exists()
+
+
+def test_every_two_sets_of_a_recipe_are_searched_for_copies(photos, tmp_path):
+    tests = sorted((photos / "test" / "tree").iterdir())
+    Image.open(tests[0]).save(photos / "real" / "tree" / "leak.png")
+    for set_of_2, original in (("wild", tests[0]), ("wild", tests[1]), ("made", tests[1])):
+        Image.open(original).resize((90, 90)).save(photos / set_of_2 / "tree" / f"saved-{original.stem}.jpg")
+    sets = {key: str(photos / folder) for key, folder in (("train", "real"), ("val", "made"), ("test", "test"))}
+    sets |= {"source": "folders", "shifts": {"wild": str(photos / "wild")}}
+    arms = [{"name": "real", "mixture": "real"}]
+    recipe = {"name": "own", "data": sets, "generator": None, "train": {"keep": "last"}, "arms": arms}
+    (tmp_path / "own.yaml").write_text(json.dumps(recipe))
+    words = ("audit", tmp_path / "own.yaml", "--against", tmp_path / "own.yaml", "--out", tmp_path / "page")
+    genrobust(*words, code=1, said="test (1)")
+    facts = read(tmp_path / "page")
+    assert (facts["of_real"], facts["leaks"]["test"]) == (None, 1)
+    found = {(small, it["against"]): (it["exact"], it["near"]) for small, by in facts["among"].items() for it in by}
+    assert found == {
+        ("val", "train"): (0, 0),
+        ("test", "val"): (0, 1),
+        ("test", "wild"): (0, 2),
+        ("val", "wild"): (1, 0),  # one file, saved twice
+    }
+    assert "2 images of test in wild (0 exact)" in (tmp_path / "page" / "audit.html").read_text(encoding="utf-8")
+
+
+# Images: while they are read, and while a CLIP is shown them.
+@pytest.mark.parametrize(("after", "kept"), [pytest.param(60, 14, marks=pytest.mark.thorough), (140, 72)])
+def test_an_interrupted_audit_goes_on_where_it_was(photos, clip_folder, monkeypatch, after, kept):
+    for name, size in (
+        ("tools.audit.scan.PART", 7),
+        ("data.copies.fingerprint._BLOCK", 7),
+        ("classifiers.in_parts.PART", 4),
+    ):
+        monkeypatch.setattr(f"genrobust.{name}", size)
+    opened, limit, image = [], [10**9], ListedImages.image
+
+    def counted(self, index):
+        opened.append(index)
+        if len(opened) > limit[0]:
+            raise KeyboardInterrupt
+        return image(self, index)
+
+    monkeypatch.setattr(ListedImages, "image", counted)
+    words = ("--train-of-generator", photos / "wild", "--clip", clip_folder, "--batch-size", 4)
+    audit(photos, *words, "--out", photos / "whole")
+    all_at_once = len(opened)
+    opened.clear()
+    limit[0] = after
+    audit(photos, *words, "--out", photos / "resumed", code=130)
+    assert list((photos / "resumed" / PARTS).glob("*/*.npz"))
+    limit[0] = 10**9
+    opened.clear()
+    audit(photos, *words, "--out", photos / "resumed")
+    assert len(opened) <= all_at_once - kept
+    assert contents(photos / "resumed") == contents(photos / "whole")
+
+
+def test_a_leak_is_exit_code_1_unless_it_is_allowed(photos):
+    leaked = ImageOps.mirror(Image.open(next((photos / "test" / "tree").iterdir())))
+    leaked.resize((48, 48), Image.Resampling.LANCZOS).save(photos / "made" / "tree" / "leak.jpg", quality=70)
+    copied = next((photos / "real" / "camera").iterdir())
+    Image.open(copied).save(photos / "made" / "camera" / "copy.webp", lossless=True, exact=True)
+    audit(photos, code=1, said="t (1)")
+    facts = read(photos / "audit-made")  # written all the same, to be looked at
+    assert (facts["leaks"], facts["of_real"]["exact"]) == ({"t": 1}, 1)  # a copy of a real image is no leak
+    pair = facts["of_tests"][0]["pairs"][0]
+    assert (pair["exact"], pair["distance"] < facts["near"]) == (False, True)
+    assert "exact, allowed)" in " ".join(audit(photos, "--allow-leaks", "t").output.split())
+    audit(photos, "--allow-leaks", "tt", code=2, said="--allow-leaks tt")
+
+
+def test_models_judge_labels_and_no_batch_size_changes_what_they_say(
+    photos, shards, icons, clip_folder, save_classifier
+):
+    classifier = save_classifier(space(icons, *sorted(FOLDERS.values())))
+    for size in (5, 256):
+        models = ("--clip", clip_folder, "--classifier", classifier, "--device", "cpu", "--batch-size", size)
+        genrobust("audit", shards, "--out", photos / str(size), *models)
+    facts, again = read(photos / "256"), read(photos / "5")
+    dataset = ShardDataset(shards)
+    model, info = load_checkpoint(classifier)
+    logits = predict_logits(model, dataset, info.image_size, 4, "cpu")
+    shares = {j["judge"]: j["agreement"]["share"] for j in facts["judgments"]}
+    assert shares["the classifier"] == pytest.approx((logits.argmax(1) == dataset.labels).mean())
+    assert shares == {j["judge"]: j["agreement"]["share"] for j in again["judgments"]}
+    assert set(shares) == {"the classifier", "zero-shot CLIP"}
+    assert [space["name"] for space in facts["spaces"][1:]] == ["classifier features", "CLIP embeddings"]
+    assert facts["clip_score"]["own"] == pytest.approx(again["clip_score"]["own"], abs=1e-4)
+    made = facts["making"]
+    assert (made["requests"], made["given_up"], made["redrawn"]) == (19, 1, 2)
+    assert made["faults"] == {"black": 1, "blank": 1, "nan": 0, "unsafe": 0}
+    assert made["reasons"] == {"blank after 2 redraws": 1}
+
+
+@pytest.mark.thorough
+def test_a_classifier_of_more_classes_in_any_form_judges_alike(photos, shards, icons, save_classifier):
+    """By the logits of the dataset's classes alone; an ONNX file has no features, which is said."""
+    known = save_classifier(LabelSpace(icons.labels.classes[::-1]))
+    forms = {"checkpoint": known, "timm": photos / "timm", "onnx": photos / "onnx" / "model.onnx"}
+    for form in ("timm", "onnx"):
+        export_model(known, form, photos / form)
+    dataset, (model, info) = ShardDataset(shards), load_checkpoint(known)
+    columns = [info.classes.index(id) for id in dataset.class_ids]
+    logits = predict_logits(model, dataset, info.image_size, 4, "cpu")[:, columns]
+    odds = np.exp(logits.astype(np.float64))
+    trust = (odds / odds.sum(1, keepdims=True))[np.arange(18), dataset.labels]
+    of_class = (np.flatnonzero(dataset.labels == label) for label in range(3))
+    least = {dataset.keys[i] for here in of_class for i in here[np.argsort(trust[here])[:2]]}
+    for form, word in forms.items():
+        model_words = ("--classifier", word, "--device", "cpu")
+        genrobust("audit", shards, *model_words, "--out", photos / f"audit-{form}")
+        facts = read(photos / f"audit-{form}")
+        share = facts["judgments"][0]["agreement"]["share"]
+        assert share == pytest.approx((logits.argmax(1) == dataset.labels).mean()), form
+        assert [space["name"] for space in facts["spaces"]][1:] == ["classifier features"] * (form != "onnx")
+        assert any("gives answers and no features" in told for told in facts["left_out"]) == (form == "onnx")
+        genrobust("filter", shards, "--by", "classifier", *model_words, "--drop", 0.34)
+        assert rejected(shards) == least, form
+
+
+def test_a_file_names_the_classes_of_a_classifier_that_names_none(photos, shards, icons, save_classifier, nameless):
+    known = space(icons, "tree", "camera", "envelope")
+    checkpoint = save_classifier(known)
+    names, short = photos / "names.txt", photos / "short.txt"
+    names.write_text("\n".join(known.ids))
+    short.write_text("tree\ncamera\n")
+    model = ("--classifier", nameless(checkpoint))
+    asked = (["audit", shards, "--out", photos / "a"], ["filter", shards, "--by", "classifier", "--drop", 0.34])
+    for words in asked:
+        genrobust(*words, *model, "--device", "cpu", code=2, said="3 classes")
+        genrobust(*words, *model, "--labels", short, "--device", "cpu", code=2, said="short.txt names 2 classes")
+    found = []
+    for more in (["--classifier", checkpoint], [*model, "--labels", names]):
+        for words in asked:
+            genrobust(*words, *more, "--device", "cpu")
+        found.append((read(photos / "a")["judgments"][0]["agreement"], rejected(shards)))
+    assert found[0] == found[1]
+
+
+def test_a_class_that_the_classifier_does_not_know_is_named(shards, icons, save_classifier):
+    model = ("--classifier", save_classifier(space(icons, "camera", "tree")))
+    for words in (["audit", shards], ["filter", shards, "--by", "classifier", "--drop", 0.34]):
+        genrobust(*words, *model, code=2, said="envelope")
+
+
+def test_torchvisions_networks_have_no_features():
+    networks = {"timm": timm.create_model("test_resnet"), "torchvision": torchvision.models.squeezenet1_1()}
+    found = {name: Classifier(network, (0.5,) * 3, (0.5,) * 3).has_features for name, network in networks.items()}
+    assert found == {"timm": True, "torchvision": False}
+
+
+def test_a_classifiers_features_lead_to_its_logits(save_classifier, icons):
+    model, info = load_checkpoint(save_classifier(icons.labels))
+    features, logits = embed_images(model, "it", icons.val, partial(prepare, size=info.image_size), 50, "cpu")
+    assert logits == pytest.approx(predict_logits(model, icons.val, info.image_size, 50, "cpu"), abs=1e-5)
+    head = model.network.get_classifier()
+    again = features @ head.weight.detach().numpy().T + head.bias.detach().numpy()
+    assert again == pytest.approx(logits, abs=1e-4)
+
+
+def test_the_page_tells_of_a_filter(photos, shards, clip_folder):
+    genrobust("filter", shards, "--by", "clip", "--clip", clip_folder, "--device", "cpu", "--drop", 0.34)
+    genrobust("audit", shards)
+    (name,) = [found.folder.name for found in filters_of(shards)]
+    page = (photos / "audit-shards" / "audit.html").read_text(encoding="utf-8")
+    assert f"{name}: 12 of 18 images kept" in page
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("audit {}/made --out {}/made/inside", "--out"),
+        ("audit {}/made --test nonsense", "--test nonsense"),
+        ("audit {}/made --train-of-generator none", "cannot read the folder none"),
+        ("audit {}/made --clip {}/real", "config.json"),
+        ("audit {}/made --classifier {}/real", "holds no classifier"),
+        ("audit {}/made --classifier resnet18dd", "'resnet18dd'"),
+        ("audit {}/made --classifier resnet18d", "3 of the 3 classes"),
+        ("audit {}/made --device abacus", "'abacus'"),
+    ],
+)
+def test_a_mistake_is_named_with_exit_code_2(photos, words, said):
+    genrobust(*words.replace("{}", str(photos)).split(), code=2, said=said)
+
+
+def test_pictograms_names_the_embedded_clip(shards, clip_folder, monkeypatch):
+    monkeypatch.setattr("genrobust.core.assets.embedded", lambda part: clip_folder)
+    for words in (["filter", shards, "--by", "clip", "--drop", 0.34], ["audit", shards]):
+        genrobust(*words, "--clip", "pictograms", "--device", "cpu")
+    assert len(rejected(shards)) == 6
+
+
+def test_pictograms_brings_its_test_sets_and_its_wild_images(icons):
+    sets = open_sets("pictograms", "pictograms", wild="pictograms")
+    assert list(sets.tests) == list(icons.tests)
+    assert icons.retrieval is not None and sets.wild is not None
+    assert sets.wild.fingerprint == icons.retrieval.fingerprint
+    assert sets.dataset.fingerprint == icons.train.fingerprint
+    assert sets.real is None, "they are not compared with themselves"
+
+
+@pytest.mark.parametrize("against", [(), ("--against", "own.yaml")], ids=["alone", "against itself"])
+@pytest.mark.usefixtures("own_run")
+def test_real_images_are_called_so_and_nothing_is_said_of_a_generator(against):
+    said = genrobust("audit", "own.yaml", *against, "--out", "audited").stdout
+    page = Path("audited/audit.html").read_text(encoding="utf-8").partition("<body")[2]
+    assert "12 real images" in page and "generat" not in (page + said).lower()
+
+
+def test_images_that_may_be_either_are_not_called_generated(photos, shards):
+    for folder, more, kind in ((photos / "made", ("--against", photos / "real"), "audited"), (shards, (), "generated")):
+        genrobust("audit", folder, *more, "--out", photos / kind)
+        page = (photos / kind / "audit.html").read_text(encoding="utf-8")
+        assert f"18 {kind} images" in page and f'scope="row">{kind}<' in page
+        assert ("Audited against real images" in page) is (kind == "audited")

@@ -1,0 +1,356 @@
+"""The command benchmark, from checkpoints and folders to its page: matching of classes, grouping, and bad input."""
+
+import csv
+import json
+import shutil
+from collections import Counter
+
+import numpy as np
+import pytest
+import timm
+import torch
+import yaml
+from PIL import Image
+from small_study import genrobust
+from timm.models import save_for_hf
+
+from genrobust.classifiers import (
+    CheckpointInfo,
+    create_classifier,
+    load_checkpoint,
+    open_classifier,
+    prepare,
+    save_checkpoint,
+)
+from genrobust.core import EARLIER, GenrobustError, Sample, UserError, file_name
+from genrobust.data import begin_dataset, write_shard
+from genrobust.data.imagenet_classes import wnids
+from genrobust.recipe import parse_recipe
+from genrobust.study import Studies, Study
+from genrobust.tools.benchmark.page import benchmark_verdict
+from genrobust.tools.benchmark.running import run_benchmark
+
+CLASSES = {name: name for name in ("bell", "camera", "tree")}
+
+
+@pytest.fixture
+def folders(write_folder, tmp_path):
+    """`real` (4 images a class) and `made` (3), folders of three classes."""
+    write_folder("real", "test", 4, CLASSES)
+    write_folder("made", "emoji", 3, CLASSES)
+    return tmp_path
+
+
+@pytest.fixture
+def save(tmp_path):
+    """Saves a classifier of random weights for `classes`, as a training from `sources` with `seed` would."""
+
+    def made(name, classes, seed=0, steps=5, **sources):
+        torch.manual_seed(len(list(tmp_path.rglob("model.safetensors"))))
+        model = create_classifier("test_resnet", len(classes), 32)
+        training = {"seed": seed, "counts": sources, "config": {"steps": steps}}
+        save_checkpoint(tmp_path / name, model, CheckpointInfo("test_resnet", {}, classes, 32, training))
+        return tmp_path / name
+
+    return made
+
+
+def run(folders, *models, on="made", real="real", **more):
+    places = (str(folders / on), Studies(folders / "runs"), str(folders / real), folders / "out")
+    _, files = run_benchmark([str(m) for m in models], *places, **more)
+    return json.loads(files["benchmark.json"].read_text(encoding="utf-8"))
+
+
+def answers(folder, classes, logits_of):
+    """For each image of each class, whether the largest of the logits is that of its class."""
+    paths = [(label, path) for label, name in enumerate(classes) for path in sorted((folder / name).iterdir())]
+    with torch.no_grad():
+        return [logits_of(Image.open(path).convert("RGB")).argmax().item() == label for label, path in paths]
+
+
+def test_accuracies_are_those_of_the_model_over_the_classes_of_the_data(folders, save):
+    """The model knows more classes, in another order; they are matched by id, and its logits restricted to them."""
+    folder = save("model", ("zebra", "tree", "bell", "anchor", "camera"), real=7)
+    facts = run(folders, folder)
+    assert facts["classes"] == ["bell", "camera", "tree"]
+    model, _ = load_checkpoint(folder)
+    (only,) = facts["models"]
+    assert only["name"] == "real"
+    scores = {side: score["value"] for side, score in only["scores"].items()}
+    for side, of in (("generated", "made"), ("real", "real")):
+        right = answers(
+            folders / of,
+            facts["classes"],
+            lambda image: model(torch.tensor(prepare(image, 32)).permute(2, 0, 1)[None])[0, [2, 4, 1]],
+        )
+        assert (scores[side], only["scores"][side]["n"]) == (pytest.approx(100 * np.mean(right)), len(right))
+    assert scores["drop"] == pytest.approx(scores["real"] - scores["generated"])
+    rows = [r for r in csv.DictReader((folders / "out" / "benchmark.csv").open()) if r["scope"] == "all"]
+    assert [r["figure"] for r in rows] == ["generated", "real", "drop"]
+    assert {r["figure"]: float(r["value"]) for r in rows} == pytest.approx(scores, abs=1e-4)
+
+
+def test_classes_of_one_set_alone_are_left_out(folders, save):
+    (folders / "real" / "tree").rename(folders / "real" / "tooth")
+    facts = run(folders, save("model", ("tree", "bell", "camera")))
+    assert facts["classes"] == ["bell", "camera"]
+    for side, of in (("generated", "made"), ("real", "real")):
+        assert facts[side]["images"] == sum(len(list((folders / of / id).iterdir())) for id in ("bell", "camera"))
+    assert facts["notes"][-1].endswith("left out (2): tooth, tree.")
+
+
+def test_checkpoints_of_a_folder_are_grouped_by_how_they_were_trained(folders, save):
+    known = tuple(CLASSES)
+    for seed in (0, 1):
+        save(f"all/r{seed}", known, seed, real=7)
+        save(f"all/g{seed}", known, seed, generated=9, real=7)
+    save("all/long", known, 0, steps=9, generated=9, real=7)
+    facts = run(folders, folders / "all", f"mine={folders / 'all' / 'r0'}", f"mine={folders / 'all' / 'g0'}")
+    groups = {m["name"]: len(m["each"]) for m in facts["models"]}
+    assert groups == {"real": 2, "real+generated, steps 5": 2, "real+generated, steps 9": 1, "mine": 2}
+    assert next(iter(groups)) == "real"
+    kept = {p: p.stat().st_mtime_ns for p in (folders / "out" / "predictions").rglob("*.npz")}
+    assert len(kept) == 10  # five checkpoints on two sets
+    assert run(folders, folders / "all") != facts
+    assert {p: p.stat().st_mtime_ns for p in (folders / "out" / "predictions").rglob("*.npz")} == kept
+
+
+def test_checkpoints_that_nothing_tells_apart_are_refused(folders, save):
+    save("all/one", tuple(CLASSES), real=7)
+    save("all/two", tuple(CLASSES), real=7)
+    with pytest.raises(UserError, match=r"one .*two, .*'real'.*NAME="):
+        run(folders, folders / "all")
+    shutil.copytree(folders / "all" / "one", folders / "copy")
+    with pytest.raises(UserError, match="same checkpoint of 'm'"):
+        run(folders, f"m={folders / 'all' / 'one'}", f"m={folders / 'copy'}")
+
+
+def test_a_model_of_timms_is_matched_by_wordnet_id(folders, tmp_path):
+    """Its images are prepared as timm's own validation prepares them."""
+    chosen = {"bell": wnids()[5], "camera": wnids()[732], "tree": wnids()[3]}
+    for name, wnid in chosen.items():
+        for side in ("real", "made"):
+            (folders / side / name).rename(folders / side / wnid)
+    torch.manual_seed(0)
+    network = timm.create_model("test_resnet", num_classes=1000).eval()
+    save_for_hf(network, str(tmp_path / "downloaded"), safe_serialization=True)
+    assert open_classifier(str(tmp_path / "downloaded")).classes == wnids()
+    facts = run(folders, tmp_path / "downloaded")
+    assert facts["classes"] == sorted(chosen.values())
+    transform = timm.data.create_transform(**timm.data.resolve_data_config(model=network, use_test_size=True))
+    columns = [wnids().index(wnid) for wnid in facts["classes"]]
+    right = answers(folders / "made", facts["classes"], lambda image: network(transform(image)[None])[0, columns])
+    assert facts["models"][0]["scores"]["generated"]["value"] == pytest.approx(100 * np.mean(right))
+    assert facts["models"][0]["name"] == "downloaded"
+
+
+def test_files_name_the_classes_of_models_that_name_none(folders, save, nameless):
+    """For all models, or for one by name; in another order, the answers of one without names are others."""
+    known = save("known", ("tree", "bell", "camera"))
+    model = nameless(known)
+    for name, lines in (("right", "tree\nbell\ncamera\n"), ("wrong", "bell\ncamera\ntree\n"), ("short", "tree\nbell")):
+        (folders / name).write_text(lines)
+    asked = (f"mine={model}", known)
+    with pytest.raises(UserError, match=r"nameless has 3 classes"):
+        run(folders, *asked)
+    with pytest.raises(UserError, match=r"short .*2 .*nameless .*3 logits"):
+        run(folders, *asked, labels=[f"mine={folders / 'short'}"])
+    figures = {}
+    right, wrong = str(folders / "right"), str(folders / "wrong")
+    for labels in (right, f"mine={right}", f"mine={wrong}"):
+        first, second = run(folders, *asked, labels=[labels])["models"]
+        figures[labels] = first["scores"]["generated"]
+        assert (first["scores"] == second["scores"]) == (labels != f"mine={wrong}")
+    assert figures[right] != figures[f"mine={wrong}"]
+    for labels, said in (
+        ([right, f"theirs={right}"], "no model 'theirs' whose classes it could name"),
+        ([right, wrong], "is given for every model already"),
+        ([wrong], r"wrong and .*known, .* 'bell' in the file, and 'tree' in the model"),
+    ):
+        with pytest.raises(UserError, match=said):
+            run(folders, *asked, labels=labels)
+
+
+def test_weights_that_cannot_be_had_are_told(tmp_path, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "empty"))
+    model = open_classifier("test_resnet.r160_in1k")
+    with pytest.raises(GenrobustError, match=r"test_resnet.r160_in1k"):
+        model.load(torch.device("cpu"))
+
+
+def test_shards_know_whether_they_are_a_validation_part(folders, save):
+    for name, middle in (("train", ""), ("val", "val-")):
+        begin_dataset(folders / name, {"shards": 1, "class_ids": list(CLASSES)})
+        samples = []
+        for i, style in enumerate(("", "solid")):
+            pixels = np.full((8, 8, 3), 40 * i, np.uint8)
+            samples += [Sample(f"{id}-{middle}{i:06d}", n, pixels, {"style": style}) for n, id in enumerate(CLASSES)]
+        write_shard(folders / name, 0, samples, [])
+    model = save("model", tuple(CLASSES))
+    warned = ["no validation part" in " ".join(run(folders, model, on=name)["notes"]) for name in ("train", "val")]
+    assert warned == [True, False]
+    assert list(run(folders, model, on="val")["models"][0]["styles"]) == ["solid"]
+
+
+def test_a_page_of_another_model_or_dataset_is_kept(folders, save, write_folder):
+    """In a folder that is named: by default, the names of both sets are in that of the folder."""
+    models = [save(name, tuple(CLASSES), real=n) for n, name in enumerate(("one", "two"), 1)]
+    write_folder("other/made", "pixel", 3, CLASSES)
+    page, found = folders / "out" / "benchmark.json", []
+    for model, on in ((models[0], "made"), (models[0], "made"), (models[1], "made"), (models[1], "other/made")):
+        run(folders, model, on=on)
+        found.append(page.read_bytes())
+    assert found[0] == found[1] and len(set(found)) == 3
+    kept = sorted((folders / "out" / EARLIER).iterdir())
+    assert [(place / page.name).read_bytes() for place in kept] == [found[0], found[2]]
+    assert all(len(list(place.iterdir())) == 3 for place in kept)
+
+
+def test_the_page_loads_nothing_and_escapes_what_it_is_told(folders, save):
+    model = save("model", ("bell", "camera", "tree"))
+    words = ("--models", f"<b>{{{{ 7 * 7 }}}}={model}", "--on", folders / "made", "--real", folders / "real")
+    done = genrobust("benchmark", *words, "--runs", folders / "runs", "--device", "cpu")
+    assert "<b>{{ 7 * 7 }}" in done.stdout
+    text = (folders / "runs" / "benchmarks" / file_name("made, real") / "benchmark.html").read_text(encoding="utf-8")
+    assert "&lt;b&gt;{{ 7 * 7 }}" in text and "default-src 'none'" in text
+    assert "<b>{{" not in text and "<script" not in text
+    sources = [part.split('"')[0] for part in text.split(' src="')[1:]]
+    assert len(sources) >= 21  # the contact sheet alone shows them all
+    assert all(source.startswith("data:image/webp;base64,") for source in sources)
+
+
+RECIPE = """
+name: small
+threads: 1
+device: cpu
+seeds: [0, 1]
+generator: {steps: 1}
+generate: {per_class: 1}
+datasets:
+  generated-val: {generate: {split: val}}
+  from-images: {generator: {mode: labels+images, steps: 2}, generate: {split: val}}
+train: {architecture: test_resnet, image_size: 32, steps: 2, batch_size: 4, warmup_steps: 0, precision: float32}
+arms: [{name: retrieved, mixture: retrieved}, {name: real, mixture: real}]
+"""
+
+
+@pytest.mark.thorough
+def test_a_recipes_arms_on_a_validation_part_of_its_own(tmp_path):
+    """What is missing is made: the images, then the classifiers; the reference comes first."""
+    (tmp_path / "small.yaml").write_text(RECIPE)
+    recipe = str(tmp_path / "small.yaml")
+    made, _ = run_benchmark([recipe], f"{recipe}:generated-val", Studies(tmp_path / "runs"))
+    assert [(m.name, len(m.each)) for m in made.result.models] == [("real", 2), ("retrieved", 2)]
+    assert (made.name, made.real_name) == ("small:generated-val", "test")
+    families = len(set(made.real.groups))
+    assert (
+        any(f"{families} groups" in note for note in made.notes)
+        and made.result.models[0].scores.drop.groups == families
+    )
+    assert made.result.shared == ["outline"]  # of seven generated ones
+    assert benchmark_verdict(made)[0].startswith("real: within the style outline, ")
+    _compares_within_styles(recipe, tmp_path / "runs")
+    assert made.generated.labels.tolist() == sorted(set(made.real.labels.tolist()))
+    assert all(key.endswith("-val-000000") for key in made.generated.keys)
+    assert len(list((tmp_path / "runs" / "checkpoints").iterdir())) == 4
+    name = file_name("small:generated-val")  # another one than that of small-generated:val
+    assert (tmp_path / "runs" / "benchmarks" / name / "benchmark.html").is_file()
+
+
+def _compares_within_styles(recipe, runs):
+    """The same dataset, of seven styles, beside the images to choose by, of six of them, in all that is written."""
+    made, files = run_benchmark([recipe], f"{recipe}:generated-val", Studies(runs), f"{recipe}:wild-val")
+    assert made.real_name == "small:wild-val"
+    assert files["benchmark.html"].parent.name == file_name("small:generated-val, small:wild-val")
+    shared = ["duotone", "emoji", "illustration", "outline", "pixel", "solid"]
+    generated, of_real = Counter(made.generated.styles), Counter(made.real.styles)  # of the classes of both
+    assert made.result.shared == shared == sorted(of_real)
+    assert made.result.styles == {style: (generated[style], of_real[style]) for style in generated}
+    notes = " ".join(made.notes)
+    for said in (
+        "other shares",
+        f"hand-drawn ({generated['hand-drawn']} generated).",
+        "of one group: emoji, illustration, pixel.",
+        "settings of the generator may be chosen on",
+    ):
+        assert said in notes
+    facts = json.loads(files["benchmark.json"].read_text(encoding="utf-8"))
+    rows = list(csv.DictReader(files["benchmark.csv"].open(encoding="utf-8")))
+    page = files["benchmark.html"].read_text(encoding="utf-8")
+    assert facts["styles"]["hand-drawn"] == [generated["hand-drawn"], 0]
+    for model, found in zip(made.result.models, facts["models"], strict=True):
+        assert list(found)[:2] == ["name", "within"]
+        drops = [model.styles[style].drop.value for style in shared]
+        assert model.within.scores.drop.value == pytest.approx(np.mean(drops))
+        assert found["within"]["scores"]["drop"]["value"] == model.within.scores.drop.value
+        own = [r for r in rows if r["model"] == model.name]
+        assert own[0]["scope"] == "within"
+        (drop,) = [r for r in own if (r["scope"], r["figure"]) == ("within", "drop")]
+        assert float(drop["value"]) == pytest.approx(model.within.scores.drop.value, abs=1e-4)
+        of_styles = Counter(r["of"] for r in own if r["scope"] == "style")
+        assert of_styles == dict.fromkeys(shared, 3) | {"hand-drawn": 1}
+    words = "within the 6 styles of both sets, each with the same weight"
+    first, overall, against = benchmark_verdict(made)
+    assert words in first and overall.startswith("Over all images, ") and "the drop within styles is" in against
+    assert page.index(first) < page.index(f"points, {words}") < page.index("points, over all images")
+
+
+def test_a_validation_part_begins_from_held_out_images_alone(tmp_path, write_folder):
+    real = {name: str(write_folder(name, source, 4, CLASSES)) for name, source in (("train", "train"), ("val", "test"))}
+    for image in (tmp_path / "val").rglob("*.png"):
+        image.rename(image.with_stem(f"held-out-{image.stem}"))
+    data = {"source": "folders", **real, "test": str(write_folder("test", "outline-v2", 4, CLASSES))}
+    raw = yaml.safe_load(RECIPE) | {"data": data, "generator": {"model": "pictograms", "steps": 1}}
+    raw["arms"] = [{"name": "real", "mixture": "real"}, {"name": "generated", "mixture": "generated"}]
+    study = Study(parse_recipe(raw), tmp_path)
+    made = study.dataset("from-images")
+    sources = {request.source for request in made.plan}
+    assert sources <= set(study.data.val.keys)
+    assert sources.isdisjoint(study.data.train.keys)
+    assert len({study.dataset(name).folder for name in ("generated", "generated-val", "from-images")}) == 3
+
+
+def test_checkpoints_of_one_name_were_trained_alike(folders, save):
+    """Else the mean over them would be that of two models, and their difference noise of training."""
+    first, second = (save(f"seed-{seed}", tuple(CLASSES), seed, real=9) for seed in (0, 1))
+    longer = save("longer", tuple(CLASSES), 2, steps=50, real=9)
+    assert len(run(folders, first, second)["models"]) == 1
+    with pytest.raises(UserError, match=r"seed-0 and .*longer .*'real'"):
+        run(folders, first, longer)
+    assert [model["name"] for model in run(folders, first, f"long={longer}")["models"]] == ["real", "long"]
+
+
+@pytest.mark.parametrize(
+    ("models", "change", "said"),
+    [
+        (["no_such_model"], {}, "no classifier 'no_such_model'"),
+        (["resnet50.a1_in2k"], {}, "did you mean resnet50.a1_in1k"),
+        (["{}/made"], {}, "holds no checkpoint"),
+        (["{}/other"], {}, "camera, tree"),
+        (["test_resnet.r160_in1k"], {}, "bell, camera, tree"),
+        (["x=pictograms"], {}, "leave out x="),
+        (["{}/model"], {"on": "{}/none"}, "cannot read the folder"),
+        (["{}/model"], {"on": "{}/hollow"}, "is empty"),
+        (["{}/model"], {"on": "pictograms"}, "generated-val"),
+        (["{}/model"], {"on": "pictograms:generatedd"}, "no dataset 'generatedd'"),
+        (["{}/model"], {"real": None}, "with --real"),
+        (["{}/model"], {"real": "pictograms:wild"}, "no test set 'wild'"),
+        (["{}/model"], {"real": "pictograms:"}, "pixel, wild-val"),
+        (["{}/model"], {"real": "pictogram:test"}, "cannot read the folder"),
+        (["{}/model"], {"real": "{}/elsewhere"}, "fewer than two classes"),
+        (["{}/model"], {"out": "{}/made/inside"}, "lies inside the dataset"),
+    ],
+)
+def test_a_mistake_is_said_in_a_line_with_exit_code_2(folders, save, models, change, said):
+    save("model", tuple(CLASSES))
+    save("other", ("bell", "cow"))
+    (folders / "hollow").mkdir()
+    shutil.copytree(folders / "real", folders / "elsewhere")
+    for name in ("camera", "tree"):
+        (folders / "elsewhere" / name).rename(folders / "elsewhere" / f"no-{name}")
+    options = {"on": "{}/made", "real": "{}/real", "out": "{}/out", "runs": "{}/runs"} | change
+    words = [word for model in models for word in ("--models", model)]
+    words += [word for key, value in options.items() if value for word in (f"--{key}", value)]
+    genrobust("benchmark", *(word.replace("{}", str(folders)) for word in words), code=2, said=said)
+    assert not (folders / "out").exists()

@@ -1,0 +1,122 @@
+"""Tuning: rounds, their budget, what chooses, and what is written."""
+
+import csv
+from pathlib import Path
+
+import pytest
+import yaml
+from small_study import CLASSES, TRAIN, folders_section, genrobust
+
+from genrobust.recipe import load_recipe
+from genrobust.study import Processes
+from genrobust.tools.tune.tuning import LADDERS, Tuning
+
+MIXED = [{"source": "real", "weight": 1}, {"source": "generated", "weight": 1}]
+RECIPE = {
+    "name": "icons",
+    "threads": 1,
+    "device": "cpu",
+    "generator": {"steps": 1},
+    "generate": {"per_class": 2},
+    "train": {**TRAIN, "steps": 36},
+    "arms": [{"name": "real", "mixture": "real"}, {"name": "mixed", "mixture": MIXED}],
+    "robustness": {"baselines": None, "bootstrap": 100},
+    "evaluate": {"min_images": 1},
+    "claims": [{"says": "it helps", "arm": "mixed", "than": "real"}],
+    "answer": "mixed",
+    "tune": {"over": {"train.augmentation": ["augmix"], "weight": [2]}, "finalists": 1, "seeds": 2},
+}
+
+
+@pytest.fixture
+def icons(write_folder, generator, tmp_path, monkeypatch):
+    """Writes the recipe, with images of three classes and a tiny generator, or those of Pictograms."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("genrobust.tools.tune.tuning.SHORTEST", 5)
+    sets = ("train", "test", "solid", "pixel")
+    folders = folders_section({name: write_folder(name, name, 6, CLASSES) for name in sets})
+
+    def write(embedded=False, **tune):
+        recipe = {**RECIPE, "tune": {**RECIPE["tune"], "choose_by": [] if embedded else ["pixel"], **tune}}
+        own = {} if embedded else {"data": folders, "generator": {"steps": 1, "model": str(generator)}}
+        Path("icons.yaml").write_text(yaml.safe_dump({**recipe, **own}))
+        return "icons.yaml"
+
+    return write
+
+
+def made():
+    return {path: path.stat().st_mtime_ns for path in Path("runs").rglob("*.safetensors")}
+
+
+def test_tuning_ends_in_a_report_and_a_recipe_and_goes_on_where_it_was(icons):
+    done = genrobust("tune", icons(), "--budget", "1h", "--workers", 1)
+    rows = list(csv.DictReader(Path("runs/icons-tune/trials.csv").read_text().splitlines()))
+    rounds = [[row for row in rows if row["round"] == number] for number in "12"]
+    assert [len(trials) for trials in rounds] == [6, 2]  # real and mixed, AugMix or not, twice as many generated or not
+    assert [{row["trained"] for row in trials} for trials in rounds] == [{"5 steps"}, {"12 steps"}]
+    best = [row["variant"] for row in rounds[0] if row["variant"] != "mixed"][:2]
+    assert {row["variant"] for row in rounds[1]} == {*best}
+    tuned = load_recipe("runs/icons-tune/icons-tuned.yaml")
+    assert tuned.arm_names[:2] == ["real", "mixed"] and len(tuned.arm_names) in (2, 3)
+    assert tuned.seeds == (0, 1) and tuned.claims == ()
+    assert tuned.evaluate.tests == ("test", "solid")  # pixel chose
+    assert tuned.tune is not None and tuned.tune.choose_by == ("pixel",), "it holds no copies of these"
+    before = made()
+    again = genrobust("tune", "icons.yaml", "--budget", "1h", "--workers", 1)
+    assert made() == before
+    assert again.stdout == done.stdout
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("text", ["no JSON", "[1]", "[" * 10**5])
+def test_a_plan_that_is_none_is_named(icons, text):
+    plan = Path("runs/icons-tune/plan.json")
+    plan.parent.mkdir(parents=True)
+    plan.write_text(text)
+    genrobust("tune", icons(), "--budget", "1h", "--workers", 1, code=2, said=f"delete {plan}")
+    assert plan.read_text() == text and not made()
+
+
+def test_shifted_validation_images_choose_where_there_are_any(icons):
+    recipe = load_recipe(icons(embedded=True))
+    tuned = Tuning(recipe, "runs", 3600, Processes(recipe)).run()
+    assert tuned.on == ("wild-val",)
+    assert load_recipe(str(tuned.files["recipe"])).evaluate.tests is None
+
+
+@pytest.mark.parametrize(
+    ("tune", "budget", "said"),
+    [
+        ({"choose_by": ["nowhere"]}, "1h", "tune.choose_by: no shifted test set 'nowhere'"),
+        ({"choose_by": ["test"]}, "1h", "tune.choose_by: no shifted test set 'test'"),
+        ({"choose_by": ["pixel", "solid"]}, "1h", "these are all shifted test sets"),
+        ({"choose_by": []}, "1h", "tune.choose_by: the data has no shifted validation set"),
+        ({}, "soon", "--budget soon: write a time such as 90s, 30m or 2h"),
+        ({}, "0m", "--budget 0m"),
+        ({"over": {"train.augmentation": ["nothing"]}}, "1h", "augmentation"),
+        ({"over": {"dataset.generator.guidance": [2]}}, "1h", "guidance"),
+    ],
+)
+def test_a_mistake_is_named_before_anything_is_trained(icons, tune, budget, said):
+    genrobust("tune", icons(**tune), "--budget", budget, "--workers", 1, code=2, said=said)
+    assert not made()
+
+
+def test_a_budget_below_two_variants_is_refused_and_a_small_one_tries_fewer(icons):
+    genrobust("train", icons(), "--arm", "real", "--set", "train.steps=20")  # which shows how long a step takes
+    before = made()
+    long = [f"train.steps={10**6}"]
+    words = ("tune", "icons.yaml", "--set", *long, "--workers", 1)
+    genrobust(*words, "--budget", "1m", code=2, said="--budget: the shortest tuning takes about")
+    assert made() == before
+    recipe = load_recipe("icons.yaml", long)
+    tuning = Tuning(recipe, "runs", 1, Processes(recipe))
+    of = tuning._timer(LADDERS[-1])
+    tuning.budget = (of(2, 2) + of(6, 2)) / 2
+    shares, names, seeds, seconds = tuning._affordable()
+    assert 2 <= len(names) < 6 and names[:2] == ["real", "mixed"] and seeds == [0, 1] and seconds <= tuning.budget
+    assert shares == LADDERS[-1]
+    for ladder in LADDERS:
+        tuning.budget = tuning._timer(ladder)(6, 2)
+        assert tuning._affordable()[:3] == (ladder, list(tuning.variants), [0, 1])

@@ -1,0 +1,71 @@
+"""The variants of a recipe's arms that tuning tries."""
+
+import pytest
+from small_study import recipe_of
+
+from genrobust.core import UserError
+from genrobust.recipe import GENERATED, parse_recipe
+from genrobust.tools.tune.variants import variants
+
+MIXED = {"name": "mixed", "mixture": [{"source": "real", "weight": 1}, {"source": "generated", "weight": 1}]}
+ARMS = [
+    {"name": "real", "mixture": "real"},
+    MIXED,
+    {"name": "auto", "mixture": "real", "train": {"augmentation": "augmix"}},
+]
+OVER = {
+    "train.augmentation": ["augmix"],
+    "weight": [2],
+    "dataset.generator.guidance_scale": [5],
+    "dataset.filter": [{"by": "classifier", "arm": "real", "drop": 0.5}],
+}
+
+
+@pytest.fixture
+def raw():
+    return recipe_of(arms=ARMS).model_dump(mode="json")
+
+
+def test_arms_come_first_and_each_change_once(raw):
+    found = list(variants(raw, OVER, GENERATED))
+    assert [variant.name for variant in found[:3]] == ["real", "mixed", "auto"]
+    assert [variant.name for variant in found if variant.of == "real"] == ["real"]  # with AugMix, it is auto
+    assert len([variant for variant in found if variant.of == "mixed"]) == 2**4
+    assert all(variant.chosen for variant in found[3:])
+
+
+def test_two_arms_that_are_alike_both_stay():
+    alike = recipe_of(arms=[ARMS[0], {**ARMS[0], "name": "the same"}]).model_dump(mode="json")
+    names = [variant.name for variant in variants(alike, {"train.augmentation": ["augmix"]}, GENERATED)]
+    assert names == ["real", "the same", "real, augmentation augmix"]
+
+
+def test_every_variant_is_an_arm_of_its_own_images_and_training(raw):
+    found = {variant.name: variant for variant in variants(raw, OVER, GENERATED)}
+    datasets = {name: changed for variant in found.values() for name, changed in variant.datasets.items()}
+    recipe = parse_recipe({**raw, "arms": [variant.arm for variant in found.values()], "datasets": datasets})
+    changed = recipe.arm(next(name for name, variant in found.items() if len(variant.chosen) == 4))
+    assert recipe.train_of(changed).augmentation.name == "augmix"
+    assert [part.weight for part in changed.mixture] == [1, 2]
+    source = changed.mixture[1].source
+    assert recipe.generation(source)[0].guidance_scale == 5
+    assert recipe.filter_of(source).drop == 0.5
+    assert recipe.filter_of(recipe.arm("mixed").mixture[1].source) is None
+    assert raw == recipe_of(arms=ARMS).model_dump(mode="json")  # nothing in it was changed
+
+
+@pytest.mark.parametrize(
+    ("tune", "key"),
+    [
+        ({"over": {"augmentation": ["augmix"]}}, "augmentation"),
+        ({"over": {"train": ["augmix"]}}, "train"),
+        ({"over": {"weight": 2}}, "weight"),
+        ({"over": {"weight": []}}, "weight"),
+        ({"seeds": 1}, "seeds"),
+        ({"finalists": 0}, "finalists"),
+        ({"by": "solid"}, "by"),
+    ],
+)
+def test_a_mistake_is_named(tune, key):
+    with pytest.raises(UserError, match=f"tune.*{key}"):
+        recipe_of(tune=tune)

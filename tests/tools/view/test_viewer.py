@@ -1,0 +1,169 @@
+"""The page on which a dataset is reviewed: who may ask, what is found, and that no decision is lost."""
+
+from __future__ import annotations
+
+import io
+import json
+import socket
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from starlette.testclient import TestClient
+
+from genrobust.core import Sample, StudyData, UserError
+from genrobust.data import ShardDataset, kept, read_review, review_of, write_reviewed, write_shard
+from genrobust.data.shards import begin_dataset, finish_dataset
+from genrobust.tools.view.page import PAGE, Viewer, serve, viewer_app
+
+HOSTILE = "<img src=x onerror=alert(1)>"  # a class, a style and a prompt
+COUNT = PAGE + 50
+TOKEN = "secret"
+
+
+@pytest.fixture
+def dataset(tmp_path: Path, icons: StudyData) -> ShardDataset:
+    """A page of images and some more, of two classes in turn; the first is large."""
+    folder = tmp_path / "set"
+    begin_dataset(folder, {"shards": 1, "class_ids": ["cup", HOSTILE]})
+    pixels = [np.asarray(icons.train.image(i % 20)) for i in range(COUNT)]
+    pixels[0] = np.asarray(icons.train.image(0).resize((300, 200)))
+    metas = [{"style": HOSTILE if i % 5 == 0 else "flat", "prompt": f"{HOSTILE} number {i}"} for i in range(COUNT)]
+    samples = [Sample(f"x-{i:06d}", i % 2, pixels[i], metas[i]) for i in range(COUNT)]
+    lost = {"key": "x-999999", "label": 0, "prompt": "lost", "reason": "blank"}
+    write_shard(folder, 0, samples, [lost])
+    finish_dataset(folder)
+    return ShardDataset(folder)
+
+
+@pytest.fixture
+def client(dataset: ShardDataset) -> TestClient:
+    """What asks, below the token, as a browser does."""
+    by_image = {
+        "distance, test": [float(COUNT - i) for i in range(COUNT)],
+        "nearest, test": [dataset.keys[-1]] * COUNT,
+        "nearest, gone": ["x"] * COUNT,
+    }
+    app = viewer_app(Viewer(dataset, by_image, lambda: {"test": dataset}), TOKEN)
+    return TestClient(app, base_url=f"http://127.0.0.1/{TOKEN}/")
+
+
+def found(client: TestClient, **query: object) -> list[int]:
+    return [image["index"] for image in client.get("images", params=query).json()["images"]]
+
+
+def test_only_who_has_the_token_may_ask_and_under_this_name(client: TestClient) -> None:
+    paths = ("", "images", "thumbnails/0", "images/0", "nearest/1/0")
+    for path in paths:
+        assert client.get(path).status_code == 200
+        assert client.get(f"http://127.0.0.1/{path}").status_code == 403
+        assert client.get(f"http://127.0.0.1/other/{path}").status_code == 403
+        assert client.get(path, headers={"Host": "evil.example"}).status_code == 400
+    decision = {"index": 0, "reason": "other"}
+    assert client.post("http://127.0.0.1/decisions", json=decision).status_code == 403
+    assert client.post("decisions", json=decision, headers={"Host": "evil.example"}).status_code == 400
+    assert client.get("images").json()["counts"] == {"accepted": 0, "rejected": 0}
+
+
+def test_the_page_runs_its_own_script_alone_and_shows_markup_as_text(client: TestClient) -> None:
+    page = client.get("")
+    assert HOSTILE not in page.text and "&lt;img src=x onerror=alert(1)&gt;" in page.text
+    assert page.text.count("<script>") == 1 and "script-src 'sha256-" in page.text
+    assert "innerHTML" not in page.text and "frame-ancestors 'none'" in page.headers["Content-Security-Policy"]
+
+
+def test_images_are_found_in_pages_by_what_they_are(client: TestClient) -> None:
+    everything = list(range(COUNT))
+    assert found(client) == everything[:PAGE]
+    assert found(client, start=PAGE) == found(client, start=10**8) == everything[PAGE:]
+    assert found(client, **{"class": HOSTILE}) == everything[1::2]
+    assert found(client, **{"class": "none"}) == []
+    assert found(client, style=HOSTILE) == everything[::5]
+    assert found(client, text=" NUMBER 24") == [24, *range(240, 250)]
+    assert found(client, sort="distance, test") == everything[: -PAGE - 1 : -1]
+    assert found(client, sort="-distance, test", style=HOSTILE) == everything[::5]
+    assert found(client, sort="class") == sorted(everything, key=lambda i: i % 2)[:PAGE]
+    assert found(client, sort="nothing", start="-1") == everything[:PAGE]
+
+
+def test_small_images_are_sent_as_they_are_stored_and_large_ones_smaller(
+    client: TestClient, dataset: ShardDataset
+) -> None:
+    stored = client.get("thumbnails/1")
+    assert (stored.content, stored.headers["Content-Type"]) == (dataset.encoded(1), "image/png")
+    assert "immutable" in stored.headers["Cache-Control"]
+    assert Image.open(io.BytesIO(client.get("thumbnails/0").content)).size == (256, 171)
+    assert client.get("images/0").content == dataset.encoded(0)
+    nearest = Image.open(io.BytesIO(client.get("nearest/1/3").content))
+    assert np.array_equal(nearest.convert("RGB"), dataset.image(COUNT - 1))
+    gone = (f"images/{COUNT}", f"nearest/1/{COUNT}", "nearest/2/0", "nearest/9/0")
+    assert [client.get(path).status_code for path in gone] == [404] * len(gone)
+
+
+def test_what_is_rejected_is_left_out_and_decisions_at_once_lose_none(
+    client: TestClient, dataset: ShardDataset, tmp_path: Path
+) -> None:
+    def post(index: int, reason: str | None) -> int:
+        return client.post("decisions", json={"index": index, "reason": reason}).status_code
+
+    with ThreadPoolExecutor(4) as pool:
+        assert set(pool.map(post, range(12), ["artifacts", "", "other"] * 4)) == {200}
+    assert post(0, None) == post(1, "duplicate") == 200
+    assert [post(COUNT, "other"), post(0, "x" * 201), post(0, 5)] == [404, 400, 400]  # type: ignore[arg-type]
+    assert [client.post("decisions", content=text).status_code for text in (b"{", b"[" * 10**5)] == [400, 400]
+    review = review_of(dataset)
+    assert sorted(review.rejected) == [dataset.keys[i] for i in (1, 2, 3, 5, 6, 8, 9, 11)]
+    assert review.rejected[dataset.keys[1]] == "duplicate"
+    assert found(client, state="accepted") == [4, 7, 10]
+    assert found(client, state="rejected") == [1, 2, 3, 5, 6, 8, 9, 11]
+    assert found(client, state="unreviewed")[:2] == [0, 12]
+    rest = kept(dataset, write_reviewed(dataset, review, dataset.folder))
+    assert [key for key in dataset.keys if key not in set(rest.keys)] == sorted(review.rejected)
+    assert ShardDataset(dataset.folder).fingerprint == dataset.fingerprint
+
+
+def test_a_review_that_someone_breaks_is_reported_on_the_page(client: TestClient, dataset: ShardDataset) -> None:
+    review_of(dataset).file.write_text("{")
+    answer = client.post("decisions", json={"index": 0, "reason": "other"})
+    assert answer.status_code == 500 and "set.review.json" in answer.text
+
+
+def test_a_dataset_that_was_moved_away_is_reported_and_not_made_anew(client: TestClient, dataset: ShardDataset) -> None:
+    dataset.folder.rename(dataset.folder.with_name("moved"))
+    before = set(dataset.folder.parent.iterdir())
+    answer = client.post("decisions", json={"index": 0, "reason": "other"})
+    assert answer.status_code == 500 and str(dataset.folder) in answer.text
+    assert set(dataset.folder.parent.iterdir()) == before
+
+
+def test_reviews_of_other_images_are_refused_by_both_names(
+    dataset: ShardDataset, write_shards: Callable[..., Path], tmp_path: Path, icons: StudyData
+) -> None:
+    other = ShardDataset(write_shards(tmp_path / "other", [icons.val.image(i) for i in range(4)], ["cup", "tree"]))
+    file = tmp_path / "list.json"
+    facts = {"dataset": "other", "fingerprint": other.fingerprint, "accepted": [], "rejected": {"cup-000000": "other"}}
+    file.write_text(json.dumps(facts))
+    assert write_reviewed(other, read_review(file), other.folder).kept == 3
+    with pytest.raises(UserError, match=r"review of other .*set"):
+        write_reviewed(dataset, read_review(file), dataset.folder)
+    for wrong, named in (
+        ({"rejected": {"cup-9": "x"}}, "cup-9"),
+        ({"rejected": dict.fromkeys(other.keys, "x")}, "every image"),
+        ({"rejected": ["cup-000000"]}, r"list\.json"),
+        ({"fingerprint": "0"}, "other"),
+    ):
+        file.write_text(json.dumps(facts | wrong))
+        with pytest.raises(UserError, match=named):
+            write_reviewed(other, read_review(file), other.folder)
+    with pytest.raises(UserError, match=r"none\.json"):
+        read_review(tmp_path / "none.json")
+
+
+def test_a_port_in_use_is_named(dataset: ShardDataset) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(UserError, match=f"--port {port}: "):
+            serve(Viewer(dataset, {}, dict), port, lambda address: None)
