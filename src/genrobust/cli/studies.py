@@ -131,6 +131,7 @@ def generate(
 ) -> None:
     """Generate the missing images of a dataset."""
     part = None if shards is None else _parse_part("--shards", shards)
+    _warn_of_images(study)
     generated = study.dataset(dataset or study.recipe.first_generated_set)
     count = len(generated.images if part is None else generated.make(part))
     tell(f"{count:,} images in {generated.folder}")
@@ -139,6 +140,7 @@ def generate(
 @study_command(*HERE)
 def train_generator(study: "Study") -> None:
     """Train the recipe's generators: fine-tune or distil (`finetune`), or train from scratch (`class_model`)."""
+    _warn_of_images(study)
     for stage in study.graph.train_generators():
         stage.run()
         tell(stage.trained.folder)
@@ -156,6 +158,7 @@ def train(
     """Train the classifiers of the arms, and those of the baseline line if the recipe trains its own."""
     runs = _training_runs(study, arm)
     chosen = runs if cells is None else _cells(study, runs, _parse_part("--cells", cells))
+    _warn_of_images(study)
     for run, folder in zip(chosen, study.train(chosen), strict=True):
         tell(f"{run.name}: {folder}")
 
@@ -183,6 +186,7 @@ def evaluate(
     if labels and not models:
         raise UserError(f"--labels {labels[0]} names the classes of --models: add --models")
     chosen = [image_figure(name) for name in figure or ["top1"]]
+    _warn_of_images(study)
     heads = [*(["classifier"] if models else ["arm", "seed"]), *map(escape, study.tests)]
     tables = [Table(*heads, title=_caption(metric)) for metric in chosen]
     studies = open_studies(ctx, sets, quick, run, str(address(study.out)), study.recipe.device, estimate)
@@ -255,13 +259,17 @@ def _rows(study: "Study", estimate: bool, begins: bool = False) -> "list[Row]":
     rows = study.rows()
     if begins and any(row.left for row in rows):
         rows[0].stage.context.executor.prepare()
-    for notice in study.graph.notices():
-        err_console.print(f"[bold yellow]warning:[/] {escape(notice)}")
+    _warn_of_images(study)
     if estimate:
         from genrobust.study import measure_machine
 
         measure_machine(rows)
     return rows
+
+
+def _warn_of_images(study: "Study") -> None:
+    for notice in study.graph.notices():
+        err_console.print(f"[bold yellow]warning:[/] {escape(notice)}")
 
 
 def _training_runs(study: "Study", arm: str | None) -> "list[TrainingRun]":
