@@ -15,7 +15,7 @@ from PIL import Image, ImageOps
 from small_study import CLASSES, QUICK, REAL, TRAIN, folders_section, genrobust
 
 from genrobust.core import ImageSet, StudyData, UserError
-from genrobust.data import DataSource, MemoryImages, Reader, load_data
+from genrobust.data import DataSource, FolderClasses, MemoryImages, Reader, load_data
 from genrobust.recipe import READERS, SOURCES, Recipe, parse_recipe
 from genrobust.study.commands.open_sets import open_sets
 from genrobust.study.context import Context
@@ -119,7 +119,7 @@ def planted(pictogram_data: StudyData) -> StudyData:
 @pytest.mark.parametrize("name", sorted(SOURCES.members()))
 def test_no_source_escapes(name: str, pictogram_data: StudyData, tmp_path: Path) -> None:
     source, data = SOURCES.members()[name], planted(pictogram_data)
-    loads = type("Planted", (source,), {"load": lambda self: (data, None)})
+    loads = type("Planted", (source,), {"load": lambda self: (data, FolderClasses.from_labels(data.labels))})
     assert issubclass(loads, DataSource)
     recipe = parse_recipe({**QUICK, "arms": [REAL]})
     section = loads.model_construct(**{**dict(recipe.data), "source": name, "root": tmp_path})
