@@ -100,6 +100,7 @@ def test_two_folders_mean_a_class_where_that_is_said(photos: Path) -> None:
     [
         (lambda p: (p / "test/camera").rename(p / "test/cameras"), {}, r"test: .*\(perhaps camera\?\).*same_class"),
         (None, {"same_class": {"x": "clok"}}, r"same_class: x: no training folder 'clok' \(perhaps Clock\?\)"),
+        (None, {"same_class": {"cam": "camera", "watch": ""}}, r"same_class: .*folder or label cam, watch"),
         (None, {"shifts": {"night": "night"}}, r"data\.shifts\.night.*: there is no .*night"),
         (lambda p: (p / "night").write_text("x"), {"shifts": {"night": "night"}}, r"night: Not a directory"),
         (None, {"class_names": {"clok": "clock"}}, r"class_names: .*'clok' \(perhaps Clock\?\)"),

@@ -15,8 +15,9 @@ from PIL import Image, ImageOps
 from small_study import CLASSES, QUICK, REAL, TRAIN, folders_section, genrobust
 
 from genrobust.core import ImageSet, StudyData, UserError
-from genrobust.data import DataSource, MemoryImages, Reader, load_data
+from genrobust.data import DataSource, FolderClasses, MemoryImages, Reader, load_data
 from genrobust.recipe import READERS, SOURCES, Recipe, parse_recipe
+from genrobust.study.commands.open_sets import open_sets
 from genrobust.study.context import Context
 
 Folders = dict[str, Path]
@@ -118,7 +119,7 @@ def planted(pictogram_data: StudyData) -> StudyData:
 @pytest.mark.parametrize("name", sorted(SOURCES.members()))
 def test_no_source_escapes(name: str, pictogram_data: StudyData, tmp_path: Path) -> None:
     source, data = SOURCES.members()[name], planted(pictogram_data)
-    loads = type("Planted", (source,), {"load": lambda self: (data, None)})
+    loads = type("Planted", (source,), {"load": lambda self: (data, FolderClasses.from_labels(data.labels))})
     assert issubclass(loads, DataSource)
     recipe = parse_recipe({**QUICK, "arms": [REAL]})
     section = loads.model_construct(**{**dict(recipe.data), "source": name, "root": tmp_path})
@@ -196,15 +197,46 @@ def test_broken_images_are_all_named_or_left_out_of_what_is_learned_from(folders
         _ = Context(skipping, tmp_path / "runs").data
 
 
-def test_a_network_that_another_recipe_trained_on_test_images_is_named(folders: Folders, tmp_path: Path) -> None:
-    name = next(iter(CLASSES))
+def test_networks_that_other_recipes_trained_on_test_images_are_named(folders: Folders, tmp_path: Path) -> None:
+    name, leak = next(iter(CLASSES)), "of a test image (1 of solid), not left out"
     ImageOps.mirror(Image.open(next((folders["solid"] / name).iterdir()))).save(folders["train"] / name / "near.png")
-    elsewhere = {**folders, "test": folders["emoji"]}
-    other = recipe_of({key: elsewhere[key] for key in ("train", "test")}).model_dump(mode="json")
-    (tmp_path / "other.yaml").write_text(yaml.safe_dump(other))
-    arms = [REAL, {"name": "tuned", "mixture": "real", "train": {"init": f"{tmp_path / 'other.yaml'}:real"}}]
-    own = recipe_of(folders, arms=arms).model_dump(mode="json")
-    (tmp_path / "own.yaml").write_text(yaml.safe_dump(own))
-    genrobust(
-        "show", tmp_path / "own.yaml", "--out", tmp_path / "runs", said="of a test image (1 of solid), not left out"
-    )
+    untested = {"train": folders["train"], "test": folders["emoji"]}
+    written: list[Path] = []
+    for of in (untested, {**untested, "train": folders["emoji"], "test": folders["test"]}, folders):
+        train = {**TRAIN, "init": f"{written[-1]}:real"} if written else TRAIN
+        written.append(tmp_path / f"study-{len(written)}.yaml")
+        values = recipe_of(of, train=train).model_dump(mode="json")
+        written[-1].write_text(yaml.safe_dump(values))  # all of one name
+    out, (other, _, own) = ("--out", tmp_path / "runs"), written
+    genrobust("show", own, *out, said=leak)
+    genrobust("evaluate", own, *out, said=leak)
+    tested = recipe_of(folders).model_dump(mode="json")
+    (tmp_path / "tested.yaml").write_text(yaml.safe_dump(tested))
+    for named in (other, own):
+        genrobust("evaluate", tmp_path / "tested.yaml", "--models", f"{named}:real", *out, said=leak)
+
+
+@pytest.mark.parametrize("command", ["train", "evaluate"])
+def test_each_command_counts_what_it_leaves_out(command: str, folders: Folders, tmp_path: Path) -> None:
+    leak = next((folders["solid"] / next(iter(CLASSES))).iterdir())
+    (folders["train"] / leak.parent.name / "exact.png").write_bytes(leak.read_bytes())
+    (tmp_path / "own.yaml").write_text(yaml.safe_dump(recipe_of(folders).model_dump(mode="json")))
+    genrobust(command, tmp_path / "own.yaml", "--out", tmp_path / "runs", said="is a copy of a test image (1 of solid)")
+
+
+def test_an_audit_leaves_out_the_broken_images_that_a_study_skips(
+    folders: Folders, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (folders["train"] / next(iter(CLASSES)) / "broken.png").write_bytes(b"no image")
+    own = tmp_path / "own.yaml"
+    own.write_text(yaml.safe_dump(recipe_of(folders, data={"broken": "skip"}).model_dump(mode="json")))
+    opened = open_sets(str(own), str(own))
+    assert "broken.png" not in of(opened.dataset) and "broken.png" in caplog.text
+
+
+def test_a_class_without_a_readable_training_image_is_a_mistake(folders: Folders, tmp_path: Path) -> None:
+    name = next(iter(CLASSES))
+    for image in (folders["train"] / name).iterdir():
+        image.write_bytes(b"no image")
+    with pytest.raises(UserError, match=f"no training image of {name} can be read"):
+        _ = Context(recipe_of(folders, data={"broken": "skip"}), tmp_path / "runs").data

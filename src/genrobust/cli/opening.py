@@ -101,13 +101,18 @@ def list_work(study: "Study", estimate: bool, begins: bool = False) -> "list[Row
     rows = study.rows()
     if begins and any(row.left for row in rows):
         rows[0].stage.context.executor.prepare()
-    for notice in study.graph.notices():
-        err_console.print(f"[bold yellow]warning:[/] {escape(notice)}")
+    warn_of_images(study)
     if estimate:
         from genrobust.study import measure_machine
 
         measure_machine(rows)
     return rows
+
+
+def warn_of_images(study: "Study") -> None:
+    """Print what is wrong with the images of the study, such as copies of test images."""
+    for notice in study.graph.notices():
+        err_console.print(f"[bold yellow]warning:[/] {escape(notice)}")
 
 
 def print_work(rows: "Sequence[Row]", to: "Console", title: str | None = None) -> None:

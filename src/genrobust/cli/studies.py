@@ -12,7 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from genrobust.cli.completing import figures
-from genrobust.cli.opening import ANYWHERE, HERE, list_work, open_studies, print_work, with_study
+from genrobust.cli.opening import ANYWHERE, HERE, list_work, open_studies, print_work, warn_of_images, with_study
 from genrobust.cli.options import MODELS, OUT, ArmName, DatasetName, Estimate, ModelLabels, Quick, Run, Sets, option
 from genrobust.cli.program import command, err_console, out_console, say, tell, words_of
 from genrobust.core import UserError
@@ -134,6 +134,7 @@ def generate(
 ) -> None:
     """Generate the missing images of a dataset."""
     part = None if shards is None else _parse_part("--shards", shards)
+    warn_of_images(study)
     generated = study.dataset(dataset or study.recipe.first_generated_set)
     count = len(generated.images if part is None else generated.make(part))
     tell(f"{count:,} images in {generated.folder}")
@@ -143,6 +144,7 @@ def generate(
 @with_study(*HERE)
 def train_generator(study: "Study") -> None:
     """Train the recipe's generators: fine-tune or distil (`finetune`), or train from scratch (`class_model`)."""
+    warn_of_images(study)
     for stage in study.graph.train_generators():
         stage.run()
         tell(stage.trained.folder)
@@ -161,6 +163,7 @@ def train(
     """Train the classifiers of the arms, and those of the baseline line if the recipe trains its own."""
     runs = _training_runs(study, arm)
     chosen = runs if cells is None else _cells(study, runs, _parse_part("--cells", cells))
+    warn_of_images(study)
     for run, folder in zip(chosen, study.train(chosen), strict=True):
         tell(f"{run.name}: {folder}")
 
@@ -189,6 +192,7 @@ def evaluate(
     if labels and not models:
         raise UserError(f"--labels {labels[0]} names the classes of --models: add --models")
     chosen = [image_figure(name) for name in figure or ["top1"]]
+    warn_of_images(study)
     heads = [*(["classifier"] if models else ["arm", "seed"]), *map(escape, study.tests)]
     tables = [Table(*heads, title=_caption(metric)) for metric in chosen]
     studies = open_studies(ctx, sets, quick, run, str(address(study.out)), study.recipe.device, estimate)

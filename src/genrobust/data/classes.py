@@ -6,7 +6,7 @@ import difflib
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -22,12 +22,14 @@ class FolderClasses:
         folders: The names of their training folders, in the order of `labels`.
         unused: Folders that mean a class outside the study, where it takes a subset.
         imagenet: Whether these are classes of ImageNet's, called by their WordNet ids.
+        used: The keys of `same_class` that are groups of a set that `labels_of` was given, which it adds.
     """
 
     labels: LabelSpace
     folders: tuple[str, ...]
     unused: frozenset[str] = frozenset()
     imagenet: bool = False
+    used: set[str] = field(default_factory=set, compare=False)
 
     @classmethod
     def from_labels(cls, labels: LabelSpace) -> FolderClasses:
@@ -85,6 +87,7 @@ class FolderClasses:
         unknown, by_itself = [], dict[int, str]()
         for name in groups:
             called = named.get(name, name)
+            self.used.update({name, called} & same_class.keys())
             meant = same_class.get(name, same_class.get(called, called))
             if not meant or meant in self.unused:
                 continue

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from genrobust.core import ImageSet, Line, StudyData, UserError
+from genrobust.core import ImageSet, Line, StudyData, UserError, some_of
 from genrobust.data.classes import FolderClasses
 from genrobust.data.folders import open_images
 from genrobust.data.grouping import with_groups, with_styles
@@ -63,7 +63,8 @@ def load_data(config: DataConfig) -> StudyData:
     """Load the study's images, wherever `config` says they come from.
 
     Raises:
-        UserError: A key, a folder, a file or a class is wrong, or two test sets have the same name.
+        UserError: A key, a folder, a file or a class is wrong, two test sets have the same name, or a key of
+            `same_class` is a folder or label of no set.
     """
     assert isinstance(config, DataSource), f"{type(config)} is registered as a source and extends no DataSource"
     require_there(config.places)
@@ -87,6 +88,11 @@ def load_data(config: DataConfig) -> StudyData:
         data = replace(data, retrieval=open_images("retrieved", open_stored(path), classes, config.same_class))
     if (pool := config.retrieved.search) is not None:
         data = replace(data, unlabeled=open_unlabeled("data.retrieved.search", pool))
+    if unused := config.same_class.keys() - classes.used:
+        raise UserError(
+            f"data.same_class: no other set than the training images has a folder or label {some_of(sorted(unused))}: "
+            "write it as it is there, or remove the key"
+        )
     return with_groups(with_styles(data, config.styles), config.groups)
 
 

@@ -49,11 +49,19 @@ class Graph:
         return [REAL, *self.sources.datasets, *sorted(others)]
 
     def notices(self) -> list[str]:
-        """Return what is wrong with the images of the study, a sentence each, also of a recipe that it starts from."""
-        origins = [origin[0].context for run in self.runs if (origin := self.sources.origin(run)) is not None]
-        others = {other.recipe.name: other for other in origins if other is not self.context}
-        copies = [copies for other in others.values() for copies in self.context.copies_in(other)]
+        """Return what is wrong with the images of the study, a sentence each, also of recipes that it starts from."""
+        copies = [copies for other in self.learned_in(self.runs) for copies in self.context.copies_in(other)]
         return [*map(str, self.context.notices), *map(str, copies)]
+
+    def learned_in(self, runs: Iterable[TrainingRun]) -> list[Context]:
+        """Return the studies of other recipes whose networks `runs` start from, or these in turn, each once."""
+        sources, left = {"": self.sources}, [(self.sources, run) for run in runs]
+        while left:
+            of, run = left.pop()
+            needed = of.needed(run)
+            sources |= {other.named_as: other for other, _ in needed}
+            left += needed
+        return [other.context for other in sources.values() if other.context is not self.context]
 
     def train_generators(self) -> list[TrainGenerator]:
         """Return the stages that train generators: those of the datasets, and those of sections that no dataset uses.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -20,9 +21,24 @@ from genrobust.core import (
     StudyData,
     UserError,
     device_name,
+    no_progress,
 )
-from genrobust.data import OK, FolderClasses, ShardDataset, classes_of, is_dataset, load_data, open_images, open_stored
+from genrobust.data import (
+    OK,
+    Broken,
+    FolderClasses,
+    ShardDataset,
+    classes_of,
+    is_dataset,
+    load_data,
+    open_images,
+    open_stored,
+    thumbnails,
+    without_broken,
+)
 from genrobust.recipe import Recipe, is_recipe, load_recipe
+
+log = logging.getLogger(__name__)
 
 VERSIONED_PACKAGES = ("torch", "numpy", "scipy", "pillow")  # another version changes partial results by rounding
 PLAIN_TEMPLATE = "a photo of a {}"  # for images whose prompt is not known
@@ -159,8 +175,16 @@ def _open_generator_images(
 
 
 def _load_data(source: str, load: Load) -> StudyData | None:
-    """Return the images of the recipe `source`, or None if it is a folder."""
-    return load_data(load(source).data) if is_recipe(source) else None
+    """Return the images of the recipe `source`, without those that it skips, or None if it is a folder."""
+    if not is_recipe(source):
+        return None
+    config = load(source).data
+    data, skipped = load_data(config), list[Broken]()
+    if config.broken == "skip":
+        data, skipped = without_broken(data, lambda images: thumbnails(images, no_progress)[1])
+    for notice in skipped:
+        log.warning("%s", notice)
+    return data
 
 
 def open_kept_parts(folder: Path, device: torch.device, *work: object) -> KeptParts:

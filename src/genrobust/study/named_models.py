@@ -20,6 +20,7 @@ from genrobust.classifiers import (
     read_checkpoint_info,
 )
 from genrobust.core import REAL, Predictions, UserError, digest
+from genrobust.study.context import Context
 from genrobust.study.stages.stage import Stage
 from genrobust.study.studies import Studies
 from genrobust.study.study import Study
@@ -31,7 +32,8 @@ class Named:
     """A model by its name; those of the same name are checkpoints of one.
 
     `open` trains it where it is missing, which `makes` does. `recipe` is that of an arm, "" for other models, and
-    `training` a hash of how a checkpoint was trained that the user gave no name.
+    `training` a hash of how a checkpoint was trained that the user gave no name. `learned_in` are the studies whose
+    images an arm learned from.
     """
 
     name: str
@@ -39,6 +41,7 @@ class Named:
     makes: Stage | None = None
     recipe: str = ""
     training: str = ""
+    learned_in: Sequence[Context] = ()
 
 
 def named_models(specs: Sequence[str], studies: Studies, labels: Sequence[str] = ()) -> list[Named]:
@@ -115,6 +118,9 @@ def predictions_of(
         studies.say(f"{name}: {prepared}")
     if len({model.preparation for _, model in opened}) > 1:
         studies.say("these models prepare images otherwise: their accuracies compare only in part")
+    others = [other for m in named for other in m.learned_in if other.recipe.data != study.recipe.data]
+    for notice in dict.fromkeys(str(copies) for other in others for copies in study.context.copies_in(other)):
+        studies.say(f"warning: {notice}")
     sets = {name: study.data.tests[name] for name in study.tests}
     for name, model in opened:
         by, room = predicted_by(model), study.out / "predictions"
@@ -154,9 +160,10 @@ def _models_of(spec: str, studies: Studies, labels: Mapping[str, Path]) -> Itera
         arms = [study.recipe.arm(arm_name)] if arm_name else study.recipe.arms
         arms = sorted(arms, key=lambda arm: arm.name != study.recipe.reference)
         runs = [run for arm in arms for run in study.runs(arm.name)]
+        learned_in = [study.context, *study.graph.learned_in(runs)]
         makes, train = study.graph.train(runs), cache(partial(study.train, runs))  # all at once, when one is opened
         for place, run in enumerate(runs):
-            yield Named(run.of, partial(_open_trained, study, train, place), makes, recipe=recipe_name)
+            yield Named(run.of, partial(_open_trained, study, train, place), makes, recipe_name, learned_in=learned_in)
     elif is_checkpoint(folder):
         info = read_checkpoint_info(folder)
         named = _open_named(name or _trained_on(info) or folder.name, model, labels)

@@ -391,6 +391,11 @@ class Sources:
                     "them some (data.styles, or prompts that name styles)"
                 )
 
+    @property
+    def named_as(self) -> str:
+        """The name of the recipe in the `train.init` that leads to it; "" for the study's own."""
+        return self._named_by[-1] if self._named_by else ""
+
     def origin(self, run: TrainingRun) -> tuple[Sources, TrainingRun] | None:
         """Return the run whose classifier `run` starts from, with the sources of its recipe.
 

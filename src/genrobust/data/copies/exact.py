@@ -77,7 +77,7 @@ def without_broken(data: StudyData, broken_of: Callable[[ImageSet], Sequence[int
         broken_of: Returns the places of those in a set.
 
     Raises:
-        UserError: No image of a set can be read.
+        UserError: No image of a set can be read, or no training image of a class.
     """
     left: dict[str, ImageSet] = {}
     notices = []
@@ -86,6 +86,9 @@ def without_broken(data: StudyData, broken_of: Callable[[ImageSet], Sequence[int
             if len(broken) == len(images):
                 raise UserError(f"data: no image of {images.name} can be read, such as {images.keys[0]}: add others")
             left[key] = Subset(images, np.setdiff1d(np.arange(len(images)), broken))
+            if key == "train" and (gone := np.setdiff1d(images.labels, left[key].labels)).size:
+                names = some_of(data.labels.names[k] for k in gone)
+                raise UserError(f"data: no training image of {names} can be read: add others")
             notices.append(Broken(images.name, tuple(images.keys[place] for place in broken), len(images)))
     return data.replaced(left), notices
 

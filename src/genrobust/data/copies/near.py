@@ -31,6 +31,7 @@ _WHOLE_APART, _CUT_APART = 0.2, 0.1
 _PLAIN = 0.75  # of a border that has one color: the picture has a background
 _CANDIDATES = 3  # to be aligned, of each kind: an image that is a copy of one may resemble a few more
 _BLOCK = 4096  # images compared with as many others at once: 64 MiB of distances
+_ALIGNED = 32  # images that are aligned with one at once, since thousands may be copies of it: 10 MiB
 _BATCH = 256  # images whose thumbnails or descriptors are made at once
 
 
@@ -104,9 +105,12 @@ def _align(
         number = int(np.searchsorted(ends, other, side="right"))
         of = others[number]
         original = frame(of.image(other - int(ends[number]) + len(of)))
-        mine = by_other[other]
-        apart = distances_with_mirror(original, np.stack([frame(images.image(i)) for i in mine])).min(axis=1)
-        return number, [i for i, distance in zip(mine, apart, strict=True) if distance < NEAR]
+        near: list[int] = []
+        for start in range(0, len(by_other[other]), _ALIGNED):
+            mine = by_other[other][start : start + _ALIGNED]
+            apart = distances_with_mirror(original, np.stack([frame(images.image(i)) for i in mine])).min(axis=1)
+            near += [i for i, distance in zip(mine, apart, strict=True) if distance < NEAR]
+        return number, near
 
     with ThreadPoolExecutor(cores()) as pool:
         for number, near in pool.map(look, sorted(by_other)):

@@ -9,9 +9,10 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 
+import numpy as np
 import yaml
 from PIL import Image
 
@@ -328,7 +329,12 @@ def say_copies(by_role: Mapping[str, FolderContents], say: Callable[[str], None]
     sets = {}
     for role, stored in ((role, contents.stored) for role, contents in by_role.items()):
         sets[role] = ListedImages(role, stored.listing(stored.groups), dict.fromkeys(stored.groups, (0,)))
-    contents_of, scored = cache(hash_contents), {role: sets[role] for role in tests}
+    hashes = {role: hash_contents(images) for role, images in sets.items()}
+    scored = {role: sets[role] for role in tests}
+
+    def contents_of(images: ImageSet) -> np.ndarray | None:
+        return hashes[images.name]
+
     for role in [role for role in sets if role not in tests]:
         if copies := copies_of_tests(role, sets[role], scored, contents_of, lambda images, tests: None):
             say(str(copies))
