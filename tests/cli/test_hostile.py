@@ -362,6 +362,7 @@ OUTPUTS = [  # devices, pipes, links, folders and inputs as outputs
     row(f"{INIT} --recipe dir.yaml --overwrite", "dir.yaml", file("dir.yaml/x", ""), codes=FAILED),
     row("audit shards --out table.csv", "table.csv"),
     row(f"{BENCHMARK} --out table.csv", "table.csv"),
+    row("benchmark --models checkpoint --on photos/test --real photos/../photos/test", "--real & photos/test"),
     row("run own.yaml --out table.csv", "table.csv"),
     row("run own.yaml --out photos/train", "photos/train & data.train"),
     row("show own.yaml --out photos/test/camera/x", "photos/test & data.test"),
@@ -437,6 +438,7 @@ PUSHES = [
     row(PUSH, "README.md", link(f"{EXPORTED}/README.md", "/etc/passwd"), check=silent_of("root")),
     row(PUSH, "README.md", removed(f"{EXPORTED}/README.md")),
     row("push table.csv me/icons --dry-run", "table.csv"),
+    row(PUSH.replace("me/icons", "'my icons/x y'"), "'my icons/x y'"),
     *(row(["push", EXPORTED, word], "name", check=silent_of("hf_")) for word in ("../x", "a\x1b[31m/b", "me/" + LONG)),
     row("push shards me/icons --dry-run", "shards"),
 ]
