@@ -261,6 +261,12 @@ TREES = [  # folders of images; tests/fuzz/test_trees.py makes many
     of_data("x/a/1.png", image("x/b/1.png"), file("x/a/2.png", png()), fifo("x/a/1.png"), data="x"),
     of_data("", data="http://example.com/x"),
     row("prompts own.yaml --set data.test=photos/train/camera", "camera"),
+    row(
+        "prompts own.yaml --set data.generated=mine",
+        "no prompts",
+        image("mine/camera/1.png"),
+        image("mine/clock/1.png", 9),
+    ),
     row(["prompts", "own.yaml", "--set", "data.class_names={none: x}"], "none"),
     row(["prompts", "own.yaml", "--set", "data.class_names={camera: clock}"], "clock"),
     row("predict checkpoint x", "1.jpg", file("x/1.jpg", png()[:60]), codes=(1,)),
