@@ -80,7 +80,7 @@ CONFIGS: list[dict[str, Any]] = [
     *({"p__input_size": size} for size in (5, [1, 32, 32], [3, 32, 64], [3, 0, 0], [3, 10**9, 10**9])),
     *({"p__crop_pct": share} for share in (0, float("nan"), 1e9)),
     *({"p__mean": mean} for mean in ([1], [float("nan")] * 3)),
-    {"p__std": [0, 0, 0]},
+    *({"p__std": std} for std in ([0, 0, 0], [58.4, 57.1, 57.4])),
     {"p__interpolation": "x"},
     *({"p__num_classes": value, "num_classes": None} for value in ("x", 2)),
     *({"p__label_names": value, "label_names": None} for value in (5, {"x": "a"})),

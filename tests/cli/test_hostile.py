@@ -261,6 +261,12 @@ TREES = [  # folders of images; tests/fuzz/test_trees.py makes many
     of_data("x/a/1.png", image("x/b/1.png"), file("x/a/2.png", png()), fifo("x/a/1.png"), data="x"),
     of_data("", data="http://example.com/x"),
     row("prompts own.yaml --set data.test=photos/train/camera", "camera"),
+    row(
+        "prompts own.yaml --set data.generated=mine",
+        "no prompts",
+        image("mine/camera/1.png"),
+        image("mine/clock/1.png", 9),
+    ),
     row(["prompts", "own.yaml", "--set", "data.class_names={none: x}"], "none"),
     row(["prompts", "own.yaml", "--set", "data.class_names={camera: clock}"], "clock"),
     row("predict checkpoint x", "1.jpg", file("x/1.jpg", png()[:60]), codes=(1,)),
@@ -362,6 +368,7 @@ OUTPUTS = [  # devices, pipes, links, folders and inputs as outputs
     row(f"{INIT} --recipe dir.yaml --overwrite", "dir.yaml", file("dir.yaml/x", ""), codes=FAILED),
     row("audit shards --out table.csv", "table.csv"),
     row(f"{BENCHMARK} --out table.csv", "table.csv"),
+    row("benchmark --models checkpoint --on photos/test --real photos/../photos/test", "--real & photos/test"),
     row("run own.yaml --out table.csv", "table.csv"),
     row("run own.yaml --out photos/train", "photos/train & data.train"),
     row("show own.yaml --out photos/test/camera/x", "photos/test & data.test"),
@@ -437,6 +444,7 @@ PUSHES = [
     row(PUSH, "README.md", link(f"{EXPORTED}/README.md", "/etc/passwd"), check=silent_of("root")),
     row(PUSH, "README.md", removed(f"{EXPORTED}/README.md")),
     row("push table.csv me/icons --dry-run", "table.csv"),
+    row(PUSH.replace("me/icons", "'my icons/x y'"), "'my icons/x y'"),
     *(row(["push", EXPORTED, word], "name", check=silent_of("hf_")) for word in ("../x", "a\x1b[31m/b", "me/" + LONG)),
     row("push shards me/icons --dry-run", "shards"),
 ]

@@ -76,6 +76,7 @@ def test_logits_that_are_no_answer_are_refused_by_set_and_image(predictions_of, 
     [
         ({"labels": np.array([0, 9])}, "labels run from 0 to 9"),
         ({"labels": np.array([0, 1, 1])}, "do not fit 3 labels"),
+        ({"logits": np.empty((0, 4)), "labels": [], "keys": ()}, "there are no images"),
         ({"keys": ("a",)}, "1 keys for 2 images"),
         ({"classes": ("ant", "bee", "ant", "cat")}, "two classes are called 'ant'"),
         ({"accepted": ((0,),)}, "1 entries in accepted"),
@@ -91,3 +92,11 @@ def test_labels_are_numbers_of_classes(predictions_of, labels):
     with pytest.raises(ValueError, match="labels: "):
         replace(predictions_of([0, 1], [0, 1]), labels=labels)
     assert correct(replace(predictions_of([0, 1], [0, 1]), labels=[0, 2])).tolist() == [True, False]
+
+
+def test_logits_are_numbers_of_any_kind_and_lists_too(predictions_of):
+    given = predictions_of([0, 1], [0, 1])
+    for logits in (given.logits.tolist(), (1000 * given.logits).astype(int)):
+        assert top1(replace(given, logits=logits)) == top1(given)
+    with pytest.raises(ValueError, match="logits: "):
+        replace(given, logits=given.logits.astype(complex))

@@ -164,6 +164,11 @@ def test_checkpoints_scored_on_something_else_are_refused(study, change, message
         summed({**study, KEY: change(study[KEY])})
 
 
+def test_predictions_of_a_set_of_another_name_are_refused(study):
+    with pytest.raises(UserError, match="'test': these are predictions on 'tset'"):
+        summed({key: replace(p, test_set="tset") if key[2] == "test" else p for key, p in study.items()})
+
+
 def test_a_shift_over_classes_that_the_clean_set_lacks_is_refused(drawn_study):
     study = drawn_study(ACCURACY, (0,), N, {"emoji": [5], "test": [0, 1, 2]})
     with pytest.raises(UserError, match=r"'test' .*'emoji'"):
@@ -375,3 +380,16 @@ def test_clean_images_that_are_all_right_are_uncertain_too():
     labels = np.repeat(np.arange(10), 40)
     sure = robustness_on_two_classes(labels, accuracy=1.0)
     assert sure.hi - sure.lo > 3
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"shifts": ("solid", "solid")}, "each test set once"),
+        ({"shifts": ("test", "solid")}, "each test set once"),
+        ({"image_groups": {"sold": ["a"]}}, "no test set 'sold'"),
+    ],
+)
+def test_a_comparison_names_each_test_set_once_and_groups_of_no_other(change, message):
+    with pytest.raises(ValueError, match=message):
+        Comparison(**{"clean": "test", "shifts": ("solid", "emoji"), "reference": "real", **change})

@@ -19,8 +19,9 @@ Size = tuple[Annotated[int, Field(ge=1, le=4, strict=True)], Pixels, Pixels]
 CropFraction = Annotated[
     float, Field(ge=0.05, le=4, allow_inf_nan=False)
 ]  # of an image's shorter side; beyond 1 it is padded
-ChannelMeans = Annotated[list[Annotated[float, Field(allow_inf_nan=False)]], Field(min_length=3, max_length=3)]
-ChannelStds = Annotated[list[Annotated[float, Field(gt=1e-6, allow_inf_nan=False)]], Field(min_length=3, max_length=3)]
+# Of pixels from 0 to 1: values for pixels from 0 to 255 would make all images look alike.
+ChannelMeans = Annotated[list[Annotated[float, Field(ge=0, le=1)]], Field(min_length=3, max_length=3)]
+ChannelStds = Annotated[list[Annotated[float, Field(gt=1e-6, le=1)]], Field(min_length=3, max_length=3)]
 
 
 class Preparation(BaseModel):

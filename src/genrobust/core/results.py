@@ -32,7 +32,7 @@ class Predictions:
         accepted: None, or for each image the labels that count as right (one-to-many maps such as ObjectNet's).
 
     Raises:
-        ValueError: Labels are no whole numbers, or have more than one dimension.
+        ValueError: Labels are no whole numbers, or have more than one dimension; logits are no real numbers.
     """
 
     test_set: str
@@ -44,10 +44,16 @@ class Predictions:
     accepted: tuple[tuple[int, ...], ...] | None = None
 
     def __post_init__(self) -> None:
-        n, k = (*np.shape(self.logits), 0, 0)[:2]
+        logits = np.asanyarray(self.logits)
+        if logits.dtype.kind in "iu":
+            logits = logits.astype(np.float32)
+        if logits.dtype.kind != "f":
+            raise ValueError(f"logits: give a number for each image and class, not {logits.dtype} {logits.shape}")
+        n, k = (*logits.shape, 0, 0)[:2]
         labels = np.asarray(self.labels)
         if labels.ndim != 1 or (labels.size and not np.issubdtype(labels.dtype, np.integer)):
             raise ValueError(f"labels: give the number of a class for each image, not {labels.dtype} {labels.shape}")
+        object.__setattr__(self, "logits", logits)
         object.__setattr__(self, "labels", labels)
         object.__setattr__(self, "keys", self.keys or tuple(map(str, range(n))))
         object.__setattr__(self, "classes", self.classes or tuple(map(str, range(k))))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from operator import itemgetter
 
 from genrobust.core import MEAN_OF_SHIFTS, RETRIEVED, RETRIEVED_BY_SEARCH, ArmRecord, Score, StudyRecord, Summary
@@ -25,6 +25,7 @@ from genrobust.report.wording import (
 from genrobust.robustness import EXPLAINED
 
 GUESSING_FACTOR = 1.5  # an accuracy above 1.5 x guessing is not called so: over few groups, any interval reaches down
+TOO_WEAK = 3  # no verdict if on one in so many shifts, or more, neither arm is surely above guessing
 MAX_COMPARED = 3  # comparisons of a kind, with the best on the test sets: whatever speaks most against the answer
 # A title that asks whether something helps: "Pictograms: do generated icons make a classifier robust?"
 _ASKS = re.compile(
@@ -44,7 +45,8 @@ def answer(record: StudyRecord) -> tuple[str, ...]:
     - the verdict, which compares the arm with its reference. It begins with "Yes", "No" or "Not decided" where the
       title asks whether something helps.
     - comparisons with retrieved images and with augmentation alone, if the arm trained on generated images.
-    - shifts on which all arms guess.
+    - shifts on which neither the arm nor its reference is surely above guessing; there is no verdict if these are a
+      third or more.
     - its accuracy beside that of guessing, its gain without any one group of images, its effective robustness, and
       how it was chosen.
     """
@@ -109,7 +111,7 @@ def _answer(record: StudyRecord, noun: str) -> tuple[str, ...]:
     return (
         _verdict(record, arm),
         *_comparison_sentences(record, arm),
-        *_guessing_notes(summary),
+        *_guessing_notes(summary, arm),
         _accuracy_sentence(summary, arm),
         *_without_groups(summary, arm),
         _robustness_sentence(summary, arm),
@@ -139,6 +141,10 @@ def _verdict(record: StudyRecord, arm: str) -> str:
         where = f"{where[0].lower()}{where[1:]}"
         ours, theirs = (f"{name} ({number(summary.score('top1', name).value)} %)" for name in (arm, reference))
         return f"Not decided: {where}, neither {ours} nor {theirs} is surely above guessing ({_rates(summary)})."
+    if len(weak := _guessed_shifts(summary, arm)) * TOO_WEAK >= len(summary.shifts):
+        return (
+            f"Not decided, too weak to tell: {where[0].lower()}{where[1:]}, {pair}, and {_neither(summary, arm, weak)}."
+        )
     if not _title_asks(record, arm):
         return f"{where}, {pair}."
     word = "Not decided" if not is_sure(gained) else "Yes" if gained.value > 0 else "No"
@@ -190,16 +196,29 @@ def _comparison_sentences(record: StudyRecord, arm: str) -> Iterator[str]:
             yield f"Compared with {kind}, {arm} is {' and '.join(texts)}."
 
 
-def _guessing_notes(summary: Summary) -> Iterator[str]:
-    """Say on which shifts the classifiers guess, so that their differences there mean nothing."""
+def _guessed_shifts(summary: Summary, arm: str) -> list[str]:
+    """Return the shifts on which both `arm` and its reference guess, so that their difference there means nothing."""
 
-    def is_guessed(arm: str, shift: str) -> bool:
+    def is_guessed(name: str, shift: str) -> bool:
         few = GUESSING_FACTOR * without_looking(summary, shift)
-        return not is_above_guessing(summary, arm, shift) and summary.score("top1", arm, shift).value < few
+        return not is_above_guessing(summary, name, shift) and summary.score("top1", name, shift).value < few
 
-    sets = [shift for shift in summary.shifts if all(is_guessed(arm, shift) for arm in summary.arms)]
-    if 0 < len(sets) < len(summary.shifts):  # of all, the verdict says so
-        yield f"On {', '.join(sets)}, no arm does measurably better than guessing, so nothing can be compared there."
+    return [
+        shift for shift in summary.shifts if is_guessed(arm, shift) and is_guessed(summary.reference_of(arm), shift)
+    ]
+
+
+def _neither(summary: Summary, arm: str, shifts: Sequence[str]) -> str:
+    """Say on which shifts an arm and its reference guess."""
+    return f"on {', '.join(shifts)}, neither {arm} nor {summary.reference_of(arm)} is surely above guessing"
+
+
+def _guessing_notes(summary: Summary, arm: str) -> Iterator[str]:
+    """Say on which shifts `arm` and its reference guess, where the verdict does not."""
+    shifts = _guessed_shifts(summary, arm)
+    if 0 < len(shifts) * TOO_WEAK < len(summary.shifts):
+        note = _neither(summary, arm, shifts)
+        yield f"{note[0].upper()}{note[1:]}, so nothing can be compared there."
 
 
 def _rates(summary: Summary) -> str:

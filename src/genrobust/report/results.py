@@ -105,6 +105,8 @@ def summary_from_json(value: dict[str, Any]) -> Summary:
         raise ValueError(f"a summary of format {value['format']}, but this version reads {FORMAT}")
     scores: list[Score] = _checked(list[Score])(value["scores"])
     keys = [ScoreKey(*(row[name] for name in ScoreKey._fields)) for row in value["scores"]]
+    if len(set(keys)) < len(keys):
+        raise ValueError("a score occurs twice")
     summary: Summary = _checked(Summary)({**value, "scores": {}})
     return replace(summary, scores=dict(zip(keys, scores, strict=True)))
 

@@ -127,6 +127,8 @@ def check_predictions(predictions: Predictions) -> None:
     logits, labels, classes = predictions.logits, predictions.labels, len(predictions.classes)
     if logits.ndim != 2 or logits.shape != (len(labels), classes):
         raise UserError(f"{where}: logits {logits.shape} do not fit {len(labels)} labels and {classes} classes")
+    if not len(labels):
+        raise UserError(f"{where}: there are no images")
     if len(set(predictions.classes)) < classes:
         twice = next(name for name, count in Counter(predictions.classes).items() if count > 1)
         raise UserError(f"{where}: two classes are called {twice!r}: give each a name of its own and evaluate again")

@@ -191,7 +191,8 @@ def answer_sets(
     arms, seeds = arms_and_seeds(predictions, tests)
     clean = tests[0]
     # What is known of the images alone, so that no file of logits stays mapped.
-    images = {test: replace(predictions[arms[0], seeds[0], test], logits=np.empty((0, 0))) for test in tests}
+    nothing = np.empty((0, 0))
+    images = {t: replace(predictions[arms[0], seeds[0], t], logits=nothing, test_set=t) for t in tests}
     classes = {test: own_classes(predicted) for test, predicted in images.items()}
     for test, predicted in images.items():
         if predicted.classes != images[clean].classes:

@@ -48,7 +48,7 @@ class Comparison:
         image_groups: By test set, the group of each image, such as its designer; for test sets whose groups are known.
 
     Raises:
-        ValueError: `bootstrap` is below 20.
+        ValueError: `bootstrap` is below 20, a test set is named twice, or `image_groups` names another one.
     """
 
     clean: str
@@ -67,6 +67,11 @@ class Comparison:
 
     def __post_init__(self) -> None:
         require_replicates(self.bootstrap)
+        tests = (self.clean, *self.shifts)
+        if len(set(tests)) < len(tests):
+            raise ValueError(f"shifts: name each test set once, and {self.clean!r} as clean alone")
+        if unknown := [name for name in self.image_groups if name not in tests]:
+            raise ValueError(f"image_groups: no test set {unknown[0]!r}; there are {', '.join(tests)}")
 
 
 def summarize(

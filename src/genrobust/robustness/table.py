@@ -198,6 +198,8 @@ def doubts_of(models: Published, lines: Sequence[Sequence[Line]]) -> tuple[str, 
     """
     columns = zip((*models.id_columns, models.shift), (*models.ids.T, models.shifted), strict=True)
     mixed = [doubt for name, percents in columns if (doubt := _mixed_units(models.names, name, percents))]
+    if models.shifted.max(initial=0) <= 1 < models.ids.max(initial=0):
+        mixed.append(f"no accuracy in {models.shift!r} is above 1, as it is on ID sets: fractions beside percents?")
     over = [_doubts_of_lines(of_id, clean, models.shifted) for of_id, clean in zip(lines, models.ids.T, strict=True)]
     return tuple(dict.fromkeys([*mixed, *chain(*over)]))
 

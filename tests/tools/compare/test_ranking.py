@@ -133,7 +133,9 @@ def test_a_clip_that_no_arm_trained_is_no_row(study, record):
     "spoil",
     [
         lambda found: found["summary"]["scores"][0].update(value="high"),
+        lambda found: found["summary"]["scores"].append({**found["summary"]["scores"][0], "value": 99.0}),
         lambda found: found["summary"].update(arms=["nobody"]),
+        lambda found: found["summary"].update(arms=[]),
         lambda found: found["summary"].update(shifts="solid"),
         lambda found: found["arms"][0].update(parts=["real"]),
         lambda found: found.update(environment=3),

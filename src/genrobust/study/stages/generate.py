@@ -65,7 +65,13 @@ class GeneratedDataset:
 
     @cached_property
     def plan(self) -> Plan:
-        """The requests."""
+        """The requests.
+
+        Raises:
+            UserError: The user provided the images.
+        """
+        if self.user_provided:
+            raise UserError(f"the images of {self.name} are your own, in data.generated: there are no prompts")
         labels, seed = self.context.data.labels, self._config.data_seed
         if seed is None:
             seed = self.context.recipe.data_seed

@@ -72,9 +72,11 @@ def run_benchmark(
     Returns what was measured, and the files by name.
 
     Raises:
-        UserError: A set or model cannot be opened, classes do not match, `out` lies inside the dataset, or what is
-            missing may not be made.
+        UserError: A set or model cannot be opened, both sets are one, classes do not match, `out` lies inside the
+            dataset, or what is missing may not be made.
     """
+    if real is not None and Path(real).resolve() == Path(on).resolve():
+        raise UserError(f"--on and --real are one path, {on}: name real images of the same classes with --real")
     generated = _open_generated(on, studies)
     real_images = _open_real(real, generated, studies)
     folder = check_outside(

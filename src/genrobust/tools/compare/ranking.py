@@ -154,7 +154,9 @@ def rank(files: Mapping[str, Path]) -> list[Ranking]:
     all_facts: dict[str, Facts] = {}
     for name, path in files.items():
         results = read_results(path, name)
-        with reading(name, KeyError, ValueError, then=": it lacks a score, or all arms: run the study again"):
+        with reading(
+            name, KeyError, IndexError, ValueError, then=": it lacks a score, or all arms: run the study again"
+        ):
             if not (arms := list(_arms(results))):
                 raise ValueError("no arm is ranked")
             facts = _facts(results)

@@ -162,13 +162,18 @@ def push(
     studies: "Studies", exported: Exported, repo_id: RepoId, private: Private = False, dry_run: DryRun = False
 ) -> None:
     """Push an export to the Hugging Face hub."""
+<<<<<<< HEAD:src/genrobust/tools/export/__init__.py
     from genrobust.tools.export.pushing import files_of, push as run_push
+=======
+    from genrobust.release import files_of, push as run_push, require_repo_id
+>>>>>>> wt-b:src/genrobust/cli/release.py
 
     studies.require_recipe(exported)
     folder = _export_of(studies, exported)
     if not dry_run:
         tell(run_push(folder, repo_id, private))
         return
+    require_repo_id(repo_id)
     sizes = {name: path.stat().st_size for name, path in files_of(folder).items()}
     table = Table("file", "bytes", box=None)
     for name, size in sizes.items():

@@ -36,6 +36,17 @@ def files_of(folder: Path) -> dict[str, Path]:
     return {name: folder / name for name in sorted((*files, MANIFEST))}
 
 
+def require_repo_id(repo_id: str) -> None:
+    """Raise UserError if no repository on the hub can have this name."""
+    from huggingface_hub.errors import HFValidationError
+    from huggingface_hub.utils import validate_repo_id
+
+    try:
+        validate_repo_id(repo_id)
+    except HFValidationError as error:
+        raise UserError(f"{repo_id!r} is no name of a repository, such as me/icons: {error}") from None
+
+
 def push(folder: Path, repo_id: str, private: bool = False) -> str:
     """Push the export in `folder` to the dataset repository `repo_id`, a new one if need be, and return its address.
 
@@ -48,12 +59,11 @@ def push(folder: Path, repo_id: str, private: bool = False) -> str:
     """
     files = files_of(folder)
     from huggingface_hub import HfApi, get_token
-    from huggingface_hub.errors import HFValidationError, HTTPError
-    from huggingface_hub.utils import validate_repo_id
+    from huggingface_hub.errors import HTTPError
 
+    require_repo_id(repo_id)
     api, token, state = HfApi(), get_token() or "", NOTHING
     try:
-        validate_repo_id(repo_id)
         if not token:
             raise UserError("there is no token for the hub: run hf auth login, or set HF_TOKEN to one that may write")
         url = api.create_repo(repo_id, repo_type="dataset", private=private or None, exist_ok=True)
@@ -68,8 +78,6 @@ def push(folder: Path, repo_id: str, private: bool = False) -> str:
             ignore_patterns=[pattern for name in SYSTEM_FILES for pattern in (name, f"*/{name}")],
             delete_patterns=sorted(_pushed_files(api, url.repo_id) - files.keys()),
         )
-    except HFValidationError as error:
-        raise UserError(f"{repo_id!r} is no name of a repository, such as me/icons: {error}") from None
     except (HTTPError, OSError, RuntimeError, ValueError) as error:  # RuntimeError: of the library for large files
         status = getattr(getattr(error, "response", None), "status_code", None)
         if status in _MISTAKES:
