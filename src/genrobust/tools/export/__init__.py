@@ -162,11 +162,7 @@ def push(
     studies: "Studies", exported: Exported, repo_id: RepoId, private: Private = False, dry_run: DryRun = False
 ) -> None:
     """Push an export to the Hugging Face hub."""
-<<<<<<< HEAD:src/genrobust/tools/export/__init__.py
-    from genrobust.tools.export.pushing import files_of, push as run_push
-=======
-    from genrobust.release import files_of, push as run_push, require_repo_id
->>>>>>> wt-b:src/genrobust/cli/release.py
+    from genrobust.tools.export.pushing import files_of, push as run_push, require_repo_id
 
     studies.require_recipe(exported)
     folder = _export_of(studies, exported)
