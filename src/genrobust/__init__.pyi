@@ -19,6 +19,7 @@ from .recipe import (
     parse_recipe as parse_recipe,
 )
 from .release import Format as Format
+from .report import ReportSection as ReportSection, ReportView as ReportView, plain_table as plain_table
 from .robustness import (
     CheckedClaim as CheckedClaim,
     Comparison as Comparison,

@@ -8,6 +8,7 @@ import pytest
 
 from genrobust.core import ArmRecord, ScoreKey, UserError
 from genrobust.report.ranking import find_results, rank
+from genrobust.report.view import ReportView
 from genrobust.report.write import write_report
 
 NAMES = {test: f"{test}-hash" for test in ("test", "solid", "emoji", "pixel")}
@@ -22,7 +23,7 @@ def study(record, tmp_path):
     def write(name, of_summary=None, **changes):
         summary = replace(record.summary, **(of_summary or {}))
         changed = {"arms": arms, "summary": summary, **changes}
-        write_report(replace(record, **changed), tmp_path / name)
+        write_report(ReportView(replace(record, **changed)), tmp_path / name)
         return tmp_path / name
 
     return write

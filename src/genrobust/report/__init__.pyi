@@ -10,7 +10,7 @@ from .benchmark import (
     write_benchmark_page as write_benchmark_page,
 )
 from .compare import compare_html as compare_html, ranking_table as ranking_table
-from .markdown import escaped as escaped, fenced as fenced
+from .nouns import ReportSection as ReportSection, plain_table as plain_table
 from .page import (
     format_number as format_number,
     percent as percent,
@@ -24,8 +24,10 @@ from .published import (
     write_json as write_json,
 )
 from .ranking import find_results as find_results, rank as rank
+from .renderers.markdown import escaped as escaped, fenced as fenced
+from .renderers.terminal import terminal as terminal
 from .results import find_report as find_report, read_results as read_results
-from .terminal import final_table as final_table
+from .view import ReportView as ReportView
 from .viewer import Viewer as Viewer, serve as serve
 from .views.studies import show_study as show_study
 from .wording import (

@@ -11,11 +11,10 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from genrobust.core import remote_of
-from genrobust.report.costs import MINUTE
 from genrobust.report.page import own_script, render
 from genrobust.report.ranking import Ranking
 from genrobust.report.results import REPORT, StudyResults
-from genrobust.report.wording import EN_DASH, marks, number, span
+from genrobust.report.wording import EN_DASH, MINUTE, marks, number, span
 
 MINUTE_DIGITS = 2  # of a price
 COST_HEADS = ("images", "generated", "make images", "train", "steps")

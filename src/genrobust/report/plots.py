@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from genrobust.core import BaselineModel, Line, StudyRecord, Summary
-from genrobust.report.tables import Table
+from genrobust.report.nouns import Table
 from genrobust.report.wording import EN_DASH, guessing, is_wide, number, span
 from genrobust.robustness import to_scale
 
@@ -26,7 +26,10 @@ SHAPES = (
 COLORS = 7  # so many --arm-N colors the style sheet has; with six shapes, 42 arms look different
 
 
-def looks(summary: Summary) -> dict[str, dict[str, int | str]]:
+Look = dict[str, int | str]
+
+
+def looks(summary: Summary) -> dict[str, Look]:
     """Return a color's index and a shape's path for each arm, by its place in the study: so it is drawn everywhere."""
     return {arm: {"color": i % COLORS, "shape": SHAPES[i % len(SHAPES)]} for i, arm in enumerate(summary.arms)}
 

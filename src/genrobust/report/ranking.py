@@ -22,10 +22,10 @@ from genrobust.core import (
     remote_of,
 )
 from genrobust.recipe import GENERATED, ClassModelConfig, Recipe, is_recipe, recipe_names
-from genrobust.report.costs import MINUTE
+from genrobust.report.nouns import Column, Entry
 from genrobust.report.results import RESULTS, StudyResults, read_results, recipe_of
-from genrobust.report.tables import Column, Entry, difference_entry, figure_table, mark_best
-from genrobust.report.wording import count, gain, is_sure, mixture_in_words, row_name
+from genrobust.report.tables import difference_entry, figure_table, mark_best
+from genrobust.report.wording import MINUTE, count, gain, is_sure, mixture_in_words, row_name
 from genrobust.robustness import comparable, figure_called
 
 TOP1 = figure_called("top1")
