@@ -13,9 +13,7 @@ import pytest
 from rich.console import Console
 
 import genrobust.report.answering
-import genrobust.report.sections.averages
-import genrobust.report.sections.classes
-import genrobust.report.sections.pairs
+import genrobust.report.sections.robustness
 import genrobust.report.tables
 import genrobust.report.view
 from genrobust.core import StudyRecord
@@ -108,8 +106,7 @@ COUNTED = [
     (genrobust.report.tables, "figure_table"),
     (genrobust.report.tables, "difference_table"),
     (genrobust.report.tables, "_further_table"),
-    (genrobust.report.sections.pairs, "pairs"),
-    (genrobust.report.sections.classes, "class_gains"),
+    (genrobust.report.sections.robustness, "scatter"),
 ]
 
 
@@ -120,9 +117,9 @@ def test_a_report_computes_each_thing_once(
     calls: Counter[tuple[object, ...]] = Counter()
 
     def counting(function: Callable[..., Any], name: str) -> Callable[..., Any]:
-        def counted(*words: Any) -> Any:
+        def counted(*words: Any, **named: Any) -> Any:
             calls[name, *(getattr(word, "name", id(word)) for word in words)] += 1
-            return function(*words)
+            return function(*words, **named)
 
         return counted
 
@@ -136,7 +133,7 @@ def test_a_report_computes_each_thing_once(
     write_report(view, tmp_path, ["svg"])
     names = Counter(name for name, *_ in calls)
     assert set(names) >= {name for _, name in COUNTED} and max(calls.values()) == 1
-    assert all(names[name] == 1 for name in ("answer", "limits", "list_figures", "pairs", "class_gains", "_candidates"))
+    assert all(names[name] == 1 for name in ("answer", "limits", "list_figures", "scatter", "_candidates"))
     assert all(count == 1 for name, count in names.items() if str(name).startswith("section "))
     tables = 1 + has_groups  # of all arms, and of the groups
     assert names["figure_table"] == tables * sum(figure.section is not None for figure in view.figures)

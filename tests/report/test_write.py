@@ -17,9 +17,7 @@ from genrobust.core.results import MEAN_OF_SHIFTS
 from genrobust.report.renderers.html import html
 from genrobust.report.renderers.markdown import markdown
 from genrobust.report.results import summary_from_json
-from genrobust.report.sections.classes import class_gains
 from genrobust.report.sections.gallery import OPEN_CLASSES
-from genrobust.report.sections.pairs import pairs
 from genrobust.report.view import ReportView
 from genrobust.report.write import write_report
 
@@ -159,25 +157,29 @@ def test_the_page_holds_any_two_arms_for_its_script_and_as_a_plain_matrix(record
     assert found["tests"] == [MEAN_OF_SHIFTS, "test", "solid", "emoji", "pixel †"]
     values = {pair: [of and of[0] for of in sets] for pair, sets in found["pairs"].items()}
     assert values["0,1"][:2] == [-12.5, 0.4] and values["1,2"][0] == -17.5  # an arm minus a later one
-    matrix = pairs(record.summary).matrix
+    matrix = ReportView(record).sections["pairs"].values["matrix"]
     assert [entry.text for entry in matrix.rows[2][1]] == ["+30.0", "+17.5", ""]
     assert all(entry.text in page.text for _, entries in matrix.rows for entry in entries)
-    assert pairs(replace(record.summary, arms=record.summary.arms[:2])) is None  # which the differences show
+    two = replace(record, summary=replace(record.summary, arms=record.summary.arms[:2]))
+    assert "pairs" not in ReportView(two).sections  # which the differences show
 
 
 def test_gains_by_class_are_those_of_the_answer_and_classes_without_images_are_none(record):
-    found = class_gains(record.summary, record.class_names, "real+generated")
-    assert [(row.name, row.size, row.gain) for row in found.rows] == [("crane bird", 300, 60), ("camera", 200, -10)]
-    assert "better on 1 of 2 classes and worse on 1" in found.sentence
-    assert found.sentence in Page(html(ReportView(record))).text
-    data = json.loads(found.data)
+    view = ReportView(record)
+    found = view.sections["classes"].values
+    assert [row[:3] for row in found["rows"]] == [("crane bird", 300, 60), ("camera", 200, -10)]
+    assert "better on 1 of 2 classes and worse on 1" in found["sentence"]
+    assert found["sentence"] in Page(html(view)).text
+    data = json.loads(found["data"])
     assert (data["arm"], data["other"], data["top1"][1]) == (1, 0, [40.0, None, 90.0])
-    assert class_gains(record.summary, record.class_names, "real") is None
+    unknown = replace(record, summary=replace(record.summary, by_class={}))
+    assert "classes" not in ReportView(unknown).sections
 
 
 def test_a_group_gains_the_mean_of_its_arms_by_class(grouped):
-    found = class_gains(ReportView(grouped).overview, grouped.class_names, "any real+generated")
-    assert found.other == "any real" and [row.gain for row in found.rows] == [60, -10]
+    found = ReportView(grouped).sections["classes"].values
+    assert (found["arm"], found["other"]) == ("any real+generated", "any real")
+    assert [gain for _, _, gain, *_ in found["rows"]] == [60, -10]
 
 
 @pytest.mark.parametrize("arms", [("real",), ("real", "real+generated")])

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
-from genrobust.core import Curve
-from genrobust.report.nouns import PAGES, Plot, ReportSection, template_beside
-from genrobust.report.plots import PLOT_BOX, scatter
+from genrobust.report.nouns import PAGES, ReportSection, template_beside
+from genrobust.report.plots import scatter
 from genrobust.report.tables import main_tables
 from genrobust.report.view import SECTIONS, ReportView
 
@@ -20,8 +18,9 @@ def curves(view: ReportView) -> ReportSection | None:
     drawn = []
     for curve in view.record.curves:
         tables = main_tables(curve.summary, view.figures).values()
-        shown = [replace(table, head=HEAD) for table in tables]
-        drawn.append((curve.arm, _plots(curve, scatter(replace(view.record, summary=curve.summary))), shown))
+        measured = replace(view.record, summary=curve.summary)
+        plots = scatter(measured, "panel_of_curve", view.looks, of=curve.arm)
+        drawn.append((curve.arm, plots, [replace(table, head=HEAD) for table in tables]))
     if not drawn:
         return None
     return ReportSection(
@@ -36,24 +35,3 @@ def curves(view: ReportView) -> ReportSection | None:
         values={"curves": drawn},
         forms=PAGES,
     )
-
-
-def _plots(curve: Curve, plot: dict[str, Any] | None) -> list[Plot]:
-    return [
-        Plot(
-            title=f"{curve.arm}, {panel['name']}",
-            macro="panel_of_curve",
-            arguments=(plot, panel | {"path": _path(panel)}, PLOT_BOX),
-            box=PLOT_BOX,
-            note=panel["note"],
-            description=panel["description"],
-            heading=f"{panel['name']}{'†' if panel['name'] in curve.summary.left_out else ''}",
-            has_line=bool(panel["band"]),
-        )
-        for panel in (plot or {"panels": ()})["panels"]
-    ]
-
-
-def _path(panel: dict[str, Any]) -> str:
-    """Return the SVG path through the means."""
-    return "M" + "L".join(f"{mark.x} {mark.y}" for mark in panel["marks"] if mark.mean)

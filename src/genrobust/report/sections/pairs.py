@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 
 from genrobust.core import MEAN_OF_SHIFTS, Score, Summary
 from genrobust.report.nouns import PAGES, Column, Entry, ReportSection, Table, template_beside
@@ -15,57 +14,34 @@ from genrobust.robustness import figure_called
 OPEN_ARMS = 12  # rows of a matrix that is shown before one asks for it
 
 
-@dataclass(frozen=True, slots=True)
-class Pairs:
-    """The differences in top-1 accuracy between any two arms.
-
-    `matrix` has a row and a column an arm: row minus column, on `test_set`. `data` is JSON: "arms", "tests" (each with
-    a name and a note), and "pairs", which maps "i,j" (indices of arms) to [value, lo, hi] or null by test set.
-    """
-
-    test_set: str
-    matrix: Table
-    data: str
-    is_expanded: bool
-
-
 @SECTIONS.register("pairs")
-def any_two_arms(view: ReportView) -> ReportSection | None:
-    """Return the differences between any two arms, or groups, in top-1 accuracy; None for fewer than three."""
-    found = pairs(view.overview)
-    if found is None:
+def pairs(view: ReportView) -> ReportSection | None:
+    """Return the differences between any two arms, or groups, in top-1 accuracy: row minus column.
+
+    None for fewer than three, or where they were not measured. `data` is JSON for the page's script: "arms", "tests",
+    and "pairs", which maps "i,j" (indices of arms) to [value, lo, hi] or null by test set.
+    """
+    summary, figure = view.overview, figure_called("top1")
+    arms, leading = summary.arms, MEAN_OF_SHIFTS if summary.shifts else summary.clean
+    scores = {(arm, other): summary.difference("top1", arm, other, leading) for arm in arms for other in arms}
+    if len(arms) < 3 or not any(scores.values()):
         return None
+    entries = {pair: difference_entry(score, figure) for pair, score in scores.items()}
+    entries |= {(arm, arm): Entry(None, "") for arm in arms}
+    rows = tuple((arm, tuple(entries[arm, other] for other in arms)) for arm in arms)
+    columns = tuple(Column(arm, kind="pair") for arm in arms)
+    matrix = Table(columns, rows, f"Top-1 accuracy, {leading}: row minus column, points")
+    is_expanded = len(arms) <= OPEN_ARMS
     return ReportSection(
         title="Any two arms",
         order=60,
         lead="Row minus column, paired by image and seed, in points of top-1 accuracy. Gray where the interval "
         "includes zero.",
-        tables=[found.matrix] if found.is_expanded else [],
+        tables=[matrix] if is_expanded else [],
         template=template_beside(__file__),
-        values={"pairs": found},
+        values={"matrix": matrix, "data": _data(summary, leading), "is_expanded": is_expanded},
         forms=PAGES,
     )
-
-
-def pairs(summary: Summary) -> Pairs | None:
-    """Return the differences between any two of three or more arms; None for fewer, or where they were not measured."""
-    arms, figure = summary.arms, figure_called("top1")
-    leading = MEAN_OF_SHIFTS if summary.shifts else summary.clean
-    differences = {(arm, other): summary.difference("top1", arm, other, leading) for arm in arms for other in arms}
-    if len(arms) < 3 or not any(differences.values()):
-        return None
-    rows = tuple(
-        (
-            arm,
-            tuple(
-                Entry(None, "") if arm == other else difference_entry(differences[arm, other], figure) for other in arms
-            ),
-        )
-        for arm in arms
-    )
-    columns = tuple(Column(arm, "", "pair") for arm in arms)
-    caption = f"Top-1 accuracy, {leading}: row minus column, points"
-    return Pairs(leading, Table(columns, rows, caption), _data(summary, leading), len(arms) <= OPEN_ARMS)
 
 
 def _data(summary: Summary, leading: str) -> str:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from genrobust.report.nouns import PAGES, Plot, ReportSection, Table, plain_table, template_beside
-from genrobust.report.plots import PLOT_BOX, scatter
+from genrobust.report.nouns import PAGES, ReportSection, Table, plain_table, template_beside
+from genrobust.report.plots import scatter
 from genrobust.report.view import SECTIONS, ReportView
 from genrobust.report.wording import EN_DASH, number
 
@@ -15,25 +15,11 @@ LINE_HEADS = (
 @SECTIONS.register("robustness")
 def robustness(view: ReportView) -> ReportSection | None:
     """Return the main figures but accuracy, the plots of every shift, and the baseline lines; None without a shift."""
-    plot, summary = scatter(view.record), view.summary
-    if plot is None:
+    summary, plots = view.summary, scatter(view.record, "panel_of_arms", view.looks, view.legend)
+    if not plots:
         return None
     tables = [table for name, table in view.tables.items() if name != "top1"]
     lines = [_lines_table(view)] if summary.lines else []
-    plots = [
-        Plot(
-            title=panel["name"],
-            macro="panel_of_arms",
-            arguments=(plot, panel, PLOT_BOX, view.looks),
-            box=PLOT_BOX,
-            legend=view.legend,
-            note=panel["note"],
-            description=panel["description"],
-            heading=f"{panel['name']}{'†' if panel['name'] in summary.left_out else ''}",
-            has_line=bool(panel["band"]),
-        )
-        for panel in plot["panels"]
-    ]
     return ReportSection(
         title="Effective robustness" if summary.lines else "Shifted against clean accuracy",
         order=30,
@@ -41,7 +27,7 @@ def robustness(view: ReportView) -> ReportSection | None:
         tables=[*tables, *lines],
         plots=plots,
         template=template_beside(__file__),
-        values={"scale": plot["scale"], "tables": tables, "lines": lines},
+        values={"scale": plots[0].arguments[0]["scale"], "tables": tables, "lines": lines},
         by_table=True,
         forms=PAGES,
     )
