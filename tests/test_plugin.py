@@ -109,6 +109,7 @@ LISTED = [
     ("augmentations", "inverted", "share"),
     ("methods", "biases", ""),
     ("figures", "brier", ""),
+    ("sections", "confused", ""),
     ("formats", "sizes", "unit"),
     ("executors", "announced", ""),
 ]

@@ -24,6 +24,7 @@ KINDS = {  # where each is named
     "augmentations": "train.augmentation",
     "methods": "train.method",
     "figures": "--figure, claims.N.figure",
+    "sections": "every form of a report",
     "formats": "export --to",
     "executors": "--executor",
 }
@@ -80,6 +81,7 @@ def _registries() -> "Mapping[str, tuple[Registry[Any], type[Section] | None]]":
         TrainConfig,
     )
     from genrobust.release import FORMATS
+    from genrobust.report import SECTIONS
     from genrobust.robustness import FIGURES
     from genrobust.study import EXECUTORS
 
@@ -91,6 +93,7 @@ def _registries() -> "Mapping[str, tuple[Registry[Any], type[Section] | None]]":
         "augmentations": (AUGMENTATIONS, Augmentation),
         "methods": (METHODS, TrainConfig),
         "figures": (FIGURES, None),
+        "sections": (SECTIONS, None),
         "formats": (FORMATS, Section),
         "executors": (EXECUTORS, None),
     }

@@ -27,7 +27,7 @@ from .ranking import find_results as find_results, rank as rank
 from .renderers.markdown import escaped as escaped, fenced as fenced
 from .renderers.terminal import terminal as terminal
 from .results import find_report as find_report, read_results as read_results
-from .view import ReportView as ReportView
+from .view import SECTIONS as SECTIONS, ReportView as ReportView
 from .viewer import Viewer as Viewer, serve as serve
 from .views.studies import show_study as show_study
 from .wording import (
