@@ -14,8 +14,10 @@ from scipy.special import ndtr
 
 from genrobust.core.record import ArmRecord, MissedPicture, Picture, StageRecord, StudyRecord
 from genrobust.core.results import MEAN_OF_SHIFTS, BaselineModel, Line, MissedImage, Score, ScoreKey, Summary
+from genrobust.report.renderers.terminal import final_table
 from genrobust.report.results import summary_from_json, summary_to_json
-from genrobust.report.terminal import final_table
+from genrobust.report.view import ReportView
+from genrobust.robustness import list_figures
 
 TOP1 = {  # by arm and test set; pixel is too small for the mean
     "real": {"test": 90.0, "solid": 60.0, "emoji": 20.0, "pixel": 50.0},
@@ -109,7 +111,7 @@ def renamed(summary) -> Callable[[str], Summary]:
     """The summary with names of an arm and a test set that begin with a text from outside."""
 
     def rename(text: str) -> Summary:
-        plain = json.dumps(summary_to_json(summary))
+        plain = json.dumps(summary_to_json(summary, list_figures()))
         for old in ("real+generated", "solid"):
             plain = plain.replace(json.dumps(old)[1:-1], json.dumps(text + old)[1:-1])
         return summary_from_json(json.loads(plain))
@@ -118,12 +120,12 @@ def renamed(summary) -> Callable[[str], Summary]:
 
 
 @pytest.fixture
-def shown() -> Callable[..., str]:
+def shown(record) -> Callable[..., str]:
     """The final table as a terminal of so many columns shows it."""
 
     def show(summary: Summary, width: int = 80) -> str:
         console = Console(width=width, file=io.StringIO())
-        console.print(final_table(summary, width))
+        console.print(final_table(ReportView(replace(record, summary=summary)), width))
         lines = [line.rstrip() for line in console.file.getvalue().splitlines()]
         assert max(map(len, lines)) <= width
         return "\n".join(lines)

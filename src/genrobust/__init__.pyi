@@ -18,6 +18,7 @@ from .recipe import (
     load_recipe as load_recipe,
     parse_recipe as parse_recipe,
 )
+from .report import ReportSection as ReportSection, ReportView as ReportView, plain_table as plain_table
 from .robustness import (
     CheckedClaim as CheckedClaim,
     Comparison as Comparison,

@@ -6,11 +6,11 @@ from dataclasses import replace
 import pytest
 
 from genrobust.core.results import MEAN_OF_SHIFTS, Confusion, Score, ScoreKey
-from genrobust.report.answering import answer, warnings
+from genrobust.report.answering import answer
 
 
 def test_the_verdict_comes_first_and_then_generated_against_retrieved_images(record):
-    verdict, control, accuracy, robustness = answer(record)
+    verdict, control, accuracy, robustness = answer(record).sentences
     assert verdict == (
         "Yes: over 2 shifted test sets, real+generated gains 12.5 points of top-1 accuracy over real (95 % interval "
         "+10.5 to +14.5)."
@@ -41,20 +41,20 @@ def with_difference(record, value: float, half: float, arm: str = "real+generate
     [((4, 2), "Yes: "), ((-4, 2), "No: "), ((1, 2), "Not decided: "), ((0, 0), "Not decided: ")],
 )
 def test_the_verdict_is_yes_no_or_not_decided_by_the_interval_of_the_gain(record, gained, begin):
-    assert answer(with_difference(record, *gained))[0].startswith(begin)
-    retrieved = answer(with_difference(record, *gained, arm="real+retrieved", minus="real+generated"))[1]
+    assert answer(with_difference(record, *gained)).sentences[0].startswith(begin)
+    retrieved = answer(with_difference(record, *gained, arm="real+retrieved", minus="real+generated")).sentences[1]
     assert (" points above real+retrieved (" in retrieved) is (gained[0] < 0)
     assert ("chance" in retrieved) is begin.startswith("Not")
 
 
 def test_one_seed_is_said_in_the_verdict(record):
     one = replace(record, summary=replace(record.summary, seeds=(0,)))
-    assert answer(one)[0].startswith("Yes, for one seed: ")
+    assert answer(one).sentences[0].startswith("Yes, for one seed: ")
 
 
 def test_what_one_group_of_images_makes_of_the_gain_is_said(record):
     grouped = replace(record.summary, without_group={"real+generated": {"glyphs": 14.21, "google": 9.0}})
-    assert answer(replace(record, summary=grouped))[3] == (
+    assert answer(replace(record, summary=grouped)).sentences[3] == (
         "The gain over real is between +9.0 points (without google) and +14.2 (without glyphs) if one group of images "
         "is left out."
     )
@@ -72,18 +72,20 @@ def test_what_one_group_of_images_makes_of_the_gain_is_said(record):
     ],
 )
 def test_a_title_that_asks_for_no_yes_gets_none(record, title, asks):
-    assert answer(replace(record, title=title))[0].startswith(
-        "Yes: over 2" if asks else "Over 2 shifted test sets, real+"
+    assert (
+        answer(replace(record, title=title))
+        .sentences[0]
+        .startswith("Yes: over 2" if asks else "Over 2 shifted test sets, real+")
     )
 
 
 def test_without_generated_arms_nothing_is_said_of_generated_images(record):
     real, _, retrieved = record.arms
     few = replace(record, arms=(real, retrieved), summary=replace(record.summary, arms=("real", "real+retrieved")))
-    told = answer(few)
+    told = answer(few).sentences
     assert told[0].startswith("Over 2 shifted test sets, real+retrieved gains")  # which is no yes to the title
     assert "generated" not in " ".join(told)
-    assert answer(replace(few, title="Does it help?"))[0].startswith("Yes: ")
+    assert answer(replace(few, title="Does it help?")).sentences[0].startswith("Yes: ")
 
 
 @pytest.mark.parametrize(
@@ -95,7 +97,7 @@ def test_arms_that_are_not_surely_above_guessing_decide_nothing(record, lowest, 
     summary = record.summary
     of_two = [ScoreKey("top1", arm) for arm in ("real", "real+generated")]
     scores = summary.scores | {key: replace(summary.scores[key], lo=lowest) for key in of_two}
-    told = answer(replace(record, summary=replace(summary, scores=scores, commonest=commonest)))
+    told = answer(replace(record, summary=replace(summary, scores=scores, commonest=commonest))).sentences
     assert told[0].startswith("Yes" if decided else "Not decided")
     assert "12.5 %" in " ".join(told) and ("35.0 %" in told[0]) is (not decided and bool(commonest))
 
@@ -107,7 +109,7 @@ def test_a_set_that_is_answered_worse_than_by_guessing_looks_mislabeled(record):
     def told(of: str, lo: float, hi: float) -> tuple[str, ...]:
         scores = {ScoreKey("top1", arm.name, of): Score(lo, lo, hi, 40, 6, "") for arm in arms}
         changed = replace(summary, scores=summary.scores | scores, confusions={of: (Confusion(1, 0, 0.98),)})
-        return warnings(replace(record, summary=changed, arms=arms))
+        return answer(replace(record, summary=changed, arms=arms)).warnings
 
     assert told("test", 50.0, 60.0) == told("solid", 17.0, 30.0) == ()
     for of, lo, hi in (("test", 0.0, 16.0), ("test", 40.0, 53.0), ("solid", 0.0, 16.0), ("pixel", 0.0, 16.0)):
@@ -122,14 +124,14 @@ def test_an_interval_as_wide_as_the_scale_leaves_the_gain_alone(record):
         for key, score in record.summary.scores.items()
         if key.figure == "er" and not key.minus
     }
-    told = answer(replace(record, summary=replace(record.summary, scores=record.summary.scores | wide)))[3]
+    told = answer(replace(record, summary=replace(record.summary, scores=record.summary.scores | wide))).sentences[3]
     assert "gains 11.0 points over real" in told and "against" not in told
 
 
 def test_the_answer_says_where_effective_robustness_is_over_fewer_shifts(record):
     lines = record.summary.lines
     weak = replace(record.summary, lines={**lines, "solid": replace(lines["solid"], r2=0.4)})
-    assert answer(replace(record, summary=weak))[3].startswith("In effective robustness,")
+    assert answer(replace(record, summary=weak)).sentences[3].startswith("In effective robustness,")
 
 
 @pytest.mark.parametrize(
@@ -143,29 +145,31 @@ def test_the_answer_says_where_effective_robustness_is_over_fewer_shifts(record)
 )
 def test_a_control_has_retrieved_images_and_no_generated_ones(record, parts, is_control):
     real, generated, last = record.arms
-    shown = answer(replace(record, arms=(real, generated, replace(last, parts=parts)), answer="real+generated"))
+    shown = answer(
+        replace(record, arms=(real, generated, replace(last, parts=parts)), answer="real+generated")
+    ).sentences
     assert shown[1].startswith("Compared with retrieved images") == is_control
 
 
 def test_a_control_that_trained_alike_comes_before_one_that_did_not(record):
     _, generated, last = record.arms
     other = replace(last, name="real", augmentation="drawing-styles")
-    assert "below real+retrieved" in answer(replace(record, arms=(other, generated, last)))[1]
-    assert "above real (" in answer(replace(record, arms=(other, generated)))[1]  # better than none
+    assert "below real+retrieved" in answer(replace(record, arms=(other, generated, last))).sentences[1]
+    assert "above real (" in answer(replace(record, arms=(other, generated))).sentences[1]  # better than none
 
 
 def test_of_many_controls_the_strongest_on_the_tests_are_named(record, monkeypatch):
     monkeypatch.setattr("genrobust.report.answering.MAX_COMPARED", 1)
     _, generated, last = record.arms
     weak, strong = replace(last, name="real", val_top1=99.0), replace(last, val_top1=1.0)
-    told = answer(replace(record, arms=(weak, generated, strong), answer="real+generated"))[1]
+    told = answer(replace(record, arms=(weak, generated, strong), answer="real+generated")).sentences[1]
     assert "below real+retrieved" in told and "above real (" not in told
 
 
 def test_generated_images_are_compared_with_an_augmentation_of_the_same_images(record):
     real, generated, last = record.arms
     augmented = replace(last, parts=real.parts, augmentation="randaugment")
-    told = answer(replace(record, arms=(real, generated, augmented), answer="real+generated"))[1]
+    told = answer(replace(record, arms=(real, generated, augmented), answer="real+generated")).sentences[1]
     assert told.startswith("Compared with augmentation")
 
 
@@ -173,23 +177,23 @@ def test_further_folders_of_images_are_not_taken_for_generated_ones(record):
     *arms, last = record.arms
     images = {"real": 1800, "deepaugment": 4987}
     changed = replace(record, arms=(*arms, replace(last, parts=images, val_top1=95.0)))
-    assert "real+retrieved gains" in answer(changed)[0]
+    assert "real+retrieved gains" in answer(changed).sentences[0]
     told = replace(changed, not_generated=(*record.not_generated, "deepaugment"))
-    assert "real+generated gains" in answer(told)[0]
+    assert "real+generated gains" in answer(told).sentences[0]
 
 
 def test_a_study_of_one_arm_or_without_a_mean_or_lines_still_has_an_answer(record):
     summary = record.summary
     alone = replace(summary, arms=("real",))
-    assert answer(replace(record, summary=alone)) == (
+    assert answer(replace(record, summary=alone)).sentences == (
         "The study has one arm, real, so nothing is compared. Over 2 shifted test sets it averaged 40.0 % top-1 "
         "(38.0–42.0), where guessing gives 12.5 %.",
     )
     no_lines = replace(summary, lines={}, scores={k: s for k, s in summary.scores.items() if k.figure == "top1"})
-    assert answer(replace(record, summary=no_lines))[3].startswith("Effective robustness has no")
+    assert answer(replace(record, summary=no_lines)).sentences[3].startswith("Effective robustness has no")
     of_sets = {k: s for k, s in summary.scores.items() if k.test_set != MEAN_OF_SHIFTS}
     no_mean = replace(summary, shifts=(), scores=of_sets)
-    told = answer(replace(record, summary=no_mean))
+    told = answer(replace(record, summary=no_mean)).sentences
     assert told[0].startswith("Not decided: ")
     assert told[-1] == "Effective robustness has no mean either."
 
@@ -198,20 +202,20 @@ def test_without_a_mean_of_effective_robustness_the_answer_says_why(record):
     gone = {key for key in record.summary.scores if key.figure == "er" and key.test_set == MEAN_OF_SHIFTS}
     scores = {key: score for key, score in record.summary.scores.items() if key not in gone}
     found = replace(record, summary=replace(record.summary, scores=scores))
-    assert "extrapolate" in answer(found)[3]
+    assert "extrapolate" in answer(found).sentences[3]
     lines = {test: replace(line, r2=0.4) for test, line in record.summary.lines.items()}
     weak = replace(found, summary=replace(found.summary, lines=lines))
-    assert "no mean" in answer(weak)[3]
+    assert "no mean" in answer(weak).sentences[3]
     kept = {key for key in gone if key.arm == "real+generated" and not key.minus}
     alone = replace(record.summary, scores=scores | {key: record.summary.scores[key] for key in kept})
-    assert "was +10.5 points" in answer(replace(record, summary=alone))[3]
+    assert "was +10.5 points" in answer(replace(record, summary=alone)).sentences[3]
 
 
 def test_an_arm_without_validation_accuracy_is_not_chosen_by_it(record):
     real, generated, other = record.arms
     arms = (real, replace(generated, val_top1=None), replace(other, val_top1=0.0, parts={"generated": 10}))
-    assert "real+retrieved gains" in answer(replace(record, arms=arms))[0]
-    assert "validation images chose real+retrieved" in answer(replace(record, arms=arms))[-1]
+    assert "real+retrieved gains" in answer(replace(record, arms=arms)).sentences[0]
+    assert "validation images chose real+retrieved" in answer(replace(record, arms=arms)).sentences[-1]
 
 
 def of_two(record, *val_top1):
@@ -224,39 +228,39 @@ def of_two(record, *val_top1):
 
 def test_of_several_arms_validation_chooses_and_no_test_set(record):
     for val_top1, chosen in (((91.0, 90.0), "real+generated"), ((90.0, 91.0), "real+retrieved")):
-        told = answer(of_two(record, *val_top1))
+        told = answer(of_two(record, *val_top1)).sentences
         assert f"{chosen} gains" in told[0]
         assert told[-1] == (
             f"Of 2 arms, the validation images chose {chosen} (91.0 % of them right); no test set was used."
         )
-    told = answer(of_two(record, None, None))
+    told = answer(of_two(record, None, None)).sentences
     assert "real+generated gains" in told[0] and "because the recipe lists it first" in told[-1]
 
 
 def test_an_arm_that_the_recipe_names_is_the_answer_and_called_so(record):
-    told = answer(replace(of_two(record, 91.0, 90.0), answer="real+retrieved"))
+    told = answer(replace(of_two(record, 91.0, 90.0), answer="real+retrieved")).sentences
     assert "real+retrieved gains" in told[0]
     assert told[-1] == "The recipe named real+retrieved for this answer before there was any result."
 
 
 def test_warnings_come_before_the_verdict(record, grouped):
     for each in (record, grouped):
-        assert answer(replace(each, warnings=("All copies.",))) == ("All copies.", *answer(each))
+        assert answer(replace(each, warnings=("All copies.",))).sentences == ("All copies.", *answer(each).sentences)
 
 
 def test_a_group_is_chosen_by_the_mean_of_its_arms(grouped):
     top1 = {"real+generated": 90.0, "real+generated, b": 80.0, "real+retrieved": 99.0, "real+retrieved, b": 70.0}
     arms = [replace(arm, val_top1=top1.get(arm.name)) for arm in grouped.arms]
     generated = [replace(arm, parts={"generated": 1}) if arm.name in top1 else arm for arm in arms]
-    told = answer(replace(grouped, arms=tuple(generated)))
+    told = answer(replace(grouped, arms=tuple(generated))).sentences
     assert "any real+generated gains" in told[0]
     assert "chose any real+generated (85.0 %" in told[-2]
-    assert "any real+retrieved gains" in answer(replace(grouped, answer="any real+retrieved"))[0]
+    assert "any real+retrieved gains" in answer(replace(grouped, answer="any real+retrieved")).sentences[0]
 
 
 def test_the_verdict_of_a_short_version_says_so(record):
     short = replace(record, command="genrobust run pictograms --quick")
-    assert answer(short)[0].startswith("Yes, in the recipe's short version: ")
+    assert answer(short).sentences[0].startswith("Yes, in the recipe's short version: ")
 
 
 @pytest.mark.parametrize(
@@ -271,6 +275,6 @@ def test_where_a_third_of_the_shifts_is_guessed_the_arms_are_too_weak_to_tell(re
     }
     means = {ScoreKey("top1", arm): Score(21.0, 18.0, 24.0, 900, 7, "") for arm in pair}
     summary = replace(record.summary, arms=pair, shifts=names, scores=record.summary.scores | scores | means)
-    told = " ".join(answer(with_difference(replace(record, summary=summary), 1.4, 1.0)))
+    told = " ".join(answer(with_difference(replace(record, summary=summary), 1.4, 1.0)).sentences)
     assert told.startswith(verdict) and ("too weak to tell" in told) is (verdict != "Yes: ")
     assert f"n {', '.join(names[:guessed])}, neither real+generated nor real is surely above guessing" in told

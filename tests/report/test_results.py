@@ -10,8 +10,12 @@ import pytest
 
 from genrobust.core.errors import UserError
 from genrobust.core.results import MEAN_OF_SHIFTS, Plane, ScoreKey
-from genrobust.report.results import read_results, record_to_json, summary_from_json, summary_to_csv, summary_to_json
+from genrobust.report.renderers.csv import summary_to_csv
+from genrobust.report.renderers.json import results_to_json
+from genrobust.report.results import read_results, summary_from_json, summary_to_json
 from genrobust.report.tables import difference_table, figure_table, further_tables, main_tables
+from genrobust.report.view import ReportView
+from genrobust.robustness import list_figures
 from genrobust.robustness.figure import figure_called
 
 TOP1, ER = figure_called("top1"), figure_called("er")
@@ -20,7 +24,7 @@ TOP1, ER = figure_called("top1"), figure_called("er")
 def test_a_summary_survives_json(summary, grouped):
     plane = Plane("solid", ("test", "emoji"), "logit", (0.4, 0.5), -1.0, 0.9, 8, 0.1, (50.0, 30.0), (95.0, 80.0))
     for kept in (summary, replace(summary, planes={"solid": plane}, second_id="emoji"), grouped.summary):
-        assert summary_from_json(json.loads(json.dumps(summary_to_json(kept)))) == kept
+        assert summary_from_json(json.loads(json.dumps(summary_to_json(kept, list_figures())))) == kept
 
 
 @pytest.mark.parametrize(
@@ -36,7 +40,7 @@ def test_a_summary_survives_json(summary, grouped):
     ],
 )
 def test_results_of_another_shape_are_refused_with_what_to_do(record, spoil, tmp_path):
-    plain = json.loads(json.dumps(record_to_json(record)))
+    plain = json.loads(json.dumps(results_to_json(ReportView(record))))
     (tmp_path / "results.json").write_text(json.dumps(plain))
     assert read_results(tmp_path / "results.json").summary == record.summary
     spoil(plain["summary"])
@@ -46,7 +50,7 @@ def test_results_of_another_shape_are_refused_with_what_to_do(record, spoil, tmp
 
 
 def test_the_csv_has_a_row_a_score_and_numbers_that_read_back(grouped):
-    rows = list(csv.DictReader(io.StringIO(summary_to_csv(grouped.summary))))
+    rows = list(csv.DictReader(io.StringIO(summary_to_csv(grouped.summary, list_figures()))))
     assert len(rows) == len(grouped.summary.scores)
     read = {}
     for r in rows:
@@ -62,7 +66,7 @@ def test_the_csv_has_a_row_a_score_and_numbers_that_read_back(grouped):
 
 
 def test_tables_put_the_clean_set_first_then_shifts_mean_and_what_is_left_out(summary):
-    table = main_tables(summary)["top1"]
+    table = main_tables(summary, list_figures())["top1"]
     assert [c.name for c in table.columns] == ["test", "solid", "emoji", MEAN_OF_SHIFTS, "pixel"]
     assert [c.kind for c in table.columns] == ["clean", "shift", "shift", "mean", "out"]
     assert table.columns[2].note == "200 images, 12 classes" and table.caption == "Top-1 accuracy, percent"
@@ -79,7 +83,7 @@ def test_the_best_of_a_column_and_its_equals_are_marked(summary):
 
 
 def test_further_figures_share_columns_have_their_own_digits_and_may_be_better_when_lower(summary):
-    (nll,) = further_tables(summary).values()  # the others were not measured
+    (nll,) = further_tables(summary, list_figures()).values()  # the others were not measured
     assert [c.kind for c in nll.columns] == ["clean", "shift", "shift", "mean", "gain", "out"]
     assert [entry.text for entry in nll.rows[0][1]] == ["0.200", "0.800", "1.600", "1.200", "–", "1.000"]
     assert nll.rows[1][1][4].text == "−0.250"
@@ -128,7 +132,7 @@ def test_few_groups_of_images_stand_in_place_of_an_interval(summary):
 @pytest.mark.parametrize("width", [60, 80, 100, 160])
 def test_the_terminal_table_fits_its_width_and_cuts_no_name(summary, shown, width):
     long = {arm: f"{arm}, drawing styles, seven of them" for arm in summary.arms[1:]}
-    text = json.dumps(summary_to_json(summary))
+    text = json.dumps(summary_to_json(summary, list_figures()))
     for arm, name in long.items():
         text = text.replace(json.dumps(arm), json.dumps(name))
     table = shown(summary_from_json(json.loads(text)), width)
@@ -136,7 +140,7 @@ def test_the_terminal_table_fits_its_width_and_cuts_no_name(summary, shown, widt
 
 
 def test_the_terminal_table_fits_80_columns_and_shows_markup_as_it_is(summary, shown):
-    named = json.dumps(summary_to_json(summary)).replace("real+generated", "[red]mix[/red]")
+    named = json.dumps(summary_to_json(summary, list_figures())).replace("real+generated", "[red]mix[/red]")
     table = shown(summary_from_json(json.loads(named)))
     assert all(text in table for text in ("[red]mix[/red]", "pixel †", "+10.5 to +14.5", "3 seeds"))
 

@@ -6,11 +6,13 @@ from dataclasses import replace
 import pytest
 
 from genrobust.core.results import MEAN_OF_SHIFTS, Score
-from genrobust.report.markdown import markdown
+from genrobust.report.renderers.html import html
+from genrobust.report.renderers.markdown import markdown
 from genrobust.report.results import summary_from_json, summary_to_json
 from genrobust.report.tables import main_tables
+from genrobust.report.view import ReportView
 from genrobust.report.wording import caveat, count, duration, limits, marks, number, row_name, span
-from genrobust.report.write import study_html
+from genrobust.robustness import list_figures
 
 
 @pytest.mark.parametrize(
@@ -36,7 +38,7 @@ def test_one_seed_claims_nothing_and_two_say_that_they_are_few(summary):
 
 
 def test_the_limits_name_subsets_left_out_sets_and_unequal_steps(record):
-    text = " ".join(limits(record))
+    text = " ".join(limits(record, list_figures()))
     assert "(emoji)" in text
     assert "40 images, fewer than 150" in text
     assert "the same 600 steps" in text
@@ -44,9 +46,9 @@ def test_the_limits_name_subsets_left_out_sets_and_unequal_steps(record):
     assert "first label alone." in text
     assert "Top-5 accuracy is not shown on emoji" in text
     assert "Negative log-likelihood is minus the log" in text and "Calibration error is" not in text  # not measured
-    assert limits(record)[-1] == "The generator saw no test image."
+    assert limits(record, list_figures())[-1] == "The generator saw no test image."
     longer = replace(record, arms=(replace(record.arms[0], steps=900), *record.arms[1:]))
-    assert "different numbers of steps" in " ".join(limits(longer))
+    assert "different numbers of steps" in " ".join(limits(longer, list_figures()))
 
 
 def test_groups_of_images_are_counted_beside_the_images_and_said_how_to_read(record):
@@ -55,12 +57,12 @@ def test_groups_of_images_are_counted_beside_the_images_and_said_how_to_read(rec
 
     scores = {key: grouped(key, score) for key, score in record.summary.scores.items()}
     found = replace(record, summary=replace(record.summary, scores=scores))
-    words = " ".join(limits(found))
+    words = " ".join(limits(found, list_figures()))
     assert "9 groups in solid, 3 groups in emoji" in words
     assert "test, pixel are of one group" in words
     assert "over groups of images and 3 seeds" in words
-    assert "300 images, 9 groups, 6 classes" in markdown(found)
-    assert "groups of images" not in " ".join(limits(record))
+    assert "300 images, 9 groups, 6 classes" in markdown(ReportView(found))
+    assert "groups of images" not in " ".join(limits(record, list_figures()))
 
 
 def test_an_arm_without_a_mean_of_effective_robustness_leaves_its_place_empty(record, shown):
@@ -74,7 +76,7 @@ def test_an_arm_without_a_mean_of_effective_robustness_leaves_its_place_empty(re
     kept = {key: score for key, score in scores.items() if key.figure != "er"} | fewer
     few = replace(found, scores=kept)  # one of three arms: which says too little
     assert "Effective robustness" not in shown(few, 120)
-    assert "Effective robustness of single" in " ".join(limits(replace(record, summary=few)))
+    assert "Effective robustness of single" in " ".join(limits(replace(record, summary=few), list_figures()))
 
 
 def test_pretrained_arms_are_marked_and_compete_with_each_other_alone(record):
@@ -84,12 +86,14 @@ def test_pretrained_arms_are_marked_and_compete_with_each_other_alone(record):
     begun = replace(record, summary=replace(summary, pretrained=(best,)))
     assert row_name(begun.summary, best) == f"{best} §" and row_name(begun.summary, other) == other
     assert marks(begun.summary) == "§ started from a pretrained network." and marks(summary) == ""
-    assert "§ started from a pretrained network: compare these with each other." in limits(begun)
-    assert f"{best} §" in markdown(begun)
-    assert "of a column among the rows without ‡ or §, not" in study_html(begun)
-    assert "of a column, not" in study_html(record)
-    bold = {arm for arm, entries in main_tables(begun.summary)["top1"].rows if any(e.best for e in entries)}
+    assert "§ started from a pretrained network: compare these with each other." in limits(begun, list_figures())
+    assert f"{best} §" in markdown(ReportView(begun))
+    assert "of a column among the rows without ‡ or §, not" in html(ReportView(begun))
+    assert "of a column, not" in html(ReportView(record))
+    bold = {
+        arm for arm, entries in main_tables(begun.summary, list_figures())["top1"].rows if any(e.best for e in entries)
+    }
     assert best not in bold
     alone = replace(summary, pretrained=summary.arms)
-    assert main_tables(alone)["top1"].rows == main_tables(summary)["top1"].rows
-    assert summary_from_json(summary_to_json(begun.summary)) == begun.summary
+    assert main_tables(alone, list_figures())["top1"].rows == main_tables(summary, list_figures())["top1"].rows
+    assert summary_from_json(summary_to_json(begun.summary, list_figures())) == begun.summary

@@ -14,15 +14,16 @@ from html_page import EVIL, Page
 from genrobust.core.errors import UserError
 from genrobust.core.files import LOCK, MANIFEST
 from genrobust.core.results import MEAN_OF_SHIFTS
-from genrobust.report.class_gains import class_gains
-from genrobust.report.markdown import markdown
-from genrobust.report.pairs import pairs
+from genrobust.report.renderers.html import html
+from genrobust.report.renderers.markdown import markdown
 from genrobust.report.results import summary_from_json
-from genrobust.report.write import OPEN_CLASSES, study_html, write_report
+from genrobust.report.sections.gallery import OPEN_CLASSES
+from genrobust.report.view import ReportView
+from genrobust.report.write import write_report
 
 
 def test_four_files_are_written_and_named(record, tmp_path):
-    paths = write_report(record, tmp_path / "new" / "folder")
+    paths = write_report(ReportView(record), tmp_path / "new" / "folder")
     assert list(paths) == ["report.html", "report.md", "results.csv", "results.json"]
     assert all(path.stat().st_size > 500 and path.name == name for name, path in paths.items())
     there = {path.name for path in paths["report.html"].parent.iterdir()}
@@ -33,15 +34,15 @@ def test_four_files_are_written_and_named(record, tmp_path):
 
 
 def test_the_same_record_gives_the_same_bytes(record, tmp_path):
-    first, second = write_report(record, tmp_path / "a"), write_report(record, tmp_path / "b")
+    first, second = write_report(ReportView(record), tmp_path / "a"), write_report(ReportView(record), tmp_path / "b")
     assert all(first[name].read_bytes() == second[name].read_bytes() for name in first)
 
 
 def test_the_page_loads_nothing_and_runs_no_script_but_its_own(record):
-    page = Page(study_html(record))
+    page = Page(html(ReportView(record)))
     urls = [v for _, attributes in page.elements for k, v in attributes.items() if k in {"src", "href", "srcset"}]
     assert all(url.startswith(("data:image/png;base64,", "#")) for url in urls)
-    assert "@import" not in study_html(record) and "url(" not in study_html(record)
+    assert "@import" not in html(ReportView(record)) and "url(" not in html(ReportView(record))
     assert not page.all("link") and not page.all("iframe")
     (script,) = page.scripts
     policy = next(m["content"] for m in page.all("meta") if m.get("http-equiv") == "Content-Security-Policy")
@@ -50,7 +51,7 @@ def test_the_page_loads_nothing_and_runs_no_script_but_its_own(record):
 
 
 def test_names_from_outside_are_text_and_never_markup(record, picture):
-    calm = Page(study_html(replace(record, pictures=(picture(), picture()))))
+    calm = Page(html(ReportView(replace(record, pictures=(picture(), picture())))))
     evil = replace(
         record,
         title=EVIL,
@@ -67,7 +68,7 @@ def test_names_from_outside_are_text_and_never_markup(record, picture):
         class_names=(EVIL, EVIL, EVIL),
         baselines=tuple(replace(b, model=EVIL) for b in record.baselines),
     )
-    text = study_html(evil)
+    text = html(ReportView(evil))
     page = Page(text)
     assert len(page.scripts) == len(page.all("script")) == 1
     assert not [a for _, attributes in page.elements for a in attributes if a.startswith("on")]
@@ -76,19 +77,19 @@ def test_names_from_outside_are_text_and_never_markup(record, picture):
 
 
 def test_arms_and_test_sets_may_have_any_name(record, renamed):
-    page = Page(study_html(replace(record, summary=renamed(EVIL), missed=())))
+    page = Page(html(ReportView(replace(record, summary=renamed(EVIL), missed=()))))
     assert len(page.all("script")) == 1
     assert f"{EVIL}solid" in page.text and f"{EVIL}real+generated" in page.text
     assert any(f"{EVIL}solid" in (svg.get("aria-label") or "") for svg in page.all("svg"))
 
 
 def test_the_name_of_a_mixture_breaks_behind_its_plus(record):
-    tile = re.search(r'<ul class="arms">.*?</ul>', study_html(record), re.DOTALL).group()
+    tile = re.search(r'<ul class="arms">.*?</ul>', html(ReportView(record)), re.DOTALL).group()
     assert "real+<wbr>generated" in tile and "real+generated" not in tile
 
 
 def test_the_page_holds_the_answer_every_figure_and_how_to_run_it_again(record):
-    page = Page(study_html(record))
+    page = Page(html(ReportView(record)))
     text = page.text.replace("\u00a0", " ")
     for part in ("gains 12.5 points", "89.6", "+12.0", "genrobust run pictograms-full", "seeds: [0, 1, 2]"):
         assert part in text
@@ -101,7 +102,7 @@ def test_the_page_holds_the_answer_every_figure_and_how_to_run_it_again(record):
 
 
 def test_the_page_is_accessible(record):
-    page = Page(study_html(record))
+    page = Page(html(ReportView(record)))
     assert page.all("html") == [{"lang": "en"}]
     assert all(th.get("scope") in {"col", "row", "rowgroup"} for th in page.all("th")) and page.all("th")
     assert all(img.get("alt") and img.get("loading") == "lazy" for img in page.all("img"))
@@ -111,7 +112,7 @@ def test_the_page_is_accessible(record):
 
 
 def test_pictures_lie_by_class_and_origin_and_many_classes_are_folded(record, picture):
-    page = Page(study_html(replace(record, missed=())))
+    page = Page(html(ReportView(replace(record, missed=()))))
     assert [img["alt"] for img in page.all("img")] == [
         "real camera, solid",
         "generated camera, solid",
@@ -120,37 +121,40 @@ def test_pictures_lie_by_class_and_origin_and_many_classes_are_folded(record, pi
     ]
     png = base64.b64decode(page.all("img")[0]["src"].removeprefix("data:image/png;base64,"))
     assert png == record.pictures[0].data
-    many = study_html(replace(record, pictures=tuple(picture(f"class {i}") for i in range(OPEN_CLASSES + 2))))
+    many = html(ReportView(replace(record, pictures=tuple(picture(f"class {i}") for i in range(OPEN_CLASSES + 2)))))
     assert "2 more classes" in many and many.count('<article class="class" ') == OPEN_CLASSES + 2
 
 
 def test_the_page_holds_any_two_arms_for_its_script_and_as_a_plain_matrix(record):
-    page = Page(study_html(record))
+    page = Page(html(ReportView(record)))
     (found,) = [json.loads(div["data-pairs"]) for div in page.all("div") if "data-pairs" in div]
     assert found["arms"] == list(record.summary.arms)
     assert found["tests"] == [MEAN_OF_SHIFTS, "test", "solid", "emoji", "pixel †"]
     values = {pair: [of and of[0] for of in sets] for pair, sets in found["pairs"].items()}
     assert values["0,1"][:2] == [-12.5, 0.4] and values["1,2"][0] == -17.5  # an arm minus a later one
-    matrix = pairs(record.summary).matrix
+    matrix = ReportView(record).sections["pairs"].values["matrix"]
     assert [entry.text for entry in matrix.rows[2][1]] == ["+30.0", "+17.5", ""]
     assert all(entry.text in page.text for _, entries in matrix.rows for entry in entries)
-    assert pairs(replace(record.summary, arms=record.summary.arms[:2])) is None  # which the differences show
+    two = replace(record, summary=replace(record.summary, arms=record.summary.arms[:2]))
+    assert "pairs" not in ReportView(two).sections  # which the differences show
 
 
 def test_gains_by_class_are_those_of_the_answer_and_classes_without_images_are_none(record):
-    found = class_gains(record, "real+generated")
-    assert [(row.name, row.size, row.gain) for row in found.rows] == [("crane bird", 300, 60), ("camera", 200, -10)]
-    assert (
-        "better on 1 of 2 classes and worse on 1" in found.sentence and found.sentence in Page(study_html(record)).text
-    )
-    data = json.loads(found.data)
+    view = ReportView(record)
+    found = view.sections["classes"].values
+    assert [row[:3] for row in found["rows"]] == [("crane bird", 300, 60), ("camera", 200, -10)]
+    assert "better on 1 of 2 classes and worse on 1" in found["sentence"]
+    assert found["sentence"] in Page(html(view)).text
+    data = json.loads(found["data"])
     assert (data["arm"], data["other"], data["top1"][1]) == (1, 0, [40.0, None, 90.0])
-    assert class_gains(record, "real") is None
+    unknown = replace(record, summary=replace(record.summary, by_class={}))
+    assert "classes" not in ReportView(unknown).sections
 
 
 def test_a_group_gains_the_mean_of_its_arms_by_class(grouped):
-    found = class_gains(grouped, "any real+generated")
-    assert found.other == "any real" and [row.gain for row in found.rows] == [60, -10]
+    found = ReportView(grouped).sections["classes"].values
+    assert (found["arm"], found["other"]) == ("any real+generated", "any real")
+    assert [gain for _, _, gain, *_ in found["rows"]] == [60, -10]
 
 
 @pytest.mark.parametrize("arms", [("real",), ("real", "real+generated")])
@@ -163,15 +167,19 @@ def test_small_studies_make_whole_pages(record, arms, shifts):
     scores = {key: score for key, score in record.summary.scores.items() if kept(key)}
     small = replace(record.summary, arms=arms, seeds=(0,), shifts=shifts, left_out={}, lines={}, scores=scores)
     found = replace(record, summary=small, arms=record.arms[: len(arms)], baselines=(), pictures=())
-    assert len(Page(study_html(found)).scripts) == 1 and markdown(found).startswith("# Do generated")
+    assert len(Page(html(ReportView(found))).scripts) == 1 and markdown(ReportView(found)).startswith("# Do generated")
 
 
 def test_a_record_without_optional_parts_makes_a_page_without_them(record):
     top1_alone = {key: score for key, score in record.summary.scores.items() if key.figure == "top1"}
     bare = replace(record.summary, lines={}, scores=top1_alone, seeds=(0,))
     page = Page(
-        study_html(
-            replace(record, summary=bare, pictures=(), missed=(), stages=(), environment={}, baselines=(), question="")
+        html(
+            ReportView(
+                replace(
+                    record, summary=bare, pictures=(), missed=(), stages=(), environment={}, baselines=(), question=""
+                )
+            )
         )
     )
     assert "claims nothing general" in page.text
@@ -181,7 +189,7 @@ def test_a_record_without_optional_parts_makes_a_page_without_them(record):
 
 def test_markdown_tables_are_whole_whatever_a_name_holds(record, tmp_path):
     evil = replace(record, environment={EVIL: "a|b"}, recipe_yaml="a: ```\nb: ~~~~\n", title=EVIL)
-    text = write_report(evil, tmp_path)["report.md"].read_text()
+    text = write_report(ReportView(evil), tmp_path)["report.md"].read_text()
     tables = [line for line in text.splitlines() if line.startswith("|")]
     columns = [len(re.findall(r"(?<!\\)\|", line)) - 1 for line in tables]
     # further, top-1 and training, robustness and any two arms, lines, times, environment
@@ -192,23 +200,23 @@ def test_markdown_tables_are_whole_whatever_a_name_holds(record, tmp_path):
 
 
 def test_a_record_that_cannot_be_written_leaves_the_last_report_as_it_was(record, tmp_path):
-    paths = write_report(record, tmp_path)
+    paths = write_report(ReportView(record), tmp_path)
     before = {path: path.read_bytes() for path in paths.values()}
     model = replace(record.baselines[0], clean=math.nan)
     with pytest.raises(ValueError, match="not JSON compliant"):
-        write_report(replace(record, baselines=(*record.baselines, model)), tmp_path)
+        write_report(ReportView(replace(record, baselines=(*record.baselines, model))), tmp_path)
     assert {path: path.read_bytes() for path in tmp_path.iterdir() if path.name not in (LOCK, MANIFEST)} == before
 
 
 def test_a_folder_that_is_a_file_is_refused(record, tmp_path):
     (tmp_path / "taken").write_text("mine")
     with pytest.raises(UserError, match="taken"):
-        write_report(record, tmp_path / "taken")
+        write_report(ReportView(record), tmp_path / "taken")
     assert (tmp_path / "taken").read_text() == "mine"
 
 
 def test_a_mean_of_effective_robustness_says_how_many_sets_it_is_over(record):
     emoji = replace(record.summary.lines["emoji"], r2=0.4)
     weak = replace(record.summary, lines=record.summary.lines | {"emoji": emoji})
-    assert "1 of 2 sets" in markdown(replace(record, summary=weak))
-    assert "1 of 2 sets" not in markdown(record) and "2 sets" in markdown(record)
+    assert "1 of 2 sets" in markdown(ReportView(replace(record, summary=weak)))
+    assert "1 of 2 sets" not in markdown(ReportView(record)) and "2 sets" in markdown(ReportView(record))

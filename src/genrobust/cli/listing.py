@@ -33,6 +33,7 @@ def _load(name: str) -> "tuple[Registry[Any], type[Section] | None]":
         ShiftConfig,
         TrainConfig,
     )
+    from genrobust.report import SECTIONS
     from genrobust.robustness import FIGURES
 
     registries: dict[str, tuple[Registry[Any], type[Section] | None]] = {
@@ -43,6 +44,7 @@ def _load(name: str) -> "tuple[Registry[Any], type[Section] | None]":
         "augmentations": (AUGMENTATIONS, Augmentation),
         "methods": (METHODS, TrainConfig),
         "figures": (FIGURES, None),
+        "sections": (SECTIONS, None),
         "executors": (EXECUTORS, ExecuteConfig),
     }
     return registries[name]
@@ -57,6 +59,7 @@ _OWN = {  # where each is named
     "methods": "train.method",
     "figures": "--figure, claims.N.figure",
     "executors": "execute.executor",
+    "sections": "every form of a report",
 }
 for _name, _named_by in _OWN.items():
     KINDS.register(_name)(Kind(_named_by, partial(_load, _name)))

@@ -33,9 +33,7 @@ FigureNames = Annotated[
 ]
 ReportFormats = Annotated[
     list[str] | None,
-    option(
-        "--format FORMAT", "Write latex (tables) or svg (plots) beside report.html; repeatable; default: html alone."
-    ),
+    option("--format FORMAT", "Write svg (plots) beside report.html; default: html alone."),
 ]
 
 
@@ -208,7 +206,7 @@ def evaluate(
 @command()
 @with_study(*ANYWHERE)
 def report(study: "Study", formats: ReportFormats = None, estimate: Estimate = True) -> None:
-    """Write the report again, after the missing jobs of the study; --format adds tables and plots for papers."""
+    """Write the report again, after the missing jobs of the study; --format adds plots for papers."""
     from genrobust.report import check_report_formats
 
     check_report_formats(formats or [])  # before the missing jobs
@@ -266,14 +264,13 @@ def _parse_part(option: str, text: str) -> slice:
 def _write_report(
     study: "Study", anew: bool = False, same_versions: bool = False, formats: "Sequence[str]" = ()
 ) -> None:
-    from genrobust.core import read_page_json
-    from genrobust.report import final_table
+    from genrobust.report import terminal
 
-    summary, files = study.run(anew, same_versions, formats)
+    view, files = study.report(anew, same_versions, formats)
     out_console.print()
-    out_console.print(final_table(summary, out_console.width))
+    out_console.print(terminal(view, out_console.width))
     tell(*files.values())
-    verdict, *more = map(escape, read_page_json(files["results.json"])["answer"])
+    verdict, *more = map(escape, view.answer.sentences)
     out_console.print(f"\n[bold]{verdict}[/]", *more, sep="\n", soft_wrap=False)
 
 

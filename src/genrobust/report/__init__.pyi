@@ -1,5 +1,4 @@
-from .costs import MINUTE as MINUTE
-from .markdown import escaped as escaped, fenced as fenced
+from .nouns import Column as Column, Entry as Entry, ReportSection as ReportSection, plain_table as plain_table
 from .page import (
     Thumbnail as Thumbnail,
     contact_sheet as contact_sheet,
@@ -14,6 +13,8 @@ from .page import (
     to_json_values as to_json_values,
 )
 from .plots import SHAPES as SHAPES, axis as axis
+from .renderers.markdown import escaped as escaped, fenced as fenced
+from .renderers.terminal import terminal as terminal
 from .results import (
     REPORT as REPORT,
     RESULTS as RESULTS,
@@ -23,16 +24,15 @@ from .results import (
     recipe_of as recipe_of,
 )
 from .tables import (
-    Column as Column,
-    Entry as Entry,
     difference_entry as difference_entry,
     figure_table as figure_table,
     mark_best as mark_best,
 )
-from .terminal import final_table as final_table
+from .view import SECTIONS as SECTIONS, ReportView as ReportView
 from .views.studies import show_study as show_study
 from .wording import (
     EN_DASH as EN_DASH,
+    MINUTE as MINUTE,
     MISLABELED as MISLABELED,
     count as count,
     gain as gain,

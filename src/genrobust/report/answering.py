@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from operator import itemgetter
 
 from genrobust.core import MEAN_OF_SHIFTS, RETRIEVED, RETRIEVED_BY_SEARCH, ArmRecord, Score, StudyRecord, Summary
@@ -34,14 +35,33 @@ _ASKS = re.compile(
 )
 
 
-def answer(record: StudyRecord) -> tuple[str, ...]:
-    """Return the study's answer in a few sentences, with figures and uncertainty: its warnings, then the verdict first.
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The answer of a study.
+
+    Attributes:
+        arm: The arm, or group, that it is about; "" where nothing is compared.
+        warnings: What makes it doubtful: the record's own warnings, and test sets that look mislabeled.
+        findings: What was found, the verdict first.
+    """
+
+    arm: str
+    warnings: tuple[str, ...]
+    findings: tuple[str, ...]
+
+    @property
+    def sentences(self) -> tuple[str, ...]:
+        """All of it, the warnings first."""
+        return self.warnings + self.findings
+
+
+def answer(record: StudyRecord) -> Answer:
+    """Return the study's answer in a few sentences, with figures and uncertainty.
 
     The answer is about one arm, or one group if the study has groups: the one that the recipe names under `answer`, or
     else, among those that trained on generated images (or, without such, among all but the references), the one with
-    the highest accuracy on validation images. Its sentences are, in this order:
+    the highest accuracy on validation images. It says, in this order:
 
-    - the warnings, see `warnings`.
     - the verdict, which compares the arm with its reference. It begins with "Yes", "No" or "Not decided" where the
       title asks whether something helps.
     - comparisons with retrieved images and with augmentation alone, if the arm trained on generated images.
@@ -50,17 +70,17 @@ def answer(record: StudyRecord) -> tuple[str, ...]:
     - its accuracy beside that of guessing, its gain without any one group of images, its effective robustness, and
       how it was chosen.
     """
-    if record.summary.groups:
-        groups = with_group_records(record)
-        if not _candidates(groups):
-            return (*warnings(record), "The study compares none of its groups with another.")
-        return (*warnings(record), *_answer(groups, "group"), f"All are means over {_members(record)}.")
-    return (*warnings(record), *_answer(record, "arm"))
-
-
-def warnings(record: StudyRecord) -> tuple[str, ...]:
-    """Return what makes the answer doubtful: the record's own warnings, and test sets that look mislabeled."""
-    return (*record.warnings, *_mislabeled_sets(record))
+    compared = with_group_records(record)
+    candidates = _candidates(compared)
+    best = max(candidates, key=lambda arm: -1.0 if arm.val_top1 is None else arm.val_top1, default=None)
+    arm = record.answer or (best.name if best else "")
+    if not record.summary.groups:
+        findings = _findings(compared, arm, candidates, "arm")
+    elif candidates:
+        findings = (*_findings(compared, arm, candidates, "group"), f"All are means over {_members(record)}.")
+    else:
+        findings = ("The study compares none of its groups with another.",)
+    return Answer(arm, (*record.warnings, *_mislabeled_sets(record)), findings)
 
 
 def _mislabeled_sets(record: StudyRecord) -> Iterator[str]:
@@ -87,16 +107,8 @@ def _mislabeled_sets(record: StudyRecord) -> Iterator[str]:
         yield f"Warning: on {test}, {what}: {reached}{val}. Perhaps {cause}."
 
 
-def answer_arm(record: StudyRecord) -> str:
-    """Return the arm, or group, that the answer is about; "" where nothing is compared."""
-    others = _candidates(with_group_records(record))
-    best = max(others, key=lambda other: -1.0 if other.val_top1 is None else other.val_top1, default=None)
-    return record.answer or (best.name if best else "")
-
-
-def _answer(record: StudyRecord, noun: str) -> tuple[str, ...]:
+def _findings(record: StudyRecord, arm: str, candidates: list[ArmRecord], noun: str) -> tuple[str, ...]:
     summary = record.summary
-    arm = answer_arm(record)
     trained_here = [name for name in summary.arms if name not in summary.trained_elsewhere]
     if not arm and len(trained_here) > 1:
         return ("The study compares none of its arms with another.",)
@@ -115,7 +127,7 @@ def _answer(record: StudyRecord, noun: str) -> tuple[str, ...]:
         _accuracy_sentence(summary, arm),
         *_without_groups(summary, arm),
         _robustness_sentence(summary, arm),
-        *filter(None, [_choice_sentence(record, _candidates(record), arm, noun)]),
+        *filter(None, [_choice_sentence(record, candidates, arm, noun)]),
     )
 
 

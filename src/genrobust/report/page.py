@@ -7,10 +7,12 @@ import hashlib
 import io
 import math
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jinja2 import Environment, Template
 from markupsafe import Markup, escape
 from PIL import Image
 
@@ -84,11 +86,26 @@ def contact_sheet(images: ImageSet, labels: LabelSpace, per_class: int) -> list[
 
 def render(template: str, **values: Any) -> str:
     """Render the page `template`, which loads nothing from anywhere, with every value escaped."""
+    return _environment().get_template(template).render(version=__version__, style=verbatim("report.css"), **values)
+
+
+def render_text(source: str, **values: Any) -> Markup:
+    """Render a part of a page from its `source`, with every value escaped."""
+    return Markup(_compiled(source).render(values))
+
+
+@cache
+def _compiled(source: str) -> Template:
+    return _environment().from_string(source)
+
+
+@cache
+def _environment() -> Environment:
     environment = templates("report", autoescape=True)
     filters = (format_number, percent, significant, number, span, duration, unbroken, breakable)
     environment.filters |= {f.__name__: f for f in filters}
     environment.globals |= {"count": count}
-    return environment.get_template(template).render(version=__version__, style=verbatim("report.css"), **values)
+    return environment
 
 
 def own_script(file: str | Path = "report.js") -> dict[str, Markup | str]:

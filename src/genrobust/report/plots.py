@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from genrobust.core import BaselineModel, Line, StudyRecord, Summary
-from genrobust.report.tables import Table
+from genrobust.report.nouns import Plot, Table
 from genrobust.report.wording import EN_DASH, guessing, is_wide, number, span
 from genrobust.robustness import to_scale
 
@@ -26,7 +26,10 @@ SHAPES = (
 COLORS = 7  # so many --arm-N colors the style sheet has; with six shapes, 42 arms look different
 
 
-def looks(summary: Summary) -> dict[str, dict[str, int | str]]:
+Look = dict[str, int | str]
+
+
+def looks(summary: Summary) -> dict[str, Look]:
     """Return a color's index and a shape's path for each arm, by its place in the study: so it is drawn everywhere."""
     return {arm: {"color": i % COLORS, "shape": SHAPES[i % len(SHAPES)]} for i, arm in enumerate(summary.arms)}
 
@@ -151,16 +154,20 @@ class _Axis:
         return tuple(shown)
 
 
-def scatter(record: StudyRecord) -> dict[str, Any] | None:
-    """Plot shifted against clean accuracy for every shift, all panels on the same axes; None where there is no shift.
+def scatter(
+    record: StudyRecord, macro: str, looks: Mapping[str, Look], legend: Sequence[tuple[str, str]] = (), of: str = ""
+) -> list[Plot]:
+    """Plot shifted against clean accuracy, a plot for every shift, all on the same axes.
 
-    Ticks pair a position in SVG units with percents, "diagonal" is y = x. A panel's paths are in SVG units too, and
-    empty where there is no line; the band is the line plus and minus two residual standard deviations of the baselines.
+    The arguments of `macro` are what the plots share, a panel, the box and `looks`. Ticks pair a position in SVG units
+    with percents, "diagonal" is y = x. A panel's paths are in SVG units too: that through the means of all arms, and
+    those of the line, empty where there is none; the band is the line plus and minus two residual standard deviations
+    of the baselines.
     """
     summary = record.summary
     shifts = [*summary.shifts, *summary.left_out]
     if not shifts:
-        return None
+        return []
     points = {shift: _points(summary, shift) for shift in shifts}
     models = [b for b in record.baselines if b.test_set in shifts]
     scale = next((line.transform for line in summary.lines.values()), "logit")
@@ -172,8 +179,21 @@ def scatter(record: StudyRecord) -> dict[str, Any] | None:
     ]
     low, high = max(x.low, y.low), min(x.high, y.high)
     diagonal = f"M{x.unit(low)} {y.unit(low)}L{x.unit(high)} {y.unit(high)}" if low < high else ""
-    ticks = {"x_ticks": x.ticks(), "y_ticks": y.ticks()}
-    return {"panels": panels, **ticks, "diagonal": diagonal, "scale": scale}
+    shared = {"x_ticks": x.ticks(), "y_ticks": y.ticks(), "diagonal": diagonal, "scale": scale}
+    return [
+        Plot(
+            title=f"{of}, {panel['name']}" if of else panel["name"],
+            macro=macro,
+            arguments=(shared, panel, PLOT_BOX, looks),
+            box=PLOT_BOX,
+            legend=legend,
+            note=panel["note"],
+            description=panel["description"],
+            heading=f"{panel['name']}{'†' if panel['name'] in summary.left_out else ''}",
+            has_line=bool(panel["band"]),
+        )
+        for panel in panels
+    ]
 
 
 def _points(summary: Summary, shift: str) -> dict[str, list[tuple[float, float]]]:
@@ -217,6 +237,7 @@ def _panel(
         **dict(zip(("fitted", "beyond", "band"), _line_paths(line, x, y) if line else ("", "", ""), strict=True)),
         "baselines": baselines,
         "marks": marks,
+        "path": "M" + "L".join(f"{mark.x} {mark.y}" for mark in marks if mark.mean),
     }
 
 

@@ -1,8 +1,8 @@
-"""A study's figures as data: results.json is written and read, the Summary in it too, and one CSV row a score."""
+"""A study's figures as data: the Summary as JSON, and results.json as it is read."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from functools import cache
@@ -16,24 +16,17 @@ from genrobust.core import (
     GenrobustError,
     Score,
     ScoreKey,
-    StudyRecord,
     Summary,
     UserError,
-    csv_line,
     parse_yaml,
     read_page_json,
     reading,
 )
 from genrobust.recipe import Recipe, parse_recipe
-from genrobust.report.answering import answer
-from genrobust.robustness import check_claims, list_figures
+from genrobust.robustness import Figure
 
 REPORT, RESULTS = "report.html", "results.json"
 FORMAT = 3  # of a summary's JSON; a reader refuses one that it does not know
-CSV_COLUMNS = (
-    "arm", "group", "seed", "test_set", "figure", "minus", "value", "lo", "hi", "p", "unit", "n", "groups", "classes",
-    "extrapolated", "method",
-)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,9 +81,9 @@ def _what_decides(recipe: Recipe) -> dict[str, Any]:
     return recipe.model_dump(mode="json", exclude={"device", "execute", "track", "tune"})
 
 
-def summary_to_json(summary: Summary) -> dict[str, Any]:
+def summary_to_json(summary: Summary, figures: Iterable[Figure]) -> dict[str, Any]:
     """Return `summary` as JSON values. `scores` is a list of records in place of the table, with their units."""
-    units = {figure.name: (figure.unit, figure.difference_unit) for figure in list_figures()}
+    units = {figure.name: (figure.unit, figure.difference_unit) for figure in figures}
     scores = [{**row, "unit": units[row["figure"]][bool(row["minus"])]} for row in summary.rows()]
     return {"format": FORMAT, **asdict(replace(summary, scores={})), "scores": scores}
 
@@ -115,64 +108,3 @@ def summary_from_json(value: dict[str, Any]) -> Summary:
 def _checked(kind: Any) -> Callable[[Any], Any]:
     """Return a function that makes a `kind` of JSON values, or raises ValueError; what is missing has its default."""
     return TypeAdapter(kind).validate_python
-
-
-def record_to_json(record: StudyRecord) -> dict[str, Any]:
-    """Return everything in `record` but its pictures, as JSON values."""
-    return {
-        "title": record.title,
-        "question": record.question,
-        "answer": list(answer(record)),
-        "date": record.date,
-        "command": record.command,
-        "recipe": record.recipe_yaml,
-        "environment": record.environment,
-        "made_by": [asdict(made) for made in record.made_by],
-        "notes": list(record.notes),
-        "classes": list(record.class_names),
-        "test_images": record.test_images,
-        "arms": [
-            {key: value for key, value in asdict(arm).items() if key != "drawing" or value} for arm in record.arms
-        ],
-        "stages": [asdict(stage) for stage in record.stages],
-        "baselines": [asdict(model) for model in record.baselines],
-        "claims": [
-            {
-                **asdict(checked.claim),
-                "difference": checked.score and asdict(checked.score),
-                "p": checked.p,
-                "here": checked.outcome,
-            }
-            for checked in check_claims(record.summary, record.claims)
-        ],
-        "qualities": [asdict(quality) for quality in record.qualities],
-        "figures": [
-            {"figure": f.name, "title": f.title, "unit": f.unit, "higher_is_better": f.higher_is_better, "note": f.note}
-            for f in list_figures()
-        ],
-        "summary": summary_to_json(record.summary),
-        **({"curves": [{"arm": c.arm, **summary_to_json(c.summary)} for c in record.curves]} if record.curves else {}),
-    }
-
-
-def summary_to_csv(summary: Summary) -> str:
-    """Return one row a score, as CSV.
-
-    `seed` is empty for a mean over seeds; `minus` names what a difference subtracts; `group`, in the place of `arm`, is
-    named where a score is a mean over arms.
-    """
-    rows = csv_rows(summary)
-    return "".join([csv_line(CSV_COLUMNS), *(csv_line(row.values()) for row in rows)])
-
-
-def csv_rows(summary: Summary) -> Iterator[dict[str, Any]]:
-    """Yield one row of `CSV_COLUMNS` a score; None is an empty cell."""
-    figures = {figure.name: figure for figure in list_figures()}
-    for row in summary.rows():
-        figure = figures[row["figure"]]
-        if row["arm"] in summary.groups:
-            row |= {"arm": None, "group": row["arm"]}
-        if not figure.needs:
-            del row["extrapolated"]
-        row["unit"] = figure.difference_unit if row["minus"] else figure.unit
-        yield {column: row.get(column) for column in CSV_COLUMNS}

@@ -1,67 +1,40 @@
-"""The report's tables as plain rows: one shape for HTML, Markdown and the terminal."""
+"""The tables of scores."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import replace
 
 from genrobust.core import MEAN_OF_SHIFTS, Score, Summary
-from genrobust.report.wording import EN_DASH, compared_with, count, gain, is_sure, is_wide, number, shifts_in_mean, span
-from genrobust.robustness import Figure, list_figures
+from genrobust.report.nouns import Column, Entry, Table
+from genrobust.report.wording import (
+    EN_DASH,
+    compared_with,
+    count,
+    gain,
+    is_sure,
+    is_wide,
+    number,
+    shifts_in_mean,
+    span,
+    subtracted,
+)
+from genrobust.robustness import Figure
 
 
-@dataclass(frozen=True, slots=True)
-class Column:
-    """A column's heading: `note` says its size ("412 images, 58 classes"), `kind` is clean, shift, mean, out or gain.
-
-    "out" is a shift that was left out of the mean, "gain" the mean minus that of the reference.
-    """
-
-    name: str
-    note: str
-    kind: str
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One score as shown: `value` sorts it (None: there is none), `best` marks the best of the column.
-
-    `sure` says whether a difference's interval excludes zero (None: no difference); `extrapolated` marks an effective
-    robustness beyond the fitted range. `interval` is that of the score, or, where that is over few groups of images and
-    says little, the range of these.
-    """
-
-    value: float | None
-    text: str = EN_DASH
-    interval: str = ""
-    method: str = ""
-    best: bool = False
-    sure: bool | None = None
-    extrapolated: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Table:
-    """`rows` pairs an arm with one Entry a column; `caption` names the figure with its unit."""
-
-    columns: tuple[Column, ...]
-    rows: tuple[tuple[str, tuple[Entry, ...]], ...]
-    caption: str = ""
-
-
-def main_tables(summary: Summary) -> dict[str, Table]:
+def main_tables(summary: Summary, figures: Iterable[Figure]) -> dict[str, Table]:
     """Return the tables of the figures that have sections of their own, by name, top-1 accuracy first."""
-    return _tables(summary, figure_table, main=True)
+    return _tables(summary, figures, figure_table, main=True)
 
 
-def main_differences(summary: Summary) -> dict[str, Table]:
+def main_differences(summary: Summary, figures: Iterable[Figure]) -> dict[str, Table]:
     """Return the tables of differences in these figures, by name; none where nothing is compared."""
-    return _tables(summary, difference_table, main=True)
+    return _tables(summary, figures, difference_table, main=True)
 
 
-def further_tables(summary: Summary) -> dict[str, Table]:
+def further_tables(summary: Summary, figures: Iterable[Figure]) -> dict[str, Table]:
     """Return the tables of all other figures, by name: the same columns, with the gain beside the mean."""
-    return _tables(summary, _further_table, main=False)
+    return _tables(summary, figures, _further_table, main=False)
 
 
 def figure_table(summary: Summary, figure: Figure) -> Table | None:
@@ -82,7 +55,7 @@ def difference_table(summary: Summary, figure: Figure) -> Table | None:
         if summary.reference_of(arm) != arm
     ]
     caption = f"{figure.heading(summary)} minus that of {compared_with(summary)}, {figure.difference_unit}"
-    return _without_empty(Table(columns, tuple(rows), caption), figure)
+    return _without_empty(Table(columns, tuple(rows), caption, minus=subtracted(summary)), figure)
 
 
 def _further_table(summary: Summary, figure: Figure) -> Table | None:
@@ -102,9 +75,11 @@ def _further_table(summary: Summary, figure: Figure) -> Table | None:
     return replace(table, columns=(*shared[:at], head, *shared[at:]), rows=tuple(rows))
 
 
-def _tables(summary: Summary, make_table: Callable[[Summary, Figure], Table | None], main: bool) -> dict[str, Table]:
-    figures = (figure for figure in list_figures() if (figure.section is not None) is main)
-    return {figure.name: table for figure in figures if (table := make_table(summary, figure))}
+def _tables(
+    summary: Summary, figures: Iterable[Figure], make_table: Callable[[Summary, Figure], Table | None], main: bool
+) -> dict[str, Table]:
+    shown = (figure for figure in figures if (figure.section is not None) is main)
+    return {figure.name: table for figure in shown if (table := make_table(summary, figure))}
 
 
 def _columns(summary: Summary, figure: Figure, ranged: bool = True) -> tuple[Column, ...]:

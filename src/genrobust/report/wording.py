@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from types import MappingProxyType
+from collections.abc import Iterable, Iterator, Mapping
 
 from genrobust.core import MEAN_OF_SHIFTS, ArmRecord, Score, StudyRecord, Summary
 from genrobust.report.groups import averaged_over
-from genrobust.robustness import EXPLAINED, Figure, figure_called, list_figures
+from genrobust.robustness import EXPLAINED, Figure, figure_called
 
 MINUS, EN_DASH = "\u2212", "\u2013"
 EXTRAPOLATED = "°"  # after a figure
 ELSEWHERE = "\u2021"  # a double dagger: learned from other data than the study's
+MINUTE = 60  # seconds
 WIDE = 50  # points: an interval that is wider, and includes zero, says nothing of a robustness or a difference
 STARTED = "\u00a7"  # a section sign: began with what it learned from other data
 MISLABELED = (
@@ -67,6 +67,11 @@ def count(number: int, noun: str) -> str:
     return f"{number:,} {noun if number == 1 else plural}"
 
 
+def arm_time(arm: ArmRecord) -> str:
+    """Write the time that one worker takes for an arm, "" where it is not known."""
+    return duration(sum(arm.seconds.values())) if arm.seconds else ""
+
+
 def mixture_in_words(arm: ArmRecord) -> str:
     """Write what an arm trains on: "1,381 real + 2,800 generated"."""
     how = {source: f" ({words})" for source, words in arm.drawing.items()}
@@ -110,16 +115,15 @@ def robustness_over(summary: Summary) -> str:
     return "" if over == every else f"over {over} of the {count(every, 'shift')}"
 
 
-def row_name(summary: Summary, arm: str, minus: Mapping[str, str] = MappingProxyType({})) -> str:
+def row_name(summary: Summary, arm: str) -> str:
     """Return the name of a row, marked where it is a model that was trained elsewhere or began with one.
 
-    A group is marked where any of its arms began with one. `minus` is what is subtracted from arms, see `subtracted`.
+    A group is marked where any of its arms began with one.
     """
-    subtrahend = f" minus {minus[arm]}" if arm in minus else ""
     if arm in summary.trained_elsewhere:
-        return f"{arm} {ELSEWHERE}{subtrahend}"
+        return f"{arm} {ELSEWHERE}"
     begun = {arm, *summary.groups.get(arm, ())} & set(summary.pretrained)
-    return (f"{arm} {STARTED}" if begun else arm) + subtrahend
+    return f"{arm} {STARTED}" if begun else arm
 
 
 def marks(summary: Summary) -> str:
@@ -160,14 +164,14 @@ def caveat(summary: Summary) -> str:
     return f"Intervals are 95 %, over {over} and {seeds} seeds.{few}"
 
 
-def limits(record: StudyRecord) -> tuple[str, ...]:
+def limits(record: StudyRecord, figures: Iterable[Figure]) -> tuple[str, ...]:
     """Return what a reader must know to read the figures right; the record's own notes come last."""
     summary = record.summary
     return (
         caveat(summary),
         *_limits_of_comparing(record),
         *_limits_of_sets(summary),
-        *_limits_of_figures(summary),
+        *_limits_of_figures(summary, figures),
         *_limits_of_training(record),
         *record.notes,
     )
@@ -228,9 +232,9 @@ def _limits_of_sets(summary: Summary) -> Iterator[str]:
             yield f"{name} differs. {words}."
 
 
-def _limits_of_figures(summary: Summary) -> Iterator[str]:
+def _limits_of_figures(summary: Summary, figures: Iterable[Figure]) -> Iterator[str]:
     measured = {key.figure for key in summary.scores}
-    for figure in list_figures():
+    for figure in figures:
         title = figure.heading(summary)
         if figure.name in measured and figure.informs(summary):
             yield f"{title} is {figure.note}."

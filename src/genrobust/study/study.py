@@ -21,7 +21,7 @@ from genrobust.core import (
 )
 from genrobust.data import describe_dark, require_outside
 from genrobust.recipe import GENERATED, ArmConfig, Recipe
-from genrobust.report import check_report_formats, show_study, write_report
+from genrobust.report import ReportView, check_report_formats, show_study, write_report
 from genrobust.study.context import Context
 from genrobust.study.executors.jobs import Executor
 from genrobust.study.executors.local import Local
@@ -200,12 +200,19 @@ class Study:
         Args:
             anew: Begins unfinished work again that other versions of genrobust or its libraries began.
             same_versions: Reuses no finished work of other versions.
-            formats: Also writes the tables ("latex") and the plots ("svg") of the report as files for papers.
+            formats: Also writes the plots of the report as files for papers ("svg").
 
         Raises:
             UserError: Other versions began or made something, unless these allow it; or an unknown format.
             GenrobustError: A stage fails.
         """
+        view, files = self.report(anew, same_versions, formats)
+        return view.summary, files
+
+    def report(
+        self, anew: bool = False, same_versions: bool = False, formats: Collection[str] = ()
+    ) -> tuple[ReportView, dict[str, Path]]:
+        """Run all stages as `run`; returns all that the report shows, and the files written, by kind."""
         check_report_formats(formats)
         self.context.anew = anew
         if same_versions:
@@ -225,4 +232,5 @@ class Study:
         self.context.log("writing the report")
         record = record_of(self.graph, scores, self.command, self.makers())
         self.context.tracking.outcome(record)
-        return scores.summary, write_report(record, self.out / self.recipe.name, formats)
+        view = ReportView(record)
+        return view, write_report(view, self.out / self.recipe.name, formats)

@@ -19,9 +19,10 @@ from PIL import Image
 from genrobust import MemoryImages, Study, load_recipe
 from genrobust.core import JoinedImages, StudyData, StudyRecord, Subset, Summary, UserError
 from genrobust.data import ShardDataset
-from genrobust.report.results import summary_to_csv
+from genrobust.report.renderers.csv import summary_to_csv
 from genrobust.report.tables import main_tables
 from genrobust.report.views.images import SHOWN
+from genrobust.robustness import list_figures
 
 EVIL = "<script>alert(1)</script>\" onerror='x' {{ 7*7 }} &amp;"
 
@@ -39,7 +40,7 @@ def test_a_summary_is_short_in_a_terminal_and_has_the_report_s_tables_in_a_noteb
         assert len(repr(summary)) < 100 and f"scores={len(summary.scores)}" in repr(summary)
     plain = replace(grouped.summary, groups={})
     html = check_text(plain._repr_html_())
-    for table in main_tables(plain).values():
+    for table in main_tables(plain, list_figures()).values():
         assert all(entry.text in html for _, entries in table.rows for entry in entries)
     assert "any real+generated" in grouped.summary._repr_html_()  # groups in place of their arms
 
@@ -51,7 +52,7 @@ def test_names_in_a_summary_are_text(renamed: Callable[[str], Summary]) -> None:
 
 def test_the_pandas_table_is_results_csv(grouped: StudyRecord) -> None:
     summary = grouped.summary
-    table, read = summary.to_pandas(), pandas.read_csv(io.StringIO(summary_to_csv(summary)))
+    table, read = summary.to_pandas(), pandas.read_csv(io.StringIO(summary_to_csv(summary, list_figures())))
     assert len(table) == len(summary.scores) and list(table) == list(read)
     assert str(table["seed"].dtype) == "Int64" and table["seed"].isna().any()
     for column in ("value", "lo", "hi", "p", "n", "classes"):

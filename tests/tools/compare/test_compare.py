@@ -12,6 +12,7 @@ import pytest
 from html_page import EVIL, Page
 from small_study import genrobust
 
+from genrobust.report.view import ReportView
 from genrobust.report.write import write_report
 from genrobust.tools.compare.page import compare_html
 from genrobust.tools.compare.ranking import find_results, rank
@@ -126,8 +127,8 @@ def test_names_from_outside_are_text_and_the_page_loads_nothing(record, renamed,
     changes = {"title": EVIL, "command": EVIL, "recipe_yaml": EVIL, "date": EVIL, "environment": {"machine": EVIL}}
     changes["test_images"] = {f"{EVIL * (test == 'solid')}{test}": EVIL for test in record.test_images}
     evil = replace(record, summary=renamed(EVIL), arms=tuple(arms), missed=(), **changes)
-    write_report(record, tmp_path / "calm")
-    write_report(evil, tmp_path / "<b>evil")
+    write_report(ReportView(record), tmp_path / "calm")
+    write_report(ReportView(evil), tmp_path / "<b>evil")
     page = Page(compare_html(rank(find_results([str(tmp_path)])), tmp_path / "compare.html"))
     assert len(page.all("script")) == len(page.scripts) == 1
     assert not [a for _, attributes in page.elements for a in attributes if a.startswith("on")]

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from genrobust.core import ArmRecord, ScoreKey, UserError
+from genrobust.report.view import ReportView
 from genrobust.report.write import write_report
 from genrobust.tools.compare.ranking import find_results, rank
 
@@ -22,7 +23,7 @@ def study(record, tmp_path):
     def write(name, of_summary=None, **changes):
         summary = replace(record.summary, **(of_summary or {}))
         changed = {"arms": arms, "summary": summary, **changes}
-        write_report(replace(record, **changed), tmp_path / name)
+        write_report(ReportView(replace(record, **changed)), tmp_path / name)
         return tmp_path / name
 
     return write

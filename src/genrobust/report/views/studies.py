@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from genrobust.recipe import Recipe
+from genrobust.report.nouns import Column, Entry, Table
 from genrobust.report.page import render
 from genrobust.report.results import REPORT, find_report
-from genrobust.report.tables import Column, Entry, Table
 
 
 def show_study(title: str, recipe: Recipe, out: Path) -> str:

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 from genrobust.core import VIEWS, MissingPackage, Summary
 from genrobust.report.groups import with_group_means
 from genrobust.report.page import render
-from genrobust.report.results import csv_rows
+from genrobust.report.renderers.csv import csv_rows
 from genrobust.report.tables import main_differences, main_tables
 from genrobust.report.wording import caveat, marks, row_name
+from genrobust.robustness import list_figures
 
 if TYPE_CHECKING:
     import pandas
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
 def show_summary(summary: Summary) -> str:
     """Return the main tables of a report, about groups where there are any."""
     summary = with_group_means(summary)
-    tables = [*main_tables(summary).values(), *main_differences(summary).values()]
+    figures = list_figures()
+    tables = [*main_tables(summary, figures).values(), *main_differences(summary, figures).values()]
     names = {arm: row_name(summary, arm) for arm in summary.arms}
     return render("notebook.html.j2", tables=tables, names=names, notes=[caveat(summary), marks(summary)])
 
@@ -35,5 +37,5 @@ def scores_frame(summary: Summary) -> pandas.DataFrame:
         import pandas
     except ModuleNotFoundError:
         raise MissingPackage("pandas", "pandas", "Summary.to_pandas") from None
-    frame = pandas.DataFrame(csv_rows(summary))
+    frame = pandas.DataFrame(csv_rows(summary, list_figures()))
     return frame.astype({"seed": "Int64", "extrapolated": "boolean"})  # which may be missing

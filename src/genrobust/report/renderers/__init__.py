@@ -1,0 +1,1 @@
+"""The forms of a report: each shows the view, and computes nothing."""

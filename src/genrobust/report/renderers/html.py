@@ -1,0 +1,28 @@
+"""The report as one HTML page that needs no network."""
+
+from __future__ import annotations
+
+from genrobust.report.nouns import ReportSection
+from genrobust.report.page import own_script, render, render_text
+from genrobust.report.view import ReportView
+from genrobust.report.wording import WIDE
+
+MACROS = """
+{% import "renderers/macros.html.j2" as m with context %}
+{% from "pictures.html.j2" import thumb %}
+{% from "tables.html.j2" import heads_of %}
+"""
+ANY = "{{ m.body() }}"  # of a section without a template
+
+
+def html(view: ReportView) -> str:
+    """Return the report as one HTML page. Its policy lets nothing load from anywhere, and no script run but its own."""
+    sections = view.sections_in("html")
+    bodies = {name: _body(view, section) for name, section in sections.items()}
+    return render("renderers/report.html.j2", view=view, sections=sections, bodies=bodies, **own_script())
+
+
+def _body(view: ReportView, section: ReportSection) -> str:
+    dagger = " † left out of the mean." if view.summary.left_out else ""
+    source = MACROS + (section.template or ANY)
+    return render_text(source, view=view, section=section, values=section.values, dagger=dagger, wide=WIDE)

@@ -1,0 +1,70 @@
+"""The report as JSON: the record of the study, with its answer, and the sections that hold more than its scores."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from genrobust.report.nouns import ReportSection, Table
+from genrobust.report.results import summary_to_json
+from genrobust.report.view import ReportView
+
+
+def results_to_json(view: ReportView) -> dict[str, Any]:
+    """Return everything in `view` but plots and pictures, as JSON values."""
+    record, figures = view.record, view.figures
+    curves = [{"arm": c.arm, **summary_to_json(c.summary, figures)} for c in record.curves]
+    sections = {name: _section(section) for name, section in view.sections_in("json").items()}
+    return {
+        "title": record.title,
+        "question": record.question,
+        "answer": list(view.answer.sentences),
+        "date": record.date,
+        "command": record.command,
+        "recipe": record.recipe_yaml,
+        "environment": record.environment,
+        "made_by": [asdict(made) for made in record.made_by],
+        "notes": list(record.notes),
+        "classes": list(record.class_names),
+        "test_images": record.test_images,
+        "arms": [
+            {key: value for key, value in asdict(arm).items() if key != "drawing" or value} for arm in record.arms
+        ],
+        "stages": [asdict(stage) for stage in record.stages],
+        "baselines": [asdict(model) for model in record.baselines],
+        "claims": [
+            {
+                **asdict(checked.claim),
+                "difference": checked.score and asdict(checked.score),
+                "p": checked.p,
+                "here": checked.outcome,
+            }
+            for checked in view.claims
+        ],
+        "qualities": [asdict(quality) for quality in record.qualities],
+        "figures": [
+            {"figure": f.name, "title": f.title, "unit": f.unit, "higher_is_better": f.higher_is_better, "note": f.note}
+            for f in figures
+        ],
+        "summary": summary_to_json(view.summary, figures),
+        **({"curves": curves} if curves else {}),
+        **({"sections": sections} if sections else {}),
+    }
+
+
+def _section(section: ReportSection) -> dict[str, Any]:
+    return {
+        "title": section.title,
+        "tables": [_table(table) for table in section.tables],
+        "items": list(section.items),
+        "note": section.note,
+    }
+
+
+def _table(table: Table) -> dict[str, Any]:
+    heads = [table.head, *(column.name for column in table.columns)]
+    rows = [
+        [name, *(entry.text if entry.value is None else entry.value for entry in entries)]
+        for name, entries in table.rows
+    ]
+    return {"caption": table.caption, "heads": heads, "rows": rows}

@@ -1,0 +1,37 @@
+"""The section on WiSE-FT curves: accuracies between a pretrained network and a fine-tuned one."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from genrobust.report.nouns import PAGES, ReportSection, template_beside
+from genrobust.report.plots import scatter
+from genrobust.report.tables import main_tables
+from genrobust.report.view import SECTIONS, ReportView
+
+HEAD = "share of fine-tuning"  # of a table's rows: 0 is the pretrained network, 1 the fine-tuned one
+
+
+@SECTIONS.register("curves")
+def curves(view: ReportView) -> ReportSection | None:
+    """Return the curves of all arms that have one: a plot for each shift, and the main tables."""
+    drawn = []
+    for curve in view.record.curves:
+        tables = main_tables(curve.summary, view.figures).values()
+        measured = replace(view.record, summary=curve.summary)
+        plots = scatter(measured, "panel_of_curve", view.looks, of=curve.arm)
+        drawn.append((curve.arm, plots, [replace(table, head=HEAD) for table in tables]))
+    if not drawn:
+        return None
+    return ReportSection(
+        title="Between pretrained and fine-tuned",
+        order=40,
+        label="WiSE-FT",
+        lead="Weights that are mixed without training (WiSE-FT): 0 is the network before fine-tuning, 1 the one after. "
+        "A curve above the baseline line is effective robustness.",
+        tables=[replace(table, caption=f"{arm}: {table.caption}") for arm, _, shown in drawn for table in shown],
+        plots=[plot for _, plots, _ in drawn for plot in plots],
+        template=template_beside(__file__),
+        values={"curves": drawn},
+        forms=PAGES,
+    )

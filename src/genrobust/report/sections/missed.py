@@ -1,0 +1,34 @@
+"""The section on images that every classifier gets wrong."""
+
+from __future__ import annotations
+
+from genrobust.report.nouns import ReportSection, template_beside
+from genrobust.report.page import Thumbnail, data_uri, unbroken
+from genrobust.report.view import SECTIONS, ReportView
+from genrobust.report.wording import count
+
+
+@SECTIONS.register("missed")
+def missed(view: ReportView) -> ReportSection | None:
+    """Return the images by test set, with how many there are in it."""
+    by_test: dict[str, list[Thumbnail]] = {}
+    for p in view.record.missed:
+        caption = f"{p.test_set}: {p.key}"
+        picture = Thumbnail(data_uri(p.data), caption, unbroken(f"{p.class_name}, taken for {p.predicted}"))
+        by_test.setdefault(p.test_set, []).append(picture)
+    if not by_test:
+        return None
+    summary, shown = view.summary, []
+    for test, pictures in by_test.items():
+        images = count(summary.score("top1", summary.arms[0], test).n, "image")
+        shown.append((test, f"{summary.missed_counts[test]:,} of {images}", pictures))
+    return ReportSection(
+        title="Images that every classifier gets wrong",
+        order=80,
+        label="Hardest images",
+        lead="Of each test set some on which most classifiers agree, with the class that they give and the share of "
+        "them that do. A wrong label looks like this, too.",
+        template=template_beside(__file__),
+        values={"missed": shown},
+        forms=("html",),
+    )

@@ -1,0 +1,142 @@
+"""The view: all that a report of a study shows, computed once. Renderers show it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+
+from genrobust.core import Registry, StudyRecord, Summary
+from genrobust.report.answering import Answer, answer
+from genrobust.report.groups import with_group_means
+from genrobust.report.nouns import ReportSection, Table
+from genrobust.report.plots import Look, looks
+from genrobust.report.tables import main_differences, main_tables
+from genrobust.report.wording import (
+    count,
+    is_wide,
+    limits,
+    marks,
+    number,
+    references,
+    row_name,
+    shifts_in_mean,
+)
+from genrobust.robustness import CheckedClaim, Figure, check_claims, figure_called, list_figures
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """An arm, or a group, at the head of a page: accuracies and effective robustness in words, "" where unknown."""
+
+    arm: str
+    is_reference: bool
+    origin: str
+    mean: str
+    clean: str
+    robustness: str
+
+
+class ReportView:
+    """All that a report of a study shows. Everything is computed at its first use, and once.
+
+    Attributes:
+        record: The study.
+        summary: Its scores.
+    """
+
+    def __init__(self, record: StudyRecord) -> None:
+        self.record, self.summary = record, record.summary
+
+    @cached_property
+    def figures(self) -> list[Figure]:
+        """Every figure, those with sections of their own first."""
+        return list_figures()
+
+    @cached_property
+    def overview(self) -> Summary:
+        """The scores with groups in the place of their arms."""
+        return with_group_means(self.summary)
+
+    @cached_property
+    def answer(self) -> Answer:
+        """The answer in words, and the arm that it is about."""
+        return answer(self.record)
+
+    @cached_property
+    def limits(self) -> tuple[str, ...]:
+        """What a reader must know to read the figures right; the first one is about the seeds."""
+        return limits(self.record, self.figures)
+
+    @cached_property
+    def claims(self) -> tuple[CheckedClaim, ...]:
+        """The claims of the study, with what was measured of each."""
+        return tuple(check_claims(self.summary, self.record.claims))
+
+    @cached_property
+    def tables(self) -> dict[str, Table]:
+        """The tables of the main figures, by name, top-1 accuracy first."""
+        return main_tables(self.summary, self.figures)
+
+    @cached_property
+    def overview_tables(self) -> dict[str, Table]:
+        """The same with groups in the place of their arms."""
+        return main_tables(self.overview, self.figures) if self.summary.groups else self.tables
+
+    @cached_property
+    def differences(self) -> dict[str, Table]:
+        """The tables of differences in the main figures, by name."""
+        return main_differences(self.summary, self.figures)
+
+    @cached_property
+    def looks(self) -> dict[str, Look]:
+        """The color and the shape of each arm."""
+        return looks(self.summary)
+
+    @cached_property
+    def names(self) -> dict[str, str]:
+        """The names of arms and groups, marked where they learned from other data."""
+        return {arm: row_name(self.summary, arm) for arm in (*self.summary.arms, *self.summary.groups)}
+
+    @cached_property
+    def marks(self) -> str:
+        """What the marks of names mean, in sentences."""
+        return marks(self.summary)
+
+    @cached_property
+    def legend(self) -> list[tuple[str, str]]:
+        """The names of arms, each with the arm whose look it has."""
+        return [(self.names[arm], arm) for arm in self.summary.arms]
+
+    @cached_property
+    def tiles(self) -> list[Tile]:
+        """The arms, or groups and the arms in none, at the head of a page."""
+        summary, compared = self.overview, references(self.overview)
+        over = len(shifts_in_mean(summary, figure_called("er")))
+        sets = f" ({count(over, 'shift')})" if over < len(summary.shifts) else ""
+        tiles = []
+        for arm in summary.arms:
+            er = summary.find("er", arm)
+            robust = "" if er is None or is_wide(er) else f"effective robustness {number(er.value, True)}{sets}"
+            elsewhere = "trained on other data" if arm in summary.trained_elsewhere else ""
+            origin = elsewhere or ("pretrained" if arm in summary.pretrained else "")
+            mean = number(summary.score("top1", arm).value) if summary.shifts else ""
+            clean = number(summary.score("top1", arm, summary.clean).value)
+            tiles.append(Tile(arm, arm in compared, origin, mean, clean, robust))
+        return tiles
+
+    @cached_property
+    def sections(self) -> dict[str, ReportSection]:
+        """The sections that have something to show, by name, in their order."""
+        made = {name: SECTIONS.get(name)(self) for name in SECTIONS.names()}
+        sections = {name: section for name, section in made.items() if section is not None}
+        return dict(sorted(sections.items(), key=lambda item: item[1].order))
+
+    def sections_in(self, form: str) -> dict[str, ReportSection]:
+        """Return the sections that `form` shows."""
+        return {name: section for name, section in self.sections.items() if form in section.forms}
+
+
+SECTIONS: Registry[Callable[[ReportView], ReportSection | None]] = Registry(
+    "section", "genrobust.sections", "genrobust.report.sections"
+)

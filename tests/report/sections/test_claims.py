@@ -1,0 +1,151 @@
+"""What the images are like and which claims hold: the rows, and where they stand in every form of the report."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from genrobust.core.record import ArmRecord, Claim, SourceQuality, StudyRecord
+from genrobust.core.results import MEAN_OF_SHIFTS, Score, ScoreKey
+from genrobust.report.sections.claims import CLAIM_HEADS, claims
+from genrobust.report.sections.images import QUALITY_HEADS, quality_note, quality_rows
+from genrobust.report.view import ReportView
+from genrobust.report.wording import EN_DASH
+from genrobust.report.write import write_report
+from genrobust.robustness import check_claims
+from genrobust.robustness.claims import holm
+
+GENERATED = SourceQuality("generated", 5600, 2800, 0.1234, 0.0256, 0.5, 0.25, 12.4, 0.81, 6.789, 31.25, 0.9, 18.96)
+REAL = SourceQuality("real", 1800, 1319, None, None, None, None, 12.4, 0.6, 5.0, 33.0, 0.95)
+
+
+def claim(arm: str, than: str, **more: str) -> Claim:
+    return Claim("a <claim>", arm, than, **{"figure": "top1", "test_set": MEAN_OF_SHIFTS, "source": "a paper", **more})
+
+
+@pytest.fixture
+def asked(record: StudyRecord) -> StudyRecord:
+    unsure = ScoreKey("top1", "real+generated", "test", minus="real+retrieved")
+    alone = ArmRecord("alone", {"generated": 5600}, "resnet10t", "standard", 600, 128)
+    scores = {
+        unsure: Score(-1.4, -3.0, 0.2, 400, 6, "bootstrap", p=0.09),
+        ScoreKey("top1", "alone", "test"): Score(71.2, 68.0, 74.4, 400, 6, "bootstrap"),
+    }
+    return replace(
+        record,
+        summary=replace(record.summary, scores=record.summary.scores | scores),
+        arms=(*record.arms, alone),
+        qualities=(REAL, GENERATED),
+        claims=(
+            claim("real+generated", "real"),
+            claim("real+generated", "real", test_set="pixel", figure="er"),
+            claim("real+generated", "real+retrieved", test_set="test"),
+        ),
+    )
+
+
+def rows_of(record: StudyRecord) -> list[list[str]]:
+    section = claims(ReportView(record))
+    assert section is not None
+    return [[name, *(entry.text for entry in entries)] for name, entries in section.tables[0].rows]
+
+
+def test_the_note_on_qualities_explains_diversity_only_where_it_was_measured(asked: StudyRecord) -> None:
+    assert "Vendi" in quality_note(asked)
+    single = tuple(replace(quality, per_class=0.0, distance=None, vendi=None) for quality in asked.qualities)
+    assert "Vendi" not in quality_note(replace(asked, qualities=single))
+
+
+def test_rows_of_qualities_have_the_accuracy_of_who_trained_on_that_source_alone(asked: StudyRecord) -> None:
+    real, generated = quality_rows(asked)
+    assert len(real) == len(generated) == len(QUALITY_HEADS)
+    words = f"generated|5,600|71.2 (68.0{EN_DASH}74.4)|0.123|25.6|50|25|0.810|6.79|31.2|90|19.0"
+    assert "|".join(generated) == words
+    assert real[2] == f"90.0 (88.0{EN_DASH}92.0)" and real[3:7] == [EN_DASH] * 4 and real[-1] == EN_DASH
+
+
+OUTCOMES = ["holds", "not measured", "undecided"]
+
+
+def test_a_claim_holds_only_where_the_interval_says_so(asked: StudyRecord) -> None:
+    assert [checked.outcome for checked in check_claims(asked.summary, asked.claims)] == OUTCOMES
+    rows = rows_of(asked)
+    assert {len(row) for row in rows} == {len(CLAIM_HEADS)}
+    assert rows[0][:2] == ["a <claim> (a paper)", "real+generated minus real"]
+    assert rows[0][2:] == ["Top-1 accuracy, mean of the shifts", "+12.5 points (+10.5 to +14.5)", "< 0.001", "holds"]
+
+
+def test_a_claim_about_what_extrapolates_is_undecided_and_marked(asked: StudyRecord) -> None:
+    of_top1 = ScoreKey("top1", "real+generated", MEAN_OF_SHIFTS, minus="real")
+    sure = asked.summary.scores[of_top1]
+    scores = {**asked.summary.scores, of_top1: replace(sure, extrapolated=True)}
+    told = replace(asked, summary=replace(asked.summary, scores=scores))
+    assert check_claims(told.summary, told.claims)[0].outcome == "undecided"
+    assert rows_of(told)[0][3].startswith("+12.5° points")
+
+
+@pytest.mark.parametrize(
+    ("figure", "lo", "hi", "p", "outcome"),
+    [
+        ("top1", 1, 3, 0.01, "holds"),
+        ("top1", -3, -1, 0.01, "contradicted"),
+        ("nll", -3, -1, 0.01, "holds"),
+        ("nll", 1, 3, 0.01, "contradicted"),
+        ("ece", -1, 3, 0.3, "undecided"),
+    ],
+)
+def test_better_is_lower_for_some_figures(
+    record: StudyRecord, figure: str, lo: float, hi: float, p: float, outcome: str
+) -> None:
+    scores = {ScoreKey(figure, "real+generated", "test", minus="real"): Score((lo + hi) / 2, lo, hi, 400, 6, "", p=p)}
+    asked = replace(
+        record,
+        summary=replace(record.summary, scores=record.summary.scores | scores),
+        claims=(claim("real+generated", "real", test_set="test", figure=figure),),
+    )
+    assert [checked.outcome for checked in check_claims(asked.summary, asked.claims)] == [outcome]
+
+
+def test_every_form_of_the_report_tells_of_both(asked: StudyRecord, tmp_path: Path) -> None:
+    files = write_report(ReportView(asked), tmp_path)
+    page, text = files["report.html"].read_text(), files["report.md"].read_text()
+    assert "Which claims hold" in page and "a &lt;claim&gt;" in page and "a <claim>" not in page
+    assert "What the images are like" in page and f"71.2 (68.0{EN_DASH}74.4)" in page
+    assert "## Which claims hold" in text and "## What the images are like" in text
+    facts = json.loads(files["results.json"].read_text())
+    assert [c["here"] for c in facts["claims"]] == OUTCOMES
+    assert facts["claims"][0]["difference"]["value"] == 12.5 and facts["claims"][1]["difference"] is None
+    assert facts["qualities"][1]["vendi"] == 6.789
+
+
+def test_a_study_that_asks_nothing_shows_neither(record: StudyRecord, tmp_path: Path) -> None:
+    page = write_report(ReportView(record), tmp_path)["report.html"].read_text()
+    assert "Which claims hold" not in page and "What the images are like" not in page
+
+
+def test_a_claim_about_a_group_takes_the_groups_own_gain(grouped: StudyRecord) -> None:
+    pair = ("any real+generated", "any real")
+    claims = (claim(*pair), claim(*pair, figure="er"), claim(*pair, figure="er", test_set="test"))  # the last has none
+    found = [checked.score for checked in check_claims(grouped.summary, claims)]
+    mixed, real = pair
+    assert found == [*(grouped.summary.score(figure, mixed, minus=real) for figure in ("top1", "er")), None]
+
+
+def test_p_values_are_corrected_for_their_number() -> None:
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])  # as in Holm's paper
+    assert holm([0.6, 0.7]) == [1, 1]
+    assert holm([]) == []
+
+
+def test_a_claim_that_its_own_interval_supports_falls_among_many(record: StudyRecord) -> None:
+    key = ScoreKey("top1", "real+generated", "test", minus="real")
+    scores = {key: Score(2, 0.1, 3.9, 400, 6, "", p=0.04)}
+    scores |= {key._replace(test_set=test): Score(1, -1, 3, 400, 6, "", p=0.3) for test in record.summary.shifts}
+    claims = tuple(claim("real+generated", "real", test_set=k.test_set) for k in scores)
+    asked = replace(record, summary=replace(record.summary, scores=record.summary.scores | scores), claims=claims)
+    first = replace(asked, claims=claims[:1])
+    assert check_claims(first.summary, first.claims)[0].outcome == "holds"
+    assert check_claims(asked.summary, asked.claims)[0].outcome == "undecided"

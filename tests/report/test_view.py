@@ -1,0 +1,142 @@
+"""The view: each thing is computed once for all forms, and a section is one file that all forms show."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+import genrobust.report.answering
+import genrobust.report.sections.robustness
+import genrobust.report.tables
+import genrobust.report.view
+from genrobust.core import StudyRecord
+from genrobust.report.nouns import FORMS, Column, Entry, ReportSection, Table, plain_table
+from genrobust.report.renderers.terminal import terminal
+from genrobust.report.view import SECTIONS, ReportView
+from genrobust.report.write import write_report
+
+EVIL = "<b>crane</b> [red]"
+NOTE = "Most are birds."
+
+
+@pytest.fixture
+def registered() -> Iterator[None]:
+    """A section that is registered here, as a file of its own would do it."""
+    SECTIONS.names()  # so that those of genrobust are registered
+
+    @SECTIONS.register("confused")
+    def confused(view: ReportView) -> ReportSection:
+        rows = [[EVIL, view.record.class_names[2], "75"]]
+        table = plain_table(("class", "taken for", "%"), rows, "Pairs of classes", words=(1,))
+        return ReportSection("The most confused classes", order=75, tables=[table], note=NOTE)
+
+    yield
+    del SECTIONS._own["confused"]
+
+
+def shown_in_terminal(view: ReportView) -> str:
+    console = Console(width=100, file=io.StringIO())
+    console.print(terminal(view, 100))
+    return str(console.file.getvalue())
+
+
+@pytest.mark.usefixtures("registered")
+def test_every_form_shows_a_registered_section_in_its_place(record: StudyRecord, tmp_path: Path) -> None:
+    view = ReportView(record)
+    files = write_report(view, tmp_path)
+    page, text = files["report.html"].read_text(), files["report.md"].read_text()
+    for form in (page, text, shown_in_terminal(view)):
+        assert "The most confused classes" in form and "crane bird" in form and NOTE in form
+    assert '<a href="#confused">' in page and page.index('id="classes"') < page.index('id="confused"')
+    assert page.index('id="confused"') < page.index('id="missed"')
+    assert "&lt;b&gt;crane" in page and EVIL not in page and "\\<b\\>crane" in text and EVIL in shown_in_terminal(view)
+    table = {"caption": "Pairs of classes", "heads": ["class", "taken for", "%"], "rows": [[EVIL, "crane bird", "75"]]}
+    sections = json.loads(files["results.json"].read_text())["sections"]
+    assert sections == {
+        "confused": {"title": "The most confused classes", "tables": [table], "items": [], "note": NOTE}
+    }
+
+
+def test_a_section_has_a_template_or_what_shows_everything(record: StudyRecord, tmp_path: Path) -> None:
+    view = ReportView(record)
+    table = Table((Column("test"),), (("real", (Entry(1.5, "1.5", best=True),)),), "A score")
+    (plot, *_) = view.sections["robustness"].plots
+    parts: dict[str, Any] = {
+        "tables": [table],
+        "plots": [plot],
+        "items": ["One."],
+        "code": [("sh", "ls")],
+        "note": "Two.",
+    }
+    view.sections["any"] = ReportSection("Any", 1, **parts)
+    view.sections["own"] = ReportSection(
+        "Own", 2, template="<p>{{ values.text }} {{ m.mark('real') }}</p>", values={"text": EVIL}
+    )
+    files = write_report(view, tmp_path)
+    page, text, terminal = files["report.html"].read_text(), files["report.md"].read_text(), shown_in_terminal(view)
+    for part in ("A score", "1.5", "One.", "ls", "Two."):
+        assert part in page and part in text and part in terminal
+    assert page.count(f'data-name="{plot.title}"') == 2
+    assert '<p>&lt;b&gt;crane&lt;/b&gt; [red] <svg class="mark' in page
+    assert "## Own" not in text  # which has nothing that Markdown shows
+
+
+def test_only_a_section_of_genrobust_may_leave_forms_out_that_have_its_scores(record: StudyRecord) -> None:
+    shown = {form: list(ReportView(record).sections_in(form)) for form in FORMS}
+    assert shown["terminal"] == shown["json"] == []
+    assert [name for name in shown["html"] if name not in shown["markdown"]] == ["missed", "gallery"]
+
+
+COUNTED = [
+    (genrobust.report.view, "answer"),
+    (genrobust.report.view, "limits"),
+    (genrobust.report.view, "list_figures"),
+    (genrobust.report.view, "check_claims"),
+    (genrobust.report.view, "main_tables"),
+    (genrobust.report.view, "main_differences"),
+    (genrobust.report.answering, "_candidates"),
+    (genrobust.report.answering, "_mislabeled_sets"),
+    (genrobust.report.tables, "figure_table"),
+    (genrobust.report.tables, "difference_table"),
+    (genrobust.report.tables, "_further_table"),
+    (genrobust.report.sections.robustness, "scatter"),
+]
+
+
+@pytest.mark.parametrize("has_groups", [False, True])
+def test_a_report_computes_each_thing_once(
+    record: StudyRecord, grouped: StudyRecord, has_groups: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: Counter[tuple[object, ...]] = Counter()
+
+    def counting(function: Callable[..., Any], name: str) -> Callable[..., Any]:
+        def counted(*words: Any, **named: Any) -> Any:
+            calls[name, *(getattr(word, "name", id(word)) for word in words)] += 1
+            return function(*words, **named)
+
+        return counted
+
+    for module, name in COUNTED:
+        monkeypatch.setattr(module, name, counting(getattr(module, name), name))
+    kept = []
+    for name in SECTIONS.names():
+        monkeypatch.setitem(SECTIONS._own, name, counting(SECTIONS.get(name), f"section {name}"))
+    view = ReportView(grouped if has_groups else record)
+    kept.append(view)  # so that no other object gets the id of one that was counted
+    write_report(view, tmp_path, ["svg"])
+    names = Counter(name for name, *_ in calls)
+    assert set(names) >= {name for _, name in COUNTED} and max(calls.values()) == 1
+    assert all(names[name] == 1 for name in ("answer", "limits", "list_figures", "scatter", "_candidates"))
+    assert all(count == 1 for name, count in names.items() if str(name).startswith("section "))
+    tables = 1 + has_groups  # of all arms, and of the groups
+    assert names["figure_table"] == tables * sum(figure.section is not None for figure in view.figures)
+    before = Counter(calls)
+    shown_in_terminal(view)
+    assert {name for name, *_ in calls - before} <= ({"main_tables", "figure_table"} if has_groups else set())
