@@ -104,7 +104,14 @@ from .keys import (
     slug as slug,
 )
 from .machine import cores as cores, free_memory as free_memory
-from .made_by import made_by as made_by, made_by_others as made_by_others, plugins_of as plugins_of
+from .made_by import (
+    CODE as CODE,
+    made_by as made_by,
+    made_by_others as made_by_others,
+    plugins_of as plugins_of,
+    recorded_code as recorded_code,
+    with_loaded_code as with_loaded_code,
+)
 from .masking import mask_secrets as mask_secrets
 from .named_files import check_output as check_output, expand_home as expand_home, writing as writing
 from .page_files import (

@@ -64,14 +64,14 @@ class Manifest:
         kind: What the artifact is, in one word: "dataset", "checkpoint" ...
         inputs: All that its content depends on; the folder is named after their hash.
         about: Facts about its content, for who reads it.
-        made_by: Versions of what made it, by name.
+        made_by: Versions of what made it by name, and hashes of its modules.
         files: The files of the artifact, by their path in the folder, with ``/`` between names.
     """
 
     kind: str
     inputs: Mapping[str, Any] = field(default_factory=dict)
     about: Mapping[str, Any] = field(default_factory=dict)
-    made_by: Mapping[str, str] = field(default_factory=dict)
+    made_by: Mapping[str, Any] = field(default_factory=dict)
     files: Mapping[str, FileFacts] = field(default_factory=dict)
 
 

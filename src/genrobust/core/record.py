@@ -123,7 +123,7 @@ class MissedPicture:
 
 @dataclass(frozen=True, slots=True)
 class MadeBy:
-    """The `versions`, by name, that made `count` artifacts of a `kind` ("dataset", "checkpoint" ...)."""
+    """The `versions`, by name, that made `count` artifacts of a `kind`; "code" is a hash of genrobust's modules."""
 
     kind: str
     count: int

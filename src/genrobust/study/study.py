@@ -13,7 +13,6 @@ from genrobust.classifiers import SavedPredictions
 from genrobust.core import (
     BaselineModel,
     ImageSet,
-    MadeBy,
     StudyData,
     Summary,
     UserError,
@@ -26,7 +25,7 @@ from genrobust.study.context import Context
 from genrobust.study.executors.jobs import Executor
 from genrobust.study.executors.local import Local
 from genrobust.study.graph import Graph
-from genrobust.study.results.provenance import describe_others, makers_of
+from genrobust.study.results.provenance import Makers, describe_others, makers_of
 from genrobust.study.results.record import record_of
 from genrobust.study.results.scoring import StudyScores, check_baselines, find_baselines, score_curves, score_study
 from genrobust.study.stages.generate import GeneratedDataset
@@ -169,7 +168,7 @@ class Study:
         by_arm = groupby(self.graph.points, lambda run: run.of)
         return {arm: self._run_predictions(list(runs), lambda run: f"{run.alpha:g}") for arm, runs in by_arm}
 
-    def makers(self) -> list[MadeBy]:
+    def makers(self) -> list[Makers]:
         """Return what made the finished artifacts of the study."""
         stages = self.graph.stages()
         return makers_of(folder for stage in stages for job in stage.jobs() for folder in stage.artifacts(job))

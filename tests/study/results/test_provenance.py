@@ -1,6 +1,5 @@
 """Old results are never taken for new: two copies of the package that differ in a line, and one output folder."""
 
-import json
 import os
 import shutil
 import subprocess
@@ -12,20 +11,8 @@ import yaml
 from small_study import QUICK, REAL, TRAIN, folders_section
 
 import genrobust
-from genrobust.core import Artifact, Manifest, UserError, made_by, made_by_others
-from genrobust.study.results.provenance import require_same_makers
-
-
-def test_versions_and_code_are_compared_by_kind(tmp_path: Path) -> None:
-    here = made_by("dataset")
-    assert here["code"] != made_by("checkpoint")["code"] and {"genrobust", "torch", "diffusers"} <= here.keys()
-    assert made_by_others(Manifest("dataset", made_by=here)) == {}
-    older = Manifest("dataset", made_by={**here, "torch": "1.0", "code": "abc", "gone-plugin": "2.0 def"})
-    assert made_by_others(older) == {
-        "torch": ("1.0", here["torch"]),
-        "code": ("abc", here["code"]),
-        "gone-plugin": ("2.0 def", ""),
-    }
+from genrobust.core import Artifact, Manifest, UserError, made_by
+from genrobust.study.results.provenance import makers_of, require_same_makers
 
 
 @pytest.mark.parametrize("anew", [False, True])
@@ -52,8 +39,9 @@ def test_another_copy_of_the_package_names_what_it_reuses(write_folder, tmp_path
     recipe.write_text(yaml.safe_dump(settings))
     copy = tmp_path / "src"
     shutil.copytree(Path(genrobust.__file__).parent, copy / "genrobust", ignore=shutil.ignore_patterns("__pycache__"))
-    changed = copy / "genrobust" / "train" / "augment.py"
-    changed.write_text(changed.read_text() + "# one line more\n")
+    changed, unused = (copy / "genrobust" / path for path in ("train/augment.py", "data/readers/objectnet.py"))
+    changed.write_text(changed.read_text() + "# a comment\n")
+    unused.write_text(unused.read_text() + "one_more = True\n")
     sources = Path(genrobust.__file__).parents[1]
 
     def run(source: Path, *words: str) -> subprocess.CompletedProcess[str]:
@@ -64,11 +52,22 @@ def test_another_copy_of_the_package_names_what_it_reuses(write_folder, tmp_path
     assert run(sources, "run", str(recipe)).returncode == 0
     again = run(sources, "run", str(recipe), "--same-versions")
     assert again.returncode == 0 and "made by" not in again.stderr
+    assert run(copy, "show", str(recipe), "--same-versions").returncode == 0
+    changed.write_text(changed.read_text() + "one_more = True\n")
     other = run(copy, "run", str(recipe))
-    assert other.returncode == 0 and "1 checkpoint made by code" in other.stderr
+    assert other.returncode == 0 and "1 checkpoint made by genrobust.train.augment" in other.stderr
     for command in ("run", "show"):
         refused = run(copy, command, str(recipe), "--same-versions")
         assert refused.returncode == 2 and "checkpoint" in refused.stderr
-    results = json.loads((tmp_path / "runs" / "own" / "results.json").read_text())
-    codes = {made["kind"]: made["versions"]["code"] for made in results["made_by"]}
-    assert codes["checkpoint"] == made_by("checkpoint")["code"]
+
+
+def test_artifacts_of_one_code_are_counted_together_though_processes_loaded_different_modules(tmp_path: Path) -> None:
+    codes = [{"train.loop": "1"}, {"train.loop": "1", "data.tars": "1"}, {"data.tars": "1"}, {"train.loop": "2"}]
+    for number, code in enumerate(codes):
+        artifact = Artifact(tmp_path / str(number))
+        artifact.folder.mkdir()
+        artifact.publish(Manifest("checkpoint", made_by={"torch": "2", "code": code}))
+    makers = makers_of(tmp_path / str(number) for number in range(len(codes)))
+    assert [(made.count, made.modules) for made in makers] == [(3, codes[1]), (1, codes[3])]
+    first, second = (made.describe() for made in makers)
+    assert first.versions["torch"] == "2" and first.versions["code"] != second.versions["code"]

@@ -20,7 +20,6 @@ from genrobust.core import (
     Claim,
     ImageSet,
     LabelSpace,
-    MadeBy,
     MissedPicture,
     Picture,
     SourceQuality,
@@ -37,6 +36,7 @@ from genrobust.report import count, thumbnail_bytes
 from genrobust.study.estimates.rates import known_rate
 from genrobust.study.graph import Graph
 from genrobust.study.results.initial_weights import describe_starts
+from genrobust.study.results.provenance import Makers
 from genrobust.study.results.scoring import StudyScores
 from genrobust.study.stages.generate import Generate
 from genrobust.study.stages.stage import Stage
@@ -48,7 +48,7 @@ WITHOUT_STYLES = 3  # of them where a class has no more styles
 PICTURES = 2400  # in all, some 1.5 kB each: a report is one file; where there are more, classes are left out evenly
 
 
-def record_of(graph: Graph, scores: StudyScores, command: str, makers: Sequence[MadeBy]) -> StudyRecord:
+def record_of(graph: Graph, scores: StudyScores, command: str, makers: Sequence[Makers]) -> StudyRecord:
     """Return the record of a finished study, which `command` and `makers` made."""
     recipe, context, sources = graph.recipe, graph.context, graph.sources
     return StudyRecord(
@@ -72,7 +72,7 @@ def record_of(graph: Graph, scores: StudyScores, command: str, makers: Sequence[
         answer=recipe.answer or "",
         class_names=context.data.labels.names,
         missed=tuple(_missed_pictures(context.data, scores.summary)),
-        made_by=tuple(makers),
+        made_by=tuple(made.describe() for made in makers),
         warnings=tuple(_warnings(graph)),
         test_images={name: _hash_of_names(context.data.tests[name]) for name in scores.summary.tests},
     )
