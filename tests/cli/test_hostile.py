@@ -386,7 +386,7 @@ OUTPUTS = [  # devices, pipes, links, folders and inputs as outputs
 EXPORTED, EXPORT = "shards-parquet", "export shards --to parquet"
 EXPORTS = [
     row(f"{EXPORT} --out photos", "photos"),
-    row(f"{EXPORT} --out photos --overwrite", "photos", file("photos/croissant.json", "{}")),
+    row(f"{EXPORT} --out photos --overwrite", "photos", file("photos/README.md", "{}")),
     row(
         f"{EXPORT} --out foreign --overwrite", "foreign", moved(EXPORTED, "foreign"), moved("photos", "foreign/photos")
     ),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,17 +9,16 @@ from pathlib import Path
 
 import numpy as np
 
-from genrobust.core import Artifact, UserError, progress_bar, slug, some_of
+from genrobust.core import Artifact, UserError, progress_bar, some_of
 from genrobust.data import FILTERS, USED, FilterResult, ShardDataset, filters_of, kept_indices, making, read_filter
 from genrobust.report import count, percent
 from genrobust.tools.export.audit_summary import read_audit
 from genrobust.tools.export.counts import count_images
-from genrobust.tools.export.croissant import croissant
 from genrobust.tools.export.dataset_card import dataset_card
 from genrobust.tools.export.folder import new_folder, refuse_others
 from genrobust.tools.export.format import open_format
 from genrobust.tools.export.licenses import GENERATOR, OTHER, check_license, licenses_of, require_free
-from genrobust.tools.export.parts import CARD, CROISSANT, RECIPE, SHEET, TRAIN, VALIDATION, Origin, Part, split
+from genrobust.tools.export.parts import CARD, RECIPE, SHEET, TRAIN, VALIDATION, Origin, Part, split
 from genrobust.tools.export.sheet import draw_sheet
 
 _GENERATED = "It is generated as well: it says nothing of accuracy on real images."
@@ -96,8 +94,6 @@ def export(options: ExportOptions) -> ExportResult:
         command=_command(options),
         has_recipe=options.origin is not None,
     )
-    size = f"{len(content):,} images of {len(labels):,} classes"
-    about = {"name": slug(out.name), "description": f"{size}, drawn by {' and '.join(generators)}; see {CARD}."}
     with new_folder(out, options.overwrite) as folder:
         with progress_bar(f"exporting to {options.to}", len(content)) as bar:
             form.write(content, counts.bytes, folder, bar.advance)
@@ -105,8 +101,6 @@ def export(options: ExportOptions) -> ExportResult:
             (folder / RECIPE).write_text(options.origin.recipe, encoding="utf-8")
         draw_sheet(content.parts[0], labels).save(folder / SHEET)
         (folder / CARD).write_text(card, encoding="utf-8")
-        metadata = croissant(content, form, folder, **about, license=options.license)
-        (folder / CROISSANT).write_text(json.dumps(metadata, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     return ExportResult(
         out, counts.images, tuple(license.id for license in licenses if license.part == GENERATOR and not license.name)
     )

@@ -12,7 +12,6 @@ from genrobust.recipe import Section, checked
 from genrobust.tools.export.parts import Content
 
 Json = dict[str, Any]
-Source = tuple[str, Json]  # of a field, in Croissant: its type and what it is read from
 
 
 class Format(Section):
@@ -43,14 +42,6 @@ class Format(Section):
     def features(self, content: Content) -> list[Json]:
         """List the columns as a dataset card does; [] where the files' names alone say what they hold."""
         return []
-
-    def croissant(self, content: Content, part: str, folder: Path) -> tuple[list[Json], dict[str, Source]]:
-        """Describe the files of the part called `part` in `folder` as Croissant.
-
-        Returns:
-            Its distribution, and by name the type and the source of each field of its records.
-        """
-        return [], {}
 
 
 FORMATS: Registry[type[Format]] = Registry("format of --to", "genrobust.formats", "genrobust.tools.export.formats")

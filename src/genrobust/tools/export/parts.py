@@ -18,7 +18,7 @@ from genrobust.data import OK, SCHEMA, ShardDataset, shard_rows
 
 TRAIN, VALIDATION = "train", "validation"  # as Hugging Face calls them
 DATA = "data"  # the folder of tars and of parquet files
-CARD, CROISSANT, SHEET, RECIPE = "README.md", "croissant.json", "contact_sheet.png", "recipe.yaml"
+CARD, SHEET, RECIPE = "README.md", "contact_sheet.png", "recipe.yaml"
 TIMM = "_info.json"  # of the tars
 MOST_BYTES = 255  # of the name of a folder, in UTF-8
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from genrobust.core import MANIFEST, SYSTEM_FILES, Artifact, GenrobustError, UserError, foreign_files, hub_reason
-from genrobust.tools.export.parts import CARD, CROISSANT
+from genrobust.tools.export.parts import CARD
 
 NOTHING = "no file was pushed"
 _REFUSED = (400, 404, 409, 422)  # the HTTP statuses of answers to a name for a new repository
@@ -28,7 +28,7 @@ def files_of(folder: Path) -> dict[str, Path]:
         raise UserError(f"there is no folder {folder}: make one with genrobust export")
     export = Artifact(folder)
     files = export.manifest().files if export.is_finished else {}
-    lacking = [name for name in (CARD, CROISSANT, MANIFEST, *files) if not os.path.lexists(folder / name)]
+    lacking = [name for name in (CARD, MANIFEST, *files) if not os.path.lexists(folder / name)]
     if lacking:
         raise UserError(f"{folder} holds no export ({lacking[0]} is missing): make one with genrobust export")
     if other := next(foreign_files(folder, files), None):

@@ -9,8 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from genrobust.tools.export.croissant import croissant_columns, file_set, source
-from genrobust.tools.export.format import FORMATS, Format, Json, Source, columns
+from genrobust.tools.export.format import FORMATS, Format, Json, columns
 from genrobust.tools.export.parts import TRAIN, Content, Part, safe_names
 
 METADATA = "metadata.parquet"  # as text, a number that a part never has would have no type there
@@ -54,9 +53,3 @@ class ImageFolder(Format):
 
     def features(self, content: Content) -> list[Json]:
         return columns(content, "int64")  # the metadata hold plain numbers
-
-    def croissant(self, content: Content, part: str, folder: Path) -> tuple[list[Json], dict[str, Source]]:
-        table = file_set(f"{part}-metadata", f"{part}/{METADATA}", "application/x-parquet")
-        images = file_set(f"{part}-images", f"{part}/*/*.png", "image/png")
-        name = ("sc:Text", source(table["@id"], {"column": "file_name"}))
-        return [table, images], {"file_name": name, **croissant_columns(content, table["@id"])}

@@ -10,8 +10,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from genrobust.tools.export.croissant import croissant_columns, file_set, source
-from genrobust.tools.export.format import FORMATS, Format, Json, Source, columns
+from genrobust.tools.export.format import FORMATS, Format, Json, columns
 from genrobust.tools.export.parts import DATA, TRAIN, Content, divided
 
 PARQUET_BYTES = 500_000_000  # of images in a file, as Hugging Face datasets writes them
@@ -48,8 +47,3 @@ class Parquet(Format):
     def features(self, content: Content) -> list[Json]:
         names = {str(label): name for label, name in enumerate(content.labels.label_names)}
         return columns(content, {"class_label": {"names": names}})
-
-    def croissant(self, content: Content, part: str, folder: Path) -> tuple[list[Json], dict[str, Source]]:
-        files = file_set(f"{part}-files", self.files.format(part), "application/x-parquet")
-        image = ("sc:ImageObject", source(files["@id"], {"column": "image"}, jsonPath="bytes"))
-        return [files], {"image": image, **croissant_columns(content, files["@id"])}

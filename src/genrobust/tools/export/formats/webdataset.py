@@ -8,8 +8,7 @@ from itertools import islice
 from pathlib import Path
 
 from genrobust.data import TarWriter
-from genrobust.tools.export.croissant import file_object, file_set, source
-from genrobust.tools.export.format import FORMATS, Format, Json, Source, columns
+from genrobust.tools.export.format import FORMATS, Format, Json, columns
 from genrobust.tools.export.parts import DATA, TIMM, TRAIN, Content, divided
 
 TAR_BYTES = 200 << 20  # of images in a tar: a loader's workers take whole tars, so that there should be several
@@ -55,11 +54,3 @@ class WebDataset(Format):
         texts = [{"name": name, "dtype": "string"} for name in ("__key__", "__url__")]
         label, png = {"name": "cls", "dtype": "int64"}, {"name": "png", "dtype": "image"}
         return [label, {"name": "json", "struct": fields}, png, *texts]
-
-    def croissant(self, content: Content, part: str, folder: Path) -> tuple[list[Json], dict[str, Source]]:
-        paths = sorted(folder.glob(self.files.format(part)))
-        tars = [file_object(path.relative_to(folder).as_posix(), "application/x-tar", folder) for path in paths]
-        images = file_set(f"{part}-images", "*.png", "image/png", containedIn=[{"@id": tar["@id"]} for tar in tars])
-        key = source(images["@id"], {"fileProperty": "filename"}, regex=r"^(.*)\.png$")
-        png = source(images["@id"], {"fileProperty": "content"})
-        return [*tars, images], {"key": ("sc:Text", key), "image": ("sc:ImageObject", png)}
