@@ -12,7 +12,7 @@ import argparse
 import csv
 from pathlib import Path
 
-from genrobust.data.published import ARCHITECTURE, BASELINE_COLUMNS
+from genrobust.data.baselines import ARCHITECTURE, BASELINE_COLUMNS
 from genrobust.recipe.load import load_recipe
 from genrobust.study.executors.processes import Processes
 from genrobust.study.study import Study
