@@ -17,7 +17,7 @@ from small_study import CLASSES, QUICK, REAL, TRAIN, folders_section, genrobust
 from genrobust.core import ImageSet, StudyData, UserError
 from genrobust.data import DataSource, FolderClasses, MemoryImages, Reader, load_data
 from genrobust.recipe import READERS, SOURCES, Recipe, parse_recipe
-from genrobust.study.commands.open_sets import open_sets
+from genrobust.study.image_sets import open_sets
 from genrobust.study.context import Context
 
 Folders = dict[str, Path]

@@ -100,7 +100,7 @@ def _comparison(recipe: Recipe, data: StudyData, shifts: Sequence[str]) -> tuple
         bootstrap=recipe.robustness.bootstrap,
         second_id=recipe.robustness.second_id,
         published=lines,
-        image_groups=data.image_groups,
+        image_groups={name: groups for name, groups in data.image_groups.items() if name in (data.clean, *shifts)},
     )
     return comparison, without
 
