@@ -45,7 +45,13 @@ def test_the_wheel_holds_every_file_of_the_package_and_nothing_else(files: set[s
 
 def test_the_wheel_holds_what_the_program_reads_at_run_time(files: set[str]) -> None:
     wanted = {f"recipe/builtin/{name}.yaml" for name in recipe_names()}
-    wanted |= {"py.typed", "tools/__init__.py", "report/renderers/report.html.j2", "report/report.css", "report/report.js"}
+    wanted |= {
+        "py.typed",
+        "tools/__init__.py",
+        "report/renderers/report.html.j2",
+        "report/report.css",
+        "report/report.js",
+    }
     wanted |= {"__init__.pyi", "core/__init__.pyi", "cli/__init__.py"}  # the stubs say what each room offers
     wanted |= {f"assets/pictograms/{name}.parquet" for name in ("real", "shift", "wild")}
     wanted |= {"assets/generator/model_index.json", "assets/generator/unet/diffusion_pytorch_model.safetensors"}

@@ -101,7 +101,7 @@ def of_text(text: str | bytes, named: str = "r.yaml", **more: object) -> Mistake
 def of_data(named: str, *makes: Make, data: str = "x", **more: object) -> Mistake:
     """A command that opens the images at `data` as training images."""
     section = f"data={{source: folders, train: {data}, test: {data}}}"
-    return row(["prompts", "own.yaml", "--set", section], named, *makes, **more)
+    return row(["show", "own.yaml", "--prompts", "--set", section], named, *makes, **more)
 
 
 def of_checkpoint(named: str, *makes: Make, codes: tuple[int, ...] = FAILED, **more: object) -> Mistake:
@@ -119,7 +119,7 @@ def of_labels(labels: list[Any], named: str, names: Any = CLASSES, **more: objec
 
 def of_shifts(shifts: str, **more: object) -> Mistake:
     section = f"data: {{source: folders, train: photos/train, test: photos/test, shifts: {{{shifts}}}}}"
-    return row("prompts r.yaml", "shifts", yaml(section), **more)
+    return row("show r.yaml --prompts", "shifts", yaml(section), **more)
 
 
 def of_generator(index: object, named: str, *makes: Make, **more: object) -> Mistake:
@@ -189,7 +189,12 @@ NAMES = [  # a name leaves its folder, or two names share a file; tests/recipe/t
     of_shifts('"caf\\u00e9": photos/solid, "cafe\\u0301": photos/solid', codes=EITHER),
     of_shifts("test: photos/solid"),
     of_shifts('"a\\0b": photos/solid'),
-    row("prompts own.yaml", "ice-cream", image("photos/train/Ice Cream/1.png"), image("photos/train/ice-cream/1.png")),
+    row(
+        "show own.yaml --prompts",
+        "ice-cream",
+        image("photos/train/Ice Cream/1.png"),
+        image("photos/train/ice-cream/1.png"),
+    ),
     row("audit shards --test x=photos/test --test x=photos/solid", "--test"),
     row("benchmark --models a=checkpoint --models a=checkpoint --on shards --real photos/test", "checkpoint"),
     row(f"{BENCHMARK} --labels checkpoint=l.txt --labels checkpoint=l.txt", "--labels"),
@@ -260,15 +265,15 @@ TREES = [  # folders of images; tests/fuzz/test_trees.py makes many
     of_data("x", link("x", "x"), data="x"),
     of_data("x/a/1.png", image("x/b/1.png"), file("x/a/2.png", png()), fifo("x/a/1.png"), data="x"),
     of_data("", data="http://example.com/x"),
-    row("prompts own.yaml --set data.test=photos/train/camera", "camera"),
+    row("show own.yaml --prompts --set data.test=photos/train/camera", "camera"),
     row(
-        "prompts own.yaml --set data.generated=mine",
+        "show own.yaml --prompts --set data.generated=mine",
         "no prompts",
         image("mine/camera/1.png"),
         image("mine/clock/1.png", 9),
     ),
-    row(["prompts", "own.yaml", "--set", "data.class_names={none: x}"], "none"),
-    row(["prompts", "own.yaml", "--set", "data.class_names={camera: clock}"], "clock"),
+    row(["show", "own.yaml", "--prompts", "--set", "data.class_names={none: x}"], "none"),
+    row(["show", "own.yaml", "--prompts", "--set", "data.class_names={camera: clock}"], "clock"),
     row("predict checkpoint x", "1.jpg", file("x/1.jpg", png()[:60]), codes=(1,)),
     row("predict checkpoint x", ".heic", file("x/1.heic", "text"), image("x/2.png"), codes=(1,)),
     row("predict checkpoint x", "pixels", file("x/1.ppm", "P6 65536 65536 255\n"), codes=(1,)),
@@ -324,7 +329,7 @@ CHECKPOINTS = [
     row("export-model checkpoint --to timm --report r.json", "r.json", file("r.json", "[" * DEEP), codes=FAILED),
     row("export-model checkpoint --to timm --license 'a\nb'", "--license"),
 ]
-PROMPTS = "prompts small.yaml --set generate.prompts.strategy=list --set generate.prompts.file"
+PROMPTS = "show small.yaml --prompts --set generate.prompts.strategy=list --set generate.prompts.file"
 CODE = "open('harmed', 'w')\n\n\nclass Net:\n    pass\n"
 GENERATORS = [
     of_generator({"_class_name": "os.system"}, "gen"),
@@ -344,7 +349,7 @@ GENERATORS = [
     row("generate small.yaml --set generator.lora=x.bin", "x.bin", file("x.bin", PICKLE), check=not_harmed),
     row(f"{PROMPTS}=p.json", "p.json", file("p.json", '{"airplane": ["a"], "airplane": ["b"]}')),
     row(f"{PROMPTS}=p.txt", "p.txt", file("p.txt", "a {}\nno slot\n")),
-    row(["prompts", "small.yaml", "--set", "generate.prompts.templates=['{} {}']"], "templates"),
+    row(["show", "small.yaml", "--prompts", "--set", "generate.prompts.templates=['{} {}']"], "templates"),
 ]
 JSON = "effective-robustness --id clean --shift shifted table.csv --json"
 TARGET = (file("target.json", "{}"), link("link.json", "target.json"))
@@ -362,7 +367,6 @@ OUTPUTS = [  # devices, pipes, links, folders and inputs as outputs
     row(f"{JSON} table.csv/x.json", "table.csv"),
     row(f"{JSON} s3://bucket/x.json", "s3:/ & bucket"),
     row(f"{PREDICT} --out photos/test/camera/0.png --overwrite", "0.png & .csv"),
-    row("schema --out photos/test/camera/0.png --overwrite", "0.png & .json"),
     row(f"{INIT} --recipe own.yaml", "own.yaml"),
     row(f"{INIT} --recipe x.txt", "x.txt"),
     row(f"{INIT} --recipe dir.yaml --overwrite", "dir.yaml", file("dir.yaml/x", ""), codes=FAILED),

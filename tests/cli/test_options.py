@@ -9,7 +9,7 @@ import pytest
 from typer.testing import Result
 
 NUMBERS = [  # command with the value left out, the option, values that are refused
-    ("prompts small.yaml --count", "--count", ["0", "-1", "1000000000", "1.5", "nan", "many"]),
+    ("show small.yaml --prompts --count", "--count", ["0", "-1", "1000000000", "1.5", "nan", "many"]),
     ("train small.yaml --workers", "--workers", ["0", "-1", "100000", "1e3", "inf"]),
     ("predict resnet18 images --top", "--top", ["0", "1000000000"]),
     ("predict resnet18 images --batch-size", "--batch-size", ["0", "1000000000"]),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -181,12 +180,7 @@ def test_it_has_the_keys_of_plug_ins(install: Callable[..., None], monkeypatch: 
         assert schema.is_valid(changed("train", f"{{augmentation: {value}}}")) is is_right
 
 
-def test_the_command_writes_it(tmp_path: Path) -> None:
+def test_the_command_prints_it() -> None:
     from small_study import genrobust
 
-    printed, out = genrobust("schema"), tmp_path / "new" / "recipe.schema.json"
-    assert json.loads(printed.stdout) == SCHEMA.schema
-    assert genrobust("schema", "--out", out).stdout.split() == [str(out)]
-    assert out.read_text() == printed.stdout
-    genrobust("schema", "--out", out, code=2, said="--overwrite")
-    genrobust("schema", "--out", tmp_path, code=2, said="is a folder")
+    assert json.loads(genrobust("list", "schema").stdout) == SCHEMA.schema

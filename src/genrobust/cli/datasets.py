@@ -148,29 +148,3 @@ def doctor(out: OutFolder = Path(OUT)) -> None:
     for name, value in describe_environment(local_folder(out)):
         table.add_row(escape(name), escape(value))
     out_console.print(table)
-
-
-@command()
-def recipes(out: OutFolder = Path(OUT)) -> None:
-    """List the installed recipes: what they ask, what they need, how long they take here."""
-    from genrobust.recipe import load_recipe, recipe_names
-    from genrobust.study import needs_of, time_here
-
-    table = Table()
-    table.add_column("recipe", no_wrap=True)
-    table.add_column("question")
-    table.add_column("needs", overflow="fold")
-    table.add_column("trainings", justify="right")
-    table.add_column("time here")
-    unknown = False
-    for name in recipe_names():
-        recipe = load_recipe(name)
-        needs = needs_of(recipe)
-        time = "" if needs else time_here(recipe, out) or UNMEASURED
-        unknown = unknown or time == UNMEASURED
-        question = recipe.title.partition(": ")[2] or recipe.title
-        trainings = len(recipe.arms) * len(recipe.seeds)
-        table.add_row(name, escape(question), escape(needs or "nothing"), f"{trainings:,}", time)
-    out_console.print(table)
-    if unknown:
-        tell(f"- is not measured in {out}: genrobust show RECIPE measures this machine, and estimates the time")

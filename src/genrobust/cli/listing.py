@@ -1,4 +1,4 @@
-"""The commands that describe recipes: what recipes and commands can name, and the JSON Schema of recipes."""
+"""The command that describes recipes: what recipes and commands can name, and the JSON Schema of recipes."""
 
 from functools import partial
 from inspect import cleandoc
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from rich.markup import escape
 from rich.table import Table
 
-from genrobust.cli.options import Overwrite, argument, option
+from genrobust.cli.options import OUT, OutFolder, argument
 from genrobust.cli.program import KINDS, Kind, command, out_console, tell
 from genrobust.core import UserError
 
@@ -65,42 +65,85 @@ for _name, _named_by in _OWN.items():
     KINDS.register(_name)(Kind(_named_by, partial(_load, _name)))
 
 
-def _kinds(incomplete: str) -> list[str]:
-    return [kind for kind in KINDS.names() if kind.startswith(incomplete)]
+RECIPES, SCHEMA = "recipes", "schema"
+UNMEASURED = "-"
 
 
-SchemaFile = Annotated[Path | None, option("--out FILE.json", "Output file; default: standard output.")]
-KindName = Annotated[str | None, argument("KIND", f"One of {', '.join(KINDS.names())}.", autocompletion=_kinds)]
+def _listed() -> list[str]:
+    return [RECIPES, *KINDS.names(), SCHEMA]
+
+
+def _begun(incomplete: str) -> list[str]:
+    return [kind for kind in _listed() if kind.startswith(incomplete)]
+
+
+KindName = Annotated[str | None, argument("KIND", f"One of {', '.join(_listed())}.", autocompletion=_begun)]
 
 
 @command("list")
-def list_(kind: KindName = None) -> None:
-    """List what recipes and commands can name, with the keys of each: readers, engines, figures and others."""
+def list_(kind: KindName = None, out: OutFolder = Path(OUT)) -> None:
+    """List what recipes and commands can name, with the keys of each: recipes, readers, engines, figures and others.
+
+    `recipes` are the installed ones: what they ask, what they need, and how long they take here, if the folder of
+    studies has measured it. `schema` is the JSON Schema of recipes, by which editors complete and check them.
+    """
+    if kind is not None and kind not in _listed():
+        raise UserError(f"{kind}: list one of {', '.join(_listed())}")
     if kind is None:
-        for name, of_kind in KINDS.members().items():
-            registry = of_kind.load()[0]
-            out_console.print(f"[bold]{name}[/] ({of_kind.named_by}): {escape(', '.join(registry.names()))}")
-        return
-    if kind not in KINDS.names():
-        raise UserError(f"{kind}: list one of {', '.join(KINDS.names())}")
-    of_kind = KINDS.get(kind)
-    registry, base = of_kind.load()
-    table = Table("name", "own keys", "description", title=of_kind.named_by, title_justify="left")
-    for member, thing in registry.members().items():
-        table.add_row(escape(member), escape(", ".join(own_keys(thing, base))), escape(first_paragraph(thing)))
+        _print_overview()
+    elif kind == RECIPES:
+        _print_recipes(out)
+    elif kind == SCHEMA:
+        _print_schema()
+    else:
+        of_kind = KINDS.get(kind)
+        registry, base = of_kind.load()
+        table = Table("name", "own keys", "description", title=of_kind.named_by, title_justify="left")
+        for member, thing in registry.members().items():
+            table.add_row(escape(member), escape(", ".join(own_keys(thing, base))), escape(first_paragraph(thing)))
+        out_console.print(table)
+
+
+def _print_overview() -> None:
+    from genrobust.recipe import recipe_names
+
+    named = {RECIPES: ("RECIPE", recipe_names())}
+    named |= {name: (kind.named_by, kind.load()[0].names()) for name, kind in KINDS.members().items()}
+    for name, (where, members) in named.items():
+        out_console.print(f"[bold]{name}[/] ({where}): {escape(', '.join(members))}")
+    out_console.print(f"[bold]{SCHEMA}[/]: the JSON Schema of recipes, for editors")
+
+
+def _print_recipes(out: Path) -> None:
+    from genrobust.recipe import load_recipe, recipe_names
+    from genrobust.study import needs_of, time_here
+
+    table = Table()
+    table.add_column("recipe", no_wrap=True)
+    table.add_column("question")
+    table.add_column("needs", overflow="fold")
+    table.add_column("trainings", justify="right")
+    table.add_column("time here")
+    unknown = False
+    for name in recipe_names():
+        recipe = load_recipe(name)
+        needs = needs_of(recipe)
+        time = "" if needs else time_here(recipe, out) or UNMEASURED
+        unknown = unknown or time == UNMEASURED
+        question = recipe.title.partition(": ")[2] or recipe.title
+        trainings = len(recipe.arms) * len(recipe.seeds)
+        table.add_row(name, escape(question), escape(needs or "nothing"), f"{trainings:,}", time)
     out_console.print(table)
+    if unknown:
+        tell(f"- is not measured in {out}: genrobust show RECIPE measures this machine, and estimates the time")
 
 
-@command()
-def schema(out: SchemaFile = None, overwrite: Overwrite = False) -> None:
-    """Print the JSON Schema of recipes, by which editors complete and check them; it has the keys of plug-ins."""
+def _print_schema() -> None:
     from genrobust.core import page_json, writing
     from genrobust.recipe import recipe_schema
 
-    with writing(out or Path("-"), ".json", overwrite=overwrite) as file:
+    with writing(Path("-"), ".json") as file:
         file.write(page_json(recipe_schema()).encode())
-    if out is not None:
-        tell(out)
 
 
 def own_keys(thing: Any, base: "type[Section] | None") -> list[str]:

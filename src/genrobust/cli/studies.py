@@ -26,6 +26,7 @@ if TYPE_CHECKING:  # a command imports what it needs when it runs, so that --hel
     from genrobust.study import Row, Study, TrainingRun
 
 
+PROMPTS = 20  # that show prints
 SameVersions = Annotated[bool, option("--same-versions", "Reuse no finished work of other versions.")]
 FigureNames = Annotated[
     list[str] | None,
@@ -63,11 +64,24 @@ def show(
     estimate: Estimate = True,
     same_versions: SameVersions = False,
     values: Annotated[bool, option("--yaml", "Print the recipe with all its values instead.")] = False,
+    prompts: Annotated[bool, option("--prompts", "Print the first prompts of a dataset instead.")] = False,
+    dataset: DatasetName = None,
+    count: Annotated[int | None, option("--count N", "Number of prompts; default: 20.", min=1, max=10_000)] = None,
 ) -> None:
-    """Show which jobs of a study are done and which are left, or with --yaml the recipe itself."""
+    """Show which jobs of a study are done and which are left, or the recipe itself, or its prompts.
+
+    --prompts prints them with the key, the seed and the style of each image.
+    """
     from genrobust.recipe import recipe_yaml
     from genrobust.study import describe_others
 
+    if not prompts and (dataset or count):
+        raise UserError(f"{'--dataset' if dataset else '--count'} is about prompts: add --prompts")
+    if prompts and values:
+        raise UserError("give either --yaml or --prompts")
+    if prompts:
+        _print_prompts(study, dataset or study.recipe.first_generated_set, count or PROMPTS)
+        return
     if values:
         out_console.print(escape(recipe_yaml(study.recipe)), end="")
         return
@@ -92,15 +106,8 @@ def show(
     tell(*_next_steps(study, rows, ctx))
 
 
-@command()
-@with_study(*HERE)
-def prompts(
-    study: "Study",
-    dataset: DatasetName = None,
-    count: Annotated[int, option("--count N", "Number of requests to print.", min=1, max=10_000)] = 20,
-) -> None:
-    """Print the first prompts of a dataset, with the key, the seed and the style of each image."""
-    dataset = dataset or study.recipe.first_generated_set
+def _print_prompts(study: "Study", dataset: str, count: int) -> None:
+    """Print the first `count` prompts of a dataset, with the key, the seed and the style of each image."""
     requests = study.dataset(dataset).plan
     shown = [requests[index] for index in range(min(count, len(requests)))]
     cells = {

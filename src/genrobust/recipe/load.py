@@ -110,7 +110,7 @@ def _read_recipe(name_or_path: str) -> bytes:
             if not path.exists():
                 raise UserError(
                     f"cannot read the recipe {name_or_path}: there is no such file. Write one with genrobust init, or "
-                    "name an installed one (genrobust recipes lists them)"
+                    "name an installed one (genrobust list recipes prints them)"
                 )
             if not path.is_file():
                 raise UserError(f"cannot read the recipe {name_or_path}: it is no file")
