@@ -26,9 +26,12 @@ COMMANDS = (
         "compare {}",
     ),
     *("benchmark --models {} --on {}", "export {} --to parquet", "export-model {} --to timm", "predict {} images"),
-    *("predict resnet18 {} --out {}", "push {} me/icons", "push made {}", "doctor --out {}", "schema --out {}/x.json"),
+    *("predict resnet18 {} --out {}", "push {} me/icons", "push made {}", "doctor --out {}"),
     *("effective-robustness --id a --shift b {}", "show small.yaml --yaml --set title={}", "{}", "show small.yaml {}"),
-    *("init --train images --test images --server {} --model x", "train-generator small.yaml --set generator.model={}"),
+    *(
+        "init --train images --test images --server {} --model x",
+        "train small.yaml --generators --set generator.model={}",
+    ),
 )
 RUN_ALL = """
 import json, sys

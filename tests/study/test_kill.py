@@ -18,7 +18,7 @@ from genrobust.study import Study
 
 OFTEN = [
     pytest.param(stage, 10, marks=pytest.mark.thorough)
-    for stage in ("generate", "train", "train-generator", "evaluate")
+    for stage in ("generate", "train", "train --generators", "evaluate")
 ]
 
 
@@ -39,7 +39,7 @@ def test_every_stage_survives_kills(start, recipe, tmp_path, stage, kills):
     out = tmp_path / "runs"
     if stage == "evaluate":
         start.to_end(["train", str(recipe), "--out", str(out)])
-    kill_and_resume(start, [stage, str(recipe), "--out", str(out)], out, kills)
+    kill_and_resume(start, [*stage.split(), str(recipe), "--out", str(out)], out, kills)
 
 
 @pytest.mark.thorough

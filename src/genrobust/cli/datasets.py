@@ -49,8 +49,6 @@ VerifiedFolder = Annotated[
 Images = Annotated[bool, option("--images", "Read the images of FOLDER, a recipe, again: do they hold what they held?")]
 Repair = Annotated[bool, option("--repair", "Set damaged output aside, so that only it is made again.")]
 
-UNMEASURED = "-"
-
 
 @command("filter")
 @with_studies()

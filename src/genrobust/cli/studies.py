@@ -146,16 +146,6 @@ def generate(
 
 
 @command()
-@with_study(*HERE)
-def train_generator(study: "Study") -> None:
-    """Train the recipe's generators: fine-tune or distil (`finetune`), or train from scratch (`class_model`)."""
-    warn_of_images(study)
-    for stage in study.graph.train_generators():
-        stage.run()
-        tell(stage.trained.folder)
-
-
-@command()
 @with_study(*ANYWHERE)
 def train(
     study: "Study",
@@ -164,8 +154,21 @@ def train(
         str | None,
         option("--cells K/N", "Only part K of N of the trainings (arms x seeds, and baselines), counted from 1."),
     ] = None,
+    generators: Annotated[bool, option("--generators", "Train the recipe's generators, and no classifier.")] = False,
 ) -> None:
-    """Train the classifiers of the arms, and those of the baseline line if the recipe trains its own."""
+    """Train the classifiers of the arms, and those of the baseline line if the recipe trains its own.
+
+    --generators trains the generators instead: it fine-tunes or distils them (`finetune`), or trains one from scratch
+    (`class_model`). Other commands train those that they need.
+    """
+    if generators:
+        if arm or cells:
+            raise UserError(f"{'--arm' if arm else '--cells'} is about classifiers: leave out --generators")
+        warn_of_images(study)
+        for stage in study.graph.train_generators():
+            stage.run()
+            tell(stage.trained.folder)
+        return
     runs = _training_runs(study, arm)
     chosen = runs if cells is None else _cells(study, runs, _parse_part("--cells", cells))
     warn_of_images(study)

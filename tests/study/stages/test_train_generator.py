@@ -154,7 +154,7 @@ def test_a_distilled_generator_draws_in_its_own_steps_without_guidance(raw, tmp_
 def test_the_command_prints_the_folder(raw, tmp_path):
     recipe = tmp_path / "small.yaml"
     recipe.write_text(yaml.safe_dump(raw))
-    words = ["train-generator", str(recipe), "--out", str(tmp_path / "runs"), "--set", "finetune.method=lora"]
+    words = ["train", str(recipe), "--generators", "--out", str(tmp_path / "runs"), "--set", "finetune.method=lora"]
     folder = Path(genrobust(*words).stdout.strip())
     assert folder.parent == tmp_path / "runs" / "finetuned"
     assert {p.name for p in folder.iterdir()} == {".lock", "manifest.json", "pytorch_lora_weights.safetensors"}
