@@ -110,7 +110,6 @@ from .made_by import (
     made_by_others as made_by_others,
     plugins_of as plugins_of,
     recorded_code as recorded_code,
-    with_loaded_code as with_loaded_code,
 )
 from .masking import mask_secrets as mask_secrets
 from .named_files import check_output as check_output, expand_home as expand_home, writing as writing

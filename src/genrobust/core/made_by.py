@@ -4,17 +4,12 @@ from __future__ import annotations
 
 import ast
 import hashlib
-import sys
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from functools import cache
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, NamedTuple
-
-from genrobust.core.artifact import Manifest
-from genrobust.core.registry import Registry
+from typing import Any
 
 LIBRARIES = ("torch", "torchvision", "timm", "diffusers", "transformers")
 CODE = "code"  # the key of the hashes of modules
@@ -22,7 +17,8 @@ _HASH = 8  # hex digits of the hash of a module
 _PACKAGE = "genrobust."
 _ROOT = Path(__file__).parents[1]
 _CORE = ("core.images", "core.keys", "core.devices", "core.precision")
-_MODULES = {  # what may decide the bytes of each kind of artifact: of these, the modules that are loaded
+_READERS = "data.readers."  # which decide what is listed, and so the fingerprints that are among the inputs
+_MODULES = {  # what may decide the bytes of each kind of artifact, whichever process makes it
     "dataset": (*_CORE, "data.shard_files", "data.tar_writer", "generate"),
     "generator": (*_CORE, "data", "generate"),
     "checkpoint": (*_CORE, "data", "classifiers", "train"),
@@ -34,30 +30,17 @@ _MODULES = {  # what may decide the bytes of each kind of artifact: of these, th
 }
 
 
-class _Code(NamedTuple):
-    """A module: the hash of its code without docstrings and comments, and the names that it imports."""
-
-    hash: str
-    imports: frozenset[str]
-
-
 def made_by(kind: str, plugins: Iterable[str] = ()) -> dict[str, Any]:
-    """Return what makes an artifact of `kind` in this process: versions by name, and hashes of modules under `CODE`.
+    """Return what makes an artifact of `kind`: versions by name, and hashes of modules under `CODE`.
 
-    They are the modules of genrobust that are loaded and take part in making that kind, by their names in genrobust,
-    each with a hash of its code without docstrings and comments. A reader, a mode or another plug-in of ours takes part
-    once it was asked for by name.
+    They are the modules of genrobust that may take part in making that kind, by their names in genrobust, each with a
+    hash of its code without docstrings and comments. Readers are not among them, nor pages and commands. They do not
+    depend on what the process has loaded: the bytes of a manifest are the same whichever worker writes it.
 
     Args:
         plugins: The distributions of other packages that take part, each with its version and a hash of its modules.
     """
-    return _versions(plugins) | {CODE: {name: _code_of(name).hash for name in _taking_part(kind)}}
-
-
-def with_loaded_code(manifest: Manifest) -> Manifest:
-    """Return `manifest` with the modules that were loaded since it was made; those that it has keep their hashes."""
-    code = made_by(manifest.kind)[CODE] | recorded_code(manifest.made_by)
-    return replace(manifest, made_by={**manifest.made_by, CODE: dict(sorted(code.items()))})
+    return _versions(plugins) | {CODE: {name: _code_of(name) for name in _taking_part(kind)}}
 
 
 def recorded_code(recorded: Mapping[str, Any]) -> dict[str, str]:
@@ -92,7 +75,7 @@ def made_by_others(then: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
     before = {name: version for name, version in then.items() if name != CODE}
     now = _versions(name for name in before if name not in ("genrobust", *LIBRARIES))
     before |= {_PACKAGE + name: hash for name, hash in code.items()}
-    now |= {_PACKAGE + name: _code_of(name).hash for name in code}
+    now |= {_PACKAGE + name: _code_of(name) for name in code}
     return {name: (before.get(name, ""), now[name]) for name in now if before.get(name) != now[name]}
 
 
@@ -101,23 +84,15 @@ def _versions(plugins: Iterable[str]) -> dict[str, str]:
     return versions | {name: _plugin_version(name) for name in plugins}
 
 
-def _taking_part(kind: str) -> list[str]:
-    """The modules of genrobust, by their names in it, that are loaded and take part in making a `kind`, sorted."""
-    loaded = {name: module for name, module in list(sys.modules.items()) if name.startswith(_PACKAGE)}
-    registries = [thing for module in loaded.values() for thing in vars(module).values() if isinstance(thing, Registry)]
-    packages = tuple(f"{registry.package}." for registry in registries if registry.package)
-    asked_for = {name for registry in registries for name in registry.asked_for}
-    rooms = _MODULES.get(kind, ())
-    candidates = {
-        name.removeprefix(_PACKAGE)
-        for name in loaded
-        if any(f"{name}.".startswith(f"{_PACKAGE}{room}.") for room in rooms)
-    }
-    members = {name for name in candidates if (_PACKAGE + name).startswith(packages)}  # all are loaded with the first
-    members -= {name.removeprefix(_PACKAGE) for name in asked_for}
-    while imported := {name for name in members if any(name in _code_of(by).imports for by in candidates - members)}:
-        members -= imported
-    return sorted(candidates - members)
+@cache
+def _taking_part(kind: str) -> tuple[str, ...]:
+    """The modules that may take part in making a `kind`, by their names in genrobust, sorted."""
+    paths: set[Path] = set()
+    for name in _MODULES.get(kind, ()):
+        place = _ROOT.joinpath(*name.split("."))
+        paths |= {*place.rglob("*.py")} if place.is_dir() else {place.with_suffix(".py")}
+    names = (".".join(path.relative_to(_ROOT).with_suffix("").parts) for path in paths)
+    return tuple(sorted(name for name in names if not name.startswith(_READERS)))
 
 
 @cache
@@ -150,28 +125,22 @@ def _hash_modules(*places: Path) -> str:
     hashed = hashlib.sha256()
     for place in places:
         for path in sorted(place.rglob("*.py")) if place.is_dir() else [place]:
-            hashed.update(f"{path.relative_to(place.parent).as_posix()} {_read_code(path).hash}\n".encode())
+            hashed.update(f"{path.relative_to(place.parent).as_posix()} {_hash_code(path)}\n".encode())
     return hashed.hexdigest()[:12]
 
 
 @cache
-def _code_of(name: str) -> _Code:
-    """Read the module that is called `name` in genrobust; its hash is "" where there is none."""
-    place = _ROOT.joinpath(*name.split("."))
-    paths = [path for path in (place.with_suffix(".py"), place / "__init__.py") if path.is_file()]
-    return _read_code(paths[0]) if paths else _Code("", frozenset())
+def _code_of(name: str) -> str:
+    """Hash the code of the module that is called `name` in genrobust; "" where there is none."""
+    path = _ROOT.joinpath(*name.split(".")).with_suffix(".py")
+    return _hash_code(path) if path.is_file() else ""
 
 
-def _read_code(path: Path) -> _Code:
+def _hash_code(path: Path) -> str:
+    """Hash the code of a module without its docstrings and comments."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
-    imports = set()
     for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            if ast.get_docstring(node, clean=False) is not None:
-                node.body = node.body[1:]
-        elif isinstance(node, ast.Import):
-            imports |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            imports |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
-    code = hashlib.sha256(ast.unparse(tree).encode()).hexdigest()[:_HASH]
-    return _Code(code, frozenset(name.removeprefix(_PACKAGE) for name in imports))
+        documented = isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
+        if documented and ast.get_docstring(node, clean=False) is not None:
+            node.body = node.body[1:]
+    return hashlib.sha256(ast.dump(tree).encode()).hexdigest()[:_HASH]

@@ -32,9 +32,7 @@ class Registry(Generic[T]):
             entry_point_group: Where other packages declare theirs; None takes none.
             package: A package whose modules register themselves, imported at the first use: a new file is enough.
         """
-        self.kind, self._group, self.package = kind, entry_point_group, package
-        self.asked_for: set[str] = set()  # the modules of what `get` returned, and of its bases
-        self._is_imported = package is None
+        self.kind, self._group, self._package = kind, entry_point_group, package
         self._own: dict[str, T] = {}
         self._plugins: dict[str, list[metadata.EntryPoint]] | None = None
 
@@ -62,7 +60,7 @@ class Registry(Generic[T]):
         members = {}
         for name in self.names():
             with suppress(UserError):
-                members[name] = self._load(name)
+                members[name] = self.get(name)
         return members
 
     def get(self, name: str) -> T:
@@ -71,11 +69,6 @@ class Registry(Generic[T]):
         Raises:
             UserError: An unknown name, one that several packages offer, or a package that cannot be loaded.
         """
-        thing = self._load(name)
-        self.asked_for |= {getattr(base, "__module__", "") for base in getattr(thing, "__mro__", [thing])}
-        return thing
-
-    def _load(self, name: str) -> T:
         registered, entry_points = self._registered(), self._entry_points().get(name, [])
         others = sorted(point.dist.name if point.dist else point.module.partition(".")[0] for point in entry_points)
         packages = ["genrobust", *others] if name in registered else others
@@ -97,11 +90,11 @@ class Registry(Generic[T]):
         return thing
 
     def _registered(self) -> dict[str, T]:
-        if self.package is not None and not self._is_imported:
-            package = import_module(self.package)
+        if self._package is not None:
+            package = import_module(self._package)
             for module in iter_modules(package.__path__, f"{package.__name__}."):
                 import_module(module.name)
-            self._is_imported = True
+            self._package = None
         return self._own
 
     def _entry_points(self) -> dict[str, list[metadata.EntryPoint]]:

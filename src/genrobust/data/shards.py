@@ -34,7 +34,6 @@ from genrobust.core import (
     make_folder,
     reading,
     remove,
-    with_loaded_code,
 )
 from genrobust.data.naming import readable_names
 from genrobust.data.reading import read_image
@@ -96,7 +95,7 @@ def finish_dataset(folder: Path) -> None:
     total = read_about(folder)["shards"]
     complete = not missing_shards(folder, total)
     if complete and not dataset.is_finished:
-        dataset.publish(with_loaded_code(dataset.manifest()), names=(), parts=map(shard_name, range(total)))
+        dataset.publish(dataset.manifest(), names=(), parts=map(shard_name, range(total)))
     elif not complete:
         dataset.reopen()
 

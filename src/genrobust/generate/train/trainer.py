@@ -18,7 +18,6 @@ from genrobust.core import (
     repeatable,
     resolve_device,
     set_threads,
-    with_loaded_code,
 )
 from genrobust.generate.calls import explain_out_of_memory
 from genrobust.generate.loading import locate
@@ -56,7 +55,7 @@ def train_generator(objective: Objective, out: Path, device: str = "auto", threa
                 training.resume()
                 training.work()
             objective.save(out, training.averaged())
-            artifact.publish(with_loaded_code(manifest))
+            artifact.publish(manifest)
     return out
 
 

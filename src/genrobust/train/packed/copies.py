@@ -23,7 +23,6 @@ from genrobust.core import (
     progress_bar,
     remove_leftovers,
     replacing,
-    with_loaded_code,
 )
 from genrobust.train.crops import RandomCrop
 from genrobust.train.packed.tiles import BLOCK, QUALITY, TILE, Box, encoded, tiles_under
@@ -65,7 +64,7 @@ class PackedImages:
                         self._write_shard(images, shard, pool)
                         bar.advance(len(shard))
             if not packed.is_finished:
-                packed.publish(with_loaded_code(manifest), (), map(_name_of, _shards(images)))
+                packed.publish(manifest, (), map(_name_of, _shards(images)))
         indices = [_read_index(packed, _name_of(shard)) for shard in _shards(images)]
         self._index = np.concatenate([np.empty((0, len(_COLUMNS)), np.int64), *indices])
         # Not by a method, which would keep these images until a full collection of garbage.
