@@ -23,7 +23,7 @@ MISTAKES = [  # command, what the error names; small.yaml is a recipe, made and 
     ("show small.yaml --prompts --dataset nothing", "'nothing'"),
     ("show small.yaml --dataset generated", "--dataset is about prompts: add --prompts"),
     ("show small.yaml --prompts --yaml", "either --yaml or --prompts"),
-    ("list engine", "engine: list one of recipes, sources"),
+    ("list engine", "engine: list one of recipes, "),
     ("generate small.yaml --dataset nothing", "'nothing'"),
     ("generate small.yaml --address head:6379", "--address"),
     ("generate small.yaml --executor ray --workers 2", "--workers"),
