@@ -142,7 +142,7 @@ def test_a_classifier_of_other_images_is_refused(study, tmp_path):
 @pytest.mark.thorough
 def test_epochs_split_norms_and_a_further_folder_go_through_a_study(study, write_folder, tmp_path):
     one = {"source": "real", "per_class": 1, "weight": 1}  # 100 images
-    folder = write_folder("distorted", "solid", 3, {"camera": "camera", "wrench": "wrench"})
+    folder = write_folder("distorted", "retrieved", 3, {"camera": "camera", "wrench": "wrench"})
     made = study(
         data={"extra": {"deepaugment": str(folder)}},
         train=RECIPE["train"] | {"steps": None, "epochs": 0.2, "mixup": 0.2},

@@ -34,7 +34,7 @@ def test_a_killed_worker_costs_no_bit_of_what_two_learn_as_one(recipe, cluster, 
     (message,) = caplog.messages  # with Ray's reason, where its controller notices first
     assert message.startswith("real, seed 0: its worker died") and message.endswith("; it is tried again")
     assert contents(tmp_path / "killed") == contents(out)
-    genrobust("train", file, "--out", tmp_path / "without", "--workers", 2)
+    genrobust("train", file, "--out", tmp_path / "without", "--executor", "local", "--workers", 2)
     assert contents(tmp_path / "without") == contents(out), "without Ray they learn the same"
     assert_same_up_to_rounding(together, alone)
 
