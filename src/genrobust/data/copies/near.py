@@ -134,7 +134,19 @@ def _describe_batch(thumbnails: np.ndarray) -> _Described:
     chroma = torch.from_numpy(thumbnails[:, SIDE:].reshape(-1, 2, CHROMA, CHROMA).astype(np.float32))
     chroma = chroma.repeat_interleave(SIDE // CHROMA, 2).repeat_interleave(SIDE // CHROMA, 3)
     whole = torch.cat([luma, chroma], 1)
-    return [(_magnitudes(pictures), _layout(pictures)) for pictures in (whole, _cut_out(whole))]
+    described = [(_magnitudes(whole), _layout(whole))]
+    cut = [torch.zeros_like(descriptors) for descriptors in described[0]]
+    if (plain := _has_background(whole)).any():  # photographs have none
+        pictures = _cut_out(whole[plain])
+        cut[0][plain], cut[1][plain] = _magnitudes(pictures), _layout(pictures)
+    return [*described, (cut[0], cut[1])]
+
+
+def _has_background(pictures: torch.Tensor) -> torch.Tensor:
+    """Whether most of the border of each picture has one brightness: bool [N]."""
+    luma = pictures[:, 0]
+    border = torch.cat([luma[:, 0], luma[:, -1], luma[:, :, 0], luma[:, :, -1]], -1)
+    return ((border - border.median(-1, keepdim=True).values).abs() < FAINT).float().mean(1) >= _PLAIN
 
 
 def _layout(pictures: torch.Tensor) -> torch.Tensor:
@@ -169,7 +181,7 @@ def _magnitudes(pictures: torch.Tensor) -> torch.Tensor:
 
 
 def _cut_out(pictures: torch.Tensor) -> torch.Tensor:
-    """Cut what lies on a plain background to its own extent, as `cut_out` does; zeros where there is none."""
+    """Cut what lies on a plain background to its own extent, as `cut_out` does."""
     border = torch.cat([pictures[..., 0, :], pictures[..., -1, :], pictures[..., 0], pictures[..., -1]], -1)
     contrast = pictures - border.median(-1).values[..., None, None]
     contrast = torch.where(contrast.abs() < FAINT, 0.0, contrast)
@@ -188,9 +200,7 @@ def _cut_out(pictures: torch.Tensor) -> torch.Tensor:
         ],
         -1,
     )
-    cut = grid_sample(contrast, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
-    plain = ((border[:, 0] - border[:, 0].median(-1, keepdim=True).values).abs() < FAINT).float().mean(1) >= _PLAIN
-    return cut * plain[:, None, None, None]
+    return grid_sample(contrast, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
 
 
 def _candidates(own: _Described, blocks: Sequence[_Described]) -> list[list[int]]:
@@ -198,6 +208,8 @@ def _candidates(own: _Described, blocks: Sequence[_Described]) -> list[list[int]
     chosen: list[torch.Tensor] = []
     for kind, limit in enumerate((_WHOLE_APART, _CUT_APART)):
         magnitudes, layout = own[kind]
+        if kind and not layout.any():
+            continue  # photographs have no background
         best = torch.full((len(layout), 0), torch.inf)
         where = torch.zeros((len(layout), 0), dtype=torch.int64)
         first = 0
