@@ -26,7 +26,10 @@ from genrobust.core import (
     digest,
     hardware,
     one_line,
+    page_json,
     progress_bar,
+    read_page_json,
+    replacing,
     worker_environment,
 )
 from genrobust.recipe import Recipe
@@ -91,13 +94,13 @@ class Slurm:
 
     def _hardware(self) -> Hardware:
         asked = digest([self._cluster, self._device, self._limits])
-        kept = self._folder / f"hardware-{asked}.pickle"
+        kept = self._folder / f"hardware-{asked}.json"
         if not kept.exists():
-            found = self._submit(_hardware, [(self._device,)])[0].result()
-            kept.write_bytes(pickle.dumps(found))
-        found = pickle.loads(kept.read_bytes())  # written by this class, in the user's own output folder
-        assert isinstance(found, Hardware)
-        return found
+            found: Hardware = self._submit(_hardware, [(self._device,)])[0].result()
+            with replacing(kept) as file:
+                file.write(page_json({"fast": sorted(found.fast), "why": found.why}).encode())
+        said = read_page_json(kept)
+        return Hardware(self._device, frozenset(said["fast"]), said["why"])
 
     def require(self, workers: int) -> None:
         """Raise UserError where several `workers` should do a job together."""
