@@ -61,7 +61,7 @@ def thumbnails(images: ImageSet, advance: Advance) -> tuple[np.ndarray, list[int
     with ThreadPoolExecutor(cores()) as pool:
         for start in range(0, len(images), _BATCH):
             batch = range(start, min(start + _BATCH, len(images)))
-            list(pool.map(read, batch, chunksize=16))
+            list(pool.map(read, batch))
             advance(len(batch))
     return made, sorted(broken)
 
