@@ -49,7 +49,7 @@ def written(recipe: Recipe, folder: Path) -> Path:
     return file
 
 
-def of_two(write_folder: Callable[..., Path]) -> Recipe:
+def of_two(write_folder: Callable[..., Path], **execute: object) -> Recipe:
     """An arm that two workers train together, with no batch norm and nothing drawn at random, and one of one worker."""
     sets = {name: write_folder(name, name, 6, CLASSES) for name in ("train", "test")}
     exact = {"augmentation": "none", "precision": "float32", "optimizer": "sgd", "learning_rate": 0.05}
@@ -61,7 +61,7 @@ def of_two(write_folder: Callable[..., Path]) -> Recipe:
         generator=None,
         train={**size, **exact, "validate_every": 20, "save_every": 5, "workers": 2},
         arms=[REAL, REAL | {"name": "alone", "train": {"workers": 1}}],
-        execute={"executor": "ray", "num_cpus": 1},
+        execute=execute,
         robustness={"baselines": None},
     )
 

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.thorough
 
 @pytest.fixture
 def recipe(write_folder):
-    return of_two(write_folder)
+    return of_two(write_folder, executor="ray", num_cpus=1)
 
 
 def test_a_killed_worker_costs_no_bit_of_what_two_learn_as_one(recipe, cluster, tmp_path, caplog):
