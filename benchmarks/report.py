@@ -76,12 +76,12 @@ def fill(study: Study) -> None:
     labels, trained = study.data.labels, study.graph.train([])
     arms = [arm.name for arm in study.recipe.arms]
     for run in study.runs():
-        checkpoint, train, a, seed = study.graph.sources.checkpoint(run), run.train, arms.index(run.of), run.seed
+        checkpoint, train, a, seed = study.graph.checkpoints.of(run).folder, run.train, arms.index(run.of), run.seed
         if not checkpoint.exists():
             model = create_classifier(train.architecture, len(labels), train.image_size)
             training = {"mixture": trained.mixture(run).fingerprint}
             info = CheckpointInfo(train.architecture, {}, labels.ids, train.image_size, training)
-            save_checkpoint(checkpoint, model, info, inputs=study.graph.sources.checkpoint_inputs(run))
+            save_checkpoint(checkpoint, model, info, inputs=study.graph.checkpoints.of(run).inputs)
 
         def drawn(images, a=a, seed=seed) -> np.ndarray:
             shared = np.random.default_rng([len(images.name), *images.name.encode()])

@@ -15,7 +15,7 @@ from genrobust.core import Hardware, hardware, in_common, precision
 from genrobust.core.precision import remembered
 from genrobust.recipe import ClassModelConfig, FinetuneConfig, GeneratorConfig, TrainConfig, parse_recipe, recipe_yaml
 from genrobust.study import Study
-from genrobust.study.results.baselines import grid
+from genrobust.study.training_runs import grid
 
 F32 = frozenset({"float32"})
 OLD_CPU = Hardware("cpu", F32, "this CPU has no bfloat16 instructions")
@@ -229,7 +229,7 @@ def test_auto_and_the_same_by_hand_share_their_folders(tmp_path, monkeypatch):
     auto, by_hand, other = (Study(recipe, tmp_path, say=said.append) for recipe in recipes)
     for name in ("generated", *datasets):
         assert auto.dataset(name).folder == by_hand.dataset(name).folder != other.dataset(name).folder
-    folders = [[study.graph.sources.checkpoint(run) for run in study.runs()] for study in (auto, by_hand)]
+    folders = [[study.graph.checkpoints.of(run).folder for run in study.runs()] for study in (auto, by_hand)]
     assert folders[0] == folders[1]
     assert AUTO not in named_precisions(auto.recipe).values()
     assert auto.context.__reduce__()[1][0] is auto.recipe

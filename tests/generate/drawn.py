@@ -11,7 +11,7 @@ import torch
 
 from genrobust.core import FLAT_IMAGE, LabelSpace
 from genrobust.data import ShardDataset
-from genrobust.generate import Generation, Plan
+from genrobust.generate import Generation, Plan, open_generated
 from genrobust.generate.sample import Drawing
 from genrobust.recipe import GenerateConfig, GeneratorConfig
 
@@ -32,7 +32,7 @@ def generate(
     with job.claimed(shards) as missing:
         if missing:
             job.load()(missing)
-        return job.opened(partial=shards is not None)
+        return open_generated(out, partial=shards is not None)
 
 
 def pixels(drawn: Sequence[Drawing] | ShardDataset) -> np.ndarray:

@@ -17,7 +17,7 @@ from small_study import QUICK, REAL, folders_section, genrobust
 
 from genrobust.core import GenrobustError, MissingPackage, UserError
 from genrobust.data import ShardDataset
-from genrobust.generate import Generation, identity, speed
+from genrobust.generate import Generation, identity, open_generated, speed
 from genrobust.generate.calls import OutOfMemory, explain_out_of_memory
 from genrobust.generate.engines.diffusers import DiffusersEngine
 from genrobust.generate.loading import load_generator
@@ -265,7 +265,7 @@ def test_with_a_cache_no_batch_size_is_measured(section, plan, labels, tmp_path)
     run = Generation(plan(cached), cached, asked, labels, tmp_path / "out", "cpu", 1)
     with run.claimed() as missing:
         run.load(lambda measure: measured.append(measure) or measure())(missing)
-    assert set(run.opened().metadata().column("batch_size").to_pylist()) == {1} and not measured
+    assert set(open_generated(tmp_path / "out").metadata().column("batch_size").to_pylist()) == {1} and not measured
 
 
 def test_a_study_keeps_the_measured_batch_size(write_folder, tmp_path):

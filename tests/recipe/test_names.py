@@ -14,7 +14,7 @@ from genrobust.recipe import load_recipe, parse_recipe, study_name
 from genrobust.recipe.names import KEPT, look_alikes
 from genrobust.study import census
 from genrobust.study.estimates import rates
-from genrobust.study.stages import embeddings
+from genrobust.study.sources import embeddings
 
 REAL = {"name": "real", "mixture": "real"}
 NO_LINE = [

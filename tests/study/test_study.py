@@ -18,6 +18,7 @@ from genrobust.study import Study, disk
 from genrobust.study.estimates.rates import OURS, RATES
 from genrobust.study.executors.local import Local
 from genrobust.study.results import record
+from genrobust.study.sources.filtered import FilteredDataset
 from genrobust.study.stages.pack import PACKED_BYTES
 
 RECIPE = {
@@ -79,7 +80,7 @@ def test_images_that_change_while_a_study_runs_are_named(write_folder, tmp_path)
 def test_each_dataset_is_made_once_and_a_second_run_makes_nothing(study, tmp_path, monkeypatch):
     monkeypatch.setattr(record, "PICTURES", 50)  # of noise, which takes long to compress
     first = study()
-    datasets = first.graph.sources.datasets
+    datasets = first.graph.images.datasets
     assert list(datasets) == ["generated", "plain", "redrawn", "sure"]
     before = first.rows()  # the classifier that judges the images of "sure" comes before its filter
     assert not any(row.done for row in before)
@@ -206,7 +207,7 @@ def test_a_changed_dataset_redoes_only_its_own_arm_and_what_workers_take_of_a_cl
     def folders(**change):
         made = study(**change)
         datasets = {name: made.dataset(name).folder for name in ("generated", "plain", "unused", "redrawn")}
-        return datasets | {"real": made.graph.sources.checkpoint(*made.runs("real"))}
+        return datasets | {"real": made.graph.checkpoints.of(*made.runs("real")).folder}
 
     before = folders()
     datasets = RECIPE["datasets"] | {"plain": {"generate": {"per_class": 1, "prompts": {"negative_prompt": "gray"}}}}
@@ -225,7 +226,7 @@ def test_another_clip_of_the_same_size_filters_anew(study, tmp_path):
     for nanoseconds, weights in enumerate((b"one", b"two")):
         (judge / "model.safetensors").write_bytes(weights)
         os.utime(judge / "model.safetensors", ns=(nanoseconds, nanoseconds))
-        found.append(made.graph.sources.filter_folder("sure", rule))
+        found.append(FilteredDataset(made.dataset("sure"), rule, judge).folder)
     assert found[0] != found[1]
 
 

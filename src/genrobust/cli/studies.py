@@ -140,8 +140,9 @@ def generate(
     """Generate the missing images of a dataset."""
     part = None if shards is None else _parse_part("--shards", shards)
     warn_of_images(study)
-    generated = study.dataset(dataset or study.recipe.first_generated_set)
-    count = len(generated.images if part is None else generated.make(part))
+    name = dataset or study.recipe.first_generated_set
+    generated = study.dataset(name)
+    count = len(generated.images if generated.user_provided and part is None else study.generate(name, part))
     tell(f"{count:,} images in {generated.folder}")
 
 
@@ -258,7 +259,7 @@ def _cells(study: "Study", runs: "list[TrainingRun]", part: slice) -> "list[Trai
     """The runs of a part of the trainings, of which some serve several runs: two parts must not share one."""
     trainings: dict[Path, list[TrainingRun]] = {}
     for run in runs:
-        trainings.setdefault(study.graph.sources.checkpoint(run.tuned), []).append(run)
+        trainings.setdefault(study.graph.checkpoints.of(run.tuned).folder, []).append(run)
     return [run for same_training in list(trainings.values())[part] for run in same_training]
 
 

@@ -11,7 +11,7 @@ from .pipeline_config import (
     PromptedConfig as PromptedConfig,
 )
 from .plan import Plan as Plan, plan_of as plan_of
-from .run import Generation as Generation
+from .run import Generation as Generation, open_generated as open_generated
 from .server import ServerConfig as ServerConfig
 from .templates import class_templates as class_templates
 from .train.class_model import ClassModel as ClassModel, styles_of as styles_of

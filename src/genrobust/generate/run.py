@@ -194,20 +194,6 @@ class Generation:
 
         return once(measure)
 
-    def opened(self, partial: bool = False) -> ShardDataset:
-        """Open the dataset.
-
-        Raises:
-            UserError: Shards are missing, and it may not be `partial`.
-        """
-        dataset = ShardDataset(self._out, allow_partial=partial)
-        if given_up := dataset.given_up:
-            reasons, total = "; ".join(sorted(set(given_up.values()))), len(dataset) + len(given_up)
-            log.warning(f"{dataset.folder}: {len(given_up)} of {total} requests gave no image ({reasons})")
-        if copies := dataset.describe_copies():
-            log.warning(f"{dataset.folder}: {copies}")
-        return dataset
-
     def _describe(self) -> dict[str, Any]:
         """Describe everything that decides the images beyond rounding as flat JSON, and the names of the classes."""
         return {
@@ -275,6 +261,21 @@ class _Run:
     def _stop_if_hopeless(self, rejected: list[dict[str, Any]]) -> None:
         if not self._accepted and self._given_up >= HOPELESS:
             raise _no_image(self._record["generator"], self._given_up, [rejected[-1]["reason"]])
+
+
+def open_generated(folder: Path, partial: bool = False) -> ShardDataset:
+    """Open a generated dataset, and warn of requests that gave no image, and of copies.
+
+    Raises:
+        UserError: Shards are missing, and it may not be `partial`.
+    """
+    dataset = ShardDataset(folder, allow_partial=partial)
+    if given_up := dataset.given_up:
+        reasons, total = "; ".join(sorted(set(given_up.values()))), len(dataset) + len(given_up)
+        log.warning(f"{folder}: {len(given_up)} of {total} requests gave no image ({reasons})")
+    if copies := dataset.describe_copies():
+        log.warning(f"{folder}: {copies}")
+    return dataset
 
 
 def _no_image(generator: str, requests: int, reasons: abc.Sequence[str]) -> GenrobustError:

@@ -33,6 +33,7 @@ from genrobust.data import (
     without_copies,
     without_leaks,
 )
+from genrobust.generate import class_templates
 from genrobust.recipe import Recipe, look_alikes, recipe_yaml
 from genrobust.robustness import list_figures
 from genrobust.study.census import Census
@@ -186,6 +187,17 @@ class Context:
     def device(self) -> str:
         """The kind of device: "cuda", "mps" or "cpu"."""
         return device_kind(self.recipe.device)
+
+    def count_by_class(self, images: ImageSet) -> np.ndarray:
+        """Count `images` by class, int [K]."""
+        return np.bincount(images.labels, minlength=len(self.data.labels))
+
+    @cached_property
+    def class_texts(self) -> list[list[str]]:
+        """The recipe's prompts of each class: what a CLIP knows it by."""
+        labels = self.data.labels
+        templates = class_templates(self.recipe.generate.prompts, labels)
+        return [[t.fill(c.prompt) for t in of_class] for of_class, c in zip(templates, labels.classes, strict=True)]
 
     @property
     def worker(self) -> str:

@@ -11,10 +11,10 @@ import numpy as np
 import torch
 
 from genrobust.classifiers import embed_classes, embed_in_parts, load_clip, logits_in_parts, open_classifier
-from genrobust.core import KeptParts, LabelSpace, UserError, find_clip, resolve_device
+from genrobust.core import KeptParts, UserError, find_clip, resolve_device
 from genrobust.data import FilterResult, FolderClasses, below, lowest_of_each_class, read_about, write_filter
 from genrobust.quality import confidence
-from genrobust.recipe import FilterConfig, load_recipe
+from genrobust.recipe import load_recipe
 from genrobust.study.image_sets import (
     AuditSets,
     Load,
@@ -23,6 +23,7 @@ from genrobust.study.image_sets import (
     open_kept_parts,
     open_sets,
 )
+from genrobust.study.sources.filtered import FilteredDataset
 
 # Takes image sets, a device and partial results; returns the name of the score, and each image's score (low is bad).
 ScoreImages = Callable[[AuditSets, torch.device, KeptParts], tuple[str, np.ndarray]]
@@ -55,30 +56,20 @@ def filter_dataset(
     return _filter_images(dataset, sets, score_images, drop, threshold, device)
 
 
-def filter_shards(
-    dataset: Path,
-    labels: LabelSpace,
-    rule: FilterConfig,
-    model: Path,
-    device: str,
-    batch_size: int,
-    filter_folder: Path,
-    inputs: Mapping[str, Any],
-) -> None:
-    """Filter a study's generated dataset by `rule` with the classifier or CLIP in `model`, into `filter_folder`.
-
-    Args:
-        inputs: What the name of `filter_folder` is a hash of.
+def filter_shards(filtered: FilteredDataset) -> None:
+    """Make the filter of a study's generated dataset with the classifier or CLIP that judges it.
 
     Raises:
         UserError: A classifier does not know a class, or no image is left.
     """
+    context, rule, dataset, model = filtered.dataset.context, filtered.rule, filtered.dataset.folder, filtered.judge
+    labels, device, batch_size = context.data.labels, context.recipe.device, context.recipe.evaluate.batch_size
     opened, prompts, templates = open_dataset(str(dataset), FolderClasses.from_labels(labels), lambda dataset: None)
-    sets = AuditSets(opened, labels, None, {}, None, None, prompts, templates)
+    sets = AuditSets(opened, labels, prompts=prompts, templates=templates)
     open_model = partial(open_classifier, str(model))
     score_images = by_clip(str(model), batch_size) if rule.by == "clip" else by_classifier(open_model, batch_size)
-    parts = open_kept_parts(dataset, resolve_device(device), filter_folder.name)
-    _filter_images(filter_folder, sets, score_images, rule.drop, rule.threshold, device, inputs, parts)
+    parts = open_kept_parts(dataset, resolve_device(device), filtered.folder.name)
+    _filter_images(filtered.folder, sets, score_images, rule.drop, rule.threshold, device, filtered.inputs, parts)
 
 
 def by_clip(clip: str, batch_size: int) -> ScoreImages:

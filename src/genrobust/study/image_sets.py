@@ -60,12 +60,12 @@ class AuditSets:
 
     dataset: ImageSet
     labels: LabelSpace
-    real: ImageSet | None
-    tests: dict[str, ImageSet]
-    wild: ImageSet | None
-    unseen: ImageSet | None
-    prompts: tuple[str, ...]
-    templates: tuple[str, ...]
+    real: ImageSet | None = None
+    tests: dict[str, ImageSet] = field(default_factory=dict)
+    wild: ImageSet | None = None
+    unseen: ImageSet | None = None
+    prompts: tuple[str, ...] = ()
+    templates: tuple[str, ...] = ()
     is_real: bool = False
     beside: dict[str, ImageSet] = field(default_factory=dict)
 

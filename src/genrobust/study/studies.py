@@ -9,9 +9,9 @@ from genrobust.core import UserError, slug
 from genrobust.recipe import GENERATED, Recipe, load_recipe
 from genrobust.study.executors.jobs import Executor
 from genrobust.study.executors.processes import Processes
-from genrobust.study.stages.generate import GeneratedDataset
+from genrobust.study.sources.dataset import GeneratedDataset
+from genrobust.study.sources.filtered import FilteredDataset
 from genrobust.study.stages.stage import Row, Stage, rows
-from genrobust.study.stages.train import is_trained
 from genrobust.study.study import Study
 from genrobust.study.training_runs import recipe_and_name, run_of
 
@@ -108,13 +108,15 @@ class Studies:
         if dataset is None or rule is None:
             return None
         graph = self.open(recipe_and_name(spec)[0]).graph
-        if dataset.name not in graph.sources.datasets:
+        if dataset.name not in graph.images.datasets:
             raise UserError(f"{spec} has a filter, which no run makes, since no arm mixes it: name its folder")
         stages = graph.make(dataset.name)
         self.require_made(stages)
         for stage in stages:
             stage.run()
-        return graph.sources.filter_folder(dataset.name, rule)
+        filtered = graph.images.of(dataset.name)
+        assert isinstance(filtered, FilteredDataset)  # by this rule
+        return filtered.folder
 
     def existing(self, spec: str) -> Path | None:
         """Return the folder of the images of ``RECIPE:DATASET``, if any is generated; None for what is no recipe.
@@ -141,9 +143,9 @@ class Studies:
         study = self.open(recipe)
         if name in (GENERATED, *study.recipe.datasets) or name not in study.recipe.arm_names:
             return []
-        folders = [study.graph.sources.checkpoint(run) for run in study.runs(name)]
-        if not (trained := [folder for folder in folders if is_trained(folder)]):
-            raise UserError(f"{spec} is not trained yet: there is no {folders[0]}")
+        planned = [study.graph.checkpoints.of(run) for run in study.runs(name)]
+        if not (trained := [each.folder for each in planned if each.is_trained]):
+            raise UserError(f"{spec} is not trained yet: there is no {planned[0].folder}")
         return trained
 
     def results(self, spec: str) -> Path | None:

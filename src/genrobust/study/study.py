@@ -18,17 +18,19 @@ from genrobust.core import (
     UserError,
     local_folder,
 )
-from genrobust.data import describe_dark, require_outside
+from genrobust.data import ShardDataset, describe_dark, require_outside
+from genrobust.generate import open_generated
 from genrobust.recipe import GENERATED, ArmConfig, Recipe
 from genrobust.report import ReportView, check_report_formats, show_study, write_report
 from genrobust.study.context import Context
 from genrobust.study.executors.jobs import Executor
 from genrobust.study.executors.local import Local
 from genrobust.study.graph import Graph
-from genrobust.study.results.provenance import Makers, describe_others, makers_of
+from genrobust.study.provenance import Makers, describe_others, makers_of
 from genrobust.study.results.record import record_of
 from genrobust.study.results.scoring import StudyScores, check_baselines, find_baselines, score_curves, score_study
-from genrobust.study.stages.generate import GeneratedDataset
+from genrobust.study.sources.dataset import GeneratedDataset
+from genrobust.study.stages.generate import Generate
 from genrobust.study.stages.stage import Row, rows
 from genrobust.study.training_runs import TrainingRun, arm_runs, run_of
 
@@ -110,13 +112,27 @@ class Study:
         Raises:
             UserError: The name is unknown.
         """
-        return self.graph.sources.dataset(name)
+        return self.graph.images.dataset(name)
+
+    def generate(self, name: str, part: slice | None = None) -> ShardDataset:
+        """Generate what is missing of the dataset `name`, or of a `part` of its shards, while others make other parts.
+
+        Raises:
+            UserError: The images are the user's own, the generator cannot be found, or the folder holds another
+                dataset, is in use, or cannot be written.
+            GenrobustError: A completed shard is damaged.
+        """
+        dataset = self.dataset(name)
+        if dataset.user_provided:
+            raise UserError(f"the images of {name} are your own, in {dataset.folder}: there is nothing to generate")
+        Generate(dataset, part).run()
+        return open_generated(dataset.folder, partial=part is not None)
 
     def images(self, source: str) -> ImageSet:
         """Return what the arms mix under the name `source` (see `MixturePart`), made now where it is missing."""
         for stage in self.graph.make(source):
             stage.run()
-        return self.graph.sources.images(source)
+        return self.graph.images.open(source)
 
     def runs(self, arm: str | None = None) -> list[TrainingRun]:
         """Return the classifiers that are trained: of one arm, or of all arms and then of the baseline line."""
@@ -126,7 +142,7 @@ class Study:
         """Return the checkpoints of `runs`, folders; missing ones are trained now."""
         self.graph.require_initial(runs)
         self.graph.train(runs).run()
-        return [self.graph.sources.checkpoint(run) for run in runs]
+        return [self.graph.checkpoints.of(run).folder for run in runs]
 
     def checkpoint(self, arm: ArmConfig, seed: int) -> Path:
         """Return the trained classifier of one arm and seed: a folder."""

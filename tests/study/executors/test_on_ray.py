@@ -48,16 +48,16 @@ def test_a_node_that_dies_while_generating_costs_no_image(recipe, cluster, tmp_p
     takes = {"address": cluster.address, "num_cpus": 2}
     out = tmp_path / "ray"
     with another_node(cluster, num_cpus=2) as first, ThreadPoolExecutor(1) as beside:  # only it has room for a worker
-        dataset = Study(recipe, out, executor=Ray(recipe, **takes)).dataset("generated")
-        running = beside.submit(lambda: dataset.images)
-        while count_of(dataset.folder, "*.parquet") < 2:
+        study = Study(recipe, out, executor=Ray(recipe, **takes))
+        running = beside.submit(study.generate, "generated")
+        while count_of(study.dataset("generated").folder, "*.parquet") < 2:
             assert not running.done()
             time.sleep(0.01)
         cluster.remove_node(first, allow_graceful=False)
         with another_node(cluster, num_cpus=2):
             images = running.result()
     assert len(images) == 120
-    Study(recipe, tmp_path / "here").dataset("generated").make()
+    Study(recipe, tmp_path / "here").generate("generated")
     assert contents(out) == contents(tmp_path / "here")
 
 
@@ -104,5 +104,5 @@ def test_an_interrupted_run_ends_its_workers_and_goes_on(recipe, short, tmp_path
     time.sleep(1)
     assert count_of(out, "generated/*/*.parquet") == before, "nobody works on"
     subprocess.run(command, check=True, env=environment)
-    Study(recipe, tmp_path / "here").dataset("generated").make()
+    Study(recipe, tmp_path / "here").generate("generated")
     assert contents(out) == contents(tmp_path / "here")

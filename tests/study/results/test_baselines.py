@@ -8,7 +8,8 @@ import pytest
 from genrobust.classifiers import create_classifier
 from genrobust.core import BaselineModel, Predictions, UserError
 from genrobust.recipe import DataConfig, RobustnessConfig, TrainConfig, load_recipe, parse_recipe
-from genrobust.study.results.baselines import grid, grid_rows, published_lines, table_rows
+from genrobust.study.results.baselines import grid_rows, published_lines, table_rows
+from genrobust.study.training_runs import grid
 
 
 def test_a_longer_grid_begins_with_the_shorter():

@@ -41,7 +41,7 @@ from genrobust.data import (
 )
 from genrobust.study import verify_outputs
 from genrobust.study.results.outputs import ASIDE
-from genrobust.study.stages.embeddings import Embeddings
+from genrobust.study.sources.embeddings import Embeddings
 
 SHARDS = 3
 

@@ -12,7 +12,7 @@ from small_study import QUICK, REAL, TRAIN, folders_section
 
 import genrobust
 from genrobust.core import Artifact, Manifest, UserError, made_by
-from genrobust.study.results.provenance import makers_of, require_same_makers
+from genrobust.study.provenance import makers_of, require_same_makers
 
 
 @pytest.mark.parametrize("anew", [False, True])

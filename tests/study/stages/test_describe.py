@@ -6,7 +6,7 @@ from small_study import CLASSES, QUICK, REAL, folders_section
 from genrobust.core import GenrobustError
 from genrobust.recipe import parse_recipe
 from genrobust.study import Study
-from genrobust.study.stages.embeddings import CLASS_NAMES
+from genrobust.study.sources.embeddings import CLASS_NAMES
 
 
 def test_a_source_is_embedded_once(write_folder, clip_folder, tmp_path):

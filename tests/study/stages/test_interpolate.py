@@ -134,16 +134,16 @@ def test_a_worker_takes_the_other_recipe_as_it_was_read(recipe, tmp_path, monkey
     arms = [recipe["arms"][0] | {"train": {"init": "other.yaml:a: b"}}]
     study = Study(parse_recipe(recipe | {"arms": arms, "zero_shot": None}), tmp_path / "out")
     (run,) = study.graph.runs
-    folder = study.graph.sources.checkpoint(run) if study.train([run]) else None
+    folder = study.graph.checkpoints.of(run).folder if study.train([run]) else None
     Path("other.yaml").unlink()
-    assert pickle.loads(pickle.dumps(study.graph.sources)).checkpoint(run) == folder
+    assert pickle.loads(pickle.dumps(study.graph.checkpoints)).of(run).folder == folder
 
 
 def test_how_often_a_state_is_saved_names_no_folder(recipe, tmp_path):
     folders = set()
     for every in (1, 500):
         study = Study(parse_recipe(recipe | {"train": recipe["train"] | {"save_every": every}}), tmp_path / "out")
-        folders.add(tuple(study.graph.sources.checkpoint(run) for run in study.graph.runs))
+        folders.add(tuple(study.graph.checkpoints.of(run).folder for run in study.graph.runs))
     assert len(folders) == 1
 
 
@@ -151,7 +151,7 @@ def test_parts_of_the_trainings_share_none(recipe, tmp_path):
     study = Study(parse_recipe(recipe), tmp_path / "out")
     parts = [_cells(study, study.graph.runs, slice(k, None, 3)) for k in range(3)]
     assert sorted(run.name for part in parts for run in part) == sorted(run.name for run in study.graph.runs)
-    trained = [{study.graph.sources.checkpoint(run.tuned) for run in part} for part in parts]
+    trained = [{study.graph.checkpoints.of(run.tuned).folder for run in part} for part in parts]
     assert sum(map(len, trained)) == len(set().union(*trained)) < len(study.graph.runs)
 
 

@@ -15,8 +15,8 @@ from genrobust.data import read_search
 from genrobust.recipe import parse_recipe
 from genrobust.study import Processes, Study, disk, measure_machine, verify_outputs
 from genrobust.study.results import record
-from genrobust.study.stages import searching
-from genrobust.study.stages.embeddings import CLASS_NAMES
+from genrobust.study.sources import search as searching
+from genrobust.study.sources.embeddings import CLASS_NAMES
 
 FOUND = "retrieved-by-search"
 SHORT = {"evaluate": {"tests": ["hand-drawn"], "min_images": 50}, "robustness": {"baselines": None, "bootstrap": 100}}
@@ -72,7 +72,7 @@ def test_a_study_of_pictograms_searches_the_wild_without_its_labels(tiny_generat
     made = files(tmp_path)
     again = study()
     assert not any(row.left for row in again.rows() if row.stage.name == "search")
-    assert again.graph.sources.identity(FOUND) == path.name
+    assert again.graph.images.of(FOUND).identity == path.name
     again.train(again.runs())
     assert {p: t for p, t in files(tmp_path).items() if p.suffix != ".json"} == {
         p: t for p, t in made.items() if p.suffix != ".json"
@@ -115,7 +115,7 @@ def test_a_search_is_the_same_anywhere_and_makes_again_what_is_lost(own, tmp_pat
     two.images(FOUND)
     assert contents(tmp_path / "two") == one
 
-    search = two.graph.sources.search
+    search = two.graph.images.of(FOUND)
     unread = search.embeddings(2).folder / "embeddings.npz"
     unread.write_bytes(unread.read_bytes()[:-70] + bytes(70))
     assert not any(row.left for row in own("two").rows() if row.stage.name == "search")  # nobody reads it any more
@@ -141,14 +141,14 @@ def test_prompts_take_images_in_turn(own, tmp_path):
     own("one").images(FOUND)
     images = set(files(tmp_path / "one" / "embeddings"))
     study = own("one", match="prompts")
-    texts = sum(map(len, study.graph.sources.class_texts()))
+    texts = sum(map(len, study.context.class_texts))
     assert [(row.name, row.done, row.total) for row in study.rows()][:2] == [("pool", 30, 30), (CLASS_NAMES, 0, texts)]
     found = study.images(FOUND)
     assert len({path.parent for path in set(files(tmp_path / "one" / "embeddings")) - images}) == 1
     assert 0 < len(found) == len(set(found.keys)) <= 12 and found.labels.tolist() == sorted(found.labels)
-    assert study.graph.sources.search.report().startswith("The search found ")
-    assert "took its nearest images in turn" in study.graph.sources.search.report()
-    assert not study.graph.sources.search.folder.samefile(own("one").graph.sources.search.folder)
+    assert study.graph.images.of(FOUND).report().startswith("The search found ")
+    assert "took its nearest images in turn" in study.graph.images.of(FOUND).report()
+    assert not study.graph.images.of(FOUND).folder.samefile(own("one").graph.images.of(FOUND).folder)
     again = own("two", match="prompts")
     assert list(again.images(FOUND).keys) == list(found.keys)
 
@@ -187,7 +187,7 @@ def test_labeled_images_are_searched_with_their_labels_hidden(own, write_folder,
     right = 100 * np.mean(
         found.labels == [study.data.retrieval.labels[study.data.retrieval.keys.index(k)] for k in found.keys]
     )
-    assert f"{right:.1f} % show the class" in study.graph.sources.search.report()
+    assert f"{right:.1f} % show the class" in study.graph.images.of(FOUND).report()
     assert np.bincount(study.images("retrieved").labels).tolist() == [4, 4, 4]  # of five
 
 
@@ -250,7 +250,7 @@ def test_styles_are_kept_from_all_retrieval_and_an_unknown_one_is_named(tmp_path
     every, fewer = study(), study("emoji", "pixel")
     assert {"emoji", "pixel"} < set(every.data.retrieval.styles)
     assert set(fewer.data.retrieval.styles) == set(every.data.retrieval.styles) - {"emoji", "pixel"}
-    assert fewer.graph.sources.search.pool is fewer.data.retrieval
+    assert fewer.graph.images.of(FOUND).pool is fewer.data.retrieval
     few = study("emoji", limit=250).data.retrieval
     assert len(few) == 250 and {*few.keys} < {*fewer.data.retrieval.keys, *every.data.retrieval.keys}
     assert "emoji" not in few.styles and len({*few.styles}) == 6
@@ -268,7 +268,7 @@ def test_names_are_kept_from_all_retrieval_and_a_pattern_without_an_image_is_an_
     left = [key for key in every.data.retrieval.keys if not key.startswith(("fluent-emoji--", "whh"))]
     assert 0 < len(fewer.data.retrieval) < len(left) < len(every.data.retrieval)
     assert set(fewer.data.retrieval.keys) < set(left)
-    assert "pixel" not in fewer.data.retrieval.styles and fewer.graph.sources.search.pool is fewer.data.retrieval
+    assert "pixel" not in fewer.data.retrieval.styles and fewer.graph.images.of(FOUND).pool is fewer.data.retrieval
     assert {key.partition("/")[0] for key in own("own", without_names=["deep0/*"]).data.unlabeled.keys} == {"deep1"}
     with pytest.raises(UserError, match=r"without_names: 'noto\*'"):
         study(without_names=["whh*", "noto*"]).rows()

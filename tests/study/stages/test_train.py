@@ -44,7 +44,7 @@ def recipe_of(data: dict[str, Any], teacher: str = "real", seeds: tuple[int, ...
 
 def folders(raw: dict[str, Any], out: Path) -> dict[str, Path]:
     graph = Study(parse_recipe(raw), out).graph
-    return {run.name: graph.sources.checkpoint(run) for run in graph.runs}
+    return {run.name: graph.checkpoints.of(run).folder for run in graph.runs}
 
 
 def test_the_teacher_of_the_same_seed_is_trained_first_and_names_the_folder(data, tmp_path):

@@ -76,7 +76,7 @@ def test_a_class_model_learns_the_pool_by_class_and_style(by_style, tmp_path):
     dataset = study.dataset("styles")
     rows = [(row.stage.name, row.total) for row in study.rows()][:2]
     assert rows == [("class model", 2), ("generate", 4)]
-    drawn = dataset.images
+    drawn = study.generate("styles")
     pairs = sorted(zip(drawn.labels.tolist(), drawn.styles, strict=True))
     assert pairs == [(0, "ink"), (0, "oil"), (1, "ink"), (1, "oil")]
     model = dataset.trained
@@ -145,7 +145,7 @@ def test_a_distilled_generator_draws_in_its_own_steps_without_guidance(raw, tmp_
     study = Study(changed, tmp_path / "runs", say=said.append)
     assert [(row.stage.name, row.total) for row in study.rows()][:2] == [("finetune", 2), ("generate", 4)]
     dataset = study.dataset("fast")
-    assert len(dataset.images) == 4
+    assert len(study.generate("fast")) == 4
     drawn = Artifact(dataset.folder).manifest().about
     assert (drawn["steps"], drawn["guidance_scale"], drawn["scheduler"]) == (2, 1.0, "euler-trailing")
     assert any(line.startswith(f"distilling {raw['generator']['model']} to 2 steps") for line in said)

@@ -15,7 +15,6 @@ from genrobust.classifiers import read_checkpoint_info
 from genrobust.core import (
     RETRIEVED,
     RETRIEVED_BY_CLASS,
-    RETRIEVED_BY_SEARCH,
     ArmRecord,
     Claim,
     ImageSet,
@@ -35,14 +34,15 @@ from genrobust.recipe import ArmConfig, recipe_yaml
 from genrobust.report import count, thumbnail_bytes
 from genrobust.study.estimates.rates import known_rate
 from genrobust.study.graph import Graph
+from genrobust.study.provenance import Makers
 from genrobust.study.results.initial_weights import describe_starts
-from genrobust.study.results.provenance import Makers
 from genrobust.study.results.scoring import StudyScores
-from genrobust.study.stages.generate import Generate
+from genrobust.study.stages.generate import Generate, dataset_cost
 from genrobust.study.stages.stage import Stage
 from genrobust.study.stages.train import Train
-from genrobust.study.training_runs import TrainingRun, run_of
+from genrobust.study.training_runs import TrainingRun
 
+LENGTH = {"steps", "epochs", "warmup_steps", "warmup_epochs", "validate_every", "save_every"}
 PER_SOURCE = 7  # images of each class from each source at the most: one a style
 WITHOUT_STYLES = 3  # of them where a class has no more styles
 PICTURES = 2400  # in all, some 1.5 kB each: a report is one file; where there are more, classes are left out evenly
@@ -50,7 +50,7 @@ PICTURES = 2400  # in all, some 1.5 kB each: a report is one file; where there a
 
 def record_of(graph: Graph, scores: StudyScores, command: str, makers: Sequence[Makers]) -> StudyRecord:
     """Return the record of a finished study, which `command` and `makers` made."""
-    recipe, context, sources = graph.recipe, graph.context, graph.sources
+    recipe, context = graph.recipe, graph.context
     return StudyRecord(
         title=recipe.title or recipe.name,
         question=recipe.question,
@@ -60,7 +60,7 @@ def record_of(graph: Graph, scores: StudyScores, command: str, makers: Sequence[
         summary=scores.summary,
         arms=tuple(_arm_record(graph, arm) for arm in recipe.arms),
         stages=context.times.records,
-        pictures=tuple(gallery(context.data.labels, {s: sources.images(s) for s in graph.pictured})),
+        pictures=tuple(gallery(context.data.labels, {name: graph.images.open(name) for name in graph.pictured})),
         environment=environment(context.device, recipe.threads, context.executor.workers()),
         baselines=tuple(scores.baselines),
         notes=(*_notes(graph, scores), *scores.notes),
@@ -85,13 +85,25 @@ def _hash_of_names(images: ImageSet) -> str:
 
 def _arm_record(graph: Graph, arm: ArmConfig) -> ArmRecord:
     """Describe what an arm trained on, how well it knows the validation images, and what it takes to make."""
-    runs = [run_of(graph.recipe, arm, seed) for seed in graph.recipe.seeds]
-    trainings = [read_checkpoint_info(graph.sources.checkpoint(run)).training for run in runs]
+    planned = [graph.checkpoints.of_arm(arm.name, seed) for seed in graph.recipe.seeds]
+    trainings = [read_checkpoint_info(each.folder).training for each in planned]
     accuracies = [training["best_val_top1"] for training in trainings]
-    record, seconds = Train(graph.sources, ()).record(runs[0]), device_seconds(graph, runs[0])
-    val_top1 = None if None in accuracies else float(np.mean(accuracies))  # None without validation images
-    trained = {str(run.seed): training.get("run", "") for run, training in zip(runs, trainings, strict=True)}
-    return replace(record, val_top1=val_top1, seconds=seconds, trained=trained)
+    run, train, mixture = planned[0].run, planned[0].settings, planned[0].mixture()
+    steps = train.steps_for(len(mixture))
+    shares = [[p.source, p.weight, *([p.drawing] if p.drawing else [])] for p in run.parts]
+    return ArmRecord(
+        run.of,
+        dict(mixture.counts),
+        train.network_in_words(run.alpha),
+        train.augmented,
+        steps,
+        train.batch_size,
+        alike=digest([shares, train.model_dump(mode="json", exclude=LENGTH), run.alpha]),
+        drawing={part.source: part.drawing_in_words for part in run.parts if part.drawing},
+        val_top1=None if None in accuracies else float(np.mean(accuracies)),  # None without validation images
+        seconds=device_seconds(graph, run),
+        trained={str(p.run.seed): training.get("run", "") for p, training in zip(planned, trainings, strict=True)},
+    )
 
 
 def device_seconds(graph: Graph, run: TrainingRun) -> dict[str, float]:
@@ -104,14 +116,14 @@ def device_seconds(graph: Graph, run: TrainingRun) -> dict[str, float]:
     mixed = [part.source for part in run.parts if part.source not in (RETRIEVED, RETRIEVED_BY_CLASS)]
     stages: list[Stage] = [stage for source in mixed for made in graph.make(source) for stage in made.order()]
     context, seconds = graph.context, dict[str, float]()
-    for stage in dict.fromkeys([*stages, Train(graph.sources, [run.tuned])]):
+    for stage in dict.fromkeys([*stages, Train(graph.checkpoints, [run.tuned])]):
         for job in stage.jobs():
             rate = known_rate(context.out, stage.name, context.worker, stage.cost(job))
             if rate is None:
                 return {}
             seconds[stage.name] = seconds.get(stage.name, 0) + job.total * job.each / rate
-    for sources, first in graph.sources.needed(run):
-        before = device_seconds(graph if sources is graph.sources else Graph(sources.context, sources), first)
+    for needed in graph.checkpoints.of(run).needed:
+        before = device_seconds(graph.beside(needed.checkpoints), needed.run)
         if not before:
             return {}
         seconds = {stage: seconds.get(stage, 0) + before.get(stage, 0) for stage in {**before, **seconds}}
@@ -120,18 +132,18 @@ def device_seconds(graph: Graph, run: TrainingRun) -> dict[str, float]:
 
 def _qualities(graph: Graph) -> Iterator[SourceQuality]:
     """Yield what the images of each source are like; nothing where the recipe does not ask."""
-    config, context, datasets = graph.recipe.quality, graph.context, graph.sources.datasets
+    config, context, datasets = graph.recipe.quality, graph.context, graph.images.datasets
     for quality in () if config is None else graph.describe(config).found():
         made = datasets.get(quality.source)
         rate = None
         if made is not None and not made.user_provided:
-            rate = known_rate(context.out, Generate.name, context.worker, made.cost)
+            rate = known_rate(context.out, Generate.name, context.worker, dataset_cost(made))
         yield replace(quality, per_second=rate)
 
 
 def _notes(graph: Graph, scores: StudyScores) -> Iterator[str]:
     """Yield what a study of few seeds or without baselines cannot say, what was left out, and what retrieval found."""
-    recipe, sources = graph.recipe, graph.sources
+    recipe = graph.recipe
     if len(recipe.seeds) < 3:
         seeds = "One training seed" if len(recipe.seeds) == 1 else "Two training seeds"
         yield f"{seeds}: differences between arms show what happened here and claim nothing in general."
@@ -140,16 +152,13 @@ def _notes(graph: Graph, scores: StudyScores) -> Iterator[str]:
     elif not scores.baselines:
         yield f"Baseline lines: {LINE_SOURCE}; intervals are over images and the lines' own errors."
     yield from describe_starts(graph)
-    if RETRIEVED in recipe.sources() and sources.first is not None:
-        yield sources.report_retrieval()
-    if RETRIEVED_BY_SEARCH in recipe.sources():
-        yield sources.search.report()
+    yield from graph.images.reports()
 
 
 def _warnings(graph: Graph) -> Iterator[str]:
     """Yield what makes the answer doubtful, whatever its figures."""
     yield from (f"Warning: {notice}." for notice in graph.notices())
-    for name, dataset in graph.sources.datasets.items():
+    for name, dataset in graph.images.datasets.items():
         if isinstance(images := dataset.images, ShardDataset) and (copies := images.describe_copies()):
             yield f"Warning: of the source {name}, {copies}."
 

@@ -20,8 +20,8 @@ from genrobust.recipe import QualityConfig
 from genrobust.study.estimates.rates import Cost
 from genrobust.study.estimates.speed import clip_cost
 from genrobust.study.executors.jobs import DoJobs, Job
-from genrobust.study.sources import Sources
-from genrobust.study.stages.embeddings import CLASS_NAMES, FOLDER, Embeddings
+from genrobust.study.sources.embeddings import CLASS_NAMES, FOLDER, Embeddings
+from genrobust.study.sources.images import Images
 from genrobust.study.stages.stage import Stage
 
 
@@ -35,31 +35,30 @@ class Describe(Stage):
     title = "CLIP"
 
     def __init__(
-        self, sources: Sources, names: Sequence[str], config: QualityConfig, needs: Sequence[Stage] = ()
+        self, images: Images, names: Sequence[str], config: QualityConfig, needs: Sequence[Stage] = ()
     ) -> None:
-        super().__init__(sources.context, needs)
-        self.sources, self.names, self.config = sources, names, config
+        super().__init__(images.context, needs)
+        self.images, self.names, self.config = images, names, config
         self._room = self.context.out / FOLDER
 
     def jobs(self) -> list[Job]:
-        if not all(self.sources.is_made(name) for name in self.names):
+        if not all(self.images.is_made(name) for name in self.names):
             count = self.config.per_class * len(self.context.data.labels)
-            return [self._job(name, min(count, int(self.sources.class_counts(name).sum()))) for name in self.names]
+            return [self._job(name, min(count, int(self.images.of(name).class_counts.sum()))) for name in self.names]
         fetch_artifacts(self._room)
-        totals = {**{name: len(images) for name, images in self._first.items()}, CLASS_NAMES: len(self._texts)}
+        totals = {
+            **{name: len(images) for name, images in self._first.items()},
+            CLASS_NAMES: len(self.context.class_texts),
+        }
         return [self._job(key, total, self._embeddings[key].are_made) for key, total in totals.items()]
 
     def _job(self, key: str, total: int, is_done: bool = False) -> Job:
         return Job(key, f"the CLIP's view of {key}", 0 if is_done else total, row=key, total=total)
 
     @cached_property
-    def _texts(self) -> list[list[str]]:
-        return self.sources.class_texts()
-
-    @cached_property
     def _first(self) -> dict[str, Subset]:
         """The images of each source that are embedded, once all sources are made."""
-        images = {name: self.sources.images(name) for name in self.names}
+        images = {name: self.images.open(name) for name in self.names}
         return {name: Subset(of, prefix(of, self.config.per_class)) for name, of in images.items()}
 
     @cached_property
@@ -69,7 +68,7 @@ class Describe(Stage):
             name: Embeddings(self._room, name, {"clip": clip, "images": first.fingerprint})
             for name, first in self._first.items()
         }
-        texts = {"clip": clip, "texts": digest(self._texts)}
+        texts = {"clip": clip, "texts": digest(self.context.class_texts)}
         return {**of_images, CLASS_NAMES: Embeddings(self._room, "class names", texts)}
 
     def load(self) -> DoJobs:
@@ -81,7 +80,7 @@ class Describe(Stage):
         def embed(names: Sequence[str]) -> None:
             for name in names:
                 if name == CLASS_NAMES:
-                    self._embeddings[name].make_of_texts(clip, self._texts)
+                    self._embeddings[name].make_of_texts(clip, self.context.class_texts)
                 else:
                     batch_size = recipe.evaluate.batch_size  # which changes figures by rounding alone
                     self._embeddings[name].make_of_images(clip, self._first[name], batch_size, f"CLIP, {name}")
@@ -100,6 +99,6 @@ class Describe(Stage):
         for name, first in self._first.items():
             order = fair_order(first)  # they are embedded as they are stored, and compared in samples of the first
             embeddings[name] = SourceEmbeddings(
-                self._embeddings[name].load()[order], first.labels[order], len(self.sources.images(name))
+                self._embeddings[name].load()[order], first.labels[order], len(self.images.open(name))
             )
         return qualities(embeddings, self._embeddings[CLASS_NAMES].load())

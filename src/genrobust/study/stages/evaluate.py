@@ -21,9 +21,9 @@ from genrobust.classifiers import (
 from genrobust.core import ZERO_SHOT, Artifact, ImageSet, digest, fetch_artifacts, find_clip
 from genrobust.recipe import ZeroShotConfig
 from genrobust.study.estimates.rates import Cost
-from genrobust.study.estimates.speed import ANSWER, DECODE, clip_cost, network_size
+from genrobust.study.estimates.speed import ANSWER, DECODE, clip_cost
 from genrobust.study.executors.jobs import DoJobs, Job
-from genrobust.study.sources import Sources
+from genrobust.study.sources.checkpoints import Checkpoints
 from genrobust.study.stages.stage import Stage
 from genrobust.study.training_runs import TrainingRun
 
@@ -40,20 +40,20 @@ class Evaluate(Stage):
 
     def __init__(
         self,
-        sources: Sources,
+        checkpoints: Checkpoints,
         runs: Sequence[TrainingRun],
         zero_shot: ZeroShotConfig | None = None,
         needs: Sequence[Stage] = (),
     ) -> None:
-        super().__init__(sources.context, needs)
-        self.sources, self.runs, self.zero_shot = sources, tuple(runs), zero_shot
+        super().__init__(checkpoints.context, needs)
+        self.checkpoints, self.runs, self.zero_shot = checkpoints, tuple(runs), zero_shot
         self.room = self.context.out / "predictions"
 
     def jobs(self) -> list[Job]:
         jobs, total = {}, sum(len(self.context.data.tests[name]) for name in self.context.tests)
         fetch_artifacts(self.room)
         for run in self.runs:
-            checkpoint = self.sources.checkpoint(run)
+            checkpoint = self.checkpoints.of(run).folder
             by, name = self.predicted_by(checkpoint), f"the predictions of {run.name}"
             jobs[by] = Job(run, name, self._count_missing(by, weights_hash(checkpoint)), 1, EVERY, self.room, total)
         for by, clip in self._clip.items():
@@ -62,14 +62,14 @@ class Evaluate(Stage):
         return list(jobs.values())
 
     def artifacts(self, job: Job) -> list[Path]:
-        made_by = self._clip if job.key == ZERO_SHOT else [self.predicted_by(self.sources.checkpoint(job.key))]
+        made_by = self._clip if job.key == ZERO_SHOT else [self.predicted_by(self.checkpoints.of(job.key).folder)]
         return [folder for by in made_by for folder in self.folders(by).values()]
 
     def load(self) -> DoJobs:
         def predict(keys: Sequence[TrainingRun | str]) -> None:
             runs = [key for key in keys if isinstance(key, TrainingRun)]
             if runs:
-                self._predict([self.sources.checkpoint(run) for run in runs])
+                self._predict([self.checkpoints.of(run).folder for run in runs])
             if ZERO_SHOT in keys:
                 self.of_zero_shot()
 
@@ -79,14 +79,14 @@ class Evaluate(Stage):
         if job.key == ZERO_SHOT:
             assert self.zero_shot is not None  # it lists such a job only then
             return clip_cost(self.zero_shot.clip)
-        context, evaluate, train = self.context, self.context.recipe.evaluate, self.sources.settings(job.key)
-        size = network_size(context.out, train, len(context.data.labels))
-        scale = ((evaluate.image_size or train.image_size) / train.image_size) ** 2
-        return Cost(ANSWER * scale * size.multiply_adds * (1 + evaluate.flip) + DECODE)
+        evaluate, planned = self.context.recipe.evaluate, self.checkpoints.of(job.key)
+        trained_on = planned.settings.image_size
+        scale = ((evaluate.image_size or trained_on) / trained_on) ** 2
+        return Cost(ANSWER * scale * planned.size.multiply_adds * (1 + evaluate.flip) + DECODE)
 
     def of(self, run: TrainingRun) -> SavedPredictions[str]:
         """Return the predictions of a run's classifier on every test set; missing ones are made in this process."""
-        checkpoint = self.sources.checkpoint(run)
+        checkpoint = self.checkpoints.of(run).folder
         return self._predict([checkpoint])[checkpoint]
 
     def _predict(self, checkpoints: Sequence[Path]) -> dict[Path, SavedPredictions[str]]:
@@ -115,7 +115,7 @@ class Evaluate(Stage):
         if self.zero_shot is None:
             return {}
         recipe, labels = self.context.recipe, self.context.data.labels
-        texts, size = self.sources.class_texts(), recipe.train.image_size
+        texts, size = self.context.class_texts, recipe.train.image_size
         opened = open_zero_shot(find_clip(self.zero_shot.clip), texts, labels.label_names, recipe.evaluate, size)
         return {PredictedBy("zero-shot", digest([opened.weights_hash, opened.preparation])): opened}
 

@@ -5,185 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cached_property
-from pathlib import Path
-from typing import Any
 
-from genrobust.core import (
-    EMBEDDED,
-    GenrobustError,
-    ImageSet,
-    UserError,
-    artifact_folder,
-    device_name,
-    digest,
-    plugins_of,
-)
-from genrobust.data import ShardDataset, missing_shards
-from genrobust.generate import Generation, Plan, engine_of, identity, plan_of
-from genrobust.recipe import GENERATED, DatasetConfig, GeneratorConfig
-from genrobust.study.context import Context
+from genrobust.core import EMBEDDED, GenrobustError, device_name, digest
+from genrobust.generate import Generation, engine_of
+from genrobust.recipe import GeneratorConfig
 from genrobust.study.estimates.rates import Cost, measured_once
 from genrobust.study.estimates.speed import EMBEDDED_PIXELS, step_cost
 from genrobust.study.executors.jobs import DoJobs, Job
+from genrobust.study.sources.dataset import GeneratedDataset
 from genrobust.study.stages.stage import NOT_SHARED, Stage
-from genrobust.study.stages.train_generator import (
-    TrainedGenerator,
-    TrainGenerator,
-    trained_generator,
-)
+from genrobust.study.stages.train_generator import TrainGenerator
 
 BATCH_SIZES = "batch_size"  # what they are kept under, beside the rates of stages
 PNG_SHARE = 0.6  # of the raw bytes of a photograph; drawings take less
 STABLE_DIFFUSION_PIXELS = 512  # the side of its images where a recipe names none
 DECODING_STEPS = 1.0  # of a network, which decoding an image and writing it cost
-
-
-class GeneratedDataset:
-    """One generated dataset of a study: "generated", the recipe's own, or one of its `datasets`.
-
-    Images that the user has under data.generated stand in for the recipe's own.
-
-    Raises:
-        UserError: There is neither a generator nor such images, or the recipe has no dataset of this name.
-    """
-
-    def __init__(self, context: Context, name: str) -> None:
-        self.context, self.name, recipe = context, name, context.recipe
-        known = [GENERATED, *recipe.datasets]
-        if name not in known:
-            raise UserError(f"the recipe has no dataset {name!r}; there are {', '.join(known)}")
-        self.user_provided = name == GENERATED and recipe.data.generated is not None
-        self._config = recipe.datasets.get(name, DatasetConfig())
-        if not self.user_provided:
-            self.generator, self.generate = recipe.generation(name)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return GeneratedDataset, (self.context, self.name)
-
-    def __repr__(self) -> str:
-        return f"GeneratedDataset(name={self.name!r})"
-
-    @cached_property
-    def plan(self) -> Plan:
-        """The requests.
-
-        Raises:
-            UserError: The user provided the images.
-        """
-        if self.user_provided:
-            raise UserError(f"the images of {self.name} are your own, in data.generated: there are no prompts")
-        labels, seed = self.context.data.labels, self._config.data_seed
-        if seed is None:
-            seed = self.context.recipe.data_seed
-        return plan_of(self.generator, self.generate, labels, self.sources, seed, self._styles)
-
-    @property
-    def _styles(self) -> Sequence[str]:
-        """The styles that are drawn by name, without text: those of the recipe, or all that a class model learns."""
-        styles: tuple[str, ...] | None = getattr(self.generator, "styles", None)
-        if styles is None:
-            return () if self.trained is None else self.trained.styles
-        if self.trained is not None and (unknown := set(styles) - set(self.trained.styles)):
-            known = (
-                ", ".join(self.trained.styles) or "none: class_model.images: pool takes the labeled images to retrieve"
-            )
-            raise UserError(
-                f"generator.styles: the class model learns no style {min(unknown)!r}; those of its images are {known}"
-            )
-        return styles
-
-    @property
-    def sources(self) -> ImageSet:
-        """The real images that a mode may begin from, of the split that is generated: a val part is held out whole."""
-        data = self.context.data
-        return data.train if self.generate.split == "train" else data.val
-
-    @cached_property
-    def inputs(self) -> dict[str, Any]:
-        """All that the images depend on, before anything is made."""
-        # A class model is not loaded before it is there, and its folder's name says all that its weights depend on.
-        generator = self.generator.sampling() if self._config.from_scratch else identity(self.generator)
-        inputs: dict[str, Any] = {"plan": self.plan.fingerprint, "generator": generator}
-        inputs |= self.generate.model_dump(include={"shard_size", "batch_size", "max_redraws"})
-        if plugins := plugins_of(type(self.generator), engine_of(self.generator)):
-            inputs["plugins"] = plugins
-        if not self.is_on_server:
-            inputs |= {"threads": self.context.recipe.threads, "device": self.context.device}
-        if self.trained is not None:
-            inputs["trained"] = self.trained.folder.name
-        return inputs
-
-    @cached_property
-    def folder(self) -> Path:
-        """Where the shards lie, or the user's own images."""
-        user_folder = self.context.recipe.data.generated if self.user_provided else None
-        if user_folder is not None:
-            return user_folder
-        word = self.generate.prompts.strategy if self.generator.reads_text else self.generator.mode
-        return artifact_folder(self.context.out / "generated", f"{word}-{self.generate.per_class}", self.inputs)
-
-    @cached_property
-    def identity(self) -> str:
-        """A hash of all that the images depend on; of the user's own images that of their content."""
-        return self.images.fingerprint if self.user_provided else self.folder.name
-
-    @cached_property
-    def trained(self) -> TrainedGenerator | None:
-        """The generator that is trained for this dataset; None for one drawn with the base."""
-        return None if self.user_provided else trained_generator(self.context, self.generator, self._config)
-
-    @property
-    def drawn_with(self) -> GeneratorConfig:
-        """The generator that draws: the base, or the one that is trained."""
-        return self.generator if self.trained is None else self.trained.generator
-
-    @cached_property
-    def is_on_server(self) -> bool:
-        """Whether a server draws the images, and this machine computes nothing."""
-        return not self.user_provided and engine_of(self.generator).on_server
-
-    @property
-    def cost(self) -> Cost:
-        """What an image takes."""
-        if self._config.from_scratch:
-            return Cost(
-                self.generator.drawn_steps, self.generator.precision, f"a class model for {self.generator.model}"
-            )
-        return generation_cost(self.generator)
-
-    @cached_property
-    def shards(self) -> Sequence[range]:
-        """The requests of each shard, by index."""
-        return [] if self.user_provided else self.plan.shards(self.generate.shard_size)
-
-    def missing_shards(self) -> list[int]:
-        """Return the indices of the shards that are not made yet."""
-        return [] if self.user_provided else missing_shards(self.folder, len(self.shards))
-
-    @cached_property
-    def images(self) -> ImageSet:
-        """The images, generated now where they are missing."""
-        user_images = self.context.data.generated if self.user_provided else None
-        return self.make() if user_images is None else user_images
-
-    def fetch_tars(self) -> None:
-        """Fetch all images that are made, before many of them are read."""
-        if isinstance(self.images, ShardDataset):
-            self.images.fetch_tars()
-
-    def make(self, part: slice | None = None) -> ShardDataset:
-        """Generate what is missing of all shards, or of a `part`, while other machines make other parts.
-
-        Raises:
-            UserError: The images are the user's own, the generator cannot be found, or the folder holds another
-                dataset, is in use, or cannot be written.
-            GenrobustError: A completed shard is damaged.
-        """
-        if self.user_provided:
-            raise UserError(f"the images of {self.name} are your own, in {self.folder}: there is nothing to generate")
-        stage = Generate(self, part)
-        stage.run()
-        return stage.generation.opened(partial=part is not None)
 
 
 class Generate(Stage):
@@ -259,7 +95,7 @@ class Generate(Stage):
             dataset.folder,
             device=context.recipe.device,
             threads=context.recipe.threads,
-            sources=dataset.sources,
+            sources=dataset.real_images,
             inputs=dataset.inputs,
         )
 
@@ -276,7 +112,15 @@ class Generate(Stage):
         generator = self.dataset.generator
         side = EMBEDDED_PIXELS if generator.model == EMBEDDED else STABLE_DIFFUSION_PIXELS
         width, height = generator.size
-        return replace(self.dataset.cost, disk=job.size * (width or side) * (height or side) * 3 * PNG_SHARE)
+        return replace(dataset_cost(self.dataset), disk=job.size * (width or side) * (height or side) * 3 * PNG_SHARE)
+
+
+def dataset_cost(dataset: GeneratedDataset) -> Cost:
+    """Return what an image of a dataset takes."""
+    generator = dataset.generator
+    if dataset.config.from_scratch:
+        return Cost(generator.drawn_steps, generator.precision, f"a class model for {generator.model}")
+    return generation_cost(generator)
 
 
 def generation_cost(generator: GeneratorConfig) -> Cost:

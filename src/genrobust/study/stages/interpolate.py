@@ -7,11 +7,10 @@ from pathlib import Path
 
 from genrobust.core import resolve_device
 from genrobust.study.estimates.rates import Cost
-from genrobust.study.estimates.speed import ANSWER, DECODE, network_size
+from genrobust.study.estimates.speed import ANSWER, DECODE
 from genrobust.study.executors.jobs import DoJobs, Job
-from genrobust.study.sources import Sources
+from genrobust.study.sources.checkpoints import Checkpoints
 from genrobust.study.stages.stage import Stage
-from genrobust.study.stages.train import is_trained
 from genrobust.study.training_runs import TrainingRun
 
 
@@ -22,39 +21,37 @@ class Interpolate(Stage):
     title = "mixing weights"
     items = unit = "classifiers"
 
-    def __init__(self, sources: Sources, runs: Sequence[TrainingRun], needs: Sequence[Stage] = ()) -> None:
-        super().__init__(sources.context, needs)
-        self.sources, self.runs = sources, tuple(runs)
+    def __init__(self, checkpoints: Checkpoints, runs: Sequence[TrainingRun], needs: Sequence[Stage] = ()) -> None:
+        super().__init__(checkpoints.context, needs)
+        self.checkpoints, self.runs = checkpoints, tuple(runs)
 
     def jobs(self) -> list[Job]:
         jobs: dict[Path, Job] = {}
-        for run in self.runs:
-            folder = self.sources.checkpoint(run)
-            left = int(not is_trained(folder))
-            name, row = f"the weights of {run.name}", "weights between two"
-            jobs.setdefault(folder, Job(run, name, left, row=row, folder=folder, total=1, unit=self.items))
+        for planned in map(self.checkpoints.of, self.runs):
+            left, folder = int(not planned.is_trained), planned.folder
+            name, row = f"the weights of {planned.run.name}", "weights between two"
+            jobs.setdefault(folder, Job(planned.run, name, left, row=row, folder=folder, total=1, unit=self.items))
         return list(jobs.values())
 
     def load(self) -> DoJobs:
         from genrobust.classifiers import interpolate_checkpoint
 
         def mix(runs: Sequence[TrainingRun]) -> None:
-            for run in runs:
+            for planned in map(self.checkpoints.of, runs):
                 interpolate_checkpoint(
-                    self.sources.checkpoint(run.tuned),
-                    run.alpha,
-                    self.sources.checkpoint(run),
+                    planned.tuned.folder,
+                    planned.run.alpha,
+                    planned.folder,
                     self.context.data.val,
-                    2 * self.sources.settings(run).batch_size,
+                    2 * planned.settings.batch_size,
                     resolve_device(self.context.recipe.device),
-                    self.sources.checkpoint_inputs(run),
+                    planned.inputs,
                 )
 
         return mix
 
     def cost(self, job: Job) -> Cost:
         """Return the cost of a classifier: it answers the validation images, and its weights are written."""
-        context, train = self.context, self.sources.settings(job.key)
-        size = network_size(context.out, train, len(context.data.labels))
-        answers = (ANSWER * size.multiply_adds + DECODE) * len(context.data.val)
+        size = self.checkpoints.of(job.key).size
+        answers = (ANSWER * size.multiply_adds + DECODE) * len(self.context.data.val)
         return Cost(answers + size.parameters / 1e9, disk=4 * size.parameters)

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from genrobust.core import cores
 from genrobust.study.estimates.rates import Cost
 from genrobust.study.executors.jobs import DoJobs, Job
-from genrobust.study.sources import Sources
+from genrobust.study.sources.images import Images
 from genrobust.study.stages.stage import Stage
 from genrobust.train import PackedImages, to_pack
 
@@ -22,18 +22,18 @@ class Pack(Stage):
     name = "pack"
     title = "packing"
 
-    def __init__(self, sources: Sources, names: Sequence[str], needs: Sequence[Stage] = ()) -> None:
-        super().__init__(sources.context, needs)
-        self.sources, self.names = sources, names
+    def __init__(self, images: Images, names: Sequence[str], needs: Sequence[Stage] = ()) -> None:
+        super().__init__(images.context, needs)
+        self.images, self.names = images, names
         self.folder = self.context.out / "packed"
 
     def jobs(self) -> list[Job]:
         jobs = []
         for name in self.names:
-            total = int(self.sources.class_counts(name).sum())
+            total = int(self.images.of(name).class_counts.sum())
             left = total
-            if self.sources.is_made(name):
-                total, left = len(self.sources.images(name)), to_pack(self.sources.images(name), self.folder)
+            if self.images.is_made(name):
+                total, left = len(self.images.open(name)), to_pack(self.images.open(name), self.folder)
             jobs.append(Job(name, f"the copies of {name}", left, row=name, folder=self.folder, total=total))
         return jobs
 
@@ -45,7 +45,7 @@ class Pack(Stage):
                 job = left[name]
                 self.context.log(f"packing {job.size:,} images ({name})")
                 with ThreadPoolExecutor(cores()) as pool:
-                    PackedImages(self.sources.images(name), self.folder, pool)
+                    PackedImages(self.images.open(name), self.folder, pool)
 
         return pack
 
@@ -55,4 +55,4 @@ class Pack(Stage):
 
     def cost(self, job: Job) -> Cost:
         """Return the cost of an image: a PNG takes much longer to decode than a JPEG."""
-        return Cost(PNG if self.sources.reads(job.key) else 1, of="copies", disk=PACKED_BYTES * job.size)
+        return Cost(PNG if self.images.of(job.key).datasets else 1, of="copies", disk=PACKED_BYTES * job.size)

@@ -9,8 +9,8 @@ from genrobust.core import fetch_artifacts, resolve_device
 from genrobust.study.estimates.rates import Cost
 from genrobust.study.estimates.speed import clip_cost
 from genrobust.study.executors.jobs import DoJobs, Job
-from genrobust.study.sources import Sources
-from genrobust.study.stages.embeddings import CLASS_NAMES, FOLDER
+from genrobust.study.sources.embeddings import CLASS_NAMES, FOLDER
+from genrobust.study.sources.search import PoolSearch
 from genrobust.study.stages.stage import Stage
 
 EMBEDDING_BYTES = 3072  # of an image: 768 numbers, as of the larger CLIPs
@@ -22,13 +22,13 @@ class Search(Stage):
     name = "search"
     title = "searching"
 
-    def __init__(self, sources: Sources) -> None:
-        super().__init__(sources.context)
-        self.sources = sources
+    def __init__(self, search: PoolSearch) -> None:
+        super().__init__(search.context)
+        self.search = search
 
     def jobs(self) -> list[Job]:
-        search, jobs = self.sources.search, []
-        is_done = search.is_done  # then nobody reads the embeddings any more
+        search, jobs = self.search, []
+        is_done = search.is_made  # then nobody reads the embeddings any more
         if not is_done:
             fetch_artifacts(self.context.out / FOLDER)
         for part, total in search.totals().items():
@@ -43,7 +43,7 @@ class Search(Stage):
     def load(self) -> DoJobs:
         from genrobust.classifiers import load_clip
 
-        search = self.sources.search
+        search = self.search
         clip = load_clip(search.clip, resolve_device(self.context.recipe.device))
 
         def embed(parts: Sequence[int | str]) -> None:
@@ -53,11 +53,10 @@ class Search(Stage):
         return embed
 
     def do(self, todo: Sequence[Job]) -> None:
-        search = self.sources.search
         super().do(todo)
-        if not search.is_done:
-            search.write()
-            self.context.log(search.report())
+        if not self.search.is_made:
+            self.search.write()
+            self.context.log(self.search.report())
 
     def cost(self, job: Job) -> Cost:
         """Return the cost of an image; the names of the classes are few."""

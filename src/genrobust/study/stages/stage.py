@@ -14,7 +14,7 @@ from genrobust.core import GenrobustError
 from genrobust.study.context import Context
 from genrobust.study.estimates.rates import Cost, estimate, known_rate, remember_rate
 from genrobust.study.executors.jobs import DoJobs, Job, Work
-from genrobust.study.results.provenance import require_same_makers
+from genrobust.study.provenance import require_same_makers
 
 NOT_SHARED = "choose an --out on a disk that all nodes share, under the same path, or a URL"
 

@@ -1,8 +1,9 @@
-"""The search of a study: what it depends on, the embeddings that it takes, and what it found."""
+"""Images that a search finds for each class: what they depend on, the embeddings that it takes, and what it found."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -37,7 +38,8 @@ from genrobust.data import (
     write_search,
 )
 from genrobust.study.context import Context
-from genrobust.study.stages.embeddings import CLASS_NAMES, FOLDER, Embeddings
+from genrobust.study.sources.dataset import GeneratedDataset
+from genrobust.study.sources.embeddings import CLASS_NAMES, FOLDER, Embeddings
 
 if TYPE_CHECKING:
     from genrobust.classifiers import Clip
@@ -45,21 +47,49 @@ if TYPE_CHECKING:
 PART = 2000  # images that are embedded in one go, and that a kill loses at most: a minute of a small CLIP on a CPU
 
 
+@dataclass
 class PoolSearch:
-    """The search for images of each class in a pool, by a CLIP: `wanted` [K] of each class, with its `texts`.
+    """The search for images of each class in a pool, by a CLIP, as many as there are of `first` or as the recipe says.
 
     Labels of the pool are not used. Every file is named after all that it depends on, and only the list of what is
     found, in `folder`, depends on texts and numbers: others search the same embeddings again.
-
-    Args:
-        hidden: Whether the pool has labels of the study's classes; they tell how often the search is right.
     """
 
-    def __init__(
-        self, context: Context, pool: ImageSet, hidden: bool, texts: Sequence[Sequence[str]], wanted: np.ndarray
-    ) -> None:
-        self.context, self.pool, self.wanted = context, pool, wanted
-        self._hidden, self._texts = hidden, texts
+    context: Context
+    first: GeneratedDataset | None
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return PoolSearch, (self.context, self.first)
+
+    @cached_property
+    def pool(self) -> ImageSet:
+        """The images to search.
+
+        Raises:
+            UserError: There are none.
+        """
+        data = self.context.data
+        pool = data.retrieval if data.unlabeled is None else data.unlabeled
+        if pool is None:
+            raise UserError(
+                f"an arm mixes {RETRIEVED_BY_SEARCH}, but this data has no images to search: name a folder of images "
+                "under data.retrieved.search"
+            )
+        return pool
+
+    @cached_property
+    def class_counts(self) -> np.ndarray:
+        """The number of images of each class that are wanted, int [K]."""
+        per_class, labels = self.context.recipe.data.retrieved.per_class, self.context.data.labels
+        if per_class is not None:
+            return np.full(len(labels), per_class)
+        assert self.first is not None  # the recipe has seen to it
+        return self.first.class_counts
+
+    @property
+    def datasets(self) -> Sequence[GeneratedDataset]:
+        """The datasets that it is made of: none."""
+        return ()
 
     @cached_property
     def clip(self) -> Path:
@@ -81,8 +111,8 @@ class PoolSearch:
             "rule": SEARCHED_BY[self._match],
             "pool": self.pool.fingerprint,
             "clip": hash_clip(self.clip),
-            "texts": digest(self._texts, HEX_DIGITS),
-            "wanted": self.wanted.tolist(),
+            "texts": digest(self.context.class_texts, HEX_DIGITS),
+            "wanted": self.class_counts.tolist(),
         }
 
     @cached_property
@@ -91,7 +121,12 @@ class PoolSearch:
         return artifact_folder(self.context.out / "searches", self._match, self._inputs)
 
     @property
-    def is_done(self) -> bool:
+    def identity(self) -> str:
+        """A hash of all that the images depend on."""
+        return self.folder.name
+
+    @property
+    def is_made(self) -> bool:
         """Whether the search is done; fetches it where another machine did it."""
         fetch(self.folder, "*.parquet", MANIFEST)
         return Artifact(self.folder).is_finished
@@ -117,7 +152,8 @@ class PoolSearch:
     @cached_property
     def _embedded(self) -> Sequence[Sequence[str]]:
         """The texts of each embedding: all of a class, or each by itself where prompts take images in turn."""
-        return self._texts if self._match == "classes" else [[text] for of_class in self._texts for text in of_class]
+        texts = self.context.class_texts
+        return texts if self._match == "classes" else [[text] for of_class in texts for text in of_class]
 
     def embed(self, clip: Clip, part: int | str) -> None:
         """Embed a part of the pool, or CLASS_NAMES, with `clip`, loaded.
@@ -138,7 +174,7 @@ class PoolSearch:
 
         fetch_artifacts(self.context.out / FOLDER)
         classes, in_turn = self.embeddings(CLASS_NAMES).load(), self._match == "prompts"
-        prompts = split_by_class(classes, self._texts) if in_turn else []
+        prompts = split_by_class(classes, self.context.class_texts) if in_turn else []
         classes = unit_means(prompts) if in_turn else classes
         parts, seen = [part for part in self.totals() if part != CLASS_NAMES], []
         for part in parts:
@@ -146,7 +182,7 @@ class PoolSearch:
             best, cosines = best_classes(images, classes)
             seen.append((best, prompt_cosines(images, best, prompts) if in_turn else cosines[:, None]))
         best, cosines = map(np.concatenate, zip(*seen, strict=True))
-        indices, scores = nearest_in_turn(best, cosines, self.wanted)
+        indices, scores = nearest_in_turn(best, cosines, self.class_counts)
         write_search(self.folder, self._inputs, self.pool, indices, best[indices], scores)
 
     @cached_property
@@ -157,16 +193,14 @@ class PoolSearch:
 
     def report(self) -> str:
         """Say how many of the wanted images were found, which classes ran short, and how often labels are right."""
-        images, pool, names = self.images, self.pool, self.context.data.labels.names
-        said = [
-            f"The search found {len(images):,} of {self.wanted.sum():,} images, among {len(pool):,} of {pool.name}."
-        ]
+        images, pool, wanted, names = self.images, self.pool, self.class_counts, self.context.data.labels.names
+        said = [f"The search found {len(images):,} of {wanted.sum():,} images, among {len(pool):,} of {pool.name}."]
         if self._match == "prompts":
             said.append("The prompts of a class took its nearest images in turn.")
-        short = np.flatnonzero(np.bincount(images.labels, minlength=len(names)) < self.wanted)
+        short = np.flatnonzero(np.bincount(images.labels, minlength=len(names)) < wanted)
         if len(short):
             said.append(f"{len(short)} of {len(names)} classes ran short: {some_of(names[k] for k in short)}.")
-        if self._hidden and len(images):
+        if self.context.data.unlabeled is None and len(images):  # the pool has labels of the study's classes
             right = 100 * float((images.labels == images.hidden_labels).mean())
             said.append(f"{right:.1f} % show the class that they were found for, by labels that it did not use.")
             if self.context.recipe.data.source == EMBEDDED and self.clip == find_clip(EMBEDDED):

@@ -1,0 +1,78 @@
+"""A generated dataset without the images that its filter leaves out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from genrobust.classifiers import hash_clip
+from genrobust.core import MANIFEST, Artifact, ImageSet, artifact_folder, digest, fetch
+from genrobust.data import Review, kept, read_filter
+from genrobust.recipe import FilterConfig
+from genrobust.study.sources.dataset import GeneratedDataset
+
+
+@dataclass
+class FilteredDataset:
+    """The images of `dataset` that `rule` leaves in.
+
+    `judge` is the folder of the CLIP or of the classifier that judges them, or the review of a person.
+    """
+
+    dataset: GeneratedDataset
+    rule: FilterConfig
+    judge: Path | Review
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return FilteredDataset, (self.dataset, self.rule, self.judge)
+
+    @property
+    def datasets(self) -> list[GeneratedDataset]:
+        """The datasets that it is made of."""
+        return [self.dataset]
+
+    @cached_property
+    def inputs(self) -> dict[str, Any]:
+        """All that the list of what is left out depends on."""
+        if isinstance(self.judge, Review):
+            judge = digest(self.judge.rejected)
+        else:
+            judge = hash_clip(self.judge) if self.rule.by == "clip" else self.judge.name
+        rule = self.rule.model_dump(mode="json", exclude={"file"})  # which is known by content
+        return {"dataset": self.dataset.identity, "rule": rule, "judge": judge}
+
+    @cached_property
+    def folder(self) -> Path:
+        """Where that list lies, or will lie."""
+        return artifact_folder(self.dataset.context.out / "filters", self.rule.by, self.inputs)
+
+    @property
+    def identity(self) -> str:
+        """A hash of all that the images depend on."""
+        return self.folder.name
+
+    @property
+    def class_counts(self) -> np.ndarray:
+        """The number of images of each class, int [K], if the filter leaves none out."""
+        return self.dataset.class_counts
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the list is written; fetches it where another machine wrote it."""
+        fetch(self.folder, "*.parquet", MANIFEST)
+        return Artifact(self.folder).is_finished
+
+    @property
+    def is_made(self) -> bool:
+        """Whether the images are made, and the list is."""
+        return self.dataset.is_made and self.is_done
+
+    @property
+    def images(self) -> ImageSet:
+        """The images that stay, once the filter is made."""
+        fetch(self.folder, "*.parquet", MANIFEST)
+        return kept(self.dataset.images, read_filter(self.folder))

@@ -1,0 +1,151 @@
+"""The images that the arms of a study mix, by the name of their source."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+
+from genrobust.core import REAL, RETRIEVED, RETRIEVED_BY_CLASS, RETRIEVED_BY_SEARCH, ImageSet, UserError
+from genrobust.data import Review, read_review
+from genrobust.recipe import FilterConfig
+from genrobust.study.context import Context
+from genrobust.study.sources.dataset import GeneratedDataset
+from genrobust.study.sources.filtered import FilteredDataset
+from genrobust.study.sources.retrieved import RetrievedImages
+from genrobust.study.sources.search import PoolSearch
+
+MOST_SHARDS = 500_000  # of all datasets: listing the job of each takes 200 MB
+
+
+@dataclass(frozen=True, slots=True)
+class GivenImages:
+    """Images that are there before a study begins: the real ones, and those under data.extra."""
+
+    context: Context
+    images: ImageSet
+    is_made: ClassVar[bool] = True
+    datasets: ClassVar[Sequence[GeneratedDataset]] = ()
+
+    @property
+    def identity(self) -> str:
+        """A hash of the images."""
+        return self.images.fingerprint
+
+    @property
+    def class_counts(self) -> np.ndarray:
+        """The number of images of each class, int [K]."""
+        return self.context.count_by_class(self.images)
+
+
+ImageSource = GivenImages | GeneratedDataset | FilteredDataset | RetrievedImages | PoolSearch
+
+
+class Images:
+    """The sources of a study: real, generated, filtered and retrieved images, and those under data.extra.
+
+    Args:
+        judge: Returns the folder of the CLIP or of the classifier that a filter judges by.
+        reviews: The reviews that filters name, by file, which are read once: a person may go on meanwhile.
+    """
+
+    def __init__(
+        self, context: Context, judge: Callable[[FilterConfig], Path], reviews: dict[Path, Review] | None = None
+    ) -> None:
+        self.context, self._judge = context, judge
+        self.reviews: dict[Path, Review] = {} if reviews is None else reviews
+        self._datasets: dict[str, GeneratedDataset] = {}
+        self._sources: dict[str, ImageSource] = {}
+        self._opened: dict[str, ImageSet] = {}
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return Images, (self.context, self._judge, self.reviews)
+
+    def dataset(self, name: str) -> GeneratedDataset:
+        """Return the generated dataset called `name`, without its filter, mixed by an arm or not.
+
+        Raises:
+            UserError: The recipe has no such dataset.
+        """
+        if name not in self._datasets:
+            self._datasets[name] = GeneratedDataset(self.context, name)
+        return self._datasets[name]
+
+    @cached_property
+    def datasets(self) -> dict[str, GeneratedDataset]:
+        """The generated datasets that the arms mix, by name."""
+        datasets = {name: self.dataset(name) for name in self.context.recipe.generated_sets()}
+        if (shards := sum(len(dataset.shards) for dataset in datasets.values())) > MOST_SHARDS:
+            raise UserError(
+                f"generate.shard_size: the datasets have {shards:,} shards together, and a study plans up to "
+                f"{MOST_SHARDS:,}: raise it"
+            )
+        return datasets
+
+    @property
+    def first(self) -> GeneratedDataset | None:
+        """The generated dataset that retrieved images are matched to; None where the arms mix none."""
+        return next(iter(self.datasets.values()), None)
+
+    def of(self, name: str) -> ImageSource:
+        """Return the source called `name`: what its images depend on, and how many there are, made or not.
+
+        Raises:
+            UserError: There are no images to retrieve from, or its filter applies a review of another dataset.
+        """
+        if name not in self._sources:
+            self._sources[name] = self._find(name)
+        return self._sources[name]
+
+    def _find(self, name: str) -> ImageSource:
+        data = self.context.data
+        if name in self.datasets:
+            dataset, rule = self.datasets[name], self.context.recipe.filter_of(name)
+            return dataset if rule is None else self._filtered(dataset, rule)
+        if name in (RETRIEVED, RETRIEVED_BY_CLASS):
+            return RetrievedImages(self.context, self.first, name)
+        if name == RETRIEVED_BY_SEARCH:
+            return PoolSearch(self.context, self.first)
+        return GivenImages(self.context, data.train if name == REAL else data.extra[name])
+
+    def _filtered(self, dataset: GeneratedDataset, rule: FilterConfig) -> FilteredDataset:
+        if rule.file is None:
+            return FilteredDataset(dataset, rule, self._judge(rule))
+        if rule.file not in self.reviews:
+            self.reviews[rule.file] = read_review(rule.file)
+        review = self.reviews[rule.file]
+        if review.dataset != dataset.folder.name:  # known before anything is generated
+            raise UserError(
+                f"datasets.{dataset.name}.filter.file: {rule.file} is a review of {review.dataset}, and not of "
+                f"{dataset.folder}: review this with genrobust view"
+            )
+        return FilteredDataset(dataset, rule, review)
+
+    def is_made(self, name: str) -> bool:
+        """Return whether the images of a source are made, and its filter is."""
+        return name in self._opened or self.of(name).is_made
+
+    def open(self, name: str) -> ImageSet:
+        """Return the images of a source, which is made already."""
+        if name not in self._opened:
+            self._opened[name] = self.of(name).images
+            if name == RETRIEVED and self.first is not None:
+                self.context.log(next(self.reports()))
+        return self._opened[name]
+
+    def known_counts(self, name: str) -> np.ndarray:
+        """Count the images of a source that is made, int [K], and of any other as its `class_counts`."""
+        return self.context.count_by_class(self.open(name)) if self.is_made(name) else self.of(name).class_counts
+
+    def reports(self) -> Iterator[str]:
+        """Yield what retrieval and the search found, once they are made."""
+        mixed = self.context.recipe.sources()
+        retrieved, found = (self.of(name) if name in mixed else None for name in (RETRIEVED, RETRIEVED_BY_SEARCH))
+        if isinstance(retrieved, RetrievedImages) and self.first is not None:
+            yield retrieved.report(self.open(RETRIEVED_BY_CLASS) if RETRIEVED_BY_CLASS in mixed else None)
+        if isinstance(found, PoolSearch):
+            yield found.report()

@@ -1,0 +1,106 @@
+"""Images that are retrieved from the training data of the generator, in the numbers of the generated ones."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from genrobust.core import RETRIEVED, ImageSet, Subset, UserError, digest, prefix, some_of
+from genrobust.data import filled_quotas, retrieve
+from genrobust.study.context import Context
+from genrobust.study.sources.dataset import GeneratedDataset
+
+
+@dataclass
+class RetrievedImages:
+    """The source `name`: images retrieved by class and style, or by class alone.
+
+    They are matched to those of `first`; without it, all images that there are to retrieve are taken.
+    """
+
+    context: Context
+    first: GeneratedDataset | None
+    name: str
+
+    @cached_property
+    def pool(self) -> ImageSet:
+        """The images to retrieve from: the generator's training data.
+
+        Raises:
+            UserError: There are none, or none of a class of which images are generated.
+        """
+        data = self.context.data
+        if data.retrieval is None:
+            raise UserError("an arm mixes retrieved images, but this data has none: name a folder under data.retrieved")
+        if self.first is not None:
+            missing = (self.first.class_counts > 0) & (self.context.count_by_class(data.retrieval) == 0)
+            if missing.any():
+                raise UserError(
+                    f"data.retrieved: no image shows {some_of(data.labels.names[k] for k in np.flatnonzero(missing))}, "
+                    "of which images are generated: add some, or leave out the arms that mix retrieved images"
+                )
+        return data.retrieval
+
+    @property
+    def datasets(self) -> list[GeneratedDataset]:
+        """The datasets that it is made of."""
+        return [] if self.first is None else [self.first]
+
+    @property
+    def _per_class(self) -> int | None:
+        return self.context.recipe.data.retrieved.per_class
+
+    @property
+    def identity(self) -> str:
+        """A hash of all that the images depend on."""
+        pool, first, per_class = self.pool, self.first, self._per_class
+        more: list[Any] = [] if per_class is None else [per_class]
+        given = [first.images] if first is not None and first.user_provided else []
+        if any(getattr(images, "as_stored", False) for images in (pool, *given)):
+            more.append("in fair order")
+        rule = [None, RETRIEVED] if first is None else [first.identity, self.name]
+        return digest([pool.fingerprint, *rule, *more])
+
+    @property
+    def class_counts(self) -> np.ndarray:
+        """The number of images of each class, int [K], if retrieval finds all."""
+        wanted = self.context.count_by_class(self.pool) if self.first is None else self.first.class_counts
+        return wanted if self._per_class is None else np.minimum(wanted, self._per_class)
+
+    @property
+    def is_made(self) -> bool:
+        """Whether the images are made that these are matched to."""
+        return self.first is None or self.first.is_made
+
+    @cached_property
+    def _targets(self) -> ImageSet:
+        """The images that retrieved ones are matched to; those to retrieve from where no generated ones are mixed."""
+        images = self.pool if self.first is None else self.first.images
+        return images if self._per_class is None else Subset(images, prefix(images, self._per_class))
+
+    @cached_property
+    def images(self) -> ImageSet:
+        """The images, once those that they are matched to are made."""
+        if self.first is None:
+            return self._targets
+        return retrieve(self.pool, self._targets, match_styles=self.name == RETRIEVED)
+
+    def report(self, by_class: ImageSet | None) -> str:
+        """Say how many images were retrieved, how well that matched the styles, and which of them are also `by_class`.
+
+        `by_class` are the images that are retrieved by class alone, if an arm mixes these.
+        """
+        retrieved, wanted = self.images, self._targets
+        said = f"Retrieval found {len(retrieved):,} images for {len(wanted):,} generated ones"
+        said += " (some classes ran short)" if len(retrieved) < len(wanted) else ""
+        styled = any(wanted.styles)
+        if styled:
+            said += f" and filled {100 * filled_quotas(retrieved, wanted):.0f} % of the quotas of class and style"
+        if by_class is not None:
+            said += f"; {len(set(retrieved.keys) & set(by_class.keys)):,} of them are found by class alone, too"
+            if styled:
+                said += f", which fills {100 * filled_quotas(by_class, wanted):.0f} %"
+        return f"{said}."
