@@ -73,15 +73,16 @@ def write_recipe(folder: Path, arms: int, seeds: int, shifts: list[str]) -> Path
 
 def fill(study: Study) -> None:
     """Write an untrained checkpoint and random predictions for every arm and seed."""
-    labels, trained = study.data.labels, study.graph.train([])
+    labels = study.data.labels
     arms = [arm.name for arm in study.recipe.arms]
     for run in study.runs():
-        checkpoint, train, a, seed = study.graph.checkpoints.of(run).folder, run.train, arms.index(run.of), run.seed
+        planned, train, a, seed = study.graph.checkpoints.of(run), run.train, arms.index(run.of), run.seed
+        checkpoint = planned.folder
         if not checkpoint.exists():
             model = create_classifier(train.architecture, len(labels), train.image_size)
-            training = {"mixture": trained.mixture(run).fingerprint}
+            training = {"mixture": planned.mixture().fingerprint}
             info = CheckpointInfo(train.architecture, {}, labels.ids, train.image_size, training)
-            save_checkpoint(checkpoint, model, info, inputs=study.graph.checkpoints.of(run).inputs)
+            save_checkpoint(checkpoint, model, info, inputs=planned.inputs)
 
         def drawn(images, a=a, seed=seed) -> np.ndarray:
             shared = np.random.default_rng([len(images.name), *images.name.encode()])
@@ -92,7 +93,7 @@ def fill(study: Study) -> None:
             logits[np.arange(n), np.where(right, images.labels, (images.labels + 1) % len(labels))] = 9
             return logits
 
-        sets = {name: study.data.tests[name] for name in study.tests}
+        sets = study.context.test_sets
         opened, stage = open_checkpoint(checkpoint), study.graph.evaluate([])
         by = stage.predicted_by(checkpoint)
         for name, folder in stage.folders(by).items():

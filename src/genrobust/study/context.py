@@ -34,7 +34,7 @@ from genrobust.data import (
     without_leaks,
 )
 from genrobust.generate import class_templates
-from genrobust.recipe import Recipe, look_alikes, recipe_yaml
+from genrobust.recipe import Recipe, look_alikes
 from genrobust.robustness import list_figures
 from genrobust.study.census import Census
 from genrobust.study.estimates.rates import StageTimes
@@ -62,8 +62,7 @@ class Context:
 
     def __post_init__(self) -> None:
         self.times, self._census = StageTimes(self.out), Census(self.out)
-        track = self.out / self.recipe.name / "track"
-        self.tracking = Tracking(self.recipe.track, track, self.recipe.name, recipe_yaml(self.recipe))
+        self.tracking = Tracking(self.recipe, self.out / self.recipe.name / "track")
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _in_worker, (self.recipe, address(self.out))
@@ -182,6 +181,16 @@ class Context:
     def tests(self) -> list[str]:
         """The names of the test sets that are scored, the clean one first, also where the recipe chooses among them."""
         return _scored_tests(self.recipe, self.data)
+
+    @property
+    def shifts(self) -> list[str]:
+        """The names of those beside the clean one."""
+        return [name for name in self.tests if name != self.data.clean]
+
+    @property
+    def test_sets(self) -> dict[str, ImageSet]:
+        """The test sets that are scored, by name."""
+        return {name: self.data.tests[name] for name in self.tests}
 
     @cached_property
     def device(self) -> str:

@@ -121,11 +121,10 @@ def predictions_of(
     others = [other for m in named for other in m.learned_in if other.recipe.data != study.recipe.data]
     for notice in dict.fromkeys(str(copies) for other in others for copies in study.context.copies_in(other)):
         studies.say(f"warning: {notice}")
-    sets = {name: study.data.tests[name] for name in study.tests}
     for name, model in opened:
         by, room = predicted_by(model), study.out / "predictions"
         settings = study.recipe.evaluate.batch_size, study.recipe.device
-        yield name, predict_sets(room, {by: model}, sets, study.data.labels, *settings)[by]
+        yield name, predict_sets(room, {by: model}, study.context.test_sets, study.data.labels, *settings)[by]
 
 
 def predicted_by(model: OpenClassifier) -> PredictedBy:

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import replace
 from functools import partial
-from itertools import groupby
 from pathlib import Path
 
 from genrobust.classifiers import SavedPredictions
 from genrobust.core import (
-    BaselineModel,
     ImageSet,
     StudyData,
     Summary,
@@ -28,11 +25,11 @@ from genrobust.study.executors.local import Local
 from genrobust.study.graph import Graph
 from genrobust.study.provenance import Makers, describe_others, makers_of
 from genrobust.study.results.record import record_of
-from genrobust.study.results.scoring import StudyScores, check_baselines, find_baselines, score_curves, score_study
+from genrobust.study.results.scoring import StudyScores, check_baselines, score_study
 from genrobust.study.sources.dataset import GeneratedDataset
 from genrobust.study.stages.generate import Generate
 from genrobust.study.stages.stage import Row, rows
-from genrobust.study.training_runs import TrainingRun, arm_runs, run_of
+from genrobust.study.training_runs import TrainingRun, run_of
 
 LOOKED_AT = 16  # images of a set, before anything is trained on them
 
@@ -100,7 +97,7 @@ class Study:
     @property
     def shifts(self) -> list[str]:
         """The test sets that are scored beside the clean one."""
-        return [name for name in self.tests if name != self.data.clean]
+        return self.context.shifts
 
     def rows(self) -> list[Row]:
         """Return all work of the study, done or not, in its order."""
@@ -152,37 +149,11 @@ class Study:
         """Return the predictions of `runs` by test set; missing ones are made now."""
         stage = self.graph.evaluate(runs)
         stage.run()
-        return [stage.of(run) for run in runs]
-
-    def baselines(self) -> tuple[list[BaselineModel], list[str]]:
-        """Return the baseline models, of the table or of a grid trained now, and notes on shifts without a line."""
-        runs = [run for run in self.graph.runs if run.baseline]
-        return find_baselines(self.recipe, self.data.clean, self.shifts, self._run_predictions(runs) if runs else None)
-
-    def _run_predictions(
-        self, runs: Sequence[TrainingRun], name: Callable[[TrainingRun], str] = lambda run: run.of
-    ) -> SavedPredictions[tuple[str, int, str]]:
-        """The predictions of `runs` by `name`, that of the arm, seed and test set; what is missing is made first."""
-        folders: dict[tuple[str, int, str], Path] = {}
-        for run, predictions in zip(runs, self.predictions(runs), strict=True):
-            folders |= {(name(run), run.seed, test): folder for test, folder in predictions.folders.items()}
-        return SavedPredictions(folders)
+        return stage.of(runs)
 
     def scores(self) -> StudyScores:
         """Return everything that the study measured, its baselines, and notes on shifts without a line."""
-        self.graph.evaluate([*self.graph.runs, *self.graph.points]).run()  # all at once, baselines too
-        zero_shot = self.graph.zero_shot()
-        zero_shot.run()
-        arms = self._run_predictions(arm_runs(self.recipe))
-        baselines, notes = self.baselines()
-        recipe, data, shifts = self.recipe, self.data, self.shifts
-        scores = score_study(recipe, data, shifts, arms, zero_shot.of_zero_shot(), baselines, notes)
-        return replace(scores, curves=score_curves(recipe, data, shifts, self._curve_predictions(), baselines))
-
-    def _curve_predictions(self) -> dict[str, SavedPredictions[tuple[str, int, str]]]:
-        """The predictions along each arm's curve, by a point's number, seed and test set."""
-        by_arm = groupby(self.graph.points, lambda run: run.of)
-        return {arm: self._run_predictions(list(runs), lambda run: f"{run.alpha:g}") for arm, runs in by_arm}
+        return score_study(self.graph)
 
     def makers(self) -> list[Makers]:
         """Return what made the finished artifacts of the study."""
@@ -239,7 +210,7 @@ class Study:
             for job in row.left:
                 self.context.executor.require(job.workers)
         self.graph.require_initial(self.graph.runs)
-        for note in (*check_baselines(self.recipe, self.data, self.shifts), *self._describe_dark()):
+        for note in (*check_baselines(self.context), *self._describe_dark()):
             self.context.log(note)
         for stage in stages:
             stage.work()

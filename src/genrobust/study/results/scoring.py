@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby
 
 from genrobust.classifiers import SavedPredictions
-from genrobust.core import ZERO_SHOT, BaselineModel, Curve, StudyData, Summary, UserError
-from genrobust.recipe import Recipe
+from genrobust.core import ZERO_SHOT, BaselineModel, Curve, Summary, UserError
 from genrobust.robustness import Comparison, fit_planes, summarize
+from genrobust.study.context import Context
+from genrobust.study.graph import Graph
 from genrobust.study.results.baselines import grid_rows, published_lines, table_rows
+from genrobust.study.training_runs import TrainingRun, arm_runs
 
 LEAST_OF_A_PLANE = 4  # models: a plane over two sets has three coefficients, and residuals must say something
+RunPredictions = SavedPredictions[tuple[str, int, str]]  # by the name of an arm, model or point, seed and test set
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,71 +28,54 @@ class StudyScores:
     summary: Summary
     baselines: list[BaselineModel]
     notes: tuple[str, ...]
-    curves: tuple[Curve, ...] = ()
+    curves: tuple[Curve, ...]
 
 
-def score_study(
-    recipe: Recipe,
-    data: StudyData,
-    shifts: Sequence[str],
-    arms: SavedPredictions[tuple[str, int, str]],
-    zero_shot: SavedPredictions[str],
-    baselines: list[BaselineModel],
-    notes: Sequence[str] = (),
-) -> StudyScores:
-    """Score the predictions of a study.
-
-    Args:
-        shifts: The shifted test sets of `data` that are scored.
-        arms: Predictions by arm, seed and test set.
-        zero_shot: Those of the recipe's zero-shot CLIP by test set; it stands beside the arms with each seed.
-        notes: On shifts without a line.
+def score_study(graph: Graph) -> StudyScores:
+    """Score the classifiers of a study, the zero-shot CLIP beside the arms with each seed; what is missing is made.
 
     Raises:
         GenrobustError: A logit is NaN.
         UserError: Predictions do not fit each other, or no line can be fitted.
     """
-    comparison, without = _comparison(recipe, data, shifts)
-    beside = {(ZERO_SHOT, seed, test): folder for seed in recipe.seeds for test, folder in zero_shot.folders.items()}
-    comparison = replace(
+    recipe, context = graph.recipe, graph.context
+    graph.evaluate([*graph.runs, *graph.points]).run()  # all at once, baselines too
+    zero_shot = graph.zero_shot()
+    zero_shot.run()
+    grid = [run for run in graph.runs if run.baseline]
+    baselines, notes = find_baselines(context, _predictions(graph, grid) if grid else None)
+    comparison, without = _comparison(context)
+    of_arms, clip = _predictions(graph, arm_runs(recipe)).folders, zero_shot.of_zero_shot().folders
+    beside = {(ZERO_SHOT, seed, test): folder for seed in recipe.seeds for test, folder in clip.items()}
+    compared = replace(
         comparison,
         references=recipe.references(),
         groups=recipe.groups(),
         pairs=[(claim.arm, claim.than) for claim in recipe.claims if claim.arm not in recipe.groups()],
     )
-    summary = summarize(SavedPredictions(arms.folders | beside), comparison, baselines)
+    summary = summarize(SavedPredictions(of_arms | beside), compared, baselines)
     pretrained = tuple(arm.name for arm in recipe.arms if recipe.train_of(arm).is_pretrained)
     summary = replace(summary, trained_elsewhere=(ZERO_SHOT,) if beside else (), pretrained=pretrained)
-    return StudyScores(summary, baselines, (*notes, *without))
-
-
-def score_curves(
-    recipe: Recipe,
-    data: StudyData,
-    shifts: Sequence[str],
-    points: Mapping[str, SavedPredictions[tuple[str, int, str]]],
-    baselines: list[BaselineModel],
-) -> tuple[Curve, ...]:
-    """Score the points between pretrained networks and fine-tuned ones.
-
-    Args:
-        points: By arm, the predictions by a point's number in words, seed and test set. All points are compared with
-            the last and with the first.
-
-    Raises:
-        GenrobustError: A logit is NaN.
-    """
-    comparison, _ = _comparison(recipe, data, shifts)
     curves = []
-    for arm, predictions in points.items():
-        first, *others = dict.fromkeys(point for point, _, _ in predictions)
+    for arm, runs in groupby(graph.points, lambda run: run.of):
+        predictions = _predictions(graph, list(runs), lambda run: f"{run.alpha:g}")
+        first, *others = dict.fromkeys(point for point, _, _ in predictions)  # all are compared with the last, too
         compared = replace(comparison, reference=others[-1], pairs=[(point, first) for point in others])
         curves.append(Curve(arm, summarize(predictions, compared, baselines)))
-    return tuple(curves)
+    return StudyScores(summary, baselines, (*notes, *without), tuple(curves))
 
 
-def _comparison(recipe: Recipe, data: StudyData, shifts: Sequence[str]) -> tuple[Comparison, list[str]]:
+def _predictions(
+    graph: Graph, runs: Sequence[TrainingRun], name: Callable[[TrainingRun], str] = lambda run: run.of
+) -> RunPredictions:
+    """The predictions of `runs`, which are made already, under the names that `name` gives to these."""
+    made = zip(runs, graph.evaluate(runs).of(runs), strict=True)
+    return SavedPredictions({(name(run), run.seed, t): folder for run, p in made for t, folder in p.folders.items()})
+
+
+def _comparison(context: Context) -> tuple[Comparison, list[str]]:
     """How a study measures whatever it compares, and notes on the shifts without a published line."""
+    recipe, data, shifts = context.recipe, context.data, context.shifts
     lines, without = published_lines(recipe.robustness, recipe.data, shifts, len(data.labels))
     comparison = Comparison(
         clean=data.clean,
@@ -100,12 +87,12 @@ def _comparison(recipe: Recipe, data: StudyData, shifts: Sequence[str]) -> tuple
         bootstrap=recipe.robustness.bootstrap,
         second_id=recipe.robustness.second_id,
         published=lines,
-        image_groups={name: groups for name, groups in data.image_groups.items() if name in (data.clean, *shifts)},
+        image_groups={name: groups for name, groups in data.image_groups.items() if name in context.tests},
     )
     return comparison, without
 
 
-def check_baselines(recipe: Recipe, data: StudyData, shifts: Sequence[str]) -> list[str]:
+def check_baselines(context: Context) -> list[str]:
     """Fit the lines and planes that need no trained baselines, so that a mistake in them is reported before any work.
 
     Returns:
@@ -115,34 +102,32 @@ def check_baselines(recipe: Recipe, data: StudyData, shifts: Sequence[str]) -> l
         UserError: The table of baselines cannot be read, a line or a plane cannot be fitted on it, or no model can be
             scored on the second in-distribution set.
     """
-    settings = recipe.robustness
+    settings, clean = context.recipe.robustness, context.data.clean
     if settings.grid and settings.second_id is not None and settings.grid < LEAST_OF_A_PLANE:
         raise UserError(
-            f"robustness.grid: {settings.grid} models determine no plane over {data.clean} and {settings.second_id}: "
+            f"robustness.grid: {settings.grid} models determine no plane over {clean} and {settings.second_id}: "
             f"train {LEAST_OF_A_PLANE} or more, or set robustness.second_id to null"
         )
     if settings.grid:
         return []
-    rows, notes = find_baselines(recipe, data.clean, shifts, None)
+    rows, notes = find_baselines(context, None)
     if settings.second_id is not None:
-        fit_planes(rows, shifts, data.clean, settings.second_id, settings.transform)
+        fit_planes(rows, context.shifts, clean, settings.second_id, settings.transform)
     return notes
 
 
-def find_baselines(
-    recipe: Recipe, clean: str, shifts: Sequence[str], grid: SavedPredictions[tuple[str, int, str]] | None
-) -> tuple[list[BaselineModel], list[str]]:
+def find_baselines(context: Context, grid: RunPredictions | None) -> tuple[list[BaselineModel], list[str]]:
     """Return the baseline models of the recipe's table, or of its grid, with notes as those of `table_rows`.
 
-    `grid` holds the predictions of the recipe's own baseline models, by model, seed and test set; None without a grid.
+    `grid` holds the predictions of the recipe's own baseline models; None without a grid.
 
     Raises:
         UserError: The table cannot be read or has too few models for a line.
     """
-    settings = recipe.robustness
+    settings, source = context.recipe.robustness, context.recipe.data.source
     if grid is not None:
-        return grid_rows(grid, clean, shifts, settings.transform)
-    name = recipe.data.source if settings.baselines == "shipped" else settings.baselines
-    if name in (None, "imagenet") or name == recipe.data.source != "pictograms":
+        return grid_rows(grid, context.data.clean, context.shifts, settings.transform)
+    name = source if settings.baselines == "shipped" else settings.baselines
+    if name in (None, "imagenet") or name == source != "pictograms":
         return [], []  # there are none, or lines alone
-    return table_rows(name, shifts, settings.transform)
+    return table_rows(name, context.shifts, settings.transform)

@@ -18,7 +18,7 @@ from genrobust.classifiers import (
     prediction_inputs,
     weights_hash,
 )
-from genrobust.core import ZERO_SHOT, Artifact, ImageSet, digest, fetch_artifacts, find_clip
+from genrobust.core import ZERO_SHOT, Artifact, digest, fetch_artifacts, find_clip
 from genrobust.recipe import ZeroShotConfig
 from genrobust.study.estimates.rates import Cost
 from genrobust.study.estimates.speed import ANSWER, DECODE, clip_cost
@@ -50,16 +50,20 @@ class Evaluate(Stage):
         self.room = self.context.out / "predictions"
 
     def jobs(self) -> list[Job]:
-        jobs, total = {}, sum(len(self.context.data.tests[name]) for name in self.context.tests)
         fetch_artifacts(self.room)
+        jobs: dict[PredictedBy, Job] = {}
         for run in self.runs:
             checkpoint = self.checkpoints.of(run).folder
-            by, name = self.predicted_by(checkpoint), f"the predictions of {run.name}"
-            jobs[by] = Job(run, name, self._count_missing(by, weights_hash(checkpoint)), 1, EVERY, self.room, total)
+            by = self.predicted_by(checkpoint)
+            jobs[by] = self._job(run, run.name, EVERY, by, weights_hash(checkpoint))
         for by, clip in self._clip.items():
-            left, name = self._count_missing(by, clip.weights_hash), f"the predictions of {ZERO_SHOT}"
-            jobs[by] = Job(ZERO_SHOT, name, left, 1, ZERO_SHOT, self.room, total)
+            jobs[by] = self._job(ZERO_SHOT, ZERO_SHOT, ZERO_SHOT, by, clip.weights_hash)
         return list(jobs.values())
+
+    def _job(self, key: TrainingRun | str, name: str, row: str, by: PredictedBy, weights: str) -> Job:
+        sets = self.context.test_sets
+        left = sum(len(sets[test]) for test, folder in self.folders(by).items() if not are_saved(folder, weights))
+        return Job(key, f"the predictions of {name}", left, 1, row, self.room, sum(map(len, sets.values())))
 
     def artifacts(self, job: Job) -> list[Path]:
         made_by = self._clip if job.key == ZERO_SHOT else [self.predicted_by(self.checkpoints.of(job.key).folder)]
@@ -69,7 +73,7 @@ class Evaluate(Stage):
         def predict(keys: Sequence[TrainingRun | str]) -> None:
             runs = [key for key in keys if isinstance(key, TrainingRun)]
             if runs:
-                self._predict([self.checkpoints.of(run).folder for run in runs])
+                self.of(runs)
             if ZERO_SHOT in keys:
                 self.of_zero_shot()
 
@@ -84,30 +88,25 @@ class Evaluate(Stage):
         scale = ((evaluate.image_size or trained_on) / trained_on) ** 2
         return Cost(ANSWER * scale * planned.size.multiply_adds * (1 + evaluate.flip) + DECODE)
 
-    def of(self, run: TrainingRun) -> SavedPredictions[str]:
-        """Return the predictions of a run's classifier on every test set; missing ones are made in this process."""
-        checkpoint = self.checkpoints.of(run).folder
-        return self._predict([checkpoint])[checkpoint]
-
-    def _predict(self, checkpoints: Sequence[Path]) -> dict[Path, SavedPredictions[str]]:
-        for checkpoint in checkpoints:
-            Artifact(checkpoint).fetch()
-        opened = {
-            self.predicted_by(checkpoint): open_checkpoint(checkpoint, self.context.recipe.evaluate)
-            for checkpoint in checkpoints
-        }
-        made = self._predict_tests(opened)
-        return {checkpoint: made[self.predicted_by(checkpoint)] for checkpoint in checkpoints}
-
-    def _predict_tests(self, opened: Mapping[PredictedBy, OpenClassifier]) -> dict[PredictedBy, SavedPredictions[str]]:
-        recipe, labels = self.context.recipe, self.context.data.labels
-        settings = recipe.evaluate.batch_size, recipe.device, recipe.threads
-        return predict_sets(self.room, opened, self._sets, labels, *settings)
+    def of(self, runs: Sequence[TrainingRun]) -> list[SavedPredictions[str]]:
+        """Return the predictions of classifiers on every test set; missing ones are made in this process."""
+        folders = [self.checkpoints.of(run).folder for run in runs]
+        for folder in folders:
+            Artifact(folder).fetch()
+        named = [self.predicted_by(folder) for folder in folders]
+        settings = self.context.recipe.evaluate
+        opened = {by: open_checkpoint(folder, settings) for by, folder in zip(named, folders, strict=True)}
+        made = self._predict(opened)
+        return [made[by] for by in named]
 
     def of_zero_shot(self) -> SavedPredictions[str]:
         """Return what the recipe's zero-shot CLIP answers on every test set; nothing where it has none."""
-        made = self._predict_tests(self._clip) if self._clip else {}
-        return next(iter(made.values()), SavedPredictions({}))
+        return next(iter(self._predict(self._clip).values()), SavedPredictions({}))
+
+    def _predict(self, opened: Mapping[PredictedBy, OpenClassifier]) -> dict[PredictedBy, SavedPredictions[str]]:
+        context, recipe = self.context, self.context.recipe
+        settings = recipe.evaluate.batch_size, recipe.device, recipe.threads
+        return predict_sets(self.room, opened, context.test_sets, context.data.labels, *settings)
 
     @cached_property
     def _clip(self) -> dict[PredictedBy, OpenClassifier]:
@@ -119,19 +118,10 @@ class Evaluate(Stage):
         opened = open_zero_shot(find_clip(self.zero_shot.clip), texts, labels.label_names, recipe.evaluate, size)
         return {PredictedBy("zero-shot", digest([opened.weights_hash, opened.preparation])): opened}
 
-    @property
-    def _sets(self) -> dict[str, ImageSet]:
-        return {name: self.context.data.tests[name] for name in self.context.tests}
-
-    def _count_missing(self, by: PredictedBy, weights: str) -> int:
-        """How many test images have no predictions by a classifier of these `weights`."""
-        left = [name for name, folder in self.folders(by).items() if not are_saved(folder, weights)]
-        return sum(len(self._sets[name]) for name in left)
-
     def folders(self, by: PredictedBy) -> dict[str, Path]:
         """Return the folders of the predictions by a classifier, made or not, by test set."""
-        inputs = {n: prediction_inputs(by, n, s, self.context.data.labels) for n, s in self._sets.items()}
-        return {name: prediction_folder(self.room, by, of_set) for name, of_set in inputs.items()}
+        labels, sets = self.context.data.labels, self.context.test_sets
+        return {n: prediction_folder(self.room, by, prediction_inputs(by, n, s, labels)) for n, s in sets.items()}
 
     def predicted_by(self, checkpoint: Path) -> PredictedBy:
         """Return what the predictions of a checkpoint are named after."""
