@@ -29,7 +29,7 @@ from torchvision.transforms import v2
 
 from genrobust.classifiers.checkpoints import CheckpointInfo
 from genrobust.classifiers.classifier import open_checkpoint
-from genrobust.classifiers.logits import batches
+from genrobust.classifiers.logits import Feed
 from genrobust.classifiers.models import create_classifier, load_checkpoint, save_checkpoint
 from genrobust.classifiers.predicting import predict_sets
 from genrobust.classifiers.saved import PredictedBy
@@ -158,7 +158,9 @@ def main() -> None:
         sets = {path.name: open_images(path.name, open_stored(path), classes) for path in folders}
         checkpoints = write_checkpoints(folder / "checkpoints", asked.checkpoints, classes.labels, asked.photographs)
         as_prepared = open_checkpoint(checkpoints[0], settings).prepare
-        tensors = [b for s in sets.values() for b in batches(s, as_prepared, settings.batch_size)]
+        tensors = [
+            b for s in sets.values() for b in Feed(settings.batch_size, torch.device("cpu")).batches(s, as_prepared)
+        ]
         what = checkpoints, sets, classes.labels, settings, asked.device
         ways = {
             "plain loop (ImageFolder, DataLoader)": partial(plain, checkpoints, folders, settings, asked.device),

@@ -23,7 +23,7 @@ import numpy as np
 import torch
 
 from genrobust import Study, load_recipe
-from genrobust.classifiers import open_checkpoint
+from genrobust.classifiers import Feed, open_checkpoint
 from genrobust.core import ImageSet
 from genrobust.data import decide
 from genrobust.recipe import parse_recipe, recipe_yaml
@@ -81,7 +81,7 @@ def second_round(full: Study, cells: dict[tuple[int, str], list[int]]) -> dict[i
 def probabilities(study: Study, seed: int, images: ImageSet) -> np.ndarray:
     """What the judge of a seed gives to each class, as logarithms [N, K] in the order of the study's classes."""
     judge = open_checkpoint(study.checkpoint(study.recipe.arm(JUDGE), seed))
-    logits = judge.logits(judge.load(torch.device("cpu")), images, 128, torch.device("cpu"))
+    logits = judge.logits(judge.load(torch.device("cpu")), images, Feed(128, torch.device("cpu")))
     columns = judge.columns(study.data.labels)
     return torch.log_softmax(torch.from_numpy(logits[:, columns]).float(), dim=1).numpy()
 

@@ -11,7 +11,7 @@ import torch
 from transformers import CLIPImageProcessor, CLIPModel, CLIPTokenizer
 
 from genrobust.classifiers.clip import ZeroShot, clip_embeddings, embed_classes, embed_texts, load_clip
-from genrobust.classifiers.logits import predict_together
+from genrobust.classifiers.logits import Feed, predict_together
 from genrobust.core import StudyData, Subset, UserError, embedded, find_clip
 from genrobust.data.memory import MemoryImages
 
@@ -37,7 +37,7 @@ def test_scores_are_transformers_logits(clip_folder: Path, small: MemoryImages) 
     assert found.shape == (10, 3)
     assert found == pytest.approx(wanted, abs=1e-5)
     network = ZeroShot(clip, [[text] for text in TEXTS])
-    (plain,) = predict_together([network], small, np.asarray, 4, "cpu")
+    (plain,) = predict_together([network], small, np.asarray, Feed(4, torch.device("cpu")))
     assert plain == pytest.approx(wanted, abs=1e-5)
 
 

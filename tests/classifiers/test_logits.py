@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 from timm.data import create_transform
 
-from genrobust.classifiers.logits import predict_logits, predict_together
+from genrobust.classifiers.logits import Feed, predict_logits, predict_together
 from genrobust.classifiers.models import create_classifier
 from genrobust.classifiers.preprocess import prepare, protocol
 from genrobust.core import UserError
@@ -36,7 +36,7 @@ def test_a_flip_averages_the_logits_of_image_and_mirror() -> None:
     torch.manual_seed(0)
     model = create_classifier("test_resnet", 5, 32)
     plain, mirror = (predict_logits(model, noise(6, mirrored), 32, 4, "cpu") for mirrored in (False, True))
-    (both,) = predict_together([model], noise(6), np.asarray, 4, "cpu", flip=True)
+    (both,) = predict_together([model], noise(6), np.asarray, Feed(4, torch.device("cpu")), flip=True)
     assert np.allclose(both, (plain + mirror) / 2, atol=1e-5)
     assert not np.allclose(plain, mirror, atol=1e-3)
 

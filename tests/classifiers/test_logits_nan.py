@@ -19,7 +19,7 @@ from small_dataset import genrobust
 
 from genrobust.classifiers.checkpoints import CheckpointInfo, read_checkpoint_info
 from genrobust.classifiers.clip import clip_embeddings, embed_texts, load_clip
-from genrobust.classifiers.logits import embed_images
+from genrobust.classifiers.logits import Feed, embed_images
 from genrobust.classifiers.models import create_classifier, load_checkpoint, save_checkpoint
 from genrobust.classifiers.opening import open_classifier
 from genrobust.classifiers.predicting import predict_sets
@@ -84,7 +84,7 @@ def test_a_classifier_is_named(tmp_path: Path, make: Callable[..., Path], tensor
     opened = open_classifier(spec)
     match = f"{spec} gives logits that are no numbers"
     with pytest.raises(GenrobustError, match=match):
-        opened.logits(opened.load(CPU), IMAGES, 2, CPU)
+        opened.logits(opened.load(CPU), IMAGES, Feed(2, CPU))
     with pytest.raises(GenrobustError, match=match):
         predict_sets(tmp_path / "out", {PredictedBy("m", "m"): opened}, {"gray": IMAGES}, LABELS, 2, "cpu")
     assert not list((tmp_path / "out").glob("*"))
@@ -95,7 +95,7 @@ def test_a_classifier_is_named(tmp_path: Path, make: Callable[..., Path], tensor
         model, info = load_checkpoint(Path(spec))
         assert info == read_checkpoint_info(Path(spec))
         with pytest.raises(GenrobustError, match=r"the judge gives (logits|features) that are no numbers"):
-            embed_images(model, "the judge", IMAGES, np.asarray, 2, CPU)
+            embed_images(model, "the judge", IMAGES, np.asarray, Feed(2, CPU))
 
 
 @pytest.mark.parametrize("tensor", ["visual_projection", "vision_model", "text_projection", "text_model"])

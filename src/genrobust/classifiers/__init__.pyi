@@ -39,7 +39,7 @@ from .initial import (
     open_run as open_run,
 )
 from .interpolated import interpolate_checkpoint as interpolate_checkpoint
-from .logits import embed_images as embed_images, predict_logits as predict_logits
+from .logits import Feed as Feed, embed_images as embed_images, predict_logits as predict_logits
 from .models import (
     Classifier as Classifier,
     autocast as autocast,

@@ -22,6 +22,8 @@ if TYPE_CHECKING:  # torch takes seconds, and saved predictions are read without
     import torch
     from torch import nn
 
+    from genrobust.classifiers.logits import Feed
+
 SINGLE_CROP = EvaluateConfig()
 
 
@@ -94,8 +96,7 @@ class OpenClassifier:
         self,
         network: nn.Module,
         images: ImageSet,
-        batch_size: int,
-        device: torch.device,
+        feed: Feed,
         advance: Callable[[int], None] = no_progress,
     ) -> np.ndarray:
         """Return the logits of `images`, float32 [N, K]. `network` is the one that `load` returned.
@@ -104,7 +105,7 @@ class OpenClassifier:
         """
         from genrobust.classifiers.logits import predict_together
 
-        return predict_together([network], images, self.prepare, batch_size, device, advance, self.flip, [self.name])[0]
+        return predict_together([network], images, self.prepare, feed, advance, self.flip, [self.name])[0]
 
 
 def open_checkpoint(folder: Path, settings: EvaluateConfig = SINGLE_CROP) -> OpenClassifier:

@@ -17,7 +17,7 @@ from torch.nn.functional import normalize
 from transformers import CLIPImageProcessor, CLIPModel, CLIPTokenizer, CLIPVisionConfig, CLIPVisionModelWithProjection
 
 from genrobust.classifiers.clip_files import CONFIG, KINDS, OPEN_CLIP, clip_files, clip_weights
-from genrobust.classifiers.logits import feed_batches, require_finite
+from genrobust.classifiers.logits import Feed, require_finite
 from genrobust.classifiers.preprocess import prepare
 from genrobust.classifiers.timm_config import data_config
 from genrobust.core import (
@@ -251,7 +251,7 @@ def clip_embeddings(
         UserError: An empty set, or an image that cannot be read.
     """
     embedded = []
-    for batch in feed_batches(images, partial(prepare, size=clip.image_size), batch_size, clip.device):
+    for batch in Feed(batch_size, clip.device).batches(images, partial(prepare, size=clip.image_size)):
         embedded.append(_embed(clip, batch))
         advance(len(batch))
     return torch.cat(embedded).numpy()

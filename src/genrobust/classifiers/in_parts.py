@@ -7,11 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from genrobust.classifiers.classifier import OpenClassifier
 from genrobust.classifiers.clip import Clip, clip_embeddings
 from genrobust.classifiers.clip_files import hash_clip
+from genrobust.classifiers.logits import Feed
 from genrobust.core import PART, Advance, Arrays, ImageSet, KeptParts, Subset, check_not_empty, progress_bar
 
 
@@ -50,14 +50,12 @@ def embed_in_parts(clip: Clip, folder: Path, images: ImageSet, batch_size: int, 
     return compute_in_parts(images, batch_size, embedding_parts, run_model, f"CLIP, {images.name}")["embeddings"]
 
 
-def logits_in_parts(
-    classifier: OpenClassifier, images: ImageSet, batch_size: int, device: torch.device, parts: KeptParts
-) -> np.ndarray:
+def logits_in_parts(classifier: OpenClassifier, images: ImageSet, feed: Feed, parts: KeptParts) -> np.ndarray:
     """Return the logits, float32 [N, K], of `classifier` for `images`."""
-    network = classifier.load(device)
+    network = classifier.load(feed.device)
 
     def run_model(images: ImageSet, advance: Advance) -> Arrays:
-        return {"logits": classifier.logits(network, images, batch_size, device, advance)}
+        return {"logits": classifier.logits(network, images, feed, advance)}
 
     logit_parts = parts.child("logits", classifier.weights_hash, classifier.preparation, classifier.flip)
-    return compute_in_parts(images, batch_size, logit_parts, run_model, f"classifier, {images.name}")["logits"]
+    return compute_in_parts(images, feed.batch_size, logit_parts, run_model, f"classifier, {images.name}")["logits"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
@@ -45,21 +46,23 @@ def read_ahead(read: Callable[[int], T], count: int, batch_size: int) -> Iterato
             yield [f.result() for f in ready]
 
 
-def batches(images: ImageSet, prepare: Prepare, batch_size: int) -> Iterator[Tensor]:
-    """Yield the prepared images in order as uint8 [B, 3, H, W].
+@dataclass(frozen=True, slots=True)
+class Feed:
+    """Feeds images to networks on `device`, `batch_size` at once, which changes rounding alone."""
 
-    Raises:
-        UserError: The set is empty.
-    """
-    check_not_empty(images)
-    for ready in read_ahead(lambda i: prepare(images.image(i)), len(images), batch_size):
-        yield stack_images(ready)
+    batch_size: int
+    device: torch.device
 
+    def batches(self, images: ImageSet, prepare: Prepare) -> Iterator[Tensor]:
+        """Yield the prepared images in order as uint8 [B, 3, H, W], copied to a GPU ahead of their use.
 
-def feed_batches(images: ImageSet, prepare: Prepare, batch_size: int, device: torch.device | str) -> Iterator[Tensor]:
-    """Yield what `batches` does, copied to a GPU ahead of its use; for another device, as it is."""
-    for (batch,) in feed(zip(batches(images, prepare, batch_size)), torch.device(device)):
-        yield batch
+        Raises:
+            UserError: The set is empty.
+        """
+        check_not_empty(images)
+        ready = read_ahead(lambda i: prepare(images.image(i)), len(images), self.batch_size)
+        for (batch,) in feed(zip(map(stack_images, ready)), self.device):
+            yield batch
 
 
 def stack_images(images: Sequence[np.ndarray]) -> Tensor:
@@ -128,16 +131,14 @@ def predict_together(
     networks: Sequence[nn.Module],
     images: ImageSet,
     prepare: Prepare,
-    batch_size: int,
-    device: torch.device | str,
+    feed: Feed,
     advance: Callable[[int], None] = no_progress,
     flip: bool = False,
     names: Sequence[str] = (),
 ) -> list[np.ndarray]:
     """Return the logits, float32 [N, K], of each of `networks` for `images`, which are read and prepared once for all.
 
-    Networks compute in float32, so `batch_size` changes rounding alone. They are put into evaluation mode and left in
-    it.
+    Networks compute in float32. They are put into evaluation mode and left in it.
 
     Args:
         advance: Called with the number of images of each batch, once a network.
@@ -151,8 +152,9 @@ def predict_together(
     for network in networks:
         network.eval()
     with repeatable():
-        for batch in feed_batches(images, prepare, batch_size, device):
-            for parts, batch_logits in zip(logits, compute_logits(networks, batch, device, flip, names), strict=True):
+        for batch in feed.batches(images, prepare):
+            outputs = compute_logits(networks, batch, feed.device, flip, names)
+            for parts, batch_logits in zip(logits, outputs, strict=True):
                 parts.append(batch_logits)
                 advance(len(batch))
     return [torch.cat(parts).numpy() for parts in logits]
@@ -175,7 +177,7 @@ def predict_logits(
         UserError: The set is empty, or an image cannot be read.
     """
     transform = partial(prepare_center, size=image_size, interpolation=interpolation)
-    return predict_together([network], images, transform, batch_size, device, advance)[0]
+    return predict_together([network], images, transform, Feed(batch_size, torch.device(device)), advance)[0]
 
 
 @torch.inference_mode()
@@ -184,8 +186,7 @@ def embed_images(
     name: str,
     images: ImageSet,
     prepare: Prepare,
-    batch_size: int,
-    device: torch.device | str,
+    feed: Feed,
     advance: Callable[[int], None] = no_progress,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the features before the last layer, float32 [N, D], and the logits, float32 [N, K], of `images`.
@@ -195,8 +196,8 @@ def embed_images(
     model.eval()
     features, logits = [], []
     with repeatable():
-        for batch in feed_batches(images, prepare, batch_size, device):
-            batch_features, batch_logits = model.embed(on_device(batch, device))
+        for batch in feed.batches(images, prepare):
+            batch_features, batch_logits = model.embed(on_device(batch, feed.device))
             features.append(require_finite(batch_features.float().cpu(), name, "features"))
             logits.append(require_finite(batch_logits.float().cpu(), name))
             advance(len(batch))

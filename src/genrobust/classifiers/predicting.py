@@ -33,6 +33,8 @@ if TYPE_CHECKING:  # torch takes seconds, and saved predictions are read without
     import torch
     from torch import nn
 
+    from genrobust.classifiers.logits import Feed
+
 MAX_WEIGHTS_SHARE = 0.25  # of a GPU's memory: the next network may take as much again, which leaves half for the batch
 MAX_CLASSIFIERS = 16  # in memory at once, with their logits of a set; each further group decodes images again
 
@@ -76,14 +78,16 @@ def predict_sets(
         if cache.missing:
             groups.setdefault(cache.classifier.preparation, []).append(cache)
     if groups:
-        torch_device = resolve_device(device)
+        from genrobust.classifiers.logits import Feed
+
+        feed = Feed(batch_size, resolve_device(device))
         if threads is not None:
             set_threads(threads)
-        keep_freed_memory(torch_device)
+        keep_freed_memory(feed.device)
         with progress_bar("evaluating", sum(cache.missing_images for cache in caches.values())) as bar:
             for group in groups.values():
                 while group:
-                    done = _predict_group(group, sets, batch_size, torch_device, bar.advance)
+                    done = _predict_group(group, sets, feed, bar.advance)
                     group = group[done:]
     return {key: cache.saved for key, cache in caches.items()}
 
@@ -91,8 +95,7 @@ def predict_sets(
 def _predict_group(
     caches: Sequence[_PredictionCache],
     sets: Mapping[str, ImageSet],
-    batch_size: int,
-    device: torch.device,
+    feed: Feed,
     advance: Callable[[int], None],
 ) -> int:
     """Compute the missing predictions of the first classifiers of `caches`, all of one image preparation.
@@ -103,8 +106,8 @@ def _predict_group(
     from genrobust.classifiers.logits import predict_together
 
     networks: list[nn.Module] = []
-    while len(networks) < min(len(caches), MAX_CLASSIFIERS) and not (networks and _weights_fill_gpu(device)):
-        networks.append(caches[len(networks)].classifier.load(device))
+    while len(networks) < min(len(caches), MAX_CLASSIFIERS) and not (networks and _weights_fill_gpu(feed.device)):
+        networks.append(caches[len(networks)].classifier.load(feed.device))
     caches, classifier = caches[: len(networks)], caches[0].classifier
     for name, images in sets.items():
         pending = [(cache, network) for cache, network in zip(caches, networks, strict=True) if name in cache.missing]
@@ -114,8 +117,7 @@ def _predict_group(
                 [network for _, network in pending],
                 images,
                 classifier.prepare,
-                batch_size,
-                device,
+                feed,
                 advance,
                 classifier.flip,
                 names,

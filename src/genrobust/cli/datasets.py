@@ -104,7 +104,7 @@ def verify(studies: "Studies", folder: VerifiedFolder, repair: Repair = False, i
     if images:
         _verify_images(studies.open(folder), folder)
         return
-    for output in studies.checkpoints(folder) or [studies.existing(folder) or Path(folder)]:
+    for output in studies.existing(folder) or [Path(folder)]:
         _verify(output, repair)
 
 

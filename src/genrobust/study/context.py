@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -44,6 +45,16 @@ from genrobust.study.tracking import Tracking
 
 IMAGES_PER_SECOND = 1000  # small JPEGs, that a core searches for near copies
 NEAR_COPIES_UP_TO = 300_000  # images of all sets together, which take 5 minutes on a core
+
+
+class Rebuilt:
+    """Pickled as the arguments of its constructor, which are attributes: a worker computes everything else itself."""
+
+    _not_pickled: ClassVar[Collection[str]] = ()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        names = [name for name in inspect.signature(type(self)).parameters if name not in self._not_pickled]
+        return type(self), tuple(getattr(self, name) for name in names)
 
 
 @dataclass

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from genrobust.classifiers import embed_classes, embed_in_parts, load_clip, logits_in_parts, open_classifier
+from genrobust.classifiers import Feed, embed_classes, embed_in_parts, load_clip, logits_in_parts, open_classifier
 from genrobust.core import KeptParts, UserError, find_clip, resolve_device
 from genrobust.data import FilterResult, FolderClasses, below, lowest_of_each_class, read_about, write_filter
 from genrobust.quality import confidence
@@ -91,7 +91,7 @@ def by_classifier(open_model: OpenClassifierFn, batch_size: int) -> ScoreImages:
     def scores(sets: AuditSets, torch_device: torch.device, parts: KeptParts) -> tuple[str, np.ndarray]:
         model = open_model()
         columns = model.columns(sets.labels)
-        logits = logits_in_parts(model, sets.dataset, batch_size, torch_device, parts)
+        logits = logits_in_parts(model, sets.dataset, Feed(batch_size, torch_device), parts)
         return "classifier's confidence", confidence(logits[:, columns], sets.dataset.labels)
 
     return scores

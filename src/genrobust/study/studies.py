@@ -11,9 +11,10 @@ from genrobust.study.executors.jobs import Executor
 from genrobust.study.executors.processes import Processes
 from genrobust.study.sources.dataset import GeneratedDataset
 from genrobust.study.sources.filtered import FilteredDataset
+from genrobust.study.stages.generate import Generate
 from genrobust.study.stages.stage import Row, Stage, rows
 from genrobust.study.study import Study
-from genrobust.study.training_runs import recipe_and_name, run_of
+from genrobust.study.training_runs import recipe_and_name
 
 
 class Studies:
@@ -67,20 +68,29 @@ class Studies:
         if missing := [row for row in rows(list(order)) if row.left]:
             self._allow(missing)
 
+    def _named(self, spec: str) -> tuple[Study, str] | None:
+        """The study that ``RECIPE`` or ``RECIPE:NAME`` names, with the name, perhaps ""; None for what is no recipe."""
+        recipe, name = recipe_and_name(spec)
+        return (self.open(recipe), name) if recipe else None
+
     def dataset(self, spec: str) -> GeneratedDataset | None:
         """Return the dataset that ``RECIPE:DATASET`` names; None for what names no recipe.
 
         Raises:
             UserError: A recipe without a dataset, or an unknown dataset.
         """
-        recipe, name = recipe_and_name(spec)
-        if not recipe:
+        if (named := self._named(spec)) is None:
             return None
-        study = self.open(recipe)
+        study, name = named
         if not name:
             names = ", ".join([GENERATED, *study.recipe.datasets])
-            raise UserError(f"{recipe} is a recipe: write {recipe}:DATASET, one of {names}")
+            raise UserError(f"{spec} is a recipe: write {spec}:DATASET, one of {names}")
         return study.dataset(name)
+
+    def _make(self, stages: Sequence[Stage]) -> None:
+        self.require_made(stages)
+        for stage in stages:
+            stage.run()
 
     def folder(self, spec: str) -> Path | None:
         """Return the folder of the images of ``RECIPE:DATASET``, generated if allowed; None for what is no recipe.
@@ -88,12 +98,9 @@ class Studies:
         Raises:
             UserError: A recipe without a dataset, an unknown dataset, or missing images that may not be generated.
         """
-        dataset = self.dataset(spec)
-        if dataset is None:
+        if (dataset := self.dataset(spec)) is None:
             return None
-        stage = self.open(recipe_and_name(spec)[0]).graph.generate(dataset.name)
-        self.require_made([stage])
-        stage.run()
+        self._make([Generate(dataset)])
         return dataset.folder
 
     def filter_of(self, spec: str) -> Path | None:
@@ -103,58 +110,41 @@ class Studies:
             UserError: A recipe without a dataset, an unknown dataset, a missing filter that may not be made, or one
                 that the study does not make, since no arm mixes the dataset.
         """
-        dataset = self.dataset(spec)
-        rule = None if dataset is None else dataset.context.recipe.filter_of(dataset.name)
-        if dataset is None or rule is None:
+        named = self._named(spec)
+        if named is None or named[0].recipe.filter_of(named[1]) is None:
             return None
-        graph = self.open(recipe_and_name(spec)[0]).graph
-        if dataset.name not in graph.images.datasets:
+        graph, name = named[0].graph, named[1]
+        filtered = graph.images.of(name) if name in graph.images.datasets else None
+        if not isinstance(filtered, FilteredDataset):
             raise UserError(f"{spec} has a filter, which no run makes, since no arm mixes it: name its folder")
-        stages = graph.make(dataset.name)
-        self.require_made(stages)
-        for stage in stages:
-            stage.run()
-        filtered = graph.images.of(dataset.name)
-        assert isinstance(filtered, FilteredDataset)  # by this rule
+        self._make(graph.make(name))
         return filtered.folder
 
-    def existing(self, spec: str) -> Path | None:
-        """Return the folder of the images of ``RECIPE:DATASET``, if any is generated; None for what is no recipe.
+    def existing(self, spec: str) -> list[Path]:
+        """Return the folder of ``RECIPE:DATASET``, or those of the trained checkpoints of all seeds of ``RECIPE:ARM``.
 
         Raises:
-            UserError: A recipe without a dataset, an unknown dataset, or one without a completed shard.
+            UserError: A recipe alone, an unknown name, or nothing of it is made.
         """
+        if (named := self._named(spec)) is None:
+            return []
+        study, name = named
+        if name in study.recipe.arm_names and name not in (GENERATED, *study.recipe.datasets):
+            planned = [study.graph.checkpoints.of(run) for run in study.runs(name)]
+            if not (made := [each.folder for each in planned if each.is_trained]):
+                raise UserError(f"{spec} is not trained yet: there is no {planned[0].folder}")
+            return made
         dataset = self.dataset(spec)
-        if dataset is None:
-            return None
+        assert dataset is not None  # it names a recipe
         if not dataset.folder.exists():
             raise UserError(f"{spec} is not generated yet: there is no {dataset.folder}")
-        return dataset.folder
-
-    def checkpoints(self, spec: str) -> list[Path]:
-        """Return the trained checkpoints of all seeds of ``RECIPE:ARM``; none for a dataset, or what is no recipe.
-
-        Raises:
-            UserError: No seed of the arm is trained.
-        """
-        recipe, name = recipe_and_name(spec)
-        if not recipe:
-            return []
-        study = self.open(recipe)
-        if name in (GENERATED, *study.recipe.datasets) or name not in study.recipe.arm_names:
-            return []
-        planned = [study.graph.checkpoints.of(run) for run in study.runs(name)]
-        if not (trained := [each.folder for each in planned if each.is_trained]):
-            raise UserError(f"{spec} is not trained yet: there is no {planned[0].folder}")
-        return trained
+        return [dataset.folder]
 
     def results(self, spec: str) -> Path | None:
         """Return the results.json of the study that ``RECIPE:ARM`` names; None where it has none, or for no recipe."""
-        recipe, _ = recipe_and_name(spec)
-        if not recipe:
+        if (named := self._named(spec)) is None:
             return None
-        study = self.open(recipe)
-        path = study.out / study.recipe.name / "results.json"
+        path = named[0].out / named[0].recipe.name / "results.json"
         return path if path.is_file() else None
 
     def label(self, spec: str) -> str:
@@ -169,13 +159,12 @@ class Studies:
         Raises:
             UserError: A recipe without an arm, an unknown arm, or a missing checkpoint that may not be trained.
         """
-        recipe, name = recipe_and_name(spec)
-        if not recipe:
+        if (named := self._named(spec)) is None:
             return None
-        study = self.open(recipe)
+        study, name = named
         if not name:
             names = ", ".join(study.recipe.arm_names)
-            raise UserError(f"{recipe} is a recipe of several classifiers: write {recipe}:ARM, one of {names}")
-        run = run_of(study.recipe, study.recipe.arm(name), study.recipe.seeds[0])
+            raise UserError(f"{spec} is a recipe of several classifiers: write {spec}:ARM, one of {names}")
+        run = study.graph.checkpoints.of_arm(name).run
         self.require_made([study.graph.train([run])])
         return study.train([run])[0]

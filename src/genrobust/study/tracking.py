@@ -67,7 +67,7 @@ class Tracking:
 
     @contextmanager
     def _runs(self, name: str) -> Iterator[list[_TensorBoard | _Wandb]]:
-        kinds = {"tensorboard": _TensorBoard, "wandb": _Wandb}
+        kinds: dict[str, type[_TensorBoard] | type[_Wandb]] = {"tensorboard": _TensorBoard, "wandb": _Wandb}
         runs = [kinds[tracker](self._folder / tracker / name, self._recipe) for tracker in self._recipe.track]
         try:
             yield runs

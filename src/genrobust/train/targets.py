@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from genrobust.classifiers import Feed
 from genrobust.core import progress_bar
 from genrobust.recipe import TrainConfig
 from genrobust.train.mixture import Mixture
@@ -30,12 +31,12 @@ class Targets:
             np.repeat([np.float32(source.loss_weight) for source in mixture.sources], list(mixture.counts.values()))
         )
         self._soft: list[tuple[int, Tensor]] = []  # the first image that a teacher labels, and its labels
-        end = 0
+        end, feed = 0, Feed(2 * config.batch_size, device)
         for source, (images, _) in zip(mixture.sources, mixture.shares(), strict=True):
             end += len(images)
             if (teacher := source.teacher) is not None:
                 with progress_bar("labeling", len(images)) as bar:
-                    logits = teacher.logits(teacher.load(device), images, 2 * config.batch_size, device, bar.advance)
+                    logits = teacher.logits(teacher.load(device), images, feed, bar.advance)
                 soft = (torch.from_numpy(logits) / source.temperature).softmax(dim=1)
                 self._soft.append((end - len(images), soft))
 

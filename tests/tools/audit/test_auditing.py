@@ -8,12 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import timm
+import torch
 import torchvision
 from PIL import Image, ImageOps
 from small_photos import FOLDERS, rejected, space
 from small_study import contents, genrobust
 
-from genrobust.classifiers import Classifier, embed_images, load_checkpoint, predict_logits, prepare
+from genrobust.classifiers import Classifier, Feed, embed_images, load_checkpoint, predict_logits, prepare
 from genrobust.core import EARLIER, PARTS, GenrobustError, LabelSpace
 from genrobust.data import ShardDataset, filters_of, read_by_image
 from genrobust.data.file_list import ListedImages
@@ -254,7 +255,9 @@ def test_torchvisions_networks_have_no_features():
 
 def test_a_classifiers_features_lead_to_its_logits(save_classifier, icons):
     model, info = load_checkpoint(save_classifier(icons.labels))
-    features, logits = embed_images(model, "it", icons.val, partial(prepare, size=info.image_size), 50, "cpu")
+    features, logits = embed_images(
+        model, "it", icons.val, partial(prepare, size=info.image_size), Feed(50, torch.device("cpu"))
+    )
     assert logits == pytest.approx(predict_logits(model, icons.val, info.image_size, 50, "cpu"), abs=1e-5)
     head = model.network.get_classifier()
     again = features @ head.weight.detach().numpy().T + head.bias.detach().numpy()

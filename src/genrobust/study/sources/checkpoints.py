@@ -10,14 +10,14 @@ from genrobust.classifiers import BICUBIC, Blueprint, Initial, OpenClassifier, i
 from genrobust.core import Artifact, UserError, artifact_folder, digest, find_clip, plugins_of
 from genrobust.data import Review
 from genrobust.recipe import PRETRAINED, FilterConfig, MixturePart, Recipe, TrainConfig, load_recipe
-from genrobust.study.context import Context
+from genrobust.study.context import Context, Rebuilt
 from genrobust.study.estimates.speed import NetworkSize, network_size
 from genrobust.study.sources.images import Images
 from genrobust.study.training_runs import TrainingRun, recipe_and_name, run_of
 from genrobust.train import PACKING, RESIZING, Mixture, Source
 
 
-class Checkpoints:
+class Checkpoints(Rebuilt):
     """The classifiers of a study, by their runs, and the images that they train on.
 
     Args:
@@ -33,20 +33,18 @@ class Checkpoints:
         others: dict[str, Recipe] | None = None,
         reviews: dict[Path, Review] | None = None,
     ) -> None:
-        self.context, self._named_by = context, named_by
-        self._others: dict[str, Recipe] = {} if others is None else others
+        self.context, self.named_by = context, named_by
+        self.others: dict[str, Recipe] = {} if others is None else others
         self.images = Images(context, self._judge, reviews)
+        self.reviews = self.images.reviews
         self.initial: dict[str, Initial] = {}  # networks that runs start from, by the settings that name one
         self._planned: dict[TrainingRun, PlannedCheckpoint] = {}
         self._elsewhere: dict[str, Checkpoints] = {}
 
-    def __reduce__(self) -> tuple[object, ...]:
-        return Checkpoints, (self.context, self._named_by, self._others, self.images.reviews)
-
     @property
     def named_as(self) -> str:
         """The name of the recipe in the `train.init` that leads to it; "" for the study's own."""
-        return self._named_by[-1] if self._named_by else ""
+        return self.named_by[-1] if self.named_by else ""
 
     def of(self, run: TrainingRun) -> PlannedCheckpoint:
         """Return the classifier of a run."""
@@ -74,15 +72,15 @@ class Checkpoints:
         Raises:
             UserError: That recipe names this one.
         """
-        if recipe in self._named_by:
-            raise UserError(f"train.init: {' < '.join([*self._named_by, recipe])}: these recipes start from each other")
+        if recipe in self.named_by:
+            raise UserError(f"train.init: {' < '.join([*self.named_by, recipe])}: these recipes start from each other")
         if recipe not in self._elsewhere:
             context = self.context
-            if recipe not in self._others:
-                self._others[recipe] = context.executor.placed(load_recipe(recipe, [f"device={context.recipe.device}"]))
-            other = Context(self._others[recipe], context.out, context.executor, context.log)
-            named_by = (*self._named_by, recipe)
-            self._elsewhere[recipe] = Checkpoints(other, named_by, self._others, self.images.reviews)
+            if recipe not in self.others:
+                self.others[recipe] = context.executor.placed(load_recipe(recipe, [f"device={context.recipe.device}"]))
+            other = Context(self.others[recipe], context.out, context.executor, context.log)
+            named_by = (*self.named_by, recipe)
+            self._elsewhere[recipe] = Checkpoints(other, named_by, self.others, self.reviews)
         return self._elsewhere[recipe]
 
 

@@ -13,11 +13,11 @@ from genrobust.core import ImageSet, UserError, artifact_folder, plugins_of
 from genrobust.data import ShardDataset, missing_shards
 from genrobust.generate import Plan, engine_of, identity, open_generated, plan_of
 from genrobust.recipe import GENERATED, DatasetConfig, GeneratorConfig
-from genrobust.study.context import Context
+from genrobust.study.context import Context, Rebuilt
 from genrobust.study.sources.trained_generator import TrainedGenerator, trained_generator
 
 
-class GeneratedDataset:
+class GeneratedDataset(Rebuilt):
     """One generated dataset of a study: "generated", the recipe's own, or one of its `datasets`.
 
     Images that the user has under data.generated stand in for the recipe's own.
@@ -35,9 +35,6 @@ class GeneratedDataset:
         self.config = recipe.datasets.get(name, DatasetConfig())
         if not self.user_provided:
             self.generator, self.generate = recipe.generation(name)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return GeneratedDataset, (self.context, self.name)
 
     def __repr__(self) -> str:
         return f"GeneratedDataset(name={self.name!r})"

@@ -13,11 +13,12 @@ from genrobust.classifiers import hash_clip
 from genrobust.core import MANIFEST, Artifact, ImageSet, artifact_folder, digest, fetch
 from genrobust.data import Review, kept, read_filter
 from genrobust.recipe import FilterConfig
+from genrobust.study.context import Rebuilt
 from genrobust.study.sources.dataset import GeneratedDataset
 
 
 @dataclass
-class FilteredDataset:
+class FilteredDataset(Rebuilt):
     """The images of `dataset` that `rule` leaves in.
 
     `judge` is the folder of the CLIP or of the classifier that judges them, or the review of a person.
@@ -26,9 +27,6 @@ class FilteredDataset:
     dataset: GeneratedDataset
     rule: FilterConfig
     judge: Path | Review
-
-    def __reduce__(self) -> tuple[object, ...]:
-        return FilteredDataset, (self.dataset, self.rule, self.judge)
 
     @property
     def datasets(self) -> list[GeneratedDataset]:

@@ -13,7 +13,7 @@ import numpy as np
 from genrobust.core import REAL, RETRIEVED, RETRIEVED_BY_CLASS, RETRIEVED_BY_SEARCH, ImageSet, UserError
 from genrobust.data import Review, read_review
 from genrobust.recipe import FilterConfig
-from genrobust.study.context import Context
+from genrobust.study.context import Context, Rebuilt
 from genrobust.study.sources.dataset import GeneratedDataset
 from genrobust.study.sources.filtered import FilteredDataset
 from genrobust.study.sources.retrieved import RetrievedImages
@@ -45,7 +45,7 @@ class GivenImages:
 ImageSource = GivenImages | GeneratedDataset | FilteredDataset | RetrievedImages | PoolSearch
 
 
-class Images:
+class Images(Rebuilt):
     """The sources of a study: real, generated, filtered and retrieved images, and those under data.extra.
 
     Args:
@@ -56,14 +56,11 @@ class Images:
     def __init__(
         self, context: Context, judge: Callable[[FilterConfig], Path], reviews: dict[Path, Review] | None = None
     ) -> None:
-        self.context, self._judge = context, judge
+        self.context, self.judge = context, judge
         self.reviews: dict[Path, Review] = {} if reviews is None else reviews
         self._datasets: dict[str, GeneratedDataset] = {}
         self._sources: dict[str, ImageSource] = {}
         self._opened: dict[str, ImageSet] = {}
-
-    def __reduce__(self) -> tuple[object, ...]:
-        return Images, (self.context, self._judge, self.reviews)
 
     def dataset(self, name: str) -> GeneratedDataset:
         """Return the generated dataset called `name`, without its filter, mixed by an arm or not.
@@ -114,7 +111,7 @@ class Images:
 
     def _filtered(self, dataset: GeneratedDataset, rule: FilterConfig) -> FilteredDataset:
         if rule.file is None:
-            return FilteredDataset(dataset, rule, self._judge(rule))
+            return FilteredDataset(dataset, rule, self.judge(rule))
         if rule.file not in self.reviews:
             self.reviews[rule.file] = read_review(rule.file)
         review = self.reviews[rule.file]

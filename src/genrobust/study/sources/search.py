@@ -37,7 +37,7 @@ from genrobust.data import (
     read_search,
     write_search,
 )
-from genrobust.study.context import Context
+from genrobust.study.context import Context, Rebuilt
 from genrobust.study.sources.dataset import GeneratedDataset
 from genrobust.study.sources.embeddings import CLASS_NAMES, FOLDER, Embeddings
 
@@ -48,7 +48,7 @@ PART = 2000  # images that are embedded in one go, and that a kill loses at most
 
 
 @dataclass
-class PoolSearch:
+class PoolSearch(Rebuilt):
     """The search for images of each class in a pool, by a CLIP, as many as there are of `first` or as the recipe says.
 
     Labels of the pool are not used. Every file is named after all that it depends on, and only the list of what is
@@ -57,9 +57,6 @@ class PoolSearch:
 
     context: Context
     first: GeneratedDataset | None
-
-    def __reduce__(self) -> tuple[object, ...]:
-        return PoolSearch, (self.context, self.first)
 
     @cached_property
     def pool(self) -> ImageSet:

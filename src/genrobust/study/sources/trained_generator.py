@@ -10,22 +10,19 @@ from typing import TYPE_CHECKING
 from genrobust.core import Artifact, ImageSet, JoinedImages, UserError, artifact_folder
 from genrobust.generate import DiffusersConfig, LoraConfig
 from genrobust.recipe import ClassModelConfig, DatasetConfig, FinetuneConfig, GeneratorConfig
-from genrobust.study.context import Context
+from genrobust.study.context import Context, Rebuilt
 
 if TYPE_CHECKING:
     from genrobust.generate import ClassModel, Finetune
 
 
 @dataclass(frozen=True)
-class TrainedGenerator:
+class TrainedGenerator(Rebuilt):
     """A generator that a study trains on images as `config` says, from the generator `base`."""
 
     context: Context
     base: GeneratorConfig
     config: FinetuneConfig | ClassModelConfig
-
-    def __reduce__(self) -> tuple[object, ...]:
-        return TrainedGenerator, (self.context, self.base, self.config)
 
     @property
     def stage(self) -> str:

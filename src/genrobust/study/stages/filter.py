@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from genrobust.data import Review, ShardDataset, read_filter, write_reviewed
 from genrobust.study.estimates.rates import Cost
@@ -22,15 +21,13 @@ class Filter(Stage):
 
     name = "filter"
     title = "filtering"
+    _not_pickled = ("judge", "needs")
 
     def __init__(
         self, filtered: FilteredDataset, judge: PlannedCheckpoint | None = None, needs: Sequence[Stage] = ()
     ) -> None:
         super().__init__(filtered.dataset.context, needs)
         self.filtered, self.judge = filtered, judge
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return Filter, (self.filtered,)
 
     def jobs(self) -> list[Job]:
         filtered, name = self.filtered, self.filtered.dataset.name

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import inspect
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from genrobust.core import GenrobustError
-from genrobust.study.context import Context
+from genrobust.study.context import Context, Rebuilt
 from genrobust.study.estimates.rates import Cost, estimate, known_rate, remember_rate
 from genrobust.study.executors.jobs import DoJobs, Job, Work
 from genrobust.study.provenance import require_same_makers
@@ -19,7 +18,7 @@ from genrobust.study.provenance import require_same_makers
 NOT_SHARED = "choose an --out on a disk that all nodes share, under the same path, or a URL"
 
 
-class Stage(ABC):
+class Stage(Rebuilt, ABC):
     """Jobs of one kind that wait for those of the stages in `needs`, and not for each other.
 
     Every job's folder is named after a hash of its inputs, so that `jobs` lists all of them, and which are done, before
@@ -38,14 +37,10 @@ class Stage(ABC):
     items: ClassVar[str] = "images"
     together: ClassVar[bool] = False
     unit: ClassVar[str] = "images"
+    _not_pickled: ClassVar[Collection[str]] = ("needs",)  # it is done before workers begin
 
     def __init__(self, context: Context, needs: Sequence[Stage] = ()) -> None:
         self.context, self.needs = context, tuple(needs)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle the arguments of its constructor, which are attributes; what it needs is done before workers begin."""
-        made_of = (name for name in inspect.signature(type(self)).parameters if name != "needs")
-        return type(self), tuple(getattr(self, name) for name in made_of)
 
     @abstractmethod
     def jobs(self) -> list[Job]:

@@ -14,6 +14,7 @@ import torch
 from genrobust.classifiers import (
     Classifier,
     Clip,
+    Feed,
     OpenClassifier,
     compute_in_parts,
     embed_classes,
@@ -231,15 +232,13 @@ def _run_classifier(
     judge: OpenClassifier, shown: Sequence[ImageSet], models: Models, parts: KeptParts
 ) -> tuple[list[np.ndarray], np.ndarray]:
     """Return the features of each of the sets `shown`, none if it has none, and the logits for the first."""
-    network = judge.load(models.device)
+    network, feed = judge.load(models.device), Feed(models.batch_size, models.device)
     feature_parts = parts.child("features", judge.weights_hash, judge.preparation, judge.flip)
 
     def see(images: ImageSet, advance: Advance) -> Arrays:
         if not (isinstance(network, Classifier) and network.has_features):
-            return {"logits": judge.logits(network, images, models.batch_size, models.device, advance)}
-        features, logits = embed_images(
-            network, judge.name, images, judge.prepare, models.batch_size, models.device, advance
-        )
+            return {"logits": judge.logits(network, images, feed, advance)}
+        features, logits = embed_images(network, judge.name, images, judge.prepare, feed, advance)
         return {"features": features, "logits": logits}
 
     outputs = []
