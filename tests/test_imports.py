@@ -80,16 +80,25 @@ def test_imports_go_down_and_from_packages(module: Path) -> None:
         assert len(rest) == 1, f"{module} imports from inside {theirs}: from genrobust.{theirs} import ..."
 
 
-def test_no_module_imports_itself_through_others() -> None:
+@cache
+def dependencies() -> tuple[tuple[list[str], list[str]], ...]:
+    """Each module with one that it imports, both as the parts of their names."""
     names = {dotted(m) for m in MODULES}
-    graph: dict[str, set[str]] = {}
+    found = []
     for module in MODULES:
-        found = set()
-        for room, rest in own_imports(module):
-            if room == room_of(module):
-                name = ".".join([room, *rest])
-                found.add(name if name in names else name.rpartition(".")[0])
-        graph[dotted(module)] = found - {dotted(module)}
+        for parts in ([room, *rest] for room, rest in own_imports(module)):
+            found.append((dotted(module).split("."), parts if ".".join(parts) in names else parts[:-1]))
+    return tuple(found)
+
+
+@pytest.mark.parametrize("folder", sorted({m.parent for m in MODULES}), ids=str)
+def test_no_folder_or_module_imports_one_that_imports_it_back(folder: Path) -> None:
+    inside, depth = list(folder.parts), len(folder.parts)
+    graph: dict[str, set[str]] = {}
+    for importer, imported in dependencies():
+        if importer[:depth] == imported[:depth] == inside:
+            mine, theirs = (".".join(parts[depth : depth + 1]) for parts in (importer, imported))
+            graph.setdefault(mine, set()).update({theirs} - {mine})
     while leaves := {name for name, others in graph.items() if not others & graph.keys()}:
         graph = {name: others for name, others in graph.items() if name not in leaves}
     assert graph == {}

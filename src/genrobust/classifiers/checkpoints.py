@@ -66,7 +66,11 @@ def read_checkpoint_info(folder: Path) -> CheckpointInfo:
         UserError: There is no finished checkpoint, or the folder holds something else, or one of a newer version.
         GenrobustError: Its manifest is damaged.
     """
-    artifact = Artifact(folder)
+    return _read_info(Artifact(folder))
+
+
+def _read_info(artifact: Artifact) -> CheckpointInfo:
+    folder = artifact.folder
     if not artifact.is_finished:
         raise UserError(f"no finished checkpoint in {folder}: train it first")
     manifest, path = artifact.manifest(), folder / MANIFEST
@@ -85,8 +89,9 @@ def verify_checkpoint(folder: Path) -> CheckpointInfo:
         UserError: There is no finished checkpoint.
         GenrobustError: The manifest or a file is damaged.
     """
-    info = read_checkpoint_info(folder)
-    Artifact(folder).check_files()
+    artifact = Artifact(folder)
+    info = _read_info(artifact)
+    artifact.check_files()
     return info
 
 

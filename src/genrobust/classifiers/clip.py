@@ -25,6 +25,7 @@ from genrobust.core import (
     ImageSet,
     MissingPackage,
     UserError,
+    check_not_empty,
     no_progress,
     parse_json,
     reading,
@@ -250,6 +251,7 @@ def clip_embeddings(
     Raises:
         UserError: An empty set, or an image that cannot be read.
     """
+    check_not_empty(images)
     embedded = []
     for batch in Feed(batch_size, clip.device).batches(images, partial(prepare, size=clip.image_size)):
         embedded.append(_embed(clip, batch))

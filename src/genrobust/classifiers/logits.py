@@ -54,12 +54,7 @@ class Feed:
     device: torch.device
 
     def batches(self, images: ImageSet, prepare: Prepare) -> Iterator[Tensor]:
-        """Yield the prepared images in order as uint8 [B, 3, H, W], copied to a GPU ahead of their use.
-
-        Raises:
-            UserError: The set is empty.
-        """
-        check_not_empty(images)
+        """Yield the prepared images in order as uint8 [B, 3, H, W], copied to a GPU ahead of their use."""
         ready = read_ahead(lambda i: prepare(images.image(i)), len(images), self.batch_size)
         for (batch,) in feed(zip(map(stack_images, ready)), self.device):
             yield batch
@@ -148,6 +143,7 @@ def predict_together(
         UserError: An empty set, or an image that cannot be read.
         GenrobustError: A network with a name cannot be run, or its logits are missing, NaN or infinite.
     """
+    check_not_empty(images)
     logits: list[list[Tensor]] = [[] for _ in networks]
     for network in networks:
         network.eval()
@@ -193,6 +189,7 @@ def embed_images(
 
     Users know the model as `name`. `advance` and what is raised are as for `predict_together`.
     """
+    check_not_empty(images)
     model.eval()
     features, logits = [], []
     with repeatable():

@@ -63,7 +63,7 @@ class Groups:
         return max(self.effective - 1, 1.0)
 
     def spread(self, point: np.ndarray, draws: np.ndarray, over_images: Resample) -> np.ndarray:
-        """Return `draws` [B, ...], the replicates of `point` by `weights`, spread as other draws of groups would be.
+        """Return `draws` [B, ...], the replicates of `point`, spread as other draws of groups would be.
 
         Unscaled, they understate that spread. And few groups may agree by chance, as if another one could not differ:
         up to `FEW_GROUPS`, the replicates `over_images` [B, ...] take their place where these spread more.
@@ -73,10 +73,6 @@ class Groups:
             return scaled
         of_images = over_images(np.random.default_rng(hashed_seed("images", *self.names)))
         return of_images if np.nanstd(of_images, axis=0).mean() > np.nanstd(scaled, axis=0).mean() else scaled
-
-    def weights(self, bootstrap: int) -> np.ndarray:
-        """Return the weight of each group in each replicate: float32 [B, G]."""
-        return group_weights(self.names, bootstrap)
 
 
 def group_weights(names: Sequence[str], bootstrap: int) -> np.ndarray:

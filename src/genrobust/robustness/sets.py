@@ -13,7 +13,7 @@ import numpy as np
 from genrobust.core import BaselineModel, Line, Plane, Predictions, UserError
 from genrobust.robustness.accuracy import spread_of_sure
 from genrobust.robustness.answers import OfImages, inside, own_classes, read_answers
-from genrobust.robustness.grouping import Groups
+from genrobust.robustness.grouping import Groups, group_weights
 from genrobust.robustness.resampling import Measured, resampled_means
 
 # How a network resizes images is its own choice, as its mean and standard deviation are.
@@ -125,7 +125,7 @@ class StudyAnswers:
             picks = self.rng.multinomial(len(models), np.full(len(models), 1 / len(models)), size=self.bootstrap)
         families = [kinds[m] or m for m in models] if any(kinds.values()) else None
         if (kind := Groups.of(families, np.ones(len(models), dtype=bool))) is not None:
-            picks = picks * kind.weights(self.bootstrap)[:, kind.of_image]
+            picks = picks * group_weights(kind.names, self.bootstrap)[:, kind.of_image]
         return BaselineDraws(
             clean=dict(zip(shifts, percents, strict=True)),
             drawn={shift: drawn[:, i] for i, shift in enumerate(shifts)},

@@ -94,20 +94,21 @@ class Images(Rebuilt):
         Raises:
             UserError: There are no images to retrieve from, or its filter applies a review of another dataset.
         """
-        if name not in self._sources:
-            self._sources[name] = self._find(name)
-        return self._sources[name]
-
-    def _find(self, name: str) -> ImageSource:
-        data = self.context.data
+        if name in self._sources:
+            return self._sources[name]
+        context, data = self.context, self.context.data
+        source: ImageSource
         if name in self.datasets:
-            dataset, rule = self.datasets[name], self.context.recipe.filter_of(name)
-            return dataset if rule is None else self._filtered(dataset, rule)
-        if name in (RETRIEVED, RETRIEVED_BY_CLASS):
-            return RetrievedImages(self.context, self.first, name)
-        if name == RETRIEVED_BY_SEARCH:
-            return PoolSearch(self.context, self.first)
-        return GivenImages(self.context, data.train if name == REAL else data.extra[name])
+            dataset, rule = self.datasets[name], context.recipe.filter_of(name)
+            source = dataset if rule is None else self._filtered(dataset, rule)
+        elif name in (RETRIEVED, RETRIEVED_BY_CLASS):
+            source = RetrievedImages(context, self.first, match_styles=name == RETRIEVED)
+        elif name == RETRIEVED_BY_SEARCH:
+            source = PoolSearch(context, self.first)
+        else:
+            source = GivenImages(context, data.train if name == REAL else data.extra[name])
+        self._sources[name] = source
+        return source
 
     def _filtered(self, dataset: GeneratedDataset, rule: FilterConfig) -> FilteredDataset:
         if rule.file is None:

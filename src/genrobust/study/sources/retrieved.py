@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from genrobust.core import RETRIEVED, ImageSet, Subset, UserError, digest, prefix, some_of
+from genrobust.core import RETRIEVED, RETRIEVED_BY_CLASS, ImageSet, Subset, UserError, digest, prefix, some_of
 from genrobust.data import filled_quotas, retrieve
 from genrobust.study.context import Context
 from genrobust.study.sources.dataset import GeneratedDataset
@@ -16,14 +16,14 @@ from genrobust.study.sources.dataset import GeneratedDataset
 
 @dataclass
 class RetrievedImages:
-    """The source `name`: images retrieved by class and style, or by class alone.
+    """Images retrieved by class and, where `match_styles`, by style.
 
     They are matched to those of `first`; without it, all images that there are to retrieve are taken.
     """
 
     context: Context
     first: GeneratedDataset | None
-    name: str
+    match_styles: bool
 
     @cached_property
     def pool(self) -> ImageSet:
@@ -61,7 +61,8 @@ class RetrievedImages:
         given = [first.images] if first is not None and first.user_provided else []
         if any(getattr(images, "as_stored", False) for images in (pool, *given)):
             more.append("in fair order")
-        rule = [None, RETRIEVED] if first is None else [first.identity, self.name]
+        by_class = first is not None and not self.match_styles
+        rule = [first and first.identity, RETRIEVED_BY_CLASS if by_class else RETRIEVED]
         return digest([pool.fingerprint, *rule, *more])
 
     @property
@@ -86,7 +87,7 @@ class RetrievedImages:
         """The images, once those that they are matched to are made."""
         if self.first is None:
             return self._targets
-        return retrieve(self.pool, self._targets, match_styles=self.name == RETRIEVED)
+        return retrieve(self.pool, self._targets, self.match_styles)
 
     def report(self, by_class: ImageSet | None) -> str:
         """Say how many images were retrieved, how well that matched the styles, and which of them are also `by_class`.

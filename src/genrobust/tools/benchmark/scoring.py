@@ -125,7 +125,8 @@ class _Side:
     """The answers of all checkpoints, T, on one set of N images of these `keys` and `labels`, int64 [N].
 
     `said` int64 [T, N] are the labels that they gave, `right` bool [T, N] which are right, and `doubt` float [T, N]
-    minus the log probability that they gave to the label. `styles` str [N] are "" where unknown.
+    minus the log probability that they gave to the label. `styles` str [N] are "" where unknown. Intervals are over
+    `bootstrap` replicates.
     """
 
     keys: tuple[str, ...]
@@ -135,11 +136,12 @@ class _Side:
     doubt: np.ndarray
     styles: np.ndarray
     groups: Sequence[str] | None
+    bootstrap: int
 
-    def accuracy(self, members: np.ndarray, classes: int, bootstrap: int, rng: np.random.Generator) -> Measured:
+    def accuracy(self, members: np.ndarray, classes: int, rng: np.random.Generator) -> Measured:
         """Return the accuracies on the images that `members`, bool [N], selects: one or more."""
         right = self.right[:, members]
-        return measure_accuracy(right[None], classes, bootstrap, rng, Groups.of(self.groups, members))
+        return measure_accuracy(right[None], classes, self.bootstrap, rng, Groups.of(self.groups, members))
 
 
 def benchmark(
@@ -169,35 +171,33 @@ def benchmark(
     require_replicates(bootstrap)
     pairs = [pair for of_model in answers.values() for pair in of_model]
     sides = (
-        _side([g for g, _ in pairs], styles, None, "styles"),
-        _side([r for _, r in pairs], real_styles, groups, "real_styles"),
+        _side([g for g, _ in pairs], styles, None, "styles", bootstrap),
+        _side([r for _, r in pairs], real_styles, groups, "real_styles", bootstrap),
     )
     counts, classes = [len(of_model) for of_model in answers.values()], len(pairs[0][0].classes)
     sizes = zip(*(np.bincount(side.labels, minlength=classes).tolist() for side in sides), strict=True)
     generated, real = (Counter(side.styles.tolist()) for side in sides)
     return Benchmark(
-        models=tuple(_score_models(answers, sides, classes, bootstrap)),
+        models=tuple(_score_models(answers, sides, classes)),
         sizes=tuple(sizes),
         styles={style: (generated[style], real[style]) for style in sorted({*generated, *real})},
         hardest=_hardest_images(sides[0], counts),
     )
 
 
-def _score_models(
-    answers: ModelPredictions, sides: tuple[_Side, _Side], classes: int, bootstrap: int
-) -> Iterator[ModelScores]:
+def _score_models(answers: ModelPredictions, sides: tuple[_Side, _Side], classes: int) -> Iterator[ModelScores]:
     rng = np.random.default_rng(0)
-    generated, real = (side.accuracy(np.ones(len(side.labels), dtype=bool), classes, bootstrap, rng) for side in sides)
+    generated, real = (side.accuracy(np.ones(len(side.labels), dtype=bool), classes, rng) for side in sides)
     # The real styles have a generator of their own, so that they leave the intervals over all images as they are.
     known = sorted({style for side in sides for style in side.styles.tolist()} - {""})
-    on_generated = _accuracy_by_style(sides[0], known, generated, bootstrap, rng)
-    on_real = _accuracy_by_style(sides[1], known, real, bootstrap, np.random.default_rng(1))
+    on_generated = _accuracy_by_style(sides[0], known, generated, rng)
+    on_real = _accuracy_by_style(sides[1], known, real, np.random.default_rng(1))
     shared = [style for style in known if style in on_generated and style in on_real]
     models: list[Checkpoints] = []
     stop = 0
     for of_model in answers.values():
         rows = slice(stop, stop := stop + len(of_model))
-        models.append((rows, seed_weights(len(of_model), bootstrap, rng)))
+        models.append((rows, seed_weights(len(of_model), sides[0].bootstrap, rng)))
     overall = _compare_models(generated, real, models)
     within: Sequence[Compared | None] = [None] * len(models)
     if shared:
@@ -216,12 +216,12 @@ def _score_models(
 
 
 def _accuracy_by_style(
-    side: _Side, styles: Sequence[str], whole: Measured, bootstrap: int, rng: np.random.Generator
+    side: _Side, styles: Sequence[str], whole: Measured, rng: np.random.Generator
 ) -> dict[str, Measured]:
     """The accuracies on the images of each of `styles` that has some: `whole` where all images are of one."""
     members = {style: side.styles == style for style in styles}
     return {
-        style: whole if in_style.all() else side.accuracy(in_style, whole.classes, bootstrap, rng)
+        style: whole if in_style.all() else side.accuracy(in_style, whole.classes, rng)
         for style, in_style in members.items()
         if in_style.any()
     }
@@ -288,7 +288,11 @@ def _checkpoint_score(measured: Measured, checkpoint: int) -> Score:
 
 
 def _side(
-    predictions: Sequence[Predictions], styles: Sequence[str] | None, groups: Sequence[str] | None, argument: str
+    predictions: Sequence[Predictions],
+    styles: Sequence[str] | None,
+    groups: Sequence[str] | None,
+    argument: str,
+    bootstrap: int,
 ) -> _Side:
     """The answers on one set; `argument` names its styles."""
     first = predictions[0]
@@ -305,6 +309,7 @@ def _side(
         doubt=np.array([-log_softmax(p.logits.astype(np.float64), axis=1)[at, p.labels] for p in predictions]),
         styles=np.asarray([""] * len(first.labels) if styles is None else styles),
         groups=groups,
+        bootstrap=bootstrap,
     )
 
 
