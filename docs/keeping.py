@@ -9,10 +9,10 @@ from typing import Any
 MEAN = "mean of shifts"
 KEPT = ("figure", "arm", "test_set", "minus", "value", "lo", "hi", "groups", "extrapolated")
 DECIMALS = {"value": 2, "lo": 2, "hi": 2}
-FIGURES = ("top1", "er", "multi_er")  # what the pages quote
+FIGURES = ("top1", "er")  # what the pages quote
 OF_RANKED = ("title", "date", "command", "recipe", "environment", "classes", "test_images", "arms")
 OF_RANKED_SUMMARY = (
-    "format", "arms", "reference", "seeds", "clean", "shifts", "left_out", "paired", "lines", "protocols", "second_id",
+    "format", "arms", "reference", "seeds", "clean", "shifts", "left_out", "paired", "lines", "protocols",
     "references", "groups", "pretrained", "trained_elsewhere",
 )  # fmt: skip
 OF_SUMMARY = ("arms", "reference", "seeds", "clean", "shifts", "left_out", "groups", "references", "without_group")
@@ -76,13 +76,13 @@ def rows_of(scores: Iterable[dict[str, Any]]) -> list[list[Any]]:
 def is_quoted(row: dict[str, Any], references: Collection[str]) -> bool:
     """Whether pages may quote a score.
 
-    They quote none on the classes of another set alone, of multi-ID robustness only gains, and differences on one set
-    only from `references`: those that arms have, and those of claims.
+    They quote none on the classes of another set alone, and differences on one set only from `references`: those that
+    arms have, and those of claims.
     """
     if row["figure"] not in FIGURES or " on the classes of " in row["test_set"]:
         return False
     if not row["minus"]:
-        return bool(row["figure"] != "multi_er")
+        return True
     return row["test_set"] == MEAN or row["minus"] in references
 
 

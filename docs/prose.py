@@ -207,22 +207,6 @@ class Result:
             rows.append([arm, *each, f"**{self.er(arm)}**", self.spread(arm, figure="er") if has_mean else ""])
         return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
-    def robust_gains(self, arms: Mapping[str, str], minus: str) -> str:
-        """Gains in effective robustness over `minus` on each shift, over one clean set and over two, as a table.
-
-        `arms` are as {"arm": "words for it"}; ° marks extrapolations.
-        """
-        shifts = self.told["shifts"]
-        rows = [["gain", "over", *(f"`{name}`" for name in shifts)], ["---"] * (len(shifts) + 2)]
-        first, *families = self.families(next(iter(arms)), shifts, "er", minus)
-        rows.append([first, "", *families])
-        for arm, words in arms.items():
-            for figure, over in (("er", "`test`"), ("multi_er", "`test`, *wild-val*")):
-                gains = [self.score(arm, name, figure, minus) for name in shifts]
-                told = [f"{gain['value']:+.1f}{'°' * gain['extrapolated']}" for gain in gains]
-                rows.append([words if figure == "er" else "", over, *told])
-        return "\n".join(f"| {' | '.join(row)} |" for row in rows)
-
     def sources(self, made_from: Mapping[str, str]) -> str:
         """What images of each source are like, and the top-1 of the arms named by it, as a Markdown table.
 

@@ -69,20 +69,17 @@ def test_condensing_keeps_what_pages_quote_and_no_single_seed(prose, keeping):
     score = dict.fromkeys(keeping.KEPT, 1.0) | {"figure": "top1", "arm": "a", "test_set": "t", "minus": ""}
     summary = {key: [] for key in keeping.OF_SUMMARY} | {"lines": {"t": {"r2": 0.9, "n": 42, "slope": 1.0}}}
     summary |= {"reference": "r", "references": {"a": "r"}}
-    every, er, both = {"seed": None}, {"figure": "er"}, {"figure": "multi_er"}
+    every, er = {"seed": None}, {"figure": "er"}
     quoted = [
         {},
         {"minus": "c"},
         er,
         er | {"minus": "r"},
-        both | {"minus": "r"},
-        both | {"minus": "b", "test_set": prose.MEAN},
     ]
     left_out = [
         {"figure": "nll"},
         {"test_set": "t on the classes of u"},
         {"seed": 0},
-        both,
         {"minus": "b"},
         er | {"minus": "b"},
     ]
