@@ -55,7 +55,7 @@ def hold_back(train: ImageSet, share: float, apart: ImageRule | None = None) -> 
     held, rank, order = np.zeros(len(train), dtype=bool), np.empty(len(train), dtype=np.int64), fair_order(train)
     rank[order] = np.arange(len(train))
     if apart is not None:
-        names = names_by(APART, "the images", train, apart)[1]
+        names = names_by(APART, train.name, train, apart)[1]
         _, which = np.unique([name or f"/{place}" for place, name in enumerate(names)], return_inverse=True)
         first = np.full(which.max() + 1, len(train))
         np.minimum.at(first, which, rank)

@@ -243,8 +243,8 @@ class Domains(DomainSet):
 class Pacs(DomainSet):
     """PACS (Li et al., 2017): photographs, paintings, cartoons and sketches of 7 classes.
 
-    Most sketches are Sketchy's (Sangkloy et al., 2016), in which several people drew one photograph: the halves keep its
-    drawings together, and it with them where it is among the photographs.
+    Most sketches are Sketchy's (Sangkloy et al., 2016), in which several people drew one photograph: the halves keep
+    its drawings together, and it with them where it is among the photographs.
     """
 
     official = ("photo", "art_painting", "cartoon", "sketch")
