@@ -7,14 +7,13 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 
 from genrobust.classifiers import SavedPredictions
-from genrobust.core import ZERO_SHOT, BaselineModel, Curve, Summary, UserError
-from genrobust.robustness import Comparison, fit_planes, summarize
+from genrobust.core import ZERO_SHOT, BaselineModel, Curve, Summary
+from genrobust.robustness import Comparison, summarize
 from genrobust.study.context import Context
 from genrobust.study.graph import Graph
 from genrobust.study.results.baselines import grid_rows, published_lines, table_rows
 from genrobust.study.training_runs import TrainingRun, arm_runs
 
-LEAST_OF_A_PLANE = 4  # models: a plane over two sets has three coefficients, and residuals must say something
 RunPredictions = SavedPredictions[tuple[str, int, str]]  # by the name of an arm, model or point, seed and test set
 
 
@@ -85,7 +84,6 @@ def _comparison(context: Context) -> tuple[Comparison, list[str]]:
         min_images=recipe.evaluate.min_images,
         beside=recipe.evaluate.beside,
         bootstrap=recipe.robustness.bootstrap,
-        second_id=recipe.robustness.second_id,
         published=lines,
         image_groups={name: groups for name, groups in data.image_groups.items() if name in context.tests},
     )
@@ -93,27 +91,15 @@ def _comparison(context: Context) -> tuple[Comparison, list[str]]:
 
 
 def check_baselines(context: Context) -> list[str]:
-    """Fit the lines and planes that need no trained baselines, so that a mistake in them is reported before any work.
+    """Fit the lines that need no trained baselines, so that a mistake in them is reported before any work.
 
     Returns:
         Notes on shifts without a line and on what is doubtful.
 
     Raises:
-        UserError: The table of baselines cannot be read, a line or a plane cannot be fitted on it, or no model can be
-            scored on the second in-distribution set.
+        UserError: The table of baselines cannot be read, or a line cannot be fitted on it.
     """
-    settings, clean = context.recipe.robustness, context.data.clean
-    if settings.grid and settings.second_id is not None and settings.grid < LEAST_OF_A_PLANE:
-        raise UserError(
-            f"robustness.grid: {settings.grid} models determine no plane over {clean} and {settings.second_id}: "
-            f"train {LEAST_OF_A_PLANE} or more, or set robustness.second_id to null"
-        )
-    if settings.grid:
-        return []
-    rows, notes = find_baselines(context, None)
-    if settings.second_id is not None:
-        fit_planes(rows, context.shifts, clean, settings.second_id, settings.transform)
-    return notes
+    return [] if context.recipe.robustness.grid else find_baselines(context, None)[1]
 
 
 def find_baselines(context: Context, grid: RunPredictions | None) -> tuple[list[BaselineModel], list[str]]:
