@@ -58,24 +58,20 @@ class Embeddings:
             embeddings: np.ndarray = arrays["embeddings"]
             return embeddings
 
-    def make_of_texts(self, clip: Clip, ensembles: Sequence[Sequence[str]]) -> None:
-        """Embed the texts of each of `ensembles` as one, and save that."""
-        from genrobust.classifiers import embed_ensembles
-
-        with progress_bar(CLASS_NAMES, len(ensembles)) as bar:
-            self.save(embed_ensembles(clip, ensembles))
-            bar.advance(len(ensembles))
-
-    def make_of_images(self, clip: Clip, images: ImageSet, batch_size: int, title: str) -> None:
-        """Embed `images`, and save that; `title` is what the progress is called.
+    def make(self, clip: Clip, of: ImageSet | Sequence[Sequence[str]], batch_size: int) -> None:
+        """Embed images, or the texts of each class as one, and save that.
 
         Raises:
             UserError: An image cannot be read.
         """
-        from genrobust.classifiers import clip_embeddings
+        from genrobust.classifiers import clip_embeddings, embed_ensembles
 
-        with progress_bar(title, len(images)) as bar:
-            self.save(clip_embeddings(clip, images, batch_size, bar.advance))
+        with progress_bar(f"CLIP, {self.word}", len(of)) as bar:
+            if isinstance(of, Sequence):
+                self.save(embed_ensembles(clip, of))
+                bar.advance(len(of))
+            else:
+                self.save(clip_embeddings(clip, of, batch_size, bar.advance))
 
     def save(self, embeddings: np.ndarray) -> None:
         """Save them."""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -18,7 +18,6 @@ from genrobust.core import (
     RETRIEVED_BY_SEARCH,
     Artifact,
     ImageSet,
-    Subset,
     UserError,
     artifact_folder,
     digest,
@@ -40,9 +39,6 @@ from genrobust.data import (
 from genrobust.study.context import Context, Rebuilt
 from genrobust.study.sources.dataset import GeneratedDataset
 from genrobust.study.sources.embeddings import CLASS_NAMES, FOLDER, Embeddings
-
-if TYPE_CHECKING:
-    from genrobust.classifiers import Clip
 
 PART = 2000  # images that are embedded in one go, and that a kill loses at most: a minute of a small CLIP on a CPU
 
@@ -132,38 +128,26 @@ class PoolSearch(Rebuilt):
         """Return the embeddings of a part of the pool, or of CLASS_NAMES, made or not."""
         room, clip = self.context.out / FOLDER, hash_clip(self.clip)
         if part == CLASS_NAMES:
-            return Embeddings(room, "class names", {"clip": clip, "texts": digest(self._embedded)})
+            return Embeddings(room, "class names", {"clip": clip, "texts": digest(self.texts)})
         inputs = {"clip": clip, "images": self.pool.fingerprint, "size": PART, "part": part}
         return Embeddings(room, f"{self.pool.name} {part}", inputs)
 
-    def totals(self) -> dict[int | str, int]:
-        """Count what is embedded: the images of each part, by its number, and under CLASS_NAMES classes or prompts."""
+    @cached_property
+    def parts(self) -> dict[int | str, range]:
+        """What is embedded: images of the pool, by the number of their part, and all of `texts` as CLASS_NAMES."""
         count = len(self.pool)
-        totals: dict[int | str, int] = {start // PART: min(PART, count - start) for start in range(0, count, PART)}
-        return totals | {CLASS_NAMES: len(self._embedded)}
+        parts: dict[int | str, range] = {n: range(s, min(s + PART, count)) for n, s in enumerate(range(0, count, PART))}
+        return parts | {CLASS_NAMES: range(len(self.texts))}
 
     @property
     def _match(self) -> str:
         return self.context.recipe.data.retrieved.match
 
     @cached_property
-    def _embedded(self) -> Sequence[Sequence[str]]:
+    def texts(self) -> Sequence[Sequence[str]]:
         """The texts of each embedding: all of a class, or each by itself where prompts take images in turn."""
         texts = self.context.class_texts
         return texts if self._match == "classes" else [[text] for of_class in texts for text in of_class]
-
-    def embed(self, clip: Clip, part: int | str) -> None:
-        """Embed a part of the pool, or CLASS_NAMES, with `clip`, loaded.
-
-        Raises:
-            UserError: An image cannot be read.
-        """
-        if isinstance(part, str):
-            self.embeddings(part).make_of_texts(clip, self._embedded)
-        else:
-            images = Subset(self.pool, range(part * PART, min((part + 1) * PART, len(self.pool))))
-            batch_size = self.context.recipe.evaluate.batch_size
-            self.embeddings(part).make_of_images(clip, images, batch_size, "CLIP, images to search")
 
     def write(self) -> None:
         """Write the list of what is found, from the embeddings, which are all there."""
@@ -173,8 +157,8 @@ class PoolSearch(Rebuilt):
         classes, in_turn = self.embeddings(CLASS_NAMES).load(), self._match == "prompts"
         prompts = split_by_class(classes, self.context.class_texts) if in_turn else []
         classes = unit_means(prompts) if in_turn else classes
-        parts, seen = [part for part in self.totals() if part != CLASS_NAMES], []
-        for part in parts:
+        seen = []
+        for part in (part for part in self.parts if part != CLASS_NAMES):
             images = self.embeddings(part).load()
             best, cosines = best_classes(images, classes)
             seen.append((best, prompt_cosines(images, best, prompts) if in_turn else cosines[:, None]))

@@ -46,30 +46,23 @@ class Describe(Stage):
             count = self.config.per_class * len(self.context.data.labels)
             return [self._job(name, min(count, int(self.images.of(name).class_counts.sum()))) for name in self.names]
         fetch_artifacts(self._room)
-        totals = {
-            **{name: len(images) for name, images in self._first.items()},
-            CLASS_NAMES: len(self.context.class_texts),
-        }
-        return [self._job(key, total, self._embeddings[key].are_made) for key, total in totals.items()]
+        return [self._job(key, len(of), self._embeddings(key).are_made) for key, of in self._embedded.items()]
 
     def _job(self, key: str, total: int, is_done: bool = False) -> Job:
         return Job(key, f"the CLIP's view of {key}", 0 if is_done else total, row=key, total=total)
 
     @cached_property
-    def _first(self) -> dict[str, Subset]:
-        """The images of each source that are embedded, once all sources are made."""
+    def _embedded(self) -> dict[str, Subset | list[list[str]]]:
+        """What is embedded, once all sources are made: the first images of each, and the texts of the classes."""
         images = {name: self.images.open(name) for name in self.names}
-        return {name: Subset(of, prefix(of, self.config.per_class)) for name, of in images.items()}
+        first = {name: Subset(of, prefix(of, self.config.per_class)) for name, of in images.items()}
+        return {**first, CLASS_NAMES: self.context.class_texts}
 
-    @cached_property
-    def _embeddings(self) -> dict[str, Embeddings]:
-        clip = hash_clip(find_clip(self.config.clip))
-        of_images = {
-            name: Embeddings(self._room, name, {"clip": clip, "images": first.fingerprint})
-            for name, first in self._first.items()
-        }
-        texts = {"clip": clip, "texts": digest(self.context.class_texts)}
-        return {**of_images, CLASS_NAMES: Embeddings(self._room, "class names", texts)}
+    def _embeddings(self, key: str) -> Embeddings:
+        of, clip = self._embedded[key], hash_clip(find_clip(self.config.clip))
+        if isinstance(of, Subset):
+            return Embeddings(self._room, key, {"clip": clip, "images": of.fingerprint})
+        return Embeddings(self._room, "class names", {"clip": clip, "texts": digest(of)})
 
     def load(self) -> DoJobs:
         from genrobust.classifiers import load_clip
@@ -79,11 +72,7 @@ class Describe(Stage):
 
         def embed(names: Sequence[str]) -> None:
             for name in names:
-                if name == CLASS_NAMES:
-                    self._embeddings[name].make_of_texts(clip, self.context.class_texts)
-                else:
-                    batch_size = recipe.evaluate.batch_size  # which changes figures by rounding alone
-                    self._embeddings[name].make_of_images(clip, self._first[name], batch_size, f"CLIP, {name}")
+                self._embeddings(name).make(clip, self._embedded[name], recipe.evaluate.batch_size)
 
         return embed
 
@@ -96,9 +85,9 @@ class Describe(Stage):
 
         fetch_artifacts(self._room)
         embeddings = {}
-        for name, first in self._first.items():
-            order = fair_order(first)  # they are embedded as they are stored, and compared in samples of the first
-            embeddings[name] = SourceEmbeddings(
-                self._embeddings[name].load()[order], first.labels[order], len(self.images.open(name))
-            )
-        return qualities(embeddings, self._embeddings[CLASS_NAMES].load())
+        for name, first in self._embedded.items():
+            if isinstance(first, Subset):
+                order = fair_order(first)  # they are embedded as they are stored, and compared in samples of the first
+                of_first, count = self._embeddings(name).load()[order], len(self.images.open(name))
+                embeddings[name] = SourceEmbeddings(of_first, first.labels[order], count)
+        return qualities(embeddings, self._embeddings(CLASS_NAMES).load())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from genrobust.core import fetch_artifacts, resolve_device
+from genrobust.core import Subset, fetch_artifacts, resolve_device
 from genrobust.study.estimates.rates import Cost
 from genrobust.study.estimates.speed import clip_cost
 from genrobust.study.executors.jobs import DoJobs, Job
@@ -31,8 +31,8 @@ class Search(Stage):
         is_done = search.is_made  # then nobody reads the embeddings any more
         if not is_done:
             fetch_artifacts(self.context.out / FOLDER)
-        for part, total in search.totals().items():
-            embeddings = search.embeddings(part)
+        for part, items in search.parts.items():
+            embeddings, total = search.embeddings(part), len(items)
             name, row, unit = f"part {part} of {search.pool.name}", search.pool.name, "images"
             if part == CLASS_NAMES:
                 name, row, unit = CLASS_NAMES, CLASS_NAMES, self.context.recipe.data.retrieved.match
@@ -43,12 +43,13 @@ class Search(Stage):
     def load(self) -> DoJobs:
         from genrobust.classifiers import load_clip
 
-        search = self.search
-        clip = load_clip(search.clip, resolve_device(self.context.recipe.device))
+        search, recipe = self.search, self.context.recipe
+        clip = load_clip(search.clip, resolve_device(recipe.device))
 
         def embed(parts: Sequence[int | str]) -> None:
             for part in parts:
-                search.embed(clip, part)
+                of = search.texts if part == CLASS_NAMES else Subset(search.pool, search.parts[part])
+                search.embeddings(part).make(clip, of, recipe.evaluate.batch_size)
 
         return embed
 
