@@ -118,13 +118,13 @@ def main() -> None:
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     if done.returncode:
         sys.exit(done.stdout + done.stderr)
-    figures = {
+    metrics = {
         "predictions_gb": sum(p.stat().st_size for p in (out / "predictions").rglob("*.np?")) / 1e9,
         "cpu_seconds": round(used.ru_utime + used.ru_stime, 2),
         "peak_mb": round(used.ru_maxrss * (1 if sys.platform == "darwin" else 1024) / 1e6),  # Linux counts in KiB
         "imported": done.stderr.split("\n")[-2],
     }
-    print(json.dumps({**{k: v for k, v in vars(asked).items() if k != "folder"}, **figures}))
+    print(json.dumps({**{k: v for k, v in vars(asked).items() if k != "folder"}, **metrics}))
 
 
 if __name__ == "__main__":

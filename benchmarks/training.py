@@ -103,9 +103,9 @@ def take_turns(
             torch.cuda.synchronize()
         return time.perf_counter()
 
-    def turn(step: int, figures: Mapping[str, float]) -> None:
+    def turn(step: int, metrics: Mapping[str, float]) -> None:
         nonlocal began
-        if "val_top1" in figures:  # the last step
+        if "val_top1" in metrics:  # the last step
             return
         ended = clock()
         bare()
@@ -140,7 +140,7 @@ def profiled(
     kinds = [ProfilerActivity.CPU] + ([ProfilerActivity.CUDA] if device.type == "cuda" else [])
     profiler = profile(activities=kinds)
 
-    def watch(step: int, figures: Mapping[str, float]) -> None:
+    def watch(step: int, metrics: Mapping[str, float]) -> None:
         if step == LOOK_EVERY:
             profiler.start()
         elif step == 2 * LOOK_EVERY:

@@ -7,9 +7,9 @@ from collections.abc import Collection, Iterable
 from typing import Any
 
 MEAN = "mean of shifts"
-KEPT = ("figure", "arm", "test_set", "minus", "value", "lo", "hi", "groups", "extrapolated")
+KEPT = ("metric", "arm", "test_set", "minus", "value", "lo", "hi", "groups", "extrapolated")
 DECIMALS = {"value": 2, "lo": 2, "hi": 2}
-FIGURES = ("top1", "er", "multi_er")  # what the pages quote
+METRICS = ("top1", "er", "multi_er")  # what the pages quote
 OF_RANKED = ("title", "date", "command", "recipe", "environment", "classes", "test_images", "arms")
 OF_RANKED_SUMMARY = (
     "format", "arms", "reference", "seeds", "clean", "shifts", "left_out", "paired", "lines", "protocols", "second_id",
@@ -40,7 +40,7 @@ def ranked(results: dict[str, Any]) -> str:
     references = {"", summary["reference"], *summary["references"].values()}
     scores = [
         row for row in summary["scores"]
-        if row["figure"] == "top1" and row["seed"] is None and row["minus"] in references and is_quoted(row, references)
+        if row["metric"] == "top1" and row["seed"] is None and row["minus"] in references and is_quoted(row, references)
     ]  # fmt: skip
     told = {key: value for key, value in results.items() if key in OF_RANKED}
     kept = {key: value for key, value in summary.items() if key in OF_RANKED_SUMMARY}
@@ -54,7 +54,7 @@ def compact(value: Any) -> str:
 
 def is_mean(row: dict[str, Any]) -> bool:
     """Whether a score is an arm's accuracy on the mean of the shifts."""
-    return (row["figure"], row["test_set"], row["minus"]) == ("top1", MEAN, "")
+    return (row["metric"], row["test_set"], row["minus"]) == ("top1", MEAN, "")
 
 
 def rounded_seconds(seconds: dict[str, float] | None) -> dict[str, int]:
@@ -65,7 +65,7 @@ def rounded_seconds(seconds: dict[str, float] | None) -> dict[str, int]:
 def condensed_curve(curve: dict[str, Any]) -> list[list[Any]]:
     """The accuracies between two networks, clean and on the mean of the shifts, by the share of the second."""
     where = ("top1", curve["clean"]), ("top1", MEAN)
-    return [list(KEPT), *rows_of(row for row in curve["scores"] if (row["figure"], row["test_set"]) in where)]
+    return [list(KEPT), *rows_of(row for row in curve["scores"] if (row["metric"], row["test_set"]) in where)]
 
 
 def rows_of(scores: Iterable[dict[str, Any]]) -> list[list[Any]]:
@@ -79,10 +79,10 @@ def is_quoted(row: dict[str, Any], references: Collection[str]) -> bool:
     They quote none on the classes of another set alone, of multi-ID robustness only gains, and differences on one set
     only from `references`: those that arms have, and those of claims.
     """
-    if row["figure"] not in FIGURES or " on the classes of " in row["test_set"]:
+    if row["metric"] not in METRICS or " on the classes of " in row["test_set"]:
         return False
     if not row["minus"]:
-        return bool(row["figure"] != "multi_er")
+        return bool(row["metric"] != "multi_er")
     return row["test_set"] == MEAN or row["minus"] in references
 
 

@@ -68,7 +68,7 @@ NO_SHIFT = "second_id: no shifted test set '{}'; there are outline-v2, solid"
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"claims": [CLAIM | {"figure": "top6"}]}, "claims.0.figure: .*'top6'"),
+        ({"claims": [CLAIM | {"metric": "top6"}]}, "claims.0.metric: .*'top6'"),
         (
             {"claims": [CLAIM | {"test_set": "solidd"}]},
             "test_set: .*'solidd'",

@@ -31,10 +31,10 @@ def _fits(result: PublishedScores) -> dict[str, Any]:
 
 
 def _model_rows(result: PublishedScores) -> dict[str, dict[str, Any]]:
-    """The figures of each model by its name."""
+    """The metrics of each model by its name."""
     plane, models = result.scores.plane, result.models
     columns = {"id": models.ids if plane else models.ids[:, 0], "shift": models.shifted}
-    columns |= dict(zip(("er", "lo", "hi", "extrapolated"), _figures(result.scores), strict=True))
+    columns |= dict(zip(("er", "lo", "hi", "extrapolated"), _metrics(result.scores), strict=True))
     if plane:
         columns["er_by_id"] = np.stack([alone.er for alone in result.by_id], axis=1)
     rows = zip(*(column.tolist() for column in columns.values()), strict=True)
@@ -102,17 +102,17 @@ def terminal_table(result: PublishedScores) -> Table:
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("")
     for place, i in enumerate(shown):
-        er, lo, hi, outside = (column[i] for column in _figures(result.scores))
-        figures = [f"{value:.1f}" for value in (*result.models.ids[i], result.models.shifted[i])]
+        er, lo, hi, outside = (column[i] for column in _metrics(result.scores))
+        metrics = [f"{value:.1f}" for value in (*result.models.ids[i], result.models.shifted[i])]
         alone = [f"{scores.er[i]:+.1f}" for scores in result.by_id]
         gap = len(shown) < count and place == TOP - 1
         flag = "extrapolated" if outside else ""
         interval = f"{lo:+.1f} to {hi:+.1f}"
-        table.add_row(Text(result.models.names[i]), *figures, f"{er:+.1f}", interval, *alone, flag, end_section=gap)
+        table.add_row(Text(result.models.names[i]), *metrics, f"{er:+.1f}", interval, *alone, flag, end_section=gap)
     return table
 
 
-def _figures(scores: TableScores) -> tuple[np.ndarray, ...]:
+def _metrics(scores: TableScores) -> tuple[np.ndarray, ...]:
     return scores.er, scores.lo, scores.hi, scores.extrapolated
 
 

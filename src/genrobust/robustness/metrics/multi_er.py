@@ -8,14 +8,14 @@ import numpy as np
 
 from genrobust.core import Summary
 from genrobust.robustness.effective import moved_in, outside
-from genrobust.robustness.figure import BASELINES, EXPLAINED, FIGURES, Figure
+from genrobust.robustness.metric import BASELINES, EXPLAINED, METRICS, Metric
 from genrobust.robustness.multi_id import pair_up, plane_expected, plane_predict, refit_planes
 from genrobust.robustness.resampling import Measured
 from genrobust.robustness.sets import StudyAnswers
 
 
-@FIGURES.register("multi_er")
-class MultiIDEffectiveRobustness(Figure):
+@METRICS.register("multi_er")
+class MultiIDEffectiveRobustness(Metric):
     title = "Multi-ID effective robustness"
     note = (
         "shifted accuracy minus what the plane of the baseline models predicts from the accuracies on both "

@@ -7,14 +7,14 @@ from dataclasses import replace
 import numpy as np
 
 from genrobust.robustness.effective import drawn_lines, moved_in, outside, predict
-from genrobust.robustness.figure import BASELINES, EXPLAINED, FIGURES, Figure
+from genrobust.robustness.metric import BASELINES, EXPLAINED, METRICS, Metric
 from genrobust.robustness.multi_id import refit_planes
 from genrobust.robustness.resampling import Measured
 from genrobust.robustness.sets import StudyAnswers
 
 
-@FIGURES.register("er")
-class EffectiveRobustness(Figure):
+@METRICS.register("er")
+class EffectiveRobustness(Metric):
     title = "Effective robustness"
     note = (
         "shifted accuracy minus what the line of the baseline models predicts from clean accuracy (Taori et al., 2020)"
