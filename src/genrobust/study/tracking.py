@@ -57,8 +57,10 @@ class Tracking:
 
     def outcome(self, record: StudyRecord) -> None:
         """Log the scores of a finished study and some of its images."""
+        if not self._recipe.track:
+            return
         scores = record.summary.scores.items()
-        means = {f"{k.figure}/{k.test_set}/{k.arm}": s.value for k, s in scores if k.seed is None and not k.minus}
+        means = {f"{k.metric}/{k.test_set}/{k.arm}": s.value for k, s in scores if k.seed is None and not k.minus}
         known = digest([means, recipe_yaml(self._recipe), [picture.data.hex() for picture in record.pictures]], 6)
         with self._runs(f"study-{known}") as runs:
             for run in runs:

@@ -1,4 +1,4 @@
-"""The stage that shows the sources of a study to a CLIP, for the figures of what their images are like."""
+"""The stage that shows the sources of a study to a CLIP, for the metrics of what their images are like."""
 
 from __future__ import annotations
 

@@ -102,7 +102,7 @@ class Train(Stage):
         from genrobust.train import team_of, train as train_classifier
 
         context, mixture, team = self.context, planned.mixture(), team_of(planned.run.train.workers)
-        unlogged = nullcontext(lambda step, figures: None)
+        unlogged = nullcontext(lambda step, metrics: None)
         with self._log_training(planned, mixture) if team.is_main else unlogged as watch:
             train_classifier(
                 mixture,
@@ -121,7 +121,7 @@ class Train(Stage):
 
     @contextmanager
     def _log_training(self, planned: PlannedCheckpoint, mixture: Mixture) -> Iterator[Watch]:
-        """Log what begins, time the training of the block, and yield what is given its figures."""
+        """Log what begins, time the training of the block, and yield what is given its metrics."""
         train, name = planned.settings, planned.run.name
         for part in (name for name, left in mixture.unpacked().items() if left):
             mixture.pack(part)  # on a node that has no copies yet
