@@ -36,7 +36,7 @@ from genrobust.data import (
 from genrobust.recipe import Recipe, look_alikes, recipe_yaml
 from genrobust.robustness import list_figures
 from genrobust.study.census import Census
-from genrobust.study.estimates.rates import StageTimes
+from genrobust.study.estimates import StageTimes
 from genrobust.study.executors.jobs import Executor
 from genrobust.study.executors.local import Local
 from genrobust.study.tracking import Tracking
