@@ -18,7 +18,7 @@ from genrobust.data import ShardDataset, read_filter, read_search, write_filter
 from genrobust.generate import identity
 from genrobust.recipe import GeneratorConfig, parse_recipe
 from genrobust.study import Study, verify_outputs
-from genrobust.study.estimates.rates import RATES
+from genrobust.study.estimates import RATES
 from genrobust.train import PackedImages
 
 CLASSES = ("airplane", "anchor", "bell")

@@ -16,7 +16,7 @@ RUNS = Path("runs")
 
 
 def run(*words):
-    genrobust("run", *words, "--no-estimate", "--workers", 1)
+    genrobust("run", *words, "--workers", 1)
 
 
 def reports():
@@ -50,7 +50,7 @@ def test_a_varied_study_leaves_the_report_of_the_whole_one():
 
 def test_the_files_for_papers_lie_beside_the_same_report():
     before = reports()
-    words = ("report", "own.yaml", "--no-estimate", "--workers", 1)
+    words = ("report", "own.yaml", "--workers", 1)
     genrobust(*words, "--format", "svg", said="writing the report")
     made = {path.name for path in (RUNS / "own").iterdir()} - {*before["own"]}
     assert {"figure-1-accuracy.svg", "report.html"} <= made
@@ -84,13 +84,13 @@ def test_the_report_of_another_recipe_of_the_same_name_is_not_shown_as_its_own()
         """Whose report `show` and a notebook name, of the recipes whose jobs are all done."""
         names = set[str]()
         for name in ("own.yaml", "other.yaml"):
-            named = str(RUNS / "own" / "report.html") in genrobust("show", name, "--no-estimate").stdout
+            named = str(RUNS / "own" / "report.html") in genrobust("show", name).stdout
             study = Study(load_recipe(name, ["device=auto"]), RUNS)
             assert named is ("no report yet" not in study._repr_html_())
             names |= {name} if named else set()
         return names
 
-    genrobust("evaluate", "other.yaml", "--no-estimate")
+    genrobust("evaluate", "other.yaml")
     assert shown() == {"own.yaml"}
     run("other.yaml")
     assert shown() == {"other.yaml"}
@@ -109,7 +109,7 @@ def test_a_report_that_was_edited_or_has_no_manifest_is_kept(change):
     else:
         (folder / MANIFEST).unlink()
     before = reports()["own"]
-    genrobust("report", "own.yaml", "--no-estimate")
+    genrobust("report", "own.yaml")
     after = reports()
     (place,) = after.keys() - {"own"}
     assert after[place] == before

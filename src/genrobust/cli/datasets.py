@@ -97,7 +97,7 @@ def filter_(
 
 
 @command()
-@with_studies(without=("run", "estimate"))
+@with_studies(without=("run",))
 def verify(studies: "Studies", folder: VerifiedFolder, repair: Repair = False, images: Images = False) -> None:
     """Check every byte of a generated dataset, or of all that was made in a folder, against its hashes."""
     studies.require_recipe(folder)

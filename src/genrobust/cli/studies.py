@@ -13,7 +13,7 @@ from rich.table import Table
 
 from genrobust.cli.completing import metrics
 from genrobust.cli.opening import ANYWHERE, HERE, list_work, open_studies, print_work, warn_of_images, with_study
-from genrobust.cli.options import MODELS, OUT, ArmName, DatasetName, Estimate, ModelLabels, Quick, Run, Sets, option
+from genrobust.cli.options import MODELS, OUT, ArmName, DatasetName, ModelLabels, Quick, Run, Sets, option
 from genrobust.cli.program import command, err_console, out_console, say, tell, words_of
 from genrobust.core import UserError
 
@@ -43,12 +43,11 @@ ReportFormats = Annotated[
 def run(
     study: "Study",
     ctx: typer.Context,
-    estimate: Estimate = True,
     anew: Annotated[bool, option("--anew", "Begin unfinished work of other versions again.")] = False,
     same_versions: SameVersions = False,
 ) -> None:
     """Run a study: generate, train every arm, evaluate, report."""
-    rows = list_work(study, estimate, begins=True)
+    rows = list_work(study, begins=True)
     if any(row.done for row in rows) and getattr(study.data.train, "encoded", None) is not None:
         again = _command_about(ctx, "verify", ctx.params["recipe"], "--images")
         say(f"images with the sizes and times of before are taken for the same; to read them again: {again}")
@@ -61,7 +60,6 @@ def run(
 def show(
     study: "Study",
     ctx: typer.Context,
-    estimate: Estimate = True,
     same_versions: SameVersions = False,
     values: Annotated[bool, option("--yaml", "Print the recipe with all its values instead.")] = False,
     prompts: Annotated[bool, option("--prompts", "Print the first prompts of a dataset instead.")] = False,
@@ -86,7 +84,7 @@ def show(
         out_console.print(escape(recipe_yaml(study.recipe)), end="")
         return
     try:
-        rows = list_work(study, estimate)
+        rows = list_work(study)
     except UserError as error:
         if study.recipe.data.known_labels() is None:
             raise
@@ -189,7 +187,6 @@ def evaluate(
     labels: ModelLabels = None,
     metric: MetricNames = None,
     run: Run = False,
-    estimate: Estimate = True,
 ) -> None:
     """Score the classifiers of the arms on every test set, after the missing jobs; or score those of --models."""
     from genrobust.core import address
@@ -204,7 +201,7 @@ def evaluate(
     warn_of_images(study)
     heads = [*(["classifier"] if models else ["arm", "seed"]), *map(escape, study.tests)]
     tables = [Table(*heads, title=_caption(of)) for of in chosen]
-    studies = open_studies(ctx, sets, quick, run, str(address(study.out)), study.recipe.device, estimate)
+    studies = open_studies(ctx, sets, quick, run, str(address(study.out)), study.recipe.device)
     others = (([name], predictions) for name, predictions in predictions_of(study, models or [], studies, labels or []))
     for names, predictions in others if models else _arm_predictions(study, arm):
         for table, of in zip(tables, chosen, strict=True):
@@ -216,12 +213,12 @@ def evaluate(
 
 @command()
 @with_study(*ANYWHERE)
-def report(study: "Study", formats: ReportFormats = None, estimate: Estimate = True) -> None:
+def report(study: "Study", formats: ReportFormats = None) -> None:
     """Write the report again, after the missing jobs of the study; --format adds plots for papers."""
     from genrobust.report import check_report_formats
 
     check_report_formats(formats or [])  # before the missing jobs
-    rows = list_work(study, estimate)
+    rows = list_work(study)
     if any(row.left for row in rows):
         err_console.print("the report needs the whole study; these jobs are missing and run first:")
         print_work(rows, err_console)
@@ -312,11 +309,15 @@ def _command_about(ctx: typer.Context, *words: str) -> str:
 
 def _print_planned(study: "Study", missing: UserError) -> None:
     """Print the work that the recipe alone determines, where its images are missing."""
-    from genrobust.study import generation_time, requests_of
+    from genrobust.recipe import GENERATED
+    from genrobust.study import generation_time
 
-    for name, count in requests_of(study.recipe).items():
-        time = generation_time(count, study.recipe.generation(name)[0], study.context.worker, study.out)
-        tell(f"{name}: {time}")
+    recipe, labels = study.recipe, study.recipe.data.known_labels() or ()
+    for name in recipe.generated_sets():
+        if name != GENERATED or recipe.data.generated is None:
+            generator, generate = recipe.generation(name)
+            time = generation_time(len(labels) * generate.per_class, generator, study.context.worker, study.out)
+            tell(f"{name}: {time}")
     err_console.print(f"[bold yellow]trainings and evaluations are not listed:[/] {escape(str(missing))}")
 
 

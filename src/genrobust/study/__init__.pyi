@@ -1,15 +1,4 @@
-from .estimates.estimate import (
-    disk as disk,
-    explain_disk_full as explain_disk_full,
-    free as free,
-    generation_time as generation_time,
-    measure_machine as measure_machine,
-    needs_of as needs_of,
-    published_time as published_time,
-    requests_of as requests_of,
-    seconds_left as seconds_left,
-    time_here as time_here,
-)
+from .estimates import RATES as RATES, measure_machine as measure_machine
 from .executors.jobs import Executor as Executor, ExecutorConfig as ExecutorConfig, open_executor as open_executor
 from .executors.local import Local as Local
 from .executors.processes import Processes as Processes
@@ -29,7 +18,8 @@ from .named_models import (
 from .provenance import describe_others as describe_others
 from .results.outputs import describe_verified as describe_verified, verify_outputs as verify_outputs
 from .sources.dataset import GeneratedDataset as GeneratedDataset
-from .stages.stage import Row as Row, Stage as Stage, rows as rows
+from .stages.generate import generation_time as generation_time
+from .stages.stage import Row as Row, Stage as Stage, disk as disk, rows as rows, seconds_left as seconds_left
 from .studies import Studies as Studies
 from .study import Study as Study
 from .training_runs import TrainingRun as TrainingRun, recipe_and_name as recipe_and_name

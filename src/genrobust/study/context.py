@@ -38,7 +38,7 @@ from genrobust.generate import class_templates
 from genrobust.recipe import Recipe, look_alikes
 from genrobust.robustness import list_metrics
 from genrobust.study.census import Census
-from genrobust.study.estimates.rates import StageTimes
+from genrobust.study.estimates import StageTimes
 from genrobust.study.executors.jobs import Executor
 from genrobust.study.executors.local import Local
 from genrobust.study.tracking import Tracking

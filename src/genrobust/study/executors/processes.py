@@ -143,8 +143,7 @@ class Processes(Local):
             if self._gpus and work.jobs:
                 _free_gpu()  # which a worker needs for what comes next
             return
-        if not work.light:
-            self.prepare()
+        self.prepare()
         with (
             progress_bar(work.what, work.size, work.unit, seconds=work.seconds) as bar,
             tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder,

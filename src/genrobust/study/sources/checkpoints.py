@@ -11,7 +11,7 @@ from genrobust.core import Artifact, UserError, artifact_folder, digest, find_cl
 from genrobust.data import Review
 from genrobust.recipe import PRETRAINED, FilterConfig, MixturePart, Recipe, TrainConfig, load_recipe
 from genrobust.study.context import Context, Rebuilt
-from genrobust.study.estimates.speed import NetworkSize, network_size
+from genrobust.study.estimates import NetworkSize, network_size
 from genrobust.study.sources.images import Images
 from genrobust.study.training_runs import TrainingRun, recipe_and_name, run_of
 from genrobust.train import PACKING, RESIZING, Mixture, Source

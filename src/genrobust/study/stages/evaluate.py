@@ -20,8 +20,7 @@ from genrobust.classifiers import (
 )
 from genrobust.core import ZERO_SHOT, Artifact, digest, fetch_artifacts, find_clip
 from genrobust.recipe import ZeroShotConfig
-from genrobust.study.estimates.rates import Cost
-from genrobust.study.estimates.speed import ANSWER, DECODE, clip_cost
+from genrobust.study.estimates import Cost
 from genrobust.study.executors.jobs import DoJobs, Job
 from genrobust.study.sources.checkpoints import Checkpoints
 from genrobust.study.stages.stage import Stage
@@ -82,11 +81,11 @@ class Evaluate(Stage):
     def cost(self, job: Job) -> Cost:
         if job.key == ZERO_SHOT:
             assert self.zero_shot is not None  # it lists such a job only then
-            return clip_cost(self.zero_shot.clip)
+            return Cost(1, of=f"CLIP {self.zero_shot.clip}")
         evaluate, planned = self.context.recipe.evaluate, self.checkpoints.of(job.key)
         trained_on = planned.settings.image_size
         scale = ((evaluate.image_size or trained_on) / trained_on) ** 2
-        return Cost(ANSWER * scale * planned.size.multiply_adds * (1 + evaluate.flip) + DECODE)
+        return Cost(scale * planned.size.multiply_adds * (1 + evaluate.flip))
 
     def of(self, runs: Sequence[TrainingRun]) -> list[SavedPredictions[str]]:
         """Return the predictions of classifiers on every test set; missing ones are made in this process."""

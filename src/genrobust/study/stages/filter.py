@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from genrobust.data import Review, ShardDataset, read_filter, write_reviewed
-from genrobust.study.estimates.rates import Cost
-from genrobust.study.estimates.speed import ANSWER, DECODE, clip_cost
+from genrobust.study.estimates import Cost
 from genrobust.study.executors.jobs import DoJobs, Job
 from genrobust.study.sources.checkpoints import PlannedCheckpoint
 from genrobust.study.sources.filtered import FilteredDataset
@@ -61,5 +60,5 @@ class Filter(Stage):
         if isinstance(self.filtered.judge, Review):
             return Cost(0)
         if self.judge is None:
-            return clip_cost(str(self.filtered.rule.clip))
-        return Cost(ANSWER * self.judge.size.multiply_adds + DECODE)
+            return Cost(1, of=f"CLIP {self.filtered.rule.clip}")
+        return Cost(self.judge.size.multiply_adds)

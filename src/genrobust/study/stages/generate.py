@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cached_property
+from pathlib import Path
 
-from genrobust.core import EMBEDDED, GenrobustError, device_name, digest
+from genrobust.core import EMBEDDED, GenrobustError, about, device_name, digest
 from genrobust.generate import Generation, engine_of
 from genrobust.recipe import GeneratorConfig
-from genrobust.study.estimates.rates import Cost, measured_once
-from genrobust.study.estimates.speed import EMBEDDED_PIXELS, step_cost
+from genrobust.study.estimates import Cost, known_rate, measured_once
 from genrobust.study.executors.jobs import DoJobs, Job
 from genrobust.study.sources.dataset import GeneratedDataset
 from genrobust.study.stages.stage import NOT_SHARED, Stage
@@ -18,7 +18,7 @@ from genrobust.study.stages.train_generator import TrainGenerator
 
 BATCH_SIZES = "batch_size"  # what they are kept under, beside the rates of stages
 PNG_SHARE = 0.6  # of the raw bytes of a photograph; drawings take less
-STABLE_DIFFUSION_PIXELS = 512  # the side of its images where a recipe names none
+EMBEDDED_PIXELS, PIXELS = 64, 512  # the side of images where a recipe names none
 DECODING_STEPS = 1.0  # of a network, which decoding an image and writing it cost
 
 
@@ -110,22 +110,28 @@ class Generate(Stage):
 
     def cost(self, job: Job) -> Cost:
         generator = self.dataset.generator
-        side = EMBEDDED_PIXELS if generator.model == EMBEDDED else STABLE_DIFFUSION_PIXELS
+        side = EMBEDDED_PIXELS if generator.model == EMBEDDED else PIXELS
         width, height = generator.size
         return replace(dataset_cost(self.dataset), disk=job.size * (width or side) * (height or side) * 3 * PNG_SHARE)
 
 
 def dataset_cost(dataset: GeneratedDataset) -> Cost:
     """Return what an image of a dataset takes."""
-    generator = dataset.generator
-    if dataset.config.from_scratch:
-        return Cost(generator.drawn_steps, generator.precision, f"a class model for {generator.model}")
-    return generation_cost(generator)
+    cost = generation_cost(dataset.generator)
+    return replace(cost, of=f"a class model for {dataset.generator.model}") if dataset.config.from_scratch else cost
 
 
 def generation_cost(generator: GeneratorConfig) -> Cost:
-    """Return what an image of `generator` takes: so many evaluations of its network, and decoding."""
+    """Return the cost of an image of `generator`: evaluations of its network, and decoding, for each pixel."""
     if engine_of(generator).on_server:
         return Cost(1, of=f"{generator.engine} {generator.model}")
-    each = step_cost(generator)
-    return replace(each, amount=each.amount * (generator.evaluations + DECODING_STEPS))
+    width, height = generator.size
+    amount = (generator.evaluations + DECODING_STEPS) * (width or 1) * (height or 1)
+    return Cost(amount, generator.precision, generator.model)
+
+
+def generation_time(images: int, generator: GeneratorConfig, worker: str, out: Path) -> str:
+    """Return how long `images` images take, in words, if that was measured in `out`."""
+    rate = known_rate(out, Generate.name, worker, generation_cost(generator))
+    time = "not measured yet" if rate is None else f"{about(images / rate)} at {rate:.3g} images/s, measured here"
+    return f"{images:,} images of {generator.drawn_steps} steps: {time}"

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from genrobust.core import resolve_device
-from genrobust.study.estimates.rates import Cost
-from genrobust.study.estimates.speed import ANSWER, DECODE
+from genrobust.study.estimates import Cost
 from genrobust.study.executors.jobs import DoJobs, Job
 from genrobust.study.sources.checkpoints import Checkpoints
 from genrobust.study.stages.stage import Stage
@@ -53,5 +52,5 @@ class Interpolate(Stage):
     def cost(self, job: Job) -> Cost:
         """Return the cost of a classifier: it answers the validation images, and its weights are written."""
         size = self.checkpoints.of(job.key).size
-        answers = (ANSWER * size.multiply_adds + DECODE) * len(self.context.data.val)
+        answers = size.multiply_adds * len(self.context.data.val)
         return Cost(answers + size.parameters / 1e9, disk=4 * size.parameters)

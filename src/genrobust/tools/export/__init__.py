@@ -157,7 +157,7 @@ def export_model(
 
 
 @COMMANDS.register("push")
-@with_studies(without=("run", "runs", "device", "estimate"))
+@with_studies(without=("run", "runs", "device"))
 def push(
     studies: "Studies", exported: Exported, repo_id: RepoId, private: Private = False, dry_run: DryRun = False
 ) -> None:

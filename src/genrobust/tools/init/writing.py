@@ -278,9 +278,8 @@ def _say_generation(
     say: Callable[[str], None],
 ) -> None:
     """Log how long a GPU generates, and without a generator here the ways to generated images, as commands."""
-    cost = generation_time(values["to_generate"], STABLE_DIFFUSION, "cuda" if gpu else "cpu", out)
     if gpu:
-        say(f"to generate: {cost}")
+        say(f"to generate: {generation_time(values['to_generate'], STABLE_DIFFUSION, 'cuda', out)}")
     if values["with_generated"]:
         return
     can_learn = values["retrieved"] is not None and values["retrieved"].counts
@@ -293,7 +292,7 @@ def _say_generation(
     say(f"    {folders.command('--server', 'http://127.0.0.1:30000', '--model', 'NAME', *again)}")
     say("  images of any generator, one subfolder for each class:")
     say(f"    {folders.command('--generated', 'DIR', *again)}")
-    say(f"  another machine with a GPU, genrobust and a copy of this folder. {cost}. There:")
+    say("  another machine with a GPU, genrobust and a copy of this folder. There:")
     say(f"    genrobust generate {shlex.quote(str(recipe))}")
     say("  and here, with a copy of the folder that it names:")
     say(f"    {folders.command('--generated', 'FOLDER', *again)}")

@@ -8,7 +8,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from genrobust.cli import ANYWHERE, COMMANDS, Estimate, list_work, option, out_console, say, tell, with_study, words_of
+from genrobust.cli import ANYWHERE, COMMANDS, list_work, option, out_console, say, tell, with_study, words_of
 from genrobust.core import UserError
 
 if TYPE_CHECKING:
@@ -25,7 +25,6 @@ def tune(
     ctx: typer.Context,
     budget: Annotated[str, option("--budget TIME", "How long it may take, about: 90s, 30m or 2h.")],
     seed: Annotated[int, option("--seed N", "Draws the order in which variants are tried.", min=0)] = 0,
-    estimate: Estimate = True,
 ) -> None:
     """Try variants of the arms on shifted images that are no test, and write a recipe of the best."""
     from genrobust.recipe import load_recipe
@@ -34,7 +33,7 @@ def tune(
     recipe = load_recipe(ctx.params["recipe"], ctx.params["sets"] or [], ctx.params["quick"])
     seconds = _parse_time("--budget", budget)
     tuning = Tuning(recipe, study.out, seconds, study.context.executor, say, seed, words_of(ctx))
-    list_work(study, estimate)
+    list_work(study)
     _print_tuned(tuning.run())
 
 
