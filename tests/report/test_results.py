@@ -139,12 +139,6 @@ def test_the_terminal_table_fits_its_width_and_cuts_no_name(summary, shown, widt
     assert "…" not in table and "+10.5 to +14.5" in table and "real+generated," in table
 
 
-def test_the_terminal_table_fits_80_columns_and_shows_markup_as_it_is(summary, shown):
-    named = json.dumps(summary_to_json(summary, list_metrics())).replace("real+generated", "[red]mix[/red]")
-    table = shown(summary_from_json(json.loads(named)))
-    assert all(text in table for text in ("[red]mix[/red]", "pixel †", "+10.5 to +14.5", "3 seeds"))
-
-
 def test_many_arms_are_rows_of_the_terminal_table(summary, shown):
     copies = [f"arm {i}" for i in range(5)]
     mine = {key: score for key, score in summary.scores.items() if key.arm == "real+generated"}

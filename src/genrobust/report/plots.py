@@ -189,7 +189,7 @@ def scatter(
             legend=legend,
             note=panel["note"],
             description=panel["description"],
-            heading=f"{panel['name']}{'†' if panel['name'] in summary.left_out else ''}",
+            heading=f"{of}{', ' if of else ''}{panel['name']}{'†' if panel['name'] in summary.left_out else ''}",
             has_line=bool(panel["band"]),
         )
         for panel in panels

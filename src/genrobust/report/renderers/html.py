@@ -23,6 +23,5 @@ def html(view: ReportView) -> str:
 
 
 def _body(view: ReportView, section: ReportSection) -> str:
-    dagger = " † left out of the mean." if view.summary.left_out else ""
     source = MACROS + (section.template or ANY)
-    return render_text(source, view=view, section=section, values=section.values, dagger=dagger, wide=WIDE)
+    return render_text(source, view=view, section=section, values=section.values, wide=WIDE)

@@ -28,6 +28,5 @@ def accuracy(view: ReportView) -> ReportSection:
         plots=[Plot("accuracy", "accuracy", (dots, view.looks, box), box, view.legend, table.caption)],
         template=template_beside(__file__),
         values={"dots": dots, "unmarked": any(name == arm for name, arm in view.legend)},
-        by_table=True,
         forms=PAGES,
     )

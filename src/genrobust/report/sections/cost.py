@@ -8,7 +8,7 @@ from itertools import takewhile
 from typing import Any
 
 from genrobust.core import MEAN_OF_SHIFTS, ArmRecord, StudyRecord
-from genrobust.report.nouns import Plot, ReportSection, template_beside
+from genrobust.report.nouns import Plot, ReportSection
 from genrobust.report.plots import PLOT_BOX, Mark, axis
 from genrobust.report.view import SECTIONS, ReportView
 from genrobust.report.wording import MINUTE, duration, number, span
@@ -39,8 +39,8 @@ def cost(view: ReportView) -> ReportSection | None:
         lead=f"Top-1, {plot['test_set']}, against the time that one worker takes to generate all images of an arm "
         "and to train it once.",
         plots=[drawn],
-        template=template_beside(__file__),
-        values={"is_joined": len(legend) < len(view.record.arms)},
+        note="By the rates that the study measured here; what several arms share counts in full for each. Lines join "
+        "arms that differ in the number of steps alone.",
         forms=("html",),
     )
 
