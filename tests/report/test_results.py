@@ -82,7 +82,7 @@ def test_the_best_of_a_column_and_its_equals_are_marked(summary):
     assert [entries[0].best for _, entries in tied.rows] == [True, False, True]
 
 
-def test_further_metrics_share_columns_have_their_own_digits_and_may_be_better_when_lower(summary):
+def test_further_metrics_have_their_own_digits_and_may_be_better_when_lower(summary):
     (nll,) = further_tables(summary, list_metrics()).values()  # the others were not measured
     assert [c.kind for c in nll.columns] == ["clean", "shift", "shift", "mean", "gain", "out"]
     assert [entry.text for entry in nll.rows[0][1]] == ["0.200", "0.800", "1.600", "1.200", "–", "1.000"]

@@ -10,7 +10,6 @@ from genrobust.report.wording import WIDE
 MACROS = """
 {% import "renderers/macros.html.j2" as m with context %}
 {% from "pictures.html.j2" import thumb %}
-{% from "tables.html.j2" import heads_of %}
 """
 ANY = "{{ m.body() }}"  # of a section without a template
 
