@@ -270,13 +270,13 @@ def _choice_sentence(record: StudyRecord, others: list[ArmRecord], arm: str, nou
         return f"The recipe named {arm} for this answer before there was any result."
     if len(others) < 2:
         return ""
-    known = [other for other in others if other.val_top1 is not None]
-    best = next((other.val_top1 for other in known if other.name == arm), None)
+    validated = [other for other in others if other.val_top1 is not None]
+    best = next((other.val_top1 for other in validated if other.name == arm), None)
     if best is None:
         return f"It is about {arm} because the recipe lists it first, not because it did best."
     return (
-        f"Of {count(len(known), noun)}, the validation images chose {arm} ({number(best)} % of them right); no test "
-        "set was used."
+        f"Of {count(len(validated), noun)}, the validation images chose {arm} ({number(best)} % of them right); no "
+        "test set was used."
     )
 
 
@@ -317,8 +317,8 @@ def _robustness_sentence(summary: Summary, arm: str) -> str:
     over = robustness_over(summary)
     where = f"In effective robustness{f', {over}' if over else ''}"
     ours, theirs = summary.score("er", arm), summary.score("er", reference)
-    known = f": {number(ours.value, True)} against {number(theirs.value, True)}"
-    return f"{where}, {_difference_phrase(gained, arm, reference)}{'' if is_wide(ours) or is_wide(theirs) else known}."
+    values = f": {number(ours.value, True)} against {number(theirs.value, True)}"
+    return f"{where}, {_difference_phrase(gained, arm, reference)}{'' if is_wide(ours) or is_wide(theirs) else values}."
 
 
 def _why_no_robustness(summary: Summary, arm: str, reference: str) -> str:

@@ -116,9 +116,9 @@ def mark_best(columns: Sequence[Column], rows: Sequence[list[Entry]], metric: Me
     """
     for i, column in enumerate(columns if len(rows) > 1 else ()):
         values = [row[i].value for row in rows if not row[i].extrapolated]
-        known = [value for value in values if value is not None]
-        if column.kind != "out" and len(known) == len(rows):
-            best = number((max if metric.higher_is_better else min)(known), metric.signed, metric.digits)
+        measured = [value for value in values if value is not None]
+        if column.kind != "out" and len(measured) == len(rows):
+            best = number((max if metric.higher_is_better else min)(measured), metric.signed, metric.digits)
             for row in rows:
                 row[i] = replace(row[i], best=row[i].text == best)
 
