@@ -17,7 +17,6 @@ from .metric import (
     image_metric as image_metric,
     list_metrics as list_metrics,
 )
-from .multi_id import fit_planes as fit_planes
 from .resampling import (
     ANY as ANY,
     Measured as Measured,
