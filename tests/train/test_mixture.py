@@ -44,13 +44,6 @@ def test_weights_are_shares_of_every_batch(job, weights, shares):
         assert (from_real, 16 - from_real) == shares
 
 
-def test_rows_of_a_part_are_those_that_hold_its_images(job):
-    mixture = both(job, 1, 2)
-    for step in range(5):
-        from_real = torch.from_numpy(mixture.indices(0, step) < len(job.real))
-        assert torch.equal(mixture.rows("real"), from_real) and torch.equal(mixture.rows("wild"), ~from_real)
-
-
 def test_a_small_part_is_repeated_evenly(job):
     few = Subset(job.real, np.arange(5))
     mixture = Mixture([Source("few", few, 1), Source("wild", job.wild, 1)], 16, 32)
