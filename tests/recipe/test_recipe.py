@@ -114,7 +114,7 @@ MISTAKES = [  # change to SMALL, what the error names
     (groups({"sketch": {"pattern": "(.)"}, "phone": "site"}), "data.groups: phone: give the rule of a test set"),
     (groups({"sketch": {"pattern": "(.)"}, "phone": None}), "data.groups: phone: give the rule of a test set"),
     ({"arms": []}, "arms: "),
-    ({"arms": [REAL, REAL]}, "arms: two arms share a name"),
+    ({"arms": [REAL, REAL]}, "arms: two arms are called 'real'"),
     (arm(mixture=["real", "real"]), "arm 'real': mixture: "),
     (arm(mixture=["generated", {"source": "real", "weight": 2}]), "arm 'real': mixture: "),
     (arm(mixture="reel"), "arm 'real': no source 'reel'; there are generated, real, retrieved"),

@@ -126,8 +126,8 @@ class Recipe(Section):
         names = self.arm_names
         if not names:
             raise ValueError("arms: a study needs one arm or more")
-        if len(set(names)) != len(names):
-            raise ValueError("arms: two arms share a name")
+        if twice := [name for name in names if names.count(name) > 1]:
+            raise ValueError(f"arms: two arms are called {twice[0]!r}: rename one")
         if ZERO_SHOT in names:
             raise ValueError(f"arms: {ZERO_SHOT!r} is the name of the zero_shot classifier; rename this arm")
         if self.reference not in names:
