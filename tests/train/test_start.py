@@ -198,13 +198,6 @@ def test_the_rate_of_a_layer_is_its_scale(networks, tmp_path):
         torch.testing.assert_close(tensors(tuned)[name], value, rtol=0, atol=1e-9)
 
 
-@pytest.mark.parametrize("changes", [{}, {"layer_decay": 0.7}, {"method": "lora"}], ids=str)
-def test_split_batch_norms_go_with_it(networks, tmp_path, changes):
-    sources = small_job().sources(1, 2)
-    out = run(tmp_path / "out", networks["resnet"], sources, split_batchnorm=True, **changes)
-    assert load_checkpoint(out)[1].classes == small_job().labels.ids
-
-
 def test_the_weights_decide_what_is_another_training(networks, tmp_path, clip_folder):
     out = run(tmp_path / "out", networks["vit"])
     copy = tmp_path / "elsewhere"

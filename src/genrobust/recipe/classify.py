@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
 from itertools import pairwise
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
-from genrobust.core import REAL
 from genrobust.recipe.augmentation import Augmentation, AugmentationName
 from genrobust.recipe.fine_tuning import FineTuning
 from genrobust.recipe.names import Name
@@ -72,11 +70,6 @@ class TrainConfig(FineTuning):
     `drawing-styles` redraws black line drawings in other styles: domain knowledge, as a baseline for generated images.
     `augmentation_share` is the share of the images that a policy changes; the others are only cropped and mirrored.
 
-    `split_batchnorm` gives the images of every source but `real` batch-norm statistics and affine parameters of their
-    own, which are dropped after training (AdvProp, Xie et al., 2020; for generated images, Yu et al., 2023,
-    arXiv:2312.02253): the classifier keeps those of the real images. Mixup and CutMix then mix real images only with
-    real ones, and others with others.
-
     `blur_pool` low-pass filters the input of every convolution that has a stride and 16 input channels or more (Zhang,
     2019, as in FFCV). AlexNet and VGG have none. timm cannot load such a network: export it to ONNX.
 
@@ -124,7 +117,6 @@ class TrainConfig(FineTuning):
         0.0  # brightness, contrast and saturation, by up to this factor
     )
     grayscale: Fraction = 0.0
-    split_batchnorm: bool = False
     blur_pool: bool = later_key(False)
     workers: WorkerCount = later_key(1)  # more than 1 train it together
     precision: Literal["auto", "float32", "float16", "bfloat16"] = "auto"
@@ -217,21 +209,9 @@ class TrainConfig(FineTuning):
         return ", ".join([policy, *(f"{name} {value:g}" for name, value in combined.items() if value)])
 
     def network_in_words(self, alpha: float = 1) -> str:
-        """The network and what it starts from: "resnet50, split batch norm"; `alpha` is that of WiSE-FT."""
-        split, mixed = "split batch norm" if self.split_batchnorm else "", "" if alpha == 1 else f"WiSE-FT {alpha:g}"
-        return ", ".join(filter(None, [self.architecture, split, self.start_in_words, mixed]))
-
-    def unsplittable(self, sources: Sequence[str], weighted: bool) -> str | None:
-        """The reason why `split_batchnorm` cannot train on a mixture of `sources`; None if it can, or is off."""
-        if not self.split_batchnorm:
-            return None
-        if REAL not in sources:
-            return f"split_batchnorm keeps the batch norms of real images, and the mixture has none: add {REAL}"
-        if len(sources) == 1:
-            return "split_batchnorm separates real images from others, and the mixture has only real ones: leave it out"
-        if not weighted:
-            return "split_batchnorm needs as many images of each source in every batch: give each source a weight"
-        return None
+        """The network and its start: "resnet50, from pretrained, linear probe"; `alpha` is that of WiSE-FT."""
+        mixed = "" if alpha == 1 else f"WiSE-FT {alpha:g}"
+        return ", ".join(filter(None, [self.architecture, self.start_in_words, mixed]))
 
 
 SHARED = {"balance", "after", "until"}  # keys of a part that has a share of the batch

@@ -176,9 +176,6 @@ class GenerateConfig(Section):
     shard_size: Annotated[int, Between(1, 100_000, "memory holds the metadata of a whole shard")] = 500
     batch_size: Annotated[int, Between(1, 4096, MEMORY)] | Literal["auto"] = 50  # auto: the best on the GPU, measured
     prompts: PromptConfig = PromptConfig()
-    max_redraws: Annotated[int, Between(1, 1000, "what fails so often never succeeds")] = (
-        5  # how often a black, blank or NaN image is sampled again
-    )
 
 
 class FilterConfig(Section):

@@ -135,9 +135,7 @@ class Recipe(Section):
         if len(set(self.seeds)) != len(self.seeds) or not self.seeds:
             raise ValueError("seeds: give one or more, each once")
         for arm in self.arms:
-            train, weighted = self.train_of(arm), all(part.weight is not None for part in arm.mixture)
-            if why := train.unsplittable([part.source for part in arm.mixture], weighted):
-                raise ValueError(f"arm {arm.name!r}: {why}")
+            train = self.train_of(arm)
             if train.probes == "only" and any(part.drawing for part in arm.mixture):
                 keys = ", ".join(key for part in arm.mixture for key in part.drawing)
                 raise ValueError(
