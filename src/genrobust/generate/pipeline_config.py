@@ -58,19 +58,10 @@ class DiffusersConfig(GeneratorConfig):
     the weights of the large parts in 8 bits. `cache` skips the network where its first block changes little
     (`first-block`; one image at a time), or extrapolates its attention in four of five steps after the third
     (`taylor-seer`: Liu and others, 2025). `attention` chooses another implementation. These change the images, as does
-    `tiling`, which decodes an image in tiles. `slicing` decodes one image after another, as is done anyway where a
-    batch does not fit.
+    `tiling`, which decodes an image in tiles. Where a batch does not fit, it is decoded one image after another.
     """
 
-    unsampled: ClassVar[tuple[str, ...]] = (
-        "alternatives",
-        "revision",
-        "variant",
-        "lora",
-        "adapter",
-        "offload",
-        "slicing",
-    )
+    unsampled: ClassVar[tuple[str, ...]] = ("alternatives", "revision", "variant", "lora", "adapter", "offload")
 
     alternatives: tuple[str, ...] = ()
     revision: str | None = None
@@ -84,7 +75,6 @@ class DiffusersConfig(GeneratorConfig):
     offload: Literal["auto", "none", "model", "group"] = "auto"
     quantize: Literal["torchao-int8", "torchao-float8"] | None = None
     cache: Literal["first-block", "taylor-seer"] | None = None
-    slicing: bool = False
     tiling: bool = False
 
     @property
