@@ -60,11 +60,6 @@ MISTAKES = [  # section, its values, what the error names
     ("generator", {"guidance_until": 0}, "generator.guidance_until: give a number above 0"),
     ("generator", {"guidance_until": 1.1}, "generator.guidance_until: give a number above 0, up to 1"),
     ("generator", {"guidance_until": 0.5, "guidance_scale": 1}, "guidance_until: a guidance_scale of 1 guides no step"),
-    (
-        "generator",
-        {"lora": "pictograms"},
-        "lora: pictograms .* draw in two steps .*: set steps to 2",
-    ),
     ("generator", {"lora": {"path": "x"}}, "unknown key generator.lora.path; known here: model, revision, scale"),
     ("generate", {"prompts": {"strategy": "list"}}, "generate.prompts: strategy list needs the key file"),
     ("generate", {"prompts": {"file": "x"}}, "generate.prompts: strategy diverse does not use the key file"),
@@ -105,10 +100,9 @@ FOLDERS = {"source": "folders", "train": "a", "test": "b"}
     ("sections", "templates"),
     [
         ({}, "pictograms"),
-        ({"data": FOLDERS}, "pictograms"),  # its generator is that of the icons
+        ({"data": FOLDERS}, "openai"),
         ({"data": FOLDERS, "generator": {"model": "a/b"}}, "openai"),
         ({"data": FOLDERS, "generator": None}, "openai"),
-        ({"data": FOLDERS, "generator": {"model": "pictograms"}}, "pictograms"),
         ({"data": FOLDERS, "generate": {"prompts": {"templates": ["a {}"]}}}, ("a {}",)),
         ({"data": FOLDERS, "generator": {"model": "a/b"}, "generate": {"per_class": 3}}, "openai"),
     ],

@@ -6,7 +6,6 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from genrobust.core import EMBEDDED
 from genrobust.recipe import Between, GeneratorConfig, PositiveFraction, Section, short_for
 
 STEPS = Between(1, 1000, "diffusion models know 1,000 noise levels")
@@ -143,13 +142,6 @@ class PromptedConfig(SizedConfig):
     def _check_prompted(self) -> PromptedConfig:
         if self.quantize is not None and self.lora is not None:
             raise ValueError("quantize: a LoRA cannot be merged into quantized weights: leave one of them out")
-        if self.lora is not None and self.lora.model == EMBEDDED:
-            wanted = {"model": EMBEDDED, "steps": 2, "guidance_scale": 1, "scheduler": "euler-trailing"}
-            if wrong := [key for key, value in wanted.items() if getattr(self, key) != value]:
-                raise ValueError(
-                    f"lora: {EMBEDDED} lets the embedded generator draw in two steps without guidance: set {wrong[0]} "
-                    f"to {wanted[wrong[0]]}, or take another LoRA"
-                )
         if self.guidance_until < 1 and self.guidance_scale <= 1:
             raise ValueError(
                 f"guidance_until: a guidance_scale of {self.guidance_scale:g} guides no step: raise it above 1, or "

@@ -104,7 +104,7 @@ class TrainConfig(FineTuning):
     momentum: Fraction = 0.9  # only for SGD
     warmup_steps: WarmupSteps | None = 50  # None with `warmup_epochs`
     warmup_epochs: Epochs | None = later_key(None)
-    label_smoothing: Fraction = 0.1
+    label_smoothing: Annotated[float, Between(0, 1, "at 1, nothing is left of the labels", below=True)] = 0.1
     ema_decay: Average = 0.99  # 0 turns the weight average off
     augmentation: AugmentationName = Field(
         default_factory=Augmentation

@@ -134,7 +134,7 @@ class PromptConfig(Section):
     """How classes become prompts: `single` uses one template, `diverse` many in turn, `list` the prompts of a file.
 
     `templates` is "pictograms", "openai" (the 80 of CLIP), or a list of texts with one ``{}`` each; the default is
-    "pictograms" for Pictograms and its generator, and "openai" for all others. `file`, for `list`,
+    "pictograms" for Pictograms, and "openai" for all others. `file`, for `list`,
     is a text file with one such template on each line, or a .json file that maps each class (its id or name) to a list
     of full prompts, such as those that a language model writes.
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationError, model_validator
 
-from genrobust.core import EMBEDDED, NOT_GENERATED, RETRIEVED_BY_SEARCH, ZERO_SHOT, UserError, group_reference
+from genrobust.core import NOT_GENERATED, RETRIEVED_BY_SEARCH, ZERO_SHOT, UserError, group_reference
 from genrobust.recipe.claims import ClaimConfig
 from genrobust.recipe.classify import (
     LENGTHS,
@@ -91,15 +92,15 @@ class Recipe(Section):
     @model_validator(mode="before")
     @classmethod
     def _choose_templates(cls, given: dict[str, Any]) -> dict[str, Any]:
-        """Fill in CLIP's templates for images other than icons: those of Pictograms name styles of icons."""
-        data, generator, generate = (given.get(key, {}) for key in ("data", "generator", "generate"))
+        """Fill in the templates that suit the source of the images."""
+        data, generate = given.get("data", {}), given.get("generate", {})
         prompts = generate.get("prompts", {}) if isinstance(generate, dict) else None
         if not isinstance(data, dict) or not isinstance(prompts, dict) or prompts.get("strategy") == "list":
             return given
-        model = generator.get("model", EMBEDDED) if isinstance(generator, dict) else None
-        if EMBEDDED in (model, data.get("source", EMBEDDED)):
-            return given
-        return {**given, "generate": {**generate, "prompts": {"templates": "openai", **prompts}}}
+        with suppress(ValidationError):  # the validation of `data` reports it
+            own = DataConfig.chosen(data).own_prompts
+            return {**given, "generate": {**generate, "prompts": {"templates": own, **prompts}}}
+        return given
 
     @model_validator(mode="after")
     def _check_size(self) -> Recipe:
