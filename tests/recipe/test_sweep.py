@@ -154,7 +154,7 @@ def test_a_sweep_is_left_out_where_null_takes_its_place() -> None:
         ({"over": {}}, "sweep.1: over: "),
         (
             {"arm": REAL | {"name": "6 resnet10t", "group": "{amount}{model.architecture}"}},
-            "arms: two arms are called '6 resnet10t'",
+            "arms: '6 resnet10t' is the name of two arms",
         ),
         ({"dataset": {"name": "same", "generate": {"per_class": "{amount}"}}}, "a second, different dataset 'same'"),
         ({"over": {"amount": list(range(1000)), "model": MODELS * 500}}, "sweep.1.over: 1,000,000 combinations"),

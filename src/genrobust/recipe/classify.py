@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from itertools import pairwise
 from typing import Annotated, Any, Literal
 
@@ -138,11 +137,6 @@ class TrainConfig(FineTuning):
         for steps, epochs in LENGTHS:
             if (getattr(self, steps) is None) == (getattr(self, epochs) is None):
                 raise ValueError(f"give either {steps} or {epochs}, and set the other to null or leave it out")
-        if "blur_pool" in self.model_kwargs:
-            raise ValueError("model_kwargs: blur_pool is no argument of timm's: set train.blur_pool")
-        for name, value in self.model_kwargs.items():  # many a network raises at the first step of training alone
-            if _DROPPED.search(name) and isinstance(value, float | int) and not 0 <= value < 1:
-                raise ValueError(f"model_kwargs: {name}: give a share of 0 or more, below 1 (got {value:g})")
         if self.batch_size % self.workers:
             raise ValueError(
                 f"workers: {self.workers} cannot share a batch_size of {self.batch_size} equally: make batch_size a "
@@ -215,7 +209,6 @@ class TrainConfig(FineTuning):
 
 
 SHARED = {"balance", "after", "until"}  # keys of a part that has a share of the batch
-_DROPPED = re.compile(r"drop\w*_rate$|^dropout$|^stochastic_depth_prob$")  # arguments of timm's and torchvision's
 
 
 class LabelsConfig(Section):

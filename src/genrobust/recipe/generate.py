@@ -58,27 +58,10 @@ class GeneratorConfig(Choice):
             cls._refuse("mode", str(error), mode)
 
     @classmethod
-    def models(cls) -> dict[str, type[Self]]:
-        models: dict[str, type[Self]] = {}
-        for name, engine in cls._classes().items():
-            options: dict[str, Any] = {f"mode {mode}": engine.options_in(mode) for mode in engine.modes}
-            same = len(set(options.values())) == 1
-            models |= {f"engine {name}": next(iter(options.values()))} if same else options
-        return models
-
-    @classmethod
     def cases(cls) -> Iterator[tuple[Case, type[Self]]]:
         for name, engine in cls._classes().items():
             for mode in engine.modes:
                 yield (("engine", name), ("mode", mode)), engine.options_in(mode)
-
-    @classmethod
-    def owners(cls, key: str) -> list[str]:
-        owners = []
-        for name, engine in cls._classes().items():
-            modes = [mode for mode in engine.modes if key in engine.options_in(mode).used()]
-            owners += [f"engine {name}"] if len(modes) == len(engine.modes) else [f"mode {mode}" for mode in modes]
-        return owners
 
     @property
     def reads_text(self) -> bool:

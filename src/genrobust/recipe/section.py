@@ -9,6 +9,7 @@ import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from itertools import groupby
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, NoReturn, Self, TypeVar, get_args
 
@@ -98,7 +99,11 @@ class Choice(Section):
     @classmethod
     def models(cls) -> dict[str, type[Self]]:
         """Return the models to choose among, each by the key and the value that choose it: "kind objectnet"."""
-        return {" ".join(case[-1]): model for case, model in cls.cases()}
+        models: dict[str, type[Self]] = {}
+        for first, cases in cls._grouped():
+            alike = len({model for _, model in cases}) == 1
+            models |= {first if alike else " ".join(case[-1]): model for case, model in cases}
+        return models
 
     @classmethod
     def cases(cls) -> Iterator[tuple[Case, type[Self]]]:
@@ -113,8 +118,18 @@ class Choice(Section):
 
     @classmethod
     def owners(cls, key: str) -> list[str]:
-        """Return what chooses a model that has `key`, as in `models`."""
-        return [choice for choice, model in cls.models().items() if key in model.used()]
+        """Return what chooses a model that has `key`: a value of the first key if all that it chooses have it."""
+        owners: list[str] = []
+        for first, cases in cls._grouped():
+            having = [" ".join(case[-1]) for case, model in cases if key in model.used()]
+            owners += [first] if len(having) == len(cases) else having
+        return owners
+
+    @classmethod
+    def _grouped(cls) -> Iterator[tuple[str, list[tuple[Case, type[Self]]]]]:
+        """Yield the cases of each value of the first key."""
+        for first, cases in groupby(cls.cases(), key=lambda case: case[0][0]):
+            yield " ".join(first), list(cases)
 
     @classmethod
     def _member(cls, registry: Registry[Any], key: str, values: Mapping[str, Any]) -> Any:
