@@ -26,15 +26,15 @@ MISTAKES = [  # what reads it, the text, what the error names
     (parse_yaml, "[" * 100_000, "not valid YAML"),
     (parse_yaml, f"a: {'1' * 5000}", "not valid YAML"),
     (parse_yaml, "a: 2020-13-01", "month"),
-    (parse_yaml, b"a: \xe9", "utf-8"),
+    (parse_yaml, b"a: \xe9", "UTF-8"),
     (parse_json, '[{"b": {"a": 1, "c": 0, "a": 1}}]', "a key occurs twice: 'a'"),
     (parse_json, '{"a": -Infinity}', "-Infinity is no number"),
     (parse_json, "", "Expecting value"),
     (read_csv, b"", "no rows"),
     (read_csv, b"a,b\n1,2,3\n", "line 2: 3 cells under 2 columns"),
     (read_csv, b'a,b\n"1,2\n3,4\n', "line 3: not CSV"),
-    (read_csv, b"a,b\n1,\xff\n", "utf-8"),
-    (read_lines, b"a\n\xff", "utf-8"),
+    (read_csv, b"a,b\n1,\xff\n", "UTF-8"),
+    (read_lines, b"a\n\xff", "UTF-8"),
 ]
 
 

@@ -33,7 +33,9 @@ def parse_yaml(text: str | bytes, source: str) -> Any:
         raise UserError(f"{source} is not valid YAML{where}: {problem or str(error).splitlines()[0]}") from None
     except RecursionError:
         raise UserError(f"{source} is not valid YAML: it is nested too deeply") from None
-    except ValueError as error:  # bytes that are not UTF-8, a date or a number that is none
+    except UnicodeDecodeError:
+        raise UserError(f"{source} is no text in UTF-8: save it in that encoding") from None
+    except ValueError as error:  # a date or a number that is none
         raise UserError(f"{source} is not valid YAML: {error}") from None
 
 

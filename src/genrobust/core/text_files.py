@@ -87,5 +87,8 @@ def escape_unprintable(text: str, kept: str = "") -> str:
 
 
 def _read(path: Path, option: str) -> str:
-    with reading(f"{path} ({option})", UnicodeDecodeError):
-        return path.read_text("utf-8-sig")
+    try:
+        with reading(f"{path} ({option})"):
+            return path.read_text("utf-8-sig")
+    except UnicodeDecodeError:
+        raise UserError(f"cannot read {path} ({option}): it is no text in UTF-8: save it in that encoding") from None

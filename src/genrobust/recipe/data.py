@@ -151,6 +151,7 @@ class DataConfig(Choice):
     registry = SOURCES
     own_clip: ClassVar[str | None] = None  # the CLIP that searches `retrieved` where the recipe names none
     own_prompts: ClassVar[str] = "openai"  # the templates of its prompts where the recipe names none
+    has_published_lines: ClassVar[bool] = False  # of standard models, without the models themselves
     needs: ClassVar[str] = ""  # what a machine must have for it, in words
 
     source: str = "pictograms"

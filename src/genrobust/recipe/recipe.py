@@ -233,10 +233,8 @@ class Recipe(Section):
 
     @model_validator(mode="after")
     def _check_baselines(self) -> Recipe:
-        settings, source = self.robustness, self.data.source
-        if settings.baselines in ("pictograms", "imagenet") and settings.baselines != source:
-            raise ValueError(f"robustness.baselines: {settings.baselines} has no line for source: {source}")
-        published = source == "imagenet" and settings.baselines in ("shipped", "imagenet") and not settings.grid
+        settings = self.robustness
+        published = self.data.has_published_lines and settings.baselines == "shipped" and not settings.grid
         if published and settings.transform != "logit":
             raise ValueError(
                 f"robustness.transform: the published lines are fitted on logits, not on {settings.transform}: give "
