@@ -331,7 +331,7 @@ class ZeroShotConfig(Section):
 
 
 class EvaluateConfig(Section):
-    """How predictions are made. `batch_size` changes figures only by rounding.
+    """How predictions are made. `batch_size` changes results only by rounding.
 
     `image_size` is in pixels; None takes the training size. `crop_pct` is the share of an image's shorter side that
     the center crop keeps; most published ImageNet accuracies use 0.875. `flip` averages the logits over an image and

@@ -33,7 +33,7 @@ from genrobust.core import (
     write_files,
 )
 from genrobust.recipe import GENERATED, Recipe, TuneConfig, parse_recipe, recipe_yaml
-from genrobust.robustness import image_figure
+from genrobust.robustness import image_metric
 from genrobust.study import Executor, Study, TrainingRun, rows, seconds_left
 from genrobust.tools.tune.variants import Variant, variants
 
@@ -194,9 +194,9 @@ class Tuning:
         """Train variants for a share of their time, and score them."""
         self.say(f"round {number}: {len(entered)} variants")
         study, runs = self._round(entered, share)
-        figure = image_figure("top1")
+        metric = image_metric("top1")
         return [
-            Trial(number, variant, words, float(np.mean([figure.value(predictions[test]) for test in self.on])))
+            Trial(number, variant, words, float(np.mean([metric.value(predictions[test]) for test in self.on])))
             for (variant, words), predictions in zip(runs.values(), study.predictions(list(runs)), strict=True)
         ]
 
