@@ -111,7 +111,6 @@ def grid(train: TrainConfig, count: int, images: int) -> list[TrainingRun]:
                 "warmup_epochs": None,
                 "augmentation": "standard",
                 "augmentation_share": 1.0,
-                "split_batchnorm": False,
                 **dict.fromkeys(COMBINED, 0.0),
             }
             settings = train.changed(standard, "a baseline")

@@ -25,7 +25,7 @@ def published_lines(
 
     They are over ImageNet's 1,000 classes, and the `classes` of the study must be as many.
     """
-    if settings.grid or data.source != "imagenet" or settings.baselines not in ("shipped", "imagenet"):
+    if settings.grid or not data.has_published_lines or settings.baselines != "shipped":
         return {}, []
     if classes < LINE_CLASSES:
         why = f"The published baseline lines are over {LINE_CLASSES:,} classes and this study has {classes}"
