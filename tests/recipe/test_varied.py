@@ -41,7 +41,7 @@ def recipe(tmp_path: Path) -> str:
         (["train.steps=400"], ""),
         (["seeds=[0]", "data_seed=0", "data.generated=null"], ""),
         (["train.steps=20", "train.steps=400"], ""),
-        (["device=cpu", "track=[tensorboard]", "execute.workers=2", "title=a", "question=b?"], ""),
+        (["device=cpu", "track=true", "execute.workers=2", "title=a", "question=b?"], ""),
     ],
 )
 def test_the_name_says_what_differs_in_the_results(recipe: str, overrides: list[str], change: str) -> None:

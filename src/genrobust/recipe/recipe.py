@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import Field, model_validator
 
@@ -52,9 +52,7 @@ class Recipe(Section):
     A recipe file may hold two more keys. `quick` maps dotted keys to the values that ``--quick`` sets. `sweep`
     describes further arms and datasets by templates; it is expanded after ``--quick`` and ``--set``.
 
-    `track` names the trackers that show training curves while a study runs, and its scores and images afterwards:
-    TensorBoard, which reads files beside the report, or Weights & Biases, which sends them to its server unless it is
-    set to offline.
+    `track` shows training curves in TensorBoard while a study runs, and its scores and images afterwards.
 
     `answer` fixes, before there are any results, which arm the report's answer is about, or which group if there are
     groups. None lets the validation images choose the best of those that train on generated images.
@@ -84,7 +82,7 @@ class Recipe(Section):
     robustness: RobustnessConfig = RobustnessConfig()
     quality: QualityConfig | None = None
     claims: tuple[ClaimConfig, ...] = ()
-    track: tuple[Literal["tensorboard", "wandb"], ...] = ()
+    track: bool = False
     execute: ExecuteConfig = Field(default_factory=ExecuteConfig)
     tune: TuneConfig | None = later_key(None)
 
@@ -113,8 +111,6 @@ class Recipe(Section):
                 f"seeds: {len(self.seeds):,} for each of {len(self.arms):,} arms are {trainings:,} trainings: at most "
                 f"{MOST_TRAININGS:,} fit one report"
             )
-        if len(set(self.track)) != len(self.track):
-            raise ValueError("track: name each tracker once")
         arms, sources = [*self.arm_names, *self.groups(), ZERO_SHOT], [GENERATED, *self.not_generated, *self.datasets]
         for key, names in (("arms", arms), ("datasets", sources), ("data.shifts", self.data.shifts)):
             if twins := look_alikes(names):

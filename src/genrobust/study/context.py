@@ -61,8 +61,8 @@ class Context:
 
     def __post_init__(self) -> None:
         self.times, self._census = StageTimes(self.out), Census(self.out)
-        track = self.out / self.recipe.name / "track"
-        self.tracking = Tracking(self.recipe.track, track, self.recipe.name, recipe_yaml(self.recipe))
+        track = self.out / self.recipe.name / "track" if self.recipe.track else None
+        self.tracking = Tracking(track, recipe_yaml(self.recipe))
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _in_worker, (self.recipe, address(self.out))
