@@ -35,7 +35,7 @@ from genrobust.data import (
     without_leaks,
 )
 from genrobust.generate import class_templates
-from genrobust.recipe import Recipe, look_alikes
+from genrobust.recipe import Recipe, look_alikes, recipe_yaml
 from genrobust.robustness import list_metrics
 from genrobust.study.census import Census
 from genrobust.study.estimates import StageTimes
@@ -73,7 +73,8 @@ class Context:
 
     def __post_init__(self) -> None:
         self.times, self._census = StageTimes(self.out), Census(self.out)
-        self.tracking = Tracking(self.recipe, self.out / self.recipe.name / "track")
+        track = self.out / self.recipe.name / "track" if self.recipe.track else None
+        self.tracking = Tracking(track, recipe_yaml(self.recipe))
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _in_worker, (self.recipe, address(self.out))

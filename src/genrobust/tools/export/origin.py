@@ -22,7 +22,7 @@ def origin_of(folder: Path, name_or_path: str, load: Callable[[str], Recipe] = l
     """
     about = read_about(folder)
     recipe = with_dtype(load(name_or_path), about.get("dtype", FLOAT32))  # what auto was, where it was made
-    recipe_here = recipe.model_copy(update={"device": "cpu", "track": ()})  # what made it may not be on this machine
+    recipe_here = recipe.model_copy(update={"device": "cpu", "track": False})  # what made it may not be on this machine
     study = Study(recipe_here, folder.parent.parent)  # where a study has its datasets; nothing is made there
     rows = []
     for name in [GENERATED, *recipe.datasets] if recipe.generator is not None else []:
