@@ -28,7 +28,7 @@ from genrobust.cli.options import (
     Workers,
 )
 from genrobust.cli.program import err_console, say, words_of
-from genrobust.core import DiskFull, UserError, about, has_no_inodes, remote_of
+from genrobust.core import NO_INODES, DiskFull, UserError, about, remote_of
 
 if TYPE_CHECKING:  # a command imports what it needs when it runs, so that --help answers at once
     from rich.console import Console
@@ -163,7 +163,7 @@ def _explain_disk_full(study: "Study") -> Iterator[None]:
     try:
         yield
     except DiskFull as error:
-        if has_no_inodes(study.out):
+        if NO_INODES in str(error):
             raise
         from genrobust.study import disk
 

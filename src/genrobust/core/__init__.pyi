@@ -40,11 +40,11 @@ from .errors import (
 from .feeding import feed as feed, reading_pool as reading_pool
 from .files import (
     MANIFEST as MANIFEST,
+    NO_INODES as NO_INODES,
     UNFINISHED as UNFINISHED,
     fetch as fetch,
     fetch_file as fetch_file,
     fetch_files as fetch_files,
-    has_no_inodes as has_no_inodes,
     leftovers as leftovers,
     lock as lock,
     make_folder as make_folder,

@@ -15,6 +15,7 @@ from typing import BinaryIO, Protocol
 from genrobust.core.errors import Busy, DiskFull, GenrobustError, UserError
 
 LOCK = ".lock"
+NO_INODES = "no inodes are left"  # in the message of a DiskFull that free space does not help
 MANIFEST, UNFINISHED = "manifest.json", "unfinished.json"  # of artifacts: records of files, and no content
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _REFUSED = {
@@ -164,8 +165,12 @@ def remove_leftovers(folder: Path, below: bool = False, names: Collection[str] |
 
 def make_folder(folder: Path) -> None:
     """Make `folder` and its parents; raises GenrobustError where the system refuses."""
-    with refusing(folder):
+    try:
         folder.mkdir(parents=True, exist_ok=True)
+    except ValueError:
+        raise UserError(f"cannot write to {str(folder)!r}: no name has a null byte: choose another") from None
+    except OSError as error:
+        raise refusal(folder, error) from error
 
 
 @contextmanager
@@ -199,23 +204,17 @@ def lock(folder: Path, wait: bool = False) -> Iterator[None]:
 def refusal(folder: Path, error: OSError, verb: str = "write to") -> GenrobustError:
     """Return what to tell the user when the system refuses to `verb` `folder`."""
     why = f"cannot {verb} {folder}: {error.strerror or error}"
-    if error.errno == errno.ENOSPC and has_no_inodes(folder):
-        remedy = "delete files that you do not need, however small, and run the same command again"
-        return DiskFull(f"{why}: no inodes are left, so that it takes no more files: {remedy}")
+    if error.errno == errno.ENOSPC and os.name != "nt":  # which counts no inodes
+        status = os.statvfs(next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists()))
+        if status.f_files > 0 and status.f_favail == 0:  # some, such as btrfs, have no such limit
+            remedy = "delete files that you do not need, however small, and run the same command again"
+            return DiskFull(f"{why}: {NO_INODES}, so that it takes no more files: {remedy}")
     if error.errno in _FULL:
         return DiskFull(f"{why}: free some space and run the same command again; completed files are intact")
     if error.errno in _REFUSED:
         then = "check that it is there, and yours" if verb == "use" else "choose a folder that you may write to"
         return UserError(f"{why}: {then}")
     return GenrobustError(f"{why}: fix this and rerun")
-
-
-def has_no_inodes(folder: Path) -> bool:
-    """Return whether the file system of `folder` takes no more files, whatever its free space."""
-    if os.name == "nt":  # which counts no inodes
-        return False
-    status = os.statvfs(next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists()))
-    return status.f_files > 0 and status.f_favail == 0  # some, such as btrfs, have no such limit
 
 
 def _sync_folder(folder: Path) -> None:
