@@ -67,6 +67,8 @@ def filter_(
     batch_size: BatchSize = 256,
 ) -> None:
     """List the images of a dataset that do not show their label; the shards do not change."""
+    from genrobust.classifiers import Feed
+    from genrobust.core import resolve_device
     from genrobust.data import ShardDataset, read_review, write_reviewed
     from genrobust.study import by_classifier, by_clip, filter_dataset, recipe_and_name
 
@@ -79,11 +81,11 @@ def filter_(
             raise UserError("--by clip: add --clip FOLDER")
         if labels is not None:
             raise UserError(f"--labels {labels} names the classes of a classifier: use --by classifier")
-        judge = by_clip(clip, batch_size)
+        judge = by_clip(clip)
     elif by == "classifier":
         if classifier is None:
             raise UserError("--by classifier: add --classifier MODEL")
-        judge = by_classifier(partial(open_named, studies, classifier, labels), batch_size)
+        judge = by_classifier(partial(open_named, studies, classifier, labels))
     elif by != "list":
         raise UserError(f"--by {by}: use clip, classifier or list")
     studies.require_recipe(dataset, against, classifier)
@@ -92,7 +94,8 @@ def filter_(
     if file is not None:
         done = write_reviewed(ShardDataset(folder), read_review(file), folder)
     else:
-        done = filter_dataset(folder, judge, drop, threshold, against, device or "auto", studies.recipe)
+        feed = Feed(batch_size, resolve_device(device or "auto"))
+        done = filter_dataset(folder, judge, feed, drop, threshold, against, studies.recipe)
     tell(f"{done.kept:,} of {done.made:,} images kept, by {done.by}; the others, with the reason:", done.folder)
 
 

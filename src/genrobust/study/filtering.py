@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from genrobust.classifiers import Feed, embed_classes, embed_in_parts, load_clip, logits_in_parts, open_classifier
 from genrobust.core import KeptParts, UserError, find_clip, resolve_device
@@ -25,17 +24,17 @@ from genrobust.study.image_sets import (
 )
 from genrobust.study.sources.filtered import FilteredDataset
 
-# Takes image sets, a device and partial results; returns the name of the score, and each image's score (low is bad).
-ScoreImages = Callable[[AuditSets, torch.device, KeptParts], tuple[str, np.ndarray]]
+# Takes image sets, their feed and partial results; returns the name of the score, and each image's score (low is bad).
+ScoreImages = Callable[[AuditSets, Feed, KeptParts], tuple[str, np.ndarray]]
 
 
 def filter_dataset(
     dataset: Path,
     score_images: ScoreImages,
+    feed: Feed,
     drop: float | None = None,
     threshold: float | None = None,
     against: str | None = None,
-    device: str = "auto",
     load: Load = load_recipe,
 ) -> FilterResult:
     """Leave out the images of `dataset` with the lowest scores by `score_images`; the list lies beside the shards.
@@ -53,7 +52,7 @@ def filter_dataset(
         raise UserError(f"--drop takes a share between 0 and 1, such as 0.1 for a tenth of each class; got {drop:g}")
     read_about(dataset)  # a filter lies beside shards: image folders are refused
     sets = open_sets(str(dataset), against, load=load)
-    return _filter_images(dataset, sets, score_images, drop, threshold, device)
+    return _filter_images(dataset, sets, score_images, feed, drop, threshold)
 
 
 def filter_shards(filtered: FilteredDataset) -> None:
@@ -63,35 +62,35 @@ def filter_shards(filtered: FilteredDataset) -> None:
         UserError: A classifier does not know a class, or no image is left.
     """
     context, rule, dataset, model = filtered.dataset.context, filtered.rule, filtered.dataset.folder, filtered.judge
-    labels, device, batch_size = context.data.labels, context.recipe.device, context.recipe.evaluate.batch_size
+    labels, recipe = context.data.labels, context.recipe
+    feed = Feed(recipe.evaluate.batch_size, resolve_device(recipe.device))
     opened, prompts, templates = open_dataset(str(dataset), FolderClasses.from_labels(labels), lambda dataset: None)
     sets = AuditSets(opened, labels, prompts=prompts, templates=templates)
-    open_model = partial(open_classifier, str(model))
-    score_images = by_clip(str(model), batch_size) if rule.by == "clip" else by_classifier(open_model, batch_size)
-    parts = open_kept_parts(dataset, resolve_device(device), filtered.folder.name)
-    _filter_images(filtered.folder, sets, score_images, rule.drop, rule.threshold, device, filtered.inputs, parts)
+    score_images = by_clip(str(model)) if rule.by == "clip" else by_classifier(partial(open_classifier, str(model)))
+    parts = open_kept_parts(dataset, feed.device, filtered.folder.name)
+    _filter_images(filtered.folder, sets, score_images, feed, rule.drop, rule.threshold, filtered.inputs, parts)
 
 
-def by_clip(clip: str, batch_size: int) -> ScoreImages:
+def by_clip(clip: str) -> ScoreImages:
     """Score by the cosine of image and class in the CLIP of the folder `clip`; "pictograms" is the embedded one."""
     folder = find_clip(clip)
 
-    def scores(sets: AuditSets, torch_device: torch.device, parts: KeptParts) -> tuple[str, np.ndarray]:
-        model = load_clip(folder, torch_device)
+    def scores(sets: AuditSets, feed: Feed, parts: KeptParts) -> tuple[str, np.ndarray]:
+        model = load_clip(folder, feed.device)
         classes = embed_classes(model, sets.templates, [c.prompt for c in sets.labels.classes])
-        images = embed_in_parts(model, folder, sets.dataset, batch_size, parts)
+        images = embed_in_parts(model, folder, sets.dataset, feed.batch_size, parts)
         return "CLIP score", (images * classes[sets.dataset.labels]).sum(axis=1).astype(np.float64)
 
     return scores
 
 
-def by_classifier(open_model: OpenClassifierFn, batch_size: int) -> ScoreImages:
+def by_classifier(open_model: OpenClassifierFn) -> ScoreImages:
     """Score by the probability that a classifier gives to the label, among the classes of the dataset."""
 
-    def scores(sets: AuditSets, torch_device: torch.device, parts: KeptParts) -> tuple[str, np.ndarray]:
+    def scores(sets: AuditSets, feed: Feed, parts: KeptParts) -> tuple[str, np.ndarray]:
         model = open_model()
         columns = model.columns(sets.labels)
-        logits = logits_in_parts(model, sets.dataset, Feed(batch_size, torch_device), parts)
+        logits = logits_in_parts(model, sets.dataset, feed, parts)
         return "classifier's confidence", confidence(logits[:, columns], sets.dataset.labels)
 
     return scores
@@ -101,15 +100,14 @@ def _filter_images(
     folder: Path,
     sets: AuditSets,
     score_images: ScoreImages,
+    feed: Feed,
     drop: float | None,
     threshold: float | None,
-    device: str,
     inputs: Mapping[str, Any] | None = None,
     parts: KeptParts | None = None,
 ) -> FilterResult:
-    torch_device = resolve_device(device)
-    parts = parts or open_kept_parts(folder, torch_device, drop, threshold)
-    name, scores = score_images(sets, torch_device, parts)
+    parts = parts or open_kept_parts(folder, feed.device, drop, threshold)
+    name, scores = score_images(sets, feed, parts)
     if drop is not None:
         rejected = lowest_of_each_class(scores, sets.dataset.labels, drop)
         rule = f"among the lowest {100 * drop:g} % of its class"
