@@ -4,8 +4,7 @@
 
 reads the study from RUNS, from the folder in which it ran, and writes docs/results/pacs-gaps-missing.json and
 pacs-gaps-present.json: scores on the images of each shifted set whose class the pool lacks in their style, and on its
-other images, as prose.py keeps them. Means are over sets with 30 such images or
-more.
+other images, as prose.py keeps them. Means are over sets with 30 such images.
 """
 
 from __future__ import annotations
