@@ -12,23 +12,7 @@ from hostile_files import sealed
 from hypothesis import strategies as st
 
 NUMBERS = [0, 1, 255, 256, 2**16 - 1, 2**31 - 1, 2**32 - 1, 2**63 - 1, 2**64 - 1]  # where programs count wrongly
-WORDS = (
-    "",
-    "a",
-    "nan",
-    "1e999",
-    "null",
-    "9" * 400,
-    "../",
-    "/",
-    "\0",
-    "\n",
-    "\x1b[31m",
-    "\ufeff",
-    "\u202e",
-    '"',
-    "[" * 500,
-)
+WORDS = [*["a", "nan", "1e999", "null", "../", "/"], "", '"', "9" * 400, "\0", "\n", "\x1b[31m", "\ufeff", "[" * 500]
 SCALARS: st.SearchStrategy[Any] = st.one_of(
     st.none(),
     st.booleans(),
