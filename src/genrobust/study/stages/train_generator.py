@@ -200,7 +200,7 @@ class TrainGenerator(Stage):
         """Return the cost of an image; a fine-tune of all weights keeps copies of them, a LoRA a few MB."""
         base, config = self.trained.base, self.trained.config
         if isinstance(config, ClassModelConfig):
-            size = config.model_dump(include={"depth", "width", "patch_size", "channels", "components"})
+            size = config.model_dump(include={"depth", "width", "channels", "components"})
             return Cost(1, config.precision, f"a class model {digest([base.size, size])}")
         full = FINETUNED_COPIES * engine_of(base).weights_bytes(base) if config.method == "full" else 0
         kind = f"{base.model} {digest([base.size, config.method, config.distil])}"
