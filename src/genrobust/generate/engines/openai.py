@@ -98,7 +98,7 @@ class OpenAiEngine(Engine):
         from anyio.from_thread import start_blocking_portal
 
         async def run() -> T:
-            settings = {"timeout": self._server.timeout, "max_retries": self._server.retries}
+            settings: dict[str, Any] = {"timeout": self._server.timeout, "max_retries": self._server.retries}
             # Without a key of this server, none of OpenAI's that the environment may hold.
             async with openai.AsyncOpenAI(
                 api_key=self._key or "none", base_url=f"{self._server.url}/v1", **settings
