@@ -1,7 +1,6 @@
 """A classifier trained by two processes of this machine: what one would learn, also when one of them dies."""
 
 import logging
-import sys
 from functools import partial
 
 import pytest
@@ -86,13 +85,6 @@ def test_each_of_a_group_has_a_gpu_of_its_own(pair, tmp_path):
         pair.require(3)
 
 
-def test_gpus_talk_over_nccl_and_nobody_beyond_this_machine(monkeypatch):
-    monkeypatch.setattr(sys, "platform", "linux")
-    assert [processes.backend_for(on_gpus) for on_gpus in (True, False)] == ["nccl", "gloo"]
-    told = processes.group_environment()
-    assert told["NCCL_SOCKET_IFNAME"] == told["GLOO_SOCKET_IFNAME"] == "lo"
-
-
 def test_what_cannot_be_trained_so_is_reported_before_anything_is_made(write_folder, tmp_path):
     words = ("train", written(of_two(write_folder), tmp_path), "--out", tmp_path / "out")
     genrobust(
@@ -104,8 +96,7 @@ def test_what_cannot_be_trained_so_is_reported_before_anything_is_made(write_fol
     assert count_of(tmp_path, "run/generated/*/*.tar") == 0, "no image was generated first"
 
 
-@pytest.mark.parametrize("gpus", [None, ["MIG-a", "MIG-b"]], ids=["cuda:1", "parts of a GPU"])
-def test_one_gpu_is_for_one_worker(monkeypatch, gpus):
-    monkeypatch.setattr(processes, "_gpus", lambda device: gpus)
+def test_one_gpu_is_for_one_worker(monkeypatch):
+    monkeypatch.setattr(processes, "_gpus", lambda device: None)
     with pytest.raises(UserError, match="set device to cuda or cpu"):
         Processes(recipe_of(device="cpu"), 2).require(2)

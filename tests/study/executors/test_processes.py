@@ -22,7 +22,8 @@ from small_study import SHORT, contents
 from genrobust.core import GenrobustError, UserError, counting, machine
 from genrobust.recipe import load_recipe
 from genrobust.study import Processes, Study
-from genrobust.study.executors import doing, processes
+from genrobust.study.executors import processes
+from genrobust.study.executors.workers import loaded
 
 
 def workers(count, **keys):
@@ -112,11 +113,10 @@ class Heavy:
 
 
 def test_a_worker_forgets_what_it_loaded_before_it_loads_the_next():
-    doing._last.cache_clear()
     first, other = (pickle.dumps(Heavy(name)) for name in ("first", "other"))
-    kept = weakref.ref(doing._loaded(first))
-    assert doing._loaded(first) is kept()
-    doing._loaded(other)
+    kept = weakref.ref(loaded(first))
+    assert loaded(first) is kept()
+    loaded(other)
     assert kept() is None and len(Heavy.loaded) == 1
 
 

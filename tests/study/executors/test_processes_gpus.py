@@ -57,7 +57,6 @@ def test_a_worker_that_dies_is_replaced_on_its_gpu(on_gpus, tmp_path):
         (" 2, 5 ", 2, ["2", "5"]),
         ("1,-1,0", 1, ["1"]),  # CUDA stops at the first that there cannot be
         ("0,7", 1, ["0"]),  # or that there is not
-        ("MIG-a,MIG-b", 1, ["MIG-a", "MIG-b"]),  # a process sees one
     ],
 )
 def test_those_that_the_environment_names_are_used(monkeypatch, visible, seen, gpus):

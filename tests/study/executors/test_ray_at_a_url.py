@@ -1,16 +1,10 @@
 """A Ray cluster whose nodes share the bucket alone: each has a copy of its own."""
 
-from dataclasses import replace
-
 import pytest
 import yaml
 from kill_and_resume import contents
-from ray import cloudpickle
 from small import NODE
 from small_study import genrobust
-
-from genrobust.core import GenrobustError
-from genrobust.study.executors.ray import _Task
 
 
 @pytest.mark.thorough
@@ -37,13 +31,3 @@ def test_nodes_with_copies_of_their_own_make_what_one_machine_makes(
     made = [{p.name for p in (tmp_path / f"node {n}").rglob("*.tar")} for n in (1, 2)]
     assert all(made), "both of them drew"
     assert list((tmp_path / "home").rglob("*.tar")) == [], "who reads no images fetches none"
-
-
-def test_nodes_need_no_common_folder_where_the_output_is_at_an_url(tmp_path, monkeypatch):
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    load = cloudpickle.dumps(lambda: lambda keys: None)
-    folder = str(tmp_path / "not here")
-    task = _Task(load, "images", folder, at_url=True, board=None)
-    assert task.do(1, "job", counts=False) >= 0
-    with pytest.raises(GenrobustError, match="a node cannot enter"):
-        replace(task, at_url=False).do(1, "job", counts=False)

@@ -5,7 +5,7 @@ import logging
 import pytest
 import torch
 from safetensors.torch import load_file
-from small import actors, assert_same_up_to_rounding, count_of, kill_while_training, of_two, written
+from small import assert_same_up_to_rounding, count_of, kill_while_training, of_two, tasks, written
 from small_study import REAL, contents, genrobust
 
 from genrobust.recipe import parse_recipe
@@ -41,7 +41,7 @@ def test_a_killed_worker_costs_no_bit_of_what_two_learn_as_one(recipe, cluster, 
 
 def second_worker(cluster):
     """The process on the second node; there is one on each."""
-    workers = actors(cluster, "RayTrainWorker")
+    workers = tasks(cluster, "_run")
     assert sorted(map(len, workers)) == [1, 1]
     return workers[1][0]
 

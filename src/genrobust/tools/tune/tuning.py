@@ -34,7 +34,7 @@ from genrobust.core import (
 )
 from genrobust.recipe import GENERATED, Recipe, TuneConfig, parse_recipe, recipe_yaml
 from genrobust.robustness import image_figure
-from genrobust.study import Executor, Study, TrainingRun, rows, seconds_left
+from genrobust.study import Local, Study, TrainingRun, rows, seconds_left
 from genrobust.tools.tune.variants import Variant, variants
 
 KEPT = 3  # one of so many variants of a round enters the next, which trains so many times as long
@@ -91,7 +91,7 @@ class Tuning:
         recipe: Recipe,
         out: Path | str,
         budget: float,
-        executor: Executor,
+        executor: Local,
         say: Callable[[str], None] = lambda line: None,
         seed: int = 0,
         command: str = "",
