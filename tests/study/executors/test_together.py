@@ -23,7 +23,7 @@ def recipe(write_folder):
 def test_a_killed_worker_costs_no_bit_of_what_two_learn_as_one(recipe, cluster, tmp_path, caplog):
     file, out = written(recipe, tmp_path), tmp_path / "whole"
     on_ray = ("--executor", "ray", "--address", cluster.address)
-    assert genrobust("train", file, "--out", out, "--cells", "1/2", *on_ray).stdout.startswith("real, seed 0: ")
+    assert genrobust("train", file, "--out", out, "--part", "1/2", *on_ray).stdout.startswith("real, seed 0: ")
     genrobust("train", file, "--out", out)  # what two trained is there, and the other takes one
 
     study = Study(recipe, tmp_path / "killed", executor=Ray(recipe, cluster.address, 1))

@@ -25,7 +25,17 @@ from genrobust.core import GenrobustError, UserError, cores, device_kind, free_m
 from genrobust.recipe import Recipe
 from genrobust.study.executors.jobs import Work
 from genrobust.study.executors.local import Local
-from genrobust.study.executors.workers import BadLuck, Call, Files, Result, Slot, Workers, set_threads
+from genrobust.study.executors.workers import (
+    BadLuck,
+    Call,
+    Files,
+    Result,
+    Slot,
+    Workers,
+    backend_for,
+    failed,
+    set_threads,
+)
 
 WORKER_BYTES = 2_000_000_000  # of a worker with the libraries, a small network and its images: 1.3 to 1.8 GB measured
 WORKERS = "GENROBUST_WORKERS"
@@ -159,8 +169,7 @@ class _Pools(Slot):
                 with _starting(environment):
                     futures.append(pool.submit(replace(call, rank=rank)))
         except BrokenProcessPool as error:  # it died while it had no job
-            futures.append(Future())
-            futures[-1].set_exception(error)
+            futures.append(failed(error))
         return futures
 
     def why_ended(self, future: Future[Result], error: BaseException) -> GenrobustError:
@@ -177,11 +186,6 @@ class _Pools(Slot):
         for pool in self._pools:
             pool.shutdown(cancel_futures=True)
         self._pools = []
-
-
-def backend_for(on_gpus: bool) -> str:
-    """Return what averages the gradients: NCCL is for Linux alone, and Gloo averages on GPUs, too, if slowly."""
-    return "nccl" if on_gpus and sys.platform == "linux" else "gloo"
 
 
 def _free_gpu() -> None:

@@ -39,7 +39,7 @@ from genrobust.core import (
 )
 from genrobust.recipe import Recipe
 from genrobust.study.executors.jobs import Work
-from genrobust.study.executors.workers import TRIES, BadLuck, Call, Result, Slot, Workers
+from genrobust.study.executors.workers import TRIES, BadLuck, Call, Result, Slot, Workers, backend_for, failed
 
 OBJECT_STORE_BYTES = 100_000_000  # of a Ray that is started here: little goes through it, everything lies on the disk
 ANSWER_S = 10.0  # a cluster that takes longer to accept a connection is none
@@ -145,13 +145,12 @@ class Ray(Workers):
             queue.shutdown(force=True)
 
     def slots(self, work: Work, count: int, size: int = 1) -> Sequence[Slot]:
-        takes = {"CPU": self._cpus, "GPU": self._gpus}
         environment = {"env_vars": worker_environment(self._threads)}
-        task = ray.remote(num_cpus=self._cpus, num_gpus=self._gpus, runtime_env=environment)(_run)
+        options = {"num_cpus": self._cpus, "num_gpus": self._gpus, "runtime_env": environment}
         if size > 1:
-            return [_Group(task.options(max_retries=0), takes, size)]
-        retried = task.options(max_retries=TRIES - 1, retry_exceptions=[BadLuck, Busy, DiskFull])
-        return [_Task(retried) for _ in range(count)]
+            return [_Group(size, options | {"max_retries": 0, "max_calls": 1})]  # a failed group stays in a process
+        options |= {"max_retries": TRIES - 1, "retry_exceptions": [BadLuck, Busy, DiskFull]}
+        return [_Task(options) for _ in range(count)]
 
 
 @dataclass(frozen=True)
@@ -172,12 +171,12 @@ class _Task(Slot):
 
     tries = 1
 
-    def __init__(self, task: Any) -> None:
-        self._task = task
+    def __init__(self, options: dict[str, Any]) -> None:
+        self._options = options
         self._running: list[Any] = []
 
     def start(self, call: Call) -> list[Future[Result]]:
-        self._running = [self._task.remote(call)]
+        self._running = [ray.remote(**self._options)(_run).remote(call)]
         return [reference.future() for reference in self._running]
 
     def why_ended(self, future: Future[Result], error: BaseException) -> GenrobustError:
@@ -191,28 +190,31 @@ class _Task(Slot):
 
 
 class _Group(_Task):
-    """Tasks that run at the same time, in a placement group of `size` workers, each of which `takes` its resources."""
+    """Tasks that run at the same time, in a placement group of `size` workers."""
 
     tries = TRIES
 
-    def __init__(self, task: Any, takes: dict[str, float], size: int) -> None:
-        super().__init__(task)
-        self._takes, self._size, self._place = takes, size, None
+    def __init__(self, size: int, options: dict[str, Any]) -> None:
+        super().__init__(options)
+        self._size, self._group = size, None
 
     def start(self, call: Call) -> list[Future[Result]]:
-        self._place = placement_group([self._takes] * self._size)
-        places = [PlacementGroupSchedulingStrategy(self._place, rank) for rank in range(self._size)]
-        meet: Any = ray.remote(num_cpus=0)(_free_address)
-        url = ray.get(meet.options(scheduling_strategy=places[0]).remote())
-        call = replace(call, group=("nccl" if self._takes["GPU"] else "gloo", url, self._size))
-        options = [self._task.options(scheduling_strategy=place) for place in places]
-        self._running = [task.remote(replace(call, rank=rank)) for rank, task in enumerate(options)]
+        takes = {"CPU": self._options["num_cpus"], "GPU": self._options["num_gpus"]}
+        self._group = placement_group([takes] * self._size)
+        places = [PlacementGroupSchedulingStrategy(self._group, rank) for rank in range(self._size)]
+        try:
+            url = ray.get(ray.remote(num_cpus=0, scheduling_strategy=places[0])(_free_address).remote())
+        except RayError as error:  # the node died
+            return [failed(error)]
+        call = replace(call, group=(backend_for(takes["GPU"] > 0), url, self._size))
+        tasks = [ray.remote(**self._options, scheduling_strategy=place)(_run) for place in places]
+        self._running = [task.remote(replace(call, rank=rank)) for rank, task in enumerate(tasks)]
         return [reference.future() for reference in self._running]
 
     def wait(self) -> None:
-        if self._place is not None:
-            remove_placement_group(self._place)
-            self._place = None
+        if self._group is not None:
+            remove_placement_group(self._group)
+            self._group = None
 
 
 def _free_address() -> str:

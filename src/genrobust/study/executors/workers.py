@@ -274,6 +274,18 @@ class Slot(Protocol):
         return [self.why_ended(future, error) if error else future.result() for future, error in ended]
 
 
+def failed(error: BaseException) -> Future[Result]:
+    """Return the future of a call that could not begin."""
+    future: Future[Result] = Future()
+    future.set_exception(error)
+    return future
+
+
+def backend_for(on_gpus: bool) -> str:
+    """Return what averages the gradients: NCCL is for Linux alone, and Gloo averages on GPUs, too, if slowly."""
+    return "nccl" if on_gpus and sys.platform == "linux" else "gloo"
+
+
 class Workers(Local):
     """Other processes do the jobs: first those of one worker each, then those of several, one after another."""
 
