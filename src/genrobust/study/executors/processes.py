@@ -77,27 +77,20 @@ class Processes(Workers):
         return self._count
 
     def require(self, workers: int) -> None:
-        if workers == 1:
-            return
-        if self._gpus is None:
-            raise UserError(
-                f"train.workers: {workers} workers need a GPU each, and the recipe's device is one: set device to "
-                "cuda or cpu, or train.workers to 1"
-            )
-        room = min(self._count, len(self._gpus)) if self._gpus else self._count
+        room = 1 if self._gpus is None else min(self._count, len(self._gpus)) if self._gpus else self._count
         if workers > room:
-            each = "a GPU" if self._gpus else f"threads: {self._threads}"
-            more = "" if 0 < len(self._gpus) < workers else f" set --workers {workers} if this machine can do more,"
             raise UserError(
-                f"train.workers: {workers} workers train one classifier together, and there is room for {room} here "
-                f"({each} for each): lower train.workers,{more} or use a Ray cluster (--executor ray)"
+                f"train.workers: {workers} workers train one classifier together, each with a GPU of its own, or on a "
+                f"CPU with its threads ({self._threads}), and there is room for {room} here: lower train.workers, set "
+                f"device to cuda or cpu or --workers {workers} if this machine can do more, or use a Ray cluster "
+                "(--executor ray)"
             )
 
     def prepare(self) -> None:
         if self._count > 1 and METHOD == "forkserver":
             multiprocessing.set_forkserver_preload(self._preload)
             for server in (resource_tracker, forkserver):  # each alone: the first one lets signals through again
-                with _starting(self._environment(0)), _without_interrupts():
+                with _starting(self._environment(0)):
                     server.ensure_running()
 
     def run(self, work: Work) -> None:
@@ -110,8 +103,9 @@ class Processes(Workers):
             all(job.workers == 1 for job in work.jobs) and min(len(work.jobs), self._fitting(work.memory)) <= 1
         ):
             Local.run(self, work)
-            if self._gpus and work.jobs:
-                _free_gpu()  # which a worker needs for what comes next
+            if self._gpus and (torch := sys.modules.get("torch")):  # workers need what was on it for what comes next
+                gc.collect()
+                torch.cuda.empty_cache()
             return
         if not work.light:
             self.prepare()
@@ -188,14 +182,6 @@ class _Pools(Slot):
         self._pools = []
 
 
-def _free_gpu() -> None:
-    """Give back the memory of the GPU that this process has used."""
-    import torch
-
-    gc.collect()
-    torch.cuda.empty_cache()
-
-
 def _asked() -> int | None:
     """Return how many workers the environment asks for; raises UserError where that is no number of them."""
     text = os.environ.get(WORKERS)
@@ -222,10 +208,16 @@ def _gpus(device: str) -> list[str] | None:
 
 @contextmanager
 def _starting(variables: Mapping[str, str]) -> Iterator[None]:
-    """Let processes that start in the block find `variables` from their first line on."""
+    """Let processes that start in the block find `variables` from their first line on, and hear nothing of signals.
+
+    What ends this process ends them. Python's servers of forks and of semaphores are not ready for it at once: a closed
+    terminal would end them first, with tracebacks.
+    """
     before = {name: os.environ.get(name) for name in variables}
     os.environ.update(variables)
     try:
+        if hasattr(signal, "pthread_sigmask"):  # not on Windows
+            mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
         yield
     finally:
         for name, value in before.items():
@@ -233,22 +225,8 @@ def _starting(variables: Mapping[str, str]) -> Iterator[None]:
                 del os.environ[name]
             else:
                 os.environ[name] = value
-
-
-@contextmanager
-def _without_interrupts() -> Iterator[None]:
-    """Let processes that start in the block hear nothing of what ends this one, which ends them, until they are ready.
-
-    Python's servers of forks and of semaphores never are: a closed terminal would end them first, with tracebacks.
-    """
-    if not hasattr(signal, "pthread_sigmask"):  # Windows
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        if hasattr(signal, "pthread_sigmask"):
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
 # In a worker:

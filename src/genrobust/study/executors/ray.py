@@ -39,16 +39,20 @@ from genrobust.core import (
 )
 from genrobust.recipe import Recipe
 from genrobust.study.executors.jobs import Work
-from genrobust.study.executors.workers import TRIES, BadLuck, Call, Result, Slot, Workers, backend_for, failed
+from genrobust.study.executors.workers import (
+    TRIES,
+    BadLuck,
+    Call,
+    Channel,
+    Result,
+    Slot,
+    Workers,
+    backend_for,
+    failed,
+)
 
 OBJECT_STORE_BYTES = 100_000_000  # of a Ray that is started here: little goes through it, everything lies on the disk
 ANSWER_S = 10.0  # a cluster that takes longer to accept a connection is none
-SIGNS = {
-    "memory usage threshold": "its worker was killed, since its node had run out of memory",
-    "its node has died": "its node died",
-    "is unavailable": "its worker does not answer any more",
-}
-log = logging.getLogger(__name__)
 
 
 class Ray(Workers):
@@ -92,20 +96,13 @@ class Ray(Workers):
         return choose_precisions(recipe.model_copy(update={"device": self._device}), self._hardware, say)
 
     def _hardware(self) -> Hardware:
-        """Return what all nodes with room for a worker compute at full speed, without nodes that die meanwhile."""
-        takes: dict[str, Any] = {"num_cpus": 0, "num_gpus": 0}  # it waits for nobody
-        if self._device == "cuda":  # of which older versions of Ray hide all from what takes none
-            takes["runtime_env"] = {"env_vars": {"RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}}
-        ask: Any = ray.remote(**takes)(lambda kind: hardware(kind))  # a plain function, not a cached one
+        """Return what all nodes with room for a worker compute at full speed."""
+        # It takes nothing, so that it waits for nobody; older versions of Ray hide all GPUs from such a task.
+        sees_all = {"env_vars": {"RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}}
         ids = [node["NodeID"] for node in _nodes() if self._room_on(node["Resources"])]
         pins = [NodeAffinitySchedulingStrategy(id, soft=False) for id in ids]
-        nodes = []
-        for reply in [ask.options(scheduling_strategy=pin).remote(self._device) for pin in pins]:
-            try:
-                nodes.append(ray.get(reply))
-            except RayError as error:
-                log.warning("a node did not say what it computes fast: %s", why_died(error))
-        return in_common(nodes) if nodes else Hardware(self._device, frozenset({"float32"}), "no node answered")
+        asked = [ray.remote(num_cpus=0, runtime_env=sees_all, scheduling_strategy=pin)(_hardware) for pin in pins]
+        return in_common(ray.get([ask.remote(self._device) for ask in asked]))
 
     def _room_on(self, node: dict[str, float]) -> int:
         """How many workers a node has room for, if nobody else uses it."""
@@ -120,18 +117,11 @@ class Ray(Workers):
         return max(1, self._capacity())
 
     def require(self, workers: int) -> None:
-        if workers == 1:
-            return
-        each = f"{self._cpus} CPUs and {self._gpus:g} GPUs"
-        if self._device == "mps" or 0 < self._gpus < 1:
+        if workers > 1 and (workers > self._capacity() or self._device == "mps" or 0 < self._gpus < 1):
             raise UserError(
-                f"train.workers: each of {workers} workers needs a CPU or GPU of its own, and takes {each} for device "
-                f"{self._device}: set execute.num_gpus to 1, device to cpu or cuda, or train.workers to 1"
-            )
-        if workers > self._capacity():
-            raise UserError(
-                f"train.workers: the cluster has room for {self._capacity()} of {workers} workers, where each takes "
-                f"{each}: lower train.workers, execute.num_cpus or execute.num_gpus, or start more nodes first"
+                f"train.workers: each of {workers} workers takes {self._cpus} CPUs and {self._gpus:g} GPUs, not a part "
+                f"of one, and the cluster has room for {self._capacity()}: lower train.workers, change "
+                "execute.num_cpus and execute.num_gpus, or start more nodes first"
             )
 
     @contextmanager
@@ -154,7 +144,7 @@ class Ray(Workers):
 
 
 @dataclass(frozen=True)
-class _Queued:
+class _Queued(Channel):
     """A queue beside the command, where nodes may share no folder."""
 
     queue: Queue
@@ -181,7 +171,7 @@ class _Task(Slot):
 
     def why_ended(self, future: Future[Result], error: BaseException) -> GenrobustError:
         cause = error.cause if isinstance(error, RayTaskError) else error
-        return cause if isinstance(cause, GenrobustError) else BadLuck(why_died(error))
+        return cause if isinstance(cause, GenrobustError) else BadLuck(f"its worker died: {one_line(error)}")
 
     def end(self) -> None:
         for reference in self._running:
@@ -236,10 +226,9 @@ def _run(call: Call) -> float:
     return result
 
 
-def why_died(error: BaseException) -> str:
-    """Return in a few words what became of a worker: Ray says it in many."""
-    text = " ".join(str(error).split())
-    return next((words for sign, words in SIGNS.items() if sign in text), f"its worker died: {text[:300]}")
+def _hardware(kind: str) -> Hardware:
+    """Return the hardware of the node that runs this: Ray takes plain functions, and `hardware` is a cached one."""
+    return hardware(kind)
 
 
 def _connect(address: str | None) -> None:

@@ -13,7 +13,7 @@ from abc import abstractmethod
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import cache
@@ -80,26 +80,22 @@ def root_cause(failures: Iterable[GenrobustError]) -> GenrobustError:
 
     A user's mistake comes first, then a death or full memory, then what a worker knows, then anything.
     """
-    order = UserError, BadLuck, DiskFull, GenrobustError
-
-    def rank(failure: GenrobustError) -> int:
-        return len(order) if isinstance(failure, Unexpected) else [isinstance(failure, k) for k in order].index(True)
-
-    return min(failures, key=rank)
+    ranks = {UserError: 0, BadLuck: 1, Unexpected: 3}
+    return min(failures, key=lambda failure: next((r for kind, r in ranks.items() if isinstance(failure, kind)), 2))
 
 
 class Channel(Protocol):
     """How workers tell how far they are; pickled with their calls."""
 
     def send(self, number: int, done: int, found: int) -> None:
-        """Tell that so many items are `done`, of which an earlier run did those that were `found`."""
+        """Tell that so many items of a call are `done`, of which an earlier run did those that were `found`."""
 
     def receive(self) -> Iterable[Sequence[int]]:
-        """Return the last that each of the running calls has sent, or anything that was not received before."""
+        """Return at least what was sent since it was last called: the last number, done and found of each call."""
 
 
 @dataclass(frozen=True)
-class Files:
+class Files(Channel):
     """A file for each call, in a folder that all share."""
 
     folder: Path
@@ -137,14 +133,8 @@ class Call:
     def __call__(self) -> float | GenrobustError:
         """Do them; return their seconds without loading, or how they failed."""
         try:
-            try:
+            with suppress(OSError) if self.anywhere else nullcontext():
                 os.chdir(self.folder)
-            except OSError as error:
-                if not self.anywhere:
-                    raise UserError(
-                        f"a node cannot enter {self.folder} ({error.strerror}): run it in a folder that all nodes "
-                        "share, under the same path"
-                    ) from error
             set_threads(worker_environment(self.threads))
             with self._together():
                 return self._do()
