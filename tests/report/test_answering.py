@@ -122,7 +122,7 @@ def test_an_interval_as_wide_as_the_scale_leaves_the_gain_alone(record):
     wide = {
         key: replace(score, lo=-80.0, hi=90.0)
         for key, score in record.summary.scores.items()
-        if key.figure == "er" and not key.minus
+        if key.metric == "er" and not key.minus
     }
     told = answer(replace(record, summary=replace(record.summary, scores=record.summary.scores | wide))).sentences[3]
     assert "gains 11.0 points over real" in told and "against" not in told
@@ -189,7 +189,7 @@ def test_a_study_of_one_arm_or_without_a_mean_or_lines_still_has_an_answer(recor
         "The study has one arm, real, so nothing is compared. Over 2 shifted test sets it averaged 40.0 % top-1 "
         "(38.0–42.0), where guessing gives 12.5 %.",
     )
-    no_lines = replace(summary, lines={}, scores={k: s for k, s in summary.scores.items() if k.figure == "top1"})
+    no_lines = replace(summary, lines={}, scores={k: s for k, s in summary.scores.items() if k.metric == "top1"})
     assert answer(replace(record, summary=no_lines)).sentences[3].startswith("Effective robustness has no")
     of_sets = {k: s for k, s in summary.scores.items() if k.test_set != MEAN_OF_SHIFTS}
     no_mean = replace(summary, shifts=(), scores=of_sets)
@@ -199,7 +199,7 @@ def test_a_study_of_one_arm_or_without_a_mean_or_lines_still_has_an_answer(recor
 
 
 def test_without_a_mean_of_effective_robustness_the_answer_says_why(record):
-    gone = {key for key in record.summary.scores if key.figure == "er" and key.test_set == MEAN_OF_SHIFTS}
+    gone = {key for key in record.summary.scores if key.metric == "er" and key.test_set == MEAN_OF_SHIFTS}
     scores = {key: score for key, score in record.summary.scores.items() if key not in gone}
     found = replace(record, summary=replace(record.summary, scores=scores))
     assert "extrapolate" in answer(found).sentences[3]

@@ -97,13 +97,13 @@ def test_only_a_section_of_genrobust_may_leave_forms_out_that_have_its_scores(re
 COUNTED = [
     (genrobust.report.view, "answer"),
     (genrobust.report.view, "limits"),
-    (genrobust.report.view, "list_figures"),
+    (genrobust.report.view, "list_metrics"),
     (genrobust.report.view, "check_claims"),
     (genrobust.report.view, "main_tables"),
     (genrobust.report.view, "main_differences"),
     (genrobust.report.answering, "_candidates"),
     (genrobust.report.answering, "_mislabeled_sets"),
-    (genrobust.report.tables, "figure_table"),
+    (genrobust.report.tables, "metric_table"),
     (genrobust.report.tables, "difference_table"),
     (genrobust.report.tables, "_further_table"),
     (genrobust.report.sections.robustness, "scatter"),
@@ -133,10 +133,10 @@ def test_a_report_computes_each_thing_once(
     write_report(view, tmp_path, ["svg"])
     names = Counter(name for name, *_ in calls)
     assert set(names) >= {name for _, name in COUNTED} and max(calls.values()) == 1
-    assert all(names[name] == 1 for name in ("answer", "limits", "list_figures", "scatter", "_candidates"))
+    assert all(names[name] == 1 for name in ("answer", "limits", "list_metrics", "scatter", "_candidates"))
     assert all(count == 1 for name, count in names.items() if str(name).startswith("section "))
     tables = 1 + has_groups  # of all arms, and of the groups
-    assert names["figure_table"] == tables * sum(figure.section is not None for figure in view.figures)
+    assert names["metric_table"] == tables * sum(metric.section is not None for metric in view.metrics)
     before = Counter(calls)
     shown_in_terminal(view)
-    assert {name for name, *_ in calls - before} <= ({"main_tables", "figure_table"} if has_groups else set())
+    assert {name for name, *_ in calls - before} <= ({"main_tables", "metric_table"} if has_groups else set())

@@ -12,7 +12,7 @@ from genrobust.report.results import summary_from_json, summary_to_json
 from genrobust.report.tables import main_tables
 from genrobust.report.view import ReportView
 from genrobust.report.wording import caveat, count, duration, limits, marks, number, row_name, span
-from genrobust.robustness import list_figures
+from genrobust.robustness import list_metrics
 
 
 @pytest.mark.parametrize(
@@ -38,7 +38,7 @@ def test_one_seed_claims_nothing_and_two_say_that_they_are_few(summary):
 
 
 def test_the_limits_name_subsets_left_out_sets_and_unequal_steps(record):
-    text = " ".join(limits(record, list_figures()))
+    text = " ".join(limits(record, list_metrics()))
     assert "(emoji)" in text
     assert "40 images, fewer than 150" in text
     assert "the same 600 steps" in text
@@ -46,9 +46,9 @@ def test_the_limits_name_subsets_left_out_sets_and_unequal_steps(record):
     assert "first label alone." in text
     assert "Top-5 accuracy is not shown on emoji" in text
     assert "Negative log-likelihood is minus the log" in text and "Calibration error is" not in text  # not measured
-    assert limits(record, list_figures())[-1] == "The generator saw no test image."
+    assert limits(record, list_metrics())[-1] == "The generator saw no test image."
     longer = replace(record, arms=(replace(record.arms[0], steps=900), *record.arms[1:]))
-    assert "different numbers of steps" in " ".join(limits(longer, list_figures()))
+    assert "different numbers of steps" in " ".join(limits(longer, list_metrics()))
 
 
 def test_groups_of_images_are_counted_beside_the_images_and_said_how_to_read(record):
@@ -57,26 +57,26 @@ def test_groups_of_images_are_counted_beside_the_images_and_said_how_to_read(rec
 
     scores = {key: grouped(key, score) for key, score in record.summary.scores.items()}
     found = replace(record, summary=replace(record.summary, scores=scores))
-    words = " ".join(limits(found, list_figures()))
+    words = " ".join(limits(found, list_metrics()))
     assert "9 groups in solid, 3 groups in emoji" in words
     assert "test, pixel are of one group" in words
     assert "over groups of images and 3 seeds" in words
     assert "300 images, 9 groups, 6 classes" in markdown(ReportView(found))
-    assert "groups of images" not in " ".join(limits(record, list_figures()))
+    assert "groups of images" not in " ".join(limits(record, list_metrics()))
 
 
 def test_an_arm_without_a_mean_of_effective_robustness_leaves_its_place_empty(record, shown):
-    gone = {key for key in record.summary.scores if key.figure == "er" and key.test_set == MEAN_OF_SHIFTS}
+    gone = {key for key in record.summary.scores if key.metric == "er" and key.test_set == MEAN_OF_SHIFTS}
     gone -= {key for key in gone if key.arm != "real+generated"}
     scores = {key: score for key, score in record.summary.scores.items() if key not in gone}
     found = replace(record.summary, scores=scores)
     row = next(line for line in shown(found, 120).splitlines() if "Effective robustness" in line)
     assert row.count("–") == 1 and "+27.0" in row
     fewer = {key: score for key, score in scores.items() if key not in gone and key.arm == "real+retrieved"}
-    kept = {key: score for key, score in scores.items() if key.figure != "er"} | fewer
+    kept = {key: score for key, score in scores.items() if key.metric != "er"} | fewer
     few = replace(found, scores=kept)  # one of three arms: which says too little
     assert "Effective robustness" not in shown(few, 120)
-    assert "Effective robustness of single" in " ".join(limits(replace(record, summary=few), list_figures()))
+    assert "Effective robustness of single" in " ".join(limits(replace(record, summary=few), list_metrics()))
 
 
 def test_pretrained_arms_are_marked_and_compete_with_each_other_alone(record):
@@ -86,14 +86,14 @@ def test_pretrained_arms_are_marked_and_compete_with_each_other_alone(record):
     begun = replace(record, summary=replace(summary, pretrained=(best,)))
     assert row_name(begun.summary, best) == f"{best} §" and row_name(begun.summary, other) == other
     assert marks(begun.summary) == "§ started from a pretrained network." and marks(summary) == ""
-    assert "§ started from a pretrained network: compare these with each other." in limits(begun, list_figures())
+    assert "§ started from a pretrained network: compare these with each other." in limits(begun, list_metrics())
     assert f"{best} §" in markdown(ReportView(begun))
     assert "of a column among the rows without ‡ or §, not" in html(ReportView(begun))
     assert "of a column, not" in html(ReportView(record))
     bold = {
-        arm for arm, entries in main_tables(begun.summary, list_figures())["top1"].rows if any(e.best for e in entries)
+        arm for arm, entries in main_tables(begun.summary, list_metrics())["top1"].rows if any(e.best for e in entries)
     }
     assert best not in bold
     alone = replace(summary, pretrained=summary.arms)
-    assert main_tables(alone, list_figures())["top1"].rows == main_tables(summary, list_figures())["top1"].rows
-    assert summary_from_json(summary_to_json(begun.summary, list_figures())) == begun.summary
+    assert main_tables(alone, list_metrics())["top1"].rows == main_tables(summary, list_metrics())["top1"].rows
+    assert summary_from_json(summary_to_json(begun.summary, list_metrics())) == begun.summary

@@ -88,7 +88,7 @@ def test_the_name_of_a_mixture_breaks_behind_its_plus(record):
     assert "real+<wbr>generated" in tile and "real+generated" not in tile
 
 
-def test_the_page_holds_the_answer_every_figure_and_how_to_run_it_again(record):
+def test_the_page_holds_the_answer_every_metric_and_how_to_run_it_again(record):
     page = Page(html(ReportView(record)))
     text = page.text.replace("\u00a0", " ")
     for part in ("gains 12.5 points", "89.6", "+12.0", "genrobust run pictograms-full", "seeds: [0, 1, 2]"):
@@ -171,7 +171,7 @@ def test_small_studies_make_whole_pages(record, arms, shifts):
 
 
 def test_a_record_without_optional_parts_makes_a_page_without_them(record):
-    top1_alone = {key: score for key, score in record.summary.scores.items() if key.figure == "top1"}
+    top1_alone = {key: score for key, score in record.summary.scores.items() if key.metric == "top1"}
     bare = replace(record.summary, lines={}, scores=top1_alone, seeds=(0,))
     page = Page(
         html(
@@ -183,7 +183,7 @@ def test_a_record_without_optional_parts_makes_a_page_without_them(record):
         )
     )
     assert "claims nothing general" in page.text
-    assert "no effective robustness" in page.text and "Further figures" not in page.text
+    assert "no effective robustness" in page.text and "Further metrics" not in page.text
     assert not page.all("img") and not page.all("circle")
 
 

@@ -56,7 +56,7 @@ def test_the_files_for_papers_lie_beside_the_same_report():
     assert {"figure-1-accuracy.svg", "report.html"} <= made
     assert reports().keys() == before.keys()  # nothing is moved to earlier
     results = json.loads((RUNS / "own" / "results.json").read_text())
-    values = {row["value"] for row in results["summary"]["scores"] if row["figure"] == "top1" and not row["minus"]}
+    values = {row["value"] for row in results["summary"]["scores"] if row["metric"] == "top1" and not row["minus"]}
     plot = (RUNS / "own" / "figure-1-accuracy.svg").read_text()
     assert all(f"{value:.1f}" in plot for value in values)
     genrobust(*words)

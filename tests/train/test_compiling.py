@@ -20,7 +20,7 @@ class Stopped(Exception):
     pass
 
 
-def stop(step, figures):
+def stop(step, metrics):
     if step == 6:
         raise Stopped
 

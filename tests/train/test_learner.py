@@ -27,7 +27,7 @@ def sources(job, real=1, generated=2):
 
 def begun(job, out, mixed, **changes):
     config = job.config.changed(EXACT | changes, "train")
-    mixture, watch = job.mixture(config, mixed), lambda step, figures: None
+    mixture, watch = job.mixture(config, mixed), lambda step, metrics: None
     return loop._Run(mixture, job.val, job.labels, config, 0, out, torch.device("cpu"), watch, ALONE, {})
 
 

@@ -178,7 +178,7 @@ def test_a_folder_of_another_run_is_refused_and_kept(job, undisturbed):
 
 
 def stop_after(job, out, steps, **changes):
-    def stop(step, figures):
+    def stop(step, metrics):
         if step == steps:
             raise KeyboardInterrupt
 

@@ -64,7 +64,7 @@ def test_all_settings_together_take_the_steps_of_ffcv_s_loop(job, tmp_path):
     changes = {"architecture": "resnet18", "augmentation": "none", "model_kwargs": {"zero_init_last": False}}
     config = job.config.changed(PAPER | changes, "train")
     mixture = Mixture([Source("real", Subset(job.real, np.arange(64)))], 16, 32)  # four batches an epoch
-    watch = lambda step, figures: None  # noqa: E731
+    watch = lambda step, metrics: None  # noqa: E731
     run = loop._Run(mixture, none(job), job.labels, config, 0, tmp_path, torch.device("cpu"), watch, ALONE, {})
     ours, theirs = run.model.network, torchvision.models.resnet18(num_classes=8)
     assert [name for name, _ in ours.named_parameters()] == [name for name, _ in theirs.named_parameters()]
@@ -141,8 +141,8 @@ def test_the_last_step_is_kept_and_the_validations_are_recorded(job, tmp_path):
 def test_without_validation_images_nothing_is_chosen(job, tmp_path):
     config, seen = job.config.changed({"keep": "last"}, "train"), []
     keys = job.mixture(config), none(job), job.labels, config, 0
-    out = train(*keys, tmp_path / "out", "cpu", 1, watch=lambda step, figures: seen.append((step, dict(figures))))
-    assert all("val_top1" not in figures for _, figures in seen) and seen[-1][0] == 12
+    out = train(*keys, tmp_path / "out", "cpu", 1, watch=lambda step, metrics: seen.append((step, dict(metrics))))
+    assert all("val_top1" not in metrics for _, metrics in seen) and seen[-1][0] == 12
     info = read_checkpoint_info(out)
     assert (info.training["best_step"], info.training["best_val_top1"], info.training["history"]) == (12, None, [])
     with pytest.raises(UserError, match=r"is empty.*train\.keep: last"):

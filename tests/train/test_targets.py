@@ -28,7 +28,7 @@ def teacher(job, tmp_path_factory):
 def first_loss(job, out, sources, **changes):
     """The loss of the first step, the batch that it is on, and the logits before the step."""
     config = job.config.changed(EXACT | changes, "train")
-    mixture, watch = job.mixture(config, sources), lambda step, figures: None
+    mixture, watch = job.mixture(config, sources), lambda step, metrics: None
     run = loop._Run(mixture, job.val, job.labels, config, 0, out, CPU, watch, ALONE, {})
     images, labels = mixture.batch(0, 0)
     logits = run.model(images).detach()
@@ -79,7 +79,7 @@ ALL = {"real": 1, "generated": 2, "loss_weight": 0.5, "balance": ("class", "styl
 @pytest.mark.parametrize("changes", [{"mixup": 0.4}, {"split_batchnorm": True, "cutmix": 1.0}], ids=str)
 def test_a_training_resumes_in_every_stage_to_the_same_bytes(job, tmp_path, teacher, changes):
     def run(out, stop_at=None):
-        def stop(step, figures):
+        def stop(step, metrics):
             if step == stop_at:
                 raise KeyboardInterrupt
 

@@ -11,7 +11,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from genrobust.cli.completing import figures
+from genrobust.cli.completing import metrics
 from genrobust.cli.opening import ANYWHERE, HERE, list_work, open_studies, print_work, warn_of_images, with_study
 from genrobust.cli.options import (
     MODELS,
@@ -34,15 +34,15 @@ if TYPE_CHECKING:  # a command imports what it needs when it runs, so that --hel
     from pathlib import Path
 
     from genrobust.core import Predictions
-    from genrobust.robustness import ImageFigure
+    from genrobust.robustness import ImageMetric
     from genrobust.study import Row, Study, TrainingRun
 
 
 PROMPTS = 20  # that show prints
 SameVersions = Annotated[bool, option("--same-versions", "Reuse no finished work of other versions.")]
-FigureNames = Annotated[
+MetricNames = Annotated[
     list[str] | None,
-    option("--figure NAME", "A figure of genrobust list figures; default: top1; repeatable.", autocompletion=figures),
+    option("--metric NAME", "A metric of genrobust list metrics; default: top1; repeatable.", autocompletion=metrics),
 ]
 ReportFormats = Annotated[
     list[str] | None,
@@ -193,29 +193,29 @@ def evaluate(
     arm: ArmName = None,
     models: Annotated[list[str] | None, MODELS] = None,
     labels: ModelLabels = None,
-    figure: FigureNames = None,
+    metric: MetricNames = None,
     run: Run = False,
     estimate: Estimate = True,
 ) -> None:
     """Score the classifiers of the arms on every test set, after the missing jobs; or score those of --models."""
     from genrobust.core import address
-    from genrobust.robustness import image_figure
+    from genrobust.robustness import image_metric
     from genrobust.study import predictions_of
 
     if models and arm is not None:
         raise UserError(f"--arm {arm} is an arm of the recipe, and --models names other classifiers: leave one out")
     if labels and not models:
         raise UserError(f"--labels {labels[0]} names the classes of --models: add --models")
-    chosen = [image_figure(name) for name in figure or ["top1"]]
+    chosen = [image_metric(name) for name in metric or ["top1"]]
     warn_of_images(study)
     heads = [*(["classifier"] if models else ["arm", "seed"]), *map(escape, study.tests)]
-    tables = [Table(*heads, title=_caption(metric)) for metric in chosen]
+    tables = [Table(*heads, title=_caption(of)) for of in chosen]
     studies = open_studies(ctx, sets, quick, run, str(address(study.out)), study.recipe.device, estimate)
     others = (([name], predictions) for name, predictions in predictions_of(study, models or [], studies, labels or []))
     for names, predictions in others if models else _arm_predictions(study, arm):
-        for table, metric in zip(tables, chosen, strict=True):
-            values = (metric.value(predictions[test]) for test in study.tests)
-            table.add_row(*map(escape, names), *("-" if isnan(v) else f"{v:.{metric.digits}f}" for v in values))
+        for table, of in zip(tables, chosen, strict=True):
+            values = (of.value(predictions[test]) for test in study.tests)
+            table.add_row(*map(escape, names), *("-" if isnan(v) else f"{v:.{of.digits}f}" for v in values))
         _warn_of_labels(", seed ".join(names), predictions)
     out_console.print(*tables)
 
@@ -246,9 +246,9 @@ def _warn_of_labels(name: str, predictions: "Mapping[str, Predictions]") -> None
         err_console.print(f"[bold yellow]warning:[/] {escape(words)}")
 
 
-def _caption(figure: "ImageFigure") -> str:
-    over = "all classes" if figure.all_classes else "each set's own classes"
-    return ", ".join(filter(None, [figure.title, figure.unit, f"over {over}"]))
+def _caption(metric: "ImageMetric") -> str:
+    over = "all classes" if metric.all_classes else "each set's own classes"
+    return ", ".join(filter(None, [metric.title, metric.unit, f"over {over}"]))
 
 
 def _arm_predictions(study: "Study", arm: str | None) -> "Iterator[tuple[list[str], Mapping[str, Predictions]]]":

@@ -1,4 +1,4 @@
-"""The contents of a report beside the figures of a study."""
+"""The contents of a report beside the scores of a study."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from genrobust.core.results import BaselineModel, Summary
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A claim: `arm` is better than `than` in a figure ("top1", "er" ...) on `test_set` (or MEAN_OF_SHIFTS).
+    """A claim: `arm` is better than `than` in a metric ("top1", "er" ...) on `test_set` (or MEAN_OF_SHIFTS).
 
     `says` puts it in words, `source` names who made it.
     """
@@ -18,7 +18,7 @@ class Claim:
     says: str
     arm: str
     than: str
-    figure: str
+    metric: str
     test_set: str
     source: str
 

@@ -25,8 +25,8 @@ from .results import (
 )
 from .tables import (
     difference_entry as difference_entry,
-    figure_table as figure_table,
     mark_best as mark_best,
+    metric_table as metric_table,
 )
 from .view import SECTIONS as SECTIONS, ReportView as ReportView
 from .views.studies import show_study as show_study

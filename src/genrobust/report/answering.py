@@ -56,7 +56,7 @@ class Answer:
 
 
 def answer(record: StudyRecord) -> Answer:
-    """Return the study's answer in a few sentences, with figures and uncertainty.
+    """Return the study's answer in a few sentences, with metrics and uncertainty.
 
     The answer is about one arm, or one group if the study has groups: the one that the recipe names under `answer`, or
     else, among those that trained on generated images (or, without such, among all but the references), the one with
@@ -331,10 +331,10 @@ def _why_no_robustness(summary: Summary, arm: str, reference: str) -> str:
         return "Effective robustness has no mean, since no line of a shift in it explains enough"
     robustness = summary.find("er", arm)
     if robustness is None:
-        return "Its effective robustness has no mean, since some figures in it extrapolate a line"
+        return "Its effective robustness has no mean, since some metrics in it extrapolate a line"
     return (
         f"Its effective robustness was {number(robustness.value, True)} points; that of {reference} has no mean, "
-        "since some figures in it extrapolate a line"
+        "since some metrics in it extrapolate a line"
     )
 
 

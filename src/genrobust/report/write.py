@@ -36,7 +36,7 @@ def write_report(view: ReportView, folder: Path, formats: Collection[str] = ()) 
     contents: dict[str, str | bytes] = {
         REPORT: html(view),
         "report.md": markdown(view),
-        "results.csv": summary_to_csv(view.summary, view.figures),
+        "results.csv": summary_to_csv(view.summary, view.metrics),
         RESULTS: page_json(facts),
     }
     for form in formats:

@@ -30,15 +30,15 @@ def require_replicates(bootstrap: int) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """One figure of every arm and seed on one test set, with its bootstrap replicates.
+    """One metric of every arm and seed on one test set, with its bootstrap replicates.
 
     Replicate b resamples the same images (and baselines) for all arms and seeds, so that a difference of two arms
     within it is paired.
 
     Attributes:
-        point: The values, [A, S], in the figure's unit; `draws` are the replicates, [B, A, S].
+        point: The values, [A, S], in the metric's unit; `draws` are the replicates, [B, A, S].
         over: What was resampled besides seeds ("images", "images and baselines").
-        of: What the figure is a mean of ("mean of 3 shifts"), "" for one test set.
+        of: What the metric is a mean of ("mean of 3 shifts"), "" for one test set.
         bounds: What no arm's interval leaves.
         right: The right answers, int [A, S], of a proportion, whose interval for one checkpoint is then exact.
         outside: Which values extrapolate, bool [A, S]; None for none.
@@ -119,7 +119,7 @@ class Measured:
     def over_arms(self, arms: Sequence[int], minus: Sequence[int] | None = None) -> Measured:
         """Return the mean over `arms` as that of a single one; `minus` are the arms to subtract, one from each.
 
-        From RESAMPLED_FROM arms on, a replicate resamples them, the same ones for every figure and every group of as
+        From RESAMPLED_FROM arms on, a replicate resamples them, the same ones for every metric and every group of as
         many arms; below, the interval is that of just these arms.
         """
         indices, count, resamples, outside = list(arms), len(arms), len(self.draws), self.outside
@@ -233,7 +233,7 @@ def _clip_to_bounds(score: Score, bounds: tuple[float, float]) -> Score:
 
 
 def mean_of(parts: Sequence[Measured], label: str) -> Measured:
-    """Return the unweighted mean of several test sets' figures, named `label`; replicate b averages replicates b."""
+    """Return the unweighted mean of several test sets' metrics, named `label`; replicate b averages replicates b."""
     outside = [part.outside for part in parts if part.outside is not None]
     least, most = np.mean([part.bounds for part in parts], axis=0).tolist()
     shares = {name: 0.0 for part in parts for name in part.shares}

@@ -73,7 +73,7 @@ def train(
     out: Path,
     device: str = "auto",
     threads: int = 2,
-    watch: Watch = lambda step, figures: None,
+    watch: Watch = lambda step, metrics: None,
     team: Team = ALONE,
     initial: Initial | None = None,
     inputs: Mapping[str, Any] | None = None,
@@ -190,9 +190,9 @@ class _Training:
         model = first_network(self.labels, self.config, self.seed, self.device, self.initial)
         probed = self.fit_probe(model)
         steps, top1 = self.config.steps_for(len(self.mixture)), probed.val_top1
-        figures = {"loss": probed.loss, **({} if top1 is None else {"val_top1": top1})}
-        self.watch(steps, figures)
-        progress = Progress(steps, steps, top1, [] if top1 is None else [{"step": steps, **figures}])
+        metrics = {"loss": probed.loss, **({} if top1 is None else {"val_top1": top1})}
+        self.watch(steps, metrics)
+        progress = Progress(steps, steps, top1, [] if top1 is None else [{"step": steps, **metrics}])
         self.publish(model, progress, penalty=probed.penalty)
 
     def fit_probe(self, model: Classifier) -> Probed:
@@ -327,10 +327,10 @@ class _Run(_Training):
             raise self.state.diverged("the gradients overflow at any scale of the loss", done, self.config)
         if self.team.is_main:
             rate = learning_rate(self.config, done - 1, self.steps, self.warmup)
-            figures = {"loss": mean_loss, "learning_rate": rate}
+            metrics = {"loss": mean_loss, "learning_rate": rate}
             if validates:
-                figures |= self._validate(mean_loss)
-            self.watch(done, figures)
+                metrics |= self._validate(mean_loss)
+            self.watch(done, metrics)
         history = self.progress.history
         return f"loss {mean_loss:.3f}" + (f"  val {history[-1]['val_top1']:.1f} %" if history else "")
 

@@ -1,4 +1,4 @@
-"""The section on groups of arms in every form of the report, and the paper's figures where they belong."""
+"""The section on groups of arms in every form of the report, and the paper's metrics where they belong."""
 
 import csv
 import io
@@ -18,7 +18,7 @@ from genrobust.report.results import summary_from_json, summary_to_json
 from genrobust.report.sections.averages import PAPER, averages, with_paper
 from genrobust.report.view import ReportView
 from genrobust.report.wording import limits
-from genrobust.robustness import list_figures
+from genrobust.robustness import list_metrics
 
 SHIFTS = ("v2", "sketch", "r", "on")
 KINDS = {"v2": "imagenet-v2", "sketch": "imagenet-sketch", "r": "imagenet-r", "on": "objectnet", "a": "imagenet-a"}
@@ -31,9 +31,9 @@ def text(table: Table, row: int) -> list[str]:
 def test_a_study_without_groups_shows_nothing_new(record: StudyRecord) -> None:
     assert averages(ReportView(record)) is None
     assert "Averaged over" not in html(ReportView(record)) and "Averaged over" not in markdown(ReportView(record))
-    assert not any("gives each arm of a group" in note for note in limits(record, list_figures()))
+    assert not any("gives each arm of a group" in note for note in limits(record, list_metrics()))
     assert all(
-        row["group"] == "" for row in csv.DictReader(io.StringIO(summary_to_csv(record.summary, list_figures())))
+        row["group"] == "" for row in csv.DictReader(io.StringIO(summary_to_csv(record.summary, list_metrics())))
     )
 
 
@@ -86,7 +86,7 @@ def test_the_answer_is_about_groups_and_says_so(grouped: StudyRecord) -> None:
     assert (
         answer(replace(grouped, summary=uneven)).sentences[-1] == "All are means over the architectures of each group."
     )
-    assert any("averaged over architectures" in note for note in limits(grouped, list_figures()))
+    assert any("averaged over architectures" in note for note in limits(grouped, list_metrics()))
 
 
 def test_arms_with_references_of_their_own_are_told_against_these(grouped: StudyRecord) -> None:
@@ -104,13 +104,13 @@ def test_arms_with_references_of_their_own_are_told_against_these(grouped: Study
 
 def test_csv_and_json_hold_the_groups(grouped: StudyRecord) -> None:
     summary = grouped.summary
-    assert summary_from_json(json.loads(json.dumps(summary_to_json(summary, list_figures())))) == summary
-    rows = [row for row in csv.DictReader(io.StringIO(summary_to_csv(summary, list_figures()))) if row["group"]]
-    figures = {(r["group"], r["minus"], r["test_set"], r["figure"]): float(r["value"]) for r in rows}
+    assert summary_from_json(json.loads(json.dumps(summary_to_json(summary, list_metrics())))) == summary
+    rows = [row for row in csv.DictReader(io.StringIO(summary_to_csv(summary, list_metrics()))) if row["group"]]
+    metrics = {(r["group"], r["minus"], r["test_set"], r["metric"]): float(r["value"]) for r in rows}
     assert all(row["arm"] == row["seed"] == "" for row in rows)
-    assert figures["any real+generated", "", "solid", "er"] == 9
-    assert figures["any real+generated", "any real", MEAN_OF_SHIFTS, "er"] == 11
-    assert len(figures) == len(rows) == 3 * (5 + 3) + 2 * (5 + 3) + 5  # the last are of any two groups
+    assert metrics["any real+generated", "", "solid", "er"] == 9
+    assert metrics["any real+generated", "any real", MEAN_OF_SHIFTS, "er"] == 11
+    assert len(metrics) == len(rows) == 3 * (5 + 3) + 2 * (5 + 3) + 5  # the last are of any two groups
 
 
 def test_the_terminal_shows_groups_in_the_place_of_their_arms(grouped: StudyRecord, shown) -> None:
@@ -134,7 +134,7 @@ def four() -> Table:
     return Table(columns, (("mixed", tuple(Entry(1.0, "+1.0") for _ in columns)),))
 
 
-def test_the_paper_s_figures_stand_beside_its_own_sets(four: Table) -> None:
+def test_the_paper_s_metrics_stand_beside_its_own_sets(four: Table) -> None:
     table = with_paper(four, KINDS, SHIFTS)
     assert table.rows[0] == four.rows[0] and len(table.rows) == 3
     assert row_of(table, "generated") == [9.1, 37.8, 45.3, 49.9, 35.6, None]

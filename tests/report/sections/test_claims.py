@@ -23,7 +23,7 @@ REAL = SourceQuality("real", 1800, 1319, None, None, None, None, 12.4, 0.6, 5.0,
 
 
 def claim(arm: str, than: str, **more: str) -> Claim:
-    return Claim("a <claim>", arm, than, **{"figure": "top1", "test_set": MEAN_OF_SHIFTS, "source": "a paper", **more})
+    return Claim("a <claim>", arm, than, **{"metric": "top1", "test_set": MEAN_OF_SHIFTS, "source": "a paper", **more})
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def asked(record: StudyRecord) -> StudyRecord:
         qualities=(REAL, GENERATED),
         claims=(
             claim("real+generated", "real"),
-            claim("real+generated", "real", test_set="pixel", figure="er"),
+            claim("real+generated", "real", test_set="pixel", metric="er"),
             claim("real+generated", "real+retrieved", test_set="test"),
         ),
     )
@@ -88,7 +88,7 @@ def test_a_claim_about_what_extrapolates_is_undecided_and_marked(asked: StudyRec
 
 
 @pytest.mark.parametrize(
-    ("figure", "lo", "hi", "p", "outcome"),
+    ("metric", "lo", "hi", "p", "outcome"),
     [
         ("top1", 1, 3, 0.01, "holds"),
         ("top1", -3, -1, 0.01, "contradicted"),
@@ -97,14 +97,14 @@ def test_a_claim_about_what_extrapolates_is_undecided_and_marked(asked: StudyRec
         ("ece", -1, 3, 0.3, "undecided"),
     ],
 )
-def test_better_is_lower_for_some_figures(
-    record: StudyRecord, figure: str, lo: float, hi: float, p: float, outcome: str
+def test_better_is_lower_for_some_metrics(
+    record: StudyRecord, metric: str, lo: float, hi: float, p: float, outcome: str
 ) -> None:
-    scores = {ScoreKey(figure, "real+generated", "test", minus="real"): Score((lo + hi) / 2, lo, hi, 400, 6, "", p=p)}
+    scores = {ScoreKey(metric, "real+generated", "test", minus="real"): Score((lo + hi) / 2, lo, hi, 400, 6, "", p=p)}
     asked = replace(
         record,
         summary=replace(record.summary, scores=record.summary.scores | scores),
-        claims=(claim("real+generated", "real", test_set="test", figure=figure),),
+        claims=(claim("real+generated", "real", test_set="test", metric=metric),),
     )
     assert [checked.outcome for checked in check_claims(asked.summary, asked.claims)] == [outcome]
 
@@ -128,10 +128,10 @@ def test_a_study_that_asks_nothing_shows_neither(record: StudyRecord, tmp_path: 
 
 def test_a_claim_about_a_group_takes_the_groups_own_gain(grouped: StudyRecord) -> None:
     pair = ("any real+generated", "any real")
-    claims = (claim(*pair), claim(*pair, figure="er"), claim(*pair, figure="er", test_set="test"))  # the last has none
+    claims = (claim(*pair), claim(*pair, metric="er"), claim(*pair, metric="er", test_set="test"))  # the last has none
     found = [checked.score for checked in check_claims(grouped.summary, claims)]
     mixed, real = pair
-    assert found == [*(grouped.summary.score(figure, mixed, minus=real) for figure in ("top1", "er")), None]
+    assert found == [*(grouped.summary.score(metric, mixed, minus=real) for metric in ("top1", "er")), None]
 
 
 def test_p_values_are_corrected_for_their_number() -> None:

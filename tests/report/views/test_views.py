@@ -1,4 +1,4 @@
-"""What a notebook shows of results, images and studies: the report's figures, real images, and names as text."""
+"""What a notebook shows of results, images and studies: the report's metrics, real images, and names as text."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from genrobust.data import ShardDataset
 from genrobust.report.renderers.csv import summary_to_csv
 from genrobust.report.tables import main_tables
 from genrobust.report.views.images import SHOWN
-from genrobust.robustness import list_figures
+from genrobust.robustness import list_metrics
 
 EVIL = "<script>alert(1)</script>\" onerror='x' {{ 7*7 }} &amp;"
 
@@ -40,7 +40,7 @@ def test_a_summary_is_short_in_a_terminal_and_has_the_report_s_tables_in_a_noteb
         assert len(repr(summary)) < 100 and f"scores={len(summary.scores)}" in repr(summary)
     plain = replace(grouped.summary, groups={})
     html = check_text(plain._repr_html_())
-    for table in main_tables(plain, list_figures()).values():
+    for table in main_tables(plain, list_metrics()).values():
         assert all(entry.text in html for _, entries in table.rows for entry in entries)
     assert "any real+generated" in grouped.summary._repr_html_()  # groups in place of their arms
 
@@ -52,14 +52,14 @@ def test_names_in_a_summary_are_text(renamed: Callable[[str], Summary]) -> None:
 
 def test_the_pandas_table_is_results_csv(grouped: StudyRecord) -> None:
     summary = grouped.summary
-    table, read = summary.to_pandas(), pandas.read_csv(io.StringIO(summary_to_csv(summary, list_figures())))
+    table, read = summary.to_pandas(), pandas.read_csv(io.StringIO(summary_to_csv(summary, list_metrics())))
     assert len(table) == len(summary.scores) and list(table) == list(read)
     assert str(table["seed"].dtype) == "Int64" and table["seed"].isna().any()
     for column in ("value", "lo", "hi", "p", "n", "classes"):
         np.testing.assert_array_equal(table[column].astype(float), read[column].astype(float))
-    for column in ("arm", "group", "test_set", "figure", "minus", "unit", "method"):
+    for column in ("arm", "group", "test_set", "metric", "minus", "unit", "method"):
         assert table[column].fillna("").tolist() == read[column].fillna("").tolist()
-    top1 = table.query("figure == 'top1' and arm == 'real' and test_set == 'solid' and seed.isna() and minus == ''")
+    top1 = table.query("metric == 'top1' and arm == 'real' and test_set == 'solid' and seed.isna() and minus == ''")
     assert top1["value"].tolist() == [summary.score("top1", "real", "solid").value]
 
 

@@ -11,7 +11,7 @@ from genrobust.report.nouns import PAGES, Column, Entry, ReportSection, Table, t
 from genrobust.report.tables import main_differences, main_tables
 from genrobust.report.view import SECTIONS, ReportView
 from genrobust.report.wording import number, shifts_in_mean
-from genrobust.robustness import figure_called
+from genrobust.robustness import find_metric
 
 PAPER = "Bansal and Grover, 2023, arXiv 2302.02503"
 # Effective robustness in points, averaged over architectures, by the kind of the shifted set.
@@ -28,8 +28,8 @@ def averages(view: ReportView) -> ReportSection | None:
     if not record.summary.groups:
         return None
     summary = with_group_means(record.summary, keep_ungrouped=False)
-    tables, gains = main_tables(summary, view.figures), main_differences(summary, view.figures)
-    note, over = "", shifts_in_mean(summary, figure_called("er"))
+    tables, gains = main_tables(summary, view.metrics), main_differences(summary, view.metrics)
+    note, over = "", shifts_in_mean(summary, find_metric("er"))
     if "er" in tables and (beside := with_paper(tables["er"], record.kinds, over)) != tables["er"]:
         tables["er"] = beside
         note = f"Rows marked {PAPER} are that paper's, with its own models and evaluation."
@@ -48,7 +48,7 @@ def averages(view: ReportView) -> ReportSection | None:
 
 
 def with_paper(table: Table, kinds: Mapping[str, str], over: Collection[str]) -> Table:
-    """Return `table`, of effective robustness, with the paper's figures in rows of their own below.
+    """Return `table`, of effective robustness, with the paper's metrics in rows of their own below.
 
     `kinds` maps a test set to what it is (see `ShiftConfig`). Nothing is added where none is one of the paper's. Its
     mean stands only beside a mean of the same four sets: `over` are those that the mean is over.

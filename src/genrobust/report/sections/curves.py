@@ -17,7 +17,7 @@ def curves(view: ReportView) -> ReportSection | None:
     """Return the curves of all arms that have one: a plot for each shift, and the main tables."""
     drawn = []
     for curve in view.record.curves:
-        tables = main_tables(curve.summary, view.figures).values()
+        tables = main_tables(curve.summary, view.metrics).values()
         measured = replace(view.record, summary=curve.summary)
         plots = scatter(measured, "panel_of_curve", view.looks, of=curve.arm)
         drawn.append((curve.arm, plots, [replace(table, head=HEAD) for table in tables]))

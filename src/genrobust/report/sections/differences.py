@@ -9,7 +9,7 @@ from genrobust.report.wording import compared_with
 
 @SECTIONS.register("differences")
 def differences(view: ReportView) -> ReportSection | None:
-    """Return the differences in the main figures; None where nothing is compared."""
+    """Return the differences in the main metrics; None where nothing is compared."""
     if not view.differences:
         return None
     return ReportSection(

@@ -1,4 +1,4 @@
-"""The section on all figures but the main ones."""
+"""The section on all metrics but the main ones."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from genrobust.report.view import SECTIONS, ReportView
 @SECTIONS.register("further")
 def further(view: ReportView) -> ReportSection | None:
     """Return their tables, each headed by what it shows; None where none was measured."""
-    tables = further_tables(view.summary, view.figures).values()
+    tables = further_tables(view.summary, view.metrics).values()
     if not tables:
         return None
     return ReportSection(
-        title="Further figures",
+        title="Further metrics",
         order=100,
         tables=[replace(table, head=table.caption, caption="") for table in tables],
         template=template_beside(__file__),

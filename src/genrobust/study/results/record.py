@@ -147,7 +147,7 @@ def _notes(graph: Graph, scores: StudyScores) -> Iterator[str]:
 
 
 def _warnings(graph: Graph) -> Iterator[str]:
-    """Yield what makes the answer doubtful, whatever its figures."""
+    """Yield what makes the answer doubtful, whatever its numbers."""
     yield from (f"Warning: {notice}." for notice in graph.notices())
     for name, dataset in graph.sources.datasets.items():
         if isinstance(images := dataset.images, ShardDataset) and (copies := images.describe_copies()):

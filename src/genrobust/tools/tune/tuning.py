@@ -33,7 +33,7 @@ from genrobust.core import (
     write_files,
 )
 from genrobust.recipe import GENERATED, Recipe, TuneConfig, parse_recipe, recipe_yaml
-from genrobust.robustness import image_figure
+from genrobust.robustness import image_metric
 from genrobust.study import Local, Study, TrainingRun, rows, seconds_left
 from genrobust.tools.tune.variants import Variant, variants
 
@@ -158,7 +158,7 @@ class Tuning:
             **dict.fromkeys(("quality", "zero_shot", "answer")),
             "claims": [],
             "track": [],
-            "robustness": {**self.raw["robustness"], "baselines": None, "grid": 0, "second_id": None},
+            "robustness": {**self.raw["robustness"], "baselines": None, "grid": 0},
             "datasets": {**self.raw["datasets"], **{name: raw for arm in listed for name, raw in arm.datasets.items()}},
             "arms": [{**arm.arm, "group": None} for arm in listed],
             "tune": {"choose_by": list(self.on)},  # which then holds no copy of what is tested
@@ -193,9 +193,9 @@ class Tuning:
         """Train variants for a share of their time, and score them."""
         self.say(f"round {number}: {len(entered)} variants")
         study, runs = self._round(entered, share)
-        figure = image_figure("top1")
+        metric = image_metric("top1")
         return [
-            Trial(number, variant, words, float(np.mean([figure.value(predictions[test]) for test in self.on])))
+            Trial(number, variant, words, float(np.mean([metric.value(predictions[test]) for test in self.on])))
             for (variant, words), predictions in zip(runs.values(), study.predictions(list(runs)), strict=True)
         ]
 
