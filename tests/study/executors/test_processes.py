@@ -3,18 +3,15 @@
 import json
 import logging
 import os
-import pickle
 import re
 import signal
 import subprocess
 import sys
 import time
-import weakref
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import ClassVar
 
 import pytest
 import torch
@@ -38,7 +35,6 @@ from genrobust.recipe import load_recipe, parse_recipe
 from genrobust.study import Processes, Study
 from genrobust.study.executors import processes
 from genrobust.study.executors.jobs import Work
-from genrobust.study.executors.workers import loaded
 
 
 def workers(count, **keys):
@@ -108,31 +104,6 @@ def test_jobs_that_are_cheaper_together_are_shared_out_once(tmp_path):
     ended = []
     workers(2).run(replace(made, ended=lambda jobs, seconds: ended.append((len(jobs), seconds >= 0))))
     assert sorted(ended) == [(2, True), (3, True)]
-
-
-@dataclass(frozen=True)
-class Heavy:
-    """Loads what a GPU has room for once, such as a generator."""
-
-    name: str
-    loaded: ClassVar = weakref.WeakSet()
-
-    def __call__(self):
-        assert not self.loaded
-
-        def do(keys):
-            return do  # a circle, as pipelines have: it is freed where garbage is collected
-
-        self.loaded.add(do)
-        return do
-
-
-def test_a_worker_forgets_what_it_loaded_before_it_loads_the_next():
-    first, other = (pickle.dumps(Heavy(name)) for name in ("first", "other"))
-    kept = weakref.ref(loaded(first))
-    assert loaded(first) is kept()
-    loaded(other)
-    assert kept() is None and len(Heavy.loaded) == 1
 
 
 def test_the_environment_says_how_many_workers(monkeypatch):

@@ -47,7 +47,7 @@ class Told:
     def __init__(self):
         self.counts = []
 
-    def receive(self):
+    def receive(self, running):
         return self.counts
 
 

@@ -50,8 +50,9 @@ PRELOAD_TO_GENERATE = [
 ]
 # Of processes that train together: Gloo and NCCL would listen on the network, and DDP would warn of
 # `find_unused_parameters`, which `Team.wrap_ddp` needs.
-LOOPBACK = {"linux": "lo", "darwin": "lo0"}.get(sys.platform, "")
-TOGETHER = {"GLOO_SOCKET_IFNAME": LOOPBACK, "NCCL_SOCKET_IFNAME": LOOPBACK, "TORCH_CPP_LOG_LEVEL": "ERROR"}
+LOOPBACK = {"linux": "lo", "darwin": "lo0"}.get(sys.platform)
+TOGETHER = {"TORCH_CPP_LOG_LEVEL": "ERROR"}
+TOGETHER |= {"GLOO_SOCKET_IFNAME": LOOPBACK, "NCCL_SOCKET_IFNAME": LOOPBACK} if LOOPBACK else {}
 
 
 class Processes(Workers):
@@ -167,10 +168,7 @@ class _Pools(Slot):
         return futures
 
     def why_ended(self, future: Future[Result], error: BaseException) -> GenrobustError:
-        several = ", or train.workers" if len(self._pools) > 1 else ""
-        return BadLuck(
-            f"its worker process died: where memory ran out, use fewer --workers, or lower batch_size{several}"
-        )
+        return BadLuck("its worker process died: where memory ran out, lower --workers, batch_size or train.workers")
 
     def end(self) -> None:
         if self._pools:

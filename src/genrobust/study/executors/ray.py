@@ -152,7 +152,7 @@ class _Queued(Channel):
     def send(self, number: int, done: int, found: int) -> None:
         self.queue.put_nowait((number, done, found))
 
-    def receive(self) -> Iterable[Sequence[int]]:
+    def receive(self, running: Iterable[int]) -> Iterable[Sequence[int]]:
         return self.queue.get_nowait_batch(self.queue.qsize())
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import logging
 import os
 import pickle
@@ -16,7 +15,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -90,8 +89,8 @@ class Channel(Protocol):
     def send(self, number: int, done: int, found: int) -> None:
         """Tell that so many items of a call are `done`, of which an earlier run did those that were `found`."""
 
-    def receive(self) -> Iterable[Sequence[int]]:
-        """Return at least what was sent since it was last called: the last number, done and found of each call."""
+    def receive(self, running: Iterable[int]) -> Iterable[Sequence[int]]:
+        """Return the number, done and found of the calls that are `running`, or of those that sent anything since."""
 
 
 @dataclass(frozen=True)
@@ -103,9 +102,11 @@ class Files(Channel):
     def send(self, number: int, done: int, found: int) -> None:
         (self.folder / str(number)).write_text(f"{done} {found}")
 
-    def receive(self) -> Iterable[Sequence[int]]:
-        read = ((int(path.name), *map(int, path.read_text().split())) for path in self.folder.glob("[0-9]*"))
-        return [counts for counts in read if len(counts) == 3]  # not while it is written
+    def receive(self, running: Iterable[int]) -> Iterable[Sequence[int]]:
+        for number in running:
+            with suppress(OSError, ValueError):  # nothing is written yet
+                done, found = map(int, (self.folder / str(number)).read_text().split())
+                yield number, done, found
 
 
 @dataclass(frozen=True)
@@ -180,22 +181,14 @@ def set_threads(variables: Mapping[str, str]) -> None:
         torch.set_num_threads(int(variables["OMP_NUM_THREADS"]))
 
 
+@lru_cache(maxsize=1)
 def loaded(load: bytes) -> DoJobs:
-    """Return what `load` loads, which stays in this process for the next call."""
-    last = _last()
-    if last.get("load") != load:
-        last.clear()
-        gc.collect()  # before the next is loaded: a GPU rarely has room for both
-        # No file is unpickled: these bytes are the command's own, from its memory.
-        last |= {"do": pickle.loads(load)(), "load": load}
-    do: DoJobs = last["do"]
+    """Return what `load` loads, which stays in this process for its next call.
+
+    No file is unpickled: these bytes are the command's own, from its memory.
+    """
+    do: DoJobs = pickle.loads(load)()
     return do
-
-
-@cache
-def _last() -> dict[str, Any]:
-    """What this process has loaded, and from which bytes."""
-    return {}
 
 
 class Progress:
@@ -215,21 +208,22 @@ class Progress:
 
     def ended(self, number: int, failed: bool = False) -> None:
         """Count a call as done, or take back what was counted of one that `failed`."""
-        self.update()
         size, (_, found) = self._sizes.pop(number), self._counts.pop(number, (0, 0))
         if not failed:
             self._counts[number] = size, found
-        self.update()
+        self._show()
 
     def update(self) -> None:
         """Show how far all of them are."""
-        for number, done, found in self._channel.receive():
+        for number, done, found in self._channel.receive(self._sizes):
             if (size := self._sizes.get(number)) is not None:
                 self._counts[number] = min(done, size), min(found, size)
+        self._show()
+
+    def _show(self) -> None:
         done, found = (sum(counts) for counts in zip((0, 0), *self._counts.values(), strict=True))
-        made = done - self._done - (found - self._found)
         self._bar.advance(found - self._found, found=True)
-        self._bar.advance(made)
+        self._bar.advance(done - self._done - (found - self._found))
         self._done, self._found = done, found
 
 
