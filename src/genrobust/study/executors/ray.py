@@ -136,11 +136,11 @@ class Ray(Workers):
 
     def slots(self, work: Work, count: int, size: int = 1) -> Sequence[Slot]:
         environment = {"env_vars": worker_environment(self._threads)}
-        options = {"num_cpus": self._cpus, "num_gpus": self._gpus, "runtime_env": environment}
-        if size > 1:
-            return [_Group(size, options | {"max_retries": 0, "max_calls": 1})]  # a failed group stays in a process
-        options |= {"max_retries": TRIES - 1, "retry_exceptions": [BadLuck, Busy, DiskFull]}
-        return [_Task(options) for _ in range(count)]
+        options: dict[str, Any] = {"num_cpus": self._cpus, "num_gpus": self._gpus, "runtime_env": environment}
+        if size > 1:  # a failed group stays in its processes
+            return [_Group(ray.remote(**options, max_retries=0, max_calls=1)(_run), self._cpus, self._gpus, size)]
+        task = ray.remote(**options, max_retries=TRIES - 1, retry_exceptions=[BadLuck, Busy, DiskFull])(_run)
+        return [_Task(task) for _ in range(count)]
 
 
 @dataclass(frozen=True)
@@ -161,12 +161,12 @@ class _Task(Slot):
 
     tries = 1
 
-    def __init__(self, options: dict[str, Any]) -> None:
-        self._options = options
+    def __init__(self, task: Any) -> None:
+        self._task = task
         self._running: list[Any] = []
 
     def start(self, call: Call) -> list[Future[Result]]:
-        self._running = [ray.remote(**self._options)(_run).remote(call)]
+        self._running = [self._task.remote(call)]
         return [reference.future() for reference in self._running]
 
     def why_ended(self, future: Future[Result], error: BaseException) -> GenrobustError:
@@ -184,20 +184,19 @@ class _Group(_Task):
 
     tries = TRIES
 
-    def __init__(self, size: int, options: dict[str, Any]) -> None:
-        super().__init__(options)
-        self._size, self._group = size, None
+    def __init__(self, task: Any, cpus: float, gpus: float, size: int) -> None:
+        super().__init__(task)
+        self._takes, self._size, self._group = {"CPU": cpus, "GPU": gpus}, size, None
 
     def start(self, call: Call) -> list[Future[Result]]:
-        takes = {"CPU": self._options["num_cpus"], "GPU": self._options["num_gpus"]}
-        self._group = placement_group([takes] * self._size)
+        self._group = placement_group([self._takes] * self._size)
         places = [PlacementGroupSchedulingStrategy(self._group, rank) for rank in range(self._size)]
         try:
             url = ray.get(ray.remote(num_cpus=0, scheduling_strategy=places[0])(_free_address).remote())
         except RayError as error:  # the node died
             return [failed(error)]
-        call = replace(call, group=(backend_for(takes["GPU"] > 0), url, self._size))
-        tasks = [ray.remote(**self._options, scheduling_strategy=place)(_run) for place in places]
+        call = replace(call, group=(backend_for(self._takes["GPU"] > 0), url, self._size))
+        tasks = [self._task.options(scheduling_strategy=place) for place in places]
         self._running = [task.remote(replace(call, rank=rank)) for rank, task in enumerate(tasks)]
         return [reference.future() for reference in self._running]
 
