@@ -10,13 +10,12 @@ import sys
 import time
 from contextlib import suppress
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file
-from scribe import SIZE, Meeting, Scribe, meetings, work
+from scribe import SIZE, meetings, work
 from small import (
     assert_same_up_to_rounding,
     children,
@@ -34,7 +33,6 @@ from genrobust.core import GenrobustError, UserError, counting
 from genrobust.recipe import load_recipe, parse_recipe
 from genrobust.study import Processes, Study
 from genrobust.study.executors import processes
-from genrobust.study.executors.jobs import Work
 
 
 def workers(count, **keys):
@@ -228,24 +226,6 @@ def test_a_killed_process_costs_no_bit_of_what_two_learn_as_one(write_folder, tm
 def members(folder, key, size=2):
     """The processes of a group, by their rank."""
     return [int((folder / f"try-{key}-{rank}-of-{size}").read_text()) for rank in range(size)]
-
-
-@pytest.mark.thorough
-def test_jobs_of_one_worker_come_before_those_of_several(tmp_path):
-    (single,), (both,) = work(tmp_path, "write:x").jobs, meetings(tmp_path, "a").jobs
-    workers(3).run(Work("both", [both, single], partial(either, tmp_path)))
-    assert (tmp_path / "done-x").stat().st_mtime_ns < (tmp_path / "try-a-0-of-2").stat().st_mtime_ns
-
-
-def either(folder):
-    """Does jobs of either kind."""
-    return lambda keys: (Scribe(folder).write if ":" in keys[0] else Meeting(folder).meet)(keys)
-
-
-@pytest.mark.thorough
-def test_a_group_whose_process_dies_is_started_again(tmp_path):
-    workers(3).run(meetings(tmp_path, "die-once", "a"))
-    assert (tmp_path / "died").exists() and len(set(members(tmp_path, "a"))) == 2
 
 
 @pytest.mark.thorough

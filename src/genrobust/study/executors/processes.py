@@ -75,6 +75,7 @@ class Processes(Workers):
         self._count = count or self._room()
 
     def workers(self) -> int:
+        """Return how many processes work at the same time."""
         return self._count
 
     def require(self, workers: int) -> None:
@@ -209,15 +210,18 @@ def _starting(variables: Mapping[str, str]) -> Iterator[None]:
     """Let processes that start in the block find `variables` from their first line on, and hear nothing of signals.
 
     What ends this process ends them. Python's servers of forks and of semaphores are not ready for it at once: a closed
-    terminal would end them first, with tracebacks.
+    terminal would end them first, with tracebacks. In a notebook this process imports from the current folder, and they
+    would take that over.
     """
-    before = {name: os.environ.get(name) for name in variables}
+    before, path = {name: os.environ.get(name) for name in variables}, sys.path
     os.environ.update(variables)
+    sys.path = [folder for folder in path if folder]
     try:
         if hasattr(signal, "pthread_sigmask"):  # not on Windows
             mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
         yield
     finally:
+        sys.path = path
         for name, value in before.items():
             if value is None:
                 del os.environ[name]
