@@ -6,9 +6,9 @@
 `--keep` reads runs/NAME/results.json and writes docs/results/NAME.json (see `keeping.py`), which holds the scores over
 all seeds, what was claimed, where and when it ran. Without it, every docs/templates/PAGE.j2 becomes the page of that
 name, README.md in the root and the others in docs. In a template, `study("NAME")` is a `Result`, and `theirs("35.6")` a
-figure that others measured. Figures of studies that are no longer kept stand in docs/templates/also-tried.md.
+number that others measured. Numbers of studies that are no longer kept stand in docs/templates/also-tried.md.
 tests/docs/test_prose.py fails where a page is not what its template and the results give, or where a template states a
-measured metric by hand.
+measured number by hand.
 """
 
 from __future__ import annotations

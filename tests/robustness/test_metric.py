@@ -126,21 +126,6 @@ def test_a_class_that_is_always_wrong_has_an_interval() -> None:
     assert score.value == 0 and score.lo == pytest.approx(0, abs=0.1) and 0.5 < score.hi < 5  # of 200 images or so
 
 
-def test_the_one_class_with_many_images_may_be_missing_from_a_resample() -> None:
-    labels = np.repeat(np.arange(11), [10, *[9] * 10])
-    images = AnsweredSet("x", np.arange(11), 11, labels, np.ones(100, dtype=bool), {}, "64 px")
-    weights = np.ones((2, 100), dtype=np.float32)
-    weights[1, :10] = 0
-    found = WorstClass("worst_class").combine(np.arange(100)[None] < 7, images, weights)
-    assert found[0] == pytest.approx(70) and np.isnan(found[1]).all()
-    drawn = WorstClass("worst_class").resample(
-        (np.arange(100) < 7)[None, None], images, 100_000, np.random.default_rng(0)
-    )
-    assert np.isnan(drawn.draws).any(), "about three of so many"
-    score = drawn.one(0, 0)
-    assert 30 < score.lo < score.value < score.hi < 100
-
-
 def test_a_worst_class_that_is_always_right_has_an_interval_over_groups_too() -> None:
     labels = np.repeat([0, 1, 2], 15)
     groups = Groups.of([str(i % 4) for i in range(45)], np.ones(45, dtype=bool))

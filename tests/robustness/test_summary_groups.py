@@ -173,22 +173,6 @@ def test_the_intervals_are_those_of_a_plain_bootstrap_over_images_baselines_seed
     assert (mean.lo, mean.hi) == ends(lambda of: of[:, [1, 3], 1].mean(axis=1), 8)
 
 
-def test_the_method_says_what_was_resampled(study, summary):
-    three = "3 arms; bootstrap 95 % over images"
-    assert summary.score("top1", "mixed", "solid").method == f"mean of {three}, 3 arms and 3 seeds"
-    assert summary.score("er", "mixed", minus="real").method == (
-        f"mean of 2 shifts and {three}, baselines, the scatter about their line, 3 arms and 3 seeds"
-    )
-    one = {key: found for key, found in study.items() if key[1] == 0}
-    few = summed(one, BASELINES, bootstrap=50, groups={"two": GROUPS["real"][:2], "one": GROUPS["mixed"][:1]})
-    words = "bootstrap 95 % over images"
-    assert (
-        few.score("er", "two", "solid").method
-        == f"mean of 2 arms; {words} and baselines and the scatter about their line; one seed"
-    )
-    assert few.score("top1", "one", "solid").method == f"mean of 1 arm; {words}; one seed"
-
-
 def test_the_reference_of_a_group_is_a_group_or_an_arm_outside_it_or_none(study):
     groups = {"generated": GROUPS["generated"], "real": GROUPS["real"]}
     two = {arm: "mixed, b" if arm.endswith("c") else "mixed, a" for arm in ACCURACY}

@@ -44,10 +44,6 @@ MetricNames = Annotated[
     list[str] | None,
     option("--metric NAME", "A metric of genrobust list metrics; default: top1; repeatable.", autocompletion=metrics),
 ]
-ReportFormats = Annotated[
-    list[str] | None,
-    option("--format FORMAT", "Write svg (plots) beside report.html; default: html alone."),
-]
 
 
 @command()
@@ -222,16 +218,13 @@ def evaluate(
 
 @command()
 @with_study(*ANYWHERE)
-def report(study: "Study", formats: ReportFormats = None, estimate: Estimate = True) -> None:
-    """Write the report again, after the missing jobs of the study; --format adds plots for papers."""
-    from genrobust.report import check_report_formats
-
-    check_report_formats(formats or [])  # before the missing jobs
+def report(study: "Study", estimate: Estimate = True) -> None:
+    """Write the report again, after the missing jobs of the study."""
     rows = list_work(study, estimate)
     if any(row.left for row in rows):
         err_console.print("the report needs the whole study; these jobs are missing and run first:")
         print_work(rows, err_console)
-    _write_report(study, formats=formats or [])
+    _write_report(study)
 
 
 def _warn_of_labels(name: str, predictions: "Mapping[str, Predictions]") -> None:
@@ -278,15 +271,13 @@ def _parse_part(text: str) -> slice:
     return slice(number - 1, None, parts)
 
 
-def _write_report(
-    study: "Study", anew: bool = False, same_versions: bool = False, formats: "Sequence[str]" = ()
-) -> None:
+def _write_report(study: "Study", anew: bool = False, same_versions: bool = False) -> None:
     from genrobust.report import terminal
 
-    view, files = study.report(anew, same_versions, formats)
+    view, files = study.report(anew, same_versions)
     out_console.print()
     out_console.print(terminal(view, out_console.width))
-    tell(*files.values())
+    tell(*(path for name, path in files.items() if not name.endswith(".svg")))
     verdict, *more = map(escape, view.answer.sentences)
     out_console.print(f"\n[bold]{verdict}[/]", *more, sep="\n", soft_wrap=False)
 

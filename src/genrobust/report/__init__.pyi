@@ -29,7 +29,6 @@ from .tables import (
     metric_table as metric_table,
 )
 from .view import SECTIONS as SECTIONS, ReportView as ReportView
-from .views.studies import show_study as show_study
 from .wording import (
     EN_DASH as EN_DASH,
     MINUTE as MINUTE,
@@ -45,4 +44,4 @@ from .wording import (
     row_name as row_name,
     span as span,
 )
-from .write import check_report_formats as check_report_formats, write_report as write_report
+from .write import write_report as write_report

@@ -33,7 +33,7 @@ def main_differences(summary: Summary, metrics: Iterable[Metric]) -> dict[str, T
 
 
 def further_tables(summary: Summary, metrics: Iterable[Metric]) -> dict[str, Table]:
-    """Return the tables of all other metrics, by name: the same columns, with the gain beside the mean."""
+    """Return the tables of all other metrics, by name, with the gain beside the mean."""
     return _tables(summary, metrics, _further_table, main=False)
 
 
@@ -59,20 +59,14 @@ def difference_table(summary: Summary, metric: Metric) -> Table | None:
 
 
 def _further_table(summary: Summary, metric: Metric) -> Table | None:
-    """`metric` with the gain beside the mean; the columns are the same for every metric, which share a heading."""
-    shared = [replace(c, note=_all_sets(summary)) if c.kind == "mean" else c for c in _columns(summary, metric)]
-    caption, over = metric.caption(summary), _sets_in_mean(summary, metric)
-    if summary.shifts and over != _all_sets(summary):
-        caption = f"{caption}; the mean is over {over}"
-    table = Table(tuple(shared), _rows(summary, metric, shared), caption)
-    if not metric.informs(summary) or _without_empty(table, metric) is None:
-        return None
-    if not summary.shifts:
+    table = metric_table(summary, metric) if metric.informs(summary) else None
+    at = next((i for i, column in enumerate(table.columns, 1) if column.kind == "mean"), 0) if table else 0
+    if table is None or not at:
         return table
-    head, at = Column(f"minus {compared_with(summary)}", "mean of shifts", "gain"), 2 + len(summary.shifts)
-    gains = {arm: difference_entry(gain(summary, metric.name, arm), metric) for arm in summary.arms}
-    rows = [(arm, (*row[:at], gains[arm], *row[at:])) for arm, row in table.rows]
-    return replace(table, columns=(*shared[:at], head, *shared[at:]), rows=tuple(rows))
+    head = Column(f"minus {compared_with(summary)}", MEAN_OF_SHIFTS, "gain")
+    gains = {arm: difference_entry(gain(summary, metric.name, arm), metric) for arm, _ in table.rows}
+    rows = tuple((arm, (*row[:at], gains[arm], *row[at:])) for arm, row in table.rows)
+    return replace(table, columns=(*table.columns[:at], head, *table.columns[at:]), rows=rows)
 
 
 def _tables(
@@ -93,12 +87,8 @@ def _columns(summary: Summary, metric: Metric, ranged: bool = True) -> tuple[Col
 
 def _sets_in_mean(summary: Summary, metric: Metric) -> str:
     """How many shifts the mean is over: "6 sets", or, where the metric says nothing of some, "5 of 6 sets"."""
-    over = len(shifts_in_mean(summary, metric))
-    return _all_sets(summary) if over == len(summary.shifts) else f"{over} of {_all_sets(summary)}"
-
-
-def _all_sets(summary: Summary) -> str:
-    return count(len(summary.shifts), "set")
+    over, every = len(shifts_in_mean(summary, metric)), len(summary.shifts)
+    return f"{'' if over == every else f'{over} of '}{count(every, 'set')}"
 
 
 def _size_note(summary: Summary, test_set: str, few: Collection[str]) -> str:
@@ -126,9 +116,9 @@ def mark_best(columns: Sequence[Column], rows: Sequence[list[Entry]], metric: Me
     """
     for i, column in enumerate(columns if len(rows) > 1 else ()):
         values = [row[i].value for row in rows if not row[i].extrapolated]
-        known = [value for value in values if value is not None]
-        if column.kind != "out" and len(known) == len(rows):
-            best = number((max if metric.higher_is_better else min)(known), metric.signed, metric.digits)
+        measured = [value for value in values if value is not None]
+        if column.kind != "out" and len(measured) == len(rows):
+            best = number((max if metric.higher_is_better else min)(measured), metric.signed, metric.digits)
             for row in rows:
                 row[i] = replace(row[i], best=row[i].text == best)
 

@@ -104,6 +104,11 @@ class ReportView:
         return marks(self.summary)
 
     @cached_property
+    def dagger(self) -> str:
+        """What a dagger behind the name of a test set means, after other sentences."""
+        return " † left out of the mean." if self.summary.left_out else ""
+
+    @cached_property
     def legend(self) -> list[tuple[str, str]]:
         """The names of arms, each with the arm whose look it has."""
         return [(self.names[arm], arm) for arm in self.summary.arms]

@@ -45,11 +45,11 @@ def check_claims(summary: Summary, claims: Sequence[Claim]) -> list[CheckedClaim
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Correct p-values for their number, each in its place (Holm, 1979)."""
+    """Correct p-values for their number, in their order (Holm, 1979)."""
     corrected, highest = [0.0] * len(p_values), 0.0
-    for rank, place in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
-        highest = max(highest, min(1.0, (len(p_values) - rank) * p_values[place]))
-        corrected[place] = highest
+    for rank, index in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
+        highest = max(highest, min(1.0, (len(p_values) - rank) * p_values[index]))
+        corrected[index] = highest
     return corrected
 
 

@@ -323,10 +323,10 @@ def resampled_means(
         return _ratios(groups.weights(bootstrap) @ of_groups, columns.shape[1], per_group)
     bits = np.packbits(counted, axis=1)  # compared as bytes: 20 times faster than numpy's unique rows
     words = np.ascontiguousarray(bits).view(np.dtype((np.void, bits.shape[1]))).ravel()
-    _, first, place, counts = np.unique(words, return_index=True, return_inverse=True, return_counts=True)
+    _, first, row_of, counts = np.unique(words, return_index=True, return_inverse=True, return_counts=True)
     rows = counted[first].astype(np.float32)  # float32 counts exactly up to 2^24 images
     parts = [min(AT_ONCE, bootstrap - start) for start in range(0, bootstrap, AT_ONCE)]
-    sums = np.concatenate([_row_counts(place, counts, part, rng).astype(np.float32) @ rows for part in parts])
+    sums = np.concatenate([_row_counts(row_of, counts, part, rng).astype(np.float32) @ rows for part in parts])
     return _ratios(sums.astype(float), columns.shape[1], per_group)
 
 
@@ -337,24 +337,24 @@ def _ratios(sums: np.ndarray, columns: int, per_group: int) -> np.ndarray:
         return np.asarray(right / np.repeat(total, per_group, axis=1))
 
 
-def _row_counts(place: np.ndarray, counts: np.ndarray, resamples: int, rng: np.random.Generator) -> np.ndarray:
+def _row_counts(row_of: np.ndarray, counts: np.ndarray, resamples: int, rng: np.random.Generator) -> np.ndarray:
     """How often each distinct row comes in each resample: int [B, D].
 
     Equal rows are interchangeable, so a resample is one multinomial draw over the distinct rows: exact, and 10 to 100
     times faster than drawing images where distinct rows are few; where they are many, it is slower.
     """
-    n, d = len(place), len(counts)
+    n, d = len(row_of), len(counts)
     if d <= FEW:
         return rng.multinomial(n, counts / n, size=resamples)
-    return np.stack([np.bincount(place[rng.integers(0, n, n)], minlength=d) for _ in range(resamples)])
+    return np.stack([np.bincount(row_of[rng.integers(0, n, n)], minlength=d) for _ in range(resamples)])
 
 
 def baseline_counts(n: int, bootstrap: int) -> Iterator[np.ndarray]:
     """Yield how often each of `n` baselines comes in each resample, int [B', n], for `bootstrap` resamples in all."""
-    rng, place, once = np.random.default_rng(0), np.arange(n), np.ones(n, dtype=np.int64)
+    rng, row_of, once = np.random.default_rng(0), np.arange(n), np.ones(n, dtype=np.int64)
     block = max(1, IN_MEMORY // n)
     for start in range(0, bootstrap, block):
-        yield _row_counts(place, once, min(block, bootstrap - start), rng)
+        yield _row_counts(row_of, once, min(block, bootstrap - start), rng)
 
 
 def image_counts(

@@ -109,13 +109,13 @@ class StudyAnswers:
         drawn = self._replicates(right, members, grouped, self.rng)
         drawn = spread_of_sure(drawn, percents, images[:, None, None], self.rng)
 
-        def over_images(rng: np.random.Generator, place: int) -> np.ndarray:
-            return self._replicates(right[[place]], members[:, [place]], [False], rng)[:, 0]
+        def over_images(rng: np.random.Generator, index: int) -> np.ndarray:
+            return self._replicates(right[[index]], members[:, [index]], [False], rng)[:, 0]
 
         for i, groups in enumerate(answered.groups for answered in clean.values()):
             if groups is not None:
                 point = np.nanmean(drawn[:, i], axis=0)
-                drawn[:, i] = groups.spread(point, drawn[:, i], partial(over_images, place=i))
+                drawn[:, i] = groups.spread(point, drawn[:, i], partial(over_images, index=i))
         kinds = {b.model: b.architecture for b in self.baselines if b.test_set in self.lines}
         models = sorted(kinds)
         picks = np.empty((self.bootstrap, 0), dtype=int)
@@ -221,14 +221,14 @@ def _answered_sets(
 ) -> dict[str, AnsweredSet]:
     """The answers on one test set, over each of the classes in `over`, and over all under the test set's own name."""
     test, all_classes = images.test_set, len(images.classes)
-    wanted = [*((classes, on_own_classes) for classes in over.values()), (np.arange(all_classes), on_all_classes)]
+    subsets = [*((classes, on_own_classes) for classes in over.values()), (np.arange(all_classes), on_all_classes)]
     values: dict[str, dict[str, np.ndarray]] = {name: {} for name in over}
     protocols = {images.protocol}
     for (a, arm), (s, seed) in product(enumerate(arms), enumerate(seeds)):
         predicted = predictions[arm, seed, test]
         _require_same_images(predicted, images, _where(arm, seed, test), test)
         protocols.add(predicted.protocol)
-        for name, by_metric in zip([*over, test], read_answers(predicted, wanted), strict=True):
+        for name, by_metric in zip([*over, test], read_answers(predicted, subsets), strict=True):
             for metric, computed in by_metric.items():
                 to = values[name].setdefault(metric, np.zeros((len(arms), len(seeds), *computed.shape), computed.dtype))
                 to[a, s] = computed

@@ -183,7 +183,7 @@ def _measure_metrics(
     """The answers, with every metric that can be measured of them."""
     clean, shifts = comparison.clean, comparison.shifts
     lines = {**comparison.published, **fit_lines(baselines, shifts, comparison.transform)}
-    of_images = [m for m in metrics if isinstance(m, ImageMetric)]
+    of_images = [f for f in metrics if isinstance(f, ImageMetric)]
     on_own_classes, on_all_classes = (
         {f.name: f.of_images for f in of_images if f.all_classes is over_all} for over_all in (False, True)
     )

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import builtins
 import io
-import json
 import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas
 import pytest
 from PIL import Image
 
-from genrobust import MemoryImages, Study, load_recipe
-from genrobust.core import JoinedImages, StudyData, StudyRecord, Subset, Summary, UserError
+from genrobust import MemoryImages
+from genrobust.core import JoinedImages, StudyData, StudyRecord, Subset, Summary
 from genrobust.data import ShardDataset
 from genrobust.report.renderers.csv import summary_to_csv
 from genrobust.report.tables import main_tables
@@ -63,18 +60,6 @@ def test_the_pandas_table_is_results_csv(grouped: StudyRecord) -> None:
     assert top1["value"].tolist() == [summary.score("top1", "real", "solid").value]
 
 
-def test_without_pandas_the_error_says_what_to_install(summary: Summary, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(name: str, *more: Any) -> Any:
-        if name == "pandas":
-            raise ModuleNotFoundError(name="pandas")
-        return imported(name, *more)
-
-    imported = builtins.__import__
-    monkeypatch.setattr(builtins, "__import__", refuse)
-    with pytest.raises(UserError, match=r"to_pandas needs the package pandas.*pip install 'genrobust\[pandas\]'"):
-        summary.to_pandas()
-
-
 def test_an_image_set_is_indexed_and_iterated(pictogram_data: StudyData) -> None:
     test, solid = pictogram_data.tests["test"], pictogram_data.tests["solid"]
     for images in (test, Subset(test, [5, 3, 4]), JoinedImages("both", [test, solid])):
@@ -114,12 +99,3 @@ def test_a_generated_dataset_shows_its_classes_and_names_a_damaged_image(
     tar.write_bytes(tar.read_bytes().replace(b"IDAT", b"IDOT"))
     damaged = check_text(dataset._repr_html_())
     assert "<img" not in damaged and damaged.count("has changed since it was written") == 4
-
-
-def test_a_study_shows_its_arms_and_where_its_report_is(tmp_path: Path) -> None:
-    recipe = load_recipe("pictograms", ["name=mine", f"arms.1.name={json.dumps(EVIL)}"])
-    study = Study(recipe, tmp_path)
-    assert len(repr(study)) < 120 + len(str(tmp_path)) and "'mine'" in repr(study)
-    html = check_text(study._repr_html_())
-    assert all(arm.mixture[0].source in html for arm in recipe.arms) and "no report yet" in html
-    assert repr(study.dataset("generated")) == "GeneratedDataset(name='generated')"

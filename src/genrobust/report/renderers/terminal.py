@@ -9,12 +9,11 @@ from rich.console import Group
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from genrobust.core import MEAN_OF_SHIFTS, Score, Summary
+from genrobust.core import MEAN_OF_SHIFTS, Score
 from genrobust.report.nouns import ReportSection, Table
 from genrobust.report.view import ReportView
 from genrobust.report.wording import (
     EN_DASH,
-    EXTRAPOLATED,
     caveat,
     compared_with,
     gain,
@@ -42,7 +41,7 @@ def final_table(view: ReportView, width: int) -> RichTable:
 
     Of more arms than `COLUMNS`, or where their names and intervals do not fit `width`, each arm is a row, with as many
     of its means as fit. On a terminal narrower than the narrowest layout, cells are cut. Groups stand in the place of
-    their arms, with their effective robustness on each shift.
+    their arms.
     """
     groups, summary = bool(view.summary.groups), view.overview
     caption = caveat(summary) + f" {marks(summary)}".rstrip()
@@ -52,9 +51,8 @@ def final_table(view: ReportView, width: int) -> RichTable:
     if len(arms) <= COLUMNS:
         dagger = " † left out of the mean." if summary.left_out else ""
         lower = " The lower part shows means of shifts." if means else ""
-        of_shifts = list(_robustness_rows(summary)) if groups else []
         parts = [[row for row, kind in tests if kind != "out"], [row for row, kind in tests if kind == "out"]]
-        parts.append([*means, *of_shifts])
+        parts.append(means)
         table, fits = _table(Text("test set"), arms, parts, NAME_WIDTH, caption + dagger + lower, width)
         if fits:
             return table
@@ -106,13 +104,6 @@ def _test_rows(accuracy: Table) -> Iterator[tuple[tuple[Text, list[Text]], str]]
 def _cells(table: Table, column: int, style: str) -> list[Text]:
     entries = [row[column] for _, row in table.rows]
     return [Text(entry.text, style="bold" if entry.best else style) for entry in entries]
-
-
-def _robustness_rows(summary: Summary) -> Iterator[tuple[Text, list[Text]]]:
-    for shift in summary.lines:
-        of_shift = [summary.score("er", arm, shift) for arm in summary.arms]
-        marked = [Text(number(s.value, True) + (EXTRAPOLATED if s.extrapolated else "")) for s in of_shift]
-        yield Text(f"  robustness on {shift}"), marked
 
 
 def _mean_rows(view: ReportView) -> Iterator[tuple[Text, list[Text]]]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from genrobust.report.nouns import PAGES, ReportSection, template_beside
+from genrobust.report.nouns import PAGES, ReportSection
 from genrobust.report.view import SECTIONS, ReportView
-from genrobust.report.wording import compared_with
+from genrobust.report.wording import EN_DASH, WIDE, compared_with
 
 
 @SECTIONS.register("differences")
@@ -18,7 +18,7 @@ def differences(view: ReportView) -> ReportSection | None:
         label="Differences",
         lead="Paired by image and seed, in points. Gray where the interval includes zero: it may be chance.",
         tables=list(view.differences.values()),
-        template=template_beside(__file__),
-        by_table=True,
+        note=f"{EN_DASH} An interval about zero is wider than {WIDE} points, or there is no value; results.csv has "
+        f"what there is.{view.dagger}",
         forms=PAGES,
     )

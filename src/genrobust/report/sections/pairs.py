@@ -57,5 +57,4 @@ def _data(summary: Summary, leading: str) -> str:
 
 
 def _numbers(score: Score | None) -> list[float] | None:
-    known = score is not None and not is_wide(score)
-    return [round(value, 5) for value in (score.value, score.lo, score.hi)] if score and known else None
+    return [round(value, 5) for value in (score.value, score.lo, score.hi)] if score and not is_wide(score) else None

@@ -28,7 +28,6 @@ def robustness(view: ReportView) -> ReportSection | None:
         plots=plots,
         template=template_beside(__file__),
         values={"scale": plots[0].arguments[0]["scale"], "tables": tables, "lines": lines},
-        by_table=True,
         forms=PAGES,
     )
 

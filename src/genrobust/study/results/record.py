@@ -66,7 +66,6 @@ def record_of(graph: Graph, scores: StudyScores, command: str, makers: Sequence[
         notes=(*_notes(graph, scores), *scores.notes),
         not_generated=recipe.not_generated,
         claims=tuple(Claim(**claim.model_dump()) for claim in recipe.claims),
-        kinds={name: shift.kind for name, shift in recipe.data.shifts.items()},
         qualities=tuple(_qualities(graph)),
         curves=scores.curves,
         answer=recipe.answer or "",
