@@ -183,7 +183,7 @@ VICTIM = ("../victim/report.html", "../victim/.notes.part")
 NAMES = [  # a name leaves its folder, or two names share a file; tests/recipe/test_names.py has names of all sorts
     of_recipe("name: ../../victim", "name"),
     of_recipe(r'name: "a\e[31mb"', "name"),
-    row(["report", "own.yaml", "--set", "name=../../victim"], "name", kept=VICTIM),
+    row(["run", "own.yaml", "--set", "name=../../victim"], "name", kept=VICTIM),
     row("run own.yaml --set name=victim/../../victim", "name", kept=VICTIM),
     of_shifts("Sketch: photos/solid, sketch: photos/solid", codes=EITHER),
     of_shifts('"caf\\u00e9": photos/solid, "cafe\\u0301": photos/solid', codes=EITHER),
@@ -308,7 +308,7 @@ CHECKPOINTS = [
     of_checkpoint("checkpoint", NAN),
     row("filter shards --by classifier --classifier checkpoint --drop 0.5", "checkpoint", NAN, codes=FAILED),
     row(BENCHMARK, "checkpoint", NAN, codes=FAILED),
-    row("export-model checkpoint --to timm", "checkpoint", NAN, codes=FAILED),
+    row("export checkpoint --to timm", "checkpoint", NAN, codes=FAILED),
     of_checkpoint("checkpoint", removed("checkpoint/model.safetensors")),
     of_checkpoint("model.safetensors", file("checkpoint/model.safetensors", PICKLE), check=not_harmed),
     of_checkpoint("model.safetensors", file("checkpoint/model.safetensors", safetensors({}))),
@@ -326,8 +326,7 @@ CHECKPOINTS = [
     of_checkpoint_labels(""),
     of_checkpoint_labels("camera\nclock\nx\n"),
     of_checkpoint_labels("=1+1\n@SUM(A1)\n", codes=EITHER, check=no_formula),
-    row("export-model checkpoint --to timm --report r.json", "r.json", file("r.json", "[" * DEEP), codes=FAILED),
-    row("export-model checkpoint --to timm --license 'a\nb'", "--license"),
+    row("export checkpoint --to timm --license 'a\nb'", "--license"),
 ]
 PROMPTS = "show small.yaml --prompts --set generate.prompts.strategy=list --set generate.prompts.file"
 CODE = "open('harmed', 'w')\n\n\nclass Net:\n    pass\n"
@@ -428,29 +427,30 @@ EXPORTS = [
     row(f"{EXPORT} --out new --license '../x'", "--license"),
     row(f"{EXPORT} --out new --audit a.json", "a.json", file("a.json", "[" * DEEP), codes=FAILED),
     row(f"{EXPORT} --out new --filter f.parquet", "f.parquet", file("f.parquet", b"\xff" * 64), codes=FAILED),
-    row(f"{EXPORT} --out new --generator photos", "--generator"),
-    row(f"{EXPORT} --out new --val 0.5 --val-dataset shards", "--val"),
     row("export photos --to parquet", "photos"),
     row(
-        "export-model checkpoint --to timm --out mine --overwrite",
+        "export checkpoint --to timm --out mine --overwrite",
         "mine",
         file("mine/README.md", "mine"),
         codes=EITHER,
         kept=("mine/README.md",),
     ),
-    row("export-model checkpoint --to timm --out checkpoint --overwrite", "checkpoint", codes=FAILED),
+    row("export checkpoint --to timm --out checkpoint --overwrite", "checkpoint", codes=FAILED),
 ]
-PUSH = f"push {EXPORTED} me/icons --dry-run"
+PUSH = f"export {EXPORTED} --push me/icons"
 PUSHES = [
     row(PUSH, "leak", link(f"{EXPORTED}/leak", "/etc/passwd"), codes=EITHER, check=silent_of("leak")),
     row(PUSH, "leak", link(f"{EXPORTED}/leak", "../photos"), codes=EITHER, check=silent_of("camera")),
     row(PUSH, ".env", file(f"{EXPORTED}/.env", "TOKEN=1"), codes=EITHER, check=silent_of(".env")),
     row(PUSH, "README.md", link(f"{EXPORTED}/README.md", "/etc/passwd"), check=silent_of("root")),
     row(PUSH, "README.md", removed(f"{EXPORTED}/README.md")),
-    row("push table.csv me/icons --dry-run", "table.csv"),
+    row("export table.csv --push me/icons", "table.csv"),
     row(PUSH.replace("me/icons", "'my icons/x y'"), "'my icons/x y'"),
-    *(row(["push", EXPORTED, word], "name", check=silent_of("hf_")) for word in ("../x", "a\x1b[31m/b", "me/" + LONG)),
-    row("push shards me/icons --dry-run", "shards"),
+    *(
+        row(["export", EXPORTED, "--push", word], "name", check=silent_of("hf_"))
+        for word in ("../x", "a\x1b[31m/b", "me/" + LONG)
+    ),
+    row("export shards --push me/icons", "shards"),
 ]
 DATASETS = [  # generated datasets, damaged or edited
     *(

@@ -50,7 +50,7 @@ def test_a_varied_study_leaves_the_report_of_the_whole_one():
 
 def test_the_files_for_papers_lie_beside_the_same_report():
     before = reports()
-    words = ("report", "own.yaml", "--no-estimate", "--workers", 1)
+    words = ("run", "own.yaml", "--no-estimate", "--workers", 1)
     genrobust(*words, "--format", "svg", said="writing the report")
     made = {path.name for path in (RUNS / "own").iterdir()} - {*before["own"]}
     assert {"figure-1-accuracy.svg", "report.html"} <= made
@@ -109,7 +109,7 @@ def test_a_report_that_was_edited_or_has_no_manifest_is_kept(change):
     else:
         (folder / MANIFEST).unlink()
     before = reports()["own"]
-    genrobust("report", "own.yaml", "--no-estimate")
+    genrobust("run", "own.yaml", "--no-estimate")
     after = reports()
     (place,) = after.keys() - {"own"}
     assert after[place] == before

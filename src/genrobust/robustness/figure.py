@@ -195,5 +195,5 @@ def image_figure(name: str) -> ImageFigure:
     """
     figure = figure_called(name)
     if not isinstance(figure, ImageFigure):
-        raise UserError(f"figure {name}: it is computed from a whole study: genrobust report shows it")
+        raise UserError(f"figure {name}: it is computed from a whole study: the report shows it")
     return figure

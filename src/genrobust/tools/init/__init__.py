@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated
 
-from genrobust.cli import COMMANDS, OUT, OutFolder, Overwrite, option, tell
+from genrobust.cli import COMMANDS, OUT, START, OutFolder, Overwrite, in_group, option, tell
 from genrobust.core import UserError
 
 TrainFolder = Annotated[
@@ -35,6 +35,7 @@ OwnGenerator = Annotated[
 
 
 @COMMANDS.register("init")
+@in_group(START)
 def init(
     train: TrainFolder,
     test: TestFolder = None,
@@ -52,7 +53,10 @@ def init(
     model: ServerModel = None,
     own_generator: OwnGenerator = False,
 ) -> None:
-    """Write a commented recipe for your own image folders."""
+    """Write a commented recipe for your own image folders.
+
+    Example: genrobust init --train data/train --test data/test --shift sketch=data/sketch
+    """
     from genrobust.core import local_folder
     from genrobust.tools.init.user_folders import read_folders
     from genrobust.tools.init.writing import write_recipe
