@@ -47,6 +47,19 @@ from .hub_sets import as_written as as_written, is_on_hub as is_on_hub
 from .imagenet_sets import LINE_CLASSES as LINE_CLASSES, LINE_SOURCE as LINE_SOURCE
 from .memory import MemoryImages as MemoryImages
 from .naming import readable_names as readable_names
+from .quality.diversity import (
+    by_class as by_class,
+    common_counts as common_counts,
+    first_of_each_class as first_of_each_class,
+)
+from .quality.labels import (
+    Agreement as Agreement,
+    agreement as agreement,
+    confidence as confidence,
+    least_agreeing as least_agreeing,
+)
+from .quality.realism import NEIGHBORS as NEIGHBORS, Fidelity as Fidelity, fidelity as fidelity, halves as halves
+from .quality.sources import SourceEmbeddings as SourceEmbeddings, qualities as qualities
 from .reader import DataSource as DataSource, Reader as Reader, load_data as load_data, published_line as published_line
 from .readers.domain_sets import domains_in as domains_in
 from .reading import (

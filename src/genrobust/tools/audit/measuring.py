@@ -27,24 +27,22 @@ from genrobust.data import (
     DISTANCE,
     NEAR,
     NEAREST,
+    NEIGHBORS,
     PROBABILITY,
     TAKEN_FOR,
     USED,
     Neighbors,
     ShardDataset,
-    filters_of,
-    making,
-)
-from genrobust.quality import (
-    NEIGHBORS,
     agreement,
     by_class,
     common_counts,
     confidence,
     fidelity,
+    filters_of,
     first_of_each_class,
     halves,
     least_agreeing,
+    making,
 )
 from genrobust.study import AuditSets
 from genrobust.tools.audit.duplicates import SAMPLE, compare, memorization
