@@ -21,7 +21,6 @@ from .copies.exact import (
     Broken as Broken,
     Copies as Copies,
     copies_of_tests as copies_of_tests,
-    find_copies as find_copies,
     hash_contents as hash_contents,
     without_broken as without_broken,
     without_copies as without_copies,
@@ -29,7 +28,7 @@ from .copies.exact import (
 )
 from .copies.fingerprint import NEAR as NEAR, Neighbors as Neighbors, frame as frame, nearest as nearest
 from .copies.near import find_near_copies as find_near_copies, thumbnails as thumbnails
-from .file_list import ListedImages as ListedImages, Listing as Listing
+from .file_list import ListedImages as ListedImages
 from .filters import (
     FILTERS as FILTERS,
     FilterResult as FilterResult,
@@ -66,7 +65,6 @@ from .reading import (
     broken_images as broken_images,
     describe_broken as describe_broken,
     describe_dark as describe_dark,
-    describe_passed_over as describe_passed_over,
     image_files as image_files,
     read_image as read_image,
 )
