@@ -1,4 +1,4 @@
-"""The figures on the pages are those of the studies' results, and none is typed by hand."""
+"""The metrics on the pages are those of the studies' results, and none is typed by hand."""
 
 import importlib
 import json
@@ -7,9 +7,6 @@ import sys
 from pathlib import Path
 
 import pytest
-
-from genrobust.robustness import fit_lines
-from genrobust.study.results.baselines import table_rows
 
 ROOT = Path(__file__).parents[2]
 TEMPLATES = sorted((ROOT / "docs" / "templates").glob("*.j2"))
@@ -31,13 +28,13 @@ def keeping(prose):
 
 def test_every_page_is_what_its_template_and_the_results_give(prose):
     pages = prose.pages()
-    assert len(pages) == len(TEMPLATES) + 1 > 1  # and the ranking
+    assert len(pages) == len(TEMPLATES) > 1
     for page, text in pages.items():
         assert page.read_text(encoding="utf-8") == text, f"{page.name}: run python docs/prose.py"
 
 
 @pytest.mark.parametrize("template", TEMPLATES, ids=lambda path: path.stem)
-def test_no_measured_figure_is_typed_by_hand(template):
+def test_no_measured_metric_is_typed_by_hand(template):
     text = re.sub(r"\{\{.*?\}\}|\{%.*?%\}|\{#.*?#\}|```.*?```", "", template.read_text(encoding="utf-8"), flags=re.S)
     assert re.findall(OURS, text) == []
 
@@ -46,15 +43,15 @@ def test_no_measured_figure_is_typed_by_hand(template):
 def test_kept_results_agree_with_themselves(file, prose):
     study = prose.Result.of(file.stem)
     assert file.read_text(encoding="utf-8").count("\n") > len(study.scores)
-    for (figure, arm, test, minus), score in study.scores.items():
-        assert score["lo"] <= score["value"] <= score["hi"], (figure, arm, test, minus)
-        own, other = ((figure, name, test, "") for name in (arm, minus))
+    for (metric, arm, test, minus), score in study.scores.items():
+        assert score["lo"] <= score["value"] <= score["hi"], (metric, arm, test, minus)
+        own, other = ((metric, name, test, "") for name in (arm, minus))
         if minus and {own, other} <= study.scores.keys():
             difference = study.scores[own]["value"] - study.scores[other]["value"]
-            assert score["value"] == pytest.approx(difference, abs=0.02), (figure, arm, test, minus)
+            assert score["value"] == pytest.approx(difference, abs=0.02), (metric, arm, test, minus)
 
 
-def test_a_figure_that_was_not_measured_is_an_error(prose):
+def test_a_metric_that_was_not_measured_is_an_error(prose):
     told = {"environment": {"machine": "2 CPU cores, x86_64, Linux", "device": "cpu (this CPU has AVX2); 2 workers"}}
     row = {"value": 12.34, "lo": -1.0, "hi": 25.06, "groups": 0}
     study = prose.Result(told | {"date": "2026-01-31"}, {("top1", "a", "mean of shifts", "b"): row})
@@ -66,23 +63,20 @@ def test_a_figure_that_was_not_measured_is_an_error(prose):
 
 
 def test_condensing_keeps_what_pages_quote_and_no_single_seed(prose, keeping):
-    score = dict.fromkeys(keeping.KEPT, 1.0) | {"figure": "top1", "arm": "a", "test_set": "t", "minus": ""}
+    score = dict.fromkeys(keeping.KEPT, 1.0) | {"metric": "top1", "arm": "a", "test_set": "t", "minus": ""}
     summary = {key: [] for key in keeping.OF_SUMMARY} | {"lines": {"t": {"r2": 0.9, "n": 42, "slope": 1.0}}}
     summary |= {"reference": "r", "references": {"a": "r"}}
-    every, er, both = {"seed": None}, {"figure": "er"}, {"figure": "multi_er"}
+    every, er = {"seed": None}, {"metric": "er"}
     quoted = [
         {},
         {"minus": "c"},
         er,
         er | {"minus": "r"},
-        both | {"minus": "r"},
-        both | {"minus": "b", "test_set": prose.MEAN},
     ]
     left_out = [
-        {"figure": "nll"},
+        {"metric": "nll"},
         {"test_set": "t on the classes of u"},
         {"seed": 0},
-        both,
         {"minus": "b"},
         er | {"minus": "b"},
     ]
@@ -97,7 +91,7 @@ def test_condensing_keeps_what_pages_quote_and_no_single_seed(prose, keeping):
 
 
 def test_condensing_keeps_the_clean_and_the_mean_accuracy_along_a_curve(prose, keeping):
-    score = dict.fromkeys(keeping.KEPT, 1.0) | {"figure": "top1", "minus": "", "seed": None}
+    score = dict.fromkeys(keeping.KEPT, 1.0) | {"metric": "top1", "minus": "", "seed": None}
     rows = [{**score, "arm": share, "test_set": t, "value": v} for share, t, v in (
         ("0", "test", 80.0), ("0", prose.MEAN, 60.0), ("0", "solid", 1.0), ("1", "test", 90.0), ("1", prose.MEAN, 40.0),
     )]  # fmt: skip
@@ -108,18 +102,3 @@ def test_condensing_keeps_the_clean_and_the_mean_accuracy_along_a_curve(prose, k
     rows = study.curves(["tuned", "other"]).splitlines()[2:]
     assert rows == ["| tuned | `test` | 80.0 | 90.0 |", "| tuned | shifts | 60.0 | 40.0 |"]
     assert study.curve("tuned").gain("0", "1").startswith("+20.0")
-
-
-def test_other_lines_start_from_the_clean_accuracies_of_the_study(prose):
-    study, arms = prose.Result.of("pictograms-full"), ["generated", "drawing styles"]
-    shifts = [name for name in study.told["shifts"] if name != "emoji"]
-    models = table_rows("pictograms", study.told["shifts"], "logit")[0]
-    clean = sys.modules["refits"].clean_accuracies(study, [*arms, "real"], shifts, models)
-    for (arm, shift), value in clean.items():  # of the classes of the shift, and so a little off
-        assert value == pytest.approx(study.score(arm, "test")["value"], abs=0.2 if shift == "outline-v2" else 2)
-    rows = [line.split(" | ") for line in prose.refits(study, arms, "real", "pixel", "vit", "ViTs").splitlines()[2:]]
-    assert len(rows) == 8 and rows[0][:3] == ["| as above", f"{study.told['lines']['pixel']['r2']:.2f}", "all 5"]
-    gains = [study.score(arm, prose.MEAN, "er", "real")["value"] for arm in arms]
-    assert [float(cell.rstrip(" |")) for cell in rows[0][3:]] == pytest.approx(gains, abs=0.1)
-    assert len({tuple(row[3:]) for row in rows}) == 8
-    assert rows[2][:2] == ["| on a linear scale", f"{fit_lines(models, ['pixel'], 'linear')['pixel'].r2:.2f}"]

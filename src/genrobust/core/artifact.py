@@ -35,8 +35,8 @@ from genrobust.core.files import (
     replacing,
     size_of,
 )
-from genrobust.core.json_text import parse_json
 from genrobust.core.keys import digest, hash_file, hash_once, slug
+from genrobust.core.parsing import parse_json
 
 OURS = b'"genrobust_format"'  # in each manifest, and in no other file
 FORMAT = 3  # of manifests

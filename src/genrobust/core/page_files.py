@@ -29,9 +29,9 @@ from genrobust.core.files import (
     replacing,
     size_of,
 )
-from genrobust.core.json_text import parse_json
 from genrobust.core.keys import digest, hash_file
 from genrobust.core.masking import mask_secrets
+from genrobust.core.parsing import parse_json
 
 log = logging.getLogger(__name__)
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 
-from genrobust.core import UserError, page_json, write_files
+from genrobust.core import page_json, write_files
 from genrobust.report.renderers.csv import summary_to_csv
 from genrobust.report.renderers.html import html
 from genrobust.report.renderers.json import results_to_json
@@ -14,16 +13,9 @@ from genrobust.report.renderers.svg import svg_files
 from genrobust.report.results import REPORT, RESULTS
 from genrobust.report.view import ReportView
 
-FORMATS: Mapping[str, Callable[[ReportView], Mapping[str, str]]] = {  # and the files that each adds to a report
-    "html": lambda view: {},  # which every report has
-    "svg": svg_files,
-}
 
-
-def write_report(view: ReportView, folder: Path, formats: Collection[str] = ()) -> dict[str, Path]:
-    """Write report.html, report.md, results.csv and results.json into `folder`; returns their paths by name.
-
-    `formats` adds a file for each plot ("svg").
+def write_report(view: ReportView, folder: Path) -> dict[str, Path]:
+    """Write report.html, report.md, results.csv, results.json and each plot as SVG; returns their paths by name.
 
     They replace the report of the same recipe with the same scores; any other is kept in ``earlier``, under its
     date. Everything that came from outside is escaped: a class may be called ``<script>``.
@@ -36,17 +28,8 @@ def write_report(view: ReportView, folder: Path, formats: Collection[str] = ()) 
     contents: dict[str, str | bytes] = {
         REPORT: html(view),
         "report.md": markdown(view),
-        "results.csv": summary_to_csv(view.summary, view.figures),
+        "results.csv": summary_to_csv(view.summary, view.metrics),
         RESULTS: page_json(facts),
+        **svg_files(view),
     }
-    for form in formats:
-        contents |= FORMATS[form](view)
     return write_files(contents, folder, [facts["recipe"], facts["summary"], facts.get("curves")])
-
-
-def check_report_formats(formats: Iterable[str]) -> None:
-    """Raise UserError if one of `formats` is none that reports are written in."""
-    if unknown := [form for form in formats if form not in FORMATS]:
-        raise UserError(
-            f"--format {unknown[0]}: choose one of {', '.join(FORMATS)}; Inkscape and others make a PDF of an SVG"
-        )

@@ -80,10 +80,10 @@ def export(
     from genrobust.tools.export.pushing import check_repo, push as run_push
 
     check_license(license)
-    if push is not None:
-        check_repo(push)  # before the export
-    elif private or to is None:
+    if push is None and (private or to is None):
         raise UserError("--private: add --push REPO" if to else f"add --to FORMAT: {', '.join(FORMATS.names())}")
+    if push is not None and to is not None:
+        check_repo(push)  # before the export
     studies.require_recipe(what)
     folder = out or Path(what if to is None else f"{studies.label(what)}-{to}")
     if to is not None:

@@ -18,7 +18,7 @@ from genrobust.classifiers import (
     read_checkpoint_info,
 )
 from genrobust.core import GenrobustError
-from genrobust.tools.export.classifier_card import classifier_card, find_figures
+from genrobust.tools.export.classifier_card import classifier_card, find_metrics
 from genrobust.tools.export.folder import CARD, check_target, new_folder
 from genrobust.tools.export.format import ClassifierFormat
 from genrobust.tools.export.licenses import OTHER
@@ -40,7 +40,7 @@ def export_classifier(
     What is written must give the same logits.
 
     Args:
-        results: The results.json of its study, whose figures for `arm` the card gives if it has this checkpoint.
+        results: The results.json of its study, whose metrics for `arm` the card gives if it has this checkpoint.
         license: That of the weights, an id of the hub's.
 
     Raises:
@@ -50,7 +50,7 @@ def export_classifier(
     check_target(out, overwrite)
     info = read_checkpoint_info(checkpoint)
     form.check(info)
-    card = classifier_card(out.resolve().name, form, info, find_figures(results, info, arm), license)
+    card = classifier_card(out.resolve().name, form, info, find_metrics(results, info, arm), license)
     model, _ = load_checkpoint(checkpoint)
     with new_folder(out, overwrite, "model") as folder:
         form.write(model, info, folder)

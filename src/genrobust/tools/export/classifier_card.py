@@ -15,15 +15,15 @@ from genrobust.classifiers import CheckpointInfo, protocol
 from genrobust.core import REAL, Score, Summary, UserError, slug
 from genrobust.recipe import is_recipe
 from genrobust.report import number, read_results, robustness_over, span
-from genrobust.robustness import Figure, comparable, list_figures
+from genrobust.robustness import Metric, comparable, list_metrics
 from genrobust.tools.export.cards import render_card
 from genrobust.tools.export.format import ClassifierFormat
 from genrobust.tools.export.licenses import license_of_network
 
 
 @dataclass(frozen=True, slots=True)
-class StudyFigures:
-    """The figures of one checkpoint in a study: of its `arm` and `seed`, among those of `summary`."""
+class StudyMetrics:
+    """The metrics of one checkpoint in a study: of its `arm` and `seed`, among those of `summary`."""
 
     title: str
     date: str
@@ -31,17 +31,17 @@ class StudyFigures:
     arm: str
     seed: int
 
-    def score(self, figure: str, test_set: str) -> Score | None:
-        return self.summary.find(figure, self.arm, test_set, self.seed)
+    def score(self, metric: str, test_set: str) -> Score | None:
+        return self.summary.find(metric, self.arm, test_set, self.seed)
 
     @property
     def tests(self) -> list[str]:
         return list(dict.fromkeys([*self.summary.tests, *self.summary.paired.values()]))
 
     @property
-    def shown(self) -> list[Figure]:
-        """The figures that it has on any test set."""
-        return [f for f in list_figures() if any(self.score(f.name, test) for test in self.summary.tests)]
+    def shown(self) -> list[Metric]:
+        """The metrics that it has on any test set."""
+        return [f for f in list_metrics() if any(self.score(f.name, test) for test in self.summary.tests)]
 
     @property
     def extrapolated(self) -> bool:
@@ -49,19 +49,19 @@ class StudyFigures:
         return any(score.extrapolated for score in scores)
 
 
-def find_figures(results: Path | None, info: CheckpointInfo, arm: str) -> StudyFigures | None:
-    """Find the figures of the checkpoint `info` in the results.json of a study; None where that has not trained it."""
+def find_metrics(results: Path | None, info: CheckpointInfo, arm: str) -> StudyMetrics | None:
+    """Find the metrics of the checkpoint `info` in the results.json of a study; None where that has not trained it."""
     if results is not None:
         with suppress(UserError):
             study = read_results(results)
             seed, run = info.training.get("seed"), info.training.get("run")
             if run and any(of.name == arm and of.trained.get(str(seed)) == run for of in study.arms):
-                return StudyFigures(study.title, study.date, study.summary, arm, int(str(seed)))
+                return StudyMetrics(study.title, study.date, study.summary, arm, int(str(seed)))
     return None
 
 
 def classifier_card(
-    name: str, form: ClassifierFormat, info: CheckpointInfo, figures: StudyFigures | None, license: str
+    name: str, form: ClassifierFormat, info: CheckpointInfo, metrics: StudyMetrics | None, license: str
 ) -> str:
     """Write the card of the classifier `info`, exported under `name`, as Markdown with the hub's header."""
     counts, init = info.training.get("counts") or {}, str((info.training.get("config") or {}).get("init") or "")
@@ -69,7 +69,7 @@ def classifier_card(
     of_study = init.startswith("arm:") or is_recipe(init.rpartition(":")[0])
     return render_card(
         "classifier_card.md.j2",
-        _header(name, form.library, figures, license),
+        _header(name, form.library, metrics, license),
         name=name,
         usage=form.usage(info).replace("FOLDER", name),
         info=info,
@@ -83,9 +83,9 @@ def classifier_card(
         protocol=protocol(info.image_size, interpolation=info.interpolation),
         training=_training_settings(info),
         not_real=[source for source in counts if source != REAL],
-        figures=figures,
-        known=[f for f in list_figures() if figures and any(key.figure == f.name for key in figures.summary.scores)],
-        robustness_over=robustness_over(figures.summary) if figures else "",
+        metrics=metrics,
+        known=[f for f in list_metrics() if metrics and any(key.metric == f.name for key in metrics.summary.scores)],
+        robustness_over=robustness_over(metrics.summary) if metrics else "",
         comparable=comparable,
         number=number,
         span=span,
@@ -110,8 +110,8 @@ def _training_settings(info: CheckpointInfo) -> dict[str, Any]:
     }
 
 
-def _header(name: str, library: str, figures: StudyFigures | None, license: str) -> ModelCardData:
-    top1 = {test: score for test in figures.tests if (score := figures.score("top1", test))} if figures else {}
+def _header(name: str, library: str, metrics: StudyMetrics | None, license: str) -> ModelCardData:
+    top1 = {test: score for test in metrics.tests if (score := metrics.score("top1", test))} if metrics else {}
     scores = [
         EvalResult("image-classification", slug(test), test, "accuracy", round(score.value, 2))
         for test, score in top1.items()

@@ -1,0 +1,159 @@
+"""The metrics against plain computations, on sets where they mean something else or nothing."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy.special import log_softmax, softmax
+
+from genrobust.core.errors import UserError
+from genrobust.core.results import Predictions
+from genrobust.robustness.grouping import Groups
+from genrobust.robustness.metric import METRICS, ImageMetric, find_metric, list_metrics
+from genrobust.robustness.metrics.ece import BINS
+from genrobust.robustness.metrics.worst_class import MIN_IMAGES, WorstClass
+from genrobust.robustness.sets import AnsweredSet
+from genrobust.robustness.summary import Comparison, summarize
+
+N, CLASSES = 600, 12
+PART = [0, 2, 3, 5, 7, 8, 11]  # the classes of the shifted set
+
+
+def drawn(test_set: str, classes: list[int], seed: int, scale: float = 1.0) -> Predictions:
+    rng, shared = np.random.default_rng(seed), np.random.default_rng(len(test_set))
+    labels = shared.choice(classes, N)
+    logits = rng.normal(size=(N, CLASSES))
+    logits[np.arange(N), labels] += 1.5
+    names = tuple(f"class-{i}" for i in range(CLASSES))
+    keys = tuple(f"{test_set}-{i}" for i in range(N))
+    return Predictions(test_set, (scale * logits).astype(np.float32), labels, keys, names, "64 px")
+
+
+def study(scale: float = 1.0, part: list[int] = PART) -> dict[tuple[str, int, str], Predictions]:
+    return {
+        (arm, seed, test): drawn(test, classes, 10 * a + seed, scale)
+        for a, arm in enumerate(("a", "b"))
+        for seed in (0, 1)
+        for test, classes in (("test", list(range(CLASSES))), ("shifted", part))
+    }
+
+
+def plainly(found: Predictions, classes: list[int]) -> dict[str, float]:
+    """The metrics of one checkpoint over `classes`, an image at a time."""
+    rows = [(row[classes], classes.index(y)) for row, y in zip(found.logits, found.labels, strict=True) if y in classes]
+    right = np.array([row.argmax() == y for row, y in rows])
+    confidence = np.array([softmax(row.astype(float)).max() for row, _ in rows])
+    labels = np.array([y for _, y in rows])
+    bins = [(confidence > i / BINS) & (confidence <= (i + 1) / BINS) for i in range(BINS)]
+    return {
+        "top1": 100 * right.mean(),
+        "top5": 100 * np.mean([np.argsort(-row)[:5].tolist().count(y) for row, y in rows]),
+        "worst_class": 100 * min(right[labels == y].mean() for y in set(labels)),
+        "ece": 100 * sum(abs(right[b].mean() - confidence[b].mean()) * b.mean() for b in bins if b.any()),
+        "nll": -np.mean([log_softmax(row.astype(float))[y] for row, y in rows]),
+    }
+
+
+@pytest.mark.parametrize("scale", [1.0, 100.0], ids=["logits", "scaled as CLIP's"])
+def test_metrics_are_those_of_a_plain_computation_with_logits_restricted_alike(scale: float) -> None:
+    found = study(scale)
+    summary = summarize(found, Comparison("test", ["shifted"], "a", bootstrap=50))
+    assert summary.paired["shifted"] == "test on the classes of shifted"
+    for arm, seed in (("a", 0), ("b", 1)):
+        for name, of, classes in (
+            ("test", "test", list(range(CLASSES))),
+            ("shifted", "shifted", PART),
+            ("test on the classes of shifted", "test", PART),
+        ):
+            for metric, value in plainly(found[arm, seed, of], classes).items():
+                score = summary.score(metric, arm, name, seed)
+                assert score.value == pytest.approx(value, rel=1e-4), (metric, name)
+                assert score.lo <= score.value <= score.hi and score.classes == len(classes)
+
+
+@pytest.mark.thorough
+def test_intervals_are_those_of_drawing_images_one_by_one() -> None:
+    found = study()
+    summary = summarize(found, Comparison("test", ["shifted"], "a", bootstrap=1500))
+    one, rng, draws = found["a", 0, "shifted"], np.random.default_rng(1), []
+    for _ in range(300):
+        at = rng.integers(0, N, N)
+        draws.append(plainly(replace(one, logits=one.logits[at], labels=one.labels[at]), PART))
+    for metric in ("ece", "nll", "worst_class"):
+        values = [draw[metric] for draw in draws]
+        score = summary.score(metric, "a", "shifted", 0)
+        width = np.subtract(*np.percentile(values, [97.5, 2.5]))
+        assert score.hi - score.lo == pytest.approx(width, rel=0.25), metric
+
+
+def test_any_of_several_right_labels_counts() -> None:
+    found = study(part=list(range(CLASSES)))
+    both = {k: replace(p, accepted=tuple((int(y), int(y + 1) % CLASSES) for y in p.labels)) for k, p in found.items()}
+    comparison = Comparison("test", ["shifted"], "a", bootstrap=20)
+    one, two = (summarize(predictions, comparison) for predictions in (found, both))
+    for metric in ("top1", "top5", "worst_class"):
+        assert two.score(metric, "a", "shifted").value > one.score(metric, "a", "shifted").value
+    p = both["a", 0, "shifted"]
+    rows = zip(p.logits, p.accepted, strict=True)
+    probability = [softmax(row.astype(float))[list(labels)].sum() for row, labels in rows]
+    assert two.score("nll", "a", "shifted", 0).value == pytest.approx(-np.mean(np.log(probability)), rel=1e-4)
+
+
+def test_a_metric_that_means_nothing_on_a_set_is_a_gap_with_a_reason() -> None:
+    few = study(part=[1, 4, 6])
+    few = {k: p if k[2] == "test" else replace(p, logits=p.logits[:20], labels=p.labels[:20], keys=p.keys[:20])
+           for k, p in few.items()}  # fmt: skip
+    few["b", 1, "shifted"].logits[0, few["b", 1, "shifted"].labels[0]] = -np.inf
+    summary = summarize(few, Comparison("test", ["shifted"], "a", bootstrap=20, min_images=5))
+    assert "over 3 classes" in summary.gaps["top5"]["shifted"]
+    assert summary.gaps["worst_class"]["shifted"] == f"no class has {MIN_IMAGES} images"
+    assert "no probability" in summary.gaps["nll"]["shifted"]
+    for metric in ("top5", "worst_class", "nll"):
+        assert summary.find(metric, "a", "shifted") is summary.find(metric, "a") is None
+        assert summary.find(metric, "a", "test") is not None
+    assert summary.find("ece", "a") is not None
+
+
+def test_a_class_that_is_always_wrong_has_an_interval() -> None:
+    wrong = study(part=[0, 1, 2])
+    for key, p in wrong.items():
+        if key[2] == "shifted":
+            p.logits[p.labels == 1, 1] = -9
+    summary = summarize(wrong, Comparison("test", ["shifted"], "a", bootstrap=500))
+    score = summary.score("worst_class", "a", "shifted", 0)
+    assert score.value == 0 and score.lo == pytest.approx(0, abs=0.1) and 0.5 < score.hi < 5  # of 200 images or so
+
+
+def test_a_worst_class_that_is_always_right_has_an_interval_over_groups_too() -> None:
+    labels = np.repeat([0, 1, 2], 15)
+    groups = Groups.of([str(i % 4) for i in range(45)], np.ones(45, dtype=bool))
+    images = AnsweredSet("x", np.arange(3), 3, labels, np.ones(45, dtype=bool), {}, "64 px", groups)
+    drawn = WorstClass("worst_class").resample(np.ones((1, 1, 45)), images, 500, np.random.default_rng(0))
+    score = drawn.one(0, 0)
+    assert score.value == score.hi == 100 and 60 < score.lo < 97
+
+
+def test_the_main_metrics_come_first_and_an_unknown_one_is_named() -> None:
+    names = [metric.name for metric in list_metrics()]
+    assert names[:2] == ["top1", "er"] and {"top5", "worst_class", "ece", "nll"} < set(names)
+    with pytest.raises(UserError, match=r"no metric 'top6' \(perhaps top5"):
+        find_metric("top6")
+
+
+def test_a_registered_metric_is_measured_and_moves_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    comparison = Comparison("test", ["shifted"], "a", bootstrap=20)
+    before = summarize(study(), comparison)
+    monkeypatch.setattr(METRICS, "_own", dict(METRICS._own))
+
+    @METRICS.register("brier")
+    class Brier(ImageMetric):
+        title, note, unit = "Brier score", "the squared distance of probabilities and label", ""
+
+        def of_images(self, answers):
+            return ((np.exp(answers.logits - answers.normalizer[:, None]) - answers.right) ** 2).sum(axis=1)
+
+    after = summarize(study(), comparison)
+    assert 0 < after.score("brier", "a").value < 2
+    assert {key: score for key, score in after.scores.items() if key.metric != "brier"} == before.scores
