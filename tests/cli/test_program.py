@@ -52,7 +52,7 @@ def test_commands_of_a_study_share_their_options() -> None:
     options = {name: [option for p in command.params for option in p.opts] for name, command in COMMANDS.items()}
     here = ["recipe", "--set", "--out", "--runs", "--quick", "--device"]
     shared = [*here, "--executor", "--workers", "--address"]
-    assert {*options["run"]} == {*shared, "--estimate", "--anew", "--same-versions", "--format"}
+    assert {*options["run"]} == {*shared, "--estimate", "--anew", "--same-versions"}
     assert {*here, "--prompts", "--dataset", "--count"} <= {*options["show"]}
     for name in ("generate", "train", "evaluate"):
         assert {*shared} <= {*options[name]}
