@@ -27,7 +27,6 @@ from .named_models import (
 )
 from .results.outputs import describe_verified as describe_verified, verify_outputs as verify_outputs
 from .results.provenance import describe_others as describe_others
-from .stages.generate import GeneratedDataset as GeneratedDataset
 from .stages.stage import Row as Row, Stage as Stage, rows as rows
 from .studies import Studies as Studies
 from .study import Study as Study

@@ -8,7 +8,20 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from genrobust.cli import ANYWHERE, COMMANDS, Estimate, list_work, option, out_console, say, tell, with_study, words_of
+from genrobust.cli import (
+    ANYWHERE,
+    COMMANDS,
+    STUDY,
+    Estimate,
+    in_group,
+    list_work,
+    option,
+    out_console,
+    say,
+    tell,
+    with_study,
+    words_of,
+)
 from genrobust.core import UserError
 
 if TYPE_CHECKING:
@@ -19,6 +32,7 @@ TRIALS_SHOWN = 8  # of a round
 
 
 @COMMANDS.register("tune")
+@in_group(STUDY)
 @with_study(*ANYWHERE)
 def tune(
     study: "Study",
@@ -27,7 +41,10 @@ def tune(
     seed: Annotated[int, option("--seed N", "Draws the order in which variants are tried.", min=0)] = 0,
     estimate: Estimate = True,
 ) -> None:
-    """Try variants of the arms on shifted images that are no test, and write a recipe of the best."""
+    """Try variants of the arms on shifted validation images, and write a recipe of the best.
+
+    Example: genrobust tune pictograms --budget 30m
+    """
     from genrobust.recipe import load_recipe
     from genrobust.tools.tune.tuning import Tuning
 
