@@ -16,7 +16,7 @@ def option(usage: str, help: str, **settings: Any) -> Any:
     """An option from its usage, such as ``--seed N``: its names, then what its value is called; a flag has none."""
     words = usage.split()
     names = [word for word in words if word.startswith("-")]
-    return typer.Option(*names, metavar=" ".join(words[len(names) :]) or None, help=help, **settings)
+    return typer.Option(*names, metavar=" ".join(words[len(names) :]), help=help, **settings)
 
 
 def argument(name: str, help: str, **settings: Any) -> Any:

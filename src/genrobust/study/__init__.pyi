@@ -16,7 +16,6 @@ from .named_models import (
 )
 from .provenance import describe_others as describe_others
 from .results.outputs import describe_verified as describe_verified, verify_outputs as verify_outputs
-from .sources.dataset import GeneratedDataset as GeneratedDataset
 from .stages.generate import generation_time as generation_time
 from .stages.stage import Row as Row, Stage as Stage, disk as disk, rows as rows, seconds_left as seconds_left
 from .studies import Studies as Studies

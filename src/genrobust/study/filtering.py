@@ -11,8 +11,15 @@ import numpy as np
 
 from genrobust.classifiers import Feed, embed_classes, embed_in_parts, load_clip, logits_in_parts, open_classifier
 from genrobust.core import KeptParts, UserError, find_clip, resolve_device
-from genrobust.data import FilterResult, FolderClasses, below, lowest_of_each_class, read_about, write_filter
-from genrobust.quality import confidence
+from genrobust.data import (
+    FilterResult,
+    FolderClasses,
+    below,
+    confidence,
+    lowest_of_each_class,
+    read_about,
+    write_filter,
+)
 from genrobust.recipe import load_recipe
 from genrobust.study.image_sets import (
     AuditSets,

@@ -21,6 +21,7 @@ import ray
 from ray import cloudpickle
 from ray.exceptions import RayError, RayTaskError
 from ray.util import get_node_ip_address, placement_group, remove_placement_group
+from ray.util.placement_group import PlacementGroup
 from ray.util.queue import Queue
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy, PlacementGroupSchedulingStrategy
 
@@ -52,6 +53,7 @@ from genrobust.study.executors.workers import (
 )
 
 OBJECT_STORE_BYTES = 100_000_000  # of a Ray that is started here: little goes through it, everything lies on the disk
+_remote: Any = ray.remote  # whose types know each option alone, and no mapping of options
 ANSWER_S = 10.0  # a cluster that takes longer to accept a connection is none
 
 
@@ -65,7 +67,10 @@ class Ray(Workers):
     """
 
     here = False
-    dumps = staticmethod(cloudpickle.dumps)
+
+    @staticmethod
+    def dumps(value: Any) -> bytes:
+        return bytes(cloudpickle.dumps(value))
 
     def __init__(
         self, recipe: Recipe, address: str | None = None, num_cpus: int | None = None, num_gpus: float | None = None
@@ -101,7 +106,7 @@ class Ray(Workers):
         sees_all = {"env_vars": {"RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}}
         ids = [node["NodeID"] for node in _nodes() if self._room_on(node["Resources"])]
         pins = [NodeAffinitySchedulingStrategy(id, soft=False) for id in ids]
-        asked = [ray.remote(num_cpus=0, runtime_env=sees_all, scheduling_strategy=pin)(_hardware) for pin in pins]
+        asked = [_remote(num_cpus=0, runtime_env=sees_all, scheduling_strategy=pin)(_hardware) for pin in pins]
         return in_common(ray.get([ask.remote(self._device) for ask in asked]))
 
     def _room_on(self, node: dict[str, float]) -> int:
@@ -138,8 +143,8 @@ class Ray(Workers):
         environment = {"env_vars": worker_environment(self._threads)}
         options: dict[str, Any] = {"num_cpus": self._cpus, "num_gpus": self._gpus, "runtime_env": environment}
         if size > 1:  # a failed group stays in its processes
-            return [_Group(ray.remote(**options, max_retries=0, max_calls=1)(_run), self._cpus, self._gpus, size)]
-        task = ray.remote(**options, max_retries=TRIES - 1, retry_exceptions=[BadLuck, Busy, DiskFull])(_run)
+            return [_Group(_remote(**options, max_retries=0, max_calls=1)(_run), self._cpus, self._gpus, size)]
+        task = _remote(**options, max_retries=TRIES - 1, retry_exceptions=[BadLuck, Busy, DiskFull])(_run)
         return [_Task(task) for _ in range(count)]
 
 
@@ -186,13 +191,14 @@ class _Group(_Task):
 
     def __init__(self, task: Any, cpus: float, gpus: float, size: int) -> None:
         super().__init__(task)
-        self._takes, self._size, self._group = {"CPU": cpus, "GPU": gpus}, size, None
+        self._takes, self._size = {"CPU": cpus, "GPU": gpus}, size
+        self._group: PlacementGroup | None = None
 
     def start(self, call: Call) -> list[Future[Result]]:
         self._group = placement_group([self._takes] * self._size)
         places = [PlacementGroupSchedulingStrategy(self._group, rank) for rank in range(self._size)]
         try:
-            url = ray.get(ray.remote(num_cpus=0, scheduling_strategy=places[0])(_free_address).remote())
+            url = ray.get(_remote(num_cpus=0, scheduling_strategy=places[0])(_free_address).remote())
         except RayError as error:  # the node died
             return [failed(error)]
         call = replace(call, group=(backend_for(self._takes["GPU"] > 0), url, self._size))

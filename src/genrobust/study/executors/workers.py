@@ -8,7 +8,7 @@ import pickle
 import sys
 import time
 import traceback
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 from genrobust.core import (
     Bar,
@@ -231,25 +231,28 @@ Result = float | GenrobustError  # the seconds of a call, or how it failed
 Share = tuple[Job, ...]
 
 
-class Slot(Protocol):
+class Slot(ABC):
     """Where one call at a time is done: in one process, or in several that do it together.
 
     Attributes:
         tries: How often a share is begun in it.
     """
 
-    tries = TRIES
+    tries: ClassVar[int] = TRIES
 
+    @abstractmethod
     def start(self, call: Call) -> list[Future[Result]]:
         """Begin `call` in each of its processes."""
 
+    @abstractmethod
     def why_ended(self, future: Future[Result], error: BaseException) -> GenrobustError:
         """Return how a call failed whose process returned nothing."""
 
+    @abstractmethod
     def end(self) -> None:
         """End its processes at once, in the middle of what they do: all of it survives that."""
 
-    def wait(self) -> None:
+    def wait(self) -> None:  # noqa: B027, who has nothing to wait for need not say so
         """Wait until they have ended; the next call starts others."""
 
     def results(self, futures: Sequence[Future[Result]]) -> list[Result]:
@@ -274,8 +277,12 @@ class Workers(Local):
     """Other processes do the jobs: first those of one worker each, then those of several, one after another."""
 
     most_shares = sys.maxsize
-    dumps = staticmethod(pickle.dumps)
     _threads: int
+
+    @staticmethod
+    def dumps(value: Any) -> bytes:
+        """Pickle what a call needs."""
+        return pickle.dumps(value)
 
     @abstractmethod
     def slots(self, work: Work, count: int, size: int = 1) -> Sequence[Slot]:
