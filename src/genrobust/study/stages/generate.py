@@ -109,10 +109,7 @@ class Generate(Stage):
         return self.dataset.is_on_server  # its bounds on cost and on requests at a time are those of a process
 
     def cost(self, job: Job) -> Cost:
-        generator = self.dataset.generator
-        side = EMBEDDED_PIXELS if generator.model == EMBEDDED else PIXELS
-        width, height = generator.size
-        return replace(dataset_cost(self.dataset), disk=job.size * (width or side) * (height or side) * 3 * PNG_SHARE)
+        return replace(dataset_cost(self.dataset), disk=job.size * _pixels(self.dataset.generator) * 3 * PNG_SHARE)
 
 
 def dataset_cost(dataset: GeneratedDataset) -> Cost:
@@ -125,9 +122,14 @@ def generation_cost(generator: GeneratorConfig) -> Cost:
     """Return the cost of an image of `generator`: evaluations of its network, and decoding, for each pixel."""
     if engine_of(generator).on_server:
         return Cost(1, of=f"{generator.engine} {generator.model}")
-    width, height = generator.size
-    amount = (generator.evaluations + DECODING_STEPS) * (width or 1) * (height or 1)
+    amount = (generator.evaluations + DECODING_STEPS) * _pixels(generator)
     return Cost(amount, generator.precision, generator.model)
+
+
+def _pixels(generator: GeneratorConfig) -> int:
+    side = EMBEDDED_PIXELS if generator.model == EMBEDDED else PIXELS
+    width, height = generator.size
+    return (width or side) * (height or side)
 
 
 def generation_time(images: int, generator: GeneratorConfig, worker: str, out: Path) -> str:
