@@ -7,6 +7,7 @@ from .artifact import (
     artifact_folder as artifact_folder,
     artifacts as artifacts,
     fetch_artifacts as fetch_artifacts,
+    link as link,
 )
 from .assets import EMBEDDED as EMBEDDED, PUBLISHED_CLIP as PUBLISHED_CLIP, embedded as embedded, find_clip as find_clip
 from .devices import (
@@ -114,7 +115,6 @@ from .made_by import (
 from .masking import mask_secrets as mask_secrets
 from .named_files import check_output as check_output, expand_home as expand_home, writing as writing
 from .page_files import (
-    EARLIER as EARLIER,
     PAGES as PAGES,
     REWRITE as REWRITE,
     foreign_files as foreign_files,

@@ -14,10 +14,11 @@ from __future__ import annotations
 import json
 import os
 import re
+import secrets
 import shlex
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
@@ -268,10 +269,10 @@ class Artifact:
             return [_part_manifest(part), *sorted(others)]
         return [MANIFEST, UNFINISHED, *files]
 
-    def reopen(self) -> None:
-        """Make a finished artifact an unfinished one, so that its missing parts are made again."""
-        if self.is_finished:
-            self._write_manifest(UNFINISHED, replace(self.manifest(), files={}))
+    def reopen(self, manifest: Manifest | None = None) -> None:
+        """Make a finished artifact an unfinished one, so that missing parts are made again; or begin `manifest`."""
+        if manifest is not None or self.is_finished:
+            self._write_manifest(UNFINISHED, manifest or replace(self.manifest(), files={}))
             remove(self.folder / MANIFEST)
 
     def damage(self) -> Iterator[Damage]:
@@ -281,6 +282,9 @@ class Artifact:
             NewerVersion: A manifest is that of a newer version of genrobust.
         """
         files: dict[str, FileFacts] = {}
+        if not (self.is_finished or self.is_begun):
+            yield Damage(self.folder / MANIFEST, f"{self.folder} holds files, and no {MANIFEST}: {self.remedy}")
+            return
         for name in [MANIFEST] if self.is_finished else [UNFINISHED, *map(_part_manifest, self.parts())]:
             try:
                 files |= self._read_manifest(name).files
@@ -370,14 +374,24 @@ class Artifact:
             return Manifest(content["kind"], inputs, about, made_by, files)
 
 
+def link(path: Path, folder: Path) -> None:
+    """Make `path` a link to `folder` beside it, where the system has links and nothing but an earlier link is there."""
+    new = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    if path.is_symlink() or not path.exists():
+        with suppress(OSError):  # Windows asks for a right
+            new.symlink_to(folder.name, target_is_directory=True)
+            new.replace(path)
+
+
 def fetch_artifacts(room: Path) -> None:
     """Fetch the manifests of the artifacts in `room` from its remote, if it has one; files when `path` is asked."""
     fetch(room, f"*/{MANIFEST}", later=LARGE)
 
 
 def artifacts(folder: Path) -> Iterator[Artifact]:
-    """Yield the artifacts in `folder` and below it, finished ones and others; hidden folders are left out.
+    """Yield the artifacts in `folder` and below it, finished ones, others and those that have lost their manifest.
 
+    Manifests of other programs are left out, unless a folder is called as an artifact is, and so are hidden folders.
     Links to folders are followed, unless they lead to a folder that holds `folder`; each folder is looked at once.
     """
     seen = set(map(str, folder.resolve().parents))
@@ -387,14 +401,11 @@ def artifacts(folder: Path) -> Iterator[Artifact]:
             folders.clear()
             continue
         seen.add(real)
-        candidate = Path(place)
-        if any(name in names and _is_our_manifest(candidate / name) for name in (MANIFEST, UNFINISHED)):
-            yield Artifact(candidate)
-
-
-def _is_our_manifest(path: Path) -> bool:
-    """Whether a manifest is one of genrobust's: it says so or, where it is damaged, its folder is called like one."""
-    return _has_artifact_name(path.parent) or OURS in path.read_bytes()
+        artifact, manifests = Artifact(Path(place)), {MANIFEST, UNFINISHED} & {*names}
+        if any(OURS in (artifact.folder / name).read_bytes() for name in manifests) or (
+            _has_artifact_name(artifact.folder) and artifact._file_names()
+        ):
+            yield artifact
 
 
 def _has_artifact_name(folder: Path) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from genrobust.core import UserError, page_json, write_files
 from genrobust.report.renderers.csv import summary_to_csv
@@ -20,28 +21,28 @@ FORMATS: Mapping[str, Callable[[ReportView], Mapping[str, str]]] = {  # and the 
 }
 
 
-def write_report(view: ReportView, folder: Path, formats: Collection[str] = ()) -> dict[str, Path]:
+def write_report(
+    view: ReportView, folder: Path, formats: Collection[str] = (), inputs: Mapping[str, Any] | None = None
+) -> dict[str, Path]:
     """Write report.html, report.md, results.csv and results.json into `folder`; returns their paths by name.
 
-    `formats` adds a file for each plot ("svg").
+    `formats` adds a file for each plot ("svg"). `inputs` are what the folder is named after, see `report_inputs`.
 
-    They replace the report of the same recipe with the same scores; any other is kept in ``earlier``, under its
-    date. Everything that came from outside is escaped: a class may be called ``<script>``.
+    Everything that came from outside is escaped: a class may be called ``<script>``.
 
     Raises:
         GenrobustError: The disk fails.
-        UserError: The folder cannot be written.
+        UserError: The folder cannot be written, or holds a report that someone edited.
     """
-    facts = results_to_json(view)
     contents: dict[str, str | bytes] = {
         REPORT: html(view),
         "report.md": markdown(view),
         "results.csv": summary_to_csv(view.summary, view.figures),
-        RESULTS: page_json(facts),
+        RESULTS: page_json(results_to_json(view)),
     }
     for form in formats:
         contents |= FORMATS[form](view)
-    return write_files(contents, folder, [facts["recipe"], facts["summary"], facts.get("curves")])
+    return write_files(contents, folder, inputs)
 
 
 def check_report_formats(formats: Iterable[str]) -> None:

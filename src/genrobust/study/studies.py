@@ -152,7 +152,7 @@ class Studies:
         if not recipe:
             return None
         study = self.open(recipe)
-        path = study.out / study.recipe.name / "results.json"
+        path = study.report_folder / "results.json"
         return path if path.is_file() else None
 
     def label(self, spec: str) -> str:

@@ -7,11 +7,11 @@ from pathlib import Path
 from genrobust.recipe import Recipe
 from genrobust.report.nouns import Column, Entry, Table
 from genrobust.report.page import render
-from genrobust.report.results import REPORT, find_report
+from genrobust.report.results import REPORT
 
 
 def show_study(title: str, recipe: Recipe, out: Path) -> str:
-    """Return what the arms of `recipe` train on, and where the report is or will be in `out`."""
+    """Return what the arms of `recipe` train on, and where its report will be in `out`."""
     columns = tuple(Column(name, "", "") for name in ("trained on", "of its own", "compared with"))
     rows = []
     for arm in recipe.arms:
@@ -19,7 +19,6 @@ def show_study(title: str, recipe: Recipe, out: Path) -> str:
         other = recipe.references()[arm.name]
         cells = (" + ".join(part.source for part in arm.mixture), own, "" if other == arm.name else other)
         rows.append((arm.name, tuple(Entry(None, text) for text in cells)))
-    report = find_report(recipe, out)
-    where = f"no report yet: run() writes {out / recipe.name / REPORT}" if report is None else f"report: {report}"
+    note = f"run() writes {out / recipe.name / REPORT}"
     tables = [Table(columns, tuple(rows), recipe.question or recipe.title)]
-    return render("notebook.html.j2", title=title, tables=tables, names={}, notes=[where])
+    return render("notebook.html.j2", title=title, tables=tables, names={}, notes=[note])

@@ -12,6 +12,7 @@ from pathlib import Path
 from genrobust.core import (
     MANIFEST,
     PAGES,
+    REWRITE,
     Artifact,
     Damage,
     GenrobustError,
@@ -122,7 +123,7 @@ def describe_verified(verified: Verified) -> Iterator[str]:
     """Yield lines for the user: what was found, and what to do next."""
     yield from verified.damaged.values()
     for path in verified.changed:
-        yield f"{path} was changed after genrobust wrote it: if that was not you, run the command that wrote it again"
+        yield f"{path} was changed after genrobust wrote it: if that was not you, {REWRITE}"
     for folder in verified.unfinished:
         yield f"not finished: {folder}"
     if not (verified.damaged or verified.changed):

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from genrobust.core import (
-    EARLIER,
     MANIFEST,
     MEAN_OF_SHIFTS,
     NOT_GENERATED,
@@ -115,7 +114,7 @@ def find_results(runs: Iterable[str]) -> dict[str, Path]:
         with reading(run, ValueError):
             file = Path(run).name if run.endswith(".json") and not Path(run).is_dir() else ""
             folder = local_folder((run.removesuffix(file) or ".") if file else run)
-            fetch(folder, RESULTS, f"*/{RESULTS}", file, later=(f"{EARLIER}/*", f"*/{EARLIER}/*"))
+            fetch(folder, RESULTS, f"*/{RESULTS}", file)
             paths = [folder / (file or RESULTS)]
             if not file and not paths[0].is_file():
                 paths = [path for path in sorted(folder.glob(f"*/{RESULTS}")) if not path.parent.name.startswith(".")]
