@@ -42,17 +42,11 @@ from .feeding import feed as feed, reading_pool as reading_pool
 from .files import (
     MANIFEST as MANIFEST,
     UNFINISHED as UNFINISHED,
-    fetch as fetch,
-    fetch_file as fetch_file,
-    fetch_files as fetch_files,
     has_no_inodes as has_no_inodes,
     leftovers as leftovers,
     lock as lock,
     make_folder as make_folder,
-    mirrors as mirrors,
     refusal as refusal,
-    remote_of as remote_of,
-    remove as remove,
     remove_leftovers as remove_leftovers,
     replacing as replacing,
 )
@@ -151,7 +145,7 @@ from .record import (
     StudyRecord as StudyRecord,
 )
 from .registry import Registry as Registry
-from .remote import address as address, local_folder as local_folder
+from .remote import address as address, local_folder as local_folder, mirrors as mirrors, remote_of as remote_of
 from .results import (
     MEAN_OF_SHIFTS as MEAN_OF_SHIFTS,
     ZERO_SHOT as ZERO_SHOT,

@@ -19,7 +19,6 @@ Port = Annotated[int, option("--port N", "Port of the page on this machine; defa
 @with_studies()
 def view(studies: "Studies", dataset: DatasetSpec, port: Port = 0, against: Against = None) -> None:
     """Look at a generated dataset on a local page, and reject images by keys."""
-    from genrobust.core import fetch
     from genrobust.data import ShardDataset, audit_folder, read_by_image, review_of
     from genrobust.report import count
     from genrobust.study import recipe_and_name
@@ -29,7 +28,6 @@ def view(studies: "Studies", dataset: DatasetSpec, port: Port = 0, against: Agai
     recipe, name = recipe_and_name(dataset)
     folder = studies.folder(dataset) or Path(dataset)
     images = ShardDataset(folder)
-    fetch(folder.parent, f"{folder.name}.review.json")
     review_of(images)  # a wrong one is reported before the page opens
     real = against or recipe or None
 
