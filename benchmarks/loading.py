@@ -1,7 +1,6 @@
 """Speed of loading: random resized crops to 224 px, mirrored, as bytes, on 2 CPU cores.
 
-    python benchmarks/loading.py              photographs alone, then as many generated images with them
-    python benchmarks/loading.py --profile    where the time of a crop goes, for genrobust's two variants
+    python benchmarks/loading.py    photographs alone, then as many generated images with them
 
 It compares genrobust, from the original images and from packed copies (`data.packed: true`); torchvision's ImageFolder
 with torch's DataLoader; webdataset; and FFCV in its JPEG mode, if it is installed. FFCV is in no extra, since it is
@@ -21,9 +20,8 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import tempfile
-import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -44,11 +42,7 @@ from genrobust.data.file_list import ListedImages, list_folder
 from genrobust.data.shard_files import write_shard
 from genrobust.data.shards import ShardDataset, begin_dataset, finish_dataset
 from genrobust.data.stored import class_folders
-from genrobust.train.crops import draw_crops
 from genrobust.train.mixture import Mixture, Source
-from genrobust.train.packed import PackedImages
-from genrobust.train.packed.copies import chosen
-from genrobust.train.packed.tiles import tiles_under
 
 SIZES = [(500, 375), (500, 375), (500, 375), (375, 500), (500, 333)]  # width and height, as ImageNet's usual ones
 CLASSES = 10
@@ -226,60 +220,16 @@ def compared(folder: Path, mixed: bool, count: int, rounds: int) -> str:
     return table(["loader", "images/s", f"{PACKED}: times as fast", f"{OURS}: times as fast"], rows)
 
 
-def profiled(folder: Path) -> str:
-    """CPU milliseconds of the parts of a crop, on one core: the fastest of several passes."""
-    images = photographs(folder)[0]
-    numbers = range(min(len(images), 128))
-    with ThreadPoolExecutor(1) as pool:
-        packed = PackedImages(images, folder / "profiled", pool)
-    crops = draw_crops(0, 0, len(numbers))
-    levels = [packed.levels(i) for i in numbers]
-    read = [chosen(crop, sizes, SIDE) for crop, sizes in zip(crops, levels, strict=True)]
-    whole, cut = [images.image(i) for i in numbers], [packed.crop(i, crops[i], SIDE) for i in numbers]
-    boxes = [crop.box(*image.size) for crop, image in zip(crops, whole, strict=True)]
-    (index,) = (folder / "profiled").glob("*/000000.npz")
-    data, rows = index.with_suffix(".jpegs").read_bytes(), np.load(index)["rows"].tolist()
-    starts = [number for number, row in enumerate(rows) if row[0] == 0]
-    rows = [rows[starts[i] + read[i][0]] for i in numbers]
-    codes = [data[offset : offset + length] for _, offset, length, _, _ in rows]
-    parts: dict[str, Callable[[int], object]] = {
-        "packed: read a crop's image, find its tiles, decode them": lambda i: packed.crop(i, crops[i], SIDE),
-        "  of this, to find the tiles": lambda i: tiles_under(read[i][1], codes[i], *rows[i][3:]),
-        "packed: resize": lambda i: crops[i].finish(cut[i], SIDE),
-        "not packed: read and decode the image": images.image,
-        "not packed: cut and resize": lambda i: crops[i].of(whole[i], SIDE),
-        "  by Pillow, in place of torch": lambda i: (
-            whole[i].crop(boxes[i]).resize((SIDE, SIDE), Image.Resampling.BICUBIC)
-        ),
-    }
-
-    def cost(part: Callable[[int], object]) -> float:
-        passes = []
-        for _ in range(7):
-            began = time.process_time()
-            for i in numbers:
-                part(i)
-            passes.append(1000 * (time.process_time() - began) / len(numbers))
-        return min(passes)
-
-    return table(["part", "ms of one core"], [[name, f"{cost(part):.3f}"] for name, part in parts.items()])
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, default=512, help="photographs, and as many generated ones; of 256")
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--profile", action="store_true")
     parser.add_argument("--folder", type=Path, help="where images are kept for the next time; default: nowhere")
     asked = parser.parse_args()
     use_cores(WORKERS)
     with tempfile.TemporaryDirectory() as temporary:
         folder = asked.folder or Path(temporary)
         make(folder, asked.images)
-        if asked.profile:
-            torch.set_num_threads(1)
-            print(f"{profiled(folder)}\n\n{where_and_when()}")
-            return
         for mixed in (False, True):
             count = asked.images * (1 + mixed)
             print(f"\n{'Photographs and generated PNGs, one to one' if mixed else 'Photographs'}:\n")

@@ -1,7 +1,6 @@
 """Speed of the training loop against a bare step: images a second of each, and their ratio, for the installed recipes.
 
-    python benchmarks/training.py               the table
-    python benchmarks/training.py --profile     where the loop's time goes, as text
+    python benchmarks/training.py
 
 The loop is that of `genrobust.train`, as a recipe runs it: it reads and augments every batch, steps, averages the
 weights and checks the loss. A bare step is forward, backward and optimizer on one batch in memory as floats: the same
@@ -26,7 +25,6 @@ from loading import photographs
 from side_by_side import rate, table, times_faster, use_cores, where_and_when
 from timm.optim import create_optimizer_v2
 from torch.nn import functional as F
-from torch.profiler import ProfilerActivity, profile
 
 from genrobust.classifiers.models import autocast, create_classifier, move_to
 from genrobust.classifiers.precision import resolved_here
@@ -133,25 +131,6 @@ def run(
         train(mixture, Subset(images, [0]), labels, config, 0, out, str(device), threads, watch)
 
 
-def profiled(
-    images: ImageSet, labels: LabelSpace, config: TrainConfig, device: torch.device, packed: Path | None
-) -> str:
-    """The operations that take most of the time of the loop's steps."""
-    kinds = [ProfilerActivity.CPU] + ([ProfilerActivity.CUDA] if device.type == "cuda" else [])
-    profiler = profile(activities=kinds)
-
-    def watch(step: int, figures: Mapping[str, float]) -> None:
-        if step == LOOK_EVERY:
-            profiler.start()
-        elif step == 2 * LOOK_EVERY:
-            profiler.stop()
-
-    run(images, labels, config.model_copy(update={"steps": 2 * LOOK_EVERY + 1}), device, packed, watch)
-    return str(
-        profiler.key_averages().table(sort_by=f"self_{device.type}_time_total", row_limit=25, max_name_column_width=48)
-    )
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
@@ -161,7 +140,6 @@ def main() -> None:
     parser.add_argument("--side", type=int, default=224, help="of imagenet100, in pixels")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--only", choices=["pictograms", "imagenet100"])
-    parser.add_argument("--profile", action="store_true")
     asked = parser.parse_args()
     use_cores(CORES)
     device = resolve_device(asked.device)
@@ -180,15 +158,11 @@ def main() -> None:
                 )
                 images, labels, packed = *photographs(Path(temporary), 256), Path(temporary) / "packed"
             what = f"{name}: {config.architecture}, {config.image_size} px, batch {config.batch_size}"
-            if asked.profile:
-                print(f"{what}, {LOOK_EVERY} steps of the loop\n\n{profiled(images, labels, config, device, packed)}")
-                continue
             seconds = take_turns(images, labels, config, device, packed)
             of_a_turn = LOOK_EVERY * config.batch_size
             rates = [rate(of_a_turn, seconds[way]) for way in ("loop", "bare")]
             rows.append([what, *rates, times_faster(seconds["loop"], seconds["bare"])])
-    if rows:
-        print(table(["training", "loop, images/s", "bare step, images/s", "loop / bare"], rows))
+    print(table(["training", "loop, images/s", "bare step, images/s", "loop / bare"], rows))
     print(f"\nMedian of the turns (slowest to fastest); {where_and_when()}")
 
 

@@ -23,7 +23,6 @@ from prose import read_kept
 
 OUT = Path(__file__).parent / "figures"
 BLUE, ORANGE, GREEN, GRAY = "#2f6fde", "#d9730d", "#2e8b57", "#777777"  # distinct for color-blind readers
-ABOVE, BELOW = (5, 4), (5, -11)  # offset of a name from its point, in points
 WIDTH = 7.2  # inches: the width of a page's column at 100 px an inch
 STYLE = {
     "font.family": "sans-serif",
@@ -123,74 +122,40 @@ def photographs(summary: Results) -> None:
     save(figure, "photographs")
 
 
-FROM_POOLS = ("augmentation alone", "generated", "retrieved", "both")
-ON_PHOTOGRAPHS = ("photograph styles", "real+generated", "real+retrieved", "retrieved+generated")
-ON_ICONS = ("drawing styles", *(f"{arm}, drawing styles" for arm in ON_PHOTOGRAPHS[1:]))
+POOLS = {"photograph styles": GRAY, "real+generated": BLUE, "real+retrieved": GREEN, "retrieved+generated": ORANGE}
 
 
-def pools(icons: Results) -> None:
-    """Accuracy on shifts by how many labeled images of the styles there are, used directly or to draw."""
-    photographs = {250: read_kept("pacs-250"), 1000: read_kept("pacs-1000"), 3698: read_kept("pacs")}
-    figure, panels = plt.subplots(1, 2, figsize=(WIDTH, 3.7), layout="constrained")
-    for axes, studies, arms, images in (
-        (panels[0], photographs, ON_PHOTOGRAPHS, "labeled paintings, cartoons and sketches"),
-        (
-            panels[1],
-            {750: read_kept("pools-750"), 2000: read_kept("pools-2000"), 6425: icons},
-            ON_ICONS,
-            "labeled icons",
-        ),
-    ):
-        for label, arm, color in zip(FROM_POOLS, arms, (GRAY, BLUE, GREEN, ORANGE), strict=True):
-            found = [scores_of(study, "top1")[arm] for study in studies.values()]
-            lo, value, hi = ([score[key] for score in found] for key in ("lo", "value", "hi"))
-            axes.plot(list(studies), value, "o-", color=color, label=label if axes is panels[0] else None, markersize=5)
-            axes.fill_between(list(studies), lo, hi, color=color, alpha=0.12, linewidth=0)
-        axes.set_xscale("log")
-        axes.set_xticks(list(studies), [f"{count:,}" for count in studies])
-        axes.minorticks_off()
-        axes.grid(axis="y", color="#dddddd")
-        axes.set_xlabel(f"{images}, logarithmic")
-    panels[0].set_title("photographs, without the augmentation", fontsize=9)
-    panels[1].set_title("icons, with the augmentation", fontsize=9)
-    panels[0].set_ylabel("top-1, mean of the shifts, %")
+def pools(all_of_it: Results) -> None:
+    """Accuracy on the shifts of photographs by how many labeled images of the styles there are."""
+    studies = {250: read_kept("pacs-250"), 1000: read_kept("pacs-1000"), 3698: all_of_it}
+    figure, axes = plt.subplots(figsize=(WIDTH, 3.6), layout="constrained")
+    for arm, color in POOLS.items():
+        found = [scores_of(study, "top1")[arm] for study in studies.values()]
+        lo, value, hi = ([score[key] for score in found] for key in ("lo", "value", "hi"))
+        axes.plot(list(studies), value, "o-", color=color, label=arm, markersize=5)
+        axes.fill_between(list(studies), lo, hi, color=color, alpha=0.12, linewidth=0)
+    axes.set_xscale("log")
+    axes.set_xticks(list(studies), [f"{count:,}" for count in studies])
+    axes.minorticks_off()
+    axes.grid(axis="y", color="#dddddd")
+    axes.set_xlabel("labeled paintings, cartoons and sketches, logarithmic")
+    axes.set_ylabel("top-1, mean of the shifts, %")
     figure.legend(loc="outside upper left", ncols=4, frameon=False)
     save(figure, "pools")
 
 
-def conditioning(summary: Results) -> None:
-    """Each source of images: FID to the real ones, and accuracy when mixed with them."""
-    means = scores_of(summary, "top1")
-    figure, axes = plt.subplots(figsize=(WIDTH, 3.6), layout="constrained")
-    for quality in summary["qualities"]:
-        name, mixed = quality["source"], means.get(f"real+{quality['source']}")
-        if mixed:
-            at = quality["fid"], mixed["value"]
-            axes.plot(*at, "o", color=GREEN if name == "retrieved" else BLUE, markersize=5)
-            place = BELOW if name in ("no style words", "labels+images fine-tuned") else ABOVE  # two are close
-            axes.annotate(name, at, xytext=place, textcoords="offset points", fontsize=8)
-    real = means["real"]["value"]
-    axes.axhline(real, color=GRAY, linestyle="--")
-    axes.annotate("real alone", (0.30, real), xytext=(0, 4), textcoords="offset points", fontsize=8, color=GRAY)
-    axes.set_xlim(0.04, 0.345)
-    axes.grid(axis="y", color="#dddddd")
-    axes.set_xlabel("FID to the real training images (less is nearer)")
-    axes.set_ylabel("top-1 beside real images,\nmean of the shifts, %")
-    save(figure, "conditioning")
-
-
-def budgets(longest: Results) -> None:
+def budgets(summary: Results) -> None:
     """Accuracy by the time that one core takes, generation included, of trainings of different lengths."""
     colors = {
         "real": GRAY, "AutoAugment": "#b8860b", "drawing styles": "#8d5fd3", "real+generated": BLUE,
         "real+generated, drawing styles": ORANGE, "real+retrieved": GREEN,
     }  # fmt: skip
-    studies = dict.fromkeys((300, 600), read_kept("budgets")) | {1200: read_kept("budgets-1200"), 2400: longest}
+    lengths = (300, 600, 1200, 2400)
     figure, axes = plt.subplots(figsize=(WIDTH, 3.6), layout="constrained")
     for arm, color in colors.items():
-        top1 = [scores_of(study, "top1")[f"{arm}, {steps} steps"]["value"] for steps, study in studies.items()]
-        seconds = longest["seconds"][f"{arm}, 2400 steps"]  # by its rates: others were timed apart
-        minutes = [(seconds.get("generate", 0) + seconds["train"] * steps / 2400) / 60 for steps in studies]
+        top1 = [scores_of(summary, "top1")[f"{arm}, {steps} steps"]["value"] for steps in lengths]
+        seconds = summary["seconds"][f"{arm}, 2400 steps"]  # by its rates: others were timed apart
+        minutes = [(seconds.get("generate", 0) + seconds["train"] * steps / 2400) / 60 for steps in lengths]
         axes.plot(minutes, top1, "o-", color=color, label=arm, markersize=5)
     axes.set_xscale("log")
     axes.set_xticks([1, 2, 5, 10, 15], ["1", "2", "5", "10", "15"])
@@ -212,18 +177,12 @@ def save(figure: Any, name: str) -> None:
     (OUT / f"{name}.svg").write_text(text + "\n", encoding="utf-8")
 
 
-DRAWN = {
-    "pictograms-full": main_question,
-    "budgets-2400": budgets,
-    "generators": conditioning,
-    "pacs": photographs,
-    "pools": pools,
-}
+DRAWN = {main_question: "pictograms-full", budgets: "budgets", photographs: "pacs", pools: "pacs"}
 
 
 def main() -> None:
     plt.rcParams.update(STYLE)
-    for name, draw in DRAWN.items():
+    for draw, name in DRAWN.items():
         draw(read_kept(name))
 
 

@@ -39,7 +39,7 @@ def main() -> None:
         study = Study(load_recipe(str(recipe)), args.runs)
     pool = Counter(zip(study.data.retrieval.labels.tolist(), study.data.retrieval.styles, strict=True))
     lacking = {}
-    for test in (test for test in study.shifts if test != study.recipe.robustness.second_id):
+    for test in study.shifts:
         images = study.data.tests[test]
         cells = zip(images.labels.tolist(), images.styles, strict=True)
         lacking[test] = np.array([pool[cell] < args.least for cell in cells])

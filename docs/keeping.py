@@ -1,4 +1,4 @@
-"""What docs/results keeps of a study's results.json, and of a benchmark's: no more than the pages quote."""
+"""What docs/results keeps of a study's results.json: no more than the pages quote."""
 
 from __future__ import annotations
 
@@ -9,12 +9,7 @@ from typing import Any
 MEAN = "mean of shifts"
 KEPT = ("figure", "arm", "test_set", "minus", "value", "lo", "hi", "groups", "extrapolated")
 DECIMALS = {"value": 2, "lo": 2, "hi": 2}
-FIGURES = ("top1", "er", "multi_er")  # what the pages quote
-OF_RANKED = ("title", "date", "command", "recipe", "environment", "classes", "test_images", "arms")
-OF_RANKED_SUMMARY = (
-    "format", "arms", "reference", "seeds", "clean", "shifts", "left_out", "paired", "lines", "protocols", "second_id",
-    "references", "groups", "pretrained", "trained_elsewhere",
-)  # fmt: skip
+FIGURES = ("top1", "er")  # what the pages quote
 OF_SUMMARY = ("arms", "reference", "seeds", "clean", "shifts", "left_out", "groups", "references", "without_group")
 
 
@@ -34,27 +29,9 @@ def condensed(results: dict[str, Any]) -> str:
     return "{\n" + ",\n".join(lines) + "\n}\n"
 
 
-def ranked(results: dict[str, Any]) -> str:
-    """What `genrobust compare` shows of a results.json, as one: accuracies, and gains over references."""
-    summary = results["summary"]
-    references = {"", summary["reference"], *summary["references"].values()}
-    scores = [
-        row for row in summary["scores"]
-        if row["figure"] == "top1" and row["seed"] is None and row["minus"] in references and is_quoted(row, references)
-    ]  # fmt: skip
-    told = {key: value for key, value in results.items() if key in OF_RANKED}
-    kept = {key: value for key, value in summary.items() if key in OF_RANKED_SUMMARY}
-    return compact({**told, "summary": {**kept, "scores": scores}}).replace("},{", "},\n{") + "\n"
-
-
 def compact(value: Any) -> str:
     """JSON without spaces."""
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-
-
-def is_mean(row: dict[str, Any]) -> bool:
-    """Whether a score is an arm's accuracy on the mean of the shifts."""
-    return (row["figure"], row["test_set"], row["minus"]) == ("top1", MEAN, "")
 
 
 def rounded_seconds(seconds: dict[str, float] | None) -> dict[str, int]:
@@ -76,13 +53,13 @@ def rows_of(scores: Iterable[dict[str, Any]]) -> list[list[Any]]:
 def is_quoted(row: dict[str, Any], references: Collection[str]) -> bool:
     """Whether pages may quote a score.
 
-    They quote none on the classes of another set alone, of multi-ID robustness only gains, and differences on one set
-    only from `references`: those that arms have, and those of claims.
+    They quote none on the classes of another set alone, and differences on one set only from `references`: those that
+    arms have, and those of claims.
     """
     if row["figure"] not in FIGURES or " on the classes of " in row["test_set"]:
         return False
     if not row["minus"]:
-        return bool(row["figure"] != "multi_er")
+        return True
     return row["test_set"] == MEAN or row["minus"] in references
 
 
@@ -92,10 +69,3 @@ def rounded(value: Any, decimals: int = 4) -> Any:
         return value
     short = round(value, decimals)
     return short if f"{short:.1f}" == f"{value:.1f}" else value
-
-
-def condensed_benchmark(results: dict[str, Any]) -> str:
-    """What the pages need of a benchmark.json: the sets, and how each model did within styles and over all images."""
-    told = {key: results[key] for key in ("generated", "real", "styles")}
-    models = [{"name": m["name"], "within": m["within"]["scores"], "all": m["scores"]} for m in results["models"]]
-    return json.dumps({**told, "models": models}, indent=1, ensure_ascii=False) + "\n"

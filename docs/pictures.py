@@ -1,4 +1,4 @@
-"""Draws the pictures that hold icons: the README's, and the sheets of generated and of translated icons.
+"""Draws the pictures that hold icons: the README's, and the sheet of generated icons.
 
     genrobust run pictograms-full
     genrobust filter runs/generated/NAME-HASH --by clip --clip pictograms --drop 0.98
@@ -7,11 +7,6 @@
 writes docs/pictures/overview.webp and docs/pictures/generated.webp. The results in the first are those that prose.py
 keeps in docs/results. The scores in the second are those of the filter, which lists the images that it leaves out:
 nearly all of a class with --drop 0.98.
-
-    python docs/pictures.py --translation build/translation/pipeline
-
-writes docs/pictures/translated.webp: real icons that no network has seen, each the first of its class in an order that
-favors no designer, and what the pipeline of pictograms/train_translation.py makes of them.
 """
 
 from __future__ import annotations
@@ -49,29 +44,16 @@ DOUBTED = ("lock-000030", "lock-000040", "watch-000055", "watch-000037", "televi
 BELIEVED = (
     "rocket-000055", "lightning-000008", "lightning-000009", "leaf-000050", "chair-000020", "scissors-000055",
 )  # fmt: skip
-TRANSLATED = {  # styles, and a prompt of each
-    "outline": "a line icon of a thing", "solid": "a filled icon of a thing", "duotone": "a duotone icon of a thing",
-    "emoji": "an emoji of a thing", "illustration": "a flat colour illustration of a thing",
-}  # fmt: skip
 Row = dict[str, Any]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        "dataset", type=Path, nargs="?", help="the folder of the generated images, with one filter in it"
-    )
-    parser.add_argument("--translation", type=Path, help="the folder of an InstructPix2Pix")
-    args = parser.parse_args()
-    if not (args.dataset or args.translation):
-        parser.error("name a dataset, --translation or both")
+    parser.add_argument("dataset", type=Path, help="the folder of the generated images, with one filter in it")
+    generated = generated_icons(parser.parse_args().dataset)
     OUT.mkdir(exist_ok=True)
-    if args.dataset:
-        generated = generated_icons(args.dataset)
-        save(overview(generated), "overview")
-        save(sheet(generated), "generated")
-    if args.translation:
-        save(translated(args.translation), "translated")
+    save(overview(generated), "overview")
+    save(sheet(generated), "generated")
 
 
 def generated_icons(dataset: Path) -> list[Row]:
@@ -154,29 +136,6 @@ def sheet(generated: list[Row]) -> Image.Image:
             name = f"{row['class_id']}\n" if row["class_id"] != CLASSES[column] else ""
             below = f"{name}{row['score']:.2f}"
             draw.text((100 + column * 68 + 30, top + 57), below, fill=GRAY, font=font(11), anchor="ma", align="center")
-    return canvas
-
-
-def translated(folder: Path) -> Image.Image:
-    """Draw real validation icons of `CLASSES`, and below each the same in other styles."""
-    import torch
-    from diffusers import StableDiffusionInstructPix2PixPipeline, UniPCMultistepScheduler
-
-    pipeline = StableDiffusionInstructPix2PixPipeline.from_pretrained(folder)
-    pipeline.scheduler = UniPCMultistepScheduler.from_config(pipeline.scheduler.config)
-    held_out = [row for row in real_icons("real") if row["split"] == "val"]
-    sources = [icon(first(held_out, name), 64) for name in CLASSES]
-    lines = {"real": sources}
-    for style, prompt in TRANSLATED.items():
-        noise = [torch.Generator().manual_seed(n) for n in range(len(sources))]
-        asked = {"num_inference_steps": 4, "guidance_scale": 3.0, "image_guidance_scale": 1.5}  # as in `translated`
-        lines[style] = pipeline([prompt] * len(sources), sources, generator=noise, **asked).images
-    canvas = Image.new("RGB", (100 + 68 * len(CLASSES), 68 * len(lines) + 4), "white")
-    draw = ImageDraw.Draw(canvas)
-    for line, (title, images) in enumerate(lines.items()):
-        draw.text((4, 26 + 68 * line), title, fill="black", font=font(13))
-        for column, image in enumerate(images):
-            canvas.paste(image, (102 + 68 * column, 4 + 68 * line))
     return canvas
 
 

@@ -4,11 +4,9 @@
     python docs/prose.py                                        after a change to a template or to a result
 
 `--keep` reads runs/NAME/results.json and writes docs/results/NAME.json (see `keeping.py`), which holds the scores over
-all seeds, what was claimed, where and when it ran; docs/results/ranked/NAME.json has what docs/ranking.html shows of
-those that it ranks. Without it, every docs/templates/PAGE.j2 becomes the page of that name, README.md in the root and
-the others in docs, and the ranking is made again. In a template, `study("NAME")` is a `Result`, `benchmark("NAME")` a
-`Drops` (kept from runs/benchmarks/NAME by `--benchmark`), `refits(...)` a table of other baseline lines, and
-`theirs("35.6")` a figure of others.
+all seeds, what was claimed, where and when it ran. Without it, every docs/templates/PAGE.j2 becomes the page of that
+name, README.md in the root and the others in docs. In a template, `study("NAME")` is a `Result`, and `theirs("35.6")` a
+figure that others measured. Figures of studies that are no longer kept stand in docs/templates/also-tried.md.
 tests/docs/test_prose.py fails where a page is not what its template and the results give, or where a template states a
 measured figure by hand.
 """
@@ -24,15 +22,10 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from keeping import MEAN, condensed, condensed_benchmark, is_mean, ranked
-from refits import refits
-
-from genrobust.tools.compare.page import compare_html
-from genrobust.tools.compare.ranking import rank
+from keeping import MEAN, condensed
 
 HERE = Path(__file__).parent
 RESULTS, TEMPLATES = HERE / "results", HERE / "templates"
-RANKING, RANKED = "ranking.html", ("pictograms-full", "pacs")  # the page that ranks the arms of these studies
 NUMBERS = ("no", "one", "two", "three", "four", "five")
 QUALITIES = (  # of a source's images: head, key, digits, factor
     ("FID", "fid", 3, 1), ("recall, %", "recall", 0, 100), ("Vendi", "vendi", 1, 1), ("labels, %", "agreement", 0, 100),
@@ -42,25 +35,12 @@ QUALITIES = (  # of a source's images: head, key, digits, factor
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--keep", nargs="+", metavar=("RUNS", "NAME"), help="the output folder, and studies in it")
-    parser.add_argument("--benchmark", nargs=2, metavar=("RUNS", "NAME"), help="the same, and a benchmark in it")
-    parser.add_argument("--again", nargs=3, metavar=("RUNS", "NAME", "WHERE"), help="a second run: claims and means")
     args = parser.parse_args()
-    if args.again:
-        runs, name, where = args.again
-        found = json.loads((Path(runs) / name / "results.json").read_text(encoding="utf-8"))
-        found["summary"]["scores"] = [row for row in found["summary"]["scores"] if is_mean(row)]
-        (RESULTS / f"{name}-{where}.json").write_text(condensed(found), encoding="utf-8")
-    if args.benchmark:
-        runs, name = args.benchmark
-        found = json.loads((Path(runs) / "benchmarks" / name / "benchmark.json").read_text(encoding="utf-8"))
-        (RESULTS / "benchmarks" / f"{name}.json").write_text(condensed_benchmark(found), encoding="utf-8")
     if args.keep:
         runs, *names = args.keep
         for name in names:
             found = json.loads((Path(runs) / name / "results.json").read_text(encoding="utf-8"))
             (RESULTS / f"{name}.json").write_text(condensed(found), encoding="utf-8")
-            if name in RANKED:
-                (RESULTS / "ranked" / f"{name}.json").write_text(ranked(found), encoding="utf-8")
     for page, text in pages().items():
         page.write_text(text, encoding="utf-8")
 
@@ -84,14 +64,12 @@ def pages() -> dict[Path, str]:
         loader=FileSystemLoader(TEMPLATES), undefined=StrictUndefined, keep_trailing_newline=True, trim_blocks=True,
         lstrip_blocks=True,
     )  # fmt: skip
-    environment.globals |= {"study": Result.of, "benchmark": Drops.of, "mean": MEAN, "theirs": str, "refits": refits}
+    environment.globals |= {"study": Result.of, "theirs": str}
     found = {}
     for template in sorted(TEMPLATES.glob("*.j2")):
         name = template.stem
         place = HERE.parent / name if name == "README.md" else HERE / name
         found[place] = environment.get_template(template.name).render()
-    kept = {name: RESULTS / "ranked" / f"{name}.json" for name in RANKED}
-    found[HERE / RANKING] = compare_html(rank(kept), HERE / RANKING)
     return found
 
 
@@ -146,24 +124,6 @@ class Result:
         """How many minutes of one device (of a core, on a CPU) an arm takes to "generate" or to "train": "9.4"."""
         return f"{self.told['seconds'][arm][what] / 60:.1f}"
 
-    def share(self, arm: str, of: str, above: str, test: str = MEAN) -> str:
-        """How much of the gap between `above` and `of` the accuracy of `arm` closes, in percent: "83"."""
-        low, mine, high = (self.score(name, test)["value"] for name in (above, arm, of))
-        return f"{100 * (mine - low) / (high - low):.0f}"
-
-    def apart(self, other: Result) -> str:
-        """Return the largest difference between two runs in the mean of the shifts of an arm of both: "1.1"."""
-        both = [arm for arm in self.told["arms"] if arm in other.told["arms"]]
-        return f"{max(abs(self.score(arm)['value'] - other.score(arm)['value']) for arm in both):.1f}"
-
-    def decided_otherwise(self, other: Result) -> str:
-        """How many claims another run decided otherwise: "none of the 9 claims that both measured"."""
-        mine, theirs = ({claim["says"]: claim["here"] for claim in run.told["claims"]} for run in (self, other))
-        both = [says for says in mine if "not measured" not in (mine[says], theirs[says])]
-        return (
-            f"{sum(mine[says] != theirs[says] for says in both) or 'none'} of the {len(both)} claims that both measured"
-        )
-
     @property
     def ran(self) -> str:
         """Where and when: "2 CPU cores with AVX512_BF16, 2026-11-27"."""
@@ -194,35 +154,6 @@ class Result:
         groups = (self.score(arm, name, figure, minus)["groups"] for name in sets)
         return ["*designers (families)*", *(f"*{n or 'unknown'}*" for n in groups)]
 
-    def robustness(self, arms: Sequence[str]) -> str:
-        """Effective robustness of each arm on each shift and its mean, as a Markdown table; ° marks extrapolations."""
-        shifts = self.told["shifts"]
-        rows = [["effective robustness", *(f"`{name}`" for name in shifts), "**mean**", "95 % interval"]]
-        rows.append(["---"] * (len(shifts) + 3))
-        rows.append([*self.families(arms[0], shifts, "er"), "", ""])
-        for arm in arms:
-            marks = ["°" if self.score(arm, name, "er")["extrapolated"] else "" for name in shifts]
-            each = [f"{self.er(arm, name)}{mark}" for name, mark in zip(shifts, marks, strict=True)]
-            has_mean = ("er", arm, MEAN, "") in self.scores
-            rows.append([arm, *each, f"**{self.er(arm)}**", self.spread(arm, figure="er") if has_mean else ""])
-        return "\n".join(f"| {' | '.join(row)} |" for row in rows)
-
-    def robust_gains(self, arms: Mapping[str, str], minus: str) -> str:
-        """Gains in effective robustness over `minus` on each shift, over one clean set and over two, as a table.
-
-        `arms` are as {"arm": "words for it"}; ° marks extrapolations.
-        """
-        shifts = self.told["shifts"]
-        rows = [["gain", "over", *(f"`{name}`" for name in shifts)], ["---"] * (len(shifts) + 2)]
-        first, *families = self.families(next(iter(arms)), shifts, "er", minus)
-        rows.append([first, "", *families])
-        for arm, words in arms.items():
-            for figure, over in (("er", "`test`"), ("multi_er", "`test`, *wild-val*")):
-                gains = [self.score(arm, name, figure, minus) for name in shifts]
-                told = [f"{gain['value']:+.1f}{'°' * gain['extrapolated']}" for gain in gains]
-                rows.append([words if figure == "er" else "", over, *told])
-        return "\n".join(f"| {' | '.join(row)} |" for row in rows)
-
     def sources(self, made_from: Mapping[str, str]) -> str:
         """What images of each source are like, and the top-1 of the arms named by it, as a Markdown table.
 
@@ -240,10 +171,6 @@ class Result:
             like = ["\u2013" if value is None else f"{times * value:.{digits}f}" for value, digits, times in found]
             rows.append([f"{words} (`{source}`)", *top1, *like])
         return "\n".join(f"| {' | '.join(row)} |" for row in rows)
-
-    def quality(self, source: str, key: str) -> str:
-        """A share of a source's images that is kept of their qualities, in percent: "86"."""
-        return f"{100 * next(one[key] for one in self.told['qualities'] if one['source'] == source):.0f}"
 
     def arms(self, start: str, others: bool = False) -> list[str]:
         """The arms whose names begin with `start`; all `others` instead."""
@@ -287,34 +214,6 @@ def decimal(value: float, sign: str = "-") -> str:
 def by_key(rows: Iterable[dict[str, Any]]) -> dict[tuple[str, str, str, str], dict[str, Any]]:
     """Scores by what they are of: figure, arm, test set, and the arm that is subtracted."""
     return {(row["figure"], row["arm"], row["test_set"], row["minus"]): row for row in rows}
-
-
-@dataclass(frozen=True)
-class Drops:
-    """What classifiers lose on generated images, within styles that the real ones have too and over all images."""
-
-    told: dict[str, Any]
-
-    @staticmethod
-    @cache
-    def of(name: str) -> Drops:
-        """The results kept of the benchmark `name`."""
-        return Drops(json.loads((RESULTS / "benchmarks" / f"{name}.json").read_text(encoding="utf-8")))
-
-    def drop(self, model: str, over: str = "within") -> str:
-        """The accuracy on real minus that on generated images, over `within` or `all`: "5.1 (2.0 to 8.3)"."""
-        found = next(m[over]["drop"] for m in self.told["models"] if m["name"] == model)
-        return f"{found['value']:+.1f} ({found['lo']:.1f} to {found['hi']:.1f})"
-
-    def table(self) -> str:
-        """A row for each model, as a Markdown table."""
-        heads = ["trained on", "real images, top-1 in %", "generated ones", "drop", "drop over all images"]
-        rows = [heads, ["---"] * len(heads)]
-        for model in self.told["models"]:
-            name, within = model["name"].partition(":")[2] or model["name"], model["within"]
-            sides = (f"{within[side]['value']:.1f}" for side in ("real", "generated"))
-            rows.append([name, *sides, self.drop(model["name"]), self.drop(model["name"], "all")])
-        return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
 if __name__ == "__main__":

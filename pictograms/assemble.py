@@ -122,7 +122,7 @@ def variation(vae: Path, vision: Path, unet: Path, out: Path) -> None:
 
 
 def distilled(lora: Path, out: Path) -> None:
-    """The LoRA that `genrobust train distilled --generators` made, in half precision."""
+    """The LoRA that `genrobust train pictograms/distilled.yaml --generators` made, in half precision."""
     out.mkdir(parents=True, exist_ok=True)
     half = {name: weight.half() for name, weight in load_file(lora / LORA_FILE).items()}
     save_file(half, out / LORA_FILE, {"format": "pt"})

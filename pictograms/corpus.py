@@ -12,14 +12,13 @@ import argparse
 import hashlib
 import json
 import random
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import yaml
 from drawings import HERE, render, style_of, to_svg
-from images import NEVER_SEEN, halves
 from PIL import Image
 
 from genrobust.data.copies.fingerprint import NEAR, frame, nearest
@@ -51,29 +50,17 @@ def rendered(drawings: list[tuple[str, str]]) -> list[tuple[str, np.ndarray]]:
     return images
 
 
-def drawings_of(
-    package: Path, half: str | None, styles: Collection[str], margin: int, without: Collection[str] = ()
-) -> dict[str, list[tuple[str, str]]]:
-    """Keys and SVGs of all drawings of the *wild* families, or of a half of them, by style and in the order of keys.
-
-    Icon sets of `without` are left out.
-    """
+def drawings_of(package: Path) -> dict[str, list[tuple[str, str]]]:
+    """Keys and SVGs of all drawings of the *wild* families, by style and in the order of keys."""
     families = yaml.safe_load((HERE / "families.yaml").read_text())["families"]
-    chosen = (
-        halves(load_pictograms().retrieval)[half]
-        if half
-        else {name for name, f in families.items() if f["side"] == "wild"}
-    )
-    found: dict[str, list[tuple[str, str, str]]] = {style: [] for style in styles}
-    for family in sorted(chosen):
+    found: dict[str, list[tuple[str, str, str]]] = {style: [] for style in MOST}
+    for family in sorted(name for name, f in families.items() if f["side"] == "wild"):
         for set_id, affixes in families[family]["sets"].items():
-            if set_id in without:
-                continue
             defaults = json.loads((package / "json" / f"{set_id}.json").read_text())
             for name, icon in defaults["icons"].items():
                 style, _ = style_of(name, affixes)
                 if style in found:
-                    found[style].append((set_id, name, to_svg(icon, defaults, margin)))
+                    found[style].append((set_id, name, to_svg(icon, defaults, margin=0)))
     return {style: [(f"{s}--{name}", svg) for s, name, svg in sorted(drawn)] for style, drawn in found.items()}
 
 
@@ -81,11 +68,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--package", type=Path, required=True, help="the unpacked npm package @iconify/json")
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--without", nargs="*", default=[], metavar="NAME", help=NEVER_SEEN)
-    parser.add_argument("--half", choices=("searched", "taught"), help="half of the families, in place of all")
     args = parser.parse_args()
-    styles = [style for style in MOST if style not in args.without]
-    svgs = drawings_of(args.package, args.half, styles, margin=0, without=args.without)
+    svgs = drawings_of(args.package)
     rng = random.Random(0)
     images: list[np.ndarray] = []
     with ProcessPoolExecutor() as pool:

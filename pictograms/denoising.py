@@ -19,14 +19,11 @@ MIN_SNR = 5.0
 ENCODED = 128  # images at once
 
 
-def build(channels: tuple[int, int], sources: bool = False) -> UNet2DConditionModel:
-    """An untrained UNet: two levels (8x8, 4x4) of so many channels, cross-attention in both.
-
-    With `sources` it takes the latents of another image beside the noisy ones.
-    """
+def build(channels: tuple[int, int]) -> UNet2DConditionModel:
+    """An untrained UNet: two levels (8x8, 4x4) of so many channels, cross-attention in both."""
     return UNet2DConditionModel(
         sample_size=8,
-        in_channels=24 if sources else 12,
+        in_channels=12,
         out_channels=12,
         block_out_channels=channels,
         layers_per_block=1,

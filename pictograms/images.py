@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Collection, Sequence
-
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -14,7 +11,6 @@ from genrobust.core.images import ImageSet
 from genrobust.generate.templates import template_set
 
 WILD = ("outline", "solid", "duotone", "emoji", "illustration", "hand-drawn", "pixel")
-NEVER_SEEN = "styles, or icon sets, that it must never see"
 CLASS_ONLY = ("a {}", "a picture of a {}", "an icon of a {}", "{}", "a pictogram of a {}")
 
 
@@ -25,34 +21,11 @@ def captions(prompt: str, style: str | None = "") -> list[str]:
     return [t.fill(prompt) for t in template_set("pictograms") if not style or t.style == style]
 
 
-def halves(wild: ImageSet | None) -> dict[str, set[str]]:
-    """The families of *wild* in two halves: those that a CLIP learns, "taught", and those that it is to search.
-
-    They take turns, the family with the most images first, so that either half has large ones and small ones.
-    """
-    assert wild is not None and wild.groups is not None
-    families = sorted(Counter(wild.groups).items(), key=lambda item: (-item[1], item[0]))
-    return {"searched": {name for name, _ in families[::2]}, "taught": {name for name, _ in families[1::2]}}
-
-
-def load_split(
-    images: ImageSet | None, without: Sequence[str] = (), families: Collection[str] | None = None
-) -> tuple[np.ndarray, np.ndarray, list[str]]:
-    """An image set as uint8 [N, 64, 64, 3], labels [N] and styles.
-
-    It has no style and no icon set of `without`, and only these `families`. SystemExit for a name that is neither.
-    """
-    assert images is not None and images.groups is not None
-    sets = [key.partition("--")[0] for key in images.keys]
-    if unknown := sorted({*without} - {*sets, *images.styles}):
-        raise SystemExit(f"--without: {unknown[0]!r} is no style and no icon set of {images.name}")
-    chosen = [
-        i
-        for i, (style, of_set, family) in enumerate(zip(images.styles, sets, images.groups, strict=True))
-        if not {style, of_set} & set(without) and (families is None or family in families)
-    ]
-    array = np.stack([np.asarray(images.image(i)) for i in chosen])
-    return array, np.asarray(images.labels)[chosen], [images.styles[i] for i in chosen]
+def load_split(images: ImageSet | None) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    """An image set as uint8 [N, 64, 64, 3], labels [N] and styles."""
+    assert images is not None
+    array = np.stack([np.asarray(images.image(i)) for i in range(len(images))])
+    return array, np.asarray(images.labels), list(images.styles)
 
 
 def batch_augment(images: np.ndarray, g: torch.Generator, zoom: float = 0.15, hue: bool = True) -> Tensor:

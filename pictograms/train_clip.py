@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from images import NEVER_SEEN, WILD, batch_augment, captions, halves, load_split, shares
+from images import WILD, batch_augment, captions, load_split, shares
 from loop import train
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from torch import Tensor
@@ -130,16 +130,13 @@ def options() -> argparse.Namespace:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--steps", type=int, default=3000)
     parser.add_argument("--batch-size", type=int, default=128)
-    parser.add_argument("--without", nargs="*", default=[], metavar="NAME", help=NEVER_SEEN)
-    parser.add_argument("--half", choices=("searched", "taught"), help="half of the families, in place of all")
     return parser.parse_args()
 
 
 def main() -> None:
     args, data = options(), load_pictograms()
     prompts = [c.prompt for c in data.labels.classes]
-    families = halves(data.retrieval)[args.half] if args.half else None
-    images, labels, styles = load_split(data.retrieval, args.without, families)
+    images, labels, styles = load_split(data.retrieval)
     val = load_split(data.shifted_val)
     print(f"{len(images)} wild images, {len(val[0])} of wild-val", flush=True)
     by_style = [captions(p, s) for p in prompts for s in WILD]

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from denoising import DROPPED, SCHEDULE, VARIANTS, build, encode_images, on_cpu, v_loss
 from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel
-from images import NEVER_SEEN, WILD, captions, load_split, shares
+from images import WILD, captions, load_split, shares
 from loop import train
 from torch import Tensor
 from train_clip import load_text_encoder, tokens_of
@@ -24,6 +24,7 @@ from transformers import CLIPTextModel, CLIPTokenizer
 from genrobust.data.readers.pictograms import load_pictograms
 
 CHANNELS = (128, 144)  # 7.8 M parameters
+SEED = 3  # of the first weights, the batches and the noise
 CLASS_ONLY = 0.08  # of the captions name the class alone
 
 
@@ -42,13 +43,11 @@ def main() -> None:
     parser.add_argument("--from", dest="start", type=Path)
     parser.add_argument("--steps", type=int, default=8000)
     parser.add_argument("--batch-size", type=int, default=64)
-    parser.add_argument("--seed", type=int, default=3, help="of the first weights, the batches and the noise")
-    parser.add_argument("--without", nargs="*", default=[], metavar="NAME", help=NEVER_SEEN)
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
     data = load_pictograms()
     prompts = [c.prompt for c in data.labels.classes]
-    images, labels, styles = load_split(data.retrieval, args.without)
+    images, labels, styles = load_split(data.retrieval)
     style_of = np.array([WILD.index(s) for s in styles])
     vae = AutoencoderKL.from_pretrained(args.vae).eval().to(memory_format=torch.channels_last)
     latents = encode_images(vae, images, args.out / "latents.npy")
@@ -57,7 +56,7 @@ def main() -> None:
     texts = [""] + [t for group in groups for t in group]
     first = np.cumsum([1] + [len(group) for group in groups])
     hidden = encode_texts(encoder.eval(), tokenizer, texts)
-    torch.manual_seed(args.seed)
+    torch.manual_seed(SEED)
     unet = on_cpu(UNet2DConditionModel.from_pretrained(args.start) if args.start else build(CHANNELS))
     size = sum(p.numel() for p in unet.parameters()) / 1e6
     print(f"{len(images)} images, {len(texts)} captions, {size:.2f} M parameters", flush=True)
@@ -73,9 +72,7 @@ def main() -> None:
         caption = first[group] + draw % (first[group + 1] - first[group])
         return v_loss(model, schedule, z, hidden[np.where(u < DROPPED, 0, caption)], g)
 
-    unet = train(
-        unet, loss_of, steps=args.steps, folder=args.out, lr=1e-3, warmup=300, ema_decay=0.9995, seed=args.seed
-    )
+    unet = train(unet, loss_of, steps=args.steps, folder=args.out, lr=1e-3, warmup=300, ema_decay=0.9995, seed=SEED)
     unet.save_pretrained(args.out / "unet")
 
 

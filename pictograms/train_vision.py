@@ -2,8 +2,6 @@
 
     python pictograms/train_vision.py --corpus build/corpus.npy --out build/vision
 
-`--half taught --text build/search` is for a CLIP that learns one half of the families, and is to search the other.
-
 As in locked-image tuning (Zhai et al. 2022) with exchanged roles: the text tower conditions a UNet already, so it must
 not change. A transformer learns little from 6,425 images; a convolutional network of the same size learns more. So one
 is trained on them first (by genrobust itself), and is the teacher of the tower: long and consistent distillation (Beyer
@@ -14,20 +12,19 @@ zero-shot top-1 on *wild-val*, the only evaluation.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from images import WILD, batch_augment, captions, halves, load_split, shares
+from images import WILD, batch_augment, captions, load_split, shares
 from loop import train
 from torch import Tensor
 from train_clip import build, embed_images, load_text_encoder, tokens_of, zero_shot
 from transformers import CLIPImageProcessor, CLIPModel, CLIPTextModel, CLIPTokenizer
 
 from genrobust.classifiers.models import Classifier, load_checkpoint
-from genrobust.core.images import ImageSet, StudyData
+from genrobust.core.images import StudyData
 from genrobust.data.readers.pictograms import load_pictograms
 from genrobust.recipe.classify import ArmConfig
 from genrobust.recipe.load import load_recipe
@@ -41,27 +38,11 @@ UNLABELED = 0.5  # of the images of such a step come from the corpus
 TEMPERATURE = 2.0  # of the teacher's answers
 
 
-def teacher_of(out: Path, steps: int, wild: ImageSet, families: Collection[str] | None) -> Classifier:
-    """A classifier trained on the labeled *wild* images, or on those of these `families`."""
-    images, more = "retrieved", []
-    if families is not None:
-        images, more = "taught", [f"data.extra.taught={write_folders(wild, families, out / 'taught')}"]
-    arms = [f"arms=[{{name: wild, mixture: {images}}}]", "reference=wild", f"train.steps={steps}"]
-    study = Study(load_recipe("pictograms", [*TEACHER, *arms, *more]), out, say=lambda line: print(line, flush=True))
-    return load_checkpoint(study.checkpoint(ArmConfig(name="wild", mixture=images), TEACHER_SEED))[0]
-
-
-def write_folders(wild: ImageSet, families: Collection[str], folder: Path) -> Path:
-    """The images of these families as class folders, for a recipe to train on."""
-    assert wild.groups is not None
-    ids = load_pictograms().labels.ids
-    for i, family in enumerate(wild.groups):
-        if family in families:
-            file = folder / ids[int(wild.labels[i])] / f"{wild.keys[i]}.png"
-            if not file.exists():  # with another date, a resumed run would train the teacher again
-                file.parent.mkdir(parents=True, exist_ok=True)
-                wild.image(i).save(file)
-    return folder
+def teacher_of(out: Path, steps: int) -> Classifier:
+    """A classifier trained on the labeled *wild* images."""
+    arms = ["arms=[{name: wild, mixture: retrieved}]", "reference=wild", f"train.steps={steps}"]
+    study = Study(load_recipe("pictograms", [*TEACHER, *arms]), out, say=lambda line: print(line, flush=True))
+    return load_checkpoint(study.checkpoint(ArmConfig(name="wild", mixture="retrieved"), TEACHER_SEED))[0]
 
 
 @torch.inference_mode()
@@ -84,11 +65,9 @@ class Lesson:
     """The loss of a step: the teacher's answers, on mixed-up images or on plain ones with their labels and captions."""
 
     def __init__(self, data: StudyData, args: argparse.Namespace, text: CLIPTextModel, tokenizer: CLIPTokenizer):
-        assert data.retrieval is not None
-        families = halves(data.retrieval)[args.half] if args.half else None
-        self.images, self.labels, styles = load_split(data.retrieval, families=families)
+        self.images, self.labels, styles = load_split(data.retrieval)
         self.corpus, self.n = np.load(args.corpus, mmap_mode="r"), args.batch_size
-        self.teacher = teacher_of(args.out, args.teacher_steps, data.retrieval, families)
+        self.teacher = teacher_of(args.out, args.teacher_steps)
         self.style_of = np.array([WILD.index(s) for s in styles])
         self.weight = shares(self.labels, self.style_of)
         prompts = [c.prompt for c in data.labels.classes]
@@ -150,14 +129,12 @@ def main() -> None:
     parser.add_argument("--corpus", type=Path, required=True, help="the images of corpus.py")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--from", dest="start", type=Path, help="an earlier CLIP with this text tower, to start from")
-    parser.add_argument("--text", type=Path, default=GENERATOR, help="the folder of the text tower")
-    parser.add_argument("--half", choices=("searched", "taught"), help="half of the families, in place of all")
     parser.add_argument("--teacher-steps", type=int, default=2000)
     parser.add_argument("--steps", type=int, default=4000)
     parser.add_argument("--batch-size", type=int, default=128)
     args = parser.parse_args()
     data = load_pictograms()
-    text, tokenizer = load_text_encoder(args.text)
+    text, tokenizer = load_text_encoder(GENERATOR)
     text.eval()
     torch.manual_seed(0)
     model = assembled(text, tokenizer)

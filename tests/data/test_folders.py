@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
 from genrobust.core import ClassLabel, LabelSpace, UserError
 from genrobust.data.classes import FolderClasses, classes_of
@@ -48,6 +50,21 @@ def test_another_share_is_held_back(photos: Path, share: float, held: int) -> No
     data = load_data(config(photos, held_out=share))
     assert np.bincount(data.train.labels).tolist() == [12 - held] * 3
     assert len(data.val) == 3 * held and not set(data.val.keys) & set(data.train.keys)
+
+
+def test_images_that_belong_together_are_held_back_together(photos: Path) -> None:
+    for path in sorted((photos / "train").glob("*/*")):
+        path.rename(path.with_name(f"{'ab'[len(path.stem) % 2]}{hash_of(path.name) % 4}_{path.name}"))
+    data = load_data(config(photos, held_out=0.3, groups_apart={"pattern": r"(\w\d)_[^/]*$"}))
+    names = [{key.split("/")[-1].split("_")[0] for key in images.keys} for images in (data.train, data.val)]
+    assert all(names) and not names[0] & names[1]
+    assert len(data.train) + len(data.val) == 36
+    with pytest.raises(ValidationError, match="groups_apart: no images are held out"):
+        config(photos, held_out=0, groups_apart={"pattern": r"(\w\d)_"})
+
+
+def hash_of(name: str) -> int:
+    return hashlib.sha256(name.encode()).digest()[0]
 
 
 def test_other_sets_are_opened_where_they_are_named(photos: Path) -> None:

@@ -8,9 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from genrobust.robustness import fit_lines
-from genrobust.study.results.baselines import table_rows
-
 ROOT = Path(__file__).parents[2]
 TEMPLATES = sorted((ROOT / "docs" / "templates").glob("*.j2"))
 RESULTS = sorted((ROOT / "docs" / "results").glob("*.json"))
@@ -31,7 +28,7 @@ def keeping(prose):
 
 def test_every_page_is_what_its_template_and_the_results_give(prose):
     pages = prose.pages()
-    assert len(pages) == len(TEMPLATES) + 1 > 1  # and the ranking
+    assert len(pages) == len(TEMPLATES) > 1
     for page, text in pages.items():
         assert page.read_text(encoding="utf-8") == text, f"{page.name}: run python docs/prose.py"
 
@@ -69,20 +66,17 @@ def test_condensing_keeps_what_pages_quote_and_no_single_seed(prose, keeping):
     score = dict.fromkeys(keeping.KEPT, 1.0) | {"figure": "top1", "arm": "a", "test_set": "t", "minus": ""}
     summary = {key: [] for key in keeping.OF_SUMMARY} | {"lines": {"t": {"r2": 0.9, "n": 42, "slope": 1.0}}}
     summary |= {"reference": "r", "references": {"a": "r"}}
-    every, er, both = {"seed": None}, {"figure": "er"}, {"figure": "multi_er"}
+    every, er = {"seed": None}, {"figure": "er"}
     quoted = [
         {},
         {"minus": "c"},
         er,
         er | {"minus": "r"},
-        both | {"minus": "r"},
-        both | {"minus": "b", "test_set": prose.MEAN},
     ]
     left_out = [
         {"figure": "nll"},
         {"test_set": "t on the classes of u"},
         {"seed": 0},
-        both,
         {"minus": "b"},
         er | {"minus": "b"},
     ]
@@ -108,18 +102,3 @@ def test_condensing_keeps_the_clean_and_the_mean_accuracy_along_a_curve(prose, k
     rows = study.curves(["tuned", "other"]).splitlines()[2:]
     assert rows == ["| tuned | `test` | 80.0 | 90.0 |", "| tuned | shifts | 60.0 | 40.0 |"]
     assert study.curve("tuned").gain("0", "1").startswith("+20.0")
-
-
-def test_other_lines_start_from_the_clean_accuracies_of_the_study(prose):
-    study, arms = prose.Result.of("pictograms-full"), ["generated", "drawing styles"]
-    shifts = [name for name in study.told["shifts"] if name != "emoji"]
-    models = table_rows("pictograms", study.told["shifts"], "logit")[0]
-    clean = sys.modules["refits"].clean_accuracies(study, [*arms, "real"], shifts, models)
-    for (arm, shift), value in clean.items():  # of the classes of the shift, and so a little off
-        assert value == pytest.approx(study.score(arm, "test")["value"], abs=0.2 if shift == "outline-v2" else 2)
-    rows = [line.split(" | ") for line in prose.refits(study, arms, "real", "pixel", "vit", "ViTs").splitlines()[2:]]
-    assert len(rows) == 8 and rows[0][:3] == ["| as above", f"{study.told['lines']['pixel']['r2']:.2f}", "all 5"]
-    gains = [study.score(arm, prose.MEAN, "er", "real")["value"] for arm in arms]
-    assert [float(cell.rstrip(" |")) for cell in rows[0][3:]] == pytest.approx(gains, abs=0.1)
-    assert len({tuple(row[3:]) for row in rows}) == 8
-    assert rows[2][:2] == ["| on a linear scale", f"{fit_lines(models, ['pixel'], 'linear')['pixel'].r2:.2f}"]

@@ -188,7 +188,7 @@ def published(folder: Path) -> Any:
     from genrobust.robustness import score_published
     from genrobust.tools.published.reading import read_published
 
-    models = read_published(folder / "t.csv", ["clean"], "shifted")
+    models = read_published(folder / "t.csv", "clean", "shifted")
     return models, score_published(models, np.ones(len(models.names), dtype=bool))
 
 

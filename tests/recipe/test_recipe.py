@@ -332,22 +332,6 @@ def test_the_main_recipes_compare_generated_with_retrieved_images() -> None:
     assert load_recipe("pictograms", quick=True).train.steps < main.train.steps
 
 
-def test_the_headline_is_three_mixtures_over_three_architectures_beside_the_full_study() -> None:
-    headline, full, augmented = (load_recipe(name) for name in ("headline", "pictograms-full", "augmentations"))
-    groups = headline.groups()
-    assert list(groups) == ["real", "generated", "real+generated"]
-    for group, arms in groups.items():
-        networks = [headline.train_of(headline.arm(arm)).architecture for arm in arms]
-        assert len(set(networks)) == 3
-        assert [headline.references()[arm] for arm in arms] == groups["real"]
-        assert {headline.arm(arm).mixture for arm in arms} == {full.arm(group).mixture}
-        small = headline.arm(arms[networks.index("resnet10t")])
-        if group != "generated":  # which is no arm of that study; the two share the others' checkpoints
-            assert headline.train_of(small) == augmented.train_of(augmented.arm(group))
-    assert headline.generation("generated") == full.generation("generated")  # and the images
-    assert (headline.data, headline.data_seed, headline.seeds) == (full.data, full.data_seed, full.seeds[:3])
-
-
 def test_keys_of_a_mixture_that_came_later_are_in_no_hash_at_their_defaults() -> None:
     (plain,) = parse_recipe(SMALL).arms[0].mixture
     assert plain.model_dump(mode="json") == {"source": "real", "per_class": None, "fraction": None, "weight": None}

@@ -14,6 +14,7 @@ from genrobust.robustness.effective import (
     fit_lines,
     moved_in,
     outside,
+    refit_lines,
     to_scale,
 )
 
@@ -99,3 +100,22 @@ def test_an_arm_is_outside_by_the_mean_of_its_seeds_and_more_than_a_standard_err
 
 def test_only_shifts_with_baselines_have_a_line():
     assert fit_lines(ROWS, ["r", "sketch"]) == {"r": fit_line(CLEAN, SHIFTED, "r")}
+
+
+@pytest.mark.parametrize("transform", SPACES)
+def test_refitted_lines_are_those_of_the_repeated_models(transform):
+    forward, _ = SPACES[transform]
+    weights = np.random.default_rng(1).multinomial(5, np.full(5, 0.2), size=50)
+    weights[:2] = np.diag([5, 1])[:, :1] * [1, 0, 0, 0, 0]  # one model alone determines no line
+    intercepts, slopes = refit_lines(CLEAN, SHIFTED, weights, transform)
+    assert np.isnan(slopes).tolist() == ((weights > 0).sum(axis=1) < 2).tolist() == np.isnan(intercepts).tolist()
+    for counts, intercept, slope in zip(weights, intercepts, slopes, strict=True):
+        if not np.isnan(slope):
+            x, y = (forward(np.repeat(percents, counts) / 100) for percents in (CLEAN, SHIFTED))
+            assert (slope, intercept) == pytest.approx(tuple(np.polyfit(x, y, 1)), abs=1e-9)
+
+
+def test_refitted_lines_leave_out_models_without_a_finite_logit():
+    weights = np.random.default_rng(1).multinomial(7, np.full(7, 1 / 7), size=20)
+    found = refit_lines(np.array([*CLEAN, 0.0, 90]), np.array([*SHIFTED, 20, 100.0]), weights, "logit")
+    assert np.array(found) == pytest.approx(np.array(refit_lines(CLEAN, SHIFTED, weights[:, :5], "logit")), nan_ok=True)

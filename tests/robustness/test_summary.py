@@ -186,31 +186,6 @@ def test_further_pairs_are_differences_of_their_own(study):
         summed(study, pairs=[("real", "absent")])
 
 
-def test_a_second_id_set_is_no_shift_and_the_others_are_held_against_both(study, summary):
-    """BASELINES of both sets are nearly in proportion, so those of emoji are moved about."""
-    moved = [replace(b, shifted=b.shifted + (b.model in ("m2", "m5", "m9")) * 9) for b in BASELINES]
-    rows = [b if b.test_set == "solid" else m for b, m in zip(BASELINES, moved, strict=True)]
-    found = summed(study, rows, bootstrap=300, second_id="emoji")
-    assert (found.shifts, set(found.left_out)) == (("solid",), {"emoji", "pixel"})
-    assert found.score("er", "real", "solid") == summary.score("er", "real", "solid")  # stays what it was
-    assert (found.second_id, list(found.planes)) == ("emoji", ["solid"])
-    solid, emoji = ([b for b in rows if b.test_set == shift] for shift in ("solid", "emoji"))
-    x = logit(np.array([[a.clean, b.shifted] for a, b in zip(solid, emoji, strict=True)]) / 100)
-    y = logit(np.array([b.shifted for b in solid]) / 100)
-    fit = np.linalg.lstsq(np.column_stack([np.ones(10), x]), y, rcond=None)[0]
-    for arm in found.arms:
-        beyond = []
-        for seed in found.seeds:
-            on = {test: top1(study[arm, seed, test]).value for test in ("test", "solid", "emoji")}
-            at = logit(np.array([on["test"], on["emoji"]]) / 100)
-            beyond.append(on["solid"] - 100 * expit(fit[0] + at @ fit[1:]))
-        score = found.score("multi_er", arm, "solid")
-        assert score.value == pytest.approx(np.mean(beyond), abs=1e-9)
-        assert score.lo < score.value < score.hi
-        assert "images, baselines, the scatter about their line and 3 seeds" in score.method
-        assert found.score("multi_er", arm).value == pytest.approx(score.value)
-
-
 def test_predictions_are_asked_for_one_at_a_time_and_their_logits_read_once(study):
     """As from a disk: what was asked for and is no longer used must be gone."""
     given, most, read = [], [], Counter()

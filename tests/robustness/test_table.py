@@ -13,7 +13,7 @@ SHIFTED = np.array([20.0, 27.0, 33.0, 41.0, 47.0, 80.0])
 
 def table(clean, shifted) -> Published:
     names = tuple(f"m{i}" for i in range(len(clean)))
-    return Published(names, np.array(clean, dtype=float)[:, None], np.array(shifted, dtype=float), ("val",), "r")
+    return Published(names, np.array(clean, dtype=float), np.array(shifted, dtype=float), "val", "r")
 
 
 def score_table(baselines, clean, shifted, pivot=None) -> TableScores:

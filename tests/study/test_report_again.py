@@ -43,26 +43,13 @@ def test_a_report_of_saved_predictions_loads_no_torch(tmp_path):
     assert summary.arms == ("real", "half")
 
 
-def test_a_second_id_set_is_told_beside_the_usual_measure(tmp_path):
-    change = {"robustness": {"bootstrap": 100, "second_id": "pixel"}}
-    summary, files = Study(parse_recipe(RECIPE | change), tmp_path).run()
-    assert (summary.shifts, list(summary.left_out)) == (("hand-drawn",), ["pixel"])
-    assert list(summary.planes) == ["hand-drawn"]
-    for page in ("report.html", "report.md"):
-        assert "Multi-ID effective robustness (test and pixel)" in files[page].read_text()
-    assert "multi_er" in files["results.csv"].read_text()
-    assert json.loads(files["results.json"].read_text())["summary"]["second_id"] == "pixel"
-
-
-def test_the_images_to_choose_by_are_scored_where_they_are_the_second_id_set(tmp_path):
-    change = {"robustness": {"bootstrap": 100, "second_id": "wild-val"}}
+def test_the_images_to_choose_by_are_scored_where_they_are_named(tmp_path):
     assert "wild-val" not in Study(parse_recipe(RECIPE), tmp_path).data.tests
-    found = Study(parse_recipe(RECIPE | change), tmp_path)  # which chooses among the others
+    found = Study(parse_recipe(RECIPE | {"evaluate": {"tests": ["pixel", "wild-val"]}}), tmp_path)
     assert found.tests[-1] == "wild-val" and found.data.tests["wild-val"] is found.data.shifted_val
 
 
 CLAIM = {"says": "better", "arm": "half", "than": "real"}
-NO_SHIFT = "second_id: no shifted test set '{}'; there are outline-v2, solid"
 
 
 @pytest.mark.parametrize(
@@ -73,7 +60,6 @@ NO_SHIFT = "second_id: no shifted test set '{}'; there are outline-v2, solid"
             {"claims": [CLAIM | {"test_set": "solidd"}]},
             "test_set: .*'solidd'",
         ),
-        *(({"robustness": {"second_id": name}}, NO_SHIFT.format(name)) for name in ("test", "nonsense")),
     ],
 )
 def test_what_is_not_scored_is_refused_before_anything_is_trained(tmp_path, change, said):

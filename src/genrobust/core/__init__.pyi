@@ -153,7 +153,6 @@ from .results import (
     Confusion as Confusion,
     Line as Line,
     MissedImage as MissedImage,
-    Plane as Plane,
     Predictions as Predictions,
     Score as Score,
     ScoreKey as ScoreKey,

@@ -114,26 +114,6 @@ class Line:
     center: float
 
 
-@dataclass(frozen=True, slots=True)
-class Plane:
-    """The baseline fit over D ID sets: transform(shifted) = intercept + the sum of slope x transform(ID accuracy).
-
-    `slopes`, and the percents `lo` and `hi` that bound the accuracies which the fit has seen, are in the order of
-    `id_sets`; `residual_sd` has n - D - 1 degrees of freedom. All else is as in `Line`.
-    """
-
-    test_set: str
-    id_sets: tuple[str, ...]
-    transform: str
-    slopes: tuple[float, ...]
-    intercept: float
-    r2: float
-    n: int
-    residual_sd: float
-    lo: tuple[float, ...]
-    hi: tuple[float, ...]
-
-
 class ScoreKey(NamedTuple):
     """The place of a score in the table of a study.
 
@@ -184,12 +164,11 @@ class Summary:
         shifts: The shifted test sets in the mean; `left_out` maps the others to the reason.
         scores: The table. A shifted set over part of the classes is paired with the clean set restricted to the same
             classes, which is a test set with a name of its own: `paired` maps each shift to it (or to `clean`).
-        lines: The baseline line of each shift that has one; `planes` likewise, with the second in-distribution set.
+        lines: The baseline line of each shift that has one.
         protocols: How the images of each test set were prepared and which labels count as right.
         gaps: Why a figure was not measured, by figure and test set.
         trained_elsewhere: Models that learned from other data, whose answers are the same for every seed.
         pretrained: Arms that started from weights trained on other data: no fair comparison with the others.
-        second_id: The second in-distribution test set, "" for none.
         references: What each arm and group is compared with; itself for nothing.
         groups: The arms of each group. A group has the mean score of its arms, each with the same weight.
         by_group: Top-1 in percent of each group of images, by test set and arm, on sets of so few groups that their
@@ -216,8 +195,6 @@ class Summary:
     gaps: dict[str, dict[str, str]] = field(default_factory=dict)
     trained_elsewhere: tuple[str, ...] = ()
     pretrained: tuple[str, ...] = ()
-    planes: dict[str, Plane] = field(default_factory=dict)
-    second_id: str = ""
     references: dict[str, str] = field(default_factory=dict)
     groups: dict[str, tuple[str, ...]] = field(default_factory=dict)
     by_group: dict[str, dict[str, tuple[float, ...]]] = field(default_factory=dict)

@@ -9,9 +9,12 @@ import numpy as np
 from genrobust.core import ImageSet, Subset, UserError, fair_order, some_of
 from genrobust.data.classes import FolderClasses
 from genrobust.data.file_list import ListedImages
+from genrobust.data.grouping import names_by
 from genrobust.data.stored import StoredImages
+from genrobust.recipe import ImageRule
 
 HELD_OUT = 0.1  # the share of each class
+APART = "data.groups_apart"
 
 
 def open_images(
@@ -37,20 +40,35 @@ def open_images(
     return ListedImages(name, stored.listing(labels, classes.folders), labels, by_name=by_name)
 
 
-def hold_back(train: ImageSet, share: float) -> tuple[ImageSet, Subset]:
+def hold_back(train: ImageSet, share: float, apart: ImageRule | None = None) -> tuple[ImageSet, Subset]:
     """Split off a share of each class and style, at least one image of two or more; of a share of 0, none.
 
     Those held back are the first of them in a fair order, so that every run, of whatever seed, holds back the
-    same. Returns train without them, and them.
+    same. Images for which `apart` finds the same name stay together, on the side of the first. Returns train without
+    them, and them.
+
+    Raises:
+        UserError: Nothing can be held back.
     """
     if share == 0:
         return train, Subset(train, (), "val")
-    held, order = np.zeros(len(train), dtype=bool), fair_order(train)
+    held, rank, order = np.zeros(len(train), dtype=bool), np.empty(len(train), dtype=np.int64), fair_order(train)
+    rank[order] = np.arange(len(train))
+    if apart is not None:
+        names = names_by(APART, train.name, train, apart)[1]
+        _, which = np.unique([name or f"/{place}" for place, name in enumerate(names)], return_inverse=True)
+        first = np.full(which.max() + 1, len(train))
+        np.minimum.at(first, which, rank)
+        rank = first[which]  # of the first of those that stay together
     styles, style = np.unique(train.styles, return_inverse=True)
-    kinds = train.labels * len(styles) + style
-    by_kind = order[np.argsort(kinds[order], kind="stable")]
+    kinds, leader = train.labels * len(styles) + style, order[rank]
+    own = np.flatnonzero(kinds == kinds[leader])
+    by_kind = own[np.lexsort((rank[own], kinds[own]))]
     for of_kind in np.split(by_kind, np.flatnonzero(np.diff(kinds[by_kind])) + 1):
-        held[of_kind[: held_out(len(of_kind), share)]] = True
+        ranks = rank[of_kind]
+        before = np.searchsorted(ranks, ranks)  # images before those that stay together
+        held[of_kind] = (before < held_out(len(of_kind), share)) & (ranks != ranks[-1])
+    held = held[leader]
     if not held.any():
         raise UserError("one image a class leaves none to hold back for validation: add images, or give data.val")
     return Subset(train, np.flatnonzero(~held)), Subset(train, np.flatnonzero(held), "val")

@@ -48,7 +48,7 @@ def with_styles(data: StudyData, rule: ImageRule | None) -> StudyData:
 
 
 def _styled(images: ImageSet, rule: ImageRule) -> StyledImages:
-    key, styles = _names(STYLES, images.name, images, rule)
+    key, styles = names_by(STYLES, images.name, images, rule)
     if not any(styles):
         raise UserError(f"{key}: no image of {images.name} has a style, such as {images.keys[0]!r}: change the rule")
     return StyledImages(images, [style or "" for style in styles])
@@ -75,7 +75,7 @@ def with_groups(data: StudyData, rules: Mapping[str, GroupRule] | GroupRule | No
 
 
 def _grouped(key: str, name: str, images: ImageSet, rule: GroupRule) -> GroupedImages:
-    key, groups = _names(key, name, images, rule)
+    key, groups = names_by(key, name, images, rule)
     then = f"fill in {rule.column!r}"
     if rule.pattern is not None:
         then = f"change {rule.pattern!r} so that it finds one in every name"
@@ -93,7 +93,7 @@ def _grouped(key: str, name: str, images: ImageSet, rule: GroupRule) -> GroupedI
     return GroupedImages(images, [str(group) if rule.shared else f"{name}: {group}" for group in groups])
 
 
-def _names(key: str, name: str, images: ImageSet, rule: ImageRule) -> tuple[str, list[str | None]]:
+def names_by(key: str, name: str, images: ImageSet, rule: ImageRule) -> tuple[str, list[str | None]]:
     """Return the key of what `rule` goes by, and the name that it finds for each image."""
     if rule.pattern is not None:
         return f"{key}.pattern", _names_by_pattern(images, rule.pattern)

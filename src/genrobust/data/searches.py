@@ -1,7 +1,7 @@
 """Retrieval by search: the images of a pool without labels that a CLIP finds nearest to each class.
 
 An image counts for the class with the highest cosine alone, so a class may get fewer images than are wanted. First come
-those nearest to the mean of a class's prompts, or each prompt takes its nearest in turn (docs/appendix.md compares).
+those nearest to the mean of a class's prompts, or each prompt takes its nearest in turn.
 """
 
 from __future__ import annotations

@@ -388,10 +388,6 @@ class RobustnessConfig(Section):
     (model,test_set,clean,shifted and, where known, architecture) or None.
 
     `grid` is the number of small standard models to train on the real data if there is no table; 0 trains none.
-
-    `second_id` names a test set that is in-distribution for some arms' training images, such as the generator's own
-    data. The report then also gives effective robustness beyond both ID accuracies (Shi et al., 2023). For the
-    pictograms it may be "wild-val", real drawings like those that the generator learned from.
     """
 
     baselines: str | None = "shipped"
@@ -400,4 +396,3 @@ class RobustnessConfig(Section):
     bootstrap: Annotated[
         int, Between(100, 100_000, "fewer resamples give no interval, and more give no better one")
     ] = 1000
-    second_id: str | None = None

@@ -17,7 +17,6 @@ from .figure import (
     list_figures as list_figures,
 )
 from .grouping import Groups as Groups, require_names as require_names
-from .multi_id import fit_planes as fit_planes
 from .resampling import (
     ANY as ANY,
     Measured as Measured,

@@ -91,6 +91,24 @@ def fit_lines(baselines: Iterable[BaselineModel], shifts: Iterable[str], transfo
     return lines
 
 
+def refit_lines(
+    clean: np.ndarray, shifted: np.ndarray, weights: np.ndarray, transform: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """Fit the line with its M baselines weighted by each row of `weights` [B, M]: intercepts [B] and slopes [B].
+
+    A row of resampling counts gives the line of that bootstrap resample; NaN where it determines none.
+    """
+    used = has_finite_scale(clean, shifted, transform)
+    x, y = to_scale(transform, clean[used] / 100), to_scale(transform, shifted[used] / 100)
+    center, level = x.mean(), y.mean()  # so that little is lost in the differences below
+    x, y, weights = x - center, y - level, np.asarray(weights, dtype=float)[:, used]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        mean_x, mean_y, squares, products = (weights @ v / weights.sum(axis=1) for v in (x, y, x * x, x * y))
+        spread = squares - mean_x**2
+        slopes = np.where(spread > 1e-12 * x.var(), (products - mean_x * mean_y) / spread, np.nan)
+    return level + mean_y - slopes * (center + mean_x), slopes
+
+
 def expected(line: Line, clean: np.ndarray | float) -> np.ndarray:
     """Return the shifted accuracy that `line` predicts from `clean`, in percent. 0 % and 100 % give their limits."""
     return predict(line.slope, line.intercept, line.transform, clean)
@@ -184,6 +202,6 @@ def require_percents(ids: np.ndarray, shifted: np.ndarray, where: str) -> None:
 
 
 def has_finite_scale(ids: np.ndarray, shifted: np.ndarray, transform: str) -> np.ndarray:
-    """Return for which models the transform of all percents, `ids` [M] or [M, D] and `shifted` [M], is finite: [M]."""
+    """Return for which models the transform of all percents, `ids` and `shifted` [M], is finite: [M]."""
     percents = np.column_stack([ids, shifted])
     return np.asarray((transform == "linear") | ((percents > 0) & (percents < 100)).all(axis=1))

@@ -28,7 +28,7 @@ class Figure(ABC):
         higher_is_better: Whether the highest value of a column is the best, or the lowest.
         signed: Whether values have a sign, as differences do.
         digits: Decimals that are shown.
-        needs: What of a study it needs: "lines" or "planes" (see `StudyAnswers`), "" for the answers alone.
+        needs: What of a study it needs: "lines" (see `StudyAnswers`), "" for the answers alone.
         section: The place of a main figure, which has sections of its own in the report; None for the others, which
             share a table. Main figures are measured first, in this order.
     """

@@ -10,7 +10,7 @@ from itertools import product
 
 import numpy as np
 
-from genrobust.core import BaselineModel, Line, Plane, Predictions, UserError
+from genrobust.core import BaselineModel, Line, Predictions, UserError
 from genrobust.robustness.accuracy import spread_of_sure
 from genrobust.robustness.answers import OfImages, inside, own_classes, read_answers
 from genrobust.robustness.grouping import Groups
@@ -45,7 +45,7 @@ class AnsweredSet:
 
 @dataclass(frozen=True, slots=True)
 class BaselineDraws:
-    """The draws that the replicates of baseline lines and planes share.
+    """The draws that the replicates of baseline lines share.
 
     Attributes:
         clean: By shift with a line, the clean accuracy over the same classes in percent, [A, S], over `images` images.
@@ -72,16 +72,14 @@ class StudyAnswers:
     Attributes:
         sets: By name, the clean set, the shifts, and the clean set restricted to the classes of shifts.
         paired: Maps each test set to the clean set over the same classes.
-        lines: The baseline line of each shift that has one; `planes` likewise, over `clean` and `second`.
+        lines: The baseline line of each shift that has one.
         rng: What main figures draw from in turn; others have generators of their own.
     """
 
     sets: dict[str, AnsweredSet]
     paired: dict[str, str]
     lines: Mapping[str, Line]
-    planes: Mapping[str, Plane]
     baselines: Sequence[BaselineModel]
-    second: str
     bootstrap: int
     rng: np.random.Generator
     measured: dict[tuple[str, str], Measured] = field(default_factory=dict)
@@ -97,7 +95,7 @@ class StudyAnswers:
 
     @cached_property
     def baseline_draws(self) -> BaselineDraws:
-        """The draws that all lines and planes share; there is at least one line."""
+        """The draws that all lines share; there is at least one line."""
         shifts = [test for test in self.paired if test in self.lines]
         clean = {shift: self.sets[self.paired[shift]] for shift in shifts}
         arms, seeds = next(iter(clean.values())).values["top1"].shape[:2]

@@ -12,7 +12,6 @@ from genrobust.core import (
     MEAN_OF_SHIFTS,
     BaselineModel,
     Line,
-    Plane,
     Score,
     ScoreKey,
     Summary,
@@ -23,7 +22,6 @@ from genrobust.robustness.breakdown import accuracy_by_class, accuracy_by_group,
 from genrobust.robustness.effective import fit_lines
 from genrobust.robustness.figure import Figure, ImageFigure, list_figures
 from genrobust.robustness.grouping import Groups, require_names
-from genrobust.robustness.multi_id import fit_planes
 from genrobust.robustness.resampling import Measured, mean_of, require_replicates, seed_weights
 from genrobust.robustness.sets import StudyAnswers, StudyPredictions, answer_sets, arms_and_seeds
 
@@ -42,8 +40,6 @@ class Comparison:
         transform: The scale of baseline lines: "logit", "probit" or "linear".
         min_images: A shift with fewer images is left out of the means; so is one in `beside`.
         bootstrap: Replicates of each interval.
-        second_id: One of `shifts` that is in the distribution of some arm's training data: it is left out of the means,
-            and the others are measured against the accuracies on both ID sets as well (see `multi_id`).
         published: Lines of shifts that no baseline model was scored on.
         image_groups: By test set, the group of each image, such as its designer; for test sets whose groups are known.
 
@@ -61,7 +57,6 @@ class Comparison:
     min_images: int = 150
     beside: Collection[str] = ()
     bootstrap: int = 1000
-    second_id: str | None = None
     published: Mapping[str, Line] = field(default_factory=dict)
     image_groups: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
@@ -95,7 +90,7 @@ def summarize(
 
     Raises:
         GenrobustError: A logit is NaN, or the highest of an image infinite.
-        UserError: A prediction is missing or of other images than the others, or a line or plane cannot be fitted.
+        UserError: A prediction is missing or of other images than the others, or a line cannot be fitted.
         ValueError: An image has no group, in `image_groups`.
     """
     arms, seeds = arms_and_seeds(predictions, (comparison.clean, *comparison.shifts))
@@ -120,8 +115,6 @@ def summarize(
         lines=dict(study.lines),
         protocols={test: study.sets[test].protocol for test in study.paired},
         gaps=study.gaps,
-        planes=dict(study.planes),
-        second_id=study.second,
         references=references,
         groups={group: tuple(members) for group, members in comparison.groups.items()},
         by_group={test: accuracies for test in tests if (accuracies := accuracy_by_group(study.sets[test], arms))},
@@ -188,15 +181,8 @@ def _measure_figures(
     rng: np.random.Generator,
 ) -> StudyAnswers:
     """The answers, with every figure that can be measured of them."""
-    clean, shifts, second = comparison.clean, comparison.shifts, comparison.second_id
+    clean, shifts = comparison.clean, comparison.shifts
     lines = {**comparison.published, **fit_lines(baselines, shifts, comparison.transform)}
-    planes: dict[str, Plane] = {}
-    without: dict[str, str] = {}
-    for shift in () if second is None else shifts:
-        try:
-            planes |= fit_planes(baselines, [shift], clean, second or "", comparison.transform)
-        except UserError as error:  # such as of a grid that is too alike: the study is not lost
-            without[shift] = str(error)
     of_images = [f for f in figures if isinstance(f, ImageFigure)]
     on_own_classes, on_all_classes = (
         {f.name: f.of_images for f in of_images if f.all_classes is over_all} for over_all in (False, True)
@@ -208,8 +194,7 @@ def _measure_figures(
         if groups is not None:
             require_names(groups, len(answered.members), f"image_groups[{test!r}]")
         sets[name] = replace(answered, groups=Groups.of(groups, answered.members))
-    study = StudyAnswers(sets, paired, lines, planes, baselines, second or "", comparison.bootstrap, rng)
-    study.gaps.update({"multi_er": without} if without else {})
+    study = StudyAnswers(sets, paired, lines, baselines, comparison.bootstrap, rng)
     for figure in figures:
         if not figure.needs or getattr(study, figure.needs):
             study.measured.update({(figure.name, test): m for test, m in figure.measure(study).items()})
@@ -224,8 +209,6 @@ def _left_out(study: StudyAnswers, comparison: Comparison) -> dict[str, str]:
     alone = [shift for shift in comparison.shifts if len(study.sets[shift].classes) == 1]
     reasons |= dict.fromkeys(alone, "its images are of one class, where every answer is right")
     reasons |= {shift: "named under evaluate.beside" for shift in comparison.shifts if shift in comparison.beside}
-    if comparison.second_id is not None:
-        reasons[comparison.second_id] = "the study takes it for a second in-distribution set"
     return reasons
 
 

@@ -4,19 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import chain
 
 import numpy as np
 
-from genrobust.core import Line, Plane, UserError
-from genrobust.robustness.effective import effective_robustness, fit_line, has_finite_scale
-from genrobust.robustness.multi_id import (
-    beyond_plane,
-    fit_plane,
-    plane_expected,
-    plane_predict,
-    refit_planes,
-)
+from genrobust.core import Line, UserError
+from genrobust.robustness.effective import effective_robustness, fit_line, has_finite_scale, predict, refit_lines
 from genrobust.robustness.resampling import TAILS, baseline_counts
 
 # The natural shifts of ImageNet have logit slopes from 0.3 (YTBB-Robust) to 3.0 (ImageNet-A above ResNet-50), and R²
@@ -30,19 +22,19 @@ RESAMPLES, AT_ONCE = 1000, 1000  # of the baselines; models whose predictions of
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """The M models of a published table that have all the accuracies.
+    """The M models of a published table that have both accuracies.
 
     Attributes:
-        ids: Percents [M, D], from the D ID columns `id_columns`.
+        clean: Percents [M], from the column `id_column`.
         shifted: Percents [M], from the column `shift`.
         notes: What was left out.
         files: The paths that they were read from.
     """
 
     names: tuple[str, ...]
-    ids: np.ndarray
+    clean: np.ndarray
     shifted: np.ndarray
-    id_columns: tuple[str, ...]
+    id_column: str
     shift: str
     notes: tuple[str, ...] = ()
     files: tuple[str, ...] = ()
@@ -53,7 +45,7 @@ class TableScores:
     """The effective robustness of M models, in points: `er` float [M], with its interval over baselines `lo` to `hi`.
 
     `extrapolated` bool [M] says who has an ID accuracy outside those that its line was fitted on. `lines` holds one
-    line, or the one below the pivot and the one above it; over several ID sets there is a `plane` in its place.
+    line, or the one below the pivot and the one above it.
     """
 
     lines: tuple[Line, ...]
@@ -61,7 +53,6 @@ class TableScores:
     lo: np.ndarray
     hi: np.ndarray
     extrapolated: np.ndarray
-    plane: Plane | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,14 +60,12 @@ class PublishedScores:
     """The scores of `models`, against one line or, with a `pivot`, the two that this model parts.
 
     Attributes:
-        by_id: Over several ID sets, where `scores` are against a plane, those against the line over each one alone.
         left_out: The baselines that no line was fitted on, by reason.
         doubts: What suggests that the columns were swapped or have nothing to do with each other, as sentences.
     """
 
     models: Published
     scores: TableScores
-    by_id: tuple[TableScores, ...]
     pivot: str | None
     left_out: dict[str, tuple[str, ...]]
     doubts: tuple[str, ...]
@@ -89,10 +78,9 @@ def score_published(
     min_id: float = 0,
     pivot: str | None = None,
 ) -> PublishedScores:
-    """Score every model of a table against the line, or the plane, of its baselines.
+    """Score every model of a table against the line of its baselines.
 
     Args:
-        models: With one ID set, or several for models that learned from different data (see `multi_id`).
         baselines: Which models are baselines, bool [M]. Those below `min_id` percent, at 0 % or 100 % where these have
             no finite transform, the pivot itself and all but the first of `copies` are scored and left out of the line.
         transform: The scale of the line: "logit", "probit" or "linear".
@@ -100,41 +88,35 @@ def score_published(
         pivot: The model that the set was filtered against (see `_against_lines`).
 
     Raises:
-        UserError: A pivot with several ID sets, or too few baselines: three to a line, four to a plane over two sets.
+        UserError: Fewer than three baselines to a line.
     """
-    names, ids, shifted = models.names, models.ids, models.shifted
-    if pivot is not None and ids.shape[1] > 1:
-        raise UserError("--pivot parts the models by one ID accuracy: give one --id, or leave --pivot out")
+    names, clean, shifted = models.names, models.clean, models.shifted
     chosen, left_out = baselines, {}
     for reason, out in (
         ("the pivot", np.array([name == pivot for name in names])),
-        (f"ID accuracy below {min_id:g} %", ids.min(axis=1) < min_id),
-        (f"0 % or 100 % has no finite {transform}", ~has_finite_scale(ids, shifted, transform)),
+        (f"ID accuracy below {min_id:g} %", clean < min_id),
+        (f"0 % or 100 % has no finite {transform}", ~has_finite_scale(clean, shifted, transform)),
     ):
         if (chosen & out).any():
             left_out[reason] = tuple(names[i] for i in np.flatnonzero(chosen & out))
         chosen = chosen & ~out
     rows = np.flatnonzero(chosen)
-    if len(twins := rows[copies(np.column_stack([ids, shifted])[rows])]):
+    if len(twins := rows[copies(np.column_stack([clean, shifted])[rows])]):
         left_out["all accuracies are those of another one"] = tuple(names[i] for i in twins)
         chosen = chosen & ~np.isin(np.arange(len(names)), twins)
-    at = None if pivot is None else float(ids[names.index(pivot), 0])
-    by_id = tuple(_against_lines(models, clean, chosen, transform, at) for clean in ids.T)
-    doubts = doubts_of(models, [scores.lines for scores in by_id])
-    if len(by_id) == 1:
-        return PublishedScores(models, by_id[0], (), pivot, left_out, doubts)
-    return PublishedScores(models, _against_plane(models, chosen, transform), by_id, pivot, left_out, doubts)
+    at = None if pivot is None else float(clean[names.index(pivot)])
+    scores = _against_lines(models, chosen, transform, at)
+    return PublishedScores(models, scores, pivot, left_out, doubts_of(models, scores.lines))
 
 
-def _against_lines(
-    models: Published, clean: np.ndarray, baselines: np.ndarray, transform: str, pivot: float | None
-) -> TableScores:
-    """The scores over one ID set, `clean` percents [M].
+def _against_lines(models: Published, baselines: np.ndarray, transform: str, pivot: float | None) -> TableScores:
+    """The scores of all models.
 
     `pivot` is for a set that was filtered against one model, as ImageNet-A was against a ResNet-50: accuracies bend at
     that model's clean accuracy (percent), so Taori et al. (2020) fit one line to the baselines below it and another to
     those above; those at it, the model itself first of all, are in neither. A model up to it is scored by the first.
     """
+    clean = models.clean
     parts = [("", baselines, np.ones(len(clean), dtype=bool))]
     if pivot is not None:
         parts = [
@@ -147,35 +129,28 @@ def _against_lines(
     for where, used, scored in parts:
         line = _line(clean[used], models.shifted[used], models.shift, transform, where)
         er[scored] = effective_robustness(line, clean[scored], models.shifted[scored])
-        lo[scored], hi[scored] = _interval(clean[:, None], models.shifted, used, scored, transform)
+        lo[scored], hi[scored] = _interval(clean, models.shifted, used, scored, transform)
         outside[scored] = (clean[scored] < line.lo) | (clean[scored] > line.hi)
         lines.append(line)
     return TableScores(tuple(lines), er, lo, hi, outside)
 
 
-def _against_plane(models: Published, baselines: np.ndarray, transform: str) -> TableScores:
-    """The scores over several ID sets."""
-    ids, shifted = models.ids, models.shifted
-    plane = fit_plane(ids[baselines], shifted[baselines], models.shift, models.id_columns, transform)
-    lo, hi = _interval(ids, shifted, baselines, np.ones(len(shifted), dtype=bool), transform)
-    return TableScores((), shifted - plane_expected(plane, ids), lo, hi, beyond_plane(plane, ids), plane)
-
-
 def _interval(
-    ids: np.ndarray, shifted: np.ndarray, baselines: np.ndarray, scored: np.ndarray, transform: str
+    clean: np.ndarray, shifted: np.ndarray, baselines: np.ndarray, scored: np.ndarray, transform: str
 ) -> tuple[np.ndarray, np.ndarray]:
     """The 95 % percentile bootstrap intervals, in points, of the models `scored`, over the baselines alone.
 
-    `ids` are percents [M, D]. The baselines are resampled with replacement, the same for all models. How uncertain the
+    The baselines are resampled with replacement, the same for all models. How uncertain the
     accuracies themselves are is not in it; `summarize` adds that.
     """
     counts = baseline_counts(int(baselines.sum()), RESAMPLES)
-    fits = np.concatenate([refit_planes(ids[baselines], shifted[baselines], block, transform) for block in counts])
-    fits, ids, shifted = fits[~np.isnan(fits).any(axis=1), None], ids[scored], shifted[scored]
+    fits = np.hstack([refit_lines(clean[baselines], shifted[baselines], block, transform) for block in counts])
+    intercept, slope = fits[:, ~np.isnan(fits).any(axis=0), None]
+    clean, shifted = clean[scored], shifted[scored]
     ends = np.empty((len(TAILS), len(shifted)))
     for start in range(0, len(shifted), AT_ONCE):
         block = slice(start, start + AT_ONCE)
-        drawn = plane_predict(fits, transform, ids[block])  # [B, models]
+        drawn = predict(slope, intercept, transform, clean[block])  # [B, models]
         ends[:, block] = np.percentile(shifted[block] - drawn, TAILS, axis=0)
     return ends[0], ends[1]
 
@@ -191,17 +166,13 @@ def copies(accuracies: np.ndarray) -> np.ndarray:
     return copied
 
 
-def doubts_of(models: Published, lines: Sequence[Sequence[Line]]) -> tuple[str, ...]:
-    """Say what suggests mixed units, or columns that were swapped or have nothing to do with each other.
-
-    `lines` are those over each of the ID columns: one, or the two that a pivot parts.
-    """
-    columns = zip((*models.id_columns, models.shift), (*models.ids.T, models.shifted), strict=True)
+def doubts_of(models: Published, lines: Sequence[Line]) -> tuple[str, ...]:
+    """Say what suggests mixed units, or columns that were swapped or have nothing to do with each other."""
+    columns = ((models.id_column, models.clean), (models.shift, models.shifted))
     mixed = [doubt for name, percents in columns if (doubt := _mixed_units(models.names, name, percents))]
-    if models.shifted.max(initial=0) <= 1 < models.ids.max(initial=0):
-        mixed.append(f"no accuracy in {models.shift!r} is above 1, as it is on ID sets: fractions beside percents?")
-    over = [_doubts_of_lines(of_id, clean, models.shifted) for of_id, clean in zip(lines, models.ids.T, strict=True)]
-    return tuple(dict.fromkeys([*mixed, *chain(*over)]))
+    if models.shifted.max(initial=0) <= 1 < models.clean.max(initial=0):
+        mixed.append(f"no accuracy in {models.shift!r} is above 1, as it is on the ID set: fractions beside percents?")
+    return (*mixed, *_doubts_of_lines(lines, models.clean, models.shifted))
 
 
 def _doubts_of_lines(lines: Sequence[Line], clean: np.ndarray, shifted: np.ndarray) -> list[str]:

@@ -138,7 +138,7 @@ class Context:
         chosen_by = () if recipe.tune is None else recipe.tune.choose_by
         if not self._looks_for_near_copies and recipe.data.near_copies == "auto":
             notices.append(self._describe_near_copies())
-        scored = {*(recipe.evaluate.tests or ()), *filter(None, [recipe.robustness.second_id])}
+        scored = set(recipe.evaluate.tests or ())
         data, copies = without_leaks(data, self._census.contents, self._near_copies, chosen_by, scored)
         return data, [*notices, *copies]
 
@@ -162,7 +162,7 @@ class Context:
     def _listed(self) -> StudyData:
         """The images as they are listed, with copies byte for byte."""
         data = self._opened[0]
-        second, retrieved = self.recipe.robustness.second_id, self.recipe.data.retrieved
+        retrieved = self.recipe.data.retrieved
         excluded = _matching_keys(data, retrieved.without_names)
         if without := retrieved.without_styles:
             data = replace(data, retrieval=_without_styles(data.retrieval, without))
@@ -172,7 +172,7 @@ class Context:
         if retrieved.limit is not None and data.retrieval is not None:
             kept = np.sort(fair_order(data.retrieval)[: retrieved.limit])
             data = replace(data, retrieval=Subset(data.retrieval, kept))
-        if data.shifted_val is not None and data.shifted_val.name in (second, *(self.recipe.evaluate.tests or ())):
+        if data.shifted_val is not None and data.shifted_val.name in (self.recipe.evaluate.tests or ()):
             data = replace(data, tests={**data.tests, data.shifted_val.name: data.shifted_val})
         _check_names(self.recipe, data)
         return data
@@ -196,8 +196,8 @@ class Context:
 
 def _scored_tests(recipe: Recipe, data: StudyData) -> list[str]:
     """Return the names of the test sets of `data` that `recipe` scores, the clean one first."""
-    chosen, always = recipe.evaluate.tests, (data.clean, recipe.robustness.second_id)
-    return [name for name in data.tests if chosen is None or name in chosen or name in always]
+    chosen = recipe.evaluate.tests
+    return [name for name in data.tests if chosen is None or name in (data.clean, *chosen)]
 
 
 def _all_sets(data: StudyData) -> dict[str, ImageSet]:
@@ -258,10 +258,6 @@ def _check_names(recipe: Recipe, data: StudyData) -> None:
         unknown = [t for t in tests or () if t not in data.tests]
         if unknown:
             raise UserError(f"evaluate.{key}: no test set {unknown[0]!r}; there are {there}")
-    second = recipe.robustness.second_id
-    if second is not None and (second not in data.tests or second == data.clean):
-        others = ", ".join(name for name in data.tests if name != data.clean)
-        raise UserError(f"robustness.second_id: no shifted test set {second!r}; there are {others}")
     figures = [figure.name for figure in list_figures()]
     for i, claim in enumerate(recipe.claims):
         if claim.figure not in figures:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections import Counter
 from collections.abc import Callable
@@ -82,6 +83,28 @@ def test_one_domain_cuts_every_domain_into_halves(source: str, unpacked: Callabl
     for images in sets.values():
         assert [key.split("/")[-3] for key in images.keys] == [*images.styles]
         assert [key.split("/")[-2] for key in images.keys] == [CLASSES[label] for label in images.labels]
+
+
+def test_drawings_of_one_photograph_lie_in_one_half_with_it(unpacked: Callable[..., Path]) -> None:
+    """Two drawings of each photograph, of which half are among the photos."""
+    root = unpacked(("photo", "art_painting", "cartoon", "sketch"), each=12)
+    for path in sorted(root.glob("sketch/*/*.png")):
+        number = int(path.stem)
+        path.rename(path.with_name(f"n{len(path.parent.name)}_{number // 2}-{number % 2}.png"))
+    for path in sorted(root.glob("photo/*/00[0-2].png")):
+        path.rename(path.with_name(f"n{len(path.parent.name)}_{int(path.stem)}.jpg"))
+    pattern = re.compile(r"/(n\d+_\d+)[-.]")
+
+    def photographs(*sets: ImageSet | None) -> set[str]:
+        return {match[1] for images in sets if images for key in images.keys if (match := pattern.search(key))}
+
+    data = loaded("pacs", root)
+    sides = [photographs(data.train, data.retrieval), photographs(data.val, data.shifted_val)]
+    sides.append(photographs(*data.tests.values()))
+    assert all(sides) and sum(map(len, sides)) == len(set.union(*sides)) == 6 * len(CLASSES)
+    assert sum(len(images) for images in parts(data).values()) == 4 * 12 * len(CLASSES)
+    with pytest.raises(UserError, match=r"data.groups_apart.column: .* has no columns: use a pattern"):
+        loaded("pacs", root, groups_apart={"column": "photograph"})
 
 
 def test_halves_are_those_of_the_names_whatever_else_is_there(unpacked: Callable[..., Path]) -> None:

@@ -226,10 +226,6 @@ WORDS = ("t.csv", "--id", "val", "--shift", "sketch")
         (("t.csv", "--id", "val", "--shift", "broken"), "t.csv, line 2: broken"),
         (("t.csv", "--id", "val", "--shift", "img_size"), "224 (resnet18)"),
         (("t.csv", "--id", "val", "--shift", "t.csv:val"), "--id and --shift"),
-        ((*WORDS, "--id", "t.csv:val"), "two --id"),
-        ((*WORDS, "--id", "vall"), "--id: t.csv has no column 'vall'"),
-        ((*WORDS, "--id", "a:b", "--pivot", "resnet50"), "--pivot"),
-        ((*WORDS, "--id", "a:b", "--exclude", "clip|vit|101"), "3 models"),
         ((*WORDS, "--baselines", "x" * 5000), "none of the 7 models"),
         ((*WORDS, "--min-id", "101"), "Invalid value for '--min-id'"),
         ((*WORDS, "--unit", "fraction"), "--unit percent"),
@@ -315,69 +311,6 @@ def test_nothing_heavier_than_numpy_and_scipys_functions_is_loaded(tmp_path: Pat
     loaded = set(json.loads(done.stderr.splitlines()[-1]))
     assert "scipy.special" in loaded
     assert loaded & {"torch", "timm", "diffusers", "pandas", "scipy.stats", "matplotlib"} == set()
-
-
-TWO_IDS = """model,imagenet,laion,shift,half
-a,70,40,30,1
-b,74,46,36,
-c,78,49,38,2
-d,81,57,46,3
-e,60,62,41,3
-f,64,66,47,4
-g,69,75,56,5
-h,72,77,59,6
-"""
-
-
-def test_over_two_id_sets_figures_are_numpys_and_each_ones_own_stand_beside(figures: Callable[..., dict]) -> None:
-    Path("t.csv").write_text(TWO_IDS)
-    words = ("--shift", "shift", "--exclude", "h")
-    found = figures("t.csv", "--id", "imagenet", "--id", "laion", *words)
-    table = np.array([[float(cell) for cell in line.split(",")[1:4]] for line in TWO_IDS.splitlines()[1:]])
-    x, y = logit(table[:, :2] / 100), logit(table[:, 2] / 100)
-    design = np.column_stack([np.ones(8), x])
-    (intercept, *slopes), left, *_ = np.linalg.lstsq(design[:7], y[:7], rcond=None)
-    assert found["ids"] == ["imagenet", "laion"]
-    assert found["fit"] == {
-        "slopes": pytest.approx(slopes, abs=1e-9),
-        "transform": "logit",
-        "lo": table[:7, :2].min(axis=0).tolist(),
-        "hi": table[:7, :2].max(axis=0).tolist(),
-        "intercept": pytest.approx(intercept, abs=1e-9),
-        "r2": pytest.approx(1 - left[0] / ((y[:7] - y[:7].mean()) ** 2).sum(), abs=1e-9),
-        "n": 7,
-        "residual_sd": pytest.approx(np.sqrt(left[0] / 4), abs=1e-9),
-    }
-    models = list(found["models"].values())
-    assert [m["id"] for m in models] == table[:, :2].tolist()
-    beyond = table[:, 2] - 100 * expit(design @ [intercept, *slopes])
-    assert [m["er"] for m in models] == pytest.approx(beyond.tolist(), abs=1e-9)
-    assert all(m["lo"] <= m["er"] <= m["hi"] for m in models[:7])
-    assert [m["extrapolated"] for m in models] == [False] * 7 + [True]  # h has more on laion than all baselines
-    alone = [figures("t.csv", "--id", column, *words) for column in ("imagenet", "laion")]
-    assert found["fit_by_id"] == [one["fit"] for one in alone]
-    for name, model in found["models"].items():
-        assert model["er_by_id"] == [one["models"][name]["er"] for one in alone]
-
-
-def test_models_without_one_of_the_id_accuracies_are_left_out_and_told(er: Callable[..., Result]) -> None:
-    Path("t.csv").write_text(TWO_IDS)
-    done = er("t.csv", "--id", "imagenet", "--id", "half", "--shift", "shift")
-    assert done.exit_code == 0
-    assert "note: 1 row skipped" in " ".join(done.stderr.split())
-    assert "ID 2 is half, 1.0 to 6.0 % of the baselines" in done.stdout
-    assert "7 models" in done.stdout
-
-
-def test_id_sets_of_several_files_are_joined(figures: Callable[..., dict]) -> None:
-    Path("t.csv").write_text(TWO_IDS)
-    for column, place in (("imagenet", 1), ("laion", 2), ("shift", 3)):
-        cells = [line.split(",") for line in TWO_IDS.splitlines()[1:]]
-        Path(f"{column}.csv").write_text("model,top1\n" + "".join(f"{c[0]},{c[place]}\n" for c in cells))
-    apart = figures("--id", "imagenet.csv:top1", "--id", "laion.csv:top1", "--shift", "shift.csv:top1")
-    assert apart.pop("ids") == ["imagenet.csv:top1", "laion.csv:top1"]
-    together = figures("t.csv", "--id", "imagenet", "--id", "laion", "--shift", "shift")
-    assert apart == {key: value for key, value in together.items() if key != "ids"}
 
 
 @needs_tables

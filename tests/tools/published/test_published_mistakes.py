@@ -12,7 +12,7 @@ GOOD = "model,x,y\na,50,20\nb,60,30\nc,70,45\nd,80,50\n"
 
 def read(tmp_path, text, *more, **how):
     (tmp_path / "t.csv").write_text(text, encoding="utf-8", newline="")
-    return read_published(tmp_path / "t.csv", ["x"], "y", *more, **how)
+    return read_published(tmp_path / "t.csv", "x", "y", *more, **how)
 
 
 @pytest.mark.parametrize(
@@ -33,7 +33,7 @@ def read(tmp_path, text, *more, **how):
 def test_the_models_with_both_accuracies_are_read(tmp_path, text):
     found = read(tmp_path, text)
     assert found.names == ("a", "b", "c", "d")
-    assert found.ids[:, 0].tolist() == [50, 60, 70, 80] and found.shifted.tolist() == [20, 30, 45, 50]
+    assert found.clean.tolist() == [50, 60, 70, 80] and found.shifted.tolist() == [20, 30, 45, 50]
 
 
 @pytest.mark.parametrize(
@@ -55,8 +55,8 @@ def test_what_is_wrong_in_a_table_is_named(tmp_path, text, named):
 
 
 def test_what_rounding_adds_is_cut_and_what_is_more_is_named(tmp_path):
-    assert read(tmp_path, GOOD + "e,100.00001,-1e-9\n").ids[-1, 0] == 100
-    assert read(tmp_path, "model,x,y\na,1.0000001,.5\nb,.5,.2\n", unit="fraction").ids[0, 0] == 100
+    assert read(tmp_path, GOOD + "e,100.00001,-1e-9\n").clean[-1] == 100
+    assert read(tmp_path, "model,x,y\na,1.0000001,.5\nb,.5,.2\n", unit="fraction").clean[0] == 100
     with pytest.raises(UserError, match=r"100\.1 .e."):
         read(tmp_path, GOOD + "e,100.1,60\n")
 

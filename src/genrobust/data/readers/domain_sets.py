@@ -17,7 +17,7 @@ from genrobust.data.file_list import ListedImages, list_folder
 from genrobust.data.folders import HELD_OUT, hold_back
 from genrobust.data.reader import DataSource
 from genrobust.data.stored import StoredImages, class_folders
-from genrobust.recipe import SOURCES, Between, Place
+from genrobust.recipe import SOURCES, Between, ImageRule, Place
 
 log = logging.getLogger(__name__)
 
@@ -43,12 +43,16 @@ class DomainSet(DataSource):
     and another such share is the unshifted test set; with 0.1, arms train on 80 %, as in DomainBed. The images to
     retrieve from are the training images.
 
+    `groups_apart` is the rule that names images which belong together, such as drawings of one photograph: they lie in
+    one half. PACS has its own.
+
     `domains` takes some of the domains, as if there were no others. `class_names` maps the name of a class folder to
     the name that is shown and used in prompts.
     """
 
     official: ClassVar[tuple[str, ...]] = ()  # the folders of the domains, that of the training images first
     images: ClassVar[int | None] = None  # of the official set
+    together: ClassVar[ImageRule | None] = None  # `groups_apart` where the recipe has none
 
     root: Place  # the folder of the domains, or one above it
     protocol: Literal["one-domain", "leave-one-out"] = "one-domain"
@@ -56,6 +60,7 @@ class DomainSet(DataSource):
     left_out: str | None = None
     domains: tuple[str, ...] = ()  # all if empty
     held_out: Annotated[float, Between(0, 0.4, "most images are for training", above=True)] = HELD_OUT
+    groups_apart: ImageRule | None = None
     class_names: dict[str, str] = Field(default_factory=dict)
 
     @model_validator(mode="after")
@@ -87,7 +92,10 @@ class DomainSet(DataSource):
 
     def halves(self, images: ListedImages, folder: Path) -> tuple[ImageSet, ImageSet]:
         """Return the pool halves and the test halves of all domains, whose folders lie in `folder`."""
-        return hold_back(images, HALF)
+        return self._hold_back(images, HALF)
+
+    def _hold_back(self, images: ImageSet, share: float) -> tuple[ImageSet, Subset]:
+        return hold_back(images, share, self.groups_apart or self.together)
 
     def _find_domains(self) -> tuple[Path, dict[str, str]]:
         """Return the folder that holds the domains, and the subfolder of each."""
@@ -169,7 +177,7 @@ class DomainSet(DataSource):
         real = self.real or (domains[0] if self.official else None)
         if real is None:
             raise UserError(f"data.real: name the domain to train on, one of {', '.join(domains)}")
-        pool, val = hold_back(pool, self.held_out)
+        pool, val = self._hold_back(pool, self.held_out)
         shifts = [domain for domain in domains if domain != real]
         return StudyData(
             labels=classes.labels,
@@ -183,8 +191,8 @@ class DomainSet(DataSource):
 
     def _leave_one_out(self, classes: FolderClasses, domains: list[str], images: ImageSet) -> StudyData:
         others = [domain for domain in domains if domain != self.left_out]
-        train, test = hold_back(_of(images, "train", *others), self.held_out)
-        train, val = hold_back(train, self.held_out / (1 - self.held_out))
+        train, test = self._hold_back(_of(images, "train", *others), self.held_out)
+        train, val = self._hold_back(train, self.held_out / (1 - self.held_out))
         shifted = _of(images, str(self.left_out), str(self.left_out))
         tests: dict[str, ImageSet] = {"test": Subset(test, np.arange(len(test)), "test"), shifted.name: shifted}
         return StudyData(classes.labels, train, val, tests, "test")
@@ -233,10 +241,15 @@ class Domains(DomainSet):
 
 @SOURCES.register("pacs")
 class Pacs(DomainSet):
-    """PACS (Li et al., 2017): photographs, paintings, cartoons and sketches of 7 classes."""
+    """PACS (Li et al., 2017): photographs, paintings, cartoons and sketches of 7 classes.
+
+    Most sketches are Sketchy's (Sangkloy et al., 2016), in which several people drew one photograph: the halves keep
+    its drawings together, and it with them where it is among the photographs.
+    """
 
     official = ("photo", "art_painting", "cartoon", "sketch")
     images = 9_991
+    together = ImageRule(pattern=r"/(n\d+_\d+)[-.]")  # n02106662_15858.jpg, and its drawing n02106662_15858-6.png
 
 
 @SOURCES.register("office-home")

@@ -15,19 +15,21 @@ from genrobust.data.folders import HELD_OUT, hold_back, open_images
 from genrobust.data.imagenet_sets import wordnet_ids
 from genrobust.data.reader import DataSource, Reader
 from genrobust.data.stored import open_stored
-from genrobust.recipe import READERS, SOURCES, Between, Place
+from genrobust.recipe import READERS, SOURCES, Between, ImageRule, Place
 
 
 class FolderSource(DataSource):
     """Training, validation and test images in places of their own.
 
     Without `val`, `held_out` is the share of each class that is taken from the training images for validation. With 0,
-    arms train on all of them, and need `train.keep: last`.
+    arms train on all of them, and need `train.keep: last`. `groups_apart` is the rule that names images which belong
+    together, such as those of one photographer: they are held out together, or not at all.
     """
 
     train: Place | None = None
     val: Place | None = None
     held_out: Annotated[float, Between(0, 0.5, "most images are for training")] = HELD_OUT
+    groups_apart: ImageRule | None = None
     test: Place | None = None  # images that are not shifted
 
     @property
@@ -38,12 +40,14 @@ class FolderSource(DataSource):
     def _check_held_out(self) -> FolderSource:
         if self.held_out != HELD_OUT and self.val is not None:
             raise ValueError(f"held_out: the validation images are {self.val}: leave one of the two out")
+        if self.groups_apart is not None and (self.val is not None or self.held_out == 0):
+            raise ValueError("groups_apart: no images are held out for validation: leave it out")
         return self
 
     def study_of(self, classes: FolderClasses, train: ImageSet, test: ImageSet) -> tuple[StudyData, FolderClasses]:
         """Return the study of `train` and the clean `test`, with the validation images."""
         if self.val is None:
-            train, val = hold_back(train, self.held_out)
+            train, val = hold_back(train, self.held_out, self.groups_apart)
             return StudyData(classes.labels, train, val, {"test": test}, "test"), classes
         images = open_images("val", open_stored(self.val), classes, self.same_class)
         return StudyData(classes.labels, train, images, {"test": test}, "test"), classes

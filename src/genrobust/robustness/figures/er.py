@@ -6,9 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from genrobust.robustness.effective import drawn_lines, moved_in, outside, predict
+from genrobust.robustness.effective import drawn_lines, moved_in, outside, predict, refit_lines
 from genrobust.robustness.figure import BASELINES, EXPLAINED, FIGURES, Figure
-from genrobust.robustness.multi_id import refit_planes
 from genrobust.robustness.resampling import Measured
 from genrobust.robustness.sets import StudyAnswers
 
@@ -38,9 +37,9 @@ class EffectiveRobustness(Figure):
             line, rows = study.lines[shift], [b for b in study.baselines if b.test_set == shift]
             if rows:
                 over = BASELINES
-                ids, shifted = np.array([[b.clean] for b in rows]), np.array([b.shifted for b in rows])
+                ids, shifted = np.array([b.clean for b in rows]), np.array([b.shifted for b in rows])
                 picks = draws.picks_of([b.model for b in rows])
-                intercept, slope = refit_planes(ids, shifted, picks, line.transform).T
+                intercept, slope = refit_lines(ids, shifted, picks, line.transform)
             else:
                 over = "the line's error and scatter"
                 slope, intercept = drawn_lines(line, study.bootstrap, study.rng)

@@ -6,12 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from genrobust.classifiers import SavedPredictions
-from genrobust.core import ZERO_SHOT, BaselineModel, Curve, StudyData, Summary, UserError
+from genrobust.core import ZERO_SHOT, BaselineModel, Curve, StudyData, Summary
 from genrobust.recipe import Recipe
-from genrobust.robustness import Comparison, fit_planes, summarize
+from genrobust.robustness import Comparison, summarize
 from genrobust.study.results.baselines import grid_rows, published_lines, table_rows
-
-LEAST_OF_A_PLANE = 4  # models: a plane over two sets has three coefficients, and residuals must say something
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +96,6 @@ def _comparison(recipe: Recipe, data: StudyData, shifts: Sequence[str]) -> tuple
         min_images=recipe.evaluate.min_images,
         beside=recipe.evaluate.beside,
         bootstrap=recipe.robustness.bootstrap,
-        second_id=recipe.robustness.second_id,
         published=lines,
         image_groups={name: groups for name, groups in data.image_groups.items() if name in (data.clean, *shifts)},
     )
@@ -106,27 +103,15 @@ def _comparison(recipe: Recipe, data: StudyData, shifts: Sequence[str]) -> tuple
 
 
 def check_baselines(recipe: Recipe, data: StudyData, shifts: Sequence[str]) -> list[str]:
-    """Fit the lines and planes that need no trained baselines, so that a mistake in them is reported before any work.
+    """Fit the lines that need no trained baselines, so that a mistake in them is reported before any work.
 
     Returns:
         Notes on shifts without a line and on what is doubtful.
 
     Raises:
-        UserError: The table of baselines cannot be read, a line or a plane cannot be fitted on it, or no model can be
-            scored on the second in-distribution set.
+        UserError: The table of baselines cannot be read, or a line cannot be fitted on it.
     """
-    settings = recipe.robustness
-    if settings.grid and settings.second_id is not None and settings.grid < LEAST_OF_A_PLANE:
-        raise UserError(
-            f"robustness.grid: {settings.grid} models determine no plane over {data.clean} and {settings.second_id}: "
-            f"train {LEAST_OF_A_PLANE} or more, or set robustness.second_id to null"
-        )
-    if settings.grid:
-        return []
-    rows, notes = find_baselines(recipe, data.clean, shifts, None)
-    if settings.second_id is not None:
-        fit_planes(rows, shifts, data.clean, settings.second_id, settings.transform)
-    return notes
+    return [] if recipe.robustness.grid else find_baselines(recipe, data.clean, shifts, None)[1]
 
 
 def find_baselines(

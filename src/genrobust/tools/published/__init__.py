@@ -7,7 +7,7 @@ from rich.markup import escape
 
 from genrobust.cli import COMMANDS, Overwrite, argument, err_console, option, out_console
 
-Ids = Annotated[list[str], option("--id COLUMN", "ID accuracy: COLUMN, or FILE:COLUMN; repeatable.")]
+IdColumn = Annotated[str, option("--id COLUMN", "ID accuracy: COLUMN, or FILE:COLUMN.")]
 ShiftColumn = Annotated[str, option("--shift COLUMN", "Shifted accuracy: COLUMN, or FILE:COLUMN.")]
 AccuracyTable = Annotated[Path | None, argument("TABLE", "A CSV file with one row for each model.")]
 KeyColumns = Annotated[
@@ -30,7 +30,7 @@ JsonFile = Annotated[Path | None, option("--json FILE.json", "Write all figures 
 
 @COMMANDS.register("effective-robustness")
 def effective_robustness(
-    ids: Ids,
+    id_column: IdColumn,
     shift: ShiftColumn,
     table: AccuracyTable = None,
     key: KeyColumns = "",
@@ -48,7 +48,7 @@ def effective_robustness(
     from genrobust.tools.published.output import describe, left_out_notes, terminal_table, write_json
     from genrobust.tools.published.reading import choose_baselines, read_published
 
-    models = read_published(table, ids, shift, [k.strip() for k in key.split(",")] if key else (), unit)
+    models = read_published(table, id_column, shift, [k.strip() for k in key.split(",")] if key else (), unit)
     chosen, notes = choose_baselines(models, baselines, exclude, pivot)
     result = score_published(models, chosen, transform, min_id, pivot)
     if json is not None:

@@ -12,7 +12,7 @@ from rich.box import SIMPLE
 from rich.table import Table
 from rich.text import Text
 
-from genrobust.core import Line, Plane, writing
+from genrobust.core import Line, writing
 from genrobust.data import listing
 from genrobust.robustness import PublishedScores, TableScores
 
@@ -21,10 +21,6 @@ TOP, BOTTOM = 20, 5  # models shown in the terminal from either end; the JSON fi
 
 def _fits(result: PublishedScores) -> dict[str, Any]:
     """All but the models."""
-    plane = result.scores.plane
-    if plane:
-        fits = [_fit(alone.lines[0]) for alone in result.by_id]
-        return {"ids": list(plane.id_sets), "fit": _fit(plane), "fit_by_id": fits}
     *below, line = result.scores.lines
     extra = {"pivot": result.pivot, "fit_below": _fit(below[0])} if below else {}
     return {"fit": _fit(line), **extra}
@@ -32,11 +28,9 @@ def _fits(result: PublishedScores) -> dict[str, Any]:
 
 def _model_rows(result: PublishedScores) -> dict[str, dict[str, Any]]:
     """The figures of each model by its name."""
-    plane, models = result.scores.plane, result.models
-    columns = {"id": models.ids if plane else models.ids[:, 0], "shift": models.shifted}
+    models = result.models
+    columns = {"id": models.clean, "shift": models.shifted}
     columns |= dict(zip(("er", "lo", "hi", "extrapolated"), _figures(result.scores), strict=True))
-    if plane:
-        columns["er_by_id"] = np.stack([alone.er for alone in result.by_id], axis=1)
     rows = zip(*(column.tolist() for column in columns.values()), strict=True)
     return {name: dict(zip(columns, row, strict=True)) for name, row in zip(models.names, rows, strict=True)}
 
@@ -46,9 +40,6 @@ def write_json(result: PublishedScores, path: Path, inputs: Iterable[Path] = (),
 
     {"fit": {"slope", "intercept", "r2", "n", "residual_sd"}, "models": {name: {"id", "shift", "er", "lo", "hi",
     "extrapolated"}}}. With a pivot "fit" is the line above it, and "pivot" (its name) and "fit_below" stand beside.
-
-    Over several ID sets "ids" names their columns, "fit" is the plane and has "slopes", a list in their order, as a
-    model's "id" is; "fit_by_id" and a model's "er_by_id" list the lines over each one alone and what lies beyond them.
 
     `inputs` are the tables that it was read from. It is written as `writing` does.
 
@@ -68,17 +59,7 @@ def left_out_notes(result: PublishedScores) -> Iterator[str]:
 
 
 def describe(result: PublishedScores) -> Iterator[str]:
-    """Describe each line, or the plane, in words."""
-    plane = result.scores.plane
-    if plane:
-        scale = plane.transform
-        terms = " ".join(f"{slope:+.4f} x {scale}(ID {i + 1})" for i, slope in enumerate(plane.slopes))
-        yield (
-            f"{scale}(shift) = {terms} {plane.intercept:+.4f}: R² {plane.r2:.3f}, {plane.n:,} baselines, "
-            f"residual SD {plane.residual_sd:.3f} on that scale"
-        )
-        for i, (name, lo, hi) in enumerate(zip(plane.id_sets, plane.lo, plane.hi, strict=True)):
-            yield f"ID {i + 1} is {name}, {lo:.1f} to {hi:.1f} % of the baselines"
+    """Describe each line in words."""
     for line in result.scores.lines:
         yield (
             f"{line.transform}(shift) = {line.slope:.4f} x {line.transform}(ID) {line.intercept:+.4f}: R² "
@@ -96,19 +77,16 @@ def terminal_table(result: PublishedScores) -> Table:
     title = f"Effective robustness on {result.models.shift}, points: {shown_count} models, highest first"
     table = Table(title=Text(title), title_justify="left", box=SIMPLE, pad_edge=False)
     table.add_column("model", overflow="fold")
-    many = len(result.by_id)
-    id_heads = [f"ID {i + 1}, %" for i in range(many)] or ["ID, %"]
-    for name in (*id_heads, "shift, %", "ER", "95 % over the line", *(f"ER on ID {i + 1}" for i in range(many))):
+    for name in ("ID, %", "shift, %", "ER", "95 % over the line"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("")
     for place, i in enumerate(shown):
         er, lo, hi, outside = (column[i] for column in _figures(result.scores))
-        figures = [f"{value:.1f}" for value in (*result.models.ids[i], result.models.shifted[i])]
-        alone = [f"{scores.er[i]:+.1f}" for scores in result.by_id]
+        figures = [f"{value:.1f}" for value in (result.models.clean[i], result.models.shifted[i])]
         gap = len(shown) < count and place == TOP - 1
         flag = "extrapolated" if outside else ""
         interval = f"{lo:+.1f} to {hi:+.1f}"
-        table.add_row(Text(result.models.names[i]), *figures, f"{er:+.1f}", interval, *alone, flag, end_section=gap)
+        table.add_row(Text(result.models.names[i]), *figures, f"{er:+.1f}", interval, flag, end_section=gap)
     return table
 
 
@@ -116,9 +94,7 @@ def _figures(scores: TableScores) -> tuple[np.ndarray, ...]:
     return scores.er, scores.lo, scores.hi, scores.extrapolated
 
 
-def _fit(fit: Line | Plane) -> dict[str, Any]:
-    slope = {"slope": fit.slope} if isinstance(fit, Line) else {"slopes": list(fit.slopes)}
+def _fit(line: Line) -> dict[str, Any]:
     return {
-        **slope,
-        **{key: getattr(fit, key) for key in ("transform", "intercept", "r2", "n", "residual_sd", "lo", "hi")},
+        key: getattr(line, key) for key in ("slope", "transform", "intercept", "r2", "n", "residual_sd", "lo", "hi")
     }

@@ -30,23 +30,24 @@ class _Table:
 
 
 def read_published(
-    table: Path | None, ids: Sequence[str], shift: str, key: Sequence[str] = (), unit: str | None = None
+    table: Path | None, id_column: str, shift: str, key: Sequence[str] = (), unit: str | None = None
 ) -> Published:
-    """Return the accuracies in the columns `ids` and `shift`, each named COLUMN (of `table`) or FILE:COLUMN.
+    """Return the accuracies in the columns `id_column` and `shift`, each named COLUMN (of `table`) or FILE:COLUMN.
 
     A model's name is its values in the columns `key`, joined by commas; by default the first column. Several files are
     joined on it. `unit` is "percent" or "fraction"; None stands for percent where nothing speaks against it.
 
     Raises:
         UserError: `unit` is unknown, a file or column is not there or is named twice, a name stands twice, a cell is no
-            accuracy, fractions stand in place of percents or the other way, or no model has all the accuracies. The
+            accuracy, fractions stand in place of percents or the other way, or no model has both accuracies. The
             message names the file, column and line.
     """
     if unit is not None and unit not in UNITS:
         raise UserError(f"--unit: {unit!r} is none of {', '.join(UNITS)}")
-    options = ["--id"] * len(ids) + ["--shift"]
-    sources = [_file_and_column(table, column, option) for column, option in zip([*ids, shift], options, strict=True)]
-    _require_different(sources, options)
+    options = ("--id", "--shift")
+    sources = [_file_and_column(table, text, option) for text, option in zip((id_column, shift), options, strict=True)]
+    if sources[0] == sources[1]:
+        raise UserError(f"--id and --shift are the same column, {sources[0][1]!r} of {sources[0][0]}")
     wanted: dict[Path, dict[str, str]] = {}
     for (path, column), option in zip(sources, options, strict=True):
         wanted.setdefault(path, {})[column] = option
@@ -60,30 +61,19 @@ def read_published(
     labels = [column for _, column in sources]
     if len(tables) > 1:  # the files tell the columns apart, whose names are often the same
         labels = [f"{path.name}:{column}" for path, column in sources]
-        others = "the other file" if len(tables) == 2 else "every other file"
         for path, content in tables.items():
             if len(content.names) > len(names):
-                notes.append(f"{row_count(len(content.names) - len(names))} of {path} skipped: not in {others}")
+                notes.append(f"{row_count(len(content.names) - len(names))} of {path} skipped: not in the other file")
     values = np.array([tables[path].values[column][rows[path]] for path, column in sources])
     complete = ~np.isnan(values).any(axis=0)
     if not complete.any():
-        of_all = "both" if len(labels) == 2 else "all of"
-        raise UserError(f"none of the {len(names):,} models has an accuracy in {of_all} {_listed(labels, 'and')}")
+        raise UserError(f"none of the {len(names):,} models has an accuracy in both {labels[0]!r} and {labels[1]!r}")
     if not complete.all():
-        notes.append(f"{row_count(int((~complete).sum()))} skipped: no accuracy in {_listed(labels, 'or')}")
+        notes.append(f"{row_count(int((~complete).sum()))} skipped: no accuracy in {labels[0]!r} or {labels[1]!r}")
     names = [name for name, keep in zip(names, complete, strict=True) if keep]
     called = [f"{option} {label}" for option, label in zip(options, labels, strict=True)]
-    *id_percents, shifted = _percents(names, dict(zip(called, values[:, complete], strict=True)), unit)
-    columns = np.stack(id_percents, 1), shifted, tuple(labels[:-1]), labels[-1]
-    return Published(tuple(names), *columns, tuple(dict.fromkeys(notes)), files=tuple(map(str, tables)))
-
-
-def _require_different(sources: Sequence[tuple[Path, str]], options: Sequence[str]) -> None:
-    for i, source in enumerate(sources):
-        first = sources.index(source)
-        if first < i:
-            which = "two --id are" if options[i] == "--id" else f"{options[first]} and {options[i]} are"
-            raise UserError(f"{which} the same column, {source[1]!r} of {source[0]}")
+    clean, shifted = _percents(names, dict(zip(called, values[:, complete], strict=True)), unit)
+    return Published(tuple(names), clean, shifted, labels[0], labels[1], tuple(notes), tuple(map(str, tables)))
 
 
 def _join_tables(tables: Mapping[Path, _Table]) -> tuple[list[str], dict[Path, np.ndarray | slice]]:
@@ -106,17 +96,10 @@ def _no_common_model(places: Mapping[Path, Mapping[str, int]]) -> NoReturn:
         f"{path} ({f'such as {next(iter(models))!r}' if models else 'which names none'})"
         for path, models in places.items()
     ]
-    both = "both" if len(examples) == 2 else "all of"
     raise UserError(
-        f"no model is in {both} {' and '.join(examples)}: name the columns that tell the models apart in "
-        f"{both if both == 'both' else 'all'}, such as --key model,img_size"
+        f"no model is in both {' and '.join(examples)}: name the columns that tell the models apart in both, such as "
+        "--key model,img_size"
     )
-
-
-def _listed(names: Sequence[str], last: str) -> str:
-    """Join names in words: "'a', 'b' and 'c'"."""
-    *start, end = [repr(name) for name in names]
-    return f"{', '.join(start)} {last} {end}"
 
 
 def choose_baselines(

@@ -158,7 +158,7 @@ class Tuning:
             **dict.fromkeys(("quality", "zero_shot", "answer")),
             "claims": [],
             "track": [],
-            "robustness": {**self.raw["robustness"], "baselines": None, "grid": 0, "second_id": None},
+            "robustness": {**self.raw["robustness"], "baselines": None, "grid": 0},
             "datasets": {**self.raw["datasets"], **{name: raw for arm in listed for name, raw in arm.datasets.items()}},
             "arms": [{**arm.arm, "group": None} for arm in listed],
             "tune": {"choose_by": list(self.on)},  # which then holds no copy of what is tested
