@@ -34,7 +34,7 @@ def test_the_usual_forms_of_a_list_are_one(tmp_path, content):
         (b"Cardigan\ncorgi\ncardigan\n", "'Cardigan' on line 1 and 'cardigan' on line 3"),
         ("caf\u00e9\ncafe\u0301\n".encode(), "on line 1 and .* on line 2"),
         ("stra\u00dfe\nSTRASSE\n".encode(), "on line 1 and 'STRASSE' on line 2"),
-        (b"cat\n\xff\n", "not UTF-8 text"),
+        (b"cat\n\xff\n", r"not UTF-8 text \(line 2\)"),
         ("cat\ndog\n".encode("utf-16"), "not UTF-8 text"),
         (b"cat\ndog\x00\n", r"line 2 holds the control character U\+0000"),
         (b"cat\nd\x1b[2Jog\n", r"line 2 holds the control character U\+001B"),

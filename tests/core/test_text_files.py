@@ -95,10 +95,10 @@ def test_the_usual_forms_of_csv_are_one(tmp_path, content):
         (b"a,b\n1,2,3\n", "line 2: 3 cells under 2 columns"),
         (b'a,b\n"1,2\n3,4\n', "line 3: not CSV"),
         (b'a,b\n"1"x,2\n', "line 2: not CSV"),
-        (b"a,b\n1,\xff\n", r"not UTF-8 text"),
-        ("a,b\n1,2\n".encode("utf-16"), r"not UTF-8 text"),
+        (b"a,b\n1,\xff\n", r"not UTF-8 text \(line 2\)"),
+        ("a,b\n1,2\n".encode("utf-16"), r"not UTF-8 text \(line 1\)"),
         ("a,b\n1,2\n".encode("utf-16-le"), r"line 1 holds the control character U\+0000"),
-        (b"a,b\n1,\x1b[31m\n", r"line 2 holds the control character U\+001B"),
+        (b"a,b\n1,\x1b[31m\n", r"line 2 holds the control character U\+001B at place 3"),
         (b"a,b\n1,\xc2\x9b\n", r"line 2 holds the control character U\+009B"),
         (b"a,b\n1," + b"9" * 200_000, "line 2: not CSV: field larger"),
     ],
@@ -123,3 +123,10 @@ def test_a_pipe_of_the_shell_s_is_read():
         assert list(read_lines(Path(f"/dev/fd/{out}"), "--x")) == [(1, "a"), (3, "b")]
     finally:
         os.close(out)
+
+
+def test_a_sparse_giant_is_refused_before_it_is_read(tmp_path):
+    with (tmp_path / "t.csv").open("wb") as file:
+        file.truncate(2**31)
+    with pytest.raises(UserError, match=r"t\.csv: it has more than 1,073,741,824 bytes"):
+        list(read_csv(tmp_path / "t.csv", "--x"))

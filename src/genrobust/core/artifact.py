@@ -14,7 +14,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import secrets
 import shlex
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
@@ -24,7 +23,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 from genrobust.core.errors import GenrobustError, NewerVersion, UserError, reading
-from genrobust.core.files import MANIFEST, UNFINISHED, lock, make_folder, remove_leftovers, replacing
+from genrobust.core.files import MANIFEST, UNFINISHED, lock, make_folder, remove_leftovers, replacing, temporary
 from genrobust.core.json_text import parse_json
 from genrobust.core.keys import digest, hash_file, hash_once, slug
 from genrobust.core.remote import Remote, remote_of
@@ -404,7 +403,7 @@ class Artifact:
 
 def link(path: Path, folder: Path) -> None:
     """Make `path` a link to `folder` beside it, where the system has links and nothing but an earlier link is there."""
-    new = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    new = temporary(path)
     if path.is_symlink() or not path.exists():
         with suppress(OSError):  # Windows asks for a right
             new.symlink_to(folder.name, target_is_directory=True)

@@ -25,6 +25,11 @@ _PART = re.compile(r"\..+\.[0-9a-f]{8}\.part", re.DOTALL)  # as `replacing` call
 _NO_FSYNC = {errno.EINVAL, errno.EOPNOTSUPP, errno.EBADF}  # of folders, on a disk that another system shares
 
 
+def temporary(path: Path) -> Path:
+    """Return a new name beside `path` for a file that is renamed to it when it is whole."""
+    return path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[BinaryIO]:
     """Write a file that replaces `path` when the block ends well, and leaves no trace when it does not.
@@ -39,7 +44,7 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
     """
     if os.path.lexists(path) and not stat.S_ISREG(path.lstat().st_mode):
         raise UserError(f"{path} is a link, a folder or a device: remove it, or choose another folder")
-    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    part = temporary(path)
     try:
         with part.open("xb") as file:
             yield file

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import os
 import re
-import secrets
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from genrobust.core.errors import DiskFull, GenrobustError, UserError, one_line
-from genrobust.core.files import lock, make_folder, refusal
+from genrobust.core.files import lock, make_folder, refusal, temporary
 from genrobust.core.keys import file_name
 from genrobust.core.machine import user_cache
 from genrobust.core.masking import mask_secrets
@@ -138,8 +137,7 @@ class Remote:
         for path, content in contents.items():
             if not path.is_file() or path.read_bytes() != content:
                 make_folder(path.parent)
-                part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
-                part.write_bytes(content)
+                (part := temporary(path)).write_bytes(content)
                 part.replace(path)
                 changed.append(path)
         for path in local:  # what was here before the URL was listed
@@ -175,7 +173,7 @@ class Remote:
                     bar.advance(len(batch))
 
     def _download(self, paths: Sequence[Path]) -> None:
-        parts = {path.with_name(f".{path.name}.{secrets.token_hex(4)}.part"): path for path in paths}
+        parts = {temporary(path): path for path in paths}
         try:
             with self._translating("fetch", paths[0]):
                 for path in paths:

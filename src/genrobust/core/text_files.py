@@ -5,15 +5,19 @@ from __future__ import annotations
 import csv
 import io
 import re
+import stat
 from collections.abc import Iterable, Iterator
 from itertools import chain
 from pathlib import Path
 
 from genrobust.core.errors import UserError
 
-SHELLS = ("/dev/fd/", "/dev/stdin", "/proc/self/fd/")  # as in <(command)
+LARGEST = 2**30  # bytes: twenty times a table of a million models with ten columns
+SHELLS = ("/dev/fd/", "/dev/stdin", "/proc/self/fd/")
 MISSING = {"", "-", "\u2013", "\u2014", "nan", "na", "n/a", "#n/a", "<na>", "none", "null"}  # in lower case
-_STRANGE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")  # control characters but tabs and ends of lines
+_STRANGE = re.compile(
+    r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]"
+)  # control characters but tabs and ends of lines
 _WHOLE = re.compile(r"([+-]?\d+)\.0*", re.ASCII)
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 # Begins one, also as a full-width letter; in much of Europe, spreadsheets split lines at semicolons.
@@ -30,7 +34,8 @@ def read_lines(path: Path, option: str) -> Iterator[tuple[int, str]]:
         option: The option or key that named the file, for messages.
 
     Raises:
-        UserError: `path` is no regular file or cannot be read, or a line is no UTF-8 or holds a control character.
+        UserError: `path` is no regular file, larger than 1 GiB or cannot be read, or a line is no UTF-8 or holds a
+            control character.
     """
     return (
         (number, text) for number, line in enumerate(_checked_lines(path, option), start=1) if (text := line.strip())
@@ -110,18 +115,32 @@ def _escaped(cell: object) -> object:
 def _checked_lines(path: Path, option: str) -> Iterator[str]:
     """The lines of a file, with their ends, decoded and checked."""
     try:
-        if path.exists() and not path.is_file() and not str(path).startswith(SHELLS):  # a pipe may block for ever
-            raise UserError(f"{option}: cannot read {path}: it is no regular file")
-        with path.open(newline="", encoding="utf-8-sig") as file:
+        if problem := _why_unreadable(path):
+            raise UserError(f"{option}: cannot read {path}: {problem}")
+        with path.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
             for number, line in enumerate(file, start=1):
                 if match := _STRANGE.search(line):
-                    code = f"U+{ord(match[0]):04X}"
                     raise UserError(
-                        f"{option}: cannot read {path}: line {number} holds the control character {code}: save it as "
-                        "UTF-8 text"
+                        f"{option}: cannot read {path}: {_describe_strange(number, match)}; save it as UTF-8 text"
                     )
                 yield line
     except OSError as error:
         raise UserError(f"{option}: cannot read {path}: {error.strerror or error}") from error
-    except UnicodeDecodeError:
-        raise UserError(f"{option}: cannot read {path}: it is not UTF-8 text: save it as that") from None
+
+
+def _describe_strange(number: int, match: re.Match[str]) -> str:
+    """Describe the character that is no text, and name its line."""
+    code = ord(match[0])
+    if code > 0xFF:  # a byte that was escaped
+        return f"it is not UTF-8 text (line {number})"
+    return f"line {number} holds the control character U+{code:04X} at place {match.start() + 1}"
+
+
+def _why_unreadable(path: Path) -> str:
+    """Return why `path` cannot be read, or "". A named pipe may block for ever, but for the shell's: <(command)."""
+    status = path.stat()
+    if stat.S_ISFIFO(status.st_mode) and str(path).startswith(SHELLS):
+        return ""
+    if not stat.S_ISREG(status.st_mode):
+        return "it is no regular file"
+    return f"it has more than {LARGEST:,} bytes" if status.st_size > LARGEST else ""

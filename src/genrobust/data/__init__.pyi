@@ -72,7 +72,6 @@ from .searches import (
 from .shard_files import (
     OK as OK,
     SCHEMA as SCHEMA,
-    changed_images as changed_images,
     shard_rows as shard_rows,
     write_shard as write_shard,
 )

@@ -141,23 +141,6 @@ def schema_of(columns: Sequence[str]) -> pa.Schema:
     return pa.schema([SCHEMA.field(name) for name in columns])
 
 
-def changed_images(folder: Path, index: int) -> list[str]:
-    """Read the tar of a shard, and return the keys of the images that are not as its parquet says.
-
-    Raises:
-        GenrobustError: The parquet is damaged, or the tar cannot be read.
-    """
-    rows = shard_rows(folder, index, ("key", "status", "offset", "size", "image_sha256")).to_pylist()
-    changed, tar = [], tar_of(folder, index)
-    with reading(tar, kind=GenrobustError), tar.open("rb") as file:
-        for row in rows:
-            if row["status"] == OK:
-                file.seek(row["offset"])
-                if hashlib.sha256(file.read(row["size"])).hexdigest() != row["image_sha256"]:
-                    changed.append(row["key"])
-    return changed
-
-
 def check_tar(tar: Path) -> None:
     """Compare a tar with the manifest of the shard that it may be of; a process reads the tar once.
 
