@@ -41,7 +41,6 @@ from .errors import (
 from .feeding import feed as feed, reading_pool as reading_pool
 from .files import (
     MANIFEST as MANIFEST,
-    UNFINISHED as UNFINISHED,
     has_no_inodes as has_no_inodes,
     leftovers as leftovers,
     lock as lock,

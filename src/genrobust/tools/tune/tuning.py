@@ -204,8 +204,8 @@ class Tuning:
 
         They are kept, so that a rerun goes on with the same.
         """
-        asked = {"recipe": self.raw, "tune": self.config.model_dump(mode="json"), "ladders": LADDERS}
-        asked |= {"budget": self.budget, "seed": self.seed}
+        budget = {"seconds": self.budget, "ladders": LADDERS, "seed": self.seed}
+        asked = {"recipe": self.raw, "tune": self.config.model_dump(mode="json"), "budget": budget}
         folder = artifact_folder(self.out / "plans", self.name, asked)
         if (folder / PLAN).is_file():
             then = f": delete {folder}, and rerun: trained variants are kept"
