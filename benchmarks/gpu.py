@@ -6,7 +6,7 @@
 No weights are fetched: speed does not depend on their values, so pipelines of the shape of SD 1.5 and SDXL get random
 ones. "Plain loop" is what a user would write: the pipeline as it is loaded, and a file for each image; "genrobust" is
 `genrobust generate` with the defaults of its keys, at the same scheduler and steps, from requests to shards. Both draw
-in float16, for which figures are published. A "bare step" is forward, backward and optimizer on one batch on the card,
+in float16, for which speeds are published. A "bare step" is forward, backward and optimizer on one batch on the card,
 with the fastest convolutions of cuDNN. Below each table is whether its goal is met.
 
 What is measured is saved after each part, in --out. No part begins after --minutes. A part is stopped after 10 minutes,
@@ -46,7 +46,7 @@ LIMIT_S = 600.0  # of a part: a longer one is taken to hang
 PHOTOGRAPHS, ROUNDS = 1024, 3
 SHARED, SHARED_BYTES = Path("/dev/shm"), 10**9  # what DataLoaders' workers hand batches over in
 DISK_BYTES = 12 * 10**9  # of the pipelines' weights, and the photographs with their copies
-FLOAT16 = "float16"  # what published figures are of, and what the recipes for ImageNet draw in
+FLOAT16 = "float16"  # what published speeds are of, and what the recipes for ImageNet draw in
 GOAL = 1.5  # times a plain loop in float16, for SD 1.5
 
 

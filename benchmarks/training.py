@@ -101,9 +101,9 @@ def take_turns(
             torch.cuda.synchronize()
         return time.perf_counter()
 
-    def turn(step: int, figures: Mapping[str, float]) -> None:
+    def turn(step: int, metrics: Mapping[str, float]) -> None:
         nonlocal began
-        if "val_top1" in figures:  # the last step
+        if "val_top1" in metrics:  # the last step
             return
         ended = clock()
         bare()

@@ -23,7 +23,7 @@ from prose import RESULTS
 
 from genrobust import Comparison, Predictions, Study, load_recipe, summarize
 from genrobust.report.results import summary_to_json
-from genrobust.robustness import list_figures
+from genrobust.robustness import list_metrics
 
 
 def main() -> None:
@@ -64,7 +64,7 @@ def main() -> None:
         comparison = Comparison(
             study.data.clean, [*kept], study.recipe.reference, pairs=pairs, min_images=30, image_groups=groups
         )
-        summary = summary_to_json(summarize(scored, comparison), list_figures())
+        summary = summary_to_json(summarize(scored, comparison), list_metrics())
         told = {**found, "summary": summary, "claims": [], "qualities": []}
         (RESULTS / f"{args.name}-{part}.json").write_text(condensed(told), encoding="utf-8")
         print(part, {test: int(of_part.sum()) for test, of_part in kept.items()})

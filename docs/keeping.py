@@ -7,9 +7,9 @@ from collections.abc import Collection, Iterable
 from typing import Any
 
 MEAN = "mean of shifts"
-KEPT = ("figure", "arm", "test_set", "minus", "value", "lo", "hi", "groups", "extrapolated")
+KEPT = ("metric", "arm", "test_set", "minus", "value", "lo", "hi", "groups", "extrapolated")
 DECIMALS = {"value": 2, "lo": 2, "hi": 2}
-FIGURES = ("top1", "er")  # what the pages quote
+METRICS = ("top1", "er")  # what the pages quote
 OF_SUMMARY = ("arms", "reference", "seeds", "clean", "shifts", "left_out", "groups", "references", "without_group")
 
 
@@ -42,7 +42,7 @@ def rounded_seconds(seconds: dict[str, float] | None) -> dict[str, int]:
 def condensed_curve(curve: dict[str, Any]) -> list[list[Any]]:
     """The accuracies between two networks, clean and on the mean of the shifts, by the share of the second."""
     where = ("top1", curve["clean"]), ("top1", MEAN)
-    return [list(KEPT), *rows_of(row for row in curve["scores"] if (row["figure"], row["test_set"]) in where)]
+    return [list(KEPT), *rows_of(row for row in curve["scores"] if (row["metric"], row["test_set"]) in where)]
 
 
 def rows_of(scores: Iterable[dict[str, Any]]) -> list[list[Any]]:
@@ -56,7 +56,7 @@ def is_quoted(row: dict[str, Any], references: Collection[str]) -> bool:
     They quote none on the classes of another set alone, and differences on one set only from `references`: those that
     arms have, and those of claims.
     """
-    if row["figure"] not in FIGURES or " on the classes of " in row["test_set"]:
+    if row["metric"] not in METRICS or " on the classes of " in row["test_set"]:
         return False
     if not row["minus"]:
         return True

@@ -1,4 +1,4 @@
-"""Writes the pages that quote measured figures from the results of their studies, so that the two cannot part.
+"""Writes the pages that quote measured metrics from the results of their studies, so that the two cannot part.
 
     python docs/prose.py --keep runs pictograms-full budgets    after these studies ran: keep their results
     python docs/prose.py                                        after a change to a template or to a result
@@ -6,9 +6,9 @@
 `--keep` reads runs/NAME/results.json and writes docs/results/NAME.json (see `keeping.py`), which holds the scores over
 all seeds, what was claimed, where and when it ran. Without it, every docs/templates/PAGE.j2 becomes the page of that
 name, README.md in the root and the others in docs. In a template, `study("NAME")` is a `Result`, and `theirs("35.6")` a
-figure that others measured. Figures of studies that are no longer kept stand in docs/templates/also-tried.md.
+number that others measured. Numbers of studies that are no longer kept stand in docs/templates/also-tried.md.
 tests/docs/test_prose.py fails where a page is not what its template and the results give, or where a template states a
-measured figure by hand.
+measured number by hand.
 """
 
 from __future__ import annotations
@@ -92,9 +92,9 @@ class Result:
         rows = self.told["curves"][arm]
         return Result({**self.told, "arms": list(dict.fromkeys(row["arm"] for row in rows))}, by_key(rows))
 
-    def score(self, arm: str, test: str = MEAN, figure: str = "top1", minus: str = "") -> dict[str, Any]:
+    def score(self, arm: str, test: str = MEAN, metric: str = "top1", minus: str = "") -> dict[str, Any]:
         """A score, by default the mean of the shifts."""
-        return self.scores[figure, arm, test, minus]
+        return self.scores[metric, arm, test, minus]
 
     def top1(self, arm: str, test: str = MEAN) -> str:
         """An accuracy: "71.7"."""
@@ -105,15 +105,15 @@ class Result:
         score = self.scores.get(("er", arm, test, ""))
         return f"{score['value']:+.1f}" if score else "\u2013"
 
-    def spread(self, arm: str, test: str = MEAN, figure: str = "top1", minus: str = "") -> str:
+    def spread(self, arm: str, test: str = MEAN, metric: str = "top1", minus: str = "") -> str:
         """An interval: "21.8 to 41.4"."""
-        score = self.score(arm, test, figure, minus)
+        score = self.score(arm, test, metric, minus)
         return f"{decimal(score['lo'])} to {decimal(score['hi'])}"
 
-    def gain(self, arm: str, minus: str, test: str = MEAN, figure: str = "top1") -> str:
+    def gain(self, arm: str, minus: str, test: str = MEAN, metric: str = "top1") -> str:
         """A difference with its interval: "+31.0 (21.8 to 41.4)"."""
-        value = self.score(arm, test, figure, minus)["value"]
-        return f"{decimal(value, '+')} ({self.spread(arm, test, figure, minus)})"
+        value = self.score(arm, test, metric, minus)["value"]
+        return f"{decimal(value, '+')} ({self.spread(arm, test, metric, minus)})"
 
     def without_any(self, arm: str) -> str:
         """The gain of an arm over its reference without one group: "+22.8 (without glyphs) to +28.9 (without ...)"."""
@@ -149,9 +149,9 @@ class Result:
             rows.append([arm, *(self.top1(arm, name) for name in sets), f"**{self.top1(arm)}**", self.spread(arm)])
         return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
-    def families(self, arm: str, sets: Sequence[str], figure: str = "top1", minus: str = "") -> list[str]:
+    def families(self, arm: str, sets: Sequence[str], metric: str = "top1", minus: str = "") -> list[str]:
         """A row of a table: how many families of designers drew each of the `sets`."""
-        groups = (self.score(arm, name, figure, minus)["groups"] for name in sets)
+        groups = (self.score(arm, name, metric, minus)["groups"] for name in sets)
         return ["*designers (families)*", *(f"*{n or 'unknown'}*" for n in groups)]
 
     def sources(self, made_from: Mapping[str, str]) -> str:
@@ -196,7 +196,7 @@ class Result:
             found, where = claim["difference"], claim["test_set"]
             measured = "\u2013"
             if found:
-                of = "" if claim["figure"] == "top1" else " of effective robustness"
+                of = "" if claim["metric"] == "top1" else " of effective robustness"
                 on = "" if where == MEAN else f" on `{where}`"
                 value, lo, hi = found["value"], found["lo"], found["hi"]
                 if claim["arm"] == self.told["reference"]:
@@ -207,13 +207,13 @@ class Result:
 
 
 def decimal(value: float, sign: str = "-") -> str:
-    """A figure with one decimal, "7.1"; with the sign "+" as a difference, "+7.1". None is "-0.0"."""
+    """A metric with one decimal, "7.1"; with the sign "+" as a difference, "+7.1". None is "-0.0"."""
     return f"{round(value, 1) + 0.0:{sign}.1f}"
 
 
 def by_key(rows: Iterable[dict[str, Any]]) -> dict[tuple[str, str, str, str], dict[str, Any]]:
-    """Scores by what they are of: figure, arm, test set, and the arm that is subtracted."""
-    return {(row["figure"], row["arm"], row["test_set"], row["minus"]): row for row in rows}
+    """Scores by what they are of: metric, arm, test set, and the arm that is subtracted."""
+    return {(row["metric"], row["arm"], row["test_set"], row["minus"]): row for row in rows}
 
 
 if __name__ == "__main__":

@@ -125,7 +125,7 @@ class _Log:
     def add(self, step: int, parts: dict[str, Tensor]) -> None:
         self._count += 1
         for name, value in parts.items():
-            self._values.setdefault(name, []).append(float(value.detach()))  # not every step gives every figure
+            self._values.setdefault(name, []).append(float(value.detach()))  # not every step gives every metric
         if step % self._every == 0:
             per_step = (time.monotonic() - self._began) / self._count
             means = "  ".join(f"{name} {sum(values) / len(values):.4f}" for name, values in self._values.items())

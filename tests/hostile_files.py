@@ -47,7 +47,6 @@ arms: [{name: real, mixture: real}]
 robustness: {baselines: null}
 """
 TABLE = "model,clean,shifted\n" + "".join(f"m{i},{50 + 5 * i},{30 + 6 * i}\n" for i in range(8))
-DEEP = 100_000  # levels: more than any parser's stack
 
 
 def png(color: int = 0, size: tuple[int, int] = (32, 32)) -> bytes:
@@ -106,22 +105,6 @@ def fifo(name: str) -> Make:
         return partial(os.close, os.open(folder / name, os.O_RDWR | os.O_NONBLOCK))
 
     return Make(f"a pipe {name}", make)
-
-
-def moved(name: str, to: str) -> Make:
-    return Make(f"{name} moved to {to}", lambda folder: (folder / name).rename(folder / to))
-
-
-def changed_json(name: str, **changes: Any) -> Make:
-    """A JSON file of genrobust's own with other values, sealed again where it was sealed."""
-
-    def make(folder: Path) -> None:
-        value = json.loads((folder / name).read_bytes())
-        had_seal = value.pop("sha256", None) is not None
-        value |= changes
-        (folder / name).write_bytes(sealed(value) if had_seal else json.dumps(value).encode())
-
-    return Make(f"{name} with {str(changes)[:80]}", make)
 
 
 def changed_checkpoint(**changes: Any) -> Make:

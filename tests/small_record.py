@@ -1,4 +1,4 @@
-"""A small study's record, with hand-made figures that are easy to check by eye."""
+"""A small study's record, with hand-made metrics that are easy to check by eye."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from genrobust.core.results import MEAN_OF_SHIFTS, BaselineModel, Line, MissedIm
 from genrobust.report.renderers.terminal import final_table
 from genrobust.report.results import summary_from_json, summary_to_json
 from genrobust.report.view import ReportView
-from genrobust.robustness import list_figures
+from genrobust.robustness import list_metrics
 
 TOP1 = {  # by arm and test set; pixel is too small for the mean
     "real": {"test": 90.0, "solid": 60.0, "emoji": 20.0, "pixel": 50.0},
@@ -42,17 +42,17 @@ def with_mean(of_sets: dict[str, float]) -> dict[str, float]:
     return of_sets | {MEAN_OF_SHIFTS: (of_sets["solid"] + of_sets["emoji"]) / 2}
 
 
-def table(figure: str, values: Values, reference: str = "real") -> dict[ScoreKey, Score]:
+def table(metric: str, values: Values, reference: str = "real") -> dict[ScoreKey, Score]:
     """The scores of the arms in `values`, with their means over shifts and their differences from `reference`."""
     scores = {}
     for arm, of_sets in values.items():
         for test, value in with_mean(of_sets).items():
             made = score(value, test)
-            scores[ScoreKey(figure, arm, test)] = replace(made, extrapolated=figure == "er" and test != "solid")
+            scores[ScoreKey(metric, arm, test)] = replace(made, extrapolated=metric == "er" and test != "solid")
             if arm != reference:
                 less = value - with_mean(values[reference])[test]
                 p = 2 * float(ndtr(-abs(less)))  # the half widths of 2 are two standard errors
-                scores[ScoreKey(figure, arm, test, minus=reference)] = replace(score(less, test), p=p)
+                scores[ScoreKey(metric, arm, test, minus=reference)] = replace(score(less, test), p=p)
     return scores
 
 
@@ -62,9 +62,9 @@ def any_two(values: Values, arm: str, other: str) -> dict[ScoreKey, Score]:
     return {ScoreKey("top1", arm, test, minus=other): score(ours - theirs, test) for (test, ours), theirs in pairs}
 
 
-def by_seed(figure: str, values: Values, step: float = 1) -> dict[ScoreKey, Score]:
+def by_seed(metric: str, values: Values, step: float = 1) -> dict[ScoreKey, Score]:
     return {
-        ScoreKey(figure, arm, test, seed): score(value + step * (seed - 1), test)
+        ScoreKey(metric, arm, test, seed): score(value + step * (seed - 1), test)
         for arm, of_sets in values.items()
         for test, value in of_sets.items()
         for seed in (0, 1, 2)
@@ -111,7 +111,7 @@ def renamed(summary) -> Callable[[str], Summary]:
     """The summary with names of an arm and a test set that begin with a text from outside."""
 
     def rename(text: str) -> Summary:
-        plain = json.dumps(summary_to_json(summary, list_figures()))
+        plain = json.dumps(summary_to_json(summary, list_metrics()))
         for old in ("real+generated", "solid"):
             plain = plain.replace(json.dumps(old)[1:-1], json.dumps(text + old)[1:-1])
         return summary_from_json(json.loads(plain))

@@ -15,7 +15,7 @@ from kill_and_resume import Call, Starter, kill_and_resume
 
 HOT = 2.0**26  # no float16 holds a gradient times so much: the first steps are skipped
 HALF = {"precision": "float16"}
-MOVED = {"mixup": 0.4, "cutmix": 1.0, "random_erasing": 0.5, "split_batchnorm": True}
+MOVED = {"mixup": 0.4, "cutmix": 1.0, "random_erasing": 0.5}
 PAPER = {"optimizer": "momentum", "schedule": "linear", "weight_decay": 1.0, "no_decay": ["bn"], "blur_pool": True}
 PAPER |= {"ema_decay": 0.0, "keep": "last", "steps": None, "epochs": 0.3, "warmup_steps": None, "warmup_epochs": 0.1}
 Networks = Callable[[str], Path]

@@ -108,7 +108,7 @@ LISTED = [
     ("readers", "domains", "only"),
     ("augmentations", "inverted", "share"),
     ("methods", "biases", ""),
-    ("figures", "brier", ""),
+    ("metrics", "brier", ""),
     ("sections", "confused", ""),
     ("formats", "sizes", "unit"),
     ("executors", "announced", "prefix"),
@@ -135,7 +135,7 @@ def answers(installed: dict[str, str], recipe: Path) -> dict[str, list[Answer]]:
         "show": [["show", str(recipe), "--set", change, "--no-estimate"] for change, _ in MISTAKES],
         "study": [
             ["run", *studied, "--executor", "announced"],
-            ["evaluate", *studied, "--figure", "brier"],
+            ["evaluate", *studied, "--metric", "brier"],
             ["export", *copied, "--to", "sizes", "--option", "unit=1024"],
             ["styles", *copied[:3]],
         ],
@@ -153,7 +153,7 @@ def test_a_study_uses_one_of_each_kind(answers: dict[str, list[Answer]], recipe:
     assert code == 0, stderr
     assert re.search(r"^.+: \d+ jobs, \d+ ", stdout, flags=re.M)
     report = out / "plugged"
-    rows = [row for row in csv.DictReader((report / "results.csv").open()) if row["figure"] == "brier"]
+    rows = [row for row in csv.DictReader((report / "results.csv").open()) if row["metric"] == "brier"]
     assert {(row["arm"], row["test_set"]) for row in rows} >= {("biased", "mine-solid"), ("generated", "test")}
     assert all(0 <= float(row["value"]) <= 2 for row in rows if not row["minus"])
     assert "Brier score" in (report / "report.html").read_text()

@@ -22,8 +22,8 @@ from .report import ReportSection as ReportSection, ReportView as ReportView, pl
 from .robustness import (
     CheckedClaim as CheckedClaim,
     Comparison as Comparison,
-    Figure as Figure,
-    ImageFigure as ImageFigure,
+    ImageMetric as ImageMetric,
+    Metric as Metric,
     check_claims as check_claims,
     effective_robustness as effective_robustness,
     fit_line as fit_line,

@@ -48,7 +48,7 @@ def test_the_clip_reads_texts_as_the_generator_does(clip: Clip) -> None:
 def from_images() -> Sampler:
     data = load_pictograms()
     engine = DiffusersEngine(GeneratorConfig(mode="images", steps=12), data.labels, data.train, torch.device("cpu"))
-    return Sampler(engine, max_redraws=2)
+    return Sampler(engine, redraws=2)
 
 
 def test_variations_are_drawings_and_none_is_its_source(from_images: Sampler) -> None:

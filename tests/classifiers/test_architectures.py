@@ -6,13 +6,12 @@ import copy
 from pathlib import Path
 
 import pytest
-import timm
 import torch
 import torchvision
 from torch import nn
 from torch.nn import functional as F
 
-from genrobust.classifiers.architectures import PAPER_NAMES, has_fixed_size, make_network, timm_name
+from genrobust.classifiers.architectures import PAPER_NAMES, has_fixed_size, make_network
 from genrobust.classifiers.checkpoints import CheckpointInfo
 from genrobust.classifiers.models import create_classifier, load_checkpoint, save_checkpoint
 
@@ -49,12 +48,6 @@ def test_each_gives_logits_and_features_of_small_images(name: str) -> None:
         features, logits = model.embed(images)
         assert torch.equal(model(images), logits) and logits.shape == (2, 3)
     assert features.shape[0] == 2 and features.ndim == 2
-
-
-def test_nothing_is_added_to_timm() -> None:
-    assert timm_name("resnext50") == "resnext50_32x4d" and timm_name("test_vit") in timm.list_models()
-    create_classifier("alexnet", 2, 64)
-    assert not timm.is_model("alexnet")
 
 
 def test_transformers_have_one_size_and_convolutions_any() -> None:

@@ -73,7 +73,7 @@ def test_it_is_a_marked_row_beside_the_arms_and_no_arm(study: Callable[..., Stud
     assert (summary.arms, summary.trained_elsewhere) == (("real", ZERO_SHOT), (ZERO_SHOT,))
     scores = {key: score.value for key, score in summary.scores.items() if key[:2] == ("top1", ZERO_SHOT)}
     values = {(key.test_set, value) for key, value in scores.items() if key.seed is not None}
-    assert len(values) == len({test for test, _ in values}) == 3, "one figure a test set, whatever the seed"
+    assert len(values) == len({test for test, _ in values}) == 3, "one metric a test set, whatever the seed"
     text = written["report.md"].read_text(encoding="utf-8")
     assert "The study has one arm, real, so nothing is compared." in text
     assert f"| {ZERO_SHOT} \N{DOUBLE DAGGER} |" in text

@@ -73,16 +73,6 @@ def test_numbers_for_unknown_names_are_no_classes_of_the_data(tmp_path):
     assert not any(torch.equal(row, other) for row in model.network.head.weight for other in theirs["head.weight"])
 
 
-def test_timms_own_weights_are_named_and_a_blurred_network_stays_one(timm_folders):
-    first, config = initial(timm_folders["resnet"])
-    named = replace(first, opened=replace(first.opened, name="resnet18.a1_in1k"))
-    assert named.settings(config.model_copy(update={"init": "pretrained"})).init == "resnet18.a1_in1k"
-    assert first.settings(config).init == config.init
-    kwargs = {**first.blueprint.model_kwargs, "blur_pool": True}
-    made = replace(first, blueprint=replace(first.blueprint, model_kwargs=kwargs)).settings(config)
-    assert made.blur_pool and TrainConfig(**made.model_dump()).network_kwargs == kwargs
-
-
 def test_a_checkpoint_and_a_clip_go_the_same_way(checkpoint, few_classes, clip_folder):
     ids = few_classes.ids
     again = network(checkpoint, ids)
@@ -195,12 +185,3 @@ def test_weights_of_another_shape_are_refused(timm_folders, tmp_path):
     save_file(weights, folder / "model.safetensors")
     with pytest.raises(GenrobustError, match="cannot load the weights"):
         network(folder)
-
-
-def test_without_a_network_the_error_says_what_to_do(monkeypatch, tmp_path):
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
-    for spec, keys in (("hf-hub:someone/something", {}), ("pretrained", {"architecture": "resnet18"})):
-        with pytest.raises(GenrobustError, match="Without a network, give the folder of a download") as error:
-            network(spec, **keys)
-        assert error.value.exit_code == 1

@@ -10,7 +10,7 @@ from timm.data import create_transform
 
 from genrobust.classifiers.logits import predict_logits, predict_together
 from genrobust.classifiers.models import create_classifier
-from genrobust.classifiers.preprocess import prepare, protocol
+from genrobust.classifiers.preprocess import prepare
 from genrobust.core import UserError
 from genrobust.data.memory import MemoryImages
 
@@ -49,11 +49,3 @@ def test_images_are_prepared_as_timm_prepares_them(crop_pct: float) -> None:
         image = Image.fromarray(random.integers(0, 256, (height, width, 3), dtype=np.uint8))
         transform = create_transform(size, interpolation="bicubic", crop_pct=crop_pct, normalize=False)
         assert np.array_equal(prepare(image, size, crop_pct), transform(image).permute(1, 2, 0).numpy())
-
-
-def test_a_protocol_says_what_was_done_to_the_images() -> None:
-    assert protocol(64) == "64 px: shorter side resized (bicubic, antialiased), center crop; no flip; float32"
-    assert protocol(256, 0.875, True) == (
-        "256 px: shorter side resized to 292 px (bicubic, antialiased), center crop; logits averaged over the image "
-        "and its mirror; float32"
-    )

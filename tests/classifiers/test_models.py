@@ -45,15 +45,8 @@ def test_size_and_arguments_reach_timm() -> None:
     ("architecture", "kwargs", "message"),
     [
         ("resnet10x", {}, r"no architecture 'resnet10x'; did you mean .*resnet10t"),
-        ("alexnett", {}, r"no architecture 'alexnett'; did you mean alexnet"),
-        ("???", {}, "no architecture"),
         ("resnet10t", {"widht": 3}, "cannot make resnet10t with .*widht"),
-        ("alexnet", {"widht": 3}, "cannot make alexnet with .*widht"),
         ("test_resnet", {"drop_rate": 7}, "model_kwargs .*drop_rate.*: .*between 0 and 1"),
-        ("test_resnet", {"in_chans": 1}, "model_kwargs .*in_chans.*: .*channel"),
-        ("test_resnet", {"channels": [1]}, "model_kwargs .*channels.*: .*layer2"),
-        ("test_resnet", {"stem_width": -1}, "model_kwargs .*stem_width"),
-        ("test_resnet", {"block": "x"}, "model_kwargs .*block"),
         ("test_resnet", {"output_stride": 5}, "model_kwargs .*output_stride.*: AssertionError"),
         ("test_resnet", {"features_only": True}, "no logits of 5 classes"),
         ("resnet10t", {"checkpoint_path": "x.pt"}, "checkpoint_path cannot be set"),
@@ -112,14 +105,4 @@ def test_odd_values_of_a_checkpoint_are_named(tmp_path: Path, changed: dict[str,
 def test_a_checkpoint_of_a_newer_version_is_one(tmp_path: Path) -> None:
     Artifact(tmp_path).publish(Manifest("checkpoint", about={**SAVED, "more": 1}))
     with pytest.raises(UserError, match=r"manifest\.json .*'more'.*newer version.*upgrade"):
-        load_checkpoint(tmp_path)
-
-
-@pytest.mark.parametrize("weights", [None, b"", b"other weights"])
-def test_weights_that_are_not_those_of_the_checkpoint_are_refused(tmp_path: Path, weights: bytes | None) -> None:
-    save_checkpoint(tmp_path, create_classifier("test_resnet", 2, 32), CheckpointInfo(**SAVED))
-    (tmp_path / "model.safetensors").unlink()
-    if weights is not None:
-        (tmp_path / "model.safetensors").write_bytes(weights)
-    with pytest.raises(GenrobustError, match=r"cannot read .*model\.safetensors: .*--repair"):
         load_checkpoint(tmp_path)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from genrobust.classifiers import logits, predicting
+from genrobust.classifiers import predicting
 from genrobust.classifiers.checkpoints import CheckpointInfo
 from genrobust.classifiers.classifier import open_checkpoint
 from genrobust.classifiers.models import create_classifier, save_checkpoint
@@ -68,13 +68,6 @@ def test_predictions_of_every_set(checkpoint: Path, tmp_path: Path) -> None:
     assert one.name == other.name and (one / FILE).read_bytes() == (other / FILE).read_bytes()
 
 
-def test_what_is_saved_is_read(checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    first = predict(checkpoint, tmp_path / "out", {"test": images()})["test"]
-    monkeypatch.setattr(logits, "predict_together", None)  # nothing may be predicted again
-    second = predict(checkpoint, tmp_path / "out", {"test": images()})["test"]
-    assert np.array_equal(first.logits, second.logits) and first.keys == second.keys
-
-
 def test_other_images_are_predicted_elsewhere_and_other_weights_anew(checkpoint: Path, tmp_path: Path) -> None:
     out, others = tmp_path / "out", {"test": images(1)}
     first = predict(checkpoint, out, {"test": images()})
@@ -122,18 +115,6 @@ def test_many_classifiers_answer_as_each_alone(several: dict[PredictedBy, Path],
         predict(checkpoint, alone, sets, batch_size=4, flip=flip)
         for name in sets:
             assert (found[by].folders[name] / FILE).read_bytes() == (folder(alone, name) / FILE).read_bytes()
-
-
-def test_a_card_takes_as_many_classifiers_at_once_as_it_has_room_for(
-    several: dict[PredictedBy, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    images = Counted("test", 4)
-    opened = dict(list({by: open_checkpoint(checkpoint) for by, checkpoint in several.items()}.items())[:4])
-    room = iter([False, True, True])  # after the first, second and third network; the fourth is the last anyway
-    monkeypatch.setattr(predicting, "_weights_fill_gpu", lambda device: next(room))
-    found = predict_sets(tmp_path, opened, {"test": images}, LABELS, 256, "cpu", threads=1)
-    assert set(images.decoded.values()) == {3}, "for two, for one and for one"
-    assert all(len(saved["test"].logits) == 4 for saved in found.values())
 
 
 def test_each_image_is_decoded_once_for_those_that_want_it_alike(

@@ -38,7 +38,6 @@ MISTAKES = [  # command, what the error names; small.yaml is a recipe, made and 
     ("evaluate small.yaml --arm real --models resnet18", "--arm real"),
     ("evaluate small.yaml --models none/model.onnx", "none/model.onnx"),
     ("report none.yaml", "none.yaml"),
-    ("report small.yaml --format svg --format pdf", "--format pdf: choose one of html, svg"),
     ("init --train none --test none2", "--train: there is no none; --test: there is no none2 (relative paths start at"),
     ("init --train images --test none --shift x", "--shift x"),
     ("init --train images", "--test DIR"),

@@ -56,22 +56,6 @@ def test_clip_s_names_are_those_of_open_clip() -> None:
     assert list(prompt_names("openai").values()) == list(open_clip.IMAGENET_CLASSNAMES)
 
 
-def test_a_clearer_name_still_says_the_class() -> None:
-    clip, unique = prompt_names("openai"), prompt_names("unique")
-    others = {"n04008634", "n04355933", "n03710637"}  # those of two classes, and tights, which shows swimsuits
-    changed = {wnid for wnid in clip if clip[wnid] != unique[wnid]} - others
-    assert len(changed) == 26 and all(clip[wnid] in unique[wnid] for wnid in changed)
-
-
-def test_clip_s_names_say_which_are_the_same(caplog: pytest.LogCaptureFixture) -> None:
-    labels = labels_of(class_names="openai")
-    assert [c.prompt for c in labels.classes].count("missile") == 2
-    assert "n03773504 and n04008634 are both prompted as 'missile'" in caplog.text
-    assert len(caplog.records) == 2
-    labels_of(class_names="openai", classes="imagenet100")
-    assert len(caplog.records) == 2  # these have different names
-
-
 def test_a_mapping_changes_single_names() -> None:
     labels = labels_of(class_names={"n01440764": "a tench held by an angler"})
     assert labels.names[:2] == ("a tench held by an angler", "goldfish")
@@ -93,8 +77,6 @@ def test_a_file_lists_classes_by_id_or_number_in_any_order(tmp_path: Path) -> No
     [
         ("n01440764\nn00000001\n", "line 2: 'n00000001' is neither"),
         ("0\n1\n000\n", "line 3: n01440764 is listed before, on line 1"),
-        ("0\n" + "9" * 5000, "line 2: '9+' is neither"),
-        ("0\n-1\n", "line 2: '-1' is neither"),
         ("0\n", "two classes or more"),
         (None, "give all, imagenet100, or a text file"),
     ],

@@ -73,17 +73,6 @@ def test_objectnet_s_line_without_its_outliers_is_what_the_docs_say(
     assert f"| {n} | {', '.join(map(str, expected))} | {r2} | {deviation} |" in page
 
 
-@needs_tables
-def test_the_largest_outlier_of_objectnet_s_line_is_a_network_at_another_size() -> None:
-    names, clean, shifted, baselines = of_testbed(*COLUMNS["objectnet objectnet-1.0"])
-    line = line_of("objectnet objectnet-1.0")
-    assert line is not None
-    apart = np.where(baselines, effective_robustness(line, clean, shifted), 0)
-    order = np.argsort(apart)
-    assert [names[i] for i in order[:4]] == ["FixResNet50_no_adaptation", "FixPNASNet", "FixResNet50_v2", "FixResNet50"]
-    assert apart[order[0]] == pytest.approx(-7.7, abs=0.05) and abs(apart).max() == -apart[order[0]]
-
-
 @pytest.mark.parametrize(
     ("name", "clean", "shifted", "er"),
     [  # the testbed's ResNet-50 with DeepAugment and AugMix

@@ -20,7 +20,6 @@ from genrobust.core import UserError
 from genrobust.data.reading import (
     broken_images,
     describe_dark,
-    describe_passed_over,
     image_files,
     read_image,
     walk_images,
@@ -168,16 +167,3 @@ def test_images_of_other_formats_are_not_passed_over(tmp_path: Path) -> None:
         list(walk_images(tmp_path / "set"))
     keys = sorted(key for key, _ in walk_images(tmp_path / "set", any_format=True))
     assert keys == ["a.jfif", "b.JPE", "e.HEIC", "link/d.heic"]
-
-
-def test_files_that_may_be_images_are_counted_by_extension(tmp_path: Path) -> None:
-    (tmp_path / "pipe").symlink_to("/dev/zero")
-    for name in ("a.jpg", "b.NEF", "c.nef", "d", "e.pnm", "notes.txt", "Thumbs.db", ".hidden.nef", ".DS_Store"):
-        (tmp_path / name).write_bytes(JPEG)
-    (tmp_path / "LICENSE").write_text("free")
-    passed_over: list[str] = []
-    assert [path.name for path in image_files(tmp_path, passed_over=passed_over)] == ["a.jpg"]
-    assert sorted(passed_over) == ["", ".nef", ".nef", ".pnm"]
-    line = describe_passed_over(tmp_path, passed_over)
-    assert all(words in line for words in (str(tmp_path), "2 .nef", "1 images without", "1 .pnm", ".jpg"))
-    assert describe_passed_over(tmp_path, []) == ""

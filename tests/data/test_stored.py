@@ -157,14 +157,6 @@ def test_splits_side_by_side_are_refused(tmp_path: Path) -> None:
             read(tmp_path / "both")
 
 
-def test_a_changed_file_changes_the_fingerprint(tmp_path: Path) -> None:
-    train, test = (write_parquet(tmp_path / f"{name}.parquet", table([0, 1, 0, 1])) for name in ("train", "test"))
-    before = load_data(folders(train, test)).tests["test"].fingerprint
-    assert load_data(folders(train, test)).tests["test"].fingerprint == before
-    write_parquet(test, table([0, 1, 0, 1, 1]))
-    assert load_data(folders(train, test)).tests["test"].fingerprint != before
-
-
 def imagenet(tmp_path: Path, *numbers: int) -> DataConfig:
     (tmp_path / "classes.txt").write_text("\n".join(map(str, numbers)))
     return DataConfig(source="imagenet", root=tmp_path, classes=str(tmp_path / "classes.txt") if numbers else "all")

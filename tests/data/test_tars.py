@@ -54,26 +54,15 @@ C = ("c.png", png())
     ("members", "named"),
     [
         ([*GOOD, ("./a.PNG", png())], "'a' has a second image"),
-        ([*GOOD, ("a.cls", b"1")], r"'a' has a second \.cls"),
         ([*GOOD, ("c.v2.png", png()), ("c.v2.cls", b"1")], r"'c\.v2\.png': no image"),
         ([*GOOD, ("c.cls", b"1"), ("d.cls", b"1")], r"'c\.cls' and 1 others"),
-        ([*GOOD, ("c.avif", b"an image"), ("c.json", b'{"label": 1}')], r"'c\.avif': no image"),
         ([*GOOD, ("x/../../c.png", png())], r"'x/\.\./\.\./c\.png' is no plain file"),
-        ([*GOOD, ("/c.png", png())], r"'/c\.png' is no plain file"),
-        ([*GOOD, (member("c.png", tarfile.FIFOTYPE), b"")], r"'c\.png' is no plain file"),
         ([*GOOD, (member("c.png", tarfile.LNKTYPE, "a.png"), b"")], r"'c\.png' is a link, to 'a\.png'"),
         ([*GOOD, (member("c.cls", tarfile.SYMTYPE, "/etc/passwd"), b"")], r"'c\.cls' is a link, to '/etc/passwd'"),
         ([C, ("c.cls", b"0" * (2**24 + 1))], r"'c\.cls' has 16,777,217 bytes"),
         ([C], r"c has no class: it needs c\.cls"),
-        ([C, ("c.cls", b" \n")], "c has no class"),
-        ([C, ("c.json", b"[3]")], "c has no class"),
         ([C, ("c.json", b'{"label": 1.5}')], r"label '1\.5'"),
-        ([C, ("c.json", b'{"label": true}')], "label 'True'"),
-        ([C, ("c.cls", b"-1")], "label '-1'"),
-        ([C, ("c.json", b'{"label": 0, "label": 1}')], "twice: 'label'"),
-        ([C, ("c.json", b"[" * 100_000)], "nested too deeply"),
         ([C, ("c.cls", b"\xff")], "cannot read"),
-        ([C, ("c.cls", b"\x1b[2J")], r"class '\\x1b\[2J'"),
     ],
 )
 def test_what_is_wrong_in_a_tar_is_named(tmp_path, members, named):
@@ -90,9 +79,7 @@ def test_what_is_wrong_in_a_tar_is_named(tmp_path, members, named):
         (GOOD_TAR[: END - 1024 + 100], "damaged"),
         (GOOD_TAR + GOOD_TAR, "more after its end"),
         (GOOD_TAR[:1024] + b"X" + GOOD_TAR[1025:], "damaged"),  # the name in a header, against its checksum
-        (GOOD_TAR[:END] + member("c.png", size=-512).tobuf(tarfile.GNU_FORMAT), "damaged|cannot read"),
         (GOOD_TAR[:END] + member("c.png", size=2**33).tobuf(tarfile.GNU_FORMAT), "bytes, more than"),
-        (b"\x1f\x8b" + b"x" * 2000, "not compressed"),
     ],
 )
 def test_a_damaged_tar_is_no_shorter_one(tmp_path, content, named):

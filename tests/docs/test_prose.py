@@ -1,4 +1,4 @@
-"""The figures on the pages are those of the studies' results, and none is typed by hand."""
+"""The metrics on the pages are those of the studies' results, and none is typed by hand."""
 
 import importlib
 import json
@@ -34,7 +34,7 @@ def test_every_page_is_what_its_template_and_the_results_give(prose):
 
 
 @pytest.mark.parametrize("template", TEMPLATES, ids=lambda path: path.stem)
-def test_no_measured_figure_is_typed_by_hand(template):
+def test_no_measured_metric_is_typed_by_hand(template):
     text = re.sub(r"\{\{.*?\}\}|\{%.*?%\}|\{#.*?#\}|```.*?```", "", template.read_text(encoding="utf-8"), flags=re.S)
     assert re.findall(OURS, text) == []
 
@@ -43,15 +43,15 @@ def test_no_measured_figure_is_typed_by_hand(template):
 def test_kept_results_agree_with_themselves(file, prose):
     study = prose.Result.of(file.stem)
     assert file.read_text(encoding="utf-8").count("\n") > len(study.scores)
-    for (figure, arm, test, minus), score in study.scores.items():
-        assert score["lo"] <= score["value"] <= score["hi"], (figure, arm, test, minus)
-        own, other = ((figure, name, test, "") for name in (arm, minus))
+    for (metric, arm, test, minus), score in study.scores.items():
+        assert score["lo"] <= score["value"] <= score["hi"], (metric, arm, test, minus)
+        own, other = ((metric, name, test, "") for name in (arm, minus))
         if minus and {own, other} <= study.scores.keys():
             difference = study.scores[own]["value"] - study.scores[other]["value"]
-            assert score["value"] == pytest.approx(difference, abs=0.02), (figure, arm, test, minus)
+            assert score["value"] == pytest.approx(difference, abs=0.02), (metric, arm, test, minus)
 
 
-def test_a_figure_that_was_not_measured_is_an_error(prose):
+def test_a_metric_that_was_not_measured_is_an_error(prose):
     told = {"environment": {"machine": "2 CPU cores, x86_64, Linux", "device": "cpu (this CPU has AVX2); 2 workers"}}
     row = {"value": 12.34, "lo": -1.0, "hi": 25.06, "groups": 0}
     study = prose.Result(told | {"date": "2026-01-31"}, {("top1", "a", "mean of shifts", "b"): row})
@@ -63,10 +63,10 @@ def test_a_figure_that_was_not_measured_is_an_error(prose):
 
 
 def test_condensing_keeps_what_pages_quote_and_no_single_seed(prose, keeping):
-    score = dict.fromkeys(keeping.KEPT, 1.0) | {"figure": "top1", "arm": "a", "test_set": "t", "minus": ""}
+    score = dict.fromkeys(keeping.KEPT, 1.0) | {"metric": "top1", "arm": "a", "test_set": "t", "minus": ""}
     summary = {key: [] for key in keeping.OF_SUMMARY} | {"lines": {"t": {"r2": 0.9, "n": 42, "slope": 1.0}}}
     summary |= {"reference": "r", "references": {"a": "r"}}
-    every, er = {"seed": None}, {"figure": "er"}
+    every, er = {"seed": None}, {"metric": "er"}
     quoted = [
         {},
         {"minus": "c"},
@@ -74,7 +74,7 @@ def test_condensing_keeps_what_pages_quote_and_no_single_seed(prose, keeping):
         er | {"minus": "r"},
     ]
     left_out = [
-        {"figure": "nll"},
+        {"metric": "nll"},
         {"test_set": "t on the classes of u"},
         {"seed": 0},
         {"minus": "b"},
@@ -91,7 +91,7 @@ def test_condensing_keeps_what_pages_quote_and_no_single_seed(prose, keeping):
 
 
 def test_condensing_keeps_the_clean_and_the_mean_accuracy_along_a_curve(prose, keeping):
-    score = dict.fromkeys(keeping.KEPT, 1.0) | {"figure": "top1", "minus": "", "seed": None}
+    score = dict.fromkeys(keeping.KEPT, 1.0) | {"metric": "top1", "minus": "", "seed": None}
     rows = [{**score, "arm": share, "test_set": t, "value": v} for share, t, v in (
         ("0", "test", 80.0), ("0", prose.MEAN, 60.0), ("0", "solid", 1.0), ("1", "test", 90.0), ("1", prose.MEAN, 40.0),
     )]  # fmt: skip

@@ -58,7 +58,7 @@ def test_every_command_and_option_is_there() -> None:
             "| `severity` | whole number from 1 to 5 or `null` | `null` | with kind imagenet-c; all if `null` |",
         ),
         ("datasets.NAME.filter", "| `drop` | number above 0 and below 1 or `null` | `null` |  |"),
-        ("class_model", "| `heads` | whole number from 1 to 2,048 | `6` |  |"),
+        ("class_model", "| `width` | whole number from 32 to 8,192 | `192` |  |"),
         ("arms.N", "| `mixture` | list of [sections](#armsnmixturen) | *required* |  |"),
     ],
 )

@@ -87,7 +87,7 @@ def real(pictogram_data: StudyData) -> ImageSet:
 
 @pytest.fixture
 def config() -> GenerateConfig:
-    return GenerateConfig(per_class=4, shard_size=6, batch_size=4, prompts=PromptConfig(), max_redraws=2)
+    return GenerateConfig(per_class=4, shard_size=6, batch_size=4, prompts=PromptConfig())
 
 
 @pytest.fixture
@@ -108,12 +108,12 @@ def sampler(labels: LabelSpace, real: ImageSet) -> Callable[..., Sampler]:
     def make(
         config: GeneratorConfig,
         prepare: Callable[[Any], object] = lambda pipeline: None,
-        max_redraws: int = 2,
+        redraws: int = 2,
         sources: ImageSet | None = real,
     ) -> Sampler:
         engine = DiffusersEngine(config, labels, sources, CPU)
         with torch.no_grad():
             prepare(engine.generator.pipeline)
-        return Sampler(engine, max_redraws)
+        return Sampler(engine, redraws)
 
     return make

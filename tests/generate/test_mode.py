@@ -173,7 +173,7 @@ def test_black_images_are_drawn_again_in_every_mode(recipe, plan, sampler, case)
     requests = list(plan(recipe(case)))
     thresholds = [darkness_to_black(image / 255) for image in pixels(sampler(recipe(case), dark(0)).draw(requests))]
     _, below, above = max((b - a, a, b) for a, b in pairwise(sorted(thresholds)))  # the widest gap, for rounding
-    draw = sampler(recipe(case), dark((below + above) / 2), max_redraws=20).draw
+    draw = sampler(recipe(case), dark((below + above) / 2), redraws=20).draw
     drawings = draw(requests)
     assert [bool(d.faults) for d in drawings] == [threshold <= below for threshold in thresholds]
     assert {fault for d in drawings for fault in d.faults} == {"black"}

@@ -146,9 +146,9 @@ def test_blank_images_never_enter_and_the_dataset_says_so(
     dataset = run(tmp_path, labels, bad, config, shards=[0])
     assert len(dataset) == 0
     keys = [r.key for r in Plan(labels, config.prompts, 4, 0)][:6]
-    assert dataset.given_up == dict.fromkeys(keys, "blank after 2 redraws")
+    assert dataset.given_up == dict.fromkeys(keys, "blank after 5 redraws")
     rows = dataset.metadata().to_pylist()
-    assert {(r["status"], r["redraws"], r["blank"], r["black"]) for r in rows} == {("given-up", 2, True, False)}
+    assert {(r["status"], r["redraws"], r["blank"], r["black"]) for r in rows} == {("given-up", 5, True, False)}
     assert "6 of 6 requests" in caplog.text
     assert not list(Artifact(tmp_path).damage())
 
@@ -175,12 +175,12 @@ def blank(pipeline):
     ("spoil", "said"),
     [
         (lambda pipeline: pipeline.unet.conv_out.weight.fill_(3e38), "NaN: .* float32"),
-        (blank, f"no usable image for {HOPELESS} requests .*blank after 1 redraws.*float32"),
+        (blank, f"no usable image for {HOPELESS} requests .*blank after 5 redraws.*float32"),
     ],
     ids=["finite, and overflows", "blank"],
 )
 def test_a_hopeless_generator_is_stopped_early(tmp_path, labels, generator, changed_generator, config, spoil, said):
-    asked = config.model_copy(update={"per_class": 1000, "shard_size": 3000, "batch_size": 50, "max_redraws": 1})
+    asked = config.model_copy(update={"per_class": 1000, "shard_size": 3000, "batch_size": 50})
     with pytest.raises(GenrobustError, match=said):
         run(tmp_path, labels, generator.model_copy(update={"model": str(changed_generator(spoil))}), asked)
     assert list(contents(tmp_path)) == ["unfinished.json"]
@@ -191,7 +191,6 @@ def test_a_hopeless_generator_is_stopped_early(tmp_path, labels, generator, chan
     [
         ({"generator": {"steps": 3}}, "steps"),
         ({"config": {"per_class": 5}}, "plan"),
-        ({"config": {"max_redraws": 1}}, "max_redraws"),
         ({"data_seed": 1}, "plan"),
     ],
 )

@@ -57,7 +57,6 @@ def test_convolutions_over_time_keep_their_layout(section):
         ("quantize", "torchao-int8", True),
         ("cache", "first-block", True),
         ("tiling", True, True),
-        ("slicing", True, False),
         ("offload", "group", False),
     ],
 )
@@ -68,7 +67,6 @@ def test_keys_that_change_pixels_are_in_the_identity(section, key, value, decide
 @pytest.mark.parametrize(
     ("kind", "more", "same"),
     [
-        ("sd", {"slicing": True}, True),
         ("sd", {"tiling": True}, True),  # the images are no larger than a tile
         ("sd", {"offload": "model"}, True),  # nothing to do on a CPU
         ("flux", {"attention": "native"}, True),

@@ -41,7 +41,7 @@ def share_inside(points: np.ndarray, of: np.ndarray) -> float:
     return float((cdist(points, of) <= radii).any(axis=1).mean())
 
 
-def test_every_figure_is_that_of_an_independent_computation() -> None:
+def test_every_metric_is_that_of_an_independent_computation() -> None:
     found = fidelity(GENERATED, REAL, seed=3)
     kid, sd = kid_of(GENERATED, REAL, 3)
     assert found.fid == pytest.approx(fid_of(GENERATED, REAL), abs=1e-6)

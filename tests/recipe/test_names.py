@@ -110,7 +110,6 @@ def test_every_name_is_one_visible_line(key: str, change: Any, name: str) -> Non
         ("datasets", {"datasets": {"\uff52eal": {}}}),
         ("datasets", {"data": {"extra": {"gener\u200cated": "x"}}}),
         ("data.shifts", {"data": {"shifts": {"v\uff12": "x", "v2": "y"}}}),
-        ("track", {"track": ["tensorboard", "tensorboard"]}),
     ],
 )
 def test_two_names_that_look_the_same_are_refused(key: str, change: dict[str, Any]) -> None:

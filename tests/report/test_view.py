@@ -17,7 +17,7 @@ import genrobust.report.sections.robustness
 import genrobust.report.tables
 import genrobust.report.view
 from genrobust.core import StudyRecord
-from genrobust.report.nouns import FORMS, Column, Entry, ReportSection, Table, plain_table
+from genrobust.report.nouns import Column, Entry, ReportSection, Table, plain_table
 from genrobust.report.renderers.terminal import terminal
 from genrobust.report.view import SECTIONS, ReportView
 from genrobust.report.write import write_report
@@ -83,27 +83,21 @@ def test_a_section_has_a_template_or_what_shows_everything(record: StudyRecord, 
     page, text, terminal = files["report.html"].read_text(), files["report.md"].read_text(), shown_in_terminal(view)
     for part in ("A score", "1.5", "One.", "ls", "Two."):
         assert part in page and part in text and part in terminal
-    assert page.count(f'data-name="{plot.title}"') == 2
+    assert page.count(f"<b>{plot.heading}</b>") == 2
     assert '<p>&lt;b&gt;crane&lt;/b&gt; [red] <svg class="mark' in page
     assert "## Own" not in text  # which has nothing that Markdown shows
-
-
-def test_only_a_section_of_genrobust_may_leave_forms_out_that_have_its_scores(record: StudyRecord) -> None:
-    shown = {form: list(ReportView(record).sections_in(form)) for form in FORMS}
-    assert shown["terminal"] == shown["json"] == []
-    assert [name for name in shown["html"] if name not in shown["markdown"]] == ["missed", "gallery"]
 
 
 COUNTED = [
     (genrobust.report.view, "answer"),
     (genrobust.report.view, "limits"),
-    (genrobust.report.view, "list_figures"),
+    (genrobust.report.view, "list_metrics"),
     (genrobust.report.view, "check_claims"),
     (genrobust.report.view, "main_tables"),
     (genrobust.report.view, "main_differences"),
     (genrobust.report.answering, "_candidates"),
     (genrobust.report.answering, "_mislabeled_sets"),
-    (genrobust.report.tables, "figure_table"),
+    (genrobust.report.tables, "metric_table"),
     (genrobust.report.tables, "difference_table"),
     (genrobust.report.tables, "_further_table"),
     (genrobust.report.sections.robustness, "scatter"),
@@ -130,13 +124,11 @@ def test_a_report_computes_each_thing_once(
         monkeypatch.setitem(SECTIONS._own, name, counting(SECTIONS.get(name), f"section {name}"))
     view = ReportView(grouped if has_groups else record)
     kept.append(view)  # so that no other object gets the id of one that was counted
-    write_report(view, tmp_path, ["svg"])
+    write_report(view, tmp_path)
     names = Counter(name for name, *_ in calls)
     assert set(names) >= {name for _, name in COUNTED} and max(calls.values()) == 1
-    assert all(names[name] == 1 for name in ("answer", "limits", "list_figures", "scatter", "_candidates"))
+    assert all(names[name] == 1 for name in ("answer", "limits", "list_metrics", "scatter", "_candidates"))
     assert all(count == 1 for name, count in names.items() if str(name).startswith("section "))
-    tables = 1 + has_groups  # of all arms, and of the groups
-    assert names["figure_table"] == tables * sum(figure.section is not None for figure in view.figures)
     before = Counter(calls)
     shown_in_terminal(view)
-    assert {name for name, *_ in calls - before} <= ({"main_tables", "figure_table"} if has_groups else set())
+    assert {name for name, *_ in calls - before} <= ({"main_tables", "metric_table"} if has_groups else set())

@@ -85,18 +85,3 @@ def test_logits_that_are_no_answer_are_refused_by_set_and_image(predictions_of, 
 def test_parts_that_do_not_fit_are_named(predictions_of, change, message):
     with pytest.raises(UserError, match=message):
         correct(replace(predictions_of([0, 1], [0, 1]), **change))
-
-
-@pytest.mark.parametrize("labels", [np.array([0.0, 1.0]), np.array([False, True]), np.eye(2, 4, dtype=int)])
-def test_labels_are_numbers_of_classes(predictions_of, labels):
-    with pytest.raises(ValueError, match="labels: "):
-        replace(predictions_of([0, 1], [0, 1]), labels=labels)
-    assert correct(replace(predictions_of([0, 1], [0, 1]), labels=[0, 2])).tolist() == [True, False]
-
-
-def test_logits_are_numbers_of_any_kind_and_lists_too(predictions_of):
-    given = predictions_of([0, 1], [0, 1])
-    for logits in (given.logits.tolist(), (1000 * given.logits).astype(int)):
-        assert top1(replace(given, logits=logits)) == top1(given)
-    with pytest.raises(ValueError, match="logits: "):
-        replace(given, logits=given.logits.astype(complex))

@@ -101,7 +101,7 @@ def test_missed_images_are_wrong_everywhere_and_their_answer_is_the_most_frequen
 
 def test_any_two_arms_are_compared_on_each_set_and_a_pair_is_there_once(study):
     summary = summed(study)
-    pairs = [(key.arm, key.minus) for key in summary.scores if key.figure == "top1" and key.minus]
+    pairs = [(key.arm, key.minus) for key in summary.scores if key.metric == "top1" and key.minus]
     for arm, other in combinations(LEVELS, 2):
         for test in (*N, MEAN_OF_SHIFTS):
             one, turned = (summary.difference("top1", *two, test) for two in ((arm, other), (other, arm)))
@@ -110,7 +110,7 @@ def test_any_two_arms_are_compared_on_each_set_and_a_pair_is_there_once(study):
             assert (one.lo, one.hi) == (-turned.hi, -turned.lo) and one.lo <= one.value <= one.hi
             assert one.p == turned.p
         assert not {(arm, other), (other, arm)} <= set(pairs)
-    assert {key.minus for key in summary.scores if key.figure == "nll" and key.minus} == {"real"}
+    assert {key.minus for key in summary.scores if key.metric == "nll" and key.minus} == {"real"}
 
 
 def test_of_many_arms_any_two_are_compared_on_the_mean_alone(drawn_study):

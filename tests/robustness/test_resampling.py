@@ -11,7 +11,6 @@ from genrobust.robustness import resampling
 from genrobust.robustness.grouping import Groups
 from genrobust.robustness.resampling import (
     Measured,
-    image_counts,
     mean_of,
     measure_accuracy,
     resampled_means,
@@ -146,20 +145,6 @@ def test_many_distinct_rows_are_drawn_image_by_image_to_the_same_end(monkeypatch
     for draws in (few, many):
         assert draws.mean(axis=0) == pytest.approx(columns.mean(axis=0), abs=0.002)
         assert np.cov(draws.T) == pytest.approx(np.cov(columns.T, ddof=0) / 400, abs=3e-5)
-
-
-def test_groups_of_columns_count_their_own_members():
-    columns = np.random.default_rng(0).random((50, 4)) < 0.5
-    members = np.column_stack([np.ones(50, bool), np.arange(50) < 20])
-    grouped = resampled_means(columns, members, 100, np.random.default_rng(1))
-    alone = resampled_means(columns, np.repeat(members, 2, axis=1), 100, np.random.default_rng(1))
-    assert np.array_equal(grouped, alone)
-
-
-def test_image_counts_draw_as_many_images_as_there_are():
-    counts = np.concatenate(list(image_counts(50, 250, np.random.default_rng(0))))
-    assert counts.shape == (250, 50) and set(counts.sum(axis=1)) == {50}
-    assert counts.mean(axis=0) == pytest.approx(np.ones(50), abs=0.3)
 
 
 def test_two_arms_are_averaged_and_not_resampled():

@@ -10,7 +10,7 @@ from scipy.stats import norm, t as student
 from genrobust.core.errors import UserError
 from genrobust.core.results import MEAN_OF_SHIFTS, BaselineModel
 from genrobust.robustness.effective import fit_lines
-from genrobust.robustness.figure import figure_called
+from genrobust.robustness.metric import find_metric
 from genrobust.robustness.summary import Comparison, summarize
 
 NETWORKS, SEEDS, SHIFTS = ("a", "b", "c"), (0, 1, 2), ("solid", "emoji")
@@ -63,11 +63,11 @@ def study(right, predictions_of):
     }
 
 
-FIGURES = [figure_called("top1"), figure_called("er")]
+METRICS = [find_metric("top1"), find_metric("er")]
 
 
 def summed(study, baselines=(), reference="real, a", **comparison):
-    return summarize(study, Comparison("test", SHIFTS, reference, **comparison), baselines, FIGURES)
+    return summarize(study, Comparison("test", SHIFTS, reference, **comparison), baselines, METRICS)
 
 
 @pytest.fixture
@@ -106,9 +106,9 @@ def test_the_values_are_those_of_a_plain_computation(right, summary):
         found = []
         for shift in SHIFTS:
             values = plainly(right, everything, np.arange(10), 0, even(3), even(3), group, shift)
-            found.append([summary.score(figure, group, shift).value for figure in ("top1", "er")])
+            found.append([summary.score(metric, group, shift).value for metric in ("top1", "er")])
             assert found[-1] == pytest.approx(values)
-        means = [summary.score(figure, group).value for figure in ("top1", "er")]
+        means = [summary.score(metric, group).value for metric in ("top1", "er")]
         assert means == pytest.approx(np.mean(found, axis=0))
         clean = np.mean([right[arm, "test"] for arm in arms])
         assert summary.score("top1", group, "test").value == pytest.approx(100 * clean)
@@ -120,15 +120,15 @@ def test_gains_are_means_of_each_arm_minus_its_own_reference(summary):
     assert {key.arm for key in gains} == {"generated", "mixed"}
     for key, score in gains.items():
         arms = GROUPS[key.arm]
-        each = [summary.score(key.figure, arm, key.test_set, minus=REFERENCES[arm]).value for arm in arms]
+        each = [summary.score(key.metric, arm, key.test_set, minus=REFERENCES[arm]).value for arm in arms]
         assert score.value == pytest.approx(np.mean(each))
-    assert {k.test_set for k in gains if k.figure == "er"} == {*SHIFTS, MEAN_OF_SHIFTS}
+    assert {k.test_set for k in gains if k.metric == "er"} == {*SHIFTS, MEAN_OF_SHIFTS}
     apart = summary.difference("top1", "mixed", "generated")
     assert apart.value == pytest.approx(
         gains["top1", "mixed", MEAN_OF_SHIFTS, None, "real"].value
         - gains["top1", "generated", MEAN_OF_SHIFTS, None, "real"].value
     )
-    of_top1 = {k.test_set for k in gains if k.figure == "top1"}
+    of_top1 = {k.test_set for k in gains if k.metric == "top1"}
     assert of_top1 == {"test", *SHIFTS, MEAN_OF_SHIFTS, *summary.paired.values()}
 
 
@@ -143,13 +143,13 @@ def test_the_intervals_are_those_of_a_plain_bootstrap_over_images_baselines_seed
         seeds, arms = (1 / 3 + (rng.multinomial(3, even(3)) / 3 - 1 / 3) * np.sqrt(1.5) for _ in range(2))
         drawn.append([plainly(right, images, models, off, seeds, arms, group, test) for test, group in places])
         still.append([plainly(right, images, models, off, even(3), even(3), group, test) for test, group in places])
-    draws, of_images = np.array(drawn), np.array(still)  # [replicates, set and group, figure]
+    draws, of_images = np.array(drawn), np.array(still)  # [replicates, set and group, metric]
     whole = {test: np.arange(n) for test, n in N.items()}, np.arange(10), 0
 
     def alone(seeds, arms):
         return [plainly(right, *whole, seeds, arms, group, test) for test, group in places]
 
-    by_seed = np.array([alone(one, even(3)) for one in np.eye(3)])  # [seeds, set and group, figure]
+    by_seed = np.array([alone(one, even(3)) for one in np.eye(3)])  # [seeds, set and group, metric]
     by_arm = np.array([alone(even(3), one) for one in np.eye(3)])
 
     def ends(of, own=np.inf):
@@ -162,31 +162,15 @@ def test_the_intervals_are_those_of_a_plain_bootstrap_over_images_baselines_seed
         return pytest.approx((lo, hi), abs=0.1 * (hi - lo))  # within what two bootstraps of 1,500 differ by
 
     # a line through ten models has eight degrees of freedom
-    for f, (figure, own) in enumerate((("top1", np.inf), ("er", 8))):
+    for f, (metric, own) in enumerate((("top1", np.inf), ("er", 8))):
         for i, (test, group) in enumerate(places):
-            score = summary.score(figure, group, test)
+            score = summary.score(metric, group, test)
             assert (score.lo, score.hi) == ends(lambda of, i=i, f=f: of[:, i, f], own)
         for i, test in enumerate(SHIFTS):
-            score = summary.score(figure, "mixed", test, minus="real")
+            score = summary.score(metric, "mixed", test, minus="real")
             assert (score.lo, score.hi) == ends(lambda of, i=i, f=f: of[:, 2 * i + 1, f] - of[:, 2 * i, f], own)
     mean = summary.score("er", "mixed")
     assert (mean.lo, mean.hi) == ends(lambda of: of[:, [1, 3], 1].mean(axis=1), 8)
-
-
-def test_the_method_says_what_was_resampled(study, summary):
-    three = "3 arms; bootstrap 95 % over images"
-    assert summary.score("top1", "mixed", "solid").method == f"mean of {three}, 3 arms and 3 seeds"
-    assert summary.score("er", "mixed", minus="real").method == (
-        f"mean of 2 shifts and {three}, baselines, the scatter about their line, 3 arms and 3 seeds"
-    )
-    one = {key: found for key, found in study.items() if key[1] == 0}
-    few = summed(one, BASELINES, bootstrap=50, groups={"two": GROUPS["real"][:2], "one": GROUPS["mixed"][:1]})
-    words = "bootstrap 95 % over images"
-    assert (
-        few.score("er", "two", "solid").method
-        == f"mean of 2 arms; {words} and baselines and the scatter about their line; one seed"
-    )
-    assert few.score("top1", "one", "solid").method == f"mean of 1 arm; {words}; one seed"
 
 
 def test_the_reference_of_a_group_is_a_group_or_an_arm_outside_it_or_none(study):

@@ -55,7 +55,7 @@ CLAIM = {"says": "better", "arm": "half", "than": "real"}
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"claims": [CLAIM | {"figure": "top6"}]}, "claims.0.figure: .*'top6'"),
+        ({"claims": [CLAIM | {"metric": "top6"}]}, "claims.0.metric: .*'top6'"),
         (
             {"claims": [CLAIM | {"test_set": "solidd"}]},
             "test_set: .*'solidd'",

@@ -54,21 +54,6 @@ def test_a_varied_study_leaves_the_report_of_the_whole_one():
     assert trained() == checkpoints
 
 
-def test_the_files_for_papers_lie_beside_the_same_report():
-    before = reports()
-    words = ("report", "own.yaml", "--no-estimate", "--workers", 1)
-    genrobust(*words, "--format", "svg", said="writing the report")
-    made = {path.name for path in (RUNS / "own").iterdir()} - {*before[newest()]}
-    assert {"figure-1-accuracy.svg", "report.html"} <= made
-    assert reports().keys() == before.keys()
-    results = json.loads((RUNS / "own" / "results.json").read_text())
-    values = {row["value"] for row in results["summary"]["scores"] if row["figure"] == "top1" and not row["minus"]}
-    plot = (RUNS / "own" / "figure-1-accuracy.svg").read_text()
-    assert all(f"{value:.1f}" in plot for value in values)
-    genrobust(*words)
-    assert (RUNS / "own" / "figure-1-accuracy.svg").read_text() == plot
-
-
 def test_reports_of_other_recipes_of_one_name_lie_side_by_side():
     first, before, checkpoints = newest(), reports(), trained()
     Path("other.yaml").write_text(Path("own.yaml").read_text().replace("steps: 3", "steps: 2"))

@@ -140,7 +140,7 @@ def test_a_classifier_of_other_images_is_refused(study, tmp_path):
 
 
 @pytest.mark.thorough
-def test_epochs_split_norms_and_a_further_folder_go_through_a_study(study, write_folder, tmp_path):
+def test_epochs_and_a_further_folder_go_through_a_study(study, write_folder, tmp_path):
     one = {"source": "real", "per_class": 1, "weight": 1}  # 100 images
     folder = write_folder("distorted", "retrieved", 3, {"camera": "camera", "wrench": "wrench"})
     made = study(
@@ -148,7 +148,7 @@ def test_epochs_split_norms_and_a_further_folder_go_through_a_study(study, write
         train=RECIPE["train"] | {"steps": None, "epochs": 0.2, "mixup": 0.2},
         arms=[
             {"name": "real", "mixture": [one]},
-            {"name": "split", "mixture": [one, one | {"source": "generated"}], "train": {"split_batchnorm": True}},
+            {"name": "both", "mixture": [one, one | {"source": "generated"}]},
             {"name": "deep", "mixture": [one, {"source": "deepaugment", "weight": 1}]},
             {"name": "found", "mixture": [one, {"source": "retrieved", "weight": 3}]},
         ],
@@ -170,7 +170,7 @@ def test_epochs_split_norms_and_a_further_folder_go_through_a_study(study, write
     _, written = made.run()
     report = written["report.md"].read_text(encoding="utf-8")
     for row in (
-        r"| split | 100 real + 100 generated | test\_resnet, split batch norm | standard, mixup 0.2 | 10 | 4 |",
+        r"| both | 100 real + 100 generated | test\_resnet | standard, mixup 0.2 | 10 | 4 |",
         r"| deep | 100 real + 6 deepaugment | test\_resnet | standard, mixup 0.2 | 6 | 4 |",
     ):
         assert row in report
@@ -234,7 +234,7 @@ def test_a_study_trains_its_own_class_model_once(tmp_path):
     def study(**change):
         own = {
             "generator": {"steps": 2, "width": 64, "height": 64},  # which mode class does not use
-            "class_model": {"depth": 1, "width": 16, "heads": 2, "steps": 3, "batch_size": 4, "warmup_steps": 1}
+            "class_model": {"depth": 1, "width": 32, "steps": 3, "batch_size": 4, "warmup_steps": 1}
             | {"precision": "float32"},
             "datasets": {"scratch": {"from_scratch": True, "generate": {"per_class": 1}}},
             "arms": [REAL, {"name": "scratch", "mixture": "scratch"}],

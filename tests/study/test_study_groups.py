@@ -69,7 +69,7 @@ def made(out):
 
 def scores(out):
     with (out / "small" / "results.csv").open() as file:
-        rows = [row for row in csv.DictReader(file) if row["figure"] == "top1" and not row["minus"]]
+        rows = [row for row in csv.DictReader(file) if row["metric"] == "top1" and not row["minus"]]
     return {row["test_set"]: row for row in rows if not row["seed"]}
 
 

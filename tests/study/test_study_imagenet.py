@@ -140,7 +140,7 @@ def test_every_arm_is_scored_on_every_set_by_the_papers_protocol(results):
 @pytest.mark.thorough
 def test_a_subset_is_scored_over_its_own_classes(results):
     summary = results["summary"]
-    top1 = {row["test_set"]: row for row in summary["scores"] if (row["figure"], row["arm"]) == ("top1", "real")}
+    top1 = {row["test_set"]: row for row in summary["scores"] if (row["metric"], row["arm"]) == ("top1", "real")}
     classes = {name: top1[name]["classes"] for name in summary["paired"]}
     # of the chairs, folding chair is no class here, and barber chair is the first
     assert classes == {"test": 5, "v2": 5, "sketch": 5, "r": 2, "objectnet": 2, "objectnet one-to-many": 3}
@@ -199,7 +199,7 @@ def test_all_of_imagenet_is_held_against_published_lines(made, data, stable_diff
     results = json.loads((made / "imagenet1k" / "results.json").read_text())
     lines = results["summary"]["lines"]
     assert {name: line["n"] for name, line in lines.items()} == {"v2": 85, "sketch": 85, "r": 80, "objectnet": 85}
-    ers = [row for row in results["summary"]["scores"] if row["figure"] == "er"]
+    ers = [row for row in results["summary"]["scores"] if row["metric"] == "er"]
     assert {er["test_set"] for er in ers} == {*lines}  # an arm that knows next to nothing extrapolates the lines
     assert all("the line's error and scatter" in er["method"] for er in ers)
     assert any("ImageNet testbed (Taori et al., 2020)" in note for note in results["notes"])

@@ -51,7 +51,7 @@ def test_test_sets_whose_names_differ_by_a_letter_have_predictions_of_their_own(
 
 
 @pytest.mark.parametrize("name", [MEAN_OF_SHIFTS, "mean  of shifts", "mean of sh\u200difts", "te\u200cst"])
-def test_a_test_set_is_not_called_as_another_figure_is(data: dict[str, Any], tmp_path: Path, name: str) -> None:
+def test_a_test_set_is_not_called_as_another_metric_is(data: dict[str, Any], tmp_path: Path, name: str) -> None:
     data["shifts"] = {name: data["test"]}
     with pytest.raises(UserError, match=r"data\.shifts"):
         Study(recipe_of(data=data), tmp_path / "runs").rows()

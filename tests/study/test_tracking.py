@@ -1,4 +1,4 @@
-"""Trackers are told every figure once, change nothing that is made, and are asked for before anything long begins."""
+"""Trackers are told every metric once, change nothing that is made, and are asked for before anything long begins."""
 
 import json
 import struct
@@ -82,8 +82,8 @@ def test_a_study_is_told_once_and_makes_the_same_with_and_without(study, folder,
     (outcome,) = (run for name, run in runs.items() if name.startswith("study-"))
     told = {name: curve(outcome, name) for name in outcome.Tags()["scalars"]}
     means = {key: score.value for key, score in summary.scores.items() if key.seed is None and not key.minus}
-    assert {key.figure for key in means} > {"top1", "top5", "ece", "nll"}
-    wanted = {f"{key.figure}/{key.test_set}/{key.arm}": value for key, value in means.items()}
+    assert {key.metric for key in means} > {"top1", "top5", "ece", "nll"}
+    wanted = {f"{key.metric}/{key.test_set}/{key.arm}": value for key, value in means.items()}
     assert told == {name: [(0, pytest.approx(value, rel=1e-6))] for name, value in wanted.items()}
     assert outcome.Tags()["images"] == ["images/real"]
     assert 0 < outcome.Images("images/real")[0].height <= ROWS * CELL

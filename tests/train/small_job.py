@@ -58,7 +58,7 @@ class Job:
         seed: int = 0,
         sources: list[Source] | None = None,
         workers: int = 1,
-        watch: Watch = lambda step, figures: None,
+        watch: Watch = lambda step, metrics: None,
         **changes: Any,
     ) -> Path:
         config, initial, how = _changed(self.config, {**changes, "workers": workers}), None, "bicubic"

@@ -2,10 +2,9 @@
 
 import pytest
 import torch
-from pydantic import ValidationError
 
 from genrobust.recipe import AUGMENTATIONS, TrainConfig
-from genrobust.train.augment import border_color, crop_and_flip, make_augment, make_mix
+from genrobust.train.augment import crop_and_flip, make_augment, make_mix
 
 POLICIES = [{"augmentation": name} for name in AUGMENTATIONS.names()]
 PLAIN = {"augmentation": "none"}
@@ -101,12 +100,6 @@ def test_each_image_gets_a_crop_of_its_own():
     assert float((out.amax(dim=(1, 2, 3)) - out.amin(dim=(1, 2, 3))).max()) <= 1
 
 
-def test_border_color_is_the_paper():
-    images = torch.full((4, 3, 16, 16), 255, dtype=torch.uint8)
-    images[:, :, 4:12, 4:12] = 0
-    assert border_color(images) == (255, 255, 255)
-
-
 def test_another_package_adds_a_policy_for_a_share_of_the_images(colored, install, monkeypatch):
     code = """
 from genrobust import Augmentation
@@ -124,11 +117,6 @@ class Inverted(Augmentation):
     black = (some == 0).flatten(1).all(dim=1)
     assert abs(float(black.float().mean()) - 0.25) < 0.07
     assert ((some > 0.99).flatten(1).all(dim=1) | black).all()
-
-
-def test_an_unknown_policy_names_the_key_and_the_known_ones():
-    with pytest.raises(ValidationError, match=r"augmentation\.name\n.*augmx.*augmix"):
-        TrainConfig(augmentation="augmx")
 
 
 @pytest.fixture(scope="module")
@@ -166,26 +154,6 @@ def test_photographs_become_lines_on_white_flat_colors_or_stay(colored):
     assert all((image == 255).float().mean() > 0.5 for image in gray)
     blank = torch.full((3, 20, 30), 7, dtype=torch.uint8)
     assert all(policy(blank).shape == blank.shape for _ in range(9))
-
-
-class OnCard(torch.Tensor):
-    """An image as a GPU has it: NumPy cannot read it where it is."""
-
-    def numpy(self, *, force=False):
-        raise TypeError("not on the CPU")
-
-    def cpu(self):
-        return self.as_subclass(torch.Tensor)
-
-
-def test_drawings_of_a_gpu_are_styled_on_the_cpu(ring):
-    policy = AUGMENTATIONS.get("drawing-styles")().policy((255, 255, 255))
-    styled = []
-    for image in (ring, ring.as_subclass(OnCard)):
-        torch.manual_seed(3)
-        styled.append(policy(image))
-    assert not torch.equal(styled[0], ring)
-    assert torch.equal(*styled)
 
 
 def test_drawings_in_color_keep_their_style(colored, ring):

@@ -1,7 +1,5 @@
 """Training with `compile: true`: the same up to rounding, resumed to the same bits; and a compiler that fails."""
 
-from functools import partial
-
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -9,9 +7,6 @@ from small_job import small_job
 
 from genrobust.classifiers import saved_steps
 from genrobust.core import GenrobustError
-from genrobust.recipe import TrainConfig
-from genrobust.train.compiling import compile_networks
-from genrobust.train.learner import Learner
 
 FEW = {"steps": 6, "save_every": 3, "validate_every": 6}
 
@@ -20,7 +15,7 @@ class Stopped(Exception):
     pass
 
 
-def stop(step, figures):
+def stop(step, metrics):
     if step == 6:
         raise Stopped
 
@@ -58,30 +53,3 @@ def test_a_compiler_that_fails_is_an_error_that_names_the_key(tmp_path):
         pytest.raises(GenrobustError, match=r"train\.compile: test_resnet cannot be compiled"),
     ):
         small_job().run(tmp_path / "failed", compile=True, **FEW)
-
-
-class Linear(torch.nn.Module):
-    """The smallest network."""
-
-    def __init__(self, features):
-        super().__init__()
-        self.layer = torch.nn.Linear(features, 2)
-
-    def forward(self, images):
-        return self.layer(images.flatten(1))
-
-
-def test_the_code_of_one_network_leaves_room_for_that_of_the_next():
-    """PyTorch keeps few versions of the code of all networks in a process, and then computes without."""
-    from torch._dynamo import config
-
-    graphs = []
-    with config.patch(recompile_limit=1):
-        for side in (4, 6):
-            network = Linear(3 * side * side)
-            backend = {"backend": lambda graph, inputs, options: graphs.append(graph) or graph.forward}
-            network.compile = partial(network.compile, **backend)
-            learner = Learner(network, None, None, "float32")
-            compile_networks(learner, TrainConfig(compile=True, image_size=side * 32))
-            learner(torch.rand(5, 3, side, side), torch.rand(5, 2))
-    assert len(graphs) == 2

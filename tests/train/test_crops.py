@@ -86,21 +86,6 @@ def test_an_image_is_cut_anew_at_every_use():
     assert mixture.batch(0, 0, size=48)[0].shape == (6, 3, 48, 48)
 
 
-def test_images_are_decoded_once_if_all_fit_into_memory_and_at_every_use_otherwise(monkeypatch):
-    decoded, image = [], MemoryImages.image
-    monkeypatch.setattr(MemoryImages, "image", lambda self, index: decoded.append(index) or image(self, index))
-    found = {}
-    for room in (2**30, 20_000):  # the second holds one image
-        monkeypatch.setattr("genrobust.train.mixture.WHOLE_BYTES", room)
-        mixture = crops_of()
-        before = len(decoded)
-        batches = [mixture.batch(0, step)[0] for step in range(6)]
-        found[len(decoded) - before] = torch.stack(batches)
-    few, many = sorted(found)
-    assert few == 12 and 40 < many <= 48
-    assert torch.equal(found[few], found[many])
-
-
 def test_augmentations_do_not_cut_them_again():
     images = crops_of().batch(0, 0)[0]
     assert torch.equal(make_augment(TrainConfig(crop="random-resized"))(images), images.float() / 255)

@@ -57,11 +57,6 @@ def test_a_killed_embedding_goes_on(sets, tmp_path, saves):
         np.testing.assert_array_equal(one, other)
 
 
-def test_a_few_images_are_not_kept(sets, tmp_path):
-    embedded(sets, Seen(tmp_path), CONFIG.changed({"save_every": 200}, "train"))
-    assert [path.name for path in tmp_path.iterdir()] == ["unfinished.json"]
-
-
 def test_features_of_others_are_refused(sets, tmp_path):
     embedded(sets, Seen(tmp_path))
     with pytest.raises(UserError, match="holds another classifier"):

@@ -8,7 +8,7 @@ from ffcv import blur_strided, optimizer_of, plain_state, rates
 from torch.nn import functional as F
 
 from genrobust.classifiers import LossScaler, read_checkpoint_info
-from genrobust.core import GenrobustError, Subset, UserError
+from genrobust.core import Subset, UserError
 from genrobust.recipe import TrainConfig
 from genrobust.train import Mixture, Source, loop, train
 from genrobust.train.learner import make_learner, make_optimizer
@@ -64,7 +64,7 @@ def test_all_settings_together_take_the_steps_of_ffcv_s_loop(job, tmp_path):
     changes = {"architecture": "resnet18", "augmentation": "none", "model_kwargs": {"zero_init_last": False}}
     config = job.config.changed(PAPER | changes, "train")
     mixture = Mixture([Source("real", Subset(job.real, np.arange(64)))], 16, 32)  # four batches an epoch
-    watch = lambda step, figures: None  # noqa: E731
+    watch = lambda step, metrics: None  # noqa: E731
     run = loop._Run(mixture, none(job), job.labels, config, 0, tmp_path, torch.device("cpu"), watch, ALONE, {})
     ours, theirs = run.model.network, torchvision.models.resnet18(num_classes=8)
     assert [name for name, _ in ours.named_parameters()] == [name for name, _ in theirs.named_parameters()]
@@ -88,28 +88,6 @@ def test_all_settings_together_take_the_steps_of_ffcv_s_loop(job, tmp_path):
             for own, other in zip(ours.state_dict().values(), plain_state(theirs).values(), strict=True):
                 other.copy_(own)
     assert run.steps == step + 1
-
-
-@pytest.mark.thorough
-@pytest.mark.parametrize(
-    "wrong",
-    [{"optimizer": "sgd"}, {"schedule": "cosine"}, {"no_decay": None}, {"no_decay": ()}, {"blur_pool": False}],
-    ids=str,
-)
-def test_each_setting_changes_the_weights(job, tmp_path, wrong):
-    wholes = [job.run(tmp_path / str(i), **PAPER | changes) for i, changes in enumerate(({}, wrong))]
-    assert len({(whole / "model.safetensors").read_bytes() for whole in wholes}) == 2
-
-
-def test_momentum_is_torch_s_plain_one(job):
-    config = job.config.changed(PAPER, "train")
-    learner = make_learner(job.mixture(config), begun(job, config), 8, config, slice(None))
-    made = {
-        n: make_optimizer(learner, config.changed({"optimizer": n}, "train"), scaler()) for n in ("momentum", "sgd")
-    }
-    assert all(isinstance(one, torch.optim.SGD) for one in made.values())
-    assert [{group["nesterov"] for group in one.param_groups} for one in made.values()] == [{False}, {True}]
-    assert {group["dampening"] for group in made["momentum"].param_groups} == {0}
 
 
 def scaler():
@@ -141,24 +119,9 @@ def test_the_last_step_is_kept_and_the_validations_are_recorded(job, tmp_path):
 def test_without_validation_images_nothing_is_chosen(job, tmp_path):
     config, seen = job.config.changed({"keep": "last"}, "train"), []
     keys = job.mixture(config), none(job), job.labels, config, 0
-    out = train(*keys, tmp_path / "out", "cpu", 1, watch=lambda step, figures: seen.append((step, dict(figures))))
-    assert all("val_top1" not in figures for _, figures in seen) and seen[-1][0] == 12
+    out = train(*keys, tmp_path / "out", "cpu", 1, watch=lambda step, metrics: seen.append((step, dict(metrics))))
+    assert all("val_top1" not in metrics for _, metrics in seen) and seen[-1][0] == 12
     info = read_checkpoint_info(out)
     assert (info.training["best_step"], info.training["best_val_top1"], info.training["history"]) == (12, None, [])
     with pytest.raises(UserError, match=r"is empty.*train\.keep: last"):
         train(*keys[:3], job.config, 0, tmp_path / "best", "cpu", 1)
-
-
-def test_weights_that_diverge_are_found_without_validation_images(job, tmp_path, monkeypatch):
-    take = loop._Run._step
-
-    def ruined(self, step, *batch):
-        loss = take(self, step, *batch)
-        if step == self.steps - 1:
-            next(self.model.parameters()).data.fill_(float("nan"))
-        return loss
-
-    monkeypatch.setattr(loop._Run, "_step", ruined)
-    config = job.config.changed(PAPER | {"epochs": 1.5, "warmup_epochs": 0.5}, "train")
-    with pytest.raises(GenrobustError, match=r"NaN .*train\.warmup_epochs"):
-        train(job.mixture(config), none(job), job.labels, config, 0, tmp_path / "out", "cpu", 1)

@@ -44,13 +44,6 @@ def test_weights_are_shares_of_every_batch(job, weights, shares):
         assert (from_real, 16 - from_real) == shares
 
 
-def test_rows_of_a_part_are_those_that_hold_its_images(job):
-    mixture = both(job, 1, 2)
-    for step in range(5):
-        from_real = torch.from_numpy(mixture.indices(0, step) < len(job.real))
-        assert torch.equal(mixture.rows("real"), from_real) and torch.equal(mixture.rows("wild"), ~from_real)
-
-
 def test_a_small_part_is_repeated_evenly(job):
     few = Subset(job.real, np.arange(5))
     mixture = Mixture([Source("few", few, 1), Source("wild", job.wild, 1)], 16, 32)
@@ -186,8 +179,6 @@ def test_a_part_has_its_share_of_the_batch_in_its_interval_alone(job):
             assert len(set(of_epoch)) == len(of_epoch), "each image once before any comes again, over the stages too"
     for stage, step in enumerate((19, 20, 30)):
         assert mixture.stage(step) == (0, 1, 2)[stage]
-        early = torch.from_numpy(np.searchsorted(ends, batches[step], "right") == 1)
-        assert torch.equal(mixture.rows("early", stage), early)
 
 
 @pytest.mark.parametrize(
@@ -211,4 +202,3 @@ def test_shares_of_a_batch_are_its_images(job, crop):
         share = slice(rank, None, 3)
         found = mixture.batch(0, 5, rows=share)
         assert torch.equal(found[0], images[share]) and torch.equal(found[1], labels[share])
-        assert mixture.rows("real")[share].sum() == 1, "as much of each source for everybody"

@@ -164,18 +164,6 @@ def test_timm_s_rule_of_what_decays_heeds_the_architecture():
         assert not {id(named[name]) for name in ("pos_embed", "cls_token", "norm.weight", "head.bias")} & decayed
 
 
-@pytest.mark.parametrize("changes", [{}, {"no_decay": ["norm"]}, {"layer_decay": 0.7}], ids=str)
-@pytest.mark.parametrize("optimizer", ["sgd", "momentum"])
-def test_what_learns_beside_a_frozen_network_is_saved_in_float16(optimizer, changes):
-    """A scaler makes the state of what is trained, and of nothing else: torch can save no other."""
-    config = small_job().config.changed({"optimizer": optimizer, **changes}, "train")
-    model = create_classifier("test_vit", 8, 32, {"img_size": 32})
-    add_lora(model, 2)
-    made = make_optimizer(Learner(model, None, None, "float16"), config, torch.amp.GradScaler("cpu", enabled=True))
-    learned = sum(parameter.requires_grad for parameter in model.parameters())
-    assert len(made.state_dict()["state"]) == learned < len(list(model.parameters()))
-
-
 def test_layer_decay_slows_lower_layers():
     job = small_job()
     config = job.config.changed({"layer_decay": 0.5, "architecture": "test_vit"}, "train")
@@ -187,22 +175,6 @@ def test_layer_decay_slows_lower_layers():
     blocks = [scales[id(block.attn.qkv.weight)] for block in model.network.blocks]
     assert blocks == pytest.approx([0.5 ** (6 - i) for i in range(6)])
     assert scales[id(model.network.head.weight)] == 1
-
-
-def test_the_rate_of_a_layer_is_its_scale(networks, tmp_path):
-    """So small a decay leaves all but the last layer as it was."""
-    tuned = run(tmp_path / "tuned", networks["vit"], layer_decay=1e-12)
-    for name, value in tensors(tuned, "initial").items():
-        if "head" in name or "network.norm" in name:
-            continue
-        torch.testing.assert_close(tensors(tuned)[name], value, rtol=0, atol=1e-9)
-
-
-@pytest.mark.parametrize("changes", [{}, {"layer_decay": 0.7}, {"method": "lora"}], ids=str)
-def test_split_batch_norms_go_with_it(networks, tmp_path, changes):
-    sources = small_job().sources(1, 2)
-    out = run(tmp_path / "out", networks["resnet"], sources, split_batchnorm=True, **changes)
-    assert load_checkpoint(out)[1].classes == small_job().labels.ids
 
 
 def test_the_weights_decide_what_is_another_training(networks, tmp_path, clip_folder):

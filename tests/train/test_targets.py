@@ -1,7 +1,5 @@
 """Loss weights and soft labels, against their formulas; what batches hold is tested in test_mixture.py."""
 
-from dataclasses import replace
-
 import pytest
 import torch
 from kill_and_resume import Call, contents
@@ -9,7 +7,7 @@ from safetensors.torch import load_file
 from torch.nn.functional import cross_entropy
 
 from genrobust.classifiers import load_checkpoint, predict_logits
-from genrobust.core import Subset, UserError
+from genrobust.core import Subset
 from genrobust.train import loop
 from genrobust.train.augment import make_mix
 from genrobust.train.targets import make_targets
@@ -28,7 +26,7 @@ def teacher(job, tmp_path_factory):
 def first_loss(job, out, sources, **changes):
     """The loss of the first step, the batch that it is on, and the logits before the step."""
     config = job.config.changed(EXACT | changes, "train")
-    mixture, watch = job.mixture(config, sources), lambda step, figures: None
+    mixture, watch = job.mixture(config, sources), lambda step, metrics: None
     run = loop._Run(mixture, job.val, job.labels, config, 0, out, CPU, watch, ALONE, {})
     images, labels = mixture.batch(0, 0)
     logits = run.model(images).detach()
@@ -76,10 +74,10 @@ def test_mixed_images_have_mixed_weights_and_labels(job, teacher, kind):
 ALL = {"real": 1, "generated": 2, "loss_weight": 0.5, "balance": ("class", "style"), "until": 0.8, "temperature": 2.0}
 
 
-@pytest.mark.parametrize("changes", [{"mixup": 0.4}, {"split_batchnorm": True, "cutmix": 1.0}], ids=str)
+@pytest.mark.parametrize("changes", [{"mixup": 0.4}, {"cutmix": 1.0}], ids=str)
 def test_a_training_resumes_in_every_stage_to_the_same_bytes(job, tmp_path, teacher, changes):
     def run(out, stop_at=None):
-        def stop(step, figures):
+        def stop(step, metrics):
             if step == stop_at:
                 raise KeyboardInterrupt
 
@@ -104,10 +102,3 @@ def test_several_workers_learn_what_one_does(start, tmp_path, teacher):
     first, second = (load_file(out / "model.safetensors") for out in outs)
     for name, tensor in first.items():
         torch.testing.assert_close(second[name], tensor, atol=1e-5, rtol=1e-4)
-
-
-def test_split_norms_need_real_images_in_every_stage(job, tmp_path):
-    real, generated = job.sources(1, 2)
-    job.run(tmp_path / "late", sources=[real, replace(generated, after=0.5)], split_batchnorm=True)
-    with pytest.raises(UserError, match="a batch of 16 holds 0 real images"):
-        job.run(tmp_path / "none", sources=[replace(real, until=0.5), generated], split_batchnorm=True)

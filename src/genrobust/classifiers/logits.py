@@ -75,7 +75,7 @@ def require_finite(values: Tensor, name: str, quantity: str = "logits") -> Tenso
     """Return `values`, which the network that users know as `name` computed.
 
     Raises:
-        GenrobustError: One of them is NaN or infinite, so that no figure of them would mean anything.
+        GenrobustError: One of them is NaN or infinite, so that nothing can be measured of them.
     """
     if not bool(values.isfinite().all()):
         raise GenrobustError(

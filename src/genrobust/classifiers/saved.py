@@ -71,9 +71,9 @@ def prediction_inputs(predicted_by: PredictedBy, test_set: str, images: ImageSet
     }
 
 
-def prediction_folder(room: Path, predicted_by: PredictedBy, inputs: Mapping[str, Any]) -> Path:
-    """Return the folder in `room` of the predictions that depend on `inputs`."""
-    return artifact_folder(room, f"{predicted_by.word} {inputs['test_set']}", inputs)
+def prediction_folder(folder: Path, predicted_by: PredictedBy, inputs: Mapping[str, Any]) -> Path:
+    """Return the folder in `folder` of the predictions that depend on `inputs`."""
+    return artifact_folder(folder, f"{predicted_by.word} {inputs['test_set']}", inputs)
 
 
 def are_saved(folder: Path, weights: str) -> bool:

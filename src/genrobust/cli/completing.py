@@ -47,11 +47,11 @@ def datasets_of_recipes(incomplete: str) -> list[str]:
     return _complete_after_colon(_datasets, incomplete)
 
 
-def figures(incomplete: str) -> list[str]:
-    """Return the figures that there are."""
-    from genrobust.robustness import FIGURES
+def metrics(incomplete: str) -> list[str]:
+    """Return the metrics that there are."""
+    from genrobust.robustness import METRICS
 
-    return [name for name in FIGURES.names() if name.startswith(incomplete)]
+    return [name for name in METRICS.names() if name.startswith(incomplete)]
 
 
 def keys(incomplete: str) -> list[str]:

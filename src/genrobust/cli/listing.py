@@ -34,7 +34,7 @@ def _load(name: str) -> "tuple[Registry[Any], type[Section] | None]":
         TrainConfig,
     )
     from genrobust.report import SECTIONS
-    from genrobust.robustness import FIGURES
+    from genrobust.robustness import METRICS
 
     registries: dict[str, tuple[Registry[Any], type[Section] | None]] = {
         "sources": (SOURCES, DataConfig),
@@ -43,7 +43,7 @@ def _load(name: str) -> "tuple[Registry[Any], type[Section] | None]":
         "modes": (MODES, DiffusersConfig),
         "augmentations": (AUGMENTATIONS, Augmentation),
         "methods": (METHODS, TrainConfig),
-        "figures": (FIGURES, None),
+        "metrics": (METRICS, None),
         "sections": (SECTIONS, None),
         "executors": (EXECUTORS, ExecuteConfig),
     }
@@ -57,7 +57,7 @@ _OWN = {  # where each is named
     "modes": "generator.mode",
     "augmentations": "train.augmentation",
     "methods": "train.method",
-    "figures": "--figure, claims.N.figure",
+    "metrics": "--metric, claims.N.metric",
     "executors": "execute.executor",
     "sections": "every form of a report",
 }
@@ -82,7 +82,7 @@ KindName = Annotated[str | None, argument("KIND", f"One of {', '.join(_listed())
 
 @command("list")
 def list_(kind: KindName = None, out: OutFolder = Path(OUT)) -> None:
-    """List what recipes and commands can name, with the keys of each: recipes, readers, engines, figures and others.
+    """List what recipes and commands can name, with the keys of each: recipes, readers, engines, metrics and others.
 
     `recipes` are the installed ones: what they ask, what they need, and how long they take here, if the folder of
     studies has measured it. `schema` is the JSON Schema of recipes, by which editors complete and check them.

@@ -11,7 +11,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from genrobust.cli.completing import figures
+from genrobust.cli.completing import metrics
 from genrobust.cli.opening import ANYWHERE, HERE, list_work, open_studies, print_work, warn_of_images, with_study
 from genrobust.cli.options import MODELS, OUT, ArmName, DatasetName, Estimate, ModelLabels, Quick, Run, Sets, option
 from genrobust.cli.program import command, err_console, out_console, say, tell, words_of
@@ -22,19 +22,15 @@ if TYPE_CHECKING:  # a command imports what it needs when it runs, so that --hel
     from pathlib import Path
 
     from genrobust.core import Predictions
-    from genrobust.robustness import ImageFigure
+    from genrobust.robustness import ImageMetric
     from genrobust.study import Row, Study, TrainingRun
 
 
 PROMPTS = 20  # that show prints
 SameVersions = Annotated[bool, option("--same-versions", "Reuse no finished work of other versions.")]
-FigureNames = Annotated[
+MetricNames = Annotated[
     list[str] | None,
-    option("--figure NAME", "A figure of genrobust list figures; default: top1; repeatable.", autocompletion=figures),
-]
-ReportFormats = Annotated[
-    list[str] | None,
-    option("--format FORMAT", "Write svg (plots) beside report.html; default: html alone."),
+    option("--metric NAME", "A metric of genrobust list metrics; default: top1; repeatable.", autocompletion=metrics),
 ]
 
 
@@ -186,45 +182,42 @@ def evaluate(
     arm: ArmName = None,
     models: Annotated[list[str] | None, MODELS] = None,
     labels: ModelLabels = None,
-    figure: FigureNames = None,
+    metric: MetricNames = None,
     run: Run = False,
     estimate: Estimate = True,
 ) -> None:
     """Score the classifiers of the arms on every test set, after the missing jobs; or score those of --models."""
     from genrobust.core import address
-    from genrobust.robustness import image_figure
+    from genrobust.robustness import image_metric
     from genrobust.study import predictions_of
 
     if models and arm is not None:
         raise UserError(f"--arm {arm} is an arm of the recipe, and --models names other classifiers: leave one out")
     if labels and not models:
         raise UserError(f"--labels {labels[0]} names the classes of --models: add --models")
-    chosen = [image_figure(name) for name in figure or ["top1"]]
+    chosen = [image_metric(name) for name in metric or ["top1"]]
     warn_of_images(study)
     heads = [*(["classifier"] if models else ["arm", "seed"]), *map(escape, study.tests)]
-    tables = [Table(*heads, title=_caption(metric)) for metric in chosen]
+    tables = [Table(*heads, title=_caption(of)) for of in chosen]
     studies = open_studies(ctx, sets, quick, run, str(address(study.out)), study.recipe.device, estimate)
     others = (([name], predictions) for name, predictions in predictions_of(study, models or [], studies, labels or []))
     for names, predictions in others if models else _arm_predictions(study, arm):
-        for table, metric in zip(tables, chosen, strict=True):
-            values = (metric.value(predictions[test]) for test in study.tests)
-            table.add_row(*map(escape, names), *("-" if isnan(v) else f"{v:.{metric.digits}f}" for v in values))
+        for table, of in zip(tables, chosen, strict=True):
+            values = (of.value(predictions[test]) for test in study.tests)
+            table.add_row(*map(escape, names), *("-" if isnan(v) else f"{v:.{of.digits}f}" for v in values))
         _warn_of_labels(", seed ".join(names), predictions)
     out_console.print(*tables)
 
 
 @command()
 @with_study(*ANYWHERE)
-def report(study: "Study", formats: ReportFormats = None, estimate: Estimate = True) -> None:
-    """Write the report again, after the missing jobs of the study; --format adds plots for papers."""
-    from genrobust.report import check_report_formats
-
-    check_report_formats(formats or [])  # before the missing jobs
+def report(study: "Study", estimate: Estimate = True) -> None:
+    """Write the report again, after the missing jobs of the study."""
     rows = list_work(study, estimate)
     if any(row.left for row in rows):
         err_console.print("the report needs the whole study; these jobs are missing and run first:")
         print_work(rows, err_console)
-    _write_report(study, formats=formats or [])
+    _write_report(study)
 
 
 def _warn_of_labels(name: str, predictions: "Mapping[str, Predictions]") -> None:
@@ -239,9 +232,9 @@ def _warn_of_labels(name: str, predictions: "Mapping[str, Predictions]") -> None
         err_console.print(f"[bold yellow]warning:[/] {escape(words)}")
 
 
-def _caption(figure: "ImageFigure") -> str:
-    over = "all classes" if figure.all_classes else "each set's own classes"
-    return ", ".join(filter(None, [figure.title, figure.unit, f"over {over}"]))
+def _caption(metric: "ImageMetric") -> str:
+    over = "all classes" if metric.all_classes else "each set's own classes"
+    return ", ".join(filter(None, [metric.title, metric.unit, f"over {over}"]))
 
 
 def _arm_predictions(study: "Study", arm: str | None) -> "Iterator[tuple[list[str], Mapping[str, Predictions]]]":
@@ -271,15 +264,13 @@ def _parse_part(option: str, text: str) -> slice:
     return slice(number - 1, None, parts)
 
 
-def _write_report(
-    study: "Study", anew: bool = False, same_versions: bool = False, formats: "Sequence[str]" = ()
-) -> None:
+def _write_report(study: "Study", anew: bool = False, same_versions: bool = False) -> None:
     from genrobust.report import terminal
 
-    view, files = study.report(anew, same_versions, formats)
+    view, files = study.report(anew, same_versions)
     out_console.print()
     out_console.print(terminal(view, out_console.width))
-    tell(*(_report_path(study, name) for name in files))
+    tell(*(_report_path(study, name) for name in files if not name.endswith(".svg")))
     verdict, *more = map(escape, view.answer.sentences)
     out_console.print(f"\n[bold]{verdict}[/]", *more, sep="\n", soft_wrap=False)
 

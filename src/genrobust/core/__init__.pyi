@@ -84,7 +84,6 @@ from .interrupts import (
     raise_at_signals as raise_at_signals,
     report_interrupt as report_interrupt,
 )
-from .json_text import parse_json as parse_json
 from .keys import (
     DEVICES as DEVICES,
     HEX_DIGITS as HEX_DIGITS,
@@ -115,6 +114,7 @@ from .page_files import (
     read_page_json as read_page_json,
     write_files as write_files,
 )
+from .parsing import parse_json as parse_json, parse_yaml as parse_yaml
 from .parts import (
     PART as PART,
     PARTS as PARTS,
@@ -168,4 +168,3 @@ from .text_files import (
     read_lines as read_lines,
 )
 from .views import VIEWS as VIEWS
-from .yaml_text import LARGEST_YAML as LARGEST_YAML, parse_yaml as parse_yaml

@@ -24,8 +24,8 @@ from typing import Any, NamedTuple
 
 from genrobust.core.errors import GenrobustError, NewerVersion, UserError, reading
 from genrobust.core.files import MANIFEST, UNFINISHED, lock, make_folder, remove_leftovers, replacing, temporary
-from genrobust.core.json_text import parse_json
 from genrobust.core.keys import digest, hash_file, hash_once, slug
+from genrobust.core.parsing import parse_json
 from genrobust.core.remote import Remote, remote_of
 
 OURS = b'"genrobust_format"'  # in each manifest, and in no other file

@@ -12,9 +12,9 @@ from typing import Any
 from genrobust.core.artifact import MANIFEST, SYSTEM_FILES, Artifact, FileFacts, Manifest
 from genrobust.core.errors import UserError
 from genrobust.core.files import LOCK, lock, make_folder, remove_leftovers, replacing
-from genrobust.core.json_text import parse_json
 from genrobust.core.keys import hash_file
 from genrobust.core.masking import mask_secrets
+from genrobust.core.parsing import parse_json
 
 PAGES = "pages"  # the kind of the artifact that reports, audits and benchmarks in a folder are
 REWRITE = "move it away and rerun the command that wrote it"  # of a changed file, which verify --repair leaves there

@@ -1,4 +1,4 @@
-"""The contents of a report beside the figures of a study."""
+"""The contents of a report beside the scores of a study."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from genrobust.core.results import BaselineModel, Summary
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A claim: `arm` is better than `than` in a figure ("top1", "er" ...) on `test_set` (or MEAN_OF_SHIFTS).
+    """A claim: `arm` is better than `than` in a metric ("top1", "er" ...) on `test_set` (or MEAN_OF_SHIFTS).
 
     `says` puts it in words, `source` names who made it.
     """
@@ -18,7 +18,7 @@ class Claim:
     says: str
     arm: str
     than: str
-    figure: str
+    metric: str
     test_set: str
     source: str
 
@@ -135,11 +135,11 @@ class StudyRecord:
     """Everything that a report shows. `command` runs the study again; `environment` is name to version or fact.
 
     `not_generated` names the sources that are no generated dataset, `baselines` are the standard models that the lines
-    of `summary` were fitted on, `claims` what the study tests, and `kinds` says which published set a shifted one is,
-    as in `ShiftConfig`. `answer` is the arm or group that the recipe names for the answer, "" for none. `class_names`
-    are those of the label space; `missed` are the images that every classifier gets wrong, by their test set. `made_by`
-    says what made the results, which may be older than the report. `warnings` are what makes the answer doubtful.
-    `test_images` has a hash of the names and labels of the images of each test set, the same on every machine.
+    of `summary` were fitted on, and `claims` are what the study tests. `answer` is the arm or group that the recipe
+    names for the answer, "" for none. `class_names` are those of the label space; `missed` are the images that every
+    classifier gets wrong, by their test set. `made_by` says what made the results, which may be older than the report.
+    `warnings` are what makes the answer doubtful. `test_images` has a hash of the names and labels of the images of
+    each test set, the same on every machine.
     """
 
     title: str
@@ -157,7 +157,6 @@ class StudyRecord:
     not_generated: tuple[str, ...] = NOT_GENERATED
     claims: tuple[Claim, ...] = ()
     qualities: tuple[SourceQuality, ...] = ()
-    kinds: dict[str, str] = field(default_factory=dict)
     curves: tuple[Curve, ...] = ()
     answer: str = ""
     class_names: tuple[str, ...] = ()

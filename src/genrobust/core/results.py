@@ -1,4 +1,4 @@
-"""Predictions and what is measured of them: every figure is a pure function of `Predictions`."""
+"""Predictions and what is measured of them: every metric is a pure function of `Predictions`."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
     import pandas
 
 ZERO_SHOT = "zero-shot CLIP"  # stands for an arm's name where a CLIP answers that the study did not train
-MEAN_OF_SHIFTS = "mean of shifts"  # stands for a test set's name where a figure is the mean over `Summary.shifts`
+MEAN_OF_SHIFTS = "mean of shifts"  # stands for a test set's name where a metric is the mean over `Summary.shifts`
 
 
 @dataclass(frozen=True, slots=True)
 class Predictions:
-    """The logits of one classifier on one test set: every figure is a pure function of these.
+    """The logits of one classifier on one test set: every metric is a pure function of these.
 
     Attributes:
         logits: float [N, K], or log-probabilities.
@@ -61,7 +61,7 @@ class Predictions:
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """The value of a figure, in the figure's unit, with its interval from `lo` to `hi`, over `n` images.
+    """The value of a metric, in the metric's unit, with its interval from `lo` to `hi`, over `n` images.
 
     `classes` counts the classes that the logits were restricted to. `method` names the interval: "Clopper-Pearson
     95 %", "bootstrap 95 % over baselines" and so on. `extrapolated` marks effective robustness at an accuracy outside
@@ -117,11 +117,11 @@ class Line:
 class ScoreKey(NamedTuple):
     """The place of a score in the table of a study.
 
-    `figure` names a figure ("top1", "er" ...), `arm` an arm or a group of arms. `seed` is None for the mean over seeds.
+    `metric` names a metric ("top1", "er" ...), `arm` an arm or a group of arms. `seed` is None for the mean over seeds.
     `minus` names the arm or group that is subtracted, "" where nothing is.
     """
 
-    figure: str
+    metric: str
     arm: str
     test_set: str = MEAN_OF_SHIFTS
     seed: int | None = None
@@ -166,7 +166,7 @@ class Summary:
             classes, which is a test set with a name of its own: `paired` maps each shift to it (or to `clean`).
         lines: The baseline line of each shift that has one.
         protocols: How the images of each test set were prepared and which labels count as right.
-        gaps: Why a figure was not measured, by figure and test set.
+        gaps: Why a metric was not measured, by metric and test set.
         trained_elsewhere: Models that learned from other data, whose answers are the same for every seed.
         pretrained: Arms that started from weights trained on other data: no fair comparison with the others.
         references: What each arm and group is compared with; itself for nothing.
@@ -223,20 +223,20 @@ class Summary:
         return self.references.get(arm, self.reference)
 
     def find(
-        self, figure: str, arm: str, test_set: str = MEAN_OF_SHIFTS, seed: int | None = None, minus: str = ""
+        self, metric: str, arm: str, test_set: str = MEAN_OF_SHIFTS, seed: int | None = None, minus: str = ""
     ) -> Score | None:
         """Look up a score, by default the mean over shifts and seeds; None for one that was not measured."""
-        return self.scores.get(ScoreKey(figure, arm, test_set, seed, minus))
+        return self.scores.get(ScoreKey(metric, arm, test_set, seed, minus))
 
     def score(
-        self, figure: str, arm: str, test_set: str = MEAN_OF_SHIFTS, seed: int | None = None, minus: str = ""
+        self, metric: str, arm: str, test_set: str = MEAN_OF_SHIFTS, seed: int | None = None, minus: str = ""
     ) -> Score:
         """Look up a score, by default the mean over shifts and seeds.
 
         Raises:
             KeyError: It was not measured.
         """
-        return self.scores[ScoreKey(figure, arm, test_set, seed, minus)]
+        return self.scores[ScoreKey(metric, arm, test_set, seed, minus)]
 
     def rows(self) -> list[dict[str, Any]]:
         """Return one row a score, for a table: where it is (as in `ScoreKey`), and the score."""
@@ -250,11 +250,11 @@ class Summary:
         """
         return VIEWS.get("to_pandas")(self)
 
-    def difference(self, figure: str, arm: str, other: str, test_set: str = MEAN_OF_SHIFTS) -> Score | None:
+    def difference(self, metric: str, arm: str, other: str, test_set: str = MEAN_OF_SHIFTS) -> Score | None:
         """Look up `arm` minus `other`, or turn the sign of the reverse; None for what was not measured."""
-        if (score := self.find(figure, arm, test_set, minus=other)) is not None:
+        if (score := self.find(metric, arm, test_set, minus=other)) is not None:
             return score
-        turned = self.find(figure, other, test_set, minus=arm)
+        turned = self.find(metric, other, test_set, minus=arm)
         return turned and replace(turned, value=-turned.value, lo=-turned.hi, hi=-turned.lo)
 
 

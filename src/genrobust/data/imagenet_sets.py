@@ -20,10 +20,10 @@ from genrobust.data.stored import StoredImages, open_stored
 
 log = logging.getLogger(__name__)
 
-# What the lines of baseline models are fitted on, as figures, no table: the testbed of Taori et al. (2020),
+# What the lines of baseline models are fitted on, as numbers, no table: the testbed of Taori et al. (2020),
 # modestyachts/imagenet-testbed (MIT) at commit 0170eec6, robustness_top1s.csv: the models that its model_types.csv
 # calls STANDARD, trained on ImageNet alone without an intervention, less those whose name holds "aws" or "batch64" (one
-# network trained again on fewer images or in smaller batches), as its own figures leave them out. Every model has the
+# network trained again on fewer images or in smaller batches), as its own plots leave them out. Every model has the
 # same weight; accuracies are transformed by the logit. Each model was evaluated with its own preparation of images,
 # mostly a center crop of 0.875 and no flip.
 LINE_SOURCE = "published standard models of the ImageNet testbed (Taori et al., 2020)"

@@ -6,7 +6,6 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from genrobust.core import EMBEDDED
 from genrobust.recipe import Between, GeneratorConfig, PositiveFraction, Section, short_for
 
 STEPS = Between(1, 1000, "diffusion models know 1,000 noise levels")
@@ -58,19 +57,10 @@ class DiffusersConfig(GeneratorConfig):
     the weights of the large parts in 8 bits. `cache` skips the network where its first block changes little
     (`first-block`; one image at a time), or extrapolates its attention in four of five steps after the third
     (`taylor-seer`: Liu and others, 2025). `attention` chooses another implementation. These change the images, as does
-    `tiling`, which decodes an image in tiles. `slicing` decodes one image after another, as is done anyway where a
-    batch does not fit.
+    `tiling`, which decodes an image in tiles. Where a batch does not fit, it is decoded one image after another.
     """
 
-    unsampled: ClassVar[tuple[str, ...]] = (
-        "alternatives",
-        "revision",
-        "variant",
-        "lora",
-        "adapter",
-        "offload",
-        "slicing",
-    )
+    unsampled: ClassVar[tuple[str, ...]] = ("alternatives", "revision", "variant", "lora", "adapter", "offload")
 
     alternatives: tuple[str, ...] = ()
     revision: str | None = None
@@ -84,7 +74,6 @@ class DiffusersConfig(GeneratorConfig):
     offload: Literal["auto", "none", "model", "group"] = "auto"
     quantize: Literal["torchao-int8", "torchao-float8"] | None = None
     cache: Literal["first-block", "taylor-seer"] | None = None
-    slicing: bool = False
     tiling: bool = False
 
     @property
@@ -153,13 +142,6 @@ class PromptedConfig(SizedConfig):
     def _check_prompted(self) -> PromptedConfig:
         if self.quantize is not None and self.lora is not None:
             raise ValueError("quantize: a LoRA cannot be merged into quantized weights: leave one of them out")
-        if self.lora is not None and self.lora.model == EMBEDDED:
-            wanted = {"model": EMBEDDED, "steps": 2, "guidance_scale": 1, "scheduler": "euler-trailing"}
-            if wrong := [key for key, value in wanted.items() if getattr(self, key) != value]:
-                raise ValueError(
-                    f"lora: {EMBEDDED} lets the embedded generator draw in two steps without guidance: set {wrong[0]} "
-                    f"to {wanted[wrong[0]]}, or take another LoRA"
-                )
         if self.guidance_until < 1 and self.guidance_scale <= 1:
             raise ValueError(
                 f"guidance_until: a guidance_scale of {self.guidance_scale:g} guides no step: raise it above 1, or "

@@ -159,7 +159,7 @@ class Generation:
         if size == "auto":  # before anything is compiled, which each size in turn would do again
             size = self._batch_size(loaded, once)
         loaded.expect(len(self._plan), min(size, max(map(len, self.parts))))
-        run = _Run(loaded, self._config.max_redraws, size, self._threads)
+        run = _Run(loaded, size, self._threads)
 
         def draw(shards: abc.Sequence[int]) -> None:
             work = run.shards(self._out, ((i, [self._plan[n] for n in self.parts[i]]) for i in shards))
@@ -217,7 +217,6 @@ class Generation:
             NAMES: self._labels.descriptions,
             "shard_size": self._config.shard_size,
             "shards": len(self.parts),
-            "max_redraws": self._config.max_redraws,
             **identity(self._generator),
         }
 
@@ -225,8 +224,8 @@ class Generation:
 class _Run:
     """One run of the stage: a loaded engine, and a thread that encodes and writes beside it."""
 
-    def __init__(self, engine: Engine, max_redraws: int, batch_size: int, threads: int) -> None:
-        self._sampler = Sampler(engine, max_redraws)
+    def __init__(self, engine: Engine, batch_size: int, threads: int) -> None:
+        self._sampler = Sampler(engine)
         self._batch_size = batch_size
         self._accepted = self._given_up = 0
         versions = {f"{name}_version": metadata.version(name) for name in ("genrobust", "torch")}

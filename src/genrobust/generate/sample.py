@@ -12,6 +12,7 @@ from genrobust.core import FLAT_IMAGE, GenrobustError, Request, hashed_seed
 from genrobust.generate.engine import Engine
 
 FAULTS = ("black", "blank", "nan", "unsafe")
+REDRAWS = 5  # of an image that is of no use
 ENOUGH = 8  # images, the first of a run: if all are NaN, so will be the others
 
 
@@ -32,10 +33,10 @@ class Drawing:
 
 
 class Sampler:
-    """Draws images with an engine, those that are no use up to `max_redraws` times again."""
+    """Draws images with an engine, those that are no use up to `redraws` times again."""
 
-    def __init__(self, engine: Engine, max_redraws: int) -> None:
-        self._engine, self._max_redraws, self._any_drawn = engine, max_redraws, False
+    def __init__(self, engine: Engine, redraws: int = REDRAWS) -> None:
+        self._engine, self._redraws, self._any_drawn = engine, redraws, False
 
     def draw(self, requests: Sequence[Request]) -> list[Drawing]:
         """Return one Drawing a request, in order. All `requests` are one batch; so are those to be drawn again.
@@ -49,7 +50,7 @@ class Sampler:
         faults: list[tuple[str, ...]] = [() for _ in requests]
         images: list[np.ndarray | None] = [None for _ in requests]
         todo = list(range(len(requests)))
-        for attempt in range(self._max_redraws + 1):
+        for attempt in range(self._redraws + 1):
             batch = [requests[i] for i in todo]
             if attempt:
                 batch = [replace(request, seed=hashed_seed(request.seed, attempt)) for request in batch]

@@ -83,10 +83,9 @@ def prepare_pipeline(pipeline: Any, config: DiffusersConfig) -> None:
     if config.cache is not None:
         with explain_refusal(f"generator.cache: a {kind} does not take {config.cache}", "leave it out"):
             trunk.enable_cache(getattr(diffusers, CACHES[config.cache])())
-    for key in ("slicing", "tiling"):
-        if getattr(config, key):
-            with explain_refusal(f"generator.{key}: a {kind} does not take it", "leave it out"):
-                getattr(pipeline.vae, f"enable_{key}")()
+    if config.tiling:
+        with explain_refusal(f"generator.tiling: a {kind} does not take it", "leave it out"):
+            pipeline.vae.enable_tiling()
 
 
 def decode_one_by_one(pipeline: Any) -> bool:

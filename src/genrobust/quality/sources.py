@@ -42,7 +42,7 @@ def qualities(sources: Mapping[str, SourceEmbeddings], classes: np.ndarray) -> t
         scores = dict[str, float | None].fromkeys(("fid", "kid", "precision", "recall"))
         if name != REAL and min(sizes) > NEIGHBORS:
             measures = fidelity(source.embeddings[chosen], sources[REAL].embeddings)
-            scores = {figure: getattr(measures, figure) for figure in scores}
+            scores = {metric: getattr(measures, metric) for metric in scores}
         distance: float | None = None
         vendi: float | None = None
         if diversity_counts:

@@ -17,7 +17,9 @@ from .data import (
     ShiftConfig as ShiftConfig,
 )
 from .diffusion import (
+    HEAD as HEAD,
     PATCH as PATCH,
+    PATCH_OF_LATENTS as PATCH_OF_LATENTS,
     SUBSTEPS as SUBSTEPS,
     ClassModelConfig as ClassModelConfig,
     FinetuneConfig as FinetuneConfig,

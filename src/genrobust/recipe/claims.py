@@ -9,7 +9,7 @@ from genrobust.recipe.section import Section
 
 
 class ClaimConfig(Section):
-    """A claim that the study tests: `arm` is better than `than` in `figure` on `test_set`.
+    """A claim that the study tests: `arm` is better than `than` in `metric` on `test_set`.
 
     Either may be a group; a group is compared with the references of its arms. `says` states the claim in words,
     `source` names who made it.
@@ -18,7 +18,7 @@ class ClaimConfig(Section):
     says: str
     arm: str
     than: str
-    figure: str = "top1"
+    metric: str = "top1"
     test_set: str = MEAN_OF_SHIFTS
     source: str = ""
 

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Sequence
 from itertools import pairwise
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
-from genrobust.core import REAL
 from genrobust.recipe.augmentation import Augmentation, AugmentationName
 from genrobust.recipe.fine_tuning import FineTuning
 from genrobust.recipe.names import Name
@@ -72,11 +69,6 @@ class TrainConfig(FineTuning):
     `drawing-styles` redraws black line drawings in other styles: domain knowledge, as a baseline for generated images.
     `augmentation_share` is the share of the images that a policy changes; the others are only cropped and mirrored.
 
-    `split_batchnorm` gives the images of every source but `real` batch-norm statistics and affine parameters of their
-    own, which are dropped after training (AdvProp, Xie et al., 2020; for generated images, Yu et al., 2023,
-    arXiv:2312.02253): the classifier keeps those of the real images. Mixup and CutMix then mix real images only with
-    real ones, and others with others.
-
     `blur_pool` low-pass filters the input of every convolution that has a stride and 16 input channels or more (Zhang,
     2019, as in FFCV). AlexNet and VGG have none. timm cannot load such a network: export it to ONNX.
 
@@ -111,7 +103,7 @@ class TrainConfig(FineTuning):
     momentum: Fraction = 0.9  # only for SGD
     warmup_steps: WarmupSteps | None = 50  # None with `warmup_epochs`
     warmup_epochs: Epochs | None = later_key(None)
-    label_smoothing: Fraction = 0.1
+    label_smoothing: Annotated[float, Between(0, 1, "at 1, nothing is left of the labels", below=True)] = 0.1
     ema_decay: Average = 0.99  # 0 turns the weight average off
     augmentation: AugmentationName = Field(
         default_factory=Augmentation
@@ -124,7 +116,6 @@ class TrainConfig(FineTuning):
         0.0  # brightness, contrast and saturation, by up to this factor
     )
     grayscale: Fraction = 0.0
-    split_batchnorm: bool = False
     blur_pool: bool = later_key(False)
     workers: WorkerCount = later_key(1)  # more than 1 train it together
     precision: Literal["auto", "float32", "float16", "bfloat16"] = "auto"
@@ -146,11 +137,6 @@ class TrainConfig(FineTuning):
         for steps, epochs in LENGTHS:
             if (getattr(self, steps) is None) == (getattr(self, epochs) is None):
                 raise ValueError(f"give either {steps} or {epochs}, and set the other to null or leave it out")
-        if "blur_pool" in self.model_kwargs:
-            raise ValueError("model_kwargs: blur_pool is no argument of timm's: set train.blur_pool")
-        for name, value in self.model_kwargs.items():  # many a network raises at the first step of training alone
-            if _DROPPED.search(name) and isinstance(value, float | int) and not 0 <= value < 1:
-                raise ValueError(f"model_kwargs: {name}: give a share of 0 or more, below 1 (got {value:g})")
         if self.batch_size % self.workers:
             raise ValueError(
                 f"workers: {self.workers} cannot share a batch_size of {self.batch_size} equally: make batch_size a "
@@ -217,25 +203,12 @@ class TrainConfig(FineTuning):
         return ", ".join([policy, *(f"{name} {value:g}" for name, value in combined.items() if value)])
 
     def network_in_words(self, alpha: float = 1) -> str:
-        """The network and what it starts from: "resnet50, split batch norm"; `alpha` is that of WiSE-FT."""
-        split, mixed = "split batch norm" if self.split_batchnorm else "", "" if alpha == 1 else f"WiSE-FT {alpha:g}"
-        return ", ".join(filter(None, [self.architecture, split, self.start_in_words, mixed]))
-
-    def unsplittable(self, sources: Sequence[str], weighted: bool) -> str | None:
-        """The reason why `split_batchnorm` cannot train on a mixture of `sources`; None if it can, or is off."""
-        if not self.split_batchnorm:
-            return None
-        if REAL not in sources:
-            return f"split_batchnorm keeps the batch norms of real images, and the mixture has none: add {REAL}"
-        if len(sources) == 1:
-            return "split_batchnorm separates real images from others, and the mixture has only real ones: leave it out"
-        if not weighted:
-            return "split_batchnorm needs as many images of each source in every batch: give each source a weight"
-        return None
+        """The network and its start: "resnet50, from pretrained, linear probe"; `alpha` is that of WiSE-FT."""
+        mixed = "" if alpha == 1 else f"WiSE-FT {alpha:g}"
+        return ", ".join(filter(None, [self.architecture, self.start_in_words, mixed]))
 
 
 SHARED = {"balance", "after", "until"}  # keys of a part that has a share of the batch
-_DROPPED = re.compile(r"drop\w*_rate$|^dropout$|^stochastic_depth_prob$")  # arguments of timm's and torchvision's
 
 
 class LabelsConfig(Section):
@@ -358,7 +331,7 @@ class ZeroShotConfig(Section):
 
 
 class EvaluateConfig(Section):
-    """How predictions are made. `batch_size` changes figures only by rounding.
+    """How predictions are made. `batch_size` changes results only by rounding.
 
     `image_size` is in pixels; None takes the training size. `crop_pct` is the share of an image's shorter side that
     the center crop keeps; most published ImageNet accuracies use 0.875. `flip` averages the logits over an image and

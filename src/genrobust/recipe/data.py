@@ -9,7 +9,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from genrobust.core import EMBEDDED, LabelSpace, Registry
+from genrobust.core import LabelSpace, Registry
 from genrobust.recipe.names import Name
 from genrobust.recipe.numbers import Count, PerClass
 from genrobust.recipe.section import Choice, Place, Section, checked, later_key, shown
@@ -150,9 +150,11 @@ class DataConfig(Choice):
     chosen_by = "source"
     registry = SOURCES
     own_clip: ClassVar[str | None] = None  # the CLIP that searches `retrieved` where the recipe names none
+    own_prompts: ClassVar[str] = "openai"  # the templates of its prompts where the recipe names none
+    has_published_lines: ClassVar[bool] = False  # of standard models, without the models themselves
     needs: ClassVar[str] = ""  # what a machine must have for it, in words
 
-    source: str = EMBEDDED
+    source: str = "pictograms"
     shifts: dict[
         Name, Annotated[ShiftConfig, BeforeValidator(_accept_path, json_schema_input_type=str | ShiftConfig)]
     ] = Field(default_factory=dict)

@@ -6,12 +6,14 @@ from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from genrobust.recipe.numbers import MEMORY, Average, Batch, Between, Decay, Fraction, Rate, Steps, Threads, WarmupSteps
+from genrobust.recipe.numbers import MEMORY, Average, Batch, Between, Rate, Steps, Threads, WarmupSteps
 from genrobust.recipe.section import Section, later_key
 
 PATCH = 4  # pixels a side: a U-Net on 16 x 16 latents of an image of 64 px learns shapes, one on 8 x 8 colors alone
+HEAD = 32  # channels of an attention head of a class model
+PATCH_OF_LATENTS = 2  # those of a transformer: a quarter of the time of 1
 SUBSTEPS = 4  # of a teacher, of DPM-Solver++, for each step of the student that is distilled from it
-Channels = Annotated[int, Between(32, 4096, MEMORY)]
+Channels = Annotated[int, Between(HEAD, 8192, MEMORY)]
 
 
 class GeneratorTraining(Section):
@@ -30,7 +32,6 @@ class GeneratorTraining(Section):
     batch_size: Batch = 64
     accumulate: Batch = 1  # parts in which a batch passes the model: same gradients, less memory
     learning_rate: Rate = 1e-4
-    weight_decay: Decay = 0.01
     warmup_steps: WarmupSteps = 50
     ema_decay: Average = 0.999  # 0 turns the weight average off; early steps average over fewer
     flip: bool = False  # mirrors half of the images; wrong where text or left and right matter
@@ -38,7 +39,6 @@ class GeneratorTraining(Section):
     precision: Literal["auto", "float32", "float16", "bfloat16"] = "auto"  # as in `train`
     save_every: Steps = 100  # steps; a killed run loses at most these
     threads: Threads | None = later_key(None)  # None: the recipe's, of a worker
-    min_snr: Rate | None = 5.0  # None weighs all noise levels alike
 
     @model_validator(mode="after")
     def _check_warmup(self) -> Self:
@@ -54,8 +54,8 @@ class FinetuneConfig(GeneratorTraining):
     """Fine-tuning of the generator's UNet.
 
     `method` full trains every weight and saves a generator; `lora` trains low-rank additions to the attention layers
-    and saves only them. The captions are the recipe's own prompts; a fraction `caption_dropout` of them is empty, which
-    classifier-free guidance needs.
+    and saves only them. The captions are the recipe's own prompts; a tenth of them is empty, which classifier-free
+    guidance needs.
 
     With `distil` it learns no images: a student learns to draw the recipe's prompts in so many steps without guidance
     as the generator does in four times as many with its `guidance_scale`, which draws `distil_images` images for it
@@ -68,17 +68,14 @@ class FinetuneConfig(GeneratorTraining):
     noun = "fine-tune"
 
     method: Literal["full", "lora"] = "full"
-    caption_dropout: Fraction = 0.1
     lora_rank: Annotated[int, Between(1, 4096, "no attention layer is wider")] = 16
     distil: Annotated[int, Between(1, 16, "more steps need no distillation")] | None = later_key(None)
     distil_images: Annotated[int, Between(1, 10_000_000, MEMORY)] = later_key(24_000)
 
     @model_validator(mode="after")
     def _check_distil(self) -> FinetuneConfig:
-        fields, of_images = type(self).model_fields, ("flip", "caption_dropout", "min_snr")
-        unused = [key for key in of_images if getattr(self, key) != fields[key].default]
-        if self.distil is not None and unused:
-            raise ValueError(f"{unused[0]} is for learning images, and distil learns none: drop one of the two")
+        if self.distil is not None and self.flip:
+            raise ValueError("flip is for learning images, and distil learns none: drop one of the two")
         return self
 
 
@@ -91,13 +88,12 @@ class ClassModelConfig(GeneratorTraining):
 
     It works on the latents of the generator's autoencoder; with `components`, on so many principal components of the
     images' patches of 4 x 4 pixels, which suits images that the autoencoder does not know: the embedded one blurs
-    photographs. It is a transformer (DiT, Peebles and Xie, 2023) of `depth` blocks, `width` channels and `heads`
-    attention heads, in patches of `patch_size` x `patch_size` latents; or, with `channels`, a U-Net (DDPM, Ho et al.,
+    photographs. It is a transformer (DiT, Peebles and Xie, 2023) of `depth` blocks and `width` channels, 32 for each
+    attention head, in patches of 2 x 2 latents; or, with `channels`, a U-Net (DDPM, Ho et al.,
     2020) of so many channels at each level, which is half as large as the one before, with attention below the first.
     On few images and a CPU a U-Net learns several times as fast.
 
-    A fraction `class_dropout` of the images comes without its class, which classifier-free guidance needs; a fraction
-    `style_dropout` comes without its style.
+    A tenth of the images comes without its class, which classifier-free guidance needs, and a tenth without its style.
     """
 
     section = "class_model"
@@ -105,12 +101,8 @@ class ClassModelConfig(GeneratorTraining):
     noun = "class model"
 
     depth: Annotated[int, Between(1, 256, MEMORY)] = 5
-    width: Annotated[int, Between(4, 8192, MEMORY)] = 192
-    heads: Annotated[int, Between(1, 2048, "each takes a part of width")] = 6
-    patch_size: Annotated[int, Between(1, 64, "the latents are no larger")] = 2  # a quarter of the time of 1
-    class_dropout: Fraction = 0.1
+    width: Channels = 192
     images: Literal["train", "pool"] = later_key("train")
-    style_dropout: Fraction = later_key(0.1)
     channels: Annotated[tuple[Channels, ...], Field(min_length=2, max_length=6)] | None = later_key(None)
     components: Annotated[int, Between(1, 3 * PATCH**2, "a patch has no more colors")] | None = later_key(None)
     steps: Steps = 8000  # of 64: 370 passes over 1,381 icons; with 1,200 steps it did not separate the classes
@@ -118,17 +110,9 @@ class ClassModelConfig(GeneratorTraining):
 
     @model_validator(mode="after")
     def _check_size(self) -> Self:
-        of_transformers, fields = ("depth", "width", "heads", "patch_size"), type(self).model_fields
-        unused = [key for key in of_transformers if getattr(self, key) != fields[key].default]
-        if self.channels is not None:
-            if unused:
-                raise ValueError(f"{unused[0]} is of a transformer, and channels make it a U-Net: drop one of the two")
-            if wrong := [number for number in self.channels if number % 32]:
-                raise ValueError(f"channels: {wrong[0]} is no multiple of 32, the channels of an attention head")
-            return self
-        if self.width % self.heads or self.width % 4:
-            raise ValueError(
-                f"width is {self.width}: it must be a multiple of heads ({self.heads}), which share it, and of 4, for "
-                "the sines and cosines of a patch's row and column"
-            )
+        fields = type(self).model_fields
+        if self.channels is not None and (self.depth, self.width) != (fields["depth"].default, fields["width"].default):
+            raise ValueError("depth and width are of a transformer, and channels make it a U-Net: drop one of the two")
+        if wrong := [number for number in (self.width, *(self.channels or ())) if number % HEAD]:
+            raise ValueError(f"{wrong[0]} channels are no multiple of {HEAD}, those of an attention head")
         return self

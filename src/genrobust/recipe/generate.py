@@ -58,27 +58,10 @@ class GeneratorConfig(Choice):
             cls._refuse("mode", str(error), mode)
 
     @classmethod
-    def models(cls) -> dict[str, type[Self]]:
-        models: dict[str, type[Self]] = {}
-        for name, engine in cls._classes().items():
-            options: dict[str, Any] = {f"mode {mode}": engine.options_in(mode) for mode in engine.modes}
-            same = len(set(options.values())) == 1
-            models |= {f"engine {name}": next(iter(options.values()))} if same else options
-        return models
-
-    @classmethod
     def cases(cls) -> Iterator[tuple[Case, type[Self]]]:
         for name, engine in cls._classes().items():
             for mode in engine.modes:
                 yield (("engine", name), ("mode", mode)), engine.options_in(mode)
-
-    @classmethod
-    def owners(cls, key: str) -> list[str]:
-        owners = []
-        for name, engine in cls._classes().items():
-            modes = [mode for mode in engine.modes if key in engine.options_in(mode).used()]
-            owners += [f"engine {name}"] if len(modes) == len(engine.modes) else [f"mode {mode}" for mode in modes]
-        return owners
 
     @property
     def reads_text(self) -> bool:
@@ -134,7 +117,7 @@ class PromptConfig(Section):
     """How classes become prompts: `single` uses one template, `diverse` many in turn, `list` the prompts of a file.
 
     `templates` is "pictograms", "openai" (the 80 of CLIP), or a list of texts with one ``{}`` each; the default is
-    "pictograms" for Pictograms and its generator, and "openai" for all others. `file`, for `list`,
+    "pictograms" for Pictograms, and "openai" for all others. `file`, for `list`,
     is a text file with one such template on each line, or a .json file that maps each class (its id or name) to a list
     of full prompts, such as those that a language model writes.
 
@@ -176,9 +159,6 @@ class GenerateConfig(Section):
     shard_size: Annotated[int, Between(1, 100_000, "memory holds the metadata of a whole shard")] = 500
     batch_size: Annotated[int, Between(1, 4096, MEMORY)] | Literal["auto"] = 50  # auto: the best on the GPU, measured
     prompts: PromptConfig = PromptConfig()
-    max_redraws: Annotated[int, Between(1, 1000, "what fails so often never succeeds")] = (
-        5  # how often a black, blank or NaN image is sampled again
-    )
 
 
 class FilterConfig(Section):

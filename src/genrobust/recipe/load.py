@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Iterable
-from copy import deepcopy
+import re
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -12,13 +14,15 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from genrobust.core import LARGEST_YAML, UserError, parse_yaml, reading
+from genrobust.core import UserError, digest, mask_secrets, parse_yaml, reading
 from genrobust.recipe.recipe import Recipe
-from genrobust.recipe.section import explain, near_or_known, require_plain, set_value, shown
+from genrobust.recipe.section import explain, near_or_known, set_value, shown
 from genrobust.recipe.sweep import expand
-from genrobust.recipe.varied import varied_name
 
 SUFFIXES = (".yaml", ".yml")
+LONGEST_VARIED = 160  # bytes of a name
+LOOKS = ("name", "title", "question", "device", "track", "execute", "tune")  # keys that change no result
+NO_RESULT: Any = {**dict.fromkeys(LOOKS, True), "data": {"root"}}
 BUILTIN = resources.files("genrobust.recipe") / "builtin"
 
 
@@ -29,7 +33,7 @@ def recipe_names() -> list[str]:
 
 def is_recipe(word: str) -> bool:
     """Whether `word` names a recipe: a file, or an installed one even if a folder (``./name``) has the same name."""
-    is_folder = os.path.isdir(word)  # noqa: PTH112 - it takes a name that is too long, or has a zero byte
+    is_folder = os.path.isdir(word)  # noqa: PTH112 - it takes a name that is too long
     return word in recipe_names() or (Path(word).suffix in SUFFIXES and not is_folder)
 
 
@@ -51,8 +55,7 @@ def load_recipe(name_or_path: str, overrides: Iterable[str] = (), quick: bool = 
     """
     raw = parse_yaml(_read_recipe(name_or_path), name_or_path)
     if not isinstance(raw, dict):
-        kind = "empty" if raw is None else f"a {type(raw).__name__}"
-        raise UserError(f"{name_or_path}: a recipe is a mapping of keys, and this is {kind}")
+        raise UserError(f"{name_or_path}: a recipe is a mapping of keys (got {shown(raw)})")
     short = raw.pop("quick", None) or {}
     if not isinstance(short, dict):
         raise UserError(f"{name_or_path}: quick: give a mapping, such as {{train.steps: 50}} (got {shown(short)})")
@@ -63,23 +66,35 @@ def load_recipe(name_or_path: str, overrides: Iterable[str] = (), quick: bool = 
             raw["name"] += "-quick"
         for key, value in short.items():
             set_value(raw, key, value, f"{name_or_path}: quick: {key}")
-    varied, keys = deepcopy(raw), set()
+    varied, changes = dict(raw), dict[str, Any]()
     for override in overrides:
         key, sign, text = override.partition("=")
+        where = f"--set {shown(override)[1:-1]}"
         if not sign or not key:
-            raise UserError(f"--set {shown(override)[1:-1]}: write key=value, such as --set train.steps=200")
-        set_value(
-            varied, key, parse_yaml(text, f"--set {shown(override)[1:-1]}: the value"), f"--set {shown(key)[1:-1]}"
-        )
-        keys.add(key)
+            raise UserError(f"{where}: write key=value, such as --set train.steps=200")
+        changes[key] = parse_yaml(text, f"{where}: the value")
+        set_value(varied, key, changes[key], where)
     recipe = parse_recipe(varied, where=name_or_path)
-    if not keys or "name" in keys:
-        return recipe
-    try:
-        values = parse_recipe(raw).model_dump(mode="json")
-    except UserError:  # it is a recipe with these values alone
-        values = raw
-    return recipe.model_copy(update={"name": varied_name(raw, varied, values, recipe.model_dump(mode="json"))})
+    with suppress(UserError):  # a recipe may be one with these values alone
+        if not changes or parse_recipe(raw).model_dump(exclude=NO_RESULT) == recipe.model_dump(exclude=NO_RESULT):
+            return recipe
+    return recipe if "name" in changes else recipe.model_copy(update={"name": _varied_name(recipe.name, changes)})
+
+
+def _varied_name(name: str, changes: Mapping[str, Any]) -> str:
+    """Return `name`, and ``+key=value`` for each of the `changes` that may change a result, in sorted order.
+
+    What is long, or has characters that some system takes for others, is shortened and ends in ``~`` and a hash.
+    """
+    kept = {key: value for key, value in changes.items() if key != "data.root" and key.split(".")[0] not in LOOKS}
+    texts = {key: value if isinstance(value, str) else json.dumps(value, default=str) for key, value in kept.items()}
+    parts = [(key, text.replace(", ", ",")) for key, text in sorted(texts.items())]
+    plain = [tuple(re.sub(r"[^a-z0-9_.,\[\] -]+", "-", mask_secrets(text)) for text in part) for part in parts]
+    varied = "+".join([name, *map("=".join, plain)])
+    if plain == parts and len(varied.encode()) <= LONGEST_VARIED and varied[-1] not in ". ":
+        return varied
+    cut = varied.encode()[: LONGEST_VARIED - 9].decode(errors="ignore").rstrip(". ")
+    return f"{cut}~{digest([name, kept], 8)}"
 
 
 def parse_recipe(raw: dict[str, Any], where: str = "recipe") -> Recipe:
@@ -88,10 +103,7 @@ def parse_recipe(raw: dict[str, Any], where: str = "recipe") -> Recipe:
     Raises:
         UserError: One line for each mistake, which begins with `where` and names the key.
     """
-    try:
-        expanded = expand(require_plain(raw), where)
-    except ValueError as error:
-        raise UserError(f"{where}: {error}") from None
+    expanded = expand(raw, where)
     try:
         return Recipe.model_validate(expanded)
     except ValidationError as error:
@@ -106,16 +118,9 @@ def recipe_yaml(recipe: Recipe) -> str:
 def _read_recipe(name_or_path: str) -> bytes:
     path = Path(name_or_path)
     if path.suffix in SUFFIXES:
-        with reading(f"the recipe {name_or_path}", ValueError):  # a name with a zero byte
-            if not path.exists():
-                raise UserError(
-                    f"cannot read the recipe {name_or_path}: there is no such file. Write one with genrobust init, or "
-                    "name an installed one (genrobust list recipes prints them)"
-                )
-            if not path.is_file():
-                raise UserError(f"cannot read the recipe {name_or_path}: it is no file")
-            with path.open("rb") as file:
-                return file.read(LARGEST_YAML + 1)
+        hint = "" if path.exists() else " (write one with genrobust init, or name one of genrobust list recipes)"
+        with reading(f"the recipe {name_or_path}", then=hint):
+            return path.read_bytes()
     if name_or_path not in recipe_names():
         hint = near_or_known(name_or_path, recipe_names())
         raise UserError(f"no recipe {name_or_path!r}; {hint}\nThe name of a recipe file ends in .yaml.")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from contextlib import suppress
 from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationError, model_validator
 
-from genrobust.core import EMBEDDED, NOT_GENERATED, RETRIEVED_BY_SEARCH, ZERO_SHOT, UserError, group_reference
+from genrobust.core import NOT_GENERATED, RETRIEVED_BY_SEARCH, ZERO_SHOT, UserError, group_reference
 from genrobust.recipe.claims import ClaimConfig
 from genrobust.recipe.classify import (
     LENGTHS,
@@ -26,12 +28,11 @@ from genrobust.recipe.generate import (
     GenerateConfig,
     GeneratorConfig,
 )
-from genrobust.recipe.names import MOST_NAMED, FolderName, Name, look_alikes
+from genrobust.recipe.names import FolderName, Name, look_alikes
 from genrobust.recipe.numbers import PerClass, Seed, Threads
 from genrobust.recipe.section import Section, checked, later_key, listed, merged
 from genrobust.recipe.tune import TuneConfig
 
-MOST_TRAININGS = 10_000  # arms x seeds: a page of ten thousand rows takes a browser seconds
 GENERATED = "generated"  # the name of the dataset that a recipe's own generator and generate sections describe
 
 
@@ -91,30 +92,18 @@ class Recipe(Section):
     @model_validator(mode="before")
     @classmethod
     def _choose_templates(cls, given: dict[str, Any]) -> dict[str, Any]:
-        """Fill in CLIP's templates for images other than icons: those of Pictograms name styles of icons."""
-        data, generator, generate = (given.get(key, {}) for key in ("data", "generator", "generate"))
+        """Fill in the templates that suit the source of the images."""
+        data, generate = given.get("data", {}), given.get("generate", {})
         prompts = generate.get("prompts", {}) if isinstance(generate, dict) else None
         if not isinstance(data, dict) or not isinstance(prompts, dict) or prompts.get("strategy") == "list":
             return given
-        model = generator.get("model", EMBEDDED) if isinstance(generator, dict) else None
-        if EMBEDDED in (model, data.get("source", EMBEDDED)):
-            return given
-        return {**given, "generate": {**generate, "prompts": {"templates": "openai", **prompts}}}
+        with suppress(ValidationError):  # the validation of `data` reports it
+            own = DataConfig.chosen(data).own_prompts
+            return {**given, "generate": {**generate, "prompts": {"templates": own, **prompts}}}
+        return given
 
     @model_validator(mode="after")
-    def _check_size(self) -> Recipe:
-        """First: other checks compare all with all."""
-        sizes = {"arms": self.arms, "seeds": self.seeds, "datasets": self.datasets, "claims": self.claims}
-        for key, held in {**sizes, "data.shifts": self.data.shifts, "data.extra": self.data.extra}.items():
-            if len(held) > MOST_NAMED:
-                raise ValueError(f"{key}: {len(held):,} entries: use at most {MOST_NAMED:,}, for a readable report")
-        if (trainings := len(self.arms) * len(self.seeds)) > MOST_TRAININGS:
-            raise ValueError(
-                f"seeds: {len(self.seeds):,} for each of {len(self.arms):,} arms are {trainings:,} trainings: at most "
-                f"{MOST_TRAININGS:,} fit one report"
-            )
-        if len(set(self.track)) != len(self.track):
-            raise ValueError("track: name each tracker once")
+    def _check_names(self) -> Recipe:
         arms, sources = [*self.arm_names, *self.groups(), ZERO_SHOT], [GENERATED, *self.not_generated, *self.datasets]
         for key, names in (("arms", arms), ("datasets", sources), ("data.shifts", self.data.shifts)):
             if twins := look_alikes(names):
@@ -123,42 +112,37 @@ class Recipe(Section):
 
     @model_validator(mode="after")
     def _check_arms(self) -> Recipe:
-        names = self.arm_names
+        names, groups = self.arm_names, self.groups()
         if not names:
             raise ValueError("arms: a study needs one arm or more")
-        if len(set(names)) != len(names):
-            raise ValueError("arms: two arms share a name")
-        if ZERO_SHOT in names:
-            raise ValueError(f"arms: {ZERO_SHOT!r} is the name of the zero_shot classifier; rename this arm")
-        if self.reference not in names:
-            raise ValueError(f"reference: {self.reference!r} is no arm; the arms are {listed(names)}")
-        if len(set(self.seeds)) != len(self.seeds) or not self.seeds:
+        if not self.seeds or len(set(self.seeds)) != len(self.seeds):
             raise ValueError("seeds: give one or more, each once")
+        if twice := [name for name in (*names, *groups, ZERO_SHOT) if [*names, *groups, ZERO_SHOT].count(name) > 1]:
+            raise ValueError(f"arms: {twice[0]!r} is the name of two arms, or of an arm and a group: rename one")
+        self._require_arm("reference", self.reference)
         for arm in self.arms:
-            train, weighted = self.train_of(arm), all(part.weight is not None for part in arm.mixture)
-            if why := train.unsplittable([part.source for part in arm.mixture], weighted):
-                raise ValueError(f"arm {arm.name!r}: {why}")
-            if train.probes == "only" and any(part.drawing for part in arm.mixture):
-                keys = ", ".join(key for part in arm.mixture for key in part.drawing)
+            where, train = f"arm {arm.name!r}", self.train_of(arm)
+            if arm.reference is not None:
+                self._require_arm(f"{where}: reference", arm.reference)
+            if train.probes == "only" and (keys := [key for part in arm.mixture for key in part.drawing]):
                 raise ValueError(
-                    f"arm {arm.name!r}: mixture: {train.method} takes all images at once: leave out {keys}"
+                    f"{where}: mixture: {train.method} takes all images at once: leave out {', '.join(keys)}"
                 )
             if train.keep == "best" and self.data.holds_out_none:
                 raise ValueError(
-                    f"arm {arm.name!r}: train.keep: best chooses a checkpoint on validation images, and data.held_out "
-                    "is 0: set train.keep: last, or hold some out"
+                    f"{where}: train.keep: best chooses a checkpoint on validation images, and data.held_out is 0: set "
+                    "train.keep: last, or hold some out"
                 )
         for i, claim in enumerate(self.claims):
             self._check_claim(f"claims.{i}", claim)
         check_origins(self._origins())
-        if both := self.groups().keys() & names:
-            raise ValueError(f"arms: {min(both)!r} is the name of an arm and of a group; rename one")
-        for arm in self.arms:
-            if arm.reference is not None and arm.reference not in names:
-                known = f"the arms are {listed(names)}"
-                raise ValueError(f"arm {arm.name!r}: reference: {arm.reference!r} is no arm; {known}")
         self._check_answer()
         return self
+
+    def _require_arm(self, where: str, name: str, others: Collection[str] = ()) -> None:
+        if name not in self.arm_names and name not in others:
+            known = f"; the groups are {listed(others)}" if others else ""
+            raise ValueError(f"{where}: {name!r} is no arm; the arms are {listed(self.arm_names)}{known}")
 
     def _check_answer(self) -> None:
         """The answer compares an arm, or a group where there are groups, with another."""
@@ -175,11 +159,9 @@ class Recipe(Section):
 
     def _check_claim(self, where: str, claim: ClaimConfig) -> None:
         """A claim compares two arms, or a group with the references of its arms."""
-        names, groups = self.arm_names, self.groups()
-        for key, name in (("arm", claim.arm), ("than", claim.than)):
-            if name not in names and name not in groups:
-                known = f"; the groups are {listed(groups)}" if groups else ""
-                raise ValueError(f"{where}.{key}: {name!r} is no arm; the arms are {listed(names)}{known}")
+        groups = self.groups()
+        self._require_arm(f"{where}.arm", claim.arm, groups)
+        self._require_arm(f"{where}.than", claim.than, groups)
         if not {claim.arm, claim.than} & groups.keys():
             return
         other = self._group_references().get(claim.arm, claim.arm)
@@ -243,8 +225,7 @@ class Recipe(Section):
             if rule is None or rule.by != "classifier":
                 continue
             where = f"datasets.{name}.filter.arm"
-            if rule.arm not in self.arm_names:
-                raise ValueError(f"{where}: no arm {rule.arm!r}; the arms are {listed(self.arm_names)}")
+            self._require_arm(where, rule.arm)
             for arm in map(self.arm, started_from(rule.arm, self._origins())):
                 if any(self.filter_of(part.source) for part in arm.mixture):
                     raise ValueError(f"{where}: {arm.name!r} trains on filtered images itself; name another arm")
@@ -252,10 +233,8 @@ class Recipe(Section):
 
     @model_validator(mode="after")
     def _check_baselines(self) -> Recipe:
-        settings, source = self.robustness, self.data.source
-        if settings.baselines in ("pictograms", "imagenet") and settings.baselines != source:
-            raise ValueError(f"robustness.baselines: {settings.baselines} has no line for source: {source}")
-        published = source == "imagenet" and settings.baselines in ("shipped", "imagenet") and not settings.grid
+        settings = self.robustness
+        published = self.data.has_published_lines and settings.baselines == "shipped" and not settings.grid
         if published and settings.transform != "logit":
             raise ValueError(
                 f"robustness.transform: the published lines are fitted on logits, not on {settings.transform}: give "

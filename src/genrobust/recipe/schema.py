@@ -4,22 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from pydantic import TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema
 
 from genrobust.recipe.recipe import Recipe
-
-_TEMPLATE = {"type": "object", "properties": {"name": {"type": "string"}}, "required": ["name"]}
-_TEMPLATES = {"anyOf": [_TEMPLATE, {"type": "array", "items": _TEMPLATE, "minItems": 1}]}
-_SWEEP = {
-    "type": ["object", "null"],
-    "properties": {
-        "over": {"type": "object", "additionalProperties": {"type": "array", "minItems": 1}, "minProperties": 1},
-        "dataset": {"anyOf": [*_TEMPLATES["anyOf"], {"type": "null"}]},
-        "arm": _TEMPLATES,
-    },
-    "required": ["over", "arm"],
-    "additionalProperties": False,
-}
+from genrobust.recipe.sweep import SweepConfig
 
 
 def recipe_schema() -> dict[str, Any]:
@@ -29,11 +18,9 @@ def recipe_schema() -> dict[str, Any]:
     another engine, mode or reader, not what only several keys together, or files, show to be wrong; and the templates
     of a sweep may hold any keys and values.
     """
-    schema = Recipe.model_json_schema()
+    schema, sweep = Recipe.model_json_schema(), TypeAdapter(list[SweepConfig | None] | None).json_schema()
     schema["required"].remove("arms")
-    schema["properties"] |= {
-        "quick": {"type": ["object", "null"]},
-        "sweep": {"type": ["array", "null"], "items": _SWEEP},
-    }
+    schema["$defs"] |= sweep.pop("$defs")
+    schema["properties"] |= {"quick": {"type": ["object", "null"]}, "sweep": sweep}
     arms_unless_swept = {"if": {"properties": {"sweep": {"type": "null"}}}, "then": {"required": ["arms"]}}
     return {"$schema": GenerateJsonSchema.schema_dialect, **schema, **arms_unless_swept}

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import math
+import copy
+import json
 import os
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from itertools import groupby
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, NoReturn, Self, TypeVar, get_args
 
@@ -27,14 +29,11 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, InitErrorDetails, PydanticCustomError, core_schema
 
 from genrobust.core import Registry, UserError, expand_home, some_of
-from genrobust.recipe.suggest import meant, suggest_nearest
 
 LONGEST_NAME = 255  # bytes of the name of a file or folder
 SHOWN = 60  # characters of a value, in a message
 TOLD = 3  # mistakes, in a message
-SUGGESTED = 3  # keys, in a message
 LISTED = 40  # names, in a message: more than a section has keys
-_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 class Section(BaseModel):
@@ -100,7 +99,11 @@ class Choice(Section):
     @classmethod
     def models(cls) -> dict[str, type[Self]]:
         """Return the models to choose among, each by the key and the value that choose it: "kind objectnet"."""
-        return {" ".join(case[-1]): model for case, model in cls.cases()}
+        models: dict[str, type[Self]] = {}
+        for first, cases in cls._grouped():
+            alike = len({model for _, model in cases}) == 1
+            models |= {first if alike else " ".join(case[-1]): model for case, model in cases}
+        return models
 
     @classmethod
     def cases(cls) -> Iterator[tuple[Case, type[Self]]]:
@@ -115,8 +118,18 @@ class Choice(Section):
 
     @classmethod
     def owners(cls, key: str) -> list[str]:
-        """Return what chooses a model that has `key`, as in `models`."""
-        return [choice for choice, model in cls.models().items() if key in model.used()]
+        """Return what chooses a model that has `key`: a value of the first key if all that it chooses have it."""
+        owners: list[str] = []
+        for first, cases in cls._grouped():
+            having = [" ".join(case[-1]) for case, model in cases if key in model.used()]
+            owners += [first] if len(having) == len(cases) else having
+        return owners
+
+    @classmethod
+    def _grouped(cls) -> Iterator[tuple[str, list[tuple[Case, type[Self]]]]]:
+        """Yield the cases of each value of the first key."""
+        for first, cases in groupby(cls.cases(), key=lambda case: case[0][0]):
+            yield " ".join(first), list(cases)
 
     @classmethod
     def _member(cls, registry: Registry[Any], key: str, values: Mapping[str, Any]) -> Any:
@@ -244,35 +257,17 @@ def sections_in(annotation: Any) -> Iterator[type[Section]]:
         yield from sections_in(argument)
 
 
-def require_plain(raw: dict[str, Any]) -> dict[str, Any]:
-    """Return `raw`, which a YAML file of a recipe can hold.
-
-    Raises:
-        ValueError: It has a key that is no text, a number that is not finite, a control character, or half a surrogate
-            pair. The message names the key.
-    """
-
-    def look(value: Any, path: tuple[str, ...]) -> None:
-        where = ".".join(path)
-        if isinstance(value, dict):
-            for key, inner in value.items():
-                if not isinstance(key, str) or _CONTROL.search(key):
-                    raise ValueError(f"{where and f'{where}: '}the key {shown(key)} is no plain text")
-                look(inner, (*path, key))
-        elif isinstance(value, list | tuple):
-            for index, inner in enumerate(value):
-                look(inner, (*path, str(index)))
-        elif isinstance(value, str | Path) and (control := _CONTROL.search(str(value))):
-            raise ValueError(f"{where}: {shown(value)} has the control character {control[0]!a}: leave it out")
-        elif isinstance(value, float) and not math.isfinite(value):
-            raise ValueError(f"{where}: {shown(value)} is no number that a recipe can have")
-
-    look(raw, ())
-    return raw
+def _check_plain(values: dict[str, Any]) -> dict[str, Any]:
+    """Return `values`, which a recipe can hold: texts, finite numbers, lists and mappings."""
+    try:
+        json.dumps(values, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"give texts, finite numbers, lists and mappings alone ({error})") from None
+    return values
 
 
 def _check_place(value: Any) -> Any:
-    if isinstance(value, str) and not value.strip():
+    if isinstance(value, str) and ("\0" in value or not value.strip()):
         raise ValueError("an empty path: name a folder or a file, or leave the key out")
     if isinstance(value, str | Path) and max(map(len, os.fsencode(value).split(b"/"))) > LONGEST_NAME:
         raise ValueError(f"a folder or file name of more than {LONGEST_NAME} bytes, which no system allows")
@@ -284,7 +279,7 @@ def short_for(key: str, accepted: Any) -> BeforeValidator:
     return BeforeValidator(lambda value: {key: value} if isinstance(value, str) else value, accepted)
 
 
-PlainValues = Annotated[dict[str, Any], AfterValidator(require_plain)]  # of keys that are checked elsewhere
+PlainValues = Annotated[dict[str, Any], AfterValidator(_check_plain)]  # of keys that are checked elsewhere
 Place = Annotated[Path, BeforeValidator(_check_place)]
 
 
@@ -301,20 +296,21 @@ def checked(section: type[AnySection], values: dict[str, Any], where: str) -> An
 
 
 def explain(error: ValidationError, root: type[Section], where: str) -> list[str]:
-    """One line for each mistake in a `root` section, up to three: `where`, the key, what is wrong, the nearest key."""
-    # the first of each
-    by_path = {_dotted_key(mistake): mistake for mistake in reversed(error.errors(include_url=False))}
-    mistakes = list(reversed(by_path.values()))
-    told = mistakes if len(mistakes) <= TOLD else mistakes[: TOLD - 1]
-    more = [f"{where}: and {len(mistakes) - len(told):,} more mistakes"] if len(told) < len(mistakes) else []
-    return [f"{where}: {_explain_mistake(dict(mistake), root)}" for mistake in told] + more
+    """Return a line for each mistake in a `root` section, up to three: `where`, the key, what is wrong."""
+    by_key: dict[str, Any] = {}
+    for mistake in error.errors(include_url=False):
+        by_key.setdefault(_dotted_key(mistake), mistake)
+    lines = [f"{where}: {_explain_mistake(mistake, root)}" for mistake in by_key.values()]
+    if len(lines) > TOLD:
+        lines[TOLD - 1 :] = [f"{where}: and {len(lines) + 1 - TOLD:,} more mistakes"]
+    return lines
 
 
 def near_or_known(name: str, known: Iterable[str]) -> str:
     """Suggest what to write instead of an unknown `name`: the nearest of the `known` ones, or any of them."""
     known = list(known)
     near = get_close_matches(name, known, n=1)
-    return f"did you mean {near[0]}?" if near else f"known here: {listed(known)}"
+    return f"did you mean {near[0]}?" if near else f"known here: {some_of(known)}"
 
 
 def listed(names: Iterable[str]) -> str:
@@ -324,7 +320,7 @@ def listed(names: Iterable[str]) -> str:
 
 def shown(value: Any) -> str:
     """A value in a message: on one line, and not too long."""
-    text = ascii(value) if isinstance(value, str) and _CONTROL.search(value) else repr(value)
+    text = ascii(value) if isinstance(value, str) and not value.isprintable() else repr(value)
     return text if len(text) <= SHOWN else f"{text[: SHOWN - 4]} ..."
 
 
@@ -335,35 +331,33 @@ def _explain_mistake(error: dict[str, Any], root: type[Section]) -> str:
         sections: list[type[Section]] = [root]
         for key in parents:
             sections = _sections_at(sections, key)
-        return f"unknown key {path}; {_suggest_key(str(last)[:SHOWN], sections, root)}"
+        return f"unknown key {path}; {_suggest_key(str(last), sections, root)}"
     message = str(error["msg"]).removeprefix("Value error, ").replace("a valid tuple", "a list, as in [0, 1]")
     message = re.sub(r"a valid dictionary.*", "a mapping, as in {key: value}", message)
     got = "" if error["type"] in {"missing", "value_error"} else f" (got {shown(error['input'])})"
     if error["type"] == "string_type":
-        given = error["input"]
-        if isinstance(given, bool | int | float):
-            got += ": put a text that looks like a number or a truth value in quotes"
-        elif isinstance(given, dict):
-            got += ": put a text with a colon in quotes"
+        got += ": put a text that looks like something else in quotes"
     return f"{path and f'{path}: '}{message[:1].lower()}{message[1:]}{got}"
 
 
 def _suggest_key(word: str, sections: list[type[Section]], root: type[Section]) -> str:
     """Suggest a key of the `sections`, which share a place, or of another of `root`, for a `word` that is none."""
-    known = list(dict.fromkeys(key for section in sections for key in (*section.model_fields, *section.file_keys)))
-    others = {name: _sections_at([root], name) for name in ("train", *root.model_fields)}  # train has most settings
-    suggestions = meant(word, known) or list(
-        dict.fromkeys(
-            f"{name}.{key}"
-            for name, there in others.items()
-            for other in there
-            if other not in (root, *sections)
-            for key in meant(word, other.model_fields)
-        )
-    )
-    if not suggestions or (root not in sections and "." in suggestions[0] and get_close_matches(word, known)):
-        return suggest_nearest(word, known)
-    return f"did you mean {' or '.join(suggestions[:SUGGESTED])}?"
+    elsewhere: dict[str, str] = {}
+    for name in ("train", *root.model_fields):  # train has most settings
+        others = [other for other in _sections_at([root], name) if other not in (root, *sections)]
+        elsewhere = {text: f"{name}.{key}" for text, key in _words(others).items()} | elsewhere
+    here = _words(sections)
+    for words, cutoff in ((here, 0.6), (elsewhere, 0.8)):
+        if near := get_close_matches(word.lower(), words, n=1, cutoff=cutoff):
+            return f"did you mean {words[near[0]]}?"
+    return f"known here: {some_of(dict.fromkeys(here.values()))}"
+
+
+def _words(sections: Iterable[type[Section]]) -> dict[str, str]:
+    """Return the keys of `sections`, by themselves and by their initials, such as lr."""
+    keys = [key for section in sections for key in (*section.model_fields, *section.file_keys)]
+    initials = {"".join(part[0] for part in key.split("_")): key for key in reversed(keys) if "_" in key}
+    return {key: key for key in keys} | initials
 
 
 def _dotted_key(error: Any) -> str:
@@ -389,16 +383,15 @@ def set_value(raw: dict[str, Any], key: str, value: Any, where: str) -> None:
     *parents, last = key.split(".")
     node: Any = raw
     for part in parents:
-        if isinstance(node, dict):
-            if node.get(part) is None:
-                node[part] = {}
-            node = node[part]
-        else:
-            node = node[_list_index(node, part, where)]
-    node[last if isinstance(node, dict) else _list_index(node, last, where)] = value
+        at = _index(node, part, where)
+        inner = node.get(at) if isinstance(node, dict) else node[at]
+        node[at] = node = {} if inner is None else copy.copy(inner)  # a copy: other keys may share it by an alias
+    node[_index(node, last, where)] = value
 
 
-def _list_index(node: Any, part: str, where: str) -> int:
+def _index(node: Any, part: str, where: str) -> str | int:
+    if isinstance(node, dict):
+        return part
     if isinstance(node, list) and re.fullmatch(r"[0-9]{1,9}", part) and int(part) < len(node):
         return int(part)
     raise UserError(f"{where}: the recipe has no {shown(part)} here")

@@ -23,12 +23,11 @@ class TuneConfig(Section):
     A key of `over` is `train.KEY` for the training of an arm, `weight` for the share of its images that are not real,
     relative to the real ones, or `dataset.KEY` for its generated images: `dataset.generator.guidance_scale`,
     `dataset.generate.per_class` or `dataset.filter`. Arms that have no such images are not varied by it. The last
-    rounds compare the best `finalists` with the recipe's own arm over `seeds` trainings of each.
+    rounds compare the best two with the recipe's own arm over `seeds` trainings of each.
     """
 
     choose_by: tuple[Name, ...] = ()
     over: PlainValues = Field(default_factory=lambda: {"train.augmentation": list(POLICIES)})
-    finalists: Annotated[int, Between(1, 20, "the last round trains each several times")] = 2
     seeds: Annotated[int, Between(2, 20, "one training says nothing about how much trainings vary")] = 3
 
     @field_validator("over")

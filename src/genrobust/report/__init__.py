@@ -1,4 +1,4 @@
-"""Pages, tables, figures and words: of a study, an audit, a benchmark."""
+"""Pages, tables, metrics and words: of a study, an audit, a benchmark."""
 
 import lazy_loader
 

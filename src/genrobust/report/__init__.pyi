@@ -25,11 +25,10 @@ from .results import (
 )
 from .tables import (
     difference_entry as difference_entry,
-    figure_table as figure_table,
     mark_best as mark_best,
+    metric_table as metric_table,
 )
 from .view import SECTIONS as SECTIONS, ReportView as ReportView
-from .views.studies import show_study as show_study
 from .wording import (
     EN_DASH as EN_DASH,
     MINUTE as MINUTE,
@@ -45,4 +44,4 @@ from .wording import (
     row_name as row_name,
     span as span,
 )
-from .write import check_report_formats as check_report_formats, write_report as write_report
+from .write import write_report as write_report

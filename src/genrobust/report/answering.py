@@ -56,7 +56,7 @@ class Answer:
 
 
 def answer(record: StudyRecord) -> Answer:
-    """Return the study's answer in a few sentences, with figures and uncertainty.
+    """Return the study's answer in a few sentences, with metrics and uncertainty.
 
     The answer is about one arm, or one group if the study has groups: the one that the recipe names under `answer`, or
     else, among those that trained on generated images (or, without such, among all but the references), the one with
@@ -144,25 +144,22 @@ def _verdict(record: StudyRecord, arm: str) -> str:
     test_set, where = _leading_set(summary)
     gained = gain(summary, "top1", arm, test_set)
     assert gained is not None  # every arm is scored on every set
-    pair = _difference_phrase(gained, arm, reference, " of top-1 accuracy")
+    pair, over = _difference_phrase(gained, arm, reference, " of top-1 accuracy"), f"{where[0].lower()}{where[1:]}"
     if not summary.shifts:
         left_out = "no shifted test set is large enough to average over"
         why = left_out if summary.left_out else "the study has no shifted test set"
         return f"Not decided: {why}. {where}, {pair}."
     if not any(is_above_guessing(summary, name) for name in (arm, reference)):
-        where = f"{where[0].lower()}{where[1:]}"
         ours, theirs = (f"{name} ({number(summary.score('top1', name).value)} %)" for name in (arm, reference))
-        return f"Not decided: {where}, neither {ours} nor {theirs} is surely above guessing ({_rates(summary)})."
+        return f"Not decided: {over}, neither {ours} nor {theirs} is surely above guessing ({_rates(summary)})."
     if len(weak := _guessed_shifts(summary, arm)) * TOO_WEAK >= len(summary.shifts):
-        return (
-            f"Not decided, too weak to tell: {where[0].lower()}{where[1:]}, {pair}, and {_neither(summary, arm, weak)}."
-        )
+        return f"Not decided, too weak to tell: {over}, {pair}, and {_neither(summary, arm, weak)}."
     if not _title_asks(record, arm):
         return f"{where}, {pair}."
     word = "Not decided" if not is_sure(gained) else "Yes" if gained.value > 0 else "No"
     limits = ["for one seed"] if len(summary.seeds) == 1 and is_sure(gained) else []
     limits += ["in the recipe's short version"] if "--quick" in record.command.split() else []
-    return f"{', '.join([word, *limits])}: {where[0].lower()}{where[1:]}, {pair}."
+    return f"{', '.join([word, *limits])}: {over}, {pair}."
 
 
 def _title_asks(record: StudyRecord, arm: str) -> bool:
@@ -270,13 +267,13 @@ def _choice_sentence(record: StudyRecord, others: list[ArmRecord], arm: str, nou
         return f"The recipe named {arm} for this answer before there was any result."
     if len(others) < 2:
         return ""
-    known = [other for other in others if other.val_top1 is not None]
-    best = next((other.val_top1 for other in known if other.name == arm), None)
+    validated = [other for other in others if other.val_top1 is not None]
+    best = next((other.val_top1 for other in validated if other.name == arm), None)
     if best is None:
         return f"It is about {arm} because the recipe lists it first, not because it did best."
     return (
-        f"Of {count(len(known), noun)}, the validation images chose {arm} ({number(best)} % of them right); no test "
-        "set was used."
+        f"Of {count(len(validated), noun)}, the validation images chose {arm} ({number(best)} % of them right); no "
+        "test set was used."
     )
 
 
@@ -317,8 +314,8 @@ def _robustness_sentence(summary: Summary, arm: str) -> str:
     over = robustness_over(summary)
     where = f"In effective robustness{f', {over}' if over else ''}"
     ours, theirs = summary.score("er", arm), summary.score("er", reference)
-    known = f": {number(ours.value, True)} against {number(theirs.value, True)}"
-    return f"{where}, {_difference_phrase(gained, arm, reference)}{'' if is_wide(ours) or is_wide(theirs) else known}."
+    values = f": {number(ours.value, True)} against {number(theirs.value, True)}"
+    return f"{where}, {_difference_phrase(gained, arm, reference)}{'' if is_wide(ours) or is_wide(theirs) else values}."
 
 
 def _why_no_robustness(summary: Summary, arm: str, reference: str) -> str:
@@ -331,10 +328,10 @@ def _why_no_robustness(summary: Summary, arm: str, reference: str) -> str:
         return "Effective robustness has no mean, since no line of a shift in it explains enough"
     robustness = summary.find("er", arm)
     if robustness is None:
-        return "Its effective robustness has no mean, since some figures in it extrapolate a line"
+        return "Its effective robustness has no mean, since some metrics in it extrapolate a line"
     return (
         f"Its effective robustness was {number(robustness.value, True)} points; that of {reference} has no mean, "
-        "since some figures in it extrapolate a line"
+        "since some metrics in it extrapolate a line"
     )
 
 

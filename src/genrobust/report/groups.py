@@ -45,7 +45,7 @@ def with_group_means(summary: Summary, keep_ungrouped: bool = True) -> Summary:
 def _by_class(rows: Sequence[Sequence[float | None]]) -> tuple[float | None, ...]:
     """Return the mean of each class over arms; None for a class without images."""
     classes = ([top1 for top1 in of_class if top1 is not None] for of_class in zip(*rows, strict=True))
-    return tuple(sum(known) / len(known) if known else None for known in classes)
+    return tuple(sum(values) / len(values) if values else None for values in classes)
 
 
 def with_group_records(record: StudyRecord) -> StudyRecord:

@@ -127,7 +127,7 @@ class ReportSection:
         template: Jinja for the page, in place of what shows all of these there. It reads `section`, `view`, `values`
             and the macros of macros.html.j2, and every value that it shows is escaped.
         values: What the template alone shows.
-        by_table: Its tables have headings of their own where a form has no more than headings and tables.
+        folded: A page shows a table of it when one asks for it.
         forms: The forms that show it. results.json has the scores of most sections anyway, and the terminal a summary.
     """
 
@@ -142,7 +142,7 @@ class ReportSection:
     note: str = ""
     template: str = ""
     values: Mapping[str, Any] = field(default_factory=dict)
-    by_table: bool = False
+    folded: bool = False
     forms: Sequence[str] = FORMS
 
 

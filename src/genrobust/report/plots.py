@@ -30,7 +30,7 @@ Look = dict[str, int | str]
 
 
 def looks(summary: Summary) -> dict[str, Look]:
-    """Return a color's index and a shape's path for each arm, by its place in the study: so it is drawn everywhere."""
+    """Return a color's index and a shape's path for each arm, by its number in the study."""
     return {arm: {"color": i % COLORS, "shape": SHAPES[i % len(SHAPES)]} for i, arm in enumerate(summary.arms)}
 
 
@@ -56,19 +56,19 @@ def dot_plot(summary: Summary, accuracy: Table) -> dict[str, Any]:
     "chance" has the position of guesses on each test set where the axis reaches it.
     """
     ends = {(arm, c.name): accuracy_range(summary, arm, c.name) for arm in summary.arms for c in accuracy.columns}
-    place, ticks = axis(ends.values())
+    position, ticks = axis(ends.values())
 
     def lane(arm: str, test: str) -> Lane:
         score, (lo, hi) = summary.score("top1", arm, test), ends[arm, test]
         groups = summary.by_group.get(test, {}).get(arm, ())
         words = f"its {len(groups)} groups {', '.join(map(number, groups))}" if groups else span(score)
         label = f"{arm}: {number(score.value)} % ({words})"
-        return Lane(arm, place(score.value), (place(lo), place(hi)), tuple(map(place, groups)), label)
+        return Lane(arm, position(score.value), (position(lo), position(hi)), tuple(map(position, groups)), label)
 
     order = "clean", "mean", "shift", "out"
     columns = sorted(accuracy.columns, key=lambda column: order.index(column.kind))
     rows = [(c, [lane(arm, c.name) for arm in summary.arms]) for c in columns]
-    chance = {c.name: place(guessing(summary, c.name)) for c in columns}
+    chance = {c.name: position(guessing(summary, c.name)) for c in columns}
     return {"rows": rows, "ticks": ticks, "chance": {name: at for name, at in chance.items() if at > 0}}
 
 
@@ -90,10 +90,10 @@ def axis(
     low = step * int(least // step)
     high = max(step * -int(-most // step), low + step)
 
-    def place(value: float) -> float:
+    def position(value: float) -> float:
         return round(100 * (value - low) / (high - low), 2)
 
-    return place, tuple((place(t), t) for t in range(low, high + 1, step))
+    return position, tuple((position(t), t) for t in range(low, high + 1, step))
 
 
 # A panel's size and where its axes lie, in SVG units, which are about CSS pixels.
@@ -137,7 +137,7 @@ class _Axis:
         """On the axis' scale; 0 % and 100 %, which have no finite place there, come to lie at its edge."""
         return float(to_scale(self.scale, min(max(percent, 0.3), 99.7) / 100))
 
-    def place(self, percent: float) -> float:
+    def position(self, percent: float) -> float:
         return self.unit(self.transformed(percent))
 
     def unit(self, transformed: float) -> float:
@@ -147,7 +147,7 @@ class _Axis:
     def ticks(self) -> tuple[tuple[float, int], ...]:
         """As many round percents as fit."""
         for candidates in TICK_SETS:
-            shown = [(self.place(t), t) for t in candidates if self.low <= self.transformed(t) <= self.high]
+            shown = [(self.position(t), t) for t in candidates if self.low <= self.transformed(t) <= self.high]
             gaps = [abs(b[0] - a[0]) for a, b in pairwise(shown)]
             if not gaps or min(gaps) >= TICK_GAP:
                 break
@@ -189,7 +189,7 @@ def scatter(
             legend=legend,
             note=panel["note"],
             description=panel["description"],
-            heading=f"{panel['name']}{'†' if panel['name'] in summary.left_out else ''}",
+            heading=f"{of}{', ' if of else ''}{panel['name']}{'†' if panel['name'] in summary.left_out else ''}",
             has_line=bool(panel["band"]),
         )
         for panel in panels
@@ -223,11 +223,11 @@ def _panel(
     for arm, of_arm in points.items():
         for seed, (clean, shifted) in zip(summary.seeds if len(of_arm) > 1 else (), of_arm, strict=False):
             label = f"{arm}, seed {seed}: clean {number(clean)} %, {shift} {number(shifted)} %"
-            marks.append(Mark(x.place(clean), y.place(shifted), label, arm))
+            marks.append(Mark(x.position(clean), y.position(shifted), label, arm))
         marks.append(_mean_mark(summary, arm, shift, sum(clean for clean, _ in of_arm) / len(of_arm), axes))
     described = "; ".join(mark.label for mark in marks if mark.mean)
     baselines = [
-        Mark(x.place(b.clean), y.place(b.shifted), f"{b.model}: clean {number(b.clean)} %, {number(b.shifted)} %")
+        Mark(x.position(b.clean), y.position(b.shifted), f"{b.model}: clean {number(b.clean)} %, {number(b.shifted)} %")
         for b in models
     ]
     return {
@@ -247,7 +247,7 @@ def _mean_mark(summary: Summary, arm: str, shift: str, clean: float, axes: tuple
     lo, hi = accuracy_range(summary, arm, shift)
     label = f"{arm}: clean {number(clean)} %, {shift} {number(score.value)} % ({number(lo)}{EN_DASH}{number(hi)})"
     label += f", effective robustness {number(er.value, True)} ({span(er, True)})" if er and not is_wide(er) else ""
-    return Mark(x.place(clean), y.place(score.value), label, arm, True, (y.place(lo), y.place(hi)))
+    return Mark(x.position(clean), y.position(score.value), label, arm, True, (y.position(lo), y.position(hi)))
 
 
 def _line_paths(line: Line, x: _Axis, y: _Axis) -> tuple[str, str, str]:

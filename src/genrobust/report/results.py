@@ -1,4 +1,4 @@
-"""A study's figures as data: the Summary as JSON, and results.json as it is read."""
+"""A study's metrics as data: the Summary as JSON, and results.json as it is read."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from genrobust.core import (
     reading,
 )
 from genrobust.recipe import Recipe, parse_recipe
-from genrobust.robustness import Figure
+from genrobust.robustness import Metric
 
 REPORT, RESULTS = "report.html", "results.json"
 FORMAT = 3  # of a summary's JSON; a reader refuses one that it does not know
@@ -80,10 +80,10 @@ def report_inputs(recipe: Recipe, classifiers: Iterable[str], tests: Mapping[str
     return {"format": FORMAT, **{name: digest(part, 64) for name, part in parts.items()}}
 
 
-def summary_to_json(summary: Summary, figures: Iterable[Figure]) -> dict[str, Any]:
+def summary_to_json(summary: Summary, metrics: Iterable[Metric]) -> dict[str, Any]:
     """Return `summary` as JSON values. `scores` is a list of records in place of the table, with their units."""
-    units = {figure.name: (figure.unit, figure.difference_unit) for figure in figures}
-    scores = [{**row, "unit": units[row["figure"]][bool(row["minus"])]} for row in summary.rows()]
+    units = {metric.name: (metric.unit, metric.difference_unit) for metric in metrics}
+    scores = [{**row, "unit": units[row["metric"]][bool(row["minus"])]} for row in summary.rows()]
     return {"format": FORMAT, **asdict(replace(summary, scores={})), "scores": scores}
 
 

@@ -19,86 +19,76 @@ from genrobust.report.wording import (
     span,
     subtracted,
 )
-from genrobust.robustness import Figure
+from genrobust.robustness import Metric
 
 
-def main_tables(summary: Summary, figures: Iterable[Figure]) -> dict[str, Table]:
-    """Return the tables of the figures that have sections of their own, by name, top-1 accuracy first."""
-    return _tables(summary, figures, figure_table, main=True)
+def main_tables(summary: Summary, metrics: Iterable[Metric]) -> dict[str, Table]:
+    """Return the tables of the metrics that have sections of their own, by name, top-1 accuracy first."""
+    return _tables(summary, metrics, metric_table, main=True)
 
 
-def main_differences(summary: Summary, figures: Iterable[Figure]) -> dict[str, Table]:
-    """Return the tables of differences in these figures, by name; none where nothing is compared."""
-    return _tables(summary, figures, difference_table, main=True)
+def main_differences(summary: Summary, metrics: Iterable[Metric]) -> dict[str, Table]:
+    """Return the tables of differences in these metrics, by name; none where nothing is compared."""
+    return _tables(summary, metrics, difference_table, main=True)
 
 
-def further_tables(summary: Summary, figures: Iterable[Figure]) -> dict[str, Table]:
-    """Return the tables of all other figures, by name: the same columns, with the gain beside the mean."""
-    return _tables(summary, figures, _further_table, main=False)
+def further_tables(summary: Summary, metrics: Iterable[Metric]) -> dict[str, Table]:
+    """Return the tables of all other metrics, by name, with the gain beside the mean."""
+    return _tables(summary, metrics, _further_table, main=False)
 
 
-def figure_table(summary: Summary, figure: Figure) -> Table | None:
-    """Return `figure` by arm and test set: the clean set, the shifts, their mean, and what is left out of it.
+def metric_table(summary: Summary, metric: Metric) -> Table | None:
+    """Return `metric` by arm and test set: the clean set, the shifts, their mean, and what is left out of it.
 
     None where it was not measured. Sets and arms that it says nothing of are left out.
     """
-    columns = _columns(summary, figure)
-    return _without_empty(Table(columns, _rows(summary, figure, columns), figure.caption(summary)), figure)
+    columns = _columns(summary, metric)
+    return _without_empty(Table(columns, _rows(summary, metric, columns), metric.caption(summary)), metric)
 
 
-def difference_table(summary: Summary, figure: Figure) -> Table | None:
-    """Return each arm minus its reference in `figure`; None where nothing is compared."""
-    columns = _columns(summary, figure, ranged=False)
+def difference_table(summary: Summary, metric: Metric) -> Table | None:
+    """Return each arm minus its reference in `metric`; None where nothing is compared."""
+    columns = _columns(summary, metric, ranged=False)
     rows = [
-        (arm, tuple(difference_entry(gain(summary, figure.name, arm, column.name), figure) for column in columns))
+        (arm, tuple(difference_entry(gain(summary, metric.name, arm, column.name), metric) for column in columns))
         for arm in summary.arms
         if summary.reference_of(arm) != arm
     ]
-    caption = f"{figure.heading(summary)} minus that of {compared_with(summary)}, {figure.difference_unit}"
-    return _without_empty(Table(columns, tuple(rows), caption, minus=subtracted(summary)), figure)
+    caption = f"{metric.heading(summary)} minus that of {compared_with(summary)}, {metric.difference_unit}"
+    return _without_empty(Table(columns, tuple(rows), caption, minus=subtracted(summary)), metric)
 
 
-def _further_table(summary: Summary, figure: Figure) -> Table | None:
-    """`figure` with the gain beside the mean; the columns are the same for every figure, which share a heading."""
-    shared = [replace(c, note=_all_sets(summary)) if c.kind == "mean" else c for c in _columns(summary, figure)]
-    caption, over = figure.caption(summary), _sets_in_mean(summary, figure)
-    if summary.shifts and over != _all_sets(summary):
-        caption = f"{caption}; the mean is over {over}"
-    table = Table(tuple(shared), _rows(summary, figure, shared), caption)
-    if not figure.informs(summary) or _without_empty(table, figure) is None:
-        return None
-    if not summary.shifts:
+def _further_table(summary: Summary, metric: Metric) -> Table | None:
+    table = metric_table(summary, metric) if metric.informs(summary) else None
+    at = next((i for i, column in enumerate(table.columns, 1) if column.kind == "mean"), 0) if table else 0
+    if table is None or not at:
         return table
-    head, at = Column(f"minus {compared_with(summary)}", "mean of shifts", "gain"), 2 + len(summary.shifts)
-    gains = {arm: difference_entry(gain(summary, figure.name, arm), figure) for arm in summary.arms}
-    rows = [(arm, (*row[:at], gains[arm], *row[at:])) for arm, row in table.rows]
-    return replace(table, columns=(*shared[:at], head, *shared[at:]), rows=tuple(rows))
+    head = Column(f"minus {compared_with(summary)}", MEAN_OF_SHIFTS, "gain")
+    gains = {arm: difference_entry(gain(summary, metric.name, arm), metric) for arm, _ in table.rows}
+    rows = tuple((arm, (*row[:at], gains[arm], *row[at:])) for arm, row in table.rows)
+    return replace(table, columns=(*table.columns[:at], head, *table.columns[at:]), rows=rows)
 
 
 def _tables(
-    summary: Summary, figures: Iterable[Figure], make_table: Callable[[Summary, Figure], Table | None], main: bool
+    summary: Summary, metrics: Iterable[Metric], make_table: Callable[[Summary, Metric], Table | None], main: bool
 ) -> dict[str, Table]:
-    shown = (figure for figure in figures if (figure.section is not None) is main)
-    return {figure.name: table for figure in shown if (table := make_table(summary, figure))}
+    shown = (metric for metric in metrics if (metric.section is not None) is main)
+    return {metric.name: table for metric in shown if (table := make_table(summary, metric))}
 
 
-def _columns(summary: Summary, figure: Figure, ranged: bool = True) -> tuple[Column, ...]:
-    few = summary.by_group if ranged and figure.name == "top1" else {}  # whose groups stand in place of an interval
+def _columns(summary: Summary, metric: Metric, ranged: bool = True) -> tuple[Column, ...]:
+    few = summary.by_group if ranged and metric.name == "top1" else {}  # whose groups stand in place of an interval
     columns = [Column(summary.clean, _size_note(summary, summary.clean, few), "clean")]
     columns += [Column(shift, _size_note(summary, shift, few), "shift") for shift in summary.shifts]
     if summary.shifts:
-        columns.append(Column(MEAN_OF_SHIFTS, _sets_in_mean(summary, figure), "mean"))
+        columns.append(Column(MEAN_OF_SHIFTS, _sets_in_mean(summary, metric), "mean"))
     return (*columns, *(Column(name, _size_note(summary, name, few), "out") for name in summary.left_out))
 
 
-def _sets_in_mean(summary: Summary, figure: Figure) -> str:
-    """How many shifts the mean is over: "6 sets", or, where the figure says nothing of some, "5 of 6 sets"."""
-    over = len(shifts_in_mean(summary, figure))
-    return _all_sets(summary) if over == len(summary.shifts) else f"{over} of {_all_sets(summary)}"
-
-
-def _all_sets(summary: Summary) -> str:
-    return count(len(summary.shifts), "set")
+def _sets_in_mean(summary: Summary, metric: Metric) -> str:
+    """How many shifts the mean is over: "6 sets", or, where the metric says nothing of some, "5 of 6 sets"."""
+    over, every = len(shifts_in_mean(summary, metric)), len(summary.shifts)
+    return f"{'' if over == every else f'{over} of '}{count(every, 'set')}"
 
 
 def _size_note(summary: Summary, test_set: str, few: Collection[str]) -> str:
@@ -107,67 +97,67 @@ def _size_note(summary: Summary, test_set: str, few: Collection[str]) -> str:
     return f"{count(score.n, 'image')}, {of_groups}{count(score.classes, 'class')}"
 
 
-def _rows(summary: Summary, figure: Figure, columns: Sequence[Column]) -> tuple[tuple[str, tuple[Entry, ...]], ...]:
+def _rows(summary: Summary, metric: Metric, columns: Sequence[Column]) -> tuple[tuple[str, tuple[Entry, ...]], ...]:
     """The scores, with the best of each column marked.
 
     What was trained elsewhere does not compete, nor what began with it, unless all did.
     """
-    rows = {arm: [_entry_of(summary, figure, arm, column.name) for column in columns] for arm in summary.arms}
+    rows = {arm: [_entry_of(summary, metric, arm, column.name) for column in columns] for arm in summary.arms}
     competing = {arm: row for arm, row in rows.items() if arm not in summary.trained_elsewhere}
     competing = {arm: row for arm, row in competing.items() if arm not in summary.pretrained} or competing
-    mark_best(columns, list(competing.values()), figure)
+    mark_best(columns, list(competing.values()), metric)
     return tuple((arm, tuple(row)) for arm, row in rows.items())
 
 
-def mark_best(columns: Sequence[Column], rows: Sequence[list[Entry]], figure: Figure) -> None:
+def mark_best(columns: Sequence[Column], rows: Sequence[list[Entry]], metric: Metric) -> None:
     """Mark the best entry of each column in `rows`, and with it all that read the same; not of one row alone.
 
-    Nothing is marked in a column that is left out of the mean, or where some figure is missing or extrapolates.
+    Nothing is marked in a column that is left out of the mean, or where some metric is missing or extrapolates.
     """
     for i, column in enumerate(columns if len(rows) > 1 else ()):
         values = [row[i].value for row in rows if not row[i].extrapolated]
-        known = [value for value in values if value is not None]
-        if column.kind != "out" and len(known) == len(rows):
-            best = number((max if figure.higher_is_better else min)(known), figure.signed, figure.digits)
+        measured = [value for value in values if value is not None]
+        if column.kind != "out" and len(measured) == len(rows):
+            best = number((max if metric.higher_is_better else min)(measured), metric.signed, metric.digits)
             for row in rows:
                 row[i] = replace(row[i], best=row[i].text == best)
 
 
-def _entry_of(summary: Summary, figure: Figure, arm: str, test_set: str) -> Entry:
-    entry = _entry(summary.find(figure.name, arm, test_set), figure, figure.signed)
-    few = summary.by_group.get(test_set, {}).get(arm) if figure.name == "top1" else None
+def _entry_of(summary: Summary, metric: Metric, arm: str, test_set: str) -> Entry:
+    entry = _entry(summary.find(metric.name, arm, test_set), metric, metric.signed)
+    few = summary.by_group.get(test_set, {}).get(arm) if metric.name == "top1" else None
     if not few:
         return entry
     return replace(entry, interval=f"{number(min(few))}{EN_DASH}{number(max(few))}")
 
 
-def _entry(score: Score | None, figure: Figure, signed: bool) -> Entry:
+def _entry(score: Score | None, metric: Metric, signed: bool) -> Entry:
     if score is None or (signed and is_wide(score)):
         return Entry(None)
     return Entry(
         value=score.value,
-        text=number(score.value, signed, figure.digits),
-        interval=span(score, signed, figure.digits),
+        text=number(score.value, signed, metric.digits),
+        interval=span(score, signed, metric.digits),
         method=score.method,
         extrapolated=score.extrapolated,
     )
 
 
-def difference_entry(score: Score | None, figure: Figure) -> Entry:
+def difference_entry(score: Score | None, metric: Metric) -> Entry:
     """Return a difference as shown: a gap where it was not measured, or its interval says nothing."""
-    entry = _entry(score, figure, signed=True)
+    entry = _entry(score, metric, signed=True)
     return entry if score is None or entry.value is None else replace(entry, sure=is_sure(score))
 
 
-def _without_empty(table: Table, figure: Figure) -> Table | None:
+def _without_empty(table: Table, metric: Metric) -> Table | None:
     """`table` without the rows and columns that hold nothing; None where it says nothing of most of its rows.
 
-    A figure that is measured from lines says nothing of an arm that it has no mean for.
+    A metric that is measured from lines says nothing of an arm that it has no mean for.
     """
     rows = [(arm, entries) for arm, entries in table.rows if any(entry.value is not None for entry in entries)]
     columns = [i for i in range(len(table.columns)) if any(entries[i].value is not None for _, entries in rows)]
     mean = next((i for i, column in enumerate(table.columns) if column.kind == "mean"), None)
-    said = rows if mean is None or not figure.needs else [row for row in rows if row[1][mean].value is not None]
+    said = rows if mean is None or not metric.needs else [row for row in rows if row[1][mean].value is not None]
     if not rows or 2 * len(said) < len(table.rows):
         return None
     return replace(

@@ -22,7 +22,7 @@ from genrobust.report.wording import (
     row_name,
     shifts_in_mean,
 )
-from genrobust.robustness import CheckedClaim, Figure, check_claims, figure_called, list_figures
+from genrobust.robustness import CheckedClaim, Metric, check_claims, find_metric, list_metrics
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +49,9 @@ class ReportView:
         self.record, self.summary = record, record.summary
 
     @cached_property
-    def figures(self) -> list[Figure]:
-        """Every figure, those with sections of their own first."""
-        return list_figures()
+    def metrics(self) -> list[Metric]:
+        """Every metric, those with sections of their own first."""
+        return list_metrics()
 
     @cached_property
     def overview(self) -> Summary:
@@ -65,8 +65,8 @@ class ReportView:
 
     @cached_property
     def limits(self) -> tuple[str, ...]:
-        """What a reader must know to read the figures right; the first one is about the seeds."""
-        return limits(self.record, self.figures)
+        """What a reader must know to read the metrics right; the first one is about the seeds."""
+        return limits(self.record, self.metrics)
 
     @cached_property
     def claims(self) -> tuple[CheckedClaim, ...]:
@@ -75,18 +75,18 @@ class ReportView:
 
     @cached_property
     def tables(self) -> dict[str, Table]:
-        """The tables of the main figures, by name, top-1 accuracy first."""
-        return main_tables(self.summary, self.figures)
+        """The tables of the main metrics, by name, top-1 accuracy first."""
+        return main_tables(self.summary, self.metrics)
 
     @cached_property
     def overview_tables(self) -> dict[str, Table]:
         """The same with groups in the place of their arms."""
-        return main_tables(self.overview, self.figures) if self.summary.groups else self.tables
+        return main_tables(self.overview, self.metrics) if self.summary.groups else self.tables
 
     @cached_property
     def differences(self) -> dict[str, Table]:
-        """The tables of differences in the main figures, by name."""
-        return main_differences(self.summary, self.figures)
+        """The tables of differences in the main metrics, by name."""
+        return main_differences(self.summary, self.metrics)
 
     @cached_property
     def looks(self) -> dict[str, Look]:
@@ -104,6 +104,11 @@ class ReportView:
         return marks(self.summary)
 
     @cached_property
+    def dagger(self) -> str:
+        """What a dagger behind the name of a test set means, after other sentences."""
+        return " † left out of the mean." if self.summary.left_out else ""
+
+    @cached_property
     def legend(self) -> list[tuple[str, str]]:
         """The names of arms, each with the arm whose look it has."""
         return [(self.names[arm], arm) for arm in self.summary.arms]
@@ -112,7 +117,7 @@ class ReportView:
     def tiles(self) -> list[Tile]:
         """The arms, or groups and the arms in none, at the head of a page."""
         summary, compared = self.overview, references(self.overview)
-        over = len(shifts_in_mean(summary, figure_called("er")))
+        over = len(shifts_in_mean(summary, find_metric("er")))
         sets = f" ({count(over, 'shift')})" if over < len(summary.shifts) else ""
         tiles = []
         for arm in summary.arms:

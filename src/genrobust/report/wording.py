@@ -1,4 +1,4 @@
-"""A study's figures in words: numbers with their signs and intervals, and what they do not say."""
+"""A study's metrics in words: numbers with their signs and intervals, and what they do not say."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from genrobust.core import MEAN_OF_SHIFTS, ArmRecord, Score, StudyRecord, Summary
 from genrobust.report.groups import averaged_over
-from genrobust.robustness import EXPLAINED, Figure, figure_called
+from genrobust.robustness import EXPLAINED, Metric, find_metric
 
 MINUS, EN_DASH = "\u2212", "\u2013"
-EXTRAPOLATED = "°"  # after a figure
+EXTRAPOLATED = "°"  # after a metric
 ELSEWHERE = "\u2021"  # a double dagger: learned from other data than the study's
 MINUTE = 60  # seconds
 WIDE = 50  # points: an interval that is wider, and includes zero, says nothing of a robustness or a difference
@@ -78,17 +78,17 @@ def mixture_in_words(arm: ArmRecord) -> str:
     return " + ".join(f"{images:,} {source}{how.get(source, '')}" for source, images in arm.parts.items())
 
 
-def gain(summary: Summary, figure: str, arm: str, test_set: str = MEAN_OF_SHIFTS) -> Score | None:
-    """Return `arm`, or a group, minus its reference; None where there is none, or the figure was not measured."""
-    return summary.find(figure, arm, test_set, minus=summary.reference_of(arm))
+def gain(summary: Summary, metric: str, arm: str, test_set: str = MEAN_OF_SHIFTS) -> Score | None:
+    """Return `arm`, or a group, minus its reference; None where there is none, or the metric was not measured."""
+    return summary.find(metric, arm, test_set, minus=summary.reference_of(arm))
 
 
-def shifts_in_mean(summary: Summary, figure: Figure) -> tuple[str, ...]:
-    """Return the shifts that the mean of `figure` is over: those that have it, and a line that explains enough."""
-    if figure.needs:
-        fitted = getattr(summary, figure.needs)
+def shifts_in_mean(summary: Summary, metric: Metric) -> tuple[str, ...]:
+    """Return the shifts that the mean of `metric` is over: those that have it, and a line that explains enough."""
+    if metric.needs:
+        fitted = getattr(summary, metric.needs)
         return tuple(shift for shift in summary.shifts if shift in fitted and fitted[shift].r2 >= EXPLAINED)
-    return tuple(shift for shift in summary.shifts if summary.find(figure.name, summary.arms[0], shift) is not None)
+    return tuple(shift for shift in summary.shifts if summary.find(metric.name, summary.arms[0], shift) is not None)
 
 
 def guessing(summary: Summary, test_set: str = MEAN_OF_SHIFTS) -> float:
@@ -111,7 +111,7 @@ def is_above_guessing(summary: Summary, arm: str, test_set: str = MEAN_OF_SHIFTS
 
 def robustness_over(summary: Summary) -> str:
     """Say over which shifts the mean effective robustness is, where these are not all: "over 5 of the 6 shifts"."""
-    over, every = len(shifts_in_mean(summary, figure_called("er"))), len(summary.shifts)
+    over, every = len(shifts_in_mean(summary, find_metric("er"))), len(summary.shifts)
     return "" if over == every else f"over {over} of the {count(every, 'shift')}"
 
 
@@ -164,14 +164,14 @@ def caveat(summary: Summary) -> str:
     return f"Intervals are 95 %, over {over} and {seeds} seeds.{few}"
 
 
-def limits(record: StudyRecord, figures: Iterable[Figure]) -> tuple[str, ...]:
-    """Return what a reader must know to read the figures right; the record's own notes come last."""
+def limits(record: StudyRecord, metrics: Iterable[Metric]) -> tuple[str, ...]:
+    """Return what a reader must know to read the metrics right; the record's own notes come last."""
     summary = record.summary
     return (
         caveat(summary),
         *_limits_of_comparing(record),
         *_limits_of_sets(summary),
-        *_limits_of_figures(summary, figures),
+        *_limits_of_metrics(summary, metrics),
         *_limits_of_training(record),
         *record.notes,
     )
@@ -196,7 +196,7 @@ def _limits_of_comparing(record: StudyRecord) -> Iterator[str]:
         yield f"{STARTED} {_BEGUN}: {advice}"
     if summary.groups:
         yield (
-            f"A figure averaged over {averaged_over(record)} gives each arm of a group the same weight. Its interval "
+            f"A metric averaged over {averaged_over(record)} gives each arm of a group the same weight. Its interval "
             "resamples the arms too where a group has three or more, and is that of just these arms where it has fewer."
         )
 
@@ -232,26 +232,26 @@ def _limits_of_sets(summary: Summary) -> Iterator[str]:
             yield f"{name} differs. {words}."
 
 
-def _limits_of_figures(summary: Summary, figures: Iterable[Figure]) -> Iterator[str]:
-    measured = {key.figure for key in summary.scores}
-    for figure in figures:
-        title = figure.heading(summary)
-        if figure.name in measured and figure.informs(summary):
-            yield f"{title} is {figure.note}."
-        if figure.name in measured and figure.needs and summary.shifts and not _is_known(summary, figure):
+def _limits_of_metrics(summary: Summary, metrics: Iterable[Metric]) -> Iterator[str]:
+    measured = {key.metric for key in summary.scores}
+    for metric in metrics:
+        title = metric.heading(summary)
+        if metric.name in measured and metric.informs(summary):
+            yield f"{title} is {metric.note}."
+        if metric.name in measured and metric.needs and summary.shifts and not _is_known(summary, metric):
             yield (
                 f"{title} of single arms is not shown: most have no mean, since they extrapolate the fit, or one with "
-                f"an interval about zero wider than {WIDE} points. results.csv has all figures."
+                f"an interval about zero wider than {WIDE} points. results.csv has all metrics."
             )
         tests_of: dict[str, list[str]] = {}
-        for test, reason in summary.gaps.get(figure.name, {}).items():
+        for test, reason in summary.gaps.get(metric.name, {}).items():
             tests_of.setdefault(reason, []).extend([test] if test in summary.tests else [])
         for reason, tests in tests_of.items():
             if tests:
                 yield f"{title} is not shown on {', '.join(tests)}: {reason}."
     if summary.lines:
         yield (
-            f"{EXTRAPOLATED} marks figures that extrapolate: some clean accuracy in them lies outside those the line "
+            f"{EXTRAPOLATED} marks metrics that extrapolate: some clean accuracy in them lies outside those the line "
             "was fitted on, by more than its standard error. An arm of which one belongs to the mean has no mean "
             "effective robustness, and a claim about one stays undecided."
         )
@@ -264,9 +264,9 @@ def _limits_of_figures(summary: Summary, figures: Iterable[Figure]) -> Iterator[
         yield "No baseline models were scored on these test sets, so there is no effective robustness."
 
 
-def _is_known(summary: Summary, figure: Figure) -> bool:
-    """Whether most arms have a mean of `figure` that says something."""
-    means = [summary.find(figure.name, arm) for arm in summary.arms]
+def _is_known(summary: Summary, metric: Metric) -> bool:
+    """Whether most arms have a mean of `metric` that says something."""
+    means = [summary.find(metric.name, arm) for arm in summary.arms]
     return 2 * sum(score is not None and not is_wide(score) for score in means) >= len(means)
 
 

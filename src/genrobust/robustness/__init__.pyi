@@ -7,16 +7,16 @@ from .effective import (
     fit_lines as fit_lines,
     to_scale as to_scale,
 )
-from .figure import (
-    EXPLAINED as EXPLAINED,
-    FIGURES as FIGURES,
-    Figure as Figure,
-    ImageFigure as ImageFigure,
-    figure_called as figure_called,
-    image_figure as image_figure,
-    list_figures as list_figures,
-)
 from .grouping import Groups as Groups, require_names as require_names
+from .metric import (
+    EXPLAINED as EXPLAINED,
+    METRICS as METRICS,
+    ImageMetric as ImageMetric,
+    Metric as Metric,
+    find_metric as find_metric,
+    image_metric as image_metric,
+    list_metrics as list_metrics,
+)
 from .resampling import (
     ANY as ANY,
     Measured as Measured,

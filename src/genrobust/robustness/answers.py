@@ -65,15 +65,15 @@ def inside(predictions: Predictions, classes: np.ndarray) -> np.ndarray:
 
 
 def read_answers(
-    predictions: Predictions, wanted: Sequence[tuple[np.ndarray, Mapping[str, OfImages]]]
+    predictions: Predictions, subsets: Sequence[tuple[np.ndarray, Mapping[str, OfImages]]]
 ) -> list[dict[str, np.ndarray]]:
     """Compute values of each image, with the logits restricted to some classes; the logits may be mapped from a file.
 
     Args:
-        wanted: Classes, int64 sorted and unique, with what is computed over them, by name.
+        subsets: Classes, int64 sorted and unique, with what is computed over them, by name.
 
     Returns:
-        For each of `wanted` the values by name, [M] or [M, P], of the M images with a right label among the classes.
+        For each of `subsets` the values by name, [M] or [M, P], of the M images with a right label among the classes.
 
     Raises:
         GenrobustError: A logit is NaN, or the highest of an image infinite.
@@ -81,13 +81,13 @@ def read_answers(
     """
     check_predictions(predictions)
     count = len(predictions.labels)
-    members = [inside(predictions, classes) for classes, _ in wanted]
-    values: list[dict[str, list[np.ndarray]]] = [{name: [] for name in of_images} for _, of_images in wanted]
+    members = [inside(predictions, classes) for classes, _ in subsets]
+    values: list[dict[str, list[np.ndarray]]] = [{name: [] for name in of_images} for _, of_images in subsets]
     broken = np.empty(count, dtype=bool)
     for start in range(0, max(count, 1), ROWS):
         rows = predictions.logits[start : start + ROWS]
         broken[start : start + ROWS] = ~np.isfinite(rows.max(axis=1, initial=-np.inf))
-        for (classes, of_images), inside_set, to in zip(wanted, members, values, strict=True):
+        for (classes, of_images), inside_set, to in zip(subsets, members, values, strict=True):
             answers = _restricted(predictions, rows, start, inside_set[start : start + ROWS], classes)
             for name, compute in of_images.items():
                 to[name].append(compute(answers))
@@ -136,6 +136,6 @@ def check_predictions(predictions: Predictions) -> None:
         raise UserError(f"{where}: {len(predictions.keys)} keys for {len(labels)} images")
     if predictions.accepted is not None and len(predictions.accepted) != len(labels):
         raise UserError(f"{where}: {len(predictions.accepted)} entries in accepted for {len(labels)} images")
-    known = own_classes(predictions)
-    if len(known) and not 0 <= known[0] <= known[-1] < classes:
-        raise UserError(f"{where}: labels run from {known[0]} to {known[-1]}, but there are {classes} classes")
+    of_set = own_classes(predictions)
+    if len(of_set) and not 0 <= of_set[0] <= of_set[-1] < classes:
+        raise UserError(f"{where}: labels run from {of_set[0]} to {of_set[-1]}, but there are {classes} classes")

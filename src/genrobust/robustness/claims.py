@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from genrobust.core import Claim, Score, Summary
-from genrobust.robustness.figure import Figure, figure_called
+from genrobust.robustness.metric import Metric, find_metric
 
 LEVEL = 0.05  # of the chance that any claim that holds here holds by chance alone
 
@@ -19,7 +19,7 @@ class CheckedClaim:
     """
 
     claim: Claim
-    figure: Figure
+    metric: Metric
     score: Score | None
     p: float | None
     outcome: str
@@ -32,30 +32,30 @@ def check_claims(summary: Summary, claims: Sequence[Claim]) -> list[CheckedClaim
     of claims (Holm, 1979). What extrapolates a line decides nothing.
 
     Raises:
-        UserError: A claim about an unknown figure.
+        UserError: A claim about an unknown metric.
     """
-    scores = [summary.find(c.figure, c.arm, c.test_set, minus=c.than) for c in claims]
+    scores = [summary.find(c.metric, c.arm, c.test_set, minus=c.than) for c in claims]
     corrected = iter(holm([score.p for score in scores if score is not None and score.p is not None]))
     checked = []
     for claim, score in zip(claims, scores, strict=True):
-        figure = figure_called(claim.figure)
+        metric = find_metric(claim.metric)
         p = None if score is None or score.p is None else next(corrected)
-        checked.append(CheckedClaim(claim, figure, score, p, _outcome(score, p, figure)))
+        checked.append(CheckedClaim(claim, metric, score, p, _outcome(score, p, metric)))
     return checked
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Correct p-values for their number, each in its place (Holm, 1979)."""
+    """Correct p-values for their number, in their order (Holm, 1979)."""
     corrected, highest = [0.0] * len(p_values), 0.0
-    for rank, place in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
-        highest = max(highest, min(1.0, (len(p_values) - rank) * p_values[place]))
-        corrected[place] = highest
+    for rank, index in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
+        highest = max(highest, min(1.0, (len(p_values) - rank) * p_values[index]))
+        corrected[index] = highest
     return corrected
 
 
-def _outcome(score: Score | None, p: float | None, figure: Figure) -> str:
+def _outcome(score: Score | None, p: float | None, metric: Metric) -> str:
     if score is None or p is None:
         return "not measured"
     if p >= LEVEL or score.extrapolated:
         return "undecided"
-    return "holds" if (score.value > 0) is figure.higher_is_better else "contradicted"
+    return "holds" if (score.value > 0) is metric.higher_is_better else "contradicted"

@@ -158,7 +158,7 @@ def outside(percents: np.ndarray, n: int, least: float, most: float) -> np.ndarr
 
 
 def drawn_lines(line: Line, bootstrap: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Draw slopes [B] and intercepts [B] that `line` may as well have had, from its own figures, without its baselines.
+    """Draw slopes [B] and intercepts [B] that `line` may as well have had, without its baselines: from its own numbers.
 
     The sampling distribution of ordinary least squares with normal errors of one size: slope and height at the center
     are independent, with standard errors s / sqrt(Sxx) and s / sqrt(n) and n - 2 degrees of freedom. Sxx, the sum of

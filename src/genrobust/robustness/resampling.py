@@ -30,15 +30,15 @@ def require_replicates(bootstrap: int) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """One figure of every arm and seed on one test set, with its bootstrap replicates.
+    """One metric of every arm and seed on one test set, with its bootstrap replicates.
 
     Replicate b resamples the same images (and baselines) for all arms and seeds, so that a difference of two arms
     within it is paired.
 
     Attributes:
-        point: The values, [A, S], in the figure's unit; `draws` are the replicates, [B, A, S].
+        point: The values, [A, S], in the metric's unit; `draws` are the replicates, [B, A, S].
         over: What was resampled besides seeds ("images", "images and baselines").
-        of: What the figure is a mean of ("mean of 3 shifts"), "" for one test set.
+        of: What the metric is a mean of ("mean of 3 shifts"), "" for one test set.
         bounds: What no arm's interval leaves.
         right: The right answers, int [A, S], of a proportion, whose interval for one checkpoint is then exact.
         outside: Which values extrapolate, bool [A, S]; None for none.
@@ -119,7 +119,7 @@ class Measured:
     def over_arms(self, arms: Sequence[int], minus: Sequence[int] | None = None) -> Measured:
         """Return the mean over `arms` as that of a single one; `minus` are the arms to subtract, one from each.
 
-        From RESAMPLED_FROM arms on, a replicate resamples them, the same ones for every figure and every group of as
+        From RESAMPLED_FROM arms on, a replicate resamples them, the same ones for every metric and every group of as
         many arms; below, the interval is that of just these arms.
         """
         indices, count, resamples, outside = list(arms), len(arms), len(self.draws), self.outside
@@ -233,7 +233,7 @@ def _clip_to_bounds(score: Score, bounds: tuple[float, float]) -> Score:
 
 
 def mean_of(parts: Sequence[Measured], label: str) -> Measured:
-    """Return the unweighted mean of several test sets' figures, named `label`; replicate b averages replicates b."""
+    """Return the unweighted mean of several test sets' metrics, named `label`; replicate b averages replicates b."""
     outside = [part.outside for part in parts if part.outside is not None]
     least, most = np.mean([part.bounds for part in parts], axis=0).tolist()
     shares = {name: 0.0 for part in parts for name in part.shares}
@@ -323,10 +323,10 @@ def resampled_means(
         return _ratios(groups.weights(bootstrap) @ of_groups, columns.shape[1], per_group)
     bits = np.packbits(counted, axis=1)  # compared as bytes: 20 times faster than numpy's unique rows
     words = np.ascontiguousarray(bits).view(np.dtype((np.void, bits.shape[1]))).ravel()
-    _, first, place, counts = np.unique(words, return_index=True, return_inverse=True, return_counts=True)
+    _, first, row_of, counts = np.unique(words, return_index=True, return_inverse=True, return_counts=True)
     rows = counted[first].astype(np.float32)  # float32 counts exactly up to 2^24 images
     parts = [min(AT_ONCE, bootstrap - start) for start in range(0, bootstrap, AT_ONCE)]
-    sums = np.concatenate([_row_counts(place, counts, part, rng).astype(np.float32) @ rows for part in parts])
+    sums = np.concatenate([_row_counts(row_of, counts, part, rng).astype(np.float32) @ rows for part in parts])
     return _ratios(sums.astype(float), columns.shape[1], per_group)
 
 
@@ -337,24 +337,24 @@ def _ratios(sums: np.ndarray, columns: int, per_group: int) -> np.ndarray:
         return np.asarray(right / np.repeat(total, per_group, axis=1))
 
 
-def _row_counts(place: np.ndarray, counts: np.ndarray, resamples: int, rng: np.random.Generator) -> np.ndarray:
+def _row_counts(row_of: np.ndarray, counts: np.ndarray, resamples: int, rng: np.random.Generator) -> np.ndarray:
     """How often each distinct row comes in each resample: int [B, D].
 
     Equal rows are interchangeable, so a resample is one multinomial draw over the distinct rows: exact, and 10 to 100
     times faster than drawing images where distinct rows are few; where they are many, it is slower.
     """
-    n, d = len(place), len(counts)
+    n, d = len(row_of), len(counts)
     if d <= FEW:
         return rng.multinomial(n, counts / n, size=resamples)
-    return np.stack([np.bincount(place[rng.integers(0, n, n)], minlength=d) for _ in range(resamples)])
+    return np.stack([np.bincount(row_of[rng.integers(0, n, n)], minlength=d) for _ in range(resamples)])
 
 
 def baseline_counts(n: int, bootstrap: int) -> Iterator[np.ndarray]:
     """Yield how often each of `n` baselines comes in each resample, int [B', n], for `bootstrap` resamples in all."""
-    rng, place, once = np.random.default_rng(0), np.arange(n), np.ones(n, dtype=np.int64)
+    rng, row_of, once = np.random.default_rng(0), np.arange(n), np.ones(n, dtype=np.int64)
     block = max(1, IN_MEMORY // n)
     for start in range(0, bootstrap, block):
-        yield _row_counts(place, once, min(block, bootstrap - start), rng)
+        yield _row_counts(row_of, once, min(block, bootstrap - start), rng)
 
 
 def image_counts(

@@ -1,4 +1,4 @@
-"""The answers of a whole study: what figures need to know of each image, by arm and seed, for every test set."""
+"""The answers of a whole study: what metrics need to know of each image, by arm and seed, for every test set."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ StudyPredictions = Mapping[tuple[str, int, str], Predictions]  # by arm, seed an
 
 @dataclass(frozen=True, slots=True)
 class AnsweredSet:
-    """The facts that figures need of the M images of a test set that have a right label among its C classes.
+    """The facts that metrics need of the M images of a test set that have a right label among its C classes.
 
     Attributes:
         classes: int64 [C], of `all_classes` in the study.
         labels: int64 [M], and `members` bool [N] says which images of the test set these are.
-        values: What each figure computed, by its name: [A, S, M] or [A, S, M, P] over arms and seeds.
+        values: What each metric computed, by its name: [A, S, M] or [A, S, M, P] over arms and seeds.
         protocol: How images were prepared, in words.
         groups: The groups of the images, None where they have none.
     """
@@ -67,13 +67,13 @@ class BaselineDraws:
 
 @dataclass(frozen=True)
 class StudyAnswers:
-    """All that figures are measured from. `measured` and `gaps` hold, by figure and test set, what is known so far.
+    """All that metrics are measured from. `measured` and `gaps` hold, by metric and test set, what is known so far.
 
     Attributes:
         sets: By name, the clean set, the shifts, and the clean set restricted to the classes of shifts.
         paired: Maps each test set to the clean set over the same classes.
         lines: The baseline line of each shift that has one.
-        rng: What main figures draw from in turn; others have generators of their own.
+        rng: What main metrics draw from in turn; others have generators of their own.
     """
 
     sets: dict[str, AnsweredSet]
@@ -109,13 +109,13 @@ class StudyAnswers:
         drawn = self._replicates(right, members, grouped, self.rng)
         drawn = spread_of_sure(drawn, percents, images[:, None, None], self.rng)
 
-        def over_images(rng: np.random.Generator, place: int) -> np.ndarray:
-            return self._replicates(right[[place]], members[:, [place]], [False], rng)[:, 0]
+        def over_images(rng: np.random.Generator, index: int) -> np.ndarray:
+            return self._replicates(right[[index]], members[:, [index]], [False], rng)[:, 0]
 
         for i, groups in enumerate(answered.groups for answered in clean.values()):
             if groups is not None:
                 point = np.nanmean(drawn[:, i], axis=0)
-                drawn[:, i] = groups.spread(point, drawn[:, i], partial(over_images, place=i))
+                drawn[:, i] = groups.spread(point, drawn[:, i], partial(over_images, index=i))
         kinds = {b.model: b.architecture for b in self.baselines if b.test_set in self.lines}
         models = sorted(kinds)
         picks = np.empty((self.bootstrap, 0), dtype=int)
@@ -169,14 +169,14 @@ def answer_sets(
     on_own_classes: Mapping[str, OfImages],
     on_all_classes: Mapping[str, OfImages],
 ) -> tuple[dict[str, AnsweredSet], dict[str, str]]:
-    """Compute what figures need of every test set, and of the clean set over the classes of each shift.
+    """Compute what metrics need of every test set, and of the clean set over the classes of each shift.
 
     Predictions are asked for one at a time and their logits read once, so `predictions` may read them from a disk.
 
     Args:
         tests: The test sets, the clean one first.
-        on_own_classes: What is computed with logits restricted to a set's own classes, by figure.
-        on_all_classes: What is computed over all classes, by figure.
+        on_own_classes: What is computed with logits restricted to a set's own classes, by metric.
+        on_all_classes: What is computed over all classes, by metric.
 
     Returns:
         The sets by name, and the name of the clean set that each is paired with.
@@ -221,16 +221,16 @@ def _answered_sets(
 ) -> dict[str, AnsweredSet]:
     """The answers on one test set, over each of the classes in `over`, and over all under the test set's own name."""
     test, all_classes = images.test_set, len(images.classes)
-    wanted = [*((classes, on_own_classes) for classes in over.values()), (np.arange(all_classes), on_all_classes)]
+    subsets = [*((classes, on_own_classes) for classes in over.values()), (np.arange(all_classes), on_all_classes)]
     values: dict[str, dict[str, np.ndarray]] = {name: {} for name in over}
     protocols = {images.protocol}
     for (a, arm), (s, seed) in product(enumerate(arms), enumerate(seeds)):
         predicted = predictions[arm, seed, test]
         _require_same_images(predicted, images, _where(arm, seed, test), test)
         protocols.add(predicted.protocol)
-        for name, by_figure in zip([*over, test], read_answers(predicted, wanted), strict=True):
-            for figure, computed in by_figure.items():
-                to = values[name].setdefault(figure, np.zeros((len(arms), len(seeds), *computed.shape), computed.dtype))
+        for name, by_metric in zip([*over, test], read_answers(predicted, subsets), strict=True):
+            for metric, computed in by_metric.items():
+                to = values[name].setdefault(metric, np.zeros((len(arms), len(seeds), *computed.shape), computed.dtype))
                 to[a, s] = computed
     protocol = images.protocol if len(protocols) == 1 else comparable(images.protocol)
     sets = {}
@@ -245,7 +245,7 @@ def _where(arm: str, seed: int, test: str) -> str:
 
 
 def comparable(protocol: str) -> str:
-    """Return a protocol in the words that all networks share whose figures may be compared."""
+    """Return a protocol in the words that all networks share whose scores may be compared."""
     return _INTERPOLATION.sub("(each network's interpolation, antialiased)", protocol)
 
 

@@ -1,4 +1,4 @@
-"""From the predictions of a whole study to its Summary: every figure, with means and differences."""
+"""From the predictions of a whole study to its Summary: every metric, with means and differences."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from genrobust.core import (
 )
 from genrobust.robustness.breakdown import accuracy_by_class, accuracy_by_group, gains_without_groups, missed_images
 from genrobust.robustness.effective import fit_lines
-from genrobust.robustness.figure import Figure, ImageFigure, list_figures
 from genrobust.robustness.grouping import Groups, require_names
+from genrobust.robustness.metric import ImageMetric, Metric, list_metrics
 from genrobust.robustness.resampling import Measured, mean_of, require_replicates, seed_weights
 from genrobust.robustness.sets import StudyAnswers, StudyPredictions, answer_sets, arms_and_seeds
 
-Table = dict[tuple[str, str], Measured]  # by figure and test set
+Table = dict[tuple[str, str], Measured]  # by metric and test set
 COMPARED_ON_EACH = 12  # arms, up to which any two are compared on each test set; of more, on the mean of shifts alone
 
 
@@ -73,15 +73,15 @@ def summarize(
     predictions: StudyPredictions,
     comparison: Comparison,
     baselines: Sequence[BaselineModel] = (),
-    figures: Sequence[Figure] | None = None,
+    metrics: Sequence[Metric] | None = None,
 ) -> Summary:
-    """Measure `figures` (None: all) of each arm, seed and test set, with their means and differences.
+    """Measure `metrics` (None: all) of each arm, seed and test set, with their means and differences.
 
     `predictions` are by arm, seed and test set, and may come from anywhere. Without `baselines` there is no line, and
     so no effective robustness.
 
     A shifted set is scored over its own classes, logits restricted to them, and paired with the clean set restricted to
-    the same classes. Means over shifts are over those that have the figure, and say over how many; effective robustness
+    the same classes. Means over shifts are over those that have the metric, and say over how many; effective robustness
     has no mean over shifts whose line explains less than half, and none for an arm that extrapolates a line.
 
     Intervals are 95 %: Clopper-Pearson for a proportion of one checkpoint, else percentile bootstraps (deterministic)
@@ -96,7 +96,7 @@ def summarize(
     arms, seeds = arms_and_seeds(predictions, (comparison.clean, *comparison.shifts))
     references = _references(comparison, arms)
     weights = seed_weights(len(seeds), comparison.bootstrap, rng := np.random.default_rng(0))
-    study = _measure_figures(predictions, baselines, comparison, list_figures() if figures is None else figures, rng)
+    study = _measure_metrics(predictions, baselines, comparison, list_metrics() if metrics is None else metrics, rng)
     left_out = _left_out(study, comparison)
     in_mean = tuple(shift for shift in comparison.shifts if shift not in left_out)
     table = study.measured | _means_over_shifts(study.measured, in_mean)
@@ -173,17 +173,17 @@ def _references(comparison: Comparison, arms: Sequence[str]) -> dict[str, str]:
     return references | {group: group_reference(group, groups, references) for group in groups}
 
 
-def _measure_figures(
+def _measure_metrics(
     predictions: StudyPredictions,
     baselines: Sequence[BaselineModel],
     comparison: Comparison,
-    figures: Sequence[Figure],
+    metrics: Sequence[Metric],
     rng: np.random.Generator,
 ) -> StudyAnswers:
-    """The answers, with every figure that can be measured of them."""
+    """The answers, with every metric that can be measured of them."""
     clean, shifts = comparison.clean, comparison.shifts
     lines = {**comparison.published, **fit_lines(baselines, shifts, comparison.transform)}
-    of_images = [f for f in figures if isinstance(f, ImageFigure)]
+    of_images = [f for f in metrics if isinstance(f, ImageMetric)]
     on_own_classes, on_all_classes = (
         {f.name: f.of_images for f in of_images if f.all_classes is over_all} for over_all in (False, True)
     )
@@ -195,9 +195,9 @@ def _measure_figures(
             require_names(groups, len(answered.members), f"image_groups[{test!r}]")
         sets[name] = replace(answered, groups=Groups.of(groups, answered.members))
     study = StudyAnswers(sets, paired, lines, baselines, comparison.bootstrap, rng)
-    for figure in figures:
-        if not figure.needs or getattr(study, figure.needs):
-            study.measured.update({(figure.name, test): m for test, m in figure.measure(study).items()})
+    for metric in metrics:
+        if not metric.needs or getattr(study, metric.needs):
+            study.measured.update({(metric.name, test): m for test, m in metric.measure(study).items()})
     return study
 
 
@@ -214,11 +214,11 @@ def _left_out(study: StudyAnswers, comparison: Comparison) -> dict[str, str]:
 
 def _means_over_shifts(measured: Table, shifts: Sequence[str]) -> Table:
     means = {}
-    for figure in dict.fromkeys(figure for figure, _ in measured):
-        parts = [m for shift in shifts if (m := measured.get((figure, shift))) is not None and m.in_mean]
+    for metric in dict.fromkeys(metric for metric, _ in measured):
+        parts = [m for shift in shifts if (m := measured.get((metric, shift))) is not None and m.in_mean]
         if parts:
             share = f"{len(parts)}" if len(parts) == len(shifts) else f"{len(parts)} of {len(shifts)}"
-            means[figure, MEAN_OF_SHIFTS] = mean_of(parts, f"mean of {share} shifts")
+            means[metric, MEAN_OF_SHIFTS] = mean_of(parts, f"mean of {share} shifts")
     return means
 
 
@@ -233,21 +233,21 @@ def _score_rows(
     """The scores of each checkpoint, arm, difference and group; `weights` [B, S] are those of the seeds."""
     at = {arm: a for a, arm in enumerate(arms)}
     asked = [*((arm, references[arm]) for arm in arms if references[arm] != arm), *comparison.pairs]
-    for (figure, test), measured in table.items():
+    for (metric, test), measured in table.items():
         for arm, a in at.items():
             for s, seed in enumerate(seeds if test != MEAN_OF_SHIFTS else ()):
-                yield ScoreKey(figure, arm, test, seed), measured.one(a, s)
+                yield ScoreKey(metric, arm, test, seed), measured.one(a, s)
             if _has_mean(test, measured, a):
-                yield ScoreKey(figure, arm, test), measured.arm(a, weights)
-        every = _compares_any(figure, test, comparison, len(arms))
+                yield ScoreKey(metric, arm, test), measured.arm(a, weights)
+        every = _compares_any(metric, test, comparison, len(arms))
         for arm, other in _pairs(asked, arms if every else ()):
             if _has_mean(test, measured, at[arm], at[other]):
-                yield ScoreKey(figure, arm, test, minus=other), measured.difference(at[arm], at[other], weights)
-        yield from _group_rows(figure, test, measured, at, references, comparison.groups, weights, every)
+                yield ScoreKey(metric, arm, test, minus=other), measured.difference(at[arm], at[other], weights)
+        yield from _group_rows(metric, test, measured, at, references, comparison.groups, weights, every)
 
 
 def _group_rows(
-    figure: str,
+    metric: str,
     test: str,
     measured: Measured,
     at: Mapping[str, int],
@@ -261,7 +261,7 @@ def _group_rows(
     for group, members in groups.items():
         indices = [at[arm] for arm in members]
         if _has_mean(test, measured, *indices):
-            yield ScoreKey(figure, group, test), measured.over_arms(indices).arm(0, weights)
+            yield ScoreKey(metric, group, test), measured.over_arms(indices).arm(0, weights)
         minus = [at[references[arm]] for arm in members]
         if (reference := references[group]) != group and _has_mean(test, measured, *indices, *minus):
             score = measured.over_arms(indices, minus).difference(0, None, weights)
@@ -271,7 +271,7 @@ def _group_rows(
         if len(groups[group]) == len(groups[other]):
             indices, minus = ([at[arm] for arm in groups[name]] for name in (group, other))
             differences[group, other] = measured.over_arms(indices, minus).difference(0, None, weights)
-    yield from ((ScoreKey(figure, group, test, minus=other), score) for (group, other), score in differences.items())
+    yield from ((ScoreKey(metric, group, test, minus=other), score) for (group, other), score in differences.items())
 
 
 def _pairs(asked: Sequence[tuple[str, str]], names: Sequence[str]) -> list[tuple[str, str]]:
@@ -281,10 +281,10 @@ def _pairs(asked: Sequence[tuple[str, str]], names: Sequence[str]) -> list[tuple
     return [*first, *(pair for pair in others if not {pair, pair[::-1]} & first.keys())]
 
 
-def _compares_any(figure: str, test: str, comparison: Comparison, arms: int) -> bool:
+def _compares_any(metric: str, test: str, comparison: Comparison, arms: int) -> bool:
     """Whether any two arms are compared, and not only those with their references."""
     each = arms <= COMPARED_ON_EACH and test in (comparison.clean, *comparison.shifts)
-    return figure == "top1" and (test == MEAN_OF_SHIFTS or each)
+    return metric == "top1" and (test == MEAN_OF_SHIFTS or each)
 
 
 def _has_mean(test: str, measured: Measured, *arms: int) -> bool:

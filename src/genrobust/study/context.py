@@ -34,7 +34,7 @@ from genrobust.data import (
     without_leaks,
 )
 from genrobust.recipe import Recipe, look_alikes, recipe_yaml
-from genrobust.robustness import list_figures
+from genrobust.robustness import list_metrics
 from genrobust.study.census import Census
 from genrobust.study.estimates.rates import StageTimes
 from genrobust.study.executors.jobs import Executor
@@ -248,7 +248,7 @@ def _without_keys(images: ImageSet | None, excluded: Collection[str]) -> ImageSe
 
 
 def _check_names(recipe: Recipe, data: StudyData) -> None:
-    """Raise UserError, naming the key, for a test set that the data lacks, and for an unknown figure."""
+    """Raise UserError, naming the key, for a test set that the data lacks, and for an unknown metric."""
     if twins := look_alikes([MEAN_OF_SHIFTS, *data.tests]):
         raise UserError(f"data.shifts: {twins[0]!a} and {twins[1]!a} look the same: rename one")
     if MEAN_OF_SHIFTS in data.tests:
@@ -258,10 +258,10 @@ def _check_names(recipe: Recipe, data: StudyData) -> None:
         unknown = [t for t in tests or () if t not in data.tests]
         if unknown:
             raise UserError(f"evaluate.{key}: no test set {unknown[0]!r}; there are {there}")
-    figures = [figure.name for figure in list_figures()]
+    metrics = [metric.name for metric in list_metrics()]
     for i, claim in enumerate(recipe.claims):
-        if claim.figure not in figures:
-            raise UserError(f"claims.{i}.figure: no figure {claim.figure!r}; there are {', '.join(figures)}")
+        if claim.metric not in metrics:
+            raise UserError(f"claims.{i}.metric: no metric {claim.metric!r}; there are {', '.join(metrics)}")
         scored = _scored_tests(recipe, data)
         if claim.test_set not in (MEAN_OF_SHIFTS, *scored):
             raise UserError(

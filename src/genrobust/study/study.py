@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property, partial
 from itertools import groupby
@@ -23,7 +23,7 @@ from genrobust.core import (
 )
 from genrobust.data import describe_dark, require_outside
 from genrobust.recipe import GENERATED, ArmConfig, Recipe
-from genrobust.report import ReportView, check_report_formats, report_inputs, show_study, write_report
+from genrobust.report import ReportView, report_inputs, write_report
 from genrobust.study.context import Context
 from genrobust.study.executors.jobs import Executor
 from genrobust.study.executors.local import Local
@@ -80,9 +80,6 @@ class Study:
     def __repr__(self) -> str:
         arms, seeds = len(self.recipe.arms), len(self.recipe.seeds)
         return f"Study(name={self.recipe.name!r}, {arms=}, {seeds=}, out={str(self.out)!r})"
-
-    def _repr_html_(self) -> str:
-        return show_study(repr(self), self.recipe, self.out)
 
     @property
     def data(self) -> StudyData:
@@ -205,28 +202,22 @@ class Study:
                 if dark := describe_dark(first, share=0.5):
                     yield f"data.{name}, {place}: {dark}"
 
-    def run(
-        self, anew: bool = False, same_versions: bool = False, formats: Collection[str] = ()
-    ) -> tuple[Summary, dict[str, Path]]:
+    def run(self, anew: bool = False, same_versions: bool = False) -> tuple[Summary, dict[str, Path]]:
         """Run all stages to the report; returns what was measured and the files written, by kind.
 
         Args:
             anew: Begins unfinished work again that other versions of genrobust or its libraries began.
             same_versions: Reuses no finished work of other versions.
-            formats: Also writes the plots of the report as files for papers ("svg").
 
         Raises:
-            UserError: Other versions began or made something, unless these allow it; or an unknown format.
+            UserError: Other versions began or made something, unless these allow it.
             GenrobustError: A stage fails.
         """
-        view, files = self.report(anew, same_versions, formats)
+        view, files = self.report(anew, same_versions)
         return view.summary, files
 
-    def report(
-        self, anew: bool = False, same_versions: bool = False, formats: Collection[str] = ()
-    ) -> tuple[ReportView, dict[str, Path]]:
+    def report(self, anew: bool = False, same_versions: bool = False) -> tuple[ReportView, dict[str, Path]]:
         """Run all stages as `run`; returns all that the report shows, and the files written, by kind."""
-        check_report_formats(formats)
         self.context.anew = anew
         if same_versions:
             self.require_same_versions()
@@ -246,6 +237,6 @@ class Study:
         record = record_of(self.graph, scores, self.command, self.makers())
         self.context.tracking.outcome(record)
         view = ReportView(record)
-        files = write_report(view, self.report_folder, formats, self._report_inputs)
+        files = write_report(view, self.report_folder, self._report_inputs)
         link(self.out / self.recipe.name, self.report_folder)
         return view, files

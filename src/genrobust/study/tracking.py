@@ -58,7 +58,7 @@ class Tracking:
 
     @contextmanager
     def training(self, name: str, checkpoint: Path) -> Iterator[Watch]:
-        """Yield what logs the figures of the training of `checkpoint`, by its step; `name` is that of the training.
+        """Yield what logs the metrics of the training of `checkpoint`, by its step; `name` is that of the training.
 
         Of a training that ran without a tracker the validations are logged now.
         """
@@ -66,9 +66,9 @@ class Tracking:
             tracker.read()
         runs = [_Run(tracker, f"{slug(name)}-{checkpoint.name[-6:]}") for tracker in self._trackers]
 
-        def watch(step: int, figures: Mapping[str, float]) -> None:
+        def watch(step: int, metrics: Mapping[str, float]) -> None:
             for run in runs:
-                run.log(step, figures)
+                run.log(step, metrics)
 
         try:
             yield watch
@@ -83,11 +83,11 @@ class Tracking:
         """Log the scores of a finished study and some of its images; nothing where both were logged before."""
         if not self._trackers:
             return
-        figures, sheets = _mean_scores(record.summary), _contact_sheets(record.pictures)
-        known = digest([figures, self._recipe, [picture.data.hex() for picture in record.pictures]], 6)
+        metrics, sheets = _mean_scores(record.summary), _contact_sheets(record.pictures)
+        known = digest([metrics, self._recipe, [picture.data.hex() for picture in record.pictures]], 6)
         for tracker in self._trackers:
             run = _Run(tracker, f"study-{known}")
-            run.log(0, figures, sheets)
+            run.log(0, metrics, sheets)
             run.close()
 
 
@@ -135,14 +135,14 @@ class _Run:
         self._tracker, self._name = tracker, name
         self._run: _TensorBoard | _Wandb | None = None
 
-    def log(self, step: int, figures: Mapping[str, float], pictures: Mapping[str, np.ndarray] | None = None) -> None:
+    def log(self, step: int, metrics: Mapping[str, float], pictures: Mapping[str, np.ndarray] | None = None) -> None:
         if step <= self._tracker.last.get(self._name, -1):
             return
         if self._run is None:
             self._run = self._tracker.open(self._name)
         for name, pixels in (pictures or {}).items():
             self._run.picture(name, pixels)
-        self._run.scalars(step, figures)
+        self._run.scalars(step, metrics)
         self._tracker.note(self._name, step)
 
     def close(self) -> None:
@@ -163,8 +163,8 @@ class _TensorBoard:
         if first == 0:
             self._writer.add_text("recipe", f"```yaml\n{recipe}```")
 
-    def scalars(self, step: int, figures: Mapping[str, float]) -> None:
-        for name, value in figures.items():
+    def scalars(self, step: int, metrics: Mapping[str, float]) -> None:
+        for name, value in metrics.items():
             self._writer.add_scalar(name, value, step)
         self._writer.flush()  # before the training's state is saved, so that no point is lost between the two
 
@@ -202,8 +202,8 @@ class _Wandb:
             ) from error
         self._image = wandb.Image
 
-    def scalars(self, step: int, figures: Mapping[str, float]) -> None:
-        self._run.log(dict(figures), step=step)
+    def scalars(self, step: int, metrics: Mapping[str, float]) -> None:
+        self._run.log(dict(metrics), step=step)
 
     def picture(self, name: str, pixels: np.ndarray) -> None:
         self._run.log({f"images/{name}": self._image(pixels)}, step=0, commit=False)
@@ -213,9 +213,9 @@ class _Wandb:
 
 
 def _mean_scores(summary: Summary) -> dict[str, float]:
-    """The means over seeds by figure, test set and arm, in each figure's unit."""
+    """The means over seeds by metric, test set and arm, in each metric's unit."""
     return {
-        f"{key.figure}/{key.test_set}/{key.arm}": score.value
+        f"{key.metric}/{key.test_set}/{key.arm}": score.value
         for key, score in summary.scores.items()
         if key.seed is None and not key.minus
     }

@@ -12,17 +12,14 @@ from genrobust.train.learner import Learner
 COMPILERS = ("torch._dynamo", "torch._inductor", "torch._functorch")
 
 
-def compile_networks(learner: Learner, config: TrainConfig) -> None:
-    """Let the networks of `learner` be compiled at their first step, where `config` says so; names of weights stay.
+def compile_network(learner: Learner, config: TrainConfig) -> None:
+    """Let the network of `learner` be compiled at its first step, where `config` says so; names of weights stay.
 
-    Their copies, such as the average of the weights, are not compiled. Each size of images has code of its own.
+    Its copies, such as the average of the weights, are not compiled. Each size of images has code of its own.
     """
     if config.compile:
-        # The same settings have the same shapes, except where the rows of a batch are shared out.
-        room_for_code(config.model_dump_json() if learner.twin is None else object())
-        for network in (learner.model, learner.twin):
-            if network is not None:
-                network.compile(dynamic=False, options=compiler_options())
+        room_for_code(config.model_dump_json())  # the same settings have the same shapes
+        learner.model.compile(dynamic=False, options=compiler_options())
 
 
 @contextmanager

@@ -48,9 +48,9 @@ from genrobust.core import (
 )
 from genrobust.recipe import TrainConfig
 from genrobust.train.augment import border_color, make_augment
-from genrobust.train.compiling import compile_networks, explain_compilation
+from genrobust.train.compiling import compile_network, explain_compilation
 from genrobust.train.embedding import KeptFeatures
-from genrobust.train.learner import make_learner, make_optimizer, norm_state
+from genrobust.train.learner import make_learner, make_optimizer
 from genrobust.train.mixture import Mixture
 from genrobust.train.probe import Probed, fit_probe
 from genrobust.train.start import copy_weights, first_network, merge_lora
@@ -73,7 +73,7 @@ def train(
     out: Path,
     device: str = "auto",
     threads: int = 2,
-    watch: Watch = lambda step, figures: None,
+    watch: Watch = lambda step, metrics: None,
     team: Team = ALONE,
     initial: Initial | None = None,
     inputs: Mapping[str, Any] | None = None,
@@ -190,9 +190,9 @@ class _Training:
         model = first_network(self.labels, self.config, self.seed, self.device, self.initial)
         probed = self.fit_probe(model)
         steps, top1 = self.config.steps_for(len(self.mixture)), probed.val_top1
-        figures = {"loss": probed.loss, **({} if top1 is None else {"val_top1": top1})}
-        self.watch(steps, figures)
-        progress = Progress(steps, steps, top1, [] if top1 is None else [{"step": steps, **figures}])
+        metrics = {"loss": probed.loss, **({} if top1 is None else {"val_top1": top1})}
+        self.watch(steps, metrics)
+        progress = Progress(steps, steps, top1, [] if top1 is None else [{"step": steps, **metrics}])
         self.publish(model, progress, penalty=probed.penalty)
 
     def fit_probe(self, model: Classifier) -> Probed:
@@ -241,12 +241,12 @@ class _Run(_Training):
     def __post_init__(self) -> None:
         config, mixture = self.config, self.mixture
         self.steps, self.warmup = config.steps_for(len(mixture)), config.warmup_for(len(mixture))
-        learner = make_learner(mixture, self._first_network(), len(self.labels), config, self.team.rows)
-        self.model, self.twin = learner.model, learner.twin
+        learner = make_learner(self._first_network(), len(self.labels), config)
+        self.model = learner.model
         self.ema = ModelEmaV3(self.model, decay=config.ema_decay, use_warmup=True)
         self.scaler = LossScaler(self.device, config.precision)
         self.optimizer = make_optimizer(learner, config, self.scaler)
-        compile_networks(learner, config)
+        compile_network(learner, config)
         self.learner = self.team.wrap_ddp(learner)
         self.state = TrainingState(self.out, self.job, NOUN, self.optimizer, self.scaler)
         self.best: dict[str, Tensor] = {}
@@ -303,8 +303,7 @@ class _Run(_Training):
         for group in self.optimizer.param_groups:
             rate = learning_rate(self.config, step, self.steps, self.warmup)
             group["lr"] = rate * group.get("lr_scale", 1)
-        stage = self.mixture.stage(step)
-        logits, targets = self.learner(self.augment(images.to(self.device)), targets.to(self.device), stage)
+        logits, targets = self.learner(self.augment(images.to(self.device)), targets.to(self.device))
         loss = F.cross_entropy(logits.float(), targets, label_smoothing=self.smoothing)
         self.optimizer.zero_grad(set_to_none=True)
         self.scaler.scale(loss).backward()
@@ -327,10 +326,10 @@ class _Run(_Training):
             raise self.state.diverged("the gradients overflow at any scale of the loss", done, self.config)
         if self.team.is_main:
             rate = learning_rate(self.config, done - 1, self.steps, self.warmup)
-            figures = {"loss": mean_loss, "learning_rate": rate}
+            metrics = {"loss": mean_loss, "learning_rate": rate}
             if validates:
-                figures |= self._validate(mean_loss)
-            self.watch(done, figures)
+                metrics |= self._validate(mean_loss)
+            self.watch(done, metrics)
         history = self.progress.history
         return f"loss {mean_loss:.3f}" + (f"  val {history[-1]['val_top1']:.1f} %" if history else "")
 
@@ -368,8 +367,7 @@ class _Run(_Training):
 
     def _require_finite_weights(self) -> None:
         """Raise GenrobustError if a weight or statistic is NaN or infinite: the last loss may not show it yet."""
-        networks = [("averaged ", self.ema.module), ("", self.model), *([("twin's ", self.twin)] if self.twin else [])]
-        for prefix, network in networks:
+        for prefix, network in (("averaged ", self.ema.module), ("", self.model)):
             for name, tensor in network.state_dict().items():
                 if not bool(tensor.isfinite().all()):
                     problem = f"the {prefix}{name} is NaN or infinite"
@@ -378,14 +376,11 @@ class _Run(_Training):
     def save(self) -> None:
         """Save everything that the next step depends on."""
         self._require_finite_weights()
-        twin_norms = {} if self.twin is None else norm_state(self.twin)
-        averaged, initial_weights = self.ema.module.state_dict(), self.initial_weights or {}
         groups = {
             "model": self.model.state_dict(),
-            "twin": twin_norms,
-            "ema": averaged,
+            "ema": self.ema.module.state_dict(),
             "best": self.best,
-            "before": initial_weights,
+            "before": self.initial_weights or {},
         }
         self.state.save(vars(self.progress), **groups)
 
@@ -401,8 +396,6 @@ class _Run(_Training):
             self.progress = Progress(**progress)
             self.model.load_state_dict(groups["model"])
             self.ema.module.load_state_dict(groups["ema"])
-            if self.twin is not None:
-                self.twin.load_state_dict({**self.model.state_dict(), **groups["twin"]})
             self.best = groups.get("best", {})
             if self.initial_weights is not None:
                 self.initial_weights = {name: tensor.clone() for name, tensor in groups["before"].items()}

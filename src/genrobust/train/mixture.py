@@ -164,11 +164,6 @@ class Mixture:
         """Return the number of the stage that `step` is in: within one, batches hold as many images of each source."""
         return bisect_right(self._stages, step, key=lambda stage: stage.start) - 1
 
-    @property
-    def stages(self) -> int:
-        """The number of stages: one, unless a source has `after` or `until`."""
-        return len(self._stages)
-
     def unpacked(self) -> dict[str, int]:
         """Return how many images of each source have no packed copy yet; empty where no packed copies are read."""
         if self._packing is None:
@@ -189,16 +184,6 @@ class Mixture:
             len(subset) if s.weight is None else s.weight for s, subset in zip(self.sources, subsets, strict=True)
         ]
         return [(subset, weight / sum(weights) / len(subset)) for subset, weight in zip(subsets, weights, strict=True)]
-
-    def rows(self, name: str, stage: int = 0) -> Tensor:
-        """Return which rows of every batch of a stage hold images of the source `name`, bool [B].
-
-        The sources have weights: without, it differs from batch to batch.
-        """
-        import torch
-
-        names = np.repeat([source.name for source in self.sources], self._stages[stage].shares)
-        return torch.from_numpy(names == name)
 
     def batch(self, seed: int, step: int, size: int | None = None, rows: slice = slice(None)) -> tuple[Tensor, Tensor]:
         """Return batch `step`, a pure function of `seed` and `step`.

@@ -15,7 +15,7 @@ from genrobust.train.mixture import Mixture
 class Targets:
     """The distribution over classes that each image of a mixture is to get, times its weight in the loss.
 
-    The cross-entropy is linear in them, so that Mixup, CutMix and split batch norm treat them as any targets.
+    The cross-entropy is linear in them, so that Mixup and CutMix treat them as any targets.
     """
 
     def __init__(self, mixture: Mixture, classes: int, config: TrainConfig, device: torch.device) -> None:

@@ -44,8 +44,8 @@ class Team:
         if self.size == 1:
             return network
         devices = [torch.cuda.current_device()] if next(network.parameters()).is_cuda else None
-        # Unused are those of a twin without images alone. Without that flag, DDP orders the gradients anew after its
-        # first step, and sums of three or more would round differently in a resumed training.
+        # None is unused. Without that flag, DDP orders the gradients anew after its first step, and sums of three or
+        # more would round differently in a resumed training.
         return DistributedDataParallel(network, device_ids=devices, find_unused_parameters=True)
 
     def mean(self, value: Tensor) -> Tensor:

@@ -12,7 +12,6 @@ from PIL import Image, ImageChops, ImageOps
 
 from genrobust.core import ImageSet, StudyData, Subset, no_progress
 from genrobust.data import ListedImages, MemoryImages, find_near_copies, thumbnails
-from genrobust.data.copies.fingerprint import distances_with_mirror
 from genrobust.data.copies.near import thumbnail
 from genrobust.data.file_list import list_folder
 
@@ -73,16 +72,3 @@ def test_a_jpeg_is_read_at_a_reduced_size_and_whatever_cannot_be_read_is_counted
     assert broken == [4]
     whole = np.stack([thumbnail(images.image(i)) for i in range(4)])
     assert np.abs(made[:4].astype(int) - whole).mean() < 2
-
-
-def test_many_copies_of_one_image_are_aligned_in_parts(
-    pictogram_data: StudyData, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("genrobust.data.copies.near._ALIGNED", 3)
-    tests, most = Subset(pictogram_data.tests["solid"], [7, 8, 9]), []
-    monkeypatch.setattr(
-        "genrobust.data.copies.near.distances_with_mirror",
-        lambda query, references: most.append(len(references)) or distances_with_mirror(query, references),
-    )
-    near = found(Subset(pictogram_data.tests["solid"], [*[8] * 10, 20]), [tests])
-    assert near.tolist() == [0] * 10 + [-1] and max(most) == 3

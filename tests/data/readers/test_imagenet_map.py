@@ -57,12 +57,8 @@ def test_each_folder_of_mapped_folders_is_a_set(mapped: dict[str, object], tmp_p
     ("content", "folder", "said"),
     [
         ('["chair"]', "", "is no map from the names of folders"),
-        ('{"chair": 423}', "", "is no map from the names of folders"),
         ('{"chair": []}', "", "is no map from the names of folders"),
         ('{"chair": [1000]}', "", "'chair' means 1000, which is neither"),
-        ('{"chair": [true]}', "", "'chair' means True, which is neither"),
-        ('{"chair": ["n00000000"]}', "", "'chair' means 'n00000000', which is neither"),
-        ("{", "", "map.json"),
         ('{"throne": [1]}', "", "has no folder that .* names: throne"),
         (json.dumps(MAP), "background/throne", "the map has no throne"),
     ],

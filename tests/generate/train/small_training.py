@@ -43,7 +43,7 @@ def objective(base: Path | GeneratorConfig, kind: str, on: ImageSet | None = Non
     generator = base if isinstance(base, GeneratorConfig) else GeneratorConfig(model=str(base))
     learned, names = images() if on is None else on, labels()
     if kind == "class":
-        size = {} if changes.get("channels") else {"depth": 2, "width": 16, "heads": 2}
+        size = {} if changes.get("channels") else {"depth": 2, "width": 32}
         config = ClassModelConfig.model_validate({**SMALL, **size, **changes})
         return ClassModel(generator, config, learned, names, 0)
     if kind == "distilled":

@@ -85,7 +85,7 @@ def test_images_come_with_their_class_or_with_none():
     which = torch.arange(12).repeat(40)
 
     def drawn(share):
-        condition = ClassCondition(images(), Numbers(3, ()), share, 0)
+        condition = ClassCondition(images(), Numbers(3, ()), share)
         return condition.draw(which, torch.Generator().manual_seed(0))
 
     own = torch.from_numpy(np.asarray(images().labels))[which]
@@ -116,14 +116,13 @@ def test_images_come_without_their_style_too():
     numbers = Numbers(2, styles_of(mixed))
     which = torch.arange(2).repeat(200)
 
-    def drawn(class_dropout, style_dropout):
-        condition = ClassCondition(mixed, numbers, class_dropout, style_dropout)
+    def drawn(dropout):
+        condition = ClassCondition(mixed, numbers, dropout)
         return set(condition.draw(which, torch.Generator().manual_seed(0)).tolist())
 
-    assert drawn(0, 0) == {2, 5}
-    assert drawn(0, 1) == {0, 1}
-    assert drawn(1, 1) == {NULL}
-    assert drawn(0.5, 0.5) == {0, 1, 2, 5, 6, 7, NULL}
+    assert drawn(0) == {2, 5}
+    assert drawn(1) == {NULL}
+    assert drawn(0.5) == {0, 1, 2, 5, 6, 7, NULL}
 
 
 @pytest.mark.parametrize(("components", "channels"), [(None, None), (6, (32, 64)), (None, (32, 32))])

@@ -198,7 +198,6 @@ def test_out_of_memory_says_what_to_lower(base, tmp_path):
         ("full", "sd", {"width": 63}, {}, "generator.width is 63 pixels"),
         ("class", "sd3", {}, {}, "AutoencoderKL"),
         ("class", "sd", {"width": 128}, {}, "128 x 64"),
-        ("class", "sd", {}, {"patch_size": 3}, "class_model.patch_size is 3"),
         ("class", "sd", {}, {"channels": (32,) * 6}, "class_model.channels has 6 levels"),
     ],
 )

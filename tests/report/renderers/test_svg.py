@@ -66,7 +66,7 @@ def test_names_are_text(record: StudyRecord, renamed: Callable[[str], Summary]) 
 
 def test_a_study_without_shifts_has_its_accuracies(record: StudyRecord) -> None:
     scores = {
-        key: score for key, score in record.summary.scores.items() if key.test_set == "test" and key.figure != "er"
+        key: score for key, score in record.summary.scores.items() if key.test_set == "test" and key.metric != "er"
     }
     none = {"shifts": (), "left_out": {}, "lines": {}, "scores": scores, "by_group": {}, "missed": (), "gaps": {}}
     alone = replace(record, summary=replace(record.summary, **none), baselines=(), missed=())

@@ -1,27 +1,22 @@
-"""The section on groups of arms in every form of the report, and the paper's figures where they belong."""
+"""The section on groups of arms in every form of the report, and the paper's metrics where they belong."""
 
 import csv
 import io
 import json
 from dataclasses import replace
 
-import pytest
-
 from genrobust.core.record import StudyRecord
 from genrobust.core.results import MEAN_OF_SHIFTS
 from genrobust.report.answering import answer
-from genrobust.report.nouns import Column, Entry, Table
+from genrobust.report.nouns import Table
 from genrobust.report.renderers.csv import summary_to_csv
 from genrobust.report.renderers.html import html
 from genrobust.report.renderers.markdown import markdown
 from genrobust.report.results import summary_from_json, summary_to_json
-from genrobust.report.sections.averages import PAPER, averages, with_paper
+from genrobust.report.sections.averages import averages
 from genrobust.report.view import ReportView
 from genrobust.report.wording import limits
-from genrobust.robustness import list_figures
-
-SHIFTS = ("v2", "sketch", "r", "on")
-KINDS = {"v2": "imagenet-v2", "sketch": "imagenet-sketch", "r": "imagenet-r", "on": "objectnet", "a": "imagenet-a"}
+from genrobust.robustness import list_metrics
 
 
 def text(table: Table, row: int) -> list[str]:
@@ -31,9 +26,9 @@ def text(table: Table, row: int) -> list[str]:
 def test_a_study_without_groups_shows_nothing_new(record: StudyRecord) -> None:
     assert averages(ReportView(record)) is None
     assert "Averaged over" not in html(ReportView(record)) and "Averaged over" not in markdown(ReportView(record))
-    assert not any("gives each arm of a group" in note for note in limits(record, list_figures()))
+    assert not any("gives each arm of a group" in note for note in limits(record, list_metrics()))
     assert all(
-        row["group"] == "" for row in csv.DictReader(io.StringIO(summary_to_csv(record.summary, list_figures())))
+        row["group"] == "" for row in csv.DictReader(io.StringIO(summary_to_csv(record.summary, list_metrics())))
     )
 
 
@@ -86,72 +81,15 @@ def test_the_answer_is_about_groups_and_says_so(grouped: StudyRecord) -> None:
     assert (
         answer(replace(grouped, summary=uneven)).sentences[-1] == "All are means over the architectures of each group."
     )
-    assert any("averaged over architectures" in note for note in limits(grouped, list_figures()))
-
-
-def test_arms_with_references_of_their_own_are_told_against_these(grouped: StudyRecord) -> None:
-    alone = replace(grouped.summary, groups={})
-    assert "over real (" in answer(replace(grouped, summary=alone)).sentences[0]
-    second = ("real, b", "real+generated, b")
-    only = replace(alone, arms=second)
-    of_second = tuple(arm for arm in grouped.arms if arm.name in second)
-    told = answer(replace(grouped, summary=only, arms=of_second)).sentences[0]
-    assert "real+generated, b gains 12.5 points" in told
-    none = replace(only, references={arm: arm for arm in second})
-    (told,) = answer(replace(grouped, summary=none, arms=of_second)).sentences
-    assert told == "The study compares none of its arms with another."
+    assert any("averaged over architectures" in note for note in limits(grouped, list_metrics()))
 
 
 def test_csv_and_json_hold_the_groups(grouped: StudyRecord) -> None:
     summary = grouped.summary
-    assert summary_from_json(json.loads(json.dumps(summary_to_json(summary, list_figures())))) == summary
-    rows = [row for row in csv.DictReader(io.StringIO(summary_to_csv(summary, list_figures()))) if row["group"]]
-    figures = {(r["group"], r["minus"], r["test_set"], r["figure"]): float(r["value"]) for r in rows}
+    assert summary_from_json(json.loads(json.dumps(summary_to_json(summary, list_metrics())))) == summary
+    rows = [row for row in csv.DictReader(io.StringIO(summary_to_csv(summary, list_metrics()))) if row["group"]]
+    metrics = {(r["group"], r["minus"], r["test_set"], r["metric"]): float(r["value"]) for r in rows}
     assert all(row["arm"] == row["seed"] == "" for row in rows)
-    assert figures["any real+generated", "", "solid", "er"] == 9
-    assert figures["any real+generated", "any real", MEAN_OF_SHIFTS, "er"] == 11
-    assert len(figures) == len(rows) == 3 * (5 + 3) + 2 * (5 + 3) + 5  # the last are of any two groups
-
-
-def test_the_terminal_shows_groups_in_the_place_of_their_arms(grouped: StudyRecord, shown) -> None:
-    summary = grouped.summary
-    table = " ".join(shown(summary).split())
-    assert "any ┃ any" in table and "real, b" not in table
-    assert "robustness on solid" in table and "shifts minus any" in table and "means over its arms" in table
-    alone = shown(replace(summary, groups=dict(list(summary.groups.items())[:2])), 160)  # two arms are in no group
-    assert "real+retrieved," in alone and "minus each arm's reference" in " ".join(alone.split())
-
-
-def row_of(table: Table, trained_on: str) -> list[float | None]:
-    return next([e.value for e in entries] for name, entries in table.rows if name == f"{trained_on} ({PAPER})")
-
-
-@pytest.fixture
-def four() -> Table:
-    """Of effective robustness, on the paper's four sets and a fifth that is left out of the mean."""
-    kinds = dict.fromkeys(SHIFTS, "shift") | {MEAN_OF_SHIFTS: "mean", "a": "out"}
-    columns = tuple(Column(name, "", kind) for name, kind in kinds.items())
-    return Table(columns, (("mixed", tuple(Entry(1.0, "+1.0") for _ in columns)),))
-
-
-def test_the_paper_s_figures_stand_beside_its_own_sets(four: Table) -> None:
-    table = with_paper(four, KINDS, SHIFTS)
-    assert table.rows[0] == four.rows[0] and len(table.rows) == 3
-    assert row_of(table, "generated") == [9.1, 37.8, 45.3, 49.9, 35.6, None]
-    assert row_of(table, "real+generated") == [0.5, 14.9, 16.7, 2.3, 8.6, None]
-
-
-def test_the_paper_s_mean_stands_only_beside_a_mean_of_its_four_sets(four: Table) -> None:
-    moved = replace(four, columns=tuple(replace(c, kind="shift") if c.name == "a" else c for c in four.columns))
-    assert row_of(with_paper(moved, KINDS, (*SHIFTS, "a")), "generated") == [9.1, 37.8, 45.3, 49.9, None, None]
-    fewer = Table(four.columns[1:], (("mixed", four.rows[0][1][1:]),))
-    assert row_of(with_paper(four, KINDS, SHIFTS[1:]), "generated") == [9.1, 37.8, 45.3, 49.9, None, None]
-    assert row_of(with_paper(fewer, KINDS, SHIFTS[1:]), "generated") == [37.8, 45.3, 49.9, None, None]
-    assert with_paper(four, {"v2": "folders", "a": "imagenet-a"}, SHIFTS) == four
-
-
-def test_only_a_study_of_imagenet_s_sets_shows_the_paper(grouped: StudyRecord) -> None:
-    assert "2302.02503" not in html(ReportView(grouped))
-    imagenet = ReportView(replace(grouped, kinds={"solid": "imagenet-sketch"}))
-    assert "real+generated (Bansal and Grover, 2023, arXiv 2302.02503)" in html(imagenet).replace("<wbr>", "")
-    assert "14.9" in markdown(imagenet) and "its own models and evaluation" in markdown(imagenet)
+    assert metrics["any real+generated", "", "solid", "er"] == 9
+    assert metrics["any real+generated", "any real", MEAN_OF_SHIFTS, "er"] == 11
+    assert len(metrics) == len(rows) == 3 * (5 + 3) + 2 * (5 + 3) + 5  # the last are of any two groups

@@ -11,7 +11,7 @@ import pytest
 from genrobust.core.record import ArmRecord, Claim, SourceQuality, StudyRecord
 from genrobust.core.results import MEAN_OF_SHIFTS, Score, ScoreKey
 from genrobust.report.sections.claims import CLAIM_HEADS, claims
-from genrobust.report.sections.images import QUALITY_HEADS, quality_note, quality_rows
+from genrobust.report.sections.images import QUALITY_HEADS, quality_rows
 from genrobust.report.view import ReportView
 from genrobust.report.wording import EN_DASH
 from genrobust.report.write import write_report
@@ -23,7 +23,7 @@ REAL = SourceQuality("real", 1800, 1319, None, None, None, None, 12.4, 0.6, 5.0,
 
 
 def claim(arm: str, than: str, **more: str) -> Claim:
-    return Claim("a <claim>", arm, than, **{"figure": "top1", "test_set": MEAN_OF_SHIFTS, "source": "a paper", **more})
+    return Claim("a <claim>", arm, than, **{"metric": "top1", "test_set": MEAN_OF_SHIFTS, "source": "a paper", **more})
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def asked(record: StudyRecord) -> StudyRecord:
         qualities=(REAL, GENERATED),
         claims=(
             claim("real+generated", "real"),
-            claim("real+generated", "real", test_set="pixel", figure="er"),
+            claim("real+generated", "real", test_set="pixel", metric="er"),
             claim("real+generated", "real+retrieved", test_set="test"),
         ),
     )
@@ -51,12 +51,6 @@ def rows_of(record: StudyRecord) -> list[list[str]]:
     section = claims(ReportView(record))
     assert section is not None
     return [[name, *(entry.text for entry in entries)] for name, entries in section.tables[0].rows]
-
-
-def test_the_note_on_qualities_explains_diversity_only_where_it_was_measured(asked: StudyRecord) -> None:
-    assert "Vendi" in quality_note(asked)
-    single = tuple(replace(quality, per_class=0.0, distance=None, vendi=None) for quality in asked.qualities)
-    assert "Vendi" not in quality_note(replace(asked, qualities=single))
 
 
 def test_rows_of_qualities_have_the_accuracy_of_who_trained_on_that_source_alone(asked: StudyRecord) -> None:
@@ -88,7 +82,7 @@ def test_a_claim_about_what_extrapolates_is_undecided_and_marked(asked: StudyRec
 
 
 @pytest.mark.parametrize(
-    ("figure", "lo", "hi", "p", "outcome"),
+    ("metric", "lo", "hi", "p", "outcome"),
     [
         ("top1", 1, 3, 0.01, "holds"),
         ("top1", -3, -1, 0.01, "contradicted"),
@@ -97,14 +91,14 @@ def test_a_claim_about_what_extrapolates_is_undecided_and_marked(asked: StudyRec
         ("ece", -1, 3, 0.3, "undecided"),
     ],
 )
-def test_better_is_lower_for_some_figures(
-    record: StudyRecord, figure: str, lo: float, hi: float, p: float, outcome: str
+def test_better_is_lower_for_some_metrics(
+    record: StudyRecord, metric: str, lo: float, hi: float, p: float, outcome: str
 ) -> None:
-    scores = {ScoreKey(figure, "real+generated", "test", minus="real"): Score((lo + hi) / 2, lo, hi, 400, 6, "", p=p)}
+    scores = {ScoreKey(metric, "real+generated", "test", minus="real"): Score((lo + hi) / 2, lo, hi, 400, 6, "", p=p)}
     asked = replace(
         record,
         summary=replace(record.summary, scores=record.summary.scores | scores),
-        claims=(claim("real+generated", "real", test_set="test", figure=figure),),
+        claims=(claim("real+generated", "real", test_set="test", metric=metric),),
     )
     assert [checked.outcome for checked in check_claims(asked.summary, asked.claims)] == [outcome]
 
@@ -119,19 +113,6 @@ def test_every_form_of_the_report_tells_of_both(asked: StudyRecord, tmp_path: Pa
     assert [c["here"] for c in facts["claims"]] == OUTCOMES
     assert facts["claims"][0]["difference"]["value"] == 12.5 and facts["claims"][1]["difference"] is None
     assert facts["qualities"][1]["vendi"] == 6.789
-
-
-def test_a_study_that_asks_nothing_shows_neither(record: StudyRecord, tmp_path: Path) -> None:
-    page = write_report(ReportView(record), tmp_path)["report.html"].read_text()
-    assert "Which claims hold" not in page and "What the images are like" not in page
-
-
-def test_a_claim_about_a_group_takes_the_groups_own_gain(grouped: StudyRecord) -> None:
-    pair = ("any real+generated", "any real")
-    claims = (claim(*pair), claim(*pair, figure="er"), claim(*pair, figure="er", test_set="test"))  # the last has none
-    found = [checked.score for checked in check_claims(grouped.summary, claims)]
-    mixed, real = pair
-    assert found == [*(grouped.summary.score(figure, mixed, minus=real) for figure in ("top1", "er")), None]
 
 
 def test_p_values_are_corrected_for_their_number() -> None:

@@ -1,28 +1,25 @@
-"""What a notebook shows of results, images and studies: the report's figures, real images, and names as text."""
+"""What a notebook shows of results, images and studies: the report's metrics, real images, and names as text."""
 
 from __future__ import annotations
 
-import builtins
 import io
-import json
 import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas
 import pytest
 from PIL import Image
 
-from genrobust import MemoryImages, Study, load_recipe
-from genrobust.core import JoinedImages, StudyData, StudyRecord, Subset, Summary, UserError
+from genrobust import MemoryImages
+from genrobust.core import JoinedImages, StudyData, StudyRecord, Subset, Summary
 from genrobust.data import ShardDataset
 from genrobust.report.renderers.csv import summary_to_csv
 from genrobust.report.tables import main_tables
 from genrobust.report.views.images import SHOWN
-from genrobust.robustness import list_figures
+from genrobust.robustness import list_metrics
 
 EVIL = "<script>alert(1)</script>\" onerror='x' {{ 7*7 }} &amp;"
 
@@ -40,7 +37,7 @@ def test_a_summary_is_short_in_a_terminal_and_has_the_report_s_tables_in_a_noteb
         assert len(repr(summary)) < 100 and f"scores={len(summary.scores)}" in repr(summary)
     plain = replace(grouped.summary, groups={})
     html = check_text(plain._repr_html_())
-    for table in main_tables(plain, list_figures()).values():
+    for table in main_tables(plain, list_metrics()).values():
         assert all(entry.text in html for _, entries in table.rows for entry in entries)
     assert "any real+generated" in grouped.summary._repr_html_()  # groups in place of their arms
 
@@ -52,27 +49,15 @@ def test_names_in_a_summary_are_text(renamed: Callable[[str], Summary]) -> None:
 
 def test_the_pandas_table_is_results_csv(grouped: StudyRecord) -> None:
     summary = grouped.summary
-    table, read = summary.to_pandas(), pandas.read_csv(io.StringIO(summary_to_csv(summary, list_figures())))
+    table, read = summary.to_pandas(), pandas.read_csv(io.StringIO(summary_to_csv(summary, list_metrics())))
     assert len(table) == len(summary.scores) and list(table) == list(read)
     assert str(table["seed"].dtype) == "Int64" and table["seed"].isna().any()
     for column in ("value", "lo", "hi", "p", "n", "classes"):
         np.testing.assert_array_equal(table[column].astype(float), read[column].astype(float))
-    for column in ("arm", "group", "test_set", "figure", "minus", "unit", "method"):
+    for column in ("arm", "group", "test_set", "metric", "minus", "unit", "method"):
         assert table[column].fillna("").tolist() == read[column].fillna("").tolist()
-    top1 = table.query("figure == 'top1' and arm == 'real' and test_set == 'solid' and seed.isna() and minus == ''")
+    top1 = table.query("metric == 'top1' and arm == 'real' and test_set == 'solid' and seed.isna() and minus == ''")
     assert top1["value"].tolist() == [summary.score("top1", "real", "solid").value]
-
-
-def test_without_pandas_the_error_says_what_to_install(summary: Summary, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(name: str, *more: Any) -> Any:
-        if name == "pandas":
-            raise ModuleNotFoundError(name="pandas")
-        return imported(name, *more)
-
-    imported = builtins.__import__
-    monkeypatch.setattr(builtins, "__import__", refuse)
-    with pytest.raises(UserError, match=r"to_pandas needs the package pandas.*pip install 'genrobust\[pandas\]'"):
-        summary.to_pandas()
 
 
 def test_an_image_set_is_indexed_and_iterated(pictogram_data: StudyData) -> None:
@@ -114,12 +99,3 @@ def test_a_generated_dataset_shows_its_classes_and_names_a_damaged_image(
     tar.write_bytes(tar.read_bytes().replace(b"IDAT", b"IDOT"))
     damaged = check_text(dataset._repr_html_())
     assert "<img" not in damaged and damaged.count("has changed since it was written") == 4
-
-
-def test_a_study_shows_its_arms_and_where_its_report_is(tmp_path: Path) -> None:
-    recipe = load_recipe("pictograms", ["name=mine", f"arms.1.name={json.dumps(EVIL)}"])
-    study = Study(recipe, tmp_path)
-    assert len(repr(study)) < 120 + len(str(tmp_path)) and "'mine'" in repr(study)
-    html = check_text(study._repr_html_())
-    assert all(arm.mixture[0].source in html for arm in recipe.arms) and "no report yet" in html
-    assert repr(study.dataset("generated")) == "GeneratedDataset(name='generated')"

@@ -164,7 +164,6 @@ def test_parts_of_the_trainings_share_none(recipe, tmp_path):
         ({"init": "arm:real"}, "train.init"),
         ({"init": "clip:nowhere"}, "train.init"),
         ({"init": "clip:CLIP", "image_size": 64}, "train.image_size"),
-        ({"init": "clip:CLIP", "method": "linear-probe", "split_batchnorm": True}, "split_batchnorm"),
         ({"init": "clip:CLIP", "method": "linear-probe", "wise_ft": 0.5}, "wise_ft"),
     ],
     ids=str,

@@ -86,8 +86,8 @@ def test_accuracies_are_those_of_the_model_over_the_classes_of_the_data(folders,
         assert (scores[side], only["scores"][side]["n"]) == (pytest.approx(100 * np.mean(right)), len(right))
     assert scores["drop"] == pytest.approx(scores["real"] - scores["generated"])
     rows = [r for r in csv.DictReader((folders / "out" / "benchmark.csv").open()) if r["scope"] == "all"]
-    assert [r["figure"] for r in rows] == ["generated", "real", "drop"]
-    assert {r["figure"]: float(r["value"]) for r in rows} == pytest.approx(scores, abs=1e-4)
+    assert [r["metric"] for r in rows] == ["generated", "real", "drop"]
+    assert {r["metric"]: float(r["value"]) for r in rows} == pytest.approx(scores, abs=1e-4)
 
 
 def test_classes_of_one_set_alone_are_left_out(folders, save):
@@ -155,13 +155,13 @@ def test_files_name_the_classes_of_models_that_name_none(folders, save, nameless
         run(folders, *asked)
     with pytest.raises(UserError, match=r"short .*2 .*nameless .*3 logits"):
         run(folders, *asked, labels=[f"mine={folders / 'short'}"])
-    figures = {}
+    metrics = {}
     right, wrong = str(folders / "right"), str(folders / "wrong")
     for labels in (right, f"mine={right}", f"mine={wrong}"):
         first, second = run(folders, *asked, labels=[labels])["models"]
-        figures[labels] = first["scores"]["generated"]
+        metrics[labels] = first["scores"]["generated"]
         assert (first["scores"] == second["scores"]) == (labels != f"mine={wrong}")
-    assert figures[right] != figures[f"mine={wrong}"]
+    assert metrics[right] != metrics[f"mine={wrong}"]
     for labels, said in (
         ([right, f"theirs={right}"], "no model 'theirs' whose classes it could name"),
         ([right, wrong], "is given for every model already"),
@@ -272,7 +272,7 @@ def _compares_within_styles(recipe, runs):
         assert found["within"]["scores"]["drop"]["value"] == model.within.scores.drop.value
         own = [r for r in rows if r["model"] == model.name]
         assert own[0]["scope"] == "within"
-        (drop,) = [r for r in own if (r["scope"], r["figure"]) == ("within", "drop")]
+        (drop,) = [r for r in own if (r["scope"], r["metric"]) == ("within", "drop")]
         assert float(drop["value"]) == pytest.approx(model.within.scores.drop.value, abs=1e-4)
         of_styles = Counter(r["of"] for r in own if r["scope"] == "style")
         assert of_styles == dict.fromkeys(shared, 3) | {"hand-drawn": 1}

@@ -1,4 +1,4 @@
-"""A benchmark's figures against numbers worked out otherwise."""
+"""A benchmark's metrics against numbers worked out otherwise."""
 
 from __future__ import annotations
 
@@ -190,7 +190,7 @@ def test_the_drop_within_styles_is_the_mean_of_those_of_the_shared_styles() -> N
         {m.name: m.scores for m in of.models}
         for of in (made, benchmark({"one": members[:1], "both": members}, GENERATED))
     )
-    assert known == unknown  # the styles of real images change no figure over all images
+    assert known == unknown  # the styles of real images change no metric over all images
 
 
 def test_intervals_within_styles_are_over_the_images_of_each_style_and_paired_over_models() -> None:

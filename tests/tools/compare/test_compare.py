@@ -35,7 +35,7 @@ def test_studies_are_ranked_as_their_tables_say():
     for study in ("own", VARIED):
         with (RUNS / study / "results.csv").open() as file:
             for row in csv.DictReader(file):
-                if (row["figure"], row["seed"], row["minus"]) == ("top1", "", ""):
+                if (row["metric"], row["seed"], row["minus"]) == ("top1", "", ""):
                     means.setdefault((study, row["arm"]), {})[row["test_set"]] = float(row["value"])
     by = "mean of shifts" if "mean of shifts" in means["own", "real"] else "test"
     text = " ".join(" ".join(line.split("│")[2].split()) for line in done.stdout.splitlines() if line[:1] == "│")

@@ -1,4 +1,4 @@
-"""Rankings of what studies trained on: the studies' own figures, apart where they cannot be compared."""
+"""Rankings of what studies trained on: the studies' own metrics, apart where they cannot be compared."""
 
 import csv
 import json
@@ -40,14 +40,14 @@ def without(record, arm):
     return {"arms": tuple(name for name in summary.arms if name != arm), "scores": scores}
 
 
-def test_the_order_and_the_figures_are_those_of_each_study(study, record):
+def test_the_order_and_the_metrics_are_those_of_each_study(study, record):
     lower = {key: replace(score, value=score.value - 1) for key, score in record.summary.scores.items()}
     folders = [study("one"), study("two", {"scores": lower})]
     (ranking,) = rankings_of(*folders)
     expected = []
     for folder in folders:
         with (folder / "results.csv").open() as file:
-            rows = [row for row in csv.DictReader(file) if row["figure"] == "top1" and not row["seed"]]
+            rows = [row for row in csv.DictReader(file) if row["metric"] == "top1" and not row["seed"]]
         found = {(row["arm"], row["test_set"], row["minus"]): row for row in rows}
         means = {arm: row for (arm, test, minus), row in found.items() if test == "mean of shifts" and not minus}
         gains = {arm: found[arm, "mean of shifts", "real"] for arm in means if arm != "real"}

@@ -101,7 +101,7 @@ def audited(dataset: Path, tmp_path_factory: pytest.TempPathFactory, samples: li
     return folder / "audit" / "audit.json"
 
 
-def test_figures_and_leaks_are_those_of_the_audit(
+def test_metrics_and_leaks_are_those_of_the_audit(
     export: Export, audited: Path, tmp_path: Path, samples: list[Sample]
 ) -> None:
     facts = read_json(audited)

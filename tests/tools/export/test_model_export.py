@@ -44,7 +44,7 @@ from genrobust.core.results import BaselineModel, Predictions
 from genrobust.data import classes_of, open_images, open_stored
 from genrobust.report.results import summary_to_json
 from genrobust.report.wording import number
-from genrobust.robustness.figure import list_figures
+from genrobust.robustness.metric import list_metrics
 from genrobust.robustness.summary import Comparison, summarize
 from genrobust.tools.export.model_card import model_card
 from genrobust.tools.export.model_export import export_model
@@ -167,30 +167,30 @@ def results(checkpoint: Path, pictogram_data: StudyData, few_classes: LabelSpace
     path = tmp_path / "results.json"
     raw = {"title": "Some *study*", "date": "2026-01-02", "arms": [dataclasses.asdict(a) for a in arms]}
     raw |= {"command": "", "recipe": "", "environment": {}, "classes": few_classes.ids, "test_images": {}}
-    path.write_text(json.dumps({**raw, "summary": summary_to_json(summary, list_figures())}))
+    path.write_text(json.dumps({**raw, "summary": summary_to_json(summary, list_metrics())}))
     return path
 
 
-def test_the_card_tells_the_figures_of_the_results(checkpoint: Path, results: Path, tmp_path: Path) -> None:
+def test_the_card_tells_the_metrics_of_the_results(checkpoint: Path, results: Path, tmp_path: Path) -> None:
     export_model(checkpoint, "timm", tmp_path / "my_model", results)
     card = (tmp_path / "my_model" / "README.md").read_text(encoding="utf-8")
     raw = json.loads(results.read_text(encoding="utf-8"))
     table = {line.split("|")[1].strip(): line for line in card.splitlines() if line.startswith("|")}
-    figures = {figure.name: figure for figure in list_figures()}
+    metrics = {metric.name: metric for metric in list_metrics()}
     scores = {r.dataset_name: r.metric_value for r in ModelCard(card).data.eval_results or ()}
     own = [row for row in raw["summary"]["scores"] if (row["arm"], row["seed"]) == ("mine", SEED)]
-    assert {row["figure"] for row in own} > {"top1", "er", "nll"}
+    assert {row["metric"] for row in own} > {"top1", "er", "nll"}
     for row in own:
         line = table["test (clean)" if row["test_set"] == "test" else row["test_set"]]
-        figure = figures[row["figure"]]
-        value, lo = (number(row[key], figure.signed, figure.digits) for key in ("value", "lo"))
+        metric = metrics[row["metric"]]
+        value, lo = (number(row[key], metric.signed, metric.digits) for key in ("value", "lo"))
         assert f"{value} ({lo}" in line
-        if figure.name == "top1":
+        if metric.name == "top1":
             assert scores.pop(row["test_set"]) == round(row["value"], 2)
             assert line.split("|")[2:4] == [f" {row['n']} ", f" {row['classes']} "]
     assert {"emoji", "test (clean)"} <= table.keys() and not scores
     assert "| 5 |" in table["emoji"] and "| 8 |" in table["test (clean)"]
-    keys = {"figure": "top1", "arm": "mine", "test_set": "mean of shifts", "seed": None, "minus": ""}
+    keys = {"metric": "top1", "arm": "mine", "test_set": "mean of shifts", "seed": None, "minus": ""}
     mean = next(row for row in raw["summary"]["scores"] if keys.items() <= row.items())
     assert f"top-1 is {mean['value']:.1f} %" in card
     counts = read_checkpoint_info(checkpoint).training["counts"]

@@ -24,7 +24,7 @@ RECIPE = {
     "evaluate": {"min_images": 1},
     "claims": [{"says": "it helps", "arm": "mixed", "than": "real"}],
     "answer": "mixed",
-    "tune": {"over": {"train.augmentation": ["augmix"], "weight": [2]}, "finalists": 1, "seeds": 2},
+    "tune": {"over": {"train.augmentation": ["augmix"], "weight": [2]}, "seeds": 2},
 }
 
 

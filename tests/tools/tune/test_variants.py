@@ -62,7 +62,6 @@ def test_every_variant_is_an_arm_of_its_own_images_and_training(raw):
         ({"over": {"weight": 2}}, "weight"),
         ({"over": {"weight": []}}, "weight"),
         ({"seeds": 1}, "seeds"),
-        ({"finalists": 0}, "finalists"),
         ({"by": "solid"}, "by"),
     ],
 )

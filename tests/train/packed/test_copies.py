@@ -143,20 +143,6 @@ def test_an_image_that_cannot_be_read_is_named_before_training(pool, tmp_path):
     assert not list(tmp_path.glob("*/0*"))
 
 
-def test_more_files_than_may_be_open_are_read_without_their_indices(few, pool, tmp_path, monkeypatch):
-    """Of each file but one its map is dropped again and again; its index and its hash are read once."""
-    monkeypatch.setattr(copies, "MAPPED", 1)
-    monkeypatch.setattr(copies, "SHARD", 2)
-    packed = PackedImages(few, tmp_path, pool)
-    files = list(tmp_path.glob("*/*.jpegs"))
-    assert len(files) > 1
-    for file in files:
-        file.with_suffix(".npz").unlink()
-    crops = draw_crops(0, 0, len(few))
-    twice = [[packed.crop(i, crops[i], 32) for i in range(len(few))] for _ in range(2)]
-    assert all(torch.equal(one, other) for one, other in zip(*twice, strict=True))
-
-
 @pytest.mark.parametrize(
     ("suffix", "damage", "says"),
     [

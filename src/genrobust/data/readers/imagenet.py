@@ -40,6 +40,7 @@ class ImageNet(FolderSource):
     mapping from WordNet id to a name that replaces the one of "unique".
     """
 
+    has_published_lines: ClassVar[bool] = True
     needs: ClassVar[str] = "ImageNet, a GPU"
 
     root: Place | None = None

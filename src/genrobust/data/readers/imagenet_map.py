@@ -1,7 +1,7 @@
 """Sets whose folders each stand for one or several ImageNet classes, by a mapping file of their own.
 
 ImageNet-D (Zhang et al., 2024; ``preprocessing/imgnet_d2imgnet_id.txt``) and LAION-C (Li et al., 2025;
-``laionc/mappings/category_mapping.json``) are such: their repositories hold the mapping. LAION-C's own figure compares
+``laionc/mappings/category_mapping.json``) are such: their repositories hold the mapping. LAION-C's own score compares
 the mean probabilities of superclasses, which is another one than top-1.
 """
 

@@ -27,6 +27,7 @@ class Pictograms(DataSource):
     """The embedded benchmark, which needs no other key."""
 
     own_clip: ClassVar[str | None] = EMBEDDED
+    own_prompts: ClassVar[str] = EMBEDDED
 
     def load(self) -> tuple[StudyData, FolderClasses]:
         data = load_pictograms()

@@ -150,7 +150,7 @@ class DiffusersEngine(Engine):
                 if len(part) == 1:
                     raise
                 if decode_one_by_one(self.generator.pipeline):  # decoding takes more than a step does, in full
-                    log.warning(f"{error}; from here on decoded one by one, as with generator.slicing")
+                    log.warning(f"{error}; from here on decoded one by one")
                     continue
                 self._most = len(part) // 2
                 if self._whole:
@@ -239,8 +239,8 @@ class DiffusersEngine(Engine):
         remedy = f"lower generate.batch_size{size}{half}"
         if images == 1:
             layers = self.generator.offload != "group" and can_offload_layers(self.generator.pipeline)
-            offload = "set generator.offload to group, slicing" if layers else "set generator.slicing"
-            remedy = f"{offload} or tiling to true{half}{size}"
+            offload = "generator.offload to group, or " if layers else ""
+            remedy = f"set {offload}generator.tiling to true{half}{size}"
         return f"while drawing {images} image{'s' if images > 1 else ''} of {shape} at once", remedy
 
 

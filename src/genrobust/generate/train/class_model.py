@@ -22,6 +22,7 @@ from genrobust.generate.mode import Generator
 from genrobust.generate.modes.class_number import name_in_style
 from genrobust.generate.patch_autoencoder import PatchAutoencoder, fit_patches
 from genrobust.generate.train.objective import (
+    CONDITION_DROPOUT,
     Batches,
     Examples,
     Losses,
@@ -34,13 +35,13 @@ from genrobust.generate.train.objective import (
     noise_schedule,
 )
 from genrobust.generate.train.tuned import VAE, save_class_model
-from genrobust.recipe import PATCH, ClassModelConfig
+from genrobust.recipe import HEAD, PATCH, PATCH_OF_LATENTS, ClassModelConfig
 
 FITTED_ON = 4096  # images, whose patches have principal components like those of many more
 # The number that DiTPipeline's own guidance takes for "no class": a smaller transformer gets so many numbers, the last
 # of them unused, so that the folder is drawn from without genrobust too.
 NULL = 1000
-UNET_LAYERS, UNET_HEAD, UNET_GROUPS = 1, 32, 16  # blocks of a level, and channels of a head; groups that normalize
+UNET_LAYERS, UNET_GROUPS = 1, 16  # blocks of a level; groups that normalize
 
 
 @dataclass
@@ -84,9 +85,9 @@ class ClassModel(Objective):
         if self.numbers.styles:
             for part, name in _class_tables(model):
                 setattr(part, name, StyledTable(self.numbers, getattr(part, name).embedding_dim))
-        condition = ClassCondition(self.images, self.numbers, self.config.class_dropout, self.config.style_dropout)
+        condition = ClassCondition(self.images, self.numbers, CONDITION_DROPOUT)
         examples = Examples(generator, self.images, condition, self.config)
-        return model.to(device), partial(losses, noise_schedule(scheduler_config), self.config.min_snr), examples
+        return model.to(device), partial(losses, noise_schedule(scheduler_config)), examples
 
     def save(self, out: Path, model: Model) -> None:
         for part, name in _class_tables(model):
@@ -174,21 +175,21 @@ class StyledTable(nn.Module):
 
 
 class ClassCondition:
-    """The number of each image's class and style; a share of them comes without class, and one without style."""
+    """The number of each image's class and style; a share `dropout` comes without class, and as many without style."""
 
-    def __init__(self, images: ImageSet, numbers: Numbers, class_dropout: float, style_dropout: float) -> None:
+    def __init__(self, images: ImageSet, numbers: Numbers, dropout: float) -> None:
         positions = {style: position for position, style in enumerate(("", *numbers.styles))}
         self._classes = torch.tensor(images.labels.tolist())
         self._styles = torch.tensor([positions.get(style, 0) for style in images.styles])
-        self._numbers, self._class_dropout, self._style_dropout = numbers, class_dropout, style_dropout
+        self._numbers, self._dropout = numbers, dropout
 
     def draw(self, images: Tensor, source: torch.Generator) -> Tensor:
         """Return numbers, int64 [B]."""
-        dropped = torch.rand(images.shape, generator=source) < self._class_dropout
+        dropped = torch.rand(images.shape, generator=source) < self._dropout
         classes = self._classes[images].masked_fill(dropped, self._numbers.classes)
         styles = self._styles[images]
         if self._numbers.styles:
-            styles = styles.masked_fill(torch.rand(images.shape, generator=source) < self._style_dropout, 0)
+            styles = styles.masked_fill(torch.rand(images.shape, generator=source) < self._dropout, 0)
         return self._numbers.of(classes, styles)
 
 
@@ -196,13 +197,13 @@ def _make_transformer(generator: Generator, numbers: int, config: ClassModelConf
     """A transformer that knows nothing, for the latents of `generator`, with DiT's initial weights."""
     channels = generator.pipeline.vae.config.latent_channels
     transformer = DiTTransformer2DModel(
-        num_attention_heads=config.heads,
-        attention_head_dim=config.width // config.heads,
+        num_attention_heads=config.width // HEAD,
+        attention_head_dim=HEAD,
         num_layers=config.depth,
         in_channels=channels,
         out_channels=channels,  # None would mean the same, but not to DiTPipeline
         sample_size=_latent_side(generator),
-        patch_size=config.patch_size,
+        patch_size=PATCH_OF_LATENTS,
         num_embeds_ada_norm=numbers,
     )
     for part in transformer.modules():
@@ -235,7 +236,7 @@ def _make_unet(generator: Generator, null: int, config: ClassModelConfig) -> UNe
         layers_per_block=UNET_LAYERS,
         down_block_types=("DownBlock2D", *["AttnDownBlock2D"] * (levels - 1)),
         up_block_types=(*["AttnUpBlock2D"] * (levels - 1), "UpBlock2D"),
-        attention_head_dim=UNET_HEAD,
+        attention_head_dim=HEAD,
         norm_num_groups=UNET_GROUPS,
         resnet_time_scale_shift="scale_shift",
         num_class_embeds=null + 1,
@@ -281,11 +282,8 @@ def _check_base(generator: Generator, config: ClassModelConfig) -> None:
                 f"class_model.channels has {len(config.channels)} levels, each of half the size of the one before, and "
                 f"the latents of {id} are {side} x {side}: give fewer"
             )
-    elif side % config.patch_size:
-        raise UserError(
-            f"class_model.patch_size is {config.patch_size}, and the latents of {id} are {side} x {side}: take a "
-            "divisor of that"
-        )
+    elif side % PATCH_OF_LATENTS:
+        raise UserError(f"the latents of {id} are {side} x {side}, which is odd: change generator.width and height")
 
 
 def _latent_side(generator: Generator) -> int:

@@ -32,8 +32,8 @@ from genrobust.generate.train.objective import (
     Model,
     Schedule,
     chunk_of,
-    losses,
     noise_schedule,
+    squared_errors,
 )
 from genrobust.recipe import SUBSTEPS
 
@@ -162,7 +162,7 @@ def distillation_losses(schedule: Schedule, model: Model, batch: Batch) -> Tenso
 
     Its own error would count next to nothing at the first step, which has to guess the image from noise alone.
     """
-    errors = losses(schedule, None, model, batch)
+    errors = squared_errors(schedule, model, batch)
     if schedule.config.prediction_type == "v_prediction":
         return errors
     snr = compute_snr(schedule, batch.timesteps)

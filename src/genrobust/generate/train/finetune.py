@@ -20,6 +20,7 @@ from genrobust.generate.mode import Generator
 from genrobust.generate.pipeline_config import PromptedConfig
 from genrobust.generate.templates import class_templates
 from genrobust.generate.train.objective import (
+    CONDITION_DROPOUT,
     Batches,
     Encoded,
     Examples,
@@ -74,10 +75,10 @@ class Finetune(Objective):
 
     def start(self, device: torch.device) -> tuple[Model, Losses, Batches]:
         generator = self.load_unet(device)
-        condition = CaptionCondition(generator, self.images, self.captions, self.config.caption_dropout)
+        condition = CaptionCondition(generator, self.images, self.captions, CONDITION_DROPOUT)
         schedule = noise_schedule(generator.pipeline.scheduler.config)
         examples = Examples(generator, self.images, condition, self.config)
-        return self.trainable(generator.pipeline.unet), partial(losses, schedule, self.config.min_snr), examples
+        return self.trainable(generator.pipeline.unet), partial(losses, schedule), examples
 
     def load_unet(self, device: torch.device) -> Generator:
         """Load the base; raises UserError where it has no UNet that is trained here."""

@@ -20,6 +20,7 @@ from genrobust.recipe import GeneratorTraining
 
 CLIP = 1.0  # the largest norm of a gradient, as in diffusers' own training scripts
 BETAS = (0.9, 0.99)  # a shorter memory of squared gradients than torch's 0.999: there are few steps
+WEIGHT_DECAY = 0.01
 LOOK_EVERY = 10  # steps between looks at the loss: a look makes a GPU wait
 
 
@@ -42,7 +43,7 @@ class GeneratorTrainer:
         self.parameters = [p for p in model.parameters() if p.requires_grad]
         self.average = EMAModel(self.parameters, decay=config.ema_decay, foreach=True) if config.ema_decay else None
         self.optimizer = torch.optim.AdamW(
-            self.parameters, lr=config.learning_rate, betas=BETAS, weight_decay=config.weight_decay, fused=True
+            self.parameters, lr=config.learning_rate, betas=BETAS, weight_decay=WEIGHT_DECAY, fused=True
         )
         self.scaler = LossScaler(self.device, config.precision)
         self.state = TrainingState(out, job, config.noun, self.optimizer, self.scaler)

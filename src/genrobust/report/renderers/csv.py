@@ -6,32 +6,32 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from genrobust.core import Summary, csv_line
-from genrobust.robustness import Figure
+from genrobust.robustness import Metric
 
 CSV_COLUMNS = (
-    "arm", "group", "seed", "test_set", "figure", "minus", "value", "lo", "hi", "p", "unit", "n", "groups", "classes",
+    "arm", "group", "seed", "test_set", "metric", "minus", "value", "lo", "hi", "p", "unit", "n", "groups", "classes",
     "extrapolated", "method",
 )  # fmt: skip
 
 
-def summary_to_csv(summary: Summary, figures: Iterable[Figure]) -> str:
+def summary_to_csv(summary: Summary, metrics: Iterable[Metric]) -> str:
     """Return one row a score, as CSV.
 
     `seed` is empty for a mean over seeds; `minus` names what a difference subtracts; `group`, in the place of `arm`, is
     named where a score is a mean over arms.
     """
-    rows = csv_rows(summary, figures)
+    rows = csv_rows(summary, metrics)
     return "".join([csv_line(CSV_COLUMNS), *(csv_line(row.values()) for row in rows)])
 
 
-def csv_rows(summary: Summary, figures: Iterable[Figure]) -> Iterator[dict[str, Any]]:
+def csv_rows(summary: Summary, metrics: Iterable[Metric]) -> Iterator[dict[str, Any]]:
     """Yield one row of `CSV_COLUMNS` a score; None is an empty cell."""
-    by_name = {figure.name: figure for figure in figures}
+    by_name = {metric.name: metric for metric in metrics}
     for row in summary.rows():
-        figure = by_name[row["figure"]]
+        metric = by_name[row["metric"]]
         if row["arm"] in summary.groups:
             row |= {"arm": None, "group": row["arm"]}
-        if not figure.needs:
+        if not metric.needs:
             del row["extrapolated"]
-        row["unit"] = figure.difference_unit if row["minus"] else figure.unit
+        row["unit"] = metric.difference_unit if row["minus"] else metric.unit
         yield {column: row.get(column) for column in CSV_COLUMNS}

@@ -10,7 +10,6 @@ from genrobust.report.wording import WIDE
 MACROS = """
 {% import "renderers/macros.html.j2" as m with context %}
 {% from "pictures.html.j2" import thumb %}
-{% from "tables.html.j2" import heads_of %}
 """
 ANY = "{{ m.body() }}"  # of a section without a template
 
@@ -23,6 +22,5 @@ def html(view: ReportView) -> str:
 
 
 def _body(view: ReportView, section: ReportSection) -> str:
-    dagger = " † left out of the mean." if view.summary.left_out else ""
     source = MACROS + (section.template or ANY)
-    return render_text(source, view=view, section=section, values=section.values, dagger=dagger, wide=WIDE)
+    return render_text(source, view=view, section=section, values=section.values, wide=WIDE)

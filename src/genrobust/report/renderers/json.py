@@ -12,8 +12,8 @@ from genrobust.report.view import ReportView
 
 def results_to_json(view: ReportView) -> dict[str, Any]:
     """Return everything in `view` but plots and pictures, as JSON values."""
-    record, figures = view.record, view.figures
-    curves = [{"arm": c.arm, **summary_to_json(c.summary, figures)} for c in record.curves]
+    record, metrics = view.record, view.metrics
+    curves = [{"arm": c.arm, **summary_to_json(c.summary, metrics)} for c in record.curves]
     sections = {name: _section(section) for name, section in view.sections_in("json").items()}
     return {
         "title": record.title,
@@ -42,11 +42,11 @@ def results_to_json(view: ReportView) -> dict[str, Any]:
             for checked in view.claims
         ],
         "qualities": [asdict(quality) for quality in record.qualities],
-        "figures": [
-            {"figure": f.name, "title": f.title, "unit": f.unit, "higher_is_better": f.higher_is_better, "note": f.note}
-            for f in figures
+        "metrics": [
+            {"metric": f.name, "title": f.title, "unit": f.unit, "higher_is_better": f.higher_is_better, "note": f.note}
+            for f in metrics
         ],
-        "summary": summary_to_json(view.summary, figures),
+        "summary": summary_to_json(view.summary, metrics),
         **({"curves": curves} if curves else {}),
         **({"sections": sections} if sections else {}),
     }

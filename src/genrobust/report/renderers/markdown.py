@@ -26,15 +26,11 @@ def _section(section: ReportSection, names: Mapping[str, str]) -> Iterator[str]:
     """Yield the parts of a section; nothing where it has plots and pictures alone."""
     words = ["\n".join(f"- {escaped(item)}" for item in section.items), escaped(section.note)]
     words += [fenced(code, language) for language, code in section.code]
-    title = f"## {escaped(section.title)}"
-    if not section.by_table and (section.tables or any(words)):
-        yield title
+    if section.tables or any(words):
+        yield f"## {escaped(section.title)}"
     for table in section.tables:
-        if table.caption:
-            yield f"## {escaped(table.caption)}" if section.by_table else f"{escaped(table.caption)}:"
+        yield f"{escaped(table.caption)}:" if table.caption else ""
         yield _table(table, names)
-    if section.by_table and any(words):
-        yield title
     yield from words
 
 
@@ -43,9 +39,9 @@ def _table(table: Table, names: Mapping[str, str]) -> str:
         return ""
     heads = [table.head, *(c.name + ("†" if c.kind == "out" else "") for c in table.columns)]
     lines = [list(map(escaped, heads)), ["---"] * len(heads)]
-    if not table.plain:
+    if any(column.note for column in table.columns):
         lines.append(["", *(escaped(column.note) for column in table.columns)])
-        minus = {arm: f" minus {other}" for arm, other in table.minus.items()}
+    minus = {arm: f" minus {other}" for arm, other in table.minus.items()}
     for name, entries in table.rows:
         shown = name if table.plain else names.get(name, name) + minus.get(name, "")
         lines.append([escaped(shown), *map(_cell, entries)])

@@ -1,4 +1,4 @@
-"""The report in a terminal: a table of the leading figures, and the sections that ask for it."""
+"""The report in a terminal: a table of the leading metrics, and the sections that ask for it."""
 
 from __future__ import annotations
 
@@ -9,12 +9,11 @@ from rich.console import Group
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from genrobust.core import MEAN_OF_SHIFTS, Score, Summary
+from genrobust.core import MEAN_OF_SHIFTS, Score
 from genrobust.report.nouns import ReportSection, Table
 from genrobust.report.view import ReportView
 from genrobust.report.wording import (
     EN_DASH,
-    EXTRAPOLATED,
     caveat,
     compared_with,
     gain,
@@ -27,12 +26,12 @@ from genrobust.report.wording import (
 )
 
 COLUMNS = 6  # arms that stand beside each other at the most
-NAME_WIDTH = 24  # columns that the names of test sets and figures have, so that they take three lines at the most
+NAME_WIDTH = 24  # columns that the names of test sets and metrics have, so that they take three lines at the most
 Rows = list[tuple[Text, list[Text]]]
 
 
 def terminal(view: ReportView, width: int) -> Group:
-    """Return the leading figures of all arms, and the sections that the terminal shows."""
+    """Return the leading metrics of all arms, and the sections that the terminal shows."""
     sections = view.sections_in("terminal").values()
     return Group(final_table(view, width), *(part for section in sections for part in _section(section, view.names)))
 
@@ -42,19 +41,18 @@ def final_table(view: ReportView, width: int) -> RichTable:
 
     Of more arms than `COLUMNS`, or where their names and intervals do not fit `width`, each arm is a row, with as many
     of its means as fit. On a terminal narrower than the narrowest layout, cells are cut. Groups stand in the place of
-    their arms, with their effective robustness on each shift.
+    their arms.
     """
     groups, summary = bool(view.summary.groups), view.overview
     caption = caveat(summary) + f" {marks(summary)}".rstrip()
-    caption += " A group's figures are means over its arms." if groups else ""
+    caption += " A group's metrics are means over its arms." if groups else ""
     arms = [Text(view.names[arm]) for arm in summary.arms]
     means, tests = list(_mean_rows(view)), list(_test_rows(view.overview_tables["top1"]))
     if len(arms) <= COLUMNS:
         dagger = " † left out of the mean." if summary.left_out else ""
         lower = " The lower part shows means of shifts." if means else ""
-        of_shifts = list(_robustness_rows(summary)) if groups else []
         parts = [[row for row, kind in tests if kind != "out"], [row for row, kind in tests if kind == "out"]]
-        parts.append([*means, *of_shifts])
+        parts.append(means)
         table, fits = _table(Text("test set"), arms, parts, NAME_WIDTH, caption + dagger + lower, width)
         if fits:
             return table
@@ -108,15 +106,8 @@ def _cells(table: Table, column: int, style: str) -> list[Text]:
     return [Text(entry.text, style="bold" if entry.best else style) for entry in entries]
 
 
-def _robustness_rows(summary: Summary) -> Iterator[tuple[Text, list[Text]]]:
-    for shift in summary.lines:
-        of_shift = [summary.score("er", arm, shift) for arm in summary.arms]
-        marked = [Text(number(s.value, True) + (EXTRAPOLATED if s.extrapolated else "")) for s in of_shift]
-        yield Text(f"  robustness on {shift}"), marked
-
-
 def _mean_rows(view: ReportView) -> Iterator[tuple[Text, list[Text]]]:
-    """Yield the means over shifts of every arm, by their title: the gain in top-1, then the other main figures."""
+    """Yield the means over shifts of every arm, by their title: the gain in top-1, then the other main metrics."""
     summary = view.overview
     if not summary.shifts:
         return
@@ -124,14 +115,14 @@ def _mean_rows(view: ReportView) -> Iterator[tuple[Text, list[Text]]]:
     missing = {arm: "reference" if arm in compared else EN_DASH for arm in summary.arms}
     gains = [_signed(gain(summary, "top1", arm), missing[arm]) for arm in summary.arms]
     yield Text(f"{MEAN_OF_SHIFTS} minus {compared_with(summary)}"), gains
-    for figure in view.figures:
-        if figure.signed and figure.name in view.overview_tables:
-            scores = (summary.find(figure.name, arm) for arm in summary.arms)
-            yield Text(figure.heading(summary)), [_signed(None if s and is_wide(s) else s, EN_DASH) for s in scores]
+    for metric in view.metrics:
+        if metric.signed and metric.name in view.overview_tables:
+            scores = (summary.find(metric.name, arm) for arm in summary.arms)
+            yield Text(metric.heading(summary)), [_signed(None if s and is_wide(s) else s, EN_DASH) for s in scores]
 
 
 def _signed(score: Score | None, missing: str) -> Text:
-    """Return a figure with a sign above its interval; dim where the interval includes zero."""
+    """Return a metric with a sign above its interval; dim where the interval includes zero."""
     if score is None:
         return Text(missing, style="dim")
     return Text(f"{number(score.value, True)}\n{span(score, True)}", style="" if is_sure(score) else "dim")

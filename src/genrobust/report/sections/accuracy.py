@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from genrobust.report.nouns import CHARACTER, PAGES, Plot, ReportSection, template_beside
+from genrobust.report.nouns import CHARACTER, PAGES, Plot, ReportSection
 from genrobust.report.plots import dot_plot
 from genrobust.report.view import SECTIONS, ReportView
 
@@ -25,9 +25,19 @@ def accuracy(view: ReportView) -> ReportSection:
         order=20,
         lead="Top-1 in percent, with 95 % intervals. Dashed: guessing.",
         tables=[table],
-        plots=[Plot("accuracy", "accuracy", (dots, view.looks, box), box, view.legend, table.caption)],
-        template=template_beside(__file__),
-        values={"dots": dots, "unmarked": any(name == arm for name, arm in view.legend)},
-        by_table=True,
+        plots=[Plot("accuracy", "accuracy", (dots, view.looks, box), box, view.legend, table.caption, table.caption)],
+        note=_note(view),
         forms=PAGES,
     )
+
+
+def _note(view: ReportView) -> str:
+    notes = []
+    if sets := ", ".join(view.summary.by_group):
+        notes.append(f"On {sets} the small dots are the groups of images; the table has their range as the interval.")
+    among = " among the rows without ‡ or §" if view.marks and view.names.keys() & view.names.values() else ""
+    notes.append(
+        f"Bold, here and in all tables, marks the best value of a column{among}, not a proven difference; gray marks a "
+        f"difference that may be chance.{view.dagger}"
+    )
+    return " ".join([*notes, view.marks]).rstrip()

@@ -15,17 +15,17 @@ def claims(view: ReportView) -> ReportSection | None:
     """Return a row for each claim of the study."""
     rows = []
     for checked in view.claims:
-        claim, figure, score = checked.claim, checked.figure, checked.score
+        claim, metric, score = checked.claim, checked.metric, checked.score
         says = f"{claim.says} ({claim.source})" if claim.source else claim.says
         where = "mean of the shifts" if claim.test_set == MEAN_OF_SHIFTS else claim.test_set
         measured = EN_DASH
         if score is not None:
-            value, interval = number(score.value, True, figure.digits), span(score, True, figure.digits)
+            value, interval = number(score.value, True, metric.digits), span(score, True, metric.digits)
             mark = EXTRAPOLATED if score.extrapolated else ""
-            measured = f"{value}{mark} {figure.difference_unit} ({interval})"
+            measured = f"{value}{mark} {metric.difference_unit} ({interval})"
         chance = EN_DASH if checked.p is None else _chance(checked.p)
         pair = f"{claim.arm} minus {claim.than}"
-        rows.append([says, pair, f"{figure.title}, {where}", measured, chance, checked.outcome])
+        rows.append([says, pair, f"{metric.title}, {where}", measured, chance, checked.outcome])
     if not rows:
         return None
     return ReportSection(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 from genrobust.report.nouns import PAGES, ReportSection, template_beside
 from genrobust.report.view import SECTIONS, ReportView
 from genrobust.report.wording import count, number
@@ -15,8 +13,7 @@ EXTREMES = 3  # classes that are named at either end
 def classes(view: ReportView) -> ReportSection | None:
     """Return what the arm of the answer gains over its reference on each class; None where there is none.
 
-    `rows` go from the highest gain on. `data` is JSON for the page's script: "arm" and "other" (indices), "classes",
-    "sizes" and "top1", a list an arm.
+    `rows` go from the highest gain on.
     """
     summary, names, arm = view.overview, view.record.class_names, view.answer.arm
     other = summary.reference_of(arm)
@@ -29,9 +26,6 @@ def classes(view: ReportView) -> ReportSection | None:
         if ours is not None and theirs is not None
     ]
     rows.sort(key=lambda row: -row[2])
-    top1 = [[None if v is None else round(v, 2) for v in summary.by_class[name]] for name in summary.arms]
-    places = {"arm": summary.arms.index(arm), "other": summary.arms.index(other)}
-    data = {**places, "classes": names, "sizes": summary.class_sizes, "top1": top1}
     images = f"the images of {count(len(summary.shifts), 'shifted set')}" if summary.shifts else summary.clean
     sentence = _in_words(arm, [(name, gain) for name, _, gain, *_ in rows])
     values = {"arm": arm, "other": other, "images": images, "sentence": sentence, "rows": rows}
@@ -41,7 +35,7 @@ def classes(view: ReportView) -> ReportSection | None:
         label="By class",
         note=f"{arm} minus {other}, on {images}. {sentence}",
         template=template_beside(__file__),
-        values=values | {"data": json.dumps(data, separators=(",", ":"))},
+        values=values,
         forms=PAGES,
     )
 

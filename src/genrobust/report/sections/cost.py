@@ -8,7 +8,7 @@ from itertools import takewhile
 from typing import Any
 
 from genrobust.core import MEAN_OF_SHIFTS, ArmRecord, StudyRecord
-from genrobust.report.nouns import Plot, ReportSection, template_beside
+from genrobust.report.nouns import Plot, ReportSection
 from genrobust.report.plots import PLOT_BOX, Mark, axis
 from genrobust.report.view import SECTIONS, ReportView
 from genrobust.report.wording import MINUTE, duration, number, span
@@ -39,8 +39,8 @@ def cost(view: ReportView) -> ReportSection | None:
         lead=f"Top-1, {plot['test_set']}, against the time that one worker takes to generate all images of an arm "
         "and to train it once.",
         plots=[drawn],
-        template=template_beside(__file__),
-        values={"is_joined": len(legend) < len(view.record.arms)},
+        note="By the rates that the study measured here; what several arms share counts in full for each. Lines join "
+        "arms that differ in the number of steps alone.",
         forms=("html",),
     )
 
@@ -53,13 +53,13 @@ def cost_plot(record: StudyRecord) -> dict[str, Any] | None:
     """
     summary = record.summary
     test_set = MEAN_OF_SHIFTS if summary.shifts else summary.clean
-    known = {arm.name: sum(arm.seconds.values()) for arm in record.arms if arm.seconds and arm.name in summary.arms}
-    if len(known) < 2:
+    seconds = {arm.name: sum(arm.seconds.values()) for arm in record.arms if arm.seconds and arm.name in summary.arms}
+    if len(seconds) < 2:
         return None
-    scores = {arm: summary.score("top1", arm, test_set) for arm in known}
+    scores = {arm: summary.score("top1", arm, test_set) for arm in seconds}
     percent, y_ticks = axis([(score.lo, score.hi) for score in scores.values()])
     box = WIDE_PLOT_BOX
-    low, high = math.log(min(known.values()) / 1.3), math.log(max(known.values()) * 1.3)
+    low, high = math.log(min(seconds.values()) / 1.3), math.log(max(seconds.values()) * 1.3)
 
     def x(seconds: float) -> float:
         return round(box["left"] + (box["right"] - box["left"]) * (math.log(seconds) - low) / (high - low), 2)
@@ -69,9 +69,9 @@ def cost_plot(record: StudyRecord) -> dict[str, Any] | None:
 
     marks = [
         Mark(
-            x(known[arm]),
+            x(seconds[arm]),
             y(score.value),
-            f"{arm}: {number(score.value)} % ({span(score)}), {duration(known[arm])}",
+            f"{arm}: {number(score.value)} % ({span(score)}), {duration(seconds[arm])}",
             arm,
             True,
             (y(score.lo), y(score.hi)),
@@ -81,7 +81,7 @@ def cost_plot(record: StudyRecord) -> dict[str, Any] | None:
     marks_by_arm = {mark.arm: mark for mark in marks}
     series = [
         (_common_name(arms), arms[0], [marks_by_arm[arm] for arm in arms])
-        for arms in _group_by_setup(record.arms, known)
+        for arms in _group_by_setup(record.arms, seconds)
     ]
     return {
         "test_set": test_set,
@@ -96,11 +96,11 @@ def cost_plot(record: StudyRecord) -> dict[str, Any] | None:
     }
 
 
-def _group_by_setup(arms: Sequence[ArmRecord], known: dict[str, float]) -> list[list[str]]:
+def _group_by_setup(arms: Sequence[ArmRecord], seconds: dict[str, float]) -> list[list[str]]:
     """The arms that differ in nothing but their steps, from the fewest on."""
     groups: dict[tuple[object, ...], list[ArmRecord]] = {}
     for arm in arms:
-        if arm.name in known:
+        if arm.name in seconds:
             key = *sorted(arm.parts.items()), arm.architecture, arm.augmentation, arm.batch_size, arm.alike
             groups.setdefault(key, []).append(arm)
     return [[arm.name for arm in sorted(group, key=lambda arm: arm.steps)] for group in groups.values()]
@@ -116,10 +116,10 @@ def _common_name(arms: Sequence[str]) -> str:
     return common.rpartition(" ")[0].rstrip(",:;- (") or arms[0]  # words that all of them have in full
 
 
-def _fitting_ticks(wanted: list[tuple[float, str]]) -> list[tuple[float, str]]:
+def _fitting_ticks(candidates: list[tuple[float, str]]) -> list[tuple[float, str]]:
     """The ticks that fit, by their place; of two that would touch, the first one."""
     ticks: list[tuple[float, str]] = []
-    for position, label in wanted:
+    for position, label in candidates:
         if all(abs(position - other) >= GAP for other, _ in ticks):
             ticks.append((position, label))
     return sorted(ticks)

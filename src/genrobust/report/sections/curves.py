@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from genrobust.report.nouns import PAGES, ReportSection, template_beside
+from genrobust.report.nouns import PAGES, ReportSection
 from genrobust.report.plots import scatter
 from genrobust.report.tables import main_tables
 from genrobust.report.view import SECTIONS, ReportView
@@ -17,7 +17,7 @@ def curves(view: ReportView) -> ReportSection | None:
     """Return the curves of all arms that have one: a plot for each shift, and the main tables."""
     drawn = []
     for curve in view.record.curves:
-        tables = main_tables(curve.summary, view.figures).values()
+        tables = main_tables(curve.summary, view.metrics).values()
         measured = replace(view.record, summary=curve.summary)
         plots = scatter(measured, "panel_of_curve", view.looks, of=curve.arm)
         drawn.append((curve.arm, plots, [replace(table, head=HEAD) for table in tables]))
@@ -31,7 +31,5 @@ def curves(view: ReportView) -> ReportSection | None:
         "A curve above the baseline line is effective robustness.",
         tables=[replace(table, caption=f"{arm}: {table.caption}") for arm, _, shown in drawn for table in shown],
         plots=[plot for _, plots, _ in drawn for plot in plots],
-        template=template_beside(__file__),
-        values={"curves": drawn},
         forms=PAGES,
     )

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from genrobust.report.nouns import PAGES, ReportSection, template_beside
+from genrobust.report.nouns import PAGES, ReportSection
 from genrobust.report.view import SECTIONS, ReportView
-from genrobust.report.wording import compared_with
+from genrobust.report.wording import EN_DASH, WIDE, compared_with
 
 
 @SECTIONS.register("differences")
 def differences(view: ReportView) -> ReportSection | None:
-    """Return the differences in the main figures; None where nothing is compared."""
+    """Return the differences in the main metrics; None where nothing is compared."""
     if not view.differences:
         return None
     return ReportSection(
@@ -18,7 +18,7 @@ def differences(view: ReportView) -> ReportSection | None:
         label="Differences",
         lead="Paired by image and seed, in points. Gray where the interval includes zero: it may be chance.",
         tables=list(view.differences.values()),
-        template=template_beside(__file__),
-        by_table=True,
+        note=f"{EN_DASH} An interval about zero is wider than {WIDE} points, or there is no value; results.csv has "
+        f"what there is.{view.dagger}",
         forms=PAGES,
     )

@@ -12,7 +12,7 @@ QUALITY_HEADS = (
     "source", "images", "accuracy score, %", "FID", "KID x 1,000", "precision, %", "recall, %", "distance",
     "Vendi score", "CLIP score", "label agreement, %", "images/s a worker",
 )  # fmt: skip
-_FORMATS = {  # the digits of each figure, and what it is multiplied by
+_FORMATS = {  # the digits of each metric, and what it is multiplied by
     "fid": (3, 1), "kid": (1, 1000), "precision": (0, 100), "recall": (0, 100), "distance": (3, 1), "vendi": (2, 1),
     "clip_score": (1, 1), "agreement": (0, 100), "per_second": (1, 1),
 }  # fmt: skip
@@ -45,13 +45,13 @@ def quality_rows(record: StudyRecord) -> list[list[str]]:
         arm = next((arm.name for arm in alone_of if arm.name not in summary.pretrained), None)
         alone = None if arm is None else summary.score("top1", arm, summary.clean)
         score = EN_DASH if alone is None else f"{number(alone.value)} ({span(alone)})"
-        figures = [_figure(getattr(quality, name), digits, factor) for name, (digits, factor) in _FORMATS.items()]
-        rows.append([quality.source, f"{quality.made:,}", score, *figures])
+        metrics = [_metric(getattr(quality, name), digits, factor) for name, (digits, factor) in _FORMATS.items()]
+        rows.append([quality.source, f"{quality.made:,}", score, *metrics])
     return rows
 
 
 def quality_note(record: StudyRecord) -> str:
-    """Say how the figures of `quality_rows` were measured."""
+    """Say how the metrics of `quality_rows` were measured."""
     first = record.qualities[0]
     within_classes = (
         " Distance and Vendi score are within classes, at equal numbers for all sources, on average "
@@ -60,12 +60,12 @@ def quality_note(record: StudyRecord) -> str:
     )
     return (
         "The accuracy score is top-1 on the clean test set of a classifier that trained on this source alone. The "
-        "other figures are over CLIP embeddings. FID, KID, precision and recall compare with the real training images, "
+        "other metrics are over CLIP embeddings. FID, KID, precision and recall compare with the real training images, "
         "at equal numbers for all other sources; precision is the share of images among the real ones, recall the "
         f"share of real ones among the images.{within_classes if first.per_class else ''} The CLIP score is the mean "
         "cosine of image and class times 100, label agreement how often the CLIP takes an image for its class."
     )
 
 
-def _figure(value: float | None, digits: int, factor: float) -> str:
+def _metric(value: float | None, digits: int, factor: float) -> str:
     return format_number(None if value is None else factor * value, digits)

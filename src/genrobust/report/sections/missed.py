@@ -26,8 +26,8 @@ def missed(view: ReportView) -> ReportSection | None:
         title="Images that every classifier gets wrong",
         order=80,
         label="Hardest images",
-        lead="Of each test set some on which most classifiers agree, with the class that they give and the share of "
-        "them that do. A wrong label looks like this, too.",
+        lead="Those on which most classifiers agree, with the class that they predict and the share of them that do. A "
+        "wrong label looks like this, too.",
         template=template_beside(__file__),
         values={"missed": shown},
         forms=("html",),

@@ -1,4 +1,4 @@
-"""The section on any two arms: a matrix of the leading figure, and what the page's script needs for each pair."""
+"""The section on any two arms: a matrix of the leading metric, and what the page's script needs for each pair."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from genrobust.report.nouns import PAGES, Column, Entry, ReportSection, Table, t
 from genrobust.report.tables import difference_entry
 from genrobust.report.view import SECTIONS, ReportView
 from genrobust.report.wording import is_wide
-from genrobust.robustness import figure_called
+from genrobust.robustness import find_metric
 
 OPEN_ARMS = 12  # rows of a matrix that is shown before one asks for it
 
@@ -21,12 +21,12 @@ def pairs(view: ReportView) -> ReportSection | None:
     None for fewer than three, or where they were not measured. `data` is JSON for the page's script: "arms", "tests",
     and "pairs", which maps "i,j" (indices of arms) to [value, lo, hi] or null by test set.
     """
-    summary, figure = view.overview, figure_called("top1")
+    summary, metric = view.overview, find_metric("top1")
     arms, leading = summary.arms, MEAN_OF_SHIFTS if summary.shifts else summary.clean
     scores = {(arm, other): summary.difference("top1", arm, other, leading) for arm in arms for other in arms}
     if len(arms) < 3 or not any(scores.values()):
         return None
-    entries = {pair: difference_entry(score, figure) for pair, score in scores.items()}
+    entries = {pair: difference_entry(score, metric) for pair, score in scores.items()}
     entries |= {(arm, arm): Entry(None, "") for arm in arms}
     rows = tuple((arm, tuple(entries[arm, other] for other in arms)) for arm in arms)
     columns = tuple(Column(arm, kind="pair") for arm in arms)
@@ -57,5 +57,4 @@ def _data(summary: Summary, leading: str) -> str:
 
 
 def _numbers(score: Score | None) -> list[float] | None:
-    known = score is not None and not is_wide(score)
-    return [round(value, 5) for value in (score.value, score.lo, score.hi)] if score and known else None
+    return [round(value, 5) for value in (score.value, score.lo, score.hi)] if score and not is_wide(score) else None

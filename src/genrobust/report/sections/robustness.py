@@ -14,7 +14,7 @@ LINE_HEADS = (
 
 @SECTIONS.register("robustness")
 def robustness(view: ReportView) -> ReportSection | None:
-    """Return the main figures but accuracy, the plots of every shift, and the baseline lines; None without a shift."""
+    """Return the main metrics but accuracy, the plots of every shift, and the baseline lines; None without a shift."""
     summary, plots = view.summary, scatter(view.record, "panel_of_arms", view.looks, view.legend)
     if not plots:
         return None
@@ -28,7 +28,6 @@ def robustness(view: ReportView) -> ReportSection | None:
         plots=plots,
         template=template_beside(__file__),
         values={"scale": plots[0].arguments[0]["scale"], "tables": tables, "lines": lines},
-        by_table=True,
         forms=PAGES,
     )
 

@@ -2,46 +2,40 @@
 
 from __future__ import annotations
 
-from genrobust.core import ArmRecord
-from genrobust.report.nouns import PAGES, Column, Entry, ReportSection, Table, plain_table, template_beside
-from genrobust.report.view import SECTIONS, ReportView
-from genrobust.report.wording import EN_DASH, arm_time, mixture_in_words, number
+from dataclasses import replace
 
-HEADS = ("arm", "images", "architecture", "augmentation", "steps", "batch size", "val, %", "time, one worker")
-PAGE_HEADS = ("images", "steps", "batch", "epochs", "val, %", "time, one worker", "architecture", "augmentation")
+from genrobust.core import ArmRecord
+from genrobust.report.nouns import PAGES, Column, Entry, ReportSection, Table
+from genrobust.report.view import SECTIONS, ReportView
+from genrobust.report.wording import arm_time, number
+
+HEADS = ("images", "steps", "batch", "epochs", "val, %", "time, one worker")
+WORDS = ("architecture", "augmentation")
 
 
 @SECTIONS.register("training")
 def training(view: ReportView) -> ReportSection:
-    """Return the images and settings of each arm: on a page, with a column for each source."""
+    """Return the images of each arm, with a column for each source, and its settings."""
     arms = view.record.arms
     sources = list(dict.fromkeys(source for arm in arms for source in arm.parts))
-    columns = tuple(Column(head, kind="words" if head in PAGE_HEADS[-2:] else "") for head in (*sources, *PAGE_HEADS))
-    by_source = Table(
-        columns, tuple((arm.name, _entries(arm, sources)) for arm in arms), "Training images and settings"
-    )
+    columns = (*map(Column, (*sources, *HEADS)), *(Column(head, kind="words") for head in WORDS))
+    rows = tuple((arm.name, _entries(arm, sources)) for arm in arms)
     return ReportSection(
         title="What each arm trained on",
         order=140,
         label="Training",
-        tables=[plain_table(HEADS, [_row(arm) for arm in arms])],
-        template=template_beside(__file__),
-        values={"by_source": by_source},
+        tables=[Table(columns, rows)],
         forms=PAGES,
     )
 
 
-def _row(arm: ArmRecord) -> list[str]:
-    val = "" if arm.val_top1 is None else number(arm.val_top1)
-    settings = [arm.architecture, arm.augmentation, f"{arm.steps:,}", str(arm.batch_size)]
-    return [arm.name, mixture_in_words(arm), *settings, val, arm_time(arm)]
-
-
 def _entries(arm: ArmRecord, sources: list[str]) -> tuple[Entry, ...]:
-    parts = [f"{arm.parts[source]:,}" if source in arm.parts else EN_DASH for source in sources]
     total = sum(arm.parts.values())
-    epochs = f"{arm.steps * arm.batch_size / total:.1f}" if total else EN_DASH
-    val = EN_DASH if arm.val_top1 is None else number(arm.val_top1)
-    settings = [f"{total:,}", f"{arm.steps:,}", str(arm.batch_size), epochs, val, arm_time(arm) or EN_DASH]
-    drawn = [Entry(None, text, arm.drawing.get(source, "")) for source, text in zip(sources, parts, strict=True)]
-    return (*drawn, *(Entry(None, text) for text in (*settings, arm.architecture, arm.augmentation)))
+    counts = [*(arm.parts.get(source) for source in sources), total, arm.steps, arm.batch_size]
+    entries = [Entry(None) if n is None else Entry(n, f"{n:,}") for n in counts]
+    for i, source in enumerate(sources):
+        entries[i] = replace(entries[i], interval=arm.drawing.get(source, ""))
+    rates = [arm.steps * arm.batch_size / total if total else None, arm.val_top1]
+    entries += [Entry(None) if rate is None else Entry(rate, number(rate)) for rate in rates]
+    time = Entry(sum(arm.seconds.values()), arm_time(arm)) if arm.seconds else Entry(None)
+    return (*entries, time, Entry(None, arm.architecture), Entry(None, arm.augmentation))

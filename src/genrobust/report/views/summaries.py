@@ -10,7 +10,7 @@ from genrobust.report.page import render
 from genrobust.report.renderers.csv import csv_rows
 from genrobust.report.tables import main_differences, main_tables
 from genrobust.report.wording import caveat, marks, row_name
-from genrobust.robustness import list_figures
+from genrobust.robustness import list_metrics
 
 if TYPE_CHECKING:
     import pandas
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 def show_summary(summary: Summary) -> str:
     """Return the main tables of a report, about groups where there are any."""
     summary = with_group_means(summary)
-    figures = list_figures()
-    tables = [*main_tables(summary, figures).values(), *main_differences(summary, figures).values()]
+    metrics = list_metrics()
+    tables = [*main_tables(summary, metrics).values(), *main_differences(summary, metrics).values()]
     names = {arm: row_name(summary, arm) for arm in summary.arms}
     return render("notebook.html.j2", tables=tables, names=names, notes=[caveat(summary), marks(summary)])
 
@@ -37,5 +37,5 @@ def scores_frame(summary: Summary) -> pandas.DataFrame:
         import pandas
     except ModuleNotFoundError:
         raise MissingPackage("pandas", "pandas", "Summary.to_pandas") from None
-    frame = pandas.DataFrame(csv_rows(summary, list_figures()))
+    frame = pandas.DataFrame(csv_rows(summary, list_metrics()))
     return frame.astype({"seed": "Int64", "extrapolated": "boolean"})  # which may be missing

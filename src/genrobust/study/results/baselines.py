@@ -67,7 +67,6 @@ def grid(train: TrainConfig, count: int, images: int) -> list[TrainingRun]:
                 "warmup_epochs": None,
                 "augmentation": "standard",
                 "augmentation_share": 1.0,
-                "split_batchnorm": False,
                 **dict.fromkeys(COMBINED, 0.0),
             }
             settings = train.changed(standard, "a baseline")
@@ -85,7 +84,7 @@ def published_lines(
 
     They are over ImageNet's 1,000 classes, and the `classes` of the study must be as many.
     """
-    if settings.grid or data.source != "imagenet" or settings.baselines not in ("shipped", "imagenet"):
+    if settings.grid or not data.has_published_lines or settings.baselines != "shipped":
         return {}, []
     if classes < LINE_CLASSES:
         why = f"The published baseline lines are over {LINE_CLASSES:,} classes and this study has {classes}"

@@ -66,7 +66,6 @@ def record_of(graph: Graph, scores: StudyScores, command: str, makers: Sequence[
         notes=(*_notes(graph, scores), *scores.notes),
         not_generated=recipe.not_generated,
         claims=tuple(Claim(**claim.model_dump()) for claim in recipe.claims),
-        kinds={name: shift.kind for name, shift in recipe.data.shifts.items()},
         qualities=tuple(_qualities(graph)),
         curves=scores.curves,
         answer=recipe.answer or "",
@@ -147,7 +146,7 @@ def _notes(graph: Graph, scores: StudyScores) -> Iterator[str]:
 
 
 def _warnings(graph: Graph) -> Iterator[str]:
-    """Yield what makes the answer doubtful, whatever its figures."""
+    """Yield what makes the answer doubtful, whatever its numbers."""
     yield from (f"Warning: {notice}." for notice in graph.notices())
     for name, dataset in graph.sources.datasets.items():
         if isinstance(images := dataset.images, ShardDataset) and (copies := images.describe_copies()):

@@ -1,4 +1,4 @@
-"""The stage that shows the sources of a study to a CLIP, for the figures of what their images are like."""
+"""The stage that shows the sources of a study to a CLIP, for the metrics of what their images are like."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ class Describe(Stage):
                 if name == CLASS_NAMES:
                     self._embeddings[name].make_of_texts(clip, self._texts)
                 else:
-                    batch_size = recipe.evaluate.batch_size  # which changes figures by rounding alone
+                    batch_size = recipe.evaluate.batch_size  # which changes results by rounding alone
                     self._embeddings[name].make_of_images(clip, self._first[name], batch_size, f"CLIP, {name}")
 
         return embed

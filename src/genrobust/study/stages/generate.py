@@ -104,7 +104,7 @@ class GeneratedDataset:
         # A class model is not loaded before it is there, and its folder's name says all that its weights depend on.
         generator = self.generator.sampling() if self._config.from_scratch else identity(self.generator)
         inputs: dict[str, Any] = {"plan": self.plan.fingerprint, "generator": generator}
-        inputs |= self.generate.model_dump(include={"shard_size", "batch_size", "max_redraws"})
+        inputs |= self.generate.model_dump(include={"shard_size", "batch_size"})
         if plugins := plugins_of(type(self.generator), engine_of(self.generator)):
             inputs["plugins"] = plugins
         if not self.is_on_server:

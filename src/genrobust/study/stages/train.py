@@ -116,7 +116,7 @@ class Train(Stage):
 
         context, mixture, team = self.context, self.mixture(run), team_of(run.train.workers)
         folder = self.sources.checkpoint(run)
-        unlogged = nullcontext(lambda step, figures: None)
+        unlogged = nullcontext(lambda step, metrics: None)
         with self._log_training(run, mixture, folder) if team.is_main else unlogged as watch:
             train_classifier(
                 mixture,
@@ -135,7 +135,7 @@ class Train(Stage):
 
     @contextmanager
     def _log_training(self, run: TrainingRun, mixture: Mixture, folder: Path) -> Iterator[Watch]:
-        """Log what begins, time the training of the block, and yield what is given its figures."""
+        """Log what begins, time the training of the block, and yield what is given its metrics."""
         train, context = self.sources.settings(run), self.context
         steps = train.steps_for(len(mixture))
         for part in (name for name, left in mixture.unpacked().items() if left):

@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING
 from genrobust.classifiers import saved_steps
 from genrobust.core import EMBEDDED, FLOAT32, Artifact, ImageSet, JoinedImages, UserError, artifact_folder
 from genrobust.generate import DiffusersConfig, LoraConfig, engine_of
-from genrobust.recipe import PATCH, SUBSTEPS, ClassModelConfig, DatasetConfig, FinetuneConfig, GeneratorConfig
+from genrobust.recipe import (
+    PATCH,
+    PATCH_OF_LATENTS,
+    SUBSTEPS,
+    ClassModelConfig,
+    DatasetConfig,
+    FinetuneConfig,
+    GeneratorConfig,
+)
 from genrobust.study.context import Context
 from genrobust.study.estimates.rates import Cost
 from genrobust.study.estimates.speed import EMBEDDED_PIXELS, LATENT_SIDE, TRAIN, step_cost
@@ -222,6 +230,6 @@ def _products(base: GeneratorConfig, config: ClassModelConfig) -> int:
     """How many products of two numbers a class model computes for an image, nearly."""
     side = (base.size[0] or EMBEDDED_PIXELS) // (LATENT_SIDE if config.components is None else PATCH)
     if config.channels is None:
-        return 12 * config.depth * config.width**2 * (side // config.patch_size) ** 2
+        return 12 * config.depth * config.width**2 * (side // PATCH_OF_LATENTS) ** 2
     # A level has six convolutions of 3 x 3, two of them on twice the channels.
     return sum(8 * 9 * channels**2 * (side >> level) ** 2 for level, channels in enumerate(config.channels))

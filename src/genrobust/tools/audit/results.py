@@ -114,7 +114,7 @@ class FeatureSpace:
 
     `fidelity` compares generated with real images. `floor` is what real images would score: one half of them against
     the other; `like_floor` compares as many generated ones with that other half, since FID depends on the numbers. All
-    are None without real images. `note` gives the reason for a missing figure, or the limit of one.
+    are None without real images. `note` gives the reason for a missing value, or the limit of one.
     """
 
     name: str

@@ -72,14 +72,14 @@ def _table(models: "tuple[ModelScores, ...]", generated: str, real: str) -> Tabl
         table.add_column(name, justify="right")
     for model in models:
         scores = model.leading.scores
-        figures = [_figure(scores.generated), _figure(scores.real), _figure(scores.drop, signed=True)]
+        metrics = [_metric(scores.generated), _metric(scores.real), _metric(scores.drop, signed=True)]
         if styled:
-            figures.append(_figure(model.scores.drop, signed=True))
-        table.add_row(Text(model.name), str(len(model.each)), *figures)
+            metrics.append(_metric(model.scores.drop, signed=True))
+        table.add_row(Text(model.name), str(len(model.each)), *metrics)
     return table
 
 
-def _figure(score: "Score", signed: bool = False) -> Text:
+def _metric(score: "Score", signed: bool = False) -> Text:
     from genrobust.report import number, span
 
     return Text(f"{number(score.value, signed)}\n{span(score, signed)}")

@@ -27,8 +27,8 @@ from genrobust.report import (
 )
 from genrobust.tools.benchmark.scoring import Benchmark, Compared, HardImage, ModelScores, OnBothSets, StyleScores
 
-CSV_COLUMNS = ("model", "checkpoint", "scope", "of", "figure", "value", "lo", "hi", "n", "method")
-FIGURES = ("generated", "real", "drop")
+CSV_COLUMNS = ("model", "checkpoint", "scope", "of", "metric", "value", "lo", "hi", "n", "method")
+METRICS = ("generated", "real", "drop")
 BOTH = "generated, real"  # below a heading: a column has both
 LOOKS = ((1, SHAPES[0]), (0, SHAPES[1]))  # color and shape of the generated and the real set
 PER_CLASS = 4  # images of each class of either set on the contact sheet
@@ -44,7 +44,7 @@ NBSP, TIMES = "\u00a0", "\u00d7"
 class Benchmarked:
     """A benchmark with what it was made on: both sets, over the classes `labels`, by the names they are known under.
 
-    `notes` are what must be known to read the figures right.
+    `notes` are what must be known to read the metrics right.
     """
 
     name: str
@@ -150,7 +150,7 @@ def _comparison_phrase(name: str, beyond: Score) -> str:
 
 
 def _unsigned_span(score: Score) -> str:
-    """The interval of a figure whose sign the words give."""
+    """The interval of a metric whose sign the words give."""
     return span(score if score.value > 0 else replace(score, lo=-score.hi, hi=-score.lo))
 
 
@@ -169,9 +169,9 @@ def dots(models: Sequence[ModelScores]) -> dict[str, Any]:
                     place(score.value),
                     place(score.lo),
                     place(score.hi),
-                    f"{name}, {figure}: {number(score.value)} % ({span(score)})",
+                    f"{name}, {metric}: {number(score.value)} % ({span(score)})",
                 )
-                for figure, score in zip(FIGURES, scores, strict=False)
+                for metric, score in zip(METRICS, scores, strict=False)
             ],
         )
         for name, scores in pairs
@@ -193,9 +193,9 @@ def parts(made: Benchmarked) -> list[tuple[str, list[Compared]]]:
 
 
 def by_style(made: Benchmarked) -> dict[str, Any]:
-    """Return the known styles with the images of both sets and each model's figures, the largest drop first.
+    """Return the known styles with the images of both sets and each model's metrics, the largest drop first.
 
-    Styles of one set alone follow, the hardest first. `figures` are those that any style has, `heads` those of a table.
+    Styles of one set alone follow, the hardest first. `metrics` are those that any style has, `heads` those of a table.
     """
     models, sizes = made.result.models, made.result.styles
 
@@ -206,13 +206,13 @@ def by_style(made: Benchmarked) -> dict[str, Any]:
         return not drops, -sum(drops) if drops else sum(accuracies), style
 
     names = sorted(models[0].styles, key=rank)
-    figures = [figure for figure in FIGURES if any(getattr(scores, figure) for scores in models[0].styles.values())]
+    metrics = [metric for metric in METRICS if any(getattr(scores, metric) for scores in models[0].styles.values())]
     rows = [
-        (name, sizes[name], [[getattr(model.styles[name], figure) for figure in figures] for model in models])
+        (name, sizes[name], [[getattr(model.styles[name], metric) for metric in metrics] for model in models])
         for name in names
     ]
-    heads = ["style", ("images", BOTH), *((model.name, figure) for model in models for figure in figures)]
-    return {"figures": figures, "heads": heads, "rows": rows}
+    heads = ["style", ("images", BOTH), *((model.name, metric) for model in models for metric in metrics)]
+    return {"metrics": metrics, "heads": heads, "rows": rows}
 
 
 def accuracies_by_class(made: Benchmarked) -> list[tuple[str, tuple[int, int], list[tuple[float, float]]]]:
@@ -255,7 +255,7 @@ def facts(made: Benchmarked) -> Any:
 
 
 def table_csv(made: Benchmarked) -> str:
-    """Return one row a figure, in percent or points.
+    """Return one row a metric, in percent or points.
 
     `scope` is within (the mean over the styles of both sets) or all (over all images), "checkpoint within" or
     checkpoint likewise for one of several, style or class.
@@ -280,20 +280,20 @@ def _table_rows(made: Benchmarked) -> Iterator[tuple[str | int, ...]]:
         for style, scores in model.styles.items():
             yield from _score_rows(model, "", "style", style, scores)
         for name, accuracies, sizes in zip(made.labels.label_names, model.classes, made.result.sizes, strict=True):
-            for figure, value, n in zip(FIGURES, accuracies, sizes, strict=False):
-                yield model.name, "", "class", name, figure, f"{value:.4f}", "", "", n, ""
+            for metric, value, n in zip(METRICS, accuracies, sizes, strict=False):
+                yield model.name, "", "class", name, metric, f"{value:.4f}", "", "", n, ""
 
 
 def _score_rows(
     model: ModelScores, checkpoint: str, scope: str, style: str, scores: OnBothSets | StyleScores
 ) -> Iterator[tuple[str | int, ...]]:
-    for figure in FIGURES:
-        if (score := getattr(scores, figure)) is not None:
-            yield _score_row(model, checkpoint, scope, style, figure, score)
+    for metric in METRICS:
+        if (score := getattr(scores, metric)) is not None:
+            yield _score_row(model, checkpoint, scope, style, metric, score)
 
 
 def _score_row(
-    model: ModelScores, checkpoint: str, scope: str, style: str, figure: str, score: Score
+    model: ModelScores, checkpoint: str, scope: str, style: str, metric: str, score: Score
 ) -> tuple[str | int, ...]:
     values = (f"{value:.4f}" for value in (score.value, score.lo, score.hi))
-    return (model.name, checkpoint, scope, style, figure, *values, score.n, score.method)
+    return (model.name, checkpoint, scope, style, metric, *values, score.n, score.method)

@@ -72,7 +72,7 @@ class ModelScores(Compared):
     """The scores of one model: first of all, how it did over all images.
 
     `classes` are the accuracies in percent on both sets by label, `styles` the scores by style, where it is known.
-    `within` is how it did within the styles of both sets: every figure is the mean over these styles, each with the
+    `within` is how it did within the styles of both sets: every metric is the mean over these styles, each with the
     same weight. None where the sets have no style in common.
     """
 
@@ -235,13 +235,13 @@ def _mean_over_styles(parts: Sequence[Measured]) -> Measured:
 def _compare_models(generated: Measured, real: Measured, models: Sequence[Checkpoints]) -> list[Compared]:
     """How each of `models` did on both sets, beside the first of them."""
     drops = _drops(generated, real)
-    figures = generated, real, drops
+    metrics = generated, real, drops
     drawn = [(drops.draws[:, 0, rows] * weights).sum(axis=1) for rows, weights in models]
-    scores = [OnBothSets(*(_model_score(measured, model) for measured in figures)) for model in models]
+    scores = [OnBothSets(*(_model_score(measured, model) for measured in metrics)) for model in models]
     return [
         Compared(
             scores=score,
-            each=tuple(OnBothSets(*(_checkpoint_score(m, t) for m in figures)) for t in range(rows.start, rows.stop)),
+            each=tuple(OnBothSets(*(_checkpoint_score(m, t) for m in metrics)) for t in range(rows.start, rows.stop)),
             beyond=_drop_beyond_first(drops, (rows, draws), (models[0][0], drawn[0])) if i else None,
         )
         for i, (score, draws, (rows, _)) in enumerate(zip(scores, drawn, models, strict=True))

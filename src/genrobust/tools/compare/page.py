@@ -40,7 +40,7 @@ def compare_html(rankings: Sequence[Ranking], page: Path) -> str:
 
 
 def ranking_table(ranking: Ranking) -> RichTable:
-    """Return the ranking as a table for the terminal. Where that is narrow, names take more lines; no figure is cut."""
+    """Return the ranking as a table for the terminal. Where that is narrow, names take more lines; no number is cut."""
     table = RichTable(title=Text(ranking.heading), title_justify="left")
     heads = (f"{ranking.by}, %", "95 % interval", "minus its reference", "minutes")
     rows = [

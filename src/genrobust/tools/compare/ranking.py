@@ -30,18 +30,18 @@ from genrobust.report import (
     StudyResults,
     count,
     difference_entry,
-    figure_table,
     gain,
     is_sure,
     mark_best,
+    metric_table,
     mixture_in_words,
     read_results,
     recipe_of,
     row_name,
 )
-from genrobust.robustness import comparable, figure_called
+from genrobust.robustness import comparable, find_metric
 
-TOP1 = figure_called("top1")
+TOP1 = find_metric("top1")
 DIFFERENCES = 6  # between two rankings, that are listed
 Facts = dict[tuple[str, str], str]  # what decides whether results can be compared, by its kind and its name
 
@@ -239,7 +239,7 @@ def _facts(results: StudyResults) -> Facts:
 def _arms(results: StudyResults) -> Iterator[RankedArm]:
     summary, recipe = results.summary, recipe_of(results)
     records = {record.name: record for record in results.arms}
-    if (table := figure_table(summary, TOP1)) is None:
+    if (table := metric_table(summary, TOP1)) is None:
         return
     for name, entries in table.rows:
         if (record := records.get(name)) is None:

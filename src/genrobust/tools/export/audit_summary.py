@@ -1,4 +1,4 @@
-"""The figures of an audit.json that a dataset card quotes."""
+"""The numbers of an audit.json that a dataset card quotes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from genrobust.report import format_number, percent
 
 @dataclass(frozen=True, slots=True)
 class AuditSummary:
-    """An audit as a card quotes it: `rows` of a measure and its figure; `leaks` by test set.
+    """An audit as a card quotes it: `rows` of a measure and its value; `leaks` by test set.
 
     `leaked` are the keys of the exported images that are copies of test images. `beyond` says how the audited images
     differ from the exported ones, "" where they are the same.

@@ -15,14 +15,14 @@ from genrobust.classifiers import CheckpointInfo, protocol
 from genrobust.core import REAL, Score, Summary, UserError, slug
 from genrobust.recipe import is_recipe
 from genrobust.report import number, read_results, robustness_over, span
-from genrobust.robustness import Figure, comparable, list_figures
+from genrobust.robustness import Metric, comparable, list_metrics
 from genrobust.tools.export.cards import render_card
 from genrobust.tools.export.licenses import license_of_network
 
 
 @dataclass(frozen=True, slots=True)
-class StudyFigures:
-    """The figures of one checkpoint in a study: of its `arm` and `seed`, among those of `summary`."""
+class StudyMetrics:
+    """The metrics of one checkpoint in a study: of its `arm` and `seed`, among those of `summary`."""
 
     title: str
     date: str
@@ -30,17 +30,17 @@ class StudyFigures:
     arm: str
     seed: int
 
-    def score(self, figure: str, test_set: str) -> Score | None:
-        return self.summary.find(figure, self.arm, test_set, self.seed)
+    def score(self, metric: str, test_set: str) -> Score | None:
+        return self.summary.find(metric, self.arm, test_set, self.seed)
 
     @property
     def tests(self) -> list[str]:
         return list(dict.fromkeys([*self.summary.tests, *self.summary.paired.values()]))
 
     @property
-    def shown(self) -> list[Figure]:
-        """The figures that it has on any test set."""
-        return [f for f in list_figures() if any(self.score(f.name, test) for test in self.summary.tests)]
+    def shown(self) -> list[Metric]:
+        """The metrics that it has on any test set."""
+        return [f for f in list_metrics() if any(self.score(f.name, test) for test in self.summary.tests)]
 
     @property
     def extrapolated(self) -> bool:
@@ -48,8 +48,8 @@ class StudyFigures:
         return any(score.extrapolated for score in scores)
 
 
-def measured(results: Path, info: CheckpointInfo, arm: str | None = None) -> StudyFigures:
-    """Find the figures of the checkpoint `info` in the results.json of the study that trained it.
+def measured(results: Path, info: CheckpointInfo, arm: str | None = None) -> StudyMetrics:
+    """Find the metrics of the checkpoint `info` in the results.json of the study that trained it.
 
     Args:
         arm: Names its arm where several share the checkpoint.
@@ -66,17 +66,17 @@ def measured(results: Path, info: CheckpointInfo, arm: str | None = None) -> Stu
         raise UserError(f"--arm {arm}: the checkpoint is of {' or '.join(arms)}")
     if arm is None and len(arms) > 1:
         raise UserError(f"{results}: the arms {' and '.join(arms)} share this checkpoint: name one with --arm")
-    return StudyFigures(found.title, found.date, found.summary, arm or arms[0], int(str(seed)))
+    return StudyMetrics(found.title, found.date, found.summary, arm or arms[0], int(str(seed)))
 
 
-def model_card(name: str, to: str, info: CheckpointInfo, figures: StudyFigures | None, license: str) -> str:
+def model_card(name: str, to: str, info: CheckpointInfo, metrics: StudyMetrics | None, license: str) -> str:
     """Write the card of the classifier `info`, exported `to` "timm" or "onnx", as Markdown with the hub's header."""
     counts, init = info.training.get("counts") or {}, str((info.training.get("config") or {}).get("init") or "")
     known_as = _without_folders(init)
     of_study = init.startswith("arm:") or is_recipe(init.rpartition(":")[0])
     return render_card(
         "model_card.md.j2",
-        _header(name, to, figures, license),
+        _header(name, to, metrics, license),
         name=name,
         to=to,
         info=info,
@@ -90,9 +90,9 @@ def model_card(name: str, to: str, info: CheckpointInfo, figures: StudyFigures |
         protocol=protocol(info.image_size, interpolation=info.interpolation),
         training=_training_settings(info),
         not_real=[source for source in counts if source != REAL],
-        figures=figures,
-        known=[f for f in list_figures() if figures and any(key.figure == f.name for key in figures.summary.scores)],
-        robustness_over=robustness_over(figures.summary) if figures else "",
+        metrics=metrics,
+        known=[f for f in list_metrics() if metrics and any(key.metric == f.name for key in metrics.summary.scores)],
+        robustness_over=robustness_over(metrics.summary) if metrics else "",
         comparable=comparable,
         number=number,
         span=span,
@@ -117,8 +117,8 @@ def _training_settings(info: CheckpointInfo) -> dict[str, Any]:
     }
 
 
-def _header(name: str, to: str, figures: StudyFigures | None, license: str) -> ModelCardData:
-    top1 = {test: score for test in figures.tests if (score := figures.score("top1", test))} if figures else {}
+def _header(name: str, to: str, metrics: StudyMetrics | None, license: str) -> ModelCardData:
+    top1 = {test: score for test in metrics.tests if (score := metrics.score("top1", test))} if metrics else {}
     scores = [
         EvalResult("image-classification", slug(test), test, "accuracy", round(score.value, 2))
         for test, score in top1.items()

@@ -57,7 +57,7 @@ def export_model(
     Args:
         to: "timm", a folder that ``timm.create_model("local-dir:OUT", pretrained=True)`` loads, or "onnx", a file that
             takes bytes and normalizes them itself.
-        report: The results.json of the study that it was trained in, whose figures the card then gives.
+        report: The results.json of the study that it was trained in, whose metrics the card then gives.
         arm: Its arm in the study, where the checkpoint is like several.
         license: That of the weights, an id of the hub's.
 
@@ -76,12 +76,12 @@ def export_model(
             f"timm has no {info.architecture} of this kind (AlexNet, train.blur_pool, or head: text of a CLIP), so it "
             "could not load the folder: export it with --to onnx"
         )
-    figures = None if report is None else measured(report, info, arm)
+    metrics = None if report is None else measured(report, info, arm)
     model, _ = load_checkpoint(checkpoint)
     with new_folder(out, overwrite) as folder:
         _FORMATS[to](model, info, folder)
         _check_export(folder, model, info)
-        (folder / CARD).write_text(model_card(out.resolve().name, to, info, figures, license), encoding="utf-8")
+        (folder / CARD).write_text(model_card(out.resolve().name, to, info, metrics, license), encoding="utf-8")
         names = sorted(path.name for path in folder.iterdir())
     return {name: out / name for name in names}
 

@@ -46,7 +46,7 @@ def _differing_keys(dataset: GeneratedDataset, about: Mapping[str, Any]) -> list
     """
     generator = dataset.drawn_with
     asked = {"plan": dataset.plan.fingerprint, **generator.sampling()}
-    asked |= dataset.generate.model_dump(include={"shard_size", "max_redraws"})
+    asked |= dataset.generate.model_dump(include={"shard_size"})
     differing = [key for key, value in asked.items() if about.get(key) != value]
     for key, places in generator.names.items():
         names: list[str | None] = [name for place in places for name in (place, Path(place).name)]

@@ -107,7 +107,7 @@ def propose_generator(sets: Sequence[FolderContents], gpu: bool) -> dict[str, An
     training = {"steps": steps, "batch": GENERATOR_BATCH, "gpu": gpu}
     proposed = {"images": count(images, "image"), "drawing_steps": 10, **training}
     if gpu:
-        return proposed | {"channels": None, "depth": 12, "width": 384, "heads": 6}
+        return proposed | {"channels": None, "depth": 12, "width": 384}
     return proposed | {"channels": [64, 96, 128], "components": COMPONENTS, "threads": cores()}
 
 

@@ -25,7 +25,7 @@ Pivot = Annotated[
     str | None, option("--pivot MODEL", "Fit two lines, as for ImageNet-A, which was filtered against MODEL.")
 ]
 Unit = Annotated[str | None, option("--unit UNIT", "Unit of the accuracies: percent or fraction.")]
-JsonFile = Annotated[Path | None, option("--json FILE.json", "Write all figures to this file.")]
+JsonFile = Annotated[Path | None, option("--json FILE.json", "Write all numbers to this file.")]
 
 
 @COMMANDS.register("effective-robustness")

@@ -27,10 +27,10 @@ def _fits(result: PublishedScores) -> dict[str, Any]:
 
 
 def _model_rows(result: PublishedScores) -> dict[str, dict[str, Any]]:
-    """The figures of each model by its name."""
+    """The metrics of each model by its name."""
     models = result.models
     columns = {"id": models.clean, "shift": models.shifted}
-    columns |= dict(zip(("er", "lo", "hi", "extrapolated"), _figures(result.scores), strict=True))
+    columns |= dict(zip(("er", "lo", "hi", "extrapolated"), _metrics(result.scores), strict=True))
     rows = zip(*(column.tolist() for column in columns.values()), strict=True)
     return {name: dict(zip(columns, row, strict=True)) for name, row in zip(models.names, rows, strict=True)}
 
@@ -81,16 +81,16 @@ def terminal_table(result: PublishedScores) -> Table:
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("")
     for place, i in enumerate(shown):
-        er, lo, hi, outside = (column[i] for column in _figures(result.scores))
-        figures = [f"{value:.1f}" for value in (result.models.clean[i], result.models.shifted[i])]
+        er, lo, hi, outside = (column[i] for column in _metrics(result.scores))
+        metrics = [f"{value:.1f}" for value in (result.models.clean[i], result.models.shifted[i])]
         gap = len(shown) < count and place == TOP - 1
         flag = "extrapolated" if outside else ""
         interval = f"{lo:+.1f} to {hi:+.1f}"
-        table.add_row(Text(result.models.names[i]), *figures, f"{er:+.1f}", interval, flag, end_section=gap)
+        table.add_row(Text(result.models.names[i]), *metrics, f"{er:+.1f}", interval, flag, end_section=gap)
     return table
 
 
-def _figures(scores: TableScores) -> tuple[np.ndarray, ...]:
+def _metrics(scores: TableScores) -> tuple[np.ndarray, ...]:
     return scores.er, scores.lo, scores.hi, scores.extrapolated
 
 

@@ -33,10 +33,11 @@ from genrobust.core import (
     write_files,
 )
 from genrobust.recipe import GENERATED, Recipe, TuneConfig, parse_recipe, recipe_yaml
-from genrobust.robustness import image_figure
+from genrobust.robustness import image_metric
 from genrobust.study import Executor, Study, TrainingRun, rows, seconds_left
 from genrobust.tools.tune.variants import Variant, variants
 
+FINALISTS = 2  # variants that the last round compares
 KEPT = 3  # one of so many variants of a round enters the next, which trains so many times as long
 # Shares of a training in the rounds before the last: the first that the budget allows.
 LADDERS: tuple[tuple[float, ...], ...] = ((1,), (1 / KEPT,), (1 / KEPT**2, 1 / KEPT))
@@ -125,7 +126,7 @@ class Tuning:
             trials += done
             others = [trial.variant for trial in done if trial.variant.name != self.default]
             kept = math.ceil(len(done) / KEPT) if number < len(shares) else 0
-            entered = others[: max(kept, self.config.finalists)]
+            entered = others[: max(kept, FINALISTS)]
         return self._finish(entered, seeds, trials)
 
     @cached_property
@@ -193,9 +194,9 @@ class Tuning:
         """Train variants for a share of their time, and score them."""
         self.say(f"round {number}: {len(entered)} variants")
         study, runs = self._round(entered, share)
-        figure = image_figure("top1")
+        metric = image_metric("top1")
         return [
-            Trial(number, variant, words, float(np.mean([figure.value(predictions[test]) for test in self.on])))
+            Trial(number, variant, words, float(np.mean([metric.value(predictions[test]) for test in self.on])))
             for (variant, words), predictions in zip(runs.values(), study.predictions(list(runs)), strict=True)
         ]
 
@@ -253,7 +254,7 @@ class Tuning:
         """Tells how long tuning takes with so many variants and so many seeds; unknown rates count as nothing."""
         workers, full = self.executor.workers(), self._full_training or 0.0
         study, runs = self._round(list(self.variants.values()), shares[0])
-        arms = len({self.default, self.recipe.reference}) + self.config.finalists
+        arms = len({self.default, self.recipe.reference}) + FINALISTS
 
         def seconds(count: int, seeds: int) -> float:
             first, _ = seconds_left(list(rows(study.graph.evaluate(list(runs)[:count]).order())))

@@ -18,7 +18,7 @@ class LinearProbe(TrainConfig):
     without = frozenset(
         (
             *("steps", "epochs", "warmup_steps", "warmup_epochs", "optimizer", "learning_rate", "schedule", "momentum"),
-            *("weight_decay", "no_decay", "layer_decay", "label_smoothing", "ema_decay", "wise_ft", "split_batchnorm"),
+            *("weight_decay", "no_decay", "layer_decay", "label_smoothing", "ema_decay", "wise_ft"),
             *("augmentation", "augmentation_share", "mixup", "cutmix", "random_erasing", "color_jitter", "grayscale"),
             *("start_size", "compile", "validate_every"),
         )

@@ -5,15 +5,15 @@ from __future__ import annotations
 import numpy as np
 
 from genrobust.robustness.answers import Answers
-from genrobust.robustness.figure import FIGURES, ImageFigure
+from genrobust.robustness.metric import METRICS, ImageMetric
 from genrobust.robustness.resampling import Measured
 from genrobust.robustness.sets import AnsweredSet
 
 MIN_IMAGES = 10  # of a class: fewer say little about its accuracy, and the lowest of many is then chance
 
 
-@FIGURES.register("worst_class")
-class WorstClass(ImageFigure):
+@METRICS.register("worst_class")
+class WorstClass(ImageMetric):
     title = "Worst-class accuracy"
     note = (
         f"the lowest top-1 accuracy on the images of one label, among labels with at least {MIN_IMAGES}; chance lowers "

@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 
 from genrobust.robustness.answers import Answers
-from genrobust.robustness.figure import FIGURES, ImageFigure
+from genrobust.robustness.metric import METRICS, ImageMetric
 from genrobust.robustness.sets import AnsweredSet
 
 BINS = 15
 
 
-@FIGURES.register("ece")
-class ExpectedCalibrationError(ImageFigure):
+@METRICS.register("ece")
+class ExpectedCalibrationError(ImageMetric):
     title = "Calibration error"
     note = (
         "the expected calibration error: the gap between accuracy and confidence, the highest probability, averaged "

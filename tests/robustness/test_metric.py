@@ -1,4 +1,4 @@
-"""The figures against plain computations, on sets where they mean something else or nothing."""
+"""The metrics against plain computations, on sets where they mean something else or nothing."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from scipy.special import log_softmax, softmax
 
 from genrobust.core.errors import UserError
 from genrobust.core.results import Predictions
-from genrobust.robustness.figure import FIGURES, ImageFigure, figure_called, list_figures
-from genrobust.robustness.figures.ece import BINS
-from genrobust.robustness.figures.worst_class import MIN_IMAGES, WorstClass
 from genrobust.robustness.grouping import Groups
+from genrobust.robustness.metric import METRICS, ImageMetric, find_metric, list_metrics
+from genrobust.robustness.metrics.ece import BINS
+from genrobust.robustness.metrics.worst_class import MIN_IMAGES, WorstClass
 from genrobust.robustness.sets import AnsweredSet
 from genrobust.robustness.summary import Comparison, summarize
 
@@ -41,7 +41,7 @@ def study(scale: float = 1.0, part: list[int] = PART) -> dict[tuple[str, int, st
 
 
 def plainly(found: Predictions, classes: list[int]) -> dict[str, float]:
-    """The figures of one checkpoint over `classes`, an image at a time."""
+    """The metrics of one checkpoint over `classes`, an image at a time."""
     rows = [(row[classes], classes.index(y)) for row, y in zip(found.logits, found.labels, strict=True) if y in classes]
     right = np.array([row.argmax() == y for row, y in rows])
     confidence = np.array([softmax(row.astype(float)).max() for row, _ in rows])
@@ -57,7 +57,7 @@ def plainly(found: Predictions, classes: list[int]) -> dict[str, float]:
 
 
 @pytest.mark.parametrize("scale", [1.0, 100.0], ids=["logits", "scaled as CLIP's"])
-def test_figures_are_those_of_a_plain_computation_with_logits_restricted_alike(scale: float) -> None:
+def test_metrics_are_those_of_a_plain_computation_with_logits_restricted_alike(scale: float) -> None:
     found = study(scale)
     summary = summarize(found, Comparison("test", ["shifted"], "a", bootstrap=50))
     assert summary.paired["shifted"] == "test on the classes of shifted"
@@ -67,9 +67,9 @@ def test_figures_are_those_of_a_plain_computation_with_logits_restricted_alike(s
             ("shifted", "shifted", PART),
             ("test on the classes of shifted", "test", PART),
         ):
-            for figure, value in plainly(found[arm, seed, of], classes).items():
-                score = summary.score(figure, arm, name, seed)
-                assert score.value == pytest.approx(value, rel=1e-4), (figure, name)
+            for metric, value in plainly(found[arm, seed, of], classes).items():
+                score = summary.score(metric, arm, name, seed)
+                assert score.value == pytest.approx(value, rel=1e-4), (metric, name)
                 assert score.lo <= score.value <= score.hi and score.classes == len(classes)
 
 
@@ -81,11 +81,11 @@ def test_intervals_are_those_of_drawing_images_one_by_one() -> None:
     for _ in range(300):
         at = rng.integers(0, N, N)
         draws.append(plainly(replace(one, logits=one.logits[at], labels=one.labels[at]), PART))
-    for figure in ("ece", "nll", "worst_class"):
-        values = [draw[figure] for draw in draws]
-        score = summary.score(figure, "a", "shifted", 0)
+    for metric in ("ece", "nll", "worst_class"):
+        values = [draw[metric] for draw in draws]
+        score = summary.score(metric, "a", "shifted", 0)
         width = np.subtract(*np.percentile(values, [97.5, 2.5]))
-        assert score.hi - score.lo == pytest.approx(width, rel=0.25), figure
+        assert score.hi - score.lo == pytest.approx(width, rel=0.25), metric
 
 
 def test_any_of_several_right_labels_counts() -> None:
@@ -93,15 +93,15 @@ def test_any_of_several_right_labels_counts() -> None:
     both = {k: replace(p, accepted=tuple((int(y), int(y + 1) % CLASSES) for y in p.labels)) for k, p in found.items()}
     comparison = Comparison("test", ["shifted"], "a", bootstrap=20)
     one, two = (summarize(predictions, comparison) for predictions in (found, both))
-    for figure in ("top1", "top5", "worst_class"):
-        assert two.score(figure, "a", "shifted").value > one.score(figure, "a", "shifted").value
+    for metric in ("top1", "top5", "worst_class"):
+        assert two.score(metric, "a", "shifted").value > one.score(metric, "a", "shifted").value
     p = both["a", 0, "shifted"]
     rows = zip(p.logits, p.accepted, strict=True)
     probability = [softmax(row.astype(float))[list(labels)].sum() for row, labels in rows]
     assert two.score("nll", "a", "shifted", 0).value == pytest.approx(-np.mean(np.log(probability)), rel=1e-4)
 
 
-def test_a_figure_that_means_nothing_on_a_set_is_a_gap_with_a_reason() -> None:
+def test_a_metric_that_means_nothing_on_a_set_is_a_gap_with_a_reason() -> None:
     few = study(part=[1, 4, 6])
     few = {k: p if k[2] == "test" else replace(p, logits=p.logits[:20], labels=p.labels[:20], keys=p.keys[:20])
            for k, p in few.items()}  # fmt: skip
@@ -110,9 +110,9 @@ def test_a_figure_that_means_nothing_on_a_set_is_a_gap_with_a_reason() -> None:
     assert "over 3 classes" in summary.gaps["top5"]["shifted"]
     assert summary.gaps["worst_class"]["shifted"] == f"no class has {MIN_IMAGES} images"
     assert "no probability" in summary.gaps["nll"]["shifted"]
-    for figure in ("top5", "worst_class", "nll"):
-        assert summary.find(figure, "a", "shifted") is summary.find(figure, "a") is None
-        assert summary.find(figure, "a", "test") is not None
+    for metric in ("top5", "worst_class", "nll"):
+        assert summary.find(metric, "a", "shifted") is summary.find(metric, "a") is None
+        assert summary.find(metric, "a", "test") is not None
     assert summary.find("ece", "a") is not None
 
 
@@ -126,21 +126,6 @@ def test_a_class_that_is_always_wrong_has_an_interval() -> None:
     assert score.value == 0 and score.lo == pytest.approx(0, abs=0.1) and 0.5 < score.hi < 5  # of 200 images or so
 
 
-def test_the_one_class_with_many_images_may_be_missing_from_a_resample() -> None:
-    labels = np.repeat(np.arange(11), [10, *[9] * 10])
-    images = AnsweredSet("x", np.arange(11), 11, labels, np.ones(100, dtype=bool), {}, "64 px")
-    weights = np.ones((2, 100), dtype=np.float32)
-    weights[1, :10] = 0
-    found = WorstClass("worst_class").combine(np.arange(100)[None] < 7, images, weights)
-    assert found[0] == pytest.approx(70) and np.isnan(found[1]).all()
-    drawn = WorstClass("worst_class").resample(
-        (np.arange(100) < 7)[None, None], images, 100_000, np.random.default_rng(0)
-    )
-    assert np.isnan(drawn.draws).any(), "about three of so many"
-    score = drawn.one(0, 0)
-    assert 30 < score.lo < score.value < score.hi < 100
-
-
 def test_a_worst_class_that_is_always_right_has_an_interval_over_groups_too() -> None:
     labels = np.repeat([0, 1, 2], 15)
     groups = Groups.of([str(i % 4) for i in range(45)], np.ones(45, dtype=bool))
@@ -150,20 +135,20 @@ def test_a_worst_class_that_is_always_right_has_an_interval_over_groups_too() ->
     assert score.value == score.hi == 100 and 60 < score.lo < 97
 
 
-def test_the_main_figures_come_first_and_an_unknown_one_is_named() -> None:
-    names = [figure.name for figure in list_figures()]
+def test_the_main_metrics_come_first_and_an_unknown_one_is_named() -> None:
+    names = [metric.name for metric in list_metrics()]
     assert names[:2] == ["top1", "er"] and {"top5", "worst_class", "ece", "nll"} < set(names)
-    with pytest.raises(UserError, match=r"no figure 'top6' \(perhaps top5"):
-        figure_called("top6")
+    with pytest.raises(UserError, match=r"no metric 'top6' \(perhaps top5"):
+        find_metric("top6")
 
 
-def test_a_registered_figure_is_measured_and_moves_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_registered_metric_is_measured_and_moves_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
     comparison = Comparison("test", ["shifted"], "a", bootstrap=20)
     before = summarize(study(), comparison)
-    monkeypatch.setattr(FIGURES, "_own", dict(FIGURES._own))
+    monkeypatch.setattr(METRICS, "_own", dict(METRICS._own))
 
-    @FIGURES.register("brier")
-    class Brier(ImageFigure):
+    @METRICS.register("brier")
+    class Brier(ImageMetric):
         title, note, unit = "Brier score", "the squared distance of probabilities and label", ""
 
         def of_images(self, answers):
@@ -171,4 +156,4 @@ def test_a_registered_figure_is_measured_and_moves_no_other(monkeypatch: pytest.
 
     after = summarize(study(), comparison)
     assert 0 < after.score("brier", "a").value < 2
-    assert {key: score for key, score in after.scores.items() if key.figure != "brier"} == before.scores
+    assert {key: score for key, score in after.scores.items() if key.metric != "brier"} == before.scores

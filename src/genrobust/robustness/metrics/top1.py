@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from genrobust.robustness.answers import Answers
-from genrobust.robustness.figure import FIGURES, Proportion
+from genrobust.robustness.metric import METRICS, Proportion
 
 
-@FIGURES.register("top1")
+@METRICS.register("top1")
 class Top1(Proportion):
     title = "Top-1 accuracy"
     note = "the share of images whose highest logit, among the test set's own classes, is that of a right label"

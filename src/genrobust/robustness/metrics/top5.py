@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from genrobust.robustness.answers import Answers
-from genrobust.robustness.figure import FIGURES, Proportion
+from genrobust.robustness.metric import METRICS, Proportion
 from genrobust.robustness.sets import AnsweredSet
 
 K = 5
 
 
-@FIGURES.register("top5")
+@METRICS.register("top5")
 class Top5(Proportion):
     title = "Top-5 accuracy"
     note = (

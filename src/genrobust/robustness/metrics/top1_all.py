@@ -6,10 +6,10 @@ import numpy as np
 
 from genrobust.core import Summary
 from genrobust.robustness.answers import Answers
-from genrobust.robustness.figure import FIGURES, Proportion
+from genrobust.robustness.metric import METRICS, Proportion
 
 
-@FIGURES.register("top1_all")
+@METRICS.register("top1_all")
 class Top1OverAll(Proportion):
     title = "Top-1 over all classes"
     note = "top-1 accuracy with the logits of all classes, on sets that cover a part of them"

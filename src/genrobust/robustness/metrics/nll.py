@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from genrobust.robustness.answers import Answers
-from genrobust.robustness.figure import FIGURES, ImageFigure
+from genrobust.robustness.metric import METRICS, ImageMetric
 
 
-@FIGURES.register("nll")
-class NegativeLogLikelihood(ImageFigure):
+@METRICS.register("nll")
+class NegativeLogLikelihood(ImageMetric):
     title = "Negative log-likelihood"
     note = (
         "minus the log of the probability of the right label (of any, where several are right), averaged over images; "

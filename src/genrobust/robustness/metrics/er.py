@@ -7,13 +7,13 @@ from dataclasses import replace
 import numpy as np
 
 from genrobust.robustness.effective import drawn_lines, moved_in, outside, predict, refit_lines
-from genrobust.robustness.figure import BASELINES, EXPLAINED, FIGURES, Figure
+from genrobust.robustness.metric import BASELINES, EXPLAINED, METRICS, Metric
 from genrobust.robustness.resampling import Measured
 from genrobust.robustness.sets import StudyAnswers
 
 
-@FIGURES.register("er")
-class EffectiveRobustness(Figure):
+@METRICS.register("er")
+class EffectiveRobustness(Metric):
     title = "Effective robustness"
     note = (
         "shifted accuracy minus what the line of the baseline models predicts from clean accuracy (Taori et al., 2020)"

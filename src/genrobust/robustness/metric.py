@@ -1,4 +1,4 @@
-"""Figures: what can be measured of a study's predictions. Each is a class in a file of its own in `figures`."""
+"""Metrics: what can be measured of a study's predictions. Each is a class in a file of its own in `metrics`."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ BASELINES = "baselines and the scatter about their line"
 EXPLAINED = 0.5  # the share of the baselines' variance that a line must explain for a mean over shifts to include it
 
 
-class Figure(ABC):
-    """A figure: how it is measured, and how it is shown.
+class Metric(ABC):
+    """A metric: how it is measured, and how it is shown.
 
     Attributes:
         title: Its name in tables ("Top-1 accuracy").
@@ -29,8 +29,8 @@ class Figure(ABC):
         signed: Whether values have a sign, as differences do.
         digits: Decimals that are shown.
         needs: What of a study it needs: "lines" (see `StudyAnswers`), "" for the answers alone.
-        section: The place of a main figure, which has sections of its own in the report; None for the others, which
-            share a table. Main figures are measured first, in this order.
+        section: The place of a main metric, which has sections of its own in the report; None for the others, which
+            share a table. Main metrics are measured first, in this order.
     """
 
     title: ClassVar[str]
@@ -59,16 +59,16 @@ class Figure(ABC):
         return f"{self.heading(summary)}, {'percent' if self.unit == '%' else self.unit}"
 
     def informs(self, summary: Summary) -> bool:
-        """Return whether it says anything that another figure of `summary` does not."""
+        """Return whether it says anything that another metric of `summary` does not."""
         return True
 
     @abstractmethod
     def measure(self, study: StudyAnswers) -> dict[str, Measured]:
-        """Measure the figure, by test set, on those that have what it needs."""
+        """Measure the metric, by test set, on those that have what it needs."""
 
 
-class ImageFigure(Figure):
-    """A figure computed from the predictions for a test set's images, with a bootstrap over the images.
+class ImageMetric(Metric):
+    """A metric computed from the predictions for a test set's images, with a bootstrap over the images.
 
     Attributes:
         all_classes: Whether the logits cover all classes instead of only the test set's own.
@@ -83,7 +83,7 @@ class ImageFigure(Figure):
         """Compute what `combine` needs of each image: [N], or [N, P] for P values."""
 
     def combine(self, values: np.ndarray, images: AnsweredSet, weights: np.ndarray) -> np.ndarray:
-        """Combine the values of images into the figure, by default as their mean.
+        """Combine the values of images into the metric, by default as their mean.
 
         Args:
             values: What `of_images` computed for T checkpoints: [T, N] or [T, N, P].
@@ -91,12 +91,12 @@ class ImageFigure(Figure):
             weights: How often each image counts in each of B resamples: float32 [B, N].
 
         Returns:
-            The figure of each resample and checkpoint: [B, T].
+            The metric of each resample and checkpoint: [B, T].
         """
         return weights @ values.T / weights.sum(axis=1, keepdims=True)
 
     def gap(self, images: AnsweredSet) -> str:
-        """Return why the figure means nothing on a test set; "" if it is meaningful."""
+        """Return why the metric means nothing on a test set; "" if it is meaningful."""
         return ""
 
     def measure(self, study: StudyAnswers) -> dict[str, Measured]:
@@ -117,7 +117,7 @@ class ImageFigure(Figure):
         return measured
 
     def value(self, predictions: Predictions) -> float:
-        """Compute the figure of one checkpoint on one test set; NaN where it means nothing there.
+        """Compute the metric of one checkpoint on one test set; NaN where it means nothing there.
 
         Raises:
             GenrobustError: A logit is NaN, or the highest of an image infinite.
@@ -131,9 +131,9 @@ class ImageFigure(Figure):
         return float(self.resample(images.values[self.name], images, 1, np.random.default_rng(0)).point[0, 0])
 
     def resample(self, values: np.ndarray, images: AnsweredSet, bootstrap: int, rng: np.random.Generator) -> Measured:
-        """Measure the figure from `values`, [A, S, N] or [A, S, N, P], with replicates over the images or groups.
+        """Measure the metric from `values`, [A, S, N] or [A, S, N, P], with replicates over the images or groups.
 
-        Replicates are centered on the value itself: resampling adds to the bias of a figure that is no mean, such as
+        Replicates are centered on the value itself: resampling adds to the bias of a metric that is no mean, such as
         the lowest of several accuracies.
         """
         arms, seeds, n = values.shape[:3]
@@ -159,7 +159,7 @@ class ImageFigure(Figure):
         return measured if images.groups is None else over_groups(measured, images.groups, partial(drawn, None))
 
 
-class Proportion(ImageFigure):
+class Proportion(ImageMetric):
     """The share of images for which `of_images`, bool [N], holds, in percent; exact intervals for one checkpoint."""
 
     bounds = (0, 100)
@@ -169,31 +169,31 @@ class Proportion(ImageFigure):
         return measure_accuracy(values, classes, bootstrap, rng, images.groups)
 
 
-FIGURES: Registry[type[Figure]] = Registry("figure", "genrobust.figures", "genrobust.robustness.figures")
+METRICS: Registry[type[Metric]] = Registry("metric", "genrobust.metrics", "genrobust.robustness.metrics")
 
 
-def list_figures() -> list[Figure]:
-    """Return every figure: the main ones in their order, then the others, those where higher is better first."""
-    figures = [FIGURES.get(name)(name) for name in FIGURES.names()]
-    return sorted(figures, key=lambda f: (f.section is None, f.section or 0, not f.higher_is_better))
+def list_metrics() -> list[Metric]:
+    """Return every metric: the main ones in their order, then the others, those where higher is better first."""
+    metrics = [METRICS.get(name)(name) for name in METRICS.names()]
+    return sorted(metrics, key=lambda f: (f.section is None, f.section or 0, not f.higher_is_better))
 
 
-def figure_called(name: str) -> Figure:
-    """Return the figure `name`.
-
-    Raises:
-        UserError: There is no such figure; the message lists the known ones.
-    """
-    return FIGURES.get(name)(name)
-
-
-def image_figure(name: str) -> ImageFigure:
-    """Return the figure `name`, which is computed from the predictions of one checkpoint.
+def find_metric(name: str) -> Metric:
+    """Return the metric `name`.
 
     Raises:
-        UserError: There is no such figure, or it needs the predictions of a study.
+        UserError: There is no such metric; the message lists the known ones.
     """
-    figure = figure_called(name)
-    if not isinstance(figure, ImageFigure):
-        raise UserError(f"figure {name}: it is computed from a whole study: genrobust report shows it")
-    return figure
+    return METRICS.get(name)(name)
+
+
+def image_metric(name: str) -> ImageMetric:
+    """Return the metric `name`, which is computed from the predictions of one checkpoint.
+
+    Raises:
+        UserError: There is no such metric, or it needs the predictions of a study.
+    """
+    metric = find_metric(name)
+    if not isinstance(metric, ImageMetric):
+        raise UserError(f"metric {name}: it is computed from a whole study: genrobust report shows it")
+    return metric

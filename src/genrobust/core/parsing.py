@@ -1,0 +1,77 @@
+"""YAML and JSON as plain values; a key that occurs twice is an error."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, NoReturn
+
+import yaml
+
+from genrobust.core.errors import UserError
+
+_TAG = "tag:yaml.org,2002:"
+_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+def parse_yaml(text: str | bytes, source: str) -> Any:
+    """Parse a YAML document; every key is the text that is written, such as ``no`` or ``007``.
+
+    Args:
+        source: What `text` is, for messages.
+
+    Raises:
+        UserError: The text is no YAML or not UTF-8, or holds a tag that runs code or a key twice.
+    """
+    try:
+        loader = _Loader(text.decode("utf-8-sig") if isinstance(text, bytes) else text)
+        node = loader.get_single_node()
+        _check_keys(node, set())
+        return None if node is None else loader.construct_document(node)
+    except yaml.YAMLError as error:
+        mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None)
+        where = f" (line {mark.line + 1}, column {mark.column + 1})" if mark else ""
+        raise UserError(f"{source} is not valid YAML{where}: {problem or str(error).splitlines()[0]}") from None
+    except RecursionError:
+        raise UserError(f"{source} is not valid YAML: it is nested too deeply") from None
+    except UnicodeDecodeError:
+        raise UserError(f"{source} is no text in UTF-8: save it in that encoding") from None
+    except ValueError as error:  # a date or a number that is none
+        raise UserError(f"{source} is not valid YAML: {error}") from None
+
+
+def parse_json(text: str | bytes) -> Any:
+    """Parse a JSON document.
+
+    Raises:
+        ValueError: It is no JSON, or holds a key twice, NaN or Infinity.
+    """
+    return json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse)
+
+
+def _check_keys(node: yaml.Node | None, seen: set[int]) -> None:
+    if not isinstance(node, yaml.CollectionNode) or id(node) in seen:
+        return
+    seen.add(id(node))
+    written = set[str]()
+    for child in node.value:
+        if isinstance(node, yaml.MappingNode):
+            key, child = child
+            if isinstance(key, yaml.ScalarNode) and key.value in written:
+                problem = f"the key {key.value!a} occurs twice: remove one of them"
+                raise yaml.MarkedYAMLError(problem=problem, problem_mark=key.start_mark)
+            if isinstance(key, yaml.ScalarNode) and key.tag != f"{_TAG}merge":
+                key.tag = f"{_TAG}str"
+            written.add(key.value)
+        _check_keys(child, seen)
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"a key occurs twice: {max(names, key=names.count)!a}")
+    return values
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is no number")
