@@ -287,7 +287,7 @@ def _next_steps(study: "Study", rows: "Sequence[Row]", ctx: typer.Context) -> "I
 
     if not rows or any(row.left for row in rows):
         yield f"to run what is left: {words_of(ctx, command='run')}"
-    elif not (study.report_folder / REPORT).is_file():
+    elif study.find_report(REPORT) is None:
         yield f"all jobs are done; to write the report: {_command_about(ctx, 'report', ctx.params['recipe'])}"
     else:
         arm = study.recipe.answer or study.recipe.reference

@@ -12,6 +12,7 @@ from typing import Any
 
 from genrobust.classifiers import SavedPredictions
 from genrobust.core import (
+    Artifact,
     BaselineModel,
     ImageSet,
     StudyData,
@@ -182,6 +183,13 @@ class Study:
     def report_folder(self) -> Path:
         """The folder of the report, named after all that it is made of; a link called like the study leads there."""
         return artifact_folder(self.out, self.recipe.name, self._report_inputs)
+
+    def find_report(self, name: str) -> Path | None:
+        """Return the file `name` of the report; None where it was not written."""
+        report = Artifact(self.report_folder).fetch()
+        if report.is_finished:
+            report.fetch_files([name])
+        return report.folder / name if (report.folder / name).is_file() else None
 
     @cached_property
     def _report_inputs(self) -> dict[str, Any]:
