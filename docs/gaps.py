@@ -1,12 +1,10 @@
 """What classifiers reach where their study's pool has gaps: on the classes that it lacks in a style, and on the others.
 
     python docs/gaps.py RUNS pacs-gaps
-    python docs/gaps.py RUNS pictograms-full --least 4
 
 reads the study from RUNS, from the folder in which it ran, and writes docs/results/pacs-gaps-missing.json and
 pacs-gaps-present.json: scores on the images of each shifted set whose class the pool lacks in their style, and on its
-other images, as prose.py keeps them. With --least 4 they are pictograms-full-thin.json, where the pool has fewer than
-four images of the class in this style, and pictograms-full-thick.json. Means are over sets with 30 such images or more.
+other images, as prose.py keeps them. Means are over sets with 30 such images.
 """
 
 from __future__ import annotations
@@ -14,7 +12,6 @@ from __future__ import annotations
 import argparse
 import json
 import tempfile
-from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -30,27 +27,25 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", help="the output folder")
     parser.add_argument("name", help="a study in it whose images to retrieve have styles")
-    parser.add_argument("--least", type=int, default=1, help="fewer images of a class in a style are a gap")
     args = parser.parse_args()
     found = json.loads((Path(args.runs) / args.name / "results.json").read_text(encoding="utf-8"))
     with tempfile.TemporaryDirectory() as folder:
         recipe = Path(folder) / "recipe.yaml"
         recipe.write_text(found["recipe"], encoding="utf-8")
         study = Study(load_recipe(str(recipe)), args.runs)
-    pool = Counter(zip(study.data.retrieval.labels.tolist(), study.data.retrieval.styles, strict=True))
+    pool = set(zip(study.data.retrieval.labels.tolist(), study.data.retrieval.styles, strict=True))
     lacking = {}
     for test in study.shifts:
         images = study.data.tests[test]
         cells = zip(images.labels.tolist(), images.styles, strict=True)
-        lacking[test] = np.array([pool[cell] < args.least for cell in cells])
+        lacking[test] = np.array([cell not in pool for cell in cells])
     predictions = {
         (run.of, run.seed, test): saved
         for run, by_test in zip(study.runs(), study.predictions(study.runs()), strict=True)
         for test, saved in by_test.items()
     }
-    parts = ("missing", "present") if args.least == 1 else ("thin", "thick")
-    for part in parts:
-        kept = {test: of_gaps == (part == parts[0]) for test, of_gaps in lacking.items()}
+    for part in ("missing", "present"):
+        kept = {test: of_gaps == (part == "missing") for test, of_gaps in lacking.items()}
         kept = {test: of_part for test, of_part in kept.items() if of_part.any()}
         scored = {
             (arm, seed, test): as_two_classes(saved, kept.get(test, slice(None)))

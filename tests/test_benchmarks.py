@@ -23,7 +23,6 @@ BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
 
 @pytest.mark.thorough
-@pytest.mark.thorough
 def test_the_dry_run_measures_all_parts(tmp_path):
     command = [sys.executable, BENCHMARKS / "gpu.py", "--tiny", "--out", tmp_path / "tiny.json"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
@@ -87,7 +86,6 @@ def test_a_bare_step_on_a_gpu_has_the_convolutions_of_cudnn():
         assert (flags.enabled, flags.benchmark, flags.deterministic) == (True, True, False)
 
 
-@pytest.mark.thorough
 @pytest.mark.thorough
 def test_every_part_for_a_card_can_go_to_a_process_of_its_own(tmp_path):
     """A new one, since CUDA works in no copy of one that has imported diffusers; and it adds to what it is given."""

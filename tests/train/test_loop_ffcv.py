@@ -97,7 +97,7 @@ def scaler():
 @pytest.mark.parametrize("texts", [(), ("bn",), ("bn", "downsample"), ("fc",), ("nothing",)])
 def test_weight_decay_goes_by_names(job, texts):
     config = job.config.changed(PAPER | {"no_decay": texts}, "train")
-    learner = make_learner(job.mixture(config), begun(job, config), 8, config, slice(None))
+    learner = make_learner(begun(job, config), 8, config)
     name_of = {id(p): name for name, p in learner.model.network.named_parameters()}
     groups = make_optimizer(learner, config, scaler()).param_groups
     decay = {name_of[id(p)]: group["weight_decay"] for group in groups for p in group["params"]}

@@ -156,7 +156,7 @@ def test_timm_s_rule_of_what_decays_heeds_the_architecture():
     config = small_job().config.changed({"weight_decay": 0.05}, "train")
     for changes in ({}, {"layer_decay": 0.999}):
         model = create_classifier("test_vit", 8, 32, {"img_size": 32})
-        learner = Learner(model, None, None, "float32")
+        learner = Learner(model, None, "float32")
         made = make_optimizer(learner, config.changed(changes, "train"), torch.amp.GradScaler("cpu", enabled=False))
         decayed = {id(p) for group in made.param_groups if group["weight_decay"] for p in group["params"]}
         named = dict(model.network.named_parameters())
@@ -168,7 +168,7 @@ def test_layer_decay_slows_lower_layers():
     job = small_job()
     config = job.config.changed({"layer_decay": 0.5, "architecture": "test_vit"}, "train")
     model = create_classifier("test_vit", 8, 32, {"img_size": 32})
-    learner, scaler = Learner(model, None, None, "float32"), torch.amp.GradScaler("cpu", enabled=False)
+    learner, scaler = Learner(model, None, "float32"), torch.amp.GradScaler("cpu", enabled=False)
     optimizer = make_optimizer(learner, config, scaler)
     scales = {id(p): group["lr_scale"] for group in optimizer.param_groups for p in group["params"]}
     assert scales.keys() == {id(p) for p in model.parameters()}

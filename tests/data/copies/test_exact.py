@@ -9,7 +9,6 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
 import yaml
 from small_study import CLASSES, QUICK, REAL, TRAIN, folders_section, genrobust
@@ -58,27 +57,6 @@ def test_a_set_of_copies_alone_and_one_path_for_two_sets_are_mistakes(folders: F
     for twice in ("train", "test", "solid"):
         with pytest.raises(UserError, match=re.escape(str(folders[twice]))):
             loaded({**folders, "again": folders[twice]})
-
-
-def test_a_study_tells_of_copies_and_reads_contents_once(
-    folders: Folders, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    name = next(path.name for path in folders["solid"].iterdir())
-    shutil.copy(next((folders["test"] / name).iterdir()), folders["solid"] / name / "leak.png")
-    values = {**QUICK, "generator": None, "data": folders_section(folders), "train": TRAIN, "arms": [REAL]}
-    (tmp_path / "own.yaml").write_text(yaml.safe_dump(values))
-    (tmp_path / "runs").mkdir()
-    words = ("show", tmp_path / "own.yaml", "--out", tmp_path / "runs")
-    genrobust(*words, said="of images of test")
-    monkeypatch.setattr("genrobust.study.census.hash_contents", None)  # a second look needs it no more
-    genrobust(*words, said="of images of test")
-
-
-def test_contents_are_those_of_files_wherever_they_lie(folders: Folders) -> None:
-    data = loaded(folders)
-    hashes = hash_contents(data.tests["test"])
-    assert hashes is not None and hashes.shape == (len(data.tests["test"]), 32)
-    assert len(np.unique(hashes, axis=0)) == len(hashes)
 
 
 def test_an_image_that_changed_with_its_size_and_time_kept_is_named(folders: Folders, tmp_path: Path) -> None:

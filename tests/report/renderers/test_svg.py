@@ -62,13 +62,3 @@ def test_names_are_text(record: StudyRecord, renamed: Callable[[str], Summary]) 
         }
         assert not [name for element in root.iter() for name in element.attrib if name.startswith("on")]
         assert any(EVIL.replace("\x1b", r"\x1b") in str(element.text) for element in root.iter())
-
-
-def test_a_study_without_shifts_has_its_accuracies(record: StudyRecord) -> None:
-    scores = {
-        key: score for key, score in record.summary.scores.items() if key.test_set == "test" and key.metric != "er"
-    }
-    none = {"shifts": (), "left_out": {}, "lines": {}, "scores": scores, "by_group": {}, "missed": (), "gaps": {}}
-    alone = replace(record, summary=replace(record.summary, **none), baselines=(), missed=())
-    files = svg_files(ReportView(alone))
-    assert list(files) == ["figure-1-accuracy.svg"]

@@ -268,7 +268,7 @@ def test_a_mistake_is_named_and_ends_with_2(er: Callable[..., Result], words: tu
         ("model,x,y\na,50,-10.2\nb,60,30\n", "--shift y: -10.2 (a)"),
         ("model,x,y\na,50,inf\nb,60,30\n", "inf (a) is no accuracy"),
         ("model,x,y\na,50%,20%\n", "line 2: x is '50%'"),
-        ("model,x,y\n\udcff,1,2\n", "t.csv: "),
+        ("model,x,y\n\udcff,1,2\n", "cannot read t.csv"),
     ],
 )
 def test_a_bad_table_is_named_and_an_old_result_stays(er: Callable[..., Result], text: str, message: str) -> None:

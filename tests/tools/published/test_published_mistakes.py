@@ -45,7 +45,6 @@ def test_the_models_with_both_accuracies_are_read(tmp_path, text):
         (GOOD + "e,76_1,60\n", "line 6: x is '76_1'"),
         (GOOD + "e,\u0667\u0666,60\n", "line 6: x is '\u0667\u0666'"),
         (GOOD + 'e,"76,1",60\n', "line 6: x is '76,1'.*decimal point"),
-        (GOOD + "e\x1b[2J,1,2\n", r"line 6 .* U\+001B"),
         ("model,x,y\n,50,20\n", "names no model"),
     ],
 )  # others are in tests/report/test_published.py, by the command

@@ -25,9 +25,7 @@ from genrobust.report.wording import (
     span,
 )
 
-COLUMNS = 6  # arms that stand beside each other at the most
-NAME_WIDTH = 24  # columns that the names of test sets and metrics have, so that they take three lines at the most
-Rows = list[tuple[Text, list[Text]]]
+Columns = list[tuple[Text, list[Text]]]
 
 
 def terminal(view: ReportView, width: int) -> Group:
@@ -37,76 +35,57 @@ def terminal(view: ReportView, width: int) -> Group:
 
 
 def final_table(view: ReportView, width: int) -> RichTable:
-    """Return top-1 by test set (rows) and arm (columns), then the mean's gain and effective robustness.
+    """Return a row for each arm, or for groups in place of their arms, with as many columns as fit `width`.
 
-    Of more arms than `COLUMNS`, or where their names and intervals do not fit `width`, each arm is a row, with as many
-    of its means as fit. On a terminal narrower than the narrowest layout, cells are cut. Groups stand in the place of
-    their arms.
+    These are the accuracies on all test sets, or on the clean one and the mean of shifts, then the mean's gain and
+    effective robustness. On a terminal narrower than the narrowest layout, cells are cut.
     """
-    groups, summary = bool(view.summary.groups), view.overview
-    caption = caveat(summary) + f" {marks(summary)}".rstrip()
-    caption += " A group's metrics are means over its arms." if groups else ""
+    summary, accuracy = view.overview, view.overview_tables["top1"]
+    caption = f"{caveat(summary)} {marks(summary)}".rstrip()
+    caption += " A group's metrics are means over its arms." if view.summary.groups else ""
+    tests, means = _accuracy_columns(accuracy), list(_mean_columns(view))
+    leading = [tests[i] for i, column in enumerate(accuracy.columns) if column.kind in ("clean", "mean")]
     arms = [Text(view.names[arm]) for arm in summary.arms]
-    means, tests = list(_mean_rows(view)), list(_test_rows(view.overview_tables["top1"]))
-    if len(arms) <= COLUMNS:
-        dagger = " † left out of the mean." if summary.left_out else ""
-        lower = " The lower part shows means of shifts." if means else ""
-        parts = [[row for row, kind in tests if kind != "out"], [row for row, kind in tests if kind == "out"]]
-        parts.append(means)
-        table, fits = _table(Text("test set"), arms, parts, NAME_WIDTH, caption + dagger + lower, width)
-        if fits:
-            return table
-    leading = [row for row, kind in tests if kind in ("clean", "mean")]
-    for most in range(len(means), -1, -1):
-        columns = [*leading, *means[:most]]
-        rows = [(arm, [cells[i] for _, cells in columns]) for i, arm in enumerate(arms)]
-        table, fits = _table(Text("arm"), [title for title, _ in columns], [rows], 0, caption, width)
+    for columns in ([*tests, *means], *([*leading, *means[:most]] for most in range(len(means), -1, -1))):
+        dagger = view.dagger if len(columns) >= len(tests) + len(means) else ""
+        table, fits = _table(arms, columns, caption + dagger, width)
         if fits:
             break
     return table
 
 
-def _table(
-    corner: Text, headings: list[Text], parts: list[Rows], min_name_width: int, caption: str, width: int
-) -> tuple[RichTable, bool]:
-    """Return a table, each of `parts` in a section of its own, and whether it fits `width` with nothing in it cut."""
+def _table(arms: list[Text], columns: Columns, caption: str, width: int) -> tuple[RichTable, bool]:
+    """Return a table, and whether it fits `width` with nothing in it cut."""
     table = RichTable(title="Top-1 accuracy, percent", caption=caption, title_justify="left")
-    rows = [row for part in parts for row in part]
-    names = [corner, *(name for name, _ in rows)]
-    min_width = max(min_name_width, *map(_longest_word, names))
+    least = max(map(_longest_word, [Text("arm"), *arms]))
     widths = [
-        max(_longest_word(head), *(cell_len(line) for _, cells in rows for line in cells[i].plain.split("\n")))
-        for i, head in enumerate(headings)
+        max(_longest_word(head), *(cell_len(line) for cell in cells for line in cell.plain.split("\n")))
+        for head, cells in columns
     ]
     available = width - sum(widths) - 3 * len(widths) - 4  # for the names, beside what lies between the columns
-    table.add_column(corner, width=max(min_width, min(available, max(name.cell_len for name in names))))
-    for head, of_column in zip(headings, widths, strict=True):
+    table.add_column("arm", width=max(least, min(available, max(arm.cell_len for arm in arms))))
+    for (head, _), of_column in zip(columns, widths, strict=True):
         table.add_column(head, justify="right", width=of_column)
-    for part in filter(None, parts):
-        for name, cells in part:
-            table.add_row(name, *cells)
-        table.add_section()
-    return table, min_width <= available
+    for arm, *cells in zip(arms, *(cells for _, cells in columns), strict=True):
+        table.add_row(arm, *cells)
+    return table, least <= available
 
 
 def _longest_word(text: Text) -> int:
     return max((cell_len(word) for word in text.plain.split()), default=0)
 
 
-def _test_rows(accuracy: Table) -> Iterator[tuple[tuple[Text, list[Text]], str]]:
-    """Yield the accuracies on each test set, with its kind."""
-    for i, column in enumerate(accuracy.columns):
-        out = column.kind == "out"
-        name = Text(f"{column.name} †" if out else column.name, style="dim" if out else "")
-        yield (name, _cells(accuracy, i, "dim" if out else "")), column.kind
+def _accuracy_columns(accuracy: Table) -> Columns:
+    return [
+        (
+            Text(f"{column.name} †" if column.kind == "out" else column.name),
+            [Text(entries[i].text, style="bold" if entries[i].best else "") for _, entries in accuracy.rows],
+        )
+        for i, column in enumerate(accuracy.columns)
+    ]
 
 
-def _cells(table: Table, column: int, style: str) -> list[Text]:
-    entries = [row[column] for _, row in table.rows]
-    return [Text(entry.text, style="bold" if entry.best else style) for entry in entries]
-
-
-def _mean_rows(view: ReportView) -> Iterator[tuple[Text, list[Text]]]:
+def _mean_columns(view: ReportView) -> Iterator[tuple[Text, list[Text]]]:
     """Yield the means over shifts of every arm, by their title: the gain in top-1, then the other main metrics."""
     summary = view.overview
     if not summary.shifts:

@@ -186,7 +186,7 @@ class Train(Stage):
         size = network_size(context.out, train, len(context.data.labels))
         weight_bytes = 4 * size.parameters
         saved_bytes = weight_bytes * (2 if train.is_pretrained else 1)  # what it started from
-        each = (ANSWER if train.method == "linear-probe" else TRAIN) * size.multiply_adds + DECODE
+        each = (ANSWER if train.probes == "only" else TRAIN) * size.multiply_adds + DECODE
         return Cost(each, train.precision, disk=saved_bytes, beside=STATE_COPIES * weight_bytes)
 
 
