@@ -54,10 +54,9 @@ SHARED = {  # files that share what is made once, by the name of their group: a 
         "tools/export/test_origin.py",
         *(f"study/test_{name}.py" for name in ("elsewhere", "reports_kept", "studies")),
     ),
-    "cluster": tuple(f"study/executors/test_{name}.py" for name in ("on_ray", "ray", "ray_at_a_url", "together")),
 }
 LONGEST = (
-    "cluster",
+    "study/executors/test_ray.py",
     "test_package.py",
     "started",
     "test_plugin.py",

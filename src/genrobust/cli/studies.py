@@ -13,7 +13,19 @@ from rich.table import Table
 
 from genrobust.cli.completing import metrics
 from genrobust.cli.opening import ANYWHERE, HERE, list_work, open_studies, print_work, warn_of_images, with_study
-from genrobust.cli.options import MODELS, OUT, ArmName, DatasetName, Estimate, ModelLabels, Quick, Run, Sets, option
+from genrobust.cli.options import (
+    MODELS,
+    OUT,
+    ArmName,
+    DatasetName,
+    Estimate,
+    ModelLabels,
+    Part,
+    Quick,
+    Run,
+    Sets,
+    option,
+)
 from genrobust.cli.program import command, err_console, out_console, say, tell, words_of
 from genrobust.core import UserError
 
@@ -129,15 +141,13 @@ def _print_prompts(study: "Study", dataset: str, count: int) -> None:
 def generate(
     study: "Study",
     dataset: DatasetName = None,
-    shards: Annotated[
-        str | None, option("--shards K/N", "Only part K of N of the shards, counted from 1, as in a job array.")
-    ] = None,
+    part: Part = None,
 ) -> None:
     """Generate the missing images of a dataset."""
-    part = None if shards is None else _parse_part("--shards", shards)
+    shards = None if part is None else _parse_part(part)
     warn_of_images(study)
     generated = study.dataset(dataset or study.recipe.first_generated_set)
-    count = len(generated.images if part is None else generated.make(part))
+    count = len(generated.images if shards is None else generated.make(shards))
     tell(f"{count:,} images in {generated.folder}")
 
 
@@ -146,10 +156,7 @@ def generate(
 def train(
     study: "Study",
     arm: ArmName = None,
-    cells: Annotated[
-        str | None,
-        option("--cells K/N", "Only part K of N of the trainings (arms x seeds, and baselines), counted from 1."),
-    ] = None,
+    part: Part = None,
     generators: Annotated[bool, option("--generators", "Train the recipe's generators, and no classifier.")] = False,
 ) -> None:
     """Train the classifiers of the arms, and those of the baseline line if the recipe trains its own.
@@ -158,15 +165,15 @@ def train(
     (`class_model`). Other commands train those that they need.
     """
     if generators:
-        if arm or cells:
-            raise UserError(f"{'--arm' if arm else '--cells'} is about classifiers: leave out --generators")
+        if arm or part:
+            raise UserError(f"{'--arm' if arm else '--part'} is about classifiers: leave out --generators")
         warn_of_images(study)
         for stage in study.graph.train_generators():
             stage.run()
             tell(stage.trained.folder)
         return
     runs = _training_runs(study, arm)
-    chosen = runs if cells is None else _cells(study, runs, _parse_part("--cells", cells))
+    chosen = runs if part is None else _part_of(study, runs, _parse_part(part))
     warn_of_images(study)
     for run, folder in zip(chosen, study.train(chosen), strict=True):
         tell(f"{run.name}: {folder}")
@@ -247,7 +254,7 @@ def _training_runs(study: "Study", arm: str | None) -> "list[TrainingRun]":
     return study.runs(None if arm is None else study.recipe.arm(arm).name)
 
 
-def _cells(study: "Study", runs: "list[TrainingRun]", part: slice) -> "list[TrainingRun]":
+def _part_of(study: "Study", runs: "list[TrainingRun]", part: slice) -> "list[TrainingRun]":
     """The runs of a part of the trainings, of which some serve several runs: two parts must not share one."""
     trainings: dict[Path, list[TrainingRun]] = {}
     for run in runs:
@@ -255,12 +262,12 @@ def _cells(study: "Study", runs: "list[TrainingRun]", part: slice) -> "list[Trai
     return [run for same_training in list(trainings.values())[part] for run in same_training]
 
 
-def _parse_part(option: str, text: str) -> slice:
+def _parse_part(text: str) -> slice:
     """Every N-th, from the K-th; counted from 1, as in the job arrays of SLURM with --array=1-N."""
     match = re.fullmatch(r"([0-9]{1,9})/([0-9]{1,9})", text)
     number, parts = map(int, match.groups()) if match else (0, 0)
     if not 1 <= number <= parts:
-        raise UserError(f"{option} {text[:40]}: write K/N, part K of N, counted from 1, such as {option} 3/16")
+        raise UserError(f"--part {text[:40]}: write K/N, part K of N, counted from 1, such as --part 3/16")
     return slice(number - 1, None, parts)
 
 

@@ -10,8 +10,7 @@ from .estimates.estimate import (
     seconds_left as seconds_left,
     time_here as time_here,
 )
-from .executors.jobs import Executor as Executor, ExecutorConfig as ExecutorConfig, open_executor as open_executor
-from .executors.local import Local as Local
+from .executors.local import ExecutorConfig as ExecutorConfig, Local as Local, open_executor as open_executor
 from .executors.processes import Processes as Processes
 from .filtering import by_classifier as by_classifier, by_clip as by_clip, filter_dataset as filter_dataset
 from .image_sets import (

@@ -315,7 +315,7 @@ def test_another_machine_generates_and_the_study_goes_on_here(folders, tmp_path,
     (again,) = (words for words in commands(lines) if words[0] == "init" and "FOLDER" in words)
     tiny = ["generator={model: pictograms, steps: 1, dtype: float32}", "device=cpu", "generate.batch_size=8"]
     there = [*generate, *(word for key in tiny for word in ("--set", key)), "--out", "there"]
-    parts = [run_command([*there, "--shards", f"{part}/2", "--set", "generate.shard_size=15"]) for part in (1, 2)]
+    parts = [run_command([*there, "--part", f"{part}/2", "--set", "generate.shard_size=15"]) for part in (1, 2)]
     (made,) = (tmp_path / "there" / "generated").iterdir()
     assert all(made.name in output for output in parts)
     shutil.move(made, tmp_path / "copied")
