@@ -42,7 +42,7 @@ def study(tmp_path):
 @pytest.fixture
 def folder(tmp_path):
     """The tracker's."""
-    return tmp_path / "runs" / "small" / "track" / "tensorboard"
+    return tmp_path / "runs" / "track" / "small" / "tensorboard"
 
 
 def read(folder):
@@ -94,7 +94,7 @@ def test_a_study_is_told_once_and_makes_the_same_with_and_without(study, folder,
 
     other = Study(parse_recipe(RECIPE), tmp_path / "untracked")
     other.run()
-    assert not (tmp_path / "untracked" / "small" / "track").exists()
+    assert not (tmp_path / "untracked" / "track").exists()
     assert contents(tmp_path / "untracked" / "checkpoints") == contents(tmp_path / "runs" / "checkpoints")
 
 
@@ -199,7 +199,7 @@ def test_wandb_keeps_everything_here_where_it_is_offline(study, tmp_path, monkey
     monkeypatch.setenv("WANDB_MODE", "offline")
     for _ in range(2):  # the second time all is found done
         summary, _ = study(seeds=[0], track=["wandb"]).run()
-    files = sorted((tmp_path / "runs" / "small" / "track" / "wandb").rglob("*.wandb"))
+    files = sorted((tmp_path / "runs" / "track" / "small" / "wandb").rglob("*.wandb"))
     training, outcome = sorted(map(logged, files), key=len, reverse=True)
     assert [point["_step"] for point in training] == LOOKS
     (made,) = (tmp_path / "runs" / "checkpoints").iterdir()

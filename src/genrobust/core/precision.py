@@ -123,6 +123,6 @@ def remembered(name: str, measure: Callable[[], str]) -> str:
     known[name] = chosen = measure()
     with suppress(GenrobustError):  # a cache that cannot be written: it is measured again
         make_folder(file.parent)
-        with replacing(file, mirrored=False) as written:
+        with replacing(file) as written:
             written.write(json.dumps(dict(sorted(known.items())), indent=1).encode())
     return chosen

@@ -60,7 +60,7 @@ class Context:
 
     def __post_init__(self) -> None:
         self.times, self._census = StageTimes(self.out), Census(self.out)
-        track = self.out / self.recipe.name / "track"
+        track = self.out / "track" / self.recipe.name
         self.tracking = Tracking(self.recipe.track, track, self.recipe.name, recipe_yaml(self.recipe))
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -19,7 +19,6 @@ from genrobust.classifiers import (
     open_run,
 )
 from genrobust.core import (
-    MANIFEST,
     REAL,
     RETRIEVED,
     RETRIEVED_BY_CLASS,
@@ -30,7 +29,6 @@ from genrobust.core import (
     UserError,
     artifact_folder,
     digest,
-    fetch,
     find_clip,
     plugins_of,
     prefix,
@@ -295,8 +293,7 @@ class Sources:
     def filter_folder(self, name: str, rule: FilterConfig) -> Path:
         """Return where that list lies, or will lie."""
         folder = artifact_folder(self.context.out / "filters", rule.by, self.filter_inputs(name, rule))
-        fetch(folder, "*.parquet", MANIFEST)
-        return folder
+        return Artifact(folder).fetch().folder
 
     def mixture_identity(self, run: TrainingRun) -> str:
         """Return a hash of all that the batches of a training depend on beside its settings and seed."""

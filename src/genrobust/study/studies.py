@@ -151,9 +151,7 @@ class Studies:
         recipe, _ = recipe_and_name(spec)
         if not recipe:
             return None
-        study = self.open(recipe)
-        path = study.out / study.recipe.name / "results.json"
-        return path if path.is_file() else None
+        return self.open(recipe).find_report("results.json")
 
     def label(self, spec: str) -> str:
         """Return what is written of `spec` is called: after the study for ``RECIPE:NAME``, else the folder's name."""

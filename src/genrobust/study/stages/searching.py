@@ -13,7 +13,6 @@ from genrobust.classifiers import hash_clip
 from genrobust.core import (
     EMBEDDED,
     HEX_DIGITS,
-    MANIFEST,
     RETRIEVED_BY_SEARCH,
     Artifact,
     ImageSet,
@@ -21,7 +20,6 @@ from genrobust.core import (
     UserError,
     artifact_folder,
     digest,
-    fetch,
     fetch_artifacts,
     find_clip,
     some_of,
@@ -93,8 +91,7 @@ class PoolSearch:
     @property
     def is_done(self) -> bool:
         """Whether the search is done; fetches it where another machine did it."""
-        fetch(self.folder, "*.parquet", MANIFEST)
-        return Artifact(self.folder).is_finished
+        return Artifact(self.folder).fetch().is_finished
 
     def embeddings(self, part: int | str) -> Embeddings:
         """Return the embeddings of a part of the pool, or of CLASS_NAMES, made or not."""
@@ -152,7 +149,7 @@ class PoolSearch:
     @cached_property
     def images(self) -> FoundImages:
         """The images that were found, once the search is done."""
-        fetch(self.folder, "*.parquet", MANIFEST)
+        Artifact(self.folder).fetch()
         return found_images(self.pool, read_search(self.folder), RETRIEVED_BY_SEARCH)
 
     def report(self) -> str:
