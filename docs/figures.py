@@ -42,9 +42,9 @@ Score = dict[str, Any]
 MEAN = "mean of shifts"
 
 
-def scores_of(summary: Results, figure: str, test_set: str = MEAN, minus: str = "") -> dict[str, Score]:
-    """Return a figure on a test set by arm or group, over all seeds, or its differences from the arm `minus`."""
-    rows = [row for row in summary["scores"] if (row["figure"], row["test_set"]) == (figure, test_set)]
+def scores_of(summary: Results, metric: str, test_set: str = MEAN, minus: str = "") -> dict[str, Score]:
+    """Return a metric on a test set by arm or group, over all seeds, or its differences from the arm `minus`."""
+    rows = [row for row in summary["scores"] if (row["metric"], row["test_set"]) == (metric, test_set)]
     swapped = [  # a difference is kept in one direction
         {**row, "arm": row["minus"], "value": -row["value"], "lo": -row["hi"], "hi": -row["lo"]}
         for row in rows

@@ -27,8 +27,7 @@ import typer
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from genrobust import tools
-from genrobust.cli.entry import app, classifiers, datasets, listing, studies
+from genrobust.cli.entry import app
 from genrobust.recipe import sweep
 from genrobust.recipe.load import Recipe
 from genrobust.recipe.numbers import Between
@@ -36,7 +35,6 @@ from genrobust.recipe.section import Choice, Section
 
 HERE = Path(__file__).parent / "reference"
 MADE_BY = "<!-- Written by docs/generate.py from the code: change the text there, then run python docs/generate.py -->"
-GROUPS = (studies, datasets, classifiers, listing, tools)  # the modules of commands, in the order of the page
 KEYS = '<div class="keys defaults" markdown>\n\n{}\n\n</div>'  # as docs/style.css has it on phones
 SCALARS = {str: "text", int: "whole number", float: "number", bool: "`true` or `false`", Path: "path", Any: "any value"}
 
@@ -250,12 +248,10 @@ def command_reference() -> str:
         "a failure, or a finding such as damage; 2 a mistake in the input; 130 interrupted. "
         "`genrobust --debug COMMAND ...` shows the traceback of a failure.",
     ]
-    for group in GROUPS:
-        title, _, rest = words(group).partition(":")
-        parts += [f"## {title.rstrip('.')}", *([sentence(rest)] if rest else [])]
-        for name in [name for name, made in commands.items() if made.callback.__module__.startswith(group.__name__)]:
-            parts += described(name, commands.pop(name))
-    assert not commands, f"GROUPS lacks the module of {', '.join(commands)}"
+    for group in dict.fromkeys(command.rich_help_panel for command in commands.values()):
+        parts.append(f"## {group}")
+        for name in [name for name, command in commands.items() if command.rich_help_panel == group]:
+            parts += described(name, commands[name])
     return "\n\n".join(parts) + "\n"
 
 
@@ -269,10 +265,11 @@ def described(name: str, command: Any) -> list[str]:
     usage = " ".join(["genrobust", name, *places, *required, *left])
     rows = [f"| {shown(p)} | {p.help} | {standard(p)} |" for p in (*arguments, *options)]
     heads = ["| | | default |", "| --- | --- | --- |"]
+    about, _, example = (inspect.getdoc(command.callback) or "").partition("\n\nExample: ")
     return [
         f"### `{name}`",
-        inspect.getdoc(command.callback) or "",
-        f"```text\n{usage}\n```",
+        about,
+        f"```text\n{usage}\n\n{example}\n```",
         *([KEYS.format("\n".join(heads + rows))] if rows else []),
     ]
 
@@ -293,12 +290,6 @@ def standard(param: Any) -> str:
     if param.default in (None, "") or param.default is False or callable(param.default):
         return ""
     return f"`{param.opts[0]}`" if param.default is True else f"`{param.default}`"
-
-
-def sentence(text: str) -> str:
-    """`text` with a capital first letter."""
-    text = text.strip()
-    return text[:1].upper() + text[1:]
 
 
 PAGES: dict[str, Callable[[], str]] = {"recipe.md": recipe_reference, "commands.md": command_reference}

@@ -53,10 +53,9 @@ SHARED = {  # files that share what is made once, by the name of their group: a 
         "tools/export/test_origin.py",
         *(f"study/test_{name}.py" for name in ("elsewhere", "reports_kept", "studies")),
     ),
-    "cluster": tuple(f"study/executors/test_{name}.py" for name in ("on_ray", "ray", "ray_at_a_url", "together")),
 }
 LONGEST = (
-    "cluster",
+    "study/executors/test_ray.py",
     "test_package.py",
     "started",
     "test_plugin.py",
@@ -163,9 +162,10 @@ def nameless(tmp_path: Path) -> Callable[[Path], Path]:
     """Writes a checkpoint as ``nameless``, a folder for timm that does not say what its classes are."""
 
     def write(checkpoint: Path) -> Path:
-        from genrobust.tools.export.model_export import export_model
+        from genrobust.tools.export.classifier import export_classifier
+        from genrobust.tools.export.format import open_format
 
-        export_model(checkpoint, "timm", tmp_path / "nameless")
+        export_classifier(checkpoint, open_format("timm"), tmp_path / "nameless")
         config = json.loads((tmp_path / "nameless" / "config.json").read_text())
         del config["label_names"]
         (tmp_path / "nameless" / "config.json").write_text(json.dumps(config))

@@ -110,11 +110,12 @@ def cut_icons(pictogram_data: StudyData, few_classes: LabelSpace, tmp_path_facto
 @pytest.fixture(scope="session")
 def exports(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """The checkpoint as a folder for timm and as an ONNX file."""
-    from genrobust.tools.export.model_export import export_model
+    from genrobust.tools.export.classifier import export_classifier
+    from genrobust.tools.export.format import open_format
 
     root = tmp_path_factory.mktemp("exports")
     for form in ("timm", "onnx"):
-        export_model(checkpoint, form, root / form)
+        export_classifier(checkpoint, open_format(form), root / form)
     return {"timm": root / "timm", "onnx": root / "onnx" / "model.onnx"}
 
 

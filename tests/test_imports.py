@@ -21,7 +21,7 @@ ROOT = Path(genrobust.__file__).parent
 TESTS = Path(__file__).parent
 ROOMS = (  # from the ground up
     *("core", "recipe", "robustness", "data", "classifiers", "generate"),
-    *("train", "quality", "report", "study", "cli", "tools"),
+    *("train", "report", "study", "cli", "tools"),
 )
 STAGES = {"generate", "train", "report"}  # they meet in the nouns of core, not in each other
 TOP = {"", "__main__"}

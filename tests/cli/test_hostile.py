@@ -124,7 +124,7 @@ def _require(fact: bool) -> None:
 
 VICTIM = ("../victim/report.html", "../victim/.notes.part")
 NAMES = [  # a name leaves its folder
-    row(["report", "own.yaml", "--set", "name=../../victim"], "name", kept=VICTIM),
+    row(["run", "own.yaml", "--set", "name=../../victim"], "name", kept=VICTIM),
     row("run own.yaml --set name=victim/../../victim", "name", kept=VICTIM),
 ]
 FILES = [  # links, pipes and programs in data; tests/fuzz changes bytes and members
@@ -159,7 +159,7 @@ NAN = Make("weights that are NaN", nan_weights)
 CODE = "open('harmed', 'w')\n\n\nclass Net:\n    pass\n"
 MODELS = [  # programs as weights, and weights that are no numbers
     of_checkpoint("checkpoint", NAN),
-    row("export-model checkpoint --to timm", "checkpoint", NAN, codes=FAILED),
+    row("export checkpoint --to timm", "checkpoint", NAN, codes=FAILED),
     of_checkpoint("model.safetensors", file("checkpoint/model.safetensors", PICKLE), check=not_harmed),
     of_checkpoint("checkpoint", changed_checkpoint(architecture="hf-hub:a/b")),
     of_checkpoint("checkpoint", changed_checkpoint(model_kwargs={"checkpoint_path": "x"})),
@@ -206,9 +206,9 @@ EXPORTS = [
     row(f"{EXPORT} --out shards/x", "--out"),
     row(f"{EXPORT} --out / --overwrite", "--out"),
     row(f"{EXPORT} --out link --overwrite", "", link("link", EXPORTED), codes=EITHER, check=still_a_link("link")),
-    row("export-model checkpoint --to timm --out checkpoint --overwrite", "checkpoint", codes=FAILED),
+    row("export checkpoint --to timm --out checkpoint --overwrite", "checkpoint", codes=FAILED),
 ]
-PUSH = f"push {EXPORTED} me/icons --dry-run"
+PUSH = f"export {EXPORTED} --push me/icons"
 PUSHES = [
     row(PUSH, "leak", link(f"{EXPORTED}/leak", "/etc/passwd"), codes=EITHER, check=silent_of("leak")),
     row(PUSH, ".env", file(f"{EXPORTED}/.env", "TOKEN=1"), codes=EITHER, check=silent_of(".env")),
@@ -252,7 +252,7 @@ def origin(tmp_path_factory: pytest.TempPathFactory) -> Path:
         file(name, text).run(home)
     file("../victim/report.html", "mine").run(home)
     file("../victim/.notes.part", "mine").run(home)
-    done = CliRunner().invoke(app, ["export", str(home / "shards"), "--to", "parquet"])
+    done = CliRunner().invoke(app, ["export", str(home / "shards"), "--to", "parquet", "--out", str(home / EXPORTED)])
     assert done.exit_code == 0, done.output
     return home.parent
 

@@ -37,7 +37,6 @@ MISTAKES = [  # command, what the error names; small.yaml is a recipe, made and 
     ("evaluate small.yaml --labels names.txt", "--labels"),
     ("evaluate small.yaml --arm real --models resnet18", "--arm real"),
     ("evaluate small.yaml --models none/model.onnx", "none/model.onnx"),
-    ("report none.yaml", "none.yaml"),
     ("init --train none --test none2", "--train: there is no none; --test: there is no none2 (relative paths start at"),
     ("init --train images --test none --shift x", "--shift x"),
     ("init --train images", "--test DIR"),
@@ -65,12 +64,9 @@ MISTAKES = [  # command, what the error names; small.yaml is a recipe, made and 
     ("benchmark --models resnet18 --on small.yaml", "--on small.yaml"),
     ("export made --to nothing", "--to"),
     ("export made --to parquet", "manifest.json"),
-    ("export-model none --to timm", "no finished checkpoint"),
-    ("export-model none --to nothing", "--to nothing"),
+    ("export none --to timm", "no finished checkpoint"),
     ("predict resnet18 images", "images"),
     ("predict resnet18 images --out answers.txt", "answers.txt: this output is CSV"),
-    ("push none me/icons", "none"),
-    ("push made me/icons --dry-run", "README.md"),
 ]
 USAGE = [  # found before the command starts
     ("nope", "nope"),

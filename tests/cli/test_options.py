@@ -18,8 +18,8 @@ NUMBERS = [  # command with the value left out, the option, values that are refu
     ("filter made --by clip --clip pictograms --drop", "--drop", ["0", "1", "-0.5", "nan", "inf", "x"]),
     ("export made --to parquet --val", "--val", ["nan", "-inf", "x"]),
     ("effective-robustness --id clean --shift clean table.csv --min-id", "--min-id", ["nan", "inf", "-1", "101", "x"]),
-    ("generate small.yaml --shards", "--shards", ["0/1", "2/1", "1", "1/0", "-1/2", "1/" + "9" * 5000, "\u0661/1"]),
-    ("train small.yaml --cells", "--cells", ["0/1", "9" * 5000 + "/1", "1/2.5", "nan/1"]),
+    ("generate small.yaml --part", "--part", ["0/1", "2/1", "1", "1/0", "-1/2", "1/" + "9" * 5000, "\u0661/1"]),
+    ("train small.yaml --part", "--part", ["0/1", "9" * 5000 + "/1", "1/2.5", "nan/1"]),
 ]  # fmt: skip
 
 
@@ -57,7 +57,7 @@ def test_a_home_folder_that_the_shell_left_in_quotes(
     sets = ("--set", "data.source=folders", "--set", "data.train=~/train", "--set", "data.test=~/test")
     shown = genrobust("show", "~/small.yaml", "--yaml", *sets)
     assert f"train: {home}/train" in shown.stdout and f"test: {home}/test" in shown.stdout
-    genrobust("train", "~/small.yaml", "--arm", "real", "--cells", "1/1", "--out", "~/runs", "--set", "train.steps=2")
+    genrobust("train", "~/small.yaml", "--arm", "real", "--part", "1/1", "--out", "~/runs", "--set", "train.steps=2")
     genrobust("effective-robustness", "--id", "a", "--shift", "b", "~/table.csv", "--json", "~/new/er.json")
     assert {path.name for path in home.iterdir()} == {"small.yaml", "table.csv", "runs", "new"}
     assert not (recipe.parent / "~").exists()

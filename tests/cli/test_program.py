@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -13,11 +15,12 @@ from pathlib import Path
 
 import pytest
 import typer
-from small_study import listens_to_ctrl_c
+from small_study import listens_to_ctrl_c, parsed
 from typer.testing import Result
 
 from genrobust import __version__
 from genrobust.cli import app
+from genrobust.cli.program import GROUPS
 from genrobust.recipe.load import load_recipe, recipe_names
 from genrobust.study.executors.local import Local
 from genrobust.study.study import Study
@@ -30,13 +33,19 @@ def test_help_and_version(genrobust: Run) -> None:
     assert genrobust("--version").stdout == f"genrobust {__version__}\n"
     done = genrobust("--help")
     assert [c for c in COMMANDS if c not in done.stdout] == []
+    assert len(COMMANDS) <= 18
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_every_command_has_help(genrobust: Run, command: str) -> None:
+def test_every_command_has_help_with_an_example(genrobust: Run, command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
     done = genrobust(command, "-h")
     assert done.exit_code == 0
     assert f" {command} [OPTIONS]" in done.stdout
+    assert "…" not in done.stdout, "a cell is cut off"
+    (example,) = re.findall(r"^Example: (genrobust .*)$", inspect.getdoc(COMMANDS[command].callback) or "", flags=re.M)
+    assert parsed(example)[0] == command
+    assert COMMANDS[command].rich_help_panel in GROUPS
 
 
 def test_commands_of_a_study_share_their_options() -> None:
@@ -45,9 +54,9 @@ def test_commands_of_a_study_share_their_options() -> None:
     shared = [*here, "--executor", "--workers", "--address"]
     assert {*options["run"]} == {*shared, "--anew", "--same-versions"}
     assert {*here, "--prompts", "--dataset", "--count"} <= {*options["show"]}
-    for name in ("generate", "train", "evaluate", "report"):
+    for name in ("generate", "train", "evaluate"):
         assert {*shared} <= {*options[name]}
-    for name in ("predict", "export-model", "export", "filter", "audit", "benchmark"):
+    for name in ("predict", "export", "filter", "audit", "benchmark"):
         assert {"--set", "--quick", "--run", "--runs"} <= {*options[name]}
 
 
@@ -209,7 +218,7 @@ def test_own_folders_to_a_report(genrobust: Run, write_folder: Callable[..., Pat
     assert scored.exit_code == 0
     assert "solid" in scored.stdout
     (folder / "report.html").unlink()
-    again = genrobust("report", "study.yaml", *tiny)
+    again = genrobust("run", "study.yaml", *tiny)
     assert again.exit_code == 0
     assert "missing" not in again.stderr
     assert (folder / "report.html").stat().st_size > 10_000

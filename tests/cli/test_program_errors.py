@@ -78,7 +78,7 @@ def test_foreign_texts_do_not_command_a_terminal(text: str) -> None:
 @pytest.mark.parametrize(
     "command",
     [
-        *("show {}", "verify {}", "push {} me/icons", "export-model {} --to timm", "export {} --to parquet"),
+        *("show {}", "verify {}", "export {} --to timm", "export {} --to parquet"),
         *(
             "predict {} images",
             "predict x {}",

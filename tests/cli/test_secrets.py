@@ -25,8 +25,8 @@ COMMANDS = (
         "filter {} --by clip --clip {}",
         "compare {}",
     ),
-    *("benchmark --models {} --on {}", "export {} --to parquet", "export-model {} --to timm", "predict {} images"),
-    *("predict resnet18 {} --out {}", "push {} me/icons", "push made {}", "doctor --out {}"),
+    *("benchmark --models {} --on {}", "export {} --to parquet", "export {} --to timm", "predict {} images"),
+    *("predict resnet18 {} --out {}", "export {} --push me/icons", "export made --push {}", "doctor --out {}"),
     *("effective-robustness --id a --shift b {}", "show small.yaml --yaml --set title={}", "{}", "show small.yaml {}"),
     *(
         "init --train images --test images --server {} --model x",

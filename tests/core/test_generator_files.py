@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from genrobust.core import INDEX, embedded, hash_folder, hash_generator, variants_of
+from genrobust.core import INDEX, embedded, hash_folder, hash_generator
 from genrobust.core.generator_files import part_files
 
 WEIGHTS = "diffusion_pytorch_model"
@@ -29,7 +29,6 @@ def test_a_variant_is_its_own_weights_and_the_same_configurations(folder):
     assert [path.name for path in half][:2] == [f"{WEIGHTS}.fp16-0000{i}-of-00002.safetensors" for i in (1, 2)]
     assert half[2:] == plain[1:]
     assert part_files(folder / "unet", "no_such") == plain
-    assert variants_of(folder) == [None, "fp16"]
     assert hash_generator(folder) != hash_generator(folder, "fp16")
 
 

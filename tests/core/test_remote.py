@@ -88,10 +88,10 @@ def test_machines_that_share_the_bucket_alone_do_parts_of_a_study(start, recipe,
     settings["train"] |= {"steps": 5, "save_every": 2}
     recipe.write_text(yaml.safe_dump(settings))
     wanted = undisturbed("evaluate", recipe)
-    start.to_end(*(on(f"part {k}", "generate", recipe, "--shards", f"{k}/2") for k in (1, 2)))
+    start.to_end(*(on(f"part {k}", "generate", recipe, "--part", f"{k}/2") for k in (1, 2)))
     killed = start(on("one", "train", recipe), kill_when=lambda: any("state" in name for name in store.names()))
     assert killed.codes == [-9]
-    start.to_end(*(on(f"train {k}", "train", recipe, "--cells", f"{k}/2") for k in (1, 2)))
+    start.to_end(*(on(f"train {k}", "train", recipe, "--part", f"{k}/2") for k in (1, 2)))
     start.to_end(on("last", "evaluate", recipe))
     assert store.contents() == wanted
 

@@ -246,10 +246,11 @@ def is_flat(found: Mapping[str, Any]) -> None:
 
 
 def save_timm(folder: Path) -> None:
-    from genrobust.tools.export.model_export import export_model
+    from genrobust.tools.export.classifier import export_classifier
+    from genrobust.tools.export.format import open_format
 
     save_classifier(folder / "c")
-    export_model(folder / "c", "timm", folder / "timm")
+    export_classifier(folder / "c", open_format("timm"), folder / "timm")
 
 
 def timm_classes(folder: Path) -> Any:

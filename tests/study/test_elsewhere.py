@@ -20,7 +20,7 @@ def test_any_classifier_is_scored_as_the_studys_own_are(nameless):
     assert [row[:2] for row in own] == [["real", "0"], ["real again", "0"]]
     trained = genrobust("train", "own.yaml", "--arm", "real").stdout
     checkpoint = Path(trained.split(": ")[1].strip())
-    genrobust("export-model", checkpoint, "--to", "timm", "--out", "mine")
+    genrobust("export", checkpoint, "--to", "timm", "--out", "mine")
     Path("names.txt").write_text("airplane\nbell\ncamera\n")
     words = ["--models", "own.yaml:real", "--models", "mine", "--models", f"it={nameless(checkpoint)}"]
     others = table(genrobust("evaluate", "own.yaml", *words, "--labels", "it=names.txt"))

@@ -46,7 +46,7 @@ def test_permuted_labels_are_named_with_the_confusion_that_shows_them():
     html, text = (results.with_name(name).read_text().replace("\u00a0", " ") for name in ("report.html", "report.md"))
     assert "predicted as cat in 100 %" in html and "predicted as cat in 100 %" in text
     assert html.index("Warning: on test") < html.index('class="verdict"')
-    shown = genrobust("report", "small.yaml").stdout
+    shown = genrobust("run", "small.yaml").stdout
     assert "predicted as cat in 100 %" in " ".join(shown.split())
     evaluated = genrobust("evaluate", "small.yaml", said="real, seed 0 on test: 0.0 % (")
     assert "on noisy" not in evaluated.stderr

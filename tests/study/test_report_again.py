@@ -33,7 +33,7 @@ def test_a_report_of_saved_predictions_loads_no_torch(tmp_path):
     files["results.json"].unlink()
     tell = "atexit.register(lambda: print(json.dumps(list(sys.modules)), file=sys.stderr))"
     script = f"import atexit, json, sys; {tell}; sys.argv[0] = 'genrobust'; import genrobust.cli; genrobust.cli.main()"
-    words = ["report", str(recipe), "--out", str(out)]
+    words = ["run", str(recipe), "--out", str(out)]
     done = subprocess.run([sys.executable, "-c", script, *words], capture_output=True, text=True, check=True)
     loaded = set(json.loads(done.stderr.splitlines()[-1]))
     assert "genrobust.robustness.summary" in loaded

@@ -92,7 +92,7 @@ def test_a_report_that_was_edited_or_has_no_manifest_is_kept(change):
     else:
         (folder / MANIFEST).unlink()
     before = reports()["own"]
-    genrobust("report", "own.yaml")
+    genrobust("run", "own.yaml")
     after = reports()
     (place,) = after.keys() - {"own"}
     assert after[place] == before

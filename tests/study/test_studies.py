@@ -16,7 +16,7 @@ from genrobust.study import Studies
 REAL = "own.yaml:real"
 ASKING = [  # commands of which something is missing, and what
     (("predict", REAL, "solid"), "real, seed 0"),
-    (("export-model", REAL, "--to", "timm"), "real, seed 0"),
+    (("export", REAL, "--to", "timm"), "real, seed 0"),
     (("evaluate", "own.yaml", "--models", REAL), "real, seed 0"),
     (("benchmark", "--models", REAL, "--on", "own.yaml:generated"), "generated"),
     (("audit", "train", "--classifier", REAL), "real, seed 0"),
@@ -58,11 +58,9 @@ def test_the_classifier_of_a_varied_study_is_another():
 def test_a_dataset_has_one_name_in_every_command():
     better = "own.yaml:better"
     genrobust("verify", better, code=2, said="not generated yet")
-    genrobust("push", better, "me/icons", "--dry-run", code=2, said="genrobust export own.yaml:better")
     genrobust("export", better, "--to", "imagefolder", "--run")
     assert "better" in Path("own-better-imagefolder/README.md").read_text()
     assert "name: own" in Path("own-better-imagefolder/recipe.yaml").read_text()
-    assert "own-better" not in genrobust("push", better, "me/icons", "--dry-run").stderr
     assert Path(genrobust("generate", "own.yaml", "--dataset", "better").stdout.split(" in ")[1].strip()).is_dir()
     genrobust("verify", better)
     genrobust("audit", better)

@@ -87,7 +87,7 @@ def test_groups_widen_intervals_and_repeat_no_work(recipe, tmp_path):
     shown = genrobust("show", recipe, "--out", out, *rules).stdout
     assert "groups of images: 6 in names (ann 10, bob 10, cleo 10, ...), 6 in table (" in shown
     assert "left:" not in shown
-    genrobust("report", recipe, "--out", out, *rules)
+    genrobust("run", recipe, "--out", out, *rules)
     found = scores(out)
     assert made(out) == files
     assert {test: row["groups"] for test, row in found.items()} == {
@@ -106,7 +106,7 @@ def test_groups_widen_intervals_and_repeat_no_work(recipe, tmp_path):
     assert yaml.safe_load(results["recipe"])["data"]["groups"]["table"]["column"] == "site"
 
     own = [word for name in RULES for word in ("--set", f"data.groups.{name}.shared=false")]
-    genrobust("report", recipe, "--out", out, *rules, *own)
+    genrobust("run", recipe, "--out", out, *rules, *own)
     apart = scores(out)
     assert (apart["names"]["groups"], apart["mean of shifts"]["groups"]) == ("6", "12")
     assert width(apart["mean of shifts"]) < width(found["mean of shifts"])

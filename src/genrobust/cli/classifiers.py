@@ -16,7 +16,7 @@ from genrobust.cli.options import (
     argument,
     option,
 )
-from genrobust.cli.program import command, err_console, tell
+from genrobust.cli.program import USE, command, err_console, tell
 from genrobust.core import GenrobustError, check_output, writing
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ Top = Annotated[int, option("--top N", "Number of classes for each image, likeli
 BatchSize = Annotated[int, option("--batch-size N", "Images in a batch.", min=1, max=MOST_AT_ONCE)]
 
 
-@command()
+@command(rich_help_panel=USE)
 @with_studies()
 def predict(
     studies: "Studies",
@@ -42,7 +42,10 @@ def predict(
     labels: ClassifierLabels = None,
     batch_size: BatchSize = 128,
 ) -> None:
-    """Classify the images in a folder; writes CSV."""
+    """Classify the images in a folder, as CSV.
+
+    Example: genrobust predict pictograms:real photos --out answers.csv
+    """
     from genrobust.classifiers import images_in, predict_images
 
     out = out or Path("-")

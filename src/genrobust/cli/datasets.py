@@ -23,7 +23,7 @@ from genrobust.cli.options import (
     argument,
     option,
 )
-from genrobust.cli.program import command, out_console, tell
+from genrobust.cli.program import DATA, START, command, out_console, tell
 from genrobust.core import GenrobustError, UserError
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ Images = Annotated[bool, option("--images", "Read the images of FOLDER, a recipe
 Repair = Annotated[bool, option("--repair", "Set damaged output aside, so that only it is made again.")]
 
 
-@command("filter")
+@command("filter", rich_help_panel=DATA)
 @with_studies()
 def filter_(
     studies: "Studies",
@@ -66,7 +66,10 @@ def filter_(
     against: Against = None,
     batch_size: BatchSize = 256,
 ) -> None:
-    """List the images of a dataset that do not show their label; the shards do not change."""
+    """List the images of a dataset that do not show their label; its files do not change.
+
+    Example: genrobust filter pictograms:generated --by clip --clip pictograms --drop 0.1
+    """
     from genrobust.data import ShardDataset, read_review, write_reviewed
     from genrobust.study import by_classifier, by_clip, filter_dataset, recipe_and_name
 
@@ -96,10 +99,13 @@ def filter_(
     tell(f"{done.kept:,} of {done.made:,} images kept, by {done.by}; the others, with the reason:", done.folder)
 
 
-@command()
+@command(rich_help_panel=DATA)
 @with_studies(without=("run",))
 def verify(studies: "Studies", folder: VerifiedFolder, repair: Repair = False, images: Images = False) -> None:
-    """Check every byte of a generated dataset, or of all that was made in a folder, against its hashes."""
+    """Check generated datasets and checkpoints against their hashes.
+
+    Example: genrobust verify runs
+    """
     studies.require_recipe(folder)
     if images:
         _verify_images(studies.open(folder), folder)
@@ -136,9 +142,12 @@ def _verify(folder: Path, repair: bool) -> None:
         raise GenrobustError(f"{folder} is not finished: run the command that makes it again, and it goes on")
 
 
-@command()
+@command(rich_help_panel=START)
 def doctor(out: OutFolder = Path(OUT)) -> None:
-    """Show versions, devices, disk space and caches."""
+    """Show versions, devices, disk space and caches.
+
+    Example: genrobust doctor
+    """
     from genrobust.cli.doctor import describe_environment
     from genrobust.core import local_folder
 

@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from genrobust.cli.options import OUT, OutFolder, argument
-from genrobust.cli.program import KINDS, Kind, command, out_console, tell
+from genrobust.cli.program import KINDS, START, Kind, command, out_console, tell
 from genrobust.core import UserError, about
 
 if TYPE_CHECKING:
@@ -80,12 +80,14 @@ def _begun(incomplete: str) -> list[str]:
 KindName = Annotated[str | None, argument("KIND", f"One of {', '.join(_listed())}.", autocompletion=_begun)]
 
 
-@command("list")
+@command("list", rich_help_panel=START)
 def list_(kind: KindName = None, out: OutFolder = Path(OUT)) -> None:
-    """List what recipes and commands can name, with the keys of each: recipes, readers, engines, metrics and others.
+    """List what recipes can name: recipes, engines, readers, metrics and others, with their keys.
 
     `recipes` are the installed ones: what they ask, what they need, and how long they take here, if the folder of
     studies has measured it. `schema` is the JSON Schema of recipes, by which editors complete and check them.
+
+    Example: genrobust list recipes
     """
     if kind is not None and kind not in _listed():
         raise UserError(f"{kind}: list one of {', '.join(_listed())}")

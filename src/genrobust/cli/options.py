@@ -16,7 +16,7 @@ def option(usage: str, help: str, **settings: Any) -> Any:
     """An option from its usage, such as ``--seed N``: its names, then what its value is called; a flag has none."""
     words = usage.split()
     names = [word for word in words if word.startswith("-")]
-    return typer.Option(*names, metavar=" ".join(words[len(names) :]) or None, help=help, **settings)
+    return typer.Option(*names, metavar=" ".join(words[len(names) :]), help=help, **settings)
 
 
 def argument(name: str, help: str, **settings: Any) -> Any:
@@ -74,6 +74,9 @@ Against = Annotated[
     str | None, option("--against DIR|RECIPE", "The real images; a recipe adds its test sets.", autocompletion=recipes)
 ]
 Overwrite = Annotated[bool, option("--overwrite", "Replace existing output.")]
+Part = Annotated[
+    str | None, option("--part K/N", "Only part K of N of the jobs, counted from 1, such as in a job array.")
+]
 ExecutorName = Annotated[str | None, option("--executor NAME", "Where jobs run: local, slurm or ray.")]
 Workers = Annotated[
     int | None,

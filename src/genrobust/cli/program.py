@@ -12,7 +12,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, TypeVar
 
 import typer
 from rich.console import Console
@@ -39,6 +39,12 @@ if TYPE_CHECKING:
     from genrobust.recipe import Section
 
 WORDS = "genrobust.words"  # where a context keeps the words of its command
+STUDY, DATA, USE, START = GROUPS = (  # of commands, in --help and in the reference
+    "Run a study",
+    "Check and clean images",
+    "Use and compare results",
+    "Set up",
+)
 
 LINES, WIDTH = 3, 1000  # of an error: libraries can list every tensor of a network in theirs
 
@@ -102,18 +108,22 @@ class Kind(NamedTuple):
     load: Callable[[], tuple[Registry[Any], type[Section] | None]]
 
 
+Function = TypeVar("Function", bound=Callable[..., Any])
 KINDS: Registry[Kind] = Registry("kind", package="genrobust.tools")
 COMMANDS: Registry[Callable[..., Any]] = Registry("command", "genrobust.commands", "genrobust.tools")
 
 
 class _Program(TyperGroup):
-    """The commands, with those of COMMANDS behind the program's own; their usage errors hold no secrets."""
+    """The commands by group, those of COMMANDS behind the program's own; their usage errors hold no secrets."""
 
     def __init__(self, *, commands: dict[str, Any], **settings: Any) -> None:
         tools = typer.Typer()
         for name, function in COMMANDS.members().items():
-            tools.command(name, cls=_Command)(function)
-        super().__init__(commands={**commands, **typer.main.get_group(tools).commands, **commands}, **settings)
+            tools.command(name, cls=_Command, rich_help_panel=getattr(function, "group", "Others"))(function)
+        named = {**commands, **typer.main.get_group(tools).commands, **commands}
+        places = {group: place for place, group in enumerate(GROUPS)}
+        order = sorted(named, key=lambda name: places.get(named[name].rich_help_panel, len(places)))
+        super().__init__(commands={name: named[name] for name in order}, **settings)
 
     def invoke(self, ctx: Any) -> Any:
         try:
@@ -191,6 +201,16 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 command = partial(app.command, cls=_Command)
+
+
+def in_group(name: str) -> Callable[[Function], Function]:
+    """Return a decorator that lists a command of COMMANDS below `name` in --help."""
+
+    def decorate(function: Function) -> Function:
+        function.group = name  # type: ignore[attr-defined]
+        return function
+
+    return decorate
 
 
 def _print_version(wanted: bool) -> None:

@@ -13,8 +13,19 @@ from rich.table import Table
 
 from genrobust.cli.completing import metrics
 from genrobust.cli.opening import ANYWHERE, HERE, list_work, open_studies, print_work, warn_of_images, with_study
-from genrobust.cli.options import MODELS, OUT, ArmName, DatasetName, ModelLabels, Quick, Run, Sets, option
-from genrobust.cli.program import command, err_console, out_console, say, tell, words_of
+from genrobust.cli.options import (
+    MODELS,
+    OUT,
+    ArmName,
+    DatasetName,
+    ModelLabels,
+    Part,
+    Quick,
+    Run,
+    Sets,
+    option,
+)
+from genrobust.cli.program import STUDY, command, err_console, out_console, say, tell, words_of
 from genrobust.core import UserError
 
 if TYPE_CHECKING:  # a command imports what it needs when it runs, so that --help answers at once
@@ -34,7 +45,7 @@ MetricNames = Annotated[
 ]
 
 
-@command()
+@command(rich_help_panel=STUDY)
 @with_study(*ANYWHERE)
 def run(
     study: "Study",
@@ -42,16 +53,26 @@ def run(
     anew: Annotated[bool, option("--anew", "Begin unfinished work of other versions again.")] = False,
     same_versions: SameVersions = False,
 ) -> None:
-    """Run a study: generate, train every arm, evaluate, report."""
+    """Run a study: generate, train every arm, evaluate, report. Finished jobs are not run again.
+
+    Example: genrobust run pictograms --quick
+    """
+    from genrobust.report import terminal
+
     rows = list_work(study, begins=True)
     if any(row.done for row in rows) and getattr(study.data.train, "encoded", None) is not None:
         again = _command_about(ctx, "verify", ctx.params["recipe"], "--images")
         say(f"images with the sizes and times of before are taken for the same; to read them again: {again}")
     print_work(rows, err_console, study.recipe.title or study.recipe.name)
-    _write_report(study, anew, same_versions)
+    view, files = study.report(anew, same_versions)
+    out_console.print()
+    out_console.print(terminal(view, out_console.width))
+    tell(*(path for name, path in files.items() if not name.endswith(".svg")))
+    verdict, *more = map(escape, view.answer.sentences)
+    out_console.print(f"\n[bold]{verdict}[/]", *more, sep="\n", soft_wrap=False)
 
 
-@command()
+@command(rich_help_panel=STUDY)
 @with_study(*HERE, "workers")
 def show(
     study: "Study",
@@ -62,9 +83,11 @@ def show(
     dataset: DatasetName = None,
     count: Annotated[int | None, option("--count N", "Number of prompts; default: 20.", min=1, max=10_000)] = None,
 ) -> None:
-    """Show which jobs of a study are done and which are left, or the recipe itself, or its prompts.
+    """Show which jobs of a study are done and which are left, or its recipe, or its prompts.
 
     --prompts prints them with the key, the seed and the style of each image.
+
+    Example: genrobust show pictograms
     """
     from genrobust.recipe import recipe_yaml
     from genrobust.study import describe_others
@@ -122,55 +145,55 @@ def _print_prompts(study: "Study", dataset: str, count: int) -> None:
         tell(f"after generation, a filter leaves out {rule.in_words()}")
 
 
-@command()
+@command(rich_help_panel=STUDY)
 @with_study(*ANYWHERE)
 def generate(
     study: "Study",
     dataset: DatasetName = None,
-    shards: Annotated[
-        str | None, option("--shards K/N", "Only part K of N of the shards, counted from 1, as in a job array.")
-    ] = None,
+    part: Part = None,
 ) -> None:
-    """Generate the missing images of a dataset."""
-    part = None if shards is None else _parse_part("--shards", shards)
+    """Generate the missing images of a dataset.
+
+    Example: genrobust generate pictograms --dataset generated
+    """
+    shards = None if part is None else _parse_part(part)
     warn_of_images(study)
     generated = study.dataset(dataset or study.recipe.first_generated_set)
-    count = len(generated.images if part is None else generated.make(part))
+    count = len(generated.images if shards is None else generated.make(shards))
     tell(f"{count:,} images in {generated.folder}")
 
 
-@command()
+@command(rich_help_panel=STUDY)
 @with_study(*ANYWHERE)
 def train(
     study: "Study",
     arm: ArmName = None,
-    cells: Annotated[
-        str | None,
-        option("--cells K/N", "Only part K of N of the trainings (arms x seeds, and baselines), counted from 1."),
-    ] = None,
+    part: Part = None,
     generators: Annotated[bool, option("--generators", "Train the recipe's generators, and no classifier.")] = False,
 ) -> None:
     """Train the classifiers of the arms, and those of the baseline line if the recipe trains its own.
 
     --generators trains the generators instead: it fine-tunes or distils them (`finetune`), or trains one from scratch
     (`class_model`). Other commands train those that they need.
+
+    Example: genrobust train pictograms --arm real
     """
     if generators:
-        if arm or cells:
-            raise UserError(f"{'--arm' if arm else '--cells'} is about classifiers: leave out --generators")
+        if arm or part:
+            raise UserError(f"{'--arm' if arm else '--part'} is about classifiers: leave out --generators")
         warn_of_images(study)
         for stage in study.graph.train_generators():
             stage.run()
             tell(stage.trained.folder)
         return
     runs = _training_runs(study, arm)
-    chosen = runs if cells is None else _cells(study, runs, _parse_part("--cells", cells))
+    chosen = runs if part is None else _part_of(study, runs, _parse_part(part))
     warn_of_images(study)
     for run, folder in zip(chosen, study.train(chosen), strict=True):
         tell(f"{run.name}: {folder}")
 
 
-@command()
+@command(rich_help_panel=STUDY)
 @with_study(*ANYWHERE)
 def evaluate(
     study: "Study",
@@ -183,7 +206,12 @@ def evaluate(
     metric: MetricNames = None,
     run: Run = False,
 ) -> None:
-    """Score the classifiers of the arms on every test set, after the missing jobs; or score those of --models."""
+    """Score the classifiers of a study, or those of --models, on its test sets.
+
+    Missing classifiers of the study are trained first.
+
+    Example: genrobust evaluate pictograms --arm real
+    """
     from genrobust.core import address
     from genrobust.robustness import image_metric
     from genrobust.study import predictions_of
@@ -204,17 +232,6 @@ def evaluate(
             table.add_row(*map(escape, names), *("-" if isnan(v) else f"{v:.{of.digits}f}" for v in values))
         _warn_of_labels(", seed ".join(names), predictions)
     out_console.print(*tables)
-
-
-@command()
-@with_study(*ANYWHERE)
-def report(study: "Study") -> None:
-    """Write the report again, after the missing jobs of the study."""
-    rows = list_work(study)
-    if any(row.left for row in rows):
-        err_console.print("the report needs the whole study; these jobs are missing and run first:")
-        print_work(rows, err_console)
-    _write_report(study)
 
 
 def _warn_of_labels(name: str, predictions: "Mapping[str, Predictions]") -> None:
@@ -244,7 +261,7 @@ def _training_runs(study: "Study", arm: str | None) -> "list[TrainingRun]":
     return study.runs(None if arm is None else study.recipe.arm(arm).name)
 
 
-def _cells(study: "Study", runs: "list[TrainingRun]", part: slice) -> "list[TrainingRun]":
+def _part_of(study: "Study", runs: "list[TrainingRun]", part: slice) -> "list[TrainingRun]":
     """The runs of a part of the trainings, of which some serve several runs: two parts must not share one."""
     trainings: dict[Path, list[TrainingRun]] = {}
     for run in runs:
@@ -252,24 +269,13 @@ def _cells(study: "Study", runs: "list[TrainingRun]", part: slice) -> "list[Trai
     return [run for same_training in list(trainings.values())[part] for run in same_training]
 
 
-def _parse_part(option: str, text: str) -> slice:
+def _parse_part(text: str) -> slice:
     """Every N-th, from the K-th; counted from 1, as in the job arrays of SLURM with --array=1-N."""
     match = re.fullmatch(r"([0-9]{1,9})/([0-9]{1,9})", text)
     number, parts = map(int, match.groups()) if match else (0, 0)
     if not 1 <= number <= parts:
-        raise UserError(f"{option} {text[:40]}: write K/N, part K of N, counted from 1, such as {option} 3/16")
+        raise UserError(f"--part {text[:40]}: write K/N, part K of N, counted from 1, such as --part 3/16")
     return slice(number - 1, None, parts)
-
-
-def _write_report(study: "Study", anew: bool = False, same_versions: bool = False) -> None:
-    from genrobust.report import terminal
-
-    view, files = study.report(anew, same_versions)
-    out_console.print()
-    out_console.print(terminal(view, out_console.width))
-    tell(*(path for name, path in files.items() if not name.endswith(".svg")))
-    verdict, *more = map(escape, view.answer.sentences)
-    out_console.print(f"\n[bold]{verdict}[/]", *more, sep="\n", soft_wrap=False)
 
 
 def _next_steps(study: "Study", rows: "Sequence[Row]", ctx: typer.Context) -> "Iterator[str]":
@@ -280,7 +286,7 @@ def _next_steps(study: "Study", rows: "Sequence[Row]", ctx: typer.Context) -> "I
     if not rows or any(row.left for row in rows):
         yield f"to run what is left: {words_of(ctx, command='run')}"
     elif report is None:
-        yield f"all jobs are done; to write the report: {_command_about(ctx, 'report', ctx.params['recipe'])}"
+        yield f"all jobs are done; to write the report: {_command_about(ctx, 'run', ctx.params['recipe'])}"
     else:
         arm = study.recipe.answer or study.recipe.reference
         arm = arm if arm in study.recipe.arm_names else study.recipe.groups()[arm][0]

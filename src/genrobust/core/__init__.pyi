@@ -59,7 +59,6 @@ from .generator_files import (
     INDEX as INDEX,
     hash_generator as hash_generator,
     part_files as part_files,
-    variants_of as variants_of,
 )
 from .hub import download as download
 from .images import (

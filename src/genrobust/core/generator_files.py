@@ -38,12 +38,6 @@ def hash_generator(folder: Path, variant: str | None = None) -> str:
     )
 
 
-def variants_of(folder: Path) -> list[str | None]:
-    """Return the variants of the weights in `folder`, None for the plain ones."""
-    variants = {_variant(path) for part in _part_folders(folder) for path in part.glob("*.safetensors")}
-    return [None, *sorted(variants - {""})]
-
-
 def _part_folders(folder: Path) -> list[Path]:
     """The folders of the parts that the index names, or of all where there is none that can be read."""
     parts = sorted(path for path in folder.iterdir() if path.is_dir())

@@ -21,7 +21,6 @@ from .copies.exact import (
     Broken as Broken,
     Copies as Copies,
     copies_of_tests as copies_of_tests,
-    find_copies as find_copies,
     hash_contents as hash_contents,
     without_broken as without_broken,
     without_copies as without_copies,
@@ -29,7 +28,7 @@ from .copies.exact import (
 )
 from .copies.fingerprint import NEAR as NEAR, Neighbors as Neighbors, frame as frame, nearest as nearest
 from .copies.near import find_near_copies as find_near_copies, thumbnails as thumbnails
-from .file_list import ListedImages as ListedImages, Listing as Listing
+from .file_list import ListedImages as ListedImages
 from .filters import (
     FILTERS as FILTERS,
     FilterResult as FilterResult,
@@ -47,13 +46,25 @@ from .hub_sets import as_written as as_written, is_on_hub as is_on_hub
 from .imagenet_sets import LINE_CLASSES as LINE_CLASSES, LINE_SOURCE as LINE_SOURCE
 from .memory import MemoryImages as MemoryImages
 from .naming import readable_names as readable_names
+from .quality.diversity import (
+    by_class as by_class,
+    common_counts as common_counts,
+    first_of_each_class as first_of_each_class,
+)
+from .quality.labels import (
+    Agreement as Agreement,
+    agreement as agreement,
+    confidence as confidence,
+    least_agreeing as least_agreeing,
+)
+from .quality.realism import NEIGHBORS as NEIGHBORS, Fidelity as Fidelity, fidelity as fidelity, halves as halves
+from .quality.sources import SourceEmbeddings as SourceEmbeddings, qualities as qualities
 from .reader import DataSource as DataSource, Reader as Reader, load_data as load_data, published_line as published_line
 from .readers.domain_sets import domains_in as domains_in
 from .reading import (
     broken_images as broken_images,
     describe_broken as describe_broken,
     describe_dark as describe_dark,
-    describe_passed_over as describe_passed_over,
     image_files as image_files,
     read_image as read_image,
 )
@@ -71,9 +82,7 @@ from .searches import (
 )
 from .shard_files import (
     OK as OK,
-    SCHEMA as SCHEMA,
     changed_images as changed_images,
-    shard_rows as shard_rows,
     write_shard as write_shard,
 )
 from .shards import (

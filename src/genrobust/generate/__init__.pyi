@@ -18,4 +18,3 @@ from .train.class_model import ClassModel as ClassModel, styles_of as styles_of
 from .train.distil import Distillation as Distillation
 from .train.finetune import Finetune as Finetune
 from .train.trainer import train_generator as train_generator, training_inputs as training_inputs
-from .trained_folder import base_of as base_of

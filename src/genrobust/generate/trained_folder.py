@@ -9,16 +9,6 @@ from genrobust.core import Artifact
 GENERATOR = "generator"  # the kind of the artifact
 
 
-def base_of(folder: Path) -> str:
-    """Return the id of the generator that the one in `folder` was trained from; "" for one that was not trained here.
-
-    Raises:
-        GenrobustError: Its manifest is damaged.
-    """
-    artifact = Artifact(folder)
-    return str(artifact.manifest().inputs.get("base", "")) if artifact.is_finished_as(GENERATOR) else ""
-
-
 def check_trained(folder: Path) -> None:
     """Compare the files of a generator with its manifest, where it was trained here; a process reads them once.
 

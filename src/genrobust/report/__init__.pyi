@@ -8,7 +8,6 @@ from .page import (
     own_script as own_script,
     percent as percent,
     render as render,
-    thumbnail as thumbnail,
     thumbnail_bytes as thumbnail_bytes,
     to_json_values as to_json_values,
 )

@@ -195,5 +195,5 @@ def image_metric(name: str) -> ImageMetric:
     """
     metric = find_metric(name)
     if not isinstance(metric, ImageMetric):
-        raise UserError(f"metric {name}: it is computed from a whole study: genrobust report shows it")
+        raise UserError(f"metric {name}: it is computed from a whole study: the report shows it")
     return metric

@@ -1,6 +1,5 @@
 from .estimates import RATES as RATES, measure_machine as measure_machine
-from .executors.jobs import Executor as Executor, ExecutorConfig as ExecutorConfig, open_executor as open_executor
-from .executors.local import Local as Local
+from .executors.local import ExecutorConfig as ExecutorConfig, Local as Local, open_executor as open_executor
 from .executors.processes import Processes as Processes
 from .filtering import by_classifier as by_classifier, by_clip as by_clip, filter_dataset as filter_dataset
 from .image_sets import (
@@ -17,7 +16,7 @@ from .named_models import (
 )
 from .results.outputs import describe_verified as describe_verified, verify_outputs as verify_outputs
 from .results.provenance import describe_others as describe_others
-from .stages.generate import GeneratedDataset as GeneratedDataset, generation_time as generation_time
+from .stages.generate import generation_time as generation_time
 from .stages.stage import Row as Row, Stage as Stage, disk as disk, rows as rows, seconds_left as seconds_left
 from .studies import Studies as Studies
 from .study import Study as Study

@@ -37,7 +37,6 @@ from genrobust.recipe import Recipe, look_alikes, recipe_yaml
 from genrobust.robustness import list_metrics
 from genrobust.study.census import Census
 from genrobust.study.estimates import StageTimes
-from genrobust.study.executors.jobs import Executor
 from genrobust.study.executors.local import Local
 from genrobust.study.tracking import Tracking
 
@@ -55,7 +54,7 @@ class Context:
 
     recipe: Recipe
     out: Path
-    executor: Executor = field(default_factory=Local)
+    executor: Local = field(default_factory=Local)
     log: Callable[[str], None] = lambda line: None
     anew: bool = False  # whether unfinished work of other versions is begun anew
 

@@ -12,8 +12,15 @@ import torch
 
 from genrobust.classifiers import embed_classes, embed_in_parts, load_clip, logits_in_parts, open_classifier
 from genrobust.core import KeptParts, LabelSpace, UserError, find_clip, resolve_device
-from genrobust.data import FilterResult, FolderClasses, below, lowest_of_each_class, read_about, write_filter
-from genrobust.quality import confidence
+from genrobust.data import (
+    FilterResult,
+    FolderClasses,
+    below,
+    confidence,
+    lowest_of_each_class,
+    read_about,
+    write_filter,
+)
 from genrobust.recipe import FilterConfig, load_recipe
 from genrobust.study.image_sets import (
     AuditSets,

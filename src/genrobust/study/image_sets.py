@@ -170,7 +170,7 @@ def _open_generator_images(
     if data is None:
         return open_images("the generator's training images", open_stored(Path(source)), classes), None
     if data.retrieval is None:
-        raise UserError(f"--train-of-generator {source}: this recipe names no images under data.retrieved")
+        raise UserError(f"--trained-on {source}: this recipe names no images under data.retrieved")
     return data.retrieval, data.shifted_val
 
 

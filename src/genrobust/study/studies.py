@@ -7,7 +7,7 @@ from pathlib import Path
 
 from genrobust.core import UserError, slug
 from genrobust.recipe import GENERATED, Recipe, load_recipe
-from genrobust.study.executors.jobs import Executor
+from genrobust.study.executors.local import Local
 from genrobust.study.executors.processes import Processes
 from genrobust.study.stages.generate import GeneratedDataset
 from genrobust.study.stages.stage import Row, Stage, rows
@@ -48,7 +48,7 @@ class Studies:
         """Load a recipe, with the overrides."""
         return load_recipe(name, self.overrides, self.quick)
 
-    def open(self, name: str, command: str = "", executor: Callable[[Recipe], Executor] = Processes) -> Study:
+    def open(self, name: str, command: str = "", executor: Callable[[Recipe], Local] = Processes) -> Study:
         """Open the study of a recipe."""
         if name not in self._opened:
             recipe = self.recipe(name)

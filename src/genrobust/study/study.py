@@ -22,7 +22,6 @@ from genrobust.data import describe_dark, require_outside
 from genrobust.recipe import GENERATED, ArmConfig, Recipe
 from genrobust.report import ReportView, write_report
 from genrobust.study.context import Context
-from genrobust.study.executors.jobs import Executor
 from genrobust.study.executors.local import Local
 from genrobust.study.graph import Graph
 from genrobust.study.results.provenance import Makers, describe_others, makers_of
@@ -60,7 +59,7 @@ class Study:
         out: Path | str,
         command: str = "",
         say: Callable[[str], None] = lambda line: None,
-        executor: Executor | None = None,
+        executor: Local | None = None,
     ) -> None:
         executor, folder = executor or Local(), local_folder(out)
         require_outside(recipe.data.places, (folder, folder / recipe.name))

@@ -110,12 +110,12 @@ def gone(pids: Collection[int], seconds: float = 30) -> bool:
     return True
 
 
-def actors(cluster: Cluster, kind: str) -> list[list[int]]:
-    """The processes of the actors of a class called `kind` on each node of `cluster`, by their id."""
+def tasks(cluster: Cluster, name: str) -> list[list[int]]:
+    """The processes that do tasks of a function called `name` on each node of `cluster`, by their id."""
     raylets = [node.all_processes["raylet"][0].process.pid for node in cluster.list_all_nodes()]
     found: list[list[int]] = [[] for _ in raylets]
     for id, parent, title in running():
-        if parent in raylets and title.split(".")[0].rstrip("\0 ") == f"ray::{kind}":
+        if parent in raylets and title.split(".")[0].rstrip("\0 ") == f"ray::{name}":
             found[raylets.index(parent)].append(id)
     return found
 

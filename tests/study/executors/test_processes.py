@@ -1,28 +1,38 @@
 """Worker processes on this machine: what dies is tried again, what fails ends the work, and nothing outlives it."""
 
 import json
+import logging
 import os
-import pickle
 import re
 import signal
 import subprocess
 import sys
 import time
-import weakref
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import ClassVar
 
 import pytest
-from scribe import SIZE, work
-from small import children, count_of, gone, recipe_of, watching
-from small_study import SHORT, contents
+import torch
+from safetensors.torch import load_file
+from scribe import SIZE, meetings, work
+from small import (
+    assert_same_up_to_rounding,
+    children,
+    count_of,
+    gone,
+    kill_while_training,
+    of_two,
+    recipe_of,
+    watching,
+    written,
+)
+from small_study import REAL, SHORT, contents, genrobust
 
-from genrobust.core import GenrobustError, UserError, counting, machine
-from genrobust.recipe import load_recipe
+from genrobust.core import GenrobustError, UserError, counting
+from genrobust.recipe import load_recipe, parse_recipe
 from genrobust.study import Processes, Study
-from genrobust.study.executors import doing, processes
+from genrobust.study.executors import processes
 
 
 def workers(count, **keys):
@@ -94,32 +104,6 @@ def test_jobs_that_are_cheaper_together_are_shared_out_once(tmp_path):
     assert sorted(ended) == [(2, True), (3, True)]
 
 
-@dataclass(frozen=True)
-class Heavy:
-    """Loads what a GPU has room for once, such as a generator."""
-
-    name: str
-    loaded: ClassVar = weakref.WeakSet()
-
-    def __call__(self):
-        assert not self.loaded
-
-        def do(keys):
-            return do  # a circle, as pipelines have: it is freed where garbage is collected
-
-        self.loaded.add(do)
-        return do
-
-
-def test_a_worker_forgets_what_it_loaded_before_it_loads_the_next():
-    doing._last.cache_clear()
-    first, other = (pickle.dumps(Heavy(name)) for name in ("first", "other"))
-    kept = weakref.ref(doing._loaded(first))
-    assert doing._loaded(first) is kept()
-    doing._loaded(other)
-    assert kept() is None and len(Heavy.loaded) == 1
-
-
 def test_the_environment_says_how_many_workers(monkeypatch):
     monkeypatch.setenv("GENROBUST_WORKERS", "7")
     assert Processes(recipe_of(device="cpu")).workers() == 7
@@ -149,33 +133,6 @@ def test_work_that_loads_much_has_fewer_workers(monkeypatch, tmp_path):
     heavy = replace(work(tmp_path, "write:a", "write:b"), memory=10**15)
     executor.run(heavy)
     assert writers(tmp_path) == {os.getpid()}
-
-
-def test_a_container_s_quota_and_memory_count(tmp_path, monkeypatch):
-    monkeypatch.setattr(machine, "CGROUP", tmp_path)
-    unlimited = machine.cores()
-    for name, text in {"cpu.max": "100000 100000", "memory.max": "3000", "memory.current": "1000"}.items():
-        (tmp_path / name).write_text(text + "\n")
-    assert (machine.cores(), machine.free_memory()) == (1, 2000)
-    (tmp_path / "memory.stat").write_text("anon 500\nactive_file 300\ninactive_file 100\n")
-    assert machine.free_memory() == 2400, "files are cached in memory that is given back"
-    (tmp_path / "memory.stat").unlink()
-    (tmp_path / "own").write_text("4:memory:/slurm/job_7\n0::/batch\n")
-    monkeypatch.setattr(machine, "OWN", tmp_path / "own")
-    for group, (limit, used) in {
-        "memory/slurm/job_7": ("memory.limit_in_bytes", "memory.usage_in_bytes"),
-        "batch": ("memory.max", "memory.current"),
-    }.items():
-        (tmp_path / group).mkdir(parents=True)
-        (tmp_path / group / limit).write_text("1500\n")
-        (tmp_path / group / used).write_text("1000\n")
-        assert machine.free_memory() == 500, group
-        (tmp_path / group / limit).unlink()
-    assert machine.free_memory() == 2000
-    (tmp_path / "cpu.max").write_text("max 100000\n")
-    (tmp_path / "memory.max").write_text("max\n")
-    assert machine.cores() == unlimited
-    assert machine.free_memory() != 2000
 
 
 COMMAND = """
@@ -247,3 +204,136 @@ def test_neither_the_number_of_workers_nor_killed_ones_change_a_byte(tmp_path):
     alone, together = ({name: contents(out / name) for name in stages} for out in (here, there))
     assert all(alone.values())
     assert alone == together
+
+
+@pytest.mark.thorough
+def test_a_killed_process_costs_no_bit_of_what_two_learn_as_one(write_folder, tmp_path, caplog):
+    recipe, out = of_two(write_folder), tmp_path / "whole"
+    said = genrobust("train", written(recipe, tmp_path), "--out", out, "--workers", 2)
+    assert "Warning" not in said.stderr
+
+    study = Study(recipe, tmp_path / "killed", executor=Processes(recipe, 2))
+    both, alone = study.runs()
+    with caplog.at_level(logging.WARNING):
+        kill_while_training(study, both, lambda: children()[1])
+    together, alone = study.train([both, alone])
+    assert [text.partition(":")[0] for text in caplog.messages] == ["real, seed 0"]
+    assert caplog.messages[0].endswith("it is tried again")
+    assert contents(tmp_path / "killed") == contents(out)
+    assert_same_up_to_rounding(together, alone)
+
+
+def members(folder, key, size=2):
+    """The processes of a group, by their rank."""
+    return [int((folder / f"try-{key}-{rank}-of-{size}").read_text()) for rank in range(size)]
+
+
+@pytest.mark.thorough
+def test_a_mistake_of_the_users_ends_the_group(tmp_path):
+    with pytest.raises(UserError, match="this is wrong"):
+        workers(3).run(meetings(tmp_path, "mistake", "a"))
+    assert gone(members(tmp_path, "mistake"))
+    assert not (tmp_path / "try-a-0-of-2").exists()
+
+
+@pytest.fixture
+def pair(monkeypatch):
+    """Four workers on two GPUs, with nothing to compute on."""
+    monkeypatch.setattr(processes, "_gpus", lambda device: ["0", "GPU-7f"])
+    monkeypatch.setattr(processes, "backend_for", lambda on_gpus: "gloo")
+    return Processes(recipe_of(device="cpu"), 4)
+
+
+@pytest.mark.thorough
+def test_each_of_a_group_has_a_gpu_of_its_own(pair, tmp_path):
+    pair.run(meetings(tmp_path, "a"))
+    assert [(tmp_path / f"gpu-a-{rank}").read_text() for rank in range(2)] == ["0", "GPU-7f"]
+    with pytest.raises(UserError, match=r"3 workers .* for 2 here: lower train.workers"):
+        pair.require(3)
+
+
+def test_what_cannot_be_trained_so_is_reported_before_anything_is_made(write_folder, tmp_path):
+    words = ("train", written(of_two(write_folder), tmp_path), "--out", tmp_path / "out")
+    genrobust(*words, "--executor", "local", "--workers", 1, code=2, said="there is room for 1 here")
+    assert count_of(tmp_path, "out/checkpoints/*") == 0
+    run = ("run", "pictograms", "--quick", "--set", "train.workers=2", "--workers", 1, "--out", tmp_path / "run")
+    genrobust(*run, code=2, said="--workers 2")
+    assert count_of(tmp_path, "run/generated/*/*.tar") == 0, "no image was generated first"
+
+
+def test_one_gpu_is_for_one_worker(monkeypatch):
+    monkeypatch.setattr(processes, "_gpus", lambda device: None)
+    with pytest.raises(UserError, match="set device to cuda or cpu"):
+        Processes(recipe_of(device="cpu"), 2).require(2)
+
+
+@pytest.mark.thorough
+def test_two_fine_tune_a_pretrained_network_as_one_does(write_folder, tmp_path, clip_folder):
+    recipe = of_two(write_folder)
+    tuned = {"init": f"clip:{clip_folder}", "method": "lp-ft", "steps": 8, "wise_ft": 0.5}
+    train = recipe.train.model_copy(update={"steps": 8, "learning_rate": 0.01})
+    arms = [REAL | {"train": tuned}, REAL | {"name": "alone", "train": {**tuned, "workers": 1}}]
+    changed = parse_recipe(recipe.model_dump(mode="json") | {"train": train.model_dump(mode="json"), "arms": arms})
+    study = Study(changed, tmp_path, executor=Processes(changed, 2))
+    together, alone = (load_file(folder / "model.safetensors") for folder in study.train(study.runs()))
+    for name, tensor in alone.items():
+        torch.testing.assert_close(together[name], tensor, atol=1e-5, rtol=1e-4)
+
+
+@pytest.fixture
+def on_gpus(monkeypatch):
+    """Makes the executor of a machine with the GPUs of these names."""
+    monkeypatch.delenv(processes.WORKERS, raising=False)
+
+    def make(*gpus, count=None):
+        monkeypatch.setattr(processes, "_gpus", lambda device: list(gpus))
+        return Processes(recipe_of(device="cpu"), count)
+
+    return make
+
+
+def seen(folder):
+    """Which GPU each worker process saw, from what its jobs wrote down."""
+    return {told["process"]: told["gpus"] for told in (json.loads(p.read_text()) for p in folder.glob("done-*"))}
+
+
+@pytest.mark.thorough
+def test_each_gpu_has_a_worker_that_sees_no_other(on_gpus, tmp_path):
+    executor = on_gpus("0", "1", "GPU-7f")
+    assert executor.workers() == 3
+    executor.run(work(tmp_path, *(f"meet-3:{name}" for name in "abcdef")))
+    assert sorted(seen(tmp_path).values()) == ["0", "1", "GPU-7f"]
+    assert os.environ.get("CUDA_VISIBLE_DEVICES") is None
+
+
+@pytest.mark.thorough
+def test_more_workers_than_gpus_share_them(on_gpus, tmp_path):
+    on_gpus("0", "1", count=4).run(work(tmp_path, *(f"meet-4:{name}" for name in "abcd")))
+    assert sorted(seen(tmp_path).values()) == ["0", "0", "1", "1"]
+
+
+@pytest.mark.thorough
+def test_a_worker_that_dies_is_replaced_on_its_gpu(on_gpus, tmp_path):
+    on_gpus("0", "1").run(work(tmp_path, "die-once:a", "write:b", "write:c", "write:d"))
+    assert set(seen(tmp_path).values()) <= {"0", "1"} and len(list(tmp_path.glob("done-*"))) == 4
+
+
+@pytest.mark.parametrize(
+    ("visible", "seen", "gpus"),
+    [
+        ("0,1", 2, ["0", "1"]),
+        ("3", 1, ["3"]),
+        (" 2, 5 ", 2, ["2", "5"]),
+        ("1,-1,0", 1, ["1"]),  # CUDA stops at the first that there cannot be
+        ("0,7", 1, ["0"]),  # or that there is not
+    ],
+)
+def test_those_that_the_environment_names_are_used(monkeypatch, visible, seen, gpus):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: seen)
+    assert processes._gpus("cuda") == gpus
+
+
+@pytest.mark.parametrize(("device", "gpus"), [("cpu", []), ("mps", None)])
+def test_other_devices_have_none_to_share_out(device, gpus):
+    assert processes._gpus(device) == gpus

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,13 +16,13 @@ from small_study import CLASSES, REAL, TRAIN, contents, folders_section, genrobu
 
 from genrobust.core import GenrobustError, UserError
 from genrobust.study import open_executor
-from genrobust.study.executors.doing import TRIES
+from genrobust.study.executors.workers import TRIES
 
 
 @pytest.fixture
 def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """The executor, whose jobs find the module of what they do."""
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(Path(__file__).parent), *filter(None, sys.path)]))
     recipe = recipe_of(threads=1, device="cpu")
     return open_executor(recipe, tmp_path / "runs", "slurm", cluster="local", at_once=2)
 

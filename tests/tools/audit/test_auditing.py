@@ -18,7 +18,8 @@ from genrobust.core import EARLIER, PARTS, GenrobustError, LabelSpace
 from genrobust.data import ShardDataset, filters_of, read_by_image
 from genrobust.data.file_list import ListedImages
 from genrobust.study import open_sets
-from genrobust.tools.export.model_export import export_model
+from genrobust.tools.export.classifier import export_classifier
+from genrobust.tools.export.format import open_format
 
 
 class Tags(HTMLParser):
@@ -46,7 +47,7 @@ def read(folder):
 
 def test_an_audit_without_models_measures_what_pixels_tell(photos):
     before = {p: p.read_bytes() for p in (photos / "made").rglob("*.png")}
-    done = audit(photos, "--train-of-generator", photos / "wild")
+    done = audit(photos, "--trained-on", photos / "wild")
     facts = read(photos / "audit-made")
     assert (facts["n"], facts["leaks"], facts["judgments"]) == (18, {}, [])
     assert [space["name"] for space in facts["spaces"]] == ["thumbnails of 8 px"]
@@ -92,7 +93,7 @@ def test_the_page_loads_nothing_and_runs_nothing_and_is_the_same_each_time(photo
 
 
 def test_a_fuller_audit_is_kept(photos):
-    audit(photos, "--train-of-generator", photos / "wild")
+    audit(photos, "--trained-on", photos / "wild")
     page = photos / "audit-made"
     fuller = (page / "audit.json").read_bytes()
     for _ in range(2):
@@ -144,7 +145,7 @@ def test_an_interrupted_audit_goes_on_where_it_was(photos, clip_folder, monkeypa
         return image(self, index)
 
     monkeypatch.setattr(ListedImages, "image", counted)
-    words = ("--train-of-generator", photos / "wild", "--clip", clip_folder, "--batch-size", 4)
+    words = ("--trained-on", photos / "wild", "--clip", clip_folder, "--batch-size", 4)
     audit(photos, *words, "--out", photos / "whole")
     all_at_once = len(opened)
     opened.clear()
@@ -201,7 +202,7 @@ def test_a_classifier_of_more_classes_in_any_form_judges_alike(photos, shards, i
     known = save_classifier(LabelSpace(icons.labels.classes[::-1]))
     forms = {"checkpoint": known, "timm": photos / "timm", "onnx": photos / "onnx" / "model.onnx"}
     for form in ("timm", "onnx"):
-        export_model(known, form, photos / form)
+        export_classifier(known, open_format(form), photos / form)
     dataset, (model, info) = ShardDataset(shards), load_checkpoint(known)
     columns = [info.classes.index(id) for id in dataset.class_ids]
     logits = predict_logits(model, dataset, info.image_size, 4, "cpu")[:, columns]
@@ -274,7 +275,7 @@ def test_the_page_tells_of_a_filter(photos, shards, clip_folder):
     [
         ("audit {}/made --out {}/made/inside", "--out"),
         ("audit {}/made --test nonsense", "--test nonsense"),
-        ("audit {}/made --train-of-generator none", "cannot read the folder none"),
+        ("audit {}/made --trained-on none", "cannot read the folder none"),
         ("audit {}/made --clip {}/real", "config.json"),
         ("audit {}/made --classifier {}/real", "holds no classifier"),
         ("audit {}/made --classifier resnet18dd", "'resnet18dd'"),

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from made import IDS, PER_CLASS, contents, read_json, write_dataset
 from PIL import Image
@@ -20,8 +21,8 @@ from webdataset import WebDataset
 from genrobust.core.images import Sample
 from genrobust.core.keys import digest
 from genrobust.data import ShardDataset
+from genrobust.tools.export.content import Part, divided, safe_names
 from genrobust.tools.export.formats import parquet, webdataset
-from genrobust.tools.export.parts import Part, divided, safe_names
 
 datasets = pytest.importorskip("datasets")
 Export = Callable[..., Path]
@@ -157,23 +158,6 @@ def test_bytes_repeat(export: Export, to: str) -> None:
     assert contents(export("--to", to, "--val", 0.25, "--overwrite")) == before
 
 
-@pytest.mark.parametrize("reader", ["parquet", "imagefolder", "webdataset by datasets"])
-def test_another_dataset_validates_and_may_have_more_columns(
-    export: Export, tmp_path: Path, samples: list[Sample], reader: str
-) -> None:
-    others = [
-        Sample(s.key.replace("-0000", "-val-0000"), s.label, s.image, {**s.meta, "strength": 0.5, "source": "a"})
-        for s in samples[: 2 * len(IDS)]
-    ]
-    to, read = READERS[reader]
-    rows = read(export("--to", to, "--val-dataset", write_dataset(tmp_path / "other", others, plan="other")))
-    assert {p: sorted(r["key"] for r in rows[p]) for p in PARTS} == {
-        "train": sorted(s.key for s in samples),
-        "validation": sorted(s.key for s in others),
-    }
-    assert {p: {row["strength"] for row in rows[p]} for p in PARTS} == {"train": {None}, "validation": {0.5}}
-
-
 def test_images_from_one_real_image_stay_together_and_classes_are_divided_alone(
     export: Export, tmp_path: Path, samples: list[Sample]
 ) -> None:
@@ -201,9 +185,9 @@ def test_names_of_folders_are_those_of_the_classes_where_every_file_system_takes
     assert all(name.replace("-", "").replace("_", "").isalnum() and name.isascii() for name in names[len(kept) :])
     assert "con" not in names, "which Windows has in place of a folder"
     assert (names[8], names[9], names[11]) == (IDS[0], IDS[1], IDS[3])
-    part = Part("train", ShardDataset(dataset), np.arange(10), {})
     for size, files in ((100, 1), (101, 2), (1000, 10), (10_000, 10)):
-        found = divided(part, size, 100, tmp_path, "tar")
+        part = Part("train", ShardDataset(dataset), np.arange(10), pa.table({}), size)
+        found = divided(part, 100, tmp_path, "tar")
         assert [path.name for path, _ in found] == [f"train-{n:05d}-of-{files:05d}.tar" for n in range(files)]
         counts = [n for _, n in found]
         assert (sum(counts), max(counts) - min(counts) <= 1) == (10, True)

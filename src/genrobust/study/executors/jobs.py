@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
-
-from genrobust.core import UserError
-from genrobust.recipe import ExecuteConfig, Recipe, checked
+from typing import Any
 
 DoJobs = Callable[[Sequence[Any]], None]  # does the jobs of these keys, in order
 
@@ -76,71 +73,7 @@ class Work:
         """The size of all jobs, in `unit`."""
         return sum(job.size for job in self.jobs)
 
-    def shares(self, workers: int) -> list[tuple[Job, ...]]:
-        """Return what `workers` get, one after another: a job each, or `together` a share of all."""
-        count = min(workers, len(self.jobs)) if self.together else len(self.jobs)
+    def shares(self, workers: int, most: int = sys.maxsize) -> list[tuple[Job, ...]]:
+        """Return what `workers` get, one after another: a job each, or `together` a share of all, or `most` shares."""
+        count = min(workers if self.together else most, len(self.jobs))
         return [tuple(self.jobs[number::count]) for number in range(count)]
-
-
-class Executor(Protocol):
-    """Does jobs in this process or in others; `here` says that all of them run on this machine."""
-
-    here: bool
-
-    def placed(self, recipe: Recipe, say: Callable[[str], None] = ...) -> Recipe:
-        """Return `recipe` with the device and the precisions that its work will find, without any `auto` among these.
-
-        `say` gets the lines of `choose_precisions`.
-
-        Raises:
-            UserError: There is no such device.
-        """
-
-    def require(self, workers: int) -> None:
-        """Raise UserError where a job can never be done by so many `workers` together."""
-
-    def workers(self) -> int:
-        """Return how many jobs are done at the same time."""
-
-    def prepare(self) -> None:
-        """Begin to load what workers need, where there will be any: there are jobs to do soon."""
-
-    def run(self, work: Work) -> None:
-        """Do all of `work`.
-
-        Raises:
-            UserError: A job fails by a mistake of the user's.
-            GenrobustError: A job cannot be done.
-        """
-
-
-class ExecutorConfig(ExecuteConfig, ABC):
-    """A kind of executor, which ``execute.executor`` names: the section `execute` with the keys of the kind."""
-
-    @abstractmethod
-    def open(self, recipe: Recipe, out: Path) -> Executor:
-        """Return an executor for the jobs of `recipe`, whose results go to `out`.
-
-        Raises:
-            UserError: It cannot run here, or nobody answers.
-            MissingPackage: Its package is not installed.
-        """
-
-
-def open_executor(recipe: Recipe, out: Path, kind: str | None = None, **given: object) -> Executor:
-    """Return the executor of `recipe`, or of another `kind`, with the keys `given`, None for those that are not.
-
-    Raises:
-        UserError: The kind is unknown or has no such key; or as for `ExecutorConfig.open`.
-    """
-    own = kind in (None, recipe.execute.executor)
-    values: dict[str, object] = recipe.execute.model_dump() if own else {"executor": kind}
-    options = {key: value for key, value in given.items() if value is not None}
-    try:
-        config = checked(ExecuteConfig, values | options, " ".join(f"--{key}" for key in options) or "execute")
-    except ValueError as error:
-        raise UserError(str(error)) from None
-    assert isinstance(config, ExecutorConfig), (
-        f"{type(config)} is registered as an executor and extends no ExecutorConfig"
-    )
-    return config.open(recipe, out)

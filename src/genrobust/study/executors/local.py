@@ -1,26 +1,33 @@
-"""Work in this process: all jobs at once, and the first failure ends it."""
+"""Work in this process, which other executors extend, and the choice of who does it."""
 
 from __future__ import annotations
 
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable
+from pathlib import Path
 
 from genrobust.classifiers import choose_precisions
 from genrobust.core import UserError, counting, device_kind, hardware, progress_bar, resolve_device
-from genrobust.recipe import Recipe
+from genrobust.recipe import ExecuteConfig, Recipe, checked
 from genrobust.study.executors.jobs import Work
 
 
 class Local:
-    """This process. Loading and writing in the background continue from one job to the next."""
+    """This process. Loading and writing in the background continue from one job to the next.
+
+    Other executors extend it. `here` says that all work is done on this machine.
+    """
 
     here = True
 
     def placed(self, recipe: Recipe, say: Callable[[str], None] = lambda line: None) -> Recipe:
-        """Return `recipe` with the precisions of this machine.
+        """Return `recipe` with the device and the precisions that its work will find, without any `auto` among these.
+
+        `say` gets the lines of `choose_precisions`.
 
         Raises:
-            UserError: This machine has no such device.
+            UserError: There is no such device.
         """
         if recipe.device not in ("auto", "cpu"):
             resolve_device(recipe.device)
@@ -28,7 +35,7 @@ class Local:
         return choose_precisions(recipe, lambda: hardware(kind), say)
 
     def require(self, workers: int) -> None:
-        """Raise UserError where more than one of `workers` should do a job together."""
+        """Raise UserError where a job can never be done by so many `workers` together."""
         if workers > 1:
             raise UserError(
                 f"train.workers: {workers} workers train one classifier together, and this process is one: use the "
@@ -36,11 +43,11 @@ class Local:
             )
 
     def workers(self) -> int:
-        """One."""
+        """Return how many jobs are done at the same time."""
         return 1
 
     def prepare(self) -> None:
-        """Nothing: this process loads what it needs when it does a job."""
+        """Begin to load what workers need, where there will be any: there are jobs to do soon."""
 
     def run(self, work: Work) -> None:
         """Do the jobs in their order; the first that fails ends the work.
@@ -58,3 +65,35 @@ class Local:
             began = time.monotonic()
             do([job.key for job in work.jobs])
             work.ended(work.jobs, time.monotonic() - began)
+
+
+class ExecutorConfig(ExecuteConfig, ABC):
+    """A kind of executor, which ``execute.executor`` names: the section `execute` with the keys of the kind."""
+
+    @abstractmethod
+    def open(self, recipe: Recipe, out: Path) -> Local:
+        """Return an executor for the jobs of `recipe`, whose results go to `out`.
+
+        Raises:
+            UserError: It cannot run here, or nobody answers.
+            MissingPackage: Its package is not installed.
+        """
+
+
+def open_executor(recipe: Recipe, out: Path, kind: str | None = None, **given: object) -> Local:
+    """Return the executor of `recipe`, or of another `kind`, with the keys `given`, None for those that are not.
+
+    Raises:
+        UserError: The kind is unknown or has no such key; or as for `ExecutorConfig.open`.
+    """
+    own = kind in (None, recipe.execute.executor)
+    values: dict[str, object] = recipe.execute.model_dump() if own else {"executor": kind}
+    options = {key: value for key, value in given.items() if value is not None}
+    try:
+        config = checked(ExecuteConfig, values | options, " ".join(f"--{key}" for key in options) or "execute")
+    except ValueError as error:
+        raise UserError(str(error)) from None
+    assert isinstance(config, ExecutorConfig), (
+        f"{type(config)} is registered as an executor and extends no ExecutorConfig"
+    )
+    return config.open(recipe, out)

@@ -10,71 +10,54 @@ import signal
 import socket
 import tempfile
 import threading
-import time
-from collections.abc import Callable
-from contextlib import redirect_stdout
-from dataclasses import dataclass
-from functools import partial
-from importlib.util import find_spec
-from pathlib import Path
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import contextmanager, redirect_stdout
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import urlsplit
 
 import ray
 from ray import cloudpickle
 from ray.exceptions import RayError, RayTaskError
-from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+from ray.util import get_node_ip_address, placement_group, remove_placement_group
+from ray.util.placement_group import PlacementGroup
+from ray.util.queue import Queue
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy, PlacementGroupSchedulingStrategy
 
 from genrobust.classifiers import choose_precisions
 from genrobust.core import (
     Busy,
+    DiskFull,
     GenrobustError,
     Hardware,
-    MissingPackage,
     UserError,
     device_kind,
     hardware,
     in_common,
-    mirrors,
     one_line,
-    progress_bar,
     worker_environment,
 )
 from genrobust.recipe import Recipe
-from genrobust.study.executors.doing import (
-    LOOK_EVERY_S,
-    PATIENCE_S,
+from genrobust.study.executors.jobs import Work
+from genrobust.study.executors.workers import (
     TRIES,
     BadLuck,
-    Counted,
-    Shown,
-    do_jobs,
-    failure_of,
-    raise_failed,
-    root_cause,
+    Call,
+    Channel,
+    Result,
+    Slot,
+    Workers,
+    backend_for,
+    failed,
 )
-from genrobust.study.executors.jobs import Job, Work
-from genrobust.study.executors.local import Local
 
-HOPELESS = 10  # failed jobs in a row: not they are at fault, but a full shared disk, for instance
-RAY_TRAIN = {  # nobody reads its metrics, is warned of preemption, or wants to work in its folder
-    "RAY_TRAIN_V2_ENABLED": "1",
-    "RAY_TRAIN_METRICS_ENABLED": "0",
-    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
-    "RAY_CHDIR_TO_TRIAL_DIR": "0",
-    "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "600",  # loading torch from a slow disk can take a minute
-}
 OBJECT_STORE_BYTES = 100_000_000  # of a Ray that is started here: little goes through it, everything lies on the disk
+_remote: Any = ray.remote  # whose types know each option alone, and no mapping of options
 ANSWER_S = 10.0  # a cluster that takes longer to accept a connection is none
-SIGNS = {
-    "memory usage threshold": "its worker was killed, since its node had run out of memory",
-    "its node has died": "its node died",
-    "is unavailable": "its worker does not answer any more",
-}
-log = logging.getLogger(__name__)
 
 
-class Ray:
+class Ray(Workers):
     """The workers of the cluster at `address`, or of a Ray that is started on this machine alone.
 
     Each takes `num_cpus` and `num_gpus` of its node, by default as `RayConfig` says.
@@ -85,6 +68,10 @@ class Ray:
 
     here = False
 
+    @staticmethod
+    def dumps(value: Any) -> bytes:
+        return bytes(cloudpickle.dumps(value))
+
     def __init__(
         self, recipe: Recipe, address: str | None = None, num_cpus: int | None = None, num_gpus: float | None = None
     ) -> None:
@@ -92,14 +79,14 @@ class Ray:
         _connect(address)
         if callable(at_sigterm) and threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, at_sigterm)  # in place of Ray's, which aborts the program
-        nodes = _nodes()
+        nodes = [node["Resources"] for node in _nodes()]
         self._threads, named = recipe.threads, recipe.device.partition(":")[0]  # cuda:1 is any: Ray deals them out
         has_gpus = any(node.get("GPU") for node in nodes) and num_gpus != 0
         self._device = device_kind(named) if named != "auto" else "cuda" if has_gpus else "cpu"
         largest = max((int(node.get("CPU", 0)) for node in nodes), default=0)
         self._cpus = num_cpus or max(1, min(recipe.threads, largest))
         self._gpus = float(self._device == "cuda") if num_gpus is None else num_gpus
-        if not self.capacity():
+        if not self._capacity():
             there = "; ".join(f"{node.get('CPU', 0):g} CPUs, {node.get('GPU', 0):g} GPUs" for node in nodes)
             raise UserError(
                 f"a worker takes {self._cpus} CPUs and {self._gpus:g} GPUs, and no node of the cluster has that much "
@@ -114,263 +101,139 @@ class Ray:
         return choose_precisions(recipe.model_copy(update={"device": self._device}), self._hardware, say)
 
     def _hardware(self) -> Hardware:
-        """Return what all nodes with room for a worker compute at full speed, without nodes that die meanwhile."""
-        takes: dict[str, Any] = {"num_cpus": 0, "num_gpus": 0}  # it waits for nobody
-        if self._device == "cuda":  # of which older versions of Ray hide all from what takes none
-            takes["runtime_env"] = {"env_vars": {"RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}}
-        ask: Any = ray.remote(**takes)(_remote_hardware)
-        ids = [node["NodeID"] for node in ray.nodes() if node["Alive"] and self._worker_slots(node["Resources"])]
+        """Return what all nodes with room for a worker compute at full speed."""
+        # It takes nothing, so that it waits for nobody; older versions of Ray hide all GPUs from such a task.
+        sees_all = {"env_vars": {"RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}}
+        ids = [node["NodeID"] for node in _nodes() if self._room_on(node["Resources"])]
         pins = [NodeAffinitySchedulingStrategy(id, soft=False) for id in ids]
-        nodes = []
-        for reply in [ask.options(scheduling_strategy=pin).remote(self._device) for pin in pins]:
-            try:
-                nodes.append(ray.get(reply))
-            except RayError as error:
-                log.warning("a node did not say what it computes fast: %s", why_died(error))
-        return in_common(nodes) if nodes else Hardware(self._device, frozenset({"float32"}), "no node answered")
+        asked = [_remote(num_cpus=0, runtime_env=sees_all, scheduling_strategy=pin)(_hardware) for pin in pins]
+        return in_common(ray.get([ask.remote(self._device) for ask in asked]))
 
-    def _worker_slots(self, node: dict[str, float]) -> int:
+    def _room_on(self, node: dict[str, float]) -> int:
         """How many workers a node has room for, if nobody else uses it."""
         gpus = node.get("GPU", 0) // self._gpus if self._gpus else math.inf
         return int(min(node.get("CPU", 0) // self._cpus, gpus))
 
-    def capacity(self) -> int:
-        """How many workers the living nodes have room for, if nobody else uses them."""
-        return sum(map(self._worker_slots, _nodes()))
+    def _capacity(self) -> int:
+        return sum(self._room_on(node["Resources"]) for node in _nodes())
 
     def workers(self) -> int:
-        """How many jobs are done at the same time, if nobody else uses the cluster."""
-        return max(1, self.capacity())
-
-    def prepare(self) -> None:
-        """Nothing: Ray starts workers with their first jobs."""
+        """Return how many jobs are done at the same time, if nobody else uses the cluster."""
+        return max(1, self._capacity())
 
     def require(self, workers: int) -> None:
-        """Raise UserError where the cluster has no room for so many `workers` that do a job together."""
-        if workers == 1:
-            return
-        if find_spec("pandas") is None:  # of what ray[train] adds to ray, all else is here already
-            raise MissingPackage("ray[train]", "ray", f"train.workers: {workers}")
-        each = f"{self._cpus} CPUs and {self._gpus:g} GPUs"
-        if self._device == "mps" or 0 < self._gpus < 1:
+        if workers > 1 and (workers > self._capacity() or self._device == "mps" or 0 < self._gpus < 1):
             raise UserError(
-                f"train.workers: each of {workers} workers needs a CPU or GPU of its own, and takes {each} for device "
-                f"{self._device}: set execute.num_gpus to 1, device to cpu or cuda, or train.workers to 1"
-            )
-        if workers > self.capacity():
-            raise UserError(
-                f"train.workers: the cluster has room for {self.capacity()} of {workers} workers, where each takes "
-                f"{each}: lower train.workers, execute.num_cpus or execute.num_gpus, or start more nodes first"
+                f"train.workers: each of {workers} workers takes {self._cpus} CPUs and {self._gpus:g} GPUs, not a part "
+                f"of one, and the cluster has room for {self._capacity()}: lower train.workers, change "
+                "execute.num_cpus and execute.num_gpus, or start more nodes first"
             )
 
-    def run(self, work: Work) -> None:
-        """Do all of `work`; what fails or dies is tried again, and reported job by job when the rest is done.
+    @contextmanager
+    def channel(self) -> Iterator[_Queued]:
+        # Beside the command, since another node may die. Not soft: that also takes another node where this is slow.
+        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+        lasting = {"num_cpus": 0, "max_restarts": -1, "max_task_retries": -1, "scheduling_strategy": here}
+        with redirect_stdout(io.StringIO()):  # where Ray reports each dead node and worker, at length
+            queue = Queue(actor_options=lasting)
+            yield _Queued(queue)
+            queue.shutdown(force=True)
 
-        Jobs of several workers come last, one after another.
-
-        Raises:
-            UserError: A job failed by a mistake of the user's; the first such failure ends the work at once.
-            GenrobustError: Jobs failed in all their tries, or too many failed in a row; the message lists them.
-        """
-        if work.alone:
-            Local().run(work)
-        if work.alone or not work.jobs:
-            return
-        single = [job for job in work.jobs if job.workers == 1]
-        several = [job for job in work.jobs if job.workers > 1]
-        for job in several:
-            self.require(job.workers)
-        # Ray reports each dead node and worker on standard output, at length.
-        with (
-            progress_bar(work.what, work.size, work.unit, seconds=work.seconds) as bar,
-            redirect_stdout(io.StringIO()),
-        ):
-            board = _Board.options(scheduling_strategy=_this_node()).remote()  # type: ignore[attr-defined]
-            shown = Shown(bar, lambda: ray.get(board.read.remote()))
-            task = _Task(cloudpickle.dumps(work.load), work.unit, str(Path.cwd()), mirrors(), board)
-            failed = self._run_single(work, single, task, shown)
-            for job in several:
-                failed += self._run_together(work, job, task, shown)
-            raise_failed(work.what, failed)
-
-    def _run_single(self, work: Work, jobs: list[Job], task: _Task, shown: Shown) -> list[tuple[Job, GenrobustError]]:
-        """Do jobs of one worker, and return those that failed in all their tries."""
-        do = ray.remote(
-            num_cpus=self._cpus,
-            num_gpus=self._gpus,
-            max_retries=TRIES - 1,
-            retry_exceptions=True,
-            runtime_env={"env_vars": worker_environment(self._threads)},
-        )(_run_job)
-        running = {do.remote(task, number := shown.begin(job.size), job.key): (job, number) for job in jobs}
-        failed: list[tuple[Job, GenrobustError]] = []
-        in_a_row = 0
-        try:
-            while running:
-                for ended in ray.wait(list(running), timeout=LOOK_EVERY_S)[0]:
-                    job, number = running.pop(ended)
-                    result = _result(ended)
-                    if isinstance(result, float):
-                        in_a_row = 0
-                        shown.ended(number)
-                        work.ended((job,), result)
-                        continue
-                    if isinstance(result, UserError) and not isinstance(result, Busy):
-                        raise result
-                    shown.failed(number)
-                    failed.append((job, result))
-                    in_a_row += 1
-                    if in_a_row == HOPELESS:
-                        raise_failed(f"stopped after {HOPELESS} failures in a row: {work.what}", failed)
-                shown.update()
-        finally:
-            for unfinished in running:
-                ray.cancel(unfinished, force=True)
-        return failed
-
-    def _run_together(self, work: Work, job: Job, task: _Task, shown: Shown) -> list[tuple[Job, GenrobustError]]:
-        """Let Ray Train do a job with several workers, and return it if it failed in all its tries."""
-        os.environ.update(RAY_TRAIN)
-        from ray.train import RunConfig, ScalingConfig, TrainingFailedError
-        from ray.train.torch import TorchConfig, TorchTrainer
-
-        on_gpus = self._gpus > 0
-        each = {"CPU": float(self._cpus), "GPU": self._gpus}
-        # mypy takes both configurations for those of an older Ray Train
-        scaling: dict[str, Any] = {"num_workers": job.workers, "resources_per_worker": each, "use_gpu": on_gpus}
-        runs: dict[str, Any] = {"worker_runtime_env": {"env_vars": worker_environment(self._threads)}}
-        for tries in range(1, TRIES + 1):
-            began, number = time.monotonic(), shown.begin(job.size)
-            with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as store, shown.beside():
-                try:
-                    TorchTrainer(
-                        _join_training,
-                        train_loop_config={"task": task, "number": number, "key": job.key},
-                        torch_config=TorchConfig("nccl" if on_gpus else "gloo", timeout_s=PATIENCE_S),
-                        scaling_config=ScalingConfig(**scaling),
-                        run_config=RunConfig(name="genrobust", storage_path=store, **runs),
-                    ).fit()
-                except TrainingFailedError as error:
-                    failures = getattr(error, "worker_failures", None) or {0: error}
-                    failure = root_cause([_failure_behind(failure) for failure in failures.values()])
-                else:
-                    shown.ended(number)
-                    work.ended((job,), time.monotonic() - began)
-                    return []
-            shown.failed(number)
-            if isinstance(failure, UserError) and not isinstance(failure, Busy):
-                raise failure
-            if tries < TRIES:
-                log.warning("%s: %s; it is tried again", job.name, failure)
-        return [(job, failure)]
-
-
-def _result(ended: Any) -> float | GenrobustError:
-    """Return the seconds of a job that ended, or how it failed."""
-    try:
-        result: float | GenrobustError = ray.get(ended)
-    except RayError as error:
-        return _failure_behind(error)
-    return result
-
-
-@ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)
-class _Board:
-    """Where workers write how far they are; it lives beside the command, and what kills it costs only the display."""
-
-    def __init__(self) -> None:
-        self._counts: dict[int, Counted] = {}
-
-    def write(self, number: int, counted: Counted) -> None:
-        self._counts[number] = counted
-
-    def read(self) -> dict[int, Counted]:
-        return self._counts
-
-
-def _this_node() -> NodeAffinitySchedulingStrategy:
-    # Not soft: that also takes another node where this one is slow to start a process, and that one may die.
-    return NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    def slots(self, work: Work, count: int, size: int = 1) -> Sequence[Slot]:
+        environment = {"env_vars": worker_environment(self._threads)}
+        options: dict[str, Any] = {"num_cpus": self._cpus, "num_gpus": self._gpus, "runtime_env": environment}
+        if size > 1:  # a failed group stays in its processes
+            return [_Group(_remote(**options, max_retries=0, max_calls=1)(_run), self._cpus, self._gpus, size)]
+        task = _remote(**options, max_retries=TRIES - 1, retry_exceptions=[BadLuck, Busy, DiskFull])(_run)
+        return [_Task(task) for _ in range(count)]
 
 
 @dataclass(frozen=True)
-class _Task:
-    """The function that workers load, in the working directory `folder`, the `unit` of what they make, and the board.
+class _Queued(Channel):
+    """A queue beside the command, where nodes may share no folder."""
 
-    With `at_url`, what is made goes to a URL, and nodes need not have that folder.
-    """
+    queue: Queue
 
-    load: bytes
-    unit: str
-    folder: str
-    at_url: bool
-    board: Any
+    def send(self, number: int, done: int, found: int) -> None:
+        self.queue.put_nowait((number, done, found))
 
-    def do(self, number: int, key: Any, counts: bool = True) -> float:
-        """Do the job of `key` here; return its seconds.
+    def receive(self, running: Iterable[int]) -> Iterable[Sequence[int]]:
+        return self.queue.get_nowait_batch(self.queue.qsize())
 
-        Raises:
-            Exception: Whatever the job raises.
-        """
+
+class _Task(Slot):
+    """A task of Ray's, which also tries it again."""
+
+    tries = 1
+
+    def __init__(self, task: Any) -> None:
+        self._task = task
+        self._running: list[Any] = []
+
+    def start(self, call: Call) -> list[Future[Result]]:
+        self._running = [self._task.remote(call)]
+        return [reference.future() for reference in self._running]
+
+    def why_ended(self, future: Future[Result], error: BaseException) -> GenrobustError:
+        cause = error.cause if isinstance(error, RayTaskError) else error
+        return cause if isinstance(cause, GenrobustError) else BadLuck(f"its worker died: {one_line(error)}")
+
+    def end(self) -> None:
+        for reference in self._running:
+            ray.cancel(reference, force=True)
+        self._running = []
+
+
+class _Group(_Task):
+    """Tasks that run at the same time, in a placement group of `size` workers."""
+
+    tries = TRIES
+
+    def __init__(self, task: Any, cpus: float, gpus: float, size: int) -> None:
+        super().__init__(task)
+        self._takes, self._size = {"CPU": cpus, "GPU": gpus}, size
+        self._group: PlacementGroup | None = None
+
+    def start(self, call: Call) -> list[Future[Result]]:
+        self._group = placement_group([self._takes] * self._size)
+        places = [PlacementGroupSchedulingStrategy(self._group, rank) for rank in range(self._size)]
         try:
-            os.chdir(self.folder)  # what paths are relative to
-        except OSError as error:
-            if not self.at_url:  # else the paths of missing data are reported when they are read
-                raise GenrobustError(
-                    f"a node cannot enter {self.folder} ({error.strerror}): run it in a folder that all nodes share, "
-                    "under the same path"
-                ) from error
-        report = partial(self.board.write.remote, number) if counts else lambda counted: None
-        return do_jobs(self.load, self.unit, [key], report)
+            url = ray.get(_remote(num_cpus=0, scheduling_strategy=places[0])(_free_address).remote())
+        except RayError as error:  # the node died
+            return [failed(error)]
+        call = replace(call, group=(backend_for(self._takes["GPU"] > 0), url, self._size))
+        tasks = [self._task.options(scheduling_strategy=place) for place in places]
+        self._running = [task.remote(replace(call, rank=rank)) for rank, task in enumerate(tasks)]
+        return [reference.future() for reference in self._running]
+
+    def wait(self) -> None:
+        if self._group is not None:
+            remove_placement_group(self._group)
+            self._group = None
 
 
-class Failed(Exception):
-    """How a job failed."""
+def _free_address() -> str:
+    """Return where processes can meet on this node."""
+    with socket.socket() as free:
+        free.bind(("", 0))
+        return f"tcp://{get_node_ip_address()}:{free.getsockname()[1]}"
 
-    def __init__(self, failure: GenrobustError) -> None:
-        super().__init__(failure)
-        self.failure = failure
 
-
-def _run_job(task: _Task, number: int, key: Any) -> float | GenrobustError:
-    """Do a job on a node; return its seconds, or the user's mistake, which no other try mends.
+def _run(call: Call) -> float:
+    """Do `call` on a node.
 
     Raises:
-        Failed: It failed otherwise.
+        GenrobustError: How it failed.
     """
-    try:
-        return task.do(number, key)
-    except Exception as error:
-        failure = failure_of(error)
-        if isinstance(failure, UserError) and not isinstance(failure, Busy):
-            return failure
-        raise Failed(failure) from None
+    result = call()
+    if isinstance(result, GenrobustError):
+        raise result
+    return result
 
 
-def _join_training(job: dict[str, Any]) -> None:
-    """Do a job as one worker of several, the first of which counts."""
-    from torch import distributed
-
-    try:
-        job["task"].do(job["number"], job["key"], counts=distributed.get_rank() == 0)
-    except Exception as error:
-        raise Failed(failure_of(error)) from None
-
-
-def _failure_behind(error: BaseException) -> GenrobustError:
-    cause = error.cause if isinstance(error, RayTaskError) else error
-    return cause.failure if isinstance(cause, Failed) else BadLuck(why_died(error))
-
-
-def _remote_hardware(kind: str) -> Hardware:
+def _hardware(kind: str) -> Hardware:
     """Return the hardware of the node that runs this: Ray takes plain functions, and `hardware` is a cached one."""
     return hardware(kind)
-
-
-def why_died(error: BaseException) -> str:
-    """Return in a few words what became of a worker: Ray says it in many."""
-    text = " ".join(str(error).split())
-    return next((words for sign, words in SIGNS.items() if sign in text), f"its worker died: {text[:300]}")
 
 
 def _connect(address: str | None) -> None:
@@ -404,6 +267,6 @@ def _require_answer(address: str) -> None:
         socket.create_connection((parts.hostname, parts.port), timeout=ANSWER_S).close()
 
 
-def _nodes() -> list[dict[str, float]]:
-    """Return the resources of each living node, whether they are free or not."""
-    return [node["Resources"] for node in ray.nodes() if node["Alive"]]
+def _nodes() -> list[dict[str, Any]]:
+    """Return the living nodes, with their resources, whether they are free or not."""
+    return [node for node in ray.nodes() if node["Alive"]]

@@ -92,7 +92,7 @@ class Describe(Stage):
 
     def found(self) -> tuple[SourceQuality, ...]:
         """Return the qualities of the sources, once all of them are embedded."""
-        from genrobust.quality import SourceEmbeddings, qualities
+        from genrobust.data import SourceEmbeddings, qualities
 
         fetch_artifacts(self._room)
         embeddings = {}

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from genrobust.cli import (
     COMMANDS,
+    DATA,
     MOST_AT_ONCE,
     Against,
     Classifier,
@@ -13,6 +14,7 @@ from genrobust.cli import (
     Device,
     argument,
     datasets_of_recipes,
+    in_group,
     open_named,
     option,
     say,
@@ -34,7 +36,7 @@ AuditedDataset = Annotated[
 ]
 TestSets = Annotated[list[str] | None, option("--test NAME=DIR", "A test set to search for copies; repeatable.")]
 GeneratorImages = Annotated[
-    str | None, option("--train-of-generator DIR|RECIPE", "The images that the generator was trained on.")
+    str | None, option("--trained-on DIR|RECIPE", "The images that the generator was trained on.")
 ]
 Unseen = Annotated[str | None, option("--unseen DIR", "Images that the generator never saw, like its training images.")]
 AllowLeaks = Annotated[
@@ -48,6 +50,7 @@ AuditOut = Annotated[
 
 
 @COMMANDS.register("audit")
+@in_group(DATA)
 @with_studies()
 def audit(
     studies: "Studies",
@@ -64,7 +67,10 @@ def audit(
     out: AuditOut = None,
     batch_size: BatchSize = 256,
 ) -> None:
-    """Audit a generated dataset: near-duplicates, leaked test images, labels, diversity, fidelity."""
+    """Audit a dataset: copies, leaked test images, labels, diversity, fidelity.
+
+    Example: genrobust audit pictograms:generated --classifier pictograms:real
+    """
     from genrobust.core import find_clip, resolve_device
     from genrobust.recipe import is_recipe
     from genrobust.study import open_kept_parts, open_sets, recipe_and_name
@@ -74,7 +80,7 @@ def audit(
     if labels is not None and classifier is None:
         raise UserError(f"--labels {labels} names the classes of a classifier: add --classifier MODEL")
     if unseen is not None and wild is None:
-        raise UserError(f"--unseen {unseen}: name what the generator was trained on with --train-of-generator")
+        raise UserError(f"--unseen {unseen}: name what the generator was trained on with --trained-on")
     studies.require_recipe(dataset, against, wild, classifier)
     recipe, name = recipe_and_name(dataset)
     if name:

@@ -89,7 +89,7 @@ def memorization(
     baseline = baseline[baseline >= NEAR]
     n_baseline, n = len(baseline), len(generated.distance)
     if not n_baseline and unseen is not None:
-        raise UserError("--unseen: all of its images are near copies of --train-of-generator: name others")
+        raise UserError("--unseen: all of its images are near copies of --trained-on: name others")
     threshold, expected = (float(np.quantile(baseline, EXPECTED)), EXPECTED) if n_baseline else (NEAR, 0.0)
     count, n_baseline_near = (int((distance < threshold).sum()) for distance in (generated.distance, baseline))
     # the threshold is as uncertain as the images that set it are few

@@ -27,24 +27,22 @@ from genrobust.data import (
     DISTANCE,
     NEAR,
     NEAREST,
+    NEIGHBORS,
     PROBABILITY,
     TAKEN_FOR,
     USED,
     Neighbors,
     ShardDataset,
-    filters_of,
-    making,
-)
-from genrobust.quality import (
-    NEIGHBORS,
     agreement,
     by_class,
     common_counts,
     confidence,
     fidelity,
+    filters_of,
     first_of_each_class,
     halves,
     least_agreeing,
+    making,
 )
 from genrobust.study import AuditSets
 from genrobust.tools.audit.duplicates import SAMPLE, compare, memorization
@@ -140,7 +138,7 @@ def _left_out(sets: AuditSets, models: Models, featureless: bool) -> Sequence[st
         "Nothing was compared with real images: give them with --against DIR or RECIPE.": sets.real is None
         and not sets.is_real,
         "No test set was searched for leaks: give each with --test NAME=DIR, or --against RECIPE.": not sets.tests,
-        "Memorization was not looked for: give the generator's own training images with --train-of-generator DIR.": (
+        "Memorization was not looked for: give the generator's own training images with --trained-on DIR.": (
             sets.wild is None and not sets.is_real
         ),
         "Memorization is measured against the training images' own likeness, which is an approximation: give images of "

@@ -45,7 +45,7 @@ def write_audit_page(audit: Audit, sets: AuditSets, name: str, leaks: tuple[str,
     Raises:
         UserError: The folder cannot be written.
     """
-    facts = _facts(audit, sets, name)
+    facts = _facts(audit, sets, name, leaks)
     page = audit_html(audit, sets, name, leaks)
     contents: dict[str, str | bytes] = {
         "audit.html": page,
@@ -91,7 +91,7 @@ def _kind(audit: Audit, sets: AuditSets) -> str:
     return "audited" if audit.making is None else "generated"
 
 
-def _facts(audit: Audit, sets: AuditSets, name: str) -> Any:
+def _facts(audit: Audit, sets: AuditSets, name: str, leaks: Sequence[str]) -> Any:
     """Return every measure as JSON; classes by their names in the data, in the order of the labels, NaN as null."""
     real = sets.real
     facts = {
@@ -99,6 +99,7 @@ def _facts(audit: Audit, sets: AuditSets, name: str) -> Any:
         "dataset": {"name": name, "fingerprint": sets.dataset.fingerprint},
         "against": None if real is None else {"images": len(real), "fingerprint": real.fingerprint},
         "classes": list(sets.labels.label_names),
+        "verdict": audit_verdict(audit, leaks),
         "leaks": audit.leaks,
         **asdict(replace(audit, by_image={})),
     }

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from genrobust.data import FilterResult, Making
-from genrobust.quality import Agreement, Fidelity
+from genrobust.data import Agreement, Fidelity, FilterResult, Making
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,10 +10,12 @@ from rich.text import Text
 from genrobust.cli import (
     COMMANDS,
     MODELS,
+    USE,
     Device,
     ModelLabels,
     datasets_of_recipes,
     err_console,
+    in_group,
     option,
     out_console,
     tell,
@@ -39,6 +41,7 @@ PageFolder = Annotated[Path | None, option("--out DIR", "Folder for the page; de
 
 
 @COMMANDS.register("benchmark")
+@in_group(USE)
 @with_studies()
 def benchmark(
     studies: "Studies",
@@ -49,7 +52,10 @@ def benchmark(
     labels: ModelLabels = None,
     out: PageFolder = None,
 ) -> None:
-    """Score existing classifiers on generated images and on real images of the same classes."""
+    """Score classifiers on generated images, and on real images of the same classes.
+
+    Example: genrobust benchmark --models pictograms:real --on pictograms:generated
+    """
     from genrobust.tools.benchmark.page import benchmark_verdict
     from genrobust.tools.benchmark.running import run_benchmark
 

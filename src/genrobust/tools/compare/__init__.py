@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated
 
-from genrobust.cli import COMMANDS, Overwrite, argument, err_console, option, out_console, tell
+from genrobust.cli import COMMANDS, USE, Overwrite, argument, err_console, in_group, option, out_console, tell
 from genrobust.core import writing
 
 Runs = Annotated[
@@ -14,8 +14,12 @@ Page = Annotated[Path, option("--out FILE.html", "The page.")]
 
 
 @COMMANDS.register("compare")
+@in_group(USE)
 def compare(runs: Runs, out: Page = Path("compare.html"), overwrite: Overwrite = False) -> None:
-    """Rank what studies trained on by the accuracy of their classifiers, with what it cost, on one page."""
+    """Rank what studies trained on by accuracy, with what it cost, on one page.
+
+    Example: genrobust compare runs/pictograms runs/pictograms-full
+    """
     from genrobust.tools.compare.page import compare_html, ranking_table
     from genrobust.tools.compare.ranking import find_results, rank
 

@@ -1,25 +1,18 @@
 """Exports datasets and classifiers to the formats of other programs, with cards, and pushes them to the hub."""
 
-import shlex
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
-
-from rich.markup import escape
-from rich.table import Table
 
 from genrobust.cli import (
     COMMANDS,
     KINDS,
-    DatasetSpec,
+    USE,
     Kind,
     Overwrite,
     argument,
-    arms_of_recipes,
     datasets_of_recipes,
-    err_console,
+    in_group,
     option,
-    out_console,
     tell,
     with_studies,
 )
@@ -29,168 +22,113 @@ if TYPE_CHECKING:
     from genrobust.core import Registry
     from genrobust.recipe import Section
     from genrobust.study import Studies
+    from genrobust.tools.export.format import ClassifierFormat, Format
 
-Form = Annotated[str, option("--to FORM", "imagefolder, parquet or webdataset.")]
-FormatOptions = Annotated[
-    list[str] | None,
-    option("--option KEY=VALUE", "An option of the format, of genrobust list formats; repeatable."),
-]
-Out = Annotated[
-    Path | None,
-    option("--out DIR", "Output folder; default: beside the dataset, or STUDY-DATASET-FORM here."),
-]
-Val = Annotated[float | None, option("--val FRACTION", "Split off this fraction of each class for validation: 0.1.")]
-ValDataset = Annotated[Path | None, option("--val-dataset DIR", "Another generated dataset, for validation.")]
-Audit = Annotated[Path | None, option("--audit FILE", "The audit.json of the dataset, for the card.")]
-Filter = Annotated[
-    str | None,
-    option("--filter NAME", "Leave out the images that this filter rejects; default: the one that the recipe names."),
-]
-Generator = Annotated[Path | None, option("--generator DIR", "The generator's folder, to read its license.")]
-Recipe = Annotated[
-    str | None, option("--recipe RECIPE", "The recipe that made the folder; it is checked, then exported with it.")
-]
-AcceptLicense = Annotated[
-    bool, option("--accept-license --accept-licence", "Export even if the generator's license restricts its images.")
-]
-Exported = Annotated[
+What = Annotated[
     str,
     argument(
-        "FOLDER",
-        "A folder that genrobust export wrote, or the exported RECIPE:DATASET.",
+        "WHAT",
+        "RECIPE:DATASET, RECIPE:ARM, the folder of a dataset or of a checkpoint, or an export to --push.",
         autocompletion=datasets_of_recipes,
     ),
 ]
-RepoId = Annotated[str, argument("REPO_ID", "The repository on the hub, such as me/icons.")]
+To = Annotated[
+    str | None,
+    option("--to FORMAT", "imagefolder, parquet or webdataset for a dataset; timm or onnx for a classifier."),
+]
+Options = Annotated[
+    list[str] | None,
+    option("--option KEY=VALUE", "An option of the format, of genrobust list formats; repeatable."),
+]
+Out = Annotated[Path | None, option("--out DIR", "Output folder; default: WHAT-FORMAT in the current folder.")]
+Val = Annotated[float | None, option("--val FRACTION", "Split off this fraction of each class for validation: 0.1.")]
+Audit = Annotated[Path | None, option("--audit FILE", "The audit.json of the dataset, for the card.")]
+Filter = Annotated[
+    str | None,
+    option("--filter NAME", "Leave out the images that this filter rejects; default: the one of the recipe."),
+]
+License = Annotated[str, option("--license ID", "License of the exported work, such as cc-by-4.0.")]
+Push = Annotated[str | None, option("--push REPO", "Push it to this repository on the Hugging Face hub: me/icons.")]
 Private = Annotated[bool, option("--private", "Create a new repository as a private one.")]
-DryRun = Annotated[bool, option("--dry-run", "List the files, and push nothing.")]
-Checkpoint = Annotated[
-    str, argument("CHECKPOINT", "RECIPE:ARM, or the folder of a trained classifier.", autocompletion=arms_of_recipes)
-]
-License = Annotated[str, option("--license --licence ID", "License of the exported work, such as cc-by-4.0.")]
-ModelForm = Annotated[str, option("--to FORM", "timm or onnx.")]
-ModelFolder = Annotated[
-    Path | None, option("--out DIR", "Output folder; default: CHECKPOINT-FORM in the current folder.")
-]
-Results = Annotated[Path | None, option("--report FILE", "The results.json of the classifier's study, for the card.")]
-Arm = Annotated[str | None, option("--arm NAME", "Its arm in --report, if two arms were trained alike.")]
 
 
 @COMMANDS.register("export")
+@in_group(USE)
 @with_studies()
 def export(
     studies: "Studies",
-    dataset: DatasetSpec,
-    to: Form,
-    option: FormatOptions = None,
+    what: What,
+    to: To = None,
+    option: Options = None,
     out: Out = None,
-    val: Val = None,
-    val_dataset: ValDataset = None,
     overwrite: Overwrite = False,
     license: License = "other",
+    val: Val = None,
     audit: Audit = None,
     filter_: Filter = None,
-    generator: Generator = None,
-    recipe: Recipe = None,
-    accept_license: AcceptLicense = False,
+    push: Push = None,
+    private: Private = False,
 ) -> None:
-    """Export a generated dataset to the format of another program, with a card."""
+    """Export a dataset or a classifier with a card, and push it to the hub.
+
+    A folder that `export` wrote is pushed as it is, without --to.
+
+    Example: genrobust export pictograms:generated --to parquet
+    """
+    from genrobust.tools.export.format import FORMATS, Format, open_format
+    from genrobust.tools.export.licenses import check_license
+    from genrobust.tools.export.pushing import check_repo, push as run_push
+
+    check_license(license)
+    if push is None and (private or to is None):
+        raise UserError("--private: add --push REPO" if to else f"add --to FORMAT: {', '.join(FORMATS.names())}")
+    if push is not None and to is not None:
+        check_repo(push)  # before the export
+    studies.require_recipe(what)
+    folder = out or Path(what if to is None else f"{studies.label(what)}-{to}")
+    if to is not None:
+        form = open_format(to, option or ())
+        if isinstance(form, Format):
+            words = [word for text in option or () for word in ("--option", text)]
+            words += ["--filter", Path(filter_).name] if filter_ else []
+            _export_dataset(studies, what, form, folder, ["--to", to, *words], filter_, val, audit, license, overwrite)
+        elif val or audit or filter_:
+            raise UserError(f"--val, --audit and --filter are about datasets, and --to {to} exports a classifier")
+        else:
+            _export_classifier(studies, what, form, folder, license, overwrite)
+    if push is not None:
+        tell(run_push(folder, push, private))
+
+
+def _export_dataset(
+    studies: "Studies", what: str, form: "Format", out: Path, words: list[str], filter: str | None, *options: Any
+) -> None:
+    from genrobust.classifiers import with_dtype
+    from genrobust.core import FLOAT32
+    from genrobust.data import read_about
+    from genrobust.recipe import recipe_yaml
     from genrobust.study import recipe_and_name
-    from genrobust.tools.export.exporting import ExportOptions, export as run_export
-    from genrobust.tools.export.origin import origin_of
+    from genrobust.tools.export.dataset import Origin, export_dataset
 
-    studies.require_recipe(dataset, recipe)
-    if made_by := recipe_and_name(dataset)[0]:
-        recipe, out = recipe or made_by, out or Path(f"{studies.label(dataset)}-{to}")
-    folder, rule = studies.folder(dataset) or Path(dataset), studies.filter_of(dataset)
-    options = ExportOptions(
-        folder,
-        to,
-        options=option or (),
-        out=out,
-        val=val,
-        val_dataset=val_dataset,
-        overwrite=overwrite,
-        license=license,
-        audit=audit,
-        filter=filter_ or (None if rule is None else str(rule)),
-        generator=generator,
-        origin=None if recipe is None else origin_of(folder, recipe, studies.recipe),
-        accept_license=accept_license,
-    )
-    done = run_export(options)
-    for name in done.unknown:
-        err_console.print(
-            f"[bold yellow]warning:[/] the license of the generator {escape(name)} is unknown, and the card says so: "
-            "add its folder with --generator, and read the license before you publish"
-        )
-    tell(", ".join(f"{part}: {count:,} images" for part, count in done.images.items()), done.folder)
+    named, rule = studies.dataset(what), studies.filter_of(what)
+    folder, origin = studies.folder(what) or Path(what), None
+    if named is not None and not named.user_provided:
+        dtype = read_about(folder).get("dtype", FLOAT32)  # what auto was, where it was made
+        origin = Origin(recipe_yaml(with_dtype(studies.recipe(recipe_and_name(what)[0]), dtype)), named.name)
+    chosen = filter or (None if rule is None else str(rule))
+    content = export_dataset(folder, form, out, words, chosen, origin, *options)
+    tell(", ".join(f"{part.name}: {len(part):,} images" for part in content.parts), out)
 
 
-@COMMANDS.register("export-model")
-@with_studies()
-def export_model(
-    studies: "Studies",
-    checkpoint: Checkpoint,
-    to: ModelForm,
-    out: ModelFolder = None,
-    report: Results = None,
-    arm: Arm = None,
-    license: License = "other",
-    overwrite: Overwrite = False,
-) -> None:
-    """Export a trained classifier as a folder for timm or as an ONNX file, with a model card."""
-    from genrobust.classifiers import read_checkpoint_info
+def _export_classifier(studies: "Studies", what: str, form: "ClassifierFormat", out: Path, *options: Any) -> None:
     from genrobust.study import recipe_and_name
-    from genrobust.tools.export.model_card import measured
-    from genrobust.tools.export.model_export import check_target, export_model as run_export
+    from genrobust.tools.export.classifier import export_classifier
+    from genrobust.tools.export.folder import check_target
 
-    studies.require_recipe(checkpoint)
-    folder = out or Path(f"{studies.label(checkpoint)}-{to}")
-    check_target(to, folder, overwrite)  # before the arm is trained
-    source = studies.checkpoint(checkpoint) or Path(checkpoint)
-    if report is None and (study_results := studies.results(checkpoint)) is not None:
-        with suppress(UserError):  # a report of another training of this arm, or none
-            measured(study_results, read_checkpoint_info(source), arm or recipe_and_name(checkpoint)[1])
-            report, arm = study_results, arm or recipe_and_name(checkpoint)[1]
-    tell(*run_export(source, to, folder, report, arm, license, overwrite).values())
-
-
-@COMMANDS.register("push")
-@with_studies(without=("run", "runs", "device"))
-def push(
-    studies: "Studies", exported: Exported, repo_id: RepoId, private: Private = False, dry_run: DryRun = False
-) -> None:
-    """Push an export to the Hugging Face hub."""
-    from genrobust.tools.export.pushing import files_of, push as run_push, require_repo_id
-
-    studies.require_recipe(exported)
-    folder = _export_of(studies, exported)
-    if not dry_run:
-        tell(run_push(folder, repo_id, private))
-        return
-    require_repo_id(repo_id)
-    sizes = {name: path.stat().st_size for name, path in files_of(folder).items()}
-    table = Table("file", "bytes", box=None)
-    for name, size in sizes.items():
-        table.add_row(escape(name), f"{size:,}")
-    out_console.print(table)
-    tell(f"{len(sizes):,} files, {sum(sizes.values()):,} bytes, to datasets/{repo_id}")
-
-
-def _export_of(studies: "Studies", spec: str) -> Path:
-    """The export that `spec` names: a folder, or what `export` wrote of RECIPE:DATASET."""
-    from genrobust.tools.export.format import FORMATS
-
-    if studies.dataset(spec) is None:
-        return Path(spec)
-    exports = [path for form in FORMATS.names() if (path := Path(f"{studies.label(spec)}-{form}")).is_dir()]
-    if len(exports) > 1:
-        raise UserError(f"{spec}: there are several exports of it, {' and '.join(map(str, exports))}: name one")
-    if not exports:
-        export = shlex.join(["genrobust", "export", spec, "--to", "parquet"])
-        raise UserError(f"{spec}: there is no export of it in this folder; to write one:\n{export}")
-    return exports[0]
+    check_target(out, options[-1])  # before the arm is trained
+    checkpoint = studies.checkpoint(what) or Path(what)
+    results, arm = studies.results(what), recipe_and_name(what)[1]
+    tell(*export_classifier(checkpoint, form, out, results, arm, *options).values())
 
 
 def _formats() -> "tuple[Registry[Any], type[Section]]":

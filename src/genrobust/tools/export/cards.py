@@ -1,4 +1,4 @@
-"""Cards for the Hugging Face hub from the templates of this room: huggingface_hub's header, and escaped Markdown."""
+"""Cards for the Hugging Face hub from the templates of this tool: huggingface_hub's header, and escaped Markdown."""
 
 from __future__ import annotations
 

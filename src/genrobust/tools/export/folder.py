@@ -1,27 +1,27 @@
-"""A folder that appears complete or not at all, beside the one that it replaces until then.
-
-It is an artifact, whose manifest lists its files: only a folder that holds no others is replaced.
-"""
+"""The folder of an export, which appears complete or not at all."""
 
 from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from genrobust.core import Artifact, Manifest, UserError, foreign_files, lock, made_by, make_folder, refusal
 
 EXPORT = "export"  # the kind of artifact
+CARD = "README.md"
+REPO = "repo_type"  # the key of its manifest: the kind of repository on the hub, "dataset" or "model"
 
 
 @contextmanager
-def new_folder(out: Path, overwrite: bool) -> Iterator[Path]:
-    """Yield an empty folder that is renamed to `out` when the block ends well, and removed when it does not.
+def new_folder(out: Path, overwrite: bool, repo: str) -> Iterator[Path]:
+    """Yield an empty folder that becomes `out` when the block ends well, and is removed when it does not.
 
-    With `overwrite` an export in `out` is removed once the new one is on the disk. What a killed process leaves beside
-    `out` is hidden, and the next one removes it: half an export never has its name.
+    With `overwrite`, an export in `out` stays until the new one is on the disk. The next export removes the hidden
+    folders that a killed process leaves beside `out`.
 
     Raises:
         UserError: `out` holds other files, or another process writes beside it.
@@ -36,13 +36,13 @@ def new_folder(out: Path, overwrite: bool) -> Iterator[Path]:
                 old.rename(out)
             for leftover in (new, old):
                 shutil.rmtree(leftover, ignore_errors=True)
-            refuse_others(out, overwrite)
+            check_target(out, overwrite)
             new.mkdir()
             yield new
-            Artifact(new).publish(Manifest(EXPORT, made_by=made_by(EXPORT)))
+            Artifact(new).publish(Manifest(EXPORT, about={REPO: repo}, made_by=made_by(EXPORT)))
             if hasattr(os, "sync"):  # one call for a million files; a rename may else reach the disk before them
                 os.sync()
-            refuse_others(out, overwrite)  # again: writing may have taken hours
+            check_target(out, overwrite)  # again: writing may have taken hours
             if out.exists():
                 out.rename(old)
             new.rename(out)
@@ -53,18 +53,22 @@ def new_folder(out: Path, overwrite: bool) -> Iterator[Path]:
             shutil.rmtree(new, ignore_errors=True)
 
 
-def refuse_others(out: Path, overwrite: bool) -> None:
+def check_target(out: Path, overwrite: bool) -> None:
     """Raise UserError where `out` is something that an export may not replace."""
-    if not os.path.lexists(out):
+    if not os.path.lexists(out) or (out.is_dir() and not any(out.iterdir())):
         return
-    if not out.is_dir():
-        raise UserError(f"{out} is a file: name another folder with --out")
-    if not any(out.iterdir()):
-        return
-    export = Artifact(out)
-    if not export.is_finished or export.manifest().kind != EXPORT:
+    files = export_files(out)
+    if not files:
         raise UserError(f"{out} holds files that no export wrote: name another folder with --out")
     if not overwrite:
         raise UserError(f"{out} holds an export: --overwrite replaces it, or name another folder with --out")
-    if other := next(foreign_files(out, export.manifest().files), None):
+    if other := next(foreign_files(out, files), None):
         raise UserError(f"{out} holds {other}: move that away, or name another folder with --out")
+
+
+def export_files(folder: Path) -> Mapping[str, Any]:
+    """Return the files of the export in `folder` by name; none where there is no export."""
+    export = Artifact(folder)
+    if not export.is_finished or (manifest := export.manifest()).kind != EXPORT:
+        return {}
+    return manifest.files

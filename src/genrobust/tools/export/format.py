@@ -1,15 +1,18 @@
-"""The interface of an export format, and the table of all of them."""
+"""The interfaces of export formats, and the table of all of them."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from genrobust.core import Registry, UserError, parse_yaml
 from genrobust.recipe import Section, checked
-from genrobust.tools.export.parts import Content
+
+if TYPE_CHECKING:
+    from genrobust.classifiers import CheckpointInfo, Classifier
+    from genrobust.tools.export.content import Content
 
 Json = dict[str, Any]
 
@@ -20,7 +23,7 @@ class Format(Section):
     Attributes:
         files: A glob of the files of a part, with ``{}`` for the part's name.
         usage: Python that loads an export, called ``FOLDER`` in it.
-        note: What a reader of the files must know.
+        note: A hint for readers of the files.
     """
 
     files: ClassVar[str]
@@ -28,12 +31,8 @@ class Format(Section):
     note: ClassVar[str]
 
     @abstractmethod
-    def write(self, content: Content, sizes: dict[str, int], folder: Path, advance: Callable[[], object]) -> None:
-        """Write all images into `folder`; the same images give the same bytes.
-
-        Args:
-            sizes: The bytes of the images of each part.
-            advance: Called after each image.
+    def write(self, content: Content, folder: Path, advance: Callable[[], object]) -> None:
+        """Write all images into `folder`, and call `advance` after each; the same images give the same bytes.
 
         Raises:
             GenrobustError: An image has changed since it was written.
@@ -44,10 +43,35 @@ class Format(Section):
         return []
 
 
-FORMATS: Registry[type[Format]] = Registry("format of --to", "genrobust.formats", "genrobust.tools.export.formats")
+class ClassifierFormat(Section):
+    """A layout of a trained classifier that other programs read. Its fields are its options.
+
+    Attributes:
+        library: The name of the library that loads it, as model cards on the hub call it.
+        opened_as: The name by which `open_classifier` opens an export in ``{}``.
+    """
+
+    library: ClassVar[str]
+    opened_as: ClassVar[str]
+
+    def check(self, info: CheckpointInfo) -> None:
+        """Raise UserError for a classifier that the format cannot hold."""
+
+    @abstractmethod
+    def write(self, model: Classifier, info: CheckpointInfo, folder: Path) -> None:
+        """Write the classifier into `folder`."""
+
+    @abstractmethod
+    def usage(self, info: CheckpointInfo) -> str:
+        """Return Python that loads an export, called ``FOLDER``, and classifies an image."""
 
 
-def open_format(name: str, options: Sequence[str] = ()) -> Format:
+FORMATS: Registry[type[Format] | type[ClassifierFormat]] = Registry(
+    "format of --to", "genrobust.formats", "genrobust.tools.export.formats"
+)
+
+
+def open_format(name: str, options: Sequence[str] = ()) -> Format | ClassifierFormat:
     """Return the format called `name` with `options`, texts such as ``size=8``, whose values are YAML.
 
     Raises:

@@ -1,9 +1,12 @@
 """Writes a commented recipe for a user's own image folders."""
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
-from genrobust.cli import COMMANDS, OUT, OutFolder, Overwrite, option, tell
+import typer
+
+from genrobust.cli import COMMANDS, OUT, START, OutFolder, Overwrite, in_group, option, tell, words_of
 from genrobust.core import UserError
 
 TrainFolder = Annotated[
@@ -35,7 +38,9 @@ OwnGenerator = Annotated[
 
 
 @COMMANDS.register("init")
+@in_group(START)
 def init(
+    ctx: typer.Context,
     train: TrainFolder,
     test: TestFolder = None,
     val: ValFolder = None,
@@ -52,9 +57,12 @@ def init(
     model: ServerModel = None,
     own_generator: OwnGenerator = False,
 ) -> None:
-    """Write a commented recipe for your own image folders."""
+    """Write a commented recipe for your own image folders.
+
+    Example: genrobust init --train data/train --test data/test --shift sketch=data/sketch
+    """
     from genrobust.core import local_folder
-    from genrobust.tools.init.user_folders import read_folders
+    from genrobust.tools.init.folders import name_folders
     from genrobust.tools.init.writing import write_recipe
 
     if (server is None) != (model is None):
@@ -62,7 +70,8 @@ def init(
     options = {"--generated": generated, "--server": server, "--own-generator": own_generator or None}
     if len(sources := [name for name, value in options.items() if value is not None]) > 1:
         raise UserError(f"{' and '.join(sources)}: images come from one of them: leave out the others")
-    runs = local_folder(out)
-    folders = read_folders(train, test, val, shift or [], generated, retrieved, tell, real)
+    others = {"test": test, "val": val, "generated": generated, "retrieved": retrieved}
+    folders = name_folders(train, others, shift or [], tell, real)
     named = None if server is None or model is None else (server, model)
-    write_recipe(folders, recipe, runs, tell, check, overwrite, pretrained, named, own_generator)
+    again = partial(words_of, ctx)
+    write_recipe(folders, recipe, local_folder(out), again, tell, check, overwrite, pretrained, named, own_generator)

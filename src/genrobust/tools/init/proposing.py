@@ -9,7 +9,7 @@ from typing import Any
 from genrobust.core import cores
 from genrobust.recipe import EvaluateConfig
 from genrobust.report import count
-from genrobust.tools.init.user_folders import FolderContents
+from genrobust.tools.init.folders import Contents
 
 SEEDS = 3  # of each arm: fewer allow no general conclusion
 GRID = 6  # baseline models: twice the three that a line needs
@@ -95,13 +95,13 @@ def _affordable_steps(seconds: float, workers: int, trainings: int, size: int, b
     return int(seconds * workers / trainings / an_image / batch)
 
 
-def propose_generator(sets: Sequence[FolderContents], gpu: bool) -> dict[str, Any]:
+def propose_generator(sets: Sequence[Contents], gpu: bool) -> dict[str, Any]:
     """Propose a generator of one's own for the images of `sets`, and the training of it.
 
     On a CPU it is that of the recipe `pacs`, at 64 px; on a GPU, DiT-S/2 (Peebles and Xie, 2023) on the latents of
     Stable Diffusion at 256 px.
     """
-    images = sum(contents.images for contents in sets)
+    images = sum(contents.total for contents in sets)
     low, high = GENERATOR_STEPS
     steps = min(high, max(low, math.ceil(GENERATOR_PASSES * images / GENERATOR_BATCH / 100) * 100))
     training = {"steps": steps, "batch": GENERATOR_BATCH, "gpu": gpu}

@@ -16,9 +16,20 @@ from genrobust.classifiers import Initial, open_initial
 from genrobust.core import PUBLISHED_CLIP, UserError, available_devices, check_output, cores, templates, writing
 from genrobust.data import as_written, held_out
 from genrobust.generate import PromptedConfig, ServerConfig
-from genrobust.recipe import TrainConfig, parse_recipe, study_name
+from genrobust.recipe import TrainConfig, load_recipe, parse_recipe, study_name
 from genrobust.report import count
-from genrobust.study import generation_time
+from genrobust.study import Study, generation_time
+from genrobust.tools.init.folders import (
+    SHIFT,
+    Contents,
+    UserFolders,
+    median_side,
+    quoted,
+    read_folders,
+    say_broken,
+    say_found,
+    some,
+)
 from genrobust.tools.init.proposing import (
     GRID,
     TUNED,
@@ -28,18 +39,6 @@ from genrobust.tools.init.proposing import (
     propose_generator,
     quick_generated,
     tuned_steps,
-)
-from genrobust.tools.init.user_folders import (
-    SHIFT,
-    FolderContents,
-    UserFolders,
-    look_at,
-    median_side,
-    quoted,
-    say_broken,
-    say_copies,
-    say_found,
-    some,
 )
 
 # The repository that held Stable Diffusion 1.5 is gone; the first two are copies of it, the third its predecessor.
@@ -62,6 +61,7 @@ def write_recipe(
     folders: UserFolders,
     recipe: Path,
     out: Path,
+    again: Callable[..., str],
     say: Callable[[str], None],
     check: bool = True,
     overwrite: bool = False,
@@ -71,12 +71,13 @@ def write_recipe(
 ) -> None:
     """Write a recipe for `folders` that `genrobust run` accepts as it is.
 
-    Of test images only the names are read, unless `check` decodes every image to find the broken ones. Subfolders that
-    match no training class are left for the user to fill in; a run refuses the recipe until then. A recipe that is
-    there, which `overwrite` replaces, is kept as a numbered copy beside it.
+    Of test images only the names are read, unless `check` decodes every image to find broken ones and copies.
+    Subfolders that match no training class are left for the user to fill in; a run refuses the recipe until then. A
+    recipe that is there, which `overwrite` replaces, is kept as a numbered copy beside it.
 
     Args:
         out: The output folder of studies, whose measured rates tell how long generation takes.
+        again: Returns the command that was given, with more words.
         say: Logs one line of what is found.
         pretrained: A network as `train.init` names it, for further arms that start from it.
         server: The address of a server that generates, and its name of the model.
@@ -90,43 +91,36 @@ def write_recipe(
     if recipe.suffix not in {".yaml", ".yml"}:
         raise UserError(f"--recipe {recipe}: the name of a recipe ends in .yaml")
     check_output(recipe, overwrite=overwrite)
-    by_role, class_names = look_at(folders)
+    by_role, class_names = read_folders(folders)
     shifts = {role.removeprefix(SHIFT): contents for role, contents in by_role.items() if role.startswith(SHIFT)}
-    least = least_images([contents.images for contents in shifts.values()])
+    least = least_images([contents.total for contents in shifts.values()])
     say_found(by_role, least, say)
-    if check and say_broken(by_role, say) and not folders.source:  # whose parts are of one set
-        say_copies(by_role, say)
+    is_whole = check and say_broken(by_role, say)
     gpu, initial = available_devices()[0] != "cpu", _open_pretrained(pretrained, class_names)
     own = propose_generator(_labeled(by_role), gpu) if own_generator else None
     values = _template_values(by_role, shifts, gpu, initial, server is not None, own)
-    text = _recipe_text(
-        recipe,
-        {
-            **values,
-            "class_names": class_names,
-            "min_images": least,
-            "server": server,
-            "source": folders.source,
-            "real": folders.real,
-            "root": folders.train,
-        },
-    )
+    named = {"source": folders.source, "real": folders.real, "root": folders.places["train"], "server": server}
+    text = _recipe_text(recipe, {**values, **named, "class_names": class_names, "min_images": least})
     if recipe.is_file() and (before := recipe.read_bytes()) != text.encode():
         say(f"kept the recipe that was there as {_keep_copy(recipe, before)}")
     with writing(recipe, overwrite=overwrite) as file:
         file.write(text.encode())
-    words = () if server is None else ("--server", server[0], "--model", server[1])
-    again = *words, *(["--own-generator"] if own else ()), "--recipe", str(recipe), "--overwrite"
+    if is_whole and not values["unknown"]:
+        try:
+            for notice in Study(load_recipe(str(recipe)), out).graph.notices():
+                say(notice)
+        except UserError as error:  # of images that a run refuses, too
+            say(str(error))
     if own:
         say(
             f"to train a generator on {own['images']}: genrobust show {shlex.quote(str(recipe))} says how long it takes"
         )
     elif server is None and not values["generated"]:
-        _say_generation(values, folders, recipe, again, gpu, out, say)
-    _say_next(values, folders, recipe, again, say)
+        _say_generation(values, recipe, again, gpu, out, say)
+    _say_next(values, recipe, again, say)
 
 
-def _labeled(by_role: Mapping[str, FolderContents]) -> list[FolderContents]:
+def _labeled(by_role: Mapping[str, Contents]) -> list[Contents]:
     """What a generator of one's own learns from: the training images, and those to retrieve."""
     if "retrieved" not in by_role:
         raise UserError(
@@ -170,8 +164,8 @@ def _open_pretrained(spec: str | None, class_names: Mapping[str, str]) -> Initia
 
 
 def _template_values(
-    by_role: Mapping[str, FolderContents],
-    shifts: Mapping[str, FolderContents],
+    by_role: Mapping[str, Contents],
+    shifts: Mapping[str, Contents],
     gpu: bool,
     initial: Initial | None,
     on_server: bool,
@@ -186,9 +180,9 @@ def _template_values(
     to_generate = per_class * len(train.counts)
     with_generated = gpu or on_server or own is not None or generated is not None
     no_grid = "" if shifts else "there is no shifted test set"  # why a baseline line would be meaningless here
-    if shifts and by_role["test"].images < LEAST_TEST_IMAGES:
-        no_grid = f"{by_role['test'].images} clean test images are too few, it takes {LEAST_TEST_IMAGES}"
-    added = [generated.images if generated else with_generated * to_generate, retrieved.images if retrieved else 0]
+    if shifts and by_role["test"].total < LEAST_TEST_IMAGES:
+        no_grid = f"{by_role['test'].total} clean test images are too few, it takes {LEAST_TEST_IMAGES}"
+    added = [generated.total if generated else with_generated * to_generate, retrieved.total if retrieved else 0]
     arms = 2 + 2 * with_generated + (retrieved is not None)  # from scratch
     answer = "real+generated" if with_generated else "real+retrieved" if retrieved else "real+randaugment"
     grid = 0 if no_grid else GRID
@@ -222,7 +216,7 @@ def _template_values(
 
 
 def _training_values(
-    train: FolderContents,
+    train: Contents,
     has_val: bool,
     added: int,
     arms: int,
@@ -238,9 +232,9 @@ def _training_values(
         workers: The number of cores that train, 0 with a GPU.
     """
     images = train.counts.values()
-    real = train.images if has_val else sum(n - held_out(n) for n in images)
+    real = train.total if has_val else sum(n - held_out(n) for n in images)
     tuned, size = (0, None) if initial is None else (TUNED * mixtures, initial.blueprint.image_size)
-    plan = propose(real, real + added, median_side(train.stored), arms + tuned, grid, workers, size)
+    plan = propose(real, real + added, median_side(train), arms + tuned, grid, workers, size)
     return {
         "plan": plan,
         "no_preview": no_preview(plan["quick_steps"], plan["batch_size"], len(images), min(images)),
@@ -270,9 +264,8 @@ def _title_and_question(answer: str, classes: int, shifts: list[str], retrieved:
 
 def _say_generation(
     values: Mapping[str, Any],
-    folders: UserFolders,
     recipe: Path,
-    again: tuple[str, ...],
+    again: Callable[..., str],
     gpu: bool,
     out: Path,
     say: Callable[[str], None],
@@ -282,34 +275,35 @@ def _say_generation(
         say(f"to generate: {generation_time(values['to_generate'], STABLE_DIFFUSION, 'cuda', out)}")
     if values["with_generated"]:
         return
-    can_learn = values["retrieved"] is not None and values["retrieved"].counts
-    ways = "Four" if can_learn else "Three"
-    say(f"no GPU here, so no arm has generated images. {ways} ways to add such arms:")
-    if can_learn:
-        say("  a small generator of your own, trained here on your images, by class and style:")
-        say(f"    {folders.command('--own-generator', *again)}")
-    say("  a server that has the images API of OpenAI:")
-    say(f"    {folders.command('--server', 'http://127.0.0.1:30000', '--model', 'NAME', *again)}")
-    say("  images of any generator, one subfolder for each class:")
-    say(f"    {folders.command('--generated', 'DIR', *again)}")
-    say("  another machine with a GPU, genrobust and a copy of this folder. There:")
-    say(f"    genrobust generate {shlex.quote(str(recipe))}")
-    say("  and here, with a copy of the folder that it names:")
-    say(f"    {folders.command('--generated', 'FOLDER', *again)}")
+    ways = {
+        "a server that has the images API of OpenAI": again(
+            "--server", "http://127.0.0.1:30000", "--model", "NAME", "--overwrite"
+        ),
+        "images of any generator, one subfolder for each class": again("--generated", "DIR", "--overwrite"),
+        "another machine with a GPU, genrobust and a copy of this folder. There": (
+            f"genrobust generate {shlex.quote(str(recipe))}"
+        ),
+        "and then here, with a copy of the folder that it names": again("--generated", "FOLDER", "--overwrite"),
+    }
+    if values["retrieved"] is not None and values["retrieved"].counts:
+        own = "a small generator of your own, trained here on your images, by class and style"
+        ways = {own: again("--own-generator", "--overwrite"), **ways}
+    say("no GPU here, so no arm has generated images. To add such arms:")
+    for way, command in ways.items():
+        say(f"  {way}:")
+        say(f"    {command}")
 
 
-def _say_next(
-    values: Mapping[str, Any], folders: UserFolders, recipe: Path, again: tuple[str, ...], say: Callable[[str], None]
-) -> None:
+def _say_next(values: Mapping[str, Any], recipe: Path, again: Callable[..., str], say: Callable[[str], None]) -> None:
     """Log what the study lacks, and what to do with the recipe, as commands."""
     if values["few"] and values["init"] is None:
         few = count(values["few"], "training image")
         say(f"a class has {few}. With fewer than {FEW}, try a pretrained network:")
-        say(f"  {folders.command('--pretrained', PROPOSED, *again)}")
+        say(f"  {again('--pretrained', PROPOSED, '--overwrite')}")
     if values["no_grid"]:
         say(f"no baseline line, and so no effective robustness: {values['no_grid']}")
     file, classifier = shlex.quote(str(recipe)), shlex.quote(f"{recipe}:{values['answer']}")
-    first = f"Fill in data.same_class ({some(list(values['unknown']))})" if values["unknown"] else "Look it over"
+    first = f"Fill in data.same_class ({some(values['unknown'])})" if values["unknown"] else "Look it over"
     why = values["no_preview"]
     say(f"wrote {recipe}. {first}, then run {'a first test' if why else 'a preview'}, the study, and its classifier:")
     say(f"  genrobust run {file} --quick")

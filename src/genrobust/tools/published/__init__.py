@@ -5,7 +5,7 @@ from typing import Annotated
 
 from rich.markup import escape
 
-from genrobust.cli import COMMANDS, Overwrite, argument, err_console, option, out_console
+from genrobust.cli import COMMANDS, USE, Overwrite, argument, err_console, in_group, option, out_console
 
 IdColumn = Annotated[str, option("--id COLUMN", "ID accuracy: COLUMN, or FILE:COLUMN.")]
 ShiftColumn = Annotated[str, option("--shift COLUMN", "Shifted accuracy: COLUMN, or FILE:COLUMN.")]
@@ -29,6 +29,7 @@ JsonFile = Annotated[Path | None, option("--json FILE.json", "Write all numbers 
 
 
 @COMMANDS.register("effective-robustness")
+@in_group(USE)
 def effective_robustness(
     id_column: IdColumn,
     shift: ShiftColumn,
@@ -43,7 +44,10 @@ def effective_robustness(
     json: JsonFile = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Compute effective robustness from a published table of accuracies."""
+    """Compute effective robustness from a published table of accuracies.
+
+    Example: genrobust effective-robustness table.csv --id ImageNet --shift ImageNet-R
+    """
     from genrobust.robustness import score_published
     from genrobust.tools.published.output import describe, left_out_notes, terminal_table, write_json
     from genrobust.tools.published.reading import choose_baselines, read_published

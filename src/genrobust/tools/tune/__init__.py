@@ -8,7 +8,19 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from genrobust.cli import ANYWHERE, COMMANDS, list_work, option, out_console, say, tell, with_study, words_of
+from genrobust.cli import (
+    ANYWHERE,
+    COMMANDS,
+    STUDY,
+    in_group,
+    list_work,
+    option,
+    out_console,
+    say,
+    tell,
+    with_study,
+    words_of,
+)
 from genrobust.core import UserError
 
 if TYPE_CHECKING:
@@ -19,6 +31,7 @@ TRIALS_SHOWN = 8  # of a round
 
 
 @COMMANDS.register("tune")
+@in_group(STUDY)
 @with_study(*ANYWHERE)
 def tune(
     study: "Study",
@@ -26,7 +39,10 @@ def tune(
     budget: Annotated[str, option("--budget TIME", "How long it may take, about: 90s, 30m or 2h.")],
     seed: Annotated[int, option("--seed N", "Draws the order in which variants are tried.", min=0)] = 0,
 ) -> None:
-    """Try variants of the arms on shifted images that are no test, and write a recipe of the best."""
+    """Try variants of the arms on shifted validation images, and write a recipe of the best.
+
+    Example: genrobust tune pictograms --budget 30m
+    """
     from genrobust.recipe import load_recipe
     from genrobust.tools.tune.tuning import Tuning
 

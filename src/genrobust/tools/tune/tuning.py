@@ -34,7 +34,7 @@ from genrobust.core import (
 )
 from genrobust.recipe import GENERATED, Recipe, TuneConfig, parse_recipe, recipe_yaml
 from genrobust.robustness import image_metric
-from genrobust.study import Executor, Study, TrainingRun, rows, seconds_left
+from genrobust.study import Local, Study, TrainingRun, rows, seconds_left
 from genrobust.tools.tune.variants import Variant, variants
 
 FINALISTS = 2  # variants that the last round compares
@@ -92,7 +92,7 @@ class Tuning:
         recipe: Recipe,
         out: Path | str,
         budget: float,
-        executor: Executor,
+        executor: Local,
         say: Callable[[str], None] = lambda line: None,
         seed: int = 0,
         command: str = "",

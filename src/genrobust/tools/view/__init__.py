@@ -4,7 +4,7 @@ from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from genrobust.cli import COMMANDS, Against, DatasetSpec, option, say, tell, with_studies
+from genrobust.cli import COMMANDS, DATA, Against, DatasetSpec, in_group, option, say, tell, with_studies
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -16,9 +16,13 @@ Port = Annotated[int, option("--port N", "Port of the page on this machine; defa
 
 
 @COMMANDS.register("view")
+@in_group(DATA)
 @with_studies()
 def view(studies: "Studies", dataset: DatasetSpec, port: Port = 0, against: Against = None) -> None:
-    """Look at a generated dataset on a local page, and reject images by keys."""
+    """Look at a generated dataset on a local page, and reject images.
+
+    Example: genrobust view pictograms:generated
+    """
     from genrobust.core import fetch
     from genrobust.data import ShardDataset, audit_folder, read_by_image, review_of
     from genrobust.report import count

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from genrobust.recipe import EXECUTORS, Recipe, WorkerCount
-from genrobust.study.executors.jobs import Executor, ExecutorConfig
+from genrobust.study.executors.local import ExecutorConfig, Local
 
 
 @EXECUTORS.register("local")
@@ -17,7 +17,7 @@ class LocalConfig(ExecutorConfig):
 
     workers: WorkerCount | None = None
 
-    def open(self, recipe: Recipe, out: Path) -> Executor:
+    def open(self, recipe: Recipe, out: Path) -> Local:
         from genrobust.study.executors.processes import Processes
 
         return Processes(recipe, self.workers)

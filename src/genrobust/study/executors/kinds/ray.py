@@ -10,7 +10,7 @@ from pydantic import model_validator
 
 from genrobust.core import MissingPackage
 from genrobust.recipe import CORES, EXECUTORS, Between, Recipe, Threads
-from genrobust.study.executors.jobs import Executor, ExecutorConfig
+from genrobust.study.executors.local import ExecutorConfig, Local
 
 
 @EXECUTORS.register("ray")
@@ -31,7 +31,7 @@ class RayConfig(ExecutorConfig):
             raise ValueError(f"num_gpus: {self.num_gpus:g} is more than one GPU, so it must be a whole number")
         return self
 
-    def open(self, recipe: Recipe, out: Path) -> Executor:
+    def open(self, recipe: Recipe, out: Path) -> Local:
         if find_spec("ray") is None:
             raise MissingPackage("ray", "ray", "--executor ray")
         from genrobust.study.executors.ray import Ray

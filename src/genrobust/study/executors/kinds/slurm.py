@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from genrobust.core import MissingPackage
 from genrobust.recipe import CORES, EXECUTORS, Between, Recipe, Threads, WorkerCount
-from genrobust.study.executors.jobs import Executor, ExecutorConfig
+from genrobust.study.executors.local import ExecutorConfig, Local
 
 
 @EXECUTORS.register("slurm")
@@ -31,7 +31,7 @@ class SlurmConfig(ExecutorConfig):
     num_gpus: Annotated[int, Between(0, 64, CORES)] | None = None
     at_once: WorkerCount = 64
 
-    def open(self, recipe: Recipe, out: Path) -> Executor:
+    def open(self, recipe: Recipe, out: Path) -> Local:
         if find_spec("submitit") is None:
             raise MissingPackage("submitit", "slurm", "--executor slurm")
         from genrobust.study.executors.slurm import Slurm

@@ -9,8 +9,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from genrobust.tools.export.content import TRAIN, Content, Part, safe_names
 from genrobust.tools.export.format import FORMATS, Format, Json, columns
-from genrobust.tools.export.parts import TRAIN, Content, Part, safe_names
 
 METADATA = "metadata.parquet"  # as text, a number that a part never has would have no type there
 GROUP = 10_000  # rows a row group, without their images
@@ -31,21 +31,21 @@ class ImageFolder(Format):
         "order of their folders' names, which differs from the labels here where the ids are not sorted."
     )
 
-    def write(self, content: Content, sizes: dict[str, int], folder: Path, advance: Callable[[], object]) -> None:
+    def write(self, content: Content, folder: Path, advance: Callable[[], object]) -> None:
         classes = safe_names(content.labels.label_names)
         schema = pa.schema([("file_name", pa.string()), *content.schema])
         for part in content.parts:
             for name in classes:
                 (folder / part.name / name).mkdir(parents=True)
-            written = self._write_images(content, part, classes, folder / part.name, advance)
+            written = self._write_images(part, classes, folder / part.name, advance)
             with pq.ParquetWriter(folder / part.name / METADATA, schema, compression="zstd") as writer:
                 while rows := list(islice(written, GROUP)):
                     writer.write_table(pa.Table.from_pylist(rows, schema))
 
     def _write_images(
-        self, content: Content, part: Part, classes: Sequence[str], folder: Path, advance: Callable[[], object]
+        self, part: Part, classes: Sequence[str], folder: Path, advance: Callable[[], object]
     ) -> Iterator[Json]:
-        for row, png in content.samples(part):
+        for row, png in part.samples():
             file_name = f"{classes[row['label']]}/{row['key']}.png"
             (folder / file_name).write_bytes(png)
             advance()

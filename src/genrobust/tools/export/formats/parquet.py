@@ -10,8 +10,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from genrobust.tools.export.content import DATA, TRAIN, Content, divided
 from genrobust.tools.export.format import FORMATS, Format, Json, columns
-from genrobust.tools.export.parts import DATA, TRAIN, Content, divided
 
 PARQUET_BYTES = 500_000_000  # of images in a file, as Hugging Face datasets writes them
 GROUP = 100  # rows a row group, likewise: what a reader or this writer holds in memory
@@ -26,7 +26,7 @@ class Parquet(Format):
     usage = f'from datasets import load_dataset\n\ntrain = load_dataset("FOLDER", split="{TRAIN}")'
     note = "The label is a ClassLabel whose names are the class\_ids."
 
-    def write(self, content: Content, sizes: dict[str, int], folder: Path, advance: Callable[[], object]) -> None:
+    def write(self, content: Content, folder: Path, advance: Callable[[], object]) -> None:
         # The columns as Hugging Face datasets keeps their types in a file.
         types = {c["name"]: {"dtype": c["dtype"], "_type": "Value"} for c in columns(content, None)}
         label = {"names": list(content.labels.label_names), "_type": "ClassLabel"}
@@ -34,8 +34,8 @@ class Parquet(Format):
         info = {"huggingface": json.dumps({"info": {"features": features}})}
         schema = pa.schema([("image", _IMAGE), *content.schema], metadata=info)
         for part in content.parts:
-            samples = content.samples(part)
-            for path, count in divided(part, sizes[part.name], PARQUET_BYTES, folder, "parquet"):
+            samples = part.samples()
+            for path, count in divided(part, PARQUET_BYTES, folder, "parquet"):
                 of_file = islice(samples, count)
                 with pq.ParquetWriter(path, schema, compression="zstd") as writer:
                     while group := list(islice(of_file, GROUP)):

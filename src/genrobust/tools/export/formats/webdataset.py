@@ -8,9 +8,10 @@ from itertools import islice
 from pathlib import Path
 
 from genrobust.data import TarWriter
+from genrobust.tools.export.content import DATA, TRAIN, Content, divided
 from genrobust.tools.export.format import FORMATS, Format, Json, columns
-from genrobust.tools.export.parts import DATA, TIMM, TRAIN, Content, divided
 
+TIMM = "_info.json"  # in which timm looks for the tars
 TAR_BYTES = 200 << 20  # of images in a tar: a loader's workers take whole tars, so that there should be several
 
 
@@ -28,11 +29,11 @@ class WebDataset(Format):
         "classes alternate: shuffle all the same. Hugging Face datasets and webdataset read them as well."
     )
 
-    def write(self, content: Content, sizes: dict[str, int], folder: Path, advance: Callable[[], object]) -> None:
+    def write(self, content: Content, folder: Path, advance: Callable[[], object]) -> None:
         splits = {}
         for part in content.parts:
-            samples = content.samples(part)
-            files = divided(part, sizes[part.name], TAR_BYTES, folder, "tar")
+            samples = part.samples()
+            files = divided(part, TAR_BYTES, folder, "tar")
             for path, count in files:
                 with path.open("wb") as file, TarWriter(file) as tar:
                     for row, png in islice(samples, count):

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from genrobust.quality.diversity import pairwise_distance
-from genrobust.quality.realism import fidelity
-from genrobust.quality.sources import SourceEmbeddings, qualities
+from genrobust.data.quality.diversity import pairwise_distance
+from genrobust.data.quality.realism import fidelity
+from genrobust.data.quality.sources import SourceEmbeddings, qualities
 
 CLASSES = np.eye(3, 8)
 

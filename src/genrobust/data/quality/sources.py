@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from genrobust.core import REAL, SourceQuality
-from genrobust.quality.diversity import by_class, common_counts, first_of_each_class
-from genrobust.quality.labels import agreement
-from genrobust.quality.realism import NEIGHBORS, fidelity
+from genrobust.data.quality.diversity import by_class, common_counts, first_of_each_class
+from genrobust.data.quality.labels import agreement
+from genrobust.data.quality.realism import NEIGHBORS, fidelity
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,8 +46,9 @@ from genrobust.report.results import summary_to_json
 from genrobust.report.wording import number
 from genrobust.robustness.metric import list_metrics
 from genrobust.robustness.summary import Comparison, summarize
-from genrobust.tools.export.model_card import model_card
-from genrobust.tools.export.model_export import export_model
+from genrobust.tools.export.classifier import export_classifier
+from genrobust.tools.export.classifier_card import classifier_card
+from genrobust.tools.export.format import open_format
 from genrobust.train.loop import train
 from genrobust.train.mixture import Mixture, Source
 
@@ -88,8 +89,8 @@ def test_classes_keep_the_names_of_their_folders(cut_icons: Path, tmp_path: Path
     images, labels = open_images("train", stored, classes), classes.labels
     mixture = Mixture([Source("real", images)], CONFIG.batch_size, CONFIG.image_size)
     checkpoint = train(mixture, images, labels, CONFIG, SEED, tmp_path / "checkpoint", device="cpu")
-    export_model(checkpoint, "timm", tmp_path / "timm")
-    onnx_file = export_model(checkpoint, "onnx", tmp_path / "onnx")["model.onnx"]
+    export_classifier(checkpoint, open_format("timm"), tmp_path / "timm")
+    onnx_file = export_classifier(checkpoint, open_format("onnx"), tmp_path / "onnx")["model.onnx"]
     for model in (checkpoint, tmp_path / "timm", onnx_file):
         opened = open_classifier(str(model))
         assert opened.columns(labels) == list(range(len(names)))
@@ -111,7 +112,7 @@ def test_a_transformer_of_another_normalization_comes_through(tmp_path: Path, fo
     torch.manual_seed(0)
     model = create_classifier("test_vit", 5, 48).eval()  # of a fixed size, with mean and SD 0.5
     save_checkpoint(tmp_path / "c", model, CheckpointInfo("test_vit", {}, tuple("abcde"), 48, {}))
-    files = export_model(tmp_path / "c", form, tmp_path / "out")
+    files = export_classifier(tmp_path / "c", open_format(form), tmp_path / "out")
     opened = open_classifier(str(files["model.onnx"] if form == "onnx" else tmp_path / "out"))
     images = torch.randint(0, 256, (5, 3, 48, 48), dtype=torch.uint8)
     with torch.inference_mode():
@@ -171,8 +172,8 @@ def results(checkpoint: Path, pictogram_data: StudyData, few_classes: LabelSpace
     return path
 
 
-def test_the_card_tells_the_metrics_of_the_results(checkpoint: Path, results: Path, tmp_path: Path) -> None:
-    export_model(checkpoint, "timm", tmp_path / "my_model", results)
+def test_the_card_tells_the_figures_of_the_results(checkpoint: Path, results: Path, tmp_path: Path) -> None:
+    export_classifier(checkpoint, open_format("timm"), tmp_path / "my_model", results, "mine")
     card = (tmp_path / "my_model" / "README.md").read_text(encoding="utf-8")
     raw = json.loads(results.read_text(encoding="utf-8"))
     table = {line.split("|")[1].strip(): line for line in card.splitlines() if line.startswith("|")}
@@ -212,7 +213,7 @@ def test_a_card_names_no_folder_of_the_machine(checkpoint: Path, init: str, show
     info = read_checkpoint_info(checkpoint)
     config = {**info.training["config"], "init": init}
     changed = dataclasses.replace(info, training={**info.training, "config": config})
-    card = model_card("own", "timm", changed, None, "other")
+    card = classifier_card("own", open_format("timm"), changed, None, "other")
     assert f"It starts from {shown}, which" in card and "alice" not in card
 
 
@@ -223,24 +224,14 @@ def test_a_card_without_results_says_so(exports: dict[str, Path], checkpoint: Pa
     assert "No license was chosen" in card
 
 
-def test_a_checkpoint_of_another_study_is_refused(checkpoint: Path, results: Path, tmp_path: Path) -> None:
+def test_results_of_another_training_are_not_its_own(checkpoint: Path, results: Path, tmp_path: Path) -> None:
     raw = json.loads(results.read_bytes())
-    run = read_checkpoint_info(checkpoint).training["run"]
-
-    def exported(other: str, mine: str, arm: str | None = None) -> str:
-        arms = [{**of, "trained": {str(SEED): now}} for of, now in zip(raw["arms"], (other, mine), strict=True)]
-        results.write_text(json.dumps({**raw, "arms": arms}))
-        return export_model(checkpoint, "timm", tmp_path / "out", results, arm)["README.md"].read_text("utf-8")
-
-    for runs, arm, named in (
-        (("another", "another"), None, "results.json"),
-        (("another", run), "other", "--arm other"),
-        ((run, run), None, "--arm"),
-    ):
-        with pytest.raises(UserError, match=named):
-            exported(*runs, arm)
-        assert not (tmp_path / "out").exists()
-    assert "the arm other, seed 3" in exported(run, run, "other")
+    arms = [{**of, "trained": {str(SEED): "another"}} for of in raw["arms"]]
+    for text, arm in ((json.dumps(raw), "other"), (json.dumps({**raw, "arms": arms}), "mine"), ("{}", "mine")):
+        results.write_text(text)
+        form = open_format("timm")
+        made = export_classifier(checkpoint, form, tmp_path / "out", results, arm, overwrite=True)
+        assert "without the results of a study" in made["README.md"].read_text("utf-8")
 
 
 def test_what_lies_in_a_folder_is_not_lost(checkpoint: Path, exports: dict[str, Path], tmp_path: Path) -> None:
@@ -249,29 +240,27 @@ def test_what_lies_in_a_folder_is_not_lost(checkpoint: Path, exports: dict[str, 
     before = {path: path.read_bytes() for path in out.iterdir()}
     for overwrite in (False, True):
         with pytest.raises(UserError, match="--out"):
-            export_model(checkpoint, "timm", out, overwrite=overwrite)
+            export_classifier(checkpoint, open_format("timm"), out, overwrite=overwrite)
     assert {path: path.read_bytes() for path in out.iterdir()} == before
     shutil.rmtree(out)
     shutil.copytree(exports["onnx"].parent, out)
     with pytest.raises(UserError, match="--overwrite"):
-        export_model(checkpoint, "timm", out)
-    export_model(checkpoint, "timm", out, overwrite=True)
+        export_classifier(checkpoint, open_format("timm"), out)
+    export_classifier(checkpoint, open_format("timm"), out, overwrite=True)
     assert {p.name for p in out.iterdir()} == {"manifest.json", "README.md", "config.json", "model.safetensors"}
 
 
 def test_what_cannot_be_exported_is_refused(checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert genrobust("export-model", tmp_path, "--to", "timm").exit_code == 2  # no checkpoint
-    with pytest.raises(UserError, match="exported to timm or onnx"):
-        export_model(checkpoint, "tflite", tmp_path / "out")
+    assert genrobust("export", tmp_path, "--to", "timm").exit_code == 2  # no checkpoint
     manifest = Artifact(checkpoint).manifest()
     (tmp_path / "alexnet").mkdir()
     alexnet = {**manifest.about, "architecture": "alexnet"}
     Artifact(tmp_path / "alexnet").publish(Manifest(manifest.kind, about=alexnet))
     with pytest.raises(UserError, match="--to onnx"):
-        export_model(tmp_path / "alexnet", "timm", tmp_path / "out")
+        export_classifier(tmp_path / "alexnet", open_format("timm"), tmp_path / "out")
     monkeypatch.setitem(sys.modules, "onnxscript", None)
     with pytest.raises(MissingPackage, match=r"onnxscript, which is not installed: pip install 'genrobust\[onnx\]'"):
-        export_model(checkpoint, "onnx", tmp_path / "out")
+        export_classifier(checkpoint, open_format("onnx"), tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
@@ -283,8 +272,8 @@ def test_blur_pool_goes_to_onnx_and_not_to_timm(tmp_path: Path) -> None:
     model = create_classifier("resnet18", 3, 48, kwargs).eval()
     save_checkpoint(tmp_path / "made", model, CheckpointInfo("resnet18", kwargs, ("a", "b", "c"), 48, trained))
     with pytest.raises(UserError, match="--to onnx"):
-        export_model(tmp_path / "made", "timm", tmp_path / "out")
-    made = export_model(tmp_path / "made", "onnx", tmp_path / "out")
+        export_classifier(tmp_path / "made", open_format("timm"), tmp_path / "out")
+    made = export_classifier(tmp_path / "made", open_format("onnx"), tmp_path / "out")
     images = np.random.default_rng(0).integers(0, 256, (2, 3, 48, 48), dtype=np.uint8)
     (found,) = onnxruntime.InferenceSession(made["model.onnx"]).run(["logits"], {"images": images})
     with torch.inference_mode():
@@ -299,7 +288,7 @@ def test_an_export_that_gives_other_logits_is_not_written(
     def spoilt(tensors: dict[str, torch.Tensor], *where: Any) -> None:
         save_file({**tensors, "fc.bias": tensors["fc.bias"] + 1e-3}, *where)
 
-    monkeypatch.setattr("genrobust.tools.export.model_export.save_file", spoilt)
+    monkeypatch.setattr("safetensors.torch.save_file", spoilt)
     with pytest.raises(GenrobustError, match=r"differs from the checkpoint by 0\.001 in a logit"):
-        export_model(checkpoint, "timm", tmp_path / "out")
+        export_classifier(checkpoint, open_format("timm"), tmp_path / "out")
     assert not (tmp_path / "out").exists()

@@ -7,7 +7,7 @@ import pytest
 from scipy.linalg import sqrtm
 from scipy.spatial.distance import cdist
 
-from genrobust.quality.realism import KID_SUBSETS, NEIGHBORS, fidelity, halves
+from genrobust.data.quality.realism import KID_SUBSETS, NEIGHBORS, fidelity, halves
 
 rng = np.random.default_rng(7)
 REAL = rng.normal(size=(90, 6)).astype(np.float32)

@@ -2,21 +2,12 @@
 
 import errno
 import pickle
+from dataclasses import replace
 
 import pytest
 
 from genrobust.core import Busy, DiskFull, GenrobustError, MissingPackage, OutOfMemory, UserError, progress_bar
-from genrobust.study.executors.doing import (
-    LISTED,
-    BadLuck,
-    Counted,
-    Member,
-    Shown,
-    failure_of,
-    raise_failed,
-    root_cause,
-)
-from genrobust.study.executors.jobs import Job
+from genrobust.study.executors.workers import BadLuck, Call, Progress, failure_of, root_cause
 
 
 @pytest.mark.parametrize(
@@ -34,14 +25,10 @@ from genrobust.study.executors.jobs import Job
         (KeyError("x"), GenrobustError),
     ],
 )
-def test_a_failure_keeps_its_kind_on_its_way(error, kind, tmp_path):
+def test_a_failure_keeps_its_kind_on_its_way(error, kind):
     failure = pickle.loads(pickle.dumps(failure_of(error)))
     assert isinstance(failure, kind) and failure.exit_code == kind("").exit_code
-    member = Member(0, 2, tmp_path, "gloo")
-    assert member.failure() is None
-    member.failed(error)
-    assert (type(member.failure()), str(member.failure())) == (type(failure), str(failure))
-    assert "in another process" in member.failure().__notes__[0]
+    assert "in another process" in failure.__notes__[0]
 
 
 def test_of_the_failures_of_a_group_the_cause_is_reported():
@@ -54,25 +41,40 @@ def test_of_the_failures_of_a_group_the_cause_is_reported():
     assert root_cause([broken]) is broken
 
 
-@pytest.mark.parametrize(("failure", "kind"), [(DiskFull("full"), DiskFull), (BadLuck("died"), GenrobustError)])
-def test_failed_jobs_are_listed_up_to_a_number(failure, kind):
-    raise_failed("drawing", [])
-    with pytest.raises(kind) as error:
-        raise_failed("drawing", [(Job(n, f"shard {n}", 10), failure) for n in range(LISTED + 5)])
-    lines = str(error.value).splitlines()
-    assert "25" in lines[0] and "shard 0" in lines[1] and "5 more" in lines[-2]
+class Told:
+    """What workers have told, by hand."""
+
+    def __init__(self):
+        self.counts = []
+
+    def receive(self, running):
+        return self.counts
 
 
 def test_what_failed_is_taken_back_and_what_was_found_gives_no_speed():
-    counts = {}
+    told = Told()
     with progress_bar("drawing", 30) as bar:
-        shown = Shown(bar, lambda: counts)
-        first, second = shown.begin(10), shown.begin(10)
-        counts |= {first: Counted(4, 3), second: Counted(99, 0)}
-        shown.update()
+        progress = Progress(bar, told)
+        first, second = progress.begin(10), progress.begin(10)
+        told.counts = [(first, 4, 3), (second, 99, 0)]
+        progress.update()
         assert (bar.done, bar.found) == (14, 3)
-        shown.failed(second)
-        shown.update()
-        assert (bar.done, bar.found) == (4, 3)
-        shown.ended(first)
+        progress.ended(second, failed=True)
+        progress.ended(first)
+        progress.update()
         assert (bar.done, bar.found) == (10, 3)
+
+
+class Nothing:
+    """Loads what does nothing."""
+
+    def __call__(self):
+        return len
+
+
+def test_a_node_needs_no_common_folder_where_the_output_is_at_a_url(tmp_path, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    call = Call(pickle.dumps(Nothing()), "images", (), 1, Told(), 1, str(tmp_path / "not here"), anywhere=True)
+    assert call() >= 0
+    failure = replace(call, anywhere=False)()
+    assert isinstance(failure, UserError) and call.folder in str(failure)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from genrobust.core import UserError
-from genrobust.tools.init.user_folders import read_folders
+from genrobust.tools.init.folders import name_folders
 
 
 @pytest.mark.parametrize(
@@ -25,15 +25,18 @@ from genrobust.tools.init.user_folders import read_folders
 )
 def test_shifts_need_names_of_their_own(shifts, named):
     with pytest.raises(UserError, match=named):
-        read_folders(Path("train"), Path("test"), None, shifts, None, None, print)
+        name_folders(Path("train"), {"test": Path("test")}, shifts, print)
 
 
 def test_validation_images_alone_test_and_never_choose():
     lines = []
-    both = read_folders(Path("train"), Path("test"), Path("val"), ["a=x=y"], None, None, lines.append)
-    assert (both.test, both.val, both.shifts, lines) == (Path("test"), Path("val"), {"a": Path("x=y")}, [])
-    alone = read_folders(Path("train"), None, Path("val"), [], None, None, lines.append)
-    assert (alone.test, alone.val) == (Path("val"), None)
+    both = {"test": Path("test"), "val": Path("val")}
+    named = name_folders(Path("train"), both, ["a=x=y"], lines.append).places
+    assert (named, lines) == ({"train": Path("train"), **both, "shift a": Path("x=y")}, [])
+    assert name_folders(Path("train"), {"val": Path("val")}, [], lines.append).places == {
+        "train": Path("train"),
+        "test": Path("val"),
+    }
     assert lines == ["no --test, so val is the unshifted test set"]
     with pytest.raises(UserError, match="--test DIR"):
-        read_folders(Path("train"), None, None, [], None, None, print)
+        name_folders(Path("train"), {"test": None}, [], print)

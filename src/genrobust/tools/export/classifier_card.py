@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from genrobust.recipe import is_recipe
 from genrobust.report import number, read_results, robustness_over, span
 from genrobust.robustness import Metric, comparable, list_metrics
 from genrobust.tools.export.cards import render_card
+from genrobust.tools.export.format import ClassifierFormat
 from genrobust.tools.export.licenses import license_of_network
 
 
@@ -48,37 +49,29 @@ class StudyMetrics:
         return any(score.extrapolated for score in scores)
 
 
-def measured(results: Path, info: CheckpointInfo, arm: str | None = None) -> StudyMetrics:
-    """Find the metrics of the checkpoint `info` in the results.json of the study that trained it.
-
-    Args:
-        arm: Names its arm where several share the checkpoint.
-
-    Raises:
-        UserError: No results of a study, no arm of this checkpoint, or several and `arm` names none of them.
-    """
-    found = read_results(results)
-    seed, run = info.training.get("seed"), info.training.get("run")
-    arms = [trained.name for trained in found.arms if run and trained.trained.get(str(seed)) == run]
-    if not arms:
-        raise UserError(f"{results}: the study has no arm with this checkpoint: name the results.json of its own study")
-    if arm is not None and arm not in arms:
-        raise UserError(f"--arm {arm}: the checkpoint is of {' or '.join(arms)}")
-    if arm is None and len(arms) > 1:
-        raise UserError(f"{results}: the arms {' and '.join(arms)} share this checkpoint: name one with --arm")
-    return StudyMetrics(found.title, found.date, found.summary, arm or arms[0], int(str(seed)))
+def find_metrics(results: Path | None, info: CheckpointInfo, arm: str) -> StudyMetrics | None:
+    """Find the metrics of the checkpoint `info` in the results.json of a study; None where that has not trained it."""
+    if results is not None:
+        with suppress(UserError):
+            study = read_results(results)
+            seed, run = info.training.get("seed"), info.training.get("run")
+            if run and any(of.name == arm and of.trained.get(str(seed)) == run for of in study.arms):
+                return StudyMetrics(study.title, study.date, study.summary, arm, int(str(seed)))
+    return None
 
 
-def model_card(name: str, to: str, info: CheckpointInfo, metrics: StudyMetrics | None, license: str) -> str:
-    """Write the card of the classifier `info`, exported `to` "timm" or "onnx", as Markdown with the hub's header."""
+def classifier_card(
+    name: str, form: ClassifierFormat, info: CheckpointInfo, metrics: StudyMetrics | None, license: str
+) -> str:
+    """Write the card of the classifier `info`, exported under `name`, as Markdown with the hub's header."""
     counts, init = info.training.get("counts") or {}, str((info.training.get("config") or {}).get("init") or "")
     known_as = _without_folders(init)
     of_study = init.startswith("arm:") or is_recipe(init.rpartition(":")[0])
     return render_card(
-        "model_card.md.j2",
-        _header(name, to, metrics, license),
+        "classifier_card.md.j2",
+        _header(name, form.library, metrics, license),
         name=name,
-        to=to,
+        usage=form.usage(info).replace("FOLDER", name),
         info=info,
         license=license,
         of_init="" if of_study else license_of_network(init),
@@ -107,17 +100,17 @@ def _without_folders(init: str) -> str:
 def _training_settings(info: CheckpointInfo) -> dict[str, Any]:
     """The settings of the training by key; what was not recorded is None or missing."""
     known = {key: value for key, value in info.training.items() if value is not None}
-    counts = known.get("counts")
+    counts = sorted(known.get("counts", {}).items(), key=lambda part: part[0] != REAL)
     return {
         **known.get("config", {}),
         **known,
-        "images": _images_phrase(counts) if counts else None,
+        "images": " + ".join(f"{n:,} {source}" for source, n in counts) or None,
         "architecture": info.architecture,
         "model_kwargs": json.dumps(info.model_kwargs) if info.model_kwargs else "the architecture's own",
     }
 
 
-def _header(name: str, to: str, metrics: StudyMetrics | None, license: str) -> ModelCardData:
+def _header(name: str, library: str, metrics: StudyMetrics | None, license: str) -> ModelCardData:
     top1 = {test: score for test in metrics.tests if (score := metrics.score("top1", test))} if metrics else {}
     scores = [
         EvalResult("image-classification", slug(test), test, "accuracy", round(score.value, 2))
@@ -125,14 +118,9 @@ def _header(name: str, to: str, metrics: StudyMetrics | None, license: str) -> M
     ]
     return ModelCardData(
         license=license,
-        library_name=to,
+        library_name=library,
         pipeline_tag="image-classification",
-        tags=["image-classification", to, "genrobust"],
+        tags=["image-classification", library, "genrobust"],
         model_name=name if scores else None,
         eval_results=scores or None,
     )
-
-
-def _images_phrase(counts: Mapping[str, int]) -> str:
-    first = sorted(counts.items(), key=lambda part: part[0] != REAL)
-    return " + ".join(f"{n:,} {source}" for source, n in first)

@@ -14,7 +14,8 @@ from genrobust.classifiers import open_classifier, open_initial
 from genrobust.classifiers.models import load_checkpoint
 from genrobust.core import Subset, UserError
 from genrobust.recipe import TrainConfig
-from genrobust.tools.export.model_export import export_model
+from genrobust.tools.export.classifier import export_classifier
+from genrobust.tools.export.format import open_format
 from genrobust.train import Mixture, Source, train
 
 CPU = torch.device("cpu")
@@ -38,8 +39,8 @@ def tuned(pictogram_data, few_classes, timm_folders, clip_folder, tmp_path_facto
 @pytest.mark.parametrize("name", ["vit", "resnet"])
 @pytest.mark.parametrize("form", ["timm", pytest.param("onnx", marks=pytest.mark.thorough)])
 def test_it_gives_the_same_logits(tuned, tmp_path, name, form):
-    """`export_model` compares logits and prepared images itself, and so does this."""
-    files = export_model(tuned[name], form, tmp_path / "out")
+    """`export_classifier` compares logits and prepared images itself, and so does this."""
+    files = export_classifier(tuned[name], open_format(form), tmp_path / "out")
     opened = open_classifier(str(files["model.onnx"] if form == "onnx" else tmp_path / "out"))
     model, info = load_checkpoint(tuned[name])
     assert info.interpolation in opened.preparation
@@ -54,13 +55,13 @@ def test_it_gives_the_same_logits(tuned, tmp_path, name, form):
 
 @pytest.mark.thorough
 def test_cosines_go_to_onnx_alone(tuned, tmp_path):
-    files = export_model(tuned["clip"], "onnx", tmp_path / "out")
+    files = export_classifier(tuned["clip"], open_format("onnx"), tmp_path / "out")
     images = torch.randint(0, 256, (3, 3, 32, 32), dtype=torch.uint8)
     with torch.inference_mode():
         ours = load_checkpoint(tuned["clip"])[0](images)
         assert torch.allclose(open_classifier(str(files["model.onnx"])).load(CPU)(images), ours, atol=1e-3)
     with pytest.raises(UserError, match="--to onnx"):
-        export_model(tuned["clip"], "timm", tmp_path / "timm")
+        export_classifier(tuned["clip"], open_format("timm"), tmp_path / "timm")
 
 
 @pytest.mark.parametrize("name", ["resnet", "clip"])
@@ -74,7 +75,7 @@ def test_predict_answers_as_for_others(tuned, cut_icons, tmp_path, name):
 
 @pytest.mark.thorough
 def test_the_card_names_what_it_starts_from(tuned, timm_folders, exports, tmp_path):
-    export_model(tuned["resnet"], "onnx", tmp_path / "out")
+    export_classifier(tuned["resnet"], open_format("onnx"), tmp_path / "out")
     card = (tmp_path / "out" / "README.md").read_text()
     folder = Path(timm_folders["resnet"])
     assert f"starts from {folder.name}, which" in card and "(method: full)" in card and str(folder) not in card

@@ -1,0 +1,78 @@
+"""A classifier as an ONNX file."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from genrobust import __version__
+from genrobust.core import MissingPackage
+from genrobust.tools.export.format import FORMATS, ClassifierFormat
+
+if TYPE_CHECKING:
+    from genrobust.classifiers import CheckpointInfo, Classifier
+
+ONNX_FILE = "model.onnx"
+
+
+@FORMATS.register("onnx")
+class Onnx(ClassifierFormat):
+    """An ONNX file that takes bytes and normalizes them itself."""
+
+    library = "onnx"
+    opened_as = "{}/" + ONNX_FILE
+
+    def write(self, model: Classifier, info: CheckpointInfo, folder: Path) -> None:
+        import torch
+
+        from genrobust.classifiers import CONFIG, DESCRIPTIONS, LABELS
+        from genrobust.tools.export.classifier import preparation
+
+        try:
+            import onnx
+            import onnxruntime  # noqa: F401  it checks the file
+            import onnxscript  # noqa: F401  torch's exporter is written in it
+        except ImportError as error:
+            raise MissingPackage(str(error.name), "onnx", "an ONNX export") from None
+        example = torch.zeros(2, 3, info.image_size, info.image_size, dtype=torch.uint8)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch's exporter uses what torch deprecates
+            program = torch.onnx.export(
+                model.to(memory_format=torch.contiguous_format),  # type: ignore[call-overload]  # torch's annotations
+                (example,),
+                dynamo=True,
+                dynamic_shapes=({0: torch.export.Dim("batch")},),
+                input_names=["images"],
+                output_names=["logits"],
+                verbose=False,
+            )
+        assert program is not None  # it is None with the old exporter alone
+        proto = program.model_proto
+        for part in (proto.graph, *proto.graph.node, *proto.graph.input, *proto.graph.output, *proto.graph.value_info):
+            del part.metadata_props[:]  # stack traces, with the paths of this machine
+        facts = {LABELS: list(info.classes), CONFIG: preparation(model, info), DESCRIPTIONS: info.descriptions}
+        onnx.helper.set_model_props(proto, {key: json.dumps(value, ensure_ascii=False) for key, value in facts.items()})
+        proto.producer_name, proto.producer_version = "genrobust", __version__
+        onnx.checker.check_model(proto, full_check=True)
+        (folder / ONNX_FILE).write_bytes(proto.SerializeToString(deterministic=True))
+
+    def usage(self, info: CheckpointInfo) -> str:
+        size = info.image_size
+        return f"""import json
+
+import numpy as np
+import onnxruntime
+from PIL import Image
+
+session = onnxruntime.InferenceSession("FOLDER/{ONNX_FILE}")  # the path of this folder
+image = Image.open("image.png").convert("RGB")
+short = min(image.size)
+image = image.resize([{size} * side // short for side in image.size], Image.Resampling.{info.interpolation.upper()})
+left, top = (round((side - {size}) / 2) for side in image.size)
+image = image.crop((left, top, left + {size}, top + {size}))
+pixels = np.asarray(image).transpose(2, 0, 1)[None]  # uint8 [1, 3, {size}, {size}]: the file normalizes them
+(logits,) = session.run(["logits"], {{"images": pixels}})
+print(json.loads(session.get_modelmeta().custom_metadata_map["label_names"])[logits[0].argmax()])
+"""
