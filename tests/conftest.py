@@ -27,9 +27,8 @@ from genrobust.data.readers import pictograms
 
 gc.disable()  # until all tests are imported: what they import stays, and to look for garbage in it takes seconds
 
-# Commands that tests run do their work in their own process, without measuring the machine first: starting workers and
-# measuring take longer than the small studies of most tests. Tests of either ask for it.
-os.environ |= {"GENROBUST_WORKERS": "1", "GENROBUST_ESTIMATE": "0"}
+# Commands that tests run do their work in their own process: starting workers takes longer than most small studies.
+os.environ["GENROBUST_WORKERS"] = "1"
 for name in ("FORCE_COLOR", "PY_COLORS", "GITHUB_ACTIONS", "TTY_COMPATIBLE", "COLUMNS", "TERMINAL_WIDTH"):
     os.environ.pop(name, None)  # what is printed is compared, and these decide its colors and width
 os.environ.pop("CUDA_VISIBLE_DEVICES", None)  # empty, it hides devices from the tests that pretend to have some

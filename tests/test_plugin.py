@@ -128,11 +128,11 @@ MISTAKES = [
 def answers(installed: dict[str, str], recipe: Path) -> dict[str, list[Answer]]:
     """What commands answer, all of them in one process: it takes seconds to load what they need."""
     out = recipe.parent / "runs"
-    studied = [str(recipe), "--out", str(out), "--no-estimate"]
+    studied = [str(recipe), "--out", str(out)]
     copied = [f"{recipe}:generated", "--runs", str(out), "--out", str(recipe.parent / "sizes")]
     commands = {
         "list": [["list", kind] for kind, _, _ in LISTED],
-        "show": [["show", str(recipe), "--set", change, "--no-estimate"] for change, _ in MISTAKES],
+        "show": [["show", str(recipe), "--set", change] for change, _ in MISTAKES],
         "study": [
             ["run", *studied, "--executor", "announced"],
             ["evaluate", *studied, "--metric", "brier"],

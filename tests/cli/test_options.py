@@ -41,7 +41,7 @@ def test_the_number_of_workers_of_the_environment_is_named(
     genrobust: Callable[..., Result], recipe: Path, monkeypatch: pytest.MonkeyPatch, value: str
 ) -> None:
     monkeypatch.setenv("GENROBUST_WORKERS", value)
-    done = genrobust("show", recipe, "--no-estimate")
+    done = genrobust("show", recipe)
     assert done.exit_code == 2
     assert "GENROBUST_WORKERS" in done.stderr and len(done.stderr) < 300
 

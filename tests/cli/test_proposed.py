@@ -46,7 +46,7 @@ def test_commands_in_messages_have_the_options_that_they_name() -> None:
 @pytest.mark.usefixtures("own_run")
 def test_show_proposes_commands_that_run() -> None:
     def run_proposed() -> list[str]:
-        shown = proposed(genrobust("show", "own.yaml", *GIVEN, "--same-versions", "--no-estimate").stdout)
+        shown = proposed(genrobust("show", "own.yaml", *GIVEN, "--same-versions").stdout)
         for words in shown:
             genrobust(*("test" if word == "FOLDER" else word for word in words))
         return [name for name, *_ in shown]
@@ -64,6 +64,6 @@ def test_what_is_missing_is_made_by_the_command_that_the_error_proposes() -> Non
         ("predict", "own.yaml:real", "test", *GIVEN, "--out", "answers.csv"),
         ("evaluate", "own.yaml", "--models", "own.yaml:real again", *GIVEN),
     ):
-        (again,) = proposed(genrobust(*words, "--no-estimate", code=2).stderr)
+        (again,) = proposed(genrobust(*words, code=2).stderr)
         assert again[0] == words[0] and again[-1] == "--run"
         genrobust(*again)

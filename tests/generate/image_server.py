@@ -19,7 +19,6 @@ import subprocess
 import sys
 import threading
 import time
-from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.request import urlopen
@@ -27,8 +26,7 @@ from urllib.request import urlopen
 from PIL import Image
 
 SIDE = 16
-DRIPS, DRIP_S = 100, 0.02  # bytes that come one at a time, and the seconds between two of them
-FAULTS = ("429", "500", "503", "slow", "drop", "cut", "truncated", "no-image", "no-json", "empty")
+FAULTS = ("429", "500", "503", "slow", "drop", "cut")  # what another try mends
 SHAPES = {  # of answers that no images API has
     "list": [],
     "number": {"data": 5},
@@ -95,15 +93,11 @@ class Handler(BaseHTTPRequestHandler):
         pass
 
     def do_GET(self) -> None:
-        if self.options.drips in self.path:
-            self.drip(b"HTTP/1.1 200 OK\r\n" + b"x" * DRIPS)
-        elif self.path == "/v1/models":
+        if self.path == "/v1/models":
             listed = json.loads(self.options.lists) if self.options.lists else [{"id": self.options.model}]
             self.answer(200, {"data": listed} if self.authorized() else _error("no such key"))
         elif self.path == "/seen":
             self.answer(200, self.seen)
-        elif self.path.startswith("/images/") and self.authorized():
-            self.send(200, base64.urlsafe_b64decode(self.path.removeprefix("/images/")))
         else:
             self.answer(404, _error("not found"))
 
@@ -131,9 +125,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def drawn(self, body: dict[str, Any], change: Any = lambda png: png) -> dict[str, Any]:
         body = {**body, "prompt": "", "seed": 0} if self.options.one_image else body
-        pngs = [change(painted(body, number)) for number in range(min(body["n"], self.options.most))]
-        if self.options.form == "url":
-            return {"data": [{"url": f"/images/{base64.urlsafe_b64encode(png).decode()}"} for png in pngs]}
+        pngs = [change(painted(body, number)) for number in range(body["n"])]
         return {"data": [{"b64_json": base64.b64encode(png).decode()} for png in pngs]}
 
     def fail(self, fate: str, body: dict[str, Any]) -> None:
@@ -158,27 +150,10 @@ class Handler(BaseHTTPRequestHandler):
             self.answer(200, self.drawn(body, lambda png: b"<html>not an image</html>"))
         elif fate == "no-json":
             self.send(200, b"<html>a proxy</html>", kind="text/html")
-        elif fate == "drip-100":
-            self.drip(b"HTTP/1.1 100 Continue\r\n\r\n" * (DRIPS // 25))
-        elif fate == "drip-head":
-            self.drip(b"HTTP/1.1 200 OK\r\nX-Slow: " + b"x" * DRIPS)
-        elif fate == "drip-body":
-            self.drip(b"x" * DRIPS, b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % DRIPS)
         elif fate in SHAPES:
             self.answer(200, SHAPES[fate])
-        elif fate == "foreign":
-            self.answer(200, {"data": [{"url": "file:///etc/hostname"}]})
         else:
             self.answer(200, {"data": []})
-
-    def drip(self, content: bytes, before: bytes = b"") -> None:
-        """Send `content` a byte at a time, until the client leaves."""
-        self.close_connection = True
-        self.wfile.write(before)
-        with suppress(ConnectionError):
-            for byte in content:
-                self.wfile.write(bytes([byte]))
-                time.sleep(DRIP_S)
 
     def answer(self, status: int, content: Any) -> None:
         self.send(status, json.dumps(content).encode(), kind="application/json")
@@ -187,7 +162,6 @@ class Handler(BaseHTTPRequestHandler):
         self.send_response(status)
         self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(content) if length is None else length))
-        self.send_header("Location", "http://127.0.0.1:1/")  # of a 301
         self.send_header("Retry-After-Ms", "10")  # of what another try may get
         self.end_headers()
         self.wfile.write(content)
@@ -204,11 +178,8 @@ if __name__ == "__main__":
     parser.add_argument("--kinds")
     parser.add_argument("--model", default="painter")
     parser.add_argument("--key", default="")
-    parser.add_argument("--form", default="b64_json")
-    parser.add_argument("--drips", default="nothing")  # what a GET of a path that holds this comes in drips
     parser.add_argument("--lists", default="")  # in JSON, the models that it lists
     parser.add_argument("--one_image", default="")  # with any text, the same image whatever is asked for
-    parser.add_argument("--most", type=int, default=10)  # images of an answer
     parser.add_argument("--slow", type=float, default=1.0)  # seconds
     parser.add_argument(
         "--takes",

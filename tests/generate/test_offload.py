@@ -99,6 +99,8 @@ class Streams:
 
 def test_layers_wait_though_the_autoencoder_is_cast_at_each_call(section, plan, labels, monkeypatch):
     """As that of SDXL is in float16. What waits is a copy, which is not cast."""
+    if not hasattr(group_offloading, "TorchDeviceBackend"):
+        pytest.skip("before 0.41, diffusers asks for a real GPU's streams")
     apply = group_offloading._apply_group_offloading
     streamed = partial(replace, stream=Streams())
     monkeypatch.setattr(group_offloading, "_apply_group_offloading", lambda part, how: apply(part, streamed(how)))

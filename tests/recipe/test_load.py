@@ -138,7 +138,7 @@ def test_installed_recipes_parse(name: str) -> None:
         (["datasets.held out.generate.per_class=2"], "+datasets.held out.generate.per_class=2"),
         (["train.steps=20", "title=a", "device=cpu"], "+train.steps=20"),
         (["train.steps=500"], ""),
-        (["device=cpu", "track=[tensorboard]", "execute.workers=2", "title=a", "question=b?"], ""),
+        (["device=cpu", "track=true", "execute.workers=2", "title=a", "question=b?"], ""),
     ],
 )
 def test_the_name_of_a_varied_study_says_what_differs_in_the_results(

@@ -12,8 +12,7 @@ import genrobust
 from genrobust.core import UserError
 from genrobust.recipe import load_recipe, parse_recipe, study_name
 from genrobust.recipe.names import KEPT, look_alikes
-from genrobust.study import census
-from genrobust.study.estimates import rates
+from genrobust.study import census, estimates
 from genrobust.study.stages import embeddings
 
 REAL = {"name": "real", "mixture": "real"}
@@ -127,7 +126,7 @@ def test_what_a_study_keeps_is_no_name_of_a_study() -> None:
         for name in re.findall(r'\b(?:context\.out|study\.out|runs) / "([\w.-]+)"', file.read_text())
     }
     assert {"predictions", "checkpoints", "generated"} <= written
-    assert {*written, census.ROOM, embeddings.FOLDER, rates.RATES} <= KEPT
+    assert {*written, census.ROOM, embeddings.FOLDER, estimates.RATES} <= KEPT
     for name in KEPT:
         refusal({"name": name})
 

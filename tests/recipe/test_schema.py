@@ -19,7 +19,7 @@ SCHEMA = Draft202012Validator(recipe_schema())
 SMALL = """
 name: small
 seeds: [0]
-track: [wandb]
+track: true
 data: {source: folders, train: a, test: b, shifts: {sketch: {path: c}, o: {kind: objectnet, path: d}}}
 generator: {mode: labels+images, strength: 0.5, lora: {model: x}}
 datasets: {few: {generate: {prompts: {strategy: single}}, filter: {drop: 0.1}}}
@@ -100,7 +100,7 @@ def test_a_sweep_may_have_all_the_arms() -> None:
         ("threads", "0"),
         ("threads", "two"),
         ("threads", "true"),
-        ("track.0", "mlflow"),
+        ("track", "mlflow"),
         ("data.source", "folder"),
         ("data.shifts.o.kind", "objectnets"),
         ("data.shifts.o.map", "half"),

@@ -34,7 +34,7 @@ def study(tmp_path, monkeypatch):
     settings = {"arms": ARMS, "train": {**TRAIN, "steps": 60}, "evaluate": {"min_images": 20}}
     recipe = {**QUICK, "data": data, **settings, "robustness": {"baselines": None, "bootstrap": 100}}
     Path("small.yaml").write_text(yaml.safe_dump(recipe))
-    genrobust("run", "small.yaml", "--no-estimate")
+    genrobust("run", "small.yaml")
 
 
 @pytest.mark.usefixtures("study")
@@ -46,9 +46,9 @@ def test_permuted_labels_are_named_with_the_confusion_that_shows_them():
     html, text = (results.with_name(name).read_text().replace("\u00a0", " ") for name in ("report.html", "report.md"))
     assert "predicted as cat in 100 %" in html and "predicted as cat in 100 %" in text
     assert html.index("Warning: on test") < html.index('class="verdict"')
-    shown = genrobust("run", "small.yaml", "--no-estimate").stdout
+    shown = genrobust("run", "small.yaml").stdout
     assert "predicted as cat in 100 %" in " ".join(shown.split())
-    evaluated = genrobust("evaluate", "small.yaml", "--no-estimate", said="real, seed 0 on test: 0.0 % (")
+    evaluated = genrobust("evaluate", "small.yaml", said="real, seed 0 on test: 0.0 % (")
     assert "on noisy" not in evaluated.stderr
     compared = genrobust("benchmark", "--models", "small.yaml:real", "--on", "noisy", "--real", "test").stdout
     assert "On test, no model reaches guessing" in compared and "On noisy" not in compared

@@ -16,7 +16,7 @@ RUNS = Path("runs")
 
 
 def run(*words):
-    genrobust("run", *words, "--no-estimate", "--workers", 1)
+    genrobust("run", *words, "--workers", 1)
 
 
 def reports():
@@ -57,14 +57,14 @@ def test_a_varied_study_leaves_the_report_of_the_whole_one():
 def test_reports_of_other_recipes_of_one_name_lie_side_by_side():
     first, before, checkpoints = newest(), reports(), trained()
     Path("other.yaml").write_text(Path("own.yaml").read_text().replace("steps: 3", "steps: 2"))
-    genrobust("evaluate", "other.yaml", "--no-estimate")
-    assert "to write the report" in genrobust("show", "other.yaml", "--no-estimate").stdout
+    genrobust("evaluate", "other.yaml")
+    assert "to write the report" in genrobust("show", "other.yaml").stdout
     for _ in range(2):
         run("other.yaml")
     second = newest()
     assert first != second and reports().keys() == {first, second} and reports()[first] == before[first]
     for name, folder in (("own.yaml", first), ("other.yaml", "own")):  # by its link, the newest
-        assert str(RUNS / folder / "report.html") in genrobust("show", name, "--no-estimate").stdout
+        assert str(RUNS / folder / "report.html") in genrobust("show", name).stdout
     Path("own.yaml").write_text(Path("own.yaml").read_text().replace("name: own", "name: renamed"))
     run("own.yaml")
     assert reports().keys() == {first, second, newest("renamed")}
@@ -75,7 +75,7 @@ def test_without_links_the_folder_of_the_report_is_named():
     folder = newest()
     (RUNS / "own").unlink()
     (RUNS / "own").write_text("mine")
-    assert str(RUNS / folder / "report.html") in genrobust("run", "own.yaml", "--no-estimate").stdout
+    assert str(RUNS / folder / "report.html") in genrobust("run", "own.yaml").stdout
     assert (RUNS / "own").read_text() == "mine"
 
 
@@ -88,6 +88,6 @@ def test_a_report_that_was_edited_or_has_no_manifest_stays_and_is_named(change):
     else:
         (folder / MANIFEST).unlink()
     before = reports()
-    genrobust("run", "own.yaml", "--no-estimate", code=2, said="move it away")
+    genrobust("run", "own.yaml", code=2, said="move it away")
     assert reports() == before
     assert str(RUNS / "own") in genrobust("verify", RUNS, code=1).stdout

@@ -15,7 +15,7 @@ from genrobust.classifiers import read_checkpoint_info
 from genrobust.core import Artifact, GenrobustError, UserError, read_page_json
 from genrobust.recipe import FilterConfig, parse_recipe
 from genrobust.study import Study, disk
-from genrobust.study.estimates.rates import OURS, RATES
+from genrobust.study.estimates import OURS, RATES
 from genrobust.study.executors.local import Local
 from genrobust.study.results import record
 from genrobust.study.stages.pack import PACKED_BYTES

@@ -42,7 +42,7 @@ def words(values):
 
 def ran(recipe, out, root, **values):
     short = {**SHORT, "name": recipe, "data.root": root, **values}
-    genrobust("run", recipe, "--device", "cpu", "--out", str(out), "--no-estimate", *words(short))
+    genrobust("run", recipe, "--device", "cpu", "--out", str(out), *words(short))
     return json.loads((out / recipe / "results.json").read_text())
 
 

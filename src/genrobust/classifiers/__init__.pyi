@@ -54,7 +54,6 @@ from .opening import open_classifier as open_classifier
 from .precision import (
     AUTO as AUTO,
     choose_precisions as choose_precisions,
-    named_precisions as named_precisions,
     resolved_here as resolved_here,
     with_dtype as with_dtype,
 )

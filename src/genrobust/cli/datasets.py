@@ -100,7 +100,7 @@ def filter_(
 
 
 @command(rich_help_panel=DATA)
-@with_studies(without=("run", "estimate"))
+@with_studies(without=("run",))
 def verify(studies: "Studies", folder: VerifiedFolder, repair: Repair = False, images: Images = False) -> None:
     """Check generated datasets and checkpoints against their hashes.
 

@@ -10,11 +10,11 @@ from rich.table import Table
 
 from genrobust.cli.options import OUT, OutFolder, argument
 from genrobust.cli.program import KINDS, START, Kind, command, out_console, tell
-from genrobust.core import UserError
+from genrobust.core import UserError, about
 
 if TYPE_CHECKING:
     from genrobust.core import Registry
-    from genrobust.recipe import Section
+    from genrobust.recipe import Recipe, Section
 
 
 def _load(name: str) -> "tuple[Registry[Any], type[Section] | None]":
@@ -118,7 +118,6 @@ def _print_overview() -> None:
 
 def _print_recipes(out: Path) -> None:
     from genrobust.recipe import load_recipe, recipe_names
-    from genrobust.study import needs_of, time_here
 
     table = Table()
     table.add_column("recipe", no_wrap=True)
@@ -129,15 +128,42 @@ def _print_recipes(out: Path) -> None:
     unknown = False
     for name in recipe_names():
         recipe = load_recipe(name)
-        needs = needs_of(recipe)
-        time = "" if needs else time_here(recipe, out) or UNMEASURED
+        needs = _needs(recipe)
+        time = "" if needs else _time_here(recipe, out) or UNMEASURED
         unknown = unknown or time == UNMEASURED
         question = recipe.title.partition(": ")[2] or recipe.title
         trainings = len(recipe.arms) * len(recipe.seeds)
         table.add_row(name, escape(question), escape(needs or "nothing"), f"{trainings:,}", time)
     out_console.print(table)
     if unknown:
-        tell(f"- is not measured in {out}: genrobust show RECIPE measures this machine, and estimates the time")
+        tell(f"- is not measured in {out}: genrobust run RECIPE --quick measures it")
+
+
+def _needs(recipe: "Recipe") -> str:
+    """What a recipe needs and this machine lacks, in words: data, a GPU, files; "" for nothing."""
+    from genrobust.core import EMBEDDED
+
+    if recipe.data.needs:
+        return recipe.data.needs
+    generators = [recipe.generation(name)[0] for name in recipe.generated_sets()]
+    retrieved = recipe.data.retrieved
+    places = [*(config.model for config in generators), retrieved.clip, *recipe.data.places.values()]
+    named = [str(place) for place in places if place not in (None, EMBEDDED)]
+    return ", ".join(dict.fromkeys(place for place in named if not Path(place).exists()))
+
+
+def _time_here(recipe: "Recipe", out: Path) -> str:
+    """About how long the missing jobs of a study take, by the rates in `out`; "" if some of these are not measured.
+
+    A study that trains a generator is left out: its work takes seconds to list.
+    """
+    from genrobust.study import RATES, Processes, Study, seconds_left
+
+    trains = any(config.from_scratch or config.finetuned for config in recipe.datasets.values())
+    if trains or not (out / RATES).exists():
+        return ""
+    seconds, unknown = seconds_left(Study(recipe, out, executor=Processes(recipe)).rows())
+    return "" if unknown else about(seconds) if seconds else "done"
 
 
 def _print_schema() -> None:

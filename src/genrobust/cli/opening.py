@@ -2,8 +2,10 @@
 
 import inspect
 import shlex
+import shutil
 import sys
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial, wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +18,6 @@ from genrobust.cli.options import (
     OUT,
     Address,
     Device,
-    Estimate,
     ExecutorName,
     Out,
     Quick,
@@ -27,7 +28,7 @@ from genrobust.cli.options import (
     Workers,
 )
 from genrobust.cli.program import err_console, say, words_of
-from genrobust.core import UserError, about
+from genrobust.core import DiskFull, UserError, about, has_no_inodes
 
 if TYPE_CHECKING:  # a command imports what it needs when it runs, so that --help answers at once
     from rich.console import Console
@@ -73,7 +74,6 @@ def open_studies(
     run: Run = False,
     runs: Runs = OUT,
     device: Device = None,
-    estimate: Estimate = True,
 ) -> "Studies":
     """The studies of the recipes that a command names; the parameters are options of commands.
 
@@ -84,10 +84,7 @@ def open_studies(
     def allow(missing: "Sequence[Row]") -> None:
         if run:
             return
-        if estimate:
-            from genrobust.study import measure_machine
-
-            measure_machine(missing)
+        measure(missing)
         err_console.print("not there yet:")
         print_work(missing, err_console)
         if not (sys.stdin.isatty() and _confirm("Run these jobs first?")):
@@ -96,17 +93,29 @@ def open_studies(
     return Studies(runs, say, sets or [], quick, device, allow)
 
 
-def list_work(study: "Study", estimate: bool, begins: bool = False) -> "list[Row]":
-    """Return the work of the study, which `begins` now; `estimate` measures this machine if that was not done yet."""
+def list_work(study: "Study", begins: bool = False) -> "list[Row]":
+    """Return the work of the study, which `begins` now, and measure this machine if that was not done yet."""
     rows = study.rows()
     if begins and any(row.left for row in rows):
         rows[0].stage.context.executor.prepare()
     warn_of_images(study)
-    if estimate:
-        from genrobust.study import measure_machine
-
-        measure_machine(rows)
+    measure(rows)
     return rows
+
+
+def measure(rows: "Sequence[Row]") -> None:
+    """Measure how fast this machine's CPU trains, for a second, if some of `rows` is left and it is not known.
+
+    Not for a GPU, whose speed depends more on what feeds it, nor for a cluster, whose nodes may differ: there the first
+    jobs of a stage are measured.
+    """
+    from genrobust.study import measure_machine
+
+    context = rows[0].stage.context
+    if context.device == "cpu" and context.executor.here:
+        costs = [row.stage.cost(job) for row in rows for job in row.left]
+        precisions = sorted({cost.precision for cost in costs if not cost.of})
+        measure_machine(context.out, context.worker, context.recipe.threads, precisions)
 
 
 def warn_of_images(study: "Study") -> None:
@@ -117,7 +126,7 @@ def warn_of_images(study: "Study") -> None:
 
 def print_work(rows: "Sequence[Row]", to: "Console", title: str | None = None) -> None:
     """Print done and remaining work, with the time that it takes and the disk space that it needs."""
-    from genrobust.study import disk, free, published_time, seconds_left
+    from genrobust.study import disk, seconds_left
 
     context = rows[0].stage.context
     table = Table(title=title and escape(title))
@@ -128,22 +137,39 @@ def print_work(rows: "Sequence[Row]", to: "Console", title: str | None = None) -
         words = "nothing" if not row.left else "not measured yet" if alone is None else about(alone)
         table.add_row(row.stage.name, escape(row.name), f"{row.done:,} of {row.total:,} {row.unit}", words)
     to.print(table)
-    for row in rows:
-        if published := published_time(row):
-            to.print(f"{escape(row.name)}: {escape(published)}")
     seconds, unknown = seconds_left(rows)
     if not seconds and not unknown:
         return
     workers = context.executor.workers()
     parts = ([about(seconds)] if seconds else []) + (["steps that are not measured yet"] if unknown else [])
     with_workers = f", with {workers} workers" if workers > 1 else ""
-    need, room = disk(rows) / 1e9, free(context.out) / 1e9
+    need, room = disk(rows) / 1e9, _free(context.out) / 1e9
     to.print(
         f"left: {' and '.join(parts)}{with_workers}; about {need:.2f} GB of {room:.0f} GB free for "
         f"{escape(str(context.out))}"
     )
     if need > room:
         to.print("[bold yellow]warning:[/] not enough disk space: free some, or choose another --runs")
+
+
+def _free(out: Path) -> int:
+    """The bytes that are free where `out` lies or will lie."""
+    return shutil.disk_usage(next(p for p in (out.absolute(), *out.absolute().parents) if p.exists())).free
+
+
+@contextmanager
+def _explain_disk_full(study: "Study") -> Iterator[None]:
+    """Add to a DiskFull of the block how much `study` still needs, and how much is free, where that is the reason."""
+    try:
+        yield
+    except DiskFull as error:
+        if has_no_inodes(study.out):
+            raise
+        from genrobust.study import disk
+
+        need, room = disk(study.rows()) / 1e6, _free(study.out) / 1e6
+        needs = f"this study still needs about {need:,.0f} MB" if need else "the study's arms need no more"
+        raise DiskFull(f"{error} ({needs}; {room:,.0f} MB are free)") from error
 
 
 def _confirm(question: str) -> bool:
@@ -164,10 +190,8 @@ def with_study(*names: str) -> Callable[[Function], Function]:
     def decorate(function: Function) -> Function:
         @wraps(function)
         def run(**given: Any) -> None:
-            from genrobust.study import explain_disk_full
-
             study = open_study(**{name: given[name] for name in names})
-            with explain_disk_full(study):
+            with _explain_disk_full(study):
                 function(study, **_own_arguments(function, given))
 
         return _with_options(run, function, open_study, names[: len(HERE)], names[len(HERE) :])

@@ -88,12 +88,3 @@ Workers = Annotated[
     ),
 ]
 Address = Annotated[str | None, option("--address HOST:PORT", "A Ray cluster; default: start Ray on this machine.")]
-Estimate = Annotated[
-    bool,
-    option(
-        "--estimate/--no-estimate",
-        "Measure this machine for a few seconds, once per output folder, to estimate the time left.",
-        envvar="GENROBUST_ESTIMATE",
-        show_envvar=False,
-    ),
-]

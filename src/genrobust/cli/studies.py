@@ -18,7 +18,6 @@ from genrobust.cli.options import (
     OUT,
     ArmName,
     DatasetName,
-    Estimate,
     ModelLabels,
     Part,
     Quick,
@@ -51,7 +50,6 @@ MetricNames = Annotated[
 def run(
     study: "Study",
     ctx: typer.Context,
-    estimate: Estimate = True,
     anew: Annotated[bool, option("--anew", "Begin unfinished work of other versions again.")] = False,
     same_versions: SameVersions = False,
 ) -> None:
@@ -61,7 +59,7 @@ def run(
     """
     from genrobust.report import terminal
 
-    rows = list_work(study, estimate, begins=True)
+    rows = list_work(study, begins=True)
     if any(row.done for row in rows) and getattr(study.data.train, "encoded", None) is not None:
         again = _command_about(ctx, "verify", ctx.params["recipe"], "--images")
         say(f"images with the sizes and times of before are taken for the same; to read them again: {again}")
@@ -79,7 +77,6 @@ def run(
 def show(
     study: "Study",
     ctx: typer.Context,
-    estimate: Estimate = True,
     same_versions: SameVersions = False,
     values: Annotated[bool, option("--yaml", "Print the recipe with all its values instead.")] = False,
     prompts: Annotated[bool, option("--prompts", "Print the first prompts of a dataset instead.")] = False,
@@ -106,7 +103,7 @@ def show(
         out_console.print(escape(recipe_yaml(study.recipe)), end="")
         return
     try:
-        rows = list_work(study, estimate)
+        rows = list_work(study)
     except UserError as error:
         if study.recipe.data.known_labels() is None:
             raise
@@ -208,7 +205,6 @@ def evaluate(
     labels: ModelLabels = None,
     metric: MetricNames = None,
     run: Run = False,
-    estimate: Estimate = True,
 ) -> None:
     """Score the classifiers of a study, or those of --models, on its test sets.
 
@@ -228,7 +224,7 @@ def evaluate(
     warn_of_images(study)
     heads = [*(["classifier"] if models else ["arm", "seed"]), *map(escape, study.tests)]
     tables = [Table(*heads, title=_caption(of)) for of in chosen]
-    studies = open_studies(ctx, sets, quick, run, str(address(study.out)), study.recipe.device, estimate)
+    studies = open_studies(ctx, sets, quick, run, str(address(study.out)), study.recipe.device)
     others = (([name], predictions) for name, predictions in predictions_of(study, models or [], studies, labels or []))
     for names, predictions in others if models else _arm_predictions(study, arm):
         for table, of in zip(tables, chosen, strict=True):
@@ -314,11 +310,15 @@ def _command_about(ctx: typer.Context, *words: str) -> str:
 
 def _print_planned(study: "Study", missing: UserError) -> None:
     """Print the work that the recipe alone determines, where its images are missing."""
-    from genrobust.study import generation_time, requests_of
+    from genrobust.recipe import GENERATED
+    from genrobust.study import generation_time
 
-    for name, count in requests_of(study.recipe).items():
-        time = generation_time(count, study.recipe.generation(name)[0], study.context.worker, study.out)
-        tell(f"{name}: {time}")
+    recipe, labels = study.recipe, study.recipe.data.known_labels() or ()
+    for name in recipe.generated_sets():
+        if name != GENERATED or recipe.data.generated is None:
+            generator, generate = recipe.generation(name)
+            time = generation_time(len(labels) * generate.per_class, generator, study.context.worker, study.out)
+            tell(f"{name}: {time}")
     err_console.print(f"[bold yellow]trainings and evaluations are not listed:[/] {escape(str(missing))}")
 
 

@@ -128,7 +128,6 @@ from .precision import (
     Hardware as Hardware,
     hardware as hardware,
     in_common as in_common,
-    remembered as remembered,
 )
 from .progress import Bar as Bar, about as about, counting as counting, progress_bar as progress_bar
 from .record import (

@@ -6,18 +6,12 @@ compute capability 8.0 no GPU of Nvidia's has them. torch computes in it all the
 
 from __future__ import annotations
 
-import json
 import os
 import sys
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-
-from genrobust.core.errors import GenrobustError
-from genrobust.core.files import make_folder, replacing
-from genrobust.core.machine import user_cache
 
 FLOAT32 = "float32"
 PREFERRED = ("bfloat16", "float16", FLOAT32)  # bfloat16 has the range of float32: nothing overflows
@@ -29,7 +23,6 @@ BFLOAT16_FLAGS = {
 }  # as Linux and torch name them
 CAP = "ONEDNN_MAX_CPU_ISA"  # the variable that keeps torch from newer instructions
 CAPS_WITH_BFLOAT16 = ("BF16", "FP16", "AMX", "AVX10", "ALL", "DEFAULT")  # in its values
-PRECISION_JSON = "precision.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,27 +95,3 @@ def _cuda_hardware() -> Hardware:
         return Hardware("cuda", frozenset({FLOAT32, "float16"}), why)
     why = f"{cards[0].name} has compute capability {cards[0].major}.{cards[0].minor}"
     return Hardware("cuda", frozenset(PREFERRED), why)
-
-
-def remembered(name: str, measure: Callable[[], str]) -> str:
-    """Return the precision that was measured as `name` before, and else measure it and keep it.
-
-    Folder names depend on it, so a different result in a later run would redo all work. It is kept in the user's cache,
-    which all output folders share; delete the file to measure again.
-    """
-    try:
-        file = user_cache() / PRECISION_JSON
-    except RuntimeError:  # a user without a home
-        return measure()
-    try:
-        known = dict(json.loads(file.read_bytes()))
-    except (OSError, ValueError, TypeError):
-        known = {}  # none yet, or damaged
-    if known.get(name) in PREFERRED:
-        return str(known[name])
-    known[name] = chosen = measure()
-    with suppress(GenrobustError):  # a cache that cannot be written: it is measured again
-        make_folder(file.parent)
-        with replacing(file) as written:
-            written.write(json.dumps(dict(sorted(known.items())), indent=1).encode())
-    return chosen

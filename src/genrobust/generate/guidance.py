@@ -11,15 +11,12 @@ from genrobust.generate.pipeline_config import DiffusersConfig
 if TYPE_CHECKING:
     from torch import Tensor
 
-# The pipelines whose guidance can end, and what of their call holds two halves as long as they are guided: for the
-# negative prompt, then for the prompt.
-_STABLE_DIFFUSION = ("prompt_embeds",)
-_XL = (*_STABLE_DIFFUSION, "add_text_embeds", "add_time_ids")
-_HALVES = {
-    "StableDiffusionPipeline": _STABLE_DIFFUSION,
-    "StableDiffusionImg2ImgPipeline": _STABLE_DIFFUSION,
-    "StableDiffusionXLPipeline": _XL,
-    "StableDiffusionXLImg2ImgPipeline": _XL,
+# The pipelines whose guidance can end, and the callback of diffusers that ends it, for one image at a time.
+_ENDS = {
+    "StableDiffusionPipeline": "SDCFGCutoffCallback",
+    "StableDiffusionImg2ImgPipeline": "SDCFGCutoffCallback",
+    "StableDiffusionXLPipeline": "SDXLCFGCutoffCallback",
+    "StableDiffusionXLImg2ImgPipeline": "SDXLCFGCutoffCallback",
 }
 
 
@@ -28,7 +25,7 @@ def check_guidance(pipeline: Any, config: DiffusersConfig) -> None:
     if config.guided_share == 1:
         return
     kind = type(pipeline).__name__
-    if kind not in _HALVES:
+    if kind not in _ENDS:
         raise UserError(f"generator.guidance_until: a {kind} guides all steps or none: leave it out")
     if pipeline.unet.config.time_cond_proj_dim is not None:
         raise UserError(
@@ -56,15 +53,22 @@ def guidance_arguments(pipeline: Any, config: DiffusersConfig) -> dict[str, Any]
         }
     if config.guided_share == 1:
         return strength
-    halves = _HALVES[type(pipeline).__name__]
+    from diffusers import callbacks  # only now: every recipe is read with this module
+
+    end_guidance: Any = getattr(callbacks, _ENDS[type(pipeline).__name__])
 
     def end(pipeline: Any, step: int, timestep: Tensor, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-        if step + 1 != guided_steps(pipeline.num_timesteps, config.guided_share):
+        last = guided_steps(pipeline.num_timesteps, config.guided_share) - 1
+        if step != last:
             return {}
-        pipeline._guidance_scale = 1.0  # what the pipeline looks at before each step; it has no public name
+        end_guidance(None, last)(pipeline, step, timestep, dict(tensors))  # returns the embeddings of one image alone
         return {name: tensor.chunk(2)[1] for name, tensor in tensors.items()}
 
-    return {**strength, "callback_on_step_end": end, "callback_on_step_end_tensor_inputs": list(halves)}
+    return {
+        **strength,
+        "callback_on_step_end": end,
+        "callback_on_step_end_tensor_inputs": list(end_guidance.tensor_inputs),
+    }
 
 
 def guided_steps(steps: int, share: float) -> int:

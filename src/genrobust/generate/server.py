@@ -62,10 +62,9 @@ class ServerConfig(Section):
     key_variable: Annotated[str, AfterValidator(_variable)] | None = None
     sends: tuple[Sent, ...] = get_args(Sent)
     fields: PlainValues = Field(default_factory=dict)
-    n: Annotated[int, Between(1, 10, "the API takes no more")] = 1  # images of a request, where no seed is sent
     concurrency: Annotated[int, Between(1, 1024, "a process has no more connections")] = 8  # requests at a time
     timeout: Annotated[float, Between(0, 3600, "no server draws for an hour", above=True)] = 300  # seconds
-    retries: Annotated[int, Between(0, 100, "that takes hours")] = 40  # of a request; forty take about five minutes
+    retries: Annotated[int, Between(0, 100, "that takes hours")] = 20  # of a request; twenty take about two minutes
     max_images: Annotated[int, Between(1, 10**9, "no dataset has more images")] = (
         10_000  # the most that a run requests, to limit its cost
     )
@@ -74,14 +73,10 @@ class ServerConfig(Section):
     def _check_fields(self) -> ServerConfig:
         if doubled := sorted(self.fields.keys() & {*OWN_FIELDS, *self.sends}):
             raise ValueError(f"fields.{doubled[0]}: the recipe's own keys fill it in: leave it out, here or in sends")
-        if "response_format" in self.fields and self.fields["response_format"] not in ("b64_json", "url"):
-            raise ValueError("fields.response_format: give b64_json or url")
+        if self.fields.get("response_format", "b64_json") != "b64_json":
+            raise ValueError("fields.response_format: images come as b64_json: leave it out")
         if "seed" in self.fields:
             raise ValueError("fields.seed: with one seed for all requests, images repeat: leave it out")
-        if self.n > 1 and "seed" in self.sends:
-            raise ValueError(
-                f"n: a request of {self.n} images has but one seed: set n to 1, or leave seed out of sends"
-            )
         return self
 
 

@@ -17,6 +17,7 @@ from genrobust.core import MissingPackage, UserError, compiler_options, room_for
 from genrobust.generate.calls import explain_refusal, muted
 from genrobust.generate.mode import Generator
 from genrobust.generate.pipeline_config import DiffusersConfig
+from genrobust.generate.private_names import chooses_attention, offloads_layers
 
 AS_LONG_AS_PROMPTS = ("QwenImage", "NucleusMoE", "ZImage")  # pipelines that pad to the longest prompt of a batch
 WITHOUT_MASKS = ("flash", "flash-3", "sage")  # attention that such pipelines cannot use: they mask what they pad
@@ -99,8 +100,7 @@ def decode_one_by_one(pipeline: Any) -> bool:
 
 
 def _set_attention(trunk: Any, name: str, kind: str) -> None:
-    parts = [] if trunk is None else trunk.modules()
-    if not any(hasattr(getattr(part, "processor", None), "_attention_backend") for part in parts):
+    if not chooses_attention(trunk):
         raise UserError(f"generator.attention: the attention of a {kind} is PyTorch's own alone: leave it out")
     # It makes the choice that of every network without one of its own too, which the block undoes: the next generator
     # of this process would draw with it.
@@ -177,7 +177,7 @@ def _move(pipeline: Any, offload: str, device: torch.device) -> None:
 def can_offload_layers(pipeline: Any) -> bool:
     """Return whether single layers of `pipeline` can wait in main memory: `generator.offload: group`."""
     parts = (part for name, part in pipeline.components.items() if name not in AUTOENCODERS)
-    return all(getattr(part, "_supports_group_offloading", True) for part in parts)
+    return all(map(offloads_layers, parts))
 
 
 def offload_for(sizes: Sequence[int], free: int) -> str:
@@ -211,31 +211,31 @@ def compile_network(generator: Generator, images: int) -> bool:
     """
     pipeline, config = generator.pipeline, generator.config
     trunk = trunk_of(pipeline)
-    large = large_blocks(trunk)
-    can_compile = bool(large) or (
-        bool(getattr(trunk, "_repeated_blocks", None)) and hasattr(trunk, "compile_repeated_blocks")
-    )
-    has_varying_shapes = type(pipeline).__name__.startswith(AS_LONG_AS_PROMPTS)
-    if config.cache == "taylor-seer":
-        can_compile = False  # PyTorch (2.13) would compile each step's code anew
+    kind = type(pipeline).__name__
+    has_varying_shapes = kind.startswith(AS_LONG_AS_PROMPTS)
     if config.compile == "auto":
         # Layers that are fetched one by one interrupt the compiled code at each; each length of text is a new shape.
         pays = generator.device.type == "cuda" and generator.offload != "group" and images >= PAYS
-        if not (can_compile and pays) or has_varying_shapes:
+        if not pays or has_varying_shapes:
             return False
     elif not config.compile:
         return False
-    elif not can_compile:
-        beside = f" beside cache: {config.cache}" if config.cache == "taylor-seer" else ""
-        raise UserError(
-            f"generator.compile: the network of a {type(pipeline).__name__} cannot be{beside}: leave it at auto"
-        )
-    room_for_code(config.model_dump_json())
     arguments: dict[str, Any] = {"dynamic": None if has_varying_shapes else False, "options": compiler_options()}
-    for block in large:
-        block.compile(**arguments)
-    if not large:
-        trunk.compile_repeated_blocks(**arguments)
+    beside = ""
+    try:
+        if config.cache == "taylor-seer":
+            beside = f" beside cache: {config.cache}"
+            raise ValueError("PyTorch (2.13) would compile the code of each step anew")
+        room_for_code(config.model_dump_json())
+        large = large_blocks(trunk)
+        for block in large:
+            block.compile(**arguments)
+        if not large:
+            trunk.compile_repeated_blocks(**arguments)
+    except (AttributeError, ValueError) as error:  # no such method, or no such blocks
+        if config.compile == "auto":
+            return False
+        raise UserError(f"generator.compile: the network of a {kind} cannot be{beside}: leave it at auto") from error
     return True
 
 

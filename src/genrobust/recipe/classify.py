@@ -73,8 +73,8 @@ class TrainConfig(FineTuning):
     2019, as in FFCV). AlexNet and VGG have none. timm cannot load such a network: export it to ONNX.
 
     `precision` is that of autocast; weights and optimizer are float32. `auto` is the fastest that the hardware
-    supports: bfloat16, else float16, and float32 on a CPU without bfloat16 instructions, and for networks with
-    depthwise convolutions on any CPU. With float16 the loss is scaled, and a step whose gradients overflow is skipped.
+    supports: bfloat16, else float16, and float32 on a CPU without bfloat16 instructions. With float16 the loss is
+    scaled, and a step whose gradients overflow is skipped.
     `compile` (`torch.compile`) takes about a minute for each image size, and changes the weights only by rounding.
 
     With `workers` above 1, that many processes, here or on Ray, train each classifier together, each on its own device

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from contextlib import suppress
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import Field, ValidationError, model_validator
 
@@ -53,9 +53,7 @@ class Recipe(Section):
     A recipe file may hold two more keys. `quick` maps dotted keys to the values that ``--quick`` sets. `sweep`
     describes further arms and datasets by templates; it is expanded after ``--quick`` and ``--set``.
 
-    `track` names the trackers that show training curves while a study runs, and its scores and images afterwards:
-    TensorBoard, which reads files beside the report, or Weights & Biases, which sends them to its server unless it is
-    set to offline.
+    `track` shows training curves in TensorBoard while a study runs, and its scores and images afterwards.
 
     `answer` fixes, before there are any results, which arm the report's answer is about, or which group if there are
     groups. None lets the validation images choose the best of those that train on generated images.
@@ -85,7 +83,7 @@ class Recipe(Section):
     robustness: RobustnessConfig = RobustnessConfig()
     quality: QualityConfig | None = None
     claims: tuple[ClaimConfig, ...] = ()
-    track: tuple[Literal["tensorboard", "wandb"], ...] = ()
+    track: bool = False
     execute: ExecuteConfig = Field(default_factory=ExecuteConfig)
     tune: TuneConfig | None = later_key(None)
 

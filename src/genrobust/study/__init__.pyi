@@ -1,15 +1,4 @@
-from .estimates.estimate import (
-    disk as disk,
-    explain_disk_full as explain_disk_full,
-    free as free,
-    generation_time as generation_time,
-    measure_machine as measure_machine,
-    needs_of as needs_of,
-    published_time as published_time,
-    requests_of as requests_of,
-    seconds_left as seconds_left,
-    time_here as time_here,
-)
+from .estimates import RATES as RATES, measure_machine as measure_machine
 from .executors.local import ExecutorConfig as ExecutorConfig, Local as Local, open_executor as open_executor
 from .executors.processes import Processes as Processes
 from .filtering import by_classifier as by_classifier, by_clip as by_clip, filter_dataset as filter_dataset
@@ -27,7 +16,8 @@ from .named_models import (
 )
 from .results.outputs import describe_verified as describe_verified, verify_outputs as verify_outputs
 from .results.provenance import describe_others as describe_others
-from .stages.stage import Row as Row, Stage as Stage, rows as rows
+from .stages.generate import generation_time as generation_time
+from .stages.stage import Row as Row, Stage as Stage, disk as disk, rows as rows, seconds_left as seconds_left
 from .studies import Studies as Studies
 from .study import Study as Study
 from .training_runs import TrainingRun as TrainingRun, recipe_and_name as recipe_and_name

@@ -36,7 +36,7 @@ from genrobust.data import (
 from genrobust.recipe import Recipe, look_alikes, recipe_yaml
 from genrobust.robustness import list_metrics
 from genrobust.study.census import Census
-from genrobust.study.estimates.rates import StageTimes
+from genrobust.study.estimates import StageTimes
 from genrobust.study.executors.local import Local
 from genrobust.study.tracking import Tracking
 
@@ -60,8 +60,8 @@ class Context:
 
     def __post_init__(self) -> None:
         self.times, self._census = StageTimes(self.out), Census(self.out)
-        track = self.out / "track" / self.recipe.name
-        self.tracking = Tracking(self.recipe.track, track, self.recipe.name, recipe_yaml(self.recipe))
+        track = self.out / "track" / self.recipe.name if self.recipe.track else None
+        self.tracking = Tracking(track, recipe_yaml(self.recipe))
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _in_worker, (self.recipe, address(self.out))

@@ -21,8 +21,6 @@ from genrobust.core import GenrobustError, Request, UserError
 from genrobust.generate import identity
 from genrobust.generate.engines.openai import SEEDS, OpenAiEngine
 
-DRIPS = ("drip-100", "drip-head", "drip-body")
-DRIPPED = {"timeout": 0.3, "retries": 0}  # a byte of a drip comes more often
 SECRET = "sk-proj-1234567890abcdef"
 
 
@@ -42,7 +40,7 @@ def test_a_server_with_faults_draws_the_same_dataset(tmp_path, images):
         run(str(tmp_path / "faulty"), server.url, images)
         fates = Counter(one["fate"] for one in server.seen())
     assert contents(tmp_path / "faulty") == contents(tmp_path / "clean")
-    assert fates["ok"] >= images and len(fates) > (5 if images > 100 else 3)
+    assert fates["ok"] >= images and len(fates) > 3
     dataset = run(str(tmp_path / "faulty"), "http://127.0.0.1:1", images)  # all of it is there: no server is asked
     assert len({row["image_sha256"] for row in dataset.metadata().to_pylist()}) == images
 
@@ -75,7 +73,7 @@ def test_a_request_holds_what_the_recipe_says():
     assert image.shape == (SIDE, SIDE, 3)
     assert body | {"seed": 2**62 % SEEDS, "size": "16x16", "num_inference_steps": 4, "guidance_scale": 3.0} == body
     assert (body["model"], body["prompt"], body["n"], body["quality"]) == ("painter", "a tree", 1, "low")
-    assert body["response_format"] == "b64_json" and body["authorization"] is None
+    assert body["response_format"] == "b64_json" and body["authorization"] == "Bearer none"
     # a server may guide only where there is a negative prompt, and send JPEGs to whoever asks for nothing else
     assert (body["negative_prompt"], body["output_format"]) == (" ", "png")
 
@@ -88,23 +86,6 @@ def test_images_come_in_the_order_of_their_requests():
     assert len({image.tobytes() for image in drawn[:20]}) == 20
     alone = {"model": "painter", "prompt": "a camera", "seed": (2**62 + 2) % SEEDS, "size": "16x16"}
     assert (drawn[23] == np.asarray(Image.open(BytesIO(painted(alone, 0))))).all()
-
-
-def test_images_may_lie_behind_urls(monkeypatch):
-    monkeypatch.setenv("PAINTER_API_KEY", SECRET)
-    with Server(form="url", key=SECRET) as server:
-        urls = engine(server, key_variable="PAINTER_API_KEY").draw(requests(3))
-    with Server() as server:
-        assert all((one == other).all() for one, other in zip(urls, engine(server).draw(requests(3)), strict=True))
-
-
-def test_without_seeds_requests_with_one_prompt_share_a_call():
-    with Server(takes="size", most=3) as server:
-        drawn = engine(server, 15, sends=["size"], n=4).draw([*requests(6), *requests(1, "a camera")])
-        asked = [(body["prompt"], body["n"]) for body in server.seen()]
-    assert len({image.tobytes() for image in drawn}) == 7
-    # The server gives no more than three of four: the last one is asked for again.
-    assert sorted(asked) == [("a camera", 1), ("a tree", 1), ("a tree", 2), ("a tree", 4)]
 
 
 def test_what_decides_the_images_is_their_identity():
@@ -155,21 +136,13 @@ def test_no_output_holds_the_key(write_folder, tmp_path, monkeypatch):
         ({"key": SECRET}, {"key_variable": "WRONG_API_KEY"}, UserError, "401.*WRONG_API_KEY"),
         ({"model": "other"}, {}, UserError, "'painter'.*other.*server.model"),
         ({"takes": "size"}, {}, UserError, "400.*Unknown parameter.*server.sends"),
-        ({"faults": 1, "kinds": "301"}, {}, UserError, "301.*server.url"),
         ({"faults": 1, "kinds": "429-unpaid"}, {}, GenrobustError, "exceeded your current quota"),
         ({"faults": 1, "kinds": "500"}, {}, GenrobustError, "fails.*500"),
         ({"faults": 1, "kinds": "slow"}, {"timeout": 0.5, "retries": 1}, GenrobustError, "timed out"),
-        *(({"faults": 1, "kinds": kind}, DRIPPED, GenrobustError, "timed out") for kind in DRIPS),
-        ({"drips": "/v1/models"}, DRIPPED, UserError, "server.url.*timed out"),
-        ({"drips": "/images/", "form": "url"}, DRIPPED, GenrobustError, "URL.*timed out"),
         ({"faults": 1, "kinds": "cut"}, {"retries": 1}, GenrobustError, "fails.*[Cc]onnection"),
-        ({"faults": 1, "kinds": "truncated"}, {}, GenrobustError, "truncated"),
+        ({"faults": 1, "kinds": "truncated"}, {}, GenrobustError, "no image that can be read"),
         ({"faults": 1, "kinds": "wrong-size"}, {}, UserError, "32 x 16.*generator.width"),
         ({"faults": 1, "kinds": "no-json"}, {}, GenrobustError, "<html>a proxy"),
-        ({"faults": 1, "kinds": "foreign"}, {}, GenrobustError, "URL"),
-        ({}, {"max_images": 1}, GenrobustError, "server.max_images"),
-        # each of these may have been drawn, and be paid for
-        ({"faults": 1, "kinds": "500"}, {"max_images": 3, "retries": 9}, GenrobustError, "max_images.* 3 images"),
     ],
 )
 def test_what_does_not_work_is_explained(monkeypatch, options, change, kind, named):
@@ -187,14 +160,10 @@ def test_what_does_not_work_is_explained(monkeypatch, options, change, kind, nam
     assert not any(value in said for value in keys.values()) and "\x1b" not in said
 
 
-def test_an_answer_of_any_other_shape_is_shown():
-    with Server(
-        faults=1,
-        kinds=tuple(SHAPES),
-    ) as server:
-        with pytest.raises(GenrobustError, match=f"{server.url} .*{{.data.: .abc.}}.*server.url"):
-            engine(server).draw(requests(1))
-        assert [one["fate"] for one in server.seen()] == [*SHAPES]
+@pytest.mark.parametrize("shape", SHAPES)
+def test_an_answer_of_any_other_shape_is_an_error(shape):
+    with Server(faults=1, kinds=(shape,)) as server, pytest.raises(GenrobustError, match="no image that can be read"):
+        engine(server).draw(requests(1))
 
 
 def test_an_amount_beyond_the_bound_is_refused_before_a_request(tmp_path):

@@ -148,7 +148,7 @@ def test_a_rerun_makes_all_again_that_repair_set_aside_beside_any_note() -> None
         write(artifact.folder, "note.txt", *SYSTEM_FILES)
     genrobust("verify", runs, "--repair")
     shutil.rmtree(runs / ASIDE)
-    genrobust("run", "own.yaml", "--no-estimate")
+    genrobust("run", "own.yaml")
     genrobust("generate", "own.yaml")
     genrobust("verify", runs)
     assert {Path(name).name for name in contents(runs).keys() ^ before.keys()} == {"note.txt", *SYSTEM_FILES}

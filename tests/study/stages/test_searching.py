@@ -13,7 +13,7 @@ from small_study import CLASSES, QUICK, TRAIN, contents, files, folders_section,
 from genrobust.core import GenrobustError, Subset, UserError, prefix
 from genrobust.data import read_search
 from genrobust.recipe import parse_recipe
-from genrobust.study import Processes, Study, disk, measure_machine, verify_outputs
+from genrobust.study import Processes, Study, disk, verify_outputs
 from genrobust.study.results import record
 from genrobust.study.stages import searching
 from genrobust.study.stages.embeddings import CLASS_NAMES
@@ -160,11 +160,8 @@ def test_workers_find_the_same(own, tmp_path):
     assert contents(tmp_path / "two") == contents(tmp_path / "one")
 
 
-def test_the_time_of_a_search_is_known_before_it(own, tmp_path):
-    study = own("one")
-    rows = study.rows()[:2]
-    measure_machine(rows)
-    assert disk(rows) > 0
+def test_the_space_of_a_search_is_known_before_it(own, tmp_path):
+    assert disk(own("one").rows()[:2]) > 0
     assert not (tmp_path / "one" / "embeddings").exists()
 
 
@@ -215,7 +212,7 @@ def test_what_is_wrong_is_named(own, tmp_path, monkeypatch, change, said):
     (tmp_path / "broken" / "deep").mkdir(parents=True)
     (tmp_path / "broken" / "deep" / "7.png").write_bytes(b"no image")
     words = [word for one in change for word in ("--set", one)]
-    genrobust("run", "own.yaml", *words, "--no-estimate", code=2, said=said)
+    genrobust("run", "own.yaml", *words, code=2, said=said)
     assert not (tmp_path / "runs" / "checkpoints").exists()  # it is said before anything is trained
 
 
@@ -237,7 +234,7 @@ def test_a_class_without_an_image_to_retrieve_is_named_before_anything_is_made(
     }
     (tmp_path / "own.yaml").write_text(yaml.safe_dump(recipe))
     said = f"data.retrieved: no image shows {lacks}"
-    genrobust("run", "own.yaml", "--no-estimate", code=2, said=said)
+    genrobust("run", "own.yaml", code=2, said=said)
     assert not (tmp_path / "runs" / "generated").exists()
 
 

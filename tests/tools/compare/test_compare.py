@@ -24,7 +24,7 @@ VARIED = "own+train.steps=3"
 @pytest.fixture
 def two_studies(own_run):
     """The folder runs holds a study and a variation of it."""
-    genrobust("run", "own.yaml", "--set", "train.steps=3", "--no-estimate", "--workers", 1)
+    genrobust("run", "own.yaml", "--set", "train.steps=3", "--workers", 1)
 
 
 @pytest.mark.usefixtures("two_studies")

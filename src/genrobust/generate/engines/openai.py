@@ -2,30 +2,38 @@
 
 from __future__ import annotations
 
+import asyncio
+import base64
 import os
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Awaitable, Callable, Sequence
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from genrobust.core import ImageSet, LabelSpace, MissingPackage, Request, UserError
+from genrobust.core import GenrobustError, ImageSet, LabelSpace, MissingPackage, Request, UserError, some_of
+from genrobust.data import read_image
 from genrobust.generate.engine import Engine
 from genrobust.generate.server import SENT, OpenAiConfig
 from genrobust.recipe import ENGINES, GeneratorConfig
 
 if TYPE_CHECKING:
+    import openai
     import torch
 
+T = TypeVar("T")
+PASSING = {408, 409, 429}  # statuses below 500 that the client tries again
+REFUSED = ("content_policy_violation", "moderation_blocked", "content_filter")  # codes of a safety checker
+SHOWN = 200  # characters of what a server says
 SEEDS = 2**31  # what every server takes; the seed of a request has 63 bits
 
 
 @ENGINES.register("openai")
 class OpenAiEngine(Engine):
-    """Asks a server for images, several requests at a time.
+    """Asks a server for images, each by a request with a seed of its own, several at a time.
 
-    Where the server takes a seed, each image is a request of its own, with the seed of its own: asked again, it is the
-    same image, as far as the server is deterministic. Where it takes none, images with the same prompt may share a
-    request.
+    OpenAI's client does it, with its timeouts and retries. Asked again, an image is the same, as far as the server is
+    deterministic and takes a seed.
     """
 
     on_server = True
@@ -36,13 +44,12 @@ class OpenAiEngine(Engine):
         self, config: GeneratorConfig, labels: LabelSpace, sources: ImageSet | None, device: torch.device
     ) -> None:
         super().__init__(config, labels, sources, device)
-        try:
-            from genrobust.generate.image_api import ImageApi
-        except ModuleNotFoundError as error:
-            raise MissingPackage("openai", "api", "generator.engine: openai") from error
+        if find_spec("openai") is None:
+            raise MissingPackage("openai", "api", "generator.engine: openai")
         self._server = self.config.server
-        self._api = ImageApi(self._server, self._server.model or config.model, _read_key(self._server.key_variable))
-        self._api.check()
+        self._model = self._server.model or config.model
+        self._key = _read_key(self._server.key_variable)
+        self._run(self._check)
 
     @classmethod
     def identity(cls, config: GeneratorConfig) -> dict[str, Any]:
@@ -74,17 +81,89 @@ class OpenAiEngine(Engine):
         return self._server.concurrency
 
     def draw(self, requests: Sequence[Request]) -> list[np.ndarray | None]:
-        groups, config = _group_by_prompts(requests, self._server.n), self.config
-        size = None if config.width is None or config.height is None else (config.width, config.height)
-        drawn = self._api.draw([self._request_body(requests[group[0]], len(group)) for group in groups], size)
-        images = {
-            number: image
-            for group, group_images in zip(groups, drawn, strict=True)
-            for number, image in zip(group, group_images, strict=True)
-        }
-        return [images[number] for number in range(len(requests))]
+        async def draw_all(client: openai.AsyncOpenAI) -> list[np.ndarray | None]:
+            slots = asyncio.Semaphore(self.concurrency)
 
-    def _request_body(self, request: Request, n: int) -> dict[str, Any]:
+            async def draw_one(request: Request) -> np.ndarray | None:
+                async with slots:
+                    return await self._draw(client, request)
+
+            return await asyncio.gather(*map(draw_one, requests))
+
+        return self._run(draw_all)
+
+    def _run(self, work: Callable[[openai.AsyncOpenAI], Awaitable[T]]) -> T:
+        """Run `work` in an event loop of its own thread: notebooks have one already, and an interrupt cancels all."""
+        import openai
+        from anyio.from_thread import start_blocking_portal
+
+        async def run() -> T:
+            # None of OpenAI's own names and keys that the environment may hold goes to another server.
+            left_out: Any = dict.fromkeys(("OpenAI-Organization", "OpenAI-Project"), openai.Omit())
+            async with openai.AsyncOpenAI(
+                api_key=self._key or "none",
+                base_url=f"{self._server.url}/v1",
+                timeout=self._server.timeout,
+                max_retries=self._server.retries,
+                default_headers=left_out,
+            ) as client:
+                return await work(client)
+
+        with start_blocking_portal() as portal:
+            return portal.call(run)
+
+    async def _check(self, client: openai.AsyncOpenAI) -> None:
+        """Raise UserError if no server answers, it refuses the key, or it lists its models without this one."""
+        import openai
+
+        try:
+            names = [model.id for model in (await client.with_options(max_retries=2).models.list()).data]
+        except openai.APIConnectionError as error:
+            raise UserError(
+                f"generator.server.url: no server answers at {self._server.url} ({self._clean(error)}): start it, or "
+                "give its address"
+            ) from error
+        except (openai.AuthenticationError, openai.PermissionDeniedError) as error:
+            raise self._explained(error) from error
+        except Exception:
+            return  # not every server lists its models
+        if names and self._model not in names:
+            listed = some_of(map(self._clean, names))
+            raise UserError(
+                f"the server at {self._server.url} has no model {self._model!r}; it has {listed}: set "
+                "generator.server.model to one of these, or start the server with that model"
+            )
+
+    async def _draw(self, client: openai.AsyncOpenAI, request: Request) -> np.ndarray | None:
+        """Return the image of a request, RGB uint8 [H, W, 3], or None if a safety checker refuses it."""
+        import openai
+
+        try:
+            answer: Any = await client.images.generate(
+                model=self._model, prompt=request.prompt, n=1, extra_body=self._fields(request)
+            )
+        except openai.OpenAIError as error:
+            if isinstance(error, openai.APIError) and error.code in REFUSED:
+                return None
+            raise self._explained(error) from error
+        try:  # the client returns an answer of any shape
+            image = np.asarray(read_image(base64.b64decode(answer.data[0].b64_json, validate=True), "of the answer"))
+        except Exception as error:
+            raise GenrobustError(
+                f"the server at {self._server.url} sends no image that can be read, as base64, but "
+                f"{self._clean(answer)}: look at its log, or correct generator.server.url, and rerun: completed shards "
+                "are kept"
+            ) from error
+        width, height = self.config.width or image.shape[1], self.config.height or image.shape[0]
+        if image.shape[:2] != (height, width):
+            raise UserError(
+                f"the server at {self._server.url} sends an image of {image.shape[1]} x {image.shape[0]} pixels in "
+                f"place of {width} x {height}: give generator.width and generator.height that it draws, or leave size "
+                "out of generator.server.sends"
+            )
+        return image
+
+    def _fields(self, request: Request) -> dict[str, Any]:
         config, sends = self.config, self._server.sends
         if request.negative_prompt and "negative_prompt" not in sends:
             raise UserError(
@@ -100,8 +179,29 @@ class OpenAiEngine(Engine):
             # not "": some servers guide only where there is a negative prompt, and take that for none
             "negative_prompt": request.negative_prompt or " ",
         }
-        sent: dict[str, Any] = {name: fields[name] for name in sends if fields[name] is not None}
-        return {"prompt": request.prompt, "n": n, **sent, **self._server.fields}
+        return {**{name: fields[name] for name in sends if fields[name] is not None}, **self._server.fields}
+
+    def _explained(self, error: openai.OpenAIError) -> GenrobustError:
+        """Translate what the client raises."""
+        server, status = f"the server at {self._server.url}", getattr(error, "status_code", 500)
+        if status >= 500 or status in PASSING:
+            return GenrobustError(
+                f"{server} fails ({self._clean(error)}): look at its log, and rerun: completed shards are kept"
+            )
+        if status in (401, 403):
+            name = self._server.key_variable
+            remedy = f"look at the environment variable {name}" if name else "name its variable in server.key_variable"
+            return UserError(f"{server} refuses the API key, or wants one ({self._clean(error)}): {remedy}")
+        return UserError(
+            f"{server} refuses the request ({self._clean(error)}): correct generator, generator.server.url or "
+            "generator.server.model, or leave what it does not take out of generator.server.sends"
+        )
+
+    def _clean(self, said: object) -> str:
+        """Return what a server says, on one line of visible characters, without the key, which some servers repeat."""
+        text = "".join(c if c.isprintable() else " " for c in str(said)[: 20 * SHOWN])
+        text = " ".join((text.replace(self._key, "***") if self._key else text).split())
+        return text if len(text) <= SHOWN else f"{text[:SHOWN]} ..."
 
 
 def _openai_config(config: GeneratorConfig) -> OpenAiConfig:
@@ -122,17 +222,3 @@ def _read_key(variable: str | None) -> str | None:
     if not (key.isascii() and key.isprintable() and " " not in key):
         raise UserError(f"generator.server.key_variable: {variable} holds a space or a character that no API key has")
     return key
-
-
-def _group_by_prompts(requests: Sequence[Request], n: int) -> list[list[int]]:
-    """The numbers of requests that a call draws together: up to `n` that share their prompts."""
-    groups: list[list[int]] = []
-    open_groups: dict[tuple[str, str], list[int]] = {}
-    for number, request in enumerate(requests):
-        prompts = request.prompt, request.negative_prompt
-        group = open_groups.get(prompts)
-        if group is None or len(group) == n:
-            group = open_groups[prompts] = []
-            groups.append(group)
-        group.append(number)
-    return groups

@@ -11,6 +11,7 @@ from PIL import Image, ImageOps
 from genrobust.core import Request, UserError
 from genrobust.generate.mode import MODES, Mode
 from genrobust.generate.pipeline_config import GUIDANCE, PromptedConfig
+from genrobust.generate.private_names import KEEP_SIZE
 
 if TYPE_CHECKING:
     import torch
@@ -62,7 +63,7 @@ class Edit(Mode):
                 raise UserError(f"generator.image_guidance_scale: a {kind} takes none: leave it out")
             self._own["image_guidance_scale"] = config.image_guidance_scale
         if "max_area" in parameters:  # else it draws at sizes that it was trained on, whatever was asked for
-            self._own |= {"max_area": self.generator.width * self.generator.height, "_auto_resize": False}
+            self._own |= {"max_area": self.generator.width * self.generator.height, **KEEP_SIZE}
 
     def arguments(self, requests: Sequence[Request], noise: Sequence[torch.Generator]) -> dict[str, Any]:
         size = self.generator.width, self.generator.height

@@ -56,7 +56,6 @@ class Work:
         memory: The bytes that a worker takes for what it loads, beyond those of a small network.
         alone: The command's own process does all of it: the work is elsewhere, such as on a server.
         ended: Called when jobs are done, with the seconds of their worker, without loading.
-        light: It needs few libraries: workers that start for it do not load all that others need.
     """
 
     what: str
@@ -68,7 +67,6 @@ class Work:
     memory: int = 0
     alone: bool = False
     ended: Callable[[Sequence[Job], float], None] = lambda jobs, seconds: None
-    light: bool = False
 
     @property
     def size(self) -> int:

@@ -109,8 +109,7 @@ class Processes(Workers):
                 gc.collect()
                 torch.cuda.empty_cache()
             return
-        if not work.light:
-            self.prepare()
+        self.prepare()
         super().run(work)
 
     @contextmanager

@@ -33,7 +33,7 @@ from genrobust.core import (
 from genrobust.data import LINE_SOURCE, ShardDataset
 from genrobust.recipe import ArmConfig, recipe_yaml
 from genrobust.report import count, thumbnail_bytes
-from genrobust.study.estimates.rates import known_rate
+from genrobust.study.estimates import known_rate
 from genrobust.study.graph import Graph
 from genrobust.study.results.initial_weights import describe_starts
 from genrobust.study.results.provenance import Makers

@@ -17,8 +17,7 @@ from genrobust.core import (
     resolve_device,
 )
 from genrobust.recipe import QualityConfig
-from genrobust.study.estimates.rates import Cost
-from genrobust.study.estimates.speed import clip_cost
+from genrobust.study.estimates import Cost
 from genrobust.study.executors.jobs import DoJobs, Job
 from genrobust.study.sources import Sources
 from genrobust.study.stages.embeddings import CLASS_NAMES, FOLDER, Embeddings
@@ -89,7 +88,7 @@ class Describe(Stage):
         return embed
 
     def cost(self, job: Job) -> Cost:
-        return clip_cost(self.config.clip)
+        return Cost(1, of=f"CLIP {self.config.clip}")
 
     def found(self) -> tuple[SourceQuality, ...]:
         """Return the qualities of the sources, once all of them are embedded."""

@@ -20,8 +20,7 @@ from genrobust.classifiers import (
 )
 from genrobust.core import ZERO_SHOT, Artifact, ImageSet, digest, fetch_artifacts, find_clip
 from genrobust.recipe import ZeroShotConfig
-from genrobust.study.estimates.rates import Cost
-from genrobust.study.estimates.speed import ANSWER, DECODE, clip_cost, network_size
+from genrobust.study.estimates import Cost, network_size
 from genrobust.study.executors.jobs import DoJobs, Job
 from genrobust.study.sources import Sources
 from genrobust.study.stages.stage import Stage
@@ -78,11 +77,11 @@ class Evaluate(Stage):
     def cost(self, job: Job) -> Cost:
         if job.key == ZERO_SHOT:
             assert self.zero_shot is not None  # it lists such a job only then
-            return clip_cost(self.zero_shot.clip)
+            return Cost(1, of=f"CLIP {self.zero_shot.clip}")
         context, evaluate, train = self.context, self.context.recipe.evaluate, self.sources.settings(job.key)
         size = network_size(context.out, train, len(context.data.labels))
         scale = ((evaluate.image_size or train.image_size) / train.image_size) ** 2
-        return Cost(ANSWER * scale * size.multiply_adds * (1 + evaluate.flip) + DECODE)
+        return Cost(scale * size.multiply_adds * (1 + evaluate.flip))
 
     def of(self, run: TrainingRun) -> SavedPredictions[str]:
         """Return the predictions of a run's classifier on every test set; missing ones are made in this process."""

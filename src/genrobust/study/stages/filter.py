@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from genrobust.core import Artifact
 from genrobust.data import ShardDataset, read_filter, write_reviewed
 from genrobust.recipe import FilterConfig
-from genrobust.study.estimates.rates import Cost
-from genrobust.study.estimates.speed import ANSWER, DECODE, clip_cost, network_size
+from genrobust.study.estimates import Cost, network_size
 from genrobust.study.executors.jobs import DoJobs, Job
 from genrobust.study.sources import Sources
 from genrobust.study.stages.stage import Stage
@@ -56,9 +55,8 @@ class Filter(Stage):
     def cost(self, job: Job) -> Cost:
         run, context = self.sources.judge_run(self.rule), self.context
         if run is None:
-            return clip_cost(str(self.rule.clip))
-        size = network_size(context.out, self.sources.settings(run), len(context.data.labels))
-        return Cost(ANSWER * size.multiply_adds + DECODE)
+            return Cost(1, of=f"CLIP {self.rule.clip}")
+        return Cost(network_size(context.out, self.sources.settings(run), len(context.data.labels)).multiply_adds)
 
 
 class ReviewFilter(Filter):

@@ -13,6 +13,7 @@ from genrobust.core import (
     GenrobustError,
     ImageSet,
     UserError,
+    about,
     artifact_folder,
     device_name,
     digest,
@@ -22,8 +23,7 @@ from genrobust.data import ShardDataset, missing_shards
 from genrobust.generate import Generation, Plan, engine_of, identity, plan_of
 from genrobust.recipe import GENERATED, DatasetConfig, GeneratorConfig
 from genrobust.study.context import Context
-from genrobust.study.estimates.rates import Cost, measured_once
-from genrobust.study.estimates.speed import EMBEDDED_PIXELS, step_cost
+from genrobust.study.estimates import Cost, known_rate, measured_once
 from genrobust.study.executors.jobs import DoJobs, Job
 from genrobust.study.stages.stage import NOT_SHARED, Stage
 from genrobust.study.stages.train_generator import (
@@ -34,7 +34,7 @@ from genrobust.study.stages.train_generator import (
 
 BATCH_SIZES = "batch_size"  # what they are kept under, beside the rates of stages
 PNG_SHARE = 0.6  # of the raw bytes of a photograph; drawings take less
-STABLE_DIFFUSION_PIXELS = 512  # the side of its images where a recipe names none
+EMBEDDED_PIXELS, PIXELS = 64, 512  # the side of images where a recipe names none
 DECODING_STEPS = 1.0  # of a network, which decoding an image and writing it cost
 
 
@@ -145,11 +145,8 @@ class GeneratedDataset:
     @property
     def cost(self) -> Cost:
         """What an image takes."""
-        if self._config.from_scratch:
-            return Cost(
-                self.generator.drawn_steps, self.generator.precision, f"a class model for {self.generator.model}"
-            )
-        return generation_cost(self.generator)
+        cost = generation_cost(self.generator)
+        return replace(cost, of=f"a class model for {self.generator.model}") if self._config.from_scratch else cost
 
     @cached_property
     def shards(self) -> Sequence[range]:
@@ -274,14 +271,22 @@ class Generate(Stage):
 
     def cost(self, job: Job) -> Cost:
         generator = self.dataset.generator
-        side = EMBEDDED_PIXELS if generator.model == EMBEDDED else STABLE_DIFFUSION_PIXELS
+        side = EMBEDDED_PIXELS if generator.model == EMBEDDED else PIXELS
         width, height = generator.size
         return replace(self.dataset.cost, disk=job.size * (width or side) * (height or side) * 3 * PNG_SHARE)
 
 
 def generation_cost(generator: GeneratorConfig) -> Cost:
-    """Return what an image of `generator` takes: so many evaluations of its network, and decoding."""
+    """Return the cost of an image of `generator`: evaluations of its network, and decoding, for each pixel."""
     if engine_of(generator).on_server:
         return Cost(1, of=f"{generator.engine} {generator.model}")
-    each = step_cost(generator)
-    return replace(each, amount=each.amount * (generator.evaluations + DECODING_STEPS))
+    width, height = generator.size
+    amount = (generator.evaluations + DECODING_STEPS) * (width or 1) * (height or 1)
+    return Cost(amount, generator.precision, generator.model)
+
+
+def generation_time(images: int, generator: GeneratorConfig, worker: str, out: Path) -> str:
+    """Return how long `images` images take, in words, if that was measured in `out`."""
+    rate = known_rate(out, Generate.name, worker, generation_cost(generator))
+    time = "not measured yet" if rate is None else f"{about(images / rate)} at {rate:.3g} images/s, measured here"
+    return f"{images:,} images of {generator.drawn_steps} steps: {time}"

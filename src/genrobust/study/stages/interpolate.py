@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from genrobust.core import resolve_device
-from genrobust.study.estimates.rates import Cost
-from genrobust.study.estimates.speed import ANSWER, DECODE, network_size
+from genrobust.study.estimates import Cost, network_size
 from genrobust.study.executors.jobs import DoJobs, Job
 from genrobust.study.sources import Sources
 from genrobust.study.stages.stage import Stage
@@ -56,5 +55,4 @@ class Interpolate(Stage):
         """Return the cost of a classifier: it answers the validation images, and its weights are written."""
         context, train = self.context, self.sources.settings(job.key)
         size = network_size(context.out, train, len(context.data.labels))
-        answers = (ANSWER * size.multiply_adds + DECODE) * len(context.data.val)
-        return Cost(answers + size.parameters / 1e9, disk=4 * size.parameters)
+        return Cost(size.multiply_adds * len(context.data.val) + size.parameters / 1e9, disk=4 * size.parameters)

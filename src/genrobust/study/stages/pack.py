@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from genrobust.core import cores
-from genrobust.study.estimates.rates import Cost
+from genrobust.study.estimates import Cost
 from genrobust.study.executors.jobs import DoJobs, Job
 from genrobust.study.sources import Sources
 from genrobust.study.stages.stage import Stage

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from genrobust.core import fetch_artifacts, resolve_device
-from genrobust.study.estimates.rates import Cost
-from genrobust.study.estimates.speed import clip_cost
+from genrobust.study.estimates import Cost
 from genrobust.study.executors.jobs import DoJobs, Job
 from genrobust.study.sources import Sources
 from genrobust.study.stages.embeddings import CLASS_NAMES, FOLDER
@@ -61,4 +59,4 @@ class Search(Stage):
 
     def cost(self, job: Job) -> Cost:
         """Return the cost of an image; the names of the classes are few."""
-        return replace(clip_cost(str(self.context.recipe.data.search_clip)), disk=EMBEDDING_BYTES * job.size)
+        return Cost(1, of=f"CLIP {self.context.recipe.data.search_clip}", disk=EMBEDDING_BYTES * job.size)

@@ -7,12 +7,13 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import Any, ClassVar
 
 from genrobust.core import GenrobustError
 from genrobust.study.context import Context
-from genrobust.study.estimates.rates import Cost, estimate, known_rate, remember_rate
+from genrobust.study.estimates import Cost, estimate, known_rate, remember_rate
 from genrobust.study.executors.jobs import DoJobs, Job, Work
 from genrobust.study.results.provenance import require_same_makers
 
@@ -176,3 +177,22 @@ def rows(stages: Sequence[Stage]) -> Iterator[Row]:
                 seen.add((stage.name, job.folder, job.key))
                 listed.setdefault(job.row or job.name, []).append(job)
         yield from (Row(stage, name, tuple(jobs)) for name, jobs in listed.items())
+
+
+def seconds_left(rows: Sequence[Row]) -> tuple[float, bool]:
+    """Return the seconds that `rows` take, and whether there are more whose rate is not known yet."""
+    total, unknown = 0.0, False
+    for stage, of_stage in groupby(rows, key=lambda row: row.stage):
+        seconds = stage.seconds([job for row in of_stage for job in row.left])
+        total, unknown = total + (seconds or 0.0), unknown or seconds is None
+    return total, unknown
+
+
+def disk(rows: Sequence[Row]) -> int:
+    """Return about how many bytes `rows` will take, with what lies beside them while they are made."""
+    total = 0.0
+    for row in rows:
+        costs = [row.stage.cost(job) for job in row.left]
+        beside = sorted((cost.beside for cost in costs), reverse=True)[: row.stage.workers]
+        total += sum(cost.disk for cost in costs) + sum(beside)
+    return round(total)

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING
 from genrobust.classifiers import read_checkpoint_info, saved_steps
 from genrobust.core import ArmRecord, Artifact, UserError, count_taken, digest
 from genrobust.recipe import MixturePart
-from genrobust.study.estimates.rates import Cost
-from genrobust.study.estimates.speed import ANSWER, DECODE, TRAIN, network_size
+from genrobust.study.estimates import TRAIN, Cost, network_size
 from genrobust.study.executors.jobs import DoJobs, Job
 from genrobust.study.sources import Sources
 from genrobust.study.stages.stage import Stage
@@ -186,7 +185,7 @@ class Train(Stage):
         size = network_size(context.out, train, len(context.data.labels))
         weight_bytes = 4 * size.parameters
         saved_bytes = weight_bytes * (2 if train.is_pretrained else 1)  # what it started from
-        each = (ANSWER if train.probes == "only" else TRAIN) * size.multiply_adds + DECODE
+        each = (1 if train.probes == "only" else TRAIN) * size.multiply_adds
         return Cost(each, train.precision, disk=saved_bytes, beside=STATE_COPIES * weight_bytes)
 
 

@@ -3,26 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from genrobust.classifiers import saved_steps
-from genrobust.core import EMBEDDED, FLOAT32, Artifact, ImageSet, JoinedImages, UserError, artifact_folder
+from genrobust.core import Artifact, ImageSet, JoinedImages, UserError, artifact_folder, digest
 from genrobust.generate import DiffusersConfig, LoraConfig, engine_of
-from genrobust.recipe import (
-    PATCH,
-    PATCH_OF_LATENTS,
-    SUBSTEPS,
-    ClassModelConfig,
-    DatasetConfig,
-    FinetuneConfig,
-    GeneratorConfig,
-)
+from genrobust.recipe import ClassModelConfig, DatasetConfig, FinetuneConfig, GeneratorConfig
 from genrobust.study.context import Context
-from genrobust.study.estimates.rates import Cost
-from genrobust.study.estimates.speed import EMBEDDED_PIXELS, LATENT_SIDE, TRAIN, step_cost
+from genrobust.study.estimates import Cost
 from genrobust.study.executors.jobs import DoJobs, Job
 from genrobust.study.stages.stage import Stage
 
@@ -206,30 +197,11 @@ class TrainGenerator(Stage):
         return train
 
     def cost(self, job: Job) -> Cost:
-        """Return the cost of an image to a worker of the recipe's threads, as if more of them shared it evenly."""
-        cost = self._cost_to_one()
-        return replace(cost, amount=cost.amount * self.context.recipe.threads / self.trained.threads)
-
-    def _cost_to_one(self) -> Cost:
-        """The cost of an image; a fine-tune of all weights keeps copies of them, a LoRA a few MB."""
+        """Return the cost of an image; a fine-tune of all weights keeps copies of them, a LoRA a few MB."""
         base, config = self.trained.base, self.trained.config
         if isinstance(config, ClassModelConfig):
-            amount = TRAIN * _products(base, config) / 1e9
-            # On a CPU, going backward through small convolutions in bfloat16 takes nearly as long as in float32.
-            precision = FLOAT32 if config.channels else config.precision
-            return Cost(amount, precision, "" if base.model == EMBEDDED else "a class model")
-        one_step = step_cost(base)
-        calls: float = TRAIN
-        if config.distil is not None:  # its teacher draws first, with guidance
-            calls += 2 * SUBSTEPS * config.distil * config.distil_images / (config.steps * config.batch_size)
+            size = config.model_dump(include={"depth", "width", "channels", "components"})
+            return Cost(1, config.precision, f"a class model {digest([base.size, size])}")
         full = FINETUNED_COPIES * engine_of(base).weights_bytes(base) if config.method == "full" else 0
-        return replace(one_step, amount=calls * one_step.amount, precision=config.precision, disk=full)
-
-
-def _products(base: GeneratorConfig, config: ClassModelConfig) -> int:
-    """How many products of two numbers a class model computes for an image, nearly."""
-    side = (base.size[0] or EMBEDDED_PIXELS) // (LATENT_SIDE if config.components is None else PATCH)
-    if config.channels is None:
-        return 12 * config.depth * config.width**2 * (side // PATCH_OF_LATENTS) ** 2
-    # A level has six convolutions of 3 x 3, two of them on twice the channels.
-    return sum(8 * 9 * channels**2 * (side >> level) ** 2 for level, channels in enumerate(config.channels))
+        kind = f"{base.model} {digest([base.size, config.method, config.distil])}"
+        return Cost(1, config.precision, kind, disk=full)

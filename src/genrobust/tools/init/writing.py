@@ -271,9 +271,8 @@ def _say_generation(
     say: Callable[[str], None],
 ) -> None:
     """Log how long a GPU generates, and without a generator here the ways to generated images, as commands."""
-    cost = generation_time(values["to_generate"], STABLE_DIFFUSION, "cuda" if gpu else "cpu", out)
     if gpu:
-        say(f"to generate: {cost}")
+        say(f"to generate: {generation_time(values['to_generate'], STABLE_DIFFUSION, 'cuda', out)}")
     if values["with_generated"]:
         return
     ways = {
@@ -281,7 +280,7 @@ def _say_generation(
             "--server", "http://127.0.0.1:30000", "--model", "NAME", "--overwrite"
         ),
         "images of any generator, one subfolder for each class": again("--generated", "DIR", "--overwrite"),
-        f"another machine with a GPU, genrobust and a copy of this folder. {cost}. There": (
+        "another machine with a GPU, genrobust and a copy of this folder. There": (
             f"genrobust generate {shlex.quote(str(recipe))}"
         ),
         "and then here, with a copy of the folder that it names": again("--generated", "FOLDER", "--overwrite"),

@@ -12,7 +12,6 @@ from genrobust.cli import (
     ANYWHERE,
     COMMANDS,
     STUDY,
-    Estimate,
     in_group,
     list_work,
     option,
@@ -39,7 +38,6 @@ def tune(
     ctx: typer.Context,
     budget: Annotated[str, option("--budget TIME", "How long it may take, about: 90s, 30m or 2h.")],
     seed: Annotated[int, option("--seed N", "Draws the order in which variants are tried.", min=0)] = 0,
-    estimate: Estimate = True,
 ) -> None:
     """Try variants of the arms on shifted validation images, and write a recipe of the best.
 
@@ -51,7 +49,7 @@ def tune(
     recipe = load_recipe(ctx.params["recipe"], ctx.params["sets"] or [], ctx.params["quick"])
     seconds = _parse_time("--budget", budget)
     tuning = Tuning(recipe, study.out, seconds, study.context.executor, say, seed, words_of(ctx))
-    list_work(study, estimate)
+    list_work(study)
     _print_tuned(tuning.run())
 
 

@@ -158,7 +158,7 @@ class Tuning:
             **self.raw,
             **dict.fromkeys(("quality", "zero_shot", "answer")),
             "claims": [],
-            "track": [],
+            "track": False,
             "robustness": {**self.raw["robustness"], "baselines": None, "grid": 0},
             "datasets": {**self.raw["datasets"], **{name: raw for arm in listed for name, raw in arm.datasets.items()}},
             "arms": [{**arm.arm, "group": None} for arm in listed],

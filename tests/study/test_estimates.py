@@ -3,13 +3,15 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
-from small_study import QUICK
+import yaml
+from small_study import QUICK, genrobust
 
 from genrobust.recipe import parse_recipe
-from genrobust.study import Study, measure_machine, seconds_left
-from genrobust.study.estimates.rates import MACHINE, OURS, RATES, Cost, StageTimes, estimate, known_rate, remember_rate
+from genrobust.study import Study, seconds_left
+from genrobust.study.estimates import MACHINE, OURS, RATES, Cost, StageTimes, estimate, known_rate, remember_rate
 from genrobust.study.executors.jobs import Job
 
 ONE = Cost(1, of="x")
@@ -42,23 +44,22 @@ def test_a_file_of_the_user_s_of_that_name_stays(tmp_path, text):
     assert rate_of(tmp_path) is None
 
 
-def test_the_estimate_before_a_run_is_that_of_the_work_then(tmp_path):
-    """Relative to each other, since this machine is as fast as it is: what costs more takes longer."""
-    recipe = parse_recipe(
-        QUICK | {"reference": "all", "arms": [{"name": "all", "mixture": "generated"}], "device": "cpu"}
-    )
-    study = Study(recipe, tmp_path)
+def test_training_has_an_estimate_before_a_run_and_what_ran_a_better_one(tmp_path, monkeypatch):
+    """Relative to each other, since this machine is as fast as it is."""
+    monkeypatch.chdir(tmp_path)
+    recipe = QUICK | {"reference": "all", "arms": [{"name": "all", "mixture": "generated"}], "device": "cpu"}
+    study = Study(parse_recipe(recipe), tmp_path / "runs")
     rows = study.rows()
     assert seconds_left(rows) == (0, True)
-    measure_machine(rows)
+    Path("own.yaml").write_text(yaml.safe_dump(recipe))
+    assert "steps that are not measured yet" in genrobust("show", "own.yaml").stdout
     seconds, unknown = seconds_left(rows)
-    assert seconds > 0 and not unknown
+    assert seconds > 0 and unknown  # generation
     (train,) = [row for row in rows if row.stage.name == "train"]
-    before = train.stage.seconds(train.left)
-    longer = 2 * before
+    longer = 2 * train.stage.seconds(train.left)
     train.stage.keep_rate(train.left, longer)  # they took longer than the machine's speed says
     assert train.stage.seconds(train.left) == pytest.approx(longer)
-    assert (tmp_path / "generated").exists() is False
+    assert not (tmp_path / "runs" / "generated").exists()
 
 
 def test_an_estimate_shares_the_jobs_out():
@@ -92,7 +93,7 @@ def test_a_damaged_file_is_as_good_as_none(tmp_path, text):
 NOTING = """
 import sys
 from pathlib import Path
-from genrobust.study.estimates.rates import remember_rate
+from genrobust.study.estimates import remember_rate
 for n in range(30):
     remember_rate(Path(sys.argv[1]), "train", f"{sys.argv[2]} {n}", 1.0)
 """

@@ -1,0 +1,219 @@
+"""Estimates of time: the work of a job, divided by a rate that was measured on this machine."""
+
+from __future__ import annotations
+
+import heapq
+import json
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from genrobust.core import (
+    FLOAT32,
+    DiskFull,
+    StageRecord,
+    leftovers,
+    lock,
+    make_folder,
+    parse_json,
+    remove_leftovers,
+    replacing,
+    set_threads,
+)
+from genrobust.recipe import TrainConfig
+from genrobust.study.executors.jobs import Job
+
+RATES = "rates.json"
+OURS = "genrobust_rates"  # the one key of that file
+MACHINE = "machine"  # what the speed of networks is kept under, beside the rates of stages
+TRAIN = 3.0  # forward passes that a step of training costs: one forward, and two backward
+MEASURED = ("resnet10t", 64, 16)  # the network whose training is measured, its pixels a side and its batch
+SECONDS = 1.0  # of that
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """The work of a job.
+
+    Attributes:
+        amount: Of one item, in the unit of its work: billions of multiply-adds of a network, or any unit with `of`.
+        precision: What most of it computes in.
+        of: The name of the jobs among which `amount` can be compared, such as those of one generator: their rate is
+            known after one of them ran. Without a name, it is known from the speed of the machine before.
+        disk: The bytes of its results.
+        beside: The bytes that lie beside these while it runs.
+    """
+
+    amount: float
+    precision: str = FLOAT32
+    of: str = ""
+    disk: float = 0
+    beside: float = 0
+
+    def key(self, worker: str) -> str:
+        """Return the key of its rate on a `worker`, as `Context.worker` names it."""
+        return ", ".join(filter(None, (self.of, self.precision, worker)))
+
+
+def remember_rate(out: Path, stage: str, rate_key: str, per_second: float) -> None:
+    """Save in `out` the rate of one worker of `stage`: the amount of `rate_key` that it does in a second."""
+    with _locked_rates(out) as rates:
+        rates.setdefault(stage, {})[rate_key] = per_second
+
+
+def measured_once(out: Path, stage: str, rate_key: str, measure: Callable[[], float]) -> float:
+    """Return what is kept in `out` as a rate is, or what `measure` returns, for which other processes wait."""
+    with _locked_rates(out) as rates:
+        stage_rates = rates.setdefault(stage, {})
+        if rate_key not in stage_rates:
+            stage_rates[rate_key] = measure()
+        return stage_rates[rate_key]
+
+
+def known_rate(out: Path, stage: str, worker: str, cost: Cost) -> float | None:
+    """Return how many items of `cost` one worker of `stage` does in a second; None if no rate is known.
+
+    It is the rate of the last jobs of the stage in `out`, or else the speed of the machine.
+    """
+    if not cost.amount:
+        return math.inf
+    rates, key = _read_rates(out), cost.key(worker)
+    rate = rates.get(stage, {}).get(key, None if cost.of else rates.get(MACHINE, {}).get(key))
+    return None if rate is None else rate / cost.amount
+
+
+def estimate(rates: Sequence[tuple[Job, float | None]], workers: int) -> float | None:
+    """Return the seconds in which so many `workers` do what is left of jobs; None where a rate is unknown.
+
+    The longest goes first, each to the worker that is free first; those that several do together come one by one.
+
+    Args:
+        rates: The jobs, each with the items a second that one worker does of it.
+    """
+    if not all(rate for _, rate in rates):
+        return None
+    seconds = [(job.workers, job.left / (rate * job.workers)) for job, rate in rates if rate]
+    busy = [0.0] * workers
+    for each in sorted((each for together, each in seconds if together == 1), reverse=True):
+        heapq.heapreplace(busy, busy[0] + each)
+    return max(busy) + sum(each for together, each in seconds if together > 1)
+
+
+@contextmanager
+def _locked_rates(out: Path) -> Iterator[dict[str, dict[str, float]]]:
+    """Hold the rates in `out`, and write what the block makes of them, but never over a user's file of that name."""
+    make_folder(out)
+    with lock(out, wait=True):
+        rates = _read_rates(out)
+        yield rates
+        if not (out / RATES).exists() or OURS.encode() in (out / RATES).read_bytes():
+            with replacing(out / RATES) as file:
+                file.write(json.dumps({OURS: dict(sorted(rates.items()))}, indent=1).encode())
+
+
+def _read_rates(out: Path) -> dict[str, dict[str, float]]:
+    try:
+        stored = parse_json((out / RATES).read_bytes())[OURS]
+        return {
+            stage: {key: rate for key, value in rates.items() if 0 < (rate := float(value)) < math.inf}
+            for stage, rates in stored.items()
+        }
+    except (OSError, ValueError, AttributeError, TypeError, KeyError):
+        return {}  # none yet, or damaged: it only estimates times
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkSize:
+    """The number of parameters of a network, and its billions of multiply-adds for an image."""
+
+    parameters: int
+    multiply_adds: float
+
+
+def network_size(out: Path, train: TrainConfig, classes: int) -> NetworkSize:
+    """Return the size of the network of `train`. It is kept in `out`: torch and timm take seconds to load."""
+    how = train.architecture, classes, train.image_size, json.dumps(train.network_kwargs, sort_keys=True)
+    if out.exists():
+        with suppress(DiskFull):
+            return _kept_size(out, *how)
+    return _count(*how)
+
+
+@cache
+def _kept_size(out: Path, *how: Any) -> NetworkSize:
+    name = f"{how}, timm {metadata.version('timm')}"
+    parameters = measured_once(out, "parameters", name, lambda: _count(*how).parameters)
+    return NetworkSize(round(parameters), measured_once(out, "multiply_adds", name, lambda: _count(*how).multiply_adds))
+
+
+@cache
+def _count(architecture: str, classes: int, image_size: int, model_kwargs: str = "{}") -> NetworkSize:
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    from genrobust.classifiers import create_classifier
+
+    with torch.device("meta"), torch.inference_mode():  # shapes alone: no memory, no time
+        network = create_classifier(architecture, classes, image_size, json.loads(model_kwargs)).eval()
+        with FlopCounterMode(display=False) as counter:
+            network(torch.empty(1, 3, image_size, image_size))
+    return NetworkSize(sum(p.numel() for p in network.parameters()), counter.get_total_flops() / 2e9)
+
+
+def measure_machine(out: Path, worker: str, threads: int, precisions: Sequence[str]) -> None:
+    """Measure how fast networks train on this machine's CPU in each of `precisions`; it is kept in `out`."""
+    unknown = [name for name in precisions if known_rate(out, MACHINE, worker, Cost(1, name)) is None]
+    for name in unknown:
+        set_threads(threads)
+        remember_rate(out, MACHINE, Cost(1, name).key(worker), _measure_speed(name, SECONDS / len(unknown)))
+
+
+def _measure_speed(precision: str, seconds: float) -> float:
+    """Return the billions of multiply-adds a second, of forward passes, at which a small network trains."""
+    import torch
+
+    from genrobust.classifiers import autocast, create_classifier
+
+    architecture, side, batch = MEASURED
+    network, images = create_classifier(architecture, 2, side), torch.rand(batch, 3, side, side)
+    count, began = -1, time.monotonic()  # the first step warms up
+    while count < 1 or time.monotonic() - began < seconds:
+        with autocast(images.device, precision):
+            loss = network(images).float().logsumexp(dim=1).sum()
+        loss.backward()
+        count += 1
+        if not count:
+            began = time.monotonic()
+    return count * batch * TRAIN * _count(architecture, 2, side).multiply_adds / (time.monotonic() - began)
+
+
+class StageTimes:
+    """The time of each stage, summed over its blocks; `out` is the study's folder."""
+
+    def __init__(self, out: Path) -> None:
+        self._out = out
+        self._stages: dict[str, StageRecord] = {}
+
+    @property
+    def records(self) -> tuple[StageRecord, ...]:
+        """One record a stage, in the order in which the stages began."""
+        return tuple(self._stages.values())
+
+    @contextmanager
+    def timed(self, stage: str, unit: str, count: int) -> Iterator[None]:
+        """Time a block of `stage` that makes `count` items, in `unit`; for 0, all of them are found done."""
+        if leftovers(self._out):  # of a process that was killed while it saved a rate
+            with lock(self._out, wait=True):
+                remove_leftovers(self._out, names=(RATES,))
+        began = time.monotonic()
+        yield
+        spent = time.monotonic() - began if count else 0.0
+        before = self._stages.get(stage, StageRecord(stage, 0.0, 0, unit, True))
+        items, reused = before.items + count, before.reused and not count
+        self._stages[stage] = StageRecord(stage, before.seconds + spent, items, unit, reused)
