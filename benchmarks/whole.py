@@ -53,7 +53,7 @@ def run(words: Sequence[str], kept: Path | None = None) -> Whole:
         ended = time.perf_counter()
         if running.returncode:
             raise SystemExit("".join(said))
-        (results,) = Path(out).glob("*/results.json")
+        (results,) = {path.resolve() for path in Path(out).glob("*/results.json")}  # a link leads to the folder
         found = json.loads(results.read_text())["stages"]
     made = {stage["stage"]: (stage["seconds"], f"{stage['items']:,} {stage['unit']}") for stage in found}
     made["start, measuring, scoring, report"] = ended - began - sum(seconds for seconds, _ in made.values()), ""

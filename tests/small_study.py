@@ -109,7 +109,7 @@ def folders_section(folders: dict[str, Path], **more: Any) -> dict[str, Any]:
 @pytest.fixture
 def own_run(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Commands run in a copy of `finished`."""
-    shutil.copytree(finished, tmp_path, dirs_exist_ok=True)
+    shutil.copytree(finished, tmp_path, symlinks=True, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)
 
 

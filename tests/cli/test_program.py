@@ -204,6 +204,7 @@ def test_own_folders_to_a_report(genrobust: Run, write_folder: Callable[..., Pat
     assert done.exit_code == 0, done.stderr
     assert "0 of 4 steps" in done.stderr
     (folder,) = (tmp_path / "runs").glob("study-quick+*train.steps=4*")
+    assert folder.is_symlink()
     assert {p.name for p in folder.iterdir()} >= {"report.html", "report.md", "results.csv", "results.json"}
     assert str(Path("runs", folder.name, "report.html")) in done.stdout
     assert "No baseline line for solid: " in (folder / "report.md").read_text()

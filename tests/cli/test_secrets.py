@@ -66,6 +66,6 @@ def test_no_command_shows_a_secret(recipe: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("url", URLS)
 def test_no_page_holds_a_secret(tmp_path: Path, url: str) -> None:
-    write_files({"page.html": f"<code>genrobust tune x --out {url}</code>", "raw": b"\xff"}, tmp_path, url)
+    write_files({"page.html": f"<code>genrobust tune x --out {url}</code>", "raw": b"\xff"}, tmp_path)
     assert all(b"qqq" not in path.read_bytes() for path in tmp_path.iterdir())
     assert not list(Artifact(tmp_path).damage())

@@ -46,7 +46,6 @@ def test_devices_are_written_to(tmp_path, capfdbinary):
         ("folder", "is a folder"),
         (".", "is a folder"),
         ("file/below", "cannot write to .*/file: "),
-        ("loop", "symbolic links"),
         ("x" * 300, "File name too long"),
         ("x/" * 3000 + "x", "File name too long"),
         ("a\0b", "null byte"),
@@ -60,7 +59,6 @@ def test_what_cannot_be_written_is_named(tmp_path, name, why):
     (tmp_path / "folder").mkdir()
     for file in ("file", "input"):
         (tmp_path / file).write_bytes(b"old")
-    (tmp_path / "loop").symlink_to("loop")
     (tmp_path / "link").symlink_to("input")
     (tmp_path / "other").symlink_to("file")
     before = names(tmp_path)

@@ -12,18 +12,8 @@ import pytest
 import yaml
 from kill_and_resume import contents
 
-from genrobust.core import (
-    GenrobustError,
-    UserError,
-    address,
-    fetch,
-    fetch_files,
-    local_folder,
-    remove,
-    replacing,
-)
-from genrobust.core.files import size_of
-from genrobust.core.remote import RemoteFolder
+from genrobust.core import Artifact, GenrobustError, Manifest, UserError, address, local_folder, write_files
+from genrobust.core.remote import Remote
 
 URL = "s3://bucket/runs"
 
@@ -126,78 +116,99 @@ def test_without_the_extra_one_line_says_what_to_install():
 
 
 @pytest.fixture
-def remotes(monkeypatch, tmp_path):
-    """Two machines' copies of the same place, in the memory of this process."""
-    monkeypatch.setattr("genrobust.core.files._remotes", {})
+def machines(monkeypatch, tmp_path):
+    """The folders of an artifact in two machines' copies of the same place, in the memory of this process."""
     url = f"memory://{tmp_path.name}/runs"
-    yield RemoteFolder(url, tmp_path / "a"), RemoteFolder(url, tmp_path / "b")
+    copies = [Remote(url, tmp_path / name) for name in "ab"]
+    monkeypatch.setattr("genrobust.core.remote._opened", dict(enumerate(copies)))
+    yield [copy.folder / "set" for copy in copies]
     fsspec.filesystem("memory").rm(f"/{tmp_path.name}", recursive=True)
 
 
-def write(path, content):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as file:
-        file.write(content)
+def publish(folder, **files):
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in files.items():
+        (folder / name).write_text(content)
+    Artifact(folder).publish(Manifest("lists"), files)
 
 
-def test_a_copy_follows_what_another_does(remotes):
-    one, two = (remote.folder / "set" for remote in remotes)
-    write(one / "0.tar", b"large")
-    write(one / "0.json", b"small")
-    (two / "own").mkdir(parents=True)
-    (two / "own" / "mine.csv").write_bytes(b"mine")
-    fetch(two, "*.json", later=["*.tar"])
-    assert sorted(p.name for p in two.iterdir()) == ["0.json", "own"]
-    assert size_of(two / "0.tar") == 5
-    with pytest.raises(FileNotFoundError):
-        size_of(two / "1.tar")
-    fetch_files([two / "0.tar"])
-    assert (two / "0.tar").read_bytes() == b"large"
-    fetched = (two / "0.tar").stat().st_ino
-    fetch(two, "*.json", later=["*.tar"])
-    assert (two / "0.tar").stat().st_ino == fetched, "what is as it was stays"
-    write(one / "0.tar", b"larger")
-    write(one / "0.json", b"SMALL")
-    fetch(two, "*.json", later=["*.tar"])
-    assert (two / "0.json").read_bytes() == b"SMALL"
-    assert not (two / "0.tar").exists(), "an outdated one is not kept"
-    remove(one / "0.json")
-    fetch(two, "*.json", later=["*.tar"])
-    assert [p.name for p in two.iterdir()] == ["own"]
+def test_a_copy_follows_what_another_does(machines):
+    one, two = map(Artifact, machines)
+    one.folder.mkdir(parents=True)
+    one.begin(Manifest("lists"))
+    (one.folder / "000000.txt").write_text("large")
+    one.finish_part("000000", ["000000.txt"], {})
+    (two.folder / "mine").mkdir(parents=True)
+    (two.folder / "mine" / "notes.json").write_text("mine")
+    assert two.fetch().is_begun and two.parts() == ["000000"] and not (two.folder / "000000.txt").exists()
+    assert two.path("000000.txt", "000000").read_text() == "large"
+    fetched = (two.folder / "000000.txt").stat().st_ino
+    assert two.fetch().path("000000.txt", "000000").stat().st_ino == fetched, "what is as it was stays"
+    (one.folder / "000000.txt").write_text("other")
+    one.finish_part("000000", ["000000.txt"], {})
+    assert two.fetch().path("000000.txt", "000000").read_text() == "other", "an outdated one is not kept"
+    one.publish(Manifest("lists"), [], ["000000"])
+    assert two.fetch().is_finished and not two.is_begun
+    assert two.check_files().files.keys() == {"000000.txt", "000000.json"}
+    one.remove()
+    assert not (two.fetch().is_finished or two.parts())
+    assert (two.folder / "mine" / "notes.json").read_text() == "mine"
 
 
-def test_what_another_machine_finishes_while_it_is_fetched_is_listed_anew(remotes, monkeypatch):
-    one, two = (remote.folder / "set" for remote in remotes)
-    write(one / "unfinished.json", b"begun")
-    download = RemoteFolder._download
+def test_the_state_of_a_training_goes_from_machine_to_machine(machines):
+    one, two = map(Artifact, machines)
+    for artifact, step in ((one, "1"), (two, "2"), (one, "3")):
+        artifact.folder.mkdir(parents=True, exist_ok=True)
+        artifact.fetch().begin(Manifest("training"))
+        (artifact.folder / f"state-{step}").write_text(step)
+        artifact.keep([f"state-{step}"], {"step": step})
+    assert two.fetch().manifest().about == {"step": "3"} and two.path("state-3").read_text() == "3"
+    two.publish(two.manifest(), ["state-3"])
+    assert {path.name for path in two.folder.iterdir()} >= {"manifest.json", "state-3"} and not two.is_begun
+    assert one.fetch().is_finished
 
-    def finish_first(remote, missing):
-        remove(one / "unfinished.json")
-        write(one / "manifest.json", b"done")
-        download(remote, missing)
+
+def test_a_page_is_replaced_on_whichever_machine(machines):
+    for text, machine in zip("1212", (*machines, *machines), strict=True):
+        write_files({"a": text, "b": text}, machine)
+    assert Artifact(machines[0]).fetch().path("b").read_text() == "2"
+
+
+def test_what_another_machine_finishes_while_it_is_fetched_is_listed_anew(machines, monkeypatch):
+    one, two = map(Artifact, machines)
+    one.folder.mkdir(parents=True)
+    one.begin(Manifest("lists"))
+    memory = type(fsspec.filesystem("memory"))
+    cat = memory.cat
+
+    def finish_first(*args, **kwargs):
+        if not one.is_finished:
+            one.publish(Manifest("lists"))
+        return cat(*args, **kwargs)
 
     with monkeypatch.context() as patched:
-        patched.setattr(RemoteFolder, "_download", finish_first)
-        fetch(two, "*.json")
-    assert [path.name for path in two.iterdir()] == ["manifest.json"]
+        patched.setattr(memory, "cat", finish_first)
+        two.fetch()
+    assert (two.is_finished, two.is_begun) == (True, False)
 
 
-def test_a_listing_that_fails_removes_nothing(remotes, monkeypatch):
-    write(remotes[0].folder / "set" / "a.json", b"1")
+def test_a_listing_that_fails_removes_nothing(machines, monkeypatch):
+    publish(machines[0], a="1")
 
     def fail(*args, **kwargs):
         raise OSError("Socket is closed")
 
-    with monkeypatch.context() as patched:
-        patched.setattr(type(fsspec.filesystem("memory")), "find", fail)
-        with pytest.raises(GenrobustError, match="Socket is closed"):
-            fetch(remotes[0].folder / "set", "*")
-    assert (remotes[0].folder / "set" / "a.json").read_bytes() == b"1"
+    for asked in ("find", "cat"):
+        with monkeypatch.context() as patched:
+            patched.setattr(type(fsspec.filesystem("memory")), asked, fail)
+            with pytest.raises(GenrobustError, match="Socket is closed"):
+                Artifact(machines[0]).fetch()
+    assert Artifact(machines[0]).check_files()
 
 
 def test_another_process_gets_the_password(tmp_path, monkeypatch):
-    monkeypatch.setattr("genrobust.core.files._remotes", {})
-    remote = RemoteFolder("memory://me:secret@host/runs", tmp_path)
+    remote = Remote("memory://me:secret@host/runs", tmp_path)
+    monkeypatch.setattr("genrobust.core.remote._opened", {"": remote})
     assert address(remote.folder) == "memory://me:secret@host/runs"
     assert "secret" not in f"{remote.url} {remote.folder}"
 

@@ -13,7 +13,7 @@ from PIL import Image
 
 from genrobust.core import Artifact, GenrobustError, Manifest, Sample, UserError
 from genrobust.data import shard_files
-from genrobust.data.shard_files import SCHEMA, changed_images, write_shard
+from genrobust.data.shard_files import SCHEMA, write_shard
 from genrobust.data.shards import ShardDataset, begin_dataset, done_shards, finish_dataset, missing_shards
 
 CLASSES = ["cat", "dog"]
@@ -233,7 +233,6 @@ def test_a_flipped_bit_is_found_when_its_image_is_read(folder):
     data[row["offset"] + row["size"] // 2] ^= 4
     (folder / "000000.tar").write_bytes(data)
     dataset = ShardDataset(folder)
-    assert changed_images(folder, 0) == [row["key"]]
     assert dataset.image(1).size == (64, 48)
     with pytest.raises(GenrobustError, match=f"{row['key']} in .*000000.tar has changed"):
         dataset.image(2)

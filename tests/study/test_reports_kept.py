@@ -1,4 +1,4 @@
-"""The folder of a report belongs to one recipe and its scores: nothing that another run wrote there is lost."""
+"""The folder of a report is named after all that it is made of: no report replaces another's."""
 
 import json
 import shlex
@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from small_study import genrobust
 
-from genrobust.core import EARLIER, MANIFEST
+from genrobust.core import MANIFEST
 from genrobust.recipe import load_recipe
 from genrobust.study import Study
 
@@ -20,10 +20,15 @@ def run(*words):
 
 
 def reports():
-    """The bytes of all reports by their folders, where `earlier` ones are numbered."""
+    """The bytes of all reports by the names of their folders."""
     names = ("report.html", "report.md", "results.csv", "results.json")
-    folders = {path.parent for path in RUNS.rglob("report.md")}
-    return {str(folder.relative_to(RUNS)): [(folder / name).read_bytes() for name in names] for folder in folders}
+    folders = [path.parent for path in RUNS.glob("*/report.md") if not path.parent.is_symlink()]
+    return {folder.name: [(folder / name).read_bytes() for name in names] for folder in folders}
+
+
+def newest(name="own"):
+    """The name of the folder that the link of a study leads to."""
+    return (RUNS / name).readlink().name
 
 
 def trained():
@@ -33,7 +38,7 @@ def trained():
 def test_a_varied_study_leaves_the_report_of_the_whole_one():
     """By --set, from Python, and by the command and the recipe that its report shows, it has a folder of its own."""
     (whole,) = before = reports()
-    assert whole == "own"
+    assert whole == newest() and whole.startswith("own-")
     run("own.yaml", "--set", "train.steps=3")
     found = json.loads((RUNS / "own+train.steps=3" / "results.json").read_text())
     run(*shlex.split(found["command"])[2:])
@@ -44,57 +49,45 @@ def test_a_varied_study_leaves_the_report_of_the_whole_one():
     Path(words[2]).write_text(found["recipe"])
     run(*words[2:])
     after = reports()
-    assert after.keys() == {"own", "own+train.steps=3"} and after["own"] == before["own"]
+    varied = newest("own+train.steps=3")
+    assert varied.startswith("own-train-steps-3-") and after.keys() == {whole, varied} and after[whole] == before[whole]
     assert trained() == checkpoints
 
 
-def test_recipes_that_want_one_folder_keep_the_reports_of_each_other():
-    first, checkpoints = reports()["own"], trained()
+def test_reports_of_other_recipes_of_one_name_lie_side_by_side():
+    first, before, checkpoints = newest(), reports(), trained()
     Path("other.yaml").write_text(Path("own.yaml").read_text().replace("steps: 3", "steps: 2"))
-    run("other.yaml")
-    run("other.yaml")
-    after = reports()
-    (place,) = after.keys() - {"own"}
-    assert after[place] == first != after["own"] and place.startswith(f"own/{EARLIER}/")
+    genrobust("evaluate", "other.yaml")
+    assert "to write the report" in genrobust("show", "other.yaml").stdout
+    for _ in range(2):
+        run("other.yaml")
+    second = newest()
+    assert first != second and reports().keys() == {first, second} and reports()[first] == before[first]
+    for name, folder in (("own.yaml", first), ("other.yaml", "own")):  # by its link, the newest
+        assert str(RUNS / folder / "report.html") in genrobust("show", name).stdout
     Path("own.yaml").write_text(Path("own.yaml").read_text().replace("name: own", "name: renamed"))
     run("own.yaml")
-    assert reports().keys() == {"own", place, "renamed"}
+    assert reports().keys() == {first, second, newest("renamed")}
     assert trained() == checkpoints  # which both recipes and the renamed one share
 
 
-def test_the_report_of_another_recipe_of_the_same_name_is_not_shown_as_its_own():
-    Path("other.yaml").write_text(Path("own.yaml").read_text().replace("steps: 3", "steps: 2"))
-
-    def shown():
-        """Whose report `show` names, of the recipes whose jobs are all done."""
-        names = set[str]()
-        for name in ("own.yaml", "other.yaml"):
-            named = str(RUNS / "own" / "report.html") in genrobust("show", name).stdout
-            names |= {name} if named else set()
-        return names
-
-    genrobust("evaluate", "other.yaml")
-    assert shown() == {"own.yaml"}
-    run("other.yaml")
-    assert shown() == {"other.yaml"}
-    (RUNS / "own" / "results.json").unlink()
-    assert shown() == set()
+def test_without_links_the_folder_of_the_report_is_named():
+    folder = newest()
+    (RUNS / "own").unlink()
+    (RUNS / "own").write_text("mine")
+    assert str(RUNS / folder / "report.html") in genrobust("run", "own.yaml").stdout
+    assert (RUNS / "own").read_text() == "mine"
 
 
 @pytest.mark.parametrize("change", ["edited", "without a manifest"])
-def test_a_report_that_was_edited_or_has_no_manifest_is_kept(change):
-    folder, checkpoints = RUNS / "own", trained()
+def test_a_report_that_was_edited_or_has_no_manifest_stays_and_is_named(change):
+    folder = RUNS / newest()
     if change == "edited":
         with (folder / "report.md").open("a") as file:
             file.write("My notes.")
-        with (folder / "results.json").open("a") as file:
-            file.write(" ")
     else:
         (folder / MANIFEST).unlink()
-    before = reports()["own"]
-    genrobust("run", "own.yaml")
-    after = reports()
-    (place,) = after.keys() - {"own"}
-    assert after[place] == before
-    assert trained() == checkpoints
-    genrobust("verify", RUNS)  # what was edited is the user's, and no damage
+    before = reports()
+    genrobust("run", "own.yaml", code=2, said="move it away")
+    assert reports() == before
+    assert str(RUNS / "own") in genrobust("verify", RUNS, code=1).stdout

@@ -39,7 +39,7 @@ def study(tmp_path):
 @pytest.fixture
 def folder(tmp_path):
     """The tracker's."""
-    return tmp_path / "runs" / "small" / "track"
+    return tmp_path / "runs" / "track" / "small"
 
 
 def read(folder):
@@ -91,7 +91,7 @@ def test_a_study_is_told_once_and_makes_the_same_with_and_without(study, folder,
 
     other = Study(parse_recipe(RECIPE), tmp_path / "untracked")
     other.run()
-    assert not (tmp_path / "untracked" / "small" / "track").exists()
+    assert not (tmp_path / "untracked" / "track").exists()
     assert contents(tmp_path / "untracked" / "checkpoints") == contents(tmp_path / "runs" / "checkpoints")
 
 

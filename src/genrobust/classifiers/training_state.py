@@ -20,7 +20,6 @@ from genrobust.core import (
     lock,
     make_folder,
     reading,
-    remove,
     remove_leftovers,
 )
 from genrobust.recipe import GeneratorTraining, TrainConfig
@@ -145,7 +144,7 @@ class TrainingState:
         if is_main:
             for path in self.folder.glob("state-*.safetensors"):
                 if path.name not in files:
-                    remove(path)
+                    artifact.discard(path.name)
         if "progress" not in about:
             return None
         require_same_job(about["job"], self._job, self.folder, self._noun)

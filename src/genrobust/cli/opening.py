@@ -28,7 +28,7 @@ from genrobust.cli.options import (
     Workers,
 )
 from genrobust.cli.program import err_console, say, words_of
-from genrobust.core import NO_INODES, DiskFull, UserError, about, remote_of
+from genrobust.core import NO_INODES, DiskFull, UserError, about
 
 if TYPE_CHECKING:  # a command imports what it needs when it runs, so that --help answers at once
     from rich.console import Console
@@ -52,7 +52,7 @@ def open_study(
     address: Address = None,
 ) -> "Study":
     """The study of a recipe, which logs its progress to the terminal; the parameters are options of commands."""
-    from genrobust.core import local_folder
+    from genrobust.core import local_folder, remote_of
     from genrobust.study import Studies, open_executor
 
     studies = Studies(out, say, sets or [], quick, device)

@@ -56,7 +56,7 @@ def run(
     view, files = study.report(anew, same_versions)
     out_console.print()
     out_console.print(terminal(view, out_console.width))
-    tell(*(path for name, path in files.items() if not name.endswith(".svg")))
+    tell(*(_report_path(study, name) for name in files if not name.endswith(".svg")))
     verdict, *more = map(escape, view.answer.sentences)
     out_console.print(f"\n[bold]{verdict}[/]", *more, sep="\n", soft_wrap=False)
 
@@ -268,19 +268,24 @@ def _parse_part(text: str) -> slice:
     return slice(number - 1, None, parts)
 
 
+def _report_path(study: "Study", name: str) -> "Path":
+    """A file of the study's report, by the link that is called like the study where this leads there."""
+    folder, link = study.report_folder, study.out / study.recipe.name
+    return (link if link.resolve() == folder.resolve() else folder) / name
+
+
 def _next_steps(study: "Study", rows: "Sequence[Row]", ctx: typer.Context) -> "Iterator[str]":
     """Yield what to do next: the command that runs what is left, or where the report is and a command that uses it."""
-    from genrobust.report import find_report
+    from genrobust.report import REPORT
 
-    report = find_report(study.recipe, study.out)
     if not rows or any(row.left for row in rows):
         yield f"to run what is left: {words_of(ctx, command='run')}"
-    elif report is None:
+    elif study.find_report(REPORT) is None:
         yield f"all jobs are done; to write the report: {_command_about(ctx, 'run', ctx.params['recipe'])}"
     else:
         arm = study.recipe.answer or study.recipe.reference
         arm = arm if arm in study.recipe.arm_names else study.recipe.groups()[arm][0]
-        yield f"the report: {report}"
+        yield f"the report: {_report_path(study, REPORT)}"
         named = f"{ctx.params['recipe']}:{arm}"
         yield f"to classify your own images: {_command_about(ctx, 'predict', named, 'FOLDER')}"
 

@@ -7,6 +7,7 @@ from .artifact import (
     artifact_folder as artifact_folder,
     artifacts as artifacts,
     fetch_artifacts as fetch_artifacts,
+    link as link,
 )
 from .assets import EMBEDDED as EMBEDDED, PUBLISHED_CLIP as PUBLISHED_CLIP, embedded as embedded, find_clip as find_clip
 from .devices import (
@@ -41,17 +42,10 @@ from .feeding import feed as feed, reading_pool as reading_pool
 from .files import (
     MANIFEST as MANIFEST,
     NO_INODES as NO_INODES,
-    UNFINISHED as UNFINISHED,
-    fetch as fetch,
-    fetch_file as fetch_file,
-    fetch_files as fetch_files,
     leftovers as leftovers,
     lock as lock,
     make_folder as make_folder,
-    mirrors as mirrors,
     refusal as refusal,
-    remote_of as remote_of,
-    remove as remove,
     remove_leftovers as remove_leftovers,
     replacing as replacing,
 )
@@ -112,7 +106,6 @@ from .made_by import (
 from .masking import mask_secrets as mask_secrets
 from .named_files import check_output as check_output, expand_home as expand_home, writing as writing
 from .page_files import (
-    EARLIER as EARLIER,
     PAGES as PAGES,
     REWRITE as REWRITE,
     foreign_files as foreign_files,
@@ -149,7 +142,7 @@ from .record import (
     StudyRecord as StudyRecord,
 )
 from .registry import Registry as Registry
-from .remote import address as address, local_folder as local_folder
+from .remote import address as address, local_folder as local_folder, mirrors as mirrors, remote_of as remote_of
 from .results import (
     MEAN_OF_SHIFTS as MEAN_OF_SHIFTS,
     ZERO_SHOT as ZERO_SHOT,

@@ -17,26 +17,16 @@ import re
 import shlex
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 from genrobust.core.errors import GenrobustError, NewerVersion, UserError, reading
-from genrobust.core.files import (
-    MANIFEST,
-    UNFINISHED,
-    fetch,
-    fetch_file,
-    lock,
-    make_folder,
-    remove,
-    remove_leftovers,
-    replacing,
-    size_of,
-)
+from genrobust.core.files import MANIFEST, UNFINISHED, lock, make_folder, remove_leftovers, replacing, temporary
 from genrobust.core.keys import digest, hash_file, hash_once, slug
 from genrobust.core.parsing import parse_json
+from genrobust.core.remote import Remote, remote_of
 
 OURS = b'"genrobust_format"'  # in each manifest, and in no other file
 FORMAT = 3  # of manifests
@@ -44,8 +34,8 @@ HASH = 10  # hex digits of the hash in the name of a folder
 LONGEST_WORD = 60  # characters before it
 CHANGED = "it has changed since it was written"
 SYSTEM_FILES = (".DS_Store", "Thumbs.db", "desktop.ini", "Desktop.ini")  # of folders that a user has looked at
-LARGE = ("*.safetensors", "*.npz", "*.tar", "*.parquet")  # files that are fetched from a remote when they are read
 _PART = re.compile(r"\d{6}\.")  # begins the names of a part's files
+_MANIFESTS = re.compile(rf"{MANIFEST}|{UNFINISHED}|\d{{6}}\.json")  # of an artifact and its parts
 _SEAL = "sha256"  # the key of the manifest's own hash, over all other keys
 
 
@@ -90,7 +80,9 @@ def artifact_folder(room: Path, word: str, inputs: object) -> Path:
 class Artifact:
     """An artifact in `folder`, which is finished, under way, or not begun.
 
-    One that is not `mirrored` stays on this machine where its folder has a remote.
+    In the copy of a URL (see `local_folder`) it is published there: each file, and then the manifest, before the
+    manifest is written here. What others publish is seen after `fetch`, and downloaded when `path` is asked. One that
+    is not `mirrored` stays on this machine.
     """
 
     def __init__(self, folder: Path, mirrored: bool = True) -> None:
@@ -107,9 +99,28 @@ class Artifact:
         return (self.folder / UNFINISHED).is_file()
 
     def fetch(self) -> Artifact:
-        """Fetch the artifact from the remote of its folder, if it has one: its large files when `path` is asked."""
-        fetch(self.folder, "*", MANIFEST, later=LARGE)
+        """Bring its manifests up to date with its URL, if it has one, and remove what they no longer describe."""
+        if (remote := self._remote) is not None:
+            for path in remote.update(self.folder, _MANIFESTS):
+                self._forget_outdated(path.name)
         return self
+
+    def fetch_files(self, names: Iterable[str]) -> None:
+        """Download the files `names` that are not here, if it has a URL."""
+        if (remote := self._remote) is not None:
+            remote.get([self.folder / name for name in names])
+
+    @property
+    def _remote(self) -> Remote | None:
+        return remote_of(self.folder) if self._mirrored else None
+
+    def _forget_outdated(self, manifest: str) -> None:
+        """Remove the files here that are not as a `manifest` of the URL says."""
+        with suppress(GenrobustError):  # a damaged one is reported when it is read
+            for name, facts in self._read_manifest(manifest).files.items():
+                path = self.folder / name
+                if path.is_file() and hash_file(path) != facts.sha256:
+                    path.unlink()
 
     def manifest(self) -> Manifest:
         """Read the manifest of the finished artifact, or of the unfinished one where there is no other.
@@ -145,7 +156,9 @@ class Artifact:
             raise UserError(f"{self.folder}: {part} is not finished")
         path = self.folder / name
         with reading(path, KeyError, ValueError, then=f": {remedy or self.remedy}", kind=GenrobustError):
-            if hash_once(fetch_file(path)) != manifest.files[name].sha256:
+            expected = manifest.files[name].sha256
+            self.fetch_files([name])
+            if hash_once(path) != expected:
                 raise ValueError(CHANGED)
         return path
 
@@ -171,6 +184,7 @@ class Artifact:
             GenrobustError: A file or the manifest is damaged; the message names the first.
         """
         manifest = self.manifest()
+        self.fetch_files(manifest.files)
         for name in manifest.files:
             self.path(name)
         return manifest
@@ -198,16 +212,25 @@ class Artifact:
         Files that were recorded and are no more are removed.
         """
         before = self.manifest()
-        files = {name: self._facts(name) for name in names}
+        files = {name: self._publish_file(name) for name in names}
         self._write_manifest(UNFINISHED, replace(before, about=about, files=files))
-        for name in before.files.keys() - files.keys():
-            remove(self.folder / name)
+        self.discard(*(before.files.keys() - files.keys()))
 
     def finish_part(self, part: str, names: Iterable[str], about: Mapping[str, Any]) -> None:
         """Finish a part that consists of the files `names`."""
-        self._write_manifest(
-            _part_manifest(part), Manifest("part", about=about, files={name: self._facts(name) for name in names})
-        )
+        files = {name: self._publish_file(name) for name in names}
+        self._write_manifest(_part_manifest(part), Manifest("part", about=about, files=files))
+
+    def discard(self, *names: str) -> None:
+        """Remove the files `names`, if they are there: from its URL, and then here."""
+        for name in names:
+            if (remote := self._remote) is not None:
+                remote.remove(self.folder / name)
+            (self.folder / name).unlink(missing_ok=True)
+
+    def discard_part(self, part: str) -> None:
+        """Have a part made again, by removing its manifest."""
+        self.discard(_part_manifest(part))
 
     @contextmanager
     def writing(self, manifest: Manifest, *names: str) -> Iterator[None]:
@@ -218,7 +241,7 @@ class Artifact:
         make_folder(self.folder)
         with lock(self.folder, wait=True):
             remove_leftovers(self.folder)
-            remove(self.folder / MANIFEST)
+            self.discard(MANIFEST)
             yield
             self.publish(manifest, names)
 
@@ -237,16 +260,15 @@ class Artifact:
             assert finished is not None, part
             files |= {**finished.files, _part_manifest(part): self._facts(_part_manifest(part))}
         for name in self._file_names() - unfinished.keys() if names is None else names:
-            files[name] = self._facts(name)
+            files[name] = self._publish_file(name)
         self._write_manifest(MANIFEST, replace(manifest, files=dict(sorted(files.items()))))
         self.clean()
 
     def clean(self) -> None:
         """Remove what the work on a finished artifact kept, and a kill left."""
         if self.is_finished and self.is_begun:
-            for name in self._read_manifest(UNFINISHED).files.keys() - self._read_manifest(MANIFEST).files.keys():
-                remove(self.folder / name)
-            remove(self.folder / UNFINISHED)
+            kept = self._read_manifest(UNFINISHED).files.keys() - self._read_manifest(MANIFEST).files.keys()
+            self.discard(*kept, UNFINISHED)
 
     def parts(self) -> list[str]:
         """Return the finished parts, sorted."""
@@ -268,11 +290,11 @@ class Artifact:
             return [_part_manifest(part), *sorted(others)]
         return [MANIFEST, UNFINISHED, *files]
 
-    def reopen(self) -> None:
-        """Make a finished artifact an unfinished one, so that its missing parts are made again."""
-        if self.is_finished:
-            self._write_manifest(UNFINISHED, replace(self.manifest(), files={}))
-            remove(self.folder / MANIFEST)
+    def reopen(self, manifest: Manifest | None = None) -> None:
+        """Make a finished artifact an unfinished one, so that missing parts are made again; or begin `manifest`."""
+        if manifest is not None or self.is_finished:
+            self._write_manifest(UNFINISHED, manifest or replace(self.manifest(), files={}))
+            self.discard(MANIFEST)
 
     def damage(self) -> Iterator[Damage]:
         """Read every file and yield those that are not as they were written, manifests and finished parts too.
@@ -281,6 +303,9 @@ class Artifact:
             NewerVersion: A manifest is that of a newer version of genrobust.
         """
         files: dict[str, FileFacts] = {}
+        if not (self.is_finished or self.is_begun):
+            yield Damage(self.folder / MANIFEST, f"{self.folder} holds files, and no {MANIFEST}: {self.remedy}")
+            return
         for name in [MANIFEST] if self.is_finished else [UNFINISHED, *map(_part_manifest, self.parts())]:
             try:
                 files |= self._read_manifest(name).files
@@ -293,7 +318,7 @@ class Artifact:
                 yield Damage(self.folder / name, problem)
 
     def _find_problem(self, name: str, facts: FileFacts) -> str:
-        path = fetch_file(self.folder / name)
+        path = self.folder / name
         try:
             if path.stat().st_size != facts.size:
                 return f"{path} has {path.stat().st_size:,} bytes instead of {facts.size:,}"
@@ -306,17 +331,16 @@ class Artifact:
         lacking = []
         for name, facts in files.items():
             try:
-                whole = size_of(self.folder / name) == facts.size
+                whole = (self.folder / name).stat().st_size == facts.size
             except OSError:
-                whole = False
+                whole = self._remote is not None  # where it may be
             if not whole:
                 lacking.append(name)
         return lacking
 
     def remove(self) -> None:
         """Remove the artifact: its manifest first, so that a kill leaves none that looks whole."""
-        for name in (MANIFEST, UNFINISHED):
-            remove(self.folder / name)
+        self.discard(MANIFEST, UNFINISHED, *map(_part_manifest, self.parts()))
         shutil.rmtree(self.folder, ignore_errors=True)
 
     @property
@@ -335,13 +359,20 @@ class Artifact:
         with reading(path, kind=GenrobustError):
             return FileFacts(path.stat().st_size, hash_file(path))
 
+    def _publish_file(self, name: str) -> FileFacts:
+        if (remote := self._remote) is not None:
+            remote.put(self.folder / name)
+        return self._facts(name)
+
     def _write_manifest(self, name: str, manifest: Manifest) -> None:
         files = {file: facts._asdict() for file, facts in manifest.files.items()}
         content = {"genrobust_format": FORMAT, "kind": manifest.kind, "inputs": manifest.inputs}
         content |= {"about": manifest.about, "made_by": manifest.made_by, "files": files}
         plain = json.loads(json.dumps(content, allow_nan=False))  # what a reader gets: tuples as lists, keys as text
         text = json.dumps({**plain, _SEAL: digest(plain, 64)}, indent=1, ensure_ascii=False) + "\n"
-        with replacing(self.folder / name, self._mirrored) as file:
+        if (remote := self._remote) is not None:
+            remote.put(self.folder / name, text.encode())
+        with replacing(self.folder / name) as file:
             file.write(text.encode())
 
     def _read_manifest(self, name: str) -> Manifest:
@@ -370,14 +401,26 @@ class Artifact:
             return Manifest(content["kind"], inputs, about, made_by, files)
 
 
+def link(path: Path, folder: Path) -> None:
+    """Make `path` a link to `folder` beside it, where the system has links and nothing but an earlier link is there."""
+    new = temporary(path)
+    if path.is_symlink() or not path.exists():
+        with suppress(OSError):  # Windows asks for a right
+            new.symlink_to(folder.name, target_is_directory=True)
+            new.replace(path)
+
+
 def fetch_artifacts(room: Path) -> None:
-    """Fetch the manifests of the artifacts in `room` from its remote, if it has one; files when `path` is asked."""
-    fetch(room, f"*/{MANIFEST}", later=LARGE)
+    """Bring the manifests of all artifacts in `room` up to date with its URL, if it has one, as `Artifact.fetch`."""
+    if (remote := remote_of(room)) is not None:
+        for path in remote.update(room, re.compile(f"[^/]+/{MANIFEST}")):
+            Artifact(path.parent)._forget_outdated(MANIFEST)
 
 
 def artifacts(folder: Path) -> Iterator[Artifact]:
-    """Yield the artifacts in `folder` and below it, finished ones and others; hidden folders are left out.
+    """Yield the artifacts in `folder` and below it, finished ones, others and those that have lost their manifest.
 
+    Manifests of other programs are left out, unless a folder is called as an artifact is, and so are hidden folders.
     Links to folders are followed, unless they lead to a folder that holds `folder`; each folder is looked at once.
     """
     seen = set(map(str, folder.resolve().parents))
@@ -387,14 +430,11 @@ def artifacts(folder: Path) -> Iterator[Artifact]:
             folders.clear()
             continue
         seen.add(real)
-        candidate = Path(place)
-        if any(name in names and _is_our_manifest(candidate / name) for name in (MANIFEST, UNFINISHED)):
-            yield Artifact(candidate)
-
-
-def _is_our_manifest(path: Path) -> bool:
-    """Whether a manifest is one of genrobust's: it says so or, where it is damaged, its folder is called like one."""
-    return _has_artifact_name(path.parent) or OURS in path.read_bytes()
+        artifact, manifests = Artifact(Path(place)), {MANIFEST, UNFINISHED} & {*names}
+        if any(OURS in (artifact.folder / name).read_bytes() for name in manifests) or (
+            _has_artifact_name(artifact.folder) and artifact._file_names()
+        ):
+            yield artifact
 
 
 def _has_artifact_name(folder: Path) -> bool:

@@ -7,10 +7,10 @@ import os
 import re
 import secrets
 import stat
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import BinaryIO
 
 from genrobust.core.errors import Busy, DiskFull, GenrobustError, UserError
 
@@ -26,93 +26,31 @@ _PART = re.compile(r"\..+\.[0-9a-f]{8}\.part", re.DOTALL)  # as `replacing` call
 _NO_FSYNC = {errno.EINVAL, errno.EOPNOTSUPP, errno.EBADF}  # of folders, on a disk that another system shares
 
 
-class Remote(Protocol):
-    """The remote files of a folder; see `remote.RemoteFolder`. Its methods raise GenrobustError that names a URL."""
-
-    url: str
-    address: str
-
-    def put(self, written: Path, path: Path) -> None: ...
-    def remove(self, path: Path) -> None: ...
-    def fetch(self, folder: Path, patterns: Sequence[str], later: Sequence[str]) -> None: ...
-    def fetch_files(self, paths: Sequence[Path]) -> None: ...
-    def size(self, path: Path) -> int | None: ...
-
-
-_remotes: dict[Path, Remote] = {}  # by the local folder that mirrors it
-
-
-def attach(folder: Path, remote: Remote) -> None:
-    """From now on in this process, write what is written below `folder` to `remote` too, and there first."""
-    _remotes[folder] = remote
-
-
-def remote_of(path: Path) -> Remote | None:
-    """Return the remote of the folder that `path` lies in, if it has one."""
-    return next((remote for folder, remote in _remotes.items() if path.is_relative_to(folder)), None)
-
-
-def mirrors() -> bool:
-    """Return whether any folder of this process mirrors a remote."""
-    return bool(_remotes)
-
-
-def fetch(folder: Path, *patterns: str, later: Sequence[str] = ()) -> None:
-    """Update the files of `folder` that match `patterns` from its remote, if it has one.
-
-    Args:
-        folder: What the patterns are relative to; hidden files are left out, unless a pattern is the name of one.
-        patterns: Files of the last one come after all others: use it for files that mark others as complete.
-        later: Patterns of files that are left to `fetch_file` and `fetch_files`; outdated ones are removed now.
-    """
-    if (remote := remote_of(folder)) is not None:
-        remote.fetch(folder, patterns, later)
-
-
-def fetch_files(paths: Sequence[Path]) -> None:
-    """Download those of `paths` that are not here yet, if their folder mirrors a remote."""
-    if paths and (remote := remote_of(paths[0])) is not None:
-        remote.fetch_files(paths)
-
-
-def fetch_file(path: Path) -> Path:
-    """Return `path`, downloaded first if only the remote has it."""
-    fetch_files([path])
-    return path
-
-
-def size_of(path: Path) -> int:
-    """Return the bytes of a file, also of one that was left for later; raises OSError where there is none."""
-    try:
-        return path.stat().st_size
-    except FileNotFoundError:
-        if (remote := remote_of(path)) is None or (size := remote.size(path)) is None:
-            raise
-        return size
+def temporary(path: Path) -> Path:
+    """Return a new name beside `path` for a file that is renamed to it when it is whole."""
+    return path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
 
 
 @contextmanager
-def replacing(path: Path, mirrored: bool = True) -> Iterator[BinaryIO]:
+def replacing(path: Path) -> Iterator[BinaryIO]:
     """Write a file that replaces `path` when the block ends well, and leaves no trace when it does not.
 
     The bytes go to a temporary name in the same folder and are on the disk before the rename, as is the rename before
-    this returns. Where the folder mirrors a remote, the file appears there first, unless it is not `mirrored`.
+    this returns.
 
     Raises:
         DiskFull: There is no room.
         UserError: `path` is no regular file, such as a link, which a rename would replace.
-        GenrobustError: The system or the remote refuses otherwise; the message names the folder or the URL.
+        GenrobustError: The system refuses otherwise; the message names the folder.
     """
     if os.path.lexists(path) and not stat.S_ISREG(path.lstat().st_mode):
         raise UserError(f"{path} is a link, a folder or a device: remove it, or choose another folder")
-    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    part = temporary(path)
     try:
         with part.open("xb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        if mirrored and (remote := remote_of(path)) is not None:
-            remote.put(part, path)
         part.replace(path)
         _sync_folder(path.parent)
     except OSError as error:
@@ -136,13 +74,6 @@ def refusing(path: Path) -> Iterator[None]:
         if error.filename not in (None, str(path), os.path.realpath(path)):  # a file that the block opened
             raise
         raise refusal(path, error) from error
-
-
-def remove(path: Path) -> None:
-    """Remove a file, if it is there: from the remote of its folder, and then here."""
-    if (remote := remote_of(path)) is not None:
-        remote.remove(path)
-    path.unlink(missing_ok=True)
 
 
 def leftovers(folder: Path, below: bool = False) -> list[Path]:

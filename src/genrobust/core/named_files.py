@@ -3,23 +3,16 @@
 from __future__ import annotations
 
 import os
-import stat
 import sys
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
 from genrobust.core.errors import UserError
 from genrobust.core.files import make_folder, refusing, replacing
 
-_STREAMS = {
-    "-": "stdout",
-    "/dev/stdout": "stdout",
-    "/dev/fd/1": "stdout",
-    "/dev/stderr": "stderr",
-    "/dev/fd/2": "stderr",
-}
+_STREAMS = {"-": "stdout", "/dev/stdout": "stdout", "/dev/stderr": "stderr"}
 
 
 def expand_home(path: str) -> str:
@@ -31,62 +24,54 @@ def expand_home(path: str) -> str:
 def writing(path: Path, ending: str = "", inputs: Iterable[Path] = (), overwrite: bool = False) -> Iterator[BinaryIO]:
     """Write the file that a user names, which may be anything: ``-`` and devices are written to, links are followed.
 
-    A regular or a new file appears whole or not at all, as by `replacing`; missing folders on the way are made.
-
-    Args:
-        ending: How the name of a file of this kind ends, such as ".csv"; "" for any.
-        inputs: The files that the output is made of, which it must not be.
-        overwrite: Replaces an existing file.
+    A regular or a new file appears whole or not at all, as by `replacing`; missing folders on the way are made. The
+    arguments are those of `check_output`, which raises.
 
     Raises:
-        UserError: `path` is refused by `check_output`, or cannot be written to.
         DiskFull, GenrobustError: There is no room; the system refuses otherwise.
     """
     target = check_output(path, ending, inputs, overwrite)
-    if str(path) in _STREAMS:  # another file behind it, as in `> out.txt`, must not be renamed away
+    if str(path) in _STREAMS:  # a file behind it, as in `> out.txt`, must not be renamed away
         stream = getattr(sys, _STREAMS[str(path)])
-        stream.flush()
         with refusing(path):
             yield stream.buffer
             stream.flush()
-    elif _may_replace(target):
-        make_folder(target.parent)
-        with replacing(target) as file:
+    elif _is_device(path):
+        with refusing(path), path.open("wb") as file:
             yield file
     else:
-        with refusing(path), target.open("wb") as file:
+        make_folder(target.parent)
+        with replacing(target) as file:
             yield file
 
 
 def check_output(path: Path, ending: str = "", inputs: Iterable[Path] = (), overwrite: bool = False) -> Path:
     """Return the file that `writing` will write for `path`: where its links lead.
 
+    Args:
+        ending: How the name of a file of this kind ends, such as ".csv"; "" for any. A device may be called anything.
+        inputs: The files that the output is made of, which it must not be.
+        overwrite: Replaces an existing file.
+
     Raises:
-        UserError: It has another `ending`, is one of `inputs`, exists and is not to `overwrite`, or the system refuses
-            to look.
+        UserError: It has another `ending`, is one of `inputs`, is a folder, exists and is not to `overwrite`, or the
+            system refuses to look.
     """
-    if str(path) in _STREAMS:
-        return path
     with refusing(path):
+        if str(path) in _STREAMS or _is_device(path):
+            return path
         target = Path(os.path.realpath(path))
-        may_replace = _may_replace(target)
-    if os.path.isdir(target):  # noqa: PTH112 - it takes a name that is too long
+    if target.is_dir():
         raise UserError(f"{path} is a folder: name a file in it")
-    if may_replace and any(_is_same(other, target) for other in inputs):
+    if str(target) in map(os.path.realpath, inputs):
         raise UserError(f"{path} is an input of this command: name another file for its output")
-    if may_replace and not target.name.lower().endswith(ending):  # a device may be called anything
+    if not target.name.lower().endswith(ending):
         raise UserError(f"{path}: this output is {ending[1:].upper()}: name a file that ends in {ending}")
-    if may_replace and not overwrite and os.path.lexists(target):
+    if os.path.lexists(target) and not overwrite:
         raise UserError(f"{path} exists: add --overwrite to replace it, or name another file")
     return target
 
 
-def _may_replace(target: Path) -> bool:
-    """Whether `target` is a regular file, or nothing yet: a device and a folder are not replaced."""
-    return not os.path.lexists(target) or stat.S_ISREG(target.stat().st_mode)
-
-
-def _is_same(path: Path, other: Path) -> bool:
-    with suppress(OSError, ValueError):  # there is no such file
-        return path.samefile(other)
-    return False
+def _is_device(path: Path) -> bool:
+    """Whether `path` is there, and neither a file nor a folder: such as a pipe or the terminal."""
+    return path.exists() and not (path.is_file() or path.is_dir())

@@ -92,7 +92,7 @@ class KeptParts:
         try:
             make_folder(artifact.folder)
             artifact.begin(self._root._manifest)
-            with replacing(path, mirrored=False) as file:
+            with replacing(path) as file:
                 np.savez(file, allow_pickle=False, **arrays)
             artifact.finish_part(part, [path.name], {})
         except GenrobustError as error:

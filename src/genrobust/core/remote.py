@@ -1,23 +1,20 @@
-"""Output at a URL: a local folder to work in, whose finished files go to an object store first, through fsspec.
+"""Output at a URL: a local folder to work in, of which artifacts keep a copy in an object store, through fsspec.
 
-A store shows a file when all of it is written, so that no temporary name is needed there. What is at the URL wins: a
-local copy without its file there is removed. Each machine has a folder of its own and shares the URL alone.
+A store shows a file when all of it is written. What is at the URL wins: a manifest without its like there is removed
+here. Each machine has a folder of its own and shares the URL alone.
 """
 
 from __future__ import annotations
 
 import os
 import re
-import secrets
-import threading
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext, suppress
-from fnmatch import fnmatch
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from genrobust.core.errors import DiskFull, GenrobustError, MissingPackage, UserError, one_line
-from genrobust.core.files import attach, lock, make_folder, refusal, remote_of
+from genrobust.core.errors import DiskFull, GenrobustError, UserError, one_line
+from genrobust.core.files import lock, make_folder, refusal, temporary
 from genrobust.core.keys import file_name
 from genrobust.core.machine import user_cache
 from genrobust.core.masking import mask_secrets
@@ -28,13 +25,10 @@ COPIES = "GENROBUST_COPIES"  # the environment variable that says where copies l
 STORES = ("s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "adl", "oss", "oci", "memory")
 AT_ONCE = 8  # downloads; s3fs reads a large file in ten parts by itself
 LISTED = 3  # times, while other machines remove files that are to be fetched
-BAR_FROM = 50_000_000  # bytes to fetch, for a bar to be shown
 _EXAMPLE = "give a folder, or a URL of an object store such as s3://bucket/runs"
+_CREDENTIALS = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AWS_PROFILE, or an instance's role"
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.:-]+:/")  # of two letters or more: C:/ is a disk
-# Files of artifacts that never change under their name: of one size, they are the same. Others are fetched anew.
-_LASTING = (".tar", ".parquet", ".npz", ".safetensors", ".jpegs")
-_opened: dict[str, RemoteFolder] = {}
-_opening = threading.Lock()
+_opened: dict[str, Remote] = {}
 
 
 def local_folder(out: Path | str) -> Path:
@@ -44,8 +38,8 @@ def local_folder(out: Path | str) -> Path:
     the user's cache.
 
     Raises:
-        MissingPackage: The package of the store is not installed.
-        UserError: No such bucket, no credentials, no URL of an object store, or a `Path` made of a URL.
+        UserError: The package of the store is not installed, no such bucket, no credentials, no URL of an object store,
+            or a `Path` made of a URL.
         GenrobustError: The store does not answer.
     """
     text = str(out)
@@ -53,182 +47,150 @@ def local_folder(out: Path | str) -> Path:
         raise UserError("the output folder has an empty name: name a folder, or . for the current one")
     if isinstance(out, Path) and _URL.match(text):
         raise UserError(f"{text} is a URL, and a folder is needed here: only commands of a study take URLs")
+    if text.startswith("file:///"):
+        return Path(text.removeprefix("file://"))
     if isinstance(out, Path) or not ("://" in text or _URL.match(text)):
         return Path(expand_home(text))
-    scheme, rest = _checked_url(text)
-    if scheme == "file":
-        return Path(rest)
-    url = text.rstrip("/")
-    with _opening:
-        if url not in _opened:
-            _opened[url] = RemoteFolder(url)
+    if (url := text.rstrip("/")) not in _opened:
+        _opened[url] = Remote(text)
     return _opened[url].folder
+
+
+def remote_of(path: Path) -> Remote | None:
+    """Return the remote of the folder that `path` lies in, if it has one."""
+    return next((remote for remote in _opened.values() if path.is_relative_to(remote.folder)), None)
 
 
 def address(folder: Path) -> Path | str:
     """Return what `local_folder` takes on another machine for `folder`: its URL, or itself."""
     remote = remote_of(folder)
-    return folder if remote is None else remote.address
+    return folder if remote is None else remote.url_of(folder)
 
 
-def _checked_url(text: str) -> tuple[str, str]:
-    """Return the scheme of a URL for output, and what comes after ``://``: of ``file``, an absolute path."""
-    scheme, separator, rest = text.partition("://")
-    if not separator or not re.fullmatch("[a-z][a-z0-9+._-]+", scheme) or not rest.strip("/"):
-        raise UserError(f"{text}: this is no URL: {_EXAMPLE}")
-    if "::" in text or scheme not in (*STORES, "file"):
-        raise UserError(f"{text}: genrobust knows no such store: {_EXAMPLE} (stores: {', '.join(STORES)})")
-    if not rest.isprintable() or {"", ".", ".."} & {*rest.strip("/").split("/")}:
-        raise UserError(f"{text!a}: the URL holds .., // or characters that no folder has: {_EXAMPLE}")
-    if scheme in ("s3", "s3a") and mask_secrets(text) != text:  # its library would quote a part of it
-        raise UserError(
-            f"{mask_secrets(text)}: S3 takes no password from a URL: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, "
-            "or AWS_PROFILE"
-        )
-    if scheme == "file" and not rest.startswith("/"):
-        raise UserError(f"{text}: a file URL has three slashes, file:///data/runs: {_EXAMPLE}")
-    return scheme, rest
+def mirrors() -> bool:
+    """Return whether any folder of this process mirrors a URL."""
+    return bool(_opened)
 
 
-class _RemovedMeanwhile(GenrobustError):
-    """A file that was listed is no longer there."""
+class Remote:
+    """The files at a URL, of which `folder` has copies, below `copies` or this machine's default.
 
-
-class RemoteFolder:
-    """The files at `url` and their copy in `folder`, which lies below `copies` or this machine's default.
+    `url` is shown: a password is masked.
 
     Raises:
-        MissingPackage: The package of the store is not installed.
-        UserError: There is no such bucket, there are no credentials, or the URL cannot be read.
+        UserError: The package of the store is not installed, there is no such store or bucket, or no credentials.
         GenrobustError: The store does not answer.
     """
 
     def __init__(self, url: str, copies: Path | None = None) -> None:
-        self.url, self.address = mask_secrets(url), url  # the second is for other processes, and never shown
-        self._fs, self._root = _file_system(url)
+        self._url = url.rstrip("/")
+        self.url, shown = mask_secrets(self._url), mask_secrets(url)
+        scheme, _, rest = url.partition("://")
+        parts = rest.rstrip("/").split("/")
+        if scheme not in STORES or not url.isprintable() or {"", ".", ".."} & {*parts}:
+            known = ", ".join(STORES)
+            raise UserError(f"{shown!a} is no URL of a store that genrobust knows ({known}): {_EXAMPLE}")
+        if scheme in ("s3", "s3a") and shown != url:  # its library would quote a part of it
+            raise UserError(f"{shown}: S3 takes no password from a URL: {_CREDENTIALS}")
         copies = copies or Path(os.environ.get(COPIES) or user_cache()).expanduser()
         self.folder = copies.absolute() / file_name(self.url)
-        self._later: dict[Path, int] = {}  # the bytes of files that are left for later
-        if bucket := self._root.partition("/")[0]:  # memory has none
-            with _translate_errors(f"cannot use {self.url}"):
+        with _translate_errors(f"cannot use {shown}"):
+            import fsspec
+
+            self._fs, root = fsspec.url_to_fs(self._url)
+            self._root = str(root).rstrip("/")
+            if bucket := self._root.partition("/")[0]:  # memory has none
                 self._fs.info(bucket)
         make_folder(self.folder)
-        attach(self.folder, self)
 
-    def put(self, written: Path, path: Path) -> None:
-        """Upload the finished file `written` as the remote of `path`.
+    def url_of(self, path: Path) -> str:
+        """Return the URL of `path`, with its password, which is never shown."""
+        return self._url + self._key(path).removeprefix(self._root)
+
+    def put(self, path: Path, content: bytes | None = None) -> None:
+        """Upload `path`, or `content` in its place.
 
         Raises:
-            UserError: There is no such bucket, or there are no credentials.
+            UserError: There are no credentials.
             GenrobustError: The store does not answer.
         """
-        with _translate_errors(f"cannot write {self._url(path)}"):
-            self._fs.put_file(str(written), self._key(path))
+        with self._translating("write", path):
+            if content is None:
+                self._fs.put_file(str(path), self._key(path))
+            else:
+                self._fs.pipe_file(self._key(path), content)
 
     def remove(self, path: Path) -> None:
         """Remove the remote of `path`, if any; raises GenrobustError where the store refuses."""
-        with _translate_errors(f"cannot remove {self._url(path)}"), suppress(FileNotFoundError):
+        with self._translating("remove", path), suppress(FileNotFoundError):
             self._fs.invalidate_cache()
             self._fs.rm_file(self._key(path))
 
-    def fetch(self, folder: Path, patterns: Sequence[str], later: Sequence[str]) -> None:
-        """Download the files of `folder` that match `patterns`, and remove what has no remote; see `files.fetch`."""
-        for _ in range(LISTED - 1):
-            with suppress(_RemovedMeanwhile):  # another machine has finished what it worked on
-                return self._fetch_listed(folder, patterns, later)
-        self._fetch_listed(folder, patterns, later)
+    def update(self, folder: Path, names: re.Pattern[str]) -> list[Path]:
+        """Make the small files in `folder` whose names from there match `names` those of the URL.
 
-    def _fetch_listed(self, folder: Path, patterns: Sequence[str], later: Sequence[str]) -> None:
-        local = [path for path in folder.rglob("*") if path.is_file()]  # before the list: a file here was there first
-        remote = self._remote_sizes(folder)
-        now = {name: size for name, size in remote.items() if _matches(name, patterns) and not _matches(name, later)}
-        waiting = {name: size for name, size in remote.items() if _matches(name, later)}
-        for path in local:
-            name = path.relative_to(folder).as_posix()
-            if name not in now and _matches(name, [*patterns, *later]) and not _is_same(path, waiting.get(name)):
+        Returns:
+            The files that changed here, or are new.
+        """
+        local = [path for path in folder.rglob("*.json") if names.fullmatch(path.relative_to(folder).as_posix())]
+        changed, contents = [], self._read(folder, names)
+        for path, content in contents.items():
+            if not path.is_file() or path.read_bytes() != content:
+                make_folder(path.parent)
+                (part := temporary(path)).write_bytes(content)
+                part.replace(path)
+                changed.append(path)
+        for path in local:  # what was here before the URL was listed
+            if path not in contents:
                 path.unlink(missing_ok=True)
-        self._later |= {folder / name: size for name, size in waiting.items()}
-        missing = {name: size for name, size in now.items() if not _is_same(folder / name, size)}
-        last = {name for name in missing if _matches(name, patterns[-1:])}
-        for names in (missing.keys() - last, last):
-            self._download({folder / name: missing[name] for name in names})
+        return changed
 
-    def fetch_files(self, paths: Sequence[Path]) -> None:
-        """Download those of `paths` that are not here yet and that `fetch` left for later."""
+    def _read(self, folder: Path, names: re.Pattern[str]) -> dict[Path, bytes]:
+        key = self._key(folder)
+        with self._translating("list", folder):
+            for _ in range(LISTED):
+                self._fs.invalidate_cache()
+                paths = {str(name): str(name).removeprefix(key).lstrip("/") for name in self._fs.find(key)}
+                wanted = [name for name, path in paths.items() if names.fullmatch(path)]
+                found = self._fs.cat(wanted, on_error="return") if wanted else {}
+                failures = [content for content in found.values() if isinstance(content, Exception)]
+                if not any(isinstance(failure, FileNotFoundError) for failure in failures):
+                    break  # else another machine has finished what it worked on
+            if failures:
+                raise failures[0]
+        return {folder / paths[name]: content for name, content in found.items()}
+
+    def get(self, paths: Sequence[Path]) -> None:
+        """Download those of `paths` that are not here."""
         if all(path.exists() for path in paths):
             return
         with lock(self.folder, wait=True):  # many threads and processes may want the same: one fetches it
-            self._download({p: self._later[p] for p in paths if p in self._later and not p.exists()})
+            missing = sorted({path for path in paths if not path.exists()})
+            with progress_bar("fetching", len(missing), "files") as bar:
+                for first in range(0, len(missing), AT_ONCE):
+                    batch = missing[first : first + AT_ONCE]
+                    self._download(batch)
+                    bar.advance(len(batch))
 
-    def size(self, path: Path) -> int | None:
-        """Return the bytes of a file that `fetch` left for later; None where there is none."""
-        return self._later.get(path)
-
-    def _download(self, missing: Mapping[Path, int]) -> None:
-        total, paths = sum(missing.values()), sorted(missing)
-        shown = progress_bar(f"fetching {len(paths):,} files", total // 10**6, "MB")
-        with shown if total >= BAR_FROM else nullcontext() as bar:
-            for first in range(0, len(paths), AT_ONCE):
-                batch = paths[first : first + AT_ONCE]
-                self._download_together({path: missing[path] for path in batch})
-                if bar is not None:
-                    bar.advance(sum(missing[path] for path in batch) // 10**6)
-
-    def _download_together(self, missing: Mapping[Path, int]) -> None:
-        parts = {path.with_name(f".{path.name}.{secrets.token_hex(4)}.part"): path for path in missing}
+    def _download(self, paths: Sequence[Path]) -> None:
+        parts = {temporary(path): path for path in paths}
         try:
-            for path in missing:
-                make_folder(path.parent)
-            with _translate_errors(f"cannot fetch files of {self.url}", self.folder):
-                try:
-                    self._fs.get([self._key(path) for path in missing], [str(part) for part in parts])
-                except FileNotFoundError as error:
-                    raise _RemovedMeanwhile(f"a file of {self.url} was removed while it was fetched: rerun") from error
+            with self._translating("fetch", paths[0]):
+                for path in paths:
+                    make_folder(path.parent)
+                self._fs.get([self._key(path) for path in paths], [str(part) for part in parts])
                 for part, path in parts.items():
                     part.replace(path)
         finally:
             for part in parts:
                 part.unlink(missing_ok=True)
 
-    def _remote_sizes(self, folder: Path) -> dict[str, int]:
-        """Return the bytes of the remote files in `folder` and below it, by their names from there."""
-        key = self._key(folder)
-        with _translate_errors(f"cannot list {self._url(folder)}"):
-            self._fs.invalidate_cache()
-            listing = self._fs.find(key, detail=True)
-        sizes = {str(name).removeprefix(key).lstrip("/"): int(info["size"]) for name, info in listing.items()}
-        return {name: size for name, size in sizes.items() if name}
-
     def _key(self, path: Path) -> str:
         relative = path.relative_to(self.folder).as_posix()
         return self._root if relative == "." else f"{self._root}/{relative}"
 
-    def _url(self, path: Path) -> str:
-        return self.url + self._key(path).removeprefix(self._root)
-
-
-def _is_same(path: Path, size: int | None) -> bool:
-    """Whether `path` is a copy of the remote file of its name, which has so many bytes."""
-    return path.suffix in _LASTING and path.exists() and path.stat().st_size == size
-
-
-def _matches(name: str, patterns: Sequence[str]) -> bool:
-    return name in patterns or (not re.search(r"(^|/)\.", name) and any(fnmatch(name, p) for p in patterns))
-
-
-def _file_system(url: str) -> tuple[Any, str]:
-    """Open the file system of `url`; returned with the name that the URL's folder has in it."""
-    import fsspec
-
-    try:
-        fs, root = fsspec.url_to_fs(url)
-    except ImportError as error:
-        if url.startswith("s3"):
-            raise MissingPackage("s3fs", "s3", mask_secrets(url)) from None
-        raise UserError(f"{url}: {error}") from None
-    except Exception as error:  # file systems may raise any
-        raise _store_error(f"cannot use {url}", error) from error
-    return fs, str(root).rstrip("/")
+    def _translating(self, verb: str, path: Path) -> Any:
+        return _translate_errors(f"cannot {verb} {mask_secrets(self.url_of(path))}", self.folder)
 
 
 @contextmanager
@@ -237,7 +199,7 @@ def _translate_errors(failure: str, folder: Path | None = None) -> Iterator[None
 
     Raises:
         DiskFull: The disk of `folder`, where the block writes, is full.
-        UserError: Missing rights or credentials, no such bucket, a store that cannot do what is needed.
+        UserError: A package, rights, credentials, the bucket or a file is missing.
         GenrobustError: Anything else, such as a store that does not answer.
     """
     try:
@@ -245,18 +207,14 @@ def _translate_errors(failure: str, folder: Path | None = None) -> Iterator[None
     except GenrobustError:
         raise
     except Exception as error:
-        full = refusal(folder, error) if folder is not None and isinstance(error, OSError) else None
-        raise (full if isinstance(full, DiskFull) else _store_error(failure, error)) from error
-
-
-def _store_error(failure: str, error: Exception) -> GenrobustError:
-    kind = type(error).__name__
-    reason = f"{failure}: {one_line(error)}"
-    if isinstance(error, PermissionError) or "Credential" in kind or "Token" in kind:
-        return UserError(
-            f"{reason}: look at your credentials (of S3: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AWS_PROFILE, or "
-            "an instance's role), which must let you list, read, write and delete there"
-        )
-    if isinstance(error, FileNotFoundError) or kind == "ParamValidationError":
-        return UserError(f"{reason}: make the bucket first, or choose another --out")
-    return GenrobustError(f"{reason}: completed files are intact; fix this and rerun")
+        kind, reason = type(error).__name__, f"{failure}: {one_line(error)}"
+        if folder is not None and isinstance(error, OSError) and isinstance(full := refusal(folder, error), DiskFull):
+            raise full from error
+        if isinstance(error, ImportError):
+            raise UserError(f"{reason}; for S3: pip install 'genrobust[s3]'") from None
+        if isinstance(error, PermissionError) or "Credential" in kind or "Token" in kind:
+            allowed = "which must let you list, read, write and delete there"
+            raise UserError(f"{reason}: look at your credentials (of S3: {_CREDENTIALS}), {allowed}") from error
+        if isinstance(error, FileNotFoundError) or kind == "ParamValidationError":
+            raise UserError(f"{reason}: the bucket or the file is missing: make the bucket first, or rerun") from error
+        raise GenrobustError(f"{reason}: completed files are intact; fix this and rerun") from error

@@ -82,7 +82,6 @@ from .searches import (
 )
 from .shard_files import (
     OK as OK,
-    changed_images as changed_images,
     write_shard as write_shard,
 )
 from .shards import (

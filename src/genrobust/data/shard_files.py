@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
-from genrobust.core import OURS, Artifact, GenrobustError, Sample, cores, reading, remove, replacing
+from genrobust.core import OURS, Artifact, GenrobustError, Sample, cores, reading, replacing
 from genrobust.data.tar_writer import TarWriter
 
 ENCODERS = 8  # threads: one disk takes no more
@@ -66,18 +66,18 @@ def write_shard(folder: Path, index: int, samples: Iterable[Sample], rejected: S
         ValueError: A key that readers would split, or metadata without a column.
     """
     rows: list[dict[str, Any]] = []
-    name = shard_name(index)
+    artifact, name = Artifact(folder), shard_name(index)
     tar_path, parquet_path = folder / f"{name}.tar", folder / f"{name}.parquet"
     with replacing(tar_path) as file:
         with TarWriter(file) as tar:
             for sample, image in _with_png(samples):
                 rows.append(_add_sample(tar, sample, image))
         sidecar = _parquet_bytes([*rows, *({**meta, "status": GIVEN_UP} for meta in rejected)])
-        remove(folder / f"{name}.json")  # while it is written anew, a shard is not done
+        artifact.discard_part(name)  # while it is written anew, a shard is not done
     with replacing(parquet_path) as file:
         file.write(sidecar)
     about = {"images": len(rows), "given_up": len(rejected)}
-    Artifact(folder).finish_part(name, [tar_path.name, parquet_path.name], about)
+    artifact.finish_part(name, [tar_path.name, parquet_path.name], about)
 
 
 def _parquet_bytes(rows: list[dict[str, Any]]) -> bytes:
@@ -139,23 +139,6 @@ def shard_rows(folder: Path, index: int, columns: Sequence[str]) -> pa.Table:
 def schema_of(columns: Sequence[str]) -> pa.Schema:
     """Return the part of `SCHEMA` that has `columns`, in their order."""
     return pa.schema([SCHEMA.field(name) for name in columns])
-
-
-def changed_images(folder: Path, index: int) -> list[str]:
-    """Read the tar of a shard, and return the keys of the images that are not as its parquet says.
-
-    Raises:
-        GenrobustError: The parquet is damaged, or the tar cannot be read.
-    """
-    rows = shard_rows(folder, index, ("key", "status", "offset", "size", "image_sha256")).to_pylist()
-    changed, tar = [], tar_of(folder, index)
-    with reading(tar, kind=GenrobustError), tar.open("rb") as file:
-        for row in rows:
-            if row["status"] == OK:
-                file.seek(row["offset"])
-                if hashlib.sha256(file.read(row["size"])).hexdigest() != row["image_sha256"]:
-                    changed.append(row["key"])
-    return changed
 
 
 def check_tar(tar: Path) -> None:

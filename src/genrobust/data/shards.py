@@ -18,7 +18,6 @@ from PIL import Image
 
 from genrobust.core import (
     MANIFEST,
-    UNFINISHED,
     Artifact,
     BaseImageSet,
     ClassLabel,
@@ -27,13 +26,9 @@ from genrobust.core import (
     Manifest,
     UserError,
     digest,
-    fetch,
-    fetch_file,
-    fetch_files,
     made_by,
     make_folder,
     reading,
-    remove,
 )
 from genrobust.data.naming import readable_names
 from genrobust.data.reading import read_image
@@ -136,17 +131,16 @@ def read_about(folder: Path) -> dict[str, Any]:
 def missing_shards(folder: Path, total: int) -> list[int]:
     """Return which of `total` shards are not done in `folder`, ascending; all of them where there is no such folder.
 
-    Where it mirrors a remote, what others made is fetched first, except the tars.
+    Of a folder at a URL, those that others made count.
     """
-    later = (f"{_NUMBER}.tar",)
-    fetch(folder, MANIFEST, UNFINISHED, f"{_NUMBER}.parquet", f"{_NUMBER}.json", later=later)
+    Artifact(folder).fetch()
     return [index for index in range(total) if not (folder / f"{shard_name(index)}.json").exists()]
 
 
 def discard_shards(folder: Path, total: int) -> None:
     """Have all of `total` shards in `folder` made again, by removing the manifest of each."""
     for index in range(total):
-        remove(folder / f"{shard_name(index)}.json")
+        Artifact(folder).discard_part(shard_name(index))
 
 
 def done_shards(folder: Path) -> list[int]:
@@ -220,6 +214,7 @@ class ShardDataset(BaseImageSet):
         styles: list[str] = []
         columns: dict[str, list[np.ndarray]] = {name: [] for name in ("label", "offset", "size")}
         counts, hashes, then = [], [], self._artifact.remedy
+        self._artifact.fetch_files(f"{shard_name(index)}.parquet" for index in self._done)
         for index in self._done:  # one at a time, so that only what is kept of them is in memory together
             rows = shard_rows(self.folder, index, _INDEX)
             ok, given_up = _with_status(rows, OK), _with_status(rows, GIVEN_UP)
@@ -268,7 +263,8 @@ class ShardDataset(BaseImageSet):
             GenrobustError: They have changed since they were written; the message names the shard and the key.
         """
         path = tar_of(self.folder, int(self._shard[index]))
-        with reading(path, kind=GenrobustError), fetch_file(path).open("rb") as file:
+        self._artifact.fetch_files([path.name])
+        with reading(path, kind=GenrobustError), path.open("rb") as file:
             file.seek(int(self._offset[index]))
             data = file.read(int(self._size[index]))
         start = index % len(self) * _HASH_BYTES
@@ -298,8 +294,8 @@ class ShardDataset(BaseImageSet):
         )
 
     def fetch_tars(self) -> None:
-        """Fetch all tars, where the folder mirrors a remote; else each is fetched when it is first read."""
-        fetch_files([tar_of(self.folder, index) for index in self._done])
+        """Fetch all tars of a folder at a URL; else each is fetched when it is first read."""
+        self._artifact.fetch_files(tar_of(self.folder, index).name for index in self._done)
 
     def missing(self) -> list[int]:
         """Return the indices of the shards that are not done."""

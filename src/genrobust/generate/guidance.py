@@ -5,8 +5,6 @@ from __future__ import annotations
 import inspect
 from typing import TYPE_CHECKING, Any
 
-from diffusers.callbacks import SDCFGCutoffCallback, SDXLCFGCutoffCallback
-
 from genrobust.core import UserError
 from genrobust.generate.pipeline_config import DiffusersConfig
 
@@ -15,10 +13,10 @@ if TYPE_CHECKING:
 
 # The pipelines whose guidance can end, and the callback of diffusers that ends it, for one image at a time.
 _ENDS = {
-    "StableDiffusionPipeline": SDCFGCutoffCallback,
-    "StableDiffusionImg2ImgPipeline": SDCFGCutoffCallback,
-    "StableDiffusionXLPipeline": SDXLCFGCutoffCallback,
-    "StableDiffusionXLImg2ImgPipeline": SDXLCFGCutoffCallback,
+    "StableDiffusionPipeline": "SDCFGCutoffCallback",
+    "StableDiffusionImg2ImgPipeline": "SDCFGCutoffCallback",
+    "StableDiffusionXLPipeline": "SDXLCFGCutoffCallback",
+    "StableDiffusionXLImg2ImgPipeline": "SDXLCFGCutoffCallback",
 }
 
 
@@ -55,7 +53,9 @@ def guidance_arguments(pipeline: Any, config: DiffusersConfig) -> dict[str, Any]
         }
     if config.guided_share == 1:
         return strength
-    end_guidance = _ENDS[type(pipeline).__name__]
+    from diffusers import callbacks  # only now: every recipe is read with this module
+
+    end_guidance: Any = getattr(callbacks, _ENDS[type(pipeline).__name__])
 
     def end(pipeline: Any, step: int, timestep: Tensor, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
         last = guided_steps(pipeline.num_timesteps, config.guided_share) - 1

@@ -9,7 +9,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, WithJsonSchema
 
-from genrobust.core import DEVICES, EARLIER, slug
+from genrobust.core import DEVICES, slug
 
 LONGEST = 200  # characters
 MOST_NAMED = 1000  # arms, seeds, datasets and others of a recipe: a report has a row for each
@@ -18,9 +18,9 @@ JOINERS = {0x200C: None, 0x200D: None}  # invisible, and part of Persian words a
 # What a study keeps in the output folder, beside the folder of its report.
 _FOLDERS = (
     "generated", "checkpoints", "predictions", "filters", "searches",
-    "finetuned", "class-models", "embeddings", "packed", "census",
+    "finetuned", "class-models", "embeddings", "packed", "census", "track", "plans",
 )  # fmt: skip
-KEPT = frozenset((*_FOLDERS, "benchmarks", "rates.json", EARLIER))
+KEPT = frozenset((*_FOLDERS, "benchmarks", "rates.json"))
 
 
 def valid_name(text: str) -> str:

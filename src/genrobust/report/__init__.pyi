@@ -18,9 +18,9 @@ from .results import (
     REPORT as REPORT,
     RESULTS as RESULTS,
     StudyResults as StudyResults,
-    find_report as find_report,
     read_results as read_results,
     recipe_of as recipe_of,
+    report_inputs as report_inputs,
 )
 from .tables import (
     difference_entry as difference_entry,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from functools import cache
@@ -18,6 +18,7 @@ from genrobust.core import (
     ScoreKey,
     Summary,
     UserError,
+    digest,
     parse_yaml,
     read_page_json,
     reading,
@@ -66,19 +67,17 @@ def recipe_of(results: StudyResults) -> Recipe | None:
     return None
 
 
-def find_report(recipe: Recipe, out: Path) -> Path | None:
-    """Return the report of `recipe` in `out`; None where there is none, or one of another recipe of its name."""
-    folder = out / recipe.name
-    with suppress(UserError):  # without results, or with damaged ones, nothing tells which study the page is about
-        reported = recipe_of(read_results(folder / RESULTS))
-        if reported is not None and _what_decides(reported) == _what_decides(recipe):
-            return folder / REPORT
-    return None
+def report_inputs(recipe: Recipe, classifiers: Iterable[str], tests: Mapping[str, str]) -> dict[str, Any]:
+    """Return what the folder of a report is named after, beside its study.
 
-
-def _what_decides(recipe: Recipe) -> dict[str, Any]:
-    """The values of a recipe, but for those of where it runs and who looks on."""
-    return recipe.model_dump(mode="json", exclude={"device", "execute", "track", "tune"})
+    Args:
+        recipe: Its recipe, of which keys that say where it runs and who looks on are left out.
+        classifiers: The names of their folders.
+        tests: The fingerprints of the test sets.
+    """
+    decisive = recipe.model_dump(mode="json", exclude={"device", "execute", "track", "tune"})
+    parts = {"recipe": decisive, "classifiers": list(classifiers), "tests": dict(tests)}
+    return {"format": FORMAT, **{name: digest(part, 64) for name, part in parts.items()}}
 
 
 def summary_to_json(summary: Summary, metrics: Iterable[Metric]) -> dict[str, Any]:

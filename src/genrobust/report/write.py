@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from genrobust.core import page_json, write_files
 from genrobust.report.renderers.csv import summary_to_csv
@@ -14,22 +16,21 @@ from genrobust.report.results import REPORT, RESULTS
 from genrobust.report.view import ReportView
 
 
-def write_report(view: ReportView, folder: Path) -> dict[str, Path]:
+def write_report(view: ReportView, folder: Path, inputs: Mapping[str, Any] | None = None) -> dict[str, Path]:
     """Write report.html, report.md, results.csv, results.json and each plot as SVG; returns their paths by name.
 
-    They replace the report of the same recipe with the same scores; any other is kept in ``earlier``, under its
-    date. Everything that came from outside is escaped: a class may be called ``<script>``.
+    `inputs` are what the folder is named after, see `report_inputs`. Everything that came from outside is escaped: a
+    class may be called ``<script>``.
 
     Raises:
         GenrobustError: The disk fails.
-        UserError: The folder cannot be written.
+        UserError: The folder cannot be written, or holds a report that someone edited.
     """
-    facts = results_to_json(view)
     contents: dict[str, str | bytes] = {
         REPORT: html(view),
         "report.md": markdown(view),
         "results.csv": summary_to_csv(view.summary, view.metrics),
-        RESULTS: page_json(facts),
+        RESULTS: page_json(results_to_json(view)),
         **svg_files(view),
     }
-    return write_files(contents, folder, [facts["recipe"], facts["summary"], facts.get("curves")])
+    return write_files(contents, folder, inputs)

@@ -164,5 +164,5 @@ class Census:
     def _keep(self, artifact: Artifact, inputs: Mapping[str, Any], known: Arrays) -> None:
         if not artifact.is_finished:
             manifest = Manifest(ROOM, dict(inputs), {"images": len(next(iter(known.values())))}, made_by(ROOM))
-            with artifact.writing(manifest, FILE), replacing(artifact.folder / FILE, mirrored=False) as file:
+            with artifact.writing(manifest, FILE), replacing(artifact.folder / FILE) as file:
                 np.savez(file, allow_pickle=False, **known)

@@ -72,7 +72,7 @@ class Context:
 
     def __post_init__(self) -> None:
         self.times, self._census = StageTimes(self.out), Census(self.out)
-        track = self.out / self.recipe.name / "track" if self.recipe.track else None
+        track = self.out / "track" / self.recipe.name if self.recipe.track else None
         self.tracking = Tracking(track, recipe_yaml(self.recipe))
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -113,7 +113,7 @@ def _locked_rates(out: Path) -> Iterator[dict[str, dict[str, float]]]:
         rates = _read_rates(out)
         yield rates
         if not (out / RATES).exists() or OURS.encode() in (out / RATES).read_bytes():
-            with replacing(out / RATES, mirrored=False) as file:
+            with replacing(out / RATES) as file:
                 file.write(json.dumps({OURS: dict(sorted(rates.items()))}, indent=1).encode())
 
 

@@ -144,8 +144,7 @@ class Studies:
         """Return the results.json of the study that ``RECIPE:ARM`` names; None where it has none, or for no recipe."""
         if (named := self._named(spec)) is None:
             return None
-        path = named[0].out / named[0].recipe.name / "results.json"
-        return path if path.is_file() else None
+        return named[0].find_report("results.json")
 
     def label(self, spec: str) -> str:
         """Return what is written of `spec` is called: after the study for ``RECIPE:NAME``, else the folder's name."""

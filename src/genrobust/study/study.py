@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
+from typing import Any
 
 from genrobust.classifiers import SavedPredictions
 from genrobust.core import (
+    Artifact,
     ImageSet,
     StudyData,
     Summary,
     UserError,
+    artifact_folder,
+    link,
     local_folder,
 )
 from genrobust.data import ShardDataset, describe_dark, require_outside
 from genrobust.generate import open_generated
 from genrobust.recipe import GENERATED, ArmConfig, Recipe
-from genrobust.report import ReportView, write_report
+from genrobust.report import ReportView, report_inputs, write_report
 from genrobust.study.context import Context
 from genrobust.study.executors.local import Local
 from genrobust.study.graph import Graph
@@ -161,6 +165,24 @@ class Study:
         if lines := list(describe_others(self.makers())):
             raise UserError("\n".join(["finished work is of other versions: use these, or another --out", *lines]))
 
+    @property
+    def report_folder(self) -> Path:
+        """The folder of the report, named after all that it is made of; a link called like the study leads there."""
+        return artifact_folder(self.out, self.recipe.name, self._report_inputs)
+
+    def find_report(self, name: str) -> Path | None:
+        """Return the file `name` of the report; None where it was not written."""
+        report = Artifact(self.report_folder).fetch()
+        if report.is_finished:
+            report.fetch_files([name])
+        return report.folder / name if (report.folder / name).is_file() else None
+
+    @cached_property
+    def _report_inputs(self) -> dict[str, Any]:
+        checkpoints = (self.graph.checkpoints.of(run).folder.name for run in (*self.graph.runs, *self.graph.points))
+        tests = {name: self.data.tests[name].fingerprint for name in self.tests}
+        return report_inputs(self.recipe, checkpoints, tests)
+
     def _describe_dark(self) -> Iterator[str]:
         """Yield a line for each of the user's sets of which most images are nearly black or of one color."""
         data, places = self.data, self.recipe.data.places
@@ -209,4 +231,6 @@ class Study:
         record = record_of(self.graph, scores, self.command, self.makers())
         self.context.tracking.outcome(record)
         view = ReportView(record)
-        return view, write_report(view, self.out / self.recipe.name)
+        files = write_report(view, self.report_folder, self._report_inputs)
+        link(self.out / self.recipe.name, self.report_folder)
+        return view, files

@@ -15,7 +15,7 @@ from small_photos import FOLDERS, rejected, space
 from small_study import contents, genrobust
 
 from genrobust.classifiers import Classifier, Feed, embed_images, load_checkpoint, predict_logits, prepare
-from genrobust.core import EARLIER, PARTS, GenrobustError, LabelSpace
+from genrobust.core import PARTS, GenrobustError, LabelSpace
 from genrobust.data import ShardDataset, filters_of, read_by_image
 from genrobust.data.file_list import ListedImages
 from genrobust.study import open_sets
@@ -91,17 +91,6 @@ def test_the_page_loads_nothing_and_runs_nothing_and_is_the_same_each_time(photo
     assert page.tags.count("html") == 1 and "script" not in page.tags
     assert page.loaded and all(value.startswith("data:image/webp;base64,") for value in page.loaded)
     assert "&lt;script&gt;" in text and "{{ 7 * 7 }}" in text
-
-
-def test_a_fuller_audit_is_kept(photos):
-    audit(photos, "--trained-on", photos / "wild")
-    page = photos / "audit-made"
-    fuller = (page / "audit.json").read_bytes()
-    for _ in range(2):
-        audit(photos)
-    assert read(page)["memorization"] is None
-    (kept,) = (page / EARLIER).iterdir()
-    assert (kept / "audit.json").read_bytes() == fuller and (kept / "audit.html").exists()
 
 
 def test_every_two_sets_of_a_recipe_are_searched_for_copies(photos, tmp_path):

@@ -22,7 +22,7 @@ from genrobust.classifiers import (
     prepare,
     save_checkpoint,
 )
-from genrobust.core import EARLIER, GenrobustError, Sample, UserError, file_name
+from genrobust.core import GenrobustError, Sample, UserError, file_name
 from genrobust.data import begin_dataset, write_shard
 from genrobust.data.imagenet_classes import wnids
 from genrobust.recipe import parse_recipe
@@ -191,20 +191,6 @@ def test_shards_know_whether_they_are_a_validation_part(folders, save):
     warned = ["no validation part" in " ".join(run(folders, model, on=name)["notes"]) for name in ("train", "val")]
     assert warned == [True, False]
     assert list(run(folders, model, on="val")["models"][0]["styles"]) == ["solid"]
-
-
-def test_a_page_of_another_model_or_dataset_is_kept(folders, save, write_folder):
-    """In a folder that is named: by default, the names of both sets are in that of the folder."""
-    models = [save(name, tuple(CLASSES), real=n) for n, name in enumerate(("one", "two"), 1)]
-    write_folder("other/made", "pixel", 3, CLASSES)
-    page, found = folders / "out" / "benchmark.json", []
-    for model, on in ((models[0], "made"), (models[0], "made"), (models[1], "made"), (models[1], "other/made")):
-        run(folders, model, on=on)
-        found.append(page.read_bytes())
-    assert found[0] == found[1] and len(set(found)) == 3
-    kept = sorted((folders / "out" / EARLIER).iterdir())
-    assert [(place / page.name).read_bytes() for place in kept] == [found[0], found[2]]
-    assert all(len(list(place.iterdir())) == 3 for place in kept)
 
 
 def test_the_page_loads_nothing_and_escapes_what_it_is_told(folders, save):

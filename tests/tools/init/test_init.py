@@ -275,9 +275,7 @@ def test_without_a_generator_a_study_asks_about_the_arms_that_it_has(folders, wr
     assert [arm.name for arm in recipe.arms] == ["real", "real+randaugment"]
     assert recipe.answer == "real+randaugment"
     assert "generated" not in recipe.title + recipe.question
-    said = "\n".join(lines)
-    assert "about 24 s at 0.8 s" in said
-    assert "A CPU" in said
+    assert any("another machine with a GPU" in line for line in lines)
     given = {**folders, "retrieved": write_folder("found", "duotone", 2, CLASSES)}
     written(given, tmp_path, overwrite=True)
     recipe = loaded(tmp_path)

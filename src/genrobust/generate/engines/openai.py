@@ -98,10 +98,14 @@ class OpenAiEngine(Engine):
         from anyio.from_thread import start_blocking_portal
 
         async def run() -> T:
-            settings: dict[str, Any] = {"timeout": self._server.timeout, "max_retries": self._server.retries}
-            # Without a key of this server, none of OpenAI's that the environment may hold.
+            # None of OpenAI's own names and keys that the environment may hold goes to another server.
+            left_out: Any = dict.fromkeys(("OpenAI-Organization", "OpenAI-Project"), openai.Omit())
             async with openai.AsyncOpenAI(
-                api_key=self._key or "none", base_url=f"{self._server.url}/v1", **settings
+                api_key=self._key or "none",
+                base_url=f"{self._server.url}/v1",
+                timeout=self._server.timeout,
+                max_retries=self._server.retries,
+                default_headers=left_out,
             ) as client:
                 return await work(client)
 

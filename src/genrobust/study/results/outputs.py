@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -12,6 +11,7 @@ from pathlib import Path
 from genrobust.core import (
     MANIFEST,
     PAGES,
+    REWRITE,
     Artifact,
     Damage,
     GenrobustError,
@@ -22,7 +22,6 @@ from genrobust.core import (
     progress_bar,
     refusal,
 )
-from genrobust.data import changed_images
 
 ASIDE = ".damaged"  # hidden, so that what reads all files of a folder does not read these
 # Kinds whose files people edit: a change is named, and stays.
@@ -72,7 +71,7 @@ def verify_outputs(folder: Path, repair: bool = False) -> Verified:
             if damages and _is_edited(artifact):
                 changed += [damage.path for damage in damages if damage.path.exists()]
             elif damages:
-                damaged |= {damage.path: _describe_damage(artifact, damage) for damage in damages}
+                damaged |= {damage.path: damage.what for damage in damages}
                 if repair:
                     aside = _set_aside(folder, artifact, damages, aside)
             bar.advance()
@@ -85,15 +84,6 @@ def _is_edited(artifact: Artifact) -> bool:
         return artifact.manifest().kind in _EDITED
     except GenrobustError:
         return False
-
-
-def _describe_damage(artifact: Artifact, damage: Damage) -> str:
-    """Say what is wrong; of a shard's tar, which images."""
-    if damage.path.suffix == ".tar" and damage.path.stem in artifact.parts():
-        with suppress(GenrobustError):  # its parquet is damaged, too
-            if keys := changed_images(artifact.folder, int(damage.path.stem)):
-                return f"{damage.what}: the images {', '.join(keys)}"
-    return damage.what
 
 
 def _set_aside(folder: Path, artifact: Artifact, damages: Sequence[Damage], aside: Path | None) -> Path:
@@ -122,7 +112,7 @@ def describe_verified(verified: Verified) -> Iterator[str]:
     """Yield lines for the user: what was found, and what to do next."""
     yield from verified.damaged.values()
     for path in verified.changed:
-        yield f"{path} was changed after genrobust wrote it: if that was not you, run the command that wrote it again"
+        yield f"{path} was changed after genrobust wrote it: if that was not you, {REWRITE}"
     for folder in verified.unfinished:
         yield f"not finished: {folder}"
     if not (verified.damaged or verified.changed):

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from genrobust.classifiers import hash_clip
-from genrobust.core import MANIFEST, Artifact, ImageSet, artifact_folder, digest, fetch
+from genrobust.core import Artifact, ImageSet, artifact_folder, digest
 from genrobust.data import Review, kept, read_filter
 from genrobust.recipe import FilterConfig
 from genrobust.study.context import Rebuilt
@@ -61,8 +61,7 @@ class FilteredDataset(Rebuilt):
     @property
     def is_done(self) -> bool:
         """Whether the list is written; fetches it where another machine wrote it."""
-        fetch(self.folder, "*.parquet", MANIFEST)
-        return Artifact(self.folder).is_finished
+        return Artifact(self.folder).fetch().is_finished
 
     @property
     def is_made(self) -> bool:
@@ -72,5 +71,4 @@ class FilteredDataset(Rebuilt):
     @property
     def images(self) -> ImageSet:
         """The images that stay, once the filter is made."""
-        fetch(self.folder, "*.parquet", MANIFEST)
-        return kept(self.dataset.images, read_filter(self.folder))
+        return kept(self.dataset.images, read_filter(Artifact(self.folder).fetch().folder))

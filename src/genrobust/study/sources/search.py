@@ -14,14 +14,12 @@ from genrobust.classifiers import hash_clip
 from genrobust.core import (
     EMBEDDED,
     HEX_DIGITS,
-    MANIFEST,
     RETRIEVED_BY_SEARCH,
     Artifact,
     ImageSet,
     UserError,
     artifact_folder,
     digest,
-    fetch,
     fetch_artifacts,
     find_clip,
     some_of,
@@ -121,8 +119,7 @@ class PoolSearch(Rebuilt):
     @property
     def is_made(self) -> bool:
         """Whether the search is done; fetches it where another machine did it."""
-        fetch(self.folder, "*.parquet", MANIFEST)
-        return Artifact(self.folder).is_finished
+        return Artifact(self.folder).fetch().is_finished
 
     def embeddings(self, part: int | str) -> Embeddings:
         """Return the embeddings of a part of the pool, or of CLASS_NAMES, made or not."""
@@ -169,7 +166,7 @@ class PoolSearch(Rebuilt):
     @cached_property
     def images(self) -> FoundImages:
         """The images that were found, once the search is done."""
-        fetch(self.folder, "*.parquet", MANIFEST)
+        Artifact(self.folder).fetch()
         return found_images(self.pool, read_search(self.folder), RETRIEVED_BY_SEARCH)
 
     def report(self) -> str:

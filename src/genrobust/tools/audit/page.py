@@ -39,20 +39,19 @@ PLOT = (440, 230, 46, 34)  # of the spectrum: width, height, left and bottom mar
 def write_audit_page(audit: Audit, sets: AuditSets, name: str, leaks: tuple[str, ...], folder: Path) -> dict[str, Path]:
     """Write audit.html, audit.json and images.parquet into `folder`; returns their paths by name.
 
-    They replace those of an audit that measured the same; any other is kept in ``earlier``, under its date. The page
-    calls the dataset `name`; `leaks` are the test sets whose leaks were not allowed.
+    They replace those of an earlier audit. The page calls the dataset `name`; `leaks` are the test sets whose leaks
+    were not allowed.
 
     Raises:
-        UserError: The folder cannot be written.
+        UserError: The folder cannot be written, or holds files of these names that were changed.
     """
-    facts = _facts(audit, sets, name, leaks)
     page = audit_html(audit, sets, name, leaks)
     contents: dict[str, str | bytes] = {
         "audit.html": page,
-        "audit.json": page_json(facts),
+        "audit.json": page_json(_facts(audit, sets, name, leaks)),
         BY_IMAGE: _by_image(audit, sets.dataset),
     }
-    return write_files(contents, folder, facts)
+    return write_files(contents, folder)
 
 
 def audit_html(audit: Audit, sets: AuditSets, name: str, leaks: tuple[str, ...]) -> str:

@@ -59,18 +59,17 @@ class Benchmarked:
 def write_benchmark_page(made: Benchmarked, folder: Path) -> dict[str, Path]:
     """Write benchmark.html, benchmark.json and benchmark.csv into `folder`; returns their paths by name.
 
-    They replace those of a benchmark that measured the same; any other is kept, see `write_files`.
+    They replace those of an earlier benchmark.
 
     Raises:
-        UserError: The folder cannot be written.
+        UserError: The folder cannot be written, or holds files of these names that were changed.
     """
-    measured = facts(made)
     contents = {
         "benchmark.html": benchmark_html(made),
-        "benchmark.json": page_json(measured),
+        "benchmark.json": page_json(facts(made)),
         "benchmark.csv": table_csv(made),
     }
-    return write_files(contents, folder, measured)
+    return write_files(contents, folder)
 
 
 def benchmark_html(made: Benchmarked) -> str:

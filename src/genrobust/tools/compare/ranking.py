@@ -8,15 +8,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from genrobust.core import (
-    EARLIER,
     MANIFEST,
     MEAN_OF_SHIFTS,
     NOT_GENERATED,
     ArmRecord,
+    Artifact,
     Score,
     UserError,
     digest,
-    fetch,
+    fetch_artifacts,
     local_folder,
     reading,
     remote_of,
@@ -115,18 +115,26 @@ def find_results(runs: Iterable[str]) -> dict[str, Path]:
         with reading(run, ValueError):
             file = Path(run).name if run.endswith(".json") and not Path(run).is_dir() else ""
             folder = local_folder((run.removesuffix(file) or ".") if file else run)
-            fetch(folder, RESULTS, f"*/{RESULTS}", file, later=(f"{EARLIER}/*", f"*/{EARLIER}/*"))
+            _fetch_results(folder)
             paths = [folder / (file or RESULTS)]
             if not file and not paths[0].is_file():
                 paths = [path for path in sorted(folder.glob(f"*/{RESULTS}")) if not path.parent.name.startswith(".")]
             if not paths or not paths[0].is_file():
                 raise UserError(_explain_missing(run, folder))
             for path in paths:
-                fetch(path.parent, path.name, MANIFEST)  # the results are compared with it
                 remote = remote_of(path)
                 name = str(path) if remote is None else f"{remote.url}/{path.relative_to(folder).as_posix()}"
                 found.setdefault(path.resolve(), name)
     return {name: path for path, name in found.items()}
+
+
+def _fetch_results(folder: Path) -> None:
+    """Download the results in `folder`, or in folders in it, if it is at a URL."""
+    if remote_of(folder) is not None:
+        fetch_artifacts(folder)
+        for report in (Artifact(folder).fetch(), *(Artifact(path.parent) for path in folder.glob(f"*/{MANIFEST}"))):
+            if report.is_finished and RESULTS in report.manifest().files:
+                report.fetch_files([RESULTS])
 
 
 def _explain_missing(run: str, folder: Path) -> str:
@@ -145,7 +153,7 @@ def rank(files: Mapping[str, Path]) -> list[Ranking]:
     """Read results, by their names in messages, and rank their arms: the largest ranking first.
 
     Arms are in one ranking if all that decides their scores, beside the classifier, is the same. The same arm of the
-    same study is there once, with its latest results.
+    same study is there once, with its latest results. Studies of one name are called by their folders.
 
     Raises:
         UserError: A file is no results.json of a study, or one of another version.
@@ -166,6 +174,13 @@ def rank(files: Mapping[str, Path]) -> list[Ranking]:
             same = digest([arm.study, arm.record.name, arm.record.trained])
             if same not in kept or kept[same].results.date < results.date:
                 kept[same] = arm
+    folders: dict[str, set[str]] = {}
+    for arm in (arm for kept in groups.values() for arm in kept.values()):
+        folders.setdefault(arm.study, set()).add(arm.results.path.parent.name)
+    for kept in groups.values():
+        for same, arm in kept.items():
+            if len(folders[arm.study]) > 1:
+                kept[same] = replace(arm, study=arm.results.path.parent.name)
     ordered = sorted(groups, key=lambda group: -len(groups[group]))
     first = all_facts[ordered[0]]
     names = [f"Ranking {i}" for i in range(1, len(ordered) + 1)] if len(ordered) > 1 else ["Ranking"]

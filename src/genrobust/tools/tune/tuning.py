@@ -24,8 +24,8 @@ from genrobust.core import (
     StudyData,
     UserError,
     about,
+    artifact_folder,
     csv_line,
-    digest,
     local_folder,
     page_json,
     read_page_json,
@@ -205,17 +205,17 @@ class Tuning:
 
         They are kept, so that a rerun goes on with the same.
         """
-        folder = self.out / self.name
-        asked = digest([self.raw, self.config.model_dump(mode="json"), self.budget, self.seed, LADDERS], 64)
+        budget = {"seconds": self.budget, "ladders": LADDERS, "seed": self.seed}
+        asked = {"recipe": self.raw, "tune": self.config.model_dump(mode="json"), "budget": budget}
+        folder = artifact_folder(self.out / "plans", self.name, asked)
         if (folder / PLAN).is_file():
-            then = f": delete {folder / PLAN}, and rerun: trained variants are kept"
+            then = f": delete {folder}, and rerun: trained variants are kept"
             with reading(f"the plan {folder / PLAN}", ValueError, KeyError, then=then):
                 plan = read_page_json(folder / PLAN)
-                if plan.get("asked") == asked:
-                    return plan["shares"], plan["variants"], plan["seeds"]
+                return plan["shares"], plan["variants"], plan["seeds"]
         shares, names, seeds, seconds = self._affordable()
         self.say(f"{len(names)} of {len(self.variants)} variants fit the budget, {about(seconds)} in all")
-        plan = {"asked": asked, "shares": shares, "variants": names, "seeds": seeds}
+        plan = {"shares": shares, "variants": names, "seeds": seeds}
         write_files({PLAN: page_json(plan)}, folder, asked)
         return shares, names, seeds
 
@@ -306,7 +306,7 @@ class Tuning:
         recipe = self._derived(kept, name=f"{self.recipe.name}-tuned", seeds=seeds, **changes)
         head = f"# By genrobust tune {self.recipe.name}, chosen on {', '.join(self.on)}: no test of this recipe.\n"
         contents = {f"{recipe.name}.yaml": head + recipe_yaml(recipe), TRIALS: _table(trials, list(self.config.over))}
-        written = write_files(contents, self.out / self.name, [recipe.model_dump(mode="json")])
+        written = write_files(contents, study.report_folder)
         files = {**files, "recipe": written[f"{recipe.name}.yaml"], "trials": written[TRIALS]}
         return Tuned(tuple(trials), winner.name, self.default, gain, self.on, files)
 

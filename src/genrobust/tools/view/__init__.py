@@ -23,7 +23,6 @@ def view(studies: "Studies", dataset: DatasetSpec, port: Port = 0, against: Agai
 
     Example: genrobust view pictograms:generated
     """
-    from genrobust.core import fetch
     from genrobust.data import ShardDataset, audit_folder, read_by_image, review_of
     from genrobust.report import count
     from genrobust.study import recipe_and_name
@@ -33,7 +32,6 @@ def view(studies: "Studies", dataset: DatasetSpec, port: Port = 0, against: Agai
     recipe, name = recipe_and_name(dataset)
     folder = studies.folder(dataset) or Path(dataset)
     images = ShardDataset(folder)
-    fetch(folder.parent, f"{folder.name}.review.json")
     review_of(images)  # a wrong one is reported before the page opens
     real = against or recipe or None
 

@@ -106,13 +106,13 @@ class PackedImages:
 
     def _write_shard(self, images: ImageSet, shard: range, pool: Executor) -> None:
         rows, offset, part, folder = [], 0, _name_of(shard), self._packed.folder
-        with replacing(folder / (part + IMAGES), mirrored=False) as file:
+        with replacing(folder / (part + IMAGES)) as file:
             for levels in pool.map(lambda i: _encode_levels(images.image(i)), shard):
                 for level, (data, (width, height)) in enumerate(levels):
                     file.write(data)
                     rows.append((level, offset, len(data), width, height))
                     offset += len(data)
-        with replacing(folder / (part + INDEX), mirrored=False) as file:
+        with replacing(folder / (part + INDEX)) as file:
             np.savez(file, allow_pickle=False, rows=np.array(rows, np.int64))
         self._packed.finish_part(part, [part + IMAGES, part + INDEX], {"images": len(shard)})
 
