@@ -100,5 +100,5 @@ def test_what_does_not_fit_is_told_before_anything_is_trained(
 
 
 def test_no_arm_takes_its_name() -> None:
-    with pytest.raises(UserError, match="is the name of the zero_shot classifier"):
+    with pytest.raises(UserError, match="is the name of two arms"):
         parse_recipe({**RECIPE, "reference": ZERO_SHOT, "arms": [{"name": ZERO_SHOT, "mixture": "real"}]})

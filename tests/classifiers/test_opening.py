@@ -162,7 +162,7 @@ def test_what_cannot_be_opened_is_told(
         refuses(word, r"labels\.txt names 2 classes, and .* has 8 logits", labels)
     labels.write_text("\n")
     refuses(exports["onnx"], "names no class", labels)
-    refuses(exports["onnx"], "--labels: cannot read .*none.txt", tmp_path / "none.txt")
+    refuses(exports["onnx"], r"cannot read .*none\.txt \(--labels\)", tmp_path / "none.txt")
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(
         GenrobustError, match=r"cannot fetch hf-hub:timm/none from the hub: .*give the folder of a down"

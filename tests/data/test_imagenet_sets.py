@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 from published_tables import needs_tables, of_testbed
@@ -59,7 +57,7 @@ FIX = ("FixResNet50_no_adaptation", "FixPNASNet", "FixResNet50", "FixResNet50_v2
         (4, 81, (17.7, 25.1, 36.5), 0.974, 0.065),
     ],
 )
-def test_objectnet_s_line_without_its_outliers_is_what_the_docs_say(
+def test_objectnet_s_line_hardly_moves_without_its_outliers(
     left_out: int, n: int, expected: tuple[float, ...], r2: float, deviation: float
 ) -> None:
     names, clean, shifted, baselines = of_testbed(*COLUMNS["objectnet objectnet-1.0"])
@@ -69,8 +67,6 @@ def test_objectnet_s_line_without_its_outliers_is_what_the_docs_say(
     assert [100 * expit(line.intercept + line.slope * logit(at)) for at in (0.6, 0.7, 0.8)] == pytest.approx(
         list(expected), abs=0.05
     )
-    page = (Path(__file__).parents[2] / "docs" / "imagenet.md").read_text(encoding="utf-8")
-    assert f"| {n} | {', '.join(map(str, expected))} | {r2} | {deviation} |" in page
 
 
 @pytest.mark.parametrize(

@@ -421,12 +421,14 @@ def artifacts(folder: Path) -> Iterator[Artifact]:
     """Yield the artifacts in `folder` and below it, finished ones, others and those that have lost their manifest.
 
     Manifests of other programs are left out, unless a folder is called as an artifact is, and so are hidden folders.
-    Links to folders are followed, unless they lead to a folder that holds `folder`; each folder is looked at once.
+    Links to folders are followed, unless they lead into `folder` or to one that holds it; each is looked at once.
     """
-    seen = set(map(str, folder.resolve().parents))
+    root = folder.resolve()
+    seen = set(map(str, root.parents))
     for place, folders, names in os.walk(folder, followlinks=True):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        if (real := os.path.realpath(place)) in seen:
+        real = os.path.realpath(place)
+        if real in seen or (place != str(folder) and os.path.islink(place) and Path(real).is_relative_to(root)):
             folders.clear()
             continue
         seen.add(real)

@@ -68,7 +68,7 @@ def test_a_study_says_how_its_arms_were_mixed_and_makes_nothing_twice(data, tmp_
     _, files = study.run()
     counts = read_checkpoint_info(study.checkpoint(study.recipe.arm("student"), 0)).training["counts"]
     words = "loss weight 0.5, until 50 % of the training, labels by real, temperature 2"
-    images = f"{counts['real']} real (balanced by class) + 9 wild ({words})"
+    images = f"| student | {counts['real']} (balanced by class) | 9 ({words}) | "
     assert images in files["report.md"].read_text() and words in files["report.html"].read_text()
     student, real = json.loads(files["results.json"].read_text())["arms"]
     assert student["drawing"] == {"real": "balanced by class", "wild": words} and "drawing" not in real
