@@ -50,8 +50,8 @@ def test_equal_groups_count_in_full_and_a_large_one_outweighs_the_rest():
 
 def test_a_group_weighs_the_same_in_every_test_set():
     one, other = grouped((5, 5, 5)), Groups.of(["hand-2"] * 3 + ["else"], np.ones(4, dtype=bool))
-    weights = dict(zip(other.names, other.weights(50).T, strict=True))
-    assert np.array_equal(weights["hand-2"], one.weights(50)[:, one.names.index("hand-2")])
+    weights = dict(zip(other.names, group_weights(other.names, 50).T, strict=True))
+    assert np.array_equal(weights["hand-2"], group_weights(one.names, 50)[:, one.names.index("hand-2")])
     assert not np.array_equal(weights["else"], weights["hand-2"])
 
 

@@ -428,7 +428,7 @@ def artifacts(folder: Path) -> Iterator[Artifact]:
     for place, folders, names in os.walk(folder, followlinks=True):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         real = os.path.realpath(place)
-        if real in seen or (place != str(folder) and os.path.islink(place) and Path(real).is_relative_to(root)):
+        if real in seen or (place != str(folder) and Path(place).is_symlink() and Path(real).is_relative_to(root)):
             folders.clear()
             continue
         seen.add(real)
