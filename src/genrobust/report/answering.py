@@ -302,8 +302,8 @@ def _without_groups(summary: Summary, arm: str) -> Iterator[str]:
     if gains := summary.without_group.get(arm):
         (lowest, least), (highest, most) = (end(gains.items(), key=itemgetter(1)) for end in (min, max))
         yield (
-            f"The gain over {summary.reference_of(arm)} is between {number(least, True)} points (without {lowest}) and "
-            f"{number(most, True)} (without {highest}) if one group of images is left out."
+            f"Leaving out any one group of images, the gain over {summary.reference_of(arm)} stays between "
+            f"{number(least, True)} points (without {lowest}) and {number(most, True)} (without {highest})."
         )
 
 
@@ -323,15 +323,15 @@ def _why_no_robustness(summary: Summary, arm: str, reference: str) -> str:
     if not summary.shifts:
         return "Effective robustness has no mean either"
     if not summary.lines:
-        return "Effective robustness has no baseline line to be measured from"
+        return "No effective robustness: this study has no baseline models"
     if not any(shift in summary.lines and summary.lines[shift].r2 >= EXPLAINED for shift in summary.shifts):
         return "Effective robustness has no mean, since no line of a shift in it explains enough"
     robustness = summary.find("er", arm)
     if robustness is None:
-        return "Its effective robustness has no mean, since some metrics in it extrapolate a line"
+        return "Its effective robustness has no mean, since some of its values extrapolate a line"
     return (
         f"Its effective robustness was {number(robustness.value, True)} points; that of {reference} has no mean, "
-        "since some metrics in it extrapolate a line"
+        "since some of its values extrapolate a line"
     )
 
 

@@ -181,7 +181,7 @@ def _template_values(
     with_generated = gpu or on_server or own is not None or generated is not None
     no_grid = "" if shifts else "there is no shifted test set"  # why a baseline line would be meaningless here
     if shifts and by_role["test"].total < LEAST_TEST_IMAGES:
-        no_grid = f"{by_role['test'].total} clean test images are too few, it takes {LEAST_TEST_IMAGES}"
+        no_grid = f"it needs {LEAST_TEST_IMAGES} clean test images, you have {by_role['test'].total}"
     added = [generated.total if generated else with_generated * to_generate, retrieved.total if retrieved else 0]
     arms = 2 + 2 * with_generated + (retrieved is not None)  # from scratch
     answer = "real+generated" if with_generated else "real+retrieved" if retrieved else "real+randaugment"
