@@ -13,7 +13,6 @@ from genrobust.core import Bar, about, counting, progress, progress_bar
 @pytest.fixture
 def often(monkeypatch):
     monkeypatch.setattr(progress, "LINE_EVERY_S", 0.0)
-    monkeypatch.setattr(progress, "SLOW_AFTER_S", 0.0)
 
 
 def wait_for(capsys, word):
@@ -36,14 +35,13 @@ def test_a_log_shows_how_far_how_fast_and_how_long_yet(often, capsys):
 
 
 def test_short_work_writes_nothing(capsys):
-    with progress_bar("drawing", 4, seconds=1e-9) as bar:
+    with progress_bar("drawing", 4) as bar:
         bar.advance(4)
     assert capsys.readouterr().err == ""
 
 
 def test_steps_are_counted_and_images_are_rated():
-    bar = Bar("training", 10, "images", 0, 128, None)
-    bar._began -= 2
+    bar = Bar("training", 10, "images", 0, 128)
     bar._past[0] = (time.monotonic() - 2, 0)
     bar.advance(5)
     words = bar.line().split(", ")
@@ -52,7 +50,7 @@ def test_steps_are_counted_and_images_are_rated():
 
 
 def test_what_an_earlier_run_made_says_nothing_of_the_speed():
-    bar = Bar("training", 1000, "images", 0, 1, None)
+    bar = Bar("training", 1000, "images", 0, 1)
     bar._past[0] = (time.monotonic() - 2, 0)
     bar.advance(900, found=True)
     assert bar.line() == "training: 900 of 1,000 images"
@@ -72,28 +70,6 @@ def test_nor_does_it_on_a_terminal(monkeypatch, capsys):
             assert time.monotonic() < until
             time.sleep(0.01)
         assert task.completed == 900 and not task.speed
-
-
-def test_what_takes_three_times_as_long_as_estimated_says_so_once(often, capsys, monkeypatch):
-    monkeypatch.setattr(progress, "why_slow", lambda cores: "other programs use the CPU")
-    with progress_bar("drawing", 1000, seconds=1e-6) as bar:
-        bar.advance(10)
-        said = wait_for(capsys, "warning")
-        bar.advance(10)
-        said += wait_for(capsys, "20 of")
-    warnings = [line for line in said.splitlines() if line.startswith("warning: drawing is slow")]
-    assert len(warnings) == 1
-    assert warnings[0].endswith("; other programs use the CPU")
-
-
-@pytest.mark.parametrize(
-    ("done", "seconds", "slow"), [(50, 100, False), (0, 100, False), (0, 0.5, True), (50, None, False)]
-)
-def test_what_is_as_fast_as_estimated_says_nothing(often, monkeypatch, done, seconds, slow):
-    bar = Bar("drawing", 100, "images", 0, 1, seconds)
-    bar._began -= 2  # s
-    bar.advance(done)
-    assert bool(bar.slower()) is slow
 
 
 def test_the_one_bar_of_several_counts_what_they_make_of_its_unit(capsys):

@@ -1,4 +1,4 @@
-"""Cores, free memory and load of this machine. Loads no torch."""
+"""Cores and free memory of this machine. Loads no torch."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ import os
 from pathlib import Path
 
 CGROUP, OWN = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")  # the limits of a container or a batch job
-BUSY_LOAD = 1.5  # runnable processes per core: above it, other programs compete for the cores
-SCARCE_MEMORY = 0.05  # of all memory: below it, systems start to swap and to drop their file cache
 
 
 def cores() -> int:
@@ -55,20 +53,6 @@ def _control_groups(controller: str) -> list[Path]:
 def user_cache() -> Path:
     """The folder of genrobust in the user's cache."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "genrobust"
-
-
-def why_slow(busy_cores: int) -> str:
-    """The visible reason why this machine is slow, or ""; `busy_cores` is how many cores this program uses."""
-    memory = _memory()
-    if memory and memory["MemAvailable"] < SCARCE_MEMORY * memory["MemTotal"]:
-        return f"little memory is left ({memory['MemAvailable'] / 1e9:.1f} GB available): use fewer --workers"
-    try:
-        load = os.getloadavg()[0]
-    except OSError:  # not on every system
-        return ""
-    if load > max(busy_cores, cores() * BUSY_LOAD):
-        return f"other programs use the CPU (load {load:.1f} on {cores()} cores)"
-    return ""
 
 
 def _memory() -> dict[str, int]:

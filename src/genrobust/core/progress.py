@@ -14,12 +14,8 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from genrobust.core.machine import cores, why_slow
-
 SPEED_OVER_S = 300.0  # rates are means over so many seconds: a batch of large images alone can take a minute
 LINE_EVERY_S = 30.0  # where standard error is no terminal
-SLOW = 3.0  # times the estimate: then the run says that it is slower than it promised
-SLOW_AFTER_S = 30.0  # not before: starting up is no slowness
 
 # Takes how many more are done, a note, and whether they were found done, which says nothing of the speed.
 Count = Callable[[int, str | None, bool], None]
@@ -31,11 +27,10 @@ _shown: list[Progress] = []  # the display on the terminal, which allows one: ba
 class Bar:
     """The progress of one job. `advance` may be called from any thread."""
 
-    def __init__(self, description: str, total: int, unit: str, done: int, each: int, seconds: float | None) -> None:
+    def __init__(self, description: str, total: int, unit: str, done: int, each: int) -> None:
         self.what, self.total, self.unit, self.each = description, total, unit, each
-        self.done, self.found, self.note, self._seconds = done, done, "", seconds
-        self._began, self._said_slow = time.monotonic(), False
-        self._past = deque([(self._began, 0)])  # and how many this process had made by then
+        self.done, self.found, self.note = done, done, ""
+        self._past = deque([(time.monotonic(), 0)])  # and how many this process had made by then
 
     def advance(self, count: int = 1, note: str | None = None, found: bool = False) -> None:
         """Count `count` items more as done; fewer, where it is negative. `note` is a few words, such as a loss.
@@ -62,21 +57,6 @@ class Bar:
             words.append(f"{about(max(0, self.total - self.done) / speed)} left")
         return ", ".join([*words, *([self.note] if self.note else [])])
 
-    def slower(self) -> str:
-        """Return a message, once, about work that turns out SLOW times as long as estimated; "" otherwise."""
-        spent, share = time.monotonic() - self._began, (self.done - self.found) / max(1, self.total - self.found)
-        if self._seconds is None or self._said_slow or spent < SLOW_AFTER_S:
-            return ""
-        whole = spent / share if share else spent
-        if whole < SLOW * self._seconds:
-            return ""
-        self._said_slow = True
-        least, why = "" if share else "more than ", why_slow(cores())
-        return (
-            f"{self.what} is slow: it takes {least}{about(whole)} instead of the estimated "
-            f"{about(self._seconds).removeprefix('about ')}" + (f"; {why}" if why else "")
-        )
-
 
 class _Forwarding(Bar):
     """A bar whose items another one counts."""
@@ -97,19 +77,16 @@ class _Rate(ProgressColumn):
 
 
 @contextmanager
-def progress_bar(
-    description: str, total: int, unit: str = "images", done: int = 0, each: int = 1, seconds: float | None = None
-) -> Iterator[Bar]:
+def progress_bar(description: str, total: int, unit: str = "images", done: int = 0, each: int = 1) -> Iterator[Bar]:
     """Show the progress of the block over `total` items, of which `done` are there already.
 
     An item counts as `each` of `unit` in the rate: a training of batches counts steps and shows images/s. Where
     standard error is no terminal, a line is written every LINE_EVERY_S seconds. Nothing stays when the block ends.
-    `seconds` is how long the work was estimated to take: it says so, once, when it takes SLOW times as long.
     """
     if unit in _counted:
         yield _Forwarding(_counted[unit], done, each)
         return
-    bar = Bar(description, total, unit, done, each, seconds)
+    bar = Bar(description, total, unit, done, each)
     with ExitStack() as stack:
         show = stack.enter_context(_terminal_display(bar) if sys.stderr.isatty() else _line_display(bar))
         ended = threading.Event()
@@ -163,8 +140,6 @@ def _terminal_display(bar: Bar) -> Iterator[Callable[[], None]]:
         task.completed += bar.found - found_before  # by an update, they would count for the speed
         found_before = bar.found
         display.update(id, completed=bar.done, note=escape(bar.note))
-        if said := bar.slower():
-            display.console.print(f"[bold yellow]warning:[/] {escape(said)}", highlight=False)
 
     try:
         yield show
@@ -181,8 +156,6 @@ def _line_display(bar: Bar) -> Iterator[Callable[[], None]]:
 
     def show() -> None:
         nonlocal last
-        if said := bar.slower():
-            print(f"warning: {said}", file=sys.stderr, flush=True)
         if time.monotonic() - last >= LINE_EVERY_S:
             last = time.monotonic()
             print(bar.line(), file=sys.stderr, flush=True)

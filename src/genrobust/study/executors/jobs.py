@@ -52,7 +52,6 @@ class Work:
         load: Returns the function that does them; pickled, and called once in each process that does some.
         unit: What their sizes and their progress count.
         together: Many jobs in one go cost less than one by one: each worker gets its share at once.
-        seconds: The estimate for all of them; None where it is unknown.
         memory: The bytes that a worker takes for what it loads, beyond those of a small network.
         alone: The command's own process does all of it: the work is elsewhere, such as on a server.
         ended: Called when jobs are done, with the seconds of their worker, without loading.
@@ -63,7 +62,6 @@ class Work:
     load: Callable[[], DoJobs]
     unit: str = "images"
     together: bool = False
-    seconds: float | None = None
     memory: int = 0
     alone: bool = False
     ended: Callable[[Sequence[Job], float], None] = lambda jobs, seconds: None

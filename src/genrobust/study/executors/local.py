@@ -59,7 +59,7 @@ class Local:
         if not work.jobs:
             return
         self.require(max(job.workers for job in work.jobs))
-        bar = progress_bar(work.what, work.size, work.unit, seconds=work.seconds)
+        bar = progress_bar(work.what, work.size, work.unit)
         with bar as shown, counting(work.unit, shown.advance):
             do = work.load()
             began = time.monotonic()

@@ -314,7 +314,7 @@ class Workers(Local):
             self.require(job.workers)
         single = replace(work, jobs=[job for job in work.jobs if job.workers == 1])
         with (
-            progress_bar(work.what, work.size, work.unit, seconds=work.seconds) as bar,
+            progress_bar(work.what, work.size, work.unit) as bar,
             self.channel() as channel,
         ):
             progress = Progress(bar, channel)

@@ -115,9 +115,7 @@ class Stage(Rebuilt, ABC):
     def do(self, todo: Sequence[Job]) -> None:
         """Let the executor do the jobs `todo`, and keep their time."""
         memory = self.memory() if todo else 0
-        seconds = self.seconds(todo)
-        together, alone = self.together, self.alone
-        work = Work(self.title, todo, self.load, self.unit, together, seconds, memory, alone, self.keep_rate)
+        work = Work(self.title, todo, self.load, self.unit, self.together, memory, self.alone, self.keep_rate)
         with self.context.times.timed(self.name, self.items, work.size):
             self.context.executor.run(work)
 
