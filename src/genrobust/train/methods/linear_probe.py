@@ -4,6 +4,11 @@ from __future__ import annotations
 
 from genrobust.recipe import METHODS, TrainConfig
 
+USED = {  # a key of the training loop is none of the probe's, unless it stands here
+    *("architecture", "model_kwargs", "blur_pool", "init", "head", "method"),
+    *("image_size", "crop", "batch_size", "workers", "precision", "keep", "save_every"),
+}
+
 
 @METHODS.register("linear-probe")
 class LinearProbe(TrainConfig):
@@ -15,11 +20,4 @@ class LinearProbe(TrainConfig):
 
     label = "linear probe"
     probes = "only"
-    without = frozenset(
-        (
-            *("steps", "epochs", "warmup_steps", "warmup_epochs", "optimizer", "learning_rate", "schedule", "momentum"),
-            *("weight_decay", "no_decay", "layer_decay", "label_smoothing", "ema_decay", "wise_ft"),
-            *("augmentation", "augmentation_share", "mixup", "cutmix", "random_erasing", "color_jitter", "grayscale"),
-            *("start_size", "compile", "validate_every"),
-        )
-    )
+    without = frozenset(TrainConfig.model_fields) - USED
