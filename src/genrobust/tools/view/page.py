@@ -14,24 +14,20 @@ from typing import Any
 
 import numpy as np
 import pyarrow.compute as pc
+import uvicorn
 from PIL import Image
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
+from starlette.routing import Mount, Route
 
-from genrobust.core import GenrobustError, ImageSet, MissingPackage, UserError
+from genrobust.core import GenrobustError, ImageSet, UserError
 from genrobust.data import NEAREST, OK, ShardDataset, decide, review_of
 from genrobust.report import media_type, own_script, render, thumbnail_bytes
-
-try:
-    import uvicorn
-    from starlette.applications import Starlette
-    from starlette.concurrency import run_in_threadpool
-    from starlette.exceptions import HTTPException
-    from starlette.middleware import Middleware
-    from starlette.middleware.trustedhost import TrustedHostMiddleware
-    from starlette.requests import Request
-    from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
-    from starlette.routing import Mount, Route
-except ModuleNotFoundError as error:
-    raise MissingPackage(str(error.name), "view", "genrobust view") from None
 
 HOST = "127.0.0.1"
 PAGE = 200  # images at once
