@@ -29,7 +29,7 @@ from genrobust.data.reader import load_data
 from genrobust.data.shards import ShardDataset
 from genrobust.generate.mode import locate
 from genrobust.generate.plan import Plan, plan_of
-from genrobust.generate.run import Generation
+from genrobust.generate.run import Generation, open_generated
 from genrobust.recipe.generate import GeneratorConfig
 from genrobust.recipe.load import Recipe, load_recipe
 
@@ -76,7 +76,7 @@ def ours(plan: Plan, recipe: Recipe, device: str, out: Path) -> ShardDataset:
     job = Generation(plan, recipe.generator, recipe.generate, plan.labels, out, device, recipe.threads)
     with job.claimed() as missing:
         job.load()(missing)
-        return job.opened()
+        return open_generated(out)
 
 
 @contextmanager

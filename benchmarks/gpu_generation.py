@@ -21,7 +21,7 @@ from genrobust.core.images import ClassLabel, LabelSpace
 from genrobust.generate.batches import best_batch
 from genrobust.generate.engine import engine_of
 from genrobust.generate.plan import Plan, plan_of
-from genrobust.generate.run import Generation
+from genrobust.generate.run import Generation, open_generated
 from genrobust.recipe.generate import GenerateConfig, GeneratorConfig, PromptConfig
 
 CLASSES = 10
@@ -122,7 +122,7 @@ class Drawing:
         with job.claimed():
             draw = job.load(lambda measure: batch)
             seconds = self.timed(lambda n: draw(range(SHARDS * n, SHARDS * (n + 1))), SHARDS * images)
-            again = sum(job.opened(partial=True).metadata(["redraws"])["redraws"].to_pylist())
+            again = sum(open_generated(out, partial=True).metadata(["redraws"])["redraws"].to_pylist())
         if again:
             raise RuntimeError(f"{again} images were drawn again: random weights gave blank ones, which takes time")
         return seconds

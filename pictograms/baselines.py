@@ -27,7 +27,7 @@ def main() -> None:
     args = parser.parse_args()
     recipe = load_recipe("pictograms-full", [f"robustness.grid={args.models}"])
     study = Study(recipe, args.out, say=lambda line: print(line, flush=True), executor=Processes(recipe))
-    rows = study.baselines()[0]
+    rows = study.scores().baselines
     with TABLE.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow([*BASELINE_COLUMNS, ARCHITECTURE])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -131,7 +132,8 @@ def _open_generated(word: str, studies: Studies) -> NamedSet:
         made = study.dataset(dataset)
         seen = made.user_provided or made.generate.split != "val"
         name, makes = f"{Path(recipe).stem}:{dataset}", study.graph.generate(dataset)
-        return NamedSet(name, study.data.labels, lambda: made.images, study, seen, makes=makes)
+        images = (lambda: made.images) if made.user_provided else partial(study.generate, dataset)
+        return NamedSet(name, study.data.labels, images, study, seen, makes=makes)
     if recipe:
         if datasets := studies.recipe(recipe).datasets:
             raise UserError(
