@@ -69,10 +69,8 @@ def test_tuning_ends_in_a_report_and_a_recipe_and_goes_on_where_it_was(icons):
     assert again.stdout == done.stdout
 
     (plan,) = Path("runs/plans").glob("*/plan.json")
-    for text in ("no JSON", "[1]", "[" * 10**5):
-        plan.write_text(text)
-        genrobust("tune", "icons.yaml", "--budget", "1h", "--workers", 1, code=2, said=f"delete {plan.parent}")
-        assert plan.read_text() == text
+    plan.write_text(plan.read_text().replace("0", "1"))
+    genrobust("tune", "icons.yaml", "--budget", "1h", "--workers", 1, code=1, said=f"{plan}: it has changed")
 
 
 def test_shifted_validation_images_choose_where_there_are_any(icons):

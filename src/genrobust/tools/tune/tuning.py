@@ -29,7 +29,6 @@ from genrobust.core import (
     local_folder,
     page_json,
     read_page_json,
-    reading,
     write_files,
 )
 from genrobust.recipe import GENERATED, Recipe, TuneConfig, parse_recipe, recipe_yaml
@@ -209,10 +208,8 @@ class Tuning:
         asked = {"recipe": self.raw, "tune": self.config.model_dump(mode="json"), "budget": budget}
         folder = artifact_folder(self.out / "plans", self.name, asked)
         if (folder / PLAN).is_file():
-            then = f": delete {folder}, and rerun: trained variants are kept"
-            with reading(f"the plan {folder / PLAN}", ValueError, KeyError, then=then):
-                plan = read_page_json(folder / PLAN)
-                return plan["shares"], plan["variants"], plan["seeds"]
+            plan = read_page_json(folder / PLAN)
+            return plan["shares"], plan["variants"], plan["seeds"]
         shares, names, seeds, seconds = self._affordable()
         self.say(f"{len(names)} of {len(self.variants)} variants fit the budget, {about(seconds)} in all")
         plan = {"shares": shares, "variants": names, "seeds": seeds}
