@@ -95,8 +95,9 @@ def files(folder: Path) -> dict[Path, int]:
 
 
 def listens_to_ctrl_c() -> None:
-    """In the child: a background job, such as a test run started by nohup, ignores SIGINT and hands that on."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    """In the child: a test run started by nohup, or in the background, ignores SIGHUP or SIGINT and hands that on."""
+    for name in {"SIGINT", "SIGHUP"} & {*dir(signal)}:  # Windows has no SIGHUP
+        signal.signal(getattr(signal, name), signal.SIG_DFL)
 
 
 def folders_section(folders: dict[str, Path], **more: Any) -> dict[str, Any]:
