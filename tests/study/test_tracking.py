@@ -1,4 +1,4 @@
-"""TensorBoard is told every metric once, and tracking changes nothing that is made."""
+"""TensorBoard shows every metric once, and tracking changes nothing that is made."""
 
 import sys
 import time
