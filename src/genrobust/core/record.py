@@ -139,7 +139,7 @@ class StudyRecord:
     names for the answer, "" for none. `class_names` are those of the label space; `missed` are the images that every
     classifier gets wrong, by their test set. `made_by` says what made the results, which may be older than the report.
     `warnings` are what makes the answer doubtful. `test_images` has a hash of the names and labels of the images of
-    each test set, the same on every machine.
+    each test set, the same on every machine. `cores` are the CPU cores of one worker, 0 where it computes on a GPU.
     """
 
     title: str
@@ -164,3 +164,4 @@ class StudyRecord:
     made_by: tuple[MadeBy, ...] = ()
     warnings: tuple[str, ...] = ()
     test_images: dict[str, str] = field(default_factory=dict)
+    cores: int = 1

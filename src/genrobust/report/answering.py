@@ -19,6 +19,7 @@ from genrobust.report.wording import (
     is_sure,
     is_wide,
     number,
+    rates,
     robustness_over,
     span,
     without_looking,
@@ -42,17 +43,21 @@ class Answer:
     Attributes:
         arm: The arm, or group, that it is about; "" where nothing is compared.
         warnings: What makes it doubtful: the record's own warnings, and test sets that look mislabeled.
-        findings: What was found, the verdict first.
+        verdict: Whether the arm is better than its reference, or why the study does not say.
+        guessed: Names the shifts on which both guess, unless the verdict does or there are none.
+        details: Further findings.
     """
 
     arm: str
     warnings: tuple[str, ...]
-    findings: tuple[str, ...]
+    verdict: str
+    guessed: tuple[str, ...] = ()
+    details: tuple[str, ...] = ()
 
     @property
     def sentences(self) -> tuple[str, ...]:
         """All of it, the warnings first."""
-        return self.warnings + self.findings
+        return *self.warnings, self.verdict, *self.guessed, *self.details
 
 
 def answer(record: StudyRecord) -> Answer:
@@ -64,9 +69,9 @@ def answer(record: StudyRecord) -> Answer:
 
     - the verdict, which compares the arm with its reference. It begins with "Yes", "No" or "Not decided" where the
       title asks whether something helps.
+    - shifts on which neither the arm nor its reference is surely above guessing; the verdict is "Not decided" if these
+      are a third or more.
     - comparisons with retrieved images and with augmentation alone, if the arm trained on generated images.
-    - shifts on which neither the arm nor its reference is surely above guessing; there is no verdict if these are a
-      third or more.
     - its accuracy beside that of guessing, its gain without any one group of images, its effective robustness, and
       how it was chosen.
     """
@@ -74,13 +79,19 @@ def answer(record: StudyRecord) -> Answer:
     candidates = _candidates(compared)
     best = max(candidates, key=lambda arm: -1.0 if arm.val_top1 is None else arm.val_top1, default=None)
     arm = record.answer or (best.name if best else "")
-    if not record.summary.groups:
-        findings = _findings(compared, arm, candidates, "arm")
-    elif candidates:
-        findings = (*_findings(compared, arm, candidates, "group"), f"All are means over {_members(record)}.")
-    else:
-        findings = ("The study compares none of its groups with another.",)
-    return Answer(arm, (*record.warnings, *_mislabeled_sets(record)), findings)
+    warnings, noun = (*record.warnings, *_mislabeled_sets(record)), "group" if record.summary.groups else "arm"
+    if not arm:
+        return Answer(arm, warnings, _nothing_compared(record.summary, noun))
+    details = [
+        *_comparison_sentences(compared, arm),
+        _accuracy_sentence(compared.summary, arm),
+        *_without_groups(compared.summary, arm),
+        _robustness_sentence(compared.summary, arm),
+        _choice_sentence(compared, candidates, arm, noun),
+        f"All are means over {_members(record)}." if record.summary.groups else "",
+    ]
+    guessed = tuple(_guessing_notes(compared.summary, arm))
+    return Answer(arm, warnings, _verdict(compared, arm), guessed, tuple(filter(None, details)))
 
 
 def _mislabeled_sets(record: StudyRecord) -> Iterator[str]:
@@ -107,28 +118,17 @@ def _mislabeled_sets(record: StudyRecord) -> Iterator[str]:
         yield f"Warning: on {test}, {what}: {reached}{val}. Perhaps {cause}."
 
 
-def _findings(record: StudyRecord, arm: str, candidates: list[ArmRecord], noun: str) -> tuple[str, ...]:
-    summary = record.summary
+def _nothing_compared(summary: Summary, noun: str) -> str:
     trained_here = [name for name in summary.arms if name not in summary.trained_elsewhere]
-    if not arm and len(trained_here) > 1:
-        return ("The study compares none of its arms with another.",)
-    if not arm:
-        alone = f"The study has one arm, {summary.reference}, so nothing is compared."
-        if not summary.shifts:
-            return (alone,)
-        score = summary.score("top1", summary.reference)
-        over = count(len(summary.shifts), "shifted test set")
-        reached = f"it averaged {number(score.value)} % top-1 ({span(score)}), where guessing gives {_rates(summary)}"
-        return (f"{alone} Over {over} {reached}.",)
-    return (
-        _verdict(record, arm),
-        *_comparison_sentences(record, arm),
-        *_guessing_notes(summary, arm),
-        _accuracy_sentence(summary, arm),
-        *_without_groups(summary, arm),
-        _robustness_sentence(summary, arm),
-        *filter(None, [_choice_sentence(record, candidates, arm, noun)]),
-    )
+    if len(trained_here) > 1:
+        return f"The study compares none of its {noun}s with another."
+    alone = f"The study has one arm, {summary.reference}, so nothing is compared."
+    if not summary.shifts:
+        return alone
+    score = summary.score("top1", summary.reference)
+    over = count(len(summary.shifts), "shifted test set")
+    reached = f"it averaged {number(score.value)} % top-1 ({span(score)}), where guessing gives {rates(summary)}"
+    return f"{alone} Over {over} {reached}."
 
 
 def _candidates(record: StudyRecord) -> list[ArmRecord]:
@@ -151,7 +151,7 @@ def _verdict(record: StudyRecord, arm: str) -> str:
         return f"Not decided: {why}. {where}, {pair}."
     if not any(is_above_guessing(summary, name) for name in (arm, reference)):
         ours, theirs = (f"{name} ({number(summary.score('top1', name).value)} %)" for name in (arm, reference))
-        return f"Not decided: {over}, neither {ours} nor {theirs} is surely above guessing ({_rates(summary)})."
+        return f"Not decided: {over}, neither {ours} nor {theirs} is surely above guessing ({rates(summary)})."
     if len(weak := _guessed_shifts(summary, arm)) * TOO_WEAK >= len(summary.shifts):
         return f"Not decided, too weak to tell: {over}, {pair}, and {_neither(summary, arm, weak)}."
     if not _title_asks(record, arm):
@@ -226,14 +226,8 @@ def _guessing_notes(summary: Summary, arm: str) -> Iterator[str]:
     """Say on which shifts `arm` and its reference guess, where the verdict does not."""
     shifts = _guessed_shifts(summary, arm)
     if 0 < len(shifts) * TOO_WEAK < len(summary.shifts):
-        note = _neither(summary, arm, shifts)
-        yield f"{note[0].upper()}{note[1:]}, so nothing can be compared there."
-
-
-def _rates(summary: Summary) -> str:
-    """Say what guessing reaches on the mean of shifts, and naming the commonest class where that reaches more."""
-    chance, best = (number(rate(summary)) for rate in (guessing, without_looking))
-    return f"{chance} %" + (f", or {best} % by always naming the commonest class" if best != chance else "")
+        note, they = _neither(summary, arm, shifts), "it counts" if len(shifts) == 1 else "they count"
+        yield f"{note[0].upper()}{note[1:]}; {they} in the mean."
 
 
 def _brief_difference(score: Score, other: str) -> str:

@@ -88,23 +88,32 @@ class Plot:
     """A plot as data, which a macro of plots.svg.j2 draws.
 
     Attributes:
-        macro: The macro; `arguments` are its arguments: places of marks, ticks and lines in a `box` of SVG units.
+        macro: The macro, which draws each of `parts`, one below the other, between which a page may break.
+        parts: The arguments of the macro, places of marks, ticks and lines, each with the height of what it draws.
+        box: Where the axes lie, in SVG units.
+        stretches: A page draws it as wide as itself: places across are in percent of what is between left and right.
         legend: Pairs names with the arms whose looks they have.
+        keys: What else is drawn that needs a legend: "baseline", "line", "diagonal".
         note: Stands beside the title.
         description: Says in words what it shows.
         heading: The title on a page, where that differs.
-        has_line: Whether a line of baselines is drawn.
     """
 
     title: str
     macro: str
-    arguments: tuple[Any, ...]
+    parts: Sequence[tuple[int, tuple[Any, ...]]]
     box: Mapping[str, int]
     legend: Sequence[tuple[str, str]] = ()
+    keys: Sequence[str] = ()
     note: str = ""
     description: str = ""
     heading: str = ""
-    has_line: bool = False
+    stretches: bool = False
+
+    @property
+    def height(self) -> int:
+        """The height of all parts."""
+        return sum(height for height, _ in self.parts)
 
     @property
     def text_width(self) -> float:

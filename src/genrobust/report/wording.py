@@ -67,11 +67,6 @@ def count(number: int, noun: str) -> str:
     return f"{number:,} {noun if number == 1 else plural}"
 
 
-def arm_time(arm: ArmRecord) -> str:
-    """Write the time that one worker takes for an arm, "" where it is not known."""
-    return duration(sum(arm.seconds.values())) if arm.seconds else ""
-
-
 def mixture_in_words(arm: ArmRecord) -> str:
     """Write what an arm trains on: "1,381 real + 2,800 generated"."""
     how = {source: f" ({words})" for source, words in arm.drawing.items()}
@@ -102,6 +97,12 @@ def without_looking(summary: Summary, test_set: str = MEAN_OF_SHIFTS) -> float:
     """Return the no-information rate, as `guessing`: the share of the commonest class, where guesses reach less."""
     sets = summary.shifts if test_set == MEAN_OF_SHIFTS else (test_set,)
     return sum(max(guessing(summary, name), summary.commonest.get(name, 0)) for name in sets) / len(sets)
+
+
+def rates(summary: Summary, test_set: str = MEAN_OF_SHIFTS) -> str:
+    """Write what guessing reaches, and naming the commonest class where that reaches more."""
+    chance, best = (number(rate(summary, test_set)) for rate in (guessing, without_looking))
+    return f"{chance} %" + (f", or {best} % by always naming the commonest class" if best != chance else "")
 
 
 def is_above_guessing(summary: Summary, arm: str, test_set: str = MEAN_OF_SHIFTS) -> bool:

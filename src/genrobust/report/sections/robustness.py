@@ -27,7 +27,7 @@ def robustness(view: ReportView) -> ReportSection | None:
         tables=[*tables, *lines],
         plots=plots,
         template=template_beside(__file__),
-        values={"scale": plots[0].arguments[0]["scale"], "tables": tables, "lines": lines},
+        values={"scale": plots[0].parts[0][1][0]["scale"], "tables": tables, "lines": lines},
         forms=PAGES,
     )
 

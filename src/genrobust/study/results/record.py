@@ -74,6 +74,7 @@ def record_of(graph: Graph, scores: StudyScores, command: str, makers: Sequence[
         made_by=tuple(made.describe() for made in makers),
         warnings=tuple(_warnings(graph)),
         test_images={name: _hash_of_names(context.data.tests[name]) for name in scores.summary.tests},
+        cores=recipe.threads if context.device == "cpu" else 0,
     )
 
 
