@@ -258,16 +258,16 @@ def _is_control(arm: ArmRecord, record: StudyRecord) -> bool:
 def _choice_sentence(record: StudyRecord, others: list[ArmRecord], arm: str, noun: str) -> str:
     """Say how the arm of the answer was chosen; "" where there was no choice."""
     if record.answer:
-        return f"The recipe named {arm} for this answer before there was any result."
+        return f"The recipe named {arm} for this answer before any result was known."
     if len(others) < 2:
         return ""
     validated = [other for other in others if other.val_top1 is not None]
     best = next((other.val_top1 for other in validated if other.name == arm), None)
     if best is None:
-        return f"It is about {arm} because the recipe lists it first, not because it did best."
+        return f"This answer is about {arm} because the recipe lists it first, not because it did best."
     return (
-        f"Of {count(len(validated), noun)}, the validation images chose {arm} ({number(best)} % of them right); no "
-        "test set was used."
+        f"Of {count(len(validated), noun)}, {arm} was chosen for its accuracy on validation images ({number(best)} %); "
+        "no test set was used."
     )
 
 
@@ -315,24 +315,24 @@ def _robustness_sentence(summary: Summary, arm: str) -> str:
 def _why_no_robustness(summary: Summary, arm: str, reference: str) -> str:
     """Say why there is no difference of mean effective robustness between an arm and its reference."""
     if not summary.shifts:
-        return "Effective robustness has no mean either"
+        return "No mean effective robustness either"
     if not summary.lines:
         return "No effective robustness: this study has no baseline models"
     if not any(shift in summary.lines and summary.lines[shift].r2 >= EXPLAINED for shift in summary.shifts):
-        return "Effective robustness has no mean, since no line of a shift in it explains enough"
+        return "No mean effective robustness: no baseline line explains half of the variance"
     robustness = summary.find("er", arm)
     if robustness is None:
-        return "Its effective robustness has no mean, since some of its values extrapolate a line"
+        return f"No mean effective robustness of {arm}: some of its values extrapolate a line"
     return (
-        f"Its effective robustness was {number(robustness.value, True)} points; that of {reference} has no mean, "
-        "since some of its values extrapolate a line"
+        f"Effective robustness of {arm}: {number(robustness.value, True)} points; {reference} has no mean, since some "
+        "of its values extrapolate a line"
     )
 
 
 def _difference_phrase(score: Score, arm: str, other: str, quantity: str = "") -> str:
     """Say a difference in words: "real+generated gains 12.5 points over real (95 % interval +11.0 to +14.1)"."""
     if score.value == score.lo == score.hi == 0:
-        return f"{arm} and {other} answer these images alike"
+        return f"{arm} and {other} give the same predictions on these images"
     interval = f"95 % interval {span(score, True)}"
     if not is_sure(score):
         return (

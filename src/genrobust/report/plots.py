@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -32,7 +32,10 @@ Look = dict[str, int | str]
 
 
 def looks(summary: Summary) -> dict[str, Look]:
-    """Return a color's index and a shape's path for each arm, by its number in the study; a group has its first arm's."""
+    """Return a color's index and a shape's path for each arm, by its number in the study.
+
+    A group has those of its first arm.
+    """
     of_arms = {arm: {"color": i % COLORS, "shape": SHAPES[i % len(SHAPES)]} for i, arm in enumerate(summary.arms)}
     return of_arms | {group: of_arms[members[0]] for group, members in summary.groups.items()}
 

@@ -18,7 +18,7 @@ from genrobust.robustness import CheckedClaim, Metric, check_claims, list_metric
 
 @dataclass(frozen=True, slots=True)
 class Headline:
-    """The picture at the head of a page: each arm, or group, on the mean of the shifts, or on the clean set without one.
+    """The picture at the head of a page: each arm, or group, on the mean of the shifts, or on the clean set.
 
     Attributes:
         rows: Pairs the place of each arm with its entries in `columns`: the mean and the clean accuracy.
@@ -125,11 +125,12 @@ class ReportView:
         summary, table = self.overview, self.overview_tables["top1"]
         leading = MEAN_OF_SHIFTS if summary.shifts else summary.clean
         drawn = lanes(summary, [leading], with_guessing=True)
-        where = f"mean of {count(len(summary.shifts), 'shift')}" if summary.shifts else summary.clean
-        caption = f"Top-1 accuracy in percent, {where}, with 95 % intervals. Dashed: guessing, {rates(summary, leading)}."
+        where = f"mean of {len(summary.shifts)} shifts" if summary.shifts[1:] else (*summary.shifts, summary.clean)[0]
+        caption = f"Top-1 accuracy in percent, {where}, with 95 % intervals."
+        caption += f" Dashed: guessing, {rates(summary, leading)}. {self.marks}"
         at = [i for i, column in enumerate(table.columns) if column.kind in ("mean", "clean")]
         return Headline(
-            caption=f"{caption} {self.marks}".rstrip(),
+            caption=caption.rstrip(),
             columns=tuple(table.columns[i] for i in at),
             rows=tuple(
                 (lane, tuple(entries[i] for i in at))

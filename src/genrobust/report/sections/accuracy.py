@@ -6,7 +6,8 @@ from genrobust.report.nouns import PAGES, Plot, ReportSection
 from genrobust.report.plots import lanes
 from genrobust.report.view import SECTIONS, ReportView
 
-LANE, NAME, GAP, AXIS = 14, 16, 14, 20  # heights, in SVG units: of an arm, a test set's name, what is below it, the axis
+# SVG units: the heights of an arm, of the name of a test set, of what is below it, and of the ticks.
+LANE, NAME, GAP, AXIS = 14, 16, 14, 20
 WIDTH = 640  # of the file
 
 
@@ -45,7 +46,7 @@ def _note(view: ReportView) -> str:
         notes.append(f"On {sets} the small dots are the groups of images; the table has their range as the interval.")
     among = " among the rows without ‡ or §" if view.marks and view.names.keys() & view.names.values() else ""
     notes.append(
-        f"Bold marks the best value of a column{among}, in all tables; it may be best by chance. Gray marks a difference "
-        f"that may be chance.{view.dagger}"
+        f"Bold marks the best value of a column{among}, in all tables; it may be best by chance. Gray marks a "
+        f"difference that may be chance.{view.dagger}"
     )
     return " ".join([*notes, view.marks]).rstrip()

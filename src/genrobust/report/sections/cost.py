@@ -28,9 +28,7 @@ def cost(view: ReportView) -> ReportSection | None:
     leading = MEAN_OF_SHIFTS if summary.shifts else summary.clean
     unit, factor = ("core-minutes", record.cores) if record.cores else ("device-minutes", 1)
     arms = [arm for arm in record.arms if arm.seconds and arm.name in summary.arms]
-    minutes = {
-        arm.name: {stage: factor * seconds / MINUTE for stage, seconds in arm.seconds.items()} for arm in arms
-    }
+    minutes = {arm.name: {stage: factor * seconds / MINUTE for stage, seconds in arm.seconds.items()} for arm in arms}
     if not minutes:
         return None
     total = {name: sum(of_stages.values()) for name, of_stages in minutes.items()}
@@ -83,9 +81,7 @@ def _frontier(view: ReportView, total: Mapping[str, float], unit: str, leading: 
     return f"{'; '.join(named)} {unit}"
 
 
-def _plot(
-    view: ReportView, arms: Sequence[ArmRecord], total: Mapping[str, float], unit: str, leading: str
-) -> Plot:
+def _plot(view: ReportView, arms: Sequence[ArmRecord], total: Mapping[str, float], unit: str, leading: str) -> Plot:
     """Plot top-1 against minutes on a log axis; lines join the arms that differ in the number of steps alone."""
     scores = {name: view.summary.score("top1", name, leading) for name in total}
     percent, ticks = axis([(score.lo, score.hi) for score in scores.values()])
