@@ -59,6 +59,7 @@ class Table:
         head: Heads the names of the rows.
         minus: By the name of a row, what its differences subtract, where that is not the same for all.
         plain: Its rows are no arms, its cells are texts, and no heading sorts it (see `plain_table`).
+        folded: A page shows it when one opens it.
     """
 
     columns: tuple[Column, ...]
@@ -67,6 +68,7 @@ class Table:
     head: str = "arm"
     minus: Mapping[str, str] = field(default_factory=dict)
     plain: bool = False
+    folded: bool = False
 
 
 def plain_table(
@@ -136,7 +138,6 @@ class ReportSection:
         template: Jinja for the page, in place of what shows all of these there. It reads `section`, `view`, `values`
             and the macros of macros.html.j2, and every value that it shows is escaped.
         values: What the template alone shows.
-        folded: A page shows a table of it when one asks for it.
         forms: The forms that show it. results.json has the scores of most sections anyway, and the terminal a summary.
     """
 
@@ -151,7 +152,6 @@ class ReportSection:
     note: str = ""
     template: str = ""
     values: Mapping[str, Any] = field(default_factory=dict)
-    folded: bool = False
     forms: Sequence[str] = FORMS
 
 

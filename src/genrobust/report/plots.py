@@ -36,7 +36,9 @@ def looks(summary: Summary) -> dict[str, Look]:
 
     A group has those of its first arm.
     """
-    of_arms = {arm: {"color": i % COLORS, "shape": SHAPES[i % len(SHAPES)]} for i, arm in enumerate(summary.arms)}
+    of_arms: dict[str, Look] = {
+        arm: {"color": i % COLORS, "shape": SHAPES[i % len(SHAPES)]} for i, arm in enumerate(summary.arms)
+    }
     return of_arms | {group: of_arms[members[0]] for group, members in summary.groups.items()}
 
 

@@ -12,7 +12,7 @@ from genrobust.report.groups import with_group_means
 from genrobust.report.nouns import Column, Entry, ReportSection, Table
 from genrobust.report.plots import Lane, Look, lanes, looks
 from genrobust.report.tables import main_differences, main_tables
-from genrobust.report.wording import count, limits, marks, rates, references, row_name
+from genrobust.report.wording import limits, marks, rates, references, row_name
 from genrobust.robustness import CheckedClaim, Metric, check_claims, list_metrics
 
 

@@ -81,7 +81,7 @@ def test_the_answer_is_about_groups_and_says_so(grouped: StudyRecord) -> None:
     assert (
         answer(replace(grouped, summary=uneven)).sentences[-1] == "All are means over the architectures of each group."
     )
-    assert any("averaged over architectures" in note for note in limits(grouped, list_metrics()))
+    assert any("Averages over architectures" in note for note in limits(grouped, list_metrics()))
 
 
 def test_csv_and_json_hold_the_groups(grouped: StudyRecord) -> None:
