@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import takewhile
 
 from genrobust.core import MEAN_OF_SHIFTS, ArmRecord
@@ -15,6 +15,10 @@ from genrobust.report.wording import MINUTE, number, span
 DIFFER = 1.2  # times the cheapest arm, that the dearest must cost for a plot: rates of stages vary by some percents
 TICKS = [factor * 10**power for factor in (1, 3, 2, 5) for power in range(-2, 9)]  # those first that are labeled first
 GAP = 14  # percent of the axis between labels, so that they do not touch
+COUNTED = (
+    "By the rates measured here. Not counted: collecting and labeling real and retrieved images, and training a "
+    "generator that was not trained here."
+)
 BOX = {"width": 640, "height": 292, "left": 44, "right": 624, "top": 8, "bottom": 252}
 
 
@@ -41,16 +45,13 @@ def cost(view: ReportView) -> ReportSection | None:
         "several arms share counts in full for each.",
         tables=[_table(view, minutes, unit, leading)],
         plots=plots,
-        note=(f"Best {leading} by cost: {_frontier(view, total, unit, leading)}. " if plots else "")
-        + "By the rates measured here. Not counted: collecting and labeling real and retrieved images, and training a "
-        "generator that was not trained here."
-        + (" Lines join arms that differ only in the number of steps." if plots else ""),
+        note=" ".join(_notes(view, total, unit, leading) if plots else [COUNTED]),
         forms=PAGES,
     )
 
 
 def _table(view: ReportView, minutes: Mapping[str, Mapping[str, float]], unit: str, leading: str) -> Table:
-    stages = sorted({stage: 0 for of_stages in minutes.values() for stage in of_stages}, key="train".__eq__)
+    stages = sorted(dict.fromkeys(stage for of_stages in minutes.values() for stage in of_stages), key="train".__eq__)
     columns = (Column(leading, kind="mean"), Column("all", unit), *(Column(stage, unit) for stage in stages))
     accuracy = {name: view.summary.score("top1", name, leading).value for name in minutes}
     rows = tuple(
@@ -71,13 +72,20 @@ def _minutes(value: float) -> Entry:
     return Entry(value, number(value, digits=1 if value < 100 else 0))
 
 
+def _notes(view: ReportView, total: Mapping[str, float], unit: str, leading: str) -> Iterator[str]:
+    yield f"Best {leading} by cost: {_frontier(view, total, unit, leading)}."
+    yield COUNTED
+    yield "Lines join arms that differ only in the number of steps."
+
+
 def _frontier(view: ReportView, total: Mapping[str, float], unit: str, leading: str) -> str:
-    """Name the arms that no cheaper one equals, from the cheapest on."""
+    """Name the arms that no cheaper one equals, from the cheapest on; the best of those that cost the same."""
     best, named = -math.inf, []
-    for name in sorted(total, key=total.__getitem__):
-        if (reached := view.summary.score("top1", name, leading).value) > best:
-            best = reached
-            named.append(f"{name}, {number(reached)} % for {_minutes(total[name]).text}")
+    reached = {name: view.summary.score("top1", name, leading).value for name in total}
+    for name in sorted(total, key=lambda name: (round(total[name], 1), -reached[name])):
+        if reached[name] > best:
+            best = reached[name]
+            named.append(f"{name}, {number(best)} % for {_minutes(total[name]).text}")
     return f"{'; '.join(named)} {unit}"
 
 
