@@ -74,7 +74,7 @@ class Table:
     @property
     def characters(self) -> float:
         """Its width in characters, by which a printed page chooses their size."""
-        width = min(max(len(name) for name in (self.head, *(name for name, _ in self.rows))), NAME_WIDTH)
+        width: float = min(max(len(name) for name in (self.head, *(name for name, _ in self.rows))), NAME_WIDTH)
         for i, column in enumerate(self.columns):
             entries = [entries[i] for _, entries in self.rows]
             small = [*column.note.split(", "), *(entry.interval for entry in entries)]
