@@ -82,14 +82,14 @@ def answer(record: StudyRecord) -> Answer:
     warnings, noun = (*record.warnings, *_mislabeled_sets(record)), "group" if record.summary.groups else "arm"
     if not arm:
         return Answer(arm, warnings, _nothing_compared(record.summary, noun))
-    details = [
+    details = (
         *_comparison_sentences(compared, arm),
         _accuracy_sentence(compared.summary, arm),
         *_without_groups(compared.summary, arm),
         _robustness_sentence(compared.summary, arm),
         _choice_sentence(compared, candidates, arm, noun),
         f"All are means over {_members(record)}." if record.summary.groups else "",
-    ]
+    )
     guessed = tuple(_guessing_notes(compared.summary, arm))
     return Answer(arm, warnings, _verdict(compared, arm), guessed, tuple(filter(None, details)))
 

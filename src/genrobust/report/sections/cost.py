@@ -53,12 +53,12 @@ def cost(view: ReportView) -> ReportSection | None:
 def _table(view: ReportView, minutes: Mapping[str, Mapping[str, float]], unit: str, leading: str) -> Table:
     stages = sorted(dict.fromkeys(stage for of_stages in minutes.values() for stage in of_stages), key="train".__eq__)
     columns = (Column(leading, kind="mean"), Column("all", unit), *(Column(stage, unit) for stage in stages))
-    accuracy = {name: view.summary.score("top1", name, leading).value for name in minutes}
+    accuracy = {name: entries[0] for name, entries in view.tables["top1"].rows}  # in the leading column
     rows = tuple(
         (
             name,
             (
-                Entry(accuracy[name], number(accuracy[name])),
+                accuracy[name],
                 _minutes(sum(of_stages.values())),
                 *(_minutes(of_stages[stage]) if stage in of_stages else Entry(None) for stage in stages),
             ),
