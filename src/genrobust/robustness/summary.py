@@ -9,6 +9,7 @@ from itertools import combinations
 import numpy as np
 
 from genrobust.core import (
+    ALL_SHIFTS,
     MEAN_OF_SHIFTS,
     BaselineModel,
     Line,
@@ -18,12 +19,18 @@ from genrobust.core import (
     UserError,
     group_reference,
 )
-from genrobust.robustness.breakdown import accuracy_by_class, accuracy_by_group, gains_without_groups, missed_images
+from genrobust.robustness.breakdown import (
+    accuracy_by_class,
+    accuracy_by_group,
+    class_reports,
+    gains_without_groups,
+    missed_images,
+)
 from genrobust.robustness.effective import fit_lines
 from genrobust.robustness.grouping import Groups, require_names
 from genrobust.robustness.metric import ImageMetric, Metric, list_metrics
 from genrobust.robustness.resampling import Measured, mean_of, require_replicates, seed_weights
-from genrobust.robustness.sets import StudyAnswers, StudyPredictions, answer_sets, arms_and_seeds
+from genrobust.robustness.sets import MISTAKEN_FOR, StudyAnswers, StudyPredictions, answer_sets, arms_and_seeds
 
 Table = dict[tuple[str, str], Measured]  # by metric and test set
 COMPARED_ON_EACH = 12  # arms, up to which any two are compared on each test set; of more, on the mean of shifts alone
@@ -102,7 +109,10 @@ def summarize(
     table = study.measured | _means_over_shifts(study.measured, in_mean)
     by_class, class_sizes = accuracy_by_class([study.sets[test] for test in in_mean or (comparison.clean,)], arms)
     tests = (comparison.clean, *comparison.shifts)
-    missed, missed_counts, confusions = missed_images([study.sets[test] for test in tests], predictions, arms, seeds)
+    missed, missed_counts, confusions = missed_images([study.sets[test] for test in tests])
+    members = {arm: [a] for a, arm in enumerate(arms)}
+    members |= {group: [arms.index(arm) for arm in of_group] for group, of_group in comparison.groups.items()}
+    by_side = {comparison.clean: [comparison.clean]} | ({ALL_SHIFTS: in_mean} if in_mean else {})
     return Summary(
         arms=arms,
         reference=comparison.reference,
@@ -126,6 +136,9 @@ def summarize(
         missed=missed,
         missed_counts=missed_counts,
         confusions=confusions,
+        class_reports={
+            side: class_reports([study.sets[test] for test in of_side], members) for side, of_side in by_side.items()
+        },
         commonest={test: _commonest(study.sets[test].labels) for test in tests},
     )
 
@@ -187,6 +200,7 @@ def _measure_metrics(
     on_own_classes, on_all_classes = (
         {f.name: f.of_images for f in of_images if f.all_classes is over_all} for over_all in (False, True)
     )
+    on_own_classes[MISTAKEN_FOR] = lambda answers: answers.mistaken_for
     sets, paired = answer_sets(predictions, (clean, *shifts), on_own_classes, on_all_classes)
     for name, answered in sets.items():
         test = name if name in paired else clean
