@@ -132,6 +132,7 @@ from .precision import (
 from .progress import Bar as Bar, about as about, counting as counting, progress_bar as progress_bar
 from .record import (
     ArmRecord as ArmRecord,
+    Cells as Cells,
     Claim as Claim,
     Curve as Curve,
     MadeBy as MadeBy,

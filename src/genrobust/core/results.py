@@ -202,6 +202,8 @@ class Summary:
         class_reports: Precision, recall and confused classes, by `clean` or `ALL_SHIFTS` and by arm and group. A label
             counts as predicted where any label that is right for the image is.
         commonest: The share of the commonest class among the images of each test set, in percent.
+        subsets: Parts of test sets with scores under names of their own, see `Comparison`: the number of images by
+            test set, of those that their mean is over.
     """
 
     arms: tuple[str, ...]
@@ -228,6 +230,7 @@ class Summary:
     confusions: dict[str, tuple[Confusion, ...]] = field(default_factory=dict)
     class_reports: dict[str, dict[str, ClassReport]] = field(default_factory=dict)
     commonest: dict[str, float] = field(default_factory=dict)
+    subsets: dict[str, dict[str, int]] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         arms, seeds, tests, scores = map(len, (self.arms, self.seeds, self.tests, self.scores))

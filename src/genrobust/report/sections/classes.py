@@ -57,7 +57,7 @@ def classes(view: ReportView) -> ReportSection | None:
 def _columns(
     reports: Mapping[str, ClassReport], arms: Sequence[str], side: str, recall: bool
 ) -> dict[str, tuple[float | None, ...]]:
-    """Precision by class of each arm, and `recall`, which is top-1 accuracy by class, where that is not shown anyway."""
+    """Precision by class of each arm, and `recall`, which is top-1 accuracy by class, where it is not shown anyway."""
     recalls = {f"recall on {side}: {arm}": reports[arm].recall for arm in arms if recall}
     return recalls | {f"precision on {side}: {arm}": reports[arm].precision for arm in arms}
 
