@@ -185,8 +185,8 @@ def test_markdown_tables_are_whole_whatever_a_name_holds(record, tmp_path):
     text = write_report(ReportView(evil), tmp_path)["report.md"].read_text()
     tables = [line for line in text.splitlines() if line.startswith("|")]
     columns = [len(re.findall(r"(?<!\\)\|", line)) - 1 for line in tables]
-    # further, top-1, robustness and any two arms, lines, training, times, environment
-    assert set(columns) == {7, 6, 4, 8, 12, 3, 2}
+    # further, top-1, robustness and any two arms, differences in it, lines, training, times, environment
+    assert set(columns) == {7, 6, 4, 5, 8, 12, 3, 2}
     assert "\\<script\\>" in text and "<script>" not in text
     assert "````yaml\na: ```" in text
     assert "**89.6**" not in text and "**91.0** (89.0–93.0)" in text

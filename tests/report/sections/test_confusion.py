@@ -39,7 +39,7 @@ def test_pairs_of_each_arm_are_named_with_their_number_on_both_sides(confused: S
     assert [table.caption for table in section.tables] == ["real+generated", "real"]
     assert [table.caption for table in section.values["others"]] == ["real+retrieved"]
     name, cells = section.tables[0].rows[0]
-    row = ["camera → crane bird", "50.0", "25"]
+    row = ["camera → crane bird", "50", "25"]
     assert [name, *(cell.text for cell in cells)] == row * 2
     assert "camera → crane bird" in markdown(ReportView(confused))
     assert confusion(ReportView(replace(confused, summary=replace(confused.summary, class_reports={})))) is None

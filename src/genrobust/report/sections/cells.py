@@ -21,8 +21,8 @@ def cells(view: ReportView) -> ReportSection | None:
         title="Classes that lack a style",
         order=55,
         label="Missing styles",
-        lead="Top-1 in percent on test images whose class the training images of an arm lack in their style, and on "
-        "those that they have: the mean of the sets that have both.",
+        lead="Some classes have no training image in some style. Top-1 in percent on test images of such a class and "
+        "style (lacking), and on the others (present): means over the test sets that have both.",
         tables=[_table(view.overview, cells) for cells in view.record.cells],
         items=[_in_words(cells) for cells in view.record.cells],
         forms=PAGES,
@@ -40,7 +40,7 @@ def _table(summary: Summary, cells: Cells) -> Table:
         for arm, row in rows.items():
             row.append(score_entry(summary.find("top1", arm, subset), metric))
             row.append(difference_entry(gain(summary, "top1", arm, subset), metric))
-    caption = f"By whether {cells.arms[0]} trains on the class in the style, percent"
+    caption = f"By what {cells.arms[0]} trains on, percent"
     entries = tuple((arm, tuple(row)) for arm, row in rows.items())
     return Table(tuple(columns), entries, caption, minus=subtracted(summary))
 

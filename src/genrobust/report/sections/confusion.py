@@ -40,7 +40,8 @@ def confusion(view: ReportView) -> ReportSection | None:
     return ReportSection(
         title="Confused classes",
         order=75,
-        lead="What images of a class are taken for, means over the seeds: by the number of images.",
+        lead="What images of a class are taken for, most images first."
+        + (" Numbers are means over the seeds." if len(summary.seeds) > 1 else ""),
         tables=[tables[arm] for arm in arms if arm in tables],
         plots=plots,
         note="Sets over part of the classes are answered with these alone." if view.has_subsets else "",
@@ -60,7 +61,8 @@ def _pairs(view: ReportView, arm: str, reports: dict[str, ClassReport]) -> Table
 
 def _pair(view: ReportView, pair: Confusion) -> list[str]:
     names = view.record.class_names
-    return [f"{names[pair.label]} → {names[pair.said]}", number(pair.images), number(100 * pair.share, digits=0)]
+    images = number(pair.images, digits=0 if float(pair.images).is_integer() else 1)
+    return [f"{names[pair.label]} → {names[pair.said]}", images, number(100 * pair.share, digits=0)]
 
 
 def _matrix(view: ReportView, arm: str, side: str, report: ClassReport) -> Plot:
