@@ -140,7 +140,7 @@ def test_gains_by_class_are_those_of_the_answer_and_classes_without_images_are_n
     assert [row[:3] for row in found["rows"]] == [("crane bird", 300, 60), ("camera", 200, -10)]
     assert "better on 1 of 2 classes and worse on 1" in found["sentence"]
     assert found["sentence"] in Page(html(view)).text
-    unknown = replace(record, summary=replace(record.summary, by_class={}))
+    unknown = replace(record, summary=replace(record.summary, class_reports={}))
     assert "classes" not in ReportView(unknown).sections
 
 

@@ -164,7 +164,7 @@ class ClassReport:
 
     Attributes:
         precision: By class, the share of the images predicted as it that are of it, in percent; None without any.
-        recall: By class, the share of its images that are predicted as it; None without any.
+        recall: By class, the share of its images that are predicted as it, its top-1 accuracy; None without any.
         confused: The pairs of classes that are confused most, by the number of images.
         matrix: The images of each class (rows) by predicted class; None of many classes, and where it was not kept.
     """
@@ -195,12 +195,11 @@ class Summary:
             interval says little.
         without_group: The lowest and the highest gain in top-1 of each arm over its reference, in points of the mean
             of shifts, that leaving out one group of images gives; by arm and group. Nothing where none has a group.
-        by_class: Top-1 in percent of each class, by arm, over all images of `shifts` (of `clean`, where there are
-            none); None for a class without images. `class_sizes` counts these images.
         missed: Some of the images that every classifier gets wrong; `missed_counts` counts them all, by test set.
         confusions: The confusions that the most of these images have in common, by test set.
         class_reports: Precision, recall and confused classes, by `clean` or `ALL_SHIFTS` and by arm and group. A label
-            counts as predicted where any label that is right for the image is.
+            counts as predicted where any label that is right for the image is. `class_sizes` counts the images of each
+            class there.
         commonest: The share of the commonest class among the images of each test set, in percent.
         subsets: Parts of test sets with scores under names of their own, see `Comparison`: the number of images by
             test set, of those that their mean is over.
@@ -223,12 +222,11 @@ class Summary:
     groups: dict[str, tuple[str, ...]] = field(default_factory=dict)
     by_group: dict[str, dict[str, tuple[float, ...]]] = field(default_factory=dict)
     without_group: dict[str, dict[str, float]] = field(default_factory=dict)
-    by_class: dict[str, tuple[float | None, ...]] = field(default_factory=dict)
-    class_sizes: tuple[int, ...] = ()
     missed: tuple[MissedImage, ...] = ()
     missed_counts: dict[str, int] = field(default_factory=dict)
     confusions: dict[str, tuple[Confusion, ...]] = field(default_factory=dict)
     class_reports: dict[str, dict[str, ClassReport]] = field(default_factory=dict)
+    class_sizes: dict[str, tuple[int, ...]] = field(default_factory=dict)
     commonest: dict[str, float] = field(default_factory=dict)
     subsets: dict[str, dict[str, int]] = field(default_factory=dict)
 

@@ -64,17 +64,6 @@ class ReportView:
         return answer(self.record)
 
     @cached_property
-    def shown_arms(self) -> list[str]:
-        """The arm, or group, of the answer and its reference, where only these are shown at first."""
-        arm = self.answer.arm or self.overview.reference
-        return list(dict.fromkeys([arm, self.overview.reference_of(arm)]))
-
-    @cached_property
-    def has_subsets(self) -> bool:
-        """Whether some test set covers part of the classes."""
-        return any(name != self.summary.clean for name in self.summary.paired.values())
-
-    @cached_property
     def limits(self) -> tuple[str, ...]:
         """What a reader must know to read the metrics right; the first one is about the seeds."""
         return limits(self.record, self.metrics)

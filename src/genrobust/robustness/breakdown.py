@@ -15,25 +15,7 @@ MISSED_OF_SET = 8  # images of each test set that are kept to be looked at
 CONFUSIONS = 3  # of each test set that are kept
 CONFUSED_PAIRS = 10  # of each arm
 MATRIX_CLASSES = 100  # up to which an arm's answers are kept as a matrix
-DECIMALS = 2  # of percents by class
-
-
-def accuracy_by_class(
-    sets: Sequence[AnsweredSet], arms: Sequence[str]
-) -> tuple[dict[str, tuple[float | None, ...]], tuple[int, ...]]:
-    """Return top-1 in percent of each class, by arm, and how many images each class has in all of `sets`.
-
-    It is a mean over seeds; None stands for a class without images.
-    """
-    classes = sets[0].all_classes
-    sizes = np.bincount(np.concatenate([answered.labels for answered in sets]), minlength=classes)
-    accuracies = {}
-    for a, arm in enumerate(arms):
-        right = np.zeros(classes)
-        for answered in sets:
-            right += np.bincount(answered.labels, weights=answered.values["top1"][a].mean(axis=0), minlength=classes)
-        accuracies[arm] = tuple(100 * float(r) / int(n) if n else None for r, n in zip(right, sizes, strict=True))
-    return accuracies, tuple(sizes.tolist())
+DECIMALS = 4  # of percents by class
 
 
 def accuracy_by_group(answered: AnsweredSet, arms: Sequence[str]) -> dict[str, tuple[float, ...]]:
@@ -132,6 +114,12 @@ def _most_agreed(
     return images, _most_frequent(pairs.most_common(CONFUSIONS), np.bincount(answered.labels))
 
 
+def class_sizes(sets: Sequence[AnsweredSet]) -> tuple[int, ...]:
+    """Return how many images each class has in all of `sets`."""
+    labels = np.concatenate([answered.labels for answered in sets])
+    return tuple(np.bincount(labels, minlength=sets[0].all_classes).tolist())
+
+
 def class_reports(sets: Sequence[AnsweredSet], arms: Mapping[str, Sequence[int]]) -> dict[str, ClassReport]:
     """Return how each of `arms` answers by class, over all images of `sets` and all seeds.
 
@@ -141,7 +129,7 @@ def class_reports(sets: Sequence[AnsweredSet], arms: Mapping[str, Sequence[int]]
     classes = sets[0].all_classes
     labels = np.concatenate([answered.labels for answered in sets])
     mistaken_for = np.concatenate([answered.mistaken_for for answered in sets], axis=2)
-    sizes, reports = np.bincount(labels, minlength=classes), {}
+    sizes, reports = np.array(class_sizes(sets)), {}
     for name, indices in arms.items():
         said = mistaken_for[list(indices)].reshape(-1, len(labels))
         cells, counts = np.unique(classes * labels + np.where(said < 0, labels, said), return_counts=True)

@@ -21,9 +21,9 @@ from genrobust.core import (
     hashed_seed,
 )
 from genrobust.robustness.breakdown import (
-    accuracy_by_class,
     accuracy_by_group,
     class_reports,
+    class_sizes,
     gains_without_groups,
     missed_images,
 )
@@ -117,7 +117,6 @@ def summarize(
     subsets = {name: mean_of(list(of.values()), _mean_of_sets(len(of), len(of))) for name, of in parts.items() if of}
     table = study.measured | _means_over_shifts(study.measured, in_mean)
     table |= {("top1", name): measured for name, measured in subsets.items()}
-    by_class, class_sizes = accuracy_by_class([study.sets[test] for test in in_mean or (comparison.clean,)], arms)
     tests = (comparison.clean, *comparison.shifts)
     missed, missed_counts, confusions = missed_images([study.sets[test] for test in tests])
     members = {arm: [a] for a, arm in enumerate(arms)}
@@ -141,14 +140,13 @@ def summarize(
         without_group=gains_without_groups(
             [study.sets[test] for test in in_mean], comparison.image_groups, arms, references
         ),
-        by_class=by_class,
-        class_sizes=class_sizes,
         missed=missed,
         missed_counts=missed_counts,
         confusions=confusions,
         class_reports={
             side: class_reports([study.sets[test] for test in of_side], members) for side, of_side in by_side.items()
         },
+        class_sizes={side: class_sizes([study.sets[test] for test in of_side]) for side, of_side in by_side.items()},
         commonest={test: _commonest(study.sets[test].labels) for test in tests},
         subsets={name: {test: part.n for test, part in parts[name].items()} for name in subsets},
     )

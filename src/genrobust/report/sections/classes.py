@@ -10,7 +10,6 @@ from genrobust.report.view import SECTIONS, ReportView
 from genrobust.report.wording import count, number
 
 EXTREMES = 3  # classes that are named at either end
-Rows = list[tuple[str, int, float, tuple[float | None, ...]]]  # a class, its images, the gain, and what else is shown
 
 
 @SECTIONS.register("classes")
@@ -20,23 +19,19 @@ def classes(view: ReportView) -> ReportSection | None:
     `rows` go from the highest gain on.
     """
     summary, names, arm = view.overview, view.record.class_names, view.answer.arm
-    other = summary.reference_of(arm)
-    if arm not in summary.by_class or other not in summary.by_class or arm == other:
+    other, leading = summary.reference_of(arm), ALL_SHIFTS if summary.shifts else summary.clean
+    reports = summary.class_reports.get(leading, {})
+    if arm not in reports or other not in reports or arm == other:
         return None
-    columns = {f"{of}, %": summary.by_class[of] for of in (arm, other)}
-    for side, reports in reversed(summary.class_reports.items()):
-        columns |= _columns(reports, (arm, other), side, recall=side != (ALL_SHIFTS if summary.shifts else side))
-    measured = zip(
-        names,
-        summary.class_sizes,
-        summary.by_class[arm],
-        summary.by_class[other],
-        zip(*columns.values(), strict=True),
-        strict=True,
-    )
-    rows: Rows = [
-        (name, size, ours - theirs, row)
-        for name, size, ours, theirs, row in measured
+    recall = [reports[of].recall for of in (arm, other)]
+    columns = {f"{of}, %": top1 for of, top1 in zip((arm, other), recall, strict=True)}
+    for side in (leading, *(side for side in summary.class_reports if side != leading)):
+        columns |= _columns(summary.class_reports[side], (arm, other), side, recall=side != leading)
+    rows = [
+        (name, size, ours - theirs, shown)
+        for name, size, ours, theirs, shown in zip(
+            names, summary.class_sizes[leading], *recall, zip(*columns.values(), strict=True), strict=True
+        )
         if ours is not None and theirs is not None
     ]
     rows.sort(key=lambda row: -row[2])

@@ -26,7 +26,8 @@ TEXT = 90  # SVG units at the most beside a matrix
 def confusion(view: ReportView) -> ReportSection | None:
     """Return what each arm, or group, takes classes for; None where nothing is mistaken, or this was not recorded."""
     summary = view.overview
-    sides, arms = list(summary.class_reports)[::-1], view.shown_arms
+    sides, arm = list(summary.class_reports)[::-1], view.answer.arm or summary.reference
+    arms = list(dict.fromkeys([arm, summary.reference_of(arm)]))  # the others are folded
     reports = {arm: {side: summary.class_reports[side][arm] for side in sides} for arm in summary.arms if sides}
     tables = {arm: table for arm in reports if (table := _pairs(view, arm, reports[arm]))}
     if not tables:
@@ -44,7 +45,6 @@ def confusion(view: ReportView) -> ReportSection | None:
         + (" Numbers are means over the seeds." if len(summary.seeds) > 1 else ""),
         tables=[tables[arm] for arm in arms if arm in tables],
         plots=plots,
-        note="Sets over part of the classes are answered with these alone." if view.has_subsets else "",
         template=template_beside(__file__),
         values={"others": [table for arm, table in tables.items() if arm not in arms]},
         forms=PAGES,
