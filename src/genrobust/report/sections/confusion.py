@@ -28,7 +28,8 @@ def confusion(view: ReportView) -> ReportSection | None:
     summary = view.overview
     sides, arm = list(summary.class_reports)[::-1], view.answer.arm or summary.reference
     arms = list(dict.fromkeys([arm, summary.reference_of(arm)]))  # the others are folded
-    reports = {arm: {side: summary.class_reports[side][arm] for side in sides} for arm in summary.arms if sides}
+    shown = dict.fromkeys([*arms, *summary.arms] if sides else [])
+    reports = {arm: {side: summary.class_reports[side][arm] for side in sides} for arm in shown}
     tables = {arm: table for arm in reports if (table := _pairs(view, arm, reports[arm]))}
     if not tables:
         return None
