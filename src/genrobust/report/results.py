@@ -27,7 +27,7 @@ from genrobust.recipe import Recipe, parse_recipe
 from genrobust.robustness import Metric
 
 REPORT, RESULTS = "report.html", "results.json"
-FORMAT = 3  # of a summary's JSON; a reader refuses one that it does not know
+FORMAT = 4  # of a summary's JSON; a reader refuses one that it does not know
 
 
 @dataclass(frozen=True, slots=True)
