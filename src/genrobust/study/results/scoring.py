@@ -44,7 +44,8 @@ def score_study(graph: Graph) -> StudyScores:
     grid = [run for run in graph.runs if run.baseline]
     baselines, notes = find_baselines(context, _predictions(graph, grid) if grid else None)
     comparison, without = _comparison(context)
-    of_arms, clip = _predictions(graph, arm_runs(recipe)).folders, zero_shot.of_zero_shot().folders
+    runs = arm_runs(recipe)
+    of_arms, clip = _predictions(graph, runs).folders, zero_shot.of_zero_shot().folders
     beside = {(ZERO_SHOT, seed, test): folder for seed in recipe.seeds for test, folder in clip.items()}
     compared = replace(
         comparison,
@@ -52,7 +53,9 @@ def score_study(graph: Graph) -> StudyScores:
         groups=recipe.groups(),
         pairs=[(claim.arm, claim.than) for claim in recipe.claims if claim.arm not in recipe.groups()],
     )
-    summary = summarize(SavedPredictions(of_arms | beside), compared, baselines)
+    adapted = _predictions(graph, runs, adapted=True).folders | beside if recipe.evaluate.adapt else None
+    saved = None if adapted is None else SavedPredictions(adapted)
+    summary = summarize(SavedPredictions(of_arms | beside), compared, baselines, adapted=saved)
     pretrained = tuple(arm.name for arm in recipe.arms if recipe.train_of(arm).is_pretrained)
     summary = replace(summary, trained_elsewhere=(ZERO_SHOT,) if beside else (), pretrained=pretrained)
     curves = []
@@ -61,14 +64,27 @@ def score_study(graph: Graph) -> StudyScores:
         first, *others = dict.fromkeys(point for point, _, _ in predictions)  # all are compared with the last, too
         compared = replace(comparison, reference=others[-1], pairs=[(point, first) for point in others])
         curves.append(Curve(arm, summarize(predictions, compared, baselines)))
-    return StudyScores(summary, baselines, (*notes, *without), tuple(curves))
+    return StudyScores(summary, baselines, (*notes, *without, *_not_adapted(graph, runs)), tuple(curves))
+
+
+def _not_adapted(graph: Graph, runs: Sequence[TrainingRun]) -> list[str]:
+    """Return a note on the arms whose classifiers `evaluate.adapt` leaves as they are."""
+    evaluate = graph.evaluate(runs)
+    names = dict.fromkeys(run.of for run in runs if not evaluate.is_adapted(run))
+    if graph.recipe.evaluate.adapt is None or not names:
+        return []
+    which = "All arms" if len(names) == len(graph.recipe.arms) else ", ".join(names)
+    return [f"{which}: not adapted, since the network has no batch norms."]
 
 
 def _predictions(
-    graph: Graph, runs: Sequence[TrainingRun], name: Callable[[TrainingRun], str] = lambda run: run.of
+    graph: Graph,
+    runs: Sequence[TrainingRun],
+    name: Callable[[TrainingRun], str] = lambda run: run.of,
+    adapted: bool = False,
 ) -> RunPredictions:
     """The predictions of `runs`, which are made already, under the names that `name` gives to these."""
-    made = zip(runs, graph.evaluate(runs).of(runs), strict=True)
+    made = zip(runs, graph.evaluate(runs).of(runs, adapted), strict=True)
     return SavedPredictions({(name(run), run.seed, t): folder for run, p in made for t, folder in p.folders.items()})
 
 
