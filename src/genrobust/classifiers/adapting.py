@@ -12,6 +12,7 @@ from genrobust.classifiers.classifier import ADAPTED_TO
 from genrobust.classifiers.logits import Feed, Prepare, on_device
 from genrobust.core import ImageSet, Subset, repeatable
 
+
 def batch_norms(network: nn.Module) -> list[nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d]:
     """Return the batch norms of `network`, those of timm among them."""
     kinds = nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import combinations
 
@@ -38,7 +38,8 @@ class Comparison:
         groups: Arms that are averaged over, by the name of the group.
         pairs: Further differences: an arm, and what is subtracted.
         transform: The scale of baseline lines: "logit", "probit" or "linear".
-        min_images: A shift with fewer images is left out of the means; so is one in `beside`.
+        min_images: A shift with fewer images is left out of the means.
+        beside: Shifts that are left out of the means, too, with the reason.
         bootstrap: Replicates of each interval.
         published: Lines of shifts that no baseline model was scored on.
         image_groups: By test set, the group of each image, such as its designer; for test sets whose groups are known.
@@ -55,7 +56,7 @@ class Comparison:
     pairs: Sequence[tuple[str, str]] = ()
     transform: str = "logit"
     min_images: int = 150
-    beside: Collection[str] = ()
+    beside: Mapping[str, str] = field(default_factory=dict)
     bootstrap: int = 1000
     published: Mapping[str, Line] = field(default_factory=dict)
     image_groups: Mapping[str, Sequence[str]] = field(default_factory=dict)
@@ -215,8 +216,7 @@ def _left_out(study: StudyAnswers, comparison: Comparison) -> dict[str, str]:
     reasons = {shift: f"{n} images, fewer than {few}" for shift, n in sizes.items() if n < few}
     alone = [shift for shift in comparison.shifts if len(study.sets[shift].classes) == 1]
     reasons |= dict.fromkeys(alone, "its images are of one class, where every answer is right")
-    reasons |= {shift: "named under evaluate.beside" for shift in comparison.shifts if shift in comparison.beside}
-    return reasons
+    return reasons | {shift: comparison.beside[shift] for shift in comparison.shifts if shift in comparison.beside}
 
 
 def _means_over_shifts(measured: Table, shifts: Sequence[str]) -> Table:

@@ -59,8 +59,8 @@ def score_study(graph: Graph) -> StudyScores:
     pretrained = tuple(arm.name for arm in recipe.arms if recipe.train_of(arm).is_pretrained)
     summary = replace(summary, trained_elsewhere=(ZERO_SHOT,) if beside else (), pretrained=pretrained)
     curves = []
-    for arm, runs in groupby(graph.points, lambda run: run.of):
-        predictions = _predictions(graph, list(runs), lambda run: f"{run.alpha:g}")
+    for arm, points in groupby(graph.points, lambda run: run.of):
+        predictions = _predictions(graph, list(points), lambda run: f"{run.alpha:g}")
         first, *others = dict.fromkeys(point for point, _, _ in predictions)  # all are compared with the last, too
         compared = replace(comparison, reference=others[-1], pairs=[(point, first) for point in others])
         curves.append(Curve(arm, summarize(predictions, compared, baselines)))
@@ -92,13 +92,16 @@ def _comparison(context: Context) -> tuple[Comparison, list[str]]:
     """How a study measures whatever it compares, and notes on the shifts without a published line."""
     recipe, data, shifts = context.recipe, context.data, context.shifts
     lines, without = published_lines(recipe.robustness, recipe.data, shifts, len(data.labels))
+    beside = dict.fromkeys(recipe.evaluate.beside, "named under evaluate.beside")
+    if not {*shifts} <= {*data.derived}:
+        beside = {shift: "made from other test images" for shift in shifts if shift in data.derived} | beside
     comparison = Comparison(
         clean=data.clean,
         shifts=shifts,
         reference=recipe.reference,
         transform=recipe.robustness.transform,
         min_images=recipe.evaluate.min_images,
-        beside=recipe.evaluate.beside,
+        beside=beside,
         bootstrap=recipe.robustness.bootstrap,
         published=lines,
         image_groups={name: groups for name, groups in data.image_groups.items() if name in context.tests},

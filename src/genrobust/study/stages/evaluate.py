@@ -64,7 +64,9 @@ class Evaluate(Stage):
         sets = self.context.test_sets
         folders = [(test, folder) for by in made_by for test, folder in self.folders(by).items()]
         left = sum(len(sets[test]) for test, folder in folders if not are_saved(folder, weights))
-        return Job(key, f"the predictions of {name}", left, 1, row, self.room, sum(len(sets[test]) for test, _ in folders))
+        return Job(
+            key, f"the predictions of {name}", left, 1, row, self.room, sum(len(sets[test]) for test, _ in folders)
+        )
 
     def artifacts(self, job: Job) -> list[Path]:
         made_by = list(self._clip) if job.key == ZERO_SHOT else self._all_by(job.key)
