@@ -61,7 +61,6 @@ from .quality.realism import NEIGHBORS as NEIGHBORS, Fidelity as Fidelity, fidel
 from .quality.sources import SourceEmbeddings as SourceEmbeddings, qualities as qualities
 from .reader import (
     DataSource as DataSource,
-    DerivedSets as DerivedSets,
     Reader as Reader,
     load_data as load_data,
     published_line as published_line,
