@@ -53,9 +53,10 @@ def score_study(graph: Graph) -> StudyScores:
         groups=recipe.groups(),
         pairs=[(claim.arm, claim.than) for claim in recipe.claims if claim.arm not in recipe.groups()],
     )
-    adapted = _predictions(graph, runs, adapted=True).folders | beside if recipe.evaluate.adapt else None
-    saved = None if adapted is None else SavedPredictions(adapted)
-    summary = summarize(SavedPredictions(of_arms | beside), compared, baselines, adapted=saved)
+    adapted = None
+    if recipe.evaluate.adapt is not None:
+        adapted = SavedPredictions(_predictions(graph, runs, adapted=True).folders | beside)
+    summary = summarize(SavedPredictions(of_arms | beside), compared, baselines, adapted=adapted)
     pretrained = tuple(arm.name for arm in recipe.arms if recipe.train_of(arm).is_pretrained)
     summary = replace(summary, trained_elsewhere=(ZERO_SHOT,) if beside else (), pretrained=pretrained)
     curves = []
