@@ -36,6 +36,7 @@ from .errors import (
     is_out_of_memory as is_out_of_memory,
     one_line as one_line,
     reading as reading,
+    require_packages as require_packages,
     some_of as some_of,
 )
 from .feeding import feed as feed, reading_pool as reading_pool

@@ -1,23 +1,37 @@
-"""Exports a generated dataset: opens it, divides it, and writes it in another program's form with its card."""
+"""Exports a generated dataset in another program's format, with its card."""
 
 from __future__ import annotations
 
-import shlex
-from collections.abc import Sequence
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
-from genrobust.core import Artifact, UserError, progress_bar
-from genrobust.data import FILTERS, FilterResult, ShardDataset, filters_of, kept_indices, read_filter
-from genrobust.tools.export.content import Content, read_content
-from genrobust.tools.export.dataset_card import dataset_card, read_audit
+from genrobust.core import DEVICES, Artifact, LabelSpace, UserError, file_name, progress_bar
+from genrobust.data import FILTERS, OK, FilterResult, ShardDataset, filters_of, kept_indices, read_filter
+from genrobust.tools.export.dataset_card import dataset_card, read_verdict
 from genrobust.tools.export.folder import CARD, check_target, new_folder
 from genrobust.tools.export.format import Format
-from genrobust.tools.export.licenses import OTHER
 
 RECIPE = "recipe.yaml"
+TRAIN, DATA = "train", "data"  # the split, and the folder of tars and of parquet files, as Hugging Face calls them
+ROWS = 1000  # that are read into objects at once
+
+# The columns of an image beside its pixels: those of the shards, and the name of its class to show.
+ALWAYS = ("key", "label", "class_id", "class_name")
+OTHERS = (
+    *("prompt", "template", "negative_prompt", "style", "seed", "source", "generator", "mode"),
+    *("lora", "adapter", "strength", "steps", "guidance_scale", "redraws"),
+)
+_UNSAFE = re.compile(r'^[\s.-]|[\s.]$|[<>:"/\\|?*`{}\[\]\x00-\x1f]')  # in the name of a folder, on some system
 
 
 class Origin(NamedTuple):
@@ -27,60 +41,84 @@ class Origin(NamedTuple):
     dataset: str
 
 
+@dataclass(frozen=True, slots=True)
+class Content:
+    """What is exported: the images of `shards` at `indices`, each with a row of `table`; `size` is in bytes of PNG."""
+
+    shards: ShardDataset
+    indices: np.ndarray
+    table: pa.Table
+    size: int
+    classes: LabelSpace
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def samples(self) -> Iterator[tuple[dict[str, Any], bytes]]:
+        """Yield the columns and the PNG of each image, and show the progress; an unknown text is "".
+
+        Raises:
+            GenrobustError: An image has changed since it was written.
+        """
+        rows = (row for batch in self.table.to_batches(ROWS) for row in batch.to_pylist())
+        with progress_bar("exporting", len(self)) as bar:
+            for index, row in zip(self.indices.tolist(), rows, strict=True):
+                yield row, self.shards.encoded(index)
+                bar.advance()
+
+    def files(
+        self, folder: Path, limit: int, kind: str
+    ) -> Iterator[tuple[Path, Iterator[tuple[dict[str, Any], bytes]]]]:
+        """Yield paths in `folder` of files of about `limit` bytes, named as Hugging Face does, with their samples."""
+        (folder / DATA).mkdir()
+        samples, each = self.samples(), -(-len(self) // max(1, -(-self.size // limit)))
+        total = -(-len(self) // each)
+        for number in range(total):
+            yield folder / DATA / f"{TRAIN}-{number:05d}-of-{total:05d}.{kind}", islice(samples, each)
+
+
 def export_dataset(
     dataset: Path,
     form: Format,
     out: Path,
-    to: Sequence[str],
     filter: str | None = None,
     origin: Origin | None = None,
-    val: float | None = None,
     audit: Path | None = None,
-    license: str = OTHER,
-    overwrite: bool = False,
-) -> Content:
-    """Write the dataset of shards in the folder `dataset` in the form of another program, with its card, into `out`.
+    license: str = "other",
+) -> int:
+    """Write the dataset of shards in the folder `dataset` with its card into `out`; return the number of images.
 
     Args:
-        to: The options that chose the form, for the card.
         filter: The name or the folder of the filter whose images are left out.
         origin: The recipe of the dataset, written beside the card.
-        val: The fraction of each class that validates.
         audit: The audit.json of the dataset, for the card.
         license: An id of the hub's.
 
     Raises:
-        UserError: What cannot be opened or does not belong together, or a class without images in a part.
+        UserError: What cannot be opened or does not belong together, or a class without images.
         GenrobustError: A damaged dataset.
     """
-    source, target = dataset.resolve(), out.resolve()
-    if target.is_relative_to(source) or source.is_relative_to(target):
-        raise UserError(f"--out {out} lies in the dataset {dataset}, or holds it: an export goes to a folder outside")
-    check_target(out, overwrite)
+    if out.resolve().is_relative_to(dataset.resolve()):
+        raise UserError(f"--out {out} lies in the dataset {dataset}: an export goes to a folder outside")
+    check_target(out)
     shards = ShardDataset(dataset)
     applied = None if filter is None else _find_filter(filter, dataset)
-    chosen = np.arange(len(shards)) if applied is None else kept_indices(shards, applied)
-    content = read_content(shards, chosen, val)
-    name = [source.name] if origin is None else [f"{RECIPE}:{origin.dataset}"]
-    words = ["genrobust", "export", *name, *to, *([] if val is None else ["--val", f"{val:g}"]), "--license", license]
-    words += [] if origin is None else ["--run"]
+    content = _read_content(shards, np.arange(len(shards)) if applied is None else kept_indices(shards, applied))
     card = dataset_card(
         content,
         form,
-        title=target.name,
+        title=out.resolve().name,
         filtered=applied,
-        audit=None if audit is None else read_audit(audit, shards, chosen),
+        verdict=read_verdict(audit, shards) if audit else [],
         license=license,
-        command=shlex.join(words),
         origin=origin,
     )
-    with new_folder(out, overwrite, "dataset") as folder:
-        with progress_bar(f"exporting to {out}", len(content)) as bar:
-            form.write(content, folder, bar.advance)
+    with new_folder(out) as folder:
+        form.write(content, folder)
         if origin is not None:
             (folder / RECIPE).write_text(origin.recipe, encoding="utf-8")
         (folder / CARD).write_text(card, encoding="utf-8")
-    return content
+    return len(content)
 
 
 def _find_filter(name: str, folder: Path) -> FilterResult:
@@ -89,3 +127,46 @@ def _find_filter(name: str, folder: Path) -> FilterResult:
             return read_filter(path)
     names = ", ".join(stored.folder.name for stored in filters_of(folder)) or "none"
     raise UserError(f"--filter {name}: no such filter in {folder / FILTERS}; there are {names}")
+
+
+def _read_content(shards: ShardDataset, indices: np.ndarray) -> Content:
+    """Read the columns of the images at `indices`, without those that none of them has.
+
+    Raises:
+        UserError: A class without images.
+    """
+    classes = shards.label_space()
+    if len(lacking := np.setdiff1d(np.arange(len(classes)), shards.labels[indices])):
+        raise UserError(
+            f"there is no image of the class {classes.label_names[lacking[0]]!r}: choose a filter that leaves some, or "
+            "generate more images"
+        )
+    rows = shards.metadata(("status", "size", *ALWAYS[:3], *OTHERS))
+    images = rows.filter(pc.equal(rows["status"], OK)).take(indices)
+    columns = {"key": images["key"], "label": images["label"]}
+    for name, texts in (("class_id", classes.label_names), ("class_name", classes.names)):
+        columns[name] = pa.array(texts).take(images["label"])
+    columns |= {
+        name: pc.fill_null(images[name], "") if pa.types.is_string(images[name].type) else images[name]
+        for name in OTHERS
+        if pc.any(pc.not_equal(pc.cast(images[name], pa.string()), "")).as_py()
+    }
+    return Content(shards, indices, pa.table(columns), pc.sum(images["size"]).as_py(), classes)
+
+
+def folder_names(names: Sequence[str]) -> list[str]:
+    """Name a folder for each class: as the class, or by `file_name` where a file system may not take that."""
+
+    def bare(name: str) -> str:
+        return unicodedata.normalize("NFC", name).casefold()
+
+    counts = Counter(map(bare, names))
+    return [
+        file_name(name)
+        if _UNSAFE.search(name)
+        or counts[bare(name)] > 1
+        or bare(name).partition(".")[0] in DEVICES
+        or len(name.encode()) > 255
+        else name
+        for name in names
+    ]
