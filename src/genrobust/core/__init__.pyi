@@ -1,6 +1,5 @@
 from .artifact import (
     OURS as OURS,
-    SYSTEM_FILES as SYSTEM_FILES,
     Artifact as Artifact,
     Damage as Damage,
     Manifest as Manifest,
@@ -109,7 +108,6 @@ from .named_files import check_output as check_output, expand_home as expand_hom
 from .page_files import (
     PAGES as PAGES,
     REWRITE as REWRITE,
-    foreign_files as foreign_files,
     page_json as page_json,
     read_page_json as read_page_json,
     write_files as write_files,

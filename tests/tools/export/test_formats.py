@@ -20,7 +20,7 @@ from webdataset import WebDataset
 from genrobust.core.images import Sample
 from genrobust.core.keys import digest
 from genrobust.data import ShardDataset
-from genrobust.tools.export.dataset import folder_names
+from genrobust.tools.export.content import folder_names
 from genrobust.tools.export.formats import parquet, webdataset
 
 datasets = pytest.importorskip("datasets")

@@ -39,7 +39,9 @@ def stated_license(model: str) -> str:
     """
     from timm import get_pretrained_cfg
 
-    name = model.removeprefix("clip:").removeprefix(FOLDER).removeprefix(HUB).partition("@")[0]
+    name = model.removeprefix("clip:").removeprefix(FOLDER)
+    if name.startswith(HUB):
+        name = name.removeprefix(HUB).partition("@")[0]
     folder = embedded("generator") if name == EMBEDDED else Path(name)
     with suppress(HFValidationError, OSError, RuntimeError, ValueError, yaml.YAMLError):
         if not folder.exists() and (known := getattr(get_pretrained_cfg(name), "license", None)):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import yaml
@@ -14,10 +14,8 @@ from genrobust.core import UserError, read_page_json, reading
 from genrobust.data import NAMES, USED, ShardDataset, making
 from genrobust.report import EN_DASH
 from genrobust.tools.export.card import render_card, stated_license
+from genrobust.tools.export.content import Content
 from genrobust.tools.export.format import Format
-
-if TYPE_CHECKING:
-    from genrobust.tools.export.dataset import Content
 
 EXAMPLES = 5
 _SIZES = ("n<1K", "1K<n<10K", "10K<n<100K", "100K<n<1M", "1M<n<10M", "10M<n<100M", "100M<n<1B")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from genrobust.tools.export.dataset import TRAIN, Content, folder_names
+from genrobust.tools.export.content import TRAIN, Content, folder_names
 from genrobust.tools.export.format import FORMATS, Format
 
 METADATA = "metadata.parquet"

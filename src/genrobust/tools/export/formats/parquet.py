@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from genrobust.tools.export.dataset import DATA, TRAIN, Content
+from genrobust.tools.export.content import DATA, TRAIN, Content
 from genrobust.tools.export.format import FORMATS, Format
 
 PARQUET_BYTES = 500_000_000  # of images in a file, as Hugging Face datasets writes them

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from genrobust.data import TarWriter
-from genrobust.tools.export.dataset import DATA, TRAIN, Content
+from genrobust.tools.export.content import DATA, TRAIN, Content
 from genrobust.tools.export.format import FORMATS, Format
 
 TIMM = "_info.json"  # in which timm looks for the tars
