@@ -103,7 +103,8 @@ def test_effective_robustness_marks_what_extrapolates_and_shows_gaps_as_gaps(sum
 def test_differences_are_sure_only_where_the_interval_excludes_zero(summary):
     table = difference_table(summary, TOP1)
     assert [arm for arm, _ in table.rows] == ["real+generated", "real+retrieved"]
-    assert [entry.sure for entry in table.rows[0][1]] == [True, False, True, True, True]
+    assert [entry.sure for entry in table.rows[0][1]] == [True, False, False, True, True, True]
+    assert table.columns[1].name == "shifts as unit" and table.rows[0][1][1].text == "−19.3 to +44.3"
     assert difference_table(replace(summary, arms=("real",)), TOP1) is None
 
 
@@ -125,7 +126,7 @@ def test_a_robustness_with_an_interval_as_wide_as_the_scale_is_no_metric(summary
 def test_few_groups_of_images_stand_in_place_of_an_interval(summary):
     table = metric_table(summary, TOP1)
     assert [entry.interval for entry in table.rows[0][1]][2:4] == ["58.0–62.0", "11.0–28.0"]
-    assert difference_table(summary, TOP1).rows[0][1][3].interval == "+13.0 to +17.0"
+    assert difference_table(summary, TOP1).rows[0][1][4].interval == "+13.0 to +17.0"
 
 
 @pytest.mark.parametrize("width", [60, 80, 100, 160])

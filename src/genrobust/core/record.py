@@ -75,6 +75,20 @@ class ArmRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class Cells:
+    """The cells of the test sets, classes in a style, of which the training images of `arms` have some and lack others.
+
+    `present` and `absent` name these parts of the test sets in `Summary.subsets`; `lacking` are the cells that are
+    absent, each with the number of its test images: class, style, images.
+    """
+
+    arms: tuple[str, ...]
+    present: str
+    absent: str
+    lacking: tuple[tuple[str, str, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Curve:
     """The classifiers between the pretrained network of an `arm` and its fine-tuned one (WiSE-FT).
 
@@ -140,6 +154,7 @@ class StudyRecord:
     classifier gets wrong, by their test set. `made_by` says what made the results, which may be older than the report.
     `warnings` are what makes the answer doubtful. `test_images` has a hash of the names and labels of the images of
     each test set, the same on every machine. `cores` are the CPU cores of one worker, 0 where it computes on a GPU.
+    `cells` are those that training images have and lack, where both are tested.
     """
 
     title: str
@@ -165,3 +180,4 @@ class StudyRecord:
     warnings: tuple[str, ...] = ()
     test_images: dict[str, str] = field(default_factory=dict)
     cores: int = 1
+    cells: tuple[Cells, ...] = ()
