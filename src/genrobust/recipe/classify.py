@@ -126,7 +126,7 @@ class TrainConfig(FineTuning):
     workers: WorkerCount = later_key(1)  # more than 1 train it together
     precision: Literal["auto", "float32", "float16", "bfloat16"] = "auto"
     compile: bool = later_key(False)
-    keep: Literal["best", "last"] = later_key("last")
+    keep: Literal["best", "last"] = "last"
     validate_every: Steps = 200  # steps
     save_every: Steps = 200  # steps; a killed run loses at most these
 
