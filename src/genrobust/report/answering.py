@@ -7,7 +7,16 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
 
-from genrobust.core import MEAN_OF_SHIFTS, RETRIEVED, RETRIEVED_BY_SEARCH, ArmRecord, Score, StudyRecord, Summary
+from genrobust.core import (
+    MEAN_OF_SHIFTS,
+    RETRIEVED,
+    RETRIEVED_BY_SEARCH,
+    RETRIEVED_WITHHELD,
+    ArmRecord,
+    Score,
+    StudyRecord,
+    Summary,
+)
 from genrobust.report.groups import averaged_over, with_group_records
 from genrobust.report.wording import (
     MISLABELED,
@@ -257,7 +266,7 @@ def _is_generated(arm: ArmRecord, record: StudyRecord) -> bool:
 
 def _is_control(arm: ArmRecord, record: StudyRecord) -> bool:
     """Return whether an arm trained on retrieved images, and on no generated ones."""
-    retrieved = {RETRIEVED, RETRIEVED_BY_SEARCH} & arm.parts.keys()
+    retrieved = {RETRIEVED, RETRIEVED_BY_SEARCH, RETRIEVED_WITHHELD} & arm.parts.keys()
     return bool(retrieved) and not _is_generated(arm, record)
 
 
