@@ -37,8 +37,8 @@ HERE = Path(__file__).parent / "reference"
 MADE_BY = "<!-- Written by docs/generate.py from the code: change the text there, then run python docs/generate.py -->"
 KEYS = '<div class="keys defaults" markdown>\n\n{}\n\n</div>'  # as docs/style.css has it on phones
 COMMON = 4  # commands that have an option, which is described once
-ENDLESS = 1e6  # bounds above which only stop nonsense
-SCALARS = {str: "text", int: "integer", float: "number", bool: "`true` or `false`", Path: "path", Any: "any value"}
+ENDLESS = 4096  # larger bounds only stop nonsense
+SCALARS = {str: "text", int: "integer", float: "number", bool: "boolean", Path: "path", Any: "any value"}
 
 
 def main() -> None:
@@ -62,11 +62,12 @@ def recipe_reference() -> str:
         "own, `N` an index of a list, from 0. A key whose default is `null` accepts it. `--set train.steps=200` or "
         "`--set arms.1.train.steps=200` overrides a key, `genrobust show RECIPE --yaml` prints all values.",
     ]
+    described: dict[tuple[type, str], str] = {}  # where each key of a class stands
     for section, key in found.items():
         level = "###" if "." in re.sub(r"\.(N|NAME)$", "", key) else "##"
-        parts += [f"{level} {f'`{key}`' if key else 'The recipe itself'}", *part(section, "", anchors)]
+        parts += [f"{level} {f'`{key}`' if key else 'The recipe itself'}", *part(section, "", anchors, described, key)]
         for names, of in choices(section).items():
-            parts += part(of, names, anchors)
+            parts += part(of, names, anchors, described, key)
         if section is Recipe:
             parts += ["### `sweep`", words(sweep)]
     return "\n\n".join(parts) + "\n"
@@ -105,22 +106,36 @@ def nested(hint: Any) -> Iterator[tuple[type[Section], str]]:
         yield from ((section, below) for section, _ in nested(argument))
 
 
-def part(of: type[Section], names: str, anchors: Mapping[str, str]) -> list[str]:
-    """The text of a section, or of what has these `names` in it, and a table of the keys that it declares."""
+def part(
+    of: type[Section], names: str, anchors: Mapping[str, str], described: dict[tuple[type, str], str], path: str
+) -> list[str]:
+    """The text of a section, or of what has these `names` in it, and a table of the keys that it declares.
+
+    Keys that it has from a class whose keys are `described` under an earlier path are only named.
+    """
     declared = inspect.get_annotations(of) if names else of.model_fields
     keys = [key for key in of.model_fields if key in declared and key not in getattr(of, "without", ())]
+    declaring = {key: next(base for base in of.__mro__ if key in inspect.get_annotations(base)) for key in keys}
+    earlier = {key: described[declaring[key], key] for key in keys if (declaring[key], key) in described}
+    described |= {(declaring[key], key): path for key in keys if key not in earlier}
     text, about = by_key(words(of), keys)
+    for base in declaring.values():
+        about = by_key(words(base), keys)[1] | about
     hints, beside = typing.get_type_hints(of, include_extras=True), comments(of)
     rows = ["|key|value|default|notes|", "|---|---|---|---|"]
-    for key in keys:
+    for key in (key for key in keys if key not in earlier):
         notes = "; ".join(filter(None, [in_yaml(beside.get(key, "")), linked(about.get(key, ""), anchors, of)]))
-        default = default_of(of.model_fields[key])
-        value = takes(hints[key], anchors)
-        if default == "`null`":
-            value = value.removesuffix(" or `null`")
+        default, value = default_of(of.model_fields[key]), takes(hints[key], anchors)
+        if default == "`null`":  # which says that it is accepted
+            value = re.sub(r", (`[^`]+`)$", r" or \1", value.removesuffix(" or `null`"))
         rows.append(f"|`{key}`|{value}|{default}|{notes}|")
-    text = linked(f"{names} {text}".strip(), anchors, of)
-    return [text, KEYS.format("\n".join(rows))] if keys else [text]
+    parts = [linked(f"{names} {text}".strip(), anchors, of)]
+    if len(rows) > 2:
+        parts.append(KEYS.format("\n".join(rows)))
+    for other in dict.fromkeys(earlier.values()):
+        same = ", ".join(f"`{key}`" for key, where in earlier.items() if where == other)
+        parts.append(f"As in [`{other}`](#{other.replace('.', '').lower()}): {same}.")
+    return parts
 
 
 def by_key(text: str, keys: Collection[str]) -> tuple[str, dict[str, str]]:

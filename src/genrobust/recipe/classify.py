@@ -81,8 +81,8 @@ class TrainConfig(FineTuning):
 
     `compile` (`torch.compile`) takes about a minute for each image size, and changes weights by rounding.
 
-    `workers` above 1 train each classifier together (PyTorch's DDP). `batch_size` stays the total. Batch norm and
-    mixing see a worker's part only, so the checkpoint has another folder.
+    `workers` share every batch, whose total size stays (PyTorch's DDP). Batch norm and mixing see a worker's part only,
+    so the checkpoint has another folder.
     """
 
     chosen_by = "method"
@@ -117,7 +117,7 @@ class TrainConfig(FineTuning):
     )
     grayscale: Fraction = 0.0
     blur_pool: bool = later_key(False)
-    workers: WorkerCount = later_key(1)  # more than 1 train it together
+    workers: WorkerCount = later_key(1)
     precision: Literal["auto", "float32", "float16", "bfloat16"] = "auto"
     compile: bool = later_key(False)
     keep: Literal["best", "last"] = later_key("best")

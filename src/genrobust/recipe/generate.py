@@ -226,7 +226,7 @@ class DatasetConfig(Section):
     finetuned: bool = False
     from_scratch: bool = False
     filter: FilterConfig | None = None
-    data_seed: Seed | None = None  # None: the recipe's
+    data_seed: Seed | None = None
     generator: Annotated[PlainValues, Overrides(GeneratorConfig)] = Field(default_factory=dict)
     generate: Annotated[PlainValues, Overrides(GenerateConfig)] = Field(default_factory=dict)
 

@@ -45,7 +45,7 @@ class QualityConfig(Section):
     """
 
     clip: str
-    per_class: PerClass = 50  # 50,000 images of ImageNet, the usual number for FID
+    per_class: PerClass = 50
 
 
 class Recipe(Section):
