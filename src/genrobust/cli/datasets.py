@@ -46,7 +46,9 @@ VerifiedFolder = Annotated[
         autocompletion=datasets_of_recipes,
     ),
 ]
-Images = Annotated[bool, option("--images", "Read the real images of the recipe FOLDER again, and compare their hashes.")]
+Images = Annotated[
+    bool, option("--images", "Read the real images of the recipe FOLDER again, and compare their hashes.")
+]
 Repair = Annotated[bool, option("--repair", "Set damaged output aside, so that only it is made again.")]
 
 
@@ -126,7 +128,7 @@ def _verify_images(study: "Study", recipe: str) -> None:
             f"the images listed above hold other bytes than when {recipe} first read them, and have the same size and "
             "time of change, so that results of the former ones are used: give them another time (touch) and run again"
         )
-    tell(f"all {total:,} images hold what they held when {recipe} first read them")
+    tell(f"all {total:,} images are unchanged since {recipe} first read them")
 
 
 def _verify(folder: Path, repair: bool) -> None:
