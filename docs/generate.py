@@ -28,7 +28,6 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from genrobust.cli.entry import app
-from genrobust.recipe import sweep
 from genrobust.recipe.load import Recipe
 from genrobust.recipe.numbers import Between
 from genrobust.recipe.section import Choice, Section
@@ -69,7 +68,7 @@ def recipe_reference() -> str:
         for names, of in choices(section).items():
             parts += part(of, names, anchors, described, key)
         if section is Recipe:
-            parts += ["### `sweep`", words(sweep)]
+            parts += ["### `sweep`", "A list of sweeps: see [Sweeps](../recipes.md#sweeps)."]
     return "\n\n".join(parts) + "\n"
 
 
@@ -302,11 +301,11 @@ def described(name: str, command: Any, rows: dict[str, str], shared: list[str]) 
     usage = " ".join(["genrobust", name, *places, *required, *left])
     about, _, example = (inspect.getdoc(command.callback) or "").partition("\n\nExample: ")
     own = [row for row in rows.values() if row not in shared]
-    common = [names for names, row in rows.items() if row in shared and "--" in names]
+    common = [f"`{'/'.join(p.opts)}`" for p in options if rows[shown(p)] in shared]
     return [
         f"### `{name}`",
         about,
-        f"```text\n{usage}\n\n{example}\n```",
+        f"```text\n{example or usage}\n```",
         *([table(own)] if own else []),
         *([f"Shared: {', '.join(common)}."] if common else []),
     ]
