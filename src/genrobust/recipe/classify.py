@@ -342,6 +342,9 @@ class EvaluateConfig(Section):
     `flip` averages the logits over an image and its mirror image.
 
     `beside` are shifts that are scored, but left out of the mean.
+
+    `adapt: batch-norm` also scores classifiers with batch norms adapted to the unlabeled images of each test set, as
+    the metric `top1_adapted` (Schneider et al., 2020).
     """
 
     batch_size: Batch = 256
@@ -350,6 +353,7 @@ class EvaluateConfig(Section):
     flip: bool = False
     tests: tuple[str, ...] | None = None  # None: all test sets
     beside: tuple[str, ...] = ()
+    adapt: Literal["batch-norm"] | None = None
     min_images: Count = 150  # a smaller shifted set is reported, but left out of the mean
 
     @property
