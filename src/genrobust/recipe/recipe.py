@@ -39,24 +39,25 @@ GENERATED = "generated"  # the name of the dataset that a recipe's own generator
 class QualityConfig(Section):
     """Image quality of each source, measured on CLIP embeddings; see `SourceQuality`.
 
-    `clip` is a folder, or "pictograms" for the embedded one. For every source, the first `per_class` images of each
-    class are measured, since FID and diversity depend on the number of images.
+    `clip` is a folder, or "pictograms" for the embedded one.
+
+    `per_class` is the number of images measured of each class and source, since FID and diversity depend on it.
     """
 
     clip: str
-    per_class: PerClass = 50  # 50,000 images of ImageNet, the usual number for FID
+    per_class: PerClass = 50
 
 
 class Recipe(Section):
     """A study: arms x seeds over one data source, one generator and one training setting.
 
     A recipe file may hold two more keys. `quick` maps dotted keys to the values that ``--quick`` sets. `sweep`
-    describes further arms and datasets by templates; it is expanded after ``--quick`` and ``--set``.
+    describes further arms and datasets by templates, after ``--quick`` and ``--set``.
 
-    `track` shows training curves in TensorBoard while a study runs, and its scores and images afterwards.
+    `answer` is the arm, or group, that the report's answer is about. With None the validation images choose the best of
+    those that train on generated images.
 
-    `answer` fixes, before there are any results, which arm the report's answer is about, or which group if there are
-    groups. None lets the validation images choose the best of those that train on generated images.
+    `track` shows training curves in TensorBoard.
     """
 
     file_keys = ("quick", "sweep")

@@ -1,4 +1,4 @@
-"""Tunes a recipe: tries variants of its arms on shifted images that are no test, and writes a recipe of the best."""
+"""Tunes a recipe: tries variants of its arms on shifted validation images, and writes a recipe of the best."""
 
 import re
 import shlex
