@@ -7,15 +7,16 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from genrobust.core import ImageSet, Line, StudyData, UserError, some_of
+from genrobust.core import REAL, ImageSet, Line, StudyData, Subset, UserError, some_of
 from genrobust.data.classes import FolderClasses
-from genrobust.data.folders import open_images
-from genrobust.data.grouping import with_groups, with_styles
+from genrobust.data.folders import hold_back, open_images
+from genrobust.data.grouping import OneStyle, with_groups, with_styles
 from genrobust.data.hub_sets import fetch_dataset
 from genrobust.data.stored import open_stored, open_unlabeled, require_there
-from genrobust.recipe import DataConfig, ShiftConfig
+from genrobust.recipe import DataConfig, GroupRule, ShiftConfig
 
 OWN_SETS = ("train", "val", "test")  # keys of a source that has them, as paths
+CHOSEN_BY = 1 / 3  # the share of `data.shifted_val` that is held out, of each class
 
 
 class DataSource(DataConfig, ABC):
@@ -85,7 +86,12 @@ def load_data(config: DataConfig) -> StudyData:
         stored = open_stored(config.generated)
         data = replace(data, generated=open_images("generated", stored, classes, config.same_class, by_name=True))
     if (path := config.retrieved.path) is not None:
-        data = replace(data, retrieval=open_images("retrieved", open_stored(path), classes, config.same_class))
+        retrieval = open_images("retrieved", open_stored(path), classes, config.same_class)
+        data = replace(data, retrieval=retrieval)
+        if config.styles is None and any(retrieval.styles) and not any(data.train.styles):
+            data = replace(data, train=OneStyle(data.train, REAL))
+    if config.shifted_val is not None:
+        data = _hold_out_shift(data, config.shifted_val, config.groups)
     if (pool := config.retrieved.search) is not None:
         data = replace(data, unlabeled=open_unlabeled("data.retrieved.search", pool))
     if unused := config.same_class.keys() - classes.used:
@@ -96,8 +102,23 @@ def load_data(config: DataConfig) -> StudyData:
     return with_groups(with_styles(data, config.styles), config.groups)
 
 
+def _hold_out_shift(data: StudyData, name: str, groups: Mapping[str, GroupRule] | GroupRule | None) -> StudyData:
+    """Return `data` with a part of the shifted test set `name` as its shifted validation set."""
+    if name not in data.shifts:
+        raise UserError(f"data.shifted_val: no shifted test set {name!r}; there are {', '.join(data.shifts)}")
+    if data.shifted_val is not None:
+        raise UserError(f"data.shifted_val: this source has its own, {data.shifted_val.name}: leave the key out")
+    rule = groups if isinstance(groups, GroupRule) or groups is None else groups.get(name)
+    rest, held = hold_back(data.tests[name], CHOSEN_BY, rule)
+    val = Subset(held, range(len(held)), f"{name}-val")
+    return replace(data, tests={**data.tests, name: Subset(rest, range(len(rest)), name)}, shifted_val=val)
+
+
 def _require_apart(config: DataConfig) -> None:
-    """Raise UserError where two of the training, validation and test sets, or a test set and another, have one path."""
+    """Raise UserError where sets share images: two of train, val and the tests, or a test set and another.
+
+    Sets with one path do, as do a set and one whose folder lies in its own.
+    """
     sets = [(key, path, ShiftConfig(path=path)) for key in OWN_SETS if (path := getattr(config, key, None)) is not None]
     sets += [(f"shifts.{name}", shift.path, shift) for name, shift in config.shifts.items()]
     first: dict[tuple[Path, str], str] = {}

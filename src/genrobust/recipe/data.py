@@ -129,10 +129,14 @@ class DataConfig(Choice):
     intervals, not images, training or predictions.
 
     `styles` is the rule for the style of each training image and of each labeled image to retrieve: retrieval matches
-    styles, and a class model learns them. An image for which it finds nothing has no style.
+    styles, and a class model learns them. An image for which it finds nothing has no style. Folders STYLE/CLASS need no
+    rule: the styles are their names, and the training images are one more style.
 
-    Each of these paths, except `retrieved.search`, is a folder of class folders, a CSV table of paths and labels,
-    WebDataset tars, Hugging Face parquet files or a saved dataset.
+    Each of these paths, except `retrieved.search`, is a folder of class folders, or of folders STYLE/CLASS, a CSV table
+    of paths and labels, WebDataset tars, Hugging Face parquet files or a saved dataset.
+
+    `shifted_val` names a shifted test set, of which a third of each class is held out: the shifted validation set
+    NAME-val, by which `genrobust tune` and you may choose, and which is not tested on.
 
     `near_copies` decides on images that are learned from and are near copies of test images (resized, mirrored, moved
     or saved again): `leave-out` finds them and leaves them out, `keep` does not look for them, and `auto` leaves them
@@ -166,6 +170,7 @@ class DataConfig(Choice):
     groups: dict[str, GroupRule] | GroupRule | None = None
     styles: ImageRule | None = later_key(None)
     same_class: dict[str, str] = Field(default_factory=dict)
+    shifted_val: str | None = later_key(None)
     near_copies: Literal["auto", "leave-out", "keep"] = later_key("auto")
     broken: Literal["stop", "skip"] = later_key("stop")
     packed: bool = False

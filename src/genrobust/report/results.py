@@ -71,13 +71,19 @@ def report_inputs(recipe: Recipe, classifiers: Iterable[str], tests: Mapping[str
     """Return what the folder of a report is named after, beside its study.
 
     Args:
-        recipe: Its recipe, of which keys that say where it runs and who looks on are left out.
+        recipe: Its recipe, of which paths and the keys that say where it runs and who looks on are left out.
         classifiers: The names of their folders.
         tests: The fingerprints of the test sets.
     """
-    decisive = recipe.model_dump(mode="json", exclude={"device", "execute", "track", "tune"})
+    decisive = _without_paths(recipe.model_dump(exclude={"device", "execute", "track", "tune"}))
     parts = {"recipe": decisive, "classifiers": list(classifiers), "tests": dict(tests)}
     return {"format": FORMAT, **{name: digest(part, 64) for name, part in parts.items()}}
+
+
+def _without_paths(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_paths(inner) for key, inner in value.items() if not isinstance(inner, Path)}
+    return [_without_paths(inner) for inner in value] if isinstance(value, list | tuple) else value
 
 
 def summary_to_json(summary: Summary, metrics: Iterable[Metric]) -> dict[str, Any]:
