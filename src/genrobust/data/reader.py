@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from genrobust.core import REAL, ImageSet, Line, StudyData, Subset, UserError, some_of
+from genrobust.core import REAL, ImageSet, Line, StudyData, UserError, some_of
 from genrobust.data.classes import FolderClasses
 from genrobust.data.folders import hold_back, open_images
 from genrobust.data.grouping import OneStyle, with_groups, with_styles
@@ -109,9 +109,9 @@ def _hold_out_shift(data: StudyData, name: str, groups: Mapping[str, GroupRule] 
     if data.shifted_val is not None:
         raise UserError(f"data.shifted_val: this source has its own, {data.shifted_val.name}: leave the key out")
     rule = groups if isinstance(groups, GroupRule) or groups is None else groups.get(name)
-    rest, held = hold_back(data.tests[name], CHOSEN_BY, rule)
-    val = Subset(held, range(len(held)), f"{name}-val")
-    return replace(data, tests={**data.tests, name: Subset(rest, range(len(rest)), name)}, shifted_val=val)
+    rest, val = hold_back(data.tests[name], CHOSEN_BY, rule)
+    val.name = f"{name}-val"
+    return replace(data, tests={**data.tests, name: rest}, shifted_val=val)
 
 
 def _require_apart(config: DataConfig) -> None:
@@ -133,6 +133,13 @@ def _require_apart(config: DataConfig) -> None:
     for key, path in config.places.items():
         if key not in of_tests and key != "data.root" and (test := scored.get(path.resolve())) is not None:
             raise UserError(f"{key} and {test} are one path, {path}: nothing may be learned from test images")
+    readers = {f"data.shifts.{name}.path": shift.kind for name, shift in config.shifts.items()}
+    read = {key: path for key, path in config.places.items() if readers.get(key, "folders") == "folders"}
+    folders = {path.resolve(): key for key, path in read.items() if key != "data.root"}
+    for path, key in folders.items():
+        for around in (parent for parent in path.parents if of_tests & {key, folders.get(parent)}):
+            if around in folders:
+                raise UserError(f"{key} lies in {folders[around]}, {around}: give each set images of its own")
 
 
 def read_shift(
