@@ -81,5 +81,5 @@ def init(
     others = {"test": test, "val": val, "generated": generated, "retrieved": retrieved}
     found = find(train, others, shift or [], real, tell)
     named = None if server is None or model is None else (server, model)
-    again = partial(words_of, ctx)
+    again = partial(words_of, ctx, *([] if overwrite else ["--overwrite"]))
     write_recipe(found, recipe, local_folder(out), again, tell, overwrite, pretrained, scratch, named, own_generator)

@@ -17,10 +17,10 @@ SIZES = (32, 64, 96, 128, 160, 192, 224)  # px, of a square input
 CPU_SIZE = 64  # px: at 224 a training step takes twelve times as long
 NARROW = "{channels: [32, 64, 128, 256], stem_width: 16}"  # half as wide: a third of the time on a CPU
 CPU_SECONDS = 0.0015 / 64**2  # that a core takes for a pixel of an image in a training step of the narrow network
-TUNED_SECONDS = 0.05 / 224**2  # the same of a ResNet-18
+TUNED_SECONDS = 0.1 / 224**2  # the same of a ResNet-18
 PASSES = 30  # over the images of the largest arm: where small networks trained from scratch level off
 LEAST_STEPS, GPU_STEPS = 200, 50_000
-STUDY_SECONDS = 1800  # of training on all cores, at most
+STUDY_SECONDS, TUNED_STUDY_SECONDS = 1800, 1200  # of training on all cores, at most: from scratch, or pretrained
 QUICK_SECONDS = 60
 QUICK_GPU_IMAGES = 50_000  # that a quick training sees: about a minute
 QUICK_GENERATED = 70  # images that a quick study generates: a minute of Stable Diffusion 1.5 on one GPU
@@ -88,7 +88,7 @@ def propose_tuned(real: int, largest: int, arms: int, workers: int, size: int) -
     """Propose a fine-tuning of a pretrained network that takes images of `size` pixels, as `propose` does."""
     batch, (low, high), of_image = min(32, _batch(real)), TUNED_STEPS, TUNED_SECONDS * size**2
     wanted = min(high, max(low, math.ceil(TUNED_PASSES * largest / batch / 10) * 10))
-    most = _affordable_steps(STUDY_SECONDS, workers, SEEDS * arms, of_image * batch) if workers else high
+    most = _affordable_steps(TUNED_STUDY_SECONDS, workers, SEEDS * arms, of_image * batch) if workers else high
     steps = min(wanted, max(low, most // 10 * 10))
     why = f"{steps * batch / largest:.0f} passes over the {largest:,} images of the largest arm"
     return {"image_size": size, **_lengths(batch, steps, why, arms, workers, of_image)}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from itertools import count as count_from
 from pathlib import Path
@@ -57,13 +57,13 @@ STABLE_DIFFUSION = PromptedConfig(
 # Networks to start from, without and with a GPU: a ResNet-18 that learned ImageNet's classes (Wightman et al., 2021),
 # and a ViT-S/16 that learned from its images without their labels (DINO: Caron et al., 2021).
 NETWORKS = ("hf-hub:timm/resnet18.a1_in1k", "hf-hub:timm/vit_small_patch16_224.dino")
-LEAKS = "It has seen ImageNet: its 1,000 classes may be yours, and some show drawings."
+LEAKS = "It has seen ImageNet, whose classes and styles may be among yours."
 PHOTOGRAPH, COLORED = 64, 3  # px of the median shorter side; gray levels that channels of some image differ by
 LEAST_TEST_IMAGES = 100  # with fewer, one image moves clean accuracy by more than a point, and a line fits noise
 GPU_THREADS = 8  # CPU threads beside a GPU; without one, a worker of one thread runs on each core
 SAMPLED = 32  # images that are looked at for their sizes and colors
 MOST_PER_CLASS = 1300  # generated images: as many as ImageNet has real ones
-DOUBTS = 3  # lines on what is doubtful, of at most twelve
+LINES = 12  # of output, at most
 POLICIES = {True: "[autoaugment, randaugment, augmix, photograph-styles]", False: "[autoaugment, randaugment, augmix]"}
 
 
@@ -109,22 +109,20 @@ def write_recipe(
     values = _values(found, side, gpu, initial, server is not None, own_generator)
     values |= {"server": server, "policies": POLICIES[photographs]}
     text = _recipe_text(found, recipe, values)
+    kept = []
     if recipe.is_file() and (before := recipe.read_bytes()) != text.encode():
-        say(f"kept the recipe that was there as {_keep_copy(recipe, before)}")
+        kept = [f"kept the recipe that was there as {_keep_copy(recipe, before)}"]
     with writing(recipe, overwrite=overwrite) as written:
         written.write(text.encode())
-    time, doubts = _check(recipe, out, found, values)
-    for line in _lines(found, values, network, doubts):
+    time, noticed = _check(recipe, out, found)
+    doubts = [f"check: {doubt}" for doubt in (*_doubts(found, values), *noticed)]
+    sets, then = [*kept, *_sets(found)], [network, *([LEAKS] if initial is not None else []), *_choice(found, values)]
+    then += _next(found, values, recipe, again, time)
+    room = LINES - len(sets) - len(then)
+    if len(doubts) > room:
+        doubts[room - 1 :] = [f"check: {len(doubts) - room + 1} more lines: genrobust show {recipe}, and the recipe"]
+    for line in (*sets, *doubts, *then):
         say(line)
-    file, ways = shlex.quote(str(recipe)), "--own-generator, " if data.retrieval is not None else ""
-    then = f"fill in data.same_class ({some_of(found.unknown, NAMED)})" if found.unknown else "look it over"
-    say(f"wrote {recipe}: {values['trainings']} trainings{time}. First {then}, then:")
-    say(f"  genrobust run {file}{'' if values['no_preview'] else '    # --quick: a preview'}")
-    if data.retrieval is None:
-        say("Labeled images in other styles are worth most, few or many. If you have some:")
-        say(f"  {again('--retrieved', 'DIR', '--overwrite')}")
-    if not values["with_generated"]:
-        say(f"For generated images add {ways}--generated DIR, or --server URL --model NAME")
 
 
 def _look(images: ImageSet) -> tuple[int, bool]:
@@ -150,7 +148,7 @@ def _start(given: str | None, proposed: str, class_names: Mapping[str, str]) -> 
         return opened(TrainConfig(init=given)), f"it starts from {given}; beside it, an arm from scratch"
     name = proposed.removeprefix("hf-hub:")
     try:
-        return opened(TrainConfig(init=proposed)), f"it starts from {name}; beside it, an arm from scratch. {LEAKS}"
+        return opened(TrainConfig(init=proposed)), f"it starts from {name}; beside it, an arm from scratch"
     except GenrobustError:
         return None, f"from scratch, without weights of {name}: for these, hf download {name}"
 
@@ -203,7 +201,7 @@ def _values(
     least = least_images({shift: found.left_of(shift, chosen_by) for shift in sizes})
     no_grid = "" if sizes else "there is no shifted test set"  # why a baseline line would be meaningless here
     if initial is not None:
-        no_grid = "the arms start from a pretrained network, far above small standard models from scratch"
+        no_grid = "pretrained arms are far above small models from scratch"
     elif sizes and len(data.tests[data.clean]) < LEAST_TEST_IMAGES:
         no_grid = f"it needs {LEAST_TEST_IMAGES} clean test images, you have {len(data.tests[data.clean])}"
     grid, workers = 0 if no_grid else GRID, 0 if gpu else cores()
@@ -270,7 +268,7 @@ def _title_and_question(answer: str, classes: int, shifts: list[str], retrieved:
     }
 
 
-def _check(recipe: Path, out: Path, found: Found, values: Mapping[str, Any]) -> tuple[str, list[str]]:
+def _check(recipe: Path, out: Path, found: Found) -> tuple[str, list[str]]:
     """How long the study takes, in words, and what its own readers find wrong with the images."""
     if found.unknown:
         return "", []
@@ -287,27 +285,40 @@ def _check(recipe: Path, out: Path, found: Found, values: Mapping[str, Any]) -> 
     return f", {about(seconds)} here" + (" and what was not measured yet" if unknown else ""), doubts
 
 
-def _lines(found: Found, values: Mapping[str, Any], network: str, doubts: Iterable[str]) -> Iterator[str]:
-    """What was found and what is doubtful, on nine lines at most."""
+def _sets(found: Found) -> Iterator[str]:
     data = found.data
-    held = "" if "val" in found.section else f", {len(data.val):,} more held out for validation"
+    held = "" if "val" in found.section else f"; {len(data.val):,} more held out for validation"
     yield f"train: {found.words(data.train)}{held}"
-    shifts = "; ".join(f"{shift} {len(data.tests[shift]):,}" for shift in data.shifts)
-    shifts = f"shifts: {shifts}" if shifts else "no --shift NAME=DIR, so no robustness to measure"
-    yield f"test: {found.words(data.tests[data.clean])}; {shifts}"
+    yield f"test: {found.words(data.tests[data.clean])}"
+    if data.shifts:
+        yield f"shifts: {', '.join(f'{shift} {len(data.tests[shift]):,}' for shift in data.shifts)} images"
     for key, images in (("retrieved", data.retrieval), ("generated", data.generated)):
         if images is not None:
             yield f"{key}: {found.words(images)}"
-    all_doubts = [*_doubts(found, values), *doubts]
-    yield from all_doubts[:DOUBTS] if len(all_doubts) <= DOUBTS else all_doubts[: DOUBTS - 1]
-    if len(all_doubts) > DOUBTS:
-        yield f"and {len(all_doubts) - DOUBTS + 1} more doubts, which genrobust show lists"
-    yield network
-    if values["chosen_by"] or data.shifted_val is not None:
-        what = "shifted-val" if values["chosen_by"] is None else f"a third of {values['chosen_by']}, not tested on"
-        yield f"genrobust tune chooses by {what}"
-    elif data.shifts:
+
+
+def _choice(found: Found, values: Mapping[str, Any]) -> Iterator[str]:
+    """What `genrobust tune` chooses by."""
+    if values["chosen_by"] or found.data.shifted_val is not None:
+        what = f"a third of {values['chosen_by']}" if values["chosen_by"] else "shifted-val"
+        yield f"held out for genrobust tune, which chooses by it: {what}"
+    elif found.data.shifts:
         yield f"nothing is held out for genrobust tune: {values['no_choice']}"
+    else:
+        yield "no shifted test set, and so no robustness to measure: add --shift DIR"
+
+
+def _next(found: Found, values: Mapping[str, Any], recipe: Path, again: Callable[..., str], time: str) -> Iterator[str]:
+    """What to do with the recipe, and what would be worth more."""
+    file, ways = shlex.quote(str(recipe)), "" if found.data.retrieval is None else "--own-generator, "
+    first = f"fill in data.same_class ({some_of(found.unknown, NAMED)})" if found.unknown else "look it over"
+    yield f"wrote {recipe}: {values['trainings']} trainings{time}. First {first}, then"
+    yield f"  genrobust run {file}{'' if values['no_preview'] else '    # with --quick: a preview'}"
+    if found.data.retrieval is None:
+        yield "labeled images in other styles are worth most, few or many:"
+        yield f"  {again('--retrieved', 'DIR')}"
+    if not values["with_generated"]:
+        yield f"for generated images add {ways}--generated DIR, or --server URL --model NAME"
 
 
 def _doubts(found: Found, values: Mapping[str, Any]) -> Iterator[str]:
