@@ -61,11 +61,16 @@ class Found:
         counts = self.counts(images)
         least, most = counts[counts > 0].min(), counts.max()
         each = f"{least:,}" if least == most else f"{least:,} to {most:,}"
-        lacks = [name for name, images in zip(self.data.labels.label_names, counts, strict=True) if not images]
         styles = sorted({*images.styles} - {""})
         text = f"{count(len(images), 'image')} of {np.count_nonzero(counts):,} classes ({each} of each)"
         text += f" in {len(styles)} styles: {some_of(styles, NAMED)}" if styles[1:] else ""
-        return text + (f"; lacks {some_of(lacks, NAMED)}" if lacks else "")
+        return text + self.lacks(images, "; ")
+
+    def lacks(self, images: ImageSet, before: str) -> str:
+        """The classes that a set has no image of, in words after `before`; "" for none."""
+        named = zip(self.data.labels.label_names, self.counts(images), strict=True)
+        lacks = [name for name, of_class in named if not of_class]
+        return f"{before}lacks {some_of(lacks, NAMED)}" if lacks else ""
 
 
 def find(
@@ -87,15 +92,13 @@ def find(
     require_there({"--train": train, **{f"--{key}": path for key, path in named.items()}})
     sources = {name: of for name, of in SOURCES.members().items() if issubclass(of, DataSource)}
     published = (name for name, source in sources.items() if source.recognizes(train)) if train.is_dir() else ()
-    section: dict[str, Any] = {key: _written(path) for key, path in named.items()}
+    section: dict[str, Any] = {key: as_written(path) for key, path in named.items()}
     if source := next(iter(published), "" if real is None else "domains"):
         if shifts or named.keys() - {"generated"}:
             raise UserError(f"--train {train} is the set {source}, which has all other sets: give no other folder")
-        config = _checked({"source": source, "root": _written(train), "real": real, **section})
-        assert isinstance(config, DataSource)
-        classes = config.load()[1]
-        kept = {"source": source, "root": _written(train), **({} if real is None else {"real": real}), **section}
-        return Found(kept, readable_names(classes.folders), {}, load_data(config))
+        kept = {"source": source, "root": as_written(train), **({} if real is None else {"real": real}), **section}
+        data = load_data(_checked(kept))
+        return Found(kept, readable_names(data.labels.label_names), {}, data)
     styles = domains_in(train)
     if "test" not in named:
         if "val" not in named:
@@ -122,14 +125,10 @@ def find(
                 f"{some_of(of_set, NAMED)}: name them as those of --train, {some_of(classes.folders, NAMED)}"
             )
         unknown |= of_set
-    section |= {"source": "folders", "train": _written(train)}
-    section |= {"shifts": {name: _written(path) for name, path in shifted.items()}} if shifted else {}
+    section |= {"source": "folders", "train": as_written(train)}
+    section |= {"shifts": {name: as_written(path) for name, path in shifted.items()}} if shifted else {}
     data = load_data(_checked({**section, "same_class": dict.fromkeys(unknown, "")}))
     return Found(section, readable_names(classes.folders), unknown, data)
-
-
-def _written(path: Path) -> str:
-    return as_written(path)
 
 
 def _checked(section: dict[str, Any]) -> DataConfig:

@@ -103,7 +103,7 @@ def write_recipe(
     data, gpu = found.data, available_devices()[0] != "cpu"
     side, colored = _look(data.train)
     photographs = colored and side >= PHOTOGRAPH
-    initial, network = None, "it trains from scratch"
+    initial, network = None, ""
     if pretrained or (photographs and not scratch):
         initial, network = _start(pretrained, NETWORKS[gpu], found.class_names)
     values = _values(found, side, gpu, initial, server is not None, own_generator)
@@ -115,8 +115,8 @@ def write_recipe(
     with writing(recipe, overwrite=overwrite) as written:
         written.write(text.encode())
     time, noticed = _check(recipe, out, found)
-    doubts = [f"check: {doubt}" for doubt in (*_doubts(found, values), *noticed)]
-    sets, then = [*kept, *_sets(found)], [network, *([LEAKS] if initial is not None else []), *_choice(found, values)]
+    doubts = [f"check: {doubt}" for doubt in (*noticed, *_doubts(found, values))]
+    sets, then = [*kept, *_sets(found)], [*filter(None, [network, LEAKS if initial else ""]), *_choice(found, values)]
     then += _next(found, values, recipe, again, time)
     room = LINES - len(sets) - len(then)
     if len(doubts) > room:
@@ -214,7 +214,6 @@ def _values(
     if initial is not None:
         plan = propose_tuned(len(data.train), largest, arms, workers, initial.blueprint.image_size)
     return {
-        **_title_and_question(answer, len(counts), list(sizes), retrieved),
         "answer": answer,
         "threads": min(GPU_THREADS, cores()) if gpu else 1,
         "arms": arms,
@@ -233,7 +232,9 @@ def _values(
         "learning_rate": 3e-5 if gpu else 3e-4,
         "leaks": LEAKS,
         "trainings": 3 * arms + grid,
-        "knows_classes": initial is not None and _knows(initial, found.class_names),
+        # with a last layer for all classes, it needs no probe first
+        "knows_classes": initial is not None
+        and {*map(bare_name, found.class_names)} <= {*map(bare_name, initial.opened.classes)},
         "balance": counts.max() >= IMBALANCED * counts.min(),
         "no_preview": "" if initial else no_preview(plan["quick_steps"], plan["batch_size"], len(counts), counts.min()),
         "chosen_by": chosen_by,
@@ -242,29 +243,6 @@ def _values(
         "grid": grid,
         "no_grid": no_grid,
         "left_out": {s: n for s, n in sizes.items() if found.left_of(s, chosen_by) < least},
-    }
-
-
-def _knows(initial: Initial, class_names: Mapping[str, str]) -> bool:
-    """Whether a network has a last layer for all classes, so that it needs no probe first."""
-    return {*map(bare_name, class_names)} <= {*map(bare_name, initial.opened.classes)}
-
-
-def _title_and_question(answer: str, classes: int, shifts: list[str], retrieved: bool) -> dict[str, str]:
-    """The title and the question of a study whose answer is about the arm `answer`."""
-    *others, last = shifts or ["the test images"]
-    over = f"{', '.join(others)} and {last}" if others else last
-    robust = f"make a classifier of {classes:,} classes {'robust' if shifts else 'more accurate'}"
-    if answer == "real+randaugment":
-        return {
-            "title": f"Does RandAugment {robust}?",
-            "question": f"Does RandAugment, which changes the real images at random, raise the accuracy on {over}?",
-        }
-    kind = answer.removeprefix("real+")
-    control = ", and as much as retrieved ones" if kind == "generated" and retrieved else ""
-    return {
-        "title": f"Do {kind} images {robust}{control}?",
-        "question": f"Do {kind} images beside the real ones raise the accuracy on {over}{control}?",
     }
 
 
@@ -282,7 +260,7 @@ def _check(recipe: Path, out: Path, found: Found) -> tuple[str, list[str]]:
     except GenrobustError as error:  # a run refuses it, too
         return "", str(error).splitlines()
     seconds, unknown = seconds_left(rows)
-    return f", {about(seconds)} here" + (" and what was not measured yet" if unknown else ""), doubts
+    return f", {about(seconds)} here" + (" and more that is not measured yet" if unknown else ""), doubts
 
 
 def _sets(found: Found) -> Iterator[str]:
@@ -291,7 +269,10 @@ def _sets(found: Found) -> Iterator[str]:
     yield f"train: {found.words(data.train)}{held}"
     yield f"test: {found.words(data.tests[data.clean])}"
     if data.shifts:
-        yield f"shifts: {', '.join(f'{shift} {len(data.tests[shift]):,}' for shift in data.shifts)} images"
+        each = (
+            f"{shift} {len(data.tests[shift]):,} images{found.lacks(data.tests[shift], ', ')}" for shift in data.shifts
+        )
+        yield f"shifts: {'; '.join(each)}"
     for key, images in (("retrieved", data.retrieval), ("generated", data.generated)):
         if images is not None:
             yield f"{key}: {found.words(images)}"
@@ -327,14 +308,11 @@ def _doubts(found: Found, values: Mapping[str, Any]) -> Iterator[str]:
     if found.unknown:
         near = [f"{name} ({' or '.join(near)}?)" if near else name for name, near in found.unknown.items()]
         yield f'no class: {some_of(near, NAMED)}: name one, or "", under data.same_class'
-    for shift in data.shifts:
-        if "lacks" in (words := found.words(data.tests[shift])):
-            yield f"{shift} {words[words.index('lacks') :]}"
     if values["left_out"]:
         left_out = [f"{shift} ({images} images)" for shift, images in values["left_out"].items()]
         yield f"too small for the mean over shifts: {some_of(left_out, NAMED)}"
-    if data.retrieval is not None and values["with_generated"] and "lacks" in (words := found.words(data.retrieval)):
-        yield f"retrieved {words[words.index('lacks') :]}, and real+retrieved needs every class that is generated"
+    if values["with_generated"] and data.retrieval is not None and (lacks := found.lacks(data.retrieval, "retrieved ")):
+        yield f"{lacks}, and real+retrieved needs every class that is generated"
     if any(name.isdecimal() for name in found.class_names.values()):
         yield 'classes are called by numbers, and so would prompts be ("a photo of a 0"): fill in data.class_names'
     if values["balance"]:
