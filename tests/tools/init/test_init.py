@@ -383,3 +383,10 @@ def test_another_network_may_be_named_and_a_clip_keeps_its_class_names(folders, 
     written(*SETS, "--pretrained", f"clip:{clip_folder}")
     assert loaded().train.init == f"clip:{clip_folder}" and loaded().train.method == "full"
     assert loaded().train.wise_ft == (0.5,) and Study(loaded(), "runs").rows()
+
+
+def test_a_recipe_elsewhere_names_the_same_network(folders, timm_folders):
+    shutil.copytree(timm_folders["resnet"], "net")
+    written(*SETS, "--pretrained", "local-dir:net", "--recipe", "deep/own.yaml")
+    assert "init: local-dir:../net" in Path("deep/own.yaml").read_text()
+    assert load_recipe("deep/own.yaml").train.init == "local-dir:net"

@@ -30,7 +30,7 @@ from genrobust.core import (
     writing,
 )
 from genrobust.generate import PromptedConfig, ServerConfig
-from genrobust.recipe import TrainConfig, load_recipe, parse_recipe, study_name
+from genrobust.recipe import TrainConfig, load_recipe, locate_specs, parse_recipe, study_name
 from genrobust.study import Processes, Study, seconds_left
 from genrobust.tools.init.finding import NAMED, Found, path_from
 from genrobust.tools.init.proposing import (
@@ -58,6 +58,7 @@ STABLE_DIFFUSION = PromptedConfig(
 # and a ViT-S/16 that learned from its images without their labels (DINO: Caron et al., 2021).
 NETWORKS = ("hf-hub:timm/resnet18.a1_in1k", "hf-hub:timm/vit_small_patch16_224.dino")
 LEAKS = "It has seen ImageNet, whose classes and styles may be among yours."
+MAY_LEAK = "It may have seen images like those of the tests."
 PHOTOGRAPH, COLORED = 64, 3  # px of the median shorter side; gray levels that channels of some image differ by
 LEAST_TEST_IMAGES = 100  # with fewer, one image moves clean accuracy by more than a point, and a line fits noise
 GPU_THREADS = 8  # CPU threads beside a GPU; without one, a worker of one thread runs on each core
@@ -107,7 +108,8 @@ def write_recipe(
     if pretrained or (photographs and not scratch):
         initial, network = _start(pretrained, NETWORKS[gpu], found.class_names)
     values = _values(found, side, gpu, initial, server is not None, own_generator)
-    values |= {"server": server, "policies": POLICIES[photographs]}
+    leaks = "" if initial is None else MAY_LEAK if pretrained else LEAKS
+    values |= {"server": server, "policies": POLICIES[photographs], "leaks": leaks}
     text = _recipe_text(found, recipe, values)
     kept = []
     if recipe.is_file() and (before := recipe.read_bytes()) != text.encode():
@@ -116,9 +118,9 @@ def write_recipe(
         written.write(text.encode())
     time, noticed = _check(recipe, out, found)
     doubts = [f"check: {doubt}" for doubt in (*noticed, *_doubts(found, values))]
-    sets, then = [*kept, *_sets(found)], [*filter(None, [network, LEAKS if initial else ""]), *_choice(found, values)]
+    sets, then = [*kept, *_sets(found)], [*filter(None, [network, leaks]), *_choice(found, values)]
     then += _next(found, values, recipe, again, time)
-    room = LINES - len(sets) - len(then)
+    room = max(1, LINES - len(sets) - len(then))
     if len(doubts) > room:
         doubts[room - 1 :] = [f"check: {len(doubts) - room + 1} more lines: genrobust show {recipe}, and the recipe"]
     for line in (*sets, *doubts, *then):
@@ -166,6 +168,8 @@ def _recipe_text(found: Found, recipe: Path, values: Mapping[str, Any]) -> str:
     """The recipe's text; raises UserError for an address of a server that is none."""
     environment = templates("tools/init", keep_trailing_newline=True)
     environment.filters |= {"q": _quoted}
+    if values["init"] is not None and recipe.parent != Path():
+        values = {**values, **locate_specs({"init": values["init"]}, Path(os.path.relpath(".", recipe.parent)), Path())}
     section = {key: path_from(recipe.parent, value) for key, value in found.section.items() if isinstance(value, str)}
     shifts = {name: path_from(recipe.parent, path) for name, path in found.section.get("shifts", {}).items()}
     names = {"file": shlex.quote(str(recipe)), "name": study_name(recipe.stem)}
@@ -230,7 +234,6 @@ def _values(
         "from_scratch": from_scratch,
         "init": None if initial is None else initial.spec,
         "learning_rate": 3e-5 if gpu else 3e-4,
-        "leaks": LEAKS,
         "trainings": 3 * arms + grid,
         # with a last layer for all classes, it needs no probe first
         "knows_classes": initial is not None
