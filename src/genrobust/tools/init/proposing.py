@@ -50,7 +50,9 @@ def shift_to_choose_by(sizes: Mapping[str, int]) -> tuple[str | None, str]:
     return name, ""
 
 
-def propose(real: int, largest: int, side: int, arms: int, baselines: int, workers: int) -> dict[str, Any]:
+def propose(
+    real: int, largest: int, side: int, arms: int, baselines: int, workers: int, size: int | None = None
+) -> dict[str, Any]:
     """Propose a training from scratch; reasons become comments, and "every" is in steps.
 
     Args:
@@ -60,9 +62,10 @@ def propose(real: int, largest: int, side: int, arms: int, baselines: int, worke
         arms: The number of arms, each with SEEDS seeds.
         baselines: The number of baseline models.
         workers: The number of cores, each of which trains a classifier; 0 with a GPU.
+        size: The image size in pixels, where a pretrained network decides it: all arms are tested at one.
     """
     fitting = max((s for s in SIZES if s <= side), default=SIZES[0])
-    size = min(fitting, CPU_SIZE) if workers else fitting
+    size = size or (min(fitting, CPU_SIZE) if workers else fitting)
     reason = f"px; the median shorter side of the training images is {side} px"
     reason += f", but without a GPU more than {CPU_SIZE} takes long" if size < fitting else ""
     batch = _batch(real)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import yaml
 
-from genrobust.classifiers import Initial, open_initial
+from genrobust.classifiers import BICUBIC, Initial, open_initial
 from genrobust.cli import measure
 from genrobust.core import (
     GenrobustError,
@@ -147,10 +147,10 @@ def _start(given: str | None, proposed: str, class_names: Mapping[str, str]) -> 
     texts = [[f"a photo of a {name}"] for name in class_names.values()]
     opened = partial(open_initial, classes=list(class_names), texts=lambda: texts)
     if given is not None:
-        return opened(TrainConfig(init=given)), f"it starts from {given}; beside it, an arm from scratch"
+        return opened(TrainConfig(init=given)), f"it starts from {given}"
     name = proposed.removeprefix("hf-hub:")
     try:
-        return opened(TrainConfig(init=proposed)), f"it starts from {name}; beside it, an arm from scratch"
+        return opened(TrainConfig(init=proposed)), f"it starts from {name}, with an arm from scratch beside it"
     except GenrobustError:
         return None, f"from scratch, without weights of {name}: for these, hf download {name}"
 
@@ -170,7 +170,11 @@ def _recipe_text(found: Found, recipe: Path, values: Mapping[str, Any]) -> str:
     environment.filters |= {"q": _quoted}
     if values["init"] is not None and recipe.parent != Path():
         values = {**values, **locate_specs({"init": values["init"]}, Path(os.path.relpath(".", recipe.parent)), Path())}
-    section = {key: path_from(recipe.parent, value) for key, value in found.section.items() if isinstance(value, str)}
+    section = {
+        key: value if key in {"source", "real"} else path_from(recipe.parent, value)
+        for key, value in found.section.items()
+        if key != "shifts"
+    }
     shifts = {name: path_from(recipe.parent, path) for name, path in found.section.get("shifts", {}).items()}
     names = {"file": shlex.quote(str(recipe)), "name": study_name(recipe.stem)}
     text = environment.get_template("init.yaml.j2").render(
@@ -211,12 +215,14 @@ def _values(
     grid, workers = 0 if no_grid else GRID, 0 if gpu else cores()
     made = len(data.generated) if data.generated is not None else with_generated * per_class * len(counts)
     largest = len(data.train) + max(made, len(data.retrieval) if data.retrieval is not None else 0)
-    arms = 2 + 2 * with_generated + retrieved + (initial is not None)
+    size = None if initial is None else initial.blueprint.image_size
+    # An arm from scratch prepares images bicubically, and all arms are tested on images that are prepared alike.
+    beside = initial is not None and initial.blueprint.interpolation == BICUBIC
+    arms = 2 + 2 * with_generated + retrieved + beside
     answer = "real+generated" if with_generated else "real+retrieved" if retrieved else "real+randaugment"
-    from_scratch = propose(len(data.train), largest, side, arms, grid, workers)
-    plan = from_scratch
-    if initial is not None:
-        plan = propose_tuned(len(data.train), largest, arms, workers, initial.blueprint.image_size)
+    from_scratch = plan = propose(len(data.train), largest, side, arms, grid, workers, size)
+    if size is not None:
+        plan = propose_tuned(len(data.train), largest, arms, workers, size)
     return {
         "answer": answer,
         "threads": min(GPU_THREADS, cores()) if gpu else 1,
@@ -231,7 +237,7 @@ def _values(
         "per_class": per_class,
         "quick_per_class": min(per_class, max(2, QUICK_GENERATED // len(counts))),
         "plan": plan,
-        "from_scratch": from_scratch,
+        "from_scratch": from_scratch if beside else None,
         "init": None if initial is None else initial.spec,
         "learning_rate": 3e-5 if gpu else 3e-4,
         "trainings": 3 * arms + grid,
