@@ -43,10 +43,10 @@ def least_images(sizes: Mapping[str, int]) -> int:
 def shift_to_choose_by(sizes: Mapping[str, int]) -> tuple[str | None, str]:
     """Return the shift of which a third is held out to choose by, or None and why not."""
     if len(sizes) < 2:
-        return None, "it takes two shifts or more: one to choose by, of which the others know nothing"
+        return None, "it takes two shifts, to choose by one and test on the other"
     name = max(sizes, key=lambda shift: sizes[shift])
     if sizes[name] < 3 * LEAST_SHIFT:
-        return None, f"the largest shift has {sizes[name]} images, and a third of it should be {LEAST_SHIFT} or more"
+        return None, f"the largest shift has {sizes[name]} images, and a third should be {LEAST_SHIFT}"
     return name, ""
 
 

@@ -118,7 +118,7 @@ def write_recipe(
         written.write(text.encode())
     time, noticed = _check(recipe, out, found)
     doubts = [f"check: {doubt}" for doubt in (*noticed, *_doubts(found, values))]
-    sets, then = [*kept, *_sets(found)], [*filter(None, [network, leaks]), *_choice(found, values)]
+    sets, then = [*kept, *_sets(found, values)], [*filter(None, [network, leaks]), *_choice(found, values)]
     then += _next(found, values, recipe, again, time)
     room = max(1, LINES - len(sets) - len(then))
     if len(doubts) > room:
@@ -152,7 +152,7 @@ def _start(given: str | None, proposed: str, class_names: Mapping[str, str]) -> 
     try:
         return opened(TrainConfig(init=proposed)), f"it starts from {name}, with an arm from scratch beside it"
     except GenrobustError:
-        return None, f"from scratch, without weights of {name}: for these, hf download {name}"
+        return None, f"from scratch: no weights of {name} here. To fetch them: hf download {name}"
 
 
 def _keep_copy(recipe: Path, content: bytes) -> Path:
@@ -272,15 +272,14 @@ def _check(recipe: Path, out: Path, found: Found) -> tuple[str, list[str]]:
     return f", {about(seconds)} here" + (" and more that is not measured yet" if unknown else ""), doubts
 
 
-def _sets(found: Found) -> Iterator[str]:
+def _sets(found: Found, values: Mapping[str, Any]) -> Iterator[str]:
     data = found.data
     held = "" if "val" in found.section else f"; {len(data.val):,} more held out for validation"
     yield f"train: {found.words(data.train)}{held}"
     yield f"test: {found.words(data.tests[data.clean])}"
     if data.shifts:
-        each = (
-            f"{shift} {len(data.tests[shift]):,} images{found.lacks(data.tests[shift], ', ')}" for shift in data.shifts
-        )
+        few = {shift: ", too few for the mean" if shift in values["left_out"] else "" for shift in shifted}
+        each = (f"{shift} {len(of):,} images{few[shift]}{found.lacks(of, ', ')}" for shift, of in shifted.items())
         yield f"shifts: {'; '.join(each)}"
     for key, images in (("retrieved", data.retrieval), ("generated", data.generated)):
         if images is not None:
@@ -317,9 +316,6 @@ def _doubts(found: Found, values: Mapping[str, Any]) -> Iterator[str]:
     if found.unknown:
         near = [f"{name} ({' or '.join(near)}?)" if near else name for name, near in found.unknown.items()]
         yield f'no class: {some_of(near, NAMED)}: name one, or "", under data.same_class'
-    if values["left_out"]:
-        left_out = [f"{shift} ({images} images)" for shift, images in values["left_out"].items()]
-        yield f"too small for the mean over shifts: {some_of(left_out, NAMED)}"
     if values["with_generated"] and data.retrieval is not None and (lacks := found.lacks(data.retrieval, "retrieved ")):
         yield f"{lacks}, and real+retrieved needs every class that is generated"
     if any(name.isdecimal() for name in found.class_names.values()):
