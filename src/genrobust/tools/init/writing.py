@@ -277,9 +277,11 @@ def _sets(found: Found, values: Mapping[str, Any]) -> Iterator[str]:
     held = "" if "val" in found.section else f"; {len(data.val):,} more held out for validation"
     yield f"train: {found.words(data.train)}{held}"
     yield f"test: {found.words(data.tests[data.clean])}"
-    if data.shifts:
-        few = {shift: ", too few for the mean" if shift in values["left_out"] else "" for shift in shifted}
-        each = (f"{shift} {len(of):,} images{few[shift]}{found.lacks(of, ', ')}" for shift, of in shifted.items())
+    each = []
+    for shift in data.shifts:
+        few = ", too few for the mean" if shift in values["left_out"] else ""
+        each.append(f"{shift} {len(data.tests[shift]):,} images{few}{found.lacks(data.tests[shift], ', ')}")
+    if each:
         yield f"shifts: {'; '.join(each)}"
     for key, images in (("retrieved", data.retrieval), ("generated", data.generated)):
         if images is not None:
