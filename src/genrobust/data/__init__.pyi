@@ -28,7 +28,6 @@ from .copies.exact import (
 )
 from .copies.fingerprint import NEAR as NEAR, Neighbors as Neighbors, frame as frame, nearest as nearest
 from .copies.near import find_near_copies as find_near_copies, thumbnails as thumbnails
-from .file_list import ListedImages as ListedImages
 from .filters import (
     FILTERS as FILTERS,
     FilterResult as FilterResult,
@@ -62,7 +61,6 @@ from .quality.sources import SourceEmbeddings as SourceEmbeddings, qualities as 
 from .reader import DataSource as DataSource, Reader as Reader, load_data as load_data, published_line as published_line
 from .readers.domain_sets import domains_in as domains_in
 from .reading import (
-    broken_images as broken_images,
     describe_broken as describe_broken,
     describe_dark as describe_dark,
     image_files as image_files,
@@ -99,7 +97,6 @@ from .shards import (
     read_about as read_about,
 )
 from .stored import (
-    StoredImages as StoredImages,
     open_stored as open_stored,
     require_outside as require_outside,
     require_there as require_there,

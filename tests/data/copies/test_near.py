@@ -11,7 +11,8 @@ from pictures import jpeg, picture
 from PIL import Image, ImageChops, ImageOps
 
 from genrobust.core import ImageSet, StudyData, Subset, no_progress
-from genrobust.data import ListedImages, MemoryImages, find_near_copies, thumbnails
+from genrobust.data import MemoryImages, find_near_copies, thumbnails
+from genrobust.data.file_list import ListedImages
 from genrobust.data.copies.near import thumbnail
 from genrobust.data.file_list import list_folder
 
