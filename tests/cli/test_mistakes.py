@@ -38,7 +38,7 @@ MISTAKES = [  # command, what the error names; small.yaml is a recipe, made and 
     ("evaluate small.yaml --arm real --models resnet18", "--arm real"),
     ("evaluate small.yaml --models none/model.onnx", "none/model.onnx"),
     ("init --train none --test none2", "--train: there is no none; --test: there is no none2 (below"),
-    ("init --train images --test none --shift x", "--shift x"),
+    ("init --train images --test none --shift x", "--test: there is no none"),
     ("init --train images", "--test DIR"),
     ("init --train images --test images --out s3://bucket/runs", "URL"),
     ("effective-robustness --id clean --shift shifted table.csv", "'shifted'"),
