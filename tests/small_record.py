@@ -13,7 +13,17 @@ from rich.console import Console
 from scipy.special import ndtr
 
 from genrobust.core.record import ArmRecord, MissedPicture, Picture, StageRecord, StudyRecord
-from genrobust.core.results import MEAN_OF_SHIFTS, BaselineModel, Line, MissedImage, Score, ScoreKey, Summary
+from genrobust.core.results import (
+    ALL_SHIFTS,
+    MEAN_OF_SHIFTS,
+    BaselineModel,
+    ClassReport,
+    Line,
+    MissedImage,
+    Score,
+    ScoreKey,
+    Summary,
+)
 from genrobust.report.renderers.terminal import final_table
 from genrobust.report.results import summary_from_json, summary_to_json
 from genrobust.report.view import ReportView
@@ -62,6 +72,10 @@ def any_two(values: Values, arm: str, other: str) -> dict[ScoreKey, Score]:
     return {ScoreKey("top1", arm, test, minus=other): score(ours - theirs, test) for (test, ours), theirs in pairs}
 
 
+def by_class(recalls: dict[str, tuple[float | None, ...]]) -> dict[str, ClassReport]:
+    return {arm: ClassReport((None,) * len(recall), recall, ()) for arm, recall in recalls.items()}
+
+
 def by_seed(metric: str, values: Values, step: float = 1) -> dict[ScoreKey, Score]:
     return {
         ScoreKey(metric, arm, test, seed): score(value + step * (seed - 1), test)
@@ -99,8 +113,8 @@ def summary() -> Summary:
         protocols=dict.fromkeys(SIZES, "64 px: center crop") | {"emoji": "64 px: center crop; first label alone"},
         gaps={"top5": {"emoji": "over 5 classes it is always 100 %"}},
         by_group={"emoji": {arm: (of["emoji"] - 9.0, of["emoji"] + 8.0) for arm, of in TOP1.items()}},
-        by_class=BY_CLASS,
-        class_sizes=(200, 0, 300),
+        class_reports={ALL_SHIFTS: by_class(BY_CLASS)},
+        class_sizes={ALL_SHIFTS: (200, 0, 300)},
         missed=(MissedImage("solid", 7, "solid-7", 0, 2, 0.75),),
         missed_counts={"test": 0, "solid": 12},
     )  # fmt: skip
@@ -187,7 +201,13 @@ def grouped(record) -> StudyRecord:
         | table("top1", mean, "any real") | table("er", mean_er, "any real")
         | any_two(mean, "any real+retrieved", "any real+generated"),
         by_group={"emoji": dict.fromkeys((*TOP1, *second.values()), (11.0, 28.0))},
-        by_class=BY_CLASS | {second[arm]: top1 for arm, top1 in BY_CLASS.items()},
+        class_reports={
+            ALL_SHIFTS: by_class(
+                BY_CLASS
+                | {second[arm]: top1 for arm, top1 in BY_CLASS.items()}
+                | {f"any {arm}": top1 for arm, top1 in BY_CLASS.items()}
+            )
+        },
         references=dict.fromkeys(TOP1, "real") | dict.fromkeys(lower, "real, b") | dict.fromkeys(mean, "any real"),
         groups={f"any {arm}": (arm, second[arm]) for arm in TOP1},
     )  # fmt: skip

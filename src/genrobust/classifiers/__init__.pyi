@@ -1,3 +1,4 @@
+from .adapting import batch_norms as batch_norms
 from .architectures import has_fixed_size as has_fixed_size, timm_name as timm_name
 from .checkpoints import (
     WEIGHTS as WEIGHTS,
@@ -9,6 +10,7 @@ from .checkpoints import (
     weights_hash as weights_hash,
 )
 from .classifier import (
+    ADAPTED_TO as ADAPTED_TO,
     Blueprint as Blueprint,
     OpenClassifier as OpenClassifier,
     open_checkpoint as open_checkpoint,

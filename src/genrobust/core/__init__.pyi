@@ -1,6 +1,5 @@
 from .artifact import (
     OURS as OURS,
-    SYSTEM_FILES as SYSTEM_FILES,
     Artifact as Artifact,
     Damage as Damage,
     Manifest as Manifest,
@@ -36,6 +35,7 @@ from .errors import (
     is_out_of_memory as is_out_of_memory,
     one_line as one_line,
     reading as reading,
+    require_packages as require_packages,
     some_of as some_of,
 )
 from .feeding import feed as feed, reading_pool as reading_pool
@@ -108,7 +108,6 @@ from .named_files import check_output as check_output, expand_home as expand_hom
 from .page_files import (
     PAGES as PAGES,
     REWRITE as REWRITE,
-    foreign_files as foreign_files,
     page_json as page_json,
     read_page_json as read_page_json,
     write_files as write_files,
@@ -132,6 +131,7 @@ from .precision import (
 from .progress import Bar as Bar, about as about, counting as counting, progress_bar as progress_bar
 from .record import (
     ArmRecord as ArmRecord,
+    Cells as Cells,
     Claim as Claim,
     Curve as Curve,
     MadeBy as MadeBy,
@@ -144,9 +144,11 @@ from .record import (
 from .registry import Registry as Registry
 from .remote import address as address, local_folder as local_folder, mirrors as mirrors, remote_of as remote_of
 from .results import (
+    ALL_SHIFTS as ALL_SHIFTS,
     MEAN_OF_SHIFTS as MEAN_OF_SHIFTS,
     ZERO_SHOT as ZERO_SHOT,
     BaselineModel as BaselineModel,
+    ClassReport as ClassReport,
     Confusion as Confusion,
     Line as Line,
     MissedImage as MissedImage,

@@ -72,11 +72,15 @@ class ImageMetric(Metric):
 
     Attributes:
         all_classes: Whether the logits cover all classes instead of only the test set's own.
+        adapted: Whether it is of the predictions that classifiers make once they are adapted to the test set.
         bounds: The lowest and the highest possible value.
+        over_groups: Whether groups of images are resampled, where they are known; else single images always are.
     """
 
     all_classes: ClassVar[bool] = False
+    adapted: ClassVar[bool] = False
     bounds: ClassVar[tuple[float, float]] = ANY
+    over_groups: ClassVar[bool] = True
 
     @abstractmethod
     def of_images(self, answers: Answers) -> np.ndarray:
@@ -137,6 +141,7 @@ class ImageMetric(Metric):
         the lowest of several accuracies.
         """
         arms, seeds, n = values.shape[:3]
+        groups = images.groups if self.over_groups else None
         by_checkpoint = values.reshape(arms * seeds, *values.shape[2:])
         point = self.combine(by_checkpoint, images, np.ones((1, n), dtype=np.float32))[0].astype(float)
 
@@ -150,13 +155,13 @@ class ImageMetric(Metric):
 
         measured = Measured(
             point=point.reshape(arms, seeds),
-            draws=drawn(images.groups, rng),
+            draws=drawn(groups, rng),
             n=n,
             classes=images.all_classes if self.all_classes else len(images.classes),
             over="images",
             bounds=self.bounds,
         )
-        return measured if images.groups is None else over_groups(measured, images.groups, partial(drawn, None))
+        return measured if groups is None else over_groups(measured, groups, partial(drawn, None))
 
 
 class Proportion(ImageMetric):
@@ -194,6 +199,6 @@ def image_metric(name: str) -> ImageMetric:
         UserError: There is no such metric, or it needs the predictions of a study.
     """
     metric = find_metric(name)
-    if not isinstance(metric, ImageMetric):
+    if not isinstance(metric, ImageMetric) or metric.adapted:
         raise UserError(f"metric {name}: it is computed from a whole study: the report shows it")
     return metric
