@@ -109,6 +109,7 @@ def load_data(config: DataConfig) -> StudyData:
     """
     assert isinstance(config, DataSource), f"{type(config)} is registered as a source and extends no DataSource"
     require_there(config.places)
+    _require_apart(config)
     if isinstance(root := getattr(config, "root", None), Path):  # other places are fetched where they are opened
         config = config.model_copy(update={"root": fetch_dataset(root)})
     data, classes = config.load()
@@ -116,7 +117,6 @@ def load_data(config: DataConfig) -> StudyData:
     for name, shift in config.shifts.items():
         if not isinstance(shift, DerivedSets):
             _add(tests, read_shift(name, shift, classes, config.same_class), OWN_SETS)
-    _require_apart(config)
     extra = {
         name: read_shift(name, _folders(path), classes, config.same_class)[name] for name, path in config.extra.items()
     }
