@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from itertools import pairwise
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
@@ -35,6 +35,7 @@ def _check_mixing(alpha: float) -> float:
     return alpha
 
 
+AVERAGE_POWER = 2 / 3  # of the steps, in the bound of timm's ModelEmaV3 on its decay
 LEAST_MIXING = 0.001
 Mixing = Annotated[float, Between(0, 1000, "larger ones mix all images half and half"), AfterValidator(_check_mixing)]
 LENGTHS = (("steps", "epochs"), ("warmup_steps", "warmup_epochs"))  # a recipe gives either of each
@@ -56,8 +57,13 @@ class TrainConfig(FineTuning):
     `weight_decay` skips biases and one-dimensional parameters, as in timm. `no_decay` instead skips the parameters
     whose names in the network contain one of its texts: `[bn]` is FFCV's rule, and `[]` decays all.
 
-    `keep: best` keeps the checkpoint with the best validation top-1, `last` that of the last step, which needs no
-    validation images (`data.held_out: 0`).
+    `keep: last` keeps the averaged weights of the last step, and needs no validation images (`data.held_out: 0`).
+    `best` keeps those with the best validation top-1. It takes some thousands of validation images: on few, chance
+    chooses among the checkpoints, and often an early one.
+
+    `ema_decay` is the decay of that average. At each step it is at most 1 - step^(-2/3), as in timm, so that a short
+    training does not average over its first steps: 0.986 at step 600, 0.99 at 1,000 and 0.999 at 31,600. A higher
+    decay than that of the last step changes nothing.
 
     `crop` chooses the random crop. `square` first resizes and crops an image to `image_size` pixels, then keeps 60 to
     100 % of its area, which suits drawings and subjects that fill the image. `random-resized` keeps 8 to 100 % of the
@@ -120,7 +126,7 @@ class TrainConfig(FineTuning):
     workers: WorkerCount = later_key(1)  # more than 1 train it together
     precision: Literal["auto", "float32", "float16", "bfloat16"] = "auto"
     compile: bool = later_key(False)
-    keep: Literal["best", "last"] = later_key("best")
+    keep: Literal["best", "last"] = "last"
     validate_every: Steps = 200  # steps
     save_every: Steps = 200  # steps; a killed run loses at most these
 
@@ -155,6 +161,13 @@ class TrainConfig(FineTuning):
         if self.start_size is not None and (self.crop == "square" or self.start_size > self.image_size):
             raise ValueError("start_size needs crop: random-resized, and must not exceed image_size")
         return self
+
+    @property
+    def effective(self) -> Self:
+        """The settings as they act: with the highest `ema_decay` that a training of `steps` reaches."""
+        if self.steps is None:
+            return self
+        return self.model_copy(update={"ema_decay": min(self.ema_decay, 1 - self.steps**-AVERAGE_POWER)})
 
     def size_at(self, step: int, steps: int) -> int:
         """The image size in pixels at `step` (from 0) of `steps`.
@@ -209,6 +222,7 @@ class TrainConfig(FineTuning):
 
 
 SHARED = {"balance", "after", "until"}  # keys of a part that has a share of the batch
+DRAWING = {*SHARED, "cells", "loss_weight", "labels"}  # keys that say which images are drawn, how, and what they count
 
 
 class LabelsConfig(Section):
@@ -233,10 +247,12 @@ class MixturePart(Section):
 
     `source` is real, generated, the name of one of the recipe's `datasets` or of `data.extra`, retrieved (as many
     images of each class and style as were generated, from the generator's training data), retrieved-by-class (as many
-    of each class, in any style) or retrieved-by-search (what a CLIP finds for each class among unlabeled images, the
-    nearest first). These three are described under `data.retrieved`. `per_class` limits the images of each class (of
-    generated ones, to the first); `fraction` takes that fraction of each class. `weight` is the relative share of every
-    batch; None means in proportion to the number of images, as in a plain concatenation.
+    of each class, in any style), retrieved-by-search (what a CLIP finds for each class among unlabeled images, the
+    nearest first), retrieved-all (all labeled images to retrieve) or retrieved-withheld (those that
+    `data.retrieved.without` excludes). These are described under `data.retrieved`. `cells: withheld` takes only images
+    of the classes in styles that are lacking since then: what fills that hole. `per_class` limits the images of each
+    class (of generated ones, to the first); `fraction` takes that fraction of each class. `weight` is the relative
+    share of every batch; None means in proportion to the number of images, as in a plain concatenation.
 
     `balance` draws images of each class, of each style, or of each class in each style that it has, equally often; an
     image comes again when all of its kind have come.
@@ -252,6 +268,7 @@ class MixturePart(Section):
     """
 
     source: Name
+    cells: Literal["all", "withheld"] = later_key("all")
     per_class: Count | None = None
     fraction: PositiveFraction | None = None
     weight: Annotated[float, Between(1e-6, 1e6, "a batch cannot hold such unequal shares")] | None = None
@@ -264,12 +281,13 @@ class MixturePart(Section):
     @property
     def drawing(self) -> dict[str, Any]:
         """The keys that say how its images are drawn and learned from, where they differ from their defaults."""
-        return self.model_dump(include={"balance", "loss_weight", "after", "until", "labels"}, exclude_defaults=True)
+        return self.model_dump(include=DRAWING, exclude_defaults=True)
 
     @property
     def drawing_in_words(self) -> str:
         """Describe `drawing`: "balanced by class, until 75 % of the training", or "" for the defaults."""
         words = {
+            "cells": "withheld cells alone",
             "balance": f"balanced by {' and '.join(self.balance)}",
             "loss_weight": f"loss weight {self.loss_weight:g}",
             "after": f"after {100 * self.after:g} % of the training",
@@ -299,6 +317,12 @@ class ArmConfig(Section):
         if isinstance(value, str):
             value = [value]
         return [{"source": v} if isinstance(v, str) else v for v in value] if isinstance(value, list) else value
+
+    @field_validator("mixture")
+    @classmethod
+    def _drop_idle_weight(cls, mixture: tuple[MixturePart, ...]) -> tuple[MixturePart, ...]:
+        """A weight is relative: of a part alone it changes nothing, and the same training has one name."""
+        return mixture if len(mixture) != 1 else (mixture[0].model_copy(update={"weight": None}),)
 
     @model_validator(mode="after")
     def _check_mixture(self) -> ArmConfig:

@@ -11,7 +11,7 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from genrobust.core import LabelSpace, Registry
 from genrobust.recipe.names import Name
-from genrobust.recipe.numbers import Count, PerClass
+from genrobust.recipe.numbers import Between, Count, PerClass, Seed
 from genrobust.recipe.section import Choice, Place, Section, checked, later_key, shown
 
 RULE = "such as {pattern: REGEX}"
@@ -82,6 +82,53 @@ class GroupRule(ImageRule):
     shared: bool = True
 
 
+class ClassSample(Section):
+    """So many of the classes, which a hash with the `seed` chooses: of one seed, fewer are a part of more."""
+
+    count: Annotated[int, Between(2, 1_000_000, "a classifier needs two")]
+    seed: Seed = 0
+
+
+def _accept_sample(value: Any) -> Any:
+    return checked(ClassSample, value, "a sample of the classes") if isinstance(value, dict) else value
+
+
+class CellShare(Section):
+    """A share of the cells, each a class in a style, that a hash with the `seed` chooses: evenly over both.
+
+    Each class keeps a style, and each style a class. Of one seed, a smaller share is part of a larger one.
+    """
+
+    share: Annotated[float, Between(0, 1, "it is a share of the cells", above=True, below=True)]
+    seed: Seed = 0
+
+
+def _accept_share(value: Any) -> Any:
+    """A mapping describes a share; a text is a pattern alone."""
+    if isinstance(value, dict):
+        return checked(CellShare, value, "a share of the cells")
+    return (value,) if isinstance(value, str) else value
+
+
+class WithoutConfig(Section):
+    """What to exclude from the images to retrieve, and from the pool that a class model learns from.
+
+    `cells` are classes in a style, which labeled images then lack: patterns of ``CLASS/STYLE`` such as ``dog/sketch``,
+    ``*/sketch`` or ``dog/*``, or a share of all cells, which are those that the training images do not have.
+
+    `names` excludes images, with labels or without, whose key one of these patterns matches, such as ``*site-a/*``.
+    ``*`` stands for any text, also with ``/``.
+
+    The excluded images with labels are the source `retrieved-withheld`, a control for what takes their place.
+    """
+
+    cells: Annotated[
+        CellShare | tuple[str, ...],
+        BeforeValidator(_accept_share, json_schema_input_type=str | CellShare | tuple[str, ...]),
+    ] = ()
+    names: tuple[str, ...] = ()
+
+
 class RetrievedConfig(Section):
     """Images that arms train on instead of generated ones, as a control. A path alone means `path`.
 
@@ -99,9 +146,8 @@ class RetrievedConfig(Section):
 
     `per_class` is the number of images of each class that all three sources take; None takes as many as the first
     generated dataset of the arms has, or all images if the arms have none. Only a search takes more than were
-    generated. `without_styles` excludes labeled images of these styles. `without_names` excludes images, with labels or
-    without, whose key one of these patterns matches, such as ``*site-a/*``: ``*`` stands for any text, also with ``/``.
-    `limit` keeps so many of the labeled images, a fair sample: as if one had no more.
+    generated. `limit` keeps so many of the labeled images, a fair sample: as if one had no more. `without` then
+    excludes some of them.
     """
 
     path: Place | None = None
@@ -109,13 +155,15 @@ class RetrievedConfig(Section):
     clip: str | None = None
     match: Literal["classes", "prompts"] = later_key("classes")
     per_class: PerClass | None = None
-    without_styles: tuple[str, ...] = ()
-    without_names: tuple[str, ...] = later_key(())
     limit: Count | None = later_key(None)
+    without: WithoutConfig = later_key(WithoutConfig())
 
 
 class DataConfig(Choice):
     """The source of the real images, and what is added to them.
+
+    `classes` takes some of the classes, as if there were no others: a list of their folders or names, a text file with
+    one on each line, or so many that a hash chooses.
 
     `shifts` names shifted test sets. `same_class` maps a folder name of such a set to the training folder of that
     class. `generated` names generated images that take the place of those of the generator. `extra` names further
@@ -158,6 +206,10 @@ class DataConfig(Choice):
     needs: ClassVar[str] = ""  # what a machine must have for it, in words
 
     source: str = "pictograms"
+    classes: Annotated[
+        ClassSample | tuple[str, ...] | str,
+        BeforeValidator(_accept_sample, json_schema_input_type=str | ClassSample | tuple[str, ...]),
+    ] = later_key("all")
     shifts: dict[
         Name, Annotated[ShiftConfig, BeforeValidator(_accept_path, json_schema_input_type=str | ShiftConfig)]
     ] = Field(default_factory=dict)

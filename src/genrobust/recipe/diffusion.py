@@ -82,9 +82,10 @@ class FinetuneConfig(GeneratorTraining):
 class ClassModelConfig(GeneratorTraining):
     """Training of a class-conditional diffusion model from scratch.
 
-    `images` are those that it learns: `train`, the real training images, or `pool`, these and the labeled images to
-    retrieve (`data.retrieved`). Where they have several styles, such as the domains of PACS, it learns class and style,
-    each by an embedding of its own, and so draws a class in a style in which it has never seen it.
+    `images` are those that it learns: `train`, the real training images; `pool`, these and the labeled images to
+    retrieve (`data.retrieved`); `pool+withheld`, those that are excluded from the pool, too. Where they have several
+    styles, such as the domains of PACS, it learns class and style, each by an embedding of its own, and so draws a
+    class in a style in which it has never seen it.
 
     It works on the latents of the generator's autoencoder; with `components`, on so many principal components of the
     images' patches of 4 x 4 pixels, which suits images that the autoencoder does not know: the embedded one blurs
@@ -102,7 +103,7 @@ class ClassModelConfig(GeneratorTraining):
 
     depth: Annotated[int, Between(1, 256, MEMORY)] = 5
     width: Channels = 192
-    images: Literal["train", "pool"] = later_key("train")
+    images: Literal["train", "pool", "pool+withheld"] = later_key("train")
     channels: Annotated[tuple[Channels, ...], Field(min_length=2, max_length=6)] | None = later_key(None)
     components: Annotated[int, Between(1, 3 * PATCH**2, "a patch has no more colors")] | None = later_key(None)
     steps: Steps = 8000  # of 64: 370 passes over 1,381 icons; with 1,200 steps it did not separate the classes

@@ -8,6 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal, Protocol, Self, cast
 from pydantic import Field, model_validator
 
 from genrobust.core import FLOAT32, Registry, UserError
+from genrobust.recipe.diffusion import ClassModelConfig
 from genrobust.recipe.names import Name
 from genrobust.recipe.numbers import MEMORY, Between, PerClass, Seed
 from genrobust.recipe.section import Case, Choice, Overrides, Place, PlainValues, Section, later_key
@@ -205,8 +206,9 @@ class DatasetConfig(Section):
     `generator` and `generate` override keys of the recipe's sections of these names, nested ones too; keys that another
     mode does not use are not inherited. `finetuned` samples from the generator after fine-tuning on the real training
     images (section `finetune`). `from_scratch` samples in mode class from a transformer that is trained on these images
-    alone (section `class_model`). `filter` leaves out some of the images. `data_seed` draws other images from the same
-    prompt templates: two datasets that differ in nothing else show how much a result depends on the draw.
+    alone (section `class_model`, of which `class_model` overrides keys). `filter` leaves out some of the images.
+    `data_seed` draws other images from the same prompt templates: two datasets that differ in nothing else show how
+    much a result depends on the draw.
     """
 
     finetuned: bool = False
@@ -215,10 +217,13 @@ class DatasetConfig(Section):
     data_seed: Seed | None = None  # None: the recipe's
     generator: Annotated[PlainValues, Overrides(GeneratorConfig)] = Field(default_factory=dict)
     generate: Annotated[PlainValues, Overrides(GenerateConfig)] = Field(default_factory=dict)
+    class_model: Annotated[PlainValues, Overrides(ClassModelConfig)] = later_key({})
 
     @model_validator(mode="after")
     def _check_generator(self) -> DatasetConfig:
         if not self.from_scratch:
+            if self.class_model:
+                raise ValueError("class_model: it needs from_scratch: true")
             return self
         if self.finetuned:
             raise ValueError("finetuned and from_scratch exclude each other: choose one")
