@@ -192,7 +192,7 @@ def test_own_folders_to_a_report(genrobust: Run, write_folder: Callable[..., Pat
     write_folder("solid", "solid", 4, {"Airplane": "airplane", "bell": "bell"})
     write_folder("made", "emoji", 4, classes)
     folders = ["--train", "train", "--val", "test", "--shift", "solid=solid", "--generated", "made"]
-    started = genrobust("init", *folders, "--no-check")
+    started = genrobust("init", *folders)
     assert started.exit_code == 0
     assert "no --test, so test is the unshifted test set" in started.stdout
 

@@ -6,9 +6,12 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from pydantic import ValidationError
 
+from genrobust.core import UserError
+from genrobust.data.folders import held_out
 from genrobust.data.reader import load_data, published_line
 from genrobust.recipe import READERS, SOURCES, DataConfig, Recipe
 
@@ -86,3 +89,68 @@ def test_keys_belong_to_the_reader_that_has_them() -> None:
 def test_the_schema_of_a_recipe_has_the_keys_of_every_source_and_reader() -> None:
     schema = json.dumps(Recipe.model_json_schema())
     assert all(f'"{key}": {{' in schema for key in ("below", "severity", "root"))
+
+
+@pytest.fixture
+def styles(write_folder: Callable[..., Path], tmp_path: Path) -> Path:
+    """Folders `photos` and `test` of three classes, and `others` with folders STYLE/CLASS."""
+    classes = {"airplane": "airplane", "bell": "bell", "camera": "camera"}
+    write_folder("photos", "train", 8, classes)
+    write_folder("test", "test", 3, classes)
+    write_folder("others/ink", "solid", 4, {"Airplane": "airplane", "bell": "bell"})
+    write_folder("others/oil", "emoji", 4, classes)
+    return tmp_path
+
+
+def of_styles(root: Path, **keys: object) -> DataConfig:
+    return DataConfig.model_validate(
+        {"source": "folders", "train": str(root / "photos"), "test": str(root / "test"), **keys}
+    )
+
+
+def test_folders_of_styles_are_read_in_each_place(styles: Path) -> None:
+    others = str(styles / "others")
+    data = load_data(of_styles(styles, retrieved=others))
+    assert data.retrieval is not None
+    assert {*zip(data.retrieval.styles, data.retrieval.labels.tolist(), strict=True)} == {
+        *(("oil", label) for label in range(3)), ("ink", 0), ("ink", 1)
+    }  # fmt: skip
+    assert {*data.train.styles} == {"real"}
+    plain = load_data(of_styles(styles, shifts={"styled": others}))
+    given = load_data(of_styles(styles, generated=others)).generated
+    assert given is not None and {*given.styles} == {*plain.tests["styled"].styles} == {"ink", "oil"}
+    assert len(plain.tests["styled"]) == len(given) == len([*(styles / "others").rglob("*.png")])
+    assert plain.train.fingerprint == data.train.fingerprint and not any(plain.train.styles)
+
+
+def test_what_is_wrong_in_folders_of_styles_is_named(styles: Path) -> None:
+    others = of_styles(styles, retrieved=str(styles / "others"))
+    (styles / "others/oil/lamp").mkdir()
+    with pytest.raises(UserError, match=r"these folders mean no class .*: lamp"):
+        load_data(others)
+    load_data(others.model_copy(update={"same_class": {"lamp": ""}}))
+    (styles / "others/misc").mkdir()
+    with pytest.raises(UserError, match=r"these folders mean no class .*: misc"):
+        load_data(others.model_copy(update={"same_class": {"lamp": ""}}))
+    next((styles / "others/ink/bell").iterdir()).rename(styles / "others/ink/loose.png")
+    with pytest.raises(UserError, match="others/ink holds images of no class"):
+        load_data(others)
+
+
+def test_a_third_of_a_shift_is_held_out_to_choose_by(styles: Path) -> None:
+    shifts = {"ink": str(styles / "others/ink"), "oil": str(styles / "others/oil")}
+    data = load_data(of_styles(styles, shifts=shifts, shifted_val="oil"))
+    assert data.shifted_val is not None and data.shifted_val.name == "oil-val"
+    kept, held = (np.bincount(images.labels).tolist() for images in (data.tests["oil"], data.shifted_val))
+    assert held == [held_out(a + b, 1 / 3) for a, b in zip(kept, held, strict=True)] and min(held) > 0
+    assert not {*data.tests["oil"].keys} & {*data.shifted_val.keys}
+    with pytest.raises(UserError, match=r"data.shifted_val: no shifted test set 'lead'; there are ink, oil"):
+        load_data(of_styles(styles, shifts=shifts, shifted_val="lead"))
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("retrieved", "others"), ("test", "photos/bell"), ("generated", "test/bell")]
+)
+def test_no_set_lies_in_a_test_set_or_around_one(key: str, value: str, styles: Path) -> None:
+    with pytest.raises(UserError, match="give each set images of its own"):
+        load_data(of_styles(styles, shifts={"oil": str(styles / "others/oil")}, **{key: str(styles / value)}))

@@ -34,7 +34,7 @@ def test_a_piece_completes_a_recipe(page: Path, code: str, tmp_path: Path) -> No
 
 
 def test_a_pattern_of_the_documentation_finds_the_group_beside_it() -> None:
-    (page,) = (page for page in PAGES if page.stem == "own-data")
+    (page,) = (page for page in PAGES if page.stem == "own-data-more")
     rows = re.findall(
         r"^[|] `([^`]+)`[^|]*[|] `([^`]+)` [|] `([^`]+)` [|]$", page.read_text(encoding="utf-8"), flags=re.M
     )

@@ -51,7 +51,7 @@ def test_every_command_and_option_is_there() -> None:
     ("section", "row"),
     [
         ("train", "|`learning_rate`|number above 0|`0.002`||"),
-        ("train", "|`ema_decay`|number from 0 to below 1|`0.99`|0 turns the weight average off|"),
+        ("train", "|`validate_every`|integer from 1|`200`|steps|"),
         ("train", "|`steps`|integer from 1 or `null`|`600`|`null` with `epochs`|"),
         ("data.shifts.NAME", "|`severity`|integer from 1 to 5|`null`|all if `null`|"),
         ("datasets.NAME.filter", "|`drop`|number above 0 and below 1|`null`|the share of each class to leave out.|"),

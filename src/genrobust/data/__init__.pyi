@@ -28,7 +28,6 @@ from .copies.exact import (
 )
 from .copies.fingerprint import NEAR as NEAR, Neighbors as Neighbors, frame as frame, nearest as nearest
 from .copies.near import find_near_copies as find_near_copies, thumbnails as thumbnails
-from .file_list import ListedImages as ListedImages
 from .filters import (
     FILTERS as FILTERS,
     FilterResult as FilterResult,
@@ -41,7 +40,7 @@ from .filters import (
     write_filter as write_filter,
     write_reviewed as write_reviewed,
 )
-from .folders import held_out as held_out, open_images as open_images
+from .folders import by_style as by_style, held_out as held_out, open_images as open_images
 from .hub_sets import as_written as as_written, is_on_hub as is_on_hub
 from .imagenet_sets import LINE_CLASSES as LINE_CLASSES, LINE_SOURCE as LINE_SOURCE
 from .memory import MemoryImages as MemoryImages
@@ -68,7 +67,6 @@ from .reader import (
 )
 from .readers.domain_sets import domains_in as domains_in
 from .reading import (
-    broken_images as broken_images,
     describe_broken as describe_broken,
     describe_dark as describe_dark,
     image_files as image_files,
@@ -105,7 +103,6 @@ from .shards import (
     read_about as read_about,
 )
 from .stored import (
-    StoredImages as StoredImages,
     open_stored as open_stored,
     require_outside as require_outside,
     require_there as require_there,

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 
-from genrobust.core import ImageSet, Subset, UserError, fair_order, some_of
+from genrobust.core import ImageSet, Subset, UserError, fair_order, reading, some_of
 from genrobust.data.classes import FolderClasses
 from genrobust.data.file_list import ListedImages
 from genrobust.data.grouping import names_by
-from genrobust.data.stored import StoredImages
+from genrobust.data.stored import StoredImages, class_folders
 from genrobust.recipe import ImageRule
 
 HELD_OUT = 0.1  # the share of each class
@@ -25,19 +26,50 @@ def open_images(
     *,
     by_name: bool = False,
 ) -> ListedImages:
-    """Return stored images with the labels of `classes`.
+    """Return stored images with the labels of `classes`; those in folders STYLE/CLASS with their styles.
 
     Raises:
         UserError: A group means no class, two groups mean the same class, a class folder lies in another, or no image
             is left.
     """
-    labels = classes.labels_of(stored.path, stored.groups, same_class or {}, stored.named)
+    stored, styles = by_style(stored, classes, same_class or {})
+    labels: dict[str, tuple[int]] = {}
+    for style in dict.fromkeys(styles.get(group) for group in stored.groups):  # which has each class once
+        groups = [group for group in stored.groups if styles.get(group) == style]
+        labels |= classes.labels_of(stored.path, groups, same_class or {}, stored.named)
     if stored.groups and not labels:
         raise UserError(
             f"{name}: {stored.path} has no training class, only {some_of(stored.groups, 3)}: say which they are in "
             "data.same_class"
         )
-    return ListedImages(name, stored.listing(labels, classes.folders), labels, by_name=by_name)
+    return ListedImages(name, stored.listing(labels, classes.folders), labels, by_name=by_name, styles=styles)
+
+
+def by_style(
+    stored: StoredImages, classes: FolderClasses, same_class: Mapping[str, str]
+) -> tuple[StoredImages, dict[str, str]]:
+    """Return folders STYLE/CLASS, none of which is called as a class, as their class folders, and the style of each.
+
+    Others, and what is no folder, are returned as they are, without styles.
+
+    Raises:
+        UserError: A folder cannot be read, or images lie beside the class folders of a style.
+    """
+
+    def is_class(name: str) -> bool:
+        return name in same_class or classes.match(name) is not None
+
+    if stored.listed is not None or any(map(is_class, stored.groups)):
+        return stored, {}
+    inner: dict[str, list[str]] = {}
+    for style in stored.groups:
+        with reading(f"the folder {stored.path / style}"):
+            if any(is_class(entry.name) for entry in (stored.path / style).iterdir() if entry.is_dir()):
+                inner[style] = [folder.name for folder in class_folders(stored.path / style)]
+    styles = {f"{style}/{name}": style for style, names in inner.items() for name in names}
+    named = {f"{style}/{name}": name for style, names in inner.items() for name in names}
+    groups = (*named, *(group for group in stored.groups if group not in inner))
+    return (replace(stored, groups=groups, named=named), styles) if inner else (stored, {})
 
 
 def hold_back(train: ImageSet, share: float, apart: ImageRule | None = None) -> tuple[ImageSet, Subset]:

@@ -35,6 +35,15 @@ class StyledImages(Subset):
         self.fingerprint = digest([images.fingerprint, list(styles)])
 
 
+class OneStyle(Subset):
+    """All images of another ImageSet, whose fingerprint it keeps, in one style: an ImageSet."""
+
+    def __init__(self, images: ImageSet, style: str) -> None:
+        super().__init__(images, range(len(images)))
+        self.styles = [style] * len(images)
+        self.fingerprint = images.fingerprint  # one style is none, but beside others
+
+
 def with_styles(data: StudyData, rule: ImageRule | None) -> StudyData:
     """Return `data` with the styles of its training images and of the labeled ones to retrieve, by `rule`.
 

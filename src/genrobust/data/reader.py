@@ -7,16 +7,17 @@ from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from genrobust.core import ImageSet, Line, StudyData, UserError, some_of
+from genrobust.core import REAL, ImageSet, Line, StudyData, UserError, some_of
 from genrobust.data.class_subset import of_classes
 from genrobust.data.classes import FolderClasses
-from genrobust.data.folders import open_images
-from genrobust.data.grouping import with_groups, with_styles
+from genrobust.data.folders import hold_back, open_images
+from genrobust.data.grouping import OneStyle, with_groups, with_styles
 from genrobust.data.hub_sets import fetch_dataset
 from genrobust.data.stored import open_stored, open_unlabeled, require_there
-from genrobust.recipe import DataConfig, Place, ShiftConfig
+from genrobust.recipe import DataConfig, GroupRule, Place, ShiftConfig
 
 OWN_SETS = ("train", "val", "test")  # keys of a source that has them, as paths
+CHOSEN_BY = 1 / 3  # the share of `data.shifted_val` that is held out, of each class
 
 
 class DataSource(DataConfig, ABC):
@@ -109,6 +110,7 @@ def load_data(config: DataConfig) -> StudyData:
     """
     assert isinstance(config, DataSource), f"{type(config)} is registered as a source and extends no DataSource"
     require_there(config.places)
+    _require_apart(config)
     if isinstance(root := getattr(config, "root", None), Path):  # other places are fetched where they are opened
         config = config.model_copy(update={"root": fetch_dataset(root)})
     data, classes = config.load()
@@ -118,7 +120,6 @@ def load_data(config: DataConfig) -> StudyData:
     for name, shift in config.shifts.items():
         if not isinstance(shift, DerivedSets):
             _add(tests, read_shift(name, shift, classes, config.same_class), OWN_SETS)
-    _require_apart(config)
     extra = {
         name: read_shift(name, _folders(path), classes, config.same_class)[name] for name, path in config.extra.items()
     }
@@ -127,7 +128,12 @@ def load_data(config: DataConfig) -> StudyData:
         stored = open_stored(config.generated)
         data = replace(data, generated=open_images("generated", stored, classes, config.same_class, by_name=True))
     if (path := config.retrieved.path) is not None:
-        data = replace(data, retrieval=open_images("retrieved", open_stored(path), classes, config.same_class))
+        retrieval = open_images("retrieved", open_stored(path), classes, config.same_class)
+        data = replace(data, retrieval=retrieval)
+        if config.styles is None and any(retrieval.styles) and not any(data.train.styles):
+            data = replace(data, train=OneStyle(data.train, REAL))
+    if config.shifted_val is not None:
+        data = _hold_out_shift(data, config.shifted_val, config.groups)
     if (pool := config.retrieved.search) is not None:
         data = replace(data, unlabeled=open_unlabeled("data.retrieved.search", pool))
     if unused := config.same_class.keys() - classes.used:
@@ -138,8 +144,23 @@ def load_data(config: DataConfig) -> StudyData:
     return with_groups(with_styles(data, config.styles), config.groups)
 
 
+def _hold_out_shift(data: StudyData, name: str, groups: Mapping[str, GroupRule] | GroupRule | None) -> StudyData:
+    """Return `data` with a part of the shifted test set `name` as its shifted validation set."""
+    if name not in data.shifts:
+        raise UserError(f"data.shifted_val: no shifted test set {name!r}; there are {', '.join(data.shifts)}")
+    if data.shifted_val is not None:
+        raise UserError(f"data.shifted_val: this source has its own, {data.shifted_val.name}: leave the key out")
+    rule = groups if isinstance(groups, GroupRule) or groups is None else groups.get(name)
+    rest, val = hold_back(data.tests[name], CHOSEN_BY, rule)
+    val.name = f"{name}-val"
+    return replace(data, tests={**data.tests, name: rest}, shifted_val=val)
+
+
 def _require_apart(config: DataConfig) -> None:
-    """Raise UserError where two of the training, validation and test sets, or a test set and another, have one path."""
+    """Raise UserError where sets share images: two of train, val and the tests, or a test set and another.
+
+    Sets with one path do, as do a set and one whose folder lies in its own.
+    """
     sets = [(key, path, _folders(path)) for key in OWN_SETS if (path := getattr(config, key, None)) is not None]
     sets += [
         (f"shifts.{name}", shift.path, shift) for name, shift in config.shifts.items() if isinstance(shift, Reader)
@@ -156,6 +177,13 @@ def _require_apart(config: DataConfig) -> None:
     for key, path in config.places.items():
         if key not in of_tests and key != "data.root" and (test := scored.get(path.resolve())) is not None:
             raise UserError(f"{key} and {test} are one path, {path}: nothing may be learned from test images")
+    readers = {f"data.shifts.{name}.path": shift.kind for name, shift in config.shifts.items()}
+    read = {key: path for key, path in config.places.items() if readers.get(key, "folders") == "folders"}
+    folders = {path.resolve(): key for key, path in read.items() if key != "data.root"}
+    for path, key in folders.items():
+        for around in (parent for parent in path.parents if of_tests & {key, folders.get(parent)}):
+            if around in folders:
+                raise UserError(f"{key} lies in {folders[around]}, {around}: give each set images of its own")
 
 
 def read_shift(

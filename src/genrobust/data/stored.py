@@ -75,7 +75,8 @@ def require_there(places: Mapping[str, Path]) -> None:
     gone = {key: path for key, path in places.items() if not ("*" in path.name or path.exists() or is_on_hub(path))}
     if gone:
         named = "; ".join(f"{key}: there is no {path}" for key, path in gone.items())
-        where = "" if all(path.is_absolute() for path in gone.values()) else f" (relative paths start at {Path.cwd()})"
+        relative = not all(path.is_absolute() for path in gone.values())
+        where = f" (below {Path.cwd()}; the paths of a recipe file are relative to its folder)" if relative else ""
         raise UserError(f"{named}{where}")
 
 

@@ -161,8 +161,8 @@ class RetrievedConfig(Section):
 class DataConfig(Choice):
     """The source of the real images, and what is added to them.
 
-    A path, except `retrieved.search`, is a folder of class folders, a CSV table of paths and labels, WebDataset tars,
-    Hugging Face parquet files or a saved dataset.
+    A path, except `retrieved.search`, is a folder of class folders or of folders STYLE/CLASS, a CSV table of paths and
+    labels, WebDataset tars, Hugging Face parquet files or a saved dataset.
 
     `classes` takes some of the classes, as if there were no others: a list of their folders or names, a text file with
     one on each line, or so many that a hash chooses.
@@ -175,11 +175,14 @@ class DataConfig(Choice):
 
     `extra` names further images of the training classes for arms to mix, such as those of DeepAugment.
 
+    `shifted_val` names a shifted test set, of which a third of each class is held out: the shifted validation set
+    NAME-val, by which `genrobust tune` and you may choose, and which is not tested on.
+
     `groups` says which test images belong together, such as those of one photographer: intervals are then over groups.
     Give one `GroupRule`, or one for each test set.
 
     `styles` is the rule for the style of training and labeled retrieved images: retrieval matches styles, and a class
-    model learns them.
+    model learns them. Folders STYLE/CLASS need none.
 
     `near_copies: leave-out` removes near copies of test images (resized, mirrored, moved, saved again) from all
     training images; `keep` does not search for them; `auto` searches in up to 300,000 images. Exact copies are always
@@ -215,6 +218,7 @@ class DataConfig(Choice):
     groups: dict[str, GroupRule] | GroupRule | None = None
     styles: ImageRule | None = later_key(None)
     same_class: dict[str, str] = Field(default_factory=dict)
+    shifted_val: str | None = later_key(None)
     near_copies: Literal["auto", "leave-out", "keep"] = later_key("auto")
     broken: Literal["stop", "skip"] = later_key("stop")
     packed: bool = False

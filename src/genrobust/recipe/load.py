@@ -15,6 +15,7 @@ import yaml
 from pydantic import ValidationError
 
 from genrobust.core import UserError, digest, mask_secrets, parse_yaml, reading
+from genrobust.recipe.paths import given, locate_specs, paths_from
 from genrobust.recipe.recipe import Recipe
 from genrobust.recipe.section import explain, near_or_known, set_value, shown
 from genrobust.recipe.sweep import expand
@@ -45,8 +46,9 @@ def load_recipe(name_or_path: str, overrides: Iterable[str] = (), quick: bool = 
     such as `device` and `title`, are not in the name.
 
     Args:
-        name_or_path: The name of an installed recipe, or the path of a .yaml file.
-        overrides: ``key.sub=value`` texts, applied in order; a value is YAML.
+        name_or_path: The name of an installed recipe, or the path of a .yaml file, which its paths are relative to.
+        overrides: ``key.sub=value`` texts, applied in order; a value is YAML, and a path in it starts at the current
+            folder, as do those of installed recipes.
         quick: First apply the recipe's own `quick` section.
 
     Raises:
@@ -56,6 +58,8 @@ def load_recipe(name_or_path: str, overrides: Iterable[str] = (), quick: bool = 
     raw = parse_yaml(_read_recipe(name_or_path), name_or_path)
     if not isinstance(raw, dict):
         raise UserError(f"{name_or_path}: a recipe is a mapping of keys (got {shown(raw)})")
+    folder = Path(name_or_path).parent if Path(name_or_path).suffix in SUFFIXES else Path()
+    raw = locate_specs(raw, folder, folder)
     short = raw.pop("quick", None) or {}
     if not isinstance(short, dict):
         raise UserError(f"{name_or_path}: quick: give a mapping, such as {{train.steps: 50}} (got {shown(short)})")
@@ -72,11 +76,13 @@ def load_recipe(name_or_path: str, overrides: Iterable[str] = (), quick: bool = 
         where = f"--set {shown(override)[1:-1]}"
         if not sign or not key:
             raise UserError(f"{where}: write key=value, such as --set train.steps=200")
-        changes[key] = parse_yaml(text, f"{where}: the value")
+        changes[key] = given(parse_yaml(text, f"{where}: the value"))
         set_value(varied, key, changes[key], where)
-    recipe = parse_recipe(varied, where=name_or_path)
+    recipe = parse_recipe(varied, name_or_path, folder)
     with suppress(UserError):  # a recipe may be one with these values alone
-        if not changes or parse_recipe(raw).model_dump(exclude=NO_RESULT) == recipe.model_dump(exclude=NO_RESULT):
+        if not changes or parse_recipe(raw, folder=folder).model_dump(exclude=NO_RESULT) == recipe.model_dump(
+            exclude=NO_RESULT
+        ):
             return recipe
     return recipe if "name" in changes else recipe.model_copy(update={"name": _varied_name(recipe.name, changes)})
 
@@ -97,22 +103,27 @@ def _varied_name(name: str, changes: Mapping[str, Any]) -> str:
     return f"{cut}~{digest([name, kept], 8)}"
 
 
-def parse_recipe(raw: dict[str, Any], where: str = "recipe") -> Recipe:
-    """Build a recipe from a mapping, after expanding its sweeps.
+def parse_recipe(raw: dict[str, Any], where: str = "recipe", folder: Path = Path()) -> Recipe:
+    """Build a recipe from a mapping, after expanding its sweeps; its paths are relative to `folder`.
 
     Raises:
         UserError: One line for each mistake, which begins with `where` and names the key.
     """
     expanded = expand(raw, where)
     try:
-        return Recipe.model_validate(expanded)
+        with paths_from(folder):
+            return Recipe.model_validate(expanded)
     except ValidationError as error:
         raise UserError("\n".join(explain(error, Recipe, where))) from None
 
 
-def recipe_yaml(recipe: Recipe) -> str:
-    """All values of `recipe`, as the YAML of a recipe file."""
-    return yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+def recipe_yaml(recipe: Recipe, folder: Path = Path()) -> str:
+    """All values of `recipe`, as the YAML of a recipe file in `folder`."""
+    values = recipe.model_dump(mode="json")
+    if folder != Path():
+        here = Path(os.path.relpath(Path(), folder))
+        values = parse_recipe(locate_specs(values, here, Path()), folder=here).model_dump(mode="json")
+    return yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
 
 
 def _read_recipe(name_or_path: str) -> bytes:

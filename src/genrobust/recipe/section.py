@@ -28,7 +28,8 @@ from pydantic import (
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, InitErrorDetails, PydanticCustomError, core_schema
 
-from genrobust.core import Registry, UserError, expand_home, some_of
+from genrobust.core import Registry, UserError, some_of
+from genrobust.recipe.paths import located
 
 LONGEST_NAME = 255  # bytes of the name of a file or folder
 SHOWN = 60  # characters of a value, in a message
@@ -271,7 +272,7 @@ def _check_place(value: Any) -> Any:
         raise ValueError("an empty path: name a folder or a file, or leave the key out")
     if isinstance(value, str | Path) and max(map(len, os.fsencode(value).split(b"/"))) > LONGEST_NAME:
         raise ValueError(f"a folder or file name of more than {LONGEST_NAME} bytes, which no system allows")
-    return expand_home(str(value)) if isinstance(value, str | Path) else value
+    return located(value) if isinstance(value, str) else value
 
 
 def short_for(key: str, accepted: Any) -> BeforeValidator:
@@ -280,7 +281,7 @@ def short_for(key: str, accepted: Any) -> BeforeValidator:
 
 
 PlainValues = Annotated[dict[str, Any], AfterValidator(_check_plain)]  # of keys that are checked elsewhere
-Place = Annotated[Path, BeforeValidator(_check_place)]
+Place = Annotated[Path, BeforeValidator(_check_place)]  # in a recipe file relative to it; see `located`
 
 
 def checked(section: type[AnySection], values: dict[str, Any], where: str) -> AnySection:

@@ -71,13 +71,24 @@ def report_inputs(recipe: Recipe, classifiers: Iterable[str], tests: Mapping[str
     """Return what the folder of a report is named after, beside its study.
 
     Args:
-        recipe: Its recipe, of which keys that say where it runs and who looks on are left out.
+        recipe: Its recipe, of which paths and the keys that say where it runs and who looks on are left out.
         classifiers: The names of their folders.
         tests: The fingerprints of the test sets.
     """
     decisive = recipe.model_dump(mode="json", exclude={"device", "execute", "track", "tune"})
+    decisive = _without_paths(decisive, recipe.model_dump())
     parts = {"recipe": decisive, "classifiers": list(classifiers), "tests": dict(tests)}
     return {"format": FORMAT, **{name: digest(part, 64) for name, part in parts.items()}}
+
+
+def _without_paths(values: Any, typed: Any) -> Any:
+    """Return the JSON `values` of a section without the keys of paths, which its values in Python tell."""
+    if isinstance(values, dict):
+        kept = {key: inner for key, inner in values.items() if not isinstance(typed[key], Path)}
+        return {key: _without_paths(inner, typed[key]) for key, inner in kept.items()}
+    if isinstance(values, list):
+        return [_without_paths(*pair) for pair in zip(values, typed, strict=True)]
+    return values
 
 
 def summary_to_json(summary: Summary, metrics: Iterable[Metric]) -> dict[str, Any]:

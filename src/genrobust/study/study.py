@@ -183,7 +183,7 @@ class Study:
         tests = {name: self.data.tests[name].fingerprint for name in self.tests}
         return report_inputs(self.recipe, checkpoints, tests)
 
-    def _describe_dark(self) -> Iterator[str]:
+    def describe_dark(self) -> Iterator[str]:
         """Yield a line for each of the user's sets of which most images are nearly black or of one color."""
         data, places = self.data, self.recipe.data.places
         sets = {"train": data.train, "val": data.val, "generated": data.generated, "retrieved.path": data.retrieval}
@@ -222,7 +222,7 @@ class Study:
             for job in row.left:
                 self.context.executor.require(job.workers)
         self.graph.require_initial(self.graph.runs)
-        for note in (*check_baselines(self.context), *self._describe_dark()):
+        for note in (*check_baselines(self.context), *self.describe_dark()):
             self.context.log(note)
         for stage in stages:
             stage.work()

@@ -11,9 +11,9 @@ from pictures import jpeg, picture
 from PIL import Image, ImageChops, ImageOps
 
 from genrobust.core import ImageSet, StudyData, Subset, no_progress
-from genrobust.data import ListedImages, MemoryImages, find_near_copies, thumbnails
+from genrobust.data import MemoryImages, find_near_copies, thumbnails
 from genrobust.data.copies.near import thumbnail
-from genrobust.data.file_list import list_folder
+from genrobust.data.file_list import ListedImages, list_folder
 
 CHANGES: dict[str, Callable[[Image.Image], Image.Image]] = {
     "mirrored": ImageOps.mirror,

@@ -2,7 +2,7 @@
 
 import pytest
 
-from genrobust.tools.init.proposing import SEEDS, least_images, no_preview, propose
+from genrobust.tools.init.proposing import SEEDS, least_images, no_preview, propose, propose_tuned, shift_to_choose_by
 
 
 @pytest.mark.parametrize(
@@ -31,7 +31,8 @@ def test_more_arms_take_shorter_trainings_and_more_cores_longer_ones_on_a_cpu():
     assert usual[1] < usual[0] < 30 * 100_000
     assert all(more > few for more, few in zip(images(workers=16), usual, strict=True))
     assert images(arms=2)[0] > usual[0]
-    assert images(size=224)[0] < usual[0]  # an image of a pretrained network takes longer
+    tuned = propose_tuned(50_000, 100_000, arms=5, workers=4, size=224)
+    assert tuned["steps"] * tuned["batch_size"] < usual[0]  # an image of a pretrained network takes longer
     assert images(workers=0)[0] == 100_000 * 30 // 128 // 100 * 100 * 128 + 100 * 128  # a GPU has no such limit
 
 
@@ -51,4 +52,10 @@ def test_what_is_no_preview_says_why():
     ("sizes", "least"), [([], 150), ([400, 120], 120), ([400, 12], 150), ([120, 12], 120), ([12, 8, 0], 8), ([0], 150)]
 )
 def test_small_shifts_are_averaged(sizes, least):
-    assert least_images(sizes) == least
+    assert least_images(dict(enumerate(sizes))) == least
+
+
+def test_the_largest_shift_chooses_where_there_are_two_of_which_one_is_large():
+    assert shift_to_choose_by({"ink": 100, "oil": 200}) == ("oil", "")
+    assert "two shifts" in shift_to_choose_by({"ink": 100})[1]
+    assert "has 89 images" in shift_to_choose_by({"ink": 89, "oil": 10})[1]

@@ -13,22 +13,28 @@ TrainFolder = Annotated[
     Path,
     option(
         "--train DIR",
-        "Training images: one subfolder for each class, or a CSV table; or a set of domains, such as PACS.",
+        "Training images: one subfolder for each class, or a CSV table; or folders STYLE/CLASS, as in PACS.",
     ),
 ]
 TestFolder = Annotated[Path | None, option("--test DIR", "Test images that are not shifted.")]
 ValFolder = Annotated[Path | None, option("--val DIR", "Validation images; without --test, they become the test set.")]
-ShiftFolders = Annotated[list[str] | None, option("--shift NAME=DIR", "A shifted test set; repeatable.")]
+ShiftFolders = Annotated[
+    list[str] | None,
+    option("--shift [NAME=]DIR", "A shifted test set; of folders STYLE/CLASS, each style is one; repeatable."),
+]
 GeneratedFolder = Annotated[Path | None, option("--generated DIR", "Generated images that you have already.")]
-RetrievedFolder = Annotated[Path | None, option("--retrieved DIR", "Retrieved images that you have already.")]
+RetrievedFolder = Annotated[
+    Path | None, option("--retrieved DIR", "Labeled images in other styles, as folders CLASS or STYLE/CLASS.")
+]
 RealDomain = Annotated[
-    str | None, option("--real NAME", "The domain to train on, where --train holds folders DOMAIN/CLASS.")
+    str | None, option("--real STYLE", "The style to train on, where --train holds folders STYLE/CLASS.")
 ]
 RecipeFile = Annotated[Path, option("--recipe FILE", "The recipe to write.")]
-Check = Annotated[bool, option("--check/--no-check", "Decode every image, to find broken ones.")]
 PretrainedName = Annotated[
-    str | None, option("--pretrained NAME", "Add arms that start from this network, named as in train.init.")
+    str | None,
+    option("--pretrained NAME", "The network to start from, as in train.init; default: a small one for photographs."),
 ]
+Scratch = Annotated[bool, option("--scratch", "Start from no pretrained network.")]
 Server = Annotated[str | None, option("--server URL", "Generate with a server that has the images API of OpenAI.")]
 ServerModel = Annotated[str | None, option("--model NAME", "The server's name of its model.")]
 OwnGenerator = Annotated[
@@ -50,9 +56,9 @@ def init(
     real: RealDomain = None,
     recipe: RecipeFile = Path("study.yaml"),
     out: OutFolder = Path(OUT),
-    check: Check = True,
     overwrite: Overwrite = False,
     pretrained: PretrainedName = None,
+    scratch: Scratch = False,
     server: Server = None,
     model: ServerModel = None,
     own_generator: OwnGenerator = False,
@@ -62,16 +68,18 @@ def init(
     Example: genrobust init --train data/train --test data/test --shift sketch=data/sketch
     """
     from genrobust.core import local_folder
-    from genrobust.tools.init.folders import name_folders
+    from genrobust.tools.init.finding import find
     from genrobust.tools.init.writing import write_recipe
 
     if (server is None) != (model is None):
         raise UserError("--server URL and --model NAME belong together: add the other")
+    if scratch and pretrained is not None:
+        raise UserError("--scratch and --pretrained exclude each other: leave one out")
     options = {"--generated": generated, "--server": server, "--own-generator": own_generator or None}
     if len(sources := [name for name, value in options.items() if value is not None]) > 1:
         raise UserError(f"{' and '.join(sources)}: images come from one of them: leave out the others")
     others = {"test": test, "val": val, "generated": generated, "retrieved": retrieved}
-    folders = name_folders(train, others, shift or [], tell, real)
+    found = find(train, others, shift or [], real, tell)
     named = None if server is None or model is None else (server, model)
-    again = partial(words_of, ctx)
-    write_recipe(folders, recipe, local_folder(out), again, tell, check, overwrite, pretrained, named, own_generator)
+    again = partial(words_of, ctx, *([] if overwrite else ["--overwrite"]))
+    write_recipe(found, recipe, local_folder(out), again, tell, overwrite, pretrained, scratch, named, own_generator)
