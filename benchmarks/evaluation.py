@@ -27,12 +27,12 @@ from torch.utils.data import DataLoader
 from torchvision.datasets import ImageFolder
 from torchvision.transforms import v2
 
-from genrobust.classifiers.checkpoints import CheckpointInfo
+from genrobust.classifiers.networks.checkpoints import CheckpointInfo
 from genrobust.classifiers.classifier import open_checkpoint
-from genrobust.classifiers.logits import Feed
-from genrobust.classifiers.models import create_classifier, load_checkpoint, save_checkpoint
-from genrobust.classifiers.predicting import predict_sets
-from genrobust.classifiers.saved import PredictedBy
+from genrobust.classifiers.networks.logits import Feed
+from genrobust.classifiers.networks.models import create_classifier, load_checkpoint, save_checkpoint
+from genrobust.classifiers.predict.predicting import predict_sets
+from genrobust.classifiers.predict.saved import PredictedBy
 from genrobust.core.images import ImageSet, LabelSpace
 from genrobust.data.classes import classes_of
 from genrobust.data.folders import open_images

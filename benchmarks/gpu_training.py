@@ -18,7 +18,7 @@ from timm.optim import create_optimizer_v2
 from timm.utils import ModelEmaV3, NativeScaler
 from training import fastest_convolutions, take_turns
 
-from genrobust.classifiers.models import autocast, create_classifier
+from genrobust.classifiers.networks.models import autocast, create_classifier
 from genrobust.core.machine import cores
 from genrobust.data.classes import classes_of
 from genrobust.data.folders import open_images

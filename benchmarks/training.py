@@ -26,7 +26,7 @@ from side_by_side import rate, table, times_faster, use_cores, where_and_when
 from timm.optim import create_optimizer_v2
 from torch.nn import functional as F
 
-from genrobust.classifiers.models import autocast, create_classifier, move_to
+from genrobust.classifiers.networks.models import autocast, create_classifier, move_to
 from genrobust.classifiers.precision import resolved_here
 from genrobust.core.devices import resolve_device
 from genrobust.core.images import ImageSet, LabelSpace, Subset

@@ -23,7 +23,7 @@ from torch import Tensor
 from train_clip import build, embed_images, load_text_encoder, tokens_of, zero_shot
 from transformers import CLIPImageProcessor, CLIPModel, CLIPTextModel, CLIPTokenizer
 
-from genrobust.classifiers.models import Classifier, load_checkpoint
+from genrobust.classifiers.networks.models import Classifier, load_checkpoint
 from genrobust.core.images import StudyData
 from genrobust.data.readers.pictograms import load_pictograms
 from genrobust.recipe.classify import ArmConfig

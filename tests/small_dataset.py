@@ -12,8 +12,8 @@ import torch
 from PIL import Image
 from typer.testing import CliRunner, Result
 
-from genrobust.classifiers.checkpoints import CheckpointInfo
-from genrobust.classifiers.models import create_classifier, save_checkpoint
+from genrobust.classifiers.networks.checkpoints import CheckpointInfo
+from genrobust.classifiers.networks.models import create_classifier, save_checkpoint
 from genrobust.cli import app
 from genrobust.core.images import LabelSpace, Sample, StudyData, Subset
 from genrobust.data.shard_files import write_shard

@@ -17,10 +17,10 @@ from onnx import TensorProto, helper
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from genrobust.classifiers.checkpoints import CheckpointInfo
-from genrobust.classifiers.clip import load_clip
-from genrobust.classifiers.logits import compute_logits, stack_images
-from genrobust.classifiers.models import create_classifier, save_checkpoint
+from genrobust.classifiers.networks.checkpoints import CheckpointInfo
+from genrobust.classifiers.sources.clip import load_clip
+from genrobust.classifiers.networks.logits import compute_logits, stack_images
+from genrobust.classifiers.networks.models import create_classifier, save_checkpoint
 from genrobust.classifiers.opening import open_classifier
 from genrobust.core import GenrobustError, UserError
 

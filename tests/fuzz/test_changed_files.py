@@ -135,8 +135,8 @@ def odd_parquet(draw: st.DrawFn) -> bytes:
 def save_classifier(folder: Path) -> None:
     import torch
 
-    from genrobust.classifiers.checkpoints import CheckpointInfo
-    from genrobust.classifiers.models import create_classifier, save_checkpoint
+    from genrobust.classifiers.networks.checkpoints import CheckpointInfo
+    from genrobust.classifiers.networks.models import create_classifier, save_checkpoint
 
     torch.manual_seed(0)
     training = {"config": {"architecture": "test_resnet"}, "counts": {"real": 4}, "seed": 0}
@@ -146,7 +146,7 @@ def save_classifier(folder: Path) -> None:
 
 @cache
 def weights() -> dict[str, Any]:
-    from genrobust.classifiers.models import load_checkpoint
+    from genrobust.classifiers.networks.models import load_checkpoint
 
     with tempfile.TemporaryDirectory() as place:
         save_classifier(Path(place))

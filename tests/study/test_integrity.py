@@ -12,7 +12,7 @@ import pytest
 from small_study import genrobust
 
 from genrobust.classifiers import load_checkpoint
-from genrobust.classifiers.saved import load_predictions
+from genrobust.classifiers.predict.saved import load_predictions
 from genrobust.core import Artifact, GenrobustError, ImageSet, StudyData, artifacts
 from genrobust.data import ShardDataset, read_filter, read_search, write_filter
 from genrobust.generate import identity

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
-from genrobust.classifiers.checkpoints import verify_checkpoint, weights_hash
+from genrobust.classifiers.networks.checkpoints import verify_checkpoint, weights_hash
 from genrobust.classifiers.class_names import columns_of, find_equal_names
-from genrobust.classifiers.clip_files import hash_clip
+from genrobust.classifiers.sources.clip_files import hash_clip
 from genrobust.classifiers.preprocess import BICUBIC, prepare, protocol
 from genrobust.core import ImageSet, LabelSpace, UserError, digest, no_progress, some_of
 from genrobust.recipe import EvaluateConfig
@@ -22,7 +22,7 @@ if TYPE_CHECKING:  # torch takes seconds, and saved predictions are read without
     import torch
     from torch import nn
 
-    from genrobust.classifiers.logits import Feed
+    from genrobust.classifiers.networks.logits import Feed
 
 SINGLE_CROP = EvaluateConfig()
 
@@ -103,7 +103,7 @@ class OpenClassifier:
 
         `advance` is called with the number of images of each batch. Errors are those of `predict_together`.
         """
-        from genrobust.classifiers.logits import predict_together
+        from genrobust.classifiers.networks.logits import predict_together
 
         return predict_together([network], images, self.prepare, feed, advance, self.flip, [self.name])[0]
 
@@ -119,8 +119,8 @@ def open_checkpoint(folder: Path, settings: EvaluateConfig = SINGLE_CROP) -> Ope
     size = settings.image_size or info.image_size
 
     def load(device: torch.device) -> nn.Module:
-        from genrobust.classifiers.architectures import has_fixed_size
-        from genrobust.classifiers.models import load_checkpoint
+        from genrobust.classifiers.networks.architectures import has_fixed_size
+        from genrobust.classifiers.networks.models import load_checkpoint
 
         if size != info.image_size and has_fixed_size(info.architecture):
             raise UserError(
@@ -155,7 +155,7 @@ def open_zero_shot(
     size = settings.image_size or image_size
 
     def load(device: torch.device) -> nn.Module:
-        from genrobust.classifiers.clip import ZeroShot, load_clip
+        from genrobust.classifiers.sources.clip import ZeroShot, load_clip
 
         model = load_clip(clip, device)
         if model.image_size != size:

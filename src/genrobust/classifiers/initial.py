@@ -18,7 +18,7 @@ if TYPE_CHECKING:  # torch takes seconds, and what a network is made with is kno
     import torch
     from torch import nn
 
-    from genrobust.classifiers.models import Classifier
+    from genrobust.classifiers.networks.models import Classifier
 
 log = logging.getLogger(__name__)
 CLIP = "clip:"  # begins the name of a CLIP's folder
@@ -48,7 +48,7 @@ class Initial:
         Raises:
             UserError: Its images have another size than the network takes.
         """
-        from genrobust.classifiers.architectures import has_fixed_size
+        from genrobust.classifiers.networks.architectures import has_fixed_size
 
         blueprint = self.blueprint
         if config.image_size != blueprint.image_size and has_fixed_size(blueprint.architecture):
@@ -92,8 +92,8 @@ class Initial:
         """
         import torch
 
-        from genrobust.classifiers.heads import head_name
-        from genrobust.classifiers.models import create_classifier
+        from genrobust.classifiers.networks.heads import head_name
+        from genrobust.classifiers.networks.models import create_classifier
 
         model = create_classifier(config.architecture, len(labels), config.image_size, config.network_kwargs)
         rng_state = torch.random.get_rng_state()
@@ -169,7 +169,7 @@ def open_run(name: str, checkpoint: Path, classes: tuple[str, ...], blueprint: B
     """Open a classifier of a study, which may not be trained yet: its folder tells its weights from others."""
 
     def load(device: torch.device) -> nn.Module:
-        from genrobust.classifiers.models import load_checkpoint
+        from genrobust.classifiers.networks.models import load_checkpoint
 
         Artifact(checkpoint).fetch()
         return load_checkpoint(checkpoint, device)[0]
@@ -181,15 +181,15 @@ def open_run(name: str, checkpoint: Path, classes: tuple[str, ...], blueprint: B
 def _open_spec(
     spec: str, config: TrainConfig, classes: Sequence[str], texts: Callable[[], Sequence[Sequence[str]]]
 ) -> OpenClassifier:
-    from genrobust.classifiers.clip_files import clip_files
-    from genrobust.classifiers.hub import HUB, fetch_hub_clip
+    from genrobust.classifiers.sources.clip_files import clip_files
+    from genrobust.classifiers.sources.hub import HUB, fetch_hub_clip
     from genrobust.classifiers.opening import open_network
 
     folder = find_clip(spec.removeprefix(CLIP)) if spec.startswith(CLIP) else Path(spec)
     if spec.startswith(HUB):
         folder = fetch_hub_clip(spec) or folder
     if clip_files(folder):
-        from genrobust.classifiers.clip_towers import open_tower
+        from genrobust.classifiers.sources.clip_towers import open_tower
 
         return open_tower(folder, spec, config.head, classes, texts)
     if spec.startswith(CLIP):
@@ -220,8 +220,8 @@ def _open_pretrained(config: TrainConfig) -> OpenClassifier:
 
     import timm
 
-    from genrobust.classifiers.architectures import timm_name
-    from genrobust.classifiers.timm_models import open_timm_name
+    from genrobust.classifiers.networks.architectures import timm_name
+    from genrobust.classifiers.sources.timm_models import open_timm_name
 
     name = timm_name(config.architecture)
     if not timm.is_model_pretrained(name):

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from genrobust.classifiers.checkpoints import is_checkpoint
+from genrobust.classifiers.networks.checkpoints import is_checkpoint
 from genrobust.classifiers.class_names import read_class_names
 from genrobust.classifiers.classifier import OpenClassifier, open_checkpoint
-from genrobust.classifiers.hub import FOLDER, HUB, is_timm_folder
+from genrobust.classifiers.sources.hub import FOLDER, HUB, is_timm_folder
 from genrobust.core import UserError, bare_name, reading
 
 
@@ -60,8 +60,8 @@ def _open_spec(spec: str, names: Sequence[str] | None) -> OpenClassifier:
     path = Path(spec)
     if is_checkpoint(path):
         return open_checkpoint(path)
-    from genrobust.classifiers.onnx_files import open_onnx  # which loads timm, and that takes seconds
-    from genrobust.classifiers.timm_models import (
+    from genrobust.classifiers.sources.onnx_files import open_onnx  # which loads timm, and that takes seconds
+    from genrobust.classifiers.sources.timm_models import (
         TENSOR_FILES,
         open_hub_model,
         open_state_dict,

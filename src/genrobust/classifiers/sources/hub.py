@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from genrobust.classifiers.clip_files import CLIP_FILES, clip_files, clip_weights
+from genrobust.classifiers.sources.clip_files import CLIP_FILES, clip_files, clip_weights
 from genrobust.core import download
 
 HUB, FOLDER = "hf-hub:", "local-dir:"  # as timm writes them

@@ -18,12 +18,12 @@ from timm.data import ImageNetInfo, create_transform, infer_imagenet_subset
 from timm.models import load_state_dict
 from torch import Tensor, nn
 
-from genrobust.classifiers.architectures import OWN_NETWORKS, PAPER_NAMES
-from genrobust.classifiers.checkpoints import WEIGHTS
+from genrobust.classifiers.networks.architectures import OWN_NETWORKS, PAPER_NAMES
+from genrobust.classifiers.networks.checkpoints import WEIGHTS
 from genrobust.classifiers.classifier import Blueprint, OpenClassifier
-from genrobust.classifiers.hub import FOLDER, HUB, TIMM_CONFIG, fetch_from_hub
-from genrobust.classifiers.models import Classifier, move_to
-from genrobust.classifiers.timm_config import data_config, read_timm_config
+from genrobust.classifiers.sources.hub import FOLDER, HUB, TIMM_CONFIG, fetch_from_hub
+from genrobust.classifiers.networks.models import Classifier, move_to
+from genrobust.classifiers.sources.timm_config import data_config, read_timm_config
 from genrobust.core import GenrobustError, UserError, digest, hash_file, hash_folder, one_line
 
 FILES = f"{TIMM_CONFIG} and {WEIGHTS}"

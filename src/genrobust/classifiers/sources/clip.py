@@ -16,10 +16,10 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 from transformers import CLIPImageProcessor, CLIPModel, CLIPTokenizer, CLIPVisionConfig, CLIPVisionModelWithProjection
 
-from genrobust.classifiers.clip_files import CONFIG, KINDS, OPEN_CLIP, clip_files, clip_weights
-from genrobust.classifiers.logits import Feed, require_finite
+from genrobust.classifiers.sources.clip_files import CONFIG, KINDS, OPEN_CLIP, clip_files, clip_weights
+from genrobust.classifiers.networks.logits import Feed, require_finite
 from genrobust.classifiers.preprocess import prepare
-from genrobust.classifiers.timm_config import data_config
+from genrobust.classifiers.sources.timm_config import data_config
 from genrobust.core import (
     PUBLISHED_CLIP,
     ImageSet,

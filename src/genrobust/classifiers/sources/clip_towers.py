@@ -15,17 +15,17 @@ from torch import Tensor, nn
 from transformers import CLIPVisionConfig
 
 from genrobust.classifiers.classifier import SINGLE_CROP, Blueprint, OpenClassifier, preparation
-from genrobust.classifiers.clip import (
+from genrobust.classifiers.sources.clip import (
     embed_ensembles,
     load_clip,
     load_clip_network,
     read_clip_preparation,
     read_clip_vision,
 )
-from genrobust.classifiers.clip_files import OPEN_CLIP, OPEN_CLIP_WEIGHTS, clip_files, hash_clip
-from genrobust.classifiers.heads import COSINE
-from genrobust.classifiers.models import Classifier, create_classifier, move_to
-from genrobust.classifiers.timm_config import data_config
+from genrobust.classifiers.sources.clip_files import OPEN_CLIP, OPEN_CLIP_WEIGHTS, clip_files, hash_clip
+from genrobust.classifiers.networks.heads import COSINE
+from genrobust.classifiers.networks.models import Classifier, create_classifier, move_to
+from genrobust.classifiers.sources.timm_config import data_config
 from genrobust.core import UserError, digest, reading
 
 # By width, layers and heads: what timm calls OpenAI's and open_clip's towers.

@@ -12,11 +12,11 @@ import pytest
 from PIL import Image
 
 from genrobust.classifiers import predicting
-from genrobust.classifiers.checkpoints import CheckpointInfo
+from genrobust.classifiers.networks.checkpoints import CheckpointInfo
 from genrobust.classifiers.classifier import open_checkpoint
-from genrobust.classifiers.models import create_classifier, save_checkpoint
-from genrobust.classifiers.predicting import predict_sets
-from genrobust.classifiers.saved import FILE, PredictedBy, load_predictions
+from genrobust.classifiers.networks.models import create_classifier, save_checkpoint
+from genrobust.classifiers.predict.predicting import predict_sets
+from genrobust.classifiers.predict.saved import FILE, PredictedBy, load_predictions
 from genrobust.core import ClassLabel, GenrobustError, ImageSet, LabelSpace, Predictions, Subset, UserError
 from genrobust.data.memory import MemoryImages
 from genrobust.recipe import EvaluateConfig

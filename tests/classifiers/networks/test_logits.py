@@ -8,8 +8,8 @@ import torch
 from PIL import Image
 from timm.data import create_transform
 
-from genrobust.classifiers.logits import Feed, predict_logits, predict_together
-from genrobust.classifiers.models import create_classifier
+from genrobust.classifiers.networks.logits import Feed, predict_logits, predict_together
+from genrobust.classifiers.networks.models import create_classifier
 from genrobust.classifiers.preprocess import prepare
 from genrobust.core import UserError
 from genrobust.data.memory import MemoryImages

@@ -10,8 +10,8 @@ import pytest
 import torch
 from transformers import CLIPImageProcessor, CLIPModel, CLIPTokenizer
 
-from genrobust.classifiers.clip import ZeroShot, clip_embeddings, embed_classes, embed_texts, load_clip
-from genrobust.classifiers.logits import Feed, predict_together
+from genrobust.classifiers.sources.clip import ZeroShot, clip_embeddings, embed_classes, embed_texts, load_clip
+from genrobust.classifiers.networks.logits import Feed, predict_together
 from genrobust.core import StudyData, Subset, UserError, embedded, find_clip
 from genrobust.data.memory import MemoryImages
 

@@ -11,10 +11,10 @@ import torch
 from safetensors.torch import load_file
 from transformers import CLIPImageProcessor, CLIPModel, CLIPVisionConfig, CLIPVisionModelWithProjection
 
-from genrobust.classifiers.clip import ZeroShot, load_clip
-from genrobust.classifiers.clip_files import clip_files
-from genrobust.classifiers.clip_towers import open_tower, timm_tower
-from genrobust.classifiers.models import create_classifier
+from genrobust.classifiers.sources.clip import ZeroShot, load_clip
+from genrobust.classifiers.sources.clip_files import clip_files
+from genrobust.classifiers.sources.clip_towers import open_tower, timm_tower
+from genrobust.classifiers.networks.models import create_classifier
 from genrobust.core import UserError, find_clip
 
 CPU = torch.device("cpu")
