@@ -17,11 +17,8 @@ from onnx import TensorProto, helper
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from genrobust.classifiers.networks.checkpoints import CheckpointInfo
-from genrobust.classifiers.sources.clip import load_clip
+from genrobust.classifiers import CheckpointInfo, create_classifier, load_clip, open_classifier, save_checkpoint
 from genrobust.classifiers.networks.logits import compute_logits, stack_images
-from genrobust.classifiers.networks.models import create_classifier, save_checkpoint
-from genrobust.classifiers.opening import open_classifier
 from genrobust.core import GenrobustError, UserError
 
 CPU = torch.device("cpu")

@@ -9,8 +9,8 @@ import torch
 import yaml
 from small_study import REAL, recipe_of
 
-from genrobust.classifiers import AUTO, choose_precisions, with_dtype
-from genrobust.classifiers.precision import named_precisions, resolved_here, with_precision
+from genrobust.classifiers import AUTO, choose_precisions, resolved_here, with_dtype
+from genrobust.classifiers.precision import named_precisions, with_precision
 from genrobust.core import Hardware, hardware, in_common, precision
 from genrobust.recipe import ClassModelConfig, FinetuneConfig, GeneratorConfig, TrainConfig, parse_recipe, recipe_yaml
 from genrobust.study import Study

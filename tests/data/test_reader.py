@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from genrobust.data.reader import load_data, published_line
+from genrobust.data import load_data, published_line
 from genrobust.recipe import READERS, SOURCES, DataConfig, Recipe
 
 NIGHT = '''

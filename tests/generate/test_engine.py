@@ -9,7 +9,7 @@ from drawn import generate, pixels
 from pydantic import ValidationError
 from small_study import QUICK, REAL, folders_section, genrobust
 
-from genrobust.generate.engine import engine_of
+from genrobust.generate import engine_of
 from genrobust.recipe import ENGINES, GenerateConfig, GeneratorConfig
 
 PAGE = (Path(__file__).parents[2] / "docs" / "generators.md").read_text(encoding="utf-8")

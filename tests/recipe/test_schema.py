@@ -11,9 +11,8 @@ from jsonschema import Draft202012Validator
 from jsonschema.exceptions import best_match
 
 from genrobust.core import UserError, parse_yaml
-from genrobust.recipe import load_recipe, parse_recipe, recipe_names, recipe_schema, recipe_yaml
+from genrobust.recipe import load_recipe, parse_recipe, recipe_names, recipe_schema, recipe_yaml, set_value
 from genrobust.recipe.load import BUILTIN
-from genrobust.recipe.section import set_value
 
 SCHEMA = Draft202012Validator(recipe_schema())
 SMALL = """

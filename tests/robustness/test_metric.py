@@ -8,14 +8,11 @@ import numpy as np
 import pytest
 from scipy.special import log_softmax, softmax
 
-from genrobust.core.errors import UserError
-from genrobust.core.results import Predictions
-from genrobust.robustness.grouping import Groups
-from genrobust.robustness.metric import METRICS, ImageMetric, find_metric, list_metrics
+from genrobust.core import Predictions, UserError
+from genrobust.robustness import METRICS, Comparison, Groups, ImageMetric, find_metric, list_metrics, summarize
 from genrobust.robustness.metrics.ece import BINS
 from genrobust.robustness.metrics.worst_class import MIN_IMAGES, WorstClass
 from genrobust.robustness.sets import AnsweredSet
-from genrobust.robustness.summary import Comparison, summarize
 
 N, CLASSES = 600, 12
 PART = [0, 2, 3, 5, 7, 8, 11]  # the classes of the shifted set

@@ -10,8 +10,8 @@ import yaml
 from small_study import QUICK, genrobust
 
 from genrobust.recipe import parse_recipe
-from genrobust.study import Study, seconds_left
-from genrobust.study.estimates import MACHINE, OURS, RATES, Cost, StageTimes, estimate, known_rate, remember_rate
+from genrobust.study import RATES, Study, seconds_left
+from genrobust.study.estimates import MACHINE, OURS, Cost, StageTimes, estimate, known_rate, remember_rate
 from genrobust.study.executors.jobs import Job
 
 ONE = Cost(1, of="x")

@@ -17,8 +17,7 @@ from genrobust.core import Artifact, GenrobustError, ImageSet, StudyData, artifa
 from genrobust.data import ShardDataset, read_filter, read_search, write_filter
 from genrobust.generate import identity
 from genrobust.recipe import GeneratorConfig, parse_recipe
-from genrobust.study import Study, verify_outputs
-from genrobust.study.estimates import RATES
+from genrobust.study import RATES, Study, verify_outputs
 from genrobust.train import PackedImages
 
 CLASSES = ("airplane", "anchor", "bell")

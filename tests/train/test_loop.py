@@ -8,7 +8,8 @@ import pytest
 import torch
 from kill_and_resume import contents
 
-from genrobust.classifiers import load_checkpoint, read_checkpoint_info, saved_steps, training_state
+from genrobust.classifiers import load_checkpoint, read_checkpoint_info, saved_steps
+from genrobust.classifiers.networks import training_state
 from genrobust.core import GenrobustError, UserError
 from genrobust.recipe import TrainConfig
 from genrobust.train import Source, loop

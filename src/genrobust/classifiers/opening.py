@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from genrobust.classifiers.networks.checkpoints import is_checkpoint
 from genrobust.classifiers.class_names import read_class_names
-from genrobust.classifiers.classifier import OpenClassifier, open_checkpoint
+from genrobust.classifiers.classifier import OpenClassifier
+from genrobust.classifiers.networks.checkpoints import is_checkpoint
+from genrobust.classifiers.sources.checkpoint import open_checkpoint
 from genrobust.classifiers.sources.hub import FOLDER, HUB, is_timm_folder
 from genrobust.core import UserError, bare_name, reading
 
@@ -63,25 +64,25 @@ def _open_spec(spec: str, names: Sequence[str] | None) -> OpenClassifier:
     from genrobust.classifiers.sources.onnx_files import open_onnx  # which loads timm, and that takes seconds
     from genrobust.classifiers.sources.timm_models import (
         TENSOR_FILES,
-        open_hub_model,
-        open_state_dict,
-        open_timm_folder,
-        open_timm_name,
+        state_dict_model,
+        timm_by_name,
+        timm_in_folder,
+        timm_on_hub,
     )
 
     architecture, separator, file = spec.partition("@")
     if spec.startswith(FOLDER):
-        return open_timm_folder(Path(spec.removeprefix(FOLDER)), spec, names)
+        return timm_in_folder(Path(spec.removeprefix(FOLDER)), spec).open(names)
     if spec.startswith(HUB):
-        return open_hub_model(spec, names)
+        return timm_on_hub(spec).open(names)
     if is_timm_folder(path):
-        return open_timm_folder(path, spec, names)
+        return timm_in_folder(path, spec).open(names)
     if path.is_dir():
         raise UserError(f"the folder {spec} holds no classifier: neither a finished checkpoint nor a model of timm's")
     if path.suffix.lower() == ".onnx":
         return open_onnx(path, names)
     if separator and file.lower().endswith(TENSOR_FILES):
-        return open_state_dict(architecture, Path(file), spec, names)
+        return state_dict_model(architecture, Path(file), spec, names).open(names)
     if path.suffix.lower() in TENSOR_FILES:
         raise UserError(f"{spec} holds weights alone: name the architecture too, ARCHITECTURE@{spec}")
-    return open_timm_name(spec, names)
+    return timm_by_name(spec).open(names)

@@ -14,7 +14,13 @@ from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from genrobust.classifiers.networks.architectures import has_fixed_size, make_network
-from genrobust.classifiers.networks.checkpoints import INITIAL, WEIGHTS, CheckpointInfo, checkpoint_manifest, verify_checkpoint
+from genrobust.classifiers.networks.checkpoints import (
+    INITIAL,
+    WEIGHTS,
+    CheckpointInfo,
+    checkpoint_manifest,
+    verify_checkpoint,
+)
 from genrobust.classifiers.networks.heads import COSINE, add_cosine_head
 from genrobust.core import Artifact, GenrobustError, UserError, make_folder, one_line, reading, replacing
 
