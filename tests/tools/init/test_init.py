@@ -13,7 +13,7 @@ from genrobust.core import UserError
 from genrobust.data import load_data
 from genrobust.recipe import GeneratorConfig, load_recipe
 from genrobust.study import Study
-from genrobust.study.estimates import remember_rate
+from genrobust.study.estimates import Rates
 from genrobust.study.stages.generate import generation_cost
 from genrobust.tools.init import writing as init
 from genrobust.tools.init.folders import SHIFT, UserFolders, name_folders
@@ -371,7 +371,7 @@ def test_with_a_gpu_it_generates(folders, tmp_path, monkeypatch):
     assert "to generate: 30 images of 25 steps: not measured yet" in lines
     for generator, rate in ((init.STABLE_DIFFUSION, 2.5), (GeneratorConfig(), 100.0)):
         cost = generation_cost(generator)
-        remember_rate(tmp_path / "runs", "generate", cost.key("cuda"), rate * cost.amount)
+        Rates(tmp_path / "runs").remember("generate", cost.key("cuda"), rate * cost.amount)
     _, lines = written(folders, tmp_path, overwrite=True)
     assert "to generate: 30 images of 25 steps: about 12 s at 2.5 images/s, measured here" in lines
 

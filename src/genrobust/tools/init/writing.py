@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from genrobust.classifiers import Initial, open_initial
-from genrobust.core import PUBLISHED_CLIP, UserError, available_devices, check_output, cores, templates, writing
+from genrobust.core import PUBLISHED_CLIP, OutputFile, UserError, available_devices, cores, templates
 from genrobust.data import as_written, held_out
 from genrobust.generate import PromptedConfig, ServerConfig
 from genrobust.recipe import TrainConfig, load_recipe, parse_recipe, study_name
@@ -90,7 +90,7 @@ def write_recipe(
     """
     if recipe.suffix not in {".yaml", ".yml"}:
         raise UserError(f"--recipe {recipe}: the name of a recipe ends in .yaml")
-    check_output(recipe, overwrite=overwrite)
+    OutputFile(recipe, overwrite=overwrite).check()
     by_role, class_names = read_folders(folders)
     shifts = {role.removeprefix(SHIFT): contents for role, contents in by_role.items() if role.startswith(SHIFT)}
     least = least_images([contents.total for contents in shifts.values()])
@@ -103,7 +103,7 @@ def write_recipe(
     text = _recipe_text(recipe, {**values, **named, "class_names": class_names, "min_images": least})
     if recipe.is_file() and (before := recipe.read_bytes()) != text.encode():
         say(f"kept the recipe that was there as {_keep_copy(recipe, before)}")
-    with writing(recipe, overwrite=overwrite) as file:
+    with OutputFile(recipe, overwrite=overwrite).writing() as file:
         file.write(text.encode())
     if is_whole and not values["unknown"]:
         try:
@@ -141,7 +141,7 @@ def _keep_copy(recipe: Path, content: bytes) -> Path:
     """Write `content` to a new file beside `recipe`, with a number in its name, and return that."""
     names = (recipe.with_name(f"{recipe.stem}.{number}{recipe.suffix}") for number in count_from(1))
     copy = next(path for path in names if not os.path.lexists(path))
-    with writing(copy) as file:
+    with OutputFile(copy).writing() as file:
         file.write(content)
     return copy
 
