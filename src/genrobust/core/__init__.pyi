@@ -101,7 +101,6 @@ from .made_by import (
     made_by as made_by,
     made_by_others as made_by_others,
     plugins_of as plugins_of,
-    recorded_code as recorded_code,
 )
 from .masking import mask_secrets as mask_secrets
 from .named_files import OutputFile as OutputFile, expand_home as expand_home
