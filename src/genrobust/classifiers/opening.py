@@ -7,9 +7,9 @@ from pathlib import Path
 
 from genrobust.classifiers.class_names import read_class_names
 from genrobust.classifiers.classifier import OpenClassifier
-from genrobust.classifiers.networks.checkpoints import is_checkpoint
+from genrobust.classifiers.networks.checkpoints import WEIGHTS, is_checkpoint
 from genrobust.classifiers.sources.checkpoint import open_checkpoint
-from genrobust.classifiers.sources.hub import FOLDER, HUB, is_timm_folder
+from genrobust.classifiers.sources.hub import FOLDER, HUB, TIMM_CONFIG, fetch_from_hub, is_timm_folder
 from genrobust.core import UserError, bare_name, reading
 
 
@@ -63,18 +63,18 @@ def _open_spec(spec: str, names: Sequence[str] | None) -> OpenClassifier:
         return open_checkpoint(path)
     from genrobust.classifiers.sources.onnx_files import open_onnx  # which loads timm, and that takes seconds
     from genrobust.classifiers.sources.timm_models import (
+        FILES,
         TENSOR_FILES,
         state_dict_model,
         timm_by_name,
         timm_in_folder,
-        timm_on_hub,
     )
 
     architecture, separator, file = spec.partition("@")
     if spec.startswith(FOLDER):
         return timm_in_folder(Path(spec.removeprefix(FOLDER)), spec).open(names)
     if spec.startswith(HUB):
-        return timm_on_hub(spec).open(names)
+        return timm_in_folder(fetch_from_hub(spec, (TIMM_CONFIG, WEIGHTS), FILES), spec).open(names)
     if is_timm_folder(path):
         return timm_in_folder(path, spec).open(names)
     if path.is_dir():

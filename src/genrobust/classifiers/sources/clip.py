@@ -86,16 +86,16 @@ def load_clip(folder: Path, device: torch.device | str = "cpu") -> Clip:
     files.require_files()
     torch_device = torch.device(device)
     with reading(f"the CLIP in {folder}", Exception):  # its configuration may be a stranger's
-        loaded = files.load()
+        model, *encoders = files.load()
         tokenizer = CLIPTokenizer.from_pretrained(folder, local_files_only=True)
         size: Any = files.vision()[0].image_size
         preparation = files.preparation()
     normalization = data_config(str(folder), {key: preparation[key] for key in ("mean", "std")})
-    scale: Any = loaded.model.logit_scale
+    scale: Any = model.logit_scale
     require_finite(scale.detach().exp(), f"the CLIP in {folder}", "a scale of logits")
     mean, std = (torch.tensor(normalization[key], device=torch_device).view(3, 1, 1) for key in ("mean", "std"))
-    loaded.model.eval().to(torch_device)
-    return Clip(folder.resolve().name, *loaded, tokenizer, int(size), mean, std, torch_device)
+    model.eval().to(torch_device)
+    return Clip(folder.resolve().name, model, *encoders, tokenizer, int(size), mean, std, torch_device)
 
 
 @repeatable()

@@ -6,7 +6,7 @@ import shlex
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from genrobust.core import PUBLISHED_CLIP, MissingPackage, UserError, hash_folder, parse_json, reading
 
@@ -34,13 +34,8 @@ _VISION = {"image_size", "layers", "width", "patch_size", "head_width", "mlp_rat
 _TEXT = {"context_length", "vocab_size", "width", "heads", "layers", "mlp_ratio"}
 
 
-class LoadedClip(NamedTuple):
-    """The network of a CLIP, and what it does with prepared images and with tokens [B, `context`]: see `Clip`."""
-
-    model: nn.Module
-    encode_images: Callable[[Tensor], Tensor]
-    encode_texts: Callable[[Any], Tensor]
-    context: int
+# A network, and its `encode_images`, `encode_texts` and `context` as in `Clip`.
+LoadedClip = tuple["nn.Module", Callable[["Tensor"], "Tensor"], Callable[[Any], "Tensor"], int]
 
 
 class ClipFolder(ABC):
@@ -119,11 +114,13 @@ class TransformersClip(ClipFolder):
         from transformers import CLIPImageProcessor
 
         processor: Any = CLIPImageProcessor.from_pretrained(self.folder, local_files_only=True)
-        names = {2: "bilinear", 3: "bicubic"}  # Pillow's numbers
-        interpolation = names.get(int(processor.resample), "another")
         by_sides = processor.do_resize and not processor.size.get("shortest_edge")
-        mode = {"crop_mode": "squash" if by_sides else "center"}
-        return {"mean": processor.image_mean, "std": processor.image_std, "interpolation": interpolation, **mode}
+        return {
+            "mean": processor.image_mean,
+            "std": processor.image_std,
+            "interpolation": {2: "bilinear", 3: "bicubic"}.get(int(processor.resample), "another"),  # Pillow's numbers
+            "crop_mode": "squash" if by_sides else "center",
+        }
 
     def load(self) -> LoadedClip:
         model: Any = self._network()
@@ -136,7 +133,7 @@ class TransformersClip(ClipFolder):
         def encode_texts(tokens: Any) -> Tensor:
             return model.text_projection(model.text_model(**tokens).pooler_output)
 
-        return LoadedClip(model, encode_images, encode_texts, int(model.config.text_config.max_position_embeddings))
+        return model, encode_images, encode_texts, int(model.config.text_config.max_position_embeddings)
 
     def timm_tensors(self, network: nn.Module) -> tuple[Mapping[str, Tensor], Tensor]:
         model = self._network()
@@ -203,9 +200,7 @@ class OpenClip(ClipFolder):
             raise MissingPackage("open_clip_torch", "clip", what) from error
         self._config()
         model: Any = open_clip.create_model(f"local-dir:{self.folder}", require_pretrained=True)
-        return LoadedClip(
-            model, model.encode_image, lambda tokens: model.encode_text(tokens.input_ids), model.context_length
-        )
+        return model, model.encode_image, lambda tokens: model.encode_text(tokens.input_ids), model.context_length
 
     def timm_tensors(self, network: nn.Module) -> tuple[Mapping[str, Tensor], Tensor]:
         from safetensors.torch import load_file

@@ -23,7 +23,7 @@ from genrobust.classifiers.classifier import Blueprint, OpenClassifier
 from genrobust.classifiers.networks.architectures import OWN_NETWORKS, PAPER_NAMES
 from genrobust.classifiers.networks.checkpoints import WEIGHTS
 from genrobust.classifiers.networks.models import Classifier, move_to
-from genrobust.classifiers.sources.hub import FOLDER, HUB, TIMM_CONFIG, fetch_from_hub
+from genrobust.classifiers.sources.hub import FOLDER, HUB, TIMM_CONFIG
 from genrobust.classifiers.sources.timm_config import data_config, read_timm_config
 from genrobust.core import GenrobustError, UserError, digest, hash_file, hash_folder, one_line
 
@@ -118,18 +118,6 @@ def timm_in_folder(folder: Path, spec: str) -> TimmModel:
         raise UserError(f"{spec} holds no {WEIGHTS}: save the model's weights as safetensors, which runs no code")
     weights = hash_folder(folder, (TIMM_CONFIG, WEIGHTS))  # a hub's folder may also hold what others fetched
     return TimmModel(spec, config, weights, partial(_load_pretrained, f"{FOLDER}{folder}"))
-
-
-def timm_on_hub(spec: str) -> TimmModel:
-    """Return the timm model ``hf-hub:NAME`` or ``hf-hub:NAME@REVISION``.
-
-    Files in the hub's cache are not fetched again.
-
-    Raises:
-        UserError: The name is not valid, or the folder holds no timm model.
-        GenrobustError: The model cannot be fetched.
-    """
-    return timm_in_folder(fetch_from_hub(spec, (TIMM_CONFIG, WEIGHTS), FILES), spec)
 
 
 def state_dict_model(architecture: str, file: Path, spec: str, names: Sequence[str] | None) -> TimmModel:
