@@ -26,14 +26,12 @@ CLIP_FILES = (
     "vocab.json",
     "merges.txt",
 )
-CLIP, TOWER = KINDS = ("clip", "clip_vision_model")  # transformers' model_type: with a text tower, and without
+TOWER = "clip_vision_model"  # transformers' model_type without a text tower
 MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)  # open_clip's defaults
 # What open_clip's plain transformers are described by. Other keys name other networks, on the hub too.
 _MODEL = {"embed_dim", "vision_cfg", "text_cfg", "quick_gelu", "custom_text"}
 _VISION = {"image_size", "layers", "width", "patch_size", "head_width", "mlp_ratio", "patch_dropout"}
 _TEXT = {"context_length", "vocab_size", "width", "heads", "layers", "mlp_ratio"}
-
-
 # A network, and its `encode_images`, `encode_texts` and `context` as in `Clip`.
 LoadedClip = tuple["nn.Module", Callable[["Tensor"], "Tensor"], Callable[[Any], "Tensor"], int]
 
@@ -233,7 +231,7 @@ def find_clip_folder(folder: Path) -> ClipFolder | None:
     if (config_file := folder / CONFIG).is_file():
         with reading(config_file, ValueError):
             config = parse_json(config_file.read_bytes())
-        is_transformers = isinstance(config, dict) and config.get("model_type") in KINDS
+        is_transformers = isinstance(config, dict) and config.get("model_type") in ("clip", TOWER)
         if is_transformers and (of_transformers.has_weights or not (is_open and of_open_clip.has_weights)):
             return of_transformers
     return of_open_clip if is_open else None
