@@ -79,6 +79,7 @@ def test_instructions_that_torch_is_kept_from_do_not_count(hardware_of, monkeypa
     assert hardware_of(X86.format(0, "avx512f avx512_bf16")).best == best
 
 
+@pytest.mark.skipif(not hasattr(torch.cpu, "get_capabilities"), reason="this torch does not know them")
 def test_linux_and_torch_say_the_same_of_this_cpu(monkeypatch):
     here = hardware.__wrapped__("cpu")
     monkeypatch.setattr(precision.sys, "platform", "win32")
