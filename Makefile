@@ -3,6 +3,7 @@
 # make test-all      what make test leaves out: every stage killed, clusters, object stores, the documentation's commands
 # make test-lowest   make test's tests with the lowest versions that pyproject.toml allows, in .venv-lowest
 # make docs          builds the documentation into site/, and fails for a link that leads nowhere
+# make notebooks     runs the notebooks of the documentation, and stores them with their outputs
 # make dist          builds the source archive and the wheel into dist/, and checks them as PyPI does
 # make clean         removes what was installed and built, and leaves runs/, your results
 PYTHON ?= python3
@@ -10,7 +11,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 LOWEST := .venv-lowest
 
-.PHONY: demo test test-all test-lowest lint docs dist clean
+.PHONY: demo test test-all test-lowest lint docs notebooks dist clean
 
 # bin/pip, not bin/python: venv writes it last, so that one that failed on the way is made again.
 %/bin/pip:
@@ -52,6 +53,9 @@ lint: $(VENV)/.test
 docs: $(VENV)/.test
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 	@echo "open site/index.html"
+
+notebooks: $(VENV)/.test
+	$(BIN)/python docs/notebooks.py
 
 dist: $(VENV)/.test
 	rm -rf dist

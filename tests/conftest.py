@@ -164,9 +164,9 @@ def nameless(tmp_path: Path) -> Callable[[Path], Path]:
 
     def write(checkpoint: Path) -> Path:
         from genrobust.tools.export.classifier import export_classifier
-        from genrobust.tools.export.format import open_format
+        from genrobust.tools.export.format import FORMATS
 
-        export_classifier(checkpoint, open_format("timm"), tmp_path / "nameless")
+        export_classifier(checkpoint, FORMATS.get("timm")(), tmp_path / "nameless")
         config = json.loads((tmp_path / "nameless" / "config.json").read_text())
         del config["label_names"]
         (tmp_path / "nameless" / "config.json").write_text(json.dumps(config))

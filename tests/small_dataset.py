@@ -108,11 +108,11 @@ def cut_icons(pictogram_data: StudyData, few_classes: LabelSpace, tmp_path_facto
 def exports(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """The checkpoint as a folder for timm and as an ONNX file."""
     from genrobust.tools.export.classifier import export_classifier
-    from genrobust.tools.export.format import open_format
+    from genrobust.tools.export.format import FORMATS
 
     root = tmp_path_factory.mktemp("exports")
     for form in ("timm", "onnx"):
-        export_classifier(checkpoint, open_format(form), root / form)
+        export_classifier(checkpoint, FORMATS.get(form)(), root / form)
     return {"timm": root / "timm", "onnx": root / "onnx" / "model.onnx"}
 
 

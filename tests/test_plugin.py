@@ -110,7 +110,7 @@ LISTED = [
     ("methods", "biases", ""),
     ("metrics", "brier", ""),
     ("sections", "confused", ""),
-    ("formats", "sizes", "unit"),
+    ("formats", "sizes", ""),
     ("executors", "announced", "prefix"),
 ]
 MISTAKES = [
@@ -136,7 +136,7 @@ def answers(installed: dict[str, str], recipe: Path) -> dict[str, list[Answer]]:
         "study": [
             ["run", *studied, "--executor", "announced"],
             ["evaluate", *studied, "--metric", "brier"],
-            ["export", *copied, "--to", "sizes", "--option", "unit=1024"],
+            ["export", *copied, "--to", "sizes"],
             ["styles", *copied[:3]],
         ],
     }
@@ -170,7 +170,7 @@ def test_a_study_uses_one_of_each_kind(answers: dict[str, list[Answer]], recipe:
     assert code == 0 and "Brier score" in stdout and "mine-solid" in stdout, stderr
     assert exported[0] == 0, exported
     sizes = (recipe.parent / "sizes" / "train.txt").read_text().split()
-    assert len(sizes) == 2 * CLASSES and all(float(size) < 64 for size in sizes)
+    assert len(sizes) == 2 * CLASSES and all(0 < int(size) < 64 * 1024 for size in sizes)
     code, stdout, stderr = counted
     assert code == 0 and sum(int(line.split()[0]) for line in stdout.splitlines()) == len(sizes), stderr
 

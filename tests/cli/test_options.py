@@ -16,7 +16,6 @@ NUMBERS = [  # command with the value left out, the option, values that are refu
     ("audit images --batch-size", "--batch-size", ["0", "-5", "1000000000"]),
     ("filter made --by clip --clip pictograms --threshold", "--threshold", ["nan", "inf", "-inf", "1e999", "x", ""]),
     ("filter made --by clip --clip pictograms --drop", "--drop", ["0", "1", "-0.5", "nan", "inf", "x"]),
-    ("export made --to parquet --val", "--val", ["nan", "-inf", "x"]),
     ("effective-robustness --id clean --shift clean table.csv --min-id", "--min-id", ["nan", "inf", "-1", "101", "x"]),
     ("generate small.yaml --part", "--part", ["0/1", "2/1", "1", "1/0", "-1/2", "1/" + "9" * 5000, "\u0661/1"]),
     ("train small.yaml --part", "--part", ["0/1", "9" * 5000 + "/1", "1/2.5", "nan/1"]),

@@ -26,7 +26,12 @@ COMMANDS = (
         "compare {}",
     ),
     *("benchmark --models {} --on {}", "export {} --to parquet", "export {} --to timm", "predict {} images"),
-    *("predict resnet18 {} --out {}", "export {} --push me/icons", "export made --push {}", "doctor --out {}"),
+    *(
+        "predict resnet18 {} --out {}",
+        "export {} --to timm --push me/icons",
+        "export made --to parquet --push {}",
+        "doctor --out {}",
+    ),
     *("effective-robustness --id a --shift b {}", "show small.yaml --yaml --set title={}", "{}", "show small.yaml {}"),
     *(
         "init --train images --test images --server {} --model x",

@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from genrobust.core import (
-    SYSTEM_FILES,
     Artifact,
     GenrobustError,
     Manifest,
@@ -18,6 +17,7 @@ from genrobust.core import (
     artifact_folder,
     artifacts,
 )
+from genrobust.core.artifact import SYSTEM_FILES
 
 WHAT = Manifest("dataset", inputs={"seed": 1}, about={"classes": ["cat"]}, made_by={"torch": "2"})
 

@@ -10,7 +10,6 @@ from genrobust.core import (
     Artifact,
     GenrobustError,
     Manifest,
-    foreign_files,
     page_files,
     read_page_json,
     write_files,
@@ -35,7 +34,6 @@ def test_own_files_are_replaced_and_others_stay(tmp_path):
     assert (tmp_path / "a").read_text() == "two"
     files = Artifact(tmp_path).manifest().files
     assert set(files) == {"a", "b", "c"}
-    assert [found.split(",")[0] for found in foreign_files(tmp_path, files)] == [".photo.0a1b2c3d.part", "mine.txt"]
 
 
 @pytest.mark.parametrize(

@@ -246,10 +246,10 @@ def is_flat(found: Mapping[str, Any]) -> None:
 
 def save_timm(folder: Path) -> None:
     from genrobust.tools.export.classifier import export_classifier
-    from genrobust.tools.export.format import open_format
+    from genrobust.tools.export.format import FORMATS
 
     save_classifier(folder / "c")
-    export_classifier(folder / "c", open_format("timm"), folder / "timm")
+    export_classifier(folder / "c", FORMATS.get("timm")(), folder / "timm")
 
 
 def timm_classes(folder: Path) -> Any:

@@ -53,6 +53,6 @@ def test_a_published_line_stands_in_for_baselines() -> None:
 
 def test_a_set_beside_is_scored_and_left_out_of_the_mean() -> None:
     found = {("real", 0, name): predictions(name, right) for name, right in (("test", 0.9), ("a", 0.5), ("b", 0.7))}
-    summary = summarize(found, Comparison("test", ["a", "b"], "real", beside=["b"]))
-    assert summary.shifts == ("a",) and summary.left_out == {"b": "named under evaluate.beside"}
+    summary = summarize(found, Comparison("test", ["a", "b"], "real", beside={"b": "other labels"}))
+    assert summary.shifts == ("a",) and summary.left_out == {"b": "other labels"}
     assert summary.score("top1", "real").value == 50 and summary.score("top1", "real", "b").value == pytest.approx(70)

@@ -123,7 +123,7 @@ def test_the_filter_of_a_recipe_is_applied_to_what_is_exported():
         text.replace("datasets: {", rule).replace("arms: [", "arms: [{name: sure, mixture: sure}, ")
     )
     done = genrobust("export", "own.yaml:sure", "--to", "imagefolder", "--run")
-    assert "train: 6 images" in done.stdout
+    assert done.stdout.startswith("6 images\n")
 
 
 @pytest.mark.usefixtures("own")

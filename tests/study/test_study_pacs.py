@@ -63,7 +63,15 @@ def test_pacs_diffusion_runs_with_tiny_generators(unpacked, tiny_generator, tmp_
     assert len(results["claims"]) == 7
 
 
+@pytest.mark.thorough
+def test_pacs_without_a_domain_runs_to_its_answer(unpacked, tmp_path):
+    small = {f"class_model.{key}": value for key, value in TINY_MODEL.items()}
+    small |= {"datasets.by style.generate.per_class": 6, "generator.steps": 2, "data.left_out": "cartoon"}
+    results = ran("pacs-leave-one-out", tmp_path / "runs", unpacked, **{**small, "robustness.grid": 0})
+    assert (results["summary"]["clean"], results["summary"]["shifts"]) == ("test", ["cartoon"])
+
+
 def test_the_recipes_name_the_folder_that_they_need(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    for recipe in ("pacs", "pacs-diffusion"):
+    for recipe in ("pacs", "pacs-diffusion", "pacs-leave-one-out"):
         genrobust("run", recipe, code=2, said="PACS")

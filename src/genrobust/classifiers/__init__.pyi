@@ -1,4 +1,4 @@
-from .classifier import Blueprint as Blueprint, OpenClassifier as OpenClassifier
+from .classifier import ADAPTED_TO as ADAPTED_TO, Blueprint as Blueprint, OpenClassifier as OpenClassifier
 from .initial import (
     Initial as Initial,
     initial_of_run as initial_of_run,
@@ -39,6 +39,7 @@ from .precision import (
     resolved_here as resolved_here,
     with_dtype as with_dtype,
 )
+from .predict.adapting import batch_norms as batch_norms
 from .predict.in_parts import (
     compute_in_parts as compute_in_parts,
     embed_in_parts as embed_in_parts,

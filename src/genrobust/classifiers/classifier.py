@@ -22,6 +22,7 @@ if TYPE_CHECKING:  # torch takes seconds, and saved predictions are read without
     from genrobust.classifiers.networks.logits import Feed
 
 SINGLE_CROP = EvaluateConfig()
+ADAPTED_TO = 256  # images at most: as many as are predicted at once by default; in the paper, 32 gain most of it
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,7 @@ class OpenClassifier:
         preparation: Describes `prepare` in words. Classifiers with the same description see the same pixels.
         load: Loads the network onto a device. The network turns uint8 images [B, 3, H, W] into logits [B, K].
         flip: Whether logits are averaged over an image and its mirror.
+        adapted: Whether its batch norms are adapted to each image set that it predicts.
         blueprint: Makes a new network of the same kind; None if the classifier cannot be fine-tuned.
         descriptions: The stored names to show for some of `classes`.
     """
@@ -65,6 +67,7 @@ class OpenClassifier:
     flip: bool = False
     blueprint: Blueprint | None = None
     descriptions: Mapping[str, str] = field(default_factory=dict)
+    adapted: bool = False
 
     def columns(self, labels: LabelSpace) -> list[int]:
         """Return the column of the logits of each class of `labels`.

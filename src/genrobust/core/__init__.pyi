@@ -1,6 +1,5 @@
 from .artifact import (
     OURS as OURS,
-    SYSTEM_FILES as SYSTEM_FILES,
     Artifact as Artifact,
     Damage as Damage,
     Manifest as Manifest,
@@ -36,6 +35,7 @@ from .errors import (
     is_out_of_memory as is_out_of_memory,
     one_line as one_line,
     reading as reading,
+    require_packages as require_packages,
     some_of as some_of,
 )
 from .feeding import feed as feed, reading_pool as reading_pool
@@ -107,7 +107,6 @@ from .named_files import OutputFile as OutputFile, expand_home as expand_home
 from .page_files import (
     PAGES as PAGES,
     REWRITE as REWRITE,
-    foreign_files as foreign_files,
     page_json as page_json,
     read_page_json as read_page_json,
     write_files as write_files,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from json import JSONDecodeError
 from typing import Any
 
@@ -58,6 +59,13 @@ class MissingPackage(UserError):
 
     def __init__(self, package: str, extra: str, why: str) -> None:
         super().__init__(f"{why} needs the package {package}, which is not installed: pip install 'genrobust[{extra}]'")
+
+
+def require_packages(packages: Iterable[str], extra: str, why: str) -> None:
+    """Raise MissingPackage unless all optional `packages`, which come with `extra`, are installed; load none."""
+    for package in packages:
+        if find_spec(package) is None:
+            raise MissingPackage(package, extra, why)
 
 
 class NewerVersion(UserError):

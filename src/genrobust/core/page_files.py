@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
-from genrobust.core.artifact import MANIFEST, SYSTEM_FILES, Artifact, FileFacts, Manifest
+from genrobust.core.artifact import MANIFEST, Artifact, FileFacts, Manifest
 from genrobust.core.errors import UserError
-from genrobust.core.files import LOCK, lock, make_folder, remove_leftovers, replacing
+from genrobust.core.files import lock, make_folder, remove_leftovers, replacing
 from genrobust.core.keys import hash_file
 from genrobust.core.masking import mask_secrets
 from genrobust.core.parsing import parse_json
@@ -23,26 +23,6 @@ REWRITE = "move it away and rerun the command that wrote it"  # of a changed fil
 def is_unchanged(folder: Path, name: str, files: Mapping[str, FileFacts]) -> bool:
     """Return whether the file `name` in `folder` is one of `files`, as it was written, and no link."""
     return name in files and _is_regular(folder / name) and hash_file(folder / name) == files[name].sha256
-
-
-def foreign_files(folder: Path, files: Mapping[str, FileFacts]) -> Iterator[str]:
-    """Describe what `folder` holds beside `files`, as they were written, and their manifest.
-
-    These are other files than those of an operating system, links, empty folders and files that have changed.
-    """
-    known = {MANIFEST, LOCK, *files}
-    parents = {str(parent) for name in known for parent in PurePosixPath(name).parents}
-    for root, folders, names in os.walk(folder):
-        below = set(folders)
-        for name in sorted((*folders, *names)):
-            path = Path(root, name)
-            if name in SYSTEM_FILES:
-                continue
-            inside = path.relative_to(folder).as_posix()
-            if path.is_symlink() or inside not in (parents if name in below else known):
-                yield f"{inside}, which genrobust did not write"
-            elif inside in files and not is_unchanged(folder, inside, files):
-                yield f"{inside}, which was changed after genrobust wrote it"
 
 
 def write_files(

@@ -59,7 +59,13 @@ from .quality.labels import (
 )
 from .quality.realism import NEIGHBORS as NEIGHBORS, Fidelity as Fidelity, fidelity as fidelity, halves as halves
 from .quality.sources import SourceEmbeddings as SourceEmbeddings, qualities as qualities
-from .reader import DataSource as DataSource, Reader as Reader, load_data as load_data, published_line as published_line
+from .reader import (
+    DataSource as DataSource,
+    Reader as Reader,
+    load_data as load_data,
+    published_line as published_line,
+    with_derived as with_derived,
+)
 from .readers.domain_sets import domains_in as domains_in
 from .reading import (
     broken_images as broken_images,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import logging
 from collections.abc import Iterable, Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ import diffusers
 import torch
 from torch import Tensor, nn
 
-from genrobust.core import MissingPackage, UserError, compiler_options, room_for_code
+from genrobust.core import UserError, compiler_options, require_packages, room_for_code
 from genrobust.generate.calls import explain_refusal, muted
 from genrobust.generate.mode import Generator
 from genrobust.generate.pipeline_config import DiffusersConfig
@@ -45,8 +44,7 @@ def quantization(config: DiffusersConfig, folder: Path) -> diffusers.PipelineQua
     """
     if config.quantize is None:
         return None
-    if find_spec("torchao") is None:
-        raise MissingPackage("torchao", "quantize", f"generator.quantize: {config.quantize}")
+    require_packages(["torchao"], "quantize", f"generator.quantize: {config.quantize}")
     sizes = {part.name: sum(f.stat().st_size for f in part.glob("*.safetensors")) for part in folder.iterdir()}
     # The autoencoder stays as it is: it draws the pixels, and is small.
     names = [name for name, size in sizes.items() if name in TRUNKS or (size > LARGE and "encoder" in name)]

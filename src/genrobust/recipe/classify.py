@@ -337,6 +337,10 @@ class EvaluateConfig(Section):
     the center crop keeps; most published ImageNet accuracies use 0.875. `flip` averages the logits over an image and
     its mirror image. These choices are stored with every score. The shifts in `beside` are scored, but left out of the
     mean.
+
+    `adapt: batch-norm` also scores each arm's classifiers with batch norms adapted to the unlabeled images of each test
+    set, as the metric `top1_adapted` (Schneider et al., 2020): what one gains who has many unlabeled images where the
+    classifier is used. The other metrics stay as they are.
     """
 
     batch_size: Batch = 256
@@ -345,6 +349,7 @@ class EvaluateConfig(Section):
     flip: bool = False
     tests: tuple[str, ...] | None = None  # None: all test sets
     beside: tuple[str, ...] = ()
+    adapt: Literal["batch-norm"] | None = None
     min_images: Count = 150  # a smaller shifted set is reported, but left out of the mean
 
     @property

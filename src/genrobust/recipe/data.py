@@ -25,13 +25,12 @@ def _accept_path(value: Any) -> Any:
 
 
 class ShiftConfig(Choice):
-    """One shifted test set: its `kind` and its `path`. A path alone means `kind: folders`."""
+    """One shifted test set: its `kind`, and in most cases its `path`. A path alone means `kind: folders`."""
 
     chosen_by = "kind"
     registry = READERS
 
     kind: str = "folders"
-    path: Place
 
 
 class ImageRule(Section):

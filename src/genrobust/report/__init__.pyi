@@ -39,7 +39,6 @@ from .wording import (
     marks as marks,
     mixture_in_words as mixture_in_words,
     number as number,
-    robustness_over as robustness_over,
     row_name as row_name,
     span as span,
 )

@@ -72,10 +72,12 @@ class ImageMetric(Metric):
 
     Attributes:
         all_classes: Whether the logits cover all classes instead of only the test set's own.
+        adapted: Whether it is of the predictions that classifiers make once they are adapted to the test set.
         bounds: The lowest and the highest possible value.
     """
 
     all_classes: ClassVar[bool] = False
+    adapted: ClassVar[bool] = False
     bounds: ClassVar[tuple[float, float]] = ANY
 
     @abstractmethod
@@ -194,6 +196,6 @@ def image_metric(name: str) -> ImageMetric:
         UserError: There is no such metric, or it needs the predictions of a study.
     """
     metric = find_metric(name)
-    if not isinstance(metric, ImageMetric):
+    if not isinstance(metric, ImageMetric) or metric.adapted:
         raise UserError(f"metric {name}: it is computed from a whole study: the report shows it")
     return metric

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import combinations
 
@@ -38,7 +38,8 @@ class Comparison:
         groups: Arms that are averaged over, by the name of the group.
         pairs: Further differences: an arm, and what is subtracted.
         transform: The scale of baseline lines: "logit", "probit" or "linear".
-        min_images: A shift with fewer images is left out of the means; so is one in `beside`.
+        min_images: A shift with fewer images is left out of the means.
+        beside: Shifts that are left out of the means, too, with the reason.
         bootstrap: Replicates of each interval.
         published: Lines of shifts that no baseline model was scored on.
         image_groups: By test set, the group of each image, such as its designer; for test sets whose groups are known.
@@ -55,7 +56,7 @@ class Comparison:
     pairs: Sequence[tuple[str, str]] = ()
     transform: str = "logit"
     min_images: int = 150
-    beside: Collection[str] = ()
+    beside: Mapping[str, str] = field(default_factory=dict)
     bootstrap: int = 1000
     published: Mapping[str, Line] = field(default_factory=dict)
     image_groups: Mapping[str, Sequence[str]] = field(default_factory=dict)
@@ -74,11 +75,12 @@ def summarize(
     comparison: Comparison,
     baselines: Sequence[BaselineModel] = (),
     metrics: Sequence[Metric] | None = None,
+    adapted: StudyPredictions | None = None,
 ) -> Summary:
     """Measure `metrics` (None: all) of each arm, seed and test set, with their means and differences.
 
     `predictions` are by arm, seed and test set, and may come from anywhere. Without `baselines` there is no line, and
-    so no effective robustness.
+    so no effective robustness. `adapted` are those of the same classifiers, adapted to each test set.
 
     A shifted set is scored over its own classes, logits restricted to them, and paired with the clean set restricted to
     the same classes. Means over shifts are over those that have the metric, and say over how many; effective robustness
@@ -96,7 +98,8 @@ def summarize(
     arms, seeds = arms_and_seeds(predictions, (comparison.clean, *comparison.shifts))
     references = _references(comparison, arms)
     weights = seed_weights(len(seeds), comparison.bootstrap, rng := np.random.default_rng(0))
-    study = _measure_metrics(predictions, baselines, comparison, list_metrics() if metrics is None else metrics, rng)
+    metrics = list_metrics() if metrics is None else metrics
+    study = _measure_metrics(predictions, baselines, comparison, metrics, rng, adapted)
     left_out = _left_out(study, comparison)
     in_mean = tuple(shift for shift in comparison.shifts if shift not in left_out)
     table = study.measured | _means_over_shifts(study.measured, in_mean)
@@ -179,15 +182,20 @@ def _measure_metrics(
     comparison: Comparison,
     metrics: Sequence[Metric],
     rng: np.random.Generator,
+    adapted: StudyPredictions | None,
 ) -> StudyAnswers:
     """The answers, with every metric that can be measured of them."""
     clean, shifts = comparison.clean, comparison.shifts
     lines = {**comparison.published, **fit_lines(baselines, shifts, comparison.transform)}
-    of_images = [f for f in metrics if isinstance(f, ImageMetric)]
+    of_images = [f for f in metrics if isinstance(f, ImageMetric) and not f.adapted]
     on_own_classes, on_all_classes = (
         {f.name: f.of_images for f in of_images if f.all_classes is over_all} for over_all in (False, True)
     )
     sets, paired = answer_sets(predictions, (clean, *shifts), on_own_classes, on_all_classes)
+    if adapted is not None:
+        of_adapted = {f.name: f.of_images for f in metrics if isinstance(f, ImageMetric) and f.adapted}
+        for name, answered in answer_sets(adapted, (clean, *shifts), of_adapted, {})[0].items():
+            sets[name].values.update(answered.values)
     for name, answered in sets.items():
         test = name if name in paired else clean
         groups = comparison.image_groups.get(test)
@@ -208,8 +216,7 @@ def _left_out(study: StudyAnswers, comparison: Comparison) -> dict[str, str]:
     reasons = {shift: f"{n} images, fewer than {few}" for shift, n in sizes.items() if n < few}
     alone = [shift for shift in comparison.shifts if len(study.sets[shift].classes) == 1]
     reasons |= dict.fromkeys(alone, "its images are of one class, where every answer is right")
-    reasons |= {shift: "named under evaluate.beside" for shift in comparison.shifts if shift in comparison.beside}
-    return reasons
+    return reasons | {shift: comparison.beside[shift] for shift in comparison.shifts if shift in comparison.beside}
 
 
 def _means_over_shifts(measured: Table, shifts: Sequence[str]) -> Table:

@@ -30,6 +30,7 @@ from genrobust.data import (
     Copies,
     copies_of_tests,
     load_data,
+    with_derived,
     without_broken,
     without_copies,
     without_leaks,
@@ -128,6 +129,8 @@ class Context:
     @cached_property
     def _data_and_notices(self) -> tuple[StudyData, list[Copies | Broken | str]]:
         data, copies = without_copies(self._listed, self._census.contents, self.recipe.evaluate.beside)
+        data = with_derived(data, self.recipe.data)
+        _check_names(self.recipe, data)
         return data, [*self._opened[1], *copies]
 
     def begin(self) -> None:
@@ -185,7 +188,6 @@ class Context:
             data = replace(data, retrieval=Subset(data.retrieval, kept))
         if data.shifted_val is not None and data.shifted_val.name in (self.recipe.evaluate.tests or ()):
             data = replace(data, tests={**data.tests, data.shifted_val.name: data.shifted_val})
-        _check_names(self.recipe, data)
         return data
 
     @cached_property

@@ -129,10 +129,11 @@ def estimate(rates: Sequence[tuple[Job, float | None]], workers: int) -> float |
 
 @dataclass(frozen=True, slots=True)
 class NetworkSize:
-    """The number of parameters of a network, and its billions of multiply-adds for an image."""
+    """The number of parameters of a network, its billions of multiply-adds for an image, and its batch norms."""
 
     parameters: int
     multiply_adds: float
+    batch_norms: int
 
 
 def network_size(out: Path, train: TrainConfig, classes: int) -> NetworkSize:
@@ -149,7 +150,9 @@ def _kept_size(out: Path, *how: Any) -> NetworkSize:
     name = f"{how}, timm {metadata.version('timm')}"
     rates = Rates(out)
     parameters = rates.once("parameters", name, lambda: _count(*how).parameters)
-    return NetworkSize(round(parameters), rates.once("multiply_adds", name, lambda: _count(*how).multiply_adds))
+    multiply_adds = rates.once("multiply_adds", name, lambda: _count(*how).multiply_adds)
+    norms = rates.once("batch_norms", name, lambda: 1 + _count(*how).batch_norms) - 1  # what is kept is above 0
+    return NetworkSize(round(parameters), multiply_adds, round(norms))
 
 
 @cache
@@ -157,13 +160,14 @@ def _count(architecture: str, classes: int, image_size: int, model_kwargs: str =
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
-    from genrobust.classifiers import create_classifier
+    from genrobust.classifiers import batch_norms, create_classifier
 
     with torch.device("meta"), torch.inference_mode():  # shapes alone: no memory, no time
         network = create_classifier(architecture, classes, image_size, json.loads(model_kwargs)).eval()
         with FlopCounterMode(display=False) as counter:
             network(torch.empty(1, 3, image_size, image_size))
-    return NetworkSize(sum(p.numel() for p in network.parameters()), counter.get_total_flops() / 2e9)
+    parameters = sum(parameter.numel() for parameter in network.parameters())
+    return NetworkSize(parameters, counter.get_total_flops() / 2e9, len(batch_norms(network)))
 
 
 def measure_machine(out: Path, worker: str, threads: int, precisions: Sequence[str]) -> None:

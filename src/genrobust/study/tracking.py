@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from genrobust.classifiers import read_checkpoint_info
-from genrobust.core import MissingPackage, StudyRecord, digest, slug
+from genrobust.core import StudyRecord, digest, require_packages, slug
 
 if TYPE_CHECKING:
     from genrobust.train import Watch
@@ -31,8 +30,8 @@ class Tracking:
     """
 
     def __init__(self, folder: Path | None, recipe: str) -> None:
-        if folder is not None and find_spec("tensorboard") is None:
-            raise MissingPackage("tensorboard", "track", "track: true")
+        if folder is not None:
+            require_packages(["tensorboard"], "track", "track: true")
         self._folder, self._recipe = folder, recipe
 
     @contextmanager

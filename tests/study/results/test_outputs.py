@@ -18,7 +18,6 @@ from genrobust.classifiers import CheckpointInfo, create_classifier, load_checkp
 from genrobust.classifiers.predict.saved import load_predictions, save_predictions
 from genrobust.core import (
     PAGES,
-    SYSTEM_FILES,
     Artifact,
     GenrobustError,
     Manifest,
@@ -30,6 +29,7 @@ from genrobust.core import (
     lock,
     write_files,
 )
+from genrobust.core.artifact import SYSTEM_FILES
 from genrobust.data import (
     MemoryImages,
     ShardDataset,

@@ -20,7 +20,7 @@ from genrobust.data import ShardDataset, filters_of, read_by_image
 from genrobust.data.file_list import ListedImages
 from genrobust.study import open_sets
 from genrobust.tools.export.classifier import export_classifier
-from genrobust.tools.export.format import open_format
+from genrobust.tools.export.format import FORMATS
 
 
 class Tags(HTMLParser):
@@ -192,7 +192,7 @@ def test_a_classifier_of_more_classes_in_any_form_judges_alike(photos, shards, i
     known = save_classifier(LabelSpace(icons.labels.classes[::-1]))
     forms = {"checkpoint": known, "timm": photos / "timm", "onnx": photos / "onnx" / "model.onnx"}
     for form in ("timm", "onnx"):
-        export_classifier(known, open_format(form), photos / form)
+        export_classifier(known, FORMATS.get(form)(), photos / form)
     dataset, (model, info) = ShardDataset(shards), load_checkpoint(known)
     columns = [info.classes.index(id) for id in dataset.class_ids]
     logits = predict_logits(model, dataset, info.image_size, 4, "cpu")[:, columns]

@@ -106,7 +106,7 @@ def test_checkpoints_of_a_folder_are_grouped_by_how_they_were_trained(folders, s
         save(f"all/g{seed}", known, seed, generated=9, real=7)
     save("all/long", known, 0, steps=9, generated=9, real=7)
     facts = run(folders, folders / "all", f"mine={folders / 'all' / 'r0'}", f"mine={folders / 'all' / 'g0'}")
-    groups = {m["name"]: len(m["each"]) for m in facts["models"]}
+    groups = {m["name"]: m["checkpoints"] for m in facts["models"]}
     assert groups == {"real": 2, "real+generated, steps 5": 2, "real+generated, steps 9": 1, "mine": 2}
     assert next(iter(groups)) == "real"
     kept = {p: p.stat().st_mtime_ns for p in (folders / "out" / "predictions").rglob("*.npz")}
@@ -227,7 +227,7 @@ def test_a_recipes_arms_on_a_validation_part_of_its_own(tmp_path):
     (tmp_path / "small.yaml").write_text(RECIPE)
     recipe = str(tmp_path / "small.yaml")
     made, _ = run_benchmark([recipe], f"{recipe}:generated-val", Studies(tmp_path / "runs"))
-    assert [(m.name, len(m.each)) for m in made.result.models] == [("real", 2), ("retrieved", 2)]
+    assert [(m.name, m.checkpoints) for m in made.result.models] == [("real", 2), ("retrieved", 2)]
     assert (made.name, made.real_name) == ("small:generated-val", "test")
     families = len(set(made.real.groups))
     assert (

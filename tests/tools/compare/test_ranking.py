@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from genrobust.core import ArmRecord, ScoreKey, UserError
+from genrobust.core import ArmRecord, UserError
 from genrobust.report.view import ReportView
 from genrobust.report.write import write_report
 from genrobust.tools.compare.ranking import find_results, rank
@@ -94,20 +94,6 @@ def test_what_changes_no_score_is_ranked_together_and_an_arm_that_comes_twice_on
     (ranking,) = rankings_of(one, one / "results.json", again, study("two", title="another"))
     assert len(ranking.rows) == 6 and ranking.heading == "Ranking"
     assert {arm.results.date for arm in ranking.rows if arm.study == "one"} == {"2026-02-28"}
-
-
-def test_the_price_of_a_point_is_of_a_sure_gain_alone(study, record):
-    key = ScoreKey("top1", "real+retrieved", minus="real")
-    unsure = {key: replace(record.summary.scores[key], lo=-1.0)}
-    (ranking,) = rankings_of(study("one", {"scores": record.summary.scores | unsure}))
-    prices = {arm.name: arm.price for arm in ranking.rows}
-    assert prices == {
-        "real": None,
-        "real+generated": pytest.approx((210 - 60) / 60 / 12.5),
-        "real+retrieved": None,
-    }
-    (ranking,) = rankings_of(study("two", arms=record.arms))
-    assert {arm.price for arm in ranking.rows} == {arm.seconds for arm in ranking.rows} == {None}
 
 
 def test_a_generated_source_is_described_by_the_recipe(study, record):

@@ -86,7 +86,7 @@ def load_clip(folder: Path, device: torch.device | str = "cpu") -> Clip:
     files.require_files()
     torch_device = torch.device(device)
     with reading(f"the CLIP in {folder}", Exception):  # its configuration may be a stranger's
-        model, *encoders = files.load()
+        model, encode_images, encode_texts, context = files.load()
         tokenizer = CLIPTokenizer.from_pretrained(folder, local_files_only=True)
         size: Any = files.vision()[0].image_size
         preparation = files.preparation()
@@ -95,7 +95,8 @@ def load_clip(folder: Path, device: torch.device | str = "cpu") -> Clip:
     require_finite(scale.detach().exp(), f"the CLIP in {folder}", "a scale of logits")
     mean, std = (torch.tensor(normalization[key], device=torch_device).view(3, 1, 1) for key in ("mean", "std"))
     model.eval().to(torch_device)
-    return Clip(folder.resolve().name, model, *encoders, tokenizer, int(size), mean, std, torch_device)
+    name = folder.resolve().name
+    return Clip(name, model, encode_images, encode_texts, context, tokenizer, int(size), mean, std, torch_device)
 
 
 @repeatable()

@@ -89,7 +89,7 @@ class ClipFolder(ABC):
         """Load it in float32; raises ValueError where it has no text tower."""
 
     @abstractmethod
-    def timm_tensors(self, network: nn.Module) -> tuple[Mapping[str, Tensor], Tensor]:
+    def timm_tensors(self, network: Any) -> tuple[Mapping[str, Tensor], Tensor]:
         """Return the weights of the image tower as timm's `network` names them, and those of the projection."""
 
 
@@ -133,7 +133,7 @@ class TransformersClip(ClipFolder):
 
         return model, encode_images, encode_texts, int(model.config.text_config.max_position_embeddings)
 
-    def timm_tensors(self, network: nn.Module) -> tuple[Mapping[str, Tensor], Tensor]:
+    def timm_tensors(self, network: Any) -> tuple[Mapping[str, Tensor], Tensor]:
         model = self._network()
         return _to_timm(model.vision_model.state_dict()), model.visual_projection.weight
 
@@ -185,7 +185,7 @@ class OpenClip(ClipFolder):
         return config, model["embed_dim"]
 
     def preparation(self) -> dict[str, Any]:
-        own = {"mean": MEAN, "std": STD, "interpolation": "bicubic", "resize_mode": "shortest"}
+        own: dict[str, Any] = {"mean": MEAN, "std": STD, "interpolation": "bicubic", "resize_mode": "shortest"}
         own |= self._config().get("preprocess_cfg") or {}
         modes = {"shortest": "center", "longest": "border", "squash": "squash"}
         return {**{key: own[key] for key in ("mean", "std", "interpolation")}, "crop_mode": modes[own["resize_mode"]]}
@@ -200,7 +200,7 @@ class OpenClip(ClipFolder):
         model: Any = open_clip.create_model(f"local-dir:{self.folder}", require_pretrained=True)
         return model, model.encode_image, lambda tokens: model.encode_text(tokens.input_ids), model.context_length
 
-    def timm_tensors(self, network: nn.Module) -> tuple[Mapping[str, Tensor], Tensor]:
+    def timm_tensors(self, network: Any) -> tuple[Mapping[str, Tensor], Tensor]:
         from safetensors.torch import load_file
         from timm.models.vision_transformer import checkpoint_filter_fn
 

@@ -6,12 +6,11 @@ import asyncio
 import base64
 import os
 from collections.abc import Awaitable, Callable, Sequence
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from genrobust.core import GenrobustError, ImageSet, LabelSpace, MissingPackage, Request, UserError, some_of
+from genrobust.core import GenrobustError, ImageSet, LabelSpace, Request, UserError, require_packages, some_of
 from genrobust.data import read_image
 from genrobust.generate.engine import Engine
 from genrobust.generate.server import SENT, OpenAiConfig
@@ -44,8 +43,7 @@ class OpenAiEngine(Engine):
         self, config: GeneratorConfig, labels: LabelSpace, sources: ImageSet | None, device: torch.device
     ) -> None:
         super().__init__(config, labels, sources, device)
-        if find_spec("openai") is None:
-            raise MissingPackage("openai", "api", "generator.engine: openai")
+        require_packages(["openai"], "api", "generator.engine: openai")
         self._server = self.config.server
         self._model = self._server.model or config.model
         self._key = _read_key(self._server.key_variable)

@@ -44,7 +44,8 @@ def score_study(graph: Graph) -> StudyScores:
     grid = [run for run in graph.runs if run.baseline]
     baselines, notes = find_baselines(context, _predictions(graph, grid) if grid else None)
     comparison, without = _comparison(context)
-    of_arms, clip = _predictions(graph, arm_runs(recipe)).folders, zero_shot.of_zero_shot().folders
+    runs = arm_runs(recipe)
+    of_arms, clip = _predictions(graph, runs).folders, zero_shot.of_zero_shot().folders
     beside = {(ZERO_SHOT, seed, test): folder for seed in recipe.seeds for test, folder in clip.items()}
     compared = replace(
         comparison,
@@ -52,23 +53,39 @@ def score_study(graph: Graph) -> StudyScores:
         groups=recipe.groups(),
         pairs=[(claim.arm, claim.than) for claim in recipe.claims if claim.arm not in recipe.groups()],
     )
-    summary = summarize(SavedPredictions(of_arms | beside), compared, baselines)
+    adapted = None
+    if recipe.evaluate.adapt is not None:
+        adapted = SavedPredictions(_predictions(graph, runs, adapted=True).folders | beside)
+    summary = summarize(SavedPredictions(of_arms | beside), compared, baselines, adapted=adapted)
     pretrained = tuple(arm.name for arm in recipe.arms if recipe.train_of(arm).is_pretrained)
     summary = replace(summary, trained_elsewhere=(ZERO_SHOT,) if beside else (), pretrained=pretrained)
     curves = []
-    for arm, runs in groupby(graph.points, lambda run: run.of):
-        predictions = _predictions(graph, list(runs), lambda run: f"{run.alpha:g}")
+    for arm, points in groupby(graph.points, lambda run: run.of):
+        predictions = _predictions(graph, list(points), lambda run: f"{run.alpha:g}")
         first, *others = dict.fromkeys(point for point, _, _ in predictions)  # all are compared with the last, too
         compared = replace(comparison, reference=others[-1], pairs=[(point, first) for point in others])
         curves.append(Curve(arm, summarize(predictions, compared, baselines)))
-    return StudyScores(summary, baselines, (*notes, *without), tuple(curves))
+    return StudyScores(summary, baselines, (*notes, *without, *_not_adapted(graph, runs)), tuple(curves))
+
+
+def _not_adapted(graph: Graph, runs: Sequence[TrainingRun]) -> list[str]:
+    """Return a note on the arms whose classifiers `evaluate.adapt` leaves as they are."""
+    evaluate = graph.evaluate(runs)
+    names = dict.fromkeys(run.of for run in runs if not evaluate.is_adapted(run))
+    if graph.recipe.evaluate.adapt is None or not names:
+        return []
+    which = "All arms" if len(names) == len(graph.recipe.arms) else ", ".join(names)
+    return [f"{which}: not adapted, since the network has no batch norms."]
 
 
 def _predictions(
-    graph: Graph, runs: Sequence[TrainingRun], name: Callable[[TrainingRun], str] = lambda run: run.of
+    graph: Graph,
+    runs: Sequence[TrainingRun],
+    name: Callable[[TrainingRun], str] = lambda run: run.of,
+    adapted: bool = False,
 ) -> RunPredictions:
     """The predictions of `runs`, which are made already, under the names that `name` gives to these."""
-    made = zip(runs, graph.evaluate(runs).of(runs), strict=True)
+    made = zip(runs, graph.evaluate(runs).of(runs, adapted), strict=True)
     return SavedPredictions({(name(run), run.seed, t): folder for run, p in made for t, folder in p.folders.items()})
 
 
@@ -76,13 +93,16 @@ def _comparison(context: Context) -> tuple[Comparison, list[str]]:
     """How a study measures whatever it compares, and notes on the shifts without a published line."""
     recipe, data, shifts = context.recipe, context.data, context.shifts
     lines, without = published_lines(recipe.robustness, recipe.data, shifts, len(data.labels))
+    beside = dict.fromkeys(recipe.evaluate.beside, "named under evaluate.beside")
+    if not {*shifts} <= {*data.derived}:
+        beside = {shift: "made from other test images" for shift in shifts if shift in data.derived} | beside
     comparison = Comparison(
         clean=data.clean,
         shifts=shifts,
         reference=recipe.reference,
         transform=recipe.robustness.transform,
         min_images=recipe.evaluate.min_images,
-        beside=recipe.evaluate.beside,
+        beside=beside,
         bootstrap=recipe.robustness.bootstrap,
         published=lines,
         image_groups={name: groups for name, groups in data.image_groups.items() if name in context.tests},

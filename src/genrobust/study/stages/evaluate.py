@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
 from genrobust.classifiers import (
+    ADAPTED_TO,
     OpenClassifier,
     PredictedBy,
     SavedPredictions,
@@ -24,7 +26,7 @@ from genrobust.study.estimates import Cost
 from genrobust.study.executors.jobs import DoJobs, Job
 from genrobust.study.sources.checkpoints import Checkpoints
 from genrobust.study.stages.stage import Stage
-from genrobust.study.training_runs import TrainingRun
+from genrobust.study.training_runs import TrainingRun, arm_runs
 
 EVERY = "every classifier"  # as they are listed
 
@@ -52,20 +54,22 @@ class Evaluate(Stage):
         fetch_artifacts(self.room)
         jobs: dict[PredictedBy, Job] = {}
         for run in self.runs:
-            checkpoint = self.checkpoints.of(run).folder
-            by = self.predicted_by(checkpoint)
-            jobs[by] = self._job(run, run.name, EVERY, by, weights_hash(checkpoint))
+            weights = weights_hash(self.checkpoints.of(run).folder)
+            jobs[self.predicted_by(run)] = self._job(run, run.name, EVERY, self._all_by(run), weights)
         for by, clip in self._clip.items():
-            jobs[by] = self._job(ZERO_SHOT, ZERO_SHOT, ZERO_SHOT, by, clip.weights_hash)
+            jobs[by] = self._job(ZERO_SHOT, ZERO_SHOT, ZERO_SHOT, [by], clip.weights_hash)
         return list(jobs.values())
 
-    def _job(self, key: TrainingRun | str, name: str, row: str, by: PredictedBy, weights: str) -> Job:
+    def _job(self, key: TrainingRun | str, name: str, row: str, made_by: Sequence[PredictedBy], weights: str) -> Job:
         sets = self.context.test_sets
-        left = sum(len(sets[test]) for test, folder in self.folders(by).items() if not are_saved(folder, weights))
-        return Job(key, f"the predictions of {name}", left, 1, row, self.room, sum(map(len, sets.values())))
+        folders = [(test, folder) for by in made_by for test, folder in self.folders(by).items()]
+        left = sum(len(sets[test]) for test, folder in folders if not are_saved(folder, weights))
+        return Job(
+            key, f"the predictions of {name}", left, 1, row, self.room, sum(len(sets[test]) for test, _ in folders)
+        )
 
     def artifacts(self, job: Job) -> list[Path]:
-        made_by = self._clip if job.key == ZERO_SHOT else [self.predicted_by(self.checkpoints.of(job.key).folder)]
+        made_by = list(self._clip) if job.key == ZERO_SHOT else self._all_by(job.key)
         return [folder for by in made_by for folder in self.folders(by).values()]
 
     def load(self) -> DoJobs:
@@ -87,16 +91,19 @@ class Evaluate(Stage):
         scale = ((evaluate.image_size or trained_on) / trained_on) ** 2
         return Cost(scale * planned.size.multiply_adds * (1 + evaluate.flip))
 
-    def of(self, runs: Sequence[TrainingRun]) -> list[SavedPredictions[str]]:
-        """Return the predictions of classifiers on every test set; missing ones are made in this process."""
-        folders = [self.checkpoints.of(run).folder for run in runs]
-        for folder in folders:
+    def of(self, runs: Sequence[TrainingRun], adapted: bool = False) -> list[SavedPredictions[str]]:
+        """Return the predictions of classifiers on every test set; missing ones are made in this process.
+
+        With `adapted`, they are those of the adapted classifiers, of the others as they are.
+        """
+        opened: dict[PredictedBy, OpenClassifier] = {}
+        for run in runs:
+            folder = self.checkpoints.of(run).folder
             Artifact(folder).fetch()
-        named = [self.predicted_by(folder) for folder in folders]
-        settings = self.context.recipe.evaluate
-        opened = {by: open_checkpoint(folder, settings) for by, folder in zip(named, folders, strict=True)}
+            classifier = open_checkpoint(folder, self.context.recipe.evaluate)
+            opened |= {by: replace(classifier, adapted=i > 0) for i, by in enumerate(self._all_by(run))}
         made = self._predict(opened)
-        return [made[by] for by in named]
+        return [made[self._all_by(run)[-1 if adapted else 0]] for run in runs]
 
     def of_zero_shot(self) -> SavedPredictions[str]:
         """Return what the recipe's zero-shot CLIP answers on every test set; nothing where it has none."""
@@ -122,7 +129,24 @@ class Evaluate(Stage):
         labels, sets = self.context.data.labels, self.context.test_sets
         return {n: prediction_folder(self.room, by, prediction_inputs(by, n, s, labels)) for n, s in sets.items()}
 
-    def predicted_by(self, checkpoint: Path) -> PredictedBy:
-        """Return what the predictions of a checkpoint are named after."""
-        word, _, _ = checkpoint.name.rpartition("-")
-        return PredictedBy(word, digest([checkpoint.name, self.context.recipe.evaluate.protocol]))
+    def predicted_by(self, run: TrainingRun) -> PredictedBy:
+        """Return what the predictions of a classifier are named after."""
+        return self._all_by(run)[0]
+
+    def is_adapted(self, run: TrainingRun) -> bool:
+        """Return whether it is adapted, too: it is an arm's, the recipe asks for it, and it has batch norms."""
+        wanted = self.context.recipe.evaluate.adapt is not None and run in self._arm_runs
+        return wanted and self.checkpoints.of(run).size.batch_norms > 0
+
+    @cached_property
+    def _arm_runs(self) -> set[TrainingRun]:
+        return {*arm_runs(self.context.recipe)}
+
+    def _all_by(self, run: TrainingRun) -> list[PredictedBy]:
+        """What the predictions of a classifier are named after, then those of the adapted one."""
+        evaluate, name = self.context.recipe.evaluate, self.checkpoints.of(run).folder.name
+        word, _, _ = name.rpartition("-")
+        by = [PredictedBy(word, digest([name, evaluate.protocol]))]
+        if self.is_adapted(run):
+            by.append(PredictedBy(f"{word} adapted", digest([name, evaluate.protocol, evaluate.adapt, ADAPTED_TO])))
+        return by

@@ -81,7 +81,7 @@ def _table(models: "tuple[ModelScores, ...]", generated: str, real: str) -> Tabl
         metrics = [_metric(scores.generated), _metric(scores.real), _metric(scores.drop, signed=True)]
         if styled:
             metrics.append(_metric(model.scores.drop, signed=True))
-        table.add_row(Text(model.name), str(len(model.each)), *metrics)
+        table.add_row(Text(model.name), str(model.checkpoints), *metrics)
     return table
 
 

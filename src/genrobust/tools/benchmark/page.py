@@ -27,7 +27,7 @@ from genrobust.report import (
 )
 from genrobust.tools.benchmark.scoring import Benchmark, Compared, HardImage, ModelScores, OnBothSets, StyleScores
 
-CSV_COLUMNS = ("model", "checkpoint", "scope", "of", "metric", "value", "lo", "hi", "n", "method")
+CSV_COLUMNS = ("model", "scope", "of", "metric", "value", "lo", "hi", "n", "method")
 METRICS = ("generated", "real", "drop")
 BOTH = "generated, real"  # below a heading: a column has both
 LOOKS = ((1, SHAPES[0]), (0, SHAPES[1]))  # color and shape of the generated and the real set
@@ -82,7 +82,7 @@ def benchmark_html(made: Benchmarked) -> str:
         "tools/benchmark/benchmark.html.j2",
         made=made,
         models=models,
-        several=any(len(model.each) > 1 for model in models),
+        several=any(model.checkpoints > 1 for model in models),
         verdict=benchmark_verdict(made),
         parts=parts(made),
         dots=dots(models),
@@ -257,8 +257,7 @@ def facts(made: Benchmarked) -> Any:
 def table_csv(made: Benchmarked) -> str:
     """Return one row a metric, in percent or points.
 
-    `scope` is within (the mean over the styles of both sets) or all (over all images), "checkpoint within" or
-    checkpoint likewise for one of several, style or class.
+    `scope` is within (the mean over the styles of both sets), all (over all images), style or class.
     """
     return "".join(map(csv_line, [CSV_COLUMNS, *_table_rows(made)]))
 
@@ -266,34 +265,27 @@ def table_csv(made: Benchmarked) -> str:
 def _table_rows(made: Benchmarked) -> Iterator[tuple[str | int, ...]]:
     first = made.result.models[0].name
     for model in made.result.models:
-        for scope, checkpoint_scope, compared in (
-            ("within", "checkpoint within", model.within),
-            ("all", "checkpoint", model),
-        ):
+        for scope, compared in (("within", model.within), ("all", model)):
             if compared is None:
                 continue
-            yield from _score_rows(model, "", scope, "", compared.scores)
+            yield from _score_rows(model, scope, "", compared.scores)
             if compared.beyond is not None:
-                yield _score_row(model, "", scope, "", f"drop minus that of {first}", compared.beyond)
-            for checkpoint, pair in enumerate(compared.each if len(compared.each) > 1 else (), 1):
-                yield from _score_rows(model, str(checkpoint), checkpoint_scope, "", pair)
+                yield _score_row(model, scope, "", f"drop minus that of {first}", compared.beyond)
         for style, scores in model.styles.items():
-            yield from _score_rows(model, "", "style", style, scores)
+            yield from _score_rows(model, "style", style, scores)
         for name, accuracies, sizes in zip(made.labels.label_names, model.classes, made.result.sizes, strict=True):
             for metric, value, n in zip(METRICS, accuracies, sizes, strict=False):
-                yield model.name, "", "class", name, metric, f"{value:.4f}", "", "", n, ""
+                yield model.name, "class", name, metric, f"{value:.4f}", "", "", n, ""
 
 
 def _score_rows(
-    model: ModelScores, checkpoint: str, scope: str, style: str, scores: OnBothSets | StyleScores
+    model: ModelScores, scope: str, style: str, scores: OnBothSets | StyleScores
 ) -> Iterator[tuple[str | int, ...]]:
     for metric in METRICS:
         if (score := getattr(scores, metric)) is not None:
-            yield _score_row(model, checkpoint, scope, style, metric, score)
+            yield _score_row(model, scope, style, metric, score)
 
 
-def _score_row(
-    model: ModelScores, checkpoint: str, scope: str, style: str, metric: str, score: Score
-) -> tuple[str | int, ...]:
+def _score_row(model: ModelScores, scope: str, style: str, metric: str, score: Score) -> tuple[str | int, ...]:
     values = (f"{value:.4f}" for value in (score.value, score.lo, score.hi))
-    return (model.name, checkpoint, scope, style, metric, *values, score.n, score.method)
+    return (model.name, scope, style, metric, *values, score.n, score.method)

@@ -265,7 +265,7 @@ def _notes(
             f"The real images come in {of_real} groups, such as those of one designer or photographer: intervals of "
             "their accuracy and of drops are for another draw of the groups."
         )
-    if any(len(model.each) == 1 for model in result.models):
+    if any(model.checkpoints == 1 for model in result.models):
         yield (
             "The interval of a model of one checkpoint is not over trainings: it says how this checkpoint did, and "
             "claims nothing of others that are trained alike."

@@ -48,13 +48,12 @@ class OnBothSets:
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """How a model did on both sets, as the mean over its checkpoints; `each` is a checkpoint alone.
+    """How a model did on both sets, as the mean over its checkpoints.
 
     `beyond` is its drop minus that of the first model, None for that one.
     """
 
     scores: OnBothSets
-    each: tuple[OnBothSets, ...]
     beyond: Score | None
 
 
@@ -71,12 +70,13 @@ class StyleScores:
 class ModelScores(Compared):
     """The scores of one model: first of all, how it did over all images.
 
-    `classes` are the accuracies in percent on both sets by label, `styles` the scores by style, where it is known.
-    `within` is how it did within the styles of both sets: every metric is the mean over these styles, each with the
-    same weight. None where the sets have no style in common.
+    It is the mean over `checkpoints`. `classes` are the accuracies in percent on both sets by label, `styles` the
+    scores by style, where it is known. `within` is how it did within the styles of both sets: every metric is the mean
+    over these styles, each with the same weight. None where the sets have no style in common.
     """
 
     name: str
+    checkpoints: int
     classes: tuple[tuple[float, float], ...]
     styles: dict[str, StyleScores]
     within: Compared | None
@@ -206,9 +206,9 @@ def _score_models(answers: ModelPredictions, sides: tuple[_Side, _Side], classes
     for name, model, compared, of_styles in zip(answers, models, overall, within, strict=True):
         yield ModelScores(
             scores=compared.scores,
-            each=compared.each,
             beyond=compared.beyond,
             name=name,
+            checkpoints=model[0].stop - model[0].start,
             classes=tuple(zip(*(_accuracy_by_class(side, model[0], classes) for side in sides), strict=True)),
             styles={style: _style_scores(on_generated.get(style), on_real.get(style), model) for style in known},
             within=of_styles,
@@ -235,16 +235,13 @@ def _mean_over_styles(parts: Sequence[Measured]) -> Measured:
 def _compare_models(generated: Measured, real: Measured, models: Sequence[Checkpoints]) -> list[Compared]:
     """How each of `models` did on both sets, beside the first of them."""
     drops = _drops(generated, real)
-    metrics = generated, real, drops
     drawn = [(drops.draws[:, 0, rows] * weights).sum(axis=1) for rows, weights in models]
-    scores = [OnBothSets(*(_model_score(measured, model) for measured in metrics)) for model in models]
     return [
         Compared(
-            scores=score,
-            each=tuple(OnBothSets(*(_checkpoint_score(m, t) for m in metrics)) for t in range(rows.start, rows.stop)),
-            beyond=_drop_beyond_first(drops, (rows, draws), (models[0][0], drawn[0])) if i else None,
+            scores=OnBothSets(*(_model_score(measured, model) for measured in (generated, real, drops))),
+            beyond=_drop_beyond_first(drops, (model[0], draws), (models[0][0], drawn[0])) if i else None,
         )
-        for i, (score, draws, (rows, _)) in enumerate(zip(scores, drawn, models, strict=True))
+        for i, (draws, model) in enumerate(zip(drawn, models, strict=True))
     ]
 
 

@@ -14,7 +14,6 @@ from genrobust.core import remote_of
 from genrobust.report import EN_DASH, MINUTE, REPORT, StudyResults, marks, number, own_script, render, span
 from genrobust.tools.compare.ranking import Ranking
 
-MINUTE_DIGITS = 2  # of a price
 COST_HEADS = ("images", "generated", "make images", "train", "steps")
 
 
@@ -33,7 +32,6 @@ def compare_html(rankings: Sequence[Ranking], page: Path) -> str:
         marks=" ".join(dict.fromkeys(filter(None, (marks(arm.results.summary) for arm in studies.values())))),
         answers=[_answer(ranking) for ranking in rankings],
         cost_heads=COST_HEADS,
-        price_digits=MINUTE_DIGITS,
         machine=_machine,
         **own_script(),
     )

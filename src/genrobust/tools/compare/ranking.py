@@ -23,7 +23,6 @@ from genrobust.core import (
 )
 from genrobust.recipe import GENERATED, ClassModelConfig, Recipe, is_recipe, recipe_names
 from genrobust.report import (
-    MINUTE,
     RESULTS,
     Column,
     Entry,
@@ -31,7 +30,6 @@ from genrobust.report import (
     count,
     difference_entry,
     gain,
-    is_sure,
     mark_best,
     metric_table,
     mixture_in_words,
@@ -56,8 +54,6 @@ class RankedArm:
         generated: The number of generated images in the mixture.
         entries: The top-1 accuracies by test set, of which the study has `columns`.
         leading: The score that it is ranked by, and `gain` how far that is above the score of `reference`, "" for none.
-        price: Minutes of one worker beyond those of the reference for each point of `gain`; None where the gain is not
-            surely above zero, or a time is not known.
     """
 
     results: StudyResults
@@ -72,7 +68,6 @@ class RankedArm:
     leading: Score
     gain: Entry
     reference: str
-    price: float | None
 
     @property
     def making(self) -> float | None:
@@ -260,16 +255,7 @@ def _arms(results: StudyResults) -> Iterator[RankedArm]:
             leading=summary.score("top1", name, _leading(results)),
             gain=difference_entry(difference, TOP1),
             reference="" if reference == name else reference,
-            price=_price(difference, record, records.get(reference)),
         )
-
-
-def _price(gain: Score | None, arm: ArmRecord, reference: ArmRecord | None) -> float | None:
-    if gain is None or gain.value <= 0 or not is_sure(gain) or reference is None:
-        return None
-    if not (arm.seconds and reference.seconds):
-        return None
-    return (sum(arm.seconds.values()) - sum(reference.seconds.values())) / MINUTE / gain.value
 
 
 def _made_by(recipe: Recipe, source: str) -> str:

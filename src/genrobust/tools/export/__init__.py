@@ -8,7 +8,6 @@ from genrobust.cli import (
     KINDS,
     USE,
     Kind,
-    Overwrite,
     argument,
     datasets_of_recipes,
     in_group,
@@ -20,28 +19,21 @@ from genrobust.core import UserError
 
 if TYPE_CHECKING:
     from genrobust.core import Registry
-    from genrobust.recipe import Section
     from genrobust.study import Studies
-    from genrobust.tools.export.format import ClassifierFormat, Format
+    from genrobust.tools.export.dataset import Origin
 
 What = Annotated[
     str,
     argument(
         "WHAT",
-        "RECIPE:DATASET, RECIPE:ARM, the folder of a dataset or of a checkpoint, or an export to --push.",
+        "RECIPE:DATASET, RECIPE:ARM, or the folder of a dataset or of a checkpoint.",
         autocompletion=datasets_of_recipes,
     ),
 ]
 To = Annotated[
-    str | None,
-    option("--to FORMAT", "imagefolder, parquet or webdataset for a dataset; timm or onnx for a classifier."),
-]
-Options = Annotated[
-    list[str] | None,
-    option("--option KEY=VALUE", "An option of the format, of genrobust list formats; repeatable."),
+    str, option("--to FORMAT", "imagefolder, parquet or webdataset for a dataset; timm or onnx for a classifier.")
 ]
 Out = Annotated[Path | None, option("--out DIR", "Output folder; default: WHAT-FORMAT in the current folder.")]
-Val = Annotated[float | None, option("--val FRACTION", "Split off this fraction of each class for validation: 0.1.")]
 Audit = Annotated[Path | None, option("--audit FILE", "The audit.json of the dataset, for the card.")]
 Filter = Annotated[
     str | None,
@@ -58,12 +50,9 @@ Private = Annotated[bool, option("--private", "Create a new repository as a priv
 def export(
     studies: "Studies",
     what: What,
-    to: To = None,
-    option: Options = None,
+    to: To,
     out: Out = None,
-    overwrite: Overwrite = False,
     license: License = "other",
-    val: Val = None,
     audit: Audit = None,
     filter_: Filter = None,
     push: Push = None,
@@ -71,71 +60,62 @@ def export(
 ) -> None:
     """Export a dataset or a classifier with a card, and push it to the hub.
 
-    A folder that `export` wrote is pushed as it is, without --to.
-
     Example: genrobust export pictograms:generated --to parquet
     """
-    from genrobust.tools.export.format import FORMATS, Format, open_format
-    from genrobust.tools.export.licenses import check_license
-    from genrobust.tools.export.pushing import check_repo, push as run_push
+    from genrobust.core import require_packages
+    from genrobust.study import recipe_and_name
+    from genrobust.tools.export.folder import check_repo, check_target, push as run_push
+    from genrobust.tools.export.format import FORMATS, Format
 
-    check_license(license)
-    if push is None and (private or to is None):
-        raise UserError("--private: add --push REPO" if to else f"add --to FORMAT: {', '.join(FORMATS.names())}")
-    if push is not None and to is not None:
-        check_repo(push)  # before the export
+    form = FORMATS.get(to)()
+    if private and push is None:
+        raise UserError("--private: add --push REPO")
     studies.require_recipe(what)
-    folder = out or Path(what if to is None else f"{studies.label(what)}-{to}")
-    if to is not None:
-        form = open_format(to, option or ())
-        if isinstance(form, Format):
-            words = [word for text in option or () for word in ("--option", text)]
-            words += ["--filter", Path(filter_).name] if filter_ else []
-            _export_dataset(studies, what, form, folder, ["--to", to, *words], filter_, val, audit, license, overwrite)
-        elif val or audit or filter_:
-            raise UserError(f"--val, --audit and --filter are about datasets, and --to {to} exports a classifier")
-        else:
-            _export_classifier(studies, what, form, folder, license, overwrite)
+    folder = out or Path(f"{studies.label(what)}-{to}")
+    check_target(folder)  # before anything is made
     if push is not None:
-        tell(run_push(folder, push, private))
+        check_repo(push)
+    if isinstance(form, Format):
+        from genrobust.tools.export.dataset import export_dataset
+
+        origin, rule = _origin(studies, what), studies.filter_of(what)
+        images = studies.folder(what) or Path(what)
+        count = export_dataset(images, form, folder, filter_ or (str(rule) if rule else None), origin, audit, license)
+        tell(f"{count:,} images")
+    else:
+        from genrobust.tools.export.classifier import export_classifier
+
+        if audit or filter_:
+            raise UserError(f"--audit and --filter are about datasets, and --to {to} exports a classifier")
+        require_packages(form.packages, form.library, f"--to {to}")
+        checkpoint = studies.checkpoint(what) or Path(what)
+        export_classifier(checkpoint, form, folder, studies.results(what), recipe_and_name(what)[1], license)
+    tell(folder)
+    if push is not None:
+        tell(run_push(folder, push, "dataset" if isinstance(form, Format) else "model", private))
 
 
-def _export_dataset(
-    studies: "Studies", what: str, form: "Format", out: Path, words: list[str], filter: str | None, *options: Any
-) -> None:
+def _origin(studies: "Studies", what: str) -> "Origin | None":
+    """Return the recipe of a generated dataset, with the precision that auto was where it was made."""
     from genrobust.classifiers import with_dtype
     from genrobust.core import FLOAT32
     from genrobust.data import read_about
     from genrobust.recipe import recipe_yaml
     from genrobust.study import recipe_and_name
-    from genrobust.tools.export.dataset import Origin, export_dataset
+    from genrobust.tools.export.dataset import Origin
 
-    named, rule = studies.dataset(what), studies.filter_of(what)
-    folder, origin = studies.folder(what) or Path(what), None
-    if named is not None and not named.user_provided:
-        dtype = read_about(folder).get("dtype", FLOAT32)  # what auto was, where it was made
-        origin = Origin(recipe_yaml(with_dtype(studies.recipe(recipe_and_name(what)[0]), dtype)), named.name)
-    chosen = filter or (None if rule is None else str(rule))
-    content = export_dataset(folder, form, out, words, chosen, origin, *options)
-    tell(", ".join(f"{part.name}: {len(part):,} images" for part in content.parts), out)
+    named = studies.dataset(what)
+    if named is None or named.user_provided:
+        return None
+    folder = studies.folder(what) or Path(what)
+    recipe = with_dtype(studies.recipe(recipe_and_name(what)[0]), read_about(folder).get("dtype", FLOAT32))
+    return Origin(recipe_yaml(recipe), named.name)
 
 
-def _export_classifier(studies: "Studies", what: str, form: "ClassifierFormat", out: Path, *options: Any) -> None:
-    from genrobust.study import recipe_and_name
-    from genrobust.tools.export.classifier import export_classifier
-    from genrobust.tools.export.folder import check_target
-
-    check_target(out, options[-1])  # before the arm is trained
-    checkpoint = studies.checkpoint(what) or Path(what)
-    results, arm = studies.results(what), recipe_and_name(what)[1]
-    tell(*export_classifier(checkpoint, form, out, results, arm, *options).values())
-
-
-def _formats() -> "tuple[Registry[Any], type[Section]]":
-    from genrobust.recipe import Section
+def _formats() -> "tuple[Registry[Any], None]":
     from genrobust.tools.export.format import FORMATS
 
-    return FORMATS, Section
+    return FORMATS, None
 
 
 KINDS.register("formats")(Kind("export --to", _formats))

@@ -18,10 +18,9 @@ from genrobust.classifiers import (
     read_checkpoint_info,
 )
 from genrobust.core import GenrobustError
-from genrobust.tools.export.classifier_card import classifier_card, find_metrics
+from genrobust.tools.export.classifier_card import classifier_card
 from genrobust.tools.export.folder import CARD, check_target, new_folder
 from genrobust.tools.export.format import ClassifierFormat
-from genrobust.tools.export.licenses import OTHER
 
 AGREE = 1e-4  # the largest difference of logits, and their share where they are large: float32 stays far below
 
@@ -32,32 +31,26 @@ def export_classifier(
     out: Path,
     results: Path | None = None,
     arm: str = "",
-    license: str = OTHER,
-    overwrite: bool = False,
-) -> dict[str, Path]:
-    """Write the classifier in `checkpoint` into `out`, with a model card, and return the files by name.
-
-    What is written must give the same logits.
+    license: str = "other",
+) -> None:
+    """Write the classifier in `checkpoint` into `out`, with a model card, if what is written gives the same logits.
 
     Args:
-        results: The results.json of its study, whose metrics for `arm` the card gives if it has this checkpoint.
+        results: The results.json of its study, whose scores of `arm` the card gives if it has this checkpoint.
         license: That of the weights, an id of the hub's.
 
     Raises:
-        UserError: What cannot be exported, or a folder that holds other files.
+        UserError: What cannot be exported, or a folder that holds files.
         GenrobustError: The logits differ.
     """
-    check_target(out, overwrite)
+    check_target(out)
     info = read_checkpoint_info(checkpoint)
-    form.check(info)
-    card = classifier_card(out.resolve().name, form, info, find_metrics(results, info, arm), license)
+    card = classifier_card(out.resolve().name, form, info, results, arm, license)
     model, _ = load_checkpoint(checkpoint)
-    with new_folder(out, overwrite, "model") as folder:
+    with new_folder(out) as folder:
         form.write(model, info, folder)
         _check_export(form.opened_as.format(folder), model, info)
         (folder / CARD).write_text(card, encoding="utf-8")
-        names = sorted(path.name for path in folder.iterdir())
-    return {name: out / name for name in names}
 
 
 def preparation(model: Classifier, info: CheckpointInfo) -> dict[str, Any]:

@@ -1,74 +1,92 @@
-"""The folder of an export, which appears complete or not at all."""
+"""The folder of an export, which appears complete or not at all, and its way to the Hugging Face hub."""
 
 from __future__ import annotations
 
 import os
-import shutil
-from collections.abc import Iterator, Mapping
+import tempfile
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
-from genrobust.core import Artifact, Manifest, UserError, foreign_files, lock, made_by, make_folder, refusal
+from genrobust.core import GenrobustError, UserError, hub_reason, make_folder, refusal
 
-EXPORT = "export"  # the kind of artifact
 CARD = "README.md"
-REPO = "repo_type"  # the key of its manifest: the kind of repository on the hub, "dataset" or "model"
+REPLACED = ["data/*", "train/*"]  # of an earlier export in a repository: the number of files is part of their names
+
+
+def check_target(out: Path) -> None:
+    """Raise UserError where `out` holds anything."""
+    if os.path.lexists(out) and not (out.is_dir() and not any(out.iterdir())):
+        raise UserError(f"{out} is there already: remove it, or name another folder with --out")
 
 
 @contextmanager
-def new_folder(out: Path, overwrite: bool, repo: str) -> Iterator[Path]:
+def new_folder(out: Path) -> Iterator[Path]:
     """Yield an empty folder that becomes `out` when the block ends well, and is removed when it does not.
 
-    With `overwrite`, an export in `out` stays until the new one is on the disk. The next export removes the hidden
-    folders that a killed process leaves beside `out`.
-
     Raises:
-        UserError: `out` holds other files, or another process writes beside it.
+        UserError: `out` holds something.
         GenrobustError: The system refuses.
     """
-    out = out.resolve()
-    new, old = (out.with_name(f".{out.name}.genrobust-{kind}") for kind in ("new", "old"))
     make_folder(out.parent)
-    with lock(out.parent):
-        try:
-            if old.exists() and not out.exists():  # a process was killed between the two renames
-                old.rename(out)
-            for leftover in (new, old):
-                shutil.rmtree(leftover, ignore_errors=True)
-            check_target(out, overwrite)
-            new.mkdir()
-            yield new
-            Artifact(new).publish(Manifest(EXPORT, about={REPO: repo}, made_by=made_by(EXPORT)))
-            if hasattr(os, "sync"):  # one call for a million files; a rename may else reach the disk before them
-                os.sync()
-            check_target(out, overwrite)  # again: writing may have taken hours
-            if out.exists():
-                out.rename(old)
-            new.rename(out)
-            shutil.rmtree(old, ignore_errors=True)
-        except OSError as error:
-            raise refusal(out.parent, error) from error
-        finally:
-            shutil.rmtree(new, ignore_errors=True)
+    try:
+        with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as parent:
+            folder = Path(parent, out.name)
+            folder.mkdir()
+            yield folder
+            check_target(out)  # now: writing may have taken hours
+            folder.replace(out)
+    except OSError as error:
+        raise refusal(out.parent, error) from error
 
 
-def check_target(out: Path, overwrite: bool) -> None:
-    """Raise UserError where `out` is something that an export may not replace."""
-    if not os.path.lexists(out) or (out.is_dir() and not any(out.iterdir())):
-        return
-    files = export_files(out)
-    if not files:
-        raise UserError(f"{out} holds files that no export wrote: name another folder with --out")
-    if not overwrite:
-        raise UserError(f"{out} holds an export: --overwrite replaces it, or name another folder with --out")
-    if other := next(foreign_files(out, files), None):
-        raise UserError(f"{out} holds {other}: move that away, or name another folder with --out")
+def check_repo(repo: str) -> None:
+    """Raise UserError where no repository can have the name `repo`, or there is no token for the hub."""
+    from huggingface_hub import get_token
+    from huggingface_hub.errors import HFValidationError
+    from huggingface_hub.utils import validate_repo_id
+
+    try:
+        validate_repo_id(repo)
+    except HFValidationError as error:
+        raise UserError(f"--push {repo!r} is no name of a repository, such as me/icons: {error}") from None
+    if not get_token():
+        raise UserError("there is no token for the hub: run hf auth login, or set HF_TOKEN to one that may write")
 
 
-def export_files(folder: Path) -> Mapping[str, Any]:
-    """Return the files of the export in `folder` by name; none where there is no export."""
-    export = Artifact(folder)
-    if not export.is_finished or (manifest := export.manifest()).kind != EXPORT:
-        return {}
-    return manifest.files
+def push(folder: Path, repo: str, kind: str, private: bool = False) -> str:
+    """Push `folder` to the repository `repo`, a new one if need be, and return its address.
+
+    Images of an earlier export are deleted; other files in the repository stay.
+
+    Args:
+        kind: "dataset" or "model".
+
+    Raises:
+        UserError: The hub refuses the token or the name, or `private` for a public repository.
+        GenrobustError: The hub cannot be reached, or fails.
+    """
+    from huggingface_hub import HfApi, get_token
+    from huggingface_hub.errors import HTTPError
+
+    api, rerun = HfApi(), f"hf upload {repo} {folder} --repo-type {kind}"
+    try:
+        url = api.create_repo(repo, repo_type=kind, private=private or None, exist_ok=True)
+        if private and not api.repo_info(url.repo_id, repo_type=kind).private:
+            raise UserError(f"{repo} exists and is public: make it private on the hub first, or name another")
+        message = f"{folder.resolve().name}, by genrobust"
+        api.upload_folder(
+            repo_id=url.repo_id,
+            repo_type=kind,
+            folder_path=folder,
+            commit_message=message,
+            delete_patterns=REPLACED,
+        )
+    except (HTTPError, OSError, RuntimeError, ValueError) as error:  # RuntimeError: of the library for large files
+        status = getattr(getattr(error, "response", None), "status_code", 500)
+        why = hub_reason(error).replace(get_token() or "", "***")  # some libraries quote a header that they refuse
+        kind_of = UserError if 400 <= status < 500 else GenrobustError
+        raise kind_of(
+            f"cannot push to {repo} on {api.endpoint}: {why}\n{folder} is complete: fix this, then {rerun}"
+        ) from None
+    return str(url)

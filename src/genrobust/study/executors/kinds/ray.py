@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
 from pydantic import model_validator
 
-from genrobust.core import MissingPackage
+from genrobust.core import require_packages
 from genrobust.recipe import CORES, EXECUTORS, Between, Recipe, Threads
 from genrobust.study.executors.local import ExecutorConfig, Local
 
@@ -32,8 +31,7 @@ class RayConfig(ExecutorConfig):
         return self
 
     def open(self, recipe: Recipe, out: Path) -> Local:
-        if find_spec("ray") is None:
-            raise MissingPackage("ray", "ray", "--executor ray")
+        require_packages(["ray"], "ray", "--executor ray")
         from genrobust.study.executors.ray import Ray
 
         return Ray(recipe, self.address, self.num_cpus, self.num_gpus)

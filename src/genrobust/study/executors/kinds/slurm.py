@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Literal
 
-from genrobust.core import MissingPackage
+from genrobust.core import require_packages
 from genrobust.recipe import CORES, EXECUTORS, Between, Recipe, Threads, WorkerCount
 from genrobust.study.executors.local import ExecutorConfig, Local
 
@@ -32,8 +31,7 @@ class SlurmConfig(ExecutorConfig):
     at_once: WorkerCount = 64
 
     def open(self, recipe: Recipe, out: Path) -> Local:
-        if find_spec("submitit") is None:
-            raise MissingPackage("submitit", "slurm", "--executor slurm")
+        require_packages(["submitit"], "slurm", "--executor slurm")
         from genrobust.study.executors.slurm import Slurm
 
         slurm = {"partition": self.partition, "account": self.account, "qos": self.qos}

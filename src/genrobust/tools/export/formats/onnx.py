@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from genrobust import __version__
-from genrobust.core import MissingPackage
 from genrobust.tools.export.format import FORMATS, ClassifierFormat
 
 if TYPE_CHECKING:
@@ -23,19 +22,15 @@ class Onnx(ClassifierFormat):
 
     library = "onnx"
     opened_as = "{}/" + ONNX_FILE
+    packages = ("onnx", "onnxruntime", "onnxscript")  # to write, to check, and what torch's exporter is written in
 
     def write(self, model: Classifier, info: CheckpointInfo, folder: Path) -> None:
+        import onnx
         import torch
 
         from genrobust.classifiers import CONFIG, DESCRIPTIONS, LABELS
         from genrobust.tools.export.classifier import preparation
 
-        try:
-            import onnx
-            import onnxruntime  # noqa: F401  it checks the file
-            import onnxscript  # noqa: F401  torch's exporter is written in it
-        except ImportError as error:
-            raise MissingPackage(str(error.name), "onnx", "an ONNX export") from None
         example = torch.zeros(2, 3, info.image_size, info.image_size, dtype=torch.uint8)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch's exporter uses what torch deprecates

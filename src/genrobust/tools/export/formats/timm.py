@@ -20,38 +20,34 @@ class Timm(ClassifierFormat):
     library = "timm"
     opened_as = "local-dir:{}"
 
-    def check(self, info: CheckpointInfo) -> None:
-        from genrobust.classifiers import COSINE, timm_name
+    def write(self, model: Classifier, info: CheckpointInfo, folder: Path) -> None:
+        from safetensors.torch import save_file
 
-        arguments = info.model_kwargs
-        if timm_name(info.architecture) == "alexnet" or arguments.get("blur_pool") or COSINE in arguments:
+        from genrobust.classifiers import COSINE, DESCRIPTIONS, LABELS, TIMM_CONFIG, WEIGHTS, has_fixed_size, timm_name
+        from genrobust.tools.export.classifier import preparation
+
+        arguments, name = info.model_kwargs, timm_name(info.architecture).partition(".")[0]  # a tag is of other weights
+        if name == "alexnet" or arguments.get("blur_pool") or COSINE in arguments:
             raise UserError(
                 f"timm has no {info.architecture} of this kind (AlexNet, train.blur_pool, or head: text of a CLIP), so "
                 "it could not load the folder: export it with --to onnx"
             )
-
-    def write(self, model: Classifier, info: CheckpointInfo, folder: Path) -> None:
-        # as timm's save_for_hf, but for arguments that transformers passes itself
-        from safetensors.torch import save_file
-
-        from genrobust.classifiers import DESCRIPTIONS, LABELS, TIMM_CONFIG, WEIGHTS, has_fixed_size, timm_name
-        from genrobust.tools.export.classifier import preparation
-
         network: Any = model.network  # torch types every attribute as a tensor or a module
-        known, fixed = network.pretrained_cfg, has_fixed_size(info.architecture)
+        fixed = has_fixed_size(info.architecture)
+        # Not by timm's save_for_hf, which keeps the test size and crop of the network that this one began with, and
+        # arguments that transformers passes itself.
         config = {
-            "architecture": timm_name(info.architecture).partition(".")[0],  # a tag would name other weights
+            "architecture": name,
             "num_classes": len(info.classes),
             "num_features": network.num_features,
             LABELS: list(info.classes),
             DESCRIPTIONS: info.descriptions,
-            "model_args": {**info.model_kwargs, **({"img_size": info.image_size} if fixed else {})},
+            "model_args": {**arguments, **({"img_size": info.image_size} if fixed else {})},
             "pretrained_cfg": {
                 **preparation(model, info),
                 "fixed_input_size": fixed,
                 "num_classes": len(info.classes),
-                "first_conv": known["first_conv"],
-                "classifier": known["classifier"],
+                **{key: network.pretrained_cfg[key] for key in ("first_conv", "classifier")},
             },
         }
         text = json.dumps(config, indent=2, ensure_ascii=False) + "\n"

@@ -1,0 +1,42 @@
+"""Batch norms adapted to the unlabeled images of a test set (Schneider et al., 2020)."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+
+from genrobust.classifiers.classifier import ADAPTED_TO
+from genrobust.classifiers.networks.logits import Feed, Prepare, on_device
+from genrobust.core import ImageSet, Subset, repeatable
+
+
+def batch_norms(network: nn.Module) -> list[nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d]:
+    """Return the batch norms of `network`, those of timm among them."""
+    kinds = nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d
+    return [module for module in network.modules() if isinstance(module, kinds)]
+
+
+@torch.inference_mode()
+def adapt_batch_norms(networks: Sequence[nn.Module], images: ImageSet, prepare: Prepare, feed: Feed) -> None:
+    """Replace the means and variances of the batch norms of `networks` by those of `images`.
+
+    This is the paper's full adaptation (N = 0: nothing is kept of the training images). The images are one batch, so
+    each layer sees what the layers before it, already adapted, make of all of them. Of a larger set, `ADAPTED_TO`
+    images are taken by the hashes of their keys. So neither the order of the set nor the size of batches changes the
+    result. Labels are not used. A set of one image changes nothing.
+    """
+    hashes = [hashlib.sha256(key.encode()).digest() for key in images.keys]
+    taken = Subset(images, sorted(range(len(images)), key=hashes.__getitem__)[:ADAPTED_TO])
+    if len(taken) < 2:
+        return
+    with repeatable():
+        (batch,) = Feed(len(taken), feed.device).batches(taken, prepare)
+        for network in networks:
+            norms = batch_norms(network.eval())
+            for norm in norms:
+                norm.train().momentum = 1.0  # the running statistics become those of this batch
+            network(on_device(batch, feed.device))
+            network.eval()

@@ -1,0 +1,21 @@
+"""Top-1 accuracy of classifiers that were adapted to the test set."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from genrobust.robustness.answers import Answers
+from genrobust.robustness.metric import METRICS, Proportion
+
+
+@METRICS.register("top1_adapted")
+class Top1Adapted(Proportion):
+    title = "Top-1 accuracy, adapted"
+    note = (
+        "top-1 accuracy once the means and variances of batch norms are those of the test set's own unlabeled images "
+        "(Schneider et al., 2020); a classifier without batch norms stays as it is"
+    )
+    adapted = True
+
+    def of_images(self, answers: Answers) -> np.ndarray:
+        return answers.correct
