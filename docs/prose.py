@@ -87,6 +87,13 @@ class Result:
         told = read_kept(name)
         return Result(told, by_key(told["scores"]))
 
+    def on(self, test: str) -> Result:
+        """The same with `test` in the place of the mean of the shifts, such as the cells that an arm lacks."""
+        scores = {
+            (metric, arm, MEAN, minus): row for (metric, arm, of, minus), row in self.scores.items() if of == test
+        }
+        return Result(self.told, self.scores | scores)
+
     def curve(self, arm: str) -> Result:
         """The scores along the WiSE-FT curve of `arm`: its arms are the shares of fine-tuning, such as "0.5"."""
         rows = self.told["curves"][arm]

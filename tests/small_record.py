@@ -13,9 +13,11 @@ from rich.console import Console
 from scipy.special import ndtr
 
 from genrobust.core import (
+    ALL_SHIFTS,
     MEAN_OF_SHIFTS,
     ArmRecord,
     BaselineModel,
+    ClassReport,
     Line,
     MissedImage,
     MissedPicture,
@@ -74,6 +76,10 @@ def any_two(values: Values, arm: str, other: str) -> dict[ScoreKey, Score]:
     return {ScoreKey("top1", arm, test, minus=other): score(ours - theirs, test) for (test, ours), theirs in pairs}
 
 
+def by_class(recalls: dict[str, tuple[float | None, ...]]) -> dict[str, ClassReport]:
+    return {arm: ClassReport((None,) * len(recall), recall, ()) for arm, recall in recalls.items()}
+
+
 def by_seed(metric: str, values: Values, step: float = 1) -> dict[ScoreKey, Score]:
     return {
         ScoreKey(metric, arm, test, seed): score(value + step * (seed - 1), test)
@@ -111,8 +117,8 @@ def summary() -> Summary:
         protocols=dict.fromkeys(SIZES, "64 px: center crop") | {"emoji": "64 px: center crop; first label alone"},
         gaps={"top5": {"emoji": "over 5 classes it is always 100 %"}},
         by_group={"emoji": {arm: (of["emoji"] - 9.0, of["emoji"] + 8.0) for arm, of in TOP1.items()}},
-        by_class=BY_CLASS,
-        class_sizes=(200, 0, 300),
+        class_reports={ALL_SHIFTS: by_class(BY_CLASS)},
+        class_sizes={ALL_SHIFTS: (200, 0, 300)},
         missed=(MissedImage("solid", 7, "solid-7", 0, 2, 0.75),),
         missed_counts={"test": 0, "solid": 12},
     )  # fmt: skip
@@ -199,7 +205,13 @@ def grouped(record) -> StudyRecord:
         | table("top1", mean, "any real") | table("er", mean_er, "any real")
         | any_two(mean, "any real+retrieved", "any real+generated"),
         by_group={"emoji": dict.fromkeys((*TOP1, *second.values()), (11.0, 28.0))},
-        by_class=BY_CLASS | {second[arm]: top1 for arm, top1 in BY_CLASS.items()},
+        class_reports={
+            ALL_SHIFTS: by_class(
+                BY_CLASS
+                | {second[arm]: top1 for arm, top1 in BY_CLASS.items()}
+                | {f"any {arm}": top1 for arm, top1 in BY_CLASS.items()}
+            )
+        },
         references=dict.fromkeys(TOP1, "real") | dict.fromkeys(lower, "real, b") | dict.fromkeys(mean, "any real"),
         groups={f"any {arm}": (arm, second[arm]) for arm in TOP1},
     )  # fmt: skip

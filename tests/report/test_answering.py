@@ -12,8 +12,8 @@ from genrobust.report.answering import answer
 def test_the_verdict_comes_first_and_then_generated_against_retrieved_images(record):
     verdict, control, accuracy, robustness = answer(record).sentences
     assert verdict == (
-        "Yes: over 2 shifted test sets, real+generated gains 12.5 points of top-1 accuracy over real (95 % interval "
-        "+10.5 to +14.5)."
+        "Yes: over these 2 shifted test sets, real+generated gains 12.5 points of top-1 accuracy over real (95 % "
+        "interval +10.5 to +14.5; with shifts as the unit −19.3 to +44.3)."
     )
     assert control == (
         "Compared with retrieved images, real+generated is 17.5 points below real+retrieved (−19.5 to −15.5)."
@@ -27,6 +27,14 @@ def test_the_verdict_comes_first_and_then_generated_against_retrieved_images(rec
         "In effective robustness, real+generated gains 11.0 points over real (95 % interval +9.0 to +13.0): +10.5 "
         "against −0.5."
     )
+
+
+def test_a_gain_that_all_shifts_share_is_not_about_these_alone(record):
+    alike = {ScoreKey("top1", "real+generated", t, minus="real"): Score(v, v - 2, v + 2, 9, 6, "")
+             for t, v in (("solid", 12.4), ("emoji", 12.6))}  # fmt: skip
+    told = replace(record, summary=replace(record.summary, scores=record.summary.scores | alike))
+    assert answer(told).sentences[0].startswith("Yes: over 2 shifted test sets, ")
+    assert "with shifts as the unit +11.2 to +13.8)" in answer(told).sentences[0]
 
 
 def with_difference(record, value: float, half: float, arm: str = "real+generated", minus: str = "real"):
@@ -62,7 +70,7 @@ def test_a_title_that_asks_for_no_yes_gets_none(record, title, asks):
     assert (
         answer(replace(record, title=title))
         .sentences[0]
-        .startswith("Yes: over 2" if asks else "Over 2 shifted test sets, real+")
+        .startswith("Yes: over these 2" if asks else "Over these 2 shifted test sets, real+")
     )
 
 

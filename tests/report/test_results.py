@@ -103,7 +103,8 @@ def test_effective_robustness_marks_what_extrapolates_and_shows_gaps_as_gaps(sum
 def test_differences_are_sure_only_where_the_interval_excludes_zero(summary):
     table = difference_table(summary, TOP1)
     assert [arm for arm, _ in table.rows] == ["real+generated", "real+retrieved"]
-    assert [entry.sure for entry in table.rows[0][1]] == [False, True, True, True, True]
+    assert [entry.sure for entry in table.rows[0][1]] == [False, True, True, True, False, True]
+    assert table.columns[4].name == "shifts as unit" and table.rows[0][1][4].text == "−19.3 to +44.3"
     assert difference_table(replace(summary, arms=("real",)), TOP1) is None
 
 

@@ -140,7 +140,7 @@ def test_gains_by_class_are_those_of_the_answer_and_classes_without_images_are_n
     assert [row[:3] for row in found["rows"]] == [("crane bird", 300, 60), ("camera", 200, -10)]
     assert "better on 1 of 2 classes and worse on 1" in found["sentence"]
     assert found["sentence"] in Page(html(view)).text
-    unknown = replace(record, summary=replace(record.summary, by_class={}))
+    unknown = replace(record, summary=replace(record.summary, class_reports={}))
     assert "classes" not in ReportView(unknown).sections
 
 
@@ -185,8 +185,8 @@ def test_markdown_tables_are_whole_whatever_a_name_holds(record, tmp_path):
     text = write_report(ReportView(evil), tmp_path)["report.md"].read_text()
     tables = [line for line in text.splitlines() if line.startswith("|")]
     columns = [len(re.findall(r"(?<!\\)\|", line)) - 1 for line in tables]
-    # further, top-1, robustness and any two arms, lines, training, times, environment
-    assert set(columns) == {7, 6, 4, 8, 12, 3, 2}
+    # further, top-1, robustness and any two arms, differences in it, lines, training, times, environment
+    assert set(columns) == {7, 6, 4, 5, 8, 12, 3, 2}
     assert "\\<script\\>" in text and "<script>" not in text
     assert "````yaml\na: ```" in text
     assert "**89.6**" not in text and "**91.0** (89.0–93.0)" in text

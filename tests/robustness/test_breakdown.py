@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from itertools import combinations
+from itertools import combinations, product
 
 import numpy as np
 import pytest
 
-from genrobust.core import MEAN_OF_SHIFTS
+from genrobust.core import ALL_SHIFTS, MEAN_OF_SHIFTS
 from genrobust.robustness import Comparison, summarize
-from genrobust.robustness.breakdown import CONFUSIONS, MISSED_OF_SET
+from genrobust.robustness.breakdown import CONFUSED_PAIRS, CONFUSIONS, MISSED_OF_SET
 from genrobust.robustness.summary import COMPARED_ON_EACH
 
 SHIFTS = ("solid", "emoji")
@@ -36,23 +36,61 @@ def answers(study, arm, seed, test):
     return own[found.logits[:, own].argmax(axis=1)]
 
 
-def test_classes_pool_the_images_of_all_shifts_in_the_mean(study):
-    summary = summed(study)
-    labels = np.concatenate([study["real", 0, test].labels for test in SHIFTS])
-    assert summary.class_sizes == tuple(np.bincount(labels, minlength=6))
-    for arm, top1 in summary.by_class.items():
-        right = np.mean(
-            [np.concatenate([answers(study, arm, s, t) == study[arm, s, t].labels for t in SHIFTS]) for s in SEEDS],
-            axis=0,
-        )
-        assert top1 == pytest.approx([100 * right[labels == label].mean() for label in range(6)])
-
-
 def test_without_shifts_classes_are_those_of_the_clean_set_and_gaps_stay_gaps(drawn_study):
     few = drawn_study({"real": dict.fromkeys(N, 0.5)}, (0,), N, {"test": [0, 2], "solid": [0, 2], "emoji": [0, 2]})
     summary = summarize(few, Comparison("test", SHIFTS, "real", bootstrap=50, min_images=10_000))
-    assert sum(summary.class_sizes) == N["test"]
-    assert [top1 is None for top1 in summary.by_class["real"]] == [False, True, False, True, True, True]
+    assert summary.class_sizes.keys() == summary.class_reports.keys() == {"test"}
+    assert sum(summary.class_sizes["test"]) == N["test"]
+    assert [top1 is None for top1 in summary.class_reports["test"]["real"].recall] == [
+        False,
+        True,
+        False,
+        True,
+        True,
+        True,
+    ]
+
+
+def test_class_reports_count_what_each_class_is_predicted_as(study):
+    summary = summed(study, groups={"both": ["generated", "mixed"]})
+    for side, tests in (("test", ["test"]), (ALL_SHIFTS, SHIFTS)):
+        for name, arms in {"real": ["real"], "both": ["generated", "mixed"]}.items():
+            matrix = np.zeros((6, 6))
+            for arm, seed, test in product(arms, SEEDS, tests):
+                np.add.at(matrix, (study[arm, seed, test].labels, answers(study, arm, seed, test)), 1)
+            matrix /= len(arms) * len(SEEDS)
+            found = summary.class_reports[side][name]
+            assert np.array(found.matrix) == pytest.approx(matrix)
+            assert found.precision == pytest.approx(100 * matrix.diagonal() / matrix.sum(axis=0), abs=1e-4)
+            assert found.recall == pytest.approx(100 * matrix.diagonal() / matrix.sum(axis=1), abs=1e-4)
+            wrong = matrix - np.diag(matrix.diagonal())
+            assert len(found.confused) == min(CONFUSED_PAIRS, np.count_nonzero(wrong))
+            images = [pair.images for pair in found.confused]
+            assert images == pytest.approx(np.sort(wrong.ravel())[::-1][: len(images)])
+            for pair in found.confused:
+                assert pair.images == pytest.approx(wrong[pair.label, pair.said])
+                assert pair.share == pytest.approx(pair.images / matrix[pair.label].sum())
+        labels = np.concatenate([study["real", 0, test].labels for test in tests])
+        assert summary.class_sizes[side] == tuple(np.bincount(labels, minlength=6))
+
+
+def test_a_part_of_the_test_sets_is_scored_under_its_name(study):
+    rng = np.random.default_rng(0)
+    part = {test: rng.random(N[test]) < 0.5 for test in SHIFTS}
+    summary = summed(study, subsets={"odd": part, "clean": {"test": np.arange(N["test"]) < 60}, "none": {}})
+
+    def top1(arm):
+        right = [[answers(study, arm, s, t) == study[arm, s, t].labels for s in SEEDS] for t in SHIFTS]
+        return np.mean([100 * np.mean([r[part[t]] for r in of]) for t, of in zip(SHIFTS, right, strict=True)])
+
+    for arm in LEVELS:
+        score = summary.score("top1", arm, "odd")
+        assert score.value == pytest.approx(top1(arm)) and score.lo < score.value < score.hi
+    gain = summary.score("top1", "mixed", "odd", minus="real")
+    assert gain.value == pytest.approx(top1("mixed") - top1("real")) and gain.lo < gain.value < gain.hi
+    assert summary.subsets == {"odd": {t: m.sum() for t, m in part.items()}, "clean": {"test": 60}}
+    with pytest.raises(ValueError, match="3 of 200 images"):
+        summed(study, subsets={"odd": {"solid": [True, False, True]}})
 
 
 def test_a_gain_without_a_group_is_that_over_all_other_images(study):

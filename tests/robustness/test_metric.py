@@ -11,8 +11,9 @@ from scipy.special import log_softmax, softmax
 
 from genrobust.core import Predictions, UserError
 from genrobust.robustness import Comparison, Groups, find_metric, list_metrics, summarize
+from genrobust.robustness.lowest import MIN_IMAGES
 from genrobust.robustness.metrics.ece import BINS
-from genrobust.robustness.metrics.worst_class import MIN_IMAGES, WorstClass
+from genrobust.robustness.metrics.worst_class import WorstClass
 from genrobust.robustness.sets import AnsweredSet
 
 N, CLASSES = 600, 12
@@ -44,11 +45,14 @@ def plainly(found: Predictions, classes: list[int]) -> dict[str, float]:
     right = np.array([row.argmax() == y for row, y in rows])
     confidence = np.array([softmax(row.astype(float)).max() for row, _ in rows])
     labels = np.array([y for _, y in rows])
+    said = np.array([row.argmax() for row, _ in rows])
+    hits = {y: 2 * (said[labels == y] == y).sum() / ((labels == y).sum() + (said == y).sum()) for y in set(labels)}
     bins = [(confidence > i / BINS) & (confidence <= (i + 1) / BINS) for i in range(BINS)]
     return {
         "top1": 100 * right.mean(),
         "top5": 100 * np.mean([np.argsort(-row)[:5].tolist().count(y) for row, y in rows]),
         "worst_class": 100 * min(right[labels == y].mean() for y in set(labels)),
+        "macro_f1": 100 * np.mean(list(hits.values())),
         "ece": 100 * sum(abs(right[b].mean() - confidence[b].mean()) * b.mean() for b in bins if b.any()),
         "nll": -np.mean([log_softmax(row.astype(float))[y] for row, y in rows]),
     }
@@ -79,7 +83,7 @@ def test_intervals_are_those_of_drawing_images_one_by_one() -> None:
     for _ in range(300):
         at = rng.integers(0, N, N)
         draws.append(plainly(replace(one, logits=one.logits[at], labels=one.labels[at]), PART))
-    for metric in ("ece", "nll", "worst_class"):
+    for metric in ("ece", "nll", "worst_class", "macro_f1"):
         values = [draw[metric] for draw in draws]
         score = summary.score(metric, "a", "shifted", 0)
         width = np.subtract(*np.percentile(values, [97.5, 2.5]))
@@ -91,7 +95,7 @@ def test_any_of_several_right_labels_counts() -> None:
     both = {k: replace(p, accepted=tuple((int(y), int(y + 1) % CLASSES) for y in p.labels)) for k, p in found.items()}
     comparison = Comparison("test", ["shifted"], "a", bootstrap=20)
     one, two = (summarize(predictions, comparison) for predictions in (found, both))
-    for metric in ("top1", "top5", "worst_class"):
+    for metric in ("top1", "top5", "worst_class", "macro_f1"):
         assert two.score(metric, "a", "shifted").value > one.score(metric, "a", "shifted").value
     p = both["a", 0, "shifted"]
     rows = zip(p.logits, p.accepted, strict=True)
@@ -131,6 +135,20 @@ def test_a_worst_class_that_is_always_right_has_an_interval_over_groups_too() ->
     drawn = WorstClass("worst_class").resample(np.ones((1, 1, 45)), images, 500, np.random.default_rng(0))
     score = drawn.one(0, 0)
     assert score.value == score.hi == 100 and 60 < score.lo < 97
+
+
+def test_the_worst_group_is_one_of_enough_images_and_its_interval_is_over_images() -> None:
+    found, groups = study(), {"shifted": [f"camera {min(i // 100, 5)}" for i in range(N)]}
+    groups["shifted"][:3] = ["too few"] * 3
+    found["b", 0, "shifted"].logits[100:200, :] = 0  # nearly all wrong
+    found["b", 0, "shifted"].logits[:3, :] = -1.0 * np.eye(CLASSES)[found["b", 0, "shifted"].labels[:3]]
+    summary = summarize(found, Comparison("test", ["shifted"], "a", bootstrap=300, image_groups=groups))
+    p = found["b", 0, "shifted"]
+    right = np.array(PART)[p.logits[:, PART].argmax(axis=1)] == p.labels
+    of_groups = [right[np.array(groups["shifted"]) == f"camera {i}"].mean() for i in range(6)]
+    score = summary.score("worst_group", "b", "shifted", 0)
+    assert score.value == pytest.approx(100 * min(of_groups)) and score.lo < score.value < score.hi < score.lo + 20
+    assert summary.gaps["worst_group"]["test"] == "its images have no groups"
 
 
 def test_the_main_metrics_come_first_and_an_unknown_one_is_named() -> None:

@@ -7,7 +7,15 @@ import pytest
 from scipy.stats import norm, t as student
 
 from genrobust.core import Score
-from genrobust.robustness import Groups, Measured, mean_of, measure_accuracy, resampling, seed_weights
+from genrobust.robustness import (
+    Groups,
+    Measured,
+    interval_over_sets,
+    mean_of,
+    measure_accuracy,
+    resampling,
+    seed_weights,
+)
 from genrobust.robustness.resampling import resampled_means
 
 
@@ -203,3 +211,10 @@ def test_intervals_over_two_groups_hold_nothing_that_cannot_be():
         assert (score.lo, score.hi) == (least - most, most - least)
         mean = measured.over_arms([0], minus=[1]).difference(0, None, weights)
         assert (mean.lo, mean.hi) == (score.lo, score.hi)
+
+
+def test_an_interval_over_sets_is_students_over_their_values_alone():
+    values = [6.1, 3.4, 7.2, 16.9, 4.0, 3.9]
+    expected = student.interval(0.95, 5, np.mean(values), np.std(values, ddof=1) / np.sqrt(6))
+    assert interval_over_sets(values) == pytest.approx(expected)
+    assert interval_over_sets([1.0]) is None

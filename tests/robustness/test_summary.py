@@ -344,6 +344,7 @@ def test_clean_images_that_are_all_right_are_uncertain_too():
         ({"shifts": ("solid", "solid")}, "each test set once"),
         ({"shifts": ("test", "solid")}, "each test set once"),
         ({"image_groups": {"sold": ["a"]}}, "no test set 'sold'"),
+        ({"subsets": {"some": {"sold": [True]}}}, "no test set 'sold'"),
     ],
 )
 def test_a_comparison_names_each_test_set_once_and_groups_of_no_other(change, message):

@@ -130,6 +130,7 @@ from .precision import (
 from .progress import Bar as Bar, about as about, counting as counting, progress_bar as progress_bar
 from .record import (
     ArmRecord as ArmRecord,
+    Cells as Cells,
     Claim as Claim,
     Curve as Curve,
     MadeBy as MadeBy,
@@ -142,9 +143,11 @@ from .record import (
 from .registry import Registry as Registry
 from .remote import address as address, local_folder as local_folder, mirrors as mirrors, remote_of as remote_of
 from .results import (
+    ALL_SHIFTS as ALL_SHIFTS,
     MEAN_OF_SHIFTS as MEAN_OF_SHIFTS,
     ZERO_SHOT as ZERO_SHOT,
     BaselineModel as BaselineModel,
+    ClassReport as ClassReport,
     Confusion as Confusion,
     Line as Line,
     MissedImage as MissedImage,

@@ -75,6 +75,20 @@ class ArmRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class Cells:
+    """The cells of the test sets, classes in a style, of which the training images of `arms` have some and lack others.
+
+    `present` and `absent` name these parts of the test sets in `Summary.subsets`; `lacking` are the cells that are
+    absent, each with the number of its test images: class, style, images.
+    """
+
+    arms: tuple[str, ...]
+    present: str
+    absent: str
+    lacking: tuple[tuple[str, str, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Curve:
     """The classifiers between the pretrained network of an `arm` and its fine-tuned one (WiSE-FT).
 
@@ -139,7 +153,8 @@ class StudyRecord:
     names for the answer, "" for none. `class_names` are those of the label space; `missed` are the images that every
     classifier gets wrong, by their test set. `made_by` says what made the results, which may be older than the report.
     `warnings` are what makes the answer doubtful. `test_images` has a hash of the names and labels of the images of
-    each test set, the same on every machine.
+    each test set, the same on every machine. `cells` are those that training images have and lack, where both are
+    tested.
     """
 
     title: str
@@ -164,3 +179,4 @@ class StudyRecord:
     made_by: tuple[MadeBy, ...] = ()
     warnings: tuple[str, ...] = ()
     test_images: dict[str, str] = field(default_factory=dict)
+    cells: tuple[Cells, ...] = ()

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 ZERO_SHOT = "zero-shot CLIP"  # stands for an arm's name where a CLIP answers that the study did not train
 MEAN_OF_SHIFTS = "mean of shifts"  # stands for a test set's name where a metric is the mean over `Summary.shifts`
 
+ALL_SHIFTS = "all shifts"  # stands for a test set's name where all images of the shifts in the mean are pooled
+
 
 @dataclass(frozen=True, slots=True)
 class Predictions:
@@ -145,14 +147,32 @@ class MissedImage:
 
 @dataclass(frozen=True, slots=True)
 class Confusion:
-    """Images of the class `label` that every classifier of a study gets wrong and most take for `said`.
+    """Images of the class `label` that are taken for `said`: their number, and the `share` of the class that they are.
 
-    They are a `share` of the images of the class in a test set.
+    Of several classifiers, it is those that all get wrong and most take for `said`, or a mean number.
     """
 
     label: int
     said: int
     share: float
+    images: float = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ClassReport:
+    """The answers of an arm or a group by class, means over its seeds and arms.
+
+    Attributes:
+        precision: By class, the share of the images predicted as it that are of it, in percent; None without any.
+        recall: By class, the share of its images that are predicted as it, its top-1 accuracy; None without any.
+        confused: The pairs of classes that are confused most, by the number of images.
+        matrix: The images of each class (rows) by predicted class; None of many classes, and where it was not kept.
+    """
+
+    precision: tuple[float | None, ...]
+    recall: tuple[float | None, ...]
+    confused: tuple[Confusion, ...]
+    matrix: tuple[tuple[float, ...], ...] | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,11 +195,14 @@ class Summary:
             interval says little.
         without_group: The lowest and the highest gain in top-1 of each arm over its reference, in points of the mean
             of shifts, that leaving out one group of images gives; by arm and group. Nothing where none has a group.
-        by_class: Top-1 in percent of each class, by arm, over all images of `shifts` (of `clean`, where there are
-            none); None for a class without images. `class_sizes` counts these images.
         missed: Some of the images that every classifier gets wrong; `missed_counts` counts them all, by test set.
         confusions: The confusions that the most of these images have in common, by test set.
+        class_reports: Precision, recall and confused classes, by `clean` or `ALL_SHIFTS` and by arm and group. A label
+            counts as predicted where any label that is right for the image is. `class_sizes` counts the images of each
+            class there.
         commonest: The share of the commonest class among the images of each test set, in percent.
+        subsets: Parts of test sets with scores under names of their own, see `Comparison`: the number of images by
+            test set, of those that their mean is over.
     """
 
     arms: tuple[str, ...]
@@ -199,12 +222,13 @@ class Summary:
     groups: dict[str, tuple[str, ...]] = field(default_factory=dict)
     by_group: dict[str, dict[str, tuple[float, ...]]] = field(default_factory=dict)
     without_group: dict[str, dict[str, float]] = field(default_factory=dict)
-    by_class: dict[str, tuple[float | None, ...]] = field(default_factory=dict)
-    class_sizes: tuple[int, ...] = ()
     missed: tuple[MissedImage, ...] = ()
     missed_counts: dict[str, int] = field(default_factory=dict)
     confusions: dict[str, tuple[Confusion, ...]] = field(default_factory=dict)
+    class_reports: dict[str, dict[str, ClassReport]] = field(default_factory=dict)
+    class_sizes: dict[str, tuple[int, ...]] = field(default_factory=dict)
     commonest: dict[str, float] = field(default_factory=dict)
+    subsets: dict[str, dict[str, int]] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         arms, seeds, tests, scores = map(len, (self.arms, self.seeds, self.tests, self.scores))

@@ -19,6 +19,7 @@ from genrobust.report.wording import (
     is_sure,
     is_wide,
     number,
+    over_shifts,
     robustness_over,
     span,
     without_looking,
@@ -144,7 +145,12 @@ def _verdict(record: StudyRecord, arm: str) -> str:
     test_set, where = _leading_set(summary)
     gained = gain(summary, "top1", arm, test_set)
     assert gained is not None  # every arm is scored on every set
-    pair, over = _difference_phrase(gained, arm, reference, " of top-1 accuracy"), f"{where[0].lower()}{where[1:]}"
+    beyond = over_shifts(summary, "top1", arm)
+    if beyond is not None and not is_sure(beyond):
+        where = where.replace("Over ", "Over these ")
+    beside = f"; with shifts as the unit {span(beyond, True)}" if beyond else ""
+    pair = _difference_phrase(gained, arm, reference, " of top-1 accuracy", beside)
+    over = f"{where[0].lower()}{where[1:]}"
     if not summary.shifts:
         left_out = "no shifted test set is large enough to average over"
         why = left_out if summary.left_out else "the study has no shifted test set"
@@ -335,11 +341,14 @@ def _why_no_robustness(summary: Summary, arm: str, reference: str) -> str:
     )
 
 
-def _difference_phrase(score: Score, arm: str, other: str, quantity: str = "") -> str:
-    """Say a difference in words: "real+generated gains 12.5 points over real (95 % interval +11.0 to +14.1)"."""
+def _difference_phrase(score: Score, arm: str, other: str, quantity: str = "", beside: str = "") -> str:
+    """Say a difference in words: "real+generated gains 12.5 points over real (95 % interval +11.0 to +14.1)".
+
+    `beside` is said beside the interval.
+    """
     if score.value == score.lo == score.hi == 0:
         return f"{arm} and {other} answer these images alike"
-    interval = f"95 % interval {span(score, True)}"
+    interval = f"95 % interval {span(score, True)}{beside}"
     if not is_sure(score):
         return (
             f"{arm} differs from {other} by {number(score.value, True)} points{quantity}, which may be chance "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 from genrobust.core import StudyRecord, Summary
@@ -20,9 +19,6 @@ def with_group_means(summary: Summary, keep_ungrouped: bool = True) -> Summary:
     group_references = (other for group in summary.groups if (other := summary.reference_of(group)) != group)
     reference = next(group_references, next(iter(summary.groups)))
     pretrained = tuple(group for group, members in summary.groups.items() if set(members) & set(summary.pretrained))
-    by_class = {
-        group: _by_class([summary.by_class[arm] for arm in members]) for group, members in summary.groups.items()
-    }
     by_image_group = {
         test: of_arms
         | {
@@ -37,15 +33,8 @@ def with_group_means(summary: Summary, keep_ungrouped: bool = True) -> Summary:
         reference=reference,
         groups={},
         pretrained=(*pretrained, *summary.pretrained),
-        by_class=summary.by_class | by_class,
         by_group=by_image_group,
     )
-
-
-def _by_class(rows: Sequence[Sequence[float | None]]) -> tuple[float | None, ...]:
-    """Return the mean of each class over arms; None for a class without images."""
-    classes = ([top1 for top1 in of_class if top1 is not None] for of_class in zip(*rows, strict=True))
-    return tuple(sum(values) / len(values) if values else None for values in classes)
 
 
 def with_group_records(record: StudyRecord) -> StudyRecord:

@@ -27,7 +27,7 @@ from genrobust.recipe import Recipe, parse_recipe
 from genrobust.robustness import Metric
 
 REPORT, RESULTS = "report.html", "results.json"
-FORMAT = 3  # of a summary's JSON; a reader refuses one that it does not know
+FORMAT = 4  # of a summary's JSON; a reader refuses one that it does not know
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,10 +81,17 @@ def report_inputs(recipe: Recipe, classifiers: Iterable[str], tests: Mapping[str
 
 
 def summary_to_json(summary: Summary, metrics: Iterable[Metric]) -> dict[str, Any]:
-    """Return `summary` as JSON values. `scores` is a list of records in place of the table, with their units."""
+    """Return `summary` as JSON values, without matrices.
+
+    `scores` is a list of records in place of the table, with their units.
+    """
     units = {metric.name: (metric.unit, metric.difference_unit) for metric in metrics}
     scores = [{**row, "unit": units[row["metric"]][bool(row["minus"])]} for row in summary.rows()]
-    return {"format": FORMAT, **asdict(replace(summary, scores={})), "scores": scores}
+    reports = {
+        side: {arm: replace(report, matrix=None) for arm, report in of_side.items()}
+        for side, of_side in summary.class_reports.items()
+    }
+    return {"format": FORMAT, **asdict(replace(summary, scores={}, class_reports=reports)), "scores": scores}
 
 
 def summary_from_json(value: dict[str, Any]) -> Summary:

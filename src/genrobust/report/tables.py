@@ -9,12 +9,14 @@ from genrobust.core import MEAN_OF_SHIFTS, Score, Summary
 from genrobust.report.nouns import Column, Entry, Table
 from genrobust.report.wording import (
     EN_DASH,
+    WIDE,
     compared_with,
     count,
     gain,
     is_sure,
     is_wide,
     number,
+    over_shifts,
     shifts_in_mean,
     span,
     subtracted,
@@ -49,13 +51,19 @@ def metric_table(summary: Summary, metric: Metric) -> Table | None:
 def difference_table(summary: Summary, metric: Metric) -> Table | None:
     """Return each arm minus its reference in `metric`; None where nothing is compared."""
     columns = _columns(summary, metric, ranged=False)
+    compared = [arm for arm in summary.arms if summary.reference_of(arm) != arm]
     rows = [
-        (arm, tuple(difference_entry(gain(summary, metric.name, arm, column.name), metric) for column in columns))
-        for arm in summary.arms
-        if summary.reference_of(arm) != arm
+        (arm, [difference_entry(gain(summary, metric.name, arm, column.name), metric) for column in columns])
+        for arm in compared
     ]
+    if len(summary.shifts) > 1:
+        at = 1 + next(i for i, column in enumerate(columns) if column.kind == "mean")
+        columns = (*columns[:at], Column("shifts as unit", "95 % interval", "gain"), *columns[at:])
+        for arm, entries in rows:
+            entries.insert(at, _interval_entry(over_shifts(summary, metric.name, arm), metric))
     caption = f"{metric.heading(summary)} minus that of {compared_with(summary)}, {metric.difference_unit}"
-    return _without_empty(Table(columns, tuple(rows), caption, minus=subtracted(summary)), metric)
+    shown = tuple((arm, tuple(entries)) for arm, entries in rows)
+    return _without_empty(Table(columns, shown, caption, minus=subtracted(summary)), metric)
 
 
 def _further_table(summary: Summary, metric: Metric) -> Table | None:
@@ -124,14 +132,15 @@ def mark_best(columns: Sequence[Column], rows: Sequence[list[Entry]], metric: Me
 
 
 def _entry_of(summary: Summary, metric: Metric, arm: str, test_set: str) -> Entry:
-    entry = _entry(summary.find(metric.name, arm, test_set), metric, metric.signed)
+    entry = score_entry(summary.find(metric.name, arm, test_set), metric, metric.signed)
     few = summary.by_group.get(test_set, {}).get(arm) if metric.name == "top1" else None
     if not few:
         return entry
     return replace(entry, interval=f"{number(min(few))}{EN_DASH}{number(max(few))}")
 
 
-def _entry(score: Score | None, metric: Metric, signed: bool) -> Entry:
+def score_entry(score: Score | None, metric: Metric, signed: bool = False) -> Entry:
+    """Return a score as shown, with its interval: a gap where it was not measured."""
     if score is None or (signed and is_wide(score)):
         return Entry(None)
     return Entry(
@@ -145,8 +154,15 @@ def _entry(score: Score | None, metric: Metric, signed: bool) -> Entry:
 
 def difference_entry(score: Score | None, metric: Metric) -> Entry:
     """Return a difference as shown: a gap where it was not measured, or its interval says nothing."""
-    entry = _entry(score, metric, signed=True)
+    entry = score_entry(score, metric, signed=True)
     return entry if score is None or entry.value is None else replace(entry, sure=is_sure(score))
+
+
+def _interval_entry(score: Score | None, metric: Metric) -> Entry:
+    """Return the interval of a difference alone."""
+    if score is None or score.hi - score.lo > 2 * WIDE:
+        return Entry(None)
+    return Entry(score.lo, span(score, True, metric.digits), sure=is_sure(score))
 
 
 def _without_empty(table: Table, metric: Metric) -> Table | None:

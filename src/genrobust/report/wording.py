@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 
 from genrobust.core import MEAN_OF_SHIFTS, ArmRecord, Score, StudyRecord, Summary
 from genrobust.report.groups import averaged_over
-from genrobust.robustness import EXPLAINED, Metric, find_metric
+from genrobust.robustness import EXPLAINED, Metric, find_metric, interval_over_sets
 
 MINUS, EN_DASH = "\u2212", "\u2013"
 EXTRAPOLATED = "°"  # after a metric
@@ -81,6 +82,14 @@ def mixture_in_words(arm: ArmRecord) -> str:
 def gain(summary: Summary, metric: str, arm: str, test_set: str = MEAN_OF_SHIFTS) -> Score | None:
     """Return `arm`, or a group, minus its reference; None where there is none, or the metric was not measured."""
     return summary.find(metric, arm, test_set, minus=summary.reference_of(arm))
+
+
+def over_shifts(summary: Summary, metric: str, arm: str) -> Score | None:
+    """Return the gain of `arm` on the mean of shifts, with its interval if shifts are the unit; None for one shift."""
+    mean = gain(summary, metric, arm)
+    gains = [gain(summary, metric, arm, shift) for shift in shifts_in_mean(summary, find_metric(metric))]
+    interval = interval_over_sets([score.value for score in gains if score is not None])
+    return None if mean is None or interval is None else replace(mean, lo=interval[0], hi=interval[1], p=None)
 
 
 def shifts_in_mean(summary: Summary, metric: Metric) -> tuple[str, ...]:
@@ -184,6 +193,12 @@ def _limits_of_comparing(record: StudyRecord) -> Iterator[str]:
         yield (
             "Intervals are not widened for the number of comparisons: one in twenty or so misses the truth by "
             f"chance{claims}."
+        )
+    if len(summary.shifts) > 1:
+        yield (
+            f"Intervals of a mean are for these {len(summary.shifts)} shifts. With shifts as the unit, they are for "
+            "another shift of the kind: Student's t over the differences on each. Where that one includes zero, the "
+            "answer is about these shifts alone."
         )
     yield from _limits_of_groups(summary)
     for name in summary.trained_elsewhere:

@@ -1,6 +1,6 @@
 from .accuracy import top1_score as top1_score
 from .answers import read_answers as read_answers
-from .claims import CheckedClaim as CheckedClaim, check_claims as check_claims
+from .claims import EXPLORATORY as EXPLORATORY, CheckedClaim as CheckedClaim, check_claims as check_claims
 from .effective import (
     effective_robustness as effective_robustness,
     fit_line as fit_line,
@@ -21,6 +21,7 @@ from .resampling import (
     ANY as ANY,
     Measured as Measured,
     freedom_of_sum as freedom_of_sum,
+    interval_over_sets as interval_over_sets,
     mean_of as mean_of,
     measure_accuracy as measure_accuracy,
     require_replicates as require_replicates,

@@ -25,9 +25,15 @@ class Answers:
     @cached_property
     def correct(self) -> np.ndarray:
         """Which images are classified correctly: bool [N]. Of equal logits the first class is the guess."""
+        return self.mistaken_for < 0
+
+    @cached_property
+    def mistaken_for(self) -> np.ndarray:
+        """The column of the wrong class that each image is taken for, -1 where the guess is right: int32 [N]."""
         if not self.right.size:
-            return np.zeros(len(self.right), dtype=bool)
-        return self.right[np.arange(len(self.right)), self.logits.argmax(axis=1)]
+            return np.zeros(len(self.right), dtype=np.int32)
+        guess = self.logits.argmax(axis=1).astype(np.int32)
+        return np.where(self.right[np.arange(len(guess)), guess], np.int32(-1), guess)
 
     @cached_property
     def highest(self) -> np.ndarray:

@@ -1,37 +1,21 @@
-"""Top-1 by class and by group of images, gains without a group, and the images that every classifier gets wrong."""
+"""Breakdowns: by class, by confused classes and by group of images, and the images that every classifier misses."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from itertools import product
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
-from genrobust.core import Confusion, MissedImage, Predictions
+from genrobust.core import ClassReport, Confusion, MissedImage
 from genrobust.robustness.grouping import FEW_GROUPS
 from genrobust.robustness.sets import AnsweredSet
 
 MISSED_OF_SET = 8  # images of each test set that are kept to be looked at
 CONFUSIONS = 3  # of each test set that are kept
-
-
-def accuracy_by_class(
-    sets: Sequence[AnsweredSet], arms: Sequence[str]
-) -> tuple[dict[str, tuple[float | None, ...]], tuple[int, ...]]:
-    """Return top-1 in percent of each class, by arm, and how many images each class has in all of `sets`.
-
-    It is a mean over seeds; None stands for a class without images.
-    """
-    classes = sets[0].all_classes
-    sizes = np.bincount(np.concatenate([answered.labels for answered in sets]), minlength=classes)
-    accuracies = {}
-    for a, arm in enumerate(arms):
-        right = np.zeros(classes)
-        for answered in sets:
-            right += np.bincount(answered.labels, weights=answered.values["top1"][a].mean(axis=0), minlength=classes)
-        accuracies[arm] = tuple(100 * float(r) / int(n) if n else None for r, n in zip(right, sizes, strict=True))
-    return accuracies, tuple(sizes.tolist())
+CONFUSED_PAIRS = 10  # of each arm
+MATRIX_CLASSES = 100  # up to which an arm's answers are kept as a matrix
+DECIMALS = 4  # of percents by class
 
 
 def accuracy_by_group(answered: AnsweredSet, arms: Sequence[str]) -> dict[str, tuple[float, ...]]:
@@ -85,9 +69,6 @@ def gains_without_groups(
 
 def missed_images(
     sets: Sequence[AnsweredSet],
-    predictions: Mapping[tuple[str, int, str], Predictions],
-    arms: Sequence[str],
-    seeds: Sequence[int],
 ) -> tuple[tuple[MissedImage, ...], dict[str, int], dict[str, tuple[Confusion, ...]]]:
     """Return images that every classifier gets wrong, and by test set how many there are, and what they are taken for.
 
@@ -98,39 +79,84 @@ def missed_images(
     counts: dict[str, int] = {}
     confusions: dict[str, tuple[Confusion, ...]] = {}
     for answered in sets:
-        wrong = np.flatnonzero(answered.members)[~answered.values["top1"].any(axis=(0, 1))]
+        said = answered.mistaken_for.reshape(-1, len(answered.labels))
+        wrong = np.flatnonzero((said >= 0).all(axis=0))
         counts[answered.name] = len(wrong)
         if len(wrong):
-            of_set, confusions[answered.name] = _most_agreed(answered, wrong, predictions, list(product(arms, seeds)))
+            of_set, confusions[answered.name] = _most_agreed(answered, wrong, said[:, wrong])
             missed += of_set
     return tuple(missed), counts, confusions
 
 
 def _most_agreed(
-    answered: AnsweredSet,
-    wrong: np.ndarray,
-    predictions: Mapping[tuple[str, int, str], Predictions],
-    classifiers: Sequence[tuple[str, int]],
+    answered: AnsweredSet, wrong: np.ndarray, said: np.ndarray
 ) -> tuple[list[MissedImage], tuple[Confusion, ...]]:
-    """The images `wrong`, indices, on which most of the classifiers agree, and what most images are taken for."""
-    said = np.empty((len(classifiers), len(wrong)), dtype=np.int64)
-    for row, (arm, seed) in zip(said, classifiers, strict=True):
-        # read one at a time: those of a study may be larger than memory
-        predicted = predictions[arm, seed, answered.name]
-        row[:] = answered.classes[predicted.logits[wrong].take(answered.classes, axis=1).argmax(axis=1)]
+    """The images `wrong`, indices, on which most of the classifiers agree, and what most images are taken for.
+
+    `said` are the answers of the T classifiers, [T, wrong].
+    """
     answers = [np.unique(column, return_counts=True) for column in said.T]
-    share = np.array([counts.max() for _, counts in answers]) / len(classifiers)
-    labels, taken_for = predicted.labels[wrong].tolist(), [int(given[counts.argmax()]) for given, counts in answers]
+    share = np.array([counts.max() for _, counts in answers]) / len(said)
+    labels, taken_for = answered.labels[wrong].tolist(), [int(given[counts.argmax()]) for given, counts in answers]
+    indices = np.flatnonzero(answered.members)[wrong].tolist()
     images = [
         MissedImage(
             test_set=answered.name,
-            index=(index := int(wrong[i])),
-            key=predicted.keys[index],
+            index=indices[i],
+            key=answered.keys[indices[i]],
             label=labels[i],
             said=taken_for[i],
             share=float(share[i]),
         )
         for i in np.argsort(-share, kind="stable")[:MISSED_OF_SET].tolist()
     ]
-    sizes, pairs = np.bincount(answered.labels), Counter(zip(labels, taken_for, strict=True))
-    return images, tuple(Confusion(*pair, n / int(sizes[pair[0]])) for pair, n in pairs.most_common(CONFUSIONS))
+    pairs = Counter(zip(labels, taken_for, strict=True))
+    return images, _most_frequent(pairs.most_common(CONFUSIONS), np.bincount(answered.labels))
+
+
+def class_sizes(sets: Sequence[AnsweredSet]) -> tuple[int, ...]:
+    """Return how many images each class has in all of `sets`."""
+    labels = np.concatenate([answered.labels for answered in sets])
+    return tuple(np.bincount(labels, minlength=sets[0].all_classes).tolist())
+
+
+def class_reports(sets: Sequence[AnsweredSet], arms: Mapping[str, Sequence[int]]) -> dict[str, ClassReport]:
+    """Return how each of `arms` answers by class, over all images of `sets` and all seeds.
+
+    Args:
+        arms: By name, the indices of an arm, or of those of a group.
+    """
+    classes = sets[0].all_classes
+    labels = np.concatenate([answered.labels for answered in sets])
+    mistaken_for = np.concatenate([answered.mistaken_for for answered in sets], axis=2)
+    sizes, reports = np.array(class_sizes(sets)), {}
+    for name, indices in arms.items():
+        said = mistaken_for[list(indices)].reshape(-1, len(labels))
+        cells, counts = np.unique(classes * labels + np.where(said < 0, labels, said), return_counts=True)
+        label, guess = np.divmod(cells, classes)
+        answers = counts / len(said)  # of the mean classifier
+        right = np.bincount(label, weights=answers * (label == guess), minlength=classes)
+        predicted = np.bincount(guess, weights=answers, minlength=classes)
+        wrong = np.flatnonzero(label != guess)
+        most = wrong[np.argsort(-counts[wrong], kind="stable")[:CONFUSED_PAIRS]]
+        pairs = [((int(label[i]), int(guess[i])), float(answers[i])) for i in most]
+        matrix = None
+        if classes <= MATRIX_CLASSES:
+            dense = np.bincount(cells, weights=answers, minlength=classes**2).reshape(classes, classes)
+            matrix = tuple(map(tuple, dense.tolist()))
+        reports[name] = ClassReport(
+            precision=_percents(right, predicted),
+            recall=_percents(right, sizes),
+            confused=_most_frequent(pairs, sizes),
+            matrix=matrix,
+        )
+    return reports
+
+
+def _percents(right: np.ndarray, of: np.ndarray) -> tuple[float | None, ...]:
+    return tuple(round(100 * r / n, DECIMALS) if n else None for r, n in zip(right.tolist(), of.tolist(), strict=True))
+
+
+def _most_frequent(pairs: Iterable[tuple[tuple[int, int], float]], sizes: np.ndarray) -> tuple[Confusion, ...]:
+    """Return pairs of a class and what its images are taken for, with their number, and the images of each class."""
+    return tuple(Confusion(*pair, n / int(sizes[pair[0]]), n) for pair, n in pairs)

@@ -9,6 +9,8 @@ from genrobust.core import Claim, Score, Summary
 from genrobust.robustness.metric import Metric, find_metric
 
 LEVEL = 0.05  # of the chance that any claim that holds here holds by chance alone
+NOT_MEASURED, EXPLORATORY = "not measured", "exploratory"
+SEEDS = 3  # that a claim takes: two say too little about how much trainings differ
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +31,8 @@ def check_claims(summary: Summary, claims: Sequence[Claim]) -> list[CheckedClaim
     """Check `claims` about what `summary` measured.
 
     One holds or is contradicted where the difference is none with a probability below LEVEL, corrected for the number
-    of claims (Holm, 1979). What extrapolates a line decides nothing.
+    of claims (Holm, 1979). What extrapolates a line decides nothing. With fewer than `SEEDS` training seeds every claim
+    that was measured is exploratory.
 
     Raises:
         UserError: A claim about an unknown metric.
@@ -40,7 +43,10 @@ def check_claims(summary: Summary, claims: Sequence[Claim]) -> list[CheckedClaim
     for claim, score in zip(claims, scores, strict=True):
         metric = find_metric(claim.metric)
         p = None if score is None or score.p is None else next(corrected)
-        checked.append(CheckedClaim(claim, metric, score, p, _outcome(score, p, metric)))
+        outcome = _outcome(score, p, metric)
+        if outcome != NOT_MEASURED and len(summary.seeds) < SEEDS:
+            outcome = EXPLORATORY
+        checked.append(CheckedClaim(claim, metric, score, p, outcome))
     return checked
 
 
@@ -55,7 +61,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 def _outcome(score: Score | None, p: float | None, metric: Metric) -> str:
     if score is None or p is None:
-        return "not measured"
+        return NOT_MEASURED
     if p >= LEVEL or score.extrapolated:
         return "undecided"
     return "holds" if (score.value > 0) is metric.higher_is_better else "contradicted"

@@ -74,11 +74,13 @@ class ImageMetric(Metric):
         all_classes: Whether the logits cover all classes instead of only the test set's own.
         adapted: Whether it is of the predictions that classifiers make once they are adapted to the test set.
         bounds: The lowest and the highest possible value.
+        over_groups: Whether groups of images are resampled, where they are known; else single images always are.
     """
 
     all_classes: ClassVar[bool] = False
     adapted: ClassVar[bool] = False
     bounds: ClassVar[tuple[float, float]] = ANY
+    over_groups: ClassVar[bool] = True
 
     @abstractmethod
     def of_images(self, answers: Answers) -> np.ndarray:
@@ -139,6 +141,7 @@ class ImageMetric(Metric):
         the lowest of several accuracies.
         """
         arms, seeds, n = values.shape[:3]
+        groups = images.groups if self.over_groups else None
         by_checkpoint = values.reshape(arms * seeds, *values.shape[2:])
         point = self.combine(by_checkpoint, images, np.ones((1, n), dtype=np.float32))[0].astype(float)
 
@@ -152,13 +155,13 @@ class ImageMetric(Metric):
 
         measured = Measured(
             point=point.reshape(arms, seeds),
-            draws=drawn(images.groups, rng),
+            draws=drawn(groups, rng),
             n=n,
             classes=images.all_classes if self.all_classes else len(images.classes),
             over="images",
             bounds=self.bounds,
         )
-        return measured if images.groups is None else over_groups(measured, images.groups, partial(drawn, None))
+        return measured if groups is None else over_groups(measured, groups, partial(drawn, None))
 
 
 class Proportion(ImageMetric):

@@ -171,6 +171,18 @@ class Measured:
         return Score(float(point.mean()), lo, hi, self.n, self.classes, method, groups=len(self.shares))
 
 
+def interval_over_sets(values: Sequence[float]) -> tuple[float, float] | None:
+    """Return the 95 % interval of the mean of `values`, one of each test set, if test sets are what is drawn.
+
+    It is Student's t over the values alone; None for fewer than two of them.
+    """
+    if len(values) < 2:
+        return None
+    ((variance, freedom),) = spread(np.asarray(values, dtype=float))
+    half = float(stdtrit(freedom, TAILS[1] / 100)) * variance**0.5
+    return float(np.mean(values)) - half, float(np.mean(values)) + half
+
+
 def spread(point: np.ndarray) -> list[tuple[float, float]]:
     """Return the variance of the mean of `point` [S], such as that of seeds, and its freedom; nothing for one."""
     return [(float(point.var(ddof=1)) / len(point), len(point) - 1)] if len(point) > 1 else []

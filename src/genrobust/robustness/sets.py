@@ -18,6 +18,7 @@ from genrobust.robustness.resampling import Measured, resampled_means
 
 # How a network resizes images is its own choice, as its mean and standard deviation are.
 _INTERPOLATION = re.compile(r"\((bicubic|bilinear|each network's interpolation), antialiased\)")
+MISTAKEN_FOR = "mistaken_for"  # the name of `Answers.mistaken_for` among the values of metrics
 StudyPredictions = Mapping[tuple[str, int, str], Predictions]  # by arm, seed and test set
 
 
@@ -28,9 +29,11 @@ class AnsweredSet:
     Attributes:
         classes: int64 [C], of `all_classes` in the study.
         labels: int64 [M], and `members` bool [N] says which images of the test set these are.
-        values: What each metric computed, by its name: [A, S, M] or [A, S, M, P] over arms and seeds.
+        values: What each metric computed, by its name: [A, S, M] or [A, S, M, P] over arms and seeds; `MISTAKEN_FOR`
+            among them where it was asked for.
         protocol: How images were prepared, in words.
         groups: The groups of the images, None where they have none.
+        keys: The names of the N images.
     """
 
     name: str
@@ -41,6 +44,13 @@ class AnsweredSet:
     values: dict[str, np.ndarray]
     protocol: str
     groups: Groups | None = None
+    keys: Sequence[str] = ()
+
+    @property
+    def mistaken_for(self) -> np.ndarray:
+        """The label of the wrong class that each image is taken for, -1 where the guess is right: int [A, S, M]."""
+        columns = self.values[MISTAKEN_FOR]
+        return np.where(columns < 0, -1, self.classes[columns])
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,7 +246,16 @@ def _answered_sets(
     sets = {}
     for name, classes in over.items():
         members = inside(images, classes)
-        sets[name] = AnsweredSet(name, classes, all_classes, images.labels[members], members, values[name], protocol)
+        sets[name] = AnsweredSet(
+            name=name,
+            classes=classes,
+            all_classes=all_classes,
+            labels=images.labels[members],
+            members=members,
+            values=values[name],
+            protocol=protocol,
+            keys=images.keys,
+        )
     return sets
 
 

@@ -9,6 +9,7 @@ from itertools import combinations
 import numpy as np
 
 from genrobust.core import (
+    ALL_SHIFTS,
     MEAN_OF_SHIFTS,
     BaselineModel,
     Line,
@@ -17,13 +18,20 @@ from genrobust.core import (
     Summary,
     UserError,
     group_reference,
+    hashed_seed,
 )
-from genrobust.robustness.breakdown import accuracy_by_class, accuracy_by_group, gains_without_groups, missed_images
+from genrobust.robustness.breakdown import (
+    accuracy_by_group,
+    class_reports,
+    class_sizes,
+    gains_without_groups,
+    missed_images,
+)
 from genrobust.robustness.effective import fit_lines
 from genrobust.robustness.grouping import Groups, require_names
 from genrobust.robustness.metric import ImageMetric, Metric, list_metrics
-from genrobust.robustness.resampling import Measured, mean_of, require_replicates, seed_weights
-from genrobust.robustness.sets import StudyAnswers, StudyPredictions, answer_sets, arms_and_seeds
+from genrobust.robustness.resampling import Measured, mean_of, measure_accuracy, require_replicates, seed_weights
+from genrobust.robustness.sets import MISTAKEN_FOR, StudyAnswers, StudyPredictions, answer_sets, arms_and_seeds
 
 Table = dict[tuple[str, str], Measured]  # by metric and test set
 COMPARED_ON_EACH = 12  # arms, up to which any two are compared on each test set; of more, on the mean of shifts alone
@@ -43,9 +51,12 @@ class Comparison:
         bootstrap: Replicates of each interval.
         published: Lines of shifts that no baseline model was scored on.
         image_groups: By test set, the group of each image, such as its designer; for test sets whose groups are known.
+        subsets: Parts of test sets on which top-1 accuracy is measured too, by a name and by test set: bool, which
+            images are in it. It is the mean over the shifts in the mean, or that of the clean set where none has such
+            a part.
 
     Raises:
-        ValueError: `bootstrap` is below 20, a test set is named twice, or `image_groups` names another one.
+        ValueError: `bootstrap` is below 20, a test set is named twice, or `image_groups` or `subsets` name another one.
     """
 
     clean: str
@@ -60,14 +71,17 @@ class Comparison:
     bootstrap: int = 1000
     published: Mapping[str, Line] = field(default_factory=dict)
     image_groups: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    subsets: Mapping[str, Mapping[str, np.ndarray]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         require_replicates(self.bootstrap)
         tests = (self.clean, *self.shifts)
         if len(set(tests)) < len(tests):
             raise ValueError(f"shifts: name each test set once, and {self.clean!r} as clean alone")
-        if unknown := [name for name in self.image_groups if name not in tests]:
-            raise ValueError(f"image_groups: no test set {unknown[0]!r}; there are {', '.join(tests)}")
+        subsets = [name for masks in self.subsets.values() for name in masks]
+        for argument, names in (("image_groups", self.image_groups), ("subsets", subsets)):
+            if unknown := [name for name in names if name not in tests]:
+                raise ValueError(f"{argument}: no test set {unknown[0]!r}; there are {', '.join(tests)}")
 
 
 def summarize(
@@ -93,7 +107,7 @@ def summarize(
     Raises:
         GenrobustError: A logit is NaN, or the highest of an image infinite.
         UserError: A prediction is missing or of other images than the others, or a line cannot be fitted.
-        ValueError: An image has no group, in `image_groups`.
+        ValueError: An image has no group, in `image_groups`, or `subsets` does not say whether it is in one.
     """
     arms, seeds = arms_and_seeds(predictions, (comparison.clean, *comparison.shifts))
     references = _references(comparison, arms)
@@ -102,10 +116,15 @@ def summarize(
     study = _measure_metrics(predictions, baselines, comparison, metrics, rng, adapted)
     left_out = _left_out(study, comparison)
     in_mean = tuple(shift for shift in comparison.shifts if shift not in left_out)
+    parts = {name: _parts(study, name, comparison, in_mean) for name in comparison.subsets}
+    subsets = {name: mean_of(list(of.values()), _mean_of_sets(len(of), len(of))) for name, of in parts.items() if of}
     table = study.measured | _means_over_shifts(study.measured, in_mean)
-    by_class, class_sizes = accuracy_by_class([study.sets[test] for test in in_mean or (comparison.clean,)], arms)
+    table |= {("top1", name): measured for name, measured in subsets.items()}
     tests = (comparison.clean, *comparison.shifts)
-    missed, missed_counts, confusions = missed_images([study.sets[test] for test in tests], predictions, arms, seeds)
+    missed, missed_counts, confusions = missed_images([study.sets[test] for test in tests])
+    members = {arm: [a] for a, arm in enumerate(arms)}
+    members |= {group: [arms.index(arm) for arm in of_group] for group, of_group in comparison.groups.items()}
+    by_side = {comparison.clean: [comparison.clean]} | ({ALL_SHIFTS: in_mean} if in_mean else {})
     return Summary(
         arms=arms,
         reference=comparison.reference,
@@ -124,12 +143,15 @@ def summarize(
         without_group=gains_without_groups(
             [study.sets[test] for test in in_mean], comparison.image_groups, arms, references
         ),
-        by_class=by_class,
-        class_sizes=class_sizes,
         missed=missed,
         missed_counts=missed_counts,
         confusions=confusions,
+        class_reports={
+            side: class_reports([study.sets[test] for test in of_side], members) for side, of_side in by_side.items()
+        },
+        class_sizes={side: class_sizes([study.sets[test] for test in of_side]) for side, of_side in by_side.items()},
         commonest={test: _commonest(study.sets[test].labels) for test in tests},
+        subsets={name: {test: part.n for test, part in parts[name].items()} for name in subsets},
     )
 
 
@@ -191,6 +213,7 @@ def _measure_metrics(
     on_own_classes, on_all_classes = (
         {f.name: f.of_images for f in of_images if f.all_classes is over_all} for over_all in (False, True)
     )
+    on_own_classes[MISTAKEN_FOR] = lambda answers: answers.mistaken_for
     sets, paired = answer_sets(predictions, (clean, *shifts), on_own_classes, on_all_classes)
     if adapted is not None:
         of_adapted = {f.name: f.of_images for f in metrics if isinstance(f, ImageMetric) and f.adapted}
@@ -219,14 +242,35 @@ def _left_out(study: StudyAnswers, comparison: Comparison) -> dict[str, str]:
     return reasons | {shift: comparison.beside[shift] for shift in comparison.shifts if shift in comparison.beside}
 
 
+def _parts(study: StudyAnswers, name: str, comparison: Comparison, shifts: Sequence[str]) -> dict[str, Measured]:
+    """The top-1 accuracy on the subset `name` of each of `shifts`, or of the clean set, that has such images."""
+    subset = {test: np.asarray(mask, dtype=bool) for test, mask in comparison.subsets[name].items()}
+    measured = {}
+    for test in [shift for shift in shifts if shift in subset] or [comparison.clean]:
+        answered = study.sets[test]
+        mask = subset.get(test, np.zeros_like(answered.members))
+        if mask.shape != answered.members.shape:
+            raise ValueError(f"subsets[{name!r}][{test!r}]: {len(mask)} of {len(answered.members)} images")
+        chosen = mask & answered.members
+        if chosen.any():
+            right = answered.values["top1"][:, :, chosen[answered.members]]
+            groups = Groups.of(comparison.image_groups.get(test), chosen)
+            rng = np.random.default_rng(hashed_seed("subset", name, test))
+            measured[test] = measure_accuracy(right, len(answered.classes), comparison.bootstrap, rng, groups)
+    return measured
+
+
 def _means_over_shifts(measured: Table, shifts: Sequence[str]) -> Table:
     means = {}
     for metric in dict.fromkeys(metric for metric, _ in measured):
         parts = [m for shift in shifts if (m := measured.get((metric, shift))) is not None and m.in_mean]
         if parts:
-            share = f"{len(parts)}" if len(parts) == len(shifts) else f"{len(parts)} of {len(shifts)}"
-            means[metric, MEAN_OF_SHIFTS] = mean_of(parts, f"mean of {share} shifts")
+            means[metric, MEAN_OF_SHIFTS] = mean_of(parts, _mean_of_sets(len(parts), len(shifts)))
     return means
+
+
+def _mean_of_sets(measured: int, shifts: int) -> str:
+    return f"mean of {measured if measured == shifts else f'{measured} of {shifts}'} shifts"
 
 
 def _score_rows(

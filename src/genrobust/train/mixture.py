@@ -185,6 +185,12 @@ class Mixture:
         ]
         return [(subset, weight / sum(weights) / len(subset)) for subset, weight in zip(subsets, weights, strict=True)]
 
+    def cells(self) -> frozenset[tuple[int, str]]:
+        """Return the class and style that its images have, each pair once."""
+        labels, styles = self.labels.tolist(), [np.asarray(s.images.styles, dtype=object) for s in self.sources]
+        shown = np.concatenate([of[chosen] for of, chosen in zip(styles, self._chosen, strict=True)]).tolist()
+        return frozenset(zip(labels, shown, strict=True))
+
     def batch(self, seed: int, step: int, size: int | None = None, rows: slice = slice(None)) -> tuple[Tensor, Tensor]:
         """Return batch `step`, a pure function of `seed` and `step`.
 

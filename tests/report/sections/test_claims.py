@@ -72,6 +72,15 @@ def test_a_claim_holds_only_where_the_interval_says_so(asked: StudyRecord) -> No
     assert rows[0][2:] == ["Top-1 accuracy, mean of the shifts", "+12.5 points (+10.5 to +14.5)", "< 0.001", "holds"]
 
 
+def test_claims_of_fewer_than_three_seeds_are_exploratory(asked: StudyRecord) -> None:
+    few = replace(asked, summary=replace(asked.summary, seeds=(0, 1)))
+    outcomes = ["exploratory", "not measured", "exploratory"]
+    assert [checked.outcome for checked in check_claims(few.summary, few.claims)] == outcomes
+    section, usual = claims(ReportView(few)), claims(ReportView(asked))
+    assert section is not None and usual is not None
+    assert "exploratory" in section.lead and "exploratory" not in usual.lead
+
+
 def test_a_claim_about_what_extrapolates_is_undecided_and_marked(asked: StudyRecord) -> None:
     of_top1 = ScoreKey("top1", "real+generated", MEAN_OF_SHIFTS, minus="real")
     sure = asked.summary.scores[of_top1]

@@ -47,6 +47,7 @@ def results_to_json(view: ReportView) -> dict[str, Any]:
             for f in metrics
         ],
         "summary": summary_to_json(view.summary, metrics),
+        **({"cells": [asdict(cells) for cells in record.cells]} if record.cells else {}),
         **({"curves": curves} if curves else {}),
         **({"sections": sections} if sections else {}),
     }

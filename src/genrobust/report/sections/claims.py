@@ -6,6 +6,7 @@ from genrobust.core import MEAN_OF_SHIFTS
 from genrobust.report.nouns import PAGES, ReportSection, plain_table
 from genrobust.report.view import SECTIONS, ReportView
 from genrobust.report.wording import EN_DASH, EXTRAPOLATED, number, span
+from genrobust.robustness import EXPLORATORY
 
 CLAIM_HEADS = ("claim", "difference of", "in", "measured", "p, corrected", "here")
 
@@ -28,12 +29,14 @@ def claims(view: ReportView) -> ReportSection | None:
         rows.append([says, pair, f"{metric.title}, {where}", measured, chance, checked.outcome])
     if not rows:
         return None
+    is_exploratory = any(checked.outcome == EXPLORATORY for checked in view.claims)
+    few = f" With fewer than three training seeds it is {EXPLORATORY}: it neither holds nor is contradicted."
     return ReportSection(
         title="Which claims hold",
         order=110,
         label="Claims",
         lead="A claim holds, or is contradicted, where such a difference would come by chance in less than 1 of 20 "
-        "studies like this; p is corrected for the number of claims (Holm, 1979).",
+        f"studies like this; p is corrected for the number of claims (Holm, 1979).{few if is_exploratory else ''}",
         tables=[plain_table(CLAIM_HEADS, rows, "Claims and the differences measured", words=(1, 2, 4))],
         forms=PAGES,
     )

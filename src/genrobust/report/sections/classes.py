@@ -1,7 +1,10 @@
-"""The section on gains by class: what the arm of the answer gains over its reference, and where this lies."""
+"""The section on single classes: what the arm of the answer gains over its reference on each, precision and recall."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
+from genrobust.core import ALL_SHIFTS, ClassReport
 from genrobust.report.nouns import PAGES, ReportSection, template_beside
 from genrobust.report.view import SECTIONS, ReportView
 from genrobust.report.wording import count, number
@@ -16,18 +19,24 @@ def classes(view: ReportView) -> ReportSection | None:
     `rows` go from the highest gain on.
     """
     summary, names, arm = view.overview, view.record.class_names, view.answer.arm
-    other = summary.reference_of(arm)
-    if arm not in summary.by_class or other not in summary.by_class or arm == other:
+    other, leading = summary.reference_of(arm), ALL_SHIFTS if summary.shifts else summary.clean
+    reports = summary.class_reports.get(leading, {})
+    if arm not in reports or other not in reports or arm == other:
         return None
-    measured = zip(names, summary.class_sizes, summary.by_class[arm], summary.by_class[other], strict=True)
+    recall = [reports[of].recall for of in (arm, other)]
+    columns = {f"{of}, %": top1 for of, top1 in zip((arm, other), recall, strict=True)}
+    for side in (leading, *(side for side in summary.class_reports if side != leading)):
+        columns |= _columns(summary.class_reports[side], (arm, other), side, recall=side != leading)
     rows = [
-        (name, size, ours - theirs, ours, theirs)
-        for name, size, ours, theirs in measured
+        (name, size, ours - theirs, shown)
+        for name, size, ours, theirs, shown in zip(
+            names, summary.class_sizes[leading], *recall, zip(*columns.values(), strict=True), strict=True
+        )
         if ours is not None and theirs is not None
     ]
     rows.sort(key=lambda row: -row[2])
     images = f"the images of {count(len(summary.shifts), 'shifted set')}" if summary.shifts else summary.clean
-    sentence = _in_words(arm, [(name, gain) for name, _, gain, *_ in rows])
+    sentence = _in_words(arm, [(name, gain) for name, _, gain, _ in rows])
     values = {"arm": arm, "other": other, "images": images, "sentence": sentence, "rows": rows}
     return ReportSection(
         title="Gains by class",
@@ -35,9 +44,17 @@ def classes(view: ReportView) -> ReportSection | None:
         label="By class",
         note=f"{arm} minus {other}, on {images}. {sentence}",
         template=template_beside(__file__),
-        values=values,
+        values={**values, "columns": list(columns)},
         forms=PAGES,
     )
+
+
+def _columns(
+    reports: Mapping[str, ClassReport], arms: Sequence[str], side: str, recall: bool
+) -> dict[str, tuple[float | None, ...]]:
+    """Precision by class of each arm, and `recall`, which is top-1 accuracy by class, where it is not shown anyway."""
+    recalls = {f"recall on {side}: {arm}": reports[arm].recall for arm in arms if recall}
+    return recalls | {f"precision on {side}: {arm}": reports[arm].precision for arm in arms}
 
 
 def _in_words(arm: str, gains: list[tuple[str, float]]) -> str:

@@ -73,6 +73,7 @@ def record_of(graph: Graph, scores: StudyScores, command: str, makers: Sequence[
         missed=tuple(_missed_pictures(context.data, scores.summary)),
         made_by=tuple(made.describe() for made in makers),
         warnings=tuple(_warnings(graph)),
+        cells=tuple(cells for cells in scores.cells if cells.absent in scores.summary.subsets),
         test_images={name: _hash_of_names(context.data.tests[name]) for name in scores.summary.tests},
     )
 

@@ -7,11 +7,12 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 
 from genrobust.classifiers import SavedPredictions
-from genrobust.core import ZERO_SHOT, BaselineModel, Curve, Summary
+from genrobust.core import ZERO_SHOT, BaselineModel, Cells, Curve, Summary
 from genrobust.robustness import Comparison, summarize
 from genrobust.study.context import Context
 from genrobust.study.graph import Graph
 from genrobust.study.results.baselines import grid_rows, published_lines, table_rows
+from genrobust.study.results.cells import find_cells
 from genrobust.study.training_runs import TrainingRun, arm_runs
 
 RunPredictions = SavedPredictions[tuple[str, int, str]]  # by the name of an arm, model or point, seed and test set
@@ -21,13 +22,14 @@ RunPredictions = SavedPredictions[tuple[str, int, str]]  # by the name of an arm
 class StudyScores:
     """The scores of a study, the baseline models that its lines are fitted on, and notes on shifts without a line.
 
-    `curves` are those of arms with several numbers under `wise_ft`.
+    `curves` are those of arms with several numbers under `wise_ft`, `cells` those that arms train on and lack.
     """
 
     summary: Summary
     baselines: list[BaselineModel]
     notes: tuple[str, ...]
     curves: tuple[Curve, ...]
+    cells: tuple[Cells, ...]
 
 
 def score_study(graph: Graph) -> StudyScores:
@@ -47,8 +49,10 @@ def score_study(graph: Graph) -> StudyScores:
     runs = arm_runs(recipe)
     of_arms, clip = _predictions(graph, runs).folders, zero_shot.of_zero_shot().folders
     beside = {(ZERO_SHOT, seed, test): folder for seed in recipe.seeds for test, folder in clip.items()}
+    cells, subsets = find_cells(graph)
     compared = replace(
         comparison,
+        subsets=subsets,
         references=recipe.references(),
         groups=recipe.groups(),
         pairs=[(claim.arm, claim.than) for claim in recipe.claims if claim.arm not in recipe.groups()],
@@ -65,7 +69,7 @@ def score_study(graph: Graph) -> StudyScores:
         first, *others = dict.fromkeys(point for point, _, _ in predictions)  # all are compared with the last, too
         compared = replace(comparison, reference=others[-1], pairs=[(point, first) for point in others])
         curves.append(Curve(arm, summarize(predictions, compared, baselines)))
-    return StudyScores(summary, baselines, (*notes, *without, *_not_adapted(graph, runs)), tuple(curves))
+    return StudyScores(summary, baselines, (*notes, *without, *_not_adapted(graph, runs)), tuple(curves), cells)
 
 
 def _not_adapted(graph: Graph, runs: Sequence[TrainingRun]) -> list[str]:

@@ -1,0 +1,54 @@
+"""Cells, classes in a style: which of those that are tested the training images of an arm have, and which they lack."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection
+
+import numpy as np
+
+from genrobust.core import Cells, ImageSet
+from genrobust.study.graph import Graph
+
+MIN_IMAGES = 30  # of a test set that are in cells of either kind: over fewer, no accuracy is told
+Cell = tuple[int, str]
+
+
+def find_cells(graph: Graph) -> tuple[tuple[Cells, ...], dict[str, dict[str, np.ndarray]]]:
+    """Return the cells that arms have and lack, and the test images in them, as `Comparison.subsets`.
+
+    Of a test set whose images have no styles, the set's name is the style. A set counts where the training images have
+    some of its cells and lack others. Arms that differ in neither share an entry.
+    """
+    trained_on = {name: graph.images.open(name) for name in sorted(graph.recipe.sources())}
+    known = {style for images in trained_on.values() for style in images.styles} - {""}
+    tests = {test: _cells(images, test) for test, images in graph.context.test_sets.items()}
+    tests = {test: cells for test, cells in tests.items() if known & {style for _, style in cells}}
+    if not tests:
+        return (), {}
+    arms: dict[frozenset[Cell], list[str]] = {}
+    tested = {cell for cells in tests.values() for cell in cells}
+    for arm in graph.recipe.arms:
+        has = graph.checkpoints.of_arm(arm.name).mixture().cells() & tested
+        arms.setdefault(frozenset(has), []).append(arm.name)
+    found: list[Cells] = []
+    subsets: dict[str, dict[str, np.ndarray]] = {}
+    for has, names in arms.items():
+        masks = {test: np.array([cell in has for cell in cells]) for test, cells in tests.items()}
+        masks = {test: mask for test, mask in masks.items() if MIN_IMAGES <= mask.sum() <= len(mask) - MIN_IMAGES}
+        if masks:
+            present, absent = (f"cells that {names[0]} {verb}" for verb in ("has", "lacks"))
+            subsets |= {present: masks, absent: {test: ~mask for test, mask in masks.items()}}
+            found.append(Cells(tuple(names), present, absent, _lacking(graph, {t: tests[t] for t in masks}, has)))
+    return tuple(found), subsets
+
+
+def _cells(images: ImageSet, test: str) -> list[Cell]:
+    styles = images.styles if any(images.styles) else [test] * len(images)
+    return list(zip(images.labels.tolist(), styles, strict=True))
+
+
+def _lacking(graph: Graph, tests: dict[str, list[Cell]], has: Collection[Cell]) -> tuple[tuple[str, str, int], ...]:
+    names = graph.context.data.labels.names
+    counts = Counter(cell for cells in tests.values() for cell in cells if cell not in has)
+    return tuple((names[label], style, n) for (label, style), n in counts.most_common())
