@@ -17,7 +17,7 @@ import tokenize
 import types
 import typing
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import cache
 from io import StringIO
 from pathlib import Path
@@ -28,7 +28,6 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from genrobust.cli.entry import app
-from genrobust.recipe import sweep
 from genrobust.recipe.load import Recipe
 from genrobust.recipe.numbers import Between
 from genrobust.recipe.section import Choice, Section
@@ -36,7 +35,9 @@ from genrobust.recipe.section import Choice, Section
 HERE = Path(__file__).parent / "reference"
 MADE_BY = "<!-- Written by docs/generate.py from the code: change the text there, then run python docs/generate.py -->"
 KEYS = '<div class="keys defaults" markdown>\n\n{}\n\n</div>'  # as docs/style.css has it on phones
-SCALARS = {str: "text", int: "whole number", float: "number", bool: "`true` or `false`", Path: "path", Any: "any value"}
+COMMON = 4  # commands that have an option, which is described once
+ENDLESS = 4096  # larger bounds only stop nonsense
+SCALARS = {str: "text", int: "integer", float: "number", bool: "boolean", Path: "path", Any: "any value"}
 
 
 def main() -> None:
@@ -56,19 +57,18 @@ def recipe_reference() -> str:
     parts = [
         MADE_BY,
         "# Recipe reference",
-        "A recipe is one YAML file. All its keys are on this page; an unknown key is an error with the nearest name. "
-        "`genrobust show RECIPE --yaml` prints a recipe with every value filled in. `--set KEY=VALUE` overrides a key "
-        "by its path, such as `--set train.steps=200` or `--set arms.1.train.steps=200`. In the paths below, `NAME` "
-        "is a name of your own, and `N` an index of a list, from 0. [Write a recipe](../recipes.md) explains their "
-        "use.",
+        "All keys of a recipe; [Write a recipe](../recipes.md) explains their use. `NAME` in a path is a name of your "
+        "own, `N` an index of a list, from 0. A key whose default is `null` accepts it. `--set train.steps=200` or "
+        "`--set arms.1.train.steps=200` overrides a key, `genrobust show RECIPE --yaml` prints all values.",
     ]
+    described: dict[tuple[type, str], str] = {}  # where each key of a class stands
     for section, key in found.items():
         level = "###" if "." in re.sub(r"\.(N|NAME)$", "", key) else "##"
-        parts += [f"{level} {f'`{key}`' if key else 'The recipe itself'}"]
-        parts += [linked(text, anchors, section) for text in (words(section), *choices(section))]
-        parts += [table(section, anchors)]
+        parts += [f"{level} {f'`{key}`' if key else 'The recipe itself'}", *part(section, "", anchors, described, key)]
+        for names, of in choices(section).items():
+            parts += part(of, names, anchors, described, key)
         if section is Recipe:
-            parts += ["### `sweep`", words(sweep)]
+            parts += ["### `sweep`", "A list of sweeps: see [Sweeps](../recipes.md#sweeps)."]
     return "\n\n".join(parts) + "\n"
 
 
@@ -105,42 +105,70 @@ def nested(hint: Any) -> Iterator[tuple[type[Section], str]]:
         yield from ((section, below) for section, _ in nested(argument))
 
 
-def table(section: type[Section], anchors: Mapping[str, str]) -> str:
-    """The keys of a section as a Markdown table; those of some choices alone say of which."""
-    found = models(section)
-    rows: dict[str, list[str]] = {}
-    for choice, model in found.items():
-        hints, notes = typing.get_type_hints(model, include_extras=True), comments(model)
-        for name, field in model.model_fields.items():
-            if name not in getattr(model, "without", ()):
-                cells = [f"`{name}`", takes(hints[name], anchors), default_of(field), in_yaml(notes.get(name, ""))]
-                rows.setdefault("\0".join(cells), []).append(choice)
-    lines = ["| key | value | default | notes |", "| --- | --- | --- | --- |"]
-    variants = Counter(row.split("\0")[0] for row in rows)
-    for row, choosing in rows.items():
-        key, *middle, note = row.split("\0")
-        if "" in choosing or set(choosing) == set(found) - {""}:
-            only = ""
-        else:
-            only = f"with {either(section.owners(key[1:-1]) if variants[key] == 1 else choosing)}"  # type: ignore[attr-defined]
-        lines.append("| " + " | ".join([key, *middle, "; ".join(filter(None, [only, note]))]) + " |")
-    return KEYS.format("\n".join(lines))
+def part(
+    of: type[Section], names: str, anchors: Mapping[str, str], described: dict[tuple[type, str], str], path: str
+) -> list[str]:
+    """The text of a section, or of what has these `names` in it, and a table of the keys that it declares.
+
+    Keys that it has from a class whose keys are `described` under an earlier path are only named.
+    """
+    declared = inspect.get_annotations(of) if names else of.model_fields
+    keys = [key for key in of.model_fields if key in declared and key not in getattr(of, "without", ())]
+    declaring = {key: next(base for base in of.__mro__ if key in inspect.get_annotations(base)) for key in keys}
+    earlier = {key: described[declaring[key], key] for key in keys if (declaring[key], key) in described}
+    described |= {(declaring[key], key): path for key in keys if key not in earlier}
+    text, about = by_key(words(of), keys)
+    for base in declaring.values():
+        about = by_key(words(base), keys)[1] | about
+    hints, beside = typing.get_type_hints(of, include_extras=True), comments(of)
+    rows = ["|key|value|default|notes|", "|---|---|---|---|"]
+    for key in (key for key in keys if key not in earlier):
+        notes = "; ".join(filter(None, [in_yaml(beside.get(key, "")), linked(about.get(key, ""), anchors, of)]))
+        default, value = default_of(of.model_fields[key]), takes(hints[key], anchors)
+        if default == "`null`":  # which says that it is accepted
+            value = re.sub(r", (`[^`]+`)$", r" or \1", value.removesuffix(" or `null`"))
+        rows.append(f"|`{key}`|{value}|{default}|{notes}|")
+    parts = [linked(f"{names} {text}".strip(), anchors, of)]
+    if len(rows) > 2:
+        parts.append(KEYS.format("\n".join(rows)))
+    for other in dict.fromkeys(earlier.values()):
+        same = ", ".join(f"`{key}`" for key, where in earlier.items() if where == other)
+        parts.append(f"As in [`{other}`](#{other.replace('.', '').lower()}): {same}.")
+    return parts
 
 
-def choices(section: type[Section]) -> list[str]:
-    """What is to be said of the choices of a section: of all that share some keys, and of each."""
-    found = models(section)
+def by_key(text: str, keys: Collection[str]) -> tuple[str, dict[str, str]]:
+    """Take the sentences about one of `keys` out of `text`: each that begins with it, and those after it."""
+    first, *paragraphs = text.split("\n\n")
+    kept, about = [first], dict[str, list[str]]()
+    for paragraph in paragraphs:
+        rest, key = [], ""
+        for sentence in re.split(r"(?<=\.)\s+(?=[A-Z`])", " ".join(paragraph.split())):
+            if (begins := re.match(r"`(\w+)(?:: [^`]+)?`", sentence)) and begins[1] in keys:
+                key = begins[1]
+                sentence = re.sub(rf"^`{key}` (?:is |are )?", "", re.sub(rf"^`{key}: ", "`", sentence))
+            (about.setdefault(key, []) if key else rest).append(sentence)
+        kept += [" ".join(rest)] if rest else []
+    return "\n\n".join(kept), {key: " ".join(sentences) for key, sentences in about.items()}
+
+
+def choices(section: type[Section]) -> dict[str, type[Section]]:
+    """The classes of the choices of a section, by the names of those that share each, in bold."""
     choosing: dict[type[Section], list[str]] = {}
-    for choice, model in found.items():
+    for choice, model in models(section).items():
         for of in reversed(model.__mro__):
-            if (
-                choice
-                and of is not section
-                and issubclass(of, section)
-                and (vars(of).get("__annotations__") or of is model)
-            ):
-                choosing.setdefault(of, []).append("`{}: {}`".format(*choice.split(" ")))
-    return [f"**{', '.join(names)}:** {words(of)}" for of, names in choosing.items()]
+            declares = any(key in of.model_fields for key in inspect.get_annotations(of))
+            if choice and of is not section and issubclass(of, section) and (declares or of is model):
+                choosing.setdefault(of, []).append(choice)
+    return {in_bold(names): of for of, names in choosing.items()}
+
+
+def in_bold(choices: list[str]) -> str:
+    """ "source pacs", "source vlcs": **`source: pacs`, `vlcs`.**"""
+    keys = dict.fromkeys(choice.split(" ")[0] for choice in choices)
+    by = {key: [choice.split(" ", 1)[1] for choice in choices if choice.startswith(f"{key} ")] for key in keys}
+    names = [", ".join([f"`{key}: {first}`", *(f"`{name}`" for name in rest)]) for key, (first, *rest) in by.items()]
+    return f"**{', '.join(names)}.**"
 
 
 def takes(hint: Any, anchors: Mapping[str, str]) -> str:
@@ -149,7 +177,7 @@ def takes(hint: Any, anchors: Mapping[str, str]) -> str:
     if hint is type(None):
         return "`null`"
     if origin is Annotated:
-        bounds = [f" {bound}" for bound in arguments[1:] if isinstance(bound, Between)]
+        bounds = [f" {in_short(bound)}" for bound in arguments[1:] if isinstance(bound, Between)]
         return takes(arguments[0], anchors) + "".join(bounds)
     if origin is Literal:
         return either([f"`{value}`" for value in arguments])
@@ -163,6 +191,11 @@ def takes(hint: Any, anchors: Mapping[str, str]) -> str:
     if issubclass(hint, BaseModel):
         return f"[section](#{anchors[hint.__name__]})"
     return SCALARS[hint]
+
+
+def in_short(bounds: Between) -> str:
+    """Bounds in words, without an upper one that only stops nonsense."""
+    return re.sub(r",? (?:up )?to [\de+,]+$", "", str(bounds)) if bounds.most >= ENDLESS else str(bounds)
 
 
 def listed(hint: Any, anchors: Mapping[str, str]) -> list[str]:
@@ -239,39 +272,53 @@ def linked(text: str, anchors: Mapping[str, str], here: type[Section]) -> str:
 
 
 def command_reference() -> str:
-    """Every command with its arguments and options, as Markdown."""
+    """Every command with its arguments and options, as Markdown; options that several commands have come first."""
     commands: dict[str, Any] = dict(typer.main.get_command(app).commands)  # type: ignore[attr-defined]
+    rows = {name: {shown(p): row(p) for p in command.params if p.name != "help"} for name, command in commands.items()}
+    counts = Counter(line for lines in rows.values() for line in lines.values())
+    shared = [line for line, count in counts.items() if count >= COMMON]
     parts = [
         MADE_BY,
         "# Command reference",
-        "`genrobust --help` lists the commands, `genrobust COMMAND --help` the options of one. Exit codes: 0 done; 1 "
-        "a failure, or a finding such as damage; 2 a mistake in the input; 130 interrupted. "
-        "`genrobust --debug COMMAND ...` shows the traceback of a failure.",
+        "`genrobust COMMAND --help` prints the same. Exit codes: 0 done; 1 a failure, or a finding such as damage; 2 a "
+        "mistake in the input; 130 interrupted. `genrobust --debug COMMAND ...` shows the traceback of a failure.",
+        "## Shared arguments and options",
+        table(shared),
     ]
     for group in dict.fromkeys(command.rich_help_panel for command in commands.values()):
         parts.append(f"## {group}")
         for name in [name for name, command in commands.items() if command.rich_help_panel == group]:
-            parts += described(name, commands[name])
+            parts += described(name, commands[name], rows[name], shared)
     return "\n\n".join(parts) + "\n"
 
 
-def described(name: str, command: Any) -> list[str]:
+def described(name: str, command: Any, rows: dict[str, str], shared: list[str]) -> list[str]:
     """One command: its name, purpose, usage and options."""
-    arguments = [p for p in command.params if p.param_type_name == "argument"]
     options = [p for p in command.params if p.param_type_name == "option" and p.name != "help"]
     required = [f"{p.opts[0]} {p.metavar}" for p in options if p.required]
-    places = [p.metavar if p.required else f"[{p.metavar}]" for p in arguments]
+    places = [p.metavar if p.required else f"[{p.metavar}]" for p in command.params if p.param_type_name == "argument"]
     left = ["[OPTIONS]"] if len(options) > len(required) else []
     usage = " ".join(["genrobust", name, *places, *required, *left])
-    rows = [f"| {shown(p)} | {p.help} | {standard(p)} |" for p in (*arguments, *options)]
-    heads = ["| | | default |", "| --- | --- | --- |"]
     about, _, example = (inspect.getdoc(command.callback) or "").partition("\n\nExample: ")
+    own = [row for row in rows.values() if row not in shared]
+    common = [f"`{'/'.join(p.opts)}`" for p in options if rows[shown(p)] in shared]
     return [
         f"### `{name}`",
         about,
-        f"```text\n{usage}\n\n{example}\n```",
-        *([KEYS.format("\n".join(heads + rows))] if rows else []),
+        f"```text\n{example or usage}\n```",
+        *([table(own)] if own else []),
+        *([f"Shared: {', '.join(common)}."] if common else []),
     ]
+
+
+def table(rows: list[str]) -> str:
+    """A table of arguments and options."""
+    return KEYS.format("\n".join(["| | |default|", "|---|---|---|", *rows]))
+
+
+def row(param: Any) -> str:
+    """The row of an argument or option."""
+    return f"|{shown(param)}|{param.help}|{standard(param)}|"
 
 
 def shown(param: Any) -> str:

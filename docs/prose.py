@@ -5,8 +5,8 @@
 
 `--keep` reads runs/NAME/results.json and writes docs/results/NAME.json (see `keeping.py`), which holds the scores over
 all seeds, what was claimed, where and when it ran. Without it, every docs/templates/PAGE.j2 becomes the page of that
-name, README.md in the root and the others in docs. In a template, `study("NAME")` is a `Result`, and `theirs("35.6")` a
-number that others measured. Numbers of studies that are no longer kept stand in docs/templates/also-tried.md.
+path, README.md in the root and the others in docs. In a template, `study("NAME")` is a `Result`, and `theirs("35.6")` a
+number that others measured. Numbers of studies that are no longer kept stand in docs/results/also-tried.md.
 tests/docs/test_prose.py fails where a page is not what its template and the results give, or where a template states a
 measured number by hand.
 """
@@ -66,10 +66,10 @@ def pages() -> dict[Path, str]:
     )  # fmt: skip
     environment.globals |= {"study": Result.of, "theirs": str}
     found = {}
-    for template in sorted(TEMPLATES.glob("*.j2")):
-        name = template.stem
+    for template in sorted(TEMPLATES.rglob("*.j2")):
+        name = template.relative_to(TEMPLATES).with_suffix("").as_posix()
         place = HERE.parent / name if name == "README.md" else HERE / name
-        found[place] = environment.get_template(template.name).render()
+        found[place] = environment.get_template(f"{name}.j2").render()
     return found
 
 

@@ -75,7 +75,7 @@ def test_it_is_a_marked_row_beside_the_arms_and_no_arm(study: Callable[..., Stud
     text = written["report.md"].read_text(encoding="utf-8")
     assert "The study has one arm, real, so nothing is compared." in text
     assert f"| {ZERO_SHOT} \N{DOUBLE DAGGER} |" in text
-    assert "is no arm: it learned from other data" in text
+    assert "was trained elsewhere, on other data" in text
     page = written["report.html"].read_text(encoding="utf-8")
     assert "1 arm, 2 seeds" in page
     assert page.count("trained on other data") == 2

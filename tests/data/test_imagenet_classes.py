@@ -76,9 +76,9 @@ def test_a_file_lists_classes_by_id_or_number_in_any_order(tmp_path: Path) -> No
     ("text", "said"),
     [
         ("n01440764\nn00000001\n", "line 2: 'n00000001' is neither"),
-        ("0\n1\n000\n", "line 3: n01440764 is listed before, on line 1"),
+        ("0\n1\n000\n", "line 3: n01440764 is listed before, as '0'"),
         ("0\n", "two classes or more"),
-        (None, "give all, imagenet100, or a text file"),
+        (None, "a text file of them, all, imagenet100"),
     ],
 )
 def test_a_bad_class_list_is_refused(tmp_path: Path, text: str | None, said: str) -> None:

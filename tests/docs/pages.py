@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 DOCS = Path(__file__).parents[2] / "docs"
-PAGES = sorted(DOCS.glob("*.md"))
+PAGES = sorted([*DOCS.glob("*.md"), *DOCS.glob("results/*.md")])
 RUN, LEFT_OUT = "sh", "{ .sh .norun }"  # what follows the fence of a block of commands
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-TEMPLATES = sorted((ROOT / "docs" / "templates").glob("*.j2"))
+TEMPLATES = sorted((ROOT / "docs" / "templates").rglob("*.j2"))
 RESULTS = sorted((ROOT / "docs" / "results").glob("*.json"))
 OURS = r"(?<!\w)[+\u2212-]\d+\.\d|\d+\.\d+ ?(?:%|points)"  # a signed decimal, or one with a unit
 

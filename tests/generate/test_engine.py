@@ -12,7 +12,7 @@ from small_study import QUICK, REAL, folders_section, genrobust
 from genrobust.generate import engine_of
 from genrobust.recipe import GenerateConfig, GeneratorConfig
 
-PAGE = (Path(__file__).parents[2] / "docs" / "generators.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).parents[2] / "docs" / "contributing.md").read_text(encoding="utf-8")
 EXAMPLES = re.findall(r"^```python\n(.*?)^```$", PAGE, flags=re.M | re.S)
 (SQUARES,) = (example for example in EXAMPLES if "(Engine)" in example)  # the page's own
 POINTS = {"squares": "squares:Squares", "function": "squares:np", "absent": "squares:Absent"}

@@ -10,7 +10,15 @@ import pytest
 import yaml
 
 from genrobust.core import UserError, digest
-from genrobust.recipe import GeneratorConfig, Recipe, TrainConfig, load_recipe, parse_recipe, recipe_yaml
+from genrobust.recipe import (
+    ClassModelConfig,
+    GeneratorConfig,
+    Recipe,
+    TrainConfig,
+    load_recipe,
+    parse_recipe,
+    recipe_yaml,
+)
 
 REAL: dict[str, Any] = {"name": "real", "mixture": "real"}
 SMALL: dict[str, Any] = {"name": "small", "arms": [REAL]}
@@ -63,11 +71,14 @@ MISTAKES = [  # change to SMALL, what the error names
     ),
     ({"data": FOLDERS | {"held_out": 0.2, "val": "c"}}, "data: held_out: the validation images are c"),
     ({"data": FOLDERS | {"held_out": 0.6}}, "data.held_out: give a number from 0 to 0.5"),
-    ({"data": FOLDERS | {"held_out": 0}}, "arm 'real': train.keep: best chooses a checkpoint on validation images"),
     (
-        {"data": FOLDERS | {"held_out": 0}, "train": {"keep": "last"}, **arm(train={"keep": "best"})},
-        "arm 'real': train.keep: best",
+        {"data": FOLDERS | {"held_out": 0}, **arm(train={"keep": "best"})},
+        "arm 'real': train.keep: best chooses a checkpoint on validation images",
     ),
+    ({"data": {"classes": {"count": 1}}}, "data.classes: a sample of the classes: count: give a number from 2"),
+    ({"data": {"retrieved": {"without": {"cells": {"share": 1}}}}}, "without.cells: a share of the cells: share: give"),
+    (arm(mixture=["real", "retrieved-withheld"]), "data.retrieved.without: an arm mixes what is withheld"),
+    (arm(mixture=[{"source": "generated", "cells": "withheld"}]), "data.retrieved.without: an arm mixes what"),
     ({"train": {"steps": "many"}}, "train.steps: give a number (got 'many')"),
     ({"train": {"augmentation_share": 0.5}}, "augmentation_share: standard is no policy"),
     ({"train": {"augmentation": "augmix", "augmentation_share": 0}}, "train.augmentation_share: "),
@@ -188,6 +199,8 @@ MISTAKES = [  # change to SMALL, what the error names
     (dataset() | {"generator": None}, "datasets: "),
     (dataset(from_scratch=True) | {"generator": None}, "datasets: "),
     (dataset(from_scratch=True, finetuned=True), "datasets.few: finetuned and from_scratch"),
+    (dataset(class_model={"depth": 2}), "datasets.few: class_model: it needs from_scratch"),
+    (dataset(from_scratch=True, class_model={"deep": 2}), "datasets.few.class_model: unknown key deep; did you mean"),
     (dataset(from_scratch=True, generator={"model": "x"}), "datasets.few: generator.model: "),
     (dataset(from_scratch=True, generator={"mode": "images"}), "datasets.few: generator.mode: "),
     (dataset(from_scratch=True, generator={"width": 64}), "datasets.few.generator: width: this key belongs to"),
@@ -246,10 +259,21 @@ def test_retrieved_images_may_be_a_path_alone() -> None:
     assert found[0] == found[1] != found[2] == found[3]
     assert str(found[0].retrieved.path) == "a" and found[2].search_clip == "pictograms"
     given = {"path": "a", "search": "b", "clip": "c", "per_class": 3}
-    given |= {"without_styles": ["emoji"], "without_names": ["web-*"]}
+    given |= {"without": {"cells": ["*/emoji"], "names": ["web-*"]}}
     recipe = parse_recipe(SMALL | {"data": {"retrieved": given}})
     assert recipe.model_dump(mode="json")["data"]["retrieved"] == given
     assert Recipe.model_validate(recipe.model_dump(mode="json")) == recipe
+
+
+def test_a_weight_of_one_part_alone_changes_nothing() -> None:
+    weighted = {**REAL, "mixture": [{"source": "real", "weight": 3}]}
+    assert parse_recipe(SMALL | {"arms": [weighted]}) == parse_recipe(SMALL | {"arms": [REAL]})
+
+
+def test_an_average_acts_up_to_the_bound_of_its_steps() -> None:
+    assert TrainConfig(ema_decay=0.999).effective == TrainConfig().effective != TrainConfig(ema_decay=0.9).effective
+    long = TrainConfig(steps=2000)
+    assert long.effective == long != TrainConfig(steps=2000, ema_decay=0.999).effective
 
 
 def test_a_training_s_length_is_steps_or_epochs() -> None:
@@ -280,13 +304,15 @@ def test_a_dataset_inherits_what_its_mode_uses() -> None:
     redrawing = {"mode": "labels+images", "strength": 0.4}
     datasets = {
         "scratch": {"from_scratch": True},
-        "more": {"from_scratch": True, "generator": {"guidance_scale": 4.0}},
+        "more": {"from_scratch": True, "generator": {"guidance_scale": 4.0}, "class_model": {"depth": 2}},
         "redrawn": {"generator": redrawing},
     }
     recipe = parse_recipe(SMALL | {"generator": generator, "datasets": datasets})
     own = recipe.generation("scratch")[0]
     assert (own.mode, own.steps, own.guidance_scale, hasattr(own, "width")) == ("class", 9, 2.5, False)
     assert recipe.generation("more")[0].guidance_scale == 4.0
+    depths = [recipe.class_model_of(name).depth for name in ("scratch", "more")]
+    assert depths == [ClassModelConfig().depth, 2]
     redrawn = recipe.generation("redrawn")[0]
     assert (redrawn.width, redrawn.strength, redrawn.lora) == (64, 0.4, recipe.generation("generated")[0].lora)
     other = parse_recipe(SMALL | {"generator": redrawing, "datasets": {"plain": {"generator": {"mode": "labels"}}}})
@@ -345,7 +371,7 @@ def test_keys_of_a_mixture_that_came_later_are_in_no_hash_at_their_defaults() ->
 
 def test_the_folder_of_a_training_by_one_worker_has_its_digest_from_before_there_were_workers() -> None:
     """The digest changes with the defaults of the section, and with nothing else."""
-    assert digest(["mixture", "val", TrainConfig(precision="bfloat16"), 0, 2, "cpu"]) == "ebe3ed3c3429"
+    assert digest(["mixture", "val", TrainConfig(precision="bfloat16"), 0, 2, "cpu"]) == "24c33c43cf81"
     assert digest(TrainConfig(workers=1)) == digest(TrainConfig()) != digest(TrainConfig(workers=4))
     recipe = parse_recipe({**SMALL, "train": {"workers": 4}})
     assert recipe.train_of(recipe.arms[0]).workers == 4

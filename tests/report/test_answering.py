@@ -164,7 +164,7 @@ def test_of_several_arms_validation_chooses_and_no_test_set(record):
         told = answer(of_two(record, *val_top1)).sentences
         assert f"{chosen} gains" in told[0]
         assert told[-1] == (
-            f"Of 2 arms, the validation images chose {chosen} (91.0 % of them right); no test set was used."
+            f"Of 2 arms, {chosen} was chosen for its accuracy on validation images (91.0 %); no test set was used."
         )
     told = answer(of_two(record, None, None)).sentences
     assert "real+generated gains" in told[0] and "because the recipe lists it first" in told[-1]
@@ -173,7 +173,7 @@ def test_of_several_arms_validation_chooses_and_no_test_set(record):
 def test_an_arm_that_the_recipe_names_is_the_answer_and_called_so(record):
     told = answer(replace(of_two(record, 91.0, 90.0), answer="real+retrieved")).sentences
     assert "real+retrieved gains" in told[0]
-    assert told[-1] == "The recipe named real+retrieved for this answer before there was any result."
+    assert told[-1] == "The recipe named real+retrieved for this answer before any result was known."
 
 
 def test_warnings_come_before_the_verdict(record, grouped):
@@ -187,7 +187,7 @@ def test_a_group_is_chosen_by_the_mean_of_its_arms(grouped):
     generated = [replace(arm, parts={"generated": 1}) if arm.name in top1 else arm for arm in arms]
     told = answer(replace(grouped, arms=tuple(generated))).sentences
     assert "any real+generated gains" in told[0]
-    assert "chose any real+generated (85.0 %" in told[-2]
+    assert "any real+generated was chosen for its accuracy on validation images (85.0 %" in told[-2]
     assert "any real+retrieved gains" in answer(replace(grouped, answer="any real+retrieved")).sentences[0]
 
 

@@ -64,12 +64,12 @@ def test_the_csv_has_a_row_a_score_and_numbers_that_read_back(grouped):
     assert "True" in {r["extrapolated"] for r in of_emoji}
 
 
-def test_tables_put_the_clean_set_first_then_shifts_mean_and_what_is_left_out(summary):
+def test_tables_put_the_mean_of_the_shifts_first_and_what_is_left_out_of_it_last(summary):
     table = main_tables(summary, list_metrics())["top1"]
-    assert [c.name for c in table.columns] == ["test", "solid", "emoji", MEAN_OF_SHIFTS, "pixel"]
-    assert [c.kind for c in table.columns] == ["clean", "shift", "shift", "mean", "out"]
-    assert table.columns[2].note == "200 images, 12 classes" and table.caption == "Top-1 accuracy, percent"
-    assert [entry.text for entry in table.rows[0][1]] == ["90.0", "60.0", "20.0", "40.0", "50.0"]
+    assert [c.name for c in table.columns] == [MEAN_OF_SHIFTS, "test", "solid", "emoji", "pixel"]
+    assert [c.kind for c in table.columns] == ["mean", "clean", "shift", "shift", "out"]
+    assert table.columns[3].note == "200 images, 12 classes" and table.caption == "Top-1 accuracy, percent"
+    assert [entry.text for entry in table.rows[0][1]] == ["40.0", "90.0", "60.0", "20.0", "50.0"]
 
 
 def test_the_best_of_a_column_and_its_equals_are_marked(summary):
@@ -78,15 +78,15 @@ def test_the_best_of_a_column_and_its_equals_are_marked(summary):
     key = ScoreKey("top1", "real", "test")
     level = {**summary.scores, key: replace(summary.scores[key], value=91.04)}
     tied = metric_table(replace(summary, scores=level), TOP1)
-    assert [entries[0].best for _, entries in tied.rows] == [True, False, True]
+    assert [entries[1].best for _, entries in tied.rows] == [True, False, True]
 
 
 def test_further_metrics_have_their_own_digits_and_may_be_better_when_lower(summary):
     (nll,) = further_tables(summary, list_metrics()).values()  # the others were not measured
-    assert [c.kind for c in nll.columns] == ["clean", "shift", "shift", "mean", "gain", "out"]
-    assert [entry.text for entry in nll.rows[0][1]] == ["0.200", "0.800", "1.600", "1.200", "–", "1.000"]
-    assert nll.rows[1][1][4].text == "−0.250"
-    assert [entry.best for entry in nll.rows[2][1]] == [True, True, True, True, False, False]
+    assert [c.kind for c in nll.columns] == ["mean", "gain", "clean", "shift", "shift", "out"]
+    assert [entry.text for entry in nll.rows[0][1]] == ["1.200", "–", "0.200", "0.800", "1.600", "1.000"]
+    assert nll.rows[1][1][1].text == "−0.250"
+    assert [entry.best for entry in nll.rows[2][1]] == [True, False, True, True, True, False]
 
 
 def test_effective_robustness_marks_what_extrapolates_and_shows_gaps_as_gaps(summary):
@@ -103,8 +103,8 @@ def test_effective_robustness_marks_what_extrapolates_and_shows_gaps_as_gaps(sum
 def test_differences_are_sure_only_where_the_interval_excludes_zero(summary):
     table = difference_table(summary, TOP1)
     assert [arm for arm, _ in table.rows] == ["real+generated", "real+retrieved"]
-    assert [entry.sure for entry in table.rows[0][1]] == [False, True, True, True, False, True]
-    assert table.columns[4].name == "shifts as unit" and table.rows[0][1][4].text == "−19.3 to +44.3"
+    assert [entry.sure for entry in table.rows[0][1]] == [True, False, False, True, True, True]
+    assert table.columns[1].name == "shifts as unit" and table.rows[0][1][1].text == "−19.3 to +44.3"
     assert difference_table(replace(summary, arms=("real",)), TOP1) is None
 
 
@@ -125,8 +125,8 @@ def test_a_robustness_with_an_interval_as_wide_as_the_scale_is_no_metric(summary
 
 def test_few_groups_of_images_stand_in_place_of_an_interval(summary):
     table = metric_table(summary, TOP1)
-    assert [entry.interval for entry in table.rows[0][1]][1:3] == ["58.0–62.0", "11.0–28.0"]
-    assert difference_table(summary, TOP1).rows[0][1][2].interval == "+13.0 to +17.0"
+    assert [entry.interval for entry in table.rows[0][1]][2:4] == ["58.0–62.0", "11.0–28.0"]
+    assert difference_table(summary, TOP1).rows[0][1][4].interval == "+13.0 to +17.0"
 
 
 @pytest.mark.parametrize("width", [60, 80, 100, 160])

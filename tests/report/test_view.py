@@ -6,6 +6,7 @@ import io
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,10 @@ from rich.console import Console
 import genrobust.report.sections.robustness
 import genrobust.report.tables
 import genrobust.report.view
-from genrobust.core import StudyRecord
+from genrobust.core import MEAN_OF_SHIFTS, StudyRecord
 from genrobust.report.nouns import Column, Entry, ReportSection, Table, plain_table
+from genrobust.report.plots import axis
+from genrobust.report.renderers.html import html
 from genrobust.report.renderers.terminal import terminal
 from genrobust.report.view import SECTIONS, ReportView
 from genrobust.report.write import write_report
@@ -85,6 +88,40 @@ def test_a_section_has_a_template_or_what_shows_everything(record: StudyRecord, 
     assert page.count(f"<b>{plot.heading}</b>") == 2
     assert '<p>&lt;b&gt;crane&lt;/b&gt; [red] <svg class="mark' in page
     assert "## Own" not in text  # which has nothing that Markdown shows
+
+
+def test_the_page_begins_with_the_verdict_and_every_arm_on_the_mean_of_the_shifts(record: StudyRecord) -> None:
+    view = ReportView(record)
+    lanes = {lane.arm: lane for lane, _ in view.headline.rows}
+    assert list(lanes) == list(record.summary.arms)
+    assert 0 < view.headline.guessing < lanes["real"].whisker[0] < lanes["real"].at < lanes["real+retrieved"].at < 100
+    assert [c.kind for c in view.headline.columns] == ["mean", "clean"] and "guessing, 12.5 %" in view.headline.caption
+    page = html(view).replace("\u00a0", " ")
+    places = [page.index(part) for part in (view.answer.verdict, "guessing, 12.5 %", view.caveat, "In words")]
+    assert places == sorted(places) and places[-1] < page.index(view.answer.details[0])
+    clean = {key: score for key, score in record.summary.scores.items() if key.test_set != MEAN_OF_SHIFTS}
+    alone = ReportView(replace(record, summary=replace(record.summary, shifts=(), left_out={}, scores=clean)))
+    assert [c.kind for c in alone.headline.columns] == ["clean"] and "test" in alone.headline.caption
+
+
+@pytest.mark.parametrize(("least", "most"), [(98.0, 98.4), (0.0, 3.0), (50.0, 50.0), (41.0, 52.0), (0.0, 100.0)])
+def test_axes_span_ten_points_or_more_and_every_interval(least: float, most: float) -> None:
+    position, ticks = axis([(least, most), (most, most)])
+    low, high = ticks[0][1], ticks[-1][1]
+    assert low <= least <= most <= high and high - low >= 10 and 3 <= len(ticks) <= 8
+    assert all(0 <= position(value) <= 100 for value in (least, most)) and low >= 0 and high <= 100
+
+
+def test_panels_of_a_small_study_hold_their_intervals_and_name_only_what_they_draw(record: StudyRecord) -> None:
+    few = {k: replace(s, lo=s.value - 30, hi=min(s.value + 30, 100)) for k, s in record.summary.scores.items()}
+    top1 = {key: score for key, score in few.items() if key.metric == "top1"}
+    small = replace(record, baselines=(), summary=replace(record.summary, lines={}, by_group={}, scores=top1))
+    for plot in ReportView(small).sections["robustness"].plots:
+        ((_, (shared, panel, box, _)),) = plot.parts
+        ends = [y for mark in panel["marks"] if mark.mean for y in mark.whisker]
+        assert all(box["top"] < y < box["bottom"] for y in ends) and len(shared["x_ticks"]) > 2
+        assert set(plot.keys) <= {"diagonal"} and bool(plot.keys) is bool(shared["diagonal"])
+    assert ReportView(record).sections["robustness"].plots[0].keys == ["baseline", "line", "diagonal"]
 
 
 COUNTED = [

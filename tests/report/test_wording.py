@@ -45,8 +45,8 @@ def test_pretrained_arms_are_marked_and_compete_with_each_other_alone(record):
     assert marks(begun.summary) == "§ started from a pretrained network." and marks(summary) == ""
     assert "§ started from a pretrained network: compare these with each other." in limits(begun, list_metrics())
     assert f"{best} §" in markdown(ReportView(begun))
-    assert "of a column among the rows without ‡ or §, not" in html(ReportView(begun))
-    assert "of a column, not" in html(ReportView(record))
+    assert "of a column among the rows without ‡ or §, in" in html(ReportView(begun))
+    assert "of a column, in" in html(ReportView(record))
     bold = {
         arm for arm, entries in main_tables(begun.summary, list_metrics())["top1"].rows if any(e.best for e in entries)
     }

@@ -27,6 +27,7 @@ CONFIG = TrainConfig(
     validate_every=4,
     save_every=3,
     precision="float32",
+    keep="best",
 )
 
 

@@ -7,6 +7,7 @@ from itertools import pairwise
 import pytest
 import torch
 from kill_and_resume import contents
+from timm.utils import ModelEmaV3
 
 from genrobust.classifiers import load_checkpoint, read_checkpoint_info, saved_steps
 from genrobust.classifiers.networks import training_state
@@ -112,6 +113,13 @@ def test_it_learns_what_it_is_shown(job, tmp_path):
     assert info.training["history"][-1]["val_top1"] > 50  # chance is 12.5
     assert info.classes == job.labels.ids and info.image_size == 32
     assert info.training["counts"] == {"real": len(job.real)}
+
+
+@pytest.mark.parametrize("steps", [1, 12, 600])
+def test_the_highest_decay_of_the_average_is_that_of_timm(steps):
+    average = ModelEmaV3(torch.nn.Linear(1, 1), decay=0.9999, use_warmup=True)
+    reached = TrainConfig(steps=steps, ema_decay=0.9999).effective.ema_decay
+    assert reached == pytest.approx(average.get_decay(steps))
 
 
 @pytest.mark.parametrize(("epochs", "steps"), [(1, 4), (2.5, 9)])

@@ -43,6 +43,10 @@ def with_precision(recipe: Recipe, precision: str) -> Recipe:
     changed["arms"] = tuple(
         arm.model_copy(update={"train": _settled_values(arm.train, precision)}) for arm in recipe.arms
     )
+    changed["datasets"] = {
+        name: dataset.model_copy(update={"class_model": _settled_values(dataset.class_model, precision)})
+        for name, dataset in recipe.datasets.items()
+    }
     return with_dtype(recipe.model_copy(update=changed), precision)
 
 
@@ -67,7 +71,11 @@ def resolved_here(config: Config, kind: str) -> Config:
 def named_precisions(recipe: Recipe) -> dict[str, str]:
     """Return the precisions in `recipe` by their keys, including `auto`."""
     sections: dict[str, Mapping[str, Any]] = {} if recipe.generator is None else {"generator": vars(recipe.generator)}
-    sections |= {f"datasets.{name}.generator": dataset.generator for name, dataset in recipe.datasets.items()}
+    for name, dataset in recipe.datasets.items():
+        sections |= {
+            f"datasets.{name}.generator": dataset.generator,
+            f"datasets.{name}.class_model": dataset.class_model,
+        }
     sections |= {name: vars(config) for name, config in _trained(recipe).items()}
     sections |= {f"arms.{index}.train": arm.train for index, arm in enumerate(recipe.arms)}
     return {f"{name}.{key}": value for name, values in sections.items() for key, value in _precisions(values).items()}

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 BatchSize = Annotated[int, option("--batch-size N", "Images shown to a model at once.", min=1, max=MOST_AT_ONCE)]
 By = Annotated[
     str,
-    option("--by clip|classifier|list", "Which model judges how well an image shows its label; list: a person did."),
+    option("--by clip|classifier|list", "What judges whether an image shows its label: a model, or a person's list."),
 ]
 ReviewFile = Annotated[Path | None, option("--file FILE", "The review of genrobust view, with --by list.")]
 Drop = Annotated[float | None, option("--drop SHARE", "Leave out this share of each class, lowest scores first: 0.1.")]
@@ -46,7 +46,9 @@ VerifiedFolder = Annotated[
         autocompletion=datasets_of_recipes,
     ),
 ]
-Images = Annotated[bool, option("--images", "Read the images of FOLDER, a recipe, again: do they hold what they held?")]
+Images = Annotated[
+    bool, option("--images", "Read the real images of the recipe FOLDER again, and compare their hashes.")
+]
 Repair = Annotated[bool, option("--repair", "Set damaged output aside, so that only it is made again.")]
 
 
@@ -126,7 +128,7 @@ def _verify_images(study: "Study", recipe: str) -> None:
             f"the images listed above hold other bytes than when {recipe} first read them, and have the same size and "
             "time of change, so that results of the former ones are used: give them another time (touch) and run again"
         )
-    tell(f"all {total:,} images hold what they held when {recipe} first read them")
+    tell(f"all {total:,} images are unchanged since {recipe} first read them")
 
 
 def _verify(folder: Path, repair: bool) -> None:

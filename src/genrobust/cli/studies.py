@@ -57,8 +57,8 @@ def run(
     out_console.print()
     out_console.print(terminal(view, out_console.width))
     tell(*(_report_path(study, name) for name in files if not name.endswith(".svg")))
-    verdict, *more = map(escape, view.answer.sentences)
-    out_console.print(f"\n[bold]{verdict}[/]", *more, sep="\n", soft_wrap=False)
+    lines = (f"[bold]{escape(s)}[/]" if s == view.answer.verdict else escape(s) for s in view.answer.sentences)
+    out_console.print("", *lines, sep="\n", soft_wrap=False)
 
 
 @command(rich_help_panel=STUDY)

@@ -21,9 +21,10 @@ from genrobust.core.views import VIEWS
 # about 2.5 of 255 gray levels, below what a drawn line or a photo's noise gives.
 FLAT_IMAGE = 0.01
 # The sources of a mixture that are no generated dataset in any study: the control with retrieved images is matched to
-# the generated ones by class and style, or by class alone, or is what a CLIP finds for the names of the classes.
-REAL, RETRIEVED, RETRIEVED_BY_CLASS, RETRIEVED_BY_SEARCH = NOT_GENERATED = (
-    "real", "retrieved", "retrieved-by-class", "retrieved-by-search",
+# the generated ones by class and style, or by class alone, or is what a CLIP finds for the names of the classes, or
+# all labeled images that there are to retrieve, or those that the recipe excludes from them.
+REAL, RETRIEVED, RETRIEVED_BY_CLASS, RETRIEVED_BY_SEARCH, RETRIEVED_ALL, RETRIEVED_WITHHELD = NOT_GENERATED = (
+    "real", "retrieved", "retrieved-by-class", "retrieved-by-search", "retrieved-all", "retrieved-withheld",
 )  # fmt: skip
 
 
@@ -274,11 +275,11 @@ class StudyData:
     """The real images of a study, for training, choosing checkpoints, testing and retrieval.
 
     `tests` maps a name to its set; `clean` is the name of the unshifted one, `shifts` the shifted ones. `retrieval` is
-    the generator's own training data, where it is available. `unlabeled` are images whose labels mean nothing, to be
-    searched for the classes; None searches those of `retrieval`. `shifted_val` is a shifted validation set, on which
-    anything about generation may be chosen. `extra` are further images to train on, by the name that arms mix them
-    under. `generated` are images of the user's own that take the place of those of the generator. `derived` names the
-    test sets that are made from other ones, such as corrupted ones.
+    the generator's own training data, where it is available, and `withheld` what was taken out of it. `unlabeled` are
+    images whose labels mean nothing, to be searched for the classes; None searches those of `retrieval`. `shifted_val`
+    is a shifted validation set, on which anything about generation may be chosen. `extra` are further images to train
+    on, by the name that arms mix them under. `generated` are images of the user's own that take the place of those of
+    the generator. `derived` names the test sets that are made from other ones, such as corrupted ones.
     """
 
     labels: LabelSpace
@@ -287,6 +288,7 @@ class StudyData:
     tests: dict[str, ImageSet]
     clean: str
     retrieval: ImageSet | None = None
+    withheld: ImageSet | None = None
     shifted_val: ImageSet | None = None
     extra: dict[str, ImageSet] = field(default_factory=dict)
     unlabeled: ImageSet | None = None

@@ -111,3 +111,4 @@ from .stored import (
     require_there as require_there,
 )
 from .tar_writer import TarWriter as TarWriter
+from .withholding import list_cells as list_cells, withheld_cells as withheld_cells, withhold as withhold

@@ -60,6 +60,14 @@ class FolderClasses:
                 labels.setdefault(bare_name(text), set()).add(label)
         return labels
 
+    def _is_unused(self, name: str) -> bool:
+        """Whether a folder called `name` means a class outside the study."""
+        return name in self.unused or (bare_name(name) in self._unused_texts and self.match(name) is None)
+
+    @cached_property
+    def _unused_texts(self) -> set[str]:
+        return {*map(bare_name, self.unused)}
+
     def near(self, name: str) -> list[str]:
         """Return training folders whose name is like `name`, the nearest first."""
         by_bare_name = {bare_name(folder): folder for folder in self.folders}
@@ -79,7 +87,7 @@ class FolderClasses:
                 groups mean one class, or `same_class` names a folder that is not there.
         """
         for name, meant in same_class.items():
-            if meant and meant not in self.unused and self.match(meant) is None:
+            if meant and not self._is_unused(meant) and self.match(meant) is None:
                 problem = 'it is still "?"' if meant == "?" else f"no training folder {meant!r}"
                 near = perhaps(self.near(name if meant == "?" else meant))
                 raise UserError(f'data.same_class: {name}: {problem}{near}; name one, or "" to leave it out')
@@ -89,7 +97,7 @@ class FolderClasses:
             called = named.get(name, name)
             self.used.update({name, called} & same_class.keys())
             meant = same_class.get(name, same_class.get(called, called))
-            if not meant or meant in self.unused:
+            if not meant or self._is_unused(meant):
                 continue
             label = self.match(meant)
             if label is None:

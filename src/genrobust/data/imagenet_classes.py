@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import difflib
 import logging
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import cache
 from importlib import resources
-from pathlib import Path
 from typing import TypeVar
 
-from genrobust.core import ClassLabel, LabelSpace, UserError, read_lines
+from genrobust.core import ClassLabel, LabelSpace, UserError
+from genrobust.data.class_lists import choose_classes
+from genrobust.recipe import ClassSample
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +59,7 @@ def prompt_names(kind: str) -> dict[str, str]:
     )
 
 
-def label_space(classes: str, class_names: Mapping[str, str] | str) -> LabelSpace:
+def label_space(classes: ClassSample | Sequence[str] | str, class_names: Mapping[str, str] | str) -> LabelSpace:
     """Return the classes that the keys `classes` and `class_names` of ``source: imagenet`` name, in ImageNet's order.
 
     Their ids are WordNet ids.
@@ -88,34 +88,23 @@ def by_number(text: str, ids: Sequence[T]) -> T | None:
     return ids[int(text)] if text.isdecimal() and len(text) < DIGITS and int(text) < len(ids) else None
 
 
-def _chosen_wnids(classes: str) -> tuple[str, ...]:
+def _chosen_wnids(classes: ClassSample | Sequence[str] | str) -> tuple[str, ...]:
     if classes == "all":
         return wnids()
-    wanted = _shipped_names("imagenet100") if classes == "imagenet100" else _read_list(Path(classes))
+    if classes == "imagenet100":
+        wanted: Collection[str] = _shipped_names("imagenet100")
+    else:
+        wanted = choose_classes(classes, wnids(), _wnid_of, ("imagenet100",))
     return tuple(wnid for wnid in wnids() if wnid in wanted)
 
 
-def _read_list(path: Path) -> dict[str, int]:
-    """Return the classes in a text file, each with its line.
-
-    A line starts with a WordNet id or label (0 to 999); # begins a comment.
-    """
-    near = difflib.get_close_matches(str(path), ["all", "imagenet100"], n=1)
-    if not path.exists():
-        hint = f"did you mean {near[0]}?" if near else "give all, imagenet100, or a text file of WordNet ids"
-        raise UserError(f"data.classes: cannot read {path}: no such file; {hint}")
-    line_of: dict[str, int] = {}
-    for number, line in read_lines(path, "data.classes"):
-        words = line.split("#")[0].replace(",", " ").split()
-        if not words:
-            continue
-        wnid = by_number(words[0], wnids()) if words[0].isdecimal() else words[0]
-        if wnid not in wnids():
-            raise UserError(f"{path}, line {number}: {words[0]!r} is neither a WordNet id of ImageNet-1k nor 0 to 999")
-        if wnid in line_of:
-            raise UserError(f"{path}, line {number}: {wnid} is listed before, on line {line_of[wnid]}: list it once")
-        line_of[wnid] = number
-    return line_of
+def _wnid_of(text: str) -> str:
+    """The class that a text begins with, a WordNet id or a label (0 to 999)."""
+    word = (text.replace(",", " ").split() or [""])[0]
+    wnid = by_number(word, wnids()) if word.isdecimal() else word
+    if wnid not in wnids():
+        raise UserError(f"{word!r} is neither a WordNet id of ImageNet-1k nor 0 to 999")
+    return str(wnid)
 
 
 def _shipped_names(name: str) -> dict[str, str]:

@@ -95,15 +95,10 @@ class OfficialSet:
 
 
 class ImageNetReader(Reader):
-    """Reads a published set of images with classes of ImageNet's.
-
-    Attributes:
-        official: The set.
-        baseline: The line of standard models, where one is published.
-    """
+    """Reads a published set of images with classes of ImageNet's."""
 
     official: ClassVar[OfficialSet]
-    baseline: ClassVar[Line | None] = None
+    baseline: ClassVar[Line | None] = None  # of standard models, where one is published
 
     def open(self, name: str, classes: FolderClasses, same_class: Mapping[str, str]) -> Mapping[str, ImageSet]:
         """Open the set at `path`.

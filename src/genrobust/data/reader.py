@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from genrobust.core import ImageSet, Line, StudyData, UserError, some_of
+from genrobust.data.class_subset import of_classes
 from genrobust.data.classes import FolderClasses
 from genrobust.data.folders import open_images
 from genrobust.data.grouping import with_groups, with_styles
@@ -111,6 +112,8 @@ def load_data(config: DataConfig) -> StudyData:
     if isinstance(root := getattr(config, "root", None), Path):  # other places are fetched where they are opened
         config = config.model_copy(update={"root": fetch_dataset(root)})
     data, classes = config.load()
+    if config.known_labels() is None:  # else the source has read these classes alone
+        data, classes = of_classes(data, classes, config.classes)
     tests = dict(data.tests)
     for name, shift in config.shifts.items():
         if not isinstance(shift, DerivedSets):

@@ -14,11 +14,12 @@ SIZE = Between(8, 8192, "larger images fit no device's memory")
 
 
 class LoraConfig(Section):
-    """A low-rank adaptation (LoRA), multiplied by `scale` and added to the generator's weights.
+    """A low-rank adaptation (LoRA) of the generator's weights. A text in its place means `model`.
 
-    `model` is a .safetensors file, a folder that holds one, a hub id, or "pictograms": the one with which the embedded
-    generator draws in two steps of `euler-trailing` at a guidance_scale of 1. `revision` is a branch, tag or commit on
-    the hub. A text in place of the section means `model`.
+    `model` is a .safetensors file, a folder that holds one, a hub id, or "pictograms": with it the embedded generator
+    draws in two steps of `euler-trailing` at a guidance_scale of 1.
+
+    `revision` is a branch, tag or commit on the hub.
     """
 
     model: str
@@ -27,12 +28,18 @@ class LoraConfig(Section):
 
 
 class AdapterConfig(Section):
-    """An adapter that lets a text-to-image model draw from a real image: an IP-Adapter or a FLUX Redux.
+    """An adapter that lets a text-to-image model draw from a real image. A text in its place means `model`.
 
-    An IP-Adapter (Ye et al., 2023, arXiv 2308.06721) is for Stable Diffusion 1, 2 or XL; a FLUX Redux is for FLUX.1.
-    `model` is a folder or a hub id, `revision` a branch, tag or commit on the hub, and `scale` the weight of the
-    image. For an IP-Adapter, `file` is the .safetensors file in `model`, and `image_encoder` the folder of its CLIP
-    there. A text in place of the section means `model`.
+    `model` is a folder or a hub id: an IP-Adapter (Ye et al., 2023, arXiv 2308.06721) for Stable Diffusion 1, 2 or XL,
+    or a FLUX Redux for FLUX.1.
+
+    `revision` is a branch, tag or commit on the hub.
+
+    `file` is the .safetensors file of an IP-Adapter in `model`.
+
+    `image_encoder` is the folder of its CLIP there.
+
+    `scale` is the weight of the image.
     """
 
     model: Annotated[str, Field(min_length=1)]
@@ -43,21 +50,25 @@ class AdapterConfig(Section):
 
 
 class DiffusersConfig(GeneratorConfig):
-    """A diffusers pipeline, in any mode.
+    """A diffusers pipeline, in any mode. A key that is None keeps the pipeline's own value.
 
-    `alternatives` are tried in order if `model` is not available. A key that is None keeps the pipeline's own value.
+    `alternatives` are tried in order if `model` is not available.
 
     `dtype: auto` is the fastest that the hardware supports: bfloat16, else float16, or float32 on a CPU without
-    bfloat16 instructions. The recipe in a report and the hashes in folder names record the chosen value.
+    bfloat16 instructions.
 
-    The last keys are for speed and memory. `compile: auto` compiles the blocks of a UNet, or the repeated
-    blocks of a transformer that has such, for a dataset of 2,000 images or more on a GPU, unless single layers of it
-    wait in main memory. `offload: auto` keeps only what is computing on
-    the GPU (`model`: one part, `group`: one layer) if not everything fits; on a CPU it does nothing. `quantize` stores
-    the weights of the large parts in 8 bits. `cache` skips the network where its first block changes little
-    (`first-block`; one image at a time), or extrapolates its attention in four of five steps after the third
-    (`taylor-seer`: Liu and others, 2025). `attention` chooses another implementation. These change the images, as does
-    `tiling`, which decodes an image in tiles. Where a batch does not fit, it is decoded one image after another.
+    `compile: auto` compiles a UNet's blocks or a transformer's repeated ones, on a GPU, for 2,000 images or more.
+
+    `attention` chooses another implementation, which changes the images.
+
+    `offload: auto` keeps only the computing part (`model`) or layer (`group`) on the GPU if not everything fits.
+
+    `quantize` stores the weights of the large parts in 8 bits, which changes the images.
+
+    `cache: first-block` skips the network where its first block changes little; `taylor-seer` extrapolates its
+    attention in four of five steps (Liu et al., 2025). Both change the images.
+
+    `tiling` decodes an image in tiles, which changes it.
     """
 
     unsampled: ClassVar[tuple[str, ...]] = ("alternatives", "revision", "variant", "lora", "adapter", "offload")
@@ -110,9 +121,8 @@ class DiffusersConfig(GeneratorConfig):
 class SizedConfig(DiffusersConfig):
     """Images of any size.
 
-    `safety_checker` is off by default: every image that the generator makes enters the dataset, and a generator trained
-    on web images may make images that are not fit to be seen or published. If it is on, images that the generator's own
-    checker flags are sampled again, even wrongly flagged ones, which costs time and shifts the dataset.
+    `safety_checker` samples flagged images again, even wrongly flagged ones, which shifts the dataset. Off by default:
+    a generator trained on web images may then draw images that are not fit to be published.
     """
 
     width: Annotated[int, SIZE] | None = None
@@ -131,8 +141,8 @@ class SizedConfig(DiffusersConfig):
 class PromptedConfig(SizedConfig):
     """A prompt.
 
-    `guidance_until` is the share of the steps, from the first, that use guidance: early steps decide what the image
-    shows, and a step without guidance takes half the time.
+    `guidance_until` is the share of the steps, from the first, that use guidance; a step without it takes half the
+    time.
     """
 
     lora: Annotated[LoraConfig | None, short_for("model", str | LoraConfig | None)] = None

@@ -46,15 +46,18 @@ def _variable(text: str) -> str:
 class ServerConfig(Section):
     """A server with the images API of OpenAI, for ``engine: openai``.
 
-    `url` is its address, without ``/v1/images/generations``. `model` is the server's name for the model, if it
-    differs from `generator.model`, the name kept in the dataset. `key_variable` is the name of the environment variable
-    with the API key, and ends in API_KEY; the key itself appears in no recipe, log or dataset.
-
-    `sends` lists the request fields that are filled in from the recipe, besides model, prompt and n; leave out those
-    that the server refuses. Without `seed`, a repeated request gives another image; without `output_format`, which asks
-    for PNG, some servers send JPEGs. `fields` are further fields, the same in all requests.
-
     A dataset does not depend on address, limits or retries: another server with the same model can continue it.
+
+    `url` is its address, without ``/v1/images/generations``.
+
+    `model` is the server's name for the model, if it differs from `generator.model`.
+
+    `key_variable` is the environment variable with the API key, and ends in API_KEY.
+
+    `sends` lists the request fields that the recipe fills in, besides model, prompt and n. Without `seed`, a repeated
+    request gives another image.
+
+    `fields` are further fields, the same in all requests.
     """
 
     url: Annotated[str, AfterValidator(_base_url)]

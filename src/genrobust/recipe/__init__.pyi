@@ -11,10 +11,13 @@ from .classify import (
 from .data import (
     READERS as READERS,
     SOURCES as SOURCES,
+    CellShare as CellShare,
+    ClassSample as ClassSample,
     DataConfig as DataConfig,
     GroupRule as GroupRule,
     ImageRule as ImageRule,
     ShiftConfig as ShiftConfig,
+    WithoutConfig as WithoutConfig,
 )
 from .diffusion import (
     HEAD as HEAD,

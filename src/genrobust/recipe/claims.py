@@ -11,7 +11,10 @@ from genrobust.recipe.section import Section
 class ClaimConfig(Section):
     """A claim that the study tests: `arm` is better than `than` in `metric` on `test_set`.
 
-    Either may be a group; a group is compared with the references of its arms. `says` states the claim in words,
+    Either may be a group; a group is compared with the references of its arms.
+
+    `says` states the claim in words.
+
     `source` names who made it.
     """
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from itertools import pairwise
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
@@ -35,6 +35,7 @@ def _check_mixing(alpha: float) -> float:
     return alpha
 
 
+AVERAGE_POWER = 2 / 3  # of the steps, in the bound of timm's ModelEmaV3 on its decay
 LEAST_MIXING = 0.001
 Mixing = Annotated[float, Between(0, 1000, "larger ones mix all images half and half"), AfterValidator(_check_mixing)]
 LENGTHS = (("steps", "epochs"), ("warmup_steps", "warmup_epochs"))  # a recipe gives either of each
@@ -45,44 +46,48 @@ COMBINED = ("mixup", "cutmix", "random_erasing", "color_jitter", "grayscale")
 class TrainConfig(FineTuning):
     """Training of a classifier; the same for every arm, unless the arm overrides it.
 
-    The length is either `steps` or `epochs`. As in papers, an epoch is a pass over as many images as the arm's mixture
-    has, so an arm with more images trains longer. `validate_every` and `save_every` always count steps.
+    `epochs` is the length instead of `steps`. An epoch is a pass over as many images as the arm's mixture has, so an
+    arm with more images trains longer.
 
-    The learning rate rises linearly over `warmup_steps` or `warmup_epochs` (half of a training that is no longer than
-    that), then decays to reach zero after the last step: along half a cosine, or linearly with `schedule: linear`. The
-    linear schedule is FFCV's "cyclic", which starts from a ten-thousandth of `learning_rate`.
+    `warmup_steps` is how long the learning rate rises, linearly, at most half of the training. It then decays to zero:
+    along half a cosine, or linearly with `schedule: linear` (FFCV's "cyclic", which starts from a ten-thousandth).
 
-    `optimizer: sgd` uses Nesterov momentum, as in timm; `momentum` is SGD with plain momentum, as in PyTorch.
-    `weight_decay` skips biases and one-dimensional parameters, as in timm. `no_decay` instead skips the parameters
-    whose names in the network contain one of its texts: `[bn]` is FFCV's rule, and `[]` decays all.
+    `optimizer: sgd` has Nesterov momentum, as in timm; `momentum` is PyTorch's plain one.
 
-    `keep: best` keeps the checkpoint with the best validation top-1, `last` that of the last step, which needs no
-    validation images (`data.held_out: 0`).
+    `weight_decay` skips biases and one-dimensional parameters, as in timm.
 
-    `crop` chooses the random crop. `square` first resizes and crops an image to `image_size` pixels, then keeps 60 to
-    100 % of its area, which suits drawings and subjects that fill the image. `random-resized` keeps 8 to 100 % of the
-    image in its original size, as is usual for photographs, and decodes it at every use. With `start_size`, images
-    start at that many pixels and grow to `image_size` late in training (progressive resizing).
+    `no_decay` instead skips the parameters whose names contain one of these texts: `[bn]` is FFCV's rule, `[]` decays
+    all.
 
-    `augmentation` is the policy. All policies except `none` crop and mirror; `standard` does nothing else. With both
-    `mixup` and `cutmix`, each batch uses one of them, with equal probability.
-    `drawing-styles` redraws black line drawings in other styles: domain knowledge, as a baseline for generated images.
-    `augmentation_share` is the share of the images that a policy changes; the others are only cropped and mirrored.
+    `keep: last` keeps the averaged weights of the last step, and needs no validation images (`data.held_out: 0`).
+    `best` keeps those with the best validation top-1; with fewer than some thousands of validation images, chance
+    chooses.
 
-    `blur_pool` low-pass filters the input of every convolution that has a stride and 16 input channels or more (Zhang,
-    2019, as in FFCV). AlexNet and VGG have none. timm cannot load such a network: export it to ONNX.
+    `ema_decay` is the decay of that average. At each step it is at most 1 - step^(-2/3), as in timm: 0.986 at step 600,
+    0.999 at 31,600. A higher decay than that of the last step changes nothing.
 
-    `precision` is that of autocast; weights and optimizer are float32. `auto` is the fastest that the hardware
-    supports: bfloat16, else float16, and float32 on a CPU without bfloat16 instructions. With float16 the loss is
-    scaled, and a step whose gradients overflow is skipped.
-    `compile` (`torch.compile`) takes about a minute for each image size, and changes the weights only by rounding.
+    `crop: square` resizes and crops an image to `image_size`, then keeps 60 to 100 % of its area, for drawings and
+    subjects that fill the image. `random-resized` keeps 8 to 100 % of the original image, as usual for photographs, and
+    decodes it at every use.
 
-    With `workers` above 1, that many processes, here or on Ray, train each classifier together, each on its own device
-    (data parallel, PyTorch's DDP). `batch_size` stays the total: each worker trains on an equal part of every batch,
-    and gradients are averaged. Batch norm and mixing see only the worker's part, so the checkpoint differs from that of
-    one worker, and has another folder.
+    `start_size` is the size at first, which grows to `image_size` late in training (progressive resizing).
 
-    The keys from `init` to `wise_ft` are for pretrained networks, which have a page of their own in the documentation.
+    `augmentation` is the policy. All but `none` crop and mirror; `standard` does nothing else.
+
+    `augmentation_share` is the share of the images that the policy changes; the others are cropped and mirrored.
+
+    `cutmix` is its alpha. With `mixup` too, each batch uses one of them.
+
+    `blur_pool` low-pass filters the input of convolutions with a stride and 16 input channels or more (Zhang, 2019, as
+    in FFCV). timm cannot load such a network: export it to ONNX.
+
+    `precision` is that of autocast; weights and optimizer are float32. `auto` is bfloat16, else float16 (with a scaled
+    loss), and float32 on a CPU without bfloat16 instructions.
+
+    `compile` (`torch.compile`) takes about a minute for each image size, and changes weights by rounding.
+
+    `workers` share every batch, whose total size stays (PyTorch's DDP). Batch norm and mixing see a worker's part only,
+    so the checkpoint has another folder.
     """
 
     chosen_by = "method"
@@ -117,10 +122,10 @@ class TrainConfig(FineTuning):
     )
     grayscale: Fraction = 0.0
     blur_pool: bool = later_key(False)
-    workers: WorkerCount = later_key(1)  # more than 1 train it together
+    workers: WorkerCount = later_key(1)
     precision: Literal["auto", "float32", "float16", "bfloat16"] = "auto"
     compile: bool = later_key(False)
-    keep: Literal["best", "last"] = later_key("best")
+    keep: Literal["best", "last"] = "last"
     validate_every: Steps = 200  # steps
     save_every: Steps = 200  # steps; a killed run loses at most these
 
@@ -155,6 +160,13 @@ class TrainConfig(FineTuning):
         if self.start_size is not None and (self.crop == "square" or self.start_size > self.image_size):
             raise ValueError("start_size needs crop: random-resized, and must not exceed image_size")
         return self
+
+    @property
+    def effective(self) -> Self:
+        """The settings as they act: with the highest `ema_decay` that a training of `steps` reaches."""
+        if self.steps is None:
+            return self
+        return self.model_copy(update={"ema_decay": min(self.ema_decay, 1 - self.steps**-AVERAGE_POWER)})
 
     def size_at(self, step: int, steps: int) -> int:
         """The image size in pixels at `step` (from 0) of `steps`.
@@ -209,19 +221,17 @@ class TrainConfig(FineTuning):
 
 
 SHARED = {"balance", "after", "until"}  # keys of a part that has a share of the batch
+DRAWING = {*SHARED, "cells", "loss_weight", "labels"}  # keys that say which images are drawn, how, and what they count
 
 
 class LabelsConfig(Section):
-    """Soft labels, made by the classifier that another arm trains from the same seed, before this one.
+    """Soft labels by the classifier that another arm trains from the same seed, before this one.
 
-    The loss of an image is the cross-entropy with the probabilities that the classifier of `arm` gives it: the softmax
-    of its logits, divided by `temperature`. They are computed once, before the first step, for the center crop of each
-    image of the part, at the size that the classifier trained on, and kept in memory: 4 bytes for each image and class.
-    `label_smoothing` leaves them as they are.
+    This is knowledge distillation (Hinton et al., 2015, arXiv:1503.02531; on generated images Li et al., 2023,
+    arXiv:2305.12954), but the student's logits are not divided by the temperature, so that Mixup can mix these images
+    with others. The classifier sees the center crop of each image once; `label_smoothing` does not apply.
 
-    This is knowledge distillation (Hinton et al., 2015, arXiv:1503.02531), with the part's images as the transfer set;
-    for generated ones see Li et al. (2023, arXiv:2305.12954). Unlike in Hinton et al., the logits of the network that
-    learns are not divided by the temperature, so that Mixup can mix these images with others.
+    `temperature` divides the logits before the softmax.
     """
 
     arm: Name
@@ -231,27 +241,32 @@ class LabelsConfig(Section):
 class MixturePart(Section):
     """A part of an arm's training images.
 
-    `source` is real, generated, the name of one of the recipe's `datasets` or of `data.extra`, retrieved (as many
-    images of each class and style as were generated, from the generator's training data), retrieved-by-class (as many
-    of each class, in any style) or retrieved-by-search (what a CLIP finds for each class among unlabeled images, the
-    nearest first). These three are described under `data.retrieved`. `per_class` limits the images of each class (of
-    generated ones, to the first); `fraction` takes that fraction of each class. `weight` is the relative share of every
-    batch; None means in proportion to the number of images, as in a plain concatenation.
+    `source` is real, generated, one of the recipe's `datasets` or of `data.extra`, retrieved (as many images of each
+    class and style as were generated, from the generator's training data), retrieved-by-class (in any style),
+    retrieved-by-search (what a CLIP finds among unlabeled images), retrieved-all (all labeled images to retrieve) or
+    retrieved-withheld (those that `data.retrieved.without` excludes).
 
-    `balance` draws images of each class, of each style, or of each class in each style that it has, equally often; an
-    image comes again when all of its kind have come.
+    `cells: withheld` takes only images of the classes in styles that are excluded: what fills that hole.
 
-    `loss_weight` is how much the loss of an image counts, relative to those of other parts: the loss of a batch is the
-    sum of its weighted losses divided by the sum of their weights. With equal shares, loss weights of 0.8 and 0.2 are
-    0.8 times the mean loss of one part plus 0.2 times that of the other, as in DataDream (Kim et al., 2024,
-    arXiv:2407.10910).
+    `per_class` limits the images of each class.
 
-    `after` and `until` are shares of the training. Outside of them the part has no images in a batch, and the others
-    share it by their weights. `labels` replaces the labels by soft ones. The probe of `method: lp-ft` takes each image
-    once, by `weight` alone.
+    `fraction` takes this fraction of each class.
+
+    `weight` is the relative share of every batch; None is in proportion to the number of images, as in a plain
+    concatenation.
+
+    `balance` draws each class, each style, or each class in each style that it has, equally often.
+
+    `loss_weight` is how much the loss of an image counts: the loss of a batch is the weighted mean. With equal shares,
+    0.8 and 0.2 are as in DataDream (Kim et al., 2024, arXiv:2407.10910).
+
+    `after` is the share of the training at which the part begins; before it, the others share the batch.
+
+    `until` is the share at which it ends.
     """
 
     source: Name
+    cells: Literal["all", "withheld"] = later_key("all")
     per_class: Count | None = None
     fraction: PositiveFraction | None = None
     weight: Annotated[float, Between(1e-6, 1e6, "a batch cannot hold such unequal shares")] | None = None
@@ -264,12 +279,13 @@ class MixturePart(Section):
     @property
     def drawing(self) -> dict[str, Any]:
         """The keys that say how its images are drawn and learned from, where they differ from their defaults."""
-        return self.model_dump(include={"balance", "loss_weight", "after", "until", "labels"}, exclude_defaults=True)
+        return self.model_dump(include=DRAWING, exclude_defaults=True)
 
     @property
     def drawing_in_words(self) -> str:
         """Describe `drawing`: "balanced by class, until 75 % of the training", or "" for the defaults."""
         words = {
+            "cells": "withheld cells alone",
             "balance": f"balanced by {' and '.join(self.balance)}",
             "loss_weight": f"loss weight {self.loss_weight:g}",
             "after": f"after {100 * self.after:g} % of the training",
@@ -280,11 +296,14 @@ class MixturePart(Section):
 
 
 class ArmConfig(Section):
-    """A named mixture to train on. `train` overrides keys of the study's train section for this arm.
+    """A named mixture to train on.
 
-    The arms of a `group` are averaged in the report: one mixture with several architectures, for example. `reference`
-    is the arm that this one is compared with; None means the recipe's. An arm that names itself is compared with none.
-    A group is compared if all its arms have the same reference, or the arms of one other group as references.
+    `train` overrides keys of the study's section `train`.
+
+    `group` names arms that the report averages, such as one mixture with several architectures. A group is compared if
+    its arms have one reference, or those of another group.
+
+    `reference` is the arm that this one is compared with; None means the recipe's.
     """
 
     name: Name
@@ -299,6 +318,12 @@ class ArmConfig(Section):
         if isinstance(value, str):
             value = [value]
         return [{"source": v} if isinstance(v, str) else v for v in value] if isinstance(value, list) else value
+
+    @field_validator("mixture")
+    @classmethod
+    def _drop_idle_weight(cls, mixture: tuple[MixturePart, ...]) -> tuple[MixturePart, ...]:
+        """A weight is relative: of a part alone it changes nothing, and the same training has one name."""
+        return mixture if len(mixture) != 1 else (mixture[0].model_copy(update={"weight": None}),)
 
     @model_validator(mode="after")
     def _check_mixture(self) -> ArmConfig:
@@ -331,16 +356,19 @@ class ZeroShotConfig(Section):
 
 
 class EvaluateConfig(Section):
-    """How predictions are made. `batch_size` changes results only by rounding.
+    """How predictions are made. These choices are stored with every score.
 
-    `image_size` is in pixels; None takes the training size. `crop_pct` is the share of an image's shorter side that
-    the center crop keeps; most published ImageNet accuracies use 0.875. `flip` averages the logits over an image and
-    its mirror image. These choices are stored with every score. The shifts in `beside` are scored, but left out of the
-    mean.
+    `image_size` is in pixels; None takes the training size.
 
-    `adapt: batch-norm` also scores each arm's classifiers with batch norms adapted to the unlabeled images of each test
-    set, as the metric `top1_adapted` (Schneider et al., 2020): what one gains who has many unlabeled images where the
-    classifier is used. The other metrics stay as they are.
+    `crop_pct` is the share of the shorter side that the center crop keeps; most published ImageNet accuracies use
+    0.875.
+
+    `flip` averages the logits over an image and its mirror image.
+
+    `beside` are shifts that are scored, but left out of the mean.
+
+    `adapt: batch-norm` also scores classifiers with batch norms adapted to the unlabeled images of each test set, as
+    the metric `top1_adapted` (Schneider et al., 2020).
     """
 
     batch_size: Batch = 256
@@ -359,13 +387,15 @@ class EvaluateConfig(Section):
 
 
 class RobustnessConfig(Section):
-    """The baseline line. `baselines` names the standard models that it is fitted on.
+    """The baseline line for effective robustness, and the number of resamples.
 
-    "shipped" are those that come with genrobust for the data source: a table for "pictograms", the published lines
-    over all of its classes for "imagenet", and none for folders. Otherwise `baselines` is a CSV file
-    (model,test_set,clean,shifted and, where known, architecture) or None.
+    `baselines: shipped` are the baseline models that come with genrobust: a table for "pictograms", published lines for
+    all classes of "imagenet", none for folders. Otherwise it is a CSV file (model,test_set,clean,shifted and, where
+    known, architecture) or None.
 
-    `grid` is the number of small standard models to train on the real data if there is no table; 0 trains none.
+    `grid` is the number of small baseline models to train if there is no table.
+
+    `bootstrap` is the number of resamples.
     """
 
     baselines: str | None = "shipped"

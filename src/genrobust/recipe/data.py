@@ -11,7 +11,7 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from genrobust.core import LabelSpace, Registry
 from genrobust.recipe.names import Name
-from genrobust.recipe.numbers import Count, PerClass
+from genrobust.recipe.numbers import Between, Count, PerClass, Seed
 from genrobust.recipe.section import Choice, Place, Section, checked, later_key, shown
 
 RULE = "such as {pattern: REGEX}"
@@ -36,9 +36,9 @@ class ShiftConfig(Choice):
 class ImageRule(Section):
     """The rule that finds a name for each image of a set, such as its style, photographer, camera, hospital or site.
 
-    `pattern` is a Python regular expression, searched for in the path of an image relative to the folder of its set
-    (``dog/siteA_0001.jpg``). Its capture group, or the one called ``group``, is the name. In tars the path is the tar's
-    name and the key in it, without an extension.
+    `pattern` is a Python regular expression, searched for in the path of an image below the folder of its set, such as
+    ``dog/siteA_0001.jpg`` (in tars: the tar's name and the key, without an extension). Its capture group, or the one
+    called ``group``, is the name.
 
     `column` names a column of CSV tables, parquet files and saved datasets, or a key of the JSON beside an image in
     tars.
@@ -75,33 +75,78 @@ class ImageRule(Section):
 class GroupRule(ImageRule):
     """The rule that gives each image of a test set its group.
 
-    Groups of the same name are one group, even across test sets. With `shared: false`, this set's groups are its own:
-    for names such as ``1`` that mean something else in each set.
+    `shared: false` keeps the groups of each test set apart, for names such as ``1`` that mean something else in each.
+    Otherwise groups of the same name are one group, even across test sets.
     """
 
     shared: bool = True
 
 
+class ClassSample(Section):
+    """So many of the classes, which a hash with the `seed` chooses: of one seed, fewer are a part of more."""
+
+    count: Annotated[int, Between(2, 1_000_000, "a classifier needs two")]
+    seed: Seed = 0
+
+
+def _accept_sample(value: Any) -> Any:
+    return checked(ClassSample, value, "a sample of the classes") if isinstance(value, dict) else value
+
+
+class CellShare(Section):
+    """A share of the cells, each a class in a style, that a hash with the `seed` chooses: evenly over both.
+
+    Each class keeps a style, and each style a class. Of one seed, a smaller share is part of a larger one.
+    """
+
+    share: Annotated[float, Between(0, 1, "it is a share of the cells", above=True, below=True)]
+    seed: Seed = 0
+
+
+def _accept_share(value: Any) -> Any:
+    """A mapping describes a share; a text is a pattern alone."""
+    if isinstance(value, dict):
+        return checked(CellShare, value, "a share of the cells")
+    return (value,) if isinstance(value, str) else value
+
+
+class WithoutConfig(Section):
+    """What to exclude from the images to retrieve, and from the pool that a class model learns from.
+
+    `cells` are classes in a style, which labeled images then lack: patterns of ``CLASS/STYLE`` such as ``dog/sketch``,
+    ``*/sketch`` or ``dog/*``, or a share of all cells, which are those that the training images do not have.
+
+    `names` excludes images, with labels or without, whose key one of these patterns matches, such as ``*site-a/*``.
+    ``*`` stands for any text, also with ``/``.
+
+    The excluded images with labels are the source `retrieved-withheld`, a control for what takes their place.
+    """
+
+    cells: Annotated[
+        CellShare | tuple[str, ...],
+        BeforeValidator(_accept_share, json_schema_input_type=str | CellShare | tuple[str, ...]),
+    ] = ()
+    names: tuple[str, ...] = ()
+
+
 class RetrievedConfig(Section):
-    """Images that arms train on instead of generated ones, as a control. A path alone means `path`.
+    """Real images that arms train on instead of generated ones, as a control. A path alone means `path`.
 
-    `path` holds labeled images, such as the generator's training data: `retrieved` and `retrieved-by-class` take as
-    many of each class from them as were generated. Pictograms has its own.
+    `path` holds labeled images, such as the generator's training data, for `retrieved` and `retrieved-by-class`.
+    Pictograms has its own.
 
-    `search` holds images without labels: a folder with images at any depth, a CSV table of paths, WebDataset tars,
-    parquet files or a saved dataset. From them, `retrieved-by-search` takes those nearest to each class by the cosine
-    of image and class in the CLIP `clip`: a folder, or "pictograms" for the embedded one, the default for `source:
-    pictograms`. The texts of a class are the recipe's prompts. Labels are not used; without `search`, the images of
-    `path` are searched.
+    `search` holds images without labels: a folder with images at any depth, a CSV table of paths, tars, parquet files
+    or a saved dataset. `retrieved-by-search` takes those nearest to each class, by the cosine with the recipe's
+    prompts. Without it, the images of `path` are searched and their labels ignored.
 
-    `match` decides which of the images of a class a search takes: "classes" those nearest to the mean of its prompts;
-    "prompts" lets each prompt in turn take the nearest, so that prompts that name styles find images of these styles.
+    `clip` is the CLIP that searches: a folder, or "pictograms" for the embedded one.
 
-    `per_class` is the number of images of each class that all three sources take; None takes as many as the first
-    generated dataset of the arms has, or all images if the arms have none. Only a search takes more than were
-    generated. `without_styles` excludes labeled images of these styles. `without_names` excludes images, with labels or
-    without, whose key one of these patterns matches, such as ``*site-a/*``: ``*`` stands for any text, also with ``/``.
-    `limit` keeps so many of the labeled images, a fair sample: as if one had no more.
+    `per_class` is the number of images of each class; None takes as many as the arms' first generated dataset has, or
+    all. Only a search takes more than were generated.
+
+    `limit` keeps so many of the labeled images, a fair sample.
+
+    `without` then excludes some of them.
     """
 
     path: Place | None = None
@@ -109,41 +154,42 @@ class RetrievedConfig(Section):
     clip: str | None = None
     match: Literal["classes", "prompts"] = later_key("classes")
     per_class: PerClass | None = None
-    without_styles: tuple[str, ...] = ()
-    without_names: tuple[str, ...] = later_key(())
     limit: Count | None = later_key(None)
+    without: WithoutConfig = later_key(WithoutConfig())
 
 
 class DataConfig(Choice):
     """The source of the real images, and what is added to them.
 
-    `shifts` names shifted test sets. `same_class` maps a folder name of such a set to the training folder of that
-    class. `generated` names generated images that take the place of those of the generator. `extra` names further
-    images of the training classes, which arms mix by these names: distorted ones (DeepAugment, Hendrycks et al., 2021),
-    or images from anywhere else.
+    A path, except `retrieved.search`, is a folder of class folders, a CSV table of paths and labels, WebDataset tars,
+    Hugging Face parquet files or a saved dataset.
 
-    `groups` says which images of a test set belong together, such as those of one photographer, so that intervals are
-    over these groups: one `GroupRule` for all test sets, or a mapping from the names of test sets to a rule each. The
-    images of a set without a rule count one by one, unless its reader knows their groups. A rule changes only
-    intervals, not images, training or predictions.
+    `classes` takes some of the classes, as if there were no others: a list of their folders or names, a text file with
+    one on each line, or so many that a hash chooses.
 
-    `styles` is the rule for the style of each training image and of each labeled image to retrieve: retrieval matches
-    styles, and a class model learns them. An image for which it finds nothing has no style.
+    `shifts` are the shifted test sets.
 
-    Each of these paths, except `retrieved.search`, is a folder of class folders, a CSV table of paths and labels,
-    WebDataset tars, Hugging Face parquet files or a saved dataset.
+    `same_class` maps a folder name of a shifted set to the training folder of that class.
 
-    `near_copies` decides on images that are learned from and are near copies of test images (resized, mirrored, moved
-    or saved again): `leave-out` finds them and leaves them out, `keep` does not look for them, and `auto` leaves them
-    out where all sets together have up to 300,000 images (5 minutes of a CPU core for small JPEGs). Copies byte for
-    byte are always left out. Test images stay as they are.
+    `generated` are generated images to use instead of the generator's.
 
-    `broken: skip` leaves images that cannot be read out of all that is learned from; `stop` is an error that lists
-    them. In test sets they always are one.
+    `extra` names further images of the training classes for arms to mix, such as those of DeepAugment.
 
-    `packed` is for `crop: random-resized`: training then reads copies of the images, generated ones too, as JPEGs of
-    which it decodes only the crop. The copies are made once and take about as much disk as the photographs, or a third
-    of PNGs. Their pixels differ a little (see the page on speed), so the checkpoints differ too.
+    `groups` says which test images belong together, such as those of one photographer: intervals are then over groups.
+    Give one `GroupRule`, or one for each test set.
+
+    `styles` is the rule for the style of training and labeled retrieved images: retrieval matches styles, and a class
+    model learns them.
+
+    `near_copies: leave-out` removes near copies of test images (resized, mirrored, moved, saved again) from all
+    training images; `keep` does not search for them; `auto` searches in up to 300,000 images. Exact copies are always
+    left out.
+
+    `broken: skip` leaves out training images that cannot be read; `stop` lists them in an error. A broken test image is
+    always an error.
+
+    `packed` reads training images from copies of which only the crop is decoded, for `crop: random-resized`. Their
+    pixels differ a little, and so do checkpoints.
     """
 
     chosen_by = "source"
@@ -154,6 +200,10 @@ class DataConfig(Choice):
     needs: ClassVar[str] = ""  # what a machine must have for it, in words
 
     source: str = "pictograms"
+    classes: Annotated[
+        ClassSample | tuple[str, ...] | str,
+        BeforeValidator(_accept_sample, json_schema_input_type=str | ClassSample | tuple[str, ...]),
+    ] = later_key("all")
     shifts: dict[
         Name, Annotated[ShiftConfig, BeforeValidator(_accept_path, json_schema_input_type=str | ShiftConfig)]
     ] = Field(default_factory=dict)

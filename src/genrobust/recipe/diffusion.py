@@ -20,8 +20,7 @@ class GeneratorTraining(Section):
     """Training of a generator on the user's images.
 
     `section` is the key of the section in a recipe, `used_by` that of a dataset which draws with it, `noun` the name of
-    the model. The defaults suit the embedded generator. The training runs alone: with as many `threads` as there are
-    cores it is the fastest.
+    the model. It runs alone: fastest with as many `threads` as there are cores.
     """
 
     section: ClassVar[str]
@@ -53,14 +52,14 @@ class GeneratorTraining(Section):
 class FinetuneConfig(GeneratorTraining):
     """Fine-tuning of the generator's UNet.
 
-    `method` full trains every weight and saves a generator; `lora` trains low-rank additions to the attention layers
-    and saves only them. The captions are the recipe's own prompts; a tenth of them is empty, which classifier-free
-    guidance needs.
+    `method: full` trains every weight; `lora` trains low-rank additions to the attention layers and saves only them.
+    Captions are the recipe's prompts, a tenth of them empty for classifier-free guidance.
 
-    With `distil` it learns no images: a student learns to draw the recipe's prompts in so many steps without guidance
-    as the generator does in four times as many with its `guidance_scale`, which draws `distil_images` images for it
-    first. Images of the student are then drawn so, whatever the recipe says of steps, scheduler and guidance. A `lora`
-    is added to convolutions and other layers too.
+    `distil` trains a student instead, without images: it learns to draw the recipe's prompts in so many steps, without
+    guidance, as the generator does in four times as many with its `guidance_scale`. Its images are then drawn so,
+    whatever the recipe says.
+
+    `distil_images` is the number of images that the generator draws for it first.
     """
 
     section = "finetune"
@@ -82,18 +81,22 @@ class FinetuneConfig(GeneratorTraining):
 class ClassModelConfig(GeneratorTraining):
     """Training of a class-conditional diffusion model from scratch.
 
-    `images` are those that it learns: `train`, the real training images, or `pool`, these and the labeled images to
-    retrieve (`data.retrieved`). Where they have several styles, such as the domains of PACS, it learns class and style,
-    each by an embedding of its own, and so draws a class in a style in which it has never seen it.
+    It learns class and style (where the images have several), each by an embedding of its own, and so draws a class in
+    a style in which it has never seen it. A tenth of the images comes without its class, for classifier-free guidance,
+    and a tenth without its style.
 
-    It works on the latents of the generator's autoencoder; with `components`, on so many principal components of the
-    images' patches of 4 x 4 pixels, which suits images that the autoencoder does not know: the embedded one blurs
-    photographs. It is a transformer (DiT, Peebles and Xie, 2023) of `depth` blocks and `width` channels, 32 for each
-    attention head, in patches of 2 x 2 latents; or, with `channels`, a U-Net (DDPM, Ho et al.,
-    2020) of so many channels at each level, which is half as large as the one before, with attention below the first.
-    On few images and a CPU a U-Net learns several times as fast.
+    `depth` is the number of blocks of a transformer (DiT, Peebles and Xie, 2023), in patches of 2 x 2 latents.
 
-    A tenth of the images comes without its class, which classifier-free guidance needs, and a tenth without its style.
+    `width` is its channels, 32 for each attention head.
+
+    `images: train` learns the real training images, `pool` these and the labeled images to retrieve (`data.retrieved`),
+    `pool+withheld` also those that are excluded from them.
+
+    `channels` makes it a U-Net (DDPM, Ho et al., 2020) with so many channels at each level; on few images and a CPU it
+    learns several times as fast.
+
+    `components` is the number of principal components of patches of 4 x 4 pixels that replace the generator's
+    autoencoder, for images that this does not know.
     """
 
     section = "class_model"
@@ -102,7 +105,7 @@ class ClassModelConfig(GeneratorTraining):
 
     depth: Annotated[int, Between(1, 256, MEMORY)] = 5
     width: Channels = 192
-    images: Literal["train", "pool"] = later_key("train")
+    images: Literal["train", "pool", "pool+withheld"] = later_key("train")
     channels: Annotated[tuple[Channels, ...], Field(min_length=2, max_length=6)] | None = later_key(None)
     components: Annotated[int, Between(1, 3 * PATCH**2, "a patch has no more colors")] | None = later_key(None)
     steps: Steps = 8000  # of 64: 370 passes over 1,381 icons; with 1,200 steps it did not separate the classes

@@ -13,8 +13,8 @@ EXECUTORS: Registry[type[ExecuteConfig]] = Registry(
 class ExecuteConfig(Choice):
     """Where the jobs of a study run, and what each takes there. It changes no results or folder names.
 
-    `executor` is `local` (processes of this machine), `slurm`, `ray`, or that of another package. ``--executor``,
-    ``--workers`` and ``--address`` set these keys for one command.
+    `executor` is `local`, `slurm`, `ray`, or that of another package. ``--executor``, ``--workers`` and ``--address``
+    set these keys for one command.
     """
 
     chosen_by = "executor"

@@ -39,24 +39,19 @@ Origins = Mapping[str, Mapping[str, str]]  # by arm, the arms that it needs by t
 class FineTuning(Choice):
     """Where the weights of a classifier start, and which of them are trained.
 
-    `init` is `scratch` (random weights), `pretrained` (timm's weights of `architecture`), `clip:FOLDER` (the image
-    tower of a CLIP that open_clip or transformers saved; `clip:pictograms` is the embedded one), `RECIPE:ARM`
-    or `arm:ARM` (the first seed's classifier of an arm of another recipe or of this one, trained first if missing), or
-    any classifier that `genrobust predict` opens: a checkpoint, `hf-hub:NAME`, `local-dir:FOLDER`, a timm name. Its
-    network replaces `architecture` and `model_kwargs`, and images are prepared with its own mean, standard deviation
-    and interpolation. If it takes only one image size, `image_size` must be that size.
+    `init` is `scratch`, `pretrained` (timm's weights of `architecture`), `clip:FOLDER` (the image tower of a CLIP;
+    `clip:pictograms` is the embedded one), `arm:ARM` or `RECIPE:ARM` (the first seed's classifier of an arm), or any
+    classifier that `genrobust predict` opens. Its network replaces `architecture` and prepares images in its own way.
 
-    `head` is the last layer. `text` embeds the recipe's prompts of each class with the CLIP's text tower, which gives
-    the zero-shot classifier; `random` draws a new one; `auto` is `text` for a CLIP that has the tower, the network's
-    own rows where it knows all classes of the data, and otherwise a new one.
+    `head: text` embeds the recipe's prompts of each class with the CLIP's text tower; `random` draws a new last layer;
+    `auto` is `text` for a CLIP, the network's own rows where it knows all classes, and otherwise new.
 
-    `method` is the way to fine-tune: `full` (all weights), `linear-probe`, `lp-ft`, `lora`, or that of another package.
+    `method` is `full` (all weights), `linear-probe`, `lp-ft`, `lora`, or that of another package.
 
     `layer_decay` multiplies the learning rate once for each layer below the last, as in timm.
 
-    `wise_ft` interpolates between the weights before (0) and after (1) fine-tuning (WiSE-FT: Wortsman et al., 2022),
-    without further training. One number makes the arm the network at that point. Several leave the arm as it is, and
-    the report shows the accuracy at each of them. Arms that differ in this key alone share one training.
+    `wise_ft` interpolates between the weights before (0) and after (1) fine-tuning (WiSE-FT: Wortsman et al., 2022).
+    One number makes the arm the network at that point; with several the report shows the accuracy at each.
     """
 
     chosen_by = "method"
@@ -64,13 +59,13 @@ class FineTuning(Choice):
     label: ClassVar[str] = "fine-tuned"  # the method in reports
     probes: ClassVar[Literal["first", "only"] | None] = None  # whether a linear probe comes first, or is all
 
-    init: Annotated[str, Field(min_length=1, max_length=1000)] = later_key(SCRATCH)  # or pretrained, clip:FOLDER ...
-    head: Literal["auto", "text", "random"] = later_key("auto")  # auto: text for a CLIP, known classes, else random
-    method: str = later_key("full")  # or linear-probe, lp-ft, lora, or that of another package
+    init: Annotated[str, Field(min_length=1, max_length=1000)] = later_key(SCRATCH)
+    head: Literal["auto", "text", "random"] = later_key("auto")
+    method: str = later_key("full")
     layer_decay: Annotated[float, Between(0, 1, "lower layers would learn faster than the last", above=True)] = (
         later_key(1.0)
-    )  # of the learning rate, for each layer below the last
-    wise_ft: Alphas | None = later_key(None)  # 0 is before fine-tuning, 1 after; several draw a curve
+    )
+    wise_ft: Alphas | None = later_key(None)
 
     @model_validator(mode="after")
     def _check_init(self) -> FineTuning:

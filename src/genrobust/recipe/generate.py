@@ -8,6 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal, Protocol, Self, cast
 from pydantic import Field, model_validator
 
 from genrobust.core import FLOAT32, Registry, UserError
+from genrobust.recipe.diffusion import ClassModelConfig
 from genrobust.recipe.names import Name
 from genrobust.recipe.numbers import MEMORY, Between, PerClass, Seed
 from genrobust.recipe.section import Case, Choice, Overrides, Place, PlainValues, Section, later_key
@@ -30,11 +31,11 @@ ENGINES: Registry[type[HasModes]] = Registry("engine", "genrobust.engines", "gen
 class GeneratorConfig(Choice):
     """A generator: the library that draws, what it draws from, and its model.
 
-    `engine` is `diffusers`, `openai` (a server with the images API of OpenAI), or that of another package. `mode` is
-    what an image is drawn from: `labels` (a prompt with the class name), `images` (a real image of the class),
-    `labels+images` (both), `edit` (a real image, changed as a prompt says), or `class` (the class number, for a
-    class-conditional model). `model` is "pictograms" (the embedded one for the mode), a folder, or a hub id. The other
-    keys belong to an engine or to a mode.
+    `mode` is what an image is drawn from: `labels` (a prompt with the class name), `images` (a real image of the
+    class), `labels+images` (both), `edit` (a real image, changed as a prompt says), or `class` (the class number, for a
+    class-conditional model).
+
+    `model` is "pictograms" (the embedded one for the mode), a folder, or a hub id.
     """
 
     chosen_by = "engine"
@@ -114,14 +115,17 @@ class GeneratorConfig(Choice):
 
 
 class PromptConfig(Section):
-    """How classes become prompts: `single` uses one template, `diverse` many in turn, `list` the prompts of a file.
+    """How classes become prompts.
 
-    `templates` is "pictograms", "openai" (the 80 of CLIP), or a list of texts with one ``{}`` each; the default is
-    "pictograms" for Pictograms, and "openai" for all others. `file`, for `list`,
-    is a text file with one such template on each line, or a .json file that maps each class (its id or name) to a list
-    of full prompts, such as those that a language model writes.
+    `strategy: single` uses one template, `diverse` many in turn, `list` the prompts of a file.
 
-    `without_styles` leaves out the templates of the set "pictograms" that name these styles.
+    `templates` is "pictograms", "openai" (the 80 of CLIP; the default for other data), or a list of texts with one
+    ``{}`` each.
+
+    `file` is for `list`: a text file with one template on each line, or a .json file that maps each class (id or name)
+    to a list of full prompts.
+
+    `without_styles` leaves out the templates of "pictograms" that name these styles.
     """
 
     strategy: Literal["single", "diverse", "list"] = "diverse"
@@ -149,9 +153,8 @@ class PromptConfig(Section):
 class GenerateConfig(Section):
     """Size of a generated dataset: `per_class` images per class, `shard_size` per shard, `batch_size` per batch.
 
-    `split: val` makes a validation dataset: its keys and seeds differ from those of training data at any size, and
-    modes that start from real images use those of the validation split. No arm may train on it; `genrobust benchmark`
-    scores on it.
+    `split: val` makes a validation dataset, with other keys and seeds, and from validation images where a mode starts
+    from real ones. No arm may train on it; `genrobust benchmark` scores on it.
     """
 
     split: Literal["train", "val"] = "train"
@@ -164,10 +167,16 @@ class GenerateConfig(Section):
 class FilterConfig(Section):
     """Leaves out generated images that do not show their label, judged by a classifier, a CLIP or a person.
 
-    `by: classifier` scores an image by the probability that the classifier of `arm`, of the study's first seed, gives
-    to its label. `by: clip` scores it by the cosine of image and class name in the CLIP `clip`: a folder, or
-    "pictograms", the embedded one. With both, give either `drop`, the share of each class to leave out, or `threshold`,
-    the lowest score to keep. `by: list` leaves out what a person rejected with `genrobust view`, in the review `file`.
+    `by: classifier` scores an image by its label's probability under the classifier of `arm`; `clip` by the cosine of
+    image and class name; `list` leaves out what a person rejected with `genrobust view`.
+
+    `clip` is a folder, or "pictograms", the embedded one.
+
+    `file` is the review, for `by: list`.
+
+    `drop` is the share of each class to leave out.
+
+    `threshold` is the lowest score to keep, instead of `drop`.
     """
 
     by: Literal["classifier", "clip", "list"] = "classifier"
@@ -200,25 +209,36 @@ class FilterConfig(Section):
 
 
 class DatasetConfig(Section):
-    """A further generated dataset of a study, defined by changes to the recipe's own dataset, "generated".
+    """A further generated dataset, described by its differences from the recipe's own, "generated".
 
-    `generator` and `generate` override keys of the recipe's sections of these names, nested ones too; keys that another
-    mode does not use are not inherited. `finetuned` samples from the generator after fine-tuning on the real training
-    images (section `finetune`). `from_scratch` samples in mode class from a transformer that is trained on these images
-    alone (section `class_model`). `filter` leaves out some of the images. `data_seed` draws other images from the same
-    prompt templates: two datasets that differ in nothing else show how much a result depends on the draw.
+    `finetuned` samples after fine-tuning on the real training images (section `finetune`).
+
+    `from_scratch` samples in mode class from a model that is trained on them alone (section `class_model`).
+
+    `class_model` overrides keys of the section of this name, so that several such models stand in one study.
+
+    `filter` leaves out some of the images.
+
+    `data_seed` draws other images from the same prompts: the difference shows how much depends on the draw.
+
+    `generator` overrides keys of the section of this name, nested ones too.
+
+    `generate` does the same.
     """
 
     finetuned: bool = False
     from_scratch: bool = False
     filter: FilterConfig | None = None
-    data_seed: Seed | None = None  # None: the recipe's
+    data_seed: Seed | None = None
     generator: Annotated[PlainValues, Overrides(GeneratorConfig)] = Field(default_factory=dict)
     generate: Annotated[PlainValues, Overrides(GenerateConfig)] = Field(default_factory=dict)
+    class_model: Annotated[PlainValues, Overrides(ClassModelConfig)] = later_key({})
 
     @model_validator(mode="after")
     def _check_generator(self) -> DatasetConfig:
         if not self.from_scratch:
+            if self.class_model:
+                raise ValueError("class_model: it needs from_scratch: true")
             return self
         if self.finetuned:
             raise ValueError("finetuned and from_scratch exclude each other: choose one")

@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import Field, ValidationError, model_validator
 
-from genrobust.core import NOT_GENERATED, RETRIEVED_BY_SEARCH, ZERO_SHOT, UserError, group_reference
+from genrobust.core import NOT_GENERATED, RETRIEVED_BY_SEARCH, RETRIEVED_WITHHELD, ZERO_SHOT, UserError, group_reference
 from genrobust.recipe.claims import ClaimConfig
 from genrobust.recipe.classify import (
     LENGTHS,
@@ -39,24 +39,25 @@ GENERATED = "generated"  # the name of the dataset that a recipe's own generator
 class QualityConfig(Section):
     """Image quality of each source, measured on CLIP embeddings; see `SourceQuality`.
 
-    `clip` is a folder, or "pictograms" for the embedded one. For every source, the first `per_class` images of each
-    class are measured, since FID and diversity depend on the number of images.
+    `clip` is a folder, or "pictograms" for the embedded one.
+
+    `per_class` is the number of images measured of each class and source, since FID and diversity depend on it.
     """
 
     clip: str
-    per_class: PerClass = 50  # 50,000 images of ImageNet, the usual number for FID
+    per_class: PerClass = 50
 
 
 class Recipe(Section):
     """A study: arms x seeds over one data source, one generator and one training setting.
 
     A recipe file may hold two more keys. `quick` maps dotted keys to the values that ``--quick`` sets. `sweep`
-    describes further arms and datasets by templates; it is expanded after ``--quick`` and ``--set``.
+    describes further arms and datasets by templates, after ``--quick`` and ``--set``.
 
-    `track` shows training curves in TensorBoard while a study runs, and its scores and images afterwards.
+    `answer` is the arm, or group, that the report's answer is about. With None the validation images choose the best of
+    those that train on generated images.
 
-    `answer` fixes, before there are any results, which arm the report's answer is about, or which group if there are
-    groups. None lets the validation images choose the best of those that train on generated images.
+    `track` shows training curves in TensorBoard.
     """
 
     file_keys = ("quick", "sweep")
@@ -184,6 +185,8 @@ class Recipe(Section):
             {} if self.generator is None else {name: self.generation(name) for name in (GENERATED, *self.datasets)}
         )
         splits = {name: generate.split for name, (_, generate) in sections.items()}
+        for name in self.datasets:
+            self.class_model_of(name)
         for name, (generator, generate) in sections.items():
             if generator.reads_instructions and generate.prompts.names_a_set:
                 where = "" if name == GENERATED else f"datasets.{name}."
@@ -201,6 +204,15 @@ class Recipe(Section):
                         f"arm {arm.name!r} trains on {source!r}, which has split: val and is for evaluation; "
                         "mix a dataset with split: train"
                     )
+        return self
+
+    @model_validator(mode="after")
+    def _check_withheld(self) -> Recipe:
+        parts = [part for arm in self.arms for part in arm.mixture]
+        mixed = any(part.source == RETRIEVED_WITHHELD or part.cells == "withheld" for part in parts)
+        without = self.data.retrieved.without
+        if mixed and not (without.cells or without.names):
+            raise ValueError("data.retrieved.without: an arm mixes what is withheld: name cells to withhold")
         return self
 
     @model_validator(mode="after")
@@ -284,6 +296,12 @@ class Recipe(Section):
             self.generator.changed(nested, f"{where}.generator"),
             checked(GenerateConfig, merged(generate, other.generate), f"{where}.generate"),
         )
+
+    def class_model_of(self, dataset: str) -> ClassModelConfig:
+        """The class_model section of a dataset: the recipe's own, with the dataset's overrides."""
+        own = (self.class_model or ClassModelConfig()).model_dump()
+        overrides = self.datasets[dataset].class_model
+        return checked(ClassModelConfig, {**own, **overrides}, f"datasets.{dataset}.class_model")
 
     def train_of(self, arm: ArmConfig) -> TrainConfig:
         """The train section of `arm`: the study's, with the arm's overrides; its `epochs` replace `steps`, and back."""

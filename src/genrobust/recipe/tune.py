@@ -17,13 +17,13 @@ POLICIES = ("autoaugment", "randaugment", "augmix", "drawing-styles", "photograp
 class TuneConfig(Section):
     """What `genrobust tune` tries: every arm of the recipe, as it is and with all combinations of the values in `over`.
 
-    `choose_by` names the shifted test sets that choose. The recipe that tuning writes is not tested on them. Without
-    it, the data's own shifted validation set chooses, such as `wild-val` or `shifted-val`.
+    `choose_by` names the shifted test sets that choose, on which the written recipe is not tested. Without it, the
+    data's shifted validation set chooses, such as `wild-val` or `shifted-val`.
 
-    A key of `over` is `train.KEY` for the training of an arm, `weight` for the share of its images that are not real,
-    relative to the real ones, or `dataset.KEY` for its generated images: `dataset.generator.guidance_scale`,
-    `dataset.generate.per_class` or `dataset.filter`. Arms that have no such images are not varied by it. The last
-    rounds compare the best two with the recipe's own arm over `seeds` trainings of each.
+    `over` maps keys to values: `train.KEY`; `weight`, the share of images that are not real, relative to the real ones;
+    or `dataset.KEY`, for generated images, such as `dataset.generator.guidance_scale` or `dataset.filter`.
+
+    `seeds` is the number of trainings of each of the last arms: the best two, and the recipe's own.
     """
 
     choose_by: tuple[Name, ...] = ()

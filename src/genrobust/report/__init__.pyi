@@ -11,7 +11,7 @@ from .page import (
     thumbnail_bytes as thumbnail_bytes,
     to_json_values as to_json_values,
 )
-from .plots import SHAPES as SHAPES, axis as axis
+from .plots import SHAPES as SHAPES, Lane as Lane, axis as axis
 from .renderers.markdown import escaped as escaped, fenced as fenced
 from .renderers.terminal import terminal as terminal
 from .results import (

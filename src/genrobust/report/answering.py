@@ -7,7 +7,16 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
 
-from genrobust.core import MEAN_OF_SHIFTS, RETRIEVED, RETRIEVED_BY_SEARCH, ArmRecord, Score, StudyRecord, Summary
+from genrobust.core import (
+    MEAN_OF_SHIFTS,
+    RETRIEVED,
+    RETRIEVED_BY_SEARCH,
+    RETRIEVED_WITHHELD,
+    ArmRecord,
+    Score,
+    StudyRecord,
+    Summary,
+)
 from genrobust.report.groups import averaged_over, with_group_records
 from genrobust.report.wording import (
     MISLABELED,
@@ -20,6 +29,7 @@ from genrobust.report.wording import (
     is_wide,
     number,
     over_shifts,
+    rates,
     robustness_over,
     span,
     without_looking,
@@ -43,17 +53,21 @@ class Answer:
     Attributes:
         arm: The arm, or group, that it is about; "" where nothing is compared.
         warnings: What makes it doubtful: the record's own warnings, and test sets that look mislabeled.
-        findings: What was found, the verdict first.
+        verdict: Whether the arm is better than its reference, or why the study does not say.
+        guessed: Names the shifts on which both guess, unless the verdict does or there are none.
+        details: Further findings.
     """
 
     arm: str
     warnings: tuple[str, ...]
-    findings: tuple[str, ...]
+    verdict: str
+    guessed: tuple[str, ...] = ()
+    details: tuple[str, ...] = ()
 
     @property
     def sentences(self) -> tuple[str, ...]:
         """All of it, the warnings first."""
-        return self.warnings + self.findings
+        return *self.warnings, self.verdict, *self.guessed, *self.details
 
 
 def answer(record: StudyRecord) -> Answer:
@@ -65,9 +79,9 @@ def answer(record: StudyRecord) -> Answer:
 
     - the verdict, which compares the arm with its reference. It begins with "Yes", "No" or "Not decided" where the
       title asks whether something helps.
+    - shifts on which neither the arm nor its reference is surely above guessing; the verdict is "Not decided" if these
+      are a third or more.
     - comparisons with retrieved images and with augmentation alone, if the arm trained on generated images.
-    - shifts on which neither the arm nor its reference is surely above guessing; there is no verdict if these are a
-      third or more.
     - its accuracy beside that of guessing, its gain without any one group of images, its effective robustness, and
       how it was chosen.
     """
@@ -75,13 +89,19 @@ def answer(record: StudyRecord) -> Answer:
     candidates = _candidates(compared)
     best = max(candidates, key=lambda arm: -1.0 if arm.val_top1 is None else arm.val_top1, default=None)
     arm = record.answer or (best.name if best else "")
-    if not record.summary.groups:
-        findings = _findings(compared, arm, candidates, "arm")
-    elif candidates:
-        findings = (*_findings(compared, arm, candidates, "group"), f"All are means over {_members(record)}.")
-    else:
-        findings = ("The study compares none of its groups with another.",)
-    return Answer(arm, (*record.warnings, *_mislabeled_sets(record)), findings)
+    warnings, noun = (*record.warnings, *_mislabeled_sets(record)), "group" if record.summary.groups else "arm"
+    if not arm:
+        return Answer(arm, warnings, _nothing_compared(record.summary, noun))
+    details = (
+        *_comparison_sentences(compared, arm),
+        _accuracy_sentence(compared.summary, arm),
+        *_without_groups(compared.summary, arm),
+        _robustness_sentence(compared.summary, arm),
+        _choice_sentence(compared, candidates, arm, noun),
+        f"All are means over {_members(record)}." if record.summary.groups else "",
+    )
+    guessed = tuple(_guessing_notes(compared.summary, arm))
+    return Answer(arm, warnings, _verdict(compared, arm), guessed, tuple(filter(None, details)))
 
 
 def _mislabeled_sets(record: StudyRecord) -> Iterator[str]:
@@ -108,28 +128,17 @@ def _mislabeled_sets(record: StudyRecord) -> Iterator[str]:
         yield f"Warning: on {test}, {what}: {reached}{val}. Perhaps {cause}."
 
 
-def _findings(record: StudyRecord, arm: str, candidates: list[ArmRecord], noun: str) -> tuple[str, ...]:
-    summary = record.summary
+def _nothing_compared(summary: Summary, noun: str) -> str:
     trained_here = [name for name in summary.arms if name not in summary.trained_elsewhere]
-    if not arm and len(trained_here) > 1:
-        return ("The study compares none of its arms with another.",)
-    if not arm:
-        alone = f"The study has one arm, {summary.reference}, so nothing is compared."
-        if not summary.shifts:
-            return (alone,)
-        score = summary.score("top1", summary.reference)
-        over = count(len(summary.shifts), "shifted test set")
-        reached = f"it averaged {number(score.value)} % top-1 ({span(score)}), where guessing gives {_rates(summary)}"
-        return (f"{alone} Over {over} {reached}.",)
-    return (
-        _verdict(record, arm),
-        *_comparison_sentences(record, arm),
-        *_guessing_notes(summary, arm),
-        _accuracy_sentence(summary, arm),
-        *_without_groups(summary, arm),
-        _robustness_sentence(summary, arm),
-        *filter(None, [_choice_sentence(record, candidates, arm, noun)]),
-    )
+    if len(trained_here) > 1:
+        return f"The study compares none of its {noun}s with another."
+    alone = f"The study has one arm, {summary.reference}, so nothing is compared."
+    if not summary.shifts:
+        return alone
+    score = summary.score("top1", summary.reference)
+    over = count(len(summary.shifts), "shifted test set")
+    reached = f"it averaged {number(score.value)} % top-1 ({span(score)}), where guessing gives {rates(summary)}"
+    return f"{alone} Over {over} {reached}."
 
 
 def _candidates(record: StudyRecord) -> list[ArmRecord]:
@@ -157,7 +166,7 @@ def _verdict(record: StudyRecord, arm: str) -> str:
         return f"Not decided: {why}. {where}, {pair}."
     if not any(is_above_guessing(summary, name) for name in (arm, reference)):
         ours, theirs = (f"{name} ({number(summary.score('top1', name).value)} %)" for name in (arm, reference))
-        return f"Not decided: {over}, neither {ours} nor {theirs} is surely above guessing ({_rates(summary)})."
+        return f"Not decided: {over}, neither {ours} nor {theirs} is surely above guessing ({rates(summary)})."
     if len(weak := _guessed_shifts(summary, arm)) * TOO_WEAK >= len(summary.shifts):
         return f"Not decided, too weak to tell: {over}, {pair}, and {_neither(summary, arm, weak)}."
     if not _title_asks(record, arm):
@@ -232,14 +241,8 @@ def _guessing_notes(summary: Summary, arm: str) -> Iterator[str]:
     """Say on which shifts `arm` and its reference guess, where the verdict does not."""
     shifts = _guessed_shifts(summary, arm)
     if 0 < len(shifts) * TOO_WEAK < len(summary.shifts):
-        note = _neither(summary, arm, shifts)
-        yield f"{note[0].upper()}{note[1:]}, so nothing can be compared there."
-
-
-def _rates(summary: Summary) -> str:
-    """Say what guessing reaches on the mean of shifts, and naming the commonest class where that reaches more."""
-    chance, best = (number(rate(summary)) for rate in (guessing, without_looking))
-    return f"{chance} %" + (f", or {best} % by always naming the commonest class" if best != chance else "")
+        note, they = _neither(summary, arm, shifts), "it counts" if len(shifts) == 1 else "they count"
+        yield f"{note[0].upper()}{note[1:]}; {they} in the mean."
 
 
 def _brief_difference(score: Score, other: str) -> str:
@@ -263,23 +266,23 @@ def _is_generated(arm: ArmRecord, record: StudyRecord) -> bool:
 
 def _is_control(arm: ArmRecord, record: StudyRecord) -> bool:
     """Return whether an arm trained on retrieved images, and on no generated ones."""
-    retrieved = {RETRIEVED, RETRIEVED_BY_SEARCH} & arm.parts.keys()
+    retrieved = {RETRIEVED, RETRIEVED_BY_SEARCH, RETRIEVED_WITHHELD} & arm.parts.keys()
     return bool(retrieved) and not _is_generated(arm, record)
 
 
 def _choice_sentence(record: StudyRecord, others: list[ArmRecord], arm: str, noun: str) -> str:
     """Say how the arm of the answer was chosen; "" where there was no choice."""
     if record.answer:
-        return f"The recipe named {arm} for this answer before there was any result."
+        return f"The recipe named {arm} for this answer before any result was known."
     if len(others) < 2:
         return ""
     validated = [other for other in others if other.val_top1 is not None]
     best = next((other.val_top1 for other in validated if other.name == arm), None)
     if best is None:
-        return f"It is about {arm} because the recipe lists it first, not because it did best."
+        return f"This answer is about {arm} because the recipe lists it first, not because it did best."
     return (
-        f"Of {count(len(validated), noun)}, the validation images chose {arm} ({number(best)} % of them right); no "
-        "test set was used."
+        f"Of {count(len(validated), noun)}, {arm} was chosen for its accuracy on validation images ({number(best)} %); "
+        "no test set was used."
     )
 
 
@@ -327,17 +330,17 @@ def _robustness_sentence(summary: Summary, arm: str) -> str:
 def _why_no_robustness(summary: Summary, arm: str, reference: str) -> str:
     """Say why there is no difference of mean effective robustness between an arm and its reference."""
     if not summary.shifts:
-        return "Effective robustness has no mean either"
+        return "No mean effective robustness either"
     if not summary.lines:
         return "No effective robustness: this study has no baseline models"
     if not any(shift in summary.lines and summary.lines[shift].r2 >= EXPLAINED for shift in summary.shifts):
-        return "Effective robustness has no mean, since no line of a shift in it explains enough"
+        return "No mean effective robustness: no baseline line explains half of the variance"
     robustness = summary.find("er", arm)
     if robustness is None:
-        return "Its effective robustness has no mean, since some of its values extrapolate a line"
+        return f"No mean effective robustness of {arm}: some of its values extrapolate a line"
     return (
-        f"Its effective robustness was {number(robustness.value, True)} points; that of {reference} has no mean, "
-        "since some of its values extrapolate a line"
+        f"Effective robustness of {arm}: {number(robustness.value, True)} points; {reference} has no mean, since some "
+        "of its values extrapolate a line"
     )
 
 
@@ -347,7 +350,7 @@ def _difference_phrase(score: Score, arm: str, other: str, quantity: str = "", b
     `beside` is said beside the interval.
     """
     if score.value == score.lo == score.hi == 0:
-        return f"{arm} and {other} answer these images alike"
+        return f"{arm} and {other} give the same predictions on these images"
     interval = f"95 % interval {span(score, True)}{beside}"
     if not is_sure(score):
         return (

@@ -11,6 +11,7 @@ from genrobust.report.wording import EN_DASH
 
 PAGES = ("html", "markdown")
 FORMS = (*PAGES, "terminal", "json")
+NAME_WIDTH, SMALL = 20, 0.8  # characters of a row's name before it takes two lines; the size of notes and intervals
 CHARACTER = 6.5  # SVG units: the mean width of one at 11 px, for names that nothing measures
 
 
@@ -59,6 +60,7 @@ class Table:
         head: Heads the names of the rows.
         minus: By the name of a row, what its differences subtract, where that is not the same for all.
         plain: Its rows are no arms, its cells are texts, and no heading sorts it (see `plain_table`).
+        folded: A page shows it when one opens it.
     """
 
     columns: tuple[Column, ...]
@@ -67,6 +69,19 @@ class Table:
     head: str = "arm"
     minus: Mapping[str, str] = field(default_factory=dict)
     plain: bool = False
+    folded: bool = False
+
+    @property
+    def characters(self) -> float:
+        """Its width in characters, by which a printed page chooses their size."""
+        width: float = min(max(len(name) for name in (self.head, *(name for name, _ in self.rows))), NAME_WIDTH)
+        for i, column in enumerate(self.columns):
+            entries = [entries[i] for _, entries in self.rows]
+            small = [*column.note.split(", "), *(entry.interval for entry in entries)]
+            width += 2 + max(
+                len(column.name), *(len(entry.text) for entry in entries), *(SMALL * len(s) for s in small)
+            )
+        return width
 
 
 def plain_table(
@@ -88,23 +103,32 @@ class Plot:
     """A plot as data, which a macro of plots.svg.j2 draws.
 
     Attributes:
-        macro: The macro; `arguments` are its arguments: places of marks, ticks and lines in a `box` of SVG units.
+        macro: The macro, which draws each of `parts`, one below the other, between which a page may break.
+        parts: The arguments of the macro, places of marks, ticks and lines, each with the height of what it draws.
+        box: Where the axes lie, in SVG units.
+        stretches: A page draws it as wide as itself: places across are in percent of what is between left and right.
         legend: Pairs names with the arms whose looks they have.
+        keys: What else is drawn that needs a legend: "baseline", "line", "diagonal".
         note: Stands beside the title.
         description: Says in words what it shows.
         heading: The title on a page, where that differs.
-        has_line: Whether a line of baselines is drawn.
     """
 
     title: str
     macro: str
-    arguments: tuple[Any, ...]
+    parts: Sequence[tuple[int, tuple[Any, ...]]]
     box: Mapping[str, int]
     legend: Sequence[tuple[str, str]] = ()
+    keys: Sequence[str] = ()
     note: str = ""
     description: str = ""
     heading: str = ""
-    has_line: bool = False
+    stretches: bool = False
+
+    @property
+    def height(self) -> int:
+        """The height of all parts."""
+        return sum(height for height, _ in self.parts)
 
     @property
     def text_width(self) -> float:
@@ -127,7 +151,6 @@ class ReportSection:
         template: Jinja for the page, in place of what shows all of these there. It reads `section`, `view`, `values`
             and the macros of macros.html.j2, and every value that it shows is escaped.
         values: What the template alone shows.
-        folded: A page shows a table of it when one asks for it.
         forms: The forms that show it. results.json has the scores of most sections anyway, and the terminal a summary.
     """
 
@@ -142,7 +165,6 @@ class ReportSection:
     note: str = ""
     template: str = ""
     values: Mapping[str, Any] = field(default_factory=dict)
-    folded: bool = False
     forms: Sequence[str] = FORMS
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+import math
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from genrobust.core import BaselineModel, Line, StudyRecord, Summary
-from genrobust.report.nouns import Plot, Table
+from genrobust.report.nouns import Plot
 from genrobust.report.wording import EN_DASH, guessing, is_wide, number, span
 from genrobust.robustness import to_scale
 
@@ -23,6 +24,7 @@ SHAPES = (
     "M0 1.25L1.2-.9H-1.2z",  # triangle, upside down
     "M-.45-1.2h.9v.75h.75v.9h-.75v.75h-.9v-.75h-.75v-.9h.75z",  # plus
 )
+NARROWEST = 10  # points that an axis of accuracies spans at the least
 COLORS = 7  # so many --arm-N colors the style sheet has; with six shapes, 42 arms look different
 
 
@@ -30,13 +32,19 @@ Look = dict[str, int | str]
 
 
 def looks(summary: Summary) -> dict[str, Look]:
-    """Return a color's index and a shape's path for each arm, by its number in the study."""
-    return {arm: {"color": i % COLORS, "shape": SHAPES[i % len(SHAPES)]} for i, arm in enumerate(summary.arms)}
+    """Return a color's index and a shape's path for each arm, by its number in the study.
+
+    A group has those of its first arm.
+    """
+    of_arms: dict[str, Look] = {
+        arm: {"color": i % COLORS, "shape": SHAPES[i % len(SHAPES)]} for i, arm in enumerate(summary.arms)
+    }
+    return of_arms | {group: of_arms[members[0]] for group, members in summary.groups.items()}
 
 
 @dataclass(frozen=True, slots=True)
 class Lane:
-    """An arm's accuracy on a test set: places in percent of the axis, and its label.
+    """An accuracy on an axis: places in percent of its length, and a label.
 
     `whisker` are the ends of the interval, or, where that is over few groups of images and says little, those of the
     groups, which are then `groups`.
@@ -45,31 +53,40 @@ class Lane:
     arm: str
     at: float
     whisker: tuple[float, float]
-    groups: tuple[float, ...]
     label: str
+    groups: tuple[float, ...] = ()
 
 
-def dot_plot(summary: Summary, accuracy: Table) -> dict[str, Any]:
-    """Return the top-1 of every arm on every test set of the table, on one linear axis cut to tens.
+@dataclass(frozen=True, slots=True)
+class Lanes:
+    """Accuracies on one axis.
 
-    "rows" pairs a column with a `Lane` an arm. "ticks" pairs a position, in percent of the axis, with its percents.
-    "chance" has the position of guesses on each test set where the axis reaches it.
+    Attributes:
+        rows: The lanes of each test set, a lane an arm.
+        ticks: Pairs a position, in percent of the axis, with its percents.
+        guessing: The position of guesses on each test set where the axis reaches it.
     """
-    ends = {(arm, c.name): accuracy_range(summary, arm, c.name) for arm in summary.arms for c in accuracy.columns}
-    position, ticks = axis(ends.values())
+
+    rows: Mapping[str, Sequence[Lane]]
+    ticks: Sequence[tuple[float, int]]
+    guessing: Mapping[str, float]
+
+
+def lanes(summary: Summary, test_sets: Sequence[str], with_guessing: bool = False) -> Lanes:
+    """Return the top-1 of every arm on `test_sets`, on one linear axis, which reaches guessing if `with_guessing`."""
+    chance = {test: guessing(summary, test) for test in test_sets}
+    ends = {(arm, test): accuracy_range(summary, arm, test) for arm in summary.arms for test in test_sets}
+    position, ticks = axis([*ends.values(), *((rate, rate) for rate in chance.values() if with_guessing)])
 
     def lane(arm: str, test: str) -> Lane:
         score, (lo, hi) = summary.score("top1", arm, test), ends[arm, test]
         groups = summary.by_group.get(test, {}).get(arm, ())
         words = f"its {len(groups)} groups {', '.join(map(number, groups))}" if groups else span(score)
         label = f"{arm}: {number(score.value)} % ({words})"
-        return Lane(arm, position(score.value), (position(lo), position(hi)), tuple(map(position, groups)), label)
+        return Lane(arm, position(score.value), (position(lo), position(hi)), label, tuple(map(position, groups)))
 
-    order = "clean", "mean", "shift", "out"
-    columns = sorted(accuracy.columns, key=lambda column: order.index(column.kind))
-    rows = [(c, [lane(arm, c.name) for arm in summary.arms]) for c in columns]
-    chance = {c.name: position(guessing(summary, c.name)) for c in columns}
-    return {"rows": rows, "ticks": ticks, "chance": {name: at for name, at in chance.items() if at > 0}}
+    rows = {test: [lane(arm, test) for arm in summary.arms] for test in test_sets}
+    return Lanes(rows, ticks, {test: at for test, rate in chance.items() if (at := position(rate)) > 0})
 
 
 def accuracy_range(summary: Summary, arm: str, test_set: str) -> tuple[float, float]:
@@ -81,14 +98,13 @@ def accuracy_range(summary: Summary, arm: str, test_set: str) -> tuple[float, fl
 def axis(
     ends: Collection[tuple[float, float]],
 ) -> tuple[Callable[[float], float], tuple[tuple[float, int], ...]]:
-    """Return a linear axis over all of `ends`, cut to tens: the position of a value, and its ticks.
+    """Return a linear axis over all of `ends`, cut to whole steps: the position of a value, and its ticks.
 
     Positions are in percent of the axis' length.
     """
-    least, most = min(lo for lo, _ in ends), max(hi for _, hi in ends)
-    step = 10 if most - least <= 50 else 20
-    low = step * int(least // step)
-    high = max(step * -int(-most // step), low + step)
+    least, most = _widened(min(lo for lo, _ in ends), max(hi for _, hi in ends))
+    step = next((step for step in (2, 5, 10) if most - least <= 6 * step), 20)
+    low, high = step * math.floor(least / step), step * math.ceil(most / step)
 
     def position(value: float) -> float:
         return round(100 * (value - low) / (high - low), 2)
@@ -96,9 +112,20 @@ def axis(
     return position, tuple((position(t), t) for t in range(low, high + 1, step))
 
 
+def _widened(least: float, most: float) -> tuple[float, float]:
+    """Widen a range of percents to `NARROWEST` points about its middle, between 0 and 100."""
+    if most - least >= NARROWEST:
+        return least, most
+    low = min(max((least + most - NARROWEST) / 2, 0), 100 - NARROWEST)
+    return low, low + NARROWEST
+
+
 # A panel's size and where its axes lie, in SVG units, which are about CSS pixels.
 PLOT_BOX = {"width": 320, "height": 292, "left": 38, "right": 312, "top": 8, "bottom": 252}
+LINEAR = "linear"  # the scale of plots without a baseline line
+FARTHEST = 1  # percents from 0 and 100, to which an interval widens an axis that never ends there
 TICK_GAP = 26  # SVG units between labels, so that they do not touch
+LINEAR_TICKS = tuple(range(0, 101, step) for step in (1, 2, 5, 10, 20, 50))
 TICK_SETS = (
     range(1, 100),
     (1, 2, *range(4, 98, 2), 98, 99),
@@ -125,17 +152,17 @@ class Mark:
 class _Axis:
     """Percents to SVG units on one scale, from `start` to `end` with a margin about all of `values`."""
 
-    def __init__(self, values: Iterable[float], scale: str, start: float, end: float) -> None:
+    def __init__(self, values: Collection[float], scale: str, start: float, end: float) -> None:
         self.scale = scale
-        all_values = list(values)
-        low, high = self.transformed(min(all_values)), self.transformed(max(all_values))
-        pad = 0.06 * (high - low) or 0.2
+        low, high = map(self.transformed, _widened(min(values), max(values)))
+        pad = 0.06 * (high - low)
         self.low, self.high = low - pad, high + pad
         self.start, self.end = start, end
 
     def transformed(self, percent: float) -> float:
-        """On the axis' scale; 0 % and 100 %, which have no finite place there, come to lie at its edge."""
-        return float(to_scale(self.scale, min(max(percent, 0.3), 99.7) / 100))
+        """On the axis' scale; 0 % and 100 %, which have no finite place on most, come to lie at its edge."""
+        edge = 0 if self.scale == LINEAR else 0.3
+        return float(to_scale(self.scale, min(max(percent, edge), 100 - edge) / 100))
 
     def position(self, percent: float) -> float:
         return self.unit(self.transformed(percent))
@@ -146,7 +173,7 @@ class _Axis:
 
     def ticks(self) -> tuple[tuple[float, int], ...]:
         """As many round percents as fit."""
-        for candidates in TICK_SETS:
+        for candidates in LINEAR_TICKS if self.scale == LINEAR else TICK_SETS:
             shown = [(self.position(t), t) for t in candidates if self.low <= self.transformed(t) <= self.high]
             gaps = [abs(b[0] - a[0]) for a, b in pairwise(shown)]
             if not gaps or min(gaps) >= TICK_GAP:
@@ -170,27 +197,28 @@ def scatter(
         return []
     points = {shift: _points(summary, shift) for shift in shifts}
     models = [b for b in record.baselines if b.test_set in shifts]
-    scale = next((line.transform for line in summary.lines.values()), "logit")
+    scale = next((line.transform for line in summary.lines.values()), LINEAR)
     pairs = [pair for of_shift in points.values() for of_arm in of_shift.values() for pair in of_arm]
+    ends = [end for shift in shifts for arm in summary.arms for end in accuracy_range(summary, arm, shift)]
+    ends = [min(max(end, FARTHEST), 100 - FARTHEST) for end in ends] if scale != LINEAR else ends
     x = _Axis([x for x, _ in pairs] + [b.clean for b in models], scale, PLOT_BOX["left"], PLOT_BOX["right"])
-    y = _Axis([y for _, y in pairs] + [b.shifted for b in models], scale, PLOT_BOX["bottom"], PLOT_BOX["top"])
+    ys = [y for _, y in pairs] + [b.shifted for b in models] + ends
+    y = _Axis(ys, scale, PLOT_BOX["bottom"], PLOT_BOX["top"])
     panels = [
         _panel(summary, shift, points[shift], [b for b in models if b.test_set == shift], (x, y)) for shift in shifts
     ]
-    low, high = max(x.low, y.low), min(x.high, y.high)
-    diagonal = f"M{x.unit(low)} {y.unit(low)}L{x.unit(high)} {y.unit(high)}" if low < high else ""
-    shared = {"x_ticks": x.ticks(), "y_ticks": y.ticks(), "diagonal": diagonal, "scale": scale}
+    shared = {"x_ticks": x.ticks(), "y_ticks": y.ticks(), "diagonal": _diagonal(x, y), "scale": scale}
     return [
         Plot(
             title=f"{of}, {panel['name']}" if of else panel["name"],
             macro=macro,
-            arguments=(shared, panel, PLOT_BOX, looks),
+            parts=[(PLOT_BOX["height"], (shared, panel, PLOT_BOX, looks))],
             box=PLOT_BOX,
             legend=legend,
             note=panel["note"],
             description=panel["description"],
             heading=f"{of}{', ' if of else ''}{panel['name']}{'†' if panel['name'] in summary.left_out else ''}",
-            has_line=bool(panel["band"]),
+            keys=[key for key, is_drawn in panel["keys"].items() if is_drawn],
         )
         for panel in panels
     ]
@@ -208,6 +236,12 @@ def _points(summary: Summary, shift: str) -> dict[str, list[tuple[float, float]]
         ]
         for arm in summary.arms
     }
+
+
+def _diagonal(x: _Axis, y: _Axis) -> str:
+    """The line of equal accuracies as an SVG path, "" where it lies outside."""
+    low, high = max(x.low, y.low), min(x.high, y.high)
+    return f"M{x.unit(low)} {y.unit(low)}L{x.unit(high)} {y.unit(high)}" if low < high else ""
 
 
 def _panel(
@@ -230,11 +264,15 @@ def _panel(
         Mark(x.position(b.clean), y.position(b.shifted), f"{b.model}: clean {number(b.clean)} %, {number(b.shifted)} %")
         for b in models
     ]
+    fitted, beyond, band = _line_paths(line, x, y) if line else ("", "", "")
     return {
         "name": shift,
         "note": f"R² {line.r2:.2f}, {line.n} baselines" if line else "no baselines",
         "description": f"Accuracy on {shift} against clean accuracy. {described}.",
-        **dict(zip(("fitted", "beyond", "band"), _line_paths(line, x, y) if line else ("", "", ""), strict=True)),
+        "fitted": fitted,
+        "beyond": beyond,
+        "band": band,
+        "keys": {"baseline": models, "line": fitted or beyond, "diagonal": _diagonal(x, y)},
         "baselines": baselines,
         "marks": marks,
         "path": "M" + "L".join(f"{mark.x} {mark.y}" for mark in marks if mark.mean),

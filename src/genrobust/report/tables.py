@@ -40,7 +40,7 @@ def further_tables(summary: Summary, metrics: Iterable[Metric]) -> dict[str, Tab
 
 
 def metric_table(summary: Summary, metric: Metric) -> Table | None:
-    """Return `metric` by arm and test set: the clean set, the shifts, their mean, and what is left out of it.
+    """Return `metric` by arm and test set: the mean of the shifts, the clean set, the shifts, and what is left out.
 
     None where it was not measured. Sets and arms that it says nothing of are left out.
     """
@@ -86,11 +86,10 @@ def _tables(
 
 def _columns(summary: Summary, metric: Metric, ranged: bool = True) -> tuple[Column, ...]:
     few = summary.by_group if ranged and metric.name == "top1" else {}  # whose groups stand in place of an interval
-    columns = [Column(summary.clean, _size_note(summary, summary.clean, few), "clean")]
-    columns += [Column(shift, _size_note(summary, shift, few), "shift") for shift in summary.shifts]
-    if summary.shifts:
-        columns.append(Column(MEAN_OF_SHIFTS, _sets_in_mean(summary, metric), "mean"))
-    return (*columns, *(Column(name, _size_note(summary, name, few), "out") for name in summary.left_out))
+    mean = [Column(MEAN_OF_SHIFTS, _sets_in_mean(summary, metric), "mean")] if summary.shifts else []
+    kinds = [(summary.clean, "clean"), *((shift, "shift") for shift in summary.shifts)]
+    kinds += [(name, "out") for name in summary.left_out]
+    return (*mean, *(Column(name, _size_note(summary, name, few), kind) for name, kind in kinds))
 
 
 def _sets_in_mean(summary: Summary, metric: Metric) -> str:

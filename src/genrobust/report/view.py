@@ -2,39 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from genrobust.core import Registry, StudyRecord, Summary
+from genrobust.core import MEAN_OF_SHIFTS, Registry, StudyRecord, Summary
 from genrobust.report.answering import Answer, answer
 from genrobust.report.groups import with_group_means
-from genrobust.report.nouns import ReportSection, Table
-from genrobust.report.plots import Look, looks
+from genrobust.report.nouns import Column, Entry, ReportSection, Table
+from genrobust.report.plots import Lane, Look, lanes, looks
 from genrobust.report.tables import main_differences, main_tables
-from genrobust.report.wording import (
-    count,
-    is_wide,
-    limits,
-    marks,
-    number,
-    references,
-    row_name,
-    shifts_in_mean,
-)
-from genrobust.robustness import CheckedClaim, Metric, check_claims, find_metric, list_metrics
+from genrobust.report.wording import limits, marks, rates, references, row_name
+from genrobust.robustness import CheckedClaim, Metric, check_claims, list_metrics
 
 
 @dataclass(frozen=True, slots=True)
-class Tile:
-    """An arm, or a group, at the head of a page: accuracies and effective robustness in words, "" where unknown."""
+class Headline:
+    """The picture at the head of a page: each arm, or group, on the mean of the shifts, or on the clean set.
 
-    arm: str
-    is_reference: bool
-    origin: str
-    mean: str
-    clean: str
-    robustness: str
+    Attributes:
+        rows: Pairs the place of each arm with its entries in `columns`: the mean and the clean accuracy.
+        ticks: Pairs a position, in percent of the axis, with its percents.
+        guessing: The position of guesses.
+    """
+
+    caption: str
+    columns: tuple[Column, ...]
+    rows: tuple[tuple[Lane, tuple[Entry, ...]], ...]
+    ticks: Sequence[tuple[float, int]]
+    guessing: float | None
 
 
 class ReportView:
@@ -67,6 +63,11 @@ class ReportView:
     def limits(self) -> tuple[str, ...]:
         """What a reader must know to read the metrics right; the first one is about the seeds."""
         return limits(self.record, self.metrics)
+
+    @cached_property
+    def caveat(self) -> str:
+        """What limits the verdict the most: shifts on which all guess, and the seeds."""
+        return " ".join([*self.answer.guessed, self.limits[0]])
 
     @cached_property
     def claims(self) -> tuple[CheckedClaim, ...]:
@@ -114,21 +115,30 @@ class ReportView:
         return [(self.names[arm], arm) for arm in self.summary.arms]
 
     @cached_property
-    def tiles(self) -> list[Tile]:
-        """The arms, or groups and the arms in none, at the head of a page."""
-        summary, compared = self.overview, references(self.overview)
-        over = len(shifts_in_mean(summary, find_metric("er")))
-        sets = f" ({count(over, 'shift')})" if over < len(summary.shifts) else ""
-        tiles = []
-        for arm in summary.arms:
-            er = summary.find("er", arm)
-            robust = "" if er is None or is_wide(er) else f"effective robustness {number(er.value, True)}{sets}"
-            elsewhere = "trained on other data" if arm in summary.trained_elsewhere else ""
-            origin = elsewhere or ("pretrained" if arm in summary.pretrained else "")
-            mean = number(summary.score("top1", arm).value) if summary.shifts else ""
-            clean = number(summary.score("top1", arm, summary.clean).value)
-            tiles.append(Tile(arm, arm in compared, origin, mean, clean, robust))
-        return tiles
+    def references(self) -> list[str]:
+        """What arms, or groups in their place, are compared with."""
+        return references(self.overview)
+
+    @cached_property
+    def headline(self) -> Headline:
+        """The answer as a picture."""
+        summary, table = self.overview, self.overview_tables["top1"]
+        leading = MEAN_OF_SHIFTS if summary.shifts else summary.clean
+        drawn = lanes(summary, [leading], with_guessing=True)
+        where = f"mean of {len(summary.shifts)} shifts" if summary.shifts[1:] else (*summary.shifts, summary.clean)[0]
+        caption = f"Top-1 accuracy in percent, {where}, with 95 % intervals."
+        caption += f" Dashed: guessing, {rates(summary, leading)}. {self.marks}"
+        at = [i for i, column in enumerate(table.columns) if column.kind in ("mean", "clean")]
+        return Headline(
+            caption=caption.rstrip(),
+            columns=tuple(table.columns[i] for i in at),
+            rows=tuple(
+                (lane, tuple(entries[i] for i in at))
+                for lane, (_, entries) in zip(drawn.rows[leading], table.rows, strict=True)
+            ),
+            ticks=drawn.ticks,
+            guessing=drawn.guessing.get(leading),
+        )
 
     @cached_property
     def sections(self) -> dict[str, ReportSection]:

@@ -68,11 +68,6 @@ def count(number: int, noun: str) -> str:
     return f"{number:,} {noun if number == 1 else plural}"
 
 
-def arm_time(arm: ArmRecord) -> str:
-    """Write the time that one worker takes for an arm, "" where it is not known."""
-    return duration(sum(arm.seconds.values())) if arm.seconds else ""
-
-
 def mixture_in_words(arm: ArmRecord) -> str:
     """Write what an arm trains on: "1,381 real + 2,800 generated"."""
     how = {source: f" ({words})" for source, words in arm.drawing.items()}
@@ -111,6 +106,12 @@ def without_looking(summary: Summary, test_set: str = MEAN_OF_SHIFTS) -> float:
     """Return the no-information rate, as `guessing`: the share of the commonest class, where guesses reach less."""
     sets = summary.shifts if test_set == MEAN_OF_SHIFTS else (test_set,)
     return sum(max(guessing(summary, name), summary.commonest.get(name, 0)) for name in sets) / len(sets)
+
+
+def rates(summary: Summary, test_set: str = MEAN_OF_SHIFTS) -> str:
+    """Write what guessing reaches, and naming the commonest class where that reaches more."""
+    chance, best = (number(rate(summary, test_set)) for rate in (guessing, without_looking))
+    return f"{chance} %" + (f", or {best} % by always naming the commonest class" if best != chance else "")
 
 
 def is_above_guessing(summary: Summary, arm: str, test_set: str = MEAN_OF_SHIFTS) -> bool:
@@ -166,11 +167,11 @@ def caveat(summary: Summary) -> str:
     over = "groups of images" if any(score.groups for score in summary.scores.values()) else "images"
     if seeds == 1:
         return (
-            f"This is one seed: its intervals are over {over}, not over training runs, so it says how these "
-            "checkpoints did and claims nothing general."
+            f"One seed: the 95 % intervals are over {over}, not over training runs. They describe these checkpoints "
+            "and claim nothing general."
         )
-    few = " Two seeds say little about the spread of training runs; three or more are better." if seeds == 2 else ""
-    return f"Intervals are 95 %, over {over} and {seeds} seeds.{few}"
+    few = " Two seeds say little about other training runs: use three or more." if seeds == 2 else ""
+    return f"The 95 % intervals are over {over} and {seeds} seeds.{few}"
 
 
 def limits(record: StudyRecord, metrics: Iterable[Metric]) -> tuple[str, ...]:
@@ -191,7 +192,7 @@ def _limits_of_comparing(record: StudyRecord) -> Iterator[str]:
     if len(summary.arms) > 2:
         claims = ", except in the table of claims" if record.claims else ""
         yield (
-            "Intervals are not widened for the number of comparisons: one in twenty or so misses the truth by "
+            "Intervals are not corrected for the number of comparisons: about one in twenty misses the true value by "
             f"chance{claims}."
         )
     if len(summary.shifts) > 1:
@@ -203,16 +204,16 @@ def _limits_of_comparing(record: StudyRecord) -> Iterator[str]:
     yield from _limits_of_groups(summary)
     for name in summary.trained_elsewhere:
         yield (
-            f"{row_name(summary, name)} is no arm: it learned from other data than the study's and was not trained "
-            "here. Its answers are the same for every seed."
+            f"{row_name(summary, name)} was trained elsewhere, on other data. Its predictions are the same for every "
+            "seed."
         )
     if begun := set(summary.pretrained) & set(summary.arms):
         advice = "compare these with each other." if len(begun) < len(summary.arms) else "as all arms did."
         yield f"{STARTED} {_BEGUN}: {advice}"
     if summary.groups:
         yield (
-            f"A metric averaged over {averaged_over(record)} gives each arm of a group the same weight. Its interval "
-            "resamples the arms too where a group has three or more, and is that of just these arms where it has fewer."
+            f"Averages over {averaged_over(record)} give each arm of a group the same weight. Their intervals also "
+            "resample the arms of a group of three or more; those of a smaller group are for these arms alone."
         )
 
 
@@ -222,26 +223,26 @@ def _limits_of_groups(summary: Summary) -> Iterator[str]:
     if not any(groups.values()):
         return
     yield (
-        "Images of a test set come in groups, such as those of one designer or photographer, and images of a group are "
-        "alike. Intervals are for another draw of the groups, by Student's t where these are few: "
+        "Test images come in groups, such as those of one designer or photographer, and images of a group resemble "
+        "each other. So intervals are over groups, by Student's t where these are few: "
         + ", ".join(f"{count(n, 'group')} in {test}" for test, n in groups.items() if n)
         + "."
     )
     if alone := [test for test, n in groups.items() if not n]:
-        yield f"All images of {', '.join(alone)} are of one group, or of unknown ones: its intervals are over images."
+        yield f"Intervals on {', '.join(alone)} are over images: these are of one group, or their groups are unknown."
 
 
 def _limits_of_sets(summary: Summary) -> Iterator[str]:
     subsets = [name for name in summary.tests if summary.paired[name] != summary.clean]
     if subsets:
         yield (
-            f"Sets over part of the classes ({', '.join(subsets)}) are scored with logits restricted to their classes "
-            "and paired with the clean set restricted to the same."
+            f"Test sets with fewer classes ({', '.join(subsets)}) are scored with logits restricted to these, and "
+            "compared with the clean images of the same classes."
         )
     for name, why in summary.left_out.items():
-        yield f"{name} is scored but left out of every mean: {why}."
+        yield f"{name} is left out of every mean: {why}."
     shared = summary.protocols[summary.clean]
-    yield f"Test images are prepared alike. {shared}."
+    yield f"All test images are prepared in the same way. {shared}."
     for name, words in summary.protocols.items():
         if words != shared:
             yield f"{name} differs. {words}."
@@ -255,8 +256,8 @@ def _limits_of_metrics(summary: Summary, metrics: Iterable[Metric]) -> Iterator[
             yield f"{title} is {metric.note}."
         if metric.name in measured and metric.needs and summary.shifts and not _is_known(summary, metric):
             yield (
-                f"{title} of single arms is not shown: most have no mean, since they extrapolate the fit, or one with "
-                f"an interval about zero wider than {WIDE} points. results.csv has all metrics."
+                f"{title} of single arms is not shown: for most, the mean extrapolates the line, or its interval "
+                f"includes zero and is wider than {WIDE} points. results.csv has all values."
             )
         tests_of: dict[str, list[str]] = {}
         for test, reason in summary.gaps.get(metric.name, {}).items():
@@ -266,17 +267,17 @@ def _limits_of_metrics(summary: Summary, metrics: Iterable[Metric]) -> Iterator[
                 yield f"{title} is not shown on {', '.join(tests)}: {reason}."
     if summary.lines:
         yield (
-            f"{EXTRAPOLATED} marks metrics that extrapolate: some clean accuracy in them lies outside those the line "
-            "was fitted on, by more than its standard error. An arm of which one belongs to the mean has no mean "
-            "effective robustness, and a claim about one stays undecided."
+            f"{EXTRAPOLATED} marks extrapolation: a clean accuracy lies outside the range that the line was fitted on, "
+            "by more than its standard error. An arm with such a value in the mean has no mean effective robustness, "
+            "and a claim about one is undecided."
         )
         if weak := [test for test, line in summary.lines.items() if line.r2 < EXPLAINED]:
             yield (
-                f"The lines of {', '.join(weak)} explain less than half of what the baselines differ by: means of "
+                f"The baseline lines of {', '.join(weak)} explain less than half of the variance, so means of "
                 "effective robustness leave these sets out."
             )
     else:
-        yield "No baseline models were scored on these test sets, so there is no effective robustness."
+        yield "No baseline models were scored on these test sets, so no effective robustness."
 
 
 def _is_known(summary: Summary, metric: Metric) -> bool:
@@ -290,7 +291,7 @@ def _limits_of_training(record: StudyRecord) -> Iterator[str]:
     if len(steps) == 1:
         yield f"Every arm trained for the same {count(steps.pop(), 'step')}."
     elif steps:
-        yield "Arms trained for different numbers of steps, so part of a difference may be longer training."
+        yield "Arms trained for different numbers of steps, so longer training may explain part of a difference."
 
 
 def made_by_rows(record: StudyRecord) -> list[tuple[str, str]]:

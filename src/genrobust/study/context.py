@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
-from fnmatch import fnmatchcase
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
@@ -31,6 +30,7 @@ from genrobust.data import (
     copies_of_tests,
     load_data,
     with_derived,
+    withhold,
     without_broken,
     without_copies,
     without_leaks,
@@ -177,15 +177,10 @@ class Context:
         """The images as they are listed, with copies byte for byte."""
         data = self._opened[0]
         retrieved = self.recipe.data.retrieved
-        excluded = _matching_keys(data, retrieved.without_names)
-        if without := retrieved.without_styles:
-            data = replace(data, retrieval=_without_styles(data.retrieval, without))
-        data = replace(
-            data, retrieval=_without_keys(data.retrieval, excluded), unlabeled=_without_keys(data.unlabeled, excluded)
-        )
         if retrieved.limit is not None and data.retrieval is not None:
             kept = np.sort(fair_order(data.retrieval)[: retrieved.limit])
             data = replace(data, retrieval=Subset(data.retrieval, kept))
+        data = withhold(data, retrieved.without)
         if data.shifted_val is not None and data.shifted_val.name in (self.recipe.evaluate.tests or ()):
             data = replace(data, tests={**data.tests, data.shifted_val.name: data.shifted_val})
         return data
@@ -244,41 +239,6 @@ def _count(data: StudyData) -> int:
 
 def _in_worker(recipe: Recipe, out: Path | str) -> Context:
     return Context(recipe, local_folder(out))
-
-
-def _without_styles(images: ImageSet | None, styles: Sequence[str]) -> ImageSet:
-    """The images to retrieve from that have none of `styles`; raises UserError, naming the key, for an unknown one."""
-    known = set() if images is None else {*images.styles} - {""}
-    if images is None or (unknown := [style for style in styles if style not in known]):
-        there = f"they are {', '.join(sorted(known))}" if known else "those to retrieve from have none"
-        name = styles[0] if images is None else unknown[0]
-        raise UserError(f"data.retrieved.without_styles: no image has the style {name!r}; {there}")
-    return Subset(images, [i for i, style in enumerate(images.styles) if style not in styles])
-
-
-def _matching_keys(data: StudyData, patterns: Sequence[str]) -> set[str]:
-    """The keys of the images to retrieve that `patterns` match; raises UserError for a pattern that matches none."""
-    matched: set[str] = set()
-    if not patterns:  # the keys may be millions
-        return matched
-    keys = [key for pool in (data.retrieval, data.unlabeled) if pool is not None for key in pool.keys]
-    for pattern in patterns:
-        matches = [key for key in keys if fnmatchcase(key, pattern)]
-        if not matches:
-            known = f"their keys are like {keys[0]!a}" if keys else "there are none"
-            raise UserError(f"data.retrieved.without_names: {pattern!a} matches no image to retrieve; {known}")
-        matched.update(matches)
-    return matched
-
-
-def _without_keys(images: ImageSet | None, excluded: Collection[str]) -> ImageSet | None:
-    """The images to retrieve from whose key is not `excluded`; raises UserError if none is left."""
-    if images is None or not excluded:
-        return images
-    left = [i for i, key in enumerate(images.keys) if key not in excluded]
-    if not left:
-        raise UserError(f"data.retrieved.without_names excludes all images of {images.name}: remove a pattern")
-    return Subset(images, left)
 
 
 def _check_names(recipe: Recipe, data: StudyData) -> None:

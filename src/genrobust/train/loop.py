@@ -85,8 +85,8 @@ def train(
     is not fixed there.
 
     Args:
-        val: The validation images. The averaged weights with the best top-1 on them are kept, the later ones of
-            equals. With ``keep: last`` they may be empty.
+        val: The validation images, which may be empty. With ``keep: best``, the averaged weights with the best top-1
+            on them are kept, the later ones of equals.
         watch: Called about every tenth step, and before a state is saved, with the number of steps done and with
             `loss`, `learning_rate` and, after a validation, `val_top1` in percent.
         team: The processes that train this classifier together, as in plain DDP: each takes its rows of every batch,
@@ -101,7 +101,7 @@ def train(
     if len(val) == 0 and config.keep == "best":
         raise UserError(f"{val.name} is empty, and the best checkpoint is chosen on it: set train.keep: last")
     with _set_up_process(device, threads) as torch_device:
-        config = resolved_here(config, torch_device.type)
+        config = resolved_here(config.effective, torch_device.type)
         job = _job_inputs(mixture, val, labels, config, seed, threads, initial)
         manifest, broadcast = checkpoint_manifest(inputs or {}), partial(team.broadcast, device=torch_device)
         with repeatable(), claim_training(out, manifest, team.is_main, broadcast) as finished:

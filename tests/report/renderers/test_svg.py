@@ -58,7 +58,7 @@ def test_names_are_text(record: StudyRecord, renamed: Callable[[str], Summary]) 
     for svg in files.values():
         root = ET.fromstring(svg)
         assert {element.tag.removeprefix(SVG) for element in root.iter()} <= {
-            *("svg", "title", "desc", "style", "rect", "text", "tspan", "g", "path", "circle")
+            *("svg", "title", "desc", "style", "rect", "text", "tspan", "g", "path", "circle", "line")
         }
         assert not [name for element in root.iter() for name in element.attrib if name.startswith("on")]
         assert any(EVIL.replace("\x1b", r"\x1b") in str(element.text) for element in root.iter())

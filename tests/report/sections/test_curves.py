@@ -23,7 +23,7 @@ def test_points_are_joined_in_their_order_at_the_accuracies_of_the_plots(record)
     shifts = [*record.summary.shifts, *record.summary.left_out]
     assert [plot.title for plot in section.plots] == [f"fine <tuned>, {shift}" for shift in shifts]
     for plot in section.plots:
-        _, panel, *_ = plot.arguments
+        ((_, (_, panel, *_)),) = plot.parts
         means = [mark for mark in panel["marks"] if mark.mean]
         assert [mark.arm for mark in means] == list(record.summary.arms)
         assert panel["path"] == "M" + "L".join(f"{mark.x} {mark.y}" for mark in means)

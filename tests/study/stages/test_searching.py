@@ -245,7 +245,8 @@ def test_a_class_without_an_image_to_retrieve_is_named_before_anything_is_made(
 
 def test_styles_are_kept_from_all_retrieval_and_an_unknown_one_is_named(tmp_path):
     def study(*styles, **more):
-        data = {"source": "pictograms", "retrieved": {"without_styles": styles, "per_class": 1, **more}}
+        without = {"cells": [f"*/{style}" for style in styles]}
+        data = {"source": "pictograms", "retrieved": {"without": without, "per_class": 1, **more}}
         arms = [{"name": "real", "mixture": "real"}, {"name": "found", "mixture": ["real", FOUND]}]
         return Study(parse_recipe({**QUICK, **SHORT, "train": TRAIN, "arms": arms, "data": data}), tmp_path)
 
@@ -253,26 +254,27 @@ def test_styles_are_kept_from_all_retrieval_and_an_unknown_one_is_named(tmp_path
     assert {"emoji", "pixel"} < set(every.data.retrieval.styles)
     assert set(fewer.data.retrieval.styles) == set(every.data.retrieval.styles) - {"emoji", "pixel"}
     assert fewer.graph.images.of(FOUND).pool is fewer.data.retrieval
-    few = study("emoji", limit=250).data.retrieval
-    assert len(few) == 250 and {*few.keys} < {*fewer.data.retrieval.keys, *every.data.retrieval.keys}
-    assert "emoji" not in few.styles and len({*few.styles}) == 6
-    with pytest.raises(UserError, match=r"without_styles: .*'emojis'.*duotone, emoji"):
+    few = study("emoji", limit=250).data
+    assert len(few.retrieval) + len(few.withheld) == 250 and {*few.retrieval.keys} < {*every.data.retrieval.keys}
+    assert {*few.withheld.styles} == {"emoji"} and len({*few.retrieval.styles} - {"emoji"}) == 6
+    with pytest.raises(UserError, match=r"without.cells: .*'\*/emojis'.*duotone, emoji"):
         study("emojis").rows()
 
 
 def test_names_are_kept_from_all_retrieval_and_a_pattern_without_an_image_is_an_error(own, tmp_path):
-    def study(**retrieved):
-        data = {"source": "pictograms", "retrieved": {**retrieved, "per_class": 1}}
+    def study(**without):
+        data = {"source": "pictograms", "retrieved": {"without": without, "per_class": 1}}
         arms = [{"name": "real", "mixture": "real"}, {"name": "found", "mixture": ["real", FOUND]}]
         return Study(parse_recipe({**QUICK, **SHORT, "train": TRAIN, "arms": arms, "data": data}), tmp_path)
 
-    every, fewer = study(), study(without_names=["fluent-emoji--*", "whh*"], without_styles=["pixel", "emoji"])
+    every, fewer = study(), study(names=["fluent-emoji--*", "whh*"], cells=["*/pixel", "*/emoji"])
     left = [key for key in every.data.retrieval.keys if not key.startswith(("fluent-emoji--", "whh"))]
     assert 0 < len(fewer.data.retrieval) < len(left) < len(every.data.retrieval)
     assert set(fewer.data.retrieval.keys) < set(left)
     assert "pixel" not in fewer.data.retrieval.styles and fewer.graph.images.of(FOUND).pool is fewer.data.retrieval
-    assert {key.partition("/")[0] for key in own("own", without_names=["deep0/*"]).data.unlabeled.keys} == {"deep1"}
-    with pytest.raises(UserError, match=r"without_names: 'noto\*'"):
-        study(without_names=["whh*", "noto*"]).rows()
-    with pytest.raises(UserError, match=r"without_names excludes all images of "):
-        study(without_names=["*"]).rows()
+    unlabeled = own("own", without={"names": ["deep0/*"]}).data.unlabeled
+    assert {key.partition("/")[0] for key in unlabeled.keys} == {"deep1"}
+    with pytest.raises(UserError, match=r"without.names: 'noto\*'"):
+        study(names=["whh*", "noto*"]).rows()
+    with pytest.raises(UserError, match=r"without excludes all images of "):
+        study(names=["*"]).rows()

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from small_study import QUICK, REAL, folders_section, genrobust
+from small_study import QUICK, REAL, TRAIN, folders_section, genrobust
 
 from genrobust.core import Artifact, UserError, embedded
 from genrobust.recipe import parse_recipe
@@ -89,6 +89,41 @@ def test_a_class_model_learns_the_pool_by_class_and_style(by_style, tmp_path):
     other = Study(parse_recipe({**by_style, "datasets": some}), tmp_path / "runs").dataset("styles")
     assert other.trained.folder == model.folder and other.folder != dataset.folder
     assert {request.style for request in other.plan} == {"oil"}
+
+
+def test_a_hole_is_filled_by_generators_with_and_without_it_and_by_the_withheld_images(by_style, tmp_path):
+    per_class = {"per_class": 2, "shard_size": 4}
+    raw = {
+        **by_style,
+        "data": {**by_style["data"], "retrieved": {"without": {"cells": ["anchor/oil"]}}},
+        "datasets": {
+            "styles": {"from_scratch": True, "generate": per_class},
+            "whole": {"from_scratch": True, "generate": per_class, "class_model": {"images": "pool+withheld"}},
+        },
+        "train": TRAIN,
+        "arms": [
+            {"name": "hole", "mixture": ["real", "retrieved-all"]},
+            {"name": "filled", "mixture": ["real", "retrieved-all", {"source": "styles", "cells": "withheld"}]},
+            {"name": "filled better", "mixture": ["real", {"source": "whole", "cells": "withheld"}]},
+            {"name": "oracle", "mixture": ["real", "retrieved-all", "retrieved-withheld"]},
+        ],
+        "reference": "hole",
+    }
+    study = Study(parse_recipe(raw), tmp_path / "runs")
+    lacking, whole = (study.dataset(name).trained for name in ("styles", "whole"))
+    data = study.data
+    assert lacking.folder != whole.folder
+    assert [len(model.images) for model in (lacking, whole)] == [
+        len(data.train) + len(data.retrieval),
+        len(data.train) + len(data.retrieval) + len(data.withheld),
+    ]
+    checkpoints = {arm: study.graph.checkpoints.of_arm(arm) for arm in study.recipe.arm_names}
+    assert len({planned.folder for planned in checkpoints.values()}) == 4
+    study.train(study.runs())
+    counts = {arm: planned.mixture().counts for arm, planned in checkpoints.items()}
+    assert counts["filled"]["styles"] == counts["filled better"]["whole"] == 1  # the anchor in oil
+    assert counts["oracle"]["retrieved-withheld"] == len(data.withheld)
+    assert {*data.withheld.styles} == {"oil"} and {*data.withheld.labels.tolist()} == {data.labels.ids.index("anchor")}
 
 
 def test_every_generator_of_the_recipe_is_trained_and_no_other(by_style, tmp_path):

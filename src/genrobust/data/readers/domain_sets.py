@@ -31,23 +31,19 @@ class DomainSet(DataSource):
     """Images of the same classes in several domains, in `root`: folders DOMAIN/CLASS.
 
     A hash of the file names cuts each class of each domain into a test half and a pool half, the same in every study.
-    `held_out` is the share of the pool that is for validation: that of the real domain chooses checkpoints, that of the
-    others is a shifted validation set.
 
-    `protocol: one-domain` trains on the pool half of the domain `real`; its test half is the unshifted test set, and
-    that of each other domain a shifted one. The pool halves of these others, without what is for validation, are the
-    images to retrieve from and to train a generator on; the style of an image is its domain.
+    `protocol: one-domain` trains on the pool half of `real` and tests on its test half (unshifted) and on those of the
+    other domains (shifted). The other pool halves are the images to retrieve from and to train a generator on; the
+    style of an image is its domain. `leave-one-out` is DomainBed's (Gulrajani and Lopez-Paz, 2021): it tests on all
+    images of `left_out` and trains on the other domains.
 
-    `protocol: leave-one-out` is DomainBed's (Gulrajani and Lopez-Paz, 2021): the domain `left_out` is the shifted test
-    set, with all of its images, and the others are for training. `held_out` is then the share of these for validation,
-    and another such share is the unshifted test set; with 0.1, arms train on 80 %, as in DomainBed. The images to
-    retrieve from are the training images.
+    `held_out` is the share for validation: of the pool, where other domains make a shifted validation set; with
+    `leave-one-out` of the training images, and as many are the unshifted test set (at 0.1, arms train on 80 %, as in
+    DomainBed).
 
-    `groups_apart` is the rule that names images which belong together, such as drawings of one photograph: they lie in
-    one half. PACS has its own.
+    `groups_apart` is the rule for images that stay in one half, such as drawings of one photograph. PACS has its own.
 
-    `domains` takes some of the domains, as if there were no others. `class_names` maps the name of a class folder to
-    the name that is shown and used in prompts.
+    `class_names` maps a class folder to the name that is shown and used in prompts.
     """
 
     official: ClassVar[tuple[str, ...]] = ()  # the folders of the domains, that of the training images first

@@ -21,9 +21,9 @@ from genrobust.recipe import READERS, SOURCES, Between, ImageRule, Place
 class FolderSource(DataSource):
     """Training, validation and test images in places of their own.
 
-    Without `val`, `held_out` is the share of each class that is taken from the training images for validation. With 0,
-    arms train on all of them, and need `train.keep: last`. `groups_apart` is the rule that names images which belong
-    together, such as those of one photographer: they are held out together, or not at all.
+    `held_out` is the share of each class that is taken from `train` where `val` is missing; 0 needs `train.keep: last`.
+
+    `groups_apart` is the rule for images that are held out together, such as those of one photographer.
     """
 
     train: Place | None = None
@@ -57,7 +57,7 @@ class FolderSource(DataSource):
 class Folders(FolderSource):
     """Your own images in `train` and `test`, one subfolder for each class.
 
-    `class_names` maps the name of a subfolder to the name that is shown and used in prompts.
+    `class_names` maps a subfolder to the name that is shown and used in prompts.
     """
 
     train: Place

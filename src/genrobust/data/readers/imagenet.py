@@ -35,7 +35,7 @@ VALIDATION = OfficialSet(kind="validation", each=50)
 class ImageNet(FolderSource):
     """ImageNet-1k in `root`, or in `train` and `test`; ImageNet's own validation images are the unshifted test set.
 
-    `classes` is "all", "imagenet100" (that of Bansal and Grover, 2023) or a text file of WordNet ids or labels.
+    Beside lists of WordNet ids or labels, `classes` takes "imagenet100", that of Bansal and Grover (2023).
     `class_names` is "unique" (the default), "openai" (CLIP's list, in which two pairs of classes share a name) or a
     mapping from WordNet id to a name that replaces the one of "unique".
     """
@@ -44,7 +44,6 @@ class ImageNet(FolderSource):
     needs: ClassVar[str] = "ImageNet, a GPU"
 
     root: Place | None = None
-    classes: str = "all"
     class_names: dict[str, str] | Literal["openai", "unique"] = Field(default_factory=dict)
 
     @field_validator("class_names", mode="before")

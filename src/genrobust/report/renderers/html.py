@@ -5,7 +5,6 @@ from __future__ import annotations
 from genrobust.report.nouns import ReportSection
 from genrobust.report.page import own_script, render, render_text
 from genrobust.report.view import ReportView
-from genrobust.report.wording import WIDE
 
 MACROS = """
 {% import "renderers/macros.html.j2" as m with context %}
@@ -23,4 +22,4 @@ def html(view: ReportView) -> str:
 
 def _body(view: ReportView, section: ReportSection) -> str:
     source = MACROS + (section.template or ANY)
-    return render_text(source, view=view, section=section, values=section.values, wide=WIDE)
+    return render_text(source, view=view, section=section, values=section.values)

@@ -15,8 +15,9 @@ _SPECIAL = re.compile(r"([\\`*_\[\]<>#|~&])")  # what Markdown or the HTML in it
 def markdown(view: ReportView) -> str:
     """Return the report as GitHub-flavoured Markdown. Names are escaped; code is fenced."""
     record = view.record
-    answer = f"**{escaped(' '.join(view.answer.sentences))}**"
-    parts = [f"# {escaped(record.title)}", escaped(record.question), answer]
+    answer = view.answer
+    verdict = f"**{escaped(' '.join([*answer.warnings, answer.verdict]))}** {escaped(view.caveat)}"
+    parts = [f"# {escaped(record.title)}", escaped(record.question), verdict, *map(escaped, answer.details)]
     for section in view.sections_in("markdown").values():
         parts += _section(section, view.names)
     return "\n\n".join(part for part in [*parts, escaped(record.date)] if part) + "\n"

@@ -1,108 +1,142 @@
-"""The section on the cost of accuracy: the plot of accuracy against the time that one worker takes to make each arm."""
+"""The section on the cost of accuracy: what each arm takes to make, stage by stage, beside what it reaches."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import takewhile
-from typing import Any
 
-from genrobust.core import MEAN_OF_SHIFTS, ArmRecord, StudyRecord
-from genrobust.report.nouns import Plot, ReportSection
-from genrobust.report.plots import PLOT_BOX, Mark, axis
+from genrobust.core import MEAN_OF_SHIFTS, ArmRecord
+from genrobust.report.nouns import PAGES, Column, Entry, Plot, ReportSection, Table
+from genrobust.report.plots import Mark, axis
 from genrobust.report.view import SECTIONS, ReportView
-from genrobust.report.wording import MINUTE, duration, number, span
+from genrobust.report.wording import MINUTE, number, span
 
-HOUR = 3600
-TICKS = (  # seconds, those first that are labeled first
-    *(1, 10, MINUTE, 10 * MINUTE, *(HOUR * 10**power for power in range(5))),
-    *(30, 30 * MINUTE, 3, 3 * MINUTE, *(3 * HOUR * 10**power for power in range(4))),
-    *(2, 5, 20, 2 * MINUTE, 5 * MINUTE, 20 * MINUTE, *(t * HOUR * 10**power for power in range(4) for t in (2, 5))),
-    *(15, 45, 90, 4 * MINUTE, 6 * MINUTE, 8 * MINUTE, 15 * MINUTE, 45 * MINUTE, 4 * HOUR, 6 * HOUR, 8 * HOUR),
+DIFFER = 1.2  # times the cheapest arm, that the dearest must cost for a plot: rates of stages vary by some percents
+TICKS = [factor * 10**power for factor in (1, 3, 2, 5) for power in range(-2, 9)]  # those first that are labeled first
+GAP = 14  # percent of the axis between labels, so that they do not touch
+COUNTED = (
+    "By the rates measured here. Not counted: collecting and labeling real and retrieved images, and training a "
+    "generator that was not trained here."
 )
-WIDE_PLOT_BOX = {**PLOT_BOX, "width": 640, "right": 626}
-GAP = 52  # SVG units between the labels of times, so that they do not touch
+BOX = {"width": 640, "height": 292, "left": 44, "right": 624, "top": 8, "bottom": 252}
 
 
 @SECTIONS.register("cost")
 def cost(view: ReportView) -> ReportSection | None:
-    """Return the plot of accuracy against time; None where the times of two arms are not known."""
-    plot = cost_plot(view.record)
-    if plot is None:
+    """Return the minutes of each arm, with a plot where they differ; None where none are known.
+
+    They are core-minutes, or those of the device where that is no CPU.
+    """
+    record, summary = view.record, view.summary
+    leading = MEAN_OF_SHIFTS if summary.shifts else summary.clean
+    unit, factor = ("core-minutes", record.cores) if record.cores else ("device-minutes", 1)
+    arms = [arm for arm in record.arms if arm.seconds and arm.name in summary.arms]
+    minutes = {arm.name: {stage: factor * seconds / MINUTE for stage, seconds in arm.seconds.items()} for arm in arms}
+    if not minutes:
         return None
-    legend = [(name, look) for name, look, *_ in plot["series"]]
-    drawn = Plot("cost", "costs_of_arms", (plot, view.looks), plot["box"], legend, description=plot["description"])
+    total = {name: sum(of_stages.values()) for name, of_stages in minutes.items()}
+    plots = [_plot(view, arms, total, unit, leading)] if max(total.values()) > DIFFER * min(total.values()) else []
     return ReportSection(
         title="What it costs",
         order=90,
         label="Cost",
-        lead=f"Top-1, {plot['test_set']}, against the time that one worker takes to generate all images of an arm "
-        "and to train it once.",
-        plots=[drawn],
-        note="By the rates that the study measured here; what several arms share counts in full for each. Lines join "
-        "arms that differ in the number of steps alone.",
-        forms=("html",),
+        lead=f"{unit.capitalize()} to make one arm with one seed: its generator, its images and its classifier. What "
+        "several arms share counts in full for each.",
+        tables=[_table(view, minutes, unit, leading)],
+        plots=plots,
+        note=" ".join(_notes(view, total, unit, leading) if plots else [COUNTED]),
+        forms=PAGES,
     )
 
 
-def cost_plot(record: StudyRecord) -> dict[str, Any] | None:
-    """Plot top-1, the mean of the shifts, against the seconds of each arm on a log axis; None where these are unknown.
+def _table(view: ReportView, minutes: Mapping[str, Mapping[str, float]], unit: str, leading: str) -> Table:
+    stages = sorted(dict.fromkeys(stage for of_stages in minutes.values() for stage in of_stages), key="train".__eq__)
+    columns = (Column(leading, kind="mean"), Column("all", unit), *(Column(stage, unit) for stage in stages))
+    accuracy = {name: entries[0] for name, entries in view.tables["top1"].rows}  # in the leading column
+    rows = tuple(
+        (
+            name,
+            (
+                accuracy[name],
+                _minutes(sum(of_stages.values())),
+                *(_minutes(of_stages[stage]) if stage in of_stages else Entry(None) for stage in stages),
+            ),
+        )
+        for name, of_stages in minutes.items()
+    )
+    return Table(columns, rows, f"Top-1 accuracy, percent, and {unit}")
 
-    Ticks pair a position in SVG units with a label. "series" are the arms that differ in the number of steps alone, or
-    a single arm: each has a name, the arm whose look it has, marks as in `scatter`, and the SVG path through them.
-    """
-    summary = record.summary
-    test_set = MEAN_OF_SHIFTS if summary.shifts else summary.clean
-    seconds = {arm.name: sum(arm.seconds.values()) for arm in record.arms if arm.seconds and arm.name in summary.arms}
-    if len(seconds) < 2:
-        return None
-    scores = {arm: summary.score("top1", arm, test_set) for arm in seconds}
-    percent, y_ticks = axis([(score.lo, score.hi) for score in scores.values()])
-    box = WIDE_PLOT_BOX
-    low, high = math.log(min(seconds.values()) / 1.3), math.log(max(seconds.values()) * 1.3)
 
-    def x(seconds: float) -> float:
-        return round(box["left"] + (box["right"] - box["left"]) * (math.log(seconds) - low) / (high - low), 2)
+def _minutes(value: float) -> Entry:
+    return Entry(value, number(value, digits=1 if value < 100 else 0))
+
+
+def _notes(view: ReportView, total: Mapping[str, float], unit: str, leading: str) -> Iterator[str]:
+    yield f"Best {leading} by cost: {_frontier(view, total, unit, leading)}."
+    yield COUNTED
+    yield "Lines join arms that differ only in the number of steps."
+
+
+def _frontier(view: ReportView, total: Mapping[str, float], unit: str, leading: str) -> str:
+    """Name the arms that no cheaper one equals, from the cheapest on; the best of those that cost the same."""
+    best, named = -math.inf, []
+    reached = {name: view.summary.score("top1", name, leading).value for name in total}
+    for name in sorted(total, key=lambda name: (round(total[name], 1), -reached[name])):
+        if reached[name] > best:
+            best = reached[name]
+            named.append(f"{name}, {number(best)} % for {_minutes(total[name]).text}")
+    return f"{'; '.join(named)} {unit}"
+
+
+def _plot(view: ReportView, arms: Sequence[ArmRecord], total: Mapping[str, float], unit: str, leading: str) -> Plot:
+    """Plot top-1 against minutes on a log axis; lines join the arms that differ in the number of steps alone."""
+    scores = {name: view.summary.score("top1", name, leading) for name in total}
+    percent, ticks = axis([(score.lo, score.hi) for score in scores.values()])
+    low, high = math.log(min(total.values()) / 1.3), math.log(max(total.values()) * 1.3)
+
+    def x(minutes: float) -> float:
+        return round(100 * (math.log(minutes) - low) / (high - low), 2)
 
     def y(value: float) -> float:
-        return round(box["bottom"] - (box["bottom"] - box["top"]) * percent(value) / 100, 2)
+        return round(BOX["bottom"] - (BOX["bottom"] - BOX["top"]) * percent(value) / 100, 2)
 
-    marks = [
-        Mark(
-            x(seconds[arm]),
+    marks = {
+        name: Mark(
+            x(total[name]),
             y(score.value),
-            f"{arm}: {number(score.value)} % ({span(score)}), {duration(seconds[arm])}",
-            arm,
+            f"{name}: {number(score.value)} % ({span(score)}), {_minutes(total[name]).text} {unit}",
+            name,
             True,
             (y(score.lo), y(score.hi)),
         )
-        for arm, score in scores.items()
-    ]
-    marks_by_arm = {mark.arm: mark for mark in marks}
-    series = [
-        (_common_name(arms), arms[0], [marks_by_arm[arm] for arm in arms])
-        for arms in _group_by_setup(record.arms, seconds)
-    ]
-    return {
-        "test_set": test_set,
-        "series": [
-            (*names, series_marks, "M" + "L".join(f"{m.x} {m.y}" for m in series_marks))
-            for *names, series_marks in series
-        ],
-        "box": box,
-        "x_ticks": _fitting_ticks([(x(t), _tick_label(t)) for t in TICKS if low <= math.log(t) <= high]),
-        "y_ticks": [(y(tick), tick) for _, tick in y_ticks],
-        "description": f"Top-1 on the {test_set} against time. {'; '.join(mark.label for mark in marks)}.",
+        for name, score in scores.items()
     }
+    series = [(_common_name(names), [marks[name] for name in names]) for names in _group_by_setup(arms)]
+    shared = {
+        "x_ticks": _fitting_ticks((x(t), f"{t:,g}") for t in TICKS if low <= math.log(t) <= high),
+        "y_ticks": [(y(tick), tick) for _, tick in ticks],
+    }
+    drawn = [of_series for _, of_series in series]
+    described = "; ".join(mark.label for mark in marks.values())
+    return Plot(
+        "cost",
+        "costs_of_arms",
+        [(BOX["height"], (shared, drawn, BOX, view.looks, (f"{unit}, log scale", leading)))],
+        BOX,
+        [(name, of_series[0].arm) for name, of_series in series],
+        description=f"Top-1 on the {leading} against {unit}. {described}.",
+        heading=f"Top-1, {leading}, against {unit}",
+        stretches=True,
+    )
 
 
-def _group_by_setup(arms: Sequence[ArmRecord], seconds: dict[str, float]) -> list[list[str]]:
+def _group_by_setup(arms: Iterable[ArmRecord]) -> list[list[str]]:
     """The arms that differ in nothing but their steps, from the fewest on."""
     groups: dict[tuple[object, ...], list[ArmRecord]] = {}
     for arm in arms:
-        if arm.name in seconds:
-            key = *sorted(arm.parts.items()), arm.architecture, arm.augmentation, arm.batch_size, arm.alike
-            groups.setdefault(key, []).append(arm)
+        key = *sorted(arm.parts.items()), arm.architecture, arm.augmentation, arm.batch_size, arm.alike
+        groups.setdefault(key, []).append(arm)
     return [[arm.name for arm in sorted(group, key=lambda arm: arm.steps)] for group in groups.values()]
 
 
@@ -116,16 +150,10 @@ def _common_name(arms: Sequence[str]) -> str:
     return common.rpartition(" ")[0].rstrip(",:;- (") or arms[0]  # words that all of them have in full
 
 
-def _fitting_ticks(candidates: list[tuple[float, str]]) -> list[tuple[float, str]]:
+def _fitting_ticks(candidates: Iterable[tuple[float, str]]) -> list[tuple[float, str]]:
     """The ticks that fit, by their place; of two that would touch, the first one."""
     ticks: list[tuple[float, str]] = []
     for position, label in candidates:
         if all(abs(position - other) >= GAP for other, _ in ticks):
             ticks.append((position, label))
     return sorted(ticks)
-
-
-def _tick_label(seconds: int) -> str:
-    if seconds < MINUTE:
-        return f"{seconds} s"
-    return f"{seconds / MINUTE:g} min" if seconds < HOUR else f"{seconds // HOUR:,} h"

@@ -18,7 +18,7 @@ def differences(view: ReportView) -> ReportSection | None:
         label="Differences",
         lead="Paired by image and seed, in points. Gray where the interval includes zero: it may be chance.",
         tables=list(view.differences.values()),
-        note=f"{EN_DASH} An interval about zero is wider than {WIDE} points, or there is no value; results.csv has "
-        f"what there is.{view.dagger}",
+        note=f"{EN_DASH} No value, or an interval that includes zero and is wider than {WIDE} points; results.csv has "
+        f"all values.{view.dagger}",
         forms=PAGES,
     )

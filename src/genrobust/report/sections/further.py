@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from genrobust.report.nouns import PAGES, ReportSection
 from genrobust.report.tables import further_tables
 from genrobust.report.view import SECTIONS, ReportView
@@ -10,14 +12,13 @@ from genrobust.report.view import SECTIONS, ReportView
 @SECTIONS.register("further")
 def further(view: ReportView) -> ReportSection | None:
     """Return their tables; None where none was measured."""
-    tables = [*further_tables(view.summary, view.metrics).values()]
+    tables = [replace(table, folded=True) for table in further_tables(view.summary, view.metrics).values()]
     if not tables:
         return None
     return ReportSection(
         title="Further metrics",
         order=100,
         tables=tables,
-        folded=True,
         note=f"“How to read it” says what each is.{view.dagger}",
         forms=PAGES,
     )

@@ -26,8 +26,8 @@ def missed(view: ReportView) -> ReportSection | None:
         title="Images that every classifier gets wrong",
         order=80,
         label="Hardest images",
-        lead="Those on which most classifiers agree, with the class that they predict and the share of them that do. A "
-        "wrong label looks like this, too.",
+        lead="Test images that all classifiers get wrong, with the class that most chose and their share. Some may be "
+        "labeling errors.",
         template=template_beside(__file__),
         values={"missed": shown},
         forms=("html",),

@@ -7,9 +7,9 @@ from dataclasses import replace
 from genrobust.core import ArmRecord
 from genrobust.report.nouns import PAGES, Column, Entry, ReportSection, Table
 from genrobust.report.view import SECTIONS, ReportView
-from genrobust.report.wording import arm_time, number
+from genrobust.report.wording import number
 
-HEADS = ("images", "steps", "batch", "epochs", "val, %", "time, one worker")
+HEADS = ("images", "steps", "batch", "epochs", "val, %")
 WORDS = ("architecture", "augmentation")
 
 
@@ -37,5 +37,4 @@ def _entries(arm: ArmRecord, sources: list[str]) -> tuple[Entry, ...]:
         entries[i] = replace(entries[i], interval=arm.drawing.get(source, ""))
     rates = [arm.steps * arm.batch_size / total if total else None, arm.val_top1]
     entries += [Entry(None) if rate is None else Entry(rate, number(rate)) for rate in rates]
-    time = Entry(sum(arm.seconds.values()), arm_time(arm)) if arm.seconds else Entry(None)
-    return (*entries, time, Entry(None, arm.architecture), Entry(None, arm.augmentation))
+    return (*entries, Entry(None, arm.architecture), Entry(None, arm.augmentation))

@@ -75,6 +75,7 @@ def record_of(graph: Graph, scores: StudyScores, command: str, makers: Sequence[
         warnings=tuple(_warnings(graph)),
         cells=tuple(cells for cells in scores.cells if cells.absent in scores.summary.subsets),
         test_images={name: _hash_of_names(context.data.tests[name]) for name in scores.summary.tests},
+        cores=recipe.threads if context.device == "cpu" else 0,
     )
 
 

@@ -140,4 +140,7 @@ def find_baselines(context: Context, grid: RunPredictions | None) -> tuple[list[
     name = source if settings.baselines == "shipped" else settings.baselines
     if name in (None, "imagenet") or name == source != "pictograms":
         return [], []  # there are none, or lines alone
+    if name == source and context.recipe.data.classes != "all":
+        why = "The shipped baseline models know all classes, and this study has some of them"
+        return [], [f"{why}: for a line, train baseline models with robustness.grid."]
     return table_rows(name, context.shifts, settings.transform)

@@ -8,7 +8,7 @@ from typing import Any
 
 from genrobust.classifiers import BICUBIC, Blueprint, Initial, OpenClassifier, initial_of_run, open_initial, open_run
 from genrobust.core import Artifact, UserError, artifact_folder, digest, find_clip, plugins_of
-from genrobust.data import Review
+from genrobust.data import Review, withheld_cells
 from genrobust.recipe import PRETRAINED, FilterConfig, MixturePart, Recipe, TrainConfig, load_recipe
 from genrobust.study.context import Context, Rebuilt
 from genrobust.study.estimates import NetworkSize, network_size
@@ -106,7 +106,7 @@ class PlannedCheckpoint:
         if run.alpha != 1:
             return {"tuned": self.tuned.folder.name, "wise_ft": run.alpha}
         # The name does not depend on how often the training saves its state.
-        train = run.train.model_copy(update={"save_every": TrainConfig.model_fields["save_every"].default})
+        train = run.train.effective.model_copy(update={"save_every": TrainConfig.model_fields["save_every"].default})
         if initial is not None:  # by its weights, wherever they lie
             train, start = initial.settings(train), {"initial": initial.identity}
         return {
@@ -146,6 +146,8 @@ class PlannedCheckpoint:
         drawing, teacher = part.drawing, self._teacher(part)
         if teacher is not None:
             drawing["labels"]["arm"] = teacher.folder.name
+        if "cells" in drawing:
+            drawing["cells"] = sorted(withheld_cells(self.context.data))
         return [drawing] if drawing else []
 
     @cached_property
@@ -240,7 +242,7 @@ class PlannedCheckpoint:
         parts = [
             Source(
                 part.source,
-                self.images.open(part.source),
+                self.images.open_part(part),
                 part.weight,
                 part.per_class,
                 part.fraction,

@@ -118,7 +118,7 @@ class GeneratedDataset(Rebuilt):
     @cached_property
     def trained(self) -> TrainedGenerator | None:
         """The generator that is trained for this dataset; None for one drawn with the base."""
-        return None if self.user_provided else trained_generator(self.context, self.generator, self.config)
+        return None if self.user_provided else trained_generator(self.context, self.generator, self.name)
 
     @property
     def drawn_with(self) -> GeneratorConfig:

@@ -10,9 +10,19 @@ from typing import ClassVar
 
 import numpy as np
 
-from genrobust.core import REAL, RETRIEVED, RETRIEVED_BY_CLASS, RETRIEVED_BY_SEARCH, ImageSet, UserError
-from genrobust.data import Review, read_review
-from genrobust.recipe import FilterConfig
+from genrobust.core import (
+    REAL,
+    RETRIEVED,
+    RETRIEVED_ALL,
+    RETRIEVED_BY_CLASS,
+    RETRIEVED_BY_SEARCH,
+    RETRIEVED_WITHHELD,
+    ImageSet,
+    Subset,
+    UserError,
+)
+from genrobust.data import Review, list_cells, read_review, withheld_cells
+from genrobust.recipe import FilterConfig, MixturePart
 from genrobust.study.context import Context, Rebuilt
 from genrobust.study.sources.dataset import GeneratedDataset
 from genrobust.study.sources.filtered import FilteredDataset
@@ -96,7 +106,7 @@ class Images(Rebuilt):
         """
         if name in self._sources:
             return self._sources[name]
-        context, data = self.context, self.context.data
+        context = self.context
         source: ImageSource
         if name in self.datasets:
             dataset, rule = self.datasets[name], context.recipe.filter_of(name)
@@ -106,9 +116,16 @@ class Images(Rebuilt):
         elif name == RETRIEVED_BY_SEARCH:
             source = PoolSearch(context, self.first)
         else:
-            source = GivenImages(context, data.train if name == REAL else data.extra[name])
+            source = GivenImages(context, self._given(name))
         self._sources[name] = source
         return source
+
+    def _given(self, name: str) -> ImageSet:
+        data = self.context.data
+        others = {REAL: data.train, RETRIEVED_ALL: data.retrieval, RETRIEVED_WITHHELD: data.withheld}
+        if (images := {**data.extra, **others}[name]) is None:
+            raise UserError(f"an arm mixes {name}, but this data has no such images: see data.retrieved")
+        return images
 
     def _filtered(self, dataset: GeneratedDataset, rule: FilterConfig) -> FilteredDataset:
         if rule.file is None:
@@ -135,9 +152,18 @@ class Images(Rebuilt):
                 self.context.log(next(self.reports()))
         return self._opened[name]
 
-    def known_counts(self, name: str) -> np.ndarray:
-        """Count the images of a source that is made, int [K], and of any other as its `class_counts`."""
-        return self.context.count_by_class(self.open(name)) if self.is_made(name) else self.of(name).class_counts
+    def open_part(self, part: MixturePart) -> ImageSet:
+        """Return the images of a source, which is made already, or those of the withheld cells."""
+        images = self.open(part.source)
+        if part.cells == "all":
+            return images
+        cells = withheld_cells(self.context.data)
+        return Subset(images, [i for i, cell in enumerate(list_cells(images)) if cell in cells])
+
+    def known_counts(self, part: MixturePart) -> np.ndarray:
+        """Count the images that a source has for a part, int [K]: where it is not made yet, its `class_counts`."""
+        made = self.is_made(part.source)
+        return self.context.count_by_class(self.open_part(part)) if made else self.of(part.source).class_counts
 
     def reports(self) -> Iterator[str]:
         """Yield what retrieval and the search found, once they are made."""

@@ -52,7 +52,8 @@ class TrainedGenerator(Rebuilt):
                 "class_model.images: pool: this data has no labeled images to retrieve: name a folder under "
                 "data.retrieved, or set class_model.images to train"
             )
-        return JoinedImages("pool", [data.train, data.retrieval])
+        withheld = [data.withheld] if data.withheld is not None and self.config.images == "pool+withheld" else []
+        return JoinedImages("pool", [data.train, data.retrieval, *withheld])
 
     @property
     def styles(self) -> tuple[str, ...]:
@@ -124,11 +125,12 @@ class TrainedGenerator(Rebuilt):
         return Artifact(self.folder).fetch().is_finished
 
 
-def trained_generator(context: Context, base: GeneratorConfig, dataset: DatasetConfig) -> TrainedGenerator | None:
+def trained_generator(context: Context, base: GeneratorConfig, name: str) -> TrainedGenerator | None:
     """Return the generator that is trained for a dataset with the base generator `base`; None where the base draws."""
     recipe = context.recipe
+    dataset = recipe.datasets.get(name, DatasetConfig())
     if dataset.from_scratch:
-        return TrainedGenerator(context, base, recipe.class_model or ClassModelConfig())
+        return TrainedGenerator(context, base, recipe.class_model_of(name))
     if dataset.finetuned:
         return TrainedGenerator(context, base, recipe.finetune or FinetuneConfig())
     return None

@@ -66,7 +66,7 @@ class Train(Stage):
 
     def _count(self, parts: Sequence[MixturePart]) -> int:
         """The number of images of parts of a mixture, if filters and retrieval that are not done yet lose none."""
-        counts = {part: self.checkpoints.images.known_counts(part.source).tolist() for part in parts}
+        counts = {part: self.checkpoints.images.known_counts(part).tolist() for part in parts}
         return sum(
             count_taken(count, p.per_class, p.fraction) for p, of_source in counts.items() for count in of_source
         )

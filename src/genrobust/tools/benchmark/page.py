@@ -13,6 +13,7 @@ from genrobust.core import ImageSet, LabelSpace, Score, csv_line, page_json, wri
 from genrobust.report import (
     MISLABELED,
     SHAPES,
+    Lane,
     Thumbnail,
     axis,
     contact_sheet,
@@ -30,7 +31,7 @@ from genrobust.tools.benchmark.scoring import Benchmark, Compared, HardImage, Mo
 CSV_COLUMNS = ("model", "scope", "of", "metric", "value", "lo", "hi", "n", "method")
 METRICS = ("generated", "real", "drop")
 BOTH = "generated, real"  # below a heading: a column has both
-LOOKS = ((1, SHAPES[0]), (0, SHAPES[1]))  # color and shape of the generated and the real set
+LOOKS = {"generated": {"color": 1, "shape": SHAPES[0]}, "real": {"color": 0, "shape": SHAPES[1]}}
 PER_CLASS = 4  # images of each class of either set on the contact sheet
 OPEN_CLASSES = 6  # that are shown before the rest is opened
 OPEN_HARD = 24  # of the hardest images, likewise
@@ -155,28 +156,16 @@ def _unsigned_span(score: Score) -> str:
 
 
 def dots(models: Sequence[ModelScores]) -> dict[str, Any]:
-    """Place both accuracies of each model with their intervals on one axis, in percent of its length.
+    """Place both accuracies of each model with their intervals on one axis, within styles where there are such."""
+    scores = {model.name: model.leading.scores for model in models}
+    place, ticks = axis([(score.lo, score.hi) for both in scores.values() for score in (both.generated, both.real)])
 
-    They are within styles, where there are such.
-    """
-    pairs = [(model.name, (model.leading.scores.generated, model.leading.scores.real)) for model in models]
-    place, ticks = axis([(score.lo, score.hi) for _, scores in pairs for score in scores])
-    rows = [
-        (
-            name,
-            [
-                (
-                    place(score.value),
-                    place(score.lo),
-                    place(score.hi),
-                    f"{name}, {metric}: {number(score.value)} % ({span(score)})",
-                )
-                for metric, score in zip(METRICS, scores, strict=False)
-            ],
-        )
-        for name, scores in pairs
-    ]
-    return {"rows": rows, "ticks": ticks}
+    def lane(name: str, metric: str) -> Lane:
+        score = getattr(scores[name], metric)
+        label = f"{name}, {metric}: {number(score.value)} % ({span(score)})"
+        return Lane(metric, place(score.value), (place(score.lo), place(score.hi)), label)
+
+    return {"rows": {name: [lane(name, metric) for metric in LOOKS] for name in scores}, "ticks": ticks}
 
 
 def parts(made: Benchmarked) -> list[tuple[str, list[Compared]]]:

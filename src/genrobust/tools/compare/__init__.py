@@ -16,7 +16,7 @@ Page = Annotated[Path, option("--out FILE.html", "The page.")]
 @COMMANDS.register("compare")
 @in_group(USE)
 def compare(runs: Runs, out: Page = Path("compare.html"), overwrite: Overwrite = False) -> None:
-    """Rank what studies trained on by accuracy, with what it cost, on one page.
+    """Rank the arms of studies by accuracy and cost, on one page.
 
     Example: genrobust compare runs/pictograms runs/pictograms-full
     """

@@ -21,7 +21,7 @@ from genrobust.core import (
     reading,
     remote_of,
 )
-from genrobust.recipe import GENERATED, ClassModelConfig, Recipe, is_recipe, recipe_names
+from genrobust.recipe import GENERATED, Recipe, is_recipe, recipe_names
 from genrobust.report import (
     RESULTS,
     Column,
@@ -267,8 +267,8 @@ def _made_by(recipe: Recipe, source: str) -> str:
     guidance, rule = getattr(generator, "guidance_scale", None), recipe.filter_of(source)
     model = generator.model
     if dataset is not None and dataset.from_scratch:
-        images = (recipe.class_model or ClassModelConfig()).images
-        model = f"a model of the real images{' and the pool' if images == 'pool' else ''}"
+        images = recipe.class_model_of(source).images
+        model = f"a model of the real images{' and the pool' if images.startswith('pool') else ''}"
     phrases = [
         model + (", fine-tuned" if dataset and dataset.finetuned else ""),
         f"from {generator.mode}",

@@ -1,4 +1,4 @@
-"""Tunes a recipe: tries variants of its arms on shifted images that are no test, and writes a recipe of the best."""
+"""Tunes a recipe: tries variants of its arms on shifted validation images, and writes a recipe of the best."""
 
 import re
 import shlex
@@ -39,7 +39,7 @@ def tune(
     budget: Annotated[str, option("--budget TIME", "How long it may take, about: 90s, 30m or 2h.")],
     seed: Annotated[int, option("--seed N", "Draws the order in which variants are tried.", min=0)] = 0,
 ) -> None:
-    """Try variants of the arms on shifted validation images, and write a recipe of the best.
+    """Search for better arms on shifted validation images, and write a recipe of the best.
 
     Example: genrobust tune pictograms --budget 30m
     """

@@ -301,7 +301,7 @@ class Tuning:
             changes["evaluate"] = {**self.raw["evaluate"], "tests": [name for name in tested if name not in given_up]}
         kept = self._with_needed(always | {winner.name})
         recipe = self._derived(kept, name=f"{self.recipe.name}-tuned", seeds=seeds, **changes)
-        head = f"# By genrobust tune {self.recipe.name}, chosen on {', '.join(self.on)}: no test of this recipe.\n"
+        head = f"# By genrobust tune {self.recipe.name}, chosen on {', '.join(self.on)}, which it does not test on.\n"
         contents = {f"{recipe.name}.yaml": head + recipe_yaml(recipe), TRIALS: _table(trials, list(self.config.over))}
         written = write_files(contents, study.report_folder)
         files = {**files, "recipe": written[f"{recipe.name}.yaml"], "trials": written[TRIALS]}

@@ -10,9 +10,9 @@ from genrobust.study.executors.local import ExecutorConfig, Local
 
 @EXECUTORS.register("local")
 class LocalConfig(ExecutorConfig):
-    """Processes of this machine: `workers` of them, or as many as its cores and memory have room for, one for each GPU.
+    """Processes of this machine, as many as its cores and memory have room for, or one for each GPU.
 
-    The environment variable GENROBUST_WORKERS sets the default.
+    `workers` sets another number, as does the environment variable GENROBUST_WORKERS.
     """
 
     workers: WorkerCount | None = None

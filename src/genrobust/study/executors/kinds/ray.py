@@ -14,10 +14,11 @@ from genrobust.study.executors.local import ExecutorConfig, Local
 
 @EXECUTORS.register("ray")
 class RayConfig(ExecutorConfig):
-    """The workers of the Ray cluster at `address`, or of a Ray that is started on this machine, and what each takes.
+    """A Ray cluster, or a Ray that is started on this machine.
 
-    `num_cpus` None takes `threads` CPUs, or all of a smaller node. `num_gpus` None takes one GPU if the device is cuda,
-    and none otherwise; 0.5 lets two workers share a GPU.
+    `num_cpus` is for a worker; None takes `threads`, or all of a smaller node.
+
+    `num_gpus` is for a worker; None takes one if the device is cuda, else none. 0.5 lets two share a GPU.
     """
 
     address: str | None = None  # host:port

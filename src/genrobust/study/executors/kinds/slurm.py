@@ -14,10 +14,15 @@ from genrobust.study.executors.local import ExecutorConfig, Local
 class SlurmConfig(ExecutorConfig):
     """Jobs of a SLURM cluster, one array for each stage, submitted by a machine that shares the output folder.
 
-    `minutes` and `memory_gb` are the limits of each job. `num_cpus` None takes the recipe's `threads`, and `num_gpus`
-    None one GPU if the device is cuda, else none. `partition`, `account` and `qos` are SLURM's own. Up to `at_once`
-    jobs run at the same time. What SLURM ends early, by a time limit or a node that fails, is submitted again, and goes
-    on where it was. `cluster: local` starts the same jobs as processes of this machine, to try the settings.
+    `cluster: local` starts the same jobs as processes of this machine, to try the settings.
+
+    `minutes` is the limit of a job. What SLURM ends early is submitted again and resumes.
+
+    `at_once` is the number of jobs at the same time.
+
+    `num_cpus` None takes `threads`.
+
+    `num_gpus` None takes one if the device is cuda, else none.
     """
 
     cluster: Literal["slurm", "local"] = "slurm"

@@ -1,0 +1,71 @@
+"""Takes some of the classes of a study, as if there were no others."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from genrobust.core import ImageSet, LabelSpace, StudyData, Subset, UserError, digest
+from genrobust.data.class_lists import KEY, choose_classes
+from genrobust.data.classes import FolderClasses, perhaps
+from genrobust.recipe import ClassSample
+
+log = logging.getLogger(__name__)
+
+
+class OfClasses(Subset):
+    """The images of some classes of another ImageSet, with new labels: an ImageSet.
+
+    Args:
+        numbers: The new label of each old one, int [K], -1 for the classes that are left out.
+    """
+
+    def __init__(self, images: ImageSet, numbers: np.ndarray) -> None:
+        super().__init__(images, np.flatnonzero(numbers[images.labels] >= 0))
+        self.labels = numbers[self.labels]
+        if self.accepted is not None:
+            self.accepted = tuple(
+                tuple(new for new in numbers[list(old)].tolist() if new >= 0) for old in self.accepted
+            )
+        self.fingerprint = digest([self.fingerprint, numbers.tolist()])
+
+
+def of_classes(
+    data: StudyData, classes: FolderClasses, wanted: ClassSample | Sequence[str] | str
+) -> tuple[StudyData, FolderClasses]:
+    """Return `data` and `classes` with some of the classes alone, in their order; "all" changes nothing.
+
+    A shifted test set without an image of them is left out, which is logged.
+
+    Raises:
+        UserError: A name is no class, a class is named twice, there are not so many, or a set has no image of them.
+    """
+    if wanted == "all":
+        return data, classes
+    ids = data.labels.ids
+
+    def find(name: str) -> str:
+        if (label := classes.match(name)) is None:
+            raise UserError(f"there is no class {name!r}{perhaps(classes.near(name))}")
+        return ids[label]
+
+    chosen = {*choose_classes(wanted, ids, find)}
+    kept = [label for label, id in enumerate(ids) if id in chosen]
+    numbers = np.full(len(ids), -1)
+    numbers[kept] = np.arange(len(kept))
+    sets = {key: OfClasses(images, numbers) for key, images in data.learned.items()}
+    tests = {name: OfClasses(images, numbers) for name, images in data.tests.items()}
+    for name in ("train", data.clean):
+        if not len(tests.get(name, sets["train"])):
+            raise UserError(f"{KEY}: {name} has no image of these classes: choose others")
+    if without := [name for name, images in tests.items() if not len(images)]:
+        log.warning("%s: no image of these classes in %s, left out", KEY, ", ".join(without))
+    labels = LabelSpace(tuple(data.labels.classes[label] for label in kept), data.labels.shared_prompts)
+    left_out = [label for label in range(len(ids)) if label not in kept]
+    unused = {text for k in left_out for text in (classes.folders[k], *data.labels.classes[k].spellings)}
+    folders = tuple(classes.folders[label] for label in kept)
+    data = replace(data.replaced(sets), labels=labels, tests={name: t for name, t in tests.items() if len(t)})
+    return data, FolderClasses(labels, folders, classes.unused | unused, classes.imagenet)
