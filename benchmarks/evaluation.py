@@ -27,19 +27,19 @@ from torch.utils.data import DataLoader
 from torchvision.datasets import ImageFolder
 from torchvision.transforms import v2
 
-from genrobust.classifiers.checkpoints import CheckpointInfo
-from genrobust.classifiers.classifier import open_checkpoint
-from genrobust.classifiers.logits import Feed
-from genrobust.classifiers.models import create_classifier, load_checkpoint, save_checkpoint
-from genrobust.classifiers.predicting import predict_sets
-from genrobust.classifiers.saved import PredictedBy
-from genrobust.core.images import ImageSet, LabelSpace
-from genrobust.data.classes import classes_of
-from genrobust.data.folders import open_images
-from genrobust.data.reader import load_data
-from genrobust.data.stored import open_stored
-from genrobust.recipe.classify import EvaluateConfig
-from genrobust.recipe.load import load_recipe
+from genrobust.classifiers import (
+    CheckpointInfo,
+    Feed,
+    PredictedBy,
+    create_classifier,
+    load_checkpoint,
+    open_checkpoint,
+    predict_sets,
+    save_checkpoint,
+)
+from genrobust.core import ImageSet, LabelSpace
+from genrobust.data import classes_of, load_data, open_images, open_stored
+from genrobust.recipe import EvaluateConfig, load_recipe
 
 WORKERS = 2  # of the DataLoader: one a core
 BATCHES = 6  # of each set: with one, a worker of the DataLoader would read all of it while the others have no work

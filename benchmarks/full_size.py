@@ -15,7 +15,7 @@ import torch
 import transformers
 
 from genrobust.generate.mode import locate
-from genrobust.recipe.generate import GeneratorConfig
+from genrobust.recipe import GeneratorConfig
 
 WORDS, TOKENS = 49_408, 77  # of CLIP's vocabulary, and in a prompt
 NOISE = {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012, "steps_offset": 1}

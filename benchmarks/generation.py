@@ -24,14 +24,11 @@ from diffusers import StableDiffusionPipeline
 from PIL import Image
 from side_by_side import cores, interleaved, rate, table, times_faster, use_cores, where_and_when
 
-from genrobust.core.images import LabelSpace, Request
-from genrobust.data.reader import load_data
-from genrobust.data.shards import ShardDataset
+from genrobust.core import LabelSpace, Request
+from genrobust.data import ShardDataset, load_data
+from genrobust.generate import Generation, Plan, open_generated, plan_of
 from genrobust.generate.mode import locate
-from genrobust.generate.plan import Plan, plan_of
-from genrobust.generate.run import Generation, open_generated
-from genrobust.recipe.generate import GeneratorConfig
-from genrobust.recipe.load import Recipe, load_recipe
+from genrobust.recipe import GeneratorConfig, Recipe, load_recipe
 
 PLAIN_BATCH = 8  # images at once, the plain way
 FLOAT32, BFLOAT16 = ["generator.dtype=float32"], ["generator.dtype=bfloat16"]

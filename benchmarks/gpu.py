@@ -36,8 +36,7 @@ from gpu_results import Part, Results, Seconds, in_a_process, setting
 from gpu_training import Evaluation, Reading, Training
 from side_by_side import where_and_when
 
-from genrobust.core.devices import resolve_device
-from genrobust.core.precision import hardware
+from genrobust.core import hardware, resolve_device
 
 KINDS = ("generation", "training", "loading", "evaluation")
 MINUTES = 25  # the part that begins last may take `MORE`

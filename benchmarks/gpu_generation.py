@@ -17,12 +17,10 @@ from full_size import Shape, save_pipeline
 from generation import draw_plainly
 from gpu_results import Part, Results, Seconds
 
-from genrobust.core.images import ClassLabel, LabelSpace
+from genrobust.core import ClassLabel, LabelSpace
+from genrobust.generate import Generation, Plan, engine_of, open_generated, plan_of
 from genrobust.generate.batches import best_batch
-from genrobust.generate.engine import engine_of
-from genrobust.generate.plan import Plan, plan_of
-from genrobust.generate.run import Generation, open_generated
-from genrobust.recipe.generate import GenerateConfig, GeneratorConfig, PromptConfig
+from genrobust.recipe import GenerateConfig, GeneratorConfig, PromptConfig
 
 CLASSES = 10
 PER_CLASS = 1_000  # planned, so that what pays for many images is done; a few of them are drawn

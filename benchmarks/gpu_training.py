@@ -18,12 +18,10 @@ from timm.optim import create_optimizer_v2
 from timm.utils import ModelEmaV3, NativeScaler
 from training import fastest_convolutions, take_turns
 
-from genrobust.classifiers.models import autocast, create_classifier
-from genrobust.core.machine import cores
-from genrobust.data.classes import classes_of
-from genrobust.data.folders import open_images
-from genrobust.data.stored import open_stored
-from genrobust.recipe.classify import EvaluateConfig, TrainConfig
+from genrobust.classifiers import autocast, create_classifier
+from genrobust.core import cores
+from genrobust.data import classes_of, open_images, open_stored
+from genrobust.recipe import EvaluateConfig, TrainConfig
 from genrobust.train.loop import LOOK_EVERY
 
 GOAL = 0.97  # of the bare step's images a second

@@ -35,14 +35,11 @@ from torch.utils.data import ConcatDataset, DataLoader
 from torchvision.datasets import ImageFolder
 from torchvision.transforms import v2
 
-from genrobust.core.images import ClassLabel, ImageSet, LabelSpace, Sample
-from genrobust.core.machine import cores
-from genrobust.core.progress import progress_bar
-from genrobust.data.file_list import ListedImages, list_folder
-from genrobust.data.shard_files import write_shard
-from genrobust.data.shards import ShardDataset, begin_dataset, finish_dataset
+from genrobust.core import ClassLabel, ImageSet, LabelSpace, Sample, cores, progress_bar
+from genrobust.data import ListedImages, ShardDataset, begin_dataset, finish_dataset, write_shard
+from genrobust.data.file_list import list_folder
 from genrobust.data.stored import class_folders
-from genrobust.train.mixture import Mixture, Source
+from genrobust.train import Mixture, Source
 
 SIZES = [(500, 375), (500, 375), (500, 375), (375, 500), (500, 333)]  # width and height, as ImageNet's usual ones
 CLASSES = 10

@@ -12,8 +12,7 @@ from statistics import median
 
 import torch
 
-from genrobust.core.machine import cores
-from genrobust.core.precision import hardware
+from genrobust.core import cores, hardware
 
 
 def interleaved(ways: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:

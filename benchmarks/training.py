@@ -26,15 +26,12 @@ from side_by_side import rate, table, times_faster, use_cores, where_and_when
 from timm.optim import create_optimizer_v2
 from torch.nn import functional as F
 
-from genrobust.classifiers.models import autocast, create_classifier, move_to
-from genrobust.classifiers.precision import resolved_here
-from genrobust.core.devices import resolve_device
-from genrobust.core.images import ImageSet, LabelSpace, Subset
+from genrobust.classifiers import autocast, create_classifier, move_to, resolved_here
+from genrobust.core import ImageSet, LabelSpace, Subset, resolve_device
 from genrobust.data.readers import pictograms
-from genrobust.recipe.classify import TrainConfig
-from genrobust.recipe.load import load_recipe
-from genrobust.train.loop import LOOK_EVERY, train
-from genrobust.train.mixture import Mixture, Source
+from genrobust.recipe import TrainConfig, load_recipe
+from genrobust.train import Mixture, Source, train
+from genrobust.train.loop import LOOK_EVERY
 
 CORES = 2
 WARM_UP = 3  # turns that are not counted

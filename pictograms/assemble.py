@@ -35,7 +35,7 @@ from safetensors.torch import load_file, save_file
 from train_clip import load_text_encoder
 from transformers import CLIPImageProcessor, CLIPModel, CLIPTokenizer, CLIPVisionModelWithProjection
 
-from genrobust.classifiers.clip import clip_embeddings, embed_classes, load_clip
+from genrobust.classifiers import clip_embeddings, embed_classes, load_clip
 from genrobust.data.readers.pictograms import load_pictograms
 from genrobust.generate.locate import LORA_FILE
 

@@ -13,9 +13,8 @@ import csv
 from pathlib import Path
 
 from genrobust.data.baselines import ARCHITECTURE, BASELINE_COLUMNS
-from genrobust.recipe.load import load_recipe
-from genrobust.study.executors.processes import Processes
-from genrobust.study.study import Study
+from genrobust.recipe import load_recipe
+from genrobust.study import Processes, Study
 
 TABLE = Path(__file__).parents[1] / "src" / "genrobust" / "assets" / "pictograms" / "baselines.csv"
 

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from genrobust.core.images import ImageSet
+from genrobust.core import ImageSet
 from genrobust.generate.templates import template_set
 
 WILD = ("outline", "solid", "duotone", "emoji", "illustration", "hand-drawn", "pixel")

@@ -36,7 +36,7 @@ from drawings import (
 )
 from PIL import Image, ImageOps
 
-from genrobust.data.copies.fingerprint import NEAR as COPY, frame, nearest
+from genrobust.data import NEAR as COPY, frame, nearest
 from genrobust.data.readers.pictograms import load_pictograms
 
 PALE = 200  # the darkest pixel of a drawing of which nearly nothing is left on white

@@ -23,12 +23,11 @@ from torch import Tensor
 from train_clip import build, embed_images, load_text_encoder, tokens_of, zero_shot
 from transformers import CLIPImageProcessor, CLIPModel, CLIPTextModel, CLIPTokenizer
 
-from genrobust.classifiers.models import Classifier, load_checkpoint
-from genrobust.core.images import StudyData
+from genrobust.classifiers import Classifier, load_checkpoint
+from genrobust.core import StudyData
 from genrobust.data.readers.pictograms import load_pictograms
-from genrobust.recipe.classify import ArmConfig
-from genrobust.recipe.load import load_recipe
-from genrobust.study.study import Study
+from genrobust.recipe import ArmConfig, load_recipe
+from genrobust.study import Study
 
 GENERATOR = Path(__file__).parents[1] / "src" / "genrobust" / "assets" / "generator"
 TEACHER = ["train.model_kwargs={}", "answer=null"]  # the recipes' network at its full width

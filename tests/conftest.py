@@ -145,12 +145,13 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callabl
     monkeypatch.syspath_prepend(tmp_path)
 
     def install(group: str, package: str, code: str, **points: str) -> None:
-        (tmp_path / f"{package}.py").write_text(code)
-        about = tmp_path / f"{package}-1.0.dist-info"
-        about.mkdir()
+        about = tmp_path / "installed" / package / f"{package}-1.0.dist-info"
+        about.mkdir(parents=True)
+        about.with_name(f"{package}.py").write_text(code)
         (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.0\n")
         lines = [f"{name} = {value}" for name, value in points.items()]
         (about / "entry_points.txt").write_text("\n".join([f"[{group}]", *lines, ""]))
+        monkeypatch.syspath_prepend(about.parent)
 
     yield install
     for name in [n for n, m in sys.modules.items() if str(tmp_path) in str(getattr(m, "__file__", ""))]:

@@ -12,15 +12,12 @@ import torch
 from PIL import Image
 from typer.testing import CliRunner, Result
 
-from genrobust.classifiers.checkpoints import CheckpointInfo
-from genrobust.classifiers.models import create_classifier, save_checkpoint
+from genrobust.classifiers import CheckpointInfo, create_classifier, save_checkpoint
 from genrobust.cli import app
-from genrobust.core.images import LabelSpace, Sample, StudyData, Subset
-from genrobust.data.shard_files import write_shard
-from genrobust.data.shards import begin_dataset, finish_dataset
+from genrobust.core import LabelSpace, Sample, StudyData, Subset
+from genrobust.data import begin_dataset, finish_dataset, write_shard
 from genrobust.recipe import TrainConfig
-from genrobust.train.loop import train
-from genrobust.train.mixture import Mixture, Source
+from genrobust.train import Mixture, Source, train
 
 FEW, SEED = 8, 3  # classes that the classifier knows, and the seed of its training
 CONFIG = TrainConfig(

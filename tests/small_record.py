@@ -12,21 +12,25 @@ from PIL import Image
 from rich.console import Console
 from scipy.special import ndtr
 
-from genrobust.core.record import ArmRecord, MissedPicture, Picture, StageRecord, StudyRecord
-from genrobust.core.results import (
+from genrobust.core import (
     ALL_SHIFTS,
     MEAN_OF_SHIFTS,
+    ArmRecord,
     BaselineModel,
     ClassReport,
     Line,
     MissedImage,
+    MissedPicture,
+    Picture,
     Score,
     ScoreKey,
+    StageRecord,
+    StudyRecord,
     Summary,
 )
+from genrobust.report import ReportView
 from genrobust.report.renderers.terminal import final_table
 from genrobust.report.results import summary_from_json, summary_to_json
-from genrobust.report.view import ReportView
 from genrobust.robustness import list_metrics
 
 TOP1 = {  # by arm and test set; pixel is too small for the mean

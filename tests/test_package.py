@@ -18,8 +18,8 @@ import yaml
 from hatchling.builders.wheel import WheelBuilder
 
 from genrobust import __version__
-from genrobust.core.images import StudyData
-from genrobust.recipe.load import recipe_names
+from genrobust.core import StudyData
+from genrobust.recipe import recipe_names
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import yaml
 
-from genrobust.core.images import StudyData
+from genrobust.core import StudyData
 
 PAGE = (Path(__file__).parents[1] / "docs" / "contributing.md").read_text(encoding="utf-8")
 EXAMPLES = dict(re.findall(r"<!-- example: (\w+) -->.*?^```python\n(.*?)^```$", PAGE, flags=re.M | re.S))

@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from genrobust.classifiers.clip import Clip, clip_embeddings, embed_classes, load_clip
+from genrobust.classifiers.sources.clip import Clip, clip_embeddings, embed_classes, load_clip
 from genrobust.core.assets import find_clip
 from genrobust.data.readers.pictograms import load_pictograms
 from genrobust.generate.engines.diffusers import DiffusersEngine

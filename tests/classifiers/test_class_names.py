@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from genrobust.classifiers import OpenClassifier
 from genrobust.classifiers.class_names import columns_of, read_class_names
-from genrobust.classifiers.classifier import OpenClassifier
 from genrobust.core import ClassLabel, LabelSpace, UserError
 
 

@@ -10,11 +10,9 @@ import pytest
 import torch
 from transformers import CLIPImageProcessor, CLIPModel, CLIPTokenizer
 
-from genrobust.core import UserError
-from genrobust.core.images import Subset
-from genrobust.core.results import ZERO_SHOT
-from genrobust.recipe.load import parse_recipe
-from genrobust.study.study import Study
+from genrobust.core import ZERO_SHOT, Subset, UserError
+from genrobust.recipe import parse_recipe
+from genrobust.study import Study
 
 TEMPLATES = ("an icon of a {}", "a {}")
 RECIPE = {

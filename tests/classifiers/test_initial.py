@@ -13,11 +13,15 @@ from PIL import Image
 from pretrained_networks import VIT, save_timm
 from safetensors.torch import load_file, save_file
 
-from genrobust.classifiers.checkpoints import weights_hash
-from genrobust.classifiers.classifier import Blueprint
-from genrobust.classifiers.heads import head_name, last_linear
-from genrobust.classifiers.initial import initial_of_run, open_initial
-from genrobust.classifiers.models import load_checkpoint
+from genrobust.classifiers import (
+    Blueprint,
+    head_name,
+    initial_of_run,
+    last_linear,
+    load_checkpoint,
+    open_initial,
+    weights_hash,
+)
 from genrobust.core import ClassLabel, GenrobustError, LabelSpace, UserError
 from genrobust.recipe import TrainConfig
 

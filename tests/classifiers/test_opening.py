@@ -17,10 +17,8 @@ from PIL import Image
 from safetensors.torch import save_file
 from small_dataset import FEW, genrobust, rows
 
-from genrobust.classifiers.logits import stack_images
-from genrobust.classifiers.models import load_checkpoint
-from genrobust.classifiers.opening import open_classifier
-from genrobust.classifiers.preprocess import prepare
+from genrobust.classifiers import load_checkpoint, open_classifier, prepare
+from genrobust.classifiers.networks.logits import stack_images
 from genrobust.core import GenrobustError, LabelSpace, UserError
 
 CPU = torch.device("cpu")

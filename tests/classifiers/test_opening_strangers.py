@@ -17,11 +17,8 @@ from onnx import TensorProto, helper
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from genrobust.classifiers.checkpoints import CheckpointInfo
-from genrobust.classifiers.clip import load_clip
-from genrobust.classifiers.logits import compute_logits, stack_images
-from genrobust.classifiers.models import create_classifier, save_checkpoint
-from genrobust.classifiers.opening import open_classifier
+from genrobust.classifiers import CheckpointInfo, create_classifier, load_clip, open_classifier, save_checkpoint
+from genrobust.classifiers.networks.logits import compute_logits, stack_images
 from genrobust.core import GenrobustError, UserError
 
 CPU = torch.device("cpu")

@@ -147,8 +147,8 @@ FILES = [  # links, pipes and programs in data; tests/fuzz changes bytes and mem
 def nan_weights(folder: Path) -> None:
     import torch
 
-    from genrobust.classifiers.checkpoints import CheckpointInfo
-    from genrobust.classifiers.models import create_classifier, save_checkpoint
+    from genrobust.classifiers.networks.checkpoints import CheckpointInfo
+    from genrobust.classifiers.networks.models import create_classifier, save_checkpoint
 
     model = create_classifier("test_resnet", 2, 32)
     torch.nn.init.constant_(next(model.parameters()), float("nan"))
@@ -222,8 +222,8 @@ def origin(tmp_path_factory: pytest.TempPathFactory) -> Path:
     import numpy as np
     import torch
 
-    from genrobust.classifiers.checkpoints import CheckpointInfo
-    from genrobust.classifiers.models import create_classifier, save_checkpoint
+    from genrobust.classifiers.networks.checkpoints import CheckpointInfo
+    from genrobust.classifiers.networks.models import create_classifier, save_checkpoint
     from genrobust.data.shard_files import write_shard
     from genrobust.data.shards import begin_dataset, finish_dataset
 

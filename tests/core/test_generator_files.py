@@ -5,8 +5,7 @@ import shutil
 
 import pytest
 
-from genrobust.core import INDEX, embedded, hash_folder, hash_generator
-from genrobust.core.generator_files import part_files
+from genrobust.core import INDEX, embedded, hash_folder, hash_generator, part_files
 
 WEIGHTS = "diffusion_pytorch_model"
 

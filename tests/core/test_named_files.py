@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from genrobust.core import UserError, writing
+from genrobust.core import OutputFile, UserError
 
 
 def names(folder):
@@ -20,7 +20,7 @@ def test_what_a_user_names_is_written_through_links(tmp_path):
     (tmp_path / "chain").symlink_to("link")
     (tmp_path / "broken").symlink_to("new/below")
     for name, target in (("link", "file"), ("chain", "file"), ("broken", "new/below"), ("a/b", "a/b")):
-        with writing(tmp_path / name, overwrite=True) as file:
+        with OutputFile(tmp_path / name, overwrite=True).writing() as file:
             file.write(name.encode())
         assert (tmp_path / target).read_bytes() == name.encode()
     assert all((tmp_path / name).is_symlink() for name in ("link", "chain", "broken"))
@@ -32,7 +32,7 @@ def test_devices_are_written_to(tmp_path, capfdbinary):
     reader = threading.Thread(target=lambda: read.append(pipe.read_bytes()))
     reader.start()
     for name in (pipe, "/dev/null", "/dev/stdout", "-", "/dev/stderr"):
-        with writing(Path(name)) as file:
+        with OutputFile(Path(name)).writing() as file:
             file.write(b"text")
     reader.join()
     assert read == [b"text"] and stat.S_ISFIFO(pipe.stat().st_mode)
@@ -62,7 +62,10 @@ def test_what_cannot_be_written_is_named(tmp_path, name, why):
     (tmp_path / "link").symlink_to("input")
     (tmp_path / "other").symlink_to("file")
     before = names(tmp_path)
-    with pytest.raises(UserError, match=why), writing(tmp_path / name, "", [tmp_path / "none", tmp_path / "input"]):
+    with (
+        pytest.raises(UserError, match=why),
+        OutputFile(tmp_path / name, "", [tmp_path / "none", tmp_path / "input"]).writing(),
+    ):
         pass
     assert names(tmp_path) == before
     assert all((tmp_path / file).read_bytes() == b"old" for file in ("file", "input"))
@@ -74,10 +77,10 @@ def test_a_file_of_another_kind_is_never_replaced(tmp_path):
     (tmp_path / "photo.html").symlink_to("photo.png")
     (tmp_path / "page").symlink_to("page.html")
     for name in ("photo.png", "photo.html", "new"):
-        with pytest.raises(UserError, match=r"\.html"), writing(tmp_path / name, ".html", overwrite=True):
+        with pytest.raises(UserError, match=r"\.html"), OutputFile(tmp_path / name, ".html", overwrite=True).writing():
             pass
     for name in ("page", "PAGE.HTML", "new.html", "/dev/null"):
-        with writing(tmp_path / name, ".html", overwrite=True) as file:
+        with OutputFile(tmp_path / name, ".html", overwrite=True).writing() as file:
             file.write(b"new")
     assert (tmp_path / "photo.png").read_bytes() == b"old"
     assert (tmp_path / "page.html").read_bytes() == b"new"
@@ -86,7 +89,7 @@ def test_a_file_of_another_kind_is_never_replaced(tmp_path):
 @pytest.mark.parametrize("name", ["new", "/dev/null"])
 def test_what_goes_wrong_in_the_block_is_not_the_file_s_fault(tmp_path, name):
     for error in (ValueError("in the block"), FileNotFoundError(2, "No such file", "another")):
-        with pytest.raises(type(error)) as raised, writing(tmp_path / name):
+        with pytest.raises(type(error)) as raised, OutputFile(tmp_path / name).writing():
             raise error
         assert raised.value is error
     assert not names(tmp_path)

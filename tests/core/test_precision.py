@@ -9,8 +9,8 @@ import torch
 import yaml
 from small_study import REAL, recipe_of
 
-from genrobust.classifiers import AUTO, choose_precisions, with_dtype
-from genrobust.classifiers.precision import named_precisions, resolved_here, with_precision
+from genrobust.classifiers import AUTO, choose_precisions, resolved_here, with_dtype
+from genrobust.classifiers.precision import named_precisions, with_precision
 from genrobust.core import Hardware, hardware, in_common, precision
 from genrobust.recipe import ClassModelConfig, FinetuneConfig, GeneratorConfig, TrainConfig, parse_recipe, recipe_yaml
 from genrobust.study import Study
@@ -38,6 +38,19 @@ X86 = "processor\t: {0}\nvendor_id\t: GenuineIntel\nflags\t\t: fpu avx2 fma {1}\
 ARM = "processor\t: {0}\nBogoMIPS\t: 2100.00\nFeatures\t: fp asimd i8mm {1}\nCPU implementer\t: 0x41\n\n"
 
 
+@pytest.fixture
+def hardware_of(monkeypatch, tmp_path):
+    """What a CPU is fast in, by what Linux says of it."""
+
+    def hardware_of(text):
+        (tmp_path / "cpuinfo").write_text(text)
+        monkeypatch.setattr(precision, "CPUINFO", tmp_path / "cpuinfo")
+        monkeypatch.setattr(precision.sys, "platform", "linux")
+        return hardware.__wrapped__("cpu")
+
+    return hardware_of
+
+
 @pytest.mark.parametrize(
     ("text", "cores", "best"),
     [
@@ -50,12 +63,9 @@ ARM = "processor\t: {0}\nBogoMIPS\t: 2100.00\nFeatures\t: fp asimd i8mm {1}\nCPU
         (ARM, ("svebf16",), "float32"),
     ],
 )
-def test_a_cpu_is_known_by_its_flags(monkeypatch, tmp_path, text, cores, best):
-    (tmp_path / "cpuinfo").write_text("".join(text.format(number, flags) for number, flags in enumerate(cores)))
-    monkeypatch.setattr(precision, "CPUINFO", tmp_path / "cpuinfo")
-    monkeypatch.setattr(precision.sys, "platform", "linux")
+def test_a_cpu_is_known_by_its_flags(hardware_of, monkeypatch, text, cores, best):
     monkeypatch.delenv(precision.CAP, raising=False)
-    found = hardware.__wrapped__("cpu")
+    found = hardware_of("".join(text.format(number, flags) for number, flags in enumerate(cores)))
     assert (found.kind, found.best) == ("cpu", best)
     assert "float32" in found.fast
 
@@ -64,14 +74,12 @@ def test_a_cpu_is_known_by_its_flags(monkeypatch, tmp_path, text, cores, best):
     ("cap", "best"),
     [("AVX2", "float32"), ("avx512_core_vnni", "float32"), ("AVX512_CORE_BF16", "bfloat16"), ("ALL", "bfloat16")],
 )
-def test_instructions_that_torch_is_kept_from_do_not_count(monkeypatch, tmp_path, cap, best):
-    (tmp_path / "cpuinfo").write_text(X86.format(0, "avx512f avx512_bf16"))
-    monkeypatch.setattr(precision, "CPUINFO", tmp_path / "cpuinfo")
-    monkeypatch.setattr(precision.sys, "platform", "linux")
+def test_instructions_that_torch_is_kept_from_do_not_count(hardware_of, monkeypatch, cap, best):
     monkeypatch.setenv(precision.CAP, cap)
-    assert hardware.__wrapped__("cpu").best == best
+    assert hardware_of(X86.format(0, "avx512f avx512_bf16")).best == best
 
 
+@pytest.mark.skipif(not hasattr(torch.cpu, "get_capabilities"), reason="this torch does not know them")
 def test_linux_and_torch_say_the_same_of_this_cpu(monkeypatch):
     here = hardware.__wrapped__("cpu")
     monkeypatch.setattr(precision.sys, "platform", "win32")
@@ -86,7 +94,7 @@ def test_gpus_take_what_all_of_them_have(monkeypatch, cards, best):
     made = [SimpleNamespace(name="card", major=major, minor=minor) for major, minor in cards]
     monkeypatch.setattr(torch.cuda, "device_count", lambda: len(made))
     monkeypatch.setattr(torch.cuda, "get_device_properties", made.__getitem__)
-    assert precision._cuda_hardware().best == best
+    assert hardware.__wrapped__("cuda").best == best
 
 
 def test_nodes_take_what_all_of_them_have():

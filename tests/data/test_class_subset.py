@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from genrobust.core import StudyData, UserError
-from genrobust.data.reader import load_data
+from genrobust.data import load_data
 from genrobust.recipe import DataConfig
 
 NAMES = ["clock", "camera"]

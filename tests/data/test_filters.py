@@ -9,19 +9,18 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from genrobust.core.errors import GenrobustError, UserError
-from genrobust.core.images import StudyData
-from genrobust.data.filters import (
+from genrobust.core import GenrobustError, StudyData, UserError
+from genrobust.data import (
+    ShardDataset,
     below,
     filters_of,
     kept,
     kept_indices,
     lowest_of_each_class,
+    open_stored,
     read_filter,
     write_filter,
 )
-from genrobust.data.shards import ShardDataset
-from genrobust.data.stored import open_stored
 
 SCORES = np.array([0.9, 0.1, 0.5, 0.2, 0.3, 0.3, 0.3, 0.8])
 LABELS = np.array([0, 1, 0, 0, 1, 1, 1, 0])

@@ -13,10 +13,8 @@ import pytest
 from pydantic import ValidationError
 
 from genrobust.core import ClassLabel, LabelSpace, UserError
-from genrobust.data.classes import FolderClasses, classes_of
-from genrobust.data.reader import load_data
+from genrobust.data import FolderClasses, classes_of, load_data, open_stored
 from genrobust.data.shard_files import is_key
-from genrobust.data.stored import open_stored
 from genrobust.recipe import DataConfig
 
 

@@ -12,9 +12,8 @@ from hypothesis import given, strategies as st
 from stored_files import png, save, table, tar, write_parquet
 
 from genrobust.core import ClassLabel, LabelSpace, StudyData, Subset, UserError
+from genrobust.data import MemoryImages, load_data
 from genrobust.data.grouping import with_groups
-from genrobust.data.memory import MemoryImages
-from genrobust.data.reader import load_data
 from genrobust.data.readers import pictograms
 from genrobust.recipe import DataConfig, GroupRule
 

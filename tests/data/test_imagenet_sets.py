@@ -9,9 +9,9 @@ from scipy.special import expit, logit
 from scipy.stats import linregress
 
 from genrobust.core import Line
-from genrobust.data.reader import published_line
+from genrobust.data import published_line
 from genrobust.recipe import ShiftConfig
-from genrobust.robustness.effective import effective_robustness, fit_line
+from genrobust.robustness import effective_robustness, fit_line
 
 V2 = "imagenet-v2 imagenetv2-"
 COLUMNS = {  # by kind and folder

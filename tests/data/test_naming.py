@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from genrobust.data.naming import readable_names
+from genrobust.data import readable_names
 
 
 def test_folder_names_become_readable() -> None:

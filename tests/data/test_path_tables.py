@@ -6,8 +6,8 @@ import shutil
 import pytest
 
 from genrobust.core import UserError
-from genrobust.data.reader import load_data
-from genrobust.data.stored import open_stored, open_unlabeled
+from genrobust.data import load_data, open_stored
+from genrobust.data.stored import open_unlabeled
 from genrobust.recipe import DataConfig
 
 

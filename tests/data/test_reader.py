@@ -11,9 +11,9 @@ import pytest
 from pydantic import ValidationError
 
 from genrobust.core import UserError
+from genrobust.data import load_data, published_line
 from genrobust.data.folders import held_out
-from genrobust.data.reader import load_data, published_line
-from genrobust.recipe import READERS, SOURCES, DataConfig, Recipe
+from genrobust.recipe import DataConfig, Recipe
 
 NIGHT = '''
 from genrobust.core import Line
@@ -45,12 +45,10 @@ class Small(DataSource):
 
 
 @pytest.fixture
-def plugin(install: Callable[..., None], monkeypatch: pytest.MonkeyPatch) -> None:
+def plugin(install: Callable[..., None]) -> None:
     """A reader and a source of other packages."""
     install("genrobust.readers", "night_sets", NIGHT, night="night_sets:Night")
     install("genrobust.sources", "small_sets", SMALL, small="small_sets:Small")
-    for registry in (READERS, SOURCES):
-        monkeypatch.setattr(registry, "_plugins", None)
 
 
 def folders(photos: Path, **shift: object) -> DataConfig:

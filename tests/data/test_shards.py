@@ -12,9 +12,16 @@ import pytest
 from PIL import Image
 
 from genrobust.core import Artifact, GenrobustError, Manifest, Sample, UserError
-from genrobust.data import shard_files
-from genrobust.data.shard_files import SCHEMA, write_shard
-from genrobust.data.shards import ShardDataset, begin_dataset, done_shards, finish_dataset, missing_shards
+from genrobust.data import (
+    ShardDataset,
+    begin_dataset,
+    done_shards,
+    finish_dataset,
+    missing_shards,
+    shard_files,
+    write_shard,
+)
+from genrobust.data.shard_files import SCHEMA
 
 CLASSES = ["cat", "dog"]
 ABOUT = {"shards": 3, "class_ids": CLASSES, "steps": 5}

@@ -15,12 +15,11 @@ import pytest
 from stored_files import gray, labeled_tar, png, save, table, tar, write_parquet
 
 from genrobust.core import ImageSet, Sample, UserError
+from genrobust.data import begin_dataset, load_data, open_stored, write_shard
 from genrobust.data.imagenet_classes import descriptions, listed_by_timm, wnids
-from genrobust.data.reader import load_data, read_shift
+from genrobust.data.reader import read_shift
 from genrobust.data.readers.imagenet import VALIDATION
-from genrobust.data.shard_files import write_shard
-from genrobust.data.shards import begin_dataset
-from genrobust.data.stored import open_stored, open_unlabeled
+from genrobust.data.stored import open_unlabeled
 from genrobust.recipe import DataConfig, ShiftConfig
 
 NAMES = ["cat", "dog", "eel"]

@@ -6,7 +6,7 @@ import pytest
 from stored_files import IMAGE, gray, png, save, table, write_parquet
 
 from genrobust.core import UserError
-from genrobust.data.stored import open_stored
+from genrobust.data import open_stored
 
 PNG = png()
 BYTES = pa.array([PNG, PNG])

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from genrobust.core import StudyData, UserError
-from genrobust.data.withholding import Cell, list_cells, withheld_cells, withhold
+from genrobust.data import list_cells, withheld_cells, withhold
+from genrobust.data.withholding import Cell
 from genrobust.recipe import WithoutConfig
 
 

@@ -21,7 +21,7 @@ from hypothesis import given, settings, strategies as st
 from mutating import SCALARS, VALUES, changed_bytes, changed_json
 
 from genrobust.core import GenrobustError, ImageSet, Sample
-from genrobust.data.stored import StoredImages
+from genrobust.data import StoredImages
 
 CLASSES = ("camera", "clock")
 MORE = 10  # times as many examples where tests may take minutes
@@ -80,7 +80,7 @@ def run(target: Target, folder: Path, examples: int) -> None:
 
 def stored(name: str) -> Callable[[Path], StoredImages]:
     def read(folder: Path) -> StoredImages:
-        from genrobust.data.stored import open_stored
+        from genrobust.data import open_stored
 
         return open_stored(folder / name)
 
@@ -135,8 +135,7 @@ def odd_parquet(draw: st.DrawFn) -> bytes:
 def save_classifier(folder: Path) -> None:
     import torch
 
-    from genrobust.classifiers.checkpoints import CheckpointInfo
-    from genrobust.classifiers.models import create_classifier, save_checkpoint
+    from genrobust.classifiers import CheckpointInfo, create_classifier, save_checkpoint
 
     torch.manual_seed(0)
     training = {"config": {"architecture": "test_resnet"}, "counts": {"real": 4}, "seed": 0}
@@ -146,7 +145,7 @@ def save_classifier(folder: Path) -> None:
 
 @cache
 def weights() -> dict[str, Any]:
-    from genrobust.classifiers.models import load_checkpoint
+    from genrobust.classifiers import load_checkpoint
 
     with tempfile.TemporaryDirectory() as place:
         save_classifier(Path(place))

@@ -9,8 +9,8 @@ from drawn import generate, pixels
 from pydantic import ValidationError
 from small_study import QUICK, REAL, folders_section, genrobust
 
-from genrobust.generate.engine import engine_of
-from genrobust.recipe import ENGINES, GenerateConfig, GeneratorConfig
+from genrobust.generate import engine_of
+from genrobust.recipe import GenerateConfig, GeneratorConfig
 
 PAGE = (Path(__file__).parents[2] / "docs" / "contributing.md").read_text(encoding="utf-8")
 EXAMPLES = re.findall(r"^```python\n(.*?)^```$", PAGE, flags=re.M | re.S)
@@ -19,10 +19,9 @@ POINTS = {"squares": "squares:Squares", "function": "squares:np", "absent": "squ
 
 
 @pytest.fixture(autouse=True)
-def installed(install, monkeypatch):
+def installed(install):
     """The package `squares`."""
     install("genrobust.engines", "squares", SQUARES, **POINTS)
-    monkeypatch.setattr(ENGINES, "_plugins", None)  # it was asked before the package was there
 
 
 def section(engine="squares", **more):

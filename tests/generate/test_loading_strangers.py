@@ -12,9 +12,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from genrobust.core import GenrobustError, LabelSpace, Request, StudyData, UserError
+from genrobust.generate import LoraConfig
 from genrobust.generate.engines.diffusers import DiffusersEngine
 from genrobust.generate.loading import load_generator
-from genrobust.generate.pipeline_config import LoraConfig
 from genrobust.recipe import GeneratorConfig
 
 CPU = torch.device("cpu")

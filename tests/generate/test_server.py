@@ -2,8 +2,7 @@
 
 import pytest
 
-from genrobust.recipe import GeneratorConfig
-from genrobust.recipe.section import checked
+from genrobust.recipe import GeneratorConfig, checked
 
 SECRET = "sk_live_0123456789"
 SEEDLESS = ["size", "num_inference_steps", "guidance_scale"]

@@ -23,7 +23,7 @@ from genrobust.generate.engines.diffusers import DiffusersEngine
 from genrobust.generate.loading import load_generator
 from genrobust.generate.speed import _bytes, lay_out, quantization
 from genrobust.recipe import GenerateConfig
-from genrobust.study.estimates import RATES
+from genrobust.study import RATES
 
 
 @pytest.fixture

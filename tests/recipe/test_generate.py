@@ -5,9 +5,8 @@ import re
 import pytest
 import yaml
 
-from genrobust.core.errors import UserError
-from genrobust.recipe.generate import GeneratorConfig
-from genrobust.recipe.load import parse_recipe
+from genrobust.core import UserError
+from genrobust.recipe import GeneratorConfig, parse_recipe
 
 
 def parse(**sections):

@@ -10,8 +10,8 @@ import pytest
 
 import genrobust
 from genrobust.core import UserError
-from genrobust.recipe import load_recipe, parse_recipe, study_name
-from genrobust.recipe.names import KEPT, look_alikes
+from genrobust.recipe import load_recipe, look_alikes, parse_recipe, study_name
+from genrobust.recipe.names import KEPT
 from genrobust.study import census, estimates
 from genrobust.study.sources import embeddings
 

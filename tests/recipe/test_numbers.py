@@ -12,9 +12,7 @@ from typing import Annotated, Any, get_args, get_origin
 import pytest
 
 from genrobust.core import UserError
-from genrobust.recipe import Recipe, parse_recipe
-from genrobust.recipe.numbers import Between
-from genrobust.recipe.section import Section, checked
+from genrobust.recipe import Between, Recipe, Section, checked, parse_recipe
 
 REAL = {"name": "real", "mixture": "real"}
 Place = tuple[str | int, ...]

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from genrobust.core.errors import UserError
-from genrobust.recipe.load import Recipe, load_recipe, parse_recipe
+from genrobust.core import UserError
+from genrobust.recipe import Recipe, load_recipe, parse_recipe
 from genrobust.recipe.sweep import expand
 
 REAL = {"name": "real", "mixture": "real"}

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from genrobust.core.results import Predictions
+from genrobust.core import Predictions
 
 
 @pytest.fixture

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from genrobust.core.errors import GenrobustError, UserError
-from genrobust.core.results import Predictions, Score
+from genrobust.core import GenrobustError, Predictions, Score, UserError
+from genrobust.robustness import read_answers
 from genrobust.robustness.accuracy import accuracy_score, clopper_pearson
-from genrobust.robustness.answers import own_classes, read_answers
+from genrobust.robustness.answers import own_classes
 
 
 def correct(predictions: Predictions, classes=None) -> np.ndarray:

@@ -8,9 +8,10 @@ from itertools import combinations, product
 import numpy as np
 import pytest
 
-from genrobust.core.results import ALL_SHIFTS, MEAN_OF_SHIFTS
+from genrobust.core import ALL_SHIFTS, MEAN_OF_SHIFTS
+from genrobust.robustness import Comparison, summarize
 from genrobust.robustness.breakdown import CONFUSED_PAIRS, CONFUSIONS, MISSED_OF_SET
-from genrobust.robustness.summary import COMPARED_ON_EACH, Comparison, summarize
+from genrobust.robustness.summary import COMPARED_ON_EACH
 
 SHIFTS = ("solid", "emoji")
 ONLY = {"emoji": [1, 3, 4]}  # of six classes

@@ -5,18 +5,9 @@ import pytest
 from scipy.special import expit, logit, ndtr, ndtri
 from scipy.stats import linregress
 
-from genrobust.core.errors import UserError
-from genrobust.core.results import BaselineModel
-from genrobust.robustness.effective import (
-    effective_robustness,
-    expected,
-    fit_line,
-    fit_lines,
-    moved_in,
-    outside,
-    refit_lines,
-    to_scale,
-)
+from genrobust.core import BaselineModel, UserError
+from genrobust.robustness import effective_robustness, fit_line, fit_lines, to_scale
+from genrobust.robustness.effective import expected, moved_in, outside, refit_lines
 
 CLEAN = np.array([55.0, 62.0, 70.0, 74.0, 81.0])
 SHIFTED = np.array([20.0, 27.0, 33.0, 41.0, 47.0])

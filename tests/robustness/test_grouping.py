@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from scipy.special import expit, logit
 
-from genrobust.robustness.grouping import Groups, group_weights
-from genrobust.robustness.resampling import Measured, carried_freedom, mean_of, measure_accuracy, seed_weights
+from genrobust.robustness import Groups, Measured, mean_of, measure_accuracy, seed_weights
+from genrobust.robustness.grouping import group_weights
+from genrobust.robustness.resampling import carried_freedom
 
 SIZES = {  # of the groups of test sets in the study of the paper's size: families of designers
     "emoji": (247, 142, 129),

@@ -7,9 +7,9 @@ import pytest
 from scipy.special import expit, logit
 from scipy.stats import linregress, t
 
-from genrobust.core.results import Line, Predictions
-from genrobust.robustness.effective import drawn_lines, fit_line
-from genrobust.robustness.summary import Comparison, summarize
+from genrobust.core import Line, Predictions
+from genrobust.robustness import Comparison, fit_line, summarize
+from genrobust.robustness.effective import drawn_lines
 
 
 def test_drawn_lines_scatter_as_the_standard_errors_of_the_fit_say() -> None:

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from scipy.special import log_softmax, softmax
 
-from genrobust.core.errors import UserError
-from genrobust.core.results import Predictions
-from genrobust.robustness.grouping import Groups
+from genrobust.core import Predictions, UserError
+from genrobust.robustness import Comparison, Groups, find_metric, list_metrics, summarize
 from genrobust.robustness.lowest import MIN_IMAGES
-from genrobust.robustness.metric import METRICS, ImageMetric, find_metric, list_metrics
 from genrobust.robustness.metrics.ece import BINS
 from genrobust.robustness.metrics.worst_class import WorstClass
 from genrobust.robustness.sets import AnsweredSet
-from genrobust.robustness.summary import Comparison, summarize
 
 N, CLASSES = 600, 12
 PART = [0, 2, 3, 5, 7, 8, 11]  # the classes of the shifted set
@@ -160,18 +158,22 @@ def test_the_main_metrics_come_first_and_an_unknown_one_is_named() -> None:
         find_metric("top6")
 
 
-def test_a_registered_metric_is_measured_and_moves_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+BRIER = """
+import numpy as np
+from genrobust import ImageMetric
+
+class Brier(ImageMetric):
+    title, note, unit = "Brier score", "the squared distance of probabilities and label", ""
+
+    def of_images(self, answers):
+        return ((np.exp(answers.logits - answers.normalizer[:, None]) - answers.right) ** 2).sum(axis=1)
+"""
+
+
+def test_a_metric_of_another_package_is_measured_and_moves_no_other(install: Callable[..., None]) -> None:
     comparison = Comparison("test", ["shifted"], "a", bootstrap=20)
     before = summarize(study(), comparison)
-    monkeypatch.setattr(METRICS, "_own", dict(METRICS._own))
-
-    @METRICS.register("brier")
-    class Brier(ImageMetric):
-        title, note, unit = "Brier score", "the squared distance of probabilities and label", ""
-
-        def of_images(self, answers):
-            return ((np.exp(answers.logits - answers.normalizer[:, None]) - answers.right) ** 2).sum(axis=1)
-
+    install("genrobust.metrics", "brier_score", BRIER, brier="brier_score:Brier")
     after = summarize(study(), comparison)
     assert 0 < after.score("brier", "a").value < 2
     assert {key: score for key, score in after.scores.items() if key.metric != "brier"} == before.scores

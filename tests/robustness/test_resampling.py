@@ -6,17 +6,17 @@ import numpy as np
 import pytest
 from scipy.stats import norm, t as student
 
-from genrobust.core.results import Score
-from genrobust.robustness import resampling
-from genrobust.robustness.grouping import Groups
-from genrobust.robustness.resampling import (
+from genrobust.core import Score
+from genrobust.robustness import (
+    Groups,
     Measured,
     interval_over_sets,
     mean_of,
     measure_accuracy,
-    resampled_means,
+    resampling,
     seed_weights,
 )
+from genrobust.robustness.resampling import resampled_means
 
 
 def paired_difference(arm: np.ndarray, reference: np.ndarray, classes: int, bootstrap: int = 1000) -> Score:

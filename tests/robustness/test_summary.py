@@ -10,10 +10,8 @@ import pytest
 from scipy.special import expit, logit
 from test_accuracy import top1
 
-from genrobust.core.errors import UserError
-from genrobust.core.results import MEAN_OF_SHIFTS, BaselineModel, Predictions
-from genrobust.robustness.effective import effective_robustness, fit_line
-from genrobust.robustness.summary import Comparison, score_baselines, summarize
+from genrobust.core import MEAN_OF_SHIFTS, BaselineModel, Predictions, UserError
+from genrobust.robustness import Comparison, effective_robustness, fit_line, score_baselines, summarize
 
 SHIFTS = ("solid", "emoji", "pixel")
 ONLY = {"emoji": [1, 3, 4]}  # a class-subset shift

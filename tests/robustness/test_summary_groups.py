@@ -7,11 +7,8 @@ import pytest
 from scipy.special import expit, logit
 from scipy.stats import norm, t as student
 
-from genrobust.core.errors import UserError
-from genrobust.core.results import MEAN_OF_SHIFTS, BaselineModel
-from genrobust.robustness.effective import fit_lines
-from genrobust.robustness.metric import find_metric
-from genrobust.robustness.summary import Comparison, summarize
+from genrobust.core import MEAN_OF_SHIFTS, BaselineModel, UserError
+from genrobust.robustness import Comparison, find_metric, fit_lines, summarize
 
 NETWORKS, SEEDS, SHIFTS = ("a", "b", "c"), (0, 1, 2), ("solid", "emoji")
 N = {"test": 300, "solid": 250, "emoji": 200}

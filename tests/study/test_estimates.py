@@ -10,8 +10,8 @@ import yaml
 from small_study import QUICK, genrobust
 
 from genrobust.recipe import parse_recipe
-from genrobust.study import Study, seconds_left
-from genrobust.study.estimates import MACHINE, OURS, RATES, Cost, StageTimes, estimate, known_rate, remember_rate
+from genrobust.study import RATES, Study, seconds_left
+from genrobust.study.estimates import MACHINE, OURS, Cost, Rates, StageTimes, estimate
 from genrobust.study.executors.jobs import Job
 
 ONE = Cost(1, of="x")
@@ -19,21 +19,21 @@ KEY = ONE.key("cpu")
 
 
 def rate_of(folder):
-    return known_rate(folder, "train", "cpu", ONE)
+    return Rates(folder).known("train", "cpu", ONE)
 
 
 def remember(folder, rate):
-    remember_rate(folder, "train", ONE.key("cpu"), rate)
+    Rates(folder).remember("train", ONE.key("cpu"), rate)
 
 
 def test_a_rate_is_that_of_its_own_kind_or_of_the_machine(tmp_path):
     runs, half, other = tmp_path / "runs", Cost(0.5), Cost(2, "bfloat16")
-    remember_rate(runs, MACHINE, half.key("cpu"), 100.0)
-    assert known_rate(runs, "train", "cpu", half) == 200.0
-    remember_rate(runs, "train", half.key("cpu"), 300.0)
-    assert known_rate(runs, "train", "cpu", half) == 600.0
-    assert known_rate(runs, "evaluate", "cpu", half) == 200.0
-    assert [known_rate(runs, "train", *what) for what in (("cpu", other), ("cpu", ONE), ("cuda", half))] == [None] * 3
+    Rates(runs).remember(MACHINE, half.key("cpu"), 100.0)
+    assert Rates(runs).known("train", "cpu", half) == 200.0
+    Rates(runs).remember("train", half.key("cpu"), 300.0)
+    assert Rates(runs).known("train", "cpu", half) == 600.0
+    assert Rates(runs).known("evaluate", "cpu", half) == 200.0
+    assert [Rates(runs).known("train", *what) for what in (("cpu", other), ("cpu", ONE), ("cuda", half))] == [None] * 3
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"EUR": {"USD": 1.1}}', '{"train": {"x": 3.0}}'])
@@ -93,9 +93,9 @@ def test_a_damaged_file_is_as_good_as_none(tmp_path, text):
 NOTING = """
 import sys
 from pathlib import Path
-from genrobust.study.estimates import remember_rate
+from genrobust.study.estimates import Rates
 for n in range(30):
-    remember_rate(Path(sys.argv[1]), "train", f"{sys.argv[2]} {n}", 1.0)
+    Rates(Path(sys.argv[1])).remember("train", f"{sys.argv[2]} {n}", 1.0)
 """
 
 

@@ -12,13 +12,12 @@ import pytest
 from small_study import genrobust
 
 from genrobust.classifiers import load_checkpoint
-from genrobust.classifiers.saved import load_predictions
+from genrobust.classifiers.predict.saved import load_predictions
 from genrobust.core import Artifact, GenrobustError, ImageSet, StudyData, artifacts
 from genrobust.data import ShardDataset, read_filter, read_search, write_filter
 from genrobust.generate import identity
 from genrobust.recipe import GeneratorConfig, parse_recipe
-from genrobust.study import Study, verify_outputs
-from genrobust.study.estimates import RATES
+from genrobust.study import RATES, Study, verify_outputs
 from genrobust.train import PackedImages
 
 CLASSES = ("airplane", "anchor", "bell")

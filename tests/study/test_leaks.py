@@ -17,8 +17,8 @@ from small_study import CLASSES, QUICK, REAL, TRAIN, folders_section, genrobust
 from genrobust.core import ImageSet, StudyData, UserError
 from genrobust.data import DataSource, FolderClasses, MemoryImages, Reader, load_data
 from genrobust.recipe import READERS, SOURCES, Recipe, parse_recipe
+from genrobust.study import open_sets
 from genrobust.study.context import Context
-from genrobust.study.image_sets import open_sets
 
 Folders = dict[str, Path]
 

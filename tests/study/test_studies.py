@@ -11,8 +11,7 @@ import yaml
 from small_study import genrobust
 
 from genrobust.data import ShardDataset, decide
-from genrobust.study import Studies
-from genrobust.study.estimates import RATES
+from genrobust.study import RATES, Studies
 
 REAL = "own.yaml:real"
 ASKING = [  # commands of which something is missing, and what

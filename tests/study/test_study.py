@@ -14,9 +14,8 @@ from small_study import CLASSES, QUICK, REAL, TRAIN, files, folders_section
 from genrobust.classifiers import read_checkpoint_info
 from genrobust.core import Artifact, GenrobustError, UserError, read_page_json
 from genrobust.recipe import FilterConfig, parse_recipe
-from genrobust.study import Study, disk
-from genrobust.study.estimates import OURS, RATES
-from genrobust.study.executors.local import Local
+from genrobust.study import RATES, Local, Study, disk
+from genrobust.study.estimates import OURS
 from genrobust.study.results import record
 from genrobust.study.sources.filtered import FilteredDataset
 from genrobust.study.stages.pack import PACKED_BYTES

@@ -11,7 +11,8 @@ import numpy as np
 import torch.multiprocessing as mp
 from torch import distributed
 
-from genrobust.classifiers import open_checkpoint, open_initial, training_state
+from genrobust.classifiers import open_checkpoint, open_initial
+from genrobust.classifiers.networks import training_state
 from genrobust.core import ImageSet, LabelSpace, Subset
 from genrobust.data.readers import pictograms
 from genrobust.recipe import TrainConfig

@@ -9,7 +9,8 @@ import torch
 from kill_and_resume import contents
 from timm.utils import ModelEmaV3
 
-from genrobust.classifiers import load_checkpoint, read_checkpoint_info, saved_steps, training_state
+from genrobust.classifiers import load_checkpoint, read_checkpoint_info, saved_steps
+from genrobust.classifiers.networks import training_state
 from genrobust.core import GenrobustError, UserError
 from genrobust.recipe import TrainConfig
 from genrobust.train import Source, loop

@@ -12,7 +12,7 @@ from small_job import small_job
 from genrobust.classifiers import create_classifier, last_linear, predict_logits
 from genrobust.core import GenrobustError, Subset
 from genrobust.recipe import TrainConfig
-from genrobust.train.mixture import Mixture, Source
+from genrobust.train import Mixture, Source
 from genrobust.train.probe import STRENGTHS, fit_probe, solve
 
 CPU = torch.device("cpu")

@@ -1,6 +1,11 @@
-from .adapting import batch_norms as batch_norms
-from .architectures import has_fixed_size as has_fixed_size, timm_name as timm_name
-from .checkpoints import (
+from .classifier import ADAPTED_TO as ADAPTED_TO, Blueprint as Blueprint, OpenClassifier as OpenClassifier
+from .initial import (
+    Initial as Initial,
+    initial_of_run as initial_of_run,
+    open_initial as open_initial,
+)
+from .networks.architectures import has_fixed_size as has_fixed_size, timm_name as timm_name
+from .networks.checkpoints import (
     WEIGHTS as WEIGHTS,
     CheckpointInfo as CheckpointInfo,
     checkpoint_manifest as checkpoint_manifest,
@@ -9,14 +14,49 @@ from .checkpoints import (
     saved_steps as saved_steps,
     weights_hash as weights_hash,
 )
-from .classifier import (
-    ADAPTED_TO as ADAPTED_TO,
-    Blueprint as Blueprint,
-    OpenClassifier as OpenClassifier,
-    open_checkpoint as open_checkpoint,
-    open_zero_shot as open_zero_shot,
+from .networks.heads import COSINE as COSINE, head_name as head_name, last_linear as last_linear
+from .networks.interpolated import interpolate_checkpoint as interpolate_checkpoint
+from .networks.logits import Feed as Feed, embed_images as embed_images, predict_logits as predict_logits
+from .networks.models import (
+    Classifier as Classifier,
+    autocast as autocast,
+    create_classifier as create_classifier,
+    load_checkpoint as load_checkpoint,
+    move_to as move_to,
+    save_checkpoint as save_checkpoint,
+    save_tensors as save_tensors,
 )
-from .clip import (
+from .networks.training_state import (
+    LossScaler as LossScaler,
+    TrainingState as TrainingState,
+    claim_training as claim_training,
+    require_same_job as require_same_job,
+)
+from .opening import open_classifier as open_classifier
+from .precision import (
+    AUTO as AUTO,
+    choose_precisions as choose_precisions,
+    resolved_here as resolved_here,
+    with_dtype as with_dtype,
+)
+from .predict.adapting import batch_norms as batch_norms
+from .predict.in_parts import (
+    compute_in_parts as compute_in_parts,
+    embed_in_parts as embed_in_parts,
+    logits_in_parts as logits_in_parts,
+)
+from .predict.predict_csv import images_in as images_in, predict_images as predict_images
+from .predict.predicting import predict_sets as predict_sets
+from .predict.saved import (
+    PredictedBy as PredictedBy,
+    SavedPredictions as SavedPredictions,
+    are_saved as are_saved,
+    prediction_folder as prediction_folder,
+    prediction_inputs as prediction_inputs,
+)
+from .preprocess import BICUBIC as BICUBIC, prepare as prepare, protocol as protocol
+from .sources.checkpoint import open_checkpoint as open_checkpoint, open_run as open_run
+from .sources.clip import (
     Clip as Clip,
     clip_embeddings as clip_embeddings,
     embed_classes as embed_classes,
@@ -26,52 +66,7 @@ from .clip import (
     split_by_class as split_by_class,
     unit_means as unit_means,
 )
-from .clip_files import hash_clip as hash_clip
-from .heads import COSINE as COSINE, head_name as head_name, last_linear as last_linear
-from .hub import FOLDER as FOLDER, HUB as HUB, TIMM_CONFIG as TIMM_CONFIG, is_timm_folder as is_timm_folder
-from .in_parts import (
-    compute_in_parts as compute_in_parts,
-    embed_in_parts as embed_in_parts,
-    logits_in_parts as logits_in_parts,
-)
-from .initial import (
-    Initial as Initial,
-    initial_of_run as initial_of_run,
-    open_initial as open_initial,
-    open_run as open_run,
-)
-from .interpolated import interpolate_checkpoint as interpolate_checkpoint
-from .logits import Feed as Feed, embed_images as embed_images, predict_logits as predict_logits
-from .models import (
-    Classifier as Classifier,
-    autocast as autocast,
-    create_classifier as create_classifier,
-    load_checkpoint as load_checkpoint,
-    move_to as move_to,
-    save_checkpoint as save_checkpoint,
-    save_tensors as save_tensors,
-)
-from .onnx_files import CONFIG as CONFIG, DESCRIPTIONS as DESCRIPTIONS, LABELS as LABELS
-from .opening import open_classifier as open_classifier
-from .precision import (
-    AUTO as AUTO,
-    choose_precisions as choose_precisions,
-    resolved_here as resolved_here,
-    with_dtype as with_dtype,
-)
-from .predict_csv import images_in as images_in, predict_images as predict_images
-from .predicting import predict_sets as predict_sets
-from .preprocess import BICUBIC as BICUBIC, prepare as prepare, protocol as protocol
-from .saved import (
-    PredictedBy as PredictedBy,
-    SavedPredictions as SavedPredictions,
-    are_saved as are_saved,
-    prediction_folder as prediction_folder,
-    prediction_inputs as prediction_inputs,
-)
-from .training_state import (
-    LossScaler as LossScaler,
-    TrainingState as TrainingState,
-    claim_training as claim_training,
-    require_same_job as require_same_job,
-)
+from .sources.clip_folder import hash_clip as hash_clip
+from .sources.hub import FOLDER as FOLDER, HUB as HUB, TIMM_CONFIG as TIMM_CONFIG, is_timm_folder as is_timm_folder
+from .sources.onnx_files import CONFIG as CONFIG, DESCRIPTIONS as DESCRIPTIONS, LABELS as LABELS
+from .sources.zero_shot import open_zero_shot as open_zero_shot

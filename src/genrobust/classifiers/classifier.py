@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
 
-from genrobust.classifiers.checkpoints import verify_checkpoint, weights_hash
 from genrobust.classifiers.class_names import columns_of, find_equal_names
-from genrobust.classifiers.clip_files import hash_clip
 from genrobust.classifiers.preprocess import BICUBIC, prepare, protocol
-from genrobust.core import ImageSet, LabelSpace, UserError, digest, no_progress, some_of
+from genrobust.core import ImageSet, LabelSpace, UserError, no_progress, some_of
 from genrobust.recipe import EvaluateConfig
 
 if TYPE_CHECKING:  # torch takes seconds, and saved predictions are read without it
     import torch
     from torch import nn
 
-    from genrobust.classifiers.logits import Feed
+    from genrobust.classifiers.networks.logits import Feed
 
 SINGLE_CROP = EvaluateConfig()
 ADAPTED_TO = 256  # images at most: as many as are predicted at once by default; in the paper, 32 gain most of it
@@ -106,71 +103,9 @@ class OpenClassifier:
 
         `advance` is called with the number of images of each batch. Errors are those of `predict_together`.
         """
-        from genrobust.classifiers.logits import predict_together
+        from genrobust.classifiers.networks.logits import predict_together
 
         return predict_together([network], images, self.prepare, feed, advance, self.flip, [self.name])[0]
-
-
-def open_checkpoint(folder: Path, settings: EvaluateConfig = SINGLE_CROP) -> OpenClassifier:
-    """Open the genrobust checkpoint in `folder`; `settings` say how images are prepared.
-
-    Raises:
-        UserError: There is no finished checkpoint. On loading: the network does not take images of this size.
-        GenrobustError: The checkpoint is damaged.
-    """
-    info = verify_checkpoint(folder)
-    size = settings.image_size or info.image_size
-
-    def load(device: torch.device) -> nn.Module:
-        from genrobust.classifiers.architectures import has_fixed_size
-        from genrobust.classifiers.models import load_checkpoint
-
-        if size != info.image_size and has_fixed_size(info.architecture):
-            raise UserError(
-                f"evaluate.image_size: {info.architecture} takes images of the {info.image_size} px that it was "
-                f"trained on alone, not of {size}: leave the key out"
-            )
-        return load_checkpoint(folder, device)[0]
-
-    blueprint = Blueprint(info.architecture, info.model_kwargs, info.image_size, info.interpolation)
-    prepared = preparation(settings, size, info.interpolation)
-    weights = weights_hash(folder)
-    shown = info.descriptions
-    return OpenClassifier(
-        str(folder), info.classes, weights, load=load, blueprint=blueprint, descriptions=shown, **prepared
-    )
-
-
-def open_zero_shot(
-    clip: Path, texts: Sequence[Sequence[str]], classes: Sequence[str], settings: EvaluateConfig, image_size: int
-) -> OpenClassifier:
-    """Open the CLIP in the folder `clip` as a zero-shot classifier (Radford et al., 2021).
-
-    Args:
-        texts: One or more texts for each class.
-        classes: The names of the classes.
-        settings: How images are prepared, the same as for the study's classifiers.
-        image_size: The image size at which the study's classifiers train, in pixels.
-
-    Raises:
-        UserError: On loading: the CLIP takes images of another size than the classifiers are evaluated at.
-    """
-    size = settings.image_size or image_size
-
-    def load(device: torch.device) -> nn.Module:
-        from genrobust.classifiers.clip import ZeroShot, load_clip
-
-        model = load_clip(clip, device)
-        if model.image_size != size:
-            raise UserError(
-                f"the CLIP in {clip} sees images of {model.image_size} px and the classifiers of {size} px, so their "
-                "accuracies do not compare: name another under zero_shot.clip, or change evaluate.image_size"
-            )
-        return ZeroShot(model, texts)
-
-    weights = digest([hash_clip(clip), texts])
-    prepared = preparation(settings, size)
-    return OpenClassifier(f"the CLIP in {clip}", tuple(classes), weights, load=load, **prepared)
 
 
 def preparation(settings: EvaluateConfig, size: int, interpolation: str = BICUBIC) -> dict[str, Any]:

@@ -9,16 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from genrobust.classifiers.class_names import columns_of
-from genrobust.classifiers.classifier import SINGLE_CROP, Blueprint, OpenClassifier, preparation
+from genrobust.classifiers.classifier import Blueprint, OpenClassifier
 from genrobust.classifiers.preprocess import BICUBIC
-from genrobust.core import Artifact, LabelSpace, UserError, find_clip, one_line
+from genrobust.classifiers.sources.checkpoint import open_run
+from genrobust.core import LabelSpace, UserError, find_clip, one_line
 from genrobust.recipe import PRETRAINED, TrainConfig
 
 if TYPE_CHECKING:  # torch takes seconds, and what a network is made with is known without it
-    import torch
-    from torch import nn
-
-    from genrobust.classifiers.models import Classifier
+    from genrobust.classifiers.networks.models import Classifier
 
 log = logging.getLogger(__name__)
 CLIP = "clip:"  # begins the name of a CLIP's folder
@@ -48,7 +46,7 @@ class Initial:
         Raises:
             UserError: Its images have another size than the network takes.
         """
-        from genrobust.classifiers.architectures import has_fixed_size
+        from genrobust.classifiers.networks.architectures import has_fixed_size
 
         blueprint = self.blueprint
         if config.image_size != blueprint.image_size and has_fixed_size(blueprint.architecture):
@@ -92,8 +90,8 @@ class Initial:
         """
         import torch
 
-        from genrobust.classifiers.heads import head_name
-        from genrobust.classifiers.models import create_classifier
+        from genrobust.classifiers.networks.heads import head_name
+        from genrobust.classifiers.networks.models import create_classifier
 
         model = create_classifier(config.architecture, len(labels), config.image_size, config.network_kwargs)
         rng_state = torch.random.get_rng_state()
@@ -165,33 +163,18 @@ def initial_of_run(config: TrainConfig, checkpoint: Path, classes: tuple[str, ..
     return Initial(config.init, open_run(config.init, checkpoint, classes, blueprint), blueprint, config.head)
 
 
-def open_run(name: str, checkpoint: Path, classes: tuple[str, ...], blueprint: Blueprint) -> OpenClassifier:
-    """Open a classifier of a study, which may not be trained yet: its folder tells its weights from others."""
-
-    def load(device: torch.device) -> nn.Module:
-        from genrobust.classifiers.models import load_checkpoint
-
-        Artifact(checkpoint).fetch()
-        return load_checkpoint(checkpoint, device)[0]
-
-    prepared = preparation(SINGLE_CROP, blueprint.image_size, blueprint.interpolation)
-    return OpenClassifier(name, classes, checkpoint.name, load=load, blueprint=blueprint, **prepared)
-
-
 def _open_spec(
     spec: str, config: TrainConfig, classes: Sequence[str], texts: Callable[[], Sequence[Sequence[str]]]
 ) -> OpenClassifier:
-    from genrobust.classifiers.clip_files import clip_files
-    from genrobust.classifiers.hub import HUB, fetch_hub_clip
     from genrobust.classifiers.opening import open_network
+    from genrobust.classifiers.sources.clip_folder import find_clip_folder
+    from genrobust.classifiers.sources.hub import HUB, fetch_hub_clip
 
     folder = find_clip(spec.removeprefix(CLIP)) if spec.startswith(CLIP) else Path(spec)
-    if spec.startswith(HUB):
-        folder = fetch_hub_clip(spec) or folder
-    if clip_files(folder):
-        from genrobust.classifiers.clip_towers import open_tower
+    if (clip := fetch_hub_clip(spec) if spec.startswith(HUB) else find_clip_folder(folder)) is not None:
+        from genrobust.classifiers.sources.clip_towers import open_tower
 
-        return open_tower(folder, spec, config.head, classes, texts)
+        return open_tower(clip, spec, config.head, classes, texts)
     if spec.startswith(CLIP):
         raise UserError(
             f"train.init: {folder} holds no CLIP: it has neither the open_clip_config.json of open_clip nor a "
@@ -220,8 +203,8 @@ def _open_pretrained(config: TrainConfig) -> OpenClassifier:
 
     import timm
 
-    from genrobust.classifiers.architectures import timm_name
-    from genrobust.classifiers.timm_models import open_timm_name
+    from genrobust.classifiers.networks.architectures import timm_name
+    from genrobust.classifiers.sources.timm_models import timm_by_name
 
     name = timm_name(config.architecture)
     if not timm.is_model_pretrained(name):
@@ -231,6 +214,7 @@ def _open_pretrained(config: TrainConfig) -> OpenClassifier:
             f"has, such as {' or '.join(near) or 'resnet50'}, or name the weights under train.init"
         )
     settings = timm.get_pretrained_cfg(name)
-    opened = open_timm_name(f"{settings.architecture}.{settings.tag}" if settings and settings.tag else name, ())
+    named = f"{settings.architecture}.{settings.tag}" if settings and settings.tag else name
+    opened = timm_by_name(named).open(())
     assert opened.blueprint is not None  # timm makes it
     return replace(opened, blueprint=replace(opened.blueprint, model_kwargs=config.model_kwargs))

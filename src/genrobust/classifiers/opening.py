@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from genrobust.classifiers.checkpoints import is_checkpoint
 from genrobust.classifiers.class_names import read_class_names
-from genrobust.classifiers.classifier import OpenClassifier, open_checkpoint
-from genrobust.classifiers.hub import FOLDER, HUB, is_timm_folder
+from genrobust.classifiers.classifier import OpenClassifier
+from genrobust.classifiers.networks.checkpoints import WEIGHTS, is_checkpoint
+from genrobust.classifiers.sources.checkpoint import open_checkpoint
+from genrobust.classifiers.sources.hub import FOLDER, HUB, TIMM_CONFIG, fetch_from_hub, is_timm_folder
 from genrobust.core import UserError, bare_name, reading
 
 
@@ -60,28 +61,28 @@ def _open_spec(spec: str, names: Sequence[str] | None) -> OpenClassifier:
     path = Path(spec)
     if is_checkpoint(path):
         return open_checkpoint(path)
-    from genrobust.classifiers.onnx_files import open_onnx  # which loads timm, and that takes seconds
-    from genrobust.classifiers.timm_models import (
+    from genrobust.classifiers.sources.onnx_files import open_onnx  # which loads timm, and that takes seconds
+    from genrobust.classifiers.sources.timm_models import (
+        FILES,
         TENSOR_FILES,
-        open_hub_model,
-        open_state_dict,
-        open_timm_folder,
-        open_timm_name,
+        state_dict_model,
+        timm_by_name,
+        timm_in_folder,
     )
 
     architecture, separator, file = spec.partition("@")
     if spec.startswith(FOLDER):
-        return open_timm_folder(Path(spec.removeprefix(FOLDER)), spec, names)
+        return timm_in_folder(Path(spec.removeprefix(FOLDER)), spec).open(names)
     if spec.startswith(HUB):
-        return open_hub_model(spec, names)
+        return timm_in_folder(fetch_from_hub(spec, (TIMM_CONFIG, WEIGHTS), FILES), spec).open(names)
     if is_timm_folder(path):
-        return open_timm_folder(path, spec, names)
+        return timm_in_folder(path, spec).open(names)
     if path.is_dir():
         raise UserError(f"the folder {spec} holds no classifier: neither a finished checkpoint nor a model of timm's")
     if path.suffix.lower() == ".onnx":
         return open_onnx(path, names)
     if separator and file.lower().endswith(TENSOR_FILES):
-        return open_state_dict(architecture, Path(file), spec, names)
+        return state_dict_model(architecture, Path(file), spec, names).open(names)
     if path.suffix.lower() in TENSOR_FILES:
         raise UserError(f"{spec} holds weights alone: name the architecture too, ARCHITECTURE@{spec}")
-    return open_timm_name(spec, names)
+    return timm_by_name(spec).open(names)

@@ -17,7 +17,7 @@ from genrobust.cli.options import (
     option,
 )
 from genrobust.cli.program import USE, command, err_console, tell
-from genrobust.core import GenrobustError, check_output, writing
+from genrobust.core import GenrobustError, OutputFile
 
 if TYPE_CHECKING:
     from genrobust.study import Studies
@@ -50,13 +50,13 @@ def predict(
 
     out = out or Path("-")
     to_file = out != Path("-")
-    output = out, ".csv", () if labels is None else (labels,), overwrite
-    check_output(*output)  # before the classifier is trained
+    output = OutputFile(out, ".csv", () if labels is None else (labels,), overwrite)
+    output.check()  # before the classifier is trained
     studies.require_recipe(model)
     paths = images_in(folder)
     opened = open_named(studies, model, labels)
     err_console.print(f"{escape(opened.name)}: {len(opened.classes):,} classes; {opened.preparation}")
-    with writing(*output) as file:
+    with output.writing() as file:
         counts = predict_images(opened, folder, paths, file.write, top, batch_size, device or "auto")
     if to_file:
         tell(f"{counts.images:,} images in {out}")

@@ -167,10 +167,10 @@ def _time_here(recipe: "Recipe", out: Path) -> str:
 
 
 def _print_schema() -> None:
-    from genrobust.core import page_json, writing
+    from genrobust.core import OutputFile, page_json
     from genrobust.recipe import recipe_schema
 
-    with writing(Path("-"), ".json") as file:
+    with OutputFile(Path("-"), ".json").writing() as file:
         file.write(page_json(recipe_schema()).encode())
 
 

@@ -103,10 +103,9 @@ from .made_by import (
     made_by as made_by,
     made_by_others as made_by_others,
     plugins_of as plugins_of,
-    recorded_code as recorded_code,
 )
 from .masking import mask_secrets as mask_secrets
-from .named_files import check_output as check_output, expand_home as expand_home, writing as writing
+from .named_files import OutputFile as OutputFile, expand_home as expand_home
 from .page_files import (
     PAGES as PAGES,
     REWRITE as REWRITE,

@@ -35,7 +35,7 @@ def digest(value: Any, length: int = 12) -> str:
     Equal values have equal digests; the order of a dictionary does not matter.
     """
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=_as_json)
-    return hashlib.sha256(text.encode()).hexdigest()[:length]
+    return hashlib.sha256(text.encode(errors="backslashreplace")).hexdigest()[:length]  # of a name that is no UTF-8
 
 
 def _as_json(value: Any) -> Any:
@@ -64,7 +64,7 @@ def slug(text: str) -> str:
             return plain
         if text.isascii() and re.sub(r"[^a-z0-9]+", "", plain):
             return plain
-    return f"{plain[: LONGEST - 7] or 'class'}-{_text_digest(text, 6)}"
+    return f"{plain[: LONGEST - 7] or 'class'}-{digest(text, 6)}"
 
 
 def bare_name(text: str) -> str:
@@ -80,11 +80,7 @@ def file_name(text: str) -> str:
     plain = slug(text)
     if plain in DEVICES:
         plain = f"{plain}-"
-    return plain if plain == text else f"{plain}.{_text_digest(text, 8)}"
-
-
-def _text_digest(text: str, length: int) -> str:
-    return digest(text.encode(errors="backslashreplace").decode(), length)  # the name of a folder may be no UTF-8
+    return plain if plain == text else f"{plain}.{digest(text, 8)}"
 
 
 def hash_file(path: Path) -> str:

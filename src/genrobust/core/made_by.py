@@ -43,12 +43,6 @@ def made_by(kind: str, plugins: Iterable[str] = ()) -> dict[str, Any]:
     return _versions(plugins) | {CODE: {name: _code_of(name) for name in _taking_part(kind)}}
 
 
-def recorded_code(recorded: Mapping[str, Any]) -> dict[str, str]:
-    """Return the hash of each module in what `made_by` returned; of an earlier format, one of all modules."""
-    code = recorded.get(CODE, {})
-    return dict(code) if isinstance(code, Mapping) else {CODE: str(code)}
-
-
 def plugins_of(*classes: type) -> dict[str, str]:
     """Return the distributions of other packages that registered `classes`, or their bases, with their versions.
 
@@ -71,7 +65,7 @@ def made_by_others(then: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
     Returns:
         What differs, (then, now) by name; "" for what is not installed.
     """
-    code = recorded_code(then)
+    code = then.get(CODE, {})
     before = {name: version for name, version in then.items() if name != CODE}
     now = _versions(name for name in before if name not in ("genrobust", *LIBRARIES))
     before |= {_PACKAGE + name: hash for name, hash in code.items()}

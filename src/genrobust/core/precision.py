@@ -75,7 +75,8 @@ def _cpu_flags() -> frozenset[str]:
     if sys.platform != "linux":
         import torch
 
-        return frozenset(name for name, value in torch.cpu.get_capabilities().items() if value is True)
+        capabilities = getattr(torch.cpu, "get_capabilities", dict)()  # torch 2.11 or later knows them
+        return frozenset(name for name, value in capabilities.items() if value is True)
     lines = [line.partition(":") for line in CPUINFO.read_text(encoding="utf-8", errors="replace").splitlines()]
     cores = [frozenset(flags.split()) for key, _, flags in lines if key.strip() in ("flags", "Features")]
     return frozenset.intersection(*cores) if cores else frozenset()

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from functools import cache
 from importlib import import_module, metadata
 from pkgutil import iter_modules
 from typing import Generic, TypeVar
@@ -34,7 +36,6 @@ class Registry(Generic[T]):
         """
         self.kind, self._group, self._package = kind, entry_point_group, package
         self._own: dict[str, T] = {}
-        self._plugins: dict[str, list[metadata.EntryPoint]] | None = None
 
     def register(self, name: str) -> Callable[[T], T]:
         """Return a decorator that adds a thing under `name`.
@@ -97,9 +98,14 @@ class Registry(Generic[T]):
             self._package = None
         return self._own
 
-    def _entry_points(self) -> dict[str, list[metadata.EntryPoint]]:
-        if self._plugins is None:
-            self._plugins = {}
-            for point in metadata.entry_points(group=self._group) if self._group else ():
-                self._plugins.setdefault(point.name, []).append(point)
-        return self._plugins
+    def _entry_points(self) -> Mapping[str, Sequence[metadata.EntryPoint]]:
+        return _declared(self._group, tuple(sys.path)) if self._group else {}
+
+
+@cache
+def _declared(group: str, path: tuple[str, ...]) -> Mapping[str, Sequence[metadata.EntryPoint]]:
+    """The entry points of a group, by name, of all packages on the `path`: to read them takes long."""
+    points: dict[str, list[metadata.EntryPoint]] = {}
+    for point in metadata.entry_points(group=group):
+        points.setdefault(point.name, []).append(point)
+    return points

@@ -9,7 +9,7 @@ import os
 import stat
 from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from multiprocessing import parent_process
 from pathlib import Path, PurePosixPath
@@ -175,7 +175,8 @@ def list_folder(folder: Path, groups: Collection[str], classes: Collection[str] 
 def list_files(folder: Path, group_of: Callable[[str], str]) -> Listing:
     """List the images of a `folder` without class folders, each under the group that `group_of` gives for its name."""
     passed_over: list[str] = []
-    scanned = [replace(file, group=group_of(file.key)) for file in _scan(folder, passed_over)]
+    walk = walk_images(folder, passed_over=passed_over)
+    scanned = [image_file(entry, key, group_of(key)) for key, entry in walk]
     _log_passed_over(folder, passed_over)
     return list_images(folder, scanned)
 
@@ -278,12 +279,10 @@ def image_file(file: Path | os.DirEntry[str], key: str, group: str) -> ImageFile
     return ImageFile(group, key, (status.st_size, status.st_mtime_ns), id)
 
 
-def _scan(folder: Path, passed_over: list[str], below: str = "") -> list[ImageFile]:
+def _scan(folder: Path, passed_over: list[str], below: str) -> list[ImageFile]:
     """The image files below ``folder/below``, in the group `below`; `passed_over` is as for `walk_images`."""
-    files: list[ImageFile] = []
-    for key, entry in walk_images(folder, below, passed_over=passed_over):
-        files.append(image_file(entry, key, below))
-    return files
+    walk = walk_images(folder, below, passed_over=passed_over)
+    return [image_file(entry, key, below) for key, entry in walk]
 
 
 def _require_utf8(key: str) -> str:

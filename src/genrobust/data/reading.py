@@ -125,14 +125,14 @@ def describe_dark(reads: Iterable[Callable[[], Image.Image]], share: float = 0) 
     return f"of {total:,} sampled images, {described}: look at them"
 
 
-def image_files(folder: Path, any_format: bool = False, passed_over: list[str] | None = None) -> Iterator[Path]:
+def image_files(folder: Path, any_format: bool = False) -> Iterator[Path]:
     """Yield the image files below `folder` as `walk_images` does, with `any_format` also those that are not read.
 
     Raises:
         UserError: A folder cannot be read, a link leads back to a folder which it lies in, or an image is of another
             format, unless `any_format`.
     """
-    return (folder / key for key, _ in walk_images(folder, "", any_format, passed_over))
+    return (folder / key for key, _ in walk_images(folder, any_format=any_format))
 
 
 def walk_images(

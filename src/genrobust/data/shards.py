@@ -37,7 +37,6 @@ from genrobust.data.shard_files import GIVEN_UP, OK, SCHEMA, is_key, schema_of, 
 MOST_SHARDS = 10**6
 NAMES = "class_names"  # in a manifest: the names of the classes in the user's data, each with the one to show
 _HASH_BYTES = 32
-_NUMBER = 6 * "[0-9]"  # of a shard, in the pattern of its files
 # What opening a dataset reads; the rest is read when asked for, since a large dataset has a million rows.
 _INDEX = ("key", "label", "style", "offset", "size", "image_sha256", "status", "reason")
 _FAULTS = ("black", "blank", "nan", "unsafe")

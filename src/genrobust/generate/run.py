@@ -65,10 +65,10 @@ class Generation:
     """The generation of the images of `plan` into the shards of the folder `out`, which several processes may share.
 
     One process claims the folder; it and those that it trusts draw the missing shards meanwhile. Others that draw the
-    same shards waste time, and lose nothing. A run that was stopped
-    or killed resumes at its first missing shard. At the same `batch_size`, `threads` and device the bytes are those of
-    an undisturbed run. Another batch size changes no request and, beyond rounding, no image: in float32 by 1 of 255
-    levels at most, in 1 of 20,000 values (the pictograms generator with 15 steps, batches of 1 against 48).
+    same shards waste time, and lose nothing. A run that was stopped or killed resumes at its first missing shard. At
+    the same `batch_size`, `threads` and device the bytes are those of an undisturbed run. Another batch size changes no
+    request and, beyond rounding, no image: in float32 by 1 of 255 levels at most, in 1 of 20,000 values (the pictograms
+    generator with 15 steps, batches of 1 against 48).
     """
 
     def __init__(

@@ -290,15 +290,16 @@ def measure_accuracy(
     arms, seeds, n = right.shape
     columns, point = right.reshape(arms * seeds, n).T, 100 * right.mean(axis=2)
 
-    def drawn(groups: Groups | None, rng: np.random.Generator) -> np.ndarray:
-        draws = 100 * resampled_means(columns, np.ones((n, 1), dtype=bool), bootstrap, rng, groups)
-        return draws.reshape(bootstrap, arms, seeds)
+    means = partial(resampled_means, columns, np.ones((n, 1), dtype=bool), bootstrap)
 
-    draws = spread_of_sure(drawn(groups, rng), point, n, rng)
+    def over_images(rng: np.random.Generator) -> np.ndarray:
+        return 100 * means(rng).reshape(bootstrap, arms, seeds)
+
+    draws = spread_of_sure(100 * means(rng, groups).reshape(bootstrap, arms, seeds), point, n, rng)
     measured = Measured(point, draws, n, classes, "images", bounds=(0, 100))
     if groups is None:
         return replace(measured, right=right.sum(axis=2))
-    return over_groups(measured, groups, partial(drawn, None))
+    return over_groups(measured, groups, over_images)
 
 
 def over_groups(measured: Measured, groups: Groups, over_images: Resample) -> Measured:

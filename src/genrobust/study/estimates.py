@@ -61,31 +61,53 @@ class Cost:
         return ", ".join(filter(None, (self.of, self.precision, worker)))
 
 
-def remember_rate(out: Path, stage: str, rate_key: str, per_second: float) -> None:
-    """Save in `out` the rate of one worker of `stage`: the amount of `rate_key` that it does in a second."""
-    with _locked_rates(out) as rates:
-        rates.setdefault(stage, {})[rate_key] = per_second
+class Rates:
+    """The rates of the last jobs of each stage, and the speed of the machine, kept in the output folder `out`."""
 
+    def __init__(self, out: Path) -> None:
+        self._out = out
 
-def measured_once(out: Path, stage: str, rate_key: str, measure: Callable[[], float]) -> float:
-    """Return what is kept in `out` as a rate is, or what `measure` returns, for which other processes wait."""
-    with _locked_rates(out) as rates:
-        stage_rates = rates.setdefault(stage, {})
-        if rate_key not in stage_rates:
-            stage_rates[rate_key] = measure()
-        return stage_rates[rate_key]
+    def known(self, stage: str, worker: str, cost: Cost) -> float | None:
+        """Return how many items of `cost` one worker of `stage` does in a second; None if no rate is known."""
+        if not cost.amount:
+            return math.inf
+        rates, key = self._read(), cost.key(worker)
+        rate = rates.get(stage, {}).get(key, None if cost.of else rates.get(MACHINE, {}).get(key))
+        return None if rate is None else rate / cost.amount
 
+    def remember(self, stage: str, rate_key: str, per_second: float) -> None:
+        """Save the rate of one worker of `stage`: the amount of `rate_key` that it does in a second."""
+        with self._locked() as rates:
+            rates.setdefault(stage, {})[rate_key] = per_second
 
-def known_rate(out: Path, stage: str, worker: str, cost: Cost) -> float | None:
-    """Return how many items of `cost` one worker of `stage` does in a second; None if no rate is known.
+    def once(self, stage: str, rate_key: str, measure: Callable[[], float]) -> float:
+        """Return what is kept as a rate is, or what `measure` returns, for which other processes wait."""
+        with self._locked() as rates:
+            stage_rates = rates.setdefault(stage, {})
+            if rate_key not in stage_rates:
+                stage_rates[rate_key] = measure()
+            return stage_rates[rate_key]
 
-    It is the rate of the last jobs of the stage in `out`, or else the speed of the machine.
-    """
-    if not cost.amount:
-        return math.inf
-    rates, key = _read_rates(out), cost.key(worker)
-    rate = rates.get(stage, {}).get(key, None if cost.of else rates.get(MACHINE, {}).get(key))
-    return None if rate is None else rate / cost.amount
+    @contextmanager
+    def _locked(self) -> Iterator[dict[str, dict[str, float]]]:
+        """Hold the rates, and write what the block makes of them, but never over a user's file of that name."""
+        make_folder(self._out)
+        with lock(self._out, wait=True):
+            rates, file_path = self._read(), self._out / RATES
+            yield rates
+            if not file_path.exists() or OURS.encode() in file_path.read_bytes():
+                with replacing(file_path) as file:
+                    file.write(json.dumps({OURS: dict(sorted(rates.items()))}, indent=1).encode())
+
+    def _read(self) -> dict[str, dict[str, float]]:
+        try:
+            stored = parse_json((self._out / RATES).read_bytes())[OURS]
+            return {
+                stage: {key: rate for key, value in rates.items() if 0 < (rate := float(value)) < math.inf}
+                for stage, rates in stored.items()
+            }
+        except (OSError, ValueError, AttributeError, TypeError, KeyError):
+            return {}  # none yet, or damaged: it only estimates times
 
 
 def estimate(rates: Sequence[tuple[Job, float | None]], workers: int) -> float | None:
@@ -103,29 +125,6 @@ def estimate(rates: Sequence[tuple[Job, float | None]], workers: int) -> float |
     for each in sorted((each for together, each in seconds if together == 1), reverse=True):
         heapq.heapreplace(busy, busy[0] + each)
     return max(busy) + sum(each for together, each in seconds if together > 1)
-
-
-@contextmanager
-def _locked_rates(out: Path) -> Iterator[dict[str, dict[str, float]]]:
-    """Hold the rates in `out`, and write what the block makes of them, but never over a user's file of that name."""
-    make_folder(out)
-    with lock(out, wait=True):
-        rates = _read_rates(out)
-        yield rates
-        if not (out / RATES).exists() or OURS.encode() in (out / RATES).read_bytes():
-            with replacing(out / RATES) as file:
-                file.write(json.dumps({OURS: dict(sorted(rates.items()))}, indent=1).encode())
-
-
-def _read_rates(out: Path) -> dict[str, dict[str, float]]:
-    try:
-        stored = parse_json((out / RATES).read_bytes())[OURS]
-        return {
-            stage: {key: rate for key, value in rates.items() if 0 < (rate := float(value)) < math.inf}
-            for stage, rates in stored.items()
-        }
-    except (OSError, ValueError, AttributeError, TypeError, KeyError):
-        return {}  # none yet, or damaged: it only estimates times
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,9 +148,10 @@ def network_size(out: Path, train: TrainConfig, classes: int) -> NetworkSize:
 @cache
 def _kept_size(out: Path, *how: Any) -> NetworkSize:
     name = f"{how}, timm {metadata.version('timm')}"
-    parameters = measured_once(out, "parameters", name, lambda: _count(*how).parameters)
-    multiply_adds = measured_once(out, "multiply_adds", name, lambda: _count(*how).multiply_adds)
-    norms = measured_once(out, "batch_norms", name, lambda: 1 + _count(*how).batch_norms) - 1  # what is kept is above 0
+    rates = Rates(out)
+    parameters = rates.once("parameters", name, lambda: _count(*how).parameters)
+    multiply_adds = rates.once("multiply_adds", name, lambda: _count(*how).multiply_adds)
+    norms = rates.once("batch_norms", name, lambda: 1 + _count(*how).batch_norms) - 1  # what is kept is above 0
     return NetworkSize(round(parameters), multiply_adds, round(norms))
 
 
@@ -172,10 +172,11 @@ def _count(architecture: str, classes: int, image_size: int, model_kwargs: str =
 
 def measure_machine(out: Path, worker: str, threads: int, precisions: Sequence[str]) -> None:
     """Measure how fast networks train on this machine's CPU in each of `precisions`; it is kept in `out`."""
-    unknown = [name for name in precisions if known_rate(out, MACHINE, worker, Cost(1, name)) is None]
+    rates = Rates(out)
+    unknown = [name for name in precisions if rates.known(MACHINE, worker, Cost(1, name)) is None]
     for name in unknown:
         set_threads(threads)
-        remember_rate(out, MACHINE, Cost(1, name).key(worker), _measure_speed(name, SECONDS / len(unknown)))
+        rates.remember(MACHINE, Cost(1, name).key(worker), _measure_speed(name, SECONDS / len(unknown)))
 
 
 def _measure_speed(precision: str, seconds: float) -> float:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from genrobust.core import CODE, Artifact, MadeBy, UserError, digest, made_by_others, recorded_code, some_of
+from genrobust.core import CODE, Artifact, MadeBy, UserError, digest, made_by_others, some_of
 from genrobust.report import count
 
 SHOWN = 6  # differences, in a message
@@ -38,7 +38,7 @@ def makers_of(folders: Iterable[Path]) -> list[Makers]:
         if not artifact.is_finished:
             continue
         manifest = artifact.manifest()
-        modules = recorded_code(manifest.made_by)
+        modules = dict(manifest.made_by.get(CODE, {}))
         versions = {name: version for name, version in manifest.made_by.items() if name != CODE}
         for made in makers:
             known = made.modules

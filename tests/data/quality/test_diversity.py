@@ -9,14 +9,9 @@ import pytest
 from scipy.linalg import logm
 from scipy.spatial.distance import pdist
 
+from genrobust.data import by_class, common_counts, first_of_each_class
 from genrobust.data.quality import diversity
-from genrobust.data.quality.diversity import (
-    by_class,
-    common_counts,
-    first_of_each_class,
-    pairwise_distance,
-    vendi_score,
-)
+from genrobust.data.quality.diversity import pairwise_distance, vendi_score
 
 FEATURES = np.random.default_rng(2).normal(size=(9, 5))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from genrobust.data.quality.labels import agreement, confidence, least_agreeing
+from genrobust.data import agreement, confidence, least_agreeing
 
 LOGITS = np.array([[3, 0, 0], [0, 2, 0], [0, 0, 9], [0, 0, 5], [1, 0, 0], [0, 4, 0]], dtype=np.float32)
 LABELS = np.array([0, 0, 0, 1, 1, 1])

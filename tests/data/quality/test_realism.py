@@ -7,7 +7,8 @@ import pytest
 from scipy.linalg import sqrtm
 from scipy.spatial.distance import cdist
 
-from genrobust.data.quality.realism import KID_SUBSETS, NEIGHBORS, fidelity, halves
+from genrobust.data import NEIGHBORS, fidelity, halves
+from genrobust.data.quality.realism import KID_SUBSETS
 
 rng = np.random.default_rng(7)
 REAL = rng.normal(size=(90, 6)).astype(np.float32)

@@ -5,9 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from genrobust.data import SourceEmbeddings, fidelity, qualities
 from genrobust.data.quality.diversity import pairwise_distance
-from genrobust.data.quality.realism import fidelity
-from genrobust.data.quality.sources import SourceEmbeddings, qualities
 
 CLASSES = np.eye(3, 8)
 

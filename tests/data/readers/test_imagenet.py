@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 from genrobust.core import ImageSet, UserError
+from genrobust.data import load_data
 from genrobust.data.imagenet_classes import listed_by_timm, wnids
-from genrobust.data.reader import load_data, read_shift
+from genrobust.data.reader import read_shift
 from genrobust.recipe import DataConfig, ShiftConfig
 
 # Three classes, with what their images are filled with; the fourth has no part in the study. All but tench are in

@@ -10,8 +10,7 @@ import pytest
 from stored_files import table, write_parquet
 
 from genrobust.core import UserError
-from genrobust.data.classes import FolderClasses
-from genrobust.data.file_list import ListedImages
+from genrobust.data import FolderClasses, ListedImages
 from genrobust.data.imagenet_classes import label_space, wnids
 from genrobust.data.reader import read_shift
 from genrobust.recipe import ShiftConfig

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from genrobust.core import StudyData, UserError
-from genrobust.data.memory import MemoryImages
+from genrobust.data import MemoryImages
 
 
 def test_every_class_trains_and_nearly_all_are_tested(pictogram_data: StudyData) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from genrobust.classifiers import training_state
+from genrobust.classifiers.networks import training_state
 from genrobust.core import Artifact, ImageSet, LabelSpace, Manifest, Subset
 from genrobust.data.readers import pictograms
 from genrobust.generate import ClassModel, Distillation, Finetune, train_generator

@@ -12,12 +12,12 @@ from small_training import CPU, images, labels, loaded, objective, run, started
 
 from genrobust.core import LabelSpace, Subset, UserError
 from genrobust.data import MemoryImages
-from genrobust.generate import plan_of, train_generator
+from genrobust.generate import plan_of, styles_of, train_generator
 from genrobust.generate.engines.diffusers import DiffusersEngine
 from genrobust.generate.loading import load_generator
 from genrobust.generate.patch_autoencoder import fit_patches
 from genrobust.generate.sample import Sampler
-from genrobust.generate.train.class_model import NULL, ClassCondition, Numbers, StyledTable, styles_of
+from genrobust.generate.train.class_model import NULL, ClassCondition, Numbers, StyledTable
 from genrobust.generate.train.objective import in_range, load_views
 from genrobust.recipe import PATCH, GenerateConfig, GeneratorConfig
 

@@ -8,7 +8,7 @@ from kill_and_resume import contents
 from safetensors.torch import load_file
 from small_training import KINDS, PROMPTS, SMALL, UNET, images, labels, objective, run, started
 
-from genrobust.classifiers import training_state
+from genrobust.classifiers.networks import training_state
 from genrobust.core import GenrobustError, Subset, UserError
 from genrobust.generate import Finetune, identity, train_generator, training_inputs
 from genrobust.generate.train.loop import GeneratorTrainer

@@ -20,8 +20,7 @@ from safetensors.torch import load_file
 from small_study import CLASSES, REAL, folders_section, recipe_of as recipe_of
 
 from genrobust.recipe import Recipe
-from genrobust.study import Study
-from genrobust.study.training_runs import TrainingRun
+from genrobust.study import Study, TrainingRun
 
 NODE: dict[str, Any] = {"object_store_memory": 80_000_000, "include_dashboard": False}
 

@@ -7,8 +7,7 @@ from scribe import work
 from small import count_of, recipe_of
 
 from genrobust.core import DiskFull, MissingPackage, UserError
-from genrobust.study import open_executor
-from genrobust.study.executors.local import Local
+from genrobust.study import Local, open_executor
 
 
 def test_jobs_are_done_in_their_order_with_one_load_and_none_for_no_job(tmp_path):

@@ -35,8 +35,7 @@ from small import (
 from small_study import CLASSES, REAL, TRAIN, contents, folders_section, genrobust, listens_to_ctrl_c
 
 from genrobust.core import DiskFull, GenrobustError, UserError, counting
-from genrobust.study import Study
-from genrobust.study.executors.local import Local
+from genrobust.study import Local, Study
 from genrobust.study.executors.ray import Ray
 from genrobust.study.executors.workers import TRIES
 

@@ -8,8 +8,8 @@ import numpy as np
 from PIL import Image
 from small_study import recipe_of
 
+from genrobust.study import Study
 from genrobust.study.results.cells import MIN_IMAGES, find_cells
-from genrobust.study.study import Study
 
 KINDS = ("bird", "cat")
 

@@ -15,7 +15,7 @@ import pytest
 from small_study import contents, genrobust
 
 from genrobust.classifiers import CheckpointInfo, create_classifier, load_checkpoint, save_checkpoint
-from genrobust.classifiers.saved import load_predictions, save_predictions
+from genrobust.classifiers.predict.saved import load_predictions, save_predictions
 from genrobust.core import (
     PAGES,
     Artifact,

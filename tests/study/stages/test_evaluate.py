@@ -7,7 +7,7 @@ from typing import Any
 
 from small_study import REAL, TRAIN, files, recipe_of
 
-from genrobust.study.study import Study
+from genrobust.study import Study
 
 TINY = {"embed_dim": 32, "depth": 1, "num_heads": 2, "patch_size": 16}
 FOG = {"kind": "corruptions", "of": "hand-drawn", "which": ["fog"], "severities": [1, 5]}

@@ -123,7 +123,7 @@ def test_an_interrupted_audit_goes_on_where_it_was(photos, clip_folder, monkeypa
     for name, size in (
         ("tools.audit.scan.PART", 7),
         ("data.copies.fingerprint._BLOCK", 7),
-        ("classifiers.in_parts.PART", 4),
+        ("classifiers.predict.in_parts.PART", 4),
     ):
         monkeypatch.setattr(f"genrobust.{name}", size)
     opened, limit, image = [], [10**9], ListedImages.image

@@ -11,7 +11,7 @@ from small_dataset import FEW, genrobust, rows
 from small_study import TRAIN
 
 from genrobust.classifiers import open_classifier, open_initial
-from genrobust.classifiers.models import load_checkpoint
+from genrobust.classifiers.networks.models import load_checkpoint
 from genrobust.core import Subset, UserError
 from genrobust.recipe import TrainConfig
 from genrobust.tools.export.classifier import export_classifier

@@ -22,13 +22,13 @@ from small_dataset import CONFIG, FEW, SEED, genrobust, rows
 from timm.data import create_transform, resolve_model_data_config
 from transformers import AutoModelForImageClassification
 
-from genrobust.classifiers.checkpoints import CheckpointInfo, read_checkpoint_info
-from genrobust.classifiers.classifier import open_checkpoint
-from genrobust.classifiers.models import create_classifier, load_checkpoint, save_checkpoint
+from genrobust.classifiers import open_checkpoint
+from genrobust.classifiers.networks.checkpoints import CheckpointInfo, read_checkpoint_info
+from genrobust.classifiers.networks.models import create_classifier, load_checkpoint, save_checkpoint
 from genrobust.classifiers.opening import open_classifier
-from genrobust.classifiers.predicting import predict_sets
+from genrobust.classifiers.predict.predicting import predict_sets
+from genrobust.classifiers.predict.saved import PredictedBy
 from genrobust.classifiers.preprocess import prepare
-from genrobust.classifiers.saved import PredictedBy
 from genrobust.core import (
     GenrobustError,
     LabelSpace,

@@ -15,7 +15,7 @@ from genrobust.core import UserError
 from genrobust.data import load_data
 from genrobust.recipe import GeneratorConfig, load_recipe
 from genrobust.study import Study
-from genrobust.study.estimates import remember_rate
+from genrobust.study.estimates import Rates
 from genrobust.study.stages.generate import generation_cost
 from genrobust.tools.init import writing as init
 
@@ -288,7 +288,7 @@ def test_another_machine_generates_and_the_study_goes_on_here(folders):
 def test_with_a_gpu_it_generates(folders, gpu):
     for rate in (2.5, 100.0):
         cost = generation_cost(init.STABLE_DIFFUSION if rate == 2.5 else GeneratorConfig())
-        remember_rate(Path("runs"), "generate", cost.key("cuda"), rate * cost.amount)
+        Rates(Path("runs")).remember("generate", cost.key("cuda"), rate * cost.amount)
     written(*SETS)
     assert loaded().generator is not None and loaded().sources() == {"real", "generated"}
     assert loaded().generate.per_class == 10

@@ -42,7 +42,7 @@ WORKERS = "GENROBUST_WORKERS"
 # What workers import. On Linux a server imports it once, and each worker is a fork of it; elsewhere forks of a process
 # that has loaded torch are not safe, and each worker starts anew.
 METHOD = "forkserver" if sys.platform == "linux" else "spawn"
-PRELOAD = ["genrobust.study.study", "genrobust.train.loop", "genrobust.classifiers.predicting"]
+PRELOAD = ["genrobust.study.study", "genrobust.train.loop", "genrobust.classifiers.predict.predicting"]
 PRELOAD_TO_GENERATE = [
     "genrobust.generate.run",
     "genrobust.generate.loading",

@@ -32,7 +32,7 @@ from genrobust.core import (
 from genrobust.data import LINE_SOURCE, ShardDataset
 from genrobust.recipe import ArmConfig, recipe_yaml
 from genrobust.report import count, thumbnail_bytes
-from genrobust.study.estimates import known_rate
+from genrobust.study.estimates import Rates
 from genrobust.study.graph import Graph
 from genrobust.study.provenance import Makers
 from genrobust.study.results.initial_weights import describe_starts
@@ -119,7 +119,7 @@ def device_seconds(graph: Graph, run: TrainingRun) -> dict[str, float]:
     context, seconds = graph.context, dict[str, float]()
     for stage in dict.fromkeys([*stages, Train(graph.checkpoints, [run.tuned])]):
         for job in stage.jobs():
-            rate = known_rate(context.out, stage.name, context.worker, stage.cost(job))
+            rate = Rates(context.out).known(stage.name, context.worker, stage.cost(job))
             if rate is None:
                 return {}
             seconds[stage.name] = seconds.get(stage.name, 0) + job.total * job.each / rate
@@ -138,7 +138,7 @@ def _qualities(graph: Graph) -> Iterator[SourceQuality]:
         made = datasets.get(quality.source)
         rate = None
         if made is not None and not made.user_provided:
-            rate = known_rate(context.out, Generate.name, context.worker, dataset_cost(made))
+            rate = Rates(context.out).known(Generate.name, context.worker, dataset_cost(made))
         yield replace(quality, per_second=rate)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from genrobust.core import EMBEDDED, GenrobustError, about, device_name, digest
 from genrobust.generate import Generation, engine_of
 from genrobust.recipe import GeneratorConfig
-from genrobust.study.estimates import Cost, known_rate, measured_once
+from genrobust.study.estimates import Cost, Rates
 from genrobust.study.executors.jobs import DoJobs, Job
 from genrobust.study.sources.dataset import GeneratedDataset
 from genrobust.study.stages.stage import NOT_SHARED, Stage
@@ -75,7 +75,7 @@ class Generate(Stage):
         card, shard = device_name(self.context.recipe.device), len(self.dataset.shards[0])
         generator = self.dataset.generator
         out, key = self.context.out, f"{generator.model} {digest(generator)}, {card}, shards of {shard:,} images"
-        return int(measured_once(out, BATCH_SIZES, key, measure))
+        return int(Rates(out).once(BATCH_SIZES, key, measure))
 
     @cached_property
     def generation(self) -> Generation:
@@ -134,6 +134,6 @@ def _pixels(generator: GeneratorConfig) -> int:
 
 def generation_time(images: int, generator: GeneratorConfig, worker: str, out: Path) -> str:
     """Return how long `images` images take, in words, if that was measured in `out`."""
-    rate = known_rate(out, Generate.name, worker, generation_cost(generator))
+    rate = Rates(out).known(Generate.name, worker, generation_cost(generator))
     time = "not measured yet" if rate is None else f"{about(images / rate)} at {rate:.3g} images/s, measured here"
     return f"{images:,} images of {generator.drawn_steps} steps: {time}"

@@ -12,7 +12,7 @@ from typing import ClassVar
 
 from genrobust.core import GenrobustError
 from genrobust.study.context import Context, Rebuilt
-from genrobust.study.estimates import Cost, estimate, known_rate, remember_rate
+from genrobust.study.estimates import Cost, Rates, estimate
 from genrobust.study.executors.jobs import DoJobs, Job, Work
 from genrobust.study.provenance import require_same_makers
 
@@ -122,7 +122,7 @@ class Stage(Rebuilt, ABC):
     def seconds(self, jobs: Sequence[Job]) -> float | None:
         """Return the seconds in which its workers do what is left of `jobs`; None where a rate is not known."""
         context = self.context
-        rates = [(job, known_rate(context.out, self.name, context.worker, self.cost(job))) for job in jobs]
+        rates = [(job, Rates(context.out).known(self.name, context.worker, self.cost(job))) for job in jobs]
         return estimate(rates, self.workers)
 
     def keep_rate(self, jobs: Sequence[Job], seconds: float) -> None:
@@ -131,7 +131,7 @@ class Stage(Rebuilt, ABC):
         keys = {cost.key(self.context.worker) for cost in costs}
         amount = sum(job.left * cost.amount / job.workers for job, cost in zip(jobs, costs, strict=True))
         if len(keys) == 1 and seconds > 0:
-            remember_rate(self.context.out, self.name, keys.pop(), amount / seconds)
+            Rates(self.context.out).remember(self.name, keys.pop(), amount / seconds)
 
 
 @dataclass(frozen=True, slots=True)

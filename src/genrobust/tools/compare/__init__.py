@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Annotated
 
 from genrobust.cli import COMMANDS, USE, Overwrite, argument, err_console, in_group, option, out_console, tell
-from genrobust.core import writing
+from genrobust.core import OutputFile
 
 Runs = Annotated[
     list[str],
@@ -24,7 +24,7 @@ def compare(runs: Runs, out: Page = Path("compare.html"), overwrite: Overwrite =
     from genrobust.tools.compare.ranking import find_results, rank
 
     files = find_results(runs)
-    with writing(out, ".html", files.values(), overwrite) as file:
+    with OutputFile(out, ".html", files.values(), overwrite).writing() as file:
         rankings = rank(files)
         file.write(compare_html(rankings, out).encode())
     shown = err_console if out == Path("-") else out_console  # standard output holds the page alone

@@ -19,15 +19,14 @@ from genrobust.cli import measure
 from genrobust.core import (
     GenrobustError,
     ImageSet,
+    OutputFile,
     UserError,
     about,
     available_devices,
     bare_name,
-    check_output,
     cores,
     some_of,
     templates,
-    writing,
 )
 from genrobust.generate import PromptedConfig, ServerConfig
 from genrobust.recipe import TrainConfig, load_recipe, locate_specs, parse_recipe, study_name
@@ -100,7 +99,7 @@ def write_recipe(
     """
     if recipe.suffix not in {".yaml", ".yml"}:
         raise UserError(f"--recipe {recipe}: the name of a recipe ends in .yaml")
-    check_output(recipe, overwrite=overwrite)
+    OutputFile(recipe, overwrite=overwrite).check()
     data, gpu = found.data, available_devices()[0] != "cpu"
     side, colored = _look(data.train)
     photographs = colored and side >= PHOTOGRAPH
@@ -114,7 +113,7 @@ def write_recipe(
     kept = []
     if recipe.is_file() and (before := recipe.read_bytes()) != text.encode():
         kept = [f"kept the recipe that was there as {_keep_copy(recipe, before)}"]
-    with writing(recipe, overwrite=overwrite) as written:
+    with OutputFile(recipe, overwrite=overwrite).writing() as written:
         written.write(text.encode())
     time, noticed = _check(recipe, out, found)
     doubts = [f"check: {doubt}" for doubt in (*noticed, *_doubts(found, values))]
@@ -159,7 +158,7 @@ def _keep_copy(recipe: Path, content: bytes) -> Path:
     """Write `content` to a new file beside `recipe`, with a number in its name, and return that."""
     names = (recipe.with_name(f"{recipe.stem}.{number}{recipe.suffix}") for number in count_from(1))
     copy = next(path for path in names if not os.path.lexists(path))
-    with writing(copy) as file:
+    with OutputFile(copy).writing() as file:
         file.write(content)
     return copy
 

@@ -12,7 +12,7 @@ from rich.box import SIMPLE
 from rich.table import Table
 from rich.text import Text
 
-from genrobust.core import Line, writing
+from genrobust.core import Line, OutputFile
 from genrobust.data import listing
 from genrobust.robustness import PublishedScores, TableScores
 
@@ -41,14 +41,14 @@ def write_json(result: PublishedScores, path: Path, inputs: Iterable[Path] = (),
     {"fit": {"slope", "intercept", "r2", "n", "residual_sd"}, "models": {name: {"id", "shift", "er", "lo", "hi",
     "extrapolated"}}}. With a pivot "fit" is the line above it, and "pivot" (its name) and "fit_below" stand beside.
 
-    `inputs` are the tables that it was read from. It is written as `writing` does.
+    `inputs` are the tables that it was read from. It is written as an `OutputFile`.
 
     Raises:
         UserError: `path` is no .json, one of `inputs`, exists and is not to `overwrite`, or cannot be written to.
         DiskFull, GenrobustError: There is no room; the system refuses otherwise.
     """
     told = {**_fits(result), "models": _model_rows(result)}
-    with writing(path, ".json", inputs, overwrite) as file:
+    with OutputFile(path, ".json", inputs, overwrite).writing() as file:
         file.write(f"{json.dumps(told, indent=1, ensure_ascii=False, allow_nan=False)}\n".encode())
 
 

@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from genrobust.classifiers.checkpoints import CheckpointInfo
-from genrobust.classifiers.models import create_classifier, load_checkpoint, save_checkpoint
+from genrobust.classifiers import CheckpointInfo, create_classifier, load_checkpoint, save_checkpoint
 from genrobust.core import Artifact, GenrobustError, Manifest, UserError
 
 NARROW = {"channels": [16, 32, 48, 64], "stem_width": 8}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,12 +19,12 @@ from timm.data import ImageNetInfo, create_transform, infer_imagenet_subset
 from timm.models import load_state_dict
 from torch import Tensor, nn
 
-from genrobust.classifiers.architectures import OWN_NETWORKS, PAPER_NAMES
-from genrobust.classifiers.checkpoints import WEIGHTS
 from genrobust.classifiers.classifier import Blueprint, OpenClassifier
-from genrobust.classifiers.hub import FOLDER, HUB, TIMM_CONFIG, fetch_from_hub
-from genrobust.classifiers.models import Classifier, move_to
-from genrobust.classifiers.timm_config import data_config, read_timm_config
+from genrobust.classifiers.networks.architectures import OWN_NETWORKS, PAPER_NAMES
+from genrobust.classifiers.networks.checkpoints import WEIGHTS
+from genrobust.classifiers.networks.models import Classifier, move_to
+from genrobust.classifiers.sources.hub import FOLDER, HUB, TIMM_CONFIG
+from genrobust.classifiers.sources.timm_config import data_config, read_timm_config
 from genrobust.core import GenrobustError, UserError, digest, hash_file, hash_folder, one_line
 
 FILES = f"{TIMM_CONFIG} and {WEIGHTS}"
@@ -34,16 +35,64 @@ KINDS = (
 )
 
 
-def open_timm_name(name: str, names: Sequence[str] | None) -> OpenClassifier:
-    """Open the pretrained timm model `name`, such as ``resnet50.a1_in1k``.
+@dataclass(frozen=True, slots=True)
+class TimmModel:
+    """A network whose images are prepared as timm validates with `config`.
 
-    Args:
-        names: The class names that the user gave, in the order of the logits; None for none. An empty sequence opens
-            the model for its weights only.
-
-    Raises:
-        UserError: timm has no weights of this name, or the names of the classes are unknown.
+    Attributes:
+        spec: How the user named it.
+        config: Its configuration, as timm writes it.
+        weights_hash: Identifies its weights.
+        make_network: Returns the network with its weights.
     """
+
+    spec: str
+    config: Mapping[str, Any]
+    weights_hash: str
+    make_network: Callable[[], nn.Module]
+
+    def open(self, names: Sequence[str] | None) -> OpenClassifier:
+        """Return the classifier.
+
+        Args:
+            names: The class names that the user gave, in the order of the logits; None for none. An empty sequence
+                opens the model for its weights only.
+
+        Raises:
+            UserError: The names of the classes are unknown, or the model takes other images than squares of RGB.
+        """
+        spec, config = self.spec, self.config
+        data = data_config(spec, config, test_size=True)
+        channels, height, width = data["input_size"]
+        if (channels, height) != (3, width):
+            raise UserError(
+                f"{spec} takes images of {channels} x {height} x {width}: genrobust supports only 3 x N x N"
+            )
+        label_names = config.get("label_names")
+        count = int(config.get("num_classes") or 0)
+        if not count and (label_names or names is None or names):
+            raise UserError(f"{spec} has no num_classes: it has no last layer, or its {TIMM_CONFIG} lacks the key")
+        if label_names and len(label_names) != count:
+            raise UserError(f"{spec}: its {TIMM_CONFIG} has {len(label_names)} label_names and num_classes {count}")
+        prepare, description = prepare_as_timm(data)
+
+        def load(device: torch.device) -> nn.Module:
+            return move_to(Classifier(self.make_network(), data["mean"], data["std"]), device).eval()
+
+        size = data_config(spec, config)["input_size"][-1]  # the training size, not the test size
+        blueprint = None
+        if architecture := config.get("architecture"):
+            kwargs = {key: value for key, value in config.get("model_args", {}).items() if key != "num_classes"}
+            name = architecture.partition(".")[0]
+            blueprint = Blueprint(name, kwargs, size, data["interpolation"], data["crop_mode"])
+        classes, shown = class_ids(spec, count, label_names, names), config.get("label_descriptions") or {}
+        return OpenClassifier(
+            spec, classes, self.weights_hash, prepare, description, load, blueprint=blueprint, descriptions=shown
+        )
+
+
+def timm_by_name(name: str) -> TimmModel:
+    """Return the pretrained timm model `name`, such as ``resnet50.a1_in1k``; raises UserError for an unknown one."""
     if not timm.is_model_pretrained(name):
         known = timm.list_models(pretrained=True)
         near = difflib.get_close_matches(name, known, n=3) or [n for n in known if n.startswith(name.split(".")[0])][:3]
@@ -55,38 +104,26 @@ def open_timm_name(name: str, names: Sequence[str] | None) -> OpenClassifier:
     assert settings is not None  # it has weights
     config = settings.to_dict()
     download_hint = f" Without a network, give the folder of a download: its {FILES} from the hub"
-    return _open_timm(name, config, digest(["timm", config], 64), partial(_load_pretrained, name, download_hint), names)
+    return TimmModel(name, config, digest(["timm", config], 64), partial(_load_pretrained, name, download_hint))
 
 
-def open_timm_folder(folder: Path, spec: str, names: Sequence[str] | None) -> OpenClassifier:
-    """Open the model that timm saved in `folder`; `names` are as for `open_timm_name`.
+def timm_in_folder(folder: Path, spec: str) -> TimmModel:
+    """Return the model that timm saved in `folder`.
 
     Raises:
-        UserError: The configuration or the weights are missing, or the names of the classes are unknown.
+        UserError: The configuration or the weights are missing.
     """
     config = read_timm_config(folder, spec)
     if not (folder / WEIGHTS).is_file():
         raise UserError(f"{spec} holds no {WEIGHTS}: save the model's weights as safetensors, which runs no code")
     weights = hash_folder(folder, (TIMM_CONFIG, WEIGHTS))  # a hub's folder may also hold what others fetched
-    return _open_timm(spec, config, weights, partial(_load_pretrained, f"{FOLDER}{folder}"), names)
+    return TimmModel(spec, config, weights, partial(_load_pretrained, f"{FOLDER}{folder}"))
 
 
-def open_hub_model(spec: str, names: Sequence[str] | None) -> OpenClassifier:
-    """Open the timm model ``hf-hub:NAME`` or ``hf-hub:NAME@REVISION``; `names` are as for `open_timm_name`.
+def state_dict_model(architecture: str, file: Path, spec: str, names: Sequence[str] | None) -> TimmModel:
+    """Return the network that timm or torchvision calls `architecture`, with a state dict; only tensors are read.
 
-    Files in the hub's cache are not fetched again.
-
-    Raises:
-        UserError: The name is not valid, or the folder holds no timm model.
-        GenrobustError: The model cannot be fetched.
-    """
-    return open_timm_folder(fetch_from_hub(spec, (TIMM_CONFIG, WEIGHTS), FILES), spec, names)
-
-
-def open_state_dict(architecture: str, file: Path, spec: str, names: Sequence[str] | None) -> OpenClassifier:
-    """Open a state dict of the network that timm or torchvision calls `architecture`; only tensors are read.
-
-    `names` are as for `open_timm_name`.
+    `names` are as for `TimmModel.open`.
 
     Raises:
         UserError: The file is no state dict, neither library knows the architecture, or the weights do not fit it.
@@ -104,7 +141,7 @@ def open_state_dict(architecture: str, file: Path, spec: str, names: Sequence[st
             network, config = loaded
             config = {**config, "num_classes": len(classes), "label_names": list(classes)}
             weights = digest([architecture, hash_file(file)], 64)
-            return _open_timm(spec, config, weights, network.eval, names)
+            return TimmModel(spec, config, weights, network.eval)
     if failures:
         origin = "that --labels names" if names else "of ImageNet"
         remedy = "; --labels FILE names others" if names is None else "; for others, save it as a folder with timm"
@@ -160,39 +197,6 @@ def class_ids(spec: str, count: int, label_names: Sequence[str] | None, names: S
         f"{spec} has {count} classes of unknown names: list them in a text file, a class a line in the order of the "
         "logits, and give it with --labels FILE; or save it for timm with its label_names"
     )
-
-
-def _open_timm(
-    spec: str,
-    config: Mapping[str, Any],
-    weights: str,
-    make_network: Callable[[], nn.Module],
-    names: Sequence[str] | None,
-) -> OpenClassifier:
-    """Open the network that `make_network` returns; images are prepared as timm validates with `config`."""
-    data = data_config(spec, config, test_size=True)
-    channels, height, width = data["input_size"]
-    if (channels, height) != (3, width):
-        raise UserError(f"{spec} takes images of {channels} x {height} x {width}: genrobust supports only 3 x N x N")
-    label_names = config.get("label_names")
-    count = int(config.get("num_classes") or 0)
-    if not count and (label_names or names is None or names):
-        raise UserError(f"{spec} has no num_classes: it has no last layer, or its {TIMM_CONFIG} lacks the key")
-    if label_names and len(label_names) != count:
-        raise UserError(f"{spec}: its {TIMM_CONFIG} has {len(label_names)} label_names and num_classes {count}")
-    prepare, description = prepare_as_timm(data)
-
-    def load(device: torch.device) -> nn.Module:
-        return move_to(Classifier(make_network(), data["mean"], data["std"]), device).eval()
-
-    size = data_config(spec, config)["input_size"][-1]  # the training size, not the test size
-    blueprint = None
-    if architecture := config.get("architecture"):
-        kwargs = {key: value for key, value in config.get("model_args", {}).items() if key != "num_classes"}
-        name = architecture.partition(".")[0]
-        blueprint = Blueprint(name, kwargs, size, data["interpolation"], data["crop_mode"])
-    classes, shown = class_ids(spec, count, label_names, names), config.get("label_descriptions") or {}
-    return OpenClassifier(spec, classes, weights, prepare, description, load, blueprint=blueprint, descriptions=shown)
 
 
 def _load_pretrained(source: str, hint: str = "") -> nn.Module:

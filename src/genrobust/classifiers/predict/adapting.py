@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from genrobust.classifiers.classifier import ADAPTED_TO
-from genrobust.classifiers.logits import Feed, Prepare, on_device
+from genrobust.classifiers.networks.logits import Feed, Prepare, on_device
 from genrobust.core import ImageSet, Subset, repeatable
 
 

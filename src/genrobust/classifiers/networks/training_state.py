@@ -11,7 +11,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from genrobust.classifiers.models import save_tensors
+from genrobust.classifiers.networks.models import save_tensors
 from genrobust.core import (
     Artifact,
     GenrobustError,

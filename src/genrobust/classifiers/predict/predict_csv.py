@@ -13,7 +13,7 @@ from scipy.special import softmax
 from torch import nn
 
 from genrobust.classifiers.classifier import OpenClassifier
-from genrobust.classifiers.logits import compute_logits, read_ahead, stack_images
+from genrobust.classifiers.networks.logits import compute_logits, read_ahead, stack_images
 from genrobust.core import UserError, csv_line, progress_bar, resolve_device
 from genrobust.data import image_files, read_image, readable_names
 

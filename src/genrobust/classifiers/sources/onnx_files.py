@@ -13,10 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from genrobust.classifiers.classifier import OpenClassifier
-from genrobust.classifiers.logits import blame_network
+from genrobust.classifiers.networks.logits import blame_network
 from genrobust.classifiers.preprocess import prepare, protocol
-from genrobust.classifiers.timm_config import MOST_PIXELS, ClassifierMetadata, data_config
-from genrobust.classifiers.timm_models import class_ids, prepare_as_timm
+from genrobust.classifiers.sources.timm_config import MOST_PIXELS, ClassifierMetadata, data_config
+from genrobust.classifiers.sources.timm_models import class_ids, prepare_as_timm
 from genrobust.core import MissingPackage, UserError, digest, hash_file, parse_json, reading
 
 # Metadata of a file, as JSON: the keys of timm's config.json.

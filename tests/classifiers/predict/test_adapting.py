@@ -10,11 +10,7 @@ import pytest
 import torch
 from test_predicting import LABELS, images, save
 
-from genrobust.classifiers.adapting import batch_norms
-from genrobust.classifiers.classifier import ADAPTED_TO, open_checkpoint
-from genrobust.classifiers.models import create_classifier
-from genrobust.classifiers.predicting import predict_sets
-from genrobust.classifiers.saved import PredictedBy
+from genrobust.classifiers import ADAPTED_TO, PredictedBy, batch_norms, create_classifier, open_checkpoint, predict_sets
 from genrobust.core import ImageSet, Subset
 
 

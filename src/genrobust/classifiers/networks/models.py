@@ -13,9 +13,15 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
-from genrobust.classifiers.architectures import has_fixed_size, make_network
-from genrobust.classifiers.checkpoints import INITIAL, WEIGHTS, CheckpointInfo, checkpoint_manifest, verify_checkpoint
-from genrobust.classifiers.heads import COSINE, add_cosine_head
+from genrobust.classifiers.networks.architectures import has_fixed_size, make_network
+from genrobust.classifiers.networks.checkpoints import (
+    INITIAL,
+    WEIGHTS,
+    CheckpointInfo,
+    checkpoint_manifest,
+    verify_checkpoint,
+)
+from genrobust.classifiers.networks.heads import COSINE, add_cosine_head
 from genrobust.core import Artifact, GenrobustError, UserError, make_folder, one_line, reading, replacing
 
 # timm would unpickle a file, go to the network, or lose the classes

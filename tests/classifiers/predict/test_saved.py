@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from genrobust.classifiers.saved import FILE, SavedPredictions, load_predictions, save_predictions
+from genrobust.classifiers import SavedPredictions
+from genrobust.classifiers.predict.saved import FILE, load_predictions, save_predictions
 from genrobust.core import GenrobustError, Predictions, UserError
 
 

@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from genrobust.classifiers.models import Classifier
+from genrobust.classifiers.networks.models import Classifier
 from genrobust.classifiers.preprocess import BICUBIC, prepare as prepare_center
 from genrobust.core import (
     GenrobustError,

@@ -17,15 +17,23 @@ from onnx import TensorProto, helper
 from safetensors.torch import load_file, save_file
 from small_dataset import genrobust
 
-from genrobust.classifiers.checkpoints import CheckpointInfo, read_checkpoint_info
-from genrobust.classifiers.clip import clip_embeddings, embed_texts, load_clip
-from genrobust.classifiers.logits import Feed, embed_images
-from genrobust.classifiers.models import create_classifier, load_checkpoint, save_checkpoint
-from genrobust.classifiers.opening import open_classifier
-from genrobust.classifiers.predicting import predict_sets
-from genrobust.classifiers.saved import PredictedBy
+from genrobust.classifiers import (
+    CheckpointInfo,
+    Feed,
+    PredictedBy,
+    clip_embeddings,
+    create_classifier,
+    embed_images,
+    embed_texts,
+    load_checkpoint,
+    load_clip,
+    open_classifier,
+    predict_sets,
+    read_checkpoint_info,
+    save_checkpoint,
+)
 from genrobust.core import ClassLabel, GenrobustError, LabelSpace
-from genrobust.data.memory import MemoryImages
+from genrobust.data import MemoryImages
 
 CPU = torch.device("cpu")
 LABELS = LabelSpace(tuple(ClassLabel(id, id, id) for id in ("red", "green", "blue")))

@@ -11,10 +11,10 @@ import torch
 from safetensors.torch import load_file
 from transformers import CLIPImageProcessor, CLIPModel, CLIPVisionConfig, CLIPVisionModelWithProjection
 
-from genrobust.classifiers.clip import ZeroShot, load_clip
-from genrobust.classifiers.clip_files import clip_files
-from genrobust.classifiers.clip_towers import open_tower, timm_tower
-from genrobust.classifiers.models import create_classifier
+from genrobust.classifiers import create_classifier, load_clip
+from genrobust.classifiers.sources.clip import ZeroShot
+from genrobust.classifiers.sources.clip_folder import OpenClip, TransformersClip, find_clip_folder
+from genrobust.classifiers.sources.clip_towers import open_tower, timm_tower
 from genrobust.core import UserError, find_clip
 
 CPU = torch.device("cpu")
@@ -23,7 +23,7 @@ TEXTS = [["an emoji of a cup", "a cup"], ["a tree"], ["a line icon of an anchor"
 
 
 def opened(folder, head="auto"):
-    return open_tower(folder, str(folder), head, CLASSES, lambda: TEXTS)
+    return open_tower(find_clip_folder(folder), str(folder), head, CLASSES, lambda: TEXTS)
 
 
 def pixels(size, count=5):
@@ -74,9 +74,9 @@ def test_a_clip_in_both_formats_is_read_by_the_weights_that_are_there(clip_folde
     both = shutil.copytree(clip_folder, tmp_path / "both")
     for path in open_clip_folder.glob("open_clip_*"):
         shutil.copy(path, both)
-    assert clip_files(both)[0] == "config.json"
+    assert isinstance(find_clip_folder(both), TransformersClip)
     (both / "model.safetensors").unlink()
-    assert clip_files(both) == ("open_clip_config.json",)
+    assert isinstance(find_clip_folder(both), OpenClip)
     images = pixels(32)
     assert torch.allclose(opened(both).load(CPU)(images), opened(clip_folder).load(CPU)(images), atol=1e-5)
 

@@ -13,9 +13,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from genrobust.classifiers.checkpoints import INITIAL
-from genrobust.classifiers.logits import predict_logits
-from genrobust.classifiers.models import load_checkpoint, save_checkpoint
+from genrobust.classifiers.networks.checkpoints import INITIAL
+from genrobust.classifiers.networks.logits import predict_logits
+from genrobust.classifiers.networks.models import load_checkpoint, save_checkpoint
 from genrobust.core import (
     Artifact,
     GenrobustError,

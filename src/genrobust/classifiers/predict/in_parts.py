@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from genrobust.classifiers.classifier import OpenClassifier
-from genrobust.classifiers.clip import Clip, clip_embeddings
-from genrobust.classifiers.clip_files import hash_clip
-from genrobust.classifiers.logits import Feed
+from genrobust.classifiers.networks.logits import Feed
+from genrobust.classifiers.sources.clip import Clip, clip_embeddings
+from genrobust.classifiers.sources.clip_folder import hash_clip
 from genrobust.core import PART, Advance, Arrays, ImageSet, KeptParts, Subset, check_not_empty, progress_bar
 
 

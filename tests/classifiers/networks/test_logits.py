@@ -8,11 +8,10 @@ import torch
 from PIL import Image
 from timm.data import create_transform
 
-from genrobust.classifiers.logits import Feed, predict_logits, predict_together
-from genrobust.classifiers.models import create_classifier
-from genrobust.classifiers.preprocess import prepare
+from genrobust.classifiers import Feed, create_classifier, predict_logits, prepare
+from genrobust.classifiers.networks.logits import predict_together
 from genrobust.core import UserError
-from genrobust.data.memory import MemoryImages
+from genrobust.data import MemoryImages
 
 
 def noise(n: int, mirrored: bool = False) -> MemoryImages:

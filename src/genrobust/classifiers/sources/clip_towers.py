@@ -4,28 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import timm
 import torch
-from safetensors.torch import load_file
-from timm.models.vision_transformer import checkpoint_filter_fn
-from torch import Tensor, nn
+from torch import nn
 from transformers import CLIPVisionConfig
 
 from genrobust.classifiers.classifier import SINGLE_CROP, Blueprint, OpenClassifier, preparation
-from genrobust.classifiers.clip import (
-    embed_ensembles,
-    load_clip,
-    load_clip_network,
-    read_clip_preparation,
-    read_clip_vision,
-)
-from genrobust.classifiers.clip_files import OPEN_CLIP, OPEN_CLIP_WEIGHTS, clip_files, hash_clip
-from genrobust.classifiers.heads import COSINE
-from genrobust.classifiers.models import Classifier, create_classifier, move_to
-from genrobust.classifiers.timm_config import data_config
+from genrobust.classifiers.networks.heads import COSINE
+from genrobust.classifiers.networks.models import create_classifier, move_to
+from genrobust.classifiers.sources.clip import embed_ensembles, load_clip
+from genrobust.classifiers.sources.clip_folder import ClipFolder
+from genrobust.classifiers.sources.timm_config import data_config
 from genrobust.core import UserError, digest, reading
 
 # By width, layers and heads: what timm calls OpenAI's and open_clip's towers.
@@ -40,9 +31,9 @@ _ACTS = {"gelu": "", "quick_gelu": "quickgelu_"}
 
 
 def open_tower(
-    folder: Path, spec: str, head: str, classes: Sequence[str], texts: Callable[[], Sequence[Sequence[str]]]
+    clip: ClipFolder, spec: str, head: str, classes: Sequence[str], texts: Callable[[], Sequence[Sequence[str]]]
 ) -> OpenClassifier:
-    """Open the image tower of the CLIP in `folder` as a classifier.
+    """Open the image tower of `clip`, which the user calls `spec`, as a classifier.
 
     Args:
         head: "text" for the zero-shot classifier of `classes`; "random" for a last layer that is to be drawn; "auto"
@@ -50,10 +41,10 @@ def open_tower(
         texts: Returns one text or more for each class.
 
     Raises:
-        UserError: A folder that holds no such CLIP, or none with a text tower for "text".
+        UserError: It cannot be read, timm has no such tower, or it has no text tower for "text".
     """
     with reading(f"the CLIP {spec}", Exception):  # its configuration may be a stranger's
-        (vision, width), own = read_clip_vision(folder), read_clip_preparation(folder)
+        (vision, width), own = clip.vision(), clip.preparation()
         architecture, kwargs = timm_tower(vision)
         size: Any = vision.image_size
     if head == "text" and width is None:
@@ -70,29 +61,36 @@ def open_tower(
     return OpenClassifier(
         name=spec,
         classes=tuple(classes) if with_text else (),
-        weights_hash=digest([hash_clip(folder), class_texts], 64),
-        load=partial(_load_tower, folder, spec, blueprint, normalization, class_texts),
+        weights_hash=digest([clip.hash(), class_texts], 64),
+        load=partial(_load_tower, clip, spec, blueprint, normalization, class_texts),
         blueprint=blueprint,
         **preparation(SINGLE_CROP, blueprint.image_size, blueprint.interpolation),
     )
 
 
 def _load_tower(
-    folder: Path,
+    clip: ClipFolder,
     spec: str,
     blueprint: Blueprint,
     normalization: Mapping[str, Any],
     class_texts: Sequence[Sequence[str]],
     device: torch.device,
 ) -> nn.Module:
+    size, kwargs = blueprint.image_size, blueprint.model_kwargs
     with reading(f"the CLIP {spec}", Exception):
-        model = _convert_tower(folder, blueprint, max(1, len(class_texts)))
+        model = create_classifier(blueprint.architecture, max(1, len(class_texts)), size, kwargs)
+        network: Any = model.network
+        tensors, projection = clip.timm_tensors(network)
+        state = network.state_dict()
+        body = {key: tensors.get(key) for key in state if not key.startswith("head.")}
+        if missing := [key for key, value in body.items() if value is None]:
+            raise ValueError(f"timm's {blueprint.architecture} has {missing[0]}, and the CLIP has not")
+        network.load_state_dict(state | body | ({"head.projection.weight": projection} if COSINE in kwargs else {}))
     model.mean[:], model.std[:] = (torch.tensor(normalization[key]).view(1, 3, 1, 1) for key in ("mean", "std"))
     if class_texts:
-        clip = load_clip(folder)
-        head: Any = model.network.head
+        loaded, head = load_clip(clip.folder), network.head
         with torch.no_grad():
-            head.classes.weight[:] = clip.logit_scale * torch.from_numpy(embed_ensembles(clip, class_texts))
+            head.classes.weight[:] = loaded.logit_scale * torch.from_numpy(embed_ensembles(loaded, class_texts))
             head.classes.bias.zero_()
     return move_to(model, device).eval()
 
@@ -122,51 +120,3 @@ def timm_tower(vision: CLIPVisionConfig) -> tuple[str, dict[str, Any]]:
     arguments = {"patch_size": vision.patch_size, "mlp_ratio": ratio}
     arguments |= dict(zip(("embed_dim", "depth", "num_heads"), size, strict=True))
     return _BASE.format(act), {key: value for key, value in arguments.items() if value != _BASE_ARGS[key]}
-
-
-def _convert_tower(folder: Path, blueprint: Blueprint, classes: int) -> Classifier:
-    """Make timm's network for the tower in `folder`, with its weights."""
-    model = create_classifier(blueprint.architecture, classes, blueprint.image_size, blueprint.model_kwargs)
-    network: Any = model.network
-    if clip_files(folder) == (OPEN_CLIP,):
-        tensors = checkpoint_filter_fn(load_file(folder / OPEN_CLIP_WEIGHTS), network)
-        projection, _ = tensors.pop("head.weight"), tensors.pop("head.bias")
-    else:
-        clip = load_clip_network(folder)
-        tensors, projection = _to_timm(clip.vision_model.state_dict()), clip.visual_projection.weight
-    if COSINE in blueprint.model_kwargs:
-        tensors["head.projection.weight"] = projection
-    state = network.state_dict()
-    network.load_state_dict({key: tensors.get(key, value) for key, value in state.items()})
-    if missing := [key for key in state if key not in tensors and not key.startswith("head.")]:
-        raise ValueError(f"timm's {blueprint.architecture} has {missing[0]}, and the CLIP has not")
-    return model
-
-
-def _to_timm(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the tensors of transformers' image tower under the names, and in the shapes, of timm's."""
-    converted = {
-        "cls_token": weights["embeddings.class_embedding"][None, None],
-        "pos_embed": weights["embeddings.position_embedding.weight"][None],
-        "patch_embed.proj.weight": weights["embeddings.patch_embedding.weight"],
-    }
-    names = {
-        "pre_layrnorm": "norm_pre",
-        "post_layernorm": "norm",
-        "self_attn.out_proj": "attn.proj",
-        "layer_norm": "norm",
-        "encoder.layers": "blocks",
-    }
-    for key, value in weights.items():
-        if key.startswith("embeddings.") or any(f".{part}_proj." in key for part in "qkv"):
-            continue
-        name = key
-        for old, new in names.items():
-            name = name.replace(old, new)
-        converted[name] = value
-    for key in [key for key in weights if ".q_proj." in key]:
-        block, parameter = key.replace("encoder.layers", "blocks").split(".self_attn.q_proj.")
-        converted[f"{block}.attn.qkv.{parameter}"] = torch.cat(
-            [weights[key.replace(".q_", f".{part}_")] for part in "qkv"]
-        )
-    return converted

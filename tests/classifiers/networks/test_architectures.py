@@ -11,9 +11,8 @@ import torchvision
 from torch import nn
 from torch.nn import functional as F
 
-from genrobust.classifiers.architectures import PAPER_NAMES, has_fixed_size, make_network
-from genrobust.classifiers.checkpoints import CheckpointInfo
-from genrobust.classifiers.models import create_classifier, load_checkpoint, save_checkpoint
+from genrobust.classifiers import CheckpointInfo, create_classifier, has_fixed_size, load_checkpoint, save_checkpoint
+from genrobust.classifiers.networks.architectures import PAPER_NAMES, make_network
 
 # Parameters in millions with 1,000 classes, as torchvision's documentation gives them; of Inception those without the
 # auxiliary head, which timm leaves out: 27.16 with it.

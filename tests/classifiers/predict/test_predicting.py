@@ -11,14 +11,18 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from genrobust.classifiers import predicting
-from genrobust.classifiers.checkpoints import CheckpointInfo
-from genrobust.classifiers.classifier import open_checkpoint
-from genrobust.classifiers.models import create_classifier, save_checkpoint
-from genrobust.classifiers.predicting import predict_sets
-from genrobust.classifiers.saved import FILE, PredictedBy, load_predictions
+from genrobust.classifiers import (
+    CheckpointInfo,
+    PredictedBy,
+    create_classifier,
+    open_checkpoint,
+    predict_sets,
+    save_checkpoint,
+)
+from genrobust.classifiers.predict import predicting
+from genrobust.classifiers.predict.saved import FILE, load_predictions
 from genrobust.core import ClassLabel, GenrobustError, ImageSet, LabelSpace, Predictions, Subset, UserError
-from genrobust.data.memory import MemoryImages
+from genrobust.data import MemoryImages
 from genrobust.recipe import EvaluateConfig
 
 LABELS = LabelSpace(tuple(ClassLabel(i, i, i) for i in ("ant", "bee", "cat")))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from genrobust.classifiers.clip_files import CLIP_FILES, clip_files, clip_weights
+from genrobust.classifiers.sources.clip_folder import CLIP_FILES, ClipFolder, find_clip_folder
 from genrobust.core import download
 
 HUB, FOLDER = "hf-hub:", "local-dir:"  # as timm writes them
@@ -31,7 +31,7 @@ def fetch_from_hub(spec: str, files: Sequence[str], contents: str) -> Path:
     return download(spec, spec.removeprefix(HUB), [*files, CARD], remedy)
 
 
-def fetch_hub_clip(spec: str) -> Path | None:
+def fetch_hub_clip(spec: str) -> ClipFolder | None:
     """Fetch the CLIP ``hf-hub:NAME``; None where that is another model.
 
     Raises:
@@ -39,5 +39,7 @@ def fetch_hub_clip(spec: str) -> Path | None:
         GenrobustError: The model cannot be fetched.
     """
     contents = "configuration, tokenizer and safetensors"
-    folder = fetch_from_hub(spec, CLIP_FILES, contents)
-    return fetch_from_hub(spec, (*CLIP_FILES, *clip_weights(folder)), contents) if clip_files(folder) else None
+    clip = find_clip_folder(fetch_from_hub(spec, CLIP_FILES, contents))
+    if clip is not None:
+        fetch_from_hub(spec, (*CLIP_FILES, *clip.weights), contents)
+    return clip

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from genrobust.classifiers.classifier import OpenClassifier
-from genrobust.classifiers.saved import (
+from genrobust.classifiers.predict.saved import (
     PredictedBy,
     SavedPredictions,
     are_saved,
@@ -33,7 +33,7 @@ if TYPE_CHECKING:  # torch takes seconds, and saved predictions are read without
     import torch
     from torch import nn
 
-    from genrobust.classifiers.logits import Feed
+    from genrobust.classifiers.networks.logits import Feed
 
 MAX_WEIGHTS_SHARE = 0.25  # of a GPU's memory: the next network may take as much again, which leaves half for the batch
 MAX_CLASSIFIERS = 16  # in memory at once, with their logits of a set; each further group decodes images again
@@ -78,7 +78,7 @@ def predict_sets(
         if cache.missing:
             groups.setdefault(cache.classifier.preparation, []).append(cache)
     if groups:
-        from genrobust.classifiers.logits import Feed
+        from genrobust.classifiers.networks.logits import Feed
 
         feed = Feed(batch_size, resolve_device(device))
         if threads is not None:
@@ -103,8 +103,8 @@ def _predict_group(
     Returns:
         How many classifiers ran: one or more, as many as fit into the memory of the device.
     """
-    from genrobust.classifiers.adapting import adapt_batch_norms
-    from genrobust.classifiers.logits import predict_together
+    from genrobust.classifiers.networks.logits import predict_together
+    from genrobust.classifiers.predict.adapting import adapt_batch_norms
 
     networks: list[nn.Module] = []
     while len(networks) < min(len(caches), MAX_CLASSIFIERS) and not (networks and _weights_fill_gpu(feed.device)):

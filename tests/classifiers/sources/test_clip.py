@@ -10,10 +10,11 @@ import pytest
 import torch
 from transformers import CLIPImageProcessor, CLIPModel, CLIPTokenizer
 
-from genrobust.classifiers.clip import ZeroShot, clip_embeddings, embed_classes, embed_texts, load_clip
-from genrobust.classifiers.logits import Feed, predict_together
+from genrobust.classifiers import Feed, clip_embeddings, embed_classes, embed_texts, load_clip
+from genrobust.classifiers.networks.logits import predict_together
+from genrobust.classifiers.sources.clip import ZeroShot
 from genrobust.core import StudyData, Subset, UserError, embedded, find_clip
-from genrobust.data.memory import MemoryImages
+from genrobust.data import MemoryImages
 
 TEXTS = ["an emoji of a cup", "a line icon of a tree", "a cup " * 30]
 

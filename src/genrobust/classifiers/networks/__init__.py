@@ -1,0 +1,1 @@
+"""Networks: how they are made, kept and run."""

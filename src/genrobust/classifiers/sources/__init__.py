@@ -1,0 +1,1 @@
+"""Where classifiers come from: checkpoints, timm and its hub, ONNX files, CLIPs."""

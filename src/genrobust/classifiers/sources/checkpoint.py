@@ -1,0 +1,58 @@
+"""Opens checkpoints of genrobust's own, also those that are not trained yet."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from genrobust.classifiers.classifier import SINGLE_CROP, Blueprint, OpenClassifier, preparation
+from genrobust.classifiers.networks.checkpoints import verify_checkpoint, weights_hash
+from genrobust.core import Artifact, UserError
+from genrobust.recipe import EvaluateConfig
+
+if TYPE_CHECKING:  # torch takes seconds, and saved predictions are read without it
+    import torch
+    from torch import nn
+
+
+def open_checkpoint(folder: Path, settings: EvaluateConfig = SINGLE_CROP) -> OpenClassifier:
+    """Open the genrobust checkpoint in `folder`; `settings` say how images are prepared.
+
+    Raises:
+        UserError: There is no finished checkpoint. On loading: the network does not take images of this size.
+        GenrobustError: The checkpoint is damaged.
+    """
+    info = verify_checkpoint(folder)
+    size = settings.image_size or info.image_size
+
+    def load(device: torch.device) -> nn.Module:
+        from genrobust.classifiers.networks.architectures import has_fixed_size
+        from genrobust.classifiers.networks.models import load_checkpoint
+
+        if size != info.image_size and has_fixed_size(info.architecture):
+            raise UserError(
+                f"evaluate.image_size: {info.architecture} takes images of the {info.image_size} px that it was "
+                f"trained on alone, not of {size}: leave the key out"
+            )
+        return load_checkpoint(folder, device)[0]
+
+    blueprint = Blueprint(info.architecture, info.model_kwargs, info.image_size, info.interpolation)
+    prepared = preparation(settings, size, info.interpolation)
+    weights = weights_hash(folder)
+    shown = info.descriptions
+    return OpenClassifier(
+        str(folder), info.classes, weights, load=load, blueprint=blueprint, descriptions=shown, **prepared
+    )
+
+
+def open_run(name: str, checkpoint: Path, classes: tuple[str, ...], blueprint: Blueprint) -> OpenClassifier:
+    """Open a classifier of a study, which may not be trained yet: its folder tells its weights from others."""
+
+    def load(device: torch.device) -> nn.Module:
+        from genrobust.classifiers.networks.models import load_checkpoint
+
+        Artifact(checkpoint).fetch()
+        return load_checkpoint(checkpoint, device)[0]
+
+    prepared = preparation(SINGLE_CROP, blueprint.image_size, blueprint.interpolation)
+    return OpenClassifier(name, classes, checkpoint.name, load=load, blueprint=blueprint, **prepared)

@@ -1,0 +1,48 @@
+"""Opens a CLIP as a zero-shot classifier."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from genrobust.classifiers.classifier import OpenClassifier, preparation
+from genrobust.classifiers.sources.clip_folder import hash_clip
+from genrobust.core import UserError, digest
+from genrobust.recipe import EvaluateConfig
+
+if TYPE_CHECKING:  # torch takes seconds, and saved predictions are read without it
+    import torch
+    from torch import nn
+
+
+def open_zero_shot(
+    clip: Path, texts: Sequence[Sequence[str]], classes: Sequence[str], settings: EvaluateConfig, image_size: int
+) -> OpenClassifier:
+    """Open the CLIP in the folder `clip` as a zero-shot classifier (Radford et al., 2021).
+
+    Args:
+        texts: One or more texts for each class.
+        classes: The names of the classes.
+        settings: How images are prepared, the same as for the study's classifiers.
+        image_size: The image size at which the study's classifiers train, in pixels.
+
+    Raises:
+        UserError: On loading: the CLIP takes images of another size than the classifiers are evaluated at.
+    """
+    size = settings.image_size or image_size
+
+    def load(device: torch.device) -> nn.Module:
+        from genrobust.classifiers.sources.clip import ZeroShot, load_clip
+
+        model = load_clip(clip, device)
+        if model.image_size != size:
+            raise UserError(
+                f"the CLIP in {clip} sees images of {model.image_size} px and the classifiers of {size} px, so their "
+                "accuracies do not compare: name another under zero_shot.clip, or change evaluate.image_size"
+            )
+        return ZeroShot(model, texts)
+
+    weights = digest([hash_clip(clip), texts])
+    prepared = preparation(settings, size)
+    return OpenClassifier(f"the CLIP in {clip}", tuple(classes), weights, load=load, **prepared)
