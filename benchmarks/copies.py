@@ -22,8 +22,8 @@ from PIL import Image, ImageOps
 from side_by_side import cores, table, use_cores, where_and_when
 
 from genrobust.core import no_progress
-from genrobust.data import ListedImages, find_near_copies, thumbnails
-from genrobust.data.file_list import list_folder
+from genrobust.data import find_near_copies, thumbnails
+from genrobust.data.file_list import ListedImages, list_folder
 
 SIDE, BITS, EVERY = 227, 8, 100
 CHANGES: tuple[Callable[[Image.Image], Image.Image], ...] = (

@@ -36,8 +36,8 @@ from torchvision.datasets import ImageFolder
 from torchvision.transforms import v2
 
 from genrobust.core import ClassLabel, ImageSet, LabelSpace, Sample, cores, progress_bar
-from genrobust.data import ListedImages, ShardDataset, begin_dataset, finish_dataset, write_shard
-from genrobust.data.file_list import list_folder
+from genrobust.data import ShardDataset, begin_dataset, finish_dataset, write_shard
+from genrobust.data.file_list import ListedImages, list_folder
 from genrobust.data.stored import class_folders
 from genrobust.train import Mixture, Source
 

@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 
 from genrobust.core import UserError
-from genrobust.data import ListedImages, open_stored
-from genrobust.data.file_list import list_folder
+from genrobust.data import open_stored
+from genrobust.data.file_list import ListedImages, list_folder
 
 
 @pytest.fixture

@@ -17,8 +17,8 @@ import pytest
 from PIL import Image
 
 from genrobust.core import UserError
-from genrobust.data import broken_images, describe_dark, image_files, read_image
-from genrobust.data.reading import walk_images
+from genrobust.data import describe_dark, image_files, read_image
+from genrobust.data.reading import broken_images, walk_images
 
 
 def encoded(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:

@@ -51,8 +51,9 @@ def folders(train: Path, test: Path, **keys: object) -> DataConfig:
 def test_tars_are_read_at_their_offsets(tmp_path: Path) -> None:
     write_tar(tmp_path / "train" / "000.tar", labeled_tar([0, 10, 9, 0]))
     write_tar(tmp_path / "train" / "001.tar", labeled_tar([9, 10]))
+    write_tar(tmp_path / "test" / "000.tar", labeled_tar([0, 10, 9, 0]))
     (tmp_path / "train" / ".damaged").mkdir()  # no class: damaged shards are moved to it
-    data = load_data(folders(tmp_path / "train", tmp_path / "train" / "000.tar", class_names={"10": "eel"}))
+    data = load_data(folders(tmp_path / "train", tmp_path / "test" / "000.tar", class_names={"10": "eel"}))
     assert data.labels.names == ("0", "9", "eel")  # numbers, so 10 comes after 9
     test = data.tests["test"]
     found = dict(zip(test.keys, zip(grays(test), test.labels.tolist(), strict=True), strict=True))

@@ -156,7 +156,7 @@ def test_the_attention_of_a_generator_is_not_that_of_the_next(section, labels, p
 
 
 def test_a_quantizer_that_is_not_installed_is_named_with_what_installs_it(section, monkeypatch):
-    monkeypatch.setattr(speed, "find_spec", lambda package: None)
+    monkeypatch.setattr("genrobust.core.errors.find_spec", lambda package: None)
     with pytest.raises(MissingPackage, match=r"needs the package torchao.*genrobust\[quantize\]"):
         load_generator(section(quantize="torchao-int8"), CPU)
 

@@ -58,7 +58,7 @@ def test_a_run_says_which_set_is_nearly_black(largest, tmp_path):
         Image.fromarray(np.array([[number, largest]], np.uint16)).save(tmp_path / name)
     data = {"source": "folders", **{name: str(tmp_path / name) for name in ("train", "test")}}
     data |= {"shifts": {"sketch": str(tmp_path / "shift")}, "near_copies": "keep"}  # they are all alike
-    lines = list(Study(parse_recipe({**QUICK, "data": data, "arms": [REAL]}), tmp_path / "runs")._describe_dark())
+    lines = list(Study(parse_recipe({**QUICK, "data": data, "arms": [REAL]}), tmp_path / "runs").describe_dark())
     keys = [line.partition(",")[0] for line in lines if "2 nearly black" in line]
     assert keys == (["data.train", "data.test", "data.shifts.sketch"] if largest < 65535 else [])
 

@@ -10,7 +10,8 @@ import pytest
 from stored_files import table, write_parquet
 
 from genrobust.core import UserError
-from genrobust.data import FolderClasses, ListedImages
+from genrobust.data import FolderClasses
+from genrobust.data.file_list import ListedImages
 from genrobust.data.imagenet_classes import label_space, wnids
 from genrobust.data.reader import read_shift
 from genrobust.recipe import ShiftConfig

@@ -78,7 +78,7 @@ def export(
     if isinstance(form, Format):
         from genrobust.tools.export.dataset import export_dataset
 
-        origin, rule = _origin(studies, what), studies.filter_of(what)
+        origin, rule = _origin(studies, what, folder), studies.filter_of(what)
         images = studies.folder(what) or Path(what)
         count = export_dataset(images, form, folder, filter_ or (str(rule) if rule else None), origin, audit, license)
         tell(f"{count:,} images")
@@ -95,8 +95,8 @@ def export(
         tell(run_push(folder, push, "dataset" if isinstance(form, Format) else "model", private))
 
 
-def _origin(studies: "Studies", what: str) -> "Origin | None":
-    """Return the recipe of a generated dataset, with the precision that auto was where it was made."""
+def _origin(studies: "Studies", what: str, out: Path) -> "Origin | None":
+    """Return the recipe of a generated dataset, for a file in `out`, with the precision that auto was at the time."""
     from genrobust.classifiers import with_dtype
     from genrobust.core import FLOAT32
     from genrobust.data import read_about
@@ -109,7 +109,7 @@ def _origin(studies: "Studies", what: str) -> "Origin | None":
         return None
     folder = studies.folder(what) or Path(what)
     recipe = with_dtype(studies.recipe(recipe_and_name(what)[0]), read_about(folder).get("dtype", FLOAT32))
-    return Origin(recipe_yaml(recipe), named.name)
+    return Origin(recipe_yaml(recipe, out), named.name)
 
 
 def _formats() -> "tuple[Registry[Any], None]":
