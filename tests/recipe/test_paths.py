@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+import yaml
 
 from genrobust.recipe import load_recipe, recipe_yaml
 
@@ -22,7 +23,11 @@ arms:
   - {name: real, mixture: real}
   - {name: other, mixture: other, train: {init: "other.yaml:arm"}}
   - {name: timm, mixture: real, train: {init: resnet18.a1_in1k}}
-quick: {data.train: data/few}
+  - {name: plain, mixture: real}
+sweep:
+  - {over: {net: [net]}, arm: {name: "swept {net}", mixture: real, train: {init: "local-dir:{net}"}}}
+tune: {over: {train.init: [net, timm/resnet18.a1_in1k]}}
+quick: {data.train: data/few, arms.3.train.init: net}
 """
 
 
@@ -50,16 +55,29 @@ def test_paths_of_a_file_start_at_its_folder(study):
     assert named(load_recipe(str(study))) == [
         *("sub/data/train", "/somewhere/test", "sub/data/found", "sub/prompts.txt", "sub/prompts.txt"),
         *("a", "sub/data/b", "hf:/datasets/OWNER/NAME/c", "sub/net", "owner/name", "sub/net"),
-        *("local-dir:sub/net", "sub/other.yaml:arm", "resnet18.a1_in1k"),
+        *("local-dir:sub/net", "sub/other.yaml:arm", "resnet18.a1_in1k", "local-dir:sub/net", "local-dir:sub/net"),
     ]
-    assert str(load_recipe(str(study), quick=True).data.train) == "sub/data/few"
+    quick = load_recipe(str(study), quick=True)
+    assert (str(quick.data.train), quick.train_of(quick.arms[3]).init) == ("sub/data/few", "sub/net")
+    assert quick.tune.over["train.init"] == ["sub/net", "timm/resnet18.a1_in1k"]
+
+
+def test_a_file_of_classes_starts_there_too_and_classes_are_no_paths(study):
+    given = ["sub/kinds.txt", ["net", "data"], "net", "all"]
+    Path("sub/kinds.txt").touch()
+    for value, found in zip(["kinds.txt", *given[1:]], [given[0], ("net", "data"), *given[2:]], strict=True):
+        study.write_text(yaml.safe_dump(yaml.safe_load(RECIPE) | {"sweep": [], "data": {"classes": value}}))
+        recipe = load_recipe(str(study))
+        assert recipe.data.classes == found
+        study.write_text(recipe_yaml(recipe, Path("sub")))
+        assert load_recipe(str(study)).data.classes == found
 
 
 def test_paths_of_the_command_line_start_at_the_current_folder(study):
     sets = ["data.train=more", "data.shifts={a: b}", "generator.model=net", "arms.1.train.init=net"]
     recipe = load_recipe(str(study), [*sets, "datasets.other.generate.prompts.file=p.txt"])
     found = named(recipe)
-    assert found[0] == "more" and found[4:9] == ["p.txt", "b", "net", "owner/name", "sub/net"] and found[-2] == "net"
+    assert found[0] == "more" and found[4:9] == ["p.txt", "b", "net", "owner/name", "sub/net"] and found[-4] == "net"
 
 
 def test_a_recipe_in_the_current_folder_and_an_installed_one_keep_their_paths(study, monkeypatch):

@@ -108,4 +108,9 @@ from .stored import (
     require_there as require_there,
 )
 from .tar_writer import TarWriter as TarWriter
-from .withholding import list_cells as list_cells, withheld_cells as withheld_cells, withhold as withhold
+from .withholding import (
+    list_cells as list_cells,
+    withheld_cells as withheld_cells,
+    withhold as withhold,
+    without_withheld as without_withheld,
+)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -72,12 +72,17 @@ def by_style(
     return (replace(stored, groups=groups, named=named), styles) if inner else (stored, {})
 
 
-def hold_back(train: ImageSet, share: float, apart: ImageRule | None = None) -> tuple[ImageSet, Subset]:
+def kept_together(images: ImageSet, rule: ImageRule | None) -> Sequence[str | None] | None:
+    """Return for each image the name by which the `rule` of APART keeps it together with others; None without one."""
+    return None if rule is None else names_by(APART, images.name, images, rule)[1]
+
+
+def hold_back(train: ImageSet, share: float, together: Sequence[str | None] | None = None) -> tuple[ImageSet, Subset]:
     """Split off a share of each class and style, at least one image of two or more; of a share of 0, none.
 
     Those held back are the first of them in a fair order, so that every run, of whatever seed, holds back the
-    same. Images for which `apart` finds the same name stay together, on the side of the first. Returns train without
-    them, and them.
+    same. Images of one name in `together` stay together, on the side of the first. Returns train without them, and
+    them.
 
     Raises:
         UserError: Nothing can be held back.
@@ -86,9 +91,8 @@ def hold_back(train: ImageSet, share: float, apart: ImageRule | None = None) -> 
         return train, Subset(train, (), "val")
     held, rank, order = np.zeros(len(train), dtype=bool), np.empty(len(train), dtype=np.int64), fair_order(train)
     rank[order] = np.arange(len(train))
-    if apart is not None:
-        names = names_by(APART, train.name, train, apart)[1]
-        _, which = np.unique([name or f"/{place}" for place, name in enumerate(names)], return_inverse=True)
+    if together is not None:
+        _, which = np.unique([name or f"/{place}" for place, name in enumerate(together)], return_inverse=True)
         first = np.full(which.max() + 1, len(train))
         np.minimum.at(first, which, rank)
         rank = first[which]  # of the first of those that stay together

@@ -14,7 +14,7 @@ from genrobust.data.folders import hold_back, open_images
 from genrobust.data.grouping import OneStyle, with_groups, with_styles
 from genrobust.data.hub_sets import fetch_dataset
 from genrobust.data.stored import open_stored, open_unlabeled, require_there
-from genrobust.recipe import DataConfig, GroupRule, Place, ShiftConfig
+from genrobust.recipe import DataConfig, Place, ShiftConfig
 
 OWN_SETS = ("train", "val", "test")  # keys of a source that has them, as paths
 CHOSEN_BY = 1 / 3  # the share of `data.shifted_val` that is held out, of each class
@@ -132,8 +132,9 @@ def load_data(config: DataConfig) -> StudyData:
         data = replace(data, retrieval=retrieval)
         if config.styles is None and any(retrieval.styles) and not any(data.train.styles):
             data = replace(data, train=OneStyle(data.train, REAL))
+    data = with_groups(data, config.groups)
     if config.shifted_val is not None:
-        data = _hold_out_shift(data, config.shifted_val, config.groups)
+        data = _hold_out_shift(data, config.shifted_val)
     if (pool := config.retrieved.search) is not None:
         data = replace(data, unlabeled=open_unlabeled("data.retrieved.search", pool))
     if unused := config.same_class.keys() - classes.used:
@@ -141,17 +142,17 @@ def load_data(config: DataConfig) -> StudyData:
             f"data.same_class: no other set than the training images has a folder or label {some_of(sorted(unused))}: "
             "write it as it is there, or remove the key"
         )
-    return with_groups(with_styles(data, config.styles), config.groups)
+    return with_styles(data, config.styles)
 
 
-def _hold_out_shift(data: StudyData, name: str, groups: Mapping[str, GroupRule] | GroupRule | None) -> StudyData:
-    """Return `data` with a part of the shifted test set `name` as its shifted validation set."""
+def _hold_out_shift(data: StudyData, name: str) -> StudyData:
+    """Return `data` with a part of the shifted test set `name` as its shifted validation set, groups undivided."""
     if name not in data.shifts:
         raise UserError(f"data.shifted_val: no shifted test set {name!r}; there are {', '.join(data.shifts)}")
     if data.shifted_val is not None:
         raise UserError(f"data.shifted_val: this source has its own, {data.shifted_val.name}: leave the key out")
-    rule = groups if isinstance(groups, GroupRule) or groups is None else groups.get(name)
-    rest, val = hold_back(data.tests[name], CHOSEN_BY, rule)
+    images = data.tests[name]
+    rest, val = hold_back(images, CHOSEN_BY, getattr(images, "groups", None))
     val.name = f"{name}-val"
     return replace(data, tests={**data.tests, name: rest}, shifted_val=val)
 

@@ -10,6 +10,7 @@ from fnmatch import fnmatchcase
 import numpy as np
 
 from genrobust.core import ImageSet, LabelSpace, StudyData, Subset, UserError, hashed_seed
+from genrobust.data.copies.exact import ContentsOf
 from genrobust.recipe import CellShare, WithoutConfig
 
 KEY = "data.retrieved.without"
@@ -33,6 +34,23 @@ def withhold(data: StudyData, rule: WithoutConfig) -> StudyData:
     out = [key in excluded or cell in cells for key, cell in zip(pool.keys, list_cells(pool), strict=True)]
     withheld = Subset(pool, np.flatnonzero(out), "withheld") if any(out) else None
     return replace(data, retrieval=_left(pool, out), withheld=withheld)
+
+
+def without_withheld(data: StudyData, contents_of: ContentsOf) -> StudyData:
+    """Return `data` without the copies of withheld images, byte for byte, among the images to search.
+
+    Args:
+        contents_of: As for `find_copies`.
+
+    Raises:
+        UserError: No image is left, or a file cannot be read.
+    """
+    pool, withheld = data.unlabeled, data.withheld
+    if pool is None or withheld is None or (hidden := contents_of(withheld)) is None:
+        return data
+    hashes, contents = {*map(bytes, hidden)}, contents_of(pool)
+    out = [] if contents is None else [content in hashes for content in map(bytes, contents)]
+    return replace(data, unlabeled=_left(pool, out)) if any(out) else data
 
 
 def withheld_cells(data: StudyData) -> set[Cell]:

@@ -119,7 +119,8 @@ class WithoutConfig(Section):
     `names` excludes images, with labels or without, whose key one of these patterns matches, such as ``*site-a/*``.
     ``*`` stands for any text, also with ``/``.
 
-    The excluded images with labels are the source `retrieved-withheld`, a control for what takes their place.
+    The excluded images with labels are the source `retrieved-withheld`, a control for what takes their place. Copies of
+    them are left out of the images to search.
     """
 
     cells: Annotated[

@@ -59,7 +59,6 @@ def load_recipe(name_or_path: str, overrides: Iterable[str] = (), quick: bool = 
     if not isinstance(raw, dict):
         raise UserError(f"{name_or_path}: a recipe is a mapping of keys (got {shown(raw)})")
     folder = Path(name_or_path).parent if Path(name_or_path).suffix in SUFFIXES else Path()
-    raw = locate_specs(raw, folder, folder)
     short = raw.pop("quick", None) or {}
     if not isinstance(short, dict):
         raise UserError(f"{name_or_path}: quick: give a mapping, such as {{train.steps: 50}} (got {shown(short)})")
@@ -103,13 +102,18 @@ def _varied_name(name: str, changes: Mapping[str, Any]) -> str:
     return f"{cut}~{digest([name, kept], 8)}"
 
 
-def parse_recipe(raw: dict[str, Any], where: str = "recipe", folder: Path = Path()) -> Recipe:
+def parse_recipe(
+    raw: dict[str, Any], where: str = "recipe", folder: Path = Path(), seen_from: Path | None = None
+) -> Recipe:
     """Build a recipe from a mapping, after expanding its sweeps; its paths are relative to `folder`.
+
+    What may be a path or something else, such as a model of the hub, is a path if it is there, seen from `seen_from`,
+    by default `folder`.
 
     Raises:
         UserError: One line for each mistake, which begins with `where` and names the key.
     """
-    expanded = expand(raw, where)
+    expanded = locate_specs(expand(raw, where), folder, folder if seen_from is None else seen_from)
     try:
         with paths_from(folder):
             return Recipe.model_validate(expanded)
@@ -122,7 +126,7 @@ def recipe_yaml(recipe: Recipe, folder: Path = Path()) -> str:
     values = recipe.model_dump(mode="json")
     if folder != Path():
         here = Path(os.path.relpath(Path(), folder))
-        values = parse_recipe(locate_specs(values, here, Path()), folder=here).model_dump(mode="json")
+        values = parse_recipe(values, folder=here, seen_from=Path()).model_dump(mode="json")
     return yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
 
 

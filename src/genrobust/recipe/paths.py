@@ -14,6 +14,7 @@ from genrobust.core import expand_home
 
 # Keys of texts that name a file, a folder, or something else, such as a model of the hub.
 SPECS = {"init", "model", "alternatives", "lora", "adapter", "clip", "baselines", "file"}
+LISTS = "classes"  # names a text file, a set of classes, or classes one by one: these are no paths
 _SPEC = re.compile(r"(clip:|local-dir:|[\w.]+@|)(.+?)((?<=\.yaml):.*|(?<=\.yml):.*|)")  # and ARM of RECIPE.yaml:ARM
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
 _folder: ContextVar[Path] = ContextVar("folder", default=Path())
@@ -55,12 +56,20 @@ def _joined(folder: Path, path: str) -> str:
 
 
 def locate_specs(value: Any, folder: Path, seen_from: Path, key: str = "") -> Any:
-    """Return a raw recipe with `folder` before what the keys `SPECS` name, where that is there, `seen_from` here."""
+    """Return a raw recipe with `folder` before what the keys `SPECS` name, where that is there, `seen_from` here.
+
+    Keys may be dotted, as in `tune.over`. What is `Given` stays.
+    """
     if isinstance(value, dict):
         return {name: locate_specs(inner, folder, seen_from, str(name)) for name, inner in value.items()}
     if isinstance(value, list):
-        return [locate_specs(inner, folder, seen_from, key) for inner in value]
-    match = _SPEC.fullmatch(value) if key in SPECS and isinstance(value, str) and folder != Path() else None
+        return [locate_specs(inner, folder, seen_from, key.removesuffix(LISTS)) for inner in value]
+    if not isinstance(value, str) or isinstance(value, Given) or folder == Path():
+        return value
+    last = key.rpartition(".")[2]
+    if last == LISTS:
+        return Given(_joined(folder, value)) if (seen_from / value).is_file() else value
+    match = _SPEC.fullmatch(value) if last in SPECS else None
     if match is None or match[2] == "pictograms" or not os.path.lexists(seen_from / match[2]):
         return value
     return Given(f"{match[1]}{_joined(folder, match[2])}{match[3]}")

@@ -34,6 +34,7 @@ from genrobust.data import (
     without_broken,
     without_copies,
     without_leaks,
+    without_withheld,
 )
 from genrobust.generate import class_templates
 from genrobust.recipe import Recipe, look_alikes, recipe_yaml
@@ -103,7 +104,7 @@ class Context:
         Raises:
             UserError: An image cannot be read.
         """
-        tests = self.data.tests
+        tests = {name: images for name, images in self.data.tests.items() if name not in self.data.derived}
         found = [
             copies_of_tests(
                 f"{images.name} of {other.recipe.name}", images, tests, self._census.contents, self._near_copies
@@ -180,7 +181,7 @@ class Context:
         if retrieved.limit is not None and data.retrieval is not None:
             kept = np.sort(fair_order(data.retrieval)[: retrieved.limit])
             data = replace(data, retrieval=Subset(data.retrieval, kept))
-        data = withhold(data, retrieved.without)
+        data = without_withheld(withhold(data, retrieved.without), self._census.contents)
         if data.shifted_val is not None and data.shifted_val.name in (self.recipe.evaluate.tests or ()):
             data = replace(data, tests={**data.tests, data.shifted_val.name: data.shifted_val})
         return data

@@ -53,7 +53,9 @@ def test_networks_with_batch_norms(architecture: str, has_some: bool) -> None:
     assert bool(batch_norms(create_classifier(architecture, 3, 32))) is has_some
 
 
-def test_one_image_changes_nothing(tmp_path: Path) -> None:
+def test_one_image_changes_nothing_whatever_was_predicted_before(tmp_path: Path) -> None:
     checkpoint, one = save(tmp_path / "checkpoint"), {"test": images(n=1)}
     plain = logits(checkpoint, tmp_path / "plain", dict(one), adapted=False)
     np.testing.assert_array_equal(logits(checkpoint, tmp_path / "out", dict(one)), plain)
+    after = logits(checkpoint, tmp_path / "after", {"many": images(n=40), **one})
+    np.testing.assert_array_equal(after, plain)

@@ -47,5 +47,11 @@ def test_cells_are_those_of_the_training_images_of_each_arm(tmp_path: Path) -> N
     assert set(subsets[found.absent]) == set(subsets[found.present]) == {"ink"}, "it has nothing of oil"
     assert (subsets[found.absent]["ink"] == (labels == study.data.labels.names.index("cat"))).all()
     assert (subsets[found.present]["ink"] != subsets[found.absent]["ink"]).all()
+    wide = {"name": "wide", "mixture": ["real", "retrieved-all"]}
+    data["retrieved"] = str(write(tmp_path / "found", {kind: {"ink": 1} for kind in KINDS}))
+    (before,), _ = find_cells(Study(recipe_of(data=data, arms=[wide, *arms]), tmp_path / "runs").graph)
+    assert before.arms == found.arms and before.lacking == found.lacking
+    begun = [wide, *({**arm, "train": {"init": "arm:wide"}} for arm in arms)]
+    assert find_cells(Study(recipe_of(data=data, arms=begun), tmp_path / "runs").graph) == ((), {}), "it began with all"
     few = Study(recipe_of(data={**data, "styles": None}, arms=arms), tmp_path / "runs")
     assert find_cells(few.graph) == ((), {})

@@ -34,7 +34,9 @@ def push(run: Callable[..., Result], monkeypatch: pytest.MonkeyPatch) -> Push:
 def test_an_export_arrives_whole_and_replaces_the_images_of_an_earlier_one(
     push: Push, hub: str, tmp_path: Path
 ) -> None:
-    own = {"own.txt": b"mine", ".gitattributes": b"mine"}
+    own = dict.fromkeys(
+        ("own.txt", ".gitattributes", "data/validation-00000-of-00001.parquet", "data/map.csv"), b"mine"
+    )
     Hub.files |= {**own, "README.md": b"old", "data/train-00000-of-00002.tar": b"old", "train/cat/1.png": b"old"}
     done = push()
     assert done.exit_code == 0, done.stderr

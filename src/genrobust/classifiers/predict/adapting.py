@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import nn
@@ -19,9 +20,11 @@ def batch_norms(network: nn.Module) -> list[nn.BatchNorm1d | nn.BatchNorm2d | nn
     return [module for module in network.modules() if isinstance(module, kinds)]
 
 
-@torch.inference_mode()
-def adapt_batch_norms(networks: Sequence[nn.Module], images: ImageSet, prepare: Prepare, feed: Feed) -> None:
-    """Replace the means and variances of the batch norms of `networks` by those of `images`.
+@contextmanager
+def adapted_batch_norms(
+    networks: Sequence[nn.Module], images: ImageSet, prepare: Prepare, feed: Feed
+) -> Iterator[None]:
+    """Replace the means and variances of the batch norms of `networks` by those of `images` in the block.
 
     This is the paper's full adaptation (N = 0: nothing is kept of the training images). The images are one batch, so
     each layer sees what the layers before it, already adapted, make of all of them. Of a larger set, `ADAPTED_TO`
@@ -30,13 +33,18 @@ def adapt_batch_norms(networks: Sequence[nn.Module], images: ImageSet, prepare: 
     """
     hashes = [hashlib.sha256(key.encode()).digest() for key in images.keys]
     taken = Subset(images, sorted(range(len(images)), key=hashes.__getitem__)[:ADAPTED_TO])
-    if len(taken) < 2:
+    if not networks or len(taken) < 2:
+        yield
         return
-    with repeatable():
+    norms = [norm for network in networks for norm in batch_norms(network)]
+    trained = [{name: value.clone() for name, value in norm.state_dict().items()} for norm in norms]
+    with repeatable(), torch.inference_mode():
         (batch,) = Feed(len(taken), feed.device).batches(taken, prepare)
         for network in networks:
-            norms = batch_norms(network.eval())
-            for norm in norms:
+            for norm in batch_norms(network.eval()):
                 norm.train().momentum = 1.0  # the running statistics become those of this batch
             network(on_device(batch, feed.device))
             network.eval()
+    yield
+    for norm, state in zip(norms, trained, strict=True):  # the next set may have one image
+        norm.load_state_dict(state)

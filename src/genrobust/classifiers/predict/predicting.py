@@ -104,7 +104,7 @@ def _predict_group(
         How many classifiers ran: one or more, as many as fit into the memory of the device.
     """
     from genrobust.classifiers.networks.logits import predict_together
-    from genrobust.classifiers.predict.adapting import adapt_batch_norms
+    from genrobust.classifiers.predict.adapting import adapted_batch_norms
 
     networks: list[nn.Module] = []
     while len(networks) < min(len(caches), MAX_CLASSIFIERS) and not (networks and _weights_fill_gpu(feed.device)):
@@ -113,18 +113,18 @@ def _predict_group(
     for name, images in sets.items():
         pending = [(cache, network) for cache, network in zip(caches, networks, strict=True) if name in cache.missing]
         if pending:
-            if adapted := [network for cache, network in pending if cache.classifier.adapted]:
-                adapt_batch_norms(adapted, images, classifier.prepare, feed)
+            adapted = [network for cache, network in pending if cache.classifier.adapted]
             names = [cache.classifier.name for cache, _ in pending]
-            outputs = predict_together(
-                [network for _, network in pending],
-                images,
-                classifier.prepare,
-                feed,
-                advance,
-                classifier.flip,
-                names,
-            )
+            with adapted_batch_norms(adapted, images, classifier.prepare, feed):
+                outputs = predict_together(
+                    [network for _, network in pending],
+                    images,
+                    classifier.prepare,
+                    feed,
+                    advance,
+                    classifier.flip,
+                    names,
+                )
             for (cache, _), logits in zip(pending, outputs, strict=True):
                 cache.save(name, logits)
     return len(caches)

@@ -14,7 +14,7 @@ from pydantic import Field, model_validator
 from genrobust.core import ImageSet, StudyData, Subset, UserError, bare_name, read_lines, reading, some_of
 from genrobust.data.classes import FolderClasses, classes_of
 from genrobust.data.file_list import ListedImages, list_folder
-from genrobust.data.folders import HELD_OUT, hold_back
+from genrobust.data.folders import HELD_OUT, hold_back, kept_together
 from genrobust.data.reader import DataSource
 from genrobust.data.stored import StoredImages, class_folders
 from genrobust.recipe import SOURCES, Between, ImageRule, Place
@@ -91,7 +91,7 @@ class DomainSet(DataSource):
         return self._hold_back(images, HALF)
 
     def _hold_back(self, images: ImageSet, share: float) -> tuple[ImageSet, Subset]:
-        return hold_back(images, share, self.groups_apart or self.together)
+        return hold_back(images, share, kept_together(images, self.groups_apart or self.together))
 
     def _find_domains(self) -> tuple[Path, dict[str, str]]:
         """Return the folder that holds the domains, and the subfolder of each."""

@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 
 from genrobust.core import ImageSet, StudyData, UserError
 from genrobust.data.classes import FolderClasses, classes_of
-from genrobust.data.folders import HELD_OUT, hold_back, open_images
+from genrobust.data.folders import HELD_OUT, hold_back, kept_together, open_images
 from genrobust.data.imagenet_sets import wordnet_ids
 from genrobust.data.reader import DataSource, Reader
 from genrobust.data.stored import open_stored
@@ -47,7 +47,7 @@ class FolderSource(DataSource):
     def study_of(self, classes: FolderClasses, train: ImageSet, test: ImageSet) -> tuple[StudyData, FolderClasses]:
         """Return the study of `train` and the clean `test`, with the validation images."""
         if self.val is None:
-            train, val = hold_back(train, self.held_out, self.groups_apart)
+            train, val = hold_back(train, self.held_out, kept_together(train, self.groups_apart))
             return StudyData(classes.labels, train, val, {"test": test}, "test"), classes
         images = open_images("val", open_stored(self.val), classes, self.same_class)
         return StudyData(classes.labels, train, images, {"test": test}, "test"), classes

@@ -9,6 +9,7 @@ import numpy as np
 
 from genrobust.core import Cells, ImageSet
 from genrobust.study.graph import Graph
+from genrobust.study.sources.checkpoints import PlannedCheckpoint
 
 MIN_IMAGES = 30  # of a test set that are in cells of either kind: over fewer, no accuracy is told
 Cell = tuple[int, str]
@@ -18,7 +19,8 @@ def find_cells(graph: Graph) -> tuple[tuple[Cells, ...], dict[str, dict[str, np.
     """Return the cells that arms have and lack, and the test images in them, as `Comparison.subsets`.
 
     Of a test set whose images have no styles, the set's name is the style. A set counts where the training images have
-    some of its cells and lack others. Arms that differ in neither share an entry.
+    some of its cells and lack others. What an arm has are also the cells of the arms that it starts from. Arms that
+    differ in neither share an entry.
     """
     trained_on = {name: graph.images.open(name) for name in sorted(graph.recipe.sources())}
     known = {style for images in trained_on.values() for style in images.styles} - {""}
@@ -29,7 +31,7 @@ def find_cells(graph: Graph) -> tuple[tuple[Cells, ...], dict[str, dict[str, np.
     arms: dict[frozenset[Cell], list[str]] = {}
     tested = {cell for cells in tests.values() for cell in cells}
     for arm in graph.recipe.arms:
-        has = graph.checkpoints.of_arm(arm.name).mixture().cells() & tested
+        has = _learned(graph.checkpoints.of_arm(arm.name)) & tested
         arms.setdefault(frozenset(has), []).append(arm.name)
     found: list[Cells] = []
     subsets: dict[str, dict[str, np.ndarray]] = {}
@@ -41,6 +43,15 @@ def find_cells(graph: Graph) -> tuple[tuple[Cells, ...], dict[str, dict[str, np.
             subsets |= {present: masks, absent: {test: ~mask for test, mask in masks.items()}}
             found.append(Cells(tuple(names), present, absent, _lacking(graph, {t: tests[t] for t in masks}, has)))
     return tuple(found), subsets
+
+
+def _learned(planned: PlannedCheckpoint) -> set[Cell]:
+    """The cells of what a classifier trains on, and of what those trained on that it starts from or is taught by."""
+    cells, labels = {*planned.mixture().cells()}, planned.context.data.labels.label_names
+    for other in planned.needed:  # perhaps of another recipe, whose classes have other numbers
+        names = other.context.data.labels.label_names
+        cells |= {(labels.index(names[k]), style) for k, style in _learned(other) if names[k] in labels}
+    return cells
 
 
 def _cells(images: ImageSet, test: str) -> list[Cell]:

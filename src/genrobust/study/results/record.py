@@ -38,7 +38,7 @@ from genrobust.study.provenance import Makers
 from genrobust.study.results.initial_weights import describe_starts
 from genrobust.study.results.scoring import StudyScores
 from genrobust.study.stages.generate import Generate, dataset_cost
-from genrobust.study.stages.stage import Stage
+from genrobust.study.stages.stage import Stage, rows
 from genrobust.study.stages.train import Train
 from genrobust.study.training_runs import TrainingRun
 
@@ -114,21 +114,25 @@ def device_seconds(graph: Graph, run: TrainingRun) -> dict[str, float]:
     arms share is counted in full: so much the run costs by itself. Images that are retrieved to match generated ones
     need not be generated. Nothing is returned where the rate of some job is not known.
     """
-    mixed = [part.source for part in run.parts if part.source not in (RETRIEVED, RETRIEVED_BY_CLASS)]
-    stages: list[Stage] = [stage for source in mixed for made in graph.make(source) for stage in made.order()]
-    context, seconds = graph.context, dict[str, float]()
-    for stage in dict.fromkeys([*stages, Train(graph.checkpoints, [run.tuned])]):
-        for job in stage.jobs():
+    seconds: dict[str, float] = {}
+    for row in rows(list(dict.fromkeys(_stages_of(graph, run)))):
+        stage, context = row.stage, row.stage.context
+        for job in row.jobs:
             rate = Rates(context.out).known(stage.name, context.worker, stage.cost(job))
             if rate is None:
                 return {}
             seconds[stage.name] = seconds.get(stage.name, 0) + job.total * job.each / rate
-    for needed in graph.checkpoints.of(run).needed:
-        before = device_seconds(graph.beside(needed.checkpoints), needed.run)
-        if not before:
-            return {}
-        seconds = {stage: seconds.get(stage, 0) + before.get(stage, 0) for stage in {**before, **seconds}}
     return seconds
+
+
+def _stages_of(graph: Graph, run: TrainingRun) -> Iterator[Stage]:
+    """Yield the stages that make what `run` needs, and it; some may come twice, or list the same jobs."""
+    for needed in graph.checkpoints.of(run).needed:
+        yield from _stages_of(graph.beside(needed.checkpoints), needed.run)
+    for source in (part.source for part in run.parts if part.source not in (RETRIEVED, RETRIEVED_BY_CLASS)):
+        for made in graph.make(source):
+            yield from made.order()
+    yield Train(graph.checkpoints, [run.tuned])
 
 
 def _qualities(graph: Graph) -> Iterator[SourceQuality]:

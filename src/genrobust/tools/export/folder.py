@@ -11,7 +11,8 @@ from pathlib import Path
 from genrobust.core import GenrobustError, UserError, hub_reason, make_folder, refusal
 
 CARD = "README.md"
-REPLACED = ["data/*", "train/*"]  # of an earlier export in a repository: the number of files is part of their names
+# What an earlier export of a dataset may have left: the number of files is part of the names of some.
+REPLACED = ["data/train-*-of-*.parquet", "data/train-*-of-*.tar", "train/*"]
 
 
 def check_target(out: Path) -> None:
@@ -57,7 +58,7 @@ def check_repo(repo: str) -> None:
 def push(folder: Path, repo: str, kind: str, private: bool = False) -> str:
     """Push `folder` to the repository `repo`, a new one if need be, and return its address.
 
-    Images of an earlier export are deleted; other files in the repository stay.
+    The training images that a dataset's repository has are deleted; other files in the repository stay.
 
     Args:
         kind: "dataset" or "model".
@@ -80,7 +81,7 @@ def push(folder: Path, repo: str, kind: str, private: bool = False) -> str:
             repo_type=kind,
             folder_path=folder,
             commit_message=message,
-            delete_patterns=REPLACED,
+            delete_patterns=REPLACED if kind == "dataset" else None,
         )
     except (HTTPError, OSError, RuntimeError, ValueError) as error:  # RuntimeError: of the library for large files
         status = getattr(getattr(error, "response", None), "status_code", 500)
