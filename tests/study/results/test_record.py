@@ -5,10 +5,13 @@ from collections import Counter
 
 import numpy as np
 from PIL import Image
+from small_study import recipe_of
 
 from genrobust.core import ClassLabel, LabelSpace
+from genrobust.study import Study
+from genrobust.study.estimates import Rates
 from genrobust.study.results import record
-from genrobust.study.results.record import gallery
+from genrobust.study.results.record import device_seconds, gallery
 
 
 class Images:
@@ -46,3 +49,19 @@ def test_of_too_many_pictures_whole_classes_are_left_out_evenly(monkeypatch):
     found = list(gallery(CLASSES, {"real": images}))
     assert list(dict.fromkeys(picture.class_name for picture in found)) == ["name 0", "name 2", "name 4"]
     assert len(found) == 3 * record.WITHOUT_STYLES
+
+
+def test_images_that_two_trainings_of_an_arm_mix_count_once(tmp_path):
+    arms = [
+        {"name": "first", "mixture": "generated"},
+        {"name": "second", "mixture": "generated", "train": {"init": "arm:first"}},
+    ]
+    graph = Study(recipe_of(arms=arms, reference="first"), tmp_path).graph
+    first, second = graph.runs
+    assert device_seconds(graph, second) == {}, "no rate is known"
+    for stage in graph.stages():
+        for job in stage.jobs():
+            Rates(graph.context.out).remember(stage.name, stage.cost(job).key(graph.context.worker), 1.0)
+    alone, both = (device_seconds(graph, run) for run in (first, second))
+    assert both["generate"] == alone["generate"] > 0
+    assert both["train"] == 2 * alone["train"]
