@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from genrobust.core import MEAN_OF_SHIFTS, ImageSet, StudyData, UserError, some_of
+from genrobust.core import MEAN_OF_SHIFTS, REAL, ImageSet, StudyData, UserError, some_of
 from genrobust.data import (
     DataSource,
     FolderClasses,
@@ -63,7 +63,8 @@ class Found:
         each = f"{least:,}" if least == most else f"{least:,} to {most:,}"
         styles = sorted({*images.styles} - {""})
         text = f"{count(len(images), 'image')} of {np.count_nonzero(counts):,} classes ({each} of each)"
-        text += f" in {len(styles)} styles: {some_of(styles, NAMED)}" if styles[1:] else ""
+        if styles and styles != [REAL]:
+            text += f" in {count(len(styles), 'style')}: {some_of(styles, NAMED)}"
         return text + self.lacks(images, "; ")
 
     def lacks(self, images: ImageSet, before: str) -> str:

@@ -167,7 +167,7 @@ class Tuning:
 
     def _study(self, arms: Iterable[Variant], **changes: Any) -> Study:
         """The study of `arms` on the images that choose."""
-        tests = {**self.raw["evaluate"], "tests": list(self.on), "beside": []}
+        tests = {**self.raw["evaluate"], "tests": list(self.on), "beside": [], "min_images": 1}  # all of them choose
         recipe = self._derived(arms, name=self.name, evaluate=tests, **changes)
         return Study(recipe, self.out, self.command, self.say, self.executor)
 
