@@ -34,7 +34,7 @@ from genrobust.recipe.section import Choice, Section
 
 HERE = Path(__file__).parent / "reference"
 MADE_BY = "<!-- Written by docs/generate.py from the code: change the text there, then run python docs/generate.py -->"
-KEYS = '<div class="keys defaults" markdown>', "</div>"  # around a page: its tables are as docs/style.css has them on phones
+KEYS = '<div class="keys defaults" markdown>', "</div>"  # around a page, for its tables: see docs/style.css
 COMMON = 4  # commands that have an option, which is described once
 ENDLESS = 4096  # larger bounds only stop nonsense
 SCALARS = {str: "text", int: "integer", float: "number", bool: "boolean", Path: "path", Any: "any value"}
