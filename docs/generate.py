@@ -34,7 +34,7 @@ from genrobust.recipe.section import Choice, Section
 
 HERE = Path(__file__).parent / "reference"
 MADE_BY = "<!-- Written by docs/generate.py from the code: change the text there, then run python docs/generate.py -->"
-KEYS = '<div class="keys defaults" markdown>\n\n{}\n\n</div>'  # as docs/style.css has it on phones
+KEYS = '<div class="keys defaults" markdown>', "</div>"  # around a page, for its tables: see docs/style.css
 COMMON = 4  # commands that have an option, which is described once
 ENDLESS = 4096  # larger bounds only stop nonsense
 SCALARS = {str: "text", int: "integer", float: "number", bool: "boolean", Path: "path", Any: "any value"}
@@ -60,6 +60,7 @@ def recipe_reference() -> str:
         "All keys of a recipe; [Write a recipe](../recipes.md) explains their use. `NAME` in a path is a name of your "
         "own, `N` an index of a list, from 0. A key whose default is `null` accepts it. `--set train.steps=200` or "
         "`--set arms.1.train.steps=200` overrides a key, `genrobust show RECIPE --yaml` prints all values.",
+        KEYS[0],
     ]
     described: dict[tuple[type, str], str] = {}  # where each key of a class stands
     for section, key in found.items():
@@ -69,7 +70,7 @@ def recipe_reference() -> str:
             parts += part(of, names, anchors, described, key)
         if section is Recipe:
             parts += ["### `sweep`", "A list of sweeps: see [Sweeps](../recipes.md#sweeps)."]
-    return "\n\n".join(parts) + "\n"
+    return "\n\n".join([*parts, KEYS[1]]) + "\n"
 
 
 def sections(section: type[Section], key: str = "") -> Iterator[tuple[type[Section], str]]:
@@ -130,7 +131,7 @@ def part(
         rows.append(f"|`{key}`|{value}|{default}|{notes}|")
     parts = [linked(f"{names} {text}".strip(), anchors, of)]
     if len(rows) > 2:
-        parts.append(KEYS.format("\n".join(rows)))
+        parts.append("\n".join(rows))
     for other in dict.fromkeys(earlier.values()):
         same = ", ".join(f"`{key}`" for key, where in earlier.items() if where == other)
         parts.append(f"As in [`{other}`](#{other.replace('.', '').lower()}): {same}.")
@@ -282,6 +283,7 @@ def command_reference() -> str:
         "# Command reference",
         "`genrobust COMMAND --help` prints the same. Exit codes: 0 done; 1 a failure, or a finding such as damage; 2 a "
         "mistake in the input; 130 interrupted. `genrobust --debug COMMAND ...` shows the traceback of a failure.",
+        KEYS[0],
         "## Shared arguments and options",
         table(shared),
     ]
@@ -289,7 +291,7 @@ def command_reference() -> str:
         parts.append(f"## {group}")
         for name in [name for name, command in commands.items() if command.rich_help_panel == group]:
             parts += described(name, commands[name], rows[name], shared)
-    return "\n\n".join(parts) + "\n"
+    return "\n\n".join([*parts, KEYS[1]]) + "\n"
 
 
 def described(name: str, command: Any, rows: dict[str, str], shared: list[str]) -> list[str]:
@@ -313,7 +315,7 @@ def described(name: str, command: Any, rows: dict[str, str], shared: list[str]) 
 
 def table(rows: list[str]) -> str:
     """A table of arguments and options."""
-    return KEYS.format("\n".join(["| | |default|", "|---|---|---|", *rows]))
+    return "\n".join(["| | |default|", "|---|---|---|", *rows])
 
 
 def row(param: Any) -> str:

@@ -27,14 +27,13 @@ Severity = Annotated[int, Between(1, 5, "there are five")]
 class Corruptions(DerivedSets):
     """Makes corrupted copies of a test set, `of`, in memory: the 15 corruptions of Hendrycks and Dietterich (2019).
 
-    An image is corrupted in each way of `which` and at each of `severities`, the same in every run and process. Each
-    family of corruptions, `noise`, `blur`, `weather` and `digital`, is a test set, such as `NAME-noise`; with
-    `by: corruption`, each corruption is. Its accuracy is the mean over corruptions and severities, and its interval is
-    over the images that were corrupted, or over their groups.
+    Each image is corrupted in each way of `which`, at each of `severities`. Each family, `noise`, `blur`, `weather` and
+    `digital`, is a test set, such as `NAME-noise`; with `by: corruption`, each corruption is. Its accuracy is the mean
+    over these, its interval over the images that were corrupted, or over their groups.
 
-    Strengths are those of Tiny-ImageNet-C and grow with the size of the image; frost is drawn. So accuracies do not
-    compare with published ones: for these, there is `kind: imagenet-c`. Give `side` where classifiers see smaller
-    images than yours: images are first resized to as many pixels on the shorter side, since shrinking removes noise.
+    Strengths are those of Tiny-ImageNet-C and grow with the size of the image: accuracies do not compare with published
+    ones, for which there is `kind: imagenet-c`. Give `side` where classifiers see smaller images than yours: images are
+    first resized to as many pixels on the shorter side, since shrinking removes noise.
 
     Corruptions are left out of the mean of shifts, unless the study has no other shift.
     """

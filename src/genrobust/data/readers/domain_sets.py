@@ -32,10 +32,9 @@ class DomainSet(DataSource):
 
     A hash of the file names cuts each class of each domain into a test half and a pool half, the same in every study.
 
-    `protocol: one-domain` trains on the pool half of `real` and tests on its test half (unshifted) and on those of the
-    other domains (shifted). The other pool halves are the images to retrieve from and to train a generator on; the
-    style of an image is its domain. `leave-one-out` is DomainBed's (Gulrajani and Lopez-Paz, 2021): it tests on all
-    images of `left_out` and trains on the other domains.
+    `protocol: one-domain` trains on the pool half of `real`. Its test half is the unshifted test set, those of the
+    other domains are the shifts; their pool halves are retrieved from, with the domain as style. `leave-one-out` is
+    DomainBed's (Gulrajani and Lopez-Paz, 2021): it tests on all images of `left_out` and trains on the other domains.
 
     `held_out` is the share for validation: of the pool, where other domains make a shifted validation set; with
     `leave-one-out` of the training images, and as many are the unshifted test set (at 0.1, arms train on 80 %, as in
