@@ -13,7 +13,7 @@ def test_the_verdict_comes_first_and_then_generated_against_retrieved_images(rec
     verdict, control, accuracy, robustness = answer(record).sentences
     assert verdict == (
         "Yes: over these 2 shifted test sets, real+generated gains 12.5 points of top-1 accuracy over real (95 % "
-        "interval +10.5 to +14.5; with shifts as the unit −19.3 to +44.3)."
+        "interval +10.5 to +14.5; over shifts like these −19.3 to +44.3)."
     )
     assert control == (
         "Compared with retrieved images, real+generated is 17.5 points below real+retrieved (−19.5 to −15.5)."
@@ -34,7 +34,7 @@ def test_a_gain_that_all_shifts_share_is_not_about_these_alone(record):
              for t, v in (("solid", 12.4), ("emoji", 12.6))}  # fmt: skip
     told = replace(record, summary=replace(record.summary, scores=record.summary.scores | alike))
     assert answer(told).sentences[0].startswith("Yes: over 2 shifted test sets, ")
-    assert "with shifts as the unit +11.2 to +13.8)" in answer(told).sentences[0]
+    assert "over shifts like these +11.2 to +13.8)" in answer(told).sentences[0]
 
 
 def with_difference(record, value: float, half: float, arm: str = "real+generated", minus: str = "real"):

@@ -157,7 +157,7 @@ def _verdict(record: StudyRecord, arm: str) -> str:
     beyond = over_shifts(summary, "top1", arm)
     if beyond is not None and not is_sure(beyond):
         where = where.replace("Over ", "Over these ")
-    beside = f"; with shifts as the unit {span(beyond, True)}" if beyond else ""
+    beside = f"; over shifts like these {span(beyond, True)}" if beyond else ""
     pair = _difference_phrase(gained, arm, reference, " of top-1 accuracy", beside)
     over = f"{where[0].lower()}{where[1:]}"
     if not summary.shifts:

@@ -58,7 +58,7 @@ def difference_table(summary: Summary, metric: Metric) -> Table | None:
     ]
     if len(summary.shifts) > 1:
         at = 1 + next(i for i, column in enumerate(columns) if column.kind == "mean")
-        columns = (*columns[:at], Column("shifts as unit", "95 % interval", "gain"), *columns[at:])
+        columns = (*columns[:at], Column("shifts like these", "95 % interval", "gain"), *columns[at:])
         for arm, entries in rows:
             entries.insert(at, _interval_entry(over_shifts(summary, metric.name, arm), metric))
     caption = f"{metric.heading(summary)} minus that of {compared_with(summary)}, {metric.difference_unit}"

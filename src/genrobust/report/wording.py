@@ -197,9 +197,9 @@ def _limits_of_comparing(record: StudyRecord) -> Iterator[str]:
         )
     if len(summary.shifts) > 1:
         yield (
-            f"Intervals of a mean are for these {len(summary.shifts)} shifts. With shifts as the unit, they are for "
-            "another shift of the kind: Student's t over the differences on each. Where that one includes zero, the "
-            "answer is about these shifts alone."
+            f"Intervals of a mean are for these {len(summary.shifts)} shifts. Those over shifts like these have the "
+            "shift as their unit: Student's t over the differences on each. Where that one includes zero, the answer "
+            "is about these shifts alone."
         )
     yield from _limits_of_groups(summary)
     for name in summary.trained_elsewhere:
