@@ -31,8 +31,8 @@ def find_cells(graph: Graph) -> tuple[tuple[Cells, ...], dict[str, dict[str, np.
     arms: dict[frozenset[Cell], list[str]] = {}
     tested = {cell for cells in tests.values() for cell in cells}
     for arm in graph.recipe.arms:
-        has = _learned(graph.checkpoints.of_arm(arm.name)) & tested
-        arms.setdefault(frozenset(has), []).append(arm.name)
+        learned = _learned(graph.checkpoints.of_arm(arm.name)) & tested
+        arms.setdefault(frozenset(learned), []).append(arm.name)
     found: list[Cells] = []
     subsets: dict[str, dict[str, np.ndarray]] = {}
     for has, names in arms.items():
