@@ -49,7 +49,8 @@ def test_names_in_a_summary_are_text(renamed: Callable[[str], Summary]) -> None:
 
 def test_the_pandas_table_is_results_csv(grouped: StudyRecord) -> None:
     summary = grouped.summary
-    table, read = summary.to_pandas(), pandas.read_csv(io.StringIO(summary_to_csv(summary, list_metrics())))
+    text = io.StringIO(summary_to_csv(summary, list_metrics()))
+    table, read = summary.to_pandas(), pandas.read_csv(text, float_precision="round_trip")
     assert len(table) == len(summary.scores) and list(table) == list(read)
     assert str(table["seed"].dtype) == "Int64" and table["seed"].isna().any()
     for column in ("value", "lo", "hi", "p", "n", "classes"):

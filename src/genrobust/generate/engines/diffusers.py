@@ -197,6 +197,8 @@ class DiffusersEngine(Engine):
             output_type="pt",
         )
         unsafe = getattr(output, "nsfw_content_detected", None) or [False] * len(requests)
+        if not torch.is_tensor(output.images):  # an array, of DiTPipeline before diffusers 0.41
+            return torch.from_numpy(output.images), unsafe
         return output.images.permute(0, 2, 3, 1).float(), unsafe
 
     def _compiled_for(self, images: int) -> AbstractContextManager[Any]:
