@@ -109,6 +109,7 @@ from .stored import (
 )
 from .tar_writer import TarWriter as TarWriter
 from .withholding import (
+    Cell as Cell,
     list_cells as list_cells,
     withheld_cells as withheld_cells,
     withhold as withhold,

@@ -9,7 +9,7 @@ from PIL import Image
 from small_study import recipe_of
 
 from genrobust.study import Study
-from genrobust.study.results.cells import MIN_IMAGES, find_cells
+from genrobust.study.results.cells import LEAST_IMAGES, find_cells
 
 KINDS = ("bird", "cat")
 
@@ -30,8 +30,8 @@ def test_cells_are_those_of_the_training_images_of_each_arm(tmp_path: Path) -> N
     data = {
         "source": "folders",
         "train": str(write(tmp_path / "train", {"bird": {"photo": 3, "ink": 3}, "cat": {"photo": 3}})),
-        "test": str(write(tmp_path / "test", {kind: {"photo": MIN_IMAGES} for kind in KINDS})),
-        "shifts": {name: {"path": str(write(tmp_path / name, {kind: {"x": MIN_IMAGES} for kind in KINDS}))}
+        "test": str(write(tmp_path / "test", {kind: {"photo": LEAST_IMAGES} for kind in KINDS})),
+        "shifts": {name: {"path": str(write(tmp_path / name, {kind: {"x": LEAST_IMAGES} for kind in KINDS}))}
                    for name in ("ink", "oil")},
         "styles": {"pattern": "/([a-z]+)_"},
     }  # fmt: skip
@@ -42,7 +42,7 @@ def test_cells_are_those_of_the_training_images_of_each_arm(tmp_path: Path) -> N
     study = Study(recipe_of(data=data, arms=arms), tmp_path / "runs")
     (found,), subsets = find_cells(study.graph)
     assert found.arms == ("real", "again")
-    assert found.lacking == (("cat", "ink", MIN_IMAGES),)
+    assert found.lacking == (("cat", "ink", LEAST_IMAGES),)
     labels = study.data.tests["ink"].labels
     assert set(subsets[found.absent]) == set(subsets[found.present]) == {"ink"}, "it has nothing of oil"
     assert (subsets[found.absent]["ink"] == (labels == study.data.labels.names.index("cat"))).all()

@@ -38,13 +38,15 @@ def adapted_batch_norms(
         return
     norms = [norm for network in networks for norm in batch_norms(network)]
     trained = [{name: value.clone() for name, value in norm.state_dict().items()} for norm in norms]
-    with repeatable(), torch.inference_mode():
-        (batch,) = Feed(len(taken), feed.device).batches(taken, prepare)
-        for network in networks:
-            for norm in batch_norms(network.eval()):
-                norm.train().momentum = 1.0  # the running statistics become those of this batch
-            network(on_device(batch, feed.device))
-            network.eval()
-    yield
-    for norm, state in zip(norms, trained, strict=True):  # the next set may have one image
-        norm.load_state_dict(state)
+    try:
+        with repeatable(), torch.inference_mode():
+            (batch,) = Feed(len(taken), feed.device).batches(taken, prepare)
+            for network in networks:
+                for norm in batch_norms(network.eval()):
+                    norm.train().momentum = 1.0  # the running statistics become those of this batch
+                network(on_device(batch, feed.device))
+                network.eval()
+        yield
+    finally:
+        for norm, state in zip(norms, trained, strict=True):  # the next set may have one image
+            norm.load_state_dict(state)

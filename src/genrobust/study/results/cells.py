@@ -8,11 +8,11 @@ from collections.abc import Collection
 import numpy as np
 
 from genrobust.core import Cells, ImageSet
+from genrobust.data import Cell, list_cells
 from genrobust.study.graph import Graph
 from genrobust.study.sources.checkpoints import PlannedCheckpoint
 
-MIN_IMAGES = 30  # of a test set that are in cells of either kind: over fewer, no accuracy is told
-Cell = tuple[int, str]
+LEAST_IMAGES = 30  # of a test set, both in present and in lacking cells: an accuracy over fewer says little
 
 
 def find_cells(graph: Graph) -> tuple[tuple[Cells, ...], dict[str, dict[str, np.ndarray]]]:
@@ -37,7 +37,7 @@ def find_cells(graph: Graph) -> tuple[tuple[Cells, ...], dict[str, dict[str, np.
     subsets: dict[str, dict[str, np.ndarray]] = {}
     for has, names in arms.items():
         masks = {test: np.array([cell in has for cell in cells]) for test, cells in tests.items()}
-        masks = {test: mask for test, mask in masks.items() if MIN_IMAGES <= mask.sum() <= len(mask) - MIN_IMAGES}
+        masks = {test: mask for test, mask in masks.items() if LEAST_IMAGES <= mask.sum() <= len(mask) - LEAST_IMAGES}
         if masks:
             present, absent = (f"cells that {names[0]} {verb}" for verb in ("has", "lacks"))
             subsets |= {present: masks, absent: {test: ~mask for test, mask in masks.items()}}
@@ -55,8 +55,8 @@ def _learned(planned: PlannedCheckpoint) -> set[Cell]:
 
 
 def _cells(images: ImageSet, test: str) -> list[Cell]:
-    styles = images.styles if any(images.styles) else [test] * len(images)
-    return list(zip(images.labels.tolist(), styles, strict=True))
+    cells = list_cells(images)
+    return cells if any(style for _, style in cells) else [(label, test) for label, _ in cells]
 
 
 def _lacking(graph: Graph, tests: dict[str, list[Cell]], has: Collection[Cell]) -> tuple[tuple[str, str, int], ...]:
