@@ -10,7 +10,7 @@ from genrobust.core import Registry
 
 if TYPE_CHECKING:
     from genrobust.classifiers import CheckpointInfo, Classifier
-    from genrobust.tools.export.content import Content
+    from genrobust.tools.export.dataset import Content
 
 
 class Format(ABC):
