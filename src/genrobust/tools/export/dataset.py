@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -13,50 +10,22 @@ import pyarrow.compute as pc
 import yaml
 from huggingface_hub import DatasetCardData
 
-from genrobust.core import Artifact, LabelSpace, UserError, progress_bar, read_page_json, reading
+from genrobust.core import Artifact, UserError, read_page_json, reading
 from genrobust.data import FILTERS, NAMES, OK, USED, ShardDataset, kept_indices, making, read_filter
 from genrobust.report import EN_DASH
 from genrobust.tools.export.card import render_card, stated_license
 from genrobust.tools.export.folder import CARD, check_target, new_folder
-from genrobust.tools.export.format import Format
+from genrobust.tools.export.format import TRAIN, Content, Format
 
-TRAIN = "train"  # the split, as Hugging Face calls it
 RECIPE = "recipe.yaml"
 EXAMPLES = 5  # prompts in the card
 PARTS = {"generator": "generator", "lora": "LoRA", "adapter": "adapter"}  # keys of a manifest, in words
-ROWS = 1000  # that are read into objects at once
 # The columns of an image beside its pixels: those of the shards, and the name of its class to show.
 ALWAYS = ("key", "label", "class_id", "class_name")
 OTHERS = (
     *("prompt", "template", "negative_prompt", "style", "seed", "source", "generator", "mode"),
     *("lora", "adapter", "strength", "steps", "guidance_scale", "redraws"),
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Content:
-    """What is exported: the images of `shards` at `indices`, each with a row of `table`; `size` is in bytes of PNG."""
-
-    shards: ShardDataset
-    indices: np.ndarray
-    table: pa.Table
-    size: int
-    classes: LabelSpace
-
-    def __len__(self) -> int:
-        return len(self.indices)
-
-    def samples(self) -> Iterator[tuple[dict[str, Any], bytes]]:
-        """Yield the columns and the PNG of each image, and show the progress; an unknown text is "".
-
-        Raises:
-            GenrobustError: An image has changed since it was written.
-        """
-        rows = (row for batch in self.table.to_batches(ROWS) for row in batch.to_pylist())
-        with progress_bar("exporting", len(self)) as bar:
-            for index, row in zip(self.indices.tolist(), rows, strict=True):
-                yield row, self.shards.encoded(index)
-                bar.advance()
 
 
 def export_dataset(

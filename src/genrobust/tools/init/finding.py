@@ -74,10 +74,9 @@ def find(train: Path, others: Mapping[str, Path | None], shifts: Sequence[str], 
     """
     named = {key: path for key, path in others.items() if path is not None}
     require_there({"--train": train, **{f"--{key}": path for key, path in named.items()}})
-    sources = {name: of for name, of in SOURCES.members().items() if issubclass(of, DataSource)}
-    published = (name for name, source in sources.items() if source.recognizes(train)) if train.is_dir() else ()
+    sources = [(name, of) for name, of in SOURCES.members().items() if train.is_dir() and issubclass(of, DataSource)]
     section: dict[str, Any] = {key: as_written(path) for key, path in named.items()}
-    if source := next(iter(published), "" if real is None else "domains"):
+    if source := next((name for name, of in sources if of.recognizes(train)), real and "domains"):
         if shifts or named.keys() - {"generated"}:
             raise UserError(f"--train {train} is the set {source}, which has all other sets: give no other folder")
         section |= {"source": source, "root": as_written(train), **({} if real is None else {"real": real})}

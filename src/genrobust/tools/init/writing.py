@@ -87,12 +87,15 @@ def write_recipe(
     values = {"own": own, "server": server, "gpu": gpu, "side": side, "photographs": photographs}
     values |= _settings(found, side, gpu, network, own, server is not None)
     text = _recipe_text(found, recipe, values)
-    if recipe.is_file() and recipe.read_text(encoding="utf-8") != text:
-        recipe.replace(f"{recipe}~")
+    kept = []
+    if recipe.is_file() and (former := recipe.read_bytes()) != text.encode():
+        kept = [f"the former recipe is {recipe}~"]
+        with OutputFile(Path(f"{recipe}~"), overwrite=True).writing() as file:
+            file.write(former)
     with output.writing() as written:
         written.write(text.encode())
     time, doubts = _check(recipe, out)
-    before, after = list(_describe_sets(found, values)), [*line, *_describe_next(found, values, recipe, time)]
+    before, after = [*kept, *_describe_sets(found, values)], [*line, *_describe_next(found, values, recipe, time)]
     room = max(1, LINES - len(before) - len(after))
     if len(doubts) > room:
         doubts[room - 1 :] = [f"{len(doubts) - room + 1} more: genrobust show {recipe}"]
@@ -124,8 +127,8 @@ def _start(
         return opened(TrainConfig(init=init)), [f"it starts from {init}, which may have seen images like your tests"]
     name = proposed.removeprefix("hf-hub:")
     try:
-        seen = "which has seen ImageNet, perhaps your classes and styles"
-        return opened(TrainConfig(init=proposed)), [f"it starts from {name}, {seen}; an arm from scratch is beside it"]
+        beside = "with an arm from scratch beside it: ImageNet may hold your classes and styles"
+        return opened(TrainConfig(init=proposed)), [f"it starts from {name}, {beside}"]
     except GenrobustError:
         return None, [f"from scratch: no weights of {name} here. To fetch them: hf download {name}"]
 

@@ -10,8 +10,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 from genrobust.core import bare_name, file_name
-from genrobust.tools.export.dataset import TRAIN, Content
-from genrobust.tools.export.format import FORMATS, Format
+from genrobust.tools.export.format import FORMATS, TRAIN, Content, Format
 
 METADATA = "metadata.parquet"
 _UNSAFE = re.compile(r'^[\s.-]|[\s.]$|[<>:"/\\|?*`{}\[\]\x00-\x1f]')  # in the name of a folder, on some system

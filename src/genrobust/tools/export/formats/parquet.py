@@ -10,8 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from genrobust.tools.export.dataset import TRAIN, Content
-from genrobust.tools.export.format import FORMATS, Format
+from genrobust.tools.export.format import FORMATS, TRAIN, Content, Format
 
 PARQUET_BYTES = 500_000_000  # of images in a file, as Hugging Face datasets writes them
 GROUP = 100  # rows a row group, likewise: what a reader or this writer holds in memory
