@@ -21,7 +21,7 @@ MISTAKES = {
     "--to tfrecord": "'tfrecord'",
     "--to parquet --private": "--push",
     "--to timm --filter best": "--filter",
-    "--to parquet --filter best": "--filter best",
+    "--to parquet --filter best": "no filter at best",
     "--to parquet --audit nowhere": "--audit nowhere",
     "--to parquet --out {dataset}/inside": "lies in the dataset",
     "--to parquet --out {dataset}": "is there already",
