@@ -16,6 +16,8 @@ from genrobust.report.view import SECTIONS, ReportView
 from genrobust.report.wording import number
 
 NAMED = 25  # classes, up to which they are named beside a matrix
+PRINTED = 10  # classes, up to which a matrix has its percents
+STRONG = 0.8  # a share whose shade is so dark that its percent is white
 LEVELS = 15  # shades of a matrix; equal differences of shade are of the square root of a share, so that few are seen
 RIGHT, WRONG = (31, 119, 180), (214, 96, 20)  # the colors of answers: on paper of any color, since shades are opacities
 SIDE, LEFT, TOP = 280, 36, 22  # SVG units
@@ -42,8 +44,8 @@ def confusion(view: ReportView) -> ReportSection | None:
     return ReportSection(
         title="Confused classes",
         order=75,
-        lead="What images of a class are taken for, most images first."
-        + (" Numbers are means over the seeds." if len(summary.seeds) > 1 else ""),
+        lead="The pairs of classes that are confused most: true class → predicted class."
+        + (" Numbers of images are means over the seeds." if len(summary.seeds) > 1 else ""),
         tables=[tables[arm] for arm in arms if arm in tables],
         plots=plots,
         template=template_beside(__file__),
@@ -78,7 +80,12 @@ def _matrix(view: ReportView, arm: str, side: str, report: ClassReport) -> Plot:
         for i, name in enumerate(names)
     ]
     box = {"left": left, "top": TOP, "side": SIDE, "width": left + SIDE + 8, "height": TOP + SIDE + 8}
-    drawn = {"uri": data_uri(_png(shares)), "rows": rows, "row": round(row, 2)}
+    cells = [
+        (round(left + row * (j + 0.5), 2), round(TOP + row * (i + 0.5), 2), f"{100 * shares[i, j]:.0f}", shares[i, j] > STRONG)
+        for i, j in zip(*shares.nonzero(), strict=True)
+    ]
+    printed = cells if len(names) <= PRINTED else []
+    drawn = {"uri": data_uri(_png(shares)), "rows": rows, "row": round(row, 2), "cells": printed}
     about = f"Matrix of classes by predicted class, {arm} on {side}: {_diagonal(shares)}"
     parts = [(TOP + SIDE + 8, (drawn, box))]
     return Plot(f"confusion {arm} {side}", "confusion", parts, box, description=about, heading=arm, note=side)
