@@ -44,7 +44,7 @@ def looks(summary: Summary) -> dict[str, Look]:
 
 
 def pictured(summary: Summary, arm: str) -> tuple[list[str], list[str]]:
-    """Return the arms that plots show, and the others, from the best on the mean of the shifts, or on the clean set, on.
+    """Return the arms that plots show, and the others, the best on the mean of the shifts, or the clean set, first.
 
     Plots show all of a few arms. Of many, they show the answer's `arm` and its reference, or the members of these where
     they are groups, and the best.

@@ -49,9 +49,7 @@ def classes(view: ReportView) -> ReportSection | None:
     )
 
 
-def _columns(
-    reports: Mapping[str, ClassReport], arms: Sequence[str], side: str
-) -> dict[str, tuple[float | None, ...]]:
+def _columns(reports: Mapping[str, ClassReport], arms: Sequence[str], side: str) -> dict[str, tuple[float | None, ...]]:
     """Recall, which is top-1 accuracy by class, and precision of each arm."""
     recalls = {f"recall on {side}: {arm}": reports[arm].recall for arm in arms}
     return recalls | {f"precision on {side}: {arm}": reports[arm].precision for arm in arms}

@@ -17,7 +17,6 @@ from genrobust.report.wording import number
 
 NAMED = 25  # classes, up to which they are named beside a matrix
 PRINTED = 10  # classes, up to which a matrix has its percents
-STRONG = 0.8  # a share whose shade is so dark that its percent is white
 LEVELS = 15  # shades of a matrix; equal differences of shade are of the square root of a share, so that few are seen
 RIGHT, WRONG = (31, 119, 180), (214, 96, 20)  # the colors of answers: on paper of any color, since shades are opacities
 SIDE, LEFT, TOP = 280, 36, 22  # SVG units
@@ -74,18 +73,18 @@ def _matrix(view: ReportView, arm: str, side: str, report: ClassReport) -> Plot:
         shares = np.nan_to_num(counts / counts.sum(axis=1, keepdims=True))
     is_named = len(names) <= NAMED
     left = min(TEXT, round(CHARACTER * max(map(len, names))) + 8) if is_named else LEFT
-    row = SIDE / len(names)
+    row, percents = SIDE / len(names), (100 * shares).round().astype(int).tolist()
     rows = [
-        (round(TOP + row * i, 2), name if is_named else "", _in_words(names, i, shares[i]))
+        (
+            round(TOP + row * i, 2),
+            name if is_named else "",
+            _in_words(names, i, shares[i]),
+            percents[i] if len(names) <= PRINTED else [],
+        )
         for i, name in enumerate(names)
     ]
     box = {"left": left, "top": TOP, "side": SIDE, "width": left + SIDE + 8, "height": TOP + SIDE + 8}
-    cells = [
-        (round(left + row * (j + 0.5), 2), round(TOP + row * (i + 0.5), 2), f"{100 * shares[i, j]:.0f}", shares[i, j] > STRONG)
-        for i, j in zip(*shares.nonzero(), strict=True)
-    ]
-    printed = cells if len(names) <= PRINTED else []
-    drawn = {"uri": data_uri(_png(shares)), "rows": rows, "row": round(row, 2), "cells": printed}
+    drawn = {"uri": data_uri(_png(shares)), "rows": rows, "row": round(row, 2)}
     about = f"Matrix of classes by predicted class, {arm} on {side}: {_diagonal(shares)}"
     parts = [(TOP + SIDE + 8, (drawn, box))]
     return Plot(f"confusion {arm} {side}", "confusion", parts, box, description=about, heading=arm, note=side)
