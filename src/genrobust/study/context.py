@@ -37,7 +37,7 @@ from genrobust.data import (
     without_withheld,
 )
 from genrobust.generate import class_templates
-from genrobust.recipe import Recipe, look_alikes, recipe_yaml
+from genrobust.recipe import Recipe, recipe_yaml
 from genrobust.robustness import list_metrics
 from genrobust.study.census import Census
 from genrobust.study.estimates import StageTimes
@@ -226,8 +226,6 @@ def _in_worker(recipe: Recipe, out: Path | str) -> Context:
 
 def _check_names(recipe: Recipe, data: StudyData) -> None:
     """Raise UserError, naming the key, for a test set that the data lacks, and for an unknown metric."""
-    if twins := look_alikes([MEAN_OF_SHIFTS, *data.tests]):
-        raise UserError(f"data.shifts: {twins[0]!a} and {twins[1]!a} look the same: rename one")
     if MEAN_OF_SHIFTS in data.tests:
         raise UserError(f"data.shifts: {MEAN_OF_SHIFTS!r} is what reports call the mean over all: rename this test set")
     there = ", ".join(data.tests)

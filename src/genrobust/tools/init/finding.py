@@ -25,7 +25,7 @@ from genrobust.data import (
     readable_names,
     require_there,
 )
-from genrobust.recipe import SOURCES, DataConfig, checked, look_alikes, valid_name
+from genrobust.recipe import SOURCES, DataConfig, checked, valid_name
 from genrobust.report import count
 
 HELD_OUT = 1 / 3  # of `data.shifted_val`
@@ -162,7 +162,7 @@ def _name_shifts(texts: Iterable[str], classes: FolderClasses) -> dict[str, Path
             except ValueError as error:
                 raise UserError(f"--shift {text}: {error}") from None
             taken = ["test", MEAN_OF_SHIFTS, *shifts]
-            if each.casefold() in map(str.casefold, taken) or look_alikes([*taken, each]):
+            if each.casefold() in map(str.casefold, taken):
                 raise UserError(f"--shift {text}: another test set is called {each}: write NAME=DIR with another name")
             shifts[each] = place
     return shifts
