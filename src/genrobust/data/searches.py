@@ -70,10 +70,8 @@ def nearest_of_classes(best: np.ndarray, cosines: np.ndarray, wanted: np.ndarray
     """
     order = np.lexsort((-cosines, best))
     starts = np.searchsorted(best[order], np.arange(len(wanted) + 1))
-    nearest = [
-        order[start : min(start + n, end)] for start, end, n in zip(starts, starts[1:], wanted.tolist(), strict=False)
-    ]
-    return np.concatenate(nearest)
+    ends = np.minimum(starts[:-1] + wanted, starts[1:])
+    return np.concatenate([order[start:end] for start, end in zip(starts[:-1], ends, strict=True)])
 
 
 def write_search(

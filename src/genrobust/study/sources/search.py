@@ -130,7 +130,7 @@ class PoolSearch(Rebuilt):
 
     @cached_property
     def parts(self) -> dict[int | str, range]:
-        """What is embedded: images of the pool, by the number of their part, and the texts of classes as CLASS_NAMES."""
+        """What is embedded: images of the pool, by their part, and the texts of classes as CLASS_NAMES."""
         count = len(self.pool)
         parts: dict[int | str, range] = {n: range(s, min(s + PART, count)) for n, s in enumerate(range(0, count, PART))}
         return parts | {CLASS_NAMES: range(len(self.class_counts))}
