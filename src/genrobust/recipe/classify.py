@@ -152,8 +152,6 @@ class TrainConfig(FineTuning):
             raise ValueError("crop: random-resized is an augmentation, which augmentation: none excludes")
         if self.optimizer == "sgd" and self.momentum == 0:
             raise ValueError("momentum: sgd is Nesterov's, which needs some: for none, set optimizer to momentum")
-        if self.layer_decay != 1 and self.no_decay is not None:
-            raise ValueError("layer_decay: it uses timm's own weight decay rule, not no_decay: set only one")
         if self.augmentation_share < 1 and not self.augmentation.changes:
             raise ValueError(f"augmentation_share: {self.augmentation} is no policy that could change a share")
         if self.start_size is not None and (self.crop == "square" or self.start_size > self.image_size):

@@ -161,7 +161,7 @@ class PlannedCheckpoint:
         train, opened = self.run.train, self.checkpoints.initial
         if not train.is_pretrained:
             return None
-        key = digest([train.init, train.head, train.architecture, train.model_kwargs])
+        key = digest([train.init, train.architecture, train.model_kwargs])
         if key not in opened:
             opened[key] = self._open_initial()
         return opened[key]
