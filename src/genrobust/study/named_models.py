@@ -52,17 +52,9 @@ def named_models(specs: Sequence[str], studies: Studies, labels: Sequence[str] =
     files = _label_files(labels)
     models = [model for spec in specs for model in _models_of(spec, studies, files)]
     recipes = {model.name: {other.recipe for other in models if other.name == model.name} for model in models}
-    models = [
+    return [
         replace(m, name=f"{m.recipe}: {m.name}") if m.recipe and recipes[m.name] != {m.recipe} else m for m in models
     ]
-    takers = {model.name for model in models if not model.recipe}
-    for name, file in files.items():
-        if name not in takers and (name or not takers):
-            raise UserError(
-                f"--labels {name and f'{name}='}{file}: there is no model {f'{name!r} ' if name else ''}whose classes "
-                "it could name: arms of recipes know theirs; name any other with --models NAME=MODEL"
-            )
-    return models
 
 
 def open_all(models: Sequence[Named]) -> dict[str, list[OpenClassifier]]:

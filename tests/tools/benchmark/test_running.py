@@ -149,7 +149,6 @@ def test_files_name_the_classes_of_models_that_name_none(folders, save, nameless
         assert (first["scores"] == second["scores"]) == (labels != f"mine={wrong}")
     assert metrics[right] != metrics[f"mine={wrong}"]
     for labels, said in (
-        ([right, f"theirs={right}"], "no model 'theirs' whose classes it could name"),
         ([right, wrong], "is given for every model already"),
         ([wrong], r"wrong and .*known, .* 'bell' in the file, and 'tree' in the model"),
     ):
