@@ -9,12 +9,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from PIL import Image
-from small_study import CLASSES, QUICK, REAL, TRAIN, files, folders_section
+from small_study import QUICK, REAL, TRAIN, files
 
 from genrobust.classifiers import read_checkpoint_info
-from genrobust.core import Artifact, GenrobustError, UserError, read_page_json
+from genrobust.core import Artifact, UserError, read_page_json
 from genrobust.recipe import FilterConfig, parse_recipe
-from genrobust.study import RATES, Local, Study, disk
+from genrobust.study import RATES, Study, disk
 from genrobust.study.estimates import OURS
 from genrobust.study.results import record
 from genrobust.study.sources.filtered import FilteredDataset
@@ -61,19 +61,6 @@ def test_a_run_says_which_set_is_nearly_black(largest, tmp_path):
     lines = list(Study(parse_recipe({**QUICK, "data": data, "arms": [REAL]}), tmp_path / "runs").describe_dark())
     keys = [line.partition(",")[0] for line in lines if "2 nearly black" in line]
     assert keys == (["data.train", "data.test", "data.shifts.sketch"] if largest < 65535 else [])
-
-
-def test_images_that_change_while_a_study_runs_are_named(write_folder, tmp_path):
-    """A worker that lists them later makes what the study does not look for."""
-    folders = {name: write_folder(name, name, 2, CLASSES) for name in ("train", "test")}
-
-    class Late(Local):
-        def run(self, work):
-            os.utime(next(folders["test"].rglob("*.png")))
-
-    recipe = parse_recipe({**QUICK, "data": folders_section(folders), "arms": [REAL]})
-    with pytest.raises(GenrobustError, match="images of test changed meanwhile"):
-        Study(recipe, tmp_path / "runs", executor=Late()).scores()
 
 
 def test_each_dataset_is_made_once_and_a_second_run_makes_nothing(study, tmp_path, monkeypatch):

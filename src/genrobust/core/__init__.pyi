@@ -41,7 +41,6 @@ from .errors import (
 from .feeding import feed as feed, reading_pool as reading_pool
 from .files import (
     MANIFEST as MANIFEST,
-    NO_INODES as NO_INODES,
     leftovers as leftovers,
     lock as lock,
     make_folder as make_folder,

@@ -229,7 +229,6 @@ class Study:
         scores = self.scores()
         self.context.log("writing the report")
         record = record_of(self.graph, scores, self.command, self.makers())
-        self.context.tracking.outcome(record)
         view = ReportView(record)
         files = write_report(view, self.report_folder, self._report_inputs)
         link(self.out / self.recipe.name, self.report_folder)

@@ -55,15 +55,9 @@ def test_what_is_wrong_in_a_table_is_named(tmp_path, text, named):
 
 def test_what_rounding_adds_is_cut_and_what_is_more_is_named(tmp_path):
     assert read(tmp_path, GOOD + "e,100.00001,-1e-9\n").clean[-1] == 100
-    assert read(tmp_path, "model,x,y\na,1.0000001,.5\nb,.5,.2\n", unit="fraction").clean[0] == 100
+    assert read(tmp_path, "model,x,y\na,1.0000001,.5\nb,.5,.2\n").clean[0] == 100
     with pytest.raises(UserError, match=r"100\.1 .e."):
         read(tmp_path, GOOD + "e,100.1,60\n")
-
-
-@pytest.mark.parametrize("unit", [None, "percent"])
-def test_fractions_in_place_of_percents_are_refused_with_the_highest(tmp_path, unit):
-    with pytest.raises(UserError, match=r"0\.8 .b.*--unit fraction"):
-        read(tmp_path, "model,x,y\na,.7,.5\nb,.8,.4\n", unit=unit)
 
 
 @pytest.mark.parametrize("rows", [[("a", 50, 20)], [("a", 0, 20), ("b", 100, 30), ("c", 50, 0), ("d", 60, 20)]])
