@@ -65,7 +65,6 @@ MISTAKES = [  # section, its values, what the error names
     ("generate", {"prompts": LISTED}, "generate.prompts: strategy list does not use the key templates"),
     ("finetune", {"steps": 0}, "finetune.steps: give a number from 1"),
     ("finetune", {"steps": 5, "warmup_steps": 5}, "finetune: .*lower it, or raise steps"),
-    ("finetune", {"distil": 2, "flip": True}, "finetune: flip is for learning images, and distil learns none"),
     ("class_model", {"width": 100}, "class_model: 100 channels are no multiple of 32"),
     ("class_model", {"steps": 5, "warmup_steps": 5}, "class_model: .*lower it, or raise steps"),
     ("class_model", {"channels": [32, 48]}, "class_model: 48 channels are no multiple of 32"),

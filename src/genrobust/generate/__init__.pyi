@@ -15,6 +15,5 @@ from .run import Generation as Generation, open_generated as open_generated
 from .server import ServerConfig as ServerConfig
 from .templates import class_templates as class_templates
 from .train.class_model import ClassModel as ClassModel, styles_of as styles_of
-from .train.distil import Distillation as Distillation
 from .train.finetune import Finetune as Finetune
 from .train.trainer import train_generator as train_generator, training_inputs as training_inputs

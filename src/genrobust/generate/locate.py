@@ -58,14 +58,12 @@ def find_generator(config: DiffusersConfig) -> tuple[str, Path]:
 
 
 def find_lora(config: LoraConfig) -> tuple[str, Path]:
-    """Return the id and the .safetensors file of a LoRA; one of the hub is downloaded, and "pictograms" is embedded.
+    """Return the id and the .safetensors file of a LoRA; one of the hub is downloaded.
 
     Raises:
         UserError: The LoRA is not found or is a pickle, or its folder has not one file to choose.
         GenrobustError: A trained LoRA is damaged.
     """
-    if config.model == EMBEDDED:
-        return EMBEDDED, embedded("distilled") / LORA_FILE
     id, path = _find_parts(config, "generator.lora", ["*.safetensors"])
     files = [path] if path.is_file() else sorted(p for p in path.glob("*") if p.is_file())
     candidates = [p for p in files if p.suffix == ".safetensors"]

@@ -16,8 +16,7 @@ SIZE = Between(8, 8192, "larger images fit no device's memory")
 class LoraConfig(Section):
     """A low-rank adaptation (LoRA) of the generator's weights. A text in its place means `model`.
 
-    `model` is a .safetensors file, a folder that holds one, a hub id, or "pictograms": with it the embedded generator
-    draws in two steps of `euler-trailing` at a guidance_scale of 1.
+    `model` is a .safetensors file, a folder that holds one, or a hub id.
 
     `revision` is a branch, tag or commit on the hub.
     """

@@ -23,7 +23,6 @@ from .diffusion import (
     HEAD as HEAD,
     PATCH as PATCH,
     PATCH_OF_LATENTS as PATCH_OF_LATENTS,
-    SUBSTEPS as SUBSTEPS,
     ClassModelConfig as ClassModelConfig,
     FinetuneConfig as FinetuneConfig,
     GeneratorTraining as GeneratorTraining,

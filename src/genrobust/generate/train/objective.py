@@ -199,7 +199,7 @@ class Encoded:
     def __init__(
         self, title: str, unit: str, count: int, encode: Callable[[Sequence[int]], Tensor], chunk: int
     ) -> None:
-        self._encode, self._chunk, self.count = encode, chunk, count
+        self._encode, self._chunk = encode, chunk
         self._kept: Tensor | None = None
         if count * encode([0]).nbytes <= KEPT_BYTES:
             with progress_bar(title, count, unit) as bar:
@@ -247,11 +247,7 @@ def snr_weights(schedule: Schedule, timesteps: Tensor) -> Tensor:
 
 def losses(schedule: Schedule, model: Model, batch: Batch) -> Tensor:
     """Return the weighted squared error of each image, float32 [B]."""
-    return squared_errors(schedule, model, batch) * snr_weights(schedule, batch.timesteps)
-
-
-def squared_errors(schedule: Schedule, model: Model, batch: Batch) -> Tensor:
-    """Return the squared error of each image, float32 [B]."""
     noisy = schedule.add_noise(batch.latents, batch.noise, batch.timesteps)
     prediction = model(noisy, batch.timesteps, batch.context).sample
-    return (prediction.float() - target(schedule, batch)).square().mean((1, 2, 3))
+    errors = (prediction.float() - target(schedule, batch)).square().mean((1, 2, 3))
+    return errors * snr_weights(schedule, batch.timesteps)
