@@ -48,9 +48,9 @@ def test_layers_that_cannot_wait_are_not_asked_to(section, monkeypatch):
     config = section("dit", offload="group")
     pipeline = load_generator(config, CPU).pipeline
     with pytest.raises(UserError, match=r"generator\.offload: group .*DiTPipeline"):
-        place([pipeline], config, torch.device("cuda"))
+        place(pipeline, config, torch.device("cuda"))
     a_card(monkeypatch, free=0)
-    assert speed._chosen([pipeline], META) == "model"
+    assert speed._chosen(pipeline, META) == "model"
 
 
 def test_what_cannot_be_done_is_not_recommended(section, sampler, plan):

@@ -61,12 +61,11 @@ def load_generator(config: DiffusersConfig, device: torch.device) -> Generator:
     width, height = _image_size(config, pipeline)
     if lora is not None and lora_file is not None:
         _add_lora(pipeline, lora_file, lora.scale)
-    redux = None
     if isinstance(config, AdaptedConfig) and config.adapter is not None:
-        redux = _add_adapter(pipeline, config, find_adapter(config.adapter), config.adapter.scale)
+        _add_adapter(pipeline, find_adapter(config.adapter), config.adapter.scale)
     prepare_pipeline(pipeline, config)
-    offload = place([pipeline] if redux is None else [pipeline, redux], config, device)
-    return Generator(pipeline, config, id, device, width, height, _id2label(index), redux, offload)
+    offload = place(pipeline, config, device)
+    return Generator(pipeline, config, id, device, width, height, _id2label(index), offload)
 
 
 def _id2label(index: dict[str, Any]) -> dict[int, str] | None:
@@ -88,7 +87,6 @@ def _load_pipeline(folder: Path, config: DiffusersConfig, index: dict[str, Any])
         extra["add_watermarker"] = False  # else it depends on what else is installed
     if _id2label(index):
         extra["id2label"] = _id2label(index)  # JSON has its numbers as texts
-    extra |= dict.fromkeys(mode_of(config).unused)
     if (quantized := quantization(config, folder)) is not None:
         extra["quantization_config"] = quantized
     kind, name = index["_class_name"], mode_of(config).loader
@@ -175,30 +173,26 @@ def _add_lora(pipeline: Any, file: Path, scale: float) -> None:
     pipeline.unload_lora_weights()
 
 
-def _add_adapter(pipeline: Any, config: DiffusersConfig, adapter: Adapter, scale: float) -> Any:
-    """Add an IP-Adapter to `pipeline`, or return the pipeline of a FLUX Redux; raises UserError where neither works."""
-    kind, path = type(pipeline).__name__, adapter.weights[0] if adapter.file else adapter.folder
-    with explain_refusal(f"generator.adapter: {path} cannot be added to the generator, a {kind}", "take one for that"):
-        if adapter.kind == "FLUX Redux":
-            unused = dict.fromkeys(mode_of(config).unused)
-            return _from_pretrained(diffusers.FluxPriorReduxPipeline, adapter.folder, config.dtype, **unused)
-        _add_ip_adapter(pipeline, *adapter.weights)
-        pipeline.set_ip_adapter_scale(scale)
-    return None
-
-
-def _add_ip_adapter(pipeline: Any, file: Path, encoder: Path) -> None:
+def _add_adapter(pipeline: Any, adapter: Adapter, scale: float) -> None:
+    """Add an IP-Adapter to `pipeline`; raises UserError where that does not work."""
+    problem = f"generator.adapter: {adapter.file} cannot be added to the generator, a {type(pipeline).__name__}"
     with (
+        explain_refusal(problem, "take one for that"),
         refusing_random_weights(),
         muted("image_encoder is not loaded", "diffusers.loaders.ip_adapter"),  # it is, below
         muted(*EMPTY_WARNING),
     ):
         pipeline.load_ip_adapter(
-            file.parent, subfolder="", weight_name=file.name, image_encoder_folder=None, local_files_only=True
+            adapter.file.parent,
+            subfolder="",
+            weight_name=adapter.file.name,
+            image_encoder_folder=None,
+            local_files_only=True,
         )
         image_encoder = transformers.CLIPVisionModelWithProjection.from_pretrained(
-            encoder, dtype=pipeline.dtype, use_safetensors=True, local_files_only=True
+            adapter.image_encoder, dtype=pipeline.dtype, use_safetensors=True, local_files_only=True
         )
+        pipeline.set_ip_adapter_scale(scale)
     side: Any = image_encoder.config.image_size
     processor = transformers.CLIPImageProcessor(size={"shortest_edge": side}, crop_size={"height": side, "width": side})
     pipeline.register_modules(image_encoder=image_encoder, feature_extractor=processor)

@@ -29,8 +29,7 @@ class LoraConfig(Section):
 class AdapterConfig(Section):
     """An adapter that lets a text-to-image model draw from a real image. A text in its place means `model`.
 
-    `model` is a folder or a hub id: an IP-Adapter (Ye et al., 2023, arXiv 2308.06721) for Stable Diffusion 1, 2 or XL,
-    or a FLUX Redux for FLUX.1.
+    `model` is a folder or a hub id: an IP-Adapter (Ye et al., 2023, arXiv 2308.06721) for Stable Diffusion 1, 2 or XL.
 
     `revision` is a branch, tag or commit on the hub.
 

@@ -110,21 +110,20 @@ def _set_attention(trunk: Any, name: str, kind: str) -> None:
         trunk.set_attention_backend(BACKENDS.get(name, name))
 
 
-def place(pipelines: Sequence[Any], config: DiffusersConfig, device: torch.device) -> str:
-    """Move `pipelines` onto `device`, all of them or, where that has too little memory, what is computing.
+def place(pipeline: Any, config: DiffusersConfig, device: torch.device) -> str:
+    """Move `pipeline` onto `device`, all of it or, where that has too little memory, what is computing.
 
     No image depends on it. Returns what is done, as `generator.offload` has it: "none", "model" or "group".
 
     Raises:
-        UserError: A pipeline cannot do what the recipe asks for.
+        UserError: The pipeline cannot do what the recipe asks for.
     """
     offload: str = config.offload if device.type == "cuda" else "none"
     if offload == "auto":
-        offload = _chosen(pipelines, device)
-    for pipeline in pipelines:
-        if device.type in ("cpu", "cuda") and config.quantize is None:
-            lay_out(pipeline, device)
-        _move(pipeline, offload, device)
+        offload = _chosen(pipeline, device)
+    if device.type in ("cpu", "cuda") and config.quantize is None:
+        lay_out(pipeline, device)
+    _move(pipeline, offload, device)
     return offload
 
 
@@ -141,13 +140,12 @@ def lay_out(pipeline: Any, device: torch.device) -> None:
             part.to(memory_format=torch.channels_last)
 
 
-def _chosen(pipelines: Sequence[Any], device: torch.device) -> str:
-    parts = [part for pipeline in pipelines for part in pipeline.components.values() if isinstance(part, nn.Module)]
-    sizes = [_bytes(part.parameters()) for part in parts]
+def _chosen(pipeline: Any, device: torch.device) -> str:
+    sizes = [_bytes(part.parameters()) for part in pipeline.components.values() if isinstance(part, nn.Module)]
     gc.collect()  # or what this process no longer uses, such as the generator before, counts as taken
     torch.cuda.empty_cache()
     offload = offload_for(sizes, torch.cuda.mem_get_info(device)[0])
-    if offload == "group" and not all(map(can_offload_layers, pipelines)):
+    if offload == "group" and not can_offload_layers(pipeline):
         offload = "model"
     if offload != "none":
         log.warning(

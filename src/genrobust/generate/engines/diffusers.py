@@ -100,11 +100,11 @@ class DiffusersEngine(Engine):
     def weights_bytes(cls, config: GeneratorConfig) -> int:
         config = _diffusers_config(config)
         folder = find_generator(config)[1]
-        unused = {folder / part for part in mode_of(config).unused}
-        files = [path for path in folder.rglob("*.safetensors") if path.parent not in unused]
+        files = list(folder.rglob("*.safetensors"))
         adapter_config = _adapter_config(config)
-        for path in () if adapter_config is None else find_adapter(adapter_config).weights:
-            files += path.rglob("*.safetensors") if path.is_dir() else [path]
+        if adapter_config is not None:
+            adapter = find_adapter(adapter_config)
+            files += [adapter.file, *adapter.image_encoder.rglob("*.safetensors")]
         return sum(path.stat().st_size for path in files)
 
     @property
@@ -115,7 +115,7 @@ class DiffusersEngine(Engine):
             **super().record,
             "weights_sha256": known["weights_sha256"],
             **{key: known.get(key) for key in ADDED},
-            "adapter_file": None if adapter is None else find_adapter(adapter).file,
+            "adapter_file": None if adapter is None else find_adapter(adapter).file.name,
             "strength": known.get("strength"),
             "scheduler": type(self.generator.pipeline.scheduler).__name__,
             "steps": config.steps,
@@ -218,8 +218,7 @@ class DiffusersEngine(Engine):
         try:
             yield
         except Exception:
-            for pipeline in filter(None, (self.generator.pipeline, self.generator.redux)):
-                pipeline.maybe_free_model_hooks()
+            self.generator.pipeline.maybe_free_model_hooks()
             raise
 
     @contextmanager
