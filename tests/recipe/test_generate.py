@@ -40,7 +40,6 @@ def test_a_lora_is_a_text_or_a_section():
 UNUSED = [  # a mode, a key of others, and one of these
     ("mode labels", "strength", 0.5, "mode labels+images"),
     ("mode images", "lora", "x.safetensors", "mode labels"),
-    ("mode class", "guidance_until", 0.5, "mode labels"),
     ("mode class", "width", 64, "mode images"),
     ("mode labels", "server", {"url": "http://a"}, "engine openai"),
     ("engine openai", "scheduler", "ddim", "engine diffusers"),
@@ -56,9 +55,6 @@ MISTAKES = [  # section, its values, what the error names
     ("generator", {"mode": "labels+images", "strength": 0}, "generator.strength: give a number above 0, up to 1: "),
     ("generator", {"mode": "labels+images", "strength": 1.5}, "generator.strength: give a number above 0, up to 1: "),
     ("generator", {"mode": "labels+images", "strength": 0.2, "steps": 4}, "strength 0.2 of 4 steps leaves no step"),
-    ("generator", {"guidance_until": 0}, "generator.guidance_until: give a number above 0"),
-    ("generator", {"guidance_until": 1.1}, "generator.guidance_until: give a number above 0, up to 1"),
-    ("generator", {"guidance_until": 0.5, "guidance_scale": 1}, "guidance_until: a guidance_scale of 1 guides no step"),
     ("generator", {"lora": {"path": "x"}}, "unknown key generator.lora.path; known here: model, revision, scale"),
     ("generate", {"prompts": {"strategy": "list"}}, "generate.prompts: strategy list needs the key file"),
     ("generate", {"prompts": {"file": "x"}}, "generate.prompts: strategy diverse does not use the key file"),

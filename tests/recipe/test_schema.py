@@ -69,7 +69,7 @@ def test_it_takes_the_installed_recipes_as_they_are_and_with_all_values(name: st
         ("finetune", "null"),
         ("generator", "{engine: openai, model: x, server: {url: 'http://127.0.0.1:8000/v1'}}"),
         ("generator.lora", "x"),
-        ("datasets.few.generator", "{lora: {scale: 0.5}, mode: labels, guidance_until: 0.5}"),
+        ("datasets.few.generator", "{lora: {scale: 0.5}, mode: labels, steps: 4}"),
         ("train", "{learning_rate: 1e-3, steps: '200', wise_ft: [0, 1], init: pretrained}"),
         ("generate.batch_size", "auto"),
         ("quick", "{train.steps: 1, arms: [{name: real, mixture: real}]}"),

@@ -16,13 +16,12 @@ from torch import nn
 from genrobust.classifiers import resolved_here
 from genrobust.core import INDEX, UserError
 from genrobust.generate.calls import EMPTY_WARNING, explain_refusal, muted, refusing_random_weights
-from genrobust.generate.guidance import check_guidance
 from genrobust.generate.index import read_index
 from genrobust.generate.locate import Adapter, find_adapter, find_lora
 from genrobust.generate.mode import Generator, locate, mode_of
 from genrobust.generate.pipeline_config import AdaptedConfig, DiffusersConfig, PromptedConfig
 from genrobust.generate.pipelines import ENCODED
-from genrobust.generate.speed import place, prepare_pipeline, quantization
+from genrobust.generate.speed import place
 
 ADAPTER = "recipe"  # the name of a LoRA in the pipeline
 
@@ -45,8 +44,7 @@ def load_generator(config: DiffusersConfig, device: torch.device) -> Generator:
     Raises:
         UserError: No such folder or model, weights that are pickles, a pipeline for another mode, a damaged file, a
             LoRA or adapter that does not fit, a size that is no multiple of 8 pixels, more steps than it was trained
-            with, a scheduler that it cannot take, a guidance that cannot end before the last step, a key for speed or
-            memory that it cannot follow.
+            with, a scheduler that it cannot take, an offload that it cannot do.
     """
     config = resolved_here(config, device.type)
     id, folder = locate(config)
@@ -57,13 +55,11 @@ def load_generator(config: DiffusersConfig, device: torch.device) -> Generator:
     _check_safety_checker(pipeline, config)
     pipeline.set_progress_bar_config(disable=True)
     _set_scheduler(pipeline, config)
-    check_guidance(pipeline, config)
     width, height = _image_size(config, pipeline)
     if lora is not None and lora_file is not None:
         _add_lora(pipeline, lora_file, lora.scale)
     if isinstance(config, AdaptedConfig) and config.adapter is not None:
         _add_adapter(pipeline, find_adapter(config.adapter), config.adapter.scale)
-    prepare_pipeline(pipeline, config)
     offload = place(pipeline, config, device)
     return Generator(pipeline, config, id, device, width, height, _id2label(index), offload)
 
@@ -87,8 +83,6 @@ def _load_pipeline(folder: Path, config: DiffusersConfig, index: dict[str, Any])
         extra["add_watermarker"] = False  # else it depends on what else is installed
     if _id2label(index):
         extra["id2label"] = _id2label(index)  # JSON has its numbers as texts
-    if (quantized := quantization(config, folder)) is not None:
-        extra["quantization_config"] = quantized
     kind, name = index["_class_name"], mode_of(config).loader
     if name == "AutoPipelineForText2Image" and kind in ENCODED and "Img2Img" not in kind:
         name = kind  # which that would choose, after seconds of importing every pipeline that there is

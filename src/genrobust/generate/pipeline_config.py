@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
-from genrobust.recipe import Between, GeneratorConfig, PositiveFraction, Section, short_for
+from genrobust.recipe import Between, GeneratorConfig, Section, short_for
 
 STEPS = Between(1, 1000, "diffusion models know 1,000 noise levels")
 GUIDANCE = Between(0, 1000, "images turn to noise")
@@ -57,18 +57,10 @@ class DiffusersConfig(GeneratorConfig):
 
     `compile: auto` compiles a UNet's blocks or a transformer's repeated ones, on a GPU, for 2,000 images or more.
 
-    `attention` chooses another implementation, which changes the images.
-
     `offload: auto` keeps only the computing part (`model`) or layer (`group`) on the GPU if not everything fits.
-
-    `quantize` stores the weights of the large parts in 8 bits, which changes the images.
-
-    `cache: first-block` skips the network where its first block changes little; `taylor-seer` extrapolates its
-    attention in four of five steps (Liu et al., 2025). Both change the images.
-
-    `tiling` decodes an image in tiles, which changes it.
     """
 
+    gone: ClassVar[dict[str, Any]] = {"attention": None, "cache": None, "quantize": None, "tiling": False}
     unsampled: ClassVar[tuple[str, ...]] = ("alternatives", "revision", "variant", "lora", "adapter", "offload")
 
     alternatives: tuple[str, ...] = ()
@@ -79,15 +71,7 @@ class DiffusersConfig(GeneratorConfig):
     guidance_scale: Annotated[float, GUIDANCE] = 3.0
     dtype: Literal["auto", "float32", "float16", "bfloat16"] = "auto"
     compile: Literal["auto"] | bool = "auto"
-    attention: Literal["native", "flash", "flash-3", "sage", "xformers", "flex", "cudnn"] | None = None
     offload: Literal["auto", "none", "model", "group"] = "auto"
-    quantize: Literal["torchao-int8", "torchao-float8"] | None = None
-    cache: Literal["first-block", "taylor-seer"] | None = None
-    tiling: bool = False
-
-    @property
-    def draws_singly(self) -> bool:
-        return self.cache == "first-block"
 
     @property
     def drawn_steps(self) -> int:
@@ -99,13 +83,8 @@ class DiffusersConfig(GeneratorConfig):
         return False
 
     @property
-    def guided_share(self) -> float:
-        """The share of the steps, from the first, that use guidance."""
-        return 1.0
-
-    @property
     def evaluations(self) -> float:
-        return self.drawn_steps * (1 + self.guided_share if self.guidance_scale > 1 else 1)
+        return self.drawn_steps * (2 if self.guidance_scale > 1 else 1)
 
     @property
     def precision(self) -> str:
@@ -137,29 +116,11 @@ class SizedConfig(DiffusersConfig):
 
 
 class PromptedConfig(SizedConfig):
-    """A prompt.
+    """A prompt."""
 
-    `guidance_until` is the share of the steps, from the first, that use guidance; a step without it takes half the
-    time.
-    """
+    gone: ClassVar[dict[str, Any]] = {**SizedConfig.gone, "guidance_until": 1.0}
 
     lora: Annotated[LoraConfig | None, short_for("model", str | LoraConfig | None)] = None
-    guidance_until: PositiveFraction = 1.0
-
-    @model_validator(mode="after")
-    def _check_prompted(self) -> PromptedConfig:
-        if self.quantize is not None and self.lora is not None:
-            raise ValueError("quantize: a LoRA cannot be merged into quantized weights: leave one of them out")
-        if self.guidance_until < 1 and self.guidance_scale <= 1:
-            raise ValueError(
-                f"guidance_until: a guidance_scale of {self.guidance_scale:g} guides no step: raise it above 1, or "
-                "leave guidance_until out"
-            )
-        return self
-
-    @property
-    def guided_share(self) -> float:
-        return self.guidance_until
 
     @property
     def names(self) -> dict[str, tuple[str, ...]]:

@@ -179,8 +179,6 @@ class Generation:
         """The batch size that pays on this device, measured at the first images of the plan."""
         if engine.on_server:
             return max(SERVED, WAVES * engine.concurrency)
-        if self._generator.draws_singly:
-            return 1
         first = [self._plan[n] for n in range(min(len(self._plan), self._config.shard_size, MOST))]
 
         def seconds(count: int) -> float:

@@ -40,6 +40,7 @@ class GeneratorConfig(Choice):
 
     chosen_by = "engine"
     registry = ENGINES
+    gone: ClassVar[dict[str, Any]] = {}  # former keys with their defaults: folders keep their names
     unsampled: ClassVar[tuple[str, ...]] = ()  # keys beside `model` that change no image, or are known by content
 
     mode: str = "labels"
@@ -80,11 +81,6 @@ class GeneratorConfig(Choice):
         return False
 
     @property
-    def draws_singly(self) -> bool:
-        """Whether images are drawn one by one: what the engine does with one would depend on the rest of a batch."""
-        return False
-
-    @property
     def size(self) -> tuple[int | None, int | None]:
         """Width and height of the images in pixels; None where they are the model's own."""
         return None, None
@@ -111,7 +107,7 @@ class GeneratorConfig(Choice):
 
     def sampling(self) -> dict[str, Any]:
         """Return the part of the section that decides the images beside the weights, as flat JSON."""
-        return self.model_dump(mode="json", exclude={"model", *self.unsampled})
+        return {**self.gone, **self.model_dump(mode="json", exclude={"model", *self.unsampled})}
 
 
 class PromptConfig(Section):

@@ -194,7 +194,6 @@ def test_out_of_memory_says_what_to_lower(base, tmp_path):
         ("full", "dit", {"mode": "class"}, {}, "generator.mode is class"),
         ("full", "dit", {}, {}, "holds a DiTPipeline"),
         ("full", "sd", {"lora": {"model": "some.safetensors"}}, {}, "generator.lora is set"),
-        ("lora", "sd", {"quantize": "torchao-int8"}, {}, "generator.quantize"),
         ("full", "sd", {"width": 63}, {}, "generator.width is 63 pixels"),
         ("class", "sd3", {}, {}, "AutoencoderKL"),
         ("class", "sd", {"width": 128}, {}, "128 x 64"),

@@ -72,7 +72,7 @@ class DiffusersEngine(Engine):
         self.generator = load_generator(_diffusers_config(config), device)
         self.config = self.generator.config
         self.mode = mode_of(self.config)(self.generator, labels, self.source_image)
-        self._most = 1 if config.draws_singly else 2**16  # images at once, as far as is known
+        self._most = 2**16  # images at once, as far as is known
         self._compiled = False
         # How many images at once the network is compiled for, 0 where that failed; None where it is not compiled.
         self._whole: int | None = None
@@ -120,7 +120,6 @@ class DiffusersEngine(Engine):
             "scheduler": type(self.generator.pipeline.scheduler).__name__,
             "steps": config.steps,
             "guidance_scale": config.guidance_scale,
-            **({"guidance_until": config.guided_share} if config.guided_share < 1 else {}),
             "width": self.generator.width,
             "height": self.generator.height,
             "dtype": config.dtype,
@@ -234,15 +233,16 @@ class DiffusersEngine(Engine):
     def _memory_advice(self, images: int) -> tuple[str, str]:
         from genrobust.generate.speed import can_offload_layers
 
-        size = ", or generator.width and generator.height" if isinstance(self.config, SizedConfig) else ""
-        half = ", or set generator.dtype to float16 or bfloat16" if self.config.dtype == "float32" else ""
+        smaller = ["generator.width and generator.height"] if isinstance(self.config, SizedConfig) else []
+        lower = ["generate.batch_size", *smaller] if images > 1 else smaller
+        remedies = [f"lower {' or '.join(lower)}"] if lower else []
+        if images == 1 and self.generator.offload != "group" and can_offload_layers(self.generator.pipeline):
+            remedies.insert(0, "set generator.offload to group")
+        if self.config.dtype == "float32":
+            remedies.append("set generator.dtype to float16 or bfloat16")
         shape = f"{self.generator.width} x {self.generator.height} pixels"
-        remedy = f"lower generate.batch_size{size}{half}"
-        if images == 1:
-            layers = self.generator.offload != "group" and can_offload_layers(self.generator.pipeline)
-            offload = "generator.offload to group, or " if layers else ""
-            remedy = f"set {offload}generator.tiling to true{half}{size}"
-        return f"while drawing {images} image{'s' if images > 1 else ''} of {shape} at once", remedy
+        work = f"while drawing {images} image{'s' if images > 1 else ''} of {shape} at once"
+        return work, ", or ".join(remedies) or "name a smaller generator"
 
 
 def _diffusers_config(config: GeneratorConfig) -> DiffusersConfig:

@@ -57,11 +57,6 @@ class Finetune(Objective):
             )
         if isinstance(self.base, PromptedConfig) and self.base.lora is not None:
             raise UserError("generator.lora is set: a generator is fine-tuned without one: leave it out")
-        if self.base.quantize is not None and self.config.method == "lora":
-            raise UserError(
-                "generator.quantize is set: a LoRA cannot be merged into quantized weights: leave it out, or set "
-                "finetune.method to full"
-            )
         self.captions = captions_of(self.prompts, self.images, self.labels)
 
     def inputs(self) -> dict[str, Any]:

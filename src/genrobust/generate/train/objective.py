@@ -73,8 +73,7 @@ class Objective(ABC):
 
     def load(self, device: torch.device, **changes: Any) -> Generator:
         """Load the base in float32, with its own scheduler, and with nothing that makes drawing faster or smaller."""
-        settings: dict[str, Any] = dict.fromkeys(("quantize", "attention", "cache", "lora", "scheduler"))
-        settings |= dict.fromkeys(("tiling", "safety_checker", "compile"), False)
+        settings: dict[str, Any] = {"lora": None, "scheduler": None, "safety_checker": False, "compile": False}
         settings |= {"offload": "none", "steps": 1, "dtype": "float32", **changes}
         supported = {key: value for key, value in settings.items() if key in type(self.base).model_fields}
         return load_generator(self.base.model_copy(update=supported), device)
