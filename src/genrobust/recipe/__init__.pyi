@@ -48,7 +48,6 @@ from .names import look_alikes as look_alikes, study_name as study_name, valid_n
 from .numbers import (
     CORES as CORES,
     Between as Between,
-    Pixels as Pixels,
     PositiveFraction as PositiveFraction,
     Threads as Threads,
     WorkerCount as WorkerCount,
