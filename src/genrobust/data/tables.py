@@ -22,7 +22,7 @@ from genrobust.data.file_list import Listing, require_new, some_names, stamp
 
 STATE = "state.json"  # of a dataset that save_to_disk wrote
 SPLITS = "dataset_dict.json"  # of a folder of several such
-IMAGE, LABEL = "image", "label"  # the columns: a struct of bytes and path, and an integer or a list of these
+IMAGE, LABEL = "image", "label"  # the columns: a struct of bytes and path, and an integer
 # What pyarrow and the parsers of names raise where a file is damaged.
 DAMAGED = (pa.ArrowException, ValueError, LookupError, TypeError, AttributeError, OverflowError)
 CACHED = 4  # row groups kept in memory: those that neighboring images, asked for by several threads, lie in
@@ -113,10 +113,7 @@ def _listing(
     labeled: bool,
     in_order: bool = False,
 ) -> Listing:
-    """List the rows of all `files`: a group is the name of the label, or its number where labels have no names.
-
-    Of several labels it is their numbers, with a space between two.
-    """
+    """List the rows of all `files`: a group is the name of the label, or its number where labels have no names."""
     tables: dict[Path, _Table] = {}
     names: dict[Path, tuple[str, ...]] = {}
     stamps: list[tuple[int, int]] = []
@@ -181,13 +178,11 @@ def _encoded(column: pa.ChunkedArray) -> pa.ChunkedArray:
 def _groups(path: Path, labels: Sequence[Any], names: tuple[str, ...]) -> list[str]:
     groups = []
     for row, label in enumerate(labels):
-        several = (label or [None]) if isinstance(label, list) else [label]
-        for one in several:
-            if one is None or one < 0 or (names and one >= len(names)):
-                known = f"0 to {len(names) - 1}" if names else "0, 1, ..."
-                problem = f"{path}, row {row}: the label {one!r} is none of {known}"
-                raise UserError(f"{problem} (a test split without labels?)")
-        groups.append(names[label] if names else " ".join(map(str, several)))
+        if label is None or label < 0 or (names and label >= len(names)):
+            known = f"0 to {len(names) - 1}" if names else "0, 1, ..."
+            problem = f"{path}, row {row}: the label {label!r} is none of {known}"
+            raise UserError(f"{problem} (a test split without labels?)")
+        groups.append(names[label] if names else str(label))
     return groups
 
 
@@ -195,7 +190,7 @@ def _check_schema(path: Path, schema: pa.Schema, labeled: bool) -> tuple[str, ..
     """The class names in the schema of `path`, which must have a column of images and, if `labeled`, one of labels."""
     columns: tuple[tuple[str, Callable[[pa.DataType], bool], str], ...] = (
         (IMAGE, _holds_bytes, "bytes, or a struct of bytes and path"),
-        (LABEL, _holds_integers, "integers"),
+        (LABEL, pa.types.is_integer, "integers"),
     )
     for column, fits, wanted in columns if labeled else columns[:1]:
         _require_one(path, schema, column, "rename one and save it")
@@ -210,11 +205,6 @@ def _require_one(path: Path, schema: pa.Schema, column: str, then: str) -> None:
     if (count := schema.names.count(column)) != 1:
         has = f"{count} columns called {column!r}" if count else f"no column {column!r}"
         raise UserError(f"{path} has {has}: it has {some_names(schema.names)}; {then}")
-
-
-def _holds_integers(kind: pa.DataType) -> bool:
-    is_list = pa.types.is_list(kind) or pa.types.is_large_list(kind)
-    return bool(pa.types.is_integer(kind.value_type if is_list else kind))
 
 
 def _holds_bytes(kind: pa.DataType) -> bool:
