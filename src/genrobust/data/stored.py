@@ -1,4 +1,4 @@
-"""Labeled images as they are stored: class folders, a CSV table, WebDataset tars, parquet files, a saved dataset."""
+"""Labeled images as they are stored: class folders, a CSV table, WebDataset tars, parquet files."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from genrobust.data.naming import check_class_names
 from genrobust.data.path_tables import list_csv
 from genrobust.data.reading import FORMATS
 from genrobust.data.shards import is_dataset
-from genrobust.data.tables import SPLITS, STATE, list_parquet, list_saved
+from genrobust.data.tables import list_parquet
 from genrobust.data.tars import list_tars
 
 KINDS = {".parquet": list_parquet, ".tar": list_tars}  # of files that hold many images
@@ -126,11 +126,6 @@ def _list_files(path: Path, labeled: bool = True) -> Listing | None:
             return list_images(path, ours, labeled)
     if files:
         raise UserError(f"{path} matches no {' or '.join(KINDS)} file: a pattern names files that hold many images")
-    if (path / STATE).is_file():
-        return list_saved(path, labeled)
-    if (path / SPLITS).is_file():
-        splits = sorted(sub.name for sub in path.iterdir() if (sub / STATE).is_file())
-        raise UserError(f"{path} holds several splits: name one of them, such as {path / (splits or ['train'])[0]}")
     return None
 
 
