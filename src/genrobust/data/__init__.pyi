@@ -67,7 +67,6 @@ from .reader import (
 from .readers.domain_sets import domains_in as domains_in
 from .reading import (
     describe_broken as describe_broken,
-    describe_dark as describe_dark,
     image_files as image_files,
     read_image as read_image,
 )

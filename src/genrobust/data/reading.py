@@ -8,7 +8,6 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -42,7 +41,6 @@ LARGEST_FILE = 2**30  # bytes: more than so many pixels take in any format
 LONGEST_SIDE = 100  # times the shorter one: the shorter is resized, and pixels grow with the square of this
 # Pillow warns beyond half of MAX_PIXELS. The filter is for the process: one for a block changes those of other threads.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
-DARK = 16  # of 255: the brightest that gray of 12 bits, up to 4095, is in a file of 16 bits
 T = TypeVar("T")
 
 
@@ -101,28 +99,6 @@ def describe_broken(images: ImageSet, broken: Sequence[int]) -> str:
     return (
         f"{len(broken):,} of the {len(images):,} images of {images.name} cannot be read:\n" + "\n".join(reasons) + more
     )
-
-
-def describe_dark(reads: Iterable[Callable[[], Image.Image]], share: float = 0) -> str:
-    """Describe how many images of a sample are nearly black or of one color; "" for no more than a `share` of them.
-
-    Args:
-        reads: Functions that read the images; those that cannot be read are left out.
-    """
-    total = dark = constant = 0
-    for read in reads:
-        with suppress(UserError):
-            bands = np.asarray(read().getextrema())  # the least and the largest value of each
-            total += 1
-            is_dark, is_constant = bool(bands.max() <= DARK), bool((bands[:, 0] == bands[:, 1]).all())
-            dark += is_dark
-            constant += is_constant and not is_dark
-    if dark + constant <= share * total:
-        return ""
-    twelve = "gray of 12 bits in files of 16 bits needs its values times 16"
-    counts = {f"nearly black (no value above {DARK} of 255; {twelve})": dark, "of one color": constant}
-    described = " and ".join(f"{n:,} {kind}" for kind, n in counts.items() if n)
-    return f"of {total:,} sampled images, {described}: look at them"
 
 
 def image_files(folder: Path, any_format: bool = False) -> Iterator[Path]:
