@@ -19,12 +19,11 @@ TOGETHER = 1000  # files that a thread asks for in one go
 def list_csv(table: Path, labeled: bool = True) -> Listing:
     """List the images whose paths are in a `table`, each under the text of its column `label`.
 
-    Paths are relative to the table's folder. Without `labeled`, labels are not read and all are of the group "". Links
-    are followed; a file that several rows of one label lead to is listed once.
+    Paths are relative to the table's folder. Without `labeled`, labels are not read and all are of the group "".
 
     Raises:
         UserError: There is no such column, or one called `split` with several values, or a line that it names: a path
-            that leads out of the folder, comes twice, or is no image, no label, or a file of two labels.
+            that leads out of the folder, comes twice, or is no image, or no label.
     """
     rows = _Rows(table)
     path = next((name for name in PATHS if name in rows.columns), None)
@@ -78,17 +77,14 @@ class _Rows:
             groups.append(group)
             if labeled and group.lower() in NO_LABEL:
                 raise UserError(f"{table}, line {line}: {key} has no label: fill it in, or remove the line")
-        keys = list(lines)
 
         def column(name: str) -> list[str]:
             rows = _Rows(table)  # read again: a table of a million rows is not kept
             if name not in rows.columns:
                 raise UserError(f"{table} has no column {name!r}: it has {some_names(rows.columns)}; name one of these")
-            values = dict(zip(keys, rows.column(name), strict=True))
-            return [values[key] for key in listing.keys]
+            return rows.column(name)
 
-        listing = list_images(table.parent, _files(table, lines, groups), table, column)
-        return listing
+        return list_images(table.parent, _files(table, lines, groups), table, column)
 
 
 def _files(table: Path, lines: dict[str, int], groups: Sequence[str]) -> list[ImageFile]:

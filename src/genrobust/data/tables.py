@@ -6,7 +6,7 @@ and reads them in place as a stream alone.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
 from threading import Lock
@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from genrobust.core import UserError, parse_json, progress_bar, reading
-from genrobust.data.file_list import Listing, require_new, some_names, stamp
+from genrobust.data.file_list import Listing, some_names, stamp
 
 IMAGE, LABEL = "image", "label"  # the columns: a struct of bytes and path, and an integer
 # What pyarrow and the parsers of names raise where a file is damaged.
@@ -34,7 +34,7 @@ def list_parquet(source: Path, files: Sequence[Path], labeled: bool = True) -> L
     which is fast in their order alone. A key is ``{file}/{row}``.
 
     Raises:
-        UserError: A file or a column cannot be used, or a file is there twice; the message names it.
+        UserError: A file or a column cannot be used; the message names it.
     """
     opened: dict[Path, pq.FileMetaData] = {}
     schemas: dict[Path, pa.Schema] = {}
@@ -42,7 +42,6 @@ def list_parquet(source: Path, files: Sequence[Path], labeled: bool = True) -> L
     stamps: list[tuple[int, int]] = []
     groups: list[str] = []
     starts: dict[Path, np.ndarray] = {}  # the first row of each row group
-    seen: dict[Hashable, Path] = {}
 
     def values_of(path: Path, name: str) -> list[Any]:
         with pq.ParquetFile(path, metadata=opened[path]) as file:
@@ -61,7 +60,6 @@ def list_parquet(source: Path, files: Sequence[Path], labeled: bool = True) -> L
                 labels = values_of(path, LABEL) if labeled else []
             rows, sizes = opened[path].num_rows, map(opened[path].row_group, range(opened[path].num_row_groups))
             starts[path] = np.cumsum([0, *(group.num_rows for group in sizes)])
-            require_new(path, (of_file[0], rows), seen)
             if names[path] != names[files[0]]:
                 raise UserError(
                     f"{path} and {files[0]} have different names for their labels: save them as one dataset"
