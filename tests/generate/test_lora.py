@@ -113,7 +113,7 @@ def test_files_of_something_else_are_refused(tmp_path, generator, lora, config):
 @pytest.mark.parametrize(
     ("names", "folder", "message"),
     [
-        (["lora.bin"], ".", "pickle"),
+        (["lora.bin"], ".", "none"),
         (["a.safetensors", "b.safetensors"], ".", r"a.safetensors, b.safetensors"),
         ([], "nowhere", "nowhere"),
     ],

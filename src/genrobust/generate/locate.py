@@ -15,7 +15,6 @@ from genrobust.core import EMBEDDED, UserError, digest, embedded, hash_folder, h
 from genrobust.generate.pipeline_config import AdapterConfig, DiffusersConfig, LoraConfig
 from genrobust.generate.trained_folder import check_trained
 
-PICKLES = {".bin", ".ckpt", ".pkl", ".pt", ".pth"}
 LORA_FILE = "pytorch_lora_weights.safetensors"  # the one of several that diffusers would take
 CARD = "README.md"  # from which an export reads the license
 REASON = 160  # characters of why a generator is not found: libraries say much
@@ -57,15 +56,13 @@ def find_lora(config: LoraConfig) -> tuple[str, Path]:
     """Return the id and the .safetensors file of a LoRA; one of the hub is downloaded.
 
     Raises:
-        UserError: The LoRA is not found or is a pickle, or its folder has not one file to choose.
+        UserError: The LoRA is not found, or its folder has not one .safetensors file to choose.
         GenrobustError: A trained LoRA is damaged.
     """
     id, path = _find_parts(config, "generator.lora", ["*.safetensors"])
-    files = [path] if path.is_file() else sorted(p for p in path.glob("*") if p.is_file())
+    files = [path] if path.is_file() else sorted(path.glob("*"))
     candidates = [p for p in files if p.suffix == ".safetensors"]
     matches = [p for p in candidates if p.name == LORA_FILE] or candidates
-    if not candidates and any(p.suffix in PICKLES for p in files):
-        raise UserError(f"generator.lora: {config.model} {_A_PICKLE}")
     if len(matches) != 1:
         names = ", ".join(p.name for p in candidates) or "none"
         raise UserError(f"generator.lora: {path} holds several .safetensors files or none ({names}): name the one file")
@@ -91,7 +88,7 @@ def find_adapter(config: AdapterConfig) -> Adapter:
     """Return the adapter of `config`; one of the hub is downloaded.
 
     Raises:
-        UserError: A part of it is not found or is a pickle.
+        UserError: A part of it is not found.
     """
     encoder_files = [f"{config.image_encoder}/*.{ending}" for ending in ("json", "safetensors")]
     id, folder = _find_parts(config, "generator.adapter", [config.file, *encoder_files])
@@ -100,15 +97,7 @@ def find_adapter(config: AdapterConfig) -> Adapter:
         raise UserError(f"generator.adapter.file: {config.file} is no .safetensors file in {folder}: name one there")
     if not (encoder / "config.json").is_file():
         raise UserError(f"generator.adapter.image_encoder: {encoder} holds no image encoder: name its folder")
-    refuse_pickles(encoder)
     return Adapter(id, file, encoder)
-
-
-def refuse_pickles(part: Path) -> None:
-    """Raise UserError where the folder `part` of a generator holds weights as a pickle and not as safetensors."""
-    suffixes = {p.suffix for p in part.iterdir()}
-    if suffixes & PICKLES and ".safetensors" not in suffixes:
-        raise UserError(f"{part} {_A_PICKLE}")
 
 
 def _download_pipeline(model: str, config: DiffusersConfig) -> Path:
@@ -133,9 +122,3 @@ def _find_parts(config: LoraConfig | AdapterConfig, key: str, parts: Sequence[st
         return config.model, Path(snapshot_download(config.model, revision=config.revision, allow_patterns=patterns))
     except (OSError, ValueError, RuntimeError) as error:
         raise UserError(f"{key}: {config.model} is no file, folder or hub id: {hub_reason(error)}") from None
-
-
-_A_PICKLE = (
-    "holds its weights as a pickle, which can run any code when it is read, and genrobust reads none: take a copy with "
-    "safetensors, or convert it where you trust it"
-)

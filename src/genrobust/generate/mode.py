@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from genrobust.core import LabelSpace, Registry, Request, UserError
 from genrobust.generate.index import read_index
-from genrobust.generate.locate import find_generator, refuse_pickles
+from genrobust.generate.locate import find_generator
 from genrobust.generate.pipeline_config import AdaptedConfig, DiffusersConfig
 from genrobust.generate.trained_folder import check_trained
 
@@ -108,7 +108,7 @@ def mode_of(config: DiffusersConfig) -> type[Mode]:
 
 
 def locate(config: DiffusersConfig) -> tuple[str, Path]:
-    """Return the id and the folder of the generator of `config`, which its mode can use and which holds no pickles.
+    """Return the id and the folder of the generator of `config`, which its mode can use.
 
     Raises:
         UserError: No generator is found, or one is there but not usable: another generator in its place would surprise.
@@ -125,6 +125,4 @@ def locate(config: DiffusersConfig) -> tuple[str, Path]:
             f"{folder} holds a {kind}; generator.mode {config.mode} needs {mode.needs}: {remedy}, or name another "
             "generator"
         )
-    for part in sorted(folder / name for name in index if (folder / name).is_dir()):
-        refuse_pickles(part)
     return id, folder
