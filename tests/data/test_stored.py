@@ -61,32 +61,6 @@ def test_tars_are_read_at_their_offsets(tmp_path: Path) -> None:
     assert len(data.train) + len(data.val) == 6
 
 
-def test_a_list_above_tars_names_their_numbers(tmp_path: Path) -> None:
-    """As CLIP_benchmark keeps its sets: each has the same classes, perhaps in another order."""
-    write_tar(tmp_path / "wds_photos" / "train" / "0.tar", labeled_tar([0, 1, 2, 0, 1, 2]))
-    write_tar(tmp_path / "wds_photos" / "test" / "0.tar", labeled_tar([2, 0]))
-    write_tar(tmp_path / "wds_ink" / "test" / "0.tar", labeled_tar([0, 1, 2]))
-    (tmp_path / "wds_photos" / "classnames.txt").write_text("cat\nsea_eel\ndog\n")
-    (tmp_path / "wds_ink" / "classnames.txt").write_text("Sea Eel\ncat\nyak\n")
-    ink: dict[str, object] = {"shifts": {"ink": tmp_path / "wds_ink" / "test"}}
-    train, test = tmp_path / "wds_photos" / "train", tmp_path / "wds_photos" / "test" / "0.tar"
-    data = load_data(folders(train, test, **ink, same_class={"yak": ""}))
-    assert data.labels.names == ("cat", "sea eel", "dog") and sorted(data.tests["test"].labels.tolist()) == [0, 2]
-    assert dict(zip(data.tests["ink"].keys, data.tests["ink"].labels.tolist(), strict=True)) == {
-        "0/0000": 1,
-        "0/0001": 0,
-    }
-    assert load_data(folders(train, test, class_names={"2": "hound"})).labels.names == ("cat", "sea eel", "hound")
-    with pytest.raises(UserError, match=r"wds_ink/test: .*no class.* yak.*data\.same_class"):
-        load_data(folders(train, test, **ink))
-    (tmp_path / "wds_ink" / "classnames.txt").write_text("Sea Eel\ncat\nsea-eel\n")
-    with pytest.raises(UserError, match="'0' and '2' both mean the class"):
-        load_data(folders(train, test, **ink))
-    (tmp_path / "wds_ink" / "classnames.txt").write_text("Sea Eel\n\nyak\n")
-    with pytest.raises(UserError, match=r"classnames\.txt has no line for the class 1"):
-        load_data(folders(train, test, **ink))
-
-
 def test_a_folder_of_generated_shards_is_read_by_its_tars(tmp_path: Path) -> None:
     samples = [Sample(f"a-{i:06d}", i % 2, np.full((8, 8, 3), 9 * i, np.uint8)) for i in range(4)]
     begin_dataset(tmp_path, {"shards": 1})
