@@ -176,9 +176,7 @@ def _renamed(*names: str) -> Callable[[Path], None]:
 
 MISTAKES: list[tuple[Callable[[Path], object], dict[str, Any], str]] = [
     (_without("cartoon/bell", "cartoon/airplane"), {}, r"0 images of airplane and too few of 1 other"),
-    (lambda root: shutil.copytree(root / "sketch", root / "Sketch"), {}, r"'Sketch' and 'sketch' are two spellings"),
     (_without("sketch"), {}, r"lacks the domain sketch.*data.domains: \[photo, art_painting, cartoon\]"),
-    (_renamed(*LAYOUTS["office-home"][1]), {}, r"is no pacs: set source: office-home"),
     (_renamed("a", "b", "c", "d"), {}, r"root holds none of photo, .* but a, b, c, d: name the folder"),
     (lambda root: None, {"domains": ["photo", "sketches"]}, r"data.domains: no domain 'sketches'; there are photo"),
     (lambda root: None, {"protocol": "leave-one-out", "left_out": "clipart"}, r"data.left_out: no domain 'clipart'"),

@@ -109,13 +109,7 @@ class DomainSet(DataSource):
         wanted = [name for name in names if name in taken]
         folder = self._folder_of(wanted)
         there = _subfolders(folder)
-        if twins := [name for name in _names(folder) if there[bare_name(name)] != name]:
-            pair = f"{twins[0]!r} and {there[bare_name(twins[0])]!r}"
-            raise UserError(
-                f"data.root: {folder}: {pair} are two spellings of one domain: put them together, or rename one"
-            )
         if missing := [name for name in wanted if bare_name(name) not in there]:
-            self._refuse_others()
             others = ", ".join(name for name in wanted if name not in missing)
             raise UserError(
                 f"data.root: {folder} lacks the domain {missing[0]}: unpack the set again, or take those that are "
@@ -131,17 +125,10 @@ class DomainSet(DataSource):
         for folder in _places(self.root):
             if wanted & _subfolders(folder).keys():
                 return folder
-        self._refuse_others()
         found = some_of(_subfolders(self.root).values()) or "no folder"
         raise UserError(
             f"data.root: {self.root} holds none of {', '.join(domains)}, but {found}: name the folder that holds them"
         )
-
-    def _refuse_others(self) -> None:
-        """Raise UserError where `root` is another published set."""
-        for name, other in sorted(SOURCES.members().items()):
-            if issubclass(other, DomainSet) and other.recognizes(self.root):
-                raise UserError(f"data.root: {self.root} is no {self.source}: set source: {name}")
 
     def _open(self, folder: Path, domains: Mapping[str, str]) -> tuple[FolderClasses, ListedImages]:
         """Open the images of all domains, in the order of a hash of their names."""
@@ -202,15 +189,11 @@ def domains_in(folder: Path) -> list[str]:
     return [*domains.values()] if len(domains) > 1 and len(classes) == 1 and len(min(classes)) > 1 else []
 
 
-def _names(folder: Path) -> list[str]:
-    """The names of the folders in `folder`, sorted."""
-    with reading(f"the folder {folder}"):
-        return sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and entry.name[0] not in "._")
-
-
 def _subfolders(folder: Path) -> dict[str, str]:
-    """The names of the folders in `folder`, by what two spellings of one have in common."""
-    return {bare_name(name): name for name in _names(folder)}
+    """The names of the folders in `folder`, sorted, by what two spellings of one have in common."""
+    with reading(f"the folder {folder}"):
+        names = sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and entry.name[0] not in "._")
+    return {bare_name(name): name for name in names}
 
 
 def _places(root: Path) -> Iterator[Path]:
