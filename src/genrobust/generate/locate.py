@@ -11,7 +11,7 @@ from pathlib import Path
 
 from huggingface_hub import hf_hub_download, snapshot_download, try_to_load_from_cache
 
-from genrobust.core import EMBEDDED, UserError, digest, embedded, hash_folder, hash_once, hub_reason
+from genrobust.core import EMBEDDED, UserError, digest, embedded, hash_folder, hash_once, one_line
 from genrobust.generate.pipeline_config import AdapterConfig, DiffusersConfig, LoraConfig
 from genrobust.generate.trained_folder import check_trained
 
@@ -43,7 +43,7 @@ def find_generator(config: DiffusersConfig) -> tuple[str, Path]:
             if not folder.exists():
                 id, folder = model, _download_pipeline(model, config)
         except (OSError, ValueError, RuntimeError) as error:  # RuntimeError: no home of that user
-            reasons.append(f"{model}: {hub_reason(error)[:REASON]}")
+            reasons.append(f"{model}: {one_line(error)[:REASON]}")
             continue
         if reasons:
             _warn_once("\n  ".join([f"generating with the alternative {id}, since these were not found:", *reasons]))
@@ -121,4 +121,4 @@ def _find_parts(config: LoraConfig | AdapterConfig, key: str, parts: Sequence[st
         patterns = [*parts, CARD]
         return config.model, Path(snapshot_download(config.model, revision=config.revision, allow_patterns=patterns))
     except (OSError, ValueError, RuntimeError) as error:
-        raise UserError(f"{key}: {config.model} is no file, folder or hub id: {hub_reason(error)}") from None
+        raise UserError(f"{key}: {config.model} is no file, folder or hub id: {one_line(error)}") from None

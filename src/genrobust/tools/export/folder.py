@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from genrobust.core import GenrobustError, UserError, hub_reason, make_folder, refusal
+from genrobust.core import GenrobustError, UserError, make_folder, one_line, refusal
 
 CARD = "README.md"
 # What an earlier export of a dataset may have left: the number of files is part of the names of some.
@@ -85,7 +85,7 @@ def push(folder: Path, repo: str, kind: str, private: bool = False) -> str:
         )
     except (HTTPError, OSError, RuntimeError, ValueError) as error:  # RuntimeError: of the library for large files
         status = getattr(getattr(error, "response", None), "status_code", 500)
-        why = hub_reason(error).replace(get_token() or "", "***")  # some libraries quote a header that they refuse
+        why = one_line(error).replace(get_token() or "", "***")  # some libraries quote a header that they refuse
         kind_of = UserError if 400 <= status < 500 else GenrobustError
         raise kind_of(
             f"cannot push to {repo} on {api.endpoint}: {why}\n{folder} is complete: fix this, then {rerun}"
