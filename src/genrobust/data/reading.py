@@ -116,8 +116,8 @@ def walk_images(
 ) -> Iterator[tuple[str, os.DirEntry[str]]]:
     """Yield the image files below ``folder/below`` by their extension, without hidden files and folders, in no order.
 
-    Each comes after its path below `folder`, with ``/``. The extensions of other files that may be images are added to
-    `passed_over`.
+    Each comes after its path below `folder`, with ``/``. The extensions of other files, but for `COMPANIONS`, are
+    added to `passed_over`.
 
     Raises:
         UserError: A folder cannot be read, a link leads back to a folder which it lies in, or, at the end, an image is
@@ -144,7 +144,7 @@ def walk_images(
                     yield key, entry
                 elif kind in UNREAD:
                     unread.append(entry.path)
-                elif passed_over is not None and _may_be_image(entry, kind):
+                elif passed_over is not None and kind not in COMPANIONS:
                     passed_over.append(kind)
     if unread:
         others = f" and {len(unread) - 1:,} others" if unread[1:] else ""
@@ -157,20 +157,9 @@ def walk_images(
 def describe_passed_over(folder: Path, kinds: Sequence[str]) -> str:
     """Return a line on the files in `folder` that were passed over, by their extensions; "" for none."""
     counts = Counter(kinds).most_common(KINDS_NAMED + 1)
-    named = [f"{count:,} {ascii(kind)[1:-1] or 'images without an extension'}" for kind, count in counts[:KINDS_NAMED]]
+    named = [f"{count:,} {ascii(kind)[1:-1] or 'without an extension'}" for kind, count in counts[:KINDS_NAMED]]
     others = " ..." if counts[KINDS_NAMED:] else ""
     return f"{folder}: passed over {', '.join(named)}{others}; what is read: {', '.join(FORMATS)}" if kinds else ""
-
-
-def _may_be_image(entry: os.DirEntry[str], kind: str) -> bool:
-    """Whether a file of another extension than images have may be one; one without an extension begins like it."""
-    if kind or not entry.is_file():  # a named pipe would be waited for
-        return kind not in COMPANIONS and entry.is_file()
-    try:
-        with Image.open(entry.path, formats=[*set(FORMATS.values())]):
-            return True
-    except Exception:  # of Pillow and of the system, any
-        return False
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

@@ -42,7 +42,7 @@ def load_generator(config: DiffusersConfig, device: torch.device) -> Generator:
     """Load the generator of `config` onto `device`, with its LoRA or adapter, and with the recipe's scheduler.
 
     Raises:
-        UserError: No such folder or model, weights that are no safetensors, a pipeline for another mode, a damaged file, a
+        UserError: No such folder or model, no safetensors, a pipeline for another mode, a damaged file, a
             LoRA or adapter that does not fit, a size that is no multiple of 8 pixels, more steps than it was trained
             with, a scheduler that it cannot take, an offload that it cannot do.
     """
