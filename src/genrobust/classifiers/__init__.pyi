@@ -63,8 +63,6 @@ from .sources.clip import (
     embed_ensembles as embed_ensembles,
     embed_texts as embed_texts,
     load_clip as load_clip,
-    split_by_class as split_by_class,
-    unit_means as unit_means,
 )
 from .sources.clip_folder import hash_clip as hash_clip
 from .sources.hub import FOLDER as FOLDER, HUB as HUB, TIMM_CONFIG as TIMM_CONFIG, is_timm_folder as is_timm_folder

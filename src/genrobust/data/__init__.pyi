@@ -77,8 +77,7 @@ from .searches import (
     FoundImages as FoundImages,
     best_classes as best_classes,
     found_images as found_images,
-    nearest_in_turn as nearest_in_turn,
-    prompt_cosines as prompt_cosines,
+    nearest_of_each as nearest_of_each,
     read_search as read_search,
     write_search as write_search,
 )

@@ -153,7 +153,6 @@ class RetrievedConfig(Section):
     path: Place | None = None
     search: Place | None = None
     clip: str | None = None
-    match: Literal["classes", "prompts"] = later_key("classes")
     per_class: PerClass | None = None
     limit: Count | None = later_key(None)
     without: WithoutConfig = later_key(WithoutConfig())
