@@ -94,8 +94,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         if self.path == "/v1/models":
-            listed = json.loads(self.options.lists) if self.options.lists else [{"id": self.options.model}]
-            self.answer(200, {"data": listed} if self.authorized() else _error("no such key"))
+            self.answer(200, {"data": [{"id": self.options.model}]} if self.authorized() else _error("no such key"))
         elif self.path == "/seen":
             self.answer(200, self.seen)
         else:
@@ -178,7 +177,6 @@ if __name__ == "__main__":
     parser.add_argument("--kinds")
     parser.add_argument("--model", default="painter")
     parser.add_argument("--key", default="")
-    parser.add_argument("--lists", default="")  # in JSON, the models that it lists
     parser.add_argument("--one_image", default="")  # with any text, the same image whatever is asked for
     parser.add_argument("--slow", type=float, default=1.0)  # seconds
     parser.add_argument(
