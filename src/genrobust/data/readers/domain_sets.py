@@ -11,7 +11,7 @@ from typing import Annotated, ClassVar, Literal
 import numpy as np
 from pydantic import Field, model_validator
 
-from genrobust.core import ImageSet, StudyData, Subset, UserError, bare_name, read_lines, reading, some_of
+from genrobust.core import ImageSet, StudyData, Subset, UserError, bare_name, reading, some_of
 from genrobust.data.classes import FolderClasses, classes_of
 from genrobust.data.file_list import ListedImages, list_folder
 from genrobust.data.folders import HELD_OUT, hold_back, kept_together
@@ -83,11 +83,7 @@ class DomainSet(DataSource):
         classes, images = self._open(folder, domains)
         if self.protocol == "leave-one-out":
             return self._leave_one_out(classes, list(domains), images), classes
-        return self._one_domain(classes, list(domains), *self.halves(images, folder)), classes
-
-    def halves(self, images: ListedImages, folder: Path) -> tuple[ImageSet, ImageSet]:
-        """Return the pool halves and the test halves of all domains, whose folders lie in `folder`."""
-        return self._hold_back(images, HALF)
+        return self._one_domain(classes, list(domains), *self._hold_back(images, HALF)), classes
 
     def _hold_back(self, images: ImageSet, share: float) -> tuple[ImageSet, Subset]:
         return hold_back(images, share, kept_together(images, self.groups_apart or self.together))
@@ -255,36 +251,7 @@ class TerraIncognita(DomainSet):
 
 @SOURCES.register("domainnet")
 class DomainNet(DomainSet):
-    """DomainNet (Peng et al., 2019), cleaned: 345 classes in six domains.
-
-    Where `root` has the official lists, such as clipart_train.txt and clipart_test.txt, they are the pool and the test
-    half in the place of hashes; images on neither are left out. `protocol: leave-one-out` does not use them, as
-    DomainBed.
-    """
+    """DomainNet (Peng et al., 2019), cleaned: 345 classes in six domains."""
 
     official = ("real", "clipart", "infograph", "painting", "quickdraw", "sketch")
     images = 586_575
-
-    def halves(self, images: ListedImages, folder: Path) -> tuple[ImageSet, ImageSet]:
-        lists = [[folder / f"{domain}_{part}.txt" for domain in {*images.styles}] for part in ("train", "test")]
-        if not any(path.exists() for paths in lists for path in paths):
-            return super().halves(images, folder)
-        places = {key: place for place, key in enumerate(images.keys)}
-        halves = [[_place(line, path, places) for path in paths for line in _lines(path)] for paths in lists]
-        if both := {*halves[0]} & {*halves[1]}:
-            raise UserError(f"{folder}: {images.keys[min(both)]} is on a train and on a test list: download them again")
-        if unlisted := len(images) - sum(map(len, halves)):
-            log.warning("%s: %d images are on none of the official lists and left out", folder, unlisted)
-        pool, test = (Subset(images, sorted(half)) for half in halves)
-        return pool, test
-
-
-def _lines(path: Path) -> Iterator[str]:
-    """The lines of an official list: the path of an image, and its label."""
-    return (text.rpartition(" ")[0] for _, text in read_lines(path, "data.root"))
-
-
-def _place(key: str, path: Path, places: Mapping[str, int]) -> int:
-    if key not in places:
-        raise UserError(f"{path} lists {key!a}, which is not there: unpack the set again, or remove the list")
-    return places[key]
