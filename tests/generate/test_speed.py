@@ -1,23 +1,18 @@
 """What makes a pipeline faster or fits it into memory: what it does to the images and their identity."""
 
-import json
 import weakref
 
 import pytest
 import torch
-import yaml
-from drawn import CPU, generate, pixels
-from small_study import QUICK, REAL, folders_section, genrobust
+from drawn import CPU, pixels
 
 from genrobust.core import GenrobustError, digest
-from genrobust.data import ShardDataset
 from genrobust.generate import identity
 from genrobust.generate.calls import OutOfMemory, explain_out_of_memory
 from genrobust.generate.engines.diffusers import DiffusersEngine
 from genrobust.generate.loading import load_generator
 from genrobust.generate.speed import lay_out
-from genrobust.recipe import GenerateConfig, GeneratorConfig
-from genrobust.study import RATES
+from genrobust.recipe import GeneratorConfig
 
 
 def test_channels_last_change_images_by_rounding_alone(section, labels, plan):
@@ -111,33 +106,3 @@ def test_running_out_of_memory_frees_what_was_computed():
             compute()
     except OutOfMemory:
         assert kept[0]() is None
-
-
-def test_a_measured_batch_size_draws_the_same_images(section, plan, labels, tmp_path):
-    found = []
-    for size in ("auto", 4):
-        asked = GenerateConfig(per_class=4, shard_size=6, batch_size=size)
-        dataset = generate(plan(section(), 4), section(), asked, labels, tmp_path / str(size))
-        found.append((dataset.metadata().column("key").to_pylist(), pixels(dataset)))
-        assert {1, 2, 4} >= set(dataset.metadata().column("batch_size").to_pylist())
-    assert found[0][0] == found[1][0] and abs(found[0][1] - found[1][1]).max() <= 1
-
-
-def test_a_study_keeps_the_measured_batch_size(write_folder, tmp_path):
-    folders = {name: write_folder(name, name, 2, {"bell": "bell", "tree": "tree"}) for name in ("train", "test")}
-    generator = {"generator": {"steps": 1}, "generate": {"per_class": 2, "batch_size": "auto"}}
-    recipe = {**QUICK, "data": folders_section(folders), **generator, "arms": [REAL]}
-    (tmp_path / "small.yaml").write_text(yaml.safe_dump(recipe))
-
-    def kept(*words):
-        genrobust("generate", tmp_path / "small.yaml", "--out", tmp_path / "runs", *words)
-        return json.loads((tmp_path / "runs" / RATES).read_text())["genrobust_rates"]["batch_size"]
-
-    (first,) = kept().items()
-    assert "pictograms" in first[0] and first[0].endswith("cpu, shards of 4 images") and first[1] in (1, 2, 4)
-    rates = tmp_path / "runs" / RATES
-    rates.write_text(json.dumps({"genrobust_rates": {"batch_size": {first[0]: 3}}}))
-    assert kept("--set", "data_seed=1") == {first[0]: 3}  # other images of the same generator: not measured again
-    drawn = [ShardDataset(folder).metadata(["batch_size"]) for folder in (tmp_path / "runs" / "generated").iterdir()]
-    assert sorted(max(of["batch_size"].to_pylist()) for of in drawn) == sorted([first[1], 3])
-    assert len(kept("--set", "generate.per_class=3")) == 2  # larger shards may pay more

@@ -156,7 +156,7 @@ class GenerateConfig(Section):
     split: Literal["train", "val"] = "train"
     per_class: PerClass = 50
     shard_size: Annotated[int, Between(1, 100_000, "memory holds the metadata of a whole shard")] = 500
-    batch_size: Annotated[int, Between(1, 4096, MEMORY)] | Literal["auto"] = 50  # auto: the best on the GPU, measured
+    batch_size: Annotated[int, Between(1, 4096, MEMORY)] = 50  # halved where memory does not suffice
     prompts: PromptConfig = PromptConfig()
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from importlib import metadata
@@ -38,7 +37,6 @@ if TYPE_CHECKING:  # a study that is done asks for the identity alone, which tak
     import torch
     from torch import Tensor
 
-TRIAL_STEPS = 4  # take as much memory as all steps
 ADDED = ("lora", "lora_sha256", "lora_scale", "adapter", "adapter_sha256", "adapter_scale")  # to the generator
 log = logging.getLogger(__name__)
 
@@ -132,10 +130,6 @@ class DiffusersEngine(Engine):
         self._compiled = compile_network(self.generator, images)
         # Not what happens to be drawn first: a run that goes on with the rest of a shard would draw other bytes.
         self._whole = min(batch, self._most) if self._compiled else None
-
-    def trial(self, requests: Sequence[Request]) -> None:
-        steps = math.ceil(TRIAL_STEPS * self.config.steps / self.config.drawn_steps)
-        self._draw(requests, min(steps, self.config.steps))
 
     def draw(self, requests: Sequence[Request]) -> list[np.ndarray | None]:
         from genrobust.generate.speed import decode_one_by_one

@@ -82,13 +82,9 @@ class OpenAiEngine(Engine):
         settings = {**{key: getattr(self.config, key) for key in keys}, **size}
         return {**{key: value for key, value in super().record.items() if key != "device"}, **settings}
 
-    @property
-    def concurrency(self) -> int:
-        return self._server.concurrency
-
     def draw(self, requests: Sequence[Request]) -> list[np.ndarray | None]:
         async def draw_all(client: openai.AsyncOpenAI) -> list[np.ndarray | None]:
-            slots = asyncio.Semaphore(self.concurrency)
+            slots = asyncio.Semaphore(self._server.concurrency)
 
             async def draw_one(request: Request) -> np.ndarray | None:
                 async with slots:
