@@ -110,11 +110,7 @@ def _from_pretrained(kind: Any, folder: Path, dtype: str, **more: Any) -> Any:
 
 
 def _check_safety_checker(pipeline: Any, config: DiffusersConfig) -> None:
-    """Raise UserError where the recipe asks for a safety checker that `pipeline` lacks or would not run."""
-    if config.checks_safety and type(pipeline).__name__.startswith("IF"):
-        raise UserError(
-            "generator.safety_checker: DeepFloyd IF checks no tensors: turn it off, or name another generator"
-        )
+    """Raise UserError where the recipe asks for a safety checker that `pipeline` lacks."""
     if config.checks_safety and getattr(pipeline, "safety_checker", None) is None:
         raise UserError(f"generator.safety_checker is on, and {config.model} has none: turn it off, or name another")
 

@@ -133,9 +133,7 @@ class PromptedConfig(SizedConfig):
 class AdaptedConfig(SizedConfig):
     """A real image, through its CLIP embedding, or through the `adapter` of a text-to-image model."""
 
-    adapter: Annotated[AdapterConfig | None, short_for("model", str | AdapterConfig | None)] = (
-        None  # for a text-to-image model
-    )
+    adapter: Annotated[AdapterConfig | None, short_for("model", str | AdapterConfig | None)] = None
 
     @property
     def names(self) -> dict[str, tuple[str, ...]]:

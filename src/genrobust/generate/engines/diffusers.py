@@ -20,7 +20,6 @@ from genrobust.core import (
 )
 from genrobust.generate.calls import EMPTY_WARNING, OutOfMemory, explain_failure, explain_out_of_memory, muted
 from genrobust.generate.engine import Engine
-from genrobust.generate.guidance import guidance_arguments
 from genrobust.generate.locate import find_adapter, find_generator, find_lora
 from genrobust.generate.mode import MODES, locate, mode_of
 from genrobust.generate.pipeline_config import (
@@ -30,6 +29,7 @@ from genrobust.generate.pipeline_config import (
     PromptedConfig,
     SizedConfig,
 )
+from genrobust.generate.pipelines import guidance_arguments
 from genrobust.recipe import ENGINES, GeneratorConfig
 
 if TYPE_CHECKING:  # a study that is done asks for the identity alone, which takes neither torch nor diffusers
