@@ -120,15 +120,12 @@ class PromptConfig(Section):
 
     `file` is for `list`: a text file with one template on each line, or a .json file that maps each class (id or name)
     to a list of full prompts.
-
-    `without_styles` leaves out the templates of "pictograms" that name these styles.
     """
 
     strategy: Literal["single", "diverse", "list"] = "diverse"
     templates: str | tuple[str, ...] = "pictograms"
     file: Place | None = None
     negative_prompt: str = ""
-    without_styles: tuple[str, ...] = later_key(())
 
     @property
     def names_a_set(self) -> bool:
