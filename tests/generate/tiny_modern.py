@@ -204,7 +204,7 @@ def qwen_image() -> diffusers.QwenImagePipeline:
     transformer = diffusers.QwenImageTransformer2DModel(
         in_channels=64,
         out_channels=16,
-        num_layers=2,  # the first-block cache needs a second
+        num_layers=2,
         attention_head_dim=16,
         num_attention_heads=2,
         joint_attention_dim=16,
