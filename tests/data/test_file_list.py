@@ -76,13 +76,6 @@ def test_folders_inside_class_folders_are_of_the_class_and_logged(folder, save_j
         list_folder(folder, ["cat", "dog"], ["Session_1"])
 
 
-def test_files_of_other_extensions_are_logged_once(folder, caplog):
-    (folder / "cat" / "x.NEF").write_bytes(b"raw")
-    for _ in range(2):
-        keys(folder)
-    assert [record.message.count("1 .nef") for record in caplog.records] == [1]
-
-
 def test_an_image_that_a_border_leaves_nothing_of_is_named(folder):
     Image.new("RGB", (9, 4)).save(folder / "cat" / "small.png")
     images = ListedImages("x", list_folder(folder, ["cat"]), {"cat": (0,)}, border=2)

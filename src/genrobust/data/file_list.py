@@ -18,7 +18,7 @@ import numpy as np
 from PIL import Image
 
 from genrobust.core import BaseImageSet, UserError, bare_name, digest, progress_bar, reading, some_of
-from genrobust.data.reading import FORMATS, describe_passed_over, read_image, walk_images
+from genrobust.data.reading import FORMATS, read_image, walk_images
 
 log = logging.getLogger(__name__)
 _warn_once = lru_cache(log.warning)  # a run lists its folders several times
@@ -158,29 +158,18 @@ def list_folder(folder: Path, groups: Collection[str], classes: Collection[str] 
             of another class lies below a group.
     """
     scanned: list[ImageFile] = []
-    passed_over: list[str] = []
     with ThreadPoolExecutor(WORKERS) as pool, progress_bar(f"listing {folder.name}", len(groups), "folders") as bar:
-        for images in pool.map(lambda group: _scan(folder, passed_over, group), groups):
+        for images in pool.map(lambda group: _scan(folder, group), groups):
             scanned += images
             bar.advance()
     log.info("%s: %d images in %d folders", folder, len(scanned), len(groups))
-    _log_passed_over(folder, passed_over)
     _check_nested(folder, scanned, [*groups, *classes])
     return list_images(folder, scanned)
 
 
 def list_files(folder: Path, group_of: Callable[[str], str]) -> Listing:
     """List the images of a `folder` without class folders, each under the group that `group_of` gives for its name."""
-    passed_over: list[str] = []
-    walk = walk_images(folder, passed_over=passed_over)
-    scanned = [image_file(entry, key, group_of(key)) for key, entry in walk]
-    _log_passed_over(folder, passed_over)
-    return list_images(folder, scanned)
-
-
-def _log_passed_over(folder: Path, passed_over: Sequence[str]) -> None:
-    if passed_over and parent_process() is None:  # workers list the same folders
-        _warn_once("%s", describe_passed_over(folder, passed_over))
+    return list_images(folder, [image_file(entry, key, group_of(key)) for key, entry in walk_images(folder)])
 
 
 def _check_nested(folder: Path, scanned: Iterable[ImageFile], classes: Iterable[str]) -> None:
@@ -244,10 +233,9 @@ def image_file(file: Path | os.DirEntry[str], key: str, group: str) -> ImageFile
     return ImageFile(group, key, (status.st_size, status.st_mtime_ns))
 
 
-def _scan(folder: Path, passed_over: list[str], below: str) -> list[ImageFile]:
-    """The image files below ``folder/below``, in the group `below`; `passed_over` is as for `walk_images`."""
-    walk = walk_images(folder, below, passed_over=passed_over)
-    return [image_file(entry, key, below) for key, entry in walk]
+def _scan(folder: Path, below: str) -> list[ImageFile]:
+    """The image files below ``folder/below``, in the group `below`."""
+    return [image_file(entry, key, below) for key, entry in walk_images(folder, below)]
 
 
 def _require_utf8(key: str) -> str:

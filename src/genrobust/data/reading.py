@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import os
 import warnings
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -32,9 +31,7 @@ FORMATS = {  # what is read, by extension; formats that run a program (EPS) or h
     ".pgm": "PPM",
 }
 UNREAD = {".avif", ".heic", ".heif", ".jp2", ".jxl", ".jxr", ".psd", ".svg", ".tga"}  # images of other formats
-COMPANIONS = {".txt", ".json", ".jsonl", ".csv", ".tsv", ".md", ".xml", ".yaml", ".yml", ".db", ".ini"}  # of images
 BROKEN_SHOWN = 10  # images that cannot be read, each with its reason
-KINDS_NAMED = 8  # of files that are passed over
 MAX_PIXELS = 178_956_970  # beyond which Pillow raises; scans and photographs have fewer
 HALVED_PIXELS = MAX_PIXELS // 2  # beyond which a JPEG is decoded at half its size: a pixel takes 4 bytes
 LARGEST_FILE = 2**30  # bytes: more than so many pixels take in any format
@@ -111,13 +108,10 @@ def image_files(folder: Path, any_format: bool = False) -> Iterator[Path]:
     return (folder / key for key, _ in walk_images(folder, any_format=any_format))
 
 
-def walk_images(
-    folder: Path, below: str = "", any_format: bool = False, passed_over: list[str] | None = None
-) -> Iterator[tuple[str, os.DirEntry[str]]]:
+def walk_images(folder: Path, below: str = "", any_format: bool = False) -> Iterator[tuple[str, os.DirEntry[str]]]:
     """Yield the image files below ``folder/below`` by their extension, without hidden files and folders, in no order.
 
-    Each comes after its path below `folder`, with ``/``. The extensions of other files, but for `COMPANIONS`, are
-    added to `passed_over`.
+    Each comes after its path below `folder`, with ``/``.
 
     Raises:
         UserError: A folder cannot be read, a link leads back to a folder which it lies in, or, at the end, an image is
@@ -144,22 +138,12 @@ def walk_images(
                     yield key, entry
                 elif kind in UNREAD:
                     unread.append(entry.path)
-                elif passed_over is not None and kind not in COMPANIONS:
-                    passed_over.append(kind)
     if unread:
         others = f" and {len(unread) - 1:,} others" if unread[1:] else ""
         kind = Path(unread[0]).suffix.lower()
         raise UserError(
             f"{unread[0]}{others}: {kind} images are not read: convert to PNG or JPEG and remove the originals"
         )
-
-
-def describe_passed_over(folder: Path, kinds: Sequence[str]) -> str:
-    """Return a line on the files in `folder` that were passed over, by their extensions; "" for none."""
-    counts = Counter(kinds).most_common(KINDS_NAMED + 1)
-    named = [f"{count:,} {ascii(kind)[1:-1] or 'without an extension'}" for kind, count in counts[:KINDS_NAMED]]
-    others = " ..." if counts[KINDS_NAMED:] else ""
-    return f"{folder}: passed over {', '.join(named)}{others}; what is read: {', '.join(FORMATS)}" if kinds else ""
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
