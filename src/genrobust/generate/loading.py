@@ -183,8 +183,9 @@ def _add_adapter(pipeline: Any, adapter: Adapter, scale: float) -> None:
             adapter.image_encoder, dtype=pipeline.dtype, use_safetensors=True, local_files_only=True
         )
         side: Any = image_encoder.config.image_size
-        sizes = {"size": {"shortest_edge": side}, "crop_size": {"height": side, "width": side}}
-        processor = transformers.CLIPImageProcessor(**sizes)
+        processor = transformers.CLIPImageProcessor(
+            size={"shortest_edge": side}, crop_size={"height": side, "width": side}
+        )
         pipeline.register_modules(image_encoder=image_encoder, feature_extractor=processor)
         pipeline.set_ip_adapter_scale(scale)
 
