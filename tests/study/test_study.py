@@ -6,9 +6,7 @@ import os
 from collections import Counter
 from dataclasses import replace
 
-import numpy as np
 import pytest
-from PIL import Image
 from small_study import QUICK, REAL, TRAIN, files
 
 from genrobust.classifiers import read_checkpoint_info
@@ -48,19 +46,6 @@ RECIPE = {
 def study(tiny_generator, tmp_path):
     tiny = {"generator": {"model": str(tiny_generator), "steps": 1}}
     return lambda **change: Study(parse_recipe(RECIPE | tiny | change), tmp_path)
-
-
-@pytest.mark.parametrize("largest", [4095, 65535])
-def test_a_run_says_which_set_is_nearly_black(largest, tmp_path):
-    names = [f"{name}/{label}/a.png" for name in ("train", "test", "shift") for label in ("cat", "dog")]
-    for number, name in enumerate(["train/cat/b.png", *names]):  # which makes them differ: copies are left out
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(np.array([[number, largest]], np.uint16)).save(tmp_path / name)
-    data = {"source": "folders", **{name: str(tmp_path / name) for name in ("train", "test")}}
-    data |= {"shifts": {"sketch": str(tmp_path / "shift")}, "near_copies": "keep"}  # they are all alike
-    lines = list(Study(parse_recipe({**QUICK, "data": data, "arms": [REAL]}), tmp_path / "runs").describe_dark())
-    keys = [line.partition(",")[0] for line in lines if "2 nearly black" in line]
-    assert keys == (["data.train", "data.test", "data.shifts.sketch"] if largest < 65535 else [])
 
 
 def test_each_dataset_is_made_once_and_a_second_run_makes_nothing(study, tmp_path, monkeypatch):

@@ -160,7 +160,7 @@ def train(
 ) -> None:
     """Train the classifiers of the arms, and those of the baseline line if the recipe trains its own.
 
-    --generators trains the generators instead: it fine-tunes or distils them (`finetune`), or trains one from scratch
+    --generators trains the generators instead: it fine-tunes them (`finetune`), or trains one from scratch
     (`class_model`). Other commands train those that they need.
 
     Example: genrobust train pictograms --arm real

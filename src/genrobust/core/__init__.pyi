@@ -31,7 +31,6 @@ from .errors import (
     NewerVersion as NewerVersion,
     OutOfMemory as OutOfMemory,
     UserError as UserError,
-    hub_reason as hub_reason,
     is_out_of_memory as is_out_of_memory,
     one_line as one_line,
     reading as reading,

@@ -134,11 +134,6 @@ def lock(folder: Path, wait: bool = False) -> Iterator[None]:
 def refusal(folder: Path, error: OSError, verb: str = "write to") -> GenrobustError:
     """Return what to tell the user when the system refuses to `verb` `folder`."""
     why = f"cannot {verb} {folder}: {error.strerror or error}"
-    if error.errno == errno.ENOSPC and os.name != "nt":  # which counts no inodes
-        status = os.statvfs(next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists()))
-        if status.f_files > 0 and status.f_favail == 0:  # some, such as btrfs, have no such limit
-            remedy = "delete files that you do not need, however small, and run the same command again"
-            return DiskFull(f"{why}: no inodes are left, so that it takes no more files: {remedy}")
     if error.errno in _FULL:
         return DiskFull(f"{why}: free some space and run the same command again; completed files are intact")
     if error.errno in _REFUSED:
