@@ -63,6 +63,7 @@ from .reader import (
     Reader as Reader,
     load_data as load_data,
     published_line as published_line,
+    with_derived as with_derived,
 )
 from .readers.domain_sets import domains_in as domains_in
 from .reading import (

@@ -48,6 +48,7 @@ from .names import study_name as study_name
 from .numbers import (
     CORES as CORES,
     Between as Between,
+    Pixels as Pixels,
     PositiveFraction as PositiveFraction,
     Threads as Threads,
     WorkerCount as WorkerCount,

@@ -29,6 +29,7 @@ from genrobust.data import (
     Copies,
     copies_of_tests,
     load_data,
+    with_derived,
     withhold,
     without_broken,
     without_copies,
@@ -103,7 +104,7 @@ class Context:
         Raises:
             UserError: An image cannot be read.
         """
-        tests = self.data.tests
+        tests = {name: images for name, images in self.data.tests.items() if name not in self.data.derived}
         found = [
             copies_of_tests(
                 f"{images.name} of {other.recipe.name}", images, tests, self._census.contents, self._near_copies
@@ -115,6 +116,7 @@ class Context:
     @cached_property
     def _data_and_notices(self) -> tuple[StudyData, list[Copies | Broken | str]]:
         data, copies = without_copies(self._listed, self._census.contents, self.recipe.evaluate.beside)
+        data = with_derived(data, self.recipe.data)
         _check_names(self.recipe, data)
         return data, [*self._opened[1], *copies]
 

@@ -98,6 +98,8 @@ def _comparison(context: Context) -> tuple[Comparison, list[str]]:
     recipe, data, shifts = context.recipe, context.data, context.shifts
     lines, without = published_lines(recipe.robustness, recipe.data, shifts, len(data.labels))
     beside = dict.fromkeys(recipe.evaluate.beside, "named under evaluate.beside")
+    if not {*shifts} <= {*data.derived}:
+        beside = {shift: "made from other test images" for shift in shifts if shift in data.derived} | beside
     comparison = Comparison(
         clean=data.clean,
         shifts=shifts,

@@ -1,0 +1,73 @@
+"""Corrupted copies of test sets: their names, keys, groups and pixels, and their place in a study."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from small_study import genrobust
+
+from genrobust.core import StudyData, Subset, UserError
+from genrobust.data import load_data, with_derived
+from genrobust.recipe import DataConfig
+
+
+def corrupted(**keys: Any) -> StudyData:
+    shifts = {"corrupted": {"kind": "corruptions", **keys}}
+    config = DataConfig.model_validate({"source": "pictograms", "shifts": shifts})
+    return with_derived(load_data(config), config)
+
+
+def test_each_family_is_a_set_of_every_image_in_every_way() -> None:
+    data = corrupted()
+    test = data.tests["test"]
+    families = {name: len(data.tests[name]) / len(test) for name in data.derived}
+    assert families == {f"corrupted-{k}": 5 * n for k, n in zip(FAMILIES, (3, 4, 4, 4), strict=True)}
+    blur = data.tests["corrupted-blur"]
+    assert blur.keys[0] == f"defocus_blur-1/{test.keys[0]}" and len({*blur.keys}) == len(blur)
+    np.testing.assert_array_equal(blur.labels, np.tile(test.labels, 20))
+    assert data.image_groups["corrupted-blur"][: len(test)] == data.image_groups["test"]
+    assert "zoom_blur at severity 1, 2, 3, 4, 5" in getattr(blur, "protocol", "")
+
+
+FAMILIES = ("noise", "blur", "weather", "digital")
+
+
+def test_pixels_depend_on_the_key_alone() -> None:
+    """Not on the place in the set, on the others, or on what else is made."""
+    keys = {"which": ["shot_noise", "snow"], "severities": [2, 4], "by": "corruption"}
+    some, all_of_them = corrupted(**keys), corrupted()
+    assert some.derived == ("corrupted-shot_noise", "corrupted-snow")
+    snow, weather = some.tests["corrupted-snow"], all_of_them.tests["corrupted-weather"]
+    for place in (0, len(snow) - 1):
+        same = list(weather.keys).index(snow.keys[place])
+        assert snow.image(place).tobytes() == weather.image(same).tobytes()
+    reversed_set = Subset(snow, range(len(snow))[::-1])
+    assert reversed_set.image(0).tobytes() == snow.image(len(snow) - 1).tobytes()
+    assert snow.fingerprint != corrupted(**{**keys, "severities": [2]}).tests["corrupted-snow"].fingerprint
+
+
+def test_images_without_groups_are_their_own_and_may_be_resized() -> None:
+    one = corrupted(of="hand-drawn", which=["fog"], severities=[3], side=32).tests["corrupted-weather"]
+    assert one.image(0).size == (32, 32) and "resizing the shorter side to 32 px" in getattr(one, "protocol", "")
+
+
+@pytest.mark.parametrize(
+    ("keys", "said"),
+    [({"of": "sketch"}, r"corrupted\.of: no test set 'sketch'"), ({"of": "corrupted-noise"}, "no test set")],
+)
+def test_a_set_that_is_not_there_is_named(keys: dict[str, Any], said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        corrupted(**keys)
+
+
+def test_unknown_corruptions_and_severities_and_paths_are_refused(tmp_path: Path) -> None:
+    for keys, said in (
+        ({"which": "[rain]"}, "corrupted.which"),
+        ({"severities": "[6]"}, "corrupted.severities"),
+        ({"path": tmp_path}, "corrupted.path"),
+    ):
+        words = [word for key, value in keys.items() for word in ("--set", f"data.shifts.corrupted.{key}={value}")]
+        genrobust("show", "pictograms", "--set", "data.shifts.corrupted.kind=corruptions", *words, code=2, said=said)
