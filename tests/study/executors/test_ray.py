@@ -36,7 +36,7 @@ from small_study import CLASSES, REAL, TRAIN, contents, folders_section, genrobu
 
 from genrobust.core import DiskFull, GenrobustError, UserError, counting
 from genrobust.study import Local, Study
-from genrobust.study.executors.ray import Ray
+from genrobust.study.executors.kinds.ray import Ray
 from genrobust.study.executors.workers import TRIES
 
 pytestmark = pytest.mark.thorough

@@ -25,7 +25,7 @@ from pathlib import Path
 from scribe import work
 from small_study import recipe_of
 
-from genrobust.study.executors.ray import Ray
+from genrobust.study.executors.kinds.ray import Ray
 
 Ray(recipe_of(device="cpu")).run(work(Path(r"{folder}"), "write:a"))
 """
