@@ -24,6 +24,7 @@ from small import (
     kill_while_training,
     of_two,
     recipe_of,
+    second_of,
     watching,
     written,
 )
@@ -215,7 +216,7 @@ def test_a_killed_process_costs_no_bit_of_what_two_learn_as_one(write_folder, tm
     study = Study(recipe, tmp_path / "killed", executor=Processes(recipe, 2))
     both, alone = study.runs()
     with caplog.at_level(logging.WARNING):
-        kill_while_training(study, both, lambda: children()[1])
+        kill_while_training(study, both, lambda: second_of(children()))
     together, alone = study.train([both, alone])
     assert [text.partition(":")[0] for text in caplog.messages] == ["real, seed 0"]
     assert caplog.messages[0].endswith("it is tried again")
@@ -247,7 +248,7 @@ def pair(monkeypatch):
 def test_each_of_a_group_has_a_gpu_of_its_own(pair, tmp_path):
     pair.run(meetings(tmp_path, "a"))
     assert [(tmp_path / f"gpu-a-{rank}").read_text() for rank in range(2)] == ["0", "GPU-7f"]
-    with pytest.raises(UserError, match=r"3 workers .* for 2 here: lower train.workers"):
+    with pytest.raises(UserError, match=r"3 processes .* for 2 here: lower train.workers"):
         pair.require(3)
 
 

@@ -46,9 +46,9 @@ class Local:
         """Raise UserError where a job can never be done by so many `workers` together."""
         if workers > (most := self.together()):
             raise UserError(
-                f"train.workers: {workers} processes train one classifier together, each with a GPU or with its threads, "
-                f"and there is room for {most} here: lower train.workers; with more cores or GPUs on one machine, set "
-                f"device to cuda or cpu, or --workers {workers}"
+                f"train.workers: {workers} processes of one machine train one classifier together, each with a GPU or "
+                f"its threads, and there is room for {most} here: lower train.workers, or set device to cuda or cpu or "
+                f"--workers {workers} (on Ray, execute.num_cpus and num_gpus) if the machine can do more"
             )
 
     def prepare(self) -> None:

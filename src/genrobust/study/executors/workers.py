@@ -20,7 +20,7 @@ from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import lru_cache
-from multiprocessing.connection import Connection
+from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -172,6 +172,7 @@ def _do_together(call: Call) -> float:
     """
     from torch.multiprocessing import ProcessExitedException, ProcessRaisedException, spawn
 
+    logging.getLogger("torch.multiprocessing.spawn").setLevel(logging.ERROR)  # of those that it ends
     pipes = [multiprocessing.Pipe(duplex=False) for _ in range(call.processes)]
     died: Exception | None = None
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
@@ -179,18 +180,25 @@ def _do_together(call: Call) -> float:
             spawn(_do_as, (call, folder, [theirs for _, theirs in pipes]), call.processes)
         except (ProcessExitedException, ProcessRaisedException) as error:
             died = error
-    results: list[Result] = [mine.recv() for mine, _ in pipes if mine.poll()]
-    for result in results:
-        if isinstance(result, GenrobustError) or (isinstance(result, Exception) and is_out_of_memory(result)):
-            raise result
-    if died is not None:
-        raise WorkerDied(f"one of its processes died: {one_line(died)}") from died
-    return max(result for result in results if isinstance(result, float))
+    results: list[Result] = []
+    for mine, theirs in pipes:
+        theirs.close()
+        with suppress(EOFError):
+            results.append(mine.recv())
+    if died is None:
+        return max(result for result in results if isinstance(result, float))
+    errors = [result for result in results if isinstance(result, Exception)]
+    for error in errors:
+        if isinstance(error, GenrobustError) or is_out_of_memory(error):
+            raise error
+    raise WorkerDied(f"one of its processes died: {one_line([*errors, died][0])}") from died
 
 
 def _do_as(rank: int, call: Call, folder: str, results: Sequence[Connection]) -> None:
     """Do `call` as one of its processes, with one of the GPUs that all of them see."""
-    end_with_parent()
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    end_with(parent.sentinel)
     os.environ.update(TOGETHER)
     if gpus := os.environ.get(VISIBLE):
         os.environ[VISIBLE] = gpus.split(",")[rank]
@@ -209,16 +217,14 @@ def _do_as(rank: int, call: Call, folder: str, results: Sequence[Connection]) ->
         raise
 
 
-def end_with_parent() -> None:
-    """Let this process end as soon as the one that started it does, however that ends."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None
+def end_with(other: Connection | int) -> None:
+    """Let this process end as soon as `other` is closed at its other end, or as a process does that has this handle."""
 
-    def wait() -> None:
-        parent.join()
+    def watch() -> None:
+        wait([other])
         os._exit(1)
 
-    threading.Thread(target=wait, name="end", daemon=True).start()
+    threading.Thread(target=watch, name="end", daemon=True).start()
 
 
 # In the command:
@@ -304,7 +310,7 @@ class Workers(Local):
         todo, tries, failed = list(shares), Counter[int](), list[str]()
         while todo or running:
             calls = [replace(call, number=number, keys=tuple(job.key for job in shares[number])) for number in todo]
-            running.update(zip(todo, submit(calls), strict=True))
+            running.update(zip(todo, submit(calls) if calls else (), strict=True))
             tries.update(todo)
             todo.clear()
             time.sleep(self.look_every_s)

@@ -13,10 +13,12 @@ import threading
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from itertools import cycle, islice
 from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import Connection
 from pathlib import Path
 from queue import SimpleQueue
+from typing import Any
 
 from genrobust.core import UserError, cores, device_kind, free_memory, worker_environment
 from genrobust.recipe import EXECUTORS, Recipe, WorkerCount
@@ -31,7 +33,7 @@ from genrobust.study.executors.workers import (
     WorkerDied,
     Workers,
     do,
-    end_with_parent,
+    end_with,
 )
 
 WORKER_BYTES = 2_000_000_000  # of a worker with the libraries, a small network and its images: 1.3 to 1.8 GB measured
@@ -113,11 +115,12 @@ class Processes(Workers):
 
     @contextmanager
     def pool(self, work: Work, processes: int) -> Iterator[Submit]:
-        """Open threads that each keep one worker busy, which starts with its first call."""
-        workers = [_Worker(self._seen(number, processes)) for number in range(self._fitting(work.memory) // processes)]
+        """Open threads that each keep one worker busy; all workers end when `alive` is closed."""
+        ends, alive = multiprocessing.Pipe(duplex=False)
         idle: SimpleQueue[_Worker] = SimpleQueue()
-        for worker in workers:
-            idle.put(worker)
+        count, gpus = max(1, self._fitting(work.memory) // processes), cycle(self._gpus or ())
+        for _ in range(count):
+            idle.put(_Worker(ends, ",".join(islice(gpus, processes))))
 
         def do_in_worker(call: Call) -> Result:
             worker = idle.get()
@@ -126,18 +129,12 @@ class Processes(Workers):
             finally:
                 idle.put(worker)
 
-        with ThreadPoolExecutor(len(workers), initializer=_block_signals) as threads:
+        with ThreadPoolExecutor(count, initializer=_block_signals) as threads:
             try:
                 yield lambda calls: [threads.submit(do_in_worker, call) for call in calls]
             finally:
                 threads.shutdown(wait=False, cancel_futures=True)
-                for worker in workers:
-                    worker.kill()
-
-    def _seen(self, number: int, processes: int) -> str | None:
-        """The GPUs of the worker of this number, as CUDA names them."""
-        first = number * processes
-        return (self._gpus and ",".join(self._gpus[n % len(self._gpus)] for n in range(first, first + processes))) or None
+                alive.close()
 
     def _room(self) -> int:
         if self._gpus is None:
@@ -154,45 +151,31 @@ class Processes(Workers):
 
 
 class _Worker:
-    """A process that does one call after another; another one takes its place after a failure."""
+    """A process that does one call after another; a new one takes its place after a failure."""
 
-    def __init__(self, gpus: str | None) -> None:
-        self._gpus = gpus
-        self._lock, self._killed = threading.Lock(), False
+    def __init__(self, ends: Connection, gpus: str) -> None:
+        self._started_with = ends, gpus
         self._process: multiprocessing.process.BaseProcess | None = None
 
     def do(self, call: Call) -> Result:
         """Do `call`, and return its result."""
-        with self._lock:
-            if self._killed:
-                return WorkerDied("it was not begun")
-            if self._process is None:
-                context = multiprocessing.get_context(METHOD)
-                self._calls, theirs = context.Pipe()
-                self._process = context.Process(target=_serve, args=(theirs, self._gpus))
-                self._process.start()
-                theirs.close()
-        process = self._process
-        result: Result
+        if self._process is None:
+            context: Any = multiprocessing.get_context(METHOD)
+            self._calls, theirs = context.Pipe()
+            self._process = context.Process(target=_serve, args=(theirs, *self._started_with))
+            self._process.start()
+            theirs.close()
         try:
             self._calls.send(call)
-            result = self._calls.recv()
+            result: Result = self._calls.recv()
         except (EOFError, OSError):
-            process.join()
-            result = WorkerDied(f"its worker process died (exit code {process.exitcode})")
-        if isinstance(result, Exception):  # it may be at fault itself, such as by memory that it does not give back
-            process.kill()
-            process.join()
+            self._process.join()
+            result = WorkerDied(f"its worker process died (exit code {self._process.exitcode})")
+        if isinstance(result, Exception):  # the process may be at fault, such as by memory that it does not give back
+            self._process.kill()
+            self._process.join()
             self._process = None
         return result
-
-    def kill(self) -> None:
-        """End the process at once, in the middle of what it does: all of it survives that."""
-        with self._lock:
-            self._killed = True
-            if self._process is not None:
-                self._process.kill()
-                self._process.join()
 
 
 def _asked() -> int | None:
@@ -250,18 +233,16 @@ def _start_servers() -> None:
 # In a worker:
 
 
-def _serve(calls: Connection, gpus: str | None) -> None:
-    """Do calls until one fails, or until the command ends."""
+def _serve(calls: Connection, ends: Connection, gpus: str) -> None:
+    """Do calls until the command ends this process, or ends itself."""
     from tqdm import tqdm
 
     tqdm.set_lock(threading.RLock())  # its own is a semaphore, which a killed worker leaves behind, with a warning
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if hasattr(signal, "pthread_sigmask"):
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
-    if gpus is not None:
+    if gpus:
         os.environ[VISIBLE] = gpus
-    end_with_parent()
-    result: Result = 0.0
-    while not isinstance(result, Exception):
-        result = do(calls.recv())
-        calls.send(result)
+    end_with(ends)
+    while True:
+        calls.send(do(calls.recv()))

@@ -67,35 +67,31 @@ class RayConfig(ExecutorConfig):
 
     def open(self, recipe: Recipe, out: Path) -> Local:
         require_packages(["ray"], "ray", "--executor ray")
-        return Ray(recipe, self.address, self.num_cpus, self.num_gpus)
+        return Ray(self, recipe)
 
 
 class Ray(Workers):
-    """The workers of the cluster at `address`, or of a Ray that is started on this machine alone.
-
-    Each takes `num_cpus` and `num_gpus` of its node, by default as `RayConfig` says.
+    """The workers of a cluster, or of a Ray that is started on this machine alone.
 
     Raises:
-        UserError: No cluster answers, or none of its nodes has so much.
+        UserError: No cluster answers, or none of its nodes has what a worker takes.
     """
 
     here = False
     retried = (WorkerDied, Busy, DiskFull)  # another node may have what this one lacks
 
-    def __init__(
-        self, recipe: Recipe, address: str | None = None, num_cpus: int | None = None, num_gpus: float | None = None
-    ) -> None:
+    def __init__(self, config: RayConfig, recipe: Recipe) -> None:
         at_sigterm = signal.getsignal(signal.SIGTERM)
-        _connect(address)
+        _connect(config.address)
         if callable(at_sigterm) and threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, at_sigterm)  # in place of Ray's, which aborts the program
         nodes = [node["Resources"] for node in _nodes()]
         self._threads, named = recipe.threads, recipe.device.partition(":")[0]  # cuda:1 is any: Ray deals them out
-        has_gpus = any(node.get("GPU") for node in nodes) and num_gpus != 0
+        has_gpus = any(node.get("GPU") for node in nodes) and config.num_gpus != 0
         self._device = device_kind(named) if named != "auto" else "cuda" if has_gpus else "cpu"
         largest = max((int(node.get("CPU", 0)) for node in nodes), default=0)
-        self._cpus = num_cpus or max(1, min(recipe.threads, largest))
-        self._gpus = float(self._device == "cuda") if num_gpus is None else num_gpus
+        self._cpus = config.num_cpus or max(1, min(recipe.threads, largest))
+        self._gpus = float(self._device == "cuda") if config.num_gpus is None else config.num_gpus
         if not self._rooms():
             there = "; ".join(f"{node.get('CPU', 0):g} CPUs, {node.get('GPU', 0):g} GPUs" for node in nodes)
             raise UserError(

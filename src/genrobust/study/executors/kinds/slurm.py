@@ -6,7 +6,7 @@ import shutil
 import sys
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -110,7 +110,7 @@ class Slurm(Workers):
 
         def submit(calls: Sequence[Call]) -> list[Any]:
             try:
-                begun = executor.map_array(do, calls) if calls else []
+                begun = executor.map_array(do, calls)
             except submitit.core.utils.FailedJobError as error:
                 raise UserError(
                     f"SLURM refuses these jobs: {' '.join(str(error).split())[-300:]}: change execute"
@@ -122,8 +122,8 @@ class Slurm(Workers):
             yield submit
         finally:
             for job in jobs:
-                with suppress(Exception):  # it has ended
-                    job.cancel()
+                if not job.done():
+                    job.cancel(check=False)
 
     def _executor(self, processes: int) -> submitit.AutoExecutor:
         """What submits jobs of so many `processes` each."""
@@ -151,4 +151,5 @@ class Slurm(Workers):
             asked = self._executor(1).submit(lambda: hardware(kind)).result()
             with replacing(kept) as file:
                 file.write(page_json({"fast": sorted(asked.fast), "why": asked.why}).encode())
-        return Hardware(kind, **read_page_json(kept))
+        said = read_page_json(kept)
+        return Hardware(kind, frozenset(said["fast"]), said["why"])
