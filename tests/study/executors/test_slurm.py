@@ -32,7 +32,7 @@ def test_each_job_is_done_once_and_counted(slurm, tmp_path: Path) -> None:
     assert count_of(tmp_path, "done-*") == count_of(tmp_path, "try-*") == 3
     told = json.loads((tmp_path / "done-a").read_text())
     assert (told["folder"], told["threads"]) == (str(Path.cwd()), "1")
-    assert not list((tmp_path / "runs" / "slurm" / "progress").iterdir()), "nothing is left of the progress"
+    assert [path.name for path in (tmp_path / "runs" / "slurm").iterdir()] == ["logs"], "none of the progress is left"
 
 
 @pytest.mark.thorough

@@ -16,7 +16,7 @@ from abc import abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import lru_cache
@@ -255,11 +255,13 @@ class Workers(Local):
     Attributes:
         most_calls: How many calls the jobs of a stage make at most.
         look_every_s: How often the state of calls is read.
+        shared: The folder that workers share with the command; None for that of temporary files.
         retried: Failures after which a job is tried again, beside death and full memory.
     """
 
     most_calls = sys.maxsize
     look_every_s = 0.1
+    shared: Path | None = None
     retried: tuple[type[Exception], ...] = (WorkerDied,)
     _threads: int
 
@@ -270,9 +272,13 @@ class Workers(Local):
         A call whose worker dies raises an error, whichever; one that fails returns it.
         """
 
-    @abstractmethod
-    def channel(self) -> AbstractContextManager[Channel]:
+    @contextmanager
+    def channel(self) -> Iterator[Channel]:
         """Open what calls report to."""
+        if self.shared is not None:
+            self.shared.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=self.shared, ignore_cleanup_errors=True) as folder:
+            yield Files(Path(folder))
 
     def run(self, work: Work) -> None:
         """Do all of `work`; a job whose worker dies or runs out of memory is tried again.

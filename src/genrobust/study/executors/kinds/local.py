@@ -8,11 +8,10 @@ import os
 import re
 import signal
 import sys
-import tempfile
 import threading
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import cycle, islice
 from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import Connection
@@ -27,7 +26,6 @@ from genrobust.study.executors.local import ExecutorConfig, Local
 from genrobust.study.executors.workers import (
     VISIBLE,
     Call,
-    Files,
     Result,
     Submit,
     WorkerDied,
@@ -107,11 +105,6 @@ class Processes(Workers):
         self.prepare()
         with _environment(worker_environment(self._threads)):
             super().run(work)
-
-    @contextmanager
-    def channel(self) -> Iterator[Files]:
-        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-            yield Files(Path(folder))
 
     @contextmanager
     def pool(self, work: Work, processes: int) -> Iterator[Submit]:
@@ -244,5 +237,6 @@ def _serve(calls: Connection, ends: Connection, gpus: str) -> None:
     if gpus:
         os.environ[VISIBLE] = gpus
     end_with(ends)
-    while True:
-        calls.send(do(calls.recv()))
+    with suppress(EOFError):  # the command ended
+        while True:
+            calls.send(do(calls.recv()))

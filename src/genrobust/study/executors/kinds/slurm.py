@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import sys
-import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,7 +24,7 @@ from genrobust.core import (
 from genrobust.recipe import CORES, EXECUTORS, Between, Recipe, Threads, WorkerCount
 from genrobust.study.executors.jobs import Work
 from genrobust.study.executors.local import ExecutorConfig, Local
-from genrobust.study.executors.workers import Call, Files, Submit, Workers, do
+from genrobust.study.executors.workers import Call, Submit, Workers, do
 
 if TYPE_CHECKING:
     import submitit
@@ -71,9 +70,10 @@ class Slurm(Workers):
     here = False
     most_calls = 1000  # SLURM's default limit of an array is 1,001
     look_every_s = 2.0
+    shared: Path
 
     def __init__(self, config: SlurmConfig, recipe: Recipe, out: Path) -> None:
-        self._config, self._threads, self._folder = config, recipe.threads, (out / FOLDER).absolute()
+        self._config, self._threads, self.shared = config, recipe.threads, (out / FOLDER).absolute()
         named = recipe.device.partition(":")[0]
         self._device = device_kind(named) if named != "auto" else "cuda" if config.num_gpus else "cpu"
 
@@ -87,15 +87,6 @@ class Slurm(Workers):
 
     def together(self) -> int:
         return sys.maxsize  # SLURM refuses what no node has
-
-    @contextmanager
-    def channel(self) -> Iterator[Files]:
-        folder = self._folder / "progress" / uuid.uuid4().hex[:12]
-        folder.mkdir(parents=True)
-        try:
-            yield Files(folder)
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
 
     @contextmanager
     def pool(self, work: Work, processes: int) -> Iterator[Submit]:
@@ -132,7 +123,7 @@ class Slurm(Workers):
         config = self._config
         gpus = int(self._device == "cuda") if config.num_gpus is None else config.num_gpus
         given = {"partition": config.partition, "account": config.account, "qos": config.qos}
-        executor = submitit.AutoExecutor(self._folder / "logs", cluster=config.cluster)
+        executor = submitit.AutoExecutor(self.shared / "logs", cluster=config.cluster)
         executor.update_parameters(
             name="genrobust",
             timeout_min=config.minutes,
@@ -146,7 +137,7 @@ class Slurm(Workers):
 
     def _hardware(self) -> Hardware:
         kind = self._device
-        kept = self._folder / f"hardware-{digest([kind, self._config.model_dump(mode='json')])}.json"
+        kept = self.shared / f"hardware-{digest([kind, self._config.model_dump(mode='json')])}.json"
         if not kept.exists():
             asked = self._executor(1).submit(lambda: hardware(kind)).result()
             with replacing(kept) as file:
