@@ -80,6 +80,6 @@ def team_of(workers: int) -> Team:
     if size != workers:
         raise UserError(
             f"train.workers: {workers} processes train this classifier together, but this is one of {size}: the "
-            "executors Processes, Ray and Slurm start them all, as does `genrobust train`"
+            "executors Processes and Ray start them all, as does `genrobust train`"
         )
     return Team(dist.get_rank(), workers)
