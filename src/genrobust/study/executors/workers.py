@@ -14,7 +14,7 @@ import time
 import traceback
 from abc import abstractmethod
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -60,8 +60,8 @@ class Channel(Protocol):
     def send(self, number: int, done: int, found: int) -> None:
         """Report that so many items of a call are `done`, of which an earlier run did those that were `found`."""
 
-    def receive(self) -> Iterable[tuple[int, int, int]]:
-        """Return the number, done and found of the calls that reported."""
+    def receive(self, running: Container[int]) -> Iterable[tuple[int, int, int]]:
+        """Return the number, done and found of the calls that reported, of those that are `running`."""
 
 
 @dataclass(frozen=True)
@@ -73,11 +73,12 @@ class Files(Channel):
     def send(self, number: int, done: int, found: int) -> None:
         (self.folder / str(number)).write_text(f"{done} {found}")
 
-    def receive(self) -> Iterator[tuple[int, int, int]]:
-        for file in self.folder.iterdir():
-            with suppress(OSError, ValueError):  # nothing is written yet
-                done, found = map(int, file.read_text().split())
-                yield int(file.name), done, found
+    def receive(self, running: Container[int]) -> Iterator[tuple[int, int, int]]:
+        for number in map(int, os.listdir(self.folder)):
+            with suppress(OSError, ValueError):  # it is just being written
+                if number in running:
+                    done, found = map(int, (self.folder / str(number)).read_text().split())
+                    yield number, done, found
 
 
 # In a worker:
@@ -320,9 +321,8 @@ class Workers(Local):
             tries.update(todo)
             todo.clear()
             time.sleep(self.look_every_s)
-            for number, done, found in call.channel.receive():
-                if number in running:
-                    progress.show(number, done, found)
+            for number, done, found in call.channel.receive(running):
+                progress.show(number, done, found)
             for number in [number for number, future in running.items() if future.done()]:
                 share, result = shares[number], _result(running.pop(number))
                 if isinstance(result, float):

@@ -10,7 +10,7 @@ import signal
 import socket
 import tempfile
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, replace
@@ -168,8 +168,8 @@ class _Queued(Channel):
     def send(self, number: int, done: int, found: int) -> None:
         self.queue.put_nowait((number, done, found))
 
-    def receive(self) -> Iterable[tuple[int, int, int]]:
-        return self.queue.get_nowait_batch(self.queue.qsize())
+    def receive(self, running: Container[int]) -> Iterable[tuple[int, int, int]]:
+        return [sent for sent in self.queue.get_nowait_batch(self.queue.qsize()) if sent[0] in running]
 
 
 def _do(call: Call, load: bytes) -> Result:
