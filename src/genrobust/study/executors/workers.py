@@ -74,10 +74,10 @@ class Files(Channel):
         (self.folder / str(number)).write_text(f"{done} {found}")
 
     def receive(self, running: Container[int]) -> Iterator[tuple[int, int, int]]:
-        for number in map(int, os.listdir(self.folder)):
+        for file in self.folder.iterdir():
             with suppress(OSError, ValueError):  # it is just being written
-                if number in running:
-                    done, found = map(int, (self.folder / str(number)).read_text().split())
+                if (number := int(file.name)) in running:
+                    done, found = map(int, file.read_text().split())
                     yield number, done, found
 
 
