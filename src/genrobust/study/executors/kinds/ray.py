@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import urlsplit
 
-import lazy_loader
 from pydantic import model_validator
 
 from genrobust.classifiers import choose_precisions
@@ -41,7 +40,6 @@ from genrobust.study.executors.workers import Call, Channel, Result, Submit, Wor
 if TYPE_CHECKING:
     from ray.util.queue import Queue
 
-ray: Any = lazy_loader.load("ray")
 OBJECT_STORE_BYTES = 100_000_000  # of a Ray that is started here: little goes through it, everything lies on the disk
 ANSWER_S = 10.0  # a cluster that takes longer to accept a connection is none
 
@@ -110,7 +108,8 @@ class Ray(Workers):
         """Return what all nodes with room for a worker compute at full speed."""
         # It takes nothing, so that it waits for nobody; older versions of Ray hide all GPUs from such a task.
         sees_all = {"env_vars": {"RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}}
-        task, kind = ray.remote(num_cpus=0, runtime_env=sees_all)(lambda kind: hardware(kind)), self._device
+        ray, kind = _ray(), self._device
+        task = ray.remote(num_cpus=0, runtime_env=sees_all)(lambda kind: hardware(kind))
         return in_common(ray.get([task.options(scheduling_strategy=_on(node)).remote(kind) for node in self._rooms()]))
 
     def _rooms(self) -> dict[str, int]:
@@ -133,7 +132,7 @@ class Ray(Workers):
         from ray.util.queue import Queue
 
         # Beside the command, since another node may die.
-        lasting = {"num_cpus": 0, "scheduling_strategy": _on(ray.get_runtime_context().get_node_id())}
+        lasting = {"num_cpus": 0, "scheduling_strategy": _on(_ray().get_runtime_context().get_node_id())}
         with redirect_stdout(io.StringIO()):  # where Ray reports each dead node and worker, at length
             queue = Queue(actor_options=lasting | {"max_restarts": -1, "max_task_retries": -1})
             yield _Queued(queue)
@@ -141,6 +140,7 @@ class Ray(Workers):
 
     @contextmanager
     def pool(self, work: Work, processes: int) -> Iterator[Submit]:
+        ray = _ray()
         task = ray.remote(num_cpus=self._cpus * processes, num_gpus=self._gpus * processes, max_retries=0)(_do)
         begun: list[tuple[Any, Future[Result]]] = []
 
@@ -172,6 +172,13 @@ class _Queued(Channel):
         return [sent for sent in self.queue.get_nowait_batch(self.queue.qsize()) if sent[0] in running]
 
 
+def _ray() -> Any:
+    """Return the package, which takes a second to load, and whose types know options one by one."""
+    import ray
+
+    return ray
+
+
 def _do(call: Call, load: bytes) -> Result:
     """Do `call` on a node."""
     return do(replace(call, load=load))
@@ -185,6 +192,7 @@ def _on(node: str) -> Any:
 
 
 def _connect(address: str | None) -> None:
+    ray = _ray()
     if ray.is_initialized():
         return
     # Ray would put the current folder first in the path of workers, unless another one is sent to them.
@@ -217,4 +225,4 @@ def _require_answer(address: str) -> None:
 
 def _nodes() -> list[dict[str, Any]]:
     """Return the living nodes, with their resources, whether they are free or not."""
-    return [node for node in ray.nodes() if node["Alive"]]
+    return [node for node in _ray().nodes() if node["Alive"]]
