@@ -260,7 +260,9 @@ def test_a_killed_process_costs_no_bit_of_what_two_learn_as_one(pair, cluster, t
     study = Study(pair, tmp_path / "killed", executor=ray_of(pair, address=cluster.address, num_cpus=1))
     both, alone = study.runs()
     with caplog.at_level(logging.WARNING), another_node(cluster, num_cpus=2):  # where both have room
-        kill_while_training(study, both, lambda: second_of([id for node in tasks(cluster, "_do") for id in node]))
+        kill_while_training(
+            study, both, lambda: second_of([id for node in tasks(cluster, "_run_on_node") for id in node])
+        )
         together, alone = study.train([both, alone])
     (message,) = caplog.messages
     assert message.startswith("real, seed 0: one of its processes died") and message.endswith("; it is tried again")

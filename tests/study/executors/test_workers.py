@@ -16,7 +16,7 @@ from genrobust.core import (
     UserError,
     progress_bar,
 )
-from genrobust.study.executors.workers import Call, Files, Progress, do, portable
+from genrobust.study.executors.workers import Call, Files, Progress, portable, run_call
 
 
 class Local(Exception):
@@ -71,5 +71,5 @@ def test_a_node_needs_no_common_folder(tmp_path, monkeypatch):
     call = Call(
         pickle.dumps(Scribe(tmp_path)), "images", ("write:a",), 1, Files(tmp_path), 1, str(tmp_path / "not here")
     )
-    assert do(call) >= 0
+    assert run_call(call) >= 0
     assert (tmp_path / "done-a").exists()

@@ -108,13 +108,13 @@ class Call:
 Result = float | Exception  # the seconds of a call without loading, or why it failed
 
 
-def do(call: Call) -> Result:
-    """Do the jobs of `call` in this process, or in processes that it starts."""
+def run_call(call: Call) -> Result:
+    """Do the jobs of a call in this process, or in processes that it starts."""
     try:
         with suppress(OSError):
             os.chdir(call.folder)
         set_threads(call.threads)
-        return _do(call) if call.processes == 1 else _do_together(call)
+        return _run_here(call) if call.processes == 1 else _run_together(call)
     except Exception as error:
         return portable(error)
 
@@ -147,7 +147,7 @@ def _loaded(load: bytes) -> DoJobs:
     return function
 
 
-def _do(call: Call, reports: bool = True) -> float:
+def _run_here(call: Call, reports: bool = True) -> float:
     done = found = 0
     reported_at = 0.0
 
@@ -165,8 +165,8 @@ def _do(call: Call, reports: bool = True) -> float:
     return time.monotonic() - began
 
 
-def _do_together(call: Call) -> float:
-    """Do `call` in processes that torch starts, and ends as soon as one fails.
+def _run_together(call: Call) -> float:
+    """Run `call` in processes that torch starts, and ends as soon as one fails.
 
     Raises:
         WorkerDied: One of them died, or failed in a way that the death of another explains.
@@ -178,7 +178,7 @@ def _do_together(call: Call) -> float:
     died: Exception | None = None
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         try:
-            spawn(_do_as, (call, folder, [theirs for _, theirs in pipes]), call.processes)
+            spawn(_run_rank, (call, folder, [theirs for _, theirs in pipes]), call.processes)
         except (ProcessExitedException, ProcessRaisedException) as error:
             died = error
     results: list[Result] = []
@@ -195,8 +195,8 @@ def _do_together(call: Call) -> float:
     raise WorkerDied(f"one of its processes died: {one_line([*errors, died][0])}") from died
 
 
-def _do_as(rank: int, call: Call, folder: str, results: Sequence[Connection]) -> None:
-    """Do `call` as one of its processes, with one of the GPUs that all of them see."""
+def _run_rank(rank: int, call: Call, folder: str, results: Sequence[Connection]) -> None:
+    """Run `call` as one of its processes, with one of the GPUs that all of them see."""
     parent = multiprocessing.parent_process()
     assert parent is not None
     end_with(parent.sentinel)
@@ -211,7 +211,7 @@ def _do_as(rank: int, call: Call, folder: str, results: Sequence[Connection]) ->
         backend = "nccl" if gpus and sys.platform == "linux" and cuda.is_available() else "gloo"
         patience, url = timedelta(seconds=PATIENCE_S), f"file://{folder}/meeting"
         distributed.init_process_group(backend, url, patience, call.processes, rank)
-        results[rank].send(_do(call, reports=rank == 0))
+        results[rank].send(_run_here(call, reports=rank == 0))
         distributed.destroy_process_group()  # after a failure, that would wait for the others
     except Exception as error:
         results[rank].send(portable(error))
@@ -257,7 +257,7 @@ class Workers(Local):
         most_calls: How many calls the jobs of a stage make at most.
         look_every_s: How often the state of calls is read.
         shared: The folder that workers share with the command; None for that of temporary files.
-        retried: Failures after which a job is tried again, beside death and full memory.
+        retried: Failures after which a job is tried again, beside full memory.
     """
 
     most_calls = sys.maxsize

@@ -30,8 +30,8 @@ from genrobust.study.executors.workers import (
     Submit,
     WorkerDied,
     Workers,
-    do,
     end_with,
+    run_call,
 )
 
 WORKER_BYTES = 2_000_000_000  # of a worker with the libraries, a small network and its images: 1.3 to 1.8 GB measured
@@ -115,16 +115,16 @@ class Processes(Workers):
         for _ in range(count):
             idle.put(_Worker(ends, ",".join(islice(gpus, processes))))
 
-        def do_in_worker(call: Call) -> Result:
+        def run_in_worker(call: Call) -> Result:
             worker = idle.get()
             try:
-                return worker.do(call)
+                return worker.run(call)
             finally:
                 idle.put(worker)
 
         with ThreadPoolExecutor(count, initializer=_block_signals) as threads:
             try:
-                yield lambda calls: [threads.submit(do_in_worker, call) for call in calls]
+                yield lambda calls: [threads.submit(run_in_worker, call) for call in calls]
             finally:
                 threads.shutdown(wait=False, cancel_futures=True)
                 alive.close()
@@ -150,8 +150,8 @@ class _Worker:
         self._started_with = ends, gpus
         self._process: multiprocessing.process.BaseProcess | None = None
 
-    def do(self, call: Call) -> Result:
-        """Do `call`, and return its result."""
+    def run(self, call: Call) -> Result:
+        """Run `call`, and return its result."""
         if self._process is None:
             context: Any = multiprocessing.get_context(METHOD)
             self._calls, theirs = context.Pipe()
@@ -239,4 +239,4 @@ def _serve(calls: Connection, ends: Connection, gpus: str) -> None:
     end_with(ends)
     with suppress(EOFError):  # the command ended
         while True:
-            calls.send(do(calls.recv()))
+            calls.send(run_call(calls.recv()))

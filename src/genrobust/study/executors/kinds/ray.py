@@ -35,7 +35,7 @@ from genrobust.core import (
 from genrobust.recipe import CORES, EXECUTORS, Between, Recipe, Threads
 from genrobust.study.executors.jobs import Work
 from genrobust.study.executors.local import ExecutorConfig, Local
-from genrobust.study.executors.workers import Call, Channel, Result, Submit, WorkerDied, Workers, do
+from genrobust.study.executors.workers import Call, Channel, Result, Submit, WorkerDied, Workers, run_call
 
 if TYPE_CHECKING:
     from ray.util.queue import Queue
@@ -141,11 +141,11 @@ class Ray(Workers):
     @contextmanager
     def pool(self, work: Work, processes: int) -> Iterator[Submit]:
         ray = _ray()
-        task = ray.remote(num_cpus=self._cpus * processes, num_gpus=self._gpus * processes, max_retries=0)(_do)
+        task = ray.remote(num_cpus=self._cpus * processes, num_gpus=self._gpus * processes, max_retries=0)(_run_on_node)
         begun: list[tuple[Any, Future[Result]]] = []
 
         def submit(calls: Sequence[Call]) -> list[Future[Result]]:
-            loads = {call.load: ray.put(call.load) for call in calls}  # sent to each node once
+            loads = {call.load: ray.put(call.load) for call in calls}
             references = [task.remote(replace(call, load=b""), loads[call.load]) for call in calls]
             futures = [reference.future() for reference in references]
             begun.extend(zip(references, futures, strict=True))
@@ -179,9 +179,9 @@ def _ray() -> Any:
     return ray
 
 
-def _do(call: Call, load: bytes) -> Result:
-    """Do `call` on a node."""
-    return do(replace(call, load=load))
+def _run_on_node(call: Call, load: bytes) -> Result:
+    """Run `call`, whose pickled `load` each node gets once."""
+    return run_call(replace(call, load=load))
 
 
 def _on(node: str) -> Any:

@@ -24,7 +24,7 @@ from genrobust.core import (
 from genrobust.recipe import CORES, EXECUTORS, Between, Recipe, Threads, WorkerCount
 from genrobust.study.executors.jobs import Work
 from genrobust.study.executors.local import ExecutorConfig, Local
-from genrobust.study.executors.workers import Call, Submit, Workers, do
+from genrobust.study.executors.workers import Call, Submit, Workers, run_call
 
 if TYPE_CHECKING:
     import submitit
@@ -101,7 +101,7 @@ class Slurm(Workers):
 
         def submit(calls: Sequence[Call]) -> list[Any]:
             try:
-                begun = executor.map_array(do, calls)
+                begun = executor.map_array(run_call, calls)
             except submitit.core.utils.FailedJobError as error:
                 raise UserError(
                     f"SLURM refuses these jobs: {' '.join(str(error).split())[-300:]}: change execute"
