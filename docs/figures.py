@@ -127,7 +127,7 @@ POOLS = {"photograph styles": GRAY, "real+generated": BLUE, "real+retrieved": GR
 
 def pools(all_of_it: Results) -> None:
     """Accuracy on the shifts of photographs by how many labeled images of the styles there are."""
-    studies = {250: read_kept("pacs-250"), 1000: read_kept("pacs-1000"), 3698: all_of_it}
+    studies = {250: read_kept("pacs-250"), 1000: read_kept("pacs-1000"), 3529: all_of_it}
     figure, axes = plt.subplots(figsize=(WIDTH, 3.6), layout="constrained")
     for arm, color in POOLS.items():
         found = [scores_of(study, "top1")[arm] for study in studies.values()]

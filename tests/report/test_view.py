@@ -16,11 +16,13 @@ from rich.console import Console
 import genrobust.report.sections.robustness
 import genrobust.report.tables
 import genrobust.report.view
-from genrobust.core import MEAN_OF_SHIFTS, StudyRecord
+from genrobust.core import MEAN_OF_SHIFTS, ScoreKey, StudyRecord
 from genrobust.report.nouns import Column, Entry, ReportSection, Table, plain_table
 from genrobust.report.plots import axis
 from genrobust.report.renderers.html import html
 from genrobust.report.renderers.terminal import terminal
+from genrobust.report.sections.accuracy import accuracy
+from genrobust.report.sections.robustness import robustness
 from genrobust.report.view import SECTIONS, ReportView
 from genrobust.report.write import write_report
 
@@ -93,15 +95,33 @@ def test_a_section_has_a_template_or_what_shows_everything(record: StudyRecord, 
 def test_the_page_begins_with_the_verdict_and_every_arm_on_the_mean_of_the_shifts(record: StudyRecord) -> None:
     view = ReportView(record)
     lanes = {lane.arm: lane for lane, _ in view.headline.rows}
-    assert list(lanes) == list(record.summary.arms)
+    assert list(lanes) == ["real+retrieved", "real+generated", "real"] and not view.headline.folded
     assert 0 < view.headline.guessing < lanes["real"].whisker[0] < lanes["real"].at < lanes["real+retrieved"].at < 100
     assert [c.kind for c in view.headline.columns] == ["mean", "clean"] and "guessing, 12.5 %" in view.headline.caption
-    page = html(view).replace("\u00a0", " ")
+    page = html(view).replace("\u00a0", " ").replace("\u2011", "-")
     places = [page.index(part) for part in (view.answer.verdict, "guessing, 12.5 %", view.caveat, "In words")]
     assert places == sorted(places) and places[-1] < page.index(view.answer.details[0])
     clean = {key: score for key, score in record.summary.scores.items() if key.test_set != MEAN_OF_SHIFTS}
     alone = ReportView(replace(record, summary=replace(record.summary, shifts=(), left_out={}, scores=clean)))
     assert [c.kind for c in alone.headline.columns] == ["clean"] and "test" in alone.headline.caption
+
+
+def test_plots_of_many_arms_show_those_of_the_answer_and_the_best(record: StudyRecord) -> None:
+    summary, others = record.summary, [f"arm {i}" for i in range(20)]
+    scores = dict(summary.scores)
+    for above, arm in enumerate(others, 1):
+        of_real = {key: score for key, score in summary.scores.items() if key.arm == "real" and not key.minus}
+        scores |= {key._replace(arm=arm): score for key, score in of_real.items()}
+        mean = summary.score("top1", "real")
+        scores[ScoreKey("top1", arm, MEAN_OF_SHIFTS)] = replace(mean, value=mean.value + above)
+    view = ReportView(replace(record, summary=replace(summary, arms=(*summary.arms, *others), scores=scores)))
+    shown = ["real+retrieved", *others[:12:-1], "real+generated", "real"]
+    assert [lane.arm for lane, _ in view.headline.rows] == view.pictured == shown
+    assert [lane.arm for lane, _ in view.headline.folded] == others[12::-1]
+    for section in (accuracy(view), robustness(view)):
+        assert section is not None and "10 of the 23 arms" in f"{section.lead} {section.note}"
+        assert [arm for _, arm in section.plots[0].legend] == shown
+        assert [name for name, _ in section.tables[0].rows] == list(view.summary.arms)
 
 
 @pytest.mark.parametrize(("least", "most"), [(98.0, 98.4), (0.0, 3.0), (50.0, 50.0), (41.0, 52.0), (0.0, 100.0)])

@@ -9,9 +9,8 @@ from operator import itemgetter
 
 from genrobust.core import (
     MEAN_OF_SHIFTS,
-    RETRIEVED,
-    RETRIEVED_BY_SEARCH,
-    RETRIEVED_WITHHELD,
+    NOT_GENERATED,
+    REAL,
     ArmRecord,
     Score,
     StudyRecord,
@@ -135,10 +134,9 @@ def _nothing_compared(summary: Summary, noun: str) -> str:
     alone = f"The study has one arm, {summary.reference}, so nothing is compared."
     if not summary.shifts:
         return alone
-    score = summary.score("top1", summary.reference)
-    over = count(len(summary.shifts), "shifted test set")
-    reached = f"it averaged {number(score.value)} % top-1 ({span(score)}), where guessing gives {rates(summary)}"
-    return f"{alone} Over {over} {reached}."
+    score, (_, where) = summary.score("top1", summary.reference), _leading_set(summary)
+    reached = f"it reached {number(score.value)} % top-1 ({span(score)}), where guessing gives {rates(summary)}"
+    return f"{alone} {where}, {reached}."
 
 
 def _candidates(record: StudyRecord) -> list[ArmRecord]:
@@ -266,8 +264,7 @@ def _is_generated(arm: ArmRecord, record: StudyRecord) -> bool:
 
 def _is_control(arm: ArmRecord, record: StudyRecord) -> bool:
     """Return whether an arm trained on retrieved images, and on no generated ones."""
-    retrieved = {RETRIEVED, RETRIEVED_BY_SEARCH, RETRIEVED_WITHHELD} & arm.parts.keys()
-    return bool(retrieved) and not _is_generated(arm, record)
+    return bool(arm.parts.keys() & set(NOT_GENERATED) - {REAL}) and not _is_generated(arm, record)
 
 
 def _choice_sentence(record: StudyRecord, others: list[ArmRecord], arm: str, noun: str) -> str:
@@ -330,7 +327,7 @@ def _robustness_sentence(summary: Summary, arm: str) -> str:
 def _why_no_robustness(summary: Summary, arm: str, reference: str) -> str:
     """Say why there is no difference of mean effective robustness between an arm and its reference."""
     if not summary.shifts:
-        return "No mean effective robustness either"
+        return "No effective robustness: this study has no shifted test set to average over"
     if not summary.lines:
         return "No effective robustness: this study has no baseline models"
     if not any(shift in summary.lines and summary.lines[shift].r2 >= EXPLAINED for shift in summary.shifts):

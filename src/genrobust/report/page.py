@@ -143,8 +143,8 @@ def significant(value: float) -> str:
 
 
 def unbroken(text: str) -> str:
-    """Keep a percent sign on the line of its number."""
-    return text.replace(" %", "\u00a0%")
+    """Keep a percent sign, and the number of top-1, on the line of what it belongs to."""
+    return text.replace(" %", "\u00a0%").replace("op-1 ", "op\u20111 ")
 
 
 def breakable(name: str) -> Markup:

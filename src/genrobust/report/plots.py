@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from genrobust.core import BaselineModel, Line, StudyRecord, Summary
+from genrobust.core import MEAN_OF_SHIFTS, BaselineModel, Line, StudyRecord, Summary
 from genrobust.report.nouns import Plot
 from genrobust.report.wording import EN_DASH, guessing, is_wide, number, span
 from genrobust.robustness import to_scale
@@ -24,6 +24,7 @@ SHAPES = (
     "M0 1.25L1.2-.9H-1.2z",  # triangle, upside down
     "M-.45-1.2h.9v.75h.75v.9h-.75v.75h-.9v-.75h-.75v-.9h.75z",  # plus
 )
+MOST = 10  # arms in a plot, of which each has a name beside it
 NARROWEST = 10  # points that an axis of accuracies spans at the least
 COLORS = 7  # so many --arm-N colors the style sheet has; with six shapes, 42 arms look different
 
@@ -40,6 +41,20 @@ def looks(summary: Summary) -> dict[str, Look]:
         arm: {"color": i % COLORS, "shape": SHAPES[i % len(SHAPES)]} for i, arm in enumerate(summary.arms)
     }
     return of_arms | {group: of_arms[members[0]] for group, members in summary.groups.items()}
+
+
+def pictured(summary: Summary, arm: str) -> tuple[list[str], list[str]]:
+    """Return the arms that plots show, and the others, the best on the mean of the shifts, or the clean set, first.
+
+    Plots show all of a few arms. Of many, they show the answer's `arm` and its reference, or the members of these where
+    they are groups, and the best.
+    """
+    leading = MEAN_OF_SHIFTS if summary.shifts else summary.clean
+    ranked = sorted(summary.arms, key=lambda name: -summary.score("top1", name, leading).value)
+    named = [arm, summary.reference_of(arm)] if arm else []
+    shown = {member for name in named for member in summary.groups.get(name, (name,))}
+    shown.update([name for name in ranked if name not in shown][: max(0, MOST - len(shown))])
+    return [name for name in ranked if name in shown], [name for name in ranked if name not in shown]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,10 +87,10 @@ class Lanes:
     guessing: Mapping[str, float]
 
 
-def lanes(summary: Summary, test_sets: Sequence[str], with_guessing: bool = False) -> Lanes:
-    """Return the top-1 of every arm on `test_sets`, on one linear axis, which reaches guessing if `with_guessing`."""
+def lanes(summary: Summary, arms: Sequence[str], test_sets: Sequence[str], with_guessing: bool = False) -> Lanes:
+    """Return the top-1 of `arms` on `test_sets`, on one linear axis, which reaches guessing if `with_guessing`."""
     chance = {test: guessing(summary, test) for test in test_sets}
-    ends = {(arm, test): accuracy_range(summary, arm, test) for arm in summary.arms for test in test_sets}
+    ends = {(arm, test): accuracy_range(summary, arm, test) for arm in arms for test in test_sets}
     position, ticks = axis([*ends.values(), *((rate, rate) for rate in chance.values() if with_guessing)])
 
     def lane(arm: str, test: str) -> Lane:
@@ -85,7 +100,7 @@ def lanes(summary: Summary, test_sets: Sequence[str], with_guessing: bool = Fals
         label = f"{arm}: {number(score.value)} % ({words})"
         return Lane(arm, position(score.value), (position(lo), position(hi)), label, tuple(map(position, groups)))
 
-    rows = {test: [lane(arm, test) for arm in summary.arms] for test in test_sets}
+    rows = {test: [lane(arm, test) for arm in arms] for test in test_sets}
     return Lanes(rows, ticks, {test: at for test, rate in chance.items() if (at := position(rate)) > 0})
 
 
@@ -182,9 +197,14 @@ class _Axis:
 
 
 def scatter(
-    record: StudyRecord, macro: str, looks: Mapping[str, Look], legend: Sequence[tuple[str, str]] = (), of: str = ""
+    record: StudyRecord,
+    arms: Sequence[str],
+    macro: str,
+    looks: Mapping[str, Look],
+    legend: Sequence[tuple[str, str]] = (),
+    of: str = "",
 ) -> list[Plot]:
-    """Plot shifted against clean accuracy, a plot for every shift, all on the same axes.
+    """Plot shifted against clean accuracy of `arms`, a plot for every shift, all on the same axes.
 
     The arguments of `macro` are what the plots share, a panel, the box and `looks`. Ticks pair a position in SVG units
     with percents, "diagonal" is y = x. A panel's paths are in SVG units too: that through the means of all arms, and
@@ -195,11 +215,11 @@ def scatter(
     shifts = [*summary.shifts, *summary.left_out]
     if not shifts:
         return []
-    points = {shift: _points(summary, shift) for shift in shifts}
+    points = {shift: _points(summary, arms, shift) for shift in shifts}
     models = [b for b in record.baselines if b.test_set in shifts]
     scale = next((line.transform for line in summary.lines.values()), LINEAR)
     pairs = [pair for of_shift in points.values() for of_arm in of_shift.values() for pair in of_arm]
-    ends = [end for shift in shifts for arm in summary.arms for end in accuracy_range(summary, arm, shift)]
+    ends = [end for shift in shifts for arm in arms for end in accuracy_range(summary, arm, shift)]
     ends = [min(max(end, FARTHEST), 100 - FARTHEST) for end in ends] if scale != LINEAR else ends
     x = _Axis([x for x, _ in pairs] + [b.clean for b in models], scale, PLOT_BOX["left"], PLOT_BOX["right"])
     ys = [y for _, y in pairs] + [b.shifted for b in models] + ends
@@ -224,7 +244,7 @@ def scatter(
     ]
 
 
-def _points(summary: Summary, shift: str) -> dict[str, list[tuple[float, float]]]:
+def _points(summary: Summary, arms: Sequence[str], shift: str) -> dict[str, list[tuple[float, float]]]:
     """The clean and shifted accuracies of each arm, by seed, over the same classes."""
     return {
         arm: [
@@ -234,7 +254,7 @@ def _points(summary: Summary, shift: str) -> dict[str, list[tuple[float, float]]
             )
             for seed in summary.seeds
         ]
-        for arm in summary.arms
+        for arm in arms
     }
 
 
@@ -267,7 +287,7 @@ def _panel(
     fitted, beyond, band = _line_paths(line, x, y) if line else ("", "", "")
     return {
         "name": shift,
-        "note": f"R² {line.r2:.2f}, {line.n} baselines" if line else "no baselines",
+        "note": f"R² {line.r2:.2f}, {line.n} baselines" if line else "no baselines" if summary.lines else "",
         "description": f"Accuracy on {shift} against clean accuracy. {described}.",
         "fitted": fitted,
         "beyond": beyond,

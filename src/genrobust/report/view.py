@@ -10,7 +10,7 @@ from genrobust.core import MEAN_OF_SHIFTS, Registry, StudyRecord, Summary
 from genrobust.report.answering import Answer, answer
 from genrobust.report.groups import with_group_means
 from genrobust.report.nouns import Column, Entry, ReportSection, Table
-from genrobust.report.plots import Lane, Look, lanes, looks
+from genrobust.report.plots import Lane, Look, lanes, looks, pictured
 from genrobust.report.tables import main_differences, main_tables
 from genrobust.report.wording import limits, marks, rates, references, row_name
 from genrobust.robustness import CheckedClaim, Metric, check_claims, list_metrics
@@ -21,7 +21,8 @@ class Headline:
     """The picture at the head of a page: each arm, or group, on the mean of the shifts, or on the clean set.
 
     Attributes:
-        rows: Pairs the place of each arm with its entries in `columns`: the mean and the clean accuracy.
+        rows: Pairs the place of each arm that plots show with its entries in `columns`: the mean and the clean
+            accuracy. `folded` are those of the other arms.
         ticks: Pairs a position, in percent of the axis, with its percents.
         guessing: The position of guesses.
     """
@@ -29,6 +30,7 @@ class Headline:
     caption: str
     columns: tuple[Column, ...]
     rows: tuple[tuple[Lane, tuple[Entry, ...]], ...]
+    folded: tuple[tuple[Lane, tuple[Entry, ...]], ...]
     ticks: Sequence[tuple[float, int]]
     guessing: float | None
 
@@ -110,9 +112,20 @@ class ReportView:
         return " † left out of the mean." if self.summary.left_out else ""
 
     @cached_property
+    def pictured(self) -> list[str]:
+        """The arms that plots show, the best first."""
+        return pictured(self.summary, self.answer.arm)[0]
+
+    @cached_property
+    def pictured_note(self) -> str:
+        """Which arms plots show, after other sentences; "" where they show all."""
+        shown, every = len(self.pictured), len(self.summary.arms)
+        return f" Plots show {shown} of the {every} arms: those compared in the answer and the best." * (shown < every)
+
+    @cached_property
     def legend(self) -> list[tuple[str, str]]:
-        """The names of arms, each with the arm whose look it has."""
-        return [(self.names[arm], arm) for arm in self.summary.arms]
+        """The names of the arms in plots, each with the arm whose look it has."""
+        return [(self.names[arm], arm) for arm in self.pictured]
 
     @cached_property
     def references(self) -> list[str]:
@@ -124,18 +137,19 @@ class ReportView:
         """The answer as a picture."""
         summary, table = self.overview, self.overview_tables["top1"]
         leading = MEAN_OF_SHIFTS if summary.shifts else summary.clean
-        drawn = lanes(summary, [leading], with_guessing=True)
+        shown, others = pictured(summary, self.answer.arm)
+        drawn = lanes(summary, [*shown, *others], [leading], with_guessing=True)
         where = f"mean of {len(summary.shifts)} shifts" if summary.shifts[1:] else (*summary.shifts, summary.clean)[0]
         caption = f"Top-1 accuracy in percent, {where}, with 95 % intervals."
         caption += f" Dashed: guessing, {rates(summary, leading)}. {self.marks}"
         at = [i for i, column in enumerate(table.columns) if column.kind in ("mean", "clean")]
+        entries = dict(table.rows)
+        rows = tuple((lane, tuple(entries[lane.arm][i] for i in at)) for lane in drawn.rows[leading])
         return Headline(
             caption=caption.rstrip(),
             columns=tuple(table.columns[i] for i in at),
-            rows=tuple(
-                (lane, tuple(entries[i] for i in at))
-                for lane, (_, entries) in zip(drawn.rows[leading], table.rows, strict=True)
-            ),
+            rows=rows[: len(shown)],
+            folded=rows[len(shown) :],
             ticks=drawn.ticks,
             guessing=drawn.guessing.get(leading),
         )

@@ -64,6 +64,7 @@ def test_a_matrix_is_a_small_picture_whose_rows_say_what_they_show(confused: Stu
         len({tuple(pixels[i, j, :3]) for i, j in ((0, 0), (2, 2))}) == 1
         and (pixels[0, 2, :3] != pixels[0, 0, :3]).any()
     )
+    assert all(f">{percent}</text>" in files["report.html"].read_text() for percent in (75, 25, 10, 90))
     assert [name for name in files if "confusion" in name] and "<image" in files[list(files)[-1]].read_text()
     summary = summary_from_json(json.loads(files["results.json"].read_text())["summary"])
     assert summary.class_reports == confused.summary.class_reports

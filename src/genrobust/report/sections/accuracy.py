@@ -15,9 +15,9 @@ WIDTH = 640  # of the file
 def accuracy(view: ReportView) -> ReportSection:
     """Return the top-1 accuracies, as a plot and a table."""
     table = view.tables["top1"]
-    drawn = lanes(view.summary, [column.name for column in table.columns])
+    drawn = lanes(view.summary, view.pictured, [column.name for column in table.columns])
     box = {"left": 8, "right": WIDTH - 12, "width": WIDTH, "top": NAME, "lane": LANE}
-    box |= {"bottom": NAME + LANE * len(view.summary.arms) + GAP}
+    box |= {"bottom": NAME + LANE * len(view.pictured) + GAP}
     plot = Plot(
         "accuracy",
         "accuracy",
@@ -25,14 +25,14 @@ def accuracy(view: ReportView) -> ReportSection:
         box,
         view.legend,
         note=table.caption,
-        description="Accuracy of every arm on every test set; the table below holds the same numbers",
+        description="Accuracy on every test set; the table below holds the same numbers",
         heading=table.caption,
         stretches=True,
     )
     return ReportSection(
         title="Accuracy",
         order=20,
-        lead="Top-1 in percent, with 95 % intervals. Dashed: guessing.",
+        lead=f"Top-1 in percent, with 95 % intervals. Dashed: guessing.{view.pictured_note}",
         tables=[table],
         plots=[plot],
         note=_note(view),

@@ -24,9 +24,9 @@ def classes(view: ReportView) -> ReportSection | None:
     if arm not in reports or other not in reports or arm == other:
         return None
     recall = [reports[of].recall for of in (arm, other)]
-    columns = {f"{of}, %": top1 for of, top1 in zip((arm, other), recall, strict=True)}
-    for side in (leading, *(side for side in summary.class_reports if side != leading)):
-        columns |= _columns(summary.class_reports[side], (arm, other), side, recall=side != leading)
+    columns = _columns(reports, (arm, other), leading)
+    for side, of_side in summary.class_reports.items():
+        columns |= _columns(of_side, (arm, other), side)
     rows = [
         (name, size, ours - theirs, shown)
         for name, size, ours, theirs, shown in zip(
@@ -49,11 +49,9 @@ def classes(view: ReportView) -> ReportSection | None:
     )
 
 
-def _columns(
-    reports: Mapping[str, ClassReport], arms: Sequence[str], side: str, recall: bool
-) -> dict[str, tuple[float | None, ...]]:
-    """Precision by class of each arm, and `recall`, which is top-1 accuracy by class, where it is not shown anyway."""
-    recalls = {f"recall on {side}: {arm}": reports[arm].recall for arm in arms if recall}
+def _columns(reports: Mapping[str, ClassReport], arms: Sequence[str], side: str) -> dict[str, tuple[float | None, ...]]:
+    """Recall, which is top-1 accuracy by class, and precision of each arm."""
+    recalls = {f"recall on {side}: {arm}": reports[arm].recall for arm in arms}
     return recalls | {f"precision on {side}: {arm}": reports[arm].precision for arm in arms}
 
 

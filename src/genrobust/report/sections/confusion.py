@@ -16,6 +16,7 @@ from genrobust.report.view import SECTIONS, ReportView
 from genrobust.report.wording import number
 
 NAMED = 25  # classes, up to which they are named beside a matrix
+PRINTED = 10  # classes, up to which a matrix has its percents
 LEVELS = 15  # shades of a matrix; equal differences of shade are of the square root of a share, so that few are seen
 RIGHT, WRONG = (31, 119, 180), (214, 96, 20)  # the colors of answers: on paper of any color, since shades are opacities
 SIDE, LEFT, TOP = 280, 36, 22  # SVG units
@@ -42,8 +43,8 @@ def confusion(view: ReportView) -> ReportSection | None:
     return ReportSection(
         title="Confused classes",
         order=75,
-        lead="What images of a class are taken for, most images first."
-        + (" Numbers are means over the seeds." if len(summary.seeds) > 1 else ""),
+        lead="The pairs of classes that are confused most: true class → predicted class."
+        + (" Numbers of images are means over the seeds." if len(summary.seeds) > 1 else ""),
         tables=[tables[arm] for arm in arms if arm in tables],
         plots=plots,
         template=template_beside(__file__),
@@ -72,9 +73,14 @@ def _matrix(view: ReportView, arm: str, side: str, report: ClassReport) -> Plot:
         shares = np.nan_to_num(counts / counts.sum(axis=1, keepdims=True))
     is_named = len(names) <= NAMED
     left = min(TEXT, round(CHARACTER * max(map(len, names))) + 8) if is_named else LEFT
-    row = SIDE / len(names)
+    row, percents = SIDE / len(names), (100 * shares).round().astype(int).tolist()
     rows = [
-        (round(TOP + row * i, 2), name if is_named else "", _in_words(names, i, shares[i]))
+        (
+            round(TOP + row * i, 2),
+            name if is_named else "",
+            _in_words(names, i, shares[i]),
+            percents[i] if len(names) <= PRINTED else [],
+        )
         for i, name in enumerate(names)
     ]
     box = {"left": left, "top": TOP, "side": SIDE, "width": left + SIDE + 8, "height": TOP + SIDE + 8}

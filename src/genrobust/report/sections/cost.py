@@ -45,7 +45,7 @@ def cost(view: ReportView) -> ReportSection | None:
         "several arms share counts in full for each.",
         tables=[_table(view, minutes, unit, leading)],
         plots=plots,
-        note=" ".join(_notes(view, total, unit, leading) if plots else [COUNTED]),
+        note=" ".join(_notes(view, total, unit, leading, plots[0]) if plots else [COUNTED]),
         forms=PAGES,
     )
 
@@ -72,10 +72,11 @@ def _minutes(value: float) -> Entry:
     return Entry(value, number(value, digits=1 if value < 100 else 0))
 
 
-def _notes(view: ReportView, total: Mapping[str, float], unit: str, leading: str) -> Iterator[str]:
+def _notes(view: ReportView, total: Mapping[str, float], unit: str, leading: str, plot: Plot) -> Iterator[str]:
     yield f"Best {leading} by cost: {_frontier(view, total, unit, leading)}."
     yield COUNTED
-    yield "Lines join arms that differ only in the number of steps."
+    if len(plot.legend) < len(total):
+        yield "Lines join arms that differ only in the number of steps."
 
 
 def _frontier(view: ReportView, total: Mapping[str, float], unit: str, leading: str) -> str:

@@ -19,7 +19,7 @@ def curves(view: ReportView) -> ReportSection | None:
     for curve in view.record.curves:
         tables = main_tables(curve.summary, view.metrics).values()
         measured = replace(view.record, summary=curve.summary)
-        plots = scatter(measured, "panel_of_curve", view.looks, of=curve.arm)
+        plots = scatter(measured, curve.summary.arms, "panel_of_curve", view.looks, of=curve.arm)
         drawn.append((curve.arm, plots, [replace(table, head=HEAD) for table in tables]))
     if not drawn:
         return None

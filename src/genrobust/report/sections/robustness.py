@@ -18,7 +18,8 @@ LINE_HEADS = (
 @SECTIONS.register("robustness")
 def robustness(view: ReportView) -> ReportSection | None:
     """Return the main metrics but accuracy, the plots of every shift, and the baseline lines; None without a shift."""
-    summary, plots = view.summary, scatter(view.record, "panel_of_arms", view.looks, view.legend)
+    summary = view.summary
+    plots = scatter(view.record, view.pictured, "panel_of_arms", view.looks, view.legend)
     if not plots:
         return None
     tables = [table for name, table in view.tables.items() if name != "top1"]
@@ -37,7 +38,7 @@ def robustness(view: ReportView) -> ReportSection | None:
 
 
 def _notes(view: ReportView, scale: str, has_tables: bool) -> Iterator[str]:
-    yield f"All plots share their axes, on a {scale} scale."
+    yield f"All plots share their axes, on a {scale} scale.{view.pictured_note}"
     if len(view.summary.seeds) > 1:
         yield "Small marks are single seeds, large ones their mean with its 95 % interval."
     if view.summary.by_group:

@@ -147,14 +147,8 @@ def _qualities(graph: Graph) -> Iterator[SourceQuality]:
 
 
 def _notes(graph: Graph, scores: StudyScores) -> Iterator[str]:
-    """Yield what a study of few seeds or without baselines cannot say, what was left out, and what retrieval found."""
-    recipe = graph.recipe
-    if len(recipe.seeds) < 3:
-        seeds = "One training seed" if len(recipe.seeds) == 1 else "Two training seeds"
-        yield f"{seeds}: differences between arms show what happened here and claim nothing in general."
-    if not scores.baselines and not scores.summary.lines:
-        yield "No baseline models: without them there is no line, and so no effective robustness."
-    elif not scores.baselines:
+    """Yield where the lines come from, where not from models, how networks started, and what retrieval found."""
+    if scores.summary.lines and not scores.baselines:
         yield f"Baseline lines: {LINE_SOURCE}; intervals are over images and the lines' own errors."
     yield from describe_starts(graph)
     yield from graph.images.reports()
