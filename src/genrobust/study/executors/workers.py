@@ -177,8 +177,12 @@ def _run_together(call: Call) -> float:
     pipes = [multiprocessing.Pipe(duplex=False) for _ in range(call.processes)]
     died: Exception | None = None
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        of_ranks = replace(call, channel=Files(Path(folder)))  # that of Ray is for this process alone
+        group = spawn(_run_rank, (of_ranks, folder, [theirs for _, theirs in pipes]), call.processes, join=False)
         try:
-            spawn(_run_rank, (call, folder, [theirs for _, theirs in pipes]), call.processes)
+            while not group.join(REPORT_EVERY_S):
+                for sent in of_ranks.channel.receive({call.number}):
+                    call.channel.send(*sent)
         except (ProcessExitedException, ProcessRaisedException) as error:
             died = error
     results: list[Result] = []
