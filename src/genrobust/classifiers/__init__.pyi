@@ -67,6 +67,6 @@ from .sources.clip import (
     unit_means as unit_means,
 )
 from .sources.clip_folder import hash_clip as hash_clip
-from .sources.hub import FOLDER as FOLDER, HUB as HUB, TIMM_CONFIG as TIMM_CONFIG, is_timm_folder as is_timm_folder
+from .sources.hub import HUB as HUB, TIMM_CONFIG as TIMM_CONFIG, is_timm_folder as is_timm_folder
 from .sources.onnx_files import CONFIG as CONFIG, DESCRIPTIONS as DESCRIPTIONS, LABELS as LABELS
 from .sources.zero_shot import open_zero_shot as open_zero_shot

@@ -40,7 +40,7 @@ from .filters import (
     write_filter as write_filter,
     write_reviewed as write_reviewed,
 )
-from .folders import by_style as by_style, held_out as held_out, open_images as open_images
+from .folders import by_style as by_style, open_images as open_images
 from .hub_sets import as_written as as_written, is_on_hub as is_on_hub
 from .imagenet_sets import LINE_CLASSES as LINE_CLASSES, LINE_SOURCE as LINE_SOURCE
 from .memory import MemoryImages as MemoryImages
@@ -107,7 +107,6 @@ from .stored import (
     require_outside as require_outside,
     require_there as require_there,
 )
-from .tar_writer import TarWriter as TarWriter
 from .withholding import (
     Cell as Cell,
     list_cells as list_cells,

@@ -1,4 +1,4 @@
-"""The one writer of WebDataset tars, for shards and for exports."""
+"""The writer of WebDataset tars."""
 
 from __future__ import annotations
 

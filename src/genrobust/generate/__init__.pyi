@@ -8,11 +8,9 @@ from .mode import MODES as MODES, Mode as Mode
 from .pipeline_config import (
     DiffusersConfig as DiffusersConfig,
     LoraConfig as LoraConfig,
-    PromptedConfig as PromptedConfig,
 )
 from .plan import Plan as Plan, plan_of as plan_of
 from .run import Generation as Generation, open_generated as open_generated
-from .server import ServerConfig as ServerConfig
 from .templates import class_templates as class_templates
 from .train.class_model import ClassModel as ClassModel, styles_of as styles_of
 from .train.distil import Distillation as Distillation

@@ -45,7 +45,7 @@ from .load import (
     recipe_names as recipe_names,
     recipe_yaml as recipe_yaml,
 )
-from .names import look_alikes as look_alikes, study_name as study_name, valid_name as valid_name
+from .names import look_alikes as look_alikes, study_name as study_name
 from .numbers import (
     CORES as CORES,
     Between as Between,

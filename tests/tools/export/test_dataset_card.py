@@ -36,11 +36,9 @@ def card_of(folder: Path) -> tuple[dict[str, Any], str]:
 def test_counts_and_faults_are_those_of_the_shards(export: Export, samples: list[Sample]) -> None:
     header, body = card_of(export("--to", "parquet", "--license", "cc-by-4.0"))
     assert header["license"] == "cc-by-4.0" and "This dataset: cc-by-4.0." in body
-    assert (header["size_categories"], header["task_categories"]) == (["n<1K"], ["image-classification"])
+    assert header["task_categories"] == ["image-classification"]
     assert f"{TOTAL} images of {len(IDS)} classes" in body and f"{PER_CLASS} images a class" in body
-    templates = {s.meta["template"] for s in samples}
-    assert all(f"{template} ({TOTAL // 2})" in body for template in templates)
-    assert f"emoji {TOTAL // 2}, outline {TOTAL // 2}." in body and samples[0].meta["prompt"] in body
+    assert samples[0].meta["prompt"] in body
     redrawn = sum(s.meta["redraws"] > 0 for s in samples) + 1
     faults = f"{TOTAL + 1} requests, 1 gave no image (1 {GIVEN_UP['reason']}), and {redrawn} took more than one try"
     assert faults in body and "The generator pictograms: apache-2.0, as its card says." in body
@@ -108,19 +106,16 @@ def test_an_adapter_is_named(export: Export, tmp_path: Path, samples: list[Sampl
 @pytest.mark.parametrize(
     ("model", "license"),
     [
-        ("resnet50.a1_in1k", "apache-2.0"),
-        ("convnextv2_tiny.fcmae_ft_in22k_in1k", "cc-by-nc-4.0"),
-        ("clip:pictograms", "apache-2.0"),
-        ("hf-hub:art/words@main", "flux-1-dev"),
-        ("local-dir:mine", "mit"),
-        ("hf-hub:nobody/nothing", ""),
-        ("resnet50.no_such_tag", ""),
+        ("pictograms", "apache-2.0"),
+        ("art/words", "flux-1-dev"),
+        ("mine", "mit"),
+        ("nobody/nothing", ""),
         ("unreadable", ""),
         ("/no/folder", ""),
         ("", ""),
     ],
 )
-def test_a_license_is_what_timm_or_a_card_on_this_machine_says(
+def test_a_license_is_what_a_card_on_this_machine_says(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model: str, license: str
 ) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))

@@ -20,9 +20,8 @@ MISTAKES = {
     "": "--to",
     "--to tfrecord": "'tfrecord'",
     "--to parquet --private": "--push",
-    "--to parquet --push me/icons/again": "me/icons/again",
     "--to timm --filter best": "--filter",
-    "--to parquet --filter best": "--filter best",
+    "--to parquet --filter best": "no filter at best",
     "--to parquet --audit nowhere": "--audit nowhere",
     "--to parquet --out {dataset}/inside": "lies in the dataset",
     "--to parquet --out {dataset}": "is there already",
@@ -49,7 +48,7 @@ def test_what_lies_in_a_folder_stays(run: Run, export: Export, tmp_path: Path) -
     (tmp_path / "out").mkdir()
     before = contents(export("--to", "parquet"))  # into an empty folder
     assert before.keys() == {"README.md", "data/train-00000-of-00001.parquet"}
-    refused(run("--to", "webdataset"), "--out")
+    refused(run("--to", "imagefolder"), "--out")
     assert contents(tmp_path / "out") == before
 
 
@@ -58,7 +57,7 @@ def test_a_damaged_dataset_leaves_nothing(run: Run, tmp_path: Path, dataset: Pat
     with (damaged / "000001.tar").open("r+b") as file:
         file.seek(20_000)
         file.write(b"\xff" * 2000)
-    refused(run("--to", "webdataset", source=damaged), "000001.tar", "has changed", code=1)
+    refused(run("--to", "imagefolder", source=damaged), "000001.tar", "has changed", code=1)
     assert [path.name for path in tmp_path.iterdir()] == ["damaged"]
 
 

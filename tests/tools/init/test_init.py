@@ -13,10 +13,8 @@ from small_study import SHORT, genrobust, parsed
 
 from genrobust.core import UserError
 from genrobust.data import load_data
-from genrobust.recipe import GeneratorConfig, load_recipe
+from genrobust.recipe import load_recipe
 from genrobust.study import Study
-from genrobust.study.estimates import Rates
-from genrobust.study.stages.generate import generation_cost
 from genrobust.tools.init import writing as init
 
 CLASSES = {"airplane": "airplane", "Alarm_Clock": "bell", "camera": "camera"}  # folder: what its images show
@@ -76,17 +74,16 @@ def test_the_recipe_is_accepted_and_reads_the_images(folders):
     assert sorted(set(data.tests["solid"].labels)) == [0, 1]
     assert (recipe.train.image_size, recipe.train.init, len(recipe.seeds)) == (64, "scratch", 3)
     quick = loaded(quick=True)
-    assert (quick.train.steps, quick.seeds) == (recipe.train.steps, (0,))  # few images: it trains as long
+    assert (quick.train, quick.seeds) == (recipe.train, (0,))  # its trainings are the first of the study
     assert [arm.name for arm in recipe.arms] == ["real", "real+randaugment"] and recipe.answer == "real+randaugment"
-    assert "generated" not in recipe.title + recipe.question
+    assert "is real+randaugment better" in recipe.title
     assert said[:3] == [
         "train: 21 images of 3 classes (7 of each); 3 more held out for validation",
         "test: 9 images of 3 classes (3 of each)",
         "shifts: solid 8 images, lacks camera",
     ]
-    assert {words[0] for words in commands(said)} == {"init", "run"}
-    (again,) = [words for words in commands(said) if words[0] == "init"]
-    assert again[-3:] == ["--overwrite", "--retrieved", "DIR"] and "are worth most" in "\n".join(said)
+    assert [words[0] for words in commands(said)] == ["run"]
+    assert "labeled images in other styles are worth most, few or many: add --retrieved DIR" in said
 
 
 def test_a_second_init_reads_no_image_again(folders, monkeypatch):
@@ -109,8 +106,8 @@ def test_a_published_set_of_domains_is_recognized(write_folder):
 
 
 def test_styles_of_ones_own_are_named_and_one_is_chosen(folders, styles):
-    genrobust("init", "--train", "more", code=2, said="--real STYLE to train on one of the styles ink, oil")
-    genrobust("init", "--train", "more", "--test", "test", code=2, said="--train more/ink, and others with --retrieved")
+    genrobust("init", "--train", "more", code=2, said="the styles ink, oil: add --real STYLE")
+    genrobust("init", "--train", "more", "--test", "test", code=2, said="--train more/ink, and others")
     genrobust("init", "--train", "more", "--real", "lead", code=2, said="data.real: no domain 'lead'")
     written("--train", "more", "--real", "oil")
     data = load_data(loaded().data)
@@ -125,7 +122,7 @@ def test_styles_are_shifts_and_images_to_retrieve(folders, styles, write_folder)
     assert "add --own-generator, --generated" in said and "worth most" not in said
     data = load_data(loaded().data)
     assert data.shifts == ("ink", "oil") and {*data.retrieval.styles} == {"ink", "oil"}
-    assert "at least" not in said and "the largest shift has 12 images" in said  # none is held out
+    assert "nothing is held out for genrobust tune: it takes two shifts, one of 90 images" in said
 
 
 @pytest.mark.parametrize("device", ["cpu", "cuda"])
@@ -135,7 +132,6 @@ def test_a_generator_of_ones_own_learns_class_and_style(folders, styles, monkeyp
     recipe = loaded(["device=cpu"])
     assert (recipe.class_model.images, recipe.answer) == ("pool", "real+generated")
     assert (recipe.class_model.components is None) == (recipe.generator.width == 256) == (device == "cuda")
-    assert loaded(quick=True).class_model.steps < recipe.class_model.steps
     if device == "cpu":
         study = Study(recipe, "runs")
         (drawn,) = [row for row in study.rows() if row.stage.name == "generate"]
@@ -161,7 +157,7 @@ def test_a_third_of_a_shift_is_held_out_for_tune(folders, write_folder, icons):
     data = load_data(recipe.data)
     held = recipe.data.shifted_val
     assert data.shifted_val.name == f"{held}-val" and len(data.shifted_val) >= 30
-    assert recipe.evaluate.min_images <= len(data.tests[held])
+    assert recipe.evaluate.min_images == 30 < len(data.tests[held])
     assert recipe.tune.over == {"train.augmentation": ["autoaugment", "randaugment", "augmix"]}
 
 
@@ -178,7 +174,7 @@ def test_a_folder_that_means_no_class_is_left_to_the_user(folders, write_folder)
     said = "\n".join(written("--train", "train", "--test", "test", "--shift", "odd"))
     assert loaded().data.same_class == {"camra": "?", "x: [y] # 'z'": "?"}
     assert 'camra: "?"  # perhaps camera' in Path("study.yaml").read_text()
-    assert "camra (camera?)" in said and "fill in data.same_class" in said
+    assert "perhaps camera" in said and "fill in data.same_class (camra" in said
     with pytest.raises(UserError, match=r"camra: .*camera"):
         load_data(loaded().data)
     filled = loaded(["data.same_class={camra: camera, \"x: [y] # 'z'\": ''}"])
@@ -211,21 +207,20 @@ def test_what_is_wrong_with_images_is_said(folders):
     genrobust("init", *SETS, "--overwrite", code=2, said="lamp holds no image")
 
 
-def test_a_table_is_a_set_like_any_other_and_numbers_get_a_hint(folders):
+def test_a_table_is_a_set_like_any_other(folders):
     numbers = {name: str(number) for number, name in enumerate(sorted(CLASSES))}
     for name in ("train", "test"):
         rows = [f"{path},{numbers[path.parent.name]}" for path in sorted(Path(name).rglob("*.png"))]
         Path(f"{name}.csv").write_text("\n".join(["path,label", *rows]) + "\n")
     said = written("--train", "train.csv", "--test", "test.csv")
     assert said[0].startswith("train: 21 images of 3 classes (7 of each)")
-    assert any("classes are called by numbers" in line for line in said)
     assert load_data(loaded().data).labels.ids == ("0", "1", "2")
 
 
 def test_rare_classes_are_drawn_as_often_as_others(folders, write_folder):
     for path in sorted(Path("train/camera").iterdir())[2:]:
         path.unlink()
-    assert any("drawn equally often (balance)" in line for line in written(*SETS))
+    assert "(1 to 7 of each)" in written(*SETS)[0]
     assert all(arm.mixture[0].balance == ("class",) for arm in loaded().arms)
 
 
@@ -286,9 +281,6 @@ def test_another_machine_generates_and_the_study_goes_on_here(folders):
 
 
 def test_with_a_gpu_it_generates(folders, gpu):
-    for rate in (2.5, 100.0):
-        cost = generation_cost(init.STABLE_DIFFUSION if rate == 2.5 else GeneratorConfig())
-        Rates(Path("runs")).remember("generate", cost.key("cuda"), rate * cost.amount)
     written(*SETS)
     assert loaded().generator is not None and loaded().sources() == {"real", "generated"}
     assert loaded().generate.per_class == 10
@@ -302,33 +294,28 @@ def test_sets_that_would_be_left_out_are_named_and_others_are_averaged(write_fol
     sets = ["--train", "many/train", "--test", "many/test", "--shift", "many/solid", "--shift", "one"]
     said = written(*sets)
     assert "; one 3 images, too few for the mean, lacks" in said[2]
-    assert 30 <= loaded().evaluate.min_images <= 45
+    assert loaded().evaluate.min_images == 30
 
 
-def test_a_recipe_that_is_there_is_kept(folders):
+def test_a_recipe_that_is_replaced_is_kept_beside_it(folders):
     Path("study.yaml").write_text("mine")
     genrobust("init", *SETS, code=2, said="study.yaml exists: add --overwrite")
-    for edited in ("mine", "mine again"):
-        Path("study.yaml").write_text(edited)
-        said = written(*SETS)
-    assert [Path(f"study.{number}.yaml").read_text() for number in (1, 2)] == ["mine", "mine again"]
-    assert said[0] == "kept the recipe that was there as study.2.yaml"
-    written(*SETS)
-    assert not Path("study.3.yaml").exists(), "it is the same recipe"
+    for _ in range(2):  # the second is the same recipe
+        written(*SETS)
+        assert Path("study.yaml~").read_text() == "mine"
 
 
 MISTAKES = [  # options beside --train and --test, and what the message names
     ("--shift =solid", "write NAME=DIR"),
     ("--shift x=", "write NAME=DIR"),
     ("--shift none", "--shift: there is no none"),
-    ("--shift solid --shift solid", "another test set is called solid"),
-    ("--shift Solid=solid --shift solid", "another test set is called solid"),
-    ("--shift test=solid", "another test set is called test"),
-    ("--shift 'mean of shifts=solid'", "another test set is called mean of shifts"),
+    ("--shift solid --shift solid", "another is called solid"),
+    ("--shift test=solid", "another set is called 'test'"),
+    ("--shift ' x=solid'", "data.shifts. x"),
     ("--generated test", "data.generated and data.test are one path"),
-    ("--shift test", "another test set is called test"),
     ("--retrieved train/camera", "train/camera holds images of no class"),
-    ("--recipe study.txt", "the name of a recipe ends in .yaml"),
+    ("--recipe study.txt", "name a file that ends in .yaml"),
+    ("--val test --test none", "--test"),
     ("--server http://127.0.0.1:1", "--model"),
     ("--model x", "--server"),
     ("--server 'no address' --model x", "generator.server.url"),
@@ -343,12 +330,6 @@ def test_mistakes_write_no_recipe(options, named, folders):
     words = parsed(f"genrobust init --train train --test test {options}")
     genrobust(*words, code=2, said=named)
     assert not [*Path().glob("study*")]
-
-
-def test_validation_images_alone_test_and_never_choose(folders):
-    assert written("--train", "train", "--val", "test")[0] == "no --test, so test is the unshifted test set"
-    assert (loaded().data.test, loaded().data.val) == (Path("test"), None)
-    genrobust("init", "--train", "train", "--overwrite", code=2, said="add --test DIR")
 
 
 @pytest.fixture

@@ -20,7 +20,6 @@ from genrobust.core import UserError
 if TYPE_CHECKING:
     from genrobust.core import Registry
     from genrobust.study import Studies
-    from genrobust.tools.export.dataset import Origin
 
 What = Annotated[
     str,
@@ -30,9 +29,7 @@ What = Annotated[
         autocompletion=datasets_of_recipes,
     ),
 ]
-To = Annotated[
-    str, option("--to FORMAT", "imagefolder, parquet or webdataset for a dataset; timm or onnx for a classifier.")
-]
+To = Annotated[str, option("--to FORMAT", "imagefolder or parquet for a dataset; timm or onnx for a classifier.")]
 Out = Annotated[Path | None, option("--out DIR", "Output folder; default: WHAT-FORMAT in the current folder.")]
 Audit = Annotated[Path | None, option("--audit FILE", "The audit.json of the dataset, for the card.")]
 Filter = Annotated[
@@ -62,54 +59,45 @@ def export(
 
     Example: genrobust export pictograms:generated --to parquet
     """
-    from genrobust.core import require_packages
+    from genrobust.core import FLOAT32, require_packages
     from genrobust.study import recipe_and_name
-    from genrobust.tools.export.folder import check_repo, check_target, push as run_push
+    from genrobust.tools.export.folder import check_target, create_repo, push as run_push
     from genrobust.tools.export.format import FORMATS, Format
 
     form = FORMATS.get(to)()
+    kind = "dataset" if isinstance(form, Format) else "model"
     if private and push is None:
         raise UserError("--private: add --push REPO")
+    if not isinstance(form, Format):
+        if audit or filter_:
+            raise UserError(f"--audit and --filter are about datasets, and --to {to} exports a classifier")
+        require_packages(form.packages, form.library, f"--to {to}")
     studies.require_recipe(what)
     folder = out or Path(f"{studies.label(what)}-{to}")
     check_target(folder)  # before anything is made
     if push is not None:
-        check_repo(push)
+        push = create_repo(push, kind, private)
     if isinstance(form, Format):
+        from genrobust.classifiers import with_dtype
+        from genrobust.data import read_about
+        from genrobust.recipe import recipe_yaml
         from genrobust.tools.export.dataset import export_dataset
 
-        origin, rule = _origin(studies, what, folder), studies.filter_of(what)
-        images = studies.folder(what) or Path(what)
+        named, rule = studies.dataset(what), studies.filter_of(what)
+        images, origin = studies.folder(what) or Path(what), None
+        if named is not None and not named.user_provided:
+            dtype = read_about(images).get("dtype", FLOAT32)  # that auto was at the time
+            origin = recipe_yaml(with_dtype(studies.recipe(recipe_and_name(what)[0]), dtype), folder), named.name
         count = export_dataset(images, form, folder, filter_ or (str(rule) if rule else None), origin, audit, license)
         tell(f"{count:,} images")
     else:
         from genrobust.tools.export.classifier import export_classifier
 
-        if audit or filter_:
-            raise UserError(f"--audit and --filter are about datasets, and --to {to} exports a classifier")
-        require_packages(form.packages, form.library, f"--to {to}")
         checkpoint = studies.checkpoint(what) or Path(what)
         export_classifier(checkpoint, form, folder, studies.results(what), recipe_and_name(what)[1], license)
     tell(folder)
     if push is not None:
-        tell(run_push(folder, push, "dataset" if isinstance(form, Format) else "model", private))
-
-
-def _origin(studies: "Studies", what: str, out: Path) -> "Origin | None":
-    """Return the recipe of a generated dataset, for a file in `out`, with the precision that auto was at the time."""
-    from genrobust.classifiers import with_dtype
-    from genrobust.core import FLOAT32
-    from genrobust.data import read_about
-    from genrobust.recipe import recipe_yaml
-    from genrobust.study import recipe_and_name
-    from genrobust.tools.export.dataset import Origin
-
-    named = studies.dataset(what)
-    if named is None or named.user_provided:
-        return None
-    folder = studies.folder(what) or Path(what)
-    recipe = with_dtype(studies.recipe(recipe_and_name(what)[0]), read_about(folder).get("dtype", FLOAT32))
-    return Origin(recipe_yaml(recipe, out), named.name)
+        tell(run_push(folder, push, kind))
 
 
 def _formats() -> "tuple[Registry[Any], None]":

@@ -9,11 +9,9 @@ from typing import Any
 import yaml
 from huggingface_hub import CardData, RepoCard, try_to_load_from_cache
 from huggingface_hub.constants import REPOCARD_NAME
-from huggingface_hub.errors import HFValidationError
 from markupsafe import Markup
 
 from genrobust import __version__
-from genrobust.classifiers import FOLDER, HUB
 from genrobust.core import EMBEDDED, embedded, templates
 from genrobust.report import count, escaped, fenced
 
@@ -31,22 +29,11 @@ def _escape(value: Any) -> str:
     return value if isinstance(value, Markup) else escaped(str(value))
 
 
-def stated_license(model: str) -> str:
-    """Return the license that the card of a generator or a network on this machine states, or timm; "" if none does.
-
-    Args:
-        model: A folder, a hub id or a name of timm's, as recipes have them.
-    """
-    from timm import get_pretrained_cfg
-
-    name = model.removeprefix("clip:").removeprefix(FOLDER)
-    if name.startswith(HUB):
-        name = name.removeprefix(HUB).partition("@")[0]
-    folder = embedded("generator") if name == EMBEDDED else Path(name)
-    with suppress(HFValidationError, OSError, RuntimeError, ValueError, yaml.YAMLError):
-        if not folder.exists() and (known := getattr(get_pretrained_cfg(name), "license", None)):
-            return str(known)
-        card = folder / REPOCARD_NAME if folder.exists() else try_to_load_from_cache(name, REPOCARD_NAME)
+def stated_license(generator: str) -> str:
+    """Return the license that the card of a generator on this machine states, a folder or a hub id; "" for none."""
+    folder = embedded("generator") if generator == EMBEDDED else Path(generator)
+    with suppress(OSError, ValueError, yaml.YAMLError):  # a name that is no id of the hub is a ValueError
+        card = folder / REPOCARD_NAME if folder.exists() else try_to_load_from_cache(generator, REPOCARD_NAME)
         if isinstance(card, str | Path):
             header = RepoCard.load(card).data
             return str(header.get("license_name") or header.get("license") or "")

@@ -1,24 +1,30 @@
-"""Exports a checkpoint to timm, ONNX or another format, once its copy gives the same logits."""
+"""Exports a checkpoint to timm, ONNX or another format, with a model card, once its copy gives the same logits."""
 
 from __future__ import annotations
 
+import re
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from huggingface_hub import EvalResult, ModelCardData
 from PIL import Image
 
 from genrobust.classifiers import (
+    HUB,
     CheckpointInfo,
     Classifier,
     load_checkpoint,
     open_classifier,
     prepare,
+    protocol,
     read_checkpoint_info,
 )
-from genrobust.core import GenrobustError
-from genrobust.tools.export.classifier_card import classifier_card
+from genrobust.core import REAL, GenrobustError, UserError, slug
+from genrobust.report import StudyResults, number, read_results, span
+from genrobust.tools.export.card import render_card
 from genrobust.tools.export.folder import CARD, check_target, new_folder
 from genrobust.tools.export.format import ClassifierFormat
 
@@ -79,3 +85,58 @@ def _check_export(opened_as: str, model: Classifier, info: CheckpointInfo) -> No
     alike = np.array_equal(opened.prepare(image), prepare(image, info.image_size, interpolation=info.interpolation))
     if opened.classes != info.classes or opened.descriptions != info.descriptions or not alike:
         raise GenrobustError("the exported classifier prepares images or names classes otherwise: nothing was written")
+
+
+def classifier_card(
+    name: str, form: ClassifierFormat, info: CheckpointInfo, results: Path | None, arm: str, license: str
+) -> str:
+    """Write the card of the classifier `info`, exported under `name`, as Markdown with the hub's header."""
+    training = {**(info.training.get("config") or {}), **info.training}
+    counts, init = training.get("counts") or {}, str(training.get("init") or "")
+    study, scores = _find_study(results, info, arm), []
+    if study is not None:
+        find, seed = study.summary.find, info.training["seed"]
+        scores = [(test, find("top1", arm, test, seed), find("er", arm, test, seed)) for test in study.summary.tests]
+    measured = [
+        EvalResult("image-classification", slug(test), test, "accuracy", round(top1.value, 2))
+        for test, top1, _ in scores
+        if top1
+    ]
+    return render_card(
+        "classifier_card.md.j2",
+        ModelCardData(
+            license=license,
+            library_name=form.library,
+            pipeline_tag="image-classification",
+            tags=["image-classification", form.library, "genrobust"],
+            base_model=init.removeprefix(HUB).partition("@")[0] if init.startswith(HUB) else None,
+            model_name=name if measured else None,
+            eval_results=measured or None,
+        ),
+        name=name,
+        usage=form.usage(info).replace("FOLDER", name),
+        info=info,
+        license=license,
+        # a network's name, without the folders of this machine: "clip:/models/vit" is "clip:vit"
+        init=re.sub(r"(^|[:@])(?:[A-Za-z]:)?[/\\~.][^@]*[/\\]", r"\1", init),
+        protocol=protocol(info.image_size, interpolation=info.interpolation),
+        training=training,
+        images=" + ".join(f"{n:,} {source}" for source, n in sorted(counts.items(), key=lambda part: part[0] != REAL)),
+        not_real=[source for source in counts if source != REAL],
+        study=study,
+        arm=arm,
+        scores=scores,
+        number=number,
+        span=span,
+    )
+
+
+def _find_study(results: Path | None, info: CheckpointInfo, arm: str) -> StudyResults | None:
+    """Read the results.json of the study that trained `info` as `arm`; None where it did not."""
+    if results is not None:
+        with suppress(UserError):
+            study, run = read_results(results), info.training.get("run")
+            trained = [of.trained.get(str(info.training.get("seed"))) for of in study.arms if of.name == arm]
+            if run and run in trained:
+                return study
+    return None

@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import yaml
+from huggingface_hub import DatasetCardData
 
-from genrobust.core import Artifact, UserError
-from genrobust.data import FILTERS, FilterResult, ShardDataset, filters_of, kept_indices, read_filter
-from genrobust.tools.export.content import read_content
-from genrobust.tools.export.dataset_card import dataset_card, read_verdict
+from genrobust.core import Artifact, UserError, read_page_json, reading
+from genrobust.data import FILTERS, NAMES, OK, USED, ShardDataset, kept_indices, making, read_filter
+from genrobust.report import EN_DASH
+from genrobust.tools.export.card import render_card, stated_license
 from genrobust.tools.export.folder import CARD, check_target, new_folder
-from genrobust.tools.export.format import Format
+from genrobust.tools.export.format import TRAIN, Content, Format
 
 RECIPE = "recipe.yaml"
-
-
-class Origin(NamedTuple):
-    """The recipe of a dataset, with all its values, and the name that it gives to the dataset."""
-
-    recipe: str
-    dataset: str
+EXAMPLES = 5  # prompts in the card
+PARTS = {"generator": "generator", "lora": "LoRA", "adapter": "adapter"}  # keys of a manifest, in words
+# The columns of an image beside its pixels: those of the shards, and the name of its class to show.
+ALWAYS = ("key", "label", "class_id", "class_name")
+OTHERS = (
+    *("prompt", "template", "negative_prompt", "style", "seed", "source", "generator", "mode"),
+    *("lora", "adapter", "strength", "steps", "guidance_scale", "redraws"),
+)
 
 
 def export_dataset(
@@ -29,7 +33,7 @@ def export_dataset(
     form: Format,
     out: Path,
     filter: str | None = None,
-    origin: Origin | None = None,
+    origin: tuple[str, str] | None = None,
     audit: Path | None = None,
     license: str = "other",
 ) -> int:
@@ -37,7 +41,7 @@ def export_dataset(
 
     Args:
         filter: The name or the folder of the filter whose images are left out.
-        origin: The recipe of the dataset, written beside the card.
+        origin: The recipe of the dataset, written beside the card, and the name that it gives to the dataset.
         audit: The audit.json of the dataset, for the card.
         license: An id of the hub's.
 
@@ -49,28 +53,69 @@ def export_dataset(
         raise UserError(f"--out {out} lies in the dataset {dataset}: an export goes to a folder outside")
     check_target(out)
     shards = ShardDataset(dataset)
-    applied = None if filter is None else _find_filter(filter, dataset)
-    content = read_content(shards, np.arange(len(shards)) if applied is None else kept_indices(shards, applied))
-    card = dataset_card(
-        content,
-        form,
+    stored = dataset / FILTERS / (filter or "")
+    applied = read_filter(stored if Artifact(stored).is_finished else Path(filter)) if filter else None
+    content = _read_content(shards, np.arange(len(shards)) if applied is None else kept_indices(shards, applied))
+    per_class = np.bincount(content.table["label"], minlength=len(content.classes))
+    if not per_class.all():
+        raise UserError(
+            f"there is no image of the class {content.classes.label_names[per_class.argmin()]!r}: choose a filter that "
+            "leaves some, or generate more images"
+        )
+    columns = content.table.column_names
+    manifest = {key: value for key, value in shards.about.items() if key not in ("class_ids", NAMES)}
+    card = render_card(
+        "dataset_card.md.j2",
+        DatasetCardData(
+            license=license,
+            pretty_name=out.resolve().name,
+            annotations_creators=["machine-generated"],
+            task_categories=["image-classification"],
+            tags=["synthetic", "generated", "diffusion", "genrobust"],
+            configs=[{"config_name": "default", "data_files": [{"split": TRAIN, "path": form.files}]}],
+        ),
+        content=content,
+        form=form,
         title=out.resolve().name,
-        filtered=applied,
-        verdict=read_verdict(audit, shards) if audit else [],
         license=license,
-        origin=origin,
+        parts=[(words, manifest[k], stated_license(str(manifest[k]))) for k, words in PARTS.items() if manifest.get(k)],
+        per_class=EN_DASH.join(f"{n:,}" for n in sorted({per_class.min(), per_class.max()})),
+        manifest=manifest,
+        manifest_yaml=yaml.safe_dump(manifest, allow_unicode=True, sort_keys=False),
+        prompts=pc.unique(content.table["prompt"])[:EXAMPLES].to_pylist() if "prompt" in columns else [],
+        making=making(shards.metadata(USED)),
+        filtered=applied,
+        verdict=_read_verdict(audit, shards) if audit else [],
+        recipe_name=origin and origin[1],
     )
     with new_folder(out) as folder:
         form.write(content, folder)
         if origin is not None:
-            (folder / RECIPE).write_text(origin.recipe, encoding="utf-8")
+            (folder / RECIPE).write_text(origin[0], encoding="utf-8")
         (folder / CARD).write_text(card, encoding="utf-8")
     return len(content)
 
 
-def _find_filter(name: str, folder: Path) -> FilterResult:
-    for path in (folder / FILTERS / name, Path(name)):
-        if Artifact(path).is_finished:
-            return read_filter(path)
-    names = ", ".join(stored.folder.name for stored in filters_of(folder)) or "none"
-    raise UserError(f"--filter {name}: no such filter in {folder / FILTERS}; there are {names}")
+def _read_content(shards: ShardDataset, indices: np.ndarray) -> Content:
+    """Read the columns of the images at `indices`, without those that none of them has."""
+    classes, rows = shards.label_space(), shards.metadata(("status", "size", *ALWAYS[:3], *OTHERS))
+    images = rows.filter(pc.equal(rows["status"], OK)).take(indices)
+    columns = {"key": images["key"], "label": images["label"]}
+    for name, texts in (("class_id", classes.label_names), ("class_name", classes.names)):
+        columns[name] = pa.array(texts).take(images["label"])
+    columns |= {
+        name: pc.fill_null(images[name], "") if pa.types.is_string(images[name].type) else images[name]
+        for name in OTHERS
+        if pc.any(pc.not_equal(pc.cast(images[name], pa.string()), "")).as_py()
+    }
+    return Content(shards, indices, pa.table(columns), pc.sum(images["size"]).as_py(), classes)
+
+
+def _read_verdict(path: Path, shards: ShardDataset) -> list[str]:
+    """Read the sentences of the audit.json of `shards`; raise UserError for no audit, or one of another dataset."""
+    then = ": it is no audit.json that this version of genrobust audit wrote: audit again"
+    with reading(f"--audit {path}", KeyError, TypeError, ValueError, then=then):
+        facts = read_page_json(path)
+        if facts["dataset"]["fingerprint"] != shards.fingerprint:
+            raise UserError(f"--audit {path} is of another dataset than {shards.folder}: audit this one")
+        return [*facts["verdict"], *facts["left_out"]]

@@ -3,14 +3,48 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from genrobust.core import Registry
+from genrobust.core import LabelSpace, Registry, progress_bar
 
 if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow as pa
+
     from genrobust.classifiers import CheckpointInfo, Classifier
-    from genrobust.tools.export.content import Content
+    from genrobust.data import ShardDataset
+
+TRAIN = "train"  # the split, as Hugging Face calls it
+ROWS = 1000  # that are read into objects at once
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """What is exported: the images of `shards` at `indices`, each with a row of `table`; `size` is in bytes of PNG."""
+
+    shards: ShardDataset
+    indices: np.ndarray
+    table: pa.Table
+    size: int
+    classes: LabelSpace
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def samples(self) -> Iterator[tuple[dict[str, Any], bytes]]:
+        """Yield the columns and the PNG of each image, and show the progress; an unknown text is "".
+
+        Raises:
+            GenrobustError: An image has changed since it was written.
+        """
+        rows = (row for batch in self.table.to_batches(ROWS) for row in batch.to_pylist())
+        with progress_bar("exporting", len(self)) as bar:
+            for index, row in zip(self.indices.tolist(), rows, strict=True):
+                yield row, self.shards.encoded(index)
+                bar.advance()
 
 
 class Format(ABC):

@@ -1,12 +1,11 @@
 """Writes a commented recipe for a user's own image folders."""
 
-from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from genrobust.cli import COMMANDS, OUT, START, OutFolder, Overwrite, in_group, option, tell, words_of
+from genrobust.cli import COMMANDS, OUT, START, OutFolder, Overwrite, in_group, option, tell
 from genrobust.core import UserError
 
 TrainFolder = Annotated[
@@ -17,7 +16,7 @@ TrainFolder = Annotated[
     ),
 ]
 TestFolder = Annotated[Path | None, option("--test DIR", "Test images that are not shifted.")]
-ValFolder = Annotated[Path | None, option("--val DIR", "Validation images; without --test, they become the test set.")]
+ValFolder = Annotated[Path | None, option("--val DIR", "Validation images; default: a tenth of the training images.")]
 ShiftFolders = Annotated[
     list[str] | None,
     option("--shift [NAME=]DIR", "A shifted test set; of folders STYLE/CLASS, each style is one; repeatable."),
@@ -79,7 +78,7 @@ def init(
     if len(sources := [name for name, value in options.items() if value is not None]) > 1:
         raise UserError(f"{' and '.join(sources)}: images come from one of them: leave out the others")
     others = {"test": test, "val": val, "generated": generated, "retrieved": retrieved}
-    found = find(train, others, shift or [], real, tell)
+    found = find(train, others, shift or [], real)
     named = None if server is None or model is None else (server, model)
-    again = partial(words_of, ctx, *([] if overwrite else ["--overwrite"]))
-    write_recipe(found, recipe, local_folder(out), again, tell, overwrite, pretrained, scratch, named, own_generator)
+    start = "scratch" if scratch else pretrained
+    tell(*write_recipe(found, recipe, local_folder(out), overwrite, start, named, own_generator))

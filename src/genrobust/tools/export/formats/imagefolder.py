@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from genrobust.tools.export.content import TRAIN, Content, folder_names
-from genrobust.tools.export.format import FORMATS, Format
+from genrobust.core import bare_name, file_name
+from genrobust.tools.export.format import FORMATS, TRAIN, Content, Format
 
 METADATA = "metadata.parquet"
+_UNSAFE = re.compile(r'^[\s.-]|[\s.]$|[<>:"/\\|?*`{}\[\]\x00-\x1f]')  # in the name of a folder, on some system
 
 
 @FORMATS.register("imagefolder")
@@ -28,12 +32,17 @@ class ImageFolder(Format):
     )
 
     def write(self, content: Content, folder: Path) -> None:
-        classes = folder_names(content.classes.label_names)
-        for name in classes:
-            (folder / TRAIN / name).mkdir(parents=True)
-        names = []
+        classes, names = folder_names(content.classes.label_names), []
         for row, png in content.samples():
             names.append(f"{classes[row['label']]}/{row['key']}.png")
-            (folder / TRAIN / names[-1]).write_bytes(png)
+            path = folder / TRAIN / names[-1]
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(png)
         table = content.table.add_column(0, "file_name", [names])
         pq.write_table(table, folder / TRAIN / METADATA, compression="zstd")
+
+
+def folder_names(names: Sequence[str]) -> list[str]:
+    """Name a folder for each class: as the class, or by `file_name` where a file system may not take that."""
+    alike = Counter(map(bare_name, names))
+    return [file_name(name) if _UNSAFE.search(name) or alike[bare_name(name)] > 1 else name for name in names]

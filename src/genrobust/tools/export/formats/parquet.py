@@ -10,8 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from genrobust.tools.export.content import DATA, TRAIN, Content
-from genrobust.tools.export.format import FORMATS, Format
+from genrobust.tools.export.format import FORMATS, TRAIN, Content, Format
 
 PARQUET_BYTES = 500_000_000  # of images in a file, as Hugging Face datasets writes them
 GROUP = 100  # rows a row group, likewise: what a reader or this writer holds in memory
@@ -22,7 +21,7 @@ _IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 class Parquet(Format):
     """``data/train-00000-of-000NN.parquet``: ``image`` holds the PNG of the shards, ``label`` is a ClassLabel."""
 
-    files = f"{DATA}/{TRAIN}-*.parquet"
+    files = f"data/{TRAIN}-*.parquet"
     usage = f'from datasets import load_dataset\n\ntrain = load_dataset("FOLDER", split="{TRAIN}")'
     note = "The label is a ClassLabel with the names of class_id."
 
@@ -34,8 +33,13 @@ class Parquet(Format):
         features |= {"label": {"names": list(content.classes.label_names), "_type": "ClassLabel"}}
         info = {"huggingface": json.dumps({"info": {"features": features}})}
         schema = pa.schema([("image", _IMAGE), *content.table.schema], metadata=info)
-        for path, samples in content.files(folder, PARQUET_BYTES, "parquet"):
+        samples, files = content.samples(), max(1, -(-content.size // PARQUET_BYTES))
+        each = -(-len(content) // files)
+        files = -(-len(content) // each)
+        (folder / "data").mkdir()
+        for number in range(files):
+            path, of_file = folder / "data" / f"{TRAIN}-{number:05d}-of-{files:05d}.parquet", islice(samples, each)
             with pq.ParquetWriter(path, schema, compression="zstd") as writer:
-                while group := list(islice(samples, GROUP)):
+                while group := list(islice(of_file, GROUP)):
                     rows = [{"image": {"bytes": png, "path": f"{row['key']}.png"}, **row} for row, png in group]
                     writer.write_table(pa.Table.from_pylist(rows, schema))
