@@ -1,7 +1,6 @@
 """Speed of generation: genrobust against a diffusers pipeline in a loop, on the same requests.
 
     python benchmarks/generation.py             the speed table: about 4 minutes on 2 CPU cores
-    python benchmarks/generation.py --few       how much faster two steps of the LoRA are, in this machine's precision
 
 The plain variant is what a user would write, and what reference code does: the pipeline as loaded, called on 8 prompts
 at a time, its images saved one by one as PNG. Both variants load the weights from disk each time and end with the
@@ -35,11 +34,6 @@ FLOAT32, BFLOAT16 = ["generator.dtype=float32"], ["generator.dtype=bfloat16"]
 MANY = ["generator.scheduler=dpmsolver++", "generator.steps=15"]  # what the recipe's few steps are held against
 # The recipe's: chosen on wild-val, as the fastest that is within the noise of MANY.
 FAST = ["generator.scheduler=unipc", "generator.steps=4"]
-# The LoRA of the package, in which four guided steps are distilled: two calls of the network in place of eight.
-TWO_STEPS = [
-    *("generator.lora=pictograms", "generator.scheduler=euler-trailing", "generator.steps=2"),
-    "generator.guidance_scale=1",
-]
 
 
 def plain(requests: Sequence[Request], config: GeneratorConfig, device: str, out: Path) -> None:
@@ -101,51 +95,31 @@ def farthest(plan: Plan, recipe: Recipe, device: str) -> tuple[int, float]:
     return int(np.max(differ)), float(np.mean([d > 0 for d in differ]))
 
 
-def short(sets: Sequence[str]) -> str:
-    return " ".join(word.removeprefix("generator.") for word in sets)
-
-
 def options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, default=100, help="that each variant generates in each round")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--few", action="store_true", help="only the recipe's four guided steps against two without")
     return parser.parse_args()
-
-
-def print_few(base: Sequence[str], plan: Plan, rounds: int) -> None:
-    """Compare the recipe's steps and those of the LoRA."""
-    recipes = {short(sets): load_recipe("pictograms", [*base, *sets]) for sets in (FAST, TWO_STEPS)}
-    draws = {name: partial(into_fresh, partial(ours, plan, of, of.device)) for name, of in recipes.items()}
-    seconds = interleaved(draws, rounds)
-    first = next(iter(seconds.values()))
-    rows = [[name, rate(len(plan), s), times_faster(s, first)] for name, s in seconds.items()]
-    print(table(["genrobust", "images/s", "times the first"], rows))
-    print(f"\n{where_and_when()}; {len(plan)} images a round, {rounds} rounds; spread over rounds.")
 
 
 def main() -> None:
     asked = options()
     use_cores(2)
     base = [f"threads={cores()}", f"device={asked.device}"]
-    ways = (MANY + BFLOAT16, MANY + FLOAT32, FAST + BFLOAT16, TWO_STEPS + BFLOAT16)
-    many, exact, fast, two = (load_recipe("pictograms", [*base, *more]) for more in ways)
+    ways = (MANY + BFLOAT16, MANY + FLOAT32, FAST + BFLOAT16)
+    many, exact, fast = (load_recipe("pictograms", [*base, *more]) for more in ways)
     data = load_data(many.data)
     labels = LabelSpace(data.labels.classes[: asked.images])
     generate = many.generate.model_copy(update={"per_class": max(1, asked.images // len(labels))})
     plan = plan_of(many.generator, generate, labels, data.train, many.data_seed)
     requests = list(plan)
-    if asked.few:
-        print_few(base, plan, asked.rounds)
-        return
     draws: dict[str, Callable[[Path], object]] = {
         "plain, float32": partial(plain, requests, exact.generator, asked.device),
         "plain, bfloat16": partial(plain, requests, many.generator, asked.device),
         "genrobust, float32": partial(ours, plan, exact, asked.device),
         "genrobust, bfloat16": partial(ours, plan, many, asked.device),
-        f"genrobust, bfloat16, {short(FAST)} (as in the recipe)": partial(ours, plan, fast, asked.device),
-        f"genrobust, bfloat16, {short(TWO_STEPS)}": partial(ours, plan, two, asked.device),
+        "genrobust, bfloat16, scheduler=unipc steps=4 (as in the recipe)": partial(ours, plan, fast, asked.device),
     }
     seconds = interleaved({name: partial(into_fresh, variant) for name, variant in draws.items()}, asked.rounds)
     base32, base16 = seconds["plain, float32"], seconds["plain, bfloat16"]

@@ -13,19 +13,20 @@ from typing import Any
 
 import diffusers
 import torch
+from batches import best_batch
 from full_size import Shape, save_pipeline
 from generation import draw_plainly
 from gpu_results import Part, Results, Seconds
 
 from genrobust.core import ClassLabel, LabelSpace
 from genrobust.generate import Generation, Plan, engine_of, open_generated, plan_of
-from genrobust.generate.batches import best_batch
 from genrobust.recipe import GenerateConfig, GeneratorConfig, PromptConfig
 
 CLASSES = 10
 PER_CLASS = 1_000  # planned, so that what pays for many images is done; a few of them are drawn
 TOGETHER = 8  # images at once, the plain way
 SHARDS = 2  # in a round, so that one is written while the next is drawn
+TRIAL_STEPS = 4  # of the trials of batch sizes
 SLOW_S = 120.0  # of drawing in a part: then one round must do
 PLAIN = "plain loop"
 
@@ -92,10 +93,10 @@ class Drawing:
         own: dict[str, Any] = {"model": str(self.folder), "scheduler": None, "guidance_scale": 7.5, "steps": steps}
         return GeneratorConfig(**own, dtype=self.dtype)
 
-    def plan(self, config: GeneratorConfig, shard_size: int) -> tuple[Plan, GenerateConfig, LabelSpace]:
+    def plan(self, config: GeneratorConfig, shard_size: int, batch: int = 1) -> tuple[Plan, GenerateConfig, LabelSpace]:
         labels = LabelSpace(tuple(ClassLabel(f"c{i}", f"class {i}", f"class {i}") for i in range(CLASSES)))
         prompts = PromptConfig(templates="openai")
-        generate = GenerateConfig(per_class=PER_CLASS, shard_size=shard_size, batch_size="auto", prompts=prompts)
+        generate = GenerateConfig(per_class=PER_CLASS, shard_size=shard_size, batch_size=batch, prompts=prompts)
         # text alone: the real images are not asked for
         return plan_of(config, generate, labels, None, 0), generate, labels  # type: ignore[arg-type]
 
@@ -114,11 +115,11 @@ class Drawing:
         config = config.model_copy(update={"compile": compiled})
         batch = self.batch_size(config, title)
         images = max(self.size.images // SHARDS, batch) // batch * batch  # of a shard
-        plan, generate, labels = self.plan(config, images)
+        plan, generate, labels = self.plan(config, images, batch)
         out = self.drawn / "shards"
         job = Generation(plan, config, generate, labels, out, str(self.device), self.size.threads)
         with job.claimed():
-            draw = job.load(lambda measure: batch)
+            draw = job.load()
             seconds = self.timed(lambda n: draw(range(SHARDS * n, SHARDS * (n + 1))), SHARDS * images)
             again = sum(open_generated(out, partial=True).metadata(["redraws"])["redraws"].to_pylist())
         if again:
@@ -126,24 +127,25 @@ class Drawing:
         return seconds
 
     def batch_size(self, config: GeneratorConfig, title: str) -> int:
-        """What `batch_size: auto` chooses of up to `size.most`, with all that it tried as a note; measured once."""
+        """The batch size that pays, of up to `size.most`, with all that was tried as a note; measured once."""
         if known := self.results.batches.get(self.shape.name):
             return known
         plan, _, labels = self.plan(config, self.size.most)
-        engine = engine_of(config)(config, labels, None, self.device)
+        few = config.model_copy(update={"steps": TRIAL_STEPS})  # which take as much memory as all
+        engine = engine_of(few)(few, labels, None, self.device)
         first, tried = list(plan)[: self.size.most], {}
 
         def seconds(count: int) -> float:
             began = time.monotonic()
-            engine.trial(first[:count])
+            engine.draw(first[:count])
             tried[count] = time.monotonic() - began
             return tried[count]
 
         best = best_batch(seconds, self.size.most)
         rates = ", ".join(f"{count}: {count / took:.3g}" for count, took in tried.items())
         self.results.batches[self.shape.name] = best
-        tried_up_to = f"`batch_size: auto` is {best}, of up to {self.size.most} that were tried."
-        self.results.note(title, f"{tried_up_to} Images/s in its trials of 4 steps, by batch: {rates}.")
+        tried_up_to = f"A batch of {best} pays, of up to {self.size.most} that were tried."
+        self.results.note(title, f"{tried_up_to} Images/s in trials of {TRIAL_STEPS} steps, by batch: {rates}.")
         return best
 
     def timed(self, draw: Callable[[int], object], images: int) -> list[float]:

@@ -103,7 +103,7 @@ class Results:
     setting: dict[str, str]
     seconds: dict[str, dict[str, list[float]]] = field(default_factory=dict)  # by the title of the table, and the way
     notes: dict[str, str] = field(default_factory=dict)  # on a table
-    batches: dict[str, int] = field(default_factory=dict)  # what `batch_size: auto` chose, by the shape of the pipeline
+    batches: dict[str, int] = field(default_factory=dict)  # what pays, by the shape of the pipeline
     failed: dict[str, str] = field(default_factory=dict)  # why, by the name of a part; the next run tries them last
 
     @classmethod

@@ -3,13 +3,12 @@
     python pictograms/assemble.py --vae build/vae/vae --clip build/clip --unet build/unet/unet
     python pictograms/assemble.py --vision build/vision/clip
     python pictograms/assemble.py --variation build/variation/unet
-    python pictograms/assemble.py --distilled runs/finetuned/pictograms-lora-2-steps-HASH
 
 `StableDiffusionPipeline.from_pretrained` loads `generator`, genrobust's audits and filters load `clip`, and
 `StableDiffusionImageVariationPipeline.from_pretrained` loads `variation`. The last has its own VAE and vision tower:
 the given ones, or else those of the other two folders.
 
-UNets, VAE, LoRA and the CLIP are stored in half precision. The pipelines' encoders stay in fp32: transformers would
+UNets, VAE and the CLIP are stored in half precision. The pipelines' encoders stay in fp32: transformers would
 load half-precision ones as they are stored and hand fp16 states to a UNet that diffusers loads in fp32.
 """
 
@@ -31,13 +30,11 @@ from diffusers import (
     UNet2DConditionModel,
 )
 from PIL import Image
-from safetensors.torch import load_file, save_file
 from train_clip import load_text_encoder
 from transformers import CLIPImageProcessor, CLIPModel, CLIPTokenizer, CLIPVisionModelWithProjection
 
 from genrobust.classifiers import clip_embeddings, embed_classes, load_clip
 from genrobust.data.readers.pictograms import load_pictograms
-from genrobust.generate.locate import LORA_FILE
 
 ASSETS = Path(__file__).parents[1] / "src" / "genrobust" / "assets"
 
@@ -121,31 +118,21 @@ def variation(vae: Path, vision: Path, unet: Path, out: Path) -> None:
     sample(StableDiffusionImageVariationPipeline, out, load_pictograms().val.image(0))
 
 
-def distilled(lora: Path, out: Path) -> None:
-    """The LoRA that `genrobust train pictograms/distilled.yaml --generators` made, in half precision."""
-    out.mkdir(parents=True, exist_ok=True)
-    half = {name: weight.half() for name, weight in load_file(lora / LORA_FILE).items()}
-    save_file(half, out / LORA_FILE, {"format": "pt"})
-    shutil.copyfile(Path(__file__).parent / "distilled-card.md", out / "README.md")
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for part in ("vae", "clip", "unet", "vision", "variation", "distilled"):
+    for part in ("vae", "clip", "unet", "vision", "variation"):
         parser.add_argument(f"--{part}", type=Path)
     parser.add_argument("--out", type=Path, default=ASSETS)
     args = parser.parse_args()
     whole = [args.clip, args.unet]
     if any(whole) and not all([args.vae, *whole]):
         parser.error("the generator is made of --vae, --clip and --unet")
-    if not any([*whole, args.vision, args.variation, args.distilled]):
-        parser.error("name what to assemble: --vae, --clip and --unet, or --vision, --variation or --distilled")
+    if not any([*whole, args.vision, args.variation]):
+        parser.error("name what to assemble: --vae, --clip and --unet, or --vision or --variation")
     if all(whole):
         generator(args.vae, *whole, args.out / "generator")
     if args.vision:
         clip(args.vision, args.out / "clip")
-    if args.distilled:
-        distilled(args.distilled, args.out / "distilled")
     if args.variation:
         parts = (args.vae or args.out / "generator" / "vae", args.vision or args.out / "clip")
         variation(*parts, args.variation, args.out / "variation")

@@ -37,7 +37,7 @@ def thorough(*case: Any) -> Any:
         (None, {}, 1),
         thorough(None, {"optimizer": "sgd"} | HALF | MOVED, 1),
         thorough(None, PAPER, 1),
-        thorough("resnet", {"layer_decay": 0.5, "steps": 9}, 1),
+        thorough("resnet", {"steps": 9}, 1),
         thorough("clip", {"method": "lp-ft", "steps": 9}, 1),
         thorough("clip", {"method": "lora", "lora_rank": 2, "steps": 9}, 1),
         thorough("clip", {"method": "lp-ft", "steps": 9}, 2),

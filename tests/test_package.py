@@ -55,12 +55,11 @@ def test_the_wheel_holds_what_the_program_reads_at_run_time(files: set[str]) -> 
     wanted |= {"__init__.pyi", "core/__init__.pyi", "cli/__init__.py"}  # the stubs say what each room offers
     wanted |= {f"assets/pictograms/{name}.parquet" for name in ("real", "shift", "wild")}
     wanted |= {"assets/generator/model_index.json", "assets/generator/unet/diffusion_pytorch_model.safetensors"}
-    wanted |= {"assets/distilled/pytorch_lora_weights.safetensors"}
     wanted |= {"assets/clip/model.safetensors", "assets/clip/tokenizer.json"}
     assert {f"genrobust/{path}" for path in wanted} <= files
 
 
-@pytest.mark.parametrize("name", ["clip", "distilled", "generator", "variation"])
+@pytest.mark.parametrize("name", ["clip", "generator", "variation"])
 def test_a_network_s_card_is_the_one_that_its_makers_edit(name: str) -> None:
     """`pictograms/assemble.py` copies a card beside new weights: an edit of the copy alone would be lost."""
     card = ROOT / "src/genrobust/assets" / name / "README.md"

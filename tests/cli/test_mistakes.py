@@ -103,12 +103,6 @@ def test_a_mistake_is_named_in_three_lines_and_changes_nothing(
     assert files() == before
 
 
-def test_names_of_files_are_read_in_utf8(genrobust: Callable[..., Result], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sys.getfilesystemencoding", lambda: "iso8859-1")
-    done = genrobust("list")
-    assert done.exit_code == 2 and "iso8859-1: set LC_ALL" in done.stderr
-
-
 def test_debug_adds_the_traceback(genrobust: Callable[..., Result]) -> None:
     done = genrobust("--debug", "show", "none.yaml")
     assert done.exit_code == 2

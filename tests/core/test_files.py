@@ -6,12 +6,10 @@ import stat
 import subprocess
 import sys
 import threading
-from types import SimpleNamespace
 
 import pytest
 
 from genrobust.core import Busy, DiskFull, GenrobustError, UserError, lock, make_folder, remove_leftovers, replacing
-from genrobust.core.files import refusing
 
 
 def names(folder):
@@ -76,13 +74,6 @@ def test_what_the_system_refuses_says_what_to_do(tmp_path, code, kind, advice):
         raise OSError(code, os.strerror(code))
     assert type(error.value) is kind
     assert names(tmp_path) == []
-
-
-def test_a_disk_that_takes_no_more_files_is_not_called_full(tmp_path, monkeypatch):
-    for inodes, remedy in ((0, "inodes"), (1, "free some space")):
-        monkeypatch.setattr(os, "statvfs", lambda _, inodes=inodes: SimpleNamespace(f_files=9, f_favail=inodes))
-        with pytest.raises(DiskFull, match=remedy), refusing(tmp_path / "new" / "folder"):
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def test_a_folder_that_cannot_be_is_the_users_to_choose(tmp_path):

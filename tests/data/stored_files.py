@@ -1,4 +1,4 @@
-"""Tars, parquet files and saved datasets of small images, for the tests of what reads them."""
+"""Tars and parquet files of small images, for the tests of what reads them."""
 
 from __future__ import annotations
 
@@ -70,13 +70,3 @@ def write_parquet(path: Path, made: pa.Table | None = None, rows: int = 2) -> Pa
     path.parent.mkdir(parents=True, exist_ok=True)
     pq.write_table(table() if made is None else made, path, row_group_size=rows)
     return path
-
-
-def save(folder: Path, made: pa.Table | None = None, state: str | None = None) -> Path:
-    """Write a table as `save_to_disk` does, with another `state` perhaps."""
-    folder.mkdir(parents=True, exist_ok=True)
-    made = table() if made is None else made
-    with pa.OSFile(str(folder / "data.arrow"), "wb") as file, pa.ipc.new_stream(file, made.schema) as stream:
-        stream.write_table(made)
-    (folder / "state.json").write_text(state or json.dumps({"_data_files": [{"filename": "data.arrow"}]}))
-    return folder

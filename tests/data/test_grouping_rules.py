@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from hypothesis import given, strategies as st
-from stored_files import png, save, table, tar, write_parquet
+from stored_files import png, table, tar, write_parquet
 
 from genrobust.core import ClassLabel, LabelSpace, StudyData, Subset, UserError
 from genrobust.data import MemoryImages, load_data
@@ -180,11 +180,9 @@ DAY = datetime.date(2026, 1, 31)
         (pa.array(["a", "a", "b", "b"]).dictionary_encode(), ["a", "a", "b", "b"]),
     ],
 )
-def test_a_column_of_parquet_files_and_saved_datasets_names_the_groups(study, parquet, tmp_path, values, groups):
+def test_a_column_of_parquet_files_names_the_groups(parquet, values, groups):
     found = of_shifted(parquet({"site": values, "other": ["x"] * 4}))
     assert found == {f"s-{file}/{row:06d}": group for file in (0, 1) for row, group in enumerate(groups)}
-    saved = save(tmp_path / "saved", table([0, 1, 0, 1], names=list(CLASSES), site=values))
-    assert of_shifted(study(saved, COLUMN)) == {f"data/{row:06d}": group for row, group in enumerate(groups)}
 
 
 @pytest.mark.parametrize(

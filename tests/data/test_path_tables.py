@@ -67,22 +67,12 @@ P = ("path", "label")
         (P, [["test/camera/0.png", "1"], ["test/Clock/0.png", "1.0"]], r"'1.*'1.* differ by .* a \.0"),
         (P, [["test/camera/0.png", "a"], ["./test/camera/0.png", "b"]], "line 3: .* in line 2 already"),
         (P, [[f"test/camera/{n}.png", "camera"] for n in range(9)], r"line 5 \(and 5 other lines\): .*3\.png"),
-        (P, [["test/camera/0.png", "camera"], ["link.png", "clock"]], "links to one image of two classes"),
     ],
 )
 def test_what_a_table_must_not_say_is_refused_with_its_line(photos, phone, columns, rows, named):
     (photos / "empty.png").touch()
-    (photos / "link.png").symlink_to(photos / "test" / "camera" / "0.png")
     with pytest.raises(UserError, match=rf"(?=.*phone\.csv).*{named}"):
         open_stored(phone(columns, rows))
-
-
-def test_a_file_counts_once_whatever_its_names(photos, phone, caplog):
-    (photos / "link.png").symlink_to(photos / "test" / "camera" / "0.png")
-    rows = [["test/camera/0.png", "camera", "a"], ["link.png", "camera", "b"], ["test/camera/1.png", "camera", "c"]]
-    listing = open_stored(phone(rows=rows)).listing(())
-    assert list(listing.keys) == ["link.png", "test/camera/1.png"] and listing.column("camera") == ["b", "c"]
-    assert "links" in caplog.text
 
 
 def test_spreadsheets_are_read(photos, phone):

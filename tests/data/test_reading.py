@@ -9,7 +9,6 @@ import struct
 import subprocess
 import sys
 import zlib
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +16,7 @@ import pytest
 from PIL import Image
 
 from genrobust.core import UserError
-from genrobust.data import describe_dark, image_files, read_image
+from genrobust.data import image_files, read_image
 from genrobust.data.reading import broken_images, walk_images
 
 
@@ -130,14 +129,6 @@ def test_large_scans_are_read_without_a_warning_and_jpegs_at_half_their_size(tmp
         code = f"from genrobust.data import read_image; print(read_image(open({name!r}, 'rb').read()).size)"
         done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
         assert (done.stdout, done.stderr) == (f"{size}\n", "")
-
-
-def test_dark_images_and_those_of_one_color_are_counted() -> None:
-    pixels = {"12 bits": [0, 4095], "lit": [0, 65535], "flat": [40000, 40000], "black": [0, 0]}
-    reads = {name: partial(read_image, array(row, np.uint16, "PNG")) for name, row in pixels.items()}
-    assert "of 4 sampled images, 2 nearly black" in (said := describe_dark(reads.values())) and "1 of one color" in said
-    assert describe_dark([reads["lit"], partial(read_image, b"")]) == ""
-    assert describe_dark(reads.values(), share=0.75) == ""
 
 
 def test_what_is_no_file_is_not_waited_for(tmp_path: Path) -> None:

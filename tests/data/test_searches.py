@@ -9,8 +9,7 @@ from genrobust.core import GenrobustError, Subset, UserError
 from genrobust.data import (
     best_classes,
     found_images,
-    nearest_in_turn,
-    prompt_cosines,
+    nearest_of_classes,
     read_search,
     write_search,
 )
@@ -23,21 +22,8 @@ def test_an_image_counts_for_its_best_class_and_the_nearest_come_first():
     best, cosines = best_classes(IMAGES, CLASSES)
     assert best.tolist() == [0, 0, 1, 1, 0]
     for wanted, found in (([2, 1, 4], [0, 4, 3]), ([9, 9, 9], [0, 4, 1, 3, 2]), ([0, 0, 5], [])):  # the third has none
-        images, scores = nearest_in_turn(best, cosines[:, None], np.array(wanted))
+        images = nearest_of_classes(best, cosines, np.array(wanted))
         assert images.tolist() == found  # of equal ones the first
-        assert scores.tolist() == cosines[found].tolist()
-
-
-def test_prompts_take_the_nearest_images_of_their_class_in_turn():
-    """The first class has a prompt for each of two directions, the second one prompt."""
-    best = np.array([0, 0, 1, 1, 0])
-    prompts = [CLASSES[:2], CLASSES[1:2]]
-    cosines = prompt_cosines(IMAGES, best, prompts)
-    np.testing.assert_array_equal(cosines[2:4], np.array([[0.8, -np.inf], [1, -np.inf]], np.float32))
-    for wanted, found in (([2, 1], [0, 1, 3]), ([9, 9], [0, 1, 4, 3, 2]), ([0, 0], [])):
-        images, scores = nearest_in_turn(best, cosines, np.array(wanted))
-        assert images.tolist() == found
-        np.testing.assert_allclose(scores, np.array([0.9, 0.6, 0.9, 1, 0.8])[[[0, 1, 4, 3, 2].index(i) for i in found]])
 
 
 @given(st.data())
@@ -46,8 +32,7 @@ def test_no_image_comes_twice_and_less_is_the_beginning_of_more(data):
     best = np.array(data.draw(st.lists(st.integers(0, classes - 1), min_size=count, max_size=count)))
     cosines = np.array(data.draw(st.lists(st.sampled_from([0.1, 0.2, 0.3]), min_size=count, max_size=count)))
     wanted = np.array(data.draw(st.lists(st.integers(0, 9), min_size=classes, max_size=classes)))
-    (found, scores), (more, _) = (nearest_in_turn(best, cosines[:, None], n) for n in (wanted, wanted + 1))
-    assert scores.tolist() == cosines[found].tolist()
+    found, more = (nearest_of_classes(best, cosines, n) for n in (wanted, wanted + 1))
     assert len(set(found.tolist())) == len(found)
     assert (
         np.bincount(best[found], minlength=classes).tolist()

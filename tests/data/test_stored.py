@@ -1,4 +1,4 @@
-"""Tars, parquet files and saved datasets are read like folders of the same images."""
+"""Tars and parquet files are read like folders of the same images."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from stored_files import gray, labeled_tar, png, save, table, tar, write_parquet
+from stored_files import gray, labeled_tar, png, table, tar, write_parquet
 
 from genrobust.core import ImageSet, Sample, UserError
 from genrobust.data import begin_dataset, load_data, open_stored, write_shard
@@ -61,32 +61,6 @@ def test_tars_are_read_at_their_offsets(tmp_path: Path) -> None:
     assert len(data.train) + len(data.val) == 6
 
 
-def test_a_list_above_tars_names_their_numbers(tmp_path: Path) -> None:
-    """As CLIP_benchmark keeps its sets: each has the same classes, perhaps in another order."""
-    write_tar(tmp_path / "wds_photos" / "train" / "0.tar", labeled_tar([0, 1, 2, 0, 1, 2]))
-    write_tar(tmp_path / "wds_photos" / "test" / "0.tar", labeled_tar([2, 0]))
-    write_tar(tmp_path / "wds_ink" / "test" / "0.tar", labeled_tar([0, 1, 2]))
-    (tmp_path / "wds_photos" / "classnames.txt").write_text("cat\nsea_eel\ndog\n")
-    (tmp_path / "wds_ink" / "classnames.txt").write_text("Sea Eel\ncat\nyak\n")
-    ink: dict[str, object] = {"shifts": {"ink": tmp_path / "wds_ink" / "test"}}
-    train, test = tmp_path / "wds_photos" / "train", tmp_path / "wds_photos" / "test" / "0.tar"
-    data = load_data(folders(train, test, **ink, same_class={"yak": ""}))
-    assert data.labels.names == ("cat", "sea eel", "dog") and sorted(data.tests["test"].labels.tolist()) == [0, 2]
-    assert dict(zip(data.tests["ink"].keys, data.tests["ink"].labels.tolist(), strict=True)) == {
-        "0/0000": 1,
-        "0/0001": 0,
-    }
-    assert load_data(folders(train, test, class_names={"2": "hound"})).labels.names == ("cat", "sea eel", "hound")
-    with pytest.raises(UserError, match=r"wds_ink/test: .*no class.* yak.*data\.same_class"):
-        load_data(folders(train, test, **ink))
-    (tmp_path / "wds_ink" / "classnames.txt").write_text("Sea Eel\ncat\nsea-eel\n")
-    with pytest.raises(UserError, match="'0' and '2' both mean the class"):
-        load_data(folders(train, test, **ink))
-    (tmp_path / "wds_ink" / "classnames.txt").write_text("Sea Eel\n\nyak\n")
-    with pytest.raises(UserError, match=r"classnames\.txt has no line for the class 1"):
-        load_data(folders(train, test, **ink))
-
-
 def test_a_folder_of_generated_shards_is_read_by_its_tars(tmp_path: Path) -> None:
     samples = [Sample(f"a-{i:06d}", i % 2, np.full((8, 8, 3), 9 * i, np.uint8)) for i in range(4)]
     begin_dataset(tmp_path, {"shards": 1})
@@ -117,18 +91,12 @@ def test_the_classes_of_our_own_shards_and_exports_are_found_by_their_ids(tmp_pa
         assert found == {"2": 0, "10": 1, "tea-pot": 2}
 
 
-@pytest.mark.parametrize("kind", ["parquet", "saved"])
-def test_a_hugging_face_dataset_trains_and_tests(tmp_path: Path, kind: str) -> None:
+def test_a_hugging_face_dataset_trains_and_tests(tmp_path: Path) -> None:
     train, test = dataset([2, 0, 1, 2, 0, 1], NAMES), dataset([1, 1, 0, 2, 2, 0, 1], NAMES)
-    if kind == "parquet":
-        train.to_parquet(tmp_path / "train-00000-of-00001.parquet")
-        test.to_parquet(tmp_path / "test.parquet", batch_size=2)  # several row groups
-        assert pq.ParquetFile(tmp_path / "test.parquet").num_row_groups == 4
-        data = load_data(folders(tmp_path / "train-*.parquet", tmp_path / "test.parquet"))
-    else:
-        train.save_to_disk(tmp_path / "train", num_shards=2)
-        test.save_to_disk(tmp_path / "test", num_shards=2)
-        data = load_data(folders(tmp_path / "train", tmp_path / "test"))
+    train.to_parquet(tmp_path / "train-00000-of-00001.parquet")
+    test.to_parquet(tmp_path / "test.parquet", batch_size=2)  # several row groups
+    assert pq.ParquetFile(tmp_path / "test.parquet").num_row_groups == 4
+    data = load_data(folders(tmp_path / "train-*.parquet", tmp_path / "test.parquet"))
     assert data.labels.ids == tuple(NAMES)
     images = data.tests["test"]
     assert sorted(zip(grays(images), images.labels.tolist(), strict=True)) == list(enumerate([1, 1, 0, 2, 2, 0, 1]))
@@ -151,10 +119,6 @@ def test_splits_side_by_side_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"several splits \(train, validation\).*train\*\.parquet"):
         open_stored(tmp_path)
     assert open_stored(tmp_path / "validation*.parquet").groups == tuple(NAMES)
-    datasets.DatasetDict({"train": dataset([0], NAMES), "test": dataset([1], NAMES)}).save_to_disk(tmp_path / "both")
-    for read in (open_stored, lambda path: open_unlabeled("key", path)):
-        with pytest.raises(UserError, match=r"both holds several splits: .*both/test"):
-            read(tmp_path / "both")
 
 
 def imagenet(tmp_path: Path, *numbers: int) -> DataConfig:
@@ -211,11 +175,10 @@ def unlabeled_tars(folder: Path) -> None:
         unlabeled_folder,
         unlabeled_tars,
         lambda folder: write_parquet(folder / "part.parquet", table([0] * 3).drop_columns("label")),
-        lambda folder: save(folder, table([0] * 3).drop_columns("label")),
         lambda folder: write_tar(folder / "a.tar", labeled_tar([2, 1, 0])),
         lambda folder: write_parquet(folder / "part.parquet", table([2, 1, 0], names=NAMES)),
     ],
-    ids=["folder", "tars", "parquet", "saved", "labeled tars", "labeled parquet"],
+    ids=["folder", "tars", "parquet", "labeled tars", "labeled parquet"],
 )
 def test_images_to_search_are_read_without_labels(write: Callable[[Path], object], tmp_path: Path) -> None:
     write(tmp_path / "pool")

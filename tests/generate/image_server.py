@@ -94,8 +94,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         if self.path == "/v1/models":
-            listed = json.loads(self.options.lists) if self.options.lists else [{"id": self.options.model}]
-            self.answer(200, {"data": listed} if self.authorized() else _error("no such key"))
+            self.answer(200, {"data": [{"id": self.options.model}]} if self.authorized() else _error("no such key"))
         elif self.path == "/seen":
             self.answer(200, self.seen)
         else:
@@ -124,7 +123,6 @@ class Handler(BaseHTTPRequestHandler):
         return not self.options.key or self.headers.get("Authorization") == f"Bearer {self.options.key}"
 
     def drawn(self, body: dict[str, Any], change: Any = lambda png: png) -> dict[str, Any]:
-        body = {**body, "prompt": "", "seed": 0} if self.options.one_image else body
         pngs = [change(painted(body, number)) for number in range(body["n"])]
         return {"data": [{"b64_json": base64.b64encode(png).decode()} for png in pngs]}
 
@@ -178,8 +176,6 @@ if __name__ == "__main__":
     parser.add_argument("--kinds")
     parser.add_argument("--model", default="painter")
     parser.add_argument("--key", default="")
-    parser.add_argument("--lists", default="")  # in JSON, the models that it lists
-    parser.add_argument("--one_image", default="")  # with any text, the same image whatever is asked for
     parser.add_argument("--slow", type=float, default=1.0)  # seconds
     parser.add_argument(
         "--takes",

@@ -149,7 +149,7 @@ def pickle_unet(folder):
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (pickle_unet, "unet holds its weights as a pickle"),
+        (pickle_unet, LOAD),
         (lambda f: (f / "model_index.json").unlink(), "is no diffusers folder: it has no model_index.json"),
         (lambda f: (f / "model_index.json").write_bytes(b'{"_class_name": "LTXPipeline"}'), "holds a LTXPipeline"),
         (lambda f: (f / "model_index.json").write_bytes(b'["x"]'), "it is no JSON object"),

@@ -113,7 +113,7 @@ def test_files_of_something_else_are_refused(tmp_path, generator, lora, config):
 @pytest.mark.parametrize(
     ("names", "folder", "message"),
     [
-        (["lora.bin"], ".", "pickle"),
+        (["lora.bin"], ".", "none"),
         (["a.safetensors", "b.safetensors"], ".", r"a.safetensors, b.safetensors"),
         ([], "nowhere", "nowhere"),
     ],
@@ -154,15 +154,3 @@ def test_all_parts_of_a_flux_lora_are_merged(tmp_path, folder_of, monkeypatch):
         after = dict(getattr(tuned, part).named_parameters())
         changed = [n for n, weight in getattr(plain, part).named_parameters() if not torch.equal(weight, after[n])]
         assert changed and all(layer in name for name in changed)
-
-
-def test_the_embedded_one_draws_in_two_steps_what_the_generator_draws_in_eight_guided_ones(sampler, plan):
-    two = GeneratorConfig(lora="pictograms", steps=2, guidance_scale=1, scheduler="euler-trailing", dtype="float32")
-    eight = GeneratorConfig(steps=8, scheduler="unipc", dtype="float32")
-    requests = list(plan(two, templates="pictograms"))  # two of each of three classes
-    own, guided = (
-        np.stack([drawing.image for drawing in sampler(config).draw(requests)]).astype(float) for config in (two, eight)
-    )
-    apart = np.abs(own - guided).mean((1, 2, 3))
-    others = np.abs(own - np.roll(guided, 1, axis=0)).mean((1, 2, 3))  # of other prompts and other noise
-    assert (apart < 0.5 * others).sum() >= 5

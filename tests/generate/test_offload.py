@@ -9,7 +9,6 @@ import pytest
 import torch
 from diffusers.hooks import group_offloading
 from drawn import CPU
-from torch.testing._internal.two_tensor import TwoTensor
 
 from genrobust.core import GenrobustError, UserError
 from genrobust.generate import speed
@@ -38,19 +37,13 @@ def a_card(monkeypatch, free):
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (free, free))
 
 
-def test_what_wraps_other_tensors_takes_what_they_take():
-    """As the quantized weights of torchao, which give the type that they were."""
-    halves = TwoTensor(torch.zeros(6), torch.zeros(6))
-    assert speed._bytes([torch.nn.Parameter(halves), torch.zeros(4, dtype=torch.int8)]) == 2 * 24 + 4
-
-
 def test_layers_that_cannot_wait_are_not_asked_to(section, monkeypatch):
     config = section("dit", offload="group")
     pipeline = load_generator(config, CPU).pipeline
     with pytest.raises(UserError, match=r"generator\.offload: group .*DiTPipeline"):
-        place([pipeline], config, torch.device("cuda"))
+        place(pipeline, config, torch.device("cuda"))
     a_card(monkeypatch, free=0)
-    assert speed._chosen([pipeline], META) == "model"
+    assert speed._chosen(pipeline, META) == "model"
 
 
 def test_what_cannot_be_done_is_not_recommended(section, sampler, plan):
@@ -60,8 +53,8 @@ def test_what_cannot_be_done_is_not_recommended(section, sampler, plan):
 
         pipeline.vae.decode = decode
 
-    for kind, remedy in (("dit", "set"), ("sd", r"set generator\.offload to group, or")):
-        with pytest.raises(GenrobustError, match=f"out of memory .* 1 image .*: {remedy} generator.tiling to true"):
+    for kind, remedy in (("dit", "set generator.dtype"), ("sd", "set generator.offload to group, or lower")):
+        with pytest.raises(GenrobustError, match=f"out of memory .* 1 image .*: {remedy}"):
             sampler(section(kind), fill).draw(list(plan(section(kind)))[:1])
 
 

@@ -234,7 +234,7 @@ def test_a_place_that_cannot_be_written_is_told(tmp_path, labels, generator, con
 
 def test_too_little_memory_is_reported_with_what_to_lower(tmp_path, labels, generator, config):
     size = 2**24  # its noise alone takes more than any address space
-    with pytest.raises(GenrobustError, match=r"out of memory .*tiling.*width"):
+    with pytest.raises(GenrobustError, match=r"out of memory .*width"):
         run(tmp_path, labels, generator.model_copy(update={"width": size, "height": size}), config)
 
 

@@ -5,7 +5,6 @@ import pytest
 from genrobust.recipe import GeneratorConfig, checked
 
 SECRET = "sk_live_0123456789"
-SEEDLESS = ["size", "num_inference_steps", "guidance_scale"]
 
 
 def generator(server, **more):
@@ -32,18 +31,15 @@ def test_the_address_may_end_as_servers_print_it(given, kept):
         (None, {}, "server: input should be"),
         ({}, {}, "server.url: field required"),
         *(({"url": u}, {}, "server.url: give the server's address") for u in ("ftp://a", "localhost:80", "http://")),
-        ({"url": "http://a:port"}, {}, "server.url: this is no URL"),
-        ({"url": "http://a b"}, {}, "server.url: a URL has no spaces"),
-        ({"url": f"http://me:{SECRET}@a"}, {}, "server.url: a URL with a password"),
-        ({"url": f"http://a?key={SECRET}"}, {}, "server.url: leave out what follows"),
+        ({"url": "http://a b"}, {}, "server.url: give the server's address alone"),
+        ({"url": f"http://me:{SECRET}@a"}, {}, "server.url: give the server's address alone"),
+        ({"url": f"http://a?key={SECRET}"}, {}, "server.url: give the server's address alone"),
         ({"url": "http://a", "key_variable": SECRET}, {}, "server.key_variable: give the name of an environment"),
         ({"url": "http://a", "key_variable": "AWS_SECRET_ACCESS_KEY"}, {}, "server.key_variable: give the name"),
         ({"url": "http://a", "key": SECRET}, {}, "unknown key server.key;"),
         ({"url": "http://a", "sends": ["steps"]}, {}, "server.sends.0"),
         ({"url": "http://a", "fields": {"prompt": "x"}}, {}, "fields.prompt: the recipe's own keys fill it in"),
         ({"url": "http://a", "fields": {"size": "1x1"}}, {}, "fields.size: the recipe's own keys fill it in"),
-        ({"url": "http://a", "sends": SEEDLESS, "fields": {"seed": 3}}, {}, "fields.seed: with one seed"),
-        ({"url": "http://a", "sends": SEEDLESS, "fields": {"response_format": "url"}}, {}, "images come as b64_json"),
         ({"url": "http://a", "timeout": 0}, {}, "server.timeout: give a number above 0"),
         ({"url": "http://a", "max_images": 0}, {}, "server.max_images: give a number from 1"),
         ({"url": "http://a", "sends": ["size", "seed"]}, {"steps": 4}, "steps: server.sends leaves it out"),

@@ -32,26 +32,6 @@ def test_single_is_one_template(templates, expected):
     assert templates_of(PromptConfig(strategy="single", templates=templates)) == (expected,)
 
 
-def test_styles_are_left_out_by_name():
-    left = templates_of(PromptConfig(without_styles=("emoji", "pixel")))
-    assert Counter(t.style for t in left) == dict.fromkeys(set(STYLES) - {"emoji", "pixel"}, 4)
-
-
-@pytest.mark.parametrize(
-    ("prompts", "message"),
-    [
-        ({"without_styles": ["emojis"]}, "'emojis'.*outline"),
-        ({"without_styles": STYLES}, "leaves no template"),
-        ({"without_styles": ["emoji"], "strategy": "single"}, "outline"),
-        ({"without_styles": ["emoji"], "templates": "openai"}, "no template"),
-        ({"without_styles": ["emoji"], "templates": ["my {}"]}, "no template"),
-    ],
-)
-def test_styles_that_cannot_be_left_out_are_named(prompts, message):
-    with pytest.raises(UserError, match=f"prompts.without_styles.*{message}"):
-        templates_of(PromptConfig(**prompts))
-
-
 def test_own_templates_keep_their_order():
     texts = ("a {} at night", "the {}")
     assert [t.text for t in templates_of(PromptConfig(templates=texts))] == list(texts)

@@ -12,8 +12,7 @@ import diffusers
 import tokenizers
 import torch
 import transformers
-from diffusers.pipelines.flux.modeling_flux import ReduxImageEncoder
-from tiny import SIZE, stable_diffusion_3, stable_diffusion_xl, text_config, tokenizer, vae
+from tiny import stable_diffusion_3, stable_diffusion_xl, text_config, tokenizer, vae
 
 CHARACTERS = ["<pad>", "</s>", "<unk>", *string.printable[:95], "\n"]
 SMALL: dict[str, Any] = {"vocab_size": len(CHARACTERS), "pad_token_id": 0, "eos_token_id": 1, "bos_token_id": 1}
@@ -91,21 +90,6 @@ def flux(guidance_embeds: bool = True) -> diffusers.FluxPipeline:
 def flux_kontext() -> diffusers.FluxKontextPipeline:
     parts = {name: part for name, part in flux().components.items() if part is not None}
     return diffusers.FluxKontextPipeline(**parts)
-
-
-def redux(width: int = 16, seed: int = 0) -> diffusers.FluxPriorReduxPipeline:
-    """FLUX.1-Redux, for a FLUX whose tokens have `width` numbers."""
-    torch.manual_seed(seed)
-    vision = {"num_hidden_layers": 1, "image_size": 32, "patch_size": 2}  # 256 tokens, so that they count beside 512
-    sizes = {key: value for key, value in SIZE.items() if key != "projection_dim"}
-    embedder = ReduxImageEncoder(redux_dim=SIZE["hidden_size"], txt_in_features=width)
-    with torch.no_grad():
-        embedder.redux_down.weight *= 10
-    return diffusers.FluxPriorReduxPipeline(
-        image_encoder=transformers.SiglipVisionModel(transformers.SiglipVisionConfig(**vision, **sizes)),
-        feature_extractor=transformers.SiglipImageProcessor(size={"height": 32, "width": 32}),
-        image_embedder=embedder,
-    )
 
 
 def flux_2() -> diffusers.Flux2KleinPipeline:
@@ -220,7 +204,7 @@ def qwen_image() -> diffusers.QwenImagePipeline:
     transformer = diffusers.QwenImageTransformer2DModel(
         in_channels=64,
         out_channels=16,
-        num_layers=2,  # the first-block cache needs a second
+        num_layers=2,
         attention_head_dim=16,
         num_attention_heads=2,
         joint_attention_dim=16,

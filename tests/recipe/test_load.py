@@ -72,7 +72,7 @@ def test_set_overrides_a_key_and_the_last_holds(recipe_file: str, overrides: lis
                 "class_model.deep": "depth",
             }.items()
         ),
-        ("train.zzz=1", "known here: init, head"),
+        ("train.zzz=1", "known here: init, method"),
     ],
 )
 def test_a_bad_override_is_named(recipe_file: str, override: str, named: str) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 import genrobust
 from genrobust.core import UserError
-from genrobust.recipe import load_recipe, look_alikes, parse_recipe, study_name
+from genrobust.recipe import load_recipe, parse_recipe, study_name
 from genrobust.recipe.names import KEPT
 from genrobust.study import census, estimates
 from genrobust.study.sources import embeddings
@@ -85,37 +85,6 @@ def test_a_good_name_is_kept(name: str) -> None:
 @pytest.mark.parametrize(("key", "change"), PLACES, ids=[key for key, _ in PLACES])
 def test_every_name_is_one_visible_line(key: str, change: Any) -> None:
     assert key.removesuffix(".name").removesuffix(".arm") in refusal(change("a\nb"))
-
-
-@pytest.mark.parametrize(
-    ("key", "change"),
-    [
-        ("arms", {"arms": [REAL, {"name": "r\u200deal", "mixture": "real"}]}),
-        ("arms", {"arms": [REAL, {"name": "\uff52\uff45\uff41\uff4c", "mixture": "real"}]}),
-        ("arms", {"arms": [REAL, {"name": "a b", "mixture": "real"}, {"name": "a  b", "mixture": "real"}]}),
-        (
-            "arms",
-            {
-                "arms": [
-                    REAL,
-                    {"name": "x", "mixture": "real", "group": "\ufb01ne"},
-                    {"name": "fine", "mixture": "real"},
-                ]
-            },
-        ),
-        ("arms", {"arms": [REAL, {"name": "zero-shot  CLIP", "mixture": "real"}]}),
-        ("datasets", {"datasets": {"caf\u00e9": {}, "cafe\u0301": {}}}),
-        ("datasets", {"datasets": {"\uff52eal": {}}}),
-        ("datasets", {"data": {"extra": {"gener\u200cated": "x"}}}),
-        ("data.shifts", {"data": {"shifts": {"v\uff12": "x", "v2": "y"}}}),
-    ],
-)
-def test_two_names_that_look_the_same_are_refused(key: str, change: dict[str, Any]) -> None:
-    assert f"mine.yaml: {key}: " in refusal(change)
-
-
-def test_names_that_differ_visibly_are_two() -> None:
-    assert look_alikes(["Sketch", "sketch", "a b", "a-b", "a.b", "+1", "-1", "x", "x"]) is None
 
 
 def test_what_a_study_keeps_is_no_name_of_a_study() -> None:

@@ -126,10 +126,7 @@ MISTAKES = [  # change to SMALL, what the error names
     (arm(mixture="reel"), "arm 'real': no source 'reel'; there are generated, real, retrieved"),
     (part(balance=["klass"]), "arms.0.mixture.0.balance.0: input should be 'class' or 'style'"),
     (part(loss_weight=0), "arms.0.mixture.0.loss_weight: give a number"),
-    (part(until=1.5), "arms.0.mixture.0.until: give a number above 0, up to 1"),
-    (part(after=0.5, until=0.5), "arm 'real': mixture: real: after: 0.5 is no share before until, 0.5"),
-    (part(until=0.5), "arm 'real': mixture: no source is mixed from 0.5 to 1"),
-    (part("generated", until=0.5), "arm 'real': mixture: real: until: it needs a share of the batch"),
+    (part("generated", balance=["class"]), "arm 'real': mixture: real: balance: it needs a share of the batch"),
     (part("generated", balance=["class"]), "arm 'real': mixture: real: balance: it needs a share of the batch"),
     (part(labels={"arm": "real"}), "arm 'real': mixture: real: labels.arm: real < real: it needs itself first"),
     (part(labels={"arm": "reel"}), "arm 'real': mixture: real: labels.arm: 'reel' is no arm; the arms are real"),
@@ -356,16 +353,16 @@ def test_the_main_recipes_compare_generated_with_retrieved_images() -> None:
 def test_keys_of_a_mixture_that_came_later_are_in_no_hash_at_their_defaults() -> None:
     (plain,) = parse_recipe(SMALL).arms[0].mixture
     assert plain.model_dump(mode="json") == {"source": "real", "per_class": None, "fraction": None, "weight": None}
-    defaults = {"balance": [], "loss_weight": 1, "after": 0, "until": 1, "labels": None}
+    defaults = {"balance": [], "loss_weight": 1, "labels": None}
     assert parse_recipe(SMALL | part(**defaults)).arms[0].mixture == (plain,) and plain.drawing == {}
-    given = {"source": "wild", "weight": 1, "loss_weight": 0.5, "until": 0.75, "labels": {"arm": "real"}}
+    given = {"source": "wild", "weight": 1, "loss_weight": 0.5, "labels": {"arm": "real"}}
     extra = {"data": {"extra": {"wild": "x"}}}
     arms = [REAL, {"name": "both", "mixture": [{"source": "real", "weight": 1, "balance": ["class", "style"]}, given]}]
     recipe = parse_recipe(SMALL | extra | {"arms": arms})
     assert parse_recipe(yaml.safe_load(recipe_yaml(recipe))) == recipe
     assert [part.drawing_in_words for part in recipe.arm("both").mixture] == [
         "balanced by class and style",
-        "loss weight 0.5, until 75 % of the training, labels by real, temperature 1",
+        "loss weight 0.5, labels by real, temperature 1",
     ]
 
 

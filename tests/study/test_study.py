@@ -6,15 +6,13 @@ import os
 from collections import Counter
 from dataclasses import replace
 
-import numpy as np
 import pytest
-from PIL import Image
-from small_study import CLASSES, QUICK, REAL, TRAIN, files, folders_section
+from small_study import QUICK, REAL, TRAIN, files
 
 from genrobust.classifiers import read_checkpoint_info
-from genrobust.core import Artifact, GenrobustError, UserError, read_page_json
+from genrobust.core import Artifact, UserError, read_page_json
 from genrobust.recipe import FilterConfig, parse_recipe
-from genrobust.study import RATES, Local, Study, disk
+from genrobust.study import RATES, Study, disk
 from genrobust.study.estimates import OURS
 from genrobust.study.results import record
 from genrobust.study.sources.filtered import FilteredDataset
@@ -48,32 +46,6 @@ RECIPE = {
 def study(tiny_generator, tmp_path):
     tiny = {"generator": {"model": str(tiny_generator), "steps": 1}}
     return lambda **change: Study(parse_recipe(RECIPE | tiny | change), tmp_path)
-
-
-@pytest.mark.parametrize("largest", [4095, 65535])
-def test_a_run_says_which_set_is_nearly_black(largest, tmp_path):
-    names = [f"{name}/{label}/a.png" for name in ("train", "test", "shift") for label in ("cat", "dog")]
-    for number, name in enumerate(["train/cat/b.png", *names]):  # which makes them differ: copies are left out
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(np.array([[number, largest]], np.uint16)).save(tmp_path / name)
-    data = {"source": "folders", **{name: str(tmp_path / name) for name in ("train", "test")}}
-    data |= {"shifts": {"sketch": str(tmp_path / "shift")}, "near_copies": "keep"}  # they are all alike
-    lines = list(Study(parse_recipe({**QUICK, "data": data, "arms": [REAL]}), tmp_path / "runs").describe_dark())
-    keys = [line.partition(",")[0] for line in lines if "2 nearly black" in line]
-    assert keys == (["data.train", "data.test", "data.shifts.sketch"] if largest < 65535 else [])
-
-
-def test_images_that_change_while_a_study_runs_are_named(write_folder, tmp_path):
-    """A worker that lists them later makes what the study does not look for."""
-    folders = {name: write_folder(name, name, 2, CLASSES) for name in ("train", "test")}
-
-    class Late(Local):
-        def run(self, work):
-            os.utime(next(folders["test"].rglob("*.png")))
-
-    recipe = parse_recipe({**QUICK, "data": folders_section(folders), "arms": [REAL]})
-    with pytest.raises(GenrobustError, match="images of test changed meanwhile"):
-        Study(recipe, tmp_path / "runs", executor=Late()).scores()
 
 
 def test_each_dataset_is_made_once_and_a_second_run_makes_nothing(study, tmp_path, monkeypatch):

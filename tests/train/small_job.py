@@ -52,7 +52,7 @@ class Job:
     ) -> Mixture:
         sources = sources or [Source("real", self.real)]
         settings = config.batch_size, config.image_size, config.crop, None, interpolation
-        return Mixture(sources, *settings, config.steps_for)
+        return Mixture(sources, *settings)
 
     def run(
         self,

@@ -116,12 +116,12 @@ def test_fingerprint_follows_content_and_weights(job):
     prints = {both(job).fingerprint, both(job, 1, 1).fingerprint, both(job, 1, 2).fingerprint}
     prints.add(Mixture([Source("real", job.real, per_class=3), Source("wild", job.wild)], 16, 32).fingerprint)
     teachers = [OpenClassifier("t", (), name, prepare, "32 px", lambda device: None) for name in "ab"]
-    drawings = [{"loss_weight": 2.0}, {"until": 0.5}, {"after": 0.5}, {"balance": ("class",)}]
+    drawings = [{"loss_weight": 2.0}, {"balance": ("class",)}]
     drawings += [{"teacher": teacher, "temperature": t} for teacher in teachers for t in (1.0, 2.0)]
     for drawing in drawings:
         wild = Source("wild", job.wild, 1, **drawing)
         prints.add(Mixture([Source("real", job.real, 1), wild], 16, 32).fingerprint)
-    assert len(prints) == 12
+    assert len(prints) == 10
     assert both(job).fingerprint == both(job).fingerprint
 
 
@@ -156,29 +156,6 @@ def test_a_balanced_part_draws_each_cell_equally_often_and_each_of_its_images(jo
             assert len(set(of_cell[epoch : epoch + size])) == len(of_cell[epoch : epoch + size])
     assert np.array_equal(mixture().indices(1, steps - 1), mixed.indices(1, steps - 1))
     assert mixture().fingerprint == mixed.fingerprint != both(job, 1, 3).fingerprint
-
-
-def test_a_part_has_its_share_of_the_batch_in_its_interval_alone(job):
-    wild = [Subset(job.wild, np.arange(k, len(job.wild), 2)) for k in range(2)]
-    parts = [
-        Source("real", job.real, 1),
-        Source("early", wild[0], 3, until=0.75),
-        Source("late", wild[1], 4, after=0.5),
-    ]
-    steps = 40
-    mixture = Mixture(parts, 16, 32, steps_for=lambda images: steps if images == len(job.real) + len(job.wild) else 0)
-    ends = np.cumsum(list(mixture.counts.values()))
-    batches = [mixture.indices(0, step) for step in range(steps)]
-    shares = [np.bincount(np.searchsorted(ends, batch, "right"), minlength=3).tolist() for batch in batches]
-    assert shares == [[4, 12, 0]] * 20 + [[2, 6, 8]] * 10 + [[3, 0, 13]] * 10
-    stream = np.concatenate(batches)
-    for begin, end in zip([0, *ends], ends, strict=False):
-        drawn = stream[(begin <= stream) & (stream < end)]
-        for epoch in range(0, len(drawn), end - begin):
-            of_epoch = drawn[epoch : epoch + end - begin]
-            assert len(set(of_epoch)) == len(of_epoch), "each image once before any comes again, over the stages too"
-    for stage, step in enumerate((19, 20, 30)):
-        assert mixture.stage(step) == (0, 1, 2)[stage]
 
 
 @pytest.mark.parametrize(

@@ -63,10 +63,8 @@ from .sources.clip import (
     embed_ensembles as embed_ensembles,
     embed_texts as embed_texts,
     load_clip as load_clip,
-    split_by_class as split_by_class,
-    unit_means as unit_means,
 )
 from .sources.clip_folder import hash_clip as hash_clip
-from .sources.hub import HUB as HUB, TIMM_CONFIG as TIMM_CONFIG, is_timm_folder as is_timm_folder
+from .sources.hub import HUB as HUB, TIMM_CONFIG as TIMM_CONFIG
 from .sources.onnx_files import CONFIG as CONFIG, DESCRIPTIONS as DESCRIPTIONS, LABELS as LABELS
 from .sources.zero_shot import open_zero_shot as open_zero_shot

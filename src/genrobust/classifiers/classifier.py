@@ -29,15 +29,13 @@ ADAPTED_TO = 256  # images at most: as many as are predicted at once by default;
 class Blueprint:
     """The arguments of `create_classifier` for a new network of the same kind, and how its images are prepared.
 
-    Images are resized to `image_size` pixels by `interpolation`. `crop_mode` is timm's name for how they become square:
-    "center" crops them, "squash" changes their aspect ratio, "border" pads them.
+    Images are resized to `image_size` pixels by `interpolation`.
     """
 
     architecture: str
     model_kwargs: Mapping[str, Any]
     image_size: int
     interpolation: str
-    crop_mode: str = "center"
 
 
 @dataclass(frozen=True, slots=True)

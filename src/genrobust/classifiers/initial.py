@@ -21,17 +21,15 @@ if TYPE_CHECKING:  # torch takes seconds, and what a network is made with is kno
 log = logging.getLogger(__name__)
 CLIP = "clip:"  # begins the name of a CLIP's folder
 CROPS = (BICUBIC, "bilinear")  # interpolations that training crops know too
-_SHAPED = {"squash": "pressed into", "border": "padded to"}  # by timm's crop_mode
 
 
 @dataclass(frozen=True, slots=True)
 class Initial:
-    """A pretrained network, `opened` but not loaded, and the `head` that a training asks for."""
+    """A pretrained network, `opened` but not loaded."""
 
     spec: str
     opened: OpenClassifier
     blueprint: Blueprint
-    head: str
 
     @property
     def identity(self) -> str:
@@ -73,10 +71,6 @@ class Initial:
                 f"It has learned from images of {blueprint.image_size} px, and here they have {config.image_size}: "
                 f"train.image_size: {blueprint.image_size} keeps its size."
             )
-        if blueprint.crop_mode in _SHAPED:
-            notes.append(
-                f"Before, whole images were {_SHAPED[blueprint.crop_mode]} a square; here they are cut to one."
-            )
         return notes
 
     def make(self, labels: LabelSpace, config: TrainConfig) -> Classifier:
@@ -116,8 +110,6 @@ class Initial:
 
     def _head_rows(self, labels: LabelSpace) -> list[int] | None:
         """The rows of the last layer that are those of `labels`; None where it is to be a new one."""
-        if self.head == "random":
-            return None
         columns = columns_of(self.opened.classes, labels)
         unknown = [label.name for label, column in zip(labels.classes, columns, strict=True) if column is None]
         if not unknown:
@@ -153,14 +145,12 @@ def open_initial(config: TrainConfig, classes: Sequence[str], texts: Callable[[]
             f"train.init: {spec} resizes images by {opened.blueprint.interpolation} interpolation, and training knows "
             f"{' and '.join(CROPS)}: name another network"
         )
-    return Initial(spec, opened, opened.blueprint, config.head)
+    return Initial(spec, opened, opened.blueprint)
 
 
 def initial_of_run(config: TrainConfig, checkpoint: Path, classes: tuple[str, ...], blueprint: Blueprint) -> Initial:
     """Open a classifier of a study, as in `open_run`, to train it further."""
-    if config.head == "text":
-        raise _no_text_tower_error(config)
-    return Initial(config.init, open_run(config.init, checkpoint, classes, blueprint), blueprint, config.head)
+    return Initial(config.init, open_run(config.init, checkpoint, classes, blueprint), blueprint)
 
 
 def _open_spec(
@@ -174,27 +164,18 @@ def _open_spec(
     if (clip := fetch_hub_clip(spec) if spec.startswith(HUB) else find_clip_folder(folder)) is not None:
         from genrobust.classifiers.sources.clip_towers import open_tower
 
-        return open_tower(clip, spec, config.head, classes, texts)
+        return open_tower(clip, spec, classes, texts)
     if spec.startswith(CLIP):
         raise UserError(
             f"train.init: {folder} holds no CLIP: it has neither the open_clip_config.json of open_clip nor a "
             "config.json of transformers' CLIP"
         )
-    if config.head == "text":
-        raise _no_text_tower_error(config)
     if spec == PRETRAINED:
         return _open_pretrained(config)
     try:
         return open_network(spec)
     except UserError as error:
         raise UserError(f"train.init: {error}") from error
-
-
-def _no_text_tower_error(config: TrainConfig) -> UserError:
-    return UserError(
-        f"train.head: text: {config.init} has no text tower to embed the names of classes with: set train.head: auto, "
-        f"or name a CLIP under train.init, such as {CLIP}FOLDER"
-    )
 
 
 def _open_pretrained(config: TrainConfig) -> OpenClassifier:

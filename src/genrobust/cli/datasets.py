@@ -27,7 +27,7 @@ from genrobust.cli.program import DATA, START, command, out_console, tell
 from genrobust.core import GenrobustError, UserError
 
 if TYPE_CHECKING:
-    from genrobust.study import Studies, Study
+    from genrobust.study import Studies
 
 
 BatchSize = Annotated[int, option("--batch-size N", "Images shown to a model at once.", min=1, max=MOST_AT_ONCE)]
@@ -45,9 +45,6 @@ VerifiedFolder = Annotated[
         "A generated dataset, RECIPE:DATASET or RECIPE:ARM, or the folder of studies.",
         autocompletion=datasets_of_recipes,
     ),
-]
-Images = Annotated[
-    bool, option("--images", "Read the real images of the recipe FOLDER again, and compare their hashes.")
 ]
 Repair = Annotated[bool, option("--repair", "Set damaged output aside, so that only it is made again.")]
 
@@ -106,29 +103,14 @@ def filter_(
 
 @command(rich_help_panel=DATA)
 @with_studies(without=("run",))
-def verify(studies: "Studies", folder: VerifiedFolder, repair: Repair = False, images: Images = False) -> None:
+def verify(studies: "Studies", folder: VerifiedFolder, repair: Repair = False) -> None:
     """Check generated datasets and checkpoints against their hashes.
 
     Example: genrobust verify runs
     """
     studies.require_recipe(folder)
-    if images:
-        _verify_images(studies.open(folder), folder)
-        return
     for output in studies.existing(folder) or [Path(folder)]:
         _verify(output, repair)
-
-
-def _verify_images(study: "Study", recipe: str) -> None:
-    total, changed = study.graph.context.find_changed_images()
-    for name, keys in changed.items():
-        tell(*(f"changed: {key} of {name}" for key in keys))
-    if changed:
-        raise GenrobustError(
-            f"the images listed above hold other bytes than when {recipe} first read them, and have the same size and "
-            "time of change, so that results of the former ones are used: give them another time (touch) and run again"
-        )
-    tell(f"all {total:,} images are unchanged since {recipe} first read them")
 
 
 def _verify(folder: Path, repair: bool) -> None:

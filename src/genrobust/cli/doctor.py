@@ -41,10 +41,4 @@ def describe_environment(out: Path) -> Iterator[tuple[str, str]]:
     existing = next(p for p in (out.absolute(), *out.absolute().parents) if p.exists())
     usage = shutil.disk_usage(existing)
     yield "disk for " + str(out), f"{usage.free / GIGABYTE:.0f} GB free of {usage.total / GIGABYTE:.0f} GB"
-    yield "output so far", f"{_bytes_in(out) / GIGABYTE:.2f} GB in {out}" if out.exists() else f"nothing in {out}"
-    hub = Path(HF_HUB_CACHE)
-    yield "hub cache", f"{_bytes_in(hub) / GIGABYTE:.2f} GB in {hub}" if hub.exists() else "empty"
-
-
-def _bytes_in(folder: Path) -> int:
-    return sum(f.stat().st_size for f in folder.rglob("*") if f.is_file() and not f.is_symlink())
+    yield "hub cache", HF_HUB_CACHE

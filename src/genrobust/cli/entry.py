@@ -20,7 +20,6 @@ __all__ = ["app", "classifiers", "datasets", "listing", "main", "studies"]
 
 def main() -> None:
     """Run the command line, and exit."""
-    _open_closed_streams()
     _mask_streams()
     os.environ.update(SAFE_PATH | waiting_of_threads())  # for processes that libraries start
     if os.environ.get(completing.VARIABLE) == "complete_bash":
@@ -31,21 +30,9 @@ def main() -> None:
 
 def _mask_streams() -> None:
     """Mask the secrets in what is written to standard output and error: by commands, logs, tracebacks and libraries."""
-    for stream in (sys.stdout, sys.stderr):
+    for stream in filter(None, (sys.stdout, sys.stderr)):
         stream.write = partial(_write_masked, stream.write)  # type: ignore[method-assign]
 
 
 def _write_masked(write: Callable[[str], int], text: str) -> int:
     return write(mask_secrets(text))
-
-
-def _open_closed_streams() -> None:
-    """Open the null device where the caller closed standard input, output or error.
-
-    Libraries expect these streams, and a file that is opened later would get their numbers and what is printed there.
-    """
-    for number, (name, mode) in enumerate((("stdin", "r"), ("stdout", "w"), ("stderr", "w"))):
-        if getattr(sys, name) is None:
-            os.dup2(os.open(os.devnull, os.O_RDWR), number)
-            os.set_inheritable(number, True)  # for processes that are started
-            setattr(sys, name, os.fdopen(number, mode, errors="replace"))

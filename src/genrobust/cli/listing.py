@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 from rich.markup import escape
 from rich.table import Table
 
-from genrobust.cli.options import OUT, OutFolder, argument
-from genrobust.cli.program import KINDS, START, Kind, command, out_console, tell
-from genrobust.core import UserError, about
+from genrobust.cli.options import argument
+from genrobust.cli.program import KINDS, START, Kind, command, out_console
+from genrobust.core import UserError
 
 if TYPE_CHECKING:
     from genrobust.core import Registry
@@ -66,7 +66,6 @@ for _name, _named_by in _OWN.items():
 
 
 RECIPES, SCHEMA = "recipes", "schema"
-UNMEASURED = "-"
 
 
 def _listed() -> list[str]:
@@ -81,11 +80,11 @@ KindName = Annotated[str | None, argument("KIND", f"One of {', '.join(_listed())
 
 
 @command("list", rich_help_panel=START)
-def list_(kind: KindName = None, out: OutFolder = Path(OUT)) -> None:
+def list_(kind: KindName = None) -> None:
     """List what recipes can name: recipes, engines, readers, metrics and others, with their keys.
 
-    `recipes` are the installed ones: what they ask, what they need, and how long they take here, if the folder of
-    studies has measured it. `schema` is the JSON Schema of recipes, by which editors complete and check them.
+    `recipes` are the installed ones: what they ask and what they need. `schema` is the JSON Schema of recipes, by which
+    editors complete and check them.
 
     Example: genrobust list recipes
     """
@@ -94,7 +93,7 @@ def list_(kind: KindName = None, out: OutFolder = Path(OUT)) -> None:
     if kind is None:
         _print_overview()
     elif kind == RECIPES:
-        _print_recipes(out)
+        _print_recipes()
     elif kind == SCHEMA:
         _print_schema()
     else:
@@ -116,7 +115,7 @@ def _print_overview() -> None:
     out_console.print(f"[bold]{SCHEMA}[/]: the JSON Schema of recipes, for editors")
 
 
-def _print_recipes(out: Path) -> None:
+def _print_recipes() -> None:
     from genrobust.recipe import load_recipe, recipe_names
 
     table = Table()
@@ -124,19 +123,12 @@ def _print_recipes(out: Path) -> None:
     table.add_column("question")
     table.add_column("needs", overflow="fold")
     table.add_column("trainings", justify="right")
-    table.add_column("time here")
-    unknown = False
     for name in recipe_names():
         recipe = load_recipe(name)
-        needs = _needs(recipe)
-        time = "" if needs else _time_here(recipe, out) or UNMEASURED
-        unknown = unknown or time == UNMEASURED
         question = recipe.title.partition(": ")[2] or recipe.title
         trainings = len(recipe.arms) * len(recipe.seeds)
-        table.add_row(name, escape(question), escape(needs or "nothing"), f"{trainings:,}", time)
+        table.add_row(name, escape(question), escape(_needs(recipe) or "nothing"), f"{trainings:,}")
     out_console.print(table)
-    if unknown:
-        tell(f"- is not measured in {out}: genrobust run RECIPE --quick measures it")
 
 
 def _needs(recipe: "Recipe") -> str:
@@ -150,20 +142,6 @@ def _needs(recipe: "Recipe") -> str:
     places = [*(config.model for config in generators), retrieved.clip, *recipe.data.places.values()]
     named = [str(place) for place in places if place not in (None, EMBEDDED)]
     return ", ".join(dict.fromkeys(place for place in named if not Path(place).exists()))
-
-
-def _time_here(recipe: "Recipe", out: Path) -> str:
-    """About how long the missing jobs of a study take, by the rates in `out`; "" if some of these are not measured.
-
-    A study that trains a generator is left out: its work takes seconds to list.
-    """
-    from genrobust.study import RATES, Processes, Study, seconds_left
-
-    trains = any(config.from_scratch or config.finetuned for config in recipe.datasets.values())
-    if trains or not (out / RATES).exists():
-        return ""
-    seconds, unknown = seconds_left(Study(recipe, out, executor=Processes(recipe)).rows())
-    return "" if unknown else about(seconds) if seconds else "done"
 
 
 def _print_schema() -> None:

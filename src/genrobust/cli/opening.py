@@ -4,8 +4,7 @@ import inspect
 import shlex
 import shutil
 import sys
-from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Sequence
 from functools import partial, wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,7 +27,7 @@ from genrobust.cli.options import (
     Workers,
 )
 from genrobust.cli.program import err_console, say, words_of
-from genrobust.core import NO_INODES, DiskFull, UserError, about
+from genrobust.core import UserError, about
 
 if TYPE_CHECKING:  # a command imports what it needs when it runs, so that --help answers at once
     from rich.console import Console
@@ -157,21 +156,6 @@ def _free(out: Path) -> int:
     return shutil.disk_usage(next(p for p in (out.absolute(), *out.absolute().parents) if p.exists())).free
 
 
-@contextmanager
-def _explain_disk_full(study: "Study") -> Iterator[None]:
-    """Add to a DiskFull of the block how much `study` still needs, and how much is free, where that is the reason."""
-    try:
-        yield
-    except DiskFull as error:
-        if NO_INODES in str(error):
-            raise
-        from genrobust.study import disk
-
-        need, room = disk(study.rows()) / 1e6, _free(study.out) / 1e6
-        needs = f"this study still needs about {need:,.0f} MB" if need else "the study's arms need no more"
-        raise DiskFull(f"{error} ({needs}; {room:,.0f} MB are free)") from error
-
-
 def _confirm(question: str) -> bool:
     """Ask the user, who may end the command by Ctrl-C or Ctrl-D."""
     try:
@@ -183,16 +167,13 @@ def _confirm(question: str) -> bool:
 def with_study(*names: str) -> Callable[[Function], Function]:
     """Make a function of a Study one that takes the options `names` of `open_study` in its place, as a command does.
 
-    The other parameters of the function are the command's own options; one that is among `names` too gets its value. If
-    the disk is full, the error says how much space the study still needs.
+    The other parameters of the function are the command's own options; one that is among `names` too gets its value.
     """
 
     def decorate(function: Function) -> Function:
         @wraps(function)
         def run(**given: Any) -> None:
-            study = open_study(**{name: given[name] for name in names})
-            with _explain_disk_full(study):
-                function(study, **_own_arguments(function, given))
+            function(open_study(**{name: given[name] for name in names}), **_own_arguments(function, given))
 
         return _with_options(run, function, open_study, names[: len(HERE)], names[len(HERE) :])
 

@@ -27,7 +27,7 @@ def argument(name: str, help: str, **settings: Any) -> Any:
 CLASSIFIER = "RECIPE:ARM, a checkpoint or timm folder, a timm name, hf-hub:NAME, ARCHITECTURE@FILE, or an .onnx file"
 MODELS = option(
     "--models [NAME=]MODEL",
-    "A recipe, RECIPE:ARM, a checkpoint, a folder of checkpoints, a timm name or folder, hf-hub:NAME, "
+    "A recipe, RECIPE:ARM, a checkpoint, a timm name or folder, hf-hub:NAME, "
     "ARCHITECTURE@FILE, or an .onnx file; repeatable.",
     autocompletion=arms_of_recipes,
 )

@@ -7,7 +7,6 @@ import os
 import re
 import shlex
 import signal
-import sys
 import traceback
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -76,7 +75,6 @@ class _Command(TyperCommand):
 
     def invoke(self, ctx: Any) -> Any:
         try:
-            _require_utf8_names()
             ctx.params = {name: _with_home(value) for name, value in ctx.params.items()}
             return super().invoke(ctx)
         except BrokenPipeError:
@@ -132,12 +130,6 @@ class _Program(TyperGroup):
             if hasattr(error, "message"):  # of a usage error, which typer breaks into the lines of a box
                 error.message = mask_secrets(error.message)
             raise
-
-
-def _require_utf8_names() -> None:
-    """Raise UserError where the locale reads the names of files in another encoding: a class would get another name."""
-    if (encoding := sys.getfilesystemencoding()) != "utf-8":
-        raise UserError(f"the locale reads the names of files as {encoding}: set LC_ALL=C.UTF-8, or PYTHONUTF8=1")
 
 
 def _with_home(value: Any) -> Any:

@@ -14,7 +14,7 @@ from rich.table import Table
 from genrobust.cli.completing import metrics
 from genrobust.cli.opening import ANYWHERE, HERE, list_work, open_studies, print_work, warn_of_images, with_study
 from genrobust.cli.options import MODELS, OUT, ArmName, DatasetName, ModelLabels, Part, Quick, Run, Sets, option
-from genrobust.cli.program import STUDY, command, err_console, out_console, say, tell, words_of
+from genrobust.cli.program import STUDY, command, err_console, out_console, tell, words_of
 from genrobust.core import UserError
 
 if TYPE_CHECKING:  # a command imports what it needs when it runs, so that --help answers at once
@@ -49,9 +49,6 @@ def run(
     from genrobust.report import terminal
 
     rows = list_work(study, begins=True)
-    if any(row.done for row in rows) and getattr(study.data.train, "encoded", None) is not None:
-        again = _command_about(ctx, "verify", ctx.params["recipe"], "--images")
-        say(f"images with the sizes and times of before are taken for the same; to read them again: {again}")
     print_work(rows, err_console, study.recipe.title or study.recipe.name)
     view, files = study.report(anew, same_versions)
     out_console.print()
@@ -163,7 +160,7 @@ def train(
 ) -> None:
     """Train the classifiers of the arms, and those of the baseline line if the recipe trains its own.
 
-    --generators trains the generators instead: it fine-tunes or distils them (`finetune`), or trains one from scratch
+    --generators trains the generators instead: it fine-tunes them (`finetune`), or trains one from scratch
     (`class_model`). Other commands train those that they need.
 
     Example: genrobust train pictograms --arm real

@@ -31,7 +31,6 @@ from .errors import (
     NewerVersion as NewerVersion,
     OutOfMemory as OutOfMemory,
     UserError as UserError,
-    hub_reason as hub_reason,
     is_out_of_memory as is_out_of_memory,
     one_line as one_line,
     reading as reading,
@@ -41,7 +40,6 @@ from .errors import (
 from .feeding import feed as feed, reading_pool as reading_pool
 from .files import (
     MANIFEST as MANIFEST,
-    NO_INODES as NO_INODES,
     leftovers as leftovers,
     lock as lock,
     make_folder as make_folder,

@@ -9,7 +9,7 @@ from typing import Literal
 EMBEDDED = "pictograms"  # names an embedded model; for a folder of this name, write ./pictograms
 
 
-def embedded(part: Literal["generator", "variation", "distilled", "clip", "prompts"]) -> Path:
+def embedded(part: Literal["generator", "variation", "clip", "prompts"]) -> Path:
     """Return the folder of a part of the package."""
     return Path(str(resources.files("genrobust") / "assets" / part))
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
-from json import JSONDecodeError
 from typing import Any
 
 
@@ -96,15 +95,6 @@ def reading(
         yield
     except caught as error:
         raise kind(f"cannot read {source}: {_reason(error)}{then}") from error
-
-
-def hub_reason(error: Exception) -> str:
-    """Return on one line why a request to the Hugging Face hub failed with `error`."""
-    if isinstance(error, JSONDecodeError):
-        from huggingface_hub import constants
-
-        return f"{constants.ENDPOINT} answers with no JSON, so it is no hub, perhaps a login page: check HF_ENDPOINT"
-    return one_line(error)
 
 
 def _reason(error: Any) -> object:

@@ -15,7 +15,6 @@ from typing import BinaryIO
 from genrobust.core.errors import Busy, DiskFull, GenrobustError, UserError
 
 LOCK = ".lock"
-NO_INODES = "no inodes are left"  # in the message of a DiskFull that free space does not help
 MANIFEST, UNFINISHED = "manifest.json", "unfinished.json"  # of artifacts: records of files, and no content
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _REFUSED = {
@@ -135,11 +134,6 @@ def lock(folder: Path, wait: bool = False) -> Iterator[None]:
 def refusal(folder: Path, error: OSError, verb: str = "write to") -> GenrobustError:
     """Return what to tell the user when the system refuses to `verb` `folder`."""
     why = f"cannot {verb} {folder}: {error.strerror or error}"
-    if error.errno == errno.ENOSPC and os.name != "nt":  # which counts no inodes
-        status = os.statvfs(next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists()))
-        if status.f_files > 0 and status.f_favail == 0:  # some, such as btrfs, have no such limit
-            remedy = "delete files that you do not need, however small, and run the same command again"
-            return DiskFull(f"{why}: {NO_INODES}, so that it takes no more files: {remedy}")
     if error.errno in _FULL:
         return DiskFull(f"{why}: free some space and run the same command again; completed files are intact")
     if error.errno in _REFUSED:

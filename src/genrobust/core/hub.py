@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from genrobust.core.errors import GenrobustError, UserError, hub_reason
+from genrobust.core.errors import GenrobustError, UserError, one_line
 
 
 def download(spec: str, named: str, patterns: list[str] | None, remedy: str, kind: str | None = None) -> Path:
@@ -31,5 +31,5 @@ def download(spec: str, named: str, patterns: list[str] | None, remedy: str, kin
     except HFValidationError as error:
         raise UserError(f"{spec}: {error}") from None
     except (OSError, ValueError) as error:  # no network, no such repository, or none that may be read; no hub
-        reason = hub_reason(error).rstrip(".")
+        reason = one_line(error).rstrip(".")
         raise GenrobustError(f"cannot fetch {spec} from the hub: {reason}. Without a network, {remedy}") from error

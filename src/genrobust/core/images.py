@@ -261,13 +261,7 @@ def count_taken(count: int, per_class: int | None, fraction: float | None) -> in
     return min(count, share if per_class is None else min(share, per_class))
 
 
-NOT_LEARNED = (
-    "labels",
-    "tests",
-    "clean",
-    "extra",
-    "derived",
-)  # fields of `StudyData` that hold no set to learn from, or several
+NOT_LEARNED = ("labels", "tests", "clean", "extra")  # fields of `StudyData` that hold no set to learn from, or several
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,7 +273,7 @@ class StudyData:
     images whose labels mean nothing, to be searched for the classes; None searches those of `retrieval`. `shifted_val`
     is a shifted validation set, on which anything about generation may be chosen. `extra` are further images to train
     on, by the name that arms mix them under. `generated` are images of the user's own that take the place of those of
-    the generator. `derived` names the test sets that are made from other ones, such as corrupted ones.
+    the generator.
     """
 
     labels: LabelSpace
@@ -293,7 +287,6 @@ class StudyData:
     extra: dict[str, ImageSet] = field(default_factory=dict)
     unlabeled: ImageSet | None = None
     generated: ImageSet | None = None
-    derived: tuple[str, ...] = ()
 
     @property
     def learned(self) -> dict[str, ImageSet]:

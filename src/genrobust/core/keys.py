@@ -20,13 +20,8 @@ from genrobust.core.files import MANIFEST, UNFINISHED
 HEX_DIGITS = 64  # of a SHA-256
 FRESH_NS = 1_000_000_000  # since a change: the times of files are too coarse to tell it from another right after it
 LONGEST = 200  # characters: file systems take 255, and a number and an ending follow
-DEVICES = {  # what Windows has in place of files of these names
-    "con",
-    "prn",
-    "aux",
-    "nul",
-    *(f"{port}{number}" for port in ("com", "lpt") for number in range(10)),
-}  # Windows
+# What Windows has in place of files of these names.
+DEVICES = {"con", "prn", "aux", "nul", *(f"{port}{number}" for port in ("com", "lpt") for number in range(10))}
 
 
 def digest(value: Any, length: int = 12) -> str:

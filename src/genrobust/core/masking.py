@@ -7,9 +7,8 @@ import re
 # Of two letters or more, as C:/ is a disk; a Path has made one slash of two. It ends at what no URL holds unquoted.
 _URL = re.compile(r"""(?<![\w+.-])([A-Za-z][\w+.-]+:/)([^\s"'<>`]+)""")
 _PASSWORD = re.compile(r"^(/*)[^/@:?#]*:(?!\d+(?:[/?#]|$)).*@")  # which may hold slashes; only digits are a port
-_USER = re.compile(
-    r"^(/*)[^/@?#]+@"
-)  # of the web, where a token may stand alone; abfs://container@account is an address
+# Of the web, where a token may stand alone; abfs://container@account is an address.
+_USER = re.compile(r"^(/*)[^/@?#]+@")
 _TOKEN = re.compile(
     r"(?i)([?&;#](?:[^=&;#]*(?:token|signature|secret|password|passwd|credential|key|keyid)|sig|auth|pwd)=)"
     r"[^&;#]+?(?=[.,:;)\]}]*(?:[&;#]|$))"  # without the punctuation of a sentence

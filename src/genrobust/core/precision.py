@@ -16,11 +16,8 @@ from pathlib import Path
 FLOAT32 = "float32"
 PREFERRED = ("bfloat16", "float16", FLOAT32)  # bfloat16 has the range of float32: nothing overflows
 CPUINFO = Path("/proc/cpuinfo")
-BFLOAT16_FLAGS = {
-    "amx_bf16": "AMX_BF16",
-    "avx512_bf16": "AVX512_BF16",
-    "bf16": "Arm's BF16",
-}  # as Linux and torch name them
+# As Linux and torch name them.
+BFLOAT16_FLAGS = {"amx_bf16": "AMX_BF16", "avx512_bf16": "AVX512_BF16", "bf16": "Arm's BF16"}
 CAP = "ONEDNN_MAX_CPU_ISA"  # the variable that keeps torch from newer instructions
 CAPS_WITH_BFLOAT16 = ("BF16", "FP16", "AMX", "AVX10", "ALL", "DEFAULT")  # in its values
 

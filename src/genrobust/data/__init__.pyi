@@ -63,12 +63,10 @@ from .reader import (
     Reader as Reader,
     load_data as load_data,
     published_line as published_line,
-    with_derived as with_derived,
 )
 from .readers.domain_sets import domains_in as domains_in
 from .reading import (
     describe_broken as describe_broken,
-    describe_dark as describe_dark,
     image_files as image_files,
     read_image as read_image,
 )
@@ -79,8 +77,7 @@ from .searches import (
     FoundImages as FoundImages,
     best_classes as best_classes,
     found_images as found_images,
-    nearest_in_turn as nearest_in_turn,
-    prompt_cosines as prompt_cosines,
+    nearest_of_classes as nearest_of_classes,
     read_search as read_search,
     write_search as write_search,
 )

@@ -98,12 +98,12 @@ def read_accuracy(cell: str, path: Path, line: int, column: str) -> float:
         raise UserError(f"{path}, line {line}: {column} is {cell!r}, which is no number{hint}") from None
 
 
-def clip_accuracies(column: str, names: Sequence[str], values: np.ndarray, top: float, hint: str = "") -> np.ndarray:
+def clip_accuracies(column: str, names: Sequence[str], values: np.ndarray, top: float) -> np.ndarray:
     """Return the accuracies from 0 to `top`. Raises UserError for one that more than rounding sets outside."""
     wrong = ~(np.abs(values - top / 2) <= top * (0.5 + ROUNDING))
     if wrong.any():
         worst = int(wrong.argmax())
-        raise UserError(f"{column}: {values[worst]:g} ({names[worst]}) is no accuracy from 0 to {top:g}{hint}")
+        raise UserError(f"{column}: {values[worst]:g} ({names[worst]}) is no accuracy from 0 to {top:g}")
     return np.clip(values, 0, top)
 
 

@@ -120,8 +120,8 @@ class FolderClasses:
 def classes_of(train: StoredImages, class_names: Mapping[str, str] | None = None) -> FolderClasses:
     """Return the classes of stored training images: their folders, by name.
 
-    A class is called like its folder. Tars, parquet files and saved datasets have the names of their labels, or their
-    numbers, for folders; a list beside tars says what numbers are called. An id is the slug of that name, and a hash
+    A class is called like its folder. Tars and parquet files have the names of their labels, or their
+    numbers, for folders. An id is the slug of that name, and a hash
     where two share a slug and are no two spellings of one name, such as C and C++. `class_names` gives the name shown
     and prompted; without it, that is what the class is called, with spaces for underscores and hyphens.
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import filecmp
 import hashlib
 import logging
 import os
 import stat
-from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
@@ -19,7 +18,7 @@ import numpy as np
 from PIL import Image
 
 from genrobust.core import BaseImageSet, UserError, bare_name, digest, progress_bar, reading, some_of
-from genrobust.data.reading import FORMATS, describe_passed_over, read_image, walk_images
+from genrobust.data.reading import FORMATS, read_image, walk_images
 
 log = logging.getLogger(__name__)
 _warn_once = lru_cache(log.warning)  # a run lists its folders several times
@@ -134,12 +133,11 @@ class ListedImages(BaseImageSet):
 
 @dataclass(frozen=True, slots=True)
 class ImageFile:
-    """An image file, and the `group` that its name or table gives it: `id` is the same for all names of one file."""
+    """An image file, and the `group` that its name or table gives it."""
 
     group: str
     key: str
     stamp: tuple[int, int]
-    id: tuple[int, int] | str
 
 
 def some_names(names: Iterable[str]) -> str:
@@ -150,40 +148,28 @@ def some_names(names: Iterable[str]) -> str:
 def list_folder(folder: Path, groups: Collection[str], classes: Collection[str] = ()) -> Listing:
     """List the images below the subfolders `groups` of `folder`, by extension, without hidden ones, in one pass.
 
-    A key is the path below `folder`, with ``/``. Links are followed; a file that several names of one group lead to is
-    listed once.
+    A key is the path below `folder`, with ``/``. Links are followed.
 
     Args:
         classes: The names of other classes, which no folder below a group may have.
 
     Raises:
-        UserError: A folder cannot be read, an image is empty or no regular file, a link leads in a circle, a file is in
-            two groups, or a folder of another class lies below a group.
+        UserError: A folder cannot be read, an image is empty or no regular file, a link leads in a circle, or a folder
+            of another class lies below a group.
     """
     scanned: list[ImageFile] = []
-    passed_over: list[str] = []
     with ThreadPoolExecutor(WORKERS) as pool, progress_bar(f"listing {folder.name}", len(groups), "folders") as bar:
-        for images in pool.map(lambda group: _scan(folder, passed_over, group), groups):
+        for images in pool.map(lambda group: _scan(folder, group), groups):
             scanned += images
             bar.advance()
     log.info("%s: %d images in %d folders", folder, len(scanned), len(groups))
-    _log_passed_over(folder, passed_over)
     _check_nested(folder, scanned, [*groups, *classes])
     return list_images(folder, scanned)
 
 
 def list_files(folder: Path, group_of: Callable[[str], str]) -> Listing:
     """List the images of a `folder` without class folders, each under the group that `group_of` gives for its name."""
-    passed_over: list[str] = []
-    walk = walk_images(folder, passed_over=passed_over)
-    scanned = [image_file(entry, key, group_of(key)) for key, entry in walk]
-    _log_passed_over(folder, passed_over)
-    return list_images(folder, scanned)
-
-
-def _log_passed_over(folder: Path, passed_over: Sequence[str]) -> None:
-    if passed_over and parent_process() is None:  # workers list the same folders
-        _warn_once("%s", describe_passed_over(folder, passed_over))
+    return list_images(folder, [image_file(entry, key, group_of(key)) for key, entry in walk_images(folder)])
 
 
 def _check_nested(folder: Path, scanned: Iterable[ImageFile], classes: Iterable[str]) -> None:
@@ -210,40 +196,10 @@ def list_images(
     path: Path | None = None,
     column: Callable[[str], Sequence[Any]] | None = None,
 ) -> Listing:
-    """List the files `scanned` in a `folder`, each once; `path` is what names them, where it is not the folder.
-
-    Raises:
-        UserError: A file is in two groups.
-    """
-    files = _without_links(path or folder, scanned)
-    keys = [file.key for file in files]
-    groups, stamps = [file.group for file in files], [file.stamp for file in files]
+    """List the files `scanned` in a `folder`; `path` is what names them, where it is not the folder."""
+    keys = [file.key for file in scanned]
+    groups, stamps = [file.group for file in scanned], [file.stamp for file in scanned]
     return Listing(path or folder, keys, groups, stamps, lambda i: (folder / keys[i], keys[i]), column=column)
-
-
-def _without_links(folder: Path, scanned: Sequence[ImageFile]) -> Sequence[ImageFile]:
-    """The files without further names of the same; the first name in alphabetical order stays."""
-    if len({file.id for file in scanned}) == len(scanned):
-        return scanned
-    first: dict[tuple[int, int] | str, ImageFile] = {}
-    for file in sorted(scanned, key=lambda file: file.key):
-        other = first.setdefault(file.id, file)
-        if other.group != file.group:
-            raise UserError(f"{folder}: {other.key} and {file.key} are links to one image of two classes: remove one")
-    first_keys = {file.key for file in first.values()}
-    log.warning("%s: %d links to images that are listed already are left out", folder, len(scanned) - len(first_keys))
-    return [file for file in scanned if file.key in first_keys]
-
-
-def require_new(file: Path, facts: Hashable, seen: dict[Hashable, Path]) -> None:
-    """Remember in `seen` a file of images, and what is known of it.
-
-    Raises:
-        UserError: A file in `seen` is the same.
-    """
-    twin = seen.setdefault(facts, file)
-    if twin != file and filecmp.cmp(twin, file, shallow=False):
-        raise UserError(f"{file} is the same as {twin}, so that each image would count twice: remove one")
 
 
 def stamp(file: Path) -> tuple[int, int]:
@@ -274,15 +230,12 @@ def image_file(file: Path | os.DirEntry[str], key: str, group: str) -> ImageFile
     if status.st_size == 0:
         problem = f"cannot read the image {os.fspath(file)}: it is empty (zero bytes)"
         raise UserError(f"{problem}. Replace or remove it, then run again")
-    # Windows has no such numbers in a listing, nor have some network file systems: there each name is a file.
-    id = (status.st_dev, status.st_ino) if status.st_ino else key
-    return ImageFile(group, key, (status.st_size, status.st_mtime_ns), id)
+    return ImageFile(group, key, (status.st_size, status.st_mtime_ns))
 
 
-def _scan(folder: Path, passed_over: list[str], below: str) -> list[ImageFile]:
-    """The image files below ``folder/below``, in the group `below`; `passed_over` is as for `walk_images`."""
-    walk = walk_images(folder, below, passed_over=passed_over)
-    return [image_file(entry, key, below) for key, entry in walk]
+def _scan(folder: Path, below: str) -> list[ImageFile]:
+    """The image files below ``folder/below``, in the group `below`."""
+    return [image_file(entry, key, below) for key, entry in walk_images(folder, below)]
 
 
 def _require_utf8(key: str) -> str:

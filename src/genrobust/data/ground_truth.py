@@ -17,7 +17,6 @@ from genrobust.data.reading import FORMATS
 DEVKIT = "ILSVRC2012_validation_ground_truth.txt"
 META = "meta.mat"
 KAGGLE = "LOC_val_solution.csv"
-SYNSETS = ("synset_labels.txt", "imagenet_2012_validation_synset_labels.txt")  # one WordNet id a line, in file order
 BELOW = ("", "data", "ILSVRC2012_devkit_t12/data")  # where the devkit may lie below a folder
 ABOVE = 4  # parents of the folder that are searched: Kaggle's layout keeps its CSV so far up
 
@@ -34,8 +33,8 @@ def is_flat(path: Path) -> bool:
 def list_flat(folder: Path) -> Listing:
     """List the images of the flat `folder`, each under its WordNet id.
 
-    The classes come from Kaggle's CSV, a list of synset labels, or the devkit's ground truth with its meta.mat, whose
-    numbers are no sorted WordNet ids. The file is looked for in `folder`, beside it, and in the folders above.
+    The classes come from Kaggle's CSV, or the devkit's ground truth with its meta.mat, whose numbers are no sorted
+    WordNet ids. The file is looked for in `folder`, beside it, and in the folders above.
 
     Raises:
         UserError: There is no such file, it is damaged, or it has no class for an image.
@@ -57,9 +56,6 @@ def _read_truth(folder: Path) -> tuple[dict[str, str], Path]:
     for near in [above / below for above in [where, *list(where.parents)[:ABOVE]] for below in BELOW]:
         if (near / KAGGLE).is_file():
             return _read_kaggle(near / KAGGLE), near / KAGGLE
-        for name in SYNSETS:
-            if (near / name).is_file():
-                return _by_image_name(near / name, _words(near / name)), near / name
         if (near / DEVKIT).is_file():
             meta = _read_meta(near / META, near / DEVKIT)
             ids = [(line, meta.get(word, word)) for line, word in _words(near / DEVKIT)]

@@ -6,7 +6,6 @@ from pathlib import Path
 
 from genrobust.core import UserError, download
 
-CLASS_NAMES = "classnames.txt"  # a line for each numbered class, as CLIP_benchmark's sets have it at their root
 _SCHEME, _KIND = "hf:", "datasets"  # a path has one slash after the scheme, where the address had two
 _FORM = "hf://datasets/OWNER/NAME, with @REVISION after NAME and /FOLDER after that where needed"
 
@@ -37,7 +36,7 @@ def fetch_dataset(path: Path) -> Path:
     if kind != _KIND or not named:
         raise UserError(f"{as_written(path)}: an address on the hub is {_FORM}")
     place = "/".join(filter(None, inside))
-    wanted = [place, f"{place}/*", CLASS_NAMES] if place else None
+    wanted = [place, f"{place}/*"] if place else None
     remedy = "name the folder of a download"
     folder = download(as_written(path), f"{owner}/{named}", wanted, remedy, kind="dataset")
     if not any(folder.glob(place or "*")):

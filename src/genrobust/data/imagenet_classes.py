@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from functools import cache
 from importlib import resources
-from typing import TypeVar
 
 from genrobust.core import ClassLabel, LabelSpace, UserError
 from genrobust.data.class_lists import choose_classes
@@ -16,7 +15,6 @@ from genrobust.recipe import ClassSample
 log = logging.getLogger(__name__)
 
 DIGITS = 20  # beyond which no number is a label, whatever its zeros; Python refuses some thousands
-T = TypeVar("T")
 
 
 @cache
@@ -83,7 +81,7 @@ def label_space(classes: ClassSample | Sequence[str] | str, class_names: Mapping
     return LabelSpace(labels, shared_prompts=kind == "openai")
 
 
-def by_number(text: str, ids: Sequence[T]) -> T | None:
+def by_number(text: str, ids: Sequence[str]) -> str | None:
     """Return the one of `ids` at the index `text`; None where it is no number or too large."""
     return ids[int(text)] if text.isdecimal() and len(text) < DIGITS and int(text) < len(ids) else None
 

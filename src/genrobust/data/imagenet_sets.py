@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from genrobust.core import ImageSet, LabelSpace, Line, UserError, some_of
+from genrobust.core import ImageSet, Line, UserError, some_of
 from genrobust.data.classes import FolderClasses
 from genrobust.data.file_list import ListedImages
 from genrobust.data.imagenet_classes import by_number, descriptions, wnids
@@ -28,7 +28,6 @@ log = logging.getLogger(__name__)
 # mostly a center crop of 0.875 and no flip.
 LINE_SOURCE = "published standard models of the ImageNet testbed (Taori et al., 2020)"
 LINE_CLASSES = 1000  # that the accuracies are over, or that their classes are a part of
-ANY_OF_SEVERAL = "any of an image's ImageNet classes is right"  # the protocol of sets whose labels are several
 # Makes a line of LINE_SOURCE, whose set has no name yet; these values are those of sets over all classes.
 testbed_line = partial(Line, test_set="", transform="logit", n=85, lo=56.52, hi=84.73, center=1.17087)
 
@@ -117,24 +116,6 @@ class ImageNetReader(Reader):
         """Raise UserError where a study's classes are not ImageNet's."""
         if not classes.imagenet:
             raise UserError(f"data.shifts.{name}.kind: {self.kind} needs the classes of source: imagenet")
-
-
-def accepted_labels(
-    path: Path, kind: str, ids: Mapping[str, Sequence[str]], labels: LabelSpace
-) -> dict[str, list[int]]:
-    """Return, by group, the labels of a study that are right for it, where there are any.
-
-    Args:
-        ids: The WordNet ids that each group stands for, the first first.
-
-    Raises:
-        UserError: No group stands for a class of the study.
-    """
-    known = set(labels.ids)
-    rights = {group: [labels.ids.index(wnid) for wnid in several if wnid in known] for group, several in ids.items()}
-    if not any(rights.values()):
-        raise UserError(f"{path}: {kind} shares no class with the {len(labels)} of data.classes: leave it out")
-    return {group: right for group, right in rights.items() if right}
 
 
 def wordnet_ids(stored: StoredImages, official: tuple[str, ...] | None = None) -> dict[str, str]:

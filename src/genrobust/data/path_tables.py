@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 
@@ -19,76 +19,47 @@ TOGETHER = 1000  # files that a thread asks for in one go
 def list_csv(table: Path, labeled: bool = True) -> Listing:
     """List the images whose paths are in a `table`, each under the text of its column `label`.
 
-    Paths are relative to the table's folder. Without `labeled`, labels are not read and all are of the group "". Links
-    are followed; a file that several rows of one label lead to is listed once.
+    Paths are relative to the table's folder. Without `labeled`, labels are not read and all are of the group "".
 
     Raises:
         UserError: There is no such column, or one called `split` with several values, or a line that it names: a path
-            that leads out of the folder, comes twice, or is no image, no label, or a file of two labels.
+            that leads out of the folder, comes twice, or is no image, or no label.
     """
-    rows = _Rows(table)
-    path = next((name for name in PATHS if name in rows.columns), None)
-    if path is None or (labeled and LABEL not in rows.columns):
+    columns, rows = _read(table)
+    path = next((name for name in PATHS if name in columns), None)
+    if path is None or (labeled and LABEL not in columns):
         wanted = "path" if path is None else LABEL
-        raise UserError(f"{table} has no column {wanted!r}: it has {some_names(rows.columns)}; rename one")
-    splits = sorted(set(rows.column(SPLIT))) if SPLIT in rows.columns else []
+        raise UserError(f"{table} has no column {wanted!r}: it has {some_names(columns)}; rename one")
+    splits = sorted({row[columns.index(SPLIT)] for _, row in rows}) if SPLIT in columns else []
     if len(splits) > 1:  # read as one set, they would be a leak
         raise UserError(
             f"{table} holds several splits ({some_names(splits)}): write a table for each, without {SPLIT!r}"
         )
-    return rows.listing(lambda row: (row[path], row[LABEL] if labeled else ""), labeled)
+    lines: dict[str, int] = {}
+    groups: list[str] = []
+    for line, row in rows:
+        key = _image_key(row[columns.index(path)], f"{table}, line {line}")
+        if lines.setdefault(key, line) != line:
+            raise UserError(f"{table}, line {line}: {key} is in line {lines[key]} already: remove one")
+        groups.append(row[columns.index(LABEL)] if labeled else "")
+        if labeled and groups[-1].lower() in NO_LABEL:
+            raise UserError(f"{table}, line {line}: {key} has no label: fill it in, or remove the line")
+
+    def column(name: str) -> list[str]:
+        columns, rows = _read(table)  # read again: a table of a million rows is not kept
+        if name not in columns:
+            raise UserError(f"{table} has no column {name!r}: it has {some_names(columns)}; name one of these")
+        return [row[columns.index(name)] for _, row in rows]
+
+    return list_images(table.parent, _files(table, lines, groups), table, column)
 
 
-def list_rows(table: Path, entry_of: Callable[[Mapping[str, str]], tuple[str, str]], labeled: bool = True) -> Listing:
-    """List the images that the rows of a `table` name, as `list_csv` does.
-
-    Args:
-        entry_of: Returns the path and the group of a row, a mapping from columns to cells. A ValueError that it raises
-            becomes a UserError that names the line.
-    """
-    return _Rows(table).listing(entry_of, labeled)
-
-
-class _Rows:
-    """The rows of a table that are not blank, each with its line, and the names of the columns."""
-
-    def __init__(self, table: Path) -> None:
-        (_, self.columns), *rows = read_csv(table, "the table")
-        self._table, self._rows = table, [(line, row) for line, row in rows if any(row)]
-        if twice := next((name for name in self.columns if name and self.columns.count(name) > 1), None):
-            raise UserError(f"{table} has two columns called {twice!r}: rename one")
-
-    def column(self, name: str) -> list[str]:
-        """Return the cells of a column."""
-        place = self.columns.index(name)
-        return [row[place] for _, row in self._rows]
-
-    def listing(self, entry_of: Callable[[Mapping[str, str]], tuple[str, str]], labeled: bool) -> Listing:
-        table = self._table
-        lines: dict[str, int] = {}
-        groups: list[str] = []
-        for line, row in self._rows:
-            try:
-                text, group = entry_of(dict(zip(self.columns, row, strict=True)))
-            except ValueError as error:
-                raise UserError(f"{table}, line {line}: {error}") from None
-            key = _image_key(text, f"{table}, line {line}")
-            if lines.setdefault(key, line) != line:
-                raise UserError(f"{table}, line {line}: {key} is in line {lines[key]} already: remove one")
-            groups.append(group)
-            if labeled and group.lower() in NO_LABEL:
-                raise UserError(f"{table}, line {line}: {key} has no label: fill it in, or remove the line")
-        keys = list(lines)
-
-        def column(name: str) -> list[str]:
-            rows = _Rows(table)  # read again: a table of a million rows is not kept
-            if name not in rows.columns:
-                raise UserError(f"{table} has no column {name!r}: it has {some_names(rows.columns)}; name one of these")
-            values = dict(zip(keys, rows.column(name), strict=True))
-            return [values[key] for key in listing.keys]
-
-        listing = list_images(table.parent, _files(table, lines, groups), table, column)
-        return listing
+def _read(table: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
+    """The names of the columns of a table, and its rows that are not blank, each with its line."""
+    (_, columns), *rows = read_csv(table, "the table")
+    if twice := next((name for name in columns if name and columns.count(name) > 1), None):
+        raise UserError(f"{table} has two columns called {twice!r}: rename one")
+    return columns, [(line, row) for line, row in rows if any(row)]
 
 
 def _files(table: Path, lines: dict[str, int], groups: Sequence[str]) -> list[ImageFile]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -63,46 +63,8 @@ class Reader(ShiftConfig, ABC):
         return None
 
 
-class DerivedSets(ShiftConfig, ABC):
-    """A kind of shifted test set that is made from another test set of the study, and has no files of its own."""
-
-    @abstractmethod
-    def make(self, name: str, tests: Mapping[str, ImageSet], clean: str) -> Mapping[str, ImageSet]:
-        """Return the test sets by name that the shift called `name` stands for.
-
-        Args:
-            tests: The test sets of the study, those that are made from others not among them.
-            clean: The name of the one that is not shifted.
-
-        Raises:
-            UserError: A key is wrong.
-        """
-
-
-def with_derived(data: StudyData, config: DataConfig) -> StudyData:
-    """Return `data` with the test sets that are made from others.
-
-    `load_data` leaves them out: what looks for copies among the images has seen what they are made from.
-
-    Raises:
-        UserError: A key is wrong, or two test sets have the same name.
-    """
-    made: dict[str, ImageSet] = {}
-    for name, shift in config.shifts.items():
-        if isinstance(shift, DerivedSets):
-            _add(made, shift.make(name, data.tests, data.clean), {*data.tests})
-    return replace(data, tests={**data.tests, **made}, derived=tuple(made)) if made else data
-
-
-def _add(tests: dict[str, ImageSet], more: Mapping[str, ImageSet], taken: Collection[str]) -> None:
-    for name, images in more.items():
-        if name in taken or name in tests:
-            raise UserError(f"data.shifts: another set is called {name!r}: rename this one")
-        tests[name] = images
-
-
 def load_data(config: DataConfig) -> StudyData:
-    """Load the study's images, wherever `config` says they come from, without those of `with_derived`.
+    """Load the study's images, wherever `config` says they come from.
 
     Raises:
         UserError: A key, a folder, a file or a class is wrong, two test sets have the same name, or a key of
@@ -118,8 +80,10 @@ def load_data(config: DataConfig) -> StudyData:
         data, classes = of_classes(data, classes, config.classes)
     tests = dict(data.tests)
     for name, shift in config.shifts.items():
-        if not isinstance(shift, DerivedSets):
-            _add(tests, read_shift(name, shift, classes, config.same_class), OWN_SETS)
+        for set_name, images in read_shift(name, shift, classes, config.same_class).items():
+            if set_name in OWN_SETS or set_name in tests:
+                raise UserError(f"data.shifts: another set is called {set_name!r}: rename this one")
+            tests[set_name] = images
     extra = {
         name: read_shift(name, _folders(path), classes, config.same_class)[name] for name, path in config.extra.items()
     }
@@ -196,7 +160,7 @@ def read_shift(
 
 def published_line(name: str, shift: ShiftConfig) -> Line | None:
     """Return the baseline line that is published for the shift called `name`; None where there is none."""
-    line = None if isinstance(shift, DerivedSets) else _as_reader(shift).line()
+    line = _as_reader(shift).line()
     return None if line is None else replace(line, test_set=name)
 
 
@@ -205,7 +169,5 @@ def _folders(path: Path) -> Reader:
 
 
 def _as_reader(shift: ShiftConfig) -> Reader:
-    assert isinstance(shift, Reader), (
-        f"{type(shift)} is registered as a reader and extends neither Reader nor DerivedSets"
-    )
+    assert isinstance(shift, Reader), f"{type(shift)} is registered as a reader and extends no Reader"
     return shift

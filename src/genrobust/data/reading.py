@@ -5,10 +5,8 @@ from __future__ import annotations
 import io
 import os
 import warnings
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -33,16 +31,13 @@ FORMATS = {  # what is read, by extension; formats that run a program (EPS) or h
     ".pgm": "PPM",
 }
 UNREAD = {".avif", ".heic", ".heif", ".jp2", ".jxl", ".jxr", ".psd", ".svg", ".tga"}  # images of other formats
-COMPANIONS = {".txt", ".json", ".jsonl", ".csv", ".tsv", ".md", ".xml", ".yaml", ".yml", ".db", ".ini"}  # of images
 BROKEN_SHOWN = 10  # images that cannot be read, each with its reason
-KINDS_NAMED = 8  # of files that are passed over
 MAX_PIXELS = 178_956_970  # beyond which Pillow raises; scans and photographs have fewer
 HALVED_PIXELS = MAX_PIXELS // 2  # beyond which a JPEG is decoded at half its size: a pixel takes 4 bytes
 LARGEST_FILE = 2**30  # bytes: more than so many pixels take in any format
 LONGEST_SIDE = 100  # times the shorter one: the shorter is resized, and pixels grow with the square of this
 # Pillow warns beyond half of MAX_PIXELS. The filter is for the process: one for a block changes those of other threads.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
-DARK = 16  # of 255: the brightest that gray of 12 bits, up to 4095, is in a file of 16 bits
 T = TypeVar("T")
 
 
@@ -103,28 +98,6 @@ def describe_broken(images: ImageSet, broken: Sequence[int]) -> str:
     )
 
 
-def describe_dark(reads: Iterable[Callable[[], Image.Image]], share: float = 0) -> str:
-    """Describe how many images of a sample are nearly black or of one color; "" for no more than a `share` of them.
-
-    Args:
-        reads: Functions that read the images; those that cannot be read are left out.
-    """
-    total = dark = constant = 0
-    for read in reads:
-        with suppress(UserError):
-            bands = np.asarray(read().getextrema())  # the least and the largest value of each
-            total += 1
-            is_dark, is_constant = bool(bands.max() <= DARK), bool((bands[:, 0] == bands[:, 1]).all())
-            dark += is_dark
-            constant += is_constant and not is_dark
-    if dark + constant <= share * total:
-        return ""
-    twelve = "gray of 12 bits in files of 16 bits needs its values times 16"
-    counts = {f"nearly black (no value above {DARK} of 255; {twelve})": dark, "of one color": constant}
-    described = " and ".join(f"{n:,} {kind}" for kind, n in counts.items() if n)
-    return f"of {total:,} sampled images, {described}: look at them"
-
-
 def image_files(folder: Path, any_format: bool = False) -> Iterator[Path]:
     """Yield the image files below `folder` as `walk_images` does, with `any_format` also those that are not read.
 
@@ -135,13 +108,10 @@ def image_files(folder: Path, any_format: bool = False) -> Iterator[Path]:
     return (folder / key for key, _ in walk_images(folder, any_format=any_format))
 
 
-def walk_images(
-    folder: Path, below: str = "", any_format: bool = False, passed_over: list[str] | None = None
-) -> Iterator[tuple[str, os.DirEntry[str]]]:
+def walk_images(folder: Path, below: str = "", any_format: bool = False) -> Iterator[tuple[str, os.DirEntry[str]]]:
     """Yield the image files below ``folder/below`` by their extension, without hidden files and folders, in no order.
 
-    Each comes after its path below `folder`, with ``/``. The extensions of other files that may be images are added to
-    `passed_over`.
+    Each comes after its path below `folder`, with ``/``.
 
     Raises:
         UserError: A folder cannot be read, a link leads back to a folder which it lies in, or, at the end, an image is
@@ -168,33 +138,12 @@ def walk_images(
                     yield key, entry
                 elif kind in UNREAD:
                     unread.append(entry.path)
-                elif passed_over is not None and _may_be_image(entry, kind):
-                    passed_over.append(kind)
     if unread:
         others = f" and {len(unread) - 1:,} others" if unread[1:] else ""
         kind = Path(unread[0]).suffix.lower()
         raise UserError(
             f"{unread[0]}{others}: {kind} images are not read: convert to PNG or JPEG and remove the originals"
         )
-
-
-def describe_passed_over(folder: Path, kinds: Sequence[str]) -> str:
-    """Return a line on the files in `folder` that were passed over, by their extensions; "" for none."""
-    counts = Counter(kinds).most_common(KINDS_NAMED + 1)
-    named = [f"{count:,} {ascii(kind)[1:-1] or 'images without an extension'}" for kind, count in counts[:KINDS_NAMED]]
-    others = " ..." if counts[KINDS_NAMED:] else ""
-    return f"{folder}: passed over {', '.join(named)}{others}; what is read: {', '.join(FORMATS)}" if kinds else ""
-
-
-def _may_be_image(entry: os.DirEntry[str], kind: str) -> bool:
-    """Whether a file of another extension than images have may be one; one without an extension begins like it."""
-    if kind or not entry.is_file():  # a named pipe would be waited for
-        return kind not in COMPANIONS and entry.is_file()
-    try:
-        with Image.open(entry.path, formats=[*set(FORMATS.values())]):
-            return True
-    except Exception:  # of Pillow and of the system, any
-        return False
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

@@ -1,7 +1,7 @@
 """Retrieval by search: the images of a pool without labels that a CLIP finds nearest to each class.
 
 An image counts for the class with the highest cosine alone, so a class may get fewer images than are wanted. First come
-those nearest to the mean of a class's prompts, or each prompt takes its nearest in turn.
+those nearest to the mean of a class's prompts.
 """
 
 from __future__ import annotations
@@ -17,8 +17,7 @@ import pyarrow as pa
 from genrobust.core import ImageSet, Manifest, Subset, UserError, digest, made_by
 from genrobust.data.image_lists import reading_list, write_list
 
-# Parts of the names of searches: another rule is another search.
-SEARCHED_BY = {"classes": "best class, highest cosine", "prompts": "best class, highest cosine of each prompt in turn"}
+SEARCHED_BY = "best class, highest cosine"  # in the name of a search: another rule is another search
 _FILE = "found.parquet"
 _SCHEMA = pa.schema([("key", pa.string()), ("label", pa.int64()), ("score", pa.float64())])
 
@@ -62,44 +61,17 @@ def best_classes(images: np.ndarray, classes: np.ndarray) -> tuple[np.ndarray, n
     return best.astype(np.int64), cosines[np.arange(len(best)), best].astype(np.float64)
 
 
-def prompt_cosines(images: np.ndarray, best: np.ndarray, prompts: Sequence[np.ndarray]) -> np.ndarray:
-    """Return the cosines of images with the prompts of their best class, float32 [N, T]; -inf where it has fewer.
+def nearest_of_classes(best: np.ndarray, cosines: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """Return the nearest images of each class, int64 [M], class by class, of equal ones the first.
 
     Args:
-        images: Unit embeddings [N, D].
-        best: The class of each image, int64 [N].
-        prompts: Unit embeddings of the prompts of each class, at most T: an array [T, D] for each.
+        best: The class of each image, int64 [N], with its `cosines`, float64 [N].
+        wanted: How many of each class, [K]; a class may have fewer.
     """
-    cosines = np.full((len(images), max(map(len, prompts))), -np.inf, dtype=np.float32)
-    for label in np.unique(best).tolist():
-        (rows,) = np.nonzero(best == label)
-        cosines[rows, : len(prompts[label])] = images[rows] @ prompts[label].T
-    return cosines
-
-
-def nearest_in_turn(best: np.ndarray, cosines: np.ndarray, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Let the prompts of a class take its nearest images in turn, until there are `wanted` [K] of each class.
-
-    Args:
-        best: The class of each image, int64 [N].
-        cosines: Those with the prompts of that class, float [N, T], as `prompt_cosines` returns them; or with the mean
-            of these, float [N, 1]: then the nearest of a class come first.
-
-    Returns:
-        The images, int64 [M], class by class, turn by turn, of equal ones the first; and their cosines, float64 [M].
-    """
-    order = np.argsort(best, kind="stable")
+    order = np.lexsort((-cosines, best))
     starts = np.searchsorted(best[order], np.arange(len(wanted) + 1))
-    images, scores = [], []
-    for a, b, n in zip(starts[:-1], starts[1:], wanted.tolist(), strict=True):
-        left = cosines[order[a:b]]
-        prompts = int(np.isfinite(left[:1]).sum())
-        for turn in range(min(n, len(left))):
-            first = int(left[:, turn % prompts].argmax())
-            images.append(order[a + first])
-            scores.append(left[first, turn % prompts])
-            left[first] = -np.inf
-    return np.array(images, dtype=np.int64), np.array(scores, dtype=np.float64)
+    ends = np.minimum(starts[:-1] + wanted, starts[1:])
+    return np.concatenate([order[start:end] for start, end in zip(starts[:-1], ends, strict=True)])
 
 
 def write_search(

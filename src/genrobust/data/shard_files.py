@@ -32,7 +32,7 @@ _COLUMNS = {
     "style:string seed:int64 source:string",
     "how it was drawn": "generator:string weights_sha256:string mode:string lora:string lora_sha256:string "
     "lora_scale:float64 adapter:string adapter_file:string adapter_sha256:string adapter_scale:float64 "
-    "strength:float64 scheduler:string steps:int32 guidance_scale:float64 guidance_until:float64 "
+    "strength:float64 scheduler:string steps:int32 guidance_scale:float64 "
     "width:int32 height:int32 dtype:string device:string batch_size:int32 threads:int32 genrobust_version:string "
     "diffusers_version:string transformers_version:string torch_version:string",
     "redraws beyond the first draw, and what was wrong with any draw": "redraws:int32 black:bool blank:bool nan:bool "

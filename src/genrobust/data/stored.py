@@ -1,4 +1,4 @@
-"""Labeled images as they are stored: class folders, a CSV table, WebDataset tars, parquet files, a saved dataset."""
+"""Labeled images as they are stored: class folders, a CSV table, WebDataset tars, parquet files."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from genrobust.core import UserError, read_lines, reading
+from genrobust.core import UserError, reading
 from genrobust.data.file_list import ListedImages, Listing, list_files, list_folder
-from genrobust.data.hub_sets import CLASS_NAMES, fetch_dataset, is_on_hub
+from genrobust.data.hub_sets import fetch_dataset, is_on_hub
 from genrobust.data.naming import check_class_names
 from genrobust.data.path_tables import list_csv
 from genrobust.data.reading import FORMATS
 from genrobust.data.shards import is_dataset
-from genrobust.data.tables import SPLITS, STATE, list_parquet, list_saved
+from genrobust.data.tables import list_parquet
 from genrobust.data.tars import list_tars
 
 KINDS = {".parquet": list_parquet, ".tar": list_tars}  # of files that hold many images
@@ -31,7 +31,7 @@ class StoredImages:
     Attributes:
         groups: The words for classes there: names of folders, names of labels, or numbers as text.
         listed: The images; None for class folders, which are listed when it is known which are wanted.
-        named: What groups that are numbers are called, where a list of names lies beside tars.
+        named: What groups are called, where that is not what they are.
     """
 
     path: Path
@@ -64,7 +64,7 @@ def open_stored(path: Path) -> StoredImages:
     groups = check_class_names(path, set(listing.groups))
     # numbers are sorted as numbers, so that 10 comes after 9
     in_order = sorted(groups, key=lambda g: (0, int(g), g) if g.isdecimal() else (1, 0, g))
-    return StoredImages(path, names or tuple(in_order), listing, {} if names else _names_beside(path, groups))
+    return StoredImages(path, names or tuple(in_order), listing)
 
 
 def require_there(places: Mapping[str, Path]) -> None:
@@ -126,11 +126,6 @@ def _list_files(path: Path, labeled: bool = True) -> Listing | None:
             return list_images(path, ours, labeled)
     if files:
         raise UserError(f"{path} matches no {' or '.join(KINDS)} file: a pattern names files that hold many images")
-    if (path / STATE).is_file():
-        return list_saved(path, labeled)
-    if (path / SPLITS).is_file():
-        splits = sorted(sub.name for sub in path.iterdir() if (sub / STATE).is_file())
-        raise UserError(f"{path} holds several splits: name one of them, such as {path / (splits or ['train'])[0]}")
     return None
 
 
@@ -169,18 +164,6 @@ def _files(path: Path) -> list[Path]:
 def _is_sidecar(file: Path) -> bool:
     """Whether a parquet file describes the tar beside it, as in the folders that `genrobust generate` writes."""
     return file.suffix == ".parquet" and file.with_suffix(".tar").exists()
-
-
-def _names_beside(path: Path, groups: Collection[str]) -> dict[str, str]:
-    """The names of numbered classes in ``classnames.txt``, which CLIP_benchmark's sets have above their tars."""
-    folder = path if path.is_dir() else path.parent
-    file = next((at / CLASS_NAMES for at in (folder, folder.parent) if (at / CLASS_NAMES).is_file()), None)
-    if file is None or not all(group.isdecimal() for group in groups):
-        return {}
-    names = {str(number - 1): name for number, name in read_lines(file, str(path))}
-    if beyond := sorted(set(groups) - names.keys()):
-        raise UserError(f"{file} has no line for the class {beyond[0]} of {path}: the first line is that of class 0")
-    return {group: names[group] for group in groups}
 
 
 def _refuse_splits(path: Path, files: list[Path]) -> None:

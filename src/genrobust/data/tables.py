@@ -1,16 +1,16 @@
-"""Hugging Face datasets on disk: parquet files, or Arrow files as ``save_to_disk`` writes them.
+"""Hugging Face datasets on disk, as parquet files.
 
-pyarrow reads both. `datasets` would first copy parquet files into a cache of its own, twice the disk of ImageNet, and
-reads them in place as a stream alone.
+pyarrow reads them where they lie. `datasets` would first copy them into a cache of its own, twice the disk of ImageNet,
+and reads them in place as a stream alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
-from functools import cache, lru_cache
+from collections.abc import Callable, Sequence
+from functools import lru_cache
 from pathlib import Path
 from threading import Lock
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -18,40 +18,56 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from genrobust.core import UserError, parse_json, progress_bar, reading
-from genrobust.data.file_list import Listing, require_new, some_names, stamp
+from genrobust.data.file_list import Listing, some_names, stamp
 
-STATE = "state.json"  # of a dataset that save_to_disk wrote
-SPLITS = "dataset_dict.json"  # of a folder of several such
-IMAGE, LABEL = "image", "label"  # the columns: a struct of bytes and path, and an integer or a list of these
+IMAGE, LABEL = "image", "label"  # the columns: a struct of bytes and path, and an integer
 # What pyarrow and the parsers of names raise where a file is damaged.
 DAMAGED = (pa.ArrowException, ValueError, LookupError, TypeError, AttributeError, OverflowError)
 CACHED = 4  # row groups kept in memory: those that neighboring images, asked for by several threads, lie in
 
 
-class _Table(NamedTuple):
-    """A file of rows.
-
-    Attributes:
-        column: Reads a column.
-        near: Reads the images that are stored together with the one in a row, and the row of the first of them.
-    """
-
-    schema: pa.Schema
-    rows: int
-    column: Callable[[str], pa.ChunkedArray]
-    near: Callable[[int], tuple[pa.ChunkedArray, int]]
-
-
 def list_parquet(source: Path, files: Sequence[Path], labeled: bool = True) -> Listing:
     """List the images in parquet `files`, which lie at `source`.
 
-    Only labels are read now, and not these either unless the images are `labeled`: then all are of the group "". Images
-    are read a row group at a time, which is fast in their order alone. A key is ``{file}/{row}``.
+    Only labels are read now, and not these either unless the images are `labeled`: then all are of the group "". Else a
+    group is the name of the label, or its number where labels have no names. Images are read a row group at a time,
+    which is fast in their order alone. A key is ``{file}/{row}``.
 
     Raises:
-        UserError: A file or a column cannot be used, or a file is there twice; the message names it.
+        UserError: A file or a column cannot be used; the message names it.
     """
     opened: dict[Path, pq.FileMetaData] = {}
+    schemas: dict[Path, pa.Schema] = {}
+    names: dict[Path, tuple[str, ...]] = {}
+    stamps: list[tuple[int, int]] = []
+    groups: list[str] = []
+    starts: dict[Path, np.ndarray] = {}  # the first row of each row group
+
+    def values_of(path: Path, name: str) -> list[Any]:
+        with pq.ParquetFile(path, metadata=opened[path]) as file:
+            values: list[Any] = file.read(columns=[name])[name].to_pylist()
+        if len(values) != opened[path].num_rows:
+            raise ValueError(f"it says that it has {opened[path].num_rows:,} rows, and has {len(values):,}")
+        return values
+
+    with progress_bar(f"listing {source.name}", len(files), "files") as bar:
+        for path in files:
+            of_file = stamp(path)
+            with reading(f"{path} as parquet", *DAMAGED, then="; save it again"):
+                with pq.ParquetFile(path) as file:
+                    opened[path], schemas[path] = file.metadata, file.schema_arrow
+                names[path] = _check_schema(path, schemas[path], labeled)
+                labels = values_of(path, LABEL) if labeled else []
+            rows, sizes = opened[path].num_rows, map(opened[path].row_group, range(opened[path].num_row_groups))
+            starts[path] = np.cumsum([0, *(group.num_rows for group in sizes)])
+            if names[path] != names[files[0]]:
+                raise UserError(
+                    f"{path} and {files[0]} have different names for their labels: save them as one dataset"
+                )
+            groups += _groups(path, labels, names[path]) if labeled else [""] * rows
+            stamps += [of_file] * rows
+            bar.advance()
+    where = [(path, row) for path, metadata in opened.items() for row in range(metadata.num_rows)]
     lock = Lock()
 
     @lru_cache(maxsize=CACHED)
@@ -59,118 +75,33 @@ def list_parquet(source: Path, files: Sequence[Path], labeled: bool = True) -> L
         with pq.ParquetFile(path, metadata=opened[path]) as file:
             return _encoded(file.read_row_group(group, columns=[IMAGE])[IMAGE])
 
-    def open_file(path: Path) -> _Table:
-        with pq.ParquetFile(path) as file:
-            metadata, schema = file.metadata, file.schema_arrow
-        opened[path] = metadata
-        starts = np.cumsum([0, *(metadata.row_group(group).num_rows for group in range(metadata.num_row_groups))])
-
-        def column(name: str) -> pa.ChunkedArray:
-            with pq.ParquetFile(path, metadata=metadata) as file:
-                return file.read(columns=[name])[name]
-
-        def near(row: int) -> tuple[pa.ChunkedArray, int]:
-            group = int(np.searchsorted(starts, row, side="right")) - 1
-            with lock:  # neighbors wait for one read instead of each doing their own
-                return row_group(path, group), int(starts[group])
-
-        return _Table(schema, metadata.num_rows, column, near)
-
-    return _listing(source, files, open_file, "parquet", labeled, in_order=True)
-
-
-def list_saved(folder: Path, labeled: bool = True) -> Listing:
-    """List the images of a dataset that `datasets.Dataset.save_to_disk` wrote, mapped into memory: any order is fast.
-
-    Raises:
-        UserError: A file or a column cannot be used; the message names it.
-    """
-    with reading(f"the saved dataset {folder}", *DAMAGED, then="; save it again"):
-        names = [entry["filename"] for entry in parse_json((folder / STATE).read_bytes())["_data_files"]]
-        if len(set(names)) < len(names) or any(Path(name).name != name for name in names):
-            raise ValueError(f"{STATE} names a file outside of the folder, or one twice")
-
-    def open_file(path: Path) -> _Table:
-        table = pa.ipc.open_stream(pa.memory_map(str(path))).read_all()
-
-        def column(name: str) -> pa.ChunkedArray:
-            table[name].validate()  # first what a struct is made of
-            values = _encoded(table[name])
-            values.validate(full=True)  # Arrow would follow the offsets of a damaged file out of its memory
-            return values
-
-        images = cache(lambda: column(IMAGE))
-        return _Table(table.schema, len(table), column, lambda row: (images(), 0))
-
-    return _listing(folder, [folder / name for name in names], open_file, "a part of a saved dataset", labeled)
-
-
-def _listing(
-    source: Path,
-    files: Sequence[Path],
-    open_file: Callable[[Path], _Table],
-    kind: str,
-    labeled: bool,
-    in_order: bool = False,
-) -> Listing:
-    """List the rows of all `files`: a group is the name of the label, or its number where labels have no names.
-
-    Of several labels it is their numbers, with a space between two.
-    """
-    tables: dict[Path, _Table] = {}
-    names: dict[Path, tuple[str, ...]] = {}
-    stamps: list[tuple[int, int]] = []
-    groups: list[str] = []
-    seen: dict[Hashable, Path] = {}
-    with progress_bar(f"listing {source.name}", len(files), "files") as bar:
-        for path in files:
-            of_file = stamp(path)
-            with reading(f"{path} as {kind}", *DAMAGED, then="; save it again"):
-                table = tables[path] = open_file(path)
-                names[path] = _check_schema(path, table.schema, labeled)
-                labels = _column_values(table, LABEL) if labeled else []
-            require_new(path, (of_file[0], table.rows), seen)
-            if names[path] != names[files[0]]:
-                raise UserError(
-                    f"{path} and {files[0]} have different names for their labels: save them as one dataset"
-                )
-            groups += _groups(path, labels, names[path]) if labeled else [""] * table.rows
-            stamps += [of_file] * table.rows
-            bar.advance()
-    where = [(path, row) for path, table in tables.items() for row in range(table.rows)]
-
     def encoded(index: int) -> tuple[bytes, str]:
         path, row = where[index]
+        group = int(np.searchsorted(starts[path], row, side="right")) - 1
         with reading(f"{path}, row {row}", *DAMAGED, then="; save it again"):
-            images, first = tables[path].near(row)
-            data = images[row - first].as_py()
+            with lock:  # neighbors wait for one read instead of each doing their own
+                images = row_group(path, group)
+            data = images[row - int(starts[path][group])].as_py()
         if data is None:
             raise UserError(f"{path}, row {row}: the file holds no bytes of this image: save it with its images")
         return data, f"row {row} of {path}"
 
     def column(name: str) -> list[Any]:
         values: list[Any] = []
-        for path, table in tables.items():
-            _require_one(path, table.schema, name, "name one of these")
-            with reading(f"{path} as {kind}", *DAMAGED, then="; save it again"):
-                column_type = table.schema.field(name).type
+        for path, schema in schemas.items():
+            _require_one(path, schema, name, "name one of these")
+            with reading(f"{path} as parquet", *DAMAGED, then="; save it again"):
+                column_type = schema.field(name).type
                 if pa.types.is_nested(column_type) or _holds_bytes(column_type):  # which may fill the memory
                     raise UserError(
                         f"{path}: the column {name!r} holds {str(column_type)[:100]!a}, and no texts or numbers"
                     )
-                values += _column_values(table, name)
+                values += values_of(path, name)
         return values
 
     keys = [f"{path.stem}/{row:06d}" for path, row in where]
     label_names = names[files[0]] if files else ()
-    return Listing(source, keys, groups, stamps, encoded, in_order, column, label_names)
-
-
-def _column_values(table: _Table, name: str) -> list[Any]:
-    values: list[Any] = table.column(name).to_pylist()
-    if len(values) != table.rows:
-        raise ValueError(f"it says that it has {table.rows:,} rows, and has {len(values):,}")
-    return values
+    return Listing(source, keys, groups, stamps, encoded, True, column, label_names)
 
 
 def _encoded(column: pa.ChunkedArray) -> pa.ChunkedArray:
@@ -181,13 +112,11 @@ def _encoded(column: pa.ChunkedArray) -> pa.ChunkedArray:
 def _groups(path: Path, labels: Sequence[Any], names: tuple[str, ...]) -> list[str]:
     groups = []
     for row, label in enumerate(labels):
-        several = (label or [None]) if isinstance(label, list) else [label]
-        for one in several:
-            if one is None or one < 0 or (names and one >= len(names)):
-                known = f"0 to {len(names) - 1}" if names else "0, 1, ..."
-                problem = f"{path}, row {row}: the label {one!r} is none of {known}"
-                raise UserError(f"{problem} (a test split without labels?)")
-        groups.append(names[label] if names else " ".join(map(str, several)))
+        if label is None or label < 0 or (names and label >= len(names)):
+            known = f"0 to {len(names) - 1}" if names else "0, 1, ..."
+            problem = f"{path}, row {row}: the label {label!r} is none of {known}"
+            raise UserError(f"{problem} (a test split without labels?)")
+        groups.append(names[label] if names else str(label))
     return groups
 
 
@@ -195,7 +124,7 @@ def _check_schema(path: Path, schema: pa.Schema, labeled: bool) -> tuple[str, ..
     """The class names in the schema of `path`, which must have a column of images and, if `labeled`, one of labels."""
     columns: tuple[tuple[str, Callable[[pa.DataType], bool], str], ...] = (
         (IMAGE, _holds_bytes, "bytes, or a struct of bytes and path"),
-        (LABEL, _holds_integers, "integers"),
+        (LABEL, pa.types.is_integer, "integers"),
     )
     for column, fits, wanted in columns if labeled else columns[:1]:
         _require_one(path, schema, column, "rename one and save it")
@@ -210,11 +139,6 @@ def _require_one(path: Path, schema: pa.Schema, column: str, then: str) -> None:
     if (count := schema.names.count(column)) != 1:
         has = f"{count} columns called {column!r}" if count else f"no column {column!r}"
         raise UserError(f"{path} has {has}: it has {some_names(schema.names)}; {then}")
-
-
-def _holds_integers(kind: pa.DataType) -> bool:
-    is_list = pa.types.is_list(kind) or pa.types.is_large_list(kind)
-    return bool(pa.types.is_integer(kind.value_type if is_list else kind))
 
 
 def _holds_bytes(kind: pa.DataType) -> bool:

@@ -6,12 +6,12 @@ tarfile reads them. `webdataset` reads them as streams, in their own order, and 
 from __future__ import annotations
 
 import tarfile
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, NamedTuple
 
 from genrobust.core import UserError, parse_json, progress_bar, reading
-from genrobust.data.file_list import Listing, require_new, some_names, stamp
+from genrobust.data.file_list import Listing, some_names, stamp
 from genrobust.data.reading import FORMATS, LARGEST_FILE, UNREAD
 from genrobust.data.shard_files import check_tar
 
@@ -37,18 +37,16 @@ def list_tars(source: Path, tars: Sequence[Path], labeled: bool = True) -> Listi
     `labeled`, no labels either, and all are of the group "". A key is ``{tar}/{key}``.
 
     Raises:
-        UserError: A tar is compressed, damaged, truncated or listed twice, an image has no class, a key or a file comes
+        UserError: A tar is compressed, damaged or truncated, an image has no class, a key or a file comes
             twice, a link stands in place of a file, or a path leaves the tar. The message names the tar and the key.
     """
     listed: dict[Path, list[_Image]] = {}
     stamps: list[tuple[int, int]] = []
-    seen: dict[Hashable, Path] = {}
     with progress_bar(f"listing {source.name}", len(tars), "tars") as bar:
         for tar in tars:
             of_tar = stamp(tar)
             check_tar(tar)
             listed[tar] = _images_in(tar, labeled)
-            require_new(tar, (of_tar[0], hash(tuple(listed[tar]))), seen)
             stamps += [of_tar] * len(listed[tar])
             bar.advance()
     images = [image for of_tar in listed.values() for image in of_tar]

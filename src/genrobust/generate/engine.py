@@ -74,19 +74,6 @@ class Engine(ABC):
         """Prepare for a dataset of so many `images`, a `batch` at once; called once, before the first is drawn."""
         del images, batch  # what takes long to prepare pays for many
 
-    def trial(self, requests: Sequence[Request]) -> None:
-        """Draw `requests` in one batch as `draw` does, but in fewer steps if these take as much memory.
-
-        Raises:
-            OutOfMemory: The device has too little memory.
-        """
-        self.draw(requests)
-
-    @property
-    def concurrency(self) -> int:
-        """How many requests a server gets at a time."""
-        return 1
-
     @classmethod
     def weights_bytes(cls, config: GeneratorConfig) -> int:
         """The bytes of the weights that each process loads; 0 where they are on a server."""

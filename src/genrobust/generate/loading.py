@@ -16,13 +16,12 @@ from torch import nn
 from genrobust.classifiers import resolved_here
 from genrobust.core import INDEX, UserError
 from genrobust.generate.calls import EMPTY_WARNING, explain_refusal, muted, refusing_random_weights
-from genrobust.generate.guidance import check_guidance
 from genrobust.generate.index import read_index
 from genrobust.generate.locate import Adapter, find_adapter, find_lora
 from genrobust.generate.mode import Generator, locate, mode_of
 from genrobust.generate.pipeline_config import AdaptedConfig, DiffusersConfig, PromptedConfig
 from genrobust.generate.pipelines import ENCODED
-from genrobust.generate.speed import place, prepare_pipeline, quantization
+from genrobust.generate.speed import place
 
 ADAPTER = "recipe"  # the name of a LoRA in the pipeline
 
@@ -43,10 +42,9 @@ def load_generator(config: DiffusersConfig, device: torch.device) -> Generator:
     """Load the generator of `config` onto `device`, with its LoRA or adapter, and with the recipe's scheduler.
 
     Raises:
-        UserError: No such folder or model, weights that are pickles, a pipeline for another mode, a damaged file, a
+        UserError: No such folder or model, no safetensors, a pipeline for another mode, a damaged file, a
             LoRA or adapter that does not fit, a size that is no multiple of 8 pixels, more steps than it was trained
-            with, a scheduler that it cannot take, a guidance that cannot end before the last step, a key for speed or
-            memory that it cannot follow.
+            with, a scheduler that it cannot take, an offload that it cannot do.
     """
     config = resolved_here(config, device.type)
     id, folder = locate(config)
@@ -57,16 +55,13 @@ def load_generator(config: DiffusersConfig, device: torch.device) -> Generator:
     _check_safety_checker(pipeline, config)
     pipeline.set_progress_bar_config(disable=True)
     _set_scheduler(pipeline, config)
-    check_guidance(pipeline, config)
     width, height = _image_size(config, pipeline)
     if lora is not None and lora_file is not None:
         _add_lora(pipeline, lora_file, lora.scale)
-    redux = None
     if isinstance(config, AdaptedConfig) and config.adapter is not None:
-        redux = _add_adapter(pipeline, config, find_adapter(config.adapter), config.adapter.scale)
-    prepare_pipeline(pipeline, config)
-    offload = place([pipeline] if redux is None else [pipeline, redux], config, device)
-    return Generator(pipeline, config, id, device, width, height, _id2label(index), redux, offload)
+        _add_adapter(pipeline, find_adapter(config.adapter), config.adapter.scale)
+    offload = place(pipeline, config, device)
+    return Generator(pipeline, config, id, device, width, height, _id2label(index), offload)
 
 
 def _id2label(index: dict[str, Any]) -> dict[int, str] | None:
@@ -88,9 +83,6 @@ def _load_pipeline(folder: Path, config: DiffusersConfig, index: dict[str, Any])
         extra["add_watermarker"] = False  # else it depends on what else is installed
     if _id2label(index):
         extra["id2label"] = _id2label(index)  # JSON has its numbers as texts
-    extra |= dict.fromkeys(mode_of(config).unused)
-    if (quantized := quantization(config, folder)) is not None:
-        extra["quantization_config"] = quantized
     kind, name = index["_class_name"], mode_of(config).loader
     if name == "AutoPipelineForText2Image" and kind in ENCODED and "Img2Img" not in kind:
         name = kind  # which that would choose, after seconds of importing every pipeline that there is
@@ -118,11 +110,7 @@ def _from_pretrained(kind: Any, folder: Path, dtype: str, **more: Any) -> Any:
 
 
 def _check_safety_checker(pipeline: Any, config: DiffusersConfig) -> None:
-    """Raise UserError where the recipe asks for a safety checker that `pipeline` lacks or would not run."""
-    if config.checks_safety and type(pipeline).__name__.startswith("IF"):
-        raise UserError(
-            "generator.safety_checker: DeepFloyd IF checks no tensors: turn it off, or name another generator"
-        )
+    """Raise UserError where the recipe asks for a safety checker that `pipeline` lacks."""
     if config.checks_safety and getattr(pipeline, "safety_checker", None) is None:
         raise UserError(f"generator.safety_checker is on, and {config.model} has none: turn it off, or name another")
 
@@ -175,33 +163,31 @@ def _add_lora(pipeline: Any, file: Path, scale: float) -> None:
     pipeline.unload_lora_weights()
 
 
-def _add_adapter(pipeline: Any, config: DiffusersConfig, adapter: Adapter, scale: float) -> Any:
-    """Add an IP-Adapter to `pipeline`, or return the pipeline of a FLUX Redux; raises UserError where neither works."""
-    kind, path = type(pipeline).__name__, adapter.weights[0] if adapter.file else adapter.folder
-    with explain_refusal(f"generator.adapter: {path} cannot be added to the generator, a {kind}", "take one for that"):
-        if adapter.kind == "FLUX Redux":
-            unused = dict.fromkeys(mode_of(config).unused)
-            return _from_pretrained(diffusers.FluxPriorReduxPipeline, adapter.folder, config.dtype, **unused)
-        _add_ip_adapter(pipeline, *adapter.weights)
-        pipeline.set_ip_adapter_scale(scale)
-    return None
-
-
-def _add_ip_adapter(pipeline: Any, file: Path, encoder: Path) -> None:
+def _add_adapter(pipeline: Any, adapter: Adapter, scale: float) -> None:
+    """Add an IP-Adapter to `pipeline`; raises UserError where that does not work."""
+    problem = f"generator.adapter: {adapter.file} cannot be added to the generator, a {type(pipeline).__name__}"
     with (
+        explain_refusal(problem, "take one for that"),
         refusing_random_weights(),
         muted("image_encoder is not loaded", "diffusers.loaders.ip_adapter"),  # it is, below
         muted(*EMPTY_WARNING),
     ):
         pipeline.load_ip_adapter(
-            file.parent, subfolder="", weight_name=file.name, image_encoder_folder=None, local_files_only=True
+            adapter.file.parent,
+            subfolder="",
+            weight_name=adapter.file.name,
+            image_encoder_folder=None,
+            local_files_only=True,
         )
         image_encoder = transformers.CLIPVisionModelWithProjection.from_pretrained(
-            encoder, dtype=pipeline.dtype, use_safetensors=True, local_files_only=True
+            adapter.image_encoder, dtype=pipeline.dtype, use_safetensors=True, local_files_only=True
         )
-    side: Any = image_encoder.config.image_size
-    processor = transformers.CLIPImageProcessor(size={"shortest_edge": side}, crop_size={"height": side, "width": side})
-    pipeline.register_modules(image_encoder=image_encoder, feature_extractor=processor)
+        side: Any = image_encoder.config.image_size
+        processor = transformers.CLIPImageProcessor(
+            size={"shortest_edge": side}, crop_size={"height": side, "width": side}
+        )
+        pipeline.register_modules(image_encoder=image_encoder, feature_extractor=processor)
+        pipeline.set_ip_adapter_scale(scale)
 
 
 def _networks(pipeline: Any) -> list[tuple[str, nn.Module]]:

@@ -8,18 +8,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Literal
 
 from huggingface_hub import hf_hub_download, snapshot_download, try_to_load_from_cache
 
-from genrobust.core import EMBEDDED, INDEX, UserError, digest, embedded, hash_folder, hash_once, hub_reason
-from genrobust.generate.index import read_index
+from genrobust.core import EMBEDDED, UserError, digest, embedded, hash_folder, hash_once, one_line
 from genrobust.generate.pipeline_config import AdapterConfig, DiffusersConfig, LoraConfig
 from genrobust.generate.trained_folder import check_trained
 
-PICKLES = {".bin", ".ckpt", ".pkl", ".pt", ".pth"}
-REDUX = "FluxPriorReduxPipeline"  # what the folder of a FLUX Redux says that it is
-REDUX_PARTS = ("image_encoder", "feature_extractor", "image_embedder")
 LORA_FILE = "pytorch_lora_weights.safetensors"  # the one of several that diffusers would take
 CARD = "README.md"  # from which an export reads the license
 REASON = 160  # characters of why a generator is not found: libraries say much
@@ -48,7 +43,7 @@ def find_generator(config: DiffusersConfig) -> tuple[str, Path]:
             if not folder.exists():
                 id, folder = model, _download_pipeline(model, config)
         except (OSError, ValueError, RuntimeError) as error:  # RuntimeError: no home of that user
-            reasons.append(f"{model}: {hub_reason(error)[:REASON]}")
+            reasons.append(f"{model}: {one_line(error)[:REASON]}")
             continue
         if reasons:
             _warn_once("\n  ".join([f"generating with the alternative {id}, since these were not found:", *reasons]))
@@ -58,20 +53,16 @@ def find_generator(config: DiffusersConfig) -> tuple[str, Path]:
 
 
 def find_lora(config: LoraConfig) -> tuple[str, Path]:
-    """Return the id and the .safetensors file of a LoRA; one of the hub is downloaded, and "pictograms" is embedded.
+    """Return the id and the .safetensors file of a LoRA; one of the hub is downloaded.
 
     Raises:
-        UserError: The LoRA is not found or is a pickle, or its folder has not one file to choose.
+        UserError: The LoRA is not found, or its folder has not one .safetensors file to choose.
         GenrobustError: A trained LoRA is damaged.
     """
-    if config.model == EMBEDDED:
-        return EMBEDDED, embedded("distilled") / LORA_FILE
     id, path = _find_parts(config, "generator.lora", ["*.safetensors"])
-    files = [path] if path.is_file() else sorted(p for p in path.glob("*") if p.is_file())
+    files = [path] if path.is_file() else sorted(path.glob("*"))
     candidates = [p for p in files if p.suffix == ".safetensors"]
     matches = [p for p in candidates if p.name == LORA_FILE] or candidates
-    if not candidates and any(p.suffix in PICKLES for p in files):
-        raise UserError(f"generator.lora: {config.model} {_A_PICKLE}")
     if len(matches) != 1:
         names = ", ".join(p.name for p in candidates) or "none"
         raise UserError(f"generator.lora: {path} holds several .safetensors files or none ({names}): name the one file")
@@ -81,72 +72,32 @@ def find_lora(config: LoraConfig) -> tuple[str, Path]:
 
 @dataclass(frozen=True, slots=True)
 class Adapter:
-    """The adapter that lets a text-to-image model draw from an image.
-
-    Attributes:
-        id: Its name, without a path.
-        folder: Where it lies.
-        weights: The file and the image encoder of an IP-Adapter, or the parts of a FLUX Redux.
-    """
+    """The IP-Adapter that lets a text-to-image model draw from an image: its name without a path, file and encoder."""
 
     id: str
-    kind: Literal["IP-Adapter", "FLUX Redux"]
-    folder: Path
-    weights: tuple[Path, ...]
+    file: Path
+    image_encoder: Path
 
     @property
     def sha256(self) -> str:
         """A hash of the weights and their configurations."""
-        return digest([hash_folder(path) if path.is_dir() else hash_once(path) for path in self.weights], 64)
-
-    @property
-    def file(self) -> str | None:
-        """The name of an IP-Adapter's file, of which a folder has several; None for a Redux."""
-        return self.weights[0].name if self.kind == "IP-Adapter" else None
+        return digest([hash_once(self.file), hash_folder(self.image_encoder)], 64)
 
 
 def find_adapter(config: AdapterConfig) -> Adapter:
-    """Return the adapter of `config`; one of the hub is downloaded. Its folder says whether it is a FLUX Redux.
+    """Return the adapter of `config`; one of the hub is downloaded.
 
     Raises:
-        UserError: A part of it is not found or is a pickle, or `config` has keys that a Redux does not use.
+        UserError: A part of it is not found.
     """
-    names = [config.image_encoder, *REDUX_PARTS]
-    parts = [INDEX, config.file, *(f"{name}/*.{ending}" for name in names for ending in ("json", "safetensors"))]
-    id, folder = _find_parts(config, "generator.adapter", parts)
-    try:
-        is_redux = (folder / INDEX).is_file() and read_index(folder)["_class_name"] == REDUX
-    except UserError as error:
-        raise UserError(f"generator.adapter: {error}") from None
-    return _redux_adapter(config, id, folder) if is_redux else _ip_adapter(config, id, folder)
-
-
-def _ip_adapter(config: AdapterConfig, id: str, folder: Path) -> Adapter:
+    encoder_files = [f"{config.image_encoder}/*.{ending}" for ending in ("json", "safetensors")]
+    id, folder = _find_parts(config, "generator.adapter", [config.file, *encoder_files])
     file, encoder = folder / config.file, folder / config.image_encoder
     if file.suffix != ".safetensors" or not file.is_file():
         raise UserError(f"generator.adapter.file: {config.file} is no .safetensors file in {folder}: name one there")
     if not (encoder / "config.json").is_file():
         raise UserError(f"generator.adapter.image_encoder: {encoder} holds no image encoder: name its folder")
-    refuse_pickles(encoder)
-    return Adapter(id, "IP-Adapter", folder, (file, encoder))
-
-
-def _redux_adapter(config: AdapterConfig, id: str, folder: Path) -> Adapter:
-    for key in ("file", "image_encoder"):
-        if getattr(config, key) != type(config).model_fields[key].default:
-            raise UserError(f"generator.adapter.{key}: {id} is a FLUX Redux, which names its parts: leave it out")
-    for part in REDUX_PARTS:
-        if not (folder / part).is_dir():
-            raise UserError(f"generator.adapter: {folder} lacks its {part}: get it again")
-        refuse_pickles(folder / part)
-    return Adapter(id, "FLUX Redux", folder, tuple(folder / part for part in REDUX_PARTS))
-
-
-def refuse_pickles(part: Path) -> None:
-    """Raise UserError where the folder `part` of a generator holds weights as a pickle and not as safetensors."""
-    suffixes = {p.suffix for p in part.iterdir()}
-    if suffixes & PICKLES and ".safetensors" not in suffixes:
-        raise UserError(f"{part} {_A_PICKLE}")
+    return Adapter(id, file, encoder)
 
 
 def _download_pipeline(model: str, config: DiffusersConfig) -> Path:
@@ -170,10 +121,4 @@ def _find_parts(config: LoraConfig | AdapterConfig, key: str, parts: Sequence[st
         patterns = [*parts, CARD]
         return config.model, Path(snapshot_download(config.model, revision=config.revision, allow_patterns=patterns))
     except (OSError, ValueError, RuntimeError) as error:
-        raise UserError(f"{key}: {config.model} is no file, folder or hub id: {hub_reason(error)}") from None
-
-
-_A_PICKLE = (
-    "holds its weights as a pickle, which can run any code when it is read, and genrobust reads none: take a copy with "
-    "safetensors, or convert it where you trust it"
-)
+        raise UserError(f"{key}: {config.model} is no file, folder or hub id: {one_line(error)}") from None

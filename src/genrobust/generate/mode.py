@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from genrobust.core import LabelSpace, Registry, Request, UserError
 from genrobust.generate.index import read_index
-from genrobust.generate.locate import find_adapter, find_generator, refuse_pickles
+from genrobust.generate.locate import find_generator
 from genrobust.generate.pipeline_config import AdaptedConfig, DiffusersConfig
 from genrobust.generate.trained_folder import check_trained
 
@@ -28,7 +28,6 @@ class Generator:
         id: Its name, without a path.
         width, height: The size of its images in pixels.
         id2label: The names of the classes of a class-conditional one, by number, where its folder names them.
-        redux: The FluxPriorReduxPipeline of a FLUX Redux, where the recipe names one.
         offload: What of it waits in main memory: "none", "model" or "group", as `generator.offload` has it.
     """
 
@@ -39,7 +38,6 @@ class Generator:
     width: int
     height: int
     id2label: dict[int, str] | None = None
-    redux: Any = None
     offload: str = "none"
 
     @property
@@ -58,17 +56,15 @@ class Mode(ABC):
         loader: The name of the diffusers class that loads a folder.
         kinds: The pipelines that a folder's model_index.json may name.
         needs: The same in words.
-        unused: The pipeline's parts that the mode does not use, which are not loaded.
         options: The section `generator` in this mode, with the mode's own keys.
-        adapted: The modes in place of this one where the recipe names an adapter, by its kind.
+        adapted: The mode in place of this one where the recipe names an adapter.
     """
 
     loader: ClassVar[str]
     kinds: ClassVar[frozenset[str]]
     needs: ClassVar[str]
-    unused: ClassVar[tuple[str, ...]] = ()
     options: ClassVar[type[DiffusersConfig]]
-    adapted: ClassVar[Mapping[str, type[Mode]]] = {}
+    adapted: ClassVar[type[Mode] | None] = None
 
     def __init__(self, generator: Generator, labels: LabelSpace, source_image: Callable[[Request], Image.Image]):
         """Raises UserError where the generator or the classes do not fit the mode."""
@@ -105,18 +101,14 @@ MODES: Registry[type[Mode]] = Registry("mode", "genrobust.modes", "genrobust.gen
 
 
 def mode_of(config: DiffusersConfig) -> type[Mode]:
-    """Return the mode that `config` names, or its variant for an adapter.
-
-    Raises:
-        UserError: A part of the adapter is not found or is a pickle, or its section has keys that a Redux does not use.
-    """
+    """Return the mode that `config` names, or its variant for an adapter."""
     mode = MODES.get(config.mode)
-    adapter = config.adapter if isinstance(config, AdaptedConfig) else None
-    return mode if adapter is None else mode.adapted[find_adapter(adapter).kind]
+    has_adapter = isinstance(config, AdaptedConfig) and config.adapter is not None
+    return mode.adapted if has_adapter and mode.adapted is not None else mode
 
 
 def locate(config: DiffusersConfig) -> tuple[str, Path]:
-    """Return the id and the folder of the generator of `config`, which its mode can use and which holds no pickles.
+    """Return the id and the folder of the generator of `config`, which its mode can use.
 
     Raises:
         UserError: No generator is found, or one is there but not usable: another generator in its place would surprise.
@@ -133,6 +125,4 @@ def locate(config: DiffusersConfig) -> tuple[str, Path]:
             f"{folder} holds a {kind}; generator.mode {config.mode} needs {mode.needs}: {remedy}, or name another "
             "generator"
         )
-    for part in sorted(folder / name for name in index if (folder / name).is_dir()):
-        refuse_pickles(part)
     return id, folder

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
-from genrobust.recipe import Between, GeneratorConfig, PositiveFraction, Section, short_for
+from genrobust.recipe import Between, GeneratorConfig, Section, short_for
 
 STEPS = Between(1, 1000, "diffusion models know 1,000 noise levels")
 GUIDANCE = Between(0, 1000, "images turn to noise")
@@ -16,8 +16,7 @@ SIZE = Between(8, 8192, "larger images fit no device's memory")
 class LoraConfig(Section):
     """A low-rank adaptation (LoRA) of the generator's weights. A text in its place means `model`.
 
-    `model` is a .safetensors file, a folder that holds one, a hub id, or "pictograms": with it the embedded generator
-    draws in two steps of `euler-trailing` at a guidance_scale of 1.
+    `model` is a .safetensors file, a folder that holds one, or a hub id.
 
     `revision` is a branch, tag or commit on the hub.
     """
@@ -30,8 +29,7 @@ class LoraConfig(Section):
 class AdapterConfig(Section):
     """An adapter that lets a text-to-image model draw from a real image. A text in its place means `model`.
 
-    `model` is a folder or a hub id: an IP-Adapter (Ye et al., 2023, arXiv 2308.06721) for Stable Diffusion 1, 2 or XL,
-    or a FLUX Redux for FLUX.1.
+    `model` is a folder or a hub id: an IP-Adapter (Ye et al., 2023, arXiv 2308.06721) for Stable Diffusion 1, 2 or XL.
 
     `revision` is a branch, tag or commit on the hub.
 
@@ -59,18 +57,10 @@ class DiffusersConfig(GeneratorConfig):
 
     `compile: auto` compiles a UNet's blocks or a transformer's repeated ones, on a GPU, for 2,000 images or more.
 
-    `attention` chooses another implementation, which changes the images.
-
     `offload: auto` keeps only the computing part (`model`) or layer (`group`) on the GPU if not everything fits.
-
-    `quantize` stores the weights of the large parts in 8 bits, which changes the images.
-
-    `cache: first-block` skips the network where its first block changes little; `taylor-seer` extrapolates its
-    attention in four of five steps (Liu et al., 2025). Both change the images.
-
-    `tiling` decodes an image in tiles, which changes it.
     """
 
+    gone: ClassVar[dict[str, Any]] = {"attention": None, "cache": None, "quantize": None, "tiling": False}
     unsampled: ClassVar[tuple[str, ...]] = ("alternatives", "revision", "variant", "lora", "adapter", "offload")
 
     alternatives: tuple[str, ...] = ()
@@ -81,15 +71,7 @@ class DiffusersConfig(GeneratorConfig):
     guidance_scale: Annotated[float, GUIDANCE] = 3.0
     dtype: Literal["auto", "float32", "float16", "bfloat16"] = "auto"
     compile: Literal["auto"] | bool = "auto"
-    attention: Literal["native", "flash", "flash-3", "sage", "xformers", "flex", "cudnn"] | None = None
     offload: Literal["auto", "none", "model", "group"] = "auto"
-    quantize: Literal["torchao-int8", "torchao-float8"] | None = None
-    cache: Literal["first-block", "taylor-seer"] | None = None
-    tiling: bool = False
-
-    @property
-    def draws_singly(self) -> bool:
-        return self.cache == "first-block"
 
     @property
     def drawn_steps(self) -> int:
@@ -101,13 +83,8 @@ class DiffusersConfig(GeneratorConfig):
         return False
 
     @property
-    def guided_share(self) -> float:
-        """The share of the steps, from the first, that use guidance."""
-        return 1.0
-
-    @property
     def evaluations(self) -> float:
-        return self.drawn_steps * (1 + self.guided_share if self.guidance_scale > 1 else 1)
+        return self.drawn_steps * (2 if self.guidance_scale > 1 else 1)
 
     @property
     def precision(self) -> str:
@@ -139,29 +116,11 @@ class SizedConfig(DiffusersConfig):
 
 
 class PromptedConfig(SizedConfig):
-    """A prompt.
+    """A prompt."""
 
-    `guidance_until` is the share of the steps, from the first, that use guidance; a step without it takes half the
-    time.
-    """
+    gone: ClassVar[dict[str, Any]] = {**SizedConfig.gone, "guidance_until": 1.0}
 
     lora: Annotated[LoraConfig | None, short_for("model", str | LoraConfig | None)] = None
-    guidance_until: PositiveFraction = 1.0
-
-    @model_validator(mode="after")
-    def _check_prompted(self) -> PromptedConfig:
-        if self.quantize is not None and self.lora is not None:
-            raise ValueError("quantize: a LoRA cannot be merged into quantized weights: leave one of them out")
-        if self.guidance_until < 1 and self.guidance_scale <= 1:
-            raise ValueError(
-                f"guidance_until: a guidance_scale of {self.guidance_scale:g} guides no step: raise it above 1, or "
-                "leave guidance_until out"
-            )
-        return self
-
-    @property
-    def guided_share(self) -> float:
-        return self.guidance_until
 
     @property
     def names(self) -> dict[str, tuple[str, ...]]:
@@ -174,9 +133,7 @@ class PromptedConfig(SizedConfig):
 class AdaptedConfig(SizedConfig):
     """A real image, through its CLIP embedding, or through the `adapter` of a text-to-image model."""
 
-    adapter: Annotated[AdapterConfig | None, short_for("model", str | AdapterConfig | None)] = (
-        None  # for a text-to-image model
-    )
+    adapter: Annotated[AdapterConfig | None, short_for("model", str | AdapterConfig | None)] = None
 
     @property
     def names(self) -> dict[str, tuple[str, ...]]:

@@ -1,10 +1,12 @@
-"""The pipelines of diffusers that draw from a prompt, by name."""
+"""The pipelines of diffusers that draw from a prompt, by name, and how they are guided."""
 
 from __future__ import annotations
 
 import inspect
 from functools import cache
 from typing import Any
+
+from genrobust.generate.pipeline_config import DiffusersConfig
 
 # Families that AutoPipeline knows. Those steered by an edge map, a pose or an edit want more than a study has; an image
 # of CogView4 depends on the longest prompt of its batch, GLM-Image takes no source of noise for each image, and Helios
@@ -56,3 +58,21 @@ def from_text_and_image() -> frozenset[str]:
         if family in families and "strength" in inspect.signature(pipeline.__call__).parameters
         for kind in (pipeline, families[family])
     )
+
+
+def true_guidance(pipeline: Any) -> float:
+    """Return the pipeline's own strength of a guidance beside the one that its network takes as an input; 0 for none.
+
+    At 1 it is off, and then the pipeline makes nothing of a negative prompt.
+    """
+    parameters = inspect.signature(pipeline.__call__).parameters
+    return float(parameters["true_cfg_scale"].default) if "true_cfg_scale" in parameters else 0.0
+
+
+def guidance_arguments(pipeline: Any, config: DiffusersConfig) -> dict[str, Any]:
+    """Return the arguments of the call that guide it."""
+    if true_guidance(pipeline) <= 1:
+        return {"guidance_scale": config.guidance_scale}
+    as_input = pipeline.transformer.config.get("guidance_embeds")  # of Qwen-Image: distilled models alone take it
+    scale = config.guidance_scale
+    return {"guidance_scale": scale if as_input else None, "true_cfg_scale": scale}

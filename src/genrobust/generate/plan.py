@@ -11,7 +11,6 @@ from genrobust.recipe import GenerateConfig, GeneratorConfig, PromptConfig
 
 NO_TEXT = (Template(""),)
 KEPT_HANDS = 1000  # classes whose order of templates is in memory
-MOST_SHARDS = 100_000  # of a dataset: a listing of its folder takes a second, and the name of a shard has six digits
 
 
 def plan_of(
@@ -121,16 +120,7 @@ class Plan:
         return digest((classes, templates, self._negative_prompt, self.per_class, self.data_seed, *more))
 
     def shards(self, shard_size: int) -> Sequence[range]:
-        """Return the indices of each shard: `shard_size` requests, fewer in the last.
-
-        Raises:
-            UserError: There are too many.
-        """
-        if len(self) > MOST_SHARDS * shard_size:
-            raise UserError(
-                f"generate.shard_size: {len(self):,} images in shards of {shard_size:,} are more than {MOST_SHARDS:,} "
-                "shards, and a folder holds no more: raise it, or lower per_class"
-            )
+        """Return the indices of each shard: `shard_size` requests, fewer in the last."""
         return [range(start, min(start + shard_size, len(self))) for start in range(0, len(self), shard_size)]
 
 

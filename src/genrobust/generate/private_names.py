@@ -8,12 +8,6 @@ from typing import Any
 KEEP_SIZE = {"_auto_resize": False}
 
 
-def chooses_attention(network: Any) -> bool:
-    """Return whether some attention of `network` takes a backend; `set_attention_backend` passes over the others."""
-    parts = [] if network is None else network.modules()
-    return any(hasattr(getattr(part, "processor", None), "_attention_backend") for part in parts)
-
-
 def offloads_layers(part: Any) -> bool:
     """Return whether single layers of `part` can wait in main memory."""
     return bool(getattr(part, "_supports_group_offloading", True))

@@ -11,9 +11,8 @@ import torch
 from torch import Tensor
 
 from genrobust.core import Request, UserError
-from genrobust.generate.guidance import true_guidance
 from genrobust.generate.mode import Generator
-from genrobust.generate.pipelines import ENCODED
+from genrobust.generate.pipelines import ENCODED, true_guidance
 
 SCHNELL_TOKENS = 256  # that FLUX.1 schnell was distilled with; its pipeline's default, of FLUX.1 dev, is 512
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections import abc
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import asdict
 from functools import partial
 from importlib import metadata
@@ -43,15 +42,12 @@ from genrobust.data import (
     missing_shards,
     write_shard,
 )
-from genrobust.generate.batches import MOST, best_batch
 from genrobust.generate.engine import Engine, engine_of, identity
 from genrobust.generate.pipeline_config import DiffusersConfig
 from genrobust.generate.plan import Plan
 from genrobust.generate.sample import FAULTS, Drawing, Sampler
 from genrobust.recipe import GenerateConfig, GeneratorConfig
 
-SERVED = 64  # images of a batch, of a server; or, where that is more,
-WAVES = 4  # times the requests at a time: at the end of a batch, all wait for the slowest
 HOPELESS = 100  # requests given up from the start of a run, without one image, before the run is stopped
 log = logging.getLogger(__name__)
 WAITING = 2  # batches that wait to be encoded and written, before drawing waits for them: they would fill the memory
@@ -137,12 +133,8 @@ class Generation:
             generator = identity(self._generator)["generator"]
             raise _no_image(generator, len(dataset.given_up), sorted(set(dataset.given_up.values())))
 
-    def load(
-        self, once: abc.Callable[[abc.Callable[[], int]], int] = lambda measure: measure()
-    ) -> abc.Callable[[abc.Sequence[int]], None]:
+    def load(self) -> abc.Callable[[abc.Sequence[int]], None]:
         """Load the generator, and return a function that draws shards into the claimed folder, with a progress bar.
-
-        `once` returns the batch size that `batch_size: auto` stands for, perhaps by what measures it.
 
         Raises:
             UserError: The generator cannot be loaded; by the function, that a source image cannot be read.
@@ -156,43 +148,20 @@ class Generation:
         engine = engine_of(self._generator)
         loaded = engine(self._generator, self._labels, self._sources, device)
         size = self._config.batch_size
-        if size == "auto":  # before anything is compiled, which each size in turn would do again
-            size = self._batch_size(loaded, once)
         loaded.expect(len(self._plan), min(size, max(map(len, self.parts))))
         run = _Run(loaded, size, self._threads)
+        # In float16, SDXL decodes in float32: TF32 has the bits of float16, and is many times as fast.
+        tf32 = isinstance(self._generator, DiffusersConfig) and self._generator.dtype == "float16"
 
         def draw(shards: abc.Sequence[int]) -> None:
             work = run.shards(self._out, ((i, [self._plan[n] for n in self.parts[i]]) for i in shards))
             # Closed before the folder is given back: an interrupt must not leave the writer at work without it.
             display = progress_bar("generating", sum(len(self.parts[i]) for i in shards))
-            with self._repeatable(), display as bar, closing(work):
+            with repeatable(tf32), display as bar, closing(work):
                 for count in work:
                     bar.advance(count)
 
         return draw
-
-    def _repeatable(self) -> AbstractContextManager[None]:
-        """In float16, SDXL decodes in float32: TF32 has the bits of float16, and is many times as fast."""
-        return repeatable(tf32=isinstance(self._generator, DiffusersConfig) and self._generator.dtype == "float16")
-
-    def _batch_size(self, engine: Engine, once: abc.Callable[[abc.Callable[[], int]], int]) -> int:
-        """The batch size that pays on this device, measured at the first images of the plan."""
-        if engine.on_server:
-            return max(SERVED, WAVES * engine.concurrency)
-        if self._generator.draws_singly:
-            return 1
-        first = [self._plan[n] for n in range(min(len(self._plan), self._config.shard_size, MOST))]
-
-        def seconds(count: int) -> float:
-            began = time.monotonic()
-            engine.trial(first[:count])
-            return time.monotonic() - began
-
-        def measure() -> int:
-            with self._repeatable():
-                return best_batch(seconds, len(first))
-
-        return once(measure)
 
     def _describe(self) -> dict[str, Any]:
         """Describe everything that decides the images beyond rounding as flat JSON, and the names of the classes."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 import re
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -47,7 +46,7 @@ def class_templates(prompts: PromptConfig, labels: LabelSpace) -> list[tuple[Tem
         UserError: They are not usable.
     """
     if prompts.file is not None:
-        return [_exclude_styles(of_class, prompts.without_styles) for of_class in read_listed(prompts.file, labels)]
+        return read_listed(prompts.file, labels)
     return [templates_of(prompts)] * len(labels)
 
 
@@ -66,8 +65,8 @@ def templates_of(config: PromptConfig) -> tuple[Template, ...]:
         members = template_set(name)
         if config.strategy == "single":
             members = tuple(t for t in members if t.text == SINGLE[name])
-        return _exclude_styles(members, config.without_styles)
-    templates = _exclude_styles(tuple(Template(text) for text in config.templates), config.without_styles)
+        return members
+    templates = tuple(Template(text) for text in config.templates)
     check_templates(templates, "prompts.templates")
     if config.strategy == "single" and len(templates) > 1:
         raise UserError(
@@ -75,17 +74,6 @@ def templates_of(config: PromptConfig) -> tuple[Template, ...]:
             "keep one, or choose the strategy diverse"
         )
     return templates
-
-
-def _exclude_styles(templates: tuple[Template, ...], styles: Sequence[str]) -> tuple[Template, ...]:
-    known = list(dict.fromkeys(t.style for t in templates if t.style))
-    if unknown := [style for style in styles if style not in known]:
-        named = f"those of this recipe name {', '.join(known)}" if known else "no template of this recipe names a style"
-        raise UserError(f"prompts.without_styles: no template names the style {unknown[0]!r}; {named}")
-    remaining = tuple(t for t in templates if t.style not in styles)
-    if styles and not remaining:
-        raise UserError("prompts.without_styles leaves no template: remove a style from the list")
-    return remaining
 
 
 def check_templates(templates: tuple[Template, ...], where: str) -> None:

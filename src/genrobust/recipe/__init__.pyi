@@ -23,7 +23,6 @@ from .diffusion import (
     HEAD as HEAD,
     PATCH as PATCH,
     PATCH_OF_LATENTS as PATCH_OF_LATENTS,
-    SUBSTEPS as SUBSTEPS,
     ClassModelConfig as ClassModelConfig,
     FinetuneConfig as FinetuneConfig,
     GeneratorTraining as GeneratorTraining,
@@ -45,11 +44,10 @@ from .load import (
     recipe_names as recipe_names,
     recipe_yaml as recipe_yaml,
 )
-from .names import look_alikes as look_alikes, study_name as study_name
+from .names import study_name as study_name
 from .numbers import (
     CORES as CORES,
     Between as Between,
-    Pixels as Pixels,
     PositiveFraction as PositiveFraction,
     Threads as Threads,
     WorkerCount as WorkerCount,

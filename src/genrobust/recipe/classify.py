@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from itertools import pairwise
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
@@ -153,8 +152,6 @@ class TrainConfig(FineTuning):
             raise ValueError("crop: random-resized is an augmentation, which augmentation: none excludes")
         if self.optimizer == "sgd" and self.momentum == 0:
             raise ValueError("momentum: sgd is Nesterov's, which needs some: for none, set optimizer to momentum")
-        if self.layer_decay != 1 and self.no_decay is not None:
-            raise ValueError("layer_decay: it uses timm's own weight decay rule, not no_decay: set only one")
         if self.augmentation_share < 1 and not self.augmentation.changes:
             raise ValueError(f"augmentation_share: {self.augmentation} is no policy that could change a share")
         if self.start_size is not None and (self.crop == "square" or self.start_size > self.image_size):
@@ -220,8 +217,12 @@ class TrainConfig(FineTuning):
         return ", ".join(filter(None, [self.architecture, self.start_in_words, mixed]))
 
 
-SHARED = {"balance", "after", "until"}  # keys of a part that has a share of the batch
-DRAWING = {*SHARED, "cells", "loss_weight", "labels"}  # keys that say which images are drawn, how, and what they count
+DRAWING = {
+    "balance",
+    "cells",
+    "loss_weight",
+    "labels",
+}  # keys that say which images are drawn, how, and what they count
 
 
 class LabelsConfig(Section):
@@ -259,10 +260,6 @@ class MixturePart(Section):
 
     `loss_weight` is how much the loss of an image counts: the loss of a batch is the weighted mean. With equal shares,
     0.8 and 0.2 are as in DataDream (Kim et al., 2024, arXiv:2407.10910).
-
-    `after` is the share of the training at which the part begins; before it, the others share the batch.
-
-    `until` is the share at which it ends.
     """
 
     source: Name
@@ -272,8 +269,6 @@ class MixturePart(Section):
     weight: Annotated[float, Between(1e-6, 1e6, "a batch cannot hold such unequal shares")] | None = None
     balance: tuple[Literal["class", "style"], ...] = later_key(())
     loss_weight: Annotated[float, Between(1e-6, 1e6, "other images would not count")] = later_key(1.0)
-    after: Annotated[float, Between(0, 1, "it is a share of the training", below=True)] = later_key(0.0)
-    until: PositiveFraction = later_key(1.0)
     labels: LabelsConfig | None = later_key(None)
 
     @property
@@ -283,13 +278,11 @@ class MixturePart(Section):
 
     @property
     def drawing_in_words(self) -> str:
-        """Describe `drawing`: "balanced by class, until 75 % of the training", or "" for the defaults."""
+        """Describe `drawing`: "balanced by class, loss weight 0.5", or "" for the defaults."""
         words = {
             "cells": "withheld cells alone",
             "balance": f"balanced by {' and '.join(self.balance)}",
             "loss_weight": f"loss weight {self.loss_weight:g}",
-            "after": f"after {100 * self.after:g} % of the training",
-            "until": f"until {100 * self.until:g} % of the training",
             "labels": self.labels and f"labels by {self.labels.arm}, temperature {self.labels.temperature:g}",
         }
         return ", ".join(str(words[key]) for key in words if key in self.drawing)
@@ -333,15 +326,10 @@ class ArmConfig(Section):
         if len({part.weight is None for part in self.mixture}) > 1:
             raise ValueError(f"arm {self.name!r}: mixture: give every source a weight, or none")
         for part in self.mixture:
-            where = f"arm {self.name!r}: mixture: {part.source}"
-            if part.after >= part.until:
-                raise ValueError(f"{where}: after: {part.after:g} is no share before until, {part.until:g}")
-            if part.weight is None and len(sources) > 1 and (keys := part.drawing.keys() & SHARED):
-                raise ValueError(f"{where}: {min(keys)}: it needs a share of the batch: give every source a weight")
-        for begin, end in pairwise(sorted({0.0, 1.0, *(t for part in self.mixture for t in (part.after, part.until))})):
-            if not any(part.after <= begin and end <= part.until for part in self.mixture):
+            if part.weight is None and len(sources) > 1 and part.balance:
                 raise ValueError(
-                    f"arm {self.name!r}: mixture: no source is mixed from {begin:g} to {end:g}: change after or until"
+                    f"arm {self.name!r}: mixture: {part.source}: balance: it needs a share of the batch: give every "
+                    "source a weight"
                 )
         return self
 

@@ -40,7 +40,7 @@ class ImageRule(Section):
     ``dog/siteA_0001.jpg`` (in tars: the tar's name and the key, without an extension). Its capture group, or the one
     called ``group``, is the name.
 
-    `column` names a column of CSV tables, parquet files and saved datasets, or a key of the JSON beside an image in
+    `column` names a column of CSV tables and parquet files, or a key of the JSON beside an image in
     tars.
     """
 
@@ -136,9 +136,9 @@ class RetrievedConfig(Section):
     `path` holds labeled images, such as the generator's training data, for `retrieved` and `retrieved-by-class`.
     Pictograms has its own.
 
-    `search` holds images without labels: a folder with images at any depth, a CSV table of paths, tars, parquet files
-    or a saved dataset. `retrieved-by-search` takes those nearest to each class, by the cosine with the recipe's
-    prompts. Without it, the images of `path` are searched and their labels ignored.
+    `search` holds images without labels: a folder with images at any depth, a CSV table of paths, tars or parquet
+    files. `retrieved-by-search` takes those nearest to each class, by the cosine with the recipe's prompts. Without it,
+    the images of `path` are searched and their labels ignored.
 
     `clip` is the CLIP that searches: a folder, or "pictograms" for the embedded one.
 
@@ -153,7 +153,6 @@ class RetrievedConfig(Section):
     path: Place | None = None
     search: Place | None = None
     clip: str | None = None
-    match: Literal["classes", "prompts"] = later_key("classes")
     per_class: PerClass | None = None
     limit: Count | None = later_key(None)
     without: WithoutConfig = later_key(WithoutConfig())
@@ -163,7 +162,7 @@ class DataConfig(Choice):
     """The source of the real images, and what is added to them.
 
     A path, except `retrieved.search`, is a folder of class folders or of folders STYLE/CLASS, a CSV table of paths and
-    labels, WebDataset tars, Hugging Face parquet files or a saved dataset.
+    labels, WebDataset tars or Hugging Face parquet files.
 
     `classes` takes some of the classes, as if there were no others: a list of their folders or names, a text file with
     one on each line, or so many that a hash chooses.

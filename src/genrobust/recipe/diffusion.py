@@ -12,7 +12,6 @@ from genrobust.recipe.section import Section, later_key
 PATCH = 4  # pixels a side: a U-Net on 16 x 16 latents of an image of 64 px learns shapes, one on 8 x 8 colors alone
 HEAD = 32  # channels of an attention head of a class model
 PATCH_OF_LATENTS = 2  # those of a transformer: a quarter of the time of 1
-SUBSTEPS = 4  # of a teacher, of DPM-Solver++, for each step of the student that is distilled from it
 Channels = Annotated[int, Between(HEAD, 8192, MEMORY)]
 
 
@@ -54,12 +53,6 @@ class FinetuneConfig(GeneratorTraining):
 
     `method: full` trains every weight; `lora` trains low-rank additions to the attention layers and saves only them.
     Captions are the recipe's prompts, a tenth of them empty for classifier-free guidance.
-
-    `distil` trains a student instead, without images: it learns to draw the recipe's prompts in so many steps, without
-    guidance, as the generator does in four times as many with its `guidance_scale`. Its images are then drawn so,
-    whatever the recipe says.
-
-    `distil_images` is the number of images that the generator draws for it first.
     """
 
     section = "finetune"
@@ -68,14 +61,6 @@ class FinetuneConfig(GeneratorTraining):
 
     method: Literal["full", "lora"] = "full"
     lora_rank: Annotated[int, Between(1, 4096, "no attention layer is wider")] = 16
-    distil: Annotated[int, Between(1, 16, "more steps need no distillation")] | None = later_key(None)
-    distil_images: Annotated[int, Between(1, 10_000_000, MEMORY)] = later_key(24_000)
-
-    @model_validator(mode="after")
-    def _check_distil(self) -> FinetuneConfig:
-        if self.distil is not None and self.flip:
-            raise ValueError("flip is for learning images, and distil learns none: drop one of the two")
-        return self
 
 
 class ClassModelConfig(GeneratorTraining):

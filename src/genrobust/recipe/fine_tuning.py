@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from genrobust.core import Registry
-from genrobust.recipe.numbers import Between, Fraction
+from genrobust.recipe.numbers import Fraction
 from genrobust.recipe.section import Choice, later_key, listed
 
 if TYPE_CHECKING:  # torch takes seconds, and recipes are read without it
@@ -42,13 +42,10 @@ class FineTuning(Choice):
     `init` is `scratch`, `pretrained` (timm's weights of `architecture`), `clip:FOLDER` (the image tower of a CLIP;
     `clip:pictograms` is the embedded one), `arm:ARM` or `RECIPE:ARM` (the first seed's classifier of an arm), or any
     classifier that `genrobust predict` opens. Its network replaces `architecture` and prepares images in its own way.
-
-    `head: text` embeds the recipe's prompts of each class with the CLIP's text tower; `random` draws a new last layer;
-    `auto` is `text` for a CLIP, the network's own rows where it knows all classes, and otherwise new.
+    The last layer of a CLIP embeds the recipe's prompts of each class with its text tower; another network keeps its
+    rows where it knows all classes, and else gets a new layer.
 
     `method` is `full` (all weights), `linear-probe`, `lp-ft`, `lora`, or that of another package.
-
-    `layer_decay` multiplies the learning rate once for each layer below the last, as in timm.
 
     `wise_ft` interpolates between the weights before (0) and after (1) fine-tuning (WiSE-FT: Wortsman et al., 2022).
     One number makes the arm the network at that point; with several the report shows the accuracy at each.
@@ -60,17 +57,13 @@ class FineTuning(Choice):
     probes: ClassVar[Literal["first", "only"] | None] = None  # whether a linear probe comes first, or is all
 
     init: Annotated[str, Field(min_length=1, max_length=1000)] = later_key(SCRATCH)
-    head: Literal["auto", "text", "random"] = later_key("auto")
     method: str = later_key("full")
-    layer_decay: Annotated[float, Between(0, 1, "lower layers would learn faster than the last", above=True)] = (
-        later_key(1.0)
-    )
     wise_ft: Alphas | None = later_key(None)
 
     @model_validator(mode="after")
     def _check_init(self) -> FineTuning:
         if self.init == SCRATCH:
-            plain = {"head": "auto", "method": "full", "wise_ft": None}
+            plain = {"method": "full", "wise_ft": None}
             if key := next((key for key, value in plain.items() if getattr(self, key) != value), None):
                 raise ValueError(f"{key}: it needs a pretrained network, and init is scratch: set train.init")
         if self.wise_ft is not None and not 0 < len(set(self.wise_ft)) == len(self.wise_ft) <= MOST_POINTS:

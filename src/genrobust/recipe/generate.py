@@ -40,6 +40,7 @@ class GeneratorConfig(Choice):
 
     chosen_by = "engine"
     registry = ENGINES
+    gone: ClassVar[dict[str, Any]] = {}  # former keys with their defaults: folders keep their names
     unsampled: ClassVar[tuple[str, ...]] = ()  # keys beside `model` that change no image, or are known by content
 
     mode: str = "labels"
@@ -80,11 +81,6 @@ class GeneratorConfig(Choice):
         return False
 
     @property
-    def draws_singly(self) -> bool:
-        """Whether images are drawn one by one: what the engine does with one would depend on the rest of a batch."""
-        return False
-
-    @property
     def size(self) -> tuple[int | None, int | None]:
         """Width and height of the images in pixels; None where they are the model's own."""
         return None, None
@@ -111,7 +107,7 @@ class GeneratorConfig(Choice):
 
     def sampling(self) -> dict[str, Any]:
         """Return the part of the section that decides the images beside the weights, as flat JSON."""
-        return self.model_dump(mode="json", exclude={"model", *self.unsampled})
+        return {**self.gone, **self.model_dump(mode="json", exclude={"model", *self.unsampled})}
 
 
 class PromptConfig(Section):
@@ -124,15 +120,12 @@ class PromptConfig(Section):
 
     `file` is for `list`: a text file with one template on each line, or a .json file that maps each class (id or name)
     to a list of full prompts.
-
-    `without_styles` leaves out the templates of "pictograms" that name these styles.
     """
 
     strategy: Literal["single", "diverse", "list"] = "diverse"
     templates: str | tuple[str, ...] = "pictograms"
     file: Place | None = None
     negative_prompt: str = ""
-    without_styles: tuple[str, ...] = later_key(())
 
     @property
     def names_a_set(self) -> bool:
@@ -160,7 +153,7 @@ class GenerateConfig(Section):
     split: Literal["train", "val"] = "train"
     per_class: PerClass = 50
     shard_size: Annotated[int, Between(1, 100_000, "memory holds the metadata of a whole shard")] = 500
-    batch_size: Annotated[int, Between(1, 4096, MEMORY)] | Literal["auto"] = 50  # auto: the best on the GPU, measured
+    batch_size: Annotated[int, Between(1, 4096, MEMORY)] = 50  # halved where memory does not suffice
     prompts: PromptConfig = PromptConfig()
 
 

@@ -1,10 +1,8 @@
-"""The names that a recipe gives: each a line that people can tell from others, and a study's the name of its folder."""
+"""The names that a recipe gives: each a visible line, and a study's the name of its folder."""
 
 from __future__ import annotations
 
 import re
-import unicodedata
-from collections.abc import Iterable
 from typing import Annotated
 
 from pydantic import AfterValidator, WithJsonSchema
@@ -64,13 +62,3 @@ Name = Annotated[str, AfterValidator(valid_name), WithJsonSchema(_SCHEMA)]
 FolderName = Annotated[
     str, AfterValidator(_valid_folder_name), WithJsonSchema({**_SCHEMA, "pattern": f"^[^{_UNFIT}]*$"})
 ]
-
-
-def look_alikes(names: Iterable[str]) -> tuple[str, str] | None:
-    """Return two different `names` that nobody can tell apart: accents and spaces in other code points, joiners."""
-    seen: dict[str, str] = {}
-    for name in names:
-        looks = " ".join(unicodedata.normalize("NFKC", name).translate(JOINERS).split())
-        if (other := seen.setdefault(looks, name)) != name:
-            return other, name
-    return None

@@ -28,7 +28,7 @@ from genrobust.recipe.generate import (
     GenerateConfig,
     GeneratorConfig,
 )
-from genrobust.recipe.names import FolderName, Name, look_alikes
+from genrobust.recipe.names import FolderName, Name
 from genrobust.recipe.numbers import PerClass, Seed, Threads
 from genrobust.recipe.section import Section, checked, later_key, listed, merged
 from genrobust.recipe.tune import TuneConfig
@@ -100,14 +100,6 @@ class Recipe(Section):
             own = DataConfig.chosen(data).own_prompts
             return {**given, "generate": {**generate, "prompts": {"templates": own, **prompts}}}
         return given
-
-    @model_validator(mode="after")
-    def _check_names(self) -> Recipe:
-        arms, sources = [*self.arm_names, *self.groups(), ZERO_SHOT], [GENERATED, *self.not_generated, *self.datasets]
-        for key, names in (("arms", arms), ("datasets", sources), ("data.shifts", self.data.shifts)):
-            if twins := look_alikes(names):
-                raise ValueError(f"{key}: {twins[0]!a} and {twins[1]!a} look the same: rename one")
-        return self
 
     @model_validator(mode="after")
     def _check_arms(self) -> Recipe:

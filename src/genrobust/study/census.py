@@ -119,28 +119,6 @@ class Census:
         while self._unkept:
             self._keep(*self._unkept.popitem()[1])
 
-    def find_changed_images(self, sets: Mapping[str, ImageSet]) -> tuple[int, dict[str, list[str]]]:
-        """Read all images again, and return their number and, by set, the keys of those whose contents changed.
-
-        A change of size or time is no change here: with it, the images are others, and nothing that was made of the
-        former ones is used.
-
-        Raises:
-            UserError: A file cannot be read.
-            GenrobustError: What is kept is damaged.
-        """
-        total = 0
-        changed: dict[str, list[str]] = {}
-        for name, images in sets.items():
-            if (known := self.contents(images)) is None:
-                continue
-            contents = hash_contents(images)
-            assert contents is not None
-            total += len(known)
-            if places := np.flatnonzero((contents != known).any(axis=1)).tolist():
-                changed[name] = [images.keys[place] for place in places]
-        return total, changed
-
     def _known(self, name: str, inputs: Mapping[str, Any], read: Callable[[], Arrays]) -> Arrays:
         """Return what is kept for `inputs`; where nothing is, what `read` returns, which is then kept.
 

@@ -29,7 +29,6 @@ from genrobust.data import (
     Copies,
     copies_of_tests,
     load_data,
-    with_derived,
     withhold,
     without_broken,
     without_copies,
@@ -37,7 +36,7 @@ from genrobust.data import (
     without_withheld,
 )
 from genrobust.generate import class_templates
-from genrobust.recipe import Recipe, look_alikes, recipe_yaml
+from genrobust.recipe import Recipe, recipe_yaml
 from genrobust.robustness import list_metrics
 from genrobust.study.census import Census
 from genrobust.study.estimates import StageTimes
@@ -104,7 +103,7 @@ class Context:
         Raises:
             UserError: An image cannot be read.
         """
-        tests = {name: images for name, images in self.data.tests.items() if name not in self.data.derived}
+        tests = self.data.tests
         found = [
             copies_of_tests(
                 f"{images.name} of {other.recipe.name}", images, tests, self._census.contents, self._near_copies
@@ -113,24 +112,9 @@ class Context:
         ]
         return [replace(copies, left_out=False) for copies in found if copies is not None]
 
-    def find_changed_images(self) -> tuple[int, dict[str, list[str]]]:
-        """Read the study's images again: as the function of this name."""
-        return self._census.find_changed_images(_all_sets(self._listed))
-
-    def find_changed_sets(self) -> list[str]:
-        """List the images again, and return the sets whose files changed since, by their names, sizes and times.
-
-        Raises:
-            UserError: A set is no longer there.
-        """
-        now = _all_sets(load_data(self.recipe.data))
-        before = _all_sets(self._loaded)
-        return [name for name in now if name in before and now[name].fingerprint != before[name].fingerprint]
-
     @cached_property
     def _data_and_notices(self) -> tuple[StudyData, list[Copies | Broken | str]]:
         data, copies = without_copies(self._listed, self._census.contents, self.recipe.evaluate.beside)
-        data = with_derived(data, self.recipe.data)
         _check_names(self.recipe, data)
         return data, [*self._opened[1], *copies]
 
@@ -230,12 +214,8 @@ def _scored_tests(recipe: Recipe, data: StudyData) -> list[str]:
     return [name for name in data.tests if chosen is None or name in (data.clean, *chosen)]
 
 
-def _all_sets(data: StudyData) -> dict[str, ImageSet]:
-    return {**data.learned, **data.tests}
-
-
 def _count(data: StudyData) -> int:
-    return sum(map(len, _all_sets(data).values()))
+    return sum(map(len, {**data.learned, **data.tests}.values()))
 
 
 def _in_worker(recipe: Recipe, out: Path | str) -> Context:
@@ -244,8 +224,6 @@ def _in_worker(recipe: Recipe, out: Path | str) -> Context:
 
 def _check_names(recipe: Recipe, data: StudyData) -> None:
     """Raise UserError, naming the key, for a test set that the data lacks, and for an unknown metric."""
-    if twins := look_alikes([MEAN_OF_SHIFTS, *data.tests]):
-        raise UserError(f"data.shifts: {twins[0]!a} and {twins[1]!a} look the same: rename one")
     if MEAN_OF_SHIFTS in data.tests:
         raise UserError(f"data.shifts: {MEAN_OF_SHIFTS!r} is what reports call the mean over all: rename this test set")
     there = ", ".join(data.tests)

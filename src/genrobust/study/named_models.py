@@ -1,4 +1,4 @@
-"""The classifiers that --models names: a recipe's arms, checkpoints, folders of checkpoints, and any other."""
+"""The classifiers that --models names: a recipe's arms, checkpoints, and any other."""
 
 from __future__ import annotations
 
@@ -6,20 +6,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
-from typing import Any
 
 from genrobust.classifiers import (
-    CheckpointInfo,
     OpenClassifier,
     PredictedBy,
-    is_checkpoint,
-    is_timm_folder,
     open_checkpoint,
     open_classifier,
     predict_sets,
-    read_checkpoint_info,
 )
-from genrobust.core import REAL, Predictions, UserError, digest
+from genrobust.core import Predictions, UserError, digest
 from genrobust.study.context import Context
 from genrobust.study.stages.stage import Stage
 from genrobust.study.studies import Studies
@@ -31,16 +26,14 @@ from genrobust.study.training_runs import recipe_and_name
 class Named:
     """A model by its name; those of the same name are checkpoints of one.
 
-    `open` trains it where it is missing, which `makes` does. `recipe` is that of an arm, "" for other models, and
-    `training` a hash of how a checkpoint was trained that the user gave no name. `learned_in` are the studies whose
-    images an arm learned from.
+    `open` trains it where it is missing, which `makes` does. `recipe` is that of an arm, "" for other models.
+    `learned_in` are the studies whose images an arm learned from.
     """
 
     name: str
     open: Callable[[], OpenClassifier]
     makes: Stage | None = None
     recipe: str = ""
-    training: str = ""
     learned_in: Sequence[Context] = ()
 
 
@@ -49,38 +42,28 @@ def named_models(specs: Sequence[str], studies: Studies, labels: Sequence[str] =
 
     Args:
         specs: Each ``MODEL`` or ``NAME=MODEL``. A model is a recipe (each arm a model of so many seeds, the reference
-            first), ``RECIPE:ARM``, a checkpoint's folder, a folder of such (a model for each way in which they were
-            trained), or what else `open_classifier` opens, such as a name of timm's.
+            first), ``RECIPE:ARM``, or what `open_classifier` opens, such as a checkpoint's folder or a name of timm's.
         labels: Files of class names as `open_classifier` takes them, each ``NAME=FILE`` for the models of that name,
             or ``FILE`` for all but the arms of recipes.
 
     Raises:
-        UserError: Anything else, or two checkpoints in a folder that nothing tells apart.
+        UserError: Anything else.
     """
     files = _label_files(labels)
     models = [model for spec in specs for model in _models_of(spec, studies, files)]
     recipes = {model.name: {other.recipe for other in models if other.name == model.name} for model in models}
-    models = [
+    return [
         replace(m, name=f"{m.recipe}: {m.name}") if m.recipe and recipes[m.name] != {m.recipe} else m for m in models
     ]
-    takers = {model.name for model in models if not model.recipe}
-    for name, file in files.items():
-        if name not in takers and (name or not takers):
-            raise UserError(
-                f"--labels {name and f'{name}='}{file}: there is no model {f'{name!r} ' if name else ''}whose classes "
-                "it could name: arms of recipes know theirs; name any other with --models NAME=MODEL"
-            )
-    return models
 
 
 def open_all(models: Sequence[Named]) -> dict[str, list[OpenClassifier]]:
     """Open the checkpoints of each model, by its name.
 
     Raises:
-        UserError: A checkpoint comes twice under a name, or two of a name were trained otherwise.
+        UserError: A checkpoint comes twice under a name.
     """
     classifiers: dict[str, list[OpenClassifier]] = {}
-    trainings: dict[str, str] = {}
     for model in models:
         opened = model.open()
         of_name = classifiers.setdefault(model.name, [])
@@ -88,11 +71,6 @@ def open_all(models: Sequence[Named]) -> dict[str, list[OpenClassifier]]:
         twice = next(same, None)
         if twice is not None:
             raise UserError(f"--models: {twice.name} and {opened.name} are the same checkpoint of {model.name!r}")
-        if trainings.setdefault(model.name, model.training) != model.training:
-            raise UserError(
-                f"--models: {of_name[0].name} and {opened.name} are both called {model.name!r}, and were not trained "
-                "alike: give one another name, with NAME=CHECKPOINT"
-            )
         of_name.append(opened)
     return classifiers
 
@@ -106,8 +84,8 @@ def predictions_of(
     matched by id.
 
     Raises:
-        UserError: A name is no model, two checkpoints in a folder cannot be told apart, a model may not be trained, or
-            it does not know one of the classes; raised before any is loaded.
+        UserError: A name is no model, a model may not be trained, or it does not know one of the classes; raised before
+            any is loaded.
     """
     named = named_models(models, studies, labels)
     studies.require_made(model.makes for model in named)
@@ -150,7 +128,6 @@ def _name_and_rest(spec: str) -> tuple[str, str]:
 
 def _models_of(spec: str, studies: Studies, labels: Mapping[str, Path]) -> Iterator[Named]:
     name, model = _name_and_rest(spec)
-    folder = Path(model)
     recipe, arm_name = recipe_and_name(model)
     if recipe:
         if name:
@@ -163,66 +140,11 @@ def _models_of(spec: str, studies: Studies, labels: Mapping[str, Path]) -> Itera
         makes, train = study.graph.train(runs), cache(partial(study.train, runs))  # all at once, when one is opened
         for place, run in enumerate(runs):
             yield Named(run.of, partial(_open_trained, study, train, place), makes, recipe_name, learned_in=learned_in)
-    elif is_checkpoint(folder):
-        info = read_checkpoint_info(folder)
-        named = _open_named(name or _trained_on(info) or folder.name, model, labels)
-        yield named if name else replace(named, training=digest(_training_facts(info)))
-    elif folder.is_dir() and not is_timm_folder(folder):
-        names = _distinct_names(folder)
-        yield from (_open_named(name or names[sub], str(sub), labels) for sub in names)
     else:
-        yield _open_named(name or (folder.resolve().name if folder.exists() else model), model, labels)
-
-
-def _open_named(name: str, model: str, labels: Mapping[str, Path]) -> Named:
-    # Now, so that what cannot be opened is reported before anything is trained.
-    opened = open_classifier(model, labels.get(name, labels.get("")))
-    return Named(name, lambda: opened)
+        name = name or (Path(model).resolve().name if Path(model).exists() else model)
+        opened = open_classifier(model, labels.get(name, labels.get("")))  # now: mistakes before trainings
+        yield Named(name, lambda: opened)
 
 
 def _open_trained(study: Study, train: Callable[[], list[Path]], place: int) -> OpenClassifier:
     return open_checkpoint(train()[place], study.recipe.evaluate)
-
-
-def _distinct_names(folder: Path) -> dict[Path, str]:
-    """The checkpoints in `folder` with the names of their models, those trained on real images alone first.
-
-    A model is called by what its checkpoints trained on, and by how else their training differed from that of others.
-    """
-    infos = {sub: read_checkpoint_info(sub) for sub in sorted(folder.iterdir()) if is_checkpoint(sub)}
-    if not infos:
-        raise UserError(f"{folder} holds no checkpoint, and no folder of one: name another, or train some first")
-    facts = {sub: _training_facts(info) for sub, info in infos.items()}
-    names = {}
-    for sub, info in infos.items():
-        base = _trained_on(info) or "unknown"
-        rivals = [facts[other] for other in infos if (_trained_on(infos[other]) or "unknown") == base]
-        differences = [
-            f"{key} {value}" for key, value in facts[sub].items() if any(r.get(key) != value for r in rivals)
-        ]
-        names[sub] = ", ".join([base, *differences])
-    taken: dict[str, Path] = {}
-    for sub, name in names.items():
-        other = taken.setdefault(f"{name} {infos[sub].training.get('seed')}", sub)
-        if other != sub:
-            raise UserError(
-                f"{folder}: nothing tells {other.name} from {sub.name}, both of {name!r} with seed "
-                f"{infos[sub].training.get('seed')}: give each a name with --models NAME={sub}"
-            )
-    return dict(sorted(names.items(), key=lambda item: ("+" in item[1], not item[1].startswith("real"), item[1])))
-
-
-def _trained_on(info: CheckpointInfo) -> str:
-    """The sources of a checkpoint's training images, real ones first: "real+generated"; "" where they are not known."""
-    sources = info.training.get("counts") or {}
-    return "+".join(sorted(sources, key=lambda s: (s != REAL, s)))
-
-
-def _training_facts(info: CheckpointInfo) -> dict[str, Any]:
-    """Describe a checkpoint's training beyond its seed, by name, as text."""
-    counts: dict[str, int] = info.training.get("counts") or {}
-    config: dict[str, Any] = info.training.get("config") or {"architecture": info.architecture}
-    return {"images": f"{sum(counts.values()):,}"} | {
-        key.replace("_", " "): value if isinstance(value, str | int | float) else digest(value, 6)
-        for key, value in sorted(config.items())
-    }

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Iterator, Sequence
-from functools import cached_property, partial
+from collections.abc import Callable, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from genrobust.core import (
     link,
     local_folder,
 )
-from genrobust.data import ShardDataset, describe_dark, require_outside
+from genrobust.data import ShardDataset, require_outside
 from genrobust.generate import open_generated
 from genrobust.recipe import GENERATED, ArmConfig, Recipe
 from genrobust.report import ReportView, report_inputs, write_report
@@ -33,8 +33,6 @@ from genrobust.study.sources.dataset import GeneratedDataset
 from genrobust.study.stages.generate import Generate
 from genrobust.study.stages.stage import Row, rows
 from genrobust.study.training_runs import TrainingRun, run_of
-
-LOOKED_AT = 16  # images of a set, before anything is trained on them
 
 
 class Study:
@@ -183,19 +181,6 @@ class Study:
         tests = {name: self.data.tests[name].fingerprint for name in self.tests}
         return report_inputs(self.recipe, checkpoints, tests)
 
-    def describe_dark(self) -> Iterator[str]:
-        """Yield a line for each of the user's sets of which most images are nearly black or of one color."""
-        data, places = self.data, self.recipe.data.places
-        sets = {"train": data.train, "val": data.val, "generated": data.generated, "retrieved.path": data.retrieval}
-        sets |= {f"extra.{name}": images for name, images in data.extra.items()}
-        sets |= {name if name == data.clean else f"shifts.{name}": images for name, images in data.tests.items()}
-        for name, images in sets.items():
-            place = places.get(f"data.{name}", places.get(f"data.{name}.path"))
-            if images is not None and place is not None:
-                first = (partial(images.image, index) for index in range(min(len(images), LOOKED_AT)))
-                if dark := describe_dark(first, share=0.5):
-                    yield f"data.{name}, {place}: {dark}"
-
     def run(self, anew: bool = False, same_versions: bool = False) -> tuple[Summary, dict[str, Path]]:
         """Run all stages to the report; returns what was measured and the files written, by kind.
 
@@ -222,14 +207,13 @@ class Study:
             for job in row.left:
                 self.context.executor.require(job.workers)
         self.graph.require_initial(self.graph.runs)
-        for note in (*check_baselines(self.context), *self.describe_dark()):
+        for note in check_baselines(self.context):
             self.context.log(note)
         for stage in stages:
             stage.work()
         scores = self.scores()
         self.context.log("writing the report")
         record = record_of(self.graph, scores, self.command, self.makers())
-        self.context.tracking.outcome(record)
         view = ReportView(record)
         files = write_report(view, self.report_folder, self._report_inputs)
         link(self.out / self.recipe.name, self.report_folder)

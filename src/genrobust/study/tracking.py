@@ -1,27 +1,20 @@
-"""A study's curves, scores and images in TensorBoard, if its recipe has `track: true`."""
+"""The curves of a study's trainings in TensorBoard, if its recipe has `track: true`."""
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from PIL import Image
-
-from genrobust.classifiers import read_checkpoint_info
-from genrobust.core import StudyRecord, digest, require_packages, slug
+from genrobust.core import require_packages, slug
 
 if TYPE_CHECKING:
     from genrobust.train import Watch
 
-SIDE = 64  # pixels of an image that is shown
-
 
 class Tracking:
-    """Writes event files: a folder for each training and for the outcome, below `folder`; None writes nothing.
+    """Writes event files: a folder for each training, below `folder`; None writes nothing.
 
     `recipe` is the recipe as YAML, which is shown beside every run.
 
@@ -36,10 +29,7 @@ class Tracking:
 
     @contextmanager
     def training(self, name: str, checkpoint: Path) -> Iterator[Watch]:
-        """Yield the function that logs the metrics of a step of the training of `checkpoint`, which is called `name`.
-
-        Of a training that ran without tracking the validations are logged now.
-        """
+        """Yield the function that logs the metrics of a step of the training of `checkpoint`, called `name`."""
         if self._folder is None:
             yield lambda step, metrics: None
             return
@@ -56,32 +46,9 @@ class Tracking:
 
         try:
             yield watch
-            if writer is None and not folder.exists():
-                for entry in read_checkpoint_info(checkpoint).training["history"]:
-                    watch(int(entry["step"]), {key: value for key, value in entry.items() if key != "step"})
         finally:
             if writer is not None:
                 writer.close()
-
-    def outcome(self, record: StudyRecord) -> None:
-        """Log the scores of a finished study, means over seeds, and its images; once for each outcome."""
-        if self._folder is None:
-            return
-        means = {
-            f"{key.metric}/{key.test_set}/{key.arm}": score.value
-            for key, score in record.summary.scores.items()
-            if key.seed is None and not key.minus
-        }
-        folder = self._folder / f"study-{digest([means, [picture.data.hex() for picture in record.pictures]], 6)}"
-        if folder.exists():
-            return
-        writer = self._open(folder, 0)
-        for name, value in means.items():
-            writer.add_scalar(name, value, 0)
-        for origin in dict.fromkeys(picture.origin for picture in record.pictures):
-            images = [_pixels(picture.data) for picture in record.pictures if picture.origin == origin]
-            writer.add_images(f"images/{origin}", np.stack(images), 0, dataformats="NHWC")
-        writer.close()
 
     def _open(self, folder: Path, step: int) -> Any:
         from torch.utils.tensorboard import SummaryWriter
@@ -91,8 +58,3 @@ class Tracking:
         if is_new:
             writer.add_text("recipe", f"```yaml\n{self._recipe}```")
         return writer
-
-
-def _pixels(data: bytes) -> np.ndarray:
-    """The image in a file, uint8 [SIDE, SIDE, 3]."""
-    return np.asarray(Image.open(io.BytesIO(data)).convert("RGB").resize((SIDE, SIDE)))

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from timm.optim import create_optimizer_v2, param_groups_layer_decay
+from timm.optim import create_optimizer_v2
 from torch import Tensor, nn
 
 from genrobust.classifiers import Classifier, LossScaler, autocast, has_fixed_size
@@ -34,7 +34,8 @@ class Learner(nn.Module):
 
     def no_weight_decay(self) -> set[str]:
         """Return the names of parameters that an architecture spares from decay, for timm's optimizers."""
-        return {f"model.network.{name}" for name in spared_from_decay(self.model)}
+        get_names = getattr(self.model.network, "no_weight_decay", None)
+        return {f"model.network.{name}" for name in get_names()} if callable(get_names) else set()
 
 
 def make_learner(model: Classifier, classes: int, config: TrainConfig) -> Learner:
@@ -66,7 +67,7 @@ def _require_image_size(network: nn.Module, config: TrainConfig) -> None:
 def make_optimizer(learner: Learner, config: TrainConfig, scaler: LossScaler) -> torch.optim.Optimizer:
     """Return the optimizer of all that learns."""
     optimizer = create_optimizer_v2(
-        _parameter_groups(learner, config),
+        learner if config.no_decay is None else _decay_groups(learner, config.no_decay),
         opt=config.optimizer,
         lr=config.learning_rate,
         weight_decay=config.weight_decay,
@@ -80,20 +81,6 @@ def make_optimizer(learner: Learner, config: TrainConfig, scaler: LossScaler) ->
     return optimizer
 
 
-def _parameter_groups(learner: Learner, config: TrainConfig) -> Learner | list[dict[str, Any]]:
-    """The parameters, in groups where not all have the same rate, or others than timm's rule names decay."""
-    if config.layer_decay != 1:
-        return _layer_groups(learner, config)
-    return learner if config.no_decay is None else _decay_groups(learner, config.no_decay)
-
-
-def _layer_groups(learner: Learner, config: TrainConfig) -> list[dict[str, Any]]:
-    """Return the parameters in groups, by their layer and whether they decay, each with the scale of its rate."""
-    network: Any = learner.model.network  # torch types every attribute as a tensor or a module
-    spared = spared_from_decay(learner.model)
-    return param_groups_layer_decay(network, config.weight_decay, spared, layer_decay=config.layer_decay)
-
-
 def _decay_groups(learner: Learner, excluded: Sequence[str]) -> list[dict[str, Any]]:
     """Return two groups of parameters: with weight decay, and without, where the name contains a text of `excluded`."""
     groups: tuple[dict[str, Any], ...] = ({"params": []}, {"params": [], "weight_decay": 0.0})
@@ -103,9 +90,3 @@ def _decay_groups(learner: Learner, excluded: Sequence[str]) -> list[dict[str, A
         local_name = name.partition("network.")[2]
         groups[any(text in local_name for text in excluded)]["params"].append(parameter)
     return [group for group in groups if group["params"]]
-
-
-def spared_from_decay(model: nn.Module) -> set[str]:
-    """Return the names of parameters of `model.network` that its architecture spares from decay."""
-    get_names = getattr(model.network, "no_weight_decay", None)
-    return set(get_names()) if callable(get_names) else set()

@@ -301,8 +301,7 @@ class _Run(_Training):
         torch.manual_seed(hashed_seed(self.seed, "step", step, *self.team.seed_suffix))
         self.learner.train()
         for group in self.optimizer.param_groups:
-            rate = learning_rate(self.config, step, self.steps, self.warmup)
-            group["lr"] = rate * group.get("lr_scale", 1)
+            group["lr"] = learning_rate(self.config, step, self.steps, self.warmup)
         logits, targets = self.learner(self.augment(images.to(self.device)), targets.to(self.device))
         loss = F.cross_entropy(logits.float(), targets, label_smoothing=self.smoothing)
         self.optimizer.zero_grad(set_to_none=True)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache, partial
 from pathlib import Path
@@ -14,6 +13,7 @@ from PIL import Image
 
 from genrobust.classifiers import BICUBIC, prepare
 from genrobust.core import ImageSet, Subset, UserError, digest, prefix, reading_pool
+from genrobust.data import Cell, list_cells
 from genrobust.train.crops import RESIZING, RandomCrop, draw_crops
 from genrobust.train.packed import PACKING, PackedImages, to_pack
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:  # torch takes seconds, and what a mixture holds is known with
 CACHE_BYTES = 2 << 30  # prepared pixels kept in memory: 170,000 images of 64 px
 WHOLE_BYTES = 1 << 30  # images to cut crops from, 5,000 of 227 px: a worker then stays near the 2 GB counted for one
 PIXEL_BYTES = 4  # of an image of Pillow
-PLAIN = {"after": 0.0, "until": 1.0, "loss_weight": 1.0}
+PLAIN = {"after": 0.0, "until": 1.0, "loss_weight": 1.0}  # of a fingerprint; the first two never differ
 CROPS_A_TASK = 8  # that a thread cuts before it looks for more: handing out a task takes a tenth of the time of a crop
 
 
@@ -35,8 +35,8 @@ class Source:
 
     `per_class` takes the first so many of each class, `fraction` the first share of each class (see `prefix`). `weight`
     is its share of every batch relative to the other sources'; None, for all of them or none, means in proportion to
-    the number of images. `balance`, `after`, `until` and `loss_weight` are as in a recipe. With a `teacher`, its
-    probabilities at `temperature` take the place of the labels.
+    the number of images. `balance` and `loss_weight` are as in a recipe. With a `teacher`, its probabilities at
+    `temperature` take the place of the labels.
     """
 
     name: str
@@ -45,23 +45,12 @@ class Source:
     per_class: int | None = None
     fraction: float | None = None
     balance: tuple[str, ...] = ()
-    after: float = 0.0
-    until: float = 1.0
     loss_weight: float = 1.0
     teacher: OpenClassifier | None = None
     temperature: float = 1.0
 
 
 Cells = tuple[np.ndarray, ...]  # images that are shuffled together, int64 places in the mixture: each kind by itself
-
-
-@dataclass(frozen=True, slots=True)
-class _Stage:
-    """Steps from `start` on in which batches hold `shares` images of each stream, which has given `drawn` before."""
-
-    start: int
-    shares: tuple[int, ...]
-    drawn: tuple[int, ...]
 
 
 class Mixture:
@@ -81,7 +70,6 @@ class Mixture:
         crop: str = "square",
         packed: Path | None = None,
         interpolation: str = BICUBIC,
-        steps_for: Callable[[int], int] = lambda images: 0,
     ) -> None:
         """A mixture of `sources`; reads no image.
 
@@ -90,7 +78,6 @@ class Mixture:
             packed: The folder of packed copies that random crops are read from (see `PackedImages`); they are made by
                 `pack`, or for the first batch. None reads the images themselves.
             interpolation: That of resizing: "bicubic" or "bilinear".
-            steps_for: Returns the steps of a training on so many images, which `after` and `until` are shares of.
 
         Raises:
             UserError: A source has no images, or a weight is too small for a batch.
@@ -107,7 +94,7 @@ class Mixture:
         self._source_of = np.repeat(np.arange(len(sources)), sizes)
         self._index_in = np.concatenate(self._chosen)
         self._streams = self._make_streams()
-        self._stages = _make_stages(sources, batch_size, steps_for(len(self)))
+        self._shares = _shares_of_batch(sources, batch_size)
         self._crops = crop == "random-resized"
         self._packing = packed if self._crops else None
         images = [
@@ -134,14 +121,9 @@ class Mixture:
 
         Of a balanced source, each kind of image comes once before any comes again, and so do the images of a kind.
         """
-        stage = self._stages[self.stage(step)]
-        firsts = (
-            before + (step - stage.start) * share for share, before in zip(stage.shares, stage.drawn, strict=True)
-        )
         drawn = [
-            self._draw(seed, number, np.arange(first, first + share))
-            for number, (first, share) in enumerate(zip(firsts, stage.shares, strict=True))
-            if share
+            self._draw(seed, number, np.arange(step * share, (step + 1) * share))
+            for number, share in enumerate(self._shares)
         ]
         return np.concatenate(drawn)
 
@@ -159,10 +141,6 @@ class Mixture:
             of_kind, (epoch, cell) = kinds == kind, divmod(kind, len(cells))
             drawn[of_kind] = cells[cell][permutation(epoch, cell)[places[of_kind]]]
         return drawn
-
-    def stage(self, step: int) -> int:
-        """Return the number of the stage that `step` is in: within one, batches hold as many images of each source."""
-        return bisect_right(self._stages, step, key=lambda stage: stage.start) - 1
 
     def unpacked(self) -> dict[str, int]:
         """Return how many images of each source have no packed copy yet; empty where no packed copies are read."""
@@ -185,11 +163,9 @@ class Mixture:
         ]
         return [(subset, weight / sum(weights) / len(subset)) for subset, weight in zip(subsets, weights, strict=True)]
 
-    def cells(self) -> frozenset[tuple[int, str]]:
+    def cells(self) -> set[Cell]:
         """Return the class and style that its images have, each pair once."""
-        labels, styles = self.labels.tolist(), [np.asarray(s.images.styles, dtype=object) for s in self.sources]
-        shown = np.concatenate([of[chosen] for of, chosen in zip(styles, self._chosen, strict=True)]).tolist()
-        return frozenset(zip(labels, shown, strict=True))
+        return {cell for images, _ in self.shares() for cell in list_cells(images)}
 
     def batch(self, seed: int, step: int, size: int | None = None, rows: slice = slice(None)) -> tuple[Tensor, Tensor]:
         """Return batch `step`, a pure function of `seed` and `step`.
@@ -261,7 +237,7 @@ class Mixture:
     def _drawing(self, number: int) -> list[Any]:
         """Return what the batches and the loss depend on of a source beside its images; nothing for the defaults."""
         source = self.sources[number]
-        drawing: dict[str, Any] = {key: getattr(source, key) for key in PLAIN}
+        drawing: dict[str, Any] = {**PLAIN, "loss_weight": source.loss_weight}
         if source.balance:
             drawing["cells"] = [cell.tolist() for cell in self._streams[number]]
         if source.teacher is not None:
@@ -302,29 +278,15 @@ def _draw_permutation(streams: Sequence[Cells], seed: int, stream: int, epoch: i
     return np.random.default_rng([seed, stream, epoch, *([cell] if cell else [])]).permutation(size)
 
 
-def _make_stages(sources: Sequence[Source], batch_size: int, steps: int) -> list[_Stage]:
-    times = sorted({0.0, *(s.after for s in sources), *(s.until for s in sources if s.until < 1)})
-    starts = [round(time * steps) for time in times]
-    stages: list[_Stage] = []
-    for time, start in zip(times, starts, strict=True):
-        shares = _shares_at(sources, batch_size, time)
-        drawn = (0,) * len(shares)
-        if stages:
-            last = stages[-1]
-            drawn = tuple(n + (start - last.start) * k for n, k in zip(last.drawn, last.shares, strict=True))
-        stages.append(_Stage(start, shares, drawn))
-    return stages
-
-
-def _shares_at(sources: Sequence[Source], batch_size: int, time: float) -> tuple[int, ...]:
-    """Return how many images of each stream a batch holds after the share `time` of the steps."""
-    if sources[0].weight is None:
+def _shares_of_batch(sources: Sequence[Source], batch_size: int) -> tuple[int, ...]:
+    """Return how many images of each stream a batch holds."""
+    weights = [source.weight for source in sources if source.weight is not None]
+    if not weights:
         return (batch_size,)
-    weights = [(s.weight or 0.0) if s.after <= time < s.until else 0.0 for s in sources]
     quotas = np.array(weights) / sum(weights) * batch_size
     shares = np.floor(quotas).astype(int)  # largest remainder, ties to the earlier source
     shares[np.argsort(-(quotas - shares), kind="stable")[: batch_size - shares.sum()]] += 1
-    if (small := (shares == 0) & (quotas > 0)).any():
-        name = sources[int(np.argmax(small))].name
+    if not shares.all():
+        name = sources[int(np.argmin(shares))].name
         raise UserError(f"the weight of {name} is too small for one place in a batch of {batch_size}: raise it")
     return tuple(map(int, shares))

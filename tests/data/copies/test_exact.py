@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 from collections import Counter
@@ -10,8 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import yaml
-from small_study import CLASSES, QUICK, REAL, TRAIN, folders_section, genrobust
+from small_study import CLASSES, QUICK, REAL, folders_section
 
 from genrobust.core import StudyData, UserError
 from genrobust.data import hash_contents, load_data, without_copies
@@ -57,18 +55,3 @@ def test_a_set_of_copies_alone_and_one_path_for_two_sets_are_mistakes(folders: F
     for twice in ("train", "test", "solid"):
         with pytest.raises(UserError, match=re.escape(str(folders[twice]))):
             loaded({**folders, "again": folders[twice]})
-
-
-def test_an_image_that_changed_with_its_size_and_time_kept_is_named(folders: Folders, tmp_path: Path) -> None:
-    values = {**QUICK, "generator": None, "data": folders_section(folders), "train": TRAIN, "arms": [REAL]}
-    (tmp_path / "own.yaml").write_text(yaml.safe_dump(values))
-    (tmp_path / "runs").mkdir()
-    words = ("verify", tmp_path / "own.yaml", "--images", "--runs", tmp_path / "runs")
-    assert "all" in genrobust(*words).stdout
-    image = next(folders["solid"].rglob("*.png"))
-    times = (image.stat().st_atime_ns, image.stat().st_mtime_ns)
-    image.write_bytes(image.read_bytes()[:-1] + b"\0")
-    os.utime(image, ns=times)
-    assert image.name in genrobust(*words, code=1).stdout
-    os.utime(image)
-    assert image.name not in genrobust(*words).stdout, "with another time it is another image"

@@ -132,9 +132,8 @@ def test_no_output_holds_the_key(write_folder, tmp_path, monkeypatch):
         ({}, {"url": "http://127.0.0.1:1"}, UserError, "server.url"),
         ({"key": SECRET}, {}, UserError, "server.key_variable"),
         ({}, {"key_variable": "ABSENT_API_KEY"}, UserError, "ABSENT_API_KEY"),
-        ({}, {"key_variable": "BROKEN_API_KEY"}, UserError, "BROKEN_API_KEY"),
         ({"key": SECRET}, {"key_variable": "WRONG_API_KEY"}, UserError, "401.*WRONG_API_KEY"),
-        ({"model": "other"}, {}, UserError, "'painter'.*other.*server.model"),
+        ({"model": "other"}, {}, UserError, "404.*painter.*server.model"),
         ({"takes": "size"}, {}, UserError, "400.*Unknown parameter.*server.sends"),
         ({"faults": 1, "kinds": "429-unpaid"}, {}, GenrobustError, "exceeded your current quota"),
         ({"faults": 1, "kinds": "500"}, {}, GenrobustError, "fails.*500"),
@@ -146,7 +145,7 @@ def test_no_output_holds_the_key(write_folder, tmp_path, monkeypatch):
     ],
 )
 def test_what_does_not_work_is_explained(monkeypatch, options, change, kind, named):
-    keys = {"BROKEN_API_KEY": "two\nlines", "WRONG_API_KEY": "sk-proj-abcdefabcdef"}
+    keys = {"WRONG_API_KEY": "sk-proj-abcdefabcdef"}
     for name, value in keys.items():
         monkeypatch.setenv(name, value)
     kinds = (options.get("kinds", "500"),)

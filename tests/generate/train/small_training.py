@@ -12,7 +12,7 @@ import torch
 from genrobust.classifiers.networks import training_state
 from genrobust.core import Artifact, ImageSet, LabelSpace, Manifest, Subset
 from genrobust.data.readers import pictograms
-from genrobust.generate import ClassModel, Distillation, Finetune, train_generator
+from genrobust.generate import ClassModel, Finetune, train_generator
 from genrobust.generate.loading import load_generator
 from genrobust.generate.mode import Generator
 from genrobust.generate.train.loop import GeneratorTrainer
@@ -24,7 +24,7 @@ SMALL = {"steps": 8, "batch_size": 4, "warmup_steps": 1, "learning_rate": 1e-2, 
 PROMPTS = PromptConfig(templates=("outline of a {}", "a {} in outline"))
 LORA = "pytorch_lora_weights.safetensors"
 UNET = "unet/diffusion_pytorch_model.safetensors"
-KINDS = ("full", "lora", "class", "distilled")  # what is trained: a whole UNet, a LoRA, a class model, a student's LoRA
+KINDS = ("full", "lora", "class")  # what is trained: a whole UNet, a LoRA, a class model
 
 
 @cache
@@ -46,9 +46,6 @@ def objective(base: Path | GeneratorConfig, kind: str, on: ImageSet | None = Non
         size = {} if changes.get("channels") else {"depth": 2, "width": 32}
         config = ClassModelConfig.model_validate({**SMALL, **size, **changes})
         return ClassModel(generator, config, learned, names, 0)
-    if kind == "distilled":
-        config = FinetuneConfig(**{**SMALL, "method": "lora", "distil": 2, "distil_images": 8, **changes})
-        return Distillation(generator, config, learned, names, 0, PROMPTS)
     return Finetune(generator, FinetuneConfig(method=kind, **{**SMALL, **changes}), learned, names, 0, PROMPTS)
 
 

@@ -19,10 +19,10 @@ from genrobust.recipe import GeneratorConfig
 KNOWN = {"num_train_timesteps": 2, "trained_betas": [0.36, 0.5]}
 
 
-@pytest.mark.parametrize("drawing", [{"quantize": "torchao-int8"}, {"tiling": True}, {"offload": "group"}])
+@pytest.mark.parametrize("drawing", [{"compile": True}, {"offload": "group"}])
 def test_what_speeds_up_drawing_has_no_part_in_training(base, drawing):
     generator = objective(GeneratorConfig(model=str(base), **drawing), "full").load(CPU)
-    assert generator.config.quantize is None and generator.config.offload == "none" and not generator.config.tiling
+    assert generator.config.offload == "none" and not generator.config.compile
     assert {weight.dtype for weight in generator.pipeline.unet.parameters()} == {torch.float32}
 
 

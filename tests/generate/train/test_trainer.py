@@ -106,8 +106,7 @@ def test_the_record_says_what_it_was_made_from(base, trained, kind):
     weights = identity(GeneratorConfig(model=str(base)))["weights_sha256"]
     assert (record["base"], record["base_sha256"], record["steps"]) == (base.name, weights, 8)
     assert (record["images"], record["images_fingerprint"]) == (12, images().fingerprint)
-    of_kind = {"class": ("classes", 3), "distilled": ("prompts", 6)}
-    key, count = of_kind.get(kind, ("captions", 6))
+    key, count = ("classes", 3) if kind == "class" else ("captions", 6)
     assert record[key] == count
     assert manifest["made_by"]["torch"] == version("torch")
     assert str(base.parent) not in text and str(trained[kind].parent) not in text
@@ -195,7 +194,6 @@ def test_out_of_memory_says_what_to_lower(base, tmp_path):
         ("full", "dit", {"mode": "class"}, {}, "generator.mode is class"),
         ("full", "dit", {}, {}, "holds a DiTPipeline"),
         ("full", "sd", {"lora": {"model": "some.safetensors"}}, {}, "generator.lora is set"),
-        ("lora", "sd", {"quantize": "torchao-int8"}, {}, "generator.quantize"),
         ("full", "sd", {"width": 63}, {}, "generator.width is 63 pixels"),
         ("class", "sd3", {}, {}, "AutoencoderKL"),
         ("class", "sd", {"width": 128}, {}, "128 x 64"),

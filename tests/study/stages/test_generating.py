@@ -11,7 +11,6 @@ from genrobust.study.stages.generate import generation_cost
     [
         ({"steps": 40}, 2),
         ({"guidance_scale": 1}, 0.5),
-        ({"guidance_until": 0.5}, 0.75),
         ({"mode": "labels+images", "strength": 0.5}, 0.5),
         ({"width": 128, "height": 128}, 4),
         ({"lora": "a LoRA", "guidance_scale": 7.5}, 1),

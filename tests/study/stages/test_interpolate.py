@@ -102,8 +102,8 @@ def test_the_weights_name_the_folder_and_not_where_they_lie(recipe, tmp_path, cl
     assert folders(init=f"clip:{copy}") == [scratch, first]
     weights = load_file(copy / "model.safetensors")
     save_file({k: v + 1e-3 for k, v in weights.items()}, copy / "model.safetensors", {"format": "pt"})
-    others = [folders(init=str(copy)), folders(init=str(clip_folder), head="random")]
-    assert len({first, *(one[1] for one in others)}) == 3 and {one[0] for one in others} == {scratch}
+    other = folders(init=str(copy))
+    assert other[0] == scratch and other[1] != first
 
 
 def test_an_arm_of_another_recipe_is_trained_first(recipe, data, tmp_path, monkeypatch):

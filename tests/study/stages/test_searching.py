@@ -141,23 +141,6 @@ def test_a_search_is_the_same_anywhere_and_makes_again_what_is_lost(own, tmp_pat
     assert list(fewer.images(FOUND).keys) == [key for of in first.values() for key in of]
 
 
-def test_prompts_take_images_in_turn(own, tmp_path):
-    """The embeddings of the images are those of the other rule; each prompt has one of its own."""
-    own("one").images(FOUND)
-    images = set(files(tmp_path / "one" / "embeddings"))
-    study = own("one", match="prompts")
-    texts = sum(map(len, study.context.class_texts))
-    assert [(row.name, row.done, row.total) for row in study.rows()][:2] == [("pool", 30, 30), (CLASS_NAMES, 0, texts)]
-    found = study.images(FOUND)
-    assert len({path.parent for path in set(files(tmp_path / "one" / "embeddings")) - images}) == 1
-    assert 0 < len(found) == len(set(found.keys)) <= 12 and found.labels.tolist() == sorted(found.labels)
-    assert study.graph.images.of(FOUND).report().startswith("The search found ")
-    assert "took its nearest images in turn" in study.graph.images.of(FOUND).report()
-    assert not study.graph.images.of(FOUND).folder.samefile(own("one").graph.images.of(FOUND).folder)
-    again = own("two", match="prompts")
-    assert list(again.images(FOUND).keys) == list(found.keys)
-
-
 @pytest.mark.thorough
 def test_workers_find_the_same(own, tmp_path):
     own("two", Processes(parse_recipe(own.recipe), 2)).images(FOUND)
@@ -198,7 +181,6 @@ MISTAKES = [
     (["data.retrieved.clip=nowhere"], "data.retrieved.clip: "),
     (["data.retrieved.clip=pool"], "config.json"),
     (["data.retrieved.clip=torn"], "cannot read torn/config.json"),
-    (["data.retrieved.match=words"], "data.retrieved.match: "),
     (["data.retrieved.per_class=null"], "data.retrieved.per_class: "),
     (["data.retrieved.search=null"], "data.retrieved.search"),
     (["data.retrieved.search=nowhere"], "data.retrieved.search: "),

@@ -25,7 +25,7 @@ def data(write_folder):
 
 
 def recipe_of(data: dict[str, Any], teacher: str = "real", seeds: tuple[int, ...] = (0,), **labels: Any):
-    taught = {"source": "wild", "weight": 3, "loss_weight": 0.5, "until": 0.5, "labels": {"arm": teacher, **labels}}
+    taught = {"source": "wild", "weight": 3, "loss_weight": 0.5, "labels": {"arm": teacher, **labels}}
     student = {"name": "student", "mixture": [{"source": "real", "weight": 1, "balance": ["class"]}, taught]}
     return {
         "name": "taught",
@@ -67,7 +67,7 @@ def test_a_study_says_how_its_arms_were_mixed_and_makes_nothing_twice(data, tmp_
     study = Study(parse_recipe(raw), tmp_path)
     _, files = study.run()
     counts = read_checkpoint_info(study.checkpoint(study.recipe.arm("student"), 0)).training["counts"]
-    words = "loss weight 0.5, until 50 % of the training, labels by real, temperature 2"
+    words = "loss weight 0.5, labels by real, temperature 2"
     images = f"| student | {counts['real']} (balanced by class) | 9 ({words}) | "
     assert images in files["report.md"].read_text() and words in files["report.html"].read_text()
     student, real = json.loads(files["results.json"].read_text())["arms"]

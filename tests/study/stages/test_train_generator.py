@@ -171,21 +171,6 @@ def test_a_dataset_with_a_generator_of_its_own_has_that_one_fine_tuned(raw, tmp_
     assert own.folder != others.folder
 
 
-def test_a_distilled_generator_draws_in_its_own_steps_without_guidance(raw, tmp_path):
-    finetune = {**raw["finetune"], "distil": 2, "distil_images": 4}
-    fast = {"finetuned": True, "generator": {"steps": 9}, "generate": {"per_class": 2}}
-    arms = [REAL, {"name": "fast", "mixture": "fast"}]
-    said = []
-    changed = parse_recipe({**raw, "finetune": finetune, "datasets": {"fast": fast}, "arms": arms})
-    study = Study(changed, tmp_path / "runs", say=said.append)
-    assert [(row.stage.name, row.total) for row in study.rows()][:2] == [("finetune", 2), ("generate", 4)]
-    dataset = study.dataset("fast")
-    assert len(study.generate("fast")) == 4
-    drawn = Artifact(dataset.folder).manifest().about
-    assert (drawn["steps"], drawn["guidance_scale"], drawn["scheduler"]) == (2, 1.0, "euler-trailing")
-    assert any(line.startswith(f"distilling {raw['generator']['model']} to 2 steps") for line in said)
-
-
 def test_the_command_prints_the_folder(raw, tmp_path):
     recipe = tmp_path / "small.yaml"
     recipe.write_text(yaml.safe_dump(raw))

@@ -307,5 +307,5 @@ def test_images_that_may_be_either_are_not_called_generated(photos, shards):
     for folder, more, kind in ((photos / "made", ("--against", photos / "real"), "audited"), (shards, (), "generated")):
         genrobust("audit", folder, *more, "--out", photos / kind)
         page = (photos / kind / "audit.html").read_text(encoding="utf-8")
-        assert f"18 {kind} images" in page and f'scope="row">{kind}<' in page
+        assert f"18 {kind} images" in page
         assert ("Audited against real images" in page) is (kind == "audited")

@@ -75,7 +75,7 @@ def test_accuracies_are_those_of_the_model_over_the_classes_of_the_data(folders,
     assert facts["classes"] == ["bell", "camera", "tree"]
     model, _ = load_checkpoint(folder)
     (only,) = facts["models"]
-    assert only["name"] == "real"
+    assert only["name"] == "model"
     scores = {side: score["value"] for side, score in only["scores"].items()}
     for side, of in (("generated", "made"), ("real", "real")):
         right = answers(
@@ -99,30 +99,16 @@ def test_classes_of_one_set_alone_are_left_out(folders, save):
     assert facts["notes"][-1].endswith("left out (2): tooth, tree.")
 
 
-def test_checkpoints_of_a_folder_are_grouped_by_how_they_were_trained(folders, save):
-    known = tuple(CLASSES)
+def test_checkpoints_of_one_name_are_one_model(folders, save):
     for seed in (0, 1):
-        save(f"all/r{seed}", known, seed, real=7)
-        save(f"all/g{seed}", known, seed, generated=9, real=7)
-    save("all/long", known, 0, steps=9, generated=9, real=7)
-    facts = run(folders, folders / "all", f"mine={folders / 'all' / 'r0'}", f"mine={folders / 'all' / 'g0'}")
-    groups = {m["name"]: m["checkpoints"] for m in facts["models"]}
-    assert groups == {"real": 2, "real+generated, steps 5": 2, "real+generated, steps 9": 1, "mine": 2}
-    assert next(iter(groups)) == "real"
-    kept = {p: p.stat().st_mtime_ns for p in (folders / "out" / "predictions").rglob("*.npz")}
-    assert len(kept) == 10  # five checkpoints on two sets
-    assert run(folders, folders / "all") != facts
-    assert {p: p.stat().st_mtime_ns for p in (folders / "out" / "predictions").rglob("*.npz")} == kept
-
-
-def test_checkpoints_that_nothing_tells_apart_are_refused(folders, save):
-    save("all/one", tuple(CLASSES), real=7)
-    save("all/two", tuple(CLASSES), real=7)
-    with pytest.raises(UserError, match=r"one .*two, .*'real'.*NAME="):
-        run(folders, folders / "all")
-    shutil.copytree(folders / "all" / "one", folders / "copy")
-    with pytest.raises(UserError, match="same checkpoint of 'm'"):
-        run(folders, f"m={folders / 'all' / 'one'}", f"m={folders / 'copy'}")
+        save(f"r{seed}", tuple(CLASSES), seed)
+    mine = [f"mine={folders / name}" for name in ("r0", "r1")]
+    shutil.copytree(folders / "r0", folders / "alone")
+    facts = run(folders, folders / "alone", *mine)
+    assert {m["name"]: m["checkpoints"] for m in facts["models"]} == {"alone": 1, "mine": 2}
+    assert len(list((folders / "out" / "predictions").rglob("*.npz"))) == 6, "three checkpoints on two sets"
+    with pytest.raises(UserError, match="same checkpoint of 'mine'"):
+        run(folders, mine[0], f"mine={folders / 'alone'}")
 
 
 def test_a_model_of_timms_is_matched_by_wordnet_id(folders, tmp_path):
@@ -163,7 +149,6 @@ def test_files_name_the_classes_of_models_that_name_none(folders, save, nameless
         assert (first["scores"] == second["scores"]) == (labels != f"mine={wrong}")
     assert metrics[right] != metrics[f"mine={wrong}"]
     for labels, said in (
-        ([right, f"theirs={right}"], "no model 'theirs' whose classes it could name"),
         ([right, wrong], "is given for every model already"),
         ([wrong], r"wrong and .*known, .* 'bell' in the file, and 'tree' in the model"),
     ):
@@ -297,22 +282,12 @@ def test_a_validation_part_begins_from_held_out_images_alone(tmp_path, write_fol
     assert len({study.dataset(name).folder for name in ("generated", "generated-val", "from-images")}) == 3
 
 
-def test_checkpoints_of_one_name_were_trained_alike(folders, save):
-    """Else the mean over them would be that of two models, and their difference noise of training."""
-    first, second = (save(f"seed-{seed}", tuple(CLASSES), seed, real=9) for seed in (0, 1))
-    longer = save("longer", tuple(CLASSES), 2, steps=50, real=9)
-    assert len(run(folders, first, second)["models"]) == 1
-    with pytest.raises(UserError, match=r"seed-0 and .*longer .*'real'"):
-        run(folders, first, longer)
-    assert [model["name"] for model in run(folders, first, f"long={longer}")["models"]] == ["real", "long"]
-
-
 @pytest.mark.parametrize(
     ("models", "change", "said"),
     [
         (["no_such_model"], {}, "no classifier 'no_such_model'"),
         (["resnet50.a1_in2k"], {}, "did you mean resnet50.a1_in1k"),
-        (["{}/made"], {}, "holds no checkpoint"),
+        (["{}/made"], {}, "holds no classifier"),
         (["{}/other"], {}, "camera, tree"),
         (["test_resnet.r160_in1k"], {}, "bell, camera, tree"),
         (["x=pictograms"], {}, "leave out x="),

@@ -196,11 +196,6 @@ def test_any_folder_name_makes_a_recipe_that_reads(name, write_folder):
 
 
 def test_what_is_wrong_with_images_is_said(folders):
-    dark = np.random.default_rng(0)
-    for path in [*Path("solid/airplane").iterdir(), *Path("solid/alarm-clock").iterdir()]:
-        Image.fromarray(dark.integers(0, 9, (64, 64), dtype=np.uint8)).save(path)
-    said = written(*SETS)
-    assert any("shifts.solid, solid: of 8 sampled images, 8 nearly black" in line for line in said), said
     Path("train/camera/text.jpg").write_text("no image")
     assert any("text.jpg" in line for line in written(*SETS))
     Path("train/lamp").mkdir()

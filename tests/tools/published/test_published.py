@@ -138,7 +138,7 @@ def test_a_column_may_hold_a_colon(figures: Callable[..., dict]) -> None:
 def test_fractions_are_read_as_fractions(figures: Callable[..., dict]) -> None:
     rows = [f"{n},{v / 100:.3f},{s / 100:.3f}" for n, v, s in zip(NAMES, VAL, SKETCH, strict=True)]
     Path("f.csv").write_text("\ufeffmodel,val,sketch\n" + "\n".join(rows), encoding="utf-8")
-    found = figures("f.csv", "--id", "val", "--shift", "sketch", "--unit", "fraction")
+    found = figures("f.csv", "--id", "val", "--shift", "sketch")
     assert_matches(found, NAMES, VAL, SKETCH, np.ones(7, dtype=bool))
 
 
@@ -228,8 +228,6 @@ WORDS = ("t.csv", "--id", "val", "--shift", "sketch")
         (("t.csv", "--id", "val", "--shift", "t.csv:val"), "--id and --shift"),
         ((*WORDS, "--baselines", "x" * 5000), "none of the 7 models"),
         ((*WORDS, "--min-id", "101"), "Invalid value for '--min-id'"),
-        ((*WORDS, "--unit", "fraction"), "--unit percent"),
-        ((*WORDS, "--unit", "parts"), "--unit: 'parts'"),
         ((*WORDS, "--transform", "log"), "logit, probit, linear"),
         ((*WORDS, "--baselines", "resnet(18|34)"), "too few baselines"),
         ((*WORDS, "--min-id", "77"), "there are 2"),
@@ -263,8 +261,6 @@ def test_a_mistake_is_named_and_ends_with_2(er: Callable[..., Result], words: tu
         ("model,x,x,y\na,50,40,30\n", "2 columns named 'x'"),
         ("model,x,y\na,50,20\na,60,30\n", "model = 'a'"),
         ("model,x,y\na,,20\nb,60,\n", "'x' and 'y'"),
-        ("model,x,y\na,0.5,0.2\nb,0.6,0.3\n", "--unit fraction"),
-        ("model,x,y\na,50,0.2\nb,60,0.3\n", "--shift y: "),
         ("model,x,y\na,50,-10.2\nb,60,30\n", "--shift y: -10.2 (a)"),
         ("model,x,y\na,50,inf\nb,60,30\n", "inf (a) is no accuracy"),
         ("model,x,y\na,50%,20%\n", "line 2: x is '50%'"),
@@ -287,19 +283,11 @@ def test_baselines_that_are_not_in_the_table_are_told(er: Callable[..., Result])
     assert "some.txt: 1 name (alexnet)" in er(*WORDS, "--baselines", "some.txt").output
 
 
-def test_a_very_small_shifted_accuracy_in_percent_may_be_meant(figures: Callable[..., dict]) -> None:
+def test_a_column_of_very_small_accuracies_beside_percents_is_told(er: Callable[..., Result], figures) -> None:
     Path("small.csv").write_text("model,x,y\na,50,0.2\nb,60,0.3\nc,70,0.5\n")
-    found = figures("small.csv", "--id", "x", "--shift", "y", "--unit", "percent")
+    found = figures("small.csv", "--id", "x", "--shift", "y")
     assert found["models"]["b"]["shift"] == 0.3
-
-
-def test_swapped_or_unrelated_columns_are_warned_of_and_scored(er: Callable[..., Result]) -> None:
-    done = er("t.csv", "--id", "sketch", "--shift", "val")
-    assert done.exit_code == 0
-    assert "warning: 7 of 7" in done.stderr
-    assert "warning" not in er(*WORDS, "--exclude", "clip").output
-    Path("t.csv").write_text("model,x,y\na,50,30\nb,60,20\nc,70,31\nd,80,19\n")
-    assert "may be swapped or unrelated" in er("t.csv", "--id", "x", "--shift", "y").stderr
+    assert "note: --shift y: no accuracy is above 1" in er("small.csv", "--id", "x", "--shift", "y").stderr
 
 
 def test_nothing_heavier_than_numpy_and_scipys_functions_is_loaded(tmp_path: Path) -> None:
@@ -373,7 +361,7 @@ def test_timms_results_are_joined_with_the_class_matched_clean_set(figures, shif
 @needs_tables
 def test_zero_shot_clip_models_are_held_against_the_testbeds_kind_of_line(figures) -> None:
     path = DATA / "open_clip" / "openclip_classification_results.csv"
-    words = ("--key", "name,pretrained", "--unit", "fraction", "--baselines", "laion2b")
+    words = ("--key", "name,pretrained", "--baselines", "laion2b")
     found = figures(path, "--id", "ImageNet 1k", "--shift", "ImageNet Sketch", *words)
     rows = read(path)
     names = [f"{r['name']},{r['pretrained']}" for r in rows]

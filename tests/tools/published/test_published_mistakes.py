@@ -1,6 +1,5 @@
 """Published tables from anywhere: the models that have all accuracies, or an error that names file, line and column."""
 
-import numpy as np
 import pytest
 
 from genrobust.core import UserError
@@ -55,15 +54,9 @@ def test_what_is_wrong_in_a_table_is_named(tmp_path, text, named):
 
 def test_what_rounding_adds_is_cut_and_what_is_more_is_named(tmp_path):
     assert read(tmp_path, GOOD + "e,100.00001,-1e-9\n").clean[-1] == 100
-    assert read(tmp_path, "model,x,y\na,1.0000001,.5\nb,.5,.2\n", unit="fraction").clean[0] == 100
+    assert read(tmp_path, "model,x,y\na,1.0000001,.5\nb,.5,.2\n").clean[0] == 100
     with pytest.raises(UserError, match=r"100\.1 .e."):
         read(tmp_path, GOOD + "e,100.1,60\n")
-
-
-@pytest.mark.parametrize("unit", [None, "percent"])
-def test_fractions_in_place_of_percents_are_refused_with_the_highest(tmp_path, unit):
-    with pytest.raises(UserError, match=r"0\.8 .b.*--unit fraction"):
-        read(tmp_path, "model,x,y\na,.7,.5\nb,.8,.4\n", unit=unit)
 
 
 @pytest.mark.parametrize("rows", [[("a", 50, 20)], [("a", 0, 20), ("b", 100, 30), ("c", 50, 0), ("d", 60, 20)]])
@@ -71,17 +64,3 @@ def test_models_that_have_no_line_are_refused(tmp_path, rows):
     models = read(tmp_path, "model,x,y\n" + "".join(f"{n},{x},{y}\n" for n, x, y in rows))
     with pytest.raises(UserError, match="there are 1"):
         score_published(models, choose_baselines(models)[0])
-
-
-@pytest.mark.parametrize(
-    ("change", "said"),
-    [
-        (("50,20", "0.5,20"), "in 'x' are at most 1 (0.5 of a) and all others at least 60"),
-        (("50,20", "50,0.2"), "in 'y' are at most 1 (0.2 of a) and all others at least 30"),
-        (("50,20", "50,0.0"), None),
-    ],
-)
-def test_fractions_among_percents_are_doubted(tmp_path, change, said):
-    models = read(tmp_path, GOOD.replace(*change))
-    doubts = score_published(models, np.ones(4, dtype=bool)).doubts
-    assert any(said in doubt for doubt in doubts) if said else not any("fractions" in doubt for doubt in doubts)

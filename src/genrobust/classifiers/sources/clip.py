@@ -156,15 +156,6 @@ def embed_classes(clip: Clip, templates: Sequence[str], names: Sequence[str]) ->
 def embed_ensembles(clip: Clip, texts: Sequence[Sequence[str]]) -> np.ndarray:
     """Return unit embeddings float32 [K, D] of classes: the mean of the texts of each, one or more."""
     embedded = embed_texts(clip, [text for of_class in texts for text in of_class])
-    return unit_means(split_by_class(embedded, texts))
-
-
-def split_by_class(embedded: np.ndarray, texts: Sequence[Sequence[str]]) -> list[np.ndarray]:
-    """Split the embeddings of all `texts`, [N, D], by class: an array [T, D] for each."""
-    return np.split(embedded, np.cumsum([len(of_class) for of_class in texts])[:-1])
-
-
-def unit_means(parts: Sequence[np.ndarray]) -> np.ndarray:
-    """Return the means of K arrays [T, D] of embeddings, scaled to length one: [K, D]."""
-    means = np.stack([part.mean(axis=0) for part in parts])
+    by_class = np.split(embedded, np.cumsum([len(of_class) for of_class in texts])[:-1])
+    means = np.stack([part.mean(axis=0) for part in by_class])
     return means / np.linalg.norm(means, axis=1, keepdims=True)

@@ -82,7 +82,7 @@ class ClipFolder(ABC):
 
     @abstractmethod
     def preparation(self) -> dict[str, Any]:
-        """Return its `mean`, `std`, `interpolation` and `crop_mode`, the last as `Blueprint` has it."""
+        """Return its `mean`, `std` and `interpolation`."""
 
     @abstractmethod
     def load(self) -> LoadedClip:
@@ -112,12 +112,10 @@ class TransformersClip(ClipFolder):
         from transformers import CLIPImageProcessor
 
         processor: Any = CLIPImageProcessor.from_pretrained(self.folder, local_files_only=True)
-        by_sides = processor.do_resize and not processor.size.get("shortest_edge")
         return {
             "mean": processor.image_mean,
             "std": processor.image_std,
             "interpolation": {2: "bilinear", 3: "bicubic"}.get(int(processor.resample), "another"),  # Pillow's numbers
-            "crop_mode": "squash" if by_sides else "center",
         }
 
     def load(self) -> LoadedClip:
@@ -185,10 +183,8 @@ class OpenClip(ClipFolder):
         return config, model["embed_dim"]
 
     def preparation(self) -> dict[str, Any]:
-        own: dict[str, Any] = {"mean": MEAN, "std": STD, "interpolation": "bicubic", "resize_mode": "shortest"}
-        own |= self._config().get("preprocess_cfg") or {}
-        modes = {"shortest": "center", "longest": "border", "squash": "squash"}
-        return {**{key: own[key] for key in ("mean", "std", "interpolation")}, "crop_mode": modes[own["resize_mode"]]}
+        own = {"mean": MEAN, "std": STD, "interpolation": "bicubic"}
+        return own | {key: value for key, value in (self._config().get("preprocess_cfg") or {}).items() if key in own}
 
     def load(self) -> LoadedClip:
         try:

@@ -17,7 +17,7 @@ from genrobust.classifiers.networks.models import create_classifier, move_to
 from genrobust.classifiers.sources.clip import embed_ensembles, load_clip
 from genrobust.classifiers.sources.clip_folder import ClipFolder
 from genrobust.classifiers.sources.timm_config import data_config
-from genrobust.core import UserError, digest, reading
+from genrobust.core import digest, reading
 
 # By width, layers and heads: what timm calls OpenAI's and open_clip's towers.
 _SIZES = {
@@ -31,36 +31,28 @@ _ACTS = {"gelu": "", "quick_gelu": "quickgelu_"}
 
 
 def open_tower(
-    clip: ClipFolder, spec: str, head: str, classes: Sequence[str], texts: Callable[[], Sequence[Sequence[str]]]
+    clip: ClipFolder, spec: str, classes: Sequence[str], texts: Callable[[], Sequence[Sequence[str]]]
 ) -> OpenClassifier:
-    """Open the image tower of `clip`, which the user calls `spec`, as a classifier.
+    """Open the image tower of `clip`, which the user calls `spec`, as a classifier: zero-shot, with a text tower.
 
     Args:
-        head: "text" for the zero-shot classifier of `classes`; "random" for a last layer that is to be drawn; "auto"
-            for the former where there is a text tower.
         texts: Returns one text or more for each class.
 
     Raises:
-        UserError: It cannot be read, timm has no such tower, or it has no text tower for "text".
+        UserError: It cannot be read, or timm has no such tower.
     """
     with reading(f"the CLIP {spec}", Exception):  # its configuration may be a stranger's
         (vision, width), own = clip.vision(), clip.preparation()
         architecture, kwargs = timm_tower(vision)
         size: Any = vision.image_size
-    if head == "text" and width is None:
-        raise UserError(
-            f"train.head: text: the CLIP {spec} has no text tower to embed the names of classes with: set train.head: "
-            "random, or name a whole CLIP under train.init"
-        )
-    with_text = width is not None and head != "random"
-    if with_text:
+    if width is not None:
         kwargs[COSINE] = width
-    class_texts = texts() if with_text else []
+    class_texts = [] if width is None else texts()
     normalization = data_config(spec, {"mean": own["mean"], "std": own["std"]})
-    blueprint = Blueprint(architecture, kwargs, int(size), own["interpolation"], own["crop_mode"])
+    blueprint = Blueprint(architecture, kwargs, int(size), own["interpolation"])
     return OpenClassifier(
         name=spec,
-        classes=tuple(classes) if with_text else (),
+        classes=() if width is None else tuple(classes),
         weights_hash=digest([clip.hash(), class_texts], 64),
         load=partial(_load_tower, clip, spec, blueprint, normalization, class_texts),
         blueprint=blueprint,

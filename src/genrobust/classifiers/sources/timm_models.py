@@ -84,7 +84,7 @@ class TimmModel:
         if architecture := config.get("architecture"):
             kwargs = {key: value for key, value in config.get("model_args", {}).items() if key != "num_classes"}
             name = architecture.partition(".")[0]
-            blueprint = Blueprint(name, kwargs, size, data["interpolation"], data["crop_mode"])
+            blueprint = Blueprint(name, kwargs, size, data["interpolation"])
         classes, shown = class_ids(spec, count, label_names, names), config.get("label_descriptions") or {}
         return OpenClassifier(
             spec, classes, self.weights_hash, prepare, description, load, blueprint=blueprint, descriptions=shown

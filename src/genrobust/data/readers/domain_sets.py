@@ -11,7 +11,7 @@ from typing import Annotated, ClassVar, Literal
 import numpy as np
 from pydantic import Field, model_validator
 
-from genrobust.core import ImageSet, StudyData, Subset, UserError, bare_name, read_lines, reading, some_of
+from genrobust.core import ImageSet, StudyData, Subset, UserError, bare_name, reading, some_of
 from genrobust.data.classes import FolderClasses, classes_of
 from genrobust.data.file_list import ListedImages, list_folder
 from genrobust.data.folders import HELD_OUT, hold_back, kept_together
@@ -83,11 +83,7 @@ class DomainSet(DataSource):
         classes, images = self._open(folder, domains)
         if self.protocol == "leave-one-out":
             return self._leave_one_out(classes, list(domains), images), classes
-        return self._one_domain(classes, list(domains), *self.halves(images, folder)), classes
-
-    def halves(self, images: ListedImages, folder: Path) -> tuple[ImageSet, ImageSet]:
-        """Return the pool halves and the test halves of all domains, whose folders lie in `folder`."""
-        return self._hold_back(images, HALF)
+        return self._one_domain(classes, list(domains), *self._hold_back(images, HALF)), classes
 
     def _hold_back(self, images: ImageSet, share: float) -> tuple[ImageSet, Subset]:
         return hold_back(images, share, kept_together(images, self.groups_apart or self.together))
@@ -109,13 +105,7 @@ class DomainSet(DataSource):
         wanted = [name for name in names if name in taken]
         folder = self._folder_of(wanted)
         there = _subfolders(folder)
-        if twins := [name for name in _names(folder) if there[bare_name(name)] != name]:
-            pair = f"{twins[0]!r} and {there[bare_name(twins[0])]!r}"
-            raise UserError(
-                f"data.root: {folder}: {pair} are two spellings of one domain: put them together, or rename one"
-            )
         if missing := [name for name in wanted if bare_name(name) not in there]:
-            self._refuse_others()
             others = ", ".join(name for name in wanted if name not in missing)
             raise UserError(
                 f"data.root: {folder} lacks the domain {missing[0]}: unpack the set again, or take those that are "
@@ -131,17 +121,10 @@ class DomainSet(DataSource):
         for folder in _places(self.root):
             if wanted & _subfolders(folder).keys():
                 return folder
-        self._refuse_others()
         found = some_of(_subfolders(self.root).values()) or "no folder"
         raise UserError(
             f"data.root: {self.root} holds none of {', '.join(domains)}, but {found}: name the folder that holds them"
         )
-
-    def _refuse_others(self) -> None:
-        """Raise UserError where `root` is another published set."""
-        for name, other in sorted(SOURCES.members().items()):
-            if issubclass(other, DomainSet) and other.recognizes(self.root):
-                raise UserError(f"data.root: {self.root} is no {self.source}: set source: {name}")
 
     def _open(self, folder: Path, domains: Mapping[str, str]) -> tuple[FolderClasses, ListedImages]:
         """Open the images of all domains, in the order of a hash of their names."""
@@ -202,15 +185,11 @@ def domains_in(folder: Path) -> list[str]:
     return [*domains.values()] if len(domains) > 1 and len(classes) == 1 and len(min(classes)) > 1 else []
 
 
-def _names(folder: Path) -> list[str]:
-    """The names of the folders in `folder`, sorted."""
-    with reading(f"the folder {folder}"):
-        return sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and entry.name[0] not in "._")
-
-
 def _subfolders(folder: Path) -> dict[str, str]:
-    """The names of the folders in `folder`, by what two spellings of one have in common."""
-    return {bare_name(name): name for name in _names(folder)}
+    """The names of the folders in `folder`, sorted, by what two spellings of one have in common."""
+    with reading(f"the folder {folder}"):
+        names = sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and entry.name[0] not in "._")
+    return {bare_name(name): name for name in names}
 
 
 def _places(root: Path) -> Iterator[Path]:
@@ -272,36 +251,7 @@ class TerraIncognita(DomainSet):
 
 @SOURCES.register("domainnet")
 class DomainNet(DomainSet):
-    """DomainNet (Peng et al., 2019), cleaned: 345 classes in six domains.
-
-    Where `root` has the official lists, such as clipart_train.txt and clipart_test.txt, they are the pool and the test
-    half in the place of hashes; images on neither are left out. `protocol: leave-one-out` does not use them, as
-    DomainBed.
-    """
+    """DomainNet (Peng et al., 2019), cleaned: 345 classes in six domains."""
 
     official = ("real", "clipart", "infograph", "painting", "quickdraw", "sketch")
     images = 586_575
-
-    def halves(self, images: ListedImages, folder: Path) -> tuple[ImageSet, ImageSet]:
-        lists = [[folder / f"{domain}_{part}.txt" for domain in {*images.styles}] for part in ("train", "test")]
-        if not any(path.exists() for paths in lists for path in paths):
-            return super().halves(images, folder)
-        places = {key: place for place, key in enumerate(images.keys)}
-        halves = [[_place(line, path, places) for path in paths for line in _lines(path)] for paths in lists]
-        if both := {*halves[0]} & {*halves[1]}:
-            raise UserError(f"{folder}: {images.keys[min(both)]} is on a train and on a test list: download them again")
-        if unlisted := len(images) - sum(map(len, halves)):
-            log.warning("%s: %d images are on none of the official lists and left out", folder, unlisted)
-        pool, test = (Subset(images, sorted(half)) for half in halves)
-        return pool, test
-
-
-def _lines(path: Path) -> Iterator[str]:
-    """The lines of an official list: the path of an image, and its label."""
-    return (text.rpartition(" ")[0] for _, text in read_lines(path, "data.root"))
-
-
-def _place(key: str, path: Path, places: Mapping[str, int]) -> int:
-    if key not in places:
-        raise UserError(f"{path} lists {key!a}, which is not there: unpack the set again, or remove the list")
-    return places[key]

@@ -1,4 +1,4 @@
-"""Images of one's own: class folders, WebDataset tars, Hugging Face parquet files or a saved dataset."""
+"""Images of one's own: class folders, WebDataset tars or Hugging Face parquet files."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ from genrobust.core import ImageSet, LabelSpace, Line, UserError, parse_json, re
 from genrobust.data.classes import FolderClasses
 from genrobust.data.file_list import ListedImages, list_folder
 from genrobust.data.imagenet_classes import descriptions, wnids
-from genrobust.data.imagenet_sets import ImageNetReader, accepted_labels, testbed_line
+from genrobust.data.imagenet_sets import ImageNetReader, testbed_line
 from genrobust.data.stored import class_folders
 from genrobust.recipe import READERS
 
@@ -67,7 +67,10 @@ def read_set(name: str, path: Path, labels: LabelSpace, mapping: str) -> ListedI
     images, mappings = _folders(path)
     means = classes_of_folders(mappings)
     ids = means if mapping == "one-to-many" else {folder: several[:1] for folder, several in means.items()}
-    wanted = accepted_labels(path, "objectnet", ids, labels)
+    rights = {folder: [labels.ids.index(id) for id in several if id in labels.ids] for folder, several in ids.items()}
+    wanted = {folder: right for folder, right in rights.items() if right}
+    if not wanted:
+        raise UserError(f"{path}: objectnet shares no class with the {len(labels)} of data.classes: leave it out")
     folders = [sub.name for sub in class_folders(images)]
     missing = sorted(wanted.keys() - set(folders))
     if missing:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from importlib import metadata
@@ -21,7 +20,6 @@ from genrobust.core import (
 )
 from genrobust.generate.calls import EMPTY_WARNING, OutOfMemory, explain_failure, explain_out_of_memory, muted
 from genrobust.generate.engine import Engine
-from genrobust.generate.guidance import guidance_arguments
 from genrobust.generate.locate import find_adapter, find_generator, find_lora
 from genrobust.generate.mode import MODES, locate, mode_of
 from genrobust.generate.pipeline_config import (
@@ -31,6 +29,7 @@ from genrobust.generate.pipeline_config import (
     PromptedConfig,
     SizedConfig,
 )
+from genrobust.generate.pipelines import guidance_arguments
 from genrobust.recipe import ENGINES, GeneratorConfig
 
 if TYPE_CHECKING:  # a study that is done asks for the identity alone, which takes neither torch nor diffusers
@@ -38,7 +37,6 @@ if TYPE_CHECKING:  # a study that is done asks for the identity alone, which tak
     import torch
     from torch import Tensor
 
-TRIAL_STEPS = 4  # take as much memory as all steps
 ADDED = ("lora", "lora_sha256", "lora_scale", "adapter", "adapter_sha256", "adapter_scale")  # to the generator
 log = logging.getLogger(__name__)
 
@@ -72,7 +70,7 @@ class DiffusersEngine(Engine):
         self.generator = load_generator(_diffusers_config(config), device)
         self.config = self.generator.config
         self.mode = mode_of(self.config)(self.generator, labels, self.source_image)
-        self._most = 1 if config.draws_singly else 2**16  # images at once, as far as is known
+        self._most = 2**16  # images at once, as far as is known
         self._compiled = False
         # How many images at once the network is compiled for, 0 where that failed; None where it is not compiled.
         self._whole: int | None = None
@@ -100,11 +98,11 @@ class DiffusersEngine(Engine):
     def weights_bytes(cls, config: GeneratorConfig) -> int:
         config = _diffusers_config(config)
         folder = find_generator(config)[1]
-        unused = {folder / part for part in mode_of(config).unused}
-        files = [path for path in folder.rglob("*.safetensors") if path.parent not in unused]
+        files = list(folder.rglob("*.safetensors"))
         adapter_config = _adapter_config(config)
-        for path in () if adapter_config is None else find_adapter(adapter_config).weights:
-            files += path.rglob("*.safetensors") if path.is_dir() else [path]
+        if adapter_config is not None:
+            adapter = find_adapter(adapter_config)
+            files += [adapter.file, *adapter.image_encoder.rglob("*.safetensors")]
         return sum(path.stat().st_size for path in files)
 
     @property
@@ -115,12 +113,11 @@ class DiffusersEngine(Engine):
             **super().record,
             "weights_sha256": known["weights_sha256"],
             **{key: known.get(key) for key in ADDED},
-            "adapter_file": None if adapter is None else find_adapter(adapter).file,
+            "adapter_file": None if adapter is None else find_adapter(adapter).file.name,
             "strength": known.get("strength"),
             "scheduler": type(self.generator.pipeline.scheduler).__name__,
             "steps": config.steps,
             "guidance_scale": config.guidance_scale,
-            **({"guidance_until": config.guided_share} if config.guided_share < 1 else {}),
             "width": self.generator.width,
             "height": self.generator.height,
             "dtype": config.dtype,
@@ -133,10 +130,6 @@ class DiffusersEngine(Engine):
         self._compiled = compile_network(self.generator, images)
         # Not what happens to be drawn first: a run that goes on with the rest of a shard would draw other bytes.
         self._whole = min(batch, self._most) if self._compiled else None
-
-    def trial(self, requests: Sequence[Request]) -> None:
-        steps = math.ceil(TRIAL_STEPS * self.config.steps / self.config.drawn_steps)
-        self._draw(requests, min(steps, self.config.steps))
 
     def draw(self, requests: Sequence[Request]) -> list[np.ndarray | None]:
         from genrobust.generate.speed import decode_one_by_one
@@ -218,8 +211,7 @@ class DiffusersEngine(Engine):
         try:
             yield
         except Exception:
-            for pipeline in filter(None, (self.generator.pipeline, self.generator.redux)):
-                pipeline.maybe_free_model_hooks()
+            self.generator.pipeline.maybe_free_model_hooks()
             raise
 
     @contextmanager
@@ -235,15 +227,16 @@ class DiffusersEngine(Engine):
     def _memory_advice(self, images: int) -> tuple[str, str]:
         from genrobust.generate.speed import can_offload_layers
 
-        size = ", or generator.width and generator.height" if isinstance(self.config, SizedConfig) else ""
-        half = ", or set generator.dtype to float16 or bfloat16" if self.config.dtype == "float32" else ""
+        smaller = ["generator.width and generator.height"] if isinstance(self.config, SizedConfig) else []
+        lower = ["generate.batch_size", *smaller] if images > 1 else smaller
+        remedies = [f"lower {' or '.join(lower)}"] if lower else []
+        if images == 1 and self.generator.offload != "group" and can_offload_layers(self.generator.pipeline):
+            remedies.insert(0, "set generator.offload to group")
+        if self.config.dtype == "float32":
+            remedies.append("set generator.dtype to float16 or bfloat16")
         shape = f"{self.generator.width} x {self.generator.height} pixels"
-        remedy = f"lower generate.batch_size{size}{half}"
-        if images == 1:
-            layers = self.generator.offload != "group" and can_offload_layers(self.generator.pipeline)
-            offload = "generator.offload to group, or " if layers else ""
-            remedy = f"set {offload}generator.tiling to true{half}{size}"
-        return f"while drawing {images} image{'s' if images > 1 else ''} of {shape} at once", remedy
+        work = f"while drawing {images} image{'s' if images > 1 else ''} of {shape} at once"
+        return work, ", or ".join(remedies) or "name a smaller generator"
 
 
 def _diffusers_config(config: GeneratorConfig) -> DiffusersConfig:

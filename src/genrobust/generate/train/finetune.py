@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
@@ -36,6 +36,7 @@ from genrobust.recipe import PromptConfig
 Captions = Mapping[tuple[int, str], tuple[str, ...]]  # of each label and style that occurs: what may be said of it
 
 ENCODED_TEXTS = 64  # go through the text encoder at once
+LORA_LAYERS = ["to_q", "to_k", "to_v", "to_out.0"]  # as in diffusers' own training scripts
 
 
 @dataclass
@@ -45,8 +46,6 @@ class Finetune(Objective):
     Attributes:
         prompts: The section that captions are made from.
     """
-
-    lora_layers: ClassVar[list[str]] = ["to_q", "to_k", "to_v", "to_out.0"]  # as in diffusers' own training scripts
 
     prompts: PromptConfig
 
@@ -58,11 +57,6 @@ class Finetune(Objective):
             )
         if isinstance(self.base, PromptedConfig) and self.base.lora is not None:
             raise UserError("generator.lora is set: a generator is fine-tuned without one: leave it out")
-        if self.base.quantize is not None and self.config.method == "lora":
-            raise UserError(
-                "generator.quantize is set: a LoRA cannot be merged into quantized weights: leave it out, or set "
-                "finetune.method to full"
-            )
         self.captions = captions_of(self.prompts, self.images, self.labels)
 
     def inputs(self) -> dict[str, Any]:
@@ -74,27 +68,22 @@ class Finetune(Objective):
         }
 
     def start(self, device: torch.device) -> tuple[Model, Losses, Batches]:
-        generator = self.load_unet(device)
-        condition = CaptionCondition(generator, self.images, self.captions, CONDITION_DROPOUT)
-        schedule = noise_schedule(generator.pipeline.scheduler.config)
-        examples = Examples(generator, self.images, condition, self.config)
-        return self.trainable(generator.pipeline.unet), partial(losses, schedule), examples
-
-    def load_unet(self, device: torch.device) -> Generator:
-        """Load the base; raises UserError where it has no UNet that is trained here."""
         generator = self.load(device, mode="labels")
         if not isinstance(generator.pipeline, StableDiffusionPipeline):
             kind = type(generator.pipeline).__name__
             raise UserError(f"{generator.id} is a {kind}; only a StableDiffusionPipeline is fine-tuned")
-        return generator
+        condition = CaptionCondition(generator, self.images, self.captions, CONDITION_DROPOUT)
+        schedule = noise_schedule(generator.pipeline.scheduler.config)
+        examples = Examples(generator, self.images, condition, self.config)
+        return self._trainable(generator.pipeline.unet), partial(losses, schedule), examples
 
-    def trainable(self, unet: UNet2DConditionModel) -> UNet2DConditionModel:
+    def _trainable(self, unet: UNet2DConditionModel) -> UNet2DConditionModel:
         """Return `unet` with gradients where it is to learn: everywhere, or in a LoRA that is added to it."""
         unet.requires_grad_(self.config.method == "full")
         if self.config.method == "lora":
             torch.manual_seed(hashed_seed(self.seed, "lora"))
             rank: dict[str, Any] = {"r": self.config.lora_rank, "lora_alpha": self.config.lora_rank}
-            unet.add_adapter(LoraConfig(**rank, init_lora_weights="gaussian", target_modules=self.lora_layers))
+            unet.add_adapter(LoraConfig(**rank, init_lora_weights="gaussian", target_modules=LORA_LAYERS))
         return unet.train()
 
     def save(self, out: Path, model: Model) -> None:

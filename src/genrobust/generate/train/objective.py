@@ -73,8 +73,7 @@ class Objective(ABC):
 
     def load(self, device: torch.device, **changes: Any) -> Generator:
         """Load the base in float32, with its own scheduler, and with nothing that makes drawing faster or smaller."""
-        settings: dict[str, Any] = dict.fromkeys(("quantize", "attention", "cache", "lora", "scheduler"))
-        settings |= dict.fromkeys(("tiling", "safety_checker", "compile"), False)
+        settings: dict[str, Any] = {"lora": None, "scheduler": None, "safety_checker": False, "compile": False}
         settings |= {"offload": "none", "steps": 1, "dtype": "float32", **changes}
         supported = {key: value for key, value in settings.items() if key in type(self.base).model_fields}
         return load_generator(self.base.model_copy(update=supported), device)
@@ -199,7 +198,7 @@ class Encoded:
     def __init__(
         self, title: str, unit: str, count: int, encode: Callable[[Sequence[int]], Tensor], chunk: int
     ) -> None:
-        self._encode, self._chunk, self.count = encode, chunk, count
+        self._encode, self._chunk = encode, chunk
         self._kept: Tensor | None = None
         if count * encode([0]).nbytes <= KEPT_BYTES:
             with progress_bar(title, count, unit) as bar:
@@ -247,11 +246,7 @@ def snr_weights(schedule: Schedule, timesteps: Tensor) -> Tensor:
 
 def losses(schedule: Schedule, model: Model, batch: Batch) -> Tensor:
     """Return the weighted squared error of each image, float32 [B]."""
-    return squared_errors(schedule, model, batch) * snr_weights(schedule, batch.timesteps)
-
-
-def squared_errors(schedule: Schedule, model: Model, batch: Batch) -> Tensor:
-    """Return the squared error of each image, float32 [B]."""
     noisy = schedule.add_noise(batch.latents, batch.noise, batch.timesteps)
     prediction = model(noisy, batch.timesteps, batch.context).sample
-    return (prediction.float() - target(schedule, batch)).square().mean((1, 2, 3))
+    errors = (prediction.float() - target(schedule, batch)).square().mean((1, 2, 3))
+    return errors * snr_weights(schedule, batch.timesteps)

@@ -98,8 +98,6 @@ def _comparison(context: Context) -> tuple[Comparison, list[str]]:
     recipe, data, shifts = context.recipe, context.data, context.shifts
     lines, without = published_lines(recipe.robustness, recipe.data, shifts, len(data.labels))
     beside = dict.fromkeys(recipe.evaluate.beside, "named under evaluate.beside")
-    if not {*shifts} <= {*data.derived}:
-        beside = {shift: "made from other test images" for shift in shifts if shift in data.derived} | beside
     comparison = Comparison(
         clean=data.clean,
         shifts=shifts,
@@ -118,7 +116,7 @@ def check_baselines(context: Context) -> list[str]:
     """Fit the lines that need no trained baselines, so that a mistake in them is reported before any work.
 
     Returns:
-        Notes on shifts without a line and on what is doubtful.
+        Notes on shifts without a line.
 
     Raises:
         UserError: The table of baselines cannot be read, or a line cannot be fitted on it.

@@ -161,7 +161,7 @@ class PlannedCheckpoint:
         train, opened = self.run.train, self.checkpoints.initial
         if not train.is_pretrained:
             return None
-        key = digest([train.init, train.head, train.architecture, train.model_kwargs])
+        key = digest([train.init, train.architecture, train.model_kwargs])
         if key not in opened:
             opened[key] = self._open_initial()
         return opened[key]
@@ -247,8 +247,6 @@ class PlannedCheckpoint:
                 part.per_class,
                 part.fraction,
                 part.balance,
-                part.after,
-                part.until,
                 part.loss_weight,
                 self._open_teacher(part),
                 part.labels.temperature if part.labels else 1.0,
@@ -256,4 +254,4 @@ class PlannedCheckpoint:
             for part in self.run.parts
         ]
         settings = train.batch_size, train.image_size, train.crop, packed, self.interpolation
-        return Mixture(parts, *settings, train.steps_for)
+        return Mixture(parts, *settings)

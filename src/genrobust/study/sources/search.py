@@ -29,8 +29,7 @@ from genrobust.data import (
     FoundImages,
     best_classes,
     found_images,
-    nearest_in_turn,
-    prompt_cosines,
+    nearest_of_classes,
     read_search,
     write_search,
 )
@@ -99,7 +98,7 @@ class PoolSearch(Rebuilt):
     @cached_property
     def _inputs(self) -> dict[str, Any]:
         return {
-            "rule": SEARCHED_BY[self._match],
+            "rule": SEARCHED_BY,
             "pool": self.pool.fingerprint,
             "clip": hash_clip(self.clip),
             "texts": digest(self.context.class_texts, HEX_DIGITS),
@@ -109,7 +108,7 @@ class PoolSearch(Rebuilt):
     @cached_property
     def folder(self) -> Path:
         """Where the list of what is found lies, or will lie."""
-        return artifact_folder(self.context.out / "searches", self._match, self._inputs)
+        return artifact_folder(self.context.out / "searches", "classes", self._inputs)
 
     @property
     def identity(self) -> str:
@@ -125,43 +124,26 @@ class PoolSearch(Rebuilt):
         """Return the embeddings of a part of the pool, or of CLASS_NAMES, made or not."""
         room, clip = self.context.out / FOLDER, hash_clip(self.clip)
         if part == CLASS_NAMES:
-            return Embeddings(room, "class names", {"clip": clip, "texts": digest(self.texts)})
+            return Embeddings(room, "class names", {"clip": clip, "texts": digest(self.context.class_texts)})
         inputs = {"clip": clip, "images": self.pool.fingerprint, "size": PART, "part": part}
         return Embeddings(room, f"{self.pool.name} {part}", inputs)
 
     @cached_property
     def parts(self) -> dict[int | str, range]:
-        """What is embedded: images of the pool, by the number of their part, and all of `texts` as CLASS_NAMES."""
+        """What is embedded: images of the pool, by their part, and the texts of classes as CLASS_NAMES."""
         count = len(self.pool)
         parts: dict[int | str, range] = {n: range(s, min(s + PART, count)) for n, s in enumerate(range(0, count, PART))}
-        return parts | {CLASS_NAMES: range(len(self.texts))}
-
-    @property
-    def _match(self) -> str:
-        return self.context.recipe.data.retrieved.match
-
-    @cached_property
-    def texts(self) -> Sequence[Sequence[str]]:
-        """The texts of each embedding: all of a class, or each by itself where prompts take images in turn."""
-        texts = self.context.class_texts
-        return texts if self._match == "classes" else [[text] for of_class in texts for text in of_class]
+        return parts | {CLASS_NAMES: range(len(self.class_counts))}
 
     def write(self) -> None:
         """Write the list of what is found, from the embeddings, which are all there."""
-        from genrobust.classifiers import split_by_class, unit_means
-
         fetch_artifacts(self.context.out / FOLDER)
-        classes, in_turn = self.embeddings(CLASS_NAMES).load(), self._match == "prompts"
-        prompts = split_by_class(classes, self.context.class_texts) if in_turn else []
-        classes = unit_means(prompts) if in_turn else classes
-        seen = []
-        for part in (part for part in self.parts if part != CLASS_NAMES):
-            images = self.embeddings(part).load()
-            best, cosines = best_classes(images, classes)
-            seen.append((best, prompt_cosines(images, best, prompts) if in_turn else cosines[:, None]))
+        classes = self.embeddings(CLASS_NAMES).load()
+        parts = [part for part in self.parts if part != CLASS_NAMES]
+        seen = [best_classes(self.embeddings(part).load(), classes) for part in parts]
         best, cosines = map(np.concatenate, zip(*seen, strict=True))
-        indices, scores = nearest_in_turn(best, cosines, self.class_counts)
-        write_search(self.folder, self._inputs, self.pool, indices, best[indices], scores)
+        indices = nearest_of_classes(best, cosines, self.class_counts)
+        write_search(self.folder, self._inputs, self.pool, indices, best[indices], cosines[indices])
 
     @cached_property
     def images(self) -> FoundImages:
@@ -173,8 +155,6 @@ class PoolSearch(Rebuilt):
         """Say how many of the wanted images were found, which classes ran short, and how often labels are right."""
         images, pool, wanted, names = self.images, self.pool, self.class_counts, self.context.data.labels.names
         said = [f"The search found {len(images):,} of {wanted.sum():,} images, among {len(pool):,} of {pool.name}."]
-        if self._match == "prompts":
-            said.append("The prompts of a class took its nearest images in turn.")
         short = np.flatnonzero(np.bincount(images.labels, minlength=len(names)) < wanted)
         if len(short):
             said.append(f"{len(short)} of {len(names)} classes ran short: {some_of(names[k] for k in short)}.")

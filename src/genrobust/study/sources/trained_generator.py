@@ -69,7 +69,7 @@ class TrainedGenerator(Rebuilt):
         Raises:
             UserError: The engine of the generator trains none.
         """
-        from genrobust.generate import ClassModel, Distillation, Finetune
+        from genrobust.generate import ClassModel, Finetune
 
         recipe, labels, config = self.context.recipe, self.context.data.labels, self.config
         base = self.base
@@ -82,8 +82,7 @@ class TrainedGenerator(Rebuilt):
             raise UserError(f"generator.engine: {base.engine} trains no {config.noun}: set it to diffusers")
         if isinstance(config, ClassModelConfig):
             return ClassModel(base, config, self.images, labels, recipe.data_seed)
-        objective = Finetune if config.distil is None else Distillation
-        return objective(base, config, self.images, labels, recipe.data_seed, recipe.generate.prompts)
+        return Finetune(base, config, self.images, labels, recipe.data_seed, recipe.generate.prompts)
 
     @property
     def threads(self) -> int:
@@ -104,19 +103,15 @@ class TrainedGenerator(Rebuilt):
         """What its folder is called before the hash of its inputs."""
         config, base = self.config, Path(self.base.model).name
         if isinstance(config, FinetuneConfig):
-            return f"{base} {config.method}" + ("" if config.distil is None else f" {config.distil} steps")
+            return f"{base} {config.method}"
         return f"{'unet' if config.channels else 'dit'} {self.name}"
 
     @property
     def generator(self) -> GeneratorConfig:
         """The generator that draws once it is trained: the base with other weights, or with a LoRA."""
-        config, changes = self.config, {}
-        if isinstance(config, FinetuneConfig) and config.distil is not None:
-            changes = {"steps": config.distil, "scheduler": "euler-trailing", "guidance_scale": 1.0}
-            changes["guidance_until"] = 1.0
-        if isinstance(config, FinetuneConfig) and config.method == "lora":
-            return self.base.model_copy(update={**changes, "lora": LoraConfig(model=str(self.folder))})
-        changes |= {"model": str(self.folder), "alternatives": (), "revision": None, "variant": None}
+        if isinstance(self.config, FinetuneConfig) and self.config.method == "lora":
+            return self.base.model_copy(update={"lora": LoraConfig(model=str(self.folder))})
+        changes = {"model": str(self.folder), "alternatives": (), "revision": None, "variant": None}
         return self.base.model_copy(update=changes)
 
     @property

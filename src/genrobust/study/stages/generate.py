@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
-from genrobust.core import EMBEDDED, GenrobustError, about, device_name, digest
+from genrobust.core import EMBEDDED, GenrobustError, about
 from genrobust.generate import Generation, engine_of
 from genrobust.recipe import GeneratorConfig
 from genrobust.study.estimates import Cost, Rates
@@ -16,7 +16,6 @@ from genrobust.study.sources.dataset import GeneratedDataset
 from genrobust.study.stages.stage import NOT_SHARED, Stage
 from genrobust.study.stages.train_generator import TrainGenerator
 
-BATCH_SIZES = "batch_size"  # what they are kept under, beside the rates of stages
 PNG_SHARE = 0.6  # of the raw bytes of a photograph; drawings take less
 EMBEDDED_PIXELS, PIXELS = 64, 512  # the side of images where a recipe names none
 DECODING_STEPS = 1.0  # of a network, which decoding an image and writing it cost
@@ -65,17 +64,7 @@ class Generate(Stage):
             )
 
     def load(self) -> DoJobs:
-        return self.generation.load(self._batch_size)
-
-    def _batch_size(self, measure: Callable[[], int]) -> int:
-        """The batch size of this generator on this machine's card, kept beside the rates for each size of shards.
-
-        A trial draws no more images at once than a shard has: what it finds may be too small for larger ones.
-        """
-        card, shard = device_name(self.context.recipe.device), len(self.dataset.shards[0])
-        generator = self.dataset.generator
-        out, key = self.context.out, f"{generator.model} {digest(generator)}, {card}, shards of {shard:,} images"
-        return int(Rates(out).once(BATCH_SIZES, key, measure))
+        return self.generation.load()
 
     @cached_property
     def generation(self) -> Generation:

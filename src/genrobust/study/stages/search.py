@@ -33,7 +33,7 @@ class Search(Stage):
             embeddings, total = search.embeddings(part), len(items)
             name, row, unit = f"part {part} of {search.pool.name}", search.pool.name, "images"
             if part == CLASS_NAMES:
-                name, row, unit = CLASS_NAMES, CLASS_NAMES, self.context.recipe.data.retrieved.match
+                name, row, unit = CLASS_NAMES, CLASS_NAMES, "classes"
             size = 0 if is_done or embeddings.are_made else total
             jobs.append(Job(part, f"the CLIP's view of {name}", size, 1, row, embeddings.folder, total, unit))
         return jobs
@@ -46,7 +46,7 @@ class Search(Stage):
 
         def embed(parts: Sequence[int | str]) -> None:
             for part in parts:
-                of = search.texts if part == CLASS_NAMES else Subset(search.pool, search.parts[part])
+                of = self.context.class_texts if part == CLASS_NAMES else Subset(search.pool, search.parts[part])
                 search.embeddings(part).make(clip, of, recipe.evaluate.batch_size)
 
         return embed

@@ -96,7 +96,7 @@ class Stage(Rebuilt, ABC):
 
         Raises:
             UserError: Other versions began a job, and it is not to begin anew.
-            GenrobustError: Their results are not found afterwards, perhaps since images changed.
+            GenrobustError: Their results are not found afterwards.
         """
         todo = [job for job in self.jobs() if job.size]
         for job in todo:
@@ -107,10 +107,9 @@ class Stage(Rebuilt, ABC):
             self.announce(todo)
         self.do(todo)
         if todo and (lost := [job for job in self.jobs() if job.size]):
-            if changed := self.context.find_changed_sets():  # a worker listed the others
-                sets = " and ".join(changed)
-                raise GenrobustError(f"images of {sets} changed meanwhile: rerun, which takes them as they are now")
-            raise GenrobustError(f"{lost[0].name} was made, but is not in {lost[0].folder}: {NOT_SHARED}")
+            raise GenrobustError(
+                f"{lost[0].name} was made, but is not in {lost[0].folder}: {NOT_SHARED}; if images changed, rerun"
+            )
 
     def do(self, todo: Sequence[Job]) -> None:
         """Let the executor do the jobs `todo`, and keep their time."""

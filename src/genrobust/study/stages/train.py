@@ -83,8 +83,6 @@ class Train(Stage):
         for planned in (self.checkpoints.of(run) for run in self.runs if run not in trained):
             Artifact(planned.folder).clean()  # of a run that was killed when it had finished
             _require_same_images(planned)
-            with self.context.tracking.training(planned.run.name, planned.folder):
-                pass  # a tracker that came later logs what its training was
 
     def load(self) -> DoJobs:
         def train(runs: Sequence[TrainingRun]) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from genrobust.classifiers import saved_steps
 from genrobust.core import Artifact, digest
 from genrobust.generate import engine_of
-from genrobust.recipe import ClassModelConfig, FinetuneConfig
+from genrobust.recipe import ClassModelConfig
 from genrobust.study.estimates import Cost
 from genrobust.study.executors.jobs import DoJobs, Job
 from genrobust.study.sources.trained_generator import TrainedGenerator
@@ -43,10 +43,6 @@ class TrainGenerator(Stage):
 
     def announce(self, jobs: Sequence[Job]) -> None:
         trained, config = self.trained, self.trained.config
-        if isinstance(config, FinetuneConfig) and config.distil is not None:
-            steps = f"{config.distil} steps without guidance"
-            self.context.log(f"distilling {trained.name} to {steps}, {config.steps} steps, into {trained.folder}")
-            return
         kinds = f"{len(self.context.data.labels)} classes"
         if trained.styles:
             kinds += f" in {len(trained.styles)} styles ({', '.join(trained.styles)})"
@@ -75,5 +71,5 @@ class TrainGenerator(Stage):
             size = config.model_dump(include={"depth", "width", "channels", "components"})
             return Cost(1, config.precision, f"a class model {digest([base.size, size])}")
         full = FINETUNED_COPIES * engine_of(base).weights_bytes(base) if config.method == "full" else 0
-        kind = f"{base.model} {digest([base.size, config.method, config.distil])}"
+        kind = f"{base.model} {digest([base.size, config.method])}"
         return Cost(1, config.precision, kind, disk=full)

@@ -56,7 +56,7 @@ from genrobust.tools.audit.results import (
     Judgment,
     Memorization,
 )
-from genrobust.tools.audit.scan import THUMBNAIL, Scan, common_size, scan
+from genrobust.tools.audit.scan import THUMBNAIL, Scan, scan
 
 Say = Callable[[str], None]
 ByImage = dict[str, Sequence[Any]]  # as `Audit.by_image`, which is filled on the way
@@ -84,11 +84,10 @@ def measure(sets: AuditSets, models: Models, say: Say, parts: KeptParts) -> Audi
     judge = models.classifier
     columns = [] if judge is None else judge.columns(sets.labels)
     shown = [images for images in (sets.dataset, sets.real) if images is not None]
-    size = common_size(*shown)
-    scans = [_scan_images(images, size, parts) for images in shown]
+    scans = [_scan_images(images, parts) for images in shown]
     mine, real = scans[0], scans[1] if sets.real is not None else None
     by_image: ByImage = {}
-    wild, remembered = _check_memorization(sets, mine, size, parts, by_image)
+    wild, remembered = _check_memorization(sets, mine, parts, by_image)
     spaces = [_feature_space(f"thumbnails of {THUMBNAIL} px", sets, [s.thumbnails for s in scans])]
     judgments, score, featureless = [], None, False
     if judge is not None:
@@ -110,13 +109,11 @@ def measure(sets: AuditSets, models: Models, say: Say, parts: KeptParts) -> Audi
         by_image=by_image,
         per_class=dict(enumerate(np.bincount(sets.dataset.labels, minlength=len(sets.labels)).tolist())),
         **_shard_facts(sets.dataset),
-        pixels=mine.pixels,
-        real_pixels=real.pixels if real else None,
         inside=inside,
         of_real=of_real,
-        of_tests=_copies_of_tests(sets, mine, size, parts, by_image),
+        of_tests=_copies_of_tests(sets, mine, parts, by_image),
         of_wild=wild,
-        among=_copies_among(sets, mine, size, parts),
+        among=_copies_among(sets, mine, parts),
         memorization=remembered,
         spaces=tuple(spaces),
         judgments=tuple(judgments),
@@ -154,14 +151,14 @@ def _left_out(sets: AuditSets, models: Models, featureless: bool) -> Sequence[st
     return [sentence for sentence, lacks in lacking.items() if lacks]
 
 
-def _scan_images(images: ImageSet, size: int, parts: KeptParts, name: str = "") -> Scan:
+def _scan_images(images: ImageSet, parts: KeptParts, name: str = "") -> Scan:
     with progress_bar(f"reading {name or images.name}", len(images)) as bar:
-        return scan(images, size, parts, bar.advance)
+        return scan(images, parts, bar.advance)
 
 
 def _find_copies(name: str, mine: Scan, other: Scan, parts: KeptParts) -> tuple[Duplicates, Neighbors]:
     with progress_bar(f"looking for copies, {name}", len(mine.frames)) as bar:
-        neighbor_parts = parts.child("neighbors", mine.inputs, other.inputs, other is mine)
+        neighbor_parts = parts.child("neighbors", mine.fingerprint, other.fingerprint, other is mine)
         return compare(
             name,
             mine.frames,
@@ -184,20 +181,18 @@ def _neighbors(
     return duplicates, neighbors
 
 
-def _copies_of_tests(
-    sets: AuditSets, mine: Scan, size: int, parts: KeptParts, by_image: ByImage
-) -> tuple[Duplicates, ...]:
-    scans = ((name, images, _scan_images(images, size, parts, name)) for name, images in sets.tests.items())
+def _copies_of_tests(sets: AuditSets, mine: Scan, parts: KeptParts, by_image: ByImage) -> tuple[Duplicates, ...]:
+    scans = ((name, images, _scan_images(images, parts, name)) for name, images in sets.tests.items())
     return tuple(_neighbors(name, images, mine, other, parts, by_image)[0] for name, images, other in scans)
 
 
-def _copies_among(sets: AuditSets, mine: Scan, size: int, parts: KeptParts) -> dict[str, tuple[Duplicates, ...]]:
+def _copies_among(sets: AuditSets, mine: Scan, parts: KeptParts) -> dict[str, tuple[Duplicates, ...]]:
     """Return the copies among the images of a recipe's sets, those of test images in training images excepted.
 
     Each two sets are searched once, the smaller one in the larger: the alignment of an image with its candidates takes
     most of the time.
     """
-    scans = {name: mine if name == "train" else _scan_images(own, size, parts, name) for name, own in sets.own.items()}
+    scans = {name: mine if name == "train" else _scan_images(own, parts, name) for name, own in sets.own.items()}
     among: dict[str, tuple[Duplicates, ...]] = {}
     for pair in combinations(scans, 2):
         if not (pair[0] == "train" and pair[1] in sets.tests):
@@ -208,19 +203,17 @@ def _copies_among(sets: AuditSets, mine: Scan, size: int, parts: KeptParts) -> d
 
 
 def _check_memorization(
-    sets: AuditSets, mine: Scan, size: int, parts: KeptParts, by_image: ByImage
+    sets: AuditSets, mine: Scan, parts: KeptParts, by_image: ByImage
 ) -> tuple[Duplicates | None, Memorization | None]:
     wild = sets.wild
     if wild is None:
         return None, None
-    other = _scan_images(wild, size, parts)
+    other = _scan_images(wild, parts)
     duplicates, neighbors = _neighbors(wild.name, wild, mine, other, parts, by_image)
     if len(wild) < 2:
         return duplicates, None
     if sets.unseen is not None:
-        unseen = _find_copies(
-            f"{sets.unseen.name} in {wild.name}", _scan_images(sets.unseen, size, parts), other, parts
-        )[1]
+        unseen = _find_copies(f"{sets.unseen.name} in {wild.name}", _scan_images(sets.unseen, parts), other, parts)[1]
         return duplicates, memorization(neighbors, other.frames, unseen)
     with progress_bar("measuring the training images", min(len(wild), SAMPLE)) as bar:
         return duplicates, memorization(neighbors, other.frames, advance=bar.advance)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import math
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -33,7 +32,6 @@ PER_CLASS = 6  # images of each class on the contact sheet
 OPEN_CLASSES = 16  # that are shown before one asks for more
 ROWS = 12  # of a table by class, likewise
 PAIRS = 6  # nearest pairs shown of each set
-PLOT = (440, 230, 46, 34)  # of the spectrum: width, height, left and bottom margins
 
 
 def write_audit_page(audit: Audit, sets: AuditSets, name: str, leaks: tuple[str, ...], folder: Path) -> dict[str, Path]:
@@ -76,7 +74,6 @@ def audit_html(audit: Audit, sets: AuditSets, name: str, leaks: tuple[str, ...])
         ],
         judgments=[(j, _mistakes(j, sets)) for j in audit.judgments],
         diversity=[(space, *_means(space.diversity)) for space in audit.spaces],
-        spectrum=_spectrum(audit, kind),
         open_classes=classes[:OPEN_CLASSES],
         more_classes=classes[OPEN_CLASSES:],
         rows=ROWS,
@@ -218,33 +215,3 @@ def _means(diversity: Sequence[ClassDiversity]) -> tuple[dict[str, float | None]
     columns = {name: [getattr(row, name) for row in diversity] for name in names}
     means = {name: None if None in values else float(np.mean(values)) for name, values in columns.items()}
     return means, sorted(diversity, key=lambda row: (row.vendi / row.n, row.label))
-
-
-def _spectrum(audit: Audit, kind: str) -> dict[str, Any]:
-    """Return the radial power spectra as SVG paths on log axes, with their ticks; `kind` names the first."""
-    width, height, left, bottom = PLOT
-    curves = {kind: audit.pixels.spectrum}
-    if audit.real_pixels is not None:
-        curves["real"] = audit.real_pixels.spectrum
-    logs = {name: np.log10(np.maximum(curve, 1e-9)) for name, curve in curves.items()}
-    lo = math.floor(min(float(v.min()) for v in logs.values()))
-    hi = max(lo + 1, math.ceil(max(float(v.max()) for v in logs.values())))
-    last = math.log10(len(audit.pixels.spectrum)) or 1.0
-
-    def x(cycles: float) -> float:
-        return round(left + (width - left - 12) * math.log10(cycles) / last, 1)
-
-    def y(power: float) -> float:
-        return round(8 + (height - bottom - 8) * (hi - power) / (hi - lo), 1)
-
-    points = {name: [f"{x(f + 1)} {y(float(v))}" for f, v in enumerate(values)] for name, values in logs.items()}
-    ticks = [2**k for k in range(int(math.log2(len(audit.pixels.spectrum))) + 1)]
-    return {
-        "width": width,
-        "height": height,
-        "left": left,
-        "bottom": height - bottom,
-        "paths": {name: "M" + "L".join(vertices) for name, vertices in points.items()},
-        "x": [(x(t), t) for t in ticks],
-        "y": [(y(p), p) for p in range(lo, hi + 1)],
-    }

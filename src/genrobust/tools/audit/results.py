@@ -126,24 +126,6 @@ class FeatureSpace:
 
 
 @dataclass(frozen=True, slots=True)
-class PixelStatistics:
-    """Of `n` images at `size` pixels: mean and standard deviation, in [0, 1], of red, green, blue and chroma.
-
-    Chroma is the length of the opponent colors (R - G, (R + G) / 2 - B), as in Hasler and Suesstrunk 2003: 0 is gray.
-    `spectrum[f]` is the mean power of the gray image's contrast at f + 1 cycles a picture, up to size / 2; in white
-    noise of variance v it is v at every f. `black` and `blank` count images that are all black, or one flat color.
-    """
-
-    n: int
-    size: int
-    mean: tuple[float, ...]
-    sd: tuple[float, ...]
-    spectrum: tuple[float, ...]
-    black: int
-    blank: int
-
-
-@dataclass(frozen=True, slots=True)
 class Audit:
     """Everything that an audit measures of `n` images.
 
@@ -159,8 +141,6 @@ class Audit:
     per_class: dict[int, int]
     making: Making | None
     filters: tuple[FilterResult, ...]
-    pixels: PixelStatistics
-    real_pixels: PixelStatistics | None
     inside: Duplicates | None
     of_real: Duplicates | None
     of_tests: tuple[Duplicates, ...]

@@ -12,13 +12,8 @@ from PIL import Image
 from genrobust.classifiers import prepare
 from genrobust.core import PART, Advance, Arrays, ImageSet, KeptParts, check_not_empty, cores
 from genrobust.data import frame
-from genrobust.tools.audit.pixels import count_pixels, pixel_statistics
-from genrobust.tools.audit.results import PixelStatistics
 
 THUMBNAIL = 8  # pixels a side of the features that need no model: 192 numbers of color and layout
-LARGEST = 256  # pixels: images are compared at the size of the smaller set, but at no more than this
-_SAMPLE = 32  # images whose size is looked at
-_BATCH = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,32 +24,19 @@ class Scan:
         frames: uint8 [N, 72, 64], which find near duplicates.
         sha256: Hashes of their size and decoded pixels, which find exact ones.
         thumbnails: float32 [N, 192], features (1 minus color: paper is 0).
-        pixels: Statistics of the pixels.
-        inputs: The fingerprint of the images, and the size at which the statistics are measured.
+        fingerprint: That of the images.
     """
 
     frames: np.ndarray
     sha256: tuple[str, ...]
     thumbnails: np.ndarray
-    pixels: PixelStatistics
-    inputs: tuple[str, int]
+    fingerprint: str
 
 
-def common_size(*sets: ImageSet) -> int:
-    """Choose the pixels a side at which `sets` are compared: the smallest median shorter side, LARGEST at most."""
-
-    def median(images: ImageSet) -> int:
-        places = np.linspace(0, len(images) - 1, min(len(images), _SAMPLE)).astype(int)
-        return int(np.median([min(images.image(int(i)).size) for i in places]))
-
-    return max(THUMBNAIL, min(LARGEST, *(median(images) for images in sets)))
-
-
-def scan(images: ImageSet, size: int, parts: KeptParts, advance: Advance) -> Scan:
+def scan(images: ImageSet, parts: KeptParts, advance: Advance) -> Scan:
     """Read every image once, with a few threads.
 
     Args:
-        size: The pixels a side to which images are prepared for the statistics.
         parts: Stores finished parts.
         advance: Called with the number of images read.
 
@@ -62,29 +44,23 @@ def scan(images: ImageSet, size: int, parts: KeptParts, advance: Advance) -> Sca
         UserError: An empty set, or an image that cannot be read.
     """
     check_not_empty(images)
-    inputs = images.fingerprint, size
     with ThreadPoolExecutor(min(8, cores())) as pool:
 
         def read_image(index: int) -> tuple[np.ndarray, bytes, np.ndarray]:
             image = images.image(index)
-            return frame(image), pixel_sha256(image).encode(), prepare(image, size)
+            return frame(image), pixel_sha256(image).encode(), _thumbnail(image)
 
         def read_part(items: range) -> Arrays:
-            frames, hashes, thumbnails, totals = [], [], [], []
-            for start in range(0, len(items), _BATCH):
-                batch = list(pool.map(read_image, items[start : start + _BATCH]))
-                frames += [entry[0] for entry in batch]
-                hashes += [entry[1] for entry in batch]
-                thumbnails += [_thumbnail(entry[2]) for entry in batch]
-                totals.append(count_pixels(np.stack([entry[2] for entry in batch])))
-                advance(len(batch))
-            arrays = {"frames": np.stack(frames), "sha256": np.array(hashes), "thumbnails": np.stack(thumbnails)}
-            return arrays | {"totals": np.stack(totals)}
+            read = []
+            for entry in pool.map(read_image, items):
+                read.append(entry)
+                advance(1)
+            frames, hashes, thumbnails = zip(*read, strict=True)
+            return {"frames": np.stack(frames), "sha256": np.array(hashes), "thumbnails": np.stack(thumbnails)}
 
-        joined = parts.child("scan", *inputs).run(len(images), PART, read_part, advance)
-    statistics = pixel_statistics(joined["totals"].sum(axis=0), size)
+        joined = parts.child("scan", images.fingerprint).run(len(images), PART, read_part, advance)
     hashes = tuple(joined["sha256"].astype(str).tolist())
-    return Scan(joined["frames"], hashes, joined["thumbnails"], statistics, inputs)
+    return Scan(joined["frames"], hashes, joined["thumbnails"], images.fingerprint)
 
 
 def pixel_sha256(image: Image.Image) -> str:
@@ -94,6 +70,5 @@ def pixel_sha256(image: Image.Image) -> str:
     return hashed.hexdigest()
 
 
-def _thumbnail(pixels: np.ndarray) -> np.ndarray:
-    small = Image.fromarray(pixels).resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX)
-    return 1 - np.asarray(small, dtype=np.float32).ravel() / 255
+def _thumbnail(image: Image.Image) -> np.ndarray:
+    return 1 - prepare(image, THUMBNAIL).ravel().astype(np.float32) / 255

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,7 +20,7 @@ from genrobust.core import (
     reading,
     remote_of,
 )
-from genrobust.recipe import GENERATED, Recipe, is_recipe, recipe_names
+from genrobust.recipe import GENERATED, Recipe
 from genrobust.report import (
     RESULTS,
     Column,
@@ -115,7 +114,10 @@ def find_results(runs: Iterable[str]) -> dict[str, Path]:
             if not file and not paths[0].is_file():
                 paths = [path for path in sorted(folder.glob(f"*/{RESULTS}")) if not path.parent.name.startswith(".")]
             if not paths or not paths[0].is_file():
-                raise UserError(_explain_missing(run, folder))
+                raise UserError(
+                    f"{run}: no results of a study, neither {RESULTS} nor folders that hold one: name the folder of a "
+                    "study that is finished, such as runs/pictograms"
+                )
             for path in paths:
                 remote = remote_of(path)
                 name = str(path) if remote is None else f"{remote.url}/{path.relative_to(folder).as_posix()}"
@@ -130,18 +132,6 @@ def _fetch_results(folder: Path) -> None:
         for report in (Artifact(folder).fetch(), *(Artifact(path.parent) for path in folder.glob(f"*/{MANIFEST}"))):
             if report.is_finished and RESULTS in report.manifest().files:
                 report.fetch_files([RESULTS])
-
-
-def _explain_missing(run: str, folder: Path) -> str:
-    if is_recipe(run):
-        return f"{run} is a recipe: name the output folder of its study, such as runs/{Path(run).stem}"
-    holds_work = any((folder / name).is_dir() for name in ("generated", "checkpoints", "predictions"))
-    runs = run if holds_work else run.rstrip("/").rpartition("/")[0] or "."
-    recipe = folder.name if folder.name in recipe_names() and not holds_work else "RECIPE"
-    return (
-        f"{run}: no results of a study, neither {RESULTS} nor folders that hold one. If the study is not finished, "
-        f"finish it: {shlex.join(['genrobust', 'run', recipe, '--runs', runs])}"
-    )
 
 
 def rank(files: Mapping[str, Path]) -> list[Ranking]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from huggingface_hub import HfApi, get_token
 from huggingface_hub.errors import HFValidationError, HTTPError
 
-from genrobust.core import GenrobustError, UserError, hub_reason, make_folder, refusal
+from genrobust.core import GenrobustError, UserError, make_folder, one_line, refusal
 
 CARD = "README.md"
 # What an earlier export of a dataset may have left: the number of files is part of the names of some.
@@ -83,6 +83,6 @@ def _pushing(repo: str, then: str = "") -> Iterator[HfApi]:
         yield api
     except (HTTPError, OSError, RuntimeError, ValueError) as error:  # RuntimeError: of the library for large files
         status = getattr(getattr(error, "response", None), "status_code", 500)
-        why = hub_reason(error).replace(str(get_token()), "***")  # some libraries quote a header that they refuse
+        why = one_line(error).replace(str(get_token()), "***")  # some libraries quote a header that they refuse
         kind_of = UserError if 400 <= status < 500 or isinstance(error, HFValidationError) else GenrobustError
         raise kind_of(f"cannot push to {repo} on {api.endpoint}: {why}{then}") from None

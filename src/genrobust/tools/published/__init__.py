@@ -24,7 +24,6 @@ MinId = Annotated[
 Pivot = Annotated[
     str | None, option("--pivot MODEL", "Fit two lines, as for ImageNet-A, which was filtered against MODEL.")
 ]
-Unit = Annotated[str | None, option("--unit UNIT", "Unit of the accuracies: percent or fraction.")]
 JsonFile = Annotated[Path | None, option("--json FILE.json", "Write all numbers to this file.")]
 
 
@@ -40,7 +39,6 @@ def effective_robustness(
     transform: Transform = "logit",
     min_id: MinId = 0,
     pivot: Pivot = None,
-    unit: Unit = None,
     json: JsonFile = None,
     overwrite: Overwrite = False,
 ) -> None:
@@ -52,7 +50,7 @@ def effective_robustness(
     from genrobust.tools.published.output import describe, left_out_notes, terminal_table, write_json
     from genrobust.tools.published.reading import choose_baselines, read_published
 
-    models = read_published(table, id_column, shift, [k.strip() for k in key.split(",")] if key else (), unit)
+    models = read_published(table, id_column, shift, [k.strip() for k in key.split(",")] if key else ())
     chosen, notes = choose_baselines(models, baselines, exclude, pivot)
     result = score_published(models, chosen, transform, min_id, pivot)
     if json is not None:
@@ -60,8 +58,6 @@ def effective_robustness(
         write_json(result, json, [*([table] if table else []), *map(Path, models.files), *named], overwrite)
     for note in (*models.notes, *notes, *left_out_notes(result)):
         err_console.print(f"note: {escape(note)}")
-    for warning in result.doubts:
-        err_console.print(f"[bold yellow]warning:[/] {escape(warning)}")
     shown = err_console if json == Path("-") else out_console  # standard output holds the JSON alone
     for line in describe(result):
         shown.print(escape(line))

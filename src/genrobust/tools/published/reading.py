@@ -17,7 +17,7 @@ from genrobust.data import clip_accuracies, column_index, listing, read_accuracy
 from genrobust.robustness import Published
 
 CANDIDATES = 10  # columns that are tried where names stand twice
-UNITS = ("percent", "fraction")
+LARGEST_FRACTION = 1.001  # 1, and what rounding adds
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,21 +29,16 @@ class _Table:
     nameless: int
 
 
-def read_published(
-    table: Path | None, id_column: str, shift: str, key: Sequence[str] = (), unit: str | None = None
-) -> Published:
+def read_published(table: Path | None, id_column: str, shift: str, key: Sequence[str] = ()) -> Published:
     """Return the accuracies in the columns `id_column` and `shift`, each named COLUMN (of `table`) or FILE:COLUMN.
 
     A model's name is its values in the columns `key`, joined by commas; by default the first column. Several files are
-    joined on it. `unit` is "percent" or "fraction"; None stands for percent where nothing speaks against it.
+    joined on it. Accuracies are percents, or fractions where none is above 1.
 
     Raises:
-        UserError: `unit` is unknown, a file or column is not there or is named twice, a name stands twice, a cell is no
-            accuracy, fractions stand in place of percents or the other way, or no model has both accuracies. The
-            message names the file, column and line.
+        UserError: A file or column is not there or is named twice, a name stands twice, a cell is no accuracy, or no
+            model has both accuracies. The message names the file, column and line.
     """
-    if unit is not None and unit not in UNITS:
-        raise UserError(f"--unit: {unit!r} is none of {', '.join(UNITS)}")
     options = ("--id", "--shift")
     sources = [_file_and_column(table, text, option) for text, option in zip((id_column, shift), options, strict=True)]
     if sources[0] == sources[1]:
@@ -72,7 +67,8 @@ def read_published(
         notes.append(f"{row_count(int((~complete).sum()))} skipped: no accuracy in {labels[0]!r} or {labels[1]!r}")
     names = [name for name, keep in zip(names, complete, strict=True) if keep]
     called = [f"{option} {label}" for option, label in zip(options, labels, strict=True)]
-    clean, shifted = _percents(names, dict(zip(called, values[:, complete], strict=True)), unit)
+    (clean, shifted), unit_notes = _in_percent(names, dict(zip(called, values[:, complete], strict=True)))
+    notes += unit_notes
     return Published(tuple(names), clean, shifted, labels[0], labels[1], tuple(notes), tuple(map(str, tables)))
 
 
@@ -203,22 +199,13 @@ def _are_unique(names: Sequence[str]) -> bool:
     return len(set(named)) == len(named)
 
 
-def _percents(names: Sequence[str], columns: Mapping[str, np.ndarray], unit: str | None) -> list[np.ndarray]:
-    """The accuracies of `columns`, by the option that named each, as percents."""
-    if unit == "fraction":
-        hint = "; for percents say --unit percent" if max(values.max() for values in columns.values()) <= 100 else ""
-        return [100 * clip_accuracies(option, names, values, 1, hint) for option, values in columns.items()]
-    percents = [clip_accuracies(option, names, values, 100) for option, values in columns.items()]
-    small = [option for option, values in columns.items() if values.max() <= 1]
+def _in_percent(names: Sequence[str], columns: Mapping[str, np.ndarray]) -> tuple[list[np.ndarray], list[str]]:
+    """The accuracies of `columns`, by the option that named each, in percent, with notes: no model is below 1 % in all.
+
+    Raises UserError, which names the option, for what is no accuracy.
+    """
+    small = [option for option, values in columns.items() if values.max() <= LARGEST_FRACTION]
     if len(small) == len(columns):
-        best = max(columns.values(), key=np.max)
-        raise UserError(
-            f"{' and '.join(columns)}: no accuracy is above 1, the highest is {best.max():g} "
-            f"({names[int(best.argmax())]}): no trained model is below 1 %; if these are fractions, say --unit fraction"
-        )
-    if small and unit is None:
-        raise UserError(
-            f"{small[0]}: no accuracy is above 1, while another column has percents; write all in one unit, or say "
-            "--unit percent if they truly are below 1 %"
-        )
-    return percents
+        return [100 * clip_accuracies(option, names, values, 1) for option, values in columns.items()], []
+    notes = [f"{option}: no accuracy is above 1: read as percents, as those of the other column" for option in small]
+    return [clip_accuracies(option, names, values, 100) for option, values in columns.items()], notes

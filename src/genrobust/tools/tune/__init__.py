@@ -62,18 +62,14 @@ def _parse_time(option: str, text: str) -> float:
 
 
 def _print_tuned(tuned: "Tuned") -> None:
-    """Print what was tried, what mattered, and whether anything is better than the recipe's own arm."""
+    """Print what was tried, and whether anything is better than the recipe's own arm."""
     from genrobust.report import number, span
-    from genrobust.tools.tune.tuning import effects
 
     for turn in dict.fromkeys(trial.round for trial in tuned.trials):
         table = Table("variant", "trained", "top-1, %", title=f"round {turn}: the best, on {', '.join(tuned.on)}")
         for trial in [trial for trial in tuned.trials if trial.round == turn][:TRIALS_SHOWN]:
             table.add_row(escape(trial.variant.name), trial.length, f"{trial.score:.1f}")
         out_console.print(table)
-    for key, means in effects(tuned.trials).items():
-        ordered = sorted(means.items(), key=lambda pair: -pair[1])
-        tell(f"{key}: {', '.join(f'{value} {mean:.1f}' for value, mean in ordered)} (means of round 1)")
     tell(*tuned.files.values())
     gain, best, default = tuned.gain, escape(tuned.best), escape(tuned.default)
     words = f"{number(gain.value, True)} points on {', '.join(tuned.on)} (95 % interval {span(gain, True)})"

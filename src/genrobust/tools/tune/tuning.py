@@ -311,21 +311,6 @@ class Tuning:
         return Tuned(tuple(trials), winner.name, self.default, gain, self.on, files)
 
 
-def effects(trials: Iterable[Trial]) -> dict[str, dict[str, float]]:
-    """Return the mean score in the first round, in percent, of the variants with each value of each key.
-
-    "as it is" stands for what an arm of the recipe has. Arms of which no variant with the key was tried do not count.
-    """
-    by_value: dict[str, dict[str, list[float]]] = {}
-    first = [trial for trial in trials if trial.round == 1]
-    for key in dict.fromkeys(key for trial in first for key in trial.variant.chosen):
-        varied = {trial.variant.of for trial in first if key in trial.variant.chosen}
-        for trial in (trial for trial in first if trial.variant.of in varied):
-            value = str(trial.variant.chosen.get(key, "as it is"))
-            by_value.setdefault(key, {}).setdefault(value, []).append(trial.score)
-    return {key: {value: float(np.mean(found)) for value, found in of.items()} for key, of in by_value.items()}
-
-
 def _table(trials: Iterable[Trial], keys: Sequence[str]) -> str:
     """The trials as CSV."""
     rows: list[list[object]] = [["round", "variant", "trained", "top1", *keys]]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from genrobust.recipe import METHODS, TrainConfig
 
 USED = {  # a key of the training loop is none of the probe's, unless it stands here
-    *("architecture", "model_kwargs", "blur_pool", "init", "head", "method"),
+    *("architecture", "model_kwargs", "blur_pool", "init", "method"),
     *("image_size", "crop", "batch_size", "workers", "precision", "keep", "save_every"),
 }
 
