@@ -141,7 +141,7 @@ from .record import (
     StudyRecord as StudyRecord,
 )
 from .registry import Registry as Registry
-from .remote import address as address, local_folder as local_folder, mirrors as mirrors, remote_of as remote_of
+from .remote import address as address, local_folder as local_folder, remote_of as remote_of
 from .results import (
     ALL_SHIFTS as ALL_SHIFTS,
     MEAN_OF_SHIFTS as MEAN_OF_SHIFTS,

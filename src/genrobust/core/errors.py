@@ -13,6 +13,9 @@ class GenrobustError(Exception):
 
     exit_code = 1
 
+    def __reduce__(self) -> tuple[Any, ...]:  # also of one whose class makes its message of other arguments
+        return type(self).__new__, (type(self), *self.args), self.__dict__
+
 
 class UserError(GenrobustError):
     """A mistake in the user's input: an option, a recipe, a folder, an image (exit code 2)."""

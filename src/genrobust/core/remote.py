@@ -67,11 +67,6 @@ def address(folder: Path) -> Path | str:
     return folder if remote is None else remote.url_of(folder)
 
 
-def mirrors() -> bool:
-    """Return whether any folder of this process mirrors a URL."""
-    return bool(_opened)
-
-
 class Remote:
     """The files at a URL, of which `folder` has copies, below `copies` or this machine's default.
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from genrobust.core import UserError, slug
 from genrobust.recipe import GENERATED, Recipe, load_recipe
+from genrobust.study.executors.kinds.local import Processes
 from genrobust.study.executors.local import Local
-from genrobust.study.executors.processes import Processes
 from genrobust.study.sources.dataset import GeneratedDataset
 from genrobust.study.sources.filtered import FilteredDataset
 from genrobust.study.stages.generate import Generate

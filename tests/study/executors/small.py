@@ -99,6 +99,11 @@ def children() -> list[int]:
     return [id for id, title in mine if "spawn_main" in title] + [id for id, of, _ in running() if of in servers]
 
 
+def second_of(workers: Collection[int]) -> int:
+    """Of the processes in which one of `workers` has a classifier trained together, the second."""
+    return max(id for id, parent, title in running() if parent in workers and "spawn_main" in title)
+
+
 def gone(pids: Collection[int], seconds: float = 30) -> bool:
     """Whether these processes have ended, or end in that time."""
     until = time.monotonic() + seconds

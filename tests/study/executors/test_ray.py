@@ -29,15 +29,16 @@ from small import (
     kill_while_training,
     of_two,
     recipe_of,
+    second_of,
     tasks,
     written,
 )
 from small_study import CLASSES, REAL, TRAIN, contents, folders_section, genrobust, listens_to_ctrl_c
 
-from genrobust.core import DiskFull, GenrobustError, UserError, counting
-from genrobust.study import Local, Study
-from genrobust.study.executors.ray import Ray
-from genrobust.study.executors.workers import TRIES
+from genrobust.core import GenrobustError, UserError, counting
+from genrobust.recipe import Recipe
+from genrobust.study import Local, Study, open_executor
+from genrobust.study.executors.workers import TRIES, Workers
 
 pytestmark = pytest.mark.thorough
 
@@ -62,12 +63,17 @@ def cluster() -> Iterator[Cluster]:
     made.shutdown()
 
 
-@pytest.fixture
-def on_ray(cluster: Cluster) -> Callable[..., Ray]:
-    """The executor of a recipe that asks for something in its section execute."""
+def ray_of(recipe: Recipe, **execute: object) -> Workers:
+    """The executor of a recipe that has these keys in its section execute."""
+    return open_executor(recipe, Path(), "ray", **execute)
 
-    def make(threads: int = 1, **execute: float) -> Ray:
-        return Ray(recipe_of(threads=threads, device="cpu"), cluster.address, **execute)
+
+@pytest.fixture
+def on_ray(cluster: Cluster) -> Callable[..., Workers]:
+    """The executor of a recipe that asks for something, on the cluster."""
+
+    def make(threads: int = 1, **execute: float) -> Workers:
+        return ray_of(recipe_of(threads=threads, device="cpu"), address=cluster.address, **execute)
 
     return make
 
@@ -98,9 +104,9 @@ def test_what_dies_is_tried_again_then_reported_and_the_rest_is_done(on_ray, tmp
 
 
 def test_a_disk_that_is_full_may_be_that_of_one_node(on_ray, tmp_path):
-    with pytest.raises(DiskFull, match="no room for a"):
+    with pytest.raises(GenrobustError, match="job fail:a: no room for a") as error:
         on_ray().run(work(tmp_path, "fail:a"))
-    assert count_of(tmp_path, "try-*-a") == TRIES
+    assert count_of(tmp_path, "try-*-a") == TRIES and error.value.exit_code == 1
 
 
 def test_a_mistake_of_the_users_comes_out_at_once_as_it_would_here(on_ray, tmp_path):
@@ -122,7 +128,7 @@ def test_more_than_a_node_has_is_refused_with_what_there_is(on_ray):
 def test_threads_that_no_node_has_are_shared_and_the_device_is_that_of_the_nodes(on_ray):
     assert on_ray(threads=16).workers() == 2
     said = []
-    placed = Ray(recipe_of(device="auto")).placed(recipe_of(device="auto"), said.append)
+    placed = ray_of(recipe_of(device="auto")).placed(recipe_of(device="auto"), said.append)
     assert placed.device == "cpu"
     assert placed == Local().placed(recipe_of(device="cpu")), "both nodes are this machine"
     assert len(said) == 1 and "all nodes" in said[0]
@@ -167,7 +173,7 @@ def test_a_node_that_dies_while_generating_costs_no_image(generating, cluster, t
     takes = {"address": cluster.address, "num_cpus": 2}
     out = tmp_path / "ray"
     with another_node(cluster, num_cpus=2) as first, ThreadPoolExecutor(1) as beside:  # only it has room for a worker
-        study = Study(generating, out, executor=Ray(generating, **takes))
+        study = Study(generating, out, executor=ray_of(generating, **takes))
         running = beside.submit(study.generate, "generated")
         while count_of(study.dataset("generated").folder, "*.parquet") < 2:
             assert not running.done()
@@ -248,30 +254,20 @@ def pair(write_folder):
     return of_two(write_folder, executor="ray", num_cpus=1)
 
 
-def test_a_killed_worker_costs_no_bit_of_what_two_learn_as_one(pair, cluster, tmp_path, caplog):
+def test_a_killed_process_costs_no_bit_of_what_two_learn_as_one(pair, cluster, tmp_path, caplog):
     file, out = written(pair, tmp_path), tmp_path / "whole"
-    on_ray = ("--executor", "ray", "--address", cluster.address)
-    assert genrobust("train", file, "--out", out, "--part", "1/2", *on_ray).stdout.startswith("real, seed 0: ")
-    genrobust("train", file, "--out", out)  # what two trained is there, and the other takes one
-
-    study = Study(pair, tmp_path / "killed", executor=Ray(pair, cluster.address, 1))
+    genrobust("train", file, "--out", out, "--executor", "local", "--workers", 2)
+    study = Study(pair, tmp_path / "killed", executor=ray_of(pair, address=cluster.address, num_cpus=1))
     both, alone = study.runs()
-    with caplog.at_level(logging.WARNING):
-        kill_while_training(study, both, lambda: second_worker(cluster))
-    together, alone = study.train([both, alone])
-    (message,) = caplog.messages  # with Ray's reason, where its controller notices first
-    assert message.startswith("real, seed 0: its worker died") and message.endswith("; it is tried again")
-    assert contents(tmp_path / "killed") == contents(out)
-    genrobust("train", file, "--out", tmp_path / "without", "--executor", "local", "--workers", 2)
-    assert contents(tmp_path / "without") == contents(out), "without Ray they learn the same"
+    with caplog.at_level(logging.WARNING), another_node(cluster, num_cpus=2):  # where both have room
+        kill_while_training(
+            study, both, lambda: second_of([id for node in tasks(cluster, "_run_on_node") for id in node])
+        )
+        together, alone = study.train([both, alone])
+    (message,) = caplog.messages
+    assert message.startswith("real, seed 0: one of its processes died") and message.endswith("; it is tried again")
+    assert contents(tmp_path / "killed") == contents(out), "without Ray they learn the same"
     assert_same_up_to_rounding(together, alone)
-
-
-def second_worker(cluster):
-    """The process on the second node; there is one on each."""
-    workers = tasks(cluster, "_run")
-    assert sorted(map(len, workers)) == [1, 1]
-    return workers[1][0]
 
 
 def test_what_cannot_be_trained_so_is_reported_before_anything_is_made(pair, cluster, tmp_path):
@@ -279,10 +275,7 @@ def test_what_cannot_be_trained_so_is_reported_before_anything_is_made(pair, clu
     on_ray = ("--executor", "ray", "--address", cluster.address)
     for more, why in (
         (("--set", "train.batch_size=7"), "train: workers: 2 cannot share a batch_size of 7 equally"),
-        (
-            (*on_ray, "--set", "train.workers=3"),
-            "and the cluster has room for 2: lower train.workers",
-        ),
+        (on_ray, "and there is room for 1 here: lower train.workers"),
     ):
         genrobust(*words, *more, code=2, said=why)
     assert count_of(tmp_path, "out/checkpoints/*") == 0

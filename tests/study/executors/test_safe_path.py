@@ -25,9 +25,9 @@ from pathlib import Path
 from scribe import work
 from small_study import recipe_of
 
-from genrobust.study.executors.ray import Ray
+from genrobust.study import open_executor
 
-Ray(recipe_of(device="cpu")).run(work(Path(r"{folder}"), "write:a"))
+open_executor(recipe_of(device="cpu"), Path(r"{folder}"), "ray").run(work(Path(r"{folder}"), "write:a"))
 """
 
 
@@ -54,8 +54,7 @@ def run_script(text, tmp_path, *words):
 
 
 @pytest.mark.thorough
-def test_workers_and_groups(planted, tmp_path, monkeypatch):
-    monkeypatch.setattr(sys, "path", ["", *sys.path])  # as in a notebook
+def test_workers_and_groups(planted, tmp_path):
     executor = Processes(recipe_of(device="cpu"), 2)
     executor.run(work(tmp_path, "write:a", "write:b"))
     executor.run(meetings(tmp_path, "a"))

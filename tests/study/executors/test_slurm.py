@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from scribe import work
+from scribe import meetings, work
 from small import count_of, recipe_of, written
 from small_study import CLASSES, REAL, TRAIN, contents, folders_section, genrobust
 
@@ -32,7 +32,7 @@ def test_each_job_is_done_once_and_counted(slurm, tmp_path: Path) -> None:
     assert count_of(tmp_path, "done-*") == count_of(tmp_path, "try-*") == 3
     told = json.loads((tmp_path / "done-a").read_text())
     assert (told["folder"], told["threads"]) == (str(Path.cwd()), "1")
-    assert not list((tmp_path / "runs" / "slurm" / "progress").iterdir()), "nothing is left of the progress"
+    assert [path.name for path in (tmp_path / "runs" / "slurm").iterdir()] == ["logs"], "none of the progress is left"
 
 
 @pytest.mark.thorough
@@ -71,3 +71,9 @@ def test_a_study_is_that_of_one_process(write_folder: Callable[..., Path], tmp_p
         return {name: of for name, of in contents(folder).items() if not name.startswith("slurm/")}
 
     assert results(tmp_path / "slurm") == results(tmp_path / "here")
+
+
+@pytest.mark.thorough
+def test_several_processes_of_a_job_do_it_together(slurm, tmp_path: Path) -> None:
+    slurm.run(meetings(tmp_path, "a"))
+    assert [count_of(tmp_path, f"try-a-{rank}-of-2") for rank in range(2)] == [1, 1]

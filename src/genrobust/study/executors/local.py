@@ -1,4 +1,4 @@
-"""Work in this process, which other executors extend, and the choice of who does it."""
+"""Work in this process, which other executors extend, and the choice of an executor."""
 
 from __future__ import annotations
 
@@ -34,17 +34,22 @@ class Local:
         kind = device_kind(recipe.device)
         return choose_precisions(recipe, lambda: hardware(kind), say)
 
-    def require(self, workers: int) -> None:
-        """Raise UserError where a job can never be done by so many `workers` together."""
-        if workers > 1:
-            raise UserError(
-                f"train.workers: {workers} workers train one classifier together, and this process is one: use the "
-                "executor Processes or Ray, or set train.workers to 1"
-            )
-
     def workers(self) -> int:
         """Return how many jobs are done at the same time."""
         return 1
+
+    def together(self) -> int:
+        """Return how many processes can do one job together."""
+        return 1
+
+    def require(self, workers: int) -> None:
+        """Raise UserError where a job can never be done by so many `workers` together."""
+        if workers > (most := self.together()):
+            raise UserError(
+                f"train.workers: {workers} processes of one machine train one classifier together, each with a GPU or "
+                f"its threads, and there is room for {most} here: lower train.workers, or set device to cuda or cpu or "
+                f"--workers {workers} (on Ray, execute.num_cpus and num_gpus) if the machine can do more"
+            )
 
     def prepare(self) -> None:
         """Begin to load what workers need, where there will be any: there are jobs to do soon."""

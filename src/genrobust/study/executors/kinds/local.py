@@ -1,11 +1,50 @@
-"""Processes of this machine."""
+"""Processes of this machine: as many as its cores, its memory or its GPUs allow, each with its own threads."""
 
 from __future__ import annotations
 
+import gc
+import multiprocessing
+import os
+import re
+import signal
+import sys
+import threading
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from itertools import cycle, islice
+from multiprocessing import forkserver, resource_tracker
+from multiprocessing.connection import Connection
 from pathlib import Path
+from queue import SimpleQueue
+from typing import Any
 
+from genrobust.core import UserError, cores, device_kind, free_memory, worker_environment
 from genrobust.recipe import EXECUTORS, Recipe, WorkerCount
+from genrobust.study.executors.jobs import Work
 from genrobust.study.executors.local import ExecutorConfig, Local
+from genrobust.study.executors.workers import (
+    VISIBLE,
+    Call,
+    Result,
+    Submit,
+    WorkerDied,
+    Workers,
+    end_with,
+    run_call,
+)
+
+WORKER_BYTES = 2_000_000_000  # of a worker with the libraries, a small network and its images: 1.3 to 1.8 GB measured
+WORKERS = "GENROBUST_WORKERS"
+# What workers import. On Linux a server imports it once, and each worker is a fork of it; elsewhere forks of a process
+# that has loaded torch are not safe, and each worker starts anew.
+METHOD = "forkserver" if sys.platform == "linux" else "spawn"
+PRELOAD = ["genrobust.study.study", "genrobust.train.loop", "genrobust.classifiers.predict.predicting"]
+PRELOAD_TO_GENERATE = [
+    "genrobust.generate.run",
+    "genrobust.generate.loading",
+    "diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion",  # others are loaded by the worker that needs them
+]
 
 
 @EXECUTORS.register("local")
@@ -18,6 +57,186 @@ class LocalConfig(ExecutorConfig):
     workers: WorkerCount | None = None
 
     def open(self, recipe: Recipe, out: Path) -> Local:
-        from genrobust.study.executors.processes import Processes
-
         return Processes(recipe, self.workers)
+
+
+class Processes(Workers):
+    """Worker processes for `recipe`: `count` of them, or the number in the environment variable GENROBUST_WORKERS.
+
+    By default there are as many as this machine has room for: on CPUs cores / `recipe.threads`, or fewer if memory
+    is short; on CUDA one per GPU. Workers start with each work that has jobs for more than one, and end with it, or
+    with this process. The number of workers does not change a byte of the output.
+
+    Python starts a worker by importing the program's main module again: a script that uses this class keeps its work
+    under ``if __name__ == "__main__":``.
+    """
+
+    def __init__(self, recipe: Recipe, count: int | None = None) -> None:
+        self._threads, self._gpus = recipe.threads, _gpus(recipe.device)
+        self._preload = [*PRELOAD, *(PRELOAD_TO_GENERATE if recipe.generator is not None else ())]
+        count = _asked() if count is None else count
+        self._asked = count is not None
+        self._count = count or self._room()
+
+    def workers(self) -> int:
+        """Return how many processes work at the same time."""
+        return self._count
+
+    def together(self) -> int:
+        return 1 if self._gpus is None else min(self._count, len(self._gpus) or self._count)
+
+    def prepare(self) -> None:
+        if self._count > 1 and METHOD == "forkserver":
+            multiprocessing.set_forkserver_preload(self._preload)
+            with _environment(worker_environment(self._threads)):
+                starting = threading.Thread(target=_start_servers)
+                starting.start()
+                starting.join()
+
+    def run(self, work: Work) -> None:
+        """Do all of `work`, in this process where there is one job or one worker."""
+        single = all(job.workers == 1 for job in work.jobs)
+        if work.alone or (single and min(len(work.jobs), self._fitting(work.memory)) <= 1):
+            Local.run(self, work)
+            if self._gpus and (torch := sys.modules.get("torch")):  # workers need what was on it for what comes next
+                gc.collect()
+                torch.cuda.empty_cache()
+            return
+        self.prepare()
+        with _environment(worker_environment(self._threads)):
+            super().run(work)
+
+    @contextmanager
+    def pool(self, work: Work, processes: int) -> Iterator[Submit]:
+        """Open threads that each keep one worker busy; all workers end when `alive` is closed."""
+        ends, alive = multiprocessing.Pipe(duplex=False)
+        idle: SimpleQueue[_Worker] = SimpleQueue()
+        count, gpus = max(1, self._fitting(work.memory) // processes), cycle(self._gpus or ())
+        for _ in range(count):
+            idle.put(_Worker(ends, ",".join(islice(gpus, processes))))
+
+        def run_in_worker(call: Call) -> Result:
+            worker = idle.get()
+            try:
+                return worker.run(call)
+            finally:
+                idle.put(worker)
+
+        with ThreadPoolExecutor(count, initializer=_block_signals) as threads:
+            try:
+                yield lambda calls: [threads.submit(run_in_worker, call) for call in calls]
+            finally:
+                threads.shutdown(wait=False, cancel_futures=True)
+                alive.close()
+
+    def _room(self) -> int:
+        if self._gpus is None:
+            return 1  # an Apple GPU, or one GPU by its number
+        return len(self._gpus) or min(max(1, cores() // self._threads), self._memory_for(0))
+
+    def _fitting(self, more: int) -> int:
+        """How many workers there are that take so many bytes `more` than a usual one."""
+        return self._count if self._asked else min(self._count, self._memory_for(more))  # who asked knows
+
+    def _memory_for(self, more: int) -> int:
+        memory = free_memory()
+        return sys.maxsize if memory is None else max(1, memory // (WORKER_BYTES + more))
+
+
+class _Worker:
+    """A process that does one call after another; a new one takes its place after a failure."""
+
+    def __init__(self, ends: Connection, gpus: str) -> None:
+        self._started_with = ends, gpus
+        self._process: multiprocessing.process.BaseProcess | None = None
+
+    def run(self, call: Call) -> Result:
+        """Run `call`, and return its result."""
+        if self._process is None:
+            context: Any = multiprocessing.get_context(METHOD)
+            self._calls, theirs = context.Pipe()
+            self._process = context.Process(target=_serve, args=(theirs, *self._started_with))
+            self._process.start()
+            theirs.close()
+        try:
+            self._calls.send(call)
+            result: Result = self._calls.recv()
+        except (EOFError, OSError):
+            self._process.join()
+            result = WorkerDied(f"its worker process died (exit code {self._process.exitcode})")
+        if isinstance(result, Exception):  # the process may be at fault, such as by memory that it does not give back
+            self._process.kill()
+            self._process.join()
+            self._process = None
+        return result
+
+
+def _asked() -> int | None:
+    """Return how many workers the environment asks for; raises UserError where that is no number of them."""
+    text = os.environ.get(WORKERS)
+    if not text:
+        return None
+    if not re.fullmatch(r"[1-9][0-9]{0,3}", text):
+        raise UserError(f"{WORKERS}={text[:20]}: give a number of worker processes, from 1 to 9999")
+    return int(text)
+
+
+def _gpus(device: str) -> list[str] | None:
+    """Return the GPUs that workers share out, as CUDA names them: none on a CPU, None if all work is for one GPU."""
+    kind = device_kind(device)
+    if kind == "cpu":
+        return []
+    if kind != "cuda" or ":" in device:
+        return None
+    import torch
+
+    count = torch.cuda.device_count()  # CUDA ends the list at the first that it does not find
+    named = os.environ.get(VISIBLE)
+    return [gpu.strip() for gpu in named.split(",")][:count] if named else [str(index) for index in range(count)]
+
+
+@contextmanager
+def _environment(variables: Mapping[str, str]) -> Iterator[None]:
+    """Let processes that start in the block find `variables` from their first line on."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+def _block_signals() -> None:
+    """Keep signals from this thread and the processes that it starts: the command hears them, and ends its workers."""
+    if hasattr(signal, "pthread_sigmask"):  # not on Windows
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
+
+
+def _start_servers() -> None:
+    """Start Python's servers of forks and of semaphores, which a signal would end first, with tracebacks."""
+    for server in (resource_tracker, forkserver):
+        _block_signals()  # again: the first one lets signals through
+        server.ensure_running()
+
+
+# In a worker:
+
+
+def _serve(calls: Connection, ends: Connection, gpus: str) -> None:
+    """Do calls until the command ends this process, or ends itself."""
+    from tqdm import tqdm
+
+    tqdm.set_lock(threading.RLock())  # its own is a semaphore, which a killed worker leaves behind, with a warning
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    if gpus:
+        os.environ[VISIBLE] = gpus
+    end_with(ends)
+    with suppress(EOFError):  # the command ended
+        while True:
+            calls.send(run_call(calls.recv()))

@@ -1,15 +1,47 @@
-"""The workers of a Ray cluster."""
+"""The workers of a Ray cluster, whose tasks Ray places."""
 
 from __future__ import annotations
 
+import io
+import logging
+import math
+import os
+import signal
+import socket
+import tempfile
+import threading
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import contextmanager, redirect_stdout
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
+from urllib.parse import urlsplit
 
 from pydantic import model_validator
 
-from genrobust.core import require_packages
+from genrobust.classifiers import choose_precisions
+from genrobust.core import (
+    Busy,
+    DiskFull,
+    Hardware,
+    UserError,
+    device_kind,
+    hardware,
+    in_common,
+    one_line,
+    require_packages,
+)
 from genrobust.recipe import CORES, EXECUTORS, Between, Recipe, Threads
+from genrobust.study.executors.jobs import Work
 from genrobust.study.executors.local import ExecutorConfig, Local
+from genrobust.study.executors.workers import Call, Channel, Result, Submit, WorkerDied, Workers, run_call
+
+if TYPE_CHECKING:
+    from ray.util.queue import Queue
+
+OBJECT_STORE_BYTES = 100_000_000  # of a Ray that is started here: little goes through it, everything lies on the disk
+ANSWER_S = 10.0  # a cluster that takes longer to accept a connection is none
 
 
 @EXECUTORS.register("ray")
@@ -33,6 +65,164 @@ class RayConfig(ExecutorConfig):
 
     def open(self, recipe: Recipe, out: Path) -> Local:
         require_packages(["ray"], "ray", "--executor ray")
-        from genrobust.study.executors.ray import Ray
+        return Ray(self, recipe)
 
-        return Ray(recipe, self.address, self.num_cpus, self.num_gpus)
+
+class Ray(Workers):
+    """The workers of a cluster, or of a Ray that is started on this machine alone.
+
+    Raises:
+        UserError: No cluster answers, or none of its nodes has what a worker takes.
+    """
+
+    here = False
+    retried = (WorkerDied, Busy, DiskFull)  # another node may have what this one lacks
+
+    def __init__(self, config: RayConfig, recipe: Recipe) -> None:
+        at_sigterm = signal.getsignal(signal.SIGTERM)
+        _connect(config.address)
+        if callable(at_sigterm) and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, at_sigterm)  # in place of Ray's, which aborts the program
+        nodes = [node["Resources"] for node in _nodes()]
+        self._threads, named = recipe.threads, recipe.device.partition(":")[0]  # cuda:1 is any: Ray deals them out
+        has_gpus = any(node.get("GPU") for node in nodes) and config.num_gpus != 0
+        self._device = device_kind(named) if named != "auto" else "cuda" if has_gpus else "cpu"
+        largest = max((int(node.get("CPU", 0)) for node in nodes), default=0)
+        self._cpus = config.num_cpus or max(1, min(recipe.threads, largest))
+        self._gpus = float(self._device == "cuda") if config.num_gpus is None else config.num_gpus
+        if not self._rooms():
+            there = "; ".join(f"{node.get('CPU', 0):g} CPUs, {node.get('GPU', 0):g} GPUs" for node in nodes)
+            raise UserError(
+                f"a worker takes {self._cpus} CPUs and {self._gpus:g} GPUs, and no node of the cluster has that much "
+                f"(they have: {there}): lower execute.num_cpus and execute.num_gpus, or start such a node first"
+            )
+
+    def placed(self, recipe: Recipe, say: Callable[[str], None] = lambda line: None) -> Recipe:
+        """Return `recipe` on the kind of device that the workers have, with the precisions that all nodes are fast in.
+
+        Which GPU a worker gets is Ray's choice.
+        """
+        return choose_precisions(recipe.model_copy(update={"device": self._device}), self._hardware, say)
+
+    def _hardware(self) -> Hardware:
+        """Return what all nodes with room for a worker compute at full speed."""
+        # It takes nothing, so that it waits for nobody; older versions of Ray hide all GPUs from such a task.
+        sees_all = {"env_vars": {"RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}}
+        ray, kind = _ray(), self._device
+        task = ray.remote(num_cpus=0, runtime_env=sees_all)(lambda kind: hardware(kind))
+        return in_common(ray.get([task.options(scheduling_strategy=_on(node)).remote(kind) for node in self._rooms()]))
+
+    def _rooms(self) -> dict[str, int]:
+        """How many workers the nodes have room for, if nobody else uses them; without those that have none."""
+        rooms = {}
+        for node in _nodes():
+            gpus = node["Resources"].get("GPU", 0) // self._gpus if self._gpus else math.inf
+            rooms[node["NodeID"]] = int(min(node["Resources"].get("CPU", 0) // self._cpus, gpus))
+        return {node: room for node, room in rooms.items() if room}
+
+    def workers(self) -> int:
+        """Return how many jobs are done at the same time, if nobody else uses the cluster."""
+        return max(1, sum(self._rooms().values()))
+
+    def together(self) -> int:
+        return 1 if self._device == "mps" or 0 < self._gpus < 1 else max(self._rooms().values(), default=1)
+
+    @contextmanager
+    def channel(self) -> Iterator[_Queued]:
+        from ray.util.queue import Queue
+
+        # Beside the command, since another node may die.
+        lasting = {"num_cpus": 0, "scheduling_strategy": _on(_ray().get_runtime_context().get_node_id())}
+        with redirect_stdout(io.StringIO()):  # where Ray reports each dead node and worker, at length
+            queue = Queue(actor_options=lasting | {"max_restarts": -1, "max_task_retries": -1})
+            yield _Queued(queue)
+            queue.shutdown(force=True)
+
+    @contextmanager
+    def pool(self, work: Work, processes: int) -> Iterator[Submit]:
+        ray = _ray()
+        task = ray.remote(num_cpus=self._cpus * processes, num_gpus=self._gpus * processes, max_retries=0)(_run_on_node)
+        begun: list[tuple[Any, Future[Result]]] = []
+
+        def submit(calls: Sequence[Call]) -> list[Future[Result]]:
+            loads = {call.load: ray.put(call.load) for call in calls}
+            references = [task.remote(replace(call, load=b""), loads[call.load]) for call in calls]
+            futures = [reference.future() for reference in references]
+            begun.extend(zip(references, futures, strict=True))
+            return futures
+
+        try:
+            yield submit
+        finally:
+            for reference, future in begun:
+                if not future.done():
+                    ray.cancel(reference, force=True)
+
+
+@dataclass(frozen=True)
+class _Queued(Channel):
+    """A queue beside the command, where nodes may share no folder."""
+
+    queue: Queue
+
+    def send(self, number: int, done: int, found: int) -> None:
+        self.queue.put_nowait((number, done, found))
+
+    def receive(self, running: Container[int]) -> Iterable[tuple[int, int, int]]:
+        return [sent for sent in self.queue.get_nowait_batch(self.queue.qsize()) if sent[0] in running]
+
+
+def _ray() -> Any:
+    """Return the package, which takes a second to load, and whose types know options one by one."""
+    import ray
+
+    return ray
+
+
+def _run_on_node(call: Call, load: bytes) -> Result:
+    """Run `call`, whose pickled `load` each node gets once."""
+    return run_call(replace(call, load=load))
+
+
+def _on(node: str) -> Any:
+    """Place a task on a node; not soft, which also takes another one where this is slow."""
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    return NodeAffinitySchedulingStrategy(node, soft=False)
+
+
+def _connect(address: str | None) -> None:
+    ray = _ray()
+    if ray.is_initialized():
+        return
+    # Ray would put the current folder first in the path of workers, unless another one is sent to them.
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as empty:
+        quiet: dict[str, Any] = {
+            "log_to_driver": False,
+            "logging_level": logging.ERROR,
+            "runtime_env": {"working_dir": empty},
+        }
+        if address is None:
+            os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is sent home
+            ray.init("local", include_dashboard=False, object_store_memory=OBJECT_STORE_BYTES, **quiet)
+            return
+        try:
+            _require_answer(address)
+            ray.init(address, **quiet)
+        except (OSError, ValueError, RuntimeError) as error:
+            raise UserError(
+                f"no Ray cluster answers at {address}: {one_line(error)}: start one with ray start "
+                "--head, or leave --address out, and one is started on this machine"
+            ) from error
+
+
+def _require_answer(address: str) -> None:
+    """Raise OSError where `address` has a host and a port that nobody answers at: Ray would try for minutes."""
+    parts = urlsplit(address if "//" in address else f"//{address}")
+    if parts.hostname and parts.port:
+        socket.create_connection((parts.hostname, parts.port), timeout=ANSWER_S).close()
+
+
+def _nodes() -> list[dict[str, Any]]:
+    """Return the living nodes, with their resources, whether they are free or not."""
+    return [node for node in _ray().nodes() if node["Alive"]]

@@ -1,13 +1,35 @@
-"""The jobs of a SLURM cluster."""
+"""The jobs of a SLURM cluster, submitted by submitit: each stage is one array."""
 
 from __future__ import annotations
 
+import shutil
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from genrobust.core import require_packages
+from genrobust.classifiers import choose_precisions
+from genrobust.core import (
+    Hardware,
+    UserError,
+    device_kind,
+    digest,
+    hardware,
+    page_json,
+    read_page_json,
+    replacing,
+    require_packages,
+)
 from genrobust.recipe import CORES, EXECUTORS, Between, Recipe, Threads, WorkerCount
+from genrobust.study.executors.jobs import Work
 from genrobust.study.executors.local import ExecutorConfig, Local
+from genrobust.study.executors.workers import Call, Submit, Workers, run_call
+
+if TYPE_CHECKING:
+    import submitit
+
+FOLDER = "slurm"  # of the output folder: logs of the last jobs, and what is sent to them
 
 
 @EXECUTORS.register("slurm")
@@ -37,13 +59,88 @@ class SlurmConfig(ExecutorConfig):
 
     def open(self, recipe: Recipe, out: Path) -> Local:
         require_packages(["submitit"], "slurm", "--executor slurm")
-        from genrobust.study.executors.slurm import Slurm
+        if self.cluster == "slurm" and shutil.which("srun") is None:
+            raise UserError("execute.executor: slurm: there is no srun here: run this on a login node of the cluster")
+        return Slurm(self, recipe, out)
 
-        slurm = {"partition": self.partition, "account": self.account, "qos": self.qos}
-        limits: dict[str, str | float] = {
-            "timeout_min": self.minutes,
-            "mem_gb": self.memory_gb,
-            "cpus_per_task": self.num_cpus or recipe.threads,
-        }
-        limits |= {f"slurm_{key}": value for key, value in slurm.items() if value is not None}
-        return Slurm(recipe, out, self.cluster, self.at_once, self.num_gpus, limits)
+
+class Slurm(Workers):
+    """The jobs of a SLURM cluster for `recipe`, for results in `out`, which they share."""
+
+    here = False
+    most_calls = 1000  # SLURM's default limit of an array is 1,001
+    look_every_s = 2.0
+    shared: Path
+
+    def __init__(self, config: SlurmConfig, recipe: Recipe, out: Path) -> None:
+        self._config, self._threads, self.shared = config, recipe.threads, (out / FOLDER).absolute()
+        named = recipe.device.partition(":")[0]
+        self._device = device_kind(named) if named != "auto" else "cuda" if config.num_gpus else "cpu"
+
+    def placed(self, recipe: Recipe, say: Callable[[str], None] = lambda line: None) -> Recipe:
+        """Return `recipe` on the device of the jobs, with the precisions of a node, which a job says once."""
+        return choose_precisions(recipe.model_copy(update={"device": self._device}), self._hardware, say)
+
+    def workers(self) -> int:
+        """Return how many jobs run at the same time, if the cluster has room."""
+        return self._config.at_once
+
+    def together(self) -> int:
+        return sys.maxsize  # SLURM refuses what no node has
+
+    @contextmanager
+    def pool(self, work: Work, processes: int) -> Iterator[Submit]:
+        """Submit calls as one array.
+
+        Raises:
+            UserError: SLURM refuses them.
+        """
+        import submitit
+
+        executor, jobs = self._executor(processes), list[Any]()
+
+        def submit(calls: Sequence[Call]) -> list[Any]:
+            try:
+                begun = executor.map_array(run_call, calls)
+            except submitit.core.utils.FailedJobError as error:
+                raise UserError(
+                    f"SLURM refuses these jobs: {' '.join(str(error).split())[-300:]}: change execute"
+                ) from error
+            jobs.extend(begun)
+            return begun
+
+        try:
+            yield submit
+        finally:
+            for job in jobs:
+                if not job.done():
+                    job.cancel(check=False)
+
+    def _executor(self, processes: int) -> submitit.AutoExecutor:
+        """What submits jobs of so many `processes` each."""
+        import submitit
+
+        config = self._config
+        gpus = int(self._device == "cuda") if config.num_gpus is None else config.num_gpus
+        given = {"partition": config.partition, "account": config.account, "qos": config.qos}
+        executor = submitit.AutoExecutor(self.shared / "logs", cluster=config.cluster)
+        executor.update_parameters(
+            name="genrobust",
+            timeout_min=config.minutes,
+            mem_gb=config.memory_gb * processes,
+            cpus_per_task=(config.num_cpus or self._threads) * processes,
+            gpus_per_node=gpus * processes,
+            slurm_array_parallelism=config.at_once,
+            **{f"slurm_{key}": value for key, value in given.items() if value is not None},
+        )
+        return executor
+
+    def _hardware(self) -> Hardware:
+        kind = self._device
+        kept = self.shared / f"hardware-{digest([kind, self._config.model_dump(mode='json')])}.json"
+        if not kept.exists():
+            asked = self._executor(1).submit(lambda: hardware(kind)).result()
+            with replacing(kept) as file:
+                file.write(page_json({"fast": sorted(asked.fast), "why": asked.why}).encode())
+        said = read_page_json(kept)
+        return Hardware(kind, frozenset(said["fast"]), said["why"])
