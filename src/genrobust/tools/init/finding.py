@@ -53,7 +53,7 @@ class Found:
         least, most = counts[counts > 0].min(), counts.max()
         each = f"{least:,}" if least == most else f"{least:,} to {most:,}"
         styles = sorted({*images.styles} - {""})
-        text = f"{count(len(images), 'image')} of {count(np.count_nonzero(counts), 'class')} ({each} of each)"
+        text = f"{count(len(images), 'image')} of {count(int(np.count_nonzero(counts)), 'class')} ({each} of each)"
         if styles and styles != [REAL]:
             text += f" in {count(len(styles), 'style')}: {some_of(styles, NAMED)}"
         return text + self.lacks(images, "; ")

@@ -246,9 +246,9 @@ def _describe_sets(found: Found, values: Mapping[str, Any]) -> Iterator[str]:
         few = ", too few for the mean" if len(images) < values["min_images"] else ""
         each.append(f"{shift} {len(images):,} images{few}{found.lacks(images, ', ')}")
     yield f"shifts: {'; '.join(each) or 'none, and so no robustness to measure: add --shift DIR'}"
-    for key, images in (("retrieved", data.retrieval), ("generated", data.generated)):
-        if images is not None:
-            yield f"{key}: {found.words(images)}"
+    for key, others in (("retrieved", data.retrieval), ("generated", data.generated)):
+        if others is not None:
+            yield f"{key}: {found.words(others)}"
 
 
 def _describe_next(found: Found, values: Mapping[str, Any], recipe: Path, time: str) -> Iterator[str]:
