@@ -10,7 +10,7 @@ import yaml
 from small_study import QUICK, genrobust
 
 from genrobust.recipe import parse_recipe
-from genrobust.study import RATES, Study, seconds_left
+from genrobust.study import Study, seconds_left
 from genrobust.study.estimates import MACHINE, OURS, Cost, Rates, StageTimes, estimate
 from genrobust.study.executors.jobs import Job
 
@@ -38,9 +38,9 @@ def test_a_rate_is_that_of_its_own_kind_or_of_the_machine(tmp_path):
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"EUR": {"USD": 1.1}}', '{"train": {"x": 3.0}}'])
 def test_a_file_of_the_user_s_of_that_name_stays(tmp_path, text):
-    (tmp_path / RATES).write_text(text)
+    (tmp_path / "rates.json").write_text(text)
     remember(tmp_path, 400.0)
-    assert (tmp_path / RATES).read_text() == text
+    assert (tmp_path / "rates.json").read_text() == text
     assert rate_of(tmp_path) is None
 
 
@@ -84,7 +84,7 @@ def kept(rates):
     ],
 )
 def test_a_damaged_file_is_as_good_as_none(tmp_path, text):
-    (tmp_path / RATES).write_bytes(text)
+    (tmp_path / "rates.json").write_bytes(text)
     assert rate_of(tmp_path) is None
     remember(tmp_path, 2.0)
     assert rate_of(tmp_path) == 2.0
@@ -102,7 +102,7 @@ for n in range(30):
 def test_two_processes_lose_no_rate(tmp_path):
     both = [subprocess.Popen([sys.executable, "-c", NOTING, str(tmp_path), name]) for name in ("one", "other")]
     assert [process.wait() for process in both] == [0, 0]
-    known = json.loads((tmp_path / RATES).read_bytes())[OURS]["train"]
+    known = json.loads((tmp_path / "rates.json").read_bytes())[OURS]["train"]
     assert known == {f"{name} {n}": 1.0 for name in ("one", "other") for n in range(30)}
 
 

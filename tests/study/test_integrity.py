@@ -17,11 +17,11 @@ from genrobust.core import Artifact, GenrobustError, ImageSet, StudyData, artifa
 from genrobust.data import ShardDataset, read_filter, read_search, write_filter
 from genrobust.generate import identity
 from genrobust.recipe import GeneratorConfig, parse_recipe
-from genrobust.study import RATES, Study, verify_outputs
+from genrobust.study import Study, verify_outputs
 from genrobust.train import PackedImages
 
 CLASSES = ("airplane", "anchor", "bell")
-NO_ARTIFACTS = (RATES, ".lock", "events.out.*")  # caches, locks, and what others read
+NO_ARTIFACTS = ("rates.json", ".lock", "events.out.*")  # caches, locks, and what others read
 
 
 def write_classes(data: StudyData, images: ImageSet, folder: Path) -> str:

@@ -11,7 +11,7 @@ import yaml
 from small_study import genrobust
 
 from genrobust.data import ShardDataset, decide
-from genrobust.study import RATES, Studies
+from genrobust.study import Studies
 
 REAL = "own.yaml:real"
 ASKING = [  # commands of which something is missing, and what
@@ -29,7 +29,7 @@ ASKING = [  # commands of which something is missing, and what
 
 def files():
     """All files but the speed of the machine."""
-    return sorted(path for path in Path().rglob("*") if path.is_file() and path.name not in (RATES, ".lock"))
+    return sorted(path for path in Path().rglob("*") if path.is_file() and path.name not in ("rates.json", ".lock"))
 
 
 @pytest.mark.usefixtures("own")

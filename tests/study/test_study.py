@@ -12,7 +12,7 @@ from small_study import QUICK, REAL, TRAIN, files
 from genrobust.classifiers import read_checkpoint_info
 from genrobust.core import Artifact, UserError, read_page_json
 from genrobust.recipe import FilterConfig, parse_recipe
-from genrobust.study import RATES, Study, disk
+from genrobust.study import Study, disk
 from genrobust.study.estimates import OURS
 from genrobust.study.results import record
 from genrobust.study.sources.filtered import FilteredDataset
@@ -169,7 +169,7 @@ def test_packed_copies_are_a_stage_of_their_own(study, tmp_path):
     assert disk(made.rows()) == 0
     stages = json.loads(written["results.json"].read_text())["stages"]
     assert {stage["stage"]: stage["items"] for stage in stages}["pack"] == real + 200
-    assert len(json.loads((tmp_path / RATES).read_text())[OURS]["pack"]) == 1
+    assert len(json.loads((tmp_path / "rates.json").read_text())[OURS]["pack"]) == 1
 
 
 def test_a_changed_dataset_redoes_only_its_own_arm_and_what_workers_take_of_a_cluster_nothing(study):
@@ -226,7 +226,7 @@ def test_a_study_trains_its_own_class_model_once(tmp_path):
     assert Counter(images.labels.tolist()) == dict.fromkeys(range(100), 1)
     assert set(images.metadata()["generator"].to_pylist()) == {folder.name}
     assert set(images.metadata()["prompt"].to_pylist()) == {""}
-    rates = json.loads((tmp_path / RATES).read_text())[OURS]
+    rates = json.loads((tmp_path / "rates.json").read_text())[OURS]
     for stage in ("class model", "generate"):
         assert len(rates[stage]) == 1
 

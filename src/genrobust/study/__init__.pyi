@@ -1,4 +1,4 @@
-from .estimates import RATES as RATES, measure_machine as measure_machine
+from .estimates import measure_machine as measure_machine
 from .executors.kinds.local import Processes as Processes
 from .executors.local import ExecutorConfig as ExecutorConfig, Local as Local, open_executor as open_executor
 from .filtering import by_classifier as by_classifier, by_clip as by_clip, filter_dataset as filter_dataset

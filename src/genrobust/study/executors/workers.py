@@ -193,9 +193,9 @@ def _run_together(call: Call) -> float:
     if died is None:
         return max(result for result in results if isinstance(result, float))
     errors = [result for result in results if isinstance(result, Exception)]
-    for error in errors:
-        if isinstance(error, GenrobustError) or is_out_of_memory(error):
-            raise error
+    for cause in errors:
+        if isinstance(cause, GenrobustError) or is_out_of_memory(cause):
+            raise cause
     raise WorkerDied(f"one of its processes died: {one_line([*errors, died][0])}") from died
 
 
