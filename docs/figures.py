@@ -62,7 +62,7 @@ def dots(axes: Axes, names: Sequence[str], scores: Sequence[Score], colors: Sequ
     axes.set_ylim(len(names) - 0.5, -0.5)
 
 
-POLICIES = {"no augmentation": GRAY, "AutoAugment": BLUE, "drawing styles": ORANGE}
+POLICIES = {"no augmentation": GRAY, "drawing styles": ORANGE}
 SOURCES = ("real", "real+generated", "real+retrieved", "real+retrieved+generated")
 
 
@@ -76,8 +76,8 @@ def crossed(source: str, policy: str) -> str:
 def main_question(summary: Results) -> None:
     """Accuracy of each source of images with each augmentation, and what generated images add to it."""
     means = scores_of(summary, "top1")
-    figure, panels = plt.subplots(1, 2, figsize=(WIDTH, 3.2), layout="constrained", width_ratios=(3, 2))
-    for offset, (policy, color) in zip((-0.2, 0, 0.2), POLICIES.items(), strict=True):
+    figure, panels = plt.subplots(1, 2, figsize=(WIDTH, 2.8), layout="constrained", width_ratios=(3, 2))
+    for offset, (policy, color) in zip((-0.14, 0.14), POLICIES.items(), strict=True):
         found = [means[crossed(source, policy)] for source in SOURCES]
         dots(panels[0], SOURCES, found, [color] * len(SOURCES), offset)
         added = [

@@ -60,7 +60,6 @@ class DiffusersConfig(GeneratorConfig):
     `offload: auto` keeps only the computing part (`model`) or layer (`group`) on the GPU if not everything fits.
     """
 
-    gone: ClassVar[dict[str, Any]] = {"attention": None, "cache": None, "quantize": None, "tiling": False}
     unsampled: ClassVar[tuple[str, ...]] = ("alternatives", "revision", "variant", "lora", "adapter", "offload")
 
     alternatives: tuple[str, ...] = ()
@@ -117,8 +116,6 @@ class SizedConfig(DiffusersConfig):
 
 class PromptedConfig(SizedConfig):
     """A prompt."""
-
-    gone: ClassVar[dict[str, Any]] = {**SizedConfig.gone, "guidance_until": 1.0}
 
     lora: Annotated[LoraConfig | None, short_for("model", str | LoraConfig | None)] = None
 

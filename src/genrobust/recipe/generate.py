@@ -40,7 +40,6 @@ class GeneratorConfig(Choice):
 
     chosen_by = "engine"
     registry = ENGINES
-    gone: ClassVar[dict[str, Any]] = {}  # former keys with their defaults: folders keep their names
     unsampled: ClassVar[tuple[str, ...]] = ()  # keys beside `model` that change no image, or are known by content
 
     mode: str = "labels"
@@ -107,7 +106,7 @@ class GeneratorConfig(Choice):
 
     def sampling(self) -> dict[str, Any]:
         """Return the part of the section that decides the images beside the weights, as flat JSON."""
-        return {**self.gone, **self.model_dump(mode="json", exclude={"model", *self.unsampled})}
+        return self.model_dump(mode="json", exclude={"model", *self.unsampled})
 
 
 class PromptConfig(Section):

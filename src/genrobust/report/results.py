@@ -77,8 +77,6 @@ def report_inputs(recipe: Recipe, classifiers: Iterable[str], tests: Mapping[str
     """
     decisive = recipe.model_dump(mode="json", exclude={"device", "execute", "track", "tune"})
     decisive = _without_paths(decisive, recipe.model_dump())
-    if recipe.generator is not None:
-        decisive["generator"] |= recipe.generator.gone
     parts = {"recipe": decisive, "classifiers": list(classifiers), "tests": dict(tests)}
     return {"format": FORMAT, **{name: digest(part, 64) for name, part in parts.items()}}
 
