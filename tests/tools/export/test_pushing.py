@@ -75,7 +75,7 @@ def test_an_export_that_cannot_be_uploaded_is_whole_and_its_upload_is_proposed(
 
 def test_no_hub_is_named(push: Push, hub: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Hub, "answer", lambda self, *_: self.reply(200, b"<html>log in</html>"))
-    refused(push(), f"{hub} answers with no JSON", code=1)
+    refused(push(), f"cannot push to me/icons on {hub}", code=1)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         closed = f"http://127.0.0.1:{free.getsockname()[1]}"
