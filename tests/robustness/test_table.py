@@ -1,4 +1,4 @@
-"""Tables of models scored at once: what the lines leave out, and two lines at a pivot."""
+"""Tables of models scored at once: what the lines leave out, two lines at a pivot, and what is doubted."""
 
 import numpy as np
 import pytest
@@ -62,3 +62,21 @@ def test_copies_of_a_model_count_once_and_are_named():
 def test_shifted_accuracies_that_are_all_alike_have_no_r2_to_show():
     scores = score_table(6, CLEAN, np.full(6, 30.0))
     assert (scores.lines[0].slope, scores.lines[0].r2) == pytest.approx((0, 0), abs=1e-9)
+
+
+def said(clean, shifted):
+    return score_published(table(clean, shifted), np.ones(len(clean), dtype=bool)).doubts
+
+
+def test_columns_that_seem_swapped_or_unrelated_are_told():
+    assert said(CLEAN, SHIFTED) == ()
+    (swapped,) = said(SHIFTED, CLEAN)
+    assert swapped.startswith("6 of 6 models are more accurate on the shifted set")
+    (fractions,) = said(CLEAN, SHIFTED / 100)
+    assert "fractions beside percents?" in fractions
+    (falling,) = said(CLEAN, SHIFTED[[4, 3, 2, 1, 0, 0]])
+    assert "its slope is -" in falling
+    (steep,) = said(np.array([70.0, 71.0, 72.0, 73.0]), np.array([20.0, 30.0, 40.0, 50.0]))
+    assert "its slope is 9." in steep
+    (noise,) = said(CLEAN, np.array([20.0, 10.0, 19.0, 9.0, 20.0, 18.0]))
+    assert "its R² is 0." in noise and "below 0.2" in noise

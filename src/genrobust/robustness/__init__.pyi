@@ -35,5 +35,6 @@ from .table import (
     PublishedScores as PublishedScores,
     TableScores as TableScores,
     copies as copies,
+    doubts_of as doubts_of,
     score_published as score_published,
 )

@@ -1,7 +1,8 @@
-"""Effective robustness of a whole table of published accuracies at once."""
+"""Effective robustness of a whole table of published accuracies at once, and what makes one doubt it."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +11,12 @@ from genrobust.core import Line, UserError
 from genrobust.robustness.effective import effective_robustness, fit_line, has_finite_scale, predict, refit_lines
 from genrobust.robustness.resampling import TAILS, baseline_counts
 
+# The natural shifts of ImageNet have logit slopes from 0.3 (YTBB-Robust) to 3.0 (ImageNet-A above ResNet-50), and R²
+# from 0.36 (ImageNet-A below it) to 1, over the standard models of the testbed (Taori et al., 2020).
+STEEPEST = 4.0
+WEAKEST_R2 = 0.2
+EXAMPLES = 3  # models that a doubt names
+UNIT_GAP = 10  # accuracies of models that are this far apart, one of them below 1 %, are hardly of the same unit
 RESAMPLES, AT_ONCE = 1000, 1000  # of the baselines; models whose predictions of all of these are held, 8 MB
 
 
@@ -54,12 +61,14 @@ class PublishedScores:
 
     Attributes:
         left_out: The baselines that no line was fitted on, by reason.
+        doubts: What suggests that the columns were swapped or have nothing to do with each other, as sentences.
     """
 
     models: Published
     scores: TableScores
     pivot: str | None
     left_out: dict[str, tuple[str, ...]]
+    doubts: tuple[str, ...]
 
 
 def score_published(
@@ -97,7 +106,7 @@ def score_published(
         chosen = chosen & ~np.isin(np.arange(len(names)), twins)
     at = None if pivot is None else float(clean[names.index(pivot)])
     scores = _against_lines(models, chosen, transform, at)
-    return PublishedScores(models, scores, pivot, left_out)
+    return PublishedScores(models, scores, pivot, left_out, doubts_of(models, scores.lines))
 
 
 def _against_lines(models: Published, baselines: np.ndarray, transform: str, pivot: float | None) -> TableScores:
@@ -155,6 +164,49 @@ def copies(accuracies: np.ndarray) -> np.ndarray:
     copied = np.zeros(len(order), dtype=bool)
     copied[order[1:]] = (accuracies[order[1:]] == accuracies[order[:-1]]).all(axis=1)
     return copied
+
+
+def doubts_of(models: Published, lines: Sequence[Line]) -> tuple[str, ...]:
+    """Say what suggests mixed units, or columns that were swapped or have nothing to do with each other."""
+    columns = ((models.id_column, models.clean), (models.shift, models.shifted))
+    mixed = [doubt for name, percents in columns if (doubt := _mixed_units(models.names, name, percents))]
+    if models.shifted.max(initial=0) <= 1 < models.clean.max(initial=0):
+        mixed.append(f"no accuracy in {models.shift!r} is above 1, as it is on the ID set: fractions beside percents?")
+    return (*mixed, *_doubts_of_lines(lines, models.clean, models.shifted))
+
+
+def _doubts_of_lines(lines: Sequence[Line], clean: np.ndarray, shifted: np.ndarray) -> list[str]:
+    doubts = []
+    above = int((shifted > clean).sum())
+    if 2 * above > len(clean):
+        doubts.append(
+            f"{above:,} of {len(clean):,} models are more accurate on the shifted set than on the ID set: "
+            "the two columns may be swapped"
+        )
+    for line in lines:
+        wrong = []
+        if not 0 <= line.slope <= STEEPEST:
+            wrong.append(f"its slope is {line.slope:.2f}, where 0 to {STEEPEST:g} is usual")
+        if not line.r2 >= WEAKEST_R2:
+            wrong.append(f"its R² is {line.r2:.2f}, below {WEAKEST_R2:g}")
+        if wrong:
+            doubts.append(
+                f"the line over ID accuracies {line.lo:.1f} to {line.hi:.1f} % says little: {' and '.join(wrong)}; "
+                "the two columns may be swapped or unrelated"
+            )
+    return doubts
+
+
+def _mixed_units(names: Sequence[str], column: str, percents: np.ndarray) -> str:
+    """Return why some accuracies of a column seem to be fractions: a gap between those up to 1 and all others."""
+    is_small, large = (percents > 0) & (percents <= 1), percents[percents > 1]
+    if not is_small.any() or not len(large) or large.min() < UNIT_GAP * percents[is_small].max():
+        return ""
+    small = [f"{percents[i]:g} of {names[i]}" for i in np.flatnonzero(is_small).tolist()]
+    return (
+        f"{len(small):,} of {len(percents):,} accuracies in {column!r} are at most 1 ({', '.join(small[:EXAMPLES])}"
+        f"{' ...' * (len(small) > EXAMPLES)}) and all others at least {large.min():g}: fractions among percents?"
+    )
 
 
 def _line(clean: np.ndarray, shifted: np.ndarray, shift: str, transform: str, where: str) -> Line:

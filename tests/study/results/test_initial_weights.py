@@ -44,9 +44,6 @@ def test_training_data_is_named_where_it_is_known(train, seen, tmp_path, save_cl
 
 
 def test_images_that_are_prepared_otherwise_than_before_are_noted(tmp_path):
-    squashed = arm("tuned", init="vit_base_patch16_clip_384.laion2b_ft_in12k_in1k", image_size=384)
-    (note,) = notes(tmp_path, squashed)
-    assert note.endswith("whole images were pressed into a square; here they are cut to one.")
     (note,) = notes(tmp_path, arm("tuned", init="pretrained", architecture="resnet50.a1_in1k"))
     assert "It has learned from images of 224 px, and here they have 64: train.image_size: 224" in note
     (note,) = notes(tmp_path, arm("tuned", init="pretrained", architecture="resnet50.a1_in1k", image_size=224))

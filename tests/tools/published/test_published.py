@@ -290,6 +290,15 @@ def test_a_column_of_very_small_accuracies_beside_percents_is_told(er: Callable[
     assert "note: --shift y: no accuracy is above 1" in er("small.csv", "--id", "x", "--shift", "y").stderr
 
 
+def test_swapped_or_unrelated_columns_are_warned_of_and_scored(er: Callable[..., Result]) -> None:
+    done = er("t.csv", "--id", "sketch", "--shift", "val")
+    assert done.exit_code == 0
+    assert "warning: 7 of 7" in done.stderr
+    assert "warning" not in er(*WORDS, "--exclude", "clip").output
+    Path("t.csv").write_text("model,x,y\na,50,30\nb,60,20\nc,70,31\nd,80,19\n")
+    assert "may be swapped or unrelated" in er("t.csv", "--id", "x", "--shift", "y").stderr
+
+
 def test_nothing_heavier_than_numpy_and_scipys_functions_is_loaded(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text(TABLE)
     tell = "atexit.register(lambda: print(json.dumps(list(sys.modules)), file=sys.stderr))"

@@ -1,5 +1,6 @@
 """Published tables from anywhere: the models that have all accuracies, or an error that names file, line and column."""
 
+import numpy as np
 import pytest
 
 from genrobust.core import UserError
@@ -64,3 +65,17 @@ def test_models_that_have_no_line_are_refused(tmp_path, rows):
     models = read(tmp_path, "model,x,y\n" + "".join(f"{n},{x},{y}\n" for n, x, y in rows))
     with pytest.raises(UserError, match="there are 1"):
         score_published(models, choose_baselines(models)[0])
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (("50,20", "0.5,20"), "in 'x' are at most 1 (0.5 of a) and all others at least 60"),
+        (("50,20", "50,0.2"), "in 'y' are at most 1 (0.2 of a) and all others at least 30"),
+        (("50,20", "50,0.0"), None),
+    ],
+)
+def test_fractions_among_percents_are_doubted(tmp_path, change, said):
+    models = read(tmp_path, GOOD.replace(*change))
+    doubts = score_published(models, np.ones(4, dtype=bool)).doubts
+    assert any(said in doubt for doubt in doubts) if said else not any("fractions" in doubt for doubt in doubts)

@@ -8,10 +8,12 @@ from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 
+import numpy as np
+
 from genrobust.core import BaselineModel, Line, Predictions, UserError
 from genrobust.data import LINE_CLASSES, published_line, read_baselines
 from genrobust.recipe import DataConfig, RobustnessConfig
-from genrobust.robustness import fit_lines, score_baselines
+from genrobust.robustness import Published, doubts_of, fit_lines, score_baselines
 
 KEY = "robustness.baselines"
 
@@ -57,7 +59,7 @@ def grid_rows(
 
 
 def table_rows(name: str, shifts: Sequence[str], transform: str) -> tuple[list[BaselineModel], list[str]]:
-    """Return the models of the table `name` on `shifts`, with notes on shifts without a line.
+    """Return the models of the table `name` on `shifts`, with notes on shifts without a line and on what is doubtful.
 
     "pictograms" is the shipped table, anything else a CSV file as `read_baselines` reads it.
 
@@ -71,5 +73,9 @@ def table_rows(name: str, shifts: Sequence[str], transform: str) -> tuple[list[B
         raise UserError(
             f"{KEY}: {' '.join(notes)} Rename the test sets of the table, or set the key to null for no line"
         )
-    fit_lines(rows, shifts, transform)  # raises where a table has too few models
+    for shift, line in fit_lines(rows, shifts, transform).items():
+        of_shift = [row for row in rows if row.test_set == shift]
+        clean, shifted = np.array([(row.clean, row.shifted) for row in of_shift]).T
+        models = Published(tuple(row.model for row in of_shift), clean, shifted, "clean", "shifted")
+        notes += [f"Baselines of {shift}: {doubt}" for doubt in doubts_of(models, [line])]
     return rows, notes

@@ -118,7 +118,7 @@ def check_baselines(context: Context) -> list[str]:
     """Fit the lines that need no trained baselines, so that a mistake in them is reported before any work.
 
     Returns:
-        Notes on shifts without a line.
+        Notes on shifts without a line and on what is doubtful.
 
     Raises:
         UserError: The table of baselines cannot be read, or a line cannot be fitted on it.

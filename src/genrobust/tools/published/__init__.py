@@ -58,6 +58,8 @@ def effective_robustness(
         write_json(result, json, [*([table] if table else []), *map(Path, models.files), *named], overwrite)
     for note in (*models.notes, *notes, *left_out_notes(result)):
         err_console.print(f"note: {escape(note)}")
+    for warning in result.doubts:
+        err_console.print(f"[bold yellow]warning:[/] {escape(warning)}")
     shown = err_console if json == Path("-") else out_console  # standard output holds the JSON alone
     for line in describe(result):
         shown.print(escape(line))
