@@ -37,6 +37,7 @@ from genrobust.robustness import EXPLAINED
 
 GUESSING_FACTOR = 1.5  # an accuracy above 1.5 x guessing is not called so: over few groups, any interval reaches down
 TOO_WEAK = 3  # no verdict if on one in so many shifts, or more, neither arm is surely above guessing
+RETRIEVED_IMAGES, AUGMENTATION = "retrieved images", "augmentation alone"
 MAX_COMPARED = 3  # comparisons of a kind, with the best on the test sets: whatever speaks most against the answer
 # A title that asks whether something helps: "Pictograms: do generated icons make a classifier robust?"
 _ASKS = re.compile(
@@ -54,6 +55,7 @@ class Answer:
         warnings: What makes it doubtful: the record's own warnings, and test sets that look mislabeled.
         verdict: Whether the arm is better than its reference, or why the study does not say.
         guessed: Names the shifts on which both guess, unless the verdict does or there are none.
+        rival: Names the augmentation that does as well without generated images, if there is one; `details` compares.
         details: Further findings.
     """
 
@@ -61,6 +63,7 @@ class Answer:
     warnings: tuple[str, ...]
     verdict: str
     guessed: tuple[str, ...] = ()
+    rival: tuple[str, ...] = ()
     details: tuple[str, ...] = ()
 
     @property
@@ -100,7 +103,8 @@ def answer(record: StudyRecord) -> Answer:
         f"All are means over {_members(record)}." if record.summary.groups else "",
     )
     guessed = tuple(_guessing_notes(compared.summary, arm))
-    return Answer(arm, warnings, _verdict(compared, arm), guessed, tuple(filter(None, details)))
+    rival = tuple(_rival(compared, arm))
+    return Answer(arm, warnings, _verdict(compared, arm), guessed, rival, tuple(filter(None, details)))
 
 
 def _mislabeled_sets(record: StudyRecord) -> Iterator[str]:
@@ -194,21 +198,39 @@ def _leading_set(summary: Summary) -> tuple[str, str]:
     )
 
 
-def _comparison_sentences(record: StudyRecord, arm: str) -> Iterator[str]:
-    """Yield `arm`, if it has generated images, against what else could help: retrieved images, and augmentation."""
+def _rivals(record: StudyRecord, arm: str) -> dict[str, list[ArmRecord]]:
+    """Return what could help in the place of the generated images of `arm`: retrieved ones, or augmentation alone."""
     arms = {candidate.name: candidate for candidate in record.arms}
     arm_record = arms.get(arm)
     if arm_record is None or not _is_generated(arm_record, record):
-        return
-    real, (test_set, _) = arms[record.summary.reference_of(arm)], _leading_set(record.summary)
+        return {}
+    real = arms[record.summary.reference_of(arm)]
     scored = [other for other in record.arms if other.name in record.summary.arms]
     controls = [other for other in scored if _is_control(other, record)]
     mixed = [other for other in scored if (other.parts, other.drawing) == (real.parts, real.drawing)]
     augmented = [other for other in mixed if other.augmentation != real.augmentation]
-    for kind, others in (
-        ("retrieved images", [control for control in controls if _setup(control) == _setup(arm_record)] or controls),
-        ("augmentation alone", [other for other in augmented if _training(other) == _training(arm_record)]),
-    ):
+    return {
+        RETRIEVED_IMAGES: [one for one in controls if _setup(one) == _setup(arm_record)] or controls,
+        AUGMENTATION: [one for one in augmented if _training(one) == _training(arm_record)],
+    }
+
+
+def _rival(record: StudyRecord, arm: str) -> Iterator[str]:
+    """Say which augmentation alone does as well as `arm`, or better: the best on the test sets, if it is one."""
+    summary, (test_set, _) = record.summary, _leading_set(record.summary)
+    names = [other.name for other in _rivals(record, arm).get(AUGMENTATION, ())]
+    scores = {name: summary.score("top1", name, test_set).value for name in names}
+    best = max(names, key=lambda name: scores[name], default="")
+    score = summary.difference("top1", arm, best, test_set) if best else None
+    if score is not None and score.lo <= 0:
+        how = "better" if score.hi < 0 else "as well"
+        yield f"Augmentation alone does {how}: {best} reaches {number(scores[best])} %."
+
+
+def _comparison_sentences(record: StudyRecord, arm: str) -> Iterator[str]:
+    """Yield `arm`, if it has generated images, against what else could help: retrieved images, and augmentation."""
+    test_set, _ = _leading_set(record.summary)
+    for kind, others in _rivals(record, arm).items():
         best = sorted(others, key=lambda other: record.summary.score("top1", other.name, test_set).value)[
             -MAX_COMPARED:
         ]

@@ -68,8 +68,8 @@ class ReportView:
 
     @cached_property
     def caveat(self) -> str:
-        """What limits the verdict the most: shifts on which all guess, and the seeds."""
-        return " ".join([*self.answer.guessed, self.limits[0]])
+        """What limits the verdict most: shifts on which all guess, an augmentation that does as well, and the seeds."""
+        return " ".join([*self.answer.guessed, *self.answer.rival, self.limits[0]])
 
     @cached_property
     def claims(self) -> tuple[CheckedClaim, ...]:
