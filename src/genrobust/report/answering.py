@@ -55,7 +55,7 @@ class Answer:
         warnings: What makes it doubtful: the record's own warnings, and test sets that look mislabeled.
         verdict: Whether the arm is better than its reference, or why the study does not say.
         guessed: Names the shifts on which both guess, unless the verdict does or there are none.
-        rival: Names the augmentation that does as well without generated images, if there is one; `details` compares.
+        rival: Names an augmentation that may do as well without generated images, if there is one; `details` compares.
         details: Further findings.
     """
 
@@ -216,15 +216,15 @@ def _rivals(record: StudyRecord, arm: str) -> dict[str, list[ArmRecord]]:
 
 
 def _rival(record: StudyRecord, arm: str) -> Iterator[str]:
-    """Say which augmentation alone does as well as `arm`, or better: the best on the test sets, if it is one."""
+    """Say which augmentation alone may do as well as `arm`, or does better: the best on the test sets."""
     summary, (test_set, _) = record.summary, _leading_set(record.summary)
     names = [other.name for other in _rivals(record, arm).get(AUGMENTATION, ())]
     scores = {name: summary.score("top1", name, test_set).value for name in names}
     best = max(names, key=lambda name: scores[name], default="")
     score = summary.difference("top1", arm, best, test_set) if best else None
     if score is not None and score.lo <= 0:
-        how = "better" if score.hi < 0 else "as well"
-        yield f"Augmentation alone does {how}: {best} reaches {number(scores[best])} %."
+        how = "does better" if score.hi < 0 else "may do as well"
+        yield f"Augmentation alone {how}: {best} reaches {number(scores[best])} %."
 
 
 def _comparison_sentences(record: StudyRecord, arm: str) -> Iterator[str]:

@@ -68,7 +68,7 @@ class ReportView:
 
     @cached_property
     def caveat(self) -> str:
-        """What limits the verdict most: shifts on which all guess, an augmentation that does as well, and the seeds."""
+        """What limits the verdict most: shifts where all guess, an augmentation that may do as well, and the seeds."""
         return " ".join([*self.answer.guessed, *self.answer.rival, self.limits[0]])
 
     @cached_property
