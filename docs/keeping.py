@@ -53,13 +53,15 @@ def rows_of(scores: Iterable[dict[str, Any]]) -> list[list[Any]]:
 def is_quoted(row: dict[str, Any], references: Collection[str]) -> bool:
     """Whether pages may quote a score.
 
-    They quote none on the classes of another set alone, and differences on one set only from `references`: those that
-    arms have, and those of claims.
+    They quote none on the classes of another set alone, no differences with adapted batch norms, and differences on one
+    set only from `references`: those that arms have, and those of claims.
     """
     if row["metric"] not in METRICS or " on the classes of " in row["test_set"]:
         return False
     if not row["minus"]:
         return True
+    if row["metric"] == "top1_adapted":
+        return False
     return row["test_set"] == MEAN or row["minus"] in references
 
 

@@ -217,12 +217,8 @@ class TrainConfig(FineTuning):
         return ", ".join(filter(None, [self.architecture, self.start_in_words, mixed]))
 
 
-DRAWING = {
-    "balance",
-    "cells",
-    "loss_weight",
-    "labels",
-}  # keys that say which images are drawn, how, and what they count
+# Keys that say which images are drawn, how, and what they count.
+DRAWING = {"balance", "cells", "loss_weight", "labels"}
 
 
 class LabelsConfig(Section):
