@@ -26,6 +26,47 @@ DAMAGED = (pa.ArrowException, ValueError, LookupError, TypeError, AttributeError
 CACHED = 4  # row groups kept in memory: those that neighboring images, asked for by several threads, lie in
 
 
+class _File:
+    """A parquet file that is opened for each reading; its metadata are kept.
+
+    Attributes:
+        starts: The first row of each row group, and the number of rows, int64 [groups + 1].
+        names: The class names of its labels, or none.
+    """
+
+    def __init__(self, path: Path, labeled: bool) -> None:
+        self.path = path
+        with pq.ParquetFile(path) as file:
+            self._metadata, self._schema = file.metadata, file.schema_arrow
+        self.rows = self._metadata.num_rows
+        groups = map(self._metadata.row_group, range(self._metadata.num_row_groups))
+        self.starts = np.cumsum([0, *(group.num_rows for group in groups)])
+        self.names = _check_schema(path, self._schema, labeled)
+
+    def values(self, name: str) -> list[Any]:
+        """Read a column; raises ValueError if it has not a value for each row."""
+        with pq.ParquetFile(self.path, metadata=self._metadata) as file:
+            values: list[Any] = file.read(columns=[name])[name].to_pylist()
+        if len(values) != self.rows:
+            raise ValueError(f"it says that it has {self.rows:,} rows, and has {len(values):,}")
+        return values
+
+    def further_values(self, name: str) -> list[Any]:
+        """Read a column of texts or numbers that the user names; raises UserError if it is none."""
+        _require_one(self.path, self._schema, name, "name one of these")
+        with reading(f"{self.path} as parquet", *DAMAGED, then="; save it again"):
+            of_column = self._schema.field(name).type
+            if pa.types.is_nested(of_column) or _holds_bytes(of_column):  # which may fill the memory
+                holds = f"the column {name!r} holds {str(of_column)[:100]!a}"
+                raise UserError(f"{self.path}: {holds}, and no texts or numbers")
+            return self.values(name)
+
+    def images(self, group: int) -> pa.ChunkedArray:
+        """Read the images of a row group."""
+        with pq.ParquetFile(self.path, metadata=self._metadata) as file:
+            return _encoded(file.read_row_group(group, columns=[IMAGE])[IMAGE])
+
+
 def list_parquet(source: Path, files: Sequence[Path], labeled: bool = True) -> Listing:
     """List the images in parquet `files`, which lie at `source`.
 
@@ -36,72 +77,47 @@ def list_parquet(source: Path, files: Sequence[Path], labeled: bool = True) -> L
     Raises:
         UserError: A file or a column cannot be used; the message names it.
     """
-    opened: dict[Path, pq.FileMetaData] = {}
-    schemas: dict[Path, pa.Schema] = {}
-    names: dict[Path, tuple[str, ...]] = {}
+    tables: list[_File] = []
     stamps: list[tuple[int, int]] = []
     groups: list[str] = []
-    starts: dict[Path, np.ndarray] = {}  # the first row of each row group
-
-    def values_of(path: Path, name: str) -> list[Any]:
-        with pq.ParquetFile(path, metadata=opened[path]) as file:
-            values: list[Any] = file.read(columns=[name])[name].to_pylist()
-        if len(values) != opened[path].num_rows:
-            raise ValueError(f"it says that it has {opened[path].num_rows:,} rows, and has {len(values):,}")
-        return values
-
     with progress_bar(f"listing {source.name}", len(files), "files") as bar:
         for path in files:
             of_file = stamp(path)
             with reading(f"{path} as parquet", *DAMAGED, then="; save it again"):
-                with pq.ParquetFile(path) as file:
-                    opened[path], schemas[path] = file.metadata, file.schema_arrow
-                names[path] = _check_schema(path, schemas[path], labeled)
-                labels = values_of(path, LABEL) if labeled else []
-            rows, sizes = opened[path].num_rows, map(opened[path].row_group, range(opened[path].num_row_groups))
-            starts[path] = np.cumsum([0, *(group.num_rows for group in sizes)])
-            if names[path] != names[files[0]]:
+                table = _File(path, labeled)
+                labels = table.values(LABEL) if labeled else []
+            tables.append(table)
+            if table.names != tables[0].names:
                 raise UserError(
                     f"{path} and {files[0]} have different names for their labels: save them as one dataset"
                 )
-            groups += _groups(path, labels, names[path]) if labeled else [""] * rows
-            stamps += [of_file] * rows
+            groups += _groups(path, labels, table.names) if labeled else [""] * table.rows
+            stamps += [of_file] * table.rows
             bar.advance()
-    where = [(path, row) for path, metadata in opened.items() for row in range(metadata.num_rows)]
+    where = [(number, row) for number, table in enumerate(tables) for row in range(table.rows)]
     lock = Lock()
 
     @lru_cache(maxsize=CACHED)
-    def row_group(path: Path, group: int) -> pa.ChunkedArray:
-        with pq.ParquetFile(path, metadata=opened[path]) as file:
-            return _encoded(file.read_row_group(group, columns=[IMAGE])[IMAGE])
+    def images(number: int, group: int) -> pa.ChunkedArray:
+        return tables[number].images(group)
 
     def encoded(index: int) -> tuple[bytes, str]:
-        path, row = where[index]
-        group = int(np.searchsorted(starts[path], row, side="right")) - 1
+        number, row = where[index]
+        path, starts = tables[number].path, tables[number].starts
+        group = int(np.searchsorted(starts, row, side="right")) - 1
         with reading(f"{path}, row {row}", *DAMAGED, then="; save it again"):
             with lock:  # neighbors wait for one read instead of each doing their own
-                images = row_group(path, group)
-            data = images[row - int(starts[path][group])].as_py()
+                of_group = images(number, group)
+            data = of_group[row - int(starts[group])].as_py()
         if data is None:
             raise UserError(f"{path}, row {row}: the file holds no bytes of this image: save it with its images")
         return data, f"row {row} of {path}"
 
     def column(name: str) -> list[Any]:
-        values: list[Any] = []
-        for path, schema in schemas.items():
-            _require_one(path, schema, name, "name one of these")
-            with reading(f"{path} as parquet", *DAMAGED, then="; save it again"):
-                column_type = schema.field(name).type
-                if pa.types.is_nested(column_type) or _holds_bytes(column_type):  # which may fill the memory
-                    raise UserError(
-                        f"{path}: the column {name!r} holds {str(column_type)[:100]!a}, and no texts or numbers"
-                    )
-                values += values_of(path, name)
-        return values
+        return [value for table in tables for value in table.further_values(name)]
 
-    keys = [f"{path.stem}/{row:06d}" for path, row in where]
-    label_names = names[files[0]] if files else ()
-    return Listing(source, keys, groups, stamps, encoded, True, column, label_names)
+    keys = [f"{table.path.stem}/{row:06d}" for table in tables for row in range(table.rows)]
+    return Listing(source, keys, groups, stamps, encoded, True, column, tables[0].names if tables else ())
 
 
 def _encoded(column: pa.ChunkedArray) -> pa.ChunkedArray:
