@@ -145,9 +145,8 @@ def generate(
     shards = None if part is None else _parse_part(part)
     warn_of_images(study)
     name = dataset or study.recipe.first_generated_set
-    generated = study.dataset(name)
-    count = len(generated.images if generated.user_provided and shards is None else study.generate(name, shards))
-    tell(f"{count:,} images in {generated.folder}")
+    generated = study.generate(name, shards)
+    tell(f"{len(generated):,} images in {generated.folder}")
 
 
 @command(rich_help_panel=STUDY)

@@ -49,7 +49,7 @@ class Graph:
     def pictured(self) -> list[str]:
         """The sources that a report shows beside each other."""
         others = self.recipe.sources() & {RETRIEVED, RETRIEVED_BY_SEARCH, *self.context.data.extra}
-        return [REAL, *self.images.datasets, *sorted(others)]
+        return [REAL, *self.recipe.generated_sets(), *sorted(others)]
 
     def notices(self) -> list[str]:
         """Return what is wrong with the images of the study, a sentence each, also of recipes that it starts from."""

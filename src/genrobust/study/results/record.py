@@ -141,7 +141,7 @@ def _qualities(graph: Graph) -> Iterator[SourceQuality]:
     for quality in () if config is None else graph.describe(config).found():
         made = datasets.get(quality.source)
         rate = None
-        if made is not None and not made.user_provided:
+        if made is not None:
             rate = Rates(context.out).known(Generate.name, context.worker, dataset_cost(made))
         yield replace(quality, per_second=rate)
 
@@ -157,8 +157,10 @@ def _notes(graph: Graph, scores: StudyScores) -> Iterator[str]:
 def _warnings(graph: Graph) -> Iterator[str]:
     """Yield what makes the answer doubtful, whatever its numbers."""
     yield from (f"Warning: {notice}." for notice in graph.notices())
-    for name, dataset in graph.images.datasets.items():
-        if isinstance(images := dataset.images, ShardDataset) and (copies := images.describe_copies()):
+    for name in graph.recipe.generated_sets():
+        if isinstance(images := graph.images.unfiltered(name).images, ShardDataset) and (
+            copies := images.describe_copies()
+        ):
             yield f"Warning: of the source {name}, {copies}."
 
 

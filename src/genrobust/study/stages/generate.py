@@ -49,9 +49,8 @@ class Generate(Stage):
         return jobs if self.part is None else jobs[self.part]
 
     def work(self) -> None:
-        if not self.dataset.user_provided:
-            with self.generation.claimed(None if self.part is None else [job.key for job in self.jobs()]):
-                super().work()
+        with self.generation.claimed(None if self.part is None else [job.key for job in self.jobs()]):
+            super().work()
 
     def announce(self, jobs: Sequence[Job]) -> None:
         count = sum(job.size for job in jobs)

@@ -130,9 +130,8 @@ def _open_generated(word: str, studies: Studies) -> NamedSet:
         if study.recipe.filter_of(dataset) is not None:
             raise UserError(f"--on {word}: this dataset has a filter; a benchmark takes every image: name one without")
         made = study.dataset(dataset)
-        seen = made.user_provided or made.generate.split != "val"
         name, makes = f"{Path(recipe).stem}:{dataset}", study.graph.generate(dataset)
-        images = (lambda: made.images) if made.user_provided else partial(study.generate, dataset)
+        seen, images = made.generate.split != "val", partial(study.generate, dataset)
         return NamedSet(name, study.data.labels, images, study, seen, makes=makes)
     if recipe:
         if datasets := studies.recipe(recipe).datasets:
