@@ -82,7 +82,7 @@ def row(line: str | Sequence[str], named: str, *makes: Make, **more: object) -> 
 def of_data(named: str, *makes: Make, data: str = "x", **more: object) -> Mistake:
     """A command that opens the images at `data` as training images."""
     section = f"data={{source: folders, train: {data}, test: photos/test}}"
-    return row(["show", "own.yaml", "--prompts", "--set", section], named, *makes, **more)
+    return row(["show", "own.yaml", "--prompts", "1", "--set", section], named, *makes, **more)
 
 
 def of_checkpoint(named: str, *makes: Make, codes: tuple[int, ...] = FAILED, **more: object) -> Mistake:

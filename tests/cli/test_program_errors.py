@@ -83,7 +83,7 @@ def test_foreign_texts_do_not_command_a_terminal(text: str) -> None:
             "predict {} images",
             "predict x {}",
             "effective-robustness --id a --shift b {}",
-            "filter {} --by clip --clip {} --drop 0.1",
+            "filter {} --clip {} --drop 0.1",
         ),
         *("audit {}", "init --train {} --test {}", "benchmark --models {} --on {}", "doctor --out {}"),
     ],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 
 from genrobust.classifiers import (
@@ -26,8 +26,8 @@ from genrobust.study.training_runs import recipe_and_name
 class Named:
     """A model by its name; those of the same name are checkpoints of one.
 
-    `open` trains it where it is missing, which `makes` does. `recipe` is that of an arm, "" for other models.
-    `learned_in` are the studies whose images an arm learned from.
+    `makes` trains that of an arm, before it is opened. `recipe` is that of the arm, "" for other models. `learned_in`
+    are the studies whose images an arm learned from.
     """
 
     name: str
@@ -88,7 +88,7 @@ def predictions_of(
             any is loaded.
     """
     named = named_models(models, studies, labels)
-    studies.require_made(model.makes for model in named)
+    studies.make([model.makes for model in named])
     opened = [(name, m) for name, same in open_all(named).items() for m in same]
     for _, model in opened:
         model.columns(study.data.labels)
@@ -137,14 +137,11 @@ def _models_of(spec: str, studies: Studies, labels: Mapping[str, Path]) -> Itera
         arms = sorted(arms, key=lambda arm: arm.name != study.recipe.reference)
         runs = [run for arm in arms for run in study.runs(arm.name)]
         learned_in = [study.context, *study.graph.learned_in(runs)]
-        makes, train = study.graph.train(runs), cache(partial(study.train, runs))  # all at once, when one is opened
-        for place, run in enumerate(runs):
-            yield Named(run.of, partial(_open_trained, study, train, place), makes, recipe_name, learned_in=learned_in)
+        makes = study.graph.train(runs)
+        for run in runs:
+            opens = partial(open_checkpoint, study.graph.checkpoints.of(run).folder, study.recipe.evaluate)
+            yield Named(run.of, opens, makes, recipe_name, learned_in)
     else:
         name = name or (Path(model).resolve().name if Path(model).exists() else model)
         opened = open_classifier(model, labels.get(name, labels.get("")))  # now: mistakes before trainings
         yield Named(name, lambda: opened)
-
-
-def _open_trained(study: Study, train: Callable[[], list[Path]], place: int) -> OpenClassifier:
-    return open_checkpoint(train()[place], study.recipe.evaluate)

@@ -114,7 +114,7 @@ def test_a_manifest_of_another_program_is_refused_by_all_that_reads_or_makes_dat
     for command in (
         ["export", folder, "--to", "parquet"],
         ["audit", folder],
-        ["filter", folder, "--by", "clip", "--clip", folder, "--drop", 0.1],
+        ["filter", folder, "--clip", folder, "--drop", 0.1],
     ):
         genrobust(*command, code=2, said="format")
     with pytest.raises(UserError, match="format"):

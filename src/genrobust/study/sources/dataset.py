@@ -27,9 +27,8 @@ class GeneratedDataset(Rebuilt):
 
     def __init__(self, context: Context, name: str) -> None:
         self.context, self.name, recipe = context, name, context.recipe
-        known = [GENERATED, *recipe.datasets]
-        if name not in known:
-            raise UserError(f"the recipe has no dataset {name!r}; there are {', '.join(known)}")
+        if name not in recipe.dataset_names:
+            raise UserError(f"the recipe has no dataset {name!r}; there are {', '.join(recipe.dataset_names)}")
         if name == GENERATED and recipe.data.generated is not None:
             raise UserError(f"the images of {name} are your own: name their folder, {recipe.data.generated}")
         self.config = recipe.datasets.get(name, DatasetConfig())

@@ -86,7 +86,7 @@ class Stage(Rebuilt, ABC):
 
     def run(self) -> None:
         """Do what is missing of this stage and of all that it needs."""
-        if not self.context.out.exists():  # nothing is done yet
+        if any(job.size for job in self.jobs()):
             self.context.executor.prepare()
         for stage in self.order():
             stage.work()
@@ -103,7 +103,6 @@ class Stage(Rebuilt, ABC):
             for folder in self.artifacts(job):
                 require_same_makers(folder, self.context.anew)
         if todo:
-            self.context.begin()
             self.announce(todo)
         self.do(todo)
         if todo and (lost := [job for job in self.jobs() if job.size]):

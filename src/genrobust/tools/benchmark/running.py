@@ -84,7 +84,7 @@ def run_benchmark(
         on, out or local_folder(studies.out) / "benchmarks" / file_name(_name(generated, real_images))
     )
     named = named_models(models, studies, labels)
-    studies.require_made([generated.makes, *(model.makes for model in named)])
+    studies.make([generated.makes, *(model.makes for model in named)])
     sets, classes, left_out = _match_classes(generated, real_images)
     opened = open_all(named)
     recipes = [side.study.recipe for side in (generated, real_images) if side.study]
