@@ -28,8 +28,6 @@ MISTAKES = [  # command, what the error names; small.yaml is a recipe, made and 
     ("generate small.yaml --executor ray --workers 2", "--workers"),
     ("generate small.yaml --executor ray --address 127.0.0.1:1", "127.0.0.1:1"),
     ("generate small.yaml --set generator=null --set arms.1.mixture=real", "generator.model"),
-    ("train none.yaml --generators", "none.yaml"),
-    ("train small.yaml --generators --arm real", "--arm is about classifiers"),
     ("train small.yaml --arm rael", "the arms are real, [odd]"),
     ("train small.yaml --arm real --device abacus", "'abacus'"),
     ("train small.yaml --executor pbs", "'pbs'"),

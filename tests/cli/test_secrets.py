@@ -35,7 +35,7 @@ COMMANDS = (
     *("effective-robustness --id a --shift b {}", "show small.yaml --yaml --set title={}", "{}", "show small.yaml {}"),
     *(
         "init --train images --test images --server {} --model x",
-        "train small.yaml --generators --set generator.model={}",
+        "generate small.yaml --set generator.model={}",
     ),
 )
 RUN_ALL = """

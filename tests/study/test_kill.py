@@ -19,7 +19,7 @@ from genrobust.study import Study
 
 OFTEN = [
     pytest.param(stage, 10, marks=pytest.mark.thorough)
-    for stage in ("generate", "train", "train --generators", "evaluate")
+    for stage in ("generate", "train", "generate --dataset tuned", "evaluate")
 ]
 
 

@@ -146,23 +146,11 @@ def train(
     study: "Study",
     arm: ArmName = None,
     part: Part = None,
-    generators: Annotated[bool, option("--generators", "Train the recipe's generators, and no classifier.")] = False,
 ) -> None:
     """Train the classifiers of the arms, and those of the baseline line if the recipe trains its own.
 
-    --generators trains the generators instead: it fine-tunes them (`finetune`), or trains one from scratch
-    (`class_model`). Other commands train those that they need.
-
     Example: genrobust train pictograms --arm real
     """
-    if generators:
-        if arm or part:
-            raise UserError(f"{'--arm' if arm else '--part'} is about classifiers: leave out --generators")
-        warn_of_images(study)
-        for stage in study.graph.train_generators():
-            stage.run()
-            tell(stage.trained.folder)
-        return
     runs = _training_runs(study, arm)
     chosen = runs if part is None else _part_of(study, runs, _parse_part(part))
     warn_of_images(study)

@@ -1,11 +1,9 @@
 """A recipe's generator is trained on its own images, and once: fine-tuned, or from scratch by class and style."""
 
 import shutil
-from pathlib import Path
 
 import pytest
-import yaml
-from small_study import QUICK, REAL, TRAIN, folders_section, genrobust
+from small_study import QUICK, REAL, TRAIN, folders_section
 
 from genrobust.core import Artifact, UserError, embedded
 from genrobust.recipe import parse_recipe
@@ -23,12 +21,13 @@ def raw(write_folder, tiny_generator):
         "finetune": {"steps": 2, "warmup_steps": 1, "batch_size": 2, "precision": "float32"},
         "generator": {"model": str(tiny_generator), "dtype": "float32"},
         "train": {"precision": "float32"},
+        "datasets": {"tuned": {"finetuned": True}},
         "arms": [REAL],
     }
 
 
 def finetuned(raw, out, log=print, **sections):
-    (stage,) = Study(parse_recipe({**raw, **sections}), out, say=log).graph.train_generators()
+    (stage,) = Study(parse_recipe({**raw, **sections}), out, say=log).graph.generate("tuned").needs
     stage.run()
     return stage.trained.folder
 
@@ -155,12 +154,6 @@ def test_a_class_model_without_its_images_or_styles_is_refused(by_style, tmp_pat
         study.rows()
 
 
-@pytest.mark.parametrize("lacks", ["generator", "finetune"])
-def test_without_a_generator_or_a_training_of_it_there_is_nothing_to_train(raw, tmp_path, lacks):
-    with pytest.raises(UserError, match=rf"small .*{lacks}"):
-        finetuned(raw, tmp_path, **{lacks: None})
-
-
 def test_a_dataset_with_a_generator_of_its_own_has_that_one_fine_tuned(raw, tmp_path):
     other = shutil.copytree(embedded("generator"), tmp_path / "other")
     datasets = {"tuned": {"finetuned": True}, "other tuned": {"finetuned": True, "generator": {"model": str(other)}}}
@@ -171,11 +164,7 @@ def test_a_dataset_with_a_generator_of_its_own_has_that_one_fine_tuned(raw, tmp_
     assert own.folder != others.folder
 
 
-def test_the_command_prints_the_folder(raw, tmp_path):
-    recipe = tmp_path / "small.yaml"
-    recipe.write_text(yaml.safe_dump(raw))
-    words = ["train", str(recipe), "--generators", "--out", str(tmp_path / "runs"), "--set", "finetune.method=lora"]
-    folder = Path(genrobust(*words).stdout.strip())
+def test_a_lora_is_its_weights_alone(raw, tmp_path):
+    folder = finetuned(raw, tmp_path / "runs", finetune={**raw["finetune"], "method": "lora"})
     assert folder.parent == tmp_path / "runs" / "finetuned"
     assert {p.name for p in folder.iterdir()} == {".lock", "manifest.json", "pytorch_lora_weights.safetensors"}
-    genrobust(*words, "--set", "finetune.step=3", code=2, said="unknown key finetune.step; did you mean steps?")
