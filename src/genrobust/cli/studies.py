@@ -13,7 +13,7 @@ from rich.table import Table
 
 from genrobust.cli.completing import metrics
 from genrobust.cli.opening import list_work, open_studies, print_work, warn_of_images, with_study
-from genrobust.cli.options import MODELS, OUT, ArmName, DatasetName, ModelLabels, Part, Quick, Run, Sets, option
+from genrobust.cli.options import MODELS, OUT, ArmName, ClassifierLabels, DatasetName, Part, Quick, Run, Sets, option
 from genrobust.cli.program import STUDY, command, err_console, out_console, tell
 from genrobust.core import UserError
 
@@ -167,7 +167,7 @@ def evaluate(
     quick: Quick,
     arm: ArmName = None,
     models: Annotated[list[str] | None, MODELS] = None,
-    labels: ModelLabels = None,
+    labels: ClassifierLabels = None,
     metric: MetricNames = None,
     run: Run = False,
 ) -> None:
@@ -184,13 +184,13 @@ def evaluate(
     if models and arm is not None:
         raise UserError(f"--arm {arm} is an arm of the recipe, and --models names other classifiers: leave one out")
     if labels and not models:
-        raise UserError(f"--labels {labels[0]} names the classes of --models: add --models")
+        raise UserError(f"--labels {labels} names the classes of --models: add --models")
     chosen = [image_metric(name) for name in metric or ["top1"]]
     warn_of_images(study)
     heads = [*(["classifier"] if models else ["arm", "seed"]), *map(escape, study.tests)]
     tables = [Table(*heads, title=_caption(of)) for of in chosen]
     studies = open_studies(ctx, sets, quick, run, str(address(study.out)), study.recipe.device)
-    others = (([name], predictions) for name, predictions in predictions_of(study, models or [], studies, labels or []))
+    others = (([name], predictions) for name, predictions in predictions_of(study, models or [], studies, labels))
     for names, predictions in others if models else _arm_predictions(study, arm):
         for table, of in zip(tables, chosen, strict=True):
             values = (of.value(predictions[test]) for test in study.tests)

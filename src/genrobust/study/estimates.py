@@ -45,14 +45,12 @@ class Cost:
         of: The name of the jobs among which `amount` can be compared, such as those of one generator: their rate is
             known after one of them ran. Without a name, it is known from the speed of the machine before.
         disk: The bytes of its results.
-        beside: The bytes that lie beside these while it runs.
     """
 
     amount: float
     precision: str = FLOAT32
     of: str = ""
     disk: float = 0
-    beside: float = 0
 
     def key(self, worker: str) -> str:
         """Return the key of its rate on a `worker`, as `Context.worker` names it."""

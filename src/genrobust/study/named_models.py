@@ -37,20 +37,18 @@ class Named:
     learned_in: Sequence[Context] = ()
 
 
-def named_models(specs: Sequence[str], studies: Studies, labels: Sequence[str] = ()) -> list[Named]:
+def named_models(specs: Sequence[str], studies: Studies, labels: Path | None = None) -> list[Named]:
     """Return the models that `specs` name, in their order; a recipe's are not trained yet.
 
     Args:
         specs: Each ``MODEL`` or ``NAME=MODEL``. A model is a recipe (each arm a model of so many seeds, the reference
             first), ``RECIPE:ARM``, or what `open_classifier` opens, such as a checkpoint's folder or a name of timm's.
-        labels: Files of class names as `open_classifier` takes them, each ``NAME=FILE`` for the models of that name,
-            or ``FILE`` for all but the arms of recipes.
+        labels: The file of class names, as `open_classifier` takes it, of all but the arms of recipes.
 
     Raises:
         UserError: Anything else.
     """
-    files = _label_files(labels)
-    models = [model for spec in specs for model in _models_of(spec, studies, files)]
+    models = [model for spec in specs for model in _models_of(spec, studies, labels)]
     recipes = {model.name: {other.recipe for other in models if other.name == model.name} for model in models}
     return [
         replace(m, name=f"{m.recipe}: {m.name}") if m.recipe and recipes[m.name] != {m.recipe} else m for m in models
@@ -76,7 +74,7 @@ def open_all(models: Sequence[Named]) -> dict[str, list[OpenClassifier]]:
 
 
 def predictions_of(
-    study: Study, models: Sequence[str], studies: Studies, labels: Sequence[str] = ()
+    study: Study, models: Sequence[str], studies: Studies, labels: Path | None = None
 ) -> Iterator[tuple[str, Mapping[str, Predictions]]]:
     """Yield the name of each model and the predictions of each of its checkpoints on every test set of `study`.
 
@@ -110,23 +108,13 @@ def predicted_by(model: OpenClassifier) -> PredictedBy:
     return PredictedBy(Path(model.name).resolve().name, digest([model.weights_hash, model.preparation]))
 
 
-def _label_files(specs: Sequence[str]) -> dict[str, Path]:
-    """The files of class names by the model that they are for, "" for all."""
-    files: dict[str, Path] = {}
-    for name, file in map(_name_and_rest, specs):
-        if name in files:
-            raise UserError(f"--labels {file}: {files[name]} is given for {name or 'every model'} already")
-        files[name] = Path(file)
-    return files
-
-
 def _name_and_rest(spec: str) -> tuple[str, str]:
     """``NAME=MODEL`` as both; "" and the model for a model alone, and for a URL, whose ``=`` belongs to its query."""
     name, equals, rest = spec.partition("=")
     return (name, rest) if equals and "://" not in name and not Path(spec).exists() else ("", spec)
 
 
-def _models_of(spec: str, studies: Studies, labels: Mapping[str, Path]) -> Iterator[Named]:
+def _models_of(spec: str, studies: Studies, labels: Path | None) -> Iterator[Named]:
     name, model = _name_and_rest(spec)
     recipe, arm_name = recipe_and_name(model)
     if recipe:
@@ -143,5 +131,5 @@ def _models_of(spec: str, studies: Studies, labels: Mapping[str, Path]) -> Itera
             yield Named(run.of, opens, makes, recipe_name, learned_in)
     else:
         name = name or (Path(model).resolve().name if Path(model).exists() else model)
-        opened = open_classifier(model, labels.get(name, labels.get("")))  # now: mistakes before trainings
+        opened = open_classifier(model, labels)  # now: mistakes before trainings
         yield Named(name, lambda: opened)

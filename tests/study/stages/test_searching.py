@@ -13,7 +13,7 @@ from small_study import CLASSES, QUICK, TRAIN, contents, files, folders_section,
 from genrobust.core import GenrobustError, Subset, UserError, prefix
 from genrobust.data import read_search
 from genrobust.recipe import parse_recipe
-from genrobust.study import Processes, Study, disk, verify_outputs
+from genrobust.study import Processes, Study, verify_outputs
 from genrobust.study.results import record
 from genrobust.study.sources import search as searching
 from genrobust.study.sources.embeddings import CLASS_NAMES
@@ -146,11 +146,6 @@ def test_workers_find_the_same(own, tmp_path):
     own("two", Processes(parse_recipe(own.recipe), 2)).images(FOUND)
     own("one").images(FOUND)
     assert contents(tmp_path / "two") == contents(tmp_path / "one")
-
-
-def test_the_space_of_a_search_is_known_before_it(own, tmp_path):
-    assert disk(own("one").rows()[:2]) > 0
-    assert not (tmp_path / "one" / "embeddings").exists()
 
 
 def test_a_pool_that_is_too_small_leaves_classes_short_and_says_so(own, tmp_path):

@@ -180,10 +180,5 @@ def seconds_left(rows: Sequence[Row]) -> tuple[float, bool]:
 
 
 def disk(rows: Sequence[Row]) -> int:
-    """Return about how many bytes `rows` will take, with what lies beside them while they are made."""
-    total = 0.0
-    for row in rows:
-        costs = [row.stage.cost(job) for job in row.left]
-        beside = sorted((cost.beside for cost in costs), reverse=True)[: row.stage.workers]
-        total += sum(cost.disk for cost in costs) + sum(beside)
-    return round(total)
+    """Return about how many bytes the results of `rows` will take."""
+    return round(sum(row.stage.cost(job).disk for row in rows for job in row.left))

@@ -55,14 +55,14 @@ def run_benchmark(
     real: str | None = None,
     out: Path | None = None,
     device: str = "auto",
-    labels: Sequence[str] = (),
+    labels: Path | None = None,
 ) -> tuple[Benchmarked, dict[str, Path]]:
     """Score `models` on the generated set `on` and on real images of the same classes, and write the page.
 
     Classes are matched by name; logits are restricted to those that both sets have.
 
     Args:
-        models: Models as `named_models` takes them, like `labels` with the names of their classes.
+        models: Models as `named_models` takes them, like the file `labels` of the names of their classes.
         on: The folder of a generated dataset, class folders, or RECIPE:DATASET, which is generated where it is missing.
         studies: Opens what names a recipe.
         real: A recipe, whose clean test set is taken, RECIPE:SET for another test set or the images to choose by, or
