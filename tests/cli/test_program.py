@@ -159,8 +159,7 @@ main()
 
 
 @pytest.mark.skipif(os.name == "nt", reason="no signal to a process there")
-@pytest.mark.parametrize("module", ["genrobust.cli", "rich.table", "yaml", "torch"])
-@pytest.mark.parametrize("name", SIGNALS)
+@pytest.mark.parametrize(("name", "module"), [("SIGINT", "genrobust.cli"), ("SIGTERM", "yaml"), ("SIGHUP", "torch")])
 def test_a_signal_during_imports_ends_them(name: str, module: str, recipe: Path, tmp_path: Path) -> None:
     number = getattr(signal, name)
 
@@ -172,7 +171,7 @@ def test_a_signal_during_imports_ends_them(name: str, module: str, recipe: Path,
     assert done.returncode == 128 + number
     assert done.stderr.count("interrupted: ") == 1
     assert "Traceback" not in done.stderr
-    if number == signal.SIGHUP and module == "torch":
+    if name == "SIGHUP":
         assert start(ignored=True).returncode == 0, "as below nohup"
 
 

@@ -125,21 +125,6 @@ def test_a_hole_is_filled_by_generators_with_and_without_it_and_by_the_withheld_
     assert {*data.withheld.styles} == {"oil"} and {*data.withheld.labels.tolist()} == {data.labels.ids.index("anchor")}
 
 
-def test_every_generator_of_the_recipe_is_trained_and_no_other(by_style, tmp_path):
-    def trained(**changes):
-        said = []
-        study = Study(parse_recipe({**by_style, **changes}), tmp_path / "runs", say=said.append)
-        kinds = [stage.trained.config.section for stage in study.graph.train_generators()]
-        return kinds, [key for key in ("finetuned", "from_scratch") if key in " ".join(said)]
-
-    assert trained(finetune=None) == (["class_model"], [])
-    assert trained() == (["class_model", "finetune"], ["finetuned"])
-    alone = {"datasets": {}, "arms": [REAL]}
-    assert trained(finetune=None, **alone) == (["class_model"], ["from_scratch"])
-    tuned = {"datasets": {"tuned": {"finetuned": True}, "slow": {"finetuned": True, "generator": {"steps": 9}}}}
-    assert trained(class_model=None, arms=[REAL], **tuned) == (["finetune"], [])
-
-
 @pytest.mark.parametrize(
     ("changes", "key"),
     [
@@ -157,9 +142,11 @@ def test_a_class_model_without_its_images_or_styles_is_refused(by_style, tmp_pat
 def test_a_dataset_with_a_generator_of_its_own_has_that_one_fine_tuned(raw, tmp_path):
     other = shutil.copytree(embedded("generator"), tmp_path / "other")
     datasets = {"tuned": {"finetuned": True}, "other tuned": {"finetuned": True, "generator": {"model": str(other)}}}
+    datasets["slow"] = {"finetuned": True, "generator": {"steps": 9}}
     arms = [REAL, *({"name": name, "mixture": name} for name in datasets)]
     study = Study(parse_recipe({**raw, "datasets": datasets, "arms": arms}), tmp_path / "runs")
-    own, others = (study.dataset(name).trained for name in datasets)
+    own, others, slow = (study.dataset(name).trained for name in datasets)
+    assert slow.folder == own.folder, "one generator draws both"
     assert own.objective.base.model == raw["generator"]["model"] and others.objective.base.model == str(other)
     assert own.folder != others.folder
 

@@ -164,10 +164,10 @@ def _warnings(graph: Graph) -> Iterator[str]:
             yield f"Warning: of the source {name}, {copies}."
 
 
-def gallery(labels: LabelSpace, sources: Mapping[str, ImageSet]) -> Iterator[Picture]:
-    """Yield pictures of the classes from each of `sources`, one of each style first."""
+def gallery(labels: LabelSpace, sources: Mapping[str, ImageSet], most: int = PICTURES) -> Iterator[Picture]:
+    """Yield about `most` pictures of the classes from each of `sources`, one of each style first."""
     chosen = {origin: _one_of_each_style(images, len(labels)) for origin, images in sources.items()}
-    stride = max(1, math.ceil(sum(len(few) for by_class in chosen.values() for few in by_class) / PICTURES))
+    stride = max(1, math.ceil(sum(len(few) for by_class in chosen.values() for few in by_class) / most))
     for label in range(0, len(labels), stride):
         for origin, images in sources.items():
             for index in chosen[origin][label]:
