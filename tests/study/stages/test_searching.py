@@ -63,9 +63,8 @@ def test_a_study_of_pictograms_searches_the_wild_without_its_labels(tiny_generat
     rates = f"{100 * np.mean(right):.1f} % show the class that they were found for"
     for words in (said, rates, "learned from these very images with their labels"):
         assert words in report and any(words in line for line in lines), words
-    matched = set(first.images("retrieved").keys) & set(first.images("retrieved-by-class").keys)
-    filled = r"Retrieval found 200 images for 200 generated ones and filled \d+ % of the quotas of class and style; "
-    assert re.search(filled + f"{len(matched)} of them are found by class alone, too, which fills", report)
+    filled = r"Retrieval found 200 images for 200 generated ones and filled \d+ % of the quotas of class and style\."
+    assert re.search(filled, report)
     told = {
         arm: [cell for cell in line.split(" | ")[1:6] if cell[0].isdigit()]
         for arm in ("found", "all")
@@ -236,22 +235,3 @@ def test_styles_are_kept_from_all_retrieval_and_an_unknown_one_is_named(tmp_path
     assert {*few.withheld.styles} == {"emoji"} and len({*few.retrieval.styles} - {"emoji"}) == 6
     with pytest.raises(UserError, match=r"without.cells: .*'\*/emojis'.*duotone, emoji"):
         study("emojis").rows()
-
-
-def test_names_are_kept_from_all_retrieval_and_a_pattern_without_an_image_is_an_error(own, tmp_path):
-    def study(**without):
-        data = {"source": "pictograms", "retrieved": {"without": without, "per_class": 1}}
-        arms = [{"name": "real", "mixture": "real"}, {"name": "found", "mixture": ["real", FOUND]}]
-        return Study(parse_recipe({**QUICK, **SHORT, "train": TRAIN, "arms": arms, "data": data}), tmp_path)
-
-    every, fewer = study(), study(names=["fluent-emoji--*", "whh*"], cells=["*/pixel", "*/emoji"])
-    left = [key for key in every.data.retrieval.keys if not key.startswith(("fluent-emoji--", "whh"))]
-    assert 0 < len(fewer.data.retrieval) < len(left) < len(every.data.retrieval)
-    assert set(fewer.data.retrieval.keys) < set(left)
-    assert "pixel" not in fewer.data.retrieval.styles and fewer.graph.images.of(FOUND).pool is fewer.data.retrieval
-    unlabeled = own("own", without={"names": ["deep0/*"]}).data.unlabeled
-    assert {key.partition("/")[0] for key in unlabeled.keys} == {"deep1"}
-    with pytest.raises(UserError, match=r"without.names: 'noto\*'"):
-        study(names=["whh*", "noto*"]).rows()
-    with pytest.raises(UserError, match=r"without excludes all images of "):
-        study(names=["*"]).rows()

@@ -138,9 +138,10 @@ class Images(Rebuilt):
     def open(self, name: str) -> ImageSet:
         """Return the images of a source, which is made already."""
         if name not in self._opened:
-            self._opened[name] = self.of(name).images
-            if name == RETRIEVED and self.first is not None:
-                self.context.log(next(self.reports()))
+            source = self.of(name)
+            self._opened[name] = source.images
+            if name == RETRIEVED and isinstance(source, RetrievedImages) and source.first is not None:
+                self.context.log(source.report())
         return self._opened[name]
 
     def open_part(self, part: MixturePart) -> ImageSet:
@@ -158,9 +159,7 @@ class Images(Rebuilt):
 
     def reports(self) -> Iterator[str]:
         """Yield what retrieval and the search found, once they are made."""
-        mixed = self.context.recipe.sources()
-        retrieved, found = (self.of(name) if name in mixed else None for name in (RETRIEVED, RETRIEVED_BY_SEARCH))
-        if isinstance(retrieved, RetrievedImages) and self.first is not None:
-            yield retrieved.report(self.open(RETRIEVED_BY_CLASS) if RETRIEVED_BY_CLASS in mixed else None)
-        if isinstance(found, PoolSearch):
-            yield found.report()
+        for name in (RETRIEVED, RETRIEVED_BY_SEARCH):
+            source = self.of(name) if name in self.context.recipe.sources() else None
+            if isinstance(source, PoolSearch) or (isinstance(source, RetrievedImages) and source.first is not None):
+                yield source.report()

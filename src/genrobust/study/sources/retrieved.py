@@ -91,19 +91,11 @@ class RetrievedImages:
             return self._targets
         return retrieve(self.pool, self._targets, self.match_styles)
 
-    def report(self, by_class: ImageSet | None) -> str:
-        """Say how many images were retrieved, how well that matched the styles, and which of them are also `by_class`.
-
-        `by_class` are the images that are retrieved by class alone, if an arm mixes these.
-        """
+    def report(self) -> str:
+        """Say how many images were retrieved, and how well that matched the styles."""
         retrieved, wanted = self.images, self._targets
         said = f"Retrieval found {len(retrieved):,} images for {len(wanted):,} generated ones"
         said += " (some classes ran short)" if len(retrieved) < len(wanted) else ""
-        styled = any(wanted.styles)
-        if styled:
+        if any(wanted.styles):
             said += f" and filled {100 * filled_quotas(retrieved, wanted):.0f} % of the quotas of class and style"
-        if by_class is not None:
-            said += f"; {len(set(retrieved.keys) & set(by_class.keys)):,} of them are found by class alone, too"
-            if styled:
-                said += f", which fills {100 * filled_quotas(by_class, wanted):.0f} %"
         return f"{said}."
