@@ -70,22 +70,10 @@ def test_foreign_texts_do_not_command_a_terminal(text: str) -> None:
 
 
 @pytest.mark.parametrize("name", [b"caf\xe9.yaml", b"\x1b[31m.yaml", b"x" * 300])
-@pytest.mark.parametrize(
-    "command",
-    [
-        *("show {}", "verify {}", "export {} --to timm", "export {} --to parquet"),
-        *(
-            "predict {} images",
-            "predict x {}",
-            "effective-robustness --id a --shift b {}",
-            "filter {} --clip {} --drop 0.1",
-        ),
-        *("audit {}", "init --train {} --test {}", "benchmark --models {} --on {}", "doctor --out {}"),
-    ],
-)
+@pytest.mark.parametrize("command", ["show {}", "verify {}", "predict x {}", "filter {} --clip {} --drop 0.1"])
 def test_odd_names_of_files_are_mistakes(genrobust: Callable[..., Result], command: str, name: bytes) -> None:
     done = genrobust(*(os.fsdecode(name) if word == "{}" else word for word in command.split()))
-    assert done.exit_code in ((0, 2) if "doctor" in command else (1, 2)), done.output
+    assert done.exit_code in (1, 2), done.output
     assert "unexpected" not in done.stderr and not {"\x1b", "\udce9"} & {*done.output}
 
 

@@ -39,7 +39,7 @@ def test_each_class_gives_its_lowest_and_later_images_go_first_among_equals() ->
 
 def test_a_threshold_that_leaves_nothing_is_refused() -> None:
     assert np.flatnonzero(below(SCORES, 0.3)).tolist() == [1, 3]
-    with pytest.raises(UserError, match=r"lower filter\.threshold"):
+    with pytest.raises(UserError, match=r"lower threshold"):
         below(SCORES, 2)
 
 

@@ -10,8 +10,8 @@ def test_a_filter_leaves_out_the_lowest_of_each_class(shards, icons, clip_folder
     model = clip_folder if by == "clip" else save_classifier(icons.labels)
     words = ("filter", shards, f"--{by}", model, "--device", "cpu")
     assert "12 of 18 images kept" in genrobust(*words, "--drop", 0.34).output
-    genrobust(*words, code=2, said="--drop")
-    genrobust(*words, "--threshold", 5, code=2, said="--threshold")
+    genrobust(*words, code=2, said="drop")
+    genrobust(*words, "--threshold", 5, code=2, said="threshold")
     assert sorted(key.rpartition("-")[0] for key in rejected(shards)) == sorted([*FOLDERS.values()] * 2)
 
 

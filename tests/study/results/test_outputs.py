@@ -14,17 +14,14 @@ import pytest
 from small_study import contents, genrobust
 
 from genrobust.core import (
-    PAGES,
     Artifact,
     Manifest,
     Sample,
     UserError,
     artifact_folder,
-    artifacts,
     lock,
     write_files,
 )
-from genrobust.core.artifact import SYSTEM_FILES
 from genrobust.data import (
     ShardDataset,
     begin_dataset,
@@ -127,24 +124,6 @@ def test_files_of_the_user_s_beside_ours_are_not_named(home: Path) -> None:
     ours = {f"checkpoints/{checkpoint.name}/{name}" for name in ("model.safetensors", "info.json", "manifest.json")}
     moved = {f"{ASIDE}/1/{name}" if name in ours else name: content for name, content in before.items()}
     assert contents(home) == moved | {f"{ASIDE}/1/checkpoints/{checkpoint.name}/model.safetensors": b"other"}
-
-
-@pytest.mark.usefixtures("own_run")
-def test_a_rerun_makes_all_again_that_repair_set_aside_beside_any_note() -> None:
-    runs = Path("runs")
-    before = contents(runs)
-    made = [found for found in artifacts(runs) if found.manifest().inputs and found.manifest().kind != PAGES]
-    assert {artifact.manifest().kind for artifact in made} >= {"dataset", "checkpoint", "predictions"}
-    for artifact in made:
-        flip(artifact.folder / max(artifact.manifest().files), 99)
-        write(artifact.folder, "note.txt", *SYSTEM_FILES)
-    genrobust("verify", runs, "--repair")
-    shutil.rmtree(runs / ASIDE)
-    genrobust("run", "own.yaml")
-    genrobust("generate", "own.yaml")
-    genrobust("verify", runs)
-    assert {Path(name).name for name in contents(runs).keys() ^ before.keys()} == {"note.txt", *SYSTEM_FILES}
-    assert all((artifact.folder / "note.txt").is_file() for artifact in made)
 
 
 @pytest.mark.parametrize("name", ["000001.tar", "000001.parquet", "000001.json"])
