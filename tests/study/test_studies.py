@@ -99,7 +99,6 @@ def test_what_a_person_rejects_is_left_out_by_the_next_run(monkeypatch):
     assert "kept" not in genrobust(*train).stderr
     decide(images, images.keys[4:5], "other")
     assert genrobust(*train, said="kept 7 of 9").stdout != first
-    genrobust("filter", "clean.yaml:generated", "--file", review.file, "--runs", "runs")
     review.file.write_text(json.dumps(json.loads(review.file.read_text()) | {"dataset": "another"}))
     genrobust(*train, code=2, said=f"review of another, and not of runs/generated/{images.folder.name}")
     review.file.unlink()

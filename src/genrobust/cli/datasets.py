@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 
 BatchSize = Annotated[int, option("--batch-size N", "Images shown to a model at once.", min=1, max=MOST_AT_ONCE)]
-ReviewFile = Annotated[Path | None, option("--file FILE", "The review of genrobust view, which a person made.")]
 Drop = Annotated[float | None, option("--drop SHARE", "Leave out this share of each class, lowest scores first: 0.1.")]
 Threshold = Annotated[float | None, option("--threshold SCORE", "Leave out images that score below SCORE.")]
 VerifiedFolder = Annotated[
@@ -49,7 +48,6 @@ def filter_(
     clip: Clip = None,
     classifier: Classifier = None,
     labels: ClassifierLabels = None,
-    file: ReviewFile = None,
     drop: Drop = None,
     threshold: Threshold = None,
     against: Against = None,
@@ -57,36 +55,30 @@ def filter_(
 ) -> None:
     """List the images of a dataset that do not show their label; its files do not change.
 
-    One of --clip, --classifier and --file judges them.
+    --clip or --classifier judges them.
 
     Example: genrobust filter pictograms:generated --clip pictograms --drop 0.1
     """
     from genrobust.classifiers import Feed
     from genrobust.core import find_clip, resolve_device
-    from genrobust.data import ShardDataset, read_review, write_reviewed
     from genrobust.recipe import FilterConfig, checked
     from genrobust.study import filter_dataset, recipe_and_name
 
-    if [clip, classifier, file].count(None) != 2:
-        raise UserError("give one of --clip, --classifier and --file: what judges whether an image shows its label")
+    if (clip is None) == (classifier is None):
+        raise UserError("give either --clip or --classifier, which judges whether an image shows its label")
     if labels is not None and classifier is None:
         raise UserError(f"--labels {labels} names the classes of a classifier: add --classifier MODEL")
-    by = "clip" if clip else "classifier" if classifier else "list"
+    by = "clip" if clip else "classifier"
     try:
-        rule = checked(
-            FilterConfig, {"by": by, "clip": clip, "file": file, "drop": drop, "threshold": threshold}, "filter"
-        )
+        rule = checked(FilterConfig, {"by": by, "clip": clip, "drop": drop, "threshold": threshold}, "filter")
     except ValueError as error:
         raise UserError(str(error)) from None
     studies.require_recipe(dataset, against, classifier)
     against = against or recipe_and_name(dataset)[0] or None
     folder = studies.folder(dataset) or Path(dataset)
-    if file is not None:
-        done = write_reviewed(ShardDataset(folder), read_review(file), folder)
-    else:
-        judge = find_clip(clip) if clip else partial(open_named, studies, str(classifier), labels)
-        feed = Feed(batch_size, resolve_device(device or "auto"))
-        done = filter_dataset(folder, rule, judge, feed, against, studies.recipe)
+    judge = find_clip(clip) if clip else partial(open_named, studies, str(classifier), labels)
+    feed = Feed(batch_size, resolve_device(device or "auto"))
+    done = filter_dataset(folder, rule, judge, feed, against, studies.recipe)
     tell(f"{done.kept:,} of {done.made:,} images kept, by {done.by}; the others, with the reason:", done.folder)
 
 
