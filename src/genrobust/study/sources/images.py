@@ -64,7 +64,7 @@ class Images(Rebuilt):
     @cached_property
     def datasets(self) -> dict[str, GeneratedDataset]:
         """The datasets that the arms mix and the study generates, by name."""
-        own = self.context.data.generated is not None
+        own = self.context.recipe.data.generated is not None
         names = [name for name in self.context.recipe.generated_sets() if not (own and name == GENERATED)]
         datasets = {name: self.dataset(name) for name in names}
         if (shards := sum(len(dataset.shards) for dataset in datasets.values())) > MOST_SHARDS:
