@@ -102,7 +102,7 @@ def test_a_rule_takes_the_place_of_the_groups_that_a_reader_knows():
     assert ruled.image_groups["solid"] == known.image_groups["solid"]
     assert {*ruled.image_groups["pixel"]} == {key[0] for key in known.tests["pixel"].keys}
     assert "pixel" not in with_groups(known, {"pixel": GroupRule(pattern="(.*)")}).image_groups
-    with pytest.raises(UserError, match=r"groups\.pixel\.column: .* from a reader without columns"):
+    with pytest.raises(UserError, match=r"groups\.pixel\.column: .* has no columns"):
         with_groups(known, {"pixel": GroupRule(column="family")})
 
 

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from genrobust.core import BaseImageSet, UserError, bare_name, digest, progress_bar, reading, some_of
+from genrobust.core import ImageSet, UserError, bare_name, digest, progress_bar, reading, some_of
 from genrobust.data.reading import FORMATS, read_image, walk_images
 
 log = logging.getLogger(__name__)
@@ -54,7 +54,7 @@ class Listing:
         return read_image(*self.encoded(index), side)
 
 
-class ListedImages(BaseImageSet):
+class ListedImages(ImageSet):
     """The images of a listing whose group is in `labels`, decoded when asked for: an ImageSet.
 
     Images are ordered by a hash of their keys, so that the first n of a class are a fair sample; by name if `by_name`;
@@ -89,12 +89,12 @@ class ListedImages(BaseImageSet):
         if by_name or not listing.in_order:
             chosen.sort(key=lambda i: listing.keys[i] if by_name else _key_hash(_require_utf8(listing.keys[i])))
         self._chosen, self.as_stored = chosen, listing.in_order and not by_name
-        self.keys: Sequence[str] = [_require_utf8(listing.keys[i]) for i in chosen]
+        self.keys = [_require_utf8(listing.keys[i]) for i in chosen]
         rights = [tuple(labels[listing.groups[i]]) for i in chosen]
         self.labels = np.array([right[0] for right in rights], dtype=np.int64)
         several = any(len(right) > 1 for right in rights)
-        self.accepted: tuple[tuple[int, ...], ...] | None = tuple(rights) if several else None
-        self.styles: Sequence[str] = [(styles or {}).get(listing.groups[i], "") for i in chosen]
+        self.accepted = tuple(rights) if several else None
+        self.styles = [(styles or {}).get(listing.groups[i], "") for i in chosen]
         covered: list[object] = [
             (key, right if several else right[0], *listing.stamps[i])
             for key, right, i in zip(self.keys, rights, chosen, strict=True)
@@ -104,27 +104,18 @@ class ListedImages(BaseImageSet):
     def __len__(self) -> int:
         return len(self.keys)
 
-    def column(self, name: str) -> list[Any]:
-        """Return for each image its value in a column of its table, or under a key of its JSON.
-
-        Raises:
-            UserError: There is no table, or no such column; the message names some columns.
-        """
+    def column(self, name: str) -> Sequence[Any]:
         if self._listing.column is None:
-            raise UserError(f"{self._listing.path} is a folder of image files, which has no columns: use a pattern")
+            return super().column(name)
         values = self._listing.column(name)
         return [values[i] for i in self._chosen]
 
     def encoded(self, index: int) -> Path | bytes:
-        """Return the file of an image, or its bytes where many lie in one file."""
         return self._listing.encoded(self._chosen[index])[0]
 
     def image(self, index: int) -> Image.Image:
         image = self._listing.read(self._chosen[index])
         cut = self._border
-        if min(image.size) <= 2 * cut:
-            problem = f"{self.keys[index]} of {self._listing.path} has {image.width} x {image.height} pixels"
-            raise UserError(f"the image {problem}, and {cut} are cut off each side: replace or remove it")
         return image.crop((cut, cut, image.width - cut, image.height - cut)) if cut else image
 
     def reduced(self, index: int, side: int) -> Image.Image:

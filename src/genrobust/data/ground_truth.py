@@ -41,12 +41,9 @@ def list_flat(folder: Path) -> Listing:
     """
     truth, source = _read_truth(folder)
     listing = list_files(folder, lambda name: truth.get(Path(name).stem, ""))
-    first: dict[str, str] = {}
     for key, wnid in zip(listing.keys, listing.groups, strict=True):
         if not wnid:
             raise UserError(f"{folder / key}: {source} has no class for this image: remove it")
-        if (twin := first.setdefault(Path(key).stem, key)) != key:
-            raise UserError(f"{folder / key}: {twin} is the same image of {source}: remove one")
     return listing
 
 

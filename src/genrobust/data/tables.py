@@ -52,13 +52,9 @@ class _File:
         return values
 
     def further_values(self, name: str) -> list[Any]:
-        """Read a column of texts or numbers that the user names; raises UserError if it is none."""
+        """Read a column that the user names; raises UserError if there is none."""
         _require_one(self.path, self._schema, name, "name one of these")
         with reading(f"{self.path} as parquet", *DAMAGED, then="; save it again"):
-            of_column = self._schema.field(name).type
-            if pa.types.is_nested(of_column) or _holds_bytes(of_column):  # which may fill the memory
-                holds = f"the column {name!r} holds {str(of_column)[:100]!a}"
-                raise UserError(f"{self.path}: {holds}, and no texts or numbers")
             return self.values(name)
 
     def images(self, group: int) -> pa.ChunkedArray:
