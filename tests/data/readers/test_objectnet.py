@@ -99,9 +99,6 @@ TO_IMAGENET, TO_LABEL = "mappings/objectnet_to_imagenet_1k.json", "mappings/fold
         (lambda o: (o / TO_IMAGENET).write_text('["Chair"]'), rf"{TO_IMAGENET}: .*unpack"),
         (lambda o: (o / TO_LABEL).write_text('{"chair": "Chair", "seat": "Chair"}'), rf"{TO_LABEL}: .*the same label"),
         (lambda o: shutil.rmtree(o / CHAIR), r"no image in 1 of the 2 class folders .*: chair"),
-        (
-            r"no image in 1 of the 2 class folders .*: chair",
-        ),
     ],
 )
 def test_what_is_missing_or_damaged_is_named(
