@@ -148,9 +148,13 @@ def list_folder(folder: Path, groups: Collection[str], classes: Collection[str] 
         UserError: A folder cannot be read, an image is empty or no regular file, a link leads in a circle, or a folder
             of another class lies below a group.
     """
+
+    def scan(group: str) -> list[ImageFile]:
+        return [ImageFile(group, key, stamp(entry)) for key, entry in walk_images(folder, group)]
+
     scanned: list[ImageFile] = []
     with ThreadPoolExecutor(WORKERS) as pool, progress_bar(f"listing {folder.name}", len(groups), "folders") as bar:
-        for images in pool.map(lambda group: _scan(folder, group), groups):
+        for images in pool.map(scan, groups):
             scanned += images
             bar.advance()
     log.info("%s: %d images in %d folders", folder, len(scanned), len(groups))
@@ -160,7 +164,7 @@ def list_folder(folder: Path, groups: Collection[str], classes: Collection[str] 
 
 def list_files(folder: Path, group_of: Callable[[str], str]) -> Listing:
     """List the images of a `folder` without class folders, each under the group that `group_of` gives for its name."""
-    return list_images(folder, [image_file(entry, key, group_of(key)) for key, entry in walk_images(folder)])
+    return list_images(folder, [ImageFile(group_of(key), key, stamp(entry)) for key, entry in walk_images(folder)])
 
 
 def _check_nested(folder: Path, scanned: Iterable[ImageFile], classes: Iterable[str]) -> None:
@@ -193,40 +197,19 @@ def list_images(
     return Listing(path or folder, keys, groups, stamps, lambda i: (folder / keys[i], keys[i]), column=column)
 
 
-def stamp(file: Path) -> tuple[int, int]:
+def stamp(file: Path | os.DirEntry[str]) -> tuple[int, int]:
     """Return the bytes of a file and its time of change in ns.
-
-    Raises:
-        UserError: The file cannot be read.
-    """
-    status = _status(file, "")
-    return status.st_size, status.st_mtime_ns
-
-
-def _status(file: Path | os.DirEntry[str], prefix: str) -> os.stat_result:
-    with reading(f"{prefix}{os.fspath(file)}"):
-        status = file.stat()
-        if not stat.S_ISREG(status.st_mode):  # a named pipe would be waited for
-            raise UserError(f"cannot read {prefix}{os.fspath(file)}: it is no regular file; remove it")
-    return status
-
-
-def image_file(file: Path | os.DirEntry[str], key: str, group: str) -> ImageFile:
-    """Return what a listing needs of an image file.
 
     Raises:
         UserError: The file is missing, empty or no regular file.
     """
-    status = _status(file, "the image ")
+    with reading(os.fspath(file)):
+        status = file.stat()
+    if not stat.S_ISREG(status.st_mode):  # a named pipe would be waited for
+        raise UserError(f"cannot read {os.fspath(file)}: it is no regular file; remove it")
     if status.st_size == 0:
-        problem = f"cannot read the image {os.fspath(file)}: it is empty (zero bytes)"
-        raise UserError(f"{problem}. Replace or remove it, then run again")
-    return ImageFile(group, key, (status.st_size, status.st_mtime_ns))
-
-
-def _scan(folder: Path, below: str) -> list[ImageFile]:
-    """The image files below ``folder/below``, in the group `below`."""
-    return [image_file(entry, key, below) for key, entry in walk_images(folder, below)]
+        raise UserError(f"cannot read {os.fspath(file)}: it is empty (zero bytes); replace or remove it")
+    return status.st_size, status.st_mtime_ns
 
 
 def _require_utf8(key: str) -> str:

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 
 from genrobust.core import UserError, progress_bar, read_csv
-from genrobust.data.file_list import WORKERS, ImageFile, Listing, image_file, list_images, some_names
+from genrobust.data.file_list import WORKERS, ImageFile, Listing, list_images, some_names, stamp
 from genrobust.data.reading import FORMATS, UNREAD
 
 PATHS = ("path", "file_name")  # names of the column of paths; the second is that of Hugging Face's metadata.csv
@@ -69,7 +69,7 @@ def _files(table: Path, lines: dict[str, int], groups: Sequence[str]) -> list[Im
     def look(row: tuple[tuple[str, int], str]) -> ImageFile:
         (key, line), group = row
         try:
-            return image_file(table.parent / key, key, group)
+            return ImageFile(group, key, stamp(table.parent / key))
         except UserError as error:
             raise UserError(f"{table}, line {line}: {error}") from None
 
