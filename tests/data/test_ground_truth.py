@@ -73,8 +73,8 @@ def spoil_kaggle(folder: Path, more: str) -> None:
         (None, None, r"val holds validation images in no class folders.*LOC_val_solution\.csv"),
         ([3, 1, 1, 2], lambda f: (f / "meta.mat").unlink(), r"the devkit's own order, which .*meta\.mat tells"),
         ([3, 1, 1], None, r"val_00000004\.JPEG: .* has no class for this image"),
-        ([3, 1, 1001, 2], None, "'n00001740' is the WordNet id of no class"),
-        ([3, 1, 2000, 2], None, "'2000' is the number of no class"),
+        ([3, 1, 1001, 2], None, "line 3: 'n00001740' is no class"),
+        ([3, 1, 2000, 2], None, "line 3: '2000' is no class"),
         (None, lambda f: (f / "LOC_val_solution.csv").write_text("a,b\n1,2\n"), r"cannot read .*LOC_val_solution\.csv"),
         (
             None,

@@ -18,7 +18,8 @@ from genrobust.data.shards import is_dataset
 from genrobust.data.tables import list_parquet
 from genrobust.data.tars import list_tars
 
-KINDS = {".parquet": list_parquet, ".tar": list_tars}  # of files that hold many images
+# Of files that hold many images. Tars go first: parquet files beside them describe these, as of `genrobust generate`.
+KINDS = {".tar": list_tars, ".parquet": list_parquet}
 TABLE = ".csv"  # of a file that lists them
 SPLIT = re.compile(
     r"(?:^|[-_.])(train(?:ing)?|val(?:id|idation)?|dev|test(?:ing)?|eval(?:uation)?)(?=[-_.\d]|$)", re.IGNORECASE
@@ -116,7 +117,7 @@ def _list_files(path: Path, labeled: bool = True) -> Listing | None:
         return list_csv(path, labeled)
     files = _files(path)
     for extension, list_images in KINDS.items():
-        if ours := [file for file in files if file.suffix == extension and not _is_sidecar(file)]:
+        if ours := [file for file in files if file.suffix == extension]:
             _refuse_splits(path, ours)
             return list_images(path, ours, labeled)
     return None
@@ -152,11 +153,6 @@ def _files(path: Path) -> list[Path]:
             files = sorted(entry for entry in entries if entry.suffix in KINDS)
             return [] if any(entry.is_dir() for entry in entries) and not is_dataset(path) else files
     return [path] if path.suffix in KINDS and path.exists() else []
-
-
-def _is_sidecar(file: Path) -> bool:
-    """Whether a parquet file describes the tar beside it, as in the folders that `genrobust generate` writes."""
-    return file.suffix == ".parquet" and file.with_suffix(".tar").exists()
 
 
 def _refuse_splits(path: Path, files: list[Path]) -> None:

@@ -230,9 +230,3 @@ ROOT = {"source": "imagenet", "root": "a"}
 def test_what_does_not_fit_in_a_recipe_is_named(keys: dict[str, object], said: str) -> None:
     with pytest.raises(ValueError, match=said):
         DataConfig.model_validate(keys)
-
-
-def test_a_path_alone_is_a_shift_in_folders() -> None:
-    read_again = DataConfig.model_validate({**FOLDERS, "shifts": {"s": "sketch"}})
-    assert (read_again.shifts["s"].kind, read_again.shifts["s"].path) == ("folders", Path("sketch"))
-    assert DataConfig.model_validate(read_again.model_dump(mode="json")) == read_again
