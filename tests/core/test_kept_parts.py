@@ -82,12 +82,14 @@ def test_when_the_work_is_done_its_parts_go_and_those_of_other_work_stay(folder)
     mine.parts.remove()
 
 
-def test_where_parts_cannot_be_kept_the_work_goes_on_without(tmp_path, caplog):
-    (tmp_path / "file").touch()
-    run = Squares(tmp_path / "file")
+def test_where_parts_cannot_be_kept_the_work_goes_on_without(folder, caplog):
+    (own,) = folder.iterdir()
+    (own / "manifest.json").write_text('{"genrobust_format": 2}')
+    run = Squares(folder)
     with caplog.at_level(logging.WARNING):
         assert run.run()["squares"].tolist() == [i * i for i in range(10)]
-    assert len(caplog.messages) == 1 and "Not a directory" in caplog.text
+    assert len(caplog.messages) == 1 and "is of format 2" in caplog.text
+    assert not folder.exists()
 
 
 def test_work_of_one_part_keeps_nothing(tmp_path):

@@ -131,6 +131,57 @@ class ImageFile:
     stamp: tuple[int, int]
 
 
+@dataclass(frozen=True, slots=True)
+class PackedFile:
+    """A file of many images: the name and the group of each, and what reads it.
+
+    Attributes:
+        encoded: Returns the bytes of image i, and its name in messages; from any thread.
+        column: As that of `Listing`.
+        label_names: As those of `Listing`.
+    """
+
+    names: Sequence[str]
+    groups: Sequence[str]
+    encoded: Callable[[int], tuple[bytes, str]]
+    column: Callable[[str], Sequence[Any]]
+    label_names: tuple[str, ...] = ()
+
+
+def list_packed(
+    source: Path, files: Sequence[Path], open_file: Callable[[Path], PackedFile], in_order: bool = False
+) -> Listing:
+    """List the images in the `files` at `source`, each as `open_file` opens it. A key is ``{file}/{name}``.
+
+    Raises:
+        UserError: A file cannot be read, or has other names of labels than the first.
+    """
+    opened: list[PackedFile] = []
+    stamps: list[tuple[int, int]] = []
+    with progress_bar(f"listing {source.name}", len(files), "files") as bar:
+        for path in files:
+            of_file = stamp(path)
+            opened.append(open_file(path))
+            stamps += [of_file] * len(opened[-1].names)
+            if opened[-1].label_names != opened[0].label_names:
+                raise UserError(
+                    f"{path} and {files[0]} have different names for their labels: save them as one dataset"
+                )
+            bar.advance()
+    keys = [f"{path.stem}/{name}" for path, file in zip(files, opened, strict=True) for name in file.names]
+    groups = [group for file in opened for group in file.groups]
+    where = [(file, place) for file in opened for place in range(len(file.names))]
+
+    def encoded(index: int) -> tuple[bytes, str]:
+        file, place = where[index]
+        return file.encoded(place)
+
+    def column(name: str) -> list[Any]:
+        return [value for file in opened for value in file.column(name)]
+
+    return Listing(source, keys, groups, stamps, encoded, in_order, column, opened[0].label_names)
+
+
 def some_names(names: Iterable[str]) -> str:
     """Return up to ten names, from anywhere, for a message."""
     return ascii(some_of(names))[1:-1]
