@@ -44,9 +44,7 @@ def _listed(path: Path, sets: Sequence[str]) -> Iterator[tuple[str, str]]:
     """Yield the place and the text of each line of a file that is not empty; " #" begins a comment."""
     if not path.exists():
         known = ", ".join(("all", *sets))
-        raise UserError(
-            f"{KEY}: cannot read {path}: no such file; give a list of classes, a text file of them, {known}"
-        )
+        raise UserError(f"{KEY}: there is no file {path}: give a list of classes, a text file of them, {known}")
     for number, line in read_lines(path, KEY):
         if text := f" {line}".partition(" #")[0].strip():
             yield f"{path}, line {number}", text
