@@ -12,7 +12,7 @@ from small_training import KINDS, PROMPTS, SMALL, UNET, images, labels, objectiv
 from genrobust.classifiers.networks import training_state
 from genrobust.core import GenrobustError, Subset, UserError
 from genrobust.generate import Finetune, identity, train_generator, training_inputs
-from genrobust.generate.train.loop import GeneratorTrainer
+from genrobust.generate.train.trainer import GeneratorTrainer
 from genrobust.recipe import FinetuneConfig, GeneratorConfig
 
 HALF = {"precision": "float16", "steps": 12}

@@ -17,8 +17,7 @@ from diffusers.models.unets.unet_2d import UNet2DModel
 from torch import Tensor, nn
 
 from genrobust.core import ImageSet, LabelSpace, UserError, digest, hashed_seed
-from genrobust.generate.loading import locate
-from genrobust.generate.mode import Generator
+from genrobust.generate.mode import Generator, locate
 from genrobust.generate.modes.class_number import name_in_style
 from genrobust.generate.patch_autoencoder import PatchAutoencoder, fit_patches
 from genrobust.generate.train.objective import (

@@ -15,8 +15,7 @@ from peft import LoraConfig
 from torch import Tensor
 
 from genrobust.core import ImageSet, LabelSpace, UserError, digest, hashed_seed
-from genrobust.generate.loading import locate
-from genrobust.generate.mode import Generator
+from genrobust.generate.mode import Generator, locate
 from genrobust.generate.pipeline_config import PromptedConfig
 from genrobust.generate.templates import class_templates
 from genrobust.generate.train.objective import (
