@@ -9,7 +9,7 @@ from genrobust.classifiers.class_names import read_class_names
 from genrobust.classifiers.classifier import OpenClassifier
 from genrobust.classifiers.networks.checkpoints import WEIGHTS, is_checkpoint
 from genrobust.classifiers.sources.checkpoint import open_checkpoint
-from genrobust.classifiers.sources.hub import FOLDER, HUB, TIMM_CONFIG, fetch_from_hub, is_timm_folder
+from genrobust.classifiers.sources.hub import FOLDER, HUB, TIMM_CONFIG, fetch_from_hub
 from genrobust.core import UserError, bare_name, reading
 
 
@@ -75,7 +75,7 @@ def _open_spec(spec: str, names: Sequence[str] | None) -> OpenClassifier:
         return open_timm_folder(Path(spec.removeprefix(FOLDER)), spec, names)
     if spec.startswith(HUB):
         return open_timm_folder(fetch_from_hub(spec, (TIMM_CONFIG, WEIGHTS), FILES), spec, names)
-    if is_timm_folder(path):
+    if (path / TIMM_CONFIG).is_file():
         return open_timm_folder(path, spec, names)
     if path.is_dir():
         raise UserError(f"the folder {spec} holds no classifier: neither a finished checkpoint nor a model of timm's")

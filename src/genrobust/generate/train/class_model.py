@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,15 +21,13 @@ from genrobust.generate.modes.class_number import name_in_style
 from genrobust.generate.patch_autoencoder import PatchAutoencoder, fit_patches
 from genrobust.generate.train.objective import (
     CONDITION_DROPOUT,
-    Batches,
     Examples,
-    Losses,
     Model,
     Objective,
+    Schedule,
     chunk_of,
     in_range,
     load_views,
-    losses,
     noise_schedule,
 )
 from genrobust.generate.train.tuned import VAE, save_class_model
@@ -68,7 +65,7 @@ class ClassModel(Objective):
             **more,
         }
 
-    def start(self, device: torch.device) -> tuple[Model, Losses, Batches]:
+    def start(self, device: torch.device) -> tuple[Model, Schedule, Examples]:
         generator = self.load(device)
         if self.config.components is not None:
             fitted: Any = self._fit((generator.width, generator.height))  # whose `to` has no types
@@ -86,7 +83,7 @@ class ClassModel(Objective):
                 setattr(part, name, StyledTable(self.numbers, getattr(part, name).embedding_dim))
         condition = ClassCondition(self.images, self.numbers, CONDITION_DROPOUT)
         examples = Examples(generator, self.images, condition, self.config)
-        return model.to(device), partial(losses, noise_schedule(scheduler_config)), examples
+        return model.to(device), noise_schedule(scheduler_config), examples
 
     def save(self, out: Path, model: Model) -> None:
         for part, name in _class_tables(model):

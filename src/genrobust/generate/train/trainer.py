@@ -39,7 +39,7 @@ from genrobust.core import (
 from genrobust.generate.calls import explain_out_of_memory
 from genrobust.generate.locate import GENERATOR
 from genrobust.generate.mode import locate
-from genrobust.generate.train.objective import Batches, Losses, Model, Objective
+from genrobust.generate.train.objective import Examples, Model, Objective, Schedule, losses
 from genrobust.recipe import GeneratorTraining
 
 CLIP = 1.0  # the largest norm of a gradient, as in diffusers' own training scripts
@@ -120,15 +120,15 @@ class GeneratorTrainer:
     def __init__(
         self,
         model: Model,
-        losses: Losses,
-        examples: Batches,
+        schedule: Schedule,
+        examples: Examples,
         config: GeneratorTraining,
         seed: int,
         out: Path,
         job: dict[str, Any],
     ) -> None:
         _prepare_model(model, config)
-        self.model, self.losses, self.examples, self.config, self.seed = model, losses, examples, config, seed
+        self.model, self.schedule, self.examples, self.config, self.seed = model, schedule, examples, config, seed
         self.device = model.device
         self.parameters = [p for p in model.parameters() if p.requires_grad]
         self.average = EMAModel(self.parameters, decay=config.ema_decay, foreach=True) if config.ema_decay else None
@@ -174,7 +174,7 @@ class GeneratorTrainer:
         loss = torch.zeros((), device=self.device)
         for part in batch.parts(config.accumulate, self.device):
             with autocast(self.device, config.precision):
-                share = self.losses(self.model, part).sum() / config.batch_size
+                share = losses(self.schedule, self.model, part).sum() / config.batch_size
             self.scaler.scale(share).backward()
             loss += share.detach()
         self.scaler.unscale_(self.optimizer)
