@@ -266,20 +266,14 @@ def _check_base(generator: Generator, config: ClassModelConfig) -> None:
             f"a class model takes its noise schedule from the generator, and the {type(pipeline.scheduler).__name__} "
             f"of {id} has none: name another one under generator.model, such as a Stable Diffusion"
         )
-    if generator.width != generator.height:
-        raise UserError(
-            f"a class model draws square images; the generator's are {generator.width} x {generator.height} pixels: "
-            "set generator.width and generator.height to one size"
-        )
     side = _latent_side(generator)
-    if config.channels is not None:
-        if side % 2 ** (len(config.channels) - 1):
-            raise UserError(
-                f"class_model.channels has {len(config.channels)} levels, each of half the size of the one before, and "
-                f"the latents of {id} are {side} x {side}: give fewer"
-            )
-    elif side % PATCH_OF_LATENTS:
-        raise UserError(f"the latents of {id} are {side} x {side}, which is odd: change generator.width and height")
+    unit = PATCH_OF_LATENTS if config.channels is None else 2 ** (len(config.channels) - 1)
+    if generator.width != generator.height or side % unit:
+        raise UserError(
+            f"a class model draws square images whose latents are a multiple of {unit} wide, and {id} makes {side} "
+            f"latents of {generator.width} x {generator.height} pixels: change generator.width and generator.height, "
+            "or give fewer levels in class_model.channels"
+        )
 
 
 def _latent_side(generator: Generator) -> int:
