@@ -77,8 +77,6 @@ class DiffusersEngine(Engine):
         self._compiled = False
         # How many images at once the network is compiled for, 0 where that failed; None where it is not compiled.
         self._whole: int | None = None
-        vae = getattr(self.generator.pipeline, "vae", None)
-        self._vae_dtype = None if vae is None else vae.dtype
 
     @classmethod
     def options_in(cls, mode: str) -> type[GeneratorConfig]:
@@ -165,8 +163,7 @@ class DiffusersEngine(Engine):
         with (
             torch.inference_mode(),
             self._compiled_for(len(requests)),
-            self._vae_restored(),
-            self._parts_fetched_back(),
+            self._restored(),
             explain_out_of_memory(self.device, f"while drawing {len(requests)} x {size} pixels at once", REMEDY),
             explain_failure(f"drawing with {self.config.model}"),
             muted(*EMPTY_WARNING),
@@ -205,23 +202,22 @@ class DiffusersEngine(Engine):
         return torch.compiler.set_stance("force_eager") if other else nullcontext()
 
     @contextmanager
-    def _parts_fetched_back(self) -> Iterator[None]:
-        """With `offload: model`, move what lies on the device back where drawing fails: the rest would not fit."""
+    def _restored(self) -> Iterator[None]:
+        """Where drawing fails, leave the pipeline as it was for the next try, which might not fit otherwise.
+
+        SDXL decodes in float32 and would leave its autoencoder there; with `offload: model`, parts would stay on the
+        device.
+        """
+        pipeline = self.generator.pipeline
+        vae = getattr(pipeline, "vae", None)
+        dtype = None if vae is None else vae.dtype
         try:
             yield
         except Exception:
-            self.generator.pipeline.maybe_free_model_hooks()
+            pipeline.maybe_free_model_hooks()
+            if vae is not None and vae.dtype != dtype:
+                vae.to(dtype)
             raise
-
-    @contextmanager
-    def _vae_restored(self) -> Iterator[None]:
-        """Give the autoencoder its precision back: SDXL decodes in float32, and leaves it there where that fails."""
-        try:
-            yield
-        finally:
-            vae = getattr(self.generator.pipeline, "vae", None)
-            if vae is not None and vae.dtype != self._vae_dtype:
-                vae.to(self._vae_dtype)
 
 
 def _diffusers_config(config: GeneratorConfig) -> DiffusersConfig:
