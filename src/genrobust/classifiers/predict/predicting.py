@@ -121,9 +121,9 @@ def _predict_group(
                     images,
                     classifier.prepare,
                     feed,
+                    names,
                     advance,
                     classifier.flip,
-                    names,
                 )
             for (cache, _), logits in zip(pending, outputs, strict=True):
                 cache.save(name, logits)
