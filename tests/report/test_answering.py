@@ -156,7 +156,7 @@ def test_a_study_of_one_arm_or_without_a_mean_or_lines_still_has_an_answer(recor
         "(38.0–42.0), where guessing gives 12.5 %.",
     )
     no_lines = replace(summary, lines={}, scores={k: s for k, s in summary.scores.items() if k.metric == "top1"})
-    assert answer(replace(record, summary=no_lines)).sentences[3].startswith("No effective robustness")
+    assert not any("robustness" in sentence for sentence in answer(replace(record, summary=no_lines)).sentences)
     of_sets = {k: s for k, s in summary.scores.items() if k.test_set != MEAN_OF_SHIFTS}
     no_mean = replace(summary, shifts=(), scores=of_sets)
     assert answer(replace(record, summary=no_mean)).sentences[0].startswith("Not decided: ")

@@ -161,10 +161,6 @@ class ReportView:
         sections = {name: section for name, section in made.items() if section is not None}
         return dict(sorted(sections.items(), key=lambda item: item[1].order))
 
-    def sections_in(self, form: str) -> dict[str, ReportSection]:
-        """Return the sections that `form` shows."""
-        return {name: section for name, section in self.sections.items() if form in section.forms}
-
 
 SECTIONS: Registry[Callable[[ReportView], ReportSection | None]] = Registry(
     "section", "genrobust.sections", "genrobust.report.sections"

@@ -254,11 +254,6 @@ def _limits_of_metrics(summary: Summary, metrics: Iterable[Metric]) -> Iterator[
         title = metric.heading(summary)
         if metric.name in measured and metric.informs(summary):
             yield f"{title} is {metric.note}."
-        if metric.name in measured and metric.needs and summary.shifts and not _is_known(summary, metric):
-            yield (
-                f"{title} of single arms is not shown: for most, the mean extrapolates the line, or its interval "
-                f"includes zero and is wider than {WIDE} points. results.csv has all values."
-            )
         tests_of: dict[str, list[str]] = {}
         for test, reason in summary.gaps.get(metric.name, {}).items():
             tests_of.setdefault(reason, []).extend([test] if test in summary.tests else [])
@@ -277,13 +272,7 @@ def _limits_of_metrics(summary: Summary, metrics: Iterable[Metric]) -> Iterator[
                 "effective robustness leave these sets out."
             )
     else:
-        yield "No baseline models were scored on these test sets, so no effective robustness."
-
-
-def _is_known(summary: Summary, metric: Metric) -> bool:
-    """Whether most arms have a mean of `metric` that says something."""
-    means = [summary.find(metric.name, arm) for arm in summary.arms]
-    return 2 * sum(score is not None and not is_wide(score) for score in means) >= len(means)
+        yield "No effective robustness: no baseline models were scored on these test sets."
 
 
 def _limits_of_training(record: StudyRecord) -> Iterator[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from genrobust.core import StageRecord
-from genrobust.report.nouns import PAGES, ReportSection, plain_table
+from genrobust.report.nouns import ReportSection, plain_table
 from genrobust.report.view import SECTIONS, ReportView
 from genrobust.report.wording import duration, made_by_rows
 
@@ -25,7 +25,6 @@ def again(view: ReportView) -> ReportSection:
         code=[("sh", record.command), ("yaml", record.recipe_yaml)],
         tables=tables,
         note="Beside the report lie results.csv, results.json, and each plot as an SVG file.",
-        forms=PAGES,
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from genrobust.core import MEAN_OF_SHIFTS
-from genrobust.report.nouns import PAGES, ReportSection, plain_table
+from genrobust.report.nouns import ReportSection, plain_table
 from genrobust.report.view import SECTIONS, ReportView
 from genrobust.report.wording import EN_DASH, EXTRAPOLATED, number, span
 from genrobust.robustness import EXPLORATORY
@@ -38,7 +38,6 @@ def claims(view: ReportView) -> ReportSection | None:
         lead="A claim holds, or is contradicted, where such a difference would come by chance in less than 1 of 20 "
         f"studies like this; p is corrected for the number of claims (Holm, 1979).{few if is_exploratory else ''}",
         tables=[plain_table(CLAIM_HEADS, rows, "Claims and the differences measured", words=(1, 2, 4))],
-        forms=PAGES,
     )
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from genrobust.report.nouns import PAGES, ReportSection
+from genrobust.report.nouns import ReportSection
 from genrobust.report.view import SECTIONS, ReportView
 
 
 @SECTIONS.register("limits")
 def how_to_read(view: ReportView) -> ReportSection:
     """Return what a reader must know."""
-    return ReportSection("How to read it", 150, items=view.limits, forms=PAGES)
+    return ReportSection("How to read it", 150, items=view.limits)
