@@ -271,11 +271,6 @@ def comparable(protocol: str) -> str:
 def _require_same_images(given: Predictions, first: Predictions, where: str, test: str) -> None:
     if given.test_set != test:
         raise UserError(f"{where}: these are predictions on {given.test_set!r}; were two files swapped?")
-    if len(given.labels) != len(first.labels):
-        raise UserError(
-            f"{where}: {len(given.labels):,} images, where another checkpoint has {len(first.labels):,}; evaluate all "
-            "on the same set"
-        )
     if given.keys != first.keys or not np.array_equal(given.labels, first.labels) or given.accepted != first.accepted:
         raise UserError(f"{where}: not the images of the other checkpoints; evaluate all on the same set")
     if (comparable(given.protocol), given.classes) != (comparable(first.protocol), first.classes):

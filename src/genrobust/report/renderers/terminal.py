@@ -21,12 +21,13 @@ def terminal(view: ReportView) -> RichTable:
     caption = f"{caveat(summary)} {marks(summary)}".rstrip()
     caption += " A group's metrics are means over its arms." if view.summary.groups else ""
     columns = [*_accuracies(view), *_means(view)]
-    table = RichTable("arm", title="Top-1 accuracy, percent", caption=caption, title_justify="left")
+    table = RichTable(title="Top-1 accuracy, percent", caption=caption, title_justify="left")
+    table.add_column("arm", overflow="fold")
     for heading, cells in columns:
         widest = max(len(line) for cell in cells for line in cell.plain.split("\n"))
-        table.add_column(heading, justify="right", min_width=widest)
+        table.add_column(heading, justify="right", overflow="fold", min_width=widest)
     for arm, *row in zip(summary.arms, *(cells for _, cells in columns), strict=True):
-        table.add_row(Text(view.names[arm], overflow="fold"), *row)
+        table.add_row(Text(view.names[arm]), *row)
     return table
 
 
