@@ -92,7 +92,7 @@ def answer(record: StudyRecord) -> Answer:
     arm = record.answer or (best.name if best else "")
     warnings, noun = (*record.warnings, *_mislabeled_sets(record)), "group" if record.summary.groups else "arm"
     if not arm:
-        return Answer(arm, warnings, _nothing_compared(record.summary, noun))
+        return Answer(arm, warnings, f"The study compares no {noun} with another.")
     details = (
         *_comparison_sentences(compared, arm),
         _accuracy_sentence(compared.summary, arm),
@@ -118,7 +118,7 @@ def _mislabeled_sets(record: StudyRecord) -> Iterator[str]:
         if not is_wrong:
             continue
         best = max(arms, key=lambda arm: scores[arm.name].value)
-        val = "" if best.val_top1 is None else f", on validation images {number(best.val_top1)} %"
+        val = "" if best.val_top1 is None else f" and {number(best.val_top1)} % on validation images"
         errors = [
             f"{record.class_names[e.label]} is predicted as {record.class_names[e.said]} in {100 * e.share:.0f} %"
             for e in summary.confusions.get(test, ())
@@ -128,18 +128,6 @@ def _mislabeled_sets(record: StudyRecord) -> Iterator[str]:
             f"({span(scores[best.name])}); compare guessing ({number(chance)} %){val}. Perhaps {MISLABELED}"
             f"{': ' * bool(errors)}{', '.join(errors)}."
         )
-
-
-def _nothing_compared(summary: Summary, noun: str) -> str:
-    trained_here = [name for name in summary.arms if name not in summary.trained_elsewhere]
-    if len(trained_here) > 1:
-        return f"The study compares none of its {noun}s with another."
-    alone = f"The study has one arm, {summary.reference}, so nothing is compared."
-    if not summary.shifts:
-        return alone
-    score, (_, where) = summary.score("top1", summary.reference), _leading_set(summary)
-    reached = f"it reached {number(score.value)} % top-1 ({span(score)}), where guessing gives {rates(summary)}"
-    return f"{alone} {where}, {reached}."
 
 
 def _candidates(record: StudyRecord) -> list[ArmRecord]:
