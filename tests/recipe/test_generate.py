@@ -53,11 +53,7 @@ MISTAKES = [  # section, its values, what the error names
     ("generator", {"mode": "text"}, "generator.mode: the engine diffusers draws in .*labels.images"),
     ("generator", {"engine": "opena"}, "generator.engine: no engine 'opena' .perhaps openai"),
     ("generator", {"mode": "labels+images", "strength": 0}, "generator.strength: input should be greater than 0"),
-    (
-        "generator",
-        {"mode": "labels+images", "strength": 1.5},
-        "generator.strength: input should be less than or equal",
-    ),
+    ("generator", {"mode": "labels+images", "strength": 1.5}, "generator.strength: input should be less than or equal"),
     ("generator", {"mode": "labels+images", "strength": 0.2, "steps": 4}, "strength 0.2 of 4 steps leaves no step"),
     ("generator", {"lora": {"path": "x"}}, "unknown key generator.lora.path; known here: model, revision, scale"),
     ("generate", {"prompts": {"strategy": "list"}}, "generate.prompts: strategy list needs the key file"),

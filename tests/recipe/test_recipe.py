@@ -66,10 +66,7 @@ MISTAKES = [  # change to SMALL, what the error names
     ({"train": {"warmup_epochs": -1}}, "train.warmup_epochs: input should be"),
     ({"train": {"warmup_steps": 5, "warmup_epochs": 2}}, "train: give either warmup_steps or warmup_epochs"),
     ({"train": {"warmup_steps": None}}, "train: give either warmup_steps or warmup_epochs"),
-    (
-        {"data": {"held_out": 0}},
-        "source folders, source imagenet,",
-    ),
+    ({"data": {"held_out": 0}}, "source folders, source imagenet,"),
     ({"data": FOLDERS | {"held_out": 0.2, "val": "c"}}, "data: held_out: the validation images are c"),
     ({"data": FOLDERS | {"held_out": 0.6}}, "data.held_out: input should be"),
     (
@@ -77,10 +74,7 @@ MISTAKES = [  # change to SMALL, what the error names
         "arm 'real': train.keep: best chooses a checkpoint on validation images",
     ),
     ({"data": {"classes": {"count": 1}}}, "data.classes: a sample of the classes: count: input should be"),
-    (
-        {"data": {"retrieved": {"without": {"cells": {"share": 1}}}}},
-        "without.cells: a share of the cells: share: ",
-    ),
+    ({"data": {"retrieved": {"without": {"cells": {"share": 1}}}}}, "without.cells: a share of the cells: share: "),
     (arm(mixture=["real", "retrieved-withheld"]), "data.retrieved.without: an arm mixes what is withheld"),
     (arm(mixture=[{"source": "generated", "cells": "withheld"}]), "data.retrieved.without: an arm mixes what"),
     ({"train": {"steps": "many"}}, "train.steps: input should be a valid integer (got 'many')"),

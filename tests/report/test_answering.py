@@ -45,8 +45,7 @@ def with_difference(record, value: float, half: float, arm: str = "real+generate
 
 
 @pytest.mark.parametrize(
-    ("gained", "begin"),
-    [((4, 2), "Yes: "), ((-4, 2), "No: "), ((1, 2), "Not decided: "), ((0, 0), "Not decided: ")],
+    ("gained", "begin"), [((4, 2), "Yes: "), ((-4, 2), "No: "), ((1, 2), "Not decided: "), ((0, 0), "Not decided: ")]
 )
 def test_the_verdict_is_yes_no_or_not_decided_by_the_interval_of_the_gain(record, gained, begin):
     assert answer(with_difference(record, *gained)).sentences[0].startswith(begin)

@@ -7,14 +7,7 @@ import pytest
 from scipy.stats import norm, t as student
 
 from genrobust.core import Score
-from genrobust.robustness import (
-    Groups,
-    Measured,
-    interval_over_sets,
-    mean_of,
-    measure_accuracy,
-    seed_weights,
-)
+from genrobust.robustness import Groups, Measured, interval_over_sets, mean_of, measure_accuracy, seed_weights
 from genrobust.robustness.resampling import FEW, resampled_means
 
 
