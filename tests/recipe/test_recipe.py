@@ -62,7 +62,7 @@ MISTAKES = [  # change to SMALL, what the error names
     ({"train": {"keep": "first"}}, "train.keep: input should be 'best' or 'last' (got 'first')"),
     ({"train": {"blur_pool": "soft"}}, "train.blur_pool: input should be a valid boolean"),
     ({"train": {"no_decay": "bn"}}, "train.no_decay: input should be a list"),
-    ({"train": {"no_decay": [""]}}, "train.no_decay.0: a name has 1 to 200 characters"),
+    ({"train": {"no_decay": [""]}}, "train.no_decay.0: string should have at least 1 character"),
     ({"train": {"warmup_epochs": -1}}, "train.warmup_epochs: input should be"),
     ({"train": {"warmup_steps": 5, "warmup_epochs": 2}}, "train: give either warmup_steps or warmup_epochs"),
     ({"train": {"warmup_steps": None}}, "train: give either warmup_steps or warmup_epochs"),

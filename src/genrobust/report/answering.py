@@ -191,7 +191,8 @@ def _rivals(record: StudyRecord, arm: str) -> dict[str, dict[str, Score]]:
     if (ours := arms.get(arm)) is None or not _is_generated(ours, record):
         return {}
     real = arms[summary.reference_of(arm)]
-    controls = [one for one in arms.values() if _is_control(one, record)]
+    retrieved = set(NOT_GENERATED) - {REAL}
+    controls = [one for one in arms.values() if one.parts.keys() & retrieved and not _is_generated(one, record)]
     alike = [one for one in controls if (one.augmentation, _training(one)) == (ours.augmentation, _training(ours))]
     augmented = [
         one
@@ -267,11 +268,6 @@ def _training(arm: ArmRecord) -> tuple[object, ...]:
 def _is_generated(arm: ArmRecord, record: StudyRecord) -> bool:
     """Return whether an arm trained on generated images."""
     return bool(arm.parts.keys() - set(record.not_generated))
-
-
-def _is_control(arm: ArmRecord, record: StudyRecord) -> bool:
-    """Return whether an arm trained on retrieved images, and on no generated ones."""
-    return bool(arm.parts.keys() & set(NOT_GENERATED) - {REAL}) and not _is_generated(arm, record)
 
 
 def _choice_sentence(record: StudyRecord, others: list[ArmRecord], arm: str, noun: str) -> str:

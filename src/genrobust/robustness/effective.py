@@ -173,7 +173,10 @@ def _usable(clean: Percents, shifted: Percents, test_set: str, transform: str) -
     where = f"baselines of {test_set!r}"
     if x.shape != y.shape or x.ndim != 1:
         raise UserError(f"{where}: {x.shape} clean accuracies and {y.shape} shifted ones do not pair up")
-    require_percents(x, y, where)
+    if not all(((percents >= 0) & (percents <= 100)).all() for percents in (x, y)):
+        raise UserError(f"{where}: an accuracy is no percent between 0 and 100")
+    if x.size and x.max() <= 1:  # shifted ones may all be below 1 %, as those of many models on ImageNet-A are
+        raise UserError(f"{where}: no clean accuracy is above 1: give percents (76.1), not fractions (0.761)")
     used = has_finite_scale(x, y, transform)
     x, y = x[used], y[used]
     if len(np.unique(x)) < 3:
@@ -182,17 +185,6 @@ def _usable(clean: Percents, shifted: Percents, test_set: str, transform: str) -
             f"{len(np.unique(x))} will do. Add rows to robustness.baselines, or set it to null for no line"
         )
     return x, y
-
-
-def require_percents(ids: np.ndarray, shifted: np.ndarray, where: str) -> None:
-    """Raise UserError if a baseline's ID accuracy or its shifted one is no percent, or all of the former are fractions.
-
-    Shifted accuracies may all be below 1 %, as those of many models on ImageNet-A are.
-    """
-    if not all(((percents >= 0) & (percents <= 100)).all() for percents in (ids, shifted)):
-        raise UserError(f"{where}: an accuracy is no percent between 0 and 100")
-    if ids.size and ids.max() <= 1:
-        raise UserError(f"{where}: no clean accuracy is above 1: give percents (76.1), not fractions (0.761)")
 
 
 def has_finite_scale(ids: np.ndarray, shifted: np.ndarray, transform: str) -> np.ndarray:

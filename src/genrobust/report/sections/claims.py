@@ -24,7 +24,7 @@ def claims(view: ReportView) -> ReportSection | None:
             value, interval = number(score.value, True, metric.digits), span(score, True, metric.digits)
             mark = EXTRAPOLATED if score.extrapolated else ""
             measured = f"{value}{mark} {metric.difference_unit} ({interval})"
-        chance = EN_DASH if checked.p is None else _chance(checked.p)
+        chance = EN_DASH if checked.p is None else "< 0.001" if checked.p < 0.001 else f"{checked.p:.3f}"
         pair = f"{claim.arm} minus {claim.than}"
         rows.append([says, pair, f"{metric.title}, {where}", measured, chance, checked.outcome])
     if not rows:
@@ -39,7 +39,3 @@ def claims(view: ReportView) -> ReportSection | None:
         f"studies like this; p is corrected for the number of claims (Holm, 1979).{few if is_exploratory else ''}",
         tables=[plain_table(CLAIM_HEADS, rows, "Claims and the differences measured", words=(1, 2, 4))],
     )
-
-
-def _chance(p: float) -> str:
-    return "< 0.001" if p < 0.001 else f"{p:.3f}"
