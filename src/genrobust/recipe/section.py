@@ -162,8 +162,9 @@ class Choice(Section):
             return value
         if not isinstance(value, Mapping):
             raise ValueError(f"give a mapping of keys (got {shown(value)})")
-        model, models = cls.chosen(value), cls.models()
-        for key in value.keys() - model.used():
+        model = cls.chosen(value)
+        for key in (key for key in value if key not in model.used()):
+            models = cls.models()
             if owners := [choice for choice, other in models.items() if key in other.used()]:
                 mine = next(choice for choice, other in models.items() if other is model)
                 cls._refuse(key, f"this key belongs to {', '.join(owners)}, not to {mine}", value[key])
