@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
 import numpy as np
-from pydantic import Field, model_validator
+from pydantic import Field, StrictFloat, model_validator
 
 from genrobust.core import ImageSet, StudyData, Subset, UserError, bare_name, reading, some_of
 from genrobust.data.classes import FolderClasses, classes_of
@@ -17,7 +17,7 @@ from genrobust.data.file_list import ListedImages, list_folder
 from genrobust.data.folders import HELD_OUT, hold_back, kept_together
 from genrobust.data.reader import DataSource
 from genrobust.data.stored import StoredImages, class_folders
-from genrobust.recipe import SOURCES, Between, ImageRule, Place
+from genrobust.recipe import SOURCES, ImageRule, Place
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +53,7 @@ class DomainSet(DataSource):
     real: str | None = None  # the first domain if `null`, such as photo
     left_out: str | None = None
     domains: tuple[str, ...] = ()  # all if empty
-    held_out: Annotated[float, Between(0, 0.4, "most images are for training", above=True)] = HELD_OUT
+    held_out: Annotated[StrictFloat, Field(gt=0, le=0.4)] = HELD_OUT
     groups_apart: ImageRule | None = None
     class_names: dict[str, str] = Field(default_factory=dict)
 

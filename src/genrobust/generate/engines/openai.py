@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, get_args
 from urllib.parse import urlsplit
 
 import numpy as np
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, StrictFloat, StrictInt, model_validator
 
 from genrobust.core import (
     GenrobustError,
@@ -25,7 +25,7 @@ from genrobust.core import (
 from genrobust.data import read_image
 from genrobust.generate.engine import Engine, EngineConfig
 from genrobust.generate.pipeline_config import GUIDANCE, SIZE, STEPS
-from genrobust.recipe import ENGINES, Between, GeneratorConfig, PlainValues, Section
+from genrobust.recipe import ENGINES, GeneratorConfig, PlainValues, Section
 
 if TYPE_CHECKING:
     import openai
@@ -83,12 +83,10 @@ class ServerConfig(Section):
     key_variable: Annotated[str, AfterValidator(_variable)] | None = None
     sends: tuple[Sent, ...] = get_args(Sent)
     fields: PlainValues = Field(default_factory=dict)
-    concurrency: Annotated[int, Between(1, 1024, "a process has no more connections")] = 8  # requests at a time
-    timeout: Annotated[float, Between(0, 3600, "no server draws for an hour", above=True)] = 300  # seconds
-    retries: Annotated[int, Between(0, 100, "that takes hours")] = 20  # of a request; twenty take about two minutes
-    max_images: Annotated[int, Between(1, 10**9, "no dataset has more images")] = (
-        10_000  # the most that a run requests, to limit its cost
-    )
+    concurrency: Annotated[StrictInt, Field(ge=1, le=1024)] = 8  # requests at a time
+    timeout: Annotated[StrictFloat, Field(gt=0, le=3600)] = 300  # seconds
+    retries: Annotated[StrictInt, Field(ge=0, le=100)] = 20  # of a request; twenty take about two minutes
+    max_images: Annotated[StrictInt, Field(ge=1, le=10**9)] = 10_000  # the most that a run requests, to limit its cost
 
     @model_validator(mode="after")
     def _check_fields(self) -> ServerConfig:
