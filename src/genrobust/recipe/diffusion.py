@@ -18,12 +18,11 @@ Channels = Annotated[StrictInt, Field(ge=HEAD, le=8192)]
 class GeneratorTraining(Section):
     """Training of a generator on the user's images.
 
-    `section` is the key of the section in a recipe, `used_by` that of a dataset which draws with it, `noun` the name of
-    the model. It runs alone: fastest with as many `threads` as there are cores.
+    `section` is the key of the section in a recipe, `noun` the name of the model. It runs alone: fastest with as many
+    `threads` as there are cores.
     """
 
     section: ClassVar[str]
-    used_by: ClassVar[str]
     noun: ClassVar[str]
 
     steps: Steps = 700
@@ -56,7 +55,6 @@ class FinetuneConfig(GeneratorTraining):
     """
 
     section = "finetune"
-    used_by = "finetuned"
     noun = "fine-tune"
 
     method: Literal["full", "lora"] = "full"
@@ -85,7 +83,6 @@ class ClassModelConfig(GeneratorTraining):
     """
 
     section = "class_model"
-    used_by = "from_scratch"
     noun = "class model"
 
     depth: Annotated[StrictInt, Field(ge=1, le=256)] = 5

@@ -33,7 +33,7 @@ from genrobust.data import (
     write_search,
 )
 from genrobust.study.context import Context, Rebuilt
-from genrobust.study.sources.dataset import GeneratedDataset
+from genrobust.study.sources.dataset import GeneratedDataset, GeneratedImages
 from genrobust.study.sources.embeddings import CLASS_NAMES, FOLDER, Embeddings
 
 PART = 2000  # images that are embedded in one go, and that a kill loses at most: a minute of a small CLIP on a CPU
@@ -48,7 +48,7 @@ class PoolSearch(Rebuilt):
     """
 
     context: Context
-    first: GeneratedDataset | None
+    first: GeneratedImages | None
 
     @cached_property
     def pool(self) -> ImageSet:

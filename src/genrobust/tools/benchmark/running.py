@@ -55,14 +55,14 @@ def run_benchmark(
     real: str | None = None,
     out: Path | None = None,
     device: str = "auto",
-    labels: Sequence[str] = (),
+    labels: Path | None = None,
 ) -> tuple[Benchmarked, dict[str, Path]]:
     """Score `models` on the generated set `on` and on real images of the same classes, and write the page.
 
     Classes are matched by name; logits are restricted to those that both sets have.
 
     Args:
-        models: Models as `named_models` takes them, like `labels` with the names of their classes.
+        models: Models as `named_models` takes them, like the file `labels` of the names of their classes.
         on: The folder of a generated dataset, class folders, or RECIPE:DATASET, which is generated where it is missing.
         studies: Opens what names a recipe.
         real: A recipe, whose clean test set is taken, RECIPE:SET for another test set or the images to choose by, or
@@ -84,7 +84,7 @@ def run_benchmark(
         on, out or local_folder(studies.out) / "benchmarks" / file_name(_name(generated, real_images))
     )
     named = named_models(models, studies, labels)
-    studies.require_made([generated.makes, *(model.makes for model in named)])
+    studies.make([generated.makes, *(model.makes for model in named)])
     sets, classes, left_out = _match_classes(generated, real_images)
     opened = open_all(named)
     recipes = [side.study.recipe for side in (generated, real_images) if side.study]
@@ -130,9 +130,8 @@ def _open_generated(word: str, studies: Studies) -> NamedSet:
         if study.recipe.filter_of(dataset) is not None:
             raise UserError(f"--on {word}: this dataset has a filter; a benchmark takes every image: name one without")
         made = study.dataset(dataset)
-        seen = made.user_provided or made.generate.split != "val"
         name, makes = f"{Path(recipe).stem}:{dataset}", study.graph.generate(dataset)
-        images = (lambda: made.images) if made.user_provided else partial(study.generate, dataset)
+        seen, images = made.generate.split != "val", partial(study.generate, dataset)
         return NamedSet(name, study.data.labels, images, study, seen, makes=makes)
     if recipe:
         if datasets := studies.recipe(recipe).datasets:

@@ -85,7 +85,7 @@ def export(
 
         named, rule = studies.dataset(what), studies.filter_of(what)
         images, origin = studies.folder(what) or Path(what), None
-        if named is not None and not named.user_provided:
+        if named is not None:
             dtype = read_about(images).get("dtype", FLOAT32)  # that auto was at the time
             origin = recipe_yaml(with_dtype(studies.recipe(recipe_and_name(what)[0]), dtype), folder), named.name
         count = export_dataset(images, form, folder, filter_ or (str(rule) if rule else None), origin, audit, license)

@@ -227,7 +227,6 @@ def _check(recipe: Path, out: Path) -> tuple[str, list[str]]:
         study = Study(loaded, out, executor=Processes(loaded))
         doubts = study.graph.notices()
         rows = study.rows()
-        study.context.begin()  # so that what was read of the images is read once
         measure(rows)
     except GenrobustError as error:  # a run refuses it, too
         return "", str(error).splitlines()
