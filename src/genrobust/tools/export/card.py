@@ -13,14 +13,14 @@ from markupsafe import Markup
 
 from genrobust import __version__
 from genrobust.core import EMBEDDED, embedded, templates
-from genrobust.report import count, escaped, fenced
+from genrobust.report import count, escaped, fenced, number, span
 
 
 def render_card(template: str, data: CardData, **values: Any) -> str:
     """Render `template` below the header `data`; every value is escaped, unless it is `safe` or a code block."""
     environment = templates("tools/export", finalize=_escape, keep_trailing_newline=True)
     environment.filters["thousands"] = "{:,}".format
-    environment.globals |= {"count": count, "version": __version__}
+    environment.globals |= {"count": count, "number": number, "span": span, "version": __version__}
     environment.globals["fenced"] = lambda code, language: Markup(fenced(code, language))
     return f"---\n{data}\n---\n{environment.get_template(template).render(**values)}"
 
