@@ -68,8 +68,8 @@ def preparation(model: Classifier, info: CheckpointInfo) -> dict[str, Any]:
 def _logits(spec: str, size: int) -> torch.Tensor:
     """The logits [1, K] of a classifier, loaded as a user would, for an image that it has to resize and crop."""
     opened = open_classifier(spec)
-    noise = np.random.default_rng(0).integers(0, 256, (size, 2 * size + 1, 3), dtype=np.uint8)
-    pixels = torch.from_numpy(opened.prepare(Image.fromarray(noise))).permute(2, 0, 1)[None]
+    noise = np.random.default_rng(0).integers(0, 256, (2 * size, 3 * size, 3), dtype=np.uint8)
+    pixels = torch.tensor(opened.prepare(Image.fromarray(noise))).permute(2, 0, 1)[None]
     with torch.inference_mode():
         logits: torch.Tensor = opened.load(torch.device("cpu"))(pixels)
     return logits
