@@ -53,7 +53,7 @@ from .numbers import (
     Threads as Threads,
     WorkerCount as WorkerCount,
 )
-from .paths import locate_specs as locate_specs
+from .paths import locate_specs as locate_specs, located as located, paths_from as paths_from
 from .recipe import GENERATED as GENERATED, QualityConfig as QualityConfig, Recipe as Recipe
 from .schema import recipe_schema as recipe_schema
 from .section import (
