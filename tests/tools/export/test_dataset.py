@@ -19,7 +19,6 @@ from small_study import genrobust
 from genrobust.core import Sample
 from genrobust.data import ShardDataset, write_filter
 from genrobust.report import EN_DASH
-from genrobust.tools.export.card import stated_license
 
 TOTAL = len(IDS) * PER_CLASS
 MISTAKES = {
@@ -87,7 +86,7 @@ def test_the_card_counts_what_is_in_the_shards(export, samples):
     assert f"{TOTAL} images of {len(IDS)} classes" in body and f"{PER_CLASS} images a class" in body
     redrawn = sum(s.meta["redraws"] > 0 for s in samples) + 1
     faults = f"{TOTAL + 1} requests, 1 gave no image (1 {GIVEN_UP['reason']}), and {redrawn} took more than one try"
-    assert faults in body and "The generator pictograms: apache-2.0, as its card says." in body
+    assert faults in body and "The license of the generator pictograms may restrict" in body
 
 
 def test_a_foreign_text_is_no_markup_and_an_adapter_is_named(export, tmp_path, samples):
@@ -96,7 +95,7 @@ def test_a_foreign_text_is_no_markup_and_an_adapter_is_named(export, tmp_path, s
     folder = export("--to", "imagefolder", source=write_dataset(tmp_path / "made", hostile, adapter="art/redux"))
     text = (folder / "README.md").read_text(encoding="utf-8")
     assert r"\<b\>\*x\*\|\`y\`" in text and str(tmp_path) not in text
-    assert "The adapter art/redux: read its card." in card_of(folder)[1]
+    assert "The license of the adapter art/redux may restrict" in card_of(folder)[1]
 
 
 def test_a_filter_leaves_out(export, tmp_path, dataset):
@@ -126,27 +125,3 @@ def test_the_card_has_the_verdict_of_an_audit_of_this_dataset(run, export, tmp_p
     body = card_of(export("--to", "parquet", "--audit", tmp_path / "audit" / "audit.json"))[1]
     assert any("camera" in sentence for sentence in facts["verdict"])
     assert all(f"- Audit: {' '.join(line.split())}" in body for line in (*facts["verdict"], *facts["left_out"]))
-
-
-def test_a_license_is_what_a_card_on_this_machine_says(tmp_path, monkeypatch):
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
-    monkeypatch.chdir(tmp_path)
-    cached = Path("cache/models--art--words")
-    for folder, header in (
-        (cached / "snapshots" / ("0" * 40), "license: other\nlicense_name: flux-1-dev"),
-        (Path("mine"), "license: mit"),
-        (Path("unreadable"), "license: [unclosed"),
-    ):
-        folder.mkdir(parents=True)
-        (folder / "README.md").write_text(f"---\n{header}\n---\n# A generator\n")
-    (cached / "refs").mkdir()
-    (cached / "refs" / "main").write_text("0" * 40)
-    stated = {
-        "art/words": "flux-1-dev",
-        "mine": "mit",
-        "nobody/nothing": "",
-        "unreadable": "",
-        "/no/folder": "",
-        "": "",
-    }
-    assert {model: stated_license(model) for model in stated} == stated

@@ -15,8 +15,7 @@ from PIL import Image
 from genrobust.classifiers import HUB, CheckpointInfo, Classifier, load_checkpoint, open_classifier, protocol
 from genrobust.core import REAL, GenrobustError, UserError, slug
 from genrobust.report import StudyResults, read_results
-from genrobust.tools.export.card import render_card
-from genrobust.tools.export.folder import CARD, new_folder
+from genrobust.tools.export.folder import CARD, new_folder, render_card
 from genrobust.tools.export.format import ClassifierFormat
 
 AGREE = 1e-4  # the largest difference of logits, and their share where they are large: float32 stays far below

@@ -16,8 +16,7 @@ from genrobust.data import FILTERS, NAMES, OK, USED, ShardDataset, kept_indices,
 from genrobust.recipe import recipe_yaml
 from genrobust.report import EN_DASH
 from genrobust.study import Studies, check_outside, recipe_and_name
-from genrobust.tools.export.card import render_card, stated_license
-from genrobust.tools.export.folder import CARD, new_folder
+from genrobust.tools.export.folder import CARD, new_folder, render_card
 from genrobust.tools.export.format import TRAIN, Content, Format
 
 RECIPE = "recipe.yaml"
@@ -72,7 +71,7 @@ def export_dataset(
         form=form,
         title=out.resolve().name,
         license=license,
-        parts=[(words, manifest[k], stated_license(str(manifest[k]))) for k, words in PARTS.items() if manifest.get(k)],
+        parts=[(words, manifest[key]) for key, words in PARTS.items() if manifest.get(key)],
         per_class=EN_DASH.join(f"{n:,}" for n in sorted({per_class.min(), per_class.max()})),
         manifest=manifest,
         manifest_yaml=yaml.safe_dump(manifest, allow_unicode=True, sort_keys=False),

@@ -1,4 +1,4 @@
-"""The folder of an export, which appears complete or not at all, and its way to the Hugging Face hub."""
+"""The folder of an export, which appears complete or not at all, its card, and its way to the Hugging Face hub."""
 
 from __future__ import annotations
 
@@ -7,11 +7,15 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-from huggingface_hub import HfApi, get_token
+from huggingface_hub import CardData, HfApi, get_token
 from huggingface_hub.errors import HFValidationError, HTTPError
+from markupsafe import Markup
 
-from genrobust.core import GenrobustError, UserError, make_folder, one_line, refusal
+from genrobust import __version__
+from genrobust.core import GenrobustError, UserError, make_folder, one_line, refusal, templates
+from genrobust.report import count, escaped, fenced, number, span
 
 CARD = "README.md"
 # What an earlier export of a dataset may have left: the number of files is part of the names of some.
@@ -36,6 +40,19 @@ def new_folder(out: Path) -> Iterator[Path]:
             folder.replace(out)
     except OSError as error:  # also where `out` holds something by then
         raise refusal(out.parent, error) from error
+
+
+def render_card(template: str, data: CardData, **values: Any) -> str:
+    """Render `template` below the header `data`; every value is escaped, unless it is `safe` or a code block."""
+    environment = templates("tools/export", finalize=_escape, keep_trailing_newline=True)
+    environment.filters["thousands"] = "{:,}".format
+    environment.globals |= {"count": count, "number": number, "span": span, "version": __version__}
+    environment.globals["fenced"] = lambda code, language: Markup(fenced(code, language))
+    return f"---\n{data}\n---\n{environment.get_template(template).render(**values)}"
+
+
+def _escape(value: Any) -> str:
+    return value if isinstance(value, Markup) else escaped(str(value))
 
 
 def push(folder: Path, repo: str, kind: str, private: bool) -> str:
