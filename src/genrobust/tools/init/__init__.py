@@ -60,6 +60,5 @@ def init(
         if len(given := [name for name, value in options.items() if value]) > 1:
             raise UserError(f"{' and '.join(given)} exclude each other: leave out all but one")
     found = find(train, {"test": test, "val": val, "generated": generated, "retrieved": retrieved}, shift or [], real)
-    named = None if server is None or model is None else (server, model)
-    start = "scratch" if scratch else pretrained
+    start, named = "scratch" if scratch else pretrained, (server, model) if server and model else None
     tell(*write_recipe(found, recipe, local_folder(out), overwrite, start, named, own_generator))

@@ -36,14 +36,12 @@ def write_recipe(
 
     Args:
         out: The output folder of studies, where what is read of the images is kept.
-        init: The network to start from, as `train.init` names it, or "scratch"; by default one of `NETWORKS`, for
-            photographs.
+        init: The network to start from, as `train.init` names it, or "scratch"; None proposes one for photographs.
         server: The address of a server that generates, and its name of the model.
         own: Generate with a small generator that is trained on the images, by class and style.
 
     Raises:
-        UserError: A recipe that exists or is no .yaml, a network that cannot be opened, an address that is none, or no
-            labeled image to retrieve, from which a generator of one's own learns.
+        UserError: The recipe exists or is no .yaml, a value is wrong, or `own` has no images of other styles.
     """
     output = OutputFile(recipe, ".yaml", overwrite=overwrite)
     output.check()
