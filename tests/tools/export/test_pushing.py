@@ -45,11 +45,11 @@ def test_an_export_arrives_whole_and_replaces_the_images_of_an_earlier_one(push,
         ("hf_writes", "me/icons/again", 2, "me/icons/again"),
     ],
 )
-def test_an_export_that_cannot_be_pushed_is_whole_and_its_push_is_proposed(
-    push, hub, tmp_path, token, repo, code, said
-):
-    done = push("--private", repo=repo, token=token)
-    refused(done, said, f"hf upload {repo} {tmp_path / 'out'} --repo-type dataset --private", code=code)
+def test_an_export_that_cannot_be_pushed_is_whole_and_a_push_proposed(push, hub, tmp_path, token, repo, code, said):
+    private = ["--private"] if token == "hf_invalid" else []
+    done = push(*private, repo=repo, token=token)
+    proposed = ["hf", "upload", repo, str(tmp_path / "out"), "--repo-type", "dataset", *private]
+    refused(done, said, " ".join(proposed), code=code)
     assert not token or token not in done.stdout + done.stderr
     assert not Hub.commits and (tmp_path / "out" / "README.md").exists()
 
