@@ -44,7 +44,7 @@ def export_dataset(
         GenrobustError: A damaged dataset, or `out` holds files.
     """
     named, rule = studies.dataset(what), studies.filter_of(what)
-    dataset, recipe = studies.folder(what) or Path(what), None
+    dataset = studies.folder(what) or Path(what)
     check_outside(str(dataset), out)
     filter = filter or (str(rule) if rule else None)
     shards = ShardDataset(dataset)
@@ -54,6 +54,7 @@ def export_dataset(
     per_class = np.bincount(content.table["label"], minlength=len(content.classes))
     columns = content.table.column_names
     manifest = {key: value for key, value in shards.about.items() if key not in ("class_ids", NAMES)}
+    recipe: str | None = None
     if named is not None and not named.user_provided:
         dtype = manifest.get("dtype", FLOAT32)  # that auto was at the time
         recipe = recipe_yaml(with_dtype(studies.recipe(recipe_and_name(what)[0]), dtype), out)
