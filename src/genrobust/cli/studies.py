@@ -51,7 +51,7 @@ def run(
     print_work(rows, err_console, study.recipe.title or study.recipe.name)
     view, files = study.report(anew, same_versions)
     out_console.print()
-    out_console.print(terminal(view, out_console.width))
+    out_console.print(terminal(view))
     tell(*(_report_path(study, name) for name in files if not name.endswith(".svg")))
     lines = (f"[bold]{escape(s)}[/]" if s == view.answer.verdict else escape(s) for s in view.answer.sentences)
     out_console.print("", *lines, sep="\n", soft_wrap=False)

@@ -45,7 +45,7 @@ class Census:
             UserError: A file cannot be read.
             GenrobustError: What is kept is damaged.
         """
-        if getattr(images, "encoded", None) is None:
+        if not len(images) or images.encoded(0) is None:
             return None
 
         def read() -> Arrays:
@@ -64,8 +64,7 @@ class Census:
             UserError: An image cannot be read.
             GenrobustError: What is kept is damaged.
         """
-        packaged = getattr(images, "packaged", False)
-        places = [i for i, test in enumerate(tests.values()) if not (packaged and getattr(test, "packaged", False))]
+        places = [i for i, test in enumerate(tests.values()) if not (images.packaged and test.packaged)]
         others = [list(tests.values())[i] for i in places]
 
         def find() -> Arrays:

@@ -54,7 +54,7 @@ def test_a_study_of_pictograms_searches_the_wild_without_its_labels(tiny_generat
     _, written = first.run()
     found, pool = first.images(FOUND), first.data.retrieval
     (path,) = (tmp_path / "searches").iterdir()
-    assert list(found.keys) == read_search(path).keys and len(set(found.keys)) == len(found)
+    assert found.keys == read_search(path, pool, "found").keys and len(set(found.keys)) == len(found)
     assert np.bincount(found.labels).max() == 2 and found.labels.tolist() == sorted(found.labels)
     right = [found.labels[i] == pool.labels[pool.keys.index(key)] for i, key in enumerate(found.keys)]
     assert np.mean(right) > 0.9  # this CLIP has seen them

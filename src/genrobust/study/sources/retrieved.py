@@ -61,7 +61,7 @@ class RetrievedImages:
         pool, first, per_class = self.pool, self.first, self._per_class
         more: list[Any] = [] if per_class is None else [per_class]
         given = [first.images] if isinstance(first, GivenImages) else []
-        if any(getattr(images, "as_stored", False) for images in (pool, *given)):
+        if any(images.as_stored for images in (pool, *given)):
             more.append("in fair order")
         by_class = first is not None and not self.match_styles
         rule = [first and first.identity, RETRIEVED_BY_CLASS if by_class else RETRIEVED]

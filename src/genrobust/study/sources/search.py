@@ -28,7 +28,6 @@ from genrobust.data import (
     SEARCHED_BY,
     FoundImages,
     best_classes,
-    found_images,
     nearest_of_classes,
     read_search,
     write_search,
@@ -149,7 +148,7 @@ class PoolSearch(Rebuilt):
     def images(self) -> FoundImages:
         """The images that were found, once the search is done."""
         Artifact(self.folder).fetch()
-        return found_images(self.pool, read_search(self.folder), RETRIEVED_BY_SEARCH)
+        return read_search(self.folder, self.pool, RETRIEVED_BY_SEARCH)
 
     def report(self) -> str:
         """Say how many of the wanted images were found, which classes ran short, and how often labels are right."""

@@ -90,7 +90,7 @@ def run_benchmark(
     recipes = [side.study.recipe for side in (generated, real_images) if side.study]
     batch_size = recipes[0].evaluate.batch_size if recipes else BATCH_SIZE
     answers = dict(_predictions(opened, sets, classes, folder / "predictions", studies.say, batch_size, device))
-    groups = getattr(sets["real"], "groups", None)
+    groups = sets["real"].groups
     result = score(answers, sets["generated"].styles, groups=groups, real_styles=sets["real"].styles)
     prepared = {m.preparation for of_name in opened.values() for m in of_name}
     notes = (*_notes_of_styles(result), *_notes(result, generated, real_images, left_out, prepared))
