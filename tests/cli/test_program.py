@@ -102,7 +102,6 @@ def test_show_tells_what_would_run(genrobust: Run, recipe: Path, tmp_path: Path)
     assert done.stdout.count("0 of 77 steps") == 2
     assert "[odd], seed 0" in done.stdout
     assert "GB free for runs" in done.stdout
-    assert "no arm mixes [more]; " in done.stdout
     assert "threads" not in done.stdout
     assert "genrobust run " in done.stdout.splitlines()[-1] and "--set train.steps=77" in done.stdout
     assert {path.name for path in (tmp_path / "runs").iterdir()} == {"rates.json", ".lock"}

@@ -94,9 +94,6 @@ def show(
     if groups := {test: Counter(names) for test, names in study.data.image_groups.items() if test in study.tests}:
         phrases = (f"{len(sizes):,} in {test} ({_largest_groups(sizes)})" for test, sizes in groups.items())
         tell(f"groups of images: {', '.join(phrases)}")
-    if unmixed := study.recipe.unmixed_sets():
-        command = _command_about(ctx, "generate", ctx.params["recipe"], "--dataset", unmixed[0])
-        tell(f"no arm mixes {', '.join(unmixed)}; to generate {unmixed[0]}: {command}")
     tell(*_next_steps(study, rows, ctx))
 
 

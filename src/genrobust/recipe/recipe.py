@@ -392,9 +392,3 @@ class Recipe(Section):
     def first_generated_set(self) -> str:
         """The first generated dataset that an arm mixes; the generator's own where none mixes any."""
         return next(iter(self.generated_sets()), GENERATED)
-
-    def unmixed_sets(self) -> list[str]:
-        """The datasets that could be generated and that no arm mixes; `generated` only where they mix no dataset."""
-        other = self.generator is None or self.data.generated is not None or self.generated_sets()
-        sources = self.sources()
-        return [name for name in (*([] if other else [GENERATED]), *self.datasets) if name not in sources]

@@ -51,11 +51,11 @@ class Answer:
 
     Attributes:
         arm: The arm, or group, that it is about; "" where nothing is compared.
-        warnings: What makes it doubtful: the record's own warnings, and test sets that look mislabeled.
+        warnings: Test sets that look mislabeled, which make it doubtful.
         verdict: Whether the arm is better than its reference, or why the study does not say.
         guessed: Names the shifts on which both guess, unless the verdict does or there are none.
         rival: Names an augmentation that may do as well without generated images, if there is one; `details` compares.
-        details: Further findings.
+        details: What was wrong with the images, and further findings.
     """
 
     arm: str
@@ -90,10 +90,11 @@ def answer(record: StudyRecord) -> Answer:
     candidates = _candidates(compared)
     best = max(candidates, key=lambda arm: -1.0 if arm.val_top1 is None else arm.val_top1, default=None)
     arm = record.answer or (best.name if best else "")
-    warnings, noun = (*record.warnings, *_mislabeled_sets(record)), "group" if record.summary.groups else "arm"
+    warnings, noun = tuple(_mislabeled_sets(record)), "group" if record.summary.groups else "arm"
     if not arm:
-        return Answer(arm, warnings, f"The study compares no {noun} with another.")
+        return Answer(arm, warnings, f"The study compares no {noun} with another.", details=record.warnings)
     details = (
+        *record.warnings,
         *_comparison_sentences(compared, arm),
         _accuracy_sentence(compared.summary, arm),
         *_without_groups(compared.summary, arm),
@@ -147,6 +148,7 @@ def _verdict(record: StudyRecord, arm: str) -> str:
     if beyond is not None and not is_sure(beyond):
         where = where.replace("Over ", "Over these ")
     beside = f"; over shifts like these {span(beyond, True)}" if beyond else ""
+    beside += ", undecided" if beyond and not is_sure(beyond) else ""
     pair = _difference_phrase(gained, arm, reference, " of top-1 accuracy", beside)
     over = f"{where[0].lower()}{where[1:]}"
     if not summary.shifts:
@@ -164,7 +166,7 @@ def _verdict(record: StudyRecord, arm: str) -> str:
         return f"{where}, {pair}."
     word = "Not decided" if not is_sure(gained) else "Yes" if gained.value > 0 else "No"
     limits = ["for one seed"] if len(summary.seeds) == 1 and is_sure(gained) else []
-    limits += ["in the recipe's short version"] if "--quick" in record.command.split() else []
+    limits += ["with --quick"] if "--quick" in record.command.split() else []
     return f"{', '.join([word, *limits])}: {over}, {pair}."
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from genrobust.cli import measure
-from genrobust.core import GenrobustError, OutputFile, UserError, about, some_of, templates
+from genrobust.core import GenrobustError, OutputFile, UserError, about, parse_yaml, some_of, templates
 from genrobust.recipe import load_recipe, locate_specs, located, parse_recipe, paths_from, study_name
 from genrobust.study import Processes, Study, seconds_left
 from genrobust.tools.init.finding import NAMED, Found
@@ -54,8 +54,8 @@ def write_recipe(
         before.insert(0, f"the former recipe is {recipe.replace(f'{recipe}~')}")
     with output.writing() as written:
         written.write(text.encode())
-    time, doubts = _check(recipe, out)
-    after = list(_describe_next(found, values, recipe, time))
+    times, doubts = _check(recipe, out)
+    after = list(_describe_next(found, values, recipe, times))
     room = max(1, LINES - len(before) - len(after))
     if len(doubts) > room:
         doubts[room - 1 :] = [f"{len(doubts) - room + 1} more: genrobust show {recipe}"]
@@ -79,7 +79,7 @@ def _recipe_text(found: Found, recipe: Path, values: Mapping[str, Any]) -> str:
         found=found,
         data=found.data,
     )
-    parse_recipe({key: value for key, value in yaml.safe_load(text).items() if key != "quick"}, str(recipe))
+    parse_recipe({key: value for key, value in parse_yaml(text, str(recipe)).items() if key != "quick"}, str(recipe))
     return text
 
 
@@ -91,18 +91,24 @@ def _quoted(value: object) -> str:
     return listed.strip()[1:-1]
 
 
-def _check(recipe: Path, out: Path) -> tuple[str, list[str]]:
-    """How long the study takes, in words, and what its own readers find wrong with the images."""
+def _check(recipe: Path, out: Path) -> tuple[list[str], list[str]]:
+    """How long the study and its preview take, in words, and what its own readers find wrong with the images.
+
+    Without times, a run refuses the recipe.
+    """
+    times, doubts = list[str](), list[str]()
     try:
-        loaded = load_recipe(str(recipe))
-        study = Study(loaded, out, executor=Processes(loaded))
-        doubts = study.graph.notices()
-        rows = study.rows()
-        measure(rows)
-    except GenrobustError as error:  # a run refuses it, too
-        return "", str(error).splitlines()
-    seconds, unknown = seconds_left(rows)
-    return f", {about(seconds)} here" + (" and more that is not measured yet" if unknown else ""), doubts
+        for quick in (False, True):
+            loaded = load_recipe(str(recipe), quick=quick)
+            study = Study(loaded, out, executor=Processes(loaded))
+            doubts = doubts or study.graph.notices()
+            rows = study.rows()
+            measure(rows)
+            seconds, unknown = seconds_left(rows)
+            times.append(f", {about(seconds)} here" + (" and more that is not measured yet" if unknown else ""))
+    except GenrobustError as error:
+        return [], str(error).splitlines()
+    return times, doubts
 
 
 def _describe_sets(found: Found, values: Mapping[str, Any]) -> Iterator[str]:
@@ -121,7 +127,7 @@ def _describe_sets(found: Found, values: Mapping[str, Any]) -> Iterator[str]:
             yield f"{key}: {found.words(others)}"
 
 
-def _describe_next(found: Found, values: Mapping[str, Any], recipe: Path, time: str) -> Iterator[str]:
+def _describe_next(found: Found, values: Mapping[str, Any], recipe: Path, times: list[str]) -> Iterator[str]:
     """What to do with the recipe, and what would be worth more."""
     if values["network_line"]:
         yield values["network_line"]
@@ -131,8 +137,10 @@ def _describe_next(found: Found, values: Mapping[str, Any], recipe: Path, time: 
     elif found.data.shifts:
         yield f"nothing is held out for genrobust tune: it takes two shifts, one of {3 * LEAST_SHIFT} images or more"
     first = f"fill in data.same_class ({some_of(found.unknown, NAMED)})" if found.unknown else "look it over"
-    yield f"wrote {recipe}: {values['trainings']} trainings{time}. First {first}, then"
-    yield f"  genrobust run {shlex.quote(str(recipe))}    # with --quick: a preview"
+    first = first if times or found.unknown else "mend what is listed, since a run refuses it"
+    whole, preview = times or ("", "")
+    yield f"wrote {recipe}: {values['trainings']} trainings{whole}. First {first}, then"
+    yield f"  genrobust run {shlex.quote(str(recipe))}    # with --quick: a preview{preview}"
     if found.data.retrieval is None:
         yield "labeled images in other styles are worth most, few or many: add --retrieved DIR"
     if not values["with_generated"]:
