@@ -28,7 +28,6 @@ from .resampling import (
     seed_weights as seed_weights,
     spread as spread,
 )
-from .sets import comparable as comparable
 from .summary import Comparison as Comparison, score_baselines as score_baselines, summarize as summarize
 from .table import (
     Published as Published,

@@ -166,7 +166,6 @@ def results(checkpoint: Path, pictogram_data: StudyData, few_classes: LabelSpace
     ]
     path = tmp_path / "results.json"
     raw = {"title": "Some *study*", "date": "2026-01-02", "arms": [dataclasses.asdict(a) for a in arms]}
-    raw |= {"command": "", "recipe": "", "environment": {}, "classes": few_classes.ids, "test_images": {}}
     path.write_text(json.dumps({**raw, "summary": summary_to_json(summary, list_metrics())}))
     return path
 
