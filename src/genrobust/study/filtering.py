@@ -71,8 +71,8 @@ def filter_shards(filtered: FilteredDataset) -> None:
     context, rule, dataset, model = filtered.dataset.context, filtered.rule, filtered.dataset.folder, filtered.judge
     labels, recipe = context.data.labels, context.recipe
     feed = Feed(recipe.evaluate.batch_size, resolve_device(recipe.device))
-    opened, prompts, templates = open_dataset(str(dataset), FolderClasses.from_labels(labels), lambda dataset: None)
-    sets = AuditSets(opened, labels, prompts=prompts, templates=templates)
+    opened, templates = open_dataset(str(dataset), FolderClasses.from_labels(labels), lambda dataset: None)
+    sets = AuditSets(opened, labels, templates=templates)
     score_images = by_clip(str(model)) if rule.by == "clip" else by_classifier(partial(open_classifier, str(model)))
     parts = open_kept_parts(dataset, feed.device, filtered.folder.name)
     _filter_images(filtered.folder, sets, score_images, feed, rule.drop, rule.threshold, filtered.inputs, parts)
