@@ -16,6 +16,7 @@ from .baselines import (
     row_count as row_count,
     suggestion as suggestion,
 )
+from .class_subset import OfClasses as OfClasses
 from .classes import FolderClasses as FolderClasses, classes_of as classes_of
 from .copies.exact import (
     Broken as Broken,
