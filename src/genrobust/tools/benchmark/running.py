@@ -17,22 +17,28 @@ from genrobust.tools.benchmark.page import Benchmarked, write_benchmark_page
 from genrobust.tools.benchmark.scoring import ALL, Benchmark, benchmark as score
 
 BATCH_SIZE = 128  # where no recipe says it
+SEEN = (
+    "The generated images are no validation part (split: val), so a model that trained on generated images may have "
+    "trained on these: its accuracy on them then says nothing."
+)
+CHOSEN_ON = (
+    "The real images are the set that settings of the generator may be chosen on: generated images may look more like "
+    "it than like other real images."
+)
 
 
 @dataclass(frozen=True, slots=True)
 class NamedSet:
     """One of the two sets as it was named: `classes` are all that its labels index, and `open` opens it.
 
-    `seen` says that a model may have trained on these very images, `chosen_on` that settings may have been chosen on
-    them. `makes` generates what is missing.
+    `caveat` says what a model or a setting may have seen of these very images. `makes` generates what is missing.
     """
 
     name: str
     classes: LabelSpace
     open: Callable[[], ImageSet]
     study: Study | None = None
-    seen: bool = False
-    chosen_on: bool = False
+    caveat: str = ""
     makes: Stage | None = None
 
 
@@ -87,60 +93,51 @@ def run_benchmark(
     groups = getattr(sets["real"], "groups", None)
     result = score(answers, sets["generated"].styles, groups=groups, real_styles=sets["real"].styles)
     prepared = {m.preparation for of_name in opened.values() for m in of_name}
-    notes = tuple(_notes(result, generated, real_images, left_out, prepared))
+    notes = (*filter(None, (generated.caveat, real_images.caveat)), *_notes(result, left_out, prepared))
     made = Benchmarked(generated.name, real_images.name, sets["generated"], sets["real"], classes, result, notes)
     return made, write_benchmark_page(made, folder)
 
 
 def _open_generated(word: str, studies: Studies) -> NamedSet:
     recipe, dataset = recipe_and_name(word)
-    if recipe and word != recipe:
+    if recipe:
         study = studies.open(recipe)
+        if word == recipe:
+            known = ", ".join(study.recipe.datasets)
+            add = "it has none: add one that no arm mixes, generated-val: {generate: {split: val, per_class: 10}}"
+            raise UserError(f"--on {word}: name one of the recipe's datasets, {word}:NAME; {known or add}")
         if study.recipe.filter_of(dataset) is not None:
             raise UserError(f"--on {word}: this dataset has a filter; a benchmark takes every image: name one without")
         made = study.dataset(dataset)
-        seen = made.user_provided or made.generate.split != "val"
+        is_val = not made.user_provided and made.generate.split == "val"
         name, makes = f"{Path(recipe).stem}:{dataset}", study.graph.generate(dataset)
         images = (lambda: made.images) if made.user_provided else partial(study.generate, dataset)
-        return NamedSet(name, study.data.labels, images, study, seen, makes=makes)
-    if recipe:
-        if datasets := studies.recipe(recipe).datasets:
-            raise UserError(
-                f"--on {word}: name one of the recipe's datasets, such as {word}:{next(reversed(datasets))}"
-            )
-        raise UserError(
-            f"--on {word}: the recipe has no datasets: add one that no arm mixes, such as datasets: {{generated-val: "
-            "{generate: {split: val, per_class: 10}}}, and name it"
-        )
+        return NamedSet(name, study.data.labels, images, study, "" if is_val else SEEN, makes)
     folder = Path(word)
     if not is_dataset(folder):
         return _open_folder(word)
     shards = ShardDataset(folder)
-    val = all(f"{shards.class_ids[label]}-val-" in key for key, label in zip(shards.keys, shards.labels, strict=True))
-    return NamedSet(folder.resolve().name, shards.label_space(), lambda: shards, seen=not val)
+    is_val = all(
+        f"{shards.class_ids[label]}-val-" in key for key, label in zip(shards.keys, shards.labels, strict=True)
+    )
+    return NamedSet(folder.resolve().name, shards.label_space(), lambda: shards, caveat="" if is_val else SEEN)
 
 
 def _open_real(word: str | None, generated: NamedSet, studies: Studies) -> NamedSet:
     recipe, name = recipe_and_name(word or "")
-    if word is not None and word != recipe:  # a set of it, or a folder
-        return _open_test_set(word, studies.open(recipe), name) if recipe else _open_folder(word)
-    study = generated.study if word is None else studies.open(recipe)
+    if word and not recipe:
+        return _open_folder(word)
+    study = studies.open(recipe) if recipe else generated.study
     if study is None:
         raise UserError("name real test images of the same classes with --real: a folder, or a recipe that has some")
     data = study.data
-    return NamedSet(data.clean, data.labels, lambda: data.tests[data.clean], study)
-
-
-def _open_test_set(word: str, study: Study, name: str) -> NamedSet:
-    """The test set `name` of a study, or its images to choose by."""
-    data = study.data
-    sets = {data.shifted_val.name: data.shifted_val} if data.shifted_val else {}
-    images = (sets | data.tests).get(name)
-    if images is None:
-        known = ", ".join([*data.tests, *sets])
-        raise UserError(f"--real {word}: no test set {name!r}; there are {known}")
-    called = f"{Path(word.removesuffix(f':{name}')).stem}:{name}"
-    return NamedSet(called, data.labels, lambda: images, study, chosen_on=images is data.shifted_val)
+    if word in (None, recipe):
+        return NamedSet(data.clean, data.labels, lambda: data.tests[data.clean], study)
+    sets = data.tests | ({} if data.shifted_val is None else {data.shifted_val.name: data.shifted_val})
+    if name not in sets:
+        raise UserError(f"--real {word}: no test set {name!r}; there are {', '.join(sets)}")
+    caveat = CHOSEN_ON if sets[name] is data.shifted_val else ""
+    return NamedSet(f"{Path(recipe).stem}:{name}", data.labels, lambda: sets[name], study, caveat)
 
 
 def _open_folder(word: str) -> NamedSet:
@@ -162,11 +159,8 @@ def _match_classes(generated: NamedSet, real: NamedSet) -> tuple[dict[str, Image
     labels = [c for c in known if c.id in present[0] & present[1]]
     names = {c.id: c.label_name for side, _ in sides for c in side.classes.classes}
     if len(labels) < 2:
-        examples = [", ".join(sorted(names[id] for id in ids)[:3]) or "none" for ids in present]
-        raise UserError(
-            f"{generated.name} and {real.name} have images of fewer than two classes in common: those of the first are "
-            f"{examples[0]} ..., those of the second {examples[1]} ..."
-        )
+        theirs = (some_of(sorted(names[id] for id in ids)) or "none" for ids in present)
+        raise UserError(f"the two sets have fewer than two classes in common: {'; '.join(theirs)}")
     space = LabelSpace(tuple(labels), shared_prompts=True)
     number = {id: label for label, id in enumerate(space.ids)}
     sets = [OfClasses(images, np.array([number.get(id, -1) for id in side.classes.ids])) for side, images in sides]
@@ -174,22 +168,10 @@ def _match_classes(generated: NamedSet, real: NamedSet) -> tuple[dict[str, Image
     return dict(zip(("generated", "real"), sets, strict=True)), space, left_out
 
 
-def _notes(
-    result: Benchmark, generated: NamedSet, real: NamedSet, left_out: Sequence[str], prepared: set[str]
-) -> Iterator[str]:
+def _notes(result: Benchmark, left_out: Sequence[str], prepared: set[str]) -> Iterator[str]:
     groups = next(part.groups for part in result.parts if part.scope == ALL)
     if result.styles.keys() - {""}:  # the style of some image is known
         yield from _notes_of_styles(result, groups)
-    if generated.seen:
-        yield (
-            "The generated images are no validation part (split: val), so a model that trained on generated images may "
-            "have trained on these: its accuracy on them then says nothing."
-        )
-    if real.chosen_on:
-        yield (
-            f"{real.name} is the set that settings of the generator may be chosen on: generated images may look more "
-            "like it than like other real images."
-        )
     if groups:
         yield (
             f"The real images come in {groups} groups, such as those of one designer or photographer: intervals of "
