@@ -32,7 +32,6 @@ from .summary import Comparison as Comparison, score_baselines as score_baseline
 from .table import (
     Published as Published,
     PublishedScores as PublishedScores,
-    TableScores as TableScores,
     copies as copies,
     doubts_of as doubts_of,
     score_published as score_published,

@@ -7,7 +7,8 @@ import pytest
 from scipy.linalg import sqrtm
 from scipy.spatial.distance import cdist
 
-from genrobust.data import NEIGHBORS, fidelity, halves
+from genrobust.data import halves
+from genrobust.data.quality.realism import NEIGHBORS, fidelity
 from genrobust.data.quality.realism import KID_SUBSETS
 
 rng = np.random.default_rng(7)
