@@ -8,8 +8,7 @@ from scipy.linalg import sqrtm
 from scipy.spatial.distance import cdist
 
 from genrobust.data import halves
-from genrobust.data.quality.realism import NEIGHBORS, fidelity
-from genrobust.data.quality.realism import KID_SUBSETS
+from genrobust.data.quality.realism import KID_SUBSETS, NEIGHBORS, fidelity
 
 rng = np.random.default_rng(7)
 REAL = rng.normal(size=(90, 6)).astype(np.float32)

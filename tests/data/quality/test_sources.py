@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from genrobust.data import SourceEmbeddings, qualities
-from genrobust.data.quality.realism import fidelity
 from genrobust.data.quality.diversity import pairwise_distance
+from genrobust.data.quality.realism import fidelity
 
 CLASSES = np.eye(3, 8)
 
