@@ -114,11 +114,10 @@ def _leak_sentence(audit: Audit, leaks: Sequence[str]) -> str:
 
 
 def _copy_sentence(audit: Audit) -> str:
-    parts = [
-        f"{percent(found.copies / audit.n) if found.copies else 'none'} of the images are copies of {_title(found)}"
-        for found in audit.copies
-        if not found.is_test
-    ]
+    others = [found for found in audit.copies if not found.is_test]
+    parts = [f"{percent(of.copies / audit.n)} of the images are copies of {_title(of)}" for of in others if of.copies]
+    if unlike := [_title(found) for found in others if not found.copies]:
+        parts.append(f"none are copies of {' or '.join(unlike)}")
     if (known := audit.memorization) is not None:
         share = percent(known.share) if known.count else "none"
         against = f"where {percent(known.expected, 0)} would be expected of unseen ones"
