@@ -258,7 +258,7 @@ def _compares_within_styles(recipe, runs):
         assert facts["parts"][0]["scores"][number]["drop"]["value"] == scores.drop.value
     words = "within the 6 styles of both sets, each with the same weight"
     first, overall, against = benchmark_verdict(made)
-    assert words in first and overall.startswith("Over all images, ") and "the drop within styles is" in against
+    assert words in first and overall.startswith("Over all images, ") and "the drop within styles differs" in against
     assert page.index(first) < page.index(f"points, {words}") < page.index("points, over all images")
 
 

@@ -264,7 +264,7 @@ def test_the_hardest_images_are_those_that_most_models_get_wrong(of_said: Callab
     said = {"a": [[0, 1, 3, 2], [0, 2, 3, 2]], "b": [[1, 1, 0, 3]]}  # labels are 0, 1, 2, 3
     made = benchmark({name: [(of_said(s), real) for s in of] for name, of in said.items()}, [""] * 4)
     assert [(h.key, h.label, h.wrong) for h in made.hardest] == [("g2", 2, 1)]
-    assert made.hardest[0].said == ((3, 3), (0,))
+    assert made.hardest[0].taken_for == ((3, 2), (0, 1))
     # without b, image 3 is wrong for all and image 1 for half, which is not most
     alone = benchmark({"a": [(of_said(s), real) for s in said["a"]]}, [""] * 4)
     assert {h.key: h.wrong for h in alone.hardest} == {"g2": 1, "g3": 1}

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +32,6 @@ OPEN_CLASSES = 6  # that are shown before the rest is opened
 OPEN_HARD = 24  # of the hardest images, likewise
 ROWS = 12  # of a table by class, likewise
 ANSWERS = 2  # wrong classes named below an image
-COMPARED = 4  # models that a sentence compares with the first
 NBSP, TIMES = "\u00a0", "\u00d7"
 
 
@@ -114,7 +112,7 @@ def benchmark_verdict(made: Benchmarked) -> list[str]:
         who = f"{first}: {where}, " if part is parts[0] else f"{where[0].upper()}{where[1:]}, "
         said.append(
             f"{who}{number(generated.value)} % on {count(generated.n, 'generated image')} and {number(real.value)} % "
-            f"on {real.n:,} real ones, {_change_phrase(drop)}."
+            f"on {real.n:,} real ones, a drop of {_points(drop)}."
         )
     for metric, name in (("real", made.real_name), ("generated", made.name)):
         on_set = [getattr(scores, metric) for scores in parts[-1].scores]
@@ -123,34 +121,20 @@ def benchmark_verdict(made: Benchmarked) -> list[str]:
             said.append(f"On {name}, no model reaches guessing ({chance} %): perhaps {MISLABELED}.")
     beyond = zip(others, (scores.beyond for scores in parts[0].scores[1:]), strict=True)
     against = sorted(((name, score) for name, score in beyond if score is not None), key=lambda pair: pair[1].value)
-    if len(against) > COMPARED:
-        against = [*against[: COMPARED - 1], against[-1]]
     if against:
         drop_of = "the drop within styles" if parts[0].scope == WITHIN else "the drop"
+        ends = dict((against[0], against[-1]))  # the smallest and the largest; the table has all
         said.append(
-            f"Against that of {first}, {drop_of} is {'; '.join(_comparison_phrase(*pair) for pair in against)}."
+            f"Against that of {first}, {drop_of} differs by "
+            f"{'; '.join(f'{_points(score)} for {name}' for name, score in ends.items())}."
         )
     return said
 
 
-def _change_phrase(drop: Score) -> str:
-    """From real to generated images, in words."""
-    if not is_sure(drop):
-        return f"a drop of {number(drop.value, True)} points that may be chance (95 % interval {span(drop, True)})"
-    change = "a drop" if drop.value > 0 else "a gain"
-    return f"{change} of {number(abs(drop.value))} points (95 % interval {_unsigned_span(drop)})"
-
-
-def _comparison_phrase(name: str, beyond: Score) -> str:
-    if not is_sure(beyond):
-        return f"no other beyond chance for {name} ({span(beyond, True)})"
-    side = "smaller" if beyond.value < 0 else "larger"
-    return f"{number(abs(beyond.value))} points {side} for {name} ({_unsigned_span(beyond)})"
-
-
-def _unsigned_span(score: Score) -> str:
-    """The interval of a metric whose sign the words give."""
-    return span(score if score.value > 0 else replace(score, lo=-score.hi, hi=-score.lo))
+def _points(score: Score) -> str:
+    """Write a difference with its interval."""
+    chance = "" if is_sure(score) else ", which may be chance"
+    return f"{number(score.value, True)} points (95 % interval {span(score, True)}{chance})"
 
 
 def accuracies(scores: Scores) -> tuple[Score, Score, Score]:
@@ -180,17 +164,13 @@ def _hardness(part: Part) -> tuple[bool, float, str]:
 
 
 def _hard_image(made: Benchmarked, hard: HardImage) -> Thumbnail:
-    """Show a hard image with its class and the commonest wrong answers, and every model's answers in words."""
+    """Show a hard image with its class, and what most checkpoints take it for."""
     names = made.labels.names
-    wrong = Counter(label for said in hard.said for label in said if label != hard.label)
-    commonest = sorted(wrong.items(), key=lambda item: (-item[1], item[0]))[:ANSWERS]
-    several = sum(map(len, hard.said)) > 1
-    answers = ", ".join(names[label] + (f"{NBSP}{TIMES}{NBSP}{n}" if several else "") for label, n in commonest)
-    answered = "; ".join(
-        f"{model}: {', '.join(names[label] for label in said)}"
-        for model, said in zip(made.result.models, hard.said, strict=True)
+    several = sum(made.result.models.values()) > 1
+    taken_for = ", ".join(
+        names[label] + (f"{NBSP}{TIMES}{NBSP}{n}" if several else "") for label, n in hard.taken_for[:ANSWERS]
     )
-    return make_thumbnail(made.generated, hard.index, f"{hard.key}. {answered}", f"{names[hard.label]} → {answers}")
+    return make_thumbnail(made.generated, hard.index, hard.key, f"{names[hard.label]} → {taken_for}")
 
 
 def _facts(made: Benchmarked) -> Any:

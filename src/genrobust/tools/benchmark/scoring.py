@@ -70,14 +70,14 @@ class Part:
 class HardImage:
     """A generated image that most models get wrong: `wrong` is the share of them, each weighing the same.
 
-    `said` holds the label that each checkpoint of each model gave.
+    `taken_for` are the wrong labels with how many checkpoints gave them, the commonest first.
     """
 
     index: int
     key: str
     label: int
     wrong: float
-    said: tuple[tuple[int, ...], ...]
+    taken_for: tuple[tuple[int, int], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -302,13 +302,10 @@ def _hardest_images(side: _Side, models: Sequence[slice]) -> tuple[HardImage, ..
     wrong = 1 - np.mean([side.right[rows].mean(axis=0) for rows in models], axis=0)
     doubt = np.mean([side.doubt[rows].mean(axis=0) for rows in models], axis=0)
     order = [i for i in np.lexsort((-doubt, -wrong.round(9))).tolist() if wrong[i] > 0.5]
-    return tuple(
-        HardImage(
-            index=i,
-            key=side.keys[i],
-            label=int(side.labels[i]),
-            wrong=float(wrong[i]),
-            said=tuple(tuple(side.said[rows, i].tolist()) for rows in models),
-        )
-        for i in order[:HARDEST]
-    )
+    hardest = []
+    for i in order[:HARDEST]:
+        label = int(side.labels[i])
+        given = Counter(side.said[side.said[:, i] != label, i].tolist())
+        taken_for = tuple(sorted(given.items(), key=lambda item: (-item[1], item[0])))
+        hardest.append(HardImage(i, side.keys[i], label, float(wrong[i]), taken_for))
+    return tuple(hardest)
