@@ -21,7 +21,18 @@ from genrobust.classifiers import (
     load_clip,
     logits_in_parts,
 )
-from genrobust.core import REAL, Advance, Arrays, ImageSet, KeptParts, SourceQuality, cores, fair_order, progress_bar
+from genrobust.core import (
+    REAL,
+    Advance,
+    Arrays,
+    ImageSet,
+    KeptParts,
+    SourceQuality,
+    check_not_empty,
+    cores,
+    fair_order,
+    progress_bar,
+)
 from genrobust.data import (
     DISTANCE,
     NEAR,
@@ -83,6 +94,7 @@ class Measuring:
             UserError: An empty set, an image that cannot be read, or a classifier that lacks one of the classes.
         """
         sets, dataset = self.sets, self.sets.dataset
+        check_not_empty(dataset)
         shards = dataset if isinstance(dataset, ShardDataset) else None
         judge, judgments = self.models.classifier, list[Judgment]()
         columns = [] if judge is None else judge.columns(sets.labels)  # which is refused before the long work
