@@ -7,7 +7,7 @@ from .effective import (
     fit_lines as fit_lines,
     to_scale as to_scale,
 )
-from .grouping import Groups as Groups, require_names as require_names
+from .grouping import Groups as Groups
 from .metric import (
     EXPLAINED as EXPLAINED,
     METRICS as METRICS,
@@ -24,7 +24,6 @@ from .resampling import (
     interval_over_sets as interval_over_sets,
     mean_of as mean_of,
     measure_accuracy as measure_accuracy,
-    require_replicates as require_replicates,
     seed_weights as seed_weights,
     spread as spread,
 )

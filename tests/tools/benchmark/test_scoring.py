@@ -115,16 +115,6 @@ def test_groups_of_real_images_widen_what_depends_on_them_and_nothing_else() -> 
     assert benchmark(asked, [""] * 400, groups=["one"] * 600).parts == plain.parts
 
 
-@pytest.mark.parametrize(
-    ("argument", "wrong"),
-    [("styles", [float("nan")] * 400), ("real_styles", ["outline"]), ("groups", [None] * 600), ("bootstrap", 1)],
-)
-def test_arguments_that_say_nothing_are_refused_by_their_name(argument: str, wrong: object) -> None:
-    given = {"styles": [""] * 400, argument: wrong}
-    with pytest.raises(ValueError, match=f"^{argument}: "):
-        benchmark({"only": [pair(0.4, 0.9)]}, **given)  # type: ignore[arg-type]
-
-
 def test_classes_and_styles_are_scored_apart() -> None:
     members = [pair(0.5, 0.7), pair(0.3, 0.6, 3)]
     styles = ["solid" if i % 3 else "" if i % 2 else "emoji" for i in range(400)]

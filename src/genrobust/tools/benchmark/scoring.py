@@ -23,8 +23,6 @@ from genrobust.robustness import (
     mean_of,
     measure_accuracy,
     read_answers,
-    require_names,
-    require_replicates,
     seed_weights,
     spread,
 )
@@ -165,13 +163,11 @@ def benchmark(
 
     Raises:
         GenrobustError: A logit is NaN, or the highest of an image infinite.
-        ValueError: An image has no style or group, or `bootstrap` is below 20.
     """
-    require_replicates(bootstrap)
     pairs = [pair for of_model in answers.values() for pair in of_model]
     sides = (
-        _side([g for g, _ in pairs], styles, None, "styles", bootstrap),
-        _side([r for _, r in pairs], real_styles, groups, "real_styles", bootstrap),
+        _side([g for g, _ in pairs], styles, None, bootstrap),
+        _side([r for _, r in pairs], real_styles, groups, bootstrap),
     )
     rng = np.random.default_rng(0)
     over_all = [side.accuracy(rng) for side in sides]
@@ -256,14 +252,10 @@ def _side(
     predictions: Sequence[Predictions],
     styles: Sequence[str] | None,
     groups: Sequence[str] | None,
-    argument: str,
     bootstrap: int,
 ) -> _Side:
-    """The answers on one set; `argument` names its styles."""
+    """The answers on one set."""
     first = predictions[0]
-    for name, names in (("groups", groups), (argument, styles)):
-        if names is not None:
-            require_names(names, len(first.labels), name)
     asked = [(np.arange(len(first.classes)), {"right": attrgetter("correct")})]
     at = np.arange(len(first.labels))
     return _Side(
