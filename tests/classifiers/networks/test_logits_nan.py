@@ -23,7 +23,6 @@ from genrobust.classifiers import (
     PredictedBy,
     clip_embeddings,
     create_classifier,
-    embed_texts,
     load_checkpoint,
     load_clip,
     open_classifier,
@@ -31,6 +30,7 @@ from genrobust.classifiers import (
     read_checkpoint_info,
     save_checkpoint,
 )
+from genrobust.classifiers.sources.clip import embed_texts
 from genrobust.core import ClassLabel, GenrobustError, LabelSpace
 from genrobust.data import MemoryImages
 
