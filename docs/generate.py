@@ -29,7 +29,6 @@ from pydantic.fields import FieldInfo
 
 from genrobust.cli.entry import app
 from genrobust.recipe.load import Recipe
-from genrobust.recipe.numbers import Between
 from genrobust.recipe.section import Choice, Section
 
 HERE = Path(__file__).parent / "reference"
@@ -178,7 +177,7 @@ def takes(hint: Any, anchors: Mapping[str, str]) -> str:
     if hint is type(None):
         return "`null`"
     if origin is Annotated:
-        bounds = [f" {in_short(bound)}" for bound in arguments[1:] if isinstance(bound, Between)]
+        bounds = [f" {in_words(field.metadata)}" for field in arguments[1:] if isinstance(field, FieldInfo)]
         return takes(arguments[0], anchors) + "".join(bounds)
     if origin is Literal:
         return either([f"`{value}`" for value in arguments])
@@ -194,9 +193,15 @@ def takes(hint: Any, anchors: Mapping[str, str]) -> str:
     return SCALARS[hint]
 
 
-def in_short(bounds: Between) -> str:
-    """Bounds in words, without an upper one that only stops nonsense."""
-    return re.sub(r",? (?:up )?to [\de+,]+$", "", str(bounds)) if bounds.most >= ENDLESS else str(bounds)
+def in_words(bounds: list[Any]) -> str:
+    """Bounds in words, without an upper one that only stops nonsense: "from 0 to 1", "above 0"."""
+    found = {key: value for bound in bounds for key, value in vars(bound).items()}
+    least = f"above {found['gt']:,}" if "gt" in found else f"from {found['ge']:,}"
+    if "lt" in found:
+        return f"{least} {'and' if 'gt' in found else 'to'} below {found['lt']:,}"
+    if found["le"] >= ENDLESS:
+        return least
+    return f"{least}{', up' if 'gt' in found else ''} to {found['le']:,}"
 
 
 def listed(hint: Any, anchors: Mapping[str, str]) -> list[str]:

@@ -28,8 +28,7 @@ from genrobust.core import (
     StudyRecord,
     Summary,
 )
-from genrobust.report import ReportView
-from genrobust.report.renderers.terminal import final_table
+from genrobust.report import ReportView, terminal
 from genrobust.report.results import summary_from_json, summary_to_json
 from genrobust.robustness import list_metrics
 
@@ -143,7 +142,7 @@ def shown(record) -> Callable[..., str]:
 
     def show(summary: Summary, width: int = 80) -> str:
         console = Console(width=width, file=io.StringIO())
-        console.print(final_table(ReportView(replace(record, summary=summary)), width))
+        console.print(terminal(ReportView(replace(record, summary=summary))))
         lines = [line.rstrip() for line in console.file.getvalue().splitlines()]
         assert max(map(len, lines)) <= width
         return "\n".join(lines)

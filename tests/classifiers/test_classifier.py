@@ -73,7 +73,7 @@ def test_it_is_a_marked_row_beside_the_arms_and_no_arm(study: Callable[..., Stud
     values = {(key.test_set, value) for key, value in scores.items() if key.seed is not None}
     assert len(values) == len({test for test, _ in values}) == 3, "one metric a test set, whatever the seed"
     text = written["report.md"].read_text(encoding="utf-8")
-    assert "The study has one arm, real, so nothing is compared." in text
+    assert "The study compares no arm with another." in text
     assert f"| {ZERO_SHOT} \N{DOUBLE DAGGER} |" in text
     assert "was trained elsewhere, on other data" in text
     page = written["report.html"].read_text(encoding="utf-8")

@@ -14,10 +14,9 @@ from genrobust.core import Artifact, write_files
 
 URLS = ("https://user:qqqzzz@host/x", "s3://KEY:qqq/zzz@none/x", "https://host/x?token=qqqzzz")
 COMMANDS = (
-    *("show {}", "run small.yaml --out {}", "tune small.yaml --budget 1s --out {}", "show {} --prompts", "report {}"),
+    *("show {}", "run small.yaml --out {}", "tune small.yaml --budget 1s --out {}", "show {} --prompts 1", "report {}"),
     *("train small.yaml --set data.source={}", "evaluate small.yaml --models {}", "init --train {} --test {}"),
-    *("audit {}", "audit made --test {}", "view {}", "view made --port {}", "verify {}"),
-    "filter {} --by clip --clip {}",
+    *("audit {}", "audit made --test {}", "view {}", "view made --port {}", "verify {}", "filter {} --clip {}"),
     *("benchmark --models {} --on {}", "export {} --to parquet", "export {} --to timm", "predict {} images"),
     *(
         "predict resnet18 {} --out {}",
@@ -28,7 +27,7 @@ COMMANDS = (
     *("effective-robustness --id a --shift b {}", "show small.yaml --yaml --set title={}", "{}", "show small.yaml {}"),
     *(
         "init --train images --test images --server {} --model x",
-        "train small.yaml --generators --set generator.model={}",
+        "generate small.yaml --set generator.model={}",
     ),
 )
 RUN_ALL = """

@@ -42,7 +42,7 @@ UNUSED = [  # a mode, a key of others, and one of these
     ("mode images", "lora", "x.safetensors", "mode labels"),
     ("mode class", "width", 64, "mode images"),
     ("mode labels", "server", {"url": "http://a"}, "engine openai"),
-    ("engine openai", "scheduler", "ddim", "engine diffusers"),
+    ("engine openai", "scheduler", "ddim", "mode labels"),
 ]
 LISTED = {"strategy": "list", "file": "x.txt", "templates": "openai"}
 MISTAKES = [  # section, its values, what the error names
@@ -52,21 +52,21 @@ MISTAKES = [  # section, its values, what the error names
     ),
     ("generator", {"mode": "text"}, "generator.mode: the engine diffusers draws in .*labels.images"),
     ("generator", {"engine": "opena"}, "generator.engine: no engine 'opena' .perhaps openai"),
-    ("generator", {"mode": "labels+images", "strength": 0}, "generator.strength: give a number above 0, up to 1: "),
-    ("generator", {"mode": "labels+images", "strength": 1.5}, "generator.strength: give a number above 0, up to 1: "),
+    ("generator", {"mode": "labels+images", "strength": 0}, "generator.strength: input should be greater than 0"),
+    ("generator", {"mode": "labels+images", "strength": 1.5}, "generator.strength: input should be less than or equal"),
     ("generator", {"mode": "labels+images", "strength": 0.2, "steps": 4}, "strength 0.2 of 4 steps leaves no step"),
     ("generator", {"lora": {"path": "x"}}, "unknown key generator.lora.path; known here: model, revision, scale"),
     ("generate", {"prompts": {"strategy": "list"}}, "generate.prompts: strategy list needs the key file"),
     ("generate", {"prompts": {"file": "x"}}, "generate.prompts: strategy diverse does not use the key file"),
     ("generate", {"prompts": LISTED}, "generate.prompts: strategy list does not use the key templates"),
-    ("finetune", {"steps": 0}, "finetune.steps: give a number from 1"),
+    ("finetune", {"steps": 0}, "finetune.steps: input should be greater than or equal to 1"),
     ("finetune", {"steps": 5, "warmup_steps": 5}, "finetune: .*lower it, or raise steps"),
     ("class_model", {"width": 100}, "class_model: 100 channels are no multiple of 32"),
     ("class_model", {"steps": 5, "warmup_steps": 5}, "class_model: .*lower it, or raise steps"),
     ("class_model", {"channels": [32, 48]}, "class_model: 48 channels are no multiple of 32"),
     ("class_model", {"channels": [32, 64], "depth": 2}, "class_model: depth and width are of a transformer"),
     ("class_model", {"channels": [32]}, "class_model.channels"),
-    ("class_model", {"depth": 0}, "class_model.depth: give a number from 1 to 256"),
+    ("class_model", {"depth": 0}, "class_model.depth: input should be greater than or equal to 1"),
     *(
         ("datasets", {"clean": {"filter": values}}, rf"datasets\.clean\.filter: .*{named}")
         for values, named in [

@@ -137,7 +137,6 @@ def test_installed_recipes_parse(name: str) -> None:
         (["train.augmentation=augmix", "seeds=[0, 1]"], "+seeds=[0,1]+train.augmentation=augmix"),
         (["datasets.held out.generate.per_class=2"], "+datasets.held out.generate.per_class=2"),
         (["train.steps=20", "title=a", "device=cpu"], "+train.steps=20"),
-        (["train.steps=500"], ""),
         (["device=cpu", "track=true", "execute.workers=2", "title=a", "question=b?"], ""),
     ],
 )

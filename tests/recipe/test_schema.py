@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -70,7 +70,7 @@ def test_it_takes_the_installed_recipes_as_they_are_and_with_all_values(name: st
         ("generator", "{engine: openai, model: x, server: {url: 'http://127.0.0.1:8000/v1'}}"),
         ("generator.lora", "x"),
         ("datasets.few.generator", "{lora: {scale: 0.5}, mode: labels, steps: 4}"),
-        ("train", "{learning_rate: 1e-3, steps: '200', wise_ft: [0, 1], init: pretrained}"),
+        ("train", "{learning_rate: 1e-3, wise_ft: [0, 1], init: pretrained}"),
         ("quick", "{train.steps: 1, arms: [{name: real, mixture: real}]}"),
         ("sweep", "[{over: {n: [1, 2]}, arm: {name: 'n {n}', mixture: real, train: {steps: '{n}'}}}, null]"),
     ],
@@ -79,6 +79,17 @@ def test_it_takes_the_short_forms(key: str, value: str) -> None:
     raw = changed(key, value)
     assert mistake(raw) is None
     parse_recipe({key: value for key, value in raw.items() if key != "quick"})
+
+
+def test_every_number_is_bounded() -> None:
+    def bounds(schema: Any) -> Iterator[set[str]]:
+        if isinstance(schema, dict) and schema.get("type") in ("integer", "number"):
+            yield {key.removeprefix("exclusive").lower() for key in schema} & {"minimum", "maximum"}
+        for inner in schema.values() if isinstance(schema, dict) else schema if isinstance(schema, list) else ():
+            yield from bounds(inner)
+
+    found = list(bounds(SCHEMA.schema))
+    assert len(found) > 50 and all(len(of) == 2 for of in found)
 
 
 def test_a_sweep_may_have_all_the_arms() -> None:

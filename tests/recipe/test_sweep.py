@@ -149,7 +149,7 @@ def test_a_sweep_is_left_out_where_null_takes_its_place() -> None:
             "sweep.1.arm: unknown placeholder {y}",
         ),
         ({"dataset": {"name": "{model.arch}"}}, "sweep.1.dataset: unknown placeholder {model.arch}"),
-        ({"arm": {"name": "{amount}"}}, "sweep.1.over.model: no arm or dataset uses it"),
+        ({"arm": {"name": "{amount}", "mixture": "real"}}, "arms: '6' is the name of two arms"),
         ({"over": {"amount": 6, "model": MODELS}}, "sweep.1: over.amount: input should be a valid list (got 6)"),
         ({"over": {}}, "sweep.1: over: "),
         (

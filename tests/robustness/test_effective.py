@@ -7,7 +7,7 @@ from scipy.stats import linregress
 
 from genrobust.core import BaselineModel, UserError
 from genrobust.robustness import effective_robustness, fit_line, fit_lines, to_scale
-from genrobust.robustness.effective import expected, moved_in, outside, refit_lines
+from genrobust.robustness.effective import moved_in, outside, refit_lines
 
 CLEAN = np.array([55.0, 62.0, 70.0, 74.0, 81.0])
 SHIFTED = np.array([20.0, 27.0, 33.0, 41.0, 47.0])
@@ -25,7 +25,8 @@ def test_the_line_is_scipys_regression_in_the_transformed_space(transform):
     assert (line.slope, line.intercept) == pytest.approx((theirs.slope, theirs.intercept))
     assert (line.r2, line.n, line.lo, line.hi) == pytest.approx((theirs.rvalue**2, 5, 55, 81))
     assert line.residual_sd == pytest.approx(np.sqrt((residuals**2).sum() / 3))
-    assert expected(line, 70.0) == pytest.approx(100 * inverse(theirs.intercept + theirs.slope * forward(0.7)))
+    predicted = 100 * inverse(theirs.intercept + theirs.slope * forward(0.7))
+    assert -effective_robustness(line, 70.0, 0.0) == pytest.approx(predicted)
 
 
 def test_models_on_one_line_have_no_effective_robustness_and_a_point_above_has_its_height():
@@ -44,7 +45,7 @@ def test_accuracies_of_0_and_100_are_left_out_of_a_logit_line_and_kept_in_a_line
 
 def test_a_perfect_or_hopeless_model_is_expected_at_the_limits():
     line = fit_line(CLEAN, SHIFTED, "r")
-    assert expected(line, np.array([0.0, 100.0])) == pytest.approx([0, 100], abs=1e-4)
+    assert -effective_robustness(line, [0.0, 100.0], 0.0) == pytest.approx([0, 100], abs=1e-4)
 
 
 @pytest.mark.parametrize("transform", SPACES)

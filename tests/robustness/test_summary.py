@@ -147,7 +147,10 @@ def test_studies_with_gaps_are_refused(study):
         (lambda p: replace(p, labels=(p.labels + 1) % 6), "images of the other checkpoints"),
         (lambda p: replace(p, protocol="96 px, flips averaged"), "prepared as '96 px, flips averaged'"),
         (lambda p: replace(p, test_set="emoji"), "predictions on 'emoji'"),
-        (lambda p: replace(p, logits=p.logits[:9], labels=p.labels[:9], keys=p.keys[:9]), "9 images, where another"),
+        (
+            lambda p: replace(p, logits=p.logits[:9], labels=p.labels[:9], keys=p.keys[:9]),
+            "images of the other checkpoints",
+        ),
         (lambda p: replace(p, classes=tuple("abcdee")), "prepared as .* over 6 classes"),
     ],
 )

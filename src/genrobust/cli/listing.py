@@ -59,7 +59,7 @@ _OWN = {  # where each is named
     "methods": "train.method",
     "metrics": "--metric, claims.N.metric",
     "executors": "execute.executor",
-    "sections": "every form of a report",
+    "sections": "the pages of a report",
 }
 for _name, _named_by in _OWN.items():
     KINDS.register(_name)(Kind(_named_by, partial(_load, _name)))

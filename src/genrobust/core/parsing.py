@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any, NoReturn
 
 import yaml
@@ -10,7 +11,16 @@ import yaml
 from genrobust.core.errors import UserError
 
 _TAG = "tag:yaml.org,2002:"
-_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_Safe: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+class _Loader(_Safe):
+    """Loads plain values, and takes 1e-3 for a number, as YAML 1.2 does."""
+
+
+_Loader.add_implicit_resolver(
+    f"{_TAG}float", re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d{1,3}$"), list("+-.0123456789")
+)
 
 
 def parse_yaml(text: str | bytes, source: str) -> Any:

@@ -16,7 +16,7 @@ from .baselines import (
     row_count as row_count,
     suggestion as suggestion,
 )
-from .class_subset import OfClasses as OfClasses
+from .class_subset import relabeled as relabeled
 from .classes import FolderClasses as FolderClasses, classes_of as classes_of
 from .copies.exact import (
     Broken as Broken,
@@ -78,7 +78,6 @@ from .searches import (
     SEARCHED_BY as SEARCHED_BY,
     FoundImages as FoundImages,
     best_classes as best_classes,
-    found_images as found_images,
     nearest_of_classes as nearest_of_classes,
     read_search as read_search,
     write_search as write_search,

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, StrictFloat
 
-from genrobust.recipe import Between, GeneratorConfig, Section, short_for
+from genrobust.recipe import GeneratorConfig, Section, short_for
 
-STEPS = Between(1, 1000, "diffusion models know 1,000 noise levels")
-GUIDANCE = Between(0, 1000, "images turn to noise")
-SIZE = Between(8, 8192, "larger images fit no device's memory")
+STEPS = Field(strict=True, ge=1, le=1000)
+GUIDANCE = Field(strict=True, ge=0, le=1000)
+SIZE = Field(strict=True, ge=8, le=8192)
 
 
 class LoraConfig(Section):
@@ -23,7 +23,7 @@ class LoraConfig(Section):
 
     model: str
     revision: str | None = None
-    scale: Annotated[float, Between(-1000, 1000, "images turn to noise")] = 1.0
+    scale: Annotated[StrictFloat, Field(ge=-1000, le=1000)] = 1.0
 
 
 class AdapterConfig(Section):
@@ -44,7 +44,7 @@ class AdapterConfig(Section):
     revision: str | None = None
     file: str = "models/ip-adapter_sd15.safetensors"
     image_encoder: str = "models/image_encoder"
-    scale: Annotated[float, Between(0, 10, "images turn to noise")] = 1.0
+    scale: Annotated[StrictFloat, Field(ge=0, le=10)] = 1.0
 
 
 class DiffusersConfig(GeneratorConfig):

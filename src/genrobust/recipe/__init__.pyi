@@ -27,7 +27,6 @@ from .diffusion import (
     FinetuneConfig as FinetuneConfig,
     GeneratorTraining as GeneratorTraining,
 )
-from .execute import EXECUTORS as EXECUTORS, ExecuteConfig as ExecuteConfig
 from .fine_tuning import FROM_SCRATCH as FROM_SCRATCH, METHODS as METHODS, PRETRAINED as PRETRAINED
 from .generate import (
     ENGINES as ENGINES,
@@ -46,15 +45,19 @@ from .load import (
 )
 from .names import study_name as study_name
 from .numbers import (
-    CORES as CORES,
-    Between as Between,
     Pixels as Pixels,
     PositiveFraction as PositiveFraction,
     Threads as Threads,
     WorkerCount as WorkerCount,
 )
-from .paths import locate_specs as locate_specs
-from .recipe import GENERATED as GENERATED, QualityConfig as QualityConfig, Recipe as Recipe
+from .paths import locate_specs as locate_specs, located as located, paths_from as paths_from
+from .recipe import (
+    EXECUTORS as EXECUTORS,
+    GENERATED as GENERATED,
+    ExecuteConfig as ExecuteConfig,
+    QualityConfig as QualityConfig,
+    Recipe as Recipe,
+)
 from .schema import recipe_schema as recipe_schema
 from .section import (
     Place as Place,

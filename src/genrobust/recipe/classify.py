@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, StrictFloat, StrictInt, field_validator, model_validator
 
 from genrobust.recipe.augmentation import Augmentation, AugmentationName
 from genrobust.recipe.fine_tuning import FineTuning
@@ -13,7 +13,6 @@ from genrobust.recipe.names import Name
 from genrobust.recipe.numbers import (
     Average,
     Batch,
-    Between,
     Count,
     Decay,
     Epochs,
@@ -36,7 +35,7 @@ def _check_mixing(alpha: float) -> float:
 
 AVERAGE_POWER = 2 / 3  # of the steps, in the bound of timm's ModelEmaV3 on its decay
 LEAST_MIXING = 0.001
-Mixing = Annotated[float, Between(0, 1000, "larger ones mix all images half and half"), AfterValidator(_check_mixing)]
+Mixing = Annotated[StrictFloat, Field(ge=0, le=1000), AfterValidator(_check_mixing)]
 LENGTHS = (("steps", "epochs"), ("warmup_steps", "warmup_epochs"))  # a recipe gives either of each
 # Augmentations that combine with any policy and with each other, under their names in timm; 0 turns one off.
 COMBINED = ("mixup", "cutmix", "random_erasing", "color_jitter", "grayscale")
@@ -98,7 +97,7 @@ class TrainConfig(FineTuning):
     crop: Literal["square", "random-resized"] = "square"
     steps: Steps | None = 600  # None with `epochs`
     epochs: Epochs | None = None
-    batch_size: Annotated[int, Between(2, 65_536, "batch norm takes two, and memory holds no more")] = 128
+    batch_size: Annotated[StrictInt, Field(ge=2, le=65_536)] = 128
     optimizer: Literal["adamw", "sgd", "momentum"] = "adamw"
     learning_rate: Rate = 2e-3
     schedule: Literal["cosine", "linear"] = later_key("cosine")
@@ -107,7 +106,7 @@ class TrainConfig(FineTuning):
     momentum: Fraction = 0.9  # only for SGD
     warmup_steps: WarmupSteps | None = 50  # None with `warmup_epochs`
     warmup_epochs: Epochs | None = later_key(None)
-    label_smoothing: Annotated[float, Between(0, 1, "at 1, nothing is left of the labels", below=True)] = 0.1
+    label_smoothing: Annotated[StrictFloat, Field(ge=0, lt=1)] = 0.1
     ema_decay: Average = 0.99  # 0 turns the weight average off
     augmentation: AugmentationName = Field(
         default_factory=Augmentation
@@ -116,7 +115,7 @@ class TrainConfig(FineTuning):
     mixup: Mixing = 0.0  # alpha of the Beta distribution of the mixing weight; so is cutmix
     cutmix: Mixing = 0.0
     random_erasing: Fraction = 0.0  # probability for each image; so is grayscale
-    color_jitter: Annotated[float, Between(0, 10, "more leaves black or white")] = (
+    color_jitter: Annotated[StrictFloat, Field(ge=0, le=10)] = (
         0.0  # brightness, contrast and saturation, by up to this factor
     )
     grayscale: Fraction = 0.0
@@ -232,7 +231,7 @@ class LabelsConfig(Section):
     """
 
     arm: Name
-    temperature: Annotated[float, Between(0, 1000, "higher ones leave nothing of the logits", above=True)] = 1.0
+    temperature: Annotated[StrictFloat, Field(gt=0, le=1000)] = 1.0
 
 
 class MixturePart(Section):
@@ -262,9 +261,9 @@ class MixturePart(Section):
     cells: Literal["all", "withheld"] = later_key("all")
     per_class: Count | None = None
     fraction: PositiveFraction | None = None
-    weight: Annotated[float, Between(1e-6, 1e6, "a batch cannot hold such unequal shares")] | None = None
+    weight: Annotated[StrictFloat, Field(ge=1e-6, le=1e6)] | None = None
     balance: tuple[Literal["class", "style"], ...] = later_key(())
-    loss_weight: Annotated[float, Between(1e-6, 1e6, "other images would not count")] = later_key(1.0)
+    loss_weight: Annotated[StrictFloat, Field(ge=1e-6, le=1e6)] = later_key(1.0)
     labels: LabelsConfig | None = later_key(None)
 
     @property
@@ -357,7 +356,7 @@ class EvaluateConfig(Section):
 
     batch_size: Batch = 256
     image_size: Pixels | None = None
-    crop_pct: Annotated[float, Between(0.1, 1, "images are resized to image_size / crop_pct pixels")] = 1
+    crop_pct: Annotated[StrictFloat, Field(ge=0.1, le=1)] = 1
     flip: bool = False
     tests: tuple[str, ...] | None = None  # None: all test sets
     beside: tuple[str, ...] = ()
@@ -384,7 +383,5 @@ class RobustnessConfig(Section):
 
     baselines: str | None = "shipped"
     transform: Literal["logit", "probit", "linear"] = "logit"
-    grid: Annotated[int, Between(0, 100, "the grid is smaller")] = 0
-    bootstrap: Annotated[
-        int, Between(100, 100_000, "fewer resamples give no interval, and more give no better one")
-    ] = 1000
+    grid: Annotated[StrictInt, Field(ge=0, le=100)] = 0
+    bootstrap: Annotated[StrictInt, Field(ge=100, le=100_000)] = 1000

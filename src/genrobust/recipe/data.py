@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, StrictFloat, StrictInt, field_validator, model_validator
 
 from genrobust.core import LabelSpace, Registry
 from genrobust.recipe.names import Name
-from genrobust.recipe.numbers import Between, Count, PerClass, Seed
+from genrobust.recipe.numbers import Count, PerClass, Seed
 from genrobust.recipe.section import Choice, Place, Section, checked, later_key, shown
 
 RULE = "such as {pattern: REGEX}"
@@ -85,7 +85,7 @@ class GroupRule(ImageRule):
 class ClassSample(Section):
     """So many of the classes, which a hash with the `seed` chooses: of one seed, fewer are a part of more."""
 
-    count: Annotated[int, Between(2, 1_000_000, "a classifier needs two")]
+    count: Annotated[StrictInt, Field(ge=2, le=1_000_000)]
     seed: Seed = 0
 
 
@@ -99,7 +99,7 @@ class CellShare(Section):
     Each class keeps a style, and each style a class. Of one seed, a smaller share is part of a larger one.
     """
 
-    share: Annotated[float, Between(0, 1, "it is a share of the cells", above=True, below=True)]
+    share: Annotated[StrictFloat, Field(gt=0, lt=1)]
     seed: Seed = 0
 
 

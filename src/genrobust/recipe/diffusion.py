@@ -4,26 +4,25 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, StrictInt, model_validator
 
-from genrobust.recipe.numbers import MEMORY, Average, Batch, Between, Rate, Steps, Threads, WarmupSteps
+from genrobust.recipe.numbers import Average, Batch, Rate, Steps, Threads, WarmupSteps
 from genrobust.recipe.section import Section, later_key
 
 PATCH = 4  # pixels a side: a U-Net on 16 x 16 latents of an image of 64 px learns shapes, one on 8 x 8 colors alone
 HEAD = 32  # channels of an attention head of a class model
 PATCH_OF_LATENTS = 2  # those of a transformer: a quarter of the time of 1
-Channels = Annotated[int, Between(HEAD, 8192, MEMORY)]
+Channels = Annotated[StrictInt, Field(ge=HEAD, le=8192)]
 
 
 class GeneratorTraining(Section):
     """Training of a generator on the user's images.
 
-    `section` is the key of the section in a recipe, `used_by` that of a dataset which draws with it, `noun` the name of
-    the model. It runs alone: fastest with as many `threads` as there are cores.
+    `section` is the key of the section in a recipe, `noun` the name of the model. It runs alone: fastest with as many
+    `threads` as there are cores.
     """
 
     section: ClassVar[str]
-    used_by: ClassVar[str]
     noun: ClassVar[str]
 
     steps: Steps = 700
@@ -56,11 +55,10 @@ class FinetuneConfig(GeneratorTraining):
     """
 
     section = "finetune"
-    used_by = "finetuned"
     noun = "fine-tune"
 
     method: Literal["full", "lora"] = "full"
-    lora_rank: Annotated[int, Between(1, 4096, "no attention layer is wider")] = 16
+    lora_rank: Annotated[StrictInt, Field(ge=1, le=4096)] = 16
 
 
 class ClassModelConfig(GeneratorTraining):
@@ -85,14 +83,13 @@ class ClassModelConfig(GeneratorTraining):
     """
 
     section = "class_model"
-    used_by = "from_scratch"
     noun = "class model"
 
-    depth: Annotated[int, Between(1, 256, MEMORY)] = 5
+    depth: Annotated[StrictInt, Field(ge=1, le=256)] = 5
     width: Channels = 192
     images: Literal["train", "pool", "pool+withheld"] = later_key("train")
     channels: Annotated[tuple[Channels, ...], Field(min_length=2, max_length=6)] | None = later_key(None)
-    components: Annotated[int, Between(1, 3 * PATCH**2, "a patch has no more colors")] | None = later_key(None)
+    components: Annotated[StrictInt, Field(ge=1, le=3 * PATCH**2)] | None = later_key(None)
     steps: Steps = 8000  # of 64: 370 passes over 1,381 icons; with 1,200 steps it did not separate the classes
     learning_rate: Rate = 1e-3  # ten times DiT's own: few steps, and a small model
 

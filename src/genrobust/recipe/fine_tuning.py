@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from genrobust.core import Registry
+from genrobust.core import Registry, some_of
 from genrobust.recipe.numbers import Fraction
-from genrobust.recipe.section import Choice, later_key, listed
+from genrobust.recipe.section import Choice, later_key
 
 if TYPE_CHECKING:  # torch takes seconds, and recipes are read without it
     from torch import nn
@@ -110,7 +110,7 @@ def check_origins(origins: Origins) -> None:
     for name, needed in origins.items():
         for key, other in needed.items():
             if other not in origins:
-                raise ValueError(f"arm {name!r}: {key}: {other!r} is no arm; the arms are {listed(origins)}")
+                raise ValueError(f"arm {name!r}: {key}: {other!r} is no arm; the arms are {some_of(origins)}")
     try:
         TopologicalSorter({name: needed.values() for name, needed in origins.items()}).prepare()
     except CycleError as error:

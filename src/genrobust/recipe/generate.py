@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from typing import Annotated, Any, ClassVar, Literal, Protocol, Self, cast
 
-from pydantic import Field, model_validator
+from pydantic import Field, StrictFloat, StrictInt, model_validator
 
 from genrobust.core import FLOAT32, Registry, UserError
 from genrobust.recipe.diffusion import ClassModelConfig
 from genrobust.recipe.names import Name
-from genrobust.recipe.numbers import MEMORY, Between, PerClass, Seed
-from genrobust.recipe.section import Case, Choice, Overrides, Place, PlainValues, Section, later_key
+from genrobust.recipe.numbers import PerClass, Seed
+from genrobust.recipe.section import Choice, Overrides, Place, PlainValues, Section, later_key
 
 
 class HasModes(Protocol):
@@ -59,10 +59,12 @@ class GeneratorConfig(Choice):
             cls._refuse("mode", str(error), mode)
 
     @classmethod
-    def cases(cls) -> Iterator[tuple[Case, type[Self]]]:
-        for name, engine in cls._classes().items():
-            for mode in engine.modes:
-                yield (("engine", name), ("mode", mode)), engine.options_in(mode)
+    def cases(cls) -> Iterator[tuple[str, dict[str, str], type[Self]]]:
+        for name, engine in ENGINES.members().items():
+            models = {mode: engine.options_in(mode) for mode in engine.modes}
+            for mode, model in models.items():
+                choice = f"mode {mode}" if len(set(models.values())) > 1 else f"engine {name}"
+                yield choice, {"engine": name, "mode": mode}, cast(type[Self], model)
 
     @property
     def reads_text(self) -> bool:
@@ -151,8 +153,8 @@ class GenerateConfig(Section):
 
     split: Literal["train", "val"] = "train"
     per_class: PerClass = 50
-    shard_size: Annotated[int, Between(1, 100_000, "memory holds the metadata of a whole shard")] = 500
-    batch_size: Annotated[int, Between(1, 4096, MEMORY)] = 50  # halved where memory does not suffice
+    shard_size: Annotated[StrictInt, Field(ge=1, le=100_000)] = 500
+    batch_size: Annotated[StrictInt, Field(ge=1, le=4096)] = 50  # halved where memory does not suffice
     prompts: PromptConfig = PromptConfig()
 
 
@@ -175,8 +177,8 @@ class FilterConfig(Section):
     arm: Name = "real"
     clip: str | None = None
     file: Place | None = None
-    drop: Annotated[float, Between(0, 1, "it is a share", above=True, below=True)] | None = None
-    threshold: Annotated[float, Between(-1000, 1000, "scores are cosines or probabilities")] | None = None
+    drop: Annotated[StrictFloat, Field(gt=0, lt=1)] | None = None
+    threshold: Annotated[StrictFloat, Field(ge=-1000, le=1000)] | None = None
 
     @model_validator(mode="after")
     def _check_rule(self) -> FilterConfig:

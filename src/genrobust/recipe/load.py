@@ -6,7 +6,6 @@ import json
 import os
 import re
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,6 @@ from genrobust.recipe.sweep import expand
 SUFFIXES = (".yaml", ".yml")
 LONGEST_VARIED = 160  # bytes of a name
 LOOKS = ("name", "title", "question", "device", "track", "execute", "tune")  # keys that change no result
-NO_RESULT: Any = {**dict.fromkeys(LOOKS, True), "data": {"root"}}
 BUILTIN = resources.files("genrobust.recipe") / "builtin"
 
 
@@ -78,11 +76,6 @@ def load_recipe(name_or_path: str, overrides: Iterable[str] = (), quick: bool = 
         changes[key] = given(parse_yaml(text, f"{where}: the value"))
         set_value(varied, key, changes[key], where)
     recipe = parse_recipe(varied, name_or_path, folder)
-    with suppress(UserError):  # a recipe may be one with these values alone
-        if not changes or parse_recipe(raw, folder=folder).model_dump(exclude=NO_RESULT) == recipe.model_dump(
-            exclude=NO_RESULT
-        ):
-            return recipe
     return recipe if "name" in changes else recipe.model_copy(update={"name": _varied_name(recipe.name, changes)})
 
 

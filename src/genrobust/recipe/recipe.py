@@ -8,8 +8,17 @@ from typing import Any
 
 from pydantic import Field, ValidationError, model_validator
 
-from genrobust.core import NOT_GENERATED, RETRIEVED_BY_SEARCH, RETRIEVED_WITHHELD, ZERO_SHOT, UserError, group_reference
-from genrobust.recipe.claims import ClaimConfig
+from genrobust.core import (
+    MEAN_OF_SHIFTS,
+    NOT_GENERATED,
+    RETRIEVED_BY_SEARCH,
+    RETRIEVED_WITHHELD,
+    ZERO_SHOT,
+    Registry,
+    UserError,
+    group_reference,
+    some_of,
+)
 from genrobust.recipe.classify import (
     LENGTHS,
     ArmConfig,
@@ -20,7 +29,6 @@ from genrobust.recipe.classify import (
 )
 from genrobust.recipe.data import DataConfig
 from genrobust.recipe.diffusion import ClassModelConfig, FinetuneConfig
-from genrobust.recipe.execute import ExecuteConfig
 from genrobust.recipe.fine_tuning import check_origins, started_from
 from genrobust.recipe.generate import (
     DatasetConfig,
@@ -30,10 +38,15 @@ from genrobust.recipe.generate import (
 )
 from genrobust.recipe.names import FolderName, Name
 from genrobust.recipe.numbers import PerClass, Seed, Threads
-from genrobust.recipe.section import Section, checked, later_key, listed, merged
+from genrobust.recipe.section import Choice, Section, checked, later_key, merged
 from genrobust.recipe.tune import TuneConfig
 
 GENERATED = "generated"  # the name of the dataset that a recipe's own generator and generate sections describe
+
+
+EXECUTORS: Registry[type[ExecuteConfig]] = Registry(
+    "executor", "genrobust.executors", "genrobust.study.executors.kinds"
+)
 
 
 class QualityConfig(Section):
@@ -46,6 +59,43 @@ class QualityConfig(Section):
 
     clip: str
     per_class: PerClass = 50
+
+
+class ClaimConfig(Section):
+    """A claim that the study tests: `arm` is better than `than` in `metric` on `test_set`.
+
+    Either may be a group; a group is compared with the references of its arms.
+
+    `says` states the claim in words.
+
+    `source` names who made it.
+    """
+
+    says: str
+    arm: str
+    than: str
+    metric: str = "top1"
+    test_set: str = MEAN_OF_SHIFTS
+    source: str = ""
+
+    @model_validator(mode="after")
+    def _check_arms_differ(self) -> ClaimConfig:
+        if self.arm == self.than:
+            raise ValueError(f"than: the claim {self.says!r} compares {self.arm!r} with itself")
+        return self
+
+
+class ExecuteConfig(Choice):
+    """Where the jobs of a study run, and what each takes there. It changes no results or folder names.
+
+    `executor` is `local`, `slurm`, `ray`, or that of another package. ``--executor``, ``--workers`` and ``--address``
+    set these keys for one command.
+    """
+
+    chosen_by = "executor"
+    registry = EXECUTORS
+
+    executor: str = "local"
 
 
 class Recipe(Section):
@@ -132,15 +182,15 @@ class Recipe(Section):
 
     def _require_arm(self, where: str, name: str, others: Collection[str] = ()) -> None:
         if name not in self.arm_names and name not in others:
-            known = f"; the groups are {listed(others)}" if others else ""
-            raise ValueError(f"{where}: {name!r} is no arm; the arms are {listed(self.arm_names)}{known}")
+            known = f"; the groups are {some_of(others)}" if others else ""
+            raise ValueError(f"{where}: {name!r} is no arm; the arms are {some_of(self.arm_names)}{known}")
 
     def _check_answer(self) -> None:
         """The answer compares an arm, or a group where there are groups, with another."""
         noun, others = ("group", self._group_references()) if self.groups() else ("arm", self.references())
         compared = [name for name, other in others.items() if other != name]
         if self.answer is not None and self.answer not in compared:
-            known = listed(compared) or "none"
+            known = some_of(compared) or "none"
             raise ValueError(f"answer: {self.answer!r} is no {noun} that is compared with another; there are {known}")
 
     def _group_references(self) -> dict[str, str]:
@@ -173,9 +223,7 @@ class Recipe(Section):
                 raise ValueError(f"{section}: the name {min(clash)} is taken; choose another")
         if self.datasets and self.generator is None:
             raise ValueError("datasets: each changes the recipe's generator, and generator is null")
-        sections = (
-            {} if self.generator is None else {name: self.generation(name) for name in (GENERATED, *self.datasets)}
-        )
+        sections = {} if self.generator is None else {name: self.generation(name) for name in self.dataset_names}
         splits = {name: generate.split for name, (_, generate) in sections.items()}
         for name in self.datasets:
             self.class_model_of(name)
@@ -190,7 +238,7 @@ class Recipe(Section):
         for arm in self.arms:
             for source in (part.source for part in arm.mixture):
                 if source not in known:
-                    raise ValueError(f"arm {arm.name!r}: no source {source!r}; there are {listed(known)}")
+                    raise ValueError(f"arm {arm.name!r}: no source {source!r}; there are {some_of(known)}")
                 if splits.get(source) == "val":
                     raise ValueError(
                         f"arm {arm.name!r} trains on {source!r}, which has split: val and is for evaluation; "
@@ -248,6 +296,11 @@ class Recipe(Section):
     def arm_names(self) -> list[str]:
         """The names of the arms, in order."""
         return [arm.name for arm in self.arms]
+
+    @property
+    def dataset_names(self) -> list[str]:
+        """The names of the generated datasets: the recipe's own, and `datasets`."""
+        return [GENERATED, *self.datasets]
 
     def arm(self, name: str) -> ArmConfig:
         """Return the arm called `name`.
@@ -333,7 +386,7 @@ class Recipe(Section):
     def generated_sets(self) -> list[str]:
         """The generated datasets that arms mix, in the recipe's order."""
         sources = self.sources()
-        return [name for name in (GENERATED, *self.datasets) if name in sources]
+        return [name for name in self.dataset_names if name in sources]
 
     @property
     def first_generated_set(self) -> str:

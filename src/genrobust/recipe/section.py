@@ -6,10 +6,9 @@ import copy
 import json
 import os
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
-from itertools import groupby
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, NoReturn, Self, TypeVar, get_args
 
@@ -34,13 +33,12 @@ from genrobust.recipe.paths import located
 LONGEST_NAME = 255  # bytes of the name of a file or folder
 SHOWN = 60  # characters of a value, in a message
 TOLD = 3  # mistakes, in a message
-LISTED = 40  # names, in a message: more than a section has keys
 
 
 class Section(BaseModel):
     """A part of a recipe. Frozen; refuses unknown keys."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
     file_keys: ClassVar[tuple[str, ...]] = ()  # keys that a recipe file may have here, and that are no fields
 
 
@@ -50,7 +48,6 @@ def later_key(default: object) -> Any:
 
 
 AnySection = TypeVar("AnySection", bound=Section)
-Case = tuple[tuple[str, str], ...]  # keys that choose the model of a section, each with its value
 
 
 class Choice(Section):
@@ -99,38 +96,14 @@ class Choice(Section):
 
     @classmethod
     def models(cls) -> dict[str, type[Self]]:
-        """Return the models to choose among, each by the key and the value that choose it: "kind objectnet"."""
-        models: dict[str, type[Self]] = {}
-        for first, cases in cls._grouped():
-            alike = len({model for _, model in cases}) == 1
-            models |= {first if alike else " ".join(case[-1]): model for case, model in cases}
-        return models
+        """Return the models to choose among, each by what chooses it, such as "kind objectnet"."""
+        return {choice: model for choice, _, model in cls.cases()}
 
     @classmethod
-    def cases(cls) -> Iterator[tuple[Case, type[Self]]]:
-        """Yield the models to choose among, each with the keys that choose it and their values."""
-        for name, member in cls._classes().items():
-            yield ((cls.chosen_by, name),), member
-
-    @classmethod
-    def _classes(cls) -> dict[str, Any]:
-        """Return what the registry holds by name, without what another package offers and is no class."""
-        return {name: member for name, member in cls.registry.members().items() if isinstance(member, type)}
-
-    @classmethod
-    def owners(cls, key: str) -> list[str]:
-        """Return what chooses a model that has `key`: a value of the first key if all that it chooses have it."""
-        owners: list[str] = []
-        for first, cases in cls._grouped():
-            having = [" ".join(case[-1]) for case, model in cases if key in model.used()]
-            owners += [first] if len(having) == len(cases) else having
-        return owners
-
-    @classmethod
-    def _grouped(cls) -> Iterator[tuple[str, list[tuple[Case, type[Self]]]]]:
-        """Yield the cases of each value of the first key."""
-        for first, cases in groupby(cls.cases(), key=lambda case: case[0][0]):
-            yield " ".join(first), list(cases)
+    def cases(cls) -> Iterator[tuple[str, dict[str, str], type[Self]]]:
+        """Yield each model to choose among, with what chooses it: in words, and as keys with their values."""
+        for name, member in cls.registry.members().items():
+            yield f"{cls.chosen_by} {name}", {cls.chosen_by: name}, member
 
     @classmethod
     def _member(cls, registry: Registry[Any], key: str, values: Mapping[str, Any]) -> Any:
@@ -139,12 +112,9 @@ class Choice(Section):
         if not isinstance(name, str):
             cls._refuse(key, f"give a name, one of {', '.join(registry.names())} (got {shown(name)})", name)
         try:
-            member = registry.get(name)
+            return registry.get(name)
         except UserError as error:
             cls._refuse(key, str(error), name)
-        if not isinstance(member, type):
-            cls._refuse(key, f"{name!r} is {shown(member)}, and no class", name)
-        return member
 
     @classmethod
     def _refuse(cls, key: str, why: str, value: Any) -> NoReturn:
@@ -175,8 +145,16 @@ class Choice(Section):
             for key in cls.without:
                 del properties[key]
             return json_schema
-        schemas = [(case, handler(model.__pydantic_core_schema__)) for case, model in cls.cases()]
-        return _schema_of_cases(schemas, {name: field.default for name, field in cls.model_fields.items()})
+        values: dict[str, dict[str, None]] = {}
+        branches = []
+        for _, case, model in cls.cases():
+            for key, value in case.items():
+                values.setdefault(key, {})[value] = None
+            required = [key for key, value in case.items() if value != cls.model_fields[key].default]
+            chosen = {"properties": {key: {"const": value} for key, value in case.items()}, "required": required}
+            branches.append({"if": chosen, "then": handler(model.__pydantic_core_schema__)})
+        enums = {key: {"enum": list(names)} for key, names in values.items()}
+        return {"type": "object", "properties": enums, "allOf": branches}
 
     @classmethod
     def _validate_member(cls, value: Any) -> Self:
@@ -185,28 +163,12 @@ class Choice(Section):
         if not isinstance(value, Mapping):
             raise ValueError(f"give a mapping of keys (got {shown(value)})")
         model = cls.chosen(value)
-        for key in value:
-            if key in model.used():
-                continue
-            if owners := cls.owners(key):
-                mine = next(choice for choice, member in cls.models().items() if member is model)
+        for key in (key for key in value if key not in model.used()):
+            models = cls.models()
+            if owners := [choice for choice, other in models.items() if key in other.used()]:
+                mine = next(choice for choice, other in models.items() if other is model)
                 cls._refuse(key, f"this key belongs to {', '.join(owners)}, not to {mine}", value[key])
         return model.model_validate(value)
-
-
-def _schema_of_cases(cases: Sequence[tuple[Case, JsonSchemaValue]], defaults: Mapping[str, Any]) -> JsonSchemaValue:
-    """Return one JSON schema of all cases, each with a schema of its own, so that a mistake is reported at its key."""
-    if not cases[0][0]:
-        return cases[0][1]
-    key, by_value = cases[0][0][0][0], dict[str, list[tuple[Case, JsonSchemaValue]]]()
-    for ((_, value), *rest), schema in cases:
-        by_value.setdefault(value, []).append((tuple(rest), schema))
-    branches = []
-    for value, inner in by_value.items():
-        required = [] if value == defaults[key] else [key]
-        chosen = {"type": "object", "properties": {key: {"const": value}}, "required": required}
-        branches.append({"if": chosen, "then": _schema_of_cases(inner, defaults)})
-    return {"type": "object", "properties": {key: {"enum": list(by_value)}}, "allOf": branches}
 
 
 @dataclass(frozen=True, slots=True)
@@ -312,11 +274,6 @@ def near_or_known(name: str, known: Iterable[str]) -> str:
     known = list(known)
     near = get_close_matches(name, known, n=1)
     return f"did you mean {near[0]}?" if near else f"known here: {some_of(known)}"
-
-
-def listed(names: Iterable[str]) -> str:
-    """Join the names of keys, arms and the like, of which a message tells more than of a user's files."""
-    return some_of(names, LISTED)
 
 
 def shown(value: Any) -> str:

@@ -58,7 +58,7 @@ def expand(raw: Mapping[str, Any], where: str = "recipe") -> dict[str, Any]:
     The arms follow the listed ones, sweep by sweep; the last name of a sweep changes fastest. Equal datasets are one.
 
     Raises:
-        UserError: An unknown key or placeholder, an unused name, or two different datasets of one name.
+        UserError: An unknown key or placeholder, or two different datasets of one name.
     """
     rest = {key: value for key, value in raw.items() if key != "sweep"}
     sweeps, arms, datasets = (
@@ -100,10 +100,6 @@ def _expand(raw: Any, where: str) -> list[tuple[str, dict[str, Any]]]:
             except LookupError as error:
                 raise ValueError(f"{where}.{kind}: unknown placeholder {error.args[0]}") from None
             expanded.append((kind, filled))
-    written = json.dumps(templates, default=str, ensure_ascii=False)
-    for name in sweep.over:
-        if f"{{{name}}}" not in written and f"{{{name}." not in written:
-            raise ValueError(f"{where}.over.{name}: no arm or dataset uses it: write {{{name}}} in one")
     return expanded
 
 

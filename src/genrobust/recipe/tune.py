@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import Field, field_validator
+from pydantic import Field, StrictInt, field_validator
 
 from genrobust.recipe.names import Name
-from genrobust.recipe.numbers import Between
 from genrobust.recipe.section import PlainValues, Section, shown
 
 WEIGHT, TRAIN, DATASET = "weight", "train", "dataset"  # what a key of `over` begins with
@@ -28,7 +27,7 @@ class TuneConfig(Section):
 
     choose_by: tuple[Name, ...] = ()
     over: PlainValues = Field(default_factory=lambda: {"train.augmentation": list(POLICIES)})
-    seeds: Annotated[int, Between(2, 20, "one training says nothing about how much trainings vary")] = 3
+    seeds: Annotated[StrictInt, Field(ge=2, le=20)] = 3
 
     @field_validator("over")
     @classmethod

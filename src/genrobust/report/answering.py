@@ -33,7 +33,6 @@ from genrobust.report.wording import (
     span,
     without_looking,
 )
-from genrobust.robustness import EXPLAINED
 
 GUESSING_FACTOR = 1.5  # an accuracy above 1.5 x guessing is not called so: over few groups, any interval reaches down
 TOO_WEAK = 3  # no verdict if on one in so many shifts, or more, neither arm is surely above guessing
@@ -93,7 +92,7 @@ def answer(record: StudyRecord) -> Answer:
     arm = record.answer or (best.name if best else "")
     warnings, noun = (*record.warnings, *_mislabeled_sets(record)), "group" if record.summary.groups else "arm"
     if not arm:
-        return Answer(arm, warnings, _nothing_compared(record.summary, noun))
+        return Answer(arm, warnings, f"The study compares no {noun} with another.")
     details = (
         *_comparison_sentences(compared, arm),
         _accuracy_sentence(compared.summary, arm),
@@ -112,35 +111,23 @@ def _mislabeled_sets(record: StudyRecord) -> Iterator[str]:
     summary, arms = record.summary, [arm for arm in record.arms if arm.name in record.summary.arms]
     for test in summary.tests if arms else ():
         scores, chance = {arm.name: summary.score("top1", arm.name, test) for arm in arms}, guessing(summary, test)
-        best = max(arms, key=lambda arm: scores[arm.name].value)
-        val = "" if best.val_top1 is None else f", and {number(best.val_top1)} % on validation images"
-        if all(map(is_below_guessing, scores.values())):
-            what = f"no arm reaches guessing ({number(chance)} %)"
-        elif test == summary.clean and all(
-            arm.val_top1 is not None and scores[arm.name].hi < (chance + arm.val_top1) / 2 for arm in arms
-        ):
-            what = f"every arm is nearer to guessing ({number(chance)} %) than to its accuracy on validation images"
-        else:
-            continue
-        reached = f"the best, {best.name}, has {number(scores[best.name].value)} % ({span(scores[best.name])})"
-        names, errors = record.class_names, summary.confusions.get(test, ())
-        examples = ", ".join(
-            f"{names[e.label]} is predicted as {names[e.said]} in {100 * e.share:.0f} %" for e in errors
+        is_wrong = all(map(is_below_guessing, scores.values())) or (
+            test == summary.clean
+            and all(arm.val_top1 is not None and scores[arm.name].hi < (chance + arm.val_top1) / 2 for arm in arms)
         )
-        cause = f"{MISLABELED}: {examples}" if examples else MISLABELED
-        yield f"Warning: on {test}, {what}: {reached}{val}. Perhaps {cause}."
-
-
-def _nothing_compared(summary: Summary, noun: str) -> str:
-    trained_here = [name for name in summary.arms if name not in summary.trained_elsewhere]
-    if len(trained_here) > 1:
-        return f"The study compares none of its {noun}s with another."
-    alone = f"The study has one arm, {summary.reference}, so nothing is compared."
-    if not summary.shifts:
-        return alone
-    score, (_, where) = summary.score("top1", summary.reference), _leading_set(summary)
-    reached = f"it reached {number(score.value)} % top-1 ({span(score)}), where guessing gives {rates(summary)}"
-    return f"{alone} {where}, {reached}."
+        if not is_wrong:
+            continue
+        best = max(arms, key=lambda arm: scores[arm.name].value)
+        val = "" if best.val_top1 is None else f" and {number(best.val_top1)} % on validation images"
+        errors = [
+            f"{record.class_names[e.label]} is predicted as {record.class_names[e.said]} in {100 * e.share:.0f} %"
+            for e in summary.confusions.get(test, ())
+        ]
+        yield (
+            f"Warning: on {test}, the best arm, {best.name}, has {number(scores[best.name].value)} % "
+            f"({span(scores[best.name])}); compare guessing ({number(chance)} %){val}. Perhaps {MISLABELED}"
+            f"{': ' * bool(errors)}{', '.join(errors)}."
+        )
 
 
 def _candidates(record: StudyRecord) -> list[ArmRecord]:
@@ -171,19 +158,14 @@ def _verdict(record: StudyRecord, arm: str) -> str:
         return f"Not decided: {over}, neither {ours} nor {theirs} is surely above guessing ({rates(summary)})."
     if len(weak := _guessed_shifts(summary, arm)) * TOO_WEAK >= len(summary.shifts):
         return f"Not decided, too weak to tell: {over}, {pair}, and {_neither(summary, arm, weak)}."
-    if not _title_asks(record, arm):
+    others = [one for one in record.arms if one.name == arm and not _is_generated(one, record)]
+    about_others = bool(others) and "generat" in record.title.lower()
+    if about_others or not _ASKS.search(record.title):
         return f"{where}, {pair}."
     word = "Not decided" if not is_sure(gained) else "Yes" if gained.value > 0 else "No"
     limits = ["for one seed"] if len(summary.seeds) == 1 and is_sure(gained) else []
     limits += ["in the recipe's short version"] if "--quick" in record.command.split() else []
     return f"{', '.join([word, *limits])}: {over}, {pair}."
-
-
-def _title_asks(record: StudyRecord, arm: str) -> bool:
-    """Return whether the title asks what the verdict on `arm` answers: not of generated images, if it has none."""
-    arm_record = next((candidate for candidate in record.arms if candidate.name == arm), None)
-    not_generated = arm_record is not None and not _is_generated(arm_record, record)
-    return bool(_ASKS.search(record.title)) and not (not_generated and "generat" in record.title.lower())
 
 
 def _leading_set(summary: Summary) -> tuple[str, str]:
@@ -198,45 +180,53 @@ def _leading_set(summary: Summary) -> tuple[str, str]:
     )
 
 
-def _rivals(record: StudyRecord, arm: str) -> dict[str, list[ArmRecord]]:
-    """Return what could help in the place of the generated images of `arm`: retrieved ones, or augmentation alone."""
-    arms = {candidate.name: candidate for candidate in record.arms}
-    arm_record = arms.get(arm)
-    if arm_record is None or not _is_generated(arm_record, record):
+def _rivals(record: StudyRecord, arm: str) -> dict[str, dict[str, Score]]:
+    """Return what could help in the place of the generated images of `arm`: retrieved ones, or augmentation alone.
+
+    Of each kind, the arms that trained alike where there are some, with what `arm` has above each: in the study's
+    order, the `MAX_COMPARED` best on the test sets.
+    """
+    summary, (test_set, _) = record.summary, _leading_set(record.summary)
+    arms = {one.name: one for one in record.arms if one.name in summary.arms}
+    if (ours := arms.get(arm)) is None or not _is_generated(ours, record):
         return {}
-    real = arms[record.summary.reference_of(arm)]
-    scored = [other for other in record.arms if other.name in record.summary.arms]
-    controls = [other for other in scored if _is_control(other, record)]
-    mixed = [other for other in scored if (other.parts, other.drawing) == (real.parts, real.drawing)]
-    augmented = [other for other in mixed if other.augmentation != real.augmentation]
-    return {
-        RETRIEVED_IMAGES: [one for one in controls if _setup(one) == _setup(arm_record)] or controls,
-        AUGMENTATION: [one for one in augmented if _training(one) == _training(arm_record)],
-    }
+    real = arms[summary.reference_of(arm)]
+    retrieved = set(NOT_GENERATED) - {REAL}
+    controls = [one for one in arms.values() if one.parts.keys() & retrieved and not _is_generated(one, record)]
+    alike = [one for one in controls if (one.augmentation, _training(one)) == (ours.augmentation, _training(ours))]
+    augmented = [
+        one
+        for one in arms.values()
+        if (one.parts, one.drawing) == (real.parts, real.drawing)
+        and one.augmentation != real.augmentation
+        and _training(one) == _training(ours)
+    ]
+    rivals: dict[str, dict[str, Score]] = {}
+    for kind, others in ((RETRIEVED_IMAGES, alike or controls), (AUGMENTATION, augmented)):
+        scores = {one.name: summary.score("top1", one.name, test_set).value for one in others}
+        best = sorted(scores, key=scores.__getitem__)[-MAX_COMPARED:]
+        pairs = {name: summary.difference("top1", arm, name, test_set) for name in scores if name in best}
+        rivals[kind] = {name: score for name, score in pairs.items() if score is not None}
+    return rivals
 
 
 def _rival(record: StudyRecord, arm: str) -> Iterator[str]:
     """Say which augmentation alone may do as well as `arm`, or does better: the best on the test sets."""
     summary, (test_set, _) = record.summary, _leading_set(record.summary)
-    names = [other.name for other in _rivals(record, arm).get(AUGMENTATION, ())]
-    scores = {name: summary.score("top1", name, test_set).value for name in names}
-    best = max(names, key=lambda name: scores[name], default="")
-    score = summary.difference("top1", arm, best, test_set) if best else None
-    if score is not None and score.lo <= 0:
-        how = "does better" if score.hi < 0 else "may do as well"
-        yield f"Augmentation alone {how}: {best} reaches {number(scores[best])} %."
+    reached = {name: summary.score("top1", name, test_set).value for name in _rivals(record, arm).get(AUGMENTATION, ())}
+    if reached:
+        best = max(reached, key=reached.__getitem__)
+        score = _rivals(record, arm)[AUGMENTATION][best]
+        if score.lo <= 0:
+            how = "does better" if score.hi < 0 else "may do as well"
+            yield f"Augmentation alone {how}: {best} reaches {number(reached[best])} %."
 
 
 def _comparison_sentences(record: StudyRecord, arm: str) -> Iterator[str]:
     """Yield `arm`, if it has generated images, against what else could help: retrieved images, and augmentation."""
-    test_set, _ = _leading_set(record.summary)
-    for kind, others in _rivals(record, arm).items():
-        best = sorted(others, key=lambda other: record.summary.score("top1", other.name, test_set).value)[
-            -MAX_COMPARED:
-        ]
-        compared = [other.name for other in others if other in best]
-        pairs = {name: record.summary.difference("top1", arm, name, test_set) for name in compared}
-        if texts := [_brief_difference(score, name) for name, score in pairs.items() if score is not None]:
+    for kind, pairs in _rivals(record, arm).items():
+        if pairs:
+            texts = [_brief_difference(score, name) for name, score in pairs.items()]
             yield f"Compared with {kind}, {arm} is {' and '.join(texts)}."
 
 
@@ -271,10 +261,6 @@ def _brief_difference(score: Score, other: str) -> str:
     return f"{number(abs(score.value))} points {where} {other} ({span(score, True)}{doubt})"
 
 
-def _setup(arm: ArmRecord) -> tuple[object, ...]:
-    return arm.augmentation, *_training(arm)
-
-
 def _training(arm: ArmRecord) -> tuple[object, ...]:
     return arm.architecture, arm.steps, arm.batch_size
 
@@ -282,11 +268,6 @@ def _training(arm: ArmRecord) -> tuple[object, ...]:
 def _is_generated(arm: ArmRecord, record: StudyRecord) -> bool:
     """Return whether an arm trained on generated images."""
     return bool(arm.parts.keys() - set(record.not_generated))
-
-
-def _is_control(arm: ArmRecord, record: StudyRecord) -> bool:
-    """Return whether an arm trained on retrieved images, and on no generated ones."""
-    return bool(arm.parts.keys() & set(NOT_GENERATED) - {REAL}) and not _is_generated(arm, record)
 
 
 def _choice_sentence(record: StudyRecord, others: list[ArmRecord], arm: str, noun: str) -> str:
@@ -336,9 +317,10 @@ def _without_groups(summary: Summary, arm: str) -> Iterator[str]:
 
 
 def _robustness_sentence(summary: Summary, arm: str) -> str:
+    """Compare mean effective robustness; "" where one of both has none, for which “How to read it” has the reason."""
     gained, reference = gain(summary, "er", arm), summary.reference_of(arm)
     if gained is None:
-        return f"{_why_no_robustness(summary, arm, reference)}."
+        return ""
     over = robustness_over(summary)
     where = f"In effective robustness{f', {over}' if over else ''}"
     ours, theirs = summary.score("er", arm), summary.score("er", reference)
@@ -346,30 +328,11 @@ def _robustness_sentence(summary: Summary, arm: str) -> str:
     return f"{where}, {_difference_phrase(gained, arm, reference)}{'' if is_wide(ours) or is_wide(theirs) else values}."
 
 
-def _why_no_robustness(summary: Summary, arm: str, reference: str) -> str:
-    """Say why there is no difference of mean effective robustness between an arm and its reference."""
-    if not summary.shifts:
-        return "No effective robustness: this study has no shifted test set to average over"
-    if not summary.lines:
-        return "No effective robustness: this study has no baseline models"
-    if not any(shift in summary.lines and summary.lines[shift].r2 >= EXPLAINED for shift in summary.shifts):
-        return "No mean effective robustness: no baseline line explains half of the variance"
-    robustness = summary.find("er", arm)
-    if robustness is None:
-        return f"No mean effective robustness of {arm}: some of its values extrapolate a line"
-    return (
-        f"Effective robustness of {arm}: {number(robustness.value, True)} points; {reference} has no mean, since some "
-        "of its values extrapolate a line"
-    )
-
-
 def _difference_phrase(score: Score, arm: str, other: str, quantity: str = "", beside: str = "") -> str:
     """Say a difference in words: "real+generated gains 12.5 points over real (95 % interval +11.0 to +14.1)".
 
     `beside` is said beside the interval.
     """
-    if score.value == score.lo == score.hi == 0:
-        return f"{arm} and {other} give the same predictions on these images"
     interval = f"95 % interval {span(score, True)}{beside}"
     if not is_sure(score):
         return (

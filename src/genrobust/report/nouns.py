@@ -9,8 +9,6 @@ from typing import Any
 
 from genrobust.report.wording import EN_DASH
 
-PAGES = ("html", "markdown")
-FORMS = (*PAGES, "terminal", "json")
 NAME_WIDTH, SMALL = 20, 0.8  # characters of a row's name before it takes two lines; the size of notes and intervals
 CHARACTER = 6.5  # SVG units: the mean width of one at 11 px, for names that nothing measures
 
@@ -151,7 +149,6 @@ class ReportSection:
         template: Jinja for the page, in place of what shows all of these there. It reads `section`, `view`, `values`
             and the macros of macros.html.j2, and every value that it shows is escaped.
         values: What the template alone shows.
-        forms: The forms that show it. results.json has the scores of most sections anyway, and the terminal a summary.
     """
 
     title: str
@@ -165,7 +162,6 @@ class ReportSection:
     note: str = ""
     template: str = ""
     values: Mapping[str, Any] = field(default_factory=dict)
-    forms: Sequence[str] = FORMS
 
 
 def template_beside(module: str) -> str:

@@ -45,7 +45,7 @@ def metric_table(summary: Summary, metric: Metric) -> Table | None:
     None where it was not measured. Sets and arms that it says nothing of are left out.
     """
     columns = _columns(summary, metric)
-    return _without_empty(Table(columns, _rows(summary, metric, columns), metric.caption(summary)), metric)
+    return _without_empty(Table(columns, _rows(summary, metric, columns), metric.caption(summary)))
 
 
 def difference_table(summary: Summary, metric: Metric) -> Table | None:
@@ -63,7 +63,7 @@ def difference_table(summary: Summary, metric: Metric) -> Table | None:
             entries.insert(at, _interval_entry(over_shifts(summary, metric.name, arm), metric))
     caption = f"{metric.heading(summary)} minus that of {compared_with(summary)}, {metric.difference_unit}"
     shown = tuple((arm, tuple(entries)) for arm, entries in rows)
-    return _without_empty(Table(columns, shown, caption, minus=subtracted(summary)), metric)
+    return _without_empty(Table(columns, shown, caption, minus=subtracted(summary)))
 
 
 def _further_table(summary: Summary, metric: Metric) -> Table | None:
@@ -164,16 +164,11 @@ def _interval_entry(score: Score | None, metric: Metric) -> Entry:
     return Entry(score.lo, span(score, True, metric.digits), sure=is_sure(score))
 
 
-def _without_empty(table: Table, metric: Metric) -> Table | None:
-    """`table` without the rows and columns that hold nothing; None where it says nothing of most of its rows.
-
-    A metric that is measured from lines says nothing of an arm that it has no mean for.
-    """
+def _without_empty(table: Table) -> Table | None:
+    """`table` without the rows and columns that hold nothing; None where it holds nothing."""
     rows = [(arm, entries) for arm, entries in table.rows if any(entry.value is not None for entry in entries)]
     columns = [i for i in range(len(table.columns)) if any(entries[i].value is not None for _, entries in rows)]
-    mean = next((i for i, column in enumerate(table.columns) if column.kind == "mean"), None)
-    said = rows if mean is None or not metric.needs else [row for row in rows if row[1][mean].value is not None]
-    if not rows or 2 * len(said) < len(table.rows):
+    if not rows:
         return None
     return replace(
         table,

@@ -12,7 +12,7 @@ from genrobust.report.groups import with_group_means
 from genrobust.report.nouns import Column, Entry, ReportSection, Table
 from genrobust.report.plots import Lane, Look, lanes, looks, pictured
 from genrobust.report.tables import main_differences, main_tables
-from genrobust.report.wording import limits, marks, rates, references, row_name
+from genrobust.report.wording import caveat, marks, rates, references, row_name
 from genrobust.robustness import CheckedClaim, Metric, check_claims, list_metrics
 
 
@@ -62,14 +62,9 @@ class ReportView:
         return answer(self.record)
 
     @cached_property
-    def limits(self) -> tuple[str, ...]:
-        """What a reader must know to read the metrics right; the first one is about the seeds."""
-        return limits(self.record, self.metrics)
-
-    @cached_property
     def caveat(self) -> str:
         """What limits the verdict most: shifts where all guess, an augmentation that may do as well, and the seeds."""
-        return " ".join([*self.answer.guessed, *self.answer.rival, self.limits[0]])
+        return " ".join([*self.answer.guessed, *self.answer.rival, caveat(self.summary)])
 
     @cached_property
     def claims(self) -> tuple[CheckedClaim, ...]:
@@ -160,10 +155,6 @@ class ReportView:
         made = {name: SECTIONS.get(name)(self) for name in SECTIONS.names()}
         sections = {name: section for name, section in made.items() if section is not None}
         return dict(sorted(sections.items(), key=lambda item: item[1].order))
-
-    def sections_in(self, form: str) -> dict[str, ReportSection]:
-        """Return the sections that `form` shows."""
-        return {name: section for name, section in self.sections.items() if form in section.forms}
 
 
 SECTIONS: Registry[Callable[[ReportView], ReportSection | None]] = Registry(

@@ -32,11 +32,6 @@ def to_scale(transform: str, fraction: np.ndarray | float) -> np.ndarray:
     return np.asarray(_scale(transform)[0](np.clip(values, 1e-9, 1 - 1e-9)))
 
 
-def from_scale(transform: str, value: np.ndarray | float) -> np.ndarray:
-    """Invert `to_scale`: return a fraction, which on the linear scale alone may leave [0, 1]."""
-    return np.asarray(_scale(transform)[1](value))
-
-
 def _scale(transform: str) -> tuple:
     try:
         return SCALES[transform]
@@ -109,13 +104,8 @@ def refit_lines(
     return level + mean_y - slopes * (center + mean_x), slopes
 
 
-def expected(line: Line, clean: np.ndarray | float) -> np.ndarray:
-    """Return the shifted accuracy that `line` predicts from `clean`, in percent. 0 % and 100 % give their limits."""
-    return predict(line.slope, line.intercept, line.transform, clean)
-
-
 def effective_robustness(line: Line, clean: np.ndarray | float, shifted: np.ndarray | float) -> np.ndarray:
-    """Return `shifted` minus `expected(line, clean)`, in points.
+    """Return `shifted` minus what `line` predicts from `clean`, in points.
 
     Raises:
         ValueError: `clean` holds fractions: no value is above 1, and in percent they would be among the baselines.
@@ -126,14 +116,18 @@ def effective_robustness(line: Line, clean: np.ndarray | float, shifted: np.ndar
             f"clean: no accuracy is above {best:g}, and those of the baselines are {line.lo:.1f} to {line.hi:.1f} %: "
             "give percents (76.1), not fractions (0.761)"
         )
-    return np.asarray(shifted) - expected(line, clean)
+    return np.asarray(shifted) - predict(line.slope, line.intercept, line.transform, clean)
 
 
 def predict(
     slope: np.ndarray | float, intercept: np.ndarray | float, transform: str, clean: np.ndarray | float
 ) -> np.ndarray:
-    """Return inverse(intercept + slope x transform(clean)), percent to percent; the arguments broadcast."""
-    return 100 * from_scale(transform, intercept + slope * to_scale(transform, np.asarray(clean) / 100))
+    """Return inverse(intercept + slope x transform(clean)), percent to percent; the arguments broadcast.
+
+    A clean accuracy of 0 % or 100 % gives the limit. On the linear scale a prediction may leave 0 to 100 %.
+    """
+    scaled = intercept + slope * to_scale(transform, np.asarray(clean) / 100)
+    return 100 * np.asarray(_scale(transform)[1](scaled))
 
 
 def moved_in(percent: np.ndarray | float, n: int, transform: str) -> np.ndarray:
@@ -179,7 +173,10 @@ def _usable(clean: Percents, shifted: Percents, test_set: str, transform: str) -
     where = f"baselines of {test_set!r}"
     if x.shape != y.shape or x.ndim != 1:
         raise UserError(f"{where}: {x.shape} clean accuracies and {y.shape} shifted ones do not pair up")
-    require_percents(x, y, where)
+    if not all(((percents >= 0) & (percents <= 100)).all() for percents in (x, y)):
+        raise UserError(f"{where}: an accuracy is no percent between 0 and 100")
+    if x.size and x.max() <= 1:  # shifted ones may all be below 1 %, as those of many models on ImageNet-A are
+        raise UserError(f"{where}: no clean accuracy is above 1: give percents (76.1), not fractions (0.761)")
     used = has_finite_scale(x, y, transform)
     x, y = x[used], y[used]
     if len(np.unique(x)) < 3:
@@ -188,17 +185,6 @@ def _usable(clean: Percents, shifted: Percents, test_set: str, transform: str) -
             f"{len(np.unique(x))} will do. Add rows to robustness.baselines, or set it to null for no line"
         )
     return x, y
-
-
-def require_percents(ids: np.ndarray, shifted: np.ndarray, where: str) -> None:
-    """Raise UserError if a baseline's ID accuracy or its shifted one is no percent, or all of the former are fractions.
-
-    Shifted accuracies may all be below 1 %, as those of many models on ImageNet-A are.
-    """
-    if not all(((percents >= 0) & (percents <= 100)).all() for percents in (ids, shifted)):
-        raise UserError(f"{where}: an accuracy is no percent between 0 and 100")
-    if ids.size and ids.max() <= 1:
-        raise UserError(f"{where}: no clean accuracy is above 1: give percents (76.1), not fractions (0.761)")
 
 
 def has_finite_scale(ids: np.ndarray, shifted: np.ndarray, transform: str) -> np.ndarray:

@@ -169,6 +169,9 @@ class Proportion(ImageMetric):
 
     bounds = (0, 100)
 
+    def of_images(self, answers: Answers) -> np.ndarray:
+        return answers.correct
+
     def resample(self, values: np.ndarray, images: AnsweredSet, bootstrap: int, rng: np.random.Generator) -> Measured:
         classes = images.all_classes if self.all_classes else len(images.classes)
         return measure_accuracy(values, classes, bootstrap, rng, images.groups)

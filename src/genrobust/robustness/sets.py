@@ -95,14 +95,6 @@ class StudyAnswers:
     measured: dict[tuple[str, str], Measured] = field(default_factory=dict)
     gaps: dict[str, dict[str, str]] = field(default_factory=dict)
 
-    @property
-    def _clean_groups(self) -> Groups | None:
-        return next(self.sets[test].groups for test, pair in self.paired.items() if test == pair)
-
-    def clean_groups(self, shift: str) -> Groups | None:
-        """Return the groups of the clean images over the classes of `shift`; None where they have none."""
-        return self.sets[self.paired[shift]].groups
-
     @cached_property
     def baseline_draws(self) -> BaselineDraws:
         """The draws that all lines share; there is at least one line."""
@@ -151,9 +143,10 @@ class StudyAnswers:
         nothing would vary. NaN where a resample has none of a set's few images.
         """
         drawn = np.empty((self.bootstrap, *right.shape[:3]))
+        clean = next(self.sets[test] for test, pair in self.paired.items() if test == pair)
         for by_group in sorted(set(grouped), reverse=True):
             chosen = [i for i, is_grouped in enumerate(grouped) if is_grouped == by_group]
-            columns, groups = right[chosen].reshape(-1, len(members)).T, self._clean_groups if by_group else None
+            columns, groups = right[chosen].reshape(-1, len(members)).T, clean.groups if by_group else None
             means = resampled_means(columns, members[:, chosen], self.bootstrap, rng, groups)
             drawn[:, chosen] = 100 * means.reshape(self.bootstrap, len(chosen), *right.shape[1:3])
         return drawn
@@ -271,11 +264,6 @@ def comparable(protocol: str) -> str:
 def _require_same_images(given: Predictions, first: Predictions, where: str, test: str) -> None:
     if given.test_set != test:
         raise UserError(f"{where}: these are predictions on {given.test_set!r}; were two files swapped?")
-    if len(given.labels) != len(first.labels):
-        raise UserError(
-            f"{where}: {len(given.labels):,} images, where another checkpoint has {len(first.labels):,}; evaluate all "
-            "on the same set"
-        )
     if given.keys != first.keys or not np.array_equal(given.labels, first.labels) or given.accepted != first.accepted:
         raise UserError(f"{where}: not the images of the other checkpoints; evaluate all on the same set")
     if (comparable(given.protocol), given.classes) != (comparable(first.protocol), first.classes):

@@ -120,8 +120,8 @@ def summarize(
     subsets = {name: mean_of(list(of.values()), _mean_of_sets(len(of), len(of))) for name, of in parts.items() if of}
     table = study.measured | _means_over_shifts(study.measured, in_mean)
     table |= {("top1", name): measured for name, measured in subsets.items()}
-    tests = (comparison.clean, *comparison.shifts)
-    missed, missed_counts, confusions = missed_images([study.sets[test] for test in tests])
+    tested = {test: study.sets[test] for test in (comparison.clean, *comparison.shifts)}
+    missed, missed_counts, confusions = missed_images(list(tested.values()))
     members = {arm: [a] for a, arm in enumerate(arms)}
     members |= {group: [arms.index(arm) for arm in of_group] for group, of_group in comparison.groups.items()}
     by_side = {comparison.clean: [comparison.clean]} | ({ALL_SHIFTS: in_mean} if in_mean else {})
@@ -139,7 +139,7 @@ def summarize(
         gaps=study.gaps,
         references=references,
         groups={group: tuple(members) for group, members in comparison.groups.items()},
-        by_group={test: accuracies for test in tests if (accuracies := accuracy_by_group(study.sets[test], arms))},
+        by_group={test: accuracies for test, of in tested.items() if (accuracies := accuracy_by_group(of, arms))},
         without_group=gains_without_groups(
             [study.sets[test] for test in in_mean], comparison.image_groups, arms, references
         ),
@@ -150,14 +150,9 @@ def summarize(
             side: class_reports([study.sets[test] for test in of_side], members) for side, of_side in by_side.items()
         },
         class_sizes={side: class_sizes([study.sets[test] for test in of_side]) for side, of_side in by_side.items()},
-        commonest={test: _commonest(study.sets[test].labels) for test in tests},
+        commonest={test: 100 * float(np.bincount(of.labels).max()) / len(of.labels) for test, of in tested.items()},
         subsets={name: {test: part.n for test, part in parts[name].items()} for name in subsets},
     )
-
-
-def _commonest(labels: np.ndarray) -> float:
-    """The share of the commonest class among `labels`, in percent."""
-    return 100 * int(np.bincount(labels).max()) / len(labels)
 
 
 def score_baselines(predictions: StudyPredictions, clean: str, shifts: Sequence[str]) -> list[BaselineModel]:

@@ -14,8 +14,8 @@ from genrobust.report.renderers.html import html
 from genrobust.report.renderers.markdown import markdown
 from genrobust.report.results import summary_from_json, summary_to_json
 from genrobust.report.sections.averages import averages
+from genrobust.report.sections.limits import limits
 from genrobust.report.view import ReportView
-from genrobust.report.wording import limits
 from genrobust.robustness import list_metrics
 
 

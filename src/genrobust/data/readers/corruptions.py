@@ -7,11 +7,11 @@ from typing import Annotated, Literal, get_args
 
 import numpy as np
 from PIL import Image
-from pydantic import Field
+from pydantic import Field, StrictInt
 
 from genrobust.core import ImageSet, Subset, UserError, digest, hashed_seed
 from genrobust.data.reader import DerivedSets
-from genrobust.recipe import READERS, Between, Pixels
+from genrobust.recipe import READERS, Pixels
 
 VERSION = 1  # of the corruptions: another makes other images
 Corruption = Literal[
@@ -20,7 +20,7 @@ Corruption = Literal[
 ]  # fmt: skip
 NAMES: tuple[str, ...] = get_args(Corruption)
 FAMILIES = {"noise": NAMES[:3], "blur": NAMES[3:7], "weather": NAMES[7:11], "digital": NAMES[11:]}
-Severity = Annotated[int, Between(1, 5, "there are five")]
+Severity = Annotated[StrictInt, Field(ge=1, le=5)]
 
 
 @READERS.register("corruptions")
@@ -62,8 +62,6 @@ class Corruptions(DerivedSets):
 class CorruptedImages(Subset):
     """The images of another set under each corruption at each severity: an ImageSet."""
 
-    encoded, column = None, None  # they are no files
-
     def __init__(
         self, name: str, images: ImageSet, names: Sequence[str], severities: Sequence[int], side: int | None = None
     ) -> None:
@@ -95,3 +93,6 @@ class CorruptedImages(Subset):
 
     def reduced(self, index: int, side: int) -> Image.Image:
         return self.image(index)
+
+    def encoded(self, index: int) -> None:
+        return None

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Annotated
 
 import numpy as np
-from pydantic import Field, model_validator
+from pydantic import Field, StrictFloat, model_validator
 
 from genrobust.core import ImageSet, StudyData, UserError
 from genrobust.data.classes import FolderClasses, classes_of
@@ -15,7 +15,7 @@ from genrobust.data.folders import HELD_OUT, hold_back, kept_together, open_imag
 from genrobust.data.imagenet_sets import wordnet_ids
 from genrobust.data.reader import DataSource, Reader
 from genrobust.data.stored import open_stored
-from genrobust.recipe import READERS, SOURCES, Between, ImageRule, Place
+from genrobust.recipe import READERS, SOURCES, ImageRule, Place
 
 
 class FolderSource(DataSource):
@@ -28,7 +28,7 @@ class FolderSource(DataSource):
 
     train: Place | None = None
     val: Place | None = None
-    held_out: Annotated[float, Between(0, 0.5, "most images are for training")] = HELD_OUT
+    held_out: Annotated[StrictFloat, Field(ge=0, le=0.5)] = HELD_OUT
     groups_apart: ImageRule | None = None
     test: Place | None = None  # images that are not shifted
 

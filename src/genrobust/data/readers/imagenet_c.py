@@ -8,11 +8,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated
 
+from pydantic import Field, StrictInt
+
 from genrobust.core import ImageSet, UserError
 from genrobust.data.classes import FolderClasses
 from genrobust.data.imagenet_sets import ImageNetReader, OfficialSet
 from genrobust.data.stored import open_stored
-from genrobust.recipe import READERS, Between
+from genrobust.recipe import READERS
 
 
 @READERS.register("imagenet-c")
@@ -20,7 +22,7 @@ class ImageNetC(ImageNetReader):
     """ImageNet-C (Hendrycks and Dietterich, 2019): the validation images under 19 corruptions at five severities."""
 
     corruption: str | None = None  # such as gaussian_noise; all if None, each a test set of its own
-    severity: Annotated[int, Between(1, 5, "the published sets have five")] | None = None  # all if None
+    severity: Annotated[StrictInt, Field(ge=1, le=5)] | None = None  # all if None
     official = OfficialSet(kind="imagenet-c", each=50)
 
     def open(self, name: str, classes: FolderClasses, same_class: Mapping[str, str]) -> Mapping[str, ImageSet]:

@@ -15,9 +15,8 @@ ANY = "{{ m.body() }}"  # of a section without a template
 
 def html(view: ReportView) -> str:
     """Return the report as one HTML page. Its policy lets nothing load from anywhere, and no script run but its own."""
-    sections = view.sections_in("html")
-    bodies = {name: _body(view, section) for name, section in sections.items()}
-    return render("renderers/report.html.j2", view=view, sections=sections, bodies=bodies, **own_script())
+    bodies = {name: _body(view, section) for name, section in view.sections.items()}
+    return render("renderers/report.html.j2", view=view, bodies=bodies, **own_script())
 
 
 def _body(view: ReportView, section: ReportSection) -> str:

@@ -1,11 +1,10 @@
-"""The report as JSON: the record of the study, with its answer, and the sections that hold more than its scores."""
+"""The report as JSON: the record of the study, with its answer and its scores."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
 from typing import Any
 
-from genrobust.report.nouns import ReportSection, Table
 from genrobust.report.results import summary_to_json
 from genrobust.report.view import ReportView
 
@@ -14,7 +13,6 @@ def results_to_json(view: ReportView) -> dict[str, Any]:
     """Return everything in `view` but plots and pictures, as JSON values."""
     record, metrics = view.record, view.metrics
     curves = [{"arm": c.arm, **summary_to_json(c.summary, metrics)} for c in record.curves]
-    sections = {name: _section(section) for name, section in view.sections_in("json").items()}
     return {
         "title": record.title,
         "question": record.question,
@@ -49,23 +47,4 @@ def results_to_json(view: ReportView) -> dict[str, Any]:
         "summary": summary_to_json(view.summary, metrics),
         **({"cells": [asdict(cells) for cells in record.cells]} if record.cells else {}),
         **({"curves": curves} if curves else {}),
-        **({"sections": sections} if sections else {}),
     }
-
-
-def _section(section: ReportSection) -> dict[str, Any]:
-    return {
-        "title": section.title,
-        "tables": [_table(table) for table in section.tables],
-        "items": list(section.items),
-        "note": section.note,
-    }
-
-
-def _table(table: Table) -> dict[str, Any]:
-    heads = [table.head, *(column.name for column in table.columns)]
-    rows = [
-        [name, *(entry.text if entry.value is None else entry.value for entry in entries)]
-        for name, entries in table.rows
-    ]
-    return {"caption": table.caption, "heads": heads, "rows": rows}

@@ -18,7 +18,7 @@ def markdown(view: ReportView) -> str:
     answer = view.answer
     verdict = f"**{escaped(' '.join([*answer.warnings, answer.verdict]))}** {escaped(view.caveat)}"
     parts = [f"# {escaped(record.title)}", escaped(record.question), verdict, *map(escaped, answer.details)]
-    for section in view.sections_in("markdown").values():
+    for section in view.sections.values():
         parts += _section(section, view.names)
     return "\n\n".join(part for part in [*parts, escaped(record.date)] if part) + "\n"
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from genrobust.report.nouns import PAGES, Plot, ReportSection
+from genrobust.report.nouns import Plot, ReportSection
 from genrobust.report.plots import lanes
 from genrobust.report.view import SECTIONS, ReportView
 
@@ -36,7 +36,6 @@ def accuracy(view: ReportView) -> ReportSection:
         tables=[table],
         plots=[plot],
         note=_note(view),
-        forms=PAGES,
     )
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from genrobust.core import StageRecord
-from genrobust.report.nouns import PAGES, ReportSection, plain_table
+from collections import Counter
+from collections.abc import Mapping
+
+from genrobust.core import StageRecord, StudyRecord
+from genrobust.report.nouns import ReportSection, plain_table
 from genrobust.report.view import SECTIONS, ReportView
-from genrobust.report.wording import duration, made_by_rows
+from genrobust.report.wording import count, duration
 
 
 @SECTIONS.register("again")
@@ -16,7 +19,7 @@ def again(view: ReportView) -> ReportSection:
         times = [_row(stage) for stage in record.stages]
         times.append(("all", duration(sum(stage.seconds for stage in record.stages)), ""))
         tables.append(plain_table(("stage", "time", "made"), times, "Time"))
-    if facts := [*made_by_rows(record), *record.environment.items()]:
+    if facts := [*_made_by(record), *record.environment.items()]:
         tables.append(plain_table(("", ""), facts, "Environment"))
     return ReportSection(
         title="How to run it again",
@@ -25,7 +28,6 @@ def again(view: ReportView) -> ReportSection:
         code=[("sh", record.command), ("yaml", record.recipe_yaml)],
         tables=tables,
         note="Beside the report lie results.csv, results.json, and each plot as an SVG file.",
-        forms=PAGES,
     )
 
 
@@ -35,3 +37,19 @@ def _row(stage: StageRecord) -> tuple[str, str, str]:
         return stage.stage, "found done", made
     rate = f", {stage.items / stage.seconds:,.1f}/s" if stage.seconds > 0 and stage.items else ""
     return stage.stage, duration(stage.seconds), made + rate
+
+
+def _made_by(record: StudyRecord) -> list[tuple[str, str]]:
+    """Return what made the results, as in "12 checkpoints, 3 datasets", and the versions; code where it differs."""
+    kinds = Counter((made.kind, _versions(made.versions)) for made in record.made_by)
+    counts: dict[str, list[str]] = {}
+    for made in record.made_by:
+        versions = _versions(made.versions)
+        if kinds[made.kind, versions] > 1:  # the same libraries, and other code
+            versions += f", code {made.versions.get('code', 'unknown')}"
+        counts.setdefault(versions, []).append(count(made.count, made.kind.removesuffix("s")))
+    return [(", ".join(things), versions) for versions, things in counts.items()]
+
+
+def _versions(versions: Mapping[str, str]) -> str:
+    return ", ".join(f"{name} {version}" for name, version in versions.items() if name != "code")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from genrobust.report.groups import averaged_over, with_group_means
-from genrobust.report.nouns import PAGES, ReportSection
+from genrobust.report.nouns import ReportSection
 from genrobust.report.tables import main_differences, main_tables
 from genrobust.report.view import SECTIONS, ReportView
 
@@ -28,5 +28,4 @@ def averages(view: ReportView) -> ReportSection | None:
         lead=f"The mean over the arms of each group.{lines}",
         tables=[replace(table, head="trained on") for of in (tables, gains) for table in reversed(of.values())],
         note=note + (" ° some of its arms extrapolate beyond the baselines." if lines else "") + view.dagger,
-        forms=PAGES,
     )

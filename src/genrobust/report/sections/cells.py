@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from genrobust.core import Cells, Summary
-from genrobust.report.nouns import PAGES, Column, Entry, ReportSection, Table
+from genrobust.report.nouns import Column, Entry, ReportSection, Table
 from genrobust.report.tables import difference_entry, score_entry
 from genrobust.report.view import SECTIONS, ReportView
 from genrobust.report.wording import compared_with, count, gain, subtracted
@@ -25,7 +25,6 @@ def cells(view: ReportView) -> ReportSection | None:
         "style (lacking), and on the others (present): means over the test sets that have both.",
         tables=[_table(view.overview, cells) for cells in view.record.cells],
         items=[_in_words(cells) for cells in view.record.cells],
-        forms=PAGES,
     )
 
 

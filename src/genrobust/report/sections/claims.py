@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from genrobust.core import MEAN_OF_SHIFTS
-from genrobust.report.nouns import PAGES, ReportSection, plain_table
+from genrobust.report.nouns import ReportSection, plain_table
 from genrobust.report.view import SECTIONS, ReportView
 from genrobust.report.wording import EN_DASH, EXTRAPOLATED, number, span
 from genrobust.robustness import EXPLORATORY
@@ -24,7 +24,7 @@ def claims(view: ReportView) -> ReportSection | None:
             value, interval = number(score.value, True, metric.digits), span(score, True, metric.digits)
             mark = EXTRAPOLATED if score.extrapolated else ""
             measured = f"{value}{mark} {metric.difference_unit} ({interval})"
-        chance = EN_DASH if checked.p is None else _chance(checked.p)
+        chance = EN_DASH if checked.p is None else "< 0.001" if checked.p < 0.001 else f"{checked.p:.3f}"
         pair = f"{claim.arm} minus {claim.than}"
         rows.append([says, pair, f"{metric.title}, {where}", measured, chance, checked.outcome])
     if not rows:
@@ -38,9 +38,4 @@ def claims(view: ReportView) -> ReportSection | None:
         lead="A claim holds, or is contradicted, where such a difference would come by chance in less than 1 of 20 "
         f"studies like this; p is corrected for the number of claims (Holm, 1979).{few if is_exploratory else ''}",
         tables=[plain_table(CLAIM_HEADS, rows, "Claims and the differences measured", words=(1, 2, 4))],
-        forms=PAGES,
     )
-
-
-def _chance(p: float) -> str:
-    return "< 0.001" if p < 0.001 else f"{p:.3f}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from genrobust.core import ALL_SHIFTS, ClassReport
-from genrobust.report.nouns import PAGES, ReportSection, template_beside
+from genrobust.report.nouns import ReportSection, template_beside
 from genrobust.report.view import SECTIONS, ReportView
 from genrobust.report.wording import count, number
 
@@ -45,7 +45,6 @@ def classes(view: ReportView) -> ReportSection | None:
         note=f"{arm} minus {other}, on {images}. {sentence}",
         template=template_beside(__file__),
         values={**values, "columns": list(columns)},
-        forms=PAGES,
     )
 
 

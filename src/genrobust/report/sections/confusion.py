@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from genrobust.core import ClassReport, Confusion
-from genrobust.report.nouns import CHARACTER, PAGES, Plot, ReportSection, Table, plain_table, template_beside
+from genrobust.report.nouns import CHARACTER, Plot, ReportSection, Table, plain_table, template_beside
 from genrobust.report.page import data_uri
 from genrobust.report.view import SECTIONS, ReportView
 from genrobust.report.wording import number
@@ -49,7 +49,6 @@ def confusion(view: ReportView) -> ReportSection | None:
         plots=plots,
         template=template_beside(__file__),
         values={"others": [table for arm, table in tables.items() if arm not in arms]},
-        forms=PAGES,
     )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import takewhile
 
 from genrobust.core import MEAN_OF_SHIFTS, ArmRecord
-from genrobust.report.nouns import PAGES, Column, Entry, Plot, ReportSection, Table
+from genrobust.report.nouns import Column, Entry, Plot, ReportSection, Table
 from genrobust.report.plots import Mark, axis
 from genrobust.report.view import SECTIONS, ReportView
 from genrobust.report.wording import MINUTE, number, span
@@ -46,7 +46,6 @@ def cost(view: ReportView) -> ReportSection | None:
         tables=[_table(view, minutes, unit, leading)],
         plots=plots,
         note=" ".join(_notes(view, total, unit, leading, plots[0]) if plots else [COUNTED]),
-        forms=PAGES,
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from genrobust.report.nouns import PAGES, ReportSection
+from genrobust.report.nouns import ReportSection
 from genrobust.report.plots import scatter
 from genrobust.report.tables import main_tables
 from genrobust.report.view import SECTIONS, ReportView
@@ -31,5 +31,4 @@ def curves(view: ReportView) -> ReportSection | None:
         "A curve above the baseline line is effective robustness.",
         tables=[replace(table, caption=f"{arm}: {table.caption}") for arm, _, shown in drawn for table in shown],
         plots=[plot for _, plots, _ in drawn for plot in plots],
-        forms=PAGES,
     )

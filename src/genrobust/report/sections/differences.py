@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from genrobust.report.nouns import PAGES, ReportSection
+from genrobust.report.nouns import ReportSection
 from genrobust.report.view import SECTIONS, ReportView
 from genrobust.report.wording import EN_DASH, WIDE, compared_with
 
@@ -20,5 +20,4 @@ def differences(view: ReportView) -> ReportSection | None:
         tables=list(view.differences.values()),
         note=f"{EN_DASH} No value, or an interval that includes zero and is wider than {WIDE} points; results.csv has "
         f"all values.{view.dagger}",
-        forms=PAGES,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from genrobust.report.nouns import PAGES, ReportSection
+from genrobust.report.nouns import ReportSection
 from genrobust.report.tables import further_tables
 from genrobust.report.view import SECTIONS, ReportView
 
@@ -20,5 +20,4 @@ def further(view: ReportView) -> ReportSection | None:
         order=100,
         tables=tables,
         note=f"“How to read it” says what each is.{view.dagger}",
-        forms=PAGES,
     )

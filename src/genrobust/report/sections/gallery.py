@@ -30,7 +30,6 @@ def gallery(view: ReportView) -> ReportSection | None:
             "origins": origins,
             "styles": list(dict.fromkeys(p.style for p in pictures if p.style)),
         },
-        forms=("html",),
     )
 
 

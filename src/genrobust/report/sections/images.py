@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from genrobust.core import StudyRecord
-from genrobust.report.nouns import PAGES, ReportSection, plain_table
+from genrobust.report.nouns import ReportSection, plain_table
 from genrobust.report.page import format_number
 from genrobust.report.view import SECTIONS, ReportView
 from genrobust.report.wording import EN_DASH, number, span
@@ -29,7 +29,6 @@ def images(view: ReportView) -> ReportSection | None:
         label="Images",
         tables=[plain_table(QUALITY_HEADS, quality_rows(view.record), "The images of each source")],
         note=quality_note(view.record),
-        forms=PAGES,
     )
 
 

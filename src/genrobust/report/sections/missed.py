@@ -30,5 +30,4 @@ def missed(view: ReportView) -> ReportSection | None:
         "labeling errors.",
         template=template_beside(__file__),
         values={"missed": shown},
-        forms=("html",),
     )

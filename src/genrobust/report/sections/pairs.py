@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from genrobust.core import MEAN_OF_SHIFTS, Score, Summary
-from genrobust.report.nouns import PAGES, Column, Entry, ReportSection, Table, template_beside
+from genrobust.report.nouns import Column, Entry, ReportSection, Table, template_beside
 from genrobust.report.tables import difference_entry
 from genrobust.report.view import SECTIONS, ReportView
 from genrobust.report.wording import is_wide
@@ -40,7 +40,6 @@ def pairs(view: ReportView) -> ReportSection | None:
         tables=[matrix] if is_expanded else [],
         template=template_beside(__file__),
         values={"matrix": matrix, "data": _data(summary, leading), "is_expanded": is_expanded},
-        forms=PAGES,
     )
 
 

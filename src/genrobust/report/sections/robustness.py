@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from genrobust.report.nouns import PAGES, ReportSection, Table, plain_table
+from genrobust.report.nouns import ReportSection, Table, plain_table
 from genrobust.report.plots import scatter
 from genrobust.report.view import SECTIONS, ReportView
 from genrobust.report.wording import EN_DASH, EXTRAPOLATED, WIDE, number
@@ -33,7 +33,6 @@ def robustness(view: ReportView) -> ReportSection | None:
         tables=[*tables, *([_lines_table(view, scale)] if summary.lines else [])],
         plots=plots,
         note=" ".join(_notes(view, scale, bool(tables))),
-        forms=PAGES,
     )
 
 

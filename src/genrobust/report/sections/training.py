@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from genrobust.core import ArmRecord
-from genrobust.report.nouns import PAGES, Column, Entry, ReportSection, Table
+from genrobust.report.nouns import Column, Entry, ReportSection, Table
 from genrobust.report.view import SECTIONS, ReportView
 from genrobust.report.wording import number
 
@@ -25,7 +25,6 @@ def training(view: ReportView) -> ReportSection:
         order=140,
         label="Training",
         tables=[Table(columns, rows)],
-        forms=PAGES,
     )
 
 

@@ -48,7 +48,7 @@ class EffectiveRobustness(Metric):
             intercept = intercept + line.residual_sd * off
             drawn = predict(slope[:, None, None], intercept[:, None, None], line.transform, drawn)
             beyond = outside(clean, draws.images[shift], line.lo, line.hi)
-            top1, groups = study.measured["top1", shift], study.clean_groups(shift)
+            top1, groups = study.measured["top1", shift], study.sets[study.paired[shift]].groups
             er = top1.beyond(expected, drawn, over, beyond, groups, fit=line.n - 2)
             measured[shift] = replace(er, in_mean=line.r2 >= EXPLAINED)
         return measured

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
-
-from genrobust.robustness.answers import Answers
 from genrobust.robustness.metric import METRICS, Proportion
 
 
@@ -13,6 +10,3 @@ class Top1(Proportion):
     title = "Top-1 accuracy"
     note = "the share of images whose highest logit, among the test set's own classes, is that of a right label"
     section = 0
-
-    def of_images(self, answers: Answers) -> np.ndarray:
-        return answers.correct

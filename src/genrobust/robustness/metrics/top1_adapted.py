@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
-
-from genrobust.robustness.answers import Answers
 from genrobust.robustness.metric import METRICS, Proportion
 
 
@@ -16,6 +13,3 @@ class Top1Adapted(Proportion):
         "(Schneider et al., 2020); a classifier without batch norms stays as it is"
     )
     adapted = True
-
-    def of_images(self, answers: Answers) -> np.ndarray:
-        return answers.correct

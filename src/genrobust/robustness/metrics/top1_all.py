@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from genrobust.core import Summary
-from genrobust.robustness.answers import Answers
 from genrobust.robustness.metric import METRICS, Proportion
 
 
@@ -14,9 +11,6 @@ class Top1OverAll(Proportion):
     title = "Top-1 over all classes"
     note = "top-1 accuracy with the logits of all classes, on sets that cover a part of them"
     all_classes = True
-
-    def of_images(self, answers: Answers) -> np.ndarray:
-        return answers.correct
 
     def informs(self, summary: Summary) -> bool:
         return any(summary.paired[test] != summary.clean for test in summary.tests)

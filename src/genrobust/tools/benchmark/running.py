@@ -11,7 +11,7 @@ import numpy as np
 
 from genrobust.classifiers import predict_sets
 from genrobust.core import ImageSet, LabelSpace, Predictions, UserError, file_name, local_folder, some_of
-from genrobust.data import OfClasses, ShardDataset, classes_of, is_dataset, open_images, open_stored, readable_names
+from genrobust.data import ShardDataset, classes_of, is_dataset, open_images, open_stored, readable_names, relabeled
 from genrobust.study import Stage, Studies, Study, check_outside, named_models, open_all, predicted_by, recipe_and_name
 from genrobust.tools.benchmark.page import Benchmarked, write_benchmark_page
 from genrobust.tools.benchmark.scoring import ALL, Benchmark, benchmark as score
@@ -49,14 +49,14 @@ def run_benchmark(
     real: str | None = None,
     out: Path | None = None,
     device: str = "auto",
-    labels: Sequence[str] = (),
+    labels: Path | None = None,
 ) -> tuple[Benchmarked, dict[str, Path]]:
     """Score `models` on the generated set `on` and on real images of the same classes, and write the page.
 
     Classes are matched by name; logits are restricted to those that both sets have.
 
     Args:
-        models: Models as `named_models` takes them, like `labels` with the names of their classes.
+        models: Models as `named_models` takes them, like the file `labels` of the names of their classes.
         on: The folder of a generated dataset, class folders, or RECIPE:DATASET, which is generated where it is missing.
         studies: Opens what names a recipe.
         real: A recipe, whose clean test set is taken, RECIPE:SET for another test set or the images to choose by, or
@@ -77,7 +77,7 @@ def run_benchmark(
     name = file_name(f"{generated.name}, {real_images.name}")
     folder = check_outside(on, out or local_folder(studies.out) / "benchmarks" / name)
     named = named_models(models, studies, labels)
-    studies.require_made([generated.makes, *(model.makes for model in named)])
+    studies.make([generated.makes, *(model.makes for model in named)])
     sets, classes, left_out = _match_classes(generated, real_images)
     opened = open_all(named)
     recipes = [side.study.recipe for side in (generated, real_images) if side.study]
@@ -90,8 +90,8 @@ def run_benchmark(
         asked = {predicted_by(model): model for model in of_name}
         predicted = predict_sets(folder / "predictions", asked, sets, classes, batch_size, device).values()
         answers[called] = [(predictions["generated"], predictions["real"]) for predictions in predicted]
-    groups = getattr(sets["real"], "groups", None)
-    result = score(answers, sets["generated"].styles, groups=groups, real_styles=sets["real"].styles)
+    real_set = sets["real"]
+    result = score(answers, sets["generated"].styles, groups=real_set.groups, real_styles=real_set.styles)
     prepared = {m.preparation for of_name in opened.values() for m in of_name}
     notes = (*filter(None, (generated.caveat, real_images.caveat)), *_notes(result, left_out, prepared))
     made = Benchmarked(generated.name, real_images.name, sets["generated"], sets["real"], classes, result, notes)
@@ -109,9 +109,8 @@ def _open_generated(word: str, studies: Studies) -> NamedSet:
         if study.recipe.filter_of(dataset) is not None:
             raise UserError(f"--on {word}: this dataset has a filter; a benchmark takes every image: name one without")
         made = study.dataset(dataset)
-        is_val = not made.user_provided and made.generate.split == "val"
+        is_val, images = made.generate.split == "val", partial(study.generate, dataset)
         name, makes = f"{Path(recipe).stem}:{dataset}", study.graph.generate(dataset)
-        images = (lambda: made.images) if made.user_provided else partial(study.generate, dataset)
         return NamedSet(name, study.data.labels, images, study, "" if is_val else SEEN, makes)
     folder = Path(word)
     if not is_dataset(folder):
@@ -163,7 +162,7 @@ def _match_classes(generated: NamedSet, real: NamedSet) -> tuple[dict[str, Image
         raise UserError(f"the two sets have fewer than two classes in common: {'; '.join(theirs)}")
     space = LabelSpace(tuple(labels), shared_prompts=True)
     number = {id: label for label, id in enumerate(space.ids)}
-    sets = [OfClasses(images, np.array([number.get(id, -1) for id in side.classes.ids])) for side, images in sides]
+    sets = [relabeled(images, np.array([number.get(id, -1) for id in side.classes.ids])) for side, images in sides]
     left_out = sorted(names[id] for id in present[0] ^ present[1])
     return dict(zip(("generated", "real"), sets, strict=True)), space, left_out
 

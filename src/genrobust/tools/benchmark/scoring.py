@@ -189,12 +189,12 @@ def benchmark(
         styles={style: (generated[style], real[style]) for style in sorted({*generated, *real})},
         hardest=_hardest_images(sides[0], [rows for rows, _ in models]),
     )
-    parts = [_part(ALL, "", *over_all, models)]
+    parts = [_part(ALL, "", over_all, models)]
     if made.shared:
-        means = (_mean_over_styles([of_side[style] for style in made.shared]) for of_side in by_style)
-        parts.insert(0, _part(WITHIN, "", *means, models))
+        means = [_mean_over_styles([of_side[style] for style in made.shared]) for of_side in by_style]
+        parts.insert(0, _part(WITHIN, "", means, models))
     for style in sorted({*by_style[0], *by_style[1]}):
-        parts.append(_part(STYLE, style, *(of_side.get(style) for of_side in by_style), models))
+        parts.append(_part(STYLE, style, [of_side.get(style) for of_side in by_style], models))
     return replace(made, parts=tuple(parts))
 
 
@@ -203,16 +203,15 @@ def _mean_over_styles(parts: Sequence[Measured]) -> Measured:
     return parts[0] if len(parts) == 1 else mean_of(parts, f"mean of {len(parts)} styles")
 
 
-def _part(
-    scope: str, style: str, generated: Measured | None, real: Measured | None, models: Sequence[Checkpoints]
-) -> Part:
+def _part(scope: str, style: str, sides: Sequence[Measured | None], models: Sequence[Checkpoints]) -> Part:
     """How each of `models` did on some images of both sets, beside the first of them."""
+    generated, real = sides
     drops = None if generated is None or real is None else _drops(generated, real)
     scores = list[Scores]()
     for model in models:
-        means = (None if of is None else _model_score(of, model) for of in (generated, real, drops))
+        own = [None if of is None else _model_score(of, model) for of in (generated, real, drops)]
         beyond = None if drops is None or not scores else _drop_beyond_first(drops, model, models[0])
-        scores.append(Scores(*means, beyond))
+        scores.append(Scores(own[0], own[1], own[2], beyond))
     return Part(scope, style, 0 if real is None else len(real.shares), tuple(scores))
 
 

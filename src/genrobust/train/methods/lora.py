@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated
 
-from genrobust.recipe import METHODS, Between, TrainConfig
+from pydantic import Field, StrictInt
+
+from genrobust.recipe import METHODS, TrainConfig
 
 if TYPE_CHECKING:
     from torch import nn
@@ -19,7 +21,7 @@ class Lora(TrainConfig):
 
     label = "LoRA"
 
-    lora_rank: Annotated[int, Between(1, 1024, "a larger one is no longer low")] = 8
+    lora_rank: Annotated[StrictInt, Field(ge=1, le=1024)] = 8
 
     def prepare(self, model: nn.Module) -> None:
         from genrobust.train.start import add_lora

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import urlsplit
 
-from pydantic import model_validator
+from pydantic import Field, StrictFloat, model_validator
 
 from genrobust.classifiers import choose_precisions
 from genrobust.core import (
@@ -32,7 +32,7 @@ from genrobust.core import (
     one_line,
     require_packages,
 )
-from genrobust.recipe import CORES, EXECUTORS, Between, Recipe, Threads
+from genrobust.recipe import EXECUTORS, Recipe, Threads
 from genrobust.study.executors.jobs import Work
 from genrobust.study.executors.local import ExecutorConfig, Local
 from genrobust.study.executors.workers import Call, Channel, Result, Submit, WorkerDied, Workers, run_call
@@ -55,7 +55,7 @@ class RayConfig(ExecutorConfig):
 
     address: str | None = None  # host:port
     num_cpus: Threads | None = None
-    num_gpus: Annotated[float, Between(0, 1024, CORES)] | None = None
+    num_gpus: Annotated[StrictFloat, Field(ge=0, le=1024)] | None = None
 
     @model_validator(mode="after")
     def _check_num_gpus(self) -> RayConfig:

@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
+from pydantic import Field, StrictFloat, StrictInt
+
 from genrobust.classifiers import choose_precisions
 from genrobust.core import (
     Hardware,
@@ -21,7 +23,7 @@ from genrobust.core import (
     replacing,
     require_packages,
 )
-from genrobust.recipe import CORES, EXECUTORS, Between, Recipe, Threads, WorkerCount
+from genrobust.recipe import EXECUTORS, Recipe, Threads, WorkerCount
 from genrobust.study.executors.jobs import Work
 from genrobust.study.executors.local import ExecutorConfig, Local
 from genrobust.study.executors.workers import Call, Submit, Workers, run_call
@@ -51,10 +53,10 @@ class SlurmConfig(ExecutorConfig):
     partition: str | None = None
     account: str | None = None
     qos: str | None = None
-    minutes: Annotated[int, Between(1, 60 * 24 * 365, "no cluster lets a job run for a year")] = 24 * 60
-    memory_gb: Annotated[float, Between(0, 10_000, "no node has more", above=True)] = 16.0
+    minutes: Annotated[StrictInt, Field(ge=1, le=60 * 24 * 365)] = 24 * 60
+    memory_gb: Annotated[StrictFloat, Field(gt=0, le=10_000)] = 16.0
     num_cpus: Threads | None = None
-    num_gpus: Annotated[int, Between(0, 64, CORES)] | None = None
+    num_gpus: Annotated[StrictInt, Field(ge=0, le=64)] | None = None
     at_once: WorkerCount = 64
 
     def open(self, recipe: Recipe, out: Path) -> Local:
