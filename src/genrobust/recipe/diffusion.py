@@ -34,7 +34,7 @@ class GeneratorTraining(Section):
     flip: bool = False  # mirrors half of the images; wrong where text or left and right matter
     gradient_checkpointing: bool = False  # less memory for a third more time
     precision: Literal["auto", "float32", "float16", "bfloat16"] = "auto"  # as in `train`
-    save_every: Steps = 100  # steps; a killed run loses at most these
+    save_every: Steps | None = None  # steps; None: each minute. A killed run loses at most these
     threads: Threads | None = later_key(None)  # None: the recipe's, of a worker
 
     @model_validator(mode="after")

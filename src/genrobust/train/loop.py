@@ -282,12 +282,12 @@ class _Run(_Training):
             for step, (images, targets) in enumerate(batches, start):
                 loss = self._step(step, images, targets)
                 self.progress.step = done = step + 1
-                saves = done % self.config.save_every == 0 and done != total
                 validates = done % self.config.validate_every == 0 or done == total
-                if validates or saves or done % LOOK_EVERY == 0:
+                looks = validates or done % LOOK_EVERY == 0 or done % (self.config.save_every or LOOK_EVERY) == 0
+                if looks:
                     note = self._check_loss(loss, validates)
                 bar.advance(note=note)
-                if saves and self.team.is_main:
+                if looks and done != total and self.team.is_main and self.state.is_due(done, self.config.save_every):
                     self.save()
 
     def _read_batch(self, step: int) -> tuple[Tensor, Tensor]:

@@ -198,7 +198,7 @@ def test_out_of_memory_says_what_to_lower(base, tmp_path):
         ("full", "sd", {"width": 63}, {}, "generator.width is 63 pixels"),
         ("class", "sd3", {}, {}, "AutoencoderKL"),
         ("class", "sd", {"width": 128}, {}, "128 x 64"),
-        ("class", "sd", {}, {"channels": (32,) * 6}, "class_model.channels has 6 levels"),
+        ("class", "sd", {}, {"channels": (32,) * 6}, "fewer levels in class_model.channels"),
     ],
 )
 def test_a_base_that_does_not_fit_is_named(folder_of, tmp_path, kind, base, changes, own, says):

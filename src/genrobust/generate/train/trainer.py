@@ -153,7 +153,7 @@ class GeneratorTrainer:
         with progress_bar(f"training the {config.noun}", config.steps, "images", start, config.batch_size) as bar:
             while self.step < config.steps:
                 stats.append(self._gradient(self.step))
-                saves = self.step > start and self.step % config.save_every == 0
+                saves = self.step > start and self.state.is_due(self.step, config.save_every)
                 note = None
                 if saves or self.step % LOOK_EVERY == 0 or self.step + 1 == config.steps:
                     note = f"loss {self._check_stats(torch.stack(stats)):.4f}"
