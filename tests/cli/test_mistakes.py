@@ -49,8 +49,6 @@ MISTAKES = [  # command, what the error names; small.yaml is a recipe, made and 
     ("view none", "none"),
     ("view small.yaml", "small.yaml:DATASET"),
     ("verify made", "made"),
-    ("compare made", "made: no results of a study"),
-    ("compare small.yaml", "small.yaml: no results of a study"),
     ("doctor --out s3://bucket/runs", "URL"),
     ("benchmark --models resnet18 --on none", "none"),
     ("benchmark --models resnet18 --on small.yaml", "--on small.yaml"),

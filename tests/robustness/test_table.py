@@ -5,7 +5,8 @@ import pytest
 from scipy.special import expit, logit
 
 from genrobust.core import UserError
-from genrobust.robustness import Published, TableScores, score_published
+from genrobust.robustness import Published, score_published
+from genrobust.robustness.table import TableScores
 
 CLEAN = np.array([55.0, 62.0, 70.0, 74.0, 81.0, 90.0])
 SHIFTED = np.array([20.0, 27.0, 33.0, 41.0, 47.0, 80.0])

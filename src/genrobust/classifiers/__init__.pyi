@@ -16,7 +16,7 @@ from .networks.checkpoints import (
 )
 from .networks.heads import COSINE as COSINE, head_name as head_name, last_linear as last_linear
 from .networks.interpolated import interpolate_checkpoint as interpolate_checkpoint
-from .networks.logits import Feed as Feed, embed_images as embed_images, predict_logits as predict_logits
+from .networks.logits import Feed as Feed, predict_logits as predict_logits
 from .networks.models import (
     Classifier as Classifier,
     autocast as autocast,
@@ -61,7 +61,6 @@ from .sources.clip import (
     clip_embeddings as clip_embeddings,
     embed_classes as embed_classes,
     embed_ensembles as embed_ensembles,
-    embed_texts as embed_texts,
     load_clip as load_clip,
 )
 from .sources.clip_folder import hash_clip as hash_clip

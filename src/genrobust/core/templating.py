@@ -12,7 +12,7 @@ import jinja2
 def templates(folder: str, **options: Any) -> jinja2.Environment:
     """Return an environment that reads templates from a `folder` of the package; `options` are those of jinja2.
 
-    A template elsewhere in the package is named with its path from there, such as ``tools/compare/compare.html.j2``.
+    A template elsewhere in the package is named with its path from there, such as ``tools/audit/audit.html.j2``.
 
     It keeps what it compiled, which takes longer than to render a report.
     """

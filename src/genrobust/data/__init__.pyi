@@ -16,6 +16,7 @@ from .baselines import (
     row_count as row_count,
     suggestion as suggestion,
 )
+from .class_subset import relabeled as relabeled
 from .classes import FolderClasses as FolderClasses, classes_of as classes_of
 from .copies.exact import (
     Broken as Broken,
@@ -56,7 +57,7 @@ from .quality.labels import (
     confidence as confidence,
     least_agreeing as least_agreeing,
 )
-from .quality.realism import NEIGHBORS as NEIGHBORS, Fidelity as Fidelity, fidelity as fidelity, halves as halves
+from .quality.realism import halves as halves
 from .quality.sources import SourceEmbeddings as SourceEmbeddings, qualities as qualities
 from .reader import (
     DataSource as DataSource,

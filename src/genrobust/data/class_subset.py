@@ -39,8 +39,8 @@ def of_classes(
     kept = [label for label, id in enumerate(ids) if id in chosen]
     numbers = np.full(len(ids), -1)
     numbers[kept] = np.arange(len(kept))
-    sets = {key: _relabeled(images, numbers) for key, images in data.learned.items()}
-    tests = {name: _relabeled(images, numbers) for name, images in data.tests.items()}
+    sets = {key: relabeled(images, numbers) for key, images in data.learned.items()}
+    tests = {name: relabeled(images, numbers) for name, images in data.tests.items()}
     for name in ("train", data.clean):
         if not len(tests.get(name, sets["train"])):
             raise UserError(f"{KEY}: {name} has no image of these classes: choose others")
@@ -54,7 +54,7 @@ def of_classes(
     return data, FolderClasses(labels, folders, classes.unused | unused, classes.imagenet)
 
 
-def _relabeled(images: ImageSet, numbers: np.ndarray) -> Subset:
+def relabeled(images: ImageSet, numbers: np.ndarray) -> Subset:
     """Return the images of some classes with new labels, `numbers` [K] by old one, -1 for classes that are left out."""
     chosen = Subset(images, np.flatnonzero(numbers[images.labels] >= 0))
     chosen.labels = numbers[chosen.labels]

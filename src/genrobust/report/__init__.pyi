@@ -1,4 +1,4 @@
-from .nouns import Column as Column, Entry as Entry, ReportSection as ReportSection, plain_table as plain_table
+from .nouns import ReportSection as ReportSection, plain_table as plain_table
 from .page import (
     Thumbnail as Thumbnail,
     contact_sheet as contact_sheet,
@@ -16,30 +16,18 @@ from .renderers.markdown import escaped as escaped, fenced as fenced
 from .renderers.terminal import terminal as terminal
 from .results import (
     REPORT as REPORT,
-    RESULTS as RESULTS,
     StudyResults as StudyResults,
     read_results as read_results,
-    recipe_of as recipe_of,
     report_inputs as report_inputs,
-)
-from .tables import (
-    difference_entry as difference_entry,
-    mark_best as mark_best,
-    metric_table as metric_table,
 )
 from .view import SECTIONS as SECTIONS, ReportView as ReportView
 from .wording import (
     EN_DASH as EN_DASH,
-    MINUTE as MINUTE,
     MISLABELED as MISLABELED,
     count as count,
-    gain as gain,
     is_below_guessing as is_below_guessing,
     is_sure as is_sure,
-    marks as marks,
-    mixture_in_words as mixture_in_words,
     number as number,
-    row_name as row_name,
     span as span,
 )
 from .write import write_report as write_report

@@ -90,7 +90,7 @@ def _compiled(source: str) -> Template:
 @cache
 def _environment() -> Environment:
     environment = templates("report", autoescape=True)
-    filters = (format_number, percent, significant, number, span, duration, unbroken, breakable)
+    filters = (format_number, percent, number, span, duration, unbroken, breakable)
     environment.filters |= {f.__name__: f for f in filters}
     environment.globals |= {"count": count}
     return environment
@@ -122,12 +122,6 @@ def to_json_values(value: Any) -> Any:
 def format_number(value: float | None, digits: int = 2) -> str:
     """Format as `number`: "12.34", "−0.50", or a dash for None, NaN and infinity."""
     return EN_DASH if value is None or not math.isfinite(value) else number(value, digits=digits)
-
-
-def significant(value: float) -> str:
-    """Format with three significant digits and no exponent: "1,916", "96.3", "0.0021"."""
-    size = math.floor(math.log10(abs(value))) if value else 0
-    return format_number(value, min(max(0, 2 - size), 6))
 
 
 def unbroken(text: str) -> str:

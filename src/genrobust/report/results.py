@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -17,13 +16,11 @@ from genrobust.core import (
     Score,
     ScoreKey,
     Summary,
-    UserError,
     digest,
-    parse_yaml,
     read_page_json,
     reading,
 )
-from genrobust.recipe import Recipe, parse_recipe
+from genrobust.recipe import Recipe
 from genrobust.robustness import Metric
 
 REPORT, RESULTS = "report.html", "results.json"
@@ -32,39 +29,25 @@ FORMAT = 4  # of a summary's JSON; a reader refuses one that it does not know
 
 @dataclass(frozen=True, slots=True)
 class StudyResults:
-    """What a results.json says of a study; the attributes are those of `StudyRecord`. `recipe` has all values."""
+    """What is read of a results.json; the attributes are those of `StudyRecord`."""
 
-    path: Path
     title: str
     date: str
     arms: tuple[ArmRecord, ...]
     summary: Summary
-    command: str
-    recipe: str
-    environment: dict[str, str]
-    classes: tuple[str, ...]
-    test_images: dict[str, str]
 
 
-def read_results(path: Path, name: str = "") -> StudyResults:
-    """Read the results.json of a study, which errors call by its `name`, by default its path.
+def read_results(path: Path) -> StudyResults:
+    """Read the results.json of a study.
 
     Raises:
         UserError: There is no such file, it is none of a study or of another version, or it has changed since it was
             written.
     """
     then = ": it is no results.json of a study, or one of another version: run the study again"
-    with reading(name or path, ValueError, KeyError, TypeError, GenrobustError, then=then):
+    with reading(path, ValueError, KeyError, TypeError, GenrobustError, then=then):
         raw = read_page_json(path)
-        return _checked(StudyResults)({**raw, "path": path, "summary": summary_from_json(raw["summary"])})
-
-
-def recipe_of(results: StudyResults) -> Recipe | None:
-    """Return the recipe of a study; None where this version or its plug-ins do not know it."""
-    with suppress(UserError):
-        raw = parse_yaml(results.recipe, "recipe")
-        return parse_recipe(raw) if isinstance(raw, dict) else None
-    return None
+        return _checked(StudyResults)({**raw, "summary": summary_from_json(raw["summary"])})
 
 
 def report_inputs(recipe: Recipe, classifiers: Iterable[str], tests: Mapping[str, str]) -> dict[str, Any]:

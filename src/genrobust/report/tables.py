@@ -112,11 +112,11 @@ def _rows(summary: Summary, metric: Metric, columns: Sequence[Column]) -> tuple[
     rows = {arm: [_entry_of(summary, metric, arm, column.name) for column in columns] for arm in summary.arms}
     competing = {arm: row for arm, row in rows.items() if arm not in summary.trained_elsewhere}
     competing = {arm: row for arm, row in competing.items() if arm not in summary.pretrained} or competing
-    mark_best(columns, list(competing.values()), metric)
+    _mark_best(columns, list(competing.values()), metric)
     return tuple((arm, tuple(row)) for arm, row in rows.items())
 
 
-def mark_best(columns: Sequence[Column], rows: Sequence[list[Entry]], metric: Metric) -> None:
+def _mark_best(columns: Sequence[Column], rows: Sequence[list[Entry]], metric: Metric) -> None:
     """Mark the best entry of each column in `rows`, and with it all that read the same; not of one row alone.
 
     Nothing is marked in a column that is left out of the mean, or where some metric is missing or extrapolates.

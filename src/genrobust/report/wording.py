@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
-from genrobust.core import MEAN_OF_SHIFTS, ArmRecord, Score, Summary
+from genrobust.core import MEAN_OF_SHIFTS, Score, Summary
 from genrobust.robustness import EXPLAINED, Metric, find_metric, interval_over_sets
 
 MINUS, EN_DASH = "\u2212", "\u2013"
@@ -63,12 +63,6 @@ def count(number: int, noun: str) -> str:
     """Write how many: "1 seed", "3 classes", "1,300 images"."""
     plural = f"{noun}es" if noun.endswith(("s", "x", "ch", "sh")) else re.sub(r"(?<![aeiou])y$", "ie", noun) + "s"
     return f"{number:,} {noun if number == 1 else plural}"
-
-
-def mixture_in_words(arm: ArmRecord) -> str:
-    """Write what an arm trains on: "1,381 real + 2,800 generated"."""
-    how = {source: f" ({words})" for source, words in arm.drawing.items()}
-    return " + ".join(f"{images:,} {source}{how.get(source, '')}" for source, images in arm.parts.items())
 
 
 def gain(summary: Summary, metric: str, arm: str, test_set: str = MEAN_OF_SHIFTS) -> Score | None:

@@ -7,7 +7,7 @@ from .effective import (
     fit_lines as fit_lines,
     to_scale as to_scale,
 )
-from .grouping import Groups as Groups, require_names as require_names
+from .grouping import Groups as Groups
 from .metric import (
     EXPLAINED as EXPLAINED,
     METRICS as METRICS,
@@ -24,16 +24,13 @@ from .resampling import (
     interval_over_sets as interval_over_sets,
     mean_of as mean_of,
     measure_accuracy as measure_accuracy,
-    require_replicates as require_replicates,
     seed_weights as seed_weights,
     spread as spread,
 )
-from .sets import comparable as comparable
 from .summary import Comparison as Comparison, score_baselines as score_baselines, summarize as summarize
 from .table import (
     Published as Published,
     PublishedScores as PublishedScores,
-    TableScores as TableScores,
     copies as copies,
     doubts_of as doubts_of,
     score_published as score_published,

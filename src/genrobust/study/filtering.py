@@ -58,8 +58,8 @@ def filter_shards(filtered: FilteredDataset) -> None:
     context, rule, dataset = filtered.dataset.context, filtered.rule, filtered.dataset.folder
     labels, recipe, model = context.data.labels, context.recipe, filtered.judge
     assert isinstance(model, Path)  # a review judges without a score
-    opened, prompts, templates = open_dataset(str(dataset), FolderClasses.from_labels(labels), lambda dataset: None)
-    sets = AuditSets(opened, labels, prompts=prompts, templates=templates)
+    opened, templates = open_dataset(str(dataset), FolderClasses.from_labels(labels), lambda dataset: None)
+    sets = AuditSets(opened, labels, templates=templates)
     judge = model if rule.by == "clip" else partial(open_classifier, str(model))
     feed = Feed(recipe.evaluate.batch_size, resolve_device(recipe.device))
     _filter_images(dataset, sets, rule, judge, feed, filtered.folder, filtered.inputs)

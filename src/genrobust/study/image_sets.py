@@ -53,9 +53,8 @@ class AuditSets:
     """The dataset of an audit and what it is compared with.
 
     `real` are training images, `tests` test sets by name, `wild` the images that the generator was trained on, and
-    `unseen` images of the same kind that it was not.
-    `prompts` are the dataset's own, [N], or empty where they are not known; `templates` made them. `is_real` says
-    that the dataset is the training images themselves; `beside` are then the other sets that are learned from.
+    `unseen` images of the same kind that it was not. `templates` made the prompts. `is_real` says that the dataset is
+    the training images themselves.
     """
 
     dataset: ImageSet
@@ -64,15 +63,8 @@ class AuditSets:
     tests: dict[str, ImageSet] = field(default_factory=dict)
     wild: ImageSet | None = None
     unseen: ImageSet | None = None
-    prompts: tuple[str, ...] = ()
     templates: tuple[str, ...] = ()
     is_real: bool = False
-    beside: dict[str, ImageSet] = field(default_factory=dict)
-
-    @property
-    def own(self) -> dict[str, ImageSet]:
-        """The sets of the recipe whose training images are the dataset, by name; none for another dataset."""
-        return {"train": self.dataset, **self.beside, **self.tests} if self.is_real else {}
 
 
 def open_sets(
@@ -87,7 +79,7 @@ def open_sets(
     data_of = partial(_load_data, load=load)
     real_data = data_of(against or dataset)
     classes = _find_classes(dataset, against, real_data)
-    opened, prompts, templates = open_dataset(dataset, classes, data_of)
+    opened, templates = open_dataset(dataset, classes, data_of)
     real: ImageSet | None = None
     test_sets: dict[str, ImageSet] = {}
     is_real = real_data is not None and against in (None, dataset)  # and is not compared with itself
@@ -112,16 +104,9 @@ def open_sets(
         tests=test_sets,
         wild=wild_images,
         unseen=unseen_images,
-        prompts=prompts,
         templates=templates,
         is_real=is_real,
-        beside=_learned_beside(real_data) if is_real and real_data else {},
     )
-
-
-def _learned_beside(data: StudyData) -> dict[str, ImageSet]:
-    """The sets that are learned from beside the training images, by name."""
-    return {images.name: images for key, images in data.learned.items() if key != "train" and len(images)}
 
 
 def _find_classes(dataset: str, against: str | None, data: StudyData | None) -> FolderClasses:
@@ -132,10 +117,8 @@ def _find_classes(dataset: str, against: str | None, data: StudyData | None) -> 
     return FolderClasses.from_labels(ShardDataset(Path(dataset), allow_partial=True).label_space())
 
 
-def open_dataset(
-    dataset: str, classes: FolderClasses, data_of: DataOf
-) -> tuple[ImageSet, tuple[str, ...], tuple[str, ...]]:
-    """Return the dataset, the prompts of its images where they are known, and the templates to show a CLIP.
+def open_dataset(dataset: str, classes: FolderClasses, data_of: DataOf) -> tuple[ImageSet, tuple[str, ...]]:
+    """Return the dataset, and the templates of its prompts to show a CLIP.
 
     Raises:
         UserError: It cannot be opened, or was generated for other classes.
@@ -144,20 +127,16 @@ def open_dataset(
     if not is_dataset(folder):
         data = data_of(dataset)
         images = data.train if data else open_images("generated", open_stored(folder), classes, by_name=True)
-        return images, (), (PLAIN_TEMPLATE,)
+        return images, (PLAIN_TEMPLATE,)
     shards = ShardDataset(folder)
     if shards.class_ids != classes.labels.ids:
         raise UserError(
             f"{folder} was generated for {len(shards.class_ids)} classes, which are not the {len(classes.labels)} of "
             "the real images in this order: name the real images that it was generated for with --against"
         )
-    rows = shards.metadata(("prompt", "template", "status")).to_pylist()
-    generated_rows = [row for row in rows if row["status"] == OK]
-    prompts = tuple(row["prompt"] or "" for row in generated_rows)
-    templates = tuple(
-        sorted({row["template"] for row in generated_rows if row["template"] and "{}" in row["template"]})
-    )
-    return shards, prompts if all(prompts) else (), templates or (PLAIN_TEMPLATE,)
+    rows = shards.metadata(("template", "status")).to_pylist()
+    templates = {row["template"] for row in rows if row["status"] == OK and "{}" in (row["template"] or "")}
+    return shards, tuple(sorted(templates)) or (PLAIN_TEMPLATE,)
 
 
 def _open_generator_images(

@@ -23,8 +23,6 @@ from genrobust.classifiers import (
     PredictedBy,
     clip_embeddings,
     create_classifier,
-    embed_images,
-    embed_texts,
     load_checkpoint,
     load_clip,
     open_classifier,
@@ -32,6 +30,7 @@ from genrobust.classifiers import (
     read_checkpoint_info,
     save_checkpoint,
 )
+from genrobust.classifiers.sources.clip import embed_texts
 from genrobust.core import ClassLabel, GenrobustError, LabelSpace
 from genrobust.data import MemoryImages
 
@@ -100,10 +99,7 @@ def test_a_classifier_is_named(tmp_path: Path, make: Callable[..., Path], tensor
     assert done.exit_code == 1 and "gives logits that are no numbers" in done.stderr
     assert not (tmp_path / "out.csv").exists()
     if make is checkpoint:
-        model, info = load_checkpoint(Path(spec))
-        assert info == read_checkpoint_info(Path(spec))
-        with pytest.raises(GenrobustError, match=r"the judge gives (logits|features) that are no numbers"):
-            embed_images(model, "the judge", IMAGES, np.asarray, Feed(2, CPU))
+        assert load_checkpoint(Path(spec))[1] == read_checkpoint_info(Path(spec))
 
 
 @pytest.mark.parametrize("tensor", ["visual_projection", "vision_model", "text_projection", "text_model"])

@@ -10,9 +10,9 @@ import pytest
 import torch
 from transformers import CLIPImageProcessor, CLIPModel, CLIPTokenizer
 
-from genrobust.classifiers import Feed, clip_embeddings, embed_classes, embed_texts, load_clip
+from genrobust.classifiers import Feed, clip_embeddings, embed_classes, load_clip
 from genrobust.classifiers.networks.logits import predict_together
-from genrobust.classifiers.sources.clip import ZeroShot
+from genrobust.classifiers.sources.clip import ZeroShot, embed_texts
 from genrobust.core import StudyData, Subset, UserError, embedded, find_clip
 from genrobust.data import MemoryImages
 

@@ -60,8 +60,9 @@ def test_without_a_text_tower_it_is_a_plain_timm_network(clip_folder, tmp_path):
     assert tower.classes == () and "cosine_head" not in tower.blueprint.model_kwargs
     images = pixels(32)
     with torch.inference_mode():
-        features = tower.load(CPU).embed(images)[0]
-        wanted = CLIPModel.from_pretrained(clip_folder).vision_model((images / 255 - mean(tower)) / std(tower))
+        network, normalized = tower.load(CPU).network, (images / 255 - mean(tower)) / std(tower)
+        features = network.forward_head(network.forward_features(normalized), pre_logits=True)
+        wanted = CLIPModel.from_pretrained(clip_folder).vision_model(normalized)
     assert torch.allclose(features, wanted.pooler_output, atol=1e-5)
 
 

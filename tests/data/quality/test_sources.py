@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from genrobust.data import SourceEmbeddings, fidelity, qualities
+from genrobust.data import SourceEmbeddings, qualities
 from genrobust.data.quality.diversity import pairwise_distance
+from genrobust.data.quality.realism import fidelity
 
 CLASSES = np.eye(3, 8)
 

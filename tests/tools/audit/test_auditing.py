@@ -1,20 +1,16 @@
 """The audit as a command: what it finds, writes and refuses, with its exit codes."""
 
 import json
-from functools import partial
 from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
 import pytest
-import timm
-import torch
-import torchvision
 from PIL import Image, ImageOps
 from small_photos import FOLDERS, rejected, space
 from small_study import contents, genrobust
 
-from genrobust.classifiers import Classifier, Feed, embed_images, load_checkpoint, predict_logits, prepare
+from genrobust.classifiers import load_checkpoint, predict_logits
 from genrobust.core import PARTS, GenrobustError, LabelSpace
 from genrobust.data import ShardDataset, filters_of, read_by_image
 from genrobust.data.file_list import ListedImages
@@ -48,11 +44,15 @@ def read(folder):
 
 def test_an_audit_without_models_measures_what_pixels_tell(photos):
     before = {p: p.read_bytes() for p in (photos / "made").rglob("*.png")}
-    done = audit(photos, "--trained-on", photos / "wild")
+    done = audit(photos, "--trained-on", photos / "wild", "--unseen", photos / "test")
     facts = read(photos / "audit-made")
     assert (facts["n"], facts["leaks"], facts["judgments"]) == (18, {}, [])
-    assert [space["name"] for space in facts["spaces"]] == ["thumbnails of 8 px"]
-    assert facts["spaces"][0]["fidelity"]["n_real"] == 24
+    assert [found["against"] for found in facts["copies"]] == [
+        "t",
+        "the real images",
+        "the generator's training images",
+        "itself",
+    ]
     assert facts["memorization"]["n"] == 18
     told = " ".join(facts["left_out"])
     assert all(option in told for option in ("--clip FOLDER", "--classifier MODEL"))
@@ -71,7 +71,7 @@ def test_what_is_known_of_each_image_lies_beside_the_page(photos, shards, write_
     names = [f"{what}, {name}" for name in sets for what in ("distance", "nearest")]
     assert set(known) == {*names, f"label probability, {judge}", f"taken for, {judge}"}
     assert {len(values) for values in known.values()} == {len(images)}
-    assert np.median(known["distance, t"]) == facts["of_tests"][0]["median"]
+    assert np.median(known["distance, t"]) == facts["copies"][0]["median"]
     assert set(known["nearest, itself"]) <= set(images.keys)
     taken = np.array(known[f"taken for, {judge}"]) == np.array(images.class_ids)[images.labels]
     assert taken.mean() == facts["judgments"][0]["agreement"]["share"]
@@ -93,35 +93,10 @@ def test_the_page_loads_nothing_and_runs_nothing_and_is_the_same_each_time(photo
     assert "&lt;script&gt;" in text and "{{ 7 * 7 }}" in text
 
 
-def test_every_two_sets_of_a_recipe_are_searched_for_copies(photos, tmp_path):
-    tests = sorted((photos / "test" / "tree").iterdir())
-    Image.open(tests[0]).save(photos / "real" / "tree" / "leak.png")
-    for set_of_2, original in (("wild", tests[0]), ("wild", tests[1]), ("made", tests[1])):
-        Image.open(original).resize((90, 90)).save(photos / set_of_2 / "tree" / f"saved-{original.stem}.jpg")
-    sets = {key: str(photos / folder) for key, folder in (("train", "real"), ("val", "made"), ("test", "test"))}
-    sets |= {"source": "folders", "shifts": {"wild": str(photos / "wild")}}
-    arms = [{"name": "real", "mixture": "real"}]
-    recipe = {"name": "own", "data": sets, "generator": None, "train": {"keep": "last"}, "arms": arms}
-    (tmp_path / "own.yaml").write_text(json.dumps(recipe))
-    words = ("audit", tmp_path / "own.yaml", "--against", tmp_path / "own.yaml", "--out", tmp_path / "page")
-    genrobust(*words, code=1, said="test (1)")
-    facts = read(tmp_path / "page")
-    assert (facts["of_real"], facts["leaks"]["test"]) == (None, 1)
-    found = {(small, it["against"]): (it["exact"], it["near"]) for small, by in facts["among"].items() for it in by}
-    assert found == {
-        ("val", "train"): (0, 0),
-        ("test", "val"): (0, 1),
-        ("test", "wild"): (0, 2),
-        ("val", "wild"): (1, 0),  # one file, saved twice
-    }
-    assert "2 images of test in wild (0 exact)" in (tmp_path / "page" / "audit.html").read_text(encoding="utf-8")
-
-
 # Images: while they are read, and while a CLIP is shown them.
 @pytest.mark.parametrize(("after", "kept"), [pytest.param(60, 14, marks=pytest.mark.thorough), (140, 72)])
 def test_an_interrupted_audit_goes_on_where_it_was(photos, clip_folder, monkeypatch, after, kept):
     for name, size in (
-        ("tools.audit.scan.PART", 7),
         ("data.copies.fingerprint._BLOCK", 7),
         ("classifiers.predict.in_parts.PART", 4),
     ):
@@ -156,9 +131,10 @@ def test_a_leak_is_exit_code_1_unless_it_is_allowed(photos):
     Image.open(copied).save(photos / "made" / "camera" / "copy.webp", lossless=True, exact=True)
     audit(photos, code=1, said="t (1)")
     facts = read(photos / "audit-made")  # written all the same, to be looked at
-    assert (facts["leaks"], facts["of_real"]["exact"]) == ({"t": 1}, 1)  # a copy of a real image is no leak
-    pair = facts["of_tests"][0]["pairs"][0]
-    assert (pair["exact"], pair["distance"] < facts["near"]) == (False, True)
+    of_test, of_real = facts["copies"][:2]
+    assert (facts["leaks"], of_real["exact"]) == ({"t": 1}, 1)  # a copy of a real image is no leak
+    assert (of_test["exact"], of_test["near"]) == (0, 1)
+    assert of_test["pairs"][0]["distance"] < facts["near"]
     assert "exact, allowed)" in " ".join(audit(photos, "--allow-leaks", "t").output.split())
     audit(photos, "--allow-leaks", "tt", code=2, said="--allow-leaks tt")
 
@@ -178,8 +154,9 @@ def test_models_judge_labels_and_no_batch_size_changes_what_they_say(
     assert shares["the classifier"] == pytest.approx((logits.argmax(1) == dataset.labels).mean())
     assert shares == {j["judge"]: j["agreement"]["share"] for j in again["judgments"]}
     assert set(shares) == {"the classifier", "zero-shot CLIP"}
-    assert [space["name"] for space in facts["spaces"][1:]] == ["classifier features", "CLIP embeddings"]
-    assert facts["clip_score"]["own"] == pytest.approx(again["clip_score"]["own"], abs=1e-4)
+    (quality,), (same,) = facts["qualities"], again["qualities"]
+    assert quality["agreement"] == shares["zero-shot CLIP"]
+    assert quality["clip_score"] == pytest.approx(same["clip_score"], abs=1e-4)
     made = facts["making"]
     assert (made["requests"], made["given_up"], made["redrawn"]) == (19, 1, 2)
     assert made["faults"] == {"black": 1, "blank": 1, "nan": 0, "unsafe": 0}
@@ -188,7 +165,7 @@ def test_models_judge_labels_and_no_batch_size_changes_what_they_say(
 
 @pytest.mark.thorough
 def test_a_classifier_of_more_classes_in_any_form_judges_alike(photos, shards, icons, save_classifier):
-    """By the logits of the dataset's classes alone; an ONNX file has no features, which is said."""
+    """By the logits of the dataset's classes alone."""
     known = save_classifier(LabelSpace(icons.labels.classes[::-1]))
     forms = {"checkpoint": known, "timm": photos / "timm", "onnx": photos / "onnx" / "model.onnx"}
     for form in ("timm", "onnx"):
@@ -206,8 +183,6 @@ def test_a_classifier_of_more_classes_in_any_form_judges_alike(photos, shards, i
         facts = read(photos / f"audit-{form}")
         share = facts["judgments"][0]["agreement"]["share"]
         assert share == pytest.approx((logits.argmax(1) == dataset.labels).mean()), form
-        assert [space["name"] for space in facts["spaces"]][1:] == ["classifier features"] * (form != "onnx")
-        assert any("gives answers and no features" in told for told in facts["left_out"]) == (form == "onnx")
         genrobust("filter", shards, *model_words, "--drop", 0.34)
         assert rejected(shards) == least, form
 
@@ -235,23 +210,6 @@ def test_a_class_that_the_classifier_does_not_know_is_named(shards, icons, save_
     model = ("--classifier", save_classifier(space(icons, "camera", "tree")))
     for words in (["audit", shards], ["filter", shards, "--drop", 0.34]):
         genrobust(*words, *model, code=2, said="envelope")
-
-
-def test_torchvisions_networks_have_no_features():
-    networks = {"timm": timm.create_model("test_resnet"), "torchvision": torchvision.models.squeezenet1_1()}
-    found = {name: Classifier(network, (0.5,) * 3, (0.5,) * 3).has_features for name, network in networks.items()}
-    assert found == {"timm": True, "torchvision": False}
-
-
-def test_a_classifiers_features_lead_to_its_logits(save_classifier, icons):
-    model, info = load_checkpoint(save_classifier(icons.labels))
-    features, logits = embed_images(
-        model, "it", icons.val, partial(prepare, size=info.image_size), Feed(50, torch.device("cpu"))
-    )
-    assert logits == pytest.approx(predict_logits(model, icons.val, info.image_size, 50, "cpu"), abs=1e-5)
-    head = model.network.get_classifier()
-    again = features @ head.weight.detach().numpy().T + head.bias.detach().numpy()
-    assert again == pytest.approx(logits, abs=1e-4)
 
 
 def test_the_page_tells_of_a_filter(photos, shards, clip_folder):
@@ -308,4 +266,3 @@ def test_images_that_may_be_either_are_not_called_generated(photos, shards):
         genrobust("audit", folder, *more, "--out", photos / kind)
         page = (photos / kind / "audit.html").read_text(encoding="utf-8")
         assert f"18 {kind} images" in page
-        assert ("Audited against real images" in page) is (kind == "audited")

@@ -1,6 +1,5 @@
 """The command benchmark, from checkpoints and folders to its page: matching of classes, grouping, and bad input."""
 
-import csv
 import json
 import shutil
 from collections import Counter
@@ -29,6 +28,7 @@ from genrobust.recipe import parse_recipe
 from genrobust.study import Studies, Study
 from genrobust.tools.benchmark.page import benchmark_verdict
 from genrobust.tools.benchmark.running import run_benchmark
+from genrobust.tools.benchmark.scoring import ALL, STYLE
 
 CLASSES = {name: name for name in ("bell", "camera", "tree")}
 
@@ -61,6 +61,11 @@ def run(folders, *models, on="made", real="real", **more):
     return json.loads(files["benchmark.json"].read_text(encoding="utf-8"))
 
 
+def scores_of(facts):
+    """The scores of each model over all images."""
+    return next(part["scores"] for part in facts["parts"] if part["scope"] == ALL)
+
+
 def answers(folder, classes, logits_of):
     """For each image of each class, whether the largest of the logits is that of its class."""
     paths = [(label, path) for label, name in enumerate(classes) for path in sorted((folder / name).iterdir())]
@@ -74,20 +79,17 @@ def test_accuracies_are_those_of_the_model_over_the_classes_of_the_data(folders,
     facts = run(folders, folder)
     assert facts["classes"] == ["bell", "camera", "tree"]
     model, _ = load_checkpoint(folder)
-    (only,) = facts["models"]
-    assert only["name"] == "model"
-    scores = {side: score["value"] for side, score in only["scores"].items()}
+    assert facts["models"] == {"model": 1}
+    only = scores_of(facts)[0]
+    scores = {side: score["value"] for side, score in only.items() if score}
     for side, of in (("generated", "made"), ("real", "real")):
         right = answers(
             folders / of,
             facts["classes"],
             lambda image: model(torch.tensor(prepare(image, 32)).permute(2, 0, 1)[None])[0, [2, 4, 1]],
         )
-        assert (scores[side], only["scores"][side]["n"]) == (pytest.approx(100 * np.mean(right)), len(right))
+        assert (scores[side], only[side]["n"]) == (pytest.approx(100 * np.mean(right)), len(right))
     assert scores["drop"] == pytest.approx(scores["real"] - scores["generated"])
-    rows = [r for r in csv.DictReader((folders / "out" / "benchmark.csv").open()) if r["scope"] == "all"]
-    assert [r["metric"] for r in rows] == ["generated", "real", "drop"]
-    assert {r["metric"]: float(r["value"]) for r in rows} == pytest.approx(scores, abs=1e-4)
 
 
 def test_classes_of_one_set_alone_are_left_out(folders, save):
@@ -105,7 +107,7 @@ def test_checkpoints_of_one_name_are_one_model(folders, save):
     mine = [f"mine={folders / name}" for name in ("r0", "r1")]
     shutil.copytree(folders / "r0", folders / "alone")
     facts = run(folders, folders / "alone", *mine)
-    assert {m["name"]: m["checkpoints"] for m in facts["models"]} == {"alone": 1, "mine": 2}
+    assert facts["models"] == {"alone": 1, "mine": 2}
     assert len(list((folders / "out" / "predictions").rglob("*.npz"))) == 6, "three checkpoints on two sets"
     with pytest.raises(UserError, match="same checkpoint of 'mine'"):
         run(folders, mine[0], f"mine={folders / 'alone'}")
@@ -126,8 +128,8 @@ def test_a_model_of_timms_is_matched_by_wordnet_id(folders, tmp_path):
     transform = timm.data.create_transform(**timm.data.resolve_data_config(model=network, use_test_size=True))
     columns = [wnids().index(wnid) for wnid in facts["classes"]]
     right = answers(folders / "made", facts["classes"], lambda image: network(transform(image)[None])[0, columns])
-    assert facts["models"][0]["scores"]["generated"]["value"] == pytest.approx(100 * np.mean(right))
-    assert facts["models"][0]["name"] == "downloaded"
+    assert scores_of(facts)[0]["generated"]["value"] == pytest.approx(100 * np.mean(right))
+    assert facts["models"] == {"downloaded": 1}
 
 
 def test_a_file_names_the_classes_of_models_that_name_none(folders, save, nameless):
@@ -141,10 +143,10 @@ def test_a_file_names_the_classes_of_models_that_name_none(folders, save, namele
         run(folders, *asked)
     with pytest.raises(UserError, match=r"short .*2 .*nameless .*3 logits"):
         run(folders, *asked, labels=folders / "short")
-    first, second = run(folders, *asked, labels=folders / "right")["models"]
-    assert first["scores"] == second["scores"]
-    (other,) = run(folders, asked[0], labels=folders / "wrong")["models"]
-    assert other["scores"]["generated"] != first["scores"]["generated"]
+    first, second = scores_of(run(folders, *asked, labels=folders / "right"))
+    assert first["generated"] == second["generated"]
+    (other,) = scores_of(run(folders, asked[0], labels=folders / "wrong"))
+    assert other["generated"] != first["generated"]
     with pytest.raises(UserError, match=r"wrong and .*known, .* 'bell' in the file, and 'tree' in the model"):
         run(folders, *asked, labels=folders / "wrong")
 
@@ -168,7 +170,7 @@ def test_shards_know_whether_they_are_a_validation_part(folders, save):
     model = save("model", tuple(CLASSES))
     warned = ["no validation part" in " ".join(run(folders, model, on=name)["notes"]) for name in ("train", "val")]
     assert warned == [True, False]
-    assert list(run(folders, model, on="val")["models"][0]["styles"]) == ["solid"]
+    assert [part["style"] for part in run(folders, model, on="val")["parts"]] == ["", "solid"]
 
 
 def test_the_page_loads_nothing_and_escapes_what_it_is_told(folders, save):
@@ -205,20 +207,18 @@ def test_a_recipes_arms_on_a_validation_part_of_its_own(tmp_path):
     (tmp_path / "small.yaml").write_text(RECIPE)
     recipe = str(tmp_path / "small.yaml")
     made, _ = run_benchmark([recipe], f"{recipe}:generated-val", Studies(tmp_path / "runs"))
-    assert [(m.name, m.checkpoints) for m in made.result.models] == [("real", 2), ("retrieved", 2)]
+    assert list(made.result.models.items()) == [("real", 2), ("retrieved", 2)]
     assert (made.name, made.real_name) == ("small:generated-val", "test")
     families = len(set(made.real.groups))
-    assert (
-        any(f"{families} groups" in note for note in made.notes)
-        and made.result.models[0].scores.drop.groups == families
-    )
+    assert any(f"{families} groups" in note for note in made.notes)
+    assert [part.groups for part in made.result.parts if part.scope == ALL] == [families]
     assert made.result.shared == ["outline"]  # of seven generated ones
     assert benchmark_verdict(made)[0].startswith("real: within the style outline, ")
     _compares_within_styles(recipe, tmp_path / "runs")
     assert made.generated.labels.tolist() == sorted(set(made.real.labels.tolist()))
     assert all(key.endswith("-val-000000") for key in made.generated.keys)
     assert len(list((tmp_path / "runs" / "checkpoints").iterdir())) == 4
-    name = file_name("small:generated-val")  # another one than that of small-generated:val
+    name = file_name("small:generated-val, test")  # another one than that of small-generated:val
     assert (tmp_path / "runs" / "benchmarks" / name / "benchmark.html").is_file()
 
 
@@ -240,23 +240,18 @@ def _compares_within_styles(recipe, runs):
     ):
         assert said in notes
     facts = json.loads(files["benchmark.json"].read_text(encoding="utf-8"))
-    rows = list(csv.DictReader(files["benchmark.csv"].open(encoding="utf-8")))
     page = files["benchmark.html"].read_text(encoding="utf-8")
     assert facts["styles"]["hand-drawn"] == [generated["hand-drawn"], 0]
-    for model, found in zip(made.result.models, facts["models"], strict=True):
-        assert list(found)[:2] == ["name", "within"]
-        drops = [model.styles[style].drop.value for style in shared]
-        assert model.within.scores.drop.value == pytest.approx(np.mean(drops))
-        assert found["within"]["scores"]["drop"]["value"] == model.within.scores.drop.value
-        own = [r for r in rows if r["model"] == model.name]
-        assert own[0]["scope"] == "within"
-        (drop,) = [r for r in own if (r["scope"], r["metric"]) == ("within", "drop")]
-        assert float(drop["value"]) == pytest.approx(model.within.scores.drop.value, abs=1e-4)
-        of_styles = Counter(r["of"] for r in own if r["scope"] == "style")
-        assert of_styles == dict.fromkeys(shared, 3) | {"hand-drawn": 1}
+    within, *_ = made.result.parts
+    of_style = {part.style: part.scores for part in made.result.parts if part.scope == STYLE}
+    assert list(of_style) == sorted([*shared, "hand-drawn"])
+    for number, scores in enumerate(within.scores):
+        drops = [of_style[style][number].drop.value for style in shared]
+        assert scores.drop.value == pytest.approx(np.mean(drops))
+        assert facts["parts"][0]["scores"][number]["drop"]["value"] == scores.drop.value
     words = "within the 6 styles of both sets, each with the same weight"
     first, overall, against = benchmark_verdict(made)
-    assert words in first and overall.startswith("Over all images, ") and "the drop within styles is" in against
+    assert words in first and overall.startswith("Over all images, ") and "the drop within styles differs" in against
     assert page.index(first) < page.index(f"points, {words}") < page.index("points, over all images")
 
 

@@ -123,7 +123,6 @@ def results(checkpoint, pictogram_data, few_classes, tmp_path):
         ArmRecord("mine", {"real": 7}, "resnet10t", "standard", 2, 16, trained=trained),
     ]
     raw = {"title": "Some *study*", "date": "2026-01-02", "arms": [dataclasses.asdict(arm) for arm in arms]}
-    raw |= {"command": "", "recipe": "", "environment": {}, "classes": few_classes.ids, "test_images": {}}
     path = tmp_path / "results.json"
     path.write_text(json.dumps({**raw, "summary": summary_to_json(summary, list_metrics())}))
     return path

@@ -10,12 +10,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from published_tables import DATA, TESTBED, TIMM, needs_tables, of_testbed, read
+from published_tables import TESTBED, TIMM, needs_tables, of_testbed, read
 from scipy.special import expit, logit, ndtr, ndtri
 from scipy.stats import linregress
 from typer.testing import CliRunner, Result
 
 from genrobust.cli import app
+from genrobust.tools.published.reading import read_published
 
 TABLE = """model,img_size,val,sketch,"a:b",broken
 resnet18,224,69.8,20.2,1.1,x
@@ -209,6 +210,35 @@ def test_of_many_models_the_terminal_shows_either_end(er: Callable[..., Result])
 
 
 WORDS = ("t.csv", "--id", "val", "--shift", "sketch")
+GOOD = "model,x,y\na,50,20\nb,60,30\nc,70,45\nd,80,50\n"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        GOOD.replace("\n", "\r\n"),
+        "\ufeff" + GOOD,
+        GOOD.replace(",", " , "),
+        GOOD + "e,,70\nf,90,\ng,-,1\nh,NaN,2\ni,n/a,3\nj,\u2014,4\n",  # no accuracy
+        GOOD + "k,90\n",  # a short row
+        GOOD + ",90,50\n , 10, 20\n",  # no name
+        GOOD.replace("50,20", "5e1,+20.0"),
+        GOOD.replace(",", ";"),
+        "\n".join(line.replace(",", f",{'c,' * 2000}", 1) for line in GOOD.splitlines()),
+    ],
+)
+def test_the_models_with_both_accuracies_are_read(tmp_path: Path, text: str) -> None:
+    (tmp_path / "t.csv").write_text(text, encoding="utf-8", newline="")
+    found = read_published(tmp_path / "t.csv", "x", "y")
+    assert found.names == ("a", "b", "c", "d")
+    assert found.clean.tolist() == [50, 60, 70, 80] and found.shifted.tolist() == [20, 30, 45, 50]
+
+
+def test_what_rounding_adds_is_cut(tmp_path: Path) -> None:
+    for text in (GOOD + "e,100.00001,-1e-9\n", "model,x,y\ne,1.0000001,.5\nb,.5,.2\n"):
+        (tmp_path / "t.csv").write_text(text)
+        models = read_published(tmp_path / "t.csv", "x", "y")
+        assert models.clean[models.names.index("e")] == 100
 
 
 @pytest.mark.parametrize(
@@ -259,12 +289,19 @@ def test_a_mistake_is_named_and_ends_with_2(er: Callable[..., Result], words: tu
         ("model,x,y\na,50,20,7\n", "t.csv, line 2: "),
         ('model,x,y\n"a,50,20\nb,60,30\n', "not CSV"),
         ("model,x,x,y\na,50,40,30\n", "2 columns named 'x'"),
-        ("model,x,y\na,50,20\na,60,30\n", "model = 'a'"),
         ("model,x,y\na,,20\nb,60,\n", "'x' and 'y'"),
         ("model,x,y\na,50,-10.2\nb,60,30\n", "--shift y: -10.2 (a)"),
         ("model,x,y\na,50,inf\nb,60,30\n", "inf (a) is no accuracy"),
         ("model,x,y\na,50%,20%\n", "line 2: x is '50%'"),
         ("model,x,y\n\udcff,1,2\n", "cannot read t.csv"),
+        ("model,x,y\n,50,20\n", "names no model"),
+        (GOOD + " a ,90,60\n", "model = 'a' stands in more than one row"),
+        (GOOD + "e,101,60\n", "--id x: 101 (e)"),
+        (GOOD + "e,100.1,60\n", "100.1 (e)"),
+        (GOOD + "e,1e999,60\n", "--id x: inf"),
+        (GOOD + "e,76_1,60\n", "line 6: x is '76_1'"),
+        (GOOD + "e,\u0667\u0666,60\n", "line 6: x is '\u0667\u0666'"),
+        (GOOD + 'e,"76,1",60\n', "decimal point"),
     ],
 )
 def test_a_bad_table_is_named_and_an_old_result_stays(er: Callable[..., Result], text: str, message: str) -> None:
@@ -288,6 +325,17 @@ def test_a_column_of_very_small_accuracies_beside_percents_is_told(er: Callable[
     found = figures("small.csv", "--id", "x", "--shift", "y")
     assert found["models"]["b"]["shift"] == 0.3
     assert "note: --shift y: no accuracy is above 1" in er("small.csv", "--id", "x", "--shift", "y").stderr
+
+
+def test_fractions_among_percents_are_warned_of(er: Callable[..., Result]) -> None:
+    for change, said in (
+        ("0.5,20", "in 'x' are at most 1 (0.5 of a) and all others at least 60"),
+        ("50,0.2", "in 'y' are at most 1 (0.2 of a) and all others at least 30"),
+        ("50,0.0", ""),
+    ):
+        Path("t.csv").write_text(GOOD.replace("50,20", change))
+        stderr = er("t.csv", "--id", "x", "--shift", "y").stderr
+        assert said in stderr if said else "fractions" not in stderr
 
 
 def test_swapped_or_unrelated_columns_are_warned_of_and_scored(er: Callable[..., Result]) -> None:
@@ -365,14 +413,3 @@ def test_timms_results_are_joined_with_the_class_matched_clean_set(figures, shif
     fitted = np.flatnonzero(baselines & (x >= 85))
     first = np.unique(np.column_stack([x, y])[fitted], axis=0, return_index=True)[1]  # the others are copies
     assert_matches(found, names, x, y, np.isin(np.arange(len(names)), fitted[first]))
-
-
-@needs_tables
-def test_zero_shot_clip_models_are_held_against_the_testbeds_kind_of_line(figures) -> None:
-    path = DATA / "open_clip" / "openclip_classification_results.csv"
-    words = ("--key", "name,pretrained", "--baselines", "laion2b")
-    found = figures(path, "--id", "ImageNet 1k", "--shift", "ImageNet Sketch", *words)
-    rows = read(path)
-    names = [f"{r['name']},{r['pretrained']}" for r in rows]
-    x, y = (100 * np.array([float(r[c]) for r in rows]) for c in ("ImageNet 1k", "ImageNet Sketch"))
-    assert_matches(found, names, x, y, np.array(["laion2b" in name for name in names]))

@@ -40,15 +40,6 @@ class AlexNet(torchvision.models.AlexNet):
         "classifier": "classifier.6",
     }
 
-    def forward_features(self, images: Tensor) -> Tensor:
-        """Images [B, 3, H, W] of 63 px or more to features [B, 256, h, w]."""
-        return self.features(images)  # type: ignore[no-any-return]  # torch types no module's result
-
-    def forward_head(self, features: Tensor, pre_logits: bool = False) -> Tensor:
-        """The logits [B, K], or what the last layer makes them from, [B, 4096]."""
-        flat = torch.flatten(self.avgpool(features), 1)
-        return (self.classifier[:-1] if pre_logits else self.classifier)(flat)  # type: ignore[no-any-return]
-
 
 OWN_NETWORKS = {"alexnet": AlexNet}  # by the name that timm would give them
 

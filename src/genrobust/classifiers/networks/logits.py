@@ -14,7 +14,6 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from genrobust.classifiers.networks.models import Classifier
 from genrobust.classifiers.preprocess import BICUBIC, prepare as prepare_center
 from genrobust.core import (
     GenrobustError,
@@ -173,28 +172,3 @@ def predict_logits(
     transform = partial(prepare_center, size=image_size, interpolation=interpolation)
     feed = Feed(batch_size, torch.device(device))
     return predict_together([network], images, transform, feed, ["the network"], advance)[0]
-
-
-@torch.inference_mode()
-def embed_images(
-    model: Classifier,
-    name: str,
-    images: ImageSet,
-    prepare: Prepare,
-    feed: Feed,
-    advance: Callable[[int], None] = no_progress,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return the features before the last layer, float32 [N, D], and the logits, float32 [N, K], of `images`.
-
-    Users know the model as `name`. `advance` and what is raised are as for `predict_together`.
-    """
-    check_not_empty(images)
-    model.eval()
-    features, logits = [], []
-    with repeatable():
-        for batch in feed.batches(images, prepare):
-            batch_features, batch_logits = model.embed(on_device(batch, feed.device))
-            features.append(require_finite(batch_features.float().cpu(), name, "features"))
-            logits.append(require_finite(batch_logits.float().cpu(), name))
-            advance(len(batch))
-    return torch.cat(features).numpy(), torch.cat(logits).numpy()

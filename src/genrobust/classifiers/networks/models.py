@@ -45,23 +45,9 @@ class Classifier(nn.Module):
         self.register_buffer("std", torch.tensor(std, dtype=torch.float32).view(1, 3, 1, 1))
 
     def forward(self, images: Tensor) -> Tensor:
-        return self.network(self._normalized(images))
-
-    @property
-    def has_features(self) -> bool:
-        """Whether `embed` can tell features: timm's networks have the two halves that it takes, torchvision's not."""
-        return hasattr(self.network, "forward_features") and hasattr(self.network, "forward_head")
-
-    def embed(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """The features before the last layer, [B, D], and the logits, [B, K]."""
-        network: Any = self.network  # torch types every attribute as a tensor or a module
-        hidden = network.forward_features(self._normalized(images))
-        return network.forward_head(hidden, pre_logits=True).flatten(1), network.forward_head(hidden)
-
-    def _normalized(self, images: Tensor) -> Tensor:
         if images.dtype == torch.uint8:
             images = images.float() / 255
-        return (images - self.mean) / self.std
+        return self.network((images - self.mean) / self.std)
 
 
 def create_classifier(

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch_fidelity.metric_fid import KEY_METRIC_FID, fid_features_to_statistics, fid_statistics_to_metric
-from torch_fidelity.metric_kid import KEY_METRIC_KID_MEAN, KEY_METRIC_KID_STD, kid_features_to_metric
+from torch_fidelity.metric_kid import KEY_METRIC_KID_MEAN, kid_features_to_metric
 from torch_fidelity.metric_prc import KEY_METRIC_PRECISION, KEY_METRIC_RECALL, prc_features_to_metric
 
 KID_SUBSETS = 100
@@ -22,19 +22,14 @@ _ROWS, _DISTANCES = 1000, 2**27  # images whose distances to all others are in m
 
 @dataclass(frozen=True, slots=True)
 class Fidelity:
-    """`n_generated` and `n_real` images of `dimensions` features, compared.
+    """Generated and real images, compared.
 
-    `fid` and `kid` are 0 for equal distributions; `kid` is the mean over seeded subsets and `kid_sd` their standard
-    deviation. `precision` is the share of generated images among the real ones, `recall` the share of real images among
-    the generated ones.
+    `fid` and `kid` are 0 for equal distributions; `kid` is the mean over seeded subsets. `precision` is the share of
+    generated images among the real ones, `recall` the share of real images among the generated ones.
     """
 
-    n_generated: int
-    n_real: int
-    dimensions: int
     fid: float
     kid: float
-    kid_sd: float
     precision: float
     recall: float
 
@@ -60,12 +55,8 @@ def fidelity(generated: np.ndarray, real: np.ndarray, seed: int = 0) -> Fidelity
         ours, theirs, prc_neighborhood=NEIGHBORS, prc_batch_size=rows, save_cpu_ram=True, verbose=False
     )
     return Fidelity(
-        len(ours),
-        len(theirs),
-        ours.shape[1],
         fid_statistics_to_metric(*statistics, verbose=False)[KEY_METRIC_FID],
         kid[KEY_METRIC_KID_MEAN],
-        kid[KEY_METRIC_KID_STD],
         among[KEY_METRIC_PRECISION],
         among[KEY_METRIC_RECALL],
     )

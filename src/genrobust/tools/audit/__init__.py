@@ -17,7 +17,6 @@ from genrobust.cli import (
     in_group,
     open_named,
     option,
-    say,
     tell,
     with_studies,
 )
@@ -74,7 +73,7 @@ def audit(
     from genrobust.core import find_clip, resolve_device
     from genrobust.recipe import is_recipe
     from genrobust.study import open_kept_parts, open_sets, recipe_and_name
-    from genrobust.tools.audit.measuring import Models, measure
+    from genrobust.tools.audit.measuring import Measuring, Models
     from genrobust.tools.audit.page import audit_verdict, write_audit_page
 
     if labels is not None and classifier is None:
@@ -93,7 +92,7 @@ def audit(
         raise UserError(f"--allow-leaks {unknown[0]}: no such test set; there are {', '.join(sets.tests) or 'none'}")
     parts = open_kept_parts(folder, torch_device)
     judge = None if classifier is None else open_named(studies, classifier, labels)  # may have to be trained first
-    done = measure(sets, Models(judge, clip_folder, torch_device, batch_size), say, parts)
+    done = Measuring(sets, Models(judge, clip_folder, torch_device, batch_size), parts).run()
     leaks = {name: count for name, count in done.leaks.items() if name not in (allow_leaks or [])}
     called = dataset if is_recipe(dataset) else Path(dataset).resolve().name
     files = write_audit_page(done, sets, called, tuple(leaks), folder)

@@ -23,9 +23,8 @@ from genrobust.cli import (
 )
 
 if TYPE_CHECKING:
-    from genrobust.core import Score
     from genrobust.study import Studies
-    from genrobust.tools.benchmark.scoring import ModelScores
+    from genrobust.tools.benchmark.page import Benchmarked
 
 Dataset = Annotated[
     str,
@@ -61,31 +60,26 @@ def benchmark(
 
     studies.require_recipe(on, real, *models)
     made, files = run_benchmark(models, on, studies, real, out, device or "auto", labels)
-    out_console.print(_table(made.result.models, made.name, made.real_name))
+    out_console.print(_table(made))
     tell(*benchmark_verdict(made))
     for note in made.notes:
         err_console.print(f"note: {escape(note)}")
     tell(*files.values())
 
 
-def _table(models: "tuple[ModelScores, ...]", generated: str, real: str) -> Table:
-    styled = models[0].within is not None
-    over = "mean over styles" if styled else "percent"
-    table = Table(title=Text(f"Top-1, {over}: generated {generated}, real {real}"), title_justify="left")
-    table.add_column("model", overflow="fold")
-    drops = ("drop within styles, points", "drop over all images") if styled else ("drop, points",)
-    for name in ("checkpoints", "generated", "real", *drops):
-        table.add_column(name, justify="right")
-    for model in models:
-        scores = model.leading.scores
-        metrics = [_metric(scores.generated), _metric(scores.real), _metric(scores.drop, signed=True)]
-        if styled:
-            metrics.append(_metric(model.scores.drop, signed=True))
-        table.add_row(Text(model.name), str(model.checkpoints), *metrics)
-    return table
-
-
-def _metric(score: "Score", signed: bool = False) -> Text:
+def _table(made: "Benchmarked") -> Table:
     from genrobust.report import number, span
+    from genrobust.tools.benchmark.page import accuracies, in_words, leading_parts
 
-    return Text(f"{number(score.value, signed)}\n{span(score, signed)}")
+    title = f"Top-1, percent: generated {made.name}, real {made.real_name}"
+    table = Table(title=Text(title), title_justify="left")
+    table.add_column("model", overflow="fold")
+    for name in ("images", "generated", "real", "drop, points"):
+        table.add_column(name, justify="left" if name == "images" else "right")
+    for part in leading_parts(made.result):
+        for model, scores in zip(made.result.models, part.scores, strict=True):
+            *both, drop = accuracies(scores)
+            metrics = [f"{number(of.value)}\n{span(of)}" for of in both]
+            change = f"{number(drop.value, True)}\n{span(drop, True)}"
+            table.add_row(Text(model), Text(in_words(part, made.result)), *map(Text, (*metrics, change)))
+    return table

@@ -7,7 +7,7 @@ measured within the styles of both sets as well.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from operator import attrgetter
 
@@ -23,14 +23,13 @@ from genrobust.robustness import (
     mean_of,
     measure_accuracy,
     read_answers,
-    require_names,
-    require_replicates,
     seed_weights,
     spread,
 )
 
 HARDEST = 48  # images kept to be looked at
 BOTH = "images of both sets"
+WITHIN, ALL, STYLE = "within", "all", "style"
 
 # By name, one or more checkpoints of a model, such as seeds of an arm: predictions on the generated and the real set.
 ModelPredictions = Mapping[str, Sequence[tuple[Predictions, Predictions]]]
@@ -38,78 +37,59 @@ Checkpoints = tuple[slice, np.ndarray]  # of one model: their place among all, a
 
 
 @dataclass(frozen=True, slots=True)
-class OnBothSets:
-    """Accuracy in percent on both sets over the same classes, and the `drop`: real minus generated, in points."""
+class Scores:
+    """What one model scored on the images of a part, as the mean over its checkpoints.
 
-    generated: Score
-    real: Score
-    drop: Score
-
-
-@dataclass(frozen=True, slots=True)
-class Compared:
-    """How a model did on both sets, as the mean over its checkpoints.
-
-    `beyond` is its drop minus that of the first model, None for that one.
+    `generated` and `real` are accuracies in percent, None for a set without such images; `drop` is real minus
+    generated, in points, and `beyond` the drop minus that of the first model, None for that one.
     """
-
-    scores: OnBothSets
-    beyond: Score | None
-
-
-@dataclass(frozen=True, slots=True)
-class StyleScores:
-    """Accuracy in percent on the images of one style, None for a set without any, and the drop where both have some."""
 
     generated: Score | None
     real: Score | None
     drop: Score | None
+    beyond: Score | None
 
 
 @dataclass(frozen=True, slots=True)
-class ModelScores(Compared):
-    """The scores of one model: first of all, how it did over all images.
+class Part:
+    """The scores of each model on some of the images, over the same classes of both sets.
 
-    It is the mean over `checkpoints`. `classes` are the accuracies in percent on both sets by label, `styles` the
-    scores by style, where it is known. `within` is how it did within the styles of both sets: every metric is the mean
-    over these styles, each with the same weight. None where the sets have no style in common.
+    `scope` is WITHIN (the mean over the styles of both sets, each with the same weight), ALL images, or STYLE: those of
+    one `style`. The real images are of so many `groups`, 0 where these are unknown or one.
     """
 
-    name: str
-    checkpoints: int
-    classes: tuple[tuple[float, float], ...]
-    styles: dict[str, StyleScores]
-    within: Compared | None
-
-    @property
-    def leading(self) -> Compared:
-        """The comparison within styles, or over all images where there is none."""
-        return self.within or self
+    scope: str
+    style: str
+    groups: int
+    scores: tuple[Scores, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class HardImage:
     """A generated image that most models get wrong: `wrong` is the share of them, each weighing the same.
 
-    `said` holds the label that each checkpoint of each model gave.
+    `taken_for` are the wrong labels with how many checkpoints gave them, the commonest first.
     """
 
     index: int
     key: str
     label: int
     wrong: float
-    said: tuple[tuple[int, ...], ...]
+    taken_for: tuple[tuple[int, int], ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Benchmark:
     """Everything measured, over K classes.
 
-    `sizes` are the numbers of images by label in the generated and the real set, `styles` those by style, "" where it
-    is unknown.
+    `models` are the numbers of checkpoints by name. `parts` begin with what counts most: within styles, where the sets
+    share some, then over all images, then by style. `by_class` are the accuracies in percent of each model on both sets
+    by label, `sizes` the numbers of images likewise, `styles` those by style, "" where it is unknown.
     """
 
-    models: tuple[ModelScores, ...]
+    models: dict[str, int]
+    parts: tuple[Part, ...]
+    by_class: tuple[tuple[tuple[float, float], ...], ...]
     sizes: tuple[tuple[int, int], ...]
     styles: dict[str, tuple[int, int]]
     hardest: tuple[HardImage, ...]
@@ -137,11 +117,28 @@ class _Side:
     styles: np.ndarray
     groups: Sequence[str] | None
     bootstrap: int
+    classes: int
 
-    def accuracy(self, members: np.ndarray, classes: int, rng: np.random.Generator) -> Measured:
-        """Return the accuracies on the images that `members`, bool [N], selects: one or more."""
+    def accuracy(self, rng: np.random.Generator, members: np.ndarray | None = None) -> Measured:
+        """Return the accuracies on the images that `members`, bool [N], selects, or on all."""
+        members = np.ones(len(self.labels), dtype=bool) if members is None else members
         right = self.right[:, members]
-        return measure_accuracy(right[None], classes, self.bootstrap, rng, Groups.of(self.groups, members))
+        return measure_accuracy(right[None], self.classes, self.bootstrap, rng, Groups.of(self.groups, members))
+
+    def by_style(self, whole: Measured, rng: np.random.Generator) -> dict[str, Measured]:
+        """Return the accuracies on the images of each style: `whole`, those of all, where all are of one."""
+        members = {style: self.styles == style for style in sorted(set(self.styles.tolist()) - {""})}
+        return {style: whole if of.all() else self.accuracy(rng, of) for style, of in members.items()}
+
+    def by_class(self, rows: slice) -> list[float]:
+        """Return the accuracy in percent of some checkpoints on the images of each label."""
+        right = np.bincount(self.labels, weights=self.right[rows].mean(axis=0), minlength=self.classes)
+        accuracies: list[float] = (100 * right / self.sizes).tolist()
+        return accuracies
+
+    @property
+    def sizes(self) -> np.ndarray:
+        return np.bincount(self.labels, minlength=self.classes)
 
 
 def benchmark(
@@ -166,65 +163,39 @@ def benchmark(
 
     Raises:
         GenrobustError: A logit is NaN, or the highest of an image infinite.
-        ValueError: An image has no style or group, or `bootstrap` is below 20.
     """
-    require_replicates(bootstrap)
     pairs = [pair for of_model in answers.values() for pair in of_model]
     sides = (
-        _side([g for g, _ in pairs], styles, None, "styles", bootstrap),
-        _side([r for _, r in pairs], real_styles, groups, "real_styles", bootstrap),
+        _side([g for g, _ in pairs], styles, None, bootstrap),
+        _side([r for _, r in pairs], real_styles, groups, bootstrap),
     )
-    counts, classes = [len(of_model) for of_model in answers.values()], len(pairs[0][0].classes)
-    sizes = zip(*(np.bincount(side.labels, minlength=classes).tolist() for side in sides), strict=True)
-    generated, real = (Counter(side.styles.tolist()) for side in sides)
-    return Benchmark(
-        models=tuple(_score_models(answers, sides, classes)),
-        sizes=tuple(sizes),
-        styles={style: (generated[style], real[style]) for style in sorted({*generated, *real})},
-        hardest=_hardest_images(sides[0], counts),
-    )
-
-
-def _score_models(answers: ModelPredictions, sides: tuple[_Side, _Side], classes: int) -> Iterator[ModelScores]:
     rng = np.random.default_rng(0)
-    generated, real = (side.accuracy(np.ones(len(side.labels), dtype=bool), classes, rng) for side in sides)
+    over_all = [side.accuracy(rng) for side in sides]
     # The real styles have a generator of their own, so that they leave the intervals over all images as they are.
-    known = sorted({style for side in sides for style in side.styles.tolist()} - {""})
-    on_generated = _accuracy_by_style(sides[0], known, generated, rng)
-    on_real = _accuracy_by_style(sides[1], known, real, np.random.default_rng(1))
-    shared = [style for style in known if style in on_generated and style in on_real]
+    rngs = (rng, np.random.default_rng(1))
+    by_style = [side.by_style(*of) for side, *of in zip(sides, over_all, rngs, strict=True)]
     models: list[Checkpoints] = []
-    stop = 0
     for of_model in answers.values():
-        rows = slice(stop, stop := stop + len(of_model))
-        models.append((rows, seed_weights(len(of_model), sides[0].bootstrap, rng)))
-    overall = _compare_models(generated, real, models)
-    within: Sequence[Compared | None] = [None] * len(models)
-    if shared:
-        means = [_mean_over_styles([by_style[style] for style in shared]) for by_style in (on_generated, on_real)]
-        within = _compare_models(means[0], means[1], models)
-    for name, model, compared, of_styles in zip(answers, models, overall, within, strict=True):
-        yield ModelScores(
-            scores=compared.scores,
-            beyond=compared.beyond,
-            name=name,
-            checkpoints=model[0].stop - model[0].start,
-            classes=tuple(zip(*(_accuracy_by_class(side, model[0], classes) for side in sides), strict=True)),
-            styles={style: _style_scores(on_generated.get(style), on_real.get(style), model) for style in known},
-            within=of_styles,
-        )
-
-
-def _accuracy_by_style(
-    side: _Side, styles: Sequence[str], whole: Measured, rng: np.random.Generator
-) -> dict[str, Measured]:
-    """The accuracies on the images of each of `styles` that has some: `whole` where all images are of one."""
-    members = {style: side.styles == style for style in styles}
-    return {
-        style: whole if in_style.all() else side.accuracy(in_style, whole.classes, rng)
-        for style, in_style in members.items()
-        if in_style.any()
-    }
+        start = models[-1][0].stop if models else 0
+        models.append((slice(start, start + len(of_model)), seed_weights(len(of_model), bootstrap, rng)))
+    generated, real = (Counter(side.styles.tolist()) for side in sides)
+    made = Benchmark(
+        models={name: len(of_model) for name, of_model in answers.items()},
+        parts=(),
+        by_class=tuple(
+            zip(*(zip(*(side.by_class(rows) for side in sides), strict=True) for rows, _ in models), strict=True)
+        ),
+        sizes=tuple(zip(*(side.sizes.tolist() for side in sides), strict=True)),
+        styles={style: (generated[style], real[style]) for style in sorted({*generated, *real})},
+        hardest=_hardest_images(sides[0], [rows for rows, _ in models]),
+    )
+    parts = [_part(ALL, "", over_all, models)]
+    if made.shared:
+        means = [_mean_over_styles([of_side[style] for style in made.shared]) for of_side in by_style]
+        parts.insert(0, _part(WITHIN, "", means, models))
+    for style in sorted({*by_style[0], *by_style[1]}):
+        parts.append(_part(STYLE, style, [of_side.get(style) for of_side in by_style], models))
+    return replace(made, parts=tuple(parts))
 
 
 def _mean_over_styles(parts: Sequence[Measured]) -> Measured:
@@ -232,24 +203,16 @@ def _mean_over_styles(parts: Sequence[Measured]) -> Measured:
     return parts[0] if len(parts) == 1 else mean_of(parts, f"mean of {len(parts)} styles")
 
 
-def _compare_models(generated: Measured, real: Measured, models: Sequence[Checkpoints]) -> list[Compared]:
-    """How each of `models` did on both sets, beside the first of them."""
-    drops = _drops(generated, real)
-    drawn = [(drops.draws[:, 0, rows] * weights).sum(axis=1) for rows, weights in models]
-    return [
-        Compared(
-            scores=OnBothSets(*(_model_score(measured, model) for measured in (generated, real, drops))),
-            beyond=_drop_beyond_first(drops, (model[0], draws), (models[0][0], drawn[0])) if i else None,
-        )
-        for i, (draws, model) in enumerate(zip(drawn, models, strict=True))
-    ]
-
-
-def _style_scores(generated: Measured | None, real: Measured | None, model: Checkpoints) -> StyleScores:
-    drop = None if generated is None or real is None else _drops(generated, real)
-    return StyleScores(
-        *(None if measured is None else _model_score(measured, model) for measured in (generated, real, drop))
-    )
+def _part(scope: str, style: str, sides: Sequence[Measured | None], models: Sequence[Checkpoints]) -> Part:
+    """How each of `models` did on some images of both sets, beside the first of them."""
+    generated, real = sides
+    drops = None if generated is None or real is None else _drops(generated, real)
+    scores = list[Scores]()
+    for model in models:
+        own = [None if of is None else _model_score(of, model) for of in (generated, real, drops)]
+        beyond = None if drops is None or not scores else _drop_beyond_first(drops, model, models[0])
+        scores.append(Scores(own[0], own[1], own[2], beyond))
+    return Part(scope, style, 0 if real is None else len(real.shares), tuple(scores))
 
 
 def _drops(generated: Measured, real: Measured) -> Measured:
@@ -288,14 +251,10 @@ def _side(
     predictions: Sequence[Predictions],
     styles: Sequence[str] | None,
     groups: Sequence[str] | None,
-    argument: str,
     bootstrap: int,
 ) -> _Side:
-    """The answers on one set; `argument` names its styles."""
+    """The answers on one set."""
     first = predictions[0]
-    for name, names in (("groups", groups), (argument, styles)):
-        if names is not None:
-            require_names(names, len(first.labels), name)
     asked = [(np.arange(len(first.classes)), {"right": attrgetter("correct")})]
     at = np.arange(len(first.labels))
     return _Side(
@@ -307,44 +266,37 @@ def _side(
         styles=np.asarray([""] * len(first.labels) if styles is None else styles),
         groups=groups,
         bootstrap=bootstrap,
+        classes=len(first.classes),
     )
 
 
-def _drop_beyond_first(drops: Measured, model: tuple[slice, np.ndarray], first: tuple[slice, np.ndarray]) -> Score:
-    """The drop of a model minus that of the first, each given by its checkpoints and the replicates [B] of its mean."""
-    (rows, drawn), (of_first, drawn_first) = model, first
-    model_drops, first_drops = drops.point[0, rows], drops.point[0, of_first]
-    images = drops.draws[:, 0, rows].mean(axis=1) - drops.draws[:, 0, of_first].mean(axis=1)
-    freedom = freedom_of_sum((float(images.var()), drops.freedom), *spread(model_drops), *spread(first_drops))
-    point, draws = np.array([[model_drops.mean() - first_drops.mean()]]), (drawn - drawn_first)[:, None, None]
-    over = f"{drops.over} and each model's checkpoints"
-    return _checkpoint_score(replace(drops, point=point, draws=draws, over=over, bounds=ANY, freedom=freedom), 0)
+def _drop_beyond_first(drops: Measured, model: Checkpoints, first: Checkpoints) -> Score:
+    """The drop of a model minus that of the first."""
+    point = [drops.point[0, rows] for rows, _ in (model, first)]
+    draws = [drops.draws[:, 0, rows] for rows, _ in (model, first)]
+    images = draws[0].mean(axis=1) - draws[1].mean(axis=1)
+    freedom = freedom_of_sum((float(images.var()), drops.freedom), *spread(point[0]), *spread(point[1]))
+    mine, of_first = ((of * weights).sum(axis=1) for of, (_, weights) in zip(draws, (model, first), strict=True))
+    beyond = replace(
+        drops,
+        point=np.array([[point[0].mean() - point[1].mean()]]),
+        draws=(mine - of_first)[:, None, None],
+        over=f"{drops.over} and each model's checkpoints",
+        bounds=ANY,
+        freedom=freedom,
+    )
+    return _checkpoint_score(beyond, 0)
 
 
-def _accuracy_by_class(side: _Side, rows: slice, count: int) -> list[float]:
-    """The accuracy in percent on the images of each label."""
-    right = np.bincount(side.labels, weights=side.right[rows].mean(axis=0), minlength=count)
-    accuracies: list[float] = (100 * right / np.bincount(side.labels, minlength=count)).tolist()
-    return accuracies
-
-
-def _hardest_images(side: _Side, groups: Sequence[int]) -> tuple[HardImage, ...]:
-    """The images that more than half of the models get wrong; of equally many, the least probable labels first.
-
-    `groups` are the numbers of checkpoints of the models.
-    """
-    starts = np.cumsum([0, *groups[:-1]])
-    checkpoints = np.asarray(groups)[:, None]
-    wrong = 1 - (np.add.reduceat(side.right, starts, axis=0, dtype=float) / checkpoints).mean(axis=0)
-    doubt = (np.add.reduceat(side.doubt, starts, axis=0) / checkpoints).mean(axis=0)
+def _hardest_images(side: _Side, models: Sequence[slice]) -> tuple[HardImage, ...]:
+    """The images that more than half of the models get wrong; of equally many, the least probable labels first."""
+    wrong = 1 - np.mean([side.right[rows].mean(axis=0) for rows in models], axis=0)
+    doubt = np.mean([side.doubt[rows].mean(axis=0) for rows in models], axis=0)
     order = [i for i in np.lexsort((-doubt, -wrong.round(9))).tolist() if wrong[i] > 0.5]
-    return tuple(
-        HardImage(
-            index=i,
-            key=side.keys[i],
-            label=int(side.labels[i]),
-            wrong=float(wrong[i]),
-            said=tuple(tuple(part.tolist()) for part in np.split(side.said[:, i], starts[1:])),
-        )
-        for i in order[:HARDEST]
-    )
+    hardest = []
+    for i in order[:HARDEST]:
+        label = int(side.labels[i])
+        given = Counter(side.said[side.said[:, i] != label, i].tolist())
+        taken_for = tuple(sorted(given.items(), key=lambda item: (-item[1], item[0])))
+        hardest.append(HardImage(i, side.keys[i], label, float(wrong[i]), taken_for))
+    return tuple(hardest)

@@ -14,25 +14,9 @@ from rich.text import Text
 
 from genrobust.core import Line, OutputFile
 from genrobust.data import listing
-from genrobust.robustness import PublishedScores, TableScores
+from genrobust.robustness import PublishedScores
 
 TOP, BOTTOM = 20, 5  # models shown in the terminal from either end; the JSON file has them all
-
-
-def _fits(result: PublishedScores) -> dict[str, Any]:
-    """All but the models."""
-    *below, line = result.scores.lines
-    extra = {"pivot": result.pivot, "fit_below": _fit(below[0])} if below else {}
-    return {"fit": _fit(line), **extra}
-
-
-def _model_rows(result: PublishedScores) -> dict[str, dict[str, Any]]:
-    """The metrics of each model by its name."""
-    models = result.models
-    columns = {"id": models.clean, "shift": models.shifted}
-    columns |= dict(zip(("er", "lo", "hi", "extrapolated"), _metrics(result.scores), strict=True))
-    rows = zip(*(column.tolist() for column in columns.values()), strict=True)
-    return {name: dict(zip(columns, row, strict=True)) for name, row in zip(models.names, rows, strict=True)}
 
 
 def write_json(result: PublishedScores, path: Path, inputs: Iterable[Path] = (), overwrite: bool = False) -> None:
@@ -47,7 +31,13 @@ def write_json(result: PublishedScores, path: Path, inputs: Iterable[Path] = (),
         UserError: `path` is no .json, one of `inputs`, exists and is not to `overwrite`, or cannot be written to.
         DiskFull, GenrobustError: There is no room; the system refuses otherwise.
     """
-    told = {**_fits(result), "models": _model_rows(result)}
+    *below, line = map(_fit, result.scores.lines)
+    pivot = {"pivot": result.pivot, "fit_below": below[0]} if below else {}
+    rows = zip(*(column.tolist() for column in _columns(result).values()), strict=True)
+    models = {
+        name: dict(zip(_columns(result), row, strict=True)) for name, row in zip(result.models.names, rows, strict=True)
+    }
+    told = {"fit": line, **pivot, "models": models}
     with OutputFile(path, ".json", inputs, overwrite).writing() as file:
         file.write(f"{json.dumps(told, indent=1, ensure_ascii=False, allow_nan=False)}\n".encode())
 
@@ -81,17 +71,18 @@ def terminal_table(result: PublishedScores) -> Table:
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("")
     for place, i in enumerate(shown):
-        er, lo, hi, outside = (column[i] for column in _metrics(result.scores))
-        metrics = [f"{value:.1f}" for value in (result.models.clean[i], result.models.shifted[i])]
+        clean, shifted, er, lo, hi, outside = (column[i] for column in _columns(result).values())
         gap = len(shown) < count and place == TOP - 1
-        flag = "extrapolated" if outside else ""
-        interval = f"{lo:+.1f} to {hi:+.1f}"
-        table.add_row(Text(result.models.names[i]), *metrics, f"{er:+.1f}", interval, flag, end_section=gap)
+        metrics = [f"{clean:.1f}", f"{shifted:.1f}", f"{er:+.1f}", f"{lo:+.1f} to {hi:+.1f}"]
+        table.add_row(Text(result.models.names[i]), *metrics, "extrapolated" if outside else "", end_section=gap)
     return table
 
 
-def _metrics(scores: TableScores) -> tuple[np.ndarray, ...]:
-    return scores.er, scores.lo, scores.hi, scores.extrapolated
+def _columns(result: PublishedScores) -> dict[str, np.ndarray]:
+    """The metrics of all models, [M] each."""
+    models, scores = result.models, result.scores
+    columns = {"id": models.clean, "shift": models.shifted, "er": scores.er, "lo": scores.lo, "hi": scores.hi}
+    return columns | {"extrapolated": scores.extrapolated}
 
 
 def _fit(line: Line) -> dict[str, Any]:

@@ -8,7 +8,6 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
 
 import numpy as np
 
@@ -16,7 +15,6 @@ from genrobust.core import UserError, read_csv, read_lines
 from genrobust.data import clip_accuracies, column_index, listing, read_accuracy, row_count, suggestion
 from genrobust.robustness import Published
 
-CANDIDATES = 10  # columns that are tried where names stand twice
 LARGEST_FRACTION = 1.001  # 1, and what rounding adds
 
 
@@ -72,30 +70,18 @@ def read_published(table: Path | None, id_column: str, shift: str, key: Sequence
     return Published(tuple(names), clean, shifted, labels[0], labels[1], tuple(notes), tuple(map(str, tables)))
 
 
-def _join_tables(tables: Mapping[Path, _Table]) -> tuple[list[str], dict[Path, np.ndarray | slice]]:
+def _join_tables(tables: Mapping[Path, _Table]) -> tuple[list[str], dict[Path, np.ndarray]]:
     """The names that all tables have, in the order of the first, and the rows of each table that have them."""
-    if len(tables) == 1:
-        path, table = next(iter(tables.items()))
-        if not table.names:
-            raise UserError(f"{path} names no model: name the columns that do, such as --key model,img_size")
-        return table.names, {path: slice(None)}
     places = {path: {name: row for row, name in enumerate(table.names)} for path, table in tables.items()}
     first, *others = places.values()
     names = [name for name in first if all(name in other for other in others)]
     if not names:
-        _no_common_model(places)
+        lacking = "have no model in common" if others else "names no model"
+        raise UserError(
+            f"{' and '.join(map(str, tables))} {lacking}: name the columns that tell models apart with --key, such as "
+            "--key model,img_size"
+        )
     return names, {path: np.array([row_of[name] for name in names]) for path, row_of in places.items()}
-
-
-def _no_common_model(places: Mapping[Path, Mapping[str, int]]) -> NoReturn:
-    examples = [
-        f"{path} ({f'such as {next(iter(models))!r}' if models else 'which names none'})"
-        for path, models in places.items()
-    ]
-    raise UserError(
-        f"no model is in both {' and '.join(examples)}: name the columns that tell the models apart in both, such as "
-        "--key model,img_size"
-    )
 
 
 def choose_baselines(
@@ -172,31 +158,18 @@ def _read_table(path: Path, wanted: Mapping[str, str], key: Sequence[str]) -> _T
         column: np.array([read_accuracy(row[place], path, line, column) for line, row in rows])
         for column, place in of_values.items()
     }
-    names = _model_names(rows, places)
-    named = [name for name in names if name]
-    if not _are_unique(named):
-        twice = next(name for name, times in Counter(named).items() if times > 1)
-        words = [columns[place] for place in places]
-        # What names a model stands before its accuracies.
-        others = [place for place in range(min(of_values.values())) if place not in places][:CANDIDATES]
-        more = next((columns[place] for place in others if _are_unique(_model_names(rows, [*places, place]))), None)
-        hint = f"tell them apart with --key {','.join([*words, more])}" if more else "remove the rows that stand twice"
-        raise UserError(f"{path}: {','.join(words)} = {twice!r} stands in more than one row; {hint}")
-    has_name = np.array([bool(name) for name in names])
-    return _Table(
-        named, {column: accuracies[has_name] for column, accuracies in values.items()}, len(names) - len(named)
-    )
-
-
-def _model_names(rows: Sequence[tuple[int, Sequence[str]]], places: Sequence[int]) -> list[str]:
-    """The name of each row: its cells at `places`, joined by commas; "" where all of them are empty."""
     parts = [[row[place] for place in places] for _, row in rows]
-    return [",".join(of_row) if any(of_row) else "" for of_row in parts]
-
-
-def _are_unique(names: Sequence[str]) -> bool:
+    names = [",".join(of_row) if any(of_row) else "" for of_row in parts]
+    has_name = np.array([bool(name) for name in names])
     named = [name for name in names if name]
-    return len(set(named)) == len(named)
+    if twice := [name for name, times in Counter(named).items() if times > 1]:
+        raise UserError(
+            f"{path}: {','.join(columns[place] for place in places)} = {twice[0]!r} stands in more than one row: name "
+            "the columns that tell models apart with --key, such as --key model,img_size"
+        )
+    return _Table(
+        named, {column: accuracies[has_name] for column, accuracies in values.items()}, len(rows) - len(named)
+    )
 
 
 def _in_percent(names: Sequence[str], columns: Mapping[str, np.ndarray]) -> tuple[list[np.ndarray], list[str]]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import random
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
@@ -228,14 +229,9 @@ class Tuning:
         shares = LADDERS[-1]
         seconds = self._timer(shares)
         for seeds in (all_seeds, all_seeds[:2]):
-            least, most = 2, len(names)
-            if seconds(least, len(seeds)) > self.budget:
-                continue
-            while least < most:
-                middle = (least + most + 1) // 2
-                fits = seconds(middle, len(seeds)) <= self.budget
-                least, most = (middle, most) if fits else (least, middle - 1)
-            return shares, names[:least], seeds, seconds(least, len(seeds))
+            fitting = bisect_right(range(2, len(names) + 1), self.budget, key=lambda count: seconds(count, len(seeds)))
+            if fitting:
+                return shares, names[: fitting + 1], seeds, seconds(fitting + 1, len(seeds))
         shortest = about(seconds(2, 2))
         raise UserError(f"--budget: the shortest tuning takes {shortest} here: give it more, or set train.steps lower")
 

@@ -26,7 +26,7 @@ from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, R
 from starlette.routing import Mount, Route
 
 from genrobust.core import GenrobustError, ImageSet, UserError
-from genrobust.data import NEAREST, OK, ShardDataset, decide, review_of
+from genrobust.data import NEAREST, OK, Review, ShardDataset, decide, review_of
 from genrobust.report import media_type, own_script, render, thumbnail_bytes
 
 HOST = "127.0.0.1"
@@ -92,7 +92,8 @@ class Viewer:
         `class`, `style`, `state` and `text` (a part of the prompt) choose; `sort` is "class", or a score of the audit,
         with ``-`` in front for the highest first.
         """
-        images, decisions = self.images, self._decisions()
+        images, review = self.images, review_of(self.images)
+        decisions = dict.fromkeys(review.accepted, "") | review.rejected  # reasons by key, "" for an accepted image
         chosen = np.ones(len(images), dtype=bool)
         if name := query.get("class"):
             chosen &= images.labels == (images.label_names.index(name) if name in images.label_names else -1)
@@ -107,12 +108,11 @@ class Viewer:
         last, asked = max(0, len(found) - 1) // PAGE * PAGE, query.get("start", "")
         start = min(int(asked[:9]), last) if asked.isdecimal() else 0
         shown = [self._describe(i, decisions) for i in found[start : start + PAGE].tolist()]
-        return {"total": len(found), "start": start, "images": shown, "counts": _counts(decisions)}
+        return {"total": len(found), "start": start, "images": shown, "counts": _counts(review)}
 
     def decide(self, index: int, reason: str | None) -> dict[str, int]:
         """Decide about an image, as `data.decide`; returns how many images are decided, by state."""
-        review = decide(self.images, [self.images.keys[index]], reason)
-        return {ACCEPTED: len(review.accepted), REJECTED: len(review.rejected)}
+        return _counts(decide(self.images, [self.images.keys[index]], reason))
 
     def thumbnail(self, index: int) -> bytes:
         """Return an image as it is stored, or as a smaller WebP where it is larger than SIDE."""
@@ -136,11 +136,6 @@ class Viewer:
                 }
         images, places = self._sets[name.removeprefix(NEAREST)]
         return thumbnail_bytes(images.image(places[self._by_image[name][index]]), SIDE)
-
-    def _decisions(self) -> dict[str, str]:
-        """The reasons of the images that are decided, by key; "" for an accepted one."""
-        review = review_of(self.images)
-        return dict.fromkeys(review.accepted, "") | review.rejected
 
     def _order(self, sort: str) -> np.ndarray:
         values = self.images.labels if sort == "class" else self._scores.get(sort.removeprefix("-"))
@@ -249,6 +244,5 @@ def _state(reason: str | None) -> str:
     return UNREVIEWED if reason is None else REJECTED if reason else ACCEPTED
 
 
-def _counts(decisions: Mapping[str, str]) -> dict[str, int]:
-    rejected = sum(map(bool, decisions.values()))
-    return {ACCEPTED: len(decisions) - rejected, REJECTED: rejected}
+def _counts(review: Review) -> dict[str, int]:
+    return {ACCEPTED: len(review.accepted), REJECTED: len(review.rejected)}
