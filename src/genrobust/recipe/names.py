@@ -41,4 +41,9 @@ def study_name(text: str) -> str:
 
 
 Name = Annotated[str, Field(min_length=1, max_length=LONGEST), AfterValidator(_check_line)]
-FolderName = Annotated[Name, Field(pattern=r'^[^/\\:*?"<>|]*$'), AfterValidator(_check_folder)]
+FolderName = Annotated[
+    str,
+    Field(min_length=1, max_length=LONGEST, pattern=r'^[^/\\:*?"<>|]*$'),
+    AfterValidator(_check_line),
+    AfterValidator(_check_folder),
+]
