@@ -177,7 +177,8 @@ def takes(hint: Any, anchors: Mapping[str, str]) -> str:
     if hint is type(None):
         return "`null`"
     if origin is Annotated:
-        bounds = [f" {in_words(field.metadata)}" for field in arguments[1:] if isinstance(field, FieldInfo)]
+        fields = [field for field in arguments[1:] if isinstance(field, FieldInfo) and arguments[0] in (int, float)]
+        bounds = [f" {in_words(field.metadata)}" for field in fields]
         return takes(arguments[0], anchors) + "".join(bounds)
     if origin is Literal:
         return either([f"`{value}`" for value in arguments])
@@ -195,7 +196,7 @@ def takes(hint: Any, anchors: Mapping[str, str]) -> str:
 
 def in_words(bounds: list[Any]) -> str:
     """Bounds in words, without an upper one that only stops nonsense: "from 0 to 1", "above 0"."""
-    found = {key: value for bound in bounds for key, value in vars(bound).items()}
+    found = {key: getattr(bound, key) for bound in bounds for key in ("gt", "ge", "lt", "le") if hasattr(bound, key)}
     least = f"above {found['gt']:,}" if "gt" in found else f"from {found['ge']:,}"
     if "lt" in found:
         return f"{least} {'and' if 'gt' in found else 'to'} below {found['lt']:,}"

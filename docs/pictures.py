@@ -1,7 +1,7 @@
 """Draws the pictures that hold icons: the README's, and the sheet of generated icons.
 
     genrobust run pictograms-full
-    genrobust filter runs/generated/NAME-HASH --by clip --clip pictograms --drop 0.98
+    genrobust filter runs/generated/NAME-HASH --clip pictograms --drop 0.98
     python docs/pictures.py runs/generated/NAME-HASH
 
 writes docs/pictures/overview.webp and docs/pictures/generated.webp. The results in the first are those that prose.py

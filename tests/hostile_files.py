@@ -93,10 +93,6 @@ def link(name: str, target: str) -> Make:
     return Make(f"{name} -> {target}", make)
 
 
-def removed(name: str) -> Make:
-    return Make(f"no {name}", lambda folder: (folder / name).unlink())
-
-
 def fifo(name: str) -> Make:
     """A pipe that this process holds open for reading and writing, so that neither end waits for the other."""
 
@@ -116,17 +112,6 @@ def changed_checkpoint(**changes: Any) -> Make:
         artifact.publish(replace(manifest, about={**manifest.about, **changes}))
 
     return Make(f"a checkpoint with {str(changes)[:80]}", make)
-
-
-def flipped(name: str, position: int, bit: int = 0) -> Make:
-    """One bit of a file, at a byte counted from its end where that is negative."""
-
-    def make(folder: Path) -> None:
-        content = bytearray((folder / name).read_bytes())
-        content[position] ^= 1 << bit
-        (folder / name).write_bytes(content)
-
-    return Make(f"{name} with bit {bit} of byte {position} flipped", make)
 
 
 def member(name: str, content: bytes | str = b"", kind: bytes = tarfile.REGTYPE, to: str = "", **more: Any) -> bytes:

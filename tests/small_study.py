@@ -28,6 +28,7 @@ SETTINGS: dict[str, Any] = {
     "device": "cpu",
     "generator": {"steps": 1},
     "generate": {"per_class": 30, "shard_size": 6, "batch_size": 6},
+    "datasets": {"tuned": {"finetuned": True, "generate": {"per_class": 2}}},
     "finetune": {"steps": 12, "batch_size": 2, "warmup_steps": 1, "save_every": 1, "precision": "float32"},
     "train": {
         "architecture": "test_resnet",

@@ -30,7 +30,7 @@ def test_keys_are_those_of_a_recipe() -> None:
 
 
 BASH = [  # words as bash divides them, and the completions of the last
-    (["predict", "new-designers", ":", "real+g"], {"real+generated", r"real+generated,\ drawing\ styles"}),
+    (["predict", "pictograms-full", ":", "real+g"], {"real+generated", r"real+generated,\ drawing\ styles"}),
     (["export", "pictograms-full", ":"], {"generated", "generated-val"}),
     (["generate", "pictograms-full", "--dataset", "generated-"], {"generated-val"}),
     (["run", "pictograms", "--set", "train.le"], {"train.learning_rate="}),

@@ -14,7 +14,7 @@ from genrobust.core import Artifact, write_files
 
 URLS = ("https://user:qqqzzz@host/x", "s3://KEY:qqq/zzz@none/x", "https://host/x?token=qqqzzz")
 COMMANDS = (
-    *("show {}", "run small.yaml --out {}", "tune small.yaml --budget 1s --out {}", "show {} --prompts", "report {}"),
+    *("show {}", "run small.yaml --out {}", "tune small.yaml --budget 1s --out {}", "show {} --prompts 1", "report {}"),
     *("train small.yaml --set data.source={}", "evaluate small.yaml --models {}", "init --train {} --test {}"),
     *(
         "audit {}",
@@ -22,7 +22,7 @@ COMMANDS = (
         "view {}",
         "view made --port {}",
         "verify {}",
-        "filter {} --by clip --clip {}",
+        "filter {} --clip {}",
         "compare {}",
     ),
     *("benchmark --models {} --on {}", "export {} --to parquet", "export {} --to timm", "predict {} images"),
@@ -35,7 +35,7 @@ COMMANDS = (
     *("effective-robustness --id a --shift b {}", "show small.yaml --yaml --set title={}", "{}", "show small.yaml {}"),
     *(
         "init --train images --test images --server {} --model x",
-        "train small.yaml --generators --set generator.model={}",
+        "generate small.yaml --set generator.model={}",
     ),
 )
 RUN_ALL = """

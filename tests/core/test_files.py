@@ -2,7 +2,6 @@
 
 import errno
 import os
-import stat
 import subprocess
 import sys
 import threading
@@ -136,17 +135,3 @@ def test_what_is_no_file_is_not_renamed_away(tmp_path):
             pass
     assert names(tmp_path) == before
     assert (tmp_path / "file").read_bytes() == b"old"
-
-
-def test_a_folder_without_fsync_takes_files(tmp_path, monkeypatch):
-    synced = os.fsync
-
-    def of_files(handle):
-        if stat.S_ISDIR(os.fstat(handle).st_mode):
-            raise OSError(errno.EINVAL, "Invalid argument")
-        synced(handle)
-
-    monkeypatch.setattr(os, "fsync", of_files)
-    with replacing(tmp_path / "a") as file:
-        file.write(b"1")
-    assert (tmp_path / "a").read_bytes() == b"1"

@@ -48,7 +48,7 @@ def made(source: Path) -> dict[str, dict[str, str]]:
 
 def test_the_modules_that_took_part_are_recorded_in_little_space(made: dict[str, dict[str, str]]) -> None:
     code = made["checkpoint"]["code"]
-    assert {"core.images", "train.loop", "train.mixture", "train.augmentations.photographs"} <= code.keys()
+    assert {"core.images", "train.loop", "train.mixture", "train.augmentations.styles"} <= code.keys()
     assert "data.readers.objectnet" not in code
     assert {name.partition(".")[0] for name in code} <= {"core", "data", "classifiers", "train"}
     assert len(json.dumps(code)) < 6000
@@ -68,7 +68,7 @@ CHANGES = {  # of the text of a module
         ("train/loop", "code", True),
         ("train/loop", "a comment", False),
         ("train/loop", "a docstring", False),
-        ("train/augmentations/photographs", "code", True),
+        ("train.augmentations.styles", "code", True),
         ("data/readers/objectnet", "code", False),
         ("report/page", "code", False),
     ],

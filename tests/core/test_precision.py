@@ -9,10 +9,10 @@ import torch
 import yaml
 from small_study import REAL, recipe_of
 
-from genrobust.classifiers import AUTO, choose_precisions, resolved_here, with_dtype
+from genrobust.classifiers import AUTO, choose_precisions
 from genrobust.classifiers.precision import named_precisions, with_precision
 from genrobust.core import Hardware, hardware, in_common, precision
-from genrobust.recipe import ClassModelConfig, FinetuneConfig, GeneratorConfig, TrainConfig, parse_recipe, recipe_yaml
+from genrobust.recipe import ClassModelConfig, FinetuneConfig, parse_recipe, recipe_yaml
 from genrobust.study import Study
 
 F32 = frozenset({"float32"})
@@ -185,15 +185,3 @@ def test_auto_and_the_same_by_hand_share_their_folders(tmp_path, monkeypatch):
     assert AUTO not in named_precisions(auto.recipe).values()
     assert auto.context.__reduce__()[1][0] is auto.recipe
     assert sum(line.startswith("precision: bfloat16") for line in said) == 2
-
-
-def named_here(config):
-    return getattr(config, "dtype", None) or config.precision
-
-
-def test_sections_by_themselves():
-    for config in (GeneratorConfig(), TrainConfig(), FinetuneConfig(), ClassModelConfig()):
-        assert named_here(resolved_here(config, "cpu")) == hardware("cpu").best
-    fixed = with_dtype(recipe_of(datasets={"a": {"generator": {"dtype": AUTO}}, "b": {}}), "float16")
-    assert [fixed.generation(name)[0].dtype for name in ("generated", "a", "b")] == ["float16"] * 3
-    assert list(fixed.datasets) == ["a", "b"]

@@ -82,17 +82,6 @@ def test_the_one_bar_of_several_counts_what_they_make_of_its_unit(capsys):
     assert seen == [(8, None, True), (12, "loss 1", False)]
 
 
-def test_counting_within_counting_goes_back_to_the_outer():
-    outer = []
-    inner = []
-    with counting("images", lambda count, note, found: outer.append(count)):
-        with counting("images", lambda count, note, found: inner.append(count)), progress_bar("x", 2) as bar:
-            bar.advance(2)
-        with progress_bar("y", 3) as bar:
-            bar.advance(3)
-    assert (sum(outer), sum(inner)) == (3, 2)
-
-
 def test_bars_within_bars_share_the_terminal(monkeypatch, capsys):
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
     with progress_bar("training", 10) as outer, progress_bar("packing", 5, "packed images") as inner:

@@ -229,17 +229,8 @@ def test_each_url_has_a_copy_of_its_own(tmp_path, monkeypatch):
 
 
 MISTAKES = [
-    *("s3x://b/x", "http://127.0.0.1:1/x", "sftp://host/x", "https://", "s3://", "s3:///", "memory://", "://", "x://y"),
-    *("C://x", "S3://b/x", "file://rel", "file:/tmp/x", "s3:/b/x", "zip://a.zip::s3://b/x", "simplecache::s3://b/x"),
-    *(
-        "s3://b/../x",
-        "s3://b//x",
-        "memory://a/./b",
-        "memory://a/../../b",
-        "s3://b\0/x",
-        "memory://\x1b[2J",
-        "ftp://127.0.0.1:1/x",
-    ),
+    *("s3x://b/x", "http://127.0.0.1:1/x", "s3://", "memory://", "C://x", "file://rel", "s3:/b/x"),
+    *("zip://a.zip::s3://b/x", "s3://b/../x", "s3://b//x", "s3://b\0/x", "memory://\x1b[2J"),
 ]
 
 

@@ -4,7 +4,6 @@ import os
 import shutil
 
 import pytest
-from PIL import Image
 
 from genrobust.core import UserError
 from genrobust.data import open_stored
@@ -74,11 +73,3 @@ def test_folders_inside_class_folders_are_of_the_class_and_logged(folder, save_j
     assert len(listing.keys) == 8 and "1/2 to '1'" in caplog.text
     with pytest.raises(UserError, match="session 1 lies in"):
         list_folder(folder, ["cat", "dog"], ["Session_1"])
-
-
-def test_an_image_that_a_border_leaves_nothing_of_is_named(folder):
-    Image.new("RGB", (9, 4)).save(folder / "cat" / "small.png")
-    images = ListedImages("x", list_folder(folder, ["cat"]), {"cat": (0,)}, border=2)
-    assert images.image(images.keys.index("cat/a.jpg")).size == (4, 4)
-    with pytest.raises(UserError, match=r"cat/small\.png .* has 9 x 4 pixels"):
-        images.image(images.keys.index("cat/small.png"))

@@ -38,9 +38,9 @@ def test_each_class_gives_its_lowest_and_later_images_go_first_among_equals() ->
 
 
 def test_a_threshold_that_leaves_nothing_is_refused() -> None:
-    assert np.flatnonzero(below(SCORES, 0.3, "--threshold")).tolist() == [1, 3]
-    with pytest.raises(UserError, match=r"lower filter\.threshold"):
-        below(SCORES, 2, "filter.threshold")
+    assert np.flatnonzero(below(SCORES, 0.3)).tolist() == [1, 3]
+    with pytest.raises(UserError, match=r"lower threshold"):
+        below(SCORES, 2)
 
 
 def files(folder: Path) -> dict[str, bytes]:

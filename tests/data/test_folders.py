@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from genrobust.core import ClassLabel, LabelSpace, UserError
-from genrobust.data import FolderClasses, classes_of, load_data, open_stored
+from genrobust.core import UserError
+from genrobust.data import classes_of, load_data, open_stored
 from genrobust.data.shard_files import is_key
 from genrobust.recipe import DataConfig
 
@@ -145,14 +145,3 @@ def test_names_that_differ_by_punctuation_alone_are_classes_of_their_own(photos:
     assert classes.labels.ids[1:] == ("c", "shopping_bag") and classes.labels.ids[0].startswith("c-")
     assert classes.labels.label_names == classes.folders and all(map(is_key, classes.labels.ids))
     assert [classes.match(name) for name in ("C++", "c", "Shopping-Bag", "C#")] == [0, 1, 2, None]
-
-
-def test_many_classes_are_matched_by_their_names(photos: Path) -> None:
-    """A comparison of each with each would take minutes."""
-    names = tuple(f"class number {i}" for i in range(5000))
-    labels = LabelSpace(tuple(ClassLabel(f"id-{i}", name, name) for i, name in enumerate(names)))
-    classes = FolderClasses(labels, names)
-    groups = [f"Class_Number-{i}" for i in range(5000)]
-    assert list(classes.labels_of(photos, groups, {}, {}).values()) == [(i,) for i in range(5000)]
-    with pytest.raises(UserError, match="two classes share the id 'id-7'"):
-        LabelSpace((*labels.classes, ClassLabel("id-7", "another", "another")))

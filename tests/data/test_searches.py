@@ -8,7 +8,6 @@ from hypothesis import given, strategies as st
 from genrobust.core import GenrobustError, Subset, UserError
 from genrobust.data import (
     best_classes,
-    found_images,
     nearest_of_classes,
     read_search,
     write_search,
@@ -62,28 +61,28 @@ def test_what_was_found_has_the_labels_that_it_was_found_for(pool, written):
         {"key": pool.keys[3], "label": 1, "score": 0.5},
         {"key": pool.keys[0], "label": 2, "score": 0.25},
     ]
-    found = found_images(pool, read_search(written), "found")
+    found = read_search(written, pool, "found")
     assert (found.name, found.labels.tolist(), list(found.keys)) == ("found", [1, 2], [pool.keys[3], pool.keys[0]])
     assert found.hidden_labels.tolist() == pool.labels[[3, 0]].tolist()
     assert found.image(0).tobytes() == pool.image(3).tobytes()
     pool.as_stored = True  # as parquet files are
-    assert not found_images(pool, read_search(written), "found").as_stored, "the nearest come first"
-    same, other = (found_images(pool, read_search(written), "found") for _ in range(2))
+    assert not read_search(written, pool, "found").as_stored, "the nearest come first"
+    same, other = (read_search(written, pool, "found") for _ in range(2))
     assert same.fingerprint == other.fingerprint == found.fingerprint
 
 
 def test_other_labels_are_other_images(pool, written):
-    before = found_images(pool, read_search(written), "found").fingerprint
+    before = read_search(written, pool, "found").fingerprint
     write_search(written, {}, pool, np.array([3, 0]), np.array([2, 1]), np.array([0.5, 0.25]))
-    assert found_images(pool, read_search(written), "found").fingerprint != before
+    assert read_search(written, pool, "found").fingerprint != before
 
 
 def test_a_search_of_other_images_is_refused_and_so_is_a_missing_or_damaged_one(pool, written, icons, tmp_path):
     with pytest.raises(UserError, match=str(written)):
-        found_images(Subset(icons.train, np.arange(6)), read_search(written), "found")
+        read_search(written, Subset(icons.train, np.arange(6)), "found")
     with pytest.raises(UserError, match="none"):
-        read_search(tmp_path / "none")
+        read_search(tmp_path / "none", pool, "found")
     table = written / "found.parquet"
     table.write_bytes(table.read_bytes()[:60])
     with pytest.raises(GenrobustError, match=str(table)):
-        read_search(written)
+        read_search(written, pool, "found")

@@ -1,15 +1,11 @@
 """Generated datasets come back as they were written, in other programs too, and what is damaged is named."""
 
-import hashlib
-import io
 import subprocess
 import sys
-from dataclasses import replace
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from PIL import Image
 
 from genrobust.core import Artifact, GenrobustError, Manifest, Sample, UserError
 from genrobust.data import (
@@ -18,7 +14,6 @@ from genrobust.data import (
     done_shards,
     finish_dataset,
     missing_shards,
-    shard_files,
     write_shard,
 )
 from genrobust.data.shard_files import SCHEMA
@@ -90,17 +85,6 @@ def test_metadata_has_a_row_for_every_request(folder):
     assert rows["cat-000000"]["seed"] == 2**63 - 1
     assert rows["cat-000000"]["prompt"] == 'a "{}" 猫'
     assert ShardDataset(folder).given_up == {"dog-000099": "black after 2 redraws"}
-
-
-def test_the_parquet_says_where_each_image_lies(folder):
-    for shard in range(3):
-        tar = (folder / f"{shard:06d}.tar").read_bytes()
-        table = pq.read_table(folder / f"{shard:06d}.parquet")
-        for row in table.to_pylist():
-            if row["status"] == "ok":
-                image = tar[row["offset"] : row["offset"] + row["size"]]
-                assert hashlib.sha256(image).hexdigest() == row["image_sha256"]
-                assert Image.open(io.BytesIO(image)).size == (64, 48)
 
 
 def test_the_same_samples_give_the_same_bytes(folder, tmp_path):
@@ -193,7 +177,7 @@ def test_a_manifest_that_cannot_be_read_is_refused(folder, content):
 )
 def test_what_is_no_dataset_of_ours_is_refused(tmp_path, kind, changed):
     Artifact(tmp_path).begin(Manifest(kind, about={**ABOUT, **changed}))
-    with pytest.raises(UserError, match=next(iter(changed), kind) if changed != {"shards": True} else "kind"):
+    with pytest.raises(UserError, match=next(iter(changed), "kind")):
         ShardDataset(tmp_path)
 
 
@@ -245,11 +229,12 @@ def test_a_flipped_bit_is_found_when_its_image_is_read(folder):
         dataset.image(2)
 
 
-def test_a_key_that_an_export_could_not_write_is_refused(folder, monkeypatch):
+def test_a_key_that_an_export_could_not_write_is_refused(folder):
     """A stranger's shards may name anything; exports make names of files of it."""
-    made = [replace(samples(0)[0], key="../../../../home/photo")]
-    monkeypatch.setattr(shard_files, "is_key", lambda key: True)
-    write_shard(folder, 0, made, [])
+    table = pq.read_table(folder / "000000.parquet").drop_columns("key")
+    keys = ["../../../../home/photo", *(sample.key for sample in samples(0)[1:])]
+    pq.write_table(table.append_column("key", [keys]), folder / "000000.parquet")
+    Artifact(folder).finish_part("000000", ["000000.tar", "000000.parquet"], {})
     with pytest.raises(GenrobustError, match=r"an image of the key '../../../../home/photo', which genrobust did not"):
         ShardDataset(folder)
 

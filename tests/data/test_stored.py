@@ -193,7 +193,6 @@ def test_images_to_search_are_read_without_labels(write: Callable[[Path], object
         (lambda folder: None, "pool", "cannot read .*pool"),
         (lambda folder: folder.mkdir(), "pool", r"data\.retrieved\.search: .*pool holds no image"),
         (unlabeled_folder, "pool/*.tar", r"no file matches .*\*\.tar"),
-        (unlabeled_folder, "pool/*.png", r"pool/\*\.png matches no \.parquet or \.tar"),
         (lambda folder: write_tar(folder / "a.tar", tar(("a.txt", b""))), "pool", "holds no image"),
         (
             lambda folder: [write_tar(folder / f"{n}.tar", labeled_tar([0])) for n in ("Train00", "eval")],

@@ -10,7 +10,6 @@ from drawn import CPU
 from torch.nn import Conv2d
 
 from genrobust.core import GenrobustError, UserError
-from genrobust.generate.calls import OutOfMemory
 from genrobust.generate.engines.diffusers import DiffusersEngine
 from genrobust.generate.loading import load_generator
 from genrobust.generate.speed import PAYS, compile_network, large_blocks, trunk_of
@@ -125,27 +124,3 @@ def test_the_code_of_one_generator_leaves_room_for_that_of_the_next(section, lab
     versions = len(drawn(64, room=8).graphs)
     assert versions
     assert len(drawn(32, room=versions).graphs) == versions
-
-
-@pytest.mark.thorough
-def test_the_code_of_a_batch_that_does_not_fit_leaves_room_for_that_of_the_half(section, labels, plan):
-    from torch._dynamo import config
-
-    asked = list(plan(section(), 4))[:4]
-    engine = Counted(section(compile=True, offload="none"), labels, None, CPU)
-    decode = engine.generator.pipeline.vae.decode
-
-    def limited(latents, *words, **more):
-        if len(latents) > 2:
-            raise torch.OutOfMemoryError("CUDA out of memory")
-        return decode(latents, *words, **more)
-
-    engine.generator.pipeline.vae.decode = limited
-    engine.expect(len(asked), 4)
-    with pytest.raises(OutOfMemory):
-        engine._draw(asked, 1)
-    versions = len(engine.graphs)
-    assert versions
-    with config.patch(recompile_limit=versions):
-        engine.draw(asked)
-    assert len(engine.graphs) == 2 * versions

@@ -8,7 +8,7 @@ import pytest
 import torch
 from drawn import CPU
 
-from genrobust.core import UserError
+from genrobust.core import UserError, embedded
 from genrobust.generate import identity
 from genrobust.generate.loading import SCHEDULERS, load_generator
 from genrobust.generate.mode import locate
@@ -107,13 +107,9 @@ def test_a_generator_of_the_hub_comes_with_its_card(generator_folder, monkeypatc
     assert asked == [("some/one", "README.md", "main")]
 
 
-def test_the_embedded_generator_is_the_one_for_the_mode(folder_of, monkeypatch, tmp_path):
-    monkeypatch.setattr("genrobust.generate.locate.embedded", lambda part: tmp_path / part)
-    for part, kind, modes in (("variation", "variation", ["images"]), ("generator", "sd", ["labels", "labels+images"])):
-        shutil.copytree(folder_of(kind), tmp_path / part)
-        assert [locate(GeneratorConfig(mode=mode)) for mode in modes] == [("pictograms", tmp_path / part)] * len(modes)
-    fallback = GeneratorConfig(mode="images", alternatives=(str(folder_of("variation")),))
-    assert locate(fallback) == ("pictograms", tmp_path / "variation")
+def test_the_embedded_generator_is_the_one_for_the_mode():
+    for part, modes in (("variation", ["images"]), ("generator", ["labels", "labels+images"])):
+        assert [locate(GeneratorConfig(mode=mode)) for mode in modes] == [("pictograms", embedded(part))] * len(modes)
 
 
 def test_identity_is_the_weights_and_the_settings_not_the_place(generator_folder, copy, tmp_path):

@@ -57,7 +57,7 @@ def test_requests_depend_on_no_other_class():
 def test_styles_are_dealt_evenly_at_any_amount(per_class):
     for class_id in LABELS.ids:
         counts = Counter(r.style for r in plan(per_class=per_class) if r.class_id == class_id)
-        assert max(counts.values()) - min(counts.get(s, 0) for s in {t.style for t in plan().templates}) <= 1
+        assert max(counts.values()) - min(counts.get(s, 0) for s in {r.style for r in plan()}) <= 1
 
 
 ONE_STYLE = tuple(f"{word} {{}}" for word in "abcdefg")

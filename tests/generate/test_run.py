@@ -172,14 +172,15 @@ def blank(pipeline):
 
 
 @pytest.mark.parametrize(
-    ("spoil", "said"),
+    ("spoil", "fault"),
     [
-        (lambda pipeline: pipeline.unet.conv_out.weight.fill_(3e38), "NaN: .* float32"),
-        (blank, f"no usable image for {HOPELESS} requests .*blank after 5 redraws.*float32"),
+        (lambda pipeline: pipeline.unet.conv_out.weight.fill_(3e38), "nan"),
+        (blank, "blank"),
     ],
     ids=["finite, and overflows", "blank"],
 )
-def test_a_hopeless_generator_is_stopped_early(tmp_path, labels, generator, changed_generator, config, spoil, said):
+def test_a_hopeless_generator_is_stopped_early(tmp_path, labels, generator, changed_generator, config, spoil, fault):
+    said = f"no usable image for {HOPELESS} requests .*{fault} after 5 redraws.*float32"
     asked = config.model_copy(update={"per_class": 1000, "shard_size": 3000, "batch_size": 50})
     with pytest.raises(GenrobustError, match=said):
         run(tmp_path, labels, generator.model_copy(update={"model": str(changed_generator(spoil))}), asked)

@@ -11,7 +11,7 @@ from small_study import QUICK, genrobust
 
 from genrobust.recipe import parse_recipe
 from genrobust.study import Study, seconds_left
-from genrobust.study.estimates import MACHINE, OURS, Cost, Rates, StageTimes, estimate
+from genrobust.study.estimates import MACHINE, OURS, Cost, Rates, estimate
 from genrobust.study.executors.jobs import Job
 
 ONE = Cost(1, of="x")
@@ -78,10 +78,7 @@ def kept(rates):
 
 
 @pytest.mark.parametrize(
-    "text",
-    [
-        *(kept(of) for of in ({"train": 5}, {"train": {KEY: "fast"}}, {"train": {KEY: None}}, {"train": {KEY: 0}})),
-    ],
+    "text", [kept(of) for of in ({"train": 5}, {"train": {KEY: "fast"}}, {"train": {KEY: None}}, {"train": {KEY: 0}})]
 )
 def test_a_damaged_file_is_as_good_as_none(tmp_path, text):
     (tmp_path / "rates.json").write_bytes(text)
@@ -106,11 +103,11 @@ def test_two_processes_lose_no_rate(tmp_path):
     assert known == {f"{name} {n}": 1.0 for name in ("one", "other") for n in range(30)}
 
 
-def test_what_a_kill_left_is_removed_by_the_next_stage_and_nothing_below(tmp_path):
+def test_what_a_kill_left_is_removed_with_the_next_rate_and_nothing_below(tmp_path):
     left, below = tmp_path / ".rates.json.0a1b2c3d.part", tmp_path / "generated" / ".000000.tar.0a1b2c3d.part"
     below.parent.mkdir()
     for path in (left, below):
         path.write_bytes(b"half")
-    with StageTimes(tmp_path).timed("train", "images", 1):
-        assert not left.exists()
-        assert below.exists()  # another process may be writing it
+    remember(tmp_path, 1.0)
+    assert not left.exists()
+    assert below.exists()  # another process may be writing it

@@ -238,5 +238,5 @@ def test_a_class_without_a_readable_training_image_is_a_mistake(folders: Folders
     name = next(iter(CLASSES))
     for image in (folders["train"] / name).iterdir():
         image.write_bytes(b"no image")
-    with pytest.raises(UserError, match=f"no training image of {name} can be read"):
+    with pytest.raises(UserError, match=f"every training image of {name} is broken"):
         _ = Context(recipe_of(folders, data={"broken": "skip"}), tmp_path / "runs").data

@@ -1,7 +1,5 @@
 """A study with two generated datasets, all the way: what is shared is made once, and a change redoes what it must."""
 
-import json
-import math
 import os
 from collections import Counter
 from dataclasses import replace
@@ -9,14 +7,11 @@ from dataclasses import replace
 import pytest
 from small_study import QUICK, REAL, TRAIN, files
 
-from genrobust.classifiers import read_checkpoint_info
 from genrobust.core import Artifact, UserError, read_page_json
 from genrobust.recipe import FilterConfig, parse_recipe
 from genrobust.study import Study, disk
-from genrobust.study.estimates import OURS
 from genrobust.study.results import record
 from genrobust.study.sources.filtered import FilteredDataset
-from genrobust.study.stages.pack import PACKED_BYTES
 
 RECIPE = {
     **QUICK,
@@ -112,46 +107,7 @@ def test_a_classifier_of_other_images_is_refused(study, tmp_path):
 
 
 @pytest.mark.thorough
-def test_epochs_and_a_further_folder_go_through_a_study(study, write_folder, tmp_path):
-    one = {"source": "real", "per_class": 1, "weight": 1}  # 100 images
-    folder = write_folder("distorted", "retrieved", 3, {"camera": "camera", "wrench": "wrench"})
-    made = study(
-        data={"extra": {"deepaugment": str(folder)}},
-        train=RECIPE["train"] | {"steps": None, "epochs": 0.2, "mixup": 0.2},
-        arms=[
-            {"name": "real", "mixture": [one]},
-            {"name": "both", "mixture": [one, one | {"source": "generated"}]},
-            {"name": "deep", "mixture": [one, {"source": "deepaugment", "weight": 1}]},
-            {"name": "found", "mixture": [one, {"source": "retrieved", "weight": 3}]},
-        ],
-        robustness=RECIPE["robustness"] | {"grid": 1},
-    )
-    real = len(made.data.train)
-    wanted = [
-        5,
-        10,
-        6,
-        15,
-        max(20, 2 * math.ceil(real / 20)),
-    ]  # of 100, 200, 106, 300 a fifth, by fours; twice all
-
-    def trainings():
-        return [(row.total, row.done) for row in made.rows() if row.stage.name == "train"]
-
-    assert sorted(trainings()) == sorted((n, 0) for n in wanted)
-    _, written = made.run()
-    report = written["report.md"].read_text(encoding="utf-8")
-    for arm, told in (("both", ("100", "200", "10", "4")), ("deep", ("100", "6", "106", "6", "4"))):
-        (row,) = [line.split(" | ") for line in report.splitlines() if line.startswith(f"| {arm} | 100 |")]
-        assert {*told, r"test\_resnet", "standard, mixup 0.2 |"} <= {*row}
-    assert f"{4 * sum(wanted):,} training images" in report
-    assert sorted(trainings()) == sorted((n, n) for n in wanted)
-    runs = [read_checkpoint_info(folder).training for folder in (tmp_path / "checkpoints").iterdir()]
-    assert sorted(run["steps"] for run in runs) == sorted(run["history"][-1]["step"] for run in runs) == sorted(wanted)
-
-
-@pytest.mark.thorough
-def test_packed_copies_are_a_stage_of_their_own(study, tmp_path):
+def test_packed_copies_are_a_stage_of_their_own(study):
     made = study(
         data={"packed": True},
         train=RECIPE["train"] | {"crop": "random-resized"},
@@ -163,13 +119,12 @@ def test_packed_copies_are_a_stage_of_their_own(study, tmp_path):
         return [(row.name, row.total, row.done) for row in made.rows() if row.stage.name == "pack"]
 
     assert packing() == [("real", real, 0), ("generated", 200, 0)]
-    assert disk(made.rows()) > (real + 200) * PACKED_BYTES
+    assert disk(made.rows()) > 0
     _, written = made.run()
     assert packing() == []  # no training is left that would read them
     assert disk(made.rows()) == 0
-    stages = json.loads(written["results.json"].read_text())["stages"]
+    stages = read_page_json(written["results.json"])["stages"]
     assert {stage["stage"]: stage["items"] for stage in stages}["pack"] == real + 200
-    assert len(json.loads((tmp_path / "rates.json").read_text())[OURS]["pack"]) == 1
 
 
 def test_a_changed_dataset_redoes_only_its_own_arm_and_what_workers_take_of_a_cluster_nothing(study):
@@ -197,48 +152,6 @@ def test_another_clip_of_the_same_size_filters_anew(study, tmp_path):
         os.utime(judge / "model.safetensors", ns=(nanoseconds, nanoseconds))
         found.append(FilteredDataset(made.dataset("sure"), rule, judge).folder)
     assert found[0] != found[1]
-
-
-@pytest.mark.thorough
-def test_a_study_trains_its_own_class_model_once(tmp_path):
-    def study(**change):
-        own = {
-            "generator": {"steps": 2, "width": 64, "height": 64},  # which mode class does not use
-            "class_model": {"depth": 1, "width": 32, "steps": 3, "batch_size": 4, "warmup_steps": 1}
-            | {"precision": "float32"},
-            "datasets": {"scratch": {"from_scratch": True, "generate": {"per_class": 1}}},
-            "arms": [REAL, {"name": "scratch", "mixture": "scratch"}],
-        }
-        return Study(parse_recipe(RECIPE | own | change), tmp_path)
-
-    first = study()
-    before = first.rows()
-    assert [(row.stage.name, row.total, row.done) for row in before[:2]] == [
-        ("class model", 3, 0),
-        ("generate", 100, 0),
-    ]
-    first.run()
-    folder = before[0].jobs[0].folder
-    assert folder is not None and folder.parent == tmp_path / "class-models"
-    record = Artifact(folder).manifest().inputs
-    assert (record["base"], record["images_fingerprint"]) == ("pictograms", first.data.train.fingerprint)
-    images = first.dataset("scratch").images
-    assert Counter(images.labels.tolist()) == dict.fromkeys(range(100), 1)
-    assert set(images.metadata()["generator"].to_pylist()) == {folder.name}
-    assert set(images.metadata()["prompt"].to_pylist()) == {""}
-    rates = json.loads((tmp_path / "rates.json").read_text())[OURS]
-    for stage in ("class model", "generate"):
-        assert len(rates[stage]) == 1
-
-    made = {stage: files(tmp_path / stage) for stage in ("class-models", "generated", "checkpoints")}
-    again = study(generate={"per_class": 9, "batch_size": 100})  # whose per_class the dataset overrides
-    assert not any(row.left for row in again.rows())
-    again.run()
-    assert {stage: files(tmp_path / stage) for stage in made} == made
-
-    other = study(class_model={**first.recipe.model_dump()["class_model"], "depth": 2})
-    assert [row.done for row in other.rows()][:2] == [0, 0]  # another model draws another dataset
-    assert other.dataset("scratch").folder != first.dataset("scratch").folder
 
 
 def test_a_dataset_of_another_data_seed_has_the_same_requests_with_other_noise(study):

@@ -2,7 +2,6 @@
 
 import json
 from dataclasses import asdict
-from importlib.resources import files
 
 import numpy as np
 import pytest
@@ -175,12 +174,10 @@ def test_the_images_are_those_of_clips_templates_and_names(made):
         assert len({row["prompt"] for row in table}) == 15
 
 
-def test_without_the_data_show_tells_what_would_be_generated(tmp_path, monkeypatch):
+def test_missing_data_are_named(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    done = genrobust("show", "imagenet100")
-    assert done.output.count("130,000 images") >= 2
-    assert "there is no imagenet" in done.output
-    genrobust("run", "imagenet100", code=2, said="there is no imagenet")
+    for command in ("show", "run"):
+        genrobust(command, "imagenet100", code=2, said="there is no imagenet")
 
 
 @pytest.mark.thorough
@@ -237,19 +234,8 @@ def test_recipes_that_say_so_share_their_generated_images(name):
         assert getattr(one.data, key) == getattr(other.data, key), key
 
 
-def test_the_header_of_the_practical_recipe_says_what_its_images_cost():
-    recipe = load_recipe("imagenet1k")
-    per_second = 0.94 * 50 / recipe.generator.steps  # published for 50 compiled steps
-    hours = 1000 * recipe.generate.per_class / per_second / 3600
-    header = (files("genrobust.recipe") / "builtin" / "imagenet1k.yaml").read_text(encoding="utf-8")
-    assert f"about {hours:.0f} hours of one A100" in header and f"so {per_second:.2f} for" in header
-    assert recipe.generator.compile == "auto"
-
-
 @pytest.mark.parametrize("recipe", ["imagenet100-paper", "imagenet1k-paper"])
-def test_the_papers_recipes_say_the_settings_of_its_code(recipe, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    assert "there is no imagenet" in genrobust("show", recipe).output
+def test_the_papers_recipes_say_the_settings_of_its_code(recipe):
     settings = load_recipe(recipe)
     train = {  # as in train/resnet_configs/rn18_88_epochs.yaml of the authors' code
         "epochs": 56,

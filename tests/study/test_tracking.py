@@ -86,31 +86,6 @@ def test_a_study_is_told_once_and_makes_the_same_with_and_without(study, folder,
     assert contents(tmp_path / "untracked" / "checkpoints") == contents(tmp_path / "runs" / "checkpoints")
 
 
-class Killed(BaseException):
-    """Stands for the end of the process."""
-
-
-@pytest.mark.parametrize("at", [12, *(pytest.param(at, marks=pytest.mark.thorough) for at in (3, 21))])
-def test_a_resumed_training_shows_every_point_once(study, folder, monkeypatch, at):
-    step = loop._Run._step
-
-    def stop(self, number, *batch):
-        if number == at:
-            raise Killed
-        return step(self, number, *batch)
-
-    one = {"seeds": [0]}
-    monkeypatch.setattr(loop._Run, "_step", stop)
-    with pytest.raises(Killed):
-        study(**one).checkpoint(study().recipe.arms[0], 0)
-    monkeypatch.setattr(loop._Run, "_step", step)
-    time.sleep(1.1)  # TensorBoard orders files by their second
-    study(**one).checkpoint(study().recipe.arms[0], 0)
-    (run,) = read(folder).values()
-    for name, steps in {"loss": LOOKS, "learning_rate": LOOKS, "val_top1": VALIDATED}.items():
-        assert [at for at, _ in curve(run, name)] == steps
-
-
 @pytest.mark.thorough
 def test_after_kill_9_every_point_is_there_once(start, folder, tmp_path):
     one = {"seeds": [0], "train": RECIPE["train"] | {"steps": 200, "validate_every": 100}, "track": True}

@@ -10,10 +10,10 @@ from scipy.special import log_softmax
 from small_job import small_job
 
 from genrobust.classifiers import create_classifier, last_linear, predict_logits
-from genrobust.core import GenrobustError, Subset
+from genrobust.core import GenrobustError, KeptParts, Subset
 from genrobust.recipe import TrainConfig
 from genrobust.train import Mixture, Source
-from genrobust.train.probe import STRENGTHS, fit_probe, solve
+from genrobust.train.probe import STRENGTHS, embed, fit_probe, solve
 
 CPU = torch.device("cpu")
 
@@ -75,7 +75,7 @@ def probed(sources, architecture="test_resnet", val=None, **kwargs):
     torch.manual_seed(0)
     model = create_classifier(architecture, 8, 32, kwargs)
     config = TrainConfig(init="x", method="linear-probe", image_size=32, batch_size=16)
-    return model, fit_probe(model, mixture(*sources), job.val if val is None else val, config, CPU)
+    return model, fit_probe(model, mixture(*sources), job.val if val is None else val, config, CPU, KeptParts(None))
 
 
 @pytest.mark.parametrize(
@@ -128,4 +128,33 @@ def test_features_that_are_no_numbers_are_an_error():
         next(model.network.parameters()).fill_(torch.nan)
     config = TrainConfig(init="x", method="linear-probe", image_size=32)
     with pytest.raises(GenrobustError, match="NaN"):
-        fit_probe(model, mixture(Source("real", job.real)), job.val, config, CPU)
+        fit_probe(model, mixture(Source("real", job.real)), job.val, config, CPU, KeptParts(None))
+
+
+PARTS_OF_2000 = TrainConfig(init="x", method="linear-probe", image_size=32, batch_size=500)
+
+
+def embedded(images, parts):
+    torch.manual_seed(0)
+    model = create_classifier("test_resnet", 8, 32)
+    return embed(model, images, PARTS_OF_2000, "bicubic", CPU, parts)
+
+
+def test_a_killed_embedding_goes_on(tmp_path):
+    images, read = Subset(small_job().real, np.arange(4100) % 90), []
+
+    class Killed(Subset):
+        def image(self, index):
+            read.append(index)
+            if len(read) > 3000:
+                raise KeyboardInterrupt
+            return super().image(index)
+
+    wanted = embedded(images, KeptParts(None))
+    assert wanted.shape == (4100, 96)
+    with pytest.raises(KeyboardInterrupt):
+        embedded(Killed(small_job().real, np.arange(4100) % 90), KeptParts(tmp_path, "run"))
+    read.clear()
+    rest = Killed(small_job().real, np.arange(4100) % 90)
+    assert (embedded(rest, KeptParts(tmp_path, "run")) == wanted).all()
+    assert len(read) == 2100

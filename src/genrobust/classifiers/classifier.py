@@ -103,7 +103,7 @@ class OpenClassifier:
         """
         from genrobust.classifiers.networks.logits import predict_together
 
-        return predict_together([network], images, self.prepare, feed, advance, self.flip, [self.name])[0]
+        return predict_together([network], images, self.prepare, feed, [self.name], advance, self.flip)[0]
 
 
 def preparation(settings: EvaluateConfig, size: int, interpolation: str = BICUBIC) -> dict[str, Any]:

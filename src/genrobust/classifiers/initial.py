@@ -180,22 +180,18 @@ def _open_spec(
 
 def _open_pretrained(config: TrainConfig) -> OpenClassifier:
     """timm's weights of the architecture; its own arguments may add what no weight depends on, such as a drop path."""
-    import difflib
-
     import timm
 
     from genrobust.classifiers.networks.architectures import timm_name
-    from genrobust.classifiers.sources.timm_models import timm_by_name
+    from genrobust.classifiers.sources.timm_models import open_timm
 
     name = timm_name(config.architecture)
-    if not timm.is_model_pretrained(name):
-        near = difflib.get_close_matches(name, timm.list_models(pretrained=True), n=3)
+    settings = timm.get_pretrained_cfg(name)
+    if settings is None or not timm.is_model_pretrained(name):
         raise UserError(
             f"train.init: pretrained: timm has no weights of {config.architecture}: set train.architecture to one that "
-            f"has, such as {' or '.join(near) or 'resnet50'}, or name the weights under train.init"
+            "has, such as resnet50, or name the weights under train.init"
         )
-    settings = timm.get_pretrained_cfg(name)
-    named = f"{settings.architecture}.{settings.tag}" if settings and settings.tag else name
-    opened = timm_by_name(named).open(())
+    opened = open_timm(f"{settings.architecture}.{settings.tag}" if settings.tag else name, ())
     assert opened.blueprint is not None  # timm makes it
     return replace(opened, blueprint=replace(opened.blueprint, model_kwargs=config.model_kwargs))

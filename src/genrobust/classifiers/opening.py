@@ -9,7 +9,7 @@ from genrobust.classifiers.class_names import read_class_names
 from genrobust.classifiers.classifier import OpenClassifier
 from genrobust.classifiers.networks.checkpoints import WEIGHTS, is_checkpoint
 from genrobust.classifiers.sources.checkpoint import open_checkpoint
-from genrobust.classifiers.sources.hub import FOLDER, HUB, TIMM_CONFIG, fetch_from_hub, is_timm_folder
+from genrobust.classifiers.sources.hub import FOLDER, HUB, TIMM_CONFIG, fetch_from_hub
 from genrobust.core import UserError, bare_name, reading
 
 
@@ -65,24 +65,24 @@ def _open_spec(spec: str, names: Sequence[str] | None) -> OpenClassifier:
     from genrobust.classifiers.sources.timm_models import (
         FILES,
         TENSOR_FILES,
-        state_dict_model,
-        timm_by_name,
-        timm_in_folder,
+        open_state_dict,
+        open_timm,
+        open_timm_folder,
     )
 
     architecture, separator, file = spec.partition("@")
     if spec.startswith(FOLDER):
-        return timm_in_folder(Path(spec.removeprefix(FOLDER)), spec).open(names)
+        return open_timm_folder(Path(spec.removeprefix(FOLDER)), spec, names)
     if spec.startswith(HUB):
-        return timm_in_folder(fetch_from_hub(spec, (TIMM_CONFIG, WEIGHTS), FILES), spec).open(names)
-    if is_timm_folder(path):
-        return timm_in_folder(path, spec).open(names)
+        return open_timm_folder(fetch_from_hub(spec, (TIMM_CONFIG, WEIGHTS), FILES), spec, names)
+    if (path / TIMM_CONFIG).is_file():
+        return open_timm_folder(path, spec, names)
     if path.is_dir():
         raise UserError(f"the folder {spec} holds no classifier: neither a finished checkpoint nor a model of timm's")
     if path.suffix.lower() == ".onnx":
         return open_onnx(path, names)
     if separator and file.lower().endswith(TENSOR_FILES):
-        return state_dict_model(architecture, Path(file), spec, names).open(names)
+        return open_state_dict(architecture, Path(file), spec, names)
     if path.suffix.lower() in TENSOR_FILES:
         raise UserError(f"{spec} holds weights alone: name the architecture too, ARCHITECTURE@{spec}")
-    return timm_by_name(spec).open(names)
+    return open_timm(spec, names)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any, TypeVar
 
 from genrobust.core import FLOAT32, PREFERRED, Hardware, hardware, some_of
@@ -39,25 +39,14 @@ def choose_precisions(
 
 def with_precision(recipe: Recipe, precision: str) -> Recipe:
     """Return `recipe` with `precision` in place of every `auto`, in the sections that its datasets need, too."""
-    changed: dict[str, Any] = {key: _settled(config, precision) for key, config in _trained(recipe).items()}
-    changed["arms"] = tuple(
-        arm.model_copy(update={"train": _settled_values(arm.train, precision)}) for arm in recipe.arms
-    )
-    changed["datasets"] = {
-        name: dataset.model_copy(update={"class_model": _settled_values(dataset.class_model, precision)})
-        for name, dataset in recipe.datasets.items()
-    }
-    return with_dtype(recipe.model_copy(update=changed), precision)
+    replaced: Recipe = _replaced(_with_trainings(recipe), precision, KEYS)
+    return replaced
 
 
 def with_dtype(recipe: Recipe, dtype: str) -> Recipe:
     """Return `recipe` with `dtype` in place of every generator dtype `auto`, also in its datasets."""
-    datasets = {
-        name: dataset.model_copy(update={"generator": _settled_values(dataset.generator, dtype)})
-        for name, dataset in recipe.datasets.items()
-    }
-    generator = None if recipe.generator is None else _settled(recipe.generator, dtype)
-    return recipe.model_copy(update={"generator": generator, "datasets": datasets})
+    replaced: Recipe = _replaced(recipe, dtype, ("dtype",))
+    return replaced
 
 
 def resolved_here(config: Config, kind: str) -> Config:
@@ -65,39 +54,50 @@ def resolved_here(config: Config, kind: str) -> Config:
 
     `kind` is a type of device, such as "cuda".
     """
-    return _settled(config, hardware(kind).best) if AUTO in _precisions(config.__dict__).values() else config
+    if AUTO not in named_precisions(config).values():
+        return config
+    replaced: Config = _replaced(config, hardware(kind).best, KEYS)
+    return replaced
 
 
-def named_precisions(recipe: Recipe) -> dict[str, str]:
-    """Return the precisions in `recipe` by their keys, including `auto`."""
-    sections: dict[str, Mapping[str, Any]] = {} if recipe.generator is None else {"generator": vars(recipe.generator)}
-    for name, dataset in recipe.datasets.items():
-        sections |= {
-            f"datasets.{name}.generator": dataset.generator,
-            f"datasets.{name}.class_model": dataset.class_model,
-        }
-    sections |= {name: vars(config) for name, config in _trained(recipe).items()}
-    sections |= {f"arms.{index}.train": arm.train for index, arm in enumerate(recipe.arms)}
-    return {f"{name}.{key}": value for name, values in sections.items() for key, value in _precisions(values).items()}
+def named_precisions(section: Section) -> dict[str, str]:
+    """Return the precisions in `section`, or a recipe, by their dotted keys, including `auto`."""
+    section = _with_trainings(section) if isinstance(section, Recipe) else section
+    return dict(_walk(section, ""))
 
 
-def _trained(recipe: Recipe) -> dict[str, Section]:
-    """The sections about training that the recipe has or a dataset needs, by their keys."""
-    sections: dict[str, Section] = {"train": recipe.train}
-    if recipe.finetune is not None or any(dataset.finetuned for dataset in recipe.datasets.values()):
-        sections["finetune"] = recipe.finetune or FinetuneConfig()
-    if recipe.class_model is not None or any(dataset.from_scratch for dataset in recipe.datasets.values()):
-        sections["class_model"] = recipe.class_model or ClassModelConfig()
-    return sections
+def _with_trainings(recipe: Recipe) -> Recipe:
+    """Return `recipe` with the sections about training that a dataset needs and it leaves out."""
+    datasets, changed = recipe.datasets.values(), dict[str, Section]()
+    if recipe.finetune is None and any(dataset.finetuned for dataset in datasets):
+        changed["finetune"] = FinetuneConfig()
+    if recipe.class_model is None and any(dataset.from_scratch for dataset in datasets):
+        changed["class_model"] = ClassModelConfig()
+    return recipe.model_copy(update=changed)
 
 
-def _precisions(values: Mapping[str, Any]) -> dict[str, str]:
-    return {key: values[key] for key in KEYS if key in values}
+def _items(value: Any) -> list[tuple[Any, Any]]:
+    """The keys and values of a section, a mapping or a tuple; nothing of anything else."""
+    if isinstance(value, tuple):
+        return list(enumerate(value))
+    return list(dict(value).items()) if isinstance(value, Section | Mapping) else []
 
 
-def _settled(config: Config, precision: str) -> Config:
-    return config.model_copy(update=_settled_values(_precisions(vars(config)), precision))
+def _walk(value: Any, prefix: str) -> Iterator[tuple[str, str]]:
+    for key, child in _items(value):
+        if key in KEYS:
+            yield f"{prefix}{key}", child
+        yield from _walk(child, f"{prefix}{key}.")
 
 
-def _settled_values(values: Mapping[str, Any], precision: str) -> dict[str, Any]:
-    return {key: precision if key in KEYS and value == AUTO else value for key, value in values.items()}
+def _replaced(value: Any, precision: str, keys: Collection[str]) -> Any:
+    """Return `value`, such as a section, with `precision` in place of each `auto` under one of `keys` in it."""
+    changed = {
+        key: precision if key in keys and child == AUTO else _replaced(child, precision, keys)
+        for key, child in _items(value)
+    }
+    if isinstance(value, tuple):
+        return tuple(changed.values())
+    if isinstance(value, Section):
+        return value.model_copy(update={key: new for key, new in changed.items() if new != getattr(value, key)})
+    return changed if isinstance(value, Mapping) else value

@@ -1,7 +1,6 @@
 from .completing import arms_of_recipes as arms_of_recipes, datasets_of_recipes as datasets_of_recipes
 from .entry import app as app, main as main
 from .opening import (
-    ANYWHERE as ANYWHERE,
     list_work as list_work,
     measure as measure,
     open_named as open_named,
@@ -18,7 +17,6 @@ from .options import (
     Clip as Clip,
     DatasetSpec as DatasetSpec,
     Device as Device,
-    ModelLabels as ModelLabels,
     OutFolder as OutFolder,
     Overwrite as Overwrite,
     argument as argument,

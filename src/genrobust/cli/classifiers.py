@@ -57,10 +57,10 @@ def predict(
     opened = open_named(studies, model, labels)
     err_console.print(f"{escape(opened.name)}: {len(opened.classes):,} classes; {opened.preparation}")
     with output.writing() as file:
-        counts = predict_images(opened, folder, paths, file.write, top, batch_size, device or "auto")
+        unreadable = predict_images(opened, folder, paths, file.write, top, batch_size, device or "auto")
     if to_file:
-        tell(f"{counts.images:,} images in {out}")
-    if counts.unreadable:
+        tell(f"{len(paths):,} images in {out}")
+    if unreadable:
         raise GenrobustError(
-            f"{counts.unreadable:,} of {counts.images:,} images cannot be read; the column error gives the reason"
+            f"{unreadable:,} of {len(paths):,} images cannot be read; the column error gives the reason"
         )

@@ -13,7 +13,7 @@ import typer
 from genrobust.core import UserError
 
 if TYPE_CHECKING:
-    from genrobust.recipe import Recipe, Section
+    from genrobust.recipe import Section
 
 VARIABLE = "_GENROBUST_COMPLETE"  # by which a shell asks for completions
 
@@ -29,22 +29,22 @@ def recipes(incomplete: str) -> list[str]:
 
 def arms(ctx: typer.Context, incomplete: str) -> list[str]:
     """Return the arms of the command's recipe."""
-    return _matching_names(_arms, _recipe_of(ctx), incomplete)
+    return _names("arm_names", _recipe_of(ctx), incomplete)
 
 
 def datasets(ctx: typer.Context, incomplete: str) -> list[str]:
     """Return the datasets of the command's recipe."""
-    return _matching_names(_datasets, _recipe_of(ctx), incomplete)
+    return _names("dataset_names", _recipe_of(ctx), incomplete)
 
 
 def arms_of_recipes(incomplete: str) -> list[str]:
     """Return RECIPE:ARM for a recipe with a colon after it, else recipes."""
-    return _complete_after_colon(_arms, incomplete)
+    return _names_after_colon("arm_names", incomplete)
 
 
 def datasets_of_recipes(incomplete: str) -> list[str]:
     """Return RECIPE:DATASET for a recipe with a colon after it, else recipes."""
-    return _complete_after_colon(_datasets, incomplete)
+    return _names_after_colon("dataset_names", incomplete)
 
 
 def metrics(incomplete: str) -> list[str]:
@@ -80,26 +80,16 @@ def _recipe_of(ctx: typer.Context) -> str:
     return next((word for word in words if word and is_recipe(word)), "")
 
 
-def _arms(recipe: "Recipe") -> list[str]:
-    return recipe.arm_names
-
-
-def _datasets(recipe: "Recipe") -> list[str]:
-    from genrobust.recipe import GENERATED
-
-    return [GENERATED, *recipe.datasets]
-
-
-def _complete_after_colon(names: Callable[["Recipe"], list[str]], incomplete: str) -> list[str]:
+def _names_after_colon(kind: str, incomplete: str) -> list[str]:
     recipe, colon, begun = incomplete.rpartition(":")
-    return [f"{recipe}:{name}" for name in _matching_names(names, recipe, begun)] if colon else recipes(incomplete)
+    return [f"{recipe}:{name}" for name in _names(kind, recipe, begun)] if colon else recipes(incomplete)
 
 
-def _matching_names(names: Callable[["Recipe"], list[str]], recipe: str, incomplete: str) -> list[str]:
+def _names(kind: str, recipe: str, incomplete: str) -> list[str]:
     from genrobust.recipe import load_recipe
 
     with suppress(UserError):
-        return [name for name in names(load_recipe(recipe)) if name.startswith(incomplete)]
+        return [name for name in getattr(load_recipe(recipe), kind) if name.startswith(incomplete)]
     return []
 
 

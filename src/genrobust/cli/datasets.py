@@ -1,29 +1,24 @@
-"""The commands that take what was made, or the machine: filters, checks, versions, and the installed recipes."""
+"""The commands that take what was made: filters and checks."""
 
 import shlex
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from rich.markup import escape
-from rich.table import Table
-
 from genrobust.cli.completing import datasets_of_recipes
 from genrobust.cli.opening import open_named, with_studies
 from genrobust.cli.options import (
     MOST_AT_ONCE,
-    OUT,
     Against,
     Classifier,
     ClassifierLabels,
     Clip,
     DatasetSpec,
     Device,
-    OutFolder,
     argument,
     option,
 )
-from genrobust.cli.program import DATA, START, command, out_console, tell
+from genrobust.cli.program import DATA, command, tell
 from genrobust.core import GenrobustError, UserError
 
 if TYPE_CHECKING:
@@ -31,11 +26,6 @@ if TYPE_CHECKING:
 
 
 BatchSize = Annotated[int, option("--batch-size N", "Images shown to a model at once.", min=1, max=MOST_AT_ONCE)]
-By = Annotated[
-    str,
-    option("--by clip|classifier|list", "What judges whether an image shows its label: a model, or a person's list."),
-]
-ReviewFile = Annotated[Path | None, option("--file FILE", "The review of genrobust view, with --by list.")]
 Drop = Annotated[float | None, option("--drop SHARE", "Leave out this share of each class, lowest scores first: 0.1.")]
 Threshold = Annotated[float | None, option("--threshold SCORE", "Leave out images that score below SCORE.")]
 VerifiedFolder = Annotated[
@@ -54,12 +44,10 @@ Repair = Annotated[bool, option("--repair", "Set damaged output aside, so that o
 def filter_(
     studies: "Studies",
     dataset: DatasetSpec,
-    by: By,
     device: Device,
     clip: Clip = None,
     classifier: Classifier = None,
     labels: ClassifierLabels = None,
-    file: ReviewFile = None,
     drop: Drop = None,
     threshold: Threshold = None,
     against: Against = None,
@@ -67,42 +55,35 @@ def filter_(
 ) -> None:
     """List the images of a dataset that do not show their label; its files do not change.
 
-    Example: genrobust filter pictograms:generated --by clip --clip pictograms --drop 0.1
+    --clip or --classifier judges them.
+
+    Example: genrobust filter pictograms:generated --clip pictograms --drop 0.1
     """
     from genrobust.classifiers import Feed
-    from genrobust.core import resolve_device
-    from genrobust.data import ShardDataset, read_review, write_reviewed
-    from genrobust.study import by_classifier, by_clip, filter_dataset, recipe_and_name
+    from genrobust.core import find_clip, resolve_device
+    from genrobust.recipe import FilterConfig, checked
+    from genrobust.study import filter_dataset, recipe_and_name
 
-    if (by == "list") != (file is not None):
-        raise UserError("--by list and --file FILE belong together: add the other")
-    if by == "list" and (drop, threshold) != (None, None):
-        raise UserError("--by list uses neither --drop nor --threshold: leave them out, FILE names the images")
-    if by == "clip":
-        if clip is None:
-            raise UserError("--by clip: add --clip FOLDER")
-        if labels is not None:
-            raise UserError(f"--labels {labels} names the classes of a classifier: use --by classifier")
-        judge = by_clip(clip)
-    elif by == "classifier":
-        if classifier is None:
-            raise UserError("--by classifier: add --classifier MODEL")
-        judge = by_classifier(partial(open_named, studies, classifier, labels))
-    elif by != "list":
-        raise UserError(f"--by {by}: use clip, classifier or list")
+    if (clip is None) == (classifier is None):
+        raise UserError("give either --clip or --classifier, which judges whether an image shows its label")
+    if labels is not None and classifier is None:
+        raise UserError(f"--labels {labels} names the classes of a classifier: add --classifier MODEL")
+    by = "clip" if clip else "classifier"
+    try:
+        rule = checked(FilterConfig, {"by": by, "clip": clip, "drop": drop, "threshold": threshold}, "filter")
+    except ValueError as error:
+        raise UserError(str(error)) from None
     studies.require_recipe(dataset, against, classifier)
     against = against or recipe_and_name(dataset)[0] or None
     folder = studies.folder(dataset) or Path(dataset)
-    if file is not None:
-        done = write_reviewed(ShardDataset(folder), read_review(file), folder)
-    else:
-        feed = Feed(batch_size, resolve_device(device or "auto"))
-        done = filter_dataset(folder, judge, feed, drop, threshold, against, studies.recipe)
+    judge = find_clip(clip) if clip else partial(open_named, studies, str(classifier), labels)
+    feed = Feed(batch_size, resolve_device(device or "auto"))
+    done = filter_dataset(folder, rule, judge, feed, against, studies.recipe)
     tell(f"{done.kept:,} of {done.made:,} images kept, by {done.by}; the others, with the reason:", done.folder)
 
 
 @command(rich_help_panel=DATA)
-@with_studies(without=("run",))
+@with_studies("ctx", "sets", "quick", "runs", "device")
 def verify(studies: "Studies", folder: VerifiedFolder, repair: Repair = False) -> None:
     """Check generated datasets and checkpoints against their hashes.
 
@@ -127,18 +108,3 @@ def _verify(folder: Path, repair: bool) -> None:
         raise GenrobustError(f"{len(verified.changed):,} files are not as genrobust wrote them; all others are")
     elif folder in verified.unfinished:
         raise GenrobustError(f"{folder} is not finished: run the command that makes it again, and it goes on")
-
-
-@command(rich_help_panel=START)
-def doctor(out: OutFolder = Path(OUT)) -> None:
-    """Show versions, devices, disk space and caches.
-
-    Example: genrobust doctor
-    """
-    from genrobust.cli.doctor import describe_environment
-    from genrobust.core import local_folder
-
-    table = Table(show_header=False, box=None)
-    for name, value in describe_environment(local_folder(out)):
-        table.add_row(escape(name), escape(value))
-    out_console.print(table)

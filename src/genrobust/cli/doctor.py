@@ -1,6 +1,4 @@
-"""The facts that `genrobust doctor` shows: versions, devices, disk space and caches."""
-
-from __future__ import annotations
+"""The command that shows the machine: versions, devices, disk space and caches."""
 
 import platform
 import shutil
@@ -8,7 +6,12 @@ from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 
-from genrobust.core import cores, device_kind, hardware
+from rich.markup import escape
+from rich.table import Table
+
+from genrobust.cli.options import OUT, OutFolder
+from genrobust.cli.program import START, command, out_console
+from genrobust.core import cores, device_kind, hardware, local_folder
 
 PACKAGES = (
     "genrobust", "torch", "torchvision", "timm", "diffusers", "transformers", "safetensors", "pyarrow",
@@ -17,7 +20,19 @@ PACKAGES = (
 GIGABYTE = 1e9
 
 
-def describe_environment(out: Path) -> Iterator[tuple[str, str]]:
+@command(rich_help_panel=START)
+def doctor(out: OutFolder = Path(OUT)) -> None:
+    """Show versions, devices, disk space and caches.
+
+    Example: genrobust doctor
+    """
+    table = Table(show_header=False, box=None)
+    for name, value in _describe_environment(local_folder(out)):
+        table.add_row(escape(name), escape(value))
+    out_console.print(table)
+
+
+def _describe_environment(out: Path) -> Iterator[tuple[str, str]]:
     """Names and values, in order; a missing optional package is "not installed"."""
     yield "Python", f"{platform.python_version()} on {platform.system()} {platform.machine()}"
     for name in PACKAGES:

@@ -4,7 +4,7 @@ import inspect
 import shlex
 import shutil
 import sys
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial, wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,8 +36,6 @@ if TYPE_CHECKING:  # a command imports what it needs when it runs, so that --hel
     from genrobust.study import Row, Studies, Study
 
 Function = Callable[..., Any]
-HERE = ("recipe", "sets", "out", "quick", "device")
-ANYWHERE = (*HERE, "executor", "workers", "address")
 
 
 def open_study(
@@ -165,54 +163,31 @@ def _confirm(question: str) -> bool:
 
 
 def with_study(*names: str) -> Callable[[Function], Function]:
-    """Make a function of a Study one that takes the options `names` of `open_study` in its place, as a command does.
+    """Make a function of a Study a command with the options `names` of `open_study` in its place; by default, with all.
 
     The other parameters of the function are the command's own options; one that is among `names` too gets its value.
     """
-
-    def decorate(function: Function) -> Function:
-        @wraps(function)
-        def run(**given: Any) -> None:
-            function(open_study(**{name: given[name] for name in names}), **_own_arguments(function, given))
-
-        return _with_options(run, function, open_study, names[: len(HERE)], names[len(HERE) :])
-
-    return decorate
+    return partial(_with_options, open_study, names)
 
 
-def with_studies(without: Collection[str] = ()) -> Callable[[Function], Function]:
-    """Make a function of Studies one that takes the options of `open_studies` in their place, as a command does.
-
-    The other parameters of the function are as in `with_study`; the options `without` keep their defaults.
-    """
-    names = [parameter for parameter in inspect.signature(open_studies).parameters if parameter not in without]
-
-    def decorate(function: Function) -> Function:
-        @wraps(function)
-        def run(**given: Any) -> None:
-            function(open_studies(**{name: given[name] for name in names}), **_own_arguments(function, given))
-
-        return _with_options(run, function, open_studies, (), names)
-
-    return decorate
+def with_studies(*names: str) -> Callable[[Function], Function]:
+    """Make a function of Studies a command as `with_study` does, with the options of `open_studies`."""
+    return partial(_with_options, open_studies, names)
 
 
-def _own_arguments(function: Function, given: dict[str, Any]) -> dict[str, Any]:
-    return {name: given[name] for name in list(inspect.signature(function).parameters)[1:]}
+def _with_options(opener: Function, names: Sequence[str], function: Function) -> Function:
+    offered, own = inspect.signature(opener).parameters, list(inspect.signature(function).parameters.values())[1:]
+    shared = [offered[name] for name in names or offered]
 
+    @wraps(function)
+    def run(**given: Any) -> None:
+        opened = opener(**{parameter.name: given[parameter.name] for parameter in shared})
+        function(opened, **{parameter.name: given[parameter.name] for parameter in own})
 
-def _with_options(
-    run: Function, function: Function, opener: Function, before: Sequence[str], after: Sequence[str]
-) -> Function:
-    """Give `run` the options of `function` between those `before` and `after` of `opener`, as typer reads them."""
-    offered = inspect.signature(opener).parameters
-    own_parameters = list(inspect.signature(function).parameters.values())[1:]
-    parameters = [offered[name] for name in before]
-    parameters += [parameter for parameter in own_parameters if parameter.name not in {*before, *after}]
-    parameters += [offered[name] for name in after]
-    keywords = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in parameters]
+    taken = {parameter.name: parameter for parameter in [*own, *shared]}
+    keywords = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in taken.values()]
     run.__signature__ = inspect.Signature(keywords)  # type: ignore[attr-defined]  # typer reads both
-    run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    run.__annotations__ = {parameter.name: parameter.annotation for parameter in keywords}
     return run
 
 

@@ -56,12 +56,8 @@ DatasetName = Annotated[
     ),
 ]
 ArmName = Annotated[str | None, option("--arm NAME", "Only this arm.", autocompletion=arms)]
-ModelLabels = Annotated[
-    list[str] | None,
-    option("--labels [NAME=]FILE", "Class names, one per line, of models that store none; repeatable."),
-]
 ClassifierLabels = Annotated[
-    Path | None, option("--labels FILE", "Class names of the classifier, one per line, if it stores none.")
+    Path | None, option("--labels FILE", "Class names, one per line, of classifiers that store none.")
 ]
 Classifier = Annotated[
     str | None,

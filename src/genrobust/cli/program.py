@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import re
 import shlex
@@ -65,13 +64,7 @@ class _Command(TyperCommand):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         ctx.meta[WORDS] = list(args)
-        rest: list[str] = super().parse_args(ctx, args)
-        parameters: Any = self.params  # typer's own kind of them
-        for parameter in parameters:
-            value = ctx.params.get(parameter.name)
-            if isinstance(value, float) and not math.isfinite(value):  # which a bound lets through
-                raise typer.BadParameter(f"{value} is no finite number", ctx, parameter)
-        return rest
+        return super().parse_args(ctx, args)
 
     def invoke(self, ctx: Any) -> Any:
         try:
@@ -158,18 +151,12 @@ def _explained(error: BaseException) -> GenrobustError | None:
             return refusal(Path(os.fsdecode(name)), error, "use")
         case OSError():
             return GenrobustError(f"the system refuses: {why}: fix this and rerun")
-        case UnicodeError():
-            return UserError(f"a text or a name is not UTF-8, or cannot be written as such: {why}")
-        case RecursionError():
-            return UserError("an input is nested too deeply, such as a recipe or a JSON file of lists in lists")
-        case OverflowError():
-            return UserError(f"a number of the input is too large: {why}")
+        case UnicodeError() | RecursionError() | OverflowError():
+            return UserError(f"a text, a name or a number of the input cannot be read: {why}")
         case ImportError():
             return GenrobustError(f"a package cannot be loaded ({why}): reinstall it and its dependencies")
         case SystemExit():
             return GenrobustError(f"a library ended the program with the exit code {error.code}")
-        case RuntimeError() if "start new thread" in why:
-            return GenrobustError(f"the system cannot start a thread ({why}): lower threads, or use fewer --workers")
     if is_out_of_memory(error):
         return GenrobustError(f"out of memory: {why}: lower the batch size or the image size, or use fewer --workers")
     return None
@@ -219,9 +206,9 @@ def _main(
     del debug, version  # read by _Command and by _print_version
 
 
-def words_of(ctx: typer.Context, *more: str, command: str = "") -> str:
-    """Return the command line of `ctx` with `more` options, or with another `command` in its place."""
-    return shlex.join(["genrobust", command or str(ctx.info_name), *ctx.meta[WORDS], *more])
+def words_of(ctx: typer.Context, *more: str) -> str:
+    """Return the command line of `ctx` with `more` options."""
+    return shlex.join(["genrobust", str(ctx.info_name), *ctx.meta[WORDS], *more])
 
 
 def tell(*lines: object) -> None:

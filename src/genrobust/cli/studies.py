@@ -12,9 +12,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from genrobust.cli.completing import metrics
-from genrobust.cli.opening import ANYWHERE, HERE, list_work, open_studies, print_work, warn_of_images, with_study
-from genrobust.cli.options import MODELS, OUT, ArmName, DatasetName, ModelLabels, Part, Quick, Run, Sets, option
-from genrobust.cli.program import STUDY, command, err_console, out_console, tell, words_of
+from genrobust.cli.opening import list_work, open_studies, print_work, warn_of_images, with_study
+from genrobust.cli.options import MODELS, OUT, ArmName, ClassifierLabels, DatasetName, Part, Quick, Run, Sets, option
+from genrobust.cli.program import STUDY, command, err_console, out_console, tell
 from genrobust.core import UserError
 
 if TYPE_CHECKING:  # a command imports what it needs when it runs, so that --help answers at once
@@ -26,7 +26,6 @@ if TYPE_CHECKING:  # a command imports what it needs when it runs, so that --hel
     from genrobust.study import Row, Study, TrainingRun
 
 
-PROMPTS = 20  # that show prints
 SameVersions = Annotated[bool, option("--same-versions", "Reuse no finished work of other versions.")]
 MetricNames = Annotated[
     list[str] | None,
@@ -35,7 +34,7 @@ MetricNames = Annotated[
 
 
 @command(rich_help_panel=STUDY)
-@with_study(*ANYWHERE)
+@with_study()
 def run(
     study: "Study",
     ctx: typer.Context,
@@ -59,15 +58,16 @@ def run(
 
 
 @command(rich_help_panel=STUDY)
-@with_study(*HERE, "workers")
+@with_study("recipe", "sets", "out", "quick", "device", "workers")
 def show(
     study: "Study",
     ctx: typer.Context,
     same_versions: SameVersions = False,
     values: Annotated[bool, option("--yaml", "Print the recipe with all its values instead.")] = False,
-    prompts: Annotated[bool, option("--prompts", "Print the first prompts of a dataset instead.")] = False,
+    prompts: Annotated[
+        int | None, option("--prompts N", "Print the first N prompts of a dataset instead.", min=1, max=10_000)
+    ] = None,
     dataset: DatasetName = None,
-    count: Annotated[int | None, option("--count N", "Number of prompts; default: 20.", min=1, max=10_000)] = None,
 ) -> None:
     """Show which jobs of a study are done and which are left, or its recipe, or its prompts.
 
@@ -78,31 +78,22 @@ def show(
     from genrobust.recipe import recipe_yaml
     from genrobust.study import describe_others
 
-    if not prompts and (dataset or count):
-        raise UserError(f"{'--dataset' if dataset else '--count'} is about prompts: add --prompts")
-    if prompts and values:
-        raise UserError("give either --yaml or --prompts")
+    if dataset and not prompts:
+        raise UserError("--dataset is about prompts: add --prompts N")
     if prompts:
-        _print_prompts(study, dataset or study.recipe.first_generated_set, count or PROMPTS)
+        _print_prompts(study, dataset or study.recipe.first_generated_set, prompts)
         return
     if values:
         out_console.print(escape(recipe_yaml(study.recipe)), end="")
         return
-    try:
-        rows = list_work(study)
-    except UserError as error:
-        if study.recipe.data.known_labels() is None:
-            raise
-        _print_planned(study, error)
-        rows = []
-    else:
-        print_work(rows, out_console, study.recipe.title or study.recipe.name)
-        tell(*describe_others(study.makers()))
-        if same_versions:
-            study.require_same_versions()
-        if groups := {test: Counter(names) for test, names in study.data.image_groups.items() if test in study.tests}:
-            phrases = (f"{len(sizes):,} in {test} ({_largest_groups(sizes)})" for test, sizes in groups.items())
-            tell(f"groups of images: {', '.join(phrases)}")
+    rows = list_work(study)
+    print_work(rows, out_console, study.recipe.title or study.recipe.name)
+    tell(*describe_others(study.makers()))
+    if same_versions:
+        study.require_same_versions()
+    if groups := {test: Counter(names) for test, names in study.data.image_groups.items() if test in study.tests}:
+        phrases = (f"{len(sizes):,} in {test} ({_largest_groups(sizes)})" for test, sizes in groups.items())
+        tell(f"groups of images: {', '.join(phrases)}")
     if unmixed := study.recipe.unmixed_sets():
         command = _command_about(ctx, "generate", ctx.params["recipe"], "--dataset", unmixed[0])
         tell(f"no arm mixes {', '.join(unmixed)}; to generate {unmixed[0]}: {command}")
@@ -132,7 +123,7 @@ def _print_prompts(study: "Study", dataset: str, count: int) -> None:
 
 
 @command(rich_help_panel=STUDY)
-@with_study(*ANYWHERE)
+@with_study()
 def generate(
     study: "Study",
     dataset: DatasetName = None,
@@ -145,34 +136,21 @@ def generate(
     shards = None if part is None else _parse_part(part)
     warn_of_images(study)
     name = dataset or study.recipe.first_generated_set
-    generated = study.dataset(name)
-    count = len(generated.images if generated.user_provided and shards is None else study.generate(name, shards))
-    tell(f"{count:,} images in {generated.folder}")
+    generated = study.generate(name, shards)
+    tell(f"{len(generated):,} images in {generated.folder}")
 
 
 @command(rich_help_panel=STUDY)
-@with_study(*ANYWHERE)
+@with_study()
 def train(
     study: "Study",
     arm: ArmName = None,
     part: Part = None,
-    generators: Annotated[bool, option("--generators", "Train the recipe's generators, and no classifier.")] = False,
 ) -> None:
     """Train the classifiers of the arms, and those of the baseline line if the recipe trains its own.
 
-    --generators trains the generators instead: it fine-tunes them (`finetune`), or trains one from scratch
-    (`class_model`). Other commands train those that they need.
-
     Example: genrobust train pictograms --arm real
     """
-    if generators:
-        if arm or part:
-            raise UserError(f"{'--arm' if arm else '--part'} is about classifiers: leave out --generators")
-        warn_of_images(study)
-        for stage in study.graph.train_generators():
-            stage.run()
-            tell(stage.trained.folder)
-        return
     runs = _training_runs(study, arm)
     chosen = runs if part is None else _part_of(study, runs, _parse_part(part))
     warn_of_images(study)
@@ -181,7 +159,7 @@ def train(
 
 
 @command(rich_help_panel=STUDY)
-@with_study(*ANYWHERE)
+@with_study()
 def evaluate(
     study: "Study",
     ctx: typer.Context,
@@ -189,7 +167,7 @@ def evaluate(
     quick: Quick,
     arm: ArmName = None,
     models: Annotated[list[str] | None, MODELS] = None,
-    labels: ModelLabels = None,
+    labels: ClassifierLabels = None,
     metric: MetricNames = None,
     run: Run = False,
 ) -> None:
@@ -206,13 +184,13 @@ def evaluate(
     if models and arm is not None:
         raise UserError(f"--arm {arm} is an arm of the recipe, and --models names other classifiers: leave one out")
     if labels and not models:
-        raise UserError(f"--labels {labels[0]} names the classes of --models: add --models")
+        raise UserError(f"--labels {labels} names the classes of --models: add --models")
     chosen = [image_metric(name) for name in metric or ["top1"]]
     warn_of_images(study)
     heads = [*(["classifier"] if models else ["arm", "seed"]), *map(escape, study.tests)]
     tables = [Table(*heads, title=_caption(of)) for of in chosen]
     studies = open_studies(ctx, sets, quick, run, str(address(study.out)), study.recipe.device)
-    others = (([name], predictions) for name, predictions in predictions_of(study, models or [], studies, labels or []))
+    others = (([name], predictions) for name, predictions in predictions_of(study, models or [], studies, labels))
     for names, predictions in others if models else _arm_predictions(study, arm):
         for table, of in zip(tables, chosen, strict=True):
             values = (of.value(predictions[test]) for test in study.tests)
@@ -275,16 +253,16 @@ def _next_steps(study: "Study", rows: "Sequence[Row]", ctx: typer.Context) -> "I
     """Yield what to do next: the command that runs what is left, or where the report is and a command that uses it."""
     from genrobust.report import REPORT
 
-    if not rows or any(row.left for row in rows):
-        yield f"to run what is left: {words_of(ctx, command='run')}"
-    elif study.find_report(REPORT) is None:
-        yield f"all jobs are done; to write the report: {_command_about(ctx, 'run', ctx.params['recipe'])}"
+    recipe = ctx.params["recipe"]
+    left = any(row.left for row in rows)
+    if left or study.find_report(REPORT) is None:
+        what = "to run what is left" if left else "all jobs are done; to write the report"
+        yield f"{what}: {_command_about(ctx, 'run', recipe)}"
     else:
         arm = study.recipe.answer or study.recipe.reference
         arm = arm if arm in study.recipe.arm_names else study.recipe.groups()[arm][0]
         yield f"the report: {_report_path(study, REPORT)}"
-        named = f"{ctx.params['recipe']}:{arm}"
-        yield f"to classify your own images: {_command_about(ctx, 'predict', named, 'FOLDER')}"
+        yield f"to classify your own images: {_command_about(ctx, 'predict', f'{recipe}:{arm}', 'FOLDER')}"
 
 
 def _command_about(ctx: typer.Context, *words: str) -> str:
@@ -293,20 +271,6 @@ def _command_about(ctx: typer.Context, *words: str) -> str:
     joined += [word for override in given["sets"] or [] for word in ("--set", override)]
     joined += ["--device", given["device"]] if given["device"] else []
     return shlex.join(joined if given["out"] == OUT else [*joined, "--runs", given["out"]])
-
-
-def _print_planned(study: "Study", missing: UserError) -> None:
-    """Print the work that the recipe alone determines, where its images are missing."""
-    from genrobust.recipe import GENERATED
-    from genrobust.study import generation_time
-
-    recipe, labels = study.recipe, study.recipe.data.known_labels() or ()
-    for name in recipe.generated_sets():
-        if name != GENERATED or recipe.data.generated is None:
-            generator, generate = recipe.generation(name)
-            time = generation_time(len(labels) * generate.per_class, generator, study.context.worker, study.out)
-            tell(f"{name}: {time}")
-    err_console.print(f"[bold yellow]trainings and evaluations are not listed:[/] {escape(str(missing))}")
 
 
 def _largest_groups(groups: Mapping[str, int]) -> str:

@@ -62,7 +62,6 @@ from .images import (
     RETRIEVED_BY_CLASS as RETRIEVED_BY_CLASS,
     RETRIEVED_BY_SEARCH as RETRIEVED_BY_SEARCH,
     RETRIEVED_WITHHELD as RETRIEVED_WITHHELD,
-    BaseImageSet as BaseImageSet,
     ClassLabel as ClassLabel,
     ImageSet as ImageSet,
     JoinedImages as JoinedImages,
@@ -75,6 +74,7 @@ from .images import (
     count_taken as count_taken,
     fair_order as fair_order,
     prefix as prefix,
+    with_attributes as with_attributes,
 )
 from .interrupts import (
     INTERRUPTED as INTERRUPTED,
@@ -140,7 +140,7 @@ from .record import (
     StageRecord as StageRecord,
     StudyRecord as StudyRecord,
 )
-from .registry import Registry as Registry
+from .registry import VIEWS as VIEWS, Registry as Registry
 from .remote import address as address, local_folder as local_folder, remote_of as remote_of
 from .results import (
     ALL_SHIFTS as ALL_SHIFTS,
@@ -166,4 +166,3 @@ from .text_files import (
     read_csv as read_csv,
     read_lines as read_lines,
 )
-from .views import VIEWS as VIEWS

@@ -200,7 +200,7 @@ class Artifact:
         if self.is_finished or self.is_begun:  # looked at last: another process may begin it now
             self.clean()
             return self.manifest()
-        if strangers and not _has_artifact_name(self.folder):  # such a folder is ours, and notes may lie in it
+        if strangers and not _hash_in_name(self.folder):  # such a folder is ours, and notes may lie in it
             examples = ", ".join(strangers[:3])
             raise UserError(f"{self.folder} holds other files ({examples}) and no {MANIFEST}: choose another folder")
         self._write_manifest(UNFINISHED, manifest)
@@ -283,7 +283,7 @@ class Artifact:
         try:
             files = self.manifest().files
         except GenrobustError:
-            return [name, *sorted(self._file_names() if _has_artifact_name(self.folder) else ())]
+            return [name, *sorted(self._file_names() if _hash_in_name(self.folder) else ())]
         part = name.partition(".")[0]
         if _PART.match(name) and (_part_manifest(part) in files or (self.folder / _part_manifest(part)).exists()):
             others = {path.name for path in self.folder.glob(f"{part}.*")} - {_part_manifest(part)}
@@ -395,8 +395,9 @@ class Artifact:
             own = digest(content["inputs"], HASH)
             if content["inputs"] and _hash_in_name(self.folder) not in ("", own):
                 raise ValueError(f"it is that of the folder whose name ends in -{own}: move it back there, or")
-            if outside := [file for file in files if not _is_inside(file)]:
-                raise ValueError(f"it names a file outside the folder: {outside[0]!r}")
+            for file in map(PurePosixPath, files):
+                if file.is_absolute() or ".." in file.parts or "\0" in str(file):
+                    raise ValueError(f"it names a file outside the folder: {str(file)!r}")
             inputs, about, made_by = (dict(content[key]) for key in ("inputs", "about", "made_by"))
             return Manifest(content["kind"], inputs, about, made_by, files)
 
@@ -434,14 +435,9 @@ def artifacts(folder: Path) -> Iterator[Artifact]:
         seen.add(real)
         artifact, manifests = Artifact(Path(place)), {MANIFEST, UNFINISHED} & {*names}
         if any(OURS in (artifact.folder / name).read_bytes() for name in manifests) or (
-            _has_artifact_name(artifact.folder) and artifact._file_names()
+            _hash_in_name(artifact.folder) and artifact._file_names()
         ):
             yield artifact
-
-
-def _has_artifact_name(folder: Path) -> bool:
-    """Whether a folder has a name such as `artifact_folder` gives."""
-    return _hash_in_name(folder) != ""
 
 
 def _hash_in_name(folder: Path) -> str:
@@ -452,8 +448,3 @@ def _hash_in_name(folder: Path) -> str:
 
 def _part_manifest(part: str) -> str:
     return f"{part}.json"
-
-
-def _is_inside(name: str) -> bool:
-    path = PurePosixPath(name)
-    return str(path) == name and name != "." and not path.is_absolute() and ".." not in path.parts and "\0" not in name

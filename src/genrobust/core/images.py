@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import hashlib
+from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol, overload
+from typing import Any, overload
 
 import numpy as np
 from PIL import Image
 
 from genrobust.core.errors import UserError
 from genrobust.core.keys import digest
-from genrobust.core.views import VIEWS
+from genrobust.core.registry import VIEWS
 
 # Of [0, 1]: an image whose mean is lower is black, one whose channels all vary less (SD) is of one flat color. It is
 # about 2.5 of 255 gray levels, below what a drawn line or a photo's noise gives.
@@ -93,20 +94,22 @@ class LabelSpace:
         return dict(zip(self.label_names, self.names, strict=True))
 
 
-class ImageSet(Protocol):
-    """Labeled images, read when asked for. Implemented by every source and by a generated dataset.
+class ImageSet(ABC):
+    """Labeled images, read when asked for: the base of every source and of generated datasets.
 
-    `labels` is int64 [N] into the study's LabelSpace; `keys` name the images and are unique; `styles` is one string
-    an image ("" where unknown); `fingerprint` changes when any image or label does.
+    ``images[3]`` is an image, RGB in its own size, with its label, ``images[:100]`` a `Subset`; iterating yields images
+    with their labels. A notebook shows a contact sheet.
 
-    A set may have attributes more: `accepted`, for each image the labels that are right, its own first (None: its
-    own alone); `groups`, for each image the name of its group, such as its designer, photographer, camera or site
-    (None: unknown); `protocol`, which says in words how its images or labels differ from how they lie on the disk;
-    `as_stored`, whether its order is that of the files, so that the first images are no fair sample; and `packaged`,
-    whether the set comes with genrobust, whose own sets hold no near copies of each other.
-    Where its images are files, it has a method `encoded(index)`, which returns the path of an image, or its bytes where
-    many lie in one file; others lack it, or it is None. It may also have a method `column(name)`, which returns for
-    each image the value that its table has under this name, None for none, and raises UserError for an unknown name.
+    Attributes:
+        labels: int64 [N], into the study's LabelSpace.
+        keys: The names of the images, which are unique.
+        styles: One text an image, "" where unknown.
+        fingerprint: Changes when any image or label does.
+        accepted: For each image the labels that are right, its own first; None for its own alone.
+        groups: For each image its group, such as its designer, photographer, camera or site; None where unknown.
+        protocol: How images or labels differ from how they lie on the disk, in words.
+        as_stored: Whether their order is that of the files, so that the first images are no fair sample.
+        packaged: Whether the set comes with genrobust, whose own sets hold no near copies of each other.
     """
 
     name: str
@@ -114,24 +117,34 @@ class ImageSet(Protocol):
     keys: Sequence[str]
     styles: Sequence[str]
     fingerprint: str
+    accepted: tuple[tuple[int, ...], ...] | None = None
+    groups: Sequence[str] | None = None
+    protocol: str = ""
+    as_stored: bool = False
+    packaged: bool = False
 
+    @abstractmethod
     def __len__(self) -> int: ...
 
+    @abstractmethod
     def image(self, index: int) -> Image.Image:
-        """Image `index` as RGB, in its own size."""
-        ...
+        """Return image `index` as RGB, in its own size."""
 
     def reduced(self, index: int, side: int) -> Image.Image:
-        """Image `index` as RGB, in its own size or a smaller one of `side` pixels or more a side: fast to read."""
-        ...
+        """Return image `index` as RGB, fast: in its own size, or a smaller one of `side` pixels or more a side."""
+        return self.image(index)
 
+    def encoded(self, index: int) -> Path | bytes | None:
+        """Return the file of image `index`, or its bytes where many lie in one file; None where images are no files."""
+        return None
 
-class BaseImageSet(ImageSet):
-    """The base of image sets, with what people expect of a dataset.
+    def column(self, name: str) -> Sequence[Any]:
+        """Return for each image the value that its table has under this name, None for none.
 
-    ``images[3]`` is an image, RGB in its own size, with its label, ``images[:100]`` a `Subset`; iterating yields images
-    with their labels. A notebook shows a contact sheet.
-    """
+        Raises:
+            UserError: There is no table, or no such column.
+        """
+        raise UserError(f"{self.name} has no columns: use a pattern")
 
     @overload
     def __getitem__(self, index: int) -> tuple[Image.Image, int]: ...
@@ -143,9 +156,6 @@ class BaseImageSet(ImageSet):
 
     def __iter__(self) -> Iterator[tuple[Image.Image, int]]:
         return (self[index] for index in range(len(self)))
-
-    def reduced(self, index: int, side: int) -> Image.Image:
-        return self.image(index)
 
     def __repr__(self) -> str:
         classes = len(np.unique(self.labels))
@@ -161,7 +171,7 @@ def check_not_empty(images: ImageSet) -> None:
         raise UserError(f"the image set {images.name} is empty: name one that holds images")
 
 
-class Subset(BaseImageSet):
+class Subset(ImageSet):
     """The images of an ImageSet at `indices` (integers [M], in that order): a prefix, a split, a matched sample."""
 
     def __init__(self, images: ImageSet, indices: np.ndarray | Sequence[int], name: str | None = None) -> None:
@@ -169,37 +179,22 @@ class Subset(BaseImageSet):
         self._indices = np.asarray(indices, dtype=np.int64)
         self.name = images.name if name is None else name
         self.labels = images.labels[self._indices]
-        self.keys: Sequence[str] = [images.keys[i] for i in self._indices]
-        self.styles: Sequence[str] = [images.styles[i] for i in self._indices]
-        accepted = getattr(images, "accepted", None)
-        self.accepted = None if accepted is None else tuple(accepted[i] for i in self._indices)
-        groups = getattr(images, "groups", None)
-        self.groups = None if groups is None else tuple(groups[i] for i in self._indices)
-        self.protocol: str = getattr(images, "protocol", "")
-        self.as_stored: bool = getattr(images, "as_stored", False)
-        self.packaged: bool = getattr(images, "packaged", False)
+        self.keys = [images.keys[i] for i in self._indices]
+        self.styles = [images.styles[i] for i in self._indices]
+        self.accepted = images.accepted and tuple(images.accepted[i] for i in self._indices)
+        self.groups = images.groups and tuple(images.groups[i] for i in self._indices)
+        self.protocol, self.as_stored, self.packaged = images.protocol, images.as_stored, images.packaged
         self.fingerprint = digest([images.fingerprint, self._indices.tolist()])
 
     def __len__(self) -> int:
         return len(self._indices)
 
-    @property
-    def encoded(self) -> Callable[[int], Path | bytes] | None:
-        """As in `ImageSet`; None where the images have no files."""
-        encoded: Callable[[int], Path | bytes] | None = getattr(self._images, "encoded", None)
-        return encoded and (lambda index: encoded(int(self._indices[index])))
+    def encoded(self, index: int) -> Path | bytes | None:
+        return self._images.encoded(int(self._indices[index]))
 
-    @property
-    def column(self) -> Callable[[str], Sequence[Any]] | None:
-        """As in `ImageSet`; None where the images have no columns."""
-        read: Callable[[str], Sequence[Any]] | None = getattr(self._images, "column", None)
-
-        def column(name: str) -> Sequence[Any]:
-            assert read is not None
-            values = read(name)
-            return [values[i] for i in self._indices]
-
-        return read and column
+    def column(self, name: str) -> Sequence[Any]:
+        values = self._images.column(name)
+        return [values[i] for i in self._indices]
 
     def image(self, index: int) -> Image.Image:
         return self._images.image(int(self._indices[index]))
@@ -208,14 +203,21 @@ class Subset(BaseImageSet):
         return self._images.reduced(int(self._indices[index]), side)
 
 
-class JoinedImages(BaseImageSet):
+def with_attributes(images: ImageSet, **attributes: Any) -> Subset:
+    """Return all of `images` with other `attributes`, such as styles; with their fingerprint if no other is given."""
+    changed = Subset(images, range(len(images)))
+    vars(changed).update({"fingerprint": images.fingerprint} | attributes)
+    return changed
+
+
+class JoinedImages(ImageSet):
     """The images of several sets, one set after the other; a key begins with the name of its set."""
 
     def __init__(self, name: str, sets: Sequence[ImageSet]) -> None:
         self.name, self._sets = name, tuple(sets)
         self.labels = np.concatenate([images.labels for images in sets])
-        self.keys: Sequence[str] = [f"{images.name}/{key}" for images in sets for key in images.keys]
-        self.styles: Sequence[str] = [style for images in sets for style in images.styles]
+        self.keys = [f"{images.name}/{key}" for images in sets for key in images.keys]
+        self.styles = [style for images in sets for style in images.styles]
         self.fingerprint = digest([images.fingerprint for images in sets])
         self._ends = np.cumsum([len(images) for images in sets])
 
@@ -234,7 +236,7 @@ def fair_order(images: ImageSet) -> np.ndarray:
     That is the set's own order, unless it is that of the files, where images of one artist may lie together: then it
     is the order of the hashes of the keys.
     """
-    if not getattr(images, "as_stored", False):
+    if not images.as_stored:
         return np.arange(len(images))
     hashes = [hashlib.sha256(key.encode()).digest() for key in images.keys]
     return np.array(sorted(range(len(images)), key=hashes.__getitem__), dtype=np.int64)
@@ -261,13 +263,8 @@ def count_taken(count: int, per_class: int | None, fraction: float | None) -> in
     return min(count, share if per_class is None else min(share, per_class))
 
 
-NOT_LEARNED = (
-    "labels",
-    "tests",
-    "clean",
-    "extra",
-    "derived",
-)  # fields of `StudyData` that hold no set to learn from, or several
+# Fields of `StudyData` that hold no set to learn from, or several.
+NOT_LEARNED = ("labels", "tests", "clean", "extra", "derived")
 
 
 @dataclass(frozen=True, slots=True)
@@ -315,8 +312,7 @@ class StudyData:
     @property
     def image_groups(self) -> dict[str, Sequence[str]]:
         """The group of each image, by test set; for those whose groups are known."""
-        all_groups = {name: getattr(images, "groups", None) for name, images in self.tests.items()}
-        return {name: groups for name, groups in all_groups.items() if groups}
+        return {name: images.groups for name, images in self.tests.items() if images.groups}
 
 
 @dataclass(frozen=True, slots=True)

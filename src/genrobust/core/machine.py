@@ -22,17 +22,14 @@ def cores() -> int:
 
 def free_memory() -> int | None:
     """Bytes of memory that are free without swapping; None on a system that does not report them."""
-    free = _memory().get("MemAvailable")
+    available = _counts(Path("/proc/meminfo")).get("MemAvailable:")
+    free = None if available is None else 1024 * available
     for group in _control_groups("memory"):
         for limit_in, used_in in (("memory.max", "memory.current"), ("memory.limit_in_bytes", "memory.usage_in_bytes")):
             limit, used = _read(group / limit_in).strip(), _read(group / used_in).strip()
             if limit.isdigit() and used.isdigit():
-                stat = (line.split() for line in _read(group / "memory.stat").splitlines())
-                statistics = {words[0]: int(words[1]) for words in stat if len(words) == 2}
-                cached = (
-                    statistics.get(f"total_{name}", statistics.get(name, 0))
-                    for name in ("active_file", "inactive_file")
-                )
+                counts = _counts(group / "memory.stat")
+                cached = (counts.get(f"total_{n}", counts.get(n, 0)) for n in ("active_file", "inactive_file"))
                 left = int(limit) - int(used) + sum(cached)  # what files are cached in is given back
                 free = left if free is None else min(free, left)
     return free
@@ -55,10 +52,10 @@ def user_cache() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "genrobust"
 
 
-def _memory() -> dict[str, int]:
-    """Linux's memory statistics in bytes; empty on other systems."""
-    lines = (line.split() for line in _read(Path("/proc/meminfo")).splitlines())
-    return {words[0].rstrip(":"): 1024 * int(words[1]) for words in lines if len(words) == 3}
+def _counts(path: Path) -> dict[str, int]:
+    """The numbers in a file of Linux, by the word before each."""
+    lines = (line.split() for line in _read(path).splitlines())
+    return {words[0]: int(words[1]) for words in lines if len(words) > 1 and words[1].isdigit()}
 
 
 def _read(path: Path) -> str:

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from genrobust.core.artifact import MANIFEST, Artifact, FileFacts, Manifest
+from genrobust.core.artifact import MANIFEST, Artifact, Manifest
 from genrobust.core.errors import UserError
 from genrobust.core.files import lock, make_folder, remove_leftovers, replacing
 from genrobust.core.keys import hash_file
@@ -18,11 +18,6 @@ from genrobust.core.parsing import parse_json
 
 PAGES = "pages"  # the kind of the artifact that reports, audits and benchmarks in a folder are
 REWRITE = "move it away and rerun the command that wrote it"  # of a changed file, which verify --repair leaves there
-
-
-def is_unchanged(folder: Path, name: str, files: Mapping[str, FileFacts]) -> bool:
-    """Return whether the file `name` in `folder` is one of `files`, as it was written, and no link."""
-    return name in files and _is_regular(folder / name) and hash_file(folder / name) == files[name].sha256
 
 
 def write_files(
@@ -51,7 +46,9 @@ def write_files(
         if before.kind != PAGES:
             raise UserError(f"{folder} is a {before.kind}: choose another folder for {next(iter(contents))}")
         for path in (folder / name for name in contents) if artifact.is_finished or not known else ():
-            if os.path.lexists(path) and not is_unchanged(folder, path.name, before.files):
+            is_file = path.is_file() and not path.is_symlink()
+            is_ours = is_file and path.name in before.files and hash_file(path) == before.files[path.name].sha256
+            if os.path.lexists(path) and not is_ours:
                 raise UserError(f"{path} is none that genrobust wrote, or was changed since: {REWRITE}")
         artifact.reopen(before)
         for name, content in contents.items():
@@ -86,7 +83,3 @@ def read_page_json(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise ValueError("it is no JSON object")
     return content
-
-
-def _is_regular(path: Path) -> bool:
-    return path.is_file() and not path.is_symlink()

@@ -9,7 +9,7 @@ from contextlib import suppress
 from functools import cache
 from importlib import import_module, metadata
 from pkgutil import iter_modules
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from genrobust.core.errors import UserError
 
@@ -109,3 +109,7 @@ def _declared(group: str, path: tuple[str, ...]) -> Mapping[str, Sequence[metada
     for point in metadata.entry_points(group=group):
         points.setdefault(point.name, []).append(point)
     return points
+
+
+# What report/ makes of the nouns of core, which do not know it: their HTML in a notebook, and tables.
+VIEWS: Registry[Callable[[Any], Any]] = Registry("view", package="genrobust.report.views")

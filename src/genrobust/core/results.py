@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from genrobust.core.views import VIEWS
+from genrobust.core.registry import VIEWS
 
 if TYPE_CHECKING:
     import pandas

@@ -77,7 +77,6 @@ from .searches import (
     SEARCHED_BY as SEARCHED_BY,
     FoundImages as FoundImages,
     best_classes as best_classes,
-    found_images as found_images,
     nearest_of_classes as nearest_of_classes,
     read_search as read_search,
     write_search as write_search,

@@ -12,7 +12,8 @@ import numpy as np
 from genrobust.core import BaselineModel, UserError, is_missing, read_csv, some_of
 from genrobust.robustness import copies
 
-BASELINE_COLUMNS = ("model", "test_set", "clean", "shifted")
+ACCURACIES = ("clean", "shifted")
+BASELINE_COLUMNS = ("model", "test_set", *ACCURACIES)
 ARCHITECTURE = "architecture"  # a further column, which may be missing
 ROUNDING = 1e-5  # of 100 %, by which a sum of floating-point numbers may leave 0 to 100 %
 
@@ -33,44 +34,38 @@ def read_baselines(path: Path, key: str, shifts: Sequence[str]) -> tuple[list[Ba
     (_, columns), *rows = read_csv(path, key)
     places = [column_index(column, key, path, columns) for column in BASELINE_COLUMNS]
     kinds: dict[tuple[str, str], str] = {}
-    values = np.empty((len(rows), 2))
-    for row_accuracies, (line, row) in zip(values, rows, strict=True):
-        model, test_set, *cells = (row[place] for place in places)
+    cells = []
+    for line, row in rows:
+        model, test_set, *of_row = (row[place] for place in places)
         if (model, test_set) in kinds:
             raise UserError(f"{path}, line {line}: {model!r} has a row of {test_set!r} already; remove one of them")
         kinds[model, test_set] = row[columns.index(ARCHITECTURE)] if ARCHITECTURE in columns else ""
-        row_accuracies[:] = [
-            read_accuracy(cell, path, line, column) for cell, column in zip(cells, BASELINE_COLUMNS[2:], strict=True)
-        ]
-    complete = ~np.isnan(values.sum(axis=1))
+        cells.append([read_accuracy(cell, path, line, column) for cell, column in zip(of_row, ACCURACIES, strict=True)])
+    values = np.array(cells).reshape(-1, 2)
+    complete = ~np.isnan(values).any(axis=1)
     if not complete.any():
         raise UserError(f"{path}: no row has both accuracies, clean and shifted")
     scored = [pair for pair, keep in zip(kinds, complete.tolist(), strict=True) if keep]
     names = [f"{model} on {test_set}" for model, test_set in scored]
-    percents = np.stack(
-        [
-            clip_accuracies(f"{path}: {column}", names, accuracies, 100)
-            for column, accuracies in zip(BASELINE_COLUMNS[2:], values[complete].T, strict=True)
-        ],
-        axis=1,
-    )
-    model_at, set_at = ({name: i for i, name in enumerate(dict.fromkeys(names))} for names in zip(*scored, strict=True))
-    of_model = np.full((len(model_at), len(set_at), 2), -1.0)
-    for (model, test_set), both in zip(scored, percents, strict=True):
-        of_model[model_at[model], set_at[test_set]] = both
-    is_copy = copies(of_model.reshape(len(model_at), -1))
-    copied = [model for model, place in model_at.items() if is_copy[place]]
+    percents = [
+        clip_accuracies(f"{path}: {column}", names, of_column, 100).tolist()
+        for column, of_column in zip(ACCURACIES, values[complete].T, strict=True)
+    ]
+    accuracies = dict(zip(scored, zip(*percents, strict=True), strict=True))
+    models, sets = (list(dict.fromkeys(names)) for names in zip(*scored, strict=True))
+    of_models = np.array([[accuracies.get((model, test_set), (-1, -1)) for test_set in sets] for model in models])
+    copied = [models[i] for i in np.flatnonzero(copies(of_models.reshape(len(models), -1)))]
     notes = [f"{path}: {row_count(int((~complete).sum()))} skipped: no accuracy"] if not complete.all() else []
     if copied:
         notes.append(f"{path}: {listing(copied, 'model')} left out: all accuracies are those of another one")
     for shift in shifts:
-        if shift not in set_at:
-            near = suggestion(shift, list(set_at), "test sets")
+        if shift not in sets:
+            near = suggestion(shift, sets, "test sets")
             notes.append(f"No baseline line for {shift}: {path} has no rows of it; {near}.")
     baselines = [
         BaselineModel(model, test_set, clean, shifted, kinds[model, test_set])
-        for (model, test_set), (clean, shifted) in zip(scored, percents.tolist(), strict=True)
-        if test_set in shifts and not is_copy[model_at[model]]
+        for (model, test_set), (clean, shifted) in accuracies.items()
+        if test_set in shifts and model not in copied
     ]
     return baselines, notes
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -44,12 +43,8 @@ def choose_classes(
 def _listed(path: Path, sets: Sequence[str]) -> Iterator[tuple[str, str]]:
     """Yield the place and the text of each line of a file that is not empty; " #" begins a comment."""
     if not path.exists():
-        known = ("all", *sets)
-        near = difflib.get_close_matches(str(path), known, n=1)
-        hint = (
-            f"did you mean {near[0]}?" if near else f"give a list of classes, a text file of them, {', '.join(known)}"
-        )
-        raise UserError(f"{KEY}: cannot read {path}: no such file; {hint}")
+        known = ", ".join(("all", *sets))
+        raise UserError(f"{KEY}: there is no file {path}: give a list of classes, a text file of them, {known}")
     for number, line in read_lines(path, KEY):
         if text := f" {line}".partition(" #")[0].strip():
             yield f"{path}, line {number}", text

@@ -16,23 +16,6 @@ from genrobust.recipe import ClassSample
 log = logging.getLogger(__name__)
 
 
-class OfClasses(Subset):
-    """The images of some classes of another ImageSet, with new labels: an ImageSet.
-
-    Args:
-        numbers: The new label of each old one, int [K], -1 for the classes that are left out.
-    """
-
-    def __init__(self, images: ImageSet, numbers: np.ndarray) -> None:
-        super().__init__(images, np.flatnonzero(numbers[images.labels] >= 0))
-        self.labels = numbers[self.labels]
-        if self.accepted is not None:
-            self.accepted = tuple(
-                tuple(new for new in numbers[list(old)].tolist() if new >= 0) for old in self.accepted
-            )
-        self.fingerprint = digest([self.fingerprint, numbers.tolist()])
-
-
 def of_classes(
     data: StudyData, classes: FolderClasses, wanted: ClassSample | Sequence[str] | str
 ) -> tuple[StudyData, FolderClasses]:
@@ -56,8 +39,8 @@ def of_classes(
     kept = [label for label, id in enumerate(ids) if id in chosen]
     numbers = np.full(len(ids), -1)
     numbers[kept] = np.arange(len(kept))
-    sets = {key: OfClasses(images, numbers) for key, images in data.learned.items()}
-    tests = {name: OfClasses(images, numbers) for name, images in data.tests.items()}
+    sets = {key: _relabeled(images, numbers) for key, images in data.learned.items()}
+    tests = {name: _relabeled(images, numbers) for name, images in data.tests.items()}
     for name in ("train", data.clean):
         if not len(tests.get(name, sets["train"])):
             raise UserError(f"{KEY}: {name} has no image of these classes: choose others")
@@ -69,3 +52,13 @@ def of_classes(
     folders = tuple(classes.folders[label] for label in kept)
     data = replace(data.replaced(sets), labels=labels, tests={name: t for name, t in tests.items() if len(t)})
     return data, FolderClasses(labels, folders, classes.unused | unused, classes.imagenet)
+
+
+def _relabeled(images: ImageSet, numbers: np.ndarray) -> Subset:
+    """Return the images of some classes with new labels, `numbers` [K] by old one, -1 for classes that are left out."""
+    chosen = Subset(images, np.flatnonzero(numbers[images.labels] >= 0))
+    chosen.labels = numbers[chosen.labels]
+    if chosen.accepted is not None:
+        chosen.accepted = tuple(tuple(n for n in numbers[list(old)].tolist() if n >= 0) for old in chosen.accepted)
+    chosen.fingerprint = digest([chosen.fingerprint, numbers.tolist()])
+    return chosen

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from genrobust.core import BaseImageSet, UserError, bare_name, digest, progress_bar, reading, some_of
+from genrobust.core import ImageSet, UserError, bare_name, digest, progress_bar, reading, some_of
 from genrobust.data.reading import FORMATS, read_image, walk_images
 
 log = logging.getLogger(__name__)
@@ -54,7 +54,7 @@ class Listing:
         return read_image(*self.encoded(index), side)
 
 
-class ListedImages(BaseImageSet):
+class ListedImages(ImageSet):
     """The images of a listing whose group is in `labels`, decoded when asked for: an ImageSet.
 
     Images are ordered by a hash of their keys, so that the first n of a class are a fair sample; by name if `by_name`;
@@ -89,12 +89,12 @@ class ListedImages(BaseImageSet):
         if by_name or not listing.in_order:
             chosen.sort(key=lambda i: listing.keys[i] if by_name else _key_hash(_require_utf8(listing.keys[i])))
         self._chosen, self.as_stored = chosen, listing.in_order and not by_name
-        self.keys: Sequence[str] = [_require_utf8(listing.keys[i]) for i in chosen]
+        self.keys = [_require_utf8(listing.keys[i]) for i in chosen]
         rights = [tuple(labels[listing.groups[i]]) for i in chosen]
         self.labels = np.array([right[0] for right in rights], dtype=np.int64)
         several = any(len(right) > 1 for right in rights)
-        self.accepted: tuple[tuple[int, ...], ...] | None = tuple(rights) if several else None
-        self.styles: Sequence[str] = [(styles or {}).get(listing.groups[i], "") for i in chosen]
+        self.accepted = tuple(rights) if several else None
+        self.styles = [(styles or {}).get(listing.groups[i], "") for i in chosen]
         covered: list[object] = [
             (key, right if several else right[0], *listing.stamps[i])
             for key, right, i in zip(self.keys, rights, chosen, strict=True)
@@ -104,27 +104,18 @@ class ListedImages(BaseImageSet):
     def __len__(self) -> int:
         return len(self.keys)
 
-    def column(self, name: str) -> list[Any]:
-        """Return for each image its value in a column of its table, or under a key of its JSON.
-
-        Raises:
-            UserError: There is no table, or no such column; the message names some columns.
-        """
+    def column(self, name: str) -> Sequence[Any]:
         if self._listing.column is None:
-            raise UserError(f"{self._listing.path} is a folder of image files, which has no columns: use a pattern")
+            return super().column(name)
         values = self._listing.column(name)
         return [values[i] for i in self._chosen]
 
     def encoded(self, index: int) -> Path | bytes:
-        """Return the file of an image, or its bytes where many lie in one file."""
         return self._listing.encoded(self._chosen[index])[0]
 
     def image(self, index: int) -> Image.Image:
         image = self._listing.read(self._chosen[index])
         cut = self._border
-        if min(image.size) <= 2 * cut:
-            problem = f"{self.keys[index]} of {self._listing.path} has {image.width} x {image.height} pixels"
-            raise UserError(f"the image {problem}, and {cut} are cut off each side: replace or remove it")
         return image.crop((cut, cut, image.width - cut, image.height - cut)) if cut else image
 
     def reduced(self, index: int, side: int) -> Image.Image:
@@ -138,6 +129,57 @@ class ImageFile:
     group: str
     key: str
     stamp: tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class PackedFile:
+    """A file of many images: the name and the group of each, and what reads it.
+
+    Attributes:
+        encoded: Returns the bytes of image i, and its name in messages; from any thread.
+        column: As that of `Listing`.
+        label_names: As those of `Listing`.
+    """
+
+    names: Sequence[str]
+    groups: Sequence[str]
+    encoded: Callable[[int], tuple[bytes, str]]
+    column: Callable[[str], Sequence[Any]]
+    label_names: tuple[str, ...] = ()
+
+
+def list_packed(
+    source: Path, files: Sequence[Path], open_file: Callable[[Path], PackedFile], in_order: bool = False
+) -> Listing:
+    """List the images in the `files` at `source`, each as `open_file` opens it. A key is ``{file}/{name}``.
+
+    Raises:
+        UserError: A file cannot be read, or has other names of labels than the first.
+    """
+    opened: list[PackedFile] = []
+    stamps: list[tuple[int, int]] = []
+    with progress_bar(f"listing {source.name}", len(files), "files") as bar:
+        for path in files:
+            of_file = stamp(path)
+            opened.append(open_file(path))
+            stamps += [of_file] * len(opened[-1].names)
+            if opened[-1].label_names != opened[0].label_names:
+                raise UserError(
+                    f"{path} and {files[0]} have different names for their labels: save them as one dataset"
+                )
+            bar.advance()
+    keys = [f"{path.stem}/{name}" for path, file in zip(files, opened, strict=True) for name in file.names]
+    groups = [group for file in opened for group in file.groups]
+    where = [(file, place) for file in opened for place in range(len(file.names))]
+
+    def encoded(index: int) -> tuple[bytes, str]:
+        file, place = where[index]
+        return file.encoded(place)
+
+    def column(name: str) -> list[Any]:
+        return [value for file in opened for value in file.column(name)]
+
+    return Listing(source, keys, groups, stamps, encoded, in_order, column, opened[0].label_names)
 
 
 def some_names(names: Iterable[str]) -> str:
@@ -157,9 +199,13 @@ def list_folder(folder: Path, groups: Collection[str], classes: Collection[str] 
         UserError: A folder cannot be read, an image is empty or no regular file, a link leads in a circle, or a folder
             of another class lies below a group.
     """
+
+    def scan(group: str) -> list[ImageFile]:
+        return [ImageFile(group, key, stamp(entry)) for key, entry in walk_images(folder, group)]
+
     scanned: list[ImageFile] = []
     with ThreadPoolExecutor(WORKERS) as pool, progress_bar(f"listing {folder.name}", len(groups), "folders") as bar:
-        for images in pool.map(lambda group: _scan(folder, group), groups):
+        for images in pool.map(scan, groups):
             scanned += images
             bar.advance()
     log.info("%s: %d images in %d folders", folder, len(scanned), len(groups))
@@ -169,7 +215,7 @@ def list_folder(folder: Path, groups: Collection[str], classes: Collection[str] 
 
 def list_files(folder: Path, group_of: Callable[[str], str]) -> Listing:
     """List the images of a `folder` without class folders, each under the group that `group_of` gives for its name."""
-    return list_images(folder, [image_file(entry, key, group_of(key)) for key, entry in walk_images(folder)])
+    return list_images(folder, [ImageFile(group_of(key), key, stamp(entry)) for key, entry in walk_images(folder)])
 
 
 def _check_nested(folder: Path, scanned: Iterable[ImageFile], classes: Iterable[str]) -> None:
@@ -202,40 +248,19 @@ def list_images(
     return Listing(path or folder, keys, groups, stamps, lambda i: (folder / keys[i], keys[i]), column=column)
 
 
-def stamp(file: Path) -> tuple[int, int]:
+def stamp(file: Path | os.DirEntry[str]) -> tuple[int, int]:
     """Return the bytes of a file and its time of change in ns.
-
-    Raises:
-        UserError: The file cannot be read.
-    """
-    status = _status(file, "")
-    return status.st_size, status.st_mtime_ns
-
-
-def _status(file: Path | os.DirEntry[str], prefix: str) -> os.stat_result:
-    with reading(f"{prefix}{os.fspath(file)}"):
-        status = file.stat()
-        if not stat.S_ISREG(status.st_mode):  # a named pipe would be waited for
-            raise UserError(f"cannot read {prefix}{os.fspath(file)}: it is no regular file; remove it")
-    return status
-
-
-def image_file(file: Path | os.DirEntry[str], key: str, group: str) -> ImageFile:
-    """Return what a listing needs of an image file.
 
     Raises:
         UserError: The file is missing, empty or no regular file.
     """
-    status = _status(file, "the image ")
+    with reading(os.fspath(file)):
+        status = file.stat()
+    if not stat.S_ISREG(status.st_mode):  # a named pipe would be waited for
+        raise UserError(f"cannot read {os.fspath(file)}: it is no regular file; remove it")
     if status.st_size == 0:
-        problem = f"cannot read the image {os.fspath(file)}: it is empty (zero bytes)"
-        raise UserError(f"{problem}. Replace or remove it, then run again")
-    return ImageFile(group, key, (status.st_size, status.st_mtime_ns))
-
-
-def _scan(folder: Path, below: str) -> list[ImageFile]:
-    """The image files below ``folder/below``, in the group `below`."""
-    return [image_file(entry, key, below) for key, entry in walk_images(folder, below)]
+        raise UserError(f"cannot read {os.fspath(file)}: it is empty (zero bytes); replace or remove it")
+    return status.st_size, status.st_mtime_ns
 
 
 def _require_utf8(key: str) -> str:

@@ -62,15 +62,15 @@ def lowest_of_each_class(scores: np.ndarray, labels: np.ndarray, share: float) -
     return out
 
 
-def below(scores: np.ndarray, threshold: float, setting: str) -> np.ndarray:
-    """Find the images, bool [N], that score below `threshold`, which the user sets by `setting`.
+def below(scores: np.ndarray, threshold: float) -> np.ndarray:
+    """Find the images, bool [N], that score below `threshold`.
 
     Raises:
         UserError: Every image scores below it.
     """
     out = ~(scores >= threshold)  # which NaN is not
     if out.all():
-        raise UserError(f"every image scores below {threshold:g} (the highest: {scores.max():g}): lower {setting}")
+        raise UserError(f"every image scores below {threshold:g} (the highest: {scores.max():g}): lower threshold")
     return out
 
 

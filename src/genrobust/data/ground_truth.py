@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Mapping
 from pathlib import Path
 
 from scipy.io import loadmat
@@ -41,12 +39,9 @@ def list_flat(folder: Path) -> Listing:
     """
     truth, source = _read_truth(folder)
     listing = list_files(folder, lambda name: truth.get(Path(name).stem, ""))
-    first: dict[str, str] = {}
     for key, wnid in zip(listing.keys, listing.groups, strict=True):
         if not wnid:
             raise UserError(f"{folder / key}: {source} has no class for this image: remove it")
-        if (twin := first.setdefault(Path(key).stem, key)) != key:
-            raise UserError(f"{folder / key}: {twin} is the same image of {source}: remove one")
     return listing
 
 
@@ -57,9 +52,7 @@ def _read_truth(folder: Path) -> tuple[dict[str, str], Path]:
         if (near / KAGGLE).is_file():
             return _read_kaggle(near / KAGGLE), near / KAGGLE
         if (near / DEVKIT).is_file():
-            meta = _read_meta(near / META, near / DEVKIT)
-            ids = [(line, meta.get(word, word)) for line, word in _words(near / DEVKIT)]
-            return _by_image_name(near / DEVKIT, ids), near / DEVKIT
+            return _read_devkit(near / DEVKIT, near / META), near / DEVKIT
     raise UserError(
         f"{folder} holds validation images in no class folders, and no file says their classes. Put beside it "
         f"{KAGGLE} (Kaggle), or {DEVKIT} and {META} (the devkit of image-net.org), or sort the images into folders "
@@ -82,29 +75,20 @@ def _read_kaggle(path: Path) -> dict[str, str]:
     return truth
 
 
-def _words(path: Path) -> list[tuple[int, str]]:
-    """The words of a file, each with its line."""
-    return [(line, word) for line, text in read_lines(path, "the ground truth") for word in text.split()]
-
-
-def _by_image_name(path: Path, ids: list[tuple[int, str]]) -> dict[str, str]:
-    """Word n is the class of image n, counted from 1."""
-    return {f"ILSVRC2012_val_{n:08d}": _require_wnid(path, *of_line) for n, of_line in enumerate(ids, start=1)}
-
-
-def _read_meta(path: Path, truth: Path) -> Mapping[str, str]:
-    """The devkit's own class number, as text, to WordNet id."""
-    if not path.is_file():
-        raise UserError(f"{truth} counts classes in the devkit's own order, which {path} tells: put it there")
-    with reading(path, Exception, then="; unpack the devkit again"):  # scipy raises anything for a damaged file
-        rows = loadmat(path, squeeze_me=True)["synsets"]
-        return {str(int(n)): str(wnid) for n, wnid in zip(rows["ILSVRC2012_ID"], rows["WNID"], strict=True)}
+def _read_devkit(path: Path, meta: Path) -> dict[str, str]:
+    """Line n has the class of image n, counted from 1, as a number of the devkit's own."""
+    if not meta.is_file():
+        raise UserError(f"{path} counts classes in the devkit's own order, which {meta} tells: put it there")
+    with reading(meta, Exception, then="; unpack the devkit again"):  # scipy raises anything for a damaged file
+        rows = loadmat(meta, squeeze_me=True)["synsets"]
+        wnid_of = {str(int(n)): str(wnid) for n, wnid in zip(rows["ILSVRC2012_ID"], rows["WNID"], strict=True)}
+    return {
+        f"ILSVRC2012_val_{image:08d}": _require_wnid(path, line, wnid_of.get(number, number))
+        for image, (line, number) in enumerate(read_lines(path, "the ground truth"), start=1)
+    }
 
 
 def _require_wnid(path: Path, line: int, wnid: str) -> str:
     if wnid not in wnids():
-        kind = "number of no class" if re.fullmatch(r"\d+", wnid) else "WordNet id of no class"
-        raise UserError(
-            f"{path}, line {line}: {wnid!r} is the {kind} of ImageNet-1k: unpack or download the file again"
-        )
+        raise UserError(f"{path}, line {line}: {wnid!r} is no class of ImageNet-1k: unpack or download the file again")
     return wnid

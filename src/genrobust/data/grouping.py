@@ -4,44 +4,16 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from genrobust.core import ImageSet, StudyData, Subset, UserError, digest, is_missing, plain_number
+from genrobust.core import ImageSet, StudyData, Subset, UserError, digest, is_missing, plain_number, with_attributes
 from genrobust.recipe import GroupRule, ImageRule
 
 log = logging.getLogger(__name__)
 
 KEY, STYLES = "data.groups", "data.styles"
-CONTAINERS = (bytes, list, dict)
-
-
-class GroupedImages(Subset):
-    """All images of another ImageSet, whose fingerprint it keeps, with the group of each: an ImageSet."""
-
-    def __init__(self, images: ImageSet, groups: Sequence[str] | None) -> None:
-        super().__init__(images, range(len(images)))
-        self.groups = None if groups is None else tuple(groups)
-        self.fingerprint = images.fingerprint  # groups change intervals, and no prediction
-
-
-class StyledImages(Subset):
-    """All images of another ImageSet, with the style of each, "" for none: an ImageSet."""
-
-    def __init__(self, images: ImageSet, styles: Sequence[str]) -> None:
-        super().__init__(images, range(len(images)))
-        self.styles = styles
-        self.fingerprint = digest([images.fingerprint, list(styles)])
-
-
-class OneStyle(Subset):
-    """All images of another ImageSet, whose fingerprint it keeps, in one style: an ImageSet."""
-
-    def __init__(self, images: ImageSet, style: str) -> None:
-        super().__init__(images, range(len(images)))
-        self.styles = [style] * len(images)
-        self.fingerprint = images.fingerprint  # one style is none, but beside others
 
 
 def with_styles(data: StudyData, rule: ImageRule | None) -> StudyData:
@@ -56,11 +28,12 @@ def with_styles(data: StudyData, rule: ImageRule | None) -> StudyData:
     return data if data.retrieval is None else replace(data, retrieval=_styled(data.retrieval, rule))
 
 
-def _styled(images: ImageSet, rule: ImageRule) -> StyledImages:
+def _styled(images: ImageSet, rule: ImageRule) -> Subset:
     key, styles = names_by(STYLES, images.name, images, rule)
     if not any(styles):
         raise UserError(f"{key}: no image of {images.name} has a style, such as {images.keys[0]!r}: change the rule")
-    return StyledImages(images, [style or "" for style in styles])
+    named = [style or "" for style in styles]
+    return with_attributes(images, styles=named, fingerprint=digest([images.fingerprint, named]))
 
 
 def with_groups(data: StudyData, rules: Mapping[str, GroupRule] | GroupRule | None) -> StudyData:
@@ -83,7 +56,7 @@ def with_groups(data: StudyData, rules: Mapping[str, GroupRule] | GroupRule | No
     return replace(data, tests=data.tests | grouped)
 
 
-def _grouped(key: str, name: str, images: ImageSet, rule: GroupRule) -> GroupedImages:
+def _grouped(key: str, name: str, images: ImageSet, rule: GroupRule) -> Subset:
     key, groups = names_by(key, name, images, rule)
     then = f"fill in {rule.column!r}"
     if rule.pattern is not None:
@@ -93,13 +66,14 @@ def _grouped(key: str, name: str, images: ImageSet, rule: GroupRule) -> GroupedI
         raise UserError(f"{key}: {problem}: {then}, or give this set no rule")
     if (count := len(set(groups))) == len(images):
         log.warning("%s: each image of %s is a group of its own: its intervals are over images", key, name)
-        return GroupedImages(images, None)
+        return with_attributes(images, groups=None)
     if count == 1:
         raise UserError(
             f"{key}: all {len(images):,} images of {name!r} are of one group, {groups[0]!r}, and an interval over "
             "groups needs two: change the rule, or give a rule to each of the other sets by its name"
         )
-    return GroupedImages(images, [str(group) if rule.shared else f"{name}: {group}" for group in groups])
+    named = tuple(str(group) if rule.shared else f"{name}: {group}" for group in groups)
+    return with_attributes(images, groups=named)  # groups change intervals, and no prediction
 
 
 def names_by(key: str, name: str, images: ImageSet, rule: ImageRule) -> tuple[str, list[str | None]]:
@@ -116,18 +90,10 @@ def _names_by_pattern(images: ImageSet, pattern: str) -> list[str | None]:
 
 
 def _names_by_column(key: str, name: str, images: ImageSet, column: str) -> list[str | None]:
-    read = getattr(images, "column", None)
-    if read is None:
-        raise UserError(f"{key}: the images of {name!r} come from a reader without columns: use a pattern")
     try:
-        values = read(column)
+        values = images.column(column)
     except UserError as error:
         raise UserError(f"{key}: {name!r}: {error}") from None
-    odd = [(image, value) for image, value in zip(images.keys, values, strict=True) if isinstance(value, CONTAINERS)]
-    if odd:
-        image, value = min(odd, key=lambda pair: pair[0])
-        problem = f"{image!r} of {name!r} has a {type(value).__name__} under {column!r}"
-        raise UserError(f"{key}: {problem}, and a name is a text or a number: name another column")
     return [_as_name(value) for value in values]
 
 

@@ -8,11 +8,11 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image
 
-from genrobust.core import BaseImageSet, UserError, digest
+from genrobust.core import ImageSet, UserError, digest
 from genrobust.data.reading import read_image
 
 
-class MemoryImages(BaseImageSet):
+class MemoryImages(ImageSet):
     """Images held as encoded bytes (decoded when asked for) or as RGB uint8 arrays [H, W, 3]: an ImageSet.
 
     The fingerprint covers images, labels and keys.
@@ -32,10 +32,9 @@ class MemoryImages(BaseImageSet):
     ) -> None:
         self.name = name
         self.labels = np.asarray(labels, dtype=np.int64)
-        self.keys: Sequence[str] = list(keys)
-        self.styles: Sequence[str] = list(styles) if styles is not None else [""] * len(self.keys)
+        self.keys = list(keys)
+        self.styles = list(styles) if styles is not None else [""] * len(self.keys)
         self.groups = None if groups is None else tuple(groups)
-        self.packaged = False
         if not len(images) == len(self.labels) == len(self.keys) == len(self.styles):
             raise UserError(f"{name}: images, labels, keys and styles differ in number")
         if len(set(self.keys)) != len(self.keys):

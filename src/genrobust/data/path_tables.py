@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 
 from genrobust.core import UserError, progress_bar, read_csv
-from genrobust.data.file_list import WORKERS, ImageFile, Listing, image_file, list_images, some_names
+from genrobust.data.file_list import WORKERS, ImageFile, Listing, list_images, some_names, stamp
 from genrobust.data.reading import FORMATS, UNREAD
 
 PATHS = ("path", "file_name")  # names of the column of paths; the second is that of Hugging Face's metadata.csv
@@ -63,37 +63,31 @@ def _read(table: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
 
 
 def _files(table: Path, lines: dict[str, int], groups: Sequence[str]) -> list[ImageFile]:
-    """The files of all lines; raises UserError for the first that is missing, and counts the others."""
+    """The files of all lines; raises UserError for the first that is missing."""
     rows = list(zip(lines.items(), groups, strict=True))
 
-    def look(row: tuple[tuple[str, int], str]) -> ImageFile | tuple[int, UserError]:
+    def look(row: tuple[tuple[str, int], str]) -> ImageFile:
         (key, line), group = row
         try:
-            return image_file(table.parent / key, key, group)
+            return ImageFile(group, key, stamp(table.parent / key))
         except UserError as error:
-            return line, error
+            raise UserError(f"{table}, line {line}: {error}") from None
 
-    outcomes: list[ImageFile | tuple[int, UserError]] = []
+    files: list[ImageFile] = []
     starts = range(0, len(rows), TOGETHER)
     with ThreadPoolExecutor(WORKERS) as pool, progress_bar(f"listing {table.name}", len(rows), "files") as bar:
         for part in pool.map(lambda start: [look(row) for row in rows[start : start + TOGETHER]], starts):
-            outcomes += part
+            files += part
             bar.advance(len(part))
-    if missing := [outcome for outcome in outcomes if not isinstance(outcome, ImageFile)]:
-        line, error = missing[0]
-        others = f" (and {len(missing) - 1:,} other lines)" if missing[1:] else ""
-        raise UserError(f"{table}, line {line}{others}: {error}") from error
-    return [outcome for outcome in outcomes if isinstance(outcome, ImageFile)]
+    return files
 
 
 def _image_key(text: str, where: str) -> str:
     path = PurePosixPath(text)
-    if "\\" in text:
-        raise UserError(f"{where}: {text!a}: write paths with /")
-    if not text or path.is_absolute() or ".." in path.parts:
+    if not text or "\\" in text or path.is_absolute() or ".." in path.parts:
         raise UserError(
-            f"{where}: {text!a} is no path below the table's folder: write paths relative to it, and move the table "
-            "above the images, or link them there"
+            f"{where}: {text!a} is no path below the table's folder: write paths relative to it and with /, and move "
+            "the table above the images, or link them there"
         )
     if path.suffix.lower() not in FORMATS:
         then = ": convert it" if path.suffix.lower() in UNREAD else ""

@@ -5,13 +5,14 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
-from genrobust.core import REAL, ImageSet, Line, StudyData, UserError, some_of
+from genrobust.core import REAL, ImageSet, Line, StudyData, UserError, some_of, with_attributes
 from genrobust.data.class_subset import of_classes
 from genrobust.data.classes import FolderClasses
 from genrobust.data.folders import hold_back, open_images
-from genrobust.data.grouping import OneStyle, with_groups, with_styles
+from genrobust.data.grouping import with_groups, with_styles
 from genrobust.data.hub_sets import fetch_dataset
 from genrobust.data.stored import open_stored, open_unlabeled, require_there
 from genrobust.recipe import DataConfig, Place, ShiftConfig
@@ -131,7 +132,7 @@ def load_data(config: DataConfig) -> StudyData:
         retrieval = open_images("retrieved", open_stored(path), classes, config.same_class)
         data = replace(data, retrieval=retrieval)
         if config.styles is None and any(retrieval.styles) and not any(data.train.styles):
-            data = replace(data, train=OneStyle(data.train, REAL))
+            data = replace(data, train=with_attributes(data.train, styles=[REAL] * len(data.train)))
     data = with_groups(data, config.groups)
     if config.shifted_val is not None:
         data = _hold_out_shift(data, config.shifted_val)
@@ -152,39 +153,28 @@ def _hold_out_shift(data: StudyData, name: str) -> StudyData:
     if data.shifted_val is not None:
         raise UserError(f"data.shifted_val: this source has its own, {data.shifted_val.name}: leave the key out")
     images = data.tests[name]
-    rest, val = hold_back(images, CHOSEN_BY, getattr(images, "groups", None))
+    rest, val = hold_back(images, CHOSEN_BY, images.groups)
     val.name = f"{name}-val"
     return replace(data, tests={**data.tests, name: rest}, shifted_val=val)
 
 
 def _require_apart(config: DataConfig) -> None:
-    """Raise UserError where sets share images: two of train, val and the tests, or a test set and another.
+    """Raise UserError where the images to test on, or to choose by, are those of another set or lie among them.
 
-    Sets with one path do, as do a set and one whose folder lies in its own.
+    Shifts may share a path that they read in different ways, such as ObjectNet by each of its maps.
     """
-    sets = [(key, path, _folders(path)) for key in OWN_SETS if (path := getattr(config, key, None)) is not None]
-    sets += [
-        (f"shifts.{name}", shift.path, shift) for name, shift in config.shifts.items() if isinstance(shift, Reader)
-    ]
-    first: dict[tuple[Path, str], str] = {}
-    scored: dict[Path, str] = {}
-    for key, path, read_as in sets:
-        other = first.setdefault((path.resolve(), read_as.model_dump_json(exclude={"path"})), key)
-        if other != key:
-            raise UserError(f"data.{other} and data.{key} are one path, {path}: give each set images of its own")
-        if key == "test" or key not in OWN_SETS:
-            scored[path.resolve()] = f"data.{key}"
-    of_tests = {"data.test", *(f"data.shifts.{name}.path" for name in config.shifts)}
-    for key, path in config.places.items():
-        if key not in of_tests and key != "data.root" and (test := scored.get(path.resolve())) is not None:
-            raise UserError(f"{key} and {test} are one path, {path}: nothing may be learned from test images")
-    readers = {f"data.shifts.{name}.path": shift.kind for name, shift in config.shifts.items()}
-    read = {key: path for key, path in config.places.items() if readers.get(key, "folders") == "folders"}
-    folders = {path.resolve(): key for key, path in read.items() if key != "data.root"}
-    for path, key in folders.items():
-        for around in (parent for parent in path.parents if of_tests & {key, folders.get(parent)}):
-            if around in folders:
-                raise UserError(f"{key} lies in {folders[around]}, {around}: give each set images of its own")
+    shifts = {f"data.shifts.{name}.path": shift for name, shift in config.shifts.items()}
+    paths = {key: path.resolve() for key, path in config.places.items() if key != "data.root"}
+    apart = [key for key in paths if key in {"data.val", "data.test", *shifts}]
+    for key, test in product(paths, apart):
+        inner, outer = (key, test) if paths[key].is_relative_to(paths[test]) else (test, key)
+        ways = [shifts[each].kind if each in shifts else "folders" for each in (key, test)]
+        if key == test or not paths[inner].is_relative_to(paths[outer]):
+            continue
+        if paths[key] == paths[test] and (key not in shifts or shifts[key] == shifts.get(test)):
+            raise UserError(f"{key} and {test} are one path, {config.places[key]}: give each set images of its own")
+        if paths[key] != paths[test] and ways == ["folders", "folders"]:
+            raise UserError(f"{inner} lies in {outer}, {config.places[outer]}: give each set images of its own")
 
 
 def read_shift(
@@ -205,7 +195,5 @@ def _folders(path: Path) -> Reader:
 
 
 def _as_reader(shift: ShiftConfig) -> Reader:
-    assert isinstance(shift, Reader), (
-        f"{type(shift)} is registered as a reader and extends neither Reader nor DerivedSets"
-    )
+    assert isinstance(shift, Reader), f"{type(shift)} is registered as a reader and extends none"
     return shift

@@ -7,7 +7,6 @@ those nearest to the mean of a class's prompts.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,28 +21,14 @@ _FILE = "found.parquet"
 _SCHEMA = pa.schema([("key", pa.string()), ("label", pa.int64()), ("score", pa.float64())])
 
 
-@dataclass(frozen=True, slots=True)
-class FoundList:
-    """The result of a search: keys of images, the labels of the classes int64 [M], and cosines float64 [M].
-
-    `fingerprint` is that of the pool.
-    """
-
-    folder: Path
-    fingerprint: str
-    keys: Sequence[str]
-    labels: np.ndarray
-    scores: np.ndarray
-
-
 class FoundImages(Subset):
-    """The images of a pool that a search found, with the labels of the classes that they were found for."""
+    """The images `keys` of a pool, which a search found, with the labels of the classes that they were found for."""
 
-    def __init__(self, pool: ImageSet, search: FoundList, name: str) -> None:
+    def __init__(self, pool: ImageSet, keys: Sequence[str], labels: np.ndarray, name: str) -> None:
         place = {key: index for index, key in enumerate(pool.keys)}
-        super().__init__(pool, [place[key] for key in search.keys], name)
+        super().__init__(pool, [place[key] for key in keys], name)
         self.hidden_labels = self.labels  # those of the pool, which may mean nothing
-        self.labels = search.labels
+        self.labels = labels
         self.accepted = None
         self.as_stored = False  # the nearest come first
         self.fingerprint = digest([self.fingerprint, self.labels.tolist()])
@@ -83,24 +68,15 @@ def write_search(
     write_list(folder / _FILE, Manifest("search", inputs, about, made_by("search")), columns, _SCHEMA)
 
 
-def read_search(folder: Path) -> FoundList:
-    """Read a search.
+def read_search(folder: Path, pool: ImageSet, name: str) -> FoundImages:
+    """Read what a search found in `pool`, as a set called `name`.
 
     Raises:
-        UserError: There is no such search.
+        UserError: There is no such search, or it is of other images.
         GenrobustError: The search is damaged.
     """
     with reading_list(folder / _FILE) as (table, facts):
-        labels, scores = (table[name].to_numpy() for name in ("label", "score"))
-        return FoundList(folder, str(facts["pool"]), table["key"].to_pylist(), labels.astype(np.int64), scores)
-
-
-def found_images(pool: ImageSet, search: FoundList, name: str) -> FoundImages:
-    """Return the images of `pool` in the list `search`.
-
-    Raises:
-        UserError: The list is of other images.
-    """
-    if pool.fingerprint != search.fingerprint:
-        raise UserError(f"{search.folder} is a search of other images than those of {pool.name}: delete it and rerun")
-    return FoundImages(pool, search, name)
+        keys, labels, searched = table["key"].to_pylist(), table["label"].to_numpy().astype(np.int64), facts["pool"]
+    if pool.fingerprint != searched:
+        raise UserError(f"{folder} is a search of other images than those of {pool.name}: delete it and rerun")
+    return FoundImages(pool, keys, labels, name)

@@ -10,18 +10,18 @@ import hashlib
 import io
 import json
 import re
+import tarfile
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, Self
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
 from genrobust.core import OURS, Artifact, GenrobustError, Sample, cores, reading, replacing
-from genrobust.data.tar_writer import TarWriter
 
 ENCODERS = 8  # threads: one disk takes no more
 OK, GIVEN_UP = "ok", "given-up"
@@ -150,3 +150,24 @@ def check_tar(tar: Path) -> None:
     manifest = tar.with_suffix(".json")
     if manifest.is_file() and OURS in manifest.read_bytes():
         Artifact(tar.parent).path(tar.name, tar.stem)
+
+
+class TarWriter:
+    """A tar that grows by one file at a time; its bytes depend on names and contents alone: no time, owner or path."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._tar = tarfile.TarFile(fileobj=file, mode="w", format=tarfile.PAX_FORMAT)  # PAX: names of any length
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:  # else it stays without an end
+            self._tar.close()
+
+    def add(self, name: str, payload: bytes) -> int:
+        """Append a file; returns the offset of its first byte."""
+        entry = tarfile.TarInfo(name)  # its defaults: mtime 0, no owner, mode 0644
+        entry.size = len(payload)
+        self._tar.addfile(entry, io.BytesIO(payload))
+        return self._tar.offset - -(-len(payload) // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE

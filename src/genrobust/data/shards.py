@@ -19,9 +19,9 @@ from PIL import Image
 from genrobust.core import (
     MANIFEST,
     Artifact,
-    BaseImageSet,
     ClassLabel,
     GenrobustError,
+    ImageSet,
     LabelSpace,
     Manifest,
     UserError,
@@ -115,15 +115,18 @@ def read_about(folder: Path) -> dict[str, Any]:
     manifest = Artifact(folder).manifest()
     about = dict(manifest.about)
     shards, ids = about.get("shards"), about.get("class_ids", [])
-    if manifest.kind != "dataset" or not isinstance(shards, int) or isinstance(shards, bool):
-        raise UserError(f"{folder / MANIFEST} is that of no dataset with shards: its kind is {manifest.kind!r}")
-    if not 0 <= shards <= MOST_SHARDS:
-        raise UserError(f"{folder / MANIFEST}: shards is {shards}, and a dataset has 0 to {MOST_SHARDS:,}")
-    if not isinstance(ids, list) or not all(isinstance(id, str) for id in ids) or len(set(ids)) < len(ids):
-        raise UserError(f"{folder / MANIFEST}: class_ids is no list of ids, each of which comes once")
-    names = about.get(NAMES, dict.fromkeys(ids, ""))
-    if not isinstance(names, dict) or len(names) != len(ids) or not all(isinstance(n, str) for n in names.values()):
-        raise UserError(f"{folder / MANIFEST}: {NAMES} does not map the name of each class to the one to show")
+    names = about.get(NAMES, dict.fromkeys(map(str, ids), "") if isinstance(ids, list) else None)
+    is_right = {
+        "kind": manifest.kind == "dataset",
+        "shards": type(shards) is int and 0 <= shards <= MOST_SHARDS,
+        "class_ids": isinstance(ids, list) and len({id for id in ids if type(id) is str}) == len(ids),
+        NAMES: isinstance(ids, list)
+        and isinstance(names, dict)
+        and len(names) == len(ids)
+        and all(type(shown) is str for shown in names.values()),
+    }
+    if wrong := [key for key, right in is_right.items() if not right]:
+        raise UserError(f"{folder / MANIFEST} is that of no dataset of images: look at its {wrong[0]}")
     return about
 
 
@@ -159,7 +162,7 @@ def done_shards(folder: Path) -> list[int]:
     return done
 
 
-class ShardDataset(BaseImageSet):
+class ShardDataset(ImageSet):
     """A generated dataset, as an ImageSet: the images of its done shards, in the order of their requests.
 
     Attributes:
@@ -227,7 +230,7 @@ class ShardDataset(BaseImageSet):
             for name, parts in columns.items():
                 parts.append(ok[name].to_numpy())
         joined = {name: np.concatenate([np.empty(0, np.int64), *parts]) for name, parts in columns.items()}
-        self.labels: np.ndarray = joined["label"]
+        self.labels = joined["label"]
         if self.class_ids and len(keys) and not 0 <= self.labels.min() <= self.labels.max() < len(self.class_ids):
             raise GenrobustError(
                 f"{self.folder} has images of other classes than the {len(self.class_ids)} in {MANIFEST}"
@@ -235,8 +238,8 @@ class ShardDataset(BaseImageSet):
         if (odd := next((key for key in keys if not is_key(key)), None)) is not None:  # an export makes a name of it
             problem = f"an image of the key {odd[:80]!a}, which genrobust did not write"
             raise GenrobustError(f"{self.folder} has {problem}: {then}")
-        self.keys: Sequence[str] = keys
-        self.styles: Sequence[str] = styles
+        self.keys = keys
+        self.styles = styles
         self._shard = np.repeat(np.array(self._done, np.int64), counts)
         self._offset, self._size, self._sha256 = joined["offset"], joined["size"], b"".join(hashes)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import product
 from pathlib import Path
 
 from genrobust.core import UserError, reading
@@ -17,7 +18,8 @@ from genrobust.data.shards import is_dataset
 from genrobust.data.tables import list_parquet
 from genrobust.data.tars import list_tars
 
-KINDS = {".parquet": list_parquet, ".tar": list_tars}  # of files that hold many images
+# Of files that hold many images. Tars go first: parquet files beside them describe these, as of `genrobust generate`.
+KINDS = {".tar": list_tars, ".parquet": list_parquet}
 TABLE = ".csv"  # of a file that lists them
 SPLIT = re.compile(
     r"(?:^|[-_.])(train(?:ing)?|val(?:id|idation)?|dev|test(?:ing)?|eval(?:uation)?)(?=[-_.\d]|$)", re.IGNORECASE
@@ -83,20 +85,14 @@ def require_there(places: Mapping[str, Path]) -> None:
 def require_outside(places: Mapping[str, Path], outputs: Iterable[Path]) -> None:
     """Raise UserError where one of the folders `outputs` is, or lies in, a folder of images of `places`, by their keys.
 
-    What is written there would be read as a class. Folders of classes may be links: where they lie counts as well.
+    What is written there would be read as a class.
     """
-    for key, place in places.items():
-        with reading(f"the folder {place}", RuntimeError):  # a link that leads to itself
-            images = place.resolve()
-            classes = [sub.resolve() for sub in place.iterdir() if sub.is_dir()] if place.is_dir() else []
-        for output in outputs:
-            with reading(output, ValueError):
-                within = {output.resolve(), *output.resolve().parents}
-            if within & {images, *classes} or output.resolve() in {folder.parent for folder in classes}:
-                raise UserError(
-                    f"the output folder {output} lies in {place}, the images of {key}, where it would be read as a "
-                    "class: choose a folder outside of it"
-                )
+    for (key, place), output in product(places.items(), outputs):
+        if output.resolve().is_relative_to(place.resolve()):
+            raise UserError(
+                f"the output folder {output} lies in {place}, the images of {key}, where it would be read as a class: "
+                "choose a folder outside of it"
+            )
 
 
 def open_unlabeled(key: str, path: Path) -> ListedImages:
@@ -121,11 +117,9 @@ def _list_files(path: Path, labeled: bool = True) -> Listing | None:
         return list_csv(path, labeled)
     files = _files(path)
     for extension, list_images in KINDS.items():
-        if ours := [file for file in files if file.suffix == extension and not _is_sidecar(file)]:
+        if ours := [file for file in files if file.suffix == extension]:
             _refuse_splits(path, ours)
             return list_images(path, ours, labeled)
-    if files:
-        raise UserError(f"{path} matches no {' or '.join(KINDS)} file: a pattern names files that hold many images")
     return None
 
 
@@ -159,11 +153,6 @@ def _files(path: Path) -> list[Path]:
             files = sorted(entry for entry in entries if entry.suffix in KINDS)
             return [] if any(entry.is_dir() for entry in entries) and not is_dataset(path) else files
     return [path] if path.suffix in KINDS and path.exists() else []
-
-
-def _is_sidecar(file: Path) -> bool:
-    """Whether a parquet file describes the tar beside it, as in the folders that `genrobust generate` writes."""
-    return file.suffix == ".parquet" and file.with_suffix(".tar").exists()
 
 
 def _refuse_splits(path: Path, files: list[Path]) -> None:

@@ -17,8 +17,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from genrobust.core import UserError, parse_json, progress_bar, reading
-from genrobust.data.file_list import Listing, some_names, stamp
+from genrobust.core import UserError, parse_json, reading
+from genrobust.data.file_list import Listing, PackedFile, list_packed, some_names
 
 IMAGE, LABEL = "image", "label"  # the columns: a struct of bytes and path, and an integer
 # What pyarrow and the parsers of names raise where a file is damaged.
@@ -52,13 +52,9 @@ class _File:
         return values
 
     def further_values(self, name: str) -> list[Any]:
-        """Read a column of texts or numbers that the user names; raises UserError if it is none."""
+        """Read a column that the user names; raises UserError if there is none."""
         _require_one(self.path, self._schema, name, "name one of these")
         with reading(f"{self.path} as parquet", *DAMAGED, then="; save it again"):
-            of_column = self._schema.field(name).type
-            if pa.types.is_nested(of_column) or _holds_bytes(of_column):  # which may fill the memory
-                holds = f"the column {name!r} holds {str(of_column)[:100]!a}"
-                raise UserError(f"{self.path}: {holds}, and no texts or numbers")
             return self.values(name)
 
     def images(self, group: int) -> pa.ChunkedArray:
@@ -72,52 +68,33 @@ def list_parquet(source: Path, files: Sequence[Path], labeled: bool = True) -> L
 
     Only labels are read now, and not these either unless the images are `labeled`: then all are of the group "". Else a
     group is the name of the label, or its number where labels have no names. Images are read a row group at a time,
-    which is fast in their order alone. A key is ``{file}/{row}``.
+    which is fast in their order alone; they are called by their rows.
 
     Raises:
         UserError: A file or a column cannot be used; the message names it.
     """
-    tables: list[_File] = []
-    stamps: list[tuple[int, int]] = []
-    groups: list[str] = []
-    with progress_bar(f"listing {source.name}", len(files), "files") as bar:
-        for path in files:
-            of_file = stamp(path)
-            with reading(f"{path} as parquet", *DAMAGED, then="; save it again"):
-                table = _File(path, labeled)
-                labels = table.values(LABEL) if labeled else []
-            tables.append(table)
-            if table.names != tables[0].names:
-                raise UserError(
-                    f"{path} and {files[0]} have different names for their labels: save them as one dataset"
-                )
-            groups += _groups(path, labels, table.names) if labeled else [""] * table.rows
-            stamps += [of_file] * table.rows
-            bar.advance()
-    where = [(number, row) for number, table in enumerate(tables) for row in range(table.rows)]
-    lock = Lock()
+    images, lock = lru_cache(maxsize=CACHED)(_File.images), Lock()
 
-    @lru_cache(maxsize=CACHED)
-    def images(number: int, group: int) -> pa.ChunkedArray:
-        return tables[number].images(group)
+    def open_file(path: Path) -> PackedFile:
+        with reading(f"{path} as parquet", *DAMAGED, then="; save it again"):
+            table = _File(path, labeled)
+            labels = table.values(LABEL) if labeled else []
+        groups = _groups(path, labels, table.names) if labeled else [""] * table.rows
 
-    def encoded(index: int) -> tuple[bytes, str]:
-        number, row = where[index]
-        path, starts = tables[number].path, tables[number].starts
-        group = int(np.searchsorted(starts, row, side="right")) - 1
-        with reading(f"{path}, row {row}", *DAMAGED, then="; save it again"):
-            with lock:  # neighbors wait for one read instead of each doing their own
-                of_group = images(number, group)
-            data = of_group[row - int(starts[group])].as_py()
-        if data is None:
-            raise UserError(f"{path}, row {row}: the file holds no bytes of this image: save it with its images")
-        return data, f"row {row} of {path}"
+        def encoded(row: int) -> tuple[bytes, str]:
+            group = int(np.searchsorted(table.starts, row, side="right")) - 1
+            with reading(f"{path}, row {row}", *DAMAGED, then="; save it again"):
+                with lock:  # neighbors wait for one read instead of each doing their own
+                    of_group = images(table, group)
+                data = of_group[row - int(table.starts[group])].as_py()
+            if data is None:
+                raise UserError(f"{path}, row {row}: the file holds no bytes of this image: save it with its images")
+            return data, f"row {row} of {path}"
 
-    def column(name: str) -> list[Any]:
-        return [value for table in tables for value in table.further_values(name)]
+        names = [f"{row:06d}" for row in range(table.rows)]
+        return PackedFile(names, groups, encoded, table.further_values, table.names)
 
-    keys = [f"{table.path.stem}/{row:06d}" for table in tables for row in range(table.rows)]
-    return Listing(source, keys, groups, stamps, encoded, True, column, tables[0].names if tables else ())
+    return list_packed(source, files, open_file, in_order=True)
 
 
 def _encoded(column: pa.ChunkedArray) -> pa.ChunkedArray:

@@ -10,8 +10,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, NamedTuple
 
-from genrobust.core import UserError, parse_json, progress_bar, reading
-from genrobust.data.file_list import Listing, some_names, stamp
+from genrobust.core import UserError, parse_json, reading
+from genrobust.data.file_list import Listing, PackedFile, list_packed, some_names
 from genrobust.data.reading import FORMATS, LARGEST_FILE, UNREAD
 from genrobust.data.shard_files import check_tar
 
@@ -34,39 +34,32 @@ def list_tars(source: Path, tars: Sequence[Path], labeled: bool = True) -> Listi
     """List the images in `tars`, which lie at `source`; a group is the text in ``.cls``, or the "label" in ``.json``.
 
     Only headers and labels are read, and genrobust's own shards compared with their hashes; unless the images are
-    `labeled`, no labels either, and all are of the group "". A key is ``{tar}/{key}``.
+    `labeled`, no labels either, and all are of the group "".
 
     Raises:
         UserError: A tar is compressed, damaged or truncated, an image has no class, a key or a file comes
             twice, a link stands in place of a file, or a path leaves the tar. The message names the tar and the key.
     """
-    listed: dict[Path, list[_Image]] = {}
-    stamps: list[tuple[int, int]] = []
-    with progress_bar(f"listing {source.name}", len(tars), "tars") as bar:
-        for tar in tars:
-            of_tar = stamp(tar)
-            check_tar(tar)
-            listed[tar] = _images_in(tar, labeled)
-            stamps += [of_tar] * len(listed[tar])
-            bar.advance()
-    images = [image for of_tar in listed.values() for image in of_tar]
-    where = [tar for tar, of_tar in listed.items() for _ in of_tar]
-    keys = [f"{tar.stem}/{image.key}" for tar, image in zip(where, images, strict=True)]
+    return list_packed(source, tars, lambda tar: _open(tar, labeled))
 
-    def encoded(index: int) -> tuple[bytes, str]:
-        with reading(where[index]), where[index].open("rb") as file:
-            data = _read_at(file, images[index].place)
-        return data, f"{keys[index]} of {where[index]}"
+
+def _open(tar: Path, labeled: bool) -> PackedFile:
+    check_tar(tar)
+    images = _images_in(tar, labeled)
+
+    def encoded(place: int) -> tuple[bytes, str]:
+        with reading(tar), tar.open("rb") as file:
+            return _read_at(file, images[place].place), f"{images[place].key} of {tar}"
 
     def column(name: str) -> list[Any]:
-        facts = [of_image for tar, of_tar in listed.items() for of_image in _json_facts(tar, of_tar)]
+        facts = [*_json_facts(tar, images)]
         if not any(name in of_image for of_image in facts):
             known = some_names(dict.fromkeys(key for of_image in facts for key in of_image))
             there = f"they have {known}; name one of these" if known else "there are none"
-            raise UserError(f"{source}: no .json of an image has the key {name!r}: {there}")
+            raise UserError(f"{tar}: no .json of an image has the key {name!r}: {there}")
         return [of_image.get(name) for of_image in facts]
 
-    return Listing(source, keys, [image.label for image in images], stamps, encoded, column=column)
+    return PackedFile([image.key for image in images], [image.label for image in images], encoded, column)
 
 
 def _images_in(tar: Path, labeled: bool) -> list[_Image]:

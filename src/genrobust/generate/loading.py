@@ -16,8 +16,7 @@ from torch import nn
 from genrobust.classifiers import resolved_here
 from genrobust.core import INDEX, UserError
 from genrobust.generate.calls import EMPTY_WARNING, explain_refusal, muted, refusing_random_weights
-from genrobust.generate.index import read_index
-from genrobust.generate.locate import Adapter, find_adapter, find_lora
+from genrobust.generate.locate import Adapter, find_adapter, find_lora, read_index
 from genrobust.generate.mode import Generator, locate, mode_of
 from genrobust.generate.pipeline_config import AdaptedConfig, DiffusersConfig, PromptedConfig
 from genrobust.generate.pipelines import ENCODED

@@ -1,20 +1,34 @@
-"""Finds generators, LoRAs and adapters by name, folder or hub id."""
+"""Finds generators, LoRAs and adapters by name, folder or hub id, and says what a folder in diffusers' format is."""
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from huggingface_hub import hf_hub_download, snapshot_download, try_to_load_from_cache
 
-from genrobust.core import EMBEDDED, UserError, digest, embedded, hash_folder, hash_once, one_line
+from genrobust.core import (
+    EMBEDDED,
+    INDEX,
+    Artifact,
+    UserError,
+    digest,
+    embedded,
+    hash_folder,
+    hash_once,
+    one_line,
+    reading,
+)
 from genrobust.generate.pipeline_config import AdapterConfig, DiffusersConfig, LoraConfig
-from genrobust.generate.trained_folder import check_trained
 
+GENERATOR = "generator"  # the kind of the artifact of one that was trained here
+PATCHES = ["genrobust.generate.patch_autoencoder", "PatchAutoencoder"]  # the one part of ours
 LORA_FILE = "pytorch_lora_weights.safetensors"  # the one of several that diffusers would take
 CARD = "README.md"  # from which an export reads the license
 REASON = 160  # characters of why a generator is not found: libraries say much
@@ -50,6 +64,63 @@ def find_generator(config: DiffusersConfig) -> tuple[str, Path]:
         return id, folder
     remedy = "name a diffusers folder under generator.model, or a hub id on a machine that reaches huggingface.co"
     raise UserError(f"no generator found; {remedy}:\n  {'; '.join(reasons)}")
+
+
+def check_trained(folder: Path) -> None:
+    """Compare the files of a generator with its manifest, where it was trained here; a process reads them once.
+
+    Raises:
+        GenrobustError: A file is damaged; the message names the first.
+    """
+    artifact = Artifact(folder)
+    if artifact.is_finished_as(GENERATOR):
+        artifact.check_files()
+
+
+def read_index(folder: Path) -> dict[str, Any]:
+    """Return the model_index.json of `folder`.
+
+    Raises:
+        UserError: The folder is no diffusers folder, or one that is not of diffusers' own classes.
+    """
+    if folder.is_file():
+        raise UserError(
+            f"{folder} is a file; a generator is a diffusers folder: convert it with "
+            "StableDiffusionPipeline.from_single_file(...).save_pretrained(...)"
+        )
+    if not (folder / INDEX).exists():
+        raise UserError(f"{folder} is no diffusers folder: it has no {INDEX}")
+    with reading(folder / INDEX, ValueError, then=": get it again"):
+        index = json.loads((folder / INDEX).read_bytes())
+        if not isinstance(index, dict):
+            raise ValueError("it is no JSON object")
+        if not isinstance(index.get("_class_name"), str | list):
+            raise ValueError("it names no _class_name")
+    if isinstance(index["_class_name"], list):
+        raise UserError(
+            f"{folder} is a community pipeline (the _class_name in its {INDEX} is a list), which brings code of its "
+            "own, and genrobust runs none: name a generator of diffusers' own classes"
+        )
+    for name, part in index.items():
+        if name != "id2label" and isinstance(part, list) and not _is_known_part(part):
+            raise UserError(
+                f"{folder / INDEX}: {name} is {str(part)[:60]}: a part is of a class of diffusers or transformers, or "
+                "[null, null]; get it again, or name another"
+            )
+    return index
+
+
+def _is_known_part(part: list[Any]) -> bool:
+    """Whether diffusers can load `part`, [library, class], without importing a module that anybody may have named."""
+    if part == [None, None]:
+        return True
+    if len(part) != 2 or not all(isinstance(word, str) for word in part):
+        return False
+    if part[0] in ("diffusers", "transformers") or part == PATCHES:
+        return True
+    import diffusers  # which takes seconds
+
+    return hasattr(diffusers.pipelines, part[0])
 
 
 def find_lora(config: LoraConfig) -> tuple[str, Path]:

@@ -10,10 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from genrobust.core import LabelSpace, Registry, Request, UserError
-from genrobust.generate.index import read_index
-from genrobust.generate.locate import find_generator
+from genrobust.generate.locate import check_trained, find_generator, read_index
 from genrobust.generate.pipeline_config import AdaptedConfig, DiffusersConfig
-from genrobust.generate.trained_folder import check_trained
 
 if TYPE_CHECKING:  # a dataset is named after its generator's identity, which takes neither torch nor diffusers
     import torch

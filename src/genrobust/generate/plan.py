@@ -77,11 +77,6 @@ class Plan:
         self._template_order = lru_cache(KEPT_HANDS)(self._deal_templates)
         self._sources = None if sources is None else _SourceDealer(sources, labels, data_seed)
 
-    @property
-    def templates(self) -> tuple[Template, ...]:
-        """Every template that some class uses, each once."""
-        return tuple(dict.fromkeys(template for templates in self._templates for template in templates))
-
     def __len__(self) -> int:
         return self.per_class * len(self.labels)
 

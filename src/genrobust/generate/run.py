@@ -5,13 +5,11 @@ from __future__ import annotations
 import logging
 from collections import abc
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing, contextmanager, nullcontext
+from contextlib import closing, contextmanager, nullcontext, suppress
 from dataclasses import asdict
-from functools import partial
 from importlib import metadata
 from pathlib import Path
-from queue import SimpleQueue
-from threading import Semaphore
+from queue import Full, Queue
 from typing import Any
 
 from genrobust.classifiers import AUTO, resolved_here
@@ -51,10 +49,11 @@ from genrobust.recipe import GenerateConfig, GeneratorConfig
 HOPELESS = 100  # requests given up from the start of a run, without one image, before the run is stopped
 log = logging.getLogger(__name__)
 WAITING = 2  # batches that wait to be encoded and written, before drawing waits for them: they would fill the memory
+LOOK_EVERY = 0.5  # seconds between looks at a writer that takes no sample
 CUT_SHORT = "the shard was not drawn to its end"
 # Samples on their way to the thread that encodes and writes them, so that none waits for its shard to be drawn; then
 # None, or what went wrong.
-Handover = SimpleQueue[Sample | None | GenrobustError]
+Handover = Queue[Sample | None | GenrobustError]
 
 
 class Generation:
@@ -188,30 +187,29 @@ class _Run:
 
     def shards(self, out: Path, shards: abc.Iterable[tuple[int, list[Request]]]) -> abc.Generator[int, None, None]:
         """Draw and write each shard; yields how many requests were just drawn. Interrupted, it leaves whole shards."""
-        pending: list[Future[None]] = []
+        writings: list[Future[None]] = []
         with ThreadPoolExecutor(1, thread_name_prefix="shards") as writer:
             for index, requests in shards:
                 rejected: list[dict[str, Any]] = []
-                samples: Handover = SimpleQueue()
-                room = Semaphore(WAITING * self._batch_size)
-                writing = writer.submit(write_shard, out, index, _received_samples(samples, room), rejected)
-                writing.add_done_callback(partial(_make_room, room, len(requests)))
-                pending.append(writing)
+                samples: Handover = Queue(WAITING * self._batch_size)
+                writing = writer.submit(write_shard, out, index, _received_samples(samples), rejected)
+                writings.append(writing)
                 last: GenrobustError | None = GenrobustError(CUT_SHORT)
                 try:
                     for start in range(0, len(requests), self._batch_size):
                         drawings = self._sampler.draw(requests[start : start + self._batch_size])
                         for drawing in drawings:
                             if (sample := self._make_sample(drawing, rejected)) is not None:
-                                room.acquire()
-                                samples.put(sample)
+                                _hand_over(sample, samples, writing)
                         self._stop_if_hopeless(rejected)
-                        pending = _still_pending(pending)
+                        for future in writings:
+                            if future.done():
+                                future.result()  # raises: a full disk is reported now, not a shard later
                         yield len(drawings)
                     last = None
                 finally:
-                    samples.put(last)
-            for future in pending:
+                    _hand_over(last, samples, writing)
+            for future in writings:
                 future.result()
 
     def _make_sample(self, drawing: Drawing, rejected: list[dict[str, Any]]) -> Sample | None:
@@ -256,26 +254,17 @@ def _no_image(generator: str, requests: int, reasons: abc.Sequence[str]) -> Genr
     )
 
 
-def _make_room(room: Semaphore, samples: int, writing: Future[None]) -> None:
-    """Let drawing no longer wait for a writer that has ended: one that failed takes no more samples."""
-    room.release(samples)
+def _hand_over(item: Sample | GenrobustError | None, samples: Handover, writing: Future[None]) -> None:
+    """Put `item`, once there is room, unless the writer has ended: one that failed takes no more samples."""
+    while not writing.done():
+        with suppress(Full):
+            samples.put(item, timeout=LOOK_EVERY)
+            return
 
 
-def _still_pending(pending: abc.Sequence[Future[None]]) -> list[Future[None]]:
-    """Those that are not done. Raises what another raised: a full disk is reported now, not a shard later."""
-    unfinished = []
-    for future in pending:
-        if future.done():
-            future.result()
-        else:
-            unfinished.append(future)
-    return unfinished
-
-
-def _received_samples(queue: Handover, room: Semaphore) -> abc.Iterator[Sample]:
+def _received_samples(samples: Handover) -> abc.Iterator[Sample]:
     """The samples that the drawing thread puts, up to None. Raises an error that it puts: the shard is incomplete."""
-    while (sample := queue.get()) is not None:
+    while (sample := samples.get()) is not None:
         if isinstance(sample, GenrobustError):
             raise sample
-        room.release()
         yield sample

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from genrobust.core import FLAT_IMAGE, GenrobustError, Request, hashed_seed
+from genrobust.core import FLAT_IMAGE, Request, hashed_seed
 from genrobust.generate.engine import Engine
 
 FAULTS = ("black", "blank", "nan", "unsafe")
 REDRAWS = 5  # of an image that is of no use
-ENOUGH = 8  # images, the first of a run: if all are NaN, so will be the others
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +34,7 @@ class Sampler:
     """Draws images with an engine, those that are no use up to `redraws` times again."""
 
     def __init__(self, engine: Engine, redraws: int = REDRAWS) -> None:
-        self._engine, self._redraws, self._any_drawn = engine, redraws, False
+        self._engine, self._redraws = engine, redraws
 
     def draw(self, requests: Sequence[Request]) -> list[Drawing]:
         """Return one Drawing a request, in order. All `requests` are one batch; so are those to be drawn again.
@@ -45,7 +43,7 @@ class Sampler:
 
         Raises:
             UserError: A source image cannot be read.
-            GenrobustError: The device has too little memory, or all of the first images are NaN.
+            GenrobustError: The device has too little memory.
         """
         faults: list[tuple[str, ...]] = [() for _ in requests]
         images: list[np.ndarray | None] = [None for _ in requests]
@@ -61,12 +59,6 @@ class Sampler:
                 elif image is not None:
                     images[i] = to_uint8(image)
             todo = [i for i in todo if images[i] is None]
-            self._any_drawn |= len(todo) < len(requests)
-            if not self._any_drawn and len(todo) >= ENOUGH and all(faults[i][-1] == "nan" for i in todo):
-                raise GenrobustError(
-                    f"the first {len(todo)} images of the generator are all NaN: set generator.dtype to bfloat16 or "
-                    "float32, whose numbers are larger than those of float16"
-                )
             if not todo:
                 break
         return [Drawing(*parts) for parts in zip(requests, images, faults, strict=True)]
@@ -82,14 +74,7 @@ def fault(image: np.ndarray | None) -> str:
         return "nan"
     if mean < flat:
         return "black"
-    return "blank" if _is_flat(image, flat) else ""
-
-
-def _is_flat(image: np.ndarray, flat: float) -> bool:
-    """Whether no channel's standard deviation is `flat` or more. Most images show by a few pixels that one's is."""
-    sample = image[::8, ::8]
-    bound = sample.std(axis=(0, 1)).max() * math.sqrt(sample.size / image.size)  # as if the others were all alike
-    return bool(bound < flat and image.std(axis=(0, 1)).max() < flat)
+    return "blank" if image.std(axis=(0, 1)).max() < flat else ""
 
 
 def to_uint8(image: np.ndarray) -> np.ndarray:

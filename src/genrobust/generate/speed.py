@@ -30,16 +30,6 @@ def trunk_of(pipeline: Any) -> Any:
     return next((part for name in TRUNKS if (part := getattr(pipeline, name, None)) is not None), None)
 
 
-def decode_one_by_one(pipeline: Any) -> bool:
-    """Let the autoencoder decode one image after another; returns whether it did not, and can."""
-    vae = getattr(pipeline, "vae", None)
-    enable = getattr(vae, "enable_slicing", None)
-    if enable is None or getattr(vae, "use_slicing", True):
-        return False
-    enable()
-    return True
-
-
 def place(pipeline: Any, config: DiffusersConfig, device: torch.device) -> str:
     """Move `pipeline` onto `device`, all of it or, where that has too little memory, what is computing.
 

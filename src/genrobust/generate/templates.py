@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections import Counter
 from dataclasses import dataclass
@@ -116,24 +115,20 @@ def read_listed(path: Path, labels: LabelSpace) -> list[tuple[Template, ...]]:
 
 def _full_prompts(path: Path, prompts_by_class: dict[str, Any], class_label: ClassLabel) -> tuple[Template, ...]:
     keys = [name for name in class_label.spellings if name in prompts_by_class]
-    if not keys:
-        near = difflib.get_close_matches(class_label.name, prompts_by_class, n=3)
-        hint = f" (perhaps {' or '.join(near)}?)" if near else ""
+    if len(keys) != 1:
+        problem = f"one class twice, as {keys[0]!r} and {keys[1]!r}" if keys else "no prompts for it"
         raise UserError(
-            f"prompts.file: {path} has no prompts for the class {class_label.name!r} "
-            f"({class_label.label_name!r} in the data){hint}"
+            f"prompts.file: the class {class_label.name!r} ({class_label.label_name!r} in the data) needs one list of "
+            f"prompts, and {path} has {problem}"
         )
-    if len(keys) > 1:
-        raise UserError(f"prompts.file: {path} has one class twice, as {keys[0]!r} and {keys[1]!r}: leave out one")
     prompts = prompts_by_class[keys[0]]
     if not isinstance(prompts, list) or not prompts:
         raise UserError(f"prompts.file: {path}: {keys[0]!r} needs a list of prompts, one or more")
     for prompt in prompts:
-        if not isinstance(prompt, str) or not prompt.strip() or re.search("[\ud800-\udfff]", prompt):
-            raise UserError(f"prompts.file: {path}: {keys[0]!r} lists {prompt!r}, which is no prompt")
-        if SLOT in prompt:
+        is_text = isinstance(prompt, str) and prompt.strip() and not re.search("[\ud800-\udfff]", prompt)
+        if not is_text or SLOT in prompt:
             raise UserError(
-                f"prompts.file: {path}: {keys[0]!r} lists {prompt!r}, with a slot: full prompts name the class in "
-                "their own words, and templates stand in a text file, one a line"
+                f"prompts.file: {path}: {keys[0]!r} lists {prompt!r}: a full prompt is a text that names the class in "
+                f"its own words, without {SLOT}"
             )
     return tuple(Template(prompt) for prompt in dict.fromkeys(prompt.strip() for prompt in prompts))

@@ -50,7 +50,7 @@ from .numbers import (
     Threads as Threads,
     WorkerCount as WorkerCount,
 )
-from .paths import locate_specs as locate_specs
+from .paths import locate_specs as locate_specs, located as located, paths_from as paths_from
 from .recipe import (
     EXECUTORS as EXECUTORS,
     GENERATED as GENERATED,

@@ -125,7 +125,7 @@ class TrainConfig(FineTuning):
     compile: bool = later_key(False)
     keep: Literal["best", "last"] = "last"
     validate_every: Steps = 200  # steps
-    save_every: Steps = 200  # steps; a killed run loses at most these
+    save_every: Steps | None = None  # steps; None: each minute. A killed run loses at most these
 
     @model_validator(mode="before")
     @classmethod

@@ -18,12 +18,11 @@ Channels = Annotated[StrictInt, Field(ge=HEAD, le=8192)]
 class GeneratorTraining(Section):
     """Training of a generator on the user's images.
 
-    `section` is the key of the section in a recipe, `used_by` that of a dataset which draws with it, `noun` the name of
-    the model. It runs alone: fastest with as many `threads` as there are cores.
+    `section` is the key of the section in a recipe, `noun` the name of the model. It runs alone: fastest with as many
+    `threads` as there are cores.
     """
 
     section: ClassVar[str]
-    used_by: ClassVar[str]
     noun: ClassVar[str]
 
     steps: Steps = 700
@@ -35,7 +34,7 @@ class GeneratorTraining(Section):
     flip: bool = False  # mirrors half of the images; wrong where text or left and right matter
     gradient_checkpointing: bool = False  # less memory for a third more time
     precision: Literal["auto", "float32", "float16", "bfloat16"] = "auto"  # as in `train`
-    save_every: Steps = 100  # steps; a killed run loses at most these
+    save_every: Steps | None = None  # steps; None: each minute. A killed run loses at most these
     threads: Threads | None = later_key(None)  # None: the recipe's, of a worker
 
     @model_validator(mode="after")
@@ -56,7 +55,6 @@ class FinetuneConfig(GeneratorTraining):
     """
 
     section = "finetune"
-    used_by = "finetuned"
     noun = "fine-tune"
 
     method: Literal["full", "lora"] = "full"
@@ -85,7 +83,6 @@ class ClassModelConfig(GeneratorTraining):
     """
 
     section = "class_model"
-    used_by = "from_scratch"
     noun = "class model"
 
     depth: Annotated[StrictInt, Field(ge=1, le=256)] = 5

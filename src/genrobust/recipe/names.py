@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated
 
 from pydantic import AfterValidator, Field
@@ -9,6 +10,7 @@ from pydantic import AfterValidator, Field
 from genrobust.core import DEVICES, slug
 
 LONGEST = 200  # characters
+_UNFIT = r'[/\\:*?"<>|]'  # in the name of a folder
 MOST_NAMED = 1000  # arms, seeds, datasets and others of a recipe: a report has a row for each
 JOINERS = {0x200C: None, 0x200D: None}  # invisible, and part of Persian words and of emoji
 # What a study keeps in the output folder, beside the folder of its report.
@@ -26,6 +28,8 @@ def _check_line(text: str) -> str:
 
 
 def _check_folder(text: str) -> str:
+    if re.search(_UNFIT, text):
+        raise ValueError('no folder can be called so on every system: leave out / \\ : * ? " < > |')
     device = text.partition(".")[0].rstrip().casefold() in DEVICES
     if device or text[0] in ".-" or text[-1] == "." or len(text.encode()) > LONGEST:
         raise ValueError("no folder can be called so on every system: choose another name")
@@ -41,9 +45,10 @@ def study_name(text: str) -> str:
 
 
 Name = Annotated[str, Field(min_length=1, max_length=LONGEST), AfterValidator(_check_line)]
+_PATTERN = {"pattern": f"^[^{_UNFIT[1:]}*$"}  # for editors; the message is ours
 FolderName = Annotated[
     str,
-    Field(min_length=1, max_length=LONGEST, pattern=r'^[^/\\:*?"<>|]*$'),
+    Field(min_length=1, max_length=LONGEST, json_schema_extra=_PATTERN),
     AfterValidator(_check_line),
     AfterValidator(_check_folder),
 ]

@@ -223,9 +223,7 @@ class Recipe(Section):
                 raise ValueError(f"{section}: the name {min(clash)} is taken; choose another")
         if self.datasets and self.generator is None:
             raise ValueError("datasets: each changes the recipe's generator, and generator is null")
-        sections = (
-            {} if self.generator is None else {name: self.generation(name) for name in (GENERATED, *self.datasets)}
-        )
+        sections = {} if self.generator is None else {name: self.generation(name) for name in self.dataset_names}
         splits = {name: generate.split for name, (_, generate) in sections.items()}
         for name in self.datasets:
             self.class_model_of(name)
@@ -298,6 +296,11 @@ class Recipe(Section):
     def arm_names(self) -> list[str]:
         """The names of the arms, in order."""
         return [arm.name for arm in self.arms]
+
+    @property
+    def dataset_names(self) -> list[str]:
+        """The names of the generated datasets: the recipe's own, and `datasets`."""
+        return [GENERATED, *self.datasets]
 
     def arm(self, name: str) -> ArmConfig:
         """Return the arm called `name`.
@@ -383,7 +386,7 @@ class Recipe(Section):
     def generated_sets(self) -> list[str]:
         """The generated datasets that arms mix, in the recipe's order."""
         sources = self.sources()
-        return [name for name in (GENERATED, *self.datasets) if name in sources]
+        return [name for name in self.dataset_names if name in sources]
 
     @property
     def first_generated_set(self) -> str:

@@ -1,7 +1,7 @@
 from .estimates import measure_machine as measure_machine
 from .executors.kinds.local import Processes as Processes
 from .executors.local import ExecutorConfig as ExecutorConfig, Local as Local, open_executor as open_executor
-from .filtering import by_classifier as by_classifier, by_clip as by_clip, filter_dataset as filter_dataset
+from .filtering import filter_dataset as filter_dataset
 from .image_sets import (
     AuditSets as AuditSets,
     check_outside as check_outside,
@@ -16,7 +16,6 @@ from .named_models import (
 )
 from .provenance import describe_others as describe_others
 from .results.outputs import describe_verified as describe_verified, verify_outputs as verify_outputs
-from .stages.generate import generation_time as generation_time
 from .stages.stage import Row as Row, Stage as Stage, disk as disk, rows as rows, seconds_left as seconds_left
 from .studies import Studies as Studies
 from .study import Study as Study

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -30,15 +30,11 @@ ROOM, FILE = "census", "arrays.npz"
 NEAR_VERSION = 2  # raise it where other images count as near copies
 
 
-@dataclass
+@dataclass(frozen=True)
 class Census:
-    """What is known of the images of the study in the folder `out`, where it is kept.
-
-    What is read before there is a folder is kept by `keep`.
-    """
+    """What is known of the images of the study in the folder `out`, where it is kept."""
 
     out: Path
-    _unkept: dict[Path, tuple[Artifact, Mapping[str, Any], Arrays]] = field(default_factory=dict)
 
     def contents(self, images: ImageSet) -> np.ndarray | None:
         """Return the SHA-256 of the file of each image, uint8 [N, 32]; None where they are no files.
@@ -49,7 +45,7 @@ class Census:
             UserError: A file cannot be read.
             GenrobustError: What is kept is damaged.
         """
-        if getattr(images, "encoded", None) is None:
+        if not len(images) or images.encoded(0) is None:
             return None
 
         def read() -> Arrays:
@@ -68,8 +64,7 @@ class Census:
             UserError: An image cannot be read.
             GenrobustError: What is kept is damaged.
         """
-        packaged = getattr(images, "packaged", False)
-        places = [i for i, test in enumerate(tests.values()) if not (packaged and getattr(test, "packaged", False))]
+        places = [i for i, test in enumerate(tests.values()) if not (images.packaged and test.packaged)]
         others = [list(tests.values())[i] for i in places]
 
         def find() -> Arrays:
@@ -91,7 +86,9 @@ class Census:
             UserError: Images cannot be read: the message names the first.
             GenrobustError: What is kept is damaged.
         """
-        return self._look(images, skip=False)["thumbnails"]
+        if broken := self.broken(images):
+            raise UserError(describe_broken(images, broken))
+        return self._look(images)["thumbnails"]
 
     def broken(self, images: ImageSet) -> list[int]:
         """Return the places of the images that cannot be read.
@@ -99,25 +96,17 @@ class Census:
         Raises:
             GenrobustError: What is kept is damaged.
         """
-        return self._look(images, skip=True)["broken"].tolist()
+        return self._look(images)["broken"].tolist()
 
-    def _look(self, images: ImageSet, skip: bool) -> Arrays:
+    def _look(self, images: ImageSet) -> Arrays:
         def read() -> Arrays:
             from genrobust.data import thumbnails
 
             with progress_bar(f"reading {images.name}", len(images), "images") as bar:
                 made, broken = thumbnails(images, bar.advance)
-            if broken and not skip:
-                raise UserError(describe_broken(images, broken))
             return {"thumbnails": made, "broken": np.array(broken, dtype=np.int64)}
 
-        name = f"{'readable ' if skip else ''}thumbnails of {images.name}"
-        return self._known(name, {"images": images.fingerprint}, read)
-
-    def keep(self) -> None:
-        """Keep what was read before there was a folder."""
-        while self._unkept:
-            self._keep(*self._unkept.popitem()[1])
+        return self._known(f"thumbnails of {images.name}", {"images": images.fingerprint}, read)
 
     def _known(self, name: str, inputs: Mapping[str, Any], read: Callable[[], Arrays]) -> Arrays:
         """Return what is kept for `inputs`; where nothing is, what `read` returns, which is then kept.
@@ -125,22 +114,16 @@ class Census:
         It stays on this machine: its inputs are times of change on its disk.
         """
         artifact = Artifact(artifact_folder(self.out / ROOM, name, inputs), mirrored=False)
-        if artifact.folder in self._unkept:
-            return self._unkept[artifact.folder][2]
         if artifact.is_finished:
             path = artifact.path(FILE)
             with reading(path, ValueError, BadZipFile, kind=GenrobustError), np.load(path, allow_pickle=False) as kept:
                 return dict(kept)
         known = read()
-        if not self.out.exists():
-            self._unkept[artifact.folder] = artifact, inputs, known
-        else:
-            with suppress(GenrobustError):  # it is full or may not be written: whatever is made there says so
-                self._keep(artifact, inputs, known)
+        manifest = Manifest(ROOM, dict(inputs), {"images": len(next(iter(known.values())))}, made_by(ROOM))
+        with (
+            suppress(GenrobustError),  # the disk is full or may not be written: whatever is made there says so
+            artifact.writing(manifest, FILE),
+            replacing(artifact.folder / FILE) as file,
+        ):
+            np.savez(file, allow_pickle=False, **known)
         return known
-
-    def _keep(self, artifact: Artifact, inputs: Mapping[str, Any], known: Arrays) -> None:
-        if not artifact.is_finished:
-            manifest = Manifest(ROOM, dict(inputs), {"images": len(next(iter(known.values())))}, made_by(ROOM))
-            with artifact.writing(manifest, FILE), replacing(artifact.folder / FILE) as file:
-                np.savez(file, allow_pickle=False, **known)

@@ -73,7 +73,7 @@ class Context:
     anew: bool = False  # whether unfinished work of other versions is begun anew
 
     def __post_init__(self) -> None:
-        self.times, self._census = StageTimes(self.out), Census(self.out)
+        self.times, self._census = StageTimes(), Census(self.out)
         track = self.out / "track" / self.recipe.name if self.recipe.track else None
         self.tracking = Tracking(track, recipe_yaml(self.recipe))
 
@@ -119,10 +119,6 @@ class Context:
         data = with_derived(data, self.recipe.data)
         _check_names(self.recipe, data)
         return data, [*self._opened[1], *copies]
-
-    def begin(self) -> None:
-        """Keep in the folder what was read of the images before there was a folder: now something is made there."""
-        self._census.keep()
 
     @cached_property
     def _loaded(self) -> StudyData:

@@ -7,7 +7,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from importlib import metadata
@@ -16,9 +16,7 @@ from typing import Any
 
 from genrobust.core import (
     FLOAT32,
-    DiskFull,
     StageRecord,
-    leftovers,
     lock,
     make_folder,
     parse_json,
@@ -47,14 +45,12 @@ class Cost:
         of: The name of the jobs among which `amount` can be compared, such as those of one generator: their rate is
             known after one of them ran. Without a name, it is known from the speed of the machine before.
         disk: The bytes of its results.
-        beside: The bytes that lie beside these while it runs.
     """
 
     amount: float
     precision: str = FLOAT32
     of: str = ""
     disk: float = 0
-    beside: float = 0
 
     def key(self, worker: str) -> str:
         """Return the key of its rate on a `worker`, as `Context.worker` names it."""
@@ -93,6 +89,7 @@ class Rates:
         """Hold the rates, and write what the block makes of them, but never over a user's file of that name."""
         make_folder(self._out)
         with lock(self._out, wait=True):
+            remove_leftovers(self._out, names=(RATES,))  # of a process that was killed while it saved a rate
             rates, file_path = self._read(), self._out / RATES
             yield rates
             if not file_path.exists() or OURS.encode() in file_path.read_bytes():
@@ -138,17 +135,13 @@ class NetworkSize:
 
 def network_size(out: Path, train: TrainConfig, classes: int) -> NetworkSize:
     """Return the size of the network of `train`. It is kept in `out`: torch and timm take seconds to load."""
-    how = train.architecture, classes, train.image_size, json.dumps(train.network_kwargs, sort_keys=True)
-    if out.exists():
-        with suppress(DiskFull):
-            return _kept_size(out, *how)
-    return _count(*how)
+    kwargs = json.dumps(train.network_kwargs, sort_keys=True)
+    return _kept_size(out, train.architecture, classes, train.image_size, kwargs)
 
 
 @cache
 def _kept_size(out: Path, *how: Any) -> NetworkSize:
-    name = f"{how}, timm {metadata.version('timm')}"
-    rates = Rates(out)
+    name, rates = f"{how}, timm {metadata.version('timm')}", Rates(out)
     parameters = rates.once("parameters", name, lambda: _count(*how).parameters)
     multiply_adds = rates.once("multiply_adds", name, lambda: _count(*how).multiply_adds)
     norms = rates.once("batch_norms", name, lambda: 1 + _count(*how).batch_norms) - 1  # what is kept is above 0
@@ -199,10 +192,9 @@ def _measure_speed(precision: str, seconds: float) -> float:
 
 
 class StageTimes:
-    """The time of each stage, summed over its blocks; `out` is the study's folder."""
+    """The time of each stage, summed over its blocks."""
 
-    def __init__(self, out: Path) -> None:
-        self._out = out
+    def __init__(self) -> None:
         self._stages: dict[str, StageRecord] = {}
 
     @property
@@ -213,9 +205,6 @@ class StageTimes:
     @contextmanager
     def timed(self, stage: str, unit: str, count: int) -> Iterator[None]:
         """Time a block of `stage` that makes `count` items, in `unit`; for 0, all of them are found done."""
-        if leftovers(self._out):  # of a process that was killed while it saved a rate
-            with lock(self._out, wait=True):
-                remove_leftovers(self._out, names=(RATES,))
         began = time.monotonic()
         yield
         spent = time.monotonic() - began if count else 0.0

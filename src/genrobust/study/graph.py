@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 
-from genrobust.core import REAL, RETRIEVED, RETRIEVED_BY_SEARCH, UserError
+from genrobust.core import REAL, RETRIEVED, RETRIEVED_BY_SEARCH
 from genrobust.recipe import QualityConfig
 from genrobust.study.context import Context
 from genrobust.study.sources.checkpoints import Checkpoints, PlannedCheckpoint
 from genrobust.study.sources.filtered import FilteredDataset
 from genrobust.study.sources.search import PoolSearch
-from genrobust.study.sources.trained_generator import TrainedGenerator
 from genrobust.study.stages.describe import Describe
 from genrobust.study.stages.evaluate import Evaluate
 from genrobust.study.stages.filter import Filter
@@ -21,7 +20,6 @@ from genrobust.study.stages.pack import Pack
 from genrobust.study.stages.search import Search
 from genrobust.study.stages.stage import Stage
 from genrobust.study.stages.train import Train
-from genrobust.study.stages.train_generator import TrainGenerator
 from genrobust.study.training_runs import TrainingRun, arm_runs, curve_runs, grid
 
 
@@ -49,7 +47,7 @@ class Graph:
     def pictured(self) -> list[str]:
         """The sources that a report shows beside each other."""
         others = self.recipe.sources() & {RETRIEVED, RETRIEVED_BY_SEARCH, *self.context.data.extra}
-        return [REAL, *self.images.datasets, *sorted(others)]
+        return [REAL, *self.recipe.generated_sets(), *sorted(others)]
 
     def notices(self) -> list[str]:
         """Return what is wrong with the images of the study, a sentence each, also of recipes that it starts from."""
@@ -64,27 +62,6 @@ class Graph:
             contexts |= {other.checkpoints.named_as: other.context for other in needed}
             left += needed
         return [context for context in contexts.values() if context is not self.context]
-
-    def train_generators(self) -> list[TrainGenerator]:
-        """Return the stages that train generators: those of the datasets, and those of sections that no dataset uses.
-
-        Raises:
-            UserError: The recipe has no generator, or trains none.
-        """
-        recipe, base = self.recipe, self.recipe.generator
-        if base is None:
-            raise UserError(f"{recipe.name} has no generator to train: set generator.model")
-        of_datasets = [self.images.dataset(name).trained for name in recipe.datasets]
-        trained = {generator.folder: generator for generator in of_datasets if generator is not None}
-        used = [generator.config for generator in trained.values()]
-        for config in (recipe.finetune, recipe.class_model):
-            if config is not None and config not in used:
-                self.context.log(f"no dataset uses what {config.section} trains: set datasets.NAME.{config.used_by}")
-                generator = TrainedGenerator(self.context, base, config)
-                trained[generator.folder] = generator
-        if not trained:
-            raise UserError(f"{recipe.name} trains no generator: add the section finetune or class_model")
-        return [TrainGenerator(generator) for generator in trained.values()]
 
     def generate(self, name: str) -> Stage:
         """Return the stage that draws a dataset."""

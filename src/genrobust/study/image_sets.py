@@ -187,13 +187,13 @@ def _load_data(source: str, load: Load) -> StudyData | None:
     return data
 
 
-def open_kept_parts(folder: Path, device: torch.device, *work: object) -> KeptParts:
-    """Open the partial results that an interrupted run of the same `work` kept in `folder`.
+def open_kept_parts(folder: Path, device: torch.device) -> KeptParts:
+    """Open the partial results that an interrupted run kept in `folder`.
 
     Those of another kind of device or other versions of VERSIONED_PACKAGES are not found.
     """
     versions = [metadata.version(name) for name in VERSIONED_PACKAGES]
-    return KeptParts(folder / PARTS, __version__, device_name(str(device)), versions, work)
+    return KeptParts(folder / PARTS, __version__, device_name(str(device)), versions)
 
 
 def check_outside(dataset: str, out: Path) -> Path:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 
 from genrobust.classifiers import (
@@ -26,8 +26,8 @@ from genrobust.study.training_runs import recipe_and_name
 class Named:
     """A model by its name; those of the same name are checkpoints of one.
 
-    `open` trains it where it is missing, which `makes` does. `recipe` is that of an arm, "" for other models.
-    `learned_in` are the studies whose images an arm learned from.
+    `makes` trains that of an arm, before it is opened. `recipe` is that of the arm, "" for other models. `learned_in`
+    are the studies whose images an arm learned from.
     """
 
     name: str
@@ -37,20 +37,18 @@ class Named:
     learned_in: Sequence[Context] = ()
 
 
-def named_models(specs: Sequence[str], studies: Studies, labels: Sequence[str] = ()) -> list[Named]:
+def named_models(specs: Sequence[str], studies: Studies, labels: Path | None = None) -> list[Named]:
     """Return the models that `specs` name, in their order; a recipe's are not trained yet.
 
     Args:
         specs: Each ``MODEL`` or ``NAME=MODEL``. A model is a recipe (each arm a model of so many seeds, the reference
             first), ``RECIPE:ARM``, or what `open_classifier` opens, such as a checkpoint's folder or a name of timm's.
-        labels: Files of class names as `open_classifier` takes them, each ``NAME=FILE`` for the models of that name,
-            or ``FILE`` for all but the arms of recipes.
+        labels: The file of class names, as `open_classifier` takes it, of all but the arms of recipes.
 
     Raises:
         UserError: Anything else.
     """
-    files = _label_files(labels)
-    models = [model for spec in specs for model in _models_of(spec, studies, files)]
+    models = [model for spec in specs for model in _models_of(spec, studies, labels)]
     recipes = {model.name: {other.recipe for other in models if other.name == model.name} for model in models}
     return [
         replace(m, name=f"{m.recipe}: {m.name}") if m.recipe and recipes[m.name] != {m.recipe} else m for m in models
@@ -76,7 +74,7 @@ def open_all(models: Sequence[Named]) -> dict[str, list[OpenClassifier]]:
 
 
 def predictions_of(
-    study: Study, models: Sequence[str], studies: Studies, labels: Sequence[str] = ()
+    study: Study, models: Sequence[str], studies: Studies, labels: Path | None = None
 ) -> Iterator[tuple[str, Mapping[str, Predictions]]]:
     """Yield the name of each model and the predictions of each of its checkpoints on every test set of `study`.
 
@@ -88,7 +86,7 @@ def predictions_of(
             any is loaded.
     """
     named = named_models(models, studies, labels)
-    studies.require_made(model.makes for model in named)
+    studies.make([model.makes for model in named])
     opened = [(name, m) for name, same in open_all(named).items() for m in same]
     for _, model in opened:
         model.columns(study.data.labels)
@@ -110,23 +108,13 @@ def predicted_by(model: OpenClassifier) -> PredictedBy:
     return PredictedBy(Path(model.name).resolve().name, digest([model.weights_hash, model.preparation]))
 
 
-def _label_files(specs: Sequence[str]) -> dict[str, Path]:
-    """The files of class names by the model that they are for, "" for all."""
-    files: dict[str, Path] = {}
-    for name, file in map(_name_and_rest, specs):
-        if name in files:
-            raise UserError(f"--labels {file}: {files[name]} is given for {name or 'every model'} already")
-        files[name] = Path(file)
-    return files
-
-
 def _name_and_rest(spec: str) -> tuple[str, str]:
     """``NAME=MODEL`` as both; "" and the model for a model alone, and for a URL, whose ``=`` belongs to its query."""
     name, equals, rest = spec.partition("=")
     return (name, rest) if equals and "://" not in name and not Path(spec).exists() else ("", spec)
 
 
-def _models_of(spec: str, studies: Studies, labels: Mapping[str, Path]) -> Iterator[Named]:
+def _models_of(spec: str, studies: Studies, labels: Path | None) -> Iterator[Named]:
     name, model = _name_and_rest(spec)
     recipe, arm_name = recipe_and_name(model)
     if recipe:
@@ -137,14 +125,11 @@ def _models_of(spec: str, studies: Studies, labels: Mapping[str, Path]) -> Itera
         arms = sorted(arms, key=lambda arm: arm.name != study.recipe.reference)
         runs = [run for arm in arms for run in study.runs(arm.name)]
         learned_in = [study.context, *study.graph.learned_in(runs)]
-        makes, train = study.graph.train(runs), cache(partial(study.train, runs))  # all at once, when one is opened
-        for place, run in enumerate(runs):
-            yield Named(run.of, partial(_open_trained, study, train, place), makes, recipe_name, learned_in=learned_in)
+        makes = study.graph.train(runs)
+        for run in runs:
+            opens = partial(open_checkpoint, study.graph.checkpoints.of(run).folder, study.recipe.evaluate)
+            yield Named(run.of, opens, makes, recipe_name, learned_in)
     else:
         name = name or (Path(model).resolve().name if Path(model).exists() else model)
-        opened = open_classifier(model, labels.get(name, labels.get("")))  # now: mistakes before trainings
+        opened = open_classifier(model, labels)  # now: mistakes before trainings
         yield Named(name, lambda: opened)
-
-
-def _open_trained(study: Study, train: Callable[[], list[Path]], place: int) -> OpenClassifier:
-    return open_checkpoint(train()[place], study.recipe.evaluate)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from genrobust.core import UserError, slug
-from genrobust.recipe import GENERATED, Recipe, load_recipe
+from genrobust.recipe import Recipe, load_recipe
 from genrobust.study.executors.kinds.local import Processes
 from genrobust.study.executors.local import Local
 from genrobust.study.sources.dataset import GeneratedDataset
@@ -62,11 +62,14 @@ class Studies:
             named = " ".join(spec for spec in specs if spec)
             raise UserError(f"--set and --quick vary a recipe, and {named} names none: write RECIPE:NAME")
 
-    def require_made(self, stages: Iterable[Stage | None]) -> None:
-        """Ask whether the missing jobs of `stages`, and of all that these need, may run."""
-        order = dict.fromkeys(stage for last in filter(None, stages) for stage in last.order())
+    def make(self, stages: Iterable[Stage | None]) -> None:
+        """Run the missing jobs of `stages`, and of all that these need, if they may run."""
+        ends = list(dict.fromkeys(filter(None, stages)))
+        order = dict.fromkeys(stage for end in ends for stage in end.order())
         if missing := [row for row in rows(list(order)) if row.left]:
             self._allow(missing)
+        for stage in ends:
+            stage.run()
 
     def _named(self, spec: str) -> tuple[Study, str] | None:
         """The study that ``RECIPE`` or ``RECIPE:NAME`` names, with the name, perhaps ""; None for what is no recipe."""
@@ -83,14 +86,9 @@ class Studies:
             return None
         study, name = named
         if not name:
-            names = ", ".join([GENERATED, *study.recipe.datasets])
+            names = ", ".join(study.recipe.dataset_names)
             raise UserError(f"{spec} is a recipe: write {spec}:DATASET, one of {names}")
         return study.dataset(name)
-
-    def _make(self, stages: Sequence[Stage]) -> None:
-        self.require_made(stages)
-        for stage in stages:
-            stage.run()
 
     def folder(self, spec: str) -> Path | None:
         """Return the folder of the images of ``RECIPE:DATASET``, generated if allowed; None for what is no recipe.
@@ -100,7 +98,7 @@ class Studies:
         """
         if (dataset := self.dataset(spec)) is None:
             return None
-        self._make([Generate(dataset)])
+        self.make([Generate(dataset)])
         return dataset.folder
 
     def filter_of(self, spec: str) -> Path | None:
@@ -117,7 +115,7 @@ class Studies:
         filtered = graph.images.of(name) if name in graph.images.datasets else None
         if not isinstance(filtered, FilteredDataset):
             raise UserError(f"{spec} has a filter, which no run makes, since no arm mixes it: name its folder")
-        self._make(graph.make(name))
+        self.make(graph.make(name))
         return filtered.folder
 
     def existing(self, spec: str) -> list[Path]:
@@ -129,7 +127,7 @@ class Studies:
         if (named := self._named(spec)) is None:
             return []
         study, name = named
-        if name in study.recipe.arm_names and name not in (GENERATED, *study.recipe.datasets):
+        if name in study.recipe.arm_names and name not in study.recipe.dataset_names:
             planned = [study.graph.checkpoints.of(run) for run in study.runs(name)]
             if not (made := [each.folder for each in planned if each.is_trained]):
                 raise UserError(f"{spec} is not trained yet: there is no {planned[0].folder}")
@@ -164,6 +162,6 @@ class Studies:
         if not name:
             names = ", ".join(study.recipe.arm_names)
             raise UserError(f"{spec} is a recipe of several classifiers: write {spec}:ARM, one of {names}")
-        run = study.graph.checkpoints.of_arm(name).run
-        self.require_made([study.graph.train([run])])
-        return study.train([run])[0]
+        planned = study.graph.checkpoints.of_arm(name)
+        self.make([study.graph.train([planned.run])])
+        return planned.folder

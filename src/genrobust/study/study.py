@@ -105,7 +105,7 @@ class Study:
         """Return the generated dataset called `name`, mixed by an arm or not.
 
         Raises:
-            UserError: The name is unknown.
+            UserError: The name is unknown, or these images are the user's own.
         """
         return self.graph.images.dataset(name)
 
@@ -113,13 +113,11 @@ class Study:
         """Generate what is missing of the dataset `name`, or of a `part` of its shards, while others make other parts.
 
         Raises:
-            UserError: The images are the user's own, the generator cannot be found, or the folder holds another
+            UserError: As for `dataset`; the generator cannot be found, or the folder holds another
                 dataset, is in use, or cannot be written.
             GenrobustError: A completed shard is damaged.
         """
         dataset = self.dataset(name)
-        if dataset.user_provided:
-            raise UserError(f"the images of {name} are your own, in {dataset.folder}: there is nothing to generate")
         Generate(dataset, part).run()
         return open_generated(dataset.folder, partial=part is not None)
 

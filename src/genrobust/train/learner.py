@@ -1,9 +1,9 @@
-"""The network that learns, with the mixing of its images, and its optimizer."""
+"""The network that learns, with the mixing of its images, its optimizer, and its compilation."""
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -11,9 +11,11 @@ from timm.optim import create_optimizer_v2
 from torch import Tensor, nn
 
 from genrobust.classifiers import Classifier, LossScaler, autocast, has_fixed_size
-from genrobust.core import UserError
+from genrobust.core import GenrobustError, UserError, compiler_options, room_for_code
 from genrobust.recipe import TrainConfig
 from genrobust.train.augment import Mix, make_mix
+
+COMPILERS = ("torch._dynamo", "torch._inductor", "torch._functorch")
 
 
 class Learner(nn.Module):
@@ -46,22 +48,7 @@ def make_learner(model: Classifier, classes: int, config: TrainConfig) -> Learne
     """
     if config.start_size is not None and has_fixed_size(config.architecture):
         raise UserError(f"train.start_size: {config.architecture} takes images of one size alone: leave it out")
-    _require_image_size(model.network, config)
     return Learner(model, make_mix(config, classes), config.precision)
-
-
-def _require_image_size(network: nn.Module, config: TrainConfig) -> None:
-    """Raise UserError where the network takes no images of the size that it trains on; computes shapes alone."""
-    size = config.start_size or config.image_size
-    try:
-        copy.deepcopy(network).to("meta").eval()(torch.empty(2, 3, size, size, device="meta"))
-    except NotImplementedError:  # no shapes are known of some operation
-        pass
-    except Exception as error:  # networks raise anything for shapes that they do not check
-        raise UserError(
-            f"train.image_size: {config.architecture} takes no images of {size} px ({error}): raise it, or look at "
-            "model_kwargs"
-        ) from None
 
 
 def make_optimizer(learner: Learner, config: TrainConfig, scaler: LossScaler) -> torch.optim.Optimizer:
@@ -90,3 +77,28 @@ def _decay_groups(learner: Learner, excluded: Sequence[str]) -> list[dict[str, A
         local_name = name.partition("network.")[2]
         groups[any(text in local_name for text in excluded)]["params"].append(parameter)
     return [group for group in groups if group["params"]]
+
+
+def compile_network(learner: Learner, config: TrainConfig) -> None:
+    """Let the network of `learner` be compiled at its first step, where `config` says so; names of weights stay.
+
+    Its copies, such as the average of the weights, are not compiled. Each size of images has code of its own.
+    """
+    if config.compile:
+        room_for_code(config.model_dump_json())  # the same settings have the same shapes
+        learner.model.compile(dynamic=False, options=compiler_options())
+
+
+@contextmanager
+def explain_compilation(config: TrainConfig) -> Iterator[None]:
+    """Raise what a compiler raises in the block, where a network is compiled, as a GenrobustError."""
+    try:
+        yield
+    except RuntimeError as error:
+        if not (config.compile and type(error).__module__.startswith(COMPILERS)):
+            raise
+        why = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+        raise GenrobustError(
+            f"train.compile: {config.architecture} cannot be compiled on this machine ({why[:200]}): set it to false, "
+            "or install what is missing, such as a C++ compiler"
+        ) from error

@@ -33,8 +33,10 @@ from genrobust.classifiers import (
     saved_steps,
 )
 from genrobust.core import (
+    PARTS,
     GenrobustError,
     ImageSet,
+    KeptParts,
     LabelSpace,
     UserError,
     digest,
@@ -48,9 +50,7 @@ from genrobust.core import (
 )
 from genrobust.recipe import TrainConfig
 from genrobust.train.augment import border_color, make_augment
-from genrobust.train.compiling import compile_network, explain_compilation
-from genrobust.train.embedding import KeptFeatures
-from genrobust.train.learner import make_learner, make_optimizer
+from genrobust.train.learner import compile_network, explain_compilation, make_learner, make_optimizer
 from genrobust.train.mixture import Mixture
 from genrobust.train.probe import Probed, fit_probe
 from genrobust.train.start import copy_weights, first_network, merge_lora
@@ -197,8 +197,8 @@ class _Training:
 
     def fit_probe(self, model: Classifier) -> Probed:
         """Replace the last layer of `model` by a linear probe, whose features the main process keeps meanwhile."""
-        cache = KeptFeatures(self.out, self.job[RUN], NOUN) if self.team.is_main else None
-        return fit_probe(model, self.mixture, self.val, self.config, self.device, cache)
+        parts = KeptParts(self.out / PARTS if self.team.is_main else None, self.job[RUN])
+        return fit_probe(model, self.mixture, self.val, self.config, self.device, parts)
 
     def publish(
         self, model: Classifier, progress: Progress, initial: Mapping[str, Tensor] | None = None, **more: float
@@ -282,12 +282,12 @@ class _Run(_Training):
             for step, (images, targets) in enumerate(batches, start):
                 loss = self._step(step, images, targets)
                 self.progress.step = done = step + 1
-                saves = done % self.config.save_every == 0 and done != total
                 validates = done % self.config.validate_every == 0 or done == total
-                if validates or saves or done % LOOK_EVERY == 0:
+                looks = validates or done % LOOK_EVERY == 0 or done % (self.config.save_every or LOOK_EVERY) == 0
+                if looks:
                     note = self._check_loss(loss, validates)
                 bar.advance(note=note)
-                if saves and self.team.is_main:
+                if looks and done != total and self.team.is_main and self.state.is_due(done, self.config.save_every):
                     self.save()
 
     def _read_batch(self, step: int) -> tuple[Tensor, Tensor]:
@@ -359,9 +359,6 @@ class _Run(_Training):
             self.device,
             self.mixture.interpolation,
         )
-        if not np.isfinite(logits).all():
-            problem = "logits of the validation images are NaN or infinite"
-            raise self.state.diverged(problem, self.progress.step, config)
         return 100 * float(np.mean(logits.argmax(axis=1) == self.val.labels))
 
     def _require_finite_weights(self) -> None:

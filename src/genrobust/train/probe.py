@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
-from genrobust.classifiers import Classifier, last_linear
-from genrobust.core import GenrobustError, ImageSet
+from genrobust.classifiers import Classifier, compute_in_parts, head_name, last_linear, predict_logits
+from genrobust.core import Advance, Arrays, ImageSet, KeptParts
 from genrobust.recipe import TrainConfig
-from genrobust.train.embedding import KeptFeatures, embed
 from genrobust.train.mixture import Mixture
 
 # scikit-learn's C for features whose mean squared length, once they are centered, is 1: strong penalties first.
@@ -38,23 +39,21 @@ def fit_probe(
     val: ImageSet,
     config: TrainConfig,
     device: torch.device,
-    cache: KeptFeatures | None = None,
+    parts: KeptParts,
 ) -> Probed:
     """Replace the last layer of `model` by the logistic regression on its features of the images of `mixture`.
 
     Each image counts once, as much as its source weighs in a batch. The penalty is that of `STRENGTHS` with the best
-    top-1 on `val`, of equals the one with the smallest loss there. Features are saved in `cache` until it is found.
+    top-1 on `val`, of equals the one with the smallest loss there. Features are kept in `parts` until it is found.
 
     Raises:
-        UserError: The last layer is not linear, or features of another training are kept.
-        GenrobustError: A feature is NaN or infinite.
+        UserError: The last layer is not linear.
+        GenrobustError: A feature is NaN or infinite, or cannot be computed.
     """
     last, shares = last_linear(model.network), mixture.shares()
-    sets = [*(images for images, _ in shares), val]
-    *train_features, val_features = embed(model, sets, config, mixture.interpolation, device, cache)
-    features = np.concatenate(train_features)
-    if not (np.isfinite(features).all() and np.isfinite(val_features).all()):
-        raise GenrobustError(f"features of {config.init} are NaN or infinite: its weights are damaged, get them again")
+    settings = config, mixture.interpolation, device, parts
+    features = np.concatenate([embed(model, images, *settings) for images, _ in shares])
+    val_features = embed(model, val, *settings) if len(val) else features[:0]
     weights = np.repeat([weight for _, weight in shares], [len(images) for images, _ in shares])
     float64_device = torch.device("cpu") if device.type == "mps" else device  # which has no float64
     x, val_x = (torch.from_numpy(array).to(float64_device) for array in (features, val_features))
@@ -80,7 +79,43 @@ def fit_probe(
     with torch.no_grad():
         last.weight.copy_(rows)
         last.bias.copy_(bias)
+    parts.remove()
     return Probed(loss, penalty, top1 if len(val) else None)
+
+
+def embed(
+    model: Classifier,
+    images: ImageSet,
+    config: TrainConfig,
+    interpolation: str,
+    device: torch.device,
+    parts: KeptParts,
+) -> np.ndarray:
+    """Return what the last layer of `model` is given for `images`, float32 [N, D].
+
+    A killed embedding goes on from those of `parts` that it kept.
+    """
+    batch_size = 2 * config.batch_size
+
+    def run_model(part: ImageSet, advance: Advance) -> Arrays:
+        features = predict_logits(model, part, config.image_size, batch_size, device, interpolation, advance)
+        return {"features": features}
+
+    with _without_head(model):
+        return compute_in_parts(images, batch_size, parts, run_model, f"embedding {images.name}")["features"]
+
+
+@contextmanager
+def _without_head(model: Classifier) -> Iterator[None]:
+    """Replace the last layer by the identity, so that the network returns features."""
+    name = head_name(model.network)
+    path, _, attribute = name.rpartition(".")
+    parent, head = model.network.get_submodule(path), model.network.get_submodule(name)
+    setattr(parent, attribute, nn.Identity())
+    try:
+        yield
+    finally:
+        setattr(parent, attribute, head)
 
 
 def solve(

@@ -9,7 +9,6 @@ import pytest
 import torch
 import torchvision
 from torch import nn
-from torch.nn import functional as F
 
 from genrobust.classifiers import CheckpointInfo, create_classifier, has_fixed_size, load_checkpoint, save_checkpoint
 from genrobust.classifiers.networks.architectures import PAPER_NAMES, make_network
@@ -54,7 +53,6 @@ def test_transformers_have_one_size_and_convolutions_any() -> None:
     assert not any(map(has_fixed_size, PAPER_NAMES))
 
 
-BINOMIAL = torch.tensor([[1.0, 2.0, 1.0], [2.0, 4.0, 2.0], [1.0, 2.0, 1.0]]) / 16
 BLURRED = {  # strided convolutions of 16 input channels or more; none in AlexNet and VGG
     "resnet18": 6,
     "resnext50": 6,
@@ -76,21 +74,6 @@ def test_blur_pool_is_before_the_convolutions_that_ffcv_blurs(name: str) -> None
         m for m in network.modules() if isinstance(m, nn.Conv2d) and m.stride != (1, 1) and m.in_channels >= 16
     }
     assert len(blurred) == BLURRED[name]
-
-
-def test_a_blurred_convolution_is_a_binomial_filter_and_then_the_convolution() -> None:
-    """Written out for one layer, with edges: a sum over the nine neighbors, zeros outside."""
-    layer = make_network("resnet18", 10, blur_pool=True).layer2[0].conv1  # type: ignore[index]
-    images = torch.randn(2, 64, 9, 8)
-    padded, (rows, columns) = F.pad(images, (1, 1, 1, 1)), images.shape[2:]
-    filtered = torch.zeros_like(images)
-    for i in range(3):
-        for j in range(3):
-            filtered += BINOMIAL[i, j] * padded[..., i : i + rows, j : j + columns]
-    with torch.no_grad():
-        wanted = F.conv2d(filtered, layer.weight, stride=2, padding=1)
-        assert torch.allclose(layer(images), wanted, atol=1e-5)
-        assert not torch.allclose(F.conv2d(images, layer.weight, stride=2, padding=1), wanted, atol=1e-2)
 
 
 def test_blur_pool_stays_with_copies_and_checkpoints_and_adds_nothing_to_the_state(tmp_path: Path) -> None:

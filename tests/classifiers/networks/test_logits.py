@@ -35,7 +35,7 @@ def test_a_flip_averages_the_logits_of_image_and_mirror() -> None:
     torch.manual_seed(0)
     model = create_classifier("test_resnet", 5, 32)
     plain, mirror = (predict_logits(model, noise(6, mirrored), 32, 4, "cpu") for mirrored in (False, True))
-    (both,) = predict_together([model], noise(6), np.asarray, Feed(4, torch.device("cpu")), flip=True)
+    (both,) = predict_together([model], noise(6), np.asarray, Feed(4, torch.device("cpu")), ["it"], flip=True)
     assert np.allclose(both, (plain + mirror) / 2, atol=1e-5)
     assert not np.allclose(plain, mirror, atol=1e-3)
 

@@ -38,7 +38,7 @@ def test_scores_are_transformers_logits(clip_folder: Path, small: MemoryImages) 
     assert found.shape == (10, 3)
     assert found == pytest.approx(wanted, abs=1e-5)
     network = ZeroShot(clip, [[text] for text in TEXTS])
-    (plain,) = predict_together([network], small, np.asarray, Feed(4, torch.device("cpu")))
+    (plain,) = predict_together([network], small, np.asarray, Feed(4, torch.device("cpu")), ["it"])
     assert plain == pytest.approx(wanted, abs=1e-5)
 
 

@@ -53,18 +53,6 @@ def test_every_metric_is_that_of_an_independent_computation() -> None:
     assert (found.n_generated, found.n_real, found.dimensions) == (70, 90, 6)
 
 
-def test_the_same_set_is_at_no_distance() -> None:
-    found = fidelity(REAL, REAL)
-    assert found.fid == pytest.approx(0, abs=1e-6)
-    assert (found.precision, found.recall) == (1, 1)
-
-
-def test_nothing_is_printed_and_a_seed_decides(capfd: pytest.CaptureFixture[str]) -> None:
-    assert fidelity(GENERATED, REAL, 1) == fidelity(GENERATED, REAL, 1)
-    assert fidelity(GENERATED, REAL, 1).kid != fidelity(GENERATED, REAL, 2).kid
-    assert capfd.readouterr() == ("", "")
-
-
 def test_halves_share_each_class_evenly() -> None:
     labels = np.array([0, 1, 1, 0, 1, 1, 0, 0, 2, 2])
     one, other = halves(labels)

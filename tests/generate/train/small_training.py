@@ -15,8 +15,8 @@ from genrobust.data.readers import pictograms
 from genrobust.generate import ClassModel, Finetune, train_generator
 from genrobust.generate.loading import load_generator
 from genrobust.generate.mode import Generator
-from genrobust.generate.train.loop import GeneratorTrainer
 from genrobust.generate.train.objective import Objective
+from genrobust.generate.train.trainer import GeneratorTrainer
 from genrobust.recipe import ClassModelConfig, FinetuneConfig, GeneratorConfig, PromptConfig
 
 CPU = torch.device("cpu")

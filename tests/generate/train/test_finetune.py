@@ -13,9 +13,8 @@ from tiny import stable_diffusion
 
 from genrobust.core import ClassLabel, LabelSpace
 from genrobust.data import MemoryImages
-from genrobust.generate.locate import embedded_generator
 from genrobust.generate.train.finetune import captions_of
-from genrobust.generate.train.loop import GeneratorTrainer
+from genrobust.generate.train.trainer import GeneratorTrainer
 from genrobust.recipe import GeneratorConfig, PromptConfig
 
 
@@ -105,16 +104,3 @@ def test_files_of_a_variant_come_under_plain_names(tmp_path):
     pipeline = StableDiffusionPipeline.from_pretrained(out, torch_dtype=torch.float16, use_safetensors=True)
     assert pipeline.vae.dtype == pipeline.unet.dtype == torch.float16
     assert not list(out.rglob("*fp16*"))
-
-
-@pytest.mark.thorough
-def test_the_embedded_generator_is_fine_tuned_and_draws(tmp_path):
-    changes = {"precision": "bfloat16", "steps": 2, "learning_rate": 1e-4}
-    out = run(embedded_generator(), tmp_path / "out", **changes)
-    new, old = load_file(out / UNET), load_file(embedded_generator() / UNET)
-    changed = [name for name in old if not torch.equal(new[name], old[name])]
-    assert len(changed) > len(old) / 2
-    assert max(float((new[n].float() - old[n].float()).abs().max()) for n in changed) < 1e-2
-    sizes = [sum(p.stat().st_size for p in f.rglob("*.safetensors")) for f in (out, embedded_generator())]
-    assert sizes[0] == pytest.approx(sizes[1], rel=1e-3)
-    assert sample(StableDiffusionPipeline.from_pretrained(out)).shape == (64, 64, 3)

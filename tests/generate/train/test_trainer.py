@@ -12,7 +12,8 @@ from small_training import KINDS, PROMPTS, SMALL, UNET, images, labels, objectiv
 from genrobust.classifiers.networks import training_state
 from genrobust.core import GenrobustError, Subset, UserError
 from genrobust.generate import Finetune, identity, train_generator, training_inputs
-from genrobust.generate.train.loop import GeneratorTrainer
+from genrobust.generate.train.objective import losses
+from genrobust.generate.train.trainer import GeneratorTrainer
 from genrobust.recipe import FinetuneConfig, GeneratorConfig
 
 HALF = {"precision": "float16", "steps": 12}
@@ -60,7 +61,7 @@ def test_it_learns_what_it_is_shown(base, tmp_path, kind, share):
     def unseen_loss():
         with torch.no_grad():
             batches = [training.examples.batch(1, step) for step in range(4)]
-            return float(torch.cat([training.losses(training.model, b) for b in batches]).mean())
+            return float(torch.cat([losses(training.schedule, training.model, b) for b in batches]).mean())
 
     before = unseen_loss()
     training.work()
@@ -197,7 +198,7 @@ def test_out_of_memory_says_what_to_lower(base, tmp_path):
         ("full", "sd", {"width": 63}, {}, "generator.width is 63 pixels"),
         ("class", "sd3", {}, {}, "AutoencoderKL"),
         ("class", "sd", {"width": 128}, {}, "128 x 64"),
-        ("class", "sd", {}, {"channels": (32,) * 6}, "class_model.channels has 6 levels"),
+        ("class", "sd", {}, {"channels": (32,) * 6}, "fewer levels in class_model.channels"),
     ],
 )
 def test_a_base_that_does_not_fit_is_named(folder_of, tmp_path, kind, base, changes, own, says):

@@ -26,13 +26,14 @@ def arm(name, **train):
     [
         ({"init": "clip:pictograms"}, "wild, icons in all styles"),
         ({"init": "arm:real"}, "images of the study"),
-        ({"init": "pretrained", "architecture": "resnet18"}, "ImageNet-1k"),
-        ({"init": "vit_base_patch32_clip_224.laion2b_ft_in12k_in1k"}, "ImageNet-12k and ImageNet-1k"),
-        ({"init": "vit_small_patch14_dinov2.lvd142m"}, "LVD-142M"),
+        ({"init": "pretrained", "architecture": "resnet18"}, "its name tells (resnet18"),
+        (
+            {"init": "vit_base_patch32_clip_224.laion2b_ft_in12k_in1k"},
+            "(vit_base_patch32_clip_224.laion2b_ft_in12k_in1k)",
+        ),
         ({"init": "CHECKPOINT"}, "images that it does not name"),
-        ({"init": "TIMM"}, "data that its name does not tell"),
+        ({"init": "TIMM"}, "the data that its name tells"),
         ({"init": "arm:again"}, "real; before that, on wild, icons in all styles"),
-        ({"init": "resnet50.fb_swsl_ig1b_ft_in1k"}, "a billion images of Instagram and ImageNet-1k"),
     ],
     ids=str,
 )

@@ -139,14 +139,6 @@ def test_a_worker_takes_the_other_recipe_as_it_was_read(recipe, tmp_path, monkey
     assert pickle.loads(pickle.dumps(study.graph.checkpoints)).of(run).folder == folder
 
 
-def test_how_often_a_state_is_saved_names_no_folder(recipe, tmp_path):
-    folders = set()
-    for every in (1, 500):
-        study = Study(parse_recipe(recipe | {"train": recipe["train"] | {"save_every": every}}), tmp_path / "out")
-        folders.add(tuple(study.graph.checkpoints.of(run).folder for run in study.graph.runs))
-    assert len(folders) == 1
-
-
 def test_parts_of_the_trainings_share_none(recipe, tmp_path):
     study = Study(parse_recipe(recipe), tmp_path / "out")
     parts = [_part_of(study, study.graph.runs, slice(k, None, 3)) for k in range(3)]

@@ -13,7 +13,7 @@ from small_study import CLASSES, QUICK, TRAIN, contents, files, folders_section,
 from genrobust.core import GenrobustError, Subset, UserError, prefix
 from genrobust.data import read_search
 from genrobust.recipe import parse_recipe
-from genrobust.study import Processes, Study, disk, verify_outputs
+from genrobust.study import Processes, Study, verify_outputs
 from genrobust.study.results import record
 from genrobust.study.sources import search as searching
 from genrobust.study.sources.embeddings import CLASS_NAMES
@@ -54,7 +54,7 @@ def test_a_study_of_pictograms_searches_the_wild_without_its_labels(tiny_generat
     _, written = first.run()
     found, pool = first.images(FOUND), first.data.retrieval
     (path,) = (tmp_path / "searches").iterdir()
-    assert list(found.keys) == read_search(path).keys and len(set(found.keys)) == len(found)
+    assert found.keys == read_search(path, pool, "found").keys and len(set(found.keys)) == len(found)
     assert np.bincount(found.labels).max() == 2 and found.labels.tolist() == sorted(found.labels)
     right = [found.labels[i] == pool.labels[pool.keys.index(key)] for i, key in enumerate(found.keys)]
     assert np.mean(right) > 0.9  # this CLIP has seen them
@@ -63,9 +63,8 @@ def test_a_study_of_pictograms_searches_the_wild_without_its_labels(tiny_generat
     rates = f"{100 * np.mean(right):.1f} % show the class that they were found for"
     for words in (said, rates, "learned from these very images with their labels"):
         assert words in report and any(words in line for line in lines), words
-    matched = set(first.images("retrieved").keys) & set(first.images("retrieved-by-class").keys)
-    filled = r"Retrieval found 200 images for 200 generated ones and filled \d+ % of the quotas of class and style; "
-    assert re.search(filled + f"{len(matched)} of them are found by class alone, too, which fills", report)
+    filled = r"Retrieval found 200 images for 200 generated ones and filled \d+ % of the quotas of class and style\."
+    assert re.search(filled, report)
     told = {
         arm: [cell for cell in line.split(" | ")[1:6] if cell[0].isdigit()]
         for arm in ("found", "all")
@@ -146,11 +145,6 @@ def test_workers_find_the_same(own, tmp_path):
     own("two", Processes(parse_recipe(own.recipe), 2)).images(FOUND)
     own("one").images(FOUND)
     assert contents(tmp_path / "two") == contents(tmp_path / "one")
-
-
-def test_the_space_of_a_search_is_known_before_it(own, tmp_path):
-    assert disk(own("one").rows()[:2]) > 0
-    assert not (tmp_path / "one" / "embeddings").exists()
 
 
 def test_a_pool_that_is_too_small_leaves_classes_short_and_says_so(own, tmp_path):
@@ -241,22 +235,3 @@ def test_styles_are_kept_from_all_retrieval_and_an_unknown_one_is_named(tmp_path
     assert {*few.withheld.styles} == {"emoji"} and len({*few.retrieval.styles} - {"emoji"}) == 6
     with pytest.raises(UserError, match=r"without.cells: .*'\*/emojis'.*duotone, emoji"):
         study("emojis").rows()
-
-
-def test_names_are_kept_from_all_retrieval_and_a_pattern_without_an_image_is_an_error(own, tmp_path):
-    def study(**without):
-        data = {"source": "pictograms", "retrieved": {"without": without, "per_class": 1}}
-        arms = [{"name": "real", "mixture": "real"}, {"name": "found", "mixture": ["real", FOUND]}]
-        return Study(parse_recipe({**QUICK, **SHORT, "train": TRAIN, "arms": arms, "data": data}), tmp_path)
-
-    every, fewer = study(), study(names=["fluent-emoji--*", "whh*"], cells=["*/pixel", "*/emoji"])
-    left = [key for key in every.data.retrieval.keys if not key.startswith(("fluent-emoji--", "whh"))]
-    assert 0 < len(fewer.data.retrieval) < len(left) < len(every.data.retrieval)
-    assert set(fewer.data.retrieval.keys) < set(left)
-    assert "pixel" not in fewer.data.retrieval.styles and fewer.graph.images.of(FOUND).pool is fewer.data.retrieval
-    unlabeled = own("own", without={"names": ["deep0/*"]}).data.unlabeled
-    assert {key.partition("/")[0] for key in unlabeled.keys} == {"deep1"}
-    with pytest.raises(UserError, match=r"without.names: 'noto\*'"):
-        study(names=["whh*", "noto*"]).rows()
-    with pytest.raises(UserError, match=r"without excludes all images of "):
-        study(names=["*"]).rows()

@@ -1,11 +1,9 @@
 """A recipe's generator is trained on its own images, and once: fine-tuned, or from scratch by class and style."""
 
 import shutil
-from pathlib import Path
 
 import pytest
-import yaml
-from small_study import QUICK, REAL, TRAIN, folders_section, genrobust
+from small_study import QUICK, REAL, TRAIN, folders_section
 
 from genrobust.core import Artifact, UserError, embedded
 from genrobust.recipe import parse_recipe
@@ -23,12 +21,13 @@ def raw(write_folder, tiny_generator):
         "finetune": {"steps": 2, "warmup_steps": 1, "batch_size": 2, "precision": "float32"},
         "generator": {"model": str(tiny_generator), "dtype": "float32"},
         "train": {"precision": "float32"},
+        "datasets": {"tuned": {"finetuned": True}},
         "arms": [REAL],
     }
 
 
 def finetuned(raw, out, log=print, **sections):
-    (stage,) = Study(parse_recipe({**raw, **sections}), out, say=log).graph.train_generators()
+    (stage,) = Study(parse_recipe({**raw, **sections}), out, say=log).graph.generate("tuned").needs
     stage.run()
     return stage.trained.folder
 
@@ -126,21 +125,6 @@ def test_a_hole_is_filled_by_generators_with_and_without_it_and_by_the_withheld_
     assert {*data.withheld.styles} == {"oil"} and {*data.withheld.labels.tolist()} == {data.labels.ids.index("anchor")}
 
 
-def test_every_generator_of_the_recipe_is_trained_and_no_other(by_style, tmp_path):
-    def trained(**changes):
-        said = []
-        study = Study(parse_recipe({**by_style, **changes}), tmp_path / "runs", say=said.append)
-        kinds = [stage.trained.config.section for stage in study.graph.train_generators()]
-        return kinds, [key for key in ("finetuned", "from_scratch") if key in " ".join(said)]
-
-    assert trained(finetune=None) == (["class_model"], [])
-    assert trained() == (["class_model", "finetune"], ["finetuned"])
-    alone = {"datasets": {}, "arms": [REAL]}
-    assert trained(finetune=None, **alone) == (["class_model"], ["from_scratch"])
-    tuned = {"datasets": {"tuned": {"finetuned": True}, "slow": {"finetuned": True, "generator": {"steps": 9}}}}
-    assert trained(class_model=None, arms=[REAL], **tuned) == (["finetune"], [])
-
-
 @pytest.mark.parametrize(
     ("changes", "key"),
     [
@@ -155,27 +139,19 @@ def test_a_class_model_without_its_images_or_styles_is_refused(by_style, tmp_pat
         study.rows()
 
 
-@pytest.mark.parametrize("lacks", ["generator", "finetune"])
-def test_without_a_generator_or_a_training_of_it_there_is_nothing_to_train(raw, tmp_path, lacks):
-    with pytest.raises(UserError, match=rf"small .*{lacks}"):
-        finetuned(raw, tmp_path, **{lacks: None})
-
-
 def test_a_dataset_with_a_generator_of_its_own_has_that_one_fine_tuned(raw, tmp_path):
     other = shutil.copytree(embedded("generator"), tmp_path / "other")
     datasets = {"tuned": {"finetuned": True}, "other tuned": {"finetuned": True, "generator": {"model": str(other)}}}
+    datasets["slow"] = {"finetuned": True, "generator": {"steps": 9}}
     arms = [REAL, *({"name": name, "mixture": name} for name in datasets)]
     study = Study(parse_recipe({**raw, "datasets": datasets, "arms": arms}), tmp_path / "runs")
-    own, others = (study.dataset(name).trained for name in datasets)
+    own, others, slow = (study.dataset(name).trained for name in datasets)
+    assert slow.folder == own.folder, "one generator draws both"
     assert own.objective.base.model == raw["generator"]["model"] and others.objective.base.model == str(other)
     assert own.folder != others.folder
 
 
-def test_the_command_prints_the_folder(raw, tmp_path):
-    recipe = tmp_path / "small.yaml"
-    recipe.write_text(yaml.safe_dump(raw))
-    words = ["train", str(recipe), "--generators", "--out", str(tmp_path / "runs"), "--set", "finetune.method=lora"]
-    folder = Path(genrobust(*words).stdout.strip())
+def test_a_lora_is_its_weights_alone(raw, tmp_path):
+    folder = finetuned(raw, tmp_path / "runs", finetune={**raw["finetune"], "method": "lora"})
     assert folder.parent == tmp_path / "runs" / "finetuned"
     assert {p.name for p in folder.iterdir()} == {".lock", "manifest.json", "pytorch_lora_weights.safetensors"}
-    genrobust(*words, "--set", "finetune.step=3", code=2, said="unknown key finetune.step; did you mean steps?")

@@ -208,7 +208,7 @@ def test_a_classifier_of_more_classes_in_any_form_judges_alike(photos, shards, i
         assert share == pytest.approx((logits.argmax(1) == dataset.labels).mean()), form
         assert [space["name"] for space in facts["spaces"]][1:] == ["classifier features"] * (form != "onnx")
         assert any("gives answers and no features" in told for told in facts["left_out"]) == (form == "onnx")
-        genrobust("filter", shards, "--by", "classifier", *model_words, "--drop", 0.34)
+        genrobust("filter", shards, *model_words, "--drop", 0.34)
         assert rejected(shards) == least, form
 
 
@@ -219,7 +219,7 @@ def test_a_file_names_the_classes_of_a_classifier_that_names_none(photos, shards
     names.write_text("\n".join(known.ids))
     short.write_text("tree\ncamera\n")
     model = ("--classifier", nameless(checkpoint))
-    asked = (["audit", shards, "--out", photos / "a"], ["filter", shards, "--by", "classifier", "--drop", 0.34])
+    asked = (["audit", shards, "--out", photos / "a"], ["filter", shards, "--drop", 0.34])
     for words in asked:
         genrobust(*words, *model, "--device", "cpu", code=2, said="3 classes")
         genrobust(*words, *model, "--labels", short, "--device", "cpu", code=2, said="short.txt names 2 classes")
@@ -233,7 +233,7 @@ def test_a_file_names_the_classes_of_a_classifier_that_names_none(photos, shards
 
 def test_a_class_that_the_classifier_does_not_know_is_named(shards, icons, save_classifier):
     model = ("--classifier", save_classifier(space(icons, "camera", "tree")))
-    for words in (["audit", shards], ["filter", shards, "--by", "classifier", "--drop", 0.34]):
+    for words in (["audit", shards], ["filter", shards, "--drop", 0.34]):
         genrobust(*words, *model, code=2, said="envelope")
 
 
@@ -255,7 +255,7 @@ def test_a_classifiers_features_lead_to_its_logits(save_classifier, icons):
 
 
 def test_the_page_tells_of_a_filter(photos, shards, clip_folder):
-    genrobust("filter", shards, "--by", "clip", "--clip", clip_folder, "--device", "cpu", "--drop", 0.34)
+    genrobust("filter", shards, "--clip", clip_folder, "--device", "cpu", "--drop", 0.34)
     genrobust("audit", shards)
     (name,) = [found.folder.name for found in filters_of(shards)]
     page = (photos / "audit-shards" / "audit.html").read_text(encoding="utf-8")
@@ -281,7 +281,7 @@ def test_a_mistake_is_named_with_exit_code_2(photos, words, said):
 
 def test_pictograms_names_the_embedded_clip(shards, clip_folder, monkeypatch):
     monkeypatch.setattr("genrobust.core.assets.embedded", lambda part: clip_folder)
-    for words in (["filter", shards, "--by", "clip", "--drop", 0.34], ["audit", shards]):
+    for words in (["filter", shards, "--drop", 0.34], ["audit", shards]):
         genrobust(*words, "--clip", "pictograms", "--device", "cpu")
     assert len(rejected(shards)) == 6
 

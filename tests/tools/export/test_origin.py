@@ -26,7 +26,7 @@ def test_the_recipe_of_an_export_makes_the_same_images():
 
 def test_an_arm_of_a_recipe_judges_and_is_exported(own):
     dataset, arm = generate("own.yaml"), ("--classifier", "own.yaml:real", "--against", "train")
-    words = ("filter", dataset, "--by", "classifier", *arm, "--drop", 0.34)
+    words = ("filter", dataset, *arm, "--drop", 0.34)
     assert "training" not in genrobust(*words, code=2, said="--run").stderr
     done = genrobust(*words, "--run", said="training real")
     assert "6 of 9 images kept" in done.stdout
@@ -49,8 +49,8 @@ def test_a_mistake_is_named_before_an_arm_is_trained(own):
         (("predict", "own.yaml:real", "empty"), "empty holds no images"),
         (("export", "own.yaml:real", "--to", "tflite"), "'tflite'"),
         (("export", "own.yaml:real", "--to", "timm", "--out", "taken"), "taken is there already"),
-        (("filter", dataset, "--by", "classifier", *arm, "--drop", 5), "--drop"),
-        (("filter", dataset, "--by", "classifier", *arm, "--drop", 0.1, "--against", "empty"), "empty"),
+        (("filter", dataset, *arm, "--drop", 5), "filter: drop"),
+        (("filter", dataset, *arm, "--drop", 0.1, "--against", "empty"), "empty"),
         (("audit", dataset, "--against", "train", *arm, "--test", "x"), "--test x"),
         (("audit", dataset, "--against", "train", *arm, "--allow-leaks", "x"), "--allow-leaks x"),
     ):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Iterable
 from typing import Any
 
 import timm
@@ -99,9 +100,14 @@ def timm_name(architecture: str) -> str:
     name = PAPER_NAMES.get(architecture, architecture)
     if name in OWN_NETWORKS or timm.is_model(name):
         return name
-    near = difflib.get_close_matches(architecture, [*PAPER_NAMES, *timm.list_models()], n=3)
-    hint = f"did you mean {' or '.join(near)}?" if near else "timm.list_models() lists them"
+    hint = did_you_mean(architecture, [*PAPER_NAMES, *timm.list_models()], "timm.list_models() lists them")
     raise UserError(f"timm knows no architecture {architecture!r}; {hint}")
+
+
+def did_you_mean(name: str, known: Iterable[str], otherwise: str) -> str:
+    """Suggest the `known` names that are nearest to `name`; `otherwise` where none is near."""
+    near = difflib.get_close_matches(name, dict.fromkeys(known), n=3)
+    return f"did you mean {' or '.join(near)}?" if near else otherwise
 
 
 def has_fixed_size(architecture: str) -> bool:

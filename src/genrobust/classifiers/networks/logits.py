@@ -85,29 +85,28 @@ def require_finite(values: Tensor, name: str, quantity: str = "logits") -> Tenso
 
 @torch.inference_mode()
 def compute_logits(
-    networks: Sequence[nn.Module], batch: Tensor, device: torch.device | str, flip: bool, names: Sequence[str] = ()
+    networks: Sequence[nn.Module], batch: Tensor, device: torch.device | str, flip: bool, names: Sequence[str]
 ) -> list[Tensor]:
     """Return the logits, float32 [B, K], that each network gives for uint8 images [B, 3, H, W].
 
-    With `flip`, they are averaged over each image and its mirror. Networks with `names` are checked.
+    With `flip`, they are averaged over each image and its mirror. Users know the networks by `names`.
 
     Raises:
-        GenrobustError: A network with a name cannot be run, or gives no logits, or some that are NaN or infinite.
+        GenrobustError: A network cannot be run, or gives no logits, or some that are NaN or infinite.
     """
     batch = on_device(batch, device)
     views = [batch, on_device(batch.flip(3), device)] if flip else [batch]
     outputs, checked = [], []
-    names = names or [""] * len(networks)
     for network, name in zip(networks, names, strict=True):
         with blame_network(name):
             outputs.append(torch.stack([network(view).float() for view in views]).mean(dim=0))
     for output, name in zip(outputs, names, strict=True):  # after all of them were asked: here a GPU is waited for
         with blame_network(name):
             logits = output.cpu()
-        if name and (logits.ndim != 2 or len(logits) != len(batch)):
+        if logits.ndim != 2 or len(logits) != len(batch):
             shapes = f"{list(logits.shape)} for images of {list(batch.shape)}"
             raise GenrobustError(f"{name} gives {shapes}: a classifier gives a row of logits for each image")
-        checked.append(require_finite(logits, name) if name else logits)
+        checked.append(require_finite(logits, name))
     return checked
 
 
@@ -117,7 +116,7 @@ def blame_network(name: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:  # a network from a stranger may raise anything
-        if not name or is_out_of_memory(error):
+        if is_out_of_memory(error):
             raise
         raise GenrobustError(f"{name} cannot be run: {one_line(error)}: get another") from error
 
@@ -127,21 +126,21 @@ def predict_together(
     images: ImageSet,
     prepare: Prepare,
     feed: Feed,
+    names: Sequence[str],
     advance: Callable[[int], None] = no_progress,
     flip: bool = False,
-    names: Sequence[str] = (),
 ) -> list[np.ndarray]:
     """Return the logits, float32 [N, K], of each of `networks` for `images`, which are read and prepared once for all.
 
     Networks compute in float32. They are put into evaluation mode and left in it.
 
     Args:
+        names: What users call each network.
         advance: Called with the number of images of each batch, once a network.
-        names: What users call each network. Without, logits that are NaN are returned as well.
 
     Raises:
         UserError: An empty set, or an image that cannot be read.
-        GenrobustError: A network with a name cannot be run, or its logits are missing, NaN or infinite.
+        GenrobustError: A network cannot be run, or its logits are missing, NaN or infinite.
     """
     check_not_empty(images)
     logits: list[list[Tensor]] = [[] for _ in networks]
@@ -167,13 +166,13 @@ def predict_logits(
 ) -> np.ndarray:
     """Return the logits, float32 [N, K], of a network that trains, for images resized and cropped to `image_size`.
 
-    They may be NaN.
-
     Raises:
         UserError: The set is empty, or an image cannot be read.
+        GenrobustError: Logits are NaN or infinite.
     """
     transform = partial(prepare_center, size=image_size, interpolation=interpolation)
-    return predict_together([network], images, transform, Feed(batch_size, torch.device(device)), advance)[0]
+    feed = Feed(batch_size, torch.device(device))
+    return predict_together([network], images, transform, feed, ["the network"], advance)[0]
 
 
 @torch.inference_mode()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -25,6 +26,8 @@ from genrobust.core import (
 from genrobust.recipe import GeneratorTraining, TrainConfig
 
 FIRST_SCALE, LEAST_SCALE = 2.0**16, 2.0**-20  # of a float16 loss; 36 steps in a row that overflow lead to the least
+SAVED_EACH_S = 60.0
+SAVING_SHARE = 0.02  # of the time, at most: a state of gigabytes takes seconds
 ROWS = 2  # of a message that lists how two jobs differ
 
 
@@ -108,6 +111,13 @@ class TrainingState:
         self.folder, self._job, self._noun = folder, job, noun
         self._optimizer, self._scaler = optimizer, scaler
         self._saved_step: int | None = None
+        self._saved_at, self._saving_s = time.monotonic(), 0.0
+
+    def is_due(self, step: int, every: int | None) -> bool:
+        """Return whether to save at `step`: each minute, or less often where saving takes long, or `every` so many."""
+        if every is not None:
+            return step % every == 0
+        return time.monotonic() - self._saved_at > max(SAVED_EACH_S, self._saving_s / SAVING_SHARE)
 
     def save(self, progress: Mapping[str, Any], **groups: Mapping[str, Tensor]) -> None:
         """Replace the saved state.
@@ -116,6 +126,7 @@ class TrainingState:
             progress: Where the training stands, as JSON; `step` is the number of steps done.
             **groups: The tensors that the next step depends on beside the optimizer's, such as ``model=...``.
         """
+        began = time.monotonic()
         states = self._optimizer.state_dict()["state"].items()
         optimizer = {f"{index}.{name}": v for index, moments in states for name, v in moments.items() if v is not None}
         tensors = {
@@ -125,7 +136,8 @@ class TrainingState:
         save_tensors(self.folder / name, tensors)
         about = {"job": self._job, "progress": progress, "scaler": self._scaler.state_dict()}
         Artifact(self.folder).keep([name], about)
-        self._saved_step = progress["step"]
+        self._saved_step, self._saved_at = progress["step"], time.monotonic()
+        self._saving_s = self._saved_at - began
 
     def load(self, is_main: bool = True) -> tuple[dict[str, Any], dict[str, dict[str, Tensor]]] | None:
         """Load the saved state's optimizer and scaler, and return its progress and groups; None where none is saved.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
@@ -18,14 +17,6 @@ from genrobust.core import UserError, csv_line, progress_bar, resolve_device
 from genrobust.data import image_files, read_image, readable_names
 
 TOP, BATCH_SIZE = 5, 128
-
-
-@dataclass(frozen=True, slots=True)
-class PredictionCounts:
-    """The number of images, and of those that could not be read."""
-
-    images: int
-    unreadable: int
 
 
 def images_in(folder: Path) -> list[Path]:
@@ -48,8 +39,8 @@ def predict_images(
     top: int = TOP,
     batch_size: int = BATCH_SIZE,
     device: str = "auto",
-) -> PredictionCounts:
-    """Classify images and call `write` with the lines of a CSV file (UTF-8), one an image.
+) -> int:
+    """Classify images, call `write` with the lines of a CSV file (UTF-8), and return how many cannot be read.
 
     Each of `paths`, which lie below `folder`, has its path there, and the `top` classes with their names in the data,
     readable names and probabilities; where it cannot be read, these are empty and the last column says why.
@@ -80,7 +71,7 @@ def predict_images(
                     cells = [*_top_cells(next(probabilities), model.classes, names, top), ""]
                 write(csv_line([path.relative_to(folder).as_posix(), *cells]).encode())
             bar.advance(len(batch))
-    return PredictionCounts(len(paths), unreadable)
+    return unreadable
 
 
 def _probabilities(

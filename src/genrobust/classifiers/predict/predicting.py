@@ -121,9 +121,9 @@ def _predict_group(
                     images,
                     classifier.prepare,
                     feed,
+                    names,
                     advance,
                     classifier.flip,
-                    names,
                 )
             for (cache, _), logits in zip(pending, outputs, strict=True):
                 cache.save(name, logits)
@@ -174,10 +174,9 @@ class _PredictionCache:
     def save(self, name: str, logits: np.ndarray) -> None:
         """Save the `logits` of the set `name`, float32 [N, K], reduced to the classes of the study."""
         images, preparation = self._sets[name], self.classifier.preparation
-        accepted, protocol = getattr(images, "accepted", None), getattr(images, "protocol", "")
         selected = logits if self._columns is None else logits[:, self._columns]
-        description = "; ".join(filter(None, [preparation, protocol]))
+        description = "; ".join(filter(None, [preparation, images.protocol]))
         predictions = Predictions(
-            name, selected, images.labels, tuple(images.keys), self._classes, description, accepted
+            name, selected, images.labels, tuple(images.keys), self._classes, description, images.accepted
         )
         save_predictions(self.saved.folders[name], predictions, self._inputs[name], self._weights)

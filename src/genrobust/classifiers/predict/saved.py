@@ -66,7 +66,7 @@ def prediction_inputs(predicted_by: PredictedBy, test_set: str, images: ImageSet
         "classifier": predicted_by.identity,
         "test_set": test_set,
         "images": images.fingerprint,
-        "protocol": getattr(images, "protocol", ""),
+        "protocol": images.protocol,
         "classes": digest(labels.ids),
     }
 

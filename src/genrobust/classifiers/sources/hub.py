@@ -13,11 +13,6 @@ TIMM_CONFIG = "config.json"  # of a folder that timm saved or the hub holds
 CARD = "README.md"
 
 
-def is_timm_folder(folder: Path) -> bool:
-    """Return whether `folder` is a model that timm saved, or the download of one from the hub."""
-    return (folder / TIMM_CONFIG).is_file()
-
-
 def fetch_from_hub(spec: str, files: Sequence[str], contents: str) -> Path:
     """Fetch `files` of ``hf-hub:NAME`` or ``hf-hub:NAME@REVISION`` where it has them, and return their folder.
 

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import difflib
-import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,7 +17,7 @@ from timm.models import load_state_dict
 from torch import Tensor, nn
 
 from genrobust.classifiers.classifier import Blueprint, OpenClassifier
-from genrobust.classifiers.networks.architectures import OWN_NETWORKS, PAPER_NAMES
+from genrobust.classifiers.networks.architectures import OWN_NETWORKS, PAPER_NAMES, did_you_mean
 from genrobust.classifiers.networks.checkpoints import WEIGHTS
 from genrobust.classifiers.networks.models import Classifier, move_to
 from genrobust.classifiers.sources.hub import FOLDER, HUB, TIMM_CONFIG
@@ -28,6 +25,7 @@ from genrobust.classifiers.sources.timm_config import data_config, read_timm_con
 from genrobust.core import GenrobustError, UserError, digest, hash_file, hash_folder, one_line
 
 FILES = f"{TIMM_CONFIG} and {WEIGHTS}"
+SHOWN = 300  # characters of why weights do not fit: torch lists every key
 TENSOR_FILES = (".safetensors", ".pt", ".pth", ".bin", ".tar")
 KINDS = (
     f"a checkpoint's folder, a folder that timm saved, a name of timm's, {HUB}NAME, ARCHITECTURE@FILE for a state "
@@ -35,68 +33,16 @@ KINDS = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class TimmModel:
-    """A network whose images are prepared as timm validates with `config`.
+def open_timm(name: str, names: Sequence[str] | None) -> OpenClassifier:
+    """Open the pretrained timm model `name`, such as ``resnet50.a1_in1k``.
 
-    Attributes:
-        spec: How the user named it.
-        config: Its configuration, as timm writes it.
-        weights_hash: Identifies its weights.
-        make_network: Returns the network with its weights.
+    `names` are as for `class_ids`, in all functions here that open a model.
+
+    Raises:
+        UserError: timm has no such weights.
     """
-
-    spec: str
-    config: Mapping[str, Any]
-    weights_hash: str
-    make_network: Callable[[], nn.Module]
-
-    def open(self, names: Sequence[str] | None) -> OpenClassifier:
-        """Return the classifier.
-
-        Args:
-            names: The class names that the user gave, in the order of the logits; None for none. An empty sequence
-                opens the model for its weights only.
-
-        Raises:
-            UserError: The names of the classes are unknown, or the model takes other images than squares of RGB.
-        """
-        spec, config = self.spec, self.config
-        data = data_config(spec, config, test_size=True)
-        channels, height, width = data["input_size"]
-        if (channels, height) != (3, width):
-            raise UserError(
-                f"{spec} takes images of {channels} x {height} x {width}: genrobust supports only 3 x N x N"
-            )
-        label_names = config.get("label_names")
-        count = int(config.get("num_classes") or 0)
-        if not count and (label_names or names is None or names):
-            raise UserError(f"{spec} has no num_classes: it has no last layer, or its {TIMM_CONFIG} lacks the key")
-        if label_names and len(label_names) != count:
-            raise UserError(f"{spec}: its {TIMM_CONFIG} has {len(label_names)} label_names and num_classes {count}")
-        prepare, description = prepare_as_timm(data)
-
-        def load(device: torch.device) -> nn.Module:
-            return move_to(Classifier(self.make_network(), data["mean"], data["std"]), device).eval()
-
-        size = data_config(spec, config)["input_size"][-1]  # the training size, not the test size
-        blueprint = None
-        if architecture := config.get("architecture"):
-            kwargs = {key: value for key, value in config.get("model_args", {}).items() if key != "num_classes"}
-            name = architecture.partition(".")[0]
-            blueprint = Blueprint(name, kwargs, size, data["interpolation"])
-        classes, shown = class_ids(spec, count, label_names, names), config.get("label_descriptions") or {}
-        return OpenClassifier(
-            spec, classes, self.weights_hash, prepare, description, load, blueprint=blueprint, descriptions=shown
-        )
-
-
-def timm_by_name(name: str) -> TimmModel:
-    """Return the pretrained timm model `name`, such as ``resnet50.a1_in1k``; raises UserError for an unknown one."""
     if not timm.is_model_pretrained(name):
-        known = timm.list_models(pretrained=True)
-        near = difflib.get_close_matches(name, known, n=3) or [n for n in known if n.startswith(name.split(".")[0])][:3]
-        hint = f"did you mean {' or '.join(near)}?" if near else f"a classifier is {KINDS}"
+        hint = did_you_mean(name, timm.list_models(pretrained=True), f"a classifier is {KINDS}")
         raise UserError(
             f"no classifier {name!r}: there is no such folder, and timm has no weights of this name; {hint}"
         )
@@ -104,26 +50,25 @@ def timm_by_name(name: str) -> TimmModel:
     assert settings is not None  # it has weights
     config = settings.to_dict()
     download_hint = f" Without a network, give the folder of a download: its {FILES} from the hub"
-    return TimmModel(name, config, digest(["timm", config], 64), partial(_load_pretrained, name, download_hint))
+    return _open(name, config, digest(["timm", config], 64), partial(_load_pretrained, name, download_hint), names)
 
 
-def timm_in_folder(folder: Path, spec: str) -> TimmModel:
-    """Return the model that timm saved in `folder`.
+def open_timm_folder(folder: Path, spec: str, names: Sequence[str] | None) -> OpenClassifier:
+    """Open the model that timm saved in `folder`.
 
     Raises:
-        UserError: The configuration or the weights are missing.
+        UserError: The configuration or the weights are missing, the names of the classes are unknown, or the model
+            takes other images than squares of RGB.
     """
     config = read_timm_config(folder, spec)
     if not (folder / WEIGHTS).is_file():
         raise UserError(f"{spec} holds no {WEIGHTS}: save the model's weights as safetensors, which runs no code")
     weights = hash_folder(folder, (TIMM_CONFIG, WEIGHTS))  # a hub's folder may also hold what others fetched
-    return TimmModel(spec, config, weights, partial(_load_pretrained, f"{FOLDER}{folder}"))
+    return _open(spec, config, weights, partial(_load_pretrained, f"{FOLDER}{folder}"), names)
 
 
-def state_dict_model(architecture: str, file: Path, spec: str, names: Sequence[str] | None) -> TimmModel:
-    """Return the network that timm or torchvision calls `architecture`, with a state dict; only tensors are read.
-
-    `names` are as for `TimmModel.open`.
+def open_state_dict(architecture: str, file: Path, spec: str, names: Sequence[str] | None) -> OpenClassifier:
+    """Open the network that timm or torchvision calls `architecture`, with a state dict; only tensors are read.
 
     Raises:
         UserError: The file is no state dict, neither library knows the architecture, or the weights do not fit it.
@@ -135,24 +80,52 @@ def state_dict_model(architecture: str, file: Path, spec: str, names: Sequence[s
         try:
             loaded = load(architecture, dict(tensors), len(classes))
         except (RuntimeError, ValueError, KeyError, AttributeError) as error:  # keys or shapes that do not fit
-            failures.append(f"{library}: {_misfit(error)}")
+            failures.append(f"{library}: {one_line(error)[:SHOWN]}")
             continue
         if loaded is not None:
             network, config = loaded
             config = {**config, "num_classes": len(classes), "label_names": list(classes)}
-            weights = digest([architecture, hash_file(file)], 64)
-            return TimmModel(spec, config, weights, network.eval)
+            return _open(spec, config, digest([architecture, hash_file(file)], 64), network.eval, names)
     if failures:
-        origin = "that --labels names" if names else "of ImageNet"
-        remedy = "; --labels FILE names others" if names is None else "; for others, save it as a folder with timm"
+        origin = "that --labels names" if names else "of ImageNet (--labels FILE names others)"
         raise UserError(
-            f"{file} does not fit {architecture} with the {len(classes)} classes {origin}{'' if names else remedy}: "
-            f"{'; '.join(failures)}"
+            f"{file} does not fit {architecture} with the {len(classes)} classes {origin}: {'; '.join(failures)}"
         )
-    known = [*PAPER_NAMES, *timm.list_models(), *_torchvision_classifiers()]
-    near = difflib.get_close_matches(architecture, dict.fromkeys(known), n=3)
-    hint = f"; did you mean {' or '.join(near)}?" if near else ""
-    raise UserError(f"neither timm nor torchvision knows an architecture {architecture!r}{hint}")
+    hint = did_you_mean(architecture, [*PAPER_NAMES, *timm.list_models(), *_torchvision_classifiers()], "")
+    raise UserError(f"neither timm nor torchvision knows an architecture {architecture!r}; {hint}")
+
+
+def _open(
+    spec: str,
+    config: Mapping[str, Any],
+    weights_hash: str,
+    make_network: Callable[[], nn.Module],
+    names: Sequence[str] | None,
+) -> OpenClassifier:
+    """Open the network that `make_network` returns, whose images are prepared as timm validates with its `config`."""
+    data = data_config(spec, config, test_size=True)
+    channels, height, width = data["input_size"]
+    if (channels, height) != (3, width):
+        raise UserError(f"{spec} takes images of {channels} x {height} x {width}: genrobust supports only 3 x N x N")
+    label_names, count = config.get("label_names"), int(config.get("num_classes") or 0)
+    if not count and (label_names or names != ()):
+        raise UserError(f"{spec} has no num_classes: it has no last layer, or its {TIMM_CONFIG} lacks the key")
+    if label_names and len(label_names) != count:
+        raise UserError(f"{spec}: its {TIMM_CONFIG} has {len(label_names)} label_names and num_classes {count}")
+    prepare, description = prepare_as_timm(data)
+
+    def load(device: torch.device) -> nn.Module:
+        return move_to(Classifier(make_network(), data["mean"], data["std"]), device).eval()
+
+    size = data_config(spec, config)["input_size"][-1]  # the training size, not the test size
+    blueprint = None
+    if architecture := config.get("architecture"):
+        kwargs = {key: value for key, value in config.get("model_args", {}).items() if key != "num_classes"}
+        blueprint = Blueprint(architecture.partition(".")[0], kwargs, size, data["interpolation"])
+    classes, shown = class_ids(spec, count, label_names, names), config.get("label_descriptions") or {}
+    return OpenClassifier(
+        spec, classes, weights_hash, prepare, description, load, blueprint=blueprint, descriptions=shown
+    )
 
 
 def prepare_as_timm(data: Mapping[str, Any]) -> tuple[Callable[[Image.Image], np.ndarray], str]:
@@ -238,13 +211,6 @@ def _load_into_timm(name: str, tensors: dict[str, Tensor], classes: int) -> Netw
 def _torchvision_classifiers() -> list[str]:
     """Return the names of torchvision's classifiers, without its networks for detection, segmentation and flow."""
     return torchvision.models.list_models(torchvision.models)
-
-
-def _misfit(error: Exception) -> str:
-    """Return how many keys of a state dict are missing and unexpected, with one of each, or else `error` itself."""
-    found = re.findall(r"(Missing|Unexpected) key\(s\) in state_dict: (.*)", str(error))
-    keys = [(kind.lower(), re.findall(r'"(.*?)"', line)) for kind, line in found]
-    return ", ".join(f"{len(names)} {kind} keys, such as {names[0]}" for kind, names in keys) or one_line(error)
 
 
 def _load_into_torchvision(name: str, tensors: dict[str, Tensor], classes: int) -> NetworkAndConfig:

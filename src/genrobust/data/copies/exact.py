@@ -40,21 +40,17 @@ class Copies:
     learned: bool = False
 
     def __str__(self) -> str:
-        one = len(self.originals) == 1
-        number = f"{len(self.originals):,} of the {self.total:,} images of {self.name} {'is' if one else 'are'}"
-        counts = Counter(self.originals.values())
-        if self.learned:
-            kind = "near " if self.near == len(self.originals) else ""
-            kind = f"a {kind}copy of a test image" if one else f"{kind}copies of test images"
-            some = f"; {self.near:,} near copies" if 0 < self.near < len(self.originals) else ""
-            then = "left out" if self.left_out else "not left out: accuracies on these sets are too high"
-            return f"{number} {kind} ({', '.join(f'{n:,} of {of}' for of, n in counts.items())}{some}), {then}"
-        sets = [
-            f"{n:,} of {'other images of its own' if of == self.name else f'images of {of}'}"
-            for of, n in counts.items()
-        ]
-        then = ", left out: a copy is no new image" if self.left_out else ""
-        return f"{number} {'a copy' if one else 'copies'}, byte for byte ({', '.join(sets)}){then}"
+        count = len(self.originals)
+        number = f"{count:,} of the {self.total:,} images of {self.name}"
+        near = "near " if self.near == count else ""
+        copies = f"is a {near}copy" if count == 1 else f"are {near}copies"
+        of = ("a test image" if count == 1 else "test images") if self.learned else "others, byte for byte"
+        sets = ", ".join(f"{n:,} of {name}" for name, n in Counter(self.originals.values()).items())
+        some = f"; {self.near:,} near copies" if 0 < self.near < count else ""
+        then = "left out" if self.left_out else "not left out"
+        if self.learned and not self.left_out:
+            then += ": accuracies on these sets are too high"
+        return f"{number} {copies} of {of} ({sets}{some}), {then}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,14 +79,23 @@ def without_broken(data: StudyData, broken_of: Callable[[ImageSet], Sequence[int
     notices = []
     for key, images in data.learned.items():
         if broken := broken_of(images):
-            if len(broken) == len(images):
-                raise UserError(f"data: no image of {images.name} can be read, such as {images.keys[0]}: add others")
-            left[key] = Subset(images, np.setdiff1d(np.arange(len(images)), broken))
-            if key == "train" and (gone := np.setdiff1d(images.labels, left[key].labels)).size:
-                names = some_of(data.labels.names[k] for k in gone)
-                raise UserError(f"data: no training image of {names} can be read: add others")
+            left[key] = _without(broken, data, key, images, "is broken: add others")
             notices.append(Broken(images.name, tuple(images.keys[place] for place in broken), len(images)))
     return data.replaced(left), notices
+
+
+def _without(places: Collection[int], data: StudyData, key: str, images: ImageSet, why: str) -> Subset:
+    """Return the set `key` of `data`, which is `images`, without those at `places`.
+
+    Raises:
+        UserError: No image is left, or of the training images none of a class; the message ends with `why`.
+    """
+    left = Subset(images, np.setdiff1d(np.arange(len(images)), list(places)))
+    if not len(left):
+        raise UserError(f"data: every image of {images.name} {why}")
+    if key == "train" and (gone := np.setdiff1d(images.labels, left.labels)).size:
+        raise UserError(f"data: every training image of {some_of(data.labels.names[k] for k in gone)} {why}")
+    return left
 
 
 def hash_contents(images: ImageSet) -> np.ndarray | None:
@@ -99,13 +104,13 @@ def hash_contents(images: ImageSet) -> np.ndarray | None:
     Raises:
         UserError: A file cannot be read.
     """
-    encoded: Callable[[int], Path | bytes] | None = getattr(images, "encoded", None)
-    if encoded is None:
+    if not len(images) or images.encoded(0) is None:
         return None
     hashes = np.zeros((len(images), BYTES), dtype=np.uint8)
 
     def hash_one(index: int) -> None:
-        source = encoded(index)
+        source = images.encoded(index)
+        assert source is not None
         with reading(f"the image {source if isinstance(source, Path) else images.keys[index]}"):
             digest = hash_file(source) if isinstance(source, Path) else hashlib.sha256(source).hexdigest()
         hashes[index] = np.frombuffer(bytes.fromhex(digest), dtype=np.uint8)
@@ -171,13 +176,10 @@ def without_copies(
     copies = find_copies({"train": data.train, "val": data.val, **tests}, tests, contents_of, beside)
     for in_set in copies:
         if (name := in_set.name) in tests:
-            if len(in_set.originals) == in_set.total:
-                others = " and ".join(Counter(in_set.originals.values()))
-                raise UserError(
-                    f"data: every image of {name} is a copy of one of {others}: leave {name} out, or name it in "
-                    "evaluate.beside if it has other labels"
-                )
-            tests[name] = Subset(tests[name], np.setdiff1d(np.arange(in_set.total), list(in_set.originals)))
+            others = " and ".join(Counter(in_set.originals.values()))
+            then = f"leave {name} out, or name it in evaluate.beside if it has other labels"
+            why = f"is a copy of one of {others}: {then}"
+            tests[name] = _without(in_set.originals, data, name, tests[name], why)
     return replace(data, tests=tests), copies
 
 
@@ -227,25 +229,19 @@ def without_leaks(
         tests[own.name] = learned.pop("shifted_val")
     copies = []
 
-    def without(images: ImageSet, others: Mapping[str, ImageSet], of_each_class: bool = False) -> ImageSet:
+    def without(key: str, images: ImageSet, others: Mapping[str, ImageSet]) -> ImageSet:
         found = copies_of_tests(images.name, images, others, contents_of, near_copies_of)
         if found is None:
             return images
-        left = Subset(images, np.setdiff1d(np.arange(found.total), list(found.originals)))
-        where = " and ".join(Counter(found.originals.values()))
-        then = f"({where}): add others" + (", or set data.near_copies: keep" if found.near else "")
-        if not len(left):
-            raise UserError(f"data: every image of {images.name} is a copy of a test image {then}")
-        gone = [data.labels.names[k] for k in np.setdiff1d(images.labels, left.labels)]
-        if of_each_class and gone:
-            raise UserError(f"data: every training image of {some_of(gone)} is a copy of a test image {then}")
         copies.append(found)
-        return left
+        where = " and ".join(Counter(found.originals.values()))
+        then = ", or set data.near_copies: keep" if found.near else ""
+        return _without(found.originals, data, key, images, f"is a copy of a test image ({where}): add others{then}")
 
     chosen = {name: tests[name] for name in chosen_by if name in tests}
     others = {name: images for name, images in tests.items() if name not in chosen}
     for name, images in chosen.items():
-        tests[name] = without(images, others)
+        tests[name] = without(name, images, others)
     for key, images in learned.items():
-        changed[key] = without(images, others if key == "shifted_val" else tests, of_each_class=key == "train")
+        changed[key] = without(key, images, others if key == "shifted_val" else tests)
     return replace(data.replaced(changed), tests={name: tests[name] for name in data.tests}), copies

@@ -8,6 +8,8 @@ lies on the background, cut to its own extent), which are compared all with all;
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -136,30 +138,47 @@ def _candidates(
     first: int | None,
 ) -> list[np.ndarray]:
     """For each query the indices into `pool` that are worth aligning; `first` is the first query's own place in it."""
-    indices: list[torch.Tensor] = []
-    for query, references, side in zip(queries, pool, (_WHOLE, _CUT), strict=True):
-        best = torch.full((len(query), 0), torch.inf)
-        where = torch.zeros((len(query), 0), dtype=torch.int64)
+
+    def distances(query: torch.Tensor, references: torch.Tensor) -> Iterator[torch.Tensor]:
         for start in range(0, len(references), _BLOCK):
-            block = references[start : start + _BLOCK]
-            turned = block.view(-1, side, side).flip(2).reshape(len(block), -1)
-            apart = torch.minimum(share_apart(query, block), share_apart(query, turned))
+            apart = share_apart_or_mirrored(query, references[start : start + _BLOCK])
             if first is not None:
-                self_index = torch.arange(first, first + len(query)) - start
-                inside = (self_index >= 0) & (self_index < len(block))
-                apart[inside.nonzero()[:, 0], self_index[inside]] = torch.inf
-            best = torch.cat([best, apart], dim=1)
-            where = torch.cat([where, torch.arange(start, start + len(block)).expand(len(query), -1)], dim=1)
-            best, places = best.topk(min(CANDIDATES, best.shape[1]), largest=False)
-            where = where.gather(1, places)
-        indices.append(torch.where(best < torch.inf, where, -1))
+                own = torch.arange(first, first + len(query)) - start
+                inside = (own >= 0) & (own < apart.shape[1])
+                apart[inside.nonzero()[:, 0], own[inside]] = torch.inf
+            yield apart
+
+    indices = [nearest_places(distances(*pair), CANDIDATES) for pair in zip(queries, pool, strict=True)]
     return [np.unique(row[row >= 0]) for row in torch.cat(indices, dim=1).numpy()]
+
+
+def nearest_places(distances: Iterable[torch.Tensor], count: int) -> torch.Tensor:
+    """Return the columns of the `count` smallest of each row, int64 [N, count], -1 for infinite ones.
+
+    Args:
+        distances: Float [N, M], in blocks of columns.
+    """
+    best, places, first = [], [], 0
+    for block in distances:
+        smallest, of_block = block.topk(min(count, block.shape[1]), largest=False)
+        best.append(smallest)
+        places.append(of_block + first)
+        first += block.shape[1]
+    smallest, order = torch.cat(best, dim=1).topk(min(count, first), largest=False)
+    return torch.where(smallest < torch.inf, torch.cat(places, dim=1).gather(1, order), -1)
 
 
 def share_apart(queries: torch.Tensor, references: torch.Tensor) -> torch.Tensor:
     """Return the share of squared contrast by which descriptors [N, D] and [M, D] differ, 1 for flat ones: [N, M]."""
     energy = (queries**2).sum(1)[:, None] + (references**2).sum(1)[None]
     return 1 - 2 * (queries @ references.T) / energy.clamp(min=1e-6)
+
+
+def share_apart_or_mirrored(queries: torch.Tensor, references: torch.Tensor) -> torch.Tensor:
+    """Return the smaller `share_apart` of square pictures [N, D] and [M, D], as they are and mirrored: [N, M]."""
+    side = math.isqrt(references.shape[1])
+    mirrored = references.view(-1, side, side).flip(2).flatten(1)
+    return torch.minimum(share_apart(queries, references), share_apart(queries, mirrored))
 
 
 def distances_with_mirror(query: np.ndarray, references: np.ndarray) -> np.ndarray:

@@ -8,7 +8,7 @@ that may be near are read again and aligned.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -17,7 +17,15 @@ from PIL import Image
 from torch.nn.functional import avg_pool2d, grid_sample
 
 from genrobust.core import Advance, ImageSet, UserError, cores, progress_bar
-from genrobust.data.copies.fingerprint import FAINT, NEAR, distances_with_mirror, frame, share_apart
+from genrobust.data.copies.fingerprint import (
+    FAINT,
+    NEAR,
+    distances_with_mirror,
+    frame,
+    nearest_places,
+    share_apart,
+    share_apart_or_mirrored,
+)
 
 SIDE, CHROMA = 32, 8  # pixels a side of a thumbnail's luma and of its two planes of chroma, which are packed below it
 ROWS = SIDE + 2 * CHROMA**2 // SIDE
@@ -205,23 +213,15 @@ def _cut_out(pictures: torch.Tensor) -> torch.Tensor:
 
 def _candidates(own: _Described, blocks: Sequence[_Described]) -> list[list[int]]:
     """For each image the places of the images in `blocks` that are worth aligning with it."""
-    chosen: list[torch.Tensor] = []
-    for kind, limit in enumerate((_WHOLE_APART, _CUT_APART)):
-        magnitudes, layout = own[kind]
-        if kind and not layout.any():
-            continue  # photographs have no background
-        best = torch.full((len(layout), 0), torch.inf)
-        where = torch.zeros((len(layout), 0), dtype=torch.int64)
-        first = 0
+
+    def distances(kind: int, limit: float) -> Iterator[torch.Tensor]:
+        magnitudes, layouts = own[kind]
         for block in blocks:
-            others, layouts = block[kind]
-            turned = layouts.view(-1, _LAYOUT, _LAYOUT).flip(2).flatten(1)
-            apart = torch.minimum(share_apart(layout, layouts), share_apart(layout, turned))
+            others, their_layouts = block[kind]
+            apart = share_apart_or_mirrored(layouts, their_layouts)
             apart[(apart >= limit) | (share_apart(magnitudes, others) >= _BOUND)] = torch.inf
-            best = torch.cat([best, apart], 1)
-            where = torch.cat([where, torch.arange(first, first + len(layouts)).expand(len(layout), -1)], 1)
-            best, places = best.topk(min(_CANDIDATES, best.shape[1]), largest=False)
-            where = where.gather(1, places)
-            first += len(layouts)
-        chosen.append(torch.where(best < torch.inf, where, -1))
+            yield apart
+
+    limits = (_WHOLE_APART, _CUT_APART) if own[1][1].any() else (_WHOLE_APART,)  # photographs have no background
+    chosen = [nearest_places(distances(kind, limit), _CANDIDATES) for kind, limit in enumerate(limits)]
     return [sorted({place for place in row if place >= 0}) for row in torch.cat(chosen, 1).tolist()]

@@ -62,8 +62,6 @@ class Corruptions(DerivedSets):
 class CorruptedImages(Subset):
     """The images of another set under each corruption at each severity: an ImageSet."""
 
-    encoded, column = None, None  # they are no files
-
     def __init__(
         self, name: str, images: ImageSet, names: Sequence[str], severities: Sequence[int], side: int | None = None
     ) -> None:
@@ -95,3 +93,6 @@ class CorruptedImages(Subset):
 
     def reduced(self, index: int, side: int) -> Image.Image:
         return self.image(index)
+
+    def encoded(self, index: int) -> None:
+        return None

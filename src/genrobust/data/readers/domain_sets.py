@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
@@ -24,7 +24,6 @@ log = logging.getLogger(__name__)
 HALF = 0.5
 LEVELS, FEW = 3, 3  # where the domains are looked for, and among how many folders
 LEAST = 2  # images of a class in a domain: one for each half
-SPLITS = {"train", "val", "validation", "test"}  # folders that are no domains, in any case: sets of every study
 
 
 class DomainSet(DataSource):
@@ -91,40 +90,25 @@ class DomainSet(DataSource):
     def _find_domains(self) -> tuple[Path, dict[str, str]]:
         """Return the folder that holds the domains, and the subfolder of each."""
         names = self.official or tuple(sorted(_subfolders(self.root).values()))
-        if not self.official and (splits := [name for name in names if name.lower() in SPLITS]):
-            raise UserError(
-                f"data.root: {self.root / splits[0]} is a part of a set, and no domain: for folders of training and "
-                "test images use source: folders"
-            )
         taken = self.domains or names
         for key, given, known in (
             ("domains", self.domains, names), ("real", [self.real], taken), ("left_out", [self.left_out], taken)
         ):  # fmt: skip
             if unknown := [name for name in given if name is not None and name not in known]:
                 raise UserError(f"data.{key}: no domain {unknown[0]!r}; there are {', '.join(known)}")
-        wanted = [name for name in names if name in taken]
-        folder = self._folder_of(wanted)
+        wanted = {bare_name(name): name for name in names if name in taken}
+        folder = max(_places(self.root), key=lambda place: len(wanted.keys() & _subfolders(place).keys()))
         there = _subfolders(folder)
-        if missing := [name for name in wanted if bare_name(name) not in there]:
-            others = ", ".join(name for name in wanted if name not in missing)
+        if missing := [name for bare, name in wanted.items() if bare not in there]:
+            holds = some_of(there.values()) or "no folder"
             raise UserError(
-                f"data.root: {folder} lacks the domain {missing[0]}: unpack the set again, or take those that are "
-                f"there with data.domains: [{others}]"
+                f"data.root: {folder} lacks the domain {missing[0]} and holds {holds}: "
+                "name the folder of the domains, unpack the set again, or take those that are there with data.domains"
             )
         if len(wanted) < 2:
-            raise UserError(f"data: {folder} has the domain {wanted[0]} alone: two are needed, one to test on")
-        return folder, {name: there[bare_name(name)] for name in wanted}
-
-    def _folder_of(self, domains: Collection[str]) -> Path:
-        """Return `root`, or the folder up to two levels below that holds one of `domains` or more."""
-        wanted = {*map(bare_name, domains)}
-        for folder in _places(self.root):
-            if wanted & _subfolders(folder).keys():
-                return folder
-        found = some_of(_subfolders(self.root).values()) or "no folder"
-        raise UserError(
-            f"data.root: {self.root} holds none of {', '.join(domains)}, but {found}: name the folder that holds them"
-        )
+            only = ", ".join(wanted.values()) or "none"
+            raise UserError(f"data: of the domains in {folder}, two are needed, one to test on, and there is {only}")
+        return folder, {name: there[bare] for bare, name in wanted.items()}
 
     def _open(self, folder: Path, domains: Mapping[str, str]) -> tuple[FolderClasses, ListedImages]:
         """Open the images of all domains, in the order of a hash of their names."""

@@ -72,21 +72,16 @@ def read_set(name: str, path: Path, labels: LabelSpace, mapping: str) -> ListedI
     if not wanted:
         raise UserError(f"{path}: objectnet shares no class with the {len(labels)} of data.classes: leave it out")
     folders = [sub.name for sub in class_folders(images)]
-    missing = sorted(wanted.keys() - set(folders))
-    if missing:
-        raise UserError(
-            f"{images} lacks {len(missing)} of the {len(wanted)} class folders that ObjectNet shares with these "
-            f"classes: {some_of(missing)}. Unpack objectnet-1.0.zip again"
-        )
     listing = list_folder(images, folders)
+    if missing := sorted(wanted.keys() - set(listing.groups)):
+        raise UserError(
+            f"{images} has no image in {len(missing)} of the {len(wanted)} class folders that ObjectNet shares with "
+            f"these classes: {some_of(missing)}. Unpack objectnet-1.0.zip again"
+        )
     if (len(folders), len(listing.keys)) != OFFICIAL:
         counts = f"{len(listing.keys):,} images in {len(folders)} folders instead of {OFFICIAL[1]:,} in {OFFICIAL[0]}"
         log.warning("%s is not the official objectnet: %s; published accuracies are of that", images, counts)
-    opened = ListedImages(name, listing, wanted, border=BORDER, protocol=PROTOCOLS[mapping])
-    empty = sorted(wanted.keys() - {key.split("/")[0] for key in opened.keys})
-    if empty:
-        raise UserError(f"{images / empty[0]} holds no image: unpack objectnet-1.0.zip again")
-    return opened
+    return ListedImages(name, listing, wanted, border=BORDER, protocol=PROTOCOLS[mapping])
 
 
 def classes_of_folders(mappings: Path) -> dict[str, list[str]]:

@@ -27,7 +27,6 @@ from genrobust.generate.pipeline_config import (
     AdapterConfig,
     DiffusersConfig,
     PromptedConfig,
-    SizedConfig,
 )
 from genrobust.generate.pipelines import guidance_arguments
 from genrobust.recipe import ENGINES, GeneratorConfig
@@ -38,6 +37,10 @@ if TYPE_CHECKING:  # a study that is done asks for the identity alone, which tak
     from torch import Tensor
 
 ADDED = ("lora", "lora_sha256", "lora_scale", "adapter", "adapter_sha256", "adapter_scale")  # to the generator
+REMEDY = (
+    "lower generator.width and generator.height, set generator.offload to group or generator.dtype to bfloat16, or "
+    "name a smaller generator"
+)
 log = logging.getLogger(__name__)
 
 
@@ -74,8 +77,6 @@ class DiffusersEngine(Engine):
         self._compiled = False
         # How many images at once the network is compiled for, 0 where that failed; None where it is not compiled.
         self._whole: int | None = None
-        vae = getattr(self.generator.pipeline, "vae", None)
-        self._vae_dtype = None if vae is None else vae.dtype
 
     @classmethod
     def options_in(cls, mode: str) -> type[GeneratorConfig]:
@@ -132,8 +133,6 @@ class DiffusersEngine(Engine):
         self._whole = min(batch, self._most) if self._compiled else None
 
     def draw(self, requests: Sequence[Request]) -> list[np.ndarray | None]:
-        from genrobust.generate.speed import decode_one_by_one
-
         drawn: list[np.ndarray | None] = []
         while len(drawn) < len(requests):
             part = requests[len(drawn) : len(drawn) + self._most]
@@ -142,9 +141,6 @@ class DiffusersEngine(Engine):
             except OutOfMemory as error:
                 if len(part) == 1:
                     raise
-                if decode_one_by_one(self.generator.pipeline):  # decoding takes more than a step does, in full
-                    log.warning(f"{error}; from here on decoded one by one")
-                    continue
                 self._most = len(part) // 2
                 if self._whole:
                     self._whole = self._most
@@ -163,12 +159,12 @@ class DiffusersEngine(Engine):
         """Draw `requests` at once; raises OutOfMemory where they do not fit."""
         import torch
 
+        size = f"{self.generator.width} x {self.generator.height}"
         with (
             torch.inference_mode(),
             self._compiled_for(len(requests)),
-            self._vae_restored(),
-            self._parts_fetched_back(),
-            explain_out_of_memory(self.device, *self._memory_advice(len(requests))),
+            self._restored(),
+            explain_out_of_memory(self.device, f"while drawing {len(requests)} x {size} pixels at once", REMEDY),
             explain_failure(f"drawing with {self.config.model}"),
             muted(*EMPTY_WARNING),
         ):
@@ -206,37 +202,22 @@ class DiffusersEngine(Engine):
         return torch.compiler.set_stance("force_eager") if other else nullcontext()
 
     @contextmanager
-    def _parts_fetched_back(self) -> Iterator[None]:
-        """With `offload: model`, move what lies on the device back where drawing fails: the rest would not fit."""
+    def _restored(self) -> Iterator[None]:
+        """Where drawing fails, leave the pipeline as it was for the next try, which might not fit otherwise.
+
+        SDXL decodes in float32 and would leave its autoencoder there; with `offload: model`, parts would stay on the
+        device.
+        """
+        pipeline = self.generator.pipeline
+        vae = getattr(pipeline, "vae", None)
+        dtype = None if vae is None else vae.dtype
         try:
             yield
         except Exception:
-            self.generator.pipeline.maybe_free_model_hooks()
+            pipeline.maybe_free_model_hooks()
+            if vae is not None and vae.dtype != dtype:
+                vae.to(dtype)
             raise
-
-    @contextmanager
-    def _vae_restored(self) -> Iterator[None]:
-        """Give the autoencoder its precision back: SDXL decodes in float32, and leaves it there where that fails."""
-        try:
-            yield
-        finally:
-            vae = getattr(self.generator.pipeline, "vae", None)
-            if vae is not None and vae.dtype != self._vae_dtype:
-                vae.to(self._vae_dtype)
-
-    def _memory_advice(self, images: int) -> tuple[str, str]:
-        from genrobust.generate.speed import can_offload_layers
-
-        smaller = ["generator.width and generator.height"] if isinstance(self.config, SizedConfig) else []
-        lower = ["generate.batch_size", *smaller] if images > 1 else smaller
-        remedies = [f"lower {' or '.join(lower)}"] if lower else []
-        if images == 1 and self.generator.offload != "group" and can_offload_layers(self.generator.pipeline):
-            remedies.insert(0, "set generator.offload to group")
-        if self.config.dtype == "float32":
-            remedies.append("set generator.dtype to float16 or bfloat16")
-        shape = f"{self.generator.width} x {self.generator.height} pixels"
-        work = f"while drawing {images} image{'s' if images > 1 else ''} of {shape} at once"
-        return work, ", or ".join(remedies) or "name a smaller generator"
 
 
 def _diffusers_config(config: GeneratorConfig) -> DiffusersConfig:

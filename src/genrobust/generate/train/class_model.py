@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,21 +16,18 @@ from diffusers.models.unets.unet_2d import UNet2DModel
 from torch import Tensor, nn
 
 from genrobust.core import ImageSet, LabelSpace, UserError, digest, hashed_seed
-from genrobust.generate.loading import locate
-from genrobust.generate.mode import Generator
+from genrobust.generate.mode import Generator, locate
 from genrobust.generate.modes.class_number import name_in_style
 from genrobust.generate.patch_autoencoder import PatchAutoencoder, fit_patches
 from genrobust.generate.train.objective import (
     CONDITION_DROPOUT,
-    Batches,
     Examples,
-    Losses,
     Model,
     Objective,
+    Schedule,
     chunk_of,
     in_range,
     load_views,
-    losses,
     noise_schedule,
 )
 from genrobust.generate.train.tuned import VAE, save_class_model
@@ -69,7 +65,7 @@ class ClassModel(Objective):
             **more,
         }
 
-    def start(self, device: torch.device) -> tuple[Model, Losses, Batches]:
+    def start(self, device: torch.device) -> tuple[Model, Schedule, Examples]:
         generator = self.load(device)
         if self.config.components is not None:
             fitted: Any = self._fit((generator.width, generator.height))  # whose `to` has no types
@@ -87,7 +83,7 @@ class ClassModel(Objective):
                 setattr(part, name, StyledTable(self.numbers, getattr(part, name).embedding_dim))
         condition = ClassCondition(self.images, self.numbers, CONDITION_DROPOUT)
         examples = Examples(generator, self.images, condition, self.config)
-        return model.to(device), partial(losses, noise_schedule(scheduler_config)), examples
+        return model.to(device), noise_schedule(scheduler_config), examples
 
     def save(self, out: Path, model: Model) -> None:
         for part, name in _class_tables(model):
@@ -270,20 +266,14 @@ def _check_base(generator: Generator, config: ClassModelConfig) -> None:
             f"a class model takes its noise schedule from the generator, and the {type(pipeline.scheduler).__name__} "
             f"of {id} has none: name another one under generator.model, such as a Stable Diffusion"
         )
-    if generator.width != generator.height:
-        raise UserError(
-            f"a class model draws square images; the generator's are {generator.width} x {generator.height} pixels: "
-            "set generator.width and generator.height to one size"
-        )
     side = _latent_side(generator)
-    if config.channels is not None:
-        if side % 2 ** (len(config.channels) - 1):
-            raise UserError(
-                f"class_model.channels has {len(config.channels)} levels, each of half the size of the one before, and "
-                f"the latents of {id} are {side} x {side}: give fewer"
-            )
-    elif side % PATCH_OF_LATENTS:
-        raise UserError(f"the latents of {id} are {side} x {side}, which is odd: change generator.width and height")
+    unit = PATCH_OF_LATENTS if config.channels is None else 2 ** (len(config.channels) - 1)
+    if generator.width != generator.height or side % unit:
+        raise UserError(
+            f"a class model draws square images whose latents are a multiple of {unit} wide, and {id} makes {side} "
+            f"latents of {generator.width} x {generator.height} pixels: change generator.width and generator.height, "
+            "or give fewer levels in class_model.channels"
+        )
 
 
 def _latent_side(generator: Generator) -> int:

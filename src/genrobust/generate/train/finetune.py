@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,19 +14,16 @@ from peft import LoraConfig
 from torch import Tensor
 
 from genrobust.core import ImageSet, LabelSpace, UserError, digest, hashed_seed
-from genrobust.generate.loading import locate
-from genrobust.generate.mode import Generator
+from genrobust.generate.mode import Generator, locate
 from genrobust.generate.pipeline_config import PromptedConfig
 from genrobust.generate.templates import class_templates
 from genrobust.generate.train.objective import (
     CONDITION_DROPOUT,
-    Batches,
     Encoded,
     Examples,
-    Losses,
     Model,
     Objective,
-    losses,
+    Schedule,
     noise_schedule,
 )
 from genrobust.generate.train.tuned import save_full, save_lora
@@ -67,7 +63,7 @@ class Finetune(Objective):
             "captions_fingerprint": digest([[*pair, texts] for pair, texts in self.captions.items()]),
         }
 
-    def start(self, device: torch.device) -> tuple[Model, Losses, Batches]:
+    def start(self, device: torch.device) -> tuple[Model, Schedule, Examples]:
         generator = self.load(device, mode="labels")
         if not isinstance(generator.pipeline, StableDiffusionPipeline):
             kind = type(generator.pipeline).__name__
@@ -75,7 +71,7 @@ class Finetune(Objective):
         condition = CaptionCondition(generator, self.images, self.captions, CONDITION_DROPOUT)
         schedule = noise_schedule(generator.pipeline.scheduler.config)
         examples = Examples(generator, self.images, condition, self.config)
-        return self._trainable(generator.pipeline.unet), partial(losses, schedule), examples
+        return self._trainable(generator.pipeline.unet), schedule, examples
 
     def _trainable(self, unet: UNet2DConditionModel) -> UNet2DConditionModel:
         """Return `unet` with gradients where it is to learn: everywhere, or in a LoRA that is added to it."""

@@ -25,7 +25,6 @@ from genrobust.recipe import GeneratorTraining
 
 Model = Any  # a U-Net or a transformer of diffusers: called with noisy latents, timesteps and context
 Schedule = Any  # a DDPMScheduler, which gets its attributes at run time
-Losses = Callable[[Model, "Batch"], Tensor]  # of a model and (a part of) a batch: float32 [B], the loss of each image
 
 KEPT_BYTES = 3 << 30  # of latents, and of captions: 24,000 images and 13,000 captions of Stable Diffusion at 512 px
 MIN_SNR = 5.0  # that of a noise level from which on its weight falls, as in the paper
@@ -60,8 +59,8 @@ class Objective(ABC):
         """Return what decides the weights beside the images, the base's weights and the section, as flat JSON."""
 
     @abstractmethod
-    def start(self, device: torch.device) -> tuple[Model, Losses, Batches]:
-        """Return the model, on `device`, whose parameters with gradients are trained, its loss, and its examples.
+    def start(self, device: torch.device) -> tuple[Model, Schedule, Examples]:
+        """Return the model, on `device`, whose parameters with gradients are trained, its noise schedule, and examples.
 
         Raises:
             UserError: The base does not fit.
@@ -101,14 +100,6 @@ class Batch:
 def _to_device(tensor: Tensor, device: torch.device) -> Tensor:
     """Return `tensor` on `device`; the copy to a GPU is asynchronous, from pinned memory."""
     return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
-
-
-class Batches(Protocol):
-    """What each step of a training sees."""
-
-    def batch(self, seed: int, step: int) -> Batch:
-        """Return batch `step`, by (`seed`, `step`) alone, on the CPU."""
-        ...
 
 
 class Condition(Protocol):

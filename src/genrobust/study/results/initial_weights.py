@@ -12,22 +12,6 @@ from genrobust.recipe import PRETRAINED
 from genrobust.study.graph import Graph
 from genrobust.study.sources.checkpoints import PlannedCheckpoint
 
-# Parts of the names that timm and the hub give to weights, and the data that they were trained on, in this order.
-KNOWN = {
-    "datacomp": "DataComp (image-text pairs of the web)",
-    "laion400m": "LAION-400M (image-text pairs of the web)",
-    "laion2b": "LAION-2B (image-text pairs of the web)",
-    "lvd142m": "LVD-142M (images of the web)",
-    "metaclip": "MetaCLIP's image-text pairs of the web",
-    "openai": "OpenAI's 400 million image-text pairs of the web",
-    "yfcc100m": "YFCC100M (images of Flickr)",
-    "ig1b": "a billion images of Instagram",
-    "in22k": "ImageNet-21k",
-    "in21k": "ImageNet-21k",
-    "in12k": "ImageNet-12k",
-    "in1k": "ImageNet-1k",
-}
-
 
 def describe_starts(graph: Graph) -> Iterator[str]:
     """Yield a note on each pretrained network: the arms that start from it, and what it has seen before."""
@@ -59,11 +43,8 @@ def _seen_by(planned: PlannedCheckpoint) -> str:
         return "wild, icons in all styles of the shifted test sets by other designers"
     if is_checkpoint(Path(init)):
         return _seen_by_checkpoint(read_checkpoint_info(Path(init)).training)
-    name = init if init.startswith("hf-hub:") else Path(init).name
-    if init == PRETRAINED and planned.initial is not None:
-        name = planned.initial.opened.name
-    datasets = [dataset for part, dataset in KNOWN.items() if part in name.lower()]
-    return " and ".join(datasets) or "data that its name does not tell"
+    name = init if planned.initial is None or init != PRETRAINED else planned.initial.opened.name
+    return f"the data that its name tells ({name})"
 
 
 def _seen_by_checkpoint(training: Mapping[str, Any]) -> str:

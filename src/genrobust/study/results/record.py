@@ -141,7 +141,7 @@ def _qualities(graph: Graph) -> Iterator[SourceQuality]:
     for quality in () if config is None else graph.describe(config).found():
         made = datasets.get(quality.source)
         rate = None
-        if made is not None and not made.user_provided:
+        if made is not None:
             rate = Rates(context.out).known(Generate.name, context.worker, dataset_cost(made))
         yield replace(quality, per_second=rate)
 
@@ -157,15 +157,17 @@ def _notes(graph: Graph, scores: StudyScores) -> Iterator[str]:
 def _warnings(graph: Graph) -> Iterator[str]:
     """Yield what makes the answer doubtful, whatever its numbers."""
     yield from (f"Warning: {notice}." for notice in graph.notices())
-    for name, dataset in graph.images.datasets.items():
-        if isinstance(images := dataset.images, ShardDataset) and (copies := images.describe_copies()):
+    for name in graph.recipe.generated_sets():
+        if isinstance(images := graph.images.unfiltered(name).images, ShardDataset) and (
+            copies := images.describe_copies()
+        ):
             yield f"Warning: of the source {name}, {copies}."
 
 
-def gallery(labels: LabelSpace, sources: Mapping[str, ImageSet]) -> Iterator[Picture]:
-    """Yield pictures of the classes from each of `sources`, one of each style first."""
+def gallery(labels: LabelSpace, sources: Mapping[str, ImageSet], most: int = PICTURES) -> Iterator[Picture]:
+    """Yield about `most` pictures of the classes from each of `sources`, one of each style first."""
     chosen = {origin: _one_of_each_style(images, len(labels)) for origin, images in sources.items()}
-    stride = max(1, math.ceil(sum(len(few) for by_class in chosen.values() for few in by_class) / PICTURES))
+    stride = max(1, math.ceil(sum(len(few) for by_class in chosen.values() for few in by_class) / most))
     for label in range(0, len(labels), stride):
         for origin, images in sources.items():
             for index in chosen[origin][label]:

@@ -105,14 +105,13 @@ class PlannedCheckpoint:
         run, context, initial, start = self.run, self.context, self.initial, {}
         if run.alpha != 1:
             return {"tuned": self.tuned.folder.name, "wise_ft": run.alpha}
-        # The name does not depend on how often the training saves its state.
-        train = run.train.effective.model_copy(update={"save_every": TrainConfig.model_fields["save_every"].default})
+        train = run.train.effective
         if initial is not None:  # by its weights, wherever they lie
             train, start = initial.settings(train), {"initial": initial.identity}
         return {
             "mixture": self._mixture_identity,
             "val": context.data.val.fingerprint,
-            "train": train.model_dump(mode="json", exclude={"init"} if start else None),
+            "train": train.model_dump(mode="json", exclude={"save_every", *(["init"] if start else [])}),
             "seed": run.seed,
             "threads": context.recipe.threads,
             "device": context.device,

@@ -14,27 +14,25 @@ from genrobust.data import ShardDataset, missing_shards
 from genrobust.generate import Plan, engine_of, identity, open_generated, plan_of
 from genrobust.recipe import GENERATED, DatasetConfig, GeneratorConfig
 from genrobust.study.context import Context, Rebuilt
+from genrobust.study.sources.given import GivenImages
 from genrobust.study.sources.trained_generator import TrainedGenerator, trained_generator
 
 
 class GeneratedDataset(Rebuilt):
     """One generated dataset of a study: "generated", the recipe's own, or one of its `datasets`.
 
-    Images that the user has under data.generated stand in for the recipe's own.
-
     Raises:
-        UserError: There is neither a generator nor such images, or the recipe has no dataset of this name.
+        UserError: There is no generator, the recipe has no dataset of this name, or its images are the user's own.
     """
 
     def __init__(self, context: Context, name: str) -> None:
         self.context, self.name, recipe = context, name, context.recipe
-        known = [GENERATED, *recipe.datasets]
-        if name not in known:
-            raise UserError(f"the recipe has no dataset {name!r}; there are {', '.join(known)}")
-        self.user_provided = name == GENERATED and recipe.data.generated is not None
+        if name not in recipe.dataset_names:
+            raise UserError(f"the recipe has no dataset {name!r}; there are {', '.join(recipe.dataset_names)}")
+        if name == GENERATED and recipe.data.generated is not None:
+            raise UserError(f"the images of {name} are your own: name their folder, {recipe.data.generated}")
         self.config = recipe.datasets.get(name, DatasetConfig())
-        if not self.user_provided:
-            self.generator, self.generate = recipe.generation(name)
+        self.generator, self.generate = recipe.generation(name)
 
     def __repr__(self) -> str:
         return f"GeneratedDataset(name={self.name!r})"
@@ -46,13 +44,7 @@ class GeneratedDataset(Rebuilt):
 
     @cached_property
     def plan(self) -> Plan:
-        """The requests.
-
-        Raises:
-            UserError: The user provided the images.
-        """
-        if self.user_provided:
-            raise UserError(f"the images of {self.name} are your own, in data.generated: there are no prompts")
+        """The requests."""
         labels, seed = self.context.data.labels, self.config.data_seed
         if seed is None:
             seed = self.context.recipe.data_seed
@@ -96,29 +88,24 @@ class GeneratedDataset(Rebuilt):
 
     @cached_property
     def folder(self) -> Path:
-        """Where the shards lie, or the user's own images."""
-        user_folder = self.context.recipe.data.generated if self.user_provided else None
-        if user_folder is not None:
-            return user_folder
+        """Where the shards lie, or will lie."""
         word = self.generate.prompts.strategy if self.generator.reads_text else self.generator.mode
         return artifact_folder(self.context.out / "generated", f"{word}-{self.generate.per_class}", self.inputs)
 
-    @cached_property
+    @property
     def identity(self) -> str:
-        """A hash of all that the images depend on; of the user's own images that of their content."""
-        return self.images.fingerprint if self.user_provided else self.folder.name
+        """A hash of all that the images depend on."""
+        return self.folder.name
 
     @cached_property
     def class_counts(self) -> np.ndarray:
         """The number of images of each class, int [K], if every request gives one."""
-        if self.user_provided:
-            return self.context.count_by_class(self.images)
         return np.full(len(self.plan.labels), self.plan.per_class)
 
     @cached_property
     def trained(self) -> TrainedGenerator | None:
         """The generator that is trained for this dataset; None for one drawn with the base."""
-        return None if self.user_provided else trained_generator(self.context, self.generator, self.name)
+        return trained_generator(self.context, self.generator, self.name)
 
     @property
     def drawn_with(self) -> GeneratorConfig:
@@ -128,16 +115,16 @@ class GeneratedDataset(Rebuilt):
     @cached_property
     def is_on_server(self) -> bool:
         """Whether a server draws the images, and this machine computes nothing."""
-        return not self.user_provided and engine_of(self.generator).on_server
+        return engine_of(self.generator).on_server
 
     @cached_property
     def shards(self) -> Sequence[range]:
         """The requests of each shard, by index."""
-        return [] if self.user_provided else self.plan.shards(self.generate.shard_size)
+        return self.plan.shards(self.generate.shard_size)
 
     def missing_shards(self) -> list[int]:
         """Return the indices of the shards that are not made yet; fetches those that other machines made."""
-        return [] if self.user_provided else missing_shards(self.folder, len(self.shards))
+        return missing_shards(self.folder, len(self.shards))
 
     @property
     def is_made(self) -> bool:
@@ -145,20 +132,19 @@ class GeneratedDataset(Rebuilt):
         return not self.missing_shards()
 
     @cached_property
-    def images(self) -> ImageSet:
+    def images(self) -> ShardDataset:
         """The images, which are made already.
 
         Raises:
             UserError: They are not.
         """
-        user_images = self.context.data.generated if self.user_provided else None
-        if user_images is not None:
-            return user_images
         if missing := len(self.missing_shards()):
             raise UserError(f"{self.name}: {missing} of {len(self.shards)} shards are not generated yet")
         return open_generated(self.folder)
 
     def fetch_tars(self) -> None:
         """Fetch all images that are made, before many of them are read."""
-        if isinstance(self.images, ShardDataset):
-            self.images.fetch_tars()
+        self.images.fetch_tars()
+
+
+GeneratedImages = GivenImages | GeneratedDataset  # the user's own, or drawn by the study

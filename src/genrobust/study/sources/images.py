@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from functools import cached_property
 from pathlib import Path
-from typing import ClassVar
 
 import numpy as np
 
@@ -22,34 +20,15 @@ from genrobust.core import (
     UserError,
 )
 from genrobust.data import Review, list_cells, read_review, withheld_cells
-from genrobust.recipe import FilterConfig, MixturePart
+from genrobust.recipe import GENERATED, FilterConfig, MixturePart
 from genrobust.study.context import Context, Rebuilt
-from genrobust.study.sources.dataset import GeneratedDataset
+from genrobust.study.sources.dataset import GeneratedDataset, GeneratedImages
 from genrobust.study.sources.filtered import FilteredDataset
+from genrobust.study.sources.given import GivenImages
 from genrobust.study.sources.retrieved import RetrievedImages
 from genrobust.study.sources.search import PoolSearch
 
 MOST_SHARDS = 500_000  # of all datasets: listing the job of each takes 200 MB
-
-
-@dataclass(frozen=True, slots=True)
-class GivenImages:
-    """Images that are there before a study begins: the real ones, and those under data.extra."""
-
-    context: Context
-    images: ImageSet
-    is_made: ClassVar[bool] = True
-    datasets: ClassVar[Sequence[GeneratedDataset]] = ()
-
-    @property
-    def identity(self) -> str:
-        """A hash of the images."""
-        return self.images.fingerprint
-
-    @property
-    def class_counts(self) -> np.ndarray:
-        """The number of images of each class, int [K]."""
-        return self.context.count_by_class(self.images)
 
 
 ImageSource = GivenImages | GeneratedDataset | FilteredDataset | RetrievedImages | PoolSearch
@@ -84,8 +63,10 @@ class Images(Rebuilt):
 
     @cached_property
     def datasets(self) -> dict[str, GeneratedDataset]:
-        """The generated datasets that the arms mix, by name."""
-        datasets = {name: self.dataset(name) for name in self.context.recipe.generated_sets()}
+        """The datasets that the arms mix and the study generates, by name."""
+        own = self.context.recipe.data.generated is not None
+        names = [name for name in self.context.recipe.generated_sets() if not (own and name == GENERATED)]
+        datasets = {name: self.dataset(name) for name in names}
         if (shards := sum(len(dataset.shards) for dataset in datasets.values())) > MOST_SHARDS:
             raise UserError(
                 f"generate.shard_size: the datasets have {shards:,} shards together, and a study plans up to "
@@ -93,10 +74,15 @@ class Images(Rebuilt):
             )
         return datasets
 
+    def unfiltered(self, name: str) -> GeneratedImages:
+        """Return generated images that arms mix, without their filter: drawn by the study, or the user's own."""
+        return self.datasets[name] if name in self.datasets else GivenImages(self.context, self._given(name))
+
     @property
-    def first(self) -> GeneratedDataset | None:
-        """The generated dataset that retrieved images are matched to; None where the arms mix none."""
-        return next(iter(self.datasets.values()), None)
+    def first(self) -> GeneratedImages | None:
+        """The generated images that retrieved ones are matched to; None where the arms mix none."""
+        names = self.context.recipe.generated_sets()
+        return self.unfiltered(names[0]) if names else None
 
     def of(self, name: str) -> ImageSource:
         """Return the source called `name`: what its images depend on, and how many there are, made or not.
@@ -122,7 +108,12 @@ class Images(Rebuilt):
 
     def _given(self, name: str) -> ImageSet:
         data = self.context.data
-        others = {REAL: data.train, RETRIEVED_ALL: data.retrieval, RETRIEVED_WITHHELD: data.withheld}
+        others = {
+            REAL: data.train,
+            GENERATED: data.generated,
+            RETRIEVED_ALL: data.retrieval,
+            RETRIEVED_WITHHELD: data.withheld,
+        }
         if (images := {**data.extra, **others}[name]) is None:
             raise UserError(f"an arm mixes {name}, but this data has no such images: see data.retrieved")
         return images
@@ -147,9 +138,10 @@ class Images(Rebuilt):
     def open(self, name: str) -> ImageSet:
         """Return the images of a source, which is made already."""
         if name not in self._opened:
-            self._opened[name] = self.of(name).images
-            if name == RETRIEVED and self.first is not None:
-                self.context.log(next(self.reports()))
+            source = self.of(name)
+            self._opened[name] = source.images
+            if name == RETRIEVED and isinstance(source, RetrievedImages) and source.first is not None:
+                self.context.log(source.report())
         return self._opened[name]
 
     def open_part(self, part: MixturePart) -> ImageSet:
@@ -167,9 +159,7 @@ class Images(Rebuilt):
 
     def reports(self) -> Iterator[str]:
         """Yield what retrieval and the search found, once they are made."""
-        mixed = self.context.recipe.sources()
-        retrieved, found = (self.of(name) if name in mixed else None for name in (RETRIEVED, RETRIEVED_BY_SEARCH))
-        if isinstance(retrieved, RetrievedImages) and self.first is not None:
-            yield retrieved.report(self.open(RETRIEVED_BY_CLASS) if RETRIEVED_BY_CLASS in mixed else None)
-        if isinstance(found, PoolSearch):
-            yield found.report()
+        for name in (RETRIEVED, RETRIEVED_BY_SEARCH):
+            source = self.of(name) if name in self.context.recipe.sources() else None
+            if isinstance(source, PoolSearch) or (isinstance(source, RetrievedImages) and source.first is not None):
+                yield source.report()

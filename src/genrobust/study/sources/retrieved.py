@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -11,7 +12,8 @@ import numpy as np
 from genrobust.core import RETRIEVED, RETRIEVED_BY_CLASS, ImageSet, Subset, UserError, digest, prefix, some_of
 from genrobust.data import filled_quotas, retrieve
 from genrobust.study.context import Context
-from genrobust.study.sources.dataset import GeneratedDataset
+from genrobust.study.sources.dataset import GeneratedDataset, GeneratedImages
+from genrobust.study.sources.given import GivenImages
 
 
 @dataclass
@@ -22,7 +24,7 @@ class RetrievedImages:
     """
 
     context: Context
-    first: GeneratedDataset | None
+    first: GeneratedImages | None
     match_styles: bool
 
     @cached_property
@@ -45,9 +47,9 @@ class RetrievedImages:
         return data.retrieval
 
     @property
-    def datasets(self) -> list[GeneratedDataset]:
+    def datasets(self) -> Sequence[GeneratedDataset]:
         """The datasets that it is made of."""
-        return [] if self.first is None else [self.first]
+        return () if self.first is None else self.first.datasets
 
     @property
     def _per_class(self) -> int | None:
@@ -58,8 +60,8 @@ class RetrievedImages:
         """A hash of all that the images depend on."""
         pool, first, per_class = self.pool, self.first, self._per_class
         more: list[Any] = [] if per_class is None else [per_class]
-        given = [first.images] if first is not None and first.user_provided else []
-        if any(getattr(images, "as_stored", False) for images in (pool, *given)):
+        given = [first.images] if isinstance(first, GivenImages) else []
+        if any(images.as_stored for images in (pool, *given)):
             more.append("in fair order")
         by_class = first is not None and not self.match_styles
         rule = [first and first.identity, RETRIEVED_BY_CLASS if by_class else RETRIEVED]
@@ -89,19 +91,11 @@ class RetrievedImages:
             return self._targets
         return retrieve(self.pool, self._targets, self.match_styles)
 
-    def report(self, by_class: ImageSet | None) -> str:
-        """Say how many images were retrieved, how well that matched the styles, and which of them are also `by_class`.
-
-        `by_class` are the images that are retrieved by class alone, if an arm mixes these.
-        """
+    def report(self) -> str:
+        """Say how many images were retrieved, and how well that matched the styles."""
         retrieved, wanted = self.images, self._targets
         said = f"Retrieval found {len(retrieved):,} images for {len(wanted):,} generated ones"
         said += " (some classes ran short)" if len(retrieved) < len(wanted) else ""
-        styled = any(wanted.styles)
-        if styled:
+        if any(wanted.styles):
             said += f" and filled {100 * filled_quotas(retrieved, wanted):.0f} % of the quotas of class and style"
-        if by_class is not None:
-            said += f"; {len(set(retrieved.keys) & set(by_class.keys)):,} of them are found by class alone, too"
-            if styled:
-                said += f", which fills {100 * filled_quotas(by_class, wanted):.0f} %"
         return f"{said}."

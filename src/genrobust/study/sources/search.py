@@ -28,13 +28,12 @@ from genrobust.data import (
     SEARCHED_BY,
     FoundImages,
     best_classes,
-    found_images,
     nearest_of_classes,
     read_search,
     write_search,
 )
 from genrobust.study.context import Context, Rebuilt
-from genrobust.study.sources.dataset import GeneratedDataset
+from genrobust.study.sources.dataset import GeneratedDataset, GeneratedImages
 from genrobust.study.sources.embeddings import CLASS_NAMES, FOLDER, Embeddings
 
 PART = 2000  # images that are embedded in one go, and that a kill loses at most: a minute of a small CLIP on a CPU
@@ -49,7 +48,7 @@ class PoolSearch(Rebuilt):
     """
 
     context: Context
-    first: GeneratedDataset | None
+    first: GeneratedImages | None
 
     @cached_property
     def pool(self) -> ImageSet:
@@ -149,7 +148,7 @@ class PoolSearch(Rebuilt):
     def images(self) -> FoundImages:
         """The images that were found, once the search is done."""
         Artifact(self.folder).fetch()
-        return found_images(self.pool, read_search(self.folder), RETRIEVED_BY_SEARCH)
+        return read_search(self.folder, self.pool, RETRIEVED_BY_SEARCH)
 
     def report(self) -> str:
         """Say how many of the wanted images were found, which classes ran short, and how often labels are right."""

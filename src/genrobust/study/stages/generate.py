@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
-from pathlib import Path
 
-from genrobust.core import EMBEDDED, GenrobustError, about
+from genrobust.core import EMBEDDED, GenrobustError
 from genrobust.generate import Generation, engine_of
 from genrobust.recipe import GeneratorConfig
-from genrobust.study.estimates import Cost, Rates
+from genrobust.study.estimates import Cost
 from genrobust.study.executors.jobs import DoJobs, Job
 from genrobust.study.sources.dataset import GeneratedDataset
 from genrobust.study.stages.stage import NOT_SHARED, Stage
@@ -49,9 +48,8 @@ class Generate(Stage):
         return jobs if self.part is None else jobs[self.part]
 
     def work(self) -> None:
-        if not self.dataset.user_provided:
-            with self.generation.claimed(None if self.part is None else [job.key for job in self.jobs()]):
-                super().work()
+        with self.generation.claimed(None if self.part is None else [job.key for job in self.jobs()]):
+            super().work()
 
     def announce(self, jobs: Sequence[Job]) -> None:
         count = sum(job.size for job in jobs)
@@ -119,10 +117,3 @@ def _pixels(generator: GeneratorConfig) -> int:
     side = EMBEDDED_PIXELS if generator.model == EMBEDDED else PIXELS
     width, height = generator.size
     return (width or side) * (height or side)
-
-
-def generation_time(images: int, generator: GeneratorConfig, worker: str, out: Path) -> str:
-    """Return how long `images` images take, in words, if that was measured in `out`."""
-    rate = Rates(out).known(Generate.name, worker, generation_cost(generator))
-    time = "not measured yet" if rate is None else f"{about(images / rate)} at {rate:.3g} images/s, measured here"
-    return f"{images:,} images of {generator.drawn_steps} steps: {time}"

@@ -11,8 +11,6 @@ from genrobust.study.sources.embeddings import CLASS_NAMES, FOLDER
 from genrobust.study.sources.search import PoolSearch
 from genrobust.study.stages.stage import Stage
 
-EMBEDDING_BYTES = 3072  # of an image: 768 numbers, as of the larger CLIPs
-
 
 class Search(Stage):
     """Embeds the parts of the pool and the names of the classes; then this process lists the nearest images."""
@@ -59,4 +57,4 @@ class Search(Stage):
 
     def cost(self, job: Job) -> Cost:
         """Return the cost of an image; the names of the classes are few."""
-        return Cost(1, of=f"CLIP {self.context.recipe.data.search_clip}", disk=EMBEDDING_BYTES * job.size)
+        return Cost(1, of=f"CLIP {self.context.recipe.data.search_clip}")

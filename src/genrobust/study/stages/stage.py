@@ -86,7 +86,7 @@ class Stage(Rebuilt, ABC):
 
     def run(self) -> None:
         """Do what is missing of this stage and of all that it needs."""
-        if not self.context.out.exists():  # nothing is done yet
+        if any(job.size for job in self.jobs()):
             self.context.executor.prepare()
         for stage in self.order():
             stage.work()
@@ -103,7 +103,6 @@ class Stage(Rebuilt, ABC):
             for folder in self.artifacts(job):
                 require_same_makers(folder, self.context.anew)
         if todo:
-            self.context.begin()
             self.announce(todo)
         self.do(todo)
         if todo and (lost := [job for job in self.jobs() if job.size]):
@@ -181,10 +180,5 @@ def seconds_left(rows: Sequence[Row]) -> tuple[float, bool]:
 
 
 def disk(rows: Sequence[Row]) -> int:
-    """Return about how many bytes `rows` will take, with what lies beside them while they are made."""
-    total = 0.0
-    for row in rows:
-        costs = [row.stage.cost(job) for job in row.left]
-        beside = sorted((cost.beside for cost in costs), reverse=True)[: row.stage.workers]
-        total += sum(cost.disk for cost in costs) + sum(beside)
-    return round(total)
+    """Return about how many bytes the results of `rows` will take."""
+    return round(sum(row.stage.cost(job).disk for row in rows for job in row.left))

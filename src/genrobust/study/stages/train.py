@@ -21,8 +21,6 @@ from genrobust.train import Mixture
 if TYPE_CHECKING:
     from genrobust.train import Watch
 
-STATE_COPIES = 5  # of the weights in a training state: model, average, best, and the optimizer's two moments
-
 
 class Train(Stage):
     """Trains the classifiers of `runs`, whose images are made; those that ask for the same share a folder."""
@@ -129,13 +127,12 @@ class Train(Stage):
             yield watch
 
     def cost(self, job: Job) -> Cost:
-        """Return the cost of an image, forth and back, and of the checkpoint with the state of its training."""
+        """Return the cost of an image, forth and back, and of the checkpoint."""
         planned = self.checkpoints.of(job.key)
         train, size = planned.settings, planned.size
-        weight_bytes = 4 * size.parameters
-        saved_bytes = weight_bytes * (2 if train.is_pretrained else 1)  # what it started from
+        saved_bytes = 4 * size.parameters * (2 if train.is_pretrained else 1)  # what it started from
         each = (1 if train.probes == "only" else TRAIN) * size.multiply_adds
-        return Cost(each, train.precision, disk=saved_bytes, beside=STATE_COPIES * weight_bytes)
+        return Cost(each, train.precision, disk=saved_bytes)
 
 
 def _require_same_images(planned: PlannedCheckpoint) -> None:

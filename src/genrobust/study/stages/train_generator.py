@@ -13,8 +13,6 @@ from genrobust.study.executors.jobs import DoJobs, Job
 from genrobust.study.sources.trained_generator import TrainedGenerator
 from genrobust.study.stages.stage import Stage
 
-FINETUNED_COPIES = 5  # of a generator's weights: the fine-tuned one, and the state's weights, average and two moments
-
 
 class TrainGenerator(Stage):
     """Trains one generator, in one job."""
@@ -65,11 +63,11 @@ class TrainGenerator(Stage):
         return train
 
     def cost(self, job: Job) -> Cost:
-        """Return the cost of an image; a fine-tune of all weights keeps copies of them, a LoRA a few MB."""
+        """Return the cost of an image; a fine-tune of all weights has their size, a LoRA a few MB."""
         base, config = self.trained.base, self.trained.config
         if isinstance(config, ClassModelConfig):
             size = config.model_dump(include={"depth", "width", "channels", "components"})
             return Cost(1, config.precision, f"a class model {digest([base.size, size])}")
-        full = FINETUNED_COPIES * engine_of(base).weights_bytes(base) if config.method == "full" else 0
+        full = engine_of(base).weights_bytes(base) if config.method == "full" else 0
         kind = f"{base.model} {digest([base.size, config.method])}"
         return Cost(1, config.precision, kind, disk=full)

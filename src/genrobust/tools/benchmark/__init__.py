@@ -11,8 +11,8 @@ from genrobust.cli import (
     COMMANDS,
     MODELS,
     USE,
+    ClassifierLabels,
     Device,
-    ModelLabels,
     datasets_of_recipes,
     err_console,
     in_group,
@@ -49,7 +49,7 @@ def benchmark(
     on: Dataset,
     device: Device,
     real: Real = None,
-    labels: ModelLabels = None,
+    labels: ClassifierLabels = None,
     out: PageFolder = None,
 ) -> None:
     """Score classifiers on generated images, and on real images of the same classes.
@@ -60,7 +60,7 @@ def benchmark(
     from genrobust.tools.benchmark.running import run_benchmark
 
     studies.require_recipe(on, real, *models)
-    made, files = run_benchmark(models, on, studies, real, out, device or "auto", labels or [])
+    made, files = run_benchmark(models, on, studies, real, out, device or "auto", labels)
     out_console.print(_table(made.result.models, made.name, made.real_name))
     tell(*benchmark_verdict(made))
     for note in made.notes:

@@ -55,14 +55,14 @@ def run_benchmark(
     real: str | None = None,
     out: Path | None = None,
     device: str = "auto",
-    labels: Sequence[str] = (),
+    labels: Path | None = None,
 ) -> tuple[Benchmarked, dict[str, Path]]:
     """Score `models` on the generated set `on` and on real images of the same classes, and write the page.
 
     Classes are matched by name; logits are restricted to those that both sets have.
 
     Args:
-        models: Models as `named_models` takes them, like `labels` with the names of their classes.
+        models: Models as `named_models` takes them, like the file `labels` of the names of their classes.
         on: The folder of a generated dataset, class folders, or RECIPE:DATASET, which is generated where it is missing.
         studies: Opens what names a recipe.
         real: A recipe, whose clean test set is taken, RECIPE:SET for another test set or the images to choose by, or
@@ -84,13 +84,13 @@ def run_benchmark(
         on, out or local_folder(studies.out) / "benchmarks" / file_name(_name(generated, real_images))
     )
     named = named_models(models, studies, labels)
-    studies.require_made([generated.makes, *(model.makes for model in named)])
+    studies.make([generated.makes, *(model.makes for model in named)])
     sets, classes, left_out = _match_classes(generated, real_images)
     opened = open_all(named)
     recipes = [side.study.recipe for side in (generated, real_images) if side.study]
     batch_size = recipes[0].evaluate.batch_size if recipes else BATCH_SIZE
     answers = dict(_predictions(opened, sets, classes, folder / "predictions", studies.say, batch_size, device))
-    groups = getattr(sets["real"], "groups", None)
+    groups = sets["real"].groups
     result = score(answers, sets["generated"].styles, groups=groups, real_styles=sets["real"].styles)
     prepared = {m.preparation for of_name in opened.values() for m in of_name}
     notes = (*_notes_of_styles(result), *_notes(result, generated, real_images, left_out, prepared))
@@ -130,9 +130,8 @@ def _open_generated(word: str, studies: Studies) -> NamedSet:
         if study.recipe.filter_of(dataset) is not None:
             raise UserError(f"--on {word}: this dataset has a filter; a benchmark takes every image: name one without")
         made = study.dataset(dataset)
-        seen = made.user_provided or made.generate.split != "val"
         name, makes = f"{Path(recipe).stem}:{dataset}", study.graph.generate(dataset)
-        images = (lambda: made.images) if made.user_provided else partial(study.generate, dataset)
+        seen, images = made.generate.split != "val", partial(study.generate, dataset)
         return NamedSet(name, study.data.labels, images, study, seen, makes=makes)
     if recipe:
         if datasets := studies.recipe(recipe).datasets:

@@ -12,20 +12,10 @@ import torch
 from huggingface_hub import EvalResult, ModelCardData
 from PIL import Image
 
-from genrobust.classifiers import (
-    HUB,
-    CheckpointInfo,
-    Classifier,
-    load_checkpoint,
-    open_classifier,
-    prepare,
-    protocol,
-    read_checkpoint_info,
-)
+from genrobust.classifiers import HUB, CheckpointInfo, Classifier, load_checkpoint, open_classifier, protocol
 from genrobust.core import REAL, GenrobustError, UserError, slug
-from genrobust.report import StudyResults, number, read_results, span
-from genrobust.tools.export.card import render_card
-from genrobust.tools.export.folder import CARD, check_target, new_folder
+from genrobust.report import StudyResults, read_results
+from genrobust.tools.export.folder import CARD, new_folder, render_card
 from genrobust.tools.export.format import ClassifierFormat
 
 AGREE = 1e-4  # the largest difference of logits, and their share where they are large: float32 stays far below
@@ -46,16 +36,22 @@ def export_classifier(
         license: That of the weights, an id of the hub's.
 
     Raises:
-        UserError: What cannot be exported, or a folder that holds files.
-        GenrobustError: The logits differ.
+        UserError: What cannot be exported.
+        GenrobustError: The logits differ, or `out` holds files.
     """
-    check_target(out)
-    info = read_checkpoint_info(checkpoint)
-    card = classifier_card(out.resolve().name, form, info, results, arm, license)
-    model, _ = load_checkpoint(checkpoint)
+    model, info = load_checkpoint(checkpoint)
     with new_folder(out) as folder:
         form.write(model, info, folder)
-        _check_export(form.opened_as.format(folder), model, info)
+        ours, theirs = (
+            _logits(str(checkpoint), info.image_size),
+            _logits(form.opened_as.format(folder), info.image_size),
+        )
+        apart = float((theirs - ours).abs().max())
+        if not apart <= AGREE * max(1, float(ours.abs().max())):
+            raise GenrobustError(
+                f"the exported classifier differs from the checkpoint by {apart:.2g} in a logit: nothing was written"
+            )
+        card = _card(out.resolve().name, form, info, _find_study(results, info, arm), arm, license)
         (folder / CARD).write_text(card, encoding="utf-8")
 
 
@@ -68,32 +64,23 @@ def preparation(model: Classifier, info: CheckpointInfo) -> dict[str, Any]:
     return {"input_size": size, **resizing, "mean": mean, "std": std}
 
 
-def _check_export(opened_as: str, model: Classifier, info: CheckpointInfo) -> None:
-    """Load what was written as a user would: it must give the logits, classes and prepared images of `model`."""
-    random = np.random.default_rng(0)
-    opened = open_classifier(opened_as)
-    images = torch.from_numpy(random.integers(0, 256, (3, 3, info.image_size, info.image_size), dtype=np.uint8))
+def _logits(spec: str, size: int) -> torch.Tensor:
+    """The logits [1, K] of a classifier, loaded as a user would, for an image that it has to resize and crop."""
+    opened = open_classifier(spec)
+    noise = np.random.default_rng(0).integers(0, 256, (2 * size, 3 * size, 3), dtype=np.uint8)
+    pixels = torch.tensor(opened.prepare(Image.fromarray(noise))).permute(2, 0, 1)[None]
     with torch.inference_mode():
-        theirs, ours = opened.load(torch.device("cpu"))(images), model(images)
-    apart = float((theirs - ours).abs().max())
-    if not apart <= AGREE * max(1, float(ours.abs().max())):
-        raise GenrobustError(
-            f"the exported classifier differs from the checkpoint by {apart:.2g} in a logit: nothing was written"
-        )
-    wide = (info.image_size, 2 * info.image_size + 1, 3)
-    image = Image.fromarray(random.integers(0, 256, wide, dtype=np.uint8))
-    alike = np.array_equal(opened.prepare(image), prepare(image, info.image_size, interpolation=info.interpolation))
-    if opened.classes != info.classes or opened.descriptions != info.descriptions or not alike:
-        raise GenrobustError("the exported classifier prepares images or names classes otherwise: nothing was written")
+        logits: torch.Tensor = opened.load(torch.device("cpu"))(pixels)
+    return logits
 
 
-def classifier_card(
-    name: str, form: ClassifierFormat, info: CheckpointInfo, results: Path | None, arm: str, license: str
+def _card(
+    name: str, form: ClassifierFormat, info: CheckpointInfo, study: StudyResults | None, arm: str, license: str
 ) -> str:
     """Write the card of the classifier `info`, exported under `name`, as Markdown with the hub's header."""
     training = {**(info.training.get("config") or {}), **info.training}
     counts, init = training.get("counts") or {}, str(training.get("init") or "")
-    study, scores = _find_study(results, info, arm), []
+    scores = []
     if study is not None:
         find, seed = study.summary.find, info.training["seed"]
         scores = [(test, find("top1", arm, test, seed), find("er", arm, test, seed)) for test in study.summary.tests]
@@ -121,13 +108,11 @@ def classifier_card(
         init=re.sub(r"(^|[:@])(?:[A-Za-z]:)?[/\\~.][^@]*[/\\]", r"\1", init),
         protocol=protocol(info.image_size, interpolation=info.interpolation),
         training=training,
-        images=" + ".join(f"{n:,} {source}" for source, n in sorted(counts.items(), key=lambda part: part[0] != REAL)),
+        images=" + ".join(f"{n:,} {source}" for source, n in counts.items()),
         not_real=[source for source in counts if source != REAL],
         study=study,
         arm=arm,
         scores=scores,
-        number=number,
-        span=span,
     )
 
 

@@ -10,60 +10,54 @@ import pyarrow.compute as pc
 import yaml
 from huggingface_hub import DatasetCardData
 
-from genrobust.core import Artifact, UserError, read_page_json, reading
+from genrobust.classifiers import with_dtype
+from genrobust.core import FLOAT32, Artifact, UserError, read_page_json, reading
 from genrobust.data import FILTERS, NAMES, OK, USED, ShardDataset, kept_indices, making, read_filter
+from genrobust.recipe import recipe_yaml
 from genrobust.report import EN_DASH
-from genrobust.tools.export.card import render_card, stated_license
-from genrobust.tools.export.folder import CARD, check_target, new_folder
+from genrobust.study import Studies, check_outside, recipe_and_name
+from genrobust.tools.export.folder import CARD, new_folder, render_card
 from genrobust.tools.export.format import TRAIN, Content, Format
 
 RECIPE = "recipe.yaml"
 EXAMPLES = 5  # prompts in the card
 PARTS = {"generator": "generator", "lora": "LoRA", "adapter": "adapter"}  # keys of a manifest, in words
-# The columns of an image beside its pixels: those of the shards, and the name of its class to show.
-ALWAYS = ("key", "label", "class_id", "class_name")
-OTHERS = (
+# The columns of an image that are left out where no image has a value.
+OPTIONAL = (
     *("prompt", "template", "negative_prompt", "style", "seed", "source", "generator", "mode"),
     *("lora", "adapter", "strength", "steps", "guidance_scale", "redraws"),
 )
 
 
 def export_dataset(
-    dataset: Path,
-    form: Format,
-    out: Path,
-    filter: str | None = None,
-    origin: tuple[str, str] | None = None,
-    audit: Path | None = None,
-    license: str = "other",
+    studies: Studies, what: str, form: Format, out: Path, filter: str | None, audit: Path | None, license: str
 ) -> int:
-    """Write the dataset of shards in the folder `dataset` with its card into `out`; return the number of images.
+    """Write the dataset that `what` names, with its card and its recipe, into `out`; return the number of images.
 
     Args:
-        filter: The name or the folder of the filter whose images are left out.
-        origin: The recipe of the dataset, written beside the card, and the name that it gives to the dataset.
+        filter: The name or the folder of the filter whose images are left out; by default that of the recipe.
         audit: The audit.json of the dataset, for the card.
         license: An id of the hub's.
 
     Raises:
-        UserError: What cannot be opened or does not belong together, or a class without images.
-        GenrobustError: A damaged dataset.
+        UserError: What cannot be opened or does not belong together.
+        GenrobustError: A damaged dataset, or `out` holds files.
     """
-    if out.resolve().is_relative_to(dataset.resolve()):
-        raise UserError(f"--out {out} lies in the dataset {dataset}: an export goes to a folder outside")
-    check_target(out)
+    named, rule = studies.dataset(what), studies.filter_of(what)
+    dataset = studies.folder(what) or Path(what)
+    check_outside(str(dataset), out)
+    filter = filter or (str(rule) if rule else None)
     shards = ShardDataset(dataset)
     stored = dataset / FILTERS / (filter or "")
     applied = read_filter(stored if Artifact(stored).is_finished else Path(filter)) if filter else None
     content = _read_content(shards, np.arange(len(shards)) if applied is None else kept_indices(shards, applied))
     per_class = np.bincount(content.table["label"], minlength=len(content.classes))
-    if not per_class.all():
-        raise UserError(
-            f"there is no image of the class {content.classes.label_names[per_class.argmin()]!r}: choose a filter that "
-            "leaves some, or generate more images"
-        )
     columns = content.table.column_names
     manifest = {key: value for key, value in shards.about.items() if key not in ("class_ids", NAMES)}
+    recipe: str | None = None
+    if named is not None:
+        dtype = manifest.get("dtype", FLOAT32)  # that auto was at the time
+        recipe = recipe_yaml(with_dtype(studies.recipe(recipe_and_name(what)[0]), dtype), out)
     card = render_card(
         "dataset_card.md.j2",
         DatasetCardData(
@@ -78,7 +72,7 @@ def export_dataset(
         form=form,
         title=out.resolve().name,
         license=license,
-        parts=[(words, manifest[k], stated_license(str(manifest[k]))) for k, words in PARTS.items() if manifest.get(k)],
+        parts=[(words, manifest[key]) for key, words in PARTS.items() if manifest.get(key)],
         per_class=EN_DASH.join(f"{n:,}" for n in sorted({per_class.min(), per_class.max()})),
         manifest=manifest,
         manifest_yaml=yaml.safe_dump(manifest, allow_unicode=True, sort_keys=False),
@@ -86,26 +80,26 @@ def export_dataset(
         making=making(shards.metadata(USED)),
         filtered=applied,
         verdict=_read_verdict(audit, shards) if audit else [],
-        recipe_name=origin and origin[1],
+        recipe_name=recipe and recipe_and_name(what)[1],
     )
     with new_folder(out) as folder:
         form.write(content, folder)
-        if origin is not None:
-            (folder / RECIPE).write_text(origin[0], encoding="utf-8")
+        if recipe is not None:
+            (folder / RECIPE).write_text(recipe, encoding="utf-8")
         (folder / CARD).write_text(card, encoding="utf-8")
     return len(content)
 
 
 def _read_content(shards: ShardDataset, indices: np.ndarray) -> Content:
-    """Read the columns of the images at `indices`, without those that none of them has."""
-    classes, rows = shards.label_space(), shards.metadata(("status", "size", *ALWAYS[:3], *OTHERS))
+    """Read the columns of the images at `indices`, without those of `OPTIONAL` that none of them has."""
+    classes, rows = shards.label_space(), shards.metadata(("status", "size", "key", "label", *OPTIONAL))
     images = rows.filter(pc.equal(rows["status"], OK)).take(indices)
     columns = {"key": images["key"], "label": images["label"]}
     for name, texts in (("class_id", classes.label_names), ("class_name", classes.names)):
         columns[name] = pa.array(texts).take(images["label"])
     columns |= {
         name: pc.fill_null(images[name], "") if pa.types.is_string(images[name].type) else images[name]
-        for name in OTHERS
+        for name in OPTIONAL
         if pc.any(pc.not_equal(pc.cast(images[name], pa.string()), "")).as_py()
     }
     return Content(shards, indices, pa.table(columns), pc.sum(images["size"]).as_py(), classes)

@@ -1,4 +1,4 @@
-"""The folder of an export, which appears complete or not at all, and its way to the Hugging Face hub."""
+"""The folder of an export, which appears complete or not at all, its card, and its way to the Hugging Face hub."""
 
 from __future__ import annotations
 
@@ -7,11 +7,15 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-from huggingface_hub import HfApi, get_token
+from huggingface_hub import CardData, HfApi, get_token
 from huggingface_hub.errors import HFValidationError, HTTPError
+from markupsafe import Markup
 
-from genrobust.core import GenrobustError, UserError, make_folder, one_line, refusal
+from genrobust import __version__
+from genrobust.core import GenrobustError, UserError, make_folder, one_line, refusal, templates
+from genrobust.report import count, escaped, fenced, number, span
 
 CARD = "README.md"
 # What an earlier export of a dataset may have left: the number of files is part of the names of some.
@@ -26,11 +30,7 @@ def check_target(out: Path) -> None:
 
 @contextmanager
 def new_folder(out: Path) -> Iterator[Path]:
-    """Yield an empty folder that becomes `out` when the block ends well, and is removed when it does not.
-
-    Raises:
-        GenrobustError: The system refuses, as where `out` holds something by then.
-    """
+    """Yield an empty folder that becomes `out` when the block ends well, and is removed when it does not."""
     make_folder(out.parent)
     try:
         with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as parent:
@@ -38,33 +38,37 @@ def new_folder(out: Path) -> Iterator[Path]:
             folder.mkdir()
             yield folder
             folder.replace(out)
-    except OSError as error:
+    except OSError as error:  # also where `out` holds something by then
         raise refusal(out.parent, error) from error
 
 
-def create_repo(repo: str, kind: str, private: bool) -> str:
-    """Create the repository `repo` on the hub, a "dataset" or a "model", unless it is there, and return its full name.
+def render_card(template: str, data: CardData, **values: Any) -> str:
+    """Render `template` below the header `data`; every value is escaped, unless it is `safe` or a code block."""
+    environment = templates("tools/export", finalize=_escape, keep_trailing_newline=True)
+    environment.filters["thousands"] = "{:,}".format
+    environment.globals |= {"count": count, "number": number, "span": span, "version": __version__}
+    environment.globals["fenced"] = lambda code, language: Markup(fenced(code, language))
+    return f"---\n{data}\n---\n{environment.get_template(template).render(**values)}"
+
+
+def _escape(value: Any) -> str:
+    return value if isinstance(value, Markup) else escaped(str(value))
+
+
+def push(folder: Path, repo: str, kind: str, private: bool) -> str:
+    """Push `folder` to the repository `repo`, a "dataset" or a "model", and return its address there.
+
+    A missing repository is created; of an earlier export, the images are deleted.
 
     Raises:
-        UserError: There is no token, the hub refuses it or the name, or `private` for a public repository.
+        UserError: The hub refuses it, or `private` for a public repository.
         GenrobustError: The hub cannot be reached, or fails.
     """
-    if not get_token():
-        raise UserError("there is no token for the hub: run hf auth login, or set HF_TOKEN to one that may write")
-    with _pushing(repo) as api:
-        url = api.create_repo(repo, repo_type=kind, private=private or None, exist_ok=True)
-        if private and not api.repo_info(url.repo_id, repo_type=kind).private:
+    api = HfApi()
+    try:
+        repo = api.create_repo(repo, repo_type=kind, private=private or None, exist_ok=True).repo_id
+        if private and not api.repo_info(repo, repo_type=kind).private:
             raise UserError(f"{repo} exists and is public: make it private on the hub first, or name another")
-        return url.repo_id
-
-
-def push(folder: Path, repo: str, kind: str) -> str:
-    """Push `folder` to the repository `repo`, and return its address there; an earlier export's images are deleted.
-
-    Raises:
-        UserError, GenrobustError: As for `create_repo`.
-    """
-    with _pushing(repo, f"\n{folder} is complete: fix this, then hf upload {repo} {folder} --repo-type {kind}") as api:
         commit = api.upload_folder(
             repo_id=repo,
             repo_type=kind,
@@ -72,17 +76,13 @@ def push(folder: Path, repo: str, kind: str) -> str:
             commit_message=f"{folder.resolve().name}, by genrobust",
             delete_patterns=REPLACED if kind == "dataset" else None,
         )
-        return str(commit.repo_url)
-
-
-@contextmanager
-def _pushing(repo: str, then: str = "") -> Iterator[HfApi]:
-    """Yield the hub, whose failures say that nothing came to `repo`, and `then`."""
-    api = HfApi()
-    try:
-        yield api
     except (HTTPError, OSError, RuntimeError, ValueError) as error:  # RuntimeError: of the library for large files
         status = getattr(getattr(error, "response", None), "status_code", 500)
-        why = one_line(error).replace(str(get_token()), "***")  # some libraries quote a header that they refuse
-        kind_of = UserError if 400 <= status < 500 or isinstance(error, HFValidationError) else GenrobustError
-        raise kind_of(f"cannot push to {repo} on {api.endpoint}: {why}{then}") from None
+        why = one_line(error).replace(get_token() or "no token", "***")  # some libraries quote a header they refuse
+        kind_of = UserError if status < 500 or isinstance(error, HFValidationError) else GenrobustError
+        then = f"hf upload {repo} {folder} --repo-type {kind}{' --private' * private}"
+        raise kind_of(
+            f"cannot push to {repo} on {api.endpoint}: {why}\n{folder} is complete: fix this (hf auth login takes a "
+            f"token that may write), then {then}"
+        ) from None
+    return str(commit.repo_url)

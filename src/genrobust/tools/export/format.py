@@ -53,20 +53,14 @@ class Format(ABC):
     Attributes:
         files: A glob of the files that hold the images.
         usage: Python that loads an export, called ``FOLDER`` in it.
-        note: A hint for readers of the files.
     """
 
     files: ClassVar[str]
     usage: ClassVar[str]
-    note: ClassVar[str]
 
     @abstractmethod
     def write(self, content: Content, folder: Path) -> None:
-        """Write all images into `folder`; the same images give the same bytes.
-
-        Raises:
-            GenrobustError: An image has changed since it was written.
-        """
+        """Write all images into `folder`; the same images give the same bytes."""
 
 
 class ClassifierFormat(ABC):
@@ -84,11 +78,7 @@ class ClassifierFormat(ABC):
 
     @abstractmethod
     def write(self, model: Classifier, info: CheckpointInfo, folder: Path) -> None:
-        """Write the classifier into `folder`.
-
-        Raises:
-            UserError: The format cannot hold this classifier.
-        """
+        """Write the classifier into `folder`; raises UserError where the format cannot hold it."""
 
     @abstractmethod
     def usage(self, info: CheckpointInfo) -> str:

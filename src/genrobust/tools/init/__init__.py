@@ -3,64 +3,47 @@
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
 from genrobust.cli import COMMANDS, OUT, START, OutFolder, Overwrite, in_group, option, tell
 from genrobust.core import UserError
-
-TrainFolder = Annotated[
-    Path,
-    option(
-        "--train DIR",
-        "Training images: one subfolder for each class, or a CSV table; or folders STYLE/CLASS, as in PACS.",
-    ),
-]
-TestFolder = Annotated[Path | None, option("--test DIR", "Test images that are not shifted.")]
-ValFolder = Annotated[Path | None, option("--val DIR", "Validation images; default: a tenth of the training images.")]
-ShiftFolders = Annotated[
-    list[str] | None,
-    option("--shift [NAME=]DIR", "A shifted test set; of folders STYLE/CLASS, each style is one; repeatable."),
-]
-GeneratedFolder = Annotated[Path | None, option("--generated DIR", "Generated images that you have already.")]
-RetrievedFolder = Annotated[
-    Path | None, option("--retrieved DIR", "Labeled images in other styles, as folders CLASS or STYLE/CLASS.")
-]
-RealDomain = Annotated[
-    str | None, option("--real STYLE", "The style to train on, where --train holds folders STYLE/CLASS.")
-]
-RecipeFile = Annotated[Path, option("--recipe FILE", "The recipe to write.")]
-PretrainedName = Annotated[
-    str | None,
-    option("--pretrained NAME", "The network to start from, as in train.init; default: a small one for photographs."),
-]
-Scratch = Annotated[bool, option("--scratch", "Start from no pretrained network.")]
-Server = Annotated[str | None, option("--server URL", "Generate with a server that has the images API of OpenAI.")]
-ServerModel = Annotated[str | None, option("--model NAME", "The server's name of its model.")]
-OwnGenerator = Annotated[
-    bool,
-    option("--own-generator", "Generate with a small generator that is trained on your images, by class and style."),
-]
 
 
 @COMMANDS.register("init")
 @in_group(START)
 def init(
-    ctx: typer.Context,
-    train: TrainFolder,
-    test: TestFolder = None,
-    val: ValFolder = None,
-    shift: ShiftFolders = None,
-    generated: GeneratedFolder = None,
-    retrieved: RetrievedFolder = None,
-    real: RealDomain = None,
-    recipe: RecipeFile = Path("study.yaml"),
+    train: Annotated[
+        Path, option("--train DIR", "Training images: one subfolder for each class, or a CSV table; or STYLE/CLASS.")
+    ],
+    test: Annotated[Path | None, option("--test DIR", "Test images that are not shifted.")] = None,
+    val: Annotated[
+        Path | None, option("--val DIR", "Validation images; default: a tenth of the training images.")
+    ] = None,
+    shift: Annotated[
+        list[str] | None,
+        option("--shift [NAME=]DIR", "A shifted test set; of folders STYLE/CLASS, each style is one; repeatable."),
+    ] = None,
+    generated: Annotated[Path | None, option("--generated DIR", "Generated images that you have already.")] = None,
+    retrieved: Annotated[
+        Path | None, option("--retrieved DIR", "Labeled images in other styles, as folders CLASS or STYLE/CLASS.")
+    ] = None,
+    real: Annotated[
+        str | None, option("--real STYLE", "The style to train on, where --train holds folders STYLE/CLASS.")
+    ] = None,
+    recipe: Annotated[Path, option("--recipe FILE", "The recipe to write.")] = Path("study.yaml"),
     out: OutFolder = Path(OUT),
     overwrite: Overwrite = False,
-    pretrained: PretrainedName = None,
-    scratch: Scratch = False,
-    server: Server = None,
-    model: ServerModel = None,
-    own_generator: OwnGenerator = False,
+    pretrained: Annotated[
+        str | None,
+        option("--pretrained NAME", "The network to start from, as in train.init; default: one for photographs."),
+    ] = None,
+    scratch: Annotated[bool, option("--scratch", "Start from no pretrained network.")] = False,
+    server: Annotated[
+        str | None, option("--server URL", "Generate with a server that has the images API of OpenAI.")
+    ] = None,
+    model: Annotated[str | None, option("--model NAME", "The server's name of its model.")] = None,
+    own_generator: Annotated[
+        bool,
+        option("--own-generator", "Generate with a small generator trained on your images, by class and style."),
+    ] = False,
 ) -> None:
     """Write a commented recipe for your own image folders.
 
@@ -72,13 +55,10 @@ def init(
 
     if (server is None) != (model is None):
         raise UserError("--server URL and --model NAME belong together: add the other")
-    if scratch and pretrained is not None:
-        raise UserError("--scratch and --pretrained exclude each other: leave one out")
-    options = {"--generated": generated, "--server": server, "--own-generator": own_generator or None}
-    if len(sources := [name for name, value in options.items() if value is not None]) > 1:
-        raise UserError(f"{' and '.join(sources)}: images come from one of them: leave out the others")
-    others = {"test": test, "val": val, "generated": generated, "retrieved": retrieved}
-    found = find(train, others, shift or [], real)
-    named = None if server is None or model is None else (server, model)
-    start = "scratch" if scratch else pretrained
+    generators = {"--generated": generated, "--server": server, "--own-generator": own_generator}
+    for options in (generators, {"--pretrained": pretrained, "--scratch": scratch}):
+        if len(given := [name for name, value in options.items() if value]) > 1:
+            raise UserError(f"{' and '.join(given)} exclude each other: leave out all but one")
+    found = find(train, {"test": test, "val": val, "generated": generated, "retrieved": retrieved}, shift or [], real)
+    start, named = "scratch" if scratch else pretrained, (server, model) if server and model else None
     tell(*write_recipe(found, recipe, local_folder(out), overwrite, start, named, own_generator))

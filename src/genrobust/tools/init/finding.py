@@ -69,8 +69,8 @@ def find(train: Path, others: Mapping[str, Path | None], shifts: Sequence[str], 
     """Load what the options name: `others` by "test", "val", "generated" and "retrieved", `shifts` as ``[NAME=]DIR``.
 
     Raises:
-        UserError: A folder is missing, lies in another or holds no image of a training class; there is no test set; a
-            shift has the name of another; or there are others beside a published set that has its own.
+        UserError: There is no test set, a shift has the name of another, there are others beside a published set that
+            has its own, or the images cannot be loaded.
     """
     named = {key: path for key, path in others.items() if path is not None}
     require_there({"--train": train, **{f"--{key}": path for key, path in named.items()}})
@@ -95,19 +95,16 @@ def find(train: Path, others: Mapping[str, Path | None], shifts: Sequence[str], 
     classes = classes_of(stored, readable_names(stored.groups))
     shifted = _name_shifts(shifts, classes)
     unknown: dict[str, Sequence[str]] = {}
-    for key, path in {**named, **{f"shift {name}": path for name, path in shifted.items()}}.items():
+    for path in (*named.values(), *shifted.values()):
         of_set, _ = by_style(open_stored(path), classes, {})
-        called = sorted({of_set.named.get(group, group) for group in of_set.groups})
-        odd = [name for name in called if classes.match(name) is None]
-        if odd == called:
-            raise UserError(
-                f"--{key}: {path} has no folder of a class of --train ({some_of(classes.folders, NAMED)}), only "
-                f"{some_of(odd, NAMED)}{hint}"
-            )
-        unknown |= {name: classes.near(name) for name in odd}
+        called = {of_set.named.get(group, group) for group in of_set.groups}
+        unknown |= {name: classes.near(name) for name in sorted(called) if classes.match(name) is None}
     section |= {"source": "folders", "train": as_written(train)}
     section |= {"shifts": {name: as_written(path) for name, path in shifted.items()}} if shifted else {}
-    data = _load({**section, "same_class": dict.fromkeys(unknown, "")})
+    try:
+        data = _load({**section, "same_class": dict.fromkeys(unknown, "")})
+    except UserError as error:
+        raise UserError(f"{error}{hint}") from error
     return Found(section, readable_names(classes.folders), unknown, data)
 
 
@@ -122,8 +119,6 @@ def _name_shifts(texts: Iterable[str], classes: FolderClasses) -> dict[str, Path
     for text in texts:
         name, sign, folder = text.partition("=")
         path = Path(folder if sign else text)
-        if not text.strip() or (sign and not (name.strip() and folder)):
-            raise UserError(f"--shift {text}: write NAME=DIR, such as --shift sketch=data/sketch, or DIR")
         require_there({"--shift": path})
         styles = {} if sign else by_style(open_stored(path), classes, {})[1]
         named = {style: path / style for style in styles.values()} or {name if sign else path.stem: path}

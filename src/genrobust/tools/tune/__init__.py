@@ -9,7 +9,6 @@ from rich.markup import escape
 from rich.table import Table
 
 from genrobust.cli import (
-    ANYWHERE,
     COMMANDS,
     STUDY,
     in_group,
@@ -32,7 +31,7 @@ TRIALS_SHOWN = 8  # of a round
 
 @COMMANDS.register("tune")
 @in_group(STUDY)
-@with_study(*ANYWHERE)
+@with_study()
 def tune(
     study: "Study",
     ctx: typer.Context,

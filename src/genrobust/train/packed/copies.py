@@ -58,14 +58,14 @@ class PackedImages:
             manifest = packed.begin(_manifest_of(images))
             remove_leftovers(packed.folder)
             if missing := _missing_shards(images, packed):
-                done = len(images) - sum(map(len, missing))
+                done = len(images) - sum(map(len, missing.values()))
                 with progress_bar(f"packing {images.name}", len(images), "packed images", done) as bar:
-                    for shard in missing:
-                        self._write_shard(images, shard, pool)
+                    for part, shard in missing.items():
+                        self._write_shard(images, part, shard, pool)
                         bar.advance(len(shard))
             if not packed.is_finished:
-                packed.publish(manifest, (), map(_name_of, _shards(images)))
-        indices = [_read_index(packed, _name_of(shard)) for shard in _shards(images)]
+                packed.publish(manifest, (), _shards(images))
+        indices = [_read_index(packed, part) for part in _shards(images)]
         self._index = np.concatenate([np.empty((0, len(_COLUMNS)), np.int64), *indices])
         # Not by a method, which would keep these images until a full collection of garbage.
         self._bytes = lru_cache(MAPPED)(lambda part: np.memmap(packed.path(part + IMAGES, part), np.uint8, "r").data)
@@ -104,8 +104,8 @@ class PackedImages:
         rows: list[list[int]] = self._index[self._starts[index] : self._starts[index + 1]].tolist()
         return rows
 
-    def _write_shard(self, images: ImageSet, shard: range, pool: Executor) -> None:
-        rows, offset, part, folder = [], 0, _name_of(shard), self._packed.folder
+    def _write_shard(self, images: ImageSet, part: str, shard: range, pool: Executor) -> None:
+        rows, offset, folder = [], 0, self._packed.folder
         with replacing(folder / (part + IMAGES)) as file:
             for levels in pool.map(lambda i: _encode_levels(images.image(i)), shard):
                 for level, (data, (width, height)) in enumerate(levels):
@@ -126,7 +126,7 @@ def _read_index(packed: Artifact, part: str) -> np.ndarray:
 
 def to_pack(images: ImageSet, folder: Path) -> int:
     """Return how many of `images` have no packed copy in `folder` yet."""
-    return sum(map(len, _missing_shards(images, _artifact_of(images, folder))))
+    return sum(map(len, _missing_shards(images, _artifact_of(images, folder)).values()))
 
 
 def _manifest_of(images: ImageSet) -> Manifest:
@@ -142,16 +142,16 @@ def _shard_name(index: int) -> str:
     return f"{index // SHARD:06d}"
 
 
-def _name_of(shard: range) -> str:
-    return _shard_name(shard.start)
+def _shards(images: ImageSet) -> dict[str, range]:
+    """The images in each shard, by its name."""
+    starts = range(0, len(images), SHARD)
+    return {_shard_name(start): range(start, min(start + SHARD, len(images))) for start in starts}
 
 
-def _shards(images: ImageSet) -> list[range]:
-    return [range(first, min(first + SHARD, len(images))) for first in range(0, len(images), SHARD)]
-
-
-def _missing_shards(images: ImageSet, packed: Artifact) -> list[range]:
-    return [] if packed.is_finished else [shard for shard in _shards(images) if packed.part(_name_of(shard)) is None]
+def _missing_shards(images: ImageSet, packed: Artifact) -> dict[str, range]:
+    if packed.is_finished:
+        return {}
+    return {part: shard for part, shard in _shards(images).items() if packed.part(part) is None}
 
 
 def chosen(drawn: RandomCrop, levels: Sequence[tuple[int, int]], size: int) -> tuple[int, Box]:

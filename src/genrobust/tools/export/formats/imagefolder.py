@@ -21,23 +21,20 @@ class ImageFolder(Format):
     """``train/<class>/<key>.png``, with the bytes of the shards, and a metadata.parquet."""
 
     files = f"{TRAIN}/**"
-    usage = (
-        "from datasets import load_dataset\nfrom torchvision.datasets import ImageFolder\n\n"
-        f'train = load_dataset("FOLDER", split="{TRAIN}")\n'
-        f'pixels = ImageFolder("FOLDER/{TRAIN}")'
-    )
-    note = (
-        f"There is a folder for each class, and {METADATA} with a row for each image. torchvision numbers the classes "
-        "in the order of their folders' names, which differs from the labels here where the ids are not sorted."
-    )
+    usage = f"""from datasets import load_dataset
+from torchvision.datasets import ImageFolder
+
+train = load_dataset("FOLDER", split="{TRAIN}")
+pixels = ImageFolder("FOLDER/{TRAIN}")  # which numbers the classes in the order of their folders' names
+"""
 
     def write(self, content: Content, folder: Path) -> None:
         classes, names = folder_names(content.classes.label_names), []
+        for name in classes:  # torchvision refuses one that stays empty, where it would number the others otherwise
+            (folder / TRAIN / name).mkdir(parents=True)
         for row, png in content.samples():
             names.append(f"{classes[row['label']]}/{row['key']}.png")
-            path = folder / TRAIN / names[-1]
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(png)
+            (folder / TRAIN / names[-1]).write_bytes(png)
         table = content.table.add_column(0, "file_name", [names])
         pq.write_table(table, folder / TRAIN / METADATA, compression="zstd")
 

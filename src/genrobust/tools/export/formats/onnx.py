@@ -50,7 +50,6 @@ class Onnx(ClassifierFormat):
         facts = {LABELS: list(info.classes), CONFIG: preparation(model, info), DESCRIPTIONS: info.descriptions}
         onnx.helper.set_model_props(proto, {key: json.dumps(value, ensure_ascii=False) for key, value in facts.items()})
         proto.producer_name, proto.producer_version = "genrobust", __version__
-        onnx.checker.check_model(proto, full_check=True)
         (folder / ONNX_FILE).write_bytes(proto.SerializeToString(deterministic=True))
 
     def usage(self, info: CheckpointInfo) -> str:

@@ -23,7 +23,6 @@ class Parquet(Format):
 
     files = f"data/{TRAIN}-*.parquet"
     usage = f'from datasets import load_dataset\n\ntrain = load_dataset("FOLDER", split="{TRAIN}")'
-    note = "The label is a ClassLabel with the names of class_id."
 
     def write(self, content: Content, folder: Path) -> None:
         # The types of the columns, as Hugging Face datasets keeps them in a file; pyarrow's "double" is its float64.
@@ -33,8 +32,7 @@ class Parquet(Format):
         features |= {"label": {"names": list(content.classes.label_names), "_type": "ClassLabel"}}
         info = {"huggingface": json.dumps({"info": {"features": features}})}
         schema = pa.schema([("image", _IMAGE), *content.table.schema], metadata=info)
-        samples, files = content.samples(), max(1, -(-content.size // PARQUET_BYTES))
-        each = -(-len(content) // files)
+        samples, each = content.samples(), max(1, PARQUET_BYTES * len(content) // content.size)  # images a file
         files = -(-len(content) // each)
         (folder / "data").mkdir()
         for number in range(files):

@@ -8,7 +8,7 @@ import tarfile
 
 import pytest
 
-from genrobust.data.tar_writer import TarWriter
+from genrobust.data.shard_files import TarWriter
 
 FILES = {
     "cat-000000.png": b"\x89PNG" * 300,

@@ -1,0 +1,127 @@
+"""What an export refuses, what it leaves behind when it fails, and what its card says of the dataset."""
+
+import json
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from huggingface_hub import DatasetCard
+from made import GIVEN_UP, IDS, PER_CLASS, contents, refused, write_dataset
+from PIL import Image
+from small_study import genrobust
+
+from genrobust.core import Sample
+from genrobust.data import ShardDataset, write_filter
+from genrobust.report import EN_DASH
+
+TOTAL = len(IDS) * PER_CLASS
+MISTAKES = {
+    "": "--to",
+    "--to tfrecord": "'tfrecord'",
+    "--to timm --filter best": "--filter",
+    "--to parquet --filter best": "no filter at best",
+    "--to parquet --audit nowhere": "--audit nowhere",
+    "--to parquet --out {dataset}/inside": "lies inside the dataset",
+    "--to parquet --out {dataset}": "is there already",
+}
+
+
+@pytest.mark.parametrize("words", MISTAKES)
+def test_a_mistake_is_named_and_writes_nothing(run, tmp_path, dataset, words):
+    refused(run(*(word.format(dataset=dataset) for word in words.split())), MISTAKES[words])
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_lies_in_a_folder_stays(run, export, tmp_path):
+    (tmp_path / "out").mkdir()
+    before = contents(export("--to", "parquet"))  # into an empty folder
+    assert before.keys() == {"README.md", "data/train-00000-of-00001.parquet"}
+    refused(run("--to", "imagefolder"), "--out")
+    assert contents(tmp_path / "out") == before
+
+
+def test_a_damaged_dataset_or_one_without_a_shard_leaves_nothing(run, tmp_path, dataset):
+    damaged = Path(shutil.copytree(dataset, tmp_path / "damaged"))
+    with (damaged / "000001.tar").open("r+b") as file:
+        file.seek(20_000)
+        file.write(b"\xff" * 2000)
+    refused(run("--to", "imagefolder", source=damaged), "000001.tar", "has changed", code=1)
+    (damaged / "000001.json").unlink()
+    refused(run("--to", "parquet", source=damaged), "1 of 2 shards are missing")
+    assert [path.name for path in tmp_path.iterdir()] == ["damaged"]
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from genrobust.tools.export.folder import new_folder
+with new_folder(Path(sys.argv[1])) as folder:
+    (folder / "README.md").write_text("half")
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_a_kill_leaves_nothing_that_looks_complete(tmp_path):
+    killed = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path / "out")])
+    assert killed.returncode == -signal.SIGKILL
+    assert not (tmp_path / "out").exists()
+
+
+def card_of(folder):
+    """The card's header, and its body without escapes."""
+    card = DatasetCard.load(folder / "README.md")
+    return card.data.to_dict(), re.sub(r"\\(.)", r"\1", card.text)
+
+
+def test_the_card_counts_what_is_in_the_shards(export, samples):
+    header, body = card_of(export("--to", "parquet", "--license", "cc-by-4.0"))
+    assert header["license"] == "cc-by-4.0" and "This dataset: cc-by-4.0." in body
+    assert header["task_categories"] == ["image-classification"]
+    assert f"{TOTAL} images of {len(IDS)} classes" in body and f"{PER_CLASS} images a class" in body
+    redrawn = sum(s.meta["redraws"] > 0 for s in samples) + 1
+    faults = f"{TOTAL + 1} requests, 1 gave no image (1 {GIVEN_UP['reason']}), and {redrawn} took more than one try"
+    assert faults in body and "The license of the generator pictograms may restrict" in body
+
+
+def test_a_foreign_text_is_no_markup_and_an_adapter_is_named(export, tmp_path, samples):
+    more = {"prompt": "<b>*x*|`y`", "adapter": "art/redux"}
+    hostile = [Sample(s.key, s.label, s.image, {**s.meta, **more}) for s in samples]
+    folder = export("--to", "imagefolder", source=write_dataset(tmp_path / "made", hostile, adapter="art/redux"))
+    text = (folder / "README.md").read_text(encoding="utf-8")
+    assert r"\<b\>\*x\*\|\`y\`" in text and str(tmp_path) not in text
+    assert "The license of the adapter art/redux may restrict" in card_of(folder)[1]
+
+
+def test_a_filter_leaves_out(export, tmp_path, dataset):
+    source = Path(shutil.copytree(dataset, tmp_path / "copy"))
+    images = ShardDataset(source)
+    scores = np.where(images.labels == 3, 0, 1.0)  # all images of a class
+    applied = write_filter(images, "CLIP score", scores, scores < 0.3, "below 0.3", source)
+    folder = export("--to", "parquet", "--filter", applied.folder.name, source=source)
+    keys = pq.read_table(folder / "data" / "train-00000-of-00001.parquet")["key"].to_pylist()
+    assert keys == [key for key in images.keys if key not in applied.rejected]
+    left_out = f"left out {len(applied.rejected)} of {TOTAL} images, by CLIP score"
+    assert left_out in card_of(folder)[1] and f"0{EN_DASH}8 images a class" in card_of(folder)[1]
+
+
+def test_the_card_has_the_verdict_of_an_audit_of_this_dataset(run, export, tmp_path, dataset, samples):
+    for s, image in ((samples[5], samples[5].image), (samples[3], 255 - samples[3].image)):
+        place = tmp_path / "camera" / IDS[s.label] / f"{s.key}.png"
+        place.parent.mkdir(parents=True)
+        Image.fromarray(image).save(place)
+    words = ["--test", f"camera={tmp_path / 'camera'}", "--allow-leaks", "camera", "--out", tmp_path / "audit"]
+    genrobust("audit", dataset, *words)
+    text = (tmp_path / "audit" / "audit.json").read_text()
+    for before, after, said in (('"fingerprint": "', '"fingerprint": "0', "another dataset"), ("{", "", "no audit")):
+        (tmp_path / "other.json").write_text(text.replace(before, after, 1))
+        refused(run("--to", "parquet", "--audit", tmp_path / "other.json"), "other.json", said)
+    facts = json.loads(text)
+    body = card_of(export("--to", "parquet", "--audit", tmp_path / "audit" / "audit.json"))[1]
+    assert any("camera" in sentence for sentence in facts["verdict"])
+    assert all(f"- Audit: {' '.join(line.split())}" in body for line in (*facts["verdict"], *facts["left_out"]))
