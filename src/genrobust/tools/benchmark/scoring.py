@@ -173,7 +173,7 @@ def benchmark(
     over_all = [side.accuracy(rng) for side in sides]
     # The real styles have a generator of their own, so that they leave the intervals over all images as they are.
     rngs = (rng, np.random.default_rng(1))
-    by_style = [side.by_style(*of) for side, *of in zip(sides, over_all, rngs, strict=True)]
+    by_style = [side.by_style(whole, of) for side, whole, of in zip(sides, over_all, rngs, strict=True)]
     models: list[Checkpoints] = []
     for of_model in answers.values():
         start = models[-1][0].stop if models else 0

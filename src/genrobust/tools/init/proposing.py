@@ -89,7 +89,10 @@ def propose(found: Found, init: str | None, server: tuple[str, str] | None, own:
     beside = network is not None and network.blueprint.interpolation == BICUBIC
     has_line = network is None and sizes and len(data.tests[data.clean]) >= LEAST_CLEAN
     grid = GRID if has_line else 0
-    trainings, workers = SEEDS * (2 + photographs + 2 * with_generated + retrieved + beside) + grid, 0 if gpu else cores()
+    trainings, workers = (
+        SEEDS * (2 + photographs + 2 * with_generated + retrieved + beside) + grid,
+        0 if gpu else cores(),
+    )
     size = max((s for s in SIZES if s <= (side if gpu else min(side, CPU_SIZE))), default=SIZES[0])
     size = size if network is None else network.blueprint.image_size
     scratch, tuned = (
