@@ -51,10 +51,10 @@ def test_show_proposes_commands_that_run() -> None:
             genrobust(*("test" if word == "FOLDER" else word for word in words))
         return [name for name, *_ in shown]
 
-    assert run_proposed() == ["generate", "run"]  # of these bootstraps there is none
-    assert run_proposed() == ["generate", "predict"]
+    assert run_proposed() == ["run"]  # of these bootstraps there is none
+    assert run_proposed() == ["predict"]
     shutil.rmtree(RUNS / "checkpoints")
-    assert run_proposed() == ["generate", "run"]
+    assert run_proposed() == ["run"]
 
 
 @pytest.mark.usefixtures("own_run")

@@ -68,7 +68,7 @@ CHANGES = {  # of the text of a module
         ("train/loop", "code", True),
         ("train/loop", "a comment", False),
         ("train/loop", "a docstring", False),
-        ("train.augmentations.styles", "code", True),
+        ("train/augmentations/styles", "code", True),
         ("data/readers/objectnet", "code", False),
         ("report/page", "code", False),
     ],

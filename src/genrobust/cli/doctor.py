@@ -11,7 +11,6 @@ from rich.table import Table
 
 from genrobust.cli.options import OUT, OutFolder
 from genrobust.cli.program import START, command, out_console
-from genrobust.core import cores, device_kind, hardware, local_folder
 
 PACKAGES = (
     "genrobust", "torch", "torchvision", "timm", "diffusers", "transformers", "safetensors", "pyarrow",
@@ -26,6 +25,8 @@ def doctor(out: OutFolder = Path(OUT)) -> None:
 
     Example: genrobust doctor
     """
+    from genrobust.core import local_folder
+
     table = Table(show_header=False, box=None)
     for name, value in _describe_environment(local_folder(out)):
         table.add_row(escape(name), escape(value))
@@ -34,6 +35,8 @@ def doctor(out: OutFolder = Path(OUT)) -> None:
 
 def _describe_environment(out: Path) -> Iterator[tuple[str, str]]:
     """Names and values, in order; a missing optional package is "not installed"."""
+    from genrobust.core import cores, device_kind, hardware
+
     yield "Python", f"{platform.python_version()} on {platform.system()} {platform.machine()}"
     for name in PACKAGES:
         try:

@@ -224,7 +224,7 @@ ROOT = {"source": "imagenet", "root": "a"}
             {**ROOT, "shifts": {"r": {"path": "c", "map": "paper"}}},
             r"r.map\n.*kind objectnet, not to kind folders",
         ),
-        ({**ROOT, "shifts": {"c": {"kind": "imagenet-c", "path": "c", "severity": 6}}}, "from 1 to 5"),
+        ({**ROOT, "shifts": {"c": {"kind": "imagenet-c", "path": "c", "severity": 6}}}, "less than or equal to 5"),
     ],
 )
 def test_what_does_not_fit_in_a_recipe_is_named(keys: dict[str, object], said: str) -> None:

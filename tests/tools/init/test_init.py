@@ -274,7 +274,7 @@ def test_a_recipe_that_is_replaced_is_kept_beside_it(folders):
 
 
 MISTAKES = [  # options beside --train and --test, and what the message names
-    ("--shift x=", "data.train lies in data.shifts.x"),
+    ("--shift x=", "data.test lies in data.shifts.x"),
     ("--shift none", "--shift: there is no none"),
     ("--shift solid --shift solid", "another is called solid"),
     ("--shift test=solid", "another set is called 'test'"),
