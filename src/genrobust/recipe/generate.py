@@ -60,7 +60,7 @@ class GeneratorConfig(Choice):
 
     @classmethod
     def cases(cls) -> Iterator[tuple[str, dict[str, str], type[Self]]]:
-        for name, engine in cls.classes_in(ENGINES).items():
+        for name, engine in ENGINES.members().items():
             models = {mode: engine.options_in(mode) for mode in engine.modes}
             for mode, model in models.items():
                 choice = f"mode {mode}" if len(set(models.values())) > 1 else f"engine {name}"

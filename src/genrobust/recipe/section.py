@@ -102,13 +102,8 @@ class Choice(Section):
     @classmethod
     def cases(cls) -> Iterator[tuple[str, dict[str, str], type[Self]]]:
         """Yield each model to choose among, with what chooses it: in words, and as keys with their values."""
-        for name, member in cls.classes_in(cls.registry).items():
+        for name, member in cls.registry.members().items():
             yield f"{cls.chosen_by} {name}", {cls.chosen_by: name}, member
-
-    @staticmethod
-    def classes_in(registry: Registry[Any]) -> dict[str, Any]:
-        """Return what a registry holds by name, without what another package offers and is no class."""
-        return {name: member for name, member in registry.members().items() if isinstance(member, type)}
 
     @classmethod
     def _member(cls, registry: Registry[Any], key: str, values: Mapping[str, Any]) -> Any:
