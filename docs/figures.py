@@ -9,6 +9,7 @@ writes docs/figures/*.svg.
 from __future__ import annotations
 
 import io
+import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -167,6 +168,33 @@ def budgets(summary: Results) -> None:
     save(figure, "budgets")
 
 
+FILLED = {  # arms of the recipe holes, by what fills the hole
+    "oracle": "the withheld images",
+    "augmented": "an augmentation",
+    "redrawn": "own images redrawn",
+    "generated, no hole": "generated: the generator\nsaw the withheld images",
+    "generated": "generated",
+}
+
+
+def holes() -> None:
+    """What each filling of a hole gains on the test images of the cells that the pool lacks."""
+    studies = json.loads((OUT.parent / "holes.json").read_text(encoding="utf-8"))
+    top1 = studies["holes-25-third"]["top1"]
+    figure, axes = plt.subplots(figsize=(WIDTH, 2.6), layout="constrained")
+    for where, color, offset, label in (
+        ("lacks", ORANGE, -0.14, "cells that the pool lacks"),
+        ("has", BLUE, 0.14, "all others"),
+    ):
+        scores = [dict(zip(("value", "lo", "hi"), top1[where][arm][1:], strict=True)) for arm in FILLED]
+        dots(axes, list(FILLED.values()), scores, [color] * len(scores), offset)
+        axes.plot([], [], "o-", color=color, label=label)
+    axes.axvline(0, color=GRAY, linestyle="--")
+    axes.set_xlabel("gain over the pool with its hole, points of top-1")
+    figure.legend(loc="outside upper right", ncols=2, frameon=False)
+    save(figure, "holes")
+
+
 def save(figure: Any, name: str) -> None:
     """Write a figure as a small SVG: without metadata, comments, indentation and a third decimal."""
     file = io.StringIO()
@@ -184,6 +212,7 @@ def main() -> None:
     plt.rcParams.update(STYLE)
     for draw, name in DRAWN.items():
         draw(read_kept(name))
+    holes()
 
 
 if __name__ == "__main__":

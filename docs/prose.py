@@ -5,8 +5,9 @@
 
 `--keep` reads runs/NAME/results.json and writes docs/results/NAME.json (see `keeping.py`), which holds the scores over
 all seeds, what was claimed, where and when it ran. Without it, every docs/templates/PAGE.j2 becomes the page of that
-path, README.md in the root and the others in docs. In a template, `study("NAME")` is a `Result`, and `theirs("35.6")` a
-number that others measured. Numbers of studies that are no longer kept stand in docs/results/also-tried.md.
+path, README.md in the root and the others in docs. In a template, `study("NAME")` is a `Result`, `holes` what holes.py
+measured, and `theirs("35.6")` a number that others measured. Numbers of studies that are no longer kept stand in
+docs/results/also-tried.md.
 tests/docs/test_prose.py fails where a page is not what its template and the results give, or where a template states a
 measured number by hand.
 """
@@ -64,7 +65,8 @@ def pages() -> dict[Path, str]:
         loader=FileSystemLoader(TEMPLATES), undefined=StrictUndefined, keep_trailing_newline=True, trim_blocks=True,
         lstrip_blocks=True,
     )  # fmt: skip
-    environment.globals |= {"study": Result.of, "theirs": str}
+    holes = json.loads((HERE / "holes.json").read_text(encoding="utf-8"))
+    environment.globals |= {"study": Result.of, "theirs": str, "holes": holes, "decimal": decimal}
     found = {}
     for template in sorted(TEMPLATES.rglob("*.j2")):
         name = template.relative_to(TEMPLATES).with_suffix("").as_posix()
