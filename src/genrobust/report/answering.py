@@ -148,7 +148,7 @@ def _verdict(record: StudyRecord, arm: str) -> str:
     if beyond is not None and not is_sure(beyond):
         where = where.replace("Over ", "Over these ")
     beside = f"; over shifts like these {span(beyond, True)}" if beyond else ""
-    beside += ", undecided" if beyond and not is_sure(beyond) else ""
+    beside += ", undecided" if beyond and is_sure(gained) and not is_sure(beyond) else ""
     pair = _difference_phrase(gained, arm, reference, " of top-1 accuracy", beside)
     over = f"{where[0].lower()}{where[1:]}"
     if not summary.shifts:
