@@ -78,7 +78,8 @@ def require_there(places: Mapping[str, Path]) -> None:
     if gone:
         named = "; ".join(f"{key}: there is no {path}" for key, path in gone.items())
         relative = not all(path.is_absolute() for path in gone.values())
-        where = f" (below {Path.cwd()}; the paths of a recipe file are relative to its folder)" if relative else ""
+        keys = "; the paths of a recipe file are relative to its folder" if any(key[0] != "-" for key in gone) else ""
+        where = f" (below {Path.cwd()}{keys})" if relative else ""
         raise UserError(f"{named}{where}")
 
 
