@@ -247,12 +247,12 @@ def tuned(pictogram_data, few_classes, timm_folders, clip_folder, tmp_path_facto
         pytest.param("clip", ONNX, marks=pytest.mark.thorough),
     ],
 )
-def test_fine_tuned_networks_come_through_with_their_preparation(tuned, timm_folders, tmp_path, name, form):
+def test_fine_tuned_networks_come_through_with_their_preparation(tuned, tmp_path, name, form):
     export_classifier(tuned[name], form, tmp_path / "out")  # which compares logits
     info = read_checkpoint_info(tuned[name])
     assert info.interpolation in open_classifier(form.opened_as.format(tmp_path / "out")).preparation
     card = (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
-    assert f"starts from: {'clip:' * (name == 'clip')}" in card and str(Path(timm_folders["vit"]).parent) not in card
+    assert "starts from: " in card and "starts from: /" not in card  # no path of the machine that wrote it
     if form is ONNX:  # the lines that prepare an image
         assert f"Image.Resampling.{info.interpolation.upper()})" in card
 
