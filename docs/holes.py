@@ -106,10 +106,10 @@ def right(study: Study, source: str) -> list[tuple[int, int]]:
     """How many images of `source` the judge takes for their class, of how many: in cells that lack, and in others."""
     images, cells = study.images(source), withheld_cells(study.data)
     mask = np.array([cell in cells for cell in list_cells(images)])
-    counts = []
+    judges, counts = study.train(study.runs(JUDGE)), []
     for part in (mask, ~mask):
         of_part, n = Subset(images, np.flatnonzero(part)), 0
-        for folder in study.train(study.runs(JUDGE)):
+        for folder in judges:
             key = PredictedBy(folder.name, folder.name)
             (saved,) = predict_sets(
                 study.out / "judged", {key: open_classifier(str(folder))}, {"drawn": of_part}, study.data.labels, 100

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
 
@@ -93,9 +93,10 @@ def answer(record: StudyRecord) -> Answer:
     warnings, noun = tuple(_mislabeled_sets(record)), "group" if record.summary.groups else "arm"
     if not arm:
         return Answer(arm, warnings, f"The study compares no {noun} with another.", details=record.warnings)
+    rivals = _rivals(compared, arm)
     details = (
         *record.warnings,
-        *_comparison_sentences(compared, arm),
+        *_comparison_sentences(rivals, arm),
         _accuracy_sentence(compared.summary, arm),
         *_without_groups(compared.summary, arm),
         _robustness_sentence(compared.summary, arm),
@@ -103,7 +104,7 @@ def answer(record: StudyRecord) -> Answer:
         f"All are means over {_members(record)}." if record.summary.groups else "",
     )
     guessed = tuple(_guessing_notes(compared.summary, arm))
-    rival = tuple(_rival(compared, arm))
+    rival = tuple(_rival(compared.summary, rivals.get(AUGMENTATION, {})))
     return Answer(arm, warnings, _verdict(compared, arm), guessed, rival, tuple(filter(None, details)))
 
 
@@ -212,21 +213,23 @@ def _rivals(record: StudyRecord, arm: str) -> dict[str, dict[str, Score]]:
     return rivals
 
 
-def _rival(record: StudyRecord, arm: str) -> Iterator[str]:
-    """Say which augmentation alone may do as well as `arm`, or does better: the best on the test sets."""
-    summary, (test_set, _) = record.summary, _leading_set(record.summary)
-    reached = {name: summary.score("top1", name, test_set).value for name in _rivals(record, arm).get(AUGMENTATION, ())}
+def _rival(summary: Summary, augmented: Mapping[str, Score]) -> Iterator[str]:
+    """Say which augmentation alone may do as well as the arm, or does better: the best on the test sets.
+
+    `augmented` has what the arm has above each.
+    """
+    test_set, _ = _leading_set(summary)
+    reached = {name: summary.score("top1", name, test_set).value for name in augmented}
     if reached:
         best = max(reached, key=reached.__getitem__)
-        score = _rivals(record, arm)[AUGMENTATION][best]
-        if score.lo <= 0:
-            how = "does better" if score.hi < 0 else "may do as well"
+        if augmented[best].lo <= 0:
+            how = "does better" if augmented[best].hi < 0 else "may do as well"
             yield f"Augmentation alone {how}: {best} reaches {number(reached[best])} %."
 
 
-def _comparison_sentences(record: StudyRecord, arm: str) -> Iterator[str]:
-    """Yield `arm`, if it has generated images, against what else could help: retrieved images, and augmentation."""
-    for kind, pairs in _rivals(record, arm).items():
+def _comparison_sentences(rivals: Mapping[str, Mapping[str, Score]], arm: str) -> Iterator[str]:
+    """Yield `arm` against its `rivals`: what else could help in the place of its generated images."""
+    for kind, pairs in rivals.items():
         if pairs:
             texts = [_brief_difference(score, name) for name, score in pairs.items()]
             yield f"Compared with {kind}, {arm} is {' and '.join(texts)}."

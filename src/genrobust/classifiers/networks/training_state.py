@@ -26,7 +26,7 @@ from genrobust.core import (
 from genrobust.recipe import GeneratorTraining, TrainConfig
 
 FIRST_SCALE, LEAST_SCALE = 2.0**16, 2.0**-20  # of a float16 loss; 36 steps in a row that overflow lead to the least
-SAVED_EACH_S = 60.0
+SAVED_EACH_S = 60.0  # what an interrupt loses at most
 SAVING_SHARE = 0.02  # of the time, at most: a state of gigabytes takes seconds
 ROWS = 2  # of a message that lists how two jobs differ
 
