@@ -99,7 +99,7 @@ def scores(summary: Summary, name: str) -> Iterable[tuple[str, list[float]]]:
 
 def drawn(study: Study) -> list[str]:
     """The generated sources that fill the hole."""
-    return [source for source in study.recipe.sources() if source in study.recipe.datasets]
+    return [name for name in study.recipe.datasets if name in study.recipe.sources()]
 
 
 def right(study: Study, source: str) -> list[tuple[int, int]]:
