@@ -11,9 +11,9 @@ import pytest
 
 from genrobust.core import GenrobustError, StudyData, UserError
 from genrobust.data import (
+    FILTERS,
     ShardDataset,
     below,
-    filters_of,
     kept,
     kept_indices,
     lowest_of_each_class,
@@ -76,7 +76,7 @@ def test_the_same_filter_is_the_same_folder_and_another_is_another(dataset: Shar
         write_filter(dataset, "CLIP score", SCORES, t > SCORES, f"below {t}", dataset.folder) for t in (0.3, 0.3, 0.5)
     )
     assert one.folder == same.folder != other.folder
-    assert [f.folder for f in filters_of(dataset.folder)] == sorted([one.folder, other.folder])
+    assert set((dataset.folder / FILTERS).iterdir()) == {one.folder, other.folder}
 
 
 def test_a_filter_of_other_images_is_refused_and_so_is_a_missing_or_damaged_one(

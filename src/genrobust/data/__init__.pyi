@@ -33,7 +33,6 @@ from .filters import (
     FILTERS as FILTERS,
     FilterResult as FilterResult,
     below as below,
-    filters_of as filters_of,
     kept as kept,
     kept_indices as kept_indices,
     lowest_of_each_class as lowest_of_each_class,
@@ -89,7 +88,6 @@ from .shard_files import (
 from .shards import (
     NAMES as NAMES,
     USED as USED,
-    Making as Making,
     ShardDataset as ShardDataset,
     begin_dataset as begin_dataset,
     discard_shards as discard_shards,

@@ -156,12 +156,6 @@ def read_filter(folder: Path) -> FilterResult:
         )
 
 
-def filters_of(folder: Path) -> tuple[FilterResult, ...]:
-    """Read the filters in the folder of a dataset, by name."""
-    places = sorted(place for place in (folder / FILTERS).glob("*") if Artifact(place).is_finished)
-    return tuple(map(read_filter, places))
-
-
 def kept_indices(images: ImageSet, filter: FilterResult) -> np.ndarray:
     """Find the indices, int64 and ascending, that `filter` keeps.
 
