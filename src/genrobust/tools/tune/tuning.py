@@ -44,7 +44,7 @@ KEPT = 3  # one of so many variants of a round enters the next, which trains so 
 LADDERS: tuple[tuple[float, ...], ...] = ((1,), (1 / KEPT,), (1 / KEPT**2, 1 / KEPT))
 SHORTEST = 100  # steps of a training in a round: fewer favor the arms with the fewest images
 NEW_SEED = 2**31  # of a training that is not there, which is looked at for its time
-SPARE = 1.1  # of the smallest budget that is proposed: an estimate may rise a little until the next command
+SPARE = 1.05  # of the smallest budget that is proposed: an estimate may rise a little until the next command
 BEST = 5  # variants that are printed after a round
 PLAN, TRIALS = "plan.json", "trials.csv"
 
