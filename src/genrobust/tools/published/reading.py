@@ -53,8 +53,8 @@ def read_published(table: Path | None, id_column: str, shift: str, key: Sequence
     values = np.array([joined[name] for name in names])
     top = 1 if values.max() <= LARGEST_FRACTION else 100
     called = [f"{option} {label}" for option, label in zip(options, labels, strict=True)]
-    percents = [100 / top * clip_accuracies(of, names, row, top) for of, row in zip(called, values.T, strict=True)]
-    return Published(tuple(names), *percents, *labels, tuple(notes), tuple(map(str, sizes)))
+    ids, shifts = (100 / top * clip_accuracies(of, names, row, top) for of, row in zip(called, values.T, strict=True))
+    return Published(tuple(names), ids, shifts, labels[0], labels[1], tuple(notes), tuple(map(str, sizes)))
 
 
 def choose_baselines(
