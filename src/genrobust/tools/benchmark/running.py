@@ -69,17 +69,17 @@ def run_benchmark(
     """
     if real is not None and Path(real).resolve() == Path(on).resolve():
         raise UserError(f"--on and --real are one path, {on}: name real images of the same classes with --real")
-    dataset, recipe = studies.dataset(on), recipe_and_name(on)[0]
-    if dataset is not None and studies.recipe(recipe).filter_of(dataset.name) is not None:
+    dataset, recipe, drawn = studies.dataset(on), recipe_and_name(on)[0], None
+    if dataset is None:
+        generated = _open_folder(Path(on))
+    elif studies.recipe(recipe).filter_of(dataset.name) is None:
+        drawn = studies.open(recipe).graph.generate(dataset.name)
+    else:
         raise UserError(f"--on {on}: this dataset has a filter; a benchmark takes every image: name one without")
-    if not (real or recipe):
-        raise UserError("name real test images of the same classes with --real: a folder, or a recipe that has some")
     real_set, named = _open_real(real or recipe, studies), named_models(models, studies, labels)
-    drawn = None if dataset is None else studies.open(recipe).graph.generate(dataset.name)
     studies.make([drawn, *(model.makes for model in named)])
-    generated = _open_folder(Path(on) if dataset is None else dataset.folder)
     if dataset is not None:
-        generated = replace(generated, name=f"{Path(recipe).stem}:{dataset.name}")
+        generated = replace(_open_folder(dataset.folder), name=f"{Path(recipe).stem}:{dataset.name}")
     name = file_name(f"{generated.name}, {real_set.name}")
     folder = check_outside(on, out or local_folder(studies.out) / "benchmarks" / name)
     (made, others), classes, left_out = _match_classes(generated, real_set)
@@ -101,6 +101,8 @@ def run_benchmark(
 
 
 def _open_real(word: str, studies: Studies) -> NamedSet:
+    if not word:
+        raise UserError("name real test images of the same classes with --real: a folder, or a recipe that has some")
     recipe, name = recipe_and_name(word)
     if not recipe:
         return _open_folder(Path(word))
