@@ -109,7 +109,8 @@ class ImageSet(ABC):
         groups: For each image its group, such as its designer, photographer, camera or site; None where unknown.
         protocol: How images or labels differ from how they lie on the disk, in words.
         as_stored: Whether their order is that of the files, so that the first images are no fair sample.
-        even: Whether classes and styles lie evenly in their order; not so where groups of images were held back.
+        even: Whether classes and styles lie evenly in their order; not so where groups of images were held back, or
+            folders of styles are listed by name.
         packaged: Whether the set comes with genrobust, whose own sets hold no near copies of each other.
     """
 
