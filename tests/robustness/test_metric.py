@@ -151,6 +151,18 @@ def test_the_worst_group_is_one_of_enough_images_and_its_interval_is_over_images
     assert summary.gaps["worst_group"]["test"] == "its images have no groups"
 
 
+def test_the_copies_of_a_picture_are_one_image() -> None:
+    few = {key: replace(p, logits=p.logits[:200], labels=np.repeat(PART[:2], 100), keys=p.keys[:200])
+           for key, p in study().items() if key[2] == "shifted"}  # fmt: skip
+    found = {(arm, seed, test): replace(p, test_set=test) for (arm, seed, _), p in few.items() for test in ("x", "y")}
+    pictures = {"y": [str(i % 10) for i in range(200)]}  # each in 20 ways
+    comparison = Comparison("x", ["y"], "a", bootstrap=20, image_groups=pictures, copies={"y": 20}, min_images=20)
+    summary = summarize(found, comparison)
+    assert summary.gaps["worst_group"]["y"] == f"no group has {MIN_IMAGES} images"
+    assert summary.gaps["worst_class"] == {"y": f"no class has {MIN_IMAGES} images"}
+    assert summary.left_out == {"y": "10 images, fewer than 20"}
+
+
 def test_the_main_metrics_come_first_and_an_unknown_one_is_named() -> None:
     names = [metric.name for metric in list_metrics()]
     assert names[:2] == ["top1", "er"] and {"top5", "worst_class", "ece", "nll"} < set(names)

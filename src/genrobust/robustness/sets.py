@@ -34,6 +34,7 @@ class AnsweredSet:
         protocol: How images were prepared, in words.
         groups: The groups of the images, None where they have none.
         keys: The names of the N images.
+        copies: The number of its images that were made from one picture.
     """
 
     name: str
@@ -45,6 +46,7 @@ class AnsweredSet:
     protocol: str
     groups: Groups | None = None
     keys: Sequence[str] = ()
+    copies: int = 1
 
     @property
     def mistaken_for(self) -> np.ndarray:

@@ -66,7 +66,7 @@ class CorruptedImages(Subset):
         self, name: str, images: ImageSet, names: Sequence[str], severities: Sequence[int], side: int | None = None
     ) -> None:
         self._ways = [(corruption, severity) for corruption in names for severity in severities]
-        self._originals, self._side = images, side
+        self._originals, self._side, self.copies = images, side, len(self._ways)
         super().__init__(images, np.tile(np.arange(len(images)), len(self._ways)), name)
         self._seeded = self.keys
         ways = [f"{corruption}-{severity}" for corruption, severity in self._ways for _ in range(len(images))]
