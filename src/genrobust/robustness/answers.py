@@ -71,7 +71,7 @@ def inside(predictions: Predictions, classes: np.ndarray) -> np.ndarray:
 
 
 def labels_inside(predictions: Predictions, classes: np.ndarray) -> np.ndarray:
-    """Return the labels of the images that are `inside`: of one whose own is not among `classes`, the first right one."""
+    """Return the labels of the images that are `inside`: the first right one where its own is not among `classes`."""
     labels = predictions.labels.copy()
     if predictions.accepted is not None:
         allowed = set(classes.tolist())
