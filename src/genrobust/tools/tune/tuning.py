@@ -145,17 +145,21 @@ class Tuning:
 
     def _choosing_sets(self, data: StudyData) -> tuple[str, ...]:
         """The names of the test sets that choose."""
-        own, shifts = [data.shifted_val.name] if data.shifted_val else [], data.shifts
+        own = [data.shifted_val.name] if data.shifted_val else []
+        known = [name for name in data.shifts if name not in data.derived]
         on = self.config.choose_by or tuple(own)
+        copied = [name for name, shift in self.recipe.data.shifts.items() if getattr(shift, "of", None) in on]
         if not on:
             problem = "the data has no shifted validation set. Name a shifted test set, which is then not tested on"
-        elif unknown := [name for name in on if name not in (*shifts, *own)]:
-            problem = f"no shifted test set {unknown[0]!r}"
-        elif not set(shifts) - set(on):
+        elif unknown := [name for name in on if name not in (*known, *own)]:
+            problem = f"no shifted test set {unknown[0]!r} of images of its own"
+        elif copied:
+            problem = f"data.shifts.{copied[0]} makes test sets of the images that choose: give it another `of`"
+        elif not set(data.shifts) - set(on):
             problem = "these are all shifted test sets, so none is left to test on: leave one out"
         else:
             return on
-        raise UserError(f"tune.choose_by: {problem}; there are {', '.join(shifts)}")
+        raise UserError(f"tune.choose_by: {problem}; there are {', '.join(known)}")
 
     def _derived(self, arms: Iterable[Variant], **changes: Any) -> Recipe:
         """The recipe with other `arms`, without what only its own report needs, and with `changes`."""
