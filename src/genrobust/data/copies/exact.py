@@ -79,12 +79,12 @@ def without_broken(data: StudyData, broken_of: Callable[[ImageSet], Sequence[int
     notices = []
     for key, images in data.learned.items():
         if broken := broken_of(images):
-            left[key] = _without(broken, data, key, images, "is broken: add others")
+            left[key] = leave_out(broken, data, key, images, "is broken: add others")
             notices.append(Broken(images.name, tuple(images.keys[place] for place in broken), len(images)))
     return data.replaced(left), notices
 
 
-def _without(places: Collection[int], data: StudyData, key: str, images: ImageSet, why: str) -> Subset:
+def leave_out(places: Collection[int], data: StudyData, key: str, images: ImageSet, why: str) -> Subset:
     """Return the set `key` of `data`, which is `images`, without those at `places`.
 
     Raises:
@@ -179,7 +179,7 @@ def without_copies(
             others = " and ".join(Counter(in_set.originals.values()))
             then = f"leave {name} out, or name it in evaluate.beside if it has other labels"
             why = f"is a copy of one of {others}: {then}"
-            tests[name] = _without(in_set.originals, data, name, tests[name], why)
+            tests[name] = leave_out(in_set.originals, data, name, tests[name], why)
     return replace(data, tests=tests), copies
 
 
@@ -236,7 +236,7 @@ def without_leaks(
         copies.append(found)
         where = " and ".join(Counter(found.originals.values()))
         then = ", or set data.near_copies: keep" if found.near else ""
-        return _without(found.originals, data, key, images, f"is a copy of a test image ({where}): add others{then}")
+        return leave_out(found.originals, data, key, images, f"is a copy of a test image ({where}): add others{then}")
 
     chosen = {name: tests[name] for name in chosen_by if name in tests}
     others = {name: images for name, images in tests.items() if name not in chosen}
