@@ -161,20 +161,19 @@ def _hold_out_shift(data: StudyData, name: str) -> StudyData:
 def _require_apart(config: DataConfig) -> None:
     """Raise UserError where the images to test on, or to choose by, are those of another set or lie among them.
 
-    Shifts may share a path that they read in different ways, such as ObjectNet by each of its maps.
+    Shifts may share a path that they read in different ways, such as ObjectNet by each of its maps, and a reader may
+    read a part of its path.
     """
-    shifts = {f"data.shifts.{name}.path": shift for name, shift in config.shifts.items()}
+    shifts = {f"data.shifts.{name}.path": shift.kind for name, shift in config.shifts.items()}
     paths = {key: path.resolve() for key, path in config.places.items() if key != "data.root"}
-    apart = [key for key in paths if key in {"data.val", "data.test", *shifts}]
-    for key, test in product(paths, apart):
-        inner, outer = (key, test) if paths[key].is_relative_to(paths[test]) else (test, key)
-        ways = [shifts[each].kind if each in shifts else "folders" for each in (key, test)]
-        if key == test or not paths[inner].is_relative_to(paths[outer]):
+    for key, test in product(paths, paths):
+        if key == test or test not in {"data.val", "data.test", *shifts} or {key, test} <= shifts.keys():
             continue
-        if paths[key] == paths[test] and (key not in shifts or shifts[key] == shifts.get(test)):
+        if paths[key] == paths[test]:
             raise UserError(f"{key} and {test} are one path, {config.places[key]}: give each set images of its own")
-        if paths[key] != paths[test] and ways == ["folders", "folders"]:
-            raise UserError(f"{inner} lies in {outer}, {config.places[outer]}: give each set images of its own")
+        for inner, outer in ((key, test), (test, key)):
+            if paths[inner].is_relative_to(paths[outer]) and shifts.get(outer, "folders") == "folders":
+                raise UserError(f"{inner} lies in {outer}, {config.places[outer]}: give each set images of its own")
 
 
 def read_shift(

@@ -40,7 +40,7 @@ def without_withheld(data: StudyData, contents_of: ContentsOf) -> StudyData:
     """Return `data` without the copies of withheld images, byte for byte, among the images to search.
 
     Args:
-        contents_of: As for `find_copies`.
+        contents_of: As for `without_copies`.
 
     Raises:
         UserError: No image is left, or a file cannot be read.
