@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from genrobust.core import UserError
-from genrobust.data import classes_of, load_data, open_stored
+from genrobust.core import UserError, fair_order
+from genrobust.data import MemoryImages, classes_of, load_data, open_stored
+from genrobust.data.folders import hold_back
 from genrobust.data.shard_files import is_key
 from genrobust.recipe import DataConfig
 
@@ -56,6 +57,19 @@ def test_images_that_belong_together_are_held_back_together(photos: Path) -> Non
     names = [{key.split("/")[-1].split("_")[0] for key in images.keys} for images in (data.train, data.val)]
     assert all(names) and not names[0] & names[1]
     assert len(data.train) + len(data.val) == 36
+
+
+def test_where_groups_were_held_back_the_first_images_of_the_rest_are_of_all_styles() -> None:
+    styles = np.array(["sketch", "painting"] * 200)
+    keys = [f"{i:03d}" for i in range(400)]
+    images = MemoryImages("some", [b"x"] * 400, [0] * 400, keys, styles.tolist())
+    photos = np.random.default_rng(0).integers(20, size=400)  # ten drawings of each
+    drawn = [f"photo {photo}" if style == "sketch" else None for photo, style in zip(photos, styles, strict=True)]
+    rest, held = hold_back(images, 0.5, drawn)
+    for part in (rest, held):
+        first = [part.styles[i] for i in fair_order(part)[: len(part) // 4]]
+        share = sum(style == "sketch" for style in part.styles) / len(part)
+        assert first.count("sketch") / len(first) == pytest.approx(share, abs=0.02)
 
 
 def hash_of(name: str) -> int:
