@@ -116,9 +116,6 @@ class WithoutConfig(Section):
     `cells` are classes in a style, which labeled images then lack: patterns of ``CLASS/STYLE`` such as ``dog/sketch``,
     ``*/sketch`` or ``dog/*``, or a share of all cells, which are those that the training images do not have.
 
-    `names` excludes images, with labels or without, whose key one of these patterns matches, such as ``*site-a/*``.
-    ``*`` stands for any text, also with ``/``.
-
     The excluded images with labels are the source `retrieved-withheld`, a control for what takes their place. Copies of
     them are left out of the images to search.
     """
@@ -127,7 +124,6 @@ class WithoutConfig(Section):
         CellShare | tuple[str, ...],
         BeforeValidator(_accept_share, json_schema_input_type=str | CellShare | tuple[str, ...]),
     ] = ()
-    names: tuple[str, ...] = ()
 
 
 class RetrievedConfig(Section):

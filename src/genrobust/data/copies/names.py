@@ -12,6 +12,7 @@ from genrobust.data.grouping import APART, names_by
 from genrobust.recipe import ImageRule
 
 NUMBERED = ImageRule(pattern=r"(?:^|/)([^/]*\d)[^/\d]+\d+[^/\d]*$")  # a name up to its last number
+_DATE = re.compile(r"(?:19|20)\d{6}")  # a day has many photographs of many things
 _NAMES = 3  # of a class: where there are no more, the name may be that of the class or the set, as in n01440764_10026
 
 
@@ -41,12 +42,12 @@ def describe_same_names(images: ImageSet, tests: Mapping[str, ImageSet]) -> str:
     """Describe the images whose names are those of test images but for the last number; "" where that says nothing.
 
     It says something where a class has several such names, which hold another number of three digits or more, and most
-    of them come more than once in one of the sets: neither of ``photo_0001`` nor of ``n01440764_10026``.
+    of them come more than once in one of the sets: of none of ``photo_0001``, ``n01440764_10026``, ``20260131_0001``.
     """
     mine = _names(images, NUMBERED)
     theirs = {test: _names(of, NUMBERED) for test, of in tests.items()}
     here, there = Counter(mine), Counter(name for names in theirs.values() for name in names)
-    shared = {name for name in here.keys() & there.keys() if name and re.search(r"\d{3}", name)}
+    shared = {name for name in here.keys() & there.keys() if name and re.search(r"\d{3}", _DATE.sub("", name))}
     places = [place for place, name in enumerate(mine) if name in shared]
     repeated = max(sum(count[name] > 1 for name in shared) for count in (here, there))
     if len(shared) <= _NAMES * len({*images.labels[places].tolist()}) or 2 * repeated < len(shared):
