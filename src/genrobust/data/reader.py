@@ -11,11 +11,11 @@ from pathlib import Path
 from genrobust.core import REAL, ImageSet, Line, StudyData, UserError, some_of, with_attributes
 from genrobust.data.class_subset import of_classes
 from genrobust.data.classes import FolderClasses
-from genrobust.data.folders import hold_back, open_images
+from genrobust.data.folders import hold_back, kept_together, open_images
 from genrobust.data.grouping import with_groups, with_styles
 from genrobust.data.hub_sets import fetch_dataset
 from genrobust.data.stored import open_stored, open_unlabeled, require_there
-from genrobust.recipe import DataConfig, Place, ShiftConfig
+from genrobust.recipe import DataConfig, ImageRule, Place, ShiftConfig
 
 OWN_SETS = ("train", "val", "test")  # keys of a source that has them, as paths
 CHOSEN_BY = 1 / 3  # the share of `data.shifted_val` that is held out, of each class
@@ -135,7 +135,7 @@ def load_data(config: DataConfig) -> StudyData:
             data = replace(data, train=with_attributes(data.train, styles=[REAL] * len(data.train)))
     data = with_groups(data, config.groups)
     if config.shifted_val is not None:
-        data = _hold_out_shift(data, config.shifted_val)
+        data = _hold_out_shift(data, config.shifted_val, config.groups_apart)
     if (pool := config.retrieved.search) is not None:
         data = replace(data, unlabeled=open_unlabeled("data.retrieved.search", pool))
     if unused := config.same_class.keys() - classes.used:
@@ -146,14 +146,17 @@ def load_data(config: DataConfig) -> StudyData:
     return with_styles(data, config.styles)
 
 
-def _hold_out_shift(data: StudyData, name: str) -> StudyData:
-    """Return `data` with a part of the shifted test set `name` as its shifted validation set, groups undivided."""
+def _hold_out_shift(data: StudyData, name: str, rule: ImageRule | None) -> StudyData:
+    """Return `data` with a part of the shifted test set `name` as its shifted validation set.
+
+    What belongs together by the `rule` of `groups_apart`, or is of one group, is undivided.
+    """
     if name not in data.shifts:
         raise UserError(f"data.shifted_val: no shifted test set {name!r}; there are {', '.join(data.shifts)}")
     if data.shifted_val is not None:
         raise UserError(f"data.shifted_val: this source has its own, {data.shifted_val.name}: leave the key out")
     images = data.tests[name]
-    rest, val = hold_back(images, CHOSEN_BY, images.groups)
+    rest, val = hold_back(images, CHOSEN_BY, kept_together(images, rule) or images.groups)
     val.name = f"{name}-val"
     return replace(data, tests={**data.tests, name: rest}, shifted_val=val)
 
