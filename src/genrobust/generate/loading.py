@@ -15,7 +15,7 @@ from torch import nn
 
 from genrobust.classifiers import resolved_here
 from genrobust.core import INDEX, UserError
-from genrobust.generate.calls import EMPTY_WARNING, explain_refusal, muted, refusing_random_weights
+from genrobust.generate.calls import EMPTY_WARNING, explain, muted, refusing_random_weights
 from genrobust.generate.locate import Adapter, find_adapter, find_lora, read_index
 from genrobust.generate.mode import Generator, locate, mode_of
 from genrobust.generate.pipeline_config import AdaptedConfig, DiffusersConfig, PromptedConfig
@@ -59,8 +59,8 @@ def load_generator(config: DiffusersConfig, device: torch.device) -> Generator:
         _add_lora(pipeline, lora_file, lora.scale)
     if isinstance(config, AdaptedConfig) and config.adapter is not None:
         _add_adapter(pipeline, find_adapter(config.adapter), config.adapter.scale)
-    offload = place(pipeline, config, device)
-    return Generator(pipeline, config, id, device, width, height, _id2label(index), offload)
+    place(pipeline, config, device)
+    return Generator(pipeline, config, id, device, width, height, _id2label(index))
 
 
 def _id2label(index: dict[str, Any]) -> dict[int, str] | None:
@@ -86,7 +86,7 @@ def _load_pipeline(folder: Path, config: DiffusersConfig, index: dict[str, Any])
     if name == "AutoPipelineForText2Image" and kind in ENCODED and "Img2Img" not in kind:
         name = kind  # which that would choose, after seconds of importing every pipeline that there is
     loader = getattr(diffusers, name)
-    with explain_refusal(f"cannot load the generator in {folder}", "get it again, or name another"):
+    with explain(f"cannot load the generator in {folder}", "get it again, or name another"):
         return _from_pretrained(loader, folder, config.dtype, variant=config.variant, **extra)
 
 
@@ -139,7 +139,7 @@ def _add_lora(pipeline: Any, file: Path, scale: float) -> None:
     """
     kind = type(pipeline).__name__
     loggers = ("diffusers.loaders.peft", "diffusers.loaders.lora_base")
-    with explain_refusal(f"generator.lora: {file} cannot be added to the generator, a {kind}", "take one for that"):
+    with explain(f"generator.lora: {file} cannot be added to the generator, a {kind}", "take one for that"):
         with safe_open(file, framework="pt") as content:
             expected = sum(key.endswith(("lora_A.weight", "down.weight")) for key in content.keys())  # noqa: SIM118
         # Said of every LoRA for the UNet alone; what found no layer is counted below.
@@ -166,7 +166,7 @@ def _add_adapter(pipeline: Any, adapter: Adapter, scale: float) -> None:
     """Add an IP-Adapter to `pipeline`; raises UserError where that does not work."""
     problem = f"generator.adapter: {adapter.file} cannot be added to the generator, a {type(pipeline).__name__}"
     with (
-        explain_refusal(problem, "take one for that"),
+        explain(problem, "take one for that"),
         refusing_random_weights(),
         muted("image_encoder is not loaded", "diffusers.loaders.ip_adapter"),  # it is, below
         muted(*EMPTY_WARNING),

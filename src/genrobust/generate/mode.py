@@ -26,7 +26,6 @@ class Generator:
         id: Its name, without a path.
         width, height: The size of its images in pixels.
         id2label: The names of the classes of a class-conditional one, by number, where its folder names them.
-        offload: What of it waits in main memory: "none", "model" or "group", as `generator.offload` has it.
     """
 
     pipeline: Any  # a diffusers pipeline, which gets its attributes at run time
@@ -36,7 +35,6 @@ class Generator:
     width: int
     height: int
     id2label: dict[int, str] | None = None
-    offload: str = "none"
 
     @property
     def latent_shape(self) -> tuple[int, int, int]:

@@ -55,7 +55,7 @@ class DiffusersConfig(GeneratorConfig):
     `dtype: auto` is the fastest that the hardware supports: bfloat16, else float16, or float32 on a CPU without
     bfloat16 instructions.
 
-    `compile: auto` compiles a UNet's blocks or a transformer's repeated ones, on a GPU, for 2,000 images or more.
+    `compile` (`torch.compile`) takes about a minute in each process, and pays for some thousand images on a GPU.
 
     `offload: auto` keeps only the computing part (`model`) or layer (`group`) on the GPU if not everything fits.
     """
@@ -69,7 +69,7 @@ class DiffusersConfig(GeneratorConfig):
     steps: Annotated[int, STEPS] = 15
     guidance_scale: Annotated[float, GUIDANCE] = 3.0
     dtype: Literal["auto", "float32", "float16", "bfloat16"] = "auto"
-    compile: Literal["auto"] | bool = "auto"
+    compile: bool = False
     offload: Literal["auto", "none", "model", "group"] = "auto"
 
     @property

@@ -12,13 +12,13 @@ from genrobust.core import (
     GenrobustError,
     ImageSet,
     LabelSpace,
+    OutOfMemory,
     Request,
-    UserError,
     hash_generator,
     hash_once,
     room_for_code,
 )
-from genrobust.generate.calls import EMPTY_WARNING, OutOfMemory, explain_failure, explain_out_of_memory, muted
+from genrobust.generate.calls import EMPTY_WARNING, explain, explain_out_of_memory, muted
 from genrobust.generate.engine import Engine
 from genrobust.generate.locate import find_adapter, find_generator, find_lora
 from genrobust.generate.mode import MODES, locate, mode_of
@@ -74,9 +74,7 @@ class DiffusersEngine(Engine):
         self.config = self.generator.config
         self.mode = mode_of(self.config)(self.generator, labels, self.source_image)
         self._most = 2**16  # images at once, as far as is known
-        self._compiled = False
-        # How many images at once the network is compiled for, 0 where that failed; None where it is not compiled.
-        self._whole: int | None = None
+        self._whole: int | None = None  # images at once that the network is compiled for, where it is
 
     @classmethod
     def options_in(cls, mode: str) -> type[GeneratorConfig]:
@@ -125,19 +123,20 @@ class DiffusersEngine(Engine):
             **{f"{name}_version": metadata.version(name) for name in ("diffusers", "transformers")},
         }
 
-    def expect(self, images: int, batch: int) -> None:
+    def expect(self, batch: int) -> None:
         from genrobust.generate.speed import compile_network
 
-        self._compiled = compile_network(self.generator, images)
-        # Not what happens to be drawn first: a run that goes on with the rest of a shard would draw other bytes.
-        self._whole = min(batch, self._most) if self._compiled else None
+        if self.config.compile:
+            compile_network(self.generator)
+            # Not what happens to be drawn first: a run that goes on with the rest of a shard would draw other bytes.
+            self._whole = batch
 
     def draw(self, requests: Sequence[Request]) -> list[np.ndarray | None]:
         drawn: list[np.ndarray | None] = []
         while len(drawn) < len(requests):
             part = requests[len(drawn) : len(drawn) + self._most]
             try:
-                drawn += self._draw(part, self.config.steps)
+                drawn += self._draw(part)
             except OutOfMemory as error:
                 if len(part) == 1:
                     raise
@@ -146,16 +145,9 @@ class DiffusersEngine(Engine):
                     self._whole = self._most
                     room_for_code((self.config.model_dump_json(), self._most))
                 log.warning(f"{error}; from here on {self._most} at once, with the same seeds")
-            except GenrobustError as error:
-                if isinstance(error, UserError) or not self._compiled or self.config.compile is True:
-                    raise
-                self._compiled, self._whole = False, 0
-                log.warning(f"{error}; drawing without generator.compile")
-            else:
-                self._compiled = self._compiled and self.config.compile is True  # it works: what fails now is another
         return drawn
 
-    def _draw(self, requests: Sequence[Request], steps: int) -> list[np.ndarray | None]:
+    def _draw(self, requests: Sequence[Request]) -> list[np.ndarray | None]:
         """Draw `requests` at once; raises OutOfMemory where they do not fit."""
         import torch
 
@@ -164,14 +156,14 @@ class DiffusersEngine(Engine):
             torch.inference_mode(),
             self._compiled_for(len(requests)),
             self._restored(),
+            explain(f"{self.config.model} does not draw", "get it again, or name another", GenrobustError),
             explain_out_of_memory(self.device, f"while drawing {len(requests)} x {size} pixels at once", REMEDY),
-            explain_failure(f"drawing with {self.config.model}"),
             muted(*EMPTY_WARNING),
         ):
-            pixels, unsafe = self._pixels(requests, steps)
+            pixels, unsafe = self._pixels(requests)
             return [None if bad else image for image, bad in zip(rounded(pixels), unsafe, strict=True)]
 
-    def _pixels(self, requests: Sequence[Request], steps: int) -> tuple[Tensor, Sequence[bool]]:
+    def _pixels(self, requests: Sequence[Request]) -> tuple[Tensor, Sequence[bool]]:
         """Return the images of `requests`, float32 [B, H, W, 3] in [0, 1] on the device, and whether each is unsafe."""
         import torch
 
@@ -182,7 +174,7 @@ class DiffusersEngine(Engine):
             **self.mode.arguments(requests, noise),
             **guidance_arguments(self.generator.pipeline, self.config),
             generator=noise,
-            num_inference_steps=steps,
+            num_inference_steps=self.config.steps,
             output_type="pt",
         )
         unsafe = getattr(output, "nsfw_content_detected", None) or [False] * len(requests)
