@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from genrobust.core import LabelSpace, Registry, Request, UserError
 from genrobust.generate.locate import check_trained, find_generator, read_index
-from genrobust.generate.pipeline_config import AdaptedConfig, DiffusersConfig
+from genrobust.generate.pipeline_config import DiffusersConfig
 
 if TYPE_CHECKING:  # a dataset is named after its generator's identity, which takes neither torch nor diffusers
     import torch
@@ -99,8 +99,7 @@ MODES: Registry[type[Mode]] = Registry("mode", "genrobust.modes", "genrobust.gen
 def mode_of(config: DiffusersConfig) -> type[Mode]:
     """Return the mode that `config` names, or its variant for an adapter."""
     mode = MODES.get(config.mode)
-    has_adapter = isinstance(config, AdaptedConfig) and config.adapter is not None
-    return mode.adapted if has_adapter and mode.adapted is not None else mode
+    return mode.adapted if mode.adapted is not None and getattr(config, "adapter", None) else mode
 
 
 def locate(config: DiffusersConfig) -> tuple[str, Path]:

@@ -77,21 +77,12 @@ class DiffusersConfig(GeneratorConfig):
         return self.steps
 
     @property
-    def checks_safety(self) -> bool:
-        """Whether the generator's own checker looks at the images."""
-        return False
-
-    @property
     def evaluations(self) -> float:
         return self.drawn_steps * (2 if self.guidance_scale > 1 else 1)
 
     @property
     def precision(self) -> str:
         return self.dtype
-
-    @property
-    def names(self) -> dict[str, tuple[str, ...]]:
-        return {"generator": (self.model, *self.alternatives), "lora": (), "adapter": ()}
 
 
 class SizedConfig(DiffusersConfig):
@@ -109,19 +100,11 @@ class SizedConfig(DiffusersConfig):
     def size(self) -> tuple[int | None, int | None]:
         return self.width, self.height
 
-    @property
-    def checks_safety(self) -> bool:
-        return self.safety_checker
-
 
 class PromptedConfig(SizedConfig):
     """A prompt."""
 
     lora: Annotated[LoraConfig | None, short_for("model", str | LoraConfig | None)] = None
-
-    @property
-    def names(self) -> dict[str, tuple[str, ...]]:
-        return super().names | ({} if self.lora is None else {"lora": (self.lora.model,)})
 
     def sampling(self) -> dict[str, Any]:
         return super().sampling() | ({} if self.lora is None else {"lora_scale": self.lora.scale})
@@ -131,10 +114,6 @@ class AdaptedConfig(SizedConfig):
     """A real image, through its CLIP embedding, or through the `adapter` of a text-to-image model."""
 
     adapter: Annotated[AdapterConfig | None, short_for("model", str | AdapterConfig | None)] = None
-
-    @property
-    def names(self) -> dict[str, tuple[str, ...]]:
-        return super().names | ({} if self.adapter is None else {"adapter": (self.adapter.model,)})
 
     def sampling(self) -> dict[str, Any]:
         return super().sampling() | ({} if self.adapter is None else {"adapter_scale": self.adapter.scale})

@@ -28,6 +28,11 @@ def trunk_of(pipeline: Any) -> Any:
     return next((part for name in TRUNKS if (part := getattr(pipeline, name, None)) is not None), None)
 
 
+def networks_of(pipeline: Any) -> dict[str, nn.Module]:
+    """Return the parts of `pipeline` that have weights, by name."""
+    return {name: part for name, part in pipeline.components.items() if isinstance(part, nn.Module)}
+
+
 def place(pipeline: Any, config: DiffusersConfig, device: torch.device) -> None:
     """Move `pipeline` onto `device`, all of it or, where that has too little memory, what is computing.
 
@@ -69,8 +74,7 @@ def lay_out(pipeline: Any, device: torch.device) -> None:
 
 def _fitting_offload(pipeline: Any, device: torch.device) -> str:
     """Return the value of `generator.offload` with which `pipeline` fits into the free memory of a GPU."""
-    parts = [part for part in pipeline.components.values() if isinstance(part, nn.Module)]
-    sizes = [sum(weight.nbytes for weight in part.parameters()) for part in parts]
+    sizes = [sum(weight.nbytes for weight in part.parameters()) for part in networks_of(pipeline).values()]
     gc.collect()  # or what this process no longer uses, such as the generator before, counts as taken
     torch.cuda.empty_cache()
     offload = offload_for(sizes, torch.cuda.mem_get_info(device)[0])

@@ -86,7 +86,7 @@ def test_images_come_with_their_class_or_with_none():
 
     def drawn(share):
         condition = ClassCondition(images(), Numbers(3, ()), share)
-        return condition.draw(which, torch.Generator().manual_seed(0))
+        return condition(which, torch.Generator().manual_seed(0))
 
     own = torch.from_numpy(np.asarray(images().labels))[which]
     assert torch.equal(drawn(0), own)
@@ -118,7 +118,7 @@ def test_images_come_without_their_style_too():
 
     def drawn(dropout):
         condition = ClassCondition(mixed, numbers, dropout)
-        return set(condition.draw(which, torch.Generator().manual_seed(0)).tolist())
+        return set(condition(which, torch.Generator().manual_seed(0)).tolist())
 
     assert drawn(0) == {2, 5}
     assert drawn(1) == {NULL}

@@ -173,7 +173,7 @@ class ClassCondition:
         self._styles = torch.tensor([positions.get(style, 0) for style in images.styles])
         self._numbers, self._dropout = numbers, dropout
 
-    def draw(self, images: Tensor, source: torch.Generator) -> Tensor:
+    def __call__(self, images: Tensor, source: torch.Generator) -> Tensor:
         """Return numbers, int64 [B]."""
         dropped = torch.rand(images.shape, generator=source) < self._dropout
         classes = self._classes[images].masked_fill(dropped, self._numbers.classes)
@@ -210,11 +210,9 @@ def _check_base(generator: Generator, config: ClassModelConfig) -> None:
     pipeline, id = generator.pipeline, generator.id
     vae = getattr(pipeline, "vae", None)
     if not isinstance(vae, AutoencoderKL | PatchAutoencoder) or vae.config.shift_factor:
-        is_kl = isinstance(vae, AutoencoderKL)
-        kind = "none" if vae is None else "one with shifted latents" if is_kl else f"a {type(vae).__name__}"
         raise UserError(
-            f"a class model needs a plain AutoencoderKL, and {id} has {kind}: name another one under generator.model, "
-            "such as a Stable Diffusion, or set class_model.components"
+            f"a class model needs an AutoencoderKL without a shift, and {id} has none: name another one under "
+            "generator.model, such as a Stable Diffusion, or set class_model.components"
         )
     if "beta_schedule" not in pipeline.scheduler.config:
         raise UserError(
