@@ -104,34 +104,30 @@ def styles_of(images: ImageSet) -> tuple[str, ...]:
 class Numbers:
     """The numbers by which a network of `classes` classes and `styles` draws: one for each class in each style.
 
-    Number c + classes * s is class c in style s, counted from 1; s = 0 is no style, so that the first numbers are those
-    of the classes. Then come the styles with no class, and `null`, which is neither.
+    Number c + (classes + 1) * s is class c in style s, counted from 1; c = classes is no class and s = 0 no style, so
+    that the first numbers are those of the classes. What is neither has the last number, `null`.
     """
 
     def __init__(self, classes: int, styles: tuple[str, ...]) -> None:
         self.classes, self.styles = classes, styles
-        self.null = max((classes + 1) * (len(styles) + 1) - 1, NULL)
+        self._pairs = (classes + 1) * (len(styles) + 1)
+        self.null = max(self._pairs if styles else classes, NULL)
 
     def of(self, classes: Tensor, styles: Tensor) -> Tensor:
         """Return the numbers, int64 [B], of `classes`, where `self.classes` is none, in `styles`, where 0 is none."""
-        in_style = classes + self.classes * styles
-        without_class = self.classes * (len(self.styles) + 1) + styles - 1
-        numbers = torch.where(classes == self.classes, without_class, in_style)
-        return numbers.masked_fill((classes == self.classes) & (styles == 0), self.null)
+        numbers = classes + (self.classes + 1) * styles
+        return numbers.masked_fill(numbers == self.classes, self.null)
 
     def pairs(self) -> tuple[Tensor, Tensor]:
         """Return the class and the style of each number up to `null`, int64 [null + 1]; unused numbers are neither."""
-        classes = torch.full((self.null + 1,), self.classes)
-        styles = torch.zeros(self.null + 1, dtype=torch.int64)
-        grid = torch.cartesian_prod(torch.arange(self.classes + 1), torch.arange(len(self.styles) + 1))
-        numbers = self.of(grid[:, 0], grid[:, 1])
-        classes[numbers], styles[numbers] = grid[:, 0], grid[:, 1]
-        return classes, styles
+        numbers = torch.arange(self.null + 1)
+        numbers[self._pairs :] = self.classes
+        return numbers % (self.classes + 1), numbers // (self.classes + 1)
 
     def names(self, labels: LabelSpace) -> dict[int, str]:
         """Return the names of each class in each style, with commas between, by number."""
         return {
-            len(labels) * s + number: ", ".join(name_in_style(name, style) for name in c.spellings)
+            (len(labels) + 1) * s + number: ", ".join(name_in_style(name, style) for name in c.spellings)
             for s, style in enumerate(("", *self.styles))
             for number, c in enumerate(labels.classes)
         }
