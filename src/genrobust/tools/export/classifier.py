@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +13,7 @@ from PIL import Image
 from genrobust.classifiers import HUB, CheckpointInfo, Classifier, load_checkpoint, open_classifier, protocol
 from genrobust.core import REAL, GenrobustError, UserError, slug
 from genrobust.report import StudyResults, read_results
-from genrobust.tools.export.folder import CARD, new_folder, render_card
+from genrobust.tools.export.folder import new_folder, write_card
 from genrobust.tools.export.format import ClassifierFormat
 
 AGREE = 1e-4  # the largest difference of logits, and their share where they are large: float32 stays far below
@@ -29,7 +27,7 @@ def export_classifier(
     arm: str = "",
     license: str = "other",
 ) -> None:
-    """Write the classifier in `checkpoint` into `out`, with a model card, if what is written gives the same logits.
+    """Write the classifier in `checkpoint` into `out`, with a model card, if its copy gives the same logits.
 
     Args:
         results: The results.json of its study, whose scores of `arm` the card gives if it has this checkpoint.
@@ -40,19 +38,22 @@ def export_classifier(
         GenrobustError: The logits differ, or `out` holds files.
     """
     model, info = load_checkpoint(checkpoint)
+    study = read_results(results) if results else None
+    if study is not None and not _has_trained(study, info, arm):
+        study = None
     with new_folder(out) as folder:
         form.write(model, info, folder)
-        ours, theirs = (
-            _logits(str(checkpoint), info.image_size),
-            _logits(form.opened_as.format(folder), info.image_size),
-        )
+        ours = _logits(str(checkpoint), info.image_size)
+        try:
+            theirs = _logits(form.opened_as.format(folder), info.image_size)
+        except GenrobustError as error:
+            raise UserError(f"{form.library} has no such network: choose another --to ({error})") from error
         apart = float((theirs - ours).abs().max())
         if not apart <= AGREE * max(1, float(ours.abs().max())):
             raise GenrobustError(
                 f"the exported classifier differs from the checkpoint by {apart:.2g} in a logit: nothing was written"
             )
-        card = _card(out.resolve().name, form, info, _find_study(results, info, arm), arm, license)
-        (folder / CARD).write_text(card, encoding="utf-8")
+        _write_card(folder, form, info, study, arm, license)
 
 
 def preparation(model: Classifier, info: CheckpointInfo) -> dict[str, Any]:
@@ -74,13 +75,17 @@ def _logits(spec: str, size: int) -> torch.Tensor:
     return logits
 
 
-def _card(
-    name: str, form: ClassifierFormat, info: CheckpointInfo, study: StudyResults | None, arm: str, license: str
-) -> str:
-    """Write the card of the classifier `info`, exported under `name`, as Markdown with the hub's header."""
+def _has_trained(study: StudyResults, info: CheckpointInfo, arm: str) -> bool:
+    """Whether the training of `info` is that of `arm` in `study`."""
+    seed, run = str(info.training.get("seed")), info.training.get("run")
+    return run is not None and run in [of.trained.get(seed) for of in study.arms if of.name == arm]
+
+
+def _write_card(
+    folder: Path, form: ClassifierFormat, info: CheckpointInfo, study: StudyResults | None, arm: str, license: str
+) -> None:
     training = {**(info.training.get("config") or {}), **info.training}
-    counts, init = training.get("counts") or {}, str(training.get("init") or "")
-    scores = []
+    counts, init, scores = training.get("counts") or {}, str(training.get("init") or ""), []
     if study is not None:
         find, seed = study.summary.find, info.training["seed"]
         scores = [(test, find("top1", arm, test, seed), find("er", arm, test, seed)) for test in study.summary.tests]
@@ -89,7 +94,8 @@ def _card(
         for test, top1, _ in scores
         if top1
     ]
-    return render_card(
+    write_card(
+        folder,
         "classifier_card.md.j2",
         ModelCardData(
             license=license,
@@ -97,15 +103,12 @@ def _card(
             pipeline_tag="image-classification",
             tags=["image-classification", form.library, "genrobust"],
             base_model=init.removeprefix(HUB).partition("@")[0] if init.startswith(HUB) else None,
-            model_name=name if measured else None,
+            model_name=folder.name if measured else None,
             eval_results=measured or None,
         ),
-        name=name,
-        usage=form.usage(info).replace("FOLDER", name),
+        form=form,
         info=info,
-        license=license,
-        # a network's name, without the folders of this machine: "clip:/models/vit" is "clip:vit"
-        init=re.sub(r"(^|[:@])(?:[A-Za-z]:)?[/\\~.][^@]*[/\\]", r"\1", init),
+        init=init if HUB in init else Path(init).name,  # without the folders of this machine
         protocol=protocol(info.image_size, interpolation=info.interpolation),
         training=training,
         images=" + ".join(f"{n:,} {source}" for source, n in counts.items()),
@@ -114,14 +117,3 @@ def _card(
         arm=arm,
         scores=scores,
     )
-
-
-def _find_study(results: Path | None, info: CheckpointInfo, arm: str) -> StudyResults | None:
-    """Read the results.json of the study that trained `info` as `arm`; None where it did not."""
-    if results is not None:
-        with suppress(UserError):
-            study, run = read_results(results), info.training.get("run")
-            trained = [of.trained.get(str(info.training.get("seed"))) for of in study.arms if of.name == arm]
-            if run and run in trained:
-                return study
-    return None
