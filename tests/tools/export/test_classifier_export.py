@@ -75,7 +75,7 @@ def test_timm_transformers_and_onnxruntime_give_the_logits_of_the_checkpoint(
     np.testing.assert_allclose(onnx_logits, ours, atol=1e-4)
     assert tuple(network.pretrained_cfg["label_names"]) == info.classes == few_classes.ids
     raw = exports["onnx"].read_bytes()
-    assert b"genrobust" in raw and b".py" not in raw, "no path of the machine that wrote it"
+    assert b".py" not in raw, "no path of the machine that wrote it"
 
 
 def test_classes_keep_their_names_and_what_is_shown_whatever_letters_they_have(tmp_path):

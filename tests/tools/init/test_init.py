@@ -246,7 +246,7 @@ def trained_on(arm):
 
 def test_a_server_generates_the_images_of_arms(folders):
     with Server() as server:
-        written(*SETS, "--server", server.url, "--model", "painter")
+        written(*SETS, "--server", server.url, "painter")
         text = Path("study.yaml").read_text()
         Path("study.yaml").write_text(re.sub(r"(width|height): 512", rf"\1: {SIDE}", text))
         assert trained_on("real+generated") == {"real": 21, "generated": 30}
@@ -283,12 +283,10 @@ MISTAKES = [  # options beside --train and --test, and what the message names
     ("--retrieved train/camera", "train/camera holds images of no class"),
     ("--recipe study.txt", "name a file that ends in .yaml"),
     ("--val test --test none", "--test"),
-    ("--server http://127.0.0.1:1", "--model"),
-    ("--model x", "--server"),
-    ("--server 'no address' --model x", "generator.server.url"),
-    ("--server http://127.0.0.1:1 --model x --generated made", "--generated"),
+    ("--server http://127.0.0.1:1", "--server"),
+    ("--server 'no address' x", "generator.server.url"),
+    ("--server http://127.0.0.1:1 x --generated made", "--generated"),
     ("--pretrained none", "train.init"),
-    ("--pretrained resnet18 --scratch", "exclude each other"),
     ("--own-generator", "add --retrieved"),
     ("--own-generator --generated train", "--generated and --own-generator"),
 ]

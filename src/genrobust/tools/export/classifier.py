@@ -12,7 +12,7 @@ from PIL import Image
 
 from genrobust.classifiers import HUB, CheckpointInfo, Classifier, load_checkpoint, open_classifier, protocol
 from genrobust.core import REAL, GenrobustError, UserError, slug
-from genrobust.report import StudyResults, read_results
+from genrobust.report import read_results
 from genrobust.tools.export.folder import new_folder, write_card
 from genrobust.tools.export.format import ClassifierFormat
 
@@ -38,9 +38,6 @@ def export_classifier(
         GenrobustError: The logits differ, or `out` holds files.
     """
     model, info = load_checkpoint(checkpoint)
-    study = read_results(results) if results else None
-    if study is not None and not _has_trained(study, info, arm):
-        study = None
     with new_folder(out) as folder:
         form.write(model, info, folder)
         ours = _logits(str(checkpoint), info.image_size)
@@ -53,16 +50,17 @@ def export_classifier(
             raise GenrobustError(
                 f"the exported classifier differs from the checkpoint by {apart:.2g} in a logit: nothing was written"
             )
-        _write_card(folder, form, info, study, arm, license)
+        _write_card(folder, form, info, results, arm, license)
 
 
-def preparation(model: Classifier, info: CheckpointInfo) -> dict[str, Any]:
-    """Return the keys that make timm prepare an image as `prepare` does."""
+def facts(model: Classifier, info: CheckpointInfo) -> dict[str, Any]:
+    """Return the classes, and the keys that make timm prepare an image as `prepare` does, by its names for them."""
     # The numbers as they were set, not as float32 rounds them.
     mean, std = ([float(str(v)) for v in tensor.flatten().numpy()] for tensor in (model.mean, model.std))
     size = [3, info.image_size, info.image_size]
     resizing = {"interpolation": info.interpolation, "crop_pct": 1.0, "crop_mode": "center"}
-    return {"input_size": size, **resizing, "mean": mean, "std": std}
+    config = {"input_size": size, **resizing, "mean": mean, "std": std}
+    return {"label_names": info.classes, "label_descriptions": info.descriptions, "pretrained_cfg": config}
 
 
 def _logits(spec: str, size: int) -> torch.Tensor:
@@ -75,19 +73,16 @@ def _logits(spec: str, size: int) -> torch.Tensor:
     return logits
 
 
-def _has_trained(study: StudyResults, info: CheckpointInfo, arm: str) -> bool:
-    """Whether the training of `info` is that of `arm` in `study`."""
-    seed, run = str(info.training.get("seed")), info.training.get("run")
-    return run is not None and run in [of.trained.get(seed) for of in study.arms if of.name == arm]
-
-
 def _write_card(
-    folder: Path, form: ClassifierFormat, info: CheckpointInfo, study: StudyResults | None, arm: str, license: str
+    folder: Path, form: ClassifierFormat, info: CheckpointInfo, results: Path | None, arm: str, license: str
 ) -> None:
     training = {**(info.training.get("config") or {}), **info.training}
     counts, init, scores = training.get("counts") or {}, str(training.get("init") or ""), []
-    if study is not None:
-        find, seed = study.summary.find, info.training["seed"]
+    seed, study = training.get("seed"), read_results(results) if results else None
+    if study and training.get("run") not in [of.trained.get(str(seed), "") for of in study.arms if of.name == arm]:
+        study = None  # which is of another training
+    if study:
+        find = study.summary.find
         scores = [(test, find("top1", arm, test, seed), find("er", arm, test, seed)) for test in study.summary.tests]
     measured = [
         EvalResult("image-classification", slug(test), test, "accuracy", round(top1.value, 2))

@@ -43,15 +43,12 @@ def new_folder(out: Path) -> Iterator[Path]:
 
 def write_card(folder: Path, template: str, header: CardData, **values: Any) -> None:
     """Write the card of an export: `template` below `header`; every value is escaped, unless it is `safe`."""
-    environment = templates("tools/export", finalize=_escape, keep_trailing_newline=True)
+    environment = templates("tools/export", keep_trailing_newline=True)
+    environment.finalize = lambda value: value if isinstance(value, Markup) else escaped(str(value))
     environment.filters["thousands"] = "{:,}".format
     environment.globals |= {"count": count, "fenced": fenced, "number": number, "span": span, "version": __version__}
     text = environment.get_template(template).render(name=folder.name, license=header.license, **values)
     (folder / "README.md").write_text(f"---\n{header}\n---\n{text}", encoding="utf-8")
-
-
-def _escape(value: Any) -> str:
-    return value if isinstance(value, Markup) else escaped(str(value))
 
 
 def push(folder: Path, repo: str, kind: str) -> str:

@@ -67,19 +67,12 @@ class Format(ABC):
 
 
 class ClassifierFormat(ABC):
-    """A layout of a trained classifier that other programs read.
+    """A layout of a trained classifier that other programs read."""
 
-    Attributes:
-        library: The name of the library that loads it, as model cards on the hub call it.
-        opened_as: The name by which `open_classifier` opens an export in ``{}``.
-        usage: Python that loads an export, called ``FOLDER`` in it, and classifies an image.
-        packages: The optional packages that it needs, all of the extra called `library`.
-    """
-
-    library: ClassVar[str]
-    opened_as: ClassVar[str]
-    usage: ClassVar[str]
-    packages: ClassVar[tuple[str, ...]] = ()
+    library: ClassVar[str]  # that loads it, as model cards on the hub call it
+    opened_as: ClassVar[str]  # the name by which `open_classifier` opens an export in the folder ``{}``
+    usage: ClassVar[str]  # Python that loads an export, called ``FOLDER`` in it, and classifies an image
+    packages: ClassVar[tuple[str, ...]] = ()  # that are optional: those of the extra called `library`
 
     @abstractmethod
     def write(self, model: Classifier, info: CheckpointInfo, folder: Path) -> None:

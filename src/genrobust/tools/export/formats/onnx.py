@@ -7,7 +7,6 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from genrobust import __version__
 from genrobust.tools.export.format import FORMATS, ClassifierFormat
 
 if TYPE_CHECKING:
@@ -44,8 +43,7 @@ print(about["label_names"][logits[0].argmax()])
         import onnx
         import torch
 
-        from genrobust.classifiers import CONFIG, DESCRIPTIONS, LABELS
-        from genrobust.tools.export.classifier import preparation
+        from genrobust.tools.export.classifier import facts
 
         example = torch.zeros(2, 3, info.image_size, info.image_size, dtype=torch.uint8)
         with warnings.catch_warnings():
@@ -63,7 +61,6 @@ print(about["label_names"][logits[0].argmax()])
         proto = program.model_proto
         for part in (proto.graph, *proto.graph.node, *proto.graph.input, *proto.graph.output, *proto.graph.value_info):
             del part.metadata_props[:]  # stack traces, with the paths of this machine
-        facts = {LABELS: list(info.classes), CONFIG: preparation(model, info), DESCRIPTIONS: info.descriptions}
-        onnx.helper.set_model_props(proto, {key: json.dumps(value, ensure_ascii=False) for key, value in facts.items()})
-        proto.producer_name, proto.producer_version = "genrobust", __version__
+        stored = {key: json.dumps(value, ensure_ascii=False) for key, value in facts(model, info).items()}
+        onnx.helper.set_model_props(proto, stored)
         Path(self.opened_as.format(folder)).write_bytes(proto.SerializeToString(deterministic=True))

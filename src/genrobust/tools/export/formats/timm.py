@@ -30,20 +30,18 @@ print(model.pretrained_cfg["label_names"][logits.argmax()])
     def write(self, model: Classifier, info: CheckpointInfo, folder: Path) -> None:
         from safetensors.torch import save_file
 
-        from genrobust.classifiers import DESCRIPTIONS, LABELS, TIMM_CONFIG, WEIGHTS, has_fixed_size, timm_name
-        from genrobust.tools.export.classifier import preparation
+        from genrobust.classifiers import TIMM_CONFIG, WEIGHTS, has_fixed_size, timm_name
+        from genrobust.tools.export.classifier import facts
 
-        fixed = has_fixed_size(info.architecture)
         # Not by timm's save_for_hf, which keeps the test size and crop of the network that this one began with, and
         # arguments that transformers passes itself.
         config = {
             "architecture": timm_name(info.architecture).partition(".")[0],  # a tag is of other weights
             "num_classes": len(info.classes),
-            LABELS: list(info.classes),
-            DESCRIPTIONS: info.descriptions,
-            "model_args": {**info.model_kwargs, **({"img_size": info.image_size} if fixed else {})},
-            "pretrained_cfg": {**preparation(model, info), "fixed_input_size": fixed, "num_classes": len(info.classes)},
+            "model_args": info.model_kwargs,
+            **facts(model, info),
         }
+        config["pretrained_cfg"]["fixed_input_size"] = has_fixed_size(info.architecture)
         text = json.dumps(config, indent=2, ensure_ascii=False) + "\n"
         (folder / TIMM_CONFIG).write_text(text, encoding="utf-8")
         tensors = {name: tensor.contiguous() for name, tensor in model.network.state_dict().items()}
