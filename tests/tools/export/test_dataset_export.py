@@ -20,6 +20,7 @@ TOTAL = len(IDS) * PER_CLASS
 MISTAKES = {
     "": "--to",
     "--to tfrecord": "'tfrecord'",
+    "--to timm --filter best": "--filter",
     "--to parquet --filter best": "filters/best",
     "--to parquet --out {dataset}": "is there already",
 }

@@ -15,6 +15,7 @@ from genrobust.cli import (
     tell,
     with_studies,
 )
+from genrobust.core import UserError
 from genrobust.tools.export.format import FORMATS, Format
 
 if TYPE_CHECKING:
@@ -34,12 +35,10 @@ def export(
     out: Annotated[Path | None, option("--out DIR", "Output folder; default: WHAT-FORMAT here.")] = None,
     license: Annotated[str, option("--license ID", "License of the exported work, such as cc-by-4.0.")] = "other",
     filter_: Annotated[
-        str | None,
-        option("--filter NAME", "Leave out the images of a dataset that this filter rejects; default: the recipe's."),
+        str | None, option("--filter NAME", "Leave out the images that this filter rejects; default: the recipe's.")
     ] = None,
     push: Annotated[
-        str | None,
-        option("--push REPO", "Push it to this repository on the Hugging Face hub; a new one is private."),
+        str | None, option("--push REPO", "Push it to this repository on the Hugging Face hub; a new one is private.")
     ] = None,
 ) -> None:
     """Export a dataset or a classifier with a card, and push it to the hub.
@@ -52,6 +51,8 @@ def export(
 
     form = FORMATS.get(to)()
     if not isinstance(form, Format):
+        if filter_:
+            raise UserError(f"--filter is about datasets, and --to {to} exports a classifier")
         require_packages(form.packages, form.library, f"--to {to}")
     studies.require_recipe(what)
     folder = out or Path(f"{studies.label(what)}-{to}")

@@ -11,7 +11,7 @@ from huggingface_hub import EvalResult, ModelCardData
 from PIL import Image
 
 from genrobust.classifiers import HUB, CheckpointInfo, Classifier, load_checkpoint, open_classifier, protocol
-from genrobust.core import REAL, GenrobustError, UserError, slug
+from genrobust.core import GenrobustError, UserError, slug
 from genrobust.report import read_results
 from genrobust.tools.export.folder import new_folder, write_card
 from genrobust.tools.export.format import ClassifierFormat
@@ -77,7 +77,7 @@ def _write_card(
     folder: Path, form: ClassifierFormat, info: CheckpointInfo, results: Path | None, arm: str, license: str
 ) -> None:
     training = {**(info.training.get("config") or {}), **info.training}
-    counts, init, scores = training.get("counts") or {}, str(training.get("init") or ""), []
+    init, scores = str(training.get("init") or ""), []
     seed, study = training.get("seed"), read_results(results) if results else None
     if study and training.get("run") not in [of.trained.get(str(seed), "") for of in study.arms if of.name == arm]:
         study = None  # which is of another training
@@ -106,8 +106,6 @@ def _write_card(
         init=init if HUB in init else Path(init).name,  # without the folders of this machine
         protocol=protocol(info.image_size, interpolation=info.interpolation),
         training=training,
-        images=" + ".join(f"{n:,} {source}" for source, n in counts.items()),
-        not_real=[source for source in counts if source != REAL],
         study=study,
         arm=arm,
         scores=scores,

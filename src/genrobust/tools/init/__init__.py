@@ -32,17 +32,14 @@ def init(
     out: OutFolder = Path(OUT),
     overwrite: Overwrite = False,
     pretrained: Annotated[
-        str | None,
-        option("--pretrained NAME", "The network to start from, as in train.init; default: one for photographs."),
+        str | None, option("--pretrained NAME", "The network to start from (train.init); default: one for photographs.")
     ] = None,
     scratch: Annotated[bool, option("--scratch", "Start from no pretrained network.")] = False,
     server: Annotated[
-        tuple[str, str] | None,
-        option("--server URL MODEL", "Generate with this model of a server that has the images API of OpenAI."),
+        tuple[str, str] | None, option("--server URL MODEL", "Generate with a server that has OpenAI's images API.")
     ] = None,
     own_generator: Annotated[
-        bool,
-        option("--own-generator", "Generate with a small generator trained on your images, by class and style."),
+        bool, option("--own-generator", "Generate with a small generator trained on your images, by class and style.")
     ] = False,
 ) -> None:
     """Write a commented recipe for your own image folders.

@@ -20,8 +20,7 @@ STUDY_SECONDS = 1200  # of training on all cores, at most, where the fewest step
 # and a ViT-S/16 that learned from its images without their labels (DINO: Caron et al., 2021).
 NETWORKS = ("hf-hub:timm/resnet18.a1_in1k", "hf-hub:timm/vit_small_patch16_224.dino")
 PHOTOGRAPH, COLORED = 64, 3  # px of the median shorter side; gray levels that channels of some image differ by
-SIZES = (32, 64, 96, 128, 160, 192, 224)  # px, of a square input
-CPU_SIZE = 64  # px: at 224 a training step takes twelve times as long
+LARGEST = (64, 224)  # px of a square input, without and with a GPU: at 224 a step takes twelve times as long
 GRID = 6  # baseline models: twice the three that a line needs
 LEAST_CLEAN = 100  # test images: with fewer, one moves clean accuracy by more than a point, and a line fits noise
 LEAST_SHIFT = 30  # images of a shifted set that is averaged: one image of fewer moves accuracy by over three points
@@ -84,12 +83,10 @@ def propose(found: Found, init: str | None, server: tuple[str, str] | None, own:
     beside = network is not None and network.blueprint.interpolation == BICUBIC
     grid = GRID if network is None and sizes and len(data.tests[data.clean]) >= LEAST_CLEAN else 0
     trainings = SEEDS * (2 + photographs + 2 * with_generated + retrieved + beside) + grid
-    fitting = [SIZES[0], *(size for size in SIZES if size <= (side if gpu else min(side, CPU_SIZE)))]
-    size = fitting[-1] if network is None else network.blueprint.image_size
+    size = network.blueprint.image_size if network else max(32, min(side, LARGEST[gpu]) // 32 * 32)
     seconds = math.inf if gpu else STUDY_SECONDS * cores() / trainings
     scratch, tuned = (propose_length(pace, len(data.train), largest, size, seconds) for pace in (SCRATCH, TUNED))
-    largest_shift = max(sizes, key=lambda shift: sizes[shift], default="")
-    choosing = data.shifted_val is None and len(sizes) > 1 and sizes[largest_shift] >= 3 * LEAST_SHIFT
+    divisible = [shift for shift in sizes if len(sizes) > 1 and sizes[shift] >= 3 * LEAST_SHIFT]
     return {
         "own": own,
         "server": server,
@@ -107,11 +104,10 @@ def propose(found: Found, init: str | None, server: tuple[str, str] | None, own:
         "scratch": scratch,
         "beside": beside,
         "init": None if network is None else network.spec,
-        "knows_classes": network is not None
-        and {*map(bare_name, found.class_names)} <= {*map(bare_name, network.opened.classes)},
+        "knows_classes": network and {*map(bare_name, found.class_names)} <= {*map(bare_name, network.opened.classes)},
         "trainings": trainings,
         "balance": counts.max() >= IMBALANCED * counts.min(),
-        "chosen_by": largest_shift if choosing else None,
+        "chosen_by": max(divisible, key=lambda shift: sizes[shift], default=None) if data.shifted_val is None else None,
         "min_images": LEAST_SHIFT if max(sizes.values(), default=LEAST_SHIFT) >= LEAST_SHIFT else 1,
         "grid": grid,
     }

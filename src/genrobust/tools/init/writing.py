@@ -111,7 +111,7 @@ def _describe_next(found: Found, values: Mapping[str, Any], recipe: Path, times:
     elif found.data.shifts:
         yield f"nothing is held out for genrobust tune: it takes two shifts, one of {3 * LEAST_SHIFT} images or more"
     first = f"fill in data.same_class ({some_of(found.unknown, NAMED)})" if found.unknown else "look it over"
-    first = first if times or found.unknown else "mend what is listed, since a run refuses it"
+    first = first if times or found.unknown else "fix what is listed, since a run refuses it"
     whole, short = times or ("", "")
     yield f"wrote {recipe}: {values['trainings']} trainings{whole}. First {first}, then"
     yield f"  genrobust run {shlex.quote(str(recipe))}    # with --quick: the short version{short}"
