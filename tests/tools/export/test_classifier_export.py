@@ -1,7 +1,5 @@
 """Trained classifiers out: the same logits in timm, transformers and onnxruntime, a card that is right, or nothing."""
 
-import dataclasses
-import json
 import re
 import shutil
 import sys
@@ -12,9 +10,8 @@ import onnxruntime
 import pytest
 import timm
 import torch
-from huggingface_hub import ModelCard
 from PIL import Image
-from small_dataset import FEW, SEED, genrobust, rows
+from small_dataset import FEW, genrobust, rows
 from small_study import TRAIN
 from timm.data import create_transform, resolve_model_data_config
 from transformers import AutoModelForImageClassification
@@ -23,20 +20,14 @@ from genrobust.classifiers import (
     CheckpointInfo,
     create_classifier,
     load_checkpoint,
-    open_checkpoint,
     open_classifier,
     open_initial,
     prepare,
     read_checkpoint_info,
     save_checkpoint,
 )
-from genrobust.classifiers.predict.predicting import predict_sets
-from genrobust.classifiers.predict.saved import PredictedBy
-from genrobust.core import ArmRecord, BaselineModel, GenrobustError, Subset, UserError
+from genrobust.core import GenrobustError, Subset, UserError
 from genrobust.recipe import TrainConfig
-from genrobust.report import number
-from genrobust.report.results import summary_to_json
-from genrobust.robustness import Comparison, list_metrics, summarize
 from genrobust.tools.export.classifier import export_classifier
 from genrobust.tools.export.format import FORMATS
 from genrobust.train import Mixture, Source, train
@@ -97,67 +88,6 @@ def test_the_lines_in_the_card_run(exports, cut_icons, form, monkeypatch, capsys
     exec(code, {})
     (row,) = [r for r in rows(genrobust("predict", exports[form], cut_icons).stdout) if r["path"].endswith(path.name)]
     assert capsys.readouterr().out.strip() == row["class_1"]
-
-
-@pytest.fixture
-def results(checkpoint, pictogram_data, few_classes, tmp_path):
-    """The results.json of a study of two arms, of which `mine` is the checkpoint's; emoji has part of the classes."""
-    tests = {"test": (pictogram_data.tests["test"], FEW), "emoji": (pictogram_data.tests["emoji"], 5)}
-    sets = {name: Subset(images, np.flatnonzero(images.labels < classes)) for name, (images, classes) in tests.items()}
-    by = PredictedBy("mine", "mine")
-    found = predict_sets(tmp_path / "predictions", {by: open_checkpoint(checkpoint)}, sets, few_classes, 256, "cpu")[by]
-    random = np.random.default_rng(0)
-    of_study = {
-        (arm, seed, test): own
-        if (arm, seed) == ("mine", SEED)
-        else dataclasses.replace(own, logits=random.normal(size=own.logits.shape).astype(np.float32))
-        for test, own in found.items()
-        for arm in ("other", "mine")
-        for seed in (1, SEED)
-    }
-    lines = [BaselineModel(f"m{i}", "emoji", 10 + 4 * i, 8 + 3 * i + i % 3) for i in range(10)]
-    summary = summarize(of_study, Comparison("test", ["emoji"], "other", min_images=1, bootstrap=50), lines)
-    trained = {str(SEED): read_checkpoint_info(checkpoint).training["run"]}
-    arms = [
-        ArmRecord("other", {"real": 7}, "resnet10t", "standard", 2, 16),
-        ArmRecord("mine", {"real": 7}, "resnet10t", "standard", 2, 16, trained=trained),
-    ]
-    raw = {"title": "Some *study*", "date": "2026-01-02", "arms": [dataclasses.asdict(arm) for arm in arms]}
-    path = tmp_path / "results.json"
-    path.write_text(json.dumps({**raw, "summary": summary_to_json(summary, list_metrics())}))
-    return path
-
-
-def test_the_card_has_the_scores_of_its_own_training(checkpoint, results, tmp_path):
-    def card_of(arm):
-        export_classifier(checkpoint, TIMM, tmp_path / "my_model", results, arm)
-        card = (tmp_path / "my_model" / "README.md").read_text(encoding="utf-8")
-        shutil.rmtree(tmp_path / "my_model")
-        return card
-
-    card, raw = card_of("mine"), json.loads(results.read_text(encoding="utf-8"))
-    table = {line.split("|")[1].strip(): line for line in card.splitlines() if line.startswith("|")}
-    scores = {r.dataset_name: r.metric_value for r in ModelCard(card).data.eval_results or ()}
-    own = [row for row in raw["summary"]["scores"] if (row["arm"], row["seed"]) == ("mine", SEED)]
-    shown = [row for row in own if row["metric"] in ("top1", "er") and row["test_set"] in ("test", "emoji")]
-    assert len(shown) == 3
-    for row in shown:
-        line = table["test (clean)" if row["test_set"] == "test" else row["test_set"]]
-        value, lo = (number(row[key], row["metric"] == "er") for key in ("value", "lo"))
-        assert f"{value} ({lo}" in line
-        if row["metric"] == "top1":
-            assert scores.pop(row["test_set"]) == round(row["value"], 2)
-            assert line.split("|")[2] == f" {row['n']} "
-    assert not scores
-    info = read_checkpoint_info(checkpoint)
-    assert all(f"- {row}\n" in card for row in (f"images: {info.training['counts']['real']} real", "steps: 2"))
-    assert r"Some \*study\*" in card and r"# my\_model" in card
-    best = f"was {info.training['best_val_top1']:.1f} %"
-    raw["arms"][1]["trained"] = {str(SEED): "another"}
-    for arm in ("other", "mine"):
-        results.write_text(json.dumps(raw))
-        card = card_of(arm)
-        assert "without the results of a study" in card and best in card
 
 
 @pytest.mark.parametrize(

@@ -283,7 +283,6 @@ MISTAKES = [  # options beside --train and --test, and what the message names
     ("--retrieved train/camera", "train/camera holds images of no class"),
     ("--recipe study.txt", "name a file that ends in .yaml"),
     ("--val test --test none", "--test"),
-    ("--server http://127.0.0.1:1", "--server"),
     ("--server 'no address' x", "generator.server.url"),
     ("--server http://127.0.0.1:1 x --generated made", "--generated"),
     ("--pretrained none", "train.init"),
