@@ -96,7 +96,7 @@ def test_a_filter_leaves_out(export, tmp_path, dataset):
     images = ShardDataset(source)
     scores = np.where(images.labels == 3, 0, 1.0)  # all images of a class
     applied = write_filter(images, "CLIP score", scores, scores < 0.3, "below 0.3", source)
-    folder = export("--to", "parquet", "--filter", applied.folder.name, source=source)
+    folder = export("--to", "parquet", "--filter", applied.folder, source=source)
     keys = pq.read_table(folder / "data" / "train-00000-of-00001.parquet")["key"].to_pylist()
     assert keys == [key for key in images.keys if key not in applied.rejected]
     left_out = f"left out {len(applied.rejected)} of {TOTAL} images, by CLIP score"

@@ -3,19 +3,8 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from genrobust.cli import (
-    COMMANDS,
-    KINDS,
-    USE,
-    Kind,
-    argument,
-    datasets_of_recipes,
-    in_group,
-    option,
-    tell,
-    with_studies,
-)
-from genrobust.core import UserError
+from genrobust.cli import COMMANDS, USE, argument, datasets_of_recipes, in_group, option, tell, with_studies
+from genrobust.core import UserError, require_packages
 from genrobust.tools.export.format import FORMATS, Format
 
 if TYPE_CHECKING:
@@ -28,8 +17,7 @@ if TYPE_CHECKING:
 def export(
     studies: "Studies",
     what: Annotated[
-        str,
-        argument("WHAT", "RECIPE:DATASET, RECIPE:ARM, or the folder of either.", autocompletion=datasets_of_recipes),
+        str, argument("WHAT", "RECIPE:DATASET, RECIPE:ARM, or either's folder.", autocompletion=datasets_of_recipes)
     ],
     to: Annotated[str, option("--to FORMAT", "imagefolder or parquet for a dataset; timm or onnx for a classifier.")],
     out: Annotated[Path | None, option("--out DIR", "Output folder; default: WHAT-FORMAT here.")] = None,
@@ -45,9 +33,8 @@ def export(
 
     Example: genrobust export pictograms:generated --to parquet
     """
-    from genrobust.core import require_packages
     from genrobust.study import recipe_and_name
-    from genrobust.tools.export.folder import check_target, push as run_push
+    from genrobust.tools.export.folder import push as run_push
 
     form = FORMATS.get(to)()
     if not isinstance(form, Format):
@@ -56,7 +43,8 @@ def export(
         require_packages(form.packages, form.library, f"--to {to}")
     studies.require_recipe(what)
     folder = out or Path(f"{studies.label(what)}-{to}")
-    check_target(folder)  # before anything is made
+    if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):  # before anything is made
+        raise UserError(f"{folder} is there already: remove it, or name another folder with --out")
     if isinstance(form, Format):
         from genrobust.tools.export.dataset import export_dataset
 
@@ -69,6 +57,3 @@ def export(
     tell(folder)
     if push is not None:
         tell(run_push(folder, push, "dataset" if isinstance(form, Format) else "model"))
-
-
-KINDS.register("formats")(Kind("export --to", lambda: (FORMATS, None)))

@@ -47,9 +47,7 @@ def export_classifier(
             raise UserError(f"{form.library} has no such network: choose another --to ({error})") from error
         apart = float((theirs - ours).abs().max())
         if not apart <= AGREE * max(1, float(ours.abs().max())):
-            raise GenrobustError(
-                f"the exported classifier differs from the checkpoint by {apart:.2g} in a logit: nothing was written"
-            )
+            raise GenrobustError(f"the copy differs from the checkpoint by {apart:.2g} in a logit: nothing was written")
         _write_card(folder, form, info, results, arm, license)
 
 

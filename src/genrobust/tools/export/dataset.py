@@ -29,7 +29,7 @@ def export_dataset(studies: Studies, what: str, form: Format, out: Path, filter:
     """Write the dataset that `what` names, with its card and its recipe, into `out`; return the number of images.
 
     Args:
-        filter: The name of the filter whose images are left out; by default that of the recipe.
+        filter: The filter that leaves out images, by its name or its folder in the dataset's; default: the recipe's.
         license: An id of the hub's.
 
     Raises:
@@ -37,7 +37,7 @@ def export_dataset(studies: Studies, what: str, form: Format, out: Path, filter:
         GenrobustError: A damaged dataset, or `out` holds files.
     """
     shards = ShardDataset(studies.folder(what) or Path(what))
-    rule = shards.folder / FILTERS / filter if filter else studies.filter_of(what)
+    rule = shards.folder / FILTERS / Path(filter).name if filter else studies.filter_of(what)
     filtered = read_filter(rule) if rule else None
     content = _read_content(shards, np.arange(len(shards)) if filtered is None else kept_indices(shards, filtered))
     manifest = {key: value for key, value in shards.about.items() if key not in ("class_ids", NAMES)}

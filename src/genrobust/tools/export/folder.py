@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,17 +13,8 @@ from huggingface_hub.errors import HTTPError
 from markupsafe import Markup
 
 from genrobust import __version__
-from genrobust.core import GenrobustError, UserError, make_folder, one_line, refusal, templates
+from genrobust.core import GenrobustError, make_folder, one_line, refusal, templates
 from genrobust.report import count, escaped, fenced, number, span
-
-# What an earlier export of a dataset may have left: the number of files is part of the names of some.
-REPLACED = ["data/train-*-of-*.parquet", "train/*"]
-
-
-def check_target(out: Path) -> None:
-    """Raise UserError where `out` holds anything."""
-    if os.path.lexists(out) and not (out.is_dir() and not any(out.iterdir())):
-        raise UserError(f"{out} is there already: remove it, or name another folder with --out")
 
 
 @contextmanager
@@ -66,7 +56,8 @@ def push(folder: Path, repo: str, kind: str) -> str:
             repo_type=kind,
             folder_path=folder,
             commit_message=f"{folder.name}, by genrobust",
-            delete_patterns=REPLACED if kind == "dataset" else None,
+            # What an earlier export may have left: the number of files is part of the names of some.
+            delete_patterns=["data/train-*-of-*.parquet", "train/*"] if kind == "dataset" else None,
         )
     except (HTTPError, OSError, RuntimeError, ValueError) as error:  # RuntimeError: of the library for large files
         raise GenrobustError(

@@ -46,8 +46,7 @@ print(about["label_names"][logits[0].argmax()])
         from genrobust.tools.export.classifier import facts
 
         example = torch.zeros(2, 3, info.image_size, info.image_size, dtype=torch.uint8)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torch's exporter uses what torch deprecates
+        with warnings.catch_warnings(action="ignore"):  # torch's exporter uses what torch deprecates
             program = torch.onnx.export(
                 model.to(memory_format=torch.contiguous_format),  # type: ignore[call-overload]  # torch's annotations
                 (example,),

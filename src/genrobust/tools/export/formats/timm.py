@@ -42,7 +42,6 @@ print(model.pretrained_cfg["label_names"][logits.argmax()])
             **facts(model, info),
         }
         config["pretrained_cfg"]["fixed_input_size"] = has_fixed_size(info.architecture)
-        text = json.dumps(config, indent=2, ensure_ascii=False) + "\n"
-        (folder / TIMM_CONFIG).write_text(text, encoding="utf-8")
+        (folder / TIMM_CONFIG).write_text(json.dumps(config, indent=2, ensure_ascii=False), encoding="utf-8")
         tensors = {name: tensor.contiguous() for name, tensor in model.network.state_dict().items()}
         save_file(tensors, folder / WEIGHTS, {"format": "pt"})
