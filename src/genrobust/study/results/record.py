@@ -28,6 +28,7 @@ from genrobust.core import (
     cores,
     digest,
     hardware,
+    some_of,
 )
 from genrobust.data import LINE_SOURCE, ShardDataset
 from genrobust.recipe import ArmConfig, recipe_yaml
@@ -127,8 +128,8 @@ def device_seconds(graph: Graph, run: TrainingRun) -> dict[str, float]:
 
 def _stages_of(graph: Graph, run: TrainingRun) -> Iterator[Stage]:
     """Yield the stages that make what `run` needs, and it; some may come twice, or list the same jobs."""
-    for needed in graph.checkpoints.of(run).needed:
-        yield from _stages_of(graph.beside(needed.checkpoints), needed.run)
+    if (origin := graph.checkpoints.of(run).origin) is not None:
+        yield from _stages_of(graph.beside(origin.checkpoints), origin.run)
     for source in (part.source for part in run.parts if part.source not in (RETRIEVED, RETRIEVED_BY_CLASS)):
         for made in graph.make(source):
             yield from made.order()
@@ -155,13 +156,18 @@ def _notes(graph: Graph, scores: StudyScores) -> Iterator[str]:
 
 
 def _warnings(graph: Graph) -> Iterator[str]:
-    """Yield what makes the answer doubtful, whatever its numbers."""
+    """Yield what makes the answer doubtful, whatever its numbers, such as a class that a filter emptied."""
     yield from (f"Warning: {notice}." for notice in graph.notices())
     for name in graph.recipe.generated_sets():
         if isinstance(images := graph.images.unfiltered(name).images, ShardDataset) and (
             copies := images.describe_copies()
         ):
             yield f"Warning: of the source {name}, {copies}."
+    names = graph.context.data.labels.names
+    for arm in graph.recipe.arms:
+        learned = {*np.unique(graph.checkpoints.of_arm(arm.name).mixture().labels).tolist()}
+        if missing := [name for label, name in enumerate(names) if label not in learned]:
+            yield f"Warning: {arm.name} trains on no image of {count(len(missing), 'class')}: {some_of(missing)}."
 
 
 def gallery(labels: LabelSpace, sources: Mapping[str, ImageSet], most: int = PICTURES) -> Iterator[Picture]:

@@ -143,8 +143,15 @@ class Tuning:
                 f"the tuned recipe then leaves out of its tests; there are {', '.join(shifts)}"
             )
         on = self.config.choose_by or tuple(filter(None, [own]))
-        if unknown := [name for name in on if name not in (*shifts, own)]:
-            raise UserError(f"tune.choose_by: no shifted test set {unknown[0]!r}; there are {', '.join(shifts)}")
+        known = [name for name in shifts if name not in self._data.derived]
+        if unknown := [name for name in on if name not in (*known, own)]:
+            raise UserError(
+                f"tune.choose_by: no shifted test set {unknown[0]!r} of images of its own; there are {', '.join(known)}"
+            )
+        if made := [name for name, shift in self.recipe.data.shifts.items() if getattr(shift, "of", None) in on]:
+            raise UserError(
+                f"tune.choose_by: data.shifts.{made[0]} makes test sets of the images that choose: give it another `of`"
+            )
         if not set(shifts) - set(on):
             raise UserError(
                 "tune.choose_by: these are all shifted test sets, so none is left to test on: leave one out"
@@ -257,11 +264,10 @@ class Tuning:
         return seconds
 
     def _with_needed(self, names: set[str]) -> list[Variant]:
-        """The variants called `names`, and those that they start from, or whose classifiers label or judge images."""
+        """The variants called `names`, and those that they start from, or whose classifiers judge images."""
         needed = set[str]()
         for arm in map(self.all_arms.arm, names):
             rules = [self.all_arms.filter_of(part.source) for part in arm.mixture]
-            needed |= {part.labels.arm for part in arm.mixture if part.labels is not None}
             needed |= {rule.arm for rule in rules if rule is not None and rule.by == "classifier"}
             needed |= {origin for origin in [self.all_arms.train_of(arm).origin_arm] if origin is not None}
         if needed - names:
