@@ -14,7 +14,6 @@ from huggingface_hub import DatasetCard
 from made import GIVEN_UP, IDS, PER_CLASS, contents, refused, write_dataset
 
 from genrobust.data import ShardDataset, write_filter
-from genrobust.report import EN_DASH
 
 TOTAL = len(IDS) * PER_CLASS
 MISTAKES = {
@@ -100,4 +99,4 @@ def test_a_filter_leaves_out(export, tmp_path, dataset):
     keys = pq.read_table(folder / "data" / "train-00000-of-00001.parquet")["key"].to_pylist()
     assert keys == [key for key in images.keys if key not in applied.rejected]
     left_out = f"left out {len(applied.rejected)} of {TOTAL} images, by CLIP score"
-    assert left_out in card_of(folder)[1] and f"0{EN_DASH}8 images a class" in card_of(folder)[1]
+    assert left_out in card_of(folder)[1] and "0\N{EN DASH}8 images a class" in card_of(folder)[1]

@@ -1,7 +1,6 @@
 """The recipe of a dataset goes along with its export, and a recipe's arm is a classifier wherever one is asked for."""
 
 import json
-import shutil
 from pathlib import Path
 
 import pytest
@@ -9,6 +8,8 @@ from huggingface_hub import ModelCard
 from small_study import genrobust
 
 from genrobust.report import number
+from genrobust.tools.export.classifier import export_classifier
+from genrobust.tools.export.format import FORMATS
 
 pytestmark = pytest.mark.usefixtures("own_run")
 
@@ -49,14 +50,9 @@ def test_the_card_has_the_scores_of_its_own_training():
     varied = ("--set", "robustness.baselines=lines.csv")
     genrobust("run", "own.yaml", *varied)
 
-    def card(*more):
-        genrobust("export", "own.yaml:real", "--to", "timm", "--out", "my_model", *varied, *more)
-        text = Path("my_model/README.md").read_text()
-        shutil.rmtree("my_model")
-        return text
-
+    genrobust("export", "own.yaml:real", "--to", "timm", "--out", "my_model", *varied)
     (path,) = Path("runs").glob("own+*/results.json")
-    raw, text = json.loads(path.read_text()), card()
+    raw, text = json.loads(path.read_text()), Path("my_model/README.md").read_text()
     table = {line.split("|")[1].strip(): line for line in text.splitlines() if line.startswith("|")}
     scores = {of.dataset_name: of.metric_value for of in ModelCard(text).data.eval_results}
     rows = [row for row in raw["summary"]["scores"] if (row["arm"], row["seed"]) == ("real", 0)]
@@ -70,8 +66,11 @@ def test_the_card_has_the_scores_of_its_own_training():
             assert scores.pop(row["test_set"]) == round(row["value"], 2)
             assert line.split("|")[2] == f" {row['n']} "
     assert not scores
-    shutil.rmtree("runs/checkpoints")
-    assert "without the results of a study. Its top-1 on validation images was" in card("--run")
+    for n, checkpoint in enumerate(sorted(Path("runs/checkpoints").iterdir())):  # of both arms
+        export_classifier(checkpoint, FORMATS.get("timm")(), Path(f"copy {n}"), path, "real")
+    cards = [path.read_text() for path in Path().glob("copy */README.md")]
+    other = [card for card in cards if "without the results of a study. Its top-1 on validation images was" in card]
+    assert (len(cards), len(other)) == (2, 1)
 
 
 def test_a_mistake_is_named_before_an_arm_is_trained(own):
