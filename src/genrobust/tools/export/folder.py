@@ -37,7 +37,7 @@ def write_card(folder: Path, template: str, header: CardData, **values: Any) -> 
     environment.finalize = lambda value: value if isinstance(value, Markup) else escaped(str(value))
     environment.filters["thousands"] = "{:,}".format
     environment.globals |= {"count": count, "fenced": fenced, "number": number, "span": span, "version": __version__}
-    text = environment.get_template(template).render(name=folder.name, license=header.license, **values)
+    text = environment.get_template(template).render(name=folder.name, license=header.get("license"), **values)
     (folder / "README.md").write_text(f"---\n{header}\n---\n{text}", encoding="utf-8")
 
 
