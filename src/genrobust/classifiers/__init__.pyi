@@ -1,9 +1,5 @@
 from .classifier import ADAPTED_TO as ADAPTED_TO, Blueprint as Blueprint, OpenClassifier as OpenClassifier
-from .initial import (
-    Initial as Initial,
-    initial_of_run as initial_of_run,
-    open_initial as open_initial,
-)
+from .initial import Initial as Initial, open_initial as open_initial
 from .networks.architectures import has_fixed_size as has_fixed_size, timm_name as timm_name
 from .networks.checkpoints import (
     WEIGHTS as WEIGHTS,
@@ -63,7 +59,6 @@ from .sources.clip import (
     embed_ensembles as embed_ensembles,
     load_clip as load_clip,
 )
-from .sources.clip_folder import hash_clip as hash_clip
-from .sources.hub import HUB as HUB, TIMM_CONFIG as TIMM_CONFIG
+from .sources.folders import HUB as HUB, TIMM_CONFIG as TIMM_CONFIG, hash_clip as hash_clip
 from .sources.onnx_files import CONFIG as CONFIG, DESCRIPTIONS as DESCRIPTIONS, LABELS as LABELS
 from .sources.zero_shot import open_zero_shot as open_zero_shot

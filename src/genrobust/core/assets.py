@@ -14,8 +14,7 @@ def embedded(part: Literal["generator", "variation", "clip", "prompts"]) -> Path
     return Path(str(resources.files("genrobust") / "assets" / part))
 
 
-# OpenAI's CLIP on the hub, in open_clip's format, with safetensors: what messages name as an example.
-PUBLISHED_CLIP = "timm/vit_base_patch32_clip_224.openai"
+PUBLISHED_CLIP = "laion/CLIP-ViT-B-32-laion2B-s34B-b79K"  # on the hub: what messages name as an example
 
 
 def find_clip(clip: str | Path) -> Path:

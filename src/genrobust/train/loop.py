@@ -53,7 +53,7 @@ from genrobust.train.augment import border_color, make_augment
 from genrobust.train.learner import compile_network, explain_compilation, make_learner, make_optimizer
 from genrobust.train.mixture import Mixture
 from genrobust.train.probe import Probed, fit_probe
-from genrobust.train.start import copy_weights, first_network, merge_lora
+from genrobust.train.start import copy_weights, first_network
 from genrobust.train.targets import make_targets
 from genrobust.train.team import ALONE, Team
 
@@ -405,7 +405,6 @@ class _Run(_Training):
     def finish(self) -> None:
         """Save the best weights as a checkpoint."""
         self.ema.module.load_state_dict(self.best)
-        merge_lora(self.ema.module)
         self.publish(self.ema.module, self.progress, self.initial_weights)
 
 

@@ -14,7 +14,6 @@ import numpy as np
 
 from genrobust.classifiers import BICUBIC, Initial, open_initial
 from genrobust.core import GenrobustError, ImageSet, UserError, available_devices, bare_name, cores
-from genrobust.recipe import TrainConfig
 from genrobust.tools.init.finding import Found
 
 SEEDS = 3  # of each arm: fewer allow no general conclusion
@@ -156,10 +155,10 @@ def _start(
     texts = [[f"a photo of a {name}"] for name in class_names.values()]
     opened = partial(open_initial, classes=list(class_names), texts=lambda: texts)
     if init is not None:
-        return opened(TrainConfig(init=init)), f"it starts from {init}, which may have seen images like your tests"
+        return opened(init), f"it starts from {init}, which may have seen images like your tests"
     name = proposed.removeprefix("hf-hub:")
     try:
         beside = "with an arm from scratch beside it: ImageNet may hold your classes and styles"
-        return opened(TrainConfig(init=proposed)), f"it starts from {name}, {beside}"
+        return opened(proposed), f"it starts from {name}, {beside}"
     except GenrobustError:
         return None, f"from scratch: no weights of {name} here. To fetch them: hf download {name}"

@@ -18,7 +18,7 @@ class Timm(ClassifierFormat):
     """A folder for timm and transformers: ``timm.create_model("local-dir:FOLDER", pretrained=True)``."""
 
     library = "timm"
-    opened_as = "local-dir:{}"
+    opened_as = "{}"
 
     def write(self, model: Classifier, info: CheckpointInfo, folder: Path) -> None:
         from safetensors.torch import save_file
