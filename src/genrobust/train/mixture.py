@@ -25,7 +25,6 @@ if TYPE_CHECKING:  # torch takes seconds, and what a mixture holds is known with
 CACHE_BYTES = 2 << 30  # prepared pixels kept in memory: 170,000 images of 64 px
 WHOLE_BYTES = 1 << 30  # images to cut crops from, 5,000 of 227 px: a worker then stays near the 2 GB counted for one
 PIXEL_BYTES = 4  # of an image of Pillow
-PLAIN = {"after": 0.0, "until": 1.0, "loss_weight": 1.0}  # of a fingerprint; the first two never differ
 CROPS_A_TASK = 8  # that a thread cuts before it looks for more: handing out a task takes a tenth of the time of a crop
 
 
@@ -236,13 +235,14 @@ class Mixture:
 
     def _drawing(self, number: int) -> list[Any]:
         """Return what the batches and the loss depend on of a source beside its images; nothing for the defaults."""
-        source = self.sources[number]
-        drawing: dict[str, Any] = {**PLAIN, "loss_weight": source.loss_weight}
+        source, drawing = self.sources[number], dict[str, Any]()
+        if source.loss_weight != 1:
+            drawing["loss_weight"] = source.loss_weight
         if source.balance:
             drawing["cells"] = [cell.tolist() for cell in self._streams[number]]
         if source.teacher is not None:
             drawing["teacher"] = [source.teacher.weights_hash, source.teacher.preparation, source.temperature]
-        return [] if drawing == PLAIN else [drawing]
+        return [drawing] if drawing else []
 
     @cached_property
     def _packed(self) -> list[PackedImages] | None:
