@@ -7,12 +7,12 @@ import shutil
 from pathlib import Path
 
 import numpy as np
-import onnx
 import pytest
 import timm
 import torch
 import torchvision
-from onnx import TensorProto, helper
+from onnx import TensorProto
+from onnx_models import write_onnx
 from PIL import Image
 from safetensors.torch import save_file
 from small_dataset import FEW, genrobust, rows
@@ -155,21 +155,6 @@ def test_what_cannot_be_opened_is_told(
         GenrobustError, match=r"cannot fetch hf-hub:timm/none from the hub: .*give the folder of a down"
     ):
         open_classifier("hf-hub:timm/none")
-
-
-def write_onnx(
-    path: Path, shape: list[object], kind: int = TensorProto.FLOAT, inputs: int = 1, last: str = "Identity"
-) -> Path:
-    """The mean of each channel, as three logits, and `last` an operator on them."""
-    given = [helper.make_tensor_value_info(f"in{i}", kind, shape) for i in range(inputs)]
-    cast = helper.make_node("Cast", ["in0"], ["x"], to=TensorProto.FLOAT)
-    mean = helper.make_node("ReduceMean", ["x", "axes"], ["mean"], keepdims=0)
-    end = helper.make_node(last, ["mean"], ["out"])
-    axes = helper.make_tensor("axes", TensorProto.INT64, [2], [2, 3])
-    out = helper.make_tensor_value_info("out", TensorProto.FLOAT, [shape[0], 3])
-    graph = helper.make_graph([cast, mean, end], "g", given, [out], [axes])
-    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9), path)
-    return path
 
 
 @pytest.mark.parametrize(
