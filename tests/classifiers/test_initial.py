@@ -108,7 +108,7 @@ def test_images_are_resized_as_the_network_wants_it(timm_folders, icons):
 def test_a_classifier_of_a_study_is_known_before_it_is_trained(tmp_path):
     blueprint = Blueprint("test_vit", VIT, 32, "bicubic")
     config = TrainConfig(init="arm:wild", image_size=32)
-    first = Initial(config.init, open_run(config.init, tmp_path / "0123abc", ("cup",), blueprint))
+    first = Initial(open_run(config.init, tmp_path / "0123abc", ("cup",), blueprint))
     assert first.identity == "0123abc"
     with pytest.raises(UserError, match="train it first"):
         first.make(space("cup", "tree"), first.settings(config))

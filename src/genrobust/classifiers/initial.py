@@ -26,7 +26,6 @@ CROPS = (BICUBIC, "bilinear")  # interpolations that training crops know too
 class Initial:
     """A pretrained network that can be trained, `opened` but not loaded."""
 
-    spec: str
     opened: OpenClassifier
 
     @property
@@ -51,8 +50,8 @@ class Initial:
         blueprint = self.blueprint
         if config.image_size != blueprint.image_size and has_fixed_size(blueprint.architecture):
             raise UserError(
-                f"train.image_size: {self.spec} takes images of {blueprint.image_size} px alone, and image_size is "
-                f"{config.image_size}: set it to {blueprint.image_size}"
+                f"train.image_size: {self.opened.name} takes images of {blueprint.image_size} px alone, and image_size "
+                f"is {config.image_size}: set it to {blueprint.image_size}"
             )
         kwargs = dict(blueprint.model_kwargs)
         updates = {
@@ -104,7 +103,7 @@ class Initial:
             model.load_state_dict({name: value for name, value in weights.items() if name in state})
         except RuntimeError as error:
             raise UserError(
-                f"train.init: {self.spec} does not fit {config.architecture}: {one_line(error)}: "
+                f"train.init: {self.opened.name} does not fit {config.architecture}: {one_line(error)}: "
                 "name weights of this architecture"
             ) from error
         return model
@@ -117,8 +116,8 @@ class Initial:
             return self.opened.columns(labels)
         if len(unknown) < len(labels):
             log.warning(
-                f"train.init: {self.spec} gets a new last layer: it does not know {len(unknown)} of the {len(labels)} "
-                f"classes, such as {unknown[0]}"
+                f"train.init: {self.opened.name} gets a new last layer: it does not know {len(unknown)} of the "
+                f"{len(labels)} classes, such as {unknown[0]}"
             )
         return None
 
@@ -146,7 +145,7 @@ def open_initial(spec: str, classes: Sequence[str], texts: Callable[[], Sequence
             f"train.init: {spec} resizes images by {opened.blueprint.interpolation} interpolation, and training knows "
             f"{' and '.join(CROPS)}: name another network"
         )
-    return Initial(spec, opened)
+    return Initial(opened)
 
 
 def _open_spec(spec: str, classes: Sequence[str], texts: Callable[[], Sequence[Sequence[str]]]) -> OpenClassifier:

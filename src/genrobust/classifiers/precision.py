@@ -84,7 +84,7 @@ def _mapped(value: Any, change: Callable[[Key, str], str], key: Key = ()) -> Any
     """Return `value`, such as a section, with `change` of each precision in it, which is given its key, too."""
     if not isinstance(value, tuple | Section | Mapping):
         return change(key, value) if key and key[-1] in KEYS else value
-    items = enumerate(value) if isinstance(value, tuple) else dict(value).items()
+    items: Any = enumerate(value) if isinstance(value, tuple) else dict(value).items()
     changed = {name: _mapped(child, change, (*key, name)) for name, child in items}
     if isinstance(value, tuple):
         return tuple(changed.values())

@@ -14,9 +14,6 @@ def embedded(part: Literal["generator", "variation", "clip", "prompts"]) -> Path
     return Path(str(resources.files("genrobust") / "assets" / part))
 
 
-PUBLISHED_CLIP = "laion/CLIP-ViT-B-32-laion2B-s34B-b79K"  # on the hub: what messages name as an example
-
-
 def find_clip(clip: str | Path) -> Path:
     """Return the folder of a CLIP: `clip` itself, or for "pictograms" that of the embedded one."""
     return embedded("clip") if str(clip) == EMBEDDED else Path(clip).expanduser()

@@ -19,9 +19,10 @@ from transformers import CLIPImageProcessor, CLIPModel, CLIPTokenizer
 from genrobust.classifiers.networks.logits import Feed, require_finite
 from genrobust.classifiers.preprocess import prepare
 from genrobust.classifiers.sources.timm_config import data_config
-from genrobust.core import PUBLISHED_CLIP, ImageSet, UserError, check_not_empty, no_progress, reading, repeatable
+from genrobust.core import ImageSet, UserError, check_not_empty, no_progress, reading, repeatable
 
 TEXTS = 256  # encoded at once
+EXAMPLE = "laion/CLIP-ViT-B-32-laion2B-s34B-b79K"  # on the hub
 REQUIRED = ("config.json", "preprocessor_config.json", "tokenizer_config.json")
 
 
@@ -88,7 +89,7 @@ def read_preparation(folder: Path) -> tuple[Any, Any, str]:
         if not (folder / name).is_file():
             raise UserError(
                 f"{folder} is no CLIP folder: {name if folder.is_dir() else 'the folder'} is missing; fetch one, "
-                f"for example with hf download {PUBLISHED_CLIP} --local-dir {shlex.quote(str(folder))}, or save a "
+                f"for example with hf download {EXAMPLE} --local-dir {shlex.quote(str(folder))}, or save a "
                 "CLIPModel, its CLIPTokenizer and its CLIPImageProcessor there with save_pretrained"
             )
     with reading(f"the CLIP in {folder}", Exception):

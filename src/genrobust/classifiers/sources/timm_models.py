@@ -122,10 +122,8 @@ def _open(
         return move_to(Classifier(make_network(), data["mean"], data["std"]), device).eval()
 
     size = data_config(spec, config)["input_size"][-1]  # the training size, not the test size
-    blueprint = None
-    if architecture := config.get("architecture"):
-        kwargs = {key: value for key, value in config.get("model_args", {}).items() if key != "num_classes"}
-        blueprint = Blueprint(architecture.partition(".")[0], kwargs, size, data["interpolation"])
+    kwargs = {key: value for key, value in config.get("model_args", {}).items() if key != "num_classes"}
+    blueprint = Blueprint(config["architecture"].partition(".")[0], kwargs, size, data["interpolation"])
     classes, shown = class_ids(spec, count, label_names, names), config.get("label_descriptions") or {}
     return OpenClassifier(
         spec, classes, weights_hash, prepare, description, load, blueprint=blueprint, descriptions=shown

@@ -169,7 +169,7 @@ class PlannedCheckpoint:
         if origin is None:
             return open_initial(train.init, self.context.data.labels.label_names, lambda: self.context.class_texts)
         classes = origin.context.data.labels.label_names
-        return Initial(train.init, open_run(train.init, origin.folder, classes, origin._blueprint))
+        return Initial(open_run(train.init, origin.folder, classes, origin._blueprint))
 
     @cached_property
     def settings(self) -> TrainConfig:

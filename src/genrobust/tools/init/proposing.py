@@ -122,7 +122,7 @@ def propose(found: Found, init: str | None, server: tuple[str, str] | None, own:
         "architecture": "resnet10t" if small else "resnet50" if large else "resnet18",
         "model_kwargs": "{}" if gpu else NARROW,
         "learning_rate": round(2e-3 * math.sqrt(scratch["batch_size"] / 128), 5),  # AdamW's noise grows with the root
-        "init": None if network is None else network.spec,
+        "init": None if network is None else network.opened.name,
         "knows_classes": knows,
         "trainings": trainings,
         "balance": counts.max() >= IMBALANCED * counts.min(),
