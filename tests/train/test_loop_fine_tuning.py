@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 import torch
-from kill_and_resume import Call
 from safetensors.torch import load_file
 from small_job import small_job
 
@@ -114,19 +111,3 @@ def test_the_weights_decide_what_is_another_training(networks, tmp_path, clip_fo
     assert run(out, copy) == out, "the same weights elsewhere"
     with pytest.raises(UserError, match="holds another classifier"):
         run(out, networks["clip"])
-
-
-def call(out: Path, network, workers=1, **changes):
-    given = {"init": str(network), "steps": 9, **changes}
-    return Call("train/small_job.py", "run", {"out": str(out), "workers": workers, "changes": given})
-
-
-@pytest.mark.thorough
-@pytest.mark.parametrize("method", ["lp-ft", "probe"])
-def test_a_team_learns_what_one_does(start, networks, tmp_path, method):
-    exact = {"augmentation": "none", "optimizer": "sgd", "learning_rate": 0.01, "batch_size": 12, **METHODS[method]}
-    one, two = tmp_path / "one", tmp_path / "two"
-    start.to_end(call(one, networks["vit"], **exact))
-    start.to_end(call(two, networks["vit"], 2, **exact))
-    for name, tensor in tensors(one).items():
-        torch.testing.assert_close(tensors(two)[name], tensor, atol=1e-5, rtol=1e-4)

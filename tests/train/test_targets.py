@@ -2,8 +2,7 @@
 
 import pytest
 import torch
-from kill_and_resume import Call, contents
-from safetensors.torch import load_file
+from kill_and_resume import contents
 from torch.nn.functional import cross_entropy
 
 from genrobust.classifiers import load_checkpoint, predict_logits
@@ -87,17 +86,3 @@ def test_a_training_with_a_teacher_resumes_to_the_same_bytes(job, tmp_path, teac
         run(tmp_path / "killed", 5)
     made = contents(run(tmp_path / "killed"))
     assert made == contents(run(tmp_path / "undisturbed"))
-
-
-def test_several_workers_learn_what_one_does(start, tmp_path, teacher):
-    """Without weights, their shares hold other numbers of generated images."""
-    sources = {"real": None, "generated": None, "loss_weight": 4.0, "teacher": str(teacher)}
-    outs = [tmp_path / name for name in ("one", "two")]
-    for workers, out in enumerate(outs, 1):
-        changes = EXACT | {"batch_size": 12}
-        arguments = {"out": str(out), "workers": workers, "changes": changes, "sources": sources}
-        done = start(Call("train/small_job.py", "run", arguments))
-        assert done.codes == [0], done.said
-    first, second = (load_file(out / "model.safetensors") for out in outs)
-    for name, tensor in first.items():
-        torch.testing.assert_close(second[name], tensor, atol=1e-5, rtol=1e-4)
