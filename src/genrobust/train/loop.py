@@ -55,7 +55,6 @@ from genrobust.train.augment import border_color, make_augment
 from genrobust.train.learner import compile_network, explain_compilation, make_learner, make_optimizer
 from genrobust.train.mixture import Mixture
 from genrobust.train.probe import Probed, fit_probe
-from genrobust.train.targets import make_targets
 from genrobust.train.team import ALONE, Team
 
 NOUN = "classifier"
@@ -267,8 +266,6 @@ class _Run(_Training):
         self.best: dict[str, Tensor] = {}
         self.progress = Progress()
         self.augment = make_augment(config, border_color(mixture.batch(self.seed, 0)[0]))
-        self.targets = make_targets(mixture, len(self.labels), config, self.device)
-        self.smoothing = config.label_smoothing if self.targets is None else 0.0  # targets are smooth already
 
     def to_end(self) -> None:
         """Train the remaining steps, and save the checkpoint."""
@@ -296,10 +293,7 @@ class _Run(_Training):
                     self.save()
 
     def _read_batch(self, step: int) -> tuple[Tensor, Tensor]:
-        images, labels = self.mixture.batch(self.seed, step, self.config.size_at(step, self.steps), self.team.rows)
-        if self.targets is not None:
-            labels = self.targets.of(self.mixture.indices(self.seed, step))[self.team.rows]
-        return images, labels
+        return self.mixture.batch(self.seed, step, self.config.size_at(step, self.steps), self.team.rows)
 
     def _step(self, step: int, images: Tensor, targets: Tensor) -> Tensor:
         # so augmentation and dropout depend only on the seed, the step and the process of a team
@@ -308,7 +302,7 @@ class _Run(_Training):
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(self.config, step, self.steps, self.warmup)
         logits, targets = self.learner(self.augment(images.to(self.device)), targets.to(self.device))
-        loss = F.cross_entropy(logits.float(), targets, label_smoothing=self.smoothing)
+        loss = F.cross_entropy(logits.float(), targets, label_smoothing=self.config.label_smoothing)
         self.optimizer.zero_grad(set_to_none=True)
         self.scaler.scale(loss).backward()
         self.scaler.step(self.optimizer)
