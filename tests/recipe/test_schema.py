@@ -57,9 +57,9 @@ def test_it_takes_the_installed_recipes_as_they_are_and_with_all_values(name: st
     ("key", "value"),
     [
         ("arms.1.mixture", "[real, generated]"),
-        ("arms.1.train", "{augmentation: randaugment, wise_ft: 0.5, init: pretrained}"),
+        ("arms.1.train", "{augmentation: randaugment, wise_ft: 0.5, init: resnet18.a1_in1k}"),
         ("arms.1.train", "{augmentation: {name: randaugment}, epochs: 5}"),
-        ("arms.1.train", "{init: pretrained, method: lora, lora_rank: 4}"),
+        ("arms.1.train", "{init: resnet18.a1_in1k, method: lp-ft}"),
         ("data.shifts.sketch", "folder"),
         ("data.retrieved", "folder"),
         ("data.retrieved", "null"),
@@ -70,7 +70,7 @@ def test_it_takes_the_installed_recipes_as_they_are_and_with_all_values(name: st
         ("generator", "{engine: openai, model: x, server: {url: 'http://127.0.0.1:8000/v1'}}"),
         ("generator.lora", "x"),
         ("datasets.few.generator", "{lora: {scale: 0.5}, mode: labels, steps: 4}"),
-        ("train", "{learning_rate: 1e-3, wise_ft: [0, 1], init: pretrained}"),
+        ("train", "{learning_rate: 1e-3, wise_ft: [0, 1], init: resnet18.a1_in1k}"),
         ("quick", "{train.steps: 1, arms: [{name: real, mixture: real}]}"),
         ("sweep", "[{over: {n: [1, 2]}, arm: {name: 'n {n}', mixture: real, train: {steps: '{n}'}}}, null]"),
     ],
@@ -163,7 +163,6 @@ def test_a_wrong_value_is_refused_at_its_key(key: str, value: str) -> None:
         ("data", "root", "imagenet"),
         ("generator", "server", "openai"),
         ("generator", "adapter", "images"),
-        ("train", "lora_rank", "lora"),
         ("class_model", "method", "finetune"),
     ],
 )

@@ -14,7 +14,7 @@ from genrobust.recipe.section import Choice, later_key
 if TYPE_CHECKING:  # torch takes seconds, and recipes are read without it
     from torch import nn
 
-SCRATCH, PRETRAINED, ARM = "scratch", "pretrained", "arm:"  # as train.init names them
+SCRATCH, ARM = "scratch", "arm:"  # as train.init names them
 MOST_POINTS = 101  # of a curve
 
 
@@ -38,13 +38,13 @@ Origins = Mapping[str, str | None]  # by arm, the arm that it starts from
 class FineTuning(Choice):
     """Where the weights of a classifier start, and which of them are trained.
 
-    `init` is `scratch`, `pretrained` (timm's weights of `architecture`), `clip:FOLDER` (the image tower of a CLIP;
-    `clip:pictograms` is the embedded one), `arm:ARM` or `RECIPE:ARM` (the first seed's classifier of an arm), or any
-    classifier that `genrobust predict` opens. Its network replaces `architecture` and prepares images in its own way.
+    `init` is `scratch`, `clip:FOLDER` (the image tower of a CLIP; `clip:pictograms` is the embedded one), `arm:ARM` or
+    `RECIPE:ARM` (the first seed's classifier of an arm), or any classifier that `genrobust predict` opens, such as
+    timm's `resnet50.a1_in1k`. Its network replaces `architecture` and prepares images in its own way.
     The last layer of a CLIP embeds the recipe's prompts of each class with its text tower; another network keeps its
     rows where it knows all classes, and else gets a new layer.
 
-    `method` is `full` (all weights), `linear-probe`, `lp-ft`, `lora`, or that of another package.
+    `method` is `full` (all weights), `linear-probe`, `lp-ft`, or that of another package.
 
     `wise_ft` interpolates between the weights before (0) and after (1) fine-tuning (WiSE-FT: Wortsman et al., 2022).
     One number makes the arm the network at that point; with several the report shows the accuracy at each.
