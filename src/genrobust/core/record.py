@@ -152,9 +152,8 @@ class StudyRecord:
     of `summary` were fitted on, and `claims` are what the study tests. `answer` is the arm or group that the recipe
     names for the answer, "" for none. `class_names` are those of the label space; `missed` are the images that every
     classifier gets wrong, by their test set. `made_by` says what made the results, which may be older than the report.
-    `warnings` are what makes the answer doubtful. `test_images` has a hash of the names and labels of the images of
-    each test set, the same on every machine. `cores` are the CPU cores of one worker, 0 where it computes on a GPU.
-    `cells` are those that training images have and lack, where both are tested.
+    `warnings` are what makes the answer doubtful. `cores` are the CPU cores of one worker, 0 where it computes on a
+    GPU. `cells` are those that training images have and lack, where both are tested.
     """
 
     title: str
@@ -178,6 +177,5 @@ class StudyRecord:
     missed: tuple[MissedPicture, ...] = ()
     made_by: tuple[MadeBy, ...] = ()
     warnings: tuple[str, ...] = ()
-    test_images: dict[str, str] = field(default_factory=dict)
     cores: int = 1
     cells: tuple[Cells, ...] = ()

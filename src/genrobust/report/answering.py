@@ -121,14 +121,9 @@ def _mislabeled_sets(record: StudyRecord) -> Iterator[str]:
             continue
         best = max(arms, key=lambda arm: scores[arm.name].value)
         val = "" if best.val_top1 is None else f" and {number(best.val_top1)} % on validation images"
-        errors = [
-            f"{record.class_names[e.label]} is predicted as {record.class_names[e.said]} in {100 * e.share:.0f} %"
-            for e in summary.confusions.get(test, ())
-        ]
         yield (
             f"Warning: on {test}, the best arm, {best.name}, has {number(scores[best.name].value)} % "
-            f"({span(scores[best.name])}); compare guessing ({number(chance)} %){val}. Perhaps {MISLABELED}"
-            f"{': ' * bool(errors)}{', '.join(errors)}."
+            f"({span(scores[best.name])}); compare guessing ({number(chance)} %){val}. Perhaps {MISLABELED}."
         )
 
 

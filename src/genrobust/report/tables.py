@@ -67,7 +67,7 @@ def difference_table(summary: Summary, metric: Metric) -> Table | None:
 
 
 def _further_table(summary: Summary, metric: Metric) -> Table | None:
-    table = metric_table(summary, metric) if metric.informs(summary) else None
+    table = metric_table(summary, metric)
     at = next((i for i, column in enumerate(table.columns, 1) if column.kind == "mean"), 0) if table else 0
     if table is None or not at:
         return table

@@ -58,10 +58,6 @@ class Metric(ABC):
         """Return its heading with its unit."""
         return f"{self.heading(summary)}, {'percent' if self.unit == '%' else self.unit}"
 
-    def informs(self, summary: Summary) -> bool:
-        """Return whether it says anything that another metric of `summary` does not."""
-        return True
-
     @abstractmethod
     def measure(self, study: StudyAnswers) -> dict[str, Measured]:
         """Measure the metric, by test set, on those that have what it needs."""
@@ -71,13 +67,11 @@ class ImageMetric(Metric):
     """A metric computed from the predictions for a test set's images, with a bootstrap over the images.
 
     Attributes:
-        all_classes: Whether the logits cover all classes instead of only the test set's own.
         adapted: Whether it is of the predictions that classifiers make once they are adapted to the test set.
         bounds: The lowest and the highest possible value.
         over_groups: Whether groups of images are resampled, where they are known; else single images always are.
     """
 
-    all_classes: ClassVar[bool] = False
     adapted: ClassVar[bool] = False
     bounds: ClassVar[tuple[float, float]] = ANY
     over_groups: ClassVar[bool] = True
@@ -127,9 +121,8 @@ class ImageMetric(Metric):
             GenrobustError: A logit is NaN, or the highest of an image infinite.
             UserError: The parts of `predictions` do not fit each other.
         """
-        computed, test = {self.name: self.of_images}, predictions.test_set
-        on_own_classes, on_all_classes = ({}, computed) if self.all_classes else (computed, {})
-        images = answer_sets({("", 0, test): predictions}, [test], on_own_classes, on_all_classes)[0][test]
+        test = predictions.test_set
+        images = answer_sets({("", 0, test): predictions}, [test], {self.name: self.of_images})[0][test]
         if self.gap(images):
             return float("nan")
         return float(self.resample(images.values[self.name], images, 1, np.random.default_rng(0)).point[0, 0])
@@ -157,7 +150,7 @@ class ImageMetric(Metric):
             point=point.reshape(arms, seeds),
             draws=drawn(groups, rng),
             n=n,
-            classes=images.all_classes if self.all_classes else len(images.classes),
+            classes=len(images.classes),
             over="images",
             bounds=self.bounds,
         )
@@ -173,8 +166,7 @@ class Proportion(ImageMetric):
         return answers.correct
 
     def resample(self, values: np.ndarray, images: AnsweredSet, bootstrap: int, rng: np.random.Generator) -> Measured:
-        classes = images.all_classes if self.all_classes else len(images.classes)
-        return measure_accuracy(values, classes, bootstrap, rng, images.groups)
+        return measure_accuracy(values, len(images.classes), bootstrap, rng, images.groups)
 
 
 METRICS: Registry[type[Metric]] = Registry("metric", "genrobust.metrics", "genrobust.robustness.metrics")

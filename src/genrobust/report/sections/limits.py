@@ -96,7 +96,7 @@ def _limits_of_metrics(summary: Summary, metrics: Iterable[Metric]) -> Iterator[
     measured = {key.metric for key in summary.scores}
     for metric in metrics:
         title = metric.heading(summary)
-        if metric.name in measured and metric.informs(summary):
+        if metric.name in measured:
             yield f"{title} is {metric.note}."
         tests_of: dict[str, list[str]] = {}
         for test, reason in summary.gaps.get(metric.name, {}).items():

@@ -74,14 +74,8 @@ def record_of(graph: Graph, scores: StudyScores, command: str, makers: Sequence[
         made_by=tuple(made.describe() for made in makers),
         warnings=tuple(_warnings(graph)),
         cells=tuple(cells for cells in scores.cells if cells.absent in scores.summary.subsets),
-        test_images={name: _hash_of_names(context.data.tests[name]) for name in scores.summary.tests},
         cores=recipe.threads if context.device == "cpu" else 0,
     )
-
-
-def _hash_of_names(images: ImageSet) -> str:
-    """Return a hash of the names and labels of `images`: their fingerprint may hold times, which a copy changes."""
-    return digest([list(images.keys), images.labels.tolist()])
 
 
 def _arm_record(graph: Graph, arm: ArmConfig) -> ArmRecord:
