@@ -11,7 +11,7 @@ import numpy as np
 import torch.multiprocessing as mp
 from torch import distributed
 
-from genrobust.classifiers import open_checkpoint, open_initial
+from genrobust.classifiers import open_initial
 from genrobust.classifiers.networks import training_state
 from genrobust.core import ImageSet, LabelSpace, Subset
 from genrobust.data.readers import pictograms
@@ -42,9 +42,7 @@ class Job:
         self.config = CONFIG
 
     def sources(self, real: float | None = 1, generated: float | None = 2, **drawing: Any) -> list[Source]:
-        """Real images, and generated ones that are drawn and learned from so; `teacher` is a folder."""
-        if "teacher" in drawing:
-            drawing["teacher"] = open_checkpoint(Path(drawing["teacher"]))
+        """Real images, and generated ones that are drawn so."""
         return [Source("real", self.real, real), Source("generated", self.wild, generated, **drawing)]
 
     def mixture(

@@ -57,7 +57,7 @@ class ArmRecord:
     the accuracy in percent on the validation images, a mean over seeds. `seconds` maps a stage ("generate", "train"
     ...) to what it takes one worker to make the arm with one seed, all its images included; empty where a rate is not
     known. `alike` is a hash of all settings but the length of the training, and `trained` maps a seed to the hash of
-    all that its training depended on. `drawing` says of a source how its images are drawn and learned from, unless as
+    all that its training depended on. `drawing` says of a source which of its images are drawn, and how, unless as
     usual.
     """
 

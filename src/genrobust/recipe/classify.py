@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Field, StrictFloat, StrictInt, field_validator, model_validator
+from pydantic import Field, StrictFloat, StrictInt, field_validator, model_validator
 
 from genrobust.recipe.augmentation import Augmentation, AugmentationName
 from genrobust.recipe.fine_tuning import FineTuning
@@ -26,16 +26,8 @@ from genrobust.recipe.numbers import (
 )
 from genrobust.recipe.section import Overrides, PlainValues, Section, later_key
 
-
-def _check_mixing(alpha: float) -> float:
-    if 0 < alpha < LEAST_MIXING:
-        raise ValueError(f"0 turns it off, and a smaller alpha than {LEAST_MIXING} mixes nothing (got {alpha:g})")
-    return alpha
-
-
 AVERAGE_POWER = 2 / 3  # of the steps, in the bound of timm's ModelEmaV3 on its decay
-LEAST_MIXING = 0.001
-Mixing = Annotated[StrictFloat, Field(ge=0, le=1000), AfterValidator(_check_mixing)]
+Mixing = Annotated[StrictFloat, Field(ge=0, le=1000)]
 LENGTHS = (("steps", "epochs"), ("warmup_steps", "warmup_epochs"))  # a recipe gives either of each
 # Augmentations that combine with any policy and with each other, under their names in timm; 0 turns one off.
 COMBINED = ("mixup", "cutmix", "random_erasing", "color_jitter", "grayscale")
@@ -216,22 +208,8 @@ class TrainConfig(FineTuning):
         return ", ".join(filter(None, [self.architecture, self.start_in_words, mixed]))
 
 
-# Keys that say which images are drawn, how, and what they count.
-DRAWING = {"balance", "cells", "loss_weight", "labels"}
-
-
-class LabelsConfig(Section):
-    """Soft labels by the classifier that another arm trains from the same seed, before this one.
-
-    This is knowledge distillation (Hinton et al., 2015, arXiv:1503.02531; on generated images Li et al., 2023,
-    arXiv:2305.12954), but the student's logits are not divided by the temperature, so that Mixup can mix these images
-    with others. The classifier sees the center crop of each image once; `label_smoothing` does not apply.
-
-    `temperature` divides the logits before the softmax.
-    """
-
-    arm: Name
-    temperature: Annotated[StrictFloat, Field(gt=0, le=1000)] = 1.0
+# Keys that say which images are drawn, and how.
+DRAWING = {"balance", "cells"}
 
 
 class MixturePart(Section):
@@ -252,9 +230,6 @@ class MixturePart(Section):
     concatenation.
 
     `balance` draws each class, each style, or each class in each style that it has, equally often.
-
-    `loss_weight` is how much the loss of an image counts: the loss of a batch is the weighted mean. With equal shares,
-    0.8 and 0.2 are as in DataDream (Kim et al., 2024, arXiv:2407.10910).
     """
 
     source: Name
@@ -263,24 +238,17 @@ class MixturePart(Section):
     fraction: PositiveFraction | None = None
     weight: Annotated[StrictFloat, Field(ge=1e-6, le=1e6)] | None = None
     balance: tuple[Literal["class", "style"], ...] = later_key(())
-    loss_weight: Annotated[StrictFloat, Field(ge=1e-6, le=1e6)] = later_key(1.0)
-    labels: LabelsConfig | None = later_key(None)
 
     @property
     def drawing(self) -> dict[str, Any]:
-        """The keys that say how its images are drawn and learned from, where they differ from their defaults."""
+        """The keys that say which of its images are drawn, and how, where they differ from their defaults."""
         return self.model_dump(include=DRAWING, exclude_defaults=True)
 
     @property
     def drawing_in_words(self) -> str:
-        """Describe `drawing`: "balanced by class, loss weight 0.5", or "" for the defaults."""
-        words = {
-            "cells": "withheld cells alone",
-            "balance": f"balanced by {' and '.join(self.balance)}",
-            "loss_weight": f"loss weight {self.loss_weight:g}",
-            "labels": self.labels and f"labels by {self.labels.arm}, temperature {self.labels.temperature:g}",
-        }
-        return ", ".join(str(words[key]) for key in words if key in self.drawing)
+        """Describe `drawing`: "withheld cells alone, balanced by class", or "" for the defaults."""
+        words = {"cells": "withheld cells alone", "balance": f"balanced by {' and '.join(self.balance)}"}
+        return ", ".join(words[key] for key in words if key in self.drawing)
 
 
 class ArmConfig(Section):

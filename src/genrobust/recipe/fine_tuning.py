@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from graphlib import CycleError, TopologicalSorter
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from genrobust.core import Registry, some_of
+from genrobust.core import Registry
 from genrobust.recipe.numbers import Fraction
 from genrobust.recipe.section import Choice, later_key
 
@@ -33,7 +31,6 @@ Alphas = Annotated[
     BeforeValidator(_as_list, json_schema_input_type=Fraction | tuple[Fraction, ...]),
     AfterValidator(_in_order),
 ]
-Origins = Mapping[str, Mapping[str, str]]  # by arm, the arms that it needs by the keys that name them
 
 
 class FineTuning(Choice):
@@ -92,28 +89,3 @@ class FineTuning(Choice):
 
 
 FROM_SCRATCH = {name: field.default for name, field in FineTuning.model_fields.items()}
-
-
-def started_from(name: str, origins: Origins) -> list[str]:
-    """Return the arm `name` and those that it needs, directly or through others; see `check_origins`."""
-    arms = [name]
-    for arm in arms:
-        arms += [other for other in dict.fromkeys(origins[arm].values()) if other not in arms]
-    return arms
-
-
-def check_origins(origins: Origins) -> None:
-    """Raise ValueError if an arm needs an unknown arm or, directly or through others, itself.
-
-    `origins` maps each arm to the arms whose classifiers its training needs, each by the key that names it.
-    """
-    for name, needed in origins.items():
-        for key, other in needed.items():
-            if other not in origins:
-                raise ValueError(f"arm {name!r}: {key}: {other!r} is no arm; the arms are {some_of(origins)}")
-    try:
-        TopologicalSorter({name: needed.values() for name, needed in origins.items()}).prepare()
-    except CycleError as error:
-        circle = error.args[1][::-1]  # each arm, and then one that it needs
-        key = next(key for key, other in origins[circle[0]].items() if other == circle[1])
-        raise ValueError(f"arm {circle[0]!r}: {key}: {' < '.join(circle)}: it needs itself first") from None

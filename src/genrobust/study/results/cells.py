@@ -46,7 +46,7 @@ def find_cells(graph: Graph) -> tuple[tuple[Cells, ...], dict[str, dict[str, np.
 
 
 def _learned(planned: PlannedCheckpoint) -> set[Cell]:
-    """The cells of what a classifier trains on, and of what those trained on that it starts from or is taught by."""
+    """The cells of what a classifier trains on, and of what those trained on that it starts from."""
     cells, labels = planned.mixture().cells(), planned.context.data.labels.label_names
     for other in planned.needed:  # perhaps of another recipe, whose classes have other numbers
         names = other.context.data.labels.label_names

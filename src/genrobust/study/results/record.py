@@ -104,8 +104,8 @@ def _arm_record(graph: Graph, arm: ArmConfig) -> ArmRecord:
 def device_seconds(graph: Graph, run: TrainingRun) -> dict[str, float]:
     """Return the seconds of each stage, by name, in which one worker makes all that `run` mixes and then trains it.
 
-    The trainings of classifiers that `run` starts from or is taught by count, if a study trains them. Whatever other
-    arms share is counted in full: so much the run costs by itself. Images that are retrieved to match generated ones
+    The training of a classifier that `run` starts from counts, if a study trains it. Whatever other arms share is
+    counted in full: so much the run costs by itself. Images that are retrieved to match generated ones
     need not be generated. Nothing is returned where the rate of some job is not known.
     """
     seconds: dict[str, float] = {}

@@ -19,7 +19,7 @@ Baselines = Annotated[
 Exclude = Annotated[str | None, option("--exclude FILE|REGEX", "Models that the line is not fitted on.")]
 Transform = Annotated[str, option("--transform SCALE", "Scale of the fit: logit, probit or linear.")]
 MinId = Annotated[
-    float, option("--min-id ACC", "Do not fit on models with an ID accuracy below ACC %, such as ResNet-50's for ImageNet-A.", min=0, max=100)
+    float, option("--min-id ACC", "Do not fit on models with an ID accuracy below ACC %.", min=0, max=100)
 ]
 JsonFile = Annotated[Path | None, option("--json FILE.json", "Write all numbers to this file.")]
 
