@@ -56,9 +56,8 @@ class ArmRecord:
     `augmentation` names all that changes them (see `TrainConfig.augmented`), `steps` are those that ran. `val_top1` is
     the accuracy in percent on the validation images, a mean over seeds. `seconds` maps a stage ("generate", "train"
     ...) to what it takes one worker to make the arm with one seed, all its images included; empty where a rate is not
-    known. `alike` is a hash of all settings but the length of the training, and `trained` maps a seed to the hash of
-    all that its training depended on. `drawing` says of a source which of its images are drawn, and how, unless as
-    usual.
+    known. `trained` maps a seed to the hash of all that its training depended on. `drawing` says of a source which of
+    its images are drawn, and how, unless as usual.
     """
 
     name: str
@@ -69,7 +68,6 @@ class ArmRecord:
     batch_size: int
     val_top1: float | None = None
     seconds: dict[str, float] = field(default_factory=dict)
-    alike: str = ""
     trained: dict[str, str] = field(default_factory=dict)
     drawing: dict[str, str] = field(default_factory=dict)
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from genrobust.core import Line, UserError
 from genrobust.robustness.effective import effective_robustness, fit_line, has_finite_scale, predict, refit_lines
-from genrobust.robustness.resampling import TAILS, baseline_counts
+from genrobust.robustness.resampling import TAILS
 
 # The natural shifts of ImageNet have logit slopes from 0.3 (YTBB-Robust) to 3.0 (ImageNet-A above ResNet-50), and R²
 # from 0.36 (ImageNet-A below it) to 1, over the standard models of the testbed (Taori et al., 2020).
@@ -17,7 +17,7 @@ STEEPEST = 4.0
 WEAKEST_R2 = 0.2
 EXAMPLES = 3  # models that a doubt names
 UNIT_GAP = 10  # accuracies of models that are this far apart, one of them below 1 %, are hardly of the same unit
-RESAMPLES, AT_ONCE = 1000, 1000  # of the baselines; models whose predictions of all of these are held, 8 MB
+RESAMPLES = 1000  # of the baselines
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,16 +109,11 @@ def _interval(models: Published, baselines: np.ndarray, transform: str) -> np.nd
     The baselines are resampled with replacement, the same for all models. How uncertain the accuracies themselves are
     is not in it; `summarize` adds that.
     """
-    clean, shifted = models.clean, models.shifted
-    counts = baseline_counts(int(baselines.sum()), RESAMPLES)
-    fits = np.hstack([refit_lines(clean[baselines], shifted[baselines], block, transform) for block in counts])
+    n = int(baselines.sum())
+    counts = np.random.default_rng(0).multinomial(n, np.full(n, 1 / n), size=RESAMPLES)
+    fits = np.stack(refit_lines(models.clean[baselines], models.shifted[baselines], counts, transform))
     intercept, slope = fits[:, ~np.isnan(fits).any(axis=0), None]
-    ends = np.empty((len(TAILS), len(shifted)))
-    for start in range(0, len(shifted), AT_ONCE):
-        block = slice(start, start + AT_ONCE)
-        drawn = predict(slope, intercept, transform, clean[block])  # [B, models]
-        ends[:, block] = np.percentile(shifted[block] - drawn, TAILS, axis=0)
-    return ends
+    return np.percentile(models.shifted - predict(slope, intercept, transform, models.clean), TAILS, axis=0)
 
 
 def copies(accuracies: np.ndarray) -> np.ndarray:

@@ -26,7 +26,6 @@ from genrobust.core import (
     StudyRecord,
     Summary,
     cores,
-    digest,
     hardware,
 )
 from genrobust.data import LINE_SOURCE, ShardDataset
@@ -42,7 +41,6 @@ from genrobust.study.stages.stage import Stage, rows
 from genrobust.study.stages.train import Train
 from genrobust.study.training_runs import TrainingRun
 
-LENGTH = {"steps", "epochs", "warmup_steps", "warmup_epochs", "validate_every", "save_every"}
 PER_SOURCE = 7  # images of each class from each source at the most: one a style
 WITHOUT_STYLES = 3  # of them where a class has no more styles
 PICTURES = 2400  # in all, some 1.5 kB each: a report is one file; where there are more, classes are left out evenly
@@ -85,7 +83,6 @@ def _arm_record(graph: Graph, arm: ArmConfig) -> ArmRecord:
     accuracies = [training["best_val_top1"] for training in trainings]
     run, train, mixture = planned[0].run, planned[0].settings, planned[0].mixture()
     steps = train.steps_for(len(mixture))
-    shares = [[p.source, p.weight, *([p.drawing] if p.drawing else [])] for p in run.parts]
     return ArmRecord(
         run.of,
         dict(mixture.counts),
@@ -93,7 +90,6 @@ def _arm_record(graph: Graph, arm: ArmConfig) -> ArmRecord:
         train.augmented,
         steps,
         train.batch_size,
-        alike=digest([shares, train.model_dump(mode="json", exclude=LENGTH), run.alpha]),
         drawing={part.source: part.drawing_in_words for part in run.parts if part.drawing},
         val_top1=None if None in accuracies else float(np.mean(accuracies)),  # None without validation images
         seconds=device_seconds(graph, run),
