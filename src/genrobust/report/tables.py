@@ -45,7 +45,7 @@ def metric_table(summary: Summary, metric: Metric) -> Table | None:
     None where it was not measured. Sets and arms that it says nothing of are left out.
     """
     columns = _columns(summary, metric)
-    return _without_empty(Table(columns, _rows(summary, metric, columns), metric.caption(summary)))
+    return _without_empty(Table(columns, _rows(summary, metric, columns), metric.caption))
 
 
 def difference_table(summary: Summary, metric: Metric) -> Table | None:
@@ -61,7 +61,7 @@ def difference_table(summary: Summary, metric: Metric) -> Table | None:
         columns = (*columns[:at], Column("shifts like these", "95 % interval", "gain"), *columns[at:])
         for arm, entries in rows:
             entries.insert(at, _interval_entry(over_shifts(summary, metric.name, arm), metric))
-    caption = f"{metric.heading(summary)} minus that of {compared_with(summary)}, {metric.difference_unit}"
+    caption = f"{metric.title} minus that of {compared_with(summary)}, {metric.difference_unit}"
     shown = tuple((arm, tuple(entries)) for arm, entries in rows)
     return _without_empty(Table(columns, shown, caption, minus=subtracted(summary)))
 

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from genrobust.core import Predictions, Registry, Summary, UserError, hashed_seed
+from genrobust.core import Predictions, Registry, UserError, hashed_seed
 from genrobust.robustness.answers import Answers
 from genrobust.robustness.grouping import Groups
 from genrobust.robustness.resampling import ANY, Measured, image_counts, measure_accuracy, over_groups
@@ -28,7 +28,7 @@ class Metric(ABC):
         higher_is_better: Whether the highest value of a column is the best, or the lowest.
         signed: Whether values have a sign, as differences do.
         digits: Decimals that are shown.
-        needs: What of a study it needs: "lines" (see `StudyAnswers`), "" for the answers alone.
+        needs_lines: Whether it is measured against baseline lines, on the shifts that have one.
         section: The place of a main metric, which has sections of its own in the report; None for the others, which
             share a table. Main metrics are measured first, in this order.
     """
@@ -39,7 +39,7 @@ class Metric(ABC):
     higher_is_better: ClassVar[bool] = True
     signed: ClassVar[bool] = False
     digits: ClassVar[int] = 1
-    needs: ClassVar[str] = ""
+    needs_lines: ClassVar[bool] = False
     section: ClassVar[int | None] = None
 
     def __init__(self, name: str) -> None:
@@ -50,13 +50,10 @@ class Metric(ABC):
         """The unit of a difference: percents differ by points."""
         return "points" if self.unit == "%" else self.unit
 
-    def heading(self, summary: Summary) -> str:
-        """Return what it is called in a report of `summary`."""
-        return self.title
-
-    def caption(self, summary: Summary) -> str:
-        """Return its heading with its unit."""
-        return f"{self.heading(summary)}, {'percent' if self.unit == '%' else self.unit}"
+    @property
+    def caption(self) -> str:
+        """Its title with its unit."""
+        return f"{self.title}, {'percent' if self.unit == '%' else self.unit}"
 
     @abstractmethod
     def measure(self, study: StudyAnswers) -> dict[str, Measured]:

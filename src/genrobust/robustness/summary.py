@@ -220,7 +220,7 @@ def _measure_metrics(
         sets[name] = replace(answered, groups=Groups.of(groups, answered.members))
     study = StudyAnswers(sets, paired, lines, baselines, comparison.bootstrap, rng)
     for metric in metrics:
-        if not metric.needs or getattr(study, metric.needs):
+        if study.lines or not metric.needs_lines:
             study.measured.update({(metric.name, test): m for test, m in metric.measure(study).items()})
     return study
 

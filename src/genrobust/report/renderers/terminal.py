@@ -50,7 +50,7 @@ def _means(view: ReportView) -> Iterator[tuple[Text, list[Text]]]:
     for metric in view.metrics:
         if metric.signed and metric.name in view.overview_tables:
             scores = (summary.find(metric.name, arm) for arm in summary.arms)
-            yield Text(metric.heading(summary)), [_signed(None if s and is_wide(s) else s, EN_DASH) for s in scores]
+            yield Text(metric.title), [_signed(None if s and is_wide(s) else s, EN_DASH) for s in scores]
 
 
 def _signed(score: Score | None, missing: str) -> Text:
