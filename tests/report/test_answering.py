@@ -198,6 +198,17 @@ def test_a_group_is_chosen_by_the_mean_of_its_arms(grouped):
     assert "any real+retrieved gains" in answer(replace(grouped, answer="any real+retrieved")).sentences[0]
 
 
+def test_a_group_may_be_compared_with_an_arm_in_none(grouped):
+    summary = grouped.summary
+    groups = {name: arms for name, arms in summary.groups.items() if name != "any real"}
+    scores = {key._replace(minus=key.minus.removeprefix("any ")): score for key, score in summary.scores.items()}
+    alone = replace(
+        summary, groups=groups, references=summary.references | dict.fromkeys(groups, "real"), scores=scores
+    )
+    told = answer(replace(grouped, summary=alone)).sentences
+    assert "any real+generated gains 12.5 points of top-1 accuracy over real " in told[0]
+
+
 @pytest.mark.parametrize(
     ("guessed", "shifts", "verdict"), [(1, 4, "Yes: "), (1, 3, "Not decided"), (2, 4, "Not decided")]
 )
