@@ -22,7 +22,7 @@ def score_table(baselines, clean, shifted) -> PublishedScores:
 
 @pytest.mark.parametrize(
     ("baselines", "clean", "shifted", "message"),
-    [(3, [60, 70, 100], [20, 30, 90], r"baselines: .* 2"), (0, CLEAN, SHIFTED, "there are 0")],
+    [(3, [60, 70, 100], [20, 30, 90], "of these 2 models 2 will do"), (0, CLEAN, SHIFTED, "of these 0 models 0")],
 )
 def test_too_few_baselines_are_refused(baselines, clean, shifted, message):
     with pytest.raises(UserError, match=message):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from genrobust.core import Line, UserError
+from genrobust.core import Line
 from genrobust.robustness.effective import effective_robustness, fit_line, has_finite_scale, predict, refit_lines
 from genrobust.robustness.resampling import TAILS
 
@@ -91,12 +91,6 @@ def score_published(
     if len(twins := rows[copies(np.column_stack([clean, shifted])[rows])]):
         left_out["all accuracies are those of another one"] = tuple(names[i] for i in twins)
         chosen = chosen & ~np.isin(np.arange(len(names)), twins)
-    different = len(np.unique(clean[chosen]))
-    if different < 3:
-        raise UserError(
-            f"too few baselines: a line takes three or more of different ID accuracy, and there are {different}; name "
-            "more of them, or lower the ID accuracy that they must have"
-        )
     line = fit_line(clean[chosen], shifted[chosen], models.shift, transform)
     er, (lo, hi) = effective_robustness(line, clean, shifted), _interval(models, chosen, transform)
     extrapolated = (clean < line.lo) | (clean > line.hi)

@@ -91,14 +91,9 @@ def _matrix(view: ReportView, arm: str, side: str, report: ClassReport) -> Plot:
     ]
     box = {"left": left, "top": TOP, "side": SIDE, "width": left + SIDE + 8, "height": TOP + SIDE + 8}
     drawn = {"uri": data_uri(_png(shares)), "rows": rows, "row": round(row, 2)}
-    about = f"Matrix of classes by predicted class, {arm} on {side}: {_diagonal(shares)}"
+    about = f"Matrix of classes by predicted class, {arm} on {side}"
     parts = [(TOP + SIDE + 8, (drawn, box))]
     return Plot(f"confusion {arm} {side}", "confusion", parts, box, description=about, heading=arm, note=side)
-
-
-def _diagonal(shares: np.ndarray) -> str:
-    has_images = shares.sum(axis=1) > 0
-    return f"the mean recall is {number(100 * float(shares.diagonal()[has_images].mean()))} %"
 
 
 def _in_words(names: Sequence[str], label: int, shares: np.ndarray) -> str:
