@@ -101,7 +101,9 @@ MISTAKES = [  # change to SMALL, what the error names
     (arm(mixture=["real", "real"]), "arm 'real': mixture: "),
     (arm(mixture=["generated", {"source": "real", "weight": 2}]), "arm 'real': mixture: "),
     (arm(mixture="reel"), "arm 'real': no source 'reel'; there are generated, real, retrieved"),
+    (part(balance=["klass"]), "arms.0.mixture.0.balance.0: input should be 'class' or 'style'"),
     (part("generated", balance=["class"]), "arm 'real': mixture: real: balance: it needs a share of the batch"),
+    (arm(train={"init": "arm:real"}), "arm 'real': train.init: real < real: it needs itself first"),
     (arm(train={"init": "arm:reel"}), "arm 'real': train.init: 'reel' is no arm; the arms are real"),
     (
         {"arms": [REAL | {"train": {"init": "arm:b"}}, REAL | {"name": "b", "train": {"init": "arm:real"}}]},
@@ -110,6 +112,17 @@ MISTAKES = [  # change to SMALL, what the error names
     (
         part(balance=["class"]) | {"train": {"init": "clip:pictograms", "method": "linear-probe"}},
         "arm 'real': mixture: linear-probe takes all images at once: leave out balance",
+    ),
+    (
+        dataset(filter={"drop": 0.1, "arm": "judge"})
+        | {
+            "arms": [
+                REAL | {"train": {"init": "arm:first"}},
+                REAL | {"name": "first", "mixture": "few"},
+                REAL | {"name": "judge", "train": {"init": "arm:real"}},
+            ]
+        },
+        "datasets.few.filter.arm: 'first' trains on filtered images itself",
     ),
     (arm(reference="b"), "arm 'real': reference: 'b' is no arm; the arms are real"),
     (arm(group="real"), "'real' is the name of two arms, or of an arm and a group"),
@@ -329,9 +342,9 @@ def test_keys_of_a_mixture_that_came_later_are_in_no_hash_at_their_defaults() ->
     (plain,) = parse_recipe(SMALL).arms[0].mixture
     assert plain.model_dump(mode="json") == {"source": "real", "per_class": None, "fraction": None, "weight": None}
     assert parse_recipe(SMALL | part(balance=[], cells="all")).arms[0].mixture == (plain,) and plain.drawing == {}
-    recipe = parse_recipe(SMALL | part({"source": "generated", "weight": 1}, weight=1, balance=["class", "style"]))
+    recipe = parse_recipe(SMALL | part(balance=["class", "style"]))
     assert parse_recipe(yaml.safe_load(recipe_yaml(recipe))) == recipe
-    assert [p.drawing_in_words for p in recipe.arms[0].mixture] == ["balanced by class and style", ""]
+    assert [part.drawing_in_words for part in recipe.arms[0].mixture] == ["balanced by class and style"]
 
 
 def test_the_folder_of_a_training_by_one_worker_has_its_digest_from_before_there_were_workers() -> None:

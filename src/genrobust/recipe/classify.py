@@ -208,8 +208,7 @@ class TrainConfig(FineTuning):
         return ", ".join(filter(None, [self.architecture, self.start_in_words, mixed]))
 
 
-# Keys that say which images are drawn, and how.
-DRAWING = {"balance", "cells"}
+DRAWING = {"balance", "cells"}  # keys that say which images are drawn, and how
 
 
 class MixturePart(Section):
@@ -241,14 +240,17 @@ class MixturePart(Section):
 
     @property
     def drawing(self) -> dict[str, Any]:
-        """The keys that say which of its images are drawn, and how, where they differ from their defaults."""
+        """The keys that say how its images are drawn, where they differ from their defaults."""
         return self.model_dump(include=DRAWING, exclude_defaults=True)
 
     @property
     def drawing_in_words(self) -> str:
-        """Describe `drawing`: "withheld cells alone, balanced by class", or "" for the defaults."""
-        words = {"cells": "withheld cells alone", "balance": f"balanced by {' and '.join(self.balance)}"}
-        return ", ".join(words[key] for key in words if key in self.drawing)
+        """Describe `drawing`: "balanced by class", or "" for the defaults."""
+        words = {
+            "cells": "withheld cells alone",
+            "balance": f"balanced by {' and '.join(self.balance)}",
+        }
+        return ", ".join(str(words[key]) for key in words if key in self.drawing)
 
 
 class ArmConfig(Section):

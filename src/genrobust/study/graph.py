@@ -56,11 +56,12 @@ class Graph:
 
     def learned_in(self, runs: Iterable[TrainingRun]) -> list[Context]:
         """Return the studies of other recipes whose networks `runs` start from, or these in turn, each once."""
-        contexts, left = {"": self.context}, [self.checkpoints.of(run) for run in runs]
-        while left:
-            needed = left.pop().needed
-            contexts |= {other.checkpoints.named_as: other.context for other in needed}
-            left += needed
+        contexts = {"": self.context}
+        for run in runs:
+            planned = self.checkpoints.of(run)
+            while (origin := planned.origin) is not None:
+                contexts[origin.checkpoints.named_as] = origin.context
+                planned = origin
         return [context for context in contexts.values() if context is not self.context]
 
     def generate(self, name: str) -> Stage:
@@ -86,7 +87,7 @@ class Graph:
         return Interpolate(self.checkpoints, mixed, [trained]) if mixed else trained
 
     def _stages_before(self, runs: Sequence[TrainingRun]) -> list[Stage]:
-        """The stages that make what `runs` train on, and the classifiers of other arms that they need."""
+        """The stages that make what `runs` train on, and the classifiers that they start from."""
         names = list(dict.fromkeys(part.source for run in runs for part in run.parts))
         needs = self._make_all(names)
         if self.recipe.data.packed and self.context.executor.here:  # a node of a cluster packs what it reads
@@ -95,8 +96,9 @@ class Graph:
             packed = list(dict.fromkeys(part.source for run in wanted for part in run.parts))
             needs = [*needs, Pack(self.images, packed, needs)] if packed else needs
         before: dict[Checkpoints, list[TrainingRun]] = {}
-        for planned in (other for run in runs for other in self.checkpoints.of(run).needed):
-            before.setdefault(planned.checkpoints, []).append(planned.run)
+        for origin in (self.checkpoints.of(run).origin for run in runs):
+            if origin is not None:
+                before.setdefault(origin.checkpoints, []).append(origin.run)
         return [*needs, *(self.beside(of).train(list(dict.fromkeys(first))) for of, first in before.items())]
 
     def beside(self, checkpoints: Checkpoints) -> Graph:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
@@ -23,7 +23,6 @@ if TYPE_CHECKING:  # torch takes seconds, and what a mixture holds is known with
 CACHE_BYTES = 2 << 30  # prepared pixels kept in memory: 170,000 images of 64 px
 WHOLE_BYTES = 1 << 30  # images to cut crops from, 5,000 of 227 px: a worker then stays near the 2 GB counted for one
 PIXEL_BYTES = 4  # of an image of Pillow
-PLAIN = {"after": 0.0, "until": 1.0, "loss_weight": 1.0}  # of a fingerprint: they never differ
 CROPS_A_TASK = 8  # that a thread cuts before it looks for more: handing out a task takes a tenth of the time of a crop
 
 
@@ -92,7 +91,7 @@ class Mixture:
         self._crops = crop == "random-resized"
         self._packing = packed if self._crops else None
         images = [
-            [source.images.fingerprint, chosen.tolist(), source.weight, *self._drawing(number)]
+            [source.images.fingerprint, chosen.tolist(), source.weight, *self._balance(number)]
             for number, (source, chosen) in enumerate(zip(sources, self._chosen, strict=True))
         ]
         settings = [PACKING] if self._packing is not None else []
@@ -228,11 +227,9 @@ class Mixture:
         places = end - len(chosen) + order
         return tuple(np.split(places, np.flatnonzero(np.diff(kinds[order])) + 1))
 
-    def _drawing(self, number: int) -> list[Any]:
-        """Return what the batches depend on of a source beside its images; nothing for the defaults."""
-        if not self.sources[number].balance:
-            return []
-        return [{**PLAIN, "cells": [cell.tolist() for cell in self._streams[number]]}]
+    def _balance(self, number: int) -> list[list[list[int]]]:
+        """Return the kinds of images of a balanced source, as one item; none of others."""
+        return [[cell.tolist() for cell in self._streams[number]]] if self.sources[number].balance else []
 
     @cached_property
     def _packed(self) -> list[PackedImages] | None:

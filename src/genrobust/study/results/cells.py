@@ -48,9 +48,9 @@ def find_cells(graph: Graph) -> tuple[tuple[Cells, ...], dict[str, dict[str, np.
 def _learned(planned: PlannedCheckpoint) -> set[Cell]:
     """The cells of what a classifier trains on, and of what those trained on that it starts from."""
     cells, labels = planned.mixture().cells(), planned.context.data.labels.label_names
-    for other in planned.needed:  # perhaps of another recipe, whose classes have other numbers
-        names = other.context.data.labels.label_names
-        cells |= {(labels.index(names[k]), style) for k, style in _learned(other) if names[k] in labels}
+    if (origin := planned.origin) is not None:  # perhaps of another recipe, whose classes have other numbers
+        names = origin.context.data.labels.label_names
+        cells |= {(labels.index(names[k]), style) for k, style in _learned(origin) if names[k] in labels}
     return cells
 
 

@@ -141,7 +141,7 @@ class PlannedCheckpoint:
         return digest([images, RESIZING, *([PACKING] if self.context.recipe.data.packed else [])])
 
     def _drawing(self, part: MixturePart) -> list[dict[str, Any]]:
-        """The keys that say which images of a part are drawn, and how; none for the defaults."""
+        """The keys that say how images of a part are drawn; none for none."""
         drawing = part.drawing
         if "cells" in drawing:
             drawing["cells"] = sorted(withheld_cells(self.context.data))
@@ -208,11 +208,6 @@ class PlannedCheckpoint:
             known = ", ".join(map(repr, names))
             raise UserError(f"train.init: {train.init} names no arm of {recipe}: write {recipe}:ARM, one of {known}")
         return others.of_arm(arm)
-
-    @property
-    def needed(self) -> list[PlannedCheckpoint]:
-        """The classifier that it starts from, or none."""
-        return [] if self.origin is None else [self.origin]
 
     def require_styles(self) -> None:
         """Raise UserError if a part is to be balanced by style, and its images, once made, have none."""
