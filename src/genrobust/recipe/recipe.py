@@ -366,9 +366,16 @@ class Recipe(Section):
                 groups.setdefault(arm.group, []).append(arm.name)
         return groups
 
-    def _origins(self) -> dict[str, str | None]:
-        """The arm that each arm starts from; None where it starts from something else."""
-        return {arm.name: self.train_of(arm).origin_arm for arm in self.arms}
+    def _started_from(self, name: str) -> list[str]:
+        """Return the arm `name` and those that it starts from, directly or through others; none may be there twice."""
+        arms = [name]
+        while (origin := self.train_of(self.arm(arms[-1])).origin_arm) is not None:
+            where = f"arm {arms[-1]!r}: train.init"
+            self._require_arm(where, origin)
+            arms.append(origin)
+            if origin in arms[:-1]:
+                raise ValueError(f"{where}: {' < '.join(arms[arms.index(origin) :])}: it needs itself first")
+        return arms
 
     def references(self) -> dict[str, str]:
         """The arm that each arm is compared with: its own reference, or the recipe's."""

@@ -10,6 +10,7 @@ import yaml
 from kill_and_resume import Starter, contents, kill_and_resume
 from small_study import CLASSES, REAL, TRAIN, folders_section
 
+from genrobust.classifiers import read_checkpoint_info
 from genrobust.core import UserError
 from genrobust.recipe import parse_recipe
 from genrobust.study import Study
@@ -51,7 +52,7 @@ def test_a_study_says_how_its_arms_were_mixed_and_makes_nothing_twice(data, tmp_
     both, plain = (device_seconds(study.graph, runs[arm])["train"] for arm in ("balanced", "real"))
     assert both == pytest.approx(2 * plain), "what it starts from counts"
     made = contents(tmp_path / "checkpoints")
-    again = Study(parse_recipe(recipe_of(data)), tmp_path)
+    again = Study(parse_recipe(raw), tmp_path)
     assert not any(row.left for row in again.rows())
     again.run()
     assert contents(tmp_path / "checkpoints") == made
