@@ -27,9 +27,10 @@ class WorstGroup(ImageMetric):
         return answers.correct
 
     def combine(self, values: np.ndarray, images: AnsweredSet, weights: np.ndarray) -> np.ndarray:
-        of_image = _group_of(images)
+        assert images.groups is not None  # else it has a gap there
+        of_image = images.groups.of_image
         lowest = np.full((len(weights), len(values)), np.inf)
-        for group in np.flatnonzero(np.bincount(of_image) >= MIN_IMAGES):
+        for group in np.flatnonzero(_sizes(images) >= MIN_IMAGES):
             members = of_image == group
             drawn, right = weights[:, members], values.T[members].astype(np.float32)
             with np.errstate(invalid="ignore"):  # a resample without any image of the group
@@ -41,8 +42,8 @@ class WorstGroup(ImageMetric):
         # At 0 % and 100 % resampling shows no spread: there, replicates are of the posterior of Jeffreys' prior.
         measured = super().resample(values, images, bootstrap, rng)
         flat = np.nanmax(measured.draws, axis=0) == np.nanmin(measured.draws, axis=0)
-        counts = np.bincount(_group_of(images))
-        n = counts[counts >= MIN_IMAGES].min()
+        sizes = _sizes(images)
+        n = sizes[sizes >= MIN_IMAGES].min()
         right = measured.point[flat] / 100 * n
         measured.draws[:, flat] = 100 * rng.beta(right + 0.5, n - right + 0.5, (bootstrap, len(right)))
         return measured
@@ -50,9 +51,10 @@ class WorstGroup(ImageMetric):
     def gap(self, images: AnsweredSet) -> str:
         if images.groups is None:
             return "its images have no groups"
-        return f"no group has {MIN_IMAGES} images" if np.bincount(_group_of(images)).max() < MIN_IMAGES else ""
+        return f"no group has {MIN_IMAGES} images" if _sizes(images).max() < MIN_IMAGES else ""
 
 
-def _group_of(images: AnsweredSet) -> np.ndarray:
-    assert images.groups is not None  # else it has a gap there
-    return images.groups.of_image
+def _sizes(images: AnsweredSet) -> np.ndarray:
+    """The number of images of each group, where those that were made from one picture count once."""
+    assert images.groups is not None
+    return np.bincount(images.groups.of_image) // images.copies
