@@ -244,7 +244,7 @@ def test_retrieved_images_may_be_a_path_alone() -> None:
     assert found[0] == found[1] != found[2] == found[3]
     assert str(found[0].retrieved.path) == "a" and found[2].search_clip == "pictograms"
     given = {"path": "a", "search": "b", "clip": "c", "per_class": 3}
-    given |= {"without": {"cells": ["*/emoji"], "names": ["web-*"]}}
+    given |= {"without": {"cells": ["*/emoji"]}}
     recipe = parse_recipe(SMALL | {"data": {"retrieved": given}})
     assert recipe.model_dump(mode="json")["data"]["retrieved"] == given
     assert Recipe.model_validate(recipe.model_dump(mode="json")) == recipe

@@ -27,7 +27,9 @@ from genrobust.core import (
 from genrobust.data import (
     Broken,
     Copies,
+    apart_from_tests,
     copies_of_tests,
+    describe_same_names,
     load_data,
     with_derived,
     withhold,
@@ -137,7 +139,10 @@ class Context:
             notices.append(self._describe_near_copies())
         scored = set(recipe.evaluate.tests or ())
         data, copies = without_leaks(data, self._census.contents, self._near_copies, chosen_by, scored)
-        return data, [*notices, *copies]
+        data, apart = apart_from_tests(data, recipe.data.groups_apart)
+        if recipe.data.groups_apart is None and recipe.data.together is None:
+            apart = [describe_same_names(images, data.tests) for images in data.learned.values()]
+        return data, [*notices, *copies, *filter(None, apart)]
 
     def _near_copies(self, images: ImageSet, tests: Mapping[str, ImageSet]) -> np.ndarray | None:
         """As `Census.near_copies`; None where the recipe does not ask for them."""
