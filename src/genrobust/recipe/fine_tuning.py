@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from genrobust.core import Registry, some_of
+from genrobust.core import Registry
 from genrobust.recipe.numbers import Fraction
 from genrobust.recipe.section import Choice, later_key
 
@@ -32,7 +31,6 @@ Alphas = Annotated[
     BeforeValidator(_as_list, json_schema_input_type=Fraction | tuple[Fraction, ...]),
     AfterValidator(_in_order),
 ]
-Origins = Mapping[str, str | None]  # by arm, the arm that it starts from
 
 
 class FineTuning(Choice):
@@ -91,22 +89,3 @@ class FineTuning(Choice):
 
 
 FROM_SCRATCH = {name: field.default for name, field in FineTuning.model_fields.items()}
-
-
-def started_from(name: str, origins: Origins) -> list[str]:
-    """Return the arm `name` and those that it starts from, directly or through others; see `check_origins`."""
-    arms = [name]
-    while (origin := origins[arms[-1]]) is not None and origin not in arms:
-        arms.append(origin)
-    return arms
-
-
-def check_origins(origins: Origins) -> None:
-    """Raise ValueError if an arm starts from an unknown arm or, directly or through others, from itself."""
-    for name, origin in origins.items():
-        if origin is not None and origin not in origins:
-            raise ValueError(f"arm {name!r}: train.init: {origin!r} is no arm; the arms are {some_of(origins)}")
-    for name in origins:
-        chain = started_from(name, origins)
-        if origins[chain[-1]] == name:
-            raise ValueError(f"arm {name!r}: train.init: {' < '.join([*chain, name])}: it needs itself first")
