@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -56,6 +56,22 @@ def with_groups(data: StudyData, rules: Mapping[str, GroupRule] | GroupRule | No
     return replace(data, tests=data.tests | grouped)
 
 
+def with_things(data: StudyData, rule: ImageRule | None) -> StudyData:
+    """Return `data` with the test images that belong together by the `rule` of APART as groups, each other by itself.
+
+    Sets that have groups, or nothing that belongs together, stay as they are.
+    """
+    if rule is None:
+        return data
+    grouped: dict[str, ImageSet] = {}
+    for name, images in data.tests.items():
+        named = names_apart(images, rule)
+        groups = tuple(group or key for group, key in zip(named, images.keys, strict=True))
+        if images.groups is None and len(set(groups)) < len(groups):
+            grouped[name] = with_attributes(images, groups=groups)
+    return replace(data, tests=data.tests | grouped)
+
+
 def _grouped(key: str, name: str, images: ImageSet, rule: GroupRule) -> Subset:
     key, groups = names_by(key, name, images, rule)
     then = f"fill in {rule.column!r}"
@@ -74,6 +90,14 @@ def _grouped(key: str, name: str, images: ImageSet, rule: GroupRule) -> Subset:
         )
     named = tuple(str(group) if rule.shared else f"{name}: {group}" for group in groups)
     return with_attributes(images, groups=named)  # groups change intervals, and no prediction
+
+
+def names_apart(images: ImageSet, rule: ImageRule) -> Sequence[str | None]:
+    """Return the name of each image by the `rule` of APART; none where the set has no such column."""
+    try:
+        return names_by(APART, images.name, images, rule)[1]
+    except UserError:
+        return [None] * len(images)
 
 
 def names_by(key: str, name: str, images: ImageSet, rule: ImageRule) -> tuple[str, list[str | None]]:

@@ -103,6 +103,9 @@ def test_drawings_of_one_photograph_lie_in_one_half_with_it(unpacked: Callable[.
     sides.append(photographs(*data.tests.values()))
     assert all(sides) and sum(map(len, sides)) == len(set.union(*sides)) == 6 * len(CLASSES)
     assert sum(len(images) for images in parts(data).values()) == 4 * 12 * len(CLASSES)
+    drawn = data.tests["sketch"]
+    assert drawn.groups and {*drawn.groups} == photographs(drawn), "intervals are over photographs, not drawings"
+    assert data.tests["photo"].groups is None, "each is of another thing"
     with pytest.raises(UserError, match=r"data.groups_apart.column: .* has no columns: use a pattern"):
         loaded("pacs", root, groups_apart={"column": "photograph"})
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
-from genrobust.core import ImageSet, StudyData, UserError
+from genrobust.core import ImageSet, StudyData
 from genrobust.data.copies.exact import leave_out
-from genrobust.data.grouping import APART, names_by
+from genrobust.data.grouping import APART, names_apart, names_by
 from genrobust.recipe import ImageRule
 
 NUMBERED = ImageRule(pattern=r"(?:^|/)([^/]*\d)[^/\d]+\d+[^/\d]*$")  # a name up to its last number
@@ -26,11 +26,11 @@ def apart_from_tests(data: StudyData, rule: ImageRule | None) -> tuple[StudyData
     """
     if rule is None:
         return data, []
-    tested = {name for images in data.tests.values() for name in _names(images, rule)} - {None}
+    tested = {name for images in data.tests.values() for name in names_apart(images, rule)} - {None}
     left: dict[str, ImageSet] = {}
     notices = []
     for key, images in data.learned.items():
-        names = names_by(APART, images.name, images, rule)[1] if key == "train" else _names(images, rule)
+        names = names_by(APART, images.name, images, rule)[1] if key == "train" else names_apart(images, rule)
         if together := [place for place, name in enumerate(names) if name in tested]:
             left[key] = leave_out(together, data, key, images, f"belongs together with a test image: change {APART}")
             number = f"{len(together):,} of the {len(images):,} images of {images.name}"
@@ -44,8 +44,8 @@ def describe_same_names(images: ImageSet, tests: Mapping[str, ImageSet]) -> str:
     It says something where a class has several such names, which hold another number of three digits or more, and most
     of them come more than once in one of the sets: of none of ``photo_0001``, ``n01440764_10026``, ``20260131_0001``.
     """
-    mine = _names(images, NUMBERED)
-    theirs = {test: _names(of, NUMBERED) for test, of in tests.items()}
+    mine = names_apart(images, NUMBERED)
+    theirs = {test: names_apart(of, NUMBERED) for test, of in tests.items()}
     here, there = Counter(mine), Counter(name for names in theirs.values() for name in names)
     shared = {name for name in here.keys() & there.keys() if name and re.search(r"\d{3}", _DATE.sub("", name))}
     places = [place for place, name in enumerate(mine) if name in shared]
@@ -59,11 +59,3 @@ def describe_same_names(images: ImageSet, tests: Mapping[str, ImageSet]) -> str:
         f"number, such as {images.keys[places[0]]} and {example} of {test}: if these show one thing, leave them out by "
         f"{APART}: {{pattern: '{NUMBERED.pattern}'}}"
     )
-
-
-def _names(images: ImageSet, rule: ImageRule) -> Sequence[str | None]:
-    """The name of each image by `rule`; none where the set has no such column."""
-    try:
-        return names_by(APART, images.name, images, rule)[1]
-    except UserError:
-        return [None] * len(images)
