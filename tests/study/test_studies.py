@@ -52,19 +52,17 @@ def test_the_classifier_of_a_varied_study_is_another():
     genrobust("predict", REAL, "solid", code=2, said="--run")
     genrobust("predict", REAL, "solid", *shorter)
     genrobust("predict", REAL, "solid", "--quick")  # whose steps are one, too
-    for words in (("predict", "model.onnx", "solid"), ("verify", "runs"), ("audit", "train")):
+    for words in (("predict", "model.onnx", "solid"), ("audit", "train")):
         genrobust(*words, *shorter, code=2, said="names none")
 
 
 @pytest.mark.usefixtures("own")
 def test_a_dataset_has_one_name_in_every_command():
     better = "own.yaml:better"
-    genrobust("verify", better, code=2, said="not generated yet")
     genrobust("export", better, "--to", "imagefolder", "--run")
     assert "better" in Path("own-better-imagefolder/README.md").read_text()
     assert "name: own" in Path("own-better-imagefolder/recipe.yaml").read_text()
     assert Path(genrobust("generate", "own.yaml", "--dataset", "better").stdout.split(" in ")[1].strip()).is_dir()
-    genrobust("verify", better)
     genrobust("audit", better)
     assert Path("audit-own-better/audit.json").is_file()
     genrobust("filter", better, "--clip", "pictograms", "--drop", 0.34)
@@ -103,16 +101,6 @@ def test_what_a_person_rejects_is_left_out_by_the_next_run(monkeypatch):
     genrobust(*train, code=2, said=f"review of another, and not of runs/generated/{images.folder.name}")
     review.file.unlink()
     genrobust(*train, code=2, said=review.file.name)
-
-
-@pytest.mark.usefixtures("own")
-def test_the_checkpoints_of_an_arm_are_verified():
-    genrobust("verify", REAL, code=2, said="not trained yet")
-    checkpoint = Path(genrobust("train", "own.yaml", "--arm", "real").stdout.split(": ")[1].strip())
-    genrobust("verify", REAL)
-    weights = checkpoint / "model.safetensors"
-    weights.write_bytes(weights.read_bytes()[:-1] + b"x")
-    genrobust("verify", REAL, code=1, said=str(checkpoint))
 
 
 @pytest.mark.usefixtures("own")

@@ -5,7 +5,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from genrobust.cli.completing import datasets_of_recipes
 from genrobust.cli.opening import open_named, with_studies
 from genrobust.cli.options import (
     MOST_AT_ONCE,
@@ -28,19 +27,12 @@ if TYPE_CHECKING:
 BatchSize = Annotated[int, option("--batch-size N", "Images shown to a model at once.", min=1, max=MOST_AT_ONCE)]
 Drop = Annotated[float | None, option("--drop SHARE", "Leave out this share of each class, lowest scores first: 0.1.")]
 Threshold = Annotated[float | None, option("--threshold SCORE", "Leave out images that score below SCORE.")]
-VerifiedFolder = Annotated[
-    str,
-    argument(
-        "FOLDER",
-        "A generated dataset, RECIPE:DATASET or RECIPE:ARM, or the folder of studies.",
-        autocompletion=datasets_of_recipes,
-    ),
-]
+VerifiedFolder = Annotated[Path, argument("FOLDER", "A dataset, a checkpoint, or the folder of studies.")]
 Repair = Annotated[bool, option("--repair", "Set damaged output aside, so that only it is made again.")]
 
 
 @command("filter", rich_help_panel=DATA)
-@with_studies()
+@with_studies
 def filter_(
     studies: "Studies",
     dataset: DatasetSpec,
@@ -83,18 +75,11 @@ def filter_(
 
 
 @command(rich_help_panel=DATA)
-@with_studies("ctx", "sets", "quick", "runs", "device")
-def verify(studies: "Studies", folder: VerifiedFolder, repair: Repair = False) -> None:
+def verify(folder: VerifiedFolder, repair: Repair = False) -> None:
     """Check generated datasets and checkpoints against their hashes.
 
     Example: genrobust verify runs
     """
-    studies.require_recipe(folder)
-    for output in studies.existing(folder) or [Path(folder)]:
-        _verify(output, repair)
-
-
-def _verify(folder: Path, repair: bool) -> None:
     from genrobust.study import describe_verified, verify_outputs
 
     verified = verify_outputs(folder, repair)

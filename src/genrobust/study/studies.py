@@ -118,26 +118,6 @@ class Studies:
         self.make(graph.make(name))
         return filtered.folder
 
-    def existing(self, spec: str) -> list[Path]:
-        """Return the folder of ``RECIPE:DATASET``, or those of the trained checkpoints of all seeds of ``RECIPE:ARM``.
-
-        Raises:
-            UserError: A recipe alone, an unknown name, or nothing of it is made.
-        """
-        if (named := self._named(spec)) is None:
-            return []
-        study, name = named
-        if name in study.recipe.arm_names and name not in study.recipe.dataset_names:
-            planned = [study.graph.checkpoints.of(run) for run in study.runs(name)]
-            if not (made := [each.folder for each in planned if each.is_trained]):
-                raise UserError(f"{spec} is not trained yet: there is no {planned[0].folder}")
-            return made
-        dataset = self.dataset(spec)
-        assert dataset is not None  # it names a recipe
-        if not dataset.folder.exists():
-            raise UserError(f"{spec} is not generated yet: there is no {dataset.folder}")
-        return [dataset.folder]
-
     def results(self, spec: str) -> Path | None:
         """Return the results.json of the study that ``RECIPE:ARM`` names; None where it has none, or for no recipe."""
         if (named := self._named(spec)) is None:

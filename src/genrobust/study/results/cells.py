@@ -47,11 +47,7 @@ def find_cells(graph: Graph) -> tuple[tuple[Cells, ...], dict[str, dict[str, np.
 
 def _learned(planned: PlannedCheckpoint) -> set[Cell]:
     """The cells of what a classifier trains on, and of what those trained on that it starts from or is taught by."""
-    cells, labels = planned.mixture().cells(), planned.context.data.labels.label_names
-    for other in planned.needed:  # perhaps of another recipe, whose classes have other numbers
-        names = other.context.data.labels.label_names
-        cells |= {(labels.index(names[k]), style) for k, style in _learned(other) if names[k] in labels}
-    return cells
+    return planned.mixture().cells().union(*map(_learned, planned.needed))
 
 
 def _cells(images: ImageSet, test: str) -> list[Cell]:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @COMMANDS.register("export")
 @in_group(USE)
-@with_studies()
+@with_studies
 def export(
     studies: "Studies",
     what: Annotated[

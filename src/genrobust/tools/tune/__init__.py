@@ -31,7 +31,7 @@ TRIALS_SHOWN = 8  # of a round
 
 @COMMANDS.register("tune")
 @in_group(STUDY)
-@with_study()
+@with_study
 def tune(
     study: "Study",
     ctx: typer.Context,

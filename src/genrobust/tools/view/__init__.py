@@ -17,7 +17,7 @@ Port = Annotated[int, option("--port N", "Port of the page on this machine; defa
 
 @COMMANDS.register("view")
 @in_group(DATA)
-@with_studies()
+@with_studies
 def view(studies: "Studies", dataset: DatasetSpec, port: Port = 0, against: Against = None) -> None:
     """Look at a generated dataset on a local page, and reject images.
 
