@@ -14,8 +14,6 @@ NUMBERS = [  # command with the value left out, the option, values that are refu
     ("predict resnet18 images --top", "--top", ["0"]),
     ("predict resnet18 images --batch-size", "--batch-size", ["0"]),
     ("audit images --batch-size", "--batch-size", ["0"]),
-    ("filter made --clip pictograms --threshold", "threshold", ["nan", "x"]),
-    ("filter made --clip pictograms --drop", "drop", ["0", "1", "nan"]),
     ("effective-robustness --id clean --shift clean table.csv --min-id", "--min-id", ["101"]),
 ]
 

@@ -21,7 +21,6 @@ ASKING = [  # commands of which something is missing, and what
     (("benchmark", "--models", REAL, "--on", "own.yaml:generated"), "generated"),
     (("audit", "train", "--classifier", REAL), "real, seed 0"),
     (("audit", "own.yaml:better"), "better"),
-    (("filter", "own.yaml:better", "--clip", "pictograms", "--drop", 0.1), "better"),
     (("export", "own.yaml:better", "--to", "imagefolder"), "better"),
     (("view", "own.yaml:better"), "better"),
 ]
@@ -65,7 +64,6 @@ def test_a_dataset_has_one_name_in_every_command():
     assert Path(genrobust("generate", "own.yaml", "--dataset", "better").stdout.split(" in ")[1].strip()).is_dir()
     genrobust("audit", better)
     assert Path("audit-own-better/audit.json").is_file()
-    genrobust("filter", better, "--clip", "pictograms", "--drop", 0.34)
     for words in (("export", "own.yaml", "--to", "parquet"), ("export", "own.yaml:bettr", "--to", "parquet")):
         genrobust(*words, code=2, said="generated, better")
 
@@ -105,13 +103,15 @@ def test_what_a_person_rejects_is_left_out_by_the_next_run(monkeypatch):
 
 @pytest.mark.usefixtures("own")
 def test_the_filter_of_a_recipe_is_applied_to_what_is_exported():
-    text = Path("own.yaml").read_text()
-    rule = "datasets: {sure: {filter: {by: clip, clip: pictograms, drop: 0.34}}, "
-    Path("own.yaml").write_text(
-        text.replace("datasets: {", rule).replace("arms: [", "arms: [{name: sure, mixture: sure}, ")
-    )
-    done = genrobust("export", "own.yaml:sure", "--to", "imagefolder", "--run")
-    assert done.stdout.startswith("6 images\n")
+    """Though no arm mixes the dataset."""
+    for name, rule, kept in (
+        ("lower", "by: clip, clip: pictograms, drop: 0.34", 6),
+        ("trusted", "by: classifier, arm: real, drop: 0.67", 3),
+    ):
+        override = ("--set", f"datasets.{name}.filter={{{rule}}}")
+        done = genrobust("export", f"own.yaml:{name}", "--to", "imagefolder", "--run", *override)
+        assert done.stdout.startswith(f"{kept} images\n")
+        assert f"left out {9 - kept} of 9 images" in Path(f"own-{name}-imagefolder/README.md").read_text()
 
 
 @pytest.mark.usefixtures("own")

@@ -1,7 +1,6 @@
 """The commands that take a recipe: run the whole study, show its state, or run one stage."""
 
 import shlex
-from collections import Counter
 from collections.abc import Mapping
 from math import isnan
 from typing import TYPE_CHECKING, Annotated
@@ -84,9 +83,6 @@ def show(
     rows = list_work(study)
     print_work(rows, out_console, study.recipe.title or study.recipe.name)
     tell(*describe_others(study.makers()))
-    if groups := {test: Counter(names) for test, names in study.data.image_groups.items() if test in study.tests}:
-        phrases = (f"{len(sizes):,} in {test} ({_largest_groups(sizes)})" for test, sizes in groups.items())
-        tell(f"groups of images: {', '.join(phrases)}")
     tell(*_next_steps(study, rows, ctx))
 
 
@@ -233,10 +229,3 @@ def _command_about(ctx: typer.Context, *words: str) -> str:
     joined += [word for override in given["sets"] or [] for word in ("--set", override)]
     joined += ["--device", given["device"]] if given["device"] else []
     return shlex.join(joined if given["out"] == OUT else [*joined, "--runs", given["out"]])
-
-
-def _largest_groups(groups: Mapping[str, int]) -> str:
-    """The three largest groups, with their images, by which one sees what they are."""
-    by_size = sorted(groups.items(), key=lambda group: (-group[1], group[0]))
-    largest = [f"{name} {images:,}" for name, images in by_size[:3]]
-    return ", ".join([*largest, *(["..."] if len(by_size) > 3 else [])])

@@ -30,10 +30,7 @@ from .copies.exact import (
 from .copies.fingerprint import NEAR as NEAR, Neighbors as Neighbors, frame as frame, nearest as nearest
 from .copies.near import find_near_copies as find_near_copies, thumbnails as thumbnails
 from .filters import (
-    FILTERS as FILTERS,
-    FilterResult as FilterResult,
     below as below,
-    filters_of as filters_of,
     kept as kept,
     kept_indices as kept_indices,
     lowest_of_each_class as lowest_of_each_class,
@@ -98,7 +95,6 @@ from .shards import (
     is_dataset as is_dataset,
     making as making,
     missing_shards as missing_shards,
-    read_about as read_about,
 )
 from .stored import (
     open_stored as open_stored,

@@ -105,17 +105,14 @@ class Studies:
         """Return the filter that the recipe has for ``RECIPE:DATASET``, made if allowed; None where it has none.
 
         Raises:
-            UserError: A recipe without a dataset, an unknown dataset, a missing filter that may not be made, or one
-                that the study does not make, since no arm mixes the dataset.
+            UserError: A missing filter that may not be made.
         """
-        named = self._named(spec)
-        if named is None or named[0].recipe.filter_of(named[1]) is None:
+        if (named := self._named(spec)) is None or named[0].recipe.filter_of(named[1]) is None:
             return None
         graph, name = named[0].graph, named[1]
-        filtered = graph.images.of(name) if name in graph.images.datasets else None
-        if not isinstance(filtered, FilteredDataset):
-            raise UserError(f"{spec} has a filter, which no run makes, since no arm mixes it: name its folder")
         self.make(graph.make(name))
+        filtered = graph.images.of(name)
+        assert isinstance(filtered, FilteredDataset)  # as the recipe says
         return filtered.folder
 
     def results(self, spec: str) -> Path | None:

@@ -59,13 +59,16 @@ class Images(Rebuilt):
     @cached_property
     def datasets(self) -> dict[str, GeneratedDataset]:
         """The datasets that the arms mix and the study generates, by name."""
-        own = self.context.recipe.data.generated is not None
-        names = [name for name in self.context.recipe.generated_sets() if not (own and name == GENERATED)]
-        return {name: self.dataset(name) for name in names}
+        return {name: self.dataset(name) for name in self.context.recipe.generated_sets() if self._is_drawn(name)}
+
+    def _is_drawn(self, name: str) -> bool:
+        """Whether the study generates the images, which are not the user's own."""
+        recipe = self.context.recipe
+        return name in recipe.dataset_names and not (name == GENERATED and recipe.data.generated is not None)
 
     def unfiltered(self, name: str) -> ImageSource:
         """Return generated images that arms mix, without their filter: drawn by the study, or the user's own."""
-        return self.datasets[name] if name in self.datasets else GivenImages(self.context, self._given(name))
+        return self.dataset(name) if self._is_drawn(name) else GivenImages(self.context, self._given(name))
 
     @property
     def first(self) -> ImageSource | None:
@@ -83,8 +86,8 @@ class Images(Rebuilt):
             return self._sources[name]
         context = self.context
         source: ImageSource
-        if name in self.datasets:
-            dataset, rule = self.datasets[name], context.recipe.filter_of(name)
+        if self._is_drawn(name):
+            dataset, rule = self.dataset(name), context.recipe.filter_of(name)
             source = dataset if rule is None else self._filtered(dataset, rule)
         elif name in (RETRIEVED, RETRIEVED_BY_CLASS):
             source = RetrievedImages(context, self.first, match_styles=name == RETRIEVED)

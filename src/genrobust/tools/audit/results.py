@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from genrobust.core import SourceQuality
-from genrobust.data import Agreement, FilterResult, Making
+from genrobust.data import Agreement, Making
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +101,6 @@ class Audit:
     by_image: dict[str, Sequence[Any]]
     per_class: dict[int, int]
     making: Making | None
-    filters: tuple[FilterResult, ...]
     copies: tuple[Duplicates, ...]
     memorization: Memorization | None
     judgments: tuple[Judgment, ...]

@@ -35,9 +35,6 @@ def export(
     out: Annotated[Path | None, option("--out DIR", "Output folder; default: WHAT-FORMAT here.")] = None,
     license: Annotated[str, option("--license ID", "License of the exported work, such as cc-by-4.0.")] = "other",
     audit: Annotated[Path | None, option("--audit FILE", "The audit.json of the dataset, for the card.")] = None,
-    filter_: Annotated[
-        str | None, option("--filter NAME", "Leave out what this filter rejects; default: the one of the recipe.")
-    ] = None,
     push: Annotated[str | None, option("--push REPO", "Push it to this repository on the Hugging Face hub.")] = None,
     private: Annotated[bool, option("--private", "Create a new repository as a private one.")] = False,
 ) -> None:
@@ -52,8 +49,8 @@ def export(
 
     form = FORMATS.get(to)()
     if not isinstance(form, Format):
-        if audit or filter_:
-            raise UserError(f"--audit and --filter are about datasets, and --to {to} exports a classifier")
+        if audit:
+            raise UserError(f"--audit is about datasets, and --to {to} exports a classifier")
         require_packages(form.packages, form.library, f"--to {to}")
     studies.require_recipe(what)
     folder = out or Path(f"{studies.label(what)}-{to}")
@@ -61,7 +58,7 @@ def export(
     if isinstance(form, Format):
         from genrobust.tools.export.dataset import export_dataset
 
-        tell(f"{export_dataset(studies, what, form, folder, filter_, audit, license):,} images")
+        tell(f"{export_dataset(studies, what, form, folder, audit, license):,} images")
     else:
         from genrobust.tools.export.classifier import export_classifier
 

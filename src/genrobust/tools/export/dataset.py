@@ -11,8 +11,8 @@ import yaml
 from huggingface_hub import DatasetCardData
 
 from genrobust.classifiers import with_dtype
-from genrobust.core import FLOAT32, Artifact, UserError, read_page_json, reading
-from genrobust.data import FILTERS, NAMES, OK, USED, ShardDataset, kept_indices, making, read_filter
+from genrobust.core import FLOAT32, UserError, read_page_json, reading
+from genrobust.data import NAMES, OK, USED, ShardDataset, kept_indices, making, read_filter
 from genrobust.recipe import recipe_yaml
 from genrobust.report import EN_DASH
 from genrobust.study import Studies, check_outside, recipe_and_name
@@ -29,13 +29,10 @@ OPTIONAL = (
 )
 
 
-def export_dataset(
-    studies: Studies, what: str, form: Format, out: Path, filter: str | None, audit: Path | None, license: str
-) -> int:
+def export_dataset(studies: Studies, what: str, form: Format, out: Path, audit: Path | None, license: str) -> int:
     """Write the dataset that `what` names, with its card and its recipe, into `out`; return the number of images.
 
     Args:
-        filter: The name or the folder of the filter whose images are left out; by default that of the recipe.
         audit: The audit.json of the dataset, for the card.
         license: An id of the hub's.
 
@@ -46,10 +43,8 @@ def export_dataset(
     named, rule = studies.dataset(what), studies.filter_of(what)
     dataset = studies.folder(what) or Path(what)
     check_outside(str(dataset), out)
-    filter = filter or (str(rule) if rule else None)
     shards = ShardDataset(dataset)
-    stored = dataset / FILTERS / (filter or "")
-    applied = read_filter(stored if Artifact(stored).is_finished else Path(filter)) if filter else None
+    applied = read_filter(rule) if rule else None
     content = _read_content(shards, np.arange(len(shards)) if applied is None else kept_indices(shards, applied))
     per_class = np.bincount(content.table["label"], minlength=len(content.classes))
     columns = content.table.column_names
