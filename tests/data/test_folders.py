@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from genrobust.core import UserError
-from genrobust.data import classes_of, load_data, open_stored
+from genrobust.core import UserError, fair_order
+from genrobust.data import MemoryImages, classes_of, load_data, open_stored
+from genrobust.data.folders import hold_back
 from genrobust.data.shard_files import is_key
 from genrobust.recipe import DataConfig
 
@@ -59,6 +60,19 @@ def test_images_that_belong_together_are_held_back_together(photos: Path) -> Non
     assert len(data.train) + len(data.val) == 36
     with pytest.raises(ValidationError, match="groups_apart: no images are held out"):
         config(photos, held_out=0, groups_apart={"pattern": r"(\w\d)_"})
+
+
+def test_where_groups_were_held_back_the_first_images_of_the_rest_are_of_all_styles() -> None:
+    styles = np.array(["sketch", "painting"] * 200)
+    keys = [f"{i:03d}" for i in range(400)]
+    images = MemoryImages("some", [b"x"] * 400, [0] * 400, keys, styles.tolist())
+    photos = np.random.default_rng(0).integers(20, size=400)  # ten drawings of each
+    drawn = [f"photo {photo}" if style == "sketch" else None for photo, style in zip(photos, styles, strict=True)]
+    rest, held = hold_back(images, 0.5, drawn)
+    for part in (rest, held):
+        first = [part.styles[i] for i in fair_order(part)[: len(part) // 4]]
+        share = sum(style == "sketch" for style in part.styles) / len(part)
+        assert first.count("sketch") / len(first) == pytest.approx(share, abs=0.02)
 
 
 def hash_of(name: str) -> int:

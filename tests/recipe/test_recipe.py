@@ -123,26 +123,22 @@ MISTAKES = [  # change to SMALL, what the error names
     (arm(mixture=["generated", {"source": "real", "weight": 2}]), "arm 'real': mixture: "),
     (arm(mixture="reel"), "arm 'real': no source 'reel'; there are generated, real, retrieved"),
     (part(balance=["klass"]), "arms.0.mixture.0.balance.0: input should be 'class' or 'style'"),
-    (part(loss_weight=0), "arms.0.mixture.0.loss_weight: input should be"),
     (part("generated", balance=["class"]), "arm 'real': mixture: real: balance: it needs a share of the batch"),
-    (part("generated", balance=["class"]), "arm 'real': mixture: real: balance: it needs a share of the batch"),
-    (part(labels={"arm": "real"}), "arm 'real': mixture: real: labels.arm: real < real: it needs itself first"),
-    (part(labels={"arm": "reel"}), "arm 'real': mixture: real: labels.arm: 'reel' is no arm; the arms are real"),
-    (part(labels={"arm": "real", "temperature": 0}), "arms.0.mixture.0.labels.temperature: input should be"),
-    (part(labels={"from": "real"}), "unknown key arms.0.mixture.0.labels.from"),
+    (arm(train={"init": "arm:real"}), "arm 'real': train.init: real < real: it needs itself first"),
+    (arm(train={"init": "arm:reel"}), "arm 'real': train.init: 'reel' is no arm; the arms are real"),
     (
-        {"arms": [*part(labels={"arm": "b"})["arms"], REAL | {"name": "b", "train": {"init": "arm:real"}}]},
+        {"arms": [REAL | {"train": {"init": "arm:b"}}, REAL | {"name": "b", "train": {"init": "arm:real"}}]},
         "real < b < real: it needs itself first",
     ),
     (
-        part(loss_weight=2) | {"train": {"init": "clip:pictograms", "method": "linear-probe"}},
-        "arm 'real': mixture: linear-probe takes all images at once: leave out loss_weight",
+        part(balance=["class"]) | {"train": {"init": "clip:pictograms", "method": "linear-probe"}},
+        "arm 'real': mixture: linear-probe takes all images at once: leave out balance",
     ),
     (
         dataset(filter={"drop": 0.1, "arm": "judge"})
         | {
             "arms": [
-                *part(labels={"arm": "first"})["arms"],
+                REAL | {"train": {"init": "arm:first"}},
                 REAL | {"name": "first", "mixture": "few"},
                 REAL | {"name": "judge", "train": {"init": "arm:real"}},
             ]
@@ -370,17 +366,10 @@ def test_the_main_recipes_compare_generated_with_retrieved_images() -> None:
 def test_keys_of_a_mixture_that_came_later_are_in_no_hash_at_their_defaults() -> None:
     (plain,) = parse_recipe(SMALL).arms[0].mixture
     assert plain.model_dump(mode="json") == {"source": "real", "per_class": None, "fraction": None, "weight": None}
-    defaults = {"balance": [], "loss_weight": 1, "labels": None}
-    assert parse_recipe(SMALL | part(**defaults)).arms[0].mixture == (plain,) and plain.drawing == {}
-    given = {"source": "wild", "weight": 1, "loss_weight": 0.5, "labels": {"arm": "real"}}
-    extra = {"data": {"extra": {"wild": "x"}}}
-    arms = [REAL, {"name": "both", "mixture": [{"source": "real", "weight": 1, "balance": ["class", "style"]}, given]}]
-    recipe = parse_recipe(SMALL | extra | {"arms": arms})
+    assert parse_recipe(SMALL | part(balance=[], cells="all")).arms[0].mixture == (plain,) and plain.drawing == {}
+    recipe = parse_recipe(SMALL | part(balance=["class", "style"]))
     assert parse_recipe(yaml.safe_load(recipe_yaml(recipe))) == recipe
-    assert [part.drawing_in_words for part in recipe.arm("both").mixture] == [
-        "balanced by class and style",
-        "loss weight 0.5, labels by real, temperature 1",
-    ]
+    assert [part.drawing_in_words for part in recipe.arms[0].mixture] == ["balanced by class and style"]
 
 
 def test_the_folder_of_a_training_by_one_worker_has_its_digest_from_before_there_were_workers() -> None:

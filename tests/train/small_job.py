@@ -11,7 +11,7 @@ import numpy as np
 import torch.multiprocessing as mp
 from torch import distributed
 
-from genrobust.classifiers import open_checkpoint, open_initial
+from genrobust.classifiers import open_initial
 from genrobust.classifiers.networks import training_state
 from genrobust.core import ImageSet, LabelSpace, Subset
 from genrobust.data.readers import pictograms
@@ -41,11 +41,9 @@ class Job:
         self.real, self.wild, self.val = (_first(s, 8) for s in (data.train, data.retrieval, data.val))
         self.config = CONFIG
 
-    def sources(self, real: float | None = 1, generated: float | None = 2, **drawing: Any) -> list[Source]:
-        """Real images, and generated ones that are drawn and learned from so; `teacher` is a folder."""
-        if "teacher" in drawing:
-            drawing["teacher"] = open_checkpoint(Path(drawing["teacher"]))
-        return [Source("real", self.real, real), Source("generated", self.wild, generated, **drawing)]
+    def sources(self, real: float | None = 1, generated: float | None = 2) -> list[Source]:
+        """Real and generated images, in these shares."""
+        return [Source("real", self.real, real), Source("generated", self.wild, generated)]
 
     def mixture(
         self, config: TrainConfig = CONFIG, sources: list[Source] | None = None, interpolation: str = "bicubic"
@@ -85,31 +83,23 @@ def _first(images: ImageSet, classes: int) -> ImageSet:
 small_job = cache(Job)
 
 
-def run(
-    out: str,
-    changes: dict[str, Any],
-    workers: int = 1,
-    first_scale: float | None = None,
-    sources: dict[str, Any] | None = None,
-) -> None:
+def run(out: str, changes: dict[str, Any], workers: int = 1, first_scale: float | None = None) -> None:
     """Train on two `Job.sources` by so many processes, of which this one is the first."""
     small_job()  # before the fork
     if first_scale is not None:
         training_state.FIRST_SCALE = first_scale
     with tempfile.TemporaryDirectory() as meeting:
         others = mp.start_processes(
-            _take_part, (meeting, out, changes, workers, sources or {}), workers - 1, False, start_method="fork"
+            _take_part, (meeting, out, changes, workers), workers - 1, False, start_method="fork"
         )
-        _take_part(-1, meeting, out, changes, workers, sources or {})
+        _take_part(-1, meeting, out, changes, workers)
         while others and not others.join():
             pass
 
 
-def _take_part(
-    number: int, meeting: str, out: str, changes: dict[str, Any], workers: int, sources: dict[str, Any]
-) -> None:
+def _take_part(number: int, meeting: str, out: str, changes: dict[str, Any], workers: int) -> None:
     if workers > 1:
         at = f"file://{meeting}/meeting"
         distributed.init_process_group("gloo", init_method=at, rank=number + 1, world_size=workers)
     job = small_job()
-    job.run(Path(out), sources=job.sources(**sources), workers=workers, **changes)
+    job.run(Path(out), sources=job.sources(), workers=workers, **changes)

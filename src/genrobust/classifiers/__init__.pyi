@@ -55,7 +55,7 @@ from .predict.saved import (
     prediction_inputs as prediction_inputs,
 )
 from .preprocess import BICUBIC as BICUBIC, prepare as prepare, protocol as protocol
-from .sources.checkpoint import open_checkpoint as open_checkpoint, open_run as open_run
+from .sources.checkpoint import open_checkpoint as open_checkpoint
 from .sources.clip import (
     Clip as Clip,
     clip_embeddings as clip_embeddings,

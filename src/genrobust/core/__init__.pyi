@@ -72,6 +72,7 @@ from .images import (
     Subset as Subset,
     check_not_empty as check_not_empty,
     count_taken as count_taken,
+    fair_in_kinds as fair_in_kinds,
     fair_order as fair_order,
     prefix as prefix,
     with_attributes as with_attributes,

@@ -109,6 +109,7 @@ class ImageSet(ABC):
         groups: For each image its group, such as its designer, photographer, camera or site; None where unknown.
         protocol: How images or labels differ from how they lie on the disk, in words.
         as_stored: Whether their order is that of the files, so that the first images are no fair sample.
+        even: Whether classes and styles lie evenly in their order; not so where groups of images were held back.
         packaged: Whether the set comes with genrobust, whose own sets hold no near copies of each other.
     """
 
@@ -121,6 +122,7 @@ class ImageSet(ABC):
     groups: Sequence[str] | None = None
     protocol: str = ""
     as_stored: bool = False
+    even: bool = True
     packaged: bool = False
 
     @abstractmethod
@@ -184,6 +186,7 @@ class Subset(ImageSet):
         self.accepted = images.accepted and tuple(images.accepted[i] for i in self._indices)
         self.groups = images.groups and tuple(images.groups[i] for i in self._indices)
         self.protocol, self.as_stored, self.packaged = images.protocol, images.as_stored, images.packaged
+        self.even = images.even
         self.fingerprint = digest([images.fingerprint, self._indices.tolist()])
 
     def __len__(self) -> int:
@@ -232,6 +235,22 @@ class JoinedImages(ImageSet):
 
 def fair_order(images: ImageSet) -> np.ndarray:
     """Return the indices of `images`, int64 [N], in an order in which every prefix is a fair sample.
+
+    That is the order of `fair_in_kinds`, in which classes and styles take turns where they do not lie evenly.
+    """
+    order = fair_in_kinds(images)
+    if images.even:
+        return order
+    place = np.empty(len(order))  # of an image among those of its class and style, from 0 to 1
+    kinds = np.array([f"{label}/{style}" for label, style in zip(images.labels, images.styles, strict=True)])[order]
+    for kind in np.unique(kinds):
+        of_kind = np.flatnonzero(kinds == kind)
+        place[of_kind] = (np.arange(len(of_kind)) + 0.5) / len(of_kind)
+    return order[np.argsort(place, kind="stable")]
+
+
+def fair_in_kinds(images: ImageSet) -> np.ndarray:
+    """Return the indices of `images`, int64 [N], in an order that is fair within each class and style.
 
     That is the set's own order, unless it is that of the files, where images of one artist may lie together: then it
     is the order of the hashes of the keys.

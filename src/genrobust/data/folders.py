@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from genrobust.core import ImageSet, Subset, UserError, fair_order, reading, some_of
+from genrobust.core import ImageSet, Subset, UserError, fair_in_kinds, reading, some_of
 from genrobust.data.classes import FolderClasses
 from genrobust.data.file_list import ListedImages
 from genrobust.data.grouping import names_by
@@ -89,7 +89,7 @@ def hold_back(train: ImageSet, share: float, together: Sequence[str | None] | No
     """
     if share == 0:
         return train, Subset(train, (), "val")
-    held, rank, order = np.zeros(len(train), dtype=bool), np.empty(len(train), dtype=np.int64), fair_order(train)
+    held, rank, order = np.zeros(len(train), dtype=bool), np.empty(len(train), dtype=np.int64), fair_in_kinds(train)
     rank[order] = np.arange(len(train))
     if together is not None:
         _, which = np.unique([name or f"/{place}" for place, name in enumerate(together)], return_inverse=True)
@@ -107,7 +107,9 @@ def hold_back(train: ImageSet, share: float, together: Sequence[str | None] | No
     held = held[leader]
     if not held.any():
         raise UserError("one image a class leaves none to hold back for validation: add images, or give data.val")
-    return Subset(train, np.flatnonzero(~held)), Subset(train, np.flatnonzero(held), "val")
+    rest, val = Subset(train, np.flatnonzero(~held)), Subset(train, np.flatnonzero(held), "val")
+    rest.even = val.even = train.even and together is None  # what has large groups stands first in the rest
+    return rest, val
 
 
 def held_out(images: int, share: float = HELD_OUT) -> int:

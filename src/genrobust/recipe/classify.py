@@ -216,22 +216,7 @@ class TrainConfig(FineTuning):
         return ", ".join(filter(None, [self.architecture, self.start_in_words, mixed]))
 
 
-# Keys that say which images are drawn, how, and what they count.
-DRAWING = {"balance", "cells", "loss_weight", "labels"}
-
-
-class LabelsConfig(Section):
-    """Soft labels by the classifier that another arm trains from the same seed, before this one.
-
-    This is knowledge distillation (Hinton et al., 2015, arXiv:1503.02531; on generated images Li et al., 2023,
-    arXiv:2305.12954), but the student's logits are not divided by the temperature, so that Mixup can mix these images
-    with others. The classifier sees the center crop of each image once; `label_smoothing` does not apply.
-
-    `temperature` divides the logits before the softmax.
-    """
-
-    arm: Name
-    temperature: Annotated[StrictFloat, Field(gt=0, le=1000)] = 1.0
+DRAWING = {"balance", "cells"}  # keys that say which images are drawn, and how
 
 
 class MixturePart(Section):
@@ -252,9 +237,6 @@ class MixturePart(Section):
     concatenation.
 
     `balance` draws each class, each style, or each class in each style that it has, equally often.
-
-    `loss_weight` is how much the loss of an image counts: the loss of a batch is the weighted mean. With equal shares,
-    0.8 and 0.2 are as in DataDream (Kim et al., 2024, arXiv:2407.10910).
     """
 
     source: Name
@@ -263,22 +245,18 @@ class MixturePart(Section):
     fraction: PositiveFraction | None = None
     weight: Annotated[StrictFloat, Field(ge=1e-6, le=1e6)] | None = None
     balance: tuple[Literal["class", "style"], ...] = later_key(())
-    loss_weight: Annotated[StrictFloat, Field(ge=1e-6, le=1e6)] = later_key(1.0)
-    labels: LabelsConfig | None = later_key(None)
 
     @property
     def drawing(self) -> dict[str, Any]:
-        """The keys that say how its images are drawn and learned from, where they differ from their defaults."""
+        """The keys that say how its images are drawn, where they differ from their defaults."""
         return self.model_dump(include=DRAWING, exclude_defaults=True)
 
     @property
     def drawing_in_words(self) -> str:
-        """Describe `drawing`: "balanced by class, loss weight 0.5", or "" for the defaults."""
+        """Describe `drawing`: "balanced by class", or "" for the defaults."""
         words = {
             "cells": "withheld cells alone",
             "balance": f"balanced by {' and '.join(self.balance)}",
-            "loss_weight": f"loss weight {self.loss_weight:g}",
-            "labels": self.labels and f"labels by {self.labels.arm}, temperature {self.labels.temperature:g}",
         }
         return ", ".join(str(words[key]) for key in words if key in self.drawing)
 

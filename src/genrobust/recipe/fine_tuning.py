@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from graphlib import CycleError, TopologicalSorter
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
@@ -33,7 +32,7 @@ Alphas = Annotated[
     BeforeValidator(_as_list, json_schema_input_type=Fraction | tuple[Fraction, ...]),
     AfterValidator(_in_order),
 ]
-Origins = Mapping[str, Mapping[str, str]]  # by arm, the arms that it needs by the keys that name them
+Origins = Mapping[str, str | None]  # by arm, the arm that it starts from
 
 
 class FineTuning(Choice):
@@ -96,25 +95,19 @@ FROM_SCRATCH = {name: field.default for name, field in FineTuning.model_fields.i
 
 
 def started_from(name: str, origins: Origins) -> list[str]:
-    """Return the arm `name` and those that it needs, directly or through others; see `check_origins`."""
+    """Return the arm `name` and those that it starts from, directly or through others; see `check_origins`."""
     arms = [name]
-    for arm in arms:
-        arms += [other for other in dict.fromkeys(origins[arm].values()) if other not in arms]
+    while (origin := origins[arms[-1]]) is not None and origin not in arms:
+        arms.append(origin)
     return arms
 
 
 def check_origins(origins: Origins) -> None:
-    """Raise ValueError if an arm needs an unknown arm or, directly or through others, itself.
-
-    `origins` maps each arm to the arms whose classifiers its training needs, each by the key that names it.
-    """
-    for name, needed in origins.items():
-        for key, other in needed.items():
-            if other not in origins:
-                raise ValueError(f"arm {name!r}: {key}: {other!r} is no arm; the arms are {some_of(origins)}")
-    try:
-        TopologicalSorter({name: needed.values() for name, needed in origins.items()}).prepare()
-    except CycleError as error:
-        circle = error.args[1][::-1]  # each arm, and then one that it needs
-        key = next(key for key, other in origins[circle[0]].items() if other == circle[1])
-        raise ValueError(f"arm {circle[0]!r}: {key}: {' < '.join(circle)}: it needs itself first") from None
+    """Raise ValueError if an arm starts from an unknown arm or, directly or through others, from itself."""
+    for name, origin in origins.items():
+        if origin is not None and origin not in origins:
+            raise ValueError(f"arm {name!r}: train.init: {origin!r} is no arm; the arms are {some_of(origins)}")
+    for name in origins:
+        chain = started_from(name, origins)
+        if origins[chain[-1]] == name:
+            raise ValueError(f"arm {name!r}: train.init: {' < '.join([*chain, name])}: it needs itself first")

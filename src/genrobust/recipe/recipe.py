@@ -366,14 +366,9 @@ class Recipe(Section):
                 groups.setdefault(arm.group, []).append(arm.name)
         return groups
 
-    def _origins(self) -> dict[str, dict[str, str]]:
-        """The arms that each arm needs, by the keys that name them; see `check_origins`."""
-        needed: dict[str, dict[str, str]] = {}
-        for arm in self.arms:
-            origin = self.train_of(arm).origin_arm
-            needed[arm.name] = {} if origin is None else {"train.init": origin}
-            needed[arm.name] |= {f"mixture: {p.source}: labels.arm": p.labels.arm for p in arm.mixture if p.labels}
-        return needed
+    def _origins(self) -> dict[str, str | None]:
+        """The arm that each arm starts from; None where it starts from something else."""
+        return {arm.name: self.train_of(arm).origin_arm for arm in self.arms}
 
     def references(self) -> dict[str, str]:
         """The arm that each arm is compared with: its own reference, or the recipe's."""

@@ -71,7 +71,7 @@ class Graph:
         return Interpolate(self.checkpoints, mixed, [trained]) if mixed else trained
 
     def _stages_before(self, runs: Sequence[TrainingRun]) -> list[Stage]:
-        """The stages that make what `runs` train on, and the classifiers of other arms that they need."""
+        """The stages that make what `runs` train on, and the classifiers that they start from."""
         names = list(dict.fromkeys(part.source for run in runs for part in run.parts))
         needs = self._make_all(names)
         if self.recipe.data.packed and self.context.executor.here:  # a node of a cluster packs what it reads
@@ -79,8 +79,9 @@ class Graph:
             wanted = [job.key for job in Train(self.checkpoints, cropped).jobs() if job.size]
             packed = list(dict.fromkeys(part.source for run in wanted for part in run.parts))
             needs = [*needs, Pack(self.images, packed, needs)] if packed else needs
-        before = list(dict.fromkeys(other.run for run in runs for other in self.checkpoints.of(run).needed))
-        return [*needs, self.train(before)] if before else needs
+        origins = (self.checkpoints.of(run).origin for run in runs)
+        first = list(dict.fromkeys(origin.run for origin in origins if origin is not None))
+        return [*needs, self.train(first)] if first else needs
 
     def require_initial(self, runs: Iterable[TrainingRun]) -> None:
         """Make once each network that any of `runs` is still to start from, to report early what is wrong with one.

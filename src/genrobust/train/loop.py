@@ -54,7 +54,6 @@ from genrobust.train.learner import compile_network, explain_compilation, make_l
 from genrobust.train.mixture import Mixture
 from genrobust.train.probe import Probed, fit_probe
 from genrobust.train.start import copy_weights, first_network, merge_lora
-from genrobust.train.targets import make_targets
 from genrobust.train.team import ALONE, Team
 
 NOUN = "classifier"
@@ -252,8 +251,6 @@ class _Run(_Training):
         self.best: dict[str, Tensor] = {}
         self.progress = Progress()
         self.augment = make_augment(config, border_color(mixture.batch(self.seed, 0)[0]))
-        self.targets = make_targets(mixture, len(self.labels), config, self.device)
-        self.smoothing = config.label_smoothing if self.targets is None else 0.0  # targets are smooth already
 
     def _first_network(self) -> Classifier:
         """Return the network of the first step; its weights are kept in `initial_weights` if they are pretrained."""
@@ -291,10 +288,7 @@ class _Run(_Training):
                     self.save()
 
     def _read_batch(self, step: int) -> tuple[Tensor, Tensor]:
-        images, labels = self.mixture.batch(self.seed, step, self.config.size_at(step, self.steps), self.team.rows)
-        if self.targets is not None:
-            labels = self.targets.of(self.mixture.indices(self.seed, step))[self.team.rows]
-        return images, labels
+        return self.mixture.batch(self.seed, step, self.config.size_at(step, self.steps), self.team.rows)
 
     def _step(self, step: int, images: Tensor, targets: Tensor) -> Tensor:
         # so augmentation and dropout depend only on the seed, the step and the process of a team
@@ -303,7 +297,7 @@ class _Run(_Training):
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(self.config, step, self.steps, self.warmup)
         logits, targets = self.learner(self.augment(images.to(self.device)), targets.to(self.device))
-        loss = F.cross_entropy(logits.float(), targets, label_smoothing=self.smoothing)
+        loss = F.cross_entropy(logits.float(), targets, label_smoothing=self.config.label_smoothing)
         self.optimizer.zero_grad(set_to_none=True)
         self.scaler.scale(loss).backward()
         self.scaler.step(self.optimizer)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
@@ -20,12 +20,9 @@ from genrobust.train.packed import PACKING, PackedImages, to_pack
 if TYPE_CHECKING:  # torch takes seconds, and what a mixture holds is known without it
     from torch import Tensor
 
-    from genrobust.classifiers import OpenClassifier
-
 CACHE_BYTES = 2 << 30  # prepared pixels kept in memory: 170,000 images of 64 px
 WHOLE_BYTES = 1 << 30  # images to cut crops from, 5,000 of 227 px: a worker then stays near the 2 GB counted for one
 PIXEL_BYTES = 4  # of an image of Pillow
-PLAIN = {"after": 0.0, "until": 1.0, "loss_weight": 1.0}  # of a fingerprint; the first two never differ
 CROPS_A_TASK = 8  # that a thread cuts before it looks for more: handing out a task takes a tenth of the time of a crop
 
 
@@ -35,8 +32,7 @@ class Source:
 
     `per_class` takes the first so many of each class, `fraction` the first share of each class (see `prefix`). `weight`
     is its share of every batch relative to the other sources'; None, for all of them or none, means in proportion to
-    the number of images. `balance` and `loss_weight` are as in a recipe. With a `teacher`, its probabilities at
-    `temperature` take the place of the labels.
+    the number of images. `balance` is as in a recipe.
     """
 
     name: str
@@ -45,9 +41,6 @@ class Source:
     per_class: int | None = None
     fraction: float | None = None
     balance: tuple[str, ...] = ()
-    loss_weight: float = 1.0
-    teacher: OpenClassifier | None = None
-    temperature: float = 1.0
 
 
 Cells = tuple[np.ndarray, ...]  # images that are shuffled together, int64 places in the mixture: each kind by itself
@@ -98,7 +91,7 @@ class Mixture:
         self._crops = crop == "random-resized"
         self._packing = packed if self._crops else None
         images = [
-            [source.images.fingerprint, chosen.tolist(), source.weight, *self._drawing(number)]
+            [source.images.fingerprint, chosen.tolist(), source.weight, *self._balance(number)]
             for number, (source, chosen) in enumerate(zip(sources, self._chosen, strict=True))
         ]
         settings = [PACKING] if self._packing is not None else []
@@ -234,15 +227,9 @@ class Mixture:
         places = end - len(chosen) + order
         return tuple(np.split(places, np.flatnonzero(np.diff(kinds[order])) + 1))
 
-    def _drawing(self, number: int) -> list[Any]:
-        """Return what the batches and the loss depend on of a source beside its images; nothing for the defaults."""
-        source = self.sources[number]
-        drawing: dict[str, Any] = {**PLAIN, "loss_weight": source.loss_weight}
-        if source.balance:
-            drawing["cells"] = [cell.tolist() for cell in self._streams[number]]
-        if source.teacher is not None:
-            drawing["teacher"] = [source.teacher.weights_hash, source.teacher.preparation, source.temperature]
-        return [] if drawing == PLAIN else [drawing]
+    def _balance(self, number: int) -> list[list[list[int]]]:
+        """Return the kinds of images of a balanced source, as one item; none of others."""
+        return [[cell.tolist() for cell in self._streams[number]]] if self.sources[number].balance else []
 
     @cached_property
     def _packed(self) -> list[PackedImages] | None:

@@ -1,9 +1,8 @@
-"""An arm that is taught by another waits for it, is named after it, and says so in the report."""
+"""An arm says how its images were drawn, and what it starts from is trained first, and once."""
 
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,57 +23,34 @@ def data(write_folder):
     return folders_section(sets, extra={"wild": str(write_folder("wild", "emoji", 3, CLASSES))})
 
 
-def recipe_of(data: dict[str, Any], teacher: str = "real", seeds: tuple[int, ...] = (0,), **labels: Any):
-    taught = {"source": "wild", "weight": 3, "loss_weight": 0.5, "labels": {"arm": teacher, **labels}}
-    student = {"name": "student", "mixture": [{"source": "real", "weight": 1, "balance": ["class"]}, taught]}
+def recipe_of(data: dict[str, Any]) -> dict[str, Any]:
+    mixture = [{"source": "real", "weight": 1, "balance": ["class"]}, {"source": "wild", "weight": 3}]
     return {
-        "name": "taught",
+        "name": "balanced",
         "threads": 1,
         "device": "cpu",
         "generator": None,
         "data": data,
-        "seeds": list(seeds),
         "train": TRAIN | {"steps": 4},
-        "arms": [student, REAL | {"name": teacher}],
-        "reference": teacher,
+        "arms": [{"name": "balanced", "mixture": mixture, "train": {"init": "arm:real"}}, REAL],
         "evaluate": {"batch_size": 4, "min_images": 2},
         "robustness": {"baselines": None, "bootstrap": 100},
     }
 
 
-def folders(raw: dict[str, Any], out: Path) -> dict[str, Path]:
-    graph = Study(parse_recipe(raw), out).graph
-    return {run.name: graph.checkpoints.of(run).folder for run in graph.runs}
-
-
-def test_the_teacher_of_the_same_seed_is_trained_first_and_names_the_folder(data, tmp_path):
-    raw = recipe_of(data, seeds=(0, 1))
-    study = Study(parse_recipe(raw), tmp_path)
-    rows = {row.name: row.jobs for row in study.rows() if row.stage.name == "train"}
-    assert list(rows) == ["real, 2 seeds", "student, 2 seeds"], "although the student is the first arm"
-    sizes = {name: {job.size for job in jobs} for name, jobs in rows.items()}
-    assert sizes == {"real, 2 seeds": {16}, "student, 2 seeds": {16 + 9}}, "9 images are labeled"
-    plain = folders(raw, tmp_path)
-    assert folders(recipe_of(data, "teacher", seeds=(0, 1)), tmp_path)["student, seed 0"] == plain["student, seed 0"]
-    changed = [recipe_of(data, temperature=2.0), recipe_of(data)]
-    changed[1]["arms"][1] = REAL | {"train": {"steps": 5}}
-    others = [folders(one, tmp_path)["student, seed 0"] for one in changed]
-    assert len({plain["student, seed 0"], plain["student, seed 1"], *others}) == 4
-
-
 def test_a_study_says_how_its_arms_were_mixed_and_makes_nothing_twice(data, tmp_path):
-    raw = recipe_of(data, temperature=2.0)
+    raw = recipe_of(data)
     study = Study(parse_recipe(raw), tmp_path)
+    rows = [row.name for row in study.rows() if row.stage.name == "train"]
+    assert rows == ["real, seed 0", "balanced, seed 0"], "although that is the first arm"
     _, files = study.run()
-    counts = read_checkpoint_info(study.checkpoint(study.recipe.arm("student"), 0)).training["counts"]
-    words = "loss weight 0.5, labels by real, temperature 2"
-    images = f"| student | {counts['real']} (balanced by class) | 9 ({words}) | "
-    assert images in files["report.md"].read_text() and words in files["report.html"].read_text()
-    student, real = json.loads(files["results.json"].read_text())["arms"]
-    assert student["drawing"] == {"real": "balanced by class", "wild": words} and "drawing" not in real
+    counts = read_checkpoint_info(study.checkpoint(study.recipe.arm("balanced"), 0)).training["counts"]
+    assert f"{counts['real']} (balanced by class) | {counts['wild']} |" in files["report.md"].read_text()
+    balanced, real = json.loads(files["results.json"].read_text())["arms"]
+    assert balanced["drawing"] == {"real": "balanced by class"} and "drawing" not in real
     runs = {run.of: run for run in study.graph.runs}
-    taught, plain = (device_seconds(study.graph, runs[arm])["train"] for arm in ("student", "real"))
-    assert taught == pytest.approx(2 * plain), "the teacher's training counts"
+    both, plain = (device_seconds(study.graph, runs[arm])["train"] for arm in ("balanced", "real"))
+    assert both == pytest.approx(2 * plain), "what it starts from counts"
     made = contents(tmp_path / "checkpoints")
     again = Study(parse_recipe(raw), tmp_path)
     assert not any(row.left for row in again.rows())
@@ -85,7 +61,7 @@ def test_a_study_says_how_its_arms_were_mixed_and_makes_nothing_twice(data, tmp_
 def test_a_source_without_styles_is_named_before_anything_is_trained(data, tmp_path):
     raw = recipe_of(data)
     raw["arms"][0]["mixture"][0]["balance"] = ["class", "style"]
-    with pytest.raises(UserError, match=r"arm 'student': mixture: real: balance: .*no styles"):
+    with pytest.raises(UserError, match=r"arm 'balanced': mixture: real: balance: .*no styles"):
         Study(parse_recipe(raw), tmp_path).rows()
     styled = raw | {"data": data | {"styles": {"pattern": "([0-9])[^/]*$"}}}
     assert Study(parse_recipe(styled), tmp_path).rows()
@@ -93,6 +69,6 @@ def test_a_source_without_styles_is_named_before_anything_is_trained(data, tmp_p
 
 @pytest.mark.thorough
 def test_it_survives_kills(start: Starter, data, tmp_path):
-    path, out = tmp_path / "taught.yaml", tmp_path / "out"
+    path, out = tmp_path / "balanced.yaml", tmp_path / "out"
     path.write_text(yaml.safe_dump(recipe_of(data)))
     kill_and_resume(start, ["evaluate", str(path), "--out", str(out)], out, kills=2)

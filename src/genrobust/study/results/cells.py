@@ -46,8 +46,9 @@ def find_cells(graph: Graph) -> tuple[tuple[Cells, ...], dict[str, dict[str, np.
 
 
 def _learned(planned: PlannedCheckpoint) -> set[Cell]:
-    """The cells of what a classifier trains on, and of what those trained on that it starts from or is taught by."""
-    return planned.mixture().cells().union(*map(_learned, planned.needed))
+    """The cells of what a classifier trains on, and of what those trained on that it starts from."""
+    cells = planned.mixture().cells()
+    return cells if planned.origin is None else cells | _learned(planned.origin)
 
 
 def _cells(images: ImageSet, test: str) -> list[Cell]:

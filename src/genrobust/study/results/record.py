@@ -127,8 +127,8 @@ def device_seconds(graph: Graph, run: TrainingRun) -> dict[str, float]:
 
 def _stages_of(graph: Graph, run: TrainingRun) -> Iterator[Stage]:
     """Yield the stages that make what `run` needs, and it; some may come twice, or list the same jobs."""
-    for needed in graph.checkpoints.of(run).needed:
-        yield from _stages_of(graph, needed.run)
+    if (origin := graph.checkpoints.of(run).origin) is not None:
+        yield from _stages_of(graph, origin.run)
     for source in (part.source for part in run.parts if part.source not in (RETRIEVED, RETRIEVED_BY_CLASS)):
         for made in graph.make(source):
             yield from made.order()

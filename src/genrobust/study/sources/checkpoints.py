@@ -6,7 +6,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from genrobust.classifiers import BICUBIC, Blueprint, Initial, OpenClassifier, initial_of_run, open_initial, open_run
+from genrobust.classifiers import BICUBIC, Blueprint, Initial, initial_of_run, open_initial
 from genrobust.core import Artifact, UserError, artifact_folder, digest, find_clip, plugins_of
 from genrobust.data import Review, withheld_cells
 from genrobust.recipe import FilterConfig, MixturePart, TrainConfig
@@ -108,10 +108,8 @@ class PlannedCheckpoint:
         return digest([images, RESIZING, *([PACKING] if self.context.recipe.data.packed else [])])
 
     def _drawing(self, part: MixturePart) -> list[dict[str, Any]]:
-        """The keys that say how images of a part are drawn and learned from, a teacher by its folder; none for none."""
-        drawing, teacher = part.drawing, self._teacher(part)
-        if teacher is not None:
-            drawing["labels"]["arm"] = teacher.folder.name
+        """The keys that say how images of a part are drawn; none for none."""
+        drawing = part.drawing
         if "cells" in drawing:
             drawing["cells"] = sorted(withheld_cells(self.context.data))
         return [drawing] if drawing else []
@@ -164,21 +162,6 @@ class PlannedCheckpoint:
         arm = self.run.train.origin_arm
         return None if arm is None else self.checkpoints.of_arm(arm)
 
-    def _teacher(self, part: MixturePart) -> PlannedCheckpoint | None:
-        """The classifier that labels the images of a part; None where they keep their labels."""
-        return None if part.labels is None else self.checkpoints.of_arm(part.labels.arm, self.run.seed)
-
-    def _open_teacher(self, part: MixturePart) -> OpenClassifier | None:
-        teacher = self._teacher(part)
-        if teacher is None:
-            return None
-        return open_run(teacher.run.name, teacher.folder, self.context.data.labels.label_names, teacher._blueprint)
-
-    @property
-    def needed(self) -> list[PlannedCheckpoint]:
-        """The classifiers that it starts from or is taught by."""
-        return [other for other in (self.origin, *map(self._teacher, self.run.parts)) if other is not None]
-
     def require_styles(self) -> None:
         """Raise UserError if a part is to be balanced by style, and its images, once made, have none."""
         for source in (part.source for part in self.run.parts if "style" in part.balance):
@@ -199,9 +182,6 @@ class PlannedCheckpoint:
                 part.per_class,
                 part.fraction,
                 part.balance,
-                part.loss_weight,
-                self._open_teacher(part),
-                part.labels.temperature if part.labels else 1.0,
             )
             for part in self.run.parts
         ]

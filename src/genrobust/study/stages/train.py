@@ -45,12 +45,11 @@ class Train(Stage):
             counts = train.epochs is not None or train.probes == "only"
             steps = train.steps_for(self._count(run.parts) if counts else 0)
             probed = self._count(run.parts) + len(self.context.data.val) if train.probes == "first" else 0
-            labeled = self._count([part for part in run.parts if part.labels])
             (heading, noun), count = _row_heading(run), listed[_row_heading(run)]
             job = Job(
                 key=run,
                 name=run.name,
-                size=0 if is_trained else probed + labeled + steps * train.batch_size,
+                size=0 if is_trained else probed + steps * train.batch_size,
                 workers=train.workers,
                 row=f"{heading}, {count:,} {noun}" if count > 1 else run.name,
                 folder=folder,

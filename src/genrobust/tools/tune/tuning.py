@@ -257,11 +257,10 @@ class Tuning:
         return seconds
 
     def _with_needed(self, names: set[str]) -> list[Variant]:
-        """The variants called `names`, and those that they start from, or whose classifiers label or judge images."""
+        """The variants called `names`, and those that they start from, or whose classifiers judge images."""
         needed = set[str]()
         for arm in map(self.all_arms.arm, names):
             rules = [self.all_arms.filter_of(part.source) for part in arm.mixture]
-            needed |= {part.labels.arm for part in arm.mixture if part.labels is not None}
             needed |= {rule.arm for rule in rules if rule is not None and rule.by == "classifier"}
             needed |= {origin for origin in [self.all_arms.train_of(arm).origin_arm] if origin is not None}
         if needed - names:
