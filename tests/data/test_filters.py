@@ -50,7 +50,7 @@ def test_a_filter_lists_what_it_leaves_out_with_scores_and_reasons(dataset: Shar
     made = written(dataset, tmp_path / "filter")
     rows = [tuple(row.values()) for row in pq.read_table(made.folder / "rejected.parquet").to_pylist()]
     reasons = [f"CLIP score {score:.4f}: below 0.3" for score in (0.1, 0.2)]
-    assert rows == [("tree-000001", 1, 0.1, reasons[0]), ("KEY", 0, 0.2, reasons[1])]
+    assert rows == [("tree-000001", 1, 0.1, reasons[0]), ("tree-000003", 1, 0.2, reasons[1])]
     assert (made.by, made.made, made.kept) == ("CLIP score", 8, 6)
 
 

@@ -109,9 +109,9 @@ def test_the_filter_of_a_recipe_is_applied_to_what_is_exported():
         ("trusted", "by: classifier, arm: real, drop: 0.67", 3),
     ):
         override = ("--set", f"datasets.{name}.filter={{{rule}}}")
-        done = genrobust("export", f"own.yaml:{name}", "--to", "imagefolder", "--run", *override)
+        done = genrobust("export", f"own.yaml:{name}", "--to", "imagefolder", "--run", "--out", name, *override)
         assert done.stdout.startswith(f"{kept} images\n")
-        assert f"left out {9 - kept} of 9 images" in Path(f"own-{name}-imagefolder/README.md").read_text()
+        assert f"left out {9 - kept} of 9 images" in Path(name, "README.md").read_text()
 
 
 @pytest.mark.usefixtures("own")
