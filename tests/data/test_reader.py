@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from genrobust.core import UserError
+from genrobust.core import UserError, prefix
 from genrobust.data import load_data, published_line
 from genrobust.data.folders import held_out
 from genrobust.recipe import DataConfig, Recipe
@@ -118,6 +118,10 @@ def test_folders_of_styles_are_read_in_each_place(styles: Path) -> None:
     given = load_data(of_styles(styles, generated=others)).generated
     assert given is not None and {*given.styles} == {*plain.tests["styled"].styles} == {"ink", "oil"}
     assert len(plain.tests["styled"]) == len(given) == len([*(styles / "others").rglob("*.png")])
+    first = prefix(given, 2)  # of images that are listed by name, folder after folder
+    assert {*zip([given.styles[i] for i in first], given.labels[first].tolist(), strict=True)} == {
+        *zip(data.retrieval.styles, data.retrieval.labels.tolist(), strict=True)
+    }
     assert plain.train.fingerprint == data.train.fingerprint and not any(plain.train.styles)
 
 

@@ -5,7 +5,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, strategies as st
 
-from genrobust.core import GenrobustError, Subset, UserError
+from genrobust.core import GenrobustError, Subset, UserError, fair_order
 from genrobust.data import (
     best_classes,
     nearest_of_classes,
@@ -65,10 +65,14 @@ def test_what_was_found_has_the_labels_that_it_was_found_for(pool, written):
     assert (found.name, found.labels.tolist(), list(found.keys)) == ("found", [1, 2], [pool.keys[3], pool.keys[0]])
     assert found.hidden_labels.tolist() == pool.labels[[3, 0]].tolist()
     assert found.image(0).tobytes() == pool.image(3).tobytes()
-    pool.as_stored = True  # as parquet files are
-    assert not read_search(written, pool, "found").as_stored, "the nearest come first"
     same, other = (read_search(written, pool, "found") for _ in range(2))
     assert same.fingerprint == other.fingerprint == found.fingerprint
+
+
+def test_the_nearest_come_first_whatever_the_order_of_the_pool(pool, written):
+    pool.as_stored, pool.even = True, False  # as parquet files are, and a pool from which groups were held back
+    write_search(written, {}, pool, np.array([3, 0, 1]), np.array([1, 1, 2]), np.array([0.5, 0.25, 0.75]))
+    assert fair_order(read_search(written, pool, "found")).tolist() == [0, 1, 2]
 
 
 def test_other_labels_are_other_images(pool, written):

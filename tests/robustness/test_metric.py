@@ -103,6 +103,25 @@ def test_any_of_several_right_labels_counts() -> None:
     assert two.score("nll", "a", "shifted", 0).value == pytest.approx(-np.mean(np.log(probability)), rel=1e-4)
 
 
+def test_an_image_whose_own_label_is_not_among_the_classes_counts_by_another_right_one() -> None:
+    found = study()
+    clean = found["a", 0, "test"]
+    outside = np.isin(clean.labels, PART, invert=True)
+    labels = np.where(outside, PART[0], clean.labels)  # what else is right for these images
+    one, two = (
+        {key: p if key[2] == "shifted" else changed(p) for key, p in found.items()}
+        for changed in (
+            lambda p: replace(p, labels=labels),
+            lambda p: replace(p, accepted=tuple((int(label),) for label in labels)),
+        )
+    )
+    comparison = Comparison("test", ["shifted"], "a", bootstrap=20)
+    first, second = (summarize(predictions, comparison) for predictions in (one, two))
+    for metric in ("top1", "worst_class", "macro_f1"):
+        name = first.paired["shifted"]
+        assert second.score(metric, "a", name).value == pytest.approx(first.score(metric, "a", name).value), metric
+
+
 def test_a_metric_that_means_nothing_on_a_set_is_a_gap_with_a_reason() -> None:
     few = study(part=[1, 4, 6])
     few = {k: p if k[2] == "test" else replace(p, logits=p.logits[:20], labels=p.labels[:20], keys=p.keys[:20])
@@ -149,6 +168,18 @@ def test_the_worst_group_is_one_of_enough_images_and_its_interval_is_over_images
     score = summary.score("worst_group", "b", "shifted", 0)
     assert score.value == pytest.approx(100 * min(of_groups)) and score.lo < score.value < score.hi < score.lo + 20
     assert summary.gaps["worst_group"]["test"] == "its images have no groups"
+
+
+def test_the_copies_of_a_picture_are_one_image() -> None:
+    few = {key: replace(p, logits=p.logits[:200], labels=np.repeat(PART[:2], 100), keys=p.keys[:200])
+           for key, p in study().items() if key[2] == "shifted"}  # fmt: skip
+    found = {(arm, seed, test): replace(p, test_set=test) for (arm, seed, _), p in few.items() for test in ("x", "y")}
+    pictures = {"y": [str(i % 10) for i in range(200)]}  # each in 20 ways
+    comparison = Comparison("x", ["y"], "a", bootstrap=20, image_groups=pictures, copies={"y": 20}, min_images=20)
+    summary = summarize(found, comparison)
+    assert summary.gaps["worst_group"]["y"] == f"no group has {MIN_IMAGES} images"
+    assert summary.gaps["worst_class"] == {"y": f"no class has {MIN_IMAGES} images"}
+    assert summary.left_out == {"y": "10 images, fewer than 20"}
 
 
 def test_the_main_metrics_come_first_and_an_unknown_one_is_named() -> None:

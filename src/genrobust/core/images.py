@@ -107,9 +107,11 @@ class ImageSet(ABC):
         fingerprint: Changes when any image or label does.
         accepted: For each image the labels that are right, its own first; None for its own alone.
         groups: For each image its group, such as its designer, photographer, camera or site; None where unknown.
+        copies: The number of its images that were made from one picture, such as the ways in which it is corrupted.
         protocol: How images or labels differ from how they lie on the disk, in words.
         as_stored: Whether their order is that of the files, so that the first images are no fair sample.
-        even: Whether classes and styles lie evenly in their order; not so where groups of images were held back.
+        even: Whether classes and styles lie evenly in their order; not so where groups of images were held back, or
+            folders of styles are listed by name.
         packaged: Whether the set comes with genrobust, whose own sets hold no near copies of each other.
     """
 
@@ -120,6 +122,7 @@ class ImageSet(ABC):
     fingerprint: str
     accepted: tuple[tuple[int, ...], ...] | None = None
     groups: Sequence[str] | None = None
+    copies: int = 1
     protocol: str = ""
     as_stored: bool = False
     even: bool = True

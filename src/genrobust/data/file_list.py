@@ -95,6 +95,7 @@ class ListedImages(ImageSet):
         several = any(len(right) > 1 for right in rights)
         self.accepted = tuple(rights) if several else None
         self.styles = [(styles or {}).get(listing.groups[i], "") for i in chosen]
+        self.even = not (by_name and styles)  # whose folders come one after the other
         covered: list[object] = [
             (key, right if several else right[0], *listing.stamps[i])
             for key, right, i in zip(self.keys, rights, chosen, strict=True)

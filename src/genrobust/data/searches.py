@@ -30,7 +30,7 @@ class FoundImages(Subset):
         self.hidden_labels = self.labels  # those of the pool, which may mean nothing
         self.labels = labels
         self.accepted = None
-        self.as_stored = False  # the nearest come first
+        self.as_stored, self.even = False, True  # the nearest come first, whatever their styles in the pool
         self.fingerprint = digest([self.fingerprint, self.labels.tolist()])
 
 

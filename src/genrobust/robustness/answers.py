@@ -70,6 +70,16 @@ def inside(predictions: Predictions, classes: np.ndarray) -> np.ndarray:
     return np.array([not allowed.isdisjoint(labels) for labels in predictions.accepted], dtype=bool)
 
 
+def labels_inside(predictions: Predictions, classes: np.ndarray) -> np.ndarray:
+    """Return the labels of the images that are `inside`: the first right one where its own is not among `classes`."""
+    labels = predictions.labels.copy()
+    if predictions.accepted is not None:
+        allowed = set(classes.tolist())
+        for i in np.flatnonzero(~np.isin(labels, classes)).tolist():
+            labels[i] = next((label for label in predictions.accepted[i] if label in allowed), labels[i])
+    return labels[inside(predictions, classes)]
+
+
 def read_answers(
     predictions: Predictions, subsets: Sequence[tuple[np.ndarray, Mapping[str, OfImages]]]
 ) -> list[dict[str, np.ndarray]]:

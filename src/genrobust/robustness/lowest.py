@@ -16,7 +16,10 @@ MIN_IMAGES = 10  # of a part: fewer say little about its accuracy, and the lowes
 
 
 class LowestAccuracy(ImageMetric):
-    """The lowest top-1 accuracy among the parts of a test set that have at least `MIN_IMAGES` images, in percent."""
+    """The lowest top-1 accuracy among the parts of a test set that have at least `MIN_IMAGES` images, in percent.
+
+    Images that were made from one picture count once.
+    """
 
     bounds = (0, 100)
     part: ClassVar[str]
@@ -35,7 +38,7 @@ class LowestAccuracy(ImageMetric):
         right, drawn = values.T[order].astype(np.float32), weights[:, order]
         lowest = np.full((len(weights), len(values)), np.inf)
         for start, end in zip([0, *ends[:-1]], ends, strict=True):
-            if end - start >= MIN_IMAGES:
+            if end - start >= MIN_IMAGES * images.copies:
                 draws = drawn[:, start:end]
                 with np.errstate(invalid="ignore"):  # a resample without any image of the part
                     lowest = np.fmin(lowest, draws @ right[start:end] / draws.sum(axis=1, keepdims=True))
@@ -46,7 +49,7 @@ class LowestAccuracy(ImageMetric):
         # At 0 % and 100 % resampling shows no spread: there, replicates are of the posterior of Jeffreys' prior.
         measured = super().resample(values, images, bootstrap, rng)
         flat = np.nanmax(measured.draws, axis=0) == np.nanmin(measured.draws, axis=0)
-        counts = np.bincount(self._parts(images))
+        counts = np.bincount(self._parts(images)) // images.copies
         n = counts[counts >= MIN_IMAGES].min()
         right = measured.point[flat] / 100 * n
         measured.draws[:, flat] = 100 * rng.beta(right + 0.5, n - right + 0.5, (bootstrap, len(right)))
@@ -56,7 +59,8 @@ class LowestAccuracy(ImageMetric):
         parts = self.part_of(images)
         if parts is None:
             return f"its images have no {self.part}s"
-        return f"no {self.part} has {MIN_IMAGES} images" if np.bincount(parts).max() < MIN_IMAGES else ""
+        most = np.bincount(parts).max() // images.copies
+        return f"no {self.part} has {MIN_IMAGES} images" if most < MIN_IMAGES else ""
 
     def _parts(self, images: AnsweredSet) -> np.ndarray:
         parts = self.part_of(images)

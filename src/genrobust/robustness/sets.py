@@ -12,7 +12,7 @@ import numpy as np
 
 from genrobust.core import BaselineModel, Line, Predictions, UserError
 from genrobust.robustness.accuracy import spread_of_sure
-from genrobust.robustness.answers import OfImages, inside, own_classes, read_answers
+from genrobust.robustness.answers import OfImages, inside, labels_inside, own_classes, read_answers
 from genrobust.robustness.grouping import Groups, group_weights
 from genrobust.robustness.resampling import Measured, resampled_means
 
@@ -34,6 +34,7 @@ class AnsweredSet:
         protocol: How images were prepared, in words.
         groups: The groups of the images, None where they have none.
         keys: The names of the N images.
+        copies: The number of its images that were made from one picture.
     """
 
     name: str
@@ -45,6 +46,7 @@ class AnsweredSet:
     protocol: str
     groups: Groups | None = None
     keys: Sequence[str] = ()
+    copies: int = 1
 
     @property
     def mistaken_for(self) -> np.ndarray:
@@ -243,7 +245,7 @@ def _answered_sets(
             name=name,
             classes=classes,
             all_classes=all_classes,
-            labels=images.labels[members],
+            labels=labels_inside(images, classes),
             members=members,
             values=values[name],
             protocol=protocol,

@@ -47,6 +47,7 @@ class Comparison:
         pairs: Further differences: an arm, and what is subtracted.
         transform: The scale of baseline lines: "logit", "probit" or "linear".
         min_images: A shift with fewer images is left out of the means.
+        copies: By test set, the number of its images that were made from one picture, 1 if not named.
         beside: Shifts that are left out of the means, too, with the reason.
         bootstrap: Replicates of each interval.
         published: Lines of shifts that no baseline model was scored on.
@@ -67,6 +68,7 @@ class Comparison:
     pairs: Sequence[tuple[str, str]] = ()
     transform: str = "logit"
     min_images: int = 150
+    copies: Mapping[str, int] = field(default_factory=dict)
     beside: Mapping[str, str] = field(default_factory=dict)
     bootstrap: int = 1000
     published: Mapping[str, Line] = field(default_factory=dict)
@@ -219,7 +221,8 @@ def _measure_metrics(
         groups = comparison.image_groups.get(test)
         if groups is not None:
             require_names(groups, len(answered.members), f"image_groups[{test!r}]")
-        sets[name] = replace(answered, groups=Groups.of(groups, answered.members))
+        copies = comparison.copies.get(test, 1)
+        sets[name] = replace(answered, groups=Groups.of(groups, answered.members), copies=copies)
     study = StudyAnswers(sets, paired, lines, baselines, comparison.bootstrap, rng)
     for metric in metrics:
         if not metric.needs or getattr(study, metric.needs):
@@ -229,7 +232,7 @@ def _measure_metrics(
 
 def _left_out(study: StudyAnswers, comparison: Comparison) -> dict[str, str]:
     """Why shifts are left out of the means."""
-    sizes = {shift: len(study.sets[shift].labels) for shift in comparison.shifts}
+    sizes = {shift: len(study.sets[shift].labels) // study.sets[shift].copies for shift in comparison.shifts}
     few = comparison.min_images
     reasons = {shift: f"{n} images, fewer than {few}" for shift, n in sizes.items() if n < few}
     alone = [shift for shift in comparison.shifts if len(study.sets[shift].classes) == 1]

@@ -10,7 +10,8 @@ import pytest
 from small_study import genrobust
 
 from genrobust.core import StudyData, Subset, UserError
-from genrobust.data import load_data, with_derived
+from genrobust.data import MemoryImages, load_data, with_derived
+from genrobust.data.readers.corruptions import Corruptions
 from genrobust.recipe import DataConfig
 
 
@@ -49,7 +50,13 @@ def test_pixels_depend_on_the_key_alone() -> None:
     assert snow.fingerprint != corrupted(**{**keys, "severities": [2]}).tests["corrupted-snow"].fingerprint
 
 
-def test_images_without_groups_are_their_own_and_may_be_resized() -> None:
+def test_the_copies_of_an_image_are_a_group_in_all_sets() -> None:
+    bells = MemoryImages("test", [b"a", b"b"], [0, 1], ["bell", "camera"])
+    made = Corruptions(by="corruption", severities=(3,)).make("c", {"test": bells}, "test")
+    assert len(made) == 15 and {images.groups for images in made.values()} == {("bell", "camera")}
+
+
+def test_corrupted_images_may_be_resized() -> None:
     one = corrupted(of="hand-drawn", which=["fog"], severities=[3], side=32).tests["corrupted-weather"]
     assert one.image(0).size == (32, 32) and "resizing the shorter side to 32 px" in getattr(one, "protocol", "")
 

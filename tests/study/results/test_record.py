@@ -5,7 +5,7 @@ from collections import Counter
 
 import numpy as np
 from PIL import Image
-from small_study import recipe_of
+from small_study import CLASSES as CHOSEN, folders_section, recipe_of
 
 from genrobust.core import ClassLabel, LabelSpace
 from genrobust.study import Study
@@ -48,6 +48,15 @@ def test_of_too_many_pictures_whole_classes_are_left_out_evenly():
     found = list(gallery(CLASSES, {"real": images}, most=8))
     assert list(dict.fromkeys(picture.class_name for picture in found)) == ["name 0", "name 2", "name 4"]
     assert len(found) == 3 * record.WITHOUT_STYLES
+
+
+def test_an_arm_without_an_image_of_a_class_is_warned_of(write_folder, tmp_path):
+    folders = {name: write_folder(name, split, 4, CHOSEN) for name, split in (("train", "train"), ("test", "test"))}
+    more = {"more": str(write_folder("more", "solid", 2, {"airplane": "airplane", "bell": "bell"}))}
+    arms = [{"name": "real", "mixture": "real"}, {"name": "others", "mixture": "more"}]
+    recipe = recipe_of(data=folders_section(folders, extra=more), arms=arms, device="cpu")
+    graph = Study(recipe, tmp_path / "runs").graph
+    assert list(record._warnings(graph)) == ["Warning: others trains on no image of 1 class: anchor."]
 
 
 def test_images_that_two_trainings_of_an_arm_mix_count_once(tmp_path):

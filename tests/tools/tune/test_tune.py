@@ -7,6 +7,7 @@ import pytest
 import yaml
 from small_study import CLASSES, TRAIN, folders_section, genrobust
 
+from genrobust.core import UserError
 from genrobust.recipe import load_recipe
 from genrobust.study import Processes
 from genrobust.tools.tune.tuning import LADDERS, Tuning
@@ -96,6 +97,15 @@ def test_shifted_validation_images_choose_where_there_are_any(icons):
 def test_a_mistake_is_named_before_anything_is_trained(icons, tune, budget, said):
     genrobust("tune", icons(**tune), "--budget", budget, "--workers", 1, code=2, said=said)
     assert not made()
+
+
+def test_no_images_choose_that_are_tested_on_in_corrupted_copies(icons):
+    icons()
+    for of, choose_by, said in (("test", "c-noise", "'c-noise' of images of its own"), ("pixel", "pixel", "shifts.c")):
+        recipe = load_recipe("icons.yaml", [f"data.shifts.c={{kind: corruptions, of: {of}}}"])
+        recipe = recipe.model_copy(update={"tune": recipe.tune.model_copy(update={"choose_by": (choose_by,)})})
+        with pytest.raises(UserError, match=said):
+            Tuning(recipe, "runs", 3600, Processes(recipe))
 
 
 def test_a_budget_below_two_variants_is_refused_and_a_small_one_tries_fewer(icons):

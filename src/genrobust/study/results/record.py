@@ -28,6 +28,7 @@ from genrobust.core import (
     cores,
     digest,
     hardware,
+    some_of,
 )
 from genrobust.data import LINE_SOURCE, ShardDataset
 from genrobust.recipe import ArmConfig, recipe_yaml
@@ -155,13 +156,18 @@ def _notes(graph: Graph, scores: StudyScores) -> Iterator[str]:
 
 
 def _warnings(graph: Graph) -> Iterator[str]:
-    """Yield what makes the answer doubtful, whatever its numbers."""
+    """Yield what makes the answer doubtful, whatever its numbers, such as a class that a filter emptied."""
     yield from (f"Warning: {notice}." for notice in graph.context.notices)
     for name in graph.recipe.generated_sets():
         if isinstance(images := graph.images.unfiltered(name).images, ShardDataset) and (
             copies := images.describe_copies()
         ):
             yield f"Warning: of the source {name}, {copies}."
+    names = graph.context.data.labels.names
+    for arm in graph.recipe.arms:
+        learned = {*np.unique(graph.checkpoints.of_arm(arm.name).mixture().labels).tolist()}
+        if missing := [name for label, name in enumerate(names) if label not in learned]:
+            yield f"Warning: {arm.name} trains on no image of {count(len(missing), 'class')}: {some_of(missing)}."
 
 
 def gallery(labels: LabelSpace, sources: Mapping[str, ImageSet], most: int = PICTURES) -> Iterator[Picture]:

@@ -143,8 +143,15 @@ class Tuning:
                 f"the tuned recipe then leaves out of its tests; there are {', '.join(shifts)}"
             )
         on = self.config.choose_by or tuple(filter(None, [own]))
-        if unknown := [name for name in on if name not in (*shifts, own)]:
-            raise UserError(f"tune.choose_by: no shifted test set {unknown[0]!r}; there are {', '.join(shifts)}")
+        known = [name for name in shifts if name not in self._data.derived]
+        if unknown := [name for name in on if name not in (*known, own)]:
+            raise UserError(
+                f"tune.choose_by: no shifted test set {unknown[0]!r} of images of its own; there are {', '.join(known)}"
+            )
+        if made := [name for name, shift in self.recipe.data.shifts.items() if getattr(shift, "of", None) in on]:
+            raise UserError(
+                f"tune.choose_by: data.shifts.{made[0]} makes test sets of the images that choose: give it another `of`"
+            )
         if not set(shifts) - set(on):
             raise UserError(
                 "tune.choose_by: these are all shifted test sets, so none is left to test on: leave one out"
