@@ -168,30 +168,34 @@ def budgets(summary: Results) -> None:
     save(figure, "budgets")
 
 
-FILLED = {  # arms of the recipe holes, by what fills the hole
-    "oracle": "the withheld images",
-    "augmented": "an augmentation",
-    "redrawn": "own images redrawn",
-    "generated, no hole": "generated: the generator\nsaw the withheld images",
-    "generated": "generated",
+FILLED = {
+    "oracle": ("the withheld icons", ORANGE),
+    "augmented": ("drawing styles", BLUE),
+    "generated": ("generated", GREEN),
 }
+SHARES = {"sixth": "a sixth", "third": "a third", "twothirds": "two thirds"}  # of the cells, in the names of studies
 
 
 def holes() -> None:
-    """What each filling of a hole gains on the test images of the cells that the pool lacks."""
+    """What each filling of a hole gains on the test images of the cells that the pool lacks, by study."""
     studies = json.loads((OUT.parent / "holes.json").read_text(encoding="utf-8"))
-    top1 = studies["holes-25-third"]["top1"]
-    figure, axes = plt.subplots(figsize=(WIDTH, 2.6), layout="constrained")
-    for where, color, offset, label in (
-        ("lacks", ORANGE, -0.14, "cells that the pool lacks"),
-        ("has", BLUE, 0.14, "all others"),
-    ):
-        scores = [dict(zip(("value", "lo", "hi"), top1[where][arm][1:], strict=True)) for arm in FILLED]
-        dots(axes, list(FILLED.values()), scores, [color] * len(scores), offset)
+    names = [
+        f"{study['classes']} classes,\n{SHARES[name.rpartition('-')[2]]} missing" for name, study in studies.items()
+    ]
+    figure, axes = plt.subplots(figsize=(WIDTH, 0.55 * len(names) + 0.9), layout="constrained")
+    for number, (arm, (label, color)) in enumerate(FILLED.items()):
+        for row, study in enumerate(studies.values()):
+            if arm in study["top1"]["lacks"]:
+                _, value, lo, hi = study["top1"]["lacks"][arm]
+                place = row + 0.24 * (number - 1)
+                axes.plot([lo, hi], [place, place], color=color, linewidth=1.5)
+                axes.plot(value, place, "o", color=color, markersize=5)
         axes.plot([], [], "o-", color=color, label=label)
+    axes.set_yticks(range(len(names)), names)
+    axes.invert_yaxis()
     axes.axvline(0, color=GRAY, linestyle="--")
-    axes.set_xlabel("gain over the pool with its hole, points of top-1")
-    figure.legend(loc="outside upper right", ncols=2, frameon=False)
+    axes.set_xlabel("gain over the pool with its holes in the missing cells, points of top-1")
+    figure.legend(loc="outside upper right", ncols=len(FILLED), frameon=False)
     save(figure, "holes")
 
 
