@@ -130,6 +130,7 @@ def test_artifacts_are_found_below_a_folder(tmp_path: Path) -> None:
     assert [found.folder for found in artifacts(tmp_path)] == [made.folder]
     made.remove()
     assert not made.folder.exists()
+    Artifact(tmp_path / "manifest.json" / "below a file").remove()
 
 
 def test_artifacts_behind_links_are_found_once(tmp_path: Path) -> None:

@@ -60,18 +60,6 @@ def test_what_an_earlier_run_made_says_nothing_of_the_speed():
     assert 3 < float(words[1].split()[0]) <= 5  # 10 in 2 s, and what the test itself takes
 
 
-def test_nor_does_it_on_a_terminal(monkeypatch, capsys):
-    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
-    with progress_bar("training", 1000) as bar:
-        (task,) = progress._shown[0].tasks
-        bar.advance(900, found=True)
-        until = time.monotonic() + 60
-        while task.completed < 900:
-            assert time.monotonic() < until
-            time.sleep(0.01)
-        assert task.completed == 900 and not task.speed
-
-
 def test_the_one_bar_of_several_counts_what_they_make_of_its_unit(capsys):
     seen = []
     with counting("images", lambda *said: seen.append(said)):

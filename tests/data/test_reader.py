@@ -146,7 +146,11 @@ def test_a_third_of_a_shift_is_held_out_to_choose_by(styles: Path) -> None:
     kept, held = (np.bincount(images.labels).tolist() for images in (data.tests["oil"], data.shifted_val))
     assert held == [held_out(a + b, 1 / 3) for a, b in zip(kept, held, strict=True)] and min(held) > 0
     assert not {*data.tests["oil"].keys} & {*data.shifted_val.keys}
-    grouped = load_data(of_styles(styles, shifts=shifts, shifted_val="oil", groups={"oil": {"pattern": "([0-9])[.]"}}))
+    rule = {"pattern": "([0-9])[.]"}
+    apart = load_data(of_styles(styles, shifts=shifts, shifted_val="oil", groups_apart=rule))
+    assert apart.shifted_val is not None
+    assert not {key[-5] for key in apart.tests["oil"].keys} & {key[-5] for key in apart.shifted_val.keys}
+    grouped = load_data(of_styles(styles, shifts=shifts, shifted_val="oil", groups={"oil": rule}))
     assert grouped.shifted_val is not None and grouped.shifted_val.groups is not None
     assert not {*grouped.image_groups["oil"]} & {*grouped.shifted_val.groups}, "each group lies on one side"
     with pytest.raises(UserError, match=r"data.shifted_val: no shifted test set 'lead'; there are ink, oil"):

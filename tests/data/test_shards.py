@@ -124,17 +124,6 @@ def test_webdataset_reads_the_shards(folder):
         assert got["json"]["prompt"] == sample.meta["prompt"]
 
 
-def test_hugging_face_datasets_reads_the_shards(folder, tmp_path):
-    import datasets
-
-    files = {"train": [str(p) for p in sorted(folder.glob("*.tar"))]}
-    read = datasets.load_dataset("webdataset", data_files=files, split="train", cache_dir=str(tmp_path / "cache"))
-    assert read["__key__"] == [s.key for s in WANTED]
-    assert read["cls"] == [s.label for s in WANTED]
-    assert np.array_equal(np.asarray(read[3]["png"]), WANTED[3].image)
-    assert read[3]["json"]["seed"] == WANTED[3].meta["seed"]
-
-
 def test_a_folder_holds_one_dataset(folder):
     before = everything(folder)
     begin_dataset(folder, ABOUT)

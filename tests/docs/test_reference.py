@@ -55,7 +55,6 @@ def test_every_command_and_option_is_there() -> None:
         ("train", "|`steps`|integer from 1 or `null`|`600`|`null` with `epochs`|"),
         ("data.shifts.NAME", "|`severity`|integer from 1 to 5|`null`|all if `null`|"),
         ("datasets.NAME.filter", "|`drop`|number above 0 and below 1|`null`|the share of each class to leave out.|"),
-        ("class_model", "|`width`|integer from 32|`192`|its channels, 32 for each attention head.|"),
         ("arms.N", "|`mixture`|list of [sections](#armsnmixturen)|*required*||"),
     ],
 )

@@ -180,10 +180,3 @@ def test_a_plan_of_any_allowed_size_is_read_without_making_it():
         huge[index]
     assert tracemalloc.get_traced_memory()[1] < 10_000_000
     tracemalloc.stop()
-
-
-def test_the_keys_of_a_validation_part_are_none_of_another_class():
-    twins = LabelSpace(tuple(ClassLabel(id, id, id) for id in ("a", "a-val", "b")))
-    assert len({request.key for request in plan(labels=twins)}) == 90
-    with pytest.raises(UserError, match=r"generate\.split: .*'a-val'"):
-        plan(labels=twins, split="val")

@@ -2,7 +2,6 @@
 
 import itertools
 import signal
-import time
 from importlib import metadata
 
 import numpy as np
@@ -11,10 +10,10 @@ from drawn import generate
 from kill_and_resume import contents
 
 from genrobust.core import Artifact, GenrobustError, UserError, lock
-from genrobust.data import ShardDataset, shard_files
+from genrobust.data import ShardDataset
 from genrobust.generate import Plan
 from genrobust.generate.engines.diffusers import DiffusersEngine
-from genrobust.generate.run import HOPELESS, WAITING
+from genrobust.generate.run import HOPELESS
 from genrobust.generate.sample import Sampler
 
 
@@ -104,39 +103,6 @@ def test_an_interrupted_run_leaves_whole_shards_and_resumes_to_the_same_bytes(
     run(out, labels, generator, small)
     run(tmp_path / "undisturbed", labels, generator, small)
     assert contents(out) == contents(tmp_path / "undisturbed")
-
-
-@pytest.mark.thorough
-def test_drawing_waits_for_the_writer_before_images_fill_the_memory(tmp_path, labels, generator, config, monkeypatch):
-    asked = config.model_copy(update={"per_class": 20, "shard_size": 15, "batch_size": 2})
-    draw, png, drawn, encoded, waiting = Sampler.draw, shard_files._png, [], [], []
-
-    def count(self, requests):
-        waiting.append(len(drawn) - len(encoded))
-        drawn.extend(requests)
-        return draw(self, requests)
-
-    def slow(sample):
-        time.sleep(0.1)  # longer than an image takes to be drawn here
-        encoded.append(sample)
-        return png(sample)
-
-    monkeypatch.setattr(Sampler, "draw", count)
-    monkeypatch.setattr(shard_files, "_png", slow)
-    monkeypatch.setattr(shard_files, "ENCODERS", 1)
-    run(tmp_path, labels, generator, asked)
-    assert len(drawn) == len(encoded) == 60
-    assert max(waiting) <= 2 * (WAITING * 2 + 2) + 3  # two shards' queues, a batch each, and what is being encoded
-
-
-def test_a_writer_that_fails_ends_the_drawing_that_waits_for_it(tmp_path, labels, generator, config, monkeypatch):
-    def full(folder, index, samples, rejected):
-        next(iter(samples))
-        raise GenrobustError("no space left on device")
-
-    monkeypatch.setattr("genrobust.generate.run.write_shard", full)
-    with pytest.raises(GenrobustError, match="no space left"):
-        run(tmp_path, labels, generator, config.model_copy(update={"per_class": 20, "shard_size": 60, "batch_size": 1}))
 
 
 def test_blank_images_never_enter_and_the_dataset_says_so(

@@ -2,10 +2,8 @@
 
 import numpy as np
 import pytest
-import torch
 from drawn import pixels
 
-from genrobust.generate.engines.diffusers import rounded
 from genrobust.generate.loading import SCHEDULERS
 from genrobust.generate.sample import fault, to_uint8
 
@@ -85,16 +83,6 @@ LINE = changed(WHITE, np.s_[30:32, 10:50], 0)
 )
 def test_faults_are_told_from_pictures(image, found):
     assert fault(image) == found
-
-
-def test_an_engine_of_diffusers_rounds_as_numpy_does_and_keeps_what_is_no_number():
-    torch.manual_seed(0)
-    pixels = torch.rand(3, 8, 8, 3)
-    pixels[0, 0, 0] = torch.tensor([0.5, 1.5, 2.5]) / 255  # halves go to even levels
-    pixels[1, 2, 3, 0] = torch.nan
-    first, second, third = rounded(pixels)
-    assert first.dtype == third.dtype == np.uint8 and fault(second) == "nan"
-    assert (first == to_uint8(pixels[0].numpy())).all() and (third == to_uint8(pixels[2].numpy())).all()
 
 
 def test_levels_are_rounded_as_pil_images_from_diffusers():

@@ -69,7 +69,7 @@ def test_set_overrides_a_key_and_the_last_holds(recipe_file: str, overrides: lis
                 "train.lr": "learning_rate",
                 "train.batch": "batch_size",
                 "train.per_class": "generate.per_class",
-                "class_model.deep": "depth",
+                "class_model.chanels": "channels",
             }.items()
         ),
         ("train.zzz=1", "known here: init, method"),

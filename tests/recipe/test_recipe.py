@@ -49,7 +49,7 @@ MISTAKES = [  # change to SMALL, what the error names
     ({"train": {"step": 5}}, "unknown key train.step; did you mean steps?"),
     ({"data": {"sauce": "folders"}}, "unknown key data.sauce; did you mean source?"),
     ({"generate": {"prompts": {"xyzzy": 1}}}, "unknown key generate.prompts.xyzzy; known here: strategy"),
-    ({"class_model": {"deep": 3}}, "unknown key class_model.deep; did you mean depth?"),
+    ({"class_model": {"chanels": [32, 64]}}, "unknown key class_model.chanels; did you mean channels?"),
     ({"finetune": {"step": 3}}, "unknown key finetune.step; did you mean steps?"),
     (arm(train={"stpes": 5}), "stpes; did you mean steps?"),
     (dataset(generate={"prompts": {"strategi": "single"}}), "strategi; did you mean strategy?"),
@@ -190,8 +190,8 @@ MISTAKES = [  # change to SMALL, what the error names
     (dataset() | {"generator": None}, "datasets: "),
     (dataset(from_scratch=True) | {"generator": None}, "datasets: "),
     (dataset(from_scratch=True, finetuned=True), "datasets.few: finetuned and from_scratch"),
-    (dataset(class_model={"depth": 2}), "datasets.few: class_model: it needs from_scratch"),
-    (dataset(from_scratch=True, class_model={"deep": 2}), "datasets.few.class_model: unknown key deep; did you mean"),
+    (dataset(class_model={"steps": 2}), "datasets.few: class_model: it needs from_scratch"),
+    (dataset(from_scratch=True, class_model={"step": 2}), "datasets.few.class_model: unknown key step; did you mean"),
     (dataset(from_scratch=True, generator={"model": "x"}), "datasets.few: generator.model: "),
     (dataset(from_scratch=True, generator={"mode": "images"}), "datasets.few: generator.mode: "),
     (dataset(from_scratch=True, generator={"width": 64}), "datasets.few.generator: width: this key belongs to"),
@@ -269,7 +269,7 @@ def test_retrieved_images_may_be_a_path_alone() -> None:
     assert found[0] == found[1] != found[2] == found[3]
     assert str(found[0].retrieved.path) == "a" and found[2].search_clip == "pictograms"
     given = {"path": "a", "search": "b", "clip": "c", "per_class": 3}
-    given |= {"without": {"cells": ["*/emoji"], "names": ["web-*"]}}
+    given |= {"without": {"cells": ["*/emoji"]}}
     recipe = parse_recipe(SMALL | {"data": {"retrieved": given}})
     assert recipe.model_dump(mode="json")["data"]["retrieved"] == given
     assert Recipe.model_validate(recipe.model_dump(mode="json")) == recipe
@@ -314,15 +314,15 @@ def test_a_dataset_inherits_what_its_mode_uses() -> None:
     redrawing = {"mode": "labels+images", "strength": 0.4}
     datasets = {
         "scratch": {"from_scratch": True},
-        "more": {"from_scratch": True, "generator": {"guidance_scale": 4.0}, "class_model": {"depth": 2}},
+        "more": {"from_scratch": True, "generator": {"guidance_scale": 4.0}, "class_model": {"batch_size": 2}},
         "redrawn": {"generator": redrawing},
     }
     recipe = parse_recipe(SMALL | {"generator": generator, "datasets": datasets})
     own = recipe.generation("scratch")[0]
     assert (own.mode, own.steps, own.guidance_scale, hasattr(own, "width")) == ("class", 9, 2.5, False)
     assert recipe.generation("more")[0].guidance_scale == 4.0
-    depths = [recipe.class_model_of(name).depth for name in ("scratch", "more")]
-    assert depths == [ClassModelConfig().depth, 2]
+    sizes = [recipe.class_model_of(name).batch_size for name in ("scratch", "more")]
+    assert sizes == [ClassModelConfig().batch_size, 2]
     redrawn = recipe.generation("redrawn")[0]
     assert (redrawn.width, redrawn.strength, redrawn.lora) == (64, 0.4, recipe.generation("generated")[0].lora)
     other = parse_recipe(SMALL | {"generator": redrawing, "datasets": {"plain": {"generator": {"mode": "labels"}}}})

@@ -126,7 +126,7 @@ def test_a_sweep_may_have_all_the_arms() -> None:
         ("datasets.few.generator.steps", "0"),
         ("datasets.few.generate.split", "test"),
         ("datasets.few.filter.drop", "1"),
-        ("class_model.depth", "0"),
+        ("class_model.batch_size", "0"),
         ("class_model.components", "none"),
         ("train.learning_rate", "0"),
         ("train.wise_ft", "{a: 1}"),

@@ -209,6 +209,25 @@ def test_networks_that_other_recipes_trained_on_test_images_are_named(folders: F
     genrobust("evaluate", own, "--models", f"{other}:real", *out, said=leak)
 
 
+def test_drawings_of_one_photograph_are_told_by_their_names_and_left_out_by_a_rule(
+    folders: Folders, write_folder: Callable[..., Path], tmp_path: Path
+) -> None:
+    folders["sketch"] = write_folder("sketch", "solid", 8, CLASSES)
+    web = write_folder("web", "train", 5, CLASSES)
+    for folder in (folders["sketch"], web):
+        for label, name in enumerate(CLASSES):
+            for number, path in enumerate(sorted((folder / name).iterdir())):
+                photo = f"n0210{label}_{15000 + number % 4}" if number < 4 or folder != web else "own"
+                path.rename(path.with_name(f"{photo}-{number}{'a' if folder == web else ''}.png"))
+    section: dict[str, Any] = {"extra": {"web": str(web)}}
+    context = Context(recipe_of(folders, data=section), tmp_path / "runs")
+    (notice,) = (str(notice) for notice in context.notices if "groups_apart" in str(notice))
+    rule = yaml.safe_load(notice.split("data.groups_apart: ")[1])
+    context = Context(recipe_of(folders, data={**section, "groups_apart": rule}), tmp_path / "runs")
+    assert of(context.data.extra["web"]) == ["own-4a.png"] * len(CLASSES)
+    assert any("belong together" in str(notice) for notice in context.notices)
+
+
 @pytest.mark.parametrize("command", ["train", "evaluate"])
 def test_each_command_counts_what_it_leaves_out(command: str, folders: Folders, tmp_path: Path) -> None:
     leak = next((folders["solid"] / next(iter(CLASSES))).iterdir())

@@ -87,7 +87,6 @@ from .interrupts import (
 from .keys import (
     DEVICES as DEVICES,
     HEX_DIGITS as HEX_DIGITS,
-    bare_name as bare_name,
     digest as digest,
     file_name as file_name,
     hash_file as hash_file,
@@ -105,6 +104,7 @@ from .made_by import (
 )
 from .masking import mask_secrets as mask_secrets
 from .named_files import OutputFile as OutputFile, expand_home as expand_home
+from .names import bare_name as bare_name, near_names as near_names, perhaps as perhaps
 from .page_files import (
     PAGES as PAGES,
     REWRITE as REWRITE,

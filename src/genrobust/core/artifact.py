@@ -226,7 +226,8 @@ class Artifact:
         for name in names:
             if (remote := self._remote) is not None:
                 remote.remove(self.folder / name)
-            (self.folder / name).unlink(missing_ok=True)
+            with suppress(FileNotFoundError, NotADirectoryError):
+                (self.folder / name).unlink()
 
     def discard_part(self, part: str) -> None:
         """Have a part made again, by removing its manifest."""

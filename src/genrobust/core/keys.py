@@ -6,7 +6,6 @@ import hashlib
 import json
 import re
 import time
-import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, is_dataclass
 from functools import cache
@@ -60,11 +59,6 @@ def slug(text: str) -> str:
         if text.isascii() and re.sub(r"[^a-z0-9]+", "", plain):
             return plain
     return f"{plain[: LONGEST - 7] or 'class'}-{digest(text, 6)}"
-
-
-def bare_name(text: str) -> str:
-    """`text` without what two spellings of one name may differ in: case, Unicode form, spaces, hyphens, underscores."""
-    return re.sub(r"[\s_-]+", "", unicodedata.normalize("NFC", text)).casefold()
 
 
 def file_name(text: str) -> str:

@@ -11,8 +11,7 @@ from contextlib import ExitStack, contextmanager
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
-from rich.text import Text
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 SPEED_OVER_S = 300.0  # rates are means over so many seconds: a batch of large images alone can take a minute
 LINE_EVERY_S = 30.0  # where standard error is no terminal
@@ -44,18 +43,22 @@ class Bar:
 
     def line(self) -> str:
         """How far it is, how fast and how long yet, in words."""
-        now = time.monotonic()
+        item = self.unit if self.each == 1 else "steps"
+        return ", ".join([f"{self.what}: {self.done:,} of {self.total:,} {item}", *self.rate()])
+
+    def rate(self) -> list[str]:
+        """How fast it is, how long yet, and the note, as far as they are known."""
+        now, words = time.monotonic(), list[str]()
         made = max(0, self.done - self.found)
         self._past.append((now, made))
         while now - self._past[0][0] > SPEED_OVER_S:
             self._past.popleft()
-        item = self.unit if self.each == 1 else "steps"
-        (then, before), words = self._past[0], [f"{self.what}: {self.done:,} of {self.total:,} {item}"]
+        then, before = self._past[0]
         if made > before and now > then:
             speed = (made - before) / (now - then)
             words.append(f"{_format_speed(speed * self.each)} {self.unit}/s")
             words.append(f"{about(max(0, self.total - self.done) / speed)} left")
-        return ", ".join([*words, *([self.note] if self.note else [])])
+        return [*words, self.note] if self.note else words
 
 
 class _Forwarding(Bar):
@@ -67,13 +70,6 @@ class _Forwarding(Bar):
 
     def advance(self, count: int = 1, note: str | None = None, found: bool = False) -> None:
         self._count(count * self._each, note, found)
-
-
-class _Rate(ProgressColumn):
-    def render(self, task: Task) -> Text:
-        bar: Bar = task.fields["bar"]
-        speed = (task.speed or 0.0) * bar.each
-        return Text(f"{_format_speed(speed)} {bar.unit}/s" if speed else "", style="progress.data.speed")
 
 
 @contextmanager
@@ -123,26 +119,16 @@ def counting(unit: str, count: Count) -> Iterator[None]:
 
 @contextmanager
 def _terminal_display(bar: Bar) -> Iterator[Callable[[], None]]:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _Rate(), TimeRemainingColumn())
     outermost = not _shown
     if outermost:
-        notes = TextColumn("{task.fields[note]}")
-        console = Console(stderr=True, emoji=False)
-        _shown.append(Progress(*columns, notes, console=console, transient=True, speed_estimate_period=SPEED_OVER_S))
+        what, rate = TextColumn("{task.description}"), TextColumn("{task.fields[rate]}")
+        columns = what, BarColumn(20), MofNCompleteColumn(), rate
+        _shown.append(Progress(*columns, console=Console(stderr=True, emoji=False), transient=True))
         _shown[0].start()
     display = _shown[0]
-    id = display.add_task(escape(bar.what), total=bar.total, completed=bar.done, bar=bar, note="")
-    task = next(task for task in display.tasks if task.id == id)
-    found_before = bar.found
-
-    def show() -> None:
-        nonlocal found_before
-        task.completed += bar.found - found_before  # by an update, they would count for the speed
-        found_before = bar.found
-        display.update(id, completed=bar.done, note=escape(bar.note))
-
+    id = display.add_task(escape(bar.what), total=bar.total, completed=bar.done, rate="")
     try:
-        yield show
+        yield lambda: display.update(id, completed=bar.done, rate=escape(", ".join(bar.rate())))
     finally:
         display.remove_task(id)
         if outermost:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -12,6 +11,7 @@ from pkgutil import iter_modules
 from typing import Any, Generic, TypeVar
 
 from genrobust.core.errors import UserError
+from genrobust.core.names import near_names, perhaps
 
 T = TypeVar("T")
 
@@ -78,8 +78,7 @@ class Registry(Generic[T]):
         if name in registered:
             return registered[name]
         if not entry_points:
-            near = difflib.get_close_matches(name, self.names(), n=3)
-            hint = f" (perhaps {' or '.join(near)}?)" if near else ""
+            hint = perhaps(near_names(name, self.names()))
             raise UserError(f"no {self.kind} {name!r}{hint}; known: {', '.join(self.names())}")
         try:
             thing: T = entry_points[0].load()

@@ -28,6 +28,7 @@ from .copies.exact import (
     without_leaks as without_leaks,
 )
 from .copies.fingerprint import NEAR as NEAR, Neighbors as Neighbors, frame as frame, nearest as nearest
+from .copies.names import apart_from_tests as apart_from_tests, describe_same_names as describe_same_names
 from .copies.near import find_near_copies as find_near_copies, thumbnails as thumbnails
 from .filters import (
     below as below,

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from genrobust.core import BaselineModel, UserError, is_missing, read_csv, some_of
+from genrobust.core import BaselineModel, UserError, is_missing, near_names, read_csv, some_of
 from genrobust.robustness import copies
 
 ACCURACIES = ("clean", "shifted")
@@ -104,12 +103,9 @@ def clip_accuracies(column: str, names: Sequence[str], values: np.ndarray, top: 
 
 def suggestion(name: str, known: Sequence[str], noun: str = "columns") -> str:
     """Return what a message suggests in place of `name`: the `known` names near it, or the first of them."""
-    lower = {k.lower(): k for k in known if k}
-    near = [lower[k] for k in difflib.get_close_matches(name.lower(), lower, n=5, cutoff=0.5)]
-    near = near or [k for k in lower.values() if name and name.lower() in k.lower()][:5]
-    if near:
-        return f"near it: {' '.join(', '.join(near).split())}"  # a column may hold line breaks
-    return f"its {noun} are {some_of(lower.values())}"
+    known = [" ".join(text.split()) for text in known if text]  # a column may hold line breaks
+    near = near_names(name, known) or [text for text in known if name and name.lower() in text.lower()][:5]
+    return f"near it: {', '.join(near)}" if near else f"its {noun} are {some_of(known)}"
 
 
 def listing(names: Sequence[str], noun: str) -> str:

@@ -8,9 +8,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from genrobust.core import ImageSet, LabelSpace, StudyData, Subset, UserError, digest
+from genrobust.core import ImageSet, LabelSpace, StudyData, Subset, UserError, digest, perhaps
 from genrobust.data.class_lists import KEY, choose_classes
-from genrobust.data.classes import FolderClasses, perhaps
+from genrobust.data.classes import FolderClasses
 from genrobust.recipe import ClassSample
 
 log = logging.getLogger(__name__)

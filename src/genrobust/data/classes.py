@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,7 +9,17 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from genrobust.core import ClassLabel, LabelSpace, UserError, bare_name, file_name, slug, some_of
+from genrobust.core import (
+    ClassLabel,
+    LabelSpace,
+    UserError,
+    bare_name,
+    file_name,
+    near_names,
+    perhaps,
+    slug,
+    some_of,
+)
 from genrobust.data.stored import StoredImages
 
 
@@ -70,8 +79,7 @@ class FolderClasses:
 
     def near(self, name: str) -> list[str]:
         """Return training folders whose name is like `name`, the nearest first."""
-        by_bare_name = {bare_name(folder): folder for folder in self.folders}
-        return [by_bare_name[p] for p in difflib.get_close_matches(bare_name(name), by_bare_name, n=3)]
+        return near_names(name, self.folders)
 
     def labels_of(
         self, path: Path, groups: Iterable[str], same_class: Mapping[str, str], named: Mapping[str, str]
@@ -135,9 +143,8 @@ def classes_of(train: StoredImages, class_names: Mapping[str, str] | None = None
         )
     for name in given:
         if name not in names:
-            near = difflib.get_close_matches(name, names, n=3)
-            known = f": name one of {some_of(names)}, or remove the key"
-            raise UserError(f"data.class_names: {train.path} has no folder {name!r}{perhaps(near)}{known}")
+            known = f"{perhaps(near_names(name, names))}: name one of {some_of(names)}, or remove the key"
+            raise UserError(f"data.class_names: {train.path} has no folder {name!r}{known}")
     called = [train.named.get(name, name) for name in names]
     shown = [given.get(n, re.sub(r"[\s_-]+", " ", c).strip() or c) for n, c in zip(names, called, strict=True)]
     slugs, texts = (Counter(map(key, called)) for key in (slug, bare_name))
@@ -156,8 +163,3 @@ def _require_unique(path: Path, names: Sequence[str], values: Sequence[str], pro
     for name, value in zip(names, values, strict=True):
         if (twin := first.setdefault(value, name)) != name:
             raise UserError(f"{path}: the classes {twin!r} and {name!r} ({value!r}) {problem}")
-
-
-def perhaps(near: Sequence[str]) -> str:
-    """Return a suggestion of the `near` names, in parentheses; "" for none."""
-    return f" (perhaps {' or '.join(near)}?)" if near else ""

@@ -9,8 +9,6 @@ import stat
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import lru_cache
-from multiprocessing import parent_process
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -21,7 +19,6 @@ from genrobust.core import ImageSet, UserError, bare_name, digest, progress_bar,
 from genrobust.data.reading import FORMATS, read_image, walk_images
 
 log = logging.getLogger(__name__)
-_warn_once = lru_cache(log.warning)  # a run lists its folders several times
 
 WORKERS = 8  # folders scanned at once: a network file system answers each slowly, and several together
 
@@ -220,7 +217,7 @@ def list_files(folder: Path, group_of: Callable[[str], str]) -> Listing:
 
 
 def _check_nested(folder: Path, scanned: Iterable[ImageFile], classes: Iterable[str]) -> None:
-    """Log folders inside class folders; raise UserError where one is called as another class, and by no number."""
+    """Raise UserError where a folder inside a class folder is called as another class, and by no number."""
     names = {bare_name(PurePosixPath(name).name) for name in classes}
     nested = {(file.group, file.key.rpartition("/")[0]) for file in scanned if "/" in file.key[len(file.group) + 1 :]}
     for group, path in sorted(nested):
@@ -229,12 +226,6 @@ def _check_nested(folder: Path, scanned: Iterable[ImageFile], classes: Iterable[
             if own != bare_name(part) in names and not part.isdecimal():
                 problem = f"{folder / path} lies in the folder of the class {group!r}, and is called as another class"
                 raise UserError(f"{problem}: move {part!r} out of {group!r}, or rename it if its images show {group!r}")
-    if nested and parent_process() is None:
-        group, path = min(nested)
-        _warn_once(
-            "%s: images in %d folders inside class folders count to the outer class, such as %s to %r",
-            folder, len(nested), path, group,
-        )  # fmt: skip
 
 
 def list_images(

@@ -10,12 +10,11 @@ import numpy as np
 from genrobust.core import ImageSet, Subset, UserError, fair_in_kinds, reading, some_of
 from genrobust.data.classes import FolderClasses
 from genrobust.data.file_list import ListedImages
-from genrobust.data.grouping import names_by
+from genrobust.data.grouping import APART, names_by
 from genrobust.data.stored import StoredImages, class_folders
 from genrobust.recipe import ImageRule
 
 HELD_OUT = 0.1  # the share of each class
-APART = "data.groups_apart"
 
 
 def open_images(

@@ -13,7 +13,7 @@ from genrobust.recipe import GroupRule, ImageRule
 
 log = logging.getLogger(__name__)
 
-KEY, STYLES = "data.groups", "data.styles"
+KEY, STYLES, APART = "data.groups", "data.styles", "data.groups_apart"
 
 
 def with_styles(data: StudyData, rule: ImageRule | None) -> StudyData:

@@ -11,11 +11,11 @@ from pathlib import Path
 from genrobust.core import REAL, ImageSet, Line, StudyData, UserError, some_of, with_attributes
 from genrobust.data.class_subset import of_classes
 from genrobust.data.classes import FolderClasses
-from genrobust.data.folders import hold_back, open_images
+from genrobust.data.folders import hold_back, kept_together, open_images
 from genrobust.data.grouping import with_groups, with_styles
 from genrobust.data.hub_sets import fetch_dataset
 from genrobust.data.stored import open_stored, open_unlabeled, require_there
-from genrobust.recipe import DataConfig, Place, ShiftConfig
+from genrobust.recipe import DataConfig, ImageRule, Place, ShiftConfig
 
 OWN_SETS = ("train", "val", "test")  # keys of a source that has them, as paths
 CHOSEN_BY = 1 / 3  # the share of `data.shifted_val` that is held out, of each class
@@ -135,7 +135,7 @@ def load_data(config: DataConfig) -> StudyData:
             data = replace(data, train=with_attributes(data.train, styles=[REAL] * len(data.train)))
     data = with_groups(data, config.groups)
     if config.shifted_val is not None:
-        data = _hold_out_shift(data, config.shifted_val)
+        data = _hold_out_shift(data, config.shifted_val, config.groups_apart)
     if (pool := config.retrieved.search) is not None:
         data = replace(data, unlabeled=open_unlabeled("data.retrieved.search", pool))
     if unused := config.same_class.keys() - classes.used:
@@ -146,14 +146,17 @@ def load_data(config: DataConfig) -> StudyData:
     return with_styles(data, config.styles)
 
 
-def _hold_out_shift(data: StudyData, name: str) -> StudyData:
-    """Return `data` with a part of the shifted test set `name` as its shifted validation set, groups undivided."""
+def _hold_out_shift(data: StudyData, name: str, rule: ImageRule | None) -> StudyData:
+    """Return `data` with a part of the shifted test set `name` as its shifted validation set.
+
+    What belongs together by the `rule` of `groups_apart`, or is of one group, is undivided.
+    """
     if name not in data.shifts:
         raise UserError(f"data.shifted_val: no shifted test set {name!r}; there are {', '.join(data.shifts)}")
     if data.shifted_val is not None:
         raise UserError(f"data.shifted_val: this source has its own, {data.shifted_val.name}: leave the key out")
     images = data.tests[name]
-    rest, val = hold_back(images, CHOSEN_BY, images.groups)
+    rest, val = hold_back(images, CHOSEN_BY, kept_together(images, rule) or images.groups)
     val.name = f"{name}-val"
     return replace(data, tests={**data.tests, name: rest}, shifted_val=val)
 
@@ -161,20 +164,19 @@ def _hold_out_shift(data: StudyData, name: str) -> StudyData:
 def _require_apart(config: DataConfig) -> None:
     """Raise UserError where the images to test on, or to choose by, are those of another set or lie among them.
 
-    Shifts may share a path that they read in different ways, such as ObjectNet by each of its maps.
+    Shifts may share a path that they read in different ways, such as ObjectNet by each of its maps, and a reader may
+    read a part of its path.
     """
-    shifts = {f"data.shifts.{name}.path": shift for name, shift in config.shifts.items()}
+    shifts = {f"data.shifts.{name}.path": shift.kind for name, shift in config.shifts.items()}
     paths = {key: path.resolve() for key, path in config.places.items() if key != "data.root"}
-    apart = [key for key in paths if key in {"data.val", "data.test", *shifts}]
-    for key, test in product(paths, apart):
-        inner, outer = (key, test) if paths[key].is_relative_to(paths[test]) else (test, key)
-        ways = [shifts[each].kind if each in shifts else "folders" for each in (key, test)]
-        if key == test or not paths[inner].is_relative_to(paths[outer]):
+    for key, test in product(paths, paths):
+        if key == test or test not in {"data.val", "data.test", *shifts} or {key, test} <= shifts.keys():
             continue
-        if paths[key] == paths[test] and (key not in shifts or shifts[key] == shifts.get(test)):
+        if paths[key] == paths[test]:
             raise UserError(f"{key} and {test} are one path, {config.places[key]}: give each set images of its own")
-        if paths[key] != paths[test] and ways == ["folders", "folders"]:
-            raise UserError(f"{inner} lies in {outer}, {config.places[outer]}: give each set images of its own")
+        for inner, outer in ((key, test), (test, key)):
+            if paths[inner].is_relative_to(paths[outer]) and shifts.get(outer, "folders") == "folders":
+                raise UserError(f"{inner} lies in {outer}, {config.places[outer]}: give each set images of its own")
 
 
 def read_shift(

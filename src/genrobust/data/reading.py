@@ -5,16 +5,14 @@ from __future__ import annotations
 import io
 import os
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 from PIL.TiffImagePlugin import BITSPERSAMPLE, SAMPLEFORMAT
 
-from genrobust.core import ImageSet, UserError, cores, reading
+from genrobust.core import ImageSet, UserError, reading
 
 FORMATS = {  # what is read, by extension; formats that run a program (EPS) or hold no picture stay out
     ".jpg": "JPEG",
@@ -38,7 +36,6 @@ LARGEST_FILE = 2**30  # bytes: more than so many pixels take in any format
 LONGEST_SIDE = 100  # times the shorter one: the shorter is resized, and pixels grow with the square of this
 # Pillow warns beyond half of MAX_PIXELS. The filter is for the process: one for a block changes those of other threads.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
-T = TypeVar("T")
 
 
 def read_image(source: Path | bytes, name: str | None = None, side: int | None = None) -> Image.Image:
@@ -73,29 +70,19 @@ def read_image(source: Path | bytes, name: str | None = None, side: int | None =
     raise UserError(f"cannot read the image {where}: {reason}. Replace or remove the file, then run again")
 
 
-def broken_images(read: Callable[[T], Image.Image], images: Iterable[T]) -> list[str]:
-    """Decode `images` with `read`, in threads; return the error of each that cannot be read, in their order."""
-
-    def error_of(image: T) -> str:
-        try:
-            read(image)
-        except UserError as error:
-            return str(error)
-        return ""
-
-    with ThreadPoolExecutor(cores()) as pool:
-        return [error for error in pool.map(error_of, images) if error]
-
-
 def describe_broken(images: ImageSet, broken: Sequence[int]) -> str:
     """Return what is wrong with the `broken` images of a set, by their places: the first ten, and the number of all."""
-    reasons = broken_images(images.image, broken[:BROKEN_SHOWN])
+    reasons = []
+    for place in broken[:BROKEN_SHOWN]:
+        try:
+            images.image(place)
+        except UserError as error:
+            reasons.append(str(error))
     if len(broken) == 1:
         return reasons[0]
-    more = f"\nand {len(broken) - len(reasons):,} more" if len(broken) > len(reasons) else ""
-    return (
-        f"{len(broken):,} of the {len(images):,} images of {images.name} cannot be read:\n" + "\n".join(reasons) + more
-    )
+    more = [f"and {len(broken) - len(reasons):,} more"] if len(broken) > len(reasons) else []
+    number = f"{len(broken):,} of the {len(images):,} images of {images.name} cannot be read:"
+    return "\n".join([number, *reasons, *more])
 
 
 def image_files(folder: Path, any_format: bool = False) -> Iterator[Path]:

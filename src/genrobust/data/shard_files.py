@@ -24,6 +24,7 @@ from PIL import Image
 from genrobust.core import OURS, Artifact, GenrobustError, Sample, cores, reading, replacing
 
 ENCODERS = 8  # threads: one disk takes no more
+AHEAD = 64  # images that wait to be encoded, while the next are drawn
 OK, GIVEN_UP = "ok", "given-up"
 
 # One row a request. What a sample's or a rejected request's metadata lacks is null.
@@ -97,10 +98,10 @@ def is_key(key: str) -> bool:
 def _with_png(samples: Iterable[Sample]) -> Iterator[tuple[Sample, bytes]]:
     """Each sample with its image as PNG, in order: an image of 512 x 512 pixels takes a core 0.1 s."""
     ahead: deque[tuple[Sample, Future[bytes]]] = deque()
-    with ThreadPoolExecutor(encoders := min(ENCODERS, cores())) as pool:
+    with ThreadPoolExecutor(min(ENCODERS, cores())) as pool:
         for sample in samples:
             ahead.append((sample, pool.submit(_png, sample)))
-            if len(ahead) > 2 * encoders:
+            if len(ahead) > AHEAD:
                 first, image = ahead.popleft()
                 yield first, image.result()
         yield from ((sample, image.result()) for sample, image in ahead)

@@ -1,4 +1,4 @@
-"""Withholds a part of the images to retrieve: cells of class and style, or images by their names."""
+"""Withholds a part of the images to retrieve: cells of class and style."""
 
 from __future__ import annotations
 
@@ -18,29 +18,24 @@ Cell = tuple[int, str]  # a label and a style
 
 
 def withhold(data: StudyData, rule: WithoutConfig) -> StudyData:
-    """Return `data` without the images to retrieve that `rule` excludes; those with labels are then its `withheld`.
+    """Return `data` without the images to retrieve that `rule` excludes, which are then its `withheld`.
 
     Raises:
-        UserError: A pattern matches no cell or no name, a share of the cells leaves a class or a style without any, or
-            no image is left. The message names the key.
+        UserError: A pattern matches no cell, a share of the cells leaves a class or a style without any, or no image is
+            left. The message names the key.
     """
-    excluded = _matching_keys(data, rule.names)
-    if data.unlabeled is not None and excluded:
-        data = replace(data, unlabeled=_left(data.unlabeled, [key in excluded for key in data.unlabeled.keys]))
-    pool = data.retrieval
-    cells = _choose_cells(data, rule.cells) if rule.cells else set()
-    if pool is None or not (excluded or cells):
+    if not rule.cells:
         return data
-    out = [key in excluded or cell in cells for key, cell in zip(pool.keys, list_cells(pool), strict=True)]
-    withheld = Subset(pool, np.flatnonzero(out), "withheld") if any(out) else None
-    return replace(data, retrieval=_left(pool, out), withheld=withheld)
+    pool, cells = _choose_cells(data, rule.cells)
+    out = [cell in cells for cell in list_cells(pool)]
+    return replace(data, retrieval=_left(pool, out), withheld=Subset(pool, np.flatnonzero(out), "withheld"))
 
 
 def without_withheld(data: StudyData, contents_of: ContentsOf) -> StudyData:
     """Return `data` without the copies of withheld images, byte for byte, among the images to search.
 
     Args:
-        contents_of: As for `find_copies`.
+        contents_of: As for `without_copies`.
 
     Raises:
         UserError: No image is left, or a file cannot be read.
@@ -73,27 +68,14 @@ def _left(images: ImageSet, out: Sequence[bool]) -> Subset:
     return Subset(images, np.flatnonzero(~np.asarray(out)))
 
 
-def _matching_keys(data: StudyData, patterns: Sequence[str]) -> set[str]:
-    matched: set[str] = set()
-    if not patterns:  # the keys may be millions
-        return matched
-    keys = [key for pool in (data.retrieval, data.unlabeled) if pool is not None for key in pool.keys]
-    for pattern in patterns:
-        matches = [key for key in keys if fnmatchcase(key, pattern)]
-        if not matches:
-            known = f"their keys are like {keys[0]!a}" if keys else "there are none"
-            raise UserError(f"{KEY}.names: {pattern!a} matches no image to retrieve; {known}")
-        matched.update(matches)
-    return matched
-
-
-def _choose_cells(data: StudyData, rule: CellShare | Sequence[str]) -> set[Cell]:
+def _choose_cells(data: StudyData, rule: CellShare | Sequence[str]) -> tuple[ImageSet, set[Cell]]:
+    """The images to retrieve, and the cells of theirs that are withheld."""
     pool, chosen = data.retrieval, set[Cell]()
     cells = sorted({cell for cell in list_cells(pool) if cell[1]}) if pool is not None else []
-    if not cells:
+    if pool is None or not cells:
         raise UserError(f"{KEY}.cells: there are no labeled images with styles to retrieve: remove the key")
     if isinstance(rule, CellShare):
-        return _spread(sorted({*cells} - {*list_cells(data.train)}), rule, data.labels)
+        return pool, _spread(sorted({*cells} - {*list_cells(data.train)}), rule, data.labels)
     for pattern in rule:
         matches = [cell for cell in cells if any(fnmatchcase(name, pattern) for name in _names(cell, data.labels))]
         if not matches:
@@ -101,7 +83,7 @@ def _choose_cells(data: StudyData, rule: CellShare | Sequence[str]) -> set[Cell]
             known = f"write CLASS/STYLE, such as {_names(cells[0], data.labels)[0]}; the styles are {styles}"
             raise UserError(f"{KEY}.cells: {pattern!a} matches no image to retrieve: {known}")
         chosen.update(matches)
-    return chosen
+    return pool, chosen
 
 
 def _names(cell: Cell, labels: LabelSpace) -> list[str]:

@@ -27,7 +27,7 @@ def explain_out_of_memory(device: torch.device, work: str, remedy: str) -> Itera
     try:
         yield
     except (RuntimeError, MemoryError) as error:
-        if not _may_lack_memory(error):
+        if not (is_out_of_memory(error) or any(words in str(error) for words in PERHAPS)):
             raise
         traceback.clear_frames(error.__traceback__)
         if device.type == "cuda":
@@ -37,34 +37,15 @@ def explain_out_of_memory(device: torch.device, work: str, remedy: str) -> Itera
         raise OutOfMemory(f"out of memory on {device} {work}: {remedy}") from error
 
 
-def _may_lack_memory(error: Exception) -> bool:
-    return is_out_of_memory(error) or (isinstance(error, RuntimeError) and any(w in str(error) for w in PERHAPS))
-
-
 @contextmanager
-def explain_failure(work: str) -> Iterator[None]:
-    """Turn what a generator raises in the block, which may be a stranger's, into GenrobustError about `work`."""
+def explain(problem: str, remedy: str, kind: type[GenrobustError] = UserError) -> Iterator[None]:
+    """Turn any error that diffusers, transformers or peft raise in the block into `kind` with problem and remedy."""
     try:
         yield
     except GenrobustError:
         raise
     except Exception as error:
-        if _may_lack_memory(error):
-            raise  # for `explain_out_of_memory`
-        raise GenrobustError(f"{work} fails: {one_line(error)}: get the generator again, or name another") from error
-
-
-@contextmanager
-def explain_refusal(problem: str, remedy: str) -> Iterator[None]:
-    """Turn any error that diffusers, transformers or peft raise in the block into UserError with problem and remedy."""
-    try:
-        yield
-    except GenrobustError:
-        raise
-    except Exception as error:
-        if type(error).__name__ == "OutOfMemoryError":  # the card is full; a stranger's sizes may fill no CPU
-            raise
-        raise UserError(f"{problem}: {one_line(error)}: {remedy}") from error
+        raise kind(f"{problem}: {one_line(error)}: {remedy}") from error
 
 
 @contextmanager

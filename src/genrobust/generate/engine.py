@@ -70,9 +70,9 @@ class Engine(ABC):
         up to rounding: its noise comes from ``request.seed``, which differs each time that an image is drawn again.
         """
 
-    def expect(self, images: int, batch: int) -> None:
-        """Prepare for a dataset of so many `images`, a `batch` at once; called once, before the first is drawn."""
-        del images, batch  # what takes long to prepare pays for many
+    def expect(self, batch: int) -> None:
+        """Prepare to draw a `batch` of images at once; called once, before the first is drawn."""
+        del batch  # most need no preparation
 
     @classmethod
     def weights_bytes(cls, config: GeneratorConfig) -> int:

@@ -11,16 +11,15 @@ import torch
 import transformers
 from diffusers.schedulers import KarrasDiffusionSchedulers
 from safetensors import safe_open
-from torch import nn
 
 from genrobust.classifiers import resolved_here
 from genrobust.core import INDEX, UserError
-from genrobust.generate.calls import EMPTY_WARNING, explain_refusal, muted, refusing_random_weights
+from genrobust.generate.calls import EMPTY_WARNING, explain, muted, refusing_random_weights
 from genrobust.generate.locate import Adapter, find_adapter, find_lora, read_index
 from genrobust.generate.mode import Generator, locate, mode_of
-from genrobust.generate.pipeline_config import AdaptedConfig, DiffusersConfig, PromptedConfig
+from genrobust.generate.pipeline_config import DiffusersConfig
 from genrobust.generate.pipelines import ENCODED
-from genrobust.generate.speed import place
+from genrobust.generate.speed import networks_of, place, trunk_of
 
 ADAPTER = "recipe"  # the name of a LoRA in the pipeline
 
@@ -49,18 +48,17 @@ def load_generator(config: DiffusersConfig, device: torch.device) -> Generator:
     id, folder = locate(config)
     index = read_index(folder)
     pipeline = _load_pipeline(folder, config, index)
-    lora = config.lora if isinstance(config, PromptedConfig) else None
-    lora_file = None if lora is None else find_lora(lora)[1]
-    _check_safety_checker(pipeline, config)
+    if getattr(config, "safety_checker", False) and getattr(pipeline, "safety_checker", None) is None:
+        raise UserError(f"generator.safety_checker is on, and {config.model} has none: turn it off, or name another")
     pipeline.set_progress_bar_config(disable=True)
     _set_scheduler(pipeline, config)
     width, height = _image_size(config, pipeline)
-    if lora is not None and lora_file is not None:
-        _add_lora(pipeline, lora_file, lora.scale)
-    if isinstance(config, AdaptedConfig) and config.adapter is not None:
-        _add_adapter(pipeline, find_adapter(config.adapter), config.adapter.scale)
-    offload = place(pipeline, config, device)
-    return Generator(pipeline, config, id, device, width, height, _id2label(index), offload)
+    if lora := getattr(config, "lora", None):
+        _add_lora(pipeline, find_lora(lora)[1], lora.scale)
+    if adapter := getattr(config, "adapter", None):
+        _add_adapter(pipeline, find_adapter(adapter), adapter.scale)
+    place(pipeline, config, device)
+    return Generator(pipeline, config, id, device, width, height, _id2label(index))
 
 
 def _id2label(index: dict[str, Any]) -> dict[int, str] | None:
@@ -76,7 +74,7 @@ def _load_pipeline(folder: Path, config: DiffusersConfig, index: dict[str, Any])
     """The folder's pipeline, without what the mode does not use; raises UserError."""
     # A part that was left out when the folder was saved, such as the third text encoder of SD3, is left out again.
     extra: dict[str, Any] = {name: None for name, part in index.items() if part == [None, None]}
-    if "safety_checker" in index and not config.checks_safety:
+    if "safety_checker" in index and not getattr(config, "safety_checker", False):
         extra |= {"safety_checker": None, "requires_safety_checker": False}
     if "XL" in index["_class_name"]:
         extra["add_watermarker"] = False  # else it depends on what else is installed
@@ -86,32 +84,23 @@ def _load_pipeline(folder: Path, config: DiffusersConfig, index: dict[str, Any])
     if name == "AutoPipelineForText2Image" and kind in ENCODED and "Img2Img" not in kind:
         name = kind  # which that would choose, after seconds of importing every pipeline that there is
     loader = getattr(diffusers, name)
-    with explain_refusal(f"cannot load the generator in {folder}", "get it again, or name another"):
-        return _from_pretrained(loader, folder, config.dtype, variant=config.variant, **extra)
-
-
-def _from_pretrained(kind: Any, folder: Path, dtype: str, **more: Any) -> Any:
-    """The pipeline in `folder`, all of it in `dtype` whatever the files are in. Raises what diffusers raises."""
     diffusers.utils.logging.disable_progress_bar()
     transformers.utils.logging.disable_progress_bar()
     with (
+        explain(f"cannot load the generator in {folder}", "get it again, or name another"),
         warnings.catch_warnings(),
         refusing_random_weights(),
         muted("Expected types for", "diffusers.pipelines.pipeline_utils"),  # a class model's U-Net is no transformer
     ):
-        warnings.simplefilter("ignore", FutureWarning)  # newer diffusers say dtype, older know only this
-        pipeline = kind.from_pretrained(
-            folder, torch_dtype=getattr(torch, dtype), use_safetensors=True, local_files_only=True, **more
+        warnings.simplefilter("ignore", FutureWarning)  # newer diffusers say dtype, older know only torch_dtype
+        dtype = getattr(torch, config.dtype)  # of all of it, whatever the files are in
+        pipeline = loader.from_pretrained(
+            folder, torch_dtype=dtype, variant=config.variant, use_safetensors=True, local_files_only=True, **extra
         )
-    if incomplete := [name for name, part in _networks(pipeline) if any(p.is_meta for p in part.parameters())]:
-        raise ValueError(f"weights of the {incomplete[0]} are missing")
+        for name, part in networks_of(pipeline).items():
+            if any(weight.is_meta for weight in part.parameters()):
+                raise ValueError(f"weights of the {name} are missing")
     return pipeline
-
-
-def _check_safety_checker(pipeline: Any, config: DiffusersConfig) -> None:
-    """Raise UserError where the recipe asks for a safety checker that `pipeline` lacks."""
-    if config.checks_safety and getattr(pipeline, "safety_checker", None) is None:
-        raise UserError(f"generator.safety_checker is on, and {config.model} has none: turn it off, or name another")
 
 
 def _set_scheduler(pipeline: Any, config: DiffusersConfig) -> None:
@@ -139,7 +128,7 @@ def _add_lora(pipeline: Any, file: Path, scale: float) -> None:
     """
     kind = type(pipeline).__name__
     loggers = ("diffusers.loaders.peft", "diffusers.loaders.lora_base")
-    with explain_refusal(f"generator.lora: {file} cannot be added to the generator, a {kind}", "take one for that"):
+    with explain(f"generator.lora: {file} cannot be added to the generator, a {kind}", "take one for that"):
         with safe_open(file, framework="pt") as content:
             expected = sum(key.endswith(("lora_A.weight", "down.weight")) for key in content.keys())  # noqa: SIM118
         # Said of every LoRA for the UNet alone; what found no layer is counted below.
@@ -149,7 +138,7 @@ def _add_lora(pipeline: Any, file: Path, scale: float) -> None:
             )
     loaded = {
         name: sum(ADAPTER in getattr(module, "lora_A", {}) for module in network.modules())
-        for name, network in _networks(pipeline)
+        for name, network in networks_of(pipeline).items()
     }
     matched = sum(loaded.values())
     if matched < max(1, expected):  # more where the file holds several layers as one, such as query, key and value
@@ -166,7 +155,7 @@ def _add_adapter(pipeline: Any, adapter: Adapter, scale: float) -> None:
     """Add an IP-Adapter to `pipeline`; raises UserError where that does not work."""
     problem = f"generator.adapter: {adapter.file} cannot be added to the generator, a {type(pipeline).__name__}"
     with (
-        explain_refusal(problem, "take one for that"),
+        explain(problem, "take one for that"),
         refusing_random_weights(),
         muted("image_encoder is not loaded", "diffusers.loaders.ip_adapter"),  # it is, below
         muted(*EMPTY_WARNING),
@@ -189,17 +178,13 @@ def _add_adapter(pipeline: Any, adapter: Adapter, scale: float) -> None:
         pipeline.set_ip_adapter_scale(scale)
 
 
-def _networks(pipeline: Any) -> list[tuple[str, nn.Module]]:
-    return [(name, part) for name, part in pipeline.components.items() if isinstance(part, nn.Module)]
-
-
 def _image_size(config: DiffusersConfig, pipeline: Any) -> tuple[int, int]:
     """Width and height of the images in pixels: the recipe's, or else what the generator was trained on."""
     channels = getattr(getattr(getattr(pipeline, "vae", None), "config", None), "block_out_channels", None)
     draws_pixels = all(getattr(pipeline, name, None) is None for name in ("vae", "movq"))
     default_scale = 2 ** (len(channels) - 1) if channels else 1 if draws_pixels else 8
     scale = getattr(pipeline, "vae_scale_factor", default_scale)
-    trunk = getattr(pipeline, "unet", None) or getattr(pipeline, "transformer", None)
+    trunk = trunk_of(pipeline)
     sample = (trunk and trunk.config.get("sample_size")) or getattr(pipeline, "default_sample_size", None)
     own_scale = scale
     if hasattr(pipeline, "get_default_resolution"):  # in pixels, whatever its autoencoder

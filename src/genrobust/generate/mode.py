@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from genrobust.core import LabelSpace, Registry, Request, UserError
 from genrobust.generate.locate import check_trained, find_generator, read_index
-from genrobust.generate.pipeline_config import AdaptedConfig, DiffusersConfig
+from genrobust.generate.pipeline_config import DiffusersConfig
 
 if TYPE_CHECKING:  # a dataset is named after its generator's identity, which takes neither torch nor diffusers
     import torch
@@ -26,7 +26,6 @@ class Generator:
         id: Its name, without a path.
         width, height: The size of its images in pixels.
         id2label: The names of the classes of a class-conditional one, by number, where its folder names them.
-        offload: What of it waits in main memory: "none", "model" or "group", as `generator.offload` has it.
     """
 
     pipeline: Any  # a diffusers pipeline, which gets its attributes at run time
@@ -36,7 +35,6 @@ class Generator:
     width: int
     height: int
     id2label: dict[int, str] | None = None
-    offload: str = "none"
 
     @property
     def latent_shape(self) -> tuple[int, int, int]:
@@ -101,8 +99,7 @@ MODES: Registry[type[Mode]] = Registry("mode", "genrobust.modes", "genrobust.gen
 def mode_of(config: DiffusersConfig) -> type[Mode]:
     """Return the mode that `config` names, or its variant for an adapter."""
     mode = MODES.get(config.mode)
-    has_adapter = isinstance(config, AdaptedConfig) and config.adapter is not None
-    return mode.adapted if has_adapter and mode.adapted is not None else mode
+    return mode.adapted if mode.adapted is not None and getattr(config, "adapter", None) else mode
 
 
 def locate(config: DiffusersConfig) -> tuple[str, Path]:

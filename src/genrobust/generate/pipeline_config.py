@@ -55,7 +55,7 @@ class DiffusersConfig(GeneratorConfig):
     `dtype: auto` is the fastest that the hardware supports: bfloat16, else float16, or float32 on a CPU without
     bfloat16 instructions.
 
-    `compile: auto` compiles a UNet's blocks or a transformer's repeated ones, on a GPU, for 2,000 images or more.
+    `compile` (`torch.compile`) takes about a minute in each process, and pays for some thousand images on a GPU.
 
     `offload: auto` keeps only the computing part (`model`) or layer (`group`) on the GPU if not everything fits.
     """
@@ -69,17 +69,12 @@ class DiffusersConfig(GeneratorConfig):
     steps: Annotated[int, STEPS] = 15
     guidance_scale: Annotated[float, GUIDANCE] = 3.0
     dtype: Literal["auto", "float32", "float16", "bfloat16"] = "auto"
-    compile: Literal["auto"] | bool = "auto"
+    compile: bool = False
     offload: Literal["auto", "none", "model", "group"] = "auto"
 
     @property
     def drawn_steps(self) -> int:
         return self.steps
-
-    @property
-    def checks_safety(self) -> bool:
-        """Whether the generator's own checker looks at the images."""
-        return False
 
     @property
     def evaluations(self) -> float:
@@ -88,10 +83,6 @@ class DiffusersConfig(GeneratorConfig):
     @property
     def precision(self) -> str:
         return self.dtype
-
-    @property
-    def names(self) -> dict[str, tuple[str, ...]]:
-        return {"generator": (self.model, *self.alternatives), "lora": (), "adapter": ()}
 
 
 class SizedConfig(DiffusersConfig):
@@ -109,19 +100,11 @@ class SizedConfig(DiffusersConfig):
     def size(self) -> tuple[int | None, int | None]:
         return self.width, self.height
 
-    @property
-    def checks_safety(self) -> bool:
-        return self.safety_checker
-
 
 class PromptedConfig(SizedConfig):
     """A prompt."""
 
     lora: Annotated[LoraConfig | None, short_for("model", str | LoraConfig | None)] = None
-
-    @property
-    def names(self) -> dict[str, tuple[str, ...]]:
-        return super().names | ({} if self.lora is None else {"lora": (self.lora.model,)})
 
     def sampling(self) -> dict[str, Any]:
         return super().sampling() | ({} if self.lora is None else {"lora_scale": self.lora.scale})
@@ -131,10 +114,6 @@ class AdaptedConfig(SizedConfig):
     """A real image, through its CLIP embedding, or through the `adapter` of a text-to-image model."""
 
     adapter: Annotated[AdapterConfig | None, short_for("model", str | AdapterConfig | None)] = None
-
-    @property
-    def names(self) -> dict[str, tuple[str, ...]]:
-        return super().names | ({} if self.adapter is None else {"adapter": (self.adapter.model,)})
 
     def sampling(self) -> dict[str, Any]:
         return super().sampling() | ({} if self.adapter is None else {"adapter_scale": self.adapter.scale})

@@ -66,11 +66,6 @@ class Plan:
         self.per_class = per_class
         self.data_seed = data_seed
         self._middle = "-" if split == "train" else f"-{split}-"
-        if split != "train" and (clashes := {f"{id}-{split}" for id in labels.ids} & set(labels.ids)):
-            raise UserError(
-                f"generate.split: a class is called {min(clashes)!r}, as the {split} images of another are: rename its "
-                "folder"
-            )
         without_text = tuple(Template("", style) for style in dict.fromkeys(styles)) or NO_TEXT
         self._templates = [without_text] * len(labels) if prompts is None else class_templates(prompts, labels)
         self._negative_prompt = prompts.negative_prompt if prompts else ""

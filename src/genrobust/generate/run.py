@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import logging
 from collections import abc
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing, contextmanager, nullcontext, suppress
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
-from queue import Full, Queue
 from typing import Any
 
 from genrobust.classifiers import AUTO, resolved_here
@@ -48,12 +46,6 @@ from genrobust.recipe import GenerateConfig, GeneratorConfig
 
 HOPELESS = 100  # requests given up from the start of a run, without one image, before the run is stopped
 log = logging.getLogger(__name__)
-WAITING = 2  # batches that wait to be encoded and written, before drawing waits for them: they would fill the memory
-LOOK_EVERY = 0.5  # seconds between looks at a writer that takes no sample
-CUT_SHORT = "the shard was not drawn to its end"
-# Samples on their way to the thread that encodes and writes them, so that none waits for its shard to be drawn; then
-# None, or what went wrong.
-Handover = Queue[Sample | None | GenrobustError]
 
 
 class Generation:
@@ -147,18 +139,16 @@ class Generation:
         engine = engine_of(self._generator)
         loaded = engine(self._generator, self._labels, self._sources, device)
         size = self._config.batch_size
-        loaded.expect(len(self._plan), min(size, max(map(len, self.parts))))
+        loaded.expect(min(size, max(map(len, self.parts))))
         run = _Run(loaded, size, self._threads)
         # In float16, SDXL decodes in float32: TF32 has the bits of float16, and is many times as fast.
         tf32 = isinstance(self._generator, DiffusersConfig) and self._generator.dtype == "float16"
 
         def draw(shards: abc.Sequence[int]) -> None:
-            work = run.shards(self._out, ((i, [self._plan[n] for n in self.parts[i]]) for i in shards))
-            # Closed before the folder is given back: an interrupt must not leave the writer at work without it.
-            display = progress_bar("generating", sum(len(self.parts[i]) for i in shards))
-            with repeatable(tf32), display as bar, closing(work):
-                for count in work:
-                    bar.advance(count)
+            total = sum(len(self.parts[i]) for i in shards)
+            with repeatable(tf32), progress_bar("generating", total) as bar:
+                for i in shards:
+                    run.write(self._out, i, [self._plan[n] for n in self.parts[i]], bar.advance)
 
         return draw
 
@@ -176,7 +166,7 @@ class Generation:
 
 
 class _Run:
-    """One run of the stage: a loaded engine, and a thread that encodes and writes beside it."""
+    """One run of the stage, with a loaded engine."""
 
     def __init__(self, engine: Engine, batch_size: int, threads: int) -> None:
         self._sampler = Sampler(engine)
@@ -185,32 +175,21 @@ class _Run:
         versions = {f"{name}_version": metadata.version(name) for name in ("genrobust", "torch")}
         self._record = {**engine.record, "batch_size": batch_size, "threads": threads, **versions}
 
-    def shards(self, out: Path, shards: abc.Iterable[tuple[int, list[Request]]]) -> abc.Generator[int, None, None]:
-        """Draw and write each shard; yields how many requests were just drawn. Interrupted, it leaves whole shards."""
-        writings: list[Future[None]] = []
-        with ThreadPoolExecutor(1, thread_name_prefix="shards") as writer:
-            for index, requests in shards:
-                rejected: list[dict[str, Any]] = []
-                samples: Handover = Queue(WAITING * self._batch_size)
-                writing = writer.submit(write_shard, out, index, _received_samples(samples), rejected)
-                writings.append(writing)
-                last: GenrobustError | None = GenrobustError(CUT_SHORT)
-                try:
-                    for start in range(0, len(requests), self._batch_size):
-                        drawings = self._sampler.draw(requests[start : start + self._batch_size])
-                        for drawing in drawings:
-                            if (sample := self._make_sample(drawing, rejected)) is not None:
-                                _hand_over(sample, samples, writing)
-                        self._stop_if_hopeless(rejected)
-                        for future in writings:
-                            if future.done():
-                                future.result()  # raises: a full disk is reported now, not a shard later
-                        yield len(drawings)
-                    last = None
-                finally:
-                    _hand_over(last, samples, writing)
-            for future in writings:
-                future.result()
+    def write(self, out: Path, index: int, requests: abc.Sequence[Request], done: abc.Callable[[int], None]) -> None:
+        """Draw and write shard `index` of the folder `out`; `done` gets how many requests were just drawn."""
+        rejected: list[dict[str, Any]] = []
+        write_shard(out, index, self._samples(requests, rejected, done), rejected)
+
+    def _samples(
+        self, requests: abc.Sequence[Request], rejected: list[dict[str, Any]], done: abc.Callable[[int], None]
+    ) -> abc.Iterator[Sample]:
+        """Draw samples as they are asked for, a batch at once, while those before are encoded."""
+        for start in range(0, len(requests), self._batch_size):
+            drawings = self._sampler.draw(requests[start : start + self._batch_size])
+            made = [self._make_sample(drawing, rejected) for drawing in drawings]
+            self._stop_if_hopeless(rejected)
+            done(len(drawings))
+            yield from (sample for sample in made if sample is not None)
 
     def _make_sample(self, drawing: Drawing, rejected: list[dict[str, Any]]) -> Sample | None:
         """The image of a request with its metadata; None for one that was given up, which is added to `rejected`."""
@@ -252,19 +231,3 @@ def _no_image(generator: str, requests: int, reasons: abc.Sequence[str]) -> Genr
     return GenrobustError(
         f"the generator {generator} gave no usable image for {requests:,} requests ({'; '.join(reasons)}): {remedy}"
     )
-
-
-def _hand_over(item: Sample | GenrobustError | None, samples: Handover, writing: Future[None]) -> None:
-    """Put `item`, once there is room, unless the writer has ended: one that failed takes no more samples."""
-    while not writing.done():
-        with suppress(Full):
-            samples.put(item, timeout=LOOK_EVERY)
-            return
-
-
-def _received_samples(samples: Handover) -> abc.Iterator[Sample]:
-    """The samples that the drawing thread puts, up to None. Raises an error that it puts: the shard is incomplete."""
-    while (sample := samples.get()) is not None:
-        if isinstance(sample, GenrobustError):
-            raise sample
-        yield sample

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from dataclasses import dataclass
 from functools import cache
@@ -125,8 +124,7 @@ def _full_prompts(path: Path, prompts_by_class: dict[str, Any], class_label: Cla
     if not isinstance(prompts, list) or not prompts:
         raise UserError(f"prompts.file: {path}: {keys[0]!r} needs a list of prompts, one or more")
     for prompt in prompts:
-        is_text = isinstance(prompt, str) and prompt.strip() and not re.search("[\ud800-\udfff]", prompt)
-        if not is_text or SLOT in prompt:
+        if not isinstance(prompt, str) or not prompt.strip() or SLOT in prompt:
             raise UserError(
                 f"prompts.file: {path}: {keys[0]!r} lists {prompt!r}: a full prompt is a text that names the class in "
                 f"its own words, without {SLOT}"

@@ -22,7 +22,6 @@ from .data import (
 from .diffusion import (
     HEAD as HEAD,
     PATCH as PATCH,
-    PATCH_OF_LATENTS as PATCH_OF_LATENTS,
     ClassModelConfig as ClassModelConfig,
     FinetuneConfig as FinetuneConfig,
     GeneratorTraining as GeneratorTraining,

@@ -116,9 +116,6 @@ class WithoutConfig(Section):
     `cells` are classes in a style, which labeled images then lack: patterns of ``CLASS/STYLE`` such as ``dog/sketch``,
     ``*/sketch`` or ``dog/*``, or a share of all cells, which are those that the training images do not have.
 
-    `names` excludes images, with labels or without, whose key one of these patterns matches, such as ``*site-a/*``.
-    ``*`` stands for any text, also with ``/``.
-
     The excluded images with labels are the source `retrieved-withheld`, a control for what takes their place. Copies of
     them are left out of the images to search.
     """
@@ -127,7 +124,6 @@ class WithoutConfig(Section):
         CellShare | tuple[str, ...],
         BeforeValidator(_accept_share, json_schema_input_type=str | CellShare | tuple[str, ...]),
     ] = ()
-    names: tuple[str, ...] = ()
 
 
 class RetrievedConfig(Section):
@@ -181,6 +177,9 @@ class DataConfig(Choice):
     `groups` says which test images belong together, such as those of one photographer: intervals are then over groups.
     Give one `GroupRule`, or one for each test set.
 
+    `groups_apart` is the rule for images that belong together, such as drawings of one photograph: they are held out
+    together, lie in one half of a domain set, and are not learned from where one is a test image. PACS has its own.
+
     `styles` is the rule for the style of training and labeled retrieved images: retrieval matches styles, and a class
     model learns them. Folders STYLE/CLASS need none.
 
@@ -200,6 +199,7 @@ class DataConfig(Choice):
     own_clip: ClassVar[str | None] = None  # the CLIP that searches `retrieved` where the recipe names none
     own_prompts: ClassVar[str] = "openai"  # the templates of its prompts where the recipe names none
     has_published_lines: ClassVar[bool] = False  # of standard models, without the models themselves
+    together: ClassVar[ImageRule | None] = None  # `groups_apart` within the source, where the recipe has none
     needs: ClassVar[str] = ""  # what a machine must have for it, in words
 
     source: str = "pictograms"
@@ -216,6 +216,7 @@ class DataConfig(Choice):
     ] = RetrievedConfig()
     extra: dict[Name, Place] = Field(default_factory=dict)
     groups: dict[str, GroupRule] | GroupRule | None = None
+    groups_apart: ImageRule | None = later_key(None)
     styles: ImageRule | None = later_key(None)
     same_class: dict[str, str] = Field(default_factory=dict)
     shifted_val: str | None = later_key(None)

@@ -101,11 +101,6 @@ class GeneratorConfig(Choice):
         """What most of it computes in."""
         return FLOAT32
 
-    @property
-    def names(self) -> dict[str, tuple[str, ...]]:
-        """The names that the weights in a dataset's manifest may have, by its key."""
-        return {"generator": (self.model,)}
-
     def sampling(self) -> dict[str, Any]:
         """Return the part of the section that decides the images beside the weights, as flat JSON."""
         return self.model_dump(mode="json", exclude={"model", *self.unsampled})

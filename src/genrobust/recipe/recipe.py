@@ -250,8 +250,7 @@ class Recipe(Section):
     def _check_withheld(self) -> Recipe:
         parts = [part for arm in self.arms for part in arm.mixture]
         mixed = any(part.source == RETRIEVED_WITHHELD or part.cells == "withheld" for part in parts)
-        without = self.data.retrieved.without
-        if mixed and not (without.cells or without.names):
+        if mixed and not self.data.retrieved.without.cells:
             raise ValueError("data.retrieved.without: an arm mixes what is withheld: name cells to withhold")
         return self
 

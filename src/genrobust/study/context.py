@@ -25,7 +25,9 @@ from genrobust.core import (
 from genrobust.data import (
     Broken,
     Copies,
+    apart_from_tests,
     copies_of_tests,
+    describe_same_names,
     load_data,
     with_derived,
     withhold,
@@ -125,6 +127,9 @@ class Context:
             )
         chosen_by, scored = () if recipe.tune is None else recipe.tune.choose_by, recipe.evaluate.tests or ()
         data, leaks = without_leaks(data, contents, self._near_copies, chosen_by, {*scored})
+        data, apart = apart_from_tests(data, recipe.data.groups_apart)
+        if recipe.data.groups_apart is None and recipe.data.together is None:
+            apart = [describe_same_names(images, data.tests) for images in data.learned.values()]
         if retrieved.limit is not None and data.retrieval is not None:
             kept = np.sort(fair_order(data.retrieval)[: retrieved.limit])
             data = replace(data, retrieval=Subset(data.retrieval, kept))
@@ -134,7 +139,7 @@ class Context:
         data, copies = without_copies(data, contents, recipe.evaluate.beside)
         data = with_derived(data, recipe.data)
         _check_names(recipe, data)
-        return data, [*notices, *leaks, *copies]
+        return data, [*notices, *leaks, *filter(None, apart), *copies]
 
     @cached_property
     def _loaded(self) -> StudyData:

@@ -43,8 +43,7 @@ def objective(base: Path | GeneratorConfig, kind: str, on: ImageSet | None = Non
     generator = base if isinstance(base, GeneratorConfig) else GeneratorConfig(model=str(base))
     learned, names = images() if on is None else on, labels()
     if kind == "class":
-        size = {} if changes.get("channels") else {"depth": 2, "width": 32}
-        config = ClassModelConfig.model_validate({**SMALL, **size, **changes})
+        config = ClassModelConfig.model_validate({**SMALL, "channels": (32, 64), **changes})
         return ClassModel(generator, config, learned, names, 0)
     return Finetune(generator, FinetuneConfig(method=kind, **{**SMALL, **changes}), learned, names, 0, PROMPTS)
 

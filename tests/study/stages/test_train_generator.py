@@ -63,7 +63,7 @@ def by_style(raw, write_folder):
     return {
         **raw,
         "data": {"source": "domains", "root": str(root), "real": "ink", "held_out": 0.3, "near_copies": "keep"},
-        "class_model": {**short, "images": "pool", "depth": 1, "width": 32, "components": 8},
+        "class_model": {**short, "images": "pool", "channels": [32, 32], "components": 8},
         "datasets": {"styles": {"from_scratch": True, "generate": {"per_class": 2, "shard_size": 4}}},
         "arms": [REAL, {"name": "styles", "mixture": "styles"}],
     }

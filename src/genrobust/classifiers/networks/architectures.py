@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 from typing import Any
 
@@ -13,7 +12,7 @@ from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from genrobust.core import UserError
+from genrobust.core import UserError, near_names
 
 LEAST_BLURRED = 16  # input channels: FFCV does not blur the image itself
 
@@ -97,7 +96,7 @@ def timm_name(architecture: str) -> str:
 
 def did_you_mean(name: str, known: Iterable[str], otherwise: str) -> str:
     """Suggest the `known` names that are nearest to `name`; `otherwise` where none is near."""
-    near = difflib.get_close_matches(name, dict.fromkeys(known), n=3)
+    near = near_names(name, known)
     return f"did you mean {' or '.join(near)}?" if near else otherwise
 
 

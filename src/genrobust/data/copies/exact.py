@@ -79,12 +79,12 @@ def without_broken(data: StudyData, broken_of: Callable[[ImageSet], Sequence[int
     notices = []
     for key, images in data.learned.items():
         if broken := broken_of(images):
-            left[key] = _without(broken, data, key, images, "is broken: add others")
+            left[key] = leave_out(broken, data, key, images, "is broken: add others")
             notices.append(Broken(images.name, tuple(images.keys[place] for place in broken), len(images)))
     return data.replaced(left), notices
 
 
-def _without(places: Collection[int], data: StudyData, key: str, images: ImageSet, why: str) -> Subset:
+def leave_out(places: Collection[int], data: StudyData, key: str, images: ImageSet, why: str) -> Subset:
     """Return the set `key` of `data`, which is `images`, without those at `places`.
 
     Raises:
@@ -121,28 +121,23 @@ def hash_contents(images: ImageSet) -> np.ndarray | None:
     return hashes
 
 
-def find_copies(
-    sets: Mapping[str, ImageSet],
-    tests: Collection[str],
-    contents_of: ContentsOf,
-    beside: Collection[str] = (),
-) -> list[Copies]:
-    """Return the copies in each of `sets` that has any.
+def without_copies(
+    data: StudyData, contents_of: ContentsOf, beside: Collection[str] = ()
+) -> tuple[StudyData, list[Copies]]:
+    """Return `data` without the copies in its test sets, and all copies in its training, validation and test sets.
 
-    An image is a copy where its content was met before, in a set that comes before in `sets` or at a place before in
-    its own.
+    An image of a test set is left out where it was in training or validation, in a test set before, or before in its
+    own: the accuracy on it says nothing new, and an interval that counts it twice is too narrow.
 
     Args:
-        tests: The names of those that are test sets.
         contents_of: Returns the contents of a set, as `hash_contents` does.
         beside: Test sets that count in no mean and may hold the images of others, such as with other labels.
 
     Raises:
-        UserError: A file cannot be read.
+        UserError: No image of a test set is left, or a file cannot be read.
     """
-    first: dict[bytes, str] = {}
-    copies = []
-    for name, images in sets.items():
+    tests, first, copies = dict(data.tests), dict[bytes, str](), list[Copies]()
+    for name, images in {"train": data.train, "val": data.val, **data.tests}.items():
         if (hashes := contents_of(images)) is None:
             continue
         met = {content: other for content, other in first.items() if other not in tests} if name in beside else first
@@ -150,36 +145,13 @@ def find_copies(
         for place, content in enumerate(map(bytes, hashes)):
             if content in met:
                 originals[place] = met[content]
-            else:
-                met[content] = name
+            met.setdefault(content, name)
         if originals:
             copies.append(Copies(name, originals, len(images), name in tests))
-    return copies
-
-
-def without_copies(
-    data: StudyData, contents_of: ContentsOf, beside: Collection[str] = ()
-) -> tuple[StudyData, list[Copies]]:
-    """Return `data` without the copies in its test sets, and all copies in its training, validation and test sets.
-
-    An image of a test set is left out where it was in training or validation, in a test set before, or in its own: the
-    accuracy on it says nothing new, and an interval that counts it twice is too narrow.
-
-    Args:
-        contents_of: Returns the contents of a set, as `hash_contents` does.
-        beside: As in `find_copies`.
-
-    Raises:
-        UserError: No image of a test set is left, or a file cannot be read.
-    """
-    tests = dict(data.tests)
-    copies = find_copies({"train": data.train, "val": data.val, **tests}, tests, contents_of, beside)
-    for in_set in copies:
-        if (name := in_set.name) in tests:
-            others = " and ".join(Counter(in_set.originals.values()))
+        if originals and name in tests:
+            others = " and ".join(Counter(originals.values()))
             then = f"leave {name} out, or name it in evaluate.beside if it has other labels"
-            why = f"is a copy of one of {others}: {then}"
-            tests[name] = _without(in_set.originals, data, name, tests[name], why)
+            tests[name] = leave_out(originals, data, name, images, f"is a copy of one of {others}: {then}")
     return replace(data, tests=tests), copies
 
 
@@ -236,7 +208,7 @@ def without_leaks(
         copies.append(found)
         where = " and ".join(Counter(found.originals.values()))
         then = ", or set data.near_copies: keep" if found.near else ""
-        return _without(found.originals, data, key, images, f"is a copy of a test image ({where}): add others{then}")
+        return leave_out(found.originals, data, key, images, f"is a copy of a test image ({where}): add others{then}")
 
     chosen = {name: tests[name] for name in chosen_by if name in tests}
     others = {name: images for name, images in tests.items() if name not in chosen}

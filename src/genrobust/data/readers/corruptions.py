@@ -28,8 +28,8 @@ class Corruptions(DerivedSets):
     """Makes corrupted copies of a test set, `of`, in memory: the 15 corruptions of Hendrycks and Dietterich (2019).
 
     Each image is corrupted in each way of `which`, at each of `severities`. Each family, `noise`, `blur`, `weather` and
-    `digital`, is a test set, such as `NAME-noise`; with `by: corruption`, each corruption is. Its accuracy is the mean
-    over these, its interval over the images that were corrupted, or over their groups.
+    `digital`, is a test set, such as `NAME-noise`. Its accuracy is the mean over these, its interval over the images
+    that were corrupted, or over their groups.
 
     Strengths are those of Tiny-ImageNet-C and grow with the size of the image: accuracies do not compare with published
     ones, for which there is `kind: imagenet-c`. Give `side` where classifiers see smaller images than yours: images are
@@ -41,16 +41,14 @@ class Corruptions(DerivedSets):
     of: str | None = None  # a test set; the unshifted one if None
     which: tuple[Corruption, ...] = ()  # all if empty
     severities: Annotated[tuple[Severity, ...], Field(min_length=1)] = (1, 2, 3, 4, 5)
-    by: Literal["family", "corruption"] = "family"
     side: Pixels | None = None
 
     def make(self, name: str, tests: Mapping[str, ImageSet], clean: str) -> Mapping[str, ImageSet]:
         """Return the corrupted sets by name, in the order of the paper."""
         if (of := self.of or clean) not in tests:
             raise UserError(f"data.shifts.{name}.of: no test set {of!r}; there are {', '.join(tests)}")
-        chosen = [corruption for corruption in NAMES if corruption in (self.which or NAMES)]
-        sets = FAMILIES if self.by == "family" else {corruption: (corruption,) for corruption in NAMES}
-        made = {f"{name}-{part}": [each for each in names if each in chosen] for part, names in sets.items()}
+        chosen = self.which or NAMES
+        made = {f"{name}-{part}": [each for each in names if each in chosen] for part, names in FAMILIES.items()}
         severities = sorted(set(self.severities))
         return {
             full_name: CorruptedImages(full_name, tests[of], names, severities, self.side)

@@ -39,14 +39,11 @@ class DomainSet(DataSource):
     `leave-one-out` of the training images, and as many are the unshifted test set (at 0.1, arms train on 80 %, as in
     DomainBed).
 
-    `groups_apart` is the rule for images that stay in one half, such as drawings of one photograph. PACS has its own.
-
     `class_names` maps a class folder to the name that is shown and used in prompts.
     """
 
     official: ClassVar[tuple[str, ...]] = ()  # the folders of the domains, that of the training images first
     images: ClassVar[int | None] = None  # of the official set
-    together: ClassVar[ImageRule | None] = None  # `groups_apart` where the recipe has none
 
     root: Place  # the folder of the domains, or one above it
     protocol: Literal["one-domain", "leave-one-out"] = "one-domain"
@@ -54,7 +51,6 @@ class DomainSet(DataSource):
     left_out: str | None = None
     domains: tuple[str, ...] = ()  # all if empty
     held_out: Annotated[StrictFloat, Field(gt=0, le=0.4)] = HELD_OUT
-    groups_apart: ImageRule | None = None
     class_names: dict[str, str] = Field(default_factory=dict)
 
     @model_validator(mode="after")

@@ -15,21 +15,18 @@ from genrobust.data.folders import HELD_OUT, hold_back, kept_together, open_imag
 from genrobust.data.imagenet_sets import wordnet_ids
 from genrobust.data.reader import DataSource, Reader
 from genrobust.data.stored import open_stored
-from genrobust.recipe import READERS, SOURCES, ImageRule, Place
+from genrobust.recipe import READERS, SOURCES, Place
 
 
 class FolderSource(DataSource):
     """Training, validation and test images in places of their own.
 
     `held_out` is the share of each class that is taken from `train` where `val` is missing; 0 needs `train.keep: last`.
-
-    `groups_apart` is the rule for images that are held out together, such as those of one photographer.
     """
 
     train: Place | None = None
     val: Place | None = None
     held_out: Annotated[StrictFloat, Field(ge=0, le=0.5)] = HELD_OUT
-    groups_apart: ImageRule | None = None
     test: Place | None = None  # images that are not shifted
 
     @property
@@ -40,8 +37,6 @@ class FolderSource(DataSource):
     def _check_held_out(self) -> FolderSource:
         if self.held_out != HELD_OUT and self.val is not None:
             raise ValueError(f"held_out: the validation images are {self.val}: leave one of the two out")
-        if self.groups_apart is not None and (self.val is not None or self.held_out == 0):
-            raise ValueError("groups_apart: no images are held out for validation: leave it out")
         return self
 
     def study_of(self, classes: FolderClasses, train: ImageSet, test: ImageSet) -> tuple[StudyData, FolderClasses]:

@@ -12,49 +12,31 @@ from genrobust.core import (
     GenrobustError,
     ImageSet,
     LabelSpace,
+    OutOfMemory,
     Request,
-    UserError,
     hash_generator,
     hash_once,
     room_for_code,
 )
-from genrobust.generate.calls import EMPTY_WARNING, OutOfMemory, explain_failure, explain_out_of_memory, muted
+from genrobust.generate.calls import EMPTY_WARNING, explain, explain_out_of_memory, muted
 from genrobust.generate.engine import Engine
 from genrobust.generate.locate import find_adapter, find_generator, find_lora
 from genrobust.generate.mode import MODES, locate, mode_of
-from genrobust.generate.pipeline_config import (
-    AdaptedConfig,
-    AdapterConfig,
-    DiffusersConfig,
-    PromptedConfig,
-)
+from genrobust.generate.pipeline_config import DiffusersConfig
 from genrobust.generate.pipelines import guidance_arguments
 from genrobust.recipe import ENGINES, GeneratorConfig
 
 if TYPE_CHECKING:  # a study that is done asks for the identity alone, which takes neither torch nor diffusers
     import numpy as np
     import torch
-    from torch import Tensor
 
-ADDED = ("lora", "lora_sha256", "lora_scale", "adapter", "adapter_sha256", "adapter_scale")  # to the generator
+# Columns of the sidecar that are null for a generator to which nothing is added.
+ADDED = ("lora", "lora_sha256", "lora_scale", "adapter", "adapter_file", "adapter_sha256", "adapter_scale", "strength")
 REMEDY = (
     "lower generator.width and generator.height, set generator.offload to group or generator.dtype to bfloat16, or "
     "name a smaller generator"
 )
 log = logging.getLogger(__name__)
-
-
-def rounded(pixels: Tensor) -> list[np.ndarray]:
-    """Return images as uint8 [H, W, 3], rounded on their device; one with NaN or infinity stays float32.
-
-    Args:
-        pixels: float32 [B, H, W, 3] in [0, 1].
-    """
-    import torch
-
-    images = (pixels * 255).round().to(torch.uint8).cpu().numpy()
-    finite = pixels.isfinite().flatten(1).all(dim=1).tolist()
-    return [images[i] if is_finite else pixels[i].cpu().numpy() for i, is_finite in enumerate(finite)]
 
 
 @ENGINES.register("diffusers")
@@ -74,9 +56,7 @@ class DiffusersEngine(Engine):
         self.config = self.generator.config
         self.mode = mode_of(self.config)(self.generator, labels, self.source_image)
         self._most = 2**16  # images at once, as far as is known
-        self._compiled = False
-        # How many images at once the network is compiled for, 0 where that failed; None where it is not compiled.
-        self._whole: int | None = None
+        self._whole: int | None = None  # images at once that the network is compiled for, where it is
 
     @classmethod
     def options_in(cls, mode: str) -> type[GeneratorConfig]:
@@ -87,12 +67,12 @@ class DiffusersEngine(Engine):
         config = _diffusers_config(config)
         id, folder = locate(config)
         identity: dict[str, Any] = {"generator": id, "weights_sha256": hash_generator(folder, config.variant)}
-        if isinstance(config, PromptedConfig) and config.lora is not None:
-            lora, file = find_lora(config.lora)
+        if lora_config := getattr(config, "lora", None):
+            lora, file = find_lora(lora_config)
             identity |= {"lora": lora, "lora_sha256": hash_once(file)}
-        if (adapter_config := _adapter_config(config)) is not None:
+        if adapter_config := getattr(config, "adapter", None):
             adapter = find_adapter(adapter_config)
-            identity |= {"adapter": adapter.id, "adapter_sha256": adapter.sha256}
+            identity |= {"adapter": adapter.id, "adapter_file": adapter.file.name, "adapter_sha256": adapter.sha256}
         return identity
 
     @classmethod
@@ -100,8 +80,7 @@ class DiffusersEngine(Engine):
         config = _diffusers_config(config)
         folder = find_generator(config)[1]
         files = list(folder.rglob("*.safetensors"))
-        adapter_config = _adapter_config(config)
-        if adapter_config is not None:
+        if adapter_config := getattr(config, "adapter", None):
             adapter = find_adapter(adapter_config)
             files += [adapter.file, *adapter.image_encoder.rglob("*.safetensors")]
         return sum(path.stat().st_size for path in files)
@@ -109,13 +88,10 @@ class DiffusersEngine(Engine):
     @property
     def record(self) -> dict[str, Any]:
         config, known = self.config, {**self.identity(self.config), **self.config.sampling()}
-        adapter = _adapter_config(config)
         return {
             **super().record,
             "weights_sha256": known["weights_sha256"],
             **{key: known.get(key) for key in ADDED},
-            "adapter_file": None if adapter is None else find_adapter(adapter).file.name,
-            "strength": known.get("strength"),
             "scheduler": type(self.generator.pipeline.scheduler).__name__,
             "steps": config.steps,
             "guidance_scale": config.guidance_scale,
@@ -125,19 +101,20 @@ class DiffusersEngine(Engine):
             **{f"{name}_version": metadata.version(name) for name in ("diffusers", "transformers")},
         }
 
-    def expect(self, images: int, batch: int) -> None:
+    def expect(self, batch: int) -> None:
         from genrobust.generate.speed import compile_network
 
-        self._compiled = compile_network(self.generator, images)
-        # Not what happens to be drawn first: a run that goes on with the rest of a shard would draw other bytes.
-        self._whole = min(batch, self._most) if self._compiled else None
+        if self.config.compile:
+            compile_network(self.generator)
+            # Not what happens to be drawn first: a run that goes on with the rest of a shard would draw other bytes.
+            self._whole = batch
 
     def draw(self, requests: Sequence[Request]) -> list[np.ndarray | None]:
         drawn: list[np.ndarray | None] = []
         while len(drawn) < len(requests):
             part = requests[len(drawn) : len(drawn) + self._most]
             try:
-                drawn += self._draw(part, self.config.steps)
+                drawn += self._draw(part)
             except OutOfMemory as error:
                 if len(part) == 1:
                     raise
@@ -146,16 +123,9 @@ class DiffusersEngine(Engine):
                     self._whole = self._most
                     room_for_code((self.config.model_dump_json(), self._most))
                 log.warning(f"{error}; from here on {self._most} at once, with the same seeds")
-            except GenrobustError as error:
-                if isinstance(error, UserError) or not self._compiled or self.config.compile is True:
-                    raise
-                self._compiled, self._whole = False, 0
-                log.warning(f"{error}; drawing without generator.compile")
-            else:
-                self._compiled = self._compiled and self.config.compile is True  # it works: what fails now is another
         return drawn
 
-    def _draw(self, requests: Sequence[Request], steps: int) -> list[np.ndarray | None]:
+    def _draw(self, requests: Sequence[Request]) -> list[np.ndarray | None]:
         """Draw `requests` at once; raises OutOfMemory where they do not fit."""
         import torch
 
@@ -164,15 +134,15 @@ class DiffusersEngine(Engine):
             torch.inference_mode(),
             self._compiled_for(len(requests)),
             self._restored(),
+            explain(f"{self.config.model} does not draw", "get it again, or name another", GenrobustError),
             explain_out_of_memory(self.device, f"while drawing {len(requests)} x {size} pixels at once", REMEDY),
-            explain_failure(f"drawing with {self.config.model}"),
             muted(*EMPTY_WARNING),
         ):
-            pixels, unsafe = self._pixels(requests, steps)
-            return [None if bad else image for image, bad in zip(rounded(pixels), unsafe, strict=True)]
+            pixels, unsafe = self._pixels(requests)
+            return [None if bad else image for image, bad in zip(pixels, unsafe, strict=True)]
 
-    def _pixels(self, requests: Sequence[Request], steps: int) -> tuple[Tensor, Sequence[bool]]:
-        """Return the images of `requests`, float32 [B, H, W, 3] in [0, 1] on the device, and whether each is unsafe."""
+    def _pixels(self, requests: Sequence[Request]) -> tuple[np.ndarray, Sequence[bool]]:
+        """Return the images of `requests`, float32 [B, H, W, 3] in [0, 1], and whether each is unsafe."""
         import torch
 
         # On the CPU whatever the device, so that every machine starts from the same noise. A pipeline or scheduler that
@@ -182,13 +152,14 @@ class DiffusersEngine(Engine):
             **self.mode.arguments(requests, noise),
             **guidance_arguments(self.generator.pipeline, self.config),
             generator=noise,
-            num_inference_steps=steps,
+            num_inference_steps=self.config.steps,
             output_type="pt",
         )
         unsafe = getattr(output, "nsfw_content_detected", None) or [False] * len(requests)
-        if not torch.is_tensor(output.images):  # an array, of DiTPipeline before diffusers 0.41
-            return torch.from_numpy(output.images), unsafe
-        return output.images.permute(0, 2, 3, 1).float(), unsafe
+        images = output.images
+        if torch.is_tensor(images):  # else an array, of DiTPipeline before diffusers 0.41
+            images = images.permute(0, 2, 3, 1).float().cpu().numpy()
+        return images, unsafe
 
     def _compiled_for(self, images: int) -> AbstractContextManager[Any]:
         """Let another batch size than the whole, such as the rest of a shard, be drawn without the compiled network.
@@ -223,7 +194,3 @@ class DiffusersEngine(Engine):
 def _diffusers_config(config: GeneratorConfig) -> DiffusersConfig:
     assert isinstance(config, DiffusersConfig), "the section of another engine"
     return config
-
-
-def _adapter_config(config: DiffusersConfig) -> AdapterConfig | None:
-    return config.adapter if isinstance(config, AdaptedConfig) else None

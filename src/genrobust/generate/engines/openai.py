@@ -7,8 +7,8 @@ import base64
 import os
 import re
 from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, get_args
-from urllib.parse import urlsplit
 
 import numpy as np
 from pydantic import AfterValidator, Field, StrictFloat, StrictInt, model_validator
@@ -32,11 +32,10 @@ if TYPE_CHECKING:
     import torch
 
 T = TypeVar("T")
-PASSING = {408, 409, 429}  # statuses below 500 that the client tries again
 REFUSED = ("content_policy_violation", "moderation_blocked", "content_filter")  # codes of a safety checker
+NO_KEY = "no-key"  # which the client sends to a server that wants none
 SHOWN = 200  # characters of what a server says
 SEEDS = 2**31  # what every server takes; the seed of a request has 63 bits
-
 
 Sent = Literal[
     "size", "response_format", "output_format", "seed", "num_inference_steps", "guidance_scale", "negative_prompt"
@@ -45,11 +44,9 @@ OWN_FIELDS = ("model", "prompt", "n")  # of every request
 SENT = {"num_inference_steps": "steps", "guidance_scale": "guidance_scale"}  # fields of a request, and our keys
 
 
-def _base_url(text: str) -> str:
+def _address(text: str) -> str:
     """Return `text` without a slash or ``/v1`` at its end; raises ValueError, which never repeats a password in it."""
-    parts = urlsplit(text)
-    more = parts.username or parts.password or parts.query or parts.fragment
-    if parts.scheme not in ("http", "https") or not parts.hostname or more or " " in text:
+    if not re.fullmatch(r"https?://[^\s/?#@]+(/[^\s?#@]*)?", text):
         raise ValueError("give the server's address alone, such as http://127.0.0.1:30000; key_variable names the key")
     return text.rstrip("/").removesuffix("/v1").rstrip("/")
 
@@ -68,8 +65,6 @@ class ServerConfig(Section):
 
     `url` is its address, without ``/v1/images/generations``.
 
-    `model` is the server's name for the model, if it differs from `generator.model`.
-
     `key_variable` is the environment variable with the API key, and ends in API_KEY.
 
     `sends` lists the request fields that the recipe fills in, besides model, prompt and n. Without `seed`, a repeated
@@ -78,8 +73,7 @@ class ServerConfig(Section):
     `fields` are further fields, the same in all requests.
     """
 
-    url: Annotated[str, AfterValidator(_base_url)]
-    model: str | None = None
+    url: Annotated[str, AfterValidator(_address)]
     key_variable: Annotated[str, AfterValidator(_variable)] | None = None
     sends: tuple[Sent, ...] = get_args(Sent)
     fields: PlainValues = Field(default_factory=dict)
@@ -98,12 +92,12 @@ class ServerConfig(Section):
 class OpenAiConfig(EngineConfig):
     """A server with the images API of OpenAI.
 
-    `model` is the name that the dataset keeps. A key that `server.sends` leaves out is refused.
+    `model` is the server's name for it; of a path, the dataset keeps the last part. A key that `server.sends` leaves
+    out is refused.
     """
 
-    unsampled = ("revision", "server")
+    unsampled = ("server",)
 
-    revision: str | None = None
     steps: Annotated[int, STEPS] = 15
     guidance_scale: Annotated[float, GUIDANCE] = 3.0
     width: Annotated[int, SIZE] | None = None
@@ -112,7 +106,7 @@ class OpenAiConfig(EngineConfig):
 
     @model_validator(mode="after")
     def _check_sent(self) -> OpenAiConfig:
-        for key in self._unsent:
+        for key in self.unsent:
             if key in self.model_fields_set and getattr(self, key) != type(self).model_fields[key].default:
                 raise ValueError(f"{key}: server.sends leaves it out: leave it out here too")
         if (self.width is None) != (self.height is None):
@@ -120,15 +114,16 @@ class OpenAiConfig(EngineConfig):
         return self
 
     @property
-    def _unsent(self) -> tuple[str, ...]:
-        return tuple(key for field, key in SENT.items() if field not in self.server.sends)
+    def unsent(self) -> set[str]:
+        """The keys that the server does not get."""
+        return {key for field, key in SENT.items() if field not in self.server.sends}
 
     @property
     def size(self) -> tuple[int | None, int | None]:
         return self.width, self.height
 
     def sampling(self) -> dict[str, Any]:
-        sampling = {key: value for key, value in super().sampling().items() if key not in self._unsent}
+        sampling = {key: value for key, value in super().sampling().items() if key not in self.unsent}
         sends = sorted(set(self.server.sends) - {"response_format"})
         return {**sampling, "sends": sends, "fields": dict(sorted(self.server.fields.items()))}
 
@@ -151,23 +146,17 @@ class OpenAiEngine(Engine):
         super().__init__(config, labels, sources, device)
         require_packages(["openai"], "api", "generator.engine: openai")
         self._server = self.config.server
-        self._model = self._server.model or config.model
         self._key = _read_key(self._server.key_variable)
         self._run(self._check)
 
     @classmethod
     def identity(cls, config: GeneratorConfig) -> dict[str, Any]:
-        if config.model.startswith(("/", "~", ".")):
-            raise UserError(
-                f"generator.model: {config.model} is a path: give the name of the model, which the dataset keeps, and "
-                "the server's name of it as generator.server.model"
-            )
-        revision = _openai_config(config).revision
-        return {"generator": config.model, **({"revision": revision} if revision else {})}
+        return {"generator": Path(config.model).name if config.model.startswith(("/", "~", ".")) else config.model}
 
     @classmethod
     def check_amount(cls, config: GeneratorConfig, images: int) -> None:
-        if images > (most := _openai_config(config).server.max_images):
+        assert isinstance(config, OpenAiConfig)
+        if images > (most := config.server.max_images):
             raise UserError(
                 f"generator.server.max_images is {most:,}, and {images:,} images are to be drawn: look at what they "
                 "cost and how long they take, and raise it"
@@ -175,10 +164,8 @@ class OpenAiEngine(Engine):
 
     @property
     def record(self) -> dict[str, Any]:
-        keys = [key for field, key in SENT.items() if field in self._server.sends]
-        size = {"width": self.config.width, "height": self.config.height}
-        settings = {**{key: getattr(self.config, key) for key in keys}, **size}
-        return {**{key: value for key, value in super().record.items() if key != "device"}, **settings}
+        sent = {"width", "height", *SENT.values()} - self.config.unsent
+        return {**super().record, "device": None, **self.config.model_dump(include=sent)}
 
     def draw(self, requests: Sequence[Request]) -> list[np.ndarray | None]:
         async def draw_all(client: openai.AsyncOpenAI) -> list[np.ndarray | None]:
@@ -197,15 +184,11 @@ class OpenAiEngine(Engine):
         import openai
         from anyio.from_thread import start_blocking_portal
 
+        server = self._server
+
         async def run() -> T:
-            # None of OpenAI's own names and keys that the environment may hold goes to another server.
-            left_out: Any = dict.fromkeys(("OpenAI-Organization", "OpenAI-Project"), openai.Omit())
             async with openai.AsyncOpenAI(
-                api_key=self._key or "none",
-                base_url=f"{self._server.url}/v1",
-                timeout=self._server.timeout,
-                max_retries=self._server.retries,
-                default_headers=left_out,
+                api_key=self._key, base_url=f"{server.url}/v1", timeout=server.timeout, max_retries=server.retries
             ) as client:
                 return await work(client)
 
@@ -232,7 +215,7 @@ class OpenAiEngine(Engine):
 
         try:
             answer: Any = await client.images.generate(
-                model=self._model, prompt=request.prompt, n=1, extra_body=self._fields(request)
+                model=self.config.model, prompt=request.prompt, n=1, extra_body=self._fields(request)
             )
         except openai.OpenAIError as error:
             if isinstance(error, openai.APIError) and error.code in REFUSED:
@@ -246,12 +229,11 @@ class OpenAiEngine(Engine):
                 f"{self._clean(answer)}: look at its log, or correct generator.server.url, and rerun: completed shards "
                 "are kept"
             ) from error
-        width, height = self.config.width or image.shape[1], self.config.height or image.shape[0]
-        if image.shape[:2] != (height, width):
+        height, width = image.shape[:2]
+        if self.config.width is not None and (width, height) != self.config.size:
             raise UserError(
-                f"the server at {self._server.url} sends an image of {image.shape[1]} x {image.shape[0]} pixels in "
-                f"place of {width} x {height}: give generator.width and generator.height that it draws, or leave size "
-                "out of generator.server.sends"
+                f"the server at {self._server.url} sends an image of {width} x {height} pixels in place of "
+                f"{self.config.width} x {self.config.height}: give generator.width and generator.height that it draws"
             )
         return image
 
@@ -275,35 +257,29 @@ class OpenAiEngine(Engine):
 
     def _explained(self, error: openai.OpenAIError) -> GenrobustError:
         """Translate what the client raises."""
-        server, status = f"the server at {self._server.url}", getattr(error, "status_code", 500)
-        if status >= 500 or status in PASSING:
-            return GenrobustError(
-                f"{server} fails ({self._clean(error)}): look at its log, and rerun: completed shards are kept"
-            )
-        if status in (401, 403):
-            name = self._server.key_variable
-            remedy = f"look at the environment variable {name}" if name else "name its variable in server.key_variable"
-            return UserError(f"{server} refuses the API key, or wants one ({self._clean(error)}): {remedy}")
-        return UserError(
-            f"{server} refuses the request ({self._clean(error)}): correct generator, generator.server.url or "
-            "generator.server.model, or leave what it does not take out of generator.server.sends"
-        )
+        import openai
+
+        problem = f"the server at {self._server.url} does not draw ({self._clean(error)})"
+        match error:
+            case openai.AuthenticationError() | openai.PermissionDeniedError():
+                variable = self._server.key_variable or "that generator.server.key_variable names"
+                return UserError(f"{problem}: look at the API key in the environment variable {variable}")
+            case openai.BadRequestError() | openai.NotFoundError() | openai.UnprocessableEntityError():
+                return UserError(
+                    f"{problem}: correct generator.model, generator.server.url or another key, or leave what it does "
+                    "not take out of generator.server.sends"
+                )
+        return GenrobustError(f"{problem}: look at its log, and rerun: completed shards are kept")
 
     def _clean(self, said: object) -> str:
         """Return what a server says, on one line of visible characters, without the key, which some servers repeat."""
-        text = str(said).replace(self._key, "***") if self._key else str(said)
-        return escape_unprintable(" ".join(text.split()))[:SHOWN]
+        return escape_unprintable(" ".join(str(said).replace(self._key, "***").split()))[:SHOWN]
 
 
-def _openai_config(config: GeneratorConfig) -> OpenAiConfig:
-    assert isinstance(config, OpenAiConfig), "the section of another engine"
-    return config
-
-
-def _read_key(variable: str | None) -> str | None:
-    """The API key in an environment variable. No message holds any of it."""
+def _read_key(variable: str | None) -> str:
+    """The API key in an environment variable, NO_KEY without one. No message holds any of it."""
     if variable is None:
-        return None
+        return NO_KEY
     key = os.environ.get(variable, "").strip()
     if not key:
         raise UserError(

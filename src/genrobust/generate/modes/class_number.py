@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from genrobust.core import ClassLabel, LabelSpace, Request, UserError
+from genrobust.core import ClassLabel, LabelSpace, Request, UserError, near_names, perhaps
 from genrobust.generate.mode import MODES, Generator, Mode
 from genrobust.generate.pipeline_config import DiffusersConfig
 
@@ -116,8 +115,7 @@ def _class_number(label: int, class_label: ClassLabel, style: str, names: dict[i
             f"{subject} several classes called {class_label.name!r} ({matches}): give the class one of their full names"
         )
     name = name_in_style(class_label.name, style)
-    near = difflib.get_close_matches(name.casefold(), sorted(set().union(*names.values())), n=3)
-    hint = f" (perhaps {' or '.join(near)}?)" if near else ""
+    hint = perhaps(near_names(name, sorted(set().union(*names.values()))))
     if style:
         raise UserError(f"generator.styles: {subject} no {name!r}{hint}: name styles that it has learned")
     raise UserError(

@@ -11,10 +11,13 @@ from PIL import Image, ImageOps
 from genrobust.core import Request, UserError
 from genrobust.generate.mode import MODES, Mode
 from genrobust.generate.pipeline_config import GUIDANCE, PromptedConfig
-from genrobust.generate.private_names import KEEP_SIZE
 
 if TYPE_CHECKING:
     import torch
+
+# In the call of a FLUX Kontext, which else enlarges its source image to a megapixel: for 512 px, three times the work.
+# A private name, as diffusers 0.39 to 0.42 have it.
+KEEP_SIZE = {"_auto_resize": False}
 
 
 class EditConfig(PromptedConfig):

@@ -9,9 +9,6 @@ from typing import Any
 import torch
 from diffusers import DDIMScheduler
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
-from diffusers.models.embeddings import LabelEmbedding, TimestepEmbedding
-from diffusers.models.normalization import AdaLayerNormZero
-from diffusers.models.transformers.dit_transformer_2d import DiTTransformer2DModel
 from diffusers.models.unets.unet_2d import UNet2DModel
 from torch import Tensor, nn
 
@@ -31,18 +28,18 @@ from genrobust.generate.train.objective import (
     noise_schedule,
 )
 from genrobust.generate.train.tuned import VAE, save_class_model
-from genrobust.recipe import HEAD, PATCH, PATCH_OF_LATENTS, ClassModelConfig
+from genrobust.recipe import HEAD, PATCH, ClassModelConfig
 
 FITTED_ON = 4096  # images, whose patches have principal components like those of many more
-# The number that DiTPipeline's own guidance takes for "no class": a smaller transformer gets so many numbers, the last
-# of them unused, so that the folder is drawn from without genrobust too.
+# The number that DiTPipeline's own guidance takes for "no class": a model of fewer classes gets so many numbers, the
+# last of them unused, so that the folder is drawn from without genrobust too.
 NULL = 1000
 UNET_LAYERS, UNET_GROUPS = 1, 16  # blocks of a level; groups that normalize
 
 
 @dataclass
 class ClassModel(Objective):
-    """A network that learns the velocity of latents by class and style, under the base's noise schedule."""
+    """A U-Net that learns the velocity of latents by class and style, under the base's noise schedule."""
 
     def __post_init__(self) -> None:
         present = set(self.images.labels.tolist())
@@ -76,19 +73,16 @@ class ClassModel(Objective):
         # Its default clips at 1, which is for pixels, not for latents.
         self.scheduler = DDIMScheduler.from_config(scheduler_config, clip_sample=False)
         torch.manual_seed(hashed_seed(self.seed, "class model"))
-        make = _make_transformer if self.config.channels is None else _make_unet
-        model: Model = make(generator, self.numbers.null, self.config)
+        model: Model = _make_unet(generator, self.numbers.null, self.config.channels)
         if self.numbers.styles:
-            for part, name in _class_tables(model):
-                setattr(part, name, StyledTable(self.numbers, getattr(part, name).embedding_dim))
+            model.class_embedding = StyledTable(self.numbers, model.class_embedding.embedding_dim)
         condition = ClassCondition(self.images, self.numbers, CONDITION_DROPOUT)
         examples = Examples(generator, self.images, condition, self.config)
         return model.to(device), noise_schedule(scheduler_config), examples
 
     def save(self, out: Path, model: Model) -> None:
-        for part, name in _class_tables(model):
-            if isinstance(table := getattr(part, name), StyledTable):
-                setattr(part, name, table.as_table())
+        if isinstance(model.class_embedding, StyledTable):
+            model.class_embedding = model.class_embedding.as_table()
         base = locate(self.base)[1] / VAE, self.base.variant
         vae = self.vae if isinstance(self.vae, PatchAutoencoder) else base
         save_class_model(out, vae, model, self.scheduler, self.numbers.names(self.labels))
@@ -110,34 +104,30 @@ def styles_of(images: ImageSet) -> tuple[str, ...]:
 class Numbers:
     """The numbers by which a network of `classes` classes and `styles` draws: one for each class in each style.
 
-    Number c + classes * s is class c in style s, counted from 1; s = 0 is no style, so that the first numbers are those
-    of the classes. Then come the styles with no class, and `null`, which is neither.
+    Number c + (classes + 1) * s is class c in style s, counted from 1; c = classes is no class and s = 0 no style, so
+    that the first numbers are those of the classes. What is neither has the last number, `null`.
     """
 
     def __init__(self, classes: int, styles: tuple[str, ...]) -> None:
         self.classes, self.styles = classes, styles
-        self.null = max((classes + 1) * (len(styles) + 1) - 1, NULL)
+        self._pairs = (classes + 1) * (len(styles) + 1)
+        self.null = max(self._pairs if styles else classes, NULL)
 
     def of(self, classes: Tensor, styles: Tensor) -> Tensor:
         """Return the numbers, int64 [B], of `classes`, where `self.classes` is none, in `styles`, where 0 is none."""
-        in_style = classes + self.classes * styles
-        without_class = self.classes * (len(self.styles) + 1) + styles - 1
-        numbers = torch.where(classes == self.classes, without_class, in_style)
-        return numbers.masked_fill((classes == self.classes) & (styles == 0), self.null)
+        numbers = classes + (self.classes + 1) * styles
+        return numbers.masked_fill(numbers == self.classes, self.null)
 
     def pairs(self) -> tuple[Tensor, Tensor]:
         """Return the class and the style of each number up to `null`, int64 [null + 1]; unused numbers are neither."""
-        classes = torch.full((self.null + 1,), self.classes)
-        styles = torch.zeros(self.null + 1, dtype=torch.int64)
-        grid = torch.cartesian_prod(torch.arange(self.classes + 1), torch.arange(len(self.styles) + 1))
-        numbers = self.of(grid[:, 0], grid[:, 1])
-        classes[numbers], styles[numbers] = grid[:, 0], grid[:, 1]
-        return classes, styles
+        numbers = torch.arange(self.null + 1)
+        numbers[self._pairs :] = self.classes
+        return numbers % (self.classes + 1), numbers // (self.classes + 1)
 
     def names(self, labels: LabelSpace) -> dict[int, str]:
         """Return the names of each class in each style, with commas between, by number."""
         return {
-            len(labels) * s + number: ", ".join(name_in_style(name, style) for name in c.spellings)
+            (len(labels) + 1) * s + number: ", ".join(name_in_style(name, style) for name in c.spellings)
             for s, style in enumerate(("", *self.styles))
             for number, c in enumerate(labels.classes)
         }
@@ -179,7 +169,7 @@ class ClassCondition:
         self._styles = torch.tensor([positions.get(style, 0) for style in images.styles])
         self._numbers, self._dropout = numbers, dropout
 
-    def draw(self, images: Tensor, source: torch.Generator) -> Tensor:
+    def __call__(self, images: Tensor, source: torch.Generator) -> Tensor:
         """Return numbers, int64 [B]."""
         dropped = torch.rand(images.shape, generator=source) < self._dropout
         classes = self._classes[images].masked_fill(dropped, self._numbers.classes)
@@ -189,46 +179,14 @@ class ClassCondition:
         return self._numbers.of(classes, styles)
 
 
-def _make_transformer(generator: Generator, numbers: int, config: ClassModelConfig) -> DiTTransformer2DModel:
-    """A transformer that knows nothing, for the latents of `generator`, with DiT's initial weights."""
-    channels = generator.pipeline.vae.config.latent_channels
-    transformer = DiTTransformer2DModel(
-        num_attention_heads=config.width // HEAD,
-        attention_head_dim=HEAD,
-        num_layers=config.depth,
-        in_channels=channels,
-        out_channels=channels,  # None would mean the same, but not to DiTPipeline
-        sample_size=_latent_side(generator),
-        patch_size=PATCH_OF_LATENTS,
-        num_embeds_ada_norm=numbers,
-    )
-    for part in transformer.modules():
-        if isinstance(part, nn.Linear):
-            nn.init.xavier_uniform_(part.weight)
-            nn.init.zeros_(part.bias)
-    for part in transformer.modules():  # adaLN-Zero: every block begins as the identity
-        if isinstance(part, AdaLayerNormZero):
-            nn.init.zeros_(part.linear.weight)
-        elif isinstance(part, LabelEmbedding):
-            nn.init.normal_(part.embedding_table.weight, std=0.02)
-        elif isinstance(part, TimestepEmbedding):
-            nn.init.normal_(part.linear_1.weight, std=0.02)
-            nn.init.normal_(part.linear_2.weight, std=0.02)
-    nn.init.zeros_(transformer.proj_out_1.weight)
-    nn.init.zeros_(transformer.proj_out_2.weight)
-    # In training mode each block would drop classes by itself, so that none saw an image without its class.
-    return transformer.eval()
-
-
-def _make_unet(generator: Generator, null: int, config: ClassModelConfig) -> UNet2DModel:
+def _make_unet(generator: Generator, null: int, channels: tuple[int, ...]) -> UNet2DModel:
     """A U-Net that knows nothing, for the latents of `generator`: DDPM's, with attention below the first level."""
-    assert config.channels is not None
-    levels, latents = len(config.channels), generator.pipeline.vae.config.latent_channels
+    levels, latents = len(channels), generator.pipeline.vae.config.latent_channels
     unet = UNet2DModel(
         sample_size=_latent_side(generator),
         in_channels=latents,
         out_channels=latents,
-        block_out_channels=config.channels,
+        block_out_channels=channels,
         layers_per_block=UNET_LAYERS,
         down_block_types=("DownBlock2D", *["AttnDownBlock2D"] * (levels - 1)),
         up_block_types=(*["AttnUpBlock2D"] * (levels - 1), "UpBlock2D"),
@@ -243,23 +201,14 @@ def _make_unet(generator: Generator, null: int, config: ClassModelConfig) -> UNe
     return unet.eval()
 
 
-def _class_tables(model: Model) -> list[tuple[nn.Module, str]]:
-    """Where `model` keeps an embedding of each class: modules, and the names of the tables in them."""
-    if isinstance(model, UNet2DModel):
-        return [(model, "class_embedding")]
-    return [(part, "embedding_table") for part in model.modules() if isinstance(part, LabelEmbedding)]
-
-
 def _check_base(generator: Generator, config: ClassModelConfig) -> None:
-    """Raise UserError where no transformer of `config` can be trained on the latents of `generator`."""
+    """Raise UserError where no U-Net of `config` can be trained on the latents of `generator`."""
     pipeline, id = generator.pipeline, generator.id
     vae = getattr(pipeline, "vae", None)
     if not isinstance(vae, AutoencoderKL | PatchAutoencoder) or vae.config.shift_factor:
-        is_kl = isinstance(vae, AutoencoderKL)
-        kind = "none" if vae is None else "one with shifted latents" if is_kl else f"a {type(vae).__name__}"
         raise UserError(
-            f"a class model needs a plain AutoencoderKL, and {id} has {kind}: name another one under generator.model, "
-            "such as a Stable Diffusion, or set class_model.components"
+            f"a class model needs an AutoencoderKL without a shift, and {id} has none: name another one under "
+            "generator.model, such as a Stable Diffusion, or set class_model.components"
         )
     if "beta_schedule" not in pipeline.scheduler.config:
         raise UserError(
@@ -267,7 +216,7 @@ def _check_base(generator: Generator, config: ClassModelConfig) -> None:
             f"of {id} has none: name another one under generator.model, such as a Stable Diffusion"
         )
     side = _latent_side(generator)
-    unit = PATCH_OF_LATENTS if config.channels is None else 2 ** (len(config.channels) - 1)
+    unit = 2 ** (len(config.channels) - 1)
     if generator.width != generator.height or side % unit:
         raise UserError(
             f"a class model draws square images whose latents are a multiple of {unit} wide, and {id} makes {side} "

@@ -15,7 +15,6 @@ from torch import Tensor
 
 from genrobust.core import ImageSet, LabelSpace, UserError, digest, hashed_seed
 from genrobust.generate.mode import Generator, locate
-from genrobust.generate.pipeline_config import PromptedConfig
 from genrobust.generate.templates import class_templates
 from genrobust.generate.train.objective import (
     CONDITION_DROPOUT,
@@ -51,7 +50,7 @@ class Finetune(Objective):
             raise UserError(
                 f"generator.mode is {mode}, which draws without text: only generators of text are fine-tuned"
             )
-        if isinstance(self.base, PromptedConfig) and self.base.lora is not None:
+        if getattr(self.base, "lora", None):
             raise UserError("generator.lora is set: a generator is fine-tuned without one: leave it out")
         self.captions = captions_of(self.prompts, self.images, self.labels)
 
@@ -118,7 +117,7 @@ class CaptionCondition:
         self._choices = [[positions[text] for text in captions[pair]] for pair in pairs]
         self._contexts = encode_captions(generator, self._texts)
 
-    def draw(self, images: Tensor, source: torch.Generator) -> Tensor:
+    def __call__(self, images: Tensor, source: torch.Generator) -> Tensor:
         """Return the text encoder's states [B, T, D]."""
         turns = torch.randint(1 << 31, images.shape, generator=source).tolist()
         dropped = (torch.rand(images.shape, generator=source) < self._dropout).tolist()

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,6 +25,8 @@ from genrobust.recipe import GeneratorTraining
 
 Model = Any  # a U-Net or a transformer of diffusers: called with noisy latents, timesteps and context
 Schedule = Any  # a DDPMScheduler, which gets its attributes at run time
+# Returns what a model draws images by, given their indices, int64 [B], and the source of what is random in it.
+Condition = Callable[[Tensor, torch.Generator], Tensor]
 
 KEPT_BYTES = 3 << 30  # of latents, and of captions: 24,000 images and 13,000 captions of Stable Diffusion at 512 px
 MIN_SNR = 5.0  # that of a noise level from which on its weight falls, as in the paper
@@ -94,20 +96,9 @@ class Batch:
         """Return the batch in `count` parts, or fewer where it is smaller, each moved to `device`."""
         tensors = (self.latents, self.noise, self.timesteps, self.context)
         for part in zip(*(tensor.chunk(count) for tensor in tensors), strict=True):
-            yield Batch(*(_to_device(tensor, device) for tensor in part))
-
-
-def _to_device(tensor: Tensor, device: torch.device) -> Tensor:
-    """Return `tensor` on `device`; the copy to a GPU is asynchronous, from pinned memory."""
-    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
-
-
-class Condition(Protocol):
-    """The context by which a model draws each of the images."""
-
-    def draw(self, images: Tensor, source: torch.Generator) -> Tensor:
-        """Return the context of the images of these indices, int64 [B]; its random part comes from `source`."""
-        ...
+            if device.type == "cuda":  # whose copies are asynchronous from pinned memory
+                part = tuple(tensor.pin_memory() for tensor in part)
+            yield Batch(*(tensor.to(device, non_blocking=True) for tensor in part))
 
 
 class Examples:
@@ -133,7 +124,7 @@ class Examples:
         config = self._config
         source = torch.Generator().manual_seed(hashed_seed(seed, config.section, step))
         images = torch.randint(len(self._images), (config.batch_size,), generator=source)
-        context = self._condition.draw(images, source)
+        context = self._condition(images, source)
         flipped = torch.randint(2, images.shape, generator=source) if config.flip else 0
         timesteps = torch.randint(self._steps, images.shape, generator=source)
         latents = self._latents(images + len(self._images) * flipped, source)

@@ -10,7 +10,6 @@ from typing import Any
 
 import torch
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
-from diffusers.models.transformers.dit_transformer_2d import DiTTransformer2DModel
 from diffusers.models.unets.unet_2d import UNet2DModel
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import StableDiffusionPipeline
@@ -54,18 +53,18 @@ def save_lora(out: Path, unet: UNet2DConditionModel) -> None:
 def save_class_model(
     out: Path,
     vae: PatchAutoencoder | tuple[Path, str | None],
-    network: DiTTransformer2DModel | UNet2DModel,
+    unet: UNet2DModel,
     scheduler: Any,
     id2label: dict[int, str],
 ) -> None:
-    """Write a DiTPipeline: `network`, `scheduler` and `vae`, or a copy of that in a folder, of a variant.
+    """Write a DiTPipeline: `unet`, `scheduler` and `vae`, or a copy of that in a folder, of a variant.
 
-    A U-Net takes the place of the transformer there, which is called alike. `id2label` holds the names of each number,
-    with commas between.
+    The U-Net takes the place of the transformer there, which is called alike. `id2label` holds the names of each
+    number, with commas between.
     """
     index: dict[str, Any] = {"_class_name": "DiTPipeline", "_diffusers_version": metadata.version("diffusers")}
     index |= {"id2label": id2label, VAE: ["diffusers", AutoencoderKL.__name__]}
-    parts: dict[str, Any] = {"transformer": network, "scheduler": scheduler}
+    parts: dict[str, Any] = {"transformer": unet, "scheduler": scheduler}
     if isinstance(vae, tuple):
         _copy_part(vae[0], out / VAE, vae[1])
     else:

@@ -35,7 +35,7 @@ class TrainedGenerator(Rebuilt):
         config = self.config
         if not isinstance(config, ClassModelConfig):
             return self.base.model
-        return " x ".join(map(str, config.channels or (config.depth, config.width)))
+        return " x ".join(map(str, config.channels))
 
     @cached_property
     def images(self) -> ImageSet:
@@ -104,7 +104,7 @@ class TrainedGenerator(Rebuilt):
         config, base = self.config, Path(self.base.model).name
         if isinstance(config, FinetuneConfig):
             return f"{base} {config.method}"
-        return f"{'unet' if config.channels else 'dit'} {self.name}"
+        return f"unet {self.name}"
 
     @property
     def generator(self) -> GeneratorConfig:

@@ -66,7 +66,7 @@ class TrainGenerator(Stage):
         """Return the cost of an image; a fine-tune of all weights has their size, a LoRA a few MB."""
         base, config = self.trained.base, self.trained.config
         if isinstance(config, ClassModelConfig):
-            size = config.model_dump(include={"depth", "width", "channels", "components"})
+            size = config.model_dump(include={"channels", "components"})
             return Cost(1, config.precision, f"a class model {digest([base.size, size])}")
         full = engine_of(base).weights_bytes(base) if config.method == "full" else 0
         kind = f"{base.model} {digest([base.size, config.method])}"

@@ -1,0 +1,69 @@
+"""Images that their names put together with test images, such as two drawings of one photograph."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+from genrobust.core import ImageSet, StudyData, UserError
+from genrobust.data.copies.exact import leave_out
+from genrobust.data.grouping import APART, names_by
+from genrobust.recipe import ImageRule
+
+NUMBERED = ImageRule(pattern=r"(?:^|/)([^/]*\d)[^/\d]+\d+[^/\d]*$")  # a name up to its last number
+_DATE = re.compile(r"(?:19|20)\d{6}")  # a day has many photographs of many things
+_NAMES = 3  # of a class: where there are no more, the name may be that of the class or the set, as in n01440764_10026
+
+
+def apart_from_tests(data: StudyData, rule: ImageRule | None) -> tuple[StudyData, list[str]]:
+    """Return `data` without what is learned from and has a test image's name by `rule`, with a notice on each such set.
+
+    Sets other than the training images may lack the column of the rule, and stay as they are.
+
+    Raises:
+        UserError: The training images lack it, no image of a set is left, or no training image of a class.
+    """
+    if rule is None:
+        return data, []
+    tested = {name for images in data.tests.values() for name in _names(images, rule)} - {None}
+    left: dict[str, ImageSet] = {}
+    notices = []
+    for key, images in data.learned.items():
+        names = names_by(APART, images.name, images, rule)[1] if key == "train" else _names(images, rule)
+        if together := [place for place, name in enumerate(names) if name in tested]:
+            left[key] = leave_out(together, data, key, images, f"belongs together with a test image: change {APART}")
+            number = f"{len(together):,} of the {len(images):,} images of {images.name}"
+            notices.append(f"{number} belong together with test images ({APART}), left out")
+    return data.replaced(left), notices
+
+
+def describe_same_names(images: ImageSet, tests: Mapping[str, ImageSet]) -> str:
+    """Describe the images whose names are those of test images but for the last number; "" where that says nothing.
+
+    It says something where a class has several such names, which hold another number of three digits or more, and most
+    of them come more than once in one of the sets: of none of ``photo_0001``, ``n01440764_10026``, ``20260131_0001``.
+    """
+    mine = _names(images, NUMBERED)
+    theirs = {test: _names(of, NUMBERED) for test, of in tests.items()}
+    here, there = Counter(mine), Counter(name for names in theirs.values() for name in names)
+    shared = {name for name in here.keys() & there.keys() if name and re.search(r"\d{3}", _DATE.sub("", name))}
+    places = [place for place, name in enumerate(mine) if name in shared]
+    repeated = max(sum(count[name] > 1 for name in shared) for count in (here, there))
+    if len(shared) <= _NAMES * len({*images.labels[places].tolist()}) or 2 * repeated < len(shared):
+        return ""
+    name = mine[places[0]]
+    test, example = next((test, tests[test].keys[names.index(name)]) for test, names in theirs.items() if name in names)
+    return (
+        f"{len(places):,} of the {len(images):,} images of {images.name} are named as test images but for the last "
+        f"number, such as {images.keys[places[0]]} and {example} of {test}: if these show one thing, leave them out by "
+        f"{APART}: {{pattern: '{NUMBERED.pattern}'}}"
+    )
+
+
+def _names(images: ImageSet, rule: ImageRule) -> Sequence[str | None]:
+    """The name of each image by `rule`; none where the set has no such column."""
+    try:
+        return names_by(APART, images.name, images, rule)[1]
+    except UserError:
+        return [None] * len(images)
