@@ -14,7 +14,7 @@ from .networks.checkpoints import (
     saved_steps as saved_steps,
     weights_hash as weights_hash,
 )
-from .networks.heads import COSINE as COSINE, head_name as head_name, last_linear as last_linear
+from .networks.heads import head_name as head_name, last_linear as last_linear
 from .networks.interpolated import interpolate_checkpoint as interpolate_checkpoint
 from .networks.logits import Feed as Feed, predict_logits as predict_logits
 from .networks.models import (
@@ -65,5 +65,4 @@ from .sources.clip import (
 )
 from .sources.clip_folder import hash_clip as hash_clip
 from .sources.hub import HUB as HUB, TIMM_CONFIG as TIMM_CONFIG
-from .sources.onnx_files import CONFIG as CONFIG, DESCRIPTIONS as DESCRIPTIONS, LABELS as LABELS
 from .sources.zero_shot import open_zero_shot as open_zero_shot

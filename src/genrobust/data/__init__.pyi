@@ -87,7 +87,6 @@ from .shard_files import (
 from .shards import (
     NAMES as NAMES,
     USED as USED,
-    Making as Making,
     ShardDataset as ShardDataset,
     begin_dataset as begin_dataset,
     discard_shards as discard_shards,

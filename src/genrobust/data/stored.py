@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -76,11 +77,17 @@ def require_there(places: Mapping[str, Path]) -> None:
     """
     gone = {key: path for key, path in places.items() if not ("*" in path.name or path.exists() or is_on_hub(path))}
     if gone:
-        named = "; ".join(f"{key}: there is no {path}" for key, path in gone.items())
+        named = "; ".join(f"{key}: there is no {path}{_sibling(path)}" for key, path in gone.items())
         relative = not all(path.is_absolute() for path in gone.values())
         keys = "; the paths of a recipe file are relative to its folder" if any(key[0] != "-" for key in gone) else ""
         where = f" (below {Path.cwd()}{keys})" if relative else ""
         raise UserError(f"{named}{where}")
+
+
+def _sibling(path: Path) -> str:
+    """Ask whether what lies beside `path` under the likest name was meant; "" where nothing is like it."""
+    near = difflib.get_close_matches(path.name, [entry.name for entry in path.parent.glob("*")], n=1)
+    return f" (did you mean {path.with_name(near[0])}?)" if near else ""
 
 
 def require_outside(places: Mapping[str, Path], outputs: Iterable[Path]) -> None:

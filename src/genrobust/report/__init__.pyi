@@ -16,13 +16,11 @@ from .renderers.markdown import escaped as escaped, fenced as fenced
 from .renderers.terminal import terminal as terminal
 from .results import (
     REPORT as REPORT,
-    StudyResults as StudyResults,
     read_results as read_results,
     report_inputs as report_inputs,
 )
 from .view import SECTIONS as SECTIONS, ReportView as ReportView
 from .wording import (
-    EN_DASH as EN_DASH,
     MISLABELED as MISLABELED,
     count as count,
     is_below_guessing as is_below_guessing,

@@ -15,7 +15,7 @@ from .named_models import (
 )
 from .provenance import describe_others as describe_others
 from .results.outputs import describe_verified as describe_verified, verify_outputs as verify_outputs
-from .stages.stage import Row as Row, Stage as Stage, disk as disk, rows as rows, seconds_left as seconds_left
+from .stages.stage import Row as Row, disk as disk, rows as rows, seconds_left as seconds_left
 from .studies import Studies as Studies
 from .study import Study as Study
 from .training_runs import TrainingRun as TrainingRun, recipe_and_name as recipe_and_name

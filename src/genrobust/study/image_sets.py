@@ -49,9 +49,8 @@ DataOf = Callable[[str], StudyData | None]  # the images of a recipe by its name
 class AuditSets:
     """The dataset of an audit and what it is compared with.
 
-    `real` are training images, `tests` test sets by name, `wild` the images that the generator was trained on, and
-    `unseen` images of the same kind that it was not. `templates` made the prompts. `is_real` says that the dataset is
-    the training images themselves.
+    `real` are training images, `tests` test sets by name, `wild` the images that the generator was trained on.
+    `templates` made the prompts. `is_real` says that the dataset is the training images themselves.
     """
 
     dataset: ImageSet
@@ -59,7 +58,6 @@ class AuditSets:
     real: ImageSet | None = None
     tests: dict[str, ImageSet] = field(default_factory=dict)
     wild: ImageSet | None = None
-    unseen: ImageSet | None = None
     templates: tuple[str, ...] = ()
     is_real: bool = False
 
@@ -69,7 +67,6 @@ def open_sets(
     against: str | None = None,
     tests: Sequence[str] = (),
     wild: str | None = None,
-    unseen: str | None = None,
     load: Load = load_recipe,
 ) -> AuditSets:
     """Open the named sets, as for `audit`; classes are those of `against`, or the dataset's own without it."""
@@ -91,16 +88,12 @@ def open_sets(
         if name in test_sets:
             raise UserError(f"--test {name}: there is a test set of this name already; give this one another")
         test_sets[name] = open_images(name, open_stored(Path(directory)), classes)
-    wild_images, unseen_images = _open_generator_images(wild, classes, data_of)
-    if unseen is not None:
-        unseen_images = open_images("unseen images", open_stored(Path(unseen)), classes)
     return AuditSets(
         dataset=opened,
         labels=classes.labels,
         real=real,
         tests=test_sets,
-        wild=wild_images,
-        unseen=unseen_images,
+        wild=None if wild is None else _open_generator_images(wild, classes, data_of),
         templates=templates,
         is_real=is_real,
     )
@@ -141,18 +134,14 @@ def prompt_templates(shards: ShardDataset) -> tuple[str, ...]:
     return tuple(sorted(templates)) or (PLAIN_TEMPLATE,)
 
 
-def _open_generator_images(
-    source: str | None, classes: FolderClasses, data_of: DataOf
-) -> tuple[ImageSet | None, ImageSet | None]:
-    """Return the images that the generator was trained on and, for a recipe, held-out images of the same kind."""
-    if source is None:
-        return None, None
+def _open_generator_images(source: str, classes: FolderClasses, data_of: DataOf) -> ImageSet:
+    """Return the images that the generator was trained on."""
     data = data_of(source)
     if data is None:
-        return open_images("the generator's training images", open_stored(Path(source)), classes), None
+        return open_images("the generator's training images", open_stored(Path(source)), classes)
     if data.retrieval is None:
         raise UserError(f"--trained-on {source}: this recipe names no images under data.retrieved")
-    return data.retrieval, data.shifted_val
+    return data.retrieval
 
 
 def _load_data(source: str, load: Load) -> StudyData | None:

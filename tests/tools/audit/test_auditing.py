@@ -12,7 +12,7 @@ from small_study import contents, genrobust
 
 from genrobust.classifiers import load_checkpoint, predict_logits
 from genrobust.core import PARTS, GenrobustError, LabelSpace
-from genrobust.data import ShardDataset, read_by_image
+from genrobust.data import NEAR, ShardDataset, read_by_image
 from genrobust.data.file_list import ListedImages
 from genrobust.study import open_sets
 from genrobust.tools.export.classifier import export_classifier
@@ -44,7 +44,7 @@ def read(folder):
 
 def test_an_audit_without_models_measures_what_pixels_tell(photos):
     before = {p: p.read_bytes() for p in (photos / "made").rglob("*.png")}
-    done = audit(photos, "--trained-on", photos / "wild", "--unseen", photos / "test")
+    done = audit(photos, "--trained-on", photos / "wild")
     facts = read(photos / "audit-made")
     assert (facts["n"], facts["leaks"], facts["judgments"]) == (18, {}, [])
     assert [found["against"] for found in facts["copies"]] == [
@@ -53,7 +53,6 @@ def test_an_audit_without_models_measures_what_pixels_tell(photos):
         "the generator's training images",
         "itself",
     ]
-    assert facts["memorization"]["n"] == 18
     told = " ".join(facts["left_out"])
     assert all(option in told for option in ("--clip FOLDER", "--classifier MODEL"))
     assert told in " ".join(done.output.split())
@@ -134,8 +133,10 @@ def test_a_leak_is_exit_code_1_unless_it_is_allowed(photos):
     of_test, of_real = facts["copies"][:2]
     assert (facts["leaks"], of_real["exact"]) == ({"t": 1}, 1)  # a copy of a real image is no leak
     assert (of_test["exact"], of_test["near"]) == (0, 1)
-    assert of_test["pairs"][0]["distance"] < facts["near"]
-    assert "exact, allowed)" in " ".join(audit(photos, "--allow-leaks", "t").output.split())
+    assert of_test["pairs"][0]["distance"] < facts["near"] == NEAR
+    assert "Leaked, allowed, t: 1 image (5.0 %), 0 of them exact." in " ".join(
+        audit(photos, "--allow-leaks", "t").output.split()
+    )
     audit(photos, "--allow-leaks", "tt", code=2, said="--allow-leaks tt")
 
 
@@ -157,10 +158,6 @@ def test_models_judge_labels_and_no_batch_size_changes_what_they_say(
     (quality,), (same,) = facts["qualities"], again["qualities"]
     assert quality["agreement"] == shares["zero-shot CLIP"]
     assert quality["clip_score"] == pytest.approx(same["clip_score"], abs=1e-4)
-    made = facts["making"]
-    assert (made["requests"], made["given_up"], made["redrawn"]) == (19, 1, 2)
-    assert made["faults"] == {"black": 1, "blank": 1, "nan": 0, "unsafe": 0}
-    assert made["reasons"] == {"blank after 2 redraws": 1}
 
 
 @pytest.mark.thorough

@@ -11,7 +11,7 @@ import pytest
 
 from genrobust.core import Predictions
 from genrobust.robustness.accuracy import clopper_pearson
-from genrobust.tools.benchmark.scoring import ALL, STYLE, WITHIN, Benchmark, benchmark
+from genrobust.tools.benchmark.scoring import benchmark
 
 CLASSES = ("ant", "bee", "cat", "dog")
 
@@ -35,13 +35,13 @@ def right(found: Predictions) -> np.ndarray:
     return found.logits.argmax(axis=1) == found.labels
 
 
-def scores_of(made: Benchmark, scope: str = ALL, style: str = "") -> tuple[Any, ...]:
-    """The scores of each model in a part, whose metrics are all there or are compared with None."""
-    return next(part.scores for part in made.parts if (part.scope, part.style) == (scope, style))
+def over_all(models: dict[str, list[tuple[Predictions, Predictions]]], **more: Any) -> tuple[Any, ...]:
+    """The scores of each model on images of unknown style."""
+    return benchmark(models, ([""] * 400, [""] * 600), **more).overall
 
 
 def test_one_checkpoint_has_exact_intervals_and_a_drop_over_the_images_of_both_sets() -> None:
-    (scores,) = scores_of(benchmark({"only": [pair(0.4, 0.9)]}, [""] * 400))
+    (scores,) = over_all({"only": [pair(0.4, 0.9)]})
     lo, hi = clopper_pearson(160, 400)
     assert (scores.generated.value, scores.generated.lo, scores.generated.hi) == pytest.approx((40, 100 * lo, 100 * hi))
     assert (scores.real.value, scores.real.n) == (pytest.approx(90), 600)
@@ -53,11 +53,9 @@ def test_one_checkpoint_has_exact_intervals_and_a_drop_over_the_images_of_both_s
 
 
 def test_checkpoints_of_one_name_are_averaged_and_widen_the_interval_by_their_spread() -> None:
-    made = benchmark({"m": [pair(0.2, 0.9), pair(0.4, 0.9, 1), pair(0.6, 0.9, 2)]}, [""] * 400)
-    (apart,) = scores_of(made)
-    (alike,) = scores_of(benchmark({"m": [pair(0.4, 0.9), pair(0.4, 0.9, 1), pair(0.4, 0.9, 2)]}, [""] * 400))
+    (apart,) = over_all({"m": [pair(0.2, 0.9), pair(0.4, 0.9, 1), pair(0.6, 0.9, 2)]})
+    (alike,) = over_all({"m": [pair(0.4, 0.9), pair(0.4, 0.9, 1), pair(0.4, 0.9, 2)]})
     assert apart.generated.value == pytest.approx(40)
-    assert made.models == {"m": 3}
     widths = [of.drop.hi - of.drop.lo for of in (apart, alike)]
     # three seeds with a standard deviation of 20 points, so one of 11.5 of their mean, by images about 2; Student's t
     # with little more than two degrees of freedom
@@ -68,7 +66,7 @@ def test_checkpoints_of_one_name_are_averaged_and_widen_the_interval_by_their_sp
 
 def test_models_are_held_against_the_first_on_the_same_images() -> None:
     one, other = pair(0.4, 0.9), pair(0.7, 0.8, 5)
-    first, same, better = scores_of(benchmark({"a": [one], "b": [one], "c": [other]}, [""] * 400))
+    first, same, better = over_all({"a": [one], "b": [one], "c": [other]})
     assert first.beyond is None
     assert (same.beyond.value, same.beyond.lo, same.beyond.hi) == (0, 0, 0)
     assert better.beyond.value == pytest.approx((80 - 70) - (90 - 40))
@@ -86,7 +84,7 @@ def test_few_checkpoints_tell_no_model_from_its_like() -> None:
             name: [pair(0.6 + of_one, 0.6, int(rng.integers(1 << 30))) for of_one in own]
             for name, own in zip("ab", noise, strict=True)
         }
-        beyond = scores_of(benchmark(models, [""] * 400, bootstrap=200))[1].beyond
+        beyond = over_all(models, bootstrap=200)[1].beyond
         apart += not beyond.lo <= 0 <= beyond.hi
     assert apart <= 6  # 3 are expected, more than 6 in one of 30 such tests
 
@@ -101,9 +99,8 @@ def test_groups_of_real_images_widen_what_depends_on_them_and_nothing_else() -> 
     generated, real = pair(0.4, 0.9)
     asked = {"a": [(generated, known(real, range(6)))], "b": [(generated, known(real, range(4, 8)))]}
     groups = [f"hand {i % 12}" for i in range(600)]
-    plain, grouped = benchmark(asked, [""] * 400), benchmark(asked, [""] * 400, groups=groups)
-    assert [part.groups for part in (*plain.parts, *grouped.parts)] == [0, 12]
-    for one, other in zip(scores_of(plain), scores_of(grouped), strict=True):
+    plain, grouped = over_all(asked), over_all(asked, groups=groups)
+    for one, other in zip(plain, grouped, strict=True):
         assert other.generated == one.generated
         for metric in ("real", "drop", *(["beyond"] if one.beyond else [])):
             before, after = getattr(one, metric), getattr(other, metric)
@@ -111,26 +108,26 @@ def test_groups_of_real_images_widen_what_depends_on_them_and_nothing_else() -> 
             assert after.hi - after.lo > 4 * (before.hi - before.lo)
             assert (before.groups, after.groups) == (0, 12)
             assert "12 groups" in after.method
-    assert scores_of(grouped)[1].beyond is not None
-    assert benchmark(asked, [""] * 400, groups=["one"] * 600).parts == plain.parts
+    assert grouped[1].beyond is not None
+    assert over_all(asked, groups=["one"] * 600) == plain
 
 
 def test_classes_and_styles_are_scored_apart() -> None:
     members = [pair(0.5, 0.7), pair(0.3, 0.6, 3)]
     styles = ["solid" if i % 3 else "" if i % 2 else "emoji" for i in range(400)]
-    made = benchmark({"one": members[:1], "both": members}, styles)
-    assert made.sizes == ((100, 150),) * 4
-    assert made.styles == {"": (67, 600), "emoji": (67, 0), "solid": (266, 0)}
-    assert made.shared == []
-    assert [(part.scope, part.style) for part in made.parts] == [(ALL, ""), (STYLE, "emoji"), (STYLE, "solid")]
-    for number, of in enumerate((members[:1], members)):
+    models = {"one": members[:1], "both": members}
+    assert benchmark(models, (styles, [""] * 600)).within == (), "no style is in both sets"
+    made = benchmark(models, (styles, ["solid", "emoji", ""] * 200))
+    assert made.models == {"one": 1, "both": 2}
+    assert made.sizes == [[100, 150]] * 4
+    assert made.styles == {"": (67, 200), "emoji": (67, 200), "solid": (266, 200)}
+    assert list(made.by_style) == ["emoji", "solid"]
+    for number, of in enumerate(models.values()):
         for label, accuracies in enumerate(made.by_class):
             expected = [np.mean([right(p[i])[p[i].labels == label].mean() for p in of]) for i in (0, 1)]
             assert accuracies[number] == pytest.approx([100 * e for e in expected])
-        for style in ("emoji", "solid"):
-            here, scores = np.array(styles) == style, scores_of(made, STYLE, style)[number]
-            score = scores.generated
-            assert scores.real is None and scores.drop is None and scores.beyond is None
+        for style, scores in made.by_style.items():
+            here, score = np.array(styles) == style, scores[number].generated
             assert score.value == pytest.approx(100 * np.mean([right(g)[here].mean() for g, _ in of]))
             assert (score.n, score.lo < score.value < score.hi) == (here.sum(), True)
 
@@ -157,33 +154,25 @@ def styled(outline: tuple[int, int], emoji: tuple[int, int], **others: int) -> t
 def test_the_drop_within_styles_is_the_mean_of_those_of_the_shared_styles() -> None:
     """Outlines 80 % and 90 %, emoji 25 % and 50 %; second checkpoint 60 % and 80 %, 50 % and 75 %."""
     members = [styled((8, 27), (10, 4), sketch=1, pixel=5), styled((6, 24), (20, 6), unknown=4)]
-    made = benchmark({"one": members[:1], "both": members}, GENERATED, real_styles=REAL)
+    models = {"one": members[:1], "both": members}
+    made = benchmark(models, (GENERATED, REAL))
     assert made.styles == {"": (4, 0), "emoji": (40, 8), "outline": (10, 30), "pixel": (0, 5), "sketch": (20, 0)}
-    assert made.shared == ["emoji", "outline"]
-    assert made.parts[0].scope == WITHIN
-    of_one = {part.style: part.scores[0] for part in made.parts if part.scope == STYLE}
-    values = {style: [s and s.value for s in (of.generated, of.real, of.drop)] for style, of in of_one.items()}
-    assert values == {
-        "emoji": pytest.approx([25, 50, 25]),
-        "outline": pytest.approx([80, 90, 10]),
-        "pixel": [None, 100, None],
-        "sketch": [5, None, None],
-    }
-    for scores, expected in zip(scores_of(made, WITHIN), ((52.5, 70, 17.5), (53.75, 73.75, 20)), strict=True):
+    values = {style: [of.generated.value, of.real.value, of.drop.value] for style, (of, _) in made.by_style.items()}
+    assert values == {"emoji": pytest.approx([25, 50, 25]), "outline": pytest.approx([80, 90, 10])}
+    for scores, expected in zip(made.within, ((52.5, 70, 17.5), (53.75, 73.75, 20)), strict=True):
         assert (scores.generated.value, scores.real.value, scores.drop.value) == pytest.approx(expected)
         assert (scores.generated.n, scores.real.n, scores.drop.n) == (50, 38, 88)
         assert all("mean of 2 styles" in score.method for score in (scores.generated, scores.real, scores.drop))
     # over all images: 19 of 74 and 36 of 43
-    assert scores_of(made)[0].drop.value == pytest.approx(100 * (36 / 43 - 19 / 74))
-    unknown = benchmark({"one": members[:1], "both": members}, GENERATED)
-    assert scores_of(made) == scores_of(unknown)  # the styles of real images change no metric over all images
+    assert made.overall[0].drop.value == pytest.approx(100 * (36 / 43 - 19 / 74))
+    assert made.overall == benchmark(models, ([""] * 74, [""] * 43)).overall, "styles change no metric over all images"
 
 
 def test_intervals_within_styles_are_over_the_images_of_each_style_and_paired_over_models() -> None:
     styles = ["outline"] * 150 + ["emoji"] * 250, ["outline"] * 400 + ["emoji"] * 200
     members = [pair(0.4, 0.9), pair(0.7, 0.8, 5)]
     models = {"a": members[:1], "b": members[:1], "c": members[1:]}
-    first, same, other = scores_of(benchmark(models, styles[0], real_styles=styles[1]), WITHIN)
+    first, same, other = benchmark(models, styles).within
     assert first.beyond is None
 
     def half(values: list[np.ndarray]) -> float:
@@ -200,22 +189,20 @@ def test_intervals_within_styles_are_over_the_images_of_each_style_and_paired_ov
     assert (beyond.lo, beyond.hi) == pytest.approx((beyond.value - error, beyond.value + error), abs=1)
 
 
-def test_where_all_images_have_one_style_the_drop_within_it_is_that_over_all() -> None:
-    groups = [f"hand {i % 12}" for i in range(600)]
-    for of_real in (None, groups):
-        asked = {"a": [pair(0.4, 0.9), pair(0.5, 0.8, 1)], "b": [pair(0.7, 0.8, 5)]}
-        made = benchmark(asked, ["solid"] * 400, groups=of_real, real_styles=["solid"] * 600)
-        assert scores_of(made, WITHIN) == scores_of(made)
+def test_where_all_images_have_one_style_nothing_is_scored_within_it() -> None:
+    made = benchmark({"a": [pair(0.4, 0.9)]}, (["solid"] * 400, ["solid"] * 600))
+    assert (made.within, made.by_style) == ((), {})
+    assert made.overall == over_all({"a": [pair(0.4, 0.9)]})
 
 
 def test_styles_whose_images_are_all_right_or_all_wrong_have_intervals_of_some_width() -> None:
     """Outlines of ten and thirty images, all right; emoji of forty and eight, all wrong and all right."""
-    made = benchmark({"m": [styled((10, 30), (0, 8))]}, GENERATED, real_styles=REAL)
-    drops = [scores_of(made, STYLE, style)[0].drop for style in ("outline", "emoji")]
+    made = benchmark({"m": [styled((10, 30), (0, 8))]}, (GENERATED, REAL))
+    drops = [made.by_style[style][0].drop for style in ("outline", "emoji")]
     lo, hi = (np.array([getattr(drop, end) for drop in drops]) for end in ("lo", "hi"))
     assert (lo[0] < -3, hi[0] > 15) == (True, True)  # limits of Clopper and Pearson are 11.6 and 30.8 points away
     assert (50 < lo[1] < 80, hi[1]) == (True, 100)  # 8.8 and 36.9
-    within = scores_of(made, WITHIN)[0].drop
+    within = made.within[0].drop
     assert within.value == pytest.approx(50)
     assert 25 < within.lo < 47 and within.hi > 50
 
@@ -229,22 +216,22 @@ def test_groups_of_real_images_widen_the_drop_within_styles() -> None:
     logits = np.eye(len(CLASSES), dtype=np.float32)[(real.labels + ~known) % 4]
     asked = {"a": [(predictions("generated", 400, 0.4, 0), replace(real, logits=logits))]}
     made = ["outline", "solid", "emoji", "pixel"] * 100
-    both = [benchmark(asked, made, groups=of, real_styles=styles) for of in (None, groups)]
-    emoji = [scores_of(of, STYLE, "emoji")[0].drop for of in both]  # which says nothing of other designers
+    both = [benchmark(asked, (made, styles), of) for of in (None, groups)]
+    emoji = [of.by_style["emoji"][0].drop for of in both]  # which says nothing of other designers
     assert [(drop.groups, round(drop.hi - drop.lo) in range(20, 26)) for drop in emoji] == [(0, True)] * 2
     for style in ("outline", "solid"):
-        before, after = (scores_of(of, STYLE, style)[0].drop for of in both)
+        before, after = (of.by_style[style][0].drop for of in both)
         assert (after.value, after.groups) == (before.value, 6)
         assert after.hi - after.lo > 4 * (before.hi - before.lo)
         assert after.lo >= -100 and after.hi <= 100
-    before, after = (scores_of(of, WITHIN)[0].drop for of in both)
+    before, after = (of.within[0].drop for of in both)
     assert after.value == pytest.approx(before.value)
     assert after.hi - after.lo > 3 * (before.hi - before.lo)
     assert after.groups == 12
 
 
 def test_checkpoints_that_are_right_everywhere_still_have_an_interval() -> None:
-    (scores,) = scores_of(benchmark({"m": [pair(1, 0.9), pair(1, 0.8, 1)]}, [""] * 400))
+    (scores,) = over_all({"m": [pair(1, 0.9), pair(1, 0.8, 1)]})
     assert (scores.generated.lo, scores.generated.hi) == pytest.approx((100 * clopper_pearson(400, 400)[0], 100))
 
 
@@ -252,11 +239,11 @@ def test_the_hardest_images_are_those_that_most_models_get_wrong(of_said: Callab
     """Two checkpoints of one model weigh as much as one of another."""
     real = predictions("real", 8, 1, 0)
     said = {"a": [[0, 1, 3, 2], [0, 2, 3, 2]], "b": [[1, 1, 0, 3]]}  # labels are 0, 1, 2, 3
-    made = benchmark({name: [(of_said(s), real) for s in of] for name, of in said.items()}, [""] * 4)
+    made = benchmark({name: [(of_said(s), real) for s in of] for name, of in said.items()}, ([""] * 4, [""] * 8))
     assert [(h.key, h.label, h.wrong) for h in made.hardest] == [("g2", 2, 1)]
     assert made.hardest[0].taken_for == ((3, 2), (0, 1))
     # without b, image 3 is wrong for all and image 1 for half, which is not most
-    alone = benchmark({"a": [(of_said(s), real) for s in said["a"]]}, [""] * 4)
+    alone = benchmark({"a": [(of_said(s), real) for s in said["a"]]}, ([""] * 4, [""] * 8))
     assert {h.key: h.wrong for h in alone.hardest} == {"g2": 1, "g3": 1}
 
 

@@ -1,7 +1,5 @@
 """Trained classifiers out: the same logits in timm, transformers and onnxruntime, a card that is right, or nothing."""
 
-import dataclasses
-import json
 import re
 import shutil
 import sys
@@ -12,9 +10,8 @@ import onnxruntime
 import pytest
 import timm
 import torch
-from huggingface_hub import ModelCard
 from PIL import Image
-from small_dataset import FEW, SEED, genrobust, rows
+from small_dataset import FEW, genrobust, rows
 from small_study import TRAIN
 from timm.data import create_transform, resolve_model_data_config
 from transformers import AutoModelForImageClassification
@@ -23,20 +20,14 @@ from genrobust.classifiers import (
     CheckpointInfo,
     create_classifier,
     load_checkpoint,
-    open_checkpoint,
     open_classifier,
     open_initial,
     prepare,
     read_checkpoint_info,
     save_checkpoint,
 )
-from genrobust.classifiers.predict.predicting import predict_sets
-from genrobust.classifiers.predict.saved import PredictedBy
-from genrobust.core import ArmRecord, BaselineModel, GenrobustError, Subset, UserError
+from genrobust.core import GenrobustError, Subset, UserError
 from genrobust.recipe import TrainConfig
-from genrobust.report import number
-from genrobust.report.results import summary_to_json
-from genrobust.robustness import Comparison, list_metrics, summarize
 from genrobust.tools.export.classifier import export_classifier
 from genrobust.tools.export.format import FORMATS
 from genrobust.train import Mixture, Source, train
@@ -75,7 +66,7 @@ def test_timm_transformers_and_onnxruntime_give_the_logits_of_the_checkpoint(
     np.testing.assert_allclose(onnx_logits, ours, atol=1e-4)
     assert tuple(network.pretrained_cfg["label_names"]) == info.classes == few_classes.ids
     raw = exports["onnx"].read_bytes()
-    assert b"genrobust" in raw and b".py" not in raw, "no path of the machine that wrote it"
+    assert b".py" not in raw, "no path of the machine that wrote it"
 
 
 def test_classes_keep_their_names_and_what_is_shown_whatever_letters_they_have(tmp_path):
@@ -99,74 +90,11 @@ def test_the_lines_in_the_card_run(exports, cut_icons, form, monkeypatch, capsys
     assert capsys.readouterr().out.strip() == row["class_1"]
 
 
-@pytest.fixture
-def results(checkpoint, pictogram_data, few_classes, tmp_path):
-    """The results.json of a study of two arms, of which `mine` is the checkpoint's; emoji has part of the classes."""
-    tests = {"test": (pictogram_data.tests["test"], FEW), "emoji": (pictogram_data.tests["emoji"], 5)}
-    sets = {name: Subset(images, np.flatnonzero(images.labels < classes)) for name, (images, classes) in tests.items()}
-    by = PredictedBy("mine", "mine")
-    found = predict_sets(tmp_path / "predictions", {by: open_checkpoint(checkpoint)}, sets, few_classes, 256, "cpu")[by]
-    random = np.random.default_rng(0)
-    of_study = {
-        (arm, seed, test): own
-        if (arm, seed) == ("mine", SEED)
-        else dataclasses.replace(own, logits=random.normal(size=own.logits.shape).astype(np.float32))
-        for test, own in found.items()
-        for arm in ("other", "mine")
-        for seed in (1, SEED)
-    }
-    lines = [BaselineModel(f"m{i}", "emoji", 10 + 4 * i, 8 + 3 * i + i % 3) for i in range(10)]
-    summary = summarize(of_study, Comparison("test", ["emoji"], "other", min_images=1, bootstrap=50), lines)
-    trained = {str(SEED): read_checkpoint_info(checkpoint).training["run"]}
-    arms = [
-        ArmRecord("other", {"real": 7}, "resnet10t", "standard", 2, 16),
-        ArmRecord("mine", {"real": 7}, "resnet10t", "standard", 2, 16, trained=trained),
-    ]
-    raw = {"title": "Some *study*", "date": "2026-01-02", "arms": [dataclasses.asdict(arm) for arm in arms]}
-    path = tmp_path / "results.json"
-    path.write_text(json.dumps({**raw, "summary": summary_to_json(summary, list_metrics())}))
-    return path
-
-
-def test_the_card_has_the_scores_of_its_own_training(checkpoint, results, tmp_path):
-    def card_of(arm):
-        export_classifier(checkpoint, TIMM, tmp_path / "my_model", results, arm)
-        card = (tmp_path / "my_model" / "README.md").read_text(encoding="utf-8")
-        shutil.rmtree(tmp_path / "my_model")
-        return card
-
-    card, raw = card_of("mine"), json.loads(results.read_text(encoding="utf-8"))
-    table = {line.split("|")[1].strip(): line for line in card.splitlines() if line.startswith("|")}
-    scores = {r.dataset_name: r.metric_value for r in ModelCard(card).data.eval_results or ()}
-    own = [row for row in raw["summary"]["scores"] if (row["arm"], row["seed"]) == ("mine", SEED)]
-    shown = [row for row in own if row["metric"] in ("top1", "er") and row["test_set"] in ("test", "emoji")]
-    assert len(shown) == 3
-    for row in shown:
-        line = table["test (clean)" if row["test_set"] == "test" else row["test_set"]]
-        value, lo = (number(row[key], row["metric"] == "er") for key in ("value", "lo"))
-        assert f"{value} ({lo}" in line
-        if row["metric"] == "top1":
-            assert scores.pop(row["test_set"]) == round(row["value"], 2)
-            assert line.split("|")[2] == f" {row['n']} "
-    assert not scores
-    info = read_checkpoint_info(checkpoint)
-    assert all(f"- {row}\n" in card for row in (f"images: {info.training['counts']['real']} real", "steps: 2"))
-    assert r"Some \*study\*" in card and r"# my\_model" in card
-    best = f"was {info.training['best_val_top1']:.1f} %"
-    arms = [{**of, "trained": {str(SEED): "another"}} for of in raw["arms"]]
-    for text, arm in ((json.dumps(raw), "other"), (json.dumps({**raw, "arms": arms}), "mine"), ("{}", "mine")):
-        results.write_text(text)
-        card = card_of(arm)
-        assert "without the results of a study" in card and best in card
-
-
 @pytest.mark.parametrize(
     ("init", "shown"),
     [
-        ("clip:/home/alice/secret/clip", "clip:clip"),
-        ("resnet10t@~/alice/own.safetensors", "resnet10t@own.safetensors"),
-        ("clip:C:\\alice\\clip", "clip:clip"),
-        ("./alice/net", "net"),
+        ("clip:/home/alice/secret/clip", "clip"),
+        ("resnet10t@~/alice/own.safetensors", "own.safetensors"),
         ("hf-hub:timm/vit", "hf-hub:timm/vit"),
     ],
 )
@@ -192,7 +120,7 @@ def test_other_networks_come_through(tmp_path, form, architecture, arguments):
 def test_what_cannot_be_exported_is_refused(tmp_path, monkeypatch):
     assert genrobust("export", tmp_path, "--to", "timm").exit_code == 2  # no checkpoint
     save(tmp_path / "made", "test_resnet", blur_pool=True)
-    with pytest.raises(UserError, match="--to onnx"):
+    with pytest.raises(UserError, match=r"choose another --to .*blur_pool"):
         export_classifier(tmp_path / "made", TIMM, tmp_path / "out")
     monkeypatch.setitem(sys.modules, "onnxscript", None)
     monkeypatch.chdir(tmp_path)
@@ -253,10 +181,8 @@ def test_fine_tuned_networks_come_through_with_their_preparation(tuned, tmp_path
     assert info.interpolation in open_classifier(form.opened_as.format(tmp_path / "out")).preparation
     card = (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
     assert "starts from: " in card and "starts from: /" not in card  # no path of the machine that wrote it
-    if form is ONNX:  # the lines that prepare an image
-        assert f"Image.Resampling.{info.interpolation.upper()})" in card
 
 
 def test_cosines_go_to_onnx_alone(tuned, tmp_path):
-    with pytest.raises(UserError, match="--to onnx"):
+    with pytest.raises(UserError, match="choose another --to"):
         export_classifier(tuned["clip"], TIMM, tmp_path / "timm")

@@ -4,7 +4,12 @@ import json
 from pathlib import Path
 
 import pytest
+from huggingface_hub import ModelCard
 from small_study import genrobust
+
+from genrobust.report import number
+from genrobust.tools.export.classifier import export_classifier
+from genrobust.tools.export.format import FORMATS
 
 pytestmark = pytest.mark.usefixtures("own_run")
 
@@ -34,6 +39,35 @@ def test_an_arm_of_a_recipe_judges_and_is_exported(own):
     genrobust("export", "own.yaml:real", "--to", "timm", "--out", "mine")
     assert (Path("mine") / "model.safetensors").exists()
     genrobust("export", "own.yaml:rael", "--to", "timm", code=2, said="'rael'")
+
+
+def test_the_card_has_the_scores_of_its_own_training():
+    lines = [f"m{i},solid,{10 + 4 * i},{8 + 3 * i + i % 3}" for i in range(10)]
+    Path("lines.csv").write_text("\n".join(["model,test_set,clean,shifted", *lines]))
+    varied = ("--set", "robustness.baselines=lines.csv")
+    genrobust("run", "own.yaml", *varied)
+
+    genrobust("export", "own.yaml:real", "--to", "timm", "--out", "my_model", *varied)
+    (path,) = Path("runs").glob("own+*/results.json")
+    raw, text = json.loads(path.read_text()), Path("my_model/README.md").read_text()
+    table = {line.split("|")[1].strip(): line for line in text.splitlines() if line.startswith("|")}
+    scores = {of.dataset_name: of.metric_value for of in ModelCard(text).data.eval_results}
+    rows = [row for row in raw["summary"]["scores"] if (row["arm"], row["seed"]) == ("real", 0)]
+    shown = [row for row in rows if row["metric"] in ("top1", "er") and row["test_set"] in ("test", "solid")]
+    assert len(shown) == 3 and r"# my\_model" in text
+    for row in shown:
+        line = table["test (clean)" if row["test_set"] == "test" else row["test_set"]]
+        value, lo = (number(row[key], row["metric"] == "er") for key in ("value", "lo"))
+        assert f"{value} ({lo}" in line
+        if row["metric"] == "top1":
+            assert scores.pop(row["test_set"]) == round(row["value"], 2)
+            assert line.split("|")[2] == f" {row['n']} "
+    assert not scores
+    for n, checkpoint in enumerate(sorted(Path("runs/checkpoints").iterdir())):  # of both arms
+        export_classifier(checkpoint, FORMATS.get("timm")(), Path(f"copy {n}"), path, "real")
+    cards = [path.read_text() for path in Path().glob("copy */README.md")]
+    other = [card for card in cards if "without the results of a study. Its top-1 on validation images was" in card]
+    assert (len(cards), len(other)) == (2, 1)
 
 
 def test_a_mistake_is_named_before_an_arm_is_trained(own):

@@ -146,7 +146,7 @@ def test_fractions_are_read_as_fractions(figures: Callable[..., dict]) -> None:
 def test_what_has_no_accuracy_is_skipped_and_what_has_no_logit_is_left_out(er: Callable[..., Result], figures) -> None:
     words = ("t.csv", "--id", "val", "--shift", "a:b", "--exclude", "vit")
     found, said = figures(*words), er(*words).output
-    assert "1 row skipped" in said
+    assert "1 row of t.csv skipped" in said
     assert "1 model (resnet50)" in said
     assert "clip" not in found["models"]
     assert found["fit"]["n"] == 4
@@ -159,8 +159,7 @@ def test_a_cell_without_an_accuracy_skips_its_row(er: Callable[..., Result], cel
     Path("m.csv").write_text(f"model,x,y\na,50,20\nb,60,28\nc,70,{cell}\nd,80,50\n,90,70\n")
     done = er("m.csv", "--id", "x", "--shift", "y")
     assert done.exit_code == 0
-    assert "1 row skipped" in done.output
-    assert "1 row of m.csv" in done.output
+    assert "2 rows of m.csv skipped" in done.output
     assert "3 baselines" in done.output
 
 
@@ -324,7 +323,7 @@ def test_a_column_of_very_small_accuracies_beside_percents_is_told(er: Callable[
     Path("small.csv").write_text("model,x,y\na,50,0.2\nb,60,0.3\nc,70,0.5\n")
     found = figures("small.csv", "--id", "x", "--shift", "y")
     assert found["models"]["b"]["shift"] == 0.3
-    assert "note: --shift y: no accuracy is above 1" in er("small.csv", "--id", "x", "--shift", "y").stderr
+    assert "no accuracy in 'y' is above 1" in er("small.csv", "--id", "x", "--shift", "y").stderr
 
 
 def test_fractions_among_percents_are_warned_of(er: Callable[..., Result]) -> None:

@@ -9,7 +9,7 @@ from small_study import CLASSES, TRAIN, folders_section, genrobust
 
 from genrobust.core import UserError
 from genrobust.recipe import load_recipe
-from genrobust.study import Processes
+from genrobust.study import Local, Processes
 from genrobust.tools.tune.tuning import LADDERS, Tuning
 
 MIXED = [{"source": "real", "weight": 1}, {"source": "generated", "weight": 1}]
@@ -76,9 +76,9 @@ def test_tuning_ends_in_a_report_and_a_recipe_and_goes_on_where_it_was(icons):
 
 def test_shifted_validation_images_choose_where_there_are_any(icons):
     recipe = load_recipe(icons(embedded=True))
-    tuned = Tuning(recipe, "runs", 3600, Processes(recipe)).run()
+    tuned = Tuning(recipe, "runs", 3600, Processes(recipe), "").run()
     assert tuned.on == ("wild-val",)
-    assert load_recipe(str(tuned.files["recipe"])).evaluate.tests is None
+    assert "wild-val" not in load_recipe(str(tuned.files["recipe"])).evaluate.tests
 
 
 @pytest.mark.parametrize(
@@ -105,23 +105,25 @@ def test_no_images_choose_that_are_tested_on_in_corrupted_copies(icons):
         recipe = load_recipe("icons.yaml", [f"data.shifts.c={{kind: corruptions, of: {of}}}"])
         recipe = recipe.model_copy(update={"tune": recipe.tune.model_copy(update={"choose_by": (choose_by,)})})
         with pytest.raises(UserError, match=said):
-            Tuning(recipe, "runs", 3600, Processes(recipe))
+            Tuning(recipe, "runs", 3600, Processes(recipe), "")
 
 
-def test_a_budget_below_two_variants_is_refused_and_a_small_one_tries_fewer(icons):
+def test_a_budget_below_two_variants_is_refused_with_a_command_that_is_not(icons):
     genrobust("train", icons(), "--arm", "real", "--set", "train.steps=20")  # which shows how long a step takes
-    before = made()
-    long = [f"train.steps={10**6}"]
-    words = ("tune", "icons.yaml", "--set", *long, "--workers", 1)
-    genrobust(*words, "--budget", "1m", code=2, said="--budget: the shortest tuning takes about")
+    before, long = made(), f"train.steps={10**6}"
+    words = ("tune", "icons.yaml", "--set", long, "--budget", "1m", "--workers", 1)
+    refused = genrobust(*words, code=2, said="--budget: the shortest tuning takes about").output
+    (command,) = [line for line in refused.splitlines() if line.startswith("genrobust")]
     assert made() == before
-    recipe = load_recipe("icons.yaml", long)
-    tuning = Tuning(recipe, "runs", 1, Processes(recipe))
-    of = tuning._timer(LADDERS[-1])
-    tuning.budget = (of(2, 2) + of(6, 2)) / 2
-    shares, names, seeds, seconds = tuning._affordable()
-    assert 2 <= len(names) < 6 and names[:2] == ["real", "mixed"] and seeds == [0, 1] and seconds <= tuning.budget
-    assert shares == LADDERS[-1]
-    for ladder in LADDERS:
-        tuning.budget = tuning._timer(ladder)(6, 2)
-        assert tuning._affordable()[:3] == (ladder, list(tuning.variants), [0, 1])
+    recipe = load_recipe("icons.yaml", [long])
+
+    def plan(minutes):
+        return Tuning(recipe, "runs", 60 * minutes, Local(), "").plan()
+
+    smallest = int(command.split("--budget ")[1].split("m ")[0])
+    assert command == f"genrobust tune icons.yaml --set {long} --budget {smallest}m --workers 1"
+    least, more, most = plan(smallest), plan(3 * smallest), plan(100 * smallest)
+    assert 2 <= len(least["variants"]) < 6 and least["variants"][:2] == ["real", "mixed"]
+    assert (least["seeds"], least["shares"]) == ([0, 1], list(LADDERS[-1]))
+    assert len(more["variants"]) == len(most["variants"]) == 6
+    assert most["shares"] == list(LADDERS[0])

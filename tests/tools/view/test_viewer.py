@@ -17,6 +17,7 @@ from starlette.testclient import TestClient
 from genrobust.core import Sample, StudyData, UserError
 from genrobust.data import ShardDataset, kept, read_review, review_of, write_reviewed, write_shard
 from genrobust.data.shards import begin_dataset, finish_dataset
+from genrobust.study import open_sets
 from genrobust.tools.view.page import PAGE, Viewer, serve, viewer_app
 
 HOSTILE = "<img src=x onerror=alert(1)>"  # a class, a style and a prompt
@@ -45,10 +46,12 @@ def client(dataset: ShardDataset) -> TestClient:
     by_image = {
         "distance, test": [float(COUNT - i) for i in range(COUNT)],
         "nearest, test": [dataset.keys[-1]] * COUNT,
-        "nearest, gone": ["x"] * COUNT,
     }
-    app = viewer_app(Viewer(dataset, by_image, lambda: {"test": dataset}), TOKEN)
-    return TestClient(app, base_url=f"http://127.0.0.1/{TOKEN}/")
+    return client_of(Viewer(dataset.folder, dataset, dataset.label_names, by_image))
+
+
+def client_of(viewer: Viewer) -> TestClient:
+    return TestClient(viewer_app(viewer, TOKEN), base_url=f"http://127.0.0.1/{TOKEN}/")
 
 
 def found(client: TestClient, **query: object) -> list[int]:
@@ -56,7 +59,7 @@ def found(client: TestClient, **query: object) -> list[int]:
 
 
 def test_only_who_has_the_token_may_ask_and_under_this_name(client: TestClient) -> None:
-    paths = ("", "images", "thumbnails/0", "images/0", "nearest/1/0")
+    paths = ("", "images", "thumbnails/0", "images/0")
     for path in paths:
         assert client.get(path).status_code == 200
         assert client.get(f"http://127.0.0.1/{path}").status_code == 403
@@ -97,10 +100,23 @@ def test_small_images_are_sent_as_they_are_stored_and_large_ones_smaller(
     assert "immutable" in stored.headers["Cache-Control"]
     assert Image.open(io.BytesIO(client.get("thumbnails/0").content)).size == (256, 171)
     assert client.get("images/0").content == dataset.encoded(0)
-    nearest = Image.open(io.BytesIO(client.get("nearest/1/3").content))
-    assert np.array_equal(nearest.convert("RGB"), dataset.image(COUNT - 1))
-    gone = (f"images/{COUNT}", f"nearest/1/{COUNT}", "nearest/2/0", "nearest/9/0")
+    gone = (f"images/{COUNT}", f"thumbnails/{COUNT}", "images/-1")
     assert [client.get(path).status_code for path in gone] == [404] * len(gone)
+
+
+def test_images_of_ones_own_are_shown_and_not_decided(write_folder: Callable[..., Path], tmp_path: Path) -> None:
+    folder = write_folder("own", "train", 4, {"anchor": "anchor", "bell": "bell"})
+    before = set(tmp_path.rglob("*"))
+    images = open_sets(str(folder)).dataset
+    own = client_of(Viewer(folder, images, ("anchor", "bell"), {}))
+    answer = own.get("images", params={"class": "bell"}).json()
+    assert [image["key"] for image in answer["images"]] == [key for key in images.keys if key.startswith("bell/")]
+    assert answer["counts"] is None and "reject: " not in own.get("").text
+    for path in ("thumbnails/0", "images/0"):
+        assert np.array_equal(np.asarray(Image.open(io.BytesIO(own.get(path).content))), np.asarray(images.image(0)))
+    refused = own.post("decisions", json={"index": 0, "reason": "other"})
+    assert refused.status_code == 500 and "images of your own" in refused.text
+    assert set(tmp_path.rglob("*")) == before
 
 
 def test_what_is_rejected_is_left_out_and_decisions_at_once_lose_none(
@@ -166,4 +182,4 @@ def test_a_port_in_use_is_named(dataset: ShardDataset) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(UserError, match=f"--port {port}: "):
-            serve(Viewer(dataset, {}, dict), port, lambda address: None)
+            serve(Viewer(dataset.folder, dataset, (), {}), port, lambda address: None)

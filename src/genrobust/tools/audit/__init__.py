@@ -37,7 +37,6 @@ TestSets = Annotated[list[str] | None, option("--test NAME=DIR", "A test set to 
 GeneratorImages = Annotated[
     str | None, option("--trained-on DIR|RECIPE", "The images that the generator was trained on.")
 ]
-Unseen = Annotated[str | None, option("--unseen DIR", "Images that the generator never saw, like its training images.")]
 AllowLeaks = Annotated[
     list[str] | None, option("--allow-leaks NAME", "Do not fail if images of this test set leaked; repeatable.")
 ]
@@ -58,7 +57,6 @@ def audit(
     against: Against = None,
     test: TestSets = None,
     wild: GeneratorImages = None,
-    unseen: Unseen = None,
     classifier: Classifier = None,
     labels: ClassifierLabels = None,
     clip: Clip = None,
@@ -70,16 +68,15 @@ def audit(
 
     Example: genrobust audit pictograms:generated --classifier pictograms:real
     """
+    from genrobust.classifiers import Feed
     from genrobust.core import find_clip, resolve_device
     from genrobust.recipe import is_recipe
     from genrobust.study import open_kept_parts, open_sets, recipe_and_name
-    from genrobust.tools.audit.measuring import Measuring, Models
+    from genrobust.tools.audit.measuring import Measuring
     from genrobust.tools.audit.page import audit_verdict, write_audit_page
 
     if labels is not None and classifier is None:
         raise UserError(f"--labels {labels} names the classes of a classifier: add --classifier MODEL")
-    if unseen is not None and wild is None:
-        raise UserError(f"--unseen {unseen}: name what the generator was trained on with --trained-on")
     studies.require_recipe(dataset, against, wild, classifier)
     recipe, name = recipe_and_name(dataset)
     if name:
@@ -87,17 +84,17 @@ def audit(
         dataset = str(studies.folder(dataset))
     folder = _results_folder(dataset, out)
     clip_folder, torch_device = None if clip is None else find_clip(clip), resolve_device(device or "auto")
-    sets = open_sets(dataset, against, test or [], wild, unseen, studies.recipe)
+    sets = open_sets(dataset, against, test or [], wild, studies.recipe)
     if unknown := [name for name in allow_leaks or [] if name not in sets.tests]:
         raise UserError(f"--allow-leaks {unknown[0]}: no such test set; there are {', '.join(sets.tests) or 'none'}")
     parts = open_kept_parts(folder, torch_device)
     judge = None if classifier is None else open_named(studies, classifier, labels)  # may have to be trained first
-    done = Measuring(sets, Models(judge, clip_folder, torch_device, batch_size), parts).run()
+    done = Measuring(sets, judge, clip_folder, Feed(batch_size, torch_device), parts).run()
     leaks = {name: count for name, count in done.leaks.items() if name not in (allow_leaks or [])}
     called = dataset if is_recipe(dataset) else Path(dataset).resolve().name
-    files = write_audit_page(done, sets, called, tuple(leaks), folder)
+    files = write_audit_page(done, sets, called, leaks, folder)
     parts.remove()
-    tell(*audit_verdict(done, tuple(leaks)), *done.left_out, *files.values())
+    tell(*audit_verdict(done, leaks), *done.left_out, *files.values())
     if leaks:
         where = ", ".join(f"{name} ({count:,})" for name, count in leaks.items())
         raise GenrobustError(

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from genrobust.classifiers import (
     Feed,
@@ -35,13 +34,10 @@ from genrobust.core import (
 )
 from genrobust.data import (
     DISTANCE,
-    NEAR,
     NEAREST,
     PROBABILITY,
     TAKEN_FOR,
-    USED,
-    Neighbors,
-    ShardDataset,
+    Agreement,
     SourceEmbeddings,
     agreement,
     by_class,
@@ -51,13 +47,11 @@ from genrobust.data import (
     frame,
     halves,
     least_agreeing,
-    making,
     nearest,
     qualities,
 )
 from genrobust.study import AuditSets
-from genrobust.tools.audit.duplicates import ITSELF, duplicates, memorization
-from genrobust.tools.audit.results import Audit, ClassDiversity, Duplicates, Judgment, Memorization
+from genrobust.tools.audit.copies import ITSELF, Duplicates, duplicates
 
 WORST = 24  # images that disagree most with their label, kept to be looked at
 OF_REAL, OF_TRAINING = "the real images", "the generator's training images"
@@ -65,26 +59,70 @@ HALF = "other half of the real"
 
 
 @dataclass(frozen=True, slots=True)
-class Models:
-    """The judges of an audit: a classifier trained on real images and the folder of a CLIP, or None."""
+class Judgment:
+    """How often the model called `judge` takes an image for its label.
 
-    classifier: OpenClassifier | None
-    clip: Path | None
-    device: torch.device
-    batch_size: int
+    `worst` are (image, class taken for), surest mistakes first.
+    """
+
+    judge: str
+    agreement: Agreement
+    worst: tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ClassDiversity:
+    """The Vendi score of `n` images of a class, and of as many real ones (or None)."""
+
+    label: int
+    n: int
+    vendi: float
+    real_vendi: float | None
+
+
+@dataclass(slots=True)
+class Audit:
+    """Everything that an audit measures of `n` images.
+
+    What is empty has its reason in `left_out`, with the option that adds it. `by_image` has a value an image, [N], for
+    each judge (the probability of the label, the class taken for) and each set (the distance and the key of the
+    nearest). `qualities` are those of the dataset and of the real images; `yardstick` compares as many of the dataset,
+    and one half of the real images, with the other half, since FID depends on the numbers.
+    """
+
+    n: int
+    per_class: list[int]
+    by_image: dict[str, Sequence[Any]] = field(default_factory=dict)
+    copies: list[Duplicates] = field(default_factory=list)
+    judgments: list[Judgment] = field(default_factory=list)
+    qualities: tuple[SourceQuality, ...] = ()
+    yardstick: tuple[SourceQuality, ...] = ()
+    diversity: list[ClassDiversity] = field(default_factory=list)
+    left_out: list[str] = field(default_factory=list)
+
+    @property
+    def of_tests(self) -> list[Duplicates]:
+        return [found for found in self.copies if found.is_test]
+
+    @property
+    def leaks(self) -> dict[str, int]:
+        """The number of images that are copies, by test set, for the test sets that have any."""
+        return {found.against: found.copies for found in self.of_tests if found.copies}
 
 
 @dataclass
 class Measuring:
     """The audit of `sets.dataset`. Each image is read once, and once more for each model that is shown it.
 
-    `parts` keep what long work has found until they are removed: a killed audit goes on from there.
+    `classifier`, trained on real images, and `clip`, the folder of one, judge the images, where they are there. `parts`
+    keep what long work has found until they are removed: a killed audit goes on from there.
     """
 
     sets: AuditSets
-    models: Models
+    classifier: OpenClassifier | None
+    clip: Path | None
+    feed: Feed
     parts: KeptParts
-    by_image: dict[str, Sequence[Any]] = field(default_factory=dict)  # that of the `Audit`, filled on the way
 
     def run(self) -> Audit:
         """Measure everything.
@@ -94,61 +132,38 @@ class Measuring:
         """
         sets, dataset = self.sets, self.sets.dataset
         check_not_empty(dataset)
-        shards = dataset if isinstance(dataset, ShardDataset) else None
-        judge, judgments = self.models.classifier, list[Judgment]()
-        columns = [] if judge is None else judge.columns(sets.labels)  # which is refused before the long work
-        copies, remembered = self._copies()
-        if judge is not None:
-            feed = Feed(self.models.batch_size, self.models.device)
-            logits = logits_in_parts(judge, dataset, feed, self.parts)[:, columns]
-            judgments.append(self._judgment("the classifier", logits))
-        audit = Audit(
-            n=len(dataset),
-            near=NEAR,
-            by_image=self.by_image,
-            per_class=dict(enumerate(np.bincount(dataset.labels, minlength=len(sets.labels)).tolist())),
-            making=making(shards.metadata(USED)) if shards else None,
-            copies=tuple(copies),
-            memorization=remembered,
-            judgments=tuple(judgments),
-            qualities=(),
-            yardstick=(),
-            diversity=(),
-            left_out=tuple(self._left_out()),
-        )
-        return audit if self.models.clip is None else self._with_clip(audit, self.models.clip)
+        columns = [] if self.classifier is None else self.classifier.columns(sets.labels)  # refused before the work
+        sizes = np.bincount(dataset.labels, minlength=len(sets.labels)).tolist()
+        audit = Audit(len(dataset), sizes, left_out=list(self._left_out()))
+        self._find_copies(audit)
+        if self.classifier is not None:
+            logits = logits_in_parts(self.classifier, dataset, self.feed, self.parts)[:, columns]
+            self._judge(audit, "the classifier", logits)
+        if self.clip is not None:
+            self._embed(audit, self.clip)
+        return audit
 
-    def _copies(self) -> tuple[list[Duplicates], Memorization | None]:
-        """Return the copies of each set, and whether the generator remembers what it was trained on."""
-        sets, copies, remembered = self.sets, [], None
-        searched = [*sets.tests.items(), (OF_REAL, sets.real), (OF_TRAINING, sets.wild)]
-        if len(sets.dataset) > 1:
-            searched.append((ITSELF, sets.dataset))
+    def _find_copies(self, audit: Audit) -> None:
+        sets, dataset = self.sets, self.sets.dataset
+        itself = dataset if len(dataset) > 1 else None
+        searched = [*sets.tests.items(), (OF_REAL, sets.real), (OF_TRAINING, sets.wild), (ITSELF, itself)]
         for name, others in searched:
-            if others is not None:
-                neighbors = self._neighbors(sets.dataset, others, name)
-                self.by_image[DISTANCE + name] = neighbors.distance.tolist()
-                self.by_image[NEAREST + name] = [others.keys[i] for i in neighbors.index]
-                copies.append(duplicates(name, len(others), neighbors, name in sets.tests))
-                if name == OF_TRAINING and sets.unseen is not None:
-                    remembered = memorization(neighbors, self._neighbors(sets.unseen, others, "unseen images"))
-        return copies, remembered
+            if others is None:
+                continue
+            frames = [self._own_frames, self._own_frames if others is dataset else self._frames(others)]
+            with progress_bar(f"looking for copies, {name}", len(dataset)) as bar:
+                parts = self.parts.child("neighbors", dataset.fingerprint, others.fingerprint, others is dataset)
+                neighbors = nearest(*frames, itself=others is dataset, parts=parts, advance=bar.advance)
+            audit.by_image[DISTANCE + name] = neighbors.distance.tolist()
+            audit.by_image[NEAREST + name] = [others.keys[i] for i in neighbors.index]
+            audit.copies.append(duplicates(name, len(others), neighbors, name in sets.tests))
 
-    def _neighbors(self, images: ImageSet, others: ImageSet, name: str) -> Neighbors:
-        frames, itself = [self._frames(images), self._frames(others)], others is images
-        with progress_bar(f"looking for copies, {name}", len(images)) as bar:
-            parts = self.parts.child("neighbors", images.fingerprint, others.fingerprint, itself)
-            return nearest(*frames, itself=itself, parts=parts, advance=bar.advance)
+    @cached_property
+    def _own_frames(self) -> np.ndarray:
+        return self._frames(self.sets.dataset)
 
     def _frames(self, images: ImageSet) -> np.ndarray:
         """Return the frames of `images`, uint8 [N, 72, 64]."""
-        return self._of_dataset if images is self.sets.dataset else self._read(images)
-
-    @cached_property
-    def _of_dataset(self) -> np.ndarray:
-        return self._read(self.sets.dataset)
-
-    def _read(self, images: ImageSet) -> np.ndarray:
         with ThreadPoolExecutor(min(8, cores())) as pool:
 
             def read(part: ImageSet, advance: Advance) -> Arrays:
@@ -160,69 +175,49 @@ class Measuring:
 
             return compute_in_parts(images, 1, self.parts.child("frames"), read, f"reading {images.name}")["frames"]
 
-    def _with_clip(self, audit: Audit, folder: Path) -> Audit:
-        """Return `audit` with what a CLIP measures."""
-        sets, clip = self.sets, load_clip(folder, self.models.device)
+    def _embed(self, audit: Audit, folder: Path) -> None:
+        """Add what a CLIP measures."""
+        sets, clip = self.sets, load_clip(folder, self.feed.device)
         classes = embed_classes(clip, sets.templates, [c.prompt for c in sets.labels.classes])
 
         def embed(images: ImageSet) -> np.ndarray:
-            return embed_in_parts(clip, folder, images, self.models.batch_size, self.parts)
+            return embed_in_parts(clip, folder, images, self.feed.batch_size, self.parts)
 
         embeddings = embed(sets.dataset)
-        judgment = self._judgment("zero-shot CLIP", clip.logit_scale * embeddings @ classes.T)
+        self._judge(audit, "zero-shot CLIP", clip.logit_scale * embeddings @ classes.T)
         mine = _source(sets.dataset, embeddings)
         real = None if sets.real is None else _source(sets.real, embed(sets.real))
-        measured, yardstick = _qualities(mine, real, classes)
-        return replace(
-            audit,
-            judgments=(*audit.judgments, judgment),
-            qualities=measured,
-            yardstick=yardstick,
-            diversity=tuple(_diversity(mine, real)),
-        )
+        audit.diversity = list(_diversity(mine, real))
+        if real is None:
+            audit.qualities = qualities({REAL: mine}, classes)
+            return
+        first, second = (SourceEmbeddings(real.embeddings[i], real.labels[i], len(i)) for i in halves(real.labels))
+        audit.qualities = qualities({"dataset": mine, REAL: real}, classes)
+        audit.yardstick = qualities({"dataset": mine, HALF: first, REAL: second}, classes)[:2]
 
-    def _judgment(self, judge: str, logits: np.ndarray) -> Judgment:
-        """Return what the logits [N, K] of a judge say, and note it by image."""
+    def _judge(self, audit: Audit, judge: str, logits: np.ndarray) -> None:
+        """Add what the logits [N, K] of a judge say."""
         images, taken_for = self.sets.dataset, logits.argmax(axis=1).tolist()
-        self.by_image[PROBABILITY + judge] = confidence(logits, images.labels).tolist()
-        self.by_image[TAKEN_FOR + judge] = [self.sets.labels.label_names[label] for label in taken_for]
-        worst = least_agreeing(logits, images.labels, WORST)
-        return Judgment(judge, agreement(logits, images.labels, images.styles), tuple((i, taken_for[i]) for i in worst))
+        audit.by_image[PROBABILITY + judge] = confidence(logits, images.labels).tolist()
+        audit.by_image[TAKEN_FOR + judge] = [self.sets.labels.label_names[label] for label in taken_for]
+        worst = tuple((i, taken_for[i]) for i in least_agreeing(logits, images.labels, WORST))
+        audit.judgments.append(Judgment(judge, agreement(logits, images.labels, images.styles), worst))
 
     def _left_out(self) -> Iterator[str]:
         """Yield a sentence for each missing measure, with the option that adds it."""
-        sets, models = self.sets, self.models
-        if sets.real is None and not sets.is_real:
+        if self.sets.real is None and not self.sets.is_real:
             yield "Nothing was compared with real images: give them with --against DIR or RECIPE."
-        if not sets.tests:
+        if not self.sets.tests:
             yield "No test set was searched for leaks: give each with --test NAME=DIR, or --against RECIPE."
-        if not (sets.is_real or (sets.wild and sets.unseen)):
-            yield (
-                "Memorization was not measured: give the generator's own training images with --trained-on DIR, and "
-                "images of the same kind that it has never seen with --unseen DIR."
-            )
-        if models.classifier is None:
+        if self.classifier is None:
             yield "No classifier looked at the images: give one of real images with --classifier MODEL."
-        if models.clip is None:
+        if self.clip is None:
             yield "No FID, diversity, CLIP score and zero-shot labels: give a CLIP with --clip FOLDER."
 
 
 def _source(images: ImageSet, embeddings: np.ndarray) -> SourceEmbeddings:
     order = fair_order(images)
     return SourceEmbeddings(embeddings[order], images.labels[order], len(images))
-
-
-def _qualities(
-    mine: SourceEmbeddings, real: SourceEmbeddings | None, classes: np.ndarray
-) -> tuple[tuple[SourceQuality, ...], tuple[SourceQuality, ...]]:
-    """Return the qualities of both sets, and those of as many of each against one half of the real images."""
-    if real is None:
-        return qualities({REAL: mine}, classes), ()
-    first, second = (SourceEmbeddings(real.embeddings[i], real.labels[i], len(i)) for i in halves(real.labels))
-    return (
-        qualities({"dataset": mine, REAL: real}, classes),
-        qualities({"dataset": mine, HALF: first, REAL: second}, classes)[:2],
-    )
 
 
 def _diversity(mine: SourceEmbeddings, real: SourceEmbeddings | None) -> Iterator[ClassDiversity]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
-from dataclasses import asdict, replace
+from collections.abc import Collection, Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from genrobust import __version__
 from genrobust.core import ImageSet, page_json, write_files
-from genrobust.data import BY_IMAGE
+from genrobust.data import BY_IMAGE, NEAR, ShardDataset
 from genrobust.report import (
     Thumbnail,
     contact_sheet,
@@ -25,9 +25,8 @@ from genrobust.report import (
     to_json_values,
 )
 from genrobust.study import AuditSets
-from genrobust.tools.audit.duplicates import ITSELF
-from genrobust.tools.audit.measuring import OF_REAL, OF_TRAINING
-from genrobust.tools.audit.results import Audit, Duplicates, Judgment
+from genrobust.tools.audit.copies import ITSELF, Duplicates
+from genrobust.tools.audit.measuring import OF_REAL, OF_TRAINING, Audit, Judgment
 
 PER_CLASS = 6  # images of each class on the contact sheet
 OPEN_CLASSES = 16  # that are shown before one asks for more
@@ -35,7 +34,7 @@ ROWS = 12  # of a table by class, likewise
 PAIRS = 6  # nearest pairs shown of each set
 
 
-def write_audit_page(audit: Audit, sets: AuditSets, name: str, leaks: tuple[str, ...], folder: Path) -> dict[str, Path]:
+def write_audit_page(audit: Audit, sets: AuditSets, name: str, leaks: Collection[str], folder: Path) -> dict[str, Path]:
     """Write audit.html, audit.json and images.parquet into `folder`; returns their paths by name.
 
     They replace those of an earlier audit. The page calls the dataset `name`; `leaks` are the test sets whose leaks
@@ -55,21 +54,22 @@ def write_audit_page(audit: Audit, sets: AuditSets, name: str, leaks: tuple[str,
     return write_files(contents, folder)
 
 
-def _html(audit: Audit, sets: AuditSets, name: str, leaks: tuple[str, ...]) -> str:
-    kind = "real" if sets.is_real else "audited" if audit.making is None else "generated"  # a folder may hold either
+def _html(audit: Audit, sets: AuditSets, name: str, leaks: Collection[str]) -> str:
+    is_generated = isinstance(sets.dataset, ShardDataset)  # a folder may hold either
     classes = contact_sheet(sets.dataset, sets.labels, PER_CLASS)
-    sizes = sorted(audit.per_class.values())
+    least, most = min(audit.per_class), max(audit.per_class)
     return render(
         "tools/audit/audit.html.j2",
         audit=audit,
         sets=sets,
         names=sets.labels.names,
         name=name,
-        kind=kind,
+        kind="real" if sets.is_real else "generated" if is_generated else "audited",
         leaks=leaks,
-        verdict=audit_verdict(audit, leaks),
-        class_sizes=f"{sizes[0]:,}" if sizes[0] == sizes[-1] else f"{sizes[0]:,} to {sizes[-1]:,}",
-        copies=[(_title(found), found, _pairs(found, sets, audit.near)) for found in audit.copies],
+        verdict=list(audit_verdict(audit, leaks)),
+        class_sizes=f"{least:,}" if least == most else f"{least:,} to {most:,}",
+        near=NEAR,
+        copies=[(_title(found), found, _pairs(found, sets)) for found in audit.copies],
         judgments=[(judgment, _mistakes(judgment, sets)) for judgment in audit.judgments],
         open_classes=classes[:OPEN_CLASSES],
         more_classes=classes[OPEN_CLASSES:],
@@ -77,7 +77,7 @@ def _html(audit: Audit, sets: AuditSets, name: str, leaks: tuple[str, ...]) -> s
     )
 
 
-def _facts(audit: Audit, sets: AuditSets, name: str, leaks: Sequence[str]) -> Any:
+def _facts(audit: Audit, sets: AuditSets, name: str, leaks: Collection[str]) -> Any:
     """Return every measure as JSON; classes by their names in the data, in the order of the labels, NaN as null."""
     real = sets.real
     facts = {
@@ -85,56 +85,34 @@ def _facts(audit: Audit, sets: AuditSets, name: str, leaks: Sequence[str]) -> An
         "dataset": {"name": name, "fingerprint": sets.dataset.fingerprint},
         "against": None if real is None else {"images": len(real), "fingerprint": real.fingerprint},
         "classes": list(sets.labels.label_names),
-        "verdict": audit_verdict(audit, leaks),
+        "verdict": list(audit_verdict(audit, leaks)),
         "leaks": audit.leaks,
-        **asdict(replace(audit, by_image={})),
+        "near": NEAR,
+        **asdict(audit),
     }
     del facts["by_image"]  # which has a file of its own
     return to_json_values(facts)
 
 
-def audit_verdict(audit: Audit, leaks: Sequence[str]) -> list[str]:
+def audit_verdict(audit: Audit, leaks: Collection[str]) -> Iterator[str]:
     """Sum up the audit in a few sentences; `leaks` are the test sets whose leaks were not allowed."""
-    judged = [f"{j.judge} takes {percent(j.agreement.share)} of the images for their label" for j in audit.judgments]
-    return [s for s in (_leak_sentence(audit, leaks), _copy_sentence(audit), _sentence(judged)) if s]
-
-
-def _leak_sentence(audit: Audit, leaks: Sequence[str]) -> str:
-    leaked = [found for found in audit.of_tests if found.copies]
-    if not leaked:
-        size = sum(found.size for found in audit.of_tests)
-        return f"No image is a copy of any of {size:,} test images." if size else ""
-    where = ", ".join(
-        f"{count(found.copies, 'image')} of {found.against} ({found.exact:,} exact"
-        f"{'' if found.against in leaks else ', allowed'})"
-        for found in leaked
-    )
-    look = " Look at those that are not exact." if any(found.near for found in leaked) else ""
-    return f"Test images have leaked into the dataset: it holds copies of {where}.{look}"
-
-
-def _copy_sentence(audit: Audit) -> str:
-    others = [found for found in audit.copies if not found.is_test]
-    parts = [f"{percent(of.copies / audit.n)} of the images are copies of {_title(of)}" for of in others if of.copies]
-    if unlike := [_title(found) for found in others if not found.copies]:
-        parts.append(f"none are copies of {' or '.join(unlike)}")
-    if (known := audit.memorization) is not None:
-        share = percent(known.share) if known.count else "none"
-        against = f"where {percent(known.expected, 0)} would be expected of unseen ones"
-        parts.append(f"{share} lie unusually near to the generator's training images, {against}")
-    return _sentence(parts)
-
-
-def _sentence(parts: Sequence[str]) -> str:
-    text = "; ".join(parts)
-    return text[:1].upper() + text[1:] + "." if text else ""
+    for found in audit.copies:
+        if found.copies:
+            what = "Copies of" if not found.is_test else "Leaked from" if found.against in leaks else "Leaked, allowed,"
+            size = f"{count(found.copies, 'image')} ({percent(found.copies / audit.n)}), {found.exact:,} of them exact"
+            yield f"{what} {_title(found)}: {size}."
+    if unlike := [_title(found) for found in audit.copies if not found.copies]:
+        yield f"No copies of {', '.join(unlike)}."
+    for judgment in audit.judgments:
+        judge, share = judgment.judge, percent(judgment.agreement.share)
+        yield f"{judge[0].upper()}{judge[1:]} takes {share} of the images for their label."
 
 
 def _title(found: Duplicates) -> str:
     return {ITSELF: "each other", OF_REAL: "real training images"}.get(found.against, found.against)
 
 
-def _pairs(found: Duplicates, sets: AuditSets, near: float) -> list[tuple[Thumbnail, Thumbnail, str, bool]]:
+def _pairs(found: Duplicates, sets: AuditSets) -> list[tuple[Thumbnail, Thumbnail, str, bool]]:
     """Return the nearest pairs of images, each with its distance in words, and whether one is a copy of the other."""
     by_name = {ITSELF: sets.dataset, OF_REAL: sets.real, OF_TRAINING: sets.wild, **sets.tests}
     others = by_name[found.against]
@@ -144,7 +122,7 @@ def _pairs(found: Duplicates, sets: AuditSets, near: float) -> list[tuple[Thumbn
             _shown(sets, sets.dataset, pair.index),
             _shown(sets, others, pair.other),
             f"distance {format_number(pair.distance)}{', mirrored' * pair.mirrored}",
-            pair.distance < near,
+            pair.distance < NEAR,
         )
         for pair in found.pairs[:PAIRS]
     ]

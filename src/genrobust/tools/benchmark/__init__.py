@@ -23,6 +23,8 @@ from genrobust.cli import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from genrobust.study import Studies
     from genrobust.tools.benchmark.page import Benchmarked
 
@@ -60,26 +62,26 @@ def benchmark(
 
     studies.require_recipe(on, real, *models)
     made, files = run_benchmark(models, on, studies, real, out, device or "auto", labels)
-    out_console.print(_table(made))
+    out_console.print(*_tables(made))
     tell(*benchmark_verdict(made))
     for note in made.notes:
         err_console.print(f"note: {escape(note)}")
     tell(*files.values())
 
 
-def _table(made: "Benchmarked") -> Table:
+def _tables(made: "Benchmarked") -> "Iterator[Table]":
     from genrobust.report import number, span
-    from genrobust.tools.benchmark.page import accuracies, in_words, leading_parts
+    from genrobust.tools.benchmark.page import leading_parts
 
-    title = f"Top-1, percent: generated {made.name}, real {made.real_name}"
-    table = Table(title=Text(title), title_justify="left")
-    table.add_column("model", overflow="fold")
-    for name in ("images", "generated", "real", "drop, points"):
-        table.add_column(name, justify="left" if name == "images" else "right")
-    for part in leading_parts(made.result):
-        for model, scores in zip(made.result.models, part.scores, strict=True):
-            *both, drop = accuracies(scores)
-            metrics = [f"{number(of.value)}\n{span(of)}" for of in both]
-            change = f"{number(drop.value, True)}\n{span(drop, True)}"
-            table.add_row(Text(model), Text(in_words(part, made.result)), *map(Text, (*metrics, change)))
-    return table
+    heads = ["generated", "real", "drop, points"] + ["minus the first's"] * (len(made.result.models) > 1)
+    for words, scores in leading_parts(made.result):
+        title = f"Top-1, percent, {words}: generated {made.name}, real {made.real_name}"
+        table = Table(title=Text(title), title_justify="left")
+        table.add_column("model", overflow="fold")
+        for head in heads:
+            table.add_column(head, justify="right")
+        for model, of in zip(made.result.models, scores, strict=True):
+            metrics = [f"{number(score.value)}\n{span(score)}" for score in (of.generated, of.real)]
+            metrics += [f"{number(score.value, True)}\n{span(score, True)}" for score in (of.drop, of.beyond) if score]
+            table.add_row(Text(model), *map(Text, metrics))
+        yield table

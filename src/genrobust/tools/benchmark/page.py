@@ -24,13 +24,11 @@ from genrobust.report import (
     span,
     to_json_values,
 )
-from genrobust.tools.benchmark.scoring import STYLE, WITHIN, Benchmark, HardImage, Part, Scores
+from genrobust.tools.benchmark.scoring import Benchmark, HardImage, OfModels
 
 LOOKS = {"generated": {"color": 1, "shape": SHAPES[0]}, "real": {"color": 0, "shape": SHAPES[1]}}
 PER_CLASS = 4  # images of each class of either set on the contact sheet
 OPEN_CLASSES = 6  # that are shown before the rest is opened
-OPEN_HARD = 24  # of the hardest images, likewise
-ROWS = 12  # of a table by class, likewise
 ANSWERS = 2  # wrong classes named below an image
 NBSP, TIMES = "\u00a0", "\u00d7"
 
@@ -64,7 +62,6 @@ def write_benchmark_page(made: Benchmarked, folder: Path) -> dict[str, Path]:
 
 def _html(made: Benchmarked) -> str:
     result = made.result
-    hardest = [_hard_image(made, hard) for hard in result.hardest]
     both = zip(*(contact_sheet(images, made.labels, PER_CLASS) for images in (made.generated, made.real)), strict=True)
     sheets = [(name, [("generated", generated), (made.real_name, real)]) for (name, generated), (_, real) in both]
     return render(
@@ -72,80 +69,50 @@ def _html(made: Benchmarked) -> str:
         made=made,
         models=result.models,
         verdict=benchmark_verdict(made),
-        parts=[(part, in_words(part, result)) for part in leading_parts(result)],
+        parts=leading_parts(result),
         dots=_dots(result),
         looks=LOOKS,
-        styles=sorted((part for part in result.parts if part.scope == STYLE), key=_hardness),
+        styles=sorted(result.by_style.items(), key=lambda row: -sum(of.drop.value for of in row[1])),
         classes=sorted(
             zip(made.labels.names, result.sizes, result.by_class, strict=True),
             key=lambda row: (sum(generated for generated, _ in row[2]), row[0]),
         ),
-        rows=ROWS,
-        hardest=(hardest[:OPEN_HARD], hardest[OPEN_HARD:]),
+        hardest=[_hard_image(made, hard) for hard in result.hardest],
         sheets=(sheets[:OPEN_CLASSES], sheets[OPEN_CLASSES:]),
     )
 
 
-def leading_parts(result: Benchmark) -> list[Part]:
-    """Return the parts over several styles: within those of both sets, and over all images where that is else."""
-    parts = [part for part in result.parts if part.scope != STYLE]
-    return parts if len(result.styles) > 1 else parts[:1]
-
-
-def in_words(part: Part, result: Benchmark) -> str:
-    """Say over which images the scores of `part` are."""
-    if part.scope != WITHIN:
-        return "over all images"
-    if len(result.shared) == 1:
-        return f"within the style {result.shared[0]}"
-    return f"within the {len(result.shared)} styles of both sets, each with the same weight"
+def leading_parts(result: Benchmark) -> list[tuple[str, OfModels]]:
+    """Return the scores over several styles, with their images in words: what counts most comes first."""
+    overall = ("over all images", result.overall)
+    if not result.within:
+        return [overall]
+    styles = list(result.by_style)
+    within = f"the {len(styles)} styles of both sets, each with the same weight"
+    return [(f"within {within if len(styles) > 1 else f'the style {styles[0]}'}", result.within), overall]
 
 
 def benchmark_verdict(made: Benchmarked) -> list[str]:
-    """Say how the first model does, and how the drops of the others compare with its own, in a sentence each."""
-    first, *others = made.result.models
-    parts = leading_parts(made.result)
-    said = []
-    for part in parts:
-        generated, real, drop = accuracies(part.scores[0])
-        where = in_words(part, made.result)
-        who = f"{first}: {where}, " if part is parts[0] else f"{where[0].upper()}{where[1:]}, "
-        said.append(
-            f"{who}{number(generated.value)} % on {count(generated.n, 'generated image')} and {number(real.value)} % "
-            f"on {real.n:,} real ones, a drop of {_points(drop)}."
-        )
-    for metric, name in (("real", made.real_name), ("generated", made.name)):
-        on_set = [getattr(scores, metric) for scores in parts[-1].scores]
-        if all(map(is_below_guessing, on_set)):
-            chance = number(100 / on_set[0].classes)
-            said.append(f"On {name}, no model reaches guessing ({chance} %): perhaps {MISLABELED}.")
-    beyond = zip(others, (scores.beyond for scores in parts[0].scores[1:]), strict=True)
-    against = sorted(((name, score) for name, score in beyond if score is not None), key=lambda pair: pair[1].value)
-    if against:
-        drop_of = "the drop within styles" if parts[0].scope == WITHIN else "the drop"
-        ends = dict((against[0], against[-1]))  # the smallest and the largest; the table has all
-        said.append(
-            f"Against that of {first}, {drop_of} differs by "
-            f"{'; '.join(f'{_points(score)} for {name}' for name, score in ends.items())}."
-        )
-    return said
-
-
-def _points(score: Score) -> str:
-    """Write a difference with its interval."""
-    chance = "" if is_sure(score) else ", which may be chance"
-    return f"{number(score.value, True)} points (95 % interval {span(score, True)}{chance})"
-
-
-def accuracies(scores: Scores) -> tuple[Score, Score, Score]:
-    """Return the accuracies on generated and on real images, and the drop, of a part that both sets have."""
-    assert scores.generated is not None and scores.real is not None and scores.drop is not None
-    return scores.generated, scores.real, scores.drop
+    """Say how the first model does, and where none does better than by guessing, in a sentence each."""
+    words, (first, *_) = leading_parts(made.result)[0]
+    change = "" if is_sure(first.drop) else ", which may be chance"
+    sentences = [
+        f"{next(iter(made.result.models))}: {words}, {number(first.generated.value)} % on "
+        f"{count(first.generated.n, 'generated image')} and {number(first.real.value)} % on {first.real.n:,} real "
+        f"ones, a drop of {number(first.drop.value, True)} points (95 % interval {span(first.drop, True)}{change})."
+    ]
+    overall = made.result.overall
+    for name, scores in ((made.real_name, [s.real for s in overall]), (made.name, [s.generated for s in overall])):
+        if all(map(is_below_guessing, scores)):
+            chance = number(100 / scores[0].classes)
+            sentences.append(f"On {name}, no model reaches guessing ({chance} %): perhaps {MISLABELED}.")
+    return sentences
 
 
 def _dots(result: Benchmark) -> dict[str, Any]:
     """Place both accuracies of each model with their intervals on one axis."""
-    scores = {name: accuracies(of)[:2] for name, of in zip(result.models, result.parts[0].scores, strict=True)}
+    leading = leading_parts(result)[0][1]
+    scores = {name: (of.generated, of.real) for name, of in zip(result.models, leading, strict=True)}
     place, ticks = axis([(score.lo, score.hi) for both in scores.values() for score in both])
 
     def lane(name: str, metric: str, score: Score) -> Lane:
@@ -154,13 +121,6 @@ def _dots(result: Benchmark) -> dict[str, Any]:
 
     rows = {name: [lane(name, *of) for of in zip(LOOKS, both, strict=True)] for name, both in scores.items()}
     return {"rows": rows, "ticks": ticks}
-
-
-def _hardness(part: Part) -> tuple[bool, float, str]:
-    """Order styles: the largest drop first, and those of one set alone last, the hardest first."""
-    drops = [scores.drop.value for scores in part.scores if scores.drop]
-    found = [score.value for scores in part.scores if (score := scores.generated or scores.real)]
-    return not drops, -sum(drops) if drops else sum(found), part.style
 
 
 def _hard_image(made: Benchmarked, hard: HardImage) -> Thumbnail:

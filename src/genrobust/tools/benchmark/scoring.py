@@ -12,9 +12,9 @@ from dataclasses import dataclass, replace
 from operator import attrgetter
 
 import numpy as np
-from scipy.special import log_softmax
 
 from genrobust.core import Predictions, Score
+from genrobust.data import confidence
 from genrobust.robustness import (
     ANY,
     Groups,
@@ -27,9 +27,8 @@ from genrobust.robustness import (
     spread,
 )
 
-HARDEST = 48  # images kept to be looked at
+HARDEST = 24  # images kept to be looked at
 BOTH = "images of both sets"
-WITHIN, ALL, STYLE = "within", "all", "style"
 
 # By name, one or more checkpoints of a model, such as seeds of an arm: predictions on the generated and the real set.
 ModelPredictions = Mapping[str, Sequence[tuple[Predictions, Predictions]]]
@@ -38,30 +37,19 @@ Checkpoints = tuple[slice, np.ndarray]  # of one model: their place among all, a
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """What one model scored on the images of a part, as the mean over its checkpoints.
+    """What one model scored on some images of both sets, as the mean over its checkpoints.
 
-    `generated` and `real` are accuracies in percent, None for a set without such images; `drop` is real minus
-    generated, in points, and `beyond` the drop minus that of the first model, None for that one.
+    `generated` and `real` are accuracies in percent; `drop` is real minus generated, in points, and `beyond` the drop
+    minus that of the first model, None for that one.
     """
 
-    generated: Score | None
-    real: Score | None
-    drop: Score | None
+    generated: Score
+    real: Score
+    drop: Score
     beyond: Score | None
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
-    """The scores of each model on some of the images, over the same classes of both sets.
-
-    `scope` is WITHIN (the mean over the styles of both sets, each with the same weight), ALL images, or STYLE: those of
-    one `style`. The real images are of so many `groups`, 0 where these are unknown or one.
-    """
-
-    scope: str
-    style: str
-    groups: int
-    scores: tuple[Scores, ...]
+OfModels = tuple[Scores, ...]  # one of each model
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,71 +70,60 @@ class HardImage:
 class Benchmark:
     """Everything measured, over K classes.
 
-    `models` are the numbers of checkpoints by name. `parts` begin with what counts most: within styles, where the sets
-    share some, then over all images, then by style. `by_class` are the accuracies in percent of each model on both sets
-    by label, `sizes` the numbers of images likewise, `styles` those by style, "" where it is unknown.
+    Attributes:
+        models: The numbers of checkpoints by name.
+        overall: The scores over all images.
+        by_style: Those on the images of each style that both sets have; empty where all images are of one.
+        within: The means over these styles, each with the same weight; empty where there are none.
+        by_class: The accuracies in percent of each model on both sets, [K, models, 2].
+        sizes: The numbers of images of each class in both sets, [K, 2].
+        styles: Those of each style, "" where it is unknown.
+        hardest: The generated images that most models get wrong.
     """
 
     models: dict[str, int]
-    parts: tuple[Part, ...]
-    by_class: tuple[tuple[tuple[float, float], ...], ...]
-    sizes: tuple[tuple[int, int], ...]
+    overall: OfModels
+    by_style: dict[str, OfModels]
+    within: OfModels
+    by_class: list[list[list[float]]]
+    sizes: list[list[int]]
     styles: dict[str, tuple[int, int]]
     hardest: tuple[HardImage, ...]
 
-    @property
-    def shared(self) -> list[str]:
-        """The styles of both sets."""
-        return [style for style, sizes in self.styles.items() if style and all(sizes)]
 
-
-@dataclass(frozen=True, slots=True)
 class _Side:
-    """The answers of all checkpoints, T, on one set of N images of these `keys` and `labels`, int64 [N].
+    """The answers of all T checkpoints on one set of N images: which are right, bool [T, N].
 
-    `said` int64 [T, N] are the labels that they gave, `right` bool [T, N] which are right, and `doubt` float [T, N]
-    minus the log probability that they gave to the label. `styles` str [N] are "" where unknown. Intervals are over
-    `bootstrap` replicates.
+    Raises:
+        GenrobustError: A logit is NaN, or the highest of an image infinite.
     """
 
-    keys: tuple[str, ...]
-    labels: np.ndarray
-    said: np.ndarray
-    right: np.ndarray
-    doubt: np.ndarray
-    styles: np.ndarray
-    groups: Sequence[str] | None
-    bootstrap: int
-    classes: int
+    def __init__(
+        self, predictions: Sequence[Predictions], styles: Sequence[str], groups: Sequence[str] | None, bootstrap: int
+    ) -> None:
+        self.labels, self.classes = predictions[0].labels, len(predictions[0].classes)
+        asked = [(np.arange(self.classes), {"right": attrgetter("correct")})]
+        self.right = np.array([read_answers(p, asked)[0]["right"] for p in predictions])
+        self.sizes = np.bincount(self.labels, minlength=self.classes)
+        self.styles, self._groups, self._bootstrap = np.asarray(styles), groups, bootstrap
 
-    def accuracy(self, rng: np.random.Generator, members: np.ndarray | None = None) -> Measured:
-        """Return the accuracies on the images that `members`, bool [N], selects, or on all."""
-        members = np.ones(len(self.labels), dtype=bool) if members is None else members
-        right = self.right[:, members]
-        return measure_accuracy(right[None], self.classes, self.bootstrap, rng, Groups.of(self.groups, members))
+    def accuracy(self, rng: np.random.Generator, style: str | None = None) -> Measured:
+        """Return the accuracies on all images, or on those of a style."""
+        members = np.ones(len(self.labels), dtype=bool) if style is None else self.styles == style
+        groups = Groups.of(self._groups, members)
+        return measure_accuracy(self.right[None, :, members], self.classes, self._bootstrap, rng, groups)
 
-    def by_style(self, whole: Measured, rng: np.random.Generator) -> dict[str, Measured]:
-        """Return the accuracies on the images of each style: `whole`, those of all, where all are of one."""
-        members = {style: self.styles == style for style in sorted(set(self.styles.tolist()) - {""})}
-        return {style: whole if of.all() else self.accuracy(rng, of) for style, of in members.items()}
-
-    def by_class(self, rows: slice) -> list[float]:
-        """Return the accuracy in percent of some checkpoints on the images of each label."""
+    def by_class(self, rows: slice) -> np.ndarray:
+        """Return the accuracy in percent of some checkpoints on the images of each label, [K]."""
         right = np.bincount(self.labels, weights=self.right[rows].mean(axis=0), minlength=self.classes)
-        accuracies: list[float] = (100 * right / self.sizes).tolist()
-        return accuracies
-
-    @property
-    def sizes(self) -> np.ndarray:
-        return np.bincount(self.labels, minlength=self.classes)
+        return np.asarray(100 * right / self.sizes)
 
 
 def benchmark(
     answers: ModelPredictions,
-    styles: Sequence[str],
-    bootstrap: int = 1000,
+    styles: tuple[Sequence[str], Sequence[str]],
     groups: Sequence[str] | None = None,
-    real_styles: Sequence[str] | None = None,
+    bootstrap: int = 1000,
 ) -> Benchmark:
     """Score models on a generated and a real set of images over the same K classes, and within the styles of both.
 
@@ -157,45 +134,38 @@ def benchmark(
 
     Args:
         answers: Predictions, each on the same images of both sets, over the same classes.
-        styles: Those of the generated images, "" where unknown.
+        styles: Those of the images of both sets, "" where unknown.
         groups: Those of the real images, None where they have none.
-        real_styles: The styles of the real images, None where all are unknown.
 
     Raises:
         GenrobustError: A logit is NaN, or the highest of an image infinite.
     """
     pairs = [pair for of_model in answers.values() for pair in of_model]
+    generated = [predictions for predictions, _ in pairs]
     sides = (
-        _side([g for g, _ in pairs], styles, None, bootstrap),
-        _side([r for _, r in pairs], real_styles, groups, bootstrap),
+        _Side(generated, styles[0], None, bootstrap),
+        _Side([predictions for _, predictions in pairs], styles[1], groups, bootstrap),
     )
-    rng = np.random.default_rng(0)
-    over_all = [side.accuracy(rng) for side in sides]
-    # The real styles have a generator of their own, so that they leave the intervals over all images as they are.
-    rngs = (rng, np.random.default_rng(1))
-    by_style = [side.by_style(whole, of) for side, whole, of in zip(sides, over_all, rngs, strict=True)]
-    models: list[Checkpoints] = []
+    rng, models, start = np.random.default_rng(0), list[Checkpoints](), 0
+    overall = [side.accuracy(rng) for side in sides]
     for of_model in answers.values():
-        start = models[-1][0].stop if models else 0
         models.append((slice(start, start + len(of_model)), seed_weights(len(of_model), bootstrap, rng)))
-    generated, real = (Counter(side.styles.tolist()) for side in sides)
-    made = Benchmark(
+        start += len(of_model)
+    counts = [Counter(side.styles.tolist()) for side in sides]
+    all_styles = sorted({*counts[0], *counts[1]})
+    shared = [style for style in all_styles if style and all(of[style] for of in counts)] if len(all_styles) > 1 else []
+    by_style = {style: [side.accuracy(rng, style) for side in sides] for style in shared}
+    means = [_mean_over_styles(of_side) for of_side in zip(*by_style.values(), strict=True)]
+    return Benchmark(
         models={name: len(of_model) for name, of_model in answers.items()},
-        parts=(),
-        by_class=tuple(
-            zip(*(zip(*(side.by_class(rows) for side in sides), strict=True) for rows, _ in models), strict=True)
-        ),
-        sizes=tuple(zip(*(side.sizes.tolist() for side in sides), strict=True)),
-        styles={style: (generated[style], real[style]) for style in sorted({*generated, *real})},
-        hardest=_hardest_images(sides[0], [rows for rows, _ in models]),
+        overall=_scores(overall, models),
+        by_style={style: _scores(of_style, models) for style, of_style in by_style.items()},
+        within=_scores(means, models) if means else (),
+        by_class=np.transpose([[side.by_class(rows) for side in sides] for rows, _ in models], (2, 0, 1)).tolist(),
+        sizes=np.transpose([side.sizes for side in sides]).tolist(),
+        styles={style: (counts[0][style], counts[1][style]) for style in all_styles},
+        hardest=_hardest_images(generated, [rows for rows, _ in models]),
     )
-    parts = [_part(ALL, "", over_all, models)]
-    if made.shared:
-        means = [_mean_over_styles([of_side[style] for style in made.shared]) for of_side in by_style]
-        parts.insert(0, _part(WITHIN, "", means, models))
-    for style in sorted({*by_style[0], *by_style[1]}):
-        parts.append(_part(STYLE, style, [of_side.get(style) for of_side in by_style], models))
-    return replace(made, parts=tuple(parts))
 
 
 def _mean_over_styles(parts: Sequence[Measured]) -> Measured:
@@ -203,20 +173,10 @@ def _mean_over_styles(parts: Sequence[Measured]) -> Measured:
     return parts[0] if len(parts) == 1 else mean_of(parts, f"mean of {len(parts)} styles")
 
 
-def _part(scope: str, style: str, sides: Sequence[Measured | None], models: Sequence[Checkpoints]) -> Part:
+def _scores(sides: Sequence[Measured], models: Sequence[Checkpoints]) -> OfModels:
     """How each of `models` did on some images of both sets, beside the first of them."""
     generated, real = sides
-    drops = None if generated is None or real is None else _drops(generated, real)
-    scores = list[Scores]()
-    for model in models:
-        own = [None if of is None else _model_score(of, model) for of in (generated, real, drops)]
-        beyond = None if drops is None or not scores else _drop_beyond_first(drops, model, models[0])
-        scores.append(Scores(own[0], own[1], own[2], beyond))
-    return Part(scope, style, 0 if real is None else len(real.shares), tuple(scores))
-
-
-def _drops(generated: Measured, real: Measured) -> Measured:
-    return replace(
+    drops = replace(
         real,
         point=real.point - generated.point,
         draws=real.draws - generated.draws,
@@ -224,6 +184,15 @@ def _drops(generated: Measured, real: Measured) -> Measured:
         over=f"{real.over} of real images and generated images" if real.shares else BOTH,
         bounds=(-100, 100),
         right=None,
+    )
+    return tuple(
+        Scores(
+            generated=_model_score(generated, model),
+            real=_model_score(real, model),
+            drop=_model_score(drops, model),
+            beyond=_drop_beyond_first(drops, model, models[0]) if number else None,
+        )
+        for number, model in enumerate(models)
     )
 
 
@@ -247,29 +216,6 @@ def _checkpoint_score(measured: Measured, checkpoint: int) -> Score:
     return replace(score, method=f"{measured.of}; {score.method}") if measured.of else score
 
 
-def _side(
-    predictions: Sequence[Predictions],
-    styles: Sequence[str] | None,
-    groups: Sequence[str] | None,
-    bootstrap: int,
-) -> _Side:
-    """The answers on one set."""
-    first = predictions[0]
-    asked = [(np.arange(len(first.classes)), {"right": attrgetter("correct")})]
-    at = np.arange(len(first.labels))
-    return _Side(
-        keys=first.keys,
-        labels=first.labels,
-        said=np.array([p.logits.argmax(axis=1) for p in predictions]),
-        right=np.array([read_answers(p, asked)[0]["right"] for p in predictions]),
-        doubt=np.array([-log_softmax(p.logits.astype(np.float64), axis=1)[at, p.labels] for p in predictions]),
-        styles=np.asarray([""] * len(first.labels) if styles is None else styles),
-        groups=groups,
-        bootstrap=bootstrap,
-        classes=len(first.classes),
-    )
-
-
 def _drop_beyond_first(drops: Measured, model: Checkpoints, first: Checkpoints) -> Score:
     """The drop of a model minus that of the first."""
     point = [drops.point[0, rows] for rows, _ in (model, first)]
@@ -288,15 +234,16 @@ def _drop_beyond_first(drops: Measured, model: Checkpoints, first: Checkpoints) 
     return _checkpoint_score(beyond, 0)
 
 
-def _hardest_images(side: _Side, models: Sequence[slice]) -> tuple[HardImage, ...]:
+def _hardest_images(predictions: Sequence[Predictions], models: Sequence[slice]) -> tuple[HardImage, ...]:
     """The images that more than half of the models get wrong; of equally many, the least probable labels first."""
-    wrong = 1 - np.mean([side.right[rows].mean(axis=0) for rows in models], axis=0)
-    doubt = np.mean([side.doubt[rows].mean(axis=0) for rows in models], axis=0)
-    order = [i for i in np.lexsort((-doubt, -wrong.round(9))).tolist() if wrong[i] > 0.5]
+    keys, labels = predictions[0].keys, predictions[0].labels
+    said = np.array([p.logits.argmax(axis=1) for p in predictions])
+    trust = np.array([confidence(p.logits, labels) for p in predictions])
+    wrong, trust = (np.mean([of[rows].mean(axis=0) for rows in models], axis=0) for of in (said != labels, trust))
+    order = [i for i in np.lexsort((trust, -wrong.round(9))).tolist() if wrong[i] > 0.5]
     hardest = []
     for i in order[:HARDEST]:
-        label = int(side.labels[i])
-        given = Counter(side.said[side.said[:, i] != label, i].tolist())
+        given = Counter(said[said[:, i] != labels[i], i].tolist())
         taken_for = tuple(sorted(given.items(), key=lambda item: (-item[1], item[0])))
-        hardest.append(HardImage(i, side.keys[i], label, float(wrong[i]), taken_for))
+        hardest.append(HardImage(i, keys[i], int(labels[i]), float(wrong[i]), taken_for))
     return tuple(hardest)

@@ -1,24 +1,13 @@
 """Exports datasets and classifiers to the formats of other programs, with cards, and pushes them to the hub."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
-from genrobust.cli import (
-    COMMANDS,
-    KINDS,
-    USE,
-    Kind,
-    argument,
-    datasets_of_recipes,
-    in_group,
-    option,
-    tell,
-    with_studies,
-)
-from genrobust.core import UserError
+from genrobust.cli import COMMANDS, USE, argument, datasets_of_recipes, in_group, option, tell, with_studies
+from genrobust.core import UserError, require_packages
+from genrobust.tools.export.format import FORMATS, Format
 
 if TYPE_CHECKING:
-    from genrobust.core import Registry
     from genrobust.study import Studies
 
 
@@ -28,37 +17,33 @@ if TYPE_CHECKING:
 def export(
     studies: "Studies",
     what: Annotated[
-        str,
-        argument("WHAT", "RECIPE:DATASET, RECIPE:ARM, or the folder of either.", autocompletion=datasets_of_recipes),
+        str, argument("WHAT", "RECIPE:DATASET, RECIPE:ARM, or either's folder.", autocompletion=datasets_of_recipes)
     ],
     to: Annotated[str, option("--to FORMAT", "imagefolder or parquet for a dataset; timm or onnx for a classifier.")],
     out: Annotated[Path | None, option("--out DIR", "Output folder; default: WHAT-FORMAT here.")] = None,
     license: Annotated[str, option("--license ID", "License of the exported work, such as cc-by-4.0.")] = "other",
-    audit: Annotated[Path | None, option("--audit FILE", "The audit.json of the dataset, for the card.")] = None,
-    push: Annotated[str | None, option("--push REPO", "Push it to this repository on the Hugging Face hub.")] = None,
-    private: Annotated[bool, option("--private", "Create a new repository as a private one.")] = False,
+    push: Annotated[
+        str | None, option("--push REPO", "Push it to this repository on the Hugging Face hub; a new one is private.")
+    ] = None,
 ) -> None:
     """Export a dataset or a classifier with a card, and push it to the hub.
 
     Example: genrobust export pictograms:generated --to parquet
     """
-    from genrobust.core import require_packages
     from genrobust.study import recipe_and_name
-    from genrobust.tools.export.folder import check_target, push as run_push
-    from genrobust.tools.export.format import FORMATS, Format
+    from genrobust.tools.export.folder import push as run_push
 
     form = FORMATS.get(to)()
     if not isinstance(form, Format):
-        if audit:
-            raise UserError(f"--audit is about datasets, and --to {to} exports a classifier")
         require_packages(form.packages, form.library, f"--to {to}")
     studies.require_recipe(what)
     folder = out or Path(f"{studies.label(what)}-{to}")
-    check_target(folder)  # before anything is made
+    if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):  # before anything is made
+        raise UserError(f"{folder} is there already: remove it, or name another folder with --out")
     if isinstance(form, Format):
         from genrobust.tools.export.dataset import export_dataset
 
-        tell(f"{export_dataset(studies, what, form, folder, audit, license):,} images")
+        tell(f"{export_dataset(studies, what, form, folder, license):,} images")
     else:
         from genrobust.tools.export.classifier import export_classifier
 
@@ -66,13 +51,4 @@ def export(
         export_classifier(checkpoint, form, folder, studies.results(what), recipe_and_name(what)[1], license)
     tell(folder)
     if push is not None:
-        tell(run_push(folder, push, "dataset" if isinstance(form, Format) else "model", private))
-
-
-def _formats() -> "tuple[Registry[Any], None]":
-    from genrobust.tools.export.format import FORMATS
-
-    return FORMATS, None
-
-
-KINDS.register("formats")(Kind("export --to", _formats))
+        tell(run_push(folder, push, "dataset" if isinstance(form, Format) else "model"))

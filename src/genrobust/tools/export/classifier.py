@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +11,9 @@ from huggingface_hub import EvalResult, ModelCardData
 from PIL import Image
 
 from genrobust.classifiers import HUB, CheckpointInfo, Classifier, load_checkpoint, open_classifier, protocol
-from genrobust.core import REAL, GenrobustError, UserError, slug
-from genrobust.report import StudyResults, read_results
-from genrobust.tools.export.folder import CARD, new_folder, render_card
+from genrobust.core import GenrobustError, UserError, slug
+from genrobust.report import read_results
+from genrobust.tools.export.folder import new_folder, write_card
 from genrobust.tools.export.format import ClassifierFormat
 
 AGREE = 1e-4  # the largest difference of logits, and their share where they are large: float32 stays far below
@@ -29,7 +27,7 @@ def export_classifier(
     arm: str = "",
     license: str = "other",
 ) -> None:
-    """Write the classifier in `checkpoint` into `out`, with a model card, if what is written gives the same logits.
+    """Write the classifier in `checkpoint` into `out`, with a model card, if its copy gives the same logits.
 
     Args:
         results: The results.json of its study, whose scores of `arm` the card gives if it has this checkpoint.
@@ -42,26 +40,25 @@ def export_classifier(
     model, info = load_checkpoint(checkpoint)
     with new_folder(out) as folder:
         form.write(model, info, folder)
-        ours, theirs = (
-            _logits(str(checkpoint), info.image_size),
-            _logits(form.opened_as.format(folder), info.image_size),
-        )
+        ours = _logits(str(checkpoint), info.image_size)
+        try:
+            theirs = _logits(form.opened_as.format(folder), info.image_size)
+        except GenrobustError as error:
+            raise UserError(f"{form.library} has no such network: choose another --to ({error})") from error
         apart = float((theirs - ours).abs().max())
         if not apart <= AGREE * max(1, float(ours.abs().max())):
-            raise GenrobustError(
-                f"the exported classifier differs from the checkpoint by {apart:.2g} in a logit: nothing was written"
-            )
-        card = _card(out.resolve().name, form, info, _find_study(results, info, arm), arm, license)
-        (folder / CARD).write_text(card, encoding="utf-8")
+            raise GenrobustError(f"the copy differs from the checkpoint by {apart:.2g} in a logit: nothing was written")
+        _write_card(folder, form, info, results, arm, license)
 
 
-def preparation(model: Classifier, info: CheckpointInfo) -> dict[str, Any]:
-    """Return the keys that make timm prepare an image as `prepare` does."""
+def facts(model: Classifier, info: CheckpointInfo) -> dict[str, Any]:
+    """Return the classes, and the keys that make timm prepare an image as `prepare` does, by its names for them."""
     # The numbers as they were set, not as float32 rounds them.
     mean, std = ([float(str(v)) for v in tensor.flatten().numpy()] for tensor in (model.mean, model.std))
     size = [3, info.image_size, info.image_size]
     resizing = {"interpolation": info.interpolation, "crop_pct": 1.0, "crop_mode": "center"}
-    return {"input_size": size, **resizing, "mean": mean, "std": std}
+    config = {"input_size": size, **resizing, "mean": mean, "std": std}
+    return {"label_names": info.classes, "label_descriptions": info.descriptions, "pretrained_cfg": config}
 
 
 def _logits(spec: str, size: int) -> torch.Tensor:
@@ -74,22 +71,24 @@ def _logits(spec: str, size: int) -> torch.Tensor:
     return logits
 
 
-def _card(
-    name: str, form: ClassifierFormat, info: CheckpointInfo, study: StudyResults | None, arm: str, license: str
-) -> str:
-    """Write the card of the classifier `info`, exported under `name`, as Markdown with the hub's header."""
+def _write_card(
+    folder: Path, form: ClassifierFormat, info: CheckpointInfo, results: Path | None, arm: str, license: str
+) -> None:
     training = {**(info.training.get("config") or {}), **info.training}
-    counts, init = training.get("counts") or {}, str(training.get("init") or "")
-    scores = []
-    if study is not None:
-        find, seed = study.summary.find, info.training["seed"]
+    init, scores = str(training.get("init") or ""), []
+    seed, study = training.get("seed"), read_results(results) if results else None
+    if study and training.get("run") not in [of.trained.get(str(seed), "") for of in study.arms if of.name == arm]:
+        study = None  # which is of another training
+    if study:
+        find = study.summary.find
         scores = [(test, find("top1", arm, test, seed), find("er", arm, test, seed)) for test in study.summary.tests]
     measured = [
         EvalResult("image-classification", slug(test), test, "accuracy", round(top1.value, 2))
         for test, top1, _ in scores
         if top1
     ]
-    return render_card(
+    write_card(
+        folder,
         "classifier_card.md.j2",
         ModelCardData(
             license=license,
@@ -97,31 +96,15 @@ def _card(
             pipeline_tag="image-classification",
             tags=["image-classification", form.library, "genrobust"],
             base_model=init.removeprefix(HUB).partition("@")[0] if init.startswith(HUB) else None,
-            model_name=name if measured else None,
+            model_name=folder.name if measured else None,
             eval_results=measured or None,
         ),
-        name=name,
-        usage=form.usage(info).replace("FOLDER", name),
+        form=form,
         info=info,
-        license=license,
-        # a network's name, without the folders of this machine: "clip:/models/vit" is "clip:vit"
-        init=re.sub(r"(^|[:@])(?:[A-Za-z]:)?[/\\~.][^@]*[/\\]", r"\1", init),
+        init=init if HUB in init else Path(init).name,  # without the folders of this machine
         protocol=protocol(info.image_size, interpolation=info.interpolation),
         training=training,
-        images=" + ".join(f"{n:,} {source}" for source, n in counts.items()),
-        not_real=[source for source in counts if source != REAL],
         study=study,
         arm=arm,
         scores=scores,
     )
-
-
-def _find_study(results: Path | None, info: CheckpointInfo, arm: str) -> StudyResults | None:
-    """Read the results.json of the study that trained `info` as `arm`; None where it did not."""
-    if results is not None:
-        with suppress(UserError):
-            study, run = read_results(results), info.training.get("run")
-            trained = [of.trained.get(str(info.training.get("seed"))) for of in study.arms if of.name == arm]
-            if run and run in trained:
-                return study
-    return None

@@ -2,30 +2,19 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import CardData, HfApi, get_token
-from huggingface_hub.errors import HFValidationError, HTTPError
+from huggingface_hub import CardData, HfApi
+from huggingface_hub.errors import HTTPError
 from markupsafe import Markup
 
 from genrobust import __version__
-from genrobust.core import GenrobustError, UserError, make_folder, one_line, refusal, templates
+from genrobust.core import GenrobustError, make_folder, one_line, refusal, templates
 from genrobust.report import count, escaped, fenced, number, span
-
-CARD = "README.md"
-# What an earlier export of a dataset may have left: the number of files is part of the names of some.
-REPLACED = ["data/train-*-of-*.parquet", "train/*"]
-
-
-def check_target(out: Path) -> None:
-    """Raise UserError where `out` holds anything."""
-    if os.path.lexists(out) and not (out.is_dir() and not any(out.iterdir())):
-        raise UserError(f"{out} is there already: remove it, or name another folder with --out")
 
 
 @contextmanager
@@ -42,47 +31,37 @@ def new_folder(out: Path) -> Iterator[Path]:
         raise refusal(out.parent, error) from error
 
 
-def render_card(template: str, data: CardData, **values: Any) -> str:
-    """Render `template` below the header `data`; every value is escaped, unless it is `safe` or a code block."""
-    environment = templates("tools/export", finalize=_escape, keep_trailing_newline=True)
+def write_card(folder: Path, template: str, header: CardData, **values: Any) -> None:
+    """Write the card of an export: `template` below `header`; every value is escaped, unless it is `safe`."""
+    environment = templates("tools/export", keep_trailing_newline=True)
+    environment.finalize = lambda value: value if isinstance(value, Markup) else escaped(str(value))
     environment.filters["thousands"] = "{:,}".format
-    environment.globals |= {"count": count, "number": number, "span": span, "version": __version__}
-    environment.globals["fenced"] = lambda code, language: Markup(fenced(code, language))
-    return f"---\n{data}\n---\n{environment.get_template(template).render(**values)}"
+    environment.globals |= {"count": count, "fenced": fenced, "number": number, "span": span, "version": __version__}
+    text = environment.get_template(template).render(name=folder.name, license=header.get("license"), **values)
+    (folder / "README.md").write_text(f"---\n{header}\n---\n{text}", encoding="utf-8")
 
 
-def _escape(value: Any) -> str:
-    return value if isinstance(value, Markup) else escaped(str(value))
-
-
-def push(folder: Path, repo: str, kind: str, private: bool) -> str:
+def push(folder: Path, repo: str, kind: str) -> str:
     """Push `folder` to the repository `repo`, a "dataset" or a "model", and return its address there.
 
-    A missing repository is created; of an earlier export, the images are deleted.
+    A missing repository is created as a private one; of an earlier export, the images are deleted.
 
     Raises:
-        UserError: The hub refuses it, or `private` for a public repository.
-        GenrobustError: The hub cannot be reached, or fails.
+        GenrobustError: The hub refuses it, cannot be reached, or fails.
     """
     api = HfApi()
     try:
-        repo = api.create_repo(repo, repo_type=kind, private=private or None, exist_ok=True).repo_id
-        if private and not api.repo_info(repo, repo_type=kind).private:
-            raise UserError(f"{repo} exists and is public: make it private on the hub first, or name another")
         commit = api.upload_folder(
-            repo_id=repo,
+            repo_id=api.create_repo(repo, repo_type=kind, private=True, exist_ok=True).repo_id,
             repo_type=kind,
             folder_path=folder,
-            commit_message=f"{folder.resolve().name}, by genrobust",
-            delete_patterns=REPLACED if kind == "dataset" else None,
+            commit_message=f"{folder.name}, by genrobust",
+            # What an earlier export may have left: the number of files is part of the names of some.
+            delete_patterns=["data/train-*-of-*.parquet", "train/*"] if kind == "dataset" else None,
         )
     except (HTTPError, OSError, RuntimeError, ValueError) as error:  # RuntimeError: of the library for large files
-        status = getattr(getattr(error, "response", None), "status_code", 500)
-        why = one_line(error).replace(get_token() or "no token", "***")  # some libraries quote a header they refuse
-        kind_of = UserError if status < 500 or isinstance(error, HFValidationError) else GenrobustError
-        then = f"hf upload {repo} {folder} --repo-type {kind}{' --private' * private}"
-        raise kind_of(
-            f"cannot push to {repo} on {api.endpoint}: {why}\n{folder} is complete: fix this (hf auth login takes a "
-            f"token that may write), then {then}"
-        ) from None
+        raise GenrobustError(
+            f"cannot push to {repo} on {api.endpoint}: {one_line(error)}\n{folder} is complete: fix this (hf auth "
+            f"login takes a token that may write), then hf upload {repo} {folder} --repo-type {kind} --private"
+        ) from error
     return str(commit.repo_url)

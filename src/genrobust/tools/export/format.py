@@ -8,13 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from genrobust.core import LabelSpace, Registry, progress_bar
+from genrobust.cli import KINDS, Kind
+from genrobust.core import Registry
 
 if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
 
     from genrobust.classifiers import CheckpointInfo, Classifier
+    from genrobust.core import LabelSpace
     from genrobust.data import ShardDataset
 
 TRAIN = "train"  # the split, as Hugging Face calls it
@@ -35,11 +37,13 @@ class Content:
         return len(self.indices)
 
     def samples(self) -> Iterator[tuple[dict[str, Any], bytes]]:
-        """Yield the columns and the PNG of each image, and show the progress; an unknown text is "".
+        """Yield the columns and the PNG of each image, and show the progress.
 
         Raises:
             GenrobustError: An image has changed since it was written.
         """
+        from genrobust.core import progress_bar
+
         rows = (row for batch in self.table.to_batches(ROWS) for row in batch.to_pylist())
         with progress_bar("exporting", len(self)) as bar:
             for index, row in zip(self.indices.tolist(), rows, strict=True):
@@ -64,27 +68,19 @@ class Format(ABC):
 
 
 class ClassifierFormat(ABC):
-    """A layout of a trained classifier that other programs read.
+    """A layout of a trained classifier that other programs read."""
 
-    Attributes:
-        library: The name of the library that loads it, as model cards on the hub call it.
-        opened_as: The name by which `open_classifier` opens an export in ``{}``.
-        packages: The optional packages that it needs, all of the extra called `library`.
-    """
-
-    library: ClassVar[str]
-    opened_as: ClassVar[str]
-    packages: ClassVar[tuple[str, ...]] = ()
+    library: ClassVar[str]  # that loads it, as model cards on the hub call it
+    opened_as: ClassVar[str]  # the name by which `open_classifier` opens an export in the folder ``{}``
+    usage: ClassVar[str]  # Python that loads an export, called ``FOLDER`` in it, and classifies an image
+    packages: ClassVar[tuple[str, ...]] = ()  # that are optional: those of the extra called `library`
 
     @abstractmethod
     def write(self, model: Classifier, info: CheckpointInfo, folder: Path) -> None:
-        """Write the classifier into `folder`; raises UserError where the format cannot hold it."""
-
-    @abstractmethod
-    def usage(self, info: CheckpointInfo) -> str:
-        """Return Python that loads an export, called ``FOLDER``, and classifies an image."""
+        """Write the classifier into `folder`."""
 
 
 FORMATS: Registry[type[Format] | type[ClassifierFormat]] = Registry(
     "format of --to", "genrobust.formats", "genrobust.tools.export.formats"
 )
+KINDS.register("formats")(Kind("export --to", lambda: (FORMATS, None)))

@@ -32,33 +32,30 @@ def init(
     out: OutFolder = Path(OUT),
     overwrite: Overwrite = False,
     pretrained: Annotated[
-        str | None,
-        option("--pretrained NAME", "The network to start from, as in train.init; default: one for photographs."),
+        str | None, option("--pretrained NAME", "The network to start from (train.init); default: one for photographs.")
     ] = None,
     scratch: Annotated[bool, option("--scratch", "Start from no pretrained network.")] = False,
     server: Annotated[
-        str | None, option("--server URL", "Generate with a server that has the images API of OpenAI.")
+        tuple[str, str] | None, option("--server URL MODEL", "Generate with a server that has OpenAI's images API.")
     ] = None,
-    model: Annotated[str | None, option("--model NAME", "The server's name of its model.")] = None,
     own_generator: Annotated[
-        bool,
-        option("--own-generator", "Generate with a small generator trained on your images, by class and style."),
+        bool, option("--own-generator", "Generate with a small generator trained on your images, by class and style.")
     ] = False,
 ) -> None:
     """Write a commented recipe for your own image folders.
 
     Example: genrobust init --train data/train --test data/test --shift sketch=data/sketch
     """
-    from genrobust.core import local_folder
+    from genrobust.core import OutputFile, local_folder
     from genrobust.tools.init.finding import find
+    from genrobust.tools.init.proposing import propose
     from genrobust.tools.init.writing import write_recipe
 
-    if (server is None) != (model is None):
-        raise UserError("--server URL and --model NAME belong together: add the other")
     generators = {"--generated": generated, "--server": server, "--own-generator": own_generator}
-    for options in (generators, {"--pretrained": pretrained, "--scratch": scratch}):
-        if len(given := [name for name, value in options.items() if value]) > 1:
-            raise UserError(f"{' and '.join(given)} exclude each other: leave out all but one")
+    if len(given := [name for name, value in generators.items() if value]) > 1:
+        raise UserError(f"{' and '.join(given)} exclude each other: leave out all but one")
+    output = OutputFile(recipe, ".yaml", overwrite=overwrite)
+    output.check()
     found = find(train, {"test": test, "val": val, "generated": generated, "retrieved": retrieved}, shift or [], real)
-    start, named = "scratch" if scratch else pretrained, (server, model) if server and model else None
-    tell(*write_recipe(found, recipe, local_folder(out), overwrite, start, named, own_generator))
+    values = propose(found, "scratch" if scratch else pretrained, server, own_generator)
+    tell(*write_recipe(found, values, output, local_folder(out)))

@@ -82,9 +82,8 @@ def find(train: Path, others: Mapping[str, Path | None], shifts: Sequence[str], 
         section |= {"source": source, "root": as_written(train), **({} if real is None else {"real": real})}
         data = _load(section)
         return Found(section, readable_names(data.labels.label_names), {}, data)
-    styles = domains_in(train)
     hint = ""
-    if styles:
+    if styles := domains_in(train):
         hint = (
             f". {train} holds the styles {some_of(styles, NAMED)}: add --real STYLE alone, to train on one and test on "
             f"the others, or name one, such as --train {train / styles[0]}, and others with --retrieved or --shift"
@@ -99,8 +98,8 @@ def find(train: Path, others: Mapping[str, Path | None], shifts: Sequence[str], 
         of_set, _ = by_style(open_stored(path), classes, {})
         called = {of_set.named.get(group, group) for group in of_set.groups}
         unknown |= {name: classes.near(name) for name in sorted(called) if classes.match(name) is None}
-    section |= {"source": "folders", "train": as_written(train)}
-    section |= {"shifts": {name: as_written(path) for name, path in shifted.items()}} if shifted else {}
+    shown = {name: as_written(path) for name, path in shifted.items()}
+    section |= {"source": "folders", "train": as_written(train), "shifts": shown}
     try:
         data = _load({**section, "same_class": dict.fromkeys(unknown, "")})
     except UserError as error:

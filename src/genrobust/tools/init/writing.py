@@ -11,44 +11,25 @@ from typing import Any
 import yaml
 
 from genrobust.cli import measure
-from genrobust.core import GenrobustError, OutputFile, UserError, about, parse_yaml, some_of, templates
-from genrobust.recipe import load_recipe, locate_specs, located, parse_recipe, paths_from, study_name
-from genrobust.study import Processes, Study, seconds_left
+from genrobust.core import GenrobustError, OutputFile, about, parse_yaml, some_of, templates
+from genrobust.recipe import locate_specs, located, parse_recipe, paths_from, study_name
+from genrobust.study import Studies, seconds_left
 from genrobust.tools.init.finding import NAMED, Found
-from genrobust.tools.init.proposing import LEAST_SHIFT, propose
+from genrobust.tools.init.proposing import LEAST_SHIFT
 
 LINES = 12  # of output, at most
 
 
-def write_recipe(
-    found: Found,
-    recipe: Path,
-    out: Path,
-    overwrite: bool = False,
-    init: str | None = None,
-    server: tuple[str, str] | None = None,
-    own: bool = False,
-) -> list[str]:
-    """Write a recipe for the images `found` that `genrobust run` accepts as it is; return lines on what it does.
+def write_recipe(found: Found, values: Mapping[str, Any], output: OutputFile, out: Path) -> list[str]:
+    """Write a recipe of the proposed `values` that `genrobust run` accepts as it is; return lines on what it does.
 
-    Folders that mean no class are left for the user to fill in; a run refuses the recipe until then. A recipe that
-    `overwrite` replaces is kept beside it, with a ``~`` after its name.
-
-    Args:
-        out: The output folder of studies, where what is read of the images is kept.
-        init: The network to start from, as `train.init` names it, or "scratch"; None proposes one for photographs.
-        server: The address of a server that generates, and its name of the model.
-        own: Generate with a small generator that is trained on the images, by class and style.
+    Folders that mean no class are left for the user to fill in; a run refuses the recipe until then. A recipe that is
+    replaced is kept beside it, with a ``~`` after its name. `out` keeps what is read of the images.
 
     Raises:
-        UserError: The recipe exists or is no .yaml, a value is wrong, or `own` has no images of other styles.
+        UserError: The recipe exists, or a value is wrong.
     """
-    output = OutputFile(recipe, ".yaml", overwrite=overwrite)
-    output.check()
-    if own and found.data.retrieval is None:
-        raise UserError("--own-generator: a generator learns other styles from labeled images of them: add --retrieved")
-    values = propose(found, init, server, own)
-    text = _recipe_text(found, recipe, values)
+    recipe, text = output.path, _recipe_text(found, output.path, values)
     before = list(_describe_sets(found, values))
     if recipe.is_file() and recipe.read_bytes() != text.encode():
         before.insert(0, f"the former recipe is {recipe.replace(f'{recipe}~')}")
@@ -64,21 +45,15 @@ def write_recipe(
 
 def _recipe_text(found: Found, recipe: Path, values: Mapping[str, Any]) -> str:
     """The recipe's text; raises UserError for an address of a server that is none."""
-    here, section = Path(os.path.relpath(".", recipe.parent)), dict(found.section)
+    environment, here = templates("tools/init", keep_trailing_newline=True), Path(os.path.relpath(".", recipe.parent))
+    environment.filters |= {"q": _quoted, "located": located}
     with paths_from(here):
-        shifts = {name: located(path) for name, path in section.pop("shifts", {}).items()}
-        section = {key: value if key in {"source", "real"} else located(value) for key, value in section.items()}
-    environment = templates("tools/init", keep_trailing_newline=True)
-    environment.filters |= {"q": _quoted}
-    text = environment.get_template("init.yaml.j2").render(
-        file=shlex.quote(str(recipe)),
-        name=study_name(recipe.stem),
-        **{**values, **locate_specs({"init": values["init"]}, here, Path())},
-        section=section,
-        shifts=shifts,
-        found=found,
-        data=found.data,
-    )
+        text = environment.get_template("init.yaml.j2").render(
+            **locate_specs(values, here, Path()),
+            file=shlex.quote(str(recipe)),
+            name=study_name(recipe.stem),
+            found=found,
+        )
     parse_recipe({key: value for key, value in parse_yaml(text, str(recipe)).items() if key != "quick"}, str(recipe))
     return text
 
@@ -92,15 +67,14 @@ def _quoted(value: object) -> str:
 
 
 def _check(recipe: Path, out: Path) -> tuple[list[str], list[str]]:
-    """How long the study and its preview take, in words, and what its own readers find wrong with the images.
+    """How long the study and its short version take, in words, and what its own readers find wrong with the images.
 
     Without times, a run refuses the recipe.
     """
     times, doubts = list[str](), list[str]()
     try:
         for quick in (False, True):
-            loaded = load_recipe(str(recipe), quick=quick)
-            study = Study(loaded, out, executor=Processes(loaded))
+            study = Studies(out, quick=quick).open(str(recipe))
             doubts = doubts or [*map(str, study.context.notices)]
             rows = study.rows()
             measure(rows)
@@ -137,12 +111,12 @@ def _describe_next(found: Found, values: Mapping[str, Any], recipe: Path, times:
     elif found.data.shifts:
         yield f"nothing is held out for genrobust tune: it takes two shifts, one of {3 * LEAST_SHIFT} images or more"
     first = f"fill in data.same_class ({some_of(found.unknown, NAMED)})" if found.unknown else "look it over"
-    first = first if times or found.unknown else "mend what is listed, since a run refuses it"
-    whole, preview = times or ("", "")
+    first = first if times or found.unknown else "fix what is listed, since a run refuses it"
+    whole, short = times or ("", "")
     yield f"wrote {recipe}: {values['trainings']} trainings{whole}. First {first}, then"
-    yield f"  genrobust run {shlex.quote(str(recipe))}    # with --quick: a preview{preview}"
+    yield f"  genrobust run {shlex.quote(str(recipe))}    # with --quick: the short version{short}"
     if found.data.retrieval is None:
         yield "labeled images in other styles are worth most, few or many: add --retrieved DIR"
     if not values["with_generated"]:
         ways = "" if found.data.retrieval is None else "--own-generator, "
-        yield f"for generated images add {ways}--generated DIR, or --server URL --model NAME"
+        yield f"for generated images add {ways}--generated DIR, or --server URL MODEL"

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,70 +16,45 @@ from genrobust.robustness import Published
 LARGEST_FRACTION = 1.001  # 1, and what rounding adds
 
 
-@dataclass(frozen=True, slots=True)
-class _Table:
-    """The M rows that have a name: their accuracies, percents or fractions [M], by column, NaN where there is none."""
-
-    names: list[str]
-    values: dict[str, np.ndarray]
-    nameless: int
-
-
 def read_published(table: Path | None, id_column: str, shift: str, key: Sequence[str] = ()) -> Published:
     """Return the accuracies in the columns `id_column` and `shift`, each named COLUMN (of `table`) or FILE:COLUMN.
 
-    A model's name is its values in the columns `key`, joined by commas; by default the first column. Several files are
+    A model's name is its values in the columns `key`, joined by commas; by default the first column. Two files are
     joined on it. Accuracies are percents, or fractions where none is above 1.
 
     Raises:
         UserError: A file or column is not there or is named twice, a name stands twice, a cell is no accuracy, or no
             model has both accuracies. The message names the file, column and line.
     """
-    options = ("--id", "--shift")
-    sources = [_file_and_column(table, text, option) for text, option in zip((id_column, shift), options, strict=True)]
+    options = {"--id": id_column, "--shift": shift}
+    sources = [_file_and_column(table, text, option) for option, text in options.items()]
     if sources[0] == sources[1]:
         raise UserError(f"--id and --shift are the same column, {sources[0][1]!r} of {sources[0][0]}")
-    wanted: dict[Path, dict[str, str]] = {}
-    for (path, column), option in zip(sources, options, strict=True):
-        wanted.setdefault(path, {})[column] = option
-    tables = {path: _read_table(path, columns, key) for path, columns in wanted.items()}
-    notes = [
-        f"{row_count(content.nameless)} of {path} skipped: no name"
-        for path, content in tables.items()
-        if content.nameless
-    ]
-    names, rows = _join_tables(tables)
-    labels = [column for _, column in sources]
-    if len(tables) > 1:  # the files tell the columns apart, whose names are often the same
-        labels = [f"{path.name}:{column}" for path, column in sources]
-        for path, content in tables.items():
-            if len(content.names) > len(names):
-                notes.append(f"{row_count(len(content.names) - len(names))} of {path} skipped: not in the other file")
-    values = np.array([tables[path].values[column][rows[path]] for path, column in sources])
-    complete = ~np.isnan(values).any(axis=0)
-    if not complete.any():
-        raise UserError(f"none of the {len(names):,} models has an accuracy in both {labels[0]!r} and {labels[1]!r}")
-    if not complete.all():
-        notes.append(f"{row_count(int((~complete).sum()))} skipped: no accuracy in {labels[0]!r} or {labels[1]!r}")
-    names = [name for name, keep in zip(names, complete, strict=True) if keep]
-    called = [f"{option} {label}" for option, label in zip(options, labels, strict=True)]
-    (clean, shifted), unit_notes = _in_percent(names, dict(zip(called, values[:, complete], strict=True)))
-    notes += unit_notes
-    return Published(tuple(names), clean, shifted, labels[0], labels[1], tuple(notes), tuple(map(str, tables)))
-
-
-def _join_tables(tables: Mapping[Path, _Table]) -> tuple[list[str], dict[Path, np.ndarray]]:
-    """The names that all tables have, in the order of the first, and the rows of each table that have them."""
-    places = {path: {name: row for row, name in enumerate(table.names)} for path, table in tables.items()}
-    first, *others = places.values()
-    names = [name for name in first if all(name in other for other in others)]
-    if not names:
-        lacking = "have no model in common" if others else "names no model"
+    columns = [_read_column(*source, option, key) for source, option in zip(sources, options, strict=True)]
+    sizes = {path: size for (path, _), (_, size) in zip(sources, columns, strict=True)}
+    clean, shifted = (accuracies for accuracies, _ in columns)
+    joined = {name: (clean[name], shifted[name]) for name in clean if name in shifted}
+    if not joined:
+        lacking = "have no model in common" if len(sizes) > 1 else "names no model"
         raise UserError(
-            f"{' and '.join(map(str, tables))} {lacking}: name the columns that tell models apart with --key, such as "
+            f"{' and '.join(map(str, sizes))} {lacking}: name the columns that tell models apart with --key, such as "
             "--key model,img_size"
         )
-    return names, {path: np.array([row_of[name] for name in names]) for path, row_of in places.items()}
+    # the files tell the columns apart, whose names are often the same
+    labels = [f"{path.name}:{column}" if len(sizes) > 1 else column for path, column in sources]
+    names = [name for name, both in joined.items() if not np.isnan(both).any()]
+    if not names:
+        raise UserError(f"none of the {len(joined):,} models has an accuracy in both {labels[0]!r} and {labels[1]!r}")
+    notes = [
+        f"{row_count(size - len(names))} of {path} skipped: no name, or not both accuracies"
+        for path, size in sizes.items()
+        if size > len(names)
+    ]
+    values = np.array([joined[name] for name in names])
+    top = 1 if values.max() <= LARGEST_FRACTION else 100
+    called = [f"{option} {label}" for option, label in zip(options, labels, strict=True)]
+    ids, shifts = (100 / top * clip_accuracies(of, names, row, top) for of, row in zip(called, values.T, strict=True))
+    return Published(tuple(names), ids, shifts, labels[0], labels[1], tuple(notes), tuple(map(str, sizes)))
 
 
 def choose_baselines(
@@ -147,38 +120,25 @@ def _file_and_column(table: Path | None, text: str, option: str) -> tuple[Path, 
     raise UserError(f"{option}: cannot read {text.rpartition(':')[0]}: no such file{also}")
 
 
-def _read_table(path: Path, wanted: Mapping[str, str], key: Sequence[str]) -> _Table:
-    """The `wanted` columns, by the option that named each, of the rows that have a name in the columns `key`."""
+def _read_column(path: Path, column: str, option: str, key: Sequence[str]) -> tuple[dict[str, float], int]:
+    """The accuracies in a column that `option` names, by the values in the columns `key`; and the number of rows.
+
+    They are percents or fractions, NaN where there is none.
+    """
     (_, columns), *rows = read_csv(path, "the table")
     if not rows:
         raise UserError(f"{path}: no rows; a table is CSV with a header and a row a model")
     places = [column_index(k, "--key", path, columns) for k in key] or [0]
-    of_values = {column: column_index(column, option, path, columns) for column, option in wanted.items()}
-    values = {
-        column: np.array([read_accuracy(row[place], path, line, column) for line, row in rows])
-        for column, place in of_values.items()
-    }
-    parts = [[row[place] for place in places] for _, row in rows]
-    names = [",".join(of_row) if any(of_row) else "" for of_row in parts]
-    has_name = np.array([bool(name) for name in names])
-    named = [name for name in names if name]
-    if twice := [name for name, times in Counter(named).items() if times > 1]:
-        raise UserError(
-            f"{path}: {','.join(columns[place] for place in places)} = {twice[0]!r} stands in more than one row: name "
-            "the columns that tell models apart with --key, such as --key model,img_size"
-        )
-    return _Table(
-        named, {column: accuracies[has_name] for column, accuracies in values.items()}, len(rows) - len(named)
-    )
-
-
-def _in_percent(names: Sequence[str], columns: Mapping[str, np.ndarray]) -> tuple[list[np.ndarray], list[str]]:
-    """The accuracies of `columns`, by the option that named each, in percent, with notes: no model is below 1 % in all.
-
-    Raises UserError, which names the option, for what is no accuracy.
-    """
-    small = [option for option, values in columns.items() if values.max() <= LARGEST_FRACTION]
-    if len(small) == len(columns):
-        return [100 * clip_accuracies(option, names, values, 1) for option, values in columns.items()], []
-    notes = [f"{option}: no accuracy is above 1: read as percents, as those of the other column" for option in small]
-    return [clip_accuracies(option, names, values, 100) for option, values in columns.items()], notes
+    place = column_index(column, option, path, columns)
+    accuracies: dict[str, float] = {}
+    for line, row in rows:
+        parts, accuracy = [row[i] for i in places], read_accuracy(row[place], path, line, column)
+        name = ",".join(parts)
+        if name in accuracies:
+            raise UserError(
+                f"{path}: {','.join(columns[i] for i in places)} = {name!r} stands in more than one row: name "
+                "the columns that tell models apart with --key, such as --key model,img_size"
+            )
+        if any(parts):
+            accuracies[name] = accuracy
+    return accuracies, len(rows)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import random
+import re
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -43,17 +44,11 @@ KEPT = 3  # one of so many variants of a round enters the next, which trains so 
 LADDERS: tuple[tuple[float, ...], ...] = ((1,), (1 / KEPT,), (1 / KEPT**2, 1 / KEPT))
 SHORTEST = 100  # steps of a training in a round: fewer favor the arms with the fewest images
 NEW_SEED = 2**31  # of a training that is not there, which is looked at for its time
+SPARE = 1.05  # of the smallest budget that is proposed: an estimate may rise a little until the next command
+BEST = 5  # variants that are printed after a round
 PLAN, TRIALS = "plan.json", "trials.csv"
 
-
-@dataclass(frozen=True, slots=True)
-class Trial:
-    """What a variant reached in a round, top-1 in percent on the images that choose, after training so long."""
-
-    round: int
-    variant: Variant
-    length: str
-    score: float
+Trial = tuple[int, str, str, float]  # a round, a variant, how long it trained, and its top-1 on the images that choose
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,23 +56,16 @@ class Tuned:
     """What tuning found.
 
     Attributes:
-        trials: The trainings of the rounds before the last, the best of each round first.
         best: The best variant of the last round, and `default` the recipe's own arm; `gain` is the difference on the
             images that chose, `on`, over all seeds.
         files: The files of the last round's report, and "recipe" for the written recipe.
     """
 
-    trials: tuple[Trial, ...]
     best: str
     default: str
     gain: Score
     on: tuple[str, ...]
     files: Mapping[str, Path]
-
-    @property
-    def is_better(self) -> bool:
-        """Whether the best variant is better than the recipe's own arm beyond chance."""
-        return self.gain.lo > 0
 
 
 class Tuning:
@@ -93,24 +81,24 @@ class Tuning:
         out: Path | str,
         budget: float,
         executor: Local,
+        command: str,
         say: Callable[[str], None] = lambda line: None,
-        seed: int = 0,
-        command: str = "",
     ) -> None:
         self.recipe, self.out, self.budget, self.executor = recipe, local_folder(out), budget, executor
-        self.command = command or f"genrobust tune {recipe.name}.yaml --budget {budget:g}s --seed {seed}"
-        self.say = cache(say)  # each of its studies would repeat what is the same for all
-        self.config, self.seed, self.name = recipe.tune or TuneConfig(), seed, f"{recipe.name}-tune"
+        self.command, self.say = command, cache(say)  # each study would repeat what is the same for all
+        self.config, self.name = recipe.tune or TuneConfig(), f"{recipe.name}-tune"
         self.raw = recipe.model_dump(mode="json", exclude={"tune"})
         self.on: tuple[str, ...] = ()
         self.default = recipe.answer if recipe.answer in recipe.arm_names else recipe.reference
-        all_variants = list(variants(self.raw, self.config.over, GENERATED))
-        own = [variant for variant in all_variants if not variant.chosen]
-        changed = [variant for variant in all_variants if variant.chosen]
-        random.Random(seed).shuffle(changed)
-        self.variants = {variant.name: variant for variant in [*own, *changed]}
+        found = list(variants(self.raw, self.config.over, GENERATED))
+        self.own = [variant for variant in found if not variant.chosen]
+        changed = [variant for variant in found if variant.chosen]
+        random.Random(0).shuffle(changed)
+        self.variants = {variant.name: variant for variant in [*self.own, *changed]}
         self.all_arms = self._derived(self.variants.values())
-        self.on = self._choosing_sets()
+        data = Study(self._derived(self.own), self.out, executor=executor).data
+        self.on = self._choosing_sets(data)
+        self.tests = [name for name in recipe.evaluate.tests or data.tests if name not in self.on]
 
     def run(self) -> Tuned:
         """Run all rounds, report the last one, and write the recipe.
@@ -119,48 +107,63 @@ class Tuning:
             UserError: The budget is too small for two variants.
             GenrobustError: A stage fails.
         """
-        shares, names, seeds = self._plan()
-        entered, trials = [self.variants[name] for name in names], list[Trial]()
-        for number, share in enumerate(shares, 1):
-            done = sorted(self._try(number, entered, share), key=lambda trial: -trial.score)
+        plan = self.plan()
+        entered, trials, metric = plan["variants"], list[Trial](), image_metric("top1")
+        for number, share in enumerate(plan["shares"], 1):
+            self.say(f"round {number}: {len(entered)} variants")
+            study, runs = self._round(entered, share)
+            scores = [np.mean([metric.value(of[test]) for test in self.on]) for of in study.predictions(list(runs))]
+            done = [
+                (number, *of_run, round(float(score), 4)) for of_run, score in zip(runs.values(), scores, strict=True)
+            ]
+            done.sort(key=lambda trial: -trial[-1])
             trials += done
-            others = [trial.variant for trial in done if trial.variant.name != self.default]
-            kept = math.ceil(len(done) / KEPT) if number < len(shares) else 0
+            others = [name for _, name, _, _ in done if name != self.default]
+            kept = math.ceil(len(done) / KEPT) if number < len(plan["shares"]) else 0
             entered = others[: max(kept, FINALISTS)]
-        return self._finish(entered, seeds, trials)
+            self.say(f"the best: {'; '.join(f'{name} ({score:.1f} %)' for _, name, _, score in done[:BEST])}")
+        return self._finish(entered, plan["seeds"], trials)
 
-    @cached_property
-    def _data(self) -> StudyData:
-        return Study(self._derived(()), self.out, executor=self.executor).data
+    def plan(self) -> dict[str, list[Any]]:
+        """Return what the budget allows: the shares of a training by round, the first variants, and the last seeds.
 
-    def _choosing_sets(self) -> tuple[str, ...]:
+        It is kept, so that a rerun goes on with the same.
+
+        Raises:
+            UserError: The budget is too small for two variants.
+        """
+        budget = {"seconds": self.budget, "ladders": LADDERS}
+        asked = {"recipe": self.raw, "tune": self.config.model_dump(mode="json"), "budget": budget}
+        folder = artifact_folder(self.out / "plans", self.name, asked)
+        if (folder / PLAN).is_file():
+            return dict(read_page_json(folder / PLAN))
+        plan, seconds = self._affordable()
+        count = f"{len(plan['variants'])} of {len(self.variants)} variants fit the budget"
+        self.say(f"{count}, {about(seconds)} in all")
+        write_files({PLAN: page_json(plan)}, folder, asked)
+        return plan
+
+    def _choosing_sets(self, data: StudyData) -> tuple[str, ...]:
         """The names of the test sets that choose."""
-        own = None if self._data.shifted_val is None else self._data.shifted_val.name
-        shifts = [name for name in self._data.tests if name != self._data.clean]
-        if not self.config.choose_by and own is None:
-            raise UserError(
-                "tune.choose_by: the data has no shifted validation set. Name a shifted test set to choose by, which "
-                f"the tuned recipe then leaves out of its tests; there are {', '.join(shifts)}"
-            )
-        on = self.config.choose_by or tuple(filter(None, [own]))
-        known = [name for name in shifts if name not in self._data.derived]
-        if unknown := [name for name in on if name not in (*known, own)]:
-            raise UserError(
-                f"tune.choose_by: no shifted test set {unknown[0]!r} of images of its own; there are {', '.join(known)}"
-            )
-        if made := [name for name, shift in self.recipe.data.shifts.items() if getattr(shift, "of", None) in on]:
-            raise UserError(
-                f"tune.choose_by: data.shifts.{made[0]} makes test sets of the images that choose: give it another `of`"
-            )
-        if not set(shifts) - set(on):
-            raise UserError(
-                "tune.choose_by: these are all shifted test sets, so none is left to test on: leave one out"
-            )
-        return on
+        own = [data.shifted_val.name] if data.shifted_val else []
+        known = [name for name in data.shifts if name not in data.derived]
+        on = self.config.choose_by or tuple(own)
+        copied = [name for name, shift in self.recipe.data.shifts.items() if getattr(shift, "of", None) in on]
+        if not on:
+            problem = "the data has no shifted validation set. Name a shifted test set, which is then not tested on"
+        elif unknown := [name for name in on if name not in (*known, *own)]:
+            problem = f"no shifted test set {unknown[0]!r} of images of its own"
+        elif copied:
+            problem = f"data.shifts.{copied[0]} makes test sets of the images that choose: give it another `of`"
+        elif not set(data.shifts) - set(on):
+            problem = "these are all shifted test sets, so none is left to test on: leave one out"
+        else:
+            return on
+        raise UserError(f"tune.choose_by: {problem}; there are {', '.join(known)}")
 
     def _derived(self, arms: Iterable[Variant], **changes: Any) -> Recipe:
         """The recipe with other `arms`, without what only its own report needs, and with `changes`."""
-        listed = list(arms) or [Variant(arm["name"], arm["name"], arm) for arm in self.raw["arms"]]
+        listed = list(arms)
         raw = {
             **self.raw,
             **dict.fromkeys(("quality", "zero_shot", "answer")),
@@ -189,77 +192,49 @@ class Tuning:
         arm = {**variant.arm, "name": name, "train": {**variant.arm["train"], "steps": steps, "epochs": epochs}}
         return replace(variant, name=name, arm=arm), words
 
-    def _round(self, entered: Sequence[Variant], share: float) -> tuple[Study, dict[TrainingRun, tuple[Variant, str]]]:
-        """The study of a round, and its trainings. The recipe's own arms are in it: others may start from them."""
-        short = [self._shortened(variant, share) for variant in entered]
-        own = [variant for variant in self.variants.values() if not variant.chosen]
-        study = self._study([*own, *(variant for variant, _ in short)], seeds=self.raw["seeds"][:1])
-        of = {shortened.name: (variant, words) for variant, (shortened, words) in zip(entered, short, strict=True)}
+    def _round(self, entered: Iterable[str], share: float) -> tuple[Study, dict[TrainingRun, tuple[str, str]]]:
+        """The study of a round, and its trainings, each with its variant and its length in words.
+
+        The recipe's own arms are in it: others may start from them.
+        """
+        short = {name: self._shortened(self.variants[name], share) for name in entered}
+        study = self._study([*self.own, *(variant for variant, _ in short.values())], seeds=self.raw["seeds"][:1])
+        of = {variant.name: (name, words) for name, (variant, words) in short.items()}
         return study, {run: of[run.of] for run in study.runs() if run.of in of}
 
-    def _try(self, number: int, entered: Sequence[Variant], share: float) -> list[Trial]:
-        """Train variants for a share of their time, and score them."""
-        self.say(f"round {number}: {len(entered)} variants")
-        study, runs = self._round(entered, share)
-        metric = image_metric("top1")
-        return [
-            Trial(number, variant, words, float(np.mean([metric.value(predictions[test]) for test in self.on])))
-            for (variant, words), predictions in zip(runs.values(), study.predictions(list(runs)), strict=True)
-        ]
-
-    def _plan(self) -> tuple[Sequence[float], list[str], list[int]]:
-        """What the budget allows: shares of a training by round, the variants of the first one, the seeds of the last.
-
-        They are kept, so that a rerun goes on with the same.
-        """
-        budget = {"seconds": self.budget, "ladders": LADDERS, "seed": self.seed}
-        asked = {"recipe": self.raw, "tune": self.config.model_dump(mode="json"), "budget": budget}
-        folder = artifact_folder(self.out / "plans", self.name, asked)
-        if (folder / PLAN).is_file():
-            plan = read_page_json(folder / PLAN)
-            return plan["shares"], plan["variants"], plan["seeds"]
-        shares, names, seeds, seconds = self._affordable()
-        self.say(f"{len(names)} of {len(self.variants)} variants fit the budget, {about(seconds)} in all")
-        plan = {"shares": shares, "variants": names, "seeds": seeds}
-        write_files({PLAN: page_json(plan)}, folder, asked)
-        return shares, names, seeds
-
-    def _affordable(self) -> tuple[Sequence[float], list[str], list[int], float]:
+    def _affordable(self) -> tuple[dict[str, list[Any]], float]:
         """The longest rounds that fit with all variants, or the shortest with the most; and the seconds of all."""
-        recipe_seeds, names = self.raw["seeds"], list(self.variants)
-        further = [max(recipe_seeds) + i for i in range(1, self.config.seeds)]
-        all_seeds = [*recipe_seeds, *further][: self.config.seeds]
-        for shares in LADDERS[:-1] if self._full_training is not None else ():
-            all_of_it = self._timer(shares)(len(names), len(all_seeds))
-            if all_of_it <= self.budget:
-                return shares, names, all_seeds, all_of_it
-        shares = LADDERS[-1]
-        seconds = self._timer(shares)
-        for seeds in (all_seeds, all_seeds[:2]):
-            fitting = bisect_right(range(2, len(names) + 1), self.budget, key=lambda count: seconds(count, len(seeds)))
-            if fitting:
-                return shares, names[: fitting + 1], seeds, seconds(fitting + 1, len(seeds))
-        shortest = about(seconds(2, 2))
-        raise UserError(f"--budget: the shortest tuning takes {shortest} here: give it more, or set train.steps lower")
+        names, own_seeds = list(self.variants), self.raw["seeds"]
+        further = [max(own_seeds) + i for i in range(1, self.config.seeds)]
+        seeds = [*own_seeds, *further][: self.config.seeds]
+        longer = [(shares, len(names), seeds) for shares in LADDERS[:-1]] if self._full_training else []
+        for shares, fewest, chosen in [*longer, (LADDERS[-1], 2, seeds), (LADDERS[-1], 2, seeds[:2])]:
+            seconds = self._timer(shares, len(chosen))
+            if fitting := bisect_right(range(fewest, len(names) + 1), self.budget, key=seconds):
+                count = fewest + fitting - 1
+                return {"shares": list(shares), "variants": names[:count], "seeds": chosen}, seconds(count)
+        shortest = seconds(2)
+        command = re.sub(r"--budget[ =]\S+", f"--budget {math.ceil(SPARE * shortest / 60)}m", self.command)
+        raise UserError(f"--budget: the shortest tuning takes {about(shortest)} here; to run it:\n{command}")
 
     @cached_property
     def _full_training(self) -> float | None:
         """The seconds that a whole training of the recipe's own arm takes; None where its rate is unknown."""
-        study = self._study(())
+        study = self._study(self.own)
         default = next(run for run in study.runs() if run.of == self.default)
         stage = study.graph.train([replace(default, seed=NEW_SEED)])
         return stage.seconds(stage.jobs())
 
-    def _timer(self, shares: Sequence[float]) -> Callable[[int, int], float]:
-        """Tells how long tuning takes with so many variants and so many seeds; unknown rates count as nothing."""
+    def _timer(self, shares: Sequence[float], seeds: int) -> Callable[[int], float]:
+        """Tells how long tuning takes with so many variants; unknown rates count as nothing."""
         workers, full = self.executor.workers(), self._full_training or 0.0
-        study, runs = self._round(list(self.variants.values()), shares[0])
-        arms = len({self.default, self.recipe.reference}) + FINALISTS
+        study, runs = self._round(self.variants, shares[0])
+        last = (len({self.default, self.recipe.reference}) + FINALISTS) * seeds
 
-        def seconds(count: int, seeds: int) -> float:
+        def seconds(count: int) -> float:
             first, _ = seconds_left(list(rows(study.graph.evaluate(list(runs)[:count]).order())))
             later = [math.ceil(count / KEPT**i / workers) * full * share for i, share in enumerate(shares) if i]
-            return first + sum(later) + math.ceil(arms * seeds / workers) * full
+            return first + sum(later) + math.ceil(last / workers) * full
 
         return seconds
 
@@ -274,49 +249,37 @@ class Tuning:
             return self._with_needed(names | needed)
         return [variant for name, variant in self.variants.items() if name in names]
 
-    def _finish(self, best: Sequence[Variant], seeds: Sequence[int], trials: Sequence[Trial]) -> Tuned:
+    def _finish(self, best: Sequence[str], seeds: Sequence[int], trials: list[Trial]) -> Tuned:
         """Train the best variants and the recipe's own arm to their end, report, and write the recipe."""
         always = {self.recipe.reference, self.default}
-        arms = self._with_needed(always | {variant.name for variant in best})
-        names_of_best = ", ".join(variant.name for variant in best)
-        self.say(f"last round: {names_of_best} beside {self.default}, {len(seeds)} seeds")
+        arms = self._with_needed(always.union(best))
+        self.say(f"last round: {', '.join(best)} beside {self.default}, {len(seeds)} seeds")
         study = self._study(
             [replace(variant, arm={**variant.arm, "reference": None}) for variant in arms],
             seeds=seeds,
             reference=self.default,
-            answer=best[0].name,
+            answer=best[0],
             title=f"{self.recipe.name}: does a variant help on {', '.join(self.on)}?",
             question="",
         )
         summary, files = study.run()
         where = MEAN_OF_SHIFTS if summary.shifts else self.on[0]
-        winner = max(best, key=lambda variant: summary.score("top1", variant.name, where).value)
-        gain = summary.difference("top1", winner.name, self.default, where)
+        winner = max(best, key=lambda name: summary.score("top1", name, where).value)
+        gain = summary.difference("top1", winner, self.default, where)
         assert gain is not None  # the default is the reference of all
-        changes = {
-            "answer": winner.name if gain.lo > 0 else self.default if self.default != self.recipe.reference else None,
-            "evaluate": self.raw["evaluate"],
-            "robustness": self.raw["robustness"],
-        }
-        if given_up := [name for name in self._data.tests if name in self.on]:
-            tested = self.raw["evaluate"]["tests"] or list(self._data.tests)
-            changes["evaluate"] = {**self.raw["evaluate"], "tests": [name for name in tested if name not in given_up]}
-        kept = self._with_needed(always | {winner.name})
-        recipe = self._derived(kept, name=f"{self.recipe.name}-tuned", seeds=seeds, **changes)
+        recipe = self._derived(
+            self._with_needed(always | {winner}),
+            name=f"{self.recipe.name}-tuned",
+            seeds=seeds,
+            answer=winner if gain.lo > 0 else self.default if self.default != self.recipe.reference else None,
+            evaluate={**self.raw["evaluate"], "tests": self.tests},
+            robustness=self.raw["robustness"],
+        )
         head = f"# By genrobust tune {self.recipe.name}, chosen on {', '.join(self.on)}, which it does not test on.\n"
         contents = {
             f"{recipe.name}.yaml": head + recipe_yaml(recipe, study.report_folder),
-            TRIALS: _table(trials, list(self.config.over)),
+            TRIALS: "".join(map(csv_line, [("round", "variant", "trained", "top1"), *trials])),
         }
         written = write_files(contents, study.report_folder)
         files = {**files, "recipe": written[f"{recipe.name}.yaml"], "trials": written[TRIALS]}
-        return Tuned(tuple(trials), winner.name, self.default, gain, self.on, files)
-
-
-def _table(trials: Iterable[Trial], keys: Sequence[str]) -> str:
-    """The trials as CSV."""
-    rows: list[list[object]] = [["round", "variant", "trained", "top1", *keys]]
-    for trial in trials:
-        chosen = [trial.variant.chosen.get(key, "") for key in keys]
-        rows.append([trial.round, trial.variant.name, trial.length, round(trial.score, 2), *chosen])
-    return "".join(map(csv_line, rows))
+        return Tuned(winner, self.default, gain, self.on, files)

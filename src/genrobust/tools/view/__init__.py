@@ -1,25 +1,29 @@
-"""Shows a generated dataset on a local page, on which a person accepts and rejects images."""
+"""Shows images on a local page, on which a person accepts and rejects those of a generated dataset."""
 
 from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from genrobust.cli import COMMANDS, DATA, Against, DatasetSpec, in_group, option, say, tell, with_studies
+from genrobust.cli import COMMANDS, DATA, argument, datasets_of_recipes, in_group, option, say, tell, with_studies
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Sequence
 
     from genrobust.core import ImageSet
     from genrobust.study import Studies
 
+Shown = Annotated[
+    str,
+    argument("DATASET", "RECIPE:DATASET, a generated dataset, or image folders.", autocompletion=datasets_of_recipes),
+]
 Port = Annotated[int, option("--port N", "Port of the page on this machine; default: a free one.", min=0, max=65_535)]
 
 
 @COMMANDS.register("view")
 @in_group(DATA)
 @with_studies
-def view(studies: "Studies", dataset: DatasetSpec, port: Port = 0, against: Against = None) -> None:
-    """Look at a generated dataset on a local page, and reject images.
+def view(studies: "Studies", dataset: Shown, port: Port = 0) -> None:
+    """Look at images on a local page, and reject those of a generated dataset.
 
     Example: genrobust view pictograms:generated
     """
@@ -28,21 +32,10 @@ def view(studies: "Studies", dataset: DatasetSpec, port: Port = 0, against: Agai
     from genrobust.study import recipe_and_name
     from genrobust.tools.view.page import Viewer, serve
 
-    studies.require_recipe(dataset, against)
+    studies.require_recipe(dataset)
     recipe, name = recipe_and_name(dataset)
     folder = studies.folder(dataset) or Path(dataset)
-    images = ShardDataset(folder)
-    review_of(images)  # a wrong one is reported before the page opens
-    real = against or recipe or None
-
-    def sets() -> "Mapping[str, ImageSet]":
-        itself: dict[str, ImageSet] = {"itself": images}
-        if real is None:
-            return itself
-        from genrobust.study import open_sets  # with torch, which the page does not need
-
-        opened = open_sets(str(folder), real, load=studies.recipe)
-        return itself | opened.tests | ({} if opened.real is None else {"the real images": opened.real})
+    images, names = _open(folder)
 
     def opened(address: str) -> None:
         tell(address)
@@ -50,13 +43,29 @@ def view(studies: "Studies", dataset: DatasetSpec, port: Port = 0, against: Agai
 
     places = [audit_folder(folder), *([Path(f"audit-{studies.label(dataset)}")] if recipe else [])]
     known = next((known for place in places if (known := read_by_image(place, images)) is not None), {})
-    serve(Viewer(images, known, sets), port, opened)
+    serve(Viewer(folder, images, names, known), port, opened)
+    if not isinstance(images, ShardDataset):
+        return
     review = review_of(images)
     tell(f"{count(len(review.rejected), 'image')} rejected, {len(review.accepted):,} accepted: {review.file}")
     if review.rejected:
         cleaned = name if recipe and name in studies.recipe(recipe).datasets else "cleaned"
         tell("to leave out what is rejected, write this into the recipe, and mix the dataset in an arm:")
         tell(_filter_yaml(cleaned, review.file))
+
+
+def _open(folder: Path) -> "tuple[ImageSet, Sequence[str]]":
+    """The images at `folder`, as an audit opens them, with the names of their classes."""
+    from genrobust.data import ShardDataset, is_dataset, review_of
+
+    if is_dataset(folder):
+        shards = ShardDataset(folder)
+        review_of(shards)  # a wrong one is reported before the page opens
+        return shards, shards.label_names
+    from genrobust.study import open_sets  # with torch, which shards do not need
+
+    sets = open_sets(str(folder))
+    return sets.dataset, sets.labels.label_names
 
 
 def _filter_yaml(dataset: str, review: Path) -> str:

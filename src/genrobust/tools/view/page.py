@@ -1,15 +1,14 @@
-"""A local page on which a person looks at a generated dataset, and accepts or rejects its images."""
+"""A local page on which a person looks at images, and accepts or rejects those of a generated dataset."""
 
 from __future__ import annotations
 
 import io
 import secrets
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
-from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -26,12 +25,12 @@ from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, R
 from starlette.routing import Mount, Route
 
 from genrobust.core import GenrobustError, ImageSet, UserError
-from genrobust.data import NEAREST, OK, Review, ShardDataset, decide, review_of
+from genrobust.data import OK, Review, ShardDataset, decide, review_of
 from genrobust.report import media_type, own_script, render, thumbnail_bytes
 
 HOST = "127.0.0.1"
 PAGE = 200  # images at once
-SIDE = 256  # pixels: what is larger is shown smaller in the grid
+SIDE, LARGE = 256, 2048  # pixels: what is larger is shown smaller, in the grid and alone
 REASONS = ("wrong class", "artifacts", "duplicate", "other")
 LONGEST = 200  # characters of a reason
 UNREVIEWED, ACCEPTED, REJECTED = STATES = ("unreviewed", "accepted", "rejected")
@@ -45,43 +44,35 @@ PICTURE_HEADERS = {"Cache-Control": "private, max-age=86400, immutable", "X-Cont
 
 
 class Viewer:
-    """The images of a dataset, by what a person looks for.
+    """The images at `folder`, of classes called `names`, by what a person looks for; those of shards can be reviewed.
 
-    Args:
-        by_image: What an audit knows of each image, by column; see `Audit.by_image`.
-        open_sets: Opens the sets in which the audit found the nearest images, by name; called once, when one is shown.
+    `by_image` is what an audit knows of each image, by column; see `Audit.by_image`.
     """
 
-    def __init__(
-        self,
-        images: ShardDataset,
-        by_image: Mapping[str, list[Any]],
-        open_sets: Callable[[], Mapping[str, ImageSet]],
-    ) -> None:
-        self.images, self._by_image, self._open_sets = images, by_image, open_sets
+    def __init__(self, folder: Path, images: ImageSet, names: Sequence[str], by_image: Mapping[str, list[Any]]) -> None:
+        self.images, self._folder, self._names, self._by_image = images, folder, names, by_image
+        self._shards = images if isinstance(images, ShardDataset) else None
         self._styles = np.array(images.styles)
         self._scores = {name: np.array(of) for name, of in by_image.items() if of and isinstance(of[0], float)}
-        self._lock = Lock()
-        self._sets: dict[str, tuple[ImageSet, dict[str, int]]] = {}  # each with the places of its keys
 
     @cached_property
     def _prompts(self) -> list[str]:
-        rows = self.images.metadata(("prompt", "status"))
+        if self._shards is None:
+            return [""] * len(self.images)
+        rows = self._shards.metadata(("prompt", "status"))
         return [prompt or "" for prompt in rows.filter(pc.equal(rows["status"], OK))["prompt"].to_pylist()]
 
     def html(self) -> str:
         """Render the page, which asks for everything else."""
-        images, columns = self.images, list(self._by_image)
         return render(
             "tools/view/viewer.html.j2",
-            name=self.images.folder.resolve().name,
-            total=len(images),
-            classes=images.label_names,
-            styles=sorted({*images.styles} - {""}),
+            name=self._folder.resolve().name,
+            total=len(self.images),
+            classes=self._names,
+            styles=sorted({*self.images.styles} - {""}),
             states=STATES,
             scores=list(self._scores),
-            nearest={i: name.removeprefix(NEAREST) for i, name in enumerate(columns) if name.startswith(NEAREST)},
-            reasons=REASONS,
+            reasons=() if self._shards is None else REASONS,
             page=PAGE,
             **own_script(Path(__file__).with_name("viewer.js")),
         )
@@ -92,11 +83,12 @@ class Viewer:
         `class`, `style`, `state` and `text` (a part of the prompt) choose; `sort` is "class", or a score of the audit,
         with ``-`` in front for the highest first.
         """
-        images, review = self.images, review_of(self.images)
-        decisions = dict.fromkeys(review.accepted, "") | review.rejected  # reasons by key, "" for an accepted image
+        images, review = self.images, None if self._shards is None else review_of(self._shards)
+        # reasons by key, "" for an accepted image
+        decisions = {} if review is None else dict.fromkeys(review.accepted, "") | review.rejected
         chosen = np.ones(len(images), dtype=bool)
         if name := query.get("class"):
-            chosen &= images.labels == (images.label_names.index(name) if name in images.label_names else -1)
+            chosen &= images.labels == (self._names.index(name) if name in self._names else -1)
         if style := query.get("style"):
             chosen &= self._styles == style
         if text := query.get("text", "").strip().casefold():
@@ -108,34 +100,26 @@ class Viewer:
         last, asked = max(0, len(found) - 1) // PAGE * PAGE, query.get("start", "")
         start = min(int(asked[:9]), last) if asked.isdecimal() else 0
         shown = [self._describe(i, decisions) for i in found[start : start + PAGE].tolist()]
-        return {"total": len(found), "start": start, "images": shown, "counts": _counts(review)}
+        return {"total": len(found), "start": start, "images": shown, "counts": review and _counts(review)}
 
     def decide(self, index: int, reason: str | None) -> dict[str, int]:
-        """Decide about an image, as `data.decide`; returns how many images are decided, by state."""
-        return _counts(decide(self.images, [self.images.keys[index]], reason))
-
-    def thumbnail(self, index: int) -> bytes:
-        """Return an image as it is stored, or as a smaller WebP where it is larger than SIDE."""
-        data = self.images.encoded(index)
-        with Image.open(io.BytesIO(data)) as image:
-            return data if max(image.size) <= SIDE else thumbnail_bytes(self.images.image(index), SIDE)
-
-    def nearest(self, column: int, index: int) -> bytes:
-        """Return the nearest image of another set, by the number of its column, as WebP.
+        """Decide about an image, as `data.decide`; returns how many images are decided, by state.
 
         Raises:
-            LookupError: There is no such column, or its set is not known.
-            GenrobustError: The set cannot be opened, or the image cannot be read.
+            UserError: The images are no generated dataset.
         """
-        name = list(self._by_image)[column]
-        with self._lock:
-            if not self._sets:
-                self._sets = {
-                    of: (images, {key: place for place, key in enumerate(images.keys)})
-                    for of, images in self._open_sets().items()
-                }
-        images, places = self._sets[name.removeprefix(NEAREST)]
-        return thumbnail_bytes(images.image(places[self._by_image[name][index]]), SIDE)
+        if self._shards is None:
+            raise UserError("images of your own are shown alone: delete or move what is wrong")
+        return _counts(decide(self._shards, [self.images.keys[index]], reason))
+
+    def picture(self, index: int, side: int) -> bytes:
+        """Return an image as shards store it, or as a WebP of at most `side` pixels."""
+        if self._shards is not None:
+            data = self._shards.encoded(index)
+            with Image.open(io.BytesIO(data)) as image:
+                if max(image.size) <= side:
+                    return data
+        return thumbnail_bytes(self.images.image(index), side)
 
     def _order(self, sort: str) -> np.ndarray:
         values = self.images.labels if sort == "class" else self._scores.get(sort.removeprefix("-"))
@@ -148,7 +132,7 @@ class Viewer:
         return {
             "index": index,
             "key": key,
-            "class": self.images.label_names[self.images.labels[index]],
+            "class": self._names[self.images.labels[index]],
             "style": self.images.styles[index],
             "prompt": self._prompts[index],
             "reason": decisions.get(key),
@@ -174,20 +158,10 @@ def viewer_app(viewer: Viewer, token: str) -> Starlette:
             raise HTTPException(404, "no such image")
         return value
 
-    def picture(data: bytes) -> Response:
+    def picture(request: Request) -> Response:
+        index = index_of(request.path_params["index"])
+        data = viewer.picture(index, SIDE if request.path_params["kind"] == "thumbnails" else LARGE)
         return Response(data, media_type=media_type(data), headers=PICTURE_HEADERS)
-
-    def thumbnail(request: Request) -> Response:
-        return picture(viewer.thumbnail(index_of(request.path_params["index"])))
-
-    def image(request: Request) -> Response:
-        return picture(viewer.images.encoded(index_of(request.path_params["index"])))
-
-    def nearest(request: Request) -> Response:
-        try:
-            return picture(viewer.nearest(request.path_params["column"], index_of(request.path_params["index"])))
-        except LookupError:
-            raise HTTPException(404, "the set of this image is not known here") from None
 
     async def decision(request: Request) -> Response:
         try:
@@ -205,9 +179,7 @@ def viewer_app(viewer: Viewer, token: str) -> Starlette:
     routes = [
         Route("/", page),
         Route("/images", images),
-        Route("/thumbnails/{index:int}", thumbnail),
-        Route("/images/{index:int}", image),
-        Route("/nearest/{column:int}/{index:int}", nearest),
+        Route("/{kind}/{index:int}", picture),
         Route("/decisions", decision, methods=["POST"]),
     ]
     return Starlette(

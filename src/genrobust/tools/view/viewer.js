@@ -56,10 +56,6 @@ const show = (place) => {
       return [term, text];
     }),
   );
-  for (const figure of document.querySelectorAll(".near figure")) {
-    figure.hidden = false;
-    figure.firstChild.src = `nearest/${figure.dataset.column}/${image.index}`;
-  }
   press();
 };
 const go = (place) => {
@@ -82,7 +78,7 @@ const load = async (from, focused = 0) => {
   ({ images, start } = found);
   [count, current] = [found.total, 0];
   alarm("");
-  showCounts(found.counts);
+  if (found.counts) showCounts(found.counts);
   grid.replaceChildren(...images.map(tile));
   grid.hidden = panel.hidden = !images.length;
   find(".none").hidden = Boolean(images.length);
@@ -125,7 +121,7 @@ const save = (image, reason) => {
 };
 const decide = (reason) => {
   const image = images[current];
-  if (!image) return;
+  if (!image || !reasons.length) return; // images of one's own are shown alone
   if (reason) lastReason = reason;
   undone.push([image, image.reason]);
   save(image, reason);
@@ -179,7 +175,6 @@ panel.addEventListener("click", ({ target }) => {
 });
 for (const [selector, act] of [[".undo", undo], [".previous", () => previous()], [".next", next], [".ask", () => help.showModal()]]) find(selector).addEventListener("click", act);
 find(".large").addEventListener("load", ({ target }) => target.classList.toggle("small-image", target.naturalWidth < 128));
-for (const picture of document.querySelectorAll(".near img")) picture.addEventListener("error", () => (picture.parentElement.hidden = true));
 panel.querySelector("details").open = matchMedia("(min-width: 52rem)").matches;
 for (const [name, value] of new URLSearchParams(location.search)) if (form.elements[name]) form.elements[name].value = value;
 load(0);

@@ -12,7 +12,6 @@ import pyarrow.parquet as pq
 from genrobust.core import bare_name, file_name
 from genrobust.tools.export.format import FORMATS, TRAIN, Content, Format
 
-METADATA = "metadata.parquet"
 _UNSAFE = re.compile(r'^[\s.-]|[\s.]$|[<>:"/\\|?*`{}\[\]\x00-\x1f]')  # in the name of a folder, on some system
 
 
@@ -36,7 +35,7 @@ pixels = ImageFolder("FOLDER/{TRAIN}")  # which numbers the classes in the order
             names.append(f"{classes[row['label']]}/{row['key']}.png")
             (folder / TRAIN / names[-1]).write_bytes(png)
         table = content.table.add_column(0, "file_name", [names])
-        pq.write_table(table, folder / TRAIN / METADATA, compression="zstd")
+        pq.write_table(table, folder / TRAIN / "metadata.parquet", compression="zstd")
 
 
 def folder_names(names: Sequence[str]) -> list[str]:

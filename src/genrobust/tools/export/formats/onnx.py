@@ -7,13 +7,10 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from genrobust import __version__
 from genrobust.tools.export.format import FORMATS, ClassifierFormat
 
 if TYPE_CHECKING:
     from genrobust.classifiers import CheckpointInfo, Classifier
-
-ONNX_FILE = "model.onnx"
 
 
 @FORMATS.register("onnx")
@@ -21,19 +18,35 @@ class Onnx(ClassifierFormat):
     """An ONNX file that takes bytes and normalizes them itself."""
 
     library = "onnx"
-    opened_as = "{}/" + ONNX_FILE
+    opened_as = "{}/model.onnx"
     packages = ("onnx", "onnxruntime", "onnxscript")  # to write, to check, and what torch's exporter is written in
+    usage = """import json
+
+import numpy as np
+import onnxruntime
+from PIL import Image
+
+session = onnxruntime.InferenceSession("FOLDER/model.onnx")  # the path of this folder
+about = {key: json.loads(text) for key, text in session.get_modelmeta().custom_metadata_map.items()}
+size, resampling = about["pretrained_cfg"]["input_size"][1], about["pretrained_cfg"]["interpolation"]
+image = Image.open("image.png").convert("RGB")
+shape = [size * side // min(image.size) for side in image.size]
+image = image.resize(shape, Image.Resampling[resampling.upper()])
+left, top = (round((side - size) / 2) for side in shape)
+image = image.crop((left, top, left + size, top + size))
+pixels = np.asarray(image).transpose(2, 0, 1)[None]  # uint8 [1, 3, size, size]: the file normalizes them
+(logits,) = session.run(["logits"], {"images": pixels})
+print(about["label_names"][logits[0].argmax()])
+"""
 
     def write(self, model: Classifier, info: CheckpointInfo, folder: Path) -> None:
         import onnx
         import torch
 
-        from genrobust.classifiers import CONFIG, DESCRIPTIONS, LABELS
-        from genrobust.tools.export.classifier import preparation
+        from genrobust.tools.export.classifier import facts
 
         example = torch.zeros(2, 3, info.image_size, info.image_size, dtype=torch.uint8)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torch's exporter uses what torch deprecates
+        with warnings.catch_warnings(action="ignore"):  # torch's exporter uses what torch deprecates
             program = torch.onnx.export(
                 model.to(memory_format=torch.contiguous_format),  # type: ignore[call-overload]  # torch's annotations
                 (example,),
@@ -47,26 +60,6 @@ class Onnx(ClassifierFormat):
         proto = program.model_proto
         for part in (proto.graph, *proto.graph.node, *proto.graph.input, *proto.graph.output, *proto.graph.value_info):
             del part.metadata_props[:]  # stack traces, with the paths of this machine
-        facts = {LABELS: list(info.classes), CONFIG: preparation(model, info), DESCRIPTIONS: info.descriptions}
-        onnx.helper.set_model_props(proto, {key: json.dumps(value, ensure_ascii=False) for key, value in facts.items()})
-        proto.producer_name, proto.producer_version = "genrobust", __version__
-        (folder / ONNX_FILE).write_bytes(proto.SerializeToString(deterministic=True))
-
-    def usage(self, info: CheckpointInfo) -> str:
-        size = info.image_size
-        return f"""import json
-
-import numpy as np
-import onnxruntime
-from PIL import Image
-
-session = onnxruntime.InferenceSession("FOLDER/{ONNX_FILE}")  # the path of this folder
-image = Image.open("image.png").convert("RGB")
-short = min(image.size)
-image = image.resize([{size} * side // short for side in image.size], Image.Resampling.{info.interpolation.upper()})
-left, top = (round((side - {size}) / 2) for side in image.size)
-image = image.crop((left, top, left + {size}, top + {size}))
-pixels = np.asarray(image).transpose(2, 0, 1)[None]  # uint8 [1, 3, {size}, {size}]: the file normalizes them
-(logits,) = session.run(["logits"], {{"images": pixels}})
-print(json.loads(session.get_modelmeta().custom_metadata_map["label_names"])[logits[0].argmax()])
-"""
+        stored = {key: json.dumps(value, ensure_ascii=False) for key, value in facts(model, info).items()}
+        onnx.helper.set_model_props(proto, stored)
+        Path(self.opened_as.format(folder)).write_bytes(proto.SerializeToString(deterministic=True))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -25,13 +24,11 @@ class Parquet(Format):
     usage = f'from datasets import load_dataset\n\ntrain = load_dataset("FOLDER", split="{TRAIN}")'
 
     def write(self, content: Content, folder: Path) -> None:
-        # The types of the columns, as Hugging Face datasets keeps them in a file; pyarrow's "double" is its float64.
-        dtypes = {field.name: str(field.type).replace("double", "float64") for field in content.table.schema}
-        features: dict[str, Any] = {name: {"dtype": dtype, "_type": "Value"} for name, dtype in dtypes.items()}
-        features |= {"image": {"_type": "Image"}}
-        features |= {"label": {"names": list(content.classes.label_names), "_type": "ClassLabel"}}
-        info = {"huggingface": json.dumps({"info": {"features": features}})}
-        schema = pa.schema([("image", _IMAGE), *content.table.schema], metadata=info)
+        # As Hugging Face datasets keeps the types that pyarrow has no name for.
+        label = {"names": list(content.classes.label_names), "_type": "ClassLabel"}
+        features = {"info": {"features": {"image": {"_type": "Image"}, "label": label}}}
+        metadata = {"huggingface": json.dumps(features)}
+        schema = pa.schema([("image", _IMAGE), *content.table.schema], metadata=metadata)
         samples, each = content.samples(), max(1, PARQUET_BYTES * len(content) // content.size)  # images a file
         files = -(-len(content) // each)
         (folder / "data").mkdir()

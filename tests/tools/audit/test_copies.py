@@ -10,9 +10,9 @@ import pytest
 from pictures import jpeg, picture
 from PIL import Image, ImageOps
 
-from genrobust.core import StudyData, UserError
-from genrobust.data import NEAR, Neighbors, frame, nearest
-from genrobust.tools.audit.duplicates import ITSELF, duplicates, memorization
+from genrobust.core import StudyData
+from genrobust.data import NEAR, frame, nearest
+from genrobust.tools.audit.copies import ITSELF, duplicates
 
 
 def resized(image: Image.Image, scale: float) -> Image.Image:
@@ -106,54 +106,3 @@ def test_a_block_of_any_size_finds_the_same(
     monkeypatch.setattr("genrobust.data.copies.fingerprint._BLOCK", 7)
     parts = nearest(some, some, itself=True)
     assert (whole.index.tolist(), whole.distance.tolist()) == (parts.index.tolist(), parts.distance.tolist())
-
-
-def test_images_like_the_unseen_ones_are_not_taken_for_memorized_ones() -> None:
-    """Few unseen images set the threshold, which is then uncertain however many images are generated."""
-    rng, alarms = np.random.default_rng(0), 0
-    for _ in range(40):
-        unseen, generated = (neighbors(NEAR + rng.gamma(3, 0.1, n)) for n in (100, 5000))
-        alarms += memorization(generated, unseen).above_expected
-    assert alarms <= 4  # one in forty is expected
-
-
-def neighbors(distance: np.ndarray) -> Neighbors:
-    return Neighbors(np.zeros(len(distance), int), distance, np.zeros(len(distance), bool))
-
-
-def test_memorization_is_held_against_unseen_images(sets: dict[str, list[Image.Image]]) -> None:
-    training = frames(sets["photographs"][:40])
-    unseen, others = (nearest(frames(sets["photographs"][i : i + 10]), training) for i in (40, 50))
-    drawn = nearest(frames([jpeg(i) for i in sets["photographs"][:20]]), training)
-    copied = memorization(drawn, unseen)
-    assert (copied.n, copied.count, copied.unseen, copied.share, copied.above_expected) == (20, 20, 10, 1.0, True)
-    assert copied.lo == pytest.approx(0.025 ** (1 / 20))  # Clopper-Pearson of 20 in 20
-    fresh = memorization(others, unseen)
-    assert fresh.threshold == np.quantile(unseen.distance, 0.05)
-    assert not fresh.above_expected
-    mixed = nearest(frames([*sets["photographs"][40:50], *map(jpeg, sets["photographs"][:10])]), training)
-    half = memorization(drawn, mixed)
-    assert (half.unseen, half.threshold, half.share) == (10, fresh.threshold, 1.0), "copies among the unseen hide none"
-    with pytest.raises(UserError, match="--unseen: all of its images are near copies"):
-        memorization(others, nearest(training, training))
-    itself = memorization(unseen, unseen)
-    assert itself.lo <= itself.expected <= itself.hi and not itself.above_expected
-
-
-@pytest.mark.thorough
-def test_memorization_gives_the_expected_share_on_icons_that_were_never_trained_on(pictogram_data: StudyData) -> None:
-    """Halves of *wild-val* against each other, drawn often enough that none decides."""
-    assert pictogram_data.retrieval is not None and pictogram_data.shifted_val is not None
-    wild, val = (
-        frames([s.image(i) for i in range(len(s))]) for s in (pictogram_data.retrieval, pictogram_data.shifted_val)
-    )
-    near, rng = nearest(val, wild), np.random.default_rng(0)
-    found = []
-    for _ in range(200):
-        order = rng.permutation(len(val))
-        generated, unseen = (
-            Neighbors(near.distance[half], near.index[half], near.mirrored[half]) for half in (order[::2], order[1::2])
-        )
-        found.append(memorization(generated, unseen))
-    assert np.mean([f.share for f in found]) == pytest.approx(0.05, abs=0.01)
-    assert np.mean([f.above_expected for f in found]) < 0.05, "a test at the level of 2.5 %"
