@@ -182,7 +182,6 @@ def record(summary, picture) -> StudyRecord:
             BaselineModel(f"m{i}", t, 50.0 + 5 * i, 30.0 + 5 * i) for t in ("solid", "emoji") for i in range(8)
         ),
         class_names=CLASSES,
-        test_images={test: f"{test}-hash" for test in SIZES},
         missed=(MissedPicture(picture().data, "solid", "camera", "crane bird (75 %)", "solid-7"),),
     )
 

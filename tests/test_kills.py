@@ -39,7 +39,6 @@ def thorough(*case: Any) -> Any:
         thorough(None, PAPER, 1),
         thorough("resnet", {"steps": 9}, 1),
         thorough("clip", {"method": "lp-ft", "steps": 9}, 1),
-        thorough("clip", {"method": "lora", "lora_rank": 2, "steps": 9}, 1),
         thorough("clip", {"method": "lp-ft", "steps": 9}, 2),
         # of three, the sums depend on their order, which a flag of DDP's keeps when they resume
         thorough(None, {"batch_size": 18} | HALF | MOVED, 3),

@@ -7,12 +7,12 @@ import shutil
 from pathlib import Path
 
 import numpy as np
-import onnx
 import pytest
 import timm
 import torch
 import torchvision
-from onnx import TensorProto, helper
+from onnx import TensorProto
+from onnx_models import write_onnx
 from PIL import Image
 from safetensors.torch import save_file
 from small_dataset import FEW, genrobust, rows
@@ -27,7 +27,7 @@ CPU = torch.device("cpu")
 def test_every_way_in_opens_the_same_classifier(
     checkpoint: Path, exports: dict[str, Path], cut_icons: Path, few_classes: LabelSpace
 ) -> None:
-    words = [str(checkpoint), str(exports["timm"]), f"local-dir:{exports['timm']}", str(exports["onnx"])]
+    words = [str(checkpoint), str(exports["timm"]), str(exports["onnx"])]
     opened = [open_classifier(word) for word in words]
     image = Image.open(sorted(cut_icons.rglob("*.png"))[1]).convert("RGB")
     pixels = opened[0].prepare(image)
@@ -57,43 +57,35 @@ def test_a_model_of_the_hub_is_read_from_its_cache(
             assert torch.equal(opened.load(CPU)(images), wanted(images))
 
 
-@pytest.mark.parametrize("name", ["test_resnet", "shufflenet_v2_x0_5", "efficientnet_b0"])
 @pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
-def test_a_state_dict_is_read_with_its_architecture(tmp_path: Path, name: str, suffix: str) -> None:
-    """timm's own, one that torchvision alone has, and torchvision's of a name that timm has for another."""
+def test_a_state_dict_is_read_with_its_architecture(tmp_path: Path, suffix: str) -> None:
     torch.manual_seed(0)
-    if name == "test_resnet":
-        network = timm.create_model(name, num_classes=3)
-    else:
-        network = torchvision.models.get_model(name, num_classes=3)
+    network = timm.create_model("test_resnet", num_classes=3)
     tensors, path = network.eval().state_dict(), tmp_path / f"weights{suffix}"
     if suffix == ".pth":
         torch.save({"epoch": 3, "state_dict": {f"module.{k}": v for k, v in tensors.items()}}, path)
     else:
         save_file(tensors, path)
     (tmp_path / "labels.txt").write_text("cat\ndog\nbird\n")
-    opened = open_classifier(f"{name}@{path}", tmp_path / "labels.txt")
+    opened = open_classifier(f"test_resnet@{path}", tmp_path / "labels.txt")
     assert opened.classes == ("cat", "dog", "bird")
     image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (233, 264, 3), dtype=np.uint8))
     pixels = torch.from_numpy(opened.prepare(image)).permute(2, 0, 1)[None]
-    mean, std = (torch.tensor(v).view(3, 1, 1) for v in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
-    if name == "test_resnet":
-        config = timm.get_pretrained_cfg(name)
-        mean, std = (torch.tensor(v).view(3, 1, 1) for v in (config.mean, config.std))
+    config = timm.get_pretrained_cfg("test_resnet")
+    mean, std = (torch.tensor(v).view(3, 1, 1) for v in (config.mean, config.std))
     with torch.inference_mode():
         assert torch.allclose(opened.load(CPU)(pixels), network((pixels / 255 - mean) / std), atol=1e-4)
 
 
-def test_a_torchvision_network_sees_images_as_torchvision_prepares_them(tmp_path: Path) -> None:
-    network = torchvision.models.get_model("shufflenet_v2_x0_5", num_classes=1000)
+def test_a_state_dict_of_torchvision_s_resnet_is_one_of_timm_s(tmp_path: Path) -> None:
+    network = torchvision.models.resnet18(num_classes=1000).eval()
     torch.save(network.state_dict(), tmp_path / "w.pth")
-    opened = open_classifier(f"shufflenet_v2_x0_5@{tmp_path / 'w.pth'}")
-    image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (301, 400, 3), dtype=np.uint8))
-    preset = torchvision.models.get_model_weights("shufflenet_v2_x0_5").DEFAULT.transforms()
-    mean, std = (torch.tensor(v).view(3, 1, 1) for v in (preset.mean, preset.std))
-    theirs = (preset(image) * std + mean) * 255
-    assert np.allclose(opened.prepare(image).transpose(2, 0, 1), theirs.numpy(), atol=0.01)
+    opened = open_classifier(f"resnet18@{tmp_path / 'w.pth'}")
     assert opened.classes[:2] == ("n01440764", "n01443537")
+    mean, std = (torch.tensor(v).view(3, 1, 1) for v in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
+    pixels = torch.randint(0, 256, (2, 3, 64, 64), dtype=torch.uint8)
+    with torch.inference_mode():
+        assert torch.allclose(opened.load(CPU)(pixels), network((pixels / 255 - mean) / std), atol=1e-3)
 
 
 class Trap:
@@ -145,16 +137,13 @@ def test_what_cannot_be_opened_is_told(
             open_classifier(str(word), names)
 
     refuses(tmp_path, "holds no classifier")
-    refuses(f"local-dir:{tmp_path}", "config.json .*expected is the configuration that timm")
     refuses("resnet50.a1_in1kk", r"did you mean resnet50\.a1_in1k")
     refuses("no such thing", "a classifier is a checkpoint's folder, ")
     refuses("hf-hub:a/b/c", "hf-hub:a/b/c: ")
     refuses(weights, r"holds weights alone: name the architecture too, ARCHITECTURE@")
     refuses(f"test_resnet@{weights}", r"does not fit test_resnet with the 1000 classes of ImageNet.*--labels")
     refuses(f"test_resnet@{weights}", "does not fit test_resnet with the 2 classes that --labels names", labels)
-    refuses(f"test_resnett@{weights}", "no.* knows an architecture 'test_resnett'; did you mean test_resnet")
-    with pytest.raises(UserError, match=r"knows an architecture 'raft_large'(?!; did you mean raft_large)"):
-        open_classifier(f"raft_large@{weights}")
+    refuses(f"test_resnett@{weights}", "knows no architecture 'test_resnett' .*; did you mean test_resnet")
     refuses(f"test_resnet@{tmp_path / 'none.pth'}", "no file .*none.pth")
     for word in (exports["timm"], exports["onnx"], exports["timm"].parent / "timm"):
         refuses(word, r"labels\.txt names 2 classes, and .* has 8 logits", labels)
@@ -166,21 +155,6 @@ def test_what_cannot_be_opened_is_told(
         GenrobustError, match=r"cannot fetch hf-hub:timm/none from the hub: .*give the folder of a down"
     ):
         open_classifier("hf-hub:timm/none")
-
-
-def write_onnx(
-    path: Path, shape: list[object], kind: int = TensorProto.FLOAT, inputs: int = 1, last: str = "Identity"
-) -> Path:
-    """The mean of each channel, as three logits, and `last` an operator on them."""
-    given = [helper.make_tensor_value_info(f"in{i}", kind, shape) for i in range(inputs)]
-    cast = helper.make_node("Cast", ["in0"], ["x"], to=TensorProto.FLOAT)
-    mean = helper.make_node("ReduceMean", ["x", "axes"], ["mean"], keepdims=0)
-    end = helper.make_node(last, ["mean"], ["out"])
-    axes = helper.make_tensor("axes", TensorProto.INT64, [2], [2, 3])
-    out = helper.make_tensor_value_info("out", TensorProto.FLOAT, [shape[0], 3])
-    graph = helper.make_graph([cast, mean, end], "g", given, [out], [axes])
-    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9), path)
-    return path
 
 
 @pytest.mark.parametrize(

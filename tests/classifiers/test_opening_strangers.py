@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import timm
 import torch
-from onnx import TensorProto, helper
+from onnx_models import write_onnx
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
@@ -96,28 +96,6 @@ def test_a_timm_folder_with_what_timm_fills_in_opens(timm_folder: Callable[..., 
     assert ask(folder).shape == (2, 3)
 
 
-def write_onnx(folder: Path, props: dict[str, Any], shape: tuple[Any, ...] = ("n", 3, 16, 16), at: str = "") -> Path:
-    """The mean of each channel, plus a bias that may lie in the file `at`."""
-    images = helper.make_tensor_value_info("images", TensorProto.FLOAT, list(shape))
-    logits = helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["n", 3])
-    nodes = [
-        helper.make_node("ReduceMean", ["images", "axes"], ["mean"], keepdims=0),
-        helper.make_node("Add", ["mean", "bias"], ["logits"]),
-    ]
-    bias = helper.make_tensor("bias", TensorProto.FLOAT, [3], [0.0] * 3)
-    if at:
-        bias.ClearField("float_data")
-        bias.data_location = TensorProto.EXTERNAL
-        for key, value in {"location": at, "offset": "0", "length": "12"}.items():
-            bias.external_data.add(key=key, value=value)
-    graph = helper.make_graph(nodes, "g", [images], [logits], [helper.make_tensor("axes", 7, [2], [2, 3]), bias])
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
-    helper.set_model_props(model, {k: v if isinstance(v, str) else json.dumps(v) for k, v in props.items()})
-    folder.mkdir(exist_ok=True)
-    (folder / "m.onnx").write_bytes(model.SerializeToString())
-    return folder / "m.onnx"
-
-
 @pytest.mark.parametrize(
     ("props", "shape"),
     [
@@ -132,20 +110,20 @@ def write_onnx(folder: Path, props: dict[str, Any], shape: tuple[Any, ...] = ("n
     ids=lambda value: str(value)[:40],
 )
 def test_an_onnx_file_is_typed(tmp_path: Path, props: dict[str, Any], shape: tuple[Any, ...]) -> None:
-    refused(write_onnx(tmp_path / "o", {"label_names": ABC, **props}, shape))
+    refused(write_onnx(tmp_path / "o" / "m.onnx", shape, **{"label_names": ABC, **props}))
 
 
 @pytest.mark.parametrize("at", ["../secret.bin", "{folder}/secret.bin", "sub/../../secret.bin", "link.bin"])
 def test_an_onnx_file_reads_nothing_outside_its_folder(tmp_path: Path, at: str) -> None:
     (tmp_path / "secret.bin").write_bytes(struct.pack("<3f", 1, 2, 3))
-    path = write_onnx(tmp_path / "o", {"label_names": ABC}, at=at.format(folder=tmp_path))
+    path = write_onnx(tmp_path / "o" / "m.onnx", at=at.format(folder=tmp_path), label_names=ABC)
     (tmp_path / "o" / "sub").mkdir()
     (tmp_path / "o" / "link.bin").symlink_to(tmp_path / "secret.bin")
     refused(path)
 
 
 def test_weights_beside_an_onnx_file_are_part_of_its_identity(tmp_path: Path) -> None:
-    path = write_onnx(tmp_path / "o", {"label_names": ABC}, at="w.bin")
+    path = write_onnx(tmp_path / "o" / "m.onnx", at="w.bin", label_names=ABC)
     identities = set()
     for bias in (1.0, 2.0):
         (tmp_path / "o" / "w.bin").write_bytes(struct.pack("<3f", bias, 0, 0))

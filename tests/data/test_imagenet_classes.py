@@ -44,11 +44,6 @@ def test_unique_names_are_all_different() -> None:
     assert (names["n03710637"], names["n03710721"]) == ("maillot swimsuit", "one-piece bathing suit")  # 638 and 639
 
 
-def test_clip_s_names_are_those_of_open_clip() -> None:
-    open_clip = pytest.importorskip("open_clip")
-    assert list(prompt_names("openai").values()) == list(open_clip.IMAGENET_CLASSNAMES)
-
-
 def test_a_mapping_changes_single_names() -> None:
     labels = labels_of(class_names={"n01440764": "a tench held by an angler"})
     assert labels.names[:2] == ("a tench held by an angler", "goldfish")

@@ -255,7 +255,7 @@ def save_timm(folder: Path) -> None:
 def timm_classes(folder: Path) -> Any:
     from genrobust.classifiers import open_classifier
 
-    return open_classifier(f"local-dir:{folder / 'timm'}").classes
+    return open_classifier(str(folder / "timm")).classes
 
 
 def are_two(names: Sequence[str]) -> None:

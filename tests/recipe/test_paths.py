@@ -18,14 +18,14 @@ data:
 generator: {model: net, alternatives: [owner/name]}
 generate: {prompts: {strategy: list, file: prompts.txt}}
 datasets: {other: {generate: {prompts: {file: prompts.txt}}, generator: {model: net}}}
-train: {init: "local-dir:net"}
+train: {init: "clip:net"}
 arms:
   - {name: real, mixture: real}
   - {name: other, mixture: other, train: {init: "other.yaml:arm"}}
   - {name: timm, mixture: real, train: {init: resnet18.a1_in1k}}
   - {name: plain, mixture: real}
 sweep:
-  - {over: {net: [net]}, arm: {name: "swept {net}", mixture: real, train: {init: "local-dir:{net}"}}}
+  - {over: {net: [net]}, arm: {name: "swept {net}", mixture: real, train: {init: "clip:{net}"}}}
 tune: {over: {train.init: [net, timm/resnet18.a1_in1k]}}
 quick: {data.train: data/few, arms.3.train.init: net}
 """
@@ -55,7 +55,7 @@ def test_paths_of_a_file_start_at_its_folder(study):
     assert named(load_recipe(str(study))) == [
         *("sub/data/train", "/somewhere/test", "sub/data/found", "sub/prompts.txt", "sub/prompts.txt"),
         *("a", "sub/data/b", "hf:/datasets/OWNER/NAME/c", "sub/net", "owner/name", "sub/net"),
-        *("local-dir:sub/net", "sub/other.yaml:arm", "resnet18.a1_in1k", "local-dir:sub/net", "local-dir:sub/net"),
+        *("clip:sub/net", "sub/other.yaml:arm", "resnet18.a1_in1k", "clip:sub/net", "clip:sub/net"),
     ]
     quick = load_recipe(str(study), quick=True)
     assert (str(quick.data.train), quick.train_of(quick.arms[3]).init) == ("sub/data/few", "sub/net")

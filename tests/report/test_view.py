@@ -82,6 +82,8 @@ def test_the_page_begins_with_the_verdict_and_every_arm_on_the_mean_of_the_shift
     page = html(view).replace("\u00a0", " ").replace("\u2011", "-")
     places = [page.index(part) for part in (view.answer.verdict, "guessing, 12.5 %", view.caveat, "In words")]
     assert places == sorted(places) and places[-1] < page.index(view.answer.details[0])
+    uneven = ReportView(replace(record, summary=replace(record.summary, commonest={"solid": 50.0}))).headline
+    assert uneven.guessing > view.headline.guessing and "where that reaches more, 29.2 %" in uneven.caption
     clean = {key: score for key, score in record.summary.scores.items() if key.test_set != MEAN_OF_SHIFTS}
     alone = ReportView(replace(record, summary=replace(record.summary, shifts=(), left_out={}, scores=clean)))
     assert [c.kind for c in alone.headline.columns] == ["clean"] and "test" in alone.headline.caption

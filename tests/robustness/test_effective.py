@@ -59,7 +59,7 @@ def test_a_perfect_checkpoint_is_moved_in_by_half_an_image_where_the_scale_has_n
     [
         ([60.0, 70.0], [20.0, 30.0], "three models or more"),
         ([60.0, 60.0, 60.0, 70.0], [20.0, 21.0, 22.0, 30.0], "three models or more"),
-        ([60.0, 70.0, 100.0], [20.0, 30.0, 90.0], "of 3 models 2 will do"),
+        ([60.0, 70.0, 100.0], [20.0, 30.0, 90.0], "of these 3 models 2 will do"),
         ([0.6, 0.7, 0.8], [0.2, 0.3, 0.4], "give percents"),
         ([60.0, 70.0, 180.0], [20.0, 30.0, 40.0], "no percent"),
         ([60.0, 70.0, float("nan")], [20.0, 30.0, 40.0], "no percent"),

@@ -10,11 +10,9 @@ import pytest
 from scipy.special import log_softmax, softmax
 
 from genrobust.core import Predictions, UserError
-from genrobust.robustness import Comparison, Groups, find_metric, list_metrics, summarize
-from genrobust.robustness.lowest import MIN_IMAGES
+from genrobust.robustness import Comparison, find_metric, list_metrics, summarize
 from genrobust.robustness.metrics.ece import BINS
-from genrobust.robustness.metrics.worst_class import WorstClass
-from genrobust.robustness.sets import AnsweredSet
+from genrobust.robustness.metrics.worst_group import MIN_IMAGES
 
 N, CLASSES = 600, 12
 PART = [0, 2, 3, 5, 7, 8, 11]  # the classes of the shifted set
@@ -51,7 +49,6 @@ def plainly(found: Predictions, classes: list[int]) -> dict[str, float]:
     return {
         "top1": 100 * right.mean(),
         "top5": 100 * np.mean([np.argsort(-row)[:5].tolist().count(y) for row, y in rows]),
-        "worst_class": 100 * min(right[labels == y].mean() for y in set(labels)),
         "macro_f1": 100 * np.mean(list(hits.values())),
         "ece": 100 * sum(abs(right[b].mean() - confidence[b].mean()) * b.mean() for b in bins if b.any()),
         "nll": -np.mean([log_softmax(row.astype(float))[y] for row, y in rows]),
@@ -83,7 +80,7 @@ def test_intervals_are_those_of_drawing_images_one_by_one() -> None:
     for _ in range(300):
         at = rng.integers(0, N, N)
         draws.append(plainly(replace(one, logits=one.logits[at], labels=one.labels[at]), PART))
-    for metric in ("ece", "nll", "worst_class", "macro_f1"):
+    for metric in ("ece", "nll", "macro_f1"):
         values = [draw[metric] for draw in draws]
         score = summary.score(metric, "a", "shifted", 0)
         width = np.subtract(*np.percentile(values, [97.5, 2.5]))
@@ -95,7 +92,7 @@ def test_any_of_several_right_labels_counts() -> None:
     both = {k: replace(p, accepted=tuple((int(y), int(y + 1) % CLASSES) for y in p.labels)) for k, p in found.items()}
     comparison = Comparison("test", ["shifted"], "a", bootstrap=20)
     one, two = (summarize(predictions, comparison) for predictions in (found, both))
-    for metric in ("top1", "top5", "worst_class", "macro_f1"):
+    for metric in ("top1", "top5", "macro_f1"):
         assert two.score(metric, "a", "shifted").value > one.score(metric, "a", "shifted").value
     p = both["a", 0, "shifted"]
     rows = zip(p.logits, p.accepted, strict=True)
@@ -117,7 +114,7 @@ def test_an_image_whose_own_label_is_not_among_the_classes_counts_by_another_rig
     )
     comparison = Comparison("test", ["shifted"], "a", bootstrap=20)
     first, second = (summarize(predictions, comparison) for predictions in (one, two))
-    for metric in ("top1", "worst_class", "macro_f1"):
+    for metric in ("top1", "macro_f1"):
         name = first.paired["shifted"]
         assert second.score(metric, "a", name).value == pytest.approx(first.score(metric, "a", name).value), metric
 
@@ -129,31 +126,29 @@ def test_a_metric_that_means_nothing_on_a_set_is_a_gap_with_a_reason() -> None:
     few["b", 1, "shifted"].logits[0, few["b", 1, "shifted"].labels[0]] = -np.inf
     summary = summarize(few, Comparison("test", ["shifted"], "a", bootstrap=20, min_images=5))
     assert "over 3 classes" in summary.gaps["top5"]["shifted"]
-    assert summary.gaps["worst_class"]["shifted"] == f"no class has {MIN_IMAGES} images"
     assert "no probability" in summary.gaps["nll"]["shifted"]
-    for metric in ("top5", "worst_class", "nll"):
+    for metric in ("top5", "nll"):
         assert summary.find(metric, "a", "shifted") is summary.find(metric, "a") is None
         assert summary.find(metric, "a", "test") is not None
     assert summary.find("ece", "a") is not None
 
 
-def test_a_class_that_is_always_wrong_has_an_interval() -> None:
-    wrong = study(part=[0, 1, 2])
-    for key, p in wrong.items():
-        if key[2] == "shifted":
-            p.logits[p.labels == 1, 1] = -9
-    summary = summarize(wrong, Comparison("test", ["shifted"], "a", bootstrap=500))
-    score = summary.score("worst_class", "a", "shifted", 0)
-    assert score.value == 0 and score.lo == pytest.approx(0, abs=0.1) and 0.5 < score.hi < 5  # of 200 images or so
+@pytest.mark.parametrize("is_right", [False, True])
+def test_a_group_that_is_always_wrong_or_right_has_an_interval(is_right: bool) -> None:
+    found, groups = study(), {"shifted": [f"camera {i // 200}" for i in range(N)]}
+    for (_, _, test), p in found.items():
+        if test == "shifted":
+            images = slice(None) if is_right else slice(200)
+            p.logits[images] = (9 if is_right else -9) * np.eye(CLASSES)[p.labels[images]]
+    summary = summarize(found, Comparison("test", ["shifted"], "a", bootstrap=500, image_groups=groups))
+    score = summary.score("worst_group", "a", "shifted", 0)
+    assert score.value == 100 * is_right and score.lo <= score.value <= score.hi and 0.5 < score.hi - score.lo < 5
 
 
-def test_a_worst_class_that_is_always_right_has_an_interval_over_groups_too() -> None:
-    labels = np.repeat([0, 1, 2], 15)
-    groups = Groups.of([str(i % 4) for i in range(45)], np.ones(45, dtype=bool))
-    images = AnsweredSet("x", np.arange(3), 3, labels, np.ones(45, dtype=bool), {}, "64 px", groups)
-    drawn = WorstClass("worst_class").resample(np.ones((1, 1, 45)), images, 500, np.random.default_rng(0))
-    score = drawn.one(0, 0)
-    assert score.value == score.hi == 100 and 60 < score.lo < 97
+def test_groups_of_few_images_have_no_worst_one() -> None:
+    groups = {"shifted": [f"camera {i // (MIN_IMAGES - 1)}" for i in range(N)]}
+    summary = summarize(study(), Comparison("test", ["shifted"], "a", bootstrap=20, image_groups=groups))
+    assert summary.gaps["worst_group"]["shifted"] == f"no group has {MIN_IMAGES} images"
 
 
 def test_the_worst_group_is_one_of_enough_images_and_its_interval_is_over_images() -> None:
@@ -178,13 +173,12 @@ def test_the_copies_of_a_picture_are_one_image() -> None:
     comparison = Comparison("x", ["y"], "a", bootstrap=20, image_groups=pictures, copies={"y": 20}, min_images=20)
     summary = summarize(found, comparison)
     assert summary.gaps["worst_group"]["y"] == f"no group has {MIN_IMAGES} images"
-    assert summary.gaps["worst_class"] == {"y": f"no class has {MIN_IMAGES} images"}
     assert summary.left_out == {"y": "10 images, fewer than 20"}
 
 
 def test_the_main_metrics_come_first_and_an_unknown_one_is_named() -> None:
     names = [metric.name for metric in list_metrics()]
-    assert names[:2] == ["top1", "er"] and {"top5", "worst_class", "ece", "nll"} < set(names)
+    assert names[:2] == ["top1", "er"] and {"top5", "worst_group", "ece", "nll"} < set(names)
     with pytest.raises(UserError, match=r"no metric 'top6' \(perhaps top5"):
         find_metric("top6")
 

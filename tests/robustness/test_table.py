@@ -1,12 +1,10 @@
-"""Tables of models scored at once: what the lines leave out, two lines at a pivot, and what is doubted."""
+"""Tables of models scored at once: what the line leaves out, and what is doubted."""
 
 import numpy as np
 import pytest
-from scipy.special import expit, logit
 
 from genrobust.core import UserError
-from genrobust.robustness import Published, score_published
-from genrobust.robustness.table import TableScores
+from genrobust.robustness import Published, PublishedScores, score_published
 
 CLEAN = np.array([55.0, 62.0, 70.0, 74.0, 81.0, 90.0])
 SHIFTED = np.array([20.0, 27.0, 33.0, 41.0, 47.0, 80.0])
@@ -17,52 +15,35 @@ def table(clean, shifted) -> Published:
     return Published(names, np.array(clean, dtype=float), np.array(shifted, dtype=float), "val", "r")
 
 
-def score_table(baselines, clean, shifted, pivot=None) -> TableScores:
+def score_table(baselines, clean, shifted) -> PublishedScores:
     """The scores of models of which the first so many are baselines."""
-    return score_published(table(clean, shifted), np.arange(len(clean)) < baselines, pivot=pivot).scores
-
-
-def test_a_pivot_parts_two_lines_which_leave_it_out():
-    """Accuracies that bend at the pivot lie on two lines exactly, whatever the pivot and its twin score."""
-    clean = np.array([60.0, 66, 72, 80, 80, 84, 88, 92])
-    below, above = -3 + 0.5 * logit(clean / 100), -6 + 3 * logit(clean / 100)
-    shifted = 100 * expit(np.where(clean < 80, below, above))
-    shifted[3], shifted[4] = 0, 30
-    scores = score_table(8, clean, shifted, pivot="m3")
-    assert [(round(x.slope, 6), round(x.intercept, 6), x.n) for x in scores.lines] == [(0.5, -3, 3), (3, -6, 3)]
-    of_the_pivot = 100 * expit(-3 + 0.5 * logit(0.8))
-    assert scores.er == pytest.approx([0, 0, 0, -of_the_pivot, 30 - of_the_pivot, 0, 0, 0], abs=1e-6)
-    assert scores.extrapolated.tolist() == [False] * 3 + [True] * 2 + [False] * 3
+    return score_published(table(clean, shifted), np.arange(len(clean)) < baselines)
 
 
 @pytest.mark.parametrize(
-    ("baselines", "clean", "shifted", "pivot", "message"),
-    [
-        (3, [60, 70, 100], [20, 30, 90], None, r"baselines: .* 2"),
-        (0, CLEAN, SHIFTED, None, "there are 0"),
-        (6, CLEAN, SHIFTED, "m3", r"above the pivot, 74.00 %: .* there are 2"),
-    ],
+    ("baselines", "clean", "shifted", "message"),
+    [(3, [60, 70, 100], [20, 30, 90], "of these 2 models 2 will do"), (0, CLEAN, SHIFTED, "of these 0 models 0")],
 )
-def test_too_few_baselines_are_refused_and_the_side_of_the_pivot_is_named(baselines, clean, shifted, pivot, message):
+def test_too_few_baselines_are_refused(baselines, clean, shifted, message):
     with pytest.raises(UserError, match=message):
-        score_table(baselines, clean, shifted, pivot=pivot)
+        score_table(baselines, clean, shifted)
 
 
 def test_baselines_that_no_line_is_fitted_on_are_named_by_reason():
-    found = score_published(table([*CLEAN, 100], [*SHIFTED, 90]), np.arange(7) > 0, min_id=65, pivot=None)
+    found = score_published(table([*CLEAN, 100], [*SHIFTED, 90]), np.arange(7) > 0, min_id=65)
     assert found.left_out == {"ID accuracy below 65 %": ("m1",), "0 % or 100 % has no finite logit": ("m6",)}
 
 
 def test_copies_of_a_model_count_once_and_are_named():
     clean, shifted = [*CLEAN, *CLEAN[[1, 1]]], [*SHIFTED, *SHIFTED[[1, 1]]]
     scored = score_published(table(clean, shifted), np.ones(8, dtype=bool))
-    assert scored.scores.lines == score_table(6, CLEAN, SHIFTED).lines
-    assert list(scored.left_out.values()) == [("m6", "m7")] and len(scored.scores.er) == 8
+    assert scored.line == score_table(6, CLEAN, SHIFTED).line
+    assert list(scored.left_out.values()) == [("m6", "m7")] and len(scored.er) == 8
 
 
 def test_shifted_accuracies_that_are_all_alike_have_no_r2_to_show():
-    scores = score_table(6, CLEAN, np.full(6, 30.0))
-    assert (scores.lines[0].slope, scores.lines[0].r2) == pytest.approx((0, 0), abs=1e-9)
+    line = score_table(6, CLEAN, np.full(6, 30.0)).line
+    assert (line.slope, line.r2) == pytest.approx((0, 0), abs=1e-9)
 
 
 def said(clean, shifted):

@@ -63,7 +63,9 @@ class Job:
     ) -> Path:
         config, initial, how = _changed(self.config, {**changes, "workers": workers}), None, "bicubic"
         if config.is_pretrained:
-            initial = open_initial(config, self.labels.ids, lambda: [[f"a {c.prompt}"] for c in self.labels.classes])
+            initial = open_initial(
+                config.init, self.labels.ids, lambda: [[f"a {c.prompt}"] for c in self.labels.classes]
+            )
             config, how = initial.settings(config), initial.blueprint.interpolation
         mixture, team = self.mixture(config, sources, how), team_of(workers)
         return train(mixture, self.val, self.labels, config, seed, out, "cpu", 1, watch, team, initial)

@@ -7,13 +7,12 @@ import torchvision
 from ffcv import blur_strided, optimizer_of, plain_state, rates
 from torch.nn import functional as F
 
-from genrobust.classifiers import LossScaler, read_checkpoint_info
-from genrobust.core import Subset, UserError
+from genrobust.classifiers import LossScaler, create_classifier, move_to, read_checkpoint_info
+from genrobust.core import Subset, UserError, hashed_seed
 from genrobust.recipe import TrainConfig
 from genrobust.train import Mixture, Source, loop, train
 from genrobust.train.learner import make_learner, make_optimizer
 from genrobust.train.loop import learning_rate
-from genrobust.train.start import first_network
 from genrobust.train.team import ALONE
 
 PAPER = {
@@ -34,7 +33,9 @@ PAPER = {
 
 
 def begun(job, config):
-    return first_network(job.labels, config, 0, torch.device("cpu"), None)
+    torch.manual_seed(hashed_seed(0, "weights"))
+    settings = config.architecture, len(job.labels), config.image_size, config.network_kwargs
+    return move_to(create_classifier(*settings), "cpu")
 
 
 def none(job):

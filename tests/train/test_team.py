@@ -10,22 +10,25 @@ from genrobust.core import UserError
 from genrobust.train import team_of
 
 # no batch norm, nothing drawn at random, and no optimizer that makes much of rounding
-EXACT = {"architecture": "test_vit", "augmentation": "none", "optimizer": "sgd", "learning_rate": 0.05}
+EXACT = {"architecture": "test_vit", "augmentation": "none", "optimizer": "sgd", "batch_size": 12}
 
 
-def call(out, workers, **changes):
-    return Call("train/small_job.py", "run", {"out": str(out), "workers": workers, "changes": changes})
-
-
-def test_two_learn_what_one_does(start, tmp_path):
-    one, two = tmp_path / "one", tmp_path / "two"
-    done = [start(call(out, number, batch_size=12, **EXACT)) for number, out in enumerate((one, two), 1)]
-    assert [d.codes for d in done] == [[0], [0]], done[1].said
-    first, second = (load_file(folder / "model.safetensors") for folder in (one, two))
-    assert first.keys() == second.keys()
-    for name, tensor in first.items():
-        torch.testing.assert_close(second[name], tensor, atol=1e-5, rtol=1e-4)
-    histories = [read_checkpoint_info(f).training["history"] for f in (one, two)]
+@pytest.mark.parametrize(
+    "method", [None, *(pytest.param(method, marks=pytest.mark.thorough) for method in ("lp-ft", "linear-probe"))]
+)
+def test_two_learn_what_one_does(start, timm_folders, tmp_path, method):
+    changes = {**EXACT, "learning_rate": 0.05}
+    if method is not None:
+        changes |= {"init": str(timm_folders["vit"]), "method": method, "learning_rate": 0.01, "steps": 9}
+    folders = [tmp_path / "one", tmp_path / "two"]
+    for workers, out in enumerate(folders, 1):
+        arguments = {"out": str(out), "workers": workers, "changes": changes}
+        start.to_end(Call("train/small_job.py", "run", arguments))
+    one, two = (load_file(folder / "model.safetensors") for folder in folders)
+    assert one.keys() == two.keys()
+    for name, tensor in one.items():
+        torch.testing.assert_close(two[name], tensor, atol=1e-5, rtol=1e-4)
+    histories = [read_checkpoint_info(folder).training["history"] for folder in folders]
     assert [entry["loss"] for entry in histories[0]] == pytest.approx([entry["loss"] for entry in histories[1]], 1e-4)
     assert [entry["val_top1"] for entry in histories[0]] == [entry["val_top1"] for entry in histories[1]]
 

@@ -1,9 +1,5 @@
 from .classifier import ADAPTED_TO as ADAPTED_TO, Blueprint as Blueprint, OpenClassifier as OpenClassifier
-from .initial import (
-    Initial as Initial,
-    initial_of_run as initial_of_run,
-    open_initial as open_initial,
-)
+from .initial import Initial as Initial, open_initial as open_initial
 from .networks.architectures import has_fixed_size as has_fixed_size, timm_name as timm_name
 from .networks.checkpoints import (
     WEIGHTS as WEIGHTS,
@@ -55,7 +51,7 @@ from .predict.saved import (
     prediction_inputs as prediction_inputs,
 )
 from .preprocess import BICUBIC as BICUBIC, prepare as prepare, protocol as protocol
-from .sources.checkpoint import open_checkpoint as open_checkpoint
+from .sources.checkpoint import open_checkpoint as open_checkpoint, open_run as open_run
 from .sources.clip import (
     Clip as Clip,
     clip_embeddings as clip_embeddings,
@@ -63,6 +59,5 @@ from .sources.clip import (
     embed_ensembles as embed_ensembles,
     load_clip as load_clip,
 )
-from .sources.clip_folder import hash_clip as hash_clip
-from .sources.hub import HUB as HUB, TIMM_CONFIG as TIMM_CONFIG
+from .sources.folders import HUB as HUB, TIMM_CONFIG as TIMM_CONFIG, hash_clip as hash_clip
 from .sources.zero_shot import open_zero_shot as open_zero_shot

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from genrobust.classifiers.class_names import columns_of
 from genrobust.classifiers.classifier import Blueprint, OpenClassifier
 from genrobust.classifiers.preprocess import BICUBIC
-from genrobust.classifiers.sources.checkpoint import open_run
 from genrobust.core import LabelSpace, UserError, find_clip, one_line
-from genrobust.recipe import PRETRAINED, TrainConfig
+from genrobust.recipe import TrainConfig
 
 if TYPE_CHECKING:  # torch takes seconds, and what a network is made with is known without it
     from genrobust.classifiers.networks.models import Classifier
@@ -25,11 +24,15 @@ CROPS = (BICUBIC, "bilinear")  # interpolations that training crops know too
 
 @dataclass(frozen=True, slots=True)
 class Initial:
-    """A pretrained network, `opened` but not loaded."""
+    """A pretrained network that can be trained, `opened` but not loaded."""
 
-    spec: str
     opened: OpenClassifier
-    blueprint: Blueprint
+
+    @property
+    def blueprint(self) -> Blueprint:
+        """Makes a new network of the same kind."""
+        assert self.opened.blueprint is not None  # `open_initial`
+        return self.opened.blueprint
 
     @property
     def identity(self) -> str:
@@ -39,8 +42,6 @@ class Initial:
     def settings(self, config: TrainConfig) -> TrainConfig:
         """Return `config` for this network, whose architecture takes the place of the one there.
 
-        timm's own weights go by their whole name from then on.
-
         Raises:
             UserError: Its images have another size than the network takes.
         """
@@ -49,12 +50,11 @@ class Initial:
         blueprint = self.blueprint
         if config.image_size != blueprint.image_size and has_fixed_size(blueprint.architecture):
             raise UserError(
-                f"train.image_size: {self.spec} takes images of {blueprint.image_size} px alone, and image_size is "
-                f"{config.image_size}: set it to {blueprint.image_size}"
+                f"train.image_size: {self.opened.name} takes images of {blueprint.image_size} px alone, and image_size "
+                f"is {config.image_size}: set it to {blueprint.image_size}"
             )
         kwargs = dict(blueprint.model_kwargs)
         updates = {
-            "init": self.opened.name if config.init == PRETRAINED else config.init,
             "architecture": blueprint.architecture,
             "blur_pool": kwargs.pop("blur_pool", config.blur_pool),
             "model_kwargs": kwargs,
@@ -103,7 +103,7 @@ class Initial:
             model.load_state_dict({name: value for name, value in weights.items() if name in state})
         except RuntimeError as error:
             raise UserError(
-                f"train.init: {self.spec} does not fit {config.architecture}: {one_line(error)}: "
+                f"train.init: {self.opened.name} does not fit {config.architecture}: {one_line(error)}: "
                 "name weights of this architecture"
             ) from error
         return model
@@ -116,16 +116,17 @@ class Initial:
             return self.opened.columns(labels)
         if len(unknown) < len(labels):
             log.warning(
-                f"train.init: {self.spec} gets a new last layer: it does not know {len(unknown)} of the {len(labels)} "
-                f"classes, such as {unknown[0]}"
+                f"train.init: {self.opened.name} gets a new last layer: it does not know {len(unknown)} of the "
+                f"{len(labels)} classes, such as {unknown[0]}"
             )
         return None
 
 
-def open_initial(config: TrainConfig, classes: Sequence[str], texts: Callable[[], Sequence[Sequence[str]]]) -> Initial:
-    """Open the network that a training with `config` starts from.
+def open_initial(spec: str, classes: Sequence[str], texts: Callable[[], Sequence[Sequence[str]]]) -> Initial:
+    """Open the network that a training starts from.
 
     Args:
+        spec: As in `train.init`.
         classes: The names of the data's classes.
         texts: Returns one or more texts for each, that a CLIP knows them by.
 
@@ -133,8 +134,7 @@ def open_initial(config: TrainConfig, classes: Sequence[str], texts: Callable[[]
         UserError: There is no such network, it cannot be trained, or has not the last layer that is asked for.
         GenrobustError: It cannot be fetched from the hub.
     """
-    spec = config.init
-    opened = _open_spec(spec, config, classes, texts)
+    opened = _open_spec(spec, classes, texts)
     if opened.blueprint is None:
         raise UserError(
             f"train.init: {spec} is no network of timm's, and cannot be trained: name a checkpoint, a model of timm's "
@@ -145,53 +145,22 @@ def open_initial(config: TrainConfig, classes: Sequence[str], texts: Callable[[]
             f"train.init: {spec} resizes images by {opened.blueprint.interpolation} interpolation, and training knows "
             f"{' and '.join(CROPS)}: name another network"
         )
-    return Initial(spec, opened, opened.blueprint)
+    return Initial(opened)
 
 
-def initial_of_run(config: TrainConfig, checkpoint: Path, classes: tuple[str, ...], blueprint: Blueprint) -> Initial:
-    """Open a classifier of a study, as in `open_run`, to train it further."""
-    return Initial(config.init, open_run(config.init, checkpoint, classes, blueprint), blueprint)
-
-
-def _open_spec(
-    spec: str, config: TrainConfig, classes: Sequence[str], texts: Callable[[], Sequence[Sequence[str]]]
-) -> OpenClassifier:
+def _open_spec(spec: str, classes: Sequence[str], texts: Callable[[], Sequence[Sequence[str]]]) -> OpenClassifier:
     from genrobust.classifiers.opening import open_network
-    from genrobust.classifiers.sources.clip_folder import find_clip_folder
-    from genrobust.classifiers.sources.hub import HUB, fetch_hub_clip
+    from genrobust.classifiers.sources.folders import HUB, fetch_from_hub, is_clip
 
-    folder = find_clip(spec.removeprefix(CLIP)) if spec.startswith(CLIP) else Path(spec)
-    if (clip := fetch_hub_clip(spec) if spec.startswith(HUB) else find_clip_folder(folder)) is not None:
-        from genrobust.classifiers.sources.clip_towers import open_tower
-
-        return open_tower(clip, spec, classes, texts)
-    if spec.startswith(CLIP):
-        raise UserError(
-            f"train.init: {folder} holds no CLIP: it has neither the open_clip_config.json of open_clip nor a "
-            "config.json of transformers' CLIP"
-        )
-    if spec == PRETRAINED:
-        return _open_pretrained(config)
+    if spec.startswith(HUB):
+        folder = fetch_from_hub(spec)
+    else:
+        folder = find_clip(spec.removeprefix(CLIP)) if spec.startswith(CLIP) else Path(spec)
     try:
+        if spec.startswith(CLIP) or is_clip(folder):
+            from genrobust.classifiers.sources.clip_towers import open_tower
+
+            return open_tower(folder, spec, classes, texts)
         return open_network(spec)
     except UserError as error:
         raise UserError(f"train.init: {error}") from error
-
-
-def _open_pretrained(config: TrainConfig) -> OpenClassifier:
-    """timm's weights of the architecture; its own arguments may add what no weight depends on, such as a drop path."""
-    import timm
-
-    from genrobust.classifiers.networks.architectures import timm_name
-    from genrobust.classifiers.sources.timm_models import open_timm
-
-    name = timm_name(config.architecture)
-    settings = timm.get_pretrained_cfg(name)
-    if settings is None or not timm.is_model_pretrained(name):
-        raise UserError(
-            f"train.init: pretrained: timm has no weights of {config.architecture}: set train.architecture to one that "
-            "has, such as resnet50, or name the weights under train.init"
-        )
-    opened = open_timm(f"{settings.architecture}.{settings.tag}" if settings.tag else name, ())
-    assert opened.blueprint is not None  # timm makes it
-    return replace(opened, blueprint=replace(opened.blueprint, model_kwargs=config.model_kwargs))

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from genrobust.classifiers.class_names import read_class_names
 from genrobust.classifiers.classifier import OpenClassifier
-from genrobust.classifiers.networks.checkpoints import WEIGHTS, is_checkpoint
+from genrobust.classifiers.networks.checkpoints import is_checkpoint
 from genrobust.classifiers.sources.checkpoint import open_checkpoint
-from genrobust.classifiers.sources.hub import FOLDER, HUB, TIMM_CONFIG, fetch_from_hub
+from genrobust.classifiers.sources.folders import HUB, TIMM_CONFIG, fetch_from_hub
 from genrobust.core import UserError, bare_name, reading
 
 
@@ -17,10 +17,10 @@ def open_classifier(spec: str, labels: Path | None = None) -> OpenClassifier:
     """Open the classifier that `spec` names.
 
     Args:
-        spec: The folder of a genrobust checkpoint; a folder that timm saved, also as ``local-dir:FOLDER``; a timm model
-            on the Hugging Face hub, ``hf-hub:NAME``; the name of a pretrained timm model; ``ARCHITECTURE@FILE``, a
-            state dict of timm's or torchvision's network of that name (.safetensors, or .pt and .pth, of which only
-            tensors are read); or an .onnx file.
+        spec: The folder of a genrobust checkpoint; a folder that timm saved; a timm model on the Hugging Face hub,
+            ``hf-hub:NAME``; the name of a pretrained timm model; ``ARCHITECTURE@FILE``, a
+            state dict of timm's network of that name (.safetensors, or .pt and .pth, of which only tensors are read);
+            or an .onnx file.
         labels: A text file with one class name per line, in the order of the logits, for a classifier that stores no
             names. It is required if the classes are not those of ImageNet either.
 
@@ -63,7 +63,6 @@ def _open_spec(spec: str, names: Sequence[str] | None) -> OpenClassifier:
         return open_checkpoint(path)
     from genrobust.classifiers.sources.onnx_files import open_onnx  # which loads timm, and that takes seconds
     from genrobust.classifiers.sources.timm_models import (
-        FILES,
         TENSOR_FILES,
         open_state_dict,
         open_timm,
@@ -71,10 +70,8 @@ def _open_spec(spec: str, names: Sequence[str] | None) -> OpenClassifier:
     )
 
     architecture, separator, file = spec.partition("@")
-    if spec.startswith(FOLDER):
-        return open_timm_folder(Path(spec.removeprefix(FOLDER)), spec, names)
     if spec.startswith(HUB):
-        return open_timm_folder(fetch_from_hub(spec, (TIMM_CONFIG, WEIGHTS), FILES), spec, names)
+        return open_timm_folder(fetch_from_hub(spec), spec, names)
     if (path / TIMM_CONFIG).is_file():
         return open_timm_folder(path, spec, names)
     if path.is_dir():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from genrobust.core import FLOAT32, PREFERRED, Hardware, hardware, some_of
@@ -10,6 +10,7 @@ from genrobust.recipe import ClassModelConfig, FinetuneConfig, Recipe, Section
 
 AUTO = "auto"
 KEYS = ("precision", "dtype")  # of a section: one of them
+Key = tuple[Any, ...]  # of a value in a recipe: the names that lead to it
 
 Config = TypeVar("Config", bound=Section)
 
@@ -39,13 +40,13 @@ def choose_precisions(
 
 def with_precision(recipe: Recipe, precision: str) -> Recipe:
     """Return `recipe` with `precision` in place of every `auto`, in the sections that its datasets need, too."""
-    replaced: Recipe = _replaced(_with_trainings(recipe), precision, KEYS)
+    replaced: Recipe = _mapped(_with_trainings(recipe), lambda key, value: precision if value == AUTO else value)
     return replaced
 
 
 def with_dtype(recipe: Recipe, dtype: str) -> Recipe:
     """Return `recipe` with `dtype` in place of every generator dtype `auto`, also in its datasets."""
-    replaced: Recipe = _replaced(recipe, dtype, ("dtype",))
+    replaced: Recipe = _mapped(recipe, lambda key, value: dtype if (key[-1], value) == ("dtype", AUTO) else value)
     return replaced
 
 
@@ -56,14 +57,17 @@ def resolved_here(config: Config, kind: str) -> Config:
     """
     if AUTO not in named_precisions(config).values():
         return config
-    replaced: Config = _replaced(config, hardware(kind).best, KEYS)
+    best = hardware(kind).best
+    replaced: Config = _mapped(config, lambda key, value: best if value == AUTO else value)
     return replaced
 
 
 def named_precisions(section: Section) -> dict[str, str]:
     """Return the precisions in `section`, or a recipe, by their dotted keys, including `auto`."""
+    precisions: dict[str, str] = {}
     section = _with_trainings(section) if isinstance(section, Recipe) else section
-    return dict(_walk(section, ""))
+    _mapped(section, lambda key, value: precisions.setdefault(".".join(map(str, key)), value))
+    return precisions
 
 
 def _with_trainings(recipe: Recipe) -> Recipe:
@@ -76,28 +80,14 @@ def _with_trainings(recipe: Recipe) -> Recipe:
     return recipe.model_copy(update=changed)
 
 
-def _items(value: Any) -> list[tuple[Any, Any]]:
-    """The keys and values of a section, a mapping or a tuple; nothing of anything else."""
-    if isinstance(value, tuple):
-        return list(enumerate(value))
-    return list(dict(value).items()) if isinstance(value, Section | Mapping) else []
-
-
-def _walk(value: Any, prefix: str) -> Iterator[tuple[str, str]]:
-    for key, child in _items(value):
-        if key in KEYS:
-            yield f"{prefix}{key}", child
-        yield from _walk(child, f"{prefix}{key}.")
-
-
-def _replaced(value: Any, precision: str, keys: Collection[str]) -> Any:
-    """Return `value`, such as a section, with `precision` in place of each `auto` under one of `keys` in it."""
-    changed = {
-        key: precision if key in keys and child == AUTO else _replaced(child, precision, keys)
-        for key, child in _items(value)
-    }
+def _mapped(value: Any, change: Callable[[Key, str], str], key: Key = ()) -> Any:
+    """Return `value`, such as a section, with `change` of each precision in it, which is given its key, too."""
+    if not isinstance(value, tuple | Section | Mapping):
+        return change(key, value) if key and key[-1] in KEYS else value
+    items: Any = enumerate(value) if isinstance(value, tuple) else dict(value).items()
+    changed = {name: _mapped(child, change, (*key, name)) for name, child in items}
     if isinstance(value, tuple):
         return tuple(changed.values())
     if isinstance(value, Section):
-        return value.model_copy(update={key: new for key, new in changed.items() if new != getattr(value, key)})
-    return changed if isinstance(value, Mapping) else value
+        return value.model_copy(update={name: new for name, new in changed.items() if new != getattr(value, name)})
+    return changed

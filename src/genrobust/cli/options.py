@@ -63,9 +63,7 @@ Classifier = Annotated[
     str | None,
     option("--classifier MODEL", f"A classifier trained on real images: {CLASSIFIER}.", autocompletion=arms_of_recipes),
 ]
-Clip = Annotated[
-    str | None, option("--clip FOLDER", "A CLIP that transformers or open_clip saved; pictograms is the embedded one.")
-]
+Clip = Annotated[str | None, option("--clip FOLDER", "A CLIP that transformers saved; pictograms is the embedded one.")]
 Against = Annotated[
     str | None, option("--against DIR|RECIPE", "The real images; a recipe adds its test sets.", autocompletion=recipes)
 ]

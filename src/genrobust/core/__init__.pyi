@@ -8,7 +8,7 @@ from .artifact import (
     fetch_artifacts as fetch_artifacts,
     link as link,
 )
-from .assets import EMBEDDED as EMBEDDED, PUBLISHED_CLIP as PUBLISHED_CLIP, embedded as embedded, find_clip as find_clip
+from .assets import EMBEDDED as EMBEDDED, embedded as embedded, find_clip as find_clip
 from .devices import (
     SAFE_PATH as SAFE_PATH,
     available_devices as available_devices,

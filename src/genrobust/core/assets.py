@@ -14,10 +14,6 @@ def embedded(part: Literal["generator", "variation", "clip", "prompts"]) -> Path
     return Path(str(resources.files("genrobust") / "assets" / part))
 
 
-# OpenAI's CLIP on the hub, in open_clip's format, with safetensors: what messages name as an example.
-PUBLISHED_CLIP = "timm/vit_base_patch32_clip_224.openai"
-
-
 def find_clip(clip: str | Path) -> Path:
     """Return the folder of a CLIP: `clip` itself, or for "pictograms" that of the embedded one."""
     return embedded("clip") if str(clip) == EMBEDDED else Path(clip).expanduser()

@@ -56,9 +56,8 @@ class ArmRecord:
     `augmentation` names all that changes them (see `TrainConfig.augmented`), `steps` are those that ran. `val_top1` is
     the accuracy in percent on the validation images, a mean over seeds. `seconds` maps a stage ("generate", "train"
     ...) to what it takes one worker to make the arm with one seed, all its images included; empty where a rate is not
-    known. `alike` is a hash of all settings but the length of the training, and `trained` maps a seed to the hash of
-    all that its training depended on. `drawing` says of a source how its images are drawn and learned from, unless as
-    usual.
+    known. `trained` maps a seed to the hash of all that its training depended on. `drawing` says of a source which of
+    its images are drawn, and how, unless as usual.
     """
 
     name: str
@@ -69,7 +68,6 @@ class ArmRecord:
     batch_size: int
     val_top1: float | None = None
     seconds: dict[str, float] = field(default_factory=dict)
-    alike: str = ""
     trained: dict[str, str] = field(default_factory=dict)
     drawing: dict[str, str] = field(default_factory=dict)
 
@@ -152,9 +150,8 @@ class StudyRecord:
     of `summary` were fitted on, and `claims` are what the study tests. `answer` is the arm or group that the recipe
     names for the answer, "" for none. `class_names` are those of the label space; `missed` are the images that every
     classifier gets wrong, by their test set. `made_by` says what made the results, which may be older than the report.
-    `warnings` are what makes the answer doubtful. `test_images` has a hash of the names and labels of the images of
-    each test set, the same on every machine. `cores` are the CPU cores of one worker, 0 where it computes on a GPU.
-    `cells` are those that training images have and lack, where both are tested.
+    `warnings` are what makes the answer doubtful. `cores` are the CPU cores of one worker, 0 where it computes on a
+    GPU. `cells` are those that training images have and lack, where both are tested.
     """
 
     title: str
@@ -178,6 +175,5 @@ class StudyRecord:
     missed: tuple[MissedPicture, ...] = ()
     made_by: tuple[MadeBy, ...] = ()
     warnings: tuple[str, ...] = ()
-    test_images: dict[str, str] = field(default_factory=dict)
     cores: int = 1
     cells: tuple[Cells, ...] = ()

@@ -147,15 +147,12 @@ class MissedImage:
 
 @dataclass(frozen=True, slots=True)
 class Confusion:
-    """Images of the class `label` that are taken for `said`: their number, and the `share` of the class that they are.
-
-    Of several classifiers, it is those that all get wrong and most take for `said`, or a mean number.
-    """
+    """Images of the class `label` that are taken for `said`: their mean number, and the `share` of the class."""
 
     label: int
     said: int
     share: float
-    images: float = 0
+    images: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,7 +193,6 @@ class Summary:
         without_group: The lowest and the highest gain in top-1 of each arm over its reference, in points of the mean
             of shifts, that leaving out one group of images gives; by arm and group. Nothing where none has a group.
         missed: Some of the images that every classifier gets wrong; `missed_counts` counts them all, by test set.
-        confusions: The confusions that the most of these images have in common, by test set.
         class_reports: Precision, recall and confused classes, by `clean` or `ALL_SHIFTS` and by arm and group. A label
             counts as predicted where any label that is right for the image is. `class_sizes` counts the images of each
             class there.
@@ -224,7 +220,6 @@ class Summary:
     without_group: dict[str, dict[str, float]] = field(default_factory=dict)
     missed: tuple[MissedImage, ...] = ()
     missed_counts: dict[str, int] = field(default_factory=dict)
-    confusions: dict[str, tuple[Confusion, ...]] = field(default_factory=dict)
     class_reports: dict[str, dict[str, ClassReport]] = field(default_factory=dict)
     class_sizes: dict[str, tuple[int, ...]] = field(default_factory=dict)
     commonest: dict[str, float] = field(default_factory=dict)

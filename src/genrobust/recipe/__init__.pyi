@@ -26,7 +26,7 @@ from .diffusion import (
     FinetuneConfig as FinetuneConfig,
     GeneratorTraining as GeneratorTraining,
 )
-from .fine_tuning import FROM_SCRATCH as FROM_SCRATCH, METHODS as METHODS, PRETRAINED as PRETRAINED
+from .fine_tuning import FROM_SCRATCH as FROM_SCRATCH, METHODS as METHODS
 from .generate import (
     ENGINES as ENGINES,
     DatasetConfig as DatasetConfig,

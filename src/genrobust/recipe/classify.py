@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Field, StrictFloat, StrictInt, field_validator, model_validator
+from pydantic import Field, StrictFloat, StrictInt, field_validator, model_validator
 
 from genrobust.recipe.augmentation import Augmentation, AugmentationName
 from genrobust.recipe.fine_tuning import FineTuning
@@ -26,16 +26,8 @@ from genrobust.recipe.numbers import (
 )
 from genrobust.recipe.section import Overrides, PlainValues, Section, later_key
 
-
-def _check_mixing(alpha: float) -> float:
-    if 0 < alpha < LEAST_MIXING:
-        raise ValueError(f"0 turns it off, and a smaller alpha than {LEAST_MIXING} mixes nothing (got {alpha:g})")
-    return alpha
-
-
 AVERAGE_POWER = 2 / 3  # of the steps, in the bound of timm's ModelEmaV3 on its decay
-LEAST_MIXING = 0.001
-Mixing = Annotated[StrictFloat, Field(ge=0, le=1000), AfterValidator(_check_mixing)]
+Mixing = Annotated[StrictFloat, Field(ge=0, le=1000)]
 LENGTHS = (("steps", "epochs"), ("warmup_steps", "warmup_epochs"))  # a recipe gives either of each
 # Augmentations that combine with any policy and with each other, under their names in timm; 0 turns one off.
 COMBINED = ("mixup", "cutmix", "random_erasing", "color_jitter", "grayscale")

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from genrobust.core import Registry, some_of
+from genrobust.core import Registry
 from genrobust.recipe.numbers import Fraction
 from genrobust.recipe.section import Choice, later_key
 
 if TYPE_CHECKING:  # torch takes seconds, and recipes are read without it
     from torch import nn
 
-SCRATCH, PRETRAINED, ARM = "scratch", "pretrained", "arm:"  # as train.init names them
+SCRATCH, ARM = "scratch", "arm:"  # as train.init names them
 MOST_POINTS = 101  # of a curve
 
 
@@ -32,20 +31,18 @@ Alphas = Annotated[
     BeforeValidator(_as_list, json_schema_input_type=Fraction | tuple[Fraction, ...]),
     AfterValidator(_in_order),
 ]
-Origins = Mapping[str, str | None]  # by arm, the arm that it starts from
 
 
 class FineTuning(Choice):
     """Where the weights of a classifier start, and which of them are trained.
 
-    `init` is `scratch`, `pretrained` (timm's weights of `architecture`), `clip:FOLDER` (the image tower of a CLIP;
-    `clip:pictograms` is the embedded one), `arm:ARM` (the first seed's classifier of another arm), or any classifier
-    that `genrobust predict` opens, but no `RECIPE:ARM`. Its network replaces `architecture` and prepares images in its
-    own way.
+    `init` is `scratch`, `clip:FOLDER` (the image tower of a CLIP; `clip:pictograms` is the embedded one), `arm:ARM` (the
+    first seed's classifier of another arm), or any classifier that `genrobust predict` opens but a `RECIPE:ARM`, such
+    as timm's `resnet50.a1_in1k`. Its network replaces `architecture` and prepares images in its own way.
     The last layer of a CLIP embeds the recipe's prompts of each class with its text tower; another network keeps its
     rows where it knows all classes, and else gets a new layer.
 
-    `method` is `full` (all weights), `linear-probe`, `lp-ft`, `lora`, or that of another package.
+    `method` is `full` (all weights), `linear-probe`, `lp-ft`, or that of another package.
 
     `wise_ft` interpolates between the weights before (0) and after (1) fine-tuning (WiSE-FT: Wortsman et al., 2022).
     One number makes the arm the network at that point; with several the report shows the accuracy at each.
@@ -92,22 +89,3 @@ class FineTuning(Choice):
 
 
 FROM_SCRATCH = {name: field.default for name, field in FineTuning.model_fields.items()}
-
-
-def started_from(name: str, origins: Origins) -> list[str]:
-    """Return the arm `name` and those that it starts from, directly or through others; see `check_origins`."""
-    arms = [name]
-    while (origin := origins[arms[-1]]) is not None and origin not in arms:
-        arms.append(origin)
-    return arms
-
-
-def check_origins(origins: Origins) -> None:
-    """Raise ValueError if an arm starts from an unknown arm or, directly or through others, from itself."""
-    for name, origin in origins.items():
-        if origin is not None and origin not in origins:
-            raise ValueError(f"arm {name!r}: train.init: {origin!r} is no arm; the arms are {some_of(origins)}")
-    for name in origins:
-        chain = started_from(name, origins)
-        if origins[chain[-1]] == name:
-            raise ValueError(f"arm {name!r}: train.init: {' < '.join([*chain, name])}: it needs itself first")

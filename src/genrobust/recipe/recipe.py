@@ -29,7 +29,6 @@ from genrobust.recipe.classify import (
 )
 from genrobust.recipe.data import DataConfig
 from genrobust.recipe.diffusion import ClassModelConfig, FinetuneConfig
-from genrobust.recipe.fine_tuning import check_origins, started_from
 from genrobust.recipe.generate import (
     DatasetConfig,
     FilterConfig,
@@ -176,7 +175,8 @@ class Recipe(Section):
                 )
         for i, claim in enumerate(self.claims):
             self._check_claim(f"claims.{i}", claim)
-        check_origins(self._origins())
+        for name in names:
+            self._started_from(name)
         self._check_answer()
         return self
 
@@ -275,7 +275,7 @@ class Recipe(Section):
                 continue
             where = f"datasets.{name}.filter.arm"
             self._require_arm(where, rule.arm)
-            for arm in map(self.arm, started_from(rule.arm, self._origins())):
+            for arm in map(self.arm, self._started_from(rule.arm)):
                 if any(self.filter_of(part.source) for part in arm.mixture):
                     raise ValueError(f"{where}: {arm.name!r} trains on filtered images itself; name another arm")
         return self
@@ -365,9 +365,16 @@ class Recipe(Section):
                 groups.setdefault(arm.group, []).append(arm.name)
         return groups
 
-    def _origins(self) -> dict[str, str | None]:
-        """The arm that each arm starts from; None where it starts from something else."""
-        return {arm.name: self.train_of(arm).origin_arm for arm in self.arms}
+    def _started_from(self, name: str) -> list[str]:
+        """Return the arm `name` and those that it starts from, directly or through others; none may be there twice."""
+        arms = [name]
+        while (origin := self.train_of(self.arm(arms[-1])).origin_arm) is not None:
+            where = f"arm {arms[-1]!r}: train.init"
+            self._require_arm(where, origin)
+            arms.append(origin)
+            if origin in arms[:-1]:
+                raise ValueError(f"{where}: {' < '.join(arms[arms.index(origin) :])}: it needs itself first")
+        return arms
 
     def references(self) -> dict[str, str]:
         """The arm that each arm is compared with: its own reference, or the recipe's."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
 
@@ -87,7 +87,7 @@ def answer(record: StudyRecord) -> Answer:
       how it was chosen.
     """
     compared = with_group_records(record)
-    candidates = _candidates(compared)
+    candidates = _candidates(compared, record.summary.groups)
     best = max(candidates, key=lambda arm: -1.0 if arm.val_top1 is None else arm.val_top1, default=None)
     arm = record.answer or (best.name if best else "")
     warnings, noun = tuple(_mislabeled_sets(record)), "group" if record.summary.groups else "arm"
@@ -121,21 +121,17 @@ def _mislabeled_sets(record: StudyRecord) -> Iterator[str]:
             continue
         best = max(arms, key=lambda arm: scores[arm.name].value)
         val = "" if best.val_top1 is None else f" and {number(best.val_top1)} % on validation images"
-        errors = [
-            f"{record.class_names[e.label]} is predicted as {record.class_names[e.said]} in {100 * e.share:.0f} %"
-            for e in summary.confusions.get(test, ())
-        ]
         yield (
             f"Warning: on {test}, the best arm, {best.name}, has {number(scores[best.name].value)} % "
-            f"({span(scores[best.name])}); compare guessing ({number(chance)} %){val}. Perhaps {MISLABELED}"
-            f"{': ' * bool(errors)}{', '.join(errors)}."
+            f"({span(scores[best.name])}); compare guessing ({number(chance)} %){val}. Perhaps {MISLABELED}."
         )
 
 
-def _candidates(record: StudyRecord) -> list[ArmRecord]:
-    """Return the arms that the answer may be about."""
+def _candidates(record: StudyRecord, groups: Collection[str]) -> list[ArmRecord]:
+    """Return the arms that the answer may be about: of a study with `groups`, these alone."""
     summary = record.summary
     compared = [arm for arm in record.arms if summary.reference_of(arm.name) != arm.name and arm.name in summary.arms]
+    compared = [arm for arm in compared if not groups or arm.name in groups]
     return [arm for arm in compared if _is_generated(arm, record)] or compared
 
 

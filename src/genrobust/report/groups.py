@@ -7,15 +7,15 @@ from dataclasses import replace
 from genrobust.core import StudyRecord, Summary
 
 
-def with_group_means(summary: Summary, keep_ungrouped: bool = True) -> Summary:
-    """Return `summary` with its groups in place of their arms, followed by the arms in no group if `keep_ungrouped`.
+def with_group_means(summary: Summary) -> Summary:
+    """Return `summary` with its groups in place of their arms, followed by the arms in no group.
 
     A summary without groups is returned as it is.
     """
     if not summary.groups:
         return summary
     grouped = {arm for members in summary.groups.values() for arm in members}
-    ungrouped = tuple(arm for arm in summary.arms if keep_ungrouped and arm not in grouped)
+    ungrouped = tuple(arm for arm in summary.arms if arm not in grouped)
     group_references = (other for group in summary.groups if (other := summary.reference_of(group)) != group)
     reference = next(group_references, next(iter(summary.groups)))
     pretrained = tuple(group for group, members in summary.groups.items() if set(members) & set(summary.pretrained))
@@ -38,7 +38,7 @@ def with_group_means(summary: Summary, keep_ungrouped: bool = True) -> Summary:
 
 
 def with_group_records(record: StudyRecord) -> StudyRecord:
-    """Return `record` with its groups in place of all arms; a record without groups as it is.
+    """Return `record` with its groups in place of their arms, as `with_group_means`; one without groups as it is.
 
     Each record copies the group's first arm, except `name` and `val_top1`, their mean (None if one arm has none).
     """
@@ -50,7 +50,8 @@ def with_group_records(record: StudyRecord) -> StudyRecord:
         val = [top1 for arm in members if (top1 := arms[arm].val_top1) is not None]
         top1 = sum(val) / len(val) if len(val) == len(members) else None
         groups.append(replace(arms[members[0]], name=group, val_top1=top1))
-    return replace(record, summary=with_group_means(record.summary, keep_ungrouped=False), arms=tuple(groups))
+    summary = with_group_means(record.summary)
+    return replace(record, summary=summary, arms=(*groups, *(arms[name] for name in summary.arms if name in arms)))
 
 
 def averaged_over(record: StudyRecord) -> str:

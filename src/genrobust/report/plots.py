@@ -12,7 +12,7 @@ import numpy as np
 
 from genrobust.core import MEAN_OF_SHIFTS, BaselineModel, Line, StudyRecord, Summary
 from genrobust.report.nouns import Plot
-from genrobust.report.wording import EN_DASH, guessing, is_wide, number, span
+from genrobust.report.wording import EN_DASH, is_wide, number, span, without_looking
 from genrobust.robustness import to_scale
 
 # Shapes of radius 1 about the origin, of about one area, distinct without color.
@@ -79,7 +79,7 @@ class Lanes:
     Attributes:
         rows: The lanes of each test set, a lane an arm.
         ticks: Pairs a position, in percent of the axis, with its percents.
-        guessing: The position of guesses on each test set where the axis reaches it.
+        guessing: The position of what one reaches `without_looking` on each test set, where the axis reaches it.
     """
 
     rows: Mapping[str, Sequence[Lane]]
@@ -89,7 +89,7 @@ class Lanes:
 
 def lanes(summary: Summary, arms: Sequence[str], test_sets: Sequence[str], with_guessing: bool = False) -> Lanes:
     """Return the top-1 of `arms` on `test_sets`, on one linear axis, which reaches guessing if `with_guessing`."""
-    chance = {test: guessing(summary, test) for test in test_sets}
+    chance = {test: without_looking(summary, test) for test in test_sets}
     ends = {(arm, test): accuracy_range(summary, arm, test) for arm in arms for test in test_sets}
     position, ticks = axis([*ends.values(), *((rate, rate) for rate in chance.values() if with_guessing)])
 

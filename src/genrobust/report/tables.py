@@ -45,7 +45,7 @@ def metric_table(summary: Summary, metric: Metric) -> Table | None:
     None where it was not measured. Sets and arms that it says nothing of are left out.
     """
     columns = _columns(summary, metric)
-    return _without_empty(Table(columns, _rows(summary, metric, columns), metric.caption(summary)))
+    return _without_empty(Table(columns, _rows(summary, metric, columns), metric.caption))
 
 
 def difference_table(summary: Summary, metric: Metric) -> Table | None:
@@ -61,13 +61,13 @@ def difference_table(summary: Summary, metric: Metric) -> Table | None:
         columns = (*columns[:at], Column("shifts like these", "95 % interval", "gain"), *columns[at:])
         for arm, entries in rows:
             entries.insert(at, _interval_entry(over_shifts(summary, metric.name, arm), metric))
-    caption = f"{metric.heading(summary)} minus that of {compared_with(summary)}, {metric.difference_unit}"
+    caption = f"{metric.title} minus that of {compared_with(summary)}, {metric.difference_unit}"
     shown = tuple((arm, tuple(entries)) for arm, entries in rows)
     return _without_empty(Table(columns, shown, caption, minus=subtracted(summary)))
 
 
 def _further_table(summary: Summary, metric: Metric) -> Table | None:
-    table = metric_table(summary, metric) if metric.informs(summary) else None
+    table = metric_table(summary, metric)
     at = next((i for i, column in enumerate(table.columns, 1) if column.kind == "mean"), 0) if table else 0
     if table is None or not at:
         return table

@@ -12,7 +12,7 @@ from genrobust.report.groups import with_group_means
 from genrobust.report.nouns import Column, Entry, ReportSection, Table
 from genrobust.report.plots import Lane, Look, lanes, looks, pictured
 from genrobust.report.tables import main_differences, main_tables
-from genrobust.report.wording import caveat, marks, rates, references, row_name
+from genrobust.report.wording import caveat, guessing, marks, number, references, row_name, without_looking
 from genrobust.robustness import CheckedClaim, Metric, check_claims, list_metrics
 
 
@@ -136,7 +136,9 @@ class ReportView:
         drawn = lanes(summary, [*shown, *others], [leading], with_guessing=True)
         where = f"mean of {len(summary.shifts)} shifts" if summary.shifts[1:] else (*summary.shifts, summary.clean)[0]
         caption = f"Top-1 accuracy in percent, {where}, with 95 % intervals."
-        caption += f" Dashed: guessing, {rates(summary, leading)}. {self.marks}"
+        chance, reached = (number(rate(summary, leading)) for rate in (guessing, without_looking))
+        more = "" if reached == chance else ", or always naming the commonest class where that reaches more"
+        caption += f" Dashed: guessing{more}, {reached} %. {self.marks}"
         at = [i for i, column in enumerate(table.columns) if column.kind in ("mean", "clean")]
         entries = dict(table.rows)
         rows = tuple((lane, tuple(entries[lane.arm][i] for i in at)) for lane in drawn.rows[leading])

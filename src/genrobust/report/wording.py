@@ -17,7 +17,6 @@ STARTED = "\u00a7"  # a section sign: began with what it learned from other data
 MISLABELED = (
     "its labels are permuted, or its images prepared differently"  # a set that is answered worse than by guesses
 )
-BEGUN = "started from a pretrained network"
 
 
 def number(value: float, signed: bool = False, digits: int = 1) -> str:
@@ -80,9 +79,9 @@ def over_shifts(summary: Summary, metric: str, arm: str) -> Score | None:
 
 def shifts_in_mean(summary: Summary, metric: Metric) -> tuple[str, ...]:
     """Return the shifts that the mean of `metric` is over: those that have it, and a line that explains enough."""
-    if metric.needs:
-        fitted = getattr(summary, metric.needs)
-        return tuple(shift for shift in summary.shifts if shift in fitted and fitted[shift].r2 >= EXPLAINED)
+    if metric.needs_lines:
+        lines = summary.lines
+        return tuple(shift for shift in summary.shifts if shift in lines and lines[shift].r2 >= EXPLAINED)
     return tuple(shift for shift in summary.shifts if summary.find(metric.name, summary.arms[0], shift) is not None)
 
 
@@ -131,7 +130,7 @@ def marks(summary: Summary) -> str:
     """Return what the marks of `row_name` mean, as sentences; "" without any."""
     notes = [f"{ELSEWHERE} trained on other data."] if summary.trained_elsewhere else []
     if set(summary.pretrained) & set(summary.arms):
-        notes.append(f"{STARTED} {BEGUN}.")
+        notes.append(f"{STARTED} started from a pretrained network: compare these with each other.")
     return " ".join(notes)
 
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -12,7 +11,6 @@ from genrobust.robustness.grouping import FEW_GROUPS
 from genrobust.robustness.sets import AnsweredSet
 
 MISSED_OF_SET = 8  # images of each test set that are kept to be looked at
-CONFUSIONS = 3  # of each test set that are kept
 CONFUSED_PAIRS = 10  # of each arm
 MATRIX_CLASSES = 100  # up to which an arm's answers are kept as a matrix
 DECIMALS = 4  # of percents by class
@@ -67,51 +65,28 @@ def gains_without_groups(
     return extremes
 
 
-def missed_images(
-    sets: Sequence[AnsweredSet],
-) -> tuple[tuple[MissedImage, ...], dict[str, int], dict[str, tuple[Confusion, ...]]]:
-    """Return images that every classifier gets wrong, and by test set how many there are, and what they are taken for.
+def missed_images(answered: AnsweredSet) -> tuple[list[MissedImage], int]:
+    """Return images of a test set that every classifier gets wrong, and how many there are.
 
-    Of each set the first `MISSED_OF_SET` are returned: those that most classifiers take for the same class. What they
-    are taken for are the `CONFUSIONS` of the most images.
+    The first `MISSED_OF_SET` are returned: those that most classifiers take for the same class.
     """
-    missed: list[MissedImage] = []
-    counts: dict[str, int] = {}
-    confusions: dict[str, tuple[Confusion, ...]] = {}
-    for answered in sets:
-        said = answered.mistaken_for.reshape(-1, len(answered.labels))
-        wrong = np.flatnonzero((said >= 0).all(axis=0))
-        counts[answered.name] = len(wrong)
-        if len(wrong):
-            of_set, confusions[answered.name] = _most_agreed(answered, wrong, said[:, wrong])
-            missed += of_set
-    return tuple(missed), counts, confusions
-
-
-def _most_agreed(
-    answered: AnsweredSet, wrong: np.ndarray, said: np.ndarray
-) -> tuple[list[MissedImage], tuple[Confusion, ...]]:
-    """The images `wrong`, indices, on which most of the classifiers agree, and what most images are taken for.
-
-    `said` are the answers of the T classifiers, [T, wrong].
-    """
-    answers = [np.unique(column, return_counts=True) for column in said.T]
+    said = answered.mistaken_for.reshape(-1, len(answered.labels))
+    wrong = np.flatnonzero((said >= 0).all(axis=0))
+    answers = [np.unique(column, return_counts=True) for column in said[:, wrong].T]
     share = np.array([counts.max() for _, counts in answers]) / len(said)
-    labels, taken_for = answered.labels[wrong].tolist(), [int(given[counts.argmax()]) for given, counts in answers]
     indices = np.flatnonzero(answered.members)[wrong].tolist()
     images = [
         MissedImage(
             test_set=answered.name,
             index=indices[i],
             key=answered.keys[indices[i]],
-            label=labels[i],
-            said=taken_for[i],
+            label=int(answered.labels[wrong[i]]),
+            said=int(answers[i][0][answers[i][1].argmax()]),
             share=float(share[i]),
         )
         for i in np.argsort(-share, kind="stable")[:MISSED_OF_SET].tolist()
     ]
-    pairs = Counter(zip(labels, taken_for, strict=True))
-    return images, _most_frequent(pairs.most_common(CONFUSIONS), np.bincount(answered.labels))
+    return images, len(wrong)
 
 
 def class_sizes(sets: Sequence[AnsweredSet]) -> tuple[int, ...]:
@@ -147,7 +122,7 @@ def class_reports(sets: Sequence[AnsweredSet], arms: Mapping[str, Sequence[int]]
         reports[name] = ClassReport(
             precision=_percents(right, predicted),
             recall=_percents(right, sizes),
-            confused=_most_frequent(pairs, sizes),
+            confused=tuple(Confusion(*pair, n / int(sizes[pair[0]]), n) for pair, n in pairs),
             matrix=matrix,
         )
     return reports
@@ -155,8 +130,3 @@ def class_reports(sets: Sequence[AnsweredSet], arms: Mapping[str, Sequence[int]]
 
 def _percents(right: np.ndarray, of: np.ndarray) -> tuple[float | None, ...]:
     return tuple(round(100 * r / n, DECIMALS) if n else None for r, n in zip(right.tolist(), of.tolist(), strict=True))
-
-
-def _most_frequent(pairs: Iterable[tuple[tuple[int, int], float]], sizes: np.ndarray) -> tuple[Confusion, ...]:
-    """Return pairs of a class and what its images are taken for, with their number, and the images of each class."""
-    return tuple(Confusion(*pair, n / int(sizes[pair[0]]), n) for pair, n in pairs)

@@ -181,8 +181,8 @@ def _usable(clean: Percents, shifted: Percents, test_set: str, transform: str) -
     x, y = x[used], y[used]
     if len(np.unique(x)) < 3:
         raise UserError(
-            f"{where}: a line needs three models or more of different clean accuracy; of {len(used)} models "
-            f"{len(np.unique(x))} will do. Add rows to robustness.baselines, or set it to null for no line"
+            f"{where}: a line takes three models or more of different clean accuracy, and of these {len(used)} models "
+            f"{len(np.unique(x))} will do: name more baselines, or none for no line"
         )
     return x, y
 

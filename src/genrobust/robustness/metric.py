@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from genrobust.core import Predictions, Registry, Summary, UserError, hashed_seed
+from genrobust.core import Predictions, Registry, UserError, hashed_seed
 from genrobust.robustness.answers import Answers
 from genrobust.robustness.grouping import Groups
 from genrobust.robustness.resampling import ANY, Measured, image_counts, measure_accuracy, over_groups
@@ -28,7 +28,7 @@ class Metric(ABC):
         higher_is_better: Whether the highest value of a column is the best, or the lowest.
         signed: Whether values have a sign, as differences do.
         digits: Decimals that are shown.
-        needs: What of a study it needs: "lines" (see `StudyAnswers`), "" for the answers alone.
+        needs_lines: Whether it is measured against baseline lines, on the shifts that have one.
         section: The place of a main metric, which has sections of its own in the report; None for the others, which
             share a table. Main metrics are measured first, in this order.
     """
@@ -39,7 +39,7 @@ class Metric(ABC):
     higher_is_better: ClassVar[bool] = True
     signed: ClassVar[bool] = False
     digits: ClassVar[int] = 1
-    needs: ClassVar[str] = ""
+    needs_lines: ClassVar[bool] = False
     section: ClassVar[int | None] = None
 
     def __init__(self, name: str) -> None:
@@ -50,17 +50,10 @@ class Metric(ABC):
         """The unit of a difference: percents differ by points."""
         return "points" if self.unit == "%" else self.unit
 
-    def heading(self, summary: Summary) -> str:
-        """Return what it is called in a report of `summary`."""
-        return self.title
-
-    def caption(self, summary: Summary) -> str:
-        """Return its heading with its unit."""
-        return f"{self.heading(summary)}, {'percent' if self.unit == '%' else self.unit}"
-
-    def informs(self, summary: Summary) -> bool:
-        """Return whether it says anything that another metric of `summary` does not."""
-        return True
+    @property
+    def caption(self) -> str:
+        """Its title with its unit."""
+        return f"{self.title}, {'percent' if self.unit == '%' else self.unit}"
 
     @abstractmethod
     def measure(self, study: StudyAnswers) -> dict[str, Measured]:
@@ -71,13 +64,11 @@ class ImageMetric(Metric):
     """A metric computed from the predictions for a test set's images, with a bootstrap over the images.
 
     Attributes:
-        all_classes: Whether the logits cover all classes instead of only the test set's own.
         adapted: Whether it is of the predictions that classifiers make once they are adapted to the test set.
         bounds: The lowest and the highest possible value.
         over_groups: Whether groups of images are resampled, where they are known; else single images always are.
     """
 
-    all_classes: ClassVar[bool] = False
     adapted: ClassVar[bool] = False
     bounds: ClassVar[tuple[float, float]] = ANY
     over_groups: ClassVar[bool] = True
@@ -127,9 +118,8 @@ class ImageMetric(Metric):
             GenrobustError: A logit is NaN, or the highest of an image infinite.
             UserError: The parts of `predictions` do not fit each other.
         """
-        computed, test = {self.name: self.of_images}, predictions.test_set
-        on_own_classes, on_all_classes = ({}, computed) if self.all_classes else (computed, {})
-        images = answer_sets({("", 0, test): predictions}, [test], on_own_classes, on_all_classes)[0][test]
+        test = predictions.test_set
+        images = answer_sets({("", 0, test): predictions}, [test], {self.name: self.of_images})[0][test]
         if self.gap(images):
             return float("nan")
         return float(self.resample(images.values[self.name], images, 1, np.random.default_rng(0)).point[0, 0])
@@ -157,7 +147,7 @@ class ImageMetric(Metric):
             point=point.reshape(arms, seeds),
             draws=drawn(groups, rng),
             n=n,
-            classes=images.all_classes if self.all_classes else len(images.classes),
+            classes=len(images.classes),
             over="images",
             bounds=self.bounds,
         )
@@ -173,8 +163,7 @@ class Proportion(ImageMetric):
         return answers.correct
 
     def resample(self, values: np.ndarray, images: AnsweredSet, bootstrap: int, rng: np.random.Generator) -> Measured:
-        classes = images.all_classes if self.all_classes else len(images.classes)
-        return measure_accuracy(values, classes, bootstrap, rng, images.groups)
+        return measure_accuracy(values, len(images.classes), bootstrap, rng, images.groups)
 
 
 METRICS: Registry[type[Metric]] = Registry("metric", "genrobust.metrics", "genrobust.robustness.metrics")

@@ -16,7 +16,6 @@ from genrobust.robustness.grouping import Groups, Resample, crowding, group_weig
 TAILS = (2.5, 97.5)  # percentiles of a 95 % interval
 LEAST = 20  # replicates: of fewer, none is expected outside of a 95 % interval
 AT_ONCE = 100  # resamples held in memory: 60 MB for 50,000 images
-IN_MEMORY = 4_000_000  # counts of baselines held in memory, 32 MB: all resamples at once of up to 4,000 baselines
 FEW = 5000  # distinct rows, of some ten thousand images, up to which a multinomial draw is the faster one
 RESAMPLED_FROM = 3  # arms of a group, from which on they are resampled: two say too little about their spread
 ANY = (-np.inf, np.inf)
@@ -360,14 +359,6 @@ def _row_counts(row_of: np.ndarray, counts: np.ndarray, resamples: int, rng: np.
     if d <= FEW:
         return rng.multinomial(n, counts / n, size=resamples)
     return np.stack([np.bincount(row_of[rng.integers(0, n, n)], minlength=d) for _ in range(resamples)])
-
-
-def baseline_counts(n: int, bootstrap: int) -> Iterator[np.ndarray]:
-    """Yield how often each of `n` baselines comes in each resample, int [B', n], for `bootstrap` resamples in all."""
-    rng, row_of, once = np.random.default_rng(0), np.arange(n), np.ones(n, dtype=np.int64)
-    block = max(1, IN_MEMORY // n)
-    for start in range(0, bootstrap, block):
-        yield _row_counts(row_of, once, min(block, bootstrap - start), rng)
 
 
 def image_counts(

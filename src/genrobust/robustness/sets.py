@@ -171,8 +171,7 @@ def arms_and_seeds(predictions: StudyPredictions, tests: Sequence[str]) -> tuple
 def answer_sets(
     predictions: StudyPredictions,
     tests: Sequence[str],
-    on_own_classes: Mapping[str, OfImages],
-    on_all_classes: Mapping[str, OfImages],
+    of_images: Mapping[str, OfImages],
 ) -> tuple[dict[str, AnsweredSet], dict[str, str]]:
     """Compute what metrics need of every test set, and of the clean set over the classes of each shift.
 
@@ -180,8 +179,7 @@ def answer_sets(
 
     Args:
         tests: The test sets, the clean one first.
-        on_own_classes: What is computed with logits restricted to a set's own classes, by metric.
-        on_all_classes: What is computed over all classes, by metric.
+        of_images: What is computed of each image, by metric.
 
     Returns:
         The sets by name, and the name of the clean set that each is paired with.
@@ -210,7 +208,7 @@ def answer_sets(
     sets: dict[str, AnsweredSet] = {}
     for test in tests:
         over = restricted if test == clean else {test: classes[test]}
-        answers = _answered_sets(predictions, arms, seeds, images[test], over, on_own_classes, on_all_classes)
+        answers = _answered_sets(predictions, arms, seeds, images[test], over, of_images)
         sets |= {name: answers[name] for name in sorted(answers, key=lambda name: name != test)}
     return dict(sorted(sets.items(), key=lambda item: item[0] not in tests)), paired
 
@@ -221,19 +219,17 @@ def _answered_sets(
     seeds: Sequence[int],
     images: Predictions,
     over: Mapping[str, np.ndarray],
-    on_own_classes: Mapping[str, OfImages],
-    on_all_classes: Mapping[str, OfImages],
+    of_images: Mapping[str, OfImages],
 ) -> dict[str, AnsweredSet]:
-    """The answers on one test set, over each of the classes in `over`, and over all under the test set's own name."""
-    test, all_classes = images.test_set, len(images.classes)
-    subsets = [*((classes, on_own_classes) for classes in over.values()), (np.arange(all_classes), on_all_classes)]
+    """The answers on one test set, over each of the classes in `over`."""
+    test, subsets = images.test_set, [(classes, of_images) for classes in over.values()]
     values: dict[str, dict[str, np.ndarray]] = {name: {} for name in over}
     protocols = {images.protocol}
     for (a, arm), (s, seed) in product(enumerate(arms), enumerate(seeds)):
         predicted = predictions[arm, seed, test]
         _require_same_images(predicted, images, _where(arm, seed, test), test)
         protocols.add(predicted.protocol)
-        for name, by_metric in zip([*over, test], read_answers(predicted, subsets), strict=True):
+        for name, by_metric in zip(over, read_answers(predicted, subsets), strict=True):
             for metric, computed in by_metric.items():
                 to = values[name].setdefault(metric, np.zeros((len(arms), len(seeds), *computed.shape), computed.dtype))
                 to[a, s] = computed
@@ -244,7 +240,7 @@ def _answered_sets(
         sets[name] = AnsweredSet(
             name=name,
             classes=classes,
-            all_classes=all_classes,
+            all_classes=len(images.classes),
             labels=labels_inside(images, classes),
             members=members,
             values=values[name],

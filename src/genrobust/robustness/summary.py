@@ -123,7 +123,7 @@ def summarize(
     table = study.measured | _means_over_shifts(study.measured, in_mean)
     table |= {("top1", name): measured for name, measured in subsets.items()}
     tested = {test: study.sets[test] for test in (comparison.clean, *comparison.shifts)}
-    missed, missed_counts, confusions = missed_images(list(tested.values()))
+    missed = {test: missed_images(answered) for test, answered in tested.items()}
     members = {arm: [a] for a, arm in enumerate(arms)}
     members |= {group: [arms.index(arm) for arm in of_group] for group, of_group in comparison.groups.items()}
     by_side = {comparison.clean: [comparison.clean]} | ({ALL_SHIFTS: in_mean} if in_mean else {})
@@ -145,9 +145,8 @@ def summarize(
         without_group=gains_without_groups(
             [study.sets[test] for test in in_mean], comparison.image_groups, arms, references
         ),
-        missed=missed,
-        missed_counts=missed_counts,
-        confusions=confusions,
+        missed=tuple(image for images, _ in missed.values() for image in images),
+        missed_counts={test: count for test, (_, count) in missed.items()},
         class_reports={
             side: class_reports([study.sets[test] for test in of_side], members) for side, of_side in by_side.items()
         },
@@ -166,7 +165,7 @@ def score_baselines(predictions: StudyPredictions, clean: str, shifts: Sequence[
     """
     tests = (clean, *shifts)
     models, seeds = arms_and_seeds(predictions, tests)
-    sets, paired = answer_sets(predictions, tests, {"top1": lambda answers: answers.correct}, {})
+    sets, paired = answer_sets(predictions, tests, {"top1": lambda answers: answers.correct})
 
     def top1(name: str, model: int) -> float:
         right = sets[name].values["top1"][model]
@@ -206,15 +205,14 @@ def _measure_metrics(
     """The answers, with every metric that can be measured of them."""
     clean, shifts = comparison.clean, comparison.shifts
     lines = {**comparison.published, **fit_lines(baselines, shifts, comparison.transform)}
-    of_images = [f for f in metrics if isinstance(f, ImageMetric) and not f.adapted]
-    on_own_classes, on_all_classes = (
-        {f.name: f.of_images for f in of_images if f.all_classes is over_all} for over_all in (False, True)
+    of_images, of_adapted = (
+        {f.name: f.of_images for f in metrics if isinstance(f, ImageMetric) and f.adapted is is_adapted}
+        for is_adapted in (False, True)
     )
-    on_own_classes[MISTAKEN_FOR] = lambda answers: answers.mistaken_for
-    sets, paired = answer_sets(predictions, (clean, *shifts), on_own_classes, on_all_classes)
+    of_images[MISTAKEN_FOR] = lambda answers: answers.mistaken_for
+    sets, paired = answer_sets(predictions, (clean, *shifts), of_images)
     if adapted is not None:
-        of_adapted = {f.name: f.of_images for f in metrics if isinstance(f, ImageMetric) and f.adapted}
-        for name, answered in answer_sets(adapted, (clean, *shifts), of_adapted, {})[0].items():
+        for name, answered in answer_sets(adapted, (clean, *shifts), of_adapted)[0].items():
             sets[name].values.update(answered.values)
     for name, answered in sets.items():
         test = name if name in paired else clean
@@ -225,7 +223,7 @@ def _measure_metrics(
         sets[name] = replace(answered, groups=Groups.of(groups, answered.members), copies=copies)
     study = StudyAnswers(sets, paired, lines, baselines, comparison.bootstrap, rng)
     for metric in metrics:
-        if not metric.needs or getattr(study, metric.needs):
+        if study.lines or not metric.needs_lines:
             study.measured.update({(metric.name, test): m for test, m in metric.measure(study).items()})
     return study
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from genrobust.core import Line, UserError
+from genrobust.core import Line
 from genrobust.robustness.effective import effective_robustness, fit_line, has_finite_scale, predict, refit_lines
-from genrobust.robustness.resampling import TAILS, baseline_counts
+from genrobust.robustness.resampling import TAILS
 
 # The natural shifts of ImageNet have logit slopes from 0.3 (YTBB-Robust) to 3.0 (ImageNet-A above ResNet-50), and R²
 # from 0.36 (ImageNet-A below it) to 1, over the standard models of the testbed (Taori et al., 2020).
@@ -17,7 +17,7 @@ STEEPEST = 4.0
 WEAKEST_R2 = 0.2
 EXAMPLES = 3  # models that a doubt names
 UNIT_GAP = 10  # accuracies of models that are this far apart, one of them below 1 %, are hardly of the same unit
-RESAMPLES, AT_ONCE = 1000, 1000  # of the baselines; models whose predictions of all of these are held, 8 MB
+RESAMPLES = 1000  # of the baselines
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,32 +41,22 @@ class Published:
 
 
 @dataclass(frozen=True, slots=True)
-class TableScores:
-    """The effective robustness of M models, in points: `er` float [M], with its interval over baselines `lo` to `hi`.
-
-    `extrapolated` bool [M] says who has an ID accuracy outside those that its line was fitted on. `lines` holds one
-    line, or the one below the pivot and the one above it.
-    """
-
-    lines: tuple[Line, ...]
-    er: np.ndarray
-    lo: np.ndarray
-    hi: np.ndarray
-    extrapolated: np.ndarray
-
-
-@dataclass(frozen=True, slots=True)
 class PublishedScores:
-    """The scores of `models`, against one line or, with a `pivot`, the two that this model parts.
+    """The effective robustness of M `models` against a `line`, in points.
 
     Attributes:
-        left_out: The baselines that no line was fitted on, by reason.
+        er: [M], with its interval over the baselines from `lo` to `hi`.
+        extrapolated: Which models have an ID accuracy outside those that the line was fitted on: bool [M].
+        left_out: The baselines that the line was not fitted on, by reason.
         doubts: What suggests that the columns were swapped or have nothing to do with each other, as sentences.
     """
 
     models: Published
-    scores: TableScores
-    pivot: str | None
+    line: Line
+    er: np.ndarray
+    lo: np.ndarray
+    hi: np.ndarray
+    extrapolated: np.ndarray
     left_out: dict[str, tuple[str, ...]]
     doubts: tuple[str, ...]
 
@@ -76,24 +66,21 @@ def score_published(
     baselines: np.ndarray,
     transform: str = "logit",
     min_id: float = 0,
-    pivot: str | None = None,
 ) -> PublishedScores:
     """Score every model of a table against the line of its baselines.
 
     Args:
         baselines: Which models are baselines, bool [M]. Those below `min_id` percent, at 0 % or 100 % where these have
-            no finite transform, the pivot itself and all but the first of `copies` are scored and left out of the line.
+            no finite transform, and all but the first of `copies` are scored and left out of the line.
         transform: The scale of the line: "logit", "probit" or "linear".
         min_id: The least ID accuracy of a baseline, in percent.
-        pivot: The model that the set was filtered against (see `_against_lines`).
 
     Raises:
-        UserError: Fewer than three baselines to a line.
+        UserError: Fewer than three baselines.
     """
     names, clean, shifted = models.names, models.clean, models.shifted
     chosen, left_out = baselines, {}
     for reason, out in (
-        ("the pivot", np.array([name == pivot for name in names])),
         (f"ID accuracy below {min_id:g} %", clean < min_id),
         (f"0 % or 100 % has no finite {transform}", ~has_finite_scale(clean, shifted, transform)),
     ):
@@ -104,55 +91,23 @@ def score_published(
     if len(twins := rows[copies(np.column_stack([clean, shifted])[rows])]):
         left_out["all accuracies are those of another one"] = tuple(names[i] for i in twins)
         chosen = chosen & ~np.isin(np.arange(len(names)), twins)
-    at = None if pivot is None else float(clean[names.index(pivot)])
-    scores = _against_lines(models, chosen, transform, at)
-    return PublishedScores(models, scores, pivot, left_out, doubts_of(models, scores.lines))
+    line = fit_line(clean[chosen], shifted[chosen], models.shift, transform)
+    er, (lo, hi) = effective_robustness(line, clean, shifted), _interval(models, chosen, transform)
+    extrapolated = (clean < line.lo) | (clean > line.hi)
+    return PublishedScores(models, line, er, lo, hi, extrapolated, left_out, doubts_of(models, line))
 
 
-def _against_lines(models: Published, baselines: np.ndarray, transform: str, pivot: float | None) -> TableScores:
-    """The scores of all models.
+def _interval(models: Published, baselines: np.ndarray, transform: str) -> np.ndarray:
+    """The 95 % percentile bootstrap interval of each model, in points, over the baselines alone: [2, M].
 
-    `pivot` is for a set that was filtered against one model, as ImageNet-A was against a ResNet-50: accuracies bend at
-    that model's clean accuracy (percent), so Taori et al. (2020) fit one line to the baselines below it and another to
-    those above; those at it, the model itself first of all, are in neither. A model up to it is scored by the first.
+    The baselines are resampled with replacement, the same for all models. How uncertain the accuracies themselves are
+    is not in it; `summarize` adds that.
     """
-    clean = models.clean
-    parts = [("", baselines, np.ones(len(clean), dtype=bool))]
-    if pivot is not None:
-        parts = [
-            (f" below the pivot, {pivot:.2f} %", baselines & (clean < pivot), clean <= pivot),
-            (f" above the pivot, {pivot:.2f} %", baselines & (clean > pivot), clean > pivot),
-        ]
-    er, lo, hi = (np.empty(len(clean)) for _ in range(3))
-    outside = np.empty(len(clean), dtype=bool)
-    lines = []
-    for where, used, scored in parts:
-        line = _line(clean[used], models.shifted[used], models.shift, transform, where)
-        er[scored] = effective_robustness(line, clean[scored], models.shifted[scored])
-        lo[scored], hi[scored] = _interval(clean, models.shifted, used, scored, transform)
-        outside[scored] = (clean[scored] < line.lo) | (clean[scored] > line.hi)
-        lines.append(line)
-    return TableScores(tuple(lines), er, lo, hi, outside)
-
-
-def _interval(
-    clean: np.ndarray, shifted: np.ndarray, baselines: np.ndarray, scored: np.ndarray, transform: str
-) -> tuple[np.ndarray, np.ndarray]:
-    """The 95 % percentile bootstrap intervals, in points, of the models `scored`, over the baselines alone.
-
-    The baselines are resampled with replacement, the same for all models. How uncertain the
-    accuracies themselves are is not in it; `summarize` adds that.
-    """
-    counts = baseline_counts(int(baselines.sum()), RESAMPLES)
-    fits = np.hstack([refit_lines(clean[baselines], shifted[baselines], block, transform) for block in counts])
+    n = int(baselines.sum())
+    counts = np.random.default_rng(0).multinomial(n, np.full(n, 1 / n), size=RESAMPLES)
+    fits = np.stack(refit_lines(models.clean[baselines], models.shifted[baselines], counts, transform))
     intercept, slope = fits[:, ~np.isnan(fits).any(axis=0), None]
-    clean, shifted = clean[scored], shifted[scored]
-    ends = np.empty((len(TAILS), len(shifted)))
-    for start in range(0, len(shifted), AT_ONCE):
-        block = slice(start, start + AT_ONCE)
-        drawn = predict(slope, intercept, transform, clean[block])  # [B, models]
-        ends[:, block] = np.percentile(shifted[block] - drawn, TAILS, axis=0)
-    return ends[0], ends[1]
+    return np.percentile(models.shifted - predict(slope, intercept, transform, models.clean), TAILS, axis=0)
 
 
 def copies(accuracies: np.ndarray) -> np.ndarray:
@@ -166,35 +121,24 @@ def copies(accuracies: np.ndarray) -> np.ndarray:
     return copied
 
 
-def doubts_of(models: Published, lines: Sequence[Line]) -> tuple[str, ...]:
+def doubts_of(models: Published, line: Line) -> tuple[str, ...]:
     """Say what suggests mixed units, or columns that were swapped or have nothing to do with each other."""
-    columns = ((models.id_column, models.clean), (models.shift, models.shifted))
-    mixed = [doubt for name, percents in columns if (doubt := _mixed_units(models.names, name, percents))]
-    if models.shifted.max(initial=0) <= 1 < models.clean.max(initial=0):
-        mixed.append(f"no accuracy in {models.shift!r} is above 1, as it is on the ID set: fractions beside percents?")
-    return (*mixed, *_doubts_of_lines(lines, models.clean, models.shifted))
-
-
-def _doubts_of_lines(lines: Sequence[Line], clean: np.ndarray, shifted: np.ndarray) -> list[str]:
-    doubts = []
+    clean, shifted = models.clean, models.shifted
+    columns = ((models.id_column, clean), (models.shift, shifted))
+    doubts = [doubt for name, percents in columns if (doubt := _mixed_units(models.names, name, percents))]
+    if shifted.max(initial=0) <= 1 < clean.max(initial=0):
+        doubts.append(f"no accuracy in {models.shift!r} is above 1, as it is on the ID set: fractions beside percents?")
     above = int((shifted > clean).sum())
     if 2 * above > len(clean):
         doubts.append(
             f"{above:,} of {len(clean):,} models are more accurate on the shifted set than on the ID set: "
             "the two columns may be swapped"
         )
-    for line in lines:
-        wrong = []
-        if not 0 <= line.slope <= STEEPEST:
-            wrong.append(f"its slope is {line.slope:.2f}, where 0 to {STEEPEST:g} is usual")
-        if not line.r2 >= WEAKEST_R2:
-            wrong.append(f"its R² is {line.r2:.2f}, below {WEAKEST_R2:g}")
-        if wrong:
-            doubts.append(
-                f"the line over ID accuracies {line.lo:.1f} to {line.hi:.1f} % says little: {' and '.join(wrong)}; "
-                "the two columns may be swapped or unrelated"
-            )
-    return doubts
+    wrong = [] if 0 <= line.slope <= STEEPEST else [f"its slope is {line.slope:.2f}, where 0 to {STEEPEST:g} is usual"]
+    wrong += [] if line.r2 >= WEAKEST_R2 else [f"its R² is {line.r2:.2f}, below {WEAKEST_R2:g}"]
+    if wrong:
+        doubts.append(f"the line says little: {' and '.join(wrong)}; the two columns may be swapped or unrelated")
+    return tuple(doubts)
 
 
 def _mixed_units(names: Sequence[str], column: str, percents: np.ndarray) -> str:
@@ -207,13 +151,3 @@ def _mixed_units(names: Sequence[str], column: str, percents: np.ndarray) -> str
         f"{len(small):,} of {len(percents):,} accuracies in {column!r} are at most 1 ({', '.join(small[:EXAMPLES])}"
         f"{' ...' * (len(small) > EXAMPLES)}) and all others at least {large.min():g}: fractions among percents?"
     )
-
-
-def _line(clean: np.ndarray, shifted: np.ndarray, shift: str, transform: str, where: str) -> Line:
-    different = len(np.unique(clean[has_finite_scale(clean, shifted, transform)]))
-    if different < 3:
-        raise UserError(
-            f"too few baselines{where}: a line takes three or more of different ID accuracy, and there are "
-            f"{different}; name more of them, or lower the ID accuracy that they must have"
-        )
-    return fit_line(clean, shifted, shift, transform)

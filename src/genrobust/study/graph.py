@@ -99,7 +99,7 @@ class Graph:
             if (initial := planned.initial) is None:
                 continue
             for words in initial.preparation_notes(planned.run.train):
-                self.context.log(f"{initial.spec}: {words}")
+                self.context.log(f"{initial.opened.name}: {words}")
             network = initial.make(self.context.data.labels, planned.settings).network
             if planned.run.train.probes:
                 from genrobust.classifiers import last_linear  # with torch, which a report of what is there loads not

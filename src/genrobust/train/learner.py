@@ -72,7 +72,7 @@ def _decay_groups(learner: Learner, excluded: Sequence[str]) -> list[dict[str, A
     """Return two groups of parameters: with weight decay, and without, where the name contains a text of `excluded`."""
     groups: tuple[dict[str, Any], ...] = ({"params": []}, {"params": [], "weight_decay": 0.0})
     for name, parameter in learner.named_parameters():
-        if not parameter.requires_grad:  # LoRA's network
+        if not parameter.requires_grad:  # a method may freeze some
             continue
         local_name = name.partition("network.")[2]
         groups[any(text in local_name for text in excluded)]["params"].append(parameter)

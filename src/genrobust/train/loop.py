@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 from timm.utils import ModelEmaV3
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from genrobust.classifiers import (
@@ -25,6 +25,8 @@ from genrobust.classifiers import (
     TrainingState,
     checkpoint_manifest,
     claim_training,
+    create_classifier,
+    move_to,
     predict_logits,
     read_checkpoint_info,
     require_same_job,
@@ -53,7 +55,6 @@ from genrobust.train.augment import border_color, make_augment
 from genrobust.train.learner import compile_network, explain_compilation, make_learner, make_optimizer
 from genrobust.train.mixture import Mixture
 from genrobust.train.probe import Probed, fit_probe
-from genrobust.train.start import copy_weights, first_network, merge_lora
 from genrobust.train.team import ALONE, Team
 
 NOUN = "classifier"
@@ -186,13 +187,23 @@ class _Training:
 
     def probe(self) -> None:
         """Save a linear probe of a pretrained network; a killed one goes on from its features, and is solved anew."""
-        model = first_network(self.labels, self.config, self.seed, self.device, self.initial)
+        model = self.first_network()
         probed = self.fit_probe(model)
         steps, top1 = self.config.steps_for(len(self.mixture)), probed.val_top1
         metrics = {"loss": probed.loss, **({} if top1 is None else {"val_top1": top1})}
         self.watch(steps, metrics)
         progress = Progress(steps, steps, top1, [] if top1 is None else [{"step": steps, **metrics}])
         self.publish(model, progress, penalty=probed.penalty)
+
+    def first_network(self) -> Classifier:
+        """Return the network that training starts from; the seed decides what of its weights is random."""
+        config = self.config
+        torch.manual_seed(hashed_seed(self.seed, "weights"))
+        if self.initial is None:
+            model = create_classifier(config.architecture, len(self.labels), config.image_size, config.network_kwargs)
+        else:
+            model = self.initial.make(self.labels, config)
+        return move_to(model, self.device)
 
     def fit_probe(self, model: Classifier) -> Probed:
         """Replace the last layer of `model` by a linear probe, whose features the main process keeps meanwhile."""
@@ -240,8 +251,12 @@ class _Run(_Training):
     def __post_init__(self) -> None:
         config, mixture = self.config, self.mixture
         self.steps, self.warmup = config.steps_for(len(mixture)), config.warmup_for(len(mixture))
-        learner = make_learner(self._first_network(), len(self.labels), config)
-        self.model = learner.model
+        self.model = self.first_network()
+        if config.probes == "first" and not saved_steps(self.out):  # else `resume` loads all weights
+            self.fit_probe(self.model)
+        self.initial_weights = None if self.initial is None else copy_weights(self.model)
+        config.prepare(self.model)
+        learner = make_learner(self.model, len(self.labels), config)
         self.ema = ModelEmaV3(self.model, decay=config.ema_decay, use_warmup=True)
         self.scaler = LossScaler(self.device, config.precision)
         self.optimizer = make_optimizer(learner, config, self.scaler)
@@ -251,16 +266,6 @@ class _Run(_Training):
         self.best: dict[str, Tensor] = {}
         self.progress = Progress()
         self.augment = make_augment(config, border_color(mixture.batch(self.seed, 0)[0]))
-
-    def _first_network(self) -> Classifier:
-        """Return the network of the first step; its weights are kept in `initial_weights` if they are pretrained."""
-        config = self.config
-        model = first_network(self.labels, config, self.seed, self.device, self.initial)
-        if config.probes == "first" and not saved_steps(self.out):  # else `resume` loads all weights
-            self.fit_probe(model)
-        self.initial_weights = None if self.initial is None else copy_weights(model)
-        config.prepare(model)
-        return model
 
     def to_end(self) -> None:
         """Train the remaining steps, and save the checkpoint."""
@@ -399,8 +404,12 @@ class _Run(_Training):
     def finish(self) -> None:
         """Save the best weights as a checkpoint."""
         self.ema.module.load_state_dict(self.best)
-        merge_lora(self.ema.module)
         self.publish(self.ema.module, self.progress, self.initial_weights)
+
+
+def copy_weights(model: nn.Module) -> dict[str, Tensor]:
+    """Return the weights of a network, copied to main memory."""
+    return {name: tensor.detach().to("cpu", copy=True) for name, tensor in model.state_dict().items()}
 
 
 def learning_rate(config: TrainConfig, step: int, steps: int, warmup: int) -> float:

@@ -15,7 +15,7 @@ from genrobust.classifiers import BICUBIC, prepare
 from genrobust.core import ImageSet, Subset, UserError, digest, prefix, reading_pool
 from genrobust.data import Cell, list_cells
 from genrobust.train.crops import RESIZING, RandomCrop, draw_crops
-from genrobust.train.packed import PACKING, PackedImages, to_pack
+from genrobust.train.packed import PACKING, PackedImages
 
 if TYPE_CHECKING:  # torch takes seconds, and what a mixture holds is known without it
     from torch import Tensor
@@ -135,18 +135,9 @@ class Mixture:
             drawn[of_kind] = cells[cell][permutation(epoch, cell)[places[of_kind]]]
         return drawn
 
-    def unpacked(self) -> dict[str, int]:
-        """Return how many images of each source have no packed copy yet; empty where no packed copies are read."""
-        if self._packing is None:
-            return {}
-        return {source.name: to_pack(source.images, self._packing) for source in self.sources}
-
-    def pack(self, name: str) -> None:
-        """Make the missing packed copies of the source `name`."""
-        assert self._packing is not None  # else nothing is unpacked
-        for source in self.sources:
-            if source.name == name:
-                PackedImages(source.images, self._packing, self._pool)
+    def pack(self) -> None:
+        """Make the missing packed copies now, if any are read."""
+        _ = self._packed
 
     def shares(self) -> list[tuple[ImageSet, float]]:
         """Return the images of each source, and how much each of them weighs: its mean chance to be in a batch."""

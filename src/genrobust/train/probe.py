@@ -63,19 +63,15 @@ def fit_probe(
     )
     center = x.mean(dim=0)
     scale = sum(float((part - center).square().sum()) for part in x.split(ROWS)) / len(x) or 1.0
-    best: tuple[tuple[float, float], float, Tensor, Tensor, float] | None = None
-    start = None
+    solutions, start = [], None
     for strength in STRENGTHS if len(val) else (UNTRIED,):
         penalty = scale / (strength * len(x))
         start = solve(x, y, torch.from_numpy(weights).to(float64_device), last.out_features, penalty, start)
-        rows, bias, loss = start
-        logits = val_x.double() @ rows.T + bias
+        logits = val_x.double() @ start[0].T + start[1]
         top1 = 100 * float((logits.argmax(dim=1) == val_y).double().mean()) if len(val) else 0.0
         rank = (top1, -float(F.cross_entropy(logits, val_y)) if len(val) else 0.0)
-        if best is None or rank > best[0]:
-            best = rank, penalty, rows, bias, loss
-    assert best is not None  # there are penalties
-    (top1, _), penalty, rows, bias, loss = best
+        solutions.append((rank, penalty, start))
+    (top1, _), penalty, (rows, bias, loss) = max(solutions, key=lambda solution: solution[0])  # the first of equals
     with torch.no_grad():
         last.weight.copy_(rows)
         last.bias.copy_(bias)

@@ -9,11 +9,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import onnx
 import pytest
 import timm
 import torch
-from onnx import TensorProto, helper
+from onnx_models import write_onnx
 from safetensors.torch import load_file, save_file
 from small_dataset import genrobust
 
@@ -57,18 +56,7 @@ def timm_folder(folder: Path, tensor: str, value: float) -> Path:
 
 
 def onnx_file(folder: Path, tensor: str, value: float) -> Path:
-    images = helper.make_tensor_value_info("images", TensorProto.FLOAT, ["n", 3, 16, 16])
-    logits = helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["n", 3])
-    nodes = [
-        helper.make_node("ReduceMean", ["images", "axes"], ["mean"], keepdims=0),
-        helper.make_node("Add", ["mean", "bias"], ["logits"]),
-    ]
-    bias = helper.make_tensor("bias", TensorProto.FLOAT, [3], [0.0, value, 0.0])
-    graph = helper.make_graph(nodes, "g", [images], [logits], [helper.make_tensor("axes", 7, [2], [2, 3]), bias])
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
-    helper.set_model_props(model, {"label_names": json.dumps(LABELS.ids)})
-    onnx.save(model, folder / "model.onnx")
-    return folder / "model.onnx"
+    return write_onnx(folder / "model.onnx", bias=value, label_names=LABELS.ids)
 
 
 KINDS = [

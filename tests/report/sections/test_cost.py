@@ -21,10 +21,10 @@ def section(record):
 
 
 def plotted(record):
-    """What the plot shares, and its marks by series."""
+    """What the plot shares, and its marks."""
     (plot,) = section(record).plots
-    ((_, (shared, series, *_)),) = plot.parts
-    return shared, series
+    ((_, (shared, marks, *_)),) = plot.parts
+    return shared, marks
 
 
 def test_all_stages_count_in_core_minutes_and_the_mean_comes_first(record):
@@ -49,8 +49,8 @@ def test_the_note_names_the_arms_that_no_cheaper_one_equals(record):
 
 
 def test_marks_lie_by_the_logarithm_of_all_minutes_and_by_accuracy(record):
-    shared, series = plotted(timed(record, {"train": 100}, {"train": 100, "generate": 900}, {"train": 10_000}))
-    (real,), (generated,), (retrieved,) = series
+    shared, marks = plotted(timed(record, {"train": 100}, {"train": 100, "generate": 900}, {"train": 10_000}))
+    real, generated, retrieved = marks
     assert abs((real.x + retrieved.x) / 2 - generated.x) < 0.02  # 1,000 is halfway from 100 to 10,000
     assert 0 < real.x < retrieved.x < 100 and real.y > generated.y > retrieved.y
     assert generated.label == "real+generated: 52.5 % (50.5\u201354.5), 16.7 core-minutes"
@@ -63,18 +63,6 @@ def test_ticks_of_any_range_of_times_do_not_touch(record, seconds):
     ticks = [at for at, _ in shared["x_ticks"]]
     assert ticks == sorted(ticks) and all(b - a >= GAP for a, b in pairwise(ticks))
     assert len(ticks) > 1 or seconds[1] == 31
-
-
-def test_a_line_joins_arms_of_the_same_images_from_the_fewest_steps_on(record):
-    found = timed(record, {"train": 300}, {"train": 100}, {"train": 200}, parts={"real": 1800})
-    steps = dict(zip([arm.name for arm in found.arms], (900, 300, 600), strict=True))
-    found = replace(found, arms=tuple(replace(arm, steps=steps[arm.name]) for arm in found.arms))
-    (joined,) = plotted(found)[1]
-    assert [mark.arm for mark in joined] == sorted(steps, key=steps.__getitem__)
-    assert section(found).plots[0].legend == [("real+generated", "real+generated")]
-    assert html(ReportView(found)).count('class="joined"') == 2
-    sizes = [replace(arm, alike=arm.name) for arm in found.arms]  # such as images of other sizes
-    assert len(plotted(replace(found, arms=tuple(sizes)))[1]) == 3
 
 
 def test_the_section_needs_times_and_the_plot_those_that_differ(record):

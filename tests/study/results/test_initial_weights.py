@@ -26,7 +26,6 @@ def arm(name, **train):
     [
         ({"init": "clip:pictograms"}, "wild, icons in all styles"),
         ({"init": "arm:real"}, "images of the study"),
-        ({"init": "pretrained", "architecture": "resnet18"}, "its name tells (resnet18"),
         (
             {"init": "vit_base_patch32_clip_224.laion2b_ft_in12k_in1k"},
             "(vit_base_patch32_clip_224.laion2b_ft_in12k_in1k)",
@@ -45,9 +44,9 @@ def test_training_data_is_named_where_it_is_known(train, seen, tmp_path, save_cl
 
 
 def test_images_that_are_prepared_otherwise_than_before_are_noted(tmp_path):
-    (note,) = notes(tmp_path, arm("tuned", init="pretrained", architecture="resnet50.a1_in1k"))
+    (note,) = notes(tmp_path, arm("tuned", init="resnet50.a1_in1k"))
     assert "It has learned from images of 224 px, and here they have 64: train.image_size: 224" in note
-    (note,) = notes(tmp_path, arm("tuned", init="pretrained", architecture="resnet50.a1_in1k", image_size=224))
+    (note,) = notes(tmp_path, arm("tuned", init="resnet50.a1_in1k", image_size=224))
     assert note.endswith("compare these arms with each other.")
 
 

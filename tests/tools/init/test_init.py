@@ -226,12 +226,12 @@ def test_uncommented_arms_of_given_images_are_a_recipe(folders, write_folder):
 
 def test_a_recipe_elsewhere_names_the_same_folders_and_network(folders, styles, timm_folders):
     shutil.copytree(timm_folders["resnet"], "net")
-    written(*SETS, "--retrieved", "more", "--pretrained", "local-dir:net", "--recipe", "deep/down/own.yaml")
+    written(*SETS, "--retrieved", "more", "--pretrained", "net", "--recipe", "deep/down/own.yaml")
     text = Path("deep/down/own.yaml").read_text()
-    assert "train: ../../train" in text and "local-dir:../../net" in text
+    assert "train: ../../train" in text and "init: ../../net" in text
     recipe = load_recipe("deep/down/own.yaml")
     assert (recipe.name, recipe.data.train, recipe.data.shifts["solid"].path) == ("own", Path("train"), Path("solid"))
-    assert recipe.train.init == "local-dir:net"
+    assert recipe.train.init == "net"
     assert "from scratch" not in recipe.arm_names, "bilinear images compare with no bicubic ones"
 
 

@@ -163,16 +163,6 @@ def test_a_cell_without_an_accuracy_skips_its_row(er: Callable[..., Result], cel
     assert "3 baselines" in done.output
 
 
-def test_a_set_that_was_filtered_against_a_model_gets_two_lines(figures: Callable[..., dict]) -> None:
-    x, y = 60 + 4.0 * np.arange(8), np.array([2, 2.1, 2.4, 0, 4, 8, 17, 33])
-    Path("two.csv").write_text("model,x,y\n" + "".join(f"m{i},{x[i]},{y[i]}\n" for i in range(8)))
-    found = figures("two.csv", "--id", "x", "--shift", "y", "--pivot", "m3")
-    assert list(found) == ["fit", "pivot", "fit_below", "models"]
-    for fit, own in ((found["fit_below"], slice(0, 3)), (found["fit"], slice(4, 8))):
-        theirs = linregress(logit(x[own] / 100), logit(y[own] / 100))
-        assert (fit["slope"], fit["intercept"]) == pytest.approx((theirs.slope, theirs.intercept))
-
-
 def test_the_terminal_shows_the_fit_and_the_models_by_effective_robustness(er: Callable[..., Result]) -> None:
     done = er("t.csv", "--id", "val", "--shift", "sketch", "--exclude", "clip|vit")
     assert done.stdout.startswith("logit(shift) = ")
@@ -258,13 +248,11 @@ def test_what_rounding_adds_is_cut(tmp_path: Path) -> None:
         ((*WORDS, "--baselines", "x" * 5000), "none of the 7 models"),
         ((*WORDS, "--min-id", "101"), "Invalid value for '--min-id'"),
         ((*WORDS, "--transform", "log"), "logit, probit, linear"),
-        ((*WORDS, "--baselines", "resnet(18|34)"), "too few baselines"),
-        ((*WORDS, "--min-id", "77"), "there are 2"),
+        ((*WORDS, "--baselines", "resnet(18|34)"), "a line takes three models or more"),
+        ((*WORDS, "--min-id", "77"), "of these 2 models 2 will do"),
         ((*WORDS, "--baselines", "(resnet"), "'(resnet'"),
         ((*WORDS, "--baselines", "alexnet"), "'resnet18'"),
         ((*WORDS, "--exclude", "alexnet"), "--exclude: 'alexnet'"),
-        ((*WORDS, "--pivot", "resnet5"), "--pivot: no model 'resnet5'"),
-        ((*WORDS, "--pivot", "vgg16"), "below the pivot"),
         ((*WORDS, "--json", "."), "is a folder"),
         ((*WORDS, "--json", "t.csv"), "t.csv"),
         ((*WORDS, "--json", "../" + "x" * 300 + ".json"), "cannot write to"),
@@ -374,23 +362,6 @@ def test_the_testbeds_standard_models_make_scipys_line(figures, clean, shift, tr
     found = figures(TESTBED / "robustness_top1s.csv", "--id", clean, "--shift", shift, *words)
     assert 80 <= baselines.sum() <= 85
     assert_matches(found, names, x, y, baselines, transform)
-
-
-@needs_tables
-def test_imagenet_a_of_the_testbed_has_two_lines_that_part_at_resnet50(figures) -> None:
-    """As plotting/paper_imagenet_a.py of the testbed draws them, from 75 % on."""
-    clean, shift = "val-on-imagenet-a-classes", "imagenet-a"
-    names, x, y, baselines = of_testbed(clean, shift)
-    Path("standard.txt").write_text("\n".join(np.array(names)[baselines]))
-    words = ("--baselines", "standard.txt", "--pivot", "resnet50", "--min-id", 75)
-    found = figures(TESTBED / "robustness_top1s.csv", "--id", clean, "--shift", shift, *words)
-    fitted = baselines & (np.array(names) != "resnet50")
-    for fit, side in ((found["fit_below"], x < 91.85), (found["fit"], x > 91.87)):
-        own = fitted & side & (x >= 75)
-        line, er, _, _ = by_hand(x, y, own)
-        assert fit == pytest.approx(line, abs=1e-6)
-        scored = [m["er"] for m in np.array(list(found["models"].values()))[side]]
-        assert scored == pytest.approx(er[side].tolist(), abs=1e-6)
 
 
 @needs_tables

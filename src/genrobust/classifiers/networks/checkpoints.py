@@ -66,11 +66,7 @@ def read_checkpoint_info(folder: Path) -> CheckpointInfo:
         UserError: There is no finished checkpoint, or the folder holds something else, or one of a newer version.
         GenrobustError: Its manifest is damaged.
     """
-    return _read_info(Artifact(folder))
-
-
-def _read_info(artifact: Artifact) -> CheckpointInfo:
-    folder = artifact.folder
+    artifact = Artifact(folder)
     if not artifact.is_finished:
         raise UserError(f"no finished checkpoint in {folder}: train it first")
     manifest, path = artifact.manifest(), folder / MANIFEST
@@ -89,9 +85,8 @@ def verify_checkpoint(folder: Path) -> CheckpointInfo:
         UserError: There is no finished checkpoint.
         GenrobustError: The manifest or a file is damaged.
     """
-    artifact = Artifact(folder)
-    info = _read_info(artifact)
-    artifact.check_files()
+    info = read_checkpoint_info(folder)
+    Artifact(folder).check_files()
     return info
 
 

@@ -33,12 +33,12 @@ def add_cosine_head(network: nn.Module, width: int, classes: int) -> None:
     """Replace the last layer of a network by a `CosineHead` of random weights.
 
     Raises:
-        ValueError: The network has no linear last layer.
+        UserError: The network has no linear last layer.
     """
-    name = _head_name(network)
+    name = head_name(network)
     last = network.get_submodule(name)
     if not isinstance(last, nn.Linear):
-        raise ValueError(f"{COSINE}: its last layer {name} is not linear")
+        raise UserError(f"{COSINE}: its last layer {name} is not linear")
     parent, _, attribute = name.rpartition(".")
     setattr(network.get_submodule(parent), attribute, CosineHead(last.in_features, width, classes))
 
@@ -49,10 +49,13 @@ def head_name(network: nn.Module) -> str:
     Raises:
         UserError: There is no such layer, or there are several.
     """
-    try:
-        name = _head_name(network)
-    except ValueError as error:
-        raise UserError(f"train.init: {error}: take another network") from None
+    config: Any = getattr(network, "pretrained_cfg", None) or {}
+    name = config.get("classifier")
+    if not isinstance(name, str) or not name:
+        raise UserError(
+            f"train.init: {type(network).__name__} has no last layer of its own that could be replaced: take another "
+            "network"
+        )
     return f"{name}.classes" if isinstance(network.get_submodule(name), CosineHead) else name
 
 
@@ -69,11 +72,3 @@ def last_linear(network: nn.Module) -> nn.Linear:
             f"is {last}: fine-tune all of it with method: full"
         )
     return last
-
-
-def _head_name(network: nn.Module) -> str:
-    config: Any = getattr(network, "pretrained_cfg", None) or {}
-    name = config.get("classifier")
-    if not isinstance(name, str) or not name:
-        raise ValueError(f"{type(network).__name__} has no last layer of its own that could be replaced")
-    return name

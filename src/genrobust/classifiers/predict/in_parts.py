@@ -11,7 +11,7 @@ import numpy as np
 from genrobust.classifiers.classifier import OpenClassifier
 from genrobust.classifiers.networks.logits import Feed
 from genrobust.classifiers.sources.clip import Clip, clip_embeddings
-from genrobust.classifiers.sources.clip_folder import hash_clip
+from genrobust.classifiers.sources.folders import hash_clip
 from genrobust.core import PART, Advance, Arrays, ImageSet, KeptParts, Subset, check_not_empty, progress_bar
 
 

@@ -1,7 +1,8 @@
-"""CLIP, with its tokenizer and the preparation of its images, for embeddings and scores."""
+"""CLIP as transformers saves it, with its tokenizer and the preparation of its images, for embeddings and scores."""
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -10,52 +11,41 @@ from typing import Any
 
 import numpy as np
 import torch
+import transformers
 from torch import Tensor, nn
 from torch.nn.functional import normalize
-from transformers import CLIPTokenizer
+from transformers import CLIPImageProcessor, CLIPModel, CLIPTokenizer
 
 from genrobust.classifiers.networks.logits import Feed, require_finite
 from genrobust.classifiers.preprocess import prepare
-from genrobust.classifiers.sources.clip_folder import TransformersClip, find_clip_folder
 from genrobust.classifiers.sources.timm_config import data_config
-from genrobust.core import (
-    ImageSet,
-    check_not_empty,
-    no_progress,
-    reading,
-    repeatable,
-)
+from genrobust.core import ImageSet, UserError, check_not_empty, no_progress, reading, repeatable
 
 TEXTS = 256  # encoded at once
+EXAMPLE = "laion/CLIP-ViT-B-32-laion2B-s34B-b79K"  # on the hub
+REQUIRED = ("config.json", "preprocessor_config.json", "tokenizer_config.json")
 
 
 @dataclass(frozen=True, slots=True)
 class Clip:
-    """A CLIP in evaluation mode on `device`, which transformers or open_clip has loaded.
-
-    Attributes:
-        model: The network.
-        encode_images: Turns prepared images, float32 [B, 3, H, W], into embeddings [B, D] of any length.
-        encode_texts: Turns tokens [B, `context`] into embeddings [B, D] of any length.
-        mean, std: Of its image processor, float32 [3, 1, 1].
-    """
+    """A CLIP in evaluation mode on `device`; `mean` and `std` are those of its image processor, float32 [3, 1, 1]."""
 
     name: str
-    model: nn.Module
-    encode_images: Callable[[Tensor], Tensor]
-    encode_texts: Callable[[Any], Tensor]
-    context: int
+    model: Any  # CLIPModel, whose attributes torch types as tensors or modules
     tokenizer: CLIPTokenizer
-    image_size: int
     mean: Tensor
     std: Tensor
     device: torch.device
 
     @property
+    def image_size(self) -> int:
+        """The side of its images in pixels."""
+        return int(self.model.config.vision_config.image_size)
+
+    @property
     def logit_scale(self) -> float:
         """The factor that turns cosines into logits."""
-        scale: Any = self.model.logit_scale  # torch types every attribute as a tensor or a module
-        return float(scale.detach().exp())
+        return float(self.model.logit_scale.detach().exp())
 
 
 class ZeroShot(nn.Module):
@@ -73,30 +63,63 @@ class ZeroShot(nn.Module):
 
 
 def load_clip(folder: Path, device: torch.device | str = "cpu") -> Clip:
-    """Load the CLIP in `folder` that transformers' ``save_pretrained`` wrote, or open_clip, with its tokenizer.
+    """Load the CLIP in `folder` that transformers' ``save_pretrained`` wrote, with its tokenizer.
 
     Nothing is fetched or unpickled: weights are safetensors.
 
     Raises:
-        MissingPackage: It is in open_clip's format, and open_clip is not installed.
-        UserError: A file is missing or damaged, there is no text tower, or the scale of the logits is not finite;
-            the message names it.
+        UserError: A file is missing or damaged, or the scale of the logits is not finite; the message names it.
     """
-    files = find_clip_folder(folder) or TransformersClip(folder)
-    files.require_files()
-    torch_device = torch.device(device)
+    torch_device, (mean, std, _) = torch.device(device), read_preparation(folder)
     with reading(f"the CLIP in {folder}", Exception):  # its configuration may be a stranger's
-        model, encode_images, encode_texts, context = files.load()
+        model = load_network(folder).eval().to(torch_device)  # type: ignore[arg-type]  # transformers' annotations
         tokenizer = CLIPTokenizer.from_pretrained(folder, local_files_only=True)
-        size: Any = files.vision()[0].image_size
-        preparation = files.preparation()
-    normalization = data_config(str(folder), {key: preparation[key] for key in ("mean", "std")})
-    scale: Any = model.logit_scale
-    require_finite(scale.detach().exp(), f"the CLIP in {folder}", "a scale of logits")
-    mean, std = (torch.tensor(normalization[key], device=torch_device).view(3, 1, 1) for key in ("mean", "std"))
-    model.eval().to(torch_device)
-    name = folder.resolve().name
-    return Clip(name, model, encode_images, encode_texts, context, tokenizer, int(size), mean, std, torch_device)
+    require_finite(model.logit_scale.detach().exp(), f"the CLIP in {folder}", "a scale of logits")
+    mean, std = (torch.tensor(values, device=torch_device).view(3, 1, 1) for values in (mean, std))
+    return Clip(folder.resolve().name, model, tokenizer, mean, std, torch_device)
+
+
+def read_preparation(folder: Path) -> tuple[Any, Any, str]:
+    """Return the means, the standard deviations and the interpolation of the CLIP in `folder`.
+
+    Raises:
+        UserError: The folder holds no CLIP, or a value is invalid.
+    """
+    for name in REQUIRED:
+        if not (folder / name).is_file():
+            raise UserError(
+                f"{folder} is no CLIP folder: {name if folder.is_dir() else 'the folder'} is missing; fetch one, "
+                f"for example with hf download {EXAMPLE} --local-dir {shlex.quote(str(folder))}, or save a "
+                "CLIPModel, its CLIPTokenizer and its CLIPImageProcessor there with save_pretrained"
+            )
+    with reading(f"the CLIP in {folder}", Exception):
+        processor: Any = CLIPImageProcessor.from_pretrained(folder, local_files_only=True)
+        interpolation = {2: "bilinear", 3: "bicubic"}.get(int(processor.resample), "another")  # Pillow's numbers
+    normalization = data_config(str(folder), {"mean": processor.image_mean, "std": processor.image_std})
+    return normalization["mean"], normalization["std"], interpolation
+
+
+def load_network(folder: Path) -> CLIPModel:
+    """Load the network of a CLIP in float32.
+
+    Raises:
+        Exception: Whatever transformers raises, or ValueError where tensors and configuration do not fit.
+    """
+    transformers.utils.logging.disable_progress_bar()  # which counts tensors
+    model, loading_info = CLIPModel.from_pretrained(
+        folder,
+        local_files_only=True,
+        use_safetensors=True,
+        dtype=torch.float32,
+        attn_implementation="sdpa",  # a configuration could name code on the hub
+        ignore_mismatched_sizes=True,  # they are named here, where transformers would name a report
+        output_loading_info=True,
+    )
+    for problem in ("missing_keys", "mismatched_keys", "unexpected_keys"):  # what is missing is drawn at random
+        names = sorted(str(key[0] if isinstance(key, tuple) else key) for key in loading_info[problem])
+        if wrong := [name for name in names if not name.endswith("position_ids")]:
+            raise ValueError(f"its weights do not fit its config.json: {problem.replace('_', ' ')} such as {wrong[0]}")
+    return model  # type: ignore[no-any-return]  # transformers is not typed
 
 
 @repeatable()
@@ -124,7 +147,12 @@ def clip_embeddings(
 
 def _embed(clip: Clip, batch: Tensor) -> Tensor:
     pixels = (batch.to(clip.device).float() / 255 - clip.mean) / clip.std
-    return require_finite(normalize(clip.encode_images(pixels), dim=-1).cpu(), f"the CLIP {clip.name}", "embeddings")
+    return _unit(clip, clip.model.visual_projection(clip.model.vision_model(pixel_values=pixels).pooler_output))
+
+
+def _unit(clip: Clip, embeddings: Tensor) -> Tensor:
+    """Scale embeddings [B, D] to unit length, on the CPU."""
+    return require_finite(normalize(embeddings, dim=-1).cpu(), f"the CLIP {clip.name}", "embeddings")
 
 
 @torch.inference_mode()
@@ -136,12 +164,11 @@ def embed_texts(clip: Clip, texts: Sequence[str]) -> np.ndarray:
         tokens = clip.tokenizer(
             list(texts[start : start + TEXTS]),
             padding="max_length",
-            max_length=clip.context,
+            max_length=clip.model.config.text_config.max_position_embeddings,
             truncation=True,
             return_tensors="pt",
         ).to(clip.device)
-        embeddings = normalize(clip.encode_texts(tokens), dim=-1).cpu()
-        embedded.append(require_finite(embeddings, f"the CLIP {clip.name}", "embeddings"))
+        embedded.append(_unit(clip, clip.model.text_projection(clip.model.text_model(**tokens).pooler_output)))
     return torch.cat(embedded).numpy()
 
 

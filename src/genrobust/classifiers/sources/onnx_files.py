@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Sequence
 from functools import partial
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
@@ -24,6 +25,7 @@ LABELS, DESCRIPTIONS, CONFIG = "label_names", "label_descriptions", "pretrained_
 EXPECTED_FORMAT = (
     "a classifier has one input, RGB images [batch, 3, N, N] as uint8 or float32, and one output of logits"
 )
+LOCATION = rb"\n\x08location\x12"  # in protobuf, before the name of a file that holds a tensor and its length in a byte
 _IS_FLOAT = {"tensor(uint8)": False, "tensor(float)": True}
 _NEAR_ONE = 1e-3  # how far the sum of a row of float16 probabilities may be from 1
 log = logging.getLogger(__name__)
@@ -131,28 +133,15 @@ def _hash_weights(path: Path) -> str:
     Raises ValueError where these lie elsewhere.
     """
     with path.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as content:
-        if content.find(b"location") < 0:  # the key of a tensor's file
-            return hash_file(path)
-    try:
-        import onnx
-    except ImportError:
-        raise MissingPackage("onnx", "onnx", f"the ONNX file {path}, with weights in other files,") from None
-    folder, model = path.parent.resolve(), onnx.load(path, load_external_data=False)
-    files = sorted(set(_external_data_files(model)))
-    for name in files:
+        ends = [entry.end() for entry in re.finditer(LOCATION, content)]
+        names = sorted({content[end + 1 : end + 1 + content[end]].decode() for end in ends})
+    if not names:
+        return hash_file(path)
+    folder = path.parent.resolve()
+    for name in names:
         if not (folder / name).resolve().is_relative_to(folder):
             raise ValueError(f"it has weights outside its folder, in {name!r}")
-    return digest([hash_file(path), {name: hash_file(folder / name) for name in files}], 64)
-
-
-def _external_data_files(message: Any) -> Iterator[str]:
-    """Yield the names of the files that hold tensors of a protobuf message."""
-    for field, value in message.ListFields():
-        if field.name == "external_data":
-            yield from (entry.value for entry in value if entry.key == "location")
-        elif field.message_type is not None:
-            for part in [value] if hasattr(value, "ListFields") else value:
-                yield from _external_data_files(part)
+    return digest([hash_file(path), {name: hash_file(folder / name) for name in names}], 64)
 
 
 def _start_session(path: Path, device: str) -> Any:

@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field, field_validator, model_validator
 from timm.data import resolve_data_config
 
 from genrobust.classifiers.networks.models import REFUSED
-from genrobust.classifiers.sources.hub import TIMM_CONFIG
+from genrobust.classifiers.sources.folders import TIMM_CONFIG
 from genrobust.core import parse_json, reading
 
 MOST_PIXELS = 8192  # of a side: far above what any classifier sees

@@ -1,4 +1,4 @@
-"""Opens timm models by name, from a folder or from the Hugging Face hub, and state dicts of timm or torchvision."""
+"""Opens timm models by name, from a folder or from the Hugging Face hub, and state dicts of its networks."""
 
 from __future__ import annotations
 
@@ -10,21 +10,19 @@ from typing import Any
 import numpy as np
 import timm
 import torch
-import torchvision
 from PIL import Image
 from timm.data import ImageNetInfo, create_transform, infer_imagenet_subset
 from timm.models import load_state_dict
 from torch import Tensor, nn
 
 from genrobust.classifiers.classifier import Blueprint, OpenClassifier
-from genrobust.classifiers.networks.architectures import OWN_NETWORKS, PAPER_NAMES, did_you_mean
+from genrobust.classifiers.networks.architectures import PAPER_NAMES, did_you_mean
 from genrobust.classifiers.networks.checkpoints import WEIGHTS
 from genrobust.classifiers.networks.models import Classifier, move_to
-from genrobust.classifiers.sources.hub import FOLDER, HUB, TIMM_CONFIG
+from genrobust.classifiers.sources.folders import HUB, TIMM_CONFIG
 from genrobust.classifiers.sources.timm_config import data_config, read_timm_config
 from genrobust.core import GenrobustError, UserError, digest, hash_file, hash_folder, one_line
 
-FILES = f"{TIMM_CONFIG} and {WEIGHTS}"
 SHOWN = 300  # characters of why weights do not fit: torch lists every key
 TENSOR_FILES = (".safetensors", ".pt", ".pth", ".bin", ".tar")
 KINDS = (
@@ -49,7 +47,7 @@ def open_timm(name: str, names: Sequence[str] | None) -> OpenClassifier:
     settings = timm.get_pretrained_cfg(name)
     assert settings is not None  # it has weights
     config = settings.to_dict()
-    download_hint = f" Without a network, give the folder of a download: its {FILES} from the hub"
+    download_hint = f" Without a network, give the folder of a download: its {TIMM_CONFIG} and {WEIGHTS} from the hub"
     return _open(name, config, digest(["timm", config], 64), partial(_load_pretrained, name, download_hint), names)
 
 
@@ -64,35 +62,41 @@ def open_timm_folder(folder: Path, spec: str, names: Sequence[str] | None) -> Op
     if not (folder / WEIGHTS).is_file():
         raise UserError(f"{spec} holds no {WEIGHTS}: save the model's weights as safetensors, which runs no code")
     weights = hash_folder(folder, (TIMM_CONFIG, WEIGHTS))  # a hub's folder may also hold what others fetched
-    return _open(spec, config, weights, partial(_load_pretrained, f"{FOLDER}{folder}"), names)
+    return _open(spec, config, weights, partial(_load_pretrained, f"local-dir:{folder}"), names)
 
 
 def open_state_dict(architecture: str, file: Path, spec: str, names: Sequence[str] | None) -> OpenClassifier:
-    """Open the network that timm or torchvision calls `architecture`, with a state dict; only tensors are read.
+    """Open the network that timm calls `architecture`, with a state dict; only tensors are read.
+
+    timm also converts the state dicts of other libraries, such as torchvision's of ResNets.
 
     Raises:
-        UserError: The file is no state dict, neither library knows the architecture, or the weights do not fit it.
+        UserError: The file is no state dict, timm does not know the architecture, or the weights do not fit it.
     """
+    name = PAPER_NAMES.get(architecture, architecture)
+    if not timm.is_model(name):
+        hint = did_you_mean(architecture, [*PAPER_NAMES, *timm.list_models()], "timm.list_models() lists them")
+        raise UserError(f"timm knows no architecture {architecture!r} for the state dict {file}; {hint}")
     tensors = _read_tensors(file)
     classes = class_ids(spec, len(names) if names else 1000, None, names)
-    failures = []
-    for library, load in (("timm", _load_into_timm), ("torchvision", _load_into_torchvision)):
-        try:
-            loaded = load(architecture, dict(tensors), len(classes))
-        except (RuntimeError, ValueError, KeyError, AttributeError) as error:  # keys or shapes that do not fit
-            failures.append(f"{library}: {one_line(error)[:SHOWN]}")
-            continue
-        if loaded is not None:
-            network, config = loaded
-            config = {**config, "num_classes": len(classes), "label_names": list(classes)}
-            return _open(spec, config, digest([architecture, hash_file(file)], 64), network.eval, names)
-    if failures:
+    overlay = {
+        "state_dict": tensors,
+        "num_classes": len(classes),
+        "label_offset": 0,
+        "custom_load": False,
+        "source": "",
+    }
+    try:
+        network = timm.create_model(name, pretrained=True, num_classes=len(classes), pretrained_cfg_overlay=overlay)
+    except (RuntimeError, ValueError, KeyError, AttributeError) as error:  # keys or shapes that do not fit
         origin = "that --labels names" if names else "of ImageNet (--labels FILE names others)"
         raise UserError(
-            f"{file} does not fit {architecture} with the {len(classes)} classes {origin}: {'; '.join(failures)}"
-        )
-    hint = did_you_mean(architecture, [*PAPER_NAMES, *timm.list_models(), *_torchvision_classifiers()], "")
-    raise UserError(f"neither timm nor torchvision knows an architecture {architecture!r}; {hint}")
+            f"{file} does not fit {architecture} with the {len(classes)} classes {origin}: {one_line(error)[:SHOWN]}"
+        ) from error
+    settings = timm.get_pretrained_cfg(name)
+    config = {**(settings.to_dict() if settings else {}), "architecture": name}
+    config |= {"num_classes": len(classes), "label_names": list(classes)}
+    return _open(spec, config, digest([architecture, hash_file(file)], 64), network.eval, names)
 
 
 def _open(
@@ -118,10 +122,8 @@ def _open(
         return move_to(Classifier(make_network(), data["mean"], data["std"]), device).eval()
 
     size = data_config(spec, config)["input_size"][-1]  # the training size, not the test size
-    blueprint = None
-    if architecture := config.get("architecture"):
-        kwargs = {key: value for key, value in config.get("model_args", {}).items() if key != "num_classes"}
-        blueprint = Blueprint(architecture.partition(".")[0], kwargs, size, data["interpolation"])
+    kwargs = {key: value for key, value in config.get("model_args", {}).items() if key != "num_classes"}
+    blueprint = Blueprint(config["architecture"].partition(".")[0], kwargs, size, data["interpolation"])
     classes, shown = class_ids(spec, count, label_names, names), config.get("label_descriptions") or {}
     return OpenClassifier(
         spec, classes, weights_hash, prepare, description, load, blueprint=blueprint, descriptions=shown
@@ -191,36 +193,3 @@ def _read_tensors(file: Path) -> dict[str, Tensor]:
     if not tensors or not all(isinstance(value, Tensor) for value in tensors.values()):
         raise UserError(f"{file} is no state dict: a mapping from names to tensors")
     return tensors
-
-
-# A network and its configuration as timm writes it; None for an unknown architecture.
-NetworkAndConfig = tuple[nn.Module, dict[str, Any]] | None
-
-
-def _load_into_timm(name: str, tensors: dict[str, Tensor], classes: int) -> NetworkAndConfig:
-    """Load `tensors` into timm's network `name`; timm also converts the state dicts of other libraries."""
-    name = PAPER_NAMES.get(name, name)
-    if not timm.is_model(name) or name in OWN_NETWORKS:  # those are torchvision's
-        return None
-    overlay = {"state_dict": tensors, "num_classes": classes, "label_offset": 0, "custom_load": False, "source": ""}
-    network = timm.create_model(name, pretrained=True, num_classes=classes, pretrained_cfg_overlay=overlay)
-    settings = timm.get_pretrained_cfg(name)
-    return network, {**(settings.to_dict() if settings else {}), "architecture": name}
-
-
-def _torchvision_classifiers() -> list[str]:
-    """Return the names of torchvision's classifiers, without its networks for detection, segmentation and flow."""
-    return torchvision.models.list_models(torchvision.models)
-
-
-def _load_into_torchvision(name: str, tensors: dict[str, Tensor], classes: int) -> NetworkAndConfig:
-    """Load `tensors` into torchvision's network `name`."""
-    if name not in _torchvision_classifiers():
-        return None
-    network = torchvision.models.get_model(name, weights=None, num_classes=classes)
-    network.load_state_dict(tensors)
-    first_weights = next(iter(torchvision.models.get_model_weights(name)))
-    transforms = first_weights.transforms()
-    (size,), (resized,) = transforms.crop_size, transforms.resize_size
-    shape = {"input_size": (3, size, size), "crop_pct": size / resized, "interpolation": transforms.interpolation.value}
-    return network, {**shape, "mean": tuple(transforms.mean), "std": tuple(transforms.std)}

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from genrobust.classifiers.classifier import OpenClassifier, preparation
-from genrobust.classifiers.sources.clip_folder import hash_clip
+from genrobust.classifiers.sources.folders import hash_clip
 from genrobust.core import UserError, digest
 from genrobust.recipe import EvaluateConfig
 

@@ -31,7 +31,7 @@ def csv_rows(summary: Summary, metrics: Iterable[Metric]) -> Iterator[dict[str, 
         metric = by_name[row["metric"]]
         if row["arm"] in summary.groups:
             row |= {"arm": None, "group": row["arm"]}
-        if not metric.needs:
+        if not metric.needs_lines:
             del row["extrapolated"]
         row["unit"] = metric.difference_unit if row["minus"] else metric.unit
         yield {column: row.get(column) for column in CSV_COLUMNS}

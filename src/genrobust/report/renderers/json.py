@@ -24,7 +24,6 @@ def results_to_json(view: ReportView) -> dict[str, Any]:
         "made_by": [asdict(made) for made in record.made_by],
         "notes": list(record.notes),
         "classes": list(record.class_names),
-        "test_images": record.test_images,
         "arms": [
             {key: value for key, value in asdict(arm).items() if key != "drawing" or value} for arm in record.arms
         ],

@@ -7,9 +7,11 @@ from collections.abc import Iterator
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from genrobust.core import MEAN_OF_SHIFTS, Score
+from genrobust.core import MEAN_OF_SHIFTS
+from genrobust.report.nouns import Entry
+from genrobust.report.tables import difference_entry
 from genrobust.report.view import ReportView
-from genrobust.report.wording import EN_DASH, caveat, compared_with, gain, is_sure, is_wide, marks, number, span
+from genrobust.report.wording import caveat, compared_with, gain, marks
 
 
 def terminal(view: ReportView) -> RichTable:
@@ -44,17 +46,15 @@ def _means(view: ReportView) -> Iterator[tuple[Text, list[Text]]]:
     summary = view.overview
     if not summary.shifts:
         return
-    missing = {arm: "reference" if arm in view.references else EN_DASH for arm in summary.arms}
-    gains = [_signed(gain(summary, "top1", arm), missing[arm]) for arm in summary.arms]
-    yield Text(f"{MEAN_OF_SHIFTS} minus {compared_with(summary)}"), gains
-    for metric in view.metrics:
-        if metric.signed and metric.name in view.overview_tables:
-            scores = (summary.find(metric.name, arm) for arm in summary.arms)
-            yield Text(metric.heading(summary)), [_signed(None if s and is_wide(s) else s, EN_DASH) for s in scores]
+    top1, *others = (metric for metric in view.metrics if metric.name in view.overview_tables)
+    gains = {arm: difference_entry(gain(summary, "top1", arm), top1) for arm in summary.arms}
+    gains |= {arm: Entry(None, "reference") for arm, of in gains.items() if arm in view.references and not of.interval}
+    yield Text(f"{MEAN_OF_SHIFTS} minus {compared_with(summary)}"), [_signed(entry) for entry in gains.values()]
+    for metric in others:
+        scores = (summary.find(metric.name, arm) for arm in summary.arms)
+        yield Text(metric.title), [_signed(difference_entry(score, metric)) for score in scores]
 
 
-def _signed(score: Score | None, missing: str) -> Text:
-    """Return a metric with a sign above its interval; dim where the interval includes zero."""
-    if score is None:
-        return Text(missing, style="dim")
-    return Text(f"{number(score.value, True)}\n{span(score, True)}", style="" if is_sure(score) else "dim")
+def _signed(entry: Entry) -> Text:
+    """Return a difference above its interval; dim where the interval includes zero."""
+    return Text(f"{entry.text}\n{entry.interval}".rstrip(), style="" if entry.sure else "dim")

@@ -32,7 +32,8 @@ def accuracy(view: ReportView) -> ReportSection:
     return ReportSection(
         title="Accuracy",
         order=20,
-        lead=f"Top-1 in percent, with 95 % intervals. Dashed: guessing.{view.pictured_note}",
+        lead="Top-1 in percent, with 95 % intervals. Dashed: guessing, or always naming the commonest class where that "
+        f"reaches more.{view.pictured_note}",
         tables=[table],
         plots=[plot],
         note=_note(view),

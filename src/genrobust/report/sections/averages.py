@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from genrobust.report.groups import averaged_over, with_group_means
+from genrobust.report.groups import averaged_over
 from genrobust.report.nouns import ReportSection
-from genrobust.report.tables import main_differences, main_tables
+from genrobust.report.tables import main_differences
 from genrobust.report.view import SECTIONS, ReportView
 
 
@@ -16,10 +16,9 @@ def averages(view: ReportView) -> ReportSection | None:
     groups = view.summary.groups
     if not groups:
         return None
-    summary = with_group_means(view.summary, keep_ungrouped=False)
-    tables, gains = main_tables(summary, view.metrics), main_differences(summary, view.metrics)
+    tables, gains = view.overview_tables, main_differences(view.overview, view.metrics)
     what = averaged_over(view.record)
-    lines = f" One baseline line serves all {what}." if summary.lines else ""
+    lines = f" One baseline line serves all {what}." if view.summary.lines else ""
     note = " ".join(f"{group}: {'; '.join(arms)}." for group, arms in groups.items())
     return ReportSection(
         title=f"Averaged over {what}",

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import zip_longest
 
 import numpy as np
 from PIL import Image
 
 from genrobust.core import ClassReport, Confusion
-from genrobust.report.nouns import CHARACTER, Plot, ReportSection, Table, plain_table, template_beside
+from genrobust.report.nouns import CHARACTER, Plot, ReportSection, Table, plain_table
 from genrobust.report.page import data_uri
 from genrobust.report.view import SECTIONS, ReportView
 from genrobust.report.wording import number
@@ -21,6 +22,10 @@ LEVELS = 15  # shades of a matrix; equal differences of shade are of the square 
 RIGHT, WRONG = (31, 119, 180), (214, 96, 20)  # the colors of answers: on paper of any color, since shades are opacities
 SIDE, LEFT, TOP = 280, 36, 22  # SVG units
 TEXT = 90  # SVG units at the most beside a matrix
+MATRIX = (
+    "In a matrix, rows are true classes, columns predicted ones, in the same order. Shades, and the numbers of few "
+    "classes, are percents of the true class: right is blue, wrong orange. Point at a row to read it."
+)
 
 
 @SECTIONS.register("confusion")
@@ -28,27 +33,29 @@ def confusion(view: ReportView) -> ReportSection | None:
     """Return what each arm, or group, takes classes for; None where nothing is mistaken, or this was not recorded."""
     summary = view.overview
     sides, arm = list(summary.class_reports)[::-1], view.answer.arm or summary.reference
-    arms = list(dict.fromkeys([arm, summary.reference_of(arm)]))  # the others are folded
-    shown = dict.fromkeys([*arms, *summary.arms] if sides else [])
-    reports = {arm: {side: summary.class_reports[side][arm] for side in sides} for arm in shown}
-    tables = {arm: table for arm in reports if (table := _pairs(view, arm, reports[arm]))}
+    arms = dict.fromkeys([arm, summary.reference_of(arm)])  # the others are folded
+    reports = {
+        name: {side: summary.class_reports[side][name] for side in sides}
+        for name in (dict.fromkeys([*arms, *summary.arms]) if sides else ())
+    }
+    tables = {name: table for name, of_arm in reports.items() if (table := _pairs(view, name, of_arm))}
     if not tables:
         return None
     plots = [
-        _matrix(view, arm, side, report)
+        _matrix(view, name, side, report)
         for side in sides
-        for arm in arms
-        if (report := reports[arm][side]).matrix is not None
+        for name in arms
+        if (report := reports[name][side]).matrix is not None
     ]
+    lead = "The pairs of classes that are confused most: true class → predicted class."
+    if len(summary.seeds) > 1:
+        lead += " Numbers of images are means over the seeds."
     return ReportSection(
         title="Confused classes",
         order=75,
-        lead="The pairs of classes that are confused most: true class → predicted class."
-        + (" Numbers of images are means over the seeds." if len(summary.seeds) > 1 else ""),
-        tables=[tables[arm] for arm in arms if arm in tables],
+        lead=f"{lead} {MATRIX if plots else 'Matrices are shown for up to 100 classes.'}",
+        tables=[replace(table, folded=name not in arms) for name, table in tables.items()],
         plots=plots,
-        template=template_beside(__file__),
-        values={"others": [table for arm, table in tables.items() if arm not in arms]},
     )
 
 
@@ -84,14 +91,9 @@ def _matrix(view: ReportView, arm: str, side: str, report: ClassReport) -> Plot:
     ]
     box = {"left": left, "top": TOP, "side": SIDE, "width": left + SIDE + 8, "height": TOP + SIDE + 8}
     drawn = {"uri": data_uri(_png(shares)), "rows": rows, "row": round(row, 2)}
-    about = f"Matrix of classes by predicted class, {arm} on {side}: {_diagonal(shares)}"
+    about = f"Matrix of classes by predicted class, {arm} on {side}"
     parts = [(TOP + SIDE + 8, (drawn, box))]
     return Plot(f"confusion {arm} {side}", "confusion", parts, box, description=about, heading=arm, note=side)
-
-
-def _diagonal(shares: np.ndarray) -> str:
-    has_images = shares.sum(axis=1) > 0
-    return f"the mean recall is {number(100 * float(shares.diagonal()[has_images].mean()))} %"
 
 
 def _in_words(names: Sequence[str], label: int, shares: np.ndarray) -> str:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import takewhile
+from collections.abc import Iterable, Mapping
 
-from genrobust.core import MEAN_OF_SHIFTS, ArmRecord
+from genrobust.core import MEAN_OF_SHIFTS
 from genrobust.report.nouns import Column, Entry, Plot, ReportSection, Table
 from genrobust.report.plots import Mark, axis
 from genrobust.report.view import SECTIONS, ReportView
@@ -36,7 +35,7 @@ def cost(view: ReportView) -> ReportSection | None:
     if not minutes:
         return None
     total = {name: sum(of_stages.values()) for name, of_stages in minutes.items()}
-    plots = [_plot(view, arms, total, unit, leading)] if max(total.values()) > DIFFER * min(total.values()) else []
+    plots = [_plot(view, total, unit, leading)] if max(total.values()) > DIFFER * min(total.values()) else []
     return ReportSection(
         title="What it costs",
         order=90,
@@ -45,7 +44,7 @@ def cost(view: ReportView) -> ReportSection | None:
         "several arms share counts in full for each.",
         tables=[_table(view, minutes, unit, leading)],
         plots=plots,
-        note=" ".join(_notes(view, total, unit, leading, plots[0]) if plots else [COUNTED]),
+        note=f"Best {leading} by cost: {_frontier(view, total, unit, leading)}. {COUNTED}" if plots else COUNTED,
     )
 
 
@@ -71,13 +70,6 @@ def _minutes(value: float) -> Entry:
     return Entry(value, number(value, digits=1 if value < 100 else 0))
 
 
-def _notes(view: ReportView, total: Mapping[str, float], unit: str, leading: str, plot: Plot) -> Iterator[str]:
-    yield f"Best {leading} by cost: {_frontier(view, total, unit, leading)}."
-    yield COUNTED
-    if len(plot.legend) < len(total):
-        yield "Lines join arms that differ only in the number of steps."
-
-
 def _frontier(view: ReportView, total: Mapping[str, float], unit: str, leading: str) -> str:
     """Name the arms that no cheaper one equals, from the cheapest on; the best of those that cost the same."""
     best, named = -math.inf, []
@@ -89,8 +81,8 @@ def _frontier(view: ReportView, total: Mapping[str, float], unit: str, leading: 
     return f"{'; '.join(named)} {unit}"
 
 
-def _plot(view: ReportView, arms: Sequence[ArmRecord], total: Mapping[str, float], unit: str, leading: str) -> Plot:
-    """Plot top-1 against minutes on a log axis; lines join the arms that differ in the number of steps alone."""
+def _plot(view: ReportView, total: Mapping[str, float], unit: str, leading: str) -> Plot:
+    """Plot top-1 against minutes on a log axis."""
     scores = {name: view.summary.score("top1", name, leading) for name in total}
     percent, ticks = axis([(score.lo, score.hi) for score in scores.values()])
     low, high = math.log(min(total.values()) / 1.3), math.log(max(total.values()) * 1.3)
@@ -101,8 +93,8 @@ def _plot(view: ReportView, arms: Sequence[ArmRecord], total: Mapping[str, float
     def y(value: float) -> float:
         return round(BOX["bottom"] - (BOX["bottom"] - BOX["top"]) * percent(value) / 100, 2)
 
-    marks = {
-        name: Mark(
+    marks = [
+        Mark(
             x(total[name]),
             y(score.value),
             f"{name}: {number(score.value)} % ({span(score)}), {_minutes(total[name]).text} {unit}",
@@ -111,43 +103,22 @@ def _plot(view: ReportView, arms: Sequence[ArmRecord], total: Mapping[str, float
             (y(score.lo), y(score.hi)),
         )
         for name, score in scores.items()
-    }
-    series = [(_common_name(names), [marks[name] for name in names]) for names in _group_by_setup(arms)]
+    ]
     shared = {
         "x_ticks": _fitting_ticks((x(t), f"{t:,g}") for t in TICKS if low <= math.log(t) <= high),
         "y_ticks": [(y(tick), tick) for _, tick in ticks],
     }
-    drawn = [of_series for _, of_series in series]
-    described = "; ".join(mark.label for mark in marks.values())
+    described = "; ".join(mark.label for mark in marks)
     return Plot(
         "cost",
         "costs_of_arms",
-        [(BOX["height"], (shared, drawn, BOX, view.looks, (f"{unit}, log scale", leading)))],
+        [(BOX["height"], (shared, marks, BOX, view.looks, (f"{unit}, log scale", leading)))],
         BOX,
-        [(name, of_series[0].arm) for name, of_series in series],
+        [(name, name) for name in total],
         description=f"Top-1 on the {leading} against {unit}. {described}.",
         heading=f"Top-1, {leading}, against {unit}",
         stretches=True,
     )
-
-
-def _group_by_setup(arms: Iterable[ArmRecord]) -> list[list[str]]:
-    """The arms that differ in nothing but their steps, from the fewest on."""
-    groups: dict[tuple[object, ...], list[ArmRecord]] = {}
-    for arm in arms:
-        key = *sorted(arm.parts.items()), arm.architecture, arm.augmentation, arm.batch_size, arm.alike
-        groups.setdefault(key, []).append(arm)
-    return [[arm.name for arm in sorted(group, key=lambda arm: arm.steps)] for group in groups.values()]
-
-
-def _common_name(arms: Sequence[str]) -> str:
-    """Return the words that the names of `arms` begin with: "real" for "real, 300 steps" and "real, 600 steps"."""
-    if len(arms) == 1:
-        return arms[0]
-    common = "".join(
-        letters[0] for letters in takewhile(lambda letters: len(set(letters)) == 1, zip(*arms, strict=False))
-    )
-    return common.rpartition(" ")[0].rstrip(",:;- (") or arms[0]  # words that all of them have in full
 
 
 def _fitting_ticks(candidates: Iterable[tuple[float, str]]) -> list[tuple[float, str]]:

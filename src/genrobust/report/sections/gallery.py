@@ -24,12 +24,7 @@ def gallery(view: ReportView) -> ReportSection | None:
         order=130,
         lead=f"What the arms trained on: {', '.join(origins)}.",
         template=template_beside(__file__),
-        values={
-            "shown": classes[:OPEN_CLASSES],
-            "more": classes[OPEN_CLASSES:],
-            "origins": origins,
-            "styles": list(dict.fromkeys(p.style for p in pictures if p.style)),
-        },
+        values={"shown": classes[:OPEN_CLASSES], "more": classes[OPEN_CLASSES:], "origins": origins},
     )
 
 

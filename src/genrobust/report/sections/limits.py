@@ -8,7 +8,7 @@ from genrobust.core import StudyRecord, Summary
 from genrobust.report.groups import averaged_over
 from genrobust.report.nouns import ReportSection
 from genrobust.report.view import SECTIONS, ReportView
-from genrobust.report.wording import BEGUN, EXTRAPOLATED, STARTED, caveat, count, row_name
+from genrobust.report.wording import EXTRAPOLATED, caveat, count
 from genrobust.robustness import EXPLAINED, Metric
 
 
@@ -46,14 +46,6 @@ def _limits_of_comparing(record: StudyRecord) -> Iterator[str]:
             "is about these shifts alone."
         )
     yield from _limits_of_groups(summary)
-    for name in summary.trained_elsewhere:
-        yield (
-            f"{row_name(summary, name)} was trained elsewhere, on other data. Its predictions are the same for every "
-            "seed."
-        )
-    if begun := set(summary.pretrained) & set(summary.arms):
-        advice = "compare these with each other." if len(begun) < len(summary.arms) else "as all arms did."
-        yield f"{STARTED} {BEGUN}: {advice}"
     if summary.groups:
         yield (
             f"Averages over {averaged_over(record)} give each arm of a group the same weight. Their intervals also "
@@ -95,15 +87,14 @@ def _limits_of_sets(summary: Summary) -> Iterator[str]:
 def _limits_of_metrics(summary: Summary, metrics: Iterable[Metric]) -> Iterator[str]:
     measured = {key.metric for key in summary.scores}
     for metric in metrics:
-        title = metric.heading(summary)
-        if metric.name in measured and metric.informs(summary):
-            yield f"{title} is {metric.note}."
+        if metric.name in measured:
+            yield f"{metric.title} is {metric.note}."
         tests_of: dict[str, list[str]] = {}
         for test, reason in summary.gaps.get(metric.name, {}).items():
             tests_of.setdefault(reason, []).extend([test] if test in summary.tests else [])
         for reason, tests in tests_of.items():
             if tests:
-                yield f"{title} is not shown on {', '.join(tests)}: {reason}."
+                yield f"{metric.title} is not shown on {', '.join(tests)}: {reason}."
     if summary.lines:
         yield (
             f"{EXTRAPOLATED} marks extrapolation: a clean accuracy lies outside the range that the line was fitted on, "

@@ -20,7 +20,7 @@ class EffectiveRobustness(Metric):
     )
     unit = "points"
     signed = True
-    needs = "lines"
+    needs_lines = True
     section = 1
 
     def measure(self, study: StudyAnswers) -> dict[str, Measured]:

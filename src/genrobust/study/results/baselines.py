@@ -77,5 +77,5 @@ def table_rows(name: str, shifts: Sequence[str], transform: str) -> tuple[list[B
         of_shift = [row for row in rows if row.test_set == shift]
         clean, shifted = np.array([(row.clean, row.shifted) for row in of_shift]).T
         models = Published(tuple(row.model for row in of_shift), clean, shifted, "clean", "shifted")
-        notes += [f"Baselines of {shift}: {doubt}" for doubt in doubts_of(models, [line])]
+        notes += [f"Baselines of {shift}: {doubt}" for doubt in doubts_of(models, line)]
     return rows, notes

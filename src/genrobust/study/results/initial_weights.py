@@ -8,7 +8,6 @@ from typing import Any
 
 from genrobust.classifiers import is_checkpoint, read_checkpoint_info
 from genrobust.core import EMBEDDED
-from genrobust.recipe import PRETRAINED
 from genrobust.study.graph import Graph
 from genrobust.study.sources.checkpoints import PlannedCheckpoint
 
@@ -19,8 +18,7 @@ def describe_starts(graph: Graph) -> Iterator[str]:
     for planned in map(graph.checkpoints.of_arm, graph.recipe.arm_names):
         train = planned.run.train
         if train.is_pretrained:
-            named = f"{train.architecture}'s {PRETRAINED} weights" if train.init == PRETRAINED else ""
-            starts.setdefault(named or train.init, []).append(planned)
+            starts.setdefault(train.init, []).append(planned)
     for start, begun in starts.items():
         arms = ", ".join(dict.fromkeys(planned.run.of for planned in begun))
         first = begun[0]
@@ -43,8 +41,7 @@ def _seen_by(planned: PlannedCheckpoint) -> str:
         return "wild, icons in all styles of the shifted test sets by other designers"
     if is_checkpoint(Path(init)):
         return _seen_by_checkpoint(read_checkpoint_info(Path(init)).training)
-    name = init if planned.initial is None or init != PRETRAINED else planned.initial.opened.name
-    return f"the data that its name tells ({name})"
+    return f"the data that its name tells ({init})"
 
 
 def _seen_by_checkpoint(training: Mapping[str, Any]) -> str:

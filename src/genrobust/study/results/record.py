@@ -26,7 +26,6 @@ from genrobust.core import (
     StudyRecord,
     Summary,
     cores,
-    digest,
     hardware,
     some_of,
 )
@@ -43,7 +42,6 @@ from genrobust.study.stages.stage import Stage, rows
 from genrobust.study.stages.train import Train
 from genrobust.study.training_runs import TrainingRun
 
-LENGTH = {"steps", "epochs", "warmup_steps", "warmup_epochs", "validate_every", "save_every"}
 PER_SOURCE = 7  # images of each class from each source at the most: one a style
 WITHOUT_STYLES = 3  # of them where a class has no more styles
 PICTURES = 2400  # in all, some 1.5 kB each: a report is one file; where there are more, classes are left out evenly
@@ -75,14 +73,8 @@ def record_of(graph: Graph, scores: StudyScores, command: str, makers: Sequence[
         made_by=tuple(made.describe() for made in makers),
         warnings=tuple(_warnings(graph)),
         cells=tuple(cells for cells in scores.cells if cells.absent in scores.summary.subsets),
-        test_images={name: _hash_of_names(context.data.tests[name]) for name in scores.summary.tests},
         cores=recipe.threads if context.device == "cpu" else 0,
     )
-
-
-def _hash_of_names(images: ImageSet) -> str:
-    """Return a hash of the names and labels of `images`: their fingerprint may hold times, which a copy changes."""
-    return digest([list(images.keys), images.labels.tolist()])
 
 
 def _arm_record(graph: Graph, arm: ArmConfig) -> ArmRecord:
@@ -92,7 +84,6 @@ def _arm_record(graph: Graph, arm: ArmConfig) -> ArmRecord:
     accuracies = [training["best_val_top1"] for training in trainings]
     run, train, mixture = planned[0].run, planned[0].settings, planned[0].mixture()
     steps = train.steps_for(len(mixture))
-    shares = [[p.source, p.weight, *([p.drawing] if p.drawing else [])] for p in run.parts]
     return ArmRecord(
         run.of,
         dict(mixture.counts),
@@ -100,7 +91,6 @@ def _arm_record(graph: Graph, arm: ArmConfig) -> ArmRecord:
         train.augmented,
         steps,
         train.batch_size,
-        alike=digest([shares, train.model_dump(mode="json", exclude=LENGTH), run.alpha]),
         drawing={part.source: part.drawing_in_words for part in run.parts if part.drawing},
         val_top1=None if None in accuracies else float(np.mean(accuracies)),  # None without validation images
         seconds=device_seconds(graph, run),
@@ -111,8 +101,8 @@ def _arm_record(graph: Graph, arm: ArmConfig) -> ArmRecord:
 def device_seconds(graph: Graph, run: TrainingRun) -> dict[str, float]:
     """Return the seconds of each stage, by name, in which one worker makes all that `run` mixes and then trains it.
 
-    The trainings of classifiers that `run` starts from or is taught by count, if a study trains them. Whatever other
-    arms share is counted in full: so much the run costs by itself. Images that are retrieved to match generated ones
+    The training of a classifier that `run` starts from counts, if a study trains it. Whatever other arms share is
+    counted in full: so much the run costs by itself. Images that are retrieved to match generated ones
     need not be generated. Nothing is returned where the rate of some job is not known.
     """
     seconds: dict[str, float] = {}

@@ -6,7 +6,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from genrobust.classifiers import BICUBIC, Blueprint, Initial, initial_of_run, open_initial
+from genrobust.classifiers import BICUBIC, Blueprint, Initial, open_initial, open_run
 from genrobust.core import Artifact, UserError, artifact_folder, digest, find_clip, plugins_of
 from genrobust.data import Review, withheld_cells
 from genrobust.recipe import FilterConfig, MixturePart, TrainConfig
@@ -125,16 +125,16 @@ class PlannedCheckpoint:
         train, opened = self.run.train, self.checkpoints.initial
         if not train.is_pretrained:
             return None
-        key = digest([train.init, train.architecture, train.model_kwargs])
-        if key not in opened:
-            opened[key] = self._open_initial()
-        return opened[key]
+        if train.init not in opened:
+            opened[train.init] = self._open_initial()
+        return opened[train.init]
 
     def _open_initial(self) -> Initial:
         train, origin = self.run.train, self.origin
         if origin is None:
-            return open_initial(train, self.context.data.labels.label_names, lambda: self.context.class_texts)
-        return initial_of_run(train, origin.folder, self.context.data.labels.label_names, origin._blueprint)
+            return open_initial(train.init, self.context.data.labels.label_names, lambda: self.context.class_texts)
+        classes = self.context.data.labels.label_names
+        return Initial(open_run(train.init, origin.folder, classes, origin._blueprint))
 
     @cached_property
     def settings(self) -> TrainConfig:

@@ -117,8 +117,7 @@ class Train(Stage):
     def _log_training(self, planned: PlannedCheckpoint, mixture: Mixture) -> Iterator[Watch]:
         """Log what begins, time the training of the block, and yield what is given its metrics."""
         train, name = planned.settings, planned.run.name
-        for part in (name for name, left in mixture.unpacked().items() if left):
-            mixture.pack(part)  # on a node that has no copies yet
+        mixture.pack()  # on a node that has no copies yet
         Artifact(planned.folder).fetch()
         steps, counts = train.steps_for(len(mixture)), " + ".join(f"{n:,} {name}" for name, n in mixture.counts.items())
         self.context.log(f"training {name}: {steps} steps of {train.batch_size} on {counts}")

@@ -11,7 +11,6 @@ import numpy as np
 
 from genrobust.classifiers import BICUBIC, Initial, open_initial
 from genrobust.core import GenrobustError, ImageSet, UserError, available_devices, bare_name, cores
-from genrobust.recipe import TrainConfig
 from genrobust.tools.init.finding import Found
 
 SEEDS = 3  # of each arm: fewer allow no general conclusion
@@ -103,7 +102,7 @@ def propose(found: Found, init: str | None, server: tuple[str, str] | None, own:
         "plan": scratch if network is None else tuned,
         "scratch": scratch,
         "beside": beside,
-        "init": None if network is None else network.spec,
+        "init": None if network is None else network.opened.name,
         "knows_classes": network and {*map(bare_name, found.class_names)} <= {*map(bare_name, network.opened.classes)},
         "trainings": trainings,
         "balance": counts.max() >= IMBALANCED * counts.min(),
@@ -132,7 +131,7 @@ def _start(init: str, proposed: bool, found: Found) -> tuple[Initial | None, str
         return None, ""
     name, texts = init.removeprefix("hf-hub:"), [[f"a photo of a {name}"] for name in found.class_names.values()]
     try:
-        network = open_initial(TrainConfig(init=init), list(found.class_names), lambda: texts)
+        network = open_initial(init, list(found.class_names), lambda: texts)
     except GenrobustError:
         if not proposed:
             raise

@@ -21,9 +21,6 @@ Transform = Annotated[str, option("--transform SCALE", "Scale of the fit: logit,
 MinId = Annotated[
     float, option("--min-id ACC", "Do not fit on models with an ID accuracy below ACC %.", min=0, max=100)
 ]
-Pivot = Annotated[
-    str | None, option("--pivot MODEL", "Fit two lines, as for ImageNet-A, which was filtered against MODEL.")
-]
 JsonFile = Annotated[Path | None, option("--json FILE.json", "Write all numbers to this file.")]
 
 
@@ -38,7 +35,6 @@ def effective_robustness(
     exclude: Exclude = None,
     transform: Transform = "logit",
     min_id: MinId = 0,
-    pivot: Pivot = None,
     json: JsonFile = None,
     overwrite: Overwrite = False,
 ) -> None:
@@ -51,8 +47,8 @@ def effective_robustness(
     from genrobust.tools.published.reading import choose_baselines, read_published
 
     models = read_published(table, id_column, shift, [k.strip() for k in key.split(",")] if key else ())
-    chosen, notes = choose_baselines(models, baselines, exclude, pivot)
-    result = score_published(models, chosen, transform, min_id, pivot)
+    chosen, notes = choose_baselines(models, baselines, exclude)
+    result = score_published(models, chosen, transform, min_id)
     if json is not None:
         named = (Path(text) for text in (baselines, exclude) if text)
         write_json(result, json, [*([table] if table else []), *map(Path, models.files), *named], overwrite)
@@ -61,6 +57,5 @@ def effective_robustness(
     for warning in result.doubts:
         err_console.print(f"[bold yellow]warning:[/] {escape(warning)}")
     shown = err_console if json == Path("-") else out_console  # standard output holds the JSON alone
-    for line in describe(result):
-        shown.print(escape(line))
+    shown.print(escape(describe(result.line)))
     shown.print(terminal_table(result))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from rich.box import SIMPLE
@@ -23,7 +22,7 @@ def write_json(result: PublishedScores, path: Path, inputs: Iterable[Path] = (),
     """Write the result to `path`, whole or not at all: accuracies in percent, effective robustness in points.
 
     {"fit": {"slope", "intercept", "r2", "n", "residual_sd"}, "models": {name: {"id", "shift", "er", "lo", "hi",
-    "extrapolated"}}}. With a pivot "fit" is the line above it, and "pivot" (its name) and "fit_below" stand beside.
+    "extrapolated"}}}.
 
     `inputs` are the tables that it was read from. It is written as an `OutputFile`.
 
@@ -31,13 +30,12 @@ def write_json(result: PublishedScores, path: Path, inputs: Iterable[Path] = (),
         UserError: `path` is no .json, one of `inputs`, exists and is not to `overwrite`, or cannot be written to.
         DiskFull, GenrobustError: There is no room; the system refuses otherwise.
     """
-    *below, line = map(_fit, result.scores.lines)
-    pivot = {"pivot": result.pivot, "fit_below": below[0]} if below else {}
     rows = zip(*(column.tolist() for column in _columns(result).values()), strict=True)
     models = {
         name: dict(zip(_columns(result), row, strict=True)) for name, row in zip(result.models.names, rows, strict=True)
     }
-    told = {"fit": line, **pivot, "models": models}
+    fit = ("slope", "transform", "intercept", "r2", "n", "residual_sd", "lo", "hi")
+    told = {"fit": {key: getattr(result.line, key) for key in fit}, "models": models}
     with OutputFile(path, ".json", inputs, overwrite).writing() as file:
         file.write(f"{json.dumps(told, indent=1, ensure_ascii=False, allow_nan=False)}\n".encode())
 
@@ -48,20 +46,19 @@ def left_out_notes(result: PublishedScores) -> Iterator[str]:
         yield f"{listing(names, 'model')} left out of the line: {reason}"
 
 
-def describe(result: PublishedScores) -> Iterator[str]:
-    """Describe each line in words."""
-    for line in result.scores.lines:
-        yield (
-            f"{line.transform}(shift) = {line.slope:.4f} x {line.transform}(ID) {line.intercept:+.4f}: R² "
-            f"{line.r2:.3f}, {line.n:,} baselines, ID {line.lo:.1f} to {line.hi:.1f} %, residual SD "
-            f"{line.residual_sd:.3f} on that scale"
-        )
+def describe(line: Line) -> str:
+    """Describe a line in words."""
+    return (
+        f"{line.transform}(shift) = {line.slope:.4f} x {line.transform}(ID) {line.intercept:+.4f}: R² "
+        f"{line.r2:.3f}, {line.n:,} baselines, ID {line.lo:.1f} to {line.hi:.1f} %, residual SD "
+        f"{line.residual_sd:.3f} on that scale"
+    )
 
 
 def terminal_table(result: PublishedScores) -> Table:
     """Return the models by effective robustness, highest first; of many, only those at either end."""
     count = len(result.models.names)
-    order = np.argsort(-result.scores.er, kind="stable").tolist()
+    order = np.argsort(-result.er, kind="stable").tolist()
     shown = order if count <= TOP + BOTTOM else [*order[:TOP], *order[-BOTTOM:]]
     shown_count = f"{count:,}" if len(shown) == count else f"{len(shown)} of {count:,}"
     title = f"Effective robustness on {result.models.shift}, points: {shown_count} models, highest first"
@@ -80,12 +77,5 @@ def terminal_table(result: PublishedScores) -> Table:
 
 def _columns(result: PublishedScores) -> dict[str, np.ndarray]:
     """The metrics of all models, [M] each."""
-    models, scores = result.models, result.scores
-    columns = {"id": models.clean, "shift": models.shifted, "er": scores.er, "lo": scores.lo, "hi": scores.hi}
-    return columns | {"extrapolated": scores.extrapolated}
-
-
-def _fit(line: Line) -> dict[str, Any]:
-    return {
-        key: getattr(line, key) for key in ("slope", "transform", "intercept", "r2", "n", "residual_sd", "lo", "hi")
-    }
+    columns = {"id": result.models.clean, "shift": result.models.shifted, "er": result.er}
+    return columns | {"lo": result.lo, "hi": result.hi, "extrapolated": result.extrapolated}

@@ -58,17 +58,16 @@ def read_published(table: Path | None, id_column: str, shift: str, key: Sequence
 
 
 def choose_baselines(
-    models: Published, baselines: str | None = None, exclude: str | None = None, pivot: str | None = None
+    models: Published, baselines: str | None = None, exclude: str | None = None
 ) -> tuple[np.ndarray, list[str]]:
     """Return which models are baselines, bool [M], with notes: all, or those that `baselines` chooses.
 
     Args:
         baselines: A file with one name a line, or a regular expression that is searched for in each name.
         exclude: Likewise, those that are no baselines.
-        pivot: The model that the shifted set was filtered against, which must be there.
 
     Raises:
-        UserError: A choice that matches no model, or an unknown pivot; names the option.
+        UserError: A choice that matches no model; names the option.
     """
     chosen = np.ones(len(models.names), dtype=bool)
     notes: list[str] = []
@@ -79,8 +78,6 @@ def choose_baselines(
         chosen, notes = chosen & ~excluded, [*notes, *said]
     if baselines is None and exclude is None:
         notes.append("no baselines named: every model counts as one")
-    if pivot is not None and pivot not in models.names:
-        raise UserError(f"--pivot: no model {pivot!r} with all accuracies; {suggestion(pivot, models.names, 'models')}")
     return chosen, notes
 
 

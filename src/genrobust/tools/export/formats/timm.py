@@ -17,7 +17,7 @@ class Timm(ClassifierFormat):
     """A folder for timm and transformers: ``timm.create_model("local-dir:FOLDER", pretrained=True)``."""
 
     library = "timm"
-    opened_as = "local-dir:{}"
+    opened_as = "{}"
     usage = """import timm
 from PIL import Image
 

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 import torch
-from kill_and_resume import Call
 from safetensors.torch import load_file
 from small_job import small_job
 
@@ -19,21 +16,19 @@ from genrobust.classifiers import (
 )
 from genrobust.core import Subset, UserError
 from genrobust.train.learner import Learner, make_optimizer
-from genrobust.train.start import add_lora, merge_lora
 
 CPU = torch.device("cpu")
 FULL = {"steps": 4, "validate_every": 2, "ema_decay": 0.5, "learning_rate": 1e-3}
 METHODS = {
     "full": {},
     "lp-ft": {"method": "lp-ft"},
-    "lora": {"method": "lora", "lora_rank": 2},
     "probe": {"method": "linear-probe"},
 }
 
 
 @pytest.fixture(scope="module")
-def networks(timm_folders, clip_folder, open_clip_folder):
-    return {**timm_folders, "clip": clip_folder, "open_clip": open_clip_folder}
+def networks(timm_folders, clip_folder):
+    return {**timm_folders, "clip": clip_folder}
 
 
 def run(out, network, sources=None, **changes):
@@ -45,9 +40,7 @@ def tensors(folder, name="model"):
 
 
 @pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize(
-    "kind", ["vit", "clip", *(pytest.param(kind, marks=pytest.mark.thorough) for kind in ("resnet", "open_clip"))]
-)
+@pytest.mark.parametrize("kind", ["vit", "clip", pytest.param("resnet", marks=pytest.mark.thorough)])
 def test_every_network_learns_by_every_method(networks, tmp_path, kind, method):
     """And ends as a plain checkpoint of it; WiSE-FT at 0 and 1 gives the logits before and after."""
     job = small_job()
@@ -99,58 +92,6 @@ def test_a_probe_changes_the_last_layer_alone_and_a_seed_nothing(networks, tmp_p
     assert info["history"][-1]["val_top1"] == info["best_val_top1"] and info["penalty"] > 0
 
 
-@pytest.mark.parametrize("kind", ["test_vit", "test_resnet"])
-def test_lora_begins_as_the_network_and_learns_matrices_of_low_rank(kind):
-    torch.manual_seed(0)
-    model = create_classifier(kind, 4, 32, {"img_size": 32} if kind == "test_vit" else {}).eval()
-    images = torch.randint(0, 256, (2, 3, 32, 32), dtype=torch.uint8)
-    before, weights = model(images), {k: v.clone() for k, v in model.state_dict().items()}
-    add_lora(model, 2)
-    assert torch.allclose(model(images), before, atol=1e-6)
-    learned = [name for name, parameter in model.named_parameters() if parameter.requires_grad]
-    last = "network.head." if kind == "test_vit" else "network.fc."
-    assert any(name.startswith(last) for name in learned)
-    assert all("lora_" in name or name.startswith(last) for name in learned)
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            if "lora_B" in name:
-                parameter.add_(torch.randn_like(parameter) * 0.05)
-    wanted = model(images)
-    merge_lora(model)
-    assert model.state_dict().keys() == weights.keys()
-    assert torch.allclose(model(images), wanted, atol=1e-4)
-    changed = {k: v - weights[k] for k, v in model.state_dict().items() if not torch.equal(v, weights[k])}
-    assert changed and all(torch.linalg.matrix_rank(v.flatten(1), rtol=1e-3) <= 2 for v in changed.values())
-
-
-SMALL = {  # networks that take their layers' weights by themselves, or that dilate
-    "eva02_tiny_patch14_224": {"img_size": 28, "depth": 1},
-    "beit_base_patch16_224": {"img_size": 32, "depth": 1, "embed_dim": 48, "num_heads": 2},
-    "swinv2_tiny_window8_256": {"img_size": 64, "depths": (1, 1, 1, 1), "embed_dim": 24, "window_size": 2},
-    "nf_regnet_b0": {},
-    "resnet26t": {"output_stride": 8},
-}
-
-
-@pytest.mark.parametrize("kind", SMALL)
-def test_lora_trains_each_of_its_matrices_and_merges_them_without_a_trace(kind):
-    torch.manual_seed(0)
-    size = SMALL[kind].get("img_size", 64)
-    model = create_classifier(kind, 4, size, SMALL[kind]).eval()
-    add_lora(model, 2)
-    images = torch.randint(0, 256, (2, 3, size, size), dtype=torch.uint8)
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            if "lora_B" in name:
-                parameter.add_(torch.randn_like(parameter) * 0.02)
-    wanted = model(images)
-    wanted.sum().backward()
-    assert all(p.grad is not None for n, p in model.named_parameters() if "lora_" in n)
-    assert all(p.grad is None for n, p in model.named_parameters() if n.endswith(".original"))
-    merge_lora(model)
-    torch.testing.assert_close(model(images), wanted, rtol=1e-3, atol=1e-4)
-
-
 def test_timm_s_rule_of_what_decays_heeds_the_architecture():
     config = small_job().config.changed({"weight_decay": 0.05}, "train")
     model = create_classifier("test_vit", 8, 32, {"img_size": 32})
@@ -170,19 +111,3 @@ def test_the_weights_decide_what_is_another_training(networks, tmp_path, clip_fo
     assert run(out, copy) == out, "the same weights elsewhere"
     with pytest.raises(UserError, match="holds another classifier"):
         run(out, networks["clip"])
-
-
-def call(out: Path, network, workers=1, **changes):
-    given = {"init": str(network), "steps": 9, **changes}
-    return Call("train/small_job.py", "run", {"out": str(out), "workers": workers, "changes": given})
-
-
-@pytest.mark.thorough
-@pytest.mark.parametrize("method", ["lp-ft", "lora", "probe"])
-def test_a_team_learns_what_one_does(start, networks, tmp_path, method):
-    exact = {"augmentation": "none", "optimizer": "sgd", "learning_rate": 0.01, "batch_size": 12, **METHODS[method]}
-    one, two = tmp_path / "one", tmp_path / "two"
-    start.to_end(call(one, networks["vit"], **exact))
-    start.to_end(call(two, networks["vit"], 2, **exact))
-    for name, tensor in tensors(one).items():
-        torch.testing.assert_close(tensors(two)[name], tensor, atol=1e-5, rtol=1e-4)
