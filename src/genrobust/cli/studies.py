@@ -187,8 +187,7 @@ def _warn_of_labels(name: str, predictions: "Mapping[str, Predictions]") -> None
 
 
 def _caption(metric: "ImageMetric") -> str:
-    over = "all classes" if metric.all_classes else "each set's own classes"
-    return ", ".join(filter(None, [metric.title, metric.unit, f"over {over}"]))
+    return ", ".join(filter(None, [metric.title, metric.unit, "over each set's own classes"]))
 
 
 def _arm_predictions(study: "Study", arm: str | None) -> "Iterator[tuple[list[str], Mapping[str, Predictions]]]":
