@@ -1,12 +1,13 @@
 """Draws the pictures that hold icons: the README's, and the sheet of generated icons.
 
     genrobust run pictograms-full
-    genrobust filter runs/generated/NAME-HASH --clip pictograms --drop 0.98
-    python docs/pictures.py runs/generated/NAME-HASH
+    genrobust export pictograms-full:sure --to parquet --run \
+        --set "datasets.sure.filter={by: clip, clip: pictograms, drop: 0.98}"
+    python docs/pictures.py runs/generated/NAME-HASH runs/filters/clip-HASH
 
 writes docs/pictures/overview.webp and docs/pictures/generated.webp. The results in the first are those that prose.py
 keeps in docs/results. The scores in the second are those of the filter, which lists the images that it leaves out:
-nearly all of a class with --drop 0.98.
+nearly all of a class with drop 0.98.
 """
 
 from __future__ import annotations
@@ -49,17 +50,18 @@ Row = dict[str, Any]
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("dataset", type=Path, help="the folder of the generated images, with one filter in it")
-    generated = generated_icons(parser.parse_args().dataset)
+    parser.add_argument("dataset", type=Path, help="the folder of the generated images")
+    parser.add_argument("filter", type=Path, help="the folder of their filter")
+    given = parser.parse_args()
+    generated = generated_icons(given.dataset, given.filter)
     OUT.mkdir(exist_ok=True)
     save(overview(generated), "overview")
     save(sheet(generated), "generated")
 
 
-def generated_icons(dataset: Path) -> list[Row]:
+def generated_icons(dataset: Path, filtered: Path) -> list[Row]:
     """Return the generated icons in the order of their keys: class, style, encoded image, and score or None."""
-    (filtered,) = dataset.glob("filters/*/rejected.parquet")
-    scores = {row["key"]: row["score"] for row in pq.read_table(filtered).to_pylist()}
+    scores = {row["key"]: row["score"] for row in pq.read_table(filtered / "rejected.parquet").to_pylist()}
     rows = []
     for sidecar in dataset.glob("[0-9]*.parquet"):
         with sidecar.with_suffix(".tar").open("rb") as tar:

@@ -1,12 +1,9 @@
 """Folders of photographs of three classes, and a generated dataset of some of them."""
 
-import shutil
-
 import pytest
 from PIL import Image
 
 from genrobust.core import LabelSpace
-from genrobust.data import FILTERS, read_filter
 
 HOSTILE = '<script>alert("1")& {{ 7 * 7 }}'  # a folder's name holds no slash
 FOLDERS = {"camera": "camera", HOSTILE: "envelope", "tree": "tree"}
@@ -31,11 +28,3 @@ def shards(photos, write_shards):
     by_class = [sorted((photos / "made" / folder).iterdir()) for folder in sorted(FOLDERS, key=FOLDERS.__getitem__)]
     shown = [Image.open(path) for paths in zip(*by_class, strict=True) for path in paths]
     return write_shards(photos / "shards", shown, sorted(FOLDERS.values()))
-
-
-def rejected(shards):
-    """The keys that the only filter leaves out; it is deleted."""
-    (folder,) = (shards / FILTERS).iterdir()
-    found = read_filter(folder)
-    shutil.rmtree(folder)
-    return set(found.rejected)

@@ -12,13 +12,11 @@ import re
 import shlex
 import shutil
 import stat
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
 import pytest
-import typer
 from hostile_files import (
     GOOD,
     OWN,
@@ -216,14 +214,6 @@ def origin(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 SMALL = recipe("data: {source: pictograms}")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def built_once() -> Iterator[None]:
-    """The runner takes as long to build the program's commands, for each test anew, as a command to fail."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("typer.testing._get_command", cache(typer.main.get_command), raising=False)
-        yield
 
 
 @pytest.fixture

@@ -46,7 +46,7 @@ def test_commands_in_messages_have_the_options_that_they_name() -> None:
 @pytest.mark.usefixtures("own_run")
 def test_show_proposes_commands_that_run() -> None:
     def run_proposed() -> list[str]:
-        shown = proposed(genrobust("show", "own.yaml", *GIVEN, "--same-versions").stdout)
+        shown = proposed(genrobust("show", "own.yaml", *GIVEN).stdout)
         for words in shown:
             genrobust(*("test" if word == "FOLDER" else word for word in words))
         return [name for name, *_ in shown]

@@ -16,7 +16,7 @@ URLS = ("https://user:qqqzzz@host/x", "s3://KEY:qqq/zzz@none/x", "https://host/x
 COMMANDS = (
     *("show {}", "run small.yaml --out {}", "tune small.yaml --budget 1s --out {}", "show {} --prompts 1", "report {}"),
     *("train small.yaml --set data.source={}", "evaluate small.yaml --models {}", "init --train {} --test {}"),
-    *("audit {}", "audit made --test {}", "view {}", "view made --port {}", "verify {}", "filter {} --clip {}"),
+    *("audit {}", "audit made --test {}", "view {}", "view made --port {}", "verify {}", "audit {} --clip {}"),
     *("benchmark --models {} --on {}", "export {} --to parquet", "export {} --to timm", "predict {} images"),
     *(
         "predict resnet18 {} --out {}",

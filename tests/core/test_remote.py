@@ -78,10 +78,10 @@ def test_machines_that_share_the_bucket_alone_do_parts_of_a_study(start, recipe,
     settings["train"] |= {"steps": 5, "save_every": 2}
     recipe.write_text(yaml.safe_dump(settings))
     wanted = undisturbed("evaluate", recipe)
-    start.to_end(*(on(f"part {k}", "generate", recipe, "--part", f"{k}/2") for k in (1, 2)))
+    start.to_end(on("zero", "generate", recipe))
     killed = start(on("one", "train", recipe), kill_when=lambda: any("state" in name for name in store.names()))
     assert killed.codes == [-9]
-    start.to_end(*(on(f"train {k}", "train", recipe, "--part", f"{k}/2") for k in (1, 2)))
+    start.to_end(*(on(arm, "train", recipe, "--arm", arm) for arm in ("real", "both")))
     start.to_end(on("last", "evaluate", recipe))
     assert store.contents() == wanted
 

@@ -14,7 +14,7 @@ from small_study import genrobust
 from genrobust.classifiers import load_checkpoint
 from genrobust.classifiers.predict.saved import load_predictions
 from genrobust.core import Artifact, GenrobustError, ImageSet, StudyData, artifacts
-from genrobust.data import ShardDataset, read_filter, read_search, write_filter
+from genrobust.data import ShardDataset, read_filter, read_search
 from genrobust.generate import identity
 from genrobust.recipe import GeneratorConfig, parse_recipe
 from genrobust.study import Study, verify_outputs
@@ -63,8 +63,6 @@ def study(pictogram_data, tiny_generator, clip_folder, tmp_path_factory):
     made = Study(parse_recipe(recipe), root / "runs")
     made.run()
     (dataset, *_) = (found.folder for found in artifacts(made.out) if found.manifest().kind == "dataset")
-    shards = ShardDataset(dataset)
-    write_filter(shards, "a score", np.linspace(0, 1, len(shards)), np.arange(len(shards)) < 2, "low", dataset)
     genrobust("audit", dataset, "--out", made.out / "audit-small", "--device", "cpu")
     return made
 

@@ -77,27 +77,6 @@ def test_of_two_processes_each_ends_or_is_told_and_no_shard_is_mixed(start, reci
     assert contents(shared) == generated
 
 
-@pytest.mark.thorough
-def test_parts_that_are_made_at_the_same_time_are_the_whole(start, recipe, generated, tmp_path):
-    shared = tmp_path / "shared"
-    words = ["generate", str(recipe), "--out", str(shared), "--part"]
-    start.to_end(*([*words, f"{part}/4"] for part in (4, 1, 3)))
-    (folder,) = (shared / "generated").iterdir()
-    assert sorted(int(p.stem) for p in folder.glob("*.parquet")) == [i for i in range(SHARDS) if i % 4 != 1]
-    start.to_end([*words, "2/4"])
-    assert contents(shared) == generated
-
-
-@pytest.mark.thorough
-def test_cells_that_are_trained_apart_are_those_of_one_run(start, recipe, tmp_path):
-    more = ["--set", "seeds=[0, 1, 2]", "--set", "train.steps=5", "--out"]
-    start.to_end(["train", str(recipe), *more, str(tmp_path / "alone")])
-    words = ["train", str(recipe), *more, str(tmp_path / "apart"), "--part"]
-    done = start.to_end([*words, "1/2"], [*words, "2/2"])
-    assert [done.said.count(f"real, seed {seed}: ") for seed in range(3)] == [2, 2, 2]  # what begins, and where it is
-    assert contents(tmp_path / "apart") == contents(tmp_path / "alone")
-
-
 @pytest.fixture
 def words(start, recipe, tmp_path):
     """The words that generate below the folder runs, when they have done so."""

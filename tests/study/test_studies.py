@@ -21,7 +21,6 @@ ASKING = [  # commands of which something is missing, and what
     (("benchmark", "--models", REAL, "--on", "own.yaml:generated"), "generated"),
     (("audit", "train", "--classifier", REAL), "real, seed 0"),
     (("audit", "own.yaml:better"), "better"),
-    (("filter", "own.yaml:better", "--clip", "pictograms", "--drop", 0.1), "better"),
     (("export", "own.yaml:better", "--to", "imagefolder"), "better"),
     (("view", "own.yaml:better"), "better"),
 ]
@@ -52,22 +51,19 @@ def test_the_classifier_of_a_varied_study_is_another():
     genrobust("predict", REAL, "solid", code=2, said="--run")
     genrobust("predict", REAL, "solid", *shorter)
     genrobust("predict", REAL, "solid", "--quick")  # whose steps are one, too
-    for words in (("predict", "model.onnx", "solid"), ("verify", "runs"), ("audit", "train")):
+    for words in (("predict", "model.onnx", "solid"), ("audit", "train")):
         genrobust(*words, *shorter, code=2, said="names none")
 
 
 @pytest.mark.usefixtures("own")
 def test_a_dataset_has_one_name_in_every_command():
     better = "own.yaml:better"
-    genrobust("verify", better, code=2, said="not generated yet")
     genrobust("export", better, "--to", "imagefolder", "--run")
     assert "better" in Path("own-better-imagefolder/README.md").read_text()
     assert "name: own" in Path("own-better-imagefolder/recipe.yaml").read_text()
     assert Path(genrobust("generate", "own.yaml", "--dataset", "better").stdout.split(" in ")[1].strip()).is_dir()
-    genrobust("verify", better)
     genrobust("audit", better)
     assert Path("audit-own-better/audit.json").is_file()
-    genrobust("filter", better, "--clip", "pictograms", "--drop", 0.34)
     for words in (("export", "own.yaml", "--to", "parquet"), ("export", "own.yaml:bettr", "--to", "parquet")):
         genrobust(*words, code=2, said="generated, better")
 
@@ -106,24 +102,16 @@ def test_what_a_person_rejects_is_left_out_by_the_next_run(monkeypatch):
 
 
 @pytest.mark.usefixtures("own")
-def test_the_checkpoints_of_an_arm_are_verified():
-    genrobust("verify", REAL, code=2, said="not trained yet")
-    checkpoint = Path(genrobust("train", "own.yaml", "--arm", "real").stdout.split(": ")[1].strip())
-    genrobust("verify", REAL)
-    weights = checkpoint / "model.safetensors"
-    weights.write_bytes(weights.read_bytes()[:-1] + b"x")
-    genrobust("verify", REAL, code=1, said=str(checkpoint))
-
-
-@pytest.mark.usefixtures("own")
 def test_the_filter_of_a_recipe_is_applied_to_what_is_exported():
-    text = Path("own.yaml").read_text()
-    rule = "datasets: {sure: {filter: {by: clip, clip: pictograms, drop: 0.34}}, "
-    Path("own.yaml").write_text(
-        text.replace("datasets: {", rule).replace("arms: [", "arms: [{name: sure, mixture: sure}, ")
-    )
-    done = genrobust("export", "own.yaml:sure", "--to", "imagefolder", "--run")
-    assert done.stdout.startswith("6 images\n")
+    """Though no arm mixes the dataset."""
+    for name, rule, kept in (
+        ("lower", "by: clip, clip: pictograms, drop: 0.34", 6),
+        ("trusted", "by: classifier, arm: real, drop: 0.67", 3),
+    ):
+        override = ("--set", f"datasets.{name}.filter={{{rule}}}")
+        done = genrobust("export", f"own.yaml:{name}", "--to", "imagefolder", "--run", "--out", name, *override)
+        assert done.stdout.startswith(f"{kept} images\n")
+        assert f"left out {9 - kept} of 9 images" in Path(name, "README.md").read_text()
 
 
 @pytest.mark.usefixtures("own")

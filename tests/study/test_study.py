@@ -10,11 +10,12 @@ from small_study import QUICK, REAL, TRAIN, files
 from genrobust.core import Artifact, UserError, read_page_json
 from genrobust.recipe import FilterConfig, parse_recipe
 from genrobust.study import Study, disk
-from genrobust.study.results import record
 from genrobust.study.sources.filtered import FilteredDataset
 
+CLASSES = 10
 RECIPE = {
     **QUICK,
+    "data": {"classes": {"count": CLASSES, "seed": 0}},
     "generator": {"steps": 1},
     "generate": {"per_class": 2, "batch_size": 100},
     "datasets": {
@@ -32,7 +33,7 @@ RECIPE = {
         {"name": "sure", "mixture": "sure"},
         {"name": "retrieved", "mixture": ["real", "retrieved"]},
     ],
-    "evaluate": {"tests": ["hand-drawn"], "min_images": 50},
+    "evaluate": {"tests": ["hand-drawn"], "min_images": 5},
     "robustness": {"baselines": None, "bootstrap": 100},
 }
 
@@ -43,19 +44,18 @@ def study(tiny_generator, tmp_path):
     return lambda **change: Study(parse_recipe(RECIPE | tiny | change), tmp_path)
 
 
-def test_each_dataset_is_made_once_and_a_second_run_makes_nothing(study, tmp_path, monkeypatch):
-    monkeypatch.setattr(record, "PICTURES", 50)  # of noise, which takes long to compress
+def test_each_dataset_is_made_once_and_a_second_run_makes_nothing(study, tmp_path):
     first = study()
     datasets = first.graph.images.datasets
     assert list(datasets) == ["generated", "plain", "redrawn", "sure"]
     before = first.rows()  # the classifier that judges the images of "sure" comes before its filter
     assert not any(row.done for row in before)
     assert [(row.stage.name, row.name, row.total) for row in before] == [
-        ("generate", "generated", 200),
-        ("generate", "plain", 100),
-        ("generate", "redrawn", 100),
+        ("generate", "generated", 2 * CLASSES),
+        ("generate", "plain", CLASSES),
+        ("generate", "redrawn", CLASSES),
         ("train", "real, seed 0", 2),
-        ("filter", "sure", 200),
+        ("filter", "sure", 2 * CLASSES),
         *(("train", f"{arm}, seed 0", 2) for arm in ("styled", "plain", "redrawn", "sure", "retrieved")),
         ("evaluate", "every classifier", 6 * sum(len(first.data.tests[name]) for name in ("hand-drawn", "test"))),
     ]
@@ -75,10 +75,10 @@ def test_each_dataset_is_made_once_and_a_second_run_makes_nothing(study, tmp_pat
     assert all(folder is not None and folder.exists() for folder in named)  # names are known before anything is made
     assert summary.arms == ("real", "styled", "plain", "redrawn", "sure", "retrieved")
     assert len(list((tmp_path / "generated").iterdir())) == 3  # an unused dataset is not made
-    assert Counter(datasets["plain"].images.labels.tolist()) == dict.fromkeys(range(100), 1)
+    assert Counter(datasets["plain"].images.labels.tolist()) == dict.fromkeys(range(CLASSES), 1)
     assert set(datasets["plain"].images.styles) != set(datasets["generated"].images.styles)
     sure = first.images("sure")  # half of each class of the very images of "generated", which are made once
-    assert Counter(sure.labels.tolist()) == dict.fromkeys(range(100), 1)
+    assert Counter(sure.labels.tolist()) == dict.fromkeys(range(CLASSES), 1)
     assert set(sure.keys) < set(first.images("generated").keys)
     sources = datasets["redrawn"].images.metadata()["source"].to_pylist()
     assert set(sources) <= set(first.data.train.keys)  # the real training split, and no other
@@ -109,7 +109,7 @@ def test_a_classifier_of_other_images_is_refused(study, tmp_path):
 @pytest.mark.thorough
 def test_packed_copies_are_a_stage_of_their_own(study):
     made = study(
-        data={"packed": True},
+        data={**RECIPE["data"], "packed": True},
         train=RECIPE["train"] | {"crop": "random-resized"},
         arms=[REAL, {"name": "both", "mixture": ["real", "generated"]}],
     )
@@ -118,13 +118,13 @@ def test_packed_copies_are_a_stage_of_their_own(study):
     def packing():
         return [(row.name, row.total, row.done) for row in made.rows() if row.stage.name == "pack"]
 
-    assert packing() == [("real", real, 0), ("generated", 200, 0)]
+    assert packing() == [("real", real, 0), ("generated", 2 * CLASSES, 0)]
     assert disk(made.rows()) > 0
     _, written = made.run()
     assert packing() == []  # no training is left that would read them
     assert disk(made.rows()) == 0
     stages = read_page_json(written["results.json"])["stages"]
-    assert {stage["stage"]: stage["items"] for stage in stages}["pack"] == real + 200
+    assert {stage["stage"]: stage["items"] for stage in stages}["pack"] == real + 2 * CLASSES
 
 
 def test_a_changed_dataset_redoes_only_its_own_arm_and_what_workers_take_of_a_cluster_nothing(study):

@@ -73,12 +73,3 @@ def test_a_study_of_a_hundred_million_planned_images_is_shown_without_listing_th
     tracemalloc.stop()
     assert rows["generated"].total == 100_000_000
     assert rows["both, seed 0"].total == 100 * 500_000 // 4
-
-
-def test_datasets_of_too_many_shards_together_are_refused(tmp_path: Path) -> None:
-    names = [f"d{number}" for number in range(6)]
-    generate = {"per_class": 10_000, "shard_size": 10}
-    arms = [{"name": "real", "mixture": ["real", *names]}]
-    datasets = {name: {"generator": {"steps": number + 1}} for number, name in enumerate(names)}
-    with pytest.raises(UserError, match=r"generate\.shard_size: .*600,000"):
-        Study(recipe_of(generate=generate, arms=arms, datasets=datasets, device="cpu"), tmp_path).rows()

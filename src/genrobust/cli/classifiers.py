@@ -30,7 +30,7 @@ BatchSize = Annotated[int, option("--batch-size N", "Images in a batch.", min=1,
 
 
 @command(rich_help_panel=USE)
-@with_studies()
+@with_studies
 def predict(
     studies: "Studies",
     model: Model,

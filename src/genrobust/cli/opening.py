@@ -117,8 +117,8 @@ def measure(rows: "Sequence[Row]") -> None:
 
 def warn_of_images(study: "Study") -> None:
     """Print what is wrong with the images of the study, such as copies of test images."""
-    for notice in study.graph.notices():
-        err_console.print(f"[bold yellow]warning:[/] {escape(notice)}")
+    for notice in study.context.notices:
+        err_console.print(f"[bold yellow]warning:[/] {escape(str(notice))}")
 
 
 def print_work(rows: "Sequence[Row]", to: "Console", title: str | None = None) -> None:
@@ -162,22 +162,22 @@ def _confirm(question: str) -> bool:
         raise KeyboardInterrupt from None
 
 
-def with_study(*names: str) -> Callable[[Function], Function]:
-    """Make a function of a Study a command with the options `names` of `open_study` in its place; by default, with all.
+def with_study(function: Function) -> Function:
+    """Make a function of a Study a command with the options of `open_study` in its place.
 
-    The other parameters of the function are the command's own options; one that is among `names` too gets its value.
+    The other parameters of the function are the command's own options; one that is shared gets its value, too.
     """
-    return partial(_with_options, open_study, names)
+    return _with_options(open_study, function)
 
 
-def with_studies(*names: str) -> Callable[[Function], Function]:
+def with_studies(function: Function) -> Function:
     """Make a function of Studies a command as `with_study` does, with the options of `open_studies`."""
-    return partial(_with_options, open_studies, names)
+    return _with_options(open_studies, function)
 
 
-def _with_options(opener: Function, names: Sequence[str], function: Function) -> Function:
-    offered, own = inspect.signature(opener).parameters, list(inspect.signature(function).parameters.values())[1:]
-    shared = [offered[name] for name in names or offered]
+def _with_options(opener: Function, function: Function) -> Function:
+    shared = list(inspect.signature(opener).parameters.values())
+    own = list(inspect.signature(function).parameters.values())[1:]
 
     @wraps(function)
     def run(**given: Any) -> None:

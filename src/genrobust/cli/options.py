@@ -68,9 +68,6 @@ Against = Annotated[
     str | None, option("--against DIR|RECIPE", "The real images; a recipe adds its test sets.", autocompletion=recipes)
 ]
 Overwrite = Annotated[bool, option("--overwrite", "Replace existing output.")]
-Part = Annotated[
-    str | None, option("--part K/N", "Only part K of N of the jobs, counted from 1, such as in a job array.")
-]
 ExecutorName = Annotated[str | None, option("--executor NAME", "Where jobs run: local, slurm or ray.")]
 Workers = Annotated[
     int | None,

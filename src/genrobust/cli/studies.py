@@ -1,8 +1,6 @@
 """The commands that take a recipe: run the whole study, show its state, or run one stage."""
 
-import re
 import shlex
-from collections import Counter
 from collections.abc import Mapping
 from math import isnan
 from typing import TYPE_CHECKING, Annotated
@@ -13,7 +11,7 @@ from rich.table import Table
 
 from genrobust.cli.completing import metrics
 from genrobust.cli.opening import list_work, open_studies, print_work, warn_of_images, with_study
-from genrobust.cli.options import MODELS, OUT, ArmName, ClassifierLabels, DatasetName, Part, Quick, Run, Sets, option
+from genrobust.cli.options import MODELS, OUT, ArmName, ClassifierLabels, DatasetName, Quick, Run, Sets, option
 from genrobust.cli.program import STUDY, command, err_console, out_console, tell
 from genrobust.core import UserError
 
@@ -26,7 +24,6 @@ if TYPE_CHECKING:  # a command imports what it needs when it runs, so that --hel
     from genrobust.study import Row, Study, TrainingRun
 
 
-SameVersions = Annotated[bool, option("--same-versions", "Reuse no finished work of other versions.")]
 MetricNames = Annotated[
     list[str] | None,
     option("--metric NAME", "A metric of genrobust list metrics; default: top1; repeatable.", autocompletion=metrics),
@@ -34,12 +31,10 @@ MetricNames = Annotated[
 
 
 @command(rich_help_panel=STUDY)
-@with_study()
+@with_study
 def run(
     study: "Study",
-    ctx: typer.Context,
     anew: Annotated[bool, option("--anew", "Begin unfinished work of other versions again.")] = False,
-    same_versions: SameVersions = False,
 ) -> None:
     """Run a study: generate, train every arm, evaluate, report. Finished jobs are not run again.
 
@@ -49,7 +44,7 @@ def run(
 
     rows = list_work(study, begins=True)
     print_work(rows, err_console, study.recipe.title or study.recipe.name)
-    view, files = study.report(anew, same_versions)
+    view, files = study.report(anew)
     out_console.print()
     out_console.print(terminal(view))
     tell(*(_report_path(study, name) for name in files if not name.endswith(".svg")))
@@ -58,11 +53,10 @@ def run(
 
 
 @command(rich_help_panel=STUDY)
-@with_study("recipe", "sets", "out", "quick", "device", "workers")
+@with_study
 def show(
     study: "Study",
     ctx: typer.Context,
-    same_versions: SameVersions = False,
     values: Annotated[bool, option("--yaml", "Print the recipe with all its values instead.")] = False,
     prompts: Annotated[
         int | None, option("--prompts N", "Print the first N prompts of a dataset instead.", min=1, max=10_000)
@@ -89,11 +83,6 @@ def show(
     rows = list_work(study)
     print_work(rows, out_console, study.recipe.title or study.recipe.name)
     tell(*describe_others(study.makers()))
-    if same_versions:
-        study.require_same_versions()
-    if groups := {test: Counter(names) for test, names in study.data.image_groups.items() if test in study.tests}:
-        phrases = (f"{len(sizes):,} in {test} ({_largest_groups(sizes)})" for test, sizes in groups.items())
-        tell(f"groups of images: {', '.join(phrases)}")
     tell(*_next_steps(study, rows, ctx))
 
 
@@ -120,43 +109,32 @@ def _print_prompts(study: "Study", dataset: str, count: int) -> None:
 
 
 @command(rich_help_panel=STUDY)
-@with_study()
-def generate(
-    study: "Study",
-    dataset: DatasetName = None,
-    part: Part = None,
-) -> None:
+@with_study
+def generate(study: "Study", dataset: DatasetName = None) -> None:
     """Generate the missing images of a dataset.
 
     Example: genrobust generate pictograms --dataset generated
     """
-    shards = None if part is None else _parse_part(part)
     warn_of_images(study)
-    name = dataset or study.recipe.first_generated_set
-    generated = study.generate(name, shards)
+    generated = study.generate(dataset or study.recipe.first_generated_set)
     tell(f"{len(generated):,} images in {generated.folder}")
 
 
 @command(rich_help_panel=STUDY)
-@with_study()
-def train(
-    study: "Study",
-    arm: ArmName = None,
-    part: Part = None,
-) -> None:
+@with_study
+def train(study: "Study", arm: ArmName = None) -> None:
     """Train the classifiers of the arms, and those of the baseline line if the recipe trains its own.
 
     Example: genrobust train pictograms --arm real
     """
     runs = _training_runs(study, arm)
-    chosen = runs if part is None else _part_of(study, runs, _parse_part(part))
     warn_of_images(study)
-    for run, folder in zip(chosen, study.train(chosen), strict=True):
+    for run, folder in zip(runs, study.train(runs), strict=True):
         tell(f"{run.name}: {folder}")
 
 
 @command(rich_help_panel=STUDY)
-@with_study()
+@with_study
 def evaluate(
     study: "Study",
     ctx: typer.Context,
@@ -209,8 +187,7 @@ def _warn_of_labels(name: str, predictions: "Mapping[str, Predictions]") -> None
 
 
 def _caption(metric: "ImageMetric") -> str:
-    over = "all classes" if metric.all_classes else "each set's own classes"
-    return ", ".join(filter(None, [metric.title, metric.unit, f"over {over}"]))
+    return ", ".join(filter(None, [metric.title, metric.unit, "over each set's own classes"]))
 
 
 def _arm_predictions(study: "Study", arm: str | None) -> "Iterator[tuple[list[str], Mapping[str, Predictions]]]":
@@ -221,23 +198,6 @@ def _arm_predictions(study: "Study", arm: str | None) -> "Iterator[tuple[list[st
 
 def _training_runs(study: "Study", arm: str | None) -> "list[TrainingRun]":
     return study.runs(None if arm is None else study.recipe.arm(arm).name)
-
-
-def _part_of(study: "Study", runs: "list[TrainingRun]", part: slice) -> "list[TrainingRun]":
-    """The runs of a part of the trainings, of which some serve several runs: two parts must not share one."""
-    trainings: dict[Path, list[TrainingRun]] = {}
-    for run in runs:
-        trainings.setdefault(study.graph.checkpoints.of(run.tuned).folder, []).append(run)
-    return [run for same_training in list(trainings.values())[part] for run in same_training]
-
-
-def _parse_part(text: str) -> slice:
-    """Every N-th, from the K-th; counted from 1, as in the job arrays of SLURM with --array=1-N."""
-    match = re.fullmatch(r"([0-9]{1,9})/([0-9]{1,9})", text)
-    number, parts = map(int, match.groups()) if match else (0, 0)
-    if not 1 <= number <= parts:
-        raise UserError(f"--part {text[:40]}: write K/N, part K of N, counted from 1, such as --part 3/16")
-    return slice(number - 1, None, parts)
 
 
 def _report_path(study: "Study", name: str) -> "Path":
@@ -268,10 +228,3 @@ def _command_about(ctx: typer.Context, *words: str) -> str:
     joined += [word for override in given["sets"] or [] for word in ("--set", override)]
     joined += ["--device", given["device"]] if given["device"] else []
     return shlex.join(joined if given["out"] == OUT else [*joined, "--runs", given["out"]])
-
-
-def _largest_groups(groups: Mapping[str, int]) -> str:
-    """The three largest groups, with their images, by which one sees what they are."""
-    by_size = sorted(groups.items(), key=lambda group: (-group[1], group[0]))
-    largest = [f"{name} {images:,}" for name, images in by_size[:3]]
-    return ", ".join([*largest, *(["..."] if len(by_size) > 3 else [])])

@@ -31,8 +31,6 @@ from .copies.fingerprint import NEAR as NEAR, Neighbors as Neighbors, frame as f
 from .copies.names import apart_from_tests as apart_from_tests, describe_same_names as describe_same_names
 from .copies.near import find_near_copies as find_near_copies, thumbnails as thumbnails
 from .filters import (
-    FILTERS as FILTERS,
-    FilterResult as FilterResult,
     below as below,
     kept as kept,
     kept_indices as kept_indices,
@@ -97,7 +95,6 @@ from .shards import (
     is_dataset as is_dataset,
     making as making,
     missing_shards as missing_shards,
-    read_about as read_about,
 )
 from .stored import (
     open_stored as open_stored,

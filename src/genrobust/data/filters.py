@@ -1,7 +1,7 @@
 """Filters: lists of the images of a dataset that are left out, with reasons.
 
 The shards stay as they are. A filter is an artifact of its own, with a row a rejected image; its manifest says by what
-rule. Those that a user makes lie in the folder of the dataset, below ``filters``.
+rule.
 """
 
 from __future__ import annotations
@@ -21,15 +21,12 @@ from genrobust.core import (
     Manifest,
     Subset,
     UserError,
-    artifact_folder,
-    digest,
     made_by,
 )
 from genrobust.data.image_lists import reading_list, write_list
 from genrobust.data.reviews import Review
 from genrobust.data.shards import ShardDataset
 
-FILTERS = "filters"  # in the folder of a dataset
 _FILE = "rejected.parquet"
 _SCHEMA = pa.schema([("key", pa.string()), ("label", pa.int64()), ("score", pa.float64()), ("reason", pa.string())])
 
@@ -81,14 +78,14 @@ def write_filter(
     rejected: np.ndarray,
     rule: str,
     place: Path,
-    inputs: Mapping[str, Any] | None = None,
+    inputs: Mapping[str, Any],
 ) -> FilterResult:
     """Write the filter of `images` that leaves out `rejected`, bool [N].
 
     Args:
         by: The name of the score.
         rule: Says in words why an image is rejected.
-        place: The folder of the dataset, or that of the filter itself if it has `inputs`.
+        place: The folder of the filter, which is named after its `inputs`.
 
     Raises:
         GenrobustError: A score is no number.
@@ -103,9 +100,7 @@ def write_filter(
     return _write(images, by, rule, out, scores[out], reasons, place, inputs)
 
 
-def write_reviewed(
-    images: ShardDataset, review: Review, place: Path, inputs: Mapping[str, Any] | None = None
-) -> FilterResult:
+def write_reviewed(images: ShardDataset, review: Review, place: Path, inputs: Mapping[str, Any]) -> FilterResult:
     """Write the filter of `images` that leaves out what a review rejects; `place` and `inputs` as for `write_filter`.
 
     Raises:
@@ -127,15 +122,12 @@ def _write(
     scores: np.ndarray,
     reasons: Sequence[str],
     place: Path,
-    inputs: Mapping[str, Any] | None,
+    inputs: Mapping[str, Any],
 ) -> FilterResult:
     """Write what leaves out the images at the indices `out`, int64 [M], with their scores and reasons."""
     keys = [images.keys[i] for i in out]
     columns = dict(zip(_SCHEMA.names, (keys, images.labels[out], scores, reasons), strict=True))
     about = {"by": by, "rule": rule, "made": len(images), "kept": len(images) - len(out), "dataset": images.fingerprint}
-    if inputs is None:
-        inputs = {"dataset": images.fingerprint, "by": by, "rule": rule, "rejected": digest(keys)}
-        place = artifact_folder(place / FILTERS, by, inputs)
     write_list(place / _FILE, Manifest("filter", inputs, about, made_by("filter")), columns, _SCHEMA)
     return read_filter(place)
 
@@ -148,7 +140,7 @@ def read_filter(folder: Path) -> FilterResult:
         GenrobustError: The filter is damaged.
     """
     if not Artifact(folder).is_finished:
-        raise UserError(f"no filter at {folder}: make one with genrobust filter")
+        raise UserError(f"no filter at {folder}")
     with reading_list(folder / _FILE) as (table, facts):
         rejected = dict(zip(table["key"].to_pylist(), table["reason"].to_pylist(), strict=True))
         return FilterResult(

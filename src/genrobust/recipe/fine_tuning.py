@@ -36,9 +36,9 @@ Alphas = Annotated[
 class FineTuning(Choice):
     """Where the weights of a classifier start, and which of them are trained.
 
-    `init` is `scratch`, `clip:FOLDER` (the image tower of a CLIP; `clip:pictograms` is the embedded one), `arm:ARM` or
-    `RECIPE:ARM` (the first seed's classifier of an arm), or any classifier that `genrobust predict` opens, such as
-    timm's `resnet50.a1_in1k`. Its network replaces `architecture` and prepares images in its own way.
+    `init` is `scratch`, `clip:FOLDER` (the image tower of a CLIP; `clip:pictograms` is the embedded one), `arm:ARM`
+    (the first seed's classifier of another arm), or any classifier that `genrobust predict` opens but a `RECIPE:ARM`,
+    such as timm's `resnet50.a1_in1k`. Its network replaces `architecture` and prepares images in its own way.
     The last layer of a CLIP embeds the recipe's prompts of each class with its text tower; another network keeps its
     rows where it knows all classes, and else gets a new layer.
 

@@ -1,7 +1,6 @@
 from .estimates import measure_machine as measure_machine
 from .executors.kinds.local import Processes as Processes
 from .executors.local import ExecutorConfig as ExecutorConfig, Local as Local, open_executor as open_executor
-from .filtering import filter_dataset as filter_dataset
 from .image_sets import (
     AuditSets as AuditSets,
     check_outside as check_outside,

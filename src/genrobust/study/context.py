@@ -17,9 +17,7 @@ from genrobust.core import (
     StudyData,
     Subset,
     UserError,
-    about,
     address,
-    cores,
     device_kind,
     fair_order,
     local_folder,
@@ -46,7 +44,6 @@ from genrobust.study.estimates import StageTimes
 from genrobust.study.executors.local import Local
 from genrobust.study.tracking import Tracking
 
-IMAGES_PER_SECOND = 1000  # small JPEGs, that a core searches for near copies
 NEAR_COPIES_UP_TO = 300_000  # images of all sets together, which take 5 minutes on a core
 
 
@@ -117,32 +114,37 @@ class Context:
 
     @cached_property
     def _data_and_notices(self) -> tuple[StudyData, list[Copies | Broken | str]]:
-        data, copies = without_copies(self._listed, self._census.contents, self.recipe.evaluate.beside)
-        data = with_derived(data, self.recipe.data)
-        _check_names(self.recipe, data)
-        return data, [*self._opened[1], *copies]
+        """The images, and what is wrong with them: in what is learned from no copy of a test image is left."""
+        recipe, data, notices = self.recipe, self._loaded, list[Copies | Broken | str]()
+        contents, retrieved = self._census.contents, recipe.data.retrieved
+        if recipe.data.broken == "skip":
+            data, broken = without_broken(data, self._census.broken)
+            notices += broken
+        if not self._looks_for_near_copies and recipe.data.near_copies == "auto":
+            notices.append(
+                f"near copies of test images are not looked for among {_count(data):,} images, which takes minutes: "
+                "set data.near_copies to leave-out, or to keep"
+            )
+        chosen_by, scored = () if recipe.tune is None else recipe.tune.choose_by, recipe.evaluate.tests or ()
+        data, leaks = without_leaks(data, contents, self._near_copies, chosen_by, {*scored})
+        data, apart = apart_from_tests(data, recipe.data.groups_apart)
+        if recipe.data.groups_apart is None and recipe.data.together is None:
+            apart = [describe_same_names(images, data.tests) for images in data.learned.values()]
+        if retrieved.limit is not None and data.retrieval is not None:
+            kept = np.sort(fair_order(data.retrieval)[: retrieved.limit])
+            data = replace(data, retrieval=Subset(data.retrieval, kept))
+        data = without_withheld(withhold(data, retrieved.without), contents)
+        if data.shifted_val is not None and data.shifted_val.name in scored:
+            data = replace(data, tests={**data.tests, data.shifted_val.name: data.shifted_val})
+        data, copies = without_copies(data, contents, recipe.evaluate.beside)
+        data = with_derived(data, recipe.data)
+        _check_names(recipe, data)
+        return data, [*notices, *leaks, *filter(None, apart), *copies]
 
     @cached_property
     def _loaded(self) -> StudyData:
         """The images of the source."""
         return load_data(self.recipe.data)
-
-    @cached_property
-    def _opened(self) -> tuple[StudyData, list[Copies | Broken | str]]:
-        """The images of the source, and in what is learned from no copy of a test image, and none that is broken."""
-        recipe, data, notices = self.recipe, self._loaded, list[Copies | Broken | str]()
-        if recipe.data.broken == "skip":
-            data, broken = without_broken(data, self._census.broken)
-            notices += broken
-        chosen_by = () if recipe.tune is None else recipe.tune.choose_by
-        if not self._looks_for_near_copies and recipe.data.near_copies == "auto":
-            notices.append(self._describe_near_copies())
-        scored = set(recipe.evaluate.tests or ())
-        data, copies = without_leaks(data, self._census.contents, self._near_copies, chosen_by, scored)
-        data, apart = apart_from_tests(data, recipe.data.groups_apart)
-        if recipe.data.groups_apart is None and recipe.data.together is None:
-            apart = [describe_same_names(images, data.tests) for images in data.learned.values()]
-        return data, [*notices, *copies, *filter(None, apart)]
 
     def _near_copies(self, images: ImageSet, tests: Mapping[str, ImageSet]) -> np.ndarray | None:
         """As `Census.near_copies`; None where the recipe does not ask for them."""
@@ -152,26 +154,6 @@ class Context:
     def _looks_for_near_copies(self) -> bool:
         given = self.recipe.data.near_copies
         return given == "leave-out" or (given == "auto" and _count(self._loaded) <= NEAR_COPIES_UP_TO)
-
-    def _describe_near_copies(self) -> str:
-        images = _count(self._loaded)
-        return (
-            f"near copies of test images are not looked for, since {images:,} images take "
-            f"{about(images / (IMAGES_PER_SECOND * cores()))} here: set data.near_copies to leave-out, or to keep"
-        )
-
-    @cached_property
-    def _listed(self) -> StudyData:
-        """The images as they are listed, with copies byte for byte."""
-        data = self._opened[0]
-        retrieved = self.recipe.data.retrieved
-        if retrieved.limit is not None and data.retrieval is not None:
-            kept = np.sort(fair_order(data.retrieval)[: retrieved.limit])
-            data = replace(data, retrieval=Subset(data.retrieval, kept))
-        data = without_withheld(withhold(data, retrieved.without), self._census.contents)
-        if data.shifted_val is not None and data.shifted_val.name in (self.recipe.evaluate.tests or ()):
-            data = replace(data, tests={**data.tests, data.shifted_val.name: data.shifted_val})
-        return data
 
     @cached_property
     def tests(self) -> list[str]:

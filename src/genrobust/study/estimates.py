@@ -8,7 +8,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -69,20 +69,19 @@ class Rates:
             return math.inf
         rates, key = self._read(), cost.key(worker)
         rate = rates.get(stage, {}).get(key, None if cost.of else rates.get(MACHINE, {}).get(key))
-        return None if rate is None else rate / cost.amount
+        return rate / cost.amount if rate else None
 
     def remember(self, stage: str, rate_key: str, per_second: float) -> None:
         """Save the rate of one worker of `stage`: the amount of `rate_key` that it does in a second."""
         with self._locked() as rates:
             rates.setdefault(stage, {})[rate_key] = per_second
 
-    def once(self, stage: str, rate_key: str, measure: Callable[[], float]) -> float:
-        """Return what is kept as a rate is, or what `measure` returns, for which other processes wait."""
+    def once(self, name: str, measure: Callable[[], dict[str, float]]) -> dict[str, float]:
+        """Return the numbers that are kept under `name`, or those of `measure`, for which other processes wait."""
         with self._locked() as rates:
-            stage_rates = rates.setdefault(stage, {})
-            if rate_key not in stage_rates:
-                stage_rates[rate_key] = measure()
-            return stage_rates[rate_key]
+            if name not in rates:
+                rates[name] = measure()
+            return rates[name]
 
     @contextmanager
     def _locked(self) -> Iterator[dict[str, dict[str, float]]]:
@@ -100,7 +99,7 @@ class Rates:
         try:
             stored = parse_json((self._out / RATES).read_bytes())[OURS]
             return {
-                stage: {key: rate for key, value in rates.items() if 0 < (rate := float(value)) < math.inf}
+                stage: {key: rate for key, value in rates.items() if 0 <= (rate := float(value)) < math.inf}
                 for stage, rates in stored.items()
             }
         except (OSError, ValueError, AttributeError, TypeError, KeyError):
@@ -128,9 +127,9 @@ def estimate(rates: Sequence[tuple[Job, float | None]], workers: int) -> float |
 class NetworkSize:
     """The number of parameters of a network, its billions of multiply-adds for an image, and its batch norms."""
 
-    parameters: int
+    parameters: float
     multiply_adds: float
-    batch_norms: int
+    batch_norms: float
 
 
 def network_size(out: Path, train: TrainConfig, classes: int) -> NetworkSize:
@@ -141,11 +140,7 @@ def network_size(out: Path, train: TrainConfig, classes: int) -> NetworkSize:
 
 @cache
 def _kept_size(out: Path, *how: Any) -> NetworkSize:
-    name, rates = f"{how}, timm {metadata.version('timm')}", Rates(out)
-    parameters = rates.once("parameters", name, lambda: _count(*how).parameters)
-    multiply_adds = rates.once("multiply_adds", name, lambda: _count(*how).multiply_adds)
-    norms = rates.once("batch_norms", name, lambda: 1 + _count(*how).batch_norms) - 1  # what is kept is above 0
-    return NetworkSize(round(parameters), multiply_adds, round(norms))
+    return NetworkSize(**Rates(out).once(f"{how}, timm {metadata.version('timm')}", lambda: asdict(_count(*how))))
 
 
 @cache

@@ -26,9 +26,8 @@ from genrobust.study.training_runs import TrainingRun, arm_runs, curve_runs, gri
 class Graph:
     """Makes the stages of a study, joined by what they need."""
 
-    def __init__(self, context: Context, checkpoints: Checkpoints | None = None) -> None:
-        self.context, self.recipe = context, context.recipe
-        self.checkpoints = checkpoints or Checkpoints(context)
+    def __init__(self, context: Context) -> None:
+        self.context, self.recipe, self.checkpoints = context, context.recipe, Checkpoints(context)
         self.images = self.checkpoints.images
         self._made: dict[str, Stage] = {}  # what makes a source, or draws a dataset
 
@@ -49,21 +48,6 @@ class Graph:
         others = self.recipe.sources() & {RETRIEVED, RETRIEVED_BY_SEARCH, *self.context.data.extra}
         return [REAL, *self.recipe.generated_sets(), *sorted(others)]
 
-    def notices(self) -> list[str]:
-        """Return what is wrong with the images of the study, a sentence each, also of recipes that it starts from."""
-        copies = [copies for other in self.learned_in(self.runs) for copies in self.context.copies_in(other)]
-        return [*map(str, self.context.notices), *map(str, copies)]
-
-    def learned_in(self, runs: Iterable[TrainingRun]) -> list[Context]:
-        """Return the studies of other recipes whose networks `runs` start from, or these in turn, each once."""
-        contexts = {"": self.context}
-        for run in runs:
-            planned = self.checkpoints.of(run)
-            while (origin := planned.origin) is not None:
-                contexts[origin.checkpoints.named_as] = origin.context
-                planned = origin
-        return [context for context in contexts.values() if context is not self.context]
-
     def generate(self, name: str) -> Stage:
         """Return the stage that draws a dataset."""
         return self._made.setdefault(f"dataset {name}", Generate(self.images.dataset(name)))
@@ -71,7 +55,7 @@ class Graph:
     def make(self, name: str) -> list[Stage]:
         """Return the stages that make a source: what draws or searches it, and its filter with what judges."""
         source = self.images.of(name)
-        drawn = [self.generate(dataset.name) for dataset in source.datasets]
+        drawn = [self.generate(dataset) for dataset in source.datasets]
         if name not in self._made and isinstance(source, PoolSearch):
             self._made[name] = Search(source)
         elif name not in self._made and isinstance(source, FilteredDataset):
@@ -95,15 +79,9 @@ class Graph:
             wanted = [job.key for job in Train(self.checkpoints, cropped).jobs() if job.size]
             packed = list(dict.fromkeys(part.source for run in wanted for part in run.parts))
             needs = [*needs, Pack(self.images, packed, needs)] if packed else needs
-        before: dict[Checkpoints, list[TrainingRun]] = {}
-        for origin in (self.checkpoints.of(run).origin for run in runs):
-            if origin is not None:
-                before.setdefault(origin.checkpoints, []).append(origin.run)
-        return [*needs, *(self.beside(of).train(list(dict.fromkeys(first))) for of, first in before.items())]
-
-    def beside(self, checkpoints: Checkpoints) -> Graph:
-        """Return the graph of a recipe whose classifiers this one needs: another, or this one itself."""
-        return self if checkpoints is self.checkpoints else Graph(checkpoints.context, checkpoints)
+        origins = (self.checkpoints.of(run).origin for run in runs)
+        first = list(dict.fromkeys(origin.run for origin in origins if origin is not None))
+        return [*needs, self.train(first)] if first else needs
 
     def require_initial(self, runs: Iterable[TrainingRun]) -> None:
         """Make once each network that any of `runs` is still to start from, to report early what is wrong with one.

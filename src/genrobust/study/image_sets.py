@@ -1,4 +1,4 @@
-"""Opens the image sets of `audit` and `filter`, and the partial results of an interrupted run."""
+"""Opens the image sets that tools compare, and the partial results of an interrupted run."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from pathlib import Path
 import torch
 
 from genrobust import __version__
-from genrobust.classifiers import OpenClassifier
 from genrobust.core import (
     PARTS,
     ImageSet,
@@ -42,8 +41,6 @@ log = logging.getLogger(__name__)
 
 VERSIONED_PACKAGES = ("torch", "numpy", "scipy", "pillow")  # another version changes partial results by rounding
 PLAIN_TEMPLATE = "a photo of a {}"  # for images whose prompt is not known
-# Called late, when all else is known to be in order: the classifier may have to be trained first.
-OpenClassifierFn = Callable[[], OpenClassifier]
 Load = Callable[[str], Recipe]  # by its name
 DataOf = Callable[[str], StudyData | None]  # the images of a recipe by its name; None for a folder
 
@@ -76,7 +73,7 @@ def open_sets(
     data_of = partial(_load_data, load=load)
     real_data = data_of(against or dataset)
     classes = _find_classes(dataset, against, real_data)
-    opened, templates = open_dataset(dataset, classes, data_of)
+    opened, templates = _open_dataset(dataset, classes, data_of)
     real: ImageSet | None = None
     test_sets: dict[str, ImageSet] = {}
     is_real = real_data is not None and against in (None, dataset)  # and is not compared with itself
@@ -110,7 +107,7 @@ def _find_classes(dataset: str, against: str | None, data: StudyData | None) -> 
     return FolderClasses.from_labels(ShardDataset(Path(dataset), allow_partial=True).label_space())
 
 
-def open_dataset(dataset: str, classes: FolderClasses, data_of: DataOf) -> tuple[ImageSet, tuple[str, ...]]:
+def _open_dataset(dataset: str, classes: FolderClasses, data_of: DataOf) -> tuple[ImageSet, tuple[str, ...]]:
     """Return the dataset, and the templates of its prompts to show a CLIP.
 
     Raises:
@@ -127,9 +124,14 @@ def open_dataset(dataset: str, classes: FolderClasses, data_of: DataOf) -> tuple
             f"{folder} was generated for {len(shards.class_ids)} classes, which are not the {len(classes.labels)} of "
             "the real images in this order: name the real images that it was generated for with --against"
         )
+    return shards, prompt_templates(shards)
+
+
+def prompt_templates(shards: ShardDataset) -> tuple[str, ...]:
+    """Return the templates of the prompts of a generated dataset, to show a CLIP."""
     rows = shards.metadata(("template", "status")).to_pylist()
     templates = {row["template"] for row in rows if row["status"] == OK and "{}" in (row["template"] or "")}
-    return shards, tuple(sorted(templates)) or (PLAIN_TEMPLATE,)
+    return tuple(sorted(templates)) or (PLAIN_TEMPLATE,)
 
 
 def _open_generator_images(source: str, classes: FolderClasses, data_of: DataOf) -> ImageSet:

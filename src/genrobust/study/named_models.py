@@ -15,7 +15,6 @@ from genrobust.classifiers import (
     predict_sets,
 )
 from genrobust.core import Predictions, UserError, digest
-from genrobust.study.context import Context
 from genrobust.study.stages.stage import Stage
 from genrobust.study.studies import Studies
 from genrobust.study.study import Study
@@ -26,15 +25,13 @@ from genrobust.study.training_runs import recipe_and_name
 class Named:
     """A model by its name; those of the same name are checkpoints of one.
 
-    `makes` trains that of an arm, before it is opened. `recipe` is that of the arm, "" for other models. `learned_in`
-    are the studies whose images an arm learned from.
+    `makes` trains that of an arm, before it is opened. `recipe` is that of the arm, "" for other models.
     """
 
     name: str
     open: Callable[[], OpenClassifier]
     makes: Stage | None = None
     recipe: str = ""
-    learned_in: Sequence[Context] = ()
 
 
 def named_models(specs: Sequence[str], studies: Studies, labels: Path | None = None) -> list[Named]:
@@ -94,9 +91,9 @@ def predictions_of(
         studies.say(f"{name}: {prepared}")
     if len({model.preparation for _, model in opened}) > 1:
         studies.say("these models prepare images otherwise: their accuracies compare only in part")
-    others = [other for m in named for other in m.learned_in if other.recipe.data != study.recipe.data]
-    for notice in dict.fromkeys(str(copies) for other in others for copies in study.context.copies_in(other)):
-        studies.say(f"warning: {notice}")
+    others = {m.recipe: m.makes.context for m in named if m.makes and m.makes.context.recipe.data != study.recipe.data}
+    for copies in (copies for other in others.values() for copies in study.context.copies_in(other)):
+        studies.say(f"warning: {copies}")
     for name, model in opened:
         by, room = predicted_by(model), study.out / "predictions"
         settings = study.recipe.evaluate.batch_size, study.recipe.device
@@ -124,11 +121,10 @@ def _models_of(spec: str, studies: Studies, labels: Path | None) -> Iterator[Nam
         arms = [study.recipe.arm(arm_name)] if arm_name else study.recipe.arms
         arms = sorted(arms, key=lambda arm: arm.name != study.recipe.reference)
         runs = [run for arm in arms for run in study.runs(arm.name)]
-        learned_in = [study.context, *study.graph.learned_in(runs)]
         makes = study.graph.train(runs)
         for run in runs:
             opens = partial(open_checkpoint, study.graph.checkpoints.of(run).folder, study.recipe.evaluate)
-            yield Named(run.of, opens, makes, recipe_name, learned_in)
+            yield Named(run.of, opens, makes, recipe_name)
     else:
         name = name or (Path(model).resolve().name if Path(model).exists() else model)
         opened = open_classifier(model, labels)  # now: mistakes before trainings

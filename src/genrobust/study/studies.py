@@ -105,38 +105,15 @@ class Studies:
         """Return the filter that the recipe has for ``RECIPE:DATASET``, made if allowed; None where it has none.
 
         Raises:
-            UserError: A recipe without a dataset, an unknown dataset, a missing filter that may not be made, or one
-                that the study does not make, since no arm mixes the dataset.
+            UserError: A missing filter that may not be made.
         """
-        named = self._named(spec)
-        if named is None or named[0].recipe.filter_of(named[1]) is None:
+        if (named := self._named(spec)) is None or named[0].recipe.filter_of(named[1]) is None:
             return None
         graph, name = named[0].graph, named[1]
-        filtered = graph.images.of(name) if name in graph.images.datasets else None
-        if not isinstance(filtered, FilteredDataset):
-            raise UserError(f"{spec} has a filter, which no run makes, since no arm mixes it: name its folder")
         self.make(graph.make(name))
+        filtered = graph.images.of(name)
+        assert isinstance(filtered, FilteredDataset)  # as the recipe says
         return filtered.folder
-
-    def existing(self, spec: str) -> list[Path]:
-        """Return the folder of ``RECIPE:DATASET``, or those of the trained checkpoints of all seeds of ``RECIPE:ARM``.
-
-        Raises:
-            UserError: A recipe alone, an unknown name, or nothing of it is made.
-        """
-        if (named := self._named(spec)) is None:
-            return []
-        study, name = named
-        if name in study.recipe.arm_names and name not in study.recipe.dataset_names:
-            planned = [study.graph.checkpoints.of(run) for run in study.runs(name)]
-            if not (made := [each.folder for each in planned if each.is_trained]):
-                raise UserError(f"{spec} is not trained yet: there is no {planned[0].folder}")
-            return made
-        dataset = self.dataset(spec)
-        assert dataset is not None  # it names a recipe
-        if not dataset.folder.exists():
-            raise UserError(f"{spec} is not generated yet: there is no {dataset.folder}")
-        return [dataset.folder]
 
     def results(self, spec: str) -> Path | None:
         """Return the results.json of the study that ``RECIPE:ARM`` names; None where it has none, or for no recipe."""

@@ -20,7 +20,6 @@ from genrobust.core import (
     local_folder,
 )
 from genrobust.data import ShardDataset, require_outside
-from genrobust.generate import open_generated
 from genrobust.recipe import GENERATED, ArmConfig, Recipe
 from genrobust.report import ReportView, report_inputs, write_report
 from genrobust.study.context import Context
@@ -109,8 +108,8 @@ class Study:
         """
         return self.graph.images.dataset(name)
 
-    def generate(self, name: str, part: slice | None = None) -> ShardDataset:
-        """Generate what is missing of the dataset `name`, or of a `part` of its shards, while others make other parts.
+    def generate(self, name: str) -> ShardDataset:
+        """Generate what is missing of the dataset `name`.
 
         Raises:
             UserError: As for `dataset`; the generator cannot be found, or the folder holds another
@@ -118,8 +117,8 @@ class Study:
             GenrobustError: A completed shard is damaged.
         """
         dataset = self.dataset(name)
-        Generate(dataset, part).run()
-        return open_generated(dataset.folder, partial=part is not None)
+        Generate(dataset).run()
+        return dataset.images
 
     def images(self, source: str) -> ImageSet:
         """Return what the arms mix under the name `source` (see `MixturePart`), made now where it is missing."""
@@ -156,11 +155,6 @@ class Study:
         stages = self.graph.stages()
         return makers_of(folder for stage in stages for job in stage.jobs() for folder in stage.artifacts(job))
 
-    def require_same_versions(self) -> None:
-        """Raise UserError where other versions than those here made a finished artifact of the study."""
-        if lines := list(describe_others(self.makers())):
-            raise UserError("\n".join(["finished work is of other versions: use these, or another --out", *lines]))
-
     @property
     def report_folder(self) -> Path:
         """The folder of the report, named after all that it is made of; a link called like the study leads there."""
@@ -179,25 +173,22 @@ class Study:
         tests = {name: self.data.tests[name].fingerprint for name in self.tests}
         return report_inputs(self.recipe, checkpoints, tests)
 
-    def run(self, anew: bool = False, same_versions: bool = False) -> tuple[Summary, dict[str, Path]]:
+    def run(self, anew: bool = False) -> tuple[Summary, dict[str, Path]]:
         """Run all stages to the report; returns what was measured and the files written, by kind.
 
         Args:
             anew: Begins unfinished work again that other versions of genrobust or its libraries began.
-            same_versions: Reuses no finished work of other versions.
 
         Raises:
-            UserError: Other versions began or made something, unless these allow it.
+            UserError: Other versions began something, and it is not to begin anew.
             GenrobustError: A stage fails.
         """
-        view, files = self.report(anew, same_versions)
+        view, files = self.report(anew)
         return view.summary, files
 
-    def report(self, anew: bool = False, same_versions: bool = False) -> tuple[ReportView, dict[str, Path]]:
+    def report(self, anew: bool = False) -> tuple[ReportView, dict[str, Path]]:
         """Run all stages as `run`; returns all that the report shows, and the files written, by kind."""
         self.context.anew = anew
-        if same_versions:
-            self.require_same_versions()
         for line in describe_others(self.makers()):
             self.context.log(f"reused: {line}")
         stages = self.graph.stages()

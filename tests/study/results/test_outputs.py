@@ -23,11 +23,9 @@ from genrobust.core import (
     write_files,
 )
 from genrobust.data import (
-    ShardDataset,
     begin_dataset,
     finish_dataset,
     missing_shards,
-    write_filter,
     write_shard,
 )
 from genrobust.study import verify_outputs
@@ -55,13 +53,11 @@ def make_shard(folder: Path, shard: int) -> None:
 
 
 def make_dataset(folder: Path) -> Path:
-    """Three shards, each of four images and a request that was given up; and a filter."""
+    """Three shards, each of four images and a request that was given up."""
     begin_dataset(folder, {"shards": SHARDS, "class_ids": ["cat", "dog"]})
     for shard in range(SHARDS):
         make_shard(folder, shard)
     finish_dataset(folder)
-    images, scores = ShardDataset(folder), np.arange(4.0 * SHARDS)
-    write_filter(images, "CLIP score", scores, scores < 3, "below 3", folder)
     return folder
 
 
@@ -103,7 +99,6 @@ def test_a_manifest_of_another_program_is_refused_by_all_that_reads_or_makes_dat
     for command in (
         ["export", folder, "--to", "parquet"],
         ["audit", folder],
-        ["filter", folder, "--clip", folder, "--drop", 0.1],
     ):
         genrobust(*command, code=2, said="format")
     with pytest.raises(UserError, match="format"):

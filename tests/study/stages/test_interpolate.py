@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import pickle
 import shutil
-from pathlib import Path
 
 import pytest
 import yaml
@@ -12,10 +10,8 @@ from kill_and_resume import contents, kill_and_resume
 from safetensors.torch import load_file, save_file
 from small_study import CLASSES, TRAIN, folders_section
 
-from genrobust.classifiers import read_checkpoint_info
-from genrobust.cli.studies import _part_of
 from genrobust.core import GenrobustError, UserError
-from genrobust.recipe import load_recipe, parse_recipe
+from genrobust.recipe import parse_recipe
 from genrobust.study import Study
 from genrobust.study.results.record import device_seconds
 
@@ -106,52 +102,10 @@ def test_the_weights_name_the_folder_and_not_where_they_lie(recipe, tmp_path, cl
     assert other[0] == scratch and other[1] != first
 
 
-def test_an_arm_of_another_recipe_is_trained_first(recipe, data, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    other = recipe | {"name": "other", "arms": [recipe["arms"][0]], "zero_shot": None}
-    Path("other.yaml").write_text(yaml.safe_dump(other))
-    arms = [recipe["arms"][0] | {"train": {"init": "other.yaml:real", "method": "lp-ft"}}]
-    study = Study(parse_recipe(recipe | {"arms": arms, "zero_shot": None}), tmp_path / "out")
-    assert [row.name for row in study.rows() if row.stage.name == "train"] == ["real, seed 0", "real, seed 0"]
-    folder = study.checkpoint(study.recipe.arm("real"), 0)
-    first = Study(load_recipe("other.yaml"), tmp_path / "out")
-    origin = first.checkpoint(first.recipe.arm("real"), 0)
-    assert origin != folder and read_checkpoint_info(folder).architecture == "test_resnet"
-    before, after = load_file(origin / "model.safetensors"), load_file(folder / "initial.safetensors")
-    assert all((before[name] == after[name]).all() for name in before if "fc" not in name)
-    circle = other | {"arms": [recipe["arms"][0] | {"train": {"init": "other.yaml:real"}}]}
-    Path("other.yaml").write_text(yaml.safe_dump(circle))
-    with pytest.raises(UserError, match="start from each other"):
-        Study(load_recipe("other.yaml"), tmp_path / "out").rows()
-
-
-def test_a_worker_takes_the_other_recipe_as_it_was_read(recipe, tmp_path, monkeypatch):
-    """Its own precision, or a file that was changed meanwhile, would give the classifier another folder."""
-    monkeypatch.chdir(tmp_path)
-    other = recipe | {"name": "other", "arms": [recipe["arms"][0] | {"name": "a: b"}], "zero_shot": None}
-    other["reference"] = "a: b"
-    Path("other.yaml").write_text(yaml.safe_dump(other))
-    arms = [recipe["arms"][0] | {"train": {"init": "other.yaml:a: b"}}]
-    study = Study(parse_recipe(recipe | {"arms": arms, "zero_shot": None}), tmp_path / "out")
-    (run,) = study.graph.runs
-    folder = study.graph.checkpoints.of(run).folder if study.train([run]) else None
-    Path("other.yaml").unlink()
-    assert pickle.loads(pickle.dumps(study.graph.checkpoints)).of(run).folder == folder
-
-
-def test_parts_of_the_trainings_share_none(recipe, tmp_path):
-    study = Study(parse_recipe(recipe), tmp_path / "out")
-    parts = [_part_of(study, study.graph.runs, slice(k, None, 3)) for k in range(3)]
-    assert sorted(run.name for part in parts for run in part) == sorted(run.name for run in study.graph.runs)
-    trained = [{study.graph.checkpoints.of(run.tuned).folder for run in part} for part in parts]
-    assert sum(map(len, trained)) == len(set().union(*trained)) < len(study.graph.runs)
-
-
 @pytest.mark.parametrize(
     ("train", "said"),
     [
-        ({"init": "other.yaml"}, "train.init"),
-        ({"init": "other.yaml:unknown"}, "train.init"),
+        ({"init": "pictograms:real"}, "train.init"),
         ({"init": "arm:unknown"}, "train.init"),
         ({"init": "arm:real"}, "train.init"),
         ({"init": "clip:nowhere"}, "train.init"),
@@ -160,9 +114,7 @@ def test_parts_of_the_trainings_share_none(recipe, tmp_path):
     ],
     ids=str,
 )
-def test_mistakes_name_the_key(recipe, tmp_path, monkeypatch, clip_folder, train, said):
-    monkeypatch.chdir(tmp_path)
-    Path("other.yaml").write_text(yaml.safe_dump(recipe | {"arms": recipe["arms"][:1]}))
+def test_mistakes_name_the_key(recipe, tmp_path, clip_folder, train, said):
     train["init"] = train["init"].replace("CLIP", str(clip_folder))
     with pytest.raises(UserError) as error:
         arms = [{"name": "real", "mixture": "real", "train": train}]

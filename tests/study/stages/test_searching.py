@@ -14,7 +14,6 @@ from genrobust.core import GenrobustError, Subset, UserError, prefix
 from genrobust.data import read_search
 from genrobust.recipe import parse_recipe
 from genrobust.study import Processes, Study, verify_outputs
-from genrobust.study.results import record
 from genrobust.study.sources import search as searching
 from genrobust.study.sources.embeddings import CLASS_NAMES
 
@@ -22,13 +21,13 @@ FOUND = "retrieved-by-search"
 SHORT = {"evaluate": {"tests": ["hand-drawn"], "min_images": 50}, "robustness": {"baselines": None, "bootstrap": 100}}
 
 
-def test_a_study_of_pictograms_searches_the_wild_without_its_labels(tiny_generator, tmp_path, monkeypatch):
-    monkeypatch.setattr(searching, "PART", 120)
-    monkeypatch.setattr(record, "PICTURES", 50)
+def test_a_study_of_pictograms_searches_the_wild_without_its_labels(tiny_generator, tmp_path):
     weighted = [{"source": source, "weight": 1} for source in ("real", "retrieved", "generated")]
     recipe = {
         **QUICK,
-        **SHORT,
+        "evaluate": {"tests": ["hand-drawn"], "min_images": 5},
+        "robustness": {"baselines": None, "bootstrap": 100},
+        "data": {"classes": {"count": 10, "seed": 0}},
         "generator": {"model": str(tiny_generator), "steps": 1},
         "generate": {"per_class": 2, "batch_size": 100},
         "train": TRAIN,
@@ -42,7 +41,7 @@ def test_a_study_of_pictograms_searches_the_wild_without_its_labels(tiny_generat
     lines = []
 
     def study():
-        """Of 300 of the images of wild."""
+        """Of 30 of the images of wild."""
         made = Study(parse_recipe(recipe), tmp_path, say=lines.append)
         pool = made.data.retrieval
         made.context.data = replace(made.data, retrieval=Subset(pool, prefix(pool, per_class=3)))
@@ -50,7 +49,7 @@ def test_a_study_of_pictograms_searches_the_wild_without_its_labels(tiny_generat
 
     first = study()
     before = [(row.stage.name, row.name, row.total, row.done) for row in first.rows()]
-    assert before[:2] == [("search", "wild", 300, 0), ("search", "the class names", 100, 0)]
+    assert before[:2] == [("search", "wild", 30, 0), ("search", "the class names", 10, 0)]
     _, written = first.run()
     found, pool = first.images(FOUND), first.data.retrieval
     (path,) = (tmp_path / "searches").iterdir()
@@ -59,19 +58,20 @@ def test_a_study_of_pictograms_searches_the_wild_without_its_labels(tiny_generat
     right = [found.labels[i] == pool.labels[pool.keys.index(key)] for i, key in enumerate(found.keys)]
     assert np.mean(right) > 0.9  # this CLIP has seen them
     report = written["report.md"].read_text(encoding="utf-8")
-    said = f"The search found {len(found):,} of 200 images, among 300 of wild."
+    said = f"The search found {len(found):,} of 20 images, among 30 of wild."
     rates = f"{100 * np.mean(right):.1f} % show the class that they were found for"
     for words in (said, rates, "learned from these very images with their labels"):
         assert words in report and any(words in line for line in lines), words
-    filled = r"Retrieval found 200 images for 200 generated ones and filled \d+ % of the quotas of class and style\."
+    filled = r"Retrieval found 20 images for 20 generated ones and filled \d+ % of the quotas of class and style\."
     assert re.search(filled, report)
+    real = str(len(first.data.train))
     told = {
         arm: [cell for cell in line.split(" | ")[1:6] if cell[0].isdigit()]
         for arm in ("found", "all")
         for line in report.splitlines()
-        if line.startswith(f"| {arm} | 1,378 ")
+        if line.startswith(f"| {arm} | {real} ")
     }
-    assert told == {"found": ["1,378", f"{len(found)}"], "all": ["1,378", "200", "200"]}
+    assert told == {"found": [real, f"{len(found)}"], "all": [real, "20", "20"]}
 
     made = files(tmp_path)
     again = study()

@@ -7,20 +7,14 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
-import pyarrow.parquet as pq
 import pytest
 from huggingface_hub import DatasetCard
 from made import GIVEN_UP, IDS, PER_CLASS, contents, refused, write_dataset
-
-from genrobust.data import ShardDataset, write_filter
 
 TOTAL = len(IDS) * PER_CLASS
 MISTAKES = {
     "": "--to",
     "--to tfrecord": "'tfrecord'",
-    "--to timm --filter best": "--filter",
-    "--to parquet --filter best": "filters/best",
     "--to parquet --out {dataset}": "is there already",
 }
 
@@ -88,15 +82,3 @@ def test_a_foreign_text_is_no_markup_and_an_adapter_is_named(export, tmp_path, s
     text = (folder / "README.md").read_text(encoding="utf-8")
     assert r"the generator \<b\>\*x\*\|\`y\`" in text and str(tmp_path) not in text
     assert "The license of the adapter art/redux may restrict" in card_of(folder)[1]
-
-
-def test_a_filter_leaves_out(export, tmp_path, dataset):
-    source = Path(shutil.copytree(dataset, tmp_path / "copy"))
-    images = ShardDataset(source)
-    scores = np.where(images.labels == 3, 0, 1.0)  # all images of a class
-    applied = write_filter(images, "CLIP score", scores, scores < 0.3, "below 0.3", source)
-    folder = export("--to", "parquet", "--filter", applied.folder, source=source)
-    keys = pq.read_table(folder / "data" / "train-00000-of-00001.parquet")["key"].to_pylist()
-    assert keys == [key for key in images.keys if key not in applied.rejected]
-    left_out = f"left out {len(applied.rejected)} of {TOTAL} images, by CLIP score"
-    assert left_out in card_of(folder)[1] and "0\N{EN DASH}8 images a class" in card_of(folder)[1]

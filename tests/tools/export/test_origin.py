@@ -31,12 +31,9 @@ def test_the_recipe_of_an_export_makes_the_same_images():
 
 def test_an_arm_of_a_recipe_judges_and_is_exported(own):
     dataset, arm = generate("own.yaml"), ("--classifier", "own.yaml:real", "--against", "train")
-    words = ("filter", dataset, *arm, "--drop", 0.34)
+    words = ("audit", dataset, *arm, "--out", "page")
     assert "training" not in genrobust(*words, code=2, said="--run").stderr
-    done = genrobust(*words, "--run", said="training real")
-    assert "6 of 9 images kept" in done.stdout
-    done = genrobust("audit", dataset, *arm, "--out", "page", "--runs", "runs")
-    assert "training real" not in done.stderr
+    genrobust(*words, "--run", said="training real")
     (judged,) = json.loads(Path("page/audit.json").read_text())["judgments"]
     assert judged["judge"] == "the classifier"
     genrobust("export", "own.yaml:real", "--to", "timm", "--out", "mine")
@@ -83,8 +80,7 @@ def test_a_mistake_is_named_before_an_arm_is_trained(own):
         (("predict", "own.yaml:real", "empty"), "empty holds no images"),
         (("export", "own.yaml:real", "--to", "tflite"), "'tflite'"),
         (("export", "own.yaml:real", "--to", "timm", "--out", "taken"), "taken is there already"),
-        (("filter", dataset, *arm, "--drop", 5), "filter: drop"),
-        (("filter", dataset, *arm, "--drop", 0.1, "--against", "empty"), "empty"),
+        (("audit", dataset, "--against", "empty", *arm), "empty"),
         (("audit", dataset, "--against", "train", *arm, "--test", "x"), "--test x"),
         (("audit", dataset, "--against", "train", *arm, "--allow-leaks", "x"), "--allow-leaks x"),
     ):

@@ -257,9 +257,9 @@ def test_another_machine_generates_and_the_study_goes_on_here(folders):
     written(*SETS)
     tiny = ["generator={model: pictograms, steps: 1, dtype: float32}", "device=cpu", "generate.batch_size=8"]
     there = ["generate", "study.yaml", *(word for key in tiny for word in ("--set", key)), "--out", "there"]
-    parts = [genrobust(*there, "--part", f"{part}/2", "--set", "generate.shard_size=15") for part in (1, 2)]
+    generated = genrobust(*there, "--set", "generate.shard_size=15")
     (made,) = (Path("there") / "generated").iterdir()
-    assert all(made.name in part.output for part in parts)
+    assert made.name in generated.output
     shutil.move(made, "copied")
     written(*SETS, "--generated", "copied")
     assert trained_on("real+generated") == {"real": 21, "generated": 30}

@@ -136,7 +136,7 @@ def test_what_is_rejected_is_left_out_and_decisions_at_once_lose_none(
     assert found(client, state="accepted") == [4, 7, 10]
     assert found(client, state="rejected") == [1, 2, 3, 5, 6, 8, 9, 11]
     assert found(client, state="unreviewed")[:2] == [0, 12]
-    rest = kept(dataset, write_reviewed(dataset, review, dataset.folder))
+    rest = kept(dataset, write_reviewed(dataset, review, tmp_path / "filter", {}))
     assert [key for key in dataset.keys if key not in set(rest.keys)] == sorted(review.rejected)
     assert ShardDataset(dataset.folder).fingerprint == dataset.fingerprint
 
@@ -162,9 +162,9 @@ def test_reviews_of_other_images_are_refused_by_both_names(
     file = tmp_path / "list.json"
     facts = {"dataset": "other", "fingerprint": other.fingerprint, "accepted": [], "rejected": {"cup-000000": "other"}}
     file.write_text(json.dumps(facts))
-    assert write_reviewed(other, read_review(file), other.folder).kept == 3
+    assert write_reviewed(other, read_review(file), tmp_path / "filter", {}).kept == 3
     with pytest.raises(UserError, match=r"review of other .*set"):
-        write_reviewed(dataset, read_review(file), dataset.folder)
+        write_reviewed(dataset, read_review(file), tmp_path / "filter", {})
     for wrong, named in (
         ({"rejected": {"cup-9": "x"}}, "cup-9"),
         ({"rejected": dict.fromkeys(other.keys, "x")}, "every image"),
@@ -173,7 +173,7 @@ def test_reviews_of_other_images_are_refused_by_both_names(
     ):
         file.write_text(json.dumps(facts | wrong))
         with pytest.raises(UserError, match=named):
-            write_reviewed(other, read_review(file), other.folder)
+            write_reviewed(other, read_review(file), tmp_path / "filter", {})
     with pytest.raises(UserError, match=r"none\.json"):
         read_review(tmp_path / "none.json")
 

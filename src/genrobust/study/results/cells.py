@@ -47,11 +47,8 @@ def find_cells(graph: Graph) -> tuple[tuple[Cells, ...], dict[str, dict[str, np.
 
 def _learned(planned: PlannedCheckpoint) -> set[Cell]:
     """The cells of what a classifier trains on, and of what those trained on that it starts from."""
-    cells, labels = planned.mixture().cells(), planned.context.data.labels.label_names
-    if (origin := planned.origin) is not None:  # perhaps of another recipe, whose classes have other numbers
-        names = origin.context.data.labels.label_names
-        cells |= {(labels.index(names[k]), style) for k, style in _learned(origin) if names[k] in labels}
-    return cells
+    cells = planned.mixture().cells()
+    return cells if planned.origin is None else cells | _learned(planned.origin)
 
 
 def _cells(images: ImageSet, test: str) -> list[Cell]:

@@ -107,9 +107,9 @@ def device_seconds(graph: Graph, run: TrainingRun) -> dict[str, float]:
     """
     seconds: dict[str, float] = {}
     for row in rows(list(dict.fromkeys(_stages_of(graph, run)))):
-        stage, context = row.stage, row.stage.context
+        stage = row.stage
         for job in row.jobs:
-            rate = Rates(context.out).known(stage.name, context.worker, stage.cost(job))
+            rate = Rates(graph.context.out).known(stage.name, graph.context.worker, stage.cost(job))
             if rate is None:
                 return {}
             seconds[stage.name] = seconds.get(stage.name, 0) + job.total * job.each / rate
@@ -119,7 +119,7 @@ def device_seconds(graph: Graph, run: TrainingRun) -> dict[str, float]:
 def _stages_of(graph: Graph, run: TrainingRun) -> Iterator[Stage]:
     """Yield the stages that make what `run` needs, and it; some may come twice, or list the same jobs."""
     if (origin := graph.checkpoints.of(run).origin) is not None:
-        yield from _stages_of(graph.beside(origin.checkpoints), origin.run)
+        yield from _stages_of(graph, origin.run)
     for source in (part.source for part in run.parts if part.source not in (RETRIEVED, RETRIEVED_BY_CLASS)):
         for made in graph.make(source):
             yield from made.order()
@@ -147,7 +147,7 @@ def _notes(graph: Graph, scores: StudyScores) -> Iterator[str]:
 
 def _warnings(graph: Graph) -> Iterator[str]:
     """Yield what makes the answer doubtful, whatever its numbers, such as a class that a filter emptied."""
-    yield from (f"Warning: {notice}." for notice in graph.notices())
+    yield from (f"Warning: {notice}." for notice in graph.context.notices)
     for name in graph.recipe.generated_sets():
         if isinstance(images := graph.images.unfiltered(name).images, ShardDataset) and (
             copies := images.describe_copies()

@@ -9,42 +9,26 @@ from typing import Any
 from genrobust.classifiers import BICUBIC, Blueprint, Initial, open_initial, open_run
 from genrobust.core import Artifact, UserError, artifact_folder, digest, find_clip, plugins_of
 from genrobust.data import Review, withheld_cells
-from genrobust.recipe import FilterConfig, MixturePart, Recipe, TrainConfig, load_recipe
+from genrobust.recipe import FilterConfig, MixturePart, TrainConfig
 from genrobust.study.context import Context, Rebuilt
 from genrobust.study.estimates import NetworkSize, network_size
 from genrobust.study.sources.images import Images
-from genrobust.study.training_runs import TrainingRun, recipe_and_name, run_of
+from genrobust.study.training_runs import TrainingRun, run_of
 from genrobust.train import PACKING, RESIZING, Mixture, Source
 
 
 class Checkpoints(Rebuilt):
     """The classifiers of a study, by their runs, and the images that they train on.
 
-    Args:
-        named_by: The recipes, by name, that name this one under `train.init`, the study's own left out.
-        others: The recipes that are named there, by name: those of a worker are read and placed by who sent it.
-        reviews: As for `Images`.
+    `reviews` are as for `Images`.
     """
 
-    def __init__(
-        self,
-        context: Context,
-        named_by: tuple[str, ...] = (),
-        others: dict[str, Recipe] | None = None,
-        reviews: dict[Path, Review] | None = None,
-    ) -> None:
-        self.context, self.named_by = context, named_by
-        self.others: dict[str, Recipe] = {} if others is None else others
+    def __init__(self, context: Context, reviews: dict[Path, Review] | None = None) -> None:
+        self.context = context
         self.images = Images(context, self._judge, reviews)
         self.reviews = self.images.reviews
         self.initial: dict[str, Initial] = {}  # networks that runs start from, by the settings that name one
         self._planned: dict[TrainingRun, PlannedCheckpoint] = {}
-        self._elsewhere: dict[str, Checkpoints] = {}
-
-    @property
-    def named_as(self) -> str:
-        """The name of the recipe in the `train.init` that leads to it; "" for the study's own."""
-        return self.named_by[-1] if self.named_by else ""
 
     def of(self, run: TrainingRun) -> PlannedCheckpoint:
         """Return the classifier of a run."""
@@ -65,23 +49,6 @@ class Checkpoints(Rebuilt):
         """The folder of the CLIP or of the classifier that a filter judges by."""
         judge = self.judge_of(rule)
         return find_clip(rule.clip or "") if judge is None else judge.folder
-
-    def elsewhere(self, recipe: str) -> Checkpoints:
-        """Return the classifiers of another recipe that this one names under `train.init`.
-
-        Raises:
-            UserError: That recipe names this one.
-        """
-        if recipe in self.named_by:
-            raise UserError(f"train.init: {' < '.join([*self.named_by, recipe])}: these recipes start from each other")
-        if recipe not in self._elsewhere:
-            context = self.context
-            if recipe not in self.others:
-                self.others[recipe] = context.executor.placed(load_recipe(recipe, [f"device={context.recipe.device}"]))
-            other = Context(self.others[recipe], context.out, context.executor, context.log)
-            named_by = (*self.named_by, recipe)
-            self._elsewhere[recipe] = Checkpoints(other, named_by, self.others, self.reviews)
-        return self._elsewhere[recipe]
 
 
 class PlannedCheckpoint:
@@ -166,7 +133,7 @@ class PlannedCheckpoint:
         train, origin = self.run.train, self.origin
         if origin is None:
             return open_initial(train.init, self.context.data.labels.label_names, lambda: self.context.class_texts)
-        classes = origin.context.data.labels.label_names
+        classes = self.context.data.labels.label_names
         return Initial(open_run(train.init, origin.folder, classes, origin._blueprint))
 
     @cached_property
@@ -191,23 +158,9 @@ class PlannedCheckpoint:
 
     @cached_property
     def origin(self) -> PlannedCheckpoint | None:
-        """The classifier that it starts from, perhaps of another recipe; None where it starts from something else.
-
-        Raises:
-            UserError: A recipe is named without an arm, or with an unknown one.
-        """
-        train = self.run.train
-        if train.origin_arm is not None:
-            return self.checkpoints.of_arm(train.origin_arm)
-        recipe, arm = recipe_and_name(train.init)
-        if not recipe:
-            return None
-        others = self.checkpoints.elsewhere(recipe)
-        names = others.context.recipe.arm_names
-        if arm not in names:
-            known = ", ".join(map(repr, names))
-            raise UserError(f"train.init: {train.init} names no arm of {recipe}: write {recipe}:ARM, one of {known}")
-        return others.of_arm(arm)
+        """The classifier of the arm that it starts from; None where it starts from something else."""
+        arm = self.run.train.origin_arm
+        return None if arm is None else self.checkpoints.of_arm(arm)
 
     def require_styles(self) -> None:
         """Raise UserError if a part is to be balanced by style, and its images, once made, have none."""

@@ -13,12 +13,12 @@ from genrobust.core import ImageSet, UserError, artifact_folder, plugins_of
 from genrobust.data import ShardDataset, missing_shards
 from genrobust.generate import Plan, engine_of, identity, open_generated, plan_of
 from genrobust.recipe import GENERATED, DatasetConfig, GeneratorConfig
-from genrobust.study.context import Context, Rebuilt
-from genrobust.study.sources.given import GivenImages
+from genrobust.study.context import Context
+from genrobust.study.sources.source import ImageSource
 from genrobust.study.sources.trained_generator import TrainedGenerator, trained_generator
 
 
-class GeneratedDataset(Rebuilt):
+class GeneratedDataset(ImageSource):
     """One generated dataset of a study: "generated", the recipe's own, or one of its `datasets`.
 
     Raises:
@@ -38,9 +38,8 @@ class GeneratedDataset(Rebuilt):
         return f"GeneratedDataset(name={self.name!r})"
 
     @property
-    def datasets(self) -> Sequence[GeneratedDataset]:
-        """The datasets that it is made of: itself."""
-        return [self]
+    def datasets(self) -> Sequence[str]:
+        return [self.name]
 
     @cached_property
     def plan(self) -> Plan:
@@ -94,12 +93,10 @@ class GeneratedDataset(Rebuilt):
 
     @property
     def identity(self) -> str:
-        """A hash of all that the images depend on."""
         return self.folder.name
 
     @cached_property
     def class_counts(self) -> np.ndarray:
-        """The number of images of each class, int [K], if every request gives one."""
         return np.full(len(self.plan.labels), self.plan.per_class)
 
     @cached_property
@@ -128,16 +125,10 @@ class GeneratedDataset(Rebuilt):
 
     @property
     def is_made(self) -> bool:
-        """Whether all shards are made."""
         return not self.missing_shards()
 
     @cached_property
     def images(self) -> ShardDataset:
-        """The images, which are made already.
-
-        Raises:
-            UserError: They are not.
-        """
         if missing := len(self.missing_shards()):
             raise UserError(f"{self.name}: {missing} of {len(self.shards)} shards are not generated yet")
         return open_generated(self.folder)
@@ -145,6 +136,3 @@ class GeneratedDataset(Rebuilt):
     def fetch_tars(self) -> None:
         """Fetch all images that are made, before many of them are read."""
         self.images.fetch_tars()
-
-
-GeneratedImages = GivenImages | GeneratedDataset  # the user's own, or drawn by the study

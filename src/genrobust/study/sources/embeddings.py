@@ -68,13 +68,10 @@ class Embeddings:
 
         with progress_bar(f"CLIP, {self.word}", len(of)) as bar:
             if isinstance(of, Sequence):
-                self.save(embed_ensembles(clip, of))
+                embeddings = embed_ensembles(clip, of)
                 bar.advance(len(of))
             else:
-                self.save(clip_embeddings(clip, of, batch_size, bar.advance))
-
-    def save(self, embeddings: np.ndarray) -> None:
-        """Save them."""
+                embeddings = clip_embeddings(clip, of, batch_size, bar.advance)
         manifest = Manifest("embeddings", self.inputs, {"count": len(embeddings)}, made_by("embeddings"))
         with Artifact(self.folder).writing(manifest, FILE), replacing(self.folder / FILE) as file:
             np.savez(file, allow_pickle=False, embeddings=embeddings)

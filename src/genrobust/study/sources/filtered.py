@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,12 +14,12 @@ from genrobust.classifiers import hash_clip
 from genrobust.core import Artifact, ImageSet, artifact_folder, digest
 from genrobust.data import Review, kept, read_filter
 from genrobust.recipe import FilterConfig
-from genrobust.study.context import Rebuilt
 from genrobust.study.sources.dataset import GeneratedDataset
+from genrobust.study.sources.source import ImageSource
 
 
 @dataclass
-class FilteredDataset(Rebuilt):
+class FilteredDataset(ImageSource):
     """The images of `dataset` that `rule` leaves in.
 
     `judge` is the folder of the CLIP or of the classifier that judges them, or the review of a person.
@@ -29,9 +30,8 @@ class FilteredDataset(Rebuilt):
     judge: Path | Review
 
     @property
-    def datasets(self) -> list[GeneratedDataset]:
-        """The datasets that it is made of."""
-        return [self.dataset]
+    def datasets(self) -> Sequence[str]:
+        return self.dataset.datasets
 
     @cached_property
     def inputs(self) -> dict[str, Any]:
@@ -50,12 +50,10 @@ class FilteredDataset(Rebuilt):
 
     @property
     def identity(self) -> str:
-        """A hash of all that the images depend on."""
         return self.folder.name
 
     @property
     def class_counts(self) -> np.ndarray:
-        """The number of images of each class, int [K], if the filter leaves none out."""
         return self.dataset.class_counts
 
     @property
@@ -65,10 +63,8 @@ class FilteredDataset(Rebuilt):
 
     @property
     def is_made(self) -> bool:
-        """Whether the images are made, and the list is."""
         return self.dataset.is_made and self.is_done
 
     @property
     def images(self) -> ImageSet:
-        """The images that stay, once the filter is made."""
         return kept(self.dataset.images, read_filter(Artifact(self.folder).fetch().folder))

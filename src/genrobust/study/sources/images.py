@@ -22,16 +22,11 @@ from genrobust.core import (
 from genrobust.data import Review, list_cells, read_review, withheld_cells
 from genrobust.recipe import GENERATED, FilterConfig, MixturePart
 from genrobust.study.context import Context, Rebuilt
-from genrobust.study.sources.dataset import GeneratedDataset, GeneratedImages
+from genrobust.study.sources.dataset import GeneratedDataset
 from genrobust.study.sources.filtered import FilteredDataset
-from genrobust.study.sources.given import GivenImages
 from genrobust.study.sources.retrieved import RetrievedImages
 from genrobust.study.sources.search import PoolSearch
-
-MOST_SHARDS = 500_000  # of all datasets: listing the job of each takes 200 MB
-
-
-ImageSource = GivenImages | GeneratedDataset | FilteredDataset | RetrievedImages | PoolSearch
+from genrobust.study.sources.source import GivenImages, ImageSource
 
 
 class Images(Rebuilt):
@@ -64,22 +59,19 @@ class Images(Rebuilt):
     @cached_property
     def datasets(self) -> dict[str, GeneratedDataset]:
         """The datasets that the arms mix and the study generates, by name."""
-        own = self.context.recipe.data.generated is not None
-        names = [name for name in self.context.recipe.generated_sets() if not (own and name == GENERATED)]
-        datasets = {name: self.dataset(name) for name in names}
-        if (shards := sum(len(dataset.shards) for dataset in datasets.values())) > MOST_SHARDS:
-            raise UserError(
-                f"generate.shard_size: the datasets have {shards:,} shards together, and a study plans up to "
-                f"{MOST_SHARDS:,}: raise it"
-            )
-        return datasets
+        return {name: self.dataset(name) for name in self.context.recipe.generated_sets() if self._is_drawn(name)}
 
-    def unfiltered(self, name: str) -> GeneratedImages:
+    def _is_drawn(self, name: str) -> bool:
+        """Whether the study generates the images, which are not the user's own."""
+        recipe = self.context.recipe
+        return name in recipe.dataset_names and not (name == GENERATED and recipe.data.generated is not None)
+
+    def unfiltered(self, name: str) -> ImageSource:
         """Return generated images that arms mix, without their filter: drawn by the study, or the user's own."""
-        return self.datasets[name] if name in self.datasets else GivenImages(self.context, self._given(name))
+        return self.dataset(name) if self._is_drawn(name) else GivenImages(self.context, self._given(name))
 
     @property
-    def first(self) -> GeneratedImages | None:
+    def first(self) -> ImageSource | None:
         """The generated images that retrieved ones are matched to; None where the arms mix none."""
         names = self.context.recipe.generated_sets()
         return self.unfiltered(names[0]) if names else None
@@ -94,8 +86,8 @@ class Images(Rebuilt):
             return self._sources[name]
         context = self.context
         source: ImageSource
-        if name in self.datasets:
-            dataset, rule = self.datasets[name], context.recipe.filter_of(name)
+        if self._is_drawn(name):
+            dataset, rule = self.dataset(name), context.recipe.filter_of(name)
             source = dataset if rule is None else self._filtered(dataset, rule)
         elif name in (RETRIEVED, RETRIEVED_BY_CLASS):
             source = RetrievedImages(context, self.first, match_styles=name == RETRIEVED)
@@ -140,8 +132,8 @@ class Images(Rebuilt):
         if name not in self._opened:
             source = self.of(name)
             self._opened[name] = source.images
-            if name == RETRIEVED and isinstance(source, RetrievedImages) and source.first is not None:
-                self.context.log(source.report())
+            if found := source.report():
+                self.context.log(found)
         return self._opened[name]
 
     def open_part(self, part: MixturePart) -> ImageSet:
@@ -159,7 +151,4 @@ class Images(Rebuilt):
 
     def reports(self) -> Iterator[str]:
         """Yield what retrieval and the search found, once they are made."""
-        for name in (RETRIEVED, RETRIEVED_BY_SEARCH):
-            source = self.of(name) if name in self.context.recipe.sources() else None
-            if isinstance(source, PoolSearch) or (isinstance(source, RetrievedImages) and source.first is not None):
-                yield source.report()
+        return filter(None, (self.of(name).report() for name in sorted(self.context.recipe.sources())))

@@ -12,19 +12,18 @@ import numpy as np
 from genrobust.core import RETRIEVED, RETRIEVED_BY_CLASS, ImageSet, Subset, UserError, digest, prefix, some_of
 from genrobust.data import filled_quotas, retrieve
 from genrobust.study.context import Context
-from genrobust.study.sources.dataset import GeneratedDataset, GeneratedImages
-from genrobust.study.sources.given import GivenImages
+from genrobust.study.sources.source import GivenImages, ImageSource
 
 
 @dataclass
-class RetrievedImages:
+class RetrievedImages(ImageSource):
     """Images retrieved by class and, where `match_styles`, by style.
 
     They are matched to those of `first`; without it, all images that there are to retrieve are taken.
     """
 
     context: Context
-    first: GeneratedImages | None
+    first: ImageSource | None
     match_styles: bool
 
     @cached_property
@@ -47,8 +46,7 @@ class RetrievedImages:
         return data.retrieval
 
     @property
-    def datasets(self) -> Sequence[GeneratedDataset]:
-        """The datasets that it is made of."""
+    def datasets(self) -> Sequence[str]:
         return () if self.first is None else self.first.datasets
 
     @property
@@ -57,7 +55,6 @@ class RetrievedImages:
 
     @property
     def identity(self) -> str:
-        """A hash of all that the images depend on."""
         pool, first, per_class = self.pool, self.first, self._per_class
         more: list[Any] = [] if per_class is None else [per_class]
         given = [first.images] if isinstance(first, GivenImages) else []
@@ -69,13 +66,11 @@ class RetrievedImages:
 
     @property
     def class_counts(self) -> np.ndarray:
-        """The number of images of each class, int [K], if retrieval finds all."""
         wanted = self.context.count_by_class(self.pool) if self.first is None else self.first.class_counts
         return wanted if self._per_class is None else np.minimum(wanted, self._per_class)
 
     @property
     def is_made(self) -> bool:
-        """Whether the images are made that these are matched to."""
         return self.first is None or self.first.is_made
 
     @cached_property
@@ -86,13 +81,14 @@ class RetrievedImages:
 
     @cached_property
     def images(self) -> ImageSet:
-        """The images, once those that they are matched to are made."""
         if self.first is None:
             return self._targets
         return retrieve(self.pool, self._targets, self.match_styles)
 
     def report(self) -> str:
         """Say how many images were retrieved, and how well that matched the styles."""
+        if self.first is None or not self.match_styles:
+            return ""
         retrieved, wanted = self.images, self._targets
         said = f"Retrieval found {len(retrieved):,} images for {len(wanted):,} generated ones"
         said += " (some classes ran short)" if len(retrieved) < len(wanted) else ""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -32,15 +31,15 @@ from genrobust.data import (
     read_search,
     write_search,
 )
-from genrobust.study.context import Context, Rebuilt
-from genrobust.study.sources.dataset import GeneratedDataset, GeneratedImages
+from genrobust.study.context import Context
 from genrobust.study.sources.embeddings import CLASS_NAMES, FOLDER, Embeddings
+from genrobust.study.sources.source import ImageSource
 
 PART = 2000  # images that are embedded in one go, and that a kill loses at most: a minute of a small CLIP on a CPU
 
 
 @dataclass
-class PoolSearch(Rebuilt):
+class PoolSearch(ImageSource):
     """The search for images of each class in a pool, by a CLIP, as many as there are of `first` or as the recipe says.
 
     Labels of the pool are not used. Every file is named after all that it depends on, and only the list of what is
@@ -48,7 +47,7 @@ class PoolSearch(Rebuilt):
     """
 
     context: Context
-    first: GeneratedImages | None
+    first: ImageSource | None
 
     @cached_property
     def pool(self) -> ImageSet:
@@ -68,17 +67,11 @@ class PoolSearch(Rebuilt):
 
     @cached_property
     def class_counts(self) -> np.ndarray:
-        """The number of images of each class that are wanted, int [K]."""
         per_class, labels = self.context.recipe.data.retrieved.per_class, self.context.data.labels
         if per_class is not None:
             return np.full(len(labels), per_class)
         assert self.first is not None  # the recipe has seen to it
         return self.first.class_counts
-
-    @property
-    def datasets(self) -> Sequence[GeneratedDataset]:
-        """The datasets that it is made of: none."""
-        return ()
 
     @cached_property
     def clip(self) -> Path:
@@ -111,12 +104,10 @@ class PoolSearch(Rebuilt):
 
     @property
     def identity(self) -> str:
-        """A hash of all that the images depend on."""
         return self.folder.name
 
     @property
     def is_made(self) -> bool:
-        """Whether the search is done; fetches it where another machine did it."""
         return Artifact(self.folder).fetch().is_finished
 
     def embeddings(self, part: int | str) -> Embeddings:
@@ -146,7 +137,6 @@ class PoolSearch(Rebuilt):
 
     @cached_property
     def images(self) -> FoundImages:
-        """The images that were found, once the search is done."""
         Artifact(self.folder).fetch()
         return read_search(self.folder, self.pool, RETRIEVED_BY_SEARCH)
 

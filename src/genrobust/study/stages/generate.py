@@ -21,20 +21,20 @@ DECODING_STEPS = 1.0  # of a network, which decoding an image and writing it cos
 
 
 class Generate(Stage):
-    """Draws one dataset, a job a shard, or a `part` of its shards."""
+    """Draws one dataset, a job a shard."""
 
     name = "generate"
     title = "generating"
 
-    def __init__(self, dataset: GeneratedDataset, part: slice | None = None) -> None:
+    def __init__(self, dataset: GeneratedDataset) -> None:
         trained = dataset.trained
         needs = [] if trained is None else [TrainGenerator(trained)]
         super().__init__(dataset.context, needs)
-        self.dataset, self.part = dataset, part
+        self.dataset = dataset
 
     def jobs(self) -> list[Job]:
         dataset, missing = self.dataset, set(self.dataset.missing_shards())
-        jobs = [
+        return [
             Job(
                 key=i,
                 name=f"shard {i:06d} of {dataset.name}",
@@ -45,10 +45,9 @@ class Generate(Stage):
             )
             for i, requests in enumerate(dataset.shards)
         ]
-        return jobs if self.part is None else jobs[self.part]
 
     def work(self) -> None:
-        with self.generation.claimed(None if self.part is None else [job.key for job in self.jobs()]):
+        with self.generation.claimed():
             super().work()
 
     def announce(self, jobs: Sequence[Job]) -> None:

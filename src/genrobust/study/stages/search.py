@@ -53,7 +53,6 @@ class Search(Stage):
         super().do(todo)
         if not self.search.is_made:
             self.search.write()
-            self.context.log(self.search.report())
 
     def cost(self, job: Job) -> Cost:
         """Return the cost of an image; the names of the classes are few."""

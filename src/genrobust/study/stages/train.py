@@ -84,8 +84,8 @@ class Train(Stage):
     def load(self) -> DoJobs:
         def train(runs: Sequence[TrainingRun]) -> None:
             images, names = self.checkpoints.images, {part.source for run in runs for part in run.parts}
-            for dataset in {d.name: d for name in names for d in images.of(name).datasets}.values():
-                dataset.fetch_tars()
+            for dataset in {dataset for name in names for dataset in images.of(name).datasets}:
+                images.dataset(dataset).fetch_tars()
             for run in runs:
                 self._train(self.checkpoints.of(run))
 

@@ -49,7 +49,7 @@ AuditOut = Annotated[
 
 @COMMANDS.register("audit")
 @in_group(DATA)
-@with_studies()
+@with_studies
 def audit(
     studies: "Studies",
     dataset: AuditedDataset,

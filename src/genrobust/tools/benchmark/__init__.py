@@ -43,7 +43,7 @@ PageFolder = Annotated[Path | None, option("--out DIR", "Folder for the page; de
 
 @COMMANDS.register("benchmark")
 @in_group(USE)
-@with_studies()
+@with_studies
 def benchmark(
     studies: "Studies",
     models: Annotated[list[str], MODELS],

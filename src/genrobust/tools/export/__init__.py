@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @COMMANDS.register("export")
 @in_group(USE)
-@with_studies()
+@with_studies
 def export(
     studies: "Studies",
     what: Annotated[
@@ -22,9 +22,6 @@ def export(
     to: Annotated[str, option("--to FORMAT", "imagefolder or parquet for a dataset; timm or onnx for a classifier.")],
     out: Annotated[Path | None, option("--out DIR", "Output folder; default: WHAT-FORMAT here.")] = None,
     license: Annotated[str, option("--license ID", "License of the exported work, such as cc-by-4.0.")] = "other",
-    filter_: Annotated[
-        str | None, option("--filter NAME", "Leave out the images that this filter rejects; default: the recipe's.")
-    ] = None,
     push: Annotated[
         str | None, option("--push REPO", "Push it to this repository on the Hugging Face hub; a new one is private.")
     ] = None,
@@ -38,8 +35,6 @@ def export(
 
     form = FORMATS.get(to)()
     if not isinstance(form, Format):
-        if filter_:
-            raise UserError(f"--filter is about datasets, and --to {to} exports a classifier")
         require_packages(form.packages, form.library, f"--to {to}")
     studies.require_recipe(what)
     folder = out or Path(f"{studies.label(what)}-{to}")
@@ -48,7 +43,7 @@ def export(
     if isinstance(form, Format):
         from genrobust.tools.export.dataset import export_dataset
 
-        tell(f"{export_dataset(studies, what, form, folder, filter_, license):,} images")
+        tell(f"{export_dataset(studies, what, form, folder, license):,} images")
     else:
         from genrobust.tools.export.classifier import export_classifier
 

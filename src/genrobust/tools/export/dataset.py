@@ -12,7 +12,7 @@ from huggingface_hub import DatasetCardData
 
 from genrobust.classifiers import with_dtype
 from genrobust.core import FLOAT32
-from genrobust.data import FILTERS, NAMES, OK, USED, ShardDataset, kept_indices, making, read_filter
+from genrobust.data import NAMES, OK, USED, ShardDataset, kept_indices, making, read_filter
 from genrobust.recipe import recipe_yaml
 from genrobust.study import Studies, recipe_and_name
 from genrobust.tools.export.folder import new_folder, write_card
@@ -25,11 +25,10 @@ OPTIONAL = (
 )
 
 
-def export_dataset(studies: Studies, what: str, form: Format, out: Path, filter: str | None, license: str) -> int:
+def export_dataset(studies: Studies, what: str, form: Format, out: Path, license: str) -> int:
     """Write the dataset that `what` names, with its card and its recipe, into `out`; return the number of images.
 
     Args:
-        filter: The filter that leaves out images, by its name or its folder in the dataset's; default: the recipe's.
         license: An id of the hub's.
 
     Raises:
@@ -37,7 +36,7 @@ def export_dataset(studies: Studies, what: str, form: Format, out: Path, filter:
         GenrobustError: A damaged dataset, or `out` holds files.
     """
     shards = ShardDataset(studies.folder(what) or Path(what))
-    rule = shards.folder / FILTERS / Path(filter).name if filter else studies.filter_of(what)
+    rule = studies.filter_of(what)
     filtered = read_filter(rule) if rule else None
     content = _read_content(shards, np.arange(len(shards)) if filtered is None else kept_indices(shards, filtered))
     manifest = {key: value for key, value in shards.about.items() if key not in ("class_ids", NAMES)}

@@ -75,7 +75,7 @@ def _check(recipe: Path, out: Path) -> tuple[list[str], list[str]]:
     try:
         for quick in (False, True):
             study = Studies(out, quick=quick).open(str(recipe))
-            doubts = doubts or study.graph.notices()
+            doubts = doubts or [*map(str, study.context.notices)]
             rows = study.rows()
             measure(rows)
             seconds, unknown = seconds_left(rows)

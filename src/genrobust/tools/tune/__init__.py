@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 @COMMANDS.register("tune")
 @in_group(STUDY)
-@with_study()
+@with_study
 def tune(
     study: "Study",
     ctx: typer.Context,

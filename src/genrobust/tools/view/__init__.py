@@ -21,7 +21,7 @@ Port = Annotated[int, option("--port N", "Port of the page on this machine; defa
 
 @COMMANDS.register("view")
 @in_group(DATA)
-@with_studies()
+@with_studies
 def view(studies: "Studies", dataset: Shown, port: Port = 0) -> None:
     """Look at images on a local page, and reject those of a generated dataset.
 
