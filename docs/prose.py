@@ -152,7 +152,7 @@ class Result:
         sets = tests or [self.told["clean"], *self.told["shifts"]]
         heads = [f"`{name}`" for name in sets]
         rows = [["top-1, %", *heads, "**mean of the shifts**", "95 % interval"], ["---"] * (len(sets) + 3)]
-        if any(self.score(arms[0], name)["groups"] for name in sets):
+        if all(self.score(arms[0], name)["groups"] for name in sets):
             rows.append([*self.families(arms[0], sets), "", ""])
         for arm in arms:
             rows.append([arm, *(self.top1(arm, name) for name in sets), f"**{self.top1(arm)}**", self.spread(arm)])

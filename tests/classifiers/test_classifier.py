@@ -75,7 +75,7 @@ def test_it_is_a_marked_row_beside_the_arms_and_no_arm(study: Callable[..., Stud
     text = written["report.md"].read_text(encoding="utf-8")
     assert "The study compares no arm with another." in text
     assert f"| {ZERO_SHOT} \N{DOUBLE DAGGER} |" in text
-    assert "was trained elsewhere, on other data" in text
+    assert "\N{DOUBLE DAGGER} trained on other data" in text
     page = written["report.html"].read_text(encoding="utf-8")
     assert "1 arm, 2 seeds" in page
     assert page.count("trained on other data") == 2

@@ -23,7 +23,7 @@ SCHEDULER = "scheduler/scheduler_config.json"
 
 
 def config(model: object, **more: Any) -> GeneratorConfig:
-    return GeneratorConfig(model=str(model), alternatives=(), steps=2, dtype="float32", **more)
+    return GeneratorConfig(model=str(model), steps=2, dtype="float32", **more)
 
 
 @pytest.fixture

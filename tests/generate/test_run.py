@@ -208,7 +208,7 @@ def test_too_little_memory_is_reported_with_what_to_lower(tmp_path, labels, gene
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"model": "./nowhere"}, "no generator found.*generator.model"),
+        ({"model": "./nowhere"}, "generator.model: no generator"),
         ({"engine": "nothing"}, "engine 'nothing'"),
     ],
 )

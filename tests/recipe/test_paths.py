@@ -15,7 +15,7 @@ data:
   test: /somewhere/test
   shifts: {a: ../a, b: {path: data/b}, c: "hf://datasets/OWNER/NAME/c"}
   retrieved: data/found
-generator: {model: net, alternatives: [owner/name]}
+generator: {model: net}
 generate: {prompts: {strategy: list, file: prompts.txt}}
 datasets: {other: {generate: {prompts: {file: prompts.txt}}, generator: {model: net}}}
 train: {init: "clip:net"}
@@ -48,13 +48,13 @@ def named(recipe):
     inits = [recipe.train_of(arm).init for arm in recipe.arms]
     shifts = [str(shift.path) for shift in data.shifts.values()]
     paths = [data.train, data.test, data.retrieved.path, recipe.generate.prompts.file, generate.prompts.file]
-    return [*map(str, paths), *shifts, recipe.generator.model, *recipe.generator.alternatives, generator.model, *inits]
+    return [*map(str, paths), *shifts, recipe.generator.model, generator.model, *inits]
 
 
 def test_paths_of_a_file_start_at_its_folder(study):
     assert named(load_recipe(str(study))) == [
         *("sub/data/train", "/somewhere/test", "sub/data/found", "sub/prompts.txt", "sub/prompts.txt"),
-        *("a", "sub/data/b", "hf:/datasets/OWNER/NAME/c", "sub/net", "owner/name", "sub/net"),
+        *("a", "sub/data/b", "hf:/datasets/OWNER/NAME/c", "sub/net", "sub/net"),
         *("clip:sub/net", "sub/other.yaml:arm", "resnet18.a1_in1k", "clip:sub/net", "clip:sub/net"),
     ]
     quick = load_recipe(str(study), quick=True)
@@ -77,7 +77,7 @@ def test_paths_of_the_command_line_start_at_the_current_folder(study):
     sets = ["data.train=more", "data.shifts={a: b}", "generator.model=net", "arms.1.train.init=net"]
     recipe = load_recipe(str(study), [*sets, "datasets.other.generate.prompts.file=p.txt"])
     found = named(recipe)
-    assert found[0] == "more" and found[4:9] == ["p.txt", "b", "net", "owner/name", "sub/net"] and found[-4] == "net"
+    assert found[0] == "more" and found[4:8] == ["p.txt", "b", "net", "sub/net"] and found[-4] == "net"
 
 
 def test_a_recipe_in_the_current_folder_and_an_installed_one_keep_their_paths(study, monkeypatch):

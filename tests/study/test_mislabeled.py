@@ -38,16 +38,14 @@ def study(tmp_path, monkeypatch):
 
 
 @pytest.mark.usefixtures("study")
-def test_permuted_labels_are_named_with_the_confusion_that_shows_them():
+def test_permuted_labels_are_named():
     (results,) = {path.resolve() for path in Path("runs").glob("*/results.json")}
     (warning,) = (words for words in json.loads(results.read_text())["answer"] if words.startswith("Warning: "))
     assert "on test, " in warning and "guessing (33.3 %)" in warning and "100.0 % on validation images" in warning
-    assert "dog is predicted as cat in 100 %" in warning
-    html, text = (results.with_name(name).read_text().replace("\u00a0", " ") for name in ("report.html", "report.md"))
-    assert "predicted as cat in 100 %" in html and "predicted as cat in 100 %" in text
+    html = results.with_name("report.html").read_text()
     assert html.index("Warning: on test") < html.index('class="verdict"')
     shown = genrobust("run", "small.yaml").stdout
-    assert "predicted as cat in 100 %" in " ".join(shown.split())
+    assert warning in " ".join(shown.split())
     evaluated = genrobust("evaluate", "small.yaml", said="real, seed 0 on test: 0.0 % (")
     assert "on noisy" not in evaluated.stderr
     compared = genrobust("benchmark", "--models", "small.yaml:real", "--on", "noisy", "--real", "test").stdout

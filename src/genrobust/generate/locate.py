@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +30,6 @@ PATCHES = ["genrobust.generate.patch_autoencoder", "PatchAutoencoder"]  # the on
 LORA_FILE = "pytorch_lora_weights.safetensors"  # the one of several that diffusers would take
 CARD = "README.md"  # from which an export reads the license
 REASON = 160  # characters of why a generator is not found: libraries say much
-log = logging.getLogger(__name__)
-_warn_once = lru_cache(log.warning)  # a run looks for its generator several times
 
 
 def embedded_generator(mode: str = "labels") -> Path:
@@ -42,28 +38,22 @@ def embedded_generator(mode: str = "labels") -> Path:
 
 
 def find_generator(config: DiffusersConfig) -> tuple[str, Path]:
-    """Return the id and the folder of the first of `config.model` and its alternatives that is found.
-
-    A hub model is downloaded, safetensors alone. An alternative is logged with the reason.
+    """Return the id and the folder of `config.model`; one of the hub is downloaded, safetensors alone.
 
     Raises:
-        UserError: None is found; the message gives the reason for each.
+        UserError: It is not found.
     """
-    reasons: list[str] = []
-    for model in (config.model, *config.alternatives):
-        try:
-            folder = embedded_generator(config.mode) if model == EMBEDDED else Path(model).expanduser()
-            id = model if model == EMBEDDED else folder.resolve().name
-            if not folder.exists():
-                id, folder = model, _download_pipeline(model, config)
-        except (OSError, ValueError, RuntimeError) as error:  # RuntimeError: no home of that user
-            reasons.append(f"{model}: {one_line(error)[:REASON]}")
-            continue
-        if reasons:
-            _warn_once("\n  ".join([f"generating with the alternative {id}, since these were not found:", *reasons]))
-        return id, folder
-    remedy = "name a diffusers folder under generator.model, or a hub id on a machine that reaches huggingface.co"
-    raise UserError(f"no generator found; {remedy}:\n  {'; '.join(reasons)}")
+    model = config.model
+    try:
+        folder = embedded_generator(config.mode) if model == EMBEDDED else Path(model).expanduser()
+        if folder.exists():
+            return model if model == EMBEDDED else folder.resolve().name, folder
+        return model, _download_pipeline(model, config)
+    except (OSError, ValueError, RuntimeError) as error:  # RuntimeError: no home of that user
+        raise UserError(
+            f"generator.model: no generator {model}: {one_line(error)[:REASON]}: name a diffusers folder, or a hub id "
+            "on a machine that reaches huggingface.co"
+        ) from error
 
 
 def check_trained(folder: Path) -> None:

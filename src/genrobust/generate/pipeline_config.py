@@ -50,8 +50,6 @@ class AdapterConfig(Section):
 class DiffusersConfig(GeneratorConfig):
     """A diffusers pipeline, in any mode. A key that is None keeps the pipeline's own value.
 
-    `alternatives` are tried in order if `model` is not available.
-
     `dtype: auto` is the fastest that the hardware supports: bfloat16, else float16, or float32 on a CPU without
     bfloat16 instructions.
 
@@ -60,9 +58,8 @@ class DiffusersConfig(GeneratorConfig):
     `offload: auto` keeps only the computing part (`model`) or layer (`group`) on the GPU if not everything fits.
     """
 
-    unsampled: ClassVar[tuple[str, ...]] = ("alternatives", "revision", "variant", "lora", "adapter", "offload")
+    unsampled: ClassVar[tuple[str, ...]] = ("revision", "variant", "lora", "adapter", "offload")
 
-    alternatives: tuple[str, ...] = ()
     revision: str | None = None
     variant: str | None = None
     scheduler: Literal["dpmsolver++", "ddim", "euler", "euler-trailing", "unipc", "lcm"] | None = "dpmsolver++"

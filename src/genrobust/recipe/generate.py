@@ -231,7 +231,7 @@ class DatasetConfig(Section):
             return self
         if self.finetuned:
             raise ValueError("finetuned and from_scratch exclude each other: choose one")
-        if given := [key for key in ("model", "alternatives", "revision", "variant") if key in self.generator]:
+        if given := [key for key in ("model", "revision", "variant") if key in self.generator]:
             raise ValueError(f"generator.{given[0]}: from_scratch trains its own generator: leave it out")
         if self.generator.get("mode", "class") != "class":
             raise ValueError(f"generator.mode: from_scratch has mode class, not {self.generator['mode']}")

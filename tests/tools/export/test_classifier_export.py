@@ -158,7 +158,7 @@ def tuned(pictogram_data, few_classes, timm_folders, clip_folder, tmp_path_facto
     made = {}
     for name, init in {**timm_folders, "clip": clip_folder}.items():
         config = TrainConfig(**{**TRAIN, "init": str(init)})
-        initial = open_initial(config, few_classes.ids, lambda: [[f"a {c.prompt}"] for c in few_classes.classes])
+        initial = open_initial(config.init, few_classes.ids, lambda: [[f"a {c.prompt}"] for c in few_classes.classes])
         config, how = initial.settings(config), initial.blueprint.interpolation
         mixture = Mixture([Source("real", real)], config.batch_size, 32, interpolation=how)
         folder = tmp_path_factory.mktemp("tuned") / name

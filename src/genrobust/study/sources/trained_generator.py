@@ -111,7 +111,7 @@ class TrainedGenerator(Rebuilt):
         """The generator that draws once it is trained: the base with other weights, or with a LoRA."""
         if isinstance(self.config, FinetuneConfig) and self.config.method == "lora":
             return self.base.model_copy(update={"lora": LoraConfig(model=str(self.folder))})
-        changes = {"model": str(self.folder), "alternatives": (), "revision": None, "variant": None}
+        changes = {"model": str(self.folder), "revision": None, "variant": None}
         return self.base.model_copy(update=changes)
 
     @property
