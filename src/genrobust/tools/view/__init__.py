@@ -39,7 +39,8 @@ def view(studies: "Studies", dataset: Shown, port: Port = 0) -> None:
 
     def opened(address: str) -> None:
         tell(address)
-        say("open this address in a browser; Ctrl-C ends, and what is decided is saved at once")
+        saved = ", and what is decided is saved at once" if isinstance(images, ShardDataset) else ""
+        say(f"open this address in a browser; Ctrl-C ends{saved}")
 
     places = [audit_folder(folder), *([Path(f"audit-{studies.label(dataset)}")] if recipe else [])]
     known = next((known for place in places if (known := read_by_image(place, images)) is not None), {})
