@@ -175,8 +175,7 @@ class DataConfig(Choice):
     NAME-val, by which `genrobust tune` and you may choose, and which is not tested on.
 
     `groups` says which test images belong together, such as those of one photographer: intervals are then over groups.
-    Without it, `groups_apart` says so.
-    Give one `GroupRule`, or one for each test set.
+    Give one `GroupRule`, or one for each test set. Without it, `groups_apart` says so.
 
     `groups_apart` is the rule for images that belong together, such as drawings of one photograph: they are held out
     together, lie in one half of a domain set, and are not learned from where one is a test image. PACS has its own.
