@@ -88,8 +88,8 @@ def create_classifier(
 def _require_logits(architecture: str, num_classes: int, image_size: int, arguments: str) -> None:
     """Raise what a network of these arguments, as JSON, raises at an image; ValueError where it returns no logits."""
     with torch.device("meta"), torch.inference_mode():  # shapes alone: no memory
-        network = make_network(architecture, num_classes, **json.loads(arguments)).eval()
         try:
+            network = make_network(architecture, num_classes, **json.loads(arguments)).eval()
             logits = network(torch.empty(1, 3, image_size, image_size))
         except NotImplementedError:  # no shapes are known of some operation
             return

@@ -54,8 +54,8 @@ def init(
     generators = {"--generated": generated, "--server": server, "--own-generator": own_generator}
     if len(given := [name for name, value in generators.items() if value]) > 1:
         raise UserError(f"{' and '.join(given)} exclude each other: leave out all but one")
-    output = OutputFile(recipe, ".yaml", overwrite=overwrite)
+    output, studies = OutputFile(recipe, ".yaml", overwrite=overwrite), local_folder(out)
     output.check()
     found = find(train, {"test": test, "val": val, "generated": generated, "retrieved": retrieved}, shift or [], real)
     values = propose(found, "scratch" if scratch else pretrained, server, own_generator)
-    tell(*write_recipe(found, values, output, local_folder(out)))
+    tell(*write_recipe(found, values, output, studies))
