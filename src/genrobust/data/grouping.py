@@ -56,7 +56,7 @@ def with_groups(data: StudyData, rules: Mapping[str, GroupRule] | GroupRule | No
     return replace(data, tests=data.tests | grouped)
 
 
-def with_things(data: StudyData, rule: ImageRule | None) -> StudyData:
+def with_groups_apart(data: StudyData, rule: ImageRule | None) -> StudyData:
     """Return `data` with the test images that belong together by the `rule` of APART as groups, each other by itself.
 
     Sets that have groups, or nothing that belongs together, stay as they are.

@@ -12,7 +12,7 @@ from genrobust.core import REAL, ImageSet, Line, StudyData, UserError, some_of, 
 from genrobust.data.class_subset import of_classes
 from genrobust.data.classes import FolderClasses
 from genrobust.data.folders import hold_back, kept_together, open_images
-from genrobust.data.grouping import with_groups, with_styles, with_things
+from genrobust.data.grouping import with_groups, with_groups_apart, with_styles
 from genrobust.data.hub_sets import fetch_dataset
 from genrobust.data.stored import open_stored, open_unlabeled, require_there
 from genrobust.recipe import DataConfig, ImageRule, Place, ShiftConfig
@@ -135,7 +135,7 @@ def load_data(config: DataConfig) -> StudyData:
             data = replace(data, train=with_attributes(data.train, styles=[REAL] * len(data.train)))
     data = with_groups(data, config.groups)
     if config.groups is None:
-        data = with_things(data, config.groups_apart or config.together)
+        data = with_groups_apart(data, config.groups_apart or config.together)
     if config.shifted_val is not None:
         data = _hold_out_shift(data, config.shifted_val, config.groups_apart)
     if (pool := config.retrieved.search) is not None:

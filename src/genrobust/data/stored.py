@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
 
-from genrobust.core import UserError, reading
+from genrobust.core import UserError, near_names, reading
 from genrobust.data.file_list import ListedImages, Listing, list_files, list_folder
 from genrobust.data.hub_sets import fetch_dataset, is_on_hub
 from genrobust.data.naming import check_class_names
@@ -86,7 +85,7 @@ def require_there(places: Mapping[str, Path]) -> None:
 
 def _sibling(path: Path) -> str:
     """Ask whether what lies beside `path` under the likest name was meant; "" where nothing is like it."""
-    near = difflib.get_close_matches(path.name, [entry.name for entry in path.parent.glob("*")], n=1)
+    near = near_names(path.name, [entry.name for entry in path.parent.glob("*")])
     return f" (did you mean {path.with_name(near[0])}?)" if near else ""
 
 

@@ -55,7 +55,7 @@ def describe_same_names(images: ImageSet, tests: Mapping[str, ImageSet]) -> str:
     name = mine[places[0]]
     test, example = next((test, tests[test].keys[names.index(name)]) for test, names in theirs.items() if name in names)
     return (
-        f"{len(places):,} of the {len(images):,} images of {images.name} are named as test images but for the last "
+        f"{len(places):,} of the {len(images):,} images of {images.name} have names of test images except for the last "
         f"number, such as {images.keys[places[0]]} and {example} of {test}: if these show one thing, leave them out by "
         f"{APART}: {{pattern: '{NUMBERED.pattern}'}}"
     )

@@ -109,7 +109,7 @@ class Viewer:
             UserError: The images are no generated dataset.
         """
         if self._shards is None:
-            raise UserError("images of your own are shown alone: delete or move what is wrong")
+            raise UserError("your own images can only be looked at here: delete or move what is wrong")
         return _counts(decide(self._shards, [self.images.keys[index]], reason))
 
     def picture(self, index: int, side: int) -> bytes:

@@ -121,7 +121,7 @@ const save = (image, reason) => {
 };
 const decide = (reason) => {
   const image = images[current];
-  if (!image || !reasons.length) return; // images of one's own are shown alone
+  if (!image || !reasons.length) return; // one's own images can only be looked at
   if (reason) lastReason = reason;
   undone.push([image, image.reason]);
   save(image, reason);
