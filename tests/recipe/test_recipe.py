@@ -110,10 +110,6 @@ MISTAKES = [  # change to SMALL, what the error names
         "real < b < real: it needs itself first",
     ),
     (
-        part(balance=["class"]) | {"train": {"init": "clip:pictograms", "method": "linear-probe"}},
-        "arm 'real': mixture: linear-probe takes all images at once: leave out balance",
-    ),
-    (
         dataset(filter={"drop": 0.1, "arm": "judge"})
         | {
             "arms": [

@@ -153,6 +153,22 @@ def test_a_balanced_part_draws_each_cell_equally_often_and_each_of_its_images(jo
     assert mixture().fingerprint == mixed.fingerprint != both(job, 1, 3).fingerprint
 
 
+@pytest.mark.parametrize("balance", [(), ("class",), ("class", "style")])
+@pytest.mark.parametrize("weights", [(None, None), (1, 3)])
+def test_an_image_weighs_as_much_as_it_is_drawn(job, weights, balance):
+    few = Subset(job.wild, np.arange(60))  # of unequal classes and styles
+    if weights[0] is None and balance:  # which needs a share of the batch
+        mixture = Mixture([Source("wild", few, None, balance=balance)], 20, 32)
+    else:
+        sources = [Source("real", Subset(job.real, np.arange(20)), weights[0])]
+        mixture = Mixture([*sources, Source("wild", few, weights[1], balance=balance)], 20, 32)
+    drawn = np.concatenate([mixture.indices(0, step) for step in range(3000)])
+    often = np.bincount(drawn, minlength=len(mixture)) / len(drawn)
+    assert mixture.image_weights.sum() == pytest.approx(1)
+    assert mixture.image_weights == pytest.approx(often, rel=0.02)
+    assert (len(set(often.round(4))) > 2) == bool(balance)
+
+
 @pytest.mark.parametrize(
     ("sources", "says"),
     [

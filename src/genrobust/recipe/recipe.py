@@ -164,10 +164,6 @@ class Recipe(Section):
             where, train = f"arm {arm.name!r}", self.train_of(arm)
             if arm.reference is not None:
                 self._require_arm(f"{where}: reference", arm.reference)
-            if train.probes == "only" and (keys := [key for part in arm.mixture for key in part.drawing]):
-                raise ValueError(
-                    f"{where}: mixture: {train.method} takes all images at once: leave out {', '.join(keys)}"
-                )
             if train.keep == "best" and self.data.holds_out_none:
                 raise ValueError(
                     f"{where}: train.keep: best chooses a checkpoint on validation images, and data.held_out is 0: set "

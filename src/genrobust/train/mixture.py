@@ -139,17 +139,27 @@ class Mixture:
         """Make the missing packed copies now, if any are read."""
         _ = self._packed
 
-    def shares(self) -> list[tuple[ImageSet, float]]:
-        """Return the images of each source, and how much each of them weighs: its mean chance to be in a batch."""
-        subsets = [Subset(s.images, c) for s, c in zip(self.sources, self._chosen, strict=True)]
-        weights = [
-            len(subset) if s.weight is None else s.weight for s, subset in zip(self.sources, subsets, strict=True)
-        ]
-        return [(subset, weight / sum(weights) / len(subset)) for subset, weight in zip(subsets, weights, strict=True)]
+    @property
+    def parts(self) -> list[Subset]:
+        """The images of each source."""
+        return [Subset(s.images, chosen) for s, chosen in zip(self.sources, self._chosen, strict=True)]
+
+    @property
+    def image_weights(self) -> np.ndarray:
+        """How often each image is drawn, as a share of all draws, float64 [N].
+
+        By `weight` and `balance` as they are set: batches round the shares of sources to whole images.
+        """
+        weights = np.empty(len(self))
+        of_streams = np.array([source.weight or 1 for source in self.sources[: len(self._streams)]])
+        for share, cells in zip(of_streams / of_streams.sum(), self._streams, strict=True):
+            for cell in cells:
+                weights[cell] = share / len(cells) / len(cell)
+        return weights
 
     def cells(self) -> set[Cell]:
         """Return the class and style that its images have, each pair once."""
-        return {cell for images, _ in self.shares() for cell in list_cells(images)}
+        return {cell for images in self.parts for cell in list_cells(images)}
 
     def batch(self, seed: int, step: int, size: int | None = None, rows: slice = slice(None)) -> tuple[Tensor, Tensor]:
         """Return batch `step`, a pure function of `seed` and `step`.

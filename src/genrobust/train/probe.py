@@ -43,20 +43,20 @@ def fit_probe(
 ) -> Probed:
     """Replace the last layer of `model` by the logistic regression on its features of the images of `mixture`.
 
-    Each image counts once, as much as its source weighs in a batch. The penalty is that of `STRENGTHS` with the best
-    top-1 on `val`, of equals the one with the smallest loss there. Features are kept in `parts` until it is found.
+    Each image counts as much as training draws it (`Mixture.image_weights`). The penalty is that of `STRENGTHS` with
+    the best top-1 on `val`, of equals the one with the smallest loss there. Features are kept in `parts` until then.
 
     Raises:
         UserError: The last layer is not linear.
         GenrobustError: A feature is NaN or infinite, or cannot be computed.
     """
-    last, shares = last_linear(model.network), mixture.shares()
+    last = last_linear(model.network)
     settings = config, mixture.interpolation, device, parts
-    features = np.concatenate([embed(model, images, *settings) for images, _ in shares])
+    features = np.concatenate([embed(model, images, *settings) for images in mixture.parts])
     val_features = embed(model, val, *settings) if len(val) else features[:0]
-    weights = np.repeat([weight for _, weight in shares], [len(images) for images, _ in shares])
     float64_device = torch.device("cpu") if device.type == "mps" else device  # which has no float64
-    x, val_x = (torch.from_numpy(array).to(float64_device) for array in (features, val_features))
+    arrays = features, val_features, mixture.image_weights
+    x, val_x, weights = (torch.from_numpy(array).to(float64_device) for array in arrays)
     y, val_y = (
         torch.from_numpy(np.asarray(labels, dtype=np.int64)).to(float64_device)
         for labels in (mixture.labels, val.labels)
@@ -66,7 +66,7 @@ def fit_probe(
     solutions, start = [], None
     for strength in STRENGTHS if len(val) else (UNTRIED,):
         penalty = scale / (strength * len(x))
-        start = solve(x, y, torch.from_numpy(weights).to(float64_device), last.out_features, penalty, start)
+        start = solve(x, y, weights, last.out_features, penalty, start)
         logits = val_x.double() @ start[0].T + start[1]
         top1 = 100 * float((logits.argmax(dim=1) == val_y).double().mean()) if len(val) else 0.0
         rank = (top1, -float(F.cross_entropy(logits, val_y)) if len(val) else 0.0)
