@@ -32,7 +32,6 @@ from genrobust.core import UserError, about
 if TYPE_CHECKING:  # a command imports what it needs when it runs, so that --help answers at once
     from rich.console import Console
 
-    from genrobust.classifiers import OpenClassifier
     from genrobust.study import Row, Studies, Study
 
 Function = Callable[..., Any]
@@ -189,15 +188,3 @@ def _with_options(opener: Function, function: Function) -> Function:
     run.__signature__ = inspect.Signature(keywords)  # type: ignore[attr-defined]  # typer reads both
     run.__annotations__ = {parameter.name: parameter.annotation for parameter in keywords}
     return run
-
-
-def open_named(studies: "Studies", model: str, labels: Path | None) -> "OpenClassifier":
-    """Open the classifier that `model` names, with the class names in the file `labels`.
-
-    Raises:
-        UserError: A recipe without an arm or with an unknown one, an arm that is not trained and may not be, or a model
-            that cannot be opened.
-    """
-    from genrobust.classifiers import open_classifier
-
-    return open_classifier(str(studies.checkpoint(model) or model), labels)

@@ -106,10 +106,10 @@ def train(
         manifest, broadcast = checkpoint_manifest(inputs or {}), partial(team.broadcast, device=torch_device)
         with repeatable(), claim_training(out, manifest, team.is_main, broadcast) as finished:
             settings = (mixture, val, labels, config, seed, out, torch_device, watch, team, job, initial)
-            if not finished and config.probes != "only":
-                _Run(*settings).to_end()
-            elif not finished and team.is_main:
+            if not finished and config.probes == "only":
                 _Training(*settings).probe()
+            elif not finished:
+                _Run(*settings).to_end()
             elif team.is_main:
                 _require_same_training(out, job)
     return out

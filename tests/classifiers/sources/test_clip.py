@@ -10,9 +10,8 @@ import pytest
 import torch
 from transformers import CLIPImageProcessor, CLIPModel, CLIPTokenizer
 
-from genrobust.classifiers import Feed, clip_embeddings, embed_classes, load_clip
-from genrobust.classifiers.networks.logits import predict_together
-from genrobust.classifiers.sources.clip import ZeroShot, embed_texts
+from genrobust.classifiers import clip_embeddings, embed_classes, load_clip
+from genrobust.classifiers.sources.clip import embed_texts
 from genrobust.core import StudyData, Subset, UserError, embedded, find_clip
 from genrobust.data import MemoryImages
 
@@ -37,9 +36,6 @@ def test_scores_are_transformers_logits(clip_folder: Path, small: MemoryImages) 
     found = clip.logit_scale * clip_embeddings(clip, small, batch_size=4) @ embed_texts(clip, TEXTS).T
     assert found.shape == (10, 3)
     assert found == pytest.approx(wanted, abs=1e-5)
-    network = ZeroShot(clip, [[text] for text in TEXTS])
-    (plain,) = predict_together([network], small, np.asarray, Feed(4, torch.device("cpu")), ["it"])
-    assert plain == pytest.approx(wanted, abs=1e-5)
 
 
 def test_a_text_does_not_depend_on_its_neighbors(clip_folder: Path) -> None:
@@ -47,6 +43,15 @@ def test_a_text_does_not_depend_on_its_neighbors(clip_folder: Path) -> None:
     together = embed_texts(clip, TEXTS)
     assert together == pytest.approx(np.concatenate([embed_texts(clip, [t]) for t in TEXTS]), abs=1e-6)
     assert np.linalg.norm(together, axis=1) == pytest.approx(1)
+
+
+def test_texts_that_are_cut_are_named(clip_folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    clip = load_clip(clip_folder)
+    embed_texts(clip, TEXTS[:2])
+    assert not caplog.records
+    one, other = embed_texts(clip, [f"{TEXTS[2]}tree", f"{TEXTS[2]}cup"])
+    assert np.array_equal(one, other)
+    assert "reads 24 tokens" in caplog.text and "2 of 2" in caplog.text
 
 
 def test_a_class_is_the_mean_of_its_texts(clip_folder: Path) -> None:

@@ -10,10 +10,10 @@ import torch
 from safetensors.torch import load_file
 from transformers import CLIPVisionConfig
 
-from genrobust.classifiers import create_classifier, load_clip
-from genrobust.classifiers.sources.clip import ZeroShot
+from genrobust.classifiers import clip_embeddings, create_classifier, embed_ensembles, load_clip
 from genrobust.classifiers.sources.clip_towers import open_tower, timm_tower
 from genrobust.core import UserError, find_clip
+from genrobust.data import MemoryImages
 
 CPU = torch.device("cpu")
 CLASSES = ("cup", "tree", "anchor")
@@ -24,19 +24,17 @@ def opened(folder):
     return open_tower(folder, str(folder), CLASSES, lambda: TEXTS)
 
 
-def pixels(size, count=5):
-    return torch.from_numpy(np.random.default_rng(0).integers(0, 256, (count, 3, size, size), dtype=np.uint8))
-
-
 @pytest.mark.parametrize("kind", ["clip_folder", "embedded"])
 def test_the_zero_shot_head_gives_the_clip_s_own_logits(request, kind):
     folder = find_clip("pictograms") if kind == "embedded" else request.getfixturevalue(kind)
     tower, clip = opened(folder), load_clip(folder)
-    images = pixels(tower.blueprint.image_size)
+    pixels = np.random.default_rng(0).integers(0, 256, (5, clip.image_size, clip.image_size, 3), dtype=np.uint8)
+    images = MemoryImages("noise", list(pixels), [0] * 5, [str(i) for i in range(5)])
+    wanted = clip.logit_scale * clip_embeddings(clip, images, 5) @ embed_ensembles(clip, TEXTS).T
     with torch.inference_mode():
-        found, wanted = tower.load(CPU)(images), ZeroShot(clip, TEXTS)(images)
-    assert tower.classes == CLASSES
-    assert torch.allclose(found, wanted, rtol=1e-5, atol=1e-5)
+        found = tower.load(CPU)(torch.from_numpy(pixels).permute(0, 3, 1, 2))
+    assert tower.classes == CLASSES and tower.blueprint.image_size == clip.image_size
+    assert found.numpy() == pytest.approx(wanted, rel=1e-5, abs=1e-5)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 import transformers
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import normalize
 from transformers import CLIPImageProcessor, CLIPModel, CLIPTokenizer
 
@@ -24,6 +25,7 @@ from genrobust.core import ImageSet, UserError, check_not_empty, no_progress, re
 TEXTS = 256  # encoded at once
 EXAMPLE = "laion/CLIP-ViT-B-32-laion2B-s34B-b79K"  # on the hub
 REQUIRED = ("config.json", "preprocessor_config.json", "tokenizer_config.json")
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,20 +48,6 @@ class Clip:
     def logit_scale(self) -> float:
         """The factor that turns cosines into logits."""
         return float(self.model.logit_scale.detach().exp())
-
-
-class ZeroShot(nn.Module):
-    """The zero-shot classifier of Radford et al. 2021: uint8 images [B, 3, H, W] to logits [B, K].
-
-    `texts` are one or more for each of the K classes.
-    """
-
-    def __init__(self, clip: Clip, texts: Sequence[Sequence[str]]) -> None:
-        super().__init__()
-        self._clip, self._classes = clip, torch.from_numpy(embed_ensembles(clip, texts))
-
-    def forward(self, images: Tensor) -> Tensor:
-        return self._clip.logit_scale * _embed(self._clip, images) @ self._classes.T
 
 
 def load_clip(folder: Path, device: torch.device | str = "cpu") -> Clip:
@@ -157,14 +145,20 @@ def _unit(clip: Clip, embeddings: Tensor) -> Tensor:
 
 @torch.inference_mode()
 def embed_texts(clip: Clip, texts: Sequence[str]) -> np.ndarray:
-    """Return unit embeddings float32 [N, D] of `texts`; what is longer than the model reads is cut."""
-    embedded = []
+    """Return unit embeddings float32 [N, D] of `texts`; what is longer than the model reads is cut, with a warning."""
+    embedded, length = [], int(clip.model.config.text_config.max_position_embeddings)
+    tokenized = clip.tokenizer(list(texts), max_length=length + 1, truncation=True)["input_ids"]
+    if cut := [text for text, ids in zip(texts, tokenized, strict=True) if len(ids) > length]:
+        log.warning(
+            f"the CLIP {clip.name} reads {length} tokens of a text: {len(cut):,} of {len(texts):,} are cut, such as "
+            f"{cut[0]!r}. Texts that differ behind that are one to it"
+        )
     for start in range(0, len(texts), TEXTS):
         # padded to one length, so that a text's embedding does not depend on its neighbors
         tokens = clip.tokenizer(
             list(texts[start : start + TEXTS]),
             padding="max_length",
-            max_length=clip.model.config.text_config.max_position_embeddings,
+            max_length=length,
             truncation=True,
             return_tensors="pt",
         ).to(clip.device)

@@ -65,7 +65,7 @@ def open_tower(
 def _load_tower(
     folder: Path, spec: str, blueprint: Blueprint, texts: Sequence[Sequence[str]], device: torch.device
 ) -> nn.Module:
-    clip = load_clip(folder)
+    clip = load_clip(folder, device)
     with reading(f"the CLIP {spec}", Exception):
         model = create_classifier(blueprint.architecture, len(texts), blueprint.image_size, blueprint.model_kwargs)
         tensors = _to_timm(clip.model.vision_model.state_dict())

@@ -33,15 +33,16 @@ def open_zero_shot(
     size = settings.image_size or image_size
 
     def load(device: torch.device) -> nn.Module:
-        from genrobust.classifiers.sources.clip import ZeroShot, load_clip
+        from genrobust.classifiers.sources.clip_towers import open_tower
 
-        model = load_clip(clip, device)
-        if model.image_size != size:
+        tower = open_tower(clip, f"in {clip}", classes, lambda: texts)
+        assert tower.blueprint is not None  # every tower can be trained
+        if (own := tower.blueprint.image_size) != size:
             raise UserError(
-                f"the CLIP in {clip} sees images of {model.image_size} px and the classifiers of {size} px, so their "
+                f"the CLIP in {clip} sees images of {own} px and the classifiers of {size} px, so their "
                 "accuracies do not compare: name another under zero_shot.clip, or change evaluate.image_size"
             )
-        return ZeroShot(model, texts)
+        return tower.load(device)
 
     weights = digest([hash_clip(clip), texts])
     prepared = preparation(settings, size)

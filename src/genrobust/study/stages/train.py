@@ -129,8 +129,9 @@ class Train(Stage):
         planned = self.checkpoints.of(job.key)
         train, size = planned.settings, planned.size
         saved_bytes = 4 * size.parameters * (2 if train.is_pretrained else 1)  # what it started from
-        each = (1 if train.probes == "only" else TRAIN) * size.multiply_adds
-        return Cost(each, train.precision, disk=saved_bytes)
+        if train.probes == "only":
+            return Cost(size.multiply_adds, disk=saved_bytes)
+        return Cost(TRAIN * size.multiply_adds, train.precision, disk=saved_bytes)
 
 
 def _require_same_images(planned: PlannedCheckpoint) -> None:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from genrobust.recipe import METHODS, TrainConfig
 
 USED = {  # a key of the training loop is none of the probe's, unless it stands here
-    *("architecture", "model_kwargs", "blur_pool", "init", "method"),
-    *("image_size", "crop", "batch_size", "workers", "precision", "keep", "save_every"),
+    *("architecture", "model_kwargs", "blur_pool", "init", "method", "image_size", "batch_size"),
 }
 
 
@@ -14,8 +13,8 @@ USED = {  # a key of the training loop is none of the probe's, unless it stands 
 class LinearProbe(TrainConfig):
     """Trains the last layer alone, by logistic regression.
 
-    The images are embedded once, without augmentation, and the regression is solved exactly, with the L2 penalty that
-    validates best.
+    The images are embedded once, in float32 without augmentation, and the regression is solved exactly, with the L2
+    penalty that validates best. Each image counts as much as `weight` and `balance` draw it.
     """
 
     label = "linear probe"
