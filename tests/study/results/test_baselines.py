@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pytest
 
-from genrobust.classifiers import create_classifier
+from genrobust.classifiers import create_classifier, protocol
 from genrobust.core import BaselineModel, Predictions, UserError
 from genrobust.recipe import DataConfig, RobustnessConfig, TrainConfig, load_recipe
 from genrobust.study.results.baselines import grid_rows, published_lines, table_rows
@@ -129,6 +129,8 @@ def test_the_shipped_table_covers_every_shift():
     shifts = ["outline-v2", "solid", "duotone", "emoji", "illustration", "hand-drawn", "pixel", "wild-val"]
     rows, notes = table_rows("pictograms", shifts, "logit")
     assert notes == []
+    same, (note,) = table_rows("pictograms", shifts, "logit", protocol(64, flip=True))
+    assert same == rows and "no flip" in note and "its mirror" in note
     assert all(len([r for r in rows if r.test_set == shift]) >= 30 for shift in shifts)
     assert len({row.architecture for row in rows}) >= 5
     assert all(0 <= r.clean <= 100 and 0 <= r.shifted <= 100 for r in rows)

@@ -10,12 +10,14 @@ from pathlib import Path
 
 import numpy as np
 
+from genrobust.classifiers import protocol
 from genrobust.core import BaselineModel, Line, Predictions, UserError
 from genrobust.data import LINE_CLASSES, published_line, read_baselines
 from genrobust.recipe import DataConfig, RobustnessConfig
 from genrobust.robustness import Published, doubts_of, fit_lines, score_baselines
 
 KEY = "robustness.baselines"
+SHIPPED = protocol(64)  # how the shipped baseline models were scored
 
 
 def published_lines(
@@ -58,10 +60,13 @@ def grid_rows(
     return fitted, notes
 
 
-def table_rows(name: str, shifts: Sequence[str], transform: str) -> tuple[list[BaselineModel], list[str]]:
+def table_rows(
+    name: str, shifts: Sequence[str], transform: str, prepared: str = SHIPPED
+) -> tuple[list[BaselineModel], list[str]]:
     """Return the models of the table `name` on `shifts`, with notes on shifts without a line and on what is doubtful.
 
-    "pictograms" is the shipped table, anything else a CSV file as `read_baselines` reads it.
+    "pictograms" is the shipped table, anything else a CSV file as `read_baselines` reads it. `prepared` are the words
+    of `protocol` on the study's own images.
 
     Raises:
         UserError: The table cannot be read, has none of `shifts`, or has too few models for a line.
@@ -72,6 +77,11 @@ def table_rows(name: str, shifts: Sequence[str], transform: str) -> tuple[list[B
     if shifts and not rows and name != "pictograms":
         raise UserError(
             f"{KEY}: {' '.join(notes)} Rename the test sets of the table, or set the key to null for no line"
+        )
+    if rows and name == "pictograms" and prepared != SHIPPED:
+        notes.append(
+            f"The shipped baseline models were scored otherwise than this study ({SHIPPED}, here {prepared}): for a "
+            "line of the same preparation, train baseline models with robustness.grid."
         )
     for shift, line in fit_lines(rows, shifts, transform).items():
         of_shift = [row for row in rows if row.test_set == shift]

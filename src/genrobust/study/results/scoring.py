@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 
 from genrobust.classifiers import SavedPredictions, protocol
-from genrobust.core import EMBEDDED, ZERO_SHOT, BaselineModel, Cells, Curve, Summary
+from genrobust.core import ZERO_SHOT, BaselineModel, Cells, Curve, Summary
 from genrobust.robustness import Comparison, summarize
 from genrobust.study.context import Context
 from genrobust.study.graph import Graph
@@ -15,7 +15,6 @@ from genrobust.study.results.baselines import grid_rows, published_lines, table_
 from genrobust.study.results.cells import find_cells
 from genrobust.study.training_runs import TrainingRun, arm_runs
 
-SHIPPED_SIZE = 64  # pixels of the images that the shipped baseline models see
 RunPredictions = SavedPredictions[tuple[str, int, str]]  # by the name of an arm, model or point, seed and test set
 
 
@@ -140,15 +139,12 @@ def find_baselines(context: Context, grid: RunPredictions | None) -> tuple[list[
     if grid is not None:
         return grid_rows(grid, context.data.clean, context.shifts, settings.transform)
     name = source if settings.baselines == "shipped" else settings.baselines
-    if name in (None, "imagenet") or name == source != EMBEDDED:
+    if name in (None, "imagenet") or name == source != "pictograms":
         return [], []  # there are none, or lines alone
     if name == source and context.recipe.data.classes != "all":
         why = "The shipped baseline models know all classes, and this study has some of them"
         return [], [f"{why}: for a line, train baseline models with robustness.grid."]
-    rows, notes = table_rows(name, context.shifts, settings.transform)
-    evaluate, shipped = context.recipe.evaluate, protocol(SHIPPED_SIZE)
-    own = protocol(evaluate.image_size or context.recipe.train.image_size, evaluate.crop_pct, evaluate.flip)
-    if rows and name == EMBEDDED and own != shipped:
-        others = f"The shipped baseline models were scored otherwise ({shipped}) than this study ({own})"
-        notes = [f"{others}: for a line that fits, train baseline models with robustness.grid.", *notes]
-    return rows, notes
+    recipe, evaluate = context.recipe, context.recipe.evaluate
+    size = evaluate.image_size or recipe.train_of(recipe.arm(recipe.reference)).image_size  # that of every arm
+    prepared = protocol(size, evaluate.crop_pct, evaluate.flip)
+    return table_rows(name, context.shifts, settings.transform, prepared)
