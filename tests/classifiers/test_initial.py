@@ -105,6 +105,15 @@ def test_images_are_resized_as_the_network_wants_it(timm_folders, icons):
     assert kinds == {"vit": "bicubic", "resnet": "bilinear"}
 
 
+def test_a_pretrained_network_is_not_blurred_for_those_from_scratch(timm_folders, tmp_path):
+    first, config = initial(timm_folders["resnet"], blur_pool=True, model_kwargs={"stem_width": 8})
+    settings = first.settings(config)
+    assert not settings.blur_pool and "stem_width" not in settings.model_kwargs
+    blueprint = Blueprint("test_resnet", {"blur_pool": True}, 32, "bicubic")
+    own = Initial(open_run("arm:wild", tmp_path, ("cup",), blueprint)).settings(TrainConfig(init="arm:wild"))
+    assert own.blur_pool and own.network_kwargs == {"blur_pool": True}
+
+
 def test_a_classifier_of_a_study_is_known_before_it_is_trained(tmp_path):
     blueprint = Blueprint("test_vit", VIT, 32, "bicubic")
     config = TrainConfig(init="arm:wild", image_size=32)

@@ -40,7 +40,7 @@ class Initial:
         return self.opened.weights_hash
 
     def settings(self, config: TrainConfig) -> TrainConfig:
-        """Return `config` for this network, whose architecture takes the place of the one there.
+        """Return `config` for this network, whose architecture and its arguments take the place of those there.
 
         Raises:
             UserError: Its images have another size than the network takes.
@@ -56,7 +56,7 @@ class Initial:
         kwargs = dict(blueprint.model_kwargs)
         updates = {
             "architecture": blueprint.architecture,
-            "blur_pool": kwargs.pop("blur_pool", config.blur_pool),
+            "blur_pool": kwargs.pop("blur_pool", False),
             "model_kwargs": kwargs,
         }
         return config.model_copy(update=updates)
