@@ -93,12 +93,12 @@ def test_weights_that_are_no_numbers_end_a_training(job, tmp_path, monkeypatch, 
     assert not (tmp_path / "out" / "manifest.json").exists()
 
 
-def test_a_finished_run_is_left_alone(job, undisturbed, monkeypatch):
-    monkeypatch.setattr(loop, "_Run", None)  # a second run would need it
+def test_a_finished_run_is_left_alone(job, undisturbed):
     before = contents(undisturbed)
     (undisturbed / "unfinished.json").write_bytes(before["manifest.json"])  # a kill left it
-    assert job.run(undisturbed, save_every=5) == undisturbed
-    assert contents(undisturbed) == before
+    seen = []
+    assert job.run(undisturbed, save_every=5, watch=lambda step, metrics: seen.append(step)) == undisturbed
+    assert contents(undisturbed) == before and not seen
 
 
 def test_a_checkpoint_holds_no_time_and_no_path(undisturbed):
