@@ -15,7 +15,7 @@ from genrobust.study.estimates import MACHINE, OURS, Cost, Rates, estimate
 from genrobust.study.executors.jobs import Job
 
 ONE = Cost(1, of="x")
-KEY = ONE.key("cpu")
+KEY = ONE.keys("cpu")[0]
 
 
 def rate_of(folder):
@@ -23,17 +23,21 @@ def rate_of(folder):
 
 
 def remember(folder, rate):
-    Rates(folder).remember("train", ONE.key("cpu"), rate)
+    Rates(folder).remember("train", KEY, rate)
 
 
 def test_a_rate_is_that_of_its_own_kind_or_of_the_machine(tmp_path):
     runs, half, other = tmp_path / "runs", Cost(0.5), Cost(2, "bfloat16")
-    Rates(runs).remember(MACHINE, half.key("cpu"), 100.0)
+    Rates(runs).remember(MACHINE, half.keys("cpu")[0], 100.0)
     assert Rates(runs).known("train", "cpu", half) == 200.0
-    Rates(runs).remember("train", half.key("cpu"), 300.0)
+    Rates(runs).remember("train", half.keys("cpu")[0], 300.0)
     assert Rates(runs).known("train", "cpu", half) == 600.0
     assert Rates(runs).known("evaluate", "cpu", half) == 200.0
     assert [Rates(runs).known("train", *what) for what in (("cpu", other), ("cpu", ONE), ("cuda", half))] == [None] * 3
+    slow = Cost(0.5, kind="augmix")
+    assert Rates(runs).known("train", "cpu", slow) == 600.0
+    Rates(runs).remember("train", slow.keys("cpu")[0], 50.0)
+    assert [Rates(runs).known("train", "cpu", cost) for cost in (slow, half)] == [100.0, 600.0]
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"EUR": {"USD": 1.1}}', '{"train": {"x": 3.0}}'])
