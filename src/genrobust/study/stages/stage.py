@@ -127,9 +127,9 @@ class Stage(Rebuilt, ABC):
         """Keep the rate at which one worker did `jobs`, for their kind and for any kind, where all have the same."""
         costs = [self.cost(job) for job in jobs]
         amount = sum(job.left * cost.amount / job.workers for job, cost in zip(jobs, costs, strict=True))
-        for keys in {frozenset(keys) for keys in zip(*(cost.keys(self.context.worker) for cost in costs), strict=True)}:
-            if len(keys) == 1 and amount > 0 and seconds > 0:
-                Rates(self.context.out).remember(self.name, *keys, amount / seconds)
+        for same in {frozenset(keys) for keys in zip(*(cost.keys(self.context.worker) for cost in costs), strict=True)}:
+            if len(same) == 1 and amount > 0 and seconds > 0:
+                Rates(self.context.out).remember(self.name, next(iter(same)), amount / seconds)
 
 
 @dataclass(frozen=True, slots=True)
