@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ import yaml
 from small_study import QUICK, genrobust
 
 from genrobust.recipe import parse_recipe
-from genrobust.study import Study, seconds_left
+from genrobust.study import Local, Study, seconds_left
 from genrobust.study.estimates import MACHINE, OURS, Cost, Rates, estimate
 from genrobust.study.executors.jobs import Job
 
@@ -64,6 +65,22 @@ def test_training_has_an_estimate_before_a_run_and_what_ran_a_better_one(tmp_pat
     train.stage.keep_rate(train.left, longer)  # they took longer than the machine's speed says
     assert train.stage.seconds(train.left) == pytest.approx(longer)
     assert not (tmp_path / "runs" / "generated").exists()
+
+
+class Nobody(Local):
+    """Does no job."""
+
+    def run(self, work):
+        assert work.jobs
+
+
+def test_the_table_of_times_counts_what_is_done_now(tmp_path):
+    """Else its rate would be far too high for a training that resumed."""
+    study = Study(parse_recipe(QUICK | {"arms": [{"name": "real", "mixture": "real"}]}), tmp_path, executor=Nobody())
+    train = study.graph.train(study.runs("real"))
+    (job,) = train.jobs()
+    train.do([replace(job, saved=job.total - 3)])
+    assert [times.items for times in study.context.times.records] == [3 * job.each]
 
 
 def test_an_estimate_shares_the_jobs_out():
