@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from genrobust.classifiers import read_checkpoint_info, saved_steps
-from genrobust.core import Artifact, UserError, count_taken
+from genrobust.core import FLOAT32, Artifact, UserError, count_taken
 from genrobust.recipe import MixturePart
 from genrobust.study.estimates import TRAIN, Cost
 from genrobust.study.executors.jobs import DoJobs, Job
@@ -129,9 +129,10 @@ class Train(Stage):
         planned = self.checkpoints.of(job.key)
         train, size = planned.settings, planned.size
         saved_bytes = 4 * size.parameters * (2 if train.is_pretrained else 1)  # what it started from
-        if train.probes == "only":
-            return Cost(size.multiply_adds, disk=saved_bytes)
-        return Cost(TRAIN * size.multiply_adds, train.precision, disk=saved_bytes)
+        embeds = train.probes == "only"  # which is done in float32
+        each, precision = size.multiply_adds * (1 if embeds else TRAIN), FLOAT32 if embeds else train.precision
+        kind = ", ".join([train.architecture, train.method, f"{train.image_size} px", train.crop, train.augmented])
+        return Cost(each, precision, kind=kind, disk=saved_bytes)
 
 
 def _require_same_images(planned: PlannedCheckpoint) -> None:
