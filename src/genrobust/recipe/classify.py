@@ -143,6 +143,8 @@ class TrainConfig(FineTuning):
             raise ValueError("crop: random-resized is an augmentation, which augmentation: none excludes")
         if self.optimizer == "sgd" and self.momentum == 0:
             raise ValueError("momentum: sgd is Nesterov's, which needs some: for none, set optimizer to momentum")
+        if self.optimizer == "adamw" and self.momentum != type(self).model_fields["momentum"].default:
+            raise ValueError("momentum: adamw has none: leave it out, or set optimizer")
         if self.augmentation_share < 1 and not self.augmentation.changes:
             raise ValueError(f"augmentation_share: {self.augmentation} is no policy that could change a share")
         if self.start_size is not None and (self.crop == "square" or self.start_size > self.image_size):
@@ -346,7 +348,7 @@ class RobustnessConfig(Section):
     all classes of "imagenet", none for folders. Otherwise it is a CSV file (model,test_set,clean,shifted and, where
     known, architecture) or None.
 
-    `grid` is the number of small baseline models to train if there is no table.
+    `grid` is the number of small baseline models to train instead, on the real images and from scratch.
 
     `bootstrap` is the number of resamples.
     """
@@ -355,3 +357,9 @@ class RobustnessConfig(Section):
     transform: Literal["logit", "probit", "linear"] = "logit"
     grid: Annotated[StrictInt, Field(ge=0, le=100)] = 0
     bootstrap: Annotated[StrictInt, Field(ge=100, le=100_000)] = 1000
+
+    @model_validator(mode="after")
+    def _check_one_line(self) -> RobustnessConfig:
+        if self.grid and self.baselines not in (None, "shipped"):
+            raise ValueError(f"grid: {self.grid} models would take the place of baselines: leave one of the two out")
+        return self
