@@ -279,8 +279,8 @@ def test_retrieved_images_may_be_a_path_alone() -> None:
     assert Recipe.model_validate(recipe.model_dump(mode="json")) == recipe
 
 
-def test_a_weight_of_one_part_alone_changes_nothing() -> None:
-    weighted = {**REAL, "mixture": [{"source": "real", "weight": 3}]}
+def test_a_weight_of_one_part_alone_and_a_whole_fraction_change_nothing() -> None:
+    weighted = {**REAL, "mixture": [{"source": "real", "weight": 3, "fraction": 1}]}
     assert parse_recipe(SMALL | {"arms": [weighted]}) == parse_recipe(SMALL | {"arms": [REAL]})
 
 

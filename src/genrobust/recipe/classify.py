@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, StrictFloat, StrictInt, field_validator, model_validator
+from pydantic import AfterValidator, Field, StrictFloat, StrictInt, field_validator, model_validator
 
 from genrobust.recipe.augmentation import Augmentation, AugmentationName
 from genrobust.recipe.fine_tuning import FineTuning
@@ -39,8 +39,9 @@ class TrainConfig(FineTuning):
     `epochs` is the length instead of `steps`. An epoch is a pass over as many images as the arm's mixture has, so an
     arm with more images trains longer.
 
-    `warmup_steps` is how long the learning rate rises, linearly, at most half of the training. It then decays to zero:
-    along half a cosine, or linearly with `schedule: linear` (FFCV's "cyclic", which starts from a ten-thousandth).
+    `warmup_steps` is how long the learning rate rises, linearly; in a shorter training, half of its steps. It then
+    decays to zero: along half a cosine, or linearly with `schedule: linear` (FFCV's "cyclic", which starts from a
+    ten-thousandth).
 
     `optimizer: sgd` has Nesterov momentum, as in timm; `momentum` is PyTorch's plain one.
 
@@ -236,7 +237,7 @@ class MixturePart(Section):
     source: Name
     cells: Literal["all", "withheld"] = later_key("all")
     per_class: Count | None = None
-    fraction: PositiveFraction | None = None
+    fraction: Annotated[PositiveFraction | None, AfterValidator(lambda share: None if share == 1 else share)] = None
     weight: Annotated[StrictFloat, Field(ge=1e-6, le=1e6)] | None = None
     balance: tuple[Literal["class", "style"], ...] = later_key(())
 

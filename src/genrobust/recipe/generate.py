@@ -116,6 +116,8 @@ class PromptConfig(Section):
 
     `file` is for `list`: a text file with one template on each line, or a .json file that maps each class (id or name)
     to a list of full prompts.
+
+    A CLIP knows the classes by these prompts, too; where they are instructions (`mode: edit`), by the default ones.
     """
 
     strategy: Literal["single", "diverse", "list"] = "diverse"

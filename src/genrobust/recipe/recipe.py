@@ -313,7 +313,7 @@ class Recipe(Section):
         if settings.grid and self.train.is_pretrained:
             raise ValueError(
                 "robustness.grid: its models learn from scratch by the settings of train, which are those of a "
-                "pretrained network: set train.init in each arm"
+                "pretrained network: set grid to 0, or train.init in each arm"
             )
         published = self.data.has_published_lines and settings.baselines == "shipped" and not settings.grid
         if published and settings.transform != "logit":
