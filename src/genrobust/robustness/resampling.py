@@ -283,18 +283,27 @@ def _resampled_over(parts: Sequence[Measured], groups: int) -> str:
 
 
 def measure_accuracy(
-    right: np.ndarray, classes: int, bootstrap: int, rng: np.random.Generator, groups: Groups | None = None
+    right: np.ndarray,
+    classes: int,
+    bootstrap: int,
+    rng: np.random.Generator,
+    groups: Groups | None = None,
+    pictures: Groups | None = None,
 ) -> Measured:
-    """Return the accuracies in percent of `right`, bool [A, S, N], with replicates over images, or over `groups`."""
+    """Return the accuracies in percent of `right`, bool [A, S, N], with replicates over images, or over `groups`.
+
+    Images that were made from few `pictures` count as these.
+    """
     arms, seeds, n = right.shape
     columns, point = right.reshape(arms * seeds, n).T, 100 * right.mean(axis=2)
 
     means = partial(resampled_means, columns, np.ones((n, 1), dtype=bool), bootstrap)
 
     def over_images(rng: np.random.Generator) -> np.ndarray:
-        return 100 * means(rng).reshape(bootstrap, arms, seeds)
+        return 100 * means(rng, pictures).reshape(bootstrap, arms, seeds)
 
-    draws = spread_of_sure(100 * means(rng, groups).reshape(bootstrap, arms, seeds), point, n, rng)
+    single = n if pictures is None else len(pictures.names)
+    draws = spread_of_sure(100 * means(rng, groups).reshape(bootstrap, arms, seeds), point, single, rng)
     measured = Measured(point, draws, n, classes, "images", bounds=(0, 100))
     if groups is None:
         return replace(measured, right=right.sum(axis=2))
