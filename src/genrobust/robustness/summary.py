@@ -275,7 +275,7 @@ def _means_over_shifts(measured: Table, shifts: Sequence[str]) -> Table:
 
 
 def _mean_of_sets(measured: int, shifts: int) -> str:
-    return f"mean of {measured if measured == shifts else f'{measured} of {shifts}'} shifts"
+    return f"mean of {measured if measured == shifts else f'{measured} of {shifts}'} shift{'s' * (shifts > 1)}"
 
 
 def _score_rows(
