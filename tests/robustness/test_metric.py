@@ -189,7 +189,7 @@ def copied(pictures: int = PICTURES) -> dict[str, list[str]]:
 
 def designers(count: int, pictures: int = PICTURES) -> dict[str, list[str]]:
     names = [f"designer {i % count}" for i in range(pictures)]
-    return {"test": names} | {test: names * WAYS for test in SETS}
+    return {"test": names} | dict.fromkeys(SETS, names * WAYS)
 
 
 @pytest.mark.parametrize(("metric", "groups"), [("top1", 0), ("top1", 1), ("macro_f1", 1), ("worst_group", 3)])

@@ -31,8 +31,8 @@ def check_claims(summary: Summary, claims: Sequence[Claim]) -> list[CheckedClaim
     """Check `claims` about what `summary` measured.
 
     One holds or is contradicted where its interval excludes zero, and the difference is none with a probability below
-    LEVEL, corrected for the number of claims (Holm, 1979). What extrapolates a line decides nothing. With fewer than `SEEDS` training seeds every claim
-    that was measured is exploratory.
+    LEVEL, corrected for the number of claims (Holm, 1979). What extrapolates a line decides nothing. With fewer than
+    `SEEDS` training seeds every claim that was measured is exploratory.
 
     Raises:
         UserError: A claim about an unknown metric.

@@ -47,7 +47,7 @@ class Comparison:
         pairs: Further differences: an arm, and what is subtracted.
         transform: The scale of baseline lines: "logit", "probit" or "linear".
         min_images: A shift with fewer images is left out of the means.
-        pictures: By test set, the picture that each image was made from; for test sets of copies, such as corrupted ones.
+        pictures: By test set, the picture that each image was made from; for sets of copies, such as corrupted ones.
         beside: Shifts that are left out of the means, too, with the reason.
         bootstrap: Replicates of each interval.
         published: Lines of shifts that no baseline model was scored on.
@@ -111,7 +111,7 @@ def summarize(
     Raises:
         GenrobustError: A logit is NaN, or the highest of an image infinite.
         UserError: A prediction is missing or of other images than the others, or a line cannot be fitted.
-        ValueError: An image has no name in `image_groups` or `pictures`, or `subsets` does not say whether it is in one.
+        ValueError: An image has no name in `image_groups` or `pictures`, or `subsets` say not whether it is in one.
     """
     arms, seeds = arms_and_seeds(predictions, (comparison.clean, *comparison.shifts))
     references = _references(comparison, arms)

@@ -34,7 +34,7 @@ def limits(record: StudyRecord, metrics: Iterable[Metric]) -> tuple[str, ...]:
 def _limits_of_comparing(record: StudyRecord) -> Iterator[str]:
     summary = record.summary
     if len(summary.arms) > 1:
-        yield "Numbers are rounded last: sums and differences may be one off in the last digit from those of what is shown."
+        yield "Numbers are rounded last, so a sum or a difference may be off by one in the last digit."
     if len(summary.arms) > 2:
         claims = ", except in the table of claims" if record.claims else ""
         yield (
