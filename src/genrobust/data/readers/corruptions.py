@@ -66,7 +66,7 @@ class CorruptedImages(Subset):
         self._ways = [(corruption, severity) for corruption in names for severity in severities]
         self._originals, self._side = images, side
         super().__init__(images, np.tile(np.arange(len(images)), len(self._ways)), name)
-        self.pictures = self.keys
+        self._seeded = self.pictures = self.keys
         ways = [f"{corruption}-{severity}" for corruption, severity in self._ways for _ in range(len(images))]
         self.keys = [f"{way}/{key}" for way, key in zip(ways, self.keys, strict=True)]
         self.styles = [corruption for corruption, _ in self._ways for _ in range(len(images))]
@@ -85,7 +85,7 @@ class CorruptedImages(Subset):
             size = max(1, round(factor * image.width)), max(1, round(factor * image.height))
             image = image.resize(size, Image.Resampling.BICUBIC)
         corruption, severity = self._ways[index // len(self._originals)]
-        return corrupt(image, corruption, severity, hashed_seed("corruption", corruption, self.pictures[index]))
+        return corrupt(image, corruption, severity, hashed_seed("corruption", corruption, self._seeded[index]))
 
     def reduced(self, index: int, side: int) -> Image.Image:
         return self.image(index)
