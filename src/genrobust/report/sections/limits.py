@@ -61,8 +61,8 @@ def _limits_of_groups(summary: Summary) -> Iterator[str]:
     if not any(groups.values()):
         return
     yield (
-        "Test images come in groups, such as those of one designer or photographer, and images of a group resemble "
-        "each other. So intervals are over groups, by Student's t where these are few: "
+        "Test images come in groups, such as those of one designer or the copies of one picture, and images of a group "
+        "resemble each other. So intervals are over groups, by Student's t where these are few: "
         + ", ".join(f"{count(n, 'group')} in {test}" for test, n in groups.items() if n)
         + "."
     )
