@@ -72,12 +72,9 @@ class TrainedGenerator(Rebuilt):
         from genrobust.generate import ClassModel, Finetune
 
         recipe, labels, config = self.context.recipe, self.context.data.labels, self.config
-        base = self.base
-        if not isinstance(config, FinetuneConfig):  # its base draws by class, which the recipe's generator need not
-            assert recipe.generator is not None  # of which `base` is a variant
-            fields = type(recipe.generator).model_fields
-            size = zip(("width", "height"), self.base.size, strict=True)
-            base = recipe.generator.model_copy(update={key: value for key, value in size if key in fields})
+        # The section that draws with a class model has no size; what it is trained from, the recipe's own, has one.
+        base = self.base if isinstance(config, FinetuneConfig) else recipe.generator
+        assert base is not None  # it is a variant of the recipe's
         if not isinstance(base, DiffusersConfig):
             raise UserError(f"generator.engine: {base.engine} trains no {config.noun}: set it to diffusers")
         if isinstance(config, ClassModelConfig):

@@ -67,7 +67,7 @@ class TrainGenerator(Stage):
         base, config = self.trained.base, self.trained.config
         if isinstance(config, ClassModelConfig):
             size = config.model_dump(include={"channels", "components"})
-            return Cost(1, config.precision, f"a class model {digest([base.size, size])}")
+            return Cost(1, config.precision, f"a class model {digest([self.trained.objective.base.size, size])}")
         full = engine_of(base).weights_bytes(base) if config.method == "full" else 0
         kind = f"{base.model} {digest([base.size, config.method])}"
         return Cost(1, config.precision, kind, disk=full)
