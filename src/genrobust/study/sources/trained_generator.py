@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from genrobust.core import Artifact, ImageSet, JoinedImages, UserError, artifact_folder
+from genrobust.core import Artifact, ImageSet, JoinedImages, UserError, artifact_folder, digest
 from genrobust.generate import DiffusersConfig, LoraConfig
 from genrobust.recipe import ClassModelConfig, DatasetConfig, FinetuneConfig, GeneratorConfig
 from genrobust.study.context import Context, Rebuilt
@@ -36,6 +36,23 @@ class TrainedGenerator(Rebuilt):
         if not isinstance(config, ClassModelConfig):
             return self.base.model
         return " x ".join(map(str, config.channels))
+
+    @property
+    def origin(self) -> GeneratorConfig:
+        """The generator that its training begins from: for a class model, whose own section has no size, the recipe's."""
+        if isinstance(self.config, FinetuneConfig):
+            return self.base
+        assert self.context.recipe.generator is not None  # `base` is a variant of it
+        return self.context.recipe.generator
+
+    @property
+    def size_name(self) -> str:
+        """The name of its size, with which the times of its training and of its images go."""
+        config = self.config
+        if isinstance(config, ClassModelConfig):
+            size = config.model_dump(include={"channels", "components"})
+            return f"a class model {digest([self.origin.size, size])}"
+        return f"{self.base.model} {digest([self.base.size, config.method])}"
 
     @cached_property
     def images(self) -> ImageSet:
@@ -72,9 +89,7 @@ class TrainedGenerator(Rebuilt):
         from genrobust.generate import ClassModel, Finetune
 
         recipe, labels, config = self.context.recipe, self.context.data.labels, self.config
-        # The section that draws with a class model has no size; what it is trained from, the recipe's own, has one.
-        base = self.base if isinstance(config, FinetuneConfig) else recipe.generator
-        assert base is not None  # it is a variant of the recipe's
+        base = self.origin
         if not isinstance(base, DiffusersConfig):
             raise UserError(f"generator.engine: {base.engine} trains no {config.noun}: set it to diffusers")
         if isinstance(config, ClassModelConfig):
