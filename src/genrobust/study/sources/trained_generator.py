@@ -39,7 +39,7 @@ class TrainedGenerator(Rebuilt):
 
     @property
     def origin(self) -> GeneratorConfig:
-        """The generator that its training begins from: for a class model, whose own section has no size, the recipe's."""
+        """What its training begins from: of a class model, whose own section has no size, the recipe's generator."""
         if isinstance(self.config, FinetuneConfig):
             return self.base
         assert self.context.recipe.generator is not None  # `base` is a variant of it
