@@ -140,12 +140,12 @@ def print_work(rows: "Sequence[Row]", to: "Console", title: str | None = None) -
     workers = context.executor.workers()
     parts = ([about(seconds)] if seconds else []) + (["steps that are not measured yet"] if unknown else [])
     with_workers = f", with {workers} workers" if workers > 1 else ""
-    need, room = disk(rows) / 1e9, _free(context.out) / 1e9
+    need, free = disk(rows) / 1e9, _free(context.out) / 1e9
     to.print(
-        f"left: {' and '.join(parts)}{with_workers}; about {need:.2f} GB of {room:.0f} GB free for "
+        f"left: {' and '.join(parts)}{with_workers}; about {need:.2f} GB of {free:.0f} GB free for "
         f"{escape(str(context.out))}"
     )
-    if need > room:
+    if need > free:
         to.print("[bold yellow]warning:[/] not enough disk space: free some, or choose another --runs")
 
 

@@ -7,8 +7,7 @@ import re
 from contextlib import suppress
 from pathlib import Path
 
-from genrobust.core.artifact import MANIFEST
-from genrobust.core.keys import hash_files
+from genrobust.core import MANIFEST, hash_files
 
 INDEX = "model_index.json"
 CONFIGURATIONS = {".json", ".txt", ".model"}  # the last are vocabularies of SentencePiece, as of T5

@@ -5,7 +5,8 @@ import shutil
 
 import pytest
 
-from genrobust.core import INDEX, embedded, hash_folder, hash_generator, part_files
+from genrobust.core import embedded, hash_folder
+from genrobust.generate.generator_files import INDEX, hash_generator, part_files
 
 WEIGHTS = "diffusion_pytorch_model"
 
