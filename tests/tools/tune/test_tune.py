@@ -1,6 +1,7 @@
 """Tuning: rounds, their budget, what chooses, and what is written."""
 
 import csv
+import json
 from pathlib import Path
 
 import pytest
@@ -81,12 +82,24 @@ def test_shifted_validation_images_choose_where_there_are_any(icons):
     assert "wild-val" not in load_recipe(str(tuned.files["recipe"])).evaluate.tests
 
 
+def test_no_variant_trains_as_an_arm_or_another_variant(icons):
+    icons()
+    over = {"train.augmentation": ["standard", "augmix"], "train.wise_ft": [None], "weight": [1, 2, 2.0]}
+    alike = {"name": "auto", "mixture": "real", "train": {"augmentation": "augmix"}}
+    recipe = load_recipe(
+        "icons.yaml", [f"tune.over={json.dumps(over)}", f"arms={json.dumps([*RECIPE['arms'], alike])}"]
+    )
+    tried = Tuning(recipe, "runs", 3600, Processes(recipe), "").variants
+    names = ["mixed, augmentation augmix", "mixed, augmentation augmix, weight 2", "mixed, weight 2"]
+    assert list(tried)[:3] == ["real", "mixed", "auto"] and sorted(list(tried)[3:]) == names
+
+
 @pytest.mark.parametrize(
     ("tune", "budget", "said"),
     [
         ({"choose_by": ["nowhere"]}, "1h", "tune.choose_by: no shifted test set 'nowhere'"),
         ({"choose_by": ["test"]}, "1h", "tune.choose_by: no shifted test set 'test'"),
-        ({"choose_by": ["pixel", "solid"]}, "1h", "these are all shifted test sets"),
+        ({"choose_by": ["pixel", "solid"]}, "1h", "no other shifted test set is left"),
         ({"choose_by": []}, "1h", "tune.choose_by: the data has no shifted validation set"),
         ({}, "soon", "--budget soon: write a time such as 90s, 30m or 2h"),
         ({}, "0m", "--budget 0m"),
