@@ -92,6 +92,12 @@ def test_no_variant_trains_as_an_arm_or_another_variant(icons):
     tried = Tuning(recipe, "runs", 3600, Processes(recipe), "").variants
     names = ["mixed, augmentation augmix", "mixed, augmentation augmix, weight 2", "mixed, weight 2"]
     assert list(tried)[:3] == ["real", "mixed", "auto"] and sorted(list(tried)[3:]) == names
+    one = load_recipe(
+        "icons.yaml",
+        ["tune.over={weight: [2]}", f"arms={json.dumps([alike])}", "claims=[]", "answer=null", "reference=auto"],
+    )
+    with pytest.raises(UserError, match="tune.over: nothing to try: auto"):
+        Tuning(one, "runs", 3600, Processes(one), "")
 
 
 @pytest.mark.parametrize(

@@ -96,6 +96,8 @@ class Tuning:
         changed = self._new(variant for variant in found if variant.chosen)
         random.Random(0).shuffle(changed)
         self.variants = {variant.name: variant for variant in [*self.own, *changed]}
+        if len(self.variants) == 1:
+            raise UserError(f"tune.over: nothing to try: {self.default} cannot have these keys, or has these values")
         data = Study(self._derived(self.own), self.out, executor=executor).data
         self.on = self._choosing_sets(data)
         self.tests = [name for name in recipe.evaluate.tests or data.tests if name not in self.on]
