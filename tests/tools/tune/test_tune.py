@@ -96,7 +96,7 @@ def test_no_variant_trains_as_an_arm_or_another_variant(icons):
         "icons.yaml",
         ["tune.over={weight: [2]}", f"arms={json.dumps([alike])}", "claims=[]", "answer=null", "reference=auto"],
     )
-    with pytest.raises(UserError, match="tune.over: nothing to try: auto"):
+    with pytest.raises(UserError, match="nothing to try: auto"):
         Tuning(one, "runs", 3600, Processes(one), "")
 
 
