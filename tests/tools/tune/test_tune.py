@@ -18,6 +18,7 @@ RECIPE = {
     "name": "icons",
     "threads": 1,
     "device": "cpu",
+    "seeds": [0, 1, 2],
     "generator": {"steps": 1},
     "generate": {"per_class": 2},
     "train": {**TRAIN, "steps": 36},
@@ -62,7 +63,7 @@ def test_tuning_ends_in_a_report_and_a_recipe_and_goes_on_where_it_was(icons):
     assert {row["variant"] for row in rounds[1]} == {*best}
     tuned = load_recipe("runs/icons-tune/icons-tuned.yaml")
     assert tuned.arm_names[:2] == ["real", "mixed"] and len(tuned.arm_names) in (2, 3)
-    assert tuned.seeds == (0, 1) and tuned.claims == ()
+    assert tuned.seeds == (0, 1, 2) and tuned.claims == (), "as many seeds as before"
     assert tuned.evaluate.tests == ("test", "solid")  # pixel chose
     assert tuned.tune is not None and tuned.tune.choose_by == ("pixel",), "it holds no copies of these"
     before = made()

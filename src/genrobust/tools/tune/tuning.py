@@ -286,7 +286,7 @@ class Tuning:
         recipe = self._derived(
             self._with_needed(always | {winner}),
             name=f"{self.recipe.name}-tuned",
-            seeds=seeds,
+            seeds=max(seeds, self.raw["seeds"], key=len),
             answer=winner if gain.lo > 0 else self.default if self.default != self.recipe.reference else None,
             evaluate={**self.raw["evaluate"], "tests": self.tests},
             robustness=self.raw["robustness"],
