@@ -203,8 +203,6 @@ def open_named(studies: "Studies", model: str, labels: Path | None) -> "OpenClas
 
     checkpoint = studies.checkpoint(model)
     opened = open_classifier(str(checkpoint or model), labels)
-    return (
-        opened
-        if checkpoint is None
-        else open_checkpoint(checkpoint, studies.recipe(recipe_and_name(model)[0]).evaluate)
-    )
+    if checkpoint is None:
+        return opened
+    return open_checkpoint(checkpoint, studies.recipe(recipe_and_name(model)[0]).evaluate)
