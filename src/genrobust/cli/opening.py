@@ -192,12 +192,17 @@ def _with_options(opener: Function, function: Function) -> Function:
 
 
 def open_named(studies: "Studies", model: str, labels: Path | None) -> "OpenClassifier":
-    """Open the classifier that `model` names, with the class names in the file `labels`.
+    """Open the classifier that `model` names, with the class names in the file `labels`; an arm as its recipe tests it.
 
     Raises:
         UserError: A recipe without an arm or with an unknown one, an arm that is not trained and may not be, or a model
             that cannot be opened.
     """
-    from genrobust.classifiers import open_classifier
+    from genrobust.classifiers import open_checkpoint, open_classifier
+    from genrobust.study import recipe_and_name
 
-    return open_classifier(str(studies.checkpoint(model) or model), labels)
+    checkpoint = studies.checkpoint(model)
+    opened = open_classifier(str(checkpoint or model), labels)
+    if checkpoint is None:
+        return opened
+    return open_checkpoint(checkpoint, studies.recipe(recipe_and_name(model)[0]).evaluate)

@@ -75,7 +75,7 @@ def open_sets(
     real: ImageSet | None = None
     test_sets: dict[str, ImageSet] = {}
     is_real = real_data is not None and against in (None, dataset)  # and is not compared with itself
-    if against and real_data:
+    if real_data:
         real, test_sets = None if is_real else real_data.train, dict(real_data.tests)
     elif against:
         real = open_images("real", open_stored(Path(against)), classes)
