@@ -13,8 +13,9 @@ from diffusers.schedulers import KarrasDiffusionSchedulers
 from safetensors import safe_open
 
 from genrobust.classifiers import resolved_here
-from genrobust.core import INDEX, UserError
+from genrobust.core import UserError
 from genrobust.generate.calls import EMPTY_WARNING, explain, muted, refusing_random_weights
+from genrobust.generate.generator_files import INDEX
 from genrobust.generate.locate import Adapter, find_adapter, find_lora, read_index
 from genrobust.generate.mode import Generator, locate, mode_of
 from genrobust.generate.patch_autoencoder import PatchAutoencoder

@@ -127,7 +127,7 @@ class Context:
             )
         chosen_by, scored = () if recipe.tune is None else recipe.tune.choose_by, recipe.evaluate.tests or ()
         data, leaks = without_leaks(data, contents, self._near_copies, chosen_by, {*scored})
-        data, apart = apart_from_tests(data, recipe.data.groups_apart)
+        data, apart = apart_from_tests(data, recipe.data.groups_apart, chosen_by)
         if recipe.data.groups_apart is None and recipe.data.together is None:
             apart = [describe_same_names(images, data.tests) for images in data.learned.values()]
         if retrieved.limit is not None and data.retrieval is not None:
@@ -183,7 +183,7 @@ class Context:
     def class_texts(self) -> list[list[str]]:
         """The recipe's prompts of each class: what a CLIP knows it by."""
         labels = self.data.labels
-        templates = class_templates(self.recipe.generate.prompts, labels)
+        templates = class_templates(self.recipe.class_prompts, labels)
         return [[t.fill(c.prompt) for t in of_class] for of_class, c in zip(templates, labels.classes, strict=True)]
 
     @property

@@ -105,6 +105,14 @@ def test_styles_of_ones_own_are_named_and_one_is_chosen(folders, styles):
     assert (loaded().data.source, data.clean, data.shifts) == ("domains", "oil", ("ink",))
 
 
+def test_styles_that_stand_where_classes_do_are_doubted(styles, write_folder):
+    write_folder("more test/ink", "solid", 2, CLASSES)
+    write_folder("more test/oil", "duotone", 2, CLASSES)
+    shutil.rmtree("more/oil/camera")
+    (doubt,) = [line for line in written("--train", "more", "--test", "more test") if line.startswith("check: ")]
+    assert doubt.startswith("check: the classes are ink, oil, which hold the same folders.") and "--real" in doubt
+
+
 def test_styles_are_shifts_and_images_to_retrieve(folders, styles, write_folder):
     write_folder("shifts/ink", "solid", 4, CLASSES)
     write_folder("shifts/oil", "duotone", 4, CLASSES)
@@ -226,7 +234,7 @@ def test_uncommented_arms_of_given_images_are_a_recipe(folders, write_folder):
 
 def test_a_recipe_elsewhere_names_the_same_folders_and_network(folders, styles, timm_folders):
     shutil.copytree(timm_folders["resnet"], "net")
-    written(*SETS, "--retrieved", "more", "--pretrained", "net", "--recipe", "deep/down/own.yaml")
+    written(*SETS, "--retrieved", "more", "--pretrained", "net", "--out", "deep/down/own.yaml")
     text = Path("deep/down/own.yaml").read_text()
     assert "train: ../../train" in text and "init: ../../net" in text
     recipe = load_recipe("deep/down/own.yaml")
@@ -281,7 +289,7 @@ MISTAKES = [  # options beside --train and --test, and what the message names
     ("--shift ' x=solid'", "data.shifts. x"),
     ("--generated test", "data.generated and data.test are one path"),
     ("--retrieved train/camera", "train/camera holds images of no class"),
-    ("--recipe study.txt", "name a file that ends in .yaml"),
+    ("--out study.txt", "name a file that ends in .yaml"),
     ("--val test --test none", "--test"),
     ("--server 'no address' x", "generator.server.url"),
     ("--server http://127.0.0.1:1 x --generated made", "--generated"),
