@@ -50,9 +50,7 @@ def test_the_classifier_of_a_varied_study_is_another():
     shorter = ("--set", "train.steps=1")
     genrobust("train", "own.yaml", "--arm", "real", *shorter)
     genrobust("predict", REAL, "solid", code=2, said="--run")
-    plain = genrobust("predict", REAL, "solid", *shorter)
-    cut = genrobust("predict", REAL, "solid", *shorter, "--set", "evaluate.crop_pct=0.5")  # as the study evaluates it
-    assert "resized to" in cut.stderr and cut.stdout != plain.stdout
+    genrobust("predict", REAL, "solid", *shorter)
     genrobust("predict", REAL, "solid", "--quick")  # whose steps are one, too
     for words in (("predict", "model.onnx", "solid"), ("audit", "train")):
         genrobust(*words, *shorter, code=2, said="names none")

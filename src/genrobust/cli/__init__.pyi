@@ -3,6 +3,7 @@ from .entry import app as app, main as main
 from .opening import (
     list_work as list_work,
     measure as measure,
+    open_named as open_named,
     with_studies as with_studies,
     with_study as with_study,
 )

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 from rich.markup import escape
 
 from genrobust.cli.completing import arms_of_recipes
-from genrobust.cli.opening import with_studies
+from genrobust.cli.opening import open_named, with_studies
 from genrobust.cli.options import (
     CLASSIFIER,
     MOST_AT_ONCE,
@@ -54,7 +54,7 @@ def predict(
     output.check()  # before the classifier is trained
     studies.require_recipe(model)
     paths = images_in(folder)
-    opened = studies.classifier(model, labels)
+    opened = open_named(studies, model, labels)
     err_console.print(f"{escape(opened.name)}: {len(opened.classes):,} classes; {opened.preparation}")
     with output.writing() as file:
         unreadable = predict_images(opened, folder, paths, file.write, top, batch_size, device or "auto")

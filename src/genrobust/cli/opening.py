@@ -32,6 +32,7 @@ from genrobust.core import UserError, about
 if TYPE_CHECKING:  # a command imports what it needs when it runs, so that --help answers at once
     from rich.console import Console
 
+    from genrobust.classifiers import OpenClassifier
     from genrobust.study import Row, Studies, Study
 
 Function = Callable[..., Any]
@@ -139,12 +140,12 @@ def print_work(rows: "Sequence[Row]", to: "Console", title: str | None = None) -
     workers = context.executor.workers()
     parts = ([about(seconds)] if seconds else []) + (["steps that are not measured yet"] if unknown else [])
     with_workers = f", with {workers} workers" if workers > 1 else ""
-    need, room = disk(rows) / 1e9, _free(context.out) / 1e9
+    need, free = disk(rows) / 1e9, _free(context.out) / 1e9
     to.print(
-        f"left: {' and '.join(parts)}{with_workers}; about {need:.2f} GB of {room:.0f} GB free for "
+        f"left: {' and '.join(parts)}{with_workers}; about {need:.2f} GB of {free:.0f} GB free for "
         f"{escape(str(context.out))}"
     )
-    if need > room:
+    if need > free:
         to.print("[bold yellow]warning:[/] not enough disk space: free some, or choose another --runs")
 
 
@@ -188,3 +189,20 @@ def _with_options(opener: Function, function: Function) -> Function:
     run.__signature__ = inspect.Signature(keywords)  # type: ignore[attr-defined]  # typer reads both
     run.__annotations__ = {parameter.name: parameter.annotation for parameter in keywords}
     return run
+
+
+def open_named(studies: "Studies", model: str, labels: Path | None) -> "OpenClassifier":
+    """Open the classifier that `model` names, with the class names in the file `labels`; an arm as its recipe tests it.
+
+    Raises:
+        UserError: A recipe without an arm or with an unknown one, an arm that is not trained and may not be, or a model
+            that cannot be opened.
+    """
+    from genrobust.classifiers import open_checkpoint, open_classifier
+    from genrobust.study import recipe_and_name
+
+    checkpoint = studies.checkpoint(model)
+    opened = open_classifier(str(checkpoint or model), labels)
+    if checkpoint is None:
+        return opened
+    return open_checkpoint(checkpoint, studies.recipe(recipe_and_name(model)[0]).evaluate)

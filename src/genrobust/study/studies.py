@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from genrobust.classifiers import OpenClassifier, open_classifier
 from genrobust.core import UserError, slug
-from genrobust.recipe import EvaluateConfig, Recipe, load_recipe
+from genrobust.recipe import Recipe, load_recipe
 from genrobust.study.executors.kinds.local import Processes
 from genrobust.study.executors.local import Local
 from genrobust.study.sources.dataset import GeneratedDataset
@@ -143,16 +142,3 @@ class Studies:
         planned = study.graph.checkpoints.of_arm(name)
         self.make([study.graph.train([planned.run])])
         return planned.folder
-
-    def classifier(self, spec: str, labels: Path | None = None) -> OpenClassifier:
-        """Open the classifier that `spec` names: that of ``RECIPE:ARM`` as its study evaluates it, or any other.
-
-        Args:
-            labels: As for `open_classifier`.
-
-        Raises:
-            UserError: As for `checkpoint` and `open_classifier`.
-        """
-        checkpoint, named = self.checkpoint(spec), self._named(spec)
-        settings = EvaluateConfig() if named is None else named[0].recipe.evaluate
-        return open_classifier(str(checkpoint or spec), labels, settings)

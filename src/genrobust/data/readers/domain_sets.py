@@ -157,12 +157,12 @@ class DomainSet(DataSource):
 
 
 def domains_in(folder: Path) -> list[str]:
-    """Return the subfolders of `folder` where these, two or more, have the same two subfolders or more; else none."""
+    """Return the subfolders of `folder` where all of them, two or more, share two subfolders or more; else none."""
     if not folder.is_dir():
         return []
     domains = _subfolders(folder)
-    classes = {frozenset(_subfolders(folder / name)) for name in domains.values()}
-    return [*domains.values()] if len(domains) > 1 and len(classes) == 1 and len(min(classes)) > 1 else []
+    classes = [_subfolders(folder / name).keys() for name in domains.values()]
+    return [*domains.values()] if len(classes) > 1 and len(set(classes[0]).intersection(*classes)) > 1 else []
 
 
 def _subfolders(folder: Path) -> dict[str, str]:

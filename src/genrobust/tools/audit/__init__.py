@@ -15,6 +15,7 @@ from genrobust.cli import (
     argument,
     datasets_of_recipes,
     in_group,
+    open_named,
     option,
     tell,
     with_studies,
@@ -87,7 +88,7 @@ def audit(
     if unknown := [name for name in allow_leaks or [] if name not in sets.tests]:
         raise UserError(f"--allow-leaks {unknown[0]}: no such test set; there are {', '.join(sets.tests) or 'none'}")
     parts = open_kept_parts(folder, torch_device)
-    judge = None if classifier is None else studies.classifier(classifier, labels)  # may have to be trained first
+    judge = None if classifier is None else open_named(studies, classifier, labels)  # may have to be trained first
     done = Measuring(sets, judge, clip_folder, Feed(batch_size, torch_device), parts).run()
     leaks = {name: count for name, count in done.leaks.items() if name not in (allow_leaks or [])}
     called = dataset if is_recipe(dataset) else Path(dataset).resolve().name
