@@ -153,7 +153,10 @@ def test_a_third_of_a_shift_is_held_out_to_choose_by(styles: Path) -> None:
     grouped = load_data(of_styles(styles, shifts=shifts, shifted_val="oil", groups={"oil": rule}))
     assert grouped.shifted_val is not None and grouped.shifted_val.groups is not None
     assert not {*grouped.image_groups["oil"]} & {*grouped.shifted_val.groups}, "each group lies on one side"
-    with pytest.raises(UserError, match=r"data.shifted_val: no shifted test set 'lead'; there are ink, oil"):
+    both = of_styles(styles, shifts=shifts, shifted_val="oil", groups={"oil": rule}, groups_apart={"pattern": "(air)"})
+    held = load_data(both).shifted_val
+    assert held is not None and list(held.keys) == list(grouped.shifted_val.keys), "by their groups first"
+    with pytest.raises(UserError, match=r"data.shifted_val: no shifted test set 'lead' to divide; there are ink, oil"):
         load_data(of_styles(styles, shifts=shifts, shifted_val="lead"))
 
 

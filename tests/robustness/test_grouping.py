@@ -105,7 +105,7 @@ def test_a_mean_counts_every_group_once_and_keeps_what_its_smallest_set_lacks():
 def test_groups_count_as_they_carry_the_spread():
     """24 groups of one size: as many as differ from the rest, and what none of them explains has its own freedom."""
     shares = {f"hand-{g}": 1 / 24 for g in range(24)}
-    weights = group_weights(list(shares), 1000)
+    weights = group_weights(tuple(shares), 1000)
     at = weights / weights.sum(axis=1, keepdims=True)
     accuracies = np.zeros((3, 24))
     accuracies[0] = 1 - np.arange(24) % 2  # all deviate alike

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import numpy as np
 
@@ -75,7 +75,8 @@ class Groups:
         return of_images if np.nanstd(of_images, axis=0).mean() > np.nanstd(scaled, axis=0).mean() else scaled
 
 
-def group_weights(names: Sequence[str], bootstrap: int) -> np.ndarray:
+@lru_cache(maxsize=2)  # dozens of sets may be of the same 50,000 images
+def group_weights(names: tuple[str, ...], bootstrap: int) -> np.ndarray:
     """Return the weight of each group of `names` in each replicate, the same in every test set: float32 [B, G]."""
     drawn = [np.random.default_rng(hashed_seed("group", name)).standard_exponential(bootstrap) for name in names]
     return np.stack(drawn, axis=1).astype(np.float32)

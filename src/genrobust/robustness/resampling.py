@@ -218,7 +218,7 @@ def carried_freedom(draws: np.ndarray, shares: Mapping[str, float], rest: float)
 @lru_cache(maxsize=32)
 def _fit_to_shares(shares: tuple[tuple[str, float], ...], bootstrap: int) -> tuple[np.ndarray, np.ndarray]:
     """Return the share of each group in each replicate, [B, G], and the matrix [G, B] that fits replicates to them."""
-    weights = group_weights([name for name, _ in shares], bootstrap) * np.array([share for _, share in shares])
+    weights = group_weights(tuple(name for name, _ in shares), bootstrap) * np.array([share for _, share in shares])
     drawn = weights / weights.sum(axis=1, keepdims=True)
     return drawn, np.linalg.pinv(drawn - drawn.mean(axis=0), rcond=1e-6)  # rows sum to 1: one direction is rounding
 

@@ -51,9 +51,11 @@ def test_pixels_depend_on_the_key_alone() -> None:
 
 
 def test_the_copies_of_an_image_are_a_group_in_all_sets() -> None:
-    bells = MemoryImages("test", [b"a", b"b"], [0, 1], ["bell", "camera"])
-    made = Corruptions(which=("shot_noise", "fog"), severities=(3,)).make("c", {"test": bells}, "test")
-    assert len(made) == 2 and {images.groups for images in made.values()} == {("bell", "camera")}
+    tests = {name: MemoryImages(name, [b"a", b"b"], [0, 1], ["bell", "camera"]) for name in ("test", "ink")}
+    which = ("shot_noise", "fog")
+    made, of_ink = (Corruptions(which=which, severities=(3,), of=of).make("c", tests, "test") for of in ("test", "ink"))
+    assert len(made) == 2 and {images.groups for images in made.values()} == {("test: bell", "test: camera")}
+    assert {images.groups for images in of_ink.values()} == {("ink: bell", "ink: camera")}, "files of the same names"
 
 
 def test_corrupted_images_may_be_resized() -> None:

@@ -71,7 +71,7 @@ class CorruptedImages(Subset):
         self.keys = [f"{way}/{key}" for way, key in zip(ways, self.keys, strict=True)]
         self.styles = [corruption for corruption, _ in self._ways for _ in range(len(images))]
         if self.groups is None:  # else the mean over sets of the same images would look surer than it is
-            self.groups = tuple(self._seeded)
+            self.groups = tuple(f"{images.name}: {key}" for key in self._seeded)
         words = f"{', '.join(names)} at severity {', '.join(map(str, severities))}"
         resized = "" if side is None else f" after resizing the shorter side to {side} px"
         self.protocol = "; ".join(filter(None, [self.protocol, f"corrupted by {words}{resized}"]))
