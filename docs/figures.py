@@ -20,7 +20,7 @@ import matplotlib
 matplotlib.use("svg")
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
-from prose import read_kept
+from prose import drawn_from, read_kept
 
 OUT = Path(__file__).parent / "figures"
 BLUE, ORANGE, GREEN, GRAY = "#2f6fde", "#d9730d", "#2e8b57", "#777777"  # distinct for color-blind readers
@@ -91,7 +91,7 @@ def main_question(summary: Results) -> None:
     panels[1].axvline(0, color=GRAY, linestyle="--")
     panels[1].set_xlabel("what generated images\nadd, points")
     figure.legend(loc="outside upper right", ncols=3, frameon=False)
-    save(figure, "main")
+    save(figure, "main", "pictograms-full")
 
 
 ON_BOTH = {  # arms of the recipe pacs: those of pictograms-full that are made alike
@@ -120,7 +120,7 @@ def photographs(summary: Results) -> None:
     axes.axvline(0, color=GRAY, linestyle="--")
     axes.set_xlabel("gain over real images alone on the mean of the shifts, points of top-1")
     figure.legend(loc="outside upper right", ncols=2, frameon=False)
-    save(figure, "photographs")
+    save(figure, "photographs", "pacs", "pictograms-full")
 
 
 POOLS = {"photograph styles": GRAY, "real+generated": BLUE, "real+retrieved": GREEN, "retrieved+generated": ORANGE}
@@ -142,7 +142,7 @@ def pools(all_of_it: Results) -> None:
     axes.set_xlabel("labeled paintings, cartoons and sketches, logarithmic")
     axes.set_ylabel("top-1, mean of the shifts, %")
     figure.legend(loc="outside upper left", ncols=4, frameon=False)
-    save(figure, "pools")
+    save(figure, "pools", "pacs-250", "pacs-1000", "pacs")
 
 
 def budgets(summary: Results) -> None:
@@ -165,7 +165,7 @@ def budgets(summary: Results) -> None:
     axes.set_xlabel("minutes of one core to generate and train, logarithmic")
     axes.set_ylabel("top-1, mean of the shifts, %")
     figure.legend(loc="outside upper left", ncols=3, frameon=False)
-    save(figure, "budgets")
+    save(figure, "budgets", "budgets")
 
 
 FILLED = {
@@ -196,17 +196,17 @@ def holes() -> None:
     axes.axvline(0, color=GRAY, linestyle="--")
     axes.set_xlabel("gain over the pool with its holes in the missing cells, points of top-1")
     figure.legend(loc="outside upper right", ncols=len(FILLED), frameon=False)
-    save(figure, "holes")
+    save(figure, "holes", "holes")
 
 
-def save(figure: Any, name: str) -> None:
-    """Write a figure as a small SVG: without metadata, comments, indentation and a third decimal."""
+def save(figure: Any, name: str, *studies: str) -> None:
+    """Write a figure of kept results as a small SVG: without metadata, indentation and a third decimal."""
     file = io.StringIO()
     figure.savefig(file, format="svg", facecolor="white")
     plt.close(figure)
     text = re.sub(r"<metadata>.*?</metadata>|<!--.*?-->", "", file.getvalue(), flags=re.DOTALL)
     text = re.sub(r"(\.\d\d)\d+", r"\1", re.sub(r"\s+", " ", text)).replace("> <", ">\n<")
-    (OUT / f"{name}.svg").write_text(text + "\n", encoding="utf-8")
+    (OUT / f"{name}.svg").write_text(f"{text}\n<!-- {drawn_from(*studies)} -->\n", encoding="utf-8")
 
 
 DRAWN = {main_question: "pictograms-full", budgets: "budgets", photographs: "pacs", pools: "pacs"}

@@ -3,11 +3,11 @@
     genrobust run pictograms-full
     genrobust export pictograms-full:sure --to parquet --run \
         --set "datasets.sure.filter={by: clip, clip: pictograms, drop: 0.98}"
-    python docs/pictures.py runs/generated/NAME-HASH runs/filters/clip-HASH
+    python docs/pictures.py runs/generated/NAME-HASH [runs/filters/clip-HASH]
 
-writes docs/pictures/overview.webp and docs/pictures/generated.webp. The results in the first are those that prose.py
-keeps in docs/results. The scores in the second are those of the filter, which lists the images that it leaves out:
-nearly all of a class with drop 0.98.
+writes docs/pictures/overview.webp, whose results are those that prose.py keeps in docs/results, and with a filter
+docs/pictures/generated.webp. Its scores are those of the filter, which lists the images that it leaves out: nearly all
+of a class with drop 0.98.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
-from PIL import Image, ImageDraw, ImageFont
-from prose import MEAN, Result
+from PIL import ExifTags, Image, ImageDraw, ImageFont
+from prose import MEAN, Result, drawn_from
 
 OUT = Path(__file__).parent / "pictures"
 ICONS = Path(__file__).parents[1] / "src" / "genrobust" / "assets" / "pictograms"
 STYLES = ("outline", "solid", "duotone", "emoji", "illustration", "hand-drawn", "pixel")
 GRAY, PURPLE, ORANGE, GREEN = "#777777", "#8d5fd3", "#d9730d", "#2e8b57"  # distinct for color-blind readers
+STUDY = "pictograms-full"
 ARMS = {
     "real": GRAY,
     "drawing styles": PURPLE,
     "real+generated, drawing styles": ORANGE,
-    "real+retrieved": GREEN,
     "real+retrieved, drawing styles": GREEN,
 }
 NAMES = {"drawing styles": "real, drawing styles"}  # of an arm, where its own would not stand alone
@@ -51,17 +51,19 @@ Row = dict[str, Any]
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("dataset", type=Path, help="the folder of the generated images")
-    parser.add_argument("filter", type=Path, help="the folder of their filter")
+    parser.add_argument("filter", type=Path, nargs="?", help="the folder of their filter")
     given = parser.parse_args()
     generated = generated_icons(given.dataset, given.filter)
     OUT.mkdir(exist_ok=True)
-    save(overview(generated), "overview")
-    save(sheet(generated), "generated")
+    save(overview(generated), "overview", drawn_from(STUDY))
+    if given.filter:
+        save(sheet(generated), "generated")
 
 
-def generated_icons(dataset: Path, filtered: Path) -> list[Row]:
+def generated_icons(dataset: Path, filtered: Path | None) -> list[Row]:
     """Return the generated icons in the order of their keys: class, style, encoded image, and score or None."""
-    scores = {row["key"]: row["score"] for row in pq.read_table(filtered / "rejected.parquet").to_pylist()}
+    rejected = pq.read_table(filtered / "rejected.parquet").to_pylist() if filtered else []
+    scores = {row["key"]: row["score"] for row in rejected}
     rows = []
     for sidecar in dataset.glob("[0-9]*.parquet"):
         with sidecar.with_suffix(".tar").open("rb") as tar:
@@ -98,9 +100,9 @@ def overview(generated: list[Row]) -> Image.Image:
 
 def draw_results(draw: ImageDraw.ImageDraw, left: int, top: int) -> None:
     """Draw the accuracy of each arm on the mean of the shifts, with its interval."""
-    study = Result.of("pictograms-full")
+    study = Result.of(STUDY)
     draw.text((left, top), "Accuracy on shifted icons, %", fill="black", font=font(24))
-    unit, height = 6.4, 69  # the pixels of a percent, beginning at 30, and of an arm
+    unit, height = 6.4, 86  # the pixels of a percent, beginning at 30, and of an arm
     bottom = top + 52 + height * len(ARMS)
     for percent in range(30, 91, 20):
         x = left + 8 + (percent - 30) * unit
@@ -161,10 +163,12 @@ def font(size: int) -> ImageFont.FreeTypeFont:
     return ImageFont.load_default(size)
 
 
-def save(picture: Image.Image, name: str) -> None:
-    """Write a picture with few colors, which keeps the repository small."""
+def save(picture: Image.Image, name: str, source: str = "") -> None:
+    """Write a picture with few colors, which keeps the repository small, and with the results that it shows."""
+    about = Image.Exif()
+    about[ExifTags.Base.ImageDescription] = source
     flat = picture.quantize(64, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE).convert("RGB")
-    flat.save(OUT / f"{name}.webp", lossless=True, method=6, quality=100)
+    flat.save(OUT / f"{name}.webp", lossless=True, method=6, quality=100, exif=about if source else b"")
 
 
 if __name__ == "__main__":

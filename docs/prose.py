@@ -15,6 +15,7 @@ measured number by hand.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -51,6 +52,13 @@ def read_kept(name: str) -> dict[str, Any]:
     told = json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
     curves = {arm: named(rows) for arm, rows in told.get("curves", {}).items()}
     return {**told, "scores": named(told["scores"]), "curves": curves}
+
+
+def drawn_from(*studies: str) -> str:
+    """What a picture says of the kept results that it shows: test_prose.py fails where these have changed since."""
+    files = [HERE / f"{name}.json" if name == "holes" else RESULTS / f"{name}.json" for name in studies]
+    digest = hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
+    return f"drawn from {', '.join(studies)}: {digest[:12]}"
 
 
 def named(rows: list[list[Any]]) -> list[dict[str, Any]]:

@@ -51,6 +51,17 @@ def test_kept_results_agree_with_themselves(file, prose):
             assert score["value"] == pytest.approx(difference, abs=0.02), (metric, arm, test, minus)
 
 
+def test_every_picture_of_results_shows_those_that_are_kept(prose):
+    said = {}
+    for file in sorted([*(ROOT / "docs" / "figures").iterdir(), *(ROOT / "docs" / "pictures").iterdir()]):
+        for names, digest in re.findall(rb"drawn from ([\w ,-]+): ([0-9a-f]{12})", file.read_bytes()):
+            said[file.name] = f"drawn from {names.decode()}: {digest.decode()}"
+            assert said[file.name] == prose.drawn_from(*names.decode().split(", ")), (
+                f"{file.name} shows earlier results: run docs/figures.py or docs/pictures.py"
+            )
+    assert {"overview.webp", *(file.name for file in (ROOT / "docs" / "figures").iterdir())} == said.keys()
+
+
 def test_a_metric_that_was_not_measured_is_an_error(prose):
     told = {"environment": {"machine": "2 CPU cores, x86_64, Linux", "device": "cpu (this CPU has AVX2); 2 workers"}}
     row = {"value": 12.34, "lo": -1.0, "hi": 25.06, "groups": 0}
