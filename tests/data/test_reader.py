@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -137,6 +138,15 @@ def test_what_is_wrong_in_folders_of_styles_is_named(styles: Path) -> None:
     next((styles / "others/ink/bell").iterdir()).rename(styles / "others/ink/loose.png")
     with pytest.raises(UserError, match="others/ink holds images of no class"):
         load_data(others)
+
+
+def test_styles_that_are_taken_for_classes_are_named(styles: Path, caplog: pytest.LogCaptureFixture) -> None:
+    shutil.copytree(styles / "others/oil/camera", styles / "others/ink/camera")
+    others = {key: str(shutil.copytree(styles / "others", styles / f"my {key}")) for key in ("train", "test")}
+    load_data(of_styles(styles, shifts={"styled": str(styles / "others")}))
+    assert not caplog.records
+    assert load_data(of_styles(styles, **others)).labels.ids == ("ink", "oil")
+    assert "data.train: ink, oil are taken for classes" in caplog.text
 
 
 def test_a_third_of_a_shift_is_held_out_to_choose_by(styles: Path) -> None:

@@ -38,8 +38,8 @@ def open_images(
         labels |= classes.labels_of(stored.path, groups, same_class or {}, stored.named)
     if stored.groups and not labels:
         raise UserError(
-            f"{name}: {stored.path} has no training class, only {some_of(stored.groups, 3)}: say which they are in "
-            "data.same_class"
+            f"{name}: {stored.path} has no training class, only {some_of(stored.groups, 3)}: leave this set out, or "
+            "change data.classes or data.same_class"
         )
     return ListedImages(name, stored.listing(labels, classes.folders), labels, by_name=by_name, styles=styles)
 

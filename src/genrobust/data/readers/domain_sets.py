@@ -160,9 +160,10 @@ def domains_in(folder: Path) -> list[str]:
     """Return the subfolders of `folder` where these, two or more, have the same two subfolders or more; else none."""
     if not folder.is_dir():
         return []
-    domains = _subfolders(folder)
-    classes = {frozenset(_subfolders(folder / name)) for name in domains.values()}
-    return [*domains.values()] if len(domains) > 1 and len(classes) == 1 and len(min(classes)) > 1 else []
+    names = [*_subfolders(folder).values()]
+    inside = (_subfolders(folder / name).keys() for name in names)  # one after the other: a class has many files
+    first = next(inside, {}.keys())
+    return names if len(names) > 1 < len(first) and all(others == first for others in inside) else []
 
 
 def _subfolders(folder: Path) -> dict[str, str]:
