@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,12 +11,12 @@ import yaml
 from small_study import QUICK, genrobust
 
 from genrobust.recipe import parse_recipe
-from genrobust.study import Study, seconds_left
+from genrobust.study import Local, Study, seconds_left
 from genrobust.study.estimates import MACHINE, OURS, Cost, Rates, estimate
 from genrobust.study.executors.jobs import Job
 
 ONE = Cost(1, of="x")
-KEY = ONE.key("cpu")
+KEY = ONE.keys("cpu")[0]
 
 
 def rate_of(folder):
@@ -23,17 +24,21 @@ def rate_of(folder):
 
 
 def remember(folder, rate):
-    Rates(folder).remember("train", ONE.key("cpu"), rate)
+    Rates(folder).remember("train", KEY, rate)
 
 
 def test_a_rate_is_that_of_its_own_kind_or_of_the_machine(tmp_path):
     runs, half, other = tmp_path / "runs", Cost(0.5), Cost(2, "bfloat16")
-    Rates(runs).remember(MACHINE, half.key("cpu"), 100.0)
+    Rates(runs).remember(MACHINE, half.keys("cpu")[0], 100.0)
     assert Rates(runs).known("train", "cpu", half) == 200.0
-    Rates(runs).remember("train", half.key("cpu"), 300.0)
+    Rates(runs).remember("train", half.keys("cpu")[0], 300.0)
     assert Rates(runs).known("train", "cpu", half) == 600.0
     assert Rates(runs).known("evaluate", "cpu", half) == 200.0
     assert [Rates(runs).known("train", *what) for what in (("cpu", other), ("cpu", ONE), ("cuda", half))] == [None] * 3
+    slow = Cost(0.5, kind="augmix")
+    assert Rates(runs).known("train", "cpu", slow) == 600.0
+    Rates(runs).remember("train", slow.keys("cpu")[0], 50.0)
+    assert [Rates(runs).known("train", "cpu", cost) for cost in (slow, half)] == [100.0, 600.0]
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"EUR": {"USD": 1.1}}', '{"train": {"x": 3.0}}'])
@@ -60,6 +65,22 @@ def test_training_has_an_estimate_before_a_run_and_what_ran_a_better_one(tmp_pat
     train.stage.keep_rate(train.left, longer)  # they took longer than the machine's speed says
     assert train.stage.seconds(train.left) == pytest.approx(longer)
     assert not (tmp_path / "runs" / "generated").exists()
+
+
+class Nobody(Local):
+    """Does no job."""
+
+    def run(self, work):
+        assert work.jobs
+
+
+def test_the_table_of_times_counts_what_is_done_now(tmp_path):
+    """Else its rate would be far too high for a training that resumed."""
+    study = Study(parse_recipe(QUICK | {"arms": [{"name": "real", "mixture": "real"}]}), tmp_path, executor=Nobody())
+    train = study.graph.train(study.runs("real"))
+    (job,) = train.jobs()
+    train.do([replace(job, saved=job.total - 3)])
+    assert [times.items for times in study.context.times.records] == [3 * job.each]
 
 
 def test_an_estimate_shares_the_jobs_out():

@@ -1,6 +1,7 @@
 """What commands name of studies, by RECIPE:ARM and RECIPE:DATASET: nothing of it is made without a word."""
 
 import json
+import re
 import socket
 import subprocess
 import sys
@@ -11,7 +12,7 @@ import yaml
 from small_study import genrobust
 
 from genrobust.data import ShardDataset, decide
-from genrobust.study import Studies
+from genrobust.study import Studies, named_models
 
 REAL = "own.yaml:real"
 ASKING = [  # commands of which something is missing, and what
@@ -139,3 +140,13 @@ def test_two_names_of_one_option():
         p.relative_to("two") for p in files() if p.parts[0] == "two"
     ]
     genrobust("export", "own.yaml:generated", "--to", "parquet", "--runs", "one")
+
+
+@pytest.mark.usefixtures("own")
+def test_arms_of_recipes_whose_files_are_called_alike_are_models_apart():
+    """As checkpoints of one model they would be averaged."""
+    Path("deeper").mkdir()
+    text = re.sub("(train|val|test|path): ([a-z]+)([,}])", r"\1: ../\2\3", Path("own.yaml").read_text())
+    Path("deeper/own.yaml").write_text(text)
+    named = named_models(["own.yaml:real", "deeper/own.yaml:real", "own.yaml:real again"], Studies("runs"))
+    assert [model.name for model in named] == ["own: real", "deeper/own: real", "real again"]

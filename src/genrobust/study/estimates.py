@@ -44,17 +44,21 @@ class Cost:
         precision: What most of it computes in.
         of: The name of the jobs among which `amount` can be compared, such as those of one generator: their rate is
             known after one of them ran. Without a name, it is known from the speed of the machine before.
+        kind: What the rate depends on beside, such as the augmentation of a training. Before one of this kind ran, the
+            rate of another kind is taken.
         disk: The bytes of its results.
     """
 
     amount: float
     precision: str = FLOAT32
     of: str = ""
+    kind: str = ""
     disk: float = 0
 
-    def key(self, worker: str) -> str:
-        """Return the key of its rate on a `worker`, as `Context.worker` names it."""
-        return ", ".join(filter(None, (self.of, self.precision, worker)))
+    def keys(self, worker: str) -> tuple[str, str]:
+        """Return the keys of its rate on a `worker`, as `Context.worker` names it: of its kind, and of any kind."""
+        key = ", ".join(filter(None, (self.of, self.precision, worker)))
+        return ", ".join(filter(None, (self.kind, key))), key
 
 
 class Rates:
@@ -67,8 +71,9 @@ class Rates:
         """Return how many items of `cost` one worker of `stage` does in a second; None if no rate is known."""
         if not cost.amount:
             return math.inf
-        rates, key = self._read(), cost.key(worker)
-        rate = rates.get(stage, {}).get(key, None if cost.of else rates.get(MACHINE, {}).get(key))
+        rates, (of_kind, key) = self._read(), cost.keys(worker)
+        of_stage = {**({} if cost.of else rates.get(MACHINE, {})), **rates.get(stage, {})}
+        rate = of_stage.get(of_kind, of_stage.get(key))
         return rate / cost.amount if rate else None
 
     def remember(self, stage: str, rate_key: str, per_second: float) -> None:
@@ -164,7 +169,7 @@ def measure_machine(out: Path, worker: str, threads: int, precisions: Sequence[s
     unknown = [name for name in precisions if rates.known(MACHINE, worker, Cost(1, name)) is None]
     for name in unknown:
         set_threads(threads)
-        rates.remember(MACHINE, Cost(1, name).key(worker), _measure_speed(name, SECONDS / len(unknown)))
+        rates.remember(MACHINE, Cost(1, name).keys(worker)[0], _measure_speed(name, SECONDS / len(unknown)))
 
 
 def _measure_speed(precision: str, seconds: float) -> float:

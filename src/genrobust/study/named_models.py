@@ -117,7 +117,7 @@ def _models_of(spec: str, studies: Studies, labels: Path | None) -> Iterator[Nam
     if recipe:
         if name:
             raise UserError(f"--models {spec}: a recipe's models are called as its arms are: leave out {name}=")
-        study, recipe_name = studies.open(recipe), Path(recipe).stem
+        study, recipe_name = studies.open(recipe), str(Path(recipe).with_suffix(""))
         arms = [study.recipe.arm(arm_name)] if arm_name else study.recipe.arms
         arms = sorted(arms, key=lambda arm: arm.name != study.recipe.reference)
         runs = [run for arm in arms for run in study.runs(arm.name)]

@@ -1,6 +1,7 @@
 """Work in this process, and the choice of who does it."""
 
 import sys
+from dataclasses import replace
 
 import pytest
 from scribe import work
@@ -16,6 +17,16 @@ def test_jobs_are_done_in_their_order_with_one_load_and_none_for_no_job(tmp_path
     Local().run(work(tmp_path, "write:a", "write:b"))
     assert count_of(tmp_path, "loaded-*") == 1
     assert [count_of(tmp_path, f"done-{name}") for name in "ab"] == [1, 1]
+
+
+def test_what_is_listed_together_is_timed_together(tmp_path):
+    """A study's arms may be trained by one process, and each has its own speed."""
+    jobs = work(tmp_path, "write:a", "write:b", "write:c")
+    rows = [replace(job, row=row) for job, row in zip(jobs.jobs, ("one", "one", "other"), strict=True)]
+    timed = []
+    Local().run(replace(jobs, jobs=rows, ended=lambda jobs, seconds: timed.append([job.key for job in jobs])))
+    assert timed == [["write:a", "write:b"], ["write:c"]]
+    assert count_of(tmp_path, "loaded-*") == 1
 
 
 def test_the_first_failure_ends_it_as_it_is(tmp_path):

@@ -4,8 +4,9 @@ import io
 from collections import Counter
 
 import numpy as np
+import pytest
 from PIL import Image
-from small_study import CLASSES as CHOSEN, folders_section, recipe_of
+from small_study import CLASSES as CHOSEN, REAL, folders_section, recipe_of
 
 from genrobust.core import ClassLabel, LabelSpace
 from genrobust.study import Study
@@ -69,7 +70,44 @@ def test_images_that_two_trainings_of_an_arm_mix_count_once(tmp_path):
     assert device_seconds(graph, second) == {}, "no rate is known"
     for stage in graph.stages():
         for job in stage.jobs():
-            Rates(graph.context.out).remember(stage.name, stage.cost(job).key(graph.context.worker), 1.0)
+            Rates(graph.context.out).remember(stage.name, stage.cost(job).keys(graph.context.worker)[0], 1.0)
     alone, both = (device_seconds(graph, run) for run in (first, second))
     assert both["generate"] == alone["generate"] > 0
     assert both["train"] == 2 * alone["train"]
+
+
+def test_an_augmentation_and_the_size_of_a_class_model_have_their_own_cost(tmp_path):
+    sizes = {"small": [32, 32], "large": [64, 64]}
+    model = {"from_scratch": True, "generate": {"per_class": 1, "shard_size": 100}}
+    datasets = {name: model | {"class_model": {"channels": channels}} for name, channels in sizes.items()}
+    arms = [REAL, {"name": "augmix", "mixture": "real", "train": {"augmentation": "augmix"}}]
+    arms += [{"name": name, "mixture": name} for name in sizes]
+    graph = Study(recipe_of(arms=arms, datasets=datasets, device="cpu"), tmp_path).graph
+    seconds = {"real, seed 0": 10, "augmix, seed 0": 20, "small, seed 0": 10, "large, seed 0": 10}
+    seconds |= {"shard 000000 of small": 3, "class model 32 x 32": 40}
+    seconds |= {"shard 000000 of large": 5, "class model 64 x 64": 90}
+    for stage in graph.stages():
+        for job in stage.jobs():
+            if job.name in seconds:
+                stage.keep_rate([job], seconds.pop(job.name))
+    assert not seconds
+    assert {run.of: device_seconds(graph, run) for run in graph.runs} == {
+        "real": {"train": pytest.approx(10)},
+        "augmix": {"train": pytest.approx(20)},
+        "small": pytest.approx({"class model": 40, "generate": 3, "train": 10}),
+        "large": pytest.approx({"class model": 90, "generate": 5, "train": 10}),
+    }
+
+
+def test_two_datasets_of_an_arm_with_the_same_images_are_warned_of(tmp_path):
+    more = {"generate": {"per_class": 3}}
+    guided = more | {"generator": {"guidance_scale": 5.0}}
+    datasets = {"more": more, "others": more | {"data_seed": 1}, "guided": guided}
+    arms = [REAL, *({"name": f"with {name}", "mixture": ["generated", name]} for name in datasets)]
+    recipe = recipe_of(arms=arms, datasets=datasets, generate={"per_class": 2, "shard_size": 7}, generator={"steps": 1})
+    images = Study(recipe, tmp_path).graph.images
+    (warning,) = images.repeated()
+    assert "with more mixes generated and more, whose first 2 images of each class" in warning
+    one, other, apart = (images.dataset(name).plan for name in ("generated", "more", "others"))
+    assert [*one] == [*other][: len(one)], "as it says"
+    assert not {request.seed for request in one} & {request.seed for request in apart}

@@ -53,3 +53,14 @@ def test_adapted_classifiers_are_scored_beside_the_others_and_corruptions_beside
     alone = study(tmp_path, "foggy-weather").scores()
     assert alone.summary.shifts == ("foggy-weather",)
     assert files(tmp_path / "predictions") == after
+
+
+def test_a_baseline_model_that_is_an_arm_too_is_adapted_as_that(tmp_path: Path) -> None:
+    """Else its predictions would be missing where workers make them, and made by the report alone."""
+    train = TRAIN | {"steps": 20}
+    recipe = RECIPE | {"data": {"source": "pictograms"}, "train": train, "arms": [REAL], "robustness": {"grid": 3}}
+    graph = Study(recipe_of(**recipe, evaluate={"tests": ["hand-drawn"], "adapt": "batch-norm"}), tmp_path).graph
+    arm, *models = graph.runs
+    assert graph.checkpoints.of(arm).folder in {graph.checkpoints.of(run).folder for run in models}
+    stage = graph.evaluate(graph.runs)
+    assert sorted(len(stage.artifacts(job)) for job in stage.jobs()) == [2, 2, 4], "on two test sets"

@@ -19,8 +19,8 @@ from genrobust.study.stages.generate import generation_cost
 def test_steps_guidance_and_pixels_cost(changed, factor):
     plain, other = (generation_cost(GeneratorConfig(**{"steps": 20, **more})) for more in ({}, changed))
     assert other.amount / plain.amount == pytest.approx(factor, rel=0.06)
-    assert other.key("cpu") == plain.key("cpu")
+    assert other.keys("cpu") == plain.keys("cpu")
 
 
 def test_another_generator_has_a_rate_of_its_own():
-    assert generation_cost(GeneratorConfig(model="a/b")).key("cuda") != generation_cost(GeneratorConfig()).key("cuda")
+    assert generation_cost(GeneratorConfig(model="a/b")).keys("cuda") != generation_cost(GeneratorConfig()).keys("cuda")

@@ -54,7 +54,7 @@ class Work:
         together: Many jobs in one go cost less than one by one: each worker gets its share at once.
         memory: The bytes that a worker takes for what it loads, beyond those of a small network.
         alone: The command's own process does all of it: the work is elsewhere, such as on a server.
-        ended: Called when jobs are done, with the seconds of their worker, without loading.
+        ended: Called when jobs are done at the first try, with the seconds of their worker, without loading.
     """
 
     what: str

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from itertools import groupby
 from pathlib import Path
 
 from genrobust.classifiers import choose_precisions
@@ -67,9 +68,10 @@ class Local:
         bar = progress_bar(work.what, work.size, work.unit)
         with bar as shown, counting(work.unit, shown.advance):
             do = work.load()
-            began = time.monotonic()
-            do([job.key for job in work.jobs])
-            work.ended(work.jobs, time.monotonic() - began)
+            for _, jobs in groupby(work.jobs, key=lambda job: job.row):  # what is listed together is timed together
+                share, began = list(jobs), time.monotonic()
+                do([job.key for job in share])
+                work.ended(share, time.monotonic() - began)
 
 
 class ExecutorConfig(ExecuteConfig, ABC):

@@ -331,7 +331,8 @@ class Workers(Local):
                 share, result = shares[number], _result(running.pop(number))
                 if isinstance(result, float):
                     progress.show(number, sum(job.size for job in share))
-                    work.ended(share, result)
+                    if tries[number] == 1:  # a later try went on from what the first one left
+                        work.ended(share, result)
                     continue
                 progress.show(number, 0, 0)
                 if not isinstance(result, self.retried) and not is_out_of_memory(result):

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from genrobust.core import ImageSet, UserError, artifact_folder, plugins_of
+from genrobust.core import ImageSet, UserError, artifact_folder, digest, plugins_of
 from genrobust.data import ShardDataset, missing_shards
 from genrobust.generate import Plan, engine_of, identity, open_generated, plan_of
-from genrobust.recipe import GENERATED, DatasetConfig, GeneratorConfig
+from genrobust.recipe import GENERATED, DatasetConfig, GenerateConfig, GeneratorConfig
 from genrobust.study.context import Context
 from genrobust.study.sources.source import ImageSource
 from genrobust.study.sources.trained_generator import TrainedGenerator, trained_generator
@@ -44,10 +44,13 @@ class GeneratedDataset(ImageSource):
     @cached_property
     def plan(self) -> Plan:
         """The requests."""
+        return self._plan(self.generate)
+
+    def _plan(self, generate: GenerateConfig) -> Plan:
         labels, seed = self.context.data.labels, self.config.data_seed
         if seed is None:
             seed = self.context.recipe.data_seed
-        return plan_of(self.generator, self.generate, labels, self.real_images, seed, self._styles)
+        return plan_of(self.generator, generate, labels, self.real_images, seed, self._styles)
 
     @property
     def _styles(self) -> Sequence[str]:
@@ -84,6 +87,12 @@ class GeneratedDataset(ImageSource):
         if self.trained is not None:
             inputs["trained"] = self.trained.folder.name
         return inputs
+
+    @property
+    def first_images(self) -> str:
+        """A hash of all that the first image of each class depends on: of two datasets, the same if they share it."""
+        first = self._plan(self.generate.model_copy(update={"per_class": 1}))
+        return digest({**self.inputs, "plan": first.fingerprint, "shard_size": None, "batch_size": None})
 
     @cached_property
     def folder(self) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import cached_property
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -148,6 +149,18 @@ class Images(Rebuilt):
         """Count the images that a source has for a part, int [K]: where it is not made yet, its `class_counts`."""
         made = self.is_made(part.source)
         return self.context.count_by_class(self.open_part(part)) if made else self.of(part.source).class_counts
+
+    def repeated(self) -> Iterator[str]:
+        """Yield a warning of each arm that mixes two datasets with the same images."""
+        for arm in self.context.recipe.arms:
+            drawn = [self.dataset(part.source) for part in arm.mixture if self._is_drawn(part.source)]
+            for one, other in combinations(drawn, 2):
+                if one.first_images == other.first_images:
+                    count = min(one.generate.per_class, other.generate.per_class)
+                    yield (
+                        f"{arm.name} mixes {one.name} and {other.name}, whose first {count:,} images of each class are "
+                        "the same: give one of them a data_seed"
+                    )
 
     def reports(self) -> Iterator[str]:
         """Yield what retrieval and the search found, once they are made."""

@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from genrobust.core import Artifact, ImageSet, JoinedImages, UserError, artifact_folder
+from genrobust.core import Artifact, ImageSet, JoinedImages, UserError, artifact_folder, digest
 from genrobust.generate import DiffusersConfig, LoraConfig
 from genrobust.recipe import ClassModelConfig, DatasetConfig, FinetuneConfig, GeneratorConfig
 from genrobust.study.context import Context, Rebuilt
@@ -36,6 +36,15 @@ class TrainedGenerator(Rebuilt):
         if not isinstance(config, ClassModelConfig):
             return self.base.model
         return " x ".join(map(str, config.channels))
+
+    @property
+    def size_name(self) -> str:
+        """The name of its size, with which the times of its training and of its images go."""
+        config = self.config
+        if isinstance(config, ClassModelConfig):
+            size = config.model_dump(include={"channels", "components"})
+            return f"a class model {digest([self.base.size, size])}"
+        return f"{self.base.model} {digest([self.base.size, config.method])}"
 
     @cached_property
     def images(self) -> ImageSet:

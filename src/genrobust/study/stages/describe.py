@@ -76,7 +76,7 @@ class Describe(Stage):
         return embed
 
     def cost(self, job: Job) -> Cost:
-        return Cost(1, of=f"CLIP {self.config.clip}")
+        return Cost(int(job.key != CLASS_NAMES), of=f"CLIP {self.config.clip}")  # names are few
 
     def found(self) -> tuple[SourceQuality, ...]:
         """Return the qualities of the sources, once all of them are embedded."""

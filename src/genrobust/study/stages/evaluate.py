@@ -135,12 +135,14 @@ class Evaluate(Stage):
 
     def is_adapted(self, run: TrainingRun) -> bool:
         """Return whether it is adapted, too: it is an arm's, the recipe asks for it, and it has batch norms."""
-        wanted = self.context.recipe.evaluate.adapt is not None and run in self._arm_runs
-        return wanted and self.checkpoints.of(run).size.batch_norms > 0
+        planned = self.checkpoints.of(run)
+        wanted = self.context.recipe.evaluate.adapt is not None and planned.folder in self._of_arms
+        return wanted and planned.size.batch_norms > 0
 
     @cached_property
-    def _arm_runs(self) -> set[TrainingRun]:
-        return {*arm_runs(self.context.recipe)}
+    def _of_arms(self) -> set[Path]:
+        """The checkpoints of arms, which baseline models and points of curves may share."""
+        return {self.checkpoints.of(run).folder for run in arm_runs(self.context.recipe)}
 
     def _all_by(self, run: TrainingRun) -> list[PredictedBy]:
         """What the predictions of a classifier are named after, then those of the adapted one."""

@@ -100,8 +100,10 @@ class Generate(Stage):
 
 def dataset_cost(dataset: GeneratedDataset) -> Cost:
     """Return what an image of a dataset takes."""
-    cost = generation_cost(dataset.generator)
-    return replace(cost, of=f"a class model for {dataset.generator.model}") if dataset.config.from_scratch else cost
+    cost, trained = generation_cost(dataset.generator), dataset.trained
+    if trained is None or not dataset.config.from_scratch:
+        return cost
+    return replace(cost, of=f"a class model for {dataset.generator.model}", kind=trained.size_name)
 
 
 def generation_cost(generator: GeneratorConfig) -> Cost:

@@ -114,7 +114,7 @@ class Stage(Rebuilt, ABC):
         """Let the executor do the jobs `todo`, and keep their time."""
         memory = self.memory() if todo else 0
         work = Work(self.title, todo, self.load, self.unit, self.together, memory, self.alone, self.keep_rate)
-        with self.context.times.timed(self.name, self.items, work.size):
+        with self.context.times.timed(self.name, self.items, sum(job.left for job in todo)):
             self.context.executor.run(work)
 
     def seconds(self, jobs: Sequence[Job]) -> float | None:
@@ -124,12 +124,12 @@ class Stage(Rebuilt, ABC):
         return estimate(rates, self.workers)
 
     def keep_rate(self, jobs: Sequence[Job], seconds: float) -> None:
-        """Keep the rate at which one worker did `jobs`, if all of them cost the same kind of thing."""
+        """Keep the rate at which one worker did `jobs`, for their kind and for any kind, where all have the same."""
         costs = [self.cost(job) for job in jobs]
-        keys = {cost.key(self.context.worker) for cost in costs}
         amount = sum(job.left * cost.amount / job.workers for job, cost in zip(jobs, costs, strict=True))
-        if len(keys) == 1 and seconds > 0:
-            Rates(self.context.out).remember(self.name, keys.pop(), amount / seconds)
+        for same in {frozenset(keys) for keys in zip(*(cost.keys(self.context.worker) for cost in costs), strict=True)}:
+            if len(same) == 1 and amount > 0 and seconds > 0:
+                Rates(self.context.out).remember(self.name, next(iter(same)), amount / seconds)
 
 
 @dataclass(frozen=True, slots=True)

@@ -130,7 +130,8 @@ class Train(Stage):
         train, size = planned.settings, planned.size
         saved_bytes = 4 * size.parameters * (2 if train.is_pretrained else 1)  # what it started from
         each = (1 if train.probes == "only" else TRAIN) * size.multiply_adds
-        return Cost(each, train.precision, disk=saved_bytes)
+        kind = ", ".join([train.architecture, train.method, f"{train.image_size} px", train.crop, train.augmented])
+        return Cost(each, train.precision, kind=kind, disk=saved_bytes)
 
 
 def _require_same_images(planned: PlannedCheckpoint) -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from genrobust.classifiers import saved_steps
-from genrobust.core import Artifact, digest
+from genrobust.core import Artifact
 from genrobust.generate import engine_of
-from genrobust.recipe import ClassModelConfig
+from genrobust.recipe import FinetuneConfig
 from genrobust.study.estimates import Cost
 from genrobust.study.executors.jobs import DoJobs, Job
 from genrobust.study.sources.trained_generator import TrainedGenerator
@@ -65,9 +65,6 @@ class TrainGenerator(Stage):
     def cost(self, job: Job) -> Cost:
         """Return the cost of an image; a fine-tune of all weights has their size, a LoRA a few MB."""
         base, config = self.trained.base, self.trained.config
-        if isinstance(config, ClassModelConfig):
-            size = config.model_dump(include={"channels", "components"})
-            return Cost(1, config.precision, f"a class model {digest([base.size, size])}")
-        full = engine_of(base).weights_bytes(base) if config.method == "full" else 0
-        kind = f"{base.model} {digest([base.size, config.method])}"
-        return Cost(1, config.precision, kind, disk=full)
+        is_full = isinstance(config, FinetuneConfig) and config.method == "full"
+        disk = engine_of(base).weights_bytes(base) if is_full else 0
+        return Cost(1, config.precision, self.trained.size_name, disk=disk)
