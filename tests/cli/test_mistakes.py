@@ -37,7 +37,7 @@ MISTAKES = [  # command, what the error names; small.yaml is a recipe, made and 
     ("init --train none --test none2", "--train: there is no none; --test: there is no none2 (below"),
     ("init --train images --test none --shift x", "--test: there is no none"),
     ("init --train images", "--test DIR"),
-    ("init --train images --test images --out s3://bucket/runs", "URL"),
+    ("init --train images --test images --runs s3://bucket/runs", "URL"),
     ("effective-robustness --id clean --shift shifted table.csv", "'shifted'"),
     ("effective-robustness --id clean --shift shifted none.csv", "none.csv"),
     ("audit none", "none"),

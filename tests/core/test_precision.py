@@ -26,7 +26,10 @@ def everywhere(value):
     """A recipe that names the precision in every place where it may."""
     return recipe_of(
         generator={"dtype": value},
-        datasets={"other": {"generator": {"dtype": value, "steps": 3}}, "same": {"generator": {"steps": 4}}},
+        datasets={
+            "other": {"generator": {"dtype": value, "steps": 3}, "finetuned": True},
+            "same": {"generator": {"steps": 4}, "from_scratch": True},
+        },
         train={"precision": value},
         finetune={"precision": value},
         class_model={"precision": value},

@@ -106,3 +106,18 @@ def test_a_dataset_of_listed_prompts_leaves_out_the_templates_of_the_others():
     listed = {"listed": {"generate": {"prompts": {"strategy": "list", "file": "x.txt"}}}}
     prompts = parse(generate={"prompts": {"templates": "openai"}}, datasets=listed).generation("listed")[1].prompts
     assert (prompts.strategy, prompts.templates) == ("list", "pictograms")
+
+
+def test_a_dataset_of_templates_leaves_out_the_file_of_the_others():
+    listed = {"prompts": {"strategy": "list", "file": "x.txt", "negative_prompt": "a blur"}}
+    datasets = {"one": {"generate": {"prompts": {"strategy": "single"}}}}
+    prompts = parse(data=FOLDERS, generate=listed, datasets=datasets).generation("one")[1].prompts
+    assert prompts.model_dump() == {
+        "strategy": "single", "templates": "openai", "file": None, "negative_prompt": "a blur"
+    }  # fmt: skip
+
+
+def test_a_class_is_described_by_no_instruction():
+    prompts = {"prompts": {"templates": ["turn this {} into a sketch"]}}
+    described = [parse(data=FOLDERS, generator={"mode": mode}, generate=prompts) for mode in ("labels", "edit")]
+    assert [recipe.class_prompts.templates for recipe in described] == [("turn this {} into a sketch",), "openai"]

@@ -73,6 +73,7 @@ def test_set_overrides_a_key_and_the_last_holds(recipe_file: str, overrides: lis
             }.items()
         ),
         ("train.zzz=1", "known here: init, method"),
+        ("quick.train.steps=1", "unknown key quick; known here: name"),
     ],
 )
 def test_a_bad_override_is_named(recipe_file: str, override: str, named: str) -> None:

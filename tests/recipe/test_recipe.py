@@ -43,6 +43,10 @@ def dataset(**section: Any) -> dict[str, Any]:
 
 
 FOLDERS = {"source": "folders", "train": "a", "test": "b"}
+EDIT: dict[str, Any] = {
+    "generator": {"mode": "edit"},
+    "generate": {"prompts": {"templates": ["turn this {} into a sketch"]}},
+}
 MISTAKES = [  # change to SMALL, what the error names
     ({"trian": {}}, "unknown key trian; did you mean train?"),
     ({"sweeps": []}, "unknown key sweeps; did you mean sweep?"),
@@ -56,6 +60,7 @@ MISTAKES = [  # change to SMALL, what the error names
     ({"execute": {"executor": "ray", "num_gpus": 1.5}}, "execute: num_gpus: 1.5"),
     ({"train": {"steps": 0}}, "train.steps: input should be greater than or equal to 1 (got 0)"),
     ({"train": {"optimizer": "sgd", "momentum": 0}}, "train: momentum: sgd is Nesterov's, which needs some"),
+    ({"train": {"momentum": 0.8}}, "train: momentum: adamw has none"),
     ({"train": {"optimizer": "adam"}}, "train.optimizer: input should be 'adamw', 'sgd' or 'momentum' (got 'adam')"),
     ({"train": {"warmup_steps": 5, "warmup_epochs": 2}}, "train: give either warmup_steps or warmup_epochs"),
     ({"data": {"held_out": 0}}, "source folders, source imagenet,"),
@@ -78,7 +83,7 @@ MISTAKES = [  # change to SMALL, what the error names
     ({"data": {"retrieved": {"search": "", "clip": "x"}}}, "data.retrieved.search: an empty path"),
     (arm(mixture=["real", "retrieved-by-search"]), "data.retrieved.per_class: no arm mixes generated images"),
     (
-        {"data": {"source": "folders", "train": "a", "test": "b"}, **arm(mixture=["generated", "retrieved-by-search"])},
+        {"data": FOLDERS, "generator": {}, **arm(mixture=["generated", "retrieved-by-search"])},
         "data.retrieved.clip: an arm mixes retrieved-by-search",
     ),
     ({"data": {"extra": {"few": "x"}}, **dataset()}, "data.extra: the name few"),
@@ -154,6 +159,30 @@ MISTAKES = [  # change to SMALL, what the error names
     (dataset(filter={}), "datasets.few.filter: give either drop"),
     (dataset(filter={"drop": 0.1, "by": "clip"}), "datasets.few.filter: give the key clip"),
     (dataset(filter={"drop": 0.1, "arm": "x"}), "datasets.few.filter.arm: 'x' is no arm"),
+    (dataset(filter={"drop": 0.1, "by": "clip", "clip": "a", "arm": "x"}), "datasets.few.filter: arm: it belongs to"),
+    (dataset() | {"finetune": {"steps": 90}}, "finetune: it trains nothing: give a dataset finetuned: true"),
+    (dataset(finetuned=True) | {"class_model": {}}, "class_model: it trains nothing"),
+    ({"data": FOLDERS, **arm(mixture="generated")}, "generator: an arm mixes 'generated', and the default generator"),
+    (
+        {"data": FOLDERS, "robustness": {"baselines": "models.csv", "grid": 4}},
+        "robustness: grid: 4 models would take the place of baselines",
+    ),
+    (
+        {"train": {"init": "clip:pictograms"}, "robustness": {"grid": 4}},
+        "robustness.grid: its models learn from scratch by the settings of train",
+    ),
+    (
+        {"train": {"model_kwargs": {"stem_width": 16}}, **arm(train={"architecture": "resnet18"})},
+        "arm 'real': train.architecture: the recipe's model_kwargs are those of resnet10t",
+    ),
+    (
+        {"generate": {"prompts": {"templates": ["a {}"]}}, **dataset(generator={"mode": "edit"})},
+        "datasets.few.generate.prompts.templates: mode edit takes instructions",
+    ),
+    (
+        EDIT | dataset(generator={"mode": "labels"}),
+        "datasets.few.generate.prompts.templates: mode labels takes no inst",
+    ),
     (
         dataset(filter={"drop": 0.1, "arm": "judge"})
         | {
@@ -250,8 +279,8 @@ def test_retrieved_images_may_be_a_path_alone() -> None:
     assert Recipe.model_validate(recipe.model_dump(mode="json")) == recipe
 
 
-def test_a_weight_of_one_part_alone_changes_nothing() -> None:
-    weighted = {**REAL, "mixture": [{"source": "real", "weight": 3}]}
+def test_a_weight_of_one_part_alone_and_a_whole_fraction_change_nothing() -> None:
+    weighted = {**REAL, "mixture": [{"source": "real", "weight": 3, "fraction": 1}]}
     assert parse_recipe(SMALL | {"arms": [weighted]}) == parse_recipe(SMALL | {"arms": [REAL]})
 
 
@@ -270,6 +299,13 @@ def test_a_training_s_length_is_steps_or_epochs() -> None:
     plain = parse_recipe(SMALL | {"arms": arms})
     assert [plain.train_of(arm).steps_for(1000) for arm in plain.arms] == [600, 32, 7]  # 4,000 / 128
     assert TrainConfig(epochs=90, batch_size=256).steps_for(1_281_167) == 450_411  # rounded up
+
+
+def test_a_linear_probe_takes_the_withheld_cells_alone() -> None:
+    probe = {"train": {"init": "clip:pictograms", "method": "linear-probe"}}
+    withheld = {"data": {"retrieved": {"without": {"cells": "*/emoji"}}}}
+    raw = SMALL | withheld | arm(**probe, mixture=[{"source": "retrieved-withheld", "cells": "withheld"}])
+    assert parse_recipe(raw).arms[0].mixture[0].cells == "withheld"
 
 
 def test_all_augmentations_are_named() -> None:

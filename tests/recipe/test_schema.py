@@ -22,7 +22,6 @@ track: true
 data: {source: folders, train: a, test: b, shifts: {sketch: {path: c}, o: {kind: objectnet, path: d}}}
 generator: {mode: labels+images, strength: 0.5, lora: {model: x}}
 datasets: {few: {generate: {prompts: {strategy: single}}, filter: {drop: 0.1}}}
-class_model: {components: 32}
 arms:
   - {name: real, mixture: real}
   - {name: both, mixture: [real, {source: generated, fraction: 0.5}], train: {steps: 5}}

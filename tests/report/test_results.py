@@ -10,9 +10,10 @@ import pytest
 
 from genrobust.core.errors import UserError
 from genrobust.core.results import MEAN_OF_SHIFTS, ScoreKey
+from genrobust.recipe import load_recipe
 from genrobust.report.renderers.csv import summary_to_csv
 from genrobust.report.renderers.json import results_to_json
-from genrobust.report.results import read_results, summary_from_json, summary_to_json
+from genrobust.report.results import read_results, report_inputs, summary_from_json, summary_to_json
 from genrobust.report.tables import difference_table, further_tables, main_tables, metric_table
 from genrobust.report.view import ReportView
 from genrobust.robustness import list_metrics
@@ -46,6 +47,20 @@ def test_results_of_another_shape_are_refused_with_what_to_do(record, spoil, tmp
     (tmp_path / "results.json").write_text(json.dumps(plain))
     with pytest.raises(UserError, match=r"cannot read .*results\.json: .*run the study again"):
         read_results(tmp_path / "results.json")
+
+
+def test_a_report_is_named_after_what_its_table_of_baselines_holds_and_not_where_it_lies(tmp_path):
+    recipe = load_recipe("pictograms")
+    there, elsewhere = tmp_path / "a.csv", tmp_path / "b.csv"
+
+    def inputs(path, text):
+        path.write_text(text)
+        robustness = recipe.robustness.model_copy(update={"baselines": str(path)})
+        return report_inputs(recipe.model_copy(update={"robustness": robustness}), [], {})
+
+    first = inputs(there, "model,test_set,clean,shifted\n")
+    assert inputs(elsewhere, "model,test_set,clean,shifted\n") == first != report_inputs(recipe, [], {})
+    assert inputs(there, "model,test_set,clean,shifted\na,b,80,40\n") != first
 
 
 def test_the_csv_has_a_row_a_score_and_numbers_that_read_back(grouped):

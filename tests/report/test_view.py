@@ -1,4 +1,5 @@
 """The view: what a report shows first, its plots, and sections, each one file that every page shows."""
+# ruff: noqa: RUF001 - the report writes en dashes
 
 from __future__ import annotations
 
@@ -87,6 +88,10 @@ def test_the_page_begins_with_the_verdict_and_every_arm_on_the_mean_of_the_shift
     clean = {key: score for key, score in record.summary.scores.items() if key.test_set != MEAN_OF_SHIFTS}
     alone = ReportView(replace(record, summary=replace(record.summary, shifts=(), left_out={}, scores=clean)))
     assert [c.kind for c in alone.headline.columns] == ["clean"] and "test" in alone.headline.caption
+    few = {"test": dict.fromkeys(record.summary.arms, (60.0, 95.0))}  # groups, whose range stands beside the clean set
+    for of, said in ((record, "95 % intervals. Of test, the range of"), (alone.record, "test, with the range of its")):
+        headline = ReportView(replace(of, summary=replace(of.summary, by_group=few))).headline
+        assert headline.rows[0][1][-1].interval == "60.0–95.0" and said in headline.caption
 
 
 def test_plots_of_many_arms_show_those_of_the_answer_and_the_best(record: StudyRecord) -> None:

@@ -5,13 +5,14 @@ from dataclasses import replace
 
 import pytest
 
+from genrobust.core import Score
 from genrobust.report.renderers.html import html
 from genrobust.report.renderers.markdown import markdown
 from genrobust.report.results import summary_from_json, summary_to_json
 from genrobust.report.sections.limits import limits
 from genrobust.report.tables import main_tables
 from genrobust.report.view import ReportView
-from genrobust.report.wording import marks, number, row_name
+from genrobust.report.wording import marks, number, row_name, span
 from genrobust.robustness import list_metrics
 
 
@@ -21,6 +22,14 @@ from genrobust.robustness import list_metrics
 )
 def test_numbers_have_one_decimal_and_a_true_minus(value, signed, text):
     assert number(value, signed) == text
+
+
+@pytest.mark.parametrize(
+    ("lo", "hi", "text"),
+    [(0.04, 3.12, "+0.0 to +3.1"), (-3, -0.04, "−3.0 to −0.0"), (-0.04, 3, "−0.0 to +3.0"), (0.0, 3, "0.0 to +3.0")],
+)
+def test_an_interval_excludes_zero_as_written_where_it_does(lo, hi, text):
+    assert span(Score(1, lo, hi, 9, 2, ""), signed=True) == text
 
 
 def test_the_limits_name_subsets_left_out_sets_and_unequal_steps(record):

@@ -8,8 +8,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from scipy.special import log_softmax, softmax
+from scipy.stats import beta, norm
 
-from genrobust.core import Predictions, UserError
+from genrobust.core import MEAN_OF_SHIFTS, Predictions, UserError
 from genrobust.robustness import Comparison, find_metric, list_metrics, summarize
 from genrobust.robustness.metrics.ece import BINS
 from genrobust.robustness.metrics.worst_group import MIN_IMAGES
@@ -165,15 +166,63 @@ def test_the_worst_group_is_one_of_enough_images_and_its_interval_is_over_images
     assert summary.gaps["worst_group"]["test"] == "its images have no groups"
 
 
+WAYS, PICTURES, SETS = 20, 240, ("noise", "blur")  # each picture in so many ways, in two sets
+
+
+def copies_of_pictures(pictures: int = PICTURES, easy: float = 0.6) -> dict[tuple[str, int, str], Predictions]:
+    """Answers that depend on the picture far more than on its copy; each third picture is hard."""
+    rng = np.random.default_rng(0)
+    labels, hard = rng.integers(0, CLASSES, pictures), rng.random(pictures) + 0.3 * (np.arange(pictures) % 3 == 0)
+    found = {}
+    for test, ways in {"test": 1, **dict.fromkeys(SETS, WAYS)}.items():
+        of_copies = np.tile(labels, ways)
+        right = 0.9 * np.tile(hard, ways) + 0.1 * rng.random(len(of_copies)) < easy
+        logits = np.eye(CLASSES, dtype=np.float32)[np.where(right, of_copies, (of_copies + 1) % CLASSES)]
+        keys = tuple(f"{way}/{i}" for way in range(ways) for i in range(pictures))
+        found["a", 0, test] = Predictions(test, logits, of_copies, keys, tuple(map(str, range(CLASSES))))
+    return found
+
+
+def copied(pictures: int = PICTURES) -> dict[str, list[str]]:
+    return {test: [f"picture {i}" for i in range(pictures)] * WAYS for test in SETS}
+
+
+def designers(count: int, pictures: int = PICTURES) -> dict[str, list[str]]:
+    names = [f"designer {i % count}" for i in range(pictures)]
+    return {"test": names} | dict.fromkeys(SETS, names * WAYS)
+
+
+@pytest.mark.parametrize(("metric", "groups"), [("top1", 0), ("top1", 1), ("macro_f1", 1), ("worst_group", 3)])
+@pytest.mark.parametrize("test", ["noise", MEAN_OF_SHIFTS])
+def test_the_copies_of_a_picture_say_no_more_than_the_picture(metric: str, groups: int, test: str) -> None:
+    """Also where all pictures are of one group, and in the mean over sets of the same pictures."""
+    found, of = copies_of_pictures(), np.arange(PICTURES) % max(groups, 1)
+    named = designers(groups) if groups else {}
+    summary = summarize(
+        found,
+        Comparison("test", SETS, "a", image_groups=named, pictures=copied()),
+        metrics=[find_metric("top1"), find_metric(metric)],
+    )
+    score = summary.score(metric, "a", test)
+    right = np.stack([p.logits.argmax(axis=1) == p.labels for p in (found["a", 0, t] for t in SETS)])
+    right = right.reshape(len(SETS), WAYS, PICTURES).mean(axis=1)[: 1 if test == "noise" else None]
+    lowest = right[0, of == np.argmin([right[0, of == g].mean() for g in range(max(groups, 1))])]
+    of_pictures = (lowest if metric == "worst_group" else right.mean(axis=0)).astype(float)
+    half = 100 * norm.ppf(0.975) * of_pictures.std() / np.sqrt(len(of_pictures))
+    assert (score.hi - score.lo) / 2 == pytest.approx(half, rel=0.15)
+
+
+def test_copies_that_are_all_right_are_as_sure_as_their_pictures() -> None:
+    found, few = copies_of_pictures(40, easy=1.4), Comparison("test", SETS, "a", pictures=copied(40), min_images=30)
+    score = summarize(found, few, metrics=[find_metric("top1")]).score("top1", "a", "noise", 0)
+    assert (score.lo, score.hi) == pytest.approx((100 * beta.ppf(0.025, 40, 1), 100), abs=1)
+
+
 def test_the_copies_of_a_picture_are_one_image() -> None:
-    few = {key: replace(p, logits=p.logits[:200], labels=np.repeat(PART[:2], 100), keys=p.keys[:200])
-           for key, p in study().items() if key[2] == "shifted"}  # fmt: skip
-    found = {(arm, seed, test): replace(p, test_set=test) for (arm, seed, _), p in few.items() for test in ("x", "y")}
-    pictures = {"y": [str(i % 10) for i in range(200)]}  # each in 20 ways
-    comparison = Comparison("x", ["y"], "a", bootstrap=20, image_groups=pictures, copies={"y": 20}, min_images=20)
-    summary = summarize(found, comparison)
-    assert summary.gaps["worst_group"]["y"] == f"no group has {MIN_IMAGES} images"
-    assert summary.left_out == {"y": "10 images, fewer than 20"}
+    comparison = Comparison("test", SETS, "a", bootstrap=20, pictures=copied(9), image_groups=designers(1, 9))
+    summary = summarize(copies_of_pictures(9), replace(comparison, min_images=10))
+    assert summary.gaps["worst_group"]["noise"] == f"no group has {MIN_IMAGES} images"
+    assert summary.left_out == dict.fromkeys(SETS, "9 images, fewer than 10")
 
 
 def test_the_main_metrics_come_first_and_an_unknown_one_is_named() -> None:

@@ -110,6 +110,17 @@ def test_one_seed_says_so_everywhere_and_proportions_are_exact(study):
         assert (ours.lo, ours.hi) == (exact.lo, exact.hi) and "Clopper-Pearson" in ours.method
 
 
+def test_the_mean_of_one_shift_is_that_shift_with_its_interval(study):
+    for seeds, of in (((0,), "Clopper-Pearson"), ((0, 1, 2), "bootstrap")):
+        summary = summed({key: found for key, found in study.items() if key[1] in seeds}, shifts=("solid", "pixel"))
+        assert summary.shifts == ("solid",)
+        for key, score in summary.scores.items():
+            if key.test_set == MEAN_OF_SHIFTS:
+                alone = summary.scores[key._replace(test_set="solid")]
+                assert replace(score, method="") == replace(alone, method="")
+        assert summary.score("top1", "real").method.startswith(f"mean of 1 shift; {of}")
+
+
 def test_the_summary_is_the_same_every_time_and_in_any_order_of_seeds(study, summary):
     backwards = dict(sorted(study.items(), key=lambda item: (list(ACCURACY).index(item[0][0]), -item[0][1])))
     assert summed(backwards, bootstrap=300) == summary
@@ -346,6 +357,7 @@ def test_clean_images_that_are_all_right_are_uncertain_too():
         ({"shifts": ("solid", "solid")}, "each test set once"),
         ({"shifts": ("test", "solid")}, "each test set once"),
         ({"image_groups": {"sold": ["a"]}}, "no test set 'sold'"),
+        ({"pictures": {"sold": ["a"]}}, "no test set 'sold'"),
         ({"subsets": {"some": {"sold": [True]}}}, "no test set 'sold'"),
     ],
 )

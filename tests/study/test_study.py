@@ -152,6 +152,9 @@ def test_another_clip_of_the_same_size_filters_anew(study, tmp_path):
         os.utime(judge / "model.safetensors", ns=(nanoseconds, nanoseconds))
         found.append(FilteredDataset(made.dataset("sure"), rule, judge).folder)
     assert found[0] != found[1]
+    elsewhere = judge.rename(tmp_path / "other")
+    rule = FilterConfig(by="clip", clip=str(elsewhere), drop=0.5)
+    assert FilteredDataset(made.dataset("sure"), rule, elsewhere).folder == found[1]
 
 
 def test_a_dataset_of_another_data_seed_has_the_same_requests_with_other_noise(study):

@@ -17,7 +17,6 @@ from .options import (
     Clip as Clip,
     DatasetSpec as DatasetSpec,
     Device as Device,
-    OutFolder as OutFolder,
     Overwrite as Overwrite,
     argument as argument,
     option as option,

@@ -107,7 +107,7 @@ class ImageSet(ABC):
         fingerprint: Changes when any image or label does.
         accepted: For each image the labels that are right, its own first; None for its own alone.
         groups: For each image its group, such as its designer, photographer, camera or site; None where unknown.
-        copies: The number of its images that were made from one picture, such as the ways in which it is corrupted.
+        pictures: For each image the picture that it was made from, of corrupted ones; None where it is one itself.
         protocol: How images or labels differ from how they lie on the disk, in words.
         as_stored: Whether their order is that of the files, so that the first images are no fair sample.
         even: Whether classes and styles lie evenly in their order; not so where groups of images were held back, or
@@ -122,7 +122,7 @@ class ImageSet(ABC):
     fingerprint: str
     accepted: tuple[tuple[int, ...], ...] | None = None
     groups: Sequence[str] | None = None
-    copies: int = 1
+    pictures: Sequence[str] | None = None
     protocol: str = ""
     as_stored: bool = False
     even: bool = True
@@ -188,6 +188,7 @@ class Subset(ImageSet):
         self.styles = [images.styles[i] for i in self._indices]
         self.accepted = images.accepted and tuple(images.accepted[i] for i in self._indices)
         self.groups = images.groups and tuple(images.groups[i] for i in self._indices)
+        self.pictures = images.pictures and tuple(images.pictures[i] for i in self._indices)
         self.protocol, self.as_stored, self.packaged = images.protocol, images.as_stored, images.packaged
         self.even = images.even
         self.fingerprint = digest([images.fingerprint, self._indices.tolist()])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, StrictFloat, StrictInt, field_validator, model_validator
+from pydantic import AfterValidator, Field, StrictFloat, StrictInt, field_validator, model_validator
 
 from genrobust.recipe.augmentation import Augmentation, AugmentationName
 from genrobust.recipe.fine_tuning import FineTuning
@@ -39,8 +39,9 @@ class TrainConfig(FineTuning):
     `epochs` is the length instead of `steps`. An epoch is a pass over as many images as the arm's mixture has, so an
     arm with more images trains longer.
 
-    `warmup_steps` is how long the learning rate rises, linearly, at most half of the training. It then decays to zero:
-    along half a cosine, or linearly with `schedule: linear` (FFCV's "cyclic", which starts from a ten-thousandth).
+    `warmup_steps` is how long the learning rate rises, linearly; in a shorter training, half of its steps. It then
+    decays to zero: along half a cosine, or linearly with `schedule: linear` (FFCV's "cyclic", which starts from a
+    ten-thousandth).
 
     `optimizer: sgd` has Nesterov momentum, as in timm; `momentum` is PyTorch's plain one.
 
@@ -143,6 +144,8 @@ class TrainConfig(FineTuning):
             raise ValueError("crop: random-resized is an augmentation, which augmentation: none excludes")
         if self.optimizer == "sgd" and self.momentum == 0:
             raise ValueError("momentum: sgd is Nesterov's, which needs some: for none, set optimizer to momentum")
+        if self.optimizer == "adamw" and self.momentum != type(self).model_fields["momentum"].default:
+            raise ValueError("momentum: adamw has none: leave it out, or set optimizer")
         if self.augmentation_share < 1 and not self.augmentation.changes:
             raise ValueError(f"augmentation_share: {self.augmentation} is no policy that could change a share")
         if self.start_size is not None and (self.crop == "square" or self.start_size > self.image_size):
@@ -234,7 +237,7 @@ class MixturePart(Section):
     source: Name
     cells: Literal["all", "withheld"] = later_key("all")
     per_class: Count | None = None
-    fraction: PositiveFraction | None = None
+    fraction: Annotated[PositiveFraction | None, AfterValidator(lambda share: None if share == 1 else share)] = None
     weight: Annotated[StrictFloat, Field(ge=1e-6, le=1e6)] | None = None
     balance: tuple[Literal["class", "style"], ...] = later_key(())
 
@@ -346,7 +349,7 @@ class RobustnessConfig(Section):
     all classes of "imagenet", none for folders. Otherwise it is a CSV file (model,test_set,clean,shifted and, where
     known, architecture) or None.
 
-    `grid` is the number of small baseline models to train if there is no table.
+    `grid` is the number of small baseline models to train instead, on the real images and from scratch.
 
     `bootstrap` is the number of resamples.
     """
@@ -355,3 +358,9 @@ class RobustnessConfig(Section):
     transform: Literal["logit", "probit", "linear"] = "logit"
     grid: Annotated[StrictInt, Field(ge=0, le=100)] = 0
     bootstrap: Annotated[StrictInt, Field(ge=100, le=100_000)] = 1000
+
+    @model_validator(mode="after")
+    def _check_one_line(self) -> RobustnessConfig:
+        if self.grid and self.baselines not in (None, "shipped"):
+            raise ValueError(f"grid: {self.grid} models would take the place of baselines: leave one of the two out")
+        return self

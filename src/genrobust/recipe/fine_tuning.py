@@ -38,9 +38,9 @@ class FineTuning(Choice):
 
     `init` is `scratch`, `clip:FOLDER` (the image tower of a CLIP; `clip:pictograms` is the embedded one), `arm:ARM`
     (the first seed's classifier of another arm), or any classifier that `genrobust predict` opens but a `RECIPE:ARM`,
-    such as timm's `resnet50.a1_in1k`. Its network replaces `architecture` and prepares images in its own way.
-    The last layer of a CLIP embeds the recipe's prompts of each class with its text tower; another network keeps its
-    rows where it knows all classes, and else gets a new layer.
+    such as timm's `resnet50.a1_in1k`. Its network replaces `architecture` and `model_kwargs`, and prepares images in
+    its own way. The last layer of a CLIP embeds the recipe's prompts of each class with its text tower; another network
+    keeps its rows where it knows all classes, and else gets a new layer.
 
     `method` is `full` (all weights), `linear-probe`, `lp-ft`, or that of another package.
 

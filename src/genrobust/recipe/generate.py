@@ -116,6 +116,8 @@ class PromptConfig(Section):
 
     `file` is for `list`: a text file with one template on each line, or a .json file that maps each class (id or name)
     to a list of full prompts.
+
+    A CLIP knows the classes by these prompts, too; where they are instructions (`mode: edit`), by the default ones.
     """
 
     strategy: Literal["single", "diverse", "list"] = "diverse"
@@ -183,6 +185,8 @@ class FilterConfig(Section):
             raise ValueError("by: list uses neither drop nor threshold: leave them out, file names the images")
         if self.by != "list" and (self.drop is None) == (self.threshold is None):
             raise ValueError("give either drop, a share of each class, or threshold, the lowest score that stays")
+        if self.by != "classifier" and self.arm != type(self).model_fields["arm"].default:
+            raise ValueError(f"arm: it belongs to by: classifier, and by is {self.by}: leave it out")
         if (self.by == "clip") == (self.clip is None):
             raise ValueError("give the key clip, a folder, with by: clip, and only then")
         return self

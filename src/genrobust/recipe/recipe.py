@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import Field, ValidationError, model_validator
 
 from genrobust.core import (
+    EMBEDDED,
     MEAN_OF_SHIFTS,
     NOT_GENERATED,
     RETRIEVED_BY_SEARCH,
@@ -34,6 +35,7 @@ from genrobust.recipe.generate import (
     FilterConfig,
     GenerateConfig,
     GeneratorConfig,
+    PromptConfig,
 )
 from genrobust.recipe.names import FolderName, Name
 from genrobust.recipe.numbers import PerClass, Seed, Threads
@@ -164,9 +166,12 @@ class Recipe(Section):
             where, train = f"arm {arm.name!r}", self.train_of(arm)
             if arm.reference is not None:
                 self._require_arm(f"{where}: reference", arm.reference)
-            if train.probes == "only" and (keys := [key for part in arm.mixture for key in part.drawing]):
+            if train.probes == "only" and any(part.balance for part in arm.mixture):
+                raise ValueError(f"{where}: mixture: {train.method} takes all images at once: leave out balance")
+            if "architecture" in arm.train and self.train.model_kwargs and "model_kwargs" not in arm.train:
                 raise ValueError(
-                    f"{where}: mixture: {train.method} takes all images at once: leave out {', '.join(keys)}"
+                    f"{where}: train.architecture: the recipe's model_kwargs are those of {self.train.architecture}: "
+                    "give the arm its own, {} for none"
                 )
             if train.keep == "best" and self.data.holds_out_none:
                 raise ValueError(
@@ -223,27 +228,49 @@ class Recipe(Section):
                 raise ValueError(f"{section}: the name {min(clash)} is taken; choose another")
         if self.datasets and self.generator is None:
             raise ValueError("datasets: each changes the recipe's generator, and generator is null")
-        sections = {} if self.generator is None else {name: self.generation(name) for name in self.dataset_names}
-        splits = {name: generate.split for name, (_, generate) in sections.items()}
         for name in self.datasets:
             self.class_model_of(name)
-        for name, (generator, generate) in sections.items():
-            if generator.reads_instructions and generate.prompts.names_a_set:
-                where = "" if name == GENERATED else f"datasets.{name}."
-                raise ValueError(
-                    f"{where}generate.prompts.templates: mode {generator.mode} takes instructions: list some, such as "
-                    '"turn this {} into a pencil sketch"'
-                )
-        known = dict.fromkeys([GENERATED, *self.not_generated, *self.datasets])
+        for section, key in (("finetune", "finetuned"), ("class_model", "from_scratch")):
+            if getattr(self, section) is not None and not any(getattr(d, key) for d in self.datasets.values()):
+                raise ValueError(f"{section}: it trains nothing: give a dataset {key}: true, or remove the section")
+        known, generations = dict.fromkeys([GENERATED, *self.not_generated, *self.datasets]), self._generations()
         for arm in self.arms:
             for source in (part.source for part in arm.mixture):
                 if source not in known:
                     raise ValueError(f"arm {arm.name!r}: no source {source!r}; there are {some_of(known)}")
-                if splits.get(source) == "val":
+                if source in generations and generations[source][1].split == "val":
                     raise ValueError(
                         f"arm {arm.name!r} trains on {source!r}, which has split: val and is for evaluation; "
                         "mix a dataset with split: train"
                     )
+        return self
+
+    @model_validator(mode="after")
+    def _check_generator(self) -> Recipe:
+        """The default generator draws icons: for other images, the recipe names one."""
+        if "generator" not in self.model_fields_set and self.data.own_prompts != EMBEDDED:
+            for name in self.generated_sets():
+                given = self.data.generated if name == GENERATED else self.datasets[name].from_scratch
+                if not given:
+                    raise ValueError(
+                        f"generator: an arm mixes {name!r}, and the default generator draws icons: name one"
+                    )
+        return self
+
+    @model_validator(mode="after")
+    def _check_prompts(self) -> Recipe:
+        """A dataset inherits no instructions as descriptions, and no descriptions as instructions."""
+        for name, (generator, generate) in self._generations().items():
+            instructs, prompts = generator.reads_instructions, generate.prompts
+            inherited = instructs != self._instructs and prompts == self.generate.prompts
+            if generator.reads_text and (inherited or (instructs and prompts.names_a_set)):
+                where = "" if name == GENERATED else f"datasets.{name}."
+                wanted = (
+                    "instructions: list some, such as 'turn this {} into a pencil sketch'"
+                    if instructs
+                    else "no instructions, which those of the recipe are: name others"
+                )
+                raise ValueError(f"{where}generate.prompts.templates: mode {generator.mode} takes {wanted}")
         return self
 
     @model_validator(mode="after")
@@ -283,6 +310,11 @@ class Recipe(Section):
     @model_validator(mode="after")
     def _check_baselines(self) -> Recipe:
         settings = self.robustness
+        if settings.grid and self.train.is_pretrained:
+            raise ValueError(
+                "robustness.grid: its models learn from scratch by the settings of train, which are those of a "
+                "pretrained network: set grid to 0, or train.init in each arm"
+            )
         published = self.data.has_published_lines and settings.baselines == "shipped" and not settings.grid
         if published and settings.transform != "logit":
             raise ValueError(
@@ -334,12 +366,28 @@ class Recipe(Section):
         overrides = {**other.generator, "mode": "class"} if other.from_scratch else other.generator
         generator, generate = self.generator.model_dump(), self.generate.model_dump()
         nested = {key: merged(generator, overrides)[key] for key in overrides}
-        if isinstance(prompts := other.generate.get("prompts"), dict) and prompts.get("strategy") == "list":
-            del generate["prompts"]["templates"]  # the prompts of a file take their place
+        own, prompts = self.generate.prompts, other.generate.get("prompts")
+        from_file = isinstance(prompts, dict) and prompts.get("strategy", own.strategy) == "list"
+        if isinstance(prompts, dict) and from_file != (own.strategy == "list"):  # a file, or templates, in its place
+            templates = {} if from_file else {"templates": self.data.own_prompts}
+            generate["prompts"] = {"negative_prompt": own.negative_prompt, **templates}
         return (
             self.generator.changed(nested, f"{where}.generator"),
             checked(GenerateConfig, merged(generate, other.generate), f"{where}.generate"),
         )
+
+    def _generations(self) -> dict[str, tuple[GeneratorConfig, GenerateConfig]]:
+        """Return what `generation` returns for each dataset; nothing without a generator."""
+        return {} if self.generator is None else {name: self.generation(name) for name in self.dataset_names}
+
+    @property
+    def _instructs(self) -> bool:
+        return self.generator is not None and self.generator.reads_instructions
+
+    @property
+    def class_prompts(self) -> PromptConfig:
+        """The prompts that describe a class: the recipe's, or the usual ones where these are instructions."""
+        return PromptConfig(templates=self.data.own_prompts) if self._instructs else self.generate.prompts
 
     def class_model_of(self, dataset: str) -> ClassModelConfig:
         """The class_model section of a dataset: the recipe's own, with the dataset's overrides."""

@@ -304,7 +304,7 @@ def _suggest_key(word: str, sections: list[type[Section]], root: type[Section]) 
     for name in ("train", *root.model_fields):  # train has most settings
         others = [other for other in _sections_at([root], name) if other not in (root, *sections)]
         elsewhere = {text: f"{name}.{key}" for text, key in _words(others).items()} | elsewhere
-    here = _words(sections)
+    here = {text: key for text, key in _words(sections).items() if key != word}  # such as quick, where no file is read
     for words, cutoff in ((here, 0.6), (elsewhere, 0.8)):
         if near := get_close_matches(word.lower(), words, n=1, cutoff=cutoff):
             return f"did you mean {words[near[0]]}?"

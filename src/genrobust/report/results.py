@@ -17,6 +17,7 @@ from genrobust.core import (
     ScoreKey,
     Summary,
     digest,
+    hash_file,
     read_page_json,
     reading,
 )
@@ -54,12 +55,15 @@ def report_inputs(recipe: Recipe, classifiers: Iterable[str], tests: Mapping[str
     """Return what the folder of a report is named after, beside its study.
 
     Args:
-        recipe: Its recipe, of which paths and the keys that say where it runs and who looks on are left out.
+        recipe: Its recipe, of which paths and the keys that say where it runs and who looks on are left out. A table of
+            baselines counts by its content.
         classifiers: The names of their folders.
         tests: The fingerprints of the test sets.
     """
     decisive = recipe.model_dump(mode="json", exclude={"device", "execute", "track", "tune"})
     decisive = _without_paths(decisive, recipe.model_dump())
+    if (table := recipe.robustness.baselines) and Path(table).is_file():
+        decisive["robustness"]["baselines"] = hash_file(Path(table))
     parts = {"recipe": decisive, "classifiers": list(classifiers), "tests": dict(tests)}
     return {"format": FORMAT, **{name: digest(part, 64) for name, part in parts.items()}}
 

@@ -135,7 +135,9 @@ class ReportView:
         shown, others = pictured(summary, self.answer.arm)
         drawn = lanes(summary, [*shown, *others], [leading], with_guessing=True)
         where = f"mean of {len(summary.shifts)} shifts" if summary.shifts[1:] else (*summary.shifts, summary.clean)[0]
-        caption = f"Top-1 accuracy in percent, {where}, with 95 % intervals."
+        caption = f"Top-1 accuracy in percent, {where}, with {_ends(summary, leading)}."
+        if summary.shifts and summary.clean in summary.by_group:
+            caption += f" Of {summary.clean}, {_ends(summary, summary.clean)}."
         chance, reached = (number(rate(summary, leading)) for rate in (guessing, without_looking))
         more = "" if reached == chance else ", or always naming the commonest class where that reaches more"
         caption += f" Dashed: guessing{more}, {reached} %. {self.marks}"
@@ -157,6 +159,11 @@ class ReportView:
         made = {name: SECTIONS.get(name)(self) for name in SECTIONS.names()}
         sections = {name: section for name, section in made.items() if section is not None}
         return dict(sorted(sections.items(), key=lambda item: item[1].order))
+
+
+def _ends(summary: Summary, test_set: str) -> str:
+    """What stands beside an accuracy: its interval, or, of few groups of images, these."""
+    return "the range of its groups of images" if test_set in summary.by_group else "95 % intervals"
 
 
 SECTIONS: Registry[Callable[[ReportView], ReportSection | None]] = Registry(

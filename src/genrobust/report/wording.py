@@ -26,9 +26,15 @@ def number(value: float, signed: bool = False, digits: int = 1) -> str:
 
 
 def span(score: Score, signed: bool = False, digits: int = 1) -> str:
-    """Write the interval of a Score: "55.1–60.2", or "+11.0 to +14.1" where `signed`."""
-    between = " to " if signed else EN_DASH
-    return f"{number(score.lo, signed, digits)}{between}{number(score.hi, signed, digits)}"
+    """Write the interval of a Score: "55.1–60.2", or "+11.0 to +14.1" where `signed`.
+
+    A signed end keeps its sign where it rounds to zero: "+0.0 to +3.1" excludes zero.
+    """
+    ends = (score.lo, score.hi)
+    if not signed:
+        return EN_DASH.join(number(end, digits=digits) for end in ends)
+    signs = ("+" if end > 0 else MINUS if end < 0 else "" for end in ends)
+    return " to ".join(f"{sign}{number(abs(end), digits=digits)}" for sign, end in zip(signs, ends, strict=True))
 
 
 def is_sure(score: Score) -> bool:

@@ -30,9 +30,9 @@ class CheckedClaim:
 def check_claims(summary: Summary, claims: Sequence[Claim]) -> list[CheckedClaim]:
     """Check `claims` about what `summary` measured.
 
-    One holds or is contradicted where the difference is none with a probability below LEVEL, corrected for the number
-    of claims (Holm, 1979). What extrapolates a line decides nothing. With fewer than `SEEDS` training seeds every claim
-    that was measured is exploratory.
+    One holds or is contradicted where its interval excludes zero, and the difference is none with a probability below
+    LEVEL, corrected for the number of claims (Holm, 1979). What extrapolates a line decides nothing. With fewer than
+    `SEEDS` training seeds every claim that was measured is exploratory.
 
     Raises:
         UserError: A claim about an unknown metric.
@@ -62,6 +62,6 @@ def holm(p_values: Sequence[float]) -> list[float]:
 def _outcome(score: Score | None, p: float | None, metric: Metric) -> str:
     if score is None or p is None:
         return NOT_MEASURED
-    if p >= LEVEL or score.extrapolated:
+    if p >= LEVEL or score.lo <= 0 <= score.hi or score.extrapolated:
         return "undecided"
     return "holds" if (score.value > 0) is metric.higher_is_better else "contradicted"

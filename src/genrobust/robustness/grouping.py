@@ -75,11 +75,14 @@ class Groups:
         return of_images if np.nanstd(of_images, axis=0).mean() > np.nanstd(scaled, axis=0).mean() else scaled
 
 
-@lru_cache(maxsize=2)  # dozens of sets may be of the same 50,000 images
+@lru_cache(maxsize=1)  # several sets of the same 50,000 pictures, such as those of ImageNet-C, follow each other
 def group_weights(names: tuple[str, ...], bootstrap: int) -> np.ndarray:
     """Return the weight of each group of `names` in each replicate, the same in every test set: float32 [B, G]."""
-    drawn = [np.random.default_rng(hashed_seed("group", name)).standard_exponential(bootstrap) for name in names]
-    return np.stack(drawn, axis=1).astype(np.float32)
+    weights = np.empty((bootstrap, len(names)), dtype=np.float32)
+    for i, name in enumerate(names):
+        weights[:, i] = np.random.default_rng(hashed_seed("group", name)).standard_exponential(bootstrap)
+    weights.flags.writeable = False
+    return weights
 
 
 def crowding(shares: Mapping[str, float]) -> float:

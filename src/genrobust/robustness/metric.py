@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from functools import partial
 from typing import ClassVar
 
 import numpy as np
@@ -131,27 +130,27 @@ class ImageMetric(Metric):
         the lowest of several accuracies.
         """
         arms, seeds, n = values.shape[:3]
-        groups = images.groups if self.over_groups else None
+        pictures, groups = images.pictures, images.groups if self.over_groups else None
         by_checkpoint = values.reshape(arms * seeds, *values.shape[2:])
         point = self.combine(by_checkpoint, images, np.ones((1, n), dtype=np.float32))[0].astype(float)
 
-        def drawn(groups: Groups | None, rng: np.random.Generator) -> np.ndarray:
+        def drawn(rng: np.random.Generator, units: Groups | None = pictures) -> np.ndarray:
             if not np.isfinite(point).all():
                 return np.zeros((bootstrap, arms, seeds))
-            weighed = image_counts(n, bootstrap, rng, groups)
+            weighed = image_counts(n, bootstrap, rng, units)
             draws = np.concatenate([self.combine(by_checkpoint, images, weights) for weights in weighed]).astype(float)
             draws += point - np.nanmean(draws, axis=0)
             return draws.reshape(bootstrap, arms, seeds)
 
         measured = Measured(
             point=point.reshape(arms, seeds),
-            draws=drawn(groups, rng),
+            draws=drawn(rng, groups or pictures),
             n=n,
             classes=len(images.classes),
-            over="images",
+            over="images" if pictures is None else f"{len(pictures.names)} pictures",
             bounds=self.bounds,
         )
-        return measured if groups is None else over_groups(measured, groups, partial(drawn, None))
+        return measured if groups is None else over_groups(measured, groups, drawn)
 
 
 class Proportion(ImageMetric):
@@ -163,7 +162,7 @@ class Proportion(ImageMetric):
         return answers.correct
 
     def resample(self, values: np.ndarray, images: AnsweredSet, bootstrap: int, rng: np.random.Generator) -> Measured:
-        return measure_accuracy(values, len(images.classes), bootstrap, rng, images.groups)
+        return measure_accuracy(values, len(images.classes), bootstrap, rng, images.groups, images.pictures)
 
 
 METRICS: Registry[type[Metric]] = Registry("metric", "genrobust.metrics", "genrobust.robustness.metrics")

@@ -69,7 +69,7 @@ class Measured:
         """Return the mean over seeds of one arm. `seeds` [B, S] are the weights of `seed_weights`."""
         if self.right is not None and seeds.shape[1] == 1:
             exact = self.one(arm, 0)
-            return replace(exact, method=f"{exact.method}; one seed")
+            return replace(exact, method="; ".join(filter(None, (self.of, exact.method, "one seed"))))
         score = self._score(self.point[arm], self.draws[:, arm], seeds)
         return replace(_clip_to_bounds(score, self.bounds), extrapolated=self.extrapolates(arm))
 
@@ -244,7 +244,12 @@ def _clip_to_bounds(score: Score, bounds: tuple[float, float]) -> Score:
 
 
 def mean_of(parts: Sequence[Measured], label: str) -> Measured:
-    """Return the unweighted mean of several test sets' metrics, named `label`; replicate b averages replicates b."""
+    """Return the unweighted mean of several test sets' metrics, named `label`; replicate b averages replicates b.
+
+    That of one set is that set's metric, with the same intervals.
+    """
+    if len(parts) == 1:
+        return replace(parts[0], of=label)
     outside = [part.outside for part in parts if part.outside is not None]
     least, most = np.mean([part.bounds for part in parts], axis=0).tolist()
     shares = {name: 0.0 for part in parts for name in part.shares}
@@ -283,18 +288,27 @@ def _resampled_over(parts: Sequence[Measured], groups: int) -> str:
 
 
 def measure_accuracy(
-    right: np.ndarray, classes: int, bootstrap: int, rng: np.random.Generator, groups: Groups | None = None
+    right: np.ndarray,
+    classes: int,
+    bootstrap: int,
+    rng: np.random.Generator,
+    groups: Groups | None = None,
+    pictures: Groups | None = None,
 ) -> Measured:
-    """Return the accuracies in percent of `right`, bool [A, S, N], with replicates over images, or over `groups`."""
+    """Return the accuracies in percent of `right`, bool [A, S, N], with replicates over images, or over `groups`.
+
+    Images that were made from few `pictures` count as these.
+    """
     arms, seeds, n = right.shape
     columns, point = right.reshape(arms * seeds, n).T, 100 * right.mean(axis=2)
 
     means = partial(resampled_means, columns, np.ones((n, 1), dtype=bool), bootstrap)
 
     def over_images(rng: np.random.Generator) -> np.ndarray:
-        return 100 * means(rng).reshape(bootstrap, arms, seeds)
+        return 100 * means(rng, pictures).reshape(bootstrap, arms, seeds)
 
-    draws = spread_of_sure(100 * means(rng, groups).reshape(bootstrap, arms, seeds), point, n, rng)
+    single = n if pictures is None else len(pictures.names)
+    draws = spread_of_sure(100 * means(rng, groups).reshape(bootstrap, arms, seeds), point, single, rng)
     measured = Measured(point, draws, n, classes, "images", bounds=(0, 100))
     if groups is None:
         return replace(measured, right=right.sum(axis=2))

@@ -32,9 +32,9 @@ class AnsweredSet:
         values: What each metric computed, by its name: [A, S, M] or [A, S, M, P] over arms and seeds; `MISTAKEN_FOR`
             among them where it was asked for.
         protocol: How images were prepared, in words.
-        groups: The groups of the images, None where they have none.
+        groups: The groups of the images, or `pictures`; None where they have neither.
+        pictures: The pictures that the images were made from, None where each is one itself.
         keys: The names of the N images.
-        copies: The number of its images that were made from one picture.
     """
 
     name: str
@@ -45,8 +45,13 @@ class AnsweredSet:
     values: dict[str, np.ndarray]
     protocol: str
     groups: Groups | None = None
+    pictures: Groups | None = None
     keys: Sequence[str] = ()
-    copies: int = 1
+
+    @property
+    def size(self) -> int:
+        """The number of the images, or of the pictures that they were made from."""
+        return len(self.labels) if self.pictures is None else len(self.pictures.names)
 
     @property
     def mistaken_for(self) -> np.ndarray:

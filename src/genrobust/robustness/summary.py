@@ -47,7 +47,7 @@ class Comparison:
         pairs: Further differences: an arm, and what is subtracted.
         transform: The scale of baseline lines: "logit", "probit" or "linear".
         min_images: A shift with fewer images is left out of the means.
-        copies: By test set, the number of its images that were made from one picture, 1 if not named.
+        pictures: By test set, the picture that each image was made from; for sets of copies, such as corrupted ones.
         beside: Shifts that are left out of the means, too, with the reason.
         bootstrap: Replicates of each interval.
         published: Lines of shifts that no baseline model was scored on.
@@ -57,7 +57,8 @@ class Comparison:
             a part.
 
     Raises:
-        ValueError: `bootstrap` is below 20, a test set is named twice, or `image_groups` or `subsets` name another one.
+        ValueError: `bootstrap` is below 20, a test set is named twice, or `image_groups`, `pictures` or `subsets` name
+            another one.
     """
 
     clean: str
@@ -68,7 +69,7 @@ class Comparison:
     pairs: Sequence[tuple[str, str]] = ()
     transform: str = "logit"
     min_images: int = 150
-    copies: Mapping[str, int] = field(default_factory=dict)
+    pictures: Mapping[str, Sequence[str]] = field(default_factory=dict)
     beside: Mapping[str, str] = field(default_factory=dict)
     bootstrap: int = 1000
     published: Mapping[str, Line] = field(default_factory=dict)
@@ -81,7 +82,8 @@ class Comparison:
         if len(set(tests)) < len(tests):
             raise ValueError(f"shifts: name each test set once, and {self.clean!r} as clean alone")
         subsets = [name for masks in self.subsets.values() for name in masks]
-        for argument, names in (("image_groups", self.image_groups), ("subsets", subsets)):
+        by_test = {"image_groups": self.image_groups, "pictures": self.pictures, "subsets": subsets}
+        for argument, names in by_test.items():
             if unknown := [name for name in names if name not in tests]:
                 raise ValueError(f"{argument}: no test set {unknown[0]!r}; there are {', '.join(tests)}")
 
@@ -109,7 +111,7 @@ def summarize(
     Raises:
         GenrobustError: A logit is NaN, or the highest of an image infinite.
         UserError: A prediction is missing or of other images than the others, or a line cannot be fitted.
-        ValueError: An image has no group, in `image_groups`, or `subsets` does not say whether it is in one.
+        ValueError: An image has no name in `image_groups` or `pictures`, or `subsets` say not whether it is in one.
     """
     arms, seeds = arms_and_seeds(predictions, (comparison.clean, *comparison.shifts))
     references = _references(comparison, arms)
@@ -216,11 +218,11 @@ def _measure_metrics(
             sets[name].values.update(answered.values)
     for name, answered in sets.items():
         test = name if name in paired else clean
-        groups = comparison.image_groups.get(test)
-        if groups is not None:
-            require_names(groups, len(answered.members), f"image_groups[{test!r}]")
-        copies = comparison.copies.get(test, 1)
-        sets[name] = replace(answered, groups=Groups.of(groups, answered.members), copies=copies)
+        for argument, names in (("image_groups", comparison.image_groups), ("pictures", comparison.pictures)):
+            if test in names:
+                require_names(names[test], len(answered.members), f"{argument}[{test!r}]")
+        groups, pictures = _groups(comparison, test, answered.members)
+        sets[name] = replace(answered, groups=groups, pictures=pictures)
     study = StudyAnswers(sets, paired, lines, baselines, comparison.bootstrap, rng)
     for metric in metrics:
         if study.lines or not metric.needs_lines:
@@ -228,9 +230,15 @@ def _measure_metrics(
     return study
 
 
+def _groups(comparison: Comparison, test: str, chosen: np.ndarray) -> tuple[Groups | None, Groups | None]:
+    """The groups of the `chosen` images of a test set, and the pictures, which stand for groups where these are one."""
+    pictures = Groups.of(comparison.pictures.get(test), chosen)
+    return Groups.of(comparison.image_groups.get(test), chosen) or pictures, pictures
+
+
 def _left_out(study: StudyAnswers, comparison: Comparison) -> dict[str, str]:
     """Why shifts are left out of the means."""
-    sizes = {shift: len(study.sets[shift].labels) // study.sets[shift].copies for shift in comparison.shifts}
+    sizes = {shift: study.sets[shift].size for shift in comparison.shifts}
     few = comparison.min_images
     reasons = {shift: f"{n} images, fewer than {few}" for shift, n in sizes.items() if n < few}
     alone = [shift for shift in comparison.shifts if len(study.sets[shift].classes) == 1]
@@ -250,9 +258,10 @@ def _parts(study: StudyAnswers, name: str, comparison: Comparison, shifts: Seque
         chosen = mask & answered.members
         if chosen.any():
             right = answered.values["top1"][:, :, chosen[answered.members]]
-            groups = Groups.of(comparison.image_groups.get(test), chosen)
+            groups, pictures = _groups(comparison, test, chosen)
             rng = np.random.default_rng(hashed_seed("subset", name, test))
-            measured[test] = measure_accuracy(right, len(answered.classes), comparison.bootstrap, rng, groups)
+            classes = len(answered.classes)
+            measured[test] = measure_accuracy(right, classes, comparison.bootstrap, rng, groups, pictures)
     return measured
 
 
@@ -266,7 +275,7 @@ def _means_over_shifts(measured: Table, shifts: Sequence[str]) -> Table:
 
 
 def _mean_of_sets(measured: int, shifts: int) -> str:
-    return f"mean of {measured if measured == shifts else f'{measured} of {shifts}'} shifts"
+    return f"mean of {measured if measured == shifts else f'{measured} of {shifts}'} shift{'s' * (shifts > 1)}"
 
 
 def _score_rows(

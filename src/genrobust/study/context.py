@@ -183,7 +183,7 @@ class Context:
     def class_texts(self) -> list[list[str]]:
         """The recipe's prompts of each class: what a CLIP knows it by."""
         labels = self.data.labels
-        templates = class_templates(self.recipe.generate.prompts, labels)
+        templates = class_templates(self.recipe.class_prompts, labels)
         return [[t.fill(c.prompt) for t in of_class] for of_class, c in zip(templates, labels.classes, strict=True)]
 
     @property

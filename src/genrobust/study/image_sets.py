@@ -128,10 +128,10 @@ def _open_dataset(dataset: str, classes: FolderClasses, data_of: DataOf) -> tupl
 
 
 def prompt_templates(shards: ShardDataset) -> tuple[str, ...]:
-    """Return the templates of the prompts of a generated dataset, to show a CLIP."""
-    rows = shards.metadata(("template", "status")).to_pylist()
-    templates = {row["template"] for row in rows if row["status"] == OK and "{}" in (row["template"] or "")}
-    return tuple(sorted(templates)) or (PLAIN_TEMPLATE,)
+    """Return the templates of the prompts of a generated dataset, to show a CLIP; instructions are none."""
+    columns = shards.metadata(("template", "status", "mode")).to_pydict().values()
+    templates = {text for text, status, mode in zip(*columns, strict=True) if status == OK and mode != "edit"}
+    return tuple(sorted(text for text in templates if "{}" in (text or ""))) or (PLAIN_TEMPLATE,)
 
 
 def _open_generator_images(source: str, classes: FolderClasses, data_of: DataOf) -> ImageSet:

@@ -30,6 +30,7 @@ def test_each_family_is_a_set_of_every_image_in_every_way() -> None:
     assert blur.keys[0] == f"defocus_blur-1/{test.keys[0]}" and len({*blur.keys}) == len(blur)
     np.testing.assert_array_equal(blur.labels, np.tile(test.labels, 20))
     assert data.image_groups["corrupted-blur"][: len(test)] == data.image_groups["test"]
+    assert blur.pictures == [*test.keys] * 20
     assert "zoom_blur at severity 1, 2, 3, 4, 5" in getattr(blur, "protocol", "")
 
 
@@ -50,12 +51,11 @@ def test_pixels_depend_on_the_key_alone() -> None:
     assert snow.fingerprint != corrupted(**{**keys, "severities": [2]}).tests["corrupted-weather"].fingerprint
 
 
-def test_the_copies_of_an_image_are_a_group_in_all_sets() -> None:
-    tests = {name: MemoryImages(name, [b"a", b"b"], [0, 1], ["bell", "camera"]) for name in ("test", "ink")}
-    which = ("shot_noise", "fog")
-    made, of_ink = (Corruptions(which=which, severities=(3,), of=of).make("c", tests, "test") for of in ("test", "ink"))
-    assert len(made) == 2 and {images.groups for images in made.values()} == {("test: bell", "test: camera")}
-    assert {images.groups for images in of_ink.values()} == {("ink: bell", "ink: camera")}, "files of the same names"
+def test_the_copies_of_an_image_are_one_picture_in_all_sets() -> None:
+    bells = MemoryImages("test", [b"a", b"b"], [0, 1], ["bell", "camera"])
+    made = Corruptions(which=("shot_noise", "fog"), severities=(3,)).make("c", {"test": bells}, "test")
+    assert [images.pictures for images in made.values()] == [["bell", "camera"]] * 2
+    assert [Subset(images, [1]).pictures for images in made.values()] == [("camera",)] * 2
 
 
 def test_corrupted_images_may_be_resized() -> None:

@@ -98,6 +98,8 @@ def test_a_claim_about_what_extrapolates_is_undecided_and_marked(asked: StudyRec
         ("nll", -3, -1, 0.01, "holds"),
         ("nll", 1, 3, 0.01, "contradicted"),
         ("ece", -1, 3, 0.3, "undecided"),
+        ("top1", -0.1, 4, 0.04, "undecided"),  # which no table shows as a sure difference
+        ("top1", 0.1, 4, 0.06, "undecided"),
     ],
 )
 def test_better_is_lower_for_some_metrics(

@@ -62,6 +62,7 @@ def by_style(raw, write_folder):
     short = {"steps": 2, "warmup_steps": 1, "batch_size": 2, "precision": "float32"}
     return {
         **raw,
+        "finetune": None,
         "data": {"source": "domains", "root": str(root), "real": "ink", "held_out": 0.3, "near_copies": "keep"},
         "class_model": {**short, "images": "pool", "channels": [32, 32], "components": 8},
         "datasets": {"styles": {"from_scratch": True, "generate": {"per_class": 2, "shard_size": 4}}},

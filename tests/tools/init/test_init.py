@@ -226,7 +226,7 @@ def test_uncommented_arms_of_given_images_are_a_recipe(folders, write_folder):
 
 def test_a_recipe_elsewhere_names_the_same_folders_and_network(folders, styles, timm_folders):
     shutil.copytree(timm_folders["resnet"], "net")
-    written(*SETS, "--retrieved", "more", "--pretrained", "net", "--recipe", "deep/down/own.yaml")
+    written(*SETS, "--retrieved", "more", "--pretrained", "net", "--out", "deep/down/own.yaml")
     text = Path("deep/down/own.yaml").read_text()
     assert "train: ../../train" in text and "init: ../../net" in text
     recipe = load_recipe("deep/down/own.yaml")
@@ -281,7 +281,7 @@ MISTAKES = [  # options beside --train and --test, and what the message names
     ("--shift ' x=solid'", "data.shifts. x"),
     ("--generated test", "data.generated and data.test are one path"),
     ("--retrieved train/camera", "train/camera holds images of no class"),
-    ("--recipe study.txt", "name a file that ends in .yaml"),
+    ("--out study.txt", "name a file that ends in .yaml"),
     ("--val test --test none", "--test"),
     ("--server 'no address' x", "generator.server.url"),
     ("--server http://127.0.0.1:1 x --generated made", "--generated"),

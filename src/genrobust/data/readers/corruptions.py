@@ -64,14 +64,12 @@ class CorruptedImages(Subset):
         self, name: str, images: ImageSet, names: Sequence[str], severities: Sequence[int], side: int | None = None
     ) -> None:
         self._ways = [(corruption, severity) for corruption in names for severity in severities]
-        self._originals, self._side, self.copies = images, side, len(self._ways)
+        self._originals, self._side = images, side
         super().__init__(images, np.tile(np.arange(len(images)), len(self._ways)), name)
-        self._seeded = self.keys
+        self._seeded = self.pictures = self.keys
         ways = [f"{corruption}-{severity}" for corruption, severity in self._ways for _ in range(len(images))]
         self.keys = [f"{way}/{key}" for way, key in zip(ways, self.keys, strict=True)]
         self.styles = [corruption for corruption, _ in self._ways for _ in range(len(images))]
-        if self.groups is None:  # else the mean over sets of the same images would look surer than it is
-            self.groups = tuple(f"{images.name}: {key}" for key in self._seeded)
         words = f"{', '.join(names)} at severity {', '.join(map(str, severities))}"
         resized = "" if side is None else f" after resizing the shorter side to {side} px"
         self.protocol = "; ".join(filter(None, [self.protocol, f"corrupted by {words}{resized}"]))

@@ -43,6 +43,7 @@ class ImageNetC(ImageNetReader):
             parts = [] if self.corruption else [path.parent.name]
             parts += [] if self.severity else [path.name]
             full_name = "-".join([name, *parts])
-            opened[full_name] = self.official.read(full_name, open_stored(path), classes, same_class)
-            opened[full_name].groups = tuple(opened[full_name].keys)  # the same in all sets
+            images = self.official.read(full_name, open_stored(path), classes, same_class)
+            images.pictures = images.keys  # the same in all folders
+            opened[full_name] = images
         return opened

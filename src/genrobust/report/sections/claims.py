@@ -35,7 +35,8 @@ def claims(view: ReportView) -> ReportSection | None:
         title="Which claims hold",
         order=110,
         label="Claims",
-        lead="A claim holds, or is contradicted, where such a difference would come by chance in less than 1 of 20 "
-        f"studies like this; p is corrected for the number of claims (Holm, 1979).{few if is_exploratory else ''}",
+        lead="A claim holds, or is contradicted, where its interval excludes zero and such a difference would come by "
+        "chance in less than 1 of 20 studies like this; p is corrected for the number of claims (Holm, 1979)."
+        f"{few if is_exploratory else ''}",
         tables=[plain_table(CLAIM_HEADS, rows, "Claims and the differences measured", words=(1, 2, 4))],
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 from genrobust.core import MEAN_OF_SHIFTS
 from genrobust.report.nouns import Column, Entry, Plot, ReportSection, Table
@@ -42,16 +43,17 @@ def cost(view: ReportView) -> ReportSection | None:
         label="Cost",
         lead=f"{unit.capitalize()} to make one arm with one seed: its generator, its images and its classifier. What "
         "several arms share counts in full for each.",
-        tables=[_table(view, minutes, unit, leading)],
+        tables=[_table(view, minutes, unit)],
         plots=plots,
         note=f"Best {leading} by cost: {_frontier(view, total, unit, leading)}. {COUNTED}" if plots else COUNTED,
     )
 
 
-def _table(view: ReportView, minutes: Mapping[str, Mapping[str, float]], unit: str, leading: str) -> Table:
+def _table(view: ReportView, minutes: Mapping[str, Mapping[str, float]], unit: str) -> Table:
     stages = sorted(dict.fromkeys(stage for of_stages in minutes.values() for stage in of_stages), key="train".__eq__)
-    columns = (Column(leading, kind="mean"), Column("all", unit), *(Column(stage, unit) for stage in stages))
-    accuracy = {name: entries[0] for name, entries in view.tables["top1"].rows}  # in the leading column
+    top1 = view.tables["top1"]
+    columns = (replace(top1.columns[0], kind="mean"), Column("all", unit), *(Column(stage, unit) for stage in stages))
+    accuracy = {name: entries[0] for name, entries in top1.rows}  # in the leading column
     rows = tuple(
         (
             name,

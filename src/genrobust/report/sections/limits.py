@@ -33,6 +33,8 @@ def limits(record: StudyRecord, metrics: Iterable[Metric]) -> tuple[str, ...]:
 
 def _limits_of_comparing(record: StudyRecord) -> Iterator[str]:
     summary = record.summary
+    if len(summary.arms) > 1:
+        yield "Numbers are rounded last, so a sum or a difference may be off by one in the last digit."
     if len(summary.arms) > 2:
         claims = ", except in the table of claims" if record.claims else ""
         yield (
@@ -59,8 +61,8 @@ def _limits_of_groups(summary: Summary) -> Iterator[str]:
     if not any(groups.values()):
         return
     yield (
-        "Test images come in groups, such as those of one designer or photographer, and images of a group resemble "
-        "each other. So intervals are over groups, by Student's t where these are few: "
+        "Test images come in groups, such as those of one designer or the copies of one picture, and images of a group "
+        "resemble each other. So intervals are over groups, by Student's t where these are few: "
         + ", ".join(f"{count(n, 'group')} in {test}" for test, n in groups.items() if n)
         + "."
     )

@@ -55,6 +55,10 @@ class WorstGroup(ImageMetric):
 
 
 def _sizes(images: AnsweredSet) -> np.ndarray:
-    """The number of images of each group, where those that were made from one picture count once."""
+    """The number of images of each group, or of the pictures that they were made from."""
     assert images.groups is not None
-    return np.bincount(images.groups.of_image) // images.copies
+    of_image = images.groups.of_image
+    if images.pictures is None:
+        return np.bincount(of_image)
+    of_pictures = np.unique(np.stack([of_image, images.pictures.of_image]), axis=1)[0]
+    return np.bincount(of_pictures)

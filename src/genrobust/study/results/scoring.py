@@ -110,7 +110,7 @@ def _comparison(context: Context) -> tuple[Comparison, list[str]]:
         bootstrap=recipe.robustness.bootstrap,
         published=lines,
         image_groups={name: groups for name, groups in data.image_groups.items() if name in context.tests},
-        copies={name: images.copies for name, images in context.test_sets.items()},
+        pictures={name: images.pictures for name, images in context.test_sets.items() if images.pictures},
     )
     return comparison, without
 

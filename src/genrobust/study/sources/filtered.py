@@ -40,7 +40,7 @@ class FilteredDataset(ImageSource):
             judge = digest(self.judge.rejected)
         else:
             judge = hash_clip(self.judge) if self.rule.by == "clip" else self.judge.name
-        rule = self.rule.model_dump(mode="json", exclude={"file"})  # which is known by content
+        rule = self.rule.model_dump(mode="json", exclude={"file", "clip", "arm"})  # which are known by content
         return {"dataset": self.dataset.identity, "rule": rule, "judge": judge}
 
     @cached_property

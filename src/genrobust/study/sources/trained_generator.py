@@ -91,7 +91,7 @@ class TrainedGenerator(Rebuilt):
             raise UserError(f"generator.engine: {base.engine} trains no {config.noun}: set it to diffusers")
         if isinstance(config, ClassModelConfig):
             return ClassModel(base, config, self.images, labels, recipe.data_seed)
-        return Finetune(base, config, self.images, labels, recipe.data_seed, recipe.generate.prompts)
+        return Finetune(base, config, self.images, labels, recipe.data_seed, recipe.class_prompts)
 
     @property
     def threads(self) -> int:

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated
 
-from genrobust.cli import COMMANDS, OUT, START, OutFolder, Overwrite, in_group, option, tell
+from genrobust.cli import COMMANDS, OUT, START, Overwrite, in_group, option, tell
 from genrobust.core import UserError
 
 
@@ -28,8 +28,8 @@ def init(
     real: Annotated[
         str | None, option("--real STYLE", "The style to train on, where --train holds folders STYLE/CLASS.")
     ] = None,
-    recipe: Annotated[Path, option("--recipe FILE", "The recipe to write.")] = Path("study.yaml"),
-    out: OutFolder = Path(OUT),
+    out: Annotated[Path, option("--out FILE", "The recipe to write.")] = Path("study.yaml"),
+    runs: Annotated[Path, option("--runs DIR", "The folder of studies.")] = Path(OUT),
     overwrite: Overwrite = False,
     pretrained: Annotated[
         str | None, option("--pretrained NAME", "The network to start from (train.init); default: one for photographs.")
@@ -54,7 +54,7 @@ def init(
     generators = {"--generated": generated, "--server": server, "--own-generator": own_generator}
     if len(given := [name for name, value in generators.items() if value]) > 1:
         raise UserError(f"{' and '.join(given)} exclude each other: leave out all but one")
-    output, studies = OutputFile(recipe, ".yaml", overwrite=overwrite), local_folder(out)
+    output, studies = OutputFile(out, ".yaml", overwrite=overwrite), local_folder(runs)
     output.check()
     found = find(train, {"test": test, "val": val, "generated": generated, "retrieved": retrieved}, shift or [], real)
     values = propose(found, "scratch" if scratch else pretrained, server, own_generator)
