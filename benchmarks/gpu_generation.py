@@ -19,7 +19,8 @@ from generation import draw_plainly
 from gpu_results import Part, Results, Seconds
 
 from genrobust.core import ClassLabel, LabelSpace
-from genrobust.generate import Generation, Plan, engine_of, open_generated, plan_of
+from genrobust.data import ShardDataset
+from genrobust.generate import Generation, Plan, engine_of, plan_of
 from genrobust.recipe import GenerateConfig, GeneratorConfig, PromptConfig
 
 CLASSES = 10
@@ -121,7 +122,7 @@ class Drawing:
         with job.claimed():
             draw = job.load()
             seconds = self.timed(lambda n: draw(range(SHARDS * n, SHARDS * (n + 1))), SHARDS * images)
-            again = sum(open_generated(out, partial=True).metadata(["redraws"])["redraws"].to_pylist())
+            again = sum(ShardDataset(out, allow_partial=True).metadata(["redraws"])["redraws"].to_pylist())
         if again:
             raise RuntimeError(f"{again} images were drawn again: random weights gave blank ones, which takes time")
         return seconds

@@ -17,6 +17,8 @@ MISTAKES = [  # command, what the error names; small.yaml is a recipe, made and 
     ("run small.yaml --set train.steps=0", "train.steps"),
     ("run small.yaml --set reference=none", "reference"),
     ("show small.yaml --set nonsense", "--set nonsense"),
+    ("show small.yaml --set 'title=round #2'", "title=round #2: YAML takes what follows # for a comment"),
+    ("show small.yaml --set train.steps=010", "train.steps: input should be a valid integer (got '010')"),
     ("show small.yaml --set arms=[]", "arms"),
     ("show small.yaml --quick", "--quick"),
     ("show small.yaml --set generator=null", "generator"),

@@ -55,6 +55,33 @@ def test_the_modules_that_took_part_are_recorded_in_little_space(made: dict[str,
     assert not any(name.startswith("train.") for name in made["dataset"]["code"])
 
 
+@pytest.mark.parametrize(
+    ("kind", "module", "takes_part"),
+    [
+        ("dataset", "classifiers.precision", True),
+        ("generator", "classifiers.precision", True),
+        ("generator", "classifiers.networks.training_state", True),
+        ("packed", "train.packed.copies", True),
+        ("packed", "train.loop", False),
+    ],
+)
+def test_a_kind_names_the_modules_that_decide_its_bytes(kind: str, module: str, takes_part: bool) -> None:
+    assert (module in made_by(kind)["code"]) == takes_part
+
+
+SAMPLE = """
+class Sample(tuple):
+    def add(self, *more: int, empty=(), none=None) -> list[int]:
+        return [f"{one!r:>4} é\\n" for one in (*self, *more) if one not in [] and (lambda: one)()]
+"""
+
+
+def test_every_version_of_python_gives_a_module_the_same_hash(source: Path, made: dict[str, dict[str, str]]) -> None:
+    (source / "genrobust" / "core" / "sample.py").write_text(SAMPLE, encoding="utf-8")
+    then = {**made["dataset"], "code": {"core.sample": "4e21f758"}}
+    assert run(source, COMPARE, json.dumps(then)) == {}
+
+
 CHANGES = {  # of the text of a module
     "code": lambda text: f"{text}\nONE_MORE = True\n",
     "a comment": lambda text: text.replace("\nimport ", "\n# One more.\nimport ", 1),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,15 +24,15 @@ def generate(
     config: GenerateConfig,
     labels: LabelSpace,
     out: Path,
-    shards: Iterable[int] | None = None,
+    shards: Collection[int] | None = None,
     **more: Any,
 ) -> ShardDataset:
-    """Draw the missing shards in this process, on one thread of the CPU."""
+    """Draw the missing shards, or those of `shards` alone, in this process, on one thread of the CPU."""
     job = Generation(plan, generator, config, labels, out, "cpu", 1, **more)
-    with job.claimed(shards) as missing:
-        if missing:
-            job.load()(missing)
-        return open_generated(out, partial=shards is not None)
+    with job.claimed() as missing:
+        if drawn := [index for index in missing if shards is None or index in shards]:
+            job.load()(drawn)
+        return open_generated(out) if shards is None else ShardDataset(out, allow_partial=True)
 
 
 def pixels(drawn: Sequence[Drawing] | ShardDataset) -> np.ndarray:

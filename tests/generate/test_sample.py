@@ -89,3 +89,9 @@ def test_levels_are_rounded_as_pil_images_from_diffusers():
     values = np.array([0.0, 0.4 / 255, 0.6 / 255, 1.0])
     assert to_uint8(values).tolist() == [0, 0, 1, 255]
     assert to_uint8(to_uint8(values)).tolist() == [0, 0, 1, 255]
+
+
+@pytest.mark.parametrize("pixels", [[-0.5, 0.5], [0.0, 1.5], [3, 200]])
+def test_an_engine_whose_numbers_are_in_another_range_is_refused(pixels):
+    with pytest.raises(AssertionError, match=r"Engine\.draw returns uint8, or floats in \[0, 1\]"):
+        to_uint8(np.array(pixels))

@@ -6,7 +6,7 @@ from collections import Counter
 import pytest
 
 from genrobust.core import ClassLabel, LabelSpace, UserError
-from genrobust.generate import Plan
+from genrobust.generate import Plan, class_templates
 from genrobust.generate.templates import Template, template_set, templates_of
 from genrobust.recipe import PromptConfig
 
@@ -106,6 +106,15 @@ def test_a_json_file_holds_full_prompts_by_class(write):
 @pytest.mark.parametrize("key", ["n01", "Crane", "crane bird"])
 def test_classes_are_found_by_id_name_or_prompt_name(write, key):
     assert set(prompts(plan(write({key: ["x"], "n02": ["y"]})))["n01"]) == {"x"}
+
+
+def test_a_key_that_names_two_classes_is_refused(write):
+    """As CLIP's names call two classes of ImageNet "missile"."""
+    alike = LabelSpace((ClassLabel("n1", "missile", "missile"), ClassLabel("n2", "missile", "missile")), True)
+    with pytest.raises(UserError, match=r"prompts\.json: 'missile' names 2 classes"):
+        class_templates(PromptConfig(strategy="list", file=write({"missile": ["x"]})), alike)
+    by_id = class_templates(PromptConfig(strategy="list", file=write({"n1": ["x"], "n2": ["y"]})), alike)
+    assert [templates[0].text for templates in by_id] == ["x", "y"]
 
 
 def test_a_smaller_plan_of_listed_prompts_is_a_prefix(write):

@@ -202,6 +202,7 @@ MISTAKES = [  # change to SMALL, what the error names
     (dataset(from_scratch=True, generator={"model": "x"}), "datasets.few: generator.model: "),
     (dataset(from_scratch=True, generator={"mode": "images"}), "datasets.few: generator.mode: "),
     (dataset(from_scratch=True, generator={"width": 64}), "datasets.few.generator: width: this key belongs to"),
+    (dataset(from_scratch=True) | {"generator": {"scheduler": "euler"}}, "datasets.few.generator: scheduler: "),
     ({"seeds": [1, 1]}, "seeds: "),
     ({"seeds": []}, "seeds: "),
     ({"claims": [{"says": "it helps", "arm": "real", "than": "reel"}]}, "claims.0.than: 'reel' is no arm"),

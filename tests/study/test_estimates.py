@@ -49,6 +49,11 @@ def test_a_file_of_the_user_s_of_that_name_stays(tmp_path, text):
     assert rate_of(tmp_path) is None
 
 
+def test_a_folder_that_cannot_be_written_needs_no_rates(tmp_path):
+    (tmp_path / "runs").touch()
+    assert Rates(tmp_path / "runs").once("network", lambda: {"parameters": 1.0}) == {"parameters": 1.0}
+
+
 def test_training_has_an_estimate_before_a_run_and_what_ran_a_better_one(tmp_path, monkeypatch):
     """Relative to each other, since this machine is as fast as it is."""
     monkeypatch.chdir(tmp_path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import fields, replace
 from pathlib import Path
@@ -160,6 +161,28 @@ def test_what_chooses_holds_no_copy_of_what_is_tested(folders: Folders, tmp_path
     context = Context(recipe_of(folders, tune={"choose_by": ["solid"]}), tmp_path / "runs")
     assert not [key for key in context.data.tests["solid"].keys if "copy" in key]
     assert of(context.data.tests["emoji"]) == before
+
+
+@pytest.mark.parametrize("apart", [{}, {"groups_apart": {"pattern": r"solid(\d+)"}}], ids=["copies", "of one name"])
+def test_nothing_is_learned_from_what_chooses(
+    apart: dict[str, Any], folders: Folders, write_folder: Callable[..., Path], tmp_path: Path
+) -> None:
+    web = write_folder("web", "retrieved", 6, CLASSES)
+    for number, path in enumerate(sorted(web.rglob("*.png"))):
+        path.rename(path.with_name(f"own {1000 + number}.png"))
+    for number, path in enumerate(sorted(folders["solid"].rglob("*.png"))):
+        path = path.rename(path.with_name(f"solid{number}.png"))
+        picture = next((web / path.parent.name).iterdir()) if apart else path
+        shutil.copy(picture, web / path.parent.name / f"solid{number} copy.png")
+    section: dict[str, Any] = {"extra": {"web": str(web)}, "shifted_val": "solid", **apart}
+    plain, chooses = (
+        Context(recipe_of(folders, data=section, tune=tune), tmp_path / "runs").data
+        for tune in (None, {"choose_by": ["solid-val"]})
+    )
+    assert plain.shifted_val is not None and chooses.shifted_val is not None
+    assert of(plain.shifted_val) == of(chooses.shifted_val)
+    copies = {name.replace(".png", " copy.png") for name in of(plain.shifted_val)}
+    assert copies <= {*of(plain.extra["web"])} and not copies & {*of(chooses.extra["web"])}
 
 
 def test_a_set_of_copies_alone_and_a_class_of_copies_alone_are_mistakes(folders: Folders, tmp_path: Path) -> None:

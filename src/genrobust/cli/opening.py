@@ -140,12 +140,12 @@ def print_work(rows: "Sequence[Row]", to: "Console", title: str | None = None) -
     workers = context.executor.workers()
     parts = ([about(seconds)] if seconds else []) + (["steps that are not measured yet"] if unknown else [])
     with_workers = f", with {workers} workers" if workers > 1 else ""
-    need, room = disk(rows) / 1e9, _free(context.out) / 1e9
+    need, free = disk(rows) / 1e9, _free(context.out) / 1e9
     to.print(
-        f"left: {' and '.join(parts)}{with_workers}; about {need:.2f} GB of {room:.0f} GB free for "
+        f"left: {' and '.join(parts)}{with_workers}; about {need:.2f} GB of {free:.0f} GB free for "
         f"{escape(str(context.out))}"
     )
-    if need > room:
+    if need > free:
         to.print("[bold yellow]warning:[/] not enough disk space: free some, or choose another --runs")
 
 
@@ -192,12 +192,17 @@ def _with_options(opener: Function, function: Function) -> Function:
 
 
 def open_named(studies: "Studies", model: str, labels: Path | None) -> "OpenClassifier":
-    """Open the classifier that `model` names, with the class names in the file `labels`.
+    """Open the classifier that `model` names, with the class names in the file `labels`; an arm as its recipe tests it.
 
     Raises:
         UserError: A recipe without an arm or with an unknown one, an arm that is not trained and may not be, or a model
             that cannot be opened.
     """
-    from genrobust.classifiers import open_classifier
+    from genrobust.classifiers import open_checkpoint, open_classifier
+    from genrobust.study import recipe_and_name
 
-    return open_classifier(str(studies.checkpoint(model) or model), labels)
+    checkpoint = studies.checkpoint(model)
+    opened = open_classifier(str(checkpoint or model), labels)
+    if checkpoint is None:
+        return opened
+    return open_checkpoint(checkpoint, studies.recipe(recipe_and_name(model)[0]).evaluate)

@@ -47,11 +47,6 @@ from .files import (
     remove_leftovers as remove_leftovers,
     replacing as replacing,
 )
-from .generator_files import (
-    INDEX as INDEX,
-    hash_generator as hash_generator,
-    part_files as part_files,
-)
 from .hub import download as download
 from .images import (
     FLAT_IMAGE as FLAT_IMAGE,
@@ -90,6 +85,7 @@ from .keys import (
     digest as digest,
     file_name as file_name,
     hash_file as hash_file,
+    hash_files as hash_files,
     hash_folder as hash_folder,
     hash_once as hash_once,
     hashed_seed as hashed_seed,

@@ -72,9 +72,9 @@ class Damage(NamedTuple):
     what: str
 
 
-def artifact_folder(room: Path, word: str, inputs: object) -> Path:
-    """Return the folder in `room` of what is made from `inputs`: a readable word, and their hash."""
-    return room / f"{slug(word)[:LONGEST_WORD].strip('-')}-{digest(inputs, HASH)}"
+def artifact_folder(folder: Path, word: str, inputs: object) -> Path:
+    """Return the folder in `folder` of what is made from `inputs`: a readable word, and their hash."""
+    return folder / f"{slug(word)[:LONGEST_WORD].strip('-')}-{digest(inputs, HASH)}"
 
 
 class Artifact:
@@ -230,7 +230,7 @@ class Artifact:
                 (self.folder / name).unlink()
 
     def discard_part(self, part: str) -> None:
-        """Have a part made again, by removing its manifest."""
+        """Remove the manifest of a part, so that the part is made again."""
         self.discard(_part_manifest(part))
 
     @contextmanager
@@ -255,12 +255,13 @@ class Artifact:
             parts: Finished parts, whose files and manifests are files of the artifact, too.
         """
         files = dict(manifest.files)
-        unfinished = self._read_manifest(UNFINISHED).files if self.is_begun else {}
         for part in parts:
             finished = self.part(part)
             assert finished is not None, part
             files |= {**finished.files, _part_manifest(part): self._facts(_part_manifest(part))}
-        for name in self._file_names() - unfinished.keys() if names is None else names:
+        if names is None:
+            names = self._file_names() - (self._read_manifest(UNFINISHED).files.keys() if self.is_begun else set())
+        for name in names:
             files[name] = self._publish_file(name)
         self._write_manifest(MANIFEST, replace(manifest, files=dict(sorted(files.items()))))
         self.clean()
@@ -412,10 +413,10 @@ def link(path: Path, folder: Path) -> None:
             new.replace(path)
 
 
-def fetch_artifacts(room: Path) -> None:
-    """Bring the manifests of all artifacts in `room` up to date with its URL, if it has one, as `Artifact.fetch`."""
-    if (remote := remote_of(room)) is not None:
-        for path in remote.update(room, re.compile(f"[^/]+/{MANIFEST}")):
+def fetch_artifacts(folder: Path) -> None:
+    """Bring the manifests of all artifacts in `folder` up to date with its URL, if it has one, as `Artifact.fetch`."""
+    if (remote := remote_of(folder)) is not None:
+        for path in remote.update(folder, re.compile(f"[^/]+/{MANIFEST}")):
             Artifact(path.parent)._forget_outdated(MANIFEST)
 
 

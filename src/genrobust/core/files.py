@@ -38,7 +38,7 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
     this returns.
 
     Raises:
-        DiskFull: There is no room.
+        DiskFull: The disk is full.
         UserError: `path` is no regular file, such as a link, which a rename would replace.
         GenrobustError: The system refuses otherwise; the message names the folder.
     """

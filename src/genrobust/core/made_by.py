@@ -11,7 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-LIBRARIES = ("torch", "torchvision", "timm", "diffusers", "transformers")
+LIBRARIES = ("torch", "torchvision", "timm", "diffusers", "transformers", "numpy", "pillow")
 CODE = "code"  # the key of the hashes of modules
 _HASH = 8  # hex digits of the hash of a module
 _PACKAGE = "genrobust."
@@ -19,14 +19,14 @@ _ROOT = Path(__file__).parents[1]
 _CORE = ("core.images", "core.keys", "core.devices", "core.precision")
 _READERS = "data.readers."  # which decide what is listed, and so the fingerprints that are among the inputs
 _MODULES = {  # what may decide the bytes of each kind of artifact, whichever process makes it
-    "dataset": (*_CORE, "data.shard_files", "generate"),
-    "generator": (*_CORE, "data", "generate"),
+    "dataset": (*_CORE, "classifiers.precision", "data.shard_files", "generate"),
+    "generator": (*_CORE, "classifiers.networks", "classifiers.precision", "data", "generate"),
     "checkpoint": (*_CORE, "data", "classifiers", "train"),
     "predictions": (*_CORE, "data", "classifiers"),
     "embeddings": (*_CORE, "data", "classifiers"),
     "filter": (*_CORE, "data", "classifiers"),
     "search": (*_CORE, "data", "classifiers"),
-    "packed": (*_CORE, "data", "train"),
+    "packed": (*_CORE, "data", "train.packed"),
 }
 
 
@@ -139,4 +139,12 @@ def _hash_code(path: Path) -> str:
             and ast.get_docstring(node, clean=False) is not None
         ):
             node.body = node.body[1:]
-    return hashlib.sha256(ast.dump(tree).encode()).hexdigest()[:_HASH]
+    return hashlib.sha256(_as_text(tree).encode()).hexdigest()[:_HASH]
+
+
+def _as_text(part: Any) -> str:
+    """A part of a syntax tree, without its empty fields, which differ between versions of Python as `ast.dump` does."""
+    if isinstance(part, ast.AST):
+        fields = (f"{name}={_as_text(value)}" for name, value in ast.iter_fields(part) if value not in (None, []))
+        return f"{type(part).__name__}({', '.join(fields)})"
+    return f"[{', '.join(map(_as_text, part))}]" if isinstance(part, list) else ascii(part)

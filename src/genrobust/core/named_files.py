@@ -65,7 +65,7 @@ class OutputFile:
 
         Raises:
             UserError: As for `check`.
-            DiskFull, GenrobustError: There is no room; the system refuses otherwise.
+            DiskFull, GenrobustError: The disk is full; the system refuses otherwise.
         """
         path, target = self.path, self.check()
         if str(path) in _STREAMS:  # a file behind it, as in `> out.txt`, must not be renamed away

@@ -35,7 +35,7 @@ def write_files(
     Raises:
         UserError: A file, a link or a folder of one of the names is none that genrobust wrote, or was changed since;
             or the folder is another artifact.
-        DiskFull, GenrobustError: There is no room; the system or the store refuses otherwise.
+        DiskFull, GenrobustError: The disk is full; the system or the store refuses otherwise.
     """
     artifact = Artifact(folder)
     make_folder(folder)

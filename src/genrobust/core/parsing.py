@@ -11,16 +11,30 @@ import yaml
 from genrobust.core.errors import UserError
 
 _TAG = "tag:yaml.org,2002:"
+_NOT_AS_YAML_1_1 = ("int", "float", "timestamp")
 _Safe: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 class _Loader(_Safe):
-    """Loads plain values, and takes 1e-3 for a number, as YAML 1.2 does."""
+    """Loads plain values. Only what is plainly a number is one: 1e-3 is, as in YAML 1.2; 010, 1:30 and dates are texts.
+
+    YAML 1.1 reads 010 as 8 and 1:30 as 90.
+    """
+
+    yaml_implicit_resolvers = {  # noqa: RUF012 (as in the base)
+        first: [(tag, pattern) for tag, pattern in resolvers if tag.removeprefix(_TAG) not in _NOT_AS_YAML_1_1]
+        for first, resolvers in _Safe.yaml_implicit_resolvers.items()
+    }
 
 
-_Loader.add_implicit_resolver(
-    f"{_TAG}float", re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d{1,3}$"), list("+-.0123456789")
-)
+for _kind, _pattern in (
+    ("int", r"[-+]?(0|[1-9][\d_]*|0x[\da-fA-F]+)$"),
+    (
+        "float",
+        r"([-+]?((\d[\d_]*\.\d*|\.\d+)([eE][-+]?\d{1,3})?|\d+[eE][-+]?\d{1,3}|\.(inf|Inf|INF))|\.(nan|NaN|NAN))$",
+    ),
+):
+    _Loader.add_implicit_resolver(_TAG + _kind, re.compile(_pattern, re.ASCII), list("+-.0123456789"))
 
 
 def parse_yaml(text: str | bytes, source: str) -> Any:
@@ -45,7 +59,7 @@ def parse_yaml(text: str | bytes, source: str) -> Any:
         raise UserError(f"{source} is not valid YAML: it is nested too deeply") from None
     except UnicodeDecodeError:
         raise UserError(f"{source} is no text in UTF-8: save it in that encoding") from None
-    except ValueError as error:  # a date or a number that is none
+    except ValueError as error:  # a number of too many digits
         raise UserError(f"{source} is not valid YAML: {error}") from None
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from genrobust.core.errors import DiskFull, GenrobustError, UserError, one_line
-from genrobust.core.files import lock, make_folder, refusal, temporary
+from genrobust.core.files import lock, make_folder, refusal, replacing, temporary
 from genrobust.core.keys import file_name
 from genrobust.core.machine import user_cache
 from genrobust.core.masking import mask_secrets
@@ -132,8 +132,8 @@ class Remote:
         for path, content in contents.items():
             if not path.is_file() or path.read_bytes() != content:
                 make_folder(path.parent)
-                (part := temporary(path)).write_bytes(content)
-                part.replace(path)
+                with replacing(path) as file:
+                    file.write(content)
                 changed.append(path)
         for path in local:  # what was here before the URL was listed
             if path not in contents:

@@ -13,13 +13,16 @@ from diffusers.schedulers import KarrasDiffusionSchedulers
 from safetensors import safe_open
 
 from genrobust.classifiers import resolved_here
-from genrobust.core import INDEX, UserError
+from genrobust.core import UserError
 from genrobust.generate.calls import EMPTY_WARNING, explain, muted, refusing_random_weights
+from genrobust.generate.generator_files import INDEX
 from genrobust.generate.locate import Adapter, find_adapter, find_lora, read_index
 from genrobust.generate.mode import Generator, locate, mode_of
+from genrobust.generate.patch_autoencoder import PatchAutoencoder
 from genrobust.generate.pipeline_config import DiffusersConfig
 from genrobust.generate.pipelines import ENCODED
-from genrobust.generate.speed import networks_of, place, trunk_of
+from genrobust.generate.speed import AUTOENCODERS, networks_of, place, trunk_of
+from genrobust.recipe import PATCH
 
 ADAPTER = "recipe"  # the name of a LoRA in the pipeline
 
@@ -178,12 +181,18 @@ def _add_adapter(pipeline: Any, adapter: Adapter, scale: float) -> None:
         pipeline.set_ip_adapter_scale(scale)
 
 
+def latent_scale(autoencoder: Any) -> int:
+    """Return how many pixels a side one latent of `autoencoder` covers."""
+    if isinstance(autoencoder, PatchAutoencoder):
+        return PATCH
+    channels = autoencoder.config.get("block_out_channels")
+    return 2 ** (len(channels) - 1) if channels else 8
+
+
 def _image_size(config: DiffusersConfig, pipeline: Any) -> tuple[int, int]:
     """Width and height of the images in pixels: the recipe's, or else what the generator was trained on."""
-    channels = getattr(getattr(getattr(pipeline, "vae", None), "config", None), "block_out_channels", None)
-    draws_pixels = all(getattr(pipeline, name, None) is None for name in ("vae", "movq"))
-    default_scale = 2 ** (len(channels) - 1) if channels else 1 if draws_pixels else 8
-    scale = getattr(pipeline, "vae_scale_factor", default_scale)
+    autoencoder = next((part for name in AUTOENCODERS if (part := getattr(pipeline, name, None)) is not None), None)
+    scale = getattr(pipeline, "vae_scale_factor", 1 if autoencoder is None else latent_scale(autoencoder))
     trunk = trunk_of(pipeline)
     sample = (trunk and trunk.config.get("sample_size")) or getattr(pipeline, "default_sample_size", None)
     own_scale = scale

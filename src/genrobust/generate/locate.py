@@ -13,7 +13,6 @@ from huggingface_hub import hf_hub_download, snapshot_download, try_to_load_from
 
 from genrobust.core import (
     EMBEDDED,
-    INDEX,
     Artifact,
     UserError,
     digest,
@@ -23,6 +22,7 @@ from genrobust.core import (
     one_line,
     reading,
 )
+from genrobust.generate.generator_files import INDEX
 from genrobust.generate.pipeline_config import AdapterConfig, DiffusersConfig, LoraConfig
 
 GENERATOR = "generator"  # the kind of the artifact of one that was trained here

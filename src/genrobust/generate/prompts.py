@@ -26,6 +26,7 @@ class Prompts:
 
     def __init__(self, generator: Generator) -> None:
         self._pipeline, self._device = generator.pipeline, generator.device
+        self._guidance = generator.config.guidance_scale
         self._names = ENCODED.get(type(generator.pipeline).__name__, ())
         parameters = inspect.signature(generator.pipeline.__call__).parameters
         self._takes_negative = "negative_prompt" in parameters and true_guidance(generator.pipeline) != 1
@@ -40,18 +41,19 @@ class Prompts:
         # At a guidance of 1 or less, diffusers guides nothing and leaves the negative prompt alone; of Z-Image and
         # Krea 2 at 0, whose guidance is what is added.
         unguided = 0 if kind.startswith(("ZImage", "Krea2")) else 1
-        self._negative = self._takes_negative and generator.config.guidance_scale > unguided
+        self._negative = self._takes_negative and self._guidance > unguided
         self._negatives = cache(self._encode_negative)  # each by itself: a recipe has one
 
     def arguments(self, requests: Sequence[Request]) -> dict[str, Any]:
         """Return the prompt arguments of the pipeline's call for `requests`.
 
         Raises:
-            UserError: A request has a negative prompt, and the pipeline takes none.
+            UserError: A request has a negative prompt, and the pipeline takes none, or none at this guidance.
         """
-        if not self._takes_negative and any(r.negative_prompt for r in requests):
+        if not self._negative and any(r.negative_prompt for r in requests):
+            unguided = f" at a guidance_scale of {self._guidance:g}" if self._takes_negative else ""
             kind = type(self._pipeline).__name__
-            raise UserError(f"generate.prompts.negative_prompt: a {kind} takes none: leave it out")
+            raise UserError(f"generate.prompts.negative_prompt: a {kind} takes none{unguided}: leave it out")
         prompts, negatives = [r.prompt for r in requests], [r.negative_prompt for r in requests]
         if not self._names:
             return {"prompt": prompts, **({"negative_prompt": negatives} if self._negative else {}), **self._plain}

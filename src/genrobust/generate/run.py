@@ -84,10 +84,10 @@ class Generation:
         self.parts = plan.shards(config.shard_size)
 
     @contextmanager
-    def claimed(self, shards: abc.Iterable[int] | None = None) -> abc.Iterator[list[int]]:
-        """Begin the dataset for the block, which gets those of `shards` that are missing; None are all of them.
+    def claimed(self) -> abc.Iterator[list[int]]:
+        """Begin the dataset for the block, which gets the missing shards, and finish it when all are there.
 
-        The folder is locked if all are to be made. The dataset is finished when all shards are there.
+        The folder is locked if there is something to do.
 
         Raises:
             UserError: The generator cannot be found, or the folder holds another dataset, is in use, or cannot be
@@ -96,22 +96,21 @@ class Generation:
                 then a rerun draws them again.
         """
         out, total = self._out, len(self.parts)
-        requested = list(range(total)) if shards is None else sorted(set(shards))
         about = self._describe()
         make_folder(out)
         undone = missing_shards(out, total)  # fetches what others made
-        alone = shards is None and bool(undone or leftovers(out))
-        with lock(out) if alone else nullcontext():
+        has_work = bool(undone or leftovers(out))
+        with lock(out) if has_work else nullcontext():
             begin_dataset(out, about, self._inputs)
-            if alone:
+            if has_work:
                 remove_leftovers(out)
             done = set(done_shards(out))
             finish_dataset(out)
-            missing = [index for index in requested if index not in done]
+            missing = [index for index in range(total) if index not in done]
             images = sum(len(self.parts[index]) for index in missing)
             engine_of(self._generator).check_amount(self._generator, images)
             yield missing
-            if alone:
+            if has_work:
                 remove_leftovers(out)  # of others that drew meanwhile and were killed
             if missing:
                 self._require_images()
@@ -208,13 +207,13 @@ class _Run:
             raise _no_image(self._record["generator"], self._given_up, [rejected[-1]["reason"]])
 
 
-def open_generated(folder: Path, partial: bool = False) -> ShardDataset:
+def open_generated(folder: Path) -> ShardDataset:
     """Open a generated dataset, and warn of requests that gave no image, and of copies.
 
     Raises:
-        UserError: Shards are missing, and it may not be `partial`.
+        UserError: Shards are missing.
     """
-    dataset = ShardDataset(folder, allow_partial=partial)
+    dataset = ShardDataset(folder)
     if given_up := dataset.given_up:
         reasons, total = "; ".join(sorted(set(given_up.values()))), len(dataset) + len(given_up)
         log.warning(f"{folder}: {len(given_up)} of {total} requests gave no image ({reasons})")

@@ -12,6 +12,7 @@ from genrobust.generate.engine import Engine
 
 FAULTS = ("black", "blank", "nan", "unsafe")
 REDRAWS = 5  # of an image that is of no use
+SLACK = 0.001  # beyond [0, 1], which rounds to its ends
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,4 +80,7 @@ def fault(image: np.ndarray | None) -> str:
 
 def to_uint8(image: np.ndarray) -> np.ndarray:
     """[0, 1] to 0..255, rounded as diffusers rounds; bytes stay what they are."""
-    return image if image.dtype == np.uint8 else (image * 255).round().astype(np.uint8)
+    if image.dtype == np.uint8:
+        return image
+    assert image.min() >= -SLACK and image.max() <= 1 + SLACK, "Engine.draw returns uint8, or floats in [0, 1]"
+    return (image * 255).round().astype(np.uint8)

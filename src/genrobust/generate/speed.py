@@ -107,7 +107,7 @@ def compile_network(generator: Generator) -> None:
     dynamic = None if kind.startswith(AS_LONG_AS_PROMPTS) else False
     arguments: dict[str, Any] = {"dynamic": dynamic, "options": compiler_options()}
     room_for_code(generator.config.model_dump_json())
-    if isinstance(trunk, diffusers.UNet2DConditionModel):
+    if isinstance(trunk, diffusers.UNet2DConditionModel | diffusers.UNet2DModel):
         for block in large_blocks(trunk):
             block.compile(**arguments)
         return

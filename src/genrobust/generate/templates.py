@@ -95,8 +95,8 @@ def read_listed(path: Path, labels: LabelSpace) -> list[tuple[Template, ...]]:
     classes; empty lines count for nothing.
 
     Raises:
-        UserError: The file cannot be read, a class has no prompts, a template has no slot, or a full prompt has one.
-            The message names the file and the class or line.
+        UserError: The file cannot be read, a class has no prompts, two have the same, a template has no slot, or a full
+            prompt has one. The message names the file and the class or line.
     """
     is_json = path.suffix.lower() == ".json"
     with reading(f"prompts.file {path}", ValueError):
@@ -106,13 +106,17 @@ def read_listed(path: Path, labels: LabelSpace) -> list[tuple[Template, ...]]:
         if not isinstance(prompts_by_class, dict):
             kind = type(prompts_by_class).__name__
             raise UserError(f"prompts.file: {path} holds a {kind}; it needs a mapping of class to prompts")
-        return [_full_prompts(path, prompts_by_class, class_label) for class_label in labels.classes]
+        meanings = Counter(name for class_label in labels.classes for name in class_label.spellings)
+        return [_full_prompts(path, prompts_by_class, class_label, meanings) for class_label in labels.classes]
     templates = tuple(Template(line.strip()) for line in text.splitlines() if line.strip())
     check_templates(templates, str(path))
     return [templates] * len(labels)
 
 
-def _full_prompts(path: Path, prompts_by_class: dict[str, Any], class_label: ClassLabel) -> tuple[Template, ...]:
+def _full_prompts(
+    path: Path, prompts_by_class: dict[str, Any], class_label: ClassLabel, meanings: Counter[str]
+) -> tuple[Template, ...]:
+    """The prompts of one class; `meanings` counts the classes that each key may name."""
     keys = [name for name in class_label.spellings if name in prompts_by_class]
     if len(keys) != 1:
         problem = f"one class twice, as {keys[0]!r} and {keys[1]!r}" if keys else "no prompts for it"
@@ -120,6 +124,8 @@ def _full_prompts(path: Path, prompts_by_class: dict[str, Any], class_label: Cla
             f"prompts.file: the class {class_label.name!r} ({class_label.label_name!r} in the data) needs one list of "
             f"prompts, and {path} has {problem}"
         )
+    if meanings[keys[0]] > 1:
+        raise UserError(f"prompts.file: {path}: {keys[0]!r} names {meanings[keys[0]]} classes: write the id of each")
     prompts = prompts_by_class[keys[0]]
     if not isinstance(prompts, list) or not prompts:
         raise UserError(f"prompts.file: {path}: {keys[0]!r} needs a list of prompts, one or more")

@@ -74,6 +74,8 @@ def load_recipe(name_or_path: str, overrides: Iterable[str] = (), quick: bool = 
         if not sign or not key:
             raise UserError(f"{where}: write key=value, such as --set train.steps=200")
         changes[key] = given(parse_yaml(text, f"{where}: the value"))
+        if re.search(r"(^|\s)#", text) and "#" not in str(changes[key]):
+            raise UserError(f"{where}: YAML takes what follows # for a comment: put the value in quotes of its own")
         set_value(varied, key, changes[key], where)
     recipe = parse_recipe(varied, name_or_path, folder)
     return recipe if "name" in changes else recipe.model_copy(update={"name": _varied_name(recipe.name, changes)})

@@ -7,7 +7,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from functools import cache
 from importlib import metadata
@@ -16,6 +16,7 @@ from typing import Any
 
 from genrobust.core import (
     FLOAT32,
+    GenrobustError,
     StageRecord,
     lock,
     make_folder,
@@ -90,14 +91,22 @@ class Rates:
 
     @contextmanager
     def _locked(self) -> Iterator[dict[str, dict[str, float]]]:
-        """Hold the rates, and write what the block makes of them, but never over a user's file of that name."""
-        make_folder(self._out)
-        with lock(self._out, wait=True):
+        """Hold the rates, and write what the block makes of them, but never over a user's file of that name.
+
+        Nothing is kept where the disk is full, or the folder can only be read.
+        """
+        with ExitStack() as held:
+            try:
+                make_folder(self._out)
+                held.enter_context(lock(self._out, wait=True))
+            except GenrobustError:
+                yield self._read()
+                return
             remove_leftovers(self._out, names=(RATES,))  # of a process that was killed while it saved a rate
             rates, file_path = self._read(), self._out / RATES
             yield rates
             if not file_path.exists() or OURS.encode() in file_path.read_bytes():
-                with replacing(file_path) as file:
+                with suppress(GenrobustError), replacing(file_path) as file:
                     file.write(json.dumps({OURS: dict(sorted(rates.items()))}, indent=1).encode())
 
     def _read(self) -> dict[str, dict[str, float]]:

@@ -6,12 +6,10 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from importlib import metadata
 from pathlib import Path
 
 import torch
 
-from genrobust import __version__
 from genrobust.core import (
     PARTS,
     ImageSet,
@@ -20,6 +18,7 @@ from genrobust.core import (
     StudyData,
     UserError,
     device_name,
+    made_by,
     no_progress,
 )
 from genrobust.data import (
@@ -39,7 +38,6 @@ from genrobust.recipe import Recipe, is_recipe, load_recipe
 
 log = logging.getLogger(__name__)
 
-VERSIONED_PACKAGES = ("torch", "numpy", "scipy", "pillow")  # another version changes partial results by rounding
 PLAIN_TEMPLATE = "a photo of a {}"  # for images whose prompt is not known
 Load = Callable[[str], Recipe]  # by its name
 DataOf = Callable[[str], StudyData | None]  # the images of a recipe by its name; None for a folder
@@ -77,7 +75,7 @@ def open_sets(
     real: ImageSet | None = None
     test_sets: dict[str, ImageSet] = {}
     is_real = real_data is not None and against in (None, dataset)  # and is not compared with itself
-    if against and real_data:
+    if real_data:
         real, test_sets = None if is_real else real_data.train, dict(real_data.tests)
     elif against:
         real = open_images("real", open_stored(Path(against)), classes)
@@ -160,10 +158,9 @@ def _load_data(source: str, load: Load) -> StudyData | None:
 def open_kept_parts(folder: Path, device: torch.device) -> KeptParts:
     """Open the partial results that an interrupted run kept in `folder`.
 
-    Those of another kind of device or other versions of VERSIONED_PACKAGES are not found.
+    Those of another kind of device, or that other code or libraries made, are not found.
     """
-    versions = [metadata.version(name) for name in VERSIONED_PACKAGES]
-    return KeptParts(folder / PARTS, __version__, device_name(str(device)), versions)
+    return KeptParts(folder / PARTS, device_name(str(device)), made_by("filter"))
 
 
 def check_outside(dataset: str, out: Path) -> Path:

@@ -15,45 +15,33 @@ SHOWN = 6  # differences, in a message
 
 @dataclass
 class Makers:
-    """What made `count` artifacts of a `kind`: `versions` by name, and the hash of each of genrobust's `modules`."""
+    """What made `count` artifacts of a `kind`, as `made_by` returns it."""
 
     kind: str
-    count: int
-    versions: dict[str, Any]
-    modules: dict[str, str]
+    made_by: Mapping[str, Any]
+    count: int = 0
 
     def describe(self) -> MadeBy:
         """Return what a report shows of it."""
-        return MadeBy(self.kind, self.count, {**self.versions, CODE: digest(self.modules)})
+        return MadeBy(self.kind, self.count, {**self.made_by, CODE: digest(self.made_by.get(CODE, {}))})
 
 
 def makers_of(folders: Iterable[Path]) -> list[Makers]:
-    """Return what made the finished artifacts among `folders`.
-
-    Those of one kind and the same versions are counted together, unless they differ in the code of a module.
-    """
-    makers: list[Makers] = []
+    """Return what made the finished artifacts among `folders`; those of one kind and code are counted together."""
+    makers: dict[str, Makers] = {}
     for folder in dict.fromkeys(folders):
         artifact = Artifact(folder)
-        if not artifact.is_finished:
-            continue
-        manifest = artifact.manifest()
-        modules = dict(manifest.made_by.get(CODE, {}))
-        versions = {name: version for name, version in manifest.made_by.items() if name != CODE}
-        for made in makers:
-            known = made.modules
-            if (made.kind, made.versions) == (manifest.kind, versions) and known | modules == modules | known:
-                made.count, made.modules = made.count + 1, known | modules
-                break
-        else:
-            makers.append(Makers(manifest.kind, 1, versions, modules))
-    return makers
+        if artifact.is_finished:
+            manifest = artifact.manifest()
+            same = digest([manifest.kind, manifest.made_by])
+            makers.setdefault(same, Makers(manifest.kind, manifest.made_by)).count += 1
+    return [*makers.values()]
 
 
 def describe_others(makers: Iterable[Makers]) -> Iterator[str]:
     """Yield a line for the artifacts of each kind that other versions made, with what differs."""
     for made in makers:
-        if different := made_by_others({**made.versions, CODE: made.modules}):
+        if different := made_by_others(made.made_by):
             things = count(made.count, made.kind.removesuffix("s"))
             yield f"{things} made by {_differences(different)}"
 

@@ -17,6 +17,7 @@ from genrobust.generate.engines.diffusers import DiffusersEngine
 from genrobust.generate.loading import load_generator
 from genrobust.generate.patch_autoencoder import fit_patches
 from genrobust.generate.sample import Sampler
+from genrobust.generate.speed import compile_network, large_blocks
 from genrobust.generate.train.class_model import NULL, ClassCondition, Numbers, StyledTable
 from genrobust.generate.train.objective import in_range, load_views
 from genrobust.recipe import PATCH, GenerateConfig, GeneratorConfig
@@ -61,6 +62,13 @@ def test_the_class_mode_draws_with_it(made):
     assert all(d.image is not None and d.image.shape == (64, 64, 3) for d in drawn)
     turned = DiffusersEngine(config, LabelSpace(tuple(reversed(labels().classes))), None, CPU)
     assert turned.mode.arguments(requests, []) == {"class_labels": [2, 1, 0]}, "it knows its classes by name"
+
+
+def test_it_is_compiled_by_its_large_blocks(made):
+    loaded = load_generator(GeneratorConfig(mode="class", model=str(made), dtype="float32", compile=True), CPU)
+    compile_network(loaded)
+    blocks = large_blocks(loaded.pipeline.transformer)
+    assert len(blocks) == 5 and all(block._compiled_call_impl is not None for block in blocks)
 
 
 def test_it_begins_as_nothing_and_drops_no_class_by_itself(base, tmp_path):

@@ -91,6 +91,15 @@ def test_a_class_model_learns_the_pool_by_class_and_style(by_style, tmp_path):
     assert {request.style for request in other.plan} == {"oil"}
 
 
+def test_a_class_model_learns_images_of_the_size_that_the_generator_section_names(by_style, tmp_path):
+    small = {**by_style, "generator": {**by_style["generator"], "width": 32, "height": 32}}
+    studies = [Study(parse_recipe(raw), tmp_path / "runs") for raw in (small, by_style)]
+    assert studies[0].dataset("styles").trained.folder != studies[1].dataset("styles").trained.folder
+    drawn = studies[0].generate("styles")
+    assert {drawn.image(i).size for i in range(len(drawn))} == {(32, 32)}
+    assert {(row["width"], row["height"]) for row in drawn.metadata().to_pylist()} == {(32, 32)}
+
+
 def test_a_hole_is_filled_by_generators_with_and_without_it_and_by_the_withheld_images(by_style, tmp_path):
     per_class = {"per_class": 2, "shard_size": 4}
     raw = {

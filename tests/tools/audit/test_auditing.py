@@ -234,8 +234,9 @@ def test_pictograms_brings_its_test_sets_and_its_wild_images(icons):
 
 @pytest.mark.parametrize("against", [(), ("--against", "own.yaml")], ids=["alone", "against itself"])
 @pytest.mark.usefixtures("own_run")
-def test_real_images_are_called_so_and_nothing_is_said_of_a_generator(against):
+def test_real_images_are_called_so_and_searched_in_their_test_sets(against):
     said = genrobust("audit", "own.yaml", *against, "--out", "audited").stdout
+    assert [found["against"] for found in read(Path("audited"))["copies"]] == ["test", "solid", "itself"]
     page = Path("audited/audit.html").read_text(encoding="utf-8").partition("<body")[2]
     assert "12 real images" in page and "generat" not in (page + said).lower()
 

@@ -20,6 +20,7 @@ from genrobust.classifiers import (
     CheckpointInfo,
     create_classifier,
     load_checkpoint,
+    open_checkpoint,
     open_classifier,
     open_initial,
     prepare,
@@ -27,7 +28,7 @@ from genrobust.classifiers import (
     save_checkpoint,
 )
 from genrobust.core import GenrobustError, Subset, UserError
-from genrobust.recipe import TrainConfig
+from genrobust.recipe import EvaluateConfig, TrainConfig
 from genrobust.tools.export.classifier import export_classifier
 from genrobust.tools.export.format import FORMATS
 from genrobust.train import Mixture, Source, train
@@ -67,6 +68,28 @@ def test_timm_transformers_and_onnxruntime_give_the_logits_of_the_checkpoint(
     assert tuple(network.pretrained_cfg["label_names"]) == info.classes == few_classes.ids
     raw = exports["onnx"].read_bytes()
     assert b".py" not in raw, "no path of the machine that wrote it"
+
+
+@pytest.mark.parametrize("form", [TIMM, ONNX], ids=["timm", "onnx"])
+def test_a_copy_prepares_images_as_the_scores_of_its_study_were_measured(
+    checkpoint, cut_icons, form, tmp_path, monkeypatch, capsys
+):
+    settings = EvaluateConfig(image_size=40, crop_pct=0.8, flip=True)
+    export_classifier(checkpoint, form, tmp_path / "out", settings=settings)
+    opened, studied = open_classifier(form.opened_as.format(tmp_path / "out")), open_checkpoint(checkpoint, settings)
+    paths = sorted(cut_icons.rglob("*.png"))
+    for image in (Image.open(path).convert("RGB") for path in paths):
+        assert (opened.prepare(image) == studied.prepare(image)).all()
+    network, pixels = studied.load(torch.device("cpu")), studied.prepare(Image.open(paths[3]).convert("RGB"))
+    card = (tmp_path / "out/README.md").read_text(encoding="utf-8")
+    assert "shorter side resized to 50 px" in card and "averaged over an image and its mirror" in card
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(paths[3], "image.png")
+    (code,) = re.findall(r"```python\n(.*?)```", card, re.S)
+    exec(code, {})
+    with torch.inference_mode():
+        answer = network(torch.tensor(pixels).permute(2, 0, 1)[None]).argmax().item()
+    assert capsys.readouterr().out.strip() == studied.classes[answer]
 
 
 def test_classes_keep_their_names_and_what_is_shown_whatever_letters_they_have(tmp_path):
@@ -142,8 +165,8 @@ def other_preparation(folder: Path) -> None:
 @pytest.mark.parametrize("spoil", [other_weights, other_preparation])
 def test_an_export_that_gives_other_logits_is_not_written(checkpoint, tmp_path, spoil):
     class Spoilt(type(TIMM)):
-        def write(self, model, info, folder):
-            super().write(model, info, folder)
+        def write(self, model, info, facts, folder):
+            super().write(model, info, facts, folder)
             spoil(folder)
 
     with pytest.raises(GenrobustError, match=r"differs from the checkpoint by .* in a logit"):

@@ -44,13 +44,18 @@ def test_an_arm_of_a_recipe_judges_and_is_exported(own):
 def test_the_card_has_the_scores_of_its_own_training():
     lines = [f"m{i},solid,{10 + 4 * i},{8 + 3 * i + i % 3}" for i in range(10)]
     Path("lines.csv").write_text("\n".join(["model,test_set,clean,shifted", *lines]))
-    varied = ("--set", "robustness.baselines=lines.csv")
+    varied = ("--set", "robustness.baselines=lines.csv", "--set", "evaluate.crop_pct=0.8")
     genrobust("run", "own.yaml", *varied)
+    assert "resized to 40 px" in genrobust("predict", "own.yaml:real", "test", *varied).stderr
 
     genrobust("export", "own.yaml:real", "--to", "timm", "--out", "my_model", *varied)
     (path,) = Path("runs").glob("own+*/results.json")
     raw, text = json.loads(path.read_text()), Path("my_model/README.md").read_text()
     table = {line.split("|")[1].strip(): line for line in text.splitlines() if line.startswith("|")}
+    assert (
+        "resized to 40 px" in text
+        and json.loads(Path("my_model/config.json").read_text())["pretrained_cfg"]["crop_pct"] == 0.8
+    )
     scores = {of.dataset_name: of.metric_value for of in ModelCard(text).data.eval_results}
     rows = [row for row in raw["summary"]["scores"] if (row["arm"], row["seed"]) == ("real", 0)]
     shown = [row for row in rows if row["metric"] in ("top1", "er") and row["test_set"] in ("test", "solid")]

@@ -105,6 +105,14 @@ def test_styles_of_ones_own_are_named_and_one_is_chosen(folders, styles):
     assert (loaded().data.source, data.clean, data.shifts) == ("domains", "oil", ("ink",))
 
 
+def test_styles_that_stand_where_classes_do_are_doubted(styles, write_folder):
+    write_folder("more test/ink", "solid", 2, CLASSES)
+    write_folder("more test/oil", "duotone", 2, CLASSES)
+    shutil.rmtree("more/oil/camera")
+    (doubt,) = [line for line in written("--train", "more", "--test", "more test") if line.startswith("check: ")]
+    assert doubt.startswith("check: the classes are ink, oil, which hold the same folders.") and "--real" in doubt
+
+
 def test_styles_are_shifts_and_images_to_retrieve(folders, styles, write_folder):
     write_folder("shifts/ink", "solid", 4, CLASSES)
     write_folder("shifts/oil", "duotone", 4, CLASSES)

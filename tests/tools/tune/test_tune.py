@@ -1,6 +1,7 @@
 """Tuning: rounds, their budget, what chooses, and what is written."""
 
 import csv
+import json
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ RECIPE = {
     "name": "icons",
     "threads": 1,
     "device": "cpu",
+    "seeds": [0, 1, 2],
     "generator": {"steps": 1},
     "generate": {"per_class": 2},
     "train": {**TRAIN, "steps": 36},
@@ -61,7 +63,7 @@ def test_tuning_ends_in_a_report_and_a_recipe_and_goes_on_where_it_was(icons):
     assert {row["variant"] for row in rounds[1]} == {*best}
     tuned = load_recipe("runs/icons-tune/icons-tuned.yaml")
     assert tuned.arm_names[:2] == ["real", "mixed"] and len(tuned.arm_names) in (2, 3)
-    assert tuned.seeds == (0, 1) and tuned.claims == ()
+    assert tuned.seeds == (0, 1, 2) and tuned.claims == (), "as many seeds as before"
     assert tuned.evaluate.tests == ("test", "solid")  # pixel chose
     assert tuned.tune is not None and tuned.tune.choose_by == ("pixel",), "it holds no copies of these"
     before = made()
@@ -81,12 +83,30 @@ def test_shifted_validation_images_choose_where_there_are_any(icons):
     assert "wild-val" not in load_recipe(str(tuned.files["recipe"])).evaluate.tests
 
 
+def test_no_variant_trains_as_an_arm_or_another_variant(icons):
+    icons()
+    over = {"train.augmentation": ["standard", "augmix"], "train.wise_ft": [None], "weight": [1, 2, 2.0]}
+    alike = {"name": "auto", "mixture": "real", "train": {"augmentation": "augmix"}}
+    recipe = load_recipe(
+        "icons.yaml", [f"tune.over={json.dumps(over)}", f"arms={json.dumps([*RECIPE['arms'], alike])}"]
+    )
+    tried = Tuning(recipe, "runs", 3600, Processes(recipe), "").variants
+    names = ["mixed, augmentation augmix", "mixed, augmentation augmix, weight 2", "mixed, weight 2"]
+    assert list(tried)[:3] == ["real", "mixed", "auto"] and sorted(list(tried)[3:]) == names
+    one = load_recipe(
+        "icons.yaml",
+        ["tune.over={weight: [2]}", f"arms={json.dumps([alike])}", "claims=[]", "answer=null", "reference=auto"],
+    )
+    with pytest.raises(UserError, match="nothing to try: auto"):
+        Tuning(one, "runs", 3600, Processes(one), "")
+
+
 @pytest.mark.parametrize(
     ("tune", "budget", "said"),
     [
         ({"choose_by": ["nowhere"]}, "1h", "tune.choose_by: no shifted test set 'nowhere'"),
         ({"choose_by": ["test"]}, "1h", "tune.choose_by: no shifted test set 'test'"),
-        ({"choose_by": ["pixel", "solid"]}, "1h", "these are all shifted test sets"),
+        ({"choose_by": ["pixel", "solid"]}, "1h", "no other shifted test set is left"),
         ({"choose_by": []}, "1h", "tune.choose_by: the data has no shifted validation set"),
         ({}, "soon", "--budget soon: write a time such as 90s, 30m or 2h"),
         ({}, "0m", "--budget 0m"),

@@ -26,18 +26,28 @@ def raw():
     return recipe_of(arms=ARMS).model_dump(mode="json")
 
 
-def test_arms_come_first_and_each_change_once(raw):
+def test_arms_come_first_and_then_all_combinations(raw):
     found = list(variants(raw, OVER, GENERATED))
     assert [variant.name for variant in found[:3]] == ["real", "mixed", "auto"]
-    assert [variant.name for variant in found if variant.of == "real"] == ["real"]  # with AugMix, it is auto
     assert len([variant for variant in found if variant.of == "mixed"]) == 2**4
     assert all(variant.chosen for variant in found[3:])
 
 
-def test_two_arms_that_are_alike_both_stay():
-    alike = recipe_of(arms=[ARMS[0], {**ARMS[0], "name": "the same"}]).model_dump(mode="json")
-    names = [variant.name for variant in variants(alike, {"train.augmentation": ["augmix"]}, GENERATED)]
-    assert names == ["real", "the same", "real, augmentation augmix"]
+@pytest.mark.parametrize(
+    ("over", "changed"),
+    [
+        ({"train.batch_size": [8], "dataset.generate.batch_size": [8]}, 1 + 3),  # of real, and of mixed
+        ({"dataset.generate.prompts": [{"templates": [f"{'an old photograph ' * 9}of a {{}}, {n}"]} for n in "12"]}, 2),
+        ({"dataset.filter": [None, {"by": "classifier", "arm": "real", "drop": 0.5}]}, 2),
+    ],
+)
+def test_each_variant_has_a_name_and_a_dataset_of_its_own(over, changed):
+    raw = recipe_of(arms=ARMS[:2]).model_dump(mode="json")
+    found = list(variants(raw, over, GENERATED))[2:]
+    assert len(found) == len({variant.name for variant in found}) == changed
+    datasets = {name: dataset for variant in found for name, dataset in variant.datasets.items()}
+    assert len(datasets) == len({str(dataset) for dataset in datasets.values()})
+    assert parse_recipe({**raw, "arms": [*raw["arms"], *(variant.arm for variant in found)], "datasets": datasets})
 
 
 def test_every_variant_is_an_arm_of_its_own_images_and_training(raw):

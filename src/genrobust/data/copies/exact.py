@@ -189,7 +189,8 @@ def without_leaks(
     What is learned from are all sets but the test sets, whether a classifier, a generator, a filter or a choice does.
 
     Args:
-        chosen_by: The sets that something is chosen by, which may be test sets beside: those hold no copy of another.
+        chosen_by: The sets that something is chosen by, a test set or the shifted validation set: they hold no copy of
+            another test image, and no other set holds one of theirs.
         scored: The sets that are scored, as which the shifted validation set may serve.
 
     Raises:
@@ -197,7 +198,7 @@ def without_leaks(
     """
     learned, tests, changed = data.learned, dict(data.tests), dict[str, ImageSet]()
     own = data.shifted_val
-    if own is not None and own.name in scored and own.name not in chosen_by:
+    if own is not None and own.name in {*scored, *chosen_by}:
         tests[own.name] = learned.pop("shifted_val")
     copies = []
 
@@ -216,4 +217,6 @@ def without_leaks(
         tests[name] = without(name, images, others)
     for key, images in learned.items():
         changed[key] = without(key, images, others if key == "shifted_val" else tests)
+    if own is not None and own.name in chosen:
+        changed["shifted_val"] = tests[own.name]
     return replace(data.replaced(changed), tests={name: tests[name] for name in data.tests}), copies

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from genrobust.core import ImageSet, StudyData
 from genrobust.data.copies.exact import leave_out
@@ -16,22 +16,30 @@ _DATE = re.compile(r"(?:19|20)\d{6}")  # a day has many photographs of many thin
 _NAMES = 3  # of a class: where there are no more, the name may be that of the class or the set, as in n01440764_10026
 
 
-def apart_from_tests(data: StudyData, rule: ImageRule | None) -> tuple[StudyData, list[str]]:
+def apart_from_tests(
+    data: StudyData, rule: ImageRule | None, chosen_by: Collection[str] = ()
+) -> tuple[StudyData, list[str]]:
     """Return `data` without what is learned from and has a test image's name by `rule`, with a notice on each such set.
 
     Sets other than the training images may lack the column of the rule, and stay as they are.
+
+    Args:
+        chosen_by: The sets that something is chosen by; among them, the shifted validation set counts as a test set.
 
     Raises:
         UserError: The training images lack it, no image of a set is left, or no training image of a class.
     """
     if rule is None:
         return data, []
-    tested = {name for images in data.tests.values() for name in names_apart(images, rule)} - {None}
+    own = data.shifted_val
+    chosen = {*names_apart(own, rule)} if own is not None and own.name in chosen_by else set()
+    tested = {name for images in data.tests.values() for name in names_apart(images, rule)}
     left: dict[str, ImageSet] = {}
     notices = []
     for key, images in data.learned.items():
         names = names_by(APART, images.name, images, rule)[1] if key == "train" else names_apart(images, rule)
-        if together := [place for place, name in enumerate(names) if name in tested]:
+        avoided = (tested if key == "shifted_val" else tested | chosen) - {None}
+        if together := [place for place, name in enumerate(names) if name in avoided]:
             left[key] = leave_out(together, data, key, images, f"belongs together with a test image: change {APART}")
             number = f"{len(together):,} of the {len(images):,} images of {images.name}"
             notices.append(f"{number} belong together with test images ({APART}), left out")

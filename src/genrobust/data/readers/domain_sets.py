@@ -157,13 +157,17 @@ class DomainSet(DataSource):
 
 
 def domains_in(folder: Path) -> list[str]:
-    """Return the subfolders of `folder` where these, two or more, have the same two subfolders or more; else none."""
+    """Return the subfolders of `folder` where all of them, two or more, share two subfolders or more; else none."""
     if not folder.is_dir():
         return []
     names = [*_subfolders(folder).values()]
-    inside = (_subfolders(folder / name).keys() for name in names)  # one after the other: a class has many files
-    first = next(inside, {}.keys())
-    return names if len(names) > 1 < len(first) and all(others == first for others in inside) else []
+    shared: set[str] | None = None
+    for name in names:  # to the first that has none: a class may have many files
+        inside = {*_subfolders(folder / name)}
+        shared = inside if shared is None else shared & inside
+        if len(shared) < 2:
+            return []
+    return names if len(names) > 1 else []
 
 
 def _subfolders(folder: Path) -> dict[str, str]:

@@ -14,12 +14,12 @@ from genrobust.core import (
     LabelSpace,
     OutOfMemory,
     Request,
-    hash_generator,
     hash_once,
     room_for_code,
 )
 from genrobust.generate.calls import EMPTY_WARNING, explain, explain_out_of_memory, muted
 from genrobust.generate.engine import Engine
+from genrobust.generate.generator_files import hash_generator
 from genrobust.generate.locate import find_adapter, find_generator, find_lora
 from genrobust.generate.mode import MODES, locate, mode_of
 from genrobust.generate.pipeline_config import DiffusersConfig

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from genrobust.core import ClassLabel, LabelSpace, Request, UserError, near_names, perhaps
 from genrobust.generate.mode import MODES, Generator, Mode
@@ -27,6 +27,7 @@ class ClassNumberConfig(DiffusersConfig):
 
     unsampled = (*DiffusersConfig.unsampled, "styles")  # those that are drawn are in the plan
 
+    scheduler: Literal["dpmsolver++", "ddim", "unipc"] | None = "dpmsolver++"
     styles: tuple[str, ...] | None = None
 
 
@@ -63,8 +64,9 @@ def class_numbers(generator: Generator, labels: LabelSpace, style: str = "") -> 
     """Return the generator's number of each class of `labels` in `style`, "" for none.
 
     By name where the folder names its classes (`id2label`: a number's names, with commas between): a class's id, name
-    or prompt name is one of them. Of several numbers that share the name it is the class's own label. Without names, a
-    generator of as many classes as the study is taken to have them in the study's order.
+    or prompt name is one of them. Of several such numbers it is the one that has all of the class's names, and else the
+    class's own label. Without names, a generator of as many classes as the study is taken to have them in the study's
+    order.
 
     Raises:
         UserError: A class is missing, two are one, the numbers of classes differ, or the scheduler does not fit a
@@ -73,8 +75,8 @@ def class_numbers(generator: Generator, labels: LabelSpace, style: str = "") -> 
     scheduler = type(generator.pipeline.scheduler).__name__
     if scheduler not in FITTING:
         raise UserError(
-            f"generator.scheduler: a DiTPipeline does not draw with {scheduler}, since it neither scales the noise at "
-            "the start nor takes a seed for noise at later steps: set ddim, dpmsolver++ or unipc"
+            f"generator.scheduler: a DiTPipeline does not draw with its own {scheduler}, since it neither scales the "
+            "noise at the start nor takes a seed for noise at later steps: set ddim, dpmsolver++ or unipc"
         )
     count = _null_class(generator.pipeline.transformer)
     if generator.id2label is None and not style:
@@ -84,13 +86,13 @@ def class_numbers(generator: Generator, labels: LabelSpace, style: str = "") -> 
                 f"{len(labels)}: write an id2label into its model_index.json, number to name"
             )
         return list(range(count))
-    names = {
-        number: {name.strip().casefold() for name in (*text.split(","), text)}
-        for number, text in (generator.id2label or {}).items()
-        if 0 <= number < count
-    }
+    by_name: dict[str, set[int]] = {}
+    for number, text in (generator.id2label or {}).items():
+        if 0 <= number < count:
+            for name in (*text.split(","), text):
+                by_name.setdefault(name.strip().casefold(), set()).add(number)
     numbers = [
-        _class_number(label, class_label, style, names, generator.id)
+        _class_number(label, class_label, style, by_name, generator.id)
         for label, class_label in enumerate(labels.classes)
     ]
     for label, number in enumerate(numbers):
@@ -102,20 +104,20 @@ def class_numbers(generator: Generator, labels: LabelSpace, style: str = "") -> 
     return numbers
 
 
-def _class_number(label: int, class_label: ClassLabel, style: str, names: dict[int, set[str]], id: str) -> int:
-    aliases = {name_in_style(text, style).casefold() for text in class_label.spellings}
-    matches = [number for number, known in names.items() if known & aliases]
-    if label in matches:
-        return label
-    if len(matches) == 1:
-        return matches[0]
+def _class_number(label: int, class_label: ClassLabel, style: str, by_name: dict[str, set[int]], id: str) -> int:
+    numbers = [by_name.get(name_in_style(text, style).casefold(), set()) for text in class_label.spellings]
+    with_all, with_any = set.intersection(*numbers), set.union(*numbers)
+    for matches in (with_all, with_any & {label}, with_any):
+        if len(matches) == 1:
+            return next(iter(matches))
     subject = f"the generator {id} has"
-    if matches:
+    if with_any:
         raise UserError(
-            f"{subject} several classes called {class_label.name!r} ({matches}): give the class one of their full names"
+            f"{subject} several classes called {class_label.name!r} ({sorted(with_any)}): give the class one of their "
+            "full names"
         )
     name = name_in_style(class_label.name, style)
-    hint = perhaps(near_names(name, sorted(set().union(*names.values()))))
+    hint = perhaps(near_names(name, sorted(by_name)))
     if style:
         raise UserError(f"generator.styles: {subject} no {name!r}{hint}: name styles that it has learned")
     raise UserError(

@@ -13,6 +13,7 @@ from diffusers.models.unets.unet_2d import UNet2DModel
 from torch import Tensor, nn
 
 from genrobust.core import ImageSet, LabelSpace, UserError, digest, hashed_seed
+from genrobust.generate.loading import latent_scale
 from genrobust.generate.mode import Generator, locate
 from genrobust.generate.modes.class_number import name_in_style
 from genrobust.generate.patch_autoencoder import PatchAutoencoder, fit_patches
@@ -28,7 +29,7 @@ from genrobust.generate.train.objective import (
     noise_schedule,
 )
 from genrobust.generate.train.tuned import VAE, save_class_model
-from genrobust.recipe import HEAD, PATCH, ClassModelConfig
+from genrobust.recipe import HEAD, ClassModelConfig
 
 FITTED_ON = 4096  # images, whose patches have principal components like those of many more
 # The number that DiTPipeline's own guidance takes for "no class": a model of fewer classes gets so many numbers, the
@@ -226,6 +227,4 @@ def _check_base(generator: Generator, config: ClassModelConfig) -> None:
 
 
 def _latent_side(generator: Generator) -> int:
-    vae = generator.pipeline.vae
-    scale = PATCH if isinstance(vae, PatchAutoencoder) else 2 ** (len(vae.config.block_out_channels) - 1)
-    return int(generator.height // scale)
+    return generator.height // latent_scale(generator.pipeline.vae)

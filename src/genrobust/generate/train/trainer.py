@@ -27,7 +27,6 @@ from genrobust.core import (
     Artifact,
     Manifest,
     UserError,
-    hash_generator,
     hashed_seed,
     keep_freed_memory,
     made_by,
@@ -37,6 +36,7 @@ from genrobust.core import (
     set_threads,
 )
 from genrobust.generate.calls import explain_out_of_memory
+from genrobust.generate.generator_files import hash_generator
 from genrobust.generate.locate import GENERATOR
 from genrobust.generate.mode import locate
 from genrobust.generate.train.objective import Examples, Model, Objective, Schedule, losses

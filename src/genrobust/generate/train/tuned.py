@@ -19,7 +19,8 @@ from safetensors import safe_open
 from torch import Tensor, nn
 
 from genrobust.classifiers import save_tensors
-from genrobust.core import INDEX, make_folder, part_files, replacing
+from genrobust.core import make_folder, replacing
+from genrobust.generate.generator_files import INDEX, part_files
 from genrobust.generate.patch_autoencoder import PatchAutoencoder
 
 UNET, VAE = "unet", "vae"

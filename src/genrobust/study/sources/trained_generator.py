@@ -38,12 +38,20 @@ class TrainedGenerator(Rebuilt):
         return " x ".join(map(str, config.channels))
 
     @property
+    def origin(self) -> GeneratorConfig:
+        """What its training begins from: of a class model, whose own section has no size, the recipe's generator."""
+        if isinstance(self.config, FinetuneConfig):
+            return self.base
+        assert self.context.recipe.generator is not None  # `base` is a variant of it
+        return self.context.recipe.generator
+
+    @property
     def size_name(self) -> str:
         """The name of its size, with which the times of its training and of its images go."""
         config = self.config
         if isinstance(config, ClassModelConfig):
             size = config.model_dump(include={"channels", "components"})
-            return f"a class model {digest([self.base.size, size])}"
+            return f"a class model {digest([self.origin.size, size])}"
         return f"{self.base.model} {digest([self.base.size, config.method])}"
 
     @cached_property
@@ -81,12 +89,7 @@ class TrainedGenerator(Rebuilt):
         from genrobust.generate import ClassModel, Finetune
 
         recipe, labels, config = self.context.recipe, self.context.data.labels, self.config
-        base = self.base
-        if not isinstance(config, FinetuneConfig):  # its base draws by class, which the recipe's generator need not
-            assert recipe.generator is not None  # of which `base` is a variant
-            fields = type(recipe.generator).model_fields
-            size = zip(("width", "height"), self.base.size, strict=True)
-            base = recipe.generator.model_copy(update={key: value for key, value in size if key in fields})
+        base = self.origin
         if not isinstance(base, DiffusersConfig):
             raise UserError(f"generator.engine: {base.engine} trains no {config.noun}: set it to diffusers")
         if isinstance(config, ClassModelConfig):

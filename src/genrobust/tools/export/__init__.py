@@ -47,8 +47,10 @@ def export(
     else:
         from genrobust.tools.export.classifier import export_classifier
 
+        recipe, arm = recipe_and_name(what)
         checkpoint = studies.checkpoint(what) or Path(what)
-        export_classifier(checkpoint, form, folder, studies.results(what), recipe_and_name(what)[1], license)
+        settings = studies.recipe(recipe).evaluate if recipe else None
+        export_classifier(checkpoint, form, folder, studies.results(what), arm, license, settings)
     tell(folder)
     if push is not None:
         tell(run_push(folder, push, "dataset" if isinstance(form, Format) else "model"))

@@ -10,8 +10,18 @@ import torch
 from huggingface_hub import EvalResult, ModelCardData
 from PIL import Image
 
-from genrobust.classifiers import HUB, CheckpointInfo, Classifier, load_checkpoint, open_classifier, protocol
+from genrobust.classifiers import (
+    HUB,
+    CheckpointInfo,
+    Classifier,
+    OpenClassifier,
+    load_checkpoint,
+    open_checkpoint,
+    open_classifier,
+    protocol,
+)
 from genrobust.core import GenrobustError, UserError, slug
+from genrobust.recipe import EvaluateConfig
 from genrobust.report import read_results
 from genrobust.tools.export.folder import new_folder, write_card
 from genrobust.tools.export.format import ClassifierFormat
@@ -26,44 +36,47 @@ def export_classifier(
     results: Path | None = None,
     arm: str = "",
     license: str = "other",
+    settings: EvaluateConfig | None = None,
 ) -> None:
     """Write the classifier in `checkpoint` into `out`, with a model card, if its copy gives the same logits.
 
     Args:
         results: The results.json of its study, whose scores of `arm` the card gives if it has this checkpoint.
         license: That of the weights, an id of the hub's.
+        settings: How the study prepares images for its scores; so does the copy, but for `flip`, which the card names.
 
     Raises:
         UserError: What cannot be exported.
         GenrobustError: The logits differ, or `out` holds files.
     """
     model, info = load_checkpoint(checkpoint)
+    settings = settings or EvaluateConfig()
+    size = settings.image_size or info.image_size
+    ours = _logits(open_checkpoint(checkpoint, settings), size)
     with new_folder(out) as folder:
-        form.write(model, info, folder)
-        ours = _logits(str(checkpoint), info.image_size)
+        form.write(model, info, _facts(model, info, size, settings.crop_pct), folder)
         try:
-            theirs = _logits(form.opened_as.format(folder), info.image_size)
+            theirs = _logits(open_classifier(form.opened_as.format(folder)), size)
         except GenrobustError as error:
             raise UserError(f"{form.library} has no such network: choose another --to ({error})") from error
         apart = float((theirs - ours).abs().max())
         if not apart <= AGREE * max(1, float(ours.abs().max())):
             raise GenrobustError(f"the copy differs from the checkpoint by {apart:.2g} in a logit: nothing was written")
-        _write_card(folder, form, info, results, arm, license)
+        _write_card(folder, form, info, settings, results, arm, license)
 
 
-def facts(model: Classifier, info: CheckpointInfo) -> dict[str, Any]:
-    """Return the classes, and the keys that make timm prepare an image as `prepare` does, by its names for them."""
+def _facts(model: Classifier, info: CheckpointInfo, image_size: int, crop_pct: float) -> dict[str, Any]:
+    """The classes, and the keys that make timm prepare an image as `prepare` does, by its names for them."""
     # The numbers as they were set, not as float32 rounds them.
     mean, std = ([float(str(v)) for v in tensor.flatten().numpy()] for tensor in (model.mean, model.std))
-    size = [3, info.image_size, info.image_size]
-    resizing = {"interpolation": info.interpolation, "crop_pct": 1.0, "crop_mode": "center"}
+    size = [3, image_size, image_size]
+    resizing = {"interpolation": info.interpolation, "crop_pct": float(crop_pct), "crop_mode": "center"}
     config = {"input_size": size, **resizing, "mean": mean, "std": std}
     return {"label_names": info.classes, "label_descriptions": info.descriptions, "pretrained_cfg": config}
 
 
-def _logits(spec: str, size: int) -> torch.Tensor:
-    """The logits [1, K] of a classifier, loaded as a user would, for an image that it has to resize and crop."""
-    opened = open_classifier(spec)
+def _logits(opened: OpenClassifier, size: int) -> torch.Tensor:
+    """The logits [1, K] of a classifier for an image that it has to resize and crop."""
     noise = np.random.default_rng(0).integers(0, 256, (2 * size, 3 * size, 3), dtype=np.uint8)
     pixels = torch.tensor(opened.prepare(Image.fromarray(noise))).permute(2, 0, 1)[None]
     with torch.inference_mode():
@@ -72,8 +85,15 @@ def _logits(spec: str, size: int) -> torch.Tensor:
 
 
 def _write_card(
-    folder: Path, form: ClassifierFormat, info: CheckpointInfo, results: Path | None, arm: str, license: str
+    folder: Path,
+    form: ClassifierFormat,
+    info: CheckpointInfo,
+    settings: EvaluateConfig,
+    results: Path | None,
+    arm: str,
+    license: str,
 ) -> None:
+    size = settings.image_size or info.image_size
     training = {**(info.training.get("config") or {}), **info.training}
     init, scores = str(training.get("init") or ""), []
     seed, study = training.get("seed"), read_results(results) if results else None
@@ -102,7 +122,9 @@ def _write_card(
         form=form,
         info=info,
         init=init if HUB in init else Path(init).name,  # without the folders of this machine
-        protocol=protocol(info.image_size, interpolation=info.interpolation),
+        size=size,
+        protocol=protocol(size, settings.crop_pct, interpolation=info.interpolation),
+        flip=settings.flip,
         training=training,
         study=study,
         arm=arm,

@@ -76,8 +76,8 @@ class ClassifierFormat(ABC):
     packages: ClassVar[tuple[str, ...]] = ()  # that are optional: those of the extra called `library`
 
     @abstractmethod
-    def write(self, model: Classifier, info: CheckpointInfo, folder: Path) -> None:
-        """Write the classifier into `folder`."""
+    def write(self, model: Classifier, info: CheckpointInfo, facts: dict[str, Any], folder: Path) -> None:
+        """Write the classifier into `folder`; `facts` are its classes and how images are prepared, by timm's keys."""
 
 
 FORMATS: Registry[type[Format] | type[ClassifierFormat]] = Registry(

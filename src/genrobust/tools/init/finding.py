@@ -36,12 +36,14 @@ class Found:
         section: The section `data` of a recipe, with paths from the current folder.
         class_names: The readable name of each class folder.
         unknown: Folders that mean no class, each with the class folders that it may mean.
+        doubt: Why the class folders may be none; "" where nothing says so.
     """
 
     section: dict[str, Any]
     class_names: Mapping[str, str]
     unknown: Mapping[str, Sequence[str]]
     data: StudyData
+    doubt: str = ""
 
     def counts(self, images: ImageSet) -> np.ndarray:
         """The number of images by class, int [K]."""
@@ -82,12 +84,15 @@ def find(train: Path, others: Mapping[str, Path | None], shifts: Sequence[str], 
         section |= {"source": source, "root": as_written(train), **({} if real is None else {"real": real})}
         data = _load(section)
         return Found(section, readable_names(data.labels.label_names), {}, data)
-    hint = ""
+    hint = doubt = ""
     if styles := domains_in(train):
-        hint = (
-            f". {train} holds the styles {some_of(styles, NAMED)}: add --real STYLE alone, to train on one and test on "
-            f"the others, or name one, such as --train {train / styles[0]}, and others with --retrieved or --shift"
+        named_styles = some_of(styles, NAMED)
+        then = (
+            "add --real STYLE alone, to train on one and test on the others, or name one, such as "
+            f"--train {train / styles[0]}, and others with --retrieved or --shift"
         )
+        hint = f". {train} holds the styles {named_styles}: {then}"
+        doubt = f"the classes are {named_styles}, which hold the same folders. If these are the classes, {then}"
     if "test" not in named:
         raise UserError(f"add --test DIR, the unshifted test images{hint}")
     stored = open_stored(train)
@@ -104,7 +109,7 @@ def find(train: Path, others: Mapping[str, Path | None], shifts: Sequence[str], 
         data = _load({**section, "same_class": dict.fromkeys(unknown, "")})
     except UserError as error:
         raise UserError(f"{error}{hint}") from error
-    return Found(section, readable_names(classes.folders), unknown, data)
+    return Found(section, readable_names(classes.folders), unknown, data, doubt)
 
 
 def _load(section: dict[str, Any]) -> StudyData:

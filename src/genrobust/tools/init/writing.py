@@ -36,6 +36,7 @@ def write_recipe(found: Found, values: Mapping[str, Any], output: OutputFile, ou
     with output.writing() as written:
         written.write(text.encode())
     times, doubts = _check(recipe, out)
+    doubts = [*filter(None, [found.doubt]), *doubts]
     after = list(_describe_next(found, values, recipe, times))
     room = max(1, LINES - len(before) - len(after))
     if len(doubts) > room:

@@ -92,10 +92,12 @@ class Tuning:
         self.default = recipe.answer if recipe.answer in recipe.arm_names else recipe.reference
         found = list(variants(self.raw, self.config.over, GENERATED))
         self.own = [variant for variant in found if not variant.chosen]
-        changed = [variant for variant in found if variant.chosen]
+        self.all_arms = self._derived(found)
+        changed = self._new(variant for variant in found if variant.chosen)
         random.Random(0).shuffle(changed)
         self.variants = {variant.name: variant for variant in [*self.own, *changed]}
-        self.all_arms = self._derived(self.variants.values())
+        if len(self.variants) == 1:
+            raise UserError(f"tune.over: nothing to try: {self.default} cannot have these keys, or has these values")
         data = Study(self._derived(self.own), self.out, executor=executor).data
         self.on = self._choosing_sets(data)
         self.tests = [name for name in recipe.evaluate.tests or data.tests if name not in self.on]
@@ -155,8 +157,8 @@ class Tuning:
             problem = f"no shifted test set {unknown[0]!r} of images of its own"
         elif copied:
             problem = f"data.shifts.{copied[0]} makes test sets of the images that choose: give it another `of`"
-        elif not set(data.shifts) - set(on):
-            problem = "these are all shifted test sets, so none is left to test on: leave one out"
+        elif not {*(self.recipe.evaluate.tests or data.tests)}.intersection(data.shifts).difference(on):
+            problem = "no other shifted test set is left to test on: leave one out"
         else:
             return on
         raise UserError(f"tune.choose_by: {problem}; there are {', '.join(known)}")
@@ -175,6 +177,20 @@ class Tuning:
             "tune": {"choose_by": list(self.on)},  # which then holds no copy of what is tested
         }
         return parse_recipe({**raw, **changes}, where=f"{self.recipe.name}: tune.over")
+
+    def _new(self, changed: Iterable[Variant]) -> list[Variant]:
+        """The variants that train otherwise than the recipe's arms: a value may be the recipe's, and two arms alike."""
+
+        def trained(variant: Variant) -> tuple[Any, ...]:
+            arm = self.all_arms.arm(variant.name)
+            return arm.mixture, self.all_arms.train_of(arm).effective
+
+        known, new = [trained(variant) for variant in self.own], list[Variant]()
+        for variant in changed:
+            if (training := trained(variant)) not in known:
+                known.append(training)
+                new.append(variant)
+        return new
 
     def _study(self, arms: Iterable[Variant], **changes: Any) -> Study:
         """The study of `arms` on the images that choose."""
@@ -270,7 +286,7 @@ class Tuning:
         recipe = self._derived(
             self._with_needed(always | {winner}),
             name=f"{self.recipe.name}-tuned",
-            seeds=seeds,
+            seeds=max(seeds, self.raw["seeds"], key=len),
             answer=winner if gain.lo > 0 else self.default if self.default != self.recipe.reference else None,
             evaluate={**self.raw["evaluate"], "tests": self.tests},
             robustness=self.raw["robustness"],

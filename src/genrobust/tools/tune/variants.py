@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field
 from itertools import product
 from typing import Any
 
-from genrobust.core import REAL, digest
+from genrobust.core import REAL
 from genrobust.recipe import DATASET, TRAIN, WEIGHT, set_value, shown
 
 
@@ -28,44 +29,52 @@ class Variant:
 
 def variants(raw: Mapping[str, Any], over: Mapping[str, list[Any]], generated: str) -> Iterator[Variant]:
     """Yield the arms of the recipe `raw`, and then their variants; `generated` names the generator's own dataset."""
-    datasets = raw.get("datasets") or {}
-    yield from (own := [Variant(arm["name"], arm["name"], arm) for arm in raw["arms"]])
-    known = {_trained(variant) for variant in own}
-    for variant in (variant for arm in raw["arms"] for variant in _changed(arm, datasets, over, generated)):
-        if _trained(variant) not in known:  # two arms can have a variant in common
-            known.add(_trained(variant))
-            yield variant
+    datasets, tried = raw.get("datasets") or {}, _named(over)
+    yield from (Variant(arm["name"], arm["name"], arm) for arm in raw["arms"])
+    yield from (variant for arm in raw["arms"] for variant in _changed(arm, datasets, tried, generated))
 
 
-def _trained(variant: Variant) -> str:
-    """A hash of what a variant trains on, and how."""
-    return digest([variant.arm["mixture"], variant.arm["train"]])
+def _named(over: Mapping[str, list[Any]]) -> dict[str, dict[str, Any]]:
+    """The values of each key by what variants are called that have them, such as "augmentation augmix"."""
+    last, named = Counter(key.rpartition(".")[2] for key in over), dict[str, dict[str, Any]]()
+    for key, values in over.items():
+        word, texts = key.rpartition(".")[2], [shown(value).strip(chr(39)) for value in values]
+        words = [
+            f"{word if last[word] == 1 else key} {text}" + (f" ({number})" if texts.count(text) > 1 else "")
+            for number, text in enumerate(texts, 1)  # long values begin alike
+        ]
+        named[key] = dict(zip(words, values, strict=True))
+    return named
 
 
 def _changed(
-    arm: Mapping[str, Any], datasets: Mapping[str, Any], over: Mapping[str, list[Any]], generated: str
+    arm: Mapping[str, Any], datasets: Mapping[str, Any], tried: Mapping[str, Mapping[str, Any]], generated: str
 ) -> Iterator[Variant]:
     """Yield the variants of `arm`: all combinations of the values of the keys that it can have."""
     sources = [part["source"] for part in arm["mixture"]]
     drawn = [source for source in sources if source == generated or source in datasets]
     usable = {TRAIN: True, DATASET: bool(drawn), WEIGHT: REAL in sources and len(sources) > 1}
-    keys = [key for key in over if usable[key.partition(".")[0]]]
-    for values in product(*([None, *over[key]] for key in keys)):
-        chosen = {key: value for key, value in zip(keys, values, strict=True) if value is not None}
-        if chosen:
-            yield _variant(arm, chosen, datasets, drawn)
+    keys = [key for key in tried if usable[key.partition(".")[0]]]
+    for words in product(*(["", *tried[key]] for key in keys)):
+        if named := {key: (word, tried[key][word]) for key, word in zip(keys, words, strict=True) if word}:
+            yield _variant(arm, named, datasets, drawn)
 
 
-def _variant(arm: Mapping[str, Any], chosen: dict[str, Any], datasets: Mapping[str, Any], drawn: list[str]) -> Variant:
-    name = ", ".join([arm["name"], *(_words(key, value) for key, value in chosen.items())])
+def _variant(
+    arm: Mapping[str, Any], named: Mapping[str, tuple[str, Any]], datasets: Mapping[str, Any], drawn: list[str]
+) -> Variant:
+    """The variant of `arm` with the values `named`, each beside what it is called."""
+    name = ", ".join([arm["name"], *(word for word, _ in named.values())])
+    chosen = {key: value for key, (_, value) in named.items()}
     changed, added = {**deepcopy(dict(arm)), "name": name}, {}
     of_datasets = {key.partition(".")[2]: value for key, value in chosen.items() if key.startswith(f"{DATASET}.")}
+    of_words = [word for key, (word, _) in named.items() if key.startswith(f"{DATASET}.")]
     for part in changed["mixture"]:
         if of_datasets and part["source"] in drawn:
             dataset = deepcopy(datasets.get(part["source"], {}))
             for key, value in of_datasets.items():
                 set_value(dataset, key, value, f"tune.over: {DATASET}.{key}")
-            part["source"] = ", ".join([part["source"], *(_words(key, value) for key, value in of_datasets.items())])
+            part["source"] = ", ".join([part["source"], *of_words])
             added[part["source"]] = dataset
         if WEIGHT in chosen:
             part["weight"] = 1.0 if part["source"] == REAL else chosen[WEIGHT]
@@ -73,7 +82,3 @@ def _variant(arm: Mapping[str, Any], chosen: dict[str, Any], datasets: Mapping[s
         if key.startswith(f"{TRAIN}."):
             set_value(changed, key, value, f"tune.over: {key}")
     return Variant(name, arm["name"], changed, added, chosen)
-
-
-def _words(key: str, value: Any) -> str:
-    return f"{key.rpartition('.')[2]} {shown(value).strip(chr(39))}"

@@ -55,6 +55,11 @@ class Viewer:
         self._styles = np.array(images.styles)
         self._scores = {name: np.array(of) for name, of in by_image.items() if of and isinstance(of[0], float)}
 
+    @property
+    def can_decide(self) -> bool:
+        """Whether the images are those of a generated dataset."""
+        return self._shards is not None
+
     @cached_property
     def _prompts(self) -> list[str]:
         if self._shards is None:
@@ -105,11 +110,9 @@ class Viewer:
     def decide(self, index: int, reason: str | None) -> dict[str, int]:
         """Decide about an image, as `data.decide`; returns how many images are decided, by state.
 
-        Raises:
-            UserError: The images are no generated dataset.
+        The images are those of a generated dataset.
         """
-        if self._shards is None:
-            raise UserError("your own images can only be looked at here: delete or move what is wrong")
+        assert self._shards is not None
         return _counts(decide(self._shards, [self.images.keys[index]], reason))
 
     def picture(self, index: int, side: int) -> bytes:
@@ -180,7 +183,7 @@ def viewer_app(viewer: Viewer, token: str) -> Starlette:
         Route("/", page),
         Route("/images", images),
         Route("/{kind}/{index:int}", picture),
-        Route("/decisions", decision, methods=["POST"]),
+        *([Route("/decisions", decision, methods=["POST"])] if viewer.can_decide else []),
     ]
     return Starlette(
         routes=[

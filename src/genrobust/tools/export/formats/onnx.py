@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from genrobust.tools.export.format import FORMATS, ClassifierFormat
 
@@ -28,24 +28,23 @@ from PIL import Image
 
 session = onnxruntime.InferenceSession("FOLDER/model.onnx")  # the path of this folder
 about = {key: json.loads(text) for key, text in session.get_modelmeta().custom_metadata_map.items()}
-size, resampling = about["pretrained_cfg"]["input_size"][1], about["pretrained_cfg"]["interpolation"]
+config = about["pretrained_cfg"]
+size, side = config["input_size"][1], int(config["input_size"][1] / config["crop_pct"])
 image = Image.open("image.png").convert("RGB")
-shape = [size * side // min(image.size) for side in image.size]
-image = image.resize(shape, Image.Resampling[resampling.upper()])
-left, top = (round((side - size) / 2) for side in shape)
+shape = [side * length // min(image.size) for length in image.size]
+image = image.resize(shape, Image.Resampling[config["interpolation"].upper()])
+left, top = (round((length - size) / 2) for length in shape)
 image = image.crop((left, top, left + size, top + size))
 pixels = np.asarray(image).transpose(2, 0, 1)[None]  # uint8 [1, 3, size, size]: the file normalizes them
 (logits,) = session.run(["logits"], {"images": pixels})
 print(about["label_names"][logits[0].argmax()])
 """
 
-    def write(self, model: Classifier, info: CheckpointInfo, folder: Path) -> None:
+    def write(self, model: Classifier, info: CheckpointInfo, facts: dict[str, Any], folder: Path) -> None:
         import onnx
         import torch
 
-        from genrobust.tools.export.classifier import facts
-
-        example = torch.zeros(2, 3, info.image_size, info.image_size, dtype=torch.uint8)
+        example = torch.zeros(2, *facts["pretrained_cfg"]["input_size"], dtype=torch.uint8)
         with warnings.catch_warnings(action="ignore"):  # torch's exporter uses what torch deprecates
             program = torch.onnx.export(
                 model.to(memory_format=torch.contiguous_format),  # type: ignore[call-overload]  # torch's annotations
@@ -60,6 +59,6 @@ print(about["label_names"][logits[0].argmax()])
         proto = program.model_proto
         for part in (proto.graph, *proto.graph.node, *proto.graph.input, *proto.graph.output, *proto.graph.value_info):
             del part.metadata_props[:]  # stack traces, with the paths of this machine
-        stored = {key: json.dumps(value, ensure_ascii=False) for key, value in facts(model, info).items()}
+        stored = {key: json.dumps(value, ensure_ascii=False) for key, value in facts.items()}
         onnx.helper.set_model_props(proto, stored)
         Path(self.opened_as.format(folder)).write_bytes(proto.SerializeToString(deterministic=True))

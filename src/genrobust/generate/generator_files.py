@@ -7,10 +7,10 @@ import re
 from contextlib import suppress
 from pathlib import Path
 
-from genrobust.core.artifact import MANIFEST
-from genrobust.core.keys import hash_files
+from genrobust.core import MANIFEST, hash_files
 
 INDEX = "model_index.json"
+CONFIGURATIONS = {".json", ".txt", ".model"}  # the last are vocabularies of SentencePiece, as of T5
 _SHARD = re.compile(r"-\d{5}-of-\d{5}")  # in the names of weights in several files
 
 
@@ -22,7 +22,7 @@ def part_files(part: Path, variant: str | None) -> list[Path]:
     """
     weights = [path for path in part.iterdir() if path.suffix == ".safetensors"]
     chosen = [path for path in weights if _variant(path) == (variant or "")]
-    more = [path for path in part.iterdir() if path.suffix in {".json", ".txt"} and ".index." not in path.name]
+    more = [path for path in part.iterdir() if path.suffix in CONFIGURATIONS and ".index." not in path.name]
     return [*sorted(chosen or [path for path in weights if not _variant(path)]), *sorted(more)]
 
 
@@ -31,7 +31,7 @@ def hash_generator(folder: Path, variant: str | None = None) -> str:
 
     A process reads files that do not change only once.
     """
-    configurations = [path for path in folder.iterdir() if path.suffix in {".json", ".txt"} and path.is_file()]
+    configurations = [path for path in folder.iterdir() if path.suffix in CONFIGURATIONS and path.is_file()]
     configurations = [path for path in configurations if path.name != MANIFEST]
     return hash_files(
         folder, [*configurations, *(path for part in _part_folders(folder) for path in part_files(part, variant))]

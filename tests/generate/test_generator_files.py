@@ -5,7 +5,8 @@ import shutil
 
 import pytest
 
-from genrobust.core import INDEX, embedded, hash_folder, hash_generator, part_files
+from genrobust.core import embedded, hash_folder
+from genrobust.generate.generator_files import INDEX, hash_generator, part_files
 
 WEIGHTS = "diffusion_pytorch_model"
 
@@ -39,8 +40,10 @@ def test_what_is_not_loaded_changes_no_hash_and_what_is_loaded_does(folder):
     assert {variant: hash_generator(folder, variant) for variant in before} == before
     (folder / "unet" / f"{WEIGHTS}.safetensors").write_text("changed")
     assert hash_generator(folder) != before[None] and hash_generator(folder, "fp16") == before["fp16"]
-    (folder / "unet" / "config.json").write_text("[]")
-    assert hash_generator(folder, "fp16") != before["fp16"]
+    for name in ("config.json", "spiece.model"):
+        last = hash_generator(folder, "fp16")
+        (folder / "unet" / name).write_text("changed")
+        assert hash_generator(folder, "fp16") != last
 
 
 @pytest.mark.parametrize("part", ["generator", "variation"])
