@@ -47,6 +47,8 @@ def test_folders_of_other_classes_count_for_nothing_wherever_they_lie(
     assert data.labels.label_names == ("Clock", "shopping_bag")
     assert {name: len(images) for name, images in data.tests.items()} == {"test": 6, "solid": 2}
     assert {*data.val.keys} == {key for key in whole.val.keys if not key.startswith("camera")}
+    (photos / "test" / "Clock").rename(photos / "test" / "watch")  # which no other set has
+    assert len(load(source="folders", classes=["Clock", "camera"], same_class={"watch": "Clock"}, **sets).tests) == 2
 
 
 @pytest.mark.parametrize(

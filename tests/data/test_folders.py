@@ -72,6 +72,16 @@ def test_where_groups_were_held_back_the_first_images_of_the_rest_are_of_all_sty
         assert first.count("sketch") / len(first) == pytest.approx(share, abs=0.02)
 
 
+def test_a_class_that_belongs_to_another_one_s_groups_is_not_held_back_whole() -> None:
+    """Two patients with an image of each class, and four with healthy ones alone."""
+    labels, patients = [0, 0, 0, 0, 0, 0, 1, 1], ["a", "b", "c", "d", "e", "f", "a", "b"]
+    images = MemoryImages("scans", [b"x"] * 8, labels, [f"{i}.png" for i in range(8)])
+    train, val = hold_back(images, 0.5, patients)
+    assert [np.bincount(part.labels).tolist() for part in (train, val)] == [[4, 1], [2, 1]]
+    sides = [{patients[int(key[0])] for key in part.keys} for part in (train, val)]
+    assert not sides[0] & sides[1]
+
+
 def hash_of(name: str) -> int:
     return hashlib.sha256(name.encode()).digest()[0]
 

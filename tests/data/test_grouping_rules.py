@@ -25,7 +25,7 @@ COLUMN = {"shifted": {"column": "site"}}
 def study(tmp_path):
     """Loads a study of two classes whose test set "shifted" has these files in each class folder, or lies there."""
 
-    def load(shifted, groups=None, **more):
+    def load(shifted, groups=None, apart=None, **more):
         for name in ("train", "test"):
             write(tmp_path / name, [f"{i}.png" for i in range(10)])
         if isinstance(shifted, list):
@@ -33,7 +33,7 @@ def study(tmp_path):
             shifted = write(tmp_path / "shifted", shifted)
         shifts = {"shifted": shifted, **more}
         keys = {"source": "folders", "train": tmp_path / "train", "test": tmp_path / "test", "shifts": shifts}
-        return load_data(DataConfig.model_validate({**keys, "groups": groups}))
+        return load_data(DataConfig.model_validate({**keys, "groups": groups, "groups_apart": apart}))
 
     return load
 
@@ -92,6 +92,18 @@ def test_groups_of_one_name_are_the_same_in_all_sets_unless_they_are_their_own(s
 def test_where_each_image_is_a_group_it_is_as_without_a_rule(study, caplog):
     assert study(["1.png", "2.png"], {"shifted": {"pattern": "(.*)"}}).image_groups == {}
     assert "data.groups.shifted.pattern" in caplog.text
+
+
+def test_what_belongs_together_is_a_group_in_each_set_without_a_rule(study, tmp_path):
+    """Names of files mean the same image in no two sets, and names that the rule finds mean one thing in all."""
+    files = ["n1-1.png", "n1-2.png", "n2-1.png", "photo.png"]
+    others = {name: write(tmp_path / name, files) for name in ("drawn", "painted")}
+    apart = {"pattern": "(n[0-9])-"}
+    data = study(["a_1.png", "a_2.png", "b_1.png"], {"shifted": {"pattern": PREFIX}}, apart, **others)
+    assert {*data.tests["shifted"].groups} == {"a", "b"} and data.tests["test"].groups is None
+    for name in others:
+        photos = {f"{name}: {of}/photo.png" for of in CLASSES}
+        assert {*data.tests[name].groups} == {"n1", "n2", *photos}
 
 
 def test_a_rule_takes_the_place_of_the_groups_that_a_reader_knows():

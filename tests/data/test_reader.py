@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -139,6 +140,15 @@ def test_what_is_wrong_in_folders_of_styles_is_named(styles: Path) -> None:
         load_data(others)
 
 
+def test_styles_that_are_taken_for_classes_are_named(styles: Path, caplog: pytest.LogCaptureFixture) -> None:
+    shutil.copytree(styles / "others/oil/camera", styles / "others/ink/camera")
+    others = {key: str(shutil.copytree(styles / "others", styles / f"my {key}")) for key in ("train", "test")}
+    load_data(of_styles(styles, shifts={"styled": str(styles / "others")}))
+    assert not caplog.records
+    assert load_data(of_styles(styles, **others)).labels.ids == ("ink", "oil")
+    assert "data.train: ink, oil are taken for classes" in caplog.text
+
+
 def test_a_third_of_a_shift_is_held_out_to_choose_by(styles: Path) -> None:
     shifts = {"ink": str(styles / "others/ink"), "oil": str(styles / "others/oil")}
     data = load_data(of_styles(styles, shifts=shifts, shifted_val="oil"))
@@ -153,7 +163,10 @@ def test_a_third_of_a_shift_is_held_out_to_choose_by(styles: Path) -> None:
     grouped = load_data(of_styles(styles, shifts=shifts, shifted_val="oil", groups={"oil": rule}))
     assert grouped.shifted_val is not None and grouped.shifted_val.groups is not None
     assert not {*grouped.image_groups["oil"]} & {*grouped.shifted_val.groups}, "each group lies on one side"
-    with pytest.raises(UserError, match=r"data.shifted_val: no shifted test set 'lead'; there are ink, oil"):
+    both = of_styles(styles, shifts=shifts, shifted_val="oil", groups={"oil": rule}, groups_apart={"pattern": "(air)"})
+    held = load_data(both).shifted_val
+    assert held is not None and list(held.keys) == list(grouped.shifted_val.keys), "by their groups first"
+    with pytest.raises(UserError, match=r"data.shifted_val: no shifted test set 'lead' to divide; there are ink, oil"):
         load_data(of_styles(styles, shifts=shifts, shifted_val="lead"))
 
 

@@ -51,7 +51,7 @@ def of_classes(
     unused = {text for k in left_out for text in (classes.folders[k], *data.labels.classes[k].spellings)}
     folders = tuple(classes.folders[label] for label in kept)
     data = replace(data.replaced(sets), labels=labels, tests={name: t for name, t in tests.items() if len(t)})
-    return data, FolderClasses(labels, folders, classes.unused | unused, classes.imagenet)
+    return data, replace(classes, labels=labels, folders=folders, unused=classes.unused | unused)
 
 
 def relabeled(images: ImageSet, numbers: np.ndarray) -> Subset:

@@ -38,8 +38,8 @@ def open_images(
         labels |= classes.labels_of(stored.path, groups, same_class or {}, stored.named)
     if stored.groups and not labels:
         raise UserError(
-            f"{name}: {stored.path} has no training class, only {some_of(stored.groups, 3)}: say which they are in "
-            "data.same_class"
+            f"{name}: {stored.path} has no training class, only {some_of(stored.groups, 3)}: leave this set out, or "
+            "change data.classes or data.same_class"
         )
     return ListedImages(name, stored.listing(labels, classes.folders), labels, by_name=by_name, styles=styles)
 
@@ -80,8 +80,8 @@ def hold_back(train: ImageSet, share: float, together: Sequence[str | None] | No
     """Split off a share of each class and style, at least one image of two or more; of a share of 0, none.
 
     Those held back are the first of them in a fair order, so that every run, of whatever seed, holds back the
-    same. Images of one name in `together` stay together, on the side of the first. Returns train without them, and
-    them.
+    same. Images of one name in `together` stay together, on the side of the first. Train keeps some images of each
+    class and style. Returns train without those held back, and them.
 
     Raises:
         UserError: Nothing can be held back.
@@ -104,6 +104,8 @@ def hold_back(train: ImageSet, share: float, together: Sequence[str | None] | No
         before = np.searchsorted(ranks, ranks)  # images before those that stay together
         held[of_kind] = (before < held_out(len(of_kind), share)) & (ranks != ranks[-1])
     held = held[leader]
+    for kind in np.setdiff1d(kinds, kinds[~held]):  # all its images belong together with others that are held back
+        held[rank == rank[kinds == kind].max()] = False
     if not held.any():
         raise UserError("one image a class leaves none to hold back for validation: add images, or give data.val")
     rest, val = Subset(train, np.flatnonzero(~held)), Subset(train, np.flatnonzero(held), "val")

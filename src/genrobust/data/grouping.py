@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -59,17 +60,21 @@ def with_groups(data: StudyData, rules: Mapping[str, GroupRule] | GroupRule | No
 def with_groups_apart(data: StudyData, rule: ImageRule | None) -> StudyData:
     """Return `data` with the test images that belong together by the `rule` of APART as groups, each other by itself.
 
-    Sets that have groups, or nothing that belongs together, stay as they are.
+    So are those of the shifted validation set, which may be scored. Sets that have groups, or nothing that belongs
+    together, stay as they are.
     """
     if rule is None:
         return data
-    grouped: dict[str, ImageSet] = {}
-    for name, images in data.tests.items():
-        named = names_apart(images, rule)
-        groups = tuple(group or key for group, key in zip(named, images.keys, strict=True))
+    scored = data.tests if data.shifted_val is None else {**data.tests, data.shifted_val.name: data.shifted_val}
+    times = Counter(key for images in scored.values() for key in images.keys)
+    grouped = dict(scored)
+    for name, images in scored.items():
+        keys = (key if times[key] == 1 else f"{name}: {key}" for key in images.keys)
+        groups = tuple(group or key for group, key in zip(names_apart(images, rule), keys, strict=True))
         if images.groups is None and len(set(groups)) < len(groups):
             grouped[name] = with_attributes(images, groups=groups)
-    return replace(data, tests=data.tests | grouped)
+    shifted_val = data.shifted_val and grouped[data.shifted_val.name]
+    return replace(data, tests={name: grouped[name] for name in data.tests}, shifted_val=shifted_val)
 
 
 def _grouped(key: str, name: str, images: ImageSet, rule: GroupRule) -> Subset:

@@ -7,15 +7,16 @@ from collections.abc import Collection, Mapping
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
+from typing import ClassVar
 
 from genrobust.core import REAL, ImageSet, Line, StudyData, UserError, some_of, with_attributes
 from genrobust.data.class_subset import of_classes
 from genrobust.data.classes import FolderClasses
-from genrobust.data.folders import hold_back, kept_together, open_images
+from genrobust.data.folders import hold_back, open_images
 from genrobust.data.grouping import with_groups, with_groups_apart, with_styles
 from genrobust.data.hub_sets import fetch_dataset
 from genrobust.data.stored import open_stored, open_unlabeled, require_there
-from genrobust.recipe import DataConfig, ImageRule, Place, ShiftConfig
+from genrobust.recipe import DataConfig, Place, ShiftConfig
 
 OWN_SETS = ("train", "val", "test")  # keys of a source that has them, as paths
 CHOSEN_BY = 1 / 3  # the share of `data.shifted_val` that is held out, of each class
@@ -44,6 +45,8 @@ class Reader(ShiftConfig, ABC):
     Accuracies on a set are over its own classes, with logits restricted to these, and are paired with the accuracy on
     the clean images of the same classes.
     """
+
+    derived: ClassVar[bool] = False  # whether its images are made from test images of the study: corrupted ones are
 
     path: Place
 
@@ -92,7 +95,7 @@ def with_derived(data: StudyData, config: DataConfig) -> StudyData:
     for name, shift in config.shifts.items():
         if isinstance(shift, DerivedSets):
             _add(made, shift.make(name, data.tests, data.clean), {*data.tests})
-    return replace(data, tests={**data.tests, **made}, derived=tuple(made)) if made else data
+    return replace(data, tests={**data.tests, **made}, derived=(*data.derived, *made))
 
 
 def _add(tests: dict[str, ImageSet], more: Mapping[str, ImageSet], taken: Collection[str]) -> None:
@@ -117,14 +120,16 @@ def load_data(config: DataConfig) -> StudyData:
     data, classes = config.load()
     if config.known_labels() is None:  # else the source has read these classes alone
         data, classes = of_classes(data, classes, config.classes)
-    tests = dict(data.tests)
+    tests, derived = dict(data.tests), list[str]()
     for name, shift in config.shifts.items():
         if not isinstance(shift, DerivedSets):
-            _add(tests, read_shift(name, shift, classes, config.same_class), OWN_SETS)
+            sets = read_shift(name, shift, classes, config.same_class)
+            _add(tests, sets, OWN_SETS)
+            derived += sets if _as_reader(shift).derived else ()
     extra = {
         name: read_shift(name, _folders(path), classes, config.same_class)[name] for name, path in config.extra.items()
     }
-    data = replace(data, tests=tests, extra=extra)
+    data = replace(data, tests=tests, extra=extra, derived=tuple(derived))
     if config.generated is not None:
         stored = open_stored(config.generated)
         data = replace(data, generated=open_images("generated", stored, classes, config.same_class, by_name=True))
@@ -133,11 +138,9 @@ def load_data(config: DataConfig) -> StudyData:
         data = replace(data, retrieval=retrieval)
         if config.styles is None and any(retrieval.styles) and not any(data.train.styles):
             data = replace(data, train=with_attributes(data.train, styles=[REAL] * len(data.train)))
-    data = with_groups(data, config.groups)
-    if config.groups is None:
-        data = with_groups_apart(data, config.groups_apart or config.together)
+    data = with_groups_apart(with_groups(data, config.groups), config.groups_apart or config.together)
     if config.shifted_val is not None:
-        data = _hold_out_shift(data, config.shifted_val, config.groups_apart)
+        data = _hold_out_shift(data, config.shifted_val)
     if (pool := config.retrieved.search) is not None:
         data = replace(data, unlabeled=open_unlabeled("data.retrieved.search", pool))
     if unused := config.same_class.keys() - classes.used:
@@ -148,17 +151,15 @@ def load_data(config: DataConfig) -> StudyData:
     return with_styles(data, config.styles)
 
 
-def _hold_out_shift(data: StudyData, name: str, rule: ImageRule | None) -> StudyData:
-    """Return `data` with a part of the shifted test set `name` as its shifted validation set.
-
-    What belongs together by the `rule` of `groups_apart`, or is of one group, is undivided.
-    """
-    if name not in data.shifts:
-        raise UserError(f"data.shifted_val: no shifted test set {name!r}; there are {', '.join(data.shifts)}")
+def _hold_out_shift(data: StudyData, name: str) -> StudyData:
+    """Return `data` with whole groups of the shifted test set `name` as its shifted validation set."""
+    known = [shift for shift in data.shifts if shift not in data.derived]
+    if name not in known:
+        raise UserError(f"data.shifted_val: no shifted test set {name!r} to divide; there are {', '.join(known)}")
     if data.shifted_val is not None:
         raise UserError(f"data.shifted_val: this source has its own, {data.shifted_val.name}: leave the key out")
     images = data.tests[name]
-    rest, val = hold_back(images, CHOSEN_BY, kept_together(images, rule) or images.groups)
+    rest, val = hold_back(images, CHOSEN_BY, images.groups)
     val.name = f"{name}-val"
     return replace(data, tests={**data.tests, name: rest}, shifted_val=val)
 

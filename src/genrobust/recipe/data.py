@@ -138,8 +138,8 @@ class RetrievedConfig(Section):
 
     `clip` is the CLIP that searches: a folder, or "pictograms" for the embedded one.
 
-    `per_class` is the number of images of each class; None takes as many as the arms' first generated dataset has, or
-    all. Only a search takes more than were generated.
+    `per_class` is the number of images of each class; None takes as many as the arms' first generated dataset has
+    before its filter, or all. Only a search takes more than were generated.
 
     `limit` keeps so many of the labeled images, a fair sample.
 
@@ -157,8 +157,8 @@ class RetrievedConfig(Section):
 class DataConfig(Choice):
     """The source of the real images, and what is added to them.
 
-    A path, except `retrieved.search`, is a folder of class folders or of folders STYLE/CLASS, a CSV table of paths and
-    labels, WebDataset tars or Hugging Face parquet files.
+    A path, except `retrieved.search`, is a folder of class folders, a CSV table of paths and labels, WebDataset tars or
+    Hugging Face parquet files. Folders STYLE/CLASS are read as well, but not as `train`: there, see `source: domains`.
 
     `classes` takes some of the classes, as if there were no others: a list of their folders or names, a text file with
     one on each line, or so many that a hash chooses.
@@ -175,7 +175,7 @@ class DataConfig(Choice):
     NAME-val, by which `genrobust tune` and you may choose, and which is not tested on.
 
     `groups` says which test images belong together, such as those of one photographer: intervals are then over groups.
-    Give one `GroupRule`, or one for each test set. Without it, `groups_apart` says so.
+    Give one `GroupRule`, or one for each test set. For a set without one, `groups_apart` says so.
 
     `groups_apart` is the rule for images that belong together, such as drawings of one photograph: they are held out
     together, lie in one half of a domain set, and are not learned from where one is a test image. PACS has its own.

@@ -106,6 +106,7 @@ def test_drawings_of_one_photograph_lie_in_one_half_with_it(unpacked: Callable[.
     drawn = data.tests["sketch"]
     assert drawn.groups and {*drawn.groups} == photographs(drawn), "intervals are over photographs, not drawings"
     assert data.tests["photo"].groups is None, "each is of another thing"
+    assert data.shifted_val is not None and {*(data.shifted_val.groups or ())} >= photographs(data.shifted_val)
     with pytest.raises(UserError, match=r"data.groups_apart.column: .* has no columns: use a pattern"):
         loaded("pacs", root, groups_apart={"column": "photograph"})
 

@@ -189,6 +189,7 @@ def test_c_is_a_set_for_each_corruption_and_severity(
     found = {name: np.asarray(data.tests[name].image(0)).mean(axis=(0, 1)).argmax() for name in data.shifts}
     assert {name: CHANNELS[channel] for name, channel in found.items()} == names
     assert len({tuple(data.tests[name].pictures or ()) for name in data.shifts}) == 1, "the same pictures in all"
+    assert data.derived == data.shifts
 
 
 def test_a_shift_of_one_s_own_names_classes_in_words(root: Path, save_set: SaveSet) -> None:

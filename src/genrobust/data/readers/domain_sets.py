@@ -160,9 +160,14 @@ def domains_in(folder: Path) -> list[str]:
     """Return the subfolders of `folder` where all of them, two or more, share two subfolders or more; else none."""
     if not folder.is_dir():
         return []
-    domains = _subfolders(folder)
-    classes = [_subfolders(folder / name).keys() for name in domains.values()]
-    return [*domains.values()] if len(classes) > 1 and len(set(classes[0]).intersection(*classes)) > 1 else []
+    names = [*_subfolders(folder).values()]
+    shared: set[str] | None = None
+    for name in names:  # to the first that has none: a class may have many files
+        inside = {*_subfolders(folder / name)}
+        shared = inside if shared is None else shared & inside
+        if len(shared) < 2:
+            return []
+    return names if len(names) > 1 else []
 
 
 def _subfolders(folder: Path) -> dict[str, str]:
@@ -198,7 +203,7 @@ class Pacs(DomainSet):
     """PACS (Li et al., 2017): photographs, paintings, cartoons and sketches of 7 classes.
 
     Most sketches are Sketchy's (Sangkloy et al., 2016), in which several people drew one photograph: the halves keep
-    its drawings together, and it with them where it is among the photographs.
+    its drawings together, and it with them where it is among the photographs; `leave-one-out`, as DomainBed, does not.
     """
 
     official = ("photo", "art_painting", "cartoon", "sketch")

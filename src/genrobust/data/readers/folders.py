@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Annotated
@@ -9,13 +10,16 @@ from typing import Annotated
 import numpy as np
 from pydantic import Field, StrictFloat, model_validator
 
-from genrobust.core import ImageSet, StudyData, UserError
+from genrobust.core import ImageSet, StudyData, UserError, some_of
 from genrobust.data.classes import FolderClasses, classes_of
 from genrobust.data.folders import HELD_OUT, hold_back, kept_together, open_images
 from genrobust.data.imagenet_sets import wordnet_ids
 from genrobust.data.reader import DataSource, Reader
+from genrobust.data.readers.domain_sets import domains_in
 from genrobust.data.stored import open_stored
 from genrobust.recipe import READERS, SOURCES, Place
+
+log = logging.getLogger(__name__)
 
 
 class FolderSource(DataSource):
@@ -67,6 +71,11 @@ class Folders(FolderSource):
                 means no class.
         """
         stored = open_stored(self.train)
+        if styles := domains_in(stored.path):
+            log.warning(
+                "data.train: %s are taken for classes, and hold the same folders: if these are the classes, use "
+                "source: domains", some_of(styles),
+            )  # fmt: skip
         classes = classes_of(stored, self.class_names)
         train = open_images("train", stored, classes)
         known = set(np.unique(train.labels).tolist())

@@ -19,7 +19,13 @@ from genrobust.recipe import READERS
 
 @READERS.register("imagenet-c")
 class ImageNetC(ImageNetReader):
-    """ImageNet-C (Hendrycks and Dietterich, 2019): the validation images under 19 corruptions at five severities."""
+    """ImageNet-C (Hendrycks and Dietterich, 2019): the validation images under 19 corruptions at five severities.
+
+    Each is a test set, and all show the same images, over which intervals of means are. As those of
+    `kind: corruptions`, they are left out of the mean of shifts, unless the study has no other shift.
+    """
+
+    derived = True
 
     corruption: str | None = None  # such as gaussian_noise; all if None, each a test set of its own
     severity: Annotated[StrictInt, Field(ge=1, le=5)] | None = None  # all if None
