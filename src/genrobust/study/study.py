@@ -196,7 +196,7 @@ class Study:
             for job in row.left:
                 self.context.executor.require(job.workers)
         self.graph.require_initial(self.graph.runs)
-        for note in (*check_baselines(self.context), *self.graph.images.repeated()):
+        for note in (*check_baselines(self.context), *self.graph.images.doubts()):
             self.context.log(note)
         for stage in stages:
             stage.work()

@@ -106,8 +106,20 @@ def test_two_datasets_of_an_arm_with_the_same_images_are_warned_of(tmp_path):
     arms = [REAL, *({"name": f"with {name}", "mixture": ["generated", name]} for name in datasets)]
     recipe = recipe_of(arms=arms, datasets=datasets, generate={"per_class": 2, "shard_size": 7}, generator={"steps": 1})
     images = Study(recipe, tmp_path).graph.images
-    (warning,) = images.repeated()
+    (warning,) = images.doubts()
     assert "with more mixes generated and more, whose first 2 images of each class" in warning
     one, other, apart = (images.dataset(name).plan for name in ("generated", "more", "others"))
     assert [*one] == [*other][: len(one)], "as it says"
     assert not {request.seed for request in one} & {request.seed for request in apart}
+
+
+def test_images_made_from_all_real_ones_beside_a_part_of_these_are_warned_of(tmp_path):
+    drawn = {"generator": {"mode": "images"}}
+    mixtures = {
+        "few": ["generated", {"source": "real", "fraction": 0.1}],
+        "varied": ["varied", {"source": "real", "per_class": 2}],
+        "all": ["varied", "real"],
+    }
+    arms = [REAL, *({"name": name, "mixture": mixture} for name, mixture in mixtures.items())]
+    (warning,) = Study(recipe_of(arms=arms, datasets={"varied": drawn}), tmp_path).graph.images.doubts()
+    assert warning == "varied mixes a part of the real images, and varied uses all of them"

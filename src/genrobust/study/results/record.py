@@ -147,7 +147,7 @@ def _notes(graph: Graph, scores: StudyScores) -> Iterator[str]:
 
 def _warnings(graph: Graph) -> Iterator[str]:
     """Yield what makes the answer doubtful, whatever its numbers, such as a class that a filter emptied."""
-    yield from (f"Warning: {notice}." for notice in (*graph.context.notices, *graph.images.repeated()))
+    yield from (f"Warning: {notice}." for notice in (*graph.context.notices, *graph.images.doubts()))
     for name in graph.recipe.generated_sets():
         if isinstance(images := graph.images.unfiltered(name).images, ShardDataset) and (
             copies := images.describe_copies()

@@ -118,6 +118,11 @@ class GeneratedDataset(ImageSource):
         """The generator that draws: the base, or the one that is trained."""
         return self.generator if self.trained is None else self.trained.generator
 
+    @property
+    def is_made_from_images(self) -> bool:
+        """Whether real images are what it begins from, or what its generator learned."""
+        return self.generator.reads_images or self.trained is not None
+
     @cached_property
     def is_on_server(self) -> bool:
         """Whether a server draws the images, and this machine computes nothing."""

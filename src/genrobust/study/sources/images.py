@@ -150,8 +150,8 @@ class Images(Rebuilt):
         made = self.is_made(part.source)
         return self.context.count_by_class(self.open_part(part)) if made else self.of(part.source).class_counts
 
-    def repeated(self) -> Iterator[str]:
-        """Yield a warning of each arm that mixes two datasets with the same images."""
+    def doubts(self) -> Iterator[str]:
+        """Yield a warning of each arm whose images are fewer, or saw more real ones, than its mixture says."""
         for arm in self.context.recipe.arms:
             drawn = [self.dataset(part.source) for part in arm.mixture if self._is_drawn(part.source)]
             for one, other in combinations(drawn, 2):
@@ -161,6 +161,10 @@ class Images(Rebuilt):
                         f"{arm.name} mixes {one.name} and {other.name}, whose first {count:,} images of each class are "
                         "the same: give one of them a data_seed"
                     )
+            if any(part.source == REAL and (part.fraction or part.per_class) for part in arm.mixture):
+                for dataset in drawn:
+                    if dataset.is_made_from_images:
+                        yield f"{arm.name} mixes a part of the real images, and {dataset.name} uses all of them"
 
     def reports(self) -> Iterator[str]:
         """Yield what retrieval and the search found, once they are made."""
