@@ -49,7 +49,8 @@ def test_a_home_folder_that_the_shell_left_in_quotes(
     recipe.rename(home / "small.yaml")
     (home / "table.csv").write_text("model,a,b\n" + "".join(f"m{i},{50 + i},{20 + i + i % 2}\n" for i in range(9)))
     monkeypatch.setenv("HOME", str(home))
-    sets = ("--set", "data.source=folders", "--set", "data.train=~/train", "--set", "data.test=~/test")
+    given = ("source=folders", "train=~/train", "test=~/test", "generated=~/generated")
+    sets = [text for key in given for text in ("--set", f"data.{key}")]
     shown = genrobust("show", "~/small.yaml", "--yaml", *sets)
     assert f"train: {home}/train" in shown.stdout and f"test: {home}/test" in shown.stdout
     genrobust("train", "~/small.yaml", "--arm", "real", "--out", "~/runs", "--set", "train.steps=2")
