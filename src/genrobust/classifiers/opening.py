@@ -6,14 +6,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from genrobust.classifiers.class_names import read_class_names
-from genrobust.classifiers.classifier import OpenClassifier
+from genrobust.classifiers.classifier import SINGLE_CROP, OpenClassifier
 from genrobust.classifiers.networks.checkpoints import is_checkpoint
 from genrobust.classifiers.sources.checkpoint import open_checkpoint
 from genrobust.classifiers.sources.folders import HUB, TIMM_CONFIG, fetch_from_hub
 from genrobust.core import UserError, bare_name, reading
+from genrobust.recipe import EvaluateConfig
 
 
-def open_classifier(spec: str, labels: Path | None = None) -> OpenClassifier:
+def open_classifier(spec: str, labels: Path | None = None, settings: EvaluateConfig = SINGLE_CROP) -> OpenClassifier:
     """Open the classifier that `spec` names.
 
     Args:
@@ -23,6 +24,7 @@ def open_classifier(spec: str, labels: Path | None = None) -> OpenClassifier:
             or an .onnx file.
         labels: A text file with one class name per line, in the order of the logits, for a classifier that stores no
             names. It is required if the classes are not those of ImageNet either.
+        settings: How a genrobust checkpoint prepares images; others say so themselves.
 
     Raises:
         UserError: `spec` names no classifier, the numbers of labels and logits differ, or the classifier stores other
@@ -31,7 +33,7 @@ def open_classifier(spec: str, labels: Path | None = None) -> OpenClassifier:
     """
     names = None if labels is None else read_class_names(labels)
     with reading(spec):  # the spec may be no valid file name
-        opened = _open_spec(spec, names)
+        opened = _open_spec(spec, names, settings)
     if names is None:
         return opened
     if len(names) != len(opened.classes):
@@ -57,10 +59,10 @@ def open_network(spec: str) -> OpenClassifier:
         return _open_spec(spec, ())
 
 
-def _open_spec(spec: str, names: Sequence[str] | None) -> OpenClassifier:
+def _open_spec(spec: str, names: Sequence[str] | None, settings: EvaluateConfig = SINGLE_CROP) -> OpenClassifier:
     path = Path(spec)
     if is_checkpoint(path):
-        return open_checkpoint(path)
+        return open_checkpoint(path, settings)
     from genrobust.classifiers.sources.onnx_files import open_onnx  # which loads timm, and that takes seconds
     from genrobust.classifiers.sources.timm_models import (
         TENSOR_FILES,

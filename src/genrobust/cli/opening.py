@@ -198,11 +198,10 @@ def open_named(studies: "Studies", model: str, labels: Path | None) -> "OpenClas
         UserError: A recipe without an arm or with an unknown one, an arm that is not trained and may not be, or a model
             that cannot be opened.
     """
-    from genrobust.classifiers import open_checkpoint, open_classifier
+    from genrobust.classifiers import open_classifier
     from genrobust.study import recipe_and_name
 
     checkpoint = studies.checkpoint(model)
-    opened = open_classifier(str(checkpoint or model), labels)
     if checkpoint is None:
-        return opened
-    return open_checkpoint(checkpoint, studies.recipe(recipe_and_name(model)[0]).evaluate)
+        return open_classifier(model, labels)
+    return open_classifier(str(checkpoint), labels, studies.recipe(recipe_and_name(model)[0]).evaluate)

@@ -111,7 +111,7 @@ def summarize(
     Raises:
         GenrobustError: A logit is NaN, or the highest of an image infinite.
         UserError: A prediction is missing or of other images than the others, or a line cannot be fitted.
-        ValueError: An image has no name in `image_groups` or `pictures`, or `subsets` say not whether it is in one.
+        ValueError: An image has no name in `image_groups` or `pictures`, or none that says whether it is in `subsets`.
     """
     arms, seeds = arms_and_seeds(predictions, (comparison.clean, *comparison.shifts))
     references = _references(comparison, arms)
