@@ -94,6 +94,21 @@ def test_where_each_image_is_a_group_it_is_as_without_a_rule(study, caplog):
     assert "data.groups.shifted.pattern" in caplog.text
 
 
+def test_groups_of_one_image_each_stay_where_other_sets_have_them_too(study, tmp_path):
+    """As one scene under several conditions: the mean over these is no mean over independent sets."""
+    files = ["1.png", "2.png"]
+    other = write(tmp_path / "other", ["1.png", "3.png"])
+    rule, scenes = {"pattern": "(.*)"}, {f"{of}/{file}" for of in CLASSES for file in files}
+    ruled = study(files, {"shifted": rule, "other": rule}, other=other)
+    apart = study(files, None, rule, other=other)
+    for data in (ruled, apart):
+        assert {*data.tests["shifted"].groups} == scenes
+        assert len({*data.tests["shifted"].groups} & {*data.tests["other"].groups}) == len(CLASSES)
+    assert apart.tests["test"].groups is None
+    own = {"shifted": rule | {"shared": False}, "other": rule}
+    assert study(files, own, other=other).image_groups == {}
+
+
 def test_what_belongs_together_is_a_group_in_each_set_without_a_rule(study, tmp_path):
     """Names of files mean the same image in no two sets, and names that the rule finds mean one thing in all."""
     files = ["n1-1.png", "n1-2.png", "n2-1.png", "photo.png"]

@@ -40,7 +40,8 @@ def _styled(images: ImageSet, rule: ImageRule) -> Subset:
 def with_groups(data: StudyData, rules: Mapping[str, GroupRule] | GroupRule | None) -> StudyData:
     """Return `data` with the groups of its test images: by the rule of each test set, or one for all of them.
 
-    A set without a rule stays as it is. Where a rule gives each image a group of its own, the set has no groups.
+    A set without a rule stays as it is. Where a rule gives each image a group of its own, which no other test set has,
+    the set has no groups.
 
     Raises:
         UserError: A rule for no test set, an unknown column, an image without a group, or a set of one group. The
@@ -49,35 +50,56 @@ def with_groups(data: StudyData, rules: Mapping[str, GroupRule] | GroupRule | No
     if rules is None:
         return data
     if isinstance(rules, GroupRule):
-        return replace(data, tests={name: _grouped(KEY, name, images, rules) for name, images in data.tests.items()})
-    for name in rules:
-        if name not in data.tests:
-            raise UserError(f"{KEY}.{name}: no test set {name!r}; there are {', '.join(data.tests)}")
-    grouped = {name: _grouped(f"{KEY}.{name}", name, data.tests[name], rule) for name, rule in rules.items()}
-    return replace(data, tests=data.tests | grouped)
+        named = {name: _group_names(KEY, name, images, rules) for name, images in data.tests.items()}
+    else:
+        for name in rules:
+            if name not in data.tests:
+                raise UserError(f"{KEY}.{name}: no test set {name!r}; there are {', '.join(data.tests)}")
+        named = {name: _group_names(f"{KEY}.{name}", name, data.tests[name], rule) for name, rule in rules.items()}
+    tests = dict(data.tests)
+    for name, (_, groups) in named.items():  # groups change intervals, and no prediction
+        tests[name] = with_attributes(data.tests[name], groups=groups)
+    shared = _in_several(tests)
+    for name, (key, groups) in named.items():
+        if len({*groups}) == len(groups) and shared.isdisjoint(groups):
+            log.warning("%s: each image of %s is a group of its own: its intervals are over images", key, name)
+            tests[name] = with_attributes(data.tests[name], groups=None)
+    return replace(data, tests=tests)
+
+
+def _in_several(tests: Mapping[str, ImageSet]) -> set[str]:
+    """The groups of which several test sets have images: a mean over these sets is no mean of independent ones."""
+    times = Counter(group for images in tests.values() for group in {*(images.groups or ())})
+    return {group for group, sets in times.items() if sets > 1}
 
 
 def with_groups_apart(data: StudyData, rule: ImageRule | None) -> StudyData:
     """Return `data` with the test images that belong together by the `rule` of APART as groups, each other by itself.
 
     So are those of the shifted validation set, which may be scored. Sets that have groups, or nothing that belongs
-    together, stay as they are.
+    together with another image of theirs or of another shifted set, stay as they are.
     """
     if rule is None:
         return data
     scored = data.tests if data.shifted_val is None else {**data.tests, data.shifted_val.name: data.shifted_val}
     times = Counter(key for images in scored.values() for key in images.keys)
-    grouped = dict(scored)
+    named = dict(scored)
     for name, images in scored.items():
         keys = (key if times[key] == 1 else f"{name}: {key}" for key in images.keys)
         groups = tuple(group or key for group, key in zip(names_apart(images, rule), keys, strict=True))
-        if images.groups is None and len(set(groups)) < len(groups):
-            grouped[name] = with_attributes(images, groups=groups)
-    shifted_val = data.shifted_val and grouped[data.shifted_val.name]
-    return replace(data, tests={name: grouped[name] for name in data.tests}, shifted_val=shifted_val)
+        if images.groups is None:
+            named[name] = with_attributes(images, groups=groups)
+    shared = _in_several({name: images for name, images in named.items() if name != data.clean})
+    for name, images in scored.items():
+        groups = named[name].groups or ()
+        if len({*groups}) == len(groups) and (name == data.clean or shared.isdisjoint(groups)):
+            named[name] = images
+    shifted_val = data.shifted_val and named[data.shifted_val.name]
+    return replace(data, tests={name: named[name] for name in data.tests}, shifted_val=shifted_val)
 
 
-def _grouped(key: str, name: str, images: ImageSet, rule: GroupRule) -> Subset:
+def _group_names(key: str, name: str, images: ImageSet, rule: GroupRule) -> tuple[str, tuple[str, ...]]:
+    """Return the key of what `rule` goes by, and the group of each image."""
     key, groups = names_by(key, name, images, rule)
     then = f"fill in {rule.column!r}"
     if rule.pattern is not None:
@@ -85,16 +107,12 @@ def _grouped(key: str, name: str, images: ImageSet, rule: GroupRule) -> Subset:
     if missing := sorted(image for image, group in zip(images.keys, groups, strict=True) if not group):
         problem = f"{len(missing):,} of the {len(images):,} images of {name!r} have no group, the first {missing[0]!r}"
         raise UserError(f"{key}: {problem}: {then}, or give this set no rule")
-    if (count := len(set(groups))) == len(images):
-        log.warning("%s: each image of %s is a group of its own: its intervals are over images", key, name)
-        return with_attributes(images, groups=None)
-    if count == 1:
+    if len(set(groups)) == 1 < len(images):
         raise UserError(
             f"{key}: all {len(images):,} images of {name!r} are of one group, {groups[0]!r}, and an interval over "
             "groups needs two: change the rule, or give a rule to each of the other sets by its name"
         )
-    named = tuple(str(group) if rule.shared else f"{name}: {group}" for group in groups)
-    return with_attributes(images, groups=named)  # groups change intervals, and no prediction
+    return key, tuple(str(group) if rule.shared else f"{name}: {group}" for group in groups)
 
 
 def names_apart(images: ImageSet, rule: ImageRule) -> Sequence[str | None]:
