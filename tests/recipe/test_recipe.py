@@ -126,6 +126,11 @@ MISTAKES = [  # change to SMALL, what the error names
         "datasets.few.filter.arm: 'first' trains on filtered images itself",
     ),
     (arm(reference="b"), "arm 'real': reference: 'b' is no arm; the arms are real"),
+    (
+        {"arms": [REAL, {"name": "b", "mixture": "real", "train": {"image_size": 96}}]},
+        "evaluate.image_size: images to train on have 64 or 96 px",
+    ),
+    (arm(train={"image_size": 96}) | {"robustness": {"grid": 4}}, "evaluate.image_size: images to train on have 64 or"),
     (arm(group="real"), "'real' is the name of two arms, or of an arm and a group"),
     ({"answer": "none"}, "answer: 'none' is no arm that is compared with another; there are none"),
     (

@@ -176,6 +176,7 @@ class Recipe(Section):
                     f"{where}: train.keep: best chooses a checkpoint on validation images, and data.held_out is 0: set "
                     "train.keep: last, or hold some out"
                 )
+        self._check_sizes()
         for i, claim in enumerate(self.claims):
             self._check_claim(f"claims.{i}", claim)
         for name in names:
@@ -187,6 +188,17 @@ class Recipe(Section):
         if name not in self.arm_names and name not in others:
             known = f"; the groups are {some_of(others)}" if others else ""
             raise ValueError(f"{where}: {name!r} is no arm; the arms are {some_of(self.arm_names)}{known}")
+
+    def _check_sizes(self) -> None:
+        """Accuracies compare at one size of images: those of the arms, the models of a grid and a zero-shot CLIP."""
+        sizes = {self.train_of(arm).image_size for arm in self.arms}
+        if self.robustness.grid or self.zero_shot is not None:
+            sizes.add(self.train.image_size)
+        if self.evaluate.image_size is None and len(sizes) > 1:
+            several = " or ".join(map(str, sorted(sizes)))
+            raise ValueError(
+                f"evaluate.image_size: images to train on have {several} px, and accuracies compare at one size: set it"
+            )
 
     def _check_answer(self) -> None:
         """The answer compares an arm, or a group where there are groups, with another."""
