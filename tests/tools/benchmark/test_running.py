@@ -228,6 +228,19 @@ def _compares_within_styles(recipe, runs):
     assert words in first and page.index(first) < page.index(f"points, {words}") < page.index("points, over all images")
 
 
+def test_copies_of_a_picture_are_a_group(folders, save, write_folder):
+    """As those of a corrupted test set: four ways to see an image are not four images."""
+    train, test = (str(path) for path in (write_folder("train", "train", 4, CLASSES), folders / "real"))
+    shifts = {"c": {"kind": "corruptions", "which": ["contrast"], "severities": [1, 2, 3, 4]}}
+    data = {"source": "folders", "train": train, "test": test, "shifts": shifts}
+    arms = [{"name": "real", "mixture": "real"}]
+    (folders / "own.yaml").write_text(yaml.safe_dump({"name": "own", "generator": None, "data": data, "arms": arms}))
+    places = (str(folders / "made"), Studies(folders / "runs"), f"{folders / 'own.yaml'}:c-digital", folders / "out")
+    made, _ = run_benchmark([str(save("model", tuple(CLASSES)))], *places)
+    (scores,) = made.result.overall
+    assert (scores.real.n, scores.real.groups) == (48, 12)
+
+
 def test_a_validation_part_begins_from_held_out_images_alone(tmp_path, write_folder):
     real = {name: str(write_folder(name, source, 4, CLASSES)) for name, source in (("train", "train"), ("val", "test"))}
     for image in (tmp_path / "val").rglob("*.png"):

@@ -92,7 +92,7 @@ def run_benchmark(
         model: [(of["generated"], of["real"]) for of in (predicted[predicted_by(checkpoint)] for checkpoint in same)]
         for model, same in opened.items()
     }
-    result = benchmark(answers, (made.styles, others.styles), others.groups)
+    result = benchmark(answers, (made.styles, others.styles), others.groups or others.pictures)
     preparations = {checkpoint.preparation for checkpoint in asked.values()}
     caveats = filter(None, (generated.caveat, real_set.caveat))
     notes = (*caveats, *_notes(result, left_out, preparations))
