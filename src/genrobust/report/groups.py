@@ -10,11 +10,12 @@ from genrobust.core import StudyRecord, Summary
 def with_group_means(summary: Summary) -> Summary:
     """Return `summary` with its groups in place of their arms, followed by the arms in no group.
 
-    A summary without groups is returned as it is.
+    An arm of a group stays where another group is compared with it. A summary without groups is returned as it is.
     """
     if not summary.groups:
         return summary
-    grouped = {arm for members in summary.groups.values() for arm in members}
+    compared_with = {summary.reference_of(group) for group in summary.groups}
+    grouped = {arm for members in summary.groups.values() for arm in members} - compared_with
     ungrouped = tuple(arm for arm in summary.arms if arm not in grouped)
     group_references = (other for group in summary.groups if (other := summary.reference_of(group)) != group)
     reference = next(group_references, next(iter(summary.groups)))

@@ -70,6 +70,21 @@ def test_the_page_and_markdown_lead_with_the_groups_and_name_each_reference(grou
     assert "any real: real; real, b." in html(ReportView(grouped))
 
 
+def test_a_group_that_is_compared_with_an_arm_of_another_has_it_beside(grouped: StudyRecord) -> None:
+    """As where the recipe gives all arms one reference: then that of a group is no group."""
+    summary = grouped.summary
+    others = dict.fromkeys(("any real+generated", "any real+retrieved"), "real")
+    scores = {
+        key._replace(minus="real") if key.minus == "any real" else key: score for key, score in summary.scores.items()
+    }
+    told = replace(grouped, summary=replace(summary, references=summary.references | others, scores=scores))
+    view = ReportView(told)
+    assert view.answer.verdict.startswith("Yes: over these 2 shifted test sets, any real+generated gains 12.5 points")
+    assert view.answer.details[-1] == "any real+generated is a mean over 2 architectures."
+    assert {lane.arm for lane, _ in view.headline.rows} == {*summary.groups, "real"}
+    assert html(view).count("<small>reference</small>") == 1 and "minus that of real," in markdown(view)
+
+
 def test_the_answer_is_about_groups_and_says_so(grouped: StudyRecord) -> None:
     verdict, control, accuracy, robustness, means = answer(grouped).sentences
     assert "any real+generated gains 12.5 points" in verdict
