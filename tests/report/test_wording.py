@@ -34,7 +34,7 @@ def test_an_interval_excludes_zero_as_written_where_it_does(lo, hi, text):
 
 def test_the_limits_name_subsets_left_out_sets_and_unequal_steps(record):
     text = " ".join(limits(record, list_metrics()))
-    assert "(emoji)" in text
+    assert "without the same classes as test (emoji)" in text
     assert "40 images, fewer than 150" in text
     assert "the same 600 steps" in text
     assert "64 px: center crop." in text

@@ -74,8 +74,8 @@ def _limits_of_sets(summary: Summary) -> Iterator[str]:
     subsets = [name for name in summary.tests if summary.paired[name] != summary.clean]
     if subsets:
         yield (
-            f"Test sets with fewer classes ({', '.join(subsets)}) are scored with logits restricted to these, and "
-            "compared with the clean images of the same classes."
+            f"Test sets without the same classes as {summary.clean} ({', '.join(subsets)}) are scored with logits "
+            "restricted to their own, and compared with the clean images of these."
         )
     for name, why in summary.left_out.items():
         yield f"{name} is left out of every mean: {why}."
