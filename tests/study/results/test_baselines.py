@@ -1,6 +1,7 @@
 """The grid of baseline models and its table."""
 
 import re
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from genrobust.classifiers import create_classifier, protocol
 from genrobust.core import BaselineModel, Predictions, UserError
 from genrobust.recipe import DataConfig, RobustnessConfig, TrainConfig, load_recipe
 from genrobust.study.results.baselines import grid_rows, published_lines, table_rows
+from genrobust.study.results.scoring import find_baselines
 from genrobust.study.training_runs import grid
 
 
@@ -161,6 +163,12 @@ def test_published_lines_say_nothing_of_some_classes_nor_beside_a_grid():
     for settings in (RobustnessConfig(grid=3), RobustnessConfig(baselines=None), RobustnessConfig(baselines="t.csv")):
         assert published_lines(settings, IMAGENET, ["v2"], 1000) == ({}, [])
     assert published_lines(RobustnessConfig(), DataConfig(), ["v2"], 1000) == ({}, [])
+
+
+def test_lines_that_are_asked_for_by_the_name_of_a_source_are_no_table():
+    recipe = load_recipe("pictograms", ["robustness.baselines=imagenet"])
+    with pytest.raises(UserError, match=r"robustness.baselines"):
+        find_baselines(SimpleNamespace(recipe=recipe, shifts=["solid"]), None)
 
 
 def test_imagenet_trains_a_grid_of_its_own_size():

@@ -139,7 +139,7 @@ def find_baselines(context: Context, grid: RunPredictions | None) -> tuple[list[
     if grid is not None:
         return grid_rows(grid, context.data.clean, context.shifts, settings.transform)
     name = source if settings.baselines == "shipped" else settings.baselines
-    if name in (None, "imagenet") or name == source != "pictograms":
+    if name is None or (settings.baselines == "shipped" and source != "pictograms"):
         return [], []  # there are none, or lines alone
     if name == source and context.recipe.data.classes != "all":
         why = "The shipped baseline models know all classes, and this study has some of them"
