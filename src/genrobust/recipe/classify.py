@@ -347,7 +347,7 @@ class RobustnessConfig(Section):
 
     `baselines: shipped` are the baseline models that come with genrobust: a table for "pictograms", published lines for
     all classes of "imagenet", none for folders. Otherwise it is a CSV file (model,test_set,clean,shifted and, where
-    known, architecture) or None.
+    known, architecture) or None. `clean` is the accuracy over the classes of `test_set`.
 
     `grid` is the number of small baseline models to train instead, on the real images and from scratch.
 
