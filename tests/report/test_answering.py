@@ -137,6 +137,16 @@ def test_an_augmentation_that_may_do_as_well_is_named_beside_the_verdict(record,
     assert rival == ((f"Augmentation alone {said}: {last.name} reaches 70.0 %.",) if said else ())
 
 
+def test_what_an_augmentation_is_itself_compared_with_is_no_augmentation_alone(record):
+    real, generated, last = record.arms
+    styled = (replace(arm, augmentation="drawing-styles") for arm in (real, generated))
+    references = {"real+generated": "real", "real": last.name, last.name: last.name}
+    summary = replace(record.summary, references=references)
+    arms = (*styled, replace(last, parts=real.parts))
+    told = answer(replace(record, summary=summary, arms=arms, answer=generated.name))
+    assert not any("augmentation alone" in sentence for sentence in told.sentences)
+
+
 def test_further_folders_of_images_are_not_taken_for_generated_ones(record):
     *arms, last = record.arms
     images = {"real": 1800, "deepaugment": 4987}
@@ -179,7 +189,7 @@ def test_of_several_arms_validation_chooses_and_no_test_set(record):
 def test_an_arm_that_the_recipe_names_is_the_answer_and_called_so(record):
     told = answer(replace(of_two(record, 91.0, 90.0), answer="real+retrieved")).sentences
     assert "real+retrieved gains" in told[0]
-    assert told[-1] == "The recipe named real+retrieved for this answer before any result was known."
+    assert told[-1] == "The recipe named real+retrieved for this answer."
 
 
 def test_what_was_wrong_with_images_follows_the_verdict(record, grouped):
@@ -207,6 +217,7 @@ def test_a_group_may_be_compared_with_an_arm_in_none(grouped):
     )
     told = answer(replace(grouped, summary=alone)).sentences
     assert "any real+generated gains 12.5 points of top-1 accuracy over real " in told[0]
+    assert told[-1] == "any real+generated is a mean over 2 architectures."
 
 
 @pytest.mark.parametrize(

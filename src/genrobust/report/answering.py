@@ -101,7 +101,7 @@ def answer(record: StudyRecord) -> Answer:
         *_without_groups(compared.summary, arm),
         _robustness_sentence(compared.summary, arm),
         _choice_sentence(compared, candidates, arm, noun),
-        f"All are means over {_members(record)}." if record.summary.groups else "",
+        _means_sentence(record, arm) if record.summary.groups else "",
     )
     guessed = tuple(_guessing_notes(compared.summary, arm))
     rival = tuple(_rival(compared.summary, rivals.get(AUGMENTATION, {})))
@@ -198,6 +198,7 @@ def _rivals(record: StudyRecord, arm: str) -> dict[str, dict[str, Score]]:
         for one in arms.values()
         if (one.parts, one.drawing) == (real.parts, real.drawing)
         and one.augmentation != real.augmentation
+        and one.name != summary.reference_of(real.name)  # what the augmentation of `real` is itself compared with
         and _training(one) == _training(ours)
     ]
     rivals: dict[str, dict[str, Score]] = {}
@@ -274,7 +275,7 @@ def _is_generated(arm: ArmRecord, record: StudyRecord) -> bool:
 def _choice_sentence(record: StudyRecord, others: list[ArmRecord], arm: str, noun: str) -> str:
     """Say how the arm of the answer was chosen; "" where there was no choice."""
     if record.answer:
-        return f"The recipe named {arm} for this answer before any result was known."
+        return f"The recipe named {arm} for this answer."
     if len(others) < 2:
         return ""
     validated = [other for other in others if other.val_top1 is not None]
@@ -287,10 +288,13 @@ def _choice_sentence(record: StudyRecord, others: list[ArmRecord], arm: str, nou
     )
 
 
-def _members(record: StudyRecord) -> str:
-    """Say how many arms a group has: "3 architectures", or, where they differ, "the architectures of each group"."""
-    noun, sizes = averaged_over(record), {len(arms) for arms in record.summary.groups.values()}
-    return count(sizes.pop(), noun.removesuffix("s")) if len(sizes) == 1 else f"the {noun} of each group"
+def _means_sentence(record: StudyRecord, arm: str) -> str:
+    """Say what is a mean, and over how many arms: "3 architectures", or, where these differ, those of each group."""
+    noun, groups = averaged_over(record), record.summary.groups
+    what = "All are means" if record.summary.reference_of(arm) in groups else f"{arm} is a mean"
+    sizes = {len(arms) for arms in groups.values()}
+    members = count(sizes.pop(), noun.removesuffix("s")) if len(sizes) == 1 else f"the {noun} of each group"
+    return f"{what} over {members}."
 
 
 def _accuracy_sentence(summary: Summary, arm: str) -> str:
