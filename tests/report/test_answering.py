@@ -198,6 +198,15 @@ def test_what_was_wrong_with_images_follows_the_verdict(record, grouped):
         assert answer(replace(each, warnings=("All copies.",))).sentences == (verdict, "All copies.", *details)
 
 
+@pytest.mark.parametrize(
+    ("begun", "said"), [((), False), (("real+generated",), True), (("real+generated", "real"), False)]
+)
+def test_a_gain_of_a_pretrained_network_over_one_from_scratch_is_not_that_of_images_alone(record, begun, said):
+    told = answer(replace(record, summary=replace(record.summary, pretrained=begun))).details
+    words = "real+generated started from a pretrained network and real did not, which may explain the difference."
+    assert (told[0] == words) is said
+
+
 def test_a_group_is_chosen_by_the_mean_of_its_arms(grouped):
     top1 = {"real+generated": 90.0, "real+generated, b": 80.0, "real+retrieved": 99.0, "real+retrieved, b": 70.0}
     arms = [replace(arm, val_top1=top1.get(arm.name)) for arm in grouped.arms]

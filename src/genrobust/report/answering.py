@@ -82,6 +82,7 @@ def answer(record: StudyRecord) -> Answer:
       title asks whether something helps.
     - shifts on which neither the arm nor its reference is surely above guessing; the verdict is "Not decided" if these
       are a third or more.
+    - whether one of both alone started from a pretrained network.
     - comparisons with retrieved images and with augmentation alone, if the arm trained on generated images.
     - its accuracy beside that of guessing, its gain without any one group of images, its effective robustness, and
       how it was chosen.
@@ -96,6 +97,7 @@ def answer(record: StudyRecord) -> Answer:
     rivals = _rivals(compared, arm)
     details = (
         *record.warnings,
+        *_start_note(compared.summary, arm),
         *_comparison_sentences(rivals, arm),
         _accuracy_sentence(compared.summary, arm),
         *_without_groups(compared.summary, arm),
@@ -255,6 +257,13 @@ def _guessing_notes(summary: Summary, arm: str) -> Iterator[str]:
     if 0 < len(shifts) * TOO_WEAK < len(summary.shifts):
         note, they = _neither(summary, arm, shifts), "it counts" if len(shifts) == 1 else "they count"
         yield f"{note[0].upper()}{note[1:]}; {they} in the mean."
+
+
+def _start_note(summary: Summary, arm: str) -> Iterator[str]:
+    """Say that of `arm` and its reference one alone started from a pretrained network."""
+    scratch, begun = sorted((arm, summary.reference_of(arm)), key=summary.pretrained.__contains__)
+    if begun in summary.pretrained and scratch not in summary.pretrained:
+        yield f"{begun} started from a pretrained network and {scratch} did not, which may explain the difference."
 
 
 def _brief_difference(score: Score, other: str) -> str:
