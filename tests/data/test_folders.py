@@ -59,6 +59,11 @@ def test_images_that_belong_together_are_held_back_together(photos: Path) -> Non
     assert len(data.train) + len(data.val) == 36
 
 
+def test_a_rule_that_keeps_each_class_together_is_named(photos: Path) -> None:
+    with pytest.raises(UserError, match=r"none of train can be held back .* or one group of images"):
+        load_data(config(photos, groups_apart={"pattern": "^([^/]+)/"}))
+
+
 def test_where_groups_were_held_back_the_first_images_of_the_rest_are_of_all_styles() -> None:
     styles = np.array(["sketch", "painting"] * 200)
     keys = [f"{i:03d}" for i in range(400)]
