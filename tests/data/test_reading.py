@@ -25,8 +25,8 @@ def encoded(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:
     return buffer.getvalue()
 
 
-def array(values: list[float], kind: type, file: str = "TIFF") -> bytes:
-    return encoded(Image.fromarray(np.array([values], dtype=kind)), file)
+def array(values: list[float], kind: type, file: str = "TIFF", **options: object) -> bytes:
+    return encoded(Image.fromarray(np.array([values], dtype=kind)), file, **options)
 
 
 def two(mode: str, *colors: object) -> Image.Image:
@@ -64,6 +64,7 @@ JPEG = encoded(NOISE.convert("RGB"), "JPEG")
         (array([0, 0.5, 1], np.float32), [[BLACK, (128, 128, 128), WHITE]]),
         (array([0, 0.25, 0.5], np.float32), [[BLACK, (64, 64, 64), (128, 128, 128)]]),  # not by its own largest value
         (twelve_bits(0, 4095), [[BLACK, WHITE]]),
+        (array([0, 65535], np.uint16, tiffinfo={262: 0}), [[WHITE, BLACK]]),  # where 0 is white
         (b"P5 2 1 4095\n\0\0\x0f\xff", [[BLACK, WHITE]]),
         (encoded(two("RGBA", (0, 0, 0, 0), (255, 0, 0, 255))), [[WHITE, RED]]),
         (encoded(Image.new("RGBA", (1, 1), (0, 0, 0, 128))), [[GRAY]]),
