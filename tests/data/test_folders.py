@@ -136,6 +136,8 @@ def test_a_changed_image_changes_the_fingerprint(photos: Path) -> None:
     [
         (lambda p: (p / "test/camera").rename(p / "test/cameras"), {}, r"test: .*\(perhaps camera\?\).*same_class"),
         (None, {"same_class": {"x": "clok"}}, r"same_class: x: no training folder 'clok' \(perhaps Clock\?\)"),
+        (None, {"same_class": {"camera": "Clock"}}, "same_class: camera is a training folder"),
+        (None, {"same_class": {"camera": ""}}, "same_class: camera is a training folder"),
         (None, {"same_class": {"cam": "camera", "watch": ""}}, r"same_class: .*folder or label cam, watch"),
         (None, {"shifts": {"night": "night"}}, r"data\.shifts\.night.*: there is no .*night"),
         (
