@@ -51,6 +51,24 @@ def test_folders_of_other_classes_count_for_nothing_wherever_they_lie(
     assert len(load(source="folders", classes=["Clock", "camera"], same_class={"watch": "Clock"}, **sets).tests) == 2
 
 
+def test_a_folder_of_the_study_stays_where_a_class_outside_is_shown_under_its_name(
+    photos: Path, write_folder: Callable[..., Path]
+) -> None:
+    shift = write_folder("solid", "solid", 2, {"camera": "camera", "Clock": "clock"})
+    sets = {"train": photos / "train", "test": photos / "test", "shifts": {"solid": shift}}
+    shown = {"camera": "camera on a tripod", "shopping_bag": "camera"}
+    data = load(source="folders", classes=["camera", "Clock"], class_names=shown, **sets)
+    assert np.bincount(data.tests["solid"].labels).tolist() == [2, 2]
+
+
+def test_a_style_of_other_classes_alone_counts_for_nothing(photos: Path, write_folder: Callable[..., Path]) -> None:
+    write_folder("others/ink", "solid", 2, {"camera": "camera"})
+    others = write_folder("others/oil", "emoji", 2, {"camera": "camera", "Clock": "clock"}).parent
+    sets = {"train": photos / "train", "test": photos / "test", "retrieved": others}
+    pool = load(source="folders", classes=["Clock", "shopping_bag"], **sets).retrieval
+    assert pool is not None and {*pool.styles} == {"oil"} and len(pool) == 2
+
+
 @pytest.mark.parametrize(
     ("classes", "said"),
     [

@@ -65,11 +65,12 @@ def test_what_is_wrong_in_a_folder_is_named(folder, change, named, by_name):
         ListedImages("x", stored.listing(stored.groups), dict.fromkeys(stored.groups, (0,)), by_name=by_name)
 
 
-def test_folders_inside_class_folders_are_of_the_class(folder, save_jpeg):
+def test_folders_inside_class_folders_are_of_the_class(folder, save_jpeg, caplog):
     for name in ("cat/cat/a", "cat/session 1/a", "1/2/a", "2/2/a"):
         save_jpeg(folder / f"{name}.jpg")
     listing = list_folder(folder, ["1", "2", "cat", "dog"])
     assert all(key.startswith(f"{group}/") for key, group in zip(listing.keys, listing.groups, strict=True))
     assert len(listing.keys) == 8
+    assert "the images in 1/2 are taken for those of the outer" in caplog.text  # which may be a severity
     with pytest.raises(UserError, match="session 1 lies in"):
         list_folder(folder, ["cat", "dog"], ["Session_1"])

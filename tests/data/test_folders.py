@@ -59,6 +59,11 @@ def test_images_that_belong_together_are_held_back_together(photos: Path) -> Non
     assert len(data.train) + len(data.val) == 36
 
 
+def test_a_rule_that_keeps_each_class_together_is_named(photos: Path) -> None:
+    with pytest.raises(UserError, match=r"none of train can be held back .* or one group of images"):
+        load_data(config(photos, groups_apart={"pattern": "^([^/]+)/"}))
+
+
 def test_where_groups_were_held_back_the_first_images_of_the_rest_are_of_all_styles() -> None:
     styles = np.array(["sketch", "painting"] * 200)
     keys = [f"{i:03d}" for i in range(400)]
@@ -131,6 +136,8 @@ def test_a_changed_image_changes_the_fingerprint(photos: Path) -> None:
     [
         (lambda p: (p / "test/camera").rename(p / "test/cameras"), {}, r"test: .*\(perhaps camera\?\).*same_class"),
         (None, {"same_class": {"x": "clok"}}, r"same_class: x: no training folder 'clok' \(perhaps Clock\?\)"),
+        (None, {"same_class": {"camera": "Clock"}}, "same_class: camera is a training folder"),
+        (None, {"same_class": {"camera": ""}}, "same_class: camera is a training folder"),
         (None, {"same_class": {"cam": "camera", "watch": ""}}, r"same_class: .*folder or label cam, watch"),
         (None, {"shifts": {"night": "night"}}, r"data\.shifts\.night.*: there is no .*night"),
         (

@@ -135,6 +135,8 @@ def test_what_is_wrong_in_folders_of_styles_is_named(styles: Path) -> None:
     (styles / "others/misc").mkdir()
     with pytest.raises(UserError, match=r"these folders mean no class .*: misc"):
         load_data(others.model_copy(update={"same_class": {"lamp": ""}}))
+    without = load_data(others.model_copy(update={"same_class": {"lamp": "", "misc": "", "ink": ""}})).retrieval
+    assert without is not None and {*without.styles} == {"oil"}
     next((styles / "others/ink/bell").iterdir()).rename(styles / "others/ink/loose.png")
     with pytest.raises(UserError, match="others/ink holds images of no class"):
         load_data(others)
@@ -166,6 +168,8 @@ def test_a_third_of_a_shift_is_held_out_to_choose_by(styles: Path) -> None:
     both = of_styles(styles, shifts=shifts, shifted_val="oil", groups={"oil": rule}, groups_apart={"pattern": "(air)"})
     held = load_data(both).shifted_val
     assert held is not None and list(held.keys) == list(grouped.shifted_val.keys), "by their groups first"
+    with pytest.raises(UserError, match=r"data.shifts: the shifted validation set is called 'oil-val'"):
+        load_data(of_styles(styles, shifts={**shifts, "oil-val": shifts["ink"]}, shifted_val="oil"))
     with pytest.raises(UserError, match=r"data.shifted_val: no shifted test set 'lead' to divide; there are ink, oil"):
         load_data(of_styles(styles, shifts=shifts, shifted_val="lead"))
 

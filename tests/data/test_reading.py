@@ -41,12 +41,12 @@ def palette() -> Image.Image:
     return image
 
 
-def twelve_bits(first: int, second: int) -> bytes:
-    """A TIFF of two gray pixels with 12 bits each, which Pillow does not write."""
-    tags = {256: 2, 257: 1, 258: 12, 259: 1, 262: 1, 273: 8, 277: 1, 278: 1, 279: 3}
-    pixels = (first << 12 | second).to_bytes(3, "big")
+def gray_tiff(bits: int, pixels: bytes, zero_is: int = 1) -> bytes:
+    """A TIFF of two gray pixels as Pillow writes none: of 12 bits, or one whose 0 is black (1) or white (0)."""
+    tags = {256: 2, 257: 1, 258: bits, 259: 1, 262: zero_is, 273: 8, 277: 1, 278: 1, 279: len(pixels)}
     entries = b"".join(struct.pack("<HHIHH", tag, 3, 1, value, 0) for tag, value in tags.items())
-    return b"II*\0" + struct.pack("<I", 12) + pixels + b"\0" + struct.pack("<H", len(tags)) + entries + b"\0" * 4
+    begin = b"II*\0" + struct.pack("<I", 12) + pixels.ljust(4, b"\0") + struct.pack("<H", len(tags))
+    return begin + entries + b"\0" * 4
 
 
 TURNED = Image.Exif()
@@ -63,7 +63,8 @@ JPEG = encoded(NOISE.convert("RGB"), "JPEG")
         (array([0, 257 * 100, 65535], np.uint16, "PNG"), [[BLACK, (100, 100, 100), WHITE]]),  # scaled, not clipped
         (array([0, 0.5, 1], np.float32), [[BLACK, (128, 128, 128), WHITE]]),
         (array([0, 0.25, 0.5], np.float32), [[BLACK, (64, 64, 64), (128, 128, 128)]]),  # not by its own largest value
-        (twelve_bits(0, 4095), [[BLACK, WHITE]]),
+        (gray_tiff(12, b"\0\x0f\xff"), [[BLACK, WHITE]]),
+        (gray_tiff(16, b"\0\0\xff\xff", zero_is=0), [[WHITE, BLACK]]),
         (b"P5 2 1 4095\n\0\0\x0f\xff", [[BLACK, WHITE]]),
         (encoded(two("RGBA", (0, 0, 0, 0), (255, 0, 0, 255))), [[WHITE, RED]]),
         (encoded(Image.new("RGBA", (1, 1), (0, 0, 0, 128))), [[GRAY]]),

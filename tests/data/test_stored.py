@@ -63,9 +63,12 @@ def test_tars_are_read_at_their_offsets(tmp_path: Path) -> None:
 
 def test_a_folder_of_generated_shards_is_read_by_its_tars(tmp_path: Path) -> None:
     samples = [Sample(f"a-{i:06d}", i % 2, np.full((8, 8, 3), 9 * i, np.uint8)) for i in range(4)]
-    begin_dataset(tmp_path, {"shards": 1})
-    write_shard(tmp_path, 0, samples, rejected=[])
+    begin_dataset(tmp_path, {"shards": 2})
+    write_shard(tmp_path, 0, samples[:3], rejected=[])
     (tmp_path / "filters").mkdir()
+    with pytest.raises(UserError, match="1 of 2 shards are missing"):  # and with them perhaps whole classes
+        open_stored(tmp_path)
+    write_shard(tmp_path, 1, samples[3:], rejected=[])
     stored = open_stored(tmp_path)
     assert stored.groups == ("0", "1")
     assert sorted(stored.listing(stored.groups).groups) == ["0", "0", "1", "1"]
@@ -199,6 +202,7 @@ def test_images_to_search_are_read_without_labels(write: Callable[[Path], object
             "pool",
             "several splits",
         ),
+        (lambda folder: write_tar(folder / "a.zip", b"PK"), "pool/a.zip", "unpack this one"),
     ],
 )
 def test_a_place_without_images_to_search_is_named(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import fields, replace
@@ -218,6 +219,18 @@ def test_broken_images_are_all_named_or_left_out_of_what_is_learned_from(folders
     (folders["solid"] / name / "broken.png").write_bytes(b"no image")
     with pytest.raises(UserError, match=r"broken\.png"):
         _ = Context(skipping, tmp_path / "runs").data
+
+
+def test_an_image_that_can_be_read_again_is_not_broken(folders: Folders, tmp_path: Path) -> None:
+    """A file's mode, or a disk that failed for a while, changes neither its name nor its size and time of change."""
+    path = next(folders["train"].glob("*/*.png"))
+    content, times = path.read_bytes(), path.stat()
+    for written, notices in ((bytes(len(content)), 1), (content, 0)):
+        path.write_bytes(written)
+        os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+        context = Context(recipe_of(folders, data={"broken": "skip"}), tmp_path / "runs")
+        assert sum("cannot be read" in str(notice) for notice in context.notices) == notices
+    assert path.name in {Path(key).name for images in context.data.learned.values() for key in images.keys}
 
 
 def test_networks_that_other_recipes_trained_on_test_images_are_named(folders: Folders, tmp_path: Path) -> None:

@@ -69,8 +69,14 @@ class FolderClasses:
                 labels.setdefault(bare_name(text), set()).add(label)
         return labels
 
+    def knows(self, name: str) -> bool:
+        """Return whether a folder called `name` means a class, of the study or outside of it."""
+        return self._is_unused(name) or self.match(name) is not None
+
     def _is_unused(self, name: str) -> bool:
         """Whether a folder called `name` means a class outside the study."""
+        if name in self._label_by_folder:  # though a class outside may be shown under this name
+            return False
         return name in self.unused or (bare_name(name) in self._unused_texts and self.match(name) is None)
 
     @cached_property
@@ -92,13 +98,19 @@ class FolderClasses:
 
         Raises:
             UserError: A group means no class (the message names all such groups, with what each may have meant), two
-                groups mean one class, or `same_class` names a folder that is not there.
+                groups mean one class, or `same_class` names a folder that is not there, or gives a training folder
+                another meaning.
         """
         for name, meant in same_class.items():
-            if meant and not self._is_unused(meant) and self.match(meant) is None:
+            if meant and not self.knows(meant):
                 problem = 'it is still "?"' if meant == "?" else f"no training folder {meant!r}"
                 near = perhaps(self.near(name if meant == "?" else meant))
                 raise UserError(f'data.same_class: {name}: {problem}{near}; name one, or "" to leave it out')
+            if self._label_by_folder.get(name) not in (None, self.match(meant)):
+                raise UserError(
+                    f"data.same_class: {name} is a training folder, and would be something else in all other sets, the "
+                    "unshifted test images too: rename it in the set where it is, or choose among data.classes"
+                )
         labels: dict[str, tuple[int]] = {}
         unknown, by_itself = [], dict[int, str]()
         for name in groups:

@@ -217,15 +217,23 @@ def list_files(folder: Path, group_of: Callable[[str], str]) -> Listing:
 
 
 def _check_nested(folder: Path, scanned: Iterable[ImageFile], classes: Iterable[str]) -> None:
-    """Raise UserError where a folder inside a class folder is called as another class, and by no number."""
-    names = {bare_name(PurePosixPath(name).name) for name in classes}
+    """Raise UserError where a folder inside a class folder is called as another class; of a number, warn.
+
+    A number may be that of a session or of a person, or else the outer one is: of the severity of a corruption.
+    """
+    names, numbered = {bare_name(PurePosixPath(name).name) for name in classes}, list[str]()
     nested = {(file.group, file.key.rpartition("/")[0]) for file in scanned if "/" in file.key[len(file.group) + 1 :]}
     for group, path in sorted(nested):
         own = bare_name(PurePosixPath(group).name)
-        for part in path[len(group) + 1 :].split("/"):  # a number may be that of a session or of a person
-            if own != bare_name(part) in names and not part.isdecimal():
+        for part in path[len(group) + 1 :].split("/"):
+            if own != bare_name(part) in names and part.isdecimal():
+                numbered.append(path)
+            elif own != bare_name(part) in names:
                 problem = f"{folder / path} lies in the folder of the class {group!r}, and is called as another class"
                 raise UserError(f"{problem}: move {part!r} out of {group!r}, or rename it if its images show {group!r}")
+    if numbered:
+        inner = some_of(numbered, 3)
+        log.warning("%s: the images in %s are taken for those of the outer of two classes", folder, inner)
 
 
 def list_images(

@@ -49,19 +49,22 @@ def by_style(
 ) -> tuple[StoredImages, dict[str, str]]:
     """Return folders STYLE/CLASS, none of which is called as a class, as their class folders, and the style of each.
 
-    Others, and what is no folder, are returned as they are, without styles.
+    Others, and what is no folder, are returned as they are, without styles. A style that `same_class` leaves out is
+    none.
 
     Raises:
         UserError: A folder cannot be read, or images lie beside the class folders of a style.
     """
 
     def is_class(name: str) -> bool:
-        return name in same_class or classes.match(name) is not None
+        return name in same_class or classes.knows(name)
 
-    if stored.listed is not None or any(map(is_class, stored.groups)):
+    left_out = [name for name in stored.groups if same_class.get(name) == ""]  # be it a class or a style
+    others = [name for name in stored.groups if name not in left_out]
+    if stored.listed is not None or any(map(is_class, others)):
         return stored, {}
     inner: dict[str, list[str]] = {}
-    for style in stored.groups:
+    for style in others:
         with reading(f"the folder {stored.path / style}"):
             if any(is_class(entry.name) for entry in (stored.path / style).iterdir() if entry.is_dir()):
                 inner[style] = [folder.name for folder in class_folders(stored.path / style)]
@@ -107,7 +110,10 @@ def hold_back(train: ImageSet, share: float, together: Sequence[str | None] | No
     for kind in np.setdiff1d(kinds, kinds[~held]):  # all its images belong together with others that are held back
         held[rank == rank[kinds == kind].max()] = False
     if not held.any():
-        raise UserError("one image a class leaves none to hold back for validation: add images, or give data.val")
+        raise UserError(
+            f"none of {train.name} can be held back for validation: each class is one image, or one group of images "
+            "that belong together: add images, give data.val, or change the rule of the groups"
+        )
     rest, val = Subset(train, np.flatnonzero(~held)), Subset(train, np.flatnonzero(held), "val")
     rest.even = val.even = train.even and together is None  # what has large groups stands first in the rest
     return rest, val

@@ -141,6 +141,8 @@ def load_data(config: DataConfig) -> StudyData:
     data = with_groups_apart(with_groups(data, config.groups), config.groups_apart or config.together)
     if config.shifted_val is not None:
         data = _hold_out_shift(data, config.shifted_val)
+    if data.shifted_val is not None and data.shifted_val.name in data.tests:
+        raise UserError(f"data.shifts: the shifted validation set is called {data.shifted_val.name!r}: rename this one")
     if (pool := config.retrieved.search) is not None:
         data = replace(data, unlabeled=open_unlabeled("data.retrieved.search", pool))
     if unused := config.same_class.keys() - classes.used:

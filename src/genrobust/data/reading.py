@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
-from PIL.TiffImagePlugin import BITSPERSAMPLE, SAMPLEFORMAT
+from PIL.TiffImagePlugin import BITSPERSAMPLE, PHOTOMETRIC_INTERPRETATION, SAMPLEFORMAT
 
 from genrobust.core import ImageSet, UserError, reading
 
@@ -190,6 +190,8 @@ def _scale_to_8_bits(image: Image.Image) -> Image.Image:
             f"its gray values go from {values.min():g} to {values.max():g}, and those of such a file from 0 to {top}: "
             "scale all images of the set alike, or save them with 8 or 16 bits"
         )
+    if getattr(image, "tag_v2", {}).get(PHOTOMETRIC_INTERPRETATION) == 0:  # white is 0: Pillow inverts 8 bits alone
+        values = top - values
     return Image.fromarray(np.clip(np.rint(values * (255 / top)), 0, 255).astype(np.uint8))
 
 

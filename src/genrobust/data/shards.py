@@ -139,6 +139,14 @@ def missing_shards(folder: Path, total: int) -> list[int]:
     return [index for index in range(total) if not (folder / f"{shard_name(index)}.json").exists()]
 
 
+def require_complete(folder: Path) -> None:
+    """Raise UserError where shards of the dataset in `folder` are missing."""
+    total = read_about(folder)["shards"]
+    if missing := len(missing_shards(folder, total)):
+        lacking = f"{missing} of {total} shards are missing"
+        raise UserError(f"{folder} is not complete: {lacking}; generate again, and only they are made")
+
+
 def discard_shards(folder: Path, total: int) -> None:
     """Have all of `total` shards in `folder` made again, by removing the manifest of each."""
     for index in range(total):
@@ -186,9 +194,8 @@ class ShardDataset(ImageSet):
         self.class_ids: tuple[str, ...] = tuple(self.about.get("class_ids", ()))
         self.label_names: tuple[str, ...] = tuple(self.about.get(NAMES, self.class_ids))
         self._done = done_shards(self.folder)
-        if self.missing() and not allow_partial:
-            lacking = f"{len(self.missing())} of {self.about['shards']} shards are missing"
-            raise UserError(f"{self.folder} is not complete: {lacking}; generate again, and only they are made")
+        if not allow_partial:
+            require_complete(self.folder)
         self.given_up: dict[str, str] = {}
         self._read_index()
         decisive = {key: value for key, value in self.about.items() if key != NAMES}

@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
 
-from genrobust.core import UserError, near_names, reading
+from genrobust.core import MANIFEST, OURS, Artifact, UserError, near_names, reading
 from genrobust.data.file_list import ListedImages, Listing, list_files, list_folder
 from genrobust.data.hub_sets import fetch_dataset, is_on_hub
 from genrobust.data.naming import check_class_names
 from genrobust.data.path_tables import list_csv
 from genrobust.data.reading import FORMATS
-from genrobust.data.shards import is_dataset
+from genrobust.data.shards import require_complete
 from genrobust.data.tables import list_parquet
 from genrobust.data.tars import list_tars
 
@@ -55,7 +55,7 @@ def open_stored(path: Path) -> StoredImages:
     """Open a folder, a file, or a pattern such as ``data/train-*.parquet`` in its last part, here or on the hub.
 
     Raises:
-        UserError: Nothing is there, or nothing of a kind that is read.
+        UserError: Nothing is there, nothing of a kind that is read, or a generated dataset that lacks shards.
         GenrobustError: It cannot be fetched from the hub.
     """
     path = fetch_dataset(path)
@@ -119,7 +119,10 @@ def open_unlabeled(key: str, path: Path) -> ListedImages:
 
 
 def _list_files(path: Path, labeled: bool = True) -> Listing | None:
-    """List the images in the files that `path` is, matches or holds; None for folders of image files."""
+    """List the images in the files that `path` is, matches or holds; None for folders of image files.
+
+    Raises UserError for a file of another kind.
+    """
     if path.suffix.lower() == TABLE:
         return list_csv(path, labeled)
     files = _files(path)
@@ -127,6 +130,8 @@ def _list_files(path: Path, labeled: bool = True) -> Listing | None:
         if ours := [file for file in files if file.suffix == extension]:
             _refuse_splits(path, ours)
             return list_images(path, ours, labeled)
+    if path.is_file():
+        raise UserError(f"{path}: a file of images is {', '.join((TABLE, *KINDS))}: unpack this one, or name a folder")
     return None
 
 
@@ -158,7 +163,11 @@ def _files(path: Path) -> list[Path]:
         with reading(f"the folder {path}"):
             entries = [entry for entry in path.iterdir() if not entry.name.startswith(".")]
             files = sorted(entry for entry in entries if entry.suffix in KINDS)
-            return [] if any(entry.is_dir() for entry in entries) and not is_dataset(path) else files
+        artifact = Artifact(path)
+        if artifact.is_begun or (artifact.is_finished and OURS in (path / MANIFEST).read_bytes()):
+            require_complete(path)
+            return files
+        return [] if any(entry.is_dir() for entry in entries) else files
     return [path] if path.suffix in KINDS and path.exists() else []
 
 

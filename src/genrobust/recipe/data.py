@@ -165,7 +165,8 @@ class DataConfig(Choice):
 
     `shifts` are the shifted test sets.
 
-    `same_class` maps a folder name of a shifted set to the training folder of that class.
+    `same_class` maps a folder name of any set but `train` to the training folder of that class, or to "" to leave out
+    the class or style.
 
     `generated` are generated images to use instead of the generator's.
 

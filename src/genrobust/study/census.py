@@ -17,9 +17,11 @@ from genrobust.core import (
     GenrobustError,
     ImageSet,
     Manifest,
+    Subset,
     UserError,
     artifact_folder,
     made_by,
+    no_progress,
     progress_bar,
     reading,
     replacing,
@@ -106,7 +108,14 @@ class Census:
                 made, broken = thumbnails(images, bar.advance)
             return {"thumbnails": made, "broken": np.array(broken, dtype=np.int64)}
 
-        return self._known(f"thumbnails of {images.name}", {"images": images.fingerprint}, read)
+        known = self._known(f"thumbnails of {images.name}", {"images": images.fingerprint}, read)
+        if places := known["broken"].tolist():  # not by now, perhaps: a fingerprint knows no modes of files
+            from genrobust.data import thumbnails
+
+            made, broken = thumbnails(Subset(images, places), no_progress)
+            known["thumbnails"][places] = made
+            known["broken"] = known["broken"][broken]
+        return known
 
     def _known(self, name: str, inputs: Mapping[str, Any], read: Callable[[], Arrays]) -> Arrays:
         """Return what is kept for `inputs`; where nothing is, what `read` returns, which is then kept.

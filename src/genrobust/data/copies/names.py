@@ -21,7 +21,7 @@ def apart_from_tests(
 ) -> tuple[StudyData, list[str]]:
     """Return `data` without what is learned from and has a test image's name by `rule`, with a notice on each such set.
 
-    Sets other than the training images may lack the column of the rule, and stay as they are.
+    Sets other than the training images may lack the column of the rule, and stay as they are, with a notice.
 
     Args:
         chosen_by: The sets that something is chosen by; among them, the shifted validation set counts as a test set.
@@ -36,6 +36,12 @@ def apart_from_tests(
     tested = {name for images in data.tests.values() for name in names_apart(images, rule)}
     left: dict[str, ImageSet] = {}
     notices = []
+    sets = {images.name: images for images in (*data.learned.values(), *data.tests.values())}
+    if rule.column and (lacking := [name for name, images in sets.items() if not any(names_apart(images, rule))]):
+        notices.append(
+            f"{', '.join(lacking)}: without the column {rule.column!r} of {APART}, no image is known to belong "
+            "together with others"
+        )
     for key, images in data.learned.items():
         names = names_by(APART, images.name, images, rule)[1] if key == "train" else names_apart(images, rule)
         avoided = (tested if key == "shifted_val" else tested | chosen) - {None}
