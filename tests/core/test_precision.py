@@ -126,6 +126,16 @@ def test_sections_that_a_dataset_needs_are_filled_in():
     assert with_precision(recipe_of(generator=None), "float32").generator is None
 
 
+def test_arms_that_inherit_no_precision_get_one():
+    """Else an arm's folder would be the same whatever the machine that trains it computes in."""
+    probe = {"init": "clip:pictograms", "method": "linear-probe"}
+    full = REAL | {"name": "full", "train": {"method": "full"}}
+    given = REAL | {"name": "given", "train": {"method": "full", "precision": "float32"}}
+    found = with_precision(recipe_of(train=probe, arms=[REAL, full, given]), "bfloat16")
+    assert [arm.train.get("precision") for arm in found.arms] == [None, "bfloat16", "float32"]
+    assert parse_recipe(yaml.safe_load(recipe_yaml(found))).arms == found.arms
+
+
 def test_a_cpu_is_known_without_torch():
     code = (
         "import sys\nfrom genrobust.core import Hardware, hardware\n"

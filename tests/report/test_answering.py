@@ -54,6 +54,15 @@ def test_the_verdict_is_yes_no_or_not_decided_by_the_interval_of_the_gain(record
     assert ("chance" in retrieved) is begin.startswith("Not")
 
 
+def test_a_gain_over_an_arm_from_scratch_is_no_yes_of_a_pretrained_one(record):
+    begun = replace(record, summary=replace(record.summary, pretrained=("real+generated",)))
+    verdict, *others = answer(begun).sentences
+    assert verdict.startswith("Over these 2 shifted test sets, real+generated gains 12.5 points")
+    assert not any("retrieved images" in text for text in others)
+    every = replace(record, summary=replace(record.summary, pretrained=record.summary.arms))
+    assert answer(every) == answer(record)
+
+
 @pytest.mark.parametrize(
     ("title", "asks"),
     [

@@ -51,6 +51,8 @@ def test_predict_asks_the_classifier_of_an_arm():
     assert answers[0].stdout == answers[1].stdout != answers[2].stdout
     assert "training real" in answers[0].stderr
     assert "training real" not in answers[1].stderr
+    renamed = genrobust("predict", "own.yaml:real", "solid", "--set", "data.class_names={bell: church bell}").stdout
+    assert renamed == answers[0].stdout.replace("bell,bell,", "bell,church bell,") != answers[0].stdout
     for words, said in (
         (["own.yaml"], "is a recipe of several classifiers: write own.yaml:ARM, one of real, real again"),
         (["own.yaml:rael"], "has no arm 'rael'"),

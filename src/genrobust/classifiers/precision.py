@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from genrobust.core import FLOAT32, PREFERRED, Hardware, hardware, some_of
-from genrobust.recipe import ClassModelConfig, FinetuneConfig, Recipe, Section
+from genrobust.recipe import ArmConfig, ClassModelConfig, FinetuneConfig, Recipe, Section
 
 AUTO = "auto"
 KEYS = ("precision", "dtype")  # of a section: one of them
@@ -71,13 +71,25 @@ def named_precisions(section: Section) -> dict[str, str]:
 
 
 def _with_trainings(recipe: Recipe) -> Recipe:
-    """Return `recipe` with the sections about training that a dataset needs and it leaves out."""
-    datasets, changed = recipe.datasets.values(), dict[str, Section]()
+    """Return `recipe` with the sections about training that a dataset needs and it leaves out.
+
+    Arms, too, name the precision that they cannot inherit: the method of the recipe's section `train` has none.
+    """
+    datasets, changed = recipe.datasets.values(), dict[str, Any]()
+    if "precision" in recipe.train.without:
+        changed["arms"] = tuple(_with_own_precision(recipe, arm) for arm in recipe.arms)
     if recipe.finetune is None and any(dataset.finetuned for dataset in datasets):
         changed["finetune"] = FinetuneConfig()
     if recipe.class_model is None and any(dataset.from_scratch for dataset in datasets):
         changed["class_model"] = ClassModelConfig()
     return recipe.model_copy(update=changed)
+
+
+def _with_own_precision(recipe: Recipe, arm: ArmConfig) -> ArmConfig:
+    train = recipe.train_of(arm)
+    if "precision" in train.without:
+        return arm
+    return arm.model_copy(update={"train": {**arm.train, "precision": train.precision}})
 
 
 def _mapped(value: Any, change: Callable[[Key, str], str], key: Key = ()) -> Any:

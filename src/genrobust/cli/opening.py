@@ -5,6 +5,7 @@ import shlex
 import shutil
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial, wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -192,7 +193,9 @@ def _with_options(opener: Function, function: Function) -> Function:
 
 
 def open_named(studies: "Studies", model: str, labels: Path | None) -> "OpenClassifier":
-    """Open the classifier that `model` names, with the class names in the file `labels`; an arm as its recipe tests it.
+    """Open the classifier that `model` names, with the class names in the file `labels`.
+
+    An arm prepares images as its recipe tests it, and shows its classes by the names that the recipe gives them now.
 
     Raises:
         UserError: A recipe without an arm or with an unknown one, an arm that is not trained and may not be, or a model
@@ -204,4 +207,6 @@ def open_named(studies: "Studies", model: str, labels: Path | None) -> "OpenClas
     checkpoint = studies.checkpoint(model)
     if checkpoint is None:
         return open_classifier(model, labels)
-    return open_classifier(str(checkpoint), labels, studies.recipe(recipe_and_name(model)[0]).evaluate)
+    study = studies.open(recipe_and_name(model)[0])
+    opened = open_classifier(str(checkpoint), labels, study.recipe.evaluate)
+    return replace(opened, descriptions=study.data.labels.descriptions)

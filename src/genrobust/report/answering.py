@@ -79,7 +79,7 @@ def answer(record: StudyRecord) -> Answer:
     the highest accuracy on validation images. It says, in this order:
 
     - the verdict, which compares the arm with its reference. It begins with "Yes", "No" or "Not decided" where the
-      title asks whether something helps.
+      title asks whether something helps, and both are pretrained or neither is.
     - shifts on which neither the arm nor its reference is surely above guessing; the verdict is "Not decided" if these
       are a third or more.
     - whether one of both alone started from a pretrained network.
@@ -161,7 +161,8 @@ def _verdict(record: StudyRecord, arm: str) -> str:
         return f"Not decided, too weak to tell: {over}, {pair}, and {_neither(summary, arm, weak)}."
     others = [one for one in record.arms if one.name == arm and not _is_generated(one, record)]
     about_others = bool(others) and "generat" in record.title.lower()
-    if about_others or not _ASKS.search(record.title):
+    starts_apart = (arm in summary.pretrained) != (reference in summary.pretrained)
+    if about_others or not _ASKS.search(record.title) or starts_apart:
         return f"{where}, {pair}."
     word = "Not decided" if not is_sure(gained) else "Yes" if gained.value > 0 else "No"
     limits = ["for one seed"] if len(summary.seeds) == 1 and is_sure(gained) else []
@@ -184,16 +185,17 @@ def _leading_set(summary: Summary) -> tuple[str, str]:
 def _rivals(record: StudyRecord, arm: str) -> dict[str, dict[str, Score]]:
     """Return what could help in the place of the generated images of `arm`: retrieved ones, or augmentation alone.
 
-    Of each kind, the arms that trained alike where there are some, with what `arm` has above each: in the study's
-    order, the `MAX_COMPARED` best on the test sets.
+    Of each kind, the arms that trained alike, or for retrieved images, without such, those that are pretrained where
+    `arm` is, with what `arm` has above each: in the study's order, the `MAX_COMPARED` best on the test sets.
     """
     summary, (test_set, _) = record.summary, _leading_set(record.summary)
     arms = {one.name: one for one in record.arms if one.name in summary.arms}
     if (ours := arms.get(arm)) is None or not _is_generated(ours, record):
         return {}
     real = arms[summary.reference_of(arm)]
-    retrieved = set(NOT_GENERATED) - {REAL}
+    retrieved, begun = set(NOT_GENERATED) - {REAL}, set(summary.pretrained)
     controls = [one for one in arms.values() if one.parts.keys() & retrieved and not _is_generated(one, record)]
+    controls = [one for one in controls if (one.name in begun) == (arm in begun)]
     alike = [one for one in controls if (one.augmentation, _training(one)) == (ours.augmentation, _training(ours))]
     augmented = [
         one

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from operator import attrgetter
 from pathlib import Path
 
 from genrobust.classifiers import (
@@ -56,14 +57,15 @@ def open_all(models: Sequence[Named]) -> dict[str, list[OpenClassifier]]:
     """Open the checkpoints of each model, by its name.
 
     Raises:
-        UserError: A checkpoint comes twice under a name.
+        UserError: A checkpoint comes twice under a name. Of an arm, seeds may have the same weights: a linear probe
+            depends on none.
     """
     classifiers: dict[str, list[OpenClassifier]] = {}
     for model in models:
         opened = model.open()
         of_name = classifiers.setdefault(model.name, [])
-        same = (o for o in of_name if (o.weights_hash, o.preparation) == (opened.weights_hash, opened.preparation))
-        twice = next(same, None)
+        identity = attrgetter("name") if model.recipe else attrgetter("weights_hash", "preparation")
+        twice = next((other for other in of_name if identity(other) == identity(opened)), None)
         if twice is not None:
             raise UserError(f"--models: {twice.name} and {opened.name} are the same checkpoint of {model.name!r}")
         of_name.append(opened)

@@ -14,10 +14,12 @@ from PIL import Image
 from genrobust.classifiers import (
     CheckpointInfo,
     PredictedBy,
+    are_saved,
     create_classifier,
     open_checkpoint,
     predict_sets,
     save_checkpoint,
+    weights_hash,
 )
 from genrobust.classifiers.predict import predicting
 from genrobust.classifiers.predict.saved import FILE, load_predictions
@@ -144,6 +146,16 @@ def test_classes_are_matched_by_id(checkpoint: Path, tmp_path: Path) -> None:
     whole = predict(checkpoint, tmp_path / "whole", {"test": images()})["test"]
     part = predict(checkpoint, tmp_path / "part", {"test": images()}, some)["test"]
     assert part.classes == ("cat", "ant") and np.array_equal(part.logits, whole.logits[:, [2, 0]])
+
+
+def test_names_that_are_spelled_otherwise_since_leave_predictions_as_they_are(checkpoint: Path, tmp_path: Path) -> None:
+    """As a study looks for them, by the weights; else it would make them, and not find them."""
+    predict(checkpoint, tmp_path, {"test": images()})
+    respelled = LabelSpace(tuple(ClassLabel(c.id, c.name, c.prompt, c.name.title()) for c in LABELS.classes))
+    kept = folder(tmp_path, "test")
+    written = (kept / FILE).stat().st_mtime_ns
+    predict(checkpoint, tmp_path, {"test": images()}, respelled)
+    assert are_saved(kept, weights_hash(checkpoint)) and (kept / FILE).stat().st_mtime_ns == written
 
 
 def test_no_classifier_is_loaded_where_one_lacks_a_class(several: dict[PredictedBy, Path], tmp_path: Path) -> None:

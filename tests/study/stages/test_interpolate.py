@@ -10,7 +10,8 @@ from kill_and_resume import contents, kill_and_resume
 from safetensors.torch import load_file, save_file
 from small_study import CLASSES, TRAIN, folders_section
 
-from genrobust.core import GenrobustError, UserError
+from genrobust.classifiers import load_checkpoint, save_checkpoint, weights_hash
+from genrobust.core import Artifact, GenrobustError, UserError
 from genrobust.recipe import parse_recipe
 from genrobust.study import Study
 from genrobust.study.results.record import device_seconds
@@ -85,6 +86,25 @@ def test_a_study_is_made_once_and_curves_share_its_trainings(recipe, tmp_path):
     runs = {run.of: run for run in study.graph.runs}
     real, begun = (device_seconds(study.graph, runs[arm])["train"] for arm in ("real", "from real"))
     assert begun == pytest.approx(2 * real), "the first classifier costs as much as the second"
+
+
+def test_weights_are_mixed_again_where_the_fine_tuned_ones_were_trained_again(recipe, tmp_path):
+    """Their folder is named after the plan of generated images, which may have been made again, and differ."""
+    arms = [recipe["arms"][0], {"name": "mixed", "mixture": "real", "train": {"init": "arm:real", "wise_ft": 0.5}}]
+    recipe |= {"arms": arms, "zero_shot": None}
+
+    def mixed():
+        study = Study(parse_recipe(recipe), tmp_path)
+        (run,) = study.runs("mixed")
+        return study.train([run])[0], study.graph.checkpoints.of(run).tuned.folder
+
+    folder, tuned = mixed()
+    first, (model, info) = weights_hash(folder), load_checkpoint(tuned)
+    assert mixed()[0] == folder and weights_hash(folder) == first
+    model.mean += 0.1
+    info.training["run"] = "on other images"
+    save_checkpoint(tuned, model, info, load_file(tuned / "initial.safetensors"), Artifact(tuned).manifest().inputs)
+    assert mixed() == (folder, tuned) and weights_hash(folder) != first
 
 
 def test_the_weights_name_the_folder_and_not_where_they_lie(recipe, tmp_path, clip_folder):

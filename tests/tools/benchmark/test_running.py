@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections import Counter
+from functools import partial
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from genrobust.classifiers import (
     CheckpointInfo,
     create_classifier,
     load_checkpoint,
+    open_checkpoint,
     open_classifier,
     prepare,
     save_checkpoint,
@@ -25,7 +27,8 @@ from genrobust.core import Sample, UserError, file_name
 from genrobust.data import begin_dataset, write_shard
 from genrobust.data.imagenet_classes import wnids
 from genrobust.recipe import parse_recipe
-from genrobust.study import Studies, Study
+from genrobust.study import Studies, Study, open_all
+from genrobust.study.named_models import Named
 from genrobust.tools.benchmark.page import benchmark_verdict
 from genrobust.tools.benchmark.running import run_benchmark
 
@@ -105,6 +108,15 @@ def test_checkpoints_of_one_name_are_one_model(folders, save):
     assert len(list((folders / "out" / "predictions").rglob("*.npz"))) == 6, "three checkpoints on two sets"
     with pytest.raises(UserError, match="same checkpoint of 'mine'"):
         run(folders, mine[0], f"mine={folders / 'alone'}")
+
+
+def test_seeds_of_an_arm_may_have_the_same_weights(folders, save):
+    """A linear probe depends on no seed."""
+    shutil.copytree(save("s0", tuple(CLASSES)), folders / "s1")
+    s0, s1 = (Named("probe", partial(open_checkpoint, folders / name), recipe="study") for name in ("s0", "s1"))
+    assert len(open_all([s0, s1])["probe"]) == 2
+    with pytest.raises(UserError, match="same checkpoint of 'probe'"):
+        open_all([s0, s1, s0])
 
 
 def test_a_model_of_timms_is_matched_by_wordnet_id(folders, tmp_path):

@@ -99,6 +99,8 @@ def test_classes_keep_their_names_and_what_is_shown_whatever_letters_they_have(t
         export_classifier(tmp_path / "c", form, tmp_path / form.library)
         opened = open_classifier(form.opened_as.format(tmp_path / form.library))
         assert (opened.classes, opened.descriptions) == (tuple(shown), shown)
+    export_classifier(tmp_path / "c", TIMM, tmp_path / "renamed", descriptions={**shown, "狗": "hound"})
+    assert open_classifier(str(tmp_path / "renamed")).descriptions["狗"] == "hound"
 
 
 @pytest.mark.parametrize("form", ["timm", "onnx"])

@@ -17,6 +17,7 @@ from genrobust.classifiers.networks.checkpoints import INITIAL
 from genrobust.classifiers.networks.logits import predict_logits
 from genrobust.classifiers.networks.models import load_checkpoint, save_checkpoint
 from genrobust.core import (
+    MANIFEST,
     Artifact,
     GenrobustError,
     ImageSet,
@@ -57,6 +58,7 @@ def interpolate_checkpoint(
     make_folder(out)
     with lock(out):
         remove_leftovers(out, below=True)
+        Artifact(out).discard(MANIFEST)  # of weights that were mixed from others
         save_checkpoint(out, model, replace(info, training=training), inputs=inputs)
 
 

@@ -156,7 +156,8 @@ class _PredictionCache:
         labels: LabelSpace,
     ) -> None:
         self.classifier, self._sets, self._classes = classifier, sets, labels.ids
-        self._columns = None if classifier.classes == labels.label_names else classifier.columns(labels)
+        columns = None if classifier.classes == labels.label_names else classifier.columns(labels)
+        self._columns = None if columns == [*range(len(classifier.classes))] else columns  # names spelled otherwise
         weights = classifier.weights_hash
         self._weights = weights if self._columns is None else digest([weights, self._columns], 64)
         self._inputs = {name: prediction_inputs(predicted_by, name, images, labels) for name, images in sets.items()}

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from genrobust.classifiers import read_checkpoint_info
 from genrobust.core import resolve_device
 from genrobust.study.estimates import Cost
 from genrobust.study.executors.jobs import DoJobs, Job
-from genrobust.study.sources.checkpoints import Checkpoints
+from genrobust.study.sources.checkpoints import Checkpoints, PlannedCheckpoint
 from genrobust.study.stages.stage import Stage
 from genrobust.study.training_runs import TrainingRun
 
@@ -27,7 +28,7 @@ class Interpolate(Stage):
     def jobs(self) -> list[Job]:
         jobs: dict[Path, Job] = {}
         for planned in map(self.checkpoints.of, self.runs):
-            left, folder = int(not planned.is_trained), planned.folder
+            left, folder = int(not planned.is_trained or _is_outdated(planned)), planned.folder
             name, row = f"the weights of {planned.run.name}", "weights between two"
             jobs.setdefault(folder, Job(planned.run, name, left, row=row, folder=folder, total=1, unit=self.items))
         return list(jobs.values())
@@ -54,3 +55,11 @@ class Interpolate(Stage):
         size = self.checkpoints.of(job.key).size
         answers = size.multiply_adds * len(self.context.data.val)
         return Cost(answers + size.parameters / 1e9, disk=4 * size.parameters)
+
+
+def _is_outdated(planned: PlannedCheckpoint) -> bool:
+    """Return whether its fine-tuned weights were trained anew since, on images that were made again."""
+    if not planned.tuned.is_trained:
+        return False
+    one, other = (read_checkpoint_info(each.folder).training.get("run") for each in (planned, planned.tuned))
+    return one != other

@@ -49,8 +49,9 @@ def export(
 
         recipe, arm = recipe_and_name(what)
         checkpoint = studies.checkpoint(what) or Path(what)
-        settings = studies.recipe(recipe).evaluate if recipe else None
-        export_classifier(checkpoint, form, folder, studies.results(what), arm, license, settings)
+        study = studies.open(recipe) if recipe else None
+        of_study = (None, None) if study is None else (study.recipe.evaluate, study.data.labels.descriptions)
+        export_classifier(checkpoint, form, folder, studies.results(what), arm, license, *of_study)
     tell(folder)
     if push is not None:
         tell(run_push(folder, push, "dataset" if isinstance(form, Format) else "model"))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +39,7 @@ def export_classifier(
     arm: str = "",
     license: str = "other",
     settings: EvaluateConfig | None = None,
+    descriptions: Mapping[str, str] | None = None,
 ) -> None:
     """Write the classifier in `checkpoint` into `out`, with a model card, if its copy gives the same logits.
 
@@ -44,12 +47,14 @@ def export_classifier(
         results: The results.json of its study, whose scores of `arm` the card gives if it has this checkpoint.
         license: That of the weights, an id of the hub's.
         settings: How the study prepares images for its scores; so does the copy, but for `flip`, which the card names.
+        descriptions: The names of classes to show; None for those that the checkpoint was trained with.
 
     Raises:
         UserError: What cannot be exported.
         GenrobustError: The logits differ, or `out` holds files.
     """
     model, info = load_checkpoint(checkpoint)
+    info = info if descriptions is None else replace(info, descriptions=dict(descriptions))
     settings = settings or EvaluateConfig()
     size = settings.image_size or info.image_size
     ours = _logits(open_checkpoint(checkpoint, settings), size)
