@@ -55,7 +55,6 @@ from .sources.checkpoint import open_checkpoint as open_checkpoint, open_run as 
 from .sources.clip import (
     Clip as Clip,
     clip_embeddings as clip_embeddings,
-    embed_classes as embed_classes,
     embed_ensembles as embed_ensembles,
     load_clip as load_clip,
 )

@@ -11,7 +11,7 @@ import numpy as np
 
 from genrobust.core import ImageSet, UserError, artifact_folder, digest, plugins_of
 from genrobust.data import ShardDataset, missing_shards
-from genrobust.generate import Plan, engine_of, identity, open_generated, plan_of
+from genrobust.generate import Plan, class_texts, engine_of, identity, open_generated, plan_of
 from genrobust.recipe import GENERATED, DatasetConfig, GenerateConfig, GeneratorConfig
 from genrobust.study.context import Context
 from genrobust.study.sources.source import ImageSource
@@ -87,6 +87,18 @@ class GeneratedDataset(ImageSource):
         if self.trained is not None:
             inputs["trained"] = self.trained.folder.name
         return inputs
+
+    @property
+    def is_described(self) -> bool:
+        """Whether its prompts describe what its images show: no instructions, and not none."""
+        return self.generator.reads_text and not self.generator.reads_instructions
+
+    @property
+    def class_texts(self) -> list[list[str]]:
+        """The prompts of each class that a CLIP knows it by: its own, or the recipe's where these do not describe."""
+        if not self.is_described:
+            return self.context.class_texts
+        return class_texts(self.generate.prompts, self.context.data.labels)
 
     @property
     def first_images(self) -> str:
