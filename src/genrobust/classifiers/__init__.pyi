@@ -33,7 +33,7 @@ from .precision import (
     AUTO as AUTO,
     choose_precisions as choose_precisions,
     resolved_here as resolved_here,
-    with_dtype as with_dtype,
+    with_precision as with_precision,
 )
 from .predict.adapting import batch_norms as batch_norms
 from .predict.in_parts import (
