@@ -114,12 +114,20 @@ def test_two_datasets_of_an_arm_with_the_same_images_are_warned_of(tmp_path):
 
 
 def test_images_made_from_all_real_ones_beside_a_part_of_these_are_warned_of(tmp_path):
-    drawn = {"generator": {"mode": "images"}}
+    datasets = {
+        "varied": {"generator": {"mode": "images"}},
+        "judged": {"filter": {"drop": 0.5}},
+        "judged by few": {"filter": {"drop": 0.5, "arm": "few"}},
+    }
+    few = {"source": "real", "fraction": 0.1}
     mixtures = {
-        "few": ["generated", {"source": "real", "fraction": 0.1}],
+        "few": ["generated", few],
         "varied": ["varied", {"source": "real", "per_class": 2}],
         "all": ["varied", "real"],
+        "judged": ["judged", few],
+        "judged by few": ["judged by few", few],
     }
     arms = [REAL, *({"name": name, "mixture": mixture} for name, mixture in mixtures.items())]
-    (warning,) = Study(recipe_of(arms=arms, datasets={"varied": drawn}), tmp_path).graph.images.doubts()
-    assert warning == "varied mixes a part of the real images, and varied uses all of them"
+    warnings = Study(recipe_of(arms=arms, datasets=datasets), tmp_path).graph.images.doubts()
+    said = "{0} mixes a part of the real images, and {0} uses all of them"
+    assert list(warnings) == [said.format("varied"), said.format("judged")]

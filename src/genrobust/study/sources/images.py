@@ -163,8 +163,14 @@ class Images(Rebuilt):
                     )
             if any(part.source == REAL and (part.fraction or part.per_class) for part in arm.mixture):
                 for dataset in drawn:
-                    if dataset.is_made_from_images:
+                    if dataset.is_made_from_images or self._is_judged_by_all(dataset.name):
                         yield f"{arm.name} mixes a part of the real images, and {dataset.name} uses all of them"
+
+    def _is_judged_by_all(self, name: str) -> bool:
+        """Whether a classifier that learned from all real images filters those of the dataset `name`."""
+        recipe, rule = self.context.recipe, self.context.recipe.filter_of(name)
+        judges = recipe.arm(rule.arm).mixture if rule is not None and rule.by == "classifier" else ()
+        return any(part.source == REAL and not (part.fraction or part.per_class) for part in judges)
 
     def reports(self) -> Iterator[str]:
         """Yield what retrieval and the search found, once they are made."""
