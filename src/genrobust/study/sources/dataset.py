@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from genrobust.core import ImageSet, UserError, artifact_folder, digest, plugins_of
+from genrobust.core import REAL, RETRIEVED_ALL, ImageSet, UserError, artifact_folder, digest, plugins_of
 from genrobust.data import ShardDataset, missing_shards
 from genrobust.generate import Plan, class_texts, engine_of, identity, open_generated, plan_of
 from genrobust.recipe import GENERATED, DatasetConfig, GenerateConfig, GeneratorConfig
@@ -131,9 +131,11 @@ class GeneratedDataset(ImageSource):
         return self.generator if self.trained is None else self.trained.generator
 
     @property
-    def is_made_from_images(self) -> bool:
-        """Whether real images are what it begins from, or what its generator learned."""
-        return self.generator.reads_images or self.trained is not None
+    def made_from(self) -> set[str]:
+        """The sources of real images that it begins from, or that its generator learned, all of each."""
+        learned = "train" if self.trained is None else getattr(self.trained.config, "images", "train")
+        own = {REAL} if self.generator.reads_images or self.trained is not None else set()
+        return own if learned == "train" else {REAL, RETRIEVED_ALL}
 
     @cached_property
     def is_on_server(self) -> bool:

@@ -67,7 +67,7 @@ def export_dataset(studies: Studies, what: str, form: Format, out: Path, license
             making=making(shards.metadata(USED)),
             filtered=filtered,
             dataset=name,
-            from_real="source" in content.table.column_names or (dataset is not None and dataset.is_made_from_images),
+            from_real="source" in content.table.column_names or bool(dataset and dataset.made_from),
         )
     return len(content)
 
