@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from genrobust.classifiers.sources.clip import Clip, clip_embeddings, embed_classes, load_clip
+from genrobust.classifiers.sources.clip import Clip, clip_embeddings, embed_texts, load_clip
 from genrobust.core.assets import find_clip
 from genrobust.data.readers.pictograms import load_pictograms
 from genrobust.generate.engines.diffusers import DiffusersEngine
@@ -30,7 +30,7 @@ def clip() -> Clip:
 
 def test_the_clip_names_real_images(clip: Clip) -> None:
     data = load_pictograms()
-    classes = embed_classes(clip, ["a line icon of a {}"], [c.prompt for c in data.labels.classes])
+    classes = embed_texts(clip, [f"a line icon of a {c.prompt}" for c in data.labels.classes])
     hits = (clip_embeddings(clip, data.val, batch_size=256) @ classes.T).argmax(1) == data.val.labels
     assert hits.mean() > 0.2, "1 % by chance"
 

@@ -6,8 +6,8 @@ from collections import Counter
 import pytest
 
 from genrobust.core import ClassLabel, LabelSpace, UserError
-from genrobust.generate import Plan, class_templates
-from genrobust.generate.templates import Template, template_set, templates_of
+from genrobust.generate import Plan
+from genrobust.generate.templates import Template, class_templates, template_set, templates_of
 from genrobust.recipe import PromptConfig
 
 STYLES = ("outline", "solid", "duotone", "emoji", "illustration", "hand-drawn", "pixel")

@@ -83,7 +83,7 @@ MISTAKES = [  # change to SMALL, what the error names
     ({"data": {"retrieved": {"search": "", "clip": "x"}}}, "data.retrieved.search: an empty path"),
     (arm(mixture=["real", "retrieved-by-search"]), "data.retrieved.per_class: no arm mixes generated images"),
     (
-        {"data": FOLDERS, "generator": {}, **arm(mixture=["generated", "retrieved-by-search"])},
+        {"data": FOLDERS, "generator": {"model": "x"}, **arm(mixture=["generated", "retrieved-by-search"])},
         "data.retrieved.clip: an arm mixes retrieved-by-search",
     ),
     ({"data": {"extra": {"few": "x"}}, **dataset()}, "data.extra: the name few"),
@@ -163,7 +163,18 @@ MISTAKES = [  # change to SMALL, what the error names
     (dataset(filter={"drop": 0.1, "by": "clip", "clip": "a", "arm": "x"}), "datasets.few.filter: arm: it belongs to"),
     (dataset() | {"finetune": {"steps": 90}}, "finetune: it trains nothing: give a dataset finetuned: true"),
     (dataset(finetuned=True) | {"class_model": {}}, "class_model: it trains nothing"),
-    ({"data": FOLDERS, **arm(mixture="generated")}, "generator: an arm mixes 'generated', and the default generator"),
+    *(
+        (
+            {"data": FOLDERS, **given, **dataset(generator={"steps": 9}), **arm(mixture=name)},
+            f"generator.model: an arm mixes {name!r}, and the default generator draws icons",
+        )
+        for given in ({}, {"generator": {"guidance_scale": 2.0}})
+        for name in ("generated", "few")
+    ),
+    *(
+        (dataset(**own, generate={"prompts": {"templates": ["inked {}"]}}), f"mode {mode} draws without text")
+        for mode, own in (("images", {"generator": {"mode": "images"}}), ("class", {"from_scratch": True}))
+    ),
     (
         {"data": FOLDERS, "robustness": {"baselines": "models.csv", "grid": 4}},
         "robustness: grid: 4 models would take the place of baselines",

@@ -11,7 +11,10 @@ import pytest
 import yaml
 from small_study import genrobust
 
-from genrobust.data import ShardDataset, decide
+from genrobust.classifiers import clip_embeddings, load_clip
+from genrobust.classifiers.sources.clip import embed_texts
+from genrobust.core import find_clip
+from genrobust.data import ShardDataset, decide, read_filter
 from genrobust.study import Studies, named_models
 
 REAL = "own.yaml:real"
@@ -113,6 +116,23 @@ def test_the_filter_of_a_recipe_is_applied_to_what_is_exported():
         done = genrobust("export", f"own.yaml:{name}", "--to", "imagefolder", "--run", "--out", name, *override)
         assert done.stdout.startswith(f"{kept} images\n")
         assert f"left out {9 - kept} of 9 images" in Path(name, "README.md").read_text()
+    assert "The filter of this dataset was not applied" in genrobust("audit", f"own.yaml:{name}", *override).stdout
+
+
+@pytest.mark.usefixtures("own")
+def test_a_clip_judges_images_without_prompts_by_those_of_the_recipe():
+    own = "datasets.varied={generator: {mode: images}, filter: {by: clip, clip: pictograms, drop: 0.34}}"
+    found = []
+    for template in ("an icon of a {}", "{}, pixel art"):
+        studies = Studies("runs", overrides=[own, f"generate.prompts.templates=['{template}']"])
+        found.append(read_filter(studies.filter_of("own.yaml:varied")))
+        clip, images = load_clip(find_clip("pictograms")), ShardDataset(studies.folder("own.yaml:varied"))
+        texts = [template.format(name) for name in ("airplane", "bell", "camera")]
+        scores = (clip_embeddings(clip, images, 9) * embed_texts(clip, texts)[images.labels]).sum(1)
+        assert len(found[-1].rejected) == 3
+        for key, reason in found[-1].rejected.items():
+            assert float(reason.split()[2].strip(":")) == pytest.approx(scores[images.keys.index(key)], abs=1e-3)
+    assert found[0].folder != found[1].folder
 
 
 @pytest.mark.usefixtures("own")

@@ -33,7 +33,7 @@ from .precision import (
     AUTO as AUTO,
     choose_precisions as choose_precisions,
     resolved_here as resolved_here,
-    with_dtype as with_dtype,
+    with_precision as with_precision,
 )
 from .predict.adapting import batch_norms as batch_norms
 from .predict.in_parts import (
@@ -55,7 +55,6 @@ from .sources.checkpoint import open_checkpoint as open_checkpoint, open_run as 
 from .sources.clip import (
     Clip as Clip,
     clip_embeddings as clip_embeddings,
-    embed_classes as embed_classes,
     embed_ensembles as embed_ensembles,
     load_clip as load_clip,
 )

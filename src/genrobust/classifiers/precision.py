@@ -44,12 +44,6 @@ def with_precision(recipe: Recipe, precision: str) -> Recipe:
     return replaced
 
 
-def with_dtype(recipe: Recipe, dtype: str) -> Recipe:
-    """Return `recipe` with `dtype` in place of every generator dtype `auto`, also in its datasets."""
-    replaced: Recipe = _mapped(recipe, lambda key, value: dtype if (key[-1], value) == ("dtype", AUTO) else value)
-    return replaced
-
-
 def resolved_here(config: Config, kind: str) -> Config:
     """Return the section `config` with its precision `auto` replaced by the fastest one on this machine's `kind`.
 

@@ -11,7 +11,7 @@ from .pipeline_config import (
 )
 from .plan import Plan as Plan, plan_of as plan_of
 from .run import Generation as Generation, open_generated as open_generated
-from .templates import class_templates as class_templates
+from .templates import class_texts as class_texts
 from .train.class_model import ClassModel as ClassModel, styles_of as styles_of
 from .train.finetune import Finetune as Finetune
 from .train.trainer import train_generator as train_generator, training_inputs as training_inputs

@@ -48,6 +48,16 @@ def class_templates(prompts: PromptConfig, labels: LabelSpace) -> list[tuple[Tem
     return [templates_of(prompts)] * len(labels)
 
 
+def class_texts(prompts: PromptConfig, labels: LabelSpace) -> list[list[str]]:
+    """Return the prompts of each class, which a CLIP may know it by.
+
+    Raises:
+        UserError: They are not usable.
+    """
+    templates = class_templates(prompts, labels)
+    return [[t.fill(c.prompt) for t in of_class] for of_class, c in zip(templates, labels.classes, strict=True)]
+
+
 def templates_of(config: PromptConfig) -> tuple[Template, ...]:
     """Return the templates that `config` deals out to every class: one for the strategy `single`, all for `diverse`.
 

@@ -159,7 +159,7 @@ class FilterConfig(Section):
     """Leaves out generated images that do not show their label, judged by a classifier, a CLIP or a person.
 
     `by: classifier` scores an image by its label's probability under the classifier of `arm`; `clip` by the cosine of
-    image and class name; `list` leaves out what a person rejected with `genrobust view`.
+    image and prompts of its class; `list` leaves out what a person rejected with `genrobust view`.
 
     `clip` is a folder, or "pictograms", the embedded one.
 

@@ -258,19 +258,25 @@ class Recipe(Section):
     @model_validator(mode="after")
     def _check_generator(self) -> Recipe:
         """The default generator draws icons: for other images, the recipe names one."""
-        if "generator" not in self.model_fields_set and self.data.own_prompts != EMBEDDED:
-            for name in self.generated_sets():
-                given = self.data.generated if name == GENERATED else self.datasets[name].from_scratch
-                if not given:
-                    raise ValueError(
-                        f"generator: an arm mixes {name!r}, and the default generator draws icons: name one"
-                    )
+        naming, generator = {"engine", "model"}, self.generator
+        if self.data.own_prompts == EMBEDDED or generator is None or naming & generator.model_fields_set:
+            return self
+        for name in self.generated_sets():
+            own = self.datasets.get(name, DatasetConfig())
+            if not (own.from_scratch or naming & own.generator.keys() or (name == GENERATED and self.data.generated)):
+                raise ValueError(
+                    f"generator.model: an arm mixes {name!r}, and the default generator draws icons: name one"
+                )
         return self
 
     @model_validator(mode="after")
     def _check_prompts(self) -> Recipe:
-        """A dataset inherits no instructions as descriptions, and no descriptions as instructions."""
+        """A dataset inherits no instructions as descriptions, and no descriptions as instructions, or has no text."""
         for name, (generator, generate) in self._generations().items():
+            if not generator.reads_text and name in self.datasets and self.datasets[name].generate.get("prompts"):
+                raise ValueError(
+                    f"datasets.{name}.generate.prompts: mode {generator.mode} draws without text: leave it out"
+                )
             instructs, prompts = generator.reads_instructions, generate.prompts
             inherited = instructs != self._instructs and prompts == self.generate.prompts
             if generator.reads_text and (inherited or (instructs and prompts.names_a_set)):

@@ -36,7 +36,7 @@ from genrobust.data import (
     without_leaks,
     without_withheld,
 )
-from genrobust.generate import class_templates
+from genrobust.generate import class_texts
 from genrobust.recipe import Recipe, recipe_yaml
 from genrobust.robustness import list_metrics
 from genrobust.study.census import Census
@@ -182,9 +182,7 @@ class Context:
     @cached_property
     def class_texts(self) -> list[list[str]]:
         """The recipe's prompts of each class: what a CLIP knows it by."""
-        labels = self.data.labels
-        templates = class_templates(self.recipe.class_prompts, labels)
-        return [[t.fill(c.prompt) for t in of_class] for of_class, c in zip(templates, labels.classes, strict=True)]
+        return class_texts(self.recipe.class_prompts, self.data.labels)
 
     @property
     def worker(self) -> str:

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
-from genrobust.classifiers import Feed, embed_classes, embed_in_parts, load_clip, logits_in_parts, open_classifier
+from genrobust.classifiers import Feed, embed_ensembles, embed_in_parts, load_clip, logits_in_parts, open_classifier
 from genrobust.core import KeptParts, resolve_device
 from genrobust.data import ShardDataset, below, confidence, lowest_of_each_class, write_filter
-from genrobust.study.image_sets import open_kept_parts, prompt_templates
+from genrobust.study.image_sets import open_kept_parts
 from genrobust.study.sources.filtered import FilteredDataset
 
 SCORES = {"clip": "CLIP score", "classifier": "classifier's confidence"}
@@ -47,6 +47,6 @@ def _scores(filtered: FilteredDataset, shards: ShardDataset, feed: Feed, parts: 
         columns = model.columns(labels)
         return confidence(logits_in_parts(model, shards, feed, parts)[:, columns], shards.labels)
     clip = load_clip(judge, feed.device)
-    classes = embed_classes(clip, prompt_templates(shards), [c.prompt for c in labels.classes])
+    classes = embed_ensembles(clip, filtered.dataset.class_texts)
     images = embed_in_parts(clip, judge, shards, feed.batch_size, parts)
     return (images * classes[shards.labels]).sum(axis=1).astype(np.float64)

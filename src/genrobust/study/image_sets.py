@@ -34,11 +34,12 @@ from genrobust.data import (
     thumbnails,
     without_broken,
 )
+from genrobust.generate import class_texts
 from genrobust.recipe import Recipe, is_recipe, load_recipe
 
 log = logging.getLogger(__name__)
 
-PLAIN_TEMPLATE = "a photo of a {}"  # for images whose prompt is not known
+PLAIN_TEMPLATE = "a photo of a {}"  # where neither images nor a recipe have prompts
 Load = Callable[[str], Recipe]  # by its name
 DataOf = Callable[[str], StudyData | None]  # the images of a recipe by its name; None for a folder
 
@@ -48,15 +49,15 @@ class AuditSets:
     """The dataset of an audit and what it is compared with.
 
     `real` are training images, `tests` test sets by name, `wild` the images that the generator was trained on.
-    `templates` made the prompts. `is_real` says that the dataset is the training images themselves.
+    `texts` are what a CLIP knows each class by. `is_real` says that the dataset is the training images themselves.
     """
 
     dataset: ImageSet
     labels: LabelSpace
+    texts: list[list[str]]
     real: ImageSet | None = None
     tests: dict[str, ImageSet] = field(default_factory=dict)
     wild: ImageSet | None = None
-    templates: tuple[str, ...] = ()
     is_real: bool = False
 
 
@@ -89,10 +90,10 @@ def open_sets(
     return AuditSets(
         dataset=opened,
         labels=classes.labels,
+        texts=_class_texts(templates, load(name) if is_recipe(name := against or dataset) else None, classes.labels),
         real=real,
         tests=test_sets,
         wild=None if wild is None else _open_generator_images(wild, classes, data_of),
-        templates=templates,
         is_real=is_real,
     )
 
@@ -106,7 +107,7 @@ def _find_classes(dataset: str, against: str | None, data: StudyData | None) -> 
 
 
 def _open_dataset(dataset: str, classes: FolderClasses, data_of: DataOf) -> tuple[ImageSet, tuple[str, ...]]:
-    """Return the dataset, and the templates of its prompts to show a CLIP.
+    """Return the dataset, and the templates of its prompts.
 
     Raises:
         UserError: It cannot be opened, or was generated for other classes.
@@ -115,7 +116,7 @@ def _open_dataset(dataset: str, classes: FolderClasses, data_of: DataOf) -> tupl
     if not is_dataset(folder):
         data = data_of(dataset)
         images = data.train if data else open_images("generated", open_stored(folder), classes, by_name=True)
-        return images, (PLAIN_TEMPLATE,)
+        return images, ()
     shards = ShardDataset(folder)
     if shards.class_ids != classes.labels.ids:
         raise UserError(
@@ -126,10 +127,17 @@ def _open_dataset(dataset: str, classes: FolderClasses, data_of: DataOf) -> tupl
 
 
 def prompt_templates(shards: ShardDataset) -> tuple[str, ...]:
-    """Return the templates of the prompts of a generated dataset, to show a CLIP; instructions are none."""
+    """Return the templates of the prompts of a generated dataset; instructions and full prompts are none."""
     columns = shards.metadata(("template", "status", "mode")).to_pydict().values()
     templates = {text for text, status, mode in zip(*columns, strict=True) if status == OK and mode != "edit"}
-    return tuple(sorted(text for text in templates if "{}" in (text or ""))) or (PLAIN_TEMPLATE,)
+    return tuple(sorted(text for text in templates if "{}" in (text or "")))
+
+
+def _class_texts(templates: Sequence[str], recipe: Recipe | None, labels: LabelSpace) -> list[list[str]]:
+    """The texts of each class by the dataset's own `templates`; without, by the prompts of `recipe`, if given."""
+    if not templates and recipe is not None:
+        return class_texts(recipe.class_prompts, labels)
+    return [[text.replace("{}", c.prompt, 1) for text in templates or (PLAIN_TEMPLATE,)] for c in labels.classes]
 
 
 def _open_generator_images(source: str, classes: FolderClasses, data_of: DataOf) -> ImageSet:

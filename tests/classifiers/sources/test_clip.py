@@ -10,7 +10,7 @@ import pytest
 import torch
 from transformers import CLIPImageProcessor, CLIPModel, CLIPTokenizer
 
-from genrobust.classifiers import clip_embeddings, embed_classes, load_clip
+from genrobust.classifiers import clip_embeddings, embed_ensembles, load_clip
 from genrobust.classifiers.sources.clip import embed_texts
 from genrobust.core import StudyData, Subset, UserError, embedded, find_clip
 from genrobust.data import MemoryImages
@@ -56,9 +56,9 @@ def test_texts_that_are_cut_are_named(clip_folder: Path, caplog: pytest.LogCaptu
 
 def test_a_class_is_the_mean_of_its_texts(clip_folder: Path) -> None:
     clip = load_clip(clip_folder)
-    found = embed_classes(clip, ["an emoji of a {}", "a {} icon"], ["cup", "{}"])
-    texts = embed_texts(clip, ["an emoji of a cup", "a cup icon", "an emoji of a {}", "a {} icon"])
-    for row, pair in zip(found, (texts[:2], texts[2:]), strict=True):
+    cup, tree = ["an emoji of a cup", "a cup icon"], ["a tree"]
+    texts = embed_texts(clip, [*cup, *tree])
+    for row, pair in zip(embed_ensembles(clip, [cup, tree]), (texts[:2], texts[2:]), strict=True):
         assert row == pytest.approx(pair.mean(0) / np.linalg.norm(pair.mean(0)), abs=1e-6)
 
 

@@ -113,13 +113,30 @@ def test_two_datasets_of_an_arm_with_the_same_images_are_warned_of(tmp_path):
     assert not {request.seed for request in one} & {request.seed for request in apart}
 
 
+LEARNED = ("train", "pool")
+
+
 def test_images_made_from_all_real_ones_beside_a_part_of_these_are_warned_of(tmp_path):
-    drawn = {"generator": {"mode": "images"}}
+    datasets = {
+        "varied": {"generator": {"mode": "images"}},
+        "judged": {"filter": {"drop": 0.5}},
+        "judged by few": {"filter": {"drop": 0.5, "arm": "few"}},
+        **{f"learned from {images}": {"from_scratch": True, "class_model": {"images": images}} for images in LEARNED},
+    }
+    few = {"source": "real", "fraction": 0.1}
     mixtures = {
-        "few": ["generated", {"source": "real", "fraction": 0.1}],
+        "few": ["generated", few],
         "varied": ["varied", {"source": "real", "per_class": 2}],
         "all": ["varied", "real"],
+        "judged": ["judged", few],
+        "judged by few": ["judged by few", few],
+        **{name: [name, {"source": "retrieved-all", "fraction": 0.1}] for name in datasets if "learned" in name},
     }
     arms = [REAL, *({"name": name, "mixture": mixture} for name, mixture in mixtures.items())]
-    (warning,) = Study(recipe_of(arms=arms, datasets={"varied": drawn}), tmp_path).graph.images.doubts()
-    assert warning == "varied mixes a part of the real images, and varied uses all of them"
+    warnings = Study(recipe_of(arms=arms, datasets=datasets), tmp_path).graph.images.doubts()
+    said = "{0} mixes a part of the {1}, and {0} uses all of them"
+    assert list(warnings) == [
+        said.format("varied", "real images"),
+        said.format("judged", "real images"),
+        said.format("learned from pool", "images of retrieved-all"),
+    ]

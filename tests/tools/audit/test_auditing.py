@@ -230,6 +230,7 @@ def test_pictograms_brings_its_test_sets_and_its_wild_images(icons):
     assert sets.wild.fingerprint == icons.retrieval.fingerprint
     assert sets.dataset.fingerprint == icons.train.fingerprint
     assert sets.real is None, "they are not compared with themselves"
+    assert len(sets.texts[0]) == 28 and sets.texts[0][0] == "a line icon of a airplane", "the prompts of the recipe"
 
 
 @pytest.mark.parametrize("against", [(), ("--against", "own.yaml")], ids=["alone", "against itself"])

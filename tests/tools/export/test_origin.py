@@ -29,6 +29,16 @@ def test_the_recipe_of_an_export_makes_the_same_images():
     assert not Path("nameless/recipe.yaml").exists()
 
 
+def test_the_recipe_of_images_of_a_trained_generator_has_its_precision_and_the_card_its_images():
+    mine = ["datasets.mine={from_scratch: true, generate: {per_class: 1}}"]
+    mine += ["class_model={steps: 1, batch_size: 2, warmup_steps: 0, channels: [32, 32]}"]
+    sets = [word for text in mine for word in ("--set", text)]
+    genrobust("export", "own.yaml:mine", "--to", "imagefolder", "--run", "--out", "mine", *sets)
+    text = Path("mine/recipe.yaml").read_text()
+    assert "precision: auto" not in text and "dtype: auto" not in text
+    assert "made from real ones, whose licenses" in Path("mine/README.md").read_text()
+
+
 def test_an_arm_of_a_recipe_judges_and_is_exported(own):
     dataset, arm = generate("own.yaml"), ("--classifier", "own.yaml:real", "--against", "train")
     words = ("audit", dataset, *arm, "--out", "page")

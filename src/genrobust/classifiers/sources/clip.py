@@ -166,16 +166,11 @@ def embed_texts(clip: Clip, texts: Sequence[str]) -> np.ndarray:
     return torch.cat(embedded).numpy()
 
 
-def embed_classes(clip: Clip, templates: Sequence[str], names: Sequence[str]) -> np.ndarray:
-    """Return unit embeddings float32 [K, D] of classes: the mean of each class's texts, one a template with ``{}``.
+def embed_ensembles(clip: Clip, texts: Sequence[Sequence[str]]) -> np.ndarray:
+    """Return unit embeddings float32 [K, D] of classes: the mean of the texts of each, one or more.
 
     The zero-shot classifier of Radford et al. 2021.
     """
-    return embed_ensembles(clip, [[template.replace("{}", name, 1) for template in templates] for name in names])
-
-
-def embed_ensembles(clip: Clip, texts: Sequence[Sequence[str]]) -> np.ndarray:
-    """Return unit embeddings float32 [K, D] of classes: the mean of the texts of each, one or more."""
     embedded = embed_texts(clip, [text for of_class in texts for text in of_class])
     by_class = np.split(embedded, np.cumsum([len(of_class) for of_class in texts])[:-1])
     means = np.stack([part.mean(axis=0) for part in by_class])

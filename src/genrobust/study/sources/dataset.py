@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from genrobust.core import ImageSet, UserError, artifact_folder, digest, plugins_of
+from genrobust.core import REAL, RETRIEVED_ALL, ImageSet, UserError, artifact_folder, digest, plugins_of
 from genrobust.data import ShardDataset, missing_shards
-from genrobust.generate import Plan, engine_of, identity, open_generated, plan_of
+from genrobust.generate import Plan, class_texts, engine_of, identity, open_generated, plan_of
 from genrobust.recipe import GENERATED, DatasetConfig, GenerateConfig, GeneratorConfig
 from genrobust.study.context import Context
 from genrobust.study.sources.source import ImageSource
@@ -89,6 +89,18 @@ class GeneratedDataset(ImageSource):
         return inputs
 
     @property
+    def is_described(self) -> bool:
+        """Whether its prompts describe what its images show: no instructions, and not none."""
+        return self.generator.reads_text and not self.generator.reads_instructions
+
+    @property
+    def class_texts(self) -> list[list[str]]:
+        """The prompts of each class that a CLIP knows it by: its own, or the recipe's where these do not describe."""
+        if not self.is_described:
+            return self.context.class_texts
+        return class_texts(self.generate.prompts, self.context.data.labels)
+
+    @property
     def first_images(self) -> str:
         """A hash of all that the first image of each class depends on: of two datasets, the same if they share it."""
         first = self._plan(self.generate.model_copy(update={"per_class": 1}))
@@ -119,9 +131,11 @@ class GeneratedDataset(ImageSource):
         return self.generator if self.trained is None else self.trained.generator
 
     @property
-    def is_made_from_images(self) -> bool:
-        """Whether real images are what it begins from, or what its generator learned."""
-        return self.generator.reads_images or self.trained is not None
+    def made_from(self) -> set[str]:
+        """The sources of real images that it begins from, or that its generator learned, all of each."""
+        learned = "train" if self.trained is None else getattr(self.trained.config, "images", "train")
+        own = {REAL} if self.generator.reads_images or self.trained is not None else set()
+        return own if learned == "train" else {REAL, RETRIEVED_ALL}
 
     @cached_property
     def is_on_server(self) -> bool:

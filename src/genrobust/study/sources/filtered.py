@@ -41,7 +41,10 @@ class FilteredDataset(ImageSource):
         else:
             judge = hash_clip(self.judge) if self.rule.by == "clip" else self.judge.name
         rule = self.rule.model_dump(mode="json", exclude={"file", "clip", "arm"})  # which are known by content
-        return {"dataset": self.dataset.identity, "rule": rule, "judge": judge}
+        inputs: dict[str, Any] = {"dataset": self.dataset.identity, "rule": rule, "judge": judge}
+        if self.rule.by == "clip" and not self.dataset.is_described:  # or they are in the dataset's own
+            inputs["texts"] = digest(self.dataset.class_texts)
+        return inputs
 
     @cached_property
     def folder(self) -> Path:

@@ -29,6 +29,8 @@ from genrobust.study.sources.retrieved import RetrievedImages
 from genrobust.study.sources.search import PoolSearch
 from genrobust.study.sources.source import GivenImages, ImageSource
 
+REAL_IMAGES = {REAL: "the real images", RETRIEVED_ALL: "the images of retrieved-all"}  # that a dataset is made from
+
 
 class Images(Rebuilt):
     """The sources of a study: real, generated, filtered and retrieved images, and those under data.extra.
@@ -161,10 +163,18 @@ class Images(Rebuilt):
                         f"{arm.name} mixes {one.name} and {other.name}, whose first {count:,} images of each class are "
                         "the same: give one of them a data_seed"
                     )
-            if any(part.source == REAL and (part.fraction or part.per_class) for part in arm.mixture):
-                for dataset in drawn:
-                    if dataset.is_made_from_images:
-                        yield f"{arm.name} mixes a part of the real images, and {dataset.name} uses all of them"
+            for part in arm.mixture:
+                if part.source in REAL_IMAGES and (part.fraction or part.per_class):
+                    for dataset in drawn:
+                        if part.source in dataset.made_from | self._judged_by(dataset.name):
+                            words = REAL_IMAGES[part.source]
+                            yield f"{arm.name} mixes a part of {words}, and {dataset.name} uses all of them"
+
+    def _judged_by(self, name: str) -> set[str]:
+        """The sources from which a classifier that filters the dataset `name` learned, all of each."""
+        recipe, rule = self.context.recipe, self.context.recipe.filter_of(name)
+        parts = recipe.arm(rule.arm).mixture if rule is not None and rule.by == "classifier" else ()
+        return {part.source for part in parts if not (part.fraction or part.per_class)}
 
     def reports(self) -> Iterator[str]:
         """Yield what retrieval and the search found, once they are made."""

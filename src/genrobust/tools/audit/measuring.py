@@ -15,7 +15,7 @@ from genrobust.classifiers import (
     Feed,
     OpenClassifier,
     compute_in_parts,
-    embed_classes,
+    embed_ensembles,
     embed_in_parts,
     load_clip,
     logits_in_parts,
@@ -178,7 +178,7 @@ class Measuring:
     def _embed(self, audit: Audit, folder: Path) -> None:
         """Add what a CLIP measures."""
         sets, clip = self.sets, load_clip(folder, self.feed.device)
-        classes = embed_classes(clip, sets.templates, [c.prompt for c in sets.labels.classes])
+        classes = embed_ensembles(clip, sets.texts)
 
         def embed(images: ImageSet) -> np.ndarray:
             return embed_in_parts(clip, folder, images, self.feed.batch_size, self.parts)

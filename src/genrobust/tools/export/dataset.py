@@ -10,8 +10,7 @@ import pyarrow.compute as pc
 import yaml
 from huggingface_hub import DatasetCardData
 
-from genrobust.classifiers import with_dtype
-from genrobust.core import FLOAT32
+from genrobust.classifiers import AUTO, with_precision
 from genrobust.data import NAMES, OK, USED, ShardDataset, kept_indices, making, read_filter
 from genrobust.recipe import recipe_yaml
 from genrobust.study import Studies, recipe_and_name
@@ -41,10 +40,13 @@ def export_dataset(studies: Studies, what: str, form: Format, out: Path, license
     content = _read_content(shards, np.arange(len(shards)) if filtered is None else kept_indices(shards, filtered))
     manifest = {key: value for key, value in shards.about.items() if key not in ("class_ids", NAMES)}
     recipe, name = recipe_and_name(what)
+    dataset = studies.dataset(what)
     with new_folder(out) as folder:
         form.write(content, folder)
         if recipe:
-            resolved = with_dtype(studies.recipe(recipe), manifest.get("dtype", FLOAT32))  # that auto was at the time
+            resolved = studies.recipe(recipe)
+            if resolved.generation(name)[0].precision == AUTO:  # which this was at the time, also for a training
+                resolved = with_precision(resolved, manifest["dtype"])
             (folder / "recipe.yaml").write_text(recipe_yaml(resolved, out), encoding="utf-8")
         write_card(
             folder,
@@ -65,6 +67,7 @@ def export_dataset(studies: Studies, what: str, form: Format, out: Path, license
             making=making(shards.metadata(USED)),
             filtered=filtered,
             dataset=name,
+            from_real="source" in content.table.column_names or bool(dataset and dataset.made_from),
         )
     return len(content)
 
