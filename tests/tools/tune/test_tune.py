@@ -102,6 +102,36 @@ def test_no_variant_trains_as_an_arm_or_another_variant(icons):
 
 
 @pytest.mark.parametrize(
+    ("best", "needs"),
+    [
+        ({"source": "retrieved"}, {}),
+        ({"source": "retrieved-by-search"}, {}),
+        ({"source": "real"}, {"reference": "mixed", "train": {"label_smoothing": 0.2}}),
+        ({"source": "real"}, {"train": {"init": "arm:mixed"}}),
+    ],
+)
+def test_the_best_variant_stays_beside_the_arms_that_it_depends_on(icons, best, needs):
+    arms = [*RECIPE["arms"], {"name": "best", "mixture": [best], **needs}]
+    given = ["data.retrieved.clip=pictograms", "answer=null", "claims=[]", f"arms={json.dumps(arms)}"]
+    tuning = Tuning(load_recipe(icons(embedded=True), given), "runs", 3600, Local(), "")
+    (variant,) = (name for name, of in tuning.variants.items() if of.of == "best" and of.chosen)
+    written = tuning._derived(tuning._with_needed({"real", variant}))
+    assert written.arm_names == ["real", "mixed", variant], "without the generated images, it would retrieve all"
+
+
+def test_the_device_of_the_command_is_that_of_the_variants(icons, monkeypatch):
+    class Stop(UserError):
+        pass
+
+    def stop(recipe, *others):
+        raise Stop(recipe.device)
+
+    monkeypatch.setattr("genrobust.tools.tune.tuning.Tuning", stop)
+    Path(icons()).write_text(Path("icons.yaml").read_text().replace("device: cpu", "device: auto"))
+    genrobust("tune", "icons.yaml", "--budget", "1h", "--device", "cpu", code=2, said="error: cpu")
+
+
+@pytest.mark.parametrize(
     ("tune", "budget", "said"),
     [
         ({"choose_by": ["nowhere"]}, "1h", "tune.choose_by: no shifted test set 'nowhere'"),

@@ -37,11 +37,12 @@ def tune(
 
     Example: genrobust tune pictograms --budget 30m
     """
-    from genrobust.recipe import load_recipe
     from genrobust.report import number, span
+    from genrobust.study import Studies
     from genrobust.tools.tune.tuning import Tuning
 
-    recipe = load_recipe(ctx.params["recipe"], ctx.params["sets"] or [], ctx.params["quick"])
+    given = ctx.params
+    recipe = Studies(study.out, say, given["sets"] or [], given["quick"], given["device"]).recipe(given["recipe"])
     seconds = _parse_time(budget)
     tuning = Tuning(recipe, study.out, seconds, study.context.executor, words_of(ctx), say)
     list_work(study)
