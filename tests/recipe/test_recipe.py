@@ -171,6 +171,13 @@ MISTAKES = [  # change to SMALL, what the error names
         {"train": {"model_kwargs": {"stem_width": 16}}, **arm(train={"architecture": "resnet18"})},
         "arm 'real': train.architecture: the recipe's model_kwargs are those of resnet10t",
     ),
+    *(
+        (change, "evaluate.image_size: networks learn at 64, 96 px, and compare at one size alone")
+        for change in (
+            {"arms": [REAL, REAL | {"name": "large", "train": {"image_size": 96}}]},
+            arm(train={"image_size": 96}) | {"robustness": {"grid": 4}},
+        )
+    ),
     (
         {"generate": {"prompts": {"templates": ["a {}"]}}, **dataset(generator={"mode": "edit"})},
         "datasets.few.generate.prompts.templates: mode edit takes instructions",

@@ -176,6 +176,11 @@ class Recipe(Section):
                     f"{where}: train.keep: best chooses a checkpoint on validation images, and data.held_out is 0: set "
                     "train.keep: last, or hold some out"
                 )
+        sizes = {self.train_of(arm).image_size for arm in self.arms}
+        sizes |= {self.train.image_size} if self.robustness.grid else set()
+        if len(sizes) > 1 and self.evaluate.image_size is None:
+            listed = f"networks learn at {some_of(sorted(sizes))} px"
+            raise ValueError(f"evaluate.image_size: {listed}, and compare at one size alone: set it")
         for i, claim in enumerate(self.claims):
             self._check_claim(f"claims.{i}", claim)
         for name in names:
