@@ -3,12 +3,13 @@
 import csv
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
 from small_study import CLASSES, TRAIN, folders_section, genrobust
 
-from genrobust.core import UserError
+from genrobust.core import Score, UserError
 from genrobust.recipe import load_recipe
 from genrobust.study import Local, Processes
 from genrobust.tools.tune.tuning import LADDERS, Tuning
@@ -119,16 +120,22 @@ def test_the_best_variant_stays_beside_the_arms_that_it_depends_on(icons, best, 
     assert written.arm_names == ["real", "mixed", variant], "without the generated images, it would retrieve all"
 
 
-def test_the_device_of_the_command_is_that_of_the_variants(icons, monkeypatch):
-    class Stop(UserError):
-        pass
+def test_variants_and_the_next_command_are_where_the_options_say(icons, monkeypatch):
+    devices = []
 
-    def stop(recipe, *others):
-        raise Stop(recipe.device)
+    class Tuned(Tuning):
+        def __init__(self, recipe, *others):
+            devices.append(recipe.device)
 
-    monkeypatch.setattr("genrobust.tools.tune.tuning.Tuning", stop)
+        def run(self):
+            gain = Score(2.0, 1.0, 3.0, 9, 3, "")
+            return SimpleNamespace(best="mixed", default="real", gain=gain, on=("pixel",), files={"recipe": "a.yaml"})
+
+    monkeypatch.setattr("genrobust.tools.tune.tuning.Tuning", Tuned)
     Path(icons()).write_text(Path("icons.yaml").read_text().replace("device: cpu", "device: auto"))
-    genrobust("tune", "icons.yaml", "--budget", "1h", "--device", "cpu", code=2, said="error: cpu")
+    done = genrobust("tune", "icons.yaml", "--budget", "1h", "--device", "cpu", "--runs", "there")
+    assert devices == ["cpu"]
+    assert done.stdout.endswith(": genrobust run a.yaml --runs there\n"), "where the trainings are that it reuses"
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from rich.markup import escape
 
 from genrobust.cli import (
     COMMANDS,
+    OUT,
     STUDY,
     in_group,
     list_work,
@@ -55,7 +56,8 @@ def tune(
     else:
         answer = f"[bold]Nothing tried beats {default} beyond chance.[/] The best was {best}: {words}."
     out_console.print(f"\n{answer}", soft_wrap=False)
-    tell(f"to measure it on test images: {shlex.join(['genrobust', 'run', str(tuned.files['recipe'])])}")
+    words = ["genrobust", "run", str(tuned.files["recipe"]), *(["--runs", given["out"]] if given["out"] != OUT else [])]
+    tell(f"to measure it on test images: {shlex.join(words)}")
 
 
 def _parse_time(text: str) -> float:
