@@ -177,7 +177,8 @@ class Recipe(Section):
                     "train.keep: last, or hold some out"
                 )
         sizes = {self.train_of(arm).image_size for arm in self.arms}
-        sizes |= {self.train.image_size} if self.robustness.grid else set()
+        if self.robustness.grid:
+            sizes.add(self.train.image_size)
         if len(sizes) > 1 and self.evaluate.image_size is None:
             listed = f"networks learn at {some_of(sorted(sizes))} px"
             raise ValueError(f"evaluate.image_size: {listed}, and compare at one size alone: set it")
