@@ -195,6 +195,17 @@ def test_of_several_arms_validation_chooses_and_no_test_set(record):
     assert "real+generated gains" in told[0] and "because the recipe lists it first" in told[-1]
 
 
+def test_no_pretrained_arm_is_chosen_whose_reference_is_from_scratch(record):
+    two = of_two(record, 90.0, 99.0)
+    for pretrained, chosen in (
+        (("real+retrieved",), "real+generated"),
+        (("real", "real+retrieved"), "real+retrieved"),
+        (("real+generated", "real+retrieved"), "real+retrieved"),
+    ):
+        told = answer(replace(two, summary=replace(two.summary, pretrained=pretrained))).sentences
+        assert f"{chosen} gains" in told[0]
+
+
 def test_an_arm_that_the_recipe_names_is_the_answer_and_called_so(record):
     told = answer(replace(of_two(record, 91.0, 90.0), answer="real+retrieved")).sentences
     assert "real+retrieved gains" in told[0]

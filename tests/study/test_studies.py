@@ -116,7 +116,7 @@ def test_the_filter_of_a_recipe_is_applied_to_what_is_exported():
         done = genrobust("export", f"own.yaml:{name}", "--to", "imagefolder", "--run", "--out", name, *override)
         assert done.stdout.startswith(f"{kept} images\n")
         assert f"left out {9 - kept} of 9 images" in Path(name, "README.md").read_text()
-    assert "The filter of this dataset was not applied" in genrobust("audit", f"own.yaml:{name}", *override).stdout
+    assert f"The filter of own.yaml:{name} is not applied" in genrobust("audit", f"own.yaml:{name}", *override).stdout
 
 
 @pytest.mark.usefixtures("own")

@@ -314,7 +314,7 @@ class ZeroShotConfig(Section):
 class EvaluateConfig(Section):
     """How predictions are made. These choices are stored with every score.
 
-    `image_size` is in pixels; None takes the training size.
+    `image_size` is in pixels; None takes the training size, then the same for all arms.
 
     `crop_pct` is the share of the shorter side that the center crop keeps; most published ImageNet accuracies use
     0.875.

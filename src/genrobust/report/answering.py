@@ -75,8 +75,8 @@ def answer(record: StudyRecord) -> Answer:
     """Return the study's answer in a few sentences, with metrics and uncertainty.
 
     The answer is about one arm, or one group if the study has groups: the one that the recipe names under `answer`, or
-    else, among those that trained on generated images (or, without such, among all but the references), the one with
-    the highest accuracy on validation images. It says, in this order:
+    else, among those that trained on generated images (or, without such, among all but the references) and are
+    pretrained where their reference is, the one with the highest accuracy on validation images. It says, in this order:
 
     - the verdict, which compares the arm with its reference. It begins with "Yes", "No" or "Not decided" where the
       title asks whether something helps, and both are pretrained or neither is.
@@ -134,7 +134,9 @@ def _candidates(record: StudyRecord, groups: Collection[str]) -> list[ArmRecord]
     summary = record.summary
     compared = [arm for arm in record.arms if summary.reference_of(arm.name) != arm.name and arm.name in summary.arms]
     compared = [arm for arm in compared if not groups or arm.name in groups]
-    return [arm for arm in compared if _is_generated(arm, record)] or compared
+    compared = [arm for arm in compared if _is_generated(arm, record)] or compared
+    began = set(summary.pretrained)  # a gain over an arm from scratch would be one of the pretrained network
+    return [a for a in compared if (a.name in began) == (summary.reference_of(a.name) in began)] or compared
 
 
 def _verdict(record: StudyRecord, arm: str) -> str:

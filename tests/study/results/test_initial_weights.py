@@ -14,6 +14,7 @@ REAL = {"name": "real", "mixture": "real"}
 
 def notes(tmp_path, *arms):
     recipe = {**QUICK, "train": {**TRAIN, "image_size": 64}, "generator": None, "arms": [REAL, *arms]}
+    recipe["evaluate"] = {"image_size": 64}
     return list(describe_starts(Study(parse_recipe(recipe), tmp_path).graph))
 
 

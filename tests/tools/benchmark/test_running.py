@@ -30,7 +30,7 @@ from genrobust.recipe import parse_recipe
 from genrobust.study import Studies, Study, open_all
 from genrobust.study.named_models import Named
 from genrobust.tools.benchmark.page import benchmark_verdict
-from genrobust.tools.benchmark.running import run_benchmark
+from genrobust.tools.benchmark.running import _open_real, run_benchmark
 
 CLASSES = {name: name for name in ("bell", "camera", "tree")}
 
@@ -196,6 +196,12 @@ datasets:
 train: {architecture: test_resnet, image_size: 32, steps: 2, batch_size: 4, warmup_steps: 0, precision: float32}
 arms: [{name: retrieved, mixture: retrieved}, {name: real, mixture: real}]
 """
+
+
+def test_a_set_of_a_varied_study_has_a_name_of_its_own(tmp_path):
+    """After which its page is called, that takes the place of no other's."""
+    varied = Studies(tmp_path, overrides=["generate.per_class=1"])
+    assert _open_real("pictograms:solid", varied).name == "pictograms+generate.per_class=1:solid"
 
 
 @pytest.mark.thorough

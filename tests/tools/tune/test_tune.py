@@ -3,12 +3,13 @@
 import csv
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
 from small_study import CLASSES, TRAIN, folders_section, genrobust
 
-from genrobust.core import UserError
+from genrobust.core import Score, UserError
 from genrobust.recipe import load_recipe
 from genrobust.study import Local, Processes
 from genrobust.tools.tune.tuning import LADDERS, Tuning
@@ -99,6 +100,42 @@ def test_no_variant_trains_as_an_arm_or_another_variant(icons):
     )
     with pytest.raises(UserError, match="nothing to try: auto"):
         Tuning(one, "runs", 3600, Processes(one), "")
+
+
+@pytest.mark.parametrize(
+    ("best", "needs"),
+    [
+        ({"source": "retrieved"}, {}),
+        ({"source": "retrieved-by-search"}, {}),
+        ({"source": "real"}, {"reference": "mixed", "train": {"label_smoothing": 0.2}}),
+        ({"source": "real"}, {"train": {"init": "arm:mixed"}}),
+    ],
+)
+def test_the_best_variant_stays_beside_the_arms_that_it_depends_on(icons, best, needs):
+    arms = [*RECIPE["arms"], {"name": "best", "mixture": [best], **needs}]
+    given = ["data.retrieved.clip=pictograms", "answer=null", "claims=[]", f"arms={json.dumps(arms)}"]
+    tuning = Tuning(load_recipe(icons(embedded=True), given), "runs", 3600, Local(), "")
+    (variant,) = (name for name, of in tuning.variants.items() if of.of == "best" and of.chosen)
+    written = tuning._derived(tuning._with_needed({"real", variant}))
+    assert written.arm_names == ["real", "mixed", variant], "without the generated images, it would retrieve all"
+
+
+def test_variants_and_the_next_command_are_where_the_options_say(icons, monkeypatch):
+    devices = []
+
+    class Tuned(Tuning):
+        def __init__(self, recipe, *others):
+            devices.append(recipe.device)
+
+        def run(self):
+            gain = Score(2.0, 1.0, 3.0, 9, 3, "")
+            return SimpleNamespace(best="mixed", default="real", gain=gain, on=("pixel",), files={"recipe": "a.yaml"})
+
+    monkeypatch.setattr("genrobust.tools.tune.tuning.Tuning", Tuned)
+    Path(icons()).write_text(Path("icons.yaml").read_text().replace("device: cpu", "device: auto"))
+    done = genrobust("tune", "icons.yaml", "--budget", "1h", "--device", "cpu", "--runs", "there")
+    assert devices == ["cpu"]
+    assert done.stdout.endswith(": genrobust run a.yaml --runs there\n"), "where the trainings are that it reuses"
 
 
 @pytest.mark.parametrize(

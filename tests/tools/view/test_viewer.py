@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from PIL import Image
 from starlette.testclient import TestClient
 
@@ -18,6 +19,7 @@ from genrobust.core import Sample, StudyData, UserError
 from genrobust.data import ShardDataset, kept, read_review, review_of, write_reviewed, write_shard
 from genrobust.data.shards import begin_dataset, finish_dataset
 from genrobust.study import open_sets
+from genrobust.tools.view import _filter_yaml
 from genrobust.tools.view.page import PAGE, Viewer, serve, viewer_app
 
 HOSTILE = "<img src=x onerror=alert(1)>"  # a class, a style and a prompt
@@ -182,3 +184,11 @@ def test_a_port_in_use_is_named(dataset: ShardDataset) -> None:
         port = taken.getsockname()[1]
         with pytest.raises(UserError, match=f"--port {port}: "):
             serve(Viewer(dataset.folder, dataset, (), {}), port, lambda address: None)
+
+
+@pytest.mark.parametrize(
+    ("folder", "review", "written"), [("", "a/b", "a/b"), ("recipes", "a/b", "../a/b"), ("recipes", "/a/b", "/a/b")]
+)
+def test_the_path_of_a_review_begins_at_the_folder_of_the_recipe(folder: str, review: str, written: str) -> None:
+    lines = yaml.safe_load(_filter_yaml("cleaned", Path(review), Path(folder)))
+    assert lines["datasets"]["cleaned"]["filter"]["file"] == written

@@ -79,7 +79,7 @@ def audit(
         raise UserError(f"--labels {labels} names the classes of a classifier: add --classifier MODEL")
     studies.require_recipe(dataset, against, wild, classifier)
     recipe, name = recipe_and_name(dataset)
-    is_filtered = bool(name) and studies.recipe(recipe).filter_of(name) is not None
+    unfiltered = f"The filter of {dataset} is not applied: this is about every image."
     if name:
         against, out = against or recipe, out or Path(f"audit-{studies.label(dataset)}")
         dataset = str(studies.folder(dataset))
@@ -91,8 +91,8 @@ def audit(
     parts = open_kept_parts(folder, torch_device)
     judge = None if classifier is None else open_named(studies, classifier, labels)  # may have to be trained first
     done = Measuring(sets, judge, clip_folder, Feed(batch_size, torch_device), parts).run()
-    if is_filtered:
-        done.left_out.append("The filter of this dataset was not applied: all images were audited.")
+    if recipe and studies.recipe(recipe).filter_of(name) is not None:
+        done.left_out.append(unfiltered)
     leaks = {name: count for name, count in done.leaks.items() if name not in (allow_leaks or [])}
     called = dataset if is_recipe(dataset) else Path(dataset).resolve().name
     files = write_audit_page(done, sets, called, leaks, folder)

@@ -79,7 +79,7 @@ def run_benchmark(
     real_set, named = _open_real(real or recipe, studies), named_models(models, studies, labels)
     studies.make([drawn, *(model.makes for model in named)])
     if dataset is not None:
-        generated = replace(_open_folder(dataset.folder), name=f"{Path(recipe).stem}:{dataset.name}")
+        generated = replace(_open_folder(dataset.folder), name=f"{studies.recipe(recipe).name}:{dataset.name}")
     name = file_name(f"{generated.name}, {real_set.name}")
     folder = check_outside(on, out or local_folder(studies.out) / "benchmarks" / name)
     (made, others), classes, left_out = _match_classes(generated, real_set)
@@ -112,7 +112,7 @@ def _open_real(word: str, studies: Studies) -> NamedSet:
     if name not in sets:
         raise UserError(f"--real {word}: no test set {name!r}; there are {', '.join(sets)}")
     caveat = CHOSEN_ON if sets[name] is data.shifted_val else ""
-    return NamedSet(f"{Path(recipe).stem}:{name}", sets[name], data.labels, caveat)
+    return NamedSet(f"{studies.recipe(recipe).name}:{name}", sets[name], data.labels, caveat)
 
 
 def _open_folder(path: Path) -> NamedSet:

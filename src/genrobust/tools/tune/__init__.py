@@ -9,6 +9,7 @@ from rich.markup import escape
 
 from genrobust.cli import (
     COMMANDS,
+    OUT,
     STUDY,
     in_group,
     list_work,
@@ -37,11 +38,12 @@ def tune(
 
     Example: genrobust tune pictograms --budget 30m
     """
-    from genrobust.recipe import load_recipe
     from genrobust.report import number, span
+    from genrobust.study import Studies
     from genrobust.tools.tune.tuning import Tuning
 
-    recipe = load_recipe(ctx.params["recipe"], ctx.params["sets"] or [], ctx.params["quick"])
+    given = ctx.params
+    recipe = Studies(study.out, say, given["sets"] or [], given["quick"], given["device"]).recipe(given["recipe"])
     seconds = _parse_time(budget)
     tuning = Tuning(recipe, study.out, seconds, study.context.executor, words_of(ctx), say)
     list_work(study)
@@ -54,7 +56,8 @@ def tune(
     else:
         answer = f"[bold]Nothing tried beats {default} beyond chance.[/] The best was {best}: {words}."
     out_console.print(f"\n{answer}", soft_wrap=False)
-    tell(f"to measure it on test images: {shlex.join(['genrobust', 'run', str(tuned.files['recipe'])])}")
+    words = ["genrobust", "run", str(tuned.files["recipe"]), *(["--runs", given["out"]] if given["out"] != OUT else [])]
+    tell(f"to measure it on test images: {shlex.join(words)}")
 
 
 def _parse_time(text: str) -> float:

@@ -15,6 +15,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,9 @@ import numpy as np
 
 from genrobust.core import (
     MEAN_OF_SHIFTS,
+    RETRIEVED,
+    RETRIEVED_BY_CLASS,
+    RETRIEVED_BY_SEARCH,
     Score,
     StudyData,
     UserError,
@@ -45,6 +49,7 @@ LADDERS: tuple[tuple[float, ...], ...] = ((1,), (1 / KEPT,), (1 / KEPT**2, 1 / K
 SHORTEST = 100  # steps of a training in a round: fewer favor the arms with the fewest images
 NEW_SEED = 2**31  # of a training that is not there, which is looked at for its time
 SPARE = 1.05  # of the smallest budget that is proposed: an estimate may rise a little until the next command
+MATCHED = {RETRIEVED, RETRIEVED_BY_CLASS, RETRIEVED_BY_SEARCH}  # to the images that arms of the recipe generate
 BEST = 5  # variants that are printed after a round
 PLAN, TRIALS = "plan.json", "trials.csv"
 
@@ -245,7 +250,7 @@ class Tuning:
         """Tells how long tuning takes with so many variants; unknown rates count as nothing."""
         workers, full = self.executor.workers(), self._full_training or 0.0
         study, runs = self._round(self.variants, shares[0])
-        last = (len({self.default, self.recipe.reference}) + FINALISTS) * seeds
+        last = (len(self._with_needed({self.default, self.recipe.reference})) + FINALISTS) * seeds
 
         def seconds(count: int) -> float:
             first, _ = seconds_left(list(rows(study.graph.evaluate(list(runs)[:count]).order())))
@@ -255,12 +260,19 @@ class Tuning:
         return seconds
 
     def _with_needed(self, names: set[str]) -> list[Variant]:
-        """The variants called `names`, and those that they start from, or whose classifiers judge images."""
-        needed = set[str]()
+        """The variants called `names`, and those that they start from, are compared with, or are judged by.
+
+        Where one of them retrieves as many images as are generated, so is an arm that mixes these.
+        """
+        needed, first = set[str](), self.recipe.first_generated_set
         for arm in map(self.all_arms.arm, names):
-            rules = [self.all_arms.filter_of(part.source) for part in arm.mixture]
+            sources = {part.source for part in arm.mixture}
+            rules = map(self.all_arms.filter_of, sources)
             needed |= {rule.arm for rule in rules if rule is not None and rule.by == "classifier"}
-            needed |= {origin for origin in [self.all_arms.train_of(arm).origin_arm] if origin is not None}
+            needed |= {other for other in (self.all_arms.train_of(arm).origin_arm, arm.reference) if other is not None}
+            if sources & MATCHED:
+                mixes = (of.name for of in self.recipe.arms if first in {part.source for part in of.mixture})
+                needed |= {*islice(mixes, 1)}
         if needed - names:
             return self._with_needed(names | needed)
         return [variant for name, variant in self.variants.items() if name in names]

@@ -1,5 +1,6 @@
 """Shows images on a local page, on which a person accepts and rejects those of a generated dataset."""
 
+import os
 from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -52,7 +53,7 @@ def view(studies: "Studies", dataset: Shown, port: Port = 0) -> None:
     if review.rejected:
         cleaned = name if recipe and name in studies.recipe(recipe).datasets else "cleaned"
         tell("to leave out what is rejected, write this into the recipe, and mix the dataset in an arm:")
-        tell(_filter_yaml(cleaned, review.file))
+        tell(_filter_yaml(cleaned, review.file, Path(recipe).parent))
 
 
 def _open(folder: Path) -> "tuple[ImageSet, Sequence[str]]":
@@ -69,9 +70,10 @@ def _open(folder: Path) -> "tuple[ImageSet, Sequence[str]]":
     return sets.dataset, sets.labels.label_names
 
 
-def _filter_yaml(dataset: str, review: Path) -> str:
-    """The lines of a recipe by which its `dataset` leaves out what a review rejects."""
+def _filter_yaml(dataset: str, review: Path, folder: Path) -> str:
+    """The lines of a recipe in `folder` by which its `dataset` leaves out what a review rejects."""
     import yaml
 
-    datasets = {dataset: {"filter": {"by": "list", "file": str(review)}}}
+    file = str(review) if review.is_absolute() else os.path.relpath(review, folder)
+    datasets = {dataset: {"filter": {"by": "list", "file": file}}}
     return yaml.safe_dump({"datasets": datasets}, allow_unicode=True, width=inf, default_flow_style=None).rstrip()
