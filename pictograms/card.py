@@ -213,9 +213,9 @@ After that, a search for copies in the sense of `genrobust audit`, of whatever c
 
 {table(["Copies", "Drawings"], steps_of("copies of an image that is trained on"))}
 
-A fuller search later found 25 more that resemble a test image by another hand: 3 of `train`, 5 of `wild`, 9 of `val` and 8 of \
-`wild-val`. They are listed in `near_copies.txt` and left out when the set is read; the counts in this card are from \
-before. The embedded generator and the CLIP were trained with them.
+A fuller search later found 25 more that resemble a test image by another hand: 3 of `train`, 5 of `wild`, 9 of `val` \
+and 8 of `wild-val`. They are listed in `near_copies.txt` and left out when the set is read; the counts in this card \
+are from before. The embedded generator and the CLIP were trained with them.
 
 A class takes at most 4 drawings from one family in one style (3 in wild); over that:
 
