@@ -131,6 +131,12 @@ def test_installed_recipes_parse(name: str) -> None:
     assert Recipe.model_validate(recipe.model_dump(mode="json")) == recipe
 
 
+def test_what_follows_domainbed_keeps_the_checkpoint_that_validates_best() -> None:
+    """What the recipe and the pages say of it: training-domain validation."""
+    train = load_recipe("pacs-leave-one-out").train
+    assert train.keep == "best" and train.validate_every < train.steps
+
+
 @pytest.mark.parametrize(
     ("overrides", "change"),
     [

@@ -101,9 +101,7 @@ class TrainConfig(FineTuning):
     warmup_epochs: Epochs | None = later_key(None)
     label_smoothing: Annotated[StrictFloat, Field(ge=0, lt=1)] = 0.1
     ema_decay: Average = 0.99  # 0 turns the weight average off
-    augmentation: AugmentationName = Field(
-        default_factory=Augmentation
-    )  # or none, autoaugment, randaugment, trivialaugment, augmix, drawing-styles ...
+    augmentation: AugmentationName = Field(default_factory=Augmentation)  # a name, such as randaugment
     augmentation_share: PositiveFraction = later_key(1.0)
     mixup: Mixing = 0.0  # alpha of the Beta distribution of the mixing weight; so is cutmix
     cutmix: Mixing = 0.0

@@ -82,7 +82,7 @@ class ClassModelConfig(GeneratorTraining):
     images: Literal["train", "pool", "pool+withheld"] = "train"
     channels: Annotated[tuple[Channels, ...], Field(min_length=2, max_length=6)] = (64, 96, 128)
     components: Annotated[StrictInt, Field(ge=1, le=3 * PATCH**2)] | None = None
-    steps: Steps = 8000  # of 64: 370 passes over 1,381 icons; with 1,200 steps it did not separate the classes
+    steps: Steps = 8000  # of 64: 370 passes over 1,378 icons; with 1,200 steps it did not separate the classes
     learning_rate: Rate = 1e-3  # high: few steps, and a small model
 
     @model_validator(mode="after")

@@ -51,7 +51,7 @@ EXECUTORS: Registry[type[ExecuteConfig]] = Registry(
 
 
 class QualityConfig(Section):
-    """Image quality of each source, measured on CLIP embeddings; see `SourceQuality`.
+    """Image quality of each source, measured on CLIP embeddings.
 
     `clip` is a folder, or "pictograms" for the embedded one.
 

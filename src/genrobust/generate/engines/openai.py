@@ -65,7 +65,7 @@ class ServerConfig(Section):
 
     `url` is its address, without ``/v1/images/generations``.
 
-    `key_variable` is the environment variable with the API key, and ends in API_KEY.
+    `key_variable` names the environment variable with the API key, and ends in API_KEY.
 
     `sends` lists the request fields that the recipe fills in, besides model, prompt and n. Without `seed`, a repeated
     request gives another image.
