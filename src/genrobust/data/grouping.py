@@ -91,8 +91,8 @@ def with_groups_apart(data: StudyData, rule: ImageRule | None) -> StudyData:
             named[name] = with_attributes(images, groups=groups)
     shared = _in_several({name: images for name, images in named.items() if name != data.clean})
     for name, images in scored.items():
-        groups = named[name].groups or ()
-        if len({*groups}) == len(groups) and (name == data.clean or shared.isdisjoint(groups)):
+        own = named[name].groups or ()
+        if len({*own}) == len(own) and (name == data.clean or shared.isdisjoint(own)):
             named[name] = images
     shifted_val = data.shifted_val and named[data.shifted_val.name]
     return replace(data, tests={name: named[name] for name in data.tests}, shifted_val=shifted_val)

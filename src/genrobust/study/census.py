@@ -108,7 +108,7 @@ class Census:
                 made, broken = thumbnails(images, bar.advance)
             return {"thumbnails": made, "broken": np.array(broken, dtype=np.int64)}
 
-        known = self._known(f"thumbnails of {images.name}", {"images": images.fingerprint}, read)
+        known = dict(self._known(f"thumbnails of {images.name}", {"images": images.fingerprint}, read))
         if places := known["broken"].tolist():  # not by now, perhaps: a fingerprint knows no modes of files
             from genrobust.data import thumbnails
 

@@ -56,8 +56,9 @@ def tune(
     else:
         answer = f"[bold]Nothing tried beats {default} beyond chance.[/] The best was {best}: {words}."
     out_console.print(f"\n{answer}", soft_wrap=False)
-    words = ["genrobust", "run", str(tuned.files["recipe"]), *(["--runs", given["out"]] if given["out"] != OUT else [])]
-    tell(f"to measure it on test images: {shlex.join(words)}")
+    where = [] if given["out"] == OUT else ["--runs", given["out"]]
+    command = shlex.join(["genrobust", "run", str(tuned.files["recipe"]), *where])
+    tell(f"to measure it on test images: {command}")
 
 
 def _parse_time(text: str) -> float:
