@@ -33,7 +33,7 @@ from PIL import Image
 from train_clip import load_text_encoder
 from transformers import CLIPImageProcessor, CLIPModel, CLIPTokenizer, CLIPVisionModelWithProjection
 
-from genrobust.classifiers import clip_embeddings, embed_classes, load_clip
+from genrobust.classifiers import clip_embeddings, embed_ensembles, load_clip
 from genrobust.data.readers.pictograms import load_pictograms
 
 ASSETS = Path(__file__).parents[1] / "src" / "genrobust" / "assets"
@@ -97,7 +97,7 @@ def clip(vision: Path, out: Path) -> None:
     shutil.copyfile(Path(__file__).parent / "clip-card.md", out / "README.md")
     loaded, data = load_clip(out), load_pictograms()
     images = clip_embeddings(loaded, data.val, batch_size=256)
-    classes = embed_classes(loaded, ["a line icon of a {}"], [c.prompt for c in data.labels.classes])
+    classes = embed_ensembles(loaded, [[f"a line icon of a {c.prompt}"] for c in data.labels.classes])
     hits = (images @ classes.T).argmax(1) == data.val.labels
     print(f"{out.name}: names {100 * hits.mean():.1f} % of the real validation images", flush=True)
 

@@ -56,7 +56,7 @@ OWN = """
 name: own
 threads: 1
 device: cpu
-generator: {steps: 2}
+generator: {model: pictograms, steps: 2}
 generate: {per_class: 3}
 datasets: {better: {generator: {steps: 3}}}
 data: {source: folders, train: train, val: val, test: test, shifts: {solid: {path: solid}}}

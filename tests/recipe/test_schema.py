@@ -20,7 +20,7 @@ name: small
 seeds: [0]
 track: true
 data: {source: folders, train: a, test: b, shifts: {sketch: {path: c}, o: {kind: objectnet, path: d}}}
-generator: {mode: labels+images, strength: 0.5, lora: {model: x}}
+generator: {model: x, mode: labels+images, strength: 0.5, lora: {model: y}}
 datasets: {few: {generate: {prompts: {strategy: single}}, filter: {drop: 0.1}}}
 arms:
   - {name: real, mixture: real}
