@@ -115,7 +115,7 @@ def photographs(summary: Results) -> None:
     figure, axes = plt.subplots(figsize=(WIDTH, 3.9), layout="constrained")
     dots(axes, names, [gains[arm] for arm in ON_BOTH], [ORANGE] * len(names), -0.14)
     dots(axes, names, [on_icons[arm] for arm in ON_BOTH.values()], [BLUE] * len(names), 0.14)
-    for color, label in ((ORANGE, "photographs (three other domains)"), (BLUE, "icons (six other styles)")):
+    for color, label in ((ORANGE, "photographs (three other domains)"), (BLUE, "icons (six shifts)")):
         axes.plot([], [], "o-", color=color, label=label)
     axes.axvline(0, color=GRAY, linestyle="--")
     axes.set_xlabel("gain over real images alone on the mean of the shifts, points of top-1")
