@@ -6,14 +6,33 @@ Each command is a process of its own, and a machine is an environment with a fol
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import fsspec
 import pytest
 import yaml
 from kill_and_resume import contents
+from PIL import Image
+from small_study import recipe_of
 
-from genrobust.core import Artifact, GenrobustError, Manifest, UserError, address, local_folder, write_files
+from genrobust.classifiers import CheckpointInfo, create_classifier, save_checkpoint
+from genrobust.core import (
+    Artifact,
+    ClassLabel,
+    GenrobustError,
+    LabelSpace,
+    Manifest,
+    UserError,
+    address,
+    local_folder,
+    write_files,
+)
 from genrobust.core.remote import Remote
+from genrobust.data import read_filter
+from genrobust.generate import LoraConfig
+from genrobust.generate.locate import GENERATOR, LORA_FILE, find_lora
+from genrobust.recipe import FilterConfig
+from genrobust.study.filtering import filter_shards
 
 URL = "s3://bucket/runs"
 
@@ -166,6 +185,29 @@ def test_the_state_of_a_training_goes_from_machine_to_machine(machines):
     two.publish(two.manifest(), ["state-3"])
     assert {path.name for path in two.folder.iterdir()} >= {"manifest.json", "state-3"} and not two.is_begun
     assert one.fetch().is_finished
+
+
+def test_a_lora_that_another_machine_trained_is_fetched(machines):
+    one, two = machines
+    one.mkdir(parents=True)
+    (one / LORA_FILE).write_text("weights")
+    Artifact(one).publish(Manifest(GENERATOR), [LORA_FILE])
+    assert Artifact(two).fetch().is_finished and not (two / LORA_FILE).exists()
+    assert find_lora(LoraConfig(model=str(two))) == (two.name, two / LORA_FILE)
+    assert (two / LORA_FILE).read_text() == "weights"
+
+
+def test_a_classifier_that_another_machine_trained_judges_images(machines, write_shards, tmp_path):
+    one, two = machines
+    ids = ("a", "b")
+    save_checkpoint(one, create_classifier("test_resnet", 2, 32), CheckpointInfo("test_resnet", {}, ids, 32, {}))
+    shards = write_shards(tmp_path / "shards", [Image.new("RGB", (32, 32), (40 * i, 9, 99)) for i in range(4)], ids)
+    labels = LabelSpace(tuple(ClassLabel(id, id, id) for id in ids))
+    context = SimpleNamespace(recipe=recipe_of(device="cpu"), data=SimpleNamespace(labels=labels))
+    dataset, place = SimpleNamespace(context=context, folder=shards), tmp_path / "filter"
+    rule = FilterConfig(drop=0.5)
+    filter_shards(SimpleNamespace(dataset=dataset, rule=rule, judge=two, folder=place, inputs={}))
+    assert len(read_filter(place).rejected) == 2
 
 
 def test_a_page_is_replaced_on_whichever_machine(machines):

@@ -116,13 +116,13 @@ def find_lora(config: LoraConfig) -> tuple[str, Path]:
         GenrobustError: A trained LoRA is damaged.
     """
     id, path = _find_parts(config, "generator.lora", ["*.safetensors"])
+    check_trained(path.parent if path.is_file() else path)  # before its files are listed: at a URL, it fetches them
     files = [path] if path.is_file() else sorted(path.glob("*"))
     candidates = [p for p in files if p.suffix == ".safetensors"]
     matches = [p for p in candidates if p.name == LORA_FILE] or candidates
     if len(matches) != 1:
         names = ", ".join(p.name for p in candidates) or "none"
         raise UserError(f"generator.lora: {path} holds several .safetensors files or none ({names}): name the one file")
-    check_trained(matches[0].parent)
     return id, matches[0]
 
 

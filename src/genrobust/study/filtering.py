@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from genrobust.classifiers import Feed, embed_ensembles, embed_in_parts, load_clip, logits_in_parts, open_classifier
-from genrobust.core import KeptParts, resolve_device
+from genrobust.core import Artifact, KeptParts, resolve_device
 from genrobust.data import ShardDataset, below, confidence, lowest_of_each_class, write_filter
 from genrobust.study.image_sets import open_kept_parts
 from genrobust.study.sources.filtered import FilteredDataset
@@ -43,7 +43,7 @@ def _scores(filtered: FilteredDataset, shards: ShardDataset, feed: Feed, parts: 
     judge, labels = filtered.judge, filtered.dataset.context.data.labels
     assert isinstance(judge, Path)  # a review judges without a score
     if filtered.rule.by == "classifier":
-        model = open_classifier(str(judge))
+        model = open_classifier(str(Artifact(judge).fetch().folder))  # another machine may have trained it
         columns = model.columns(labels)
         return confidence(logits_in_parts(model, shards, feed, parts)[:, columns], shards.labels)
     clip = load_clip(judge, feed.device)
