@@ -1,6 +1,10 @@
 from .classifier import ADAPTED_TO as ADAPTED_TO, Blueprint as Blueprint, OpenClassifier as OpenClassifier
 from .initial import Initial as Initial, open_initial as open_initial
-from .networks.architectures import has_fixed_size as has_fixed_size, timm_name as timm_name
+from .networks.architectures import (
+    has_fixed_size as has_fixed_size,
+    require_size as require_size,
+    timm_name as timm_name,
+)
 from .networks.checkpoints import (
     WEIGHTS as WEIGHTS,
     CheckpointInfo as CheckpointInfo,

@@ -89,11 +89,14 @@ class Graph:
         Those of other arms are not trained yet.
 
         Raises:
-            UserError: Weights do not fit their network, or it has not the last layer that the training needs.
+            UserError: Weights do not fit their network, or it has not the last layer that the training needs; or a
+                network cannot be tested at the size that the recipe names.
             GenrobustError: Weights cannot be fetched or loaded.
         """
         tuned = [run.tuned for run in runs]
         left = [self.checkpoints.of(job.key) for job in Train(self.checkpoints, tuned).jobs() if job.size]
+        for planned in left:
+            planned.require_size()
         first = {_network_key(planned): planned for planned in left if planned.origin is None}
         for planned in first.values():
             if (initial := planned.initial) is None:

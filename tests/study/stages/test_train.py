@@ -67,6 +67,15 @@ def test_a_source_without_styles_is_named_before_anything_is_trained(data, tmp_p
     assert Study(parse_recipe(styled), tmp_path).rows()
 
 
+def test_a_network_that_cannot_be_tested_at_the_named_size_is_refused_before_anything_is_trained(data, tmp_path):
+    raw = recipe_of(data) | {"evaluate": {"image_size": 48}}
+    raw["arms"][1] = REAL | {"train": {"architecture": "test_vit"}}
+    study = Study(parse_recipe(raw), tmp_path)
+    with pytest.raises(UserError, match=r"evaluate\.image_size: test_vit takes images of the 32 px"):
+        study.run()
+    assert not (tmp_path / "checkpoints").exists()
+
+
 @pytest.mark.thorough
 def test_it_survives_kills(start: Starter, data, tmp_path):
     path, out = tmp_path / "balanced.yaml", tmp_path / "out"

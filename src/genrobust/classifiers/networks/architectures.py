@@ -109,3 +109,12 @@ def has_fixed_size(architecture: str) -> bool:
     name = timm_name(architecture)
     settings = None if name in OWN_NETWORKS else timm.get_pretrained_cfg(name)
     return settings is not None and settings.fixed_input_size
+
+
+def require_size(architecture: str, trained: int, tested: int) -> None:
+    """Raise UserError where a network that was trained on images of `trained` pixels cannot be tested on `tested`."""
+    if tested != trained and has_fixed_size(architecture):
+        raise UserError(
+            f"evaluate.image_size: {architecture} takes images of the {trained} px that it is trained on alone, not of "
+            f"{tested}: leave the key out"
+        )

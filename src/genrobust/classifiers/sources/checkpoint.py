@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from genrobust.classifiers.classifier import SINGLE_CROP, Blueprint, OpenClassifier, preparation
 from genrobust.classifiers.networks.checkpoints import verify_checkpoint, weights_hash
-from genrobust.core import Artifact, UserError
+from genrobust.core import Artifact
 from genrobust.recipe import EvaluateConfig
 
 if TYPE_CHECKING:  # torch takes seconds, and saved predictions are read without it
@@ -26,14 +26,10 @@ def open_checkpoint(folder: Path, settings: EvaluateConfig = SINGLE_CROP) -> Ope
     size = settings.image_size or info.image_size
 
     def load(device: torch.device) -> nn.Module:
-        from genrobust.classifiers.networks.architectures import has_fixed_size
+        from genrobust.classifiers.networks.architectures import require_size
         from genrobust.classifiers.networks.models import load_checkpoint
 
-        if size != info.image_size and has_fixed_size(info.architecture):
-            raise UserError(
-                f"evaluate.image_size: {info.architecture} takes images of the {info.image_size} px that it was "
-                f"trained on alone, not of {size}: leave the key out"
-            )
+        require_size(info.architecture, info.image_size, size)
         return load_checkpoint(folder, device)[0]
 
     blueprint = Blueprint(info.architecture, info.model_kwargs, info.image_size, info.interpolation)

@@ -162,6 +162,13 @@ class PlannedCheckpoint:
         arm = self.run.train.origin_arm
         return None if arm is None else self.checkpoints.of_arm(arm)
 
+    def require_size(self) -> None:
+        """Raise UserError if its network cannot be tested on images of the size that the recipe names."""
+        if (size := self.context.recipe.evaluate.image_size) is not None:
+            from genrobust.classifiers import require_size  # with timm, which takes seconds
+
+            require_size(self.settings.architecture, self.settings.image_size, size)
+
     def require_styles(self) -> None:
         """Raise UserError if a part is to be balanced by style, and its images, once made, have none."""
         for source in (part.source for part in self.run.parts if "style" in part.balance):
