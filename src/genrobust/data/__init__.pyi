@@ -41,6 +41,7 @@ from .filters import (
 )
 from .folders import by_style as by_style, open_images as open_images
 from .hub_sets import as_written as as_written, is_on_hub as is_on_hub
+from .imagenet_classes import imagenet_numbers as imagenet_numbers
 from .imagenet_sets import LINE_CLASSES as LINE_CLASSES, LINE_SOURCE as LINE_SOURCE
 from .memory import MemoryImages as MemoryImages
 from .naming import readable_names as readable_names

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import cache
 from importlib import resources
 
@@ -84,6 +84,17 @@ def label_space(classes: ClassSample | Sequence[str] | str, class_names: Mapping
 def by_number(text: str, ids: Sequence[str]) -> str | None:
     """Return the one of `ids` at the index `text`; None where it is no number or too large."""
     return ids[int(text)] if text.isdecimal() and len(text) < DIGITS and int(text) < len(ids) else None
+
+
+def imagenet_numbers(ids: Iterable[str], names: Mapping[int, str]) -> dict[str, int]:
+    """Return the labels of those of `ids` that are WordNet ids, where `names`, by label, has ImageNet's first lemma."""
+
+    def first(text: str) -> str:
+        return text.partition(",")[0].strip().casefold()
+
+    known = {wnid: label for label, wnid in enumerate(wnids())}
+    labels = {id: known[id] for id in ids if id in known}
+    return {id: n for id, n in labels.items() if first(names.get(n, "")) == first(descriptions()[n])}
 
 
 def _chosen_wnids(classes: ClassSample | Sequence[str] | str) -> tuple[str, ...]:

@@ -62,6 +62,12 @@ def test_classes_are_found_by_the_names_that_the_generator_gives(named, labels):
     assert numbers(config, space(("a", "A", "guitar"), ("tench", "B", "b"))) == [3, 0]
 
 
+def test_classes_of_imagenet_s_are_found_by_their_ids_whatever_prompts_call_them(named):
+    """CLIP calls one as ImageNet calls another, and 183 as it calls none."""
+    config = named({0: "tench, Tinca tinca", 1: "goldfish, Carassius auratus", 2: "great white shark, white shark"})
+    assert numbers(config, space(("n01484850", "goldfish", "goldfish"), ("n01440764", "a fish", "a fish"))) == [2, 0]
+
+
 def test_of_classes_that_share_a_name_each_is_found_by_all_of_its_own(named):
     """As a class model names them, in a style: CLIP's names call two classes of ImageNet "missile"."""
     config = named({3: "missile (ink), n1 (ink)", 5: "missile (ink), n2 (ink)"})

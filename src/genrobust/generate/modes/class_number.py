@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from genrobust.core import ClassLabel, LabelSpace, Request, UserError, near_names, perhaps
+from genrobust.data import imagenet_numbers
 from genrobust.generate.mode import MODES, Generator, Mode
 from genrobust.generate.pipeline_config import DiffusersConfig
 
@@ -65,8 +66,8 @@ def class_numbers(generator: Generator, labels: LabelSpace, style: str = "") -> 
 
     By name where the folder names its classes (`id2label`: a number's names, with commas between): a class's id, name
     or prompt name is one of them. Of several such numbers it is the one that has all of the class's names, and else the
-    class's own label. Without names, a generator of as many classes as the study is taken to have them in the study's
-    order.
+    class's own label. A class of ImageNet's is found by its WordNet id where the folder's names are ImageNet's: CLIP's
+    are others. Without names, a generator of as many classes as the study is taken to have them in the study's order.
 
     Raises:
         UserError: A class is missing, two are one, the numbers of classes differ, or the scheduler does not fit a
@@ -86,13 +87,14 @@ def class_numbers(generator: Generator, labels: LabelSpace, style: str = "") -> 
                 f"{len(labels)}: write an id2label into its model_index.json, number to name"
             )
         return list(range(count))
+    texts = {number: text for number, text in (generator.id2label or {}).items() if 0 <= number < count}
     by_name: dict[str, set[int]] = {}
-    for number, text in (generator.id2label or {}).items():
-        if 0 <= number < count:
-            for name in (*text.split(","), text):
-                by_name.setdefault(name.strip().casefold(), set()).add(number)
+    for number, text in texts.items():
+        for name in (*text.split(","), text):
+            by_name.setdefault(name.strip().casefold(), set()).add(number)
+    imagenet = {} if style else imagenet_numbers(labels.ids, texts)
     numbers = [
-        _class_number(label, class_label, style, by_name, generator.id)
+        _class_number(label, class_label, style, by_name, imagenet, generator.id)
         for label, class_label in enumerate(labels.classes)
     ]
     for label, number in enumerate(numbers):
@@ -104,10 +106,18 @@ def class_numbers(generator: Generator, labels: LabelSpace, style: str = "") -> 
     return numbers
 
 
-def _class_number(label: int, class_label: ClassLabel, style: str, by_name: dict[str, set[int]], id: str) -> int:
+def _class_number(
+    label: int,
+    class_label: ClassLabel,
+    style: str,
+    by_name: dict[str, set[int]],
+    imagenet: dict[str, int],
+    id: str,
+) -> int:
     numbers = [by_name.get(name_in_style(text, style).casefold(), set()) for text in class_label.spellings]
     with_all, with_any = set.intersection(*numbers), set.union(*numbers)
-    for matches in (with_all, with_any & {label}, with_any):
+    by_id = {imagenet[class_label.id]} if class_label.id in imagenet else set[int]()
+    for matches in (with_all, by_id, with_any & {label}, with_any):
         if len(matches) == 1:
             return next(iter(matches))
     subject = f"the generator {id} has"
