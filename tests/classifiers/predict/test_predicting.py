@@ -9,14 +9,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from genrobust.classifiers import (
     CheckpointInfo,
+    Feed,
+    OpenClassifier,
     PredictedBy,
     are_saved,
     create_classifier,
+    images_in,
     open_checkpoint,
+    predict_images,
     predict_sets,
     save_checkpoint,
     weights_hash,
@@ -207,3 +212,18 @@ def test_a_bad_set_spoils_nothing_that_is_there(checkpoint: Path, tmp_path: Path
         predict(checkpoint, tmp_path / "out", {"test": images(), "solid": bad})
     assert np.array_equal(load_predictions(folder(tmp_path / "out", "test")).logits, good.logits)
     assert not list((tmp_path / "out").glob("*solid*"))
+
+
+def test_a_gpu_computes_as_exactly_for_a_folder_as_for_a_test_set(tmp_path: Path) -> None:
+    seen: list[bool] = []
+
+    class Network(torch.nn.Module):
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            seen.append(torch.backends.cudnn.allow_tf32)
+            return torch.zeros(len(images), 3)
+
+    opened = OpenClassifier("it", LABELS.ids, "", np.asarray, "", lambda device: Network())
+    Image.new("RGB", (4, 4)).save(tmp_path / "0.png")
+    predict_images(opened, tmp_path, images_in(tmp_path), lambda line: None, device="cpu")
+    opened.logits(Network(), images(), Feed(10, torch.device("cpu")))
+    assert seen == [False, False]

@@ -13,7 +13,7 @@ from torch import nn
 
 from genrobust.classifiers.classifier import OpenClassifier
 from genrobust.classifiers.networks.logits import compute_logits, read_ahead, stack_images
-from genrobust.core import UserError, csv_line, progress_bar, resolve_device
+from genrobust.core import UserError, csv_line, progress_bar, repeatable, resolve_device
 from genrobust.data import image_files, read_image, readable_names
 
 TOP, BATCH_SIZE = 5, 128
@@ -58,7 +58,7 @@ def predict_images(
         except UserError as error:
             return str(error)
 
-    with progress_bar("predicting", len(paths)) as bar:
+    with repeatable(), progress_bar("predicting", len(paths)) as bar:
         remaining = iter(paths)
         for batch in read_ahead(read, len(paths), batch_size):
             readable = [image for image in batch if not isinstance(image, str)]
