@@ -225,6 +225,19 @@ def test_the_copies_of_a_picture_are_one_image() -> None:
     assert summary.left_out == dict.fromkeys(SETS, "9 images, fewer than 10")
 
 
+def test_some_metrics_are_measured_as_among_all_with_top1_beside_them() -> None:
+    comparison = Comparison("test", ["shifted"], "a", bootstrap=20)
+    every, some = (summarize(study(), comparison, metrics=asked) for asked in (None, [find_metric("nll")]))
+    assert some.scores == {key: score for key, score in every.scores.items() if key.metric in ("top1", "nll")}
+
+
+def test_logits_of_half_precision_are_summed_in_full() -> None:
+    halves = {key: replace(p, logits=p.logits.astype(np.float16)) for key, p in study(8.0).items()}
+    full = {key: replace(p, logits=p.logits.astype(np.float32)) for key, p in halves.items()}
+    one, other = (summarize(found, Comparison("test", ["shifted"], "a", bootstrap=20)) for found in (halves, full))
+    assert one.scores == other.scores
+
+
 def test_the_main_metrics_come_first_and_an_unknown_one_is_named() -> None:
     names = [metric.name for metric in list_metrics()]
     assert names[:2] == ["top1", "er"] and {"top5", "worst_group", "ece", "nll"} < set(names)

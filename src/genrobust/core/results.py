@@ -47,7 +47,7 @@ class Predictions:
 
     def __post_init__(self) -> None:
         logits = np.asanyarray(self.logits)
-        if logits.dtype.kind in "iu":
+        if logits.dtype.kind in "iu" or logits.dtype == np.float16:  # whose sums would be rounded to three digits
             logits = logits.astype(np.float32)
         if logits.dtype.kind != "f":
             raise ValueError(f"logits: give a number for each image and class, not {logits.dtype} {logits.shape}")

@@ -37,7 +37,7 @@ def check_claims(summary: Summary, claims: Sequence[Claim]) -> list[CheckedClaim
     Raises:
         UserError: A claim about an unknown metric.
     """
-    scores = [summary.find(c.metric, c.arm, c.test_set, minus=c.than) for c in claims]
+    scores = [summary.difference(c.metric, c.arm, c.than, c.test_set) for c in claims]
     corrected = iter(holm([score.p for score in scores if score is not None and score.p is not None]))
     checked = []
     for claim, score in zip(claims, scores, strict=True):

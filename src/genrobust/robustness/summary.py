@@ -29,7 +29,7 @@ from genrobust.robustness.breakdown import (
 )
 from genrobust.robustness.effective import fit_lines
 from genrobust.robustness.grouping import Groups, require_names
-from genrobust.robustness.metric import ImageMetric, Metric, list_metrics
+from genrobust.robustness.metric import ImageMetric, Metric, find_metric, list_metrics
 from genrobust.robustness.resampling import Measured, mean_of, measure_accuracy, require_replicates, seed_weights
 from genrobust.robustness.sets import MISTAKEN_FOR, StudyAnswers, StudyPredictions, answer_sets, arms_and_seeds
 
@@ -95,7 +95,7 @@ def summarize(
     metrics: Sequence[Metric] | None = None,
     adapted: StudyPredictions | None = None,
 ) -> Summary:
-    """Measure `metrics` (None: all) of each arm, seed and test set, with their means and differences.
+    """Measure top-1 and `metrics` (None: all) of each arm, seed and test set, with their means and differences.
 
     `predictions` are by arm, seed and test set, and may come from anywhere. Without `baselines` there is no line, and
     so no effective robustness. `adapted` are those of the same classifiers, adapted to each test set.
@@ -116,7 +116,7 @@ def summarize(
     arms, seeds = arms_and_seeds(predictions, (comparison.clean, *comparison.shifts))
     references = _references(comparison, arms)
     weights = seed_weights(len(seeds), comparison.bootstrap, rng := np.random.default_rng(0))
-    metrics = list_metrics() if metrics is None else metrics
+    metrics = list_metrics() if metrics is None else [find_metric("top1"), *(f for f in metrics if f.name != "top1")]
     study = _measure_metrics(predictions, baselines, comparison, metrics, rng, adapted)
     left_out = _left_out(study, comparison)
     in_mean = tuple(shift for shift in comparison.shifts if shift not in left_out)

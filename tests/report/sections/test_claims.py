@@ -126,6 +126,13 @@ def test_every_form_of_the_report_tells_of_both(asked: StudyRecord, tmp_path: Pa
     assert facts["qualities"][1]["vendi"] == 6.789
 
 
+def test_a_claim_names_its_arms_in_either_order(asked: StudyRecord) -> None:
+    """A difference is measured in one of both."""
+    pair = ("real+generated", "real")
+    one, other = (check_claims(asked.summary, [claim(*arms)])[0] for arms in (pair, pair[::-1]))
+    assert (one.outcome, other.outcome) == ("holds", "contradicted") and one.p == other.p
+
+
 def test_p_values_are_corrected_for_their_number() -> None:
     assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])  # as in Holm's paper
     assert holm([0.6, 0.7]) == [1, 1]
