@@ -67,9 +67,9 @@ def made(out):
     return {p: p.stat().st_mtime_ns for stage in PREDICTED for p in (out / stage).rglob("*.*") if p.name != ".lock"}
 
 
-def scores(out):
+def scores(out, metric="top1"):
     with (out / "small" / "results.csv").open() as file:
-        rows = [row for row in csv.DictReader(file) if row["metric"] == "top1" and not row["minus"]]
+        rows = [row for row in csv.DictReader(file) if row["metric"] == metric and not row["minus"]]
     return {row["test_set"]: row for row in rows if not row["seed"]}
 
 
@@ -110,8 +110,10 @@ def test_groups_widen_intervals_and_repeat_no_work(recipe, tmp_path):
     assert (apart["names"]["groups"], apart["mean of shifts"]["groups"]) == ("6", "12")
     assert width(apart["mean of shifts"]) < width(found["mean of shifts"])
     assert made(out) == files
-    genrobust("evaluate", recipe, "--out", out, *rules)
+    shown = genrobust("evaluate", recipe, "--out", out, *rules, "--metric", "worst_group").stdout
     assert made(out) == files
+    worst = [f"{float(row['value']):.1f}" for row in scores(out, "worst_group").values() if row["test_set"] in RULES]
+    assert len(worst) == 2 and shown.split()[-5:-2:2] == worst, "as in the report"
 
 
 def test_a_rule_that_does_not_fit_stops_before_any_work(recipe, tmp_path):

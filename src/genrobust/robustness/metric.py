@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import ClassVar
 
 import numpy as np
@@ -110,8 +112,12 @@ class ImageMetric(Metric):
                 study.gaps.setdefault(self.name, {})[name] = reason
         return measured
 
-    def value(self, predictions: Predictions) -> float:
+    def value(
+        self, predictions: Predictions, groups: Sequence[str] | None = None, pictures: Sequence[str] | None = None
+    ) -> float:
         """Compute the metric of one checkpoint on one test set; NaN where it means nothing there.
+
+        `groups` and `pictures` are those of its images, as in `ImageSet`.
 
         Raises:
             GenrobustError: A logit is NaN, or the highest of an image infinite.
@@ -119,6 +125,8 @@ class ImageMetric(Metric):
         """
         test = predictions.test_set
         images = answer_sets({("", 0, test): predictions}, [test], {self.name: self.of_images})[0][test]
+        named = {"groups": groups, "pictures": pictures}
+        images = replace(images, **{key: Groups.of(names, images.members) for key, names in named.items()})
         if self.gap(images):
             return float("nan")
         return float(self.resample(images.values[self.name], images, 1, np.random.default_rng(0)).point[0, 0])
