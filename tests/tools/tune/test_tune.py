@@ -11,7 +11,7 @@ from small_study import CLASSES, TRAIN, folders_section, genrobust
 
 from genrobust.core import Score, UserError
 from genrobust.recipe import load_recipe
-from genrobust.study import Local, Processes
+from genrobust.study import Local, Processes, Study
 from genrobust.tools.tune.tuning import LADDERS, Tuning
 
 MIXED = [{"source": "real", "weight": 1}, {"source": "generated", "weight": 1}]
@@ -78,10 +78,12 @@ def test_tuning_ends_in_a_report_and_a_recipe_and_goes_on_where_it_was(icons):
 
 
 def test_shifted_validation_images_choose_where_there_are_any(icons):
-    recipe = load_recipe(icons(embedded=True))
+    scored = ["evaluate.tests=[solid, pixel, wild-val]", "evaluate.beside=[pixel, wild-val]"]
+    recipe = load_recipe(icons(embedded=True), scored)
     tuned = Tuning(recipe, "runs", 3600, Processes(recipe), "").run()
     assert tuned.on == ("wild-val",)
-    assert "wild-val" not in load_recipe(str(tuned.files["recipe"])).evaluate.tests
+    written = load_recipe(str(tuned.files["recipe"]))
+    assert Study(written, "runs").tests == ["test", "solid", "pixel"] and written.evaluate.beside == ("pixel",)
 
 
 def test_no_variant_trains_as_an_arm_or_another_variant(icons):

@@ -295,12 +295,13 @@ class Tuning:
         winner = max(best, key=lambda name: summary.score("top1", name, where).value)
         gain = summary.difference("top1", winner, self.default, where)
         assert gain is not None  # the default is the reference of all
+        evaluate = self.raw["evaluate"]
         recipe = self._derived(
             self._with_needed(always | {winner}),
             name=f"{self.recipe.name}-tuned",
             seeds=max(seeds, self.raw["seeds"], key=len),
             answer=winner if gain.lo > 0 else self.default if self.default != self.recipe.reference else None,
-            evaluate={**self.raw["evaluate"], "tests": self.tests},
+            evaluate={**evaluate, "tests": self.tests, "beside": [n for n in evaluate["beside"] if n not in self.on]},
             robustness=self.raw["robustness"],
         )
         head = f"# By genrobust tune {self.recipe.name}, chosen on {', '.join(self.on)}, which it does not test on.\n"
