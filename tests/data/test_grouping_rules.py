@@ -89,6 +89,17 @@ def test_groups_of_one_name_are_the_same_in_all_sets_unless_they_are_their_own(s
     assert {*data.tests["shifted"].groups} == {"shifted: 1", "shifted: 2"}
 
 
+def test_a_shifted_validation_set_of_the_source_has_groups_too(tmp_path):
+    """On which `genrobust tune` chooses, with an interval."""
+    for domain in ("ink", "photo"):
+        write(tmp_path / domain, [f"{site}_{i}.png" for site in "ab" for i in range(10)])
+    keys = {"source": "domains", "root": tmp_path, "real": "photo", "held_out": 0.4}
+    for rule in ({"pattern": PREFIX}, {"shifted-val": {"pattern": PREFIX}}):
+        data = load_data(DataConfig.model_validate({**keys, "groups": rule}))
+        assert {*data.shifted_val.groups} == {"a", "b"}
+        assert (data.tests["ink"].groups is None) == ("shifted-val" in rule)
+
+
 def test_where_each_image_is_a_group_it_is_as_without_a_rule(study, caplog):
     assert study(["1.png", "2.png"], {"shifted": {"pattern": "(.*)"}}).image_groups == {}
     assert "data.groups.shifted.pattern" in caplog.text

@@ -40,8 +40,8 @@ def _styled(images: ImageSet, rule: ImageRule) -> Subset:
 def with_groups(data: StudyData, rules: Mapping[str, GroupRule] | GroupRule | None) -> StudyData:
     """Return `data` with the groups of its test images: by the rule of each test set, or one for all of them.
 
-    A set without a rule stays as it is. Where a rule gives each image a group of its own, which no other test set has,
-    the set has no groups.
+    The shifted validation set is such a set, too. A set without a rule stays as it is. Where a rule gives each image a
+    group of its own, which no other test set has, the set has no groups.
 
     Raises:
         UserError: A rule for no test set, an unknown column, an image without a group, or a set of one group. The
@@ -49,22 +49,33 @@ def with_groups(data: StudyData, rules: Mapping[str, GroupRule] | GroupRule | No
     """
     if rules is None:
         return data
+    scored = _scored(data)
     if isinstance(rules, GroupRule):
-        named = {name: _group_names(KEY, name, images, rules) for name, images in data.tests.items()}
+        named = {name: _group_names(KEY, name, images, rules) for name, images in scored.items()}
     else:
         for name in rules:
-            if name not in data.tests:
-                raise UserError(f"{KEY}.{name}: no test set {name!r}; there are {', '.join(data.tests)}")
-        named = {name: _group_names(f"{KEY}.{name}", name, data.tests[name], rule) for name, rule in rules.items()}
-    tests = dict(data.tests)
+            if name not in scored:
+                raise UserError(f"{KEY}.{name}: no test set {name!r}; there are {', '.join(scored)}")
+        named = {name: _group_names(f"{KEY}.{name}", name, scored[name], rule) for name, rule in rules.items()}
     for name, (_, groups) in named.items():  # groups change intervals, and no prediction
-        tests[name] = with_attributes(data.tests[name], groups=groups)
-    shared = _in_several(tests)
+        scored[name] = with_attributes(scored[name], groups=groups)
+    shared = _in_several(scored)
     for name, (key, groups) in named.items():
         if len({*groups}) == len(groups) and shared.isdisjoint(groups):
             log.warning("%s: each image of %s is a group of its own: its intervals are over images", key, name)
-            tests[name] = with_attributes(data.tests[name], groups=None)
-    return replace(data, tests=tests)
+            scored[name] = with_attributes(scored[name], groups=None)
+    return _with_scored(data, scored)
+
+
+def _scored(data: StudyData) -> dict[str, ImageSet]:
+    """The sets that may be scored, by name: the test sets, and the shifted validation set."""
+    return {**data.tests, **({} if data.shifted_val is None else {data.shifted_val.name: data.shifted_val})}
+
+
+def _with_scored(data: StudyData, scored: Mapping[str, ImageSet]) -> StudyData:
+    """Return `data` with other sets in the place of those of `_scored`."""
+    shifted_val = data.shifted_val and scored[data.shifted_val.name]
+    return replace(data, tests={name: scored[name] for name in data.tests}, shifted_val=shifted_val)
 
 
 def _in_several(tests: Mapping[str, ImageSet]) -> set[str]:
@@ -81,7 +92,7 @@ def with_groups_apart(data: StudyData, rule: ImageRule | None) -> StudyData:
     """
     if rule is None:
         return data
-    scored = data.tests if data.shifted_val is None else {**data.tests, data.shifted_val.name: data.shifted_val}
+    scored = _scored(data)
     times = Counter(key for images in scored.values() for key in images.keys)
     named = dict(scored)
     for name, images in scored.items():
@@ -94,8 +105,7 @@ def with_groups_apart(data: StudyData, rule: ImageRule | None) -> StudyData:
         own = named[name].groups or ()
         if len({*own}) == len(own) and (name == data.clean or shared.isdisjoint(own)):
             named[name] = images
-    shifted_val = data.shifted_val and named[data.shifted_val.name]
-    return replace(data, tests={name: named[name] for name in data.tests}, shifted_val=shifted_val)
+    return _with_scored(data, named)
 
 
 def _group_names(key: str, name: str, images: ImageSet, rule: GroupRule) -> tuple[str, tuple[str, ...]]:
