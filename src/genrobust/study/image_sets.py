@@ -110,20 +110,27 @@ def _open_dataset(dataset: str, classes: FolderClasses, data_of: DataOf) -> tupl
     """Return the dataset, and the templates of its prompts.
 
     Raises:
-        UserError: It cannot be opened, or was generated for other classes.
+        UserError: It cannot be opened, or has other classes.
     """
     folder = Path(dataset)
     if not is_dataset(folder):
         data = data_of(dataset)
-        images = data.train if data else open_images("generated", open_stored(folder), classes, by_name=True)
-        return images, ()
+        if data is None:
+            return open_images("generated", open_stored(folder), classes, by_name=True), ()
+        _require_classes(dataset, data.labels.ids, classes)
+        return data.train, ()
     shards = ShardDataset(folder)
-    if shards.class_ids != classes.labels.ids:
-        raise UserError(
-            f"{folder} was generated for {len(shards.class_ids)} classes, which are not the {len(classes.labels)} of "
-            "the real images in this order: name the real images that it was generated for with --against"
-        )
+    _require_classes(dataset, shards.class_ids, classes)
     return shards, prompt_templates(shards)
+
+
+def _require_classes(source: str, ids: Sequence[str], classes: FolderClasses) -> None:
+    """Raise UserError where labels of the images of `source` index other classes, `ids`."""
+    if ids != classes.labels.ids:
+        raise UserError(
+            f"{source} has {len(ids)} classes, which are not the {len(classes.labels)} of the real images in this "
+            "order: name the real images of the same classes with --against"
+        )
 
 
 def prompt_templates(shards: ShardDataset) -> tuple[str, ...]:
@@ -147,6 +154,7 @@ def _open_generator_images(source: str, classes: FolderClasses, data_of: DataOf)
         return open_images("the generator's training images", open_stored(Path(source)), classes)
     if data.retrieval is None:
         raise UserError(f"--trained-on {source}: this recipe names no images under data.retrieved")
+    _require_classes(f"--trained-on {source}", data.labels.ids, classes)
     return data.retrieval
 
 

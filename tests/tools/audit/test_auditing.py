@@ -11,7 +11,7 @@ from small_photos import FOLDERS, space
 from small_study import contents, genrobust
 
 from genrobust.classifiers import load_checkpoint, predict_logits
-from genrobust.core import PARTS, GenrobustError, LabelSpace
+from genrobust.core import PARTS, GenrobustError, LabelSpace, UserError
 from genrobust.data import NEAR, ShardDataset, read_by_image
 from genrobust.data.file_list import ListedImages
 from genrobust.study import open_sets
@@ -231,6 +231,15 @@ def test_pictograms_brings_its_test_sets_and_its_wild_images(icons):
     assert sets.dataset.fingerprint == icons.train.fingerprint
     assert sets.real is None, "they are not compared with themselves"
     assert len(sets.texts[0]) == 28 and sets.texts[0][0] == "a line icon of a airplane", "the prompts of the recipe"
+
+
+def test_images_of_a_recipe_with_other_classes_are_not_shown_by_the_names_of_these(tmp_path):
+    """Their labels are numbers of other classes."""
+    few = tmp_path / "few.yaml"
+    few.write_text("{name: few, data: {classes: {count: 5}}, arms: [{name: real, mixture: real}]}")
+    for sets in ({"dataset": "pictograms"}, {"dataset": str(few), "wild": "pictograms"}):
+        with pytest.raises(UserError, match="pictograms has 100 classes, which are not the 5"):
+            open_sets(**sets, against=str(few))
 
 
 @pytest.mark.parametrize("against", [(), ("--against", "own.yaml")], ids=["alone", "against itself"])
