@@ -125,8 +125,7 @@ class ImageMetric(Metric):
         """
         test = predictions.test_set
         images = answer_sets({("", 0, test): predictions}, [test], {self.name: self.of_images})[0][test]
-        named = {"groups": groups, "pictures": pictures}
-        images = replace(images, **{key: Groups.of(names, images.members) for key, names in named.items()})
+        images = replace(images, groups=Groups.of(groups, images.members), pictures=Groups.of(pictures, images.members))
         if self.gap(images):
             return float("nan")
         return float(self.resample(images.values[self.name], images, 1, np.random.default_rng(0)).point[0, 0])
