@@ -242,12 +242,20 @@ def test_images_of_a_recipe_with_other_classes_are_not_shown_by_the_names_of_the
             open_sets(**sets, against=str(few))
 
 
-@pytest.mark.parametrize("against", [(), ("--against", "own.yaml")], ids=["alone", "against itself"])
+@pytest.mark.parametrize(
+    ("more", "folder"),
+    [
+        ((), "audit-own"),
+        (("--against", "own.yaml"), "audit-own"),
+        (("--set", "train.steps=9"), "audit-own-train-steps-9"),
+    ],
+    ids=["alone", "against itself", "varied"],
+)
 @pytest.mark.usefixtures("own_run")
-def test_real_images_are_called_so_and_searched_in_their_test_sets(against):
-    said = genrobust("audit", "own.yaml", *against, "--out", "audited").stdout
-    assert [found["against"] for found in read(Path("audited"))["copies"]] == ["test", "solid", "itself"]
-    page = Path("audited/audit.html").read_text(encoding="utf-8").partition("<body")[2]
+def test_real_images_are_called_so_and_searched_in_their_test_sets(more, folder):
+    said = genrobust("audit", "own.yaml", *more).stdout
+    assert [found["against"] for found in read(Path(folder))["copies"]] == ["test", "solid", "itself"]
+    page = Path(folder, "audit.html").read_text(encoding="utf-8").partition("<body")[2]
     assert "12 real images" in page and "generat" not in (page + said).lower()
 
 

@@ -70,8 +70,9 @@ def audit(
     """
     from genrobust.classifiers import Feed
     from genrobust.core import find_clip, resolve_device
+    from genrobust.data import audit_folder
     from genrobust.recipe import is_recipe
-    from genrobust.study import open_kept_parts, open_sets, recipe_and_name
+    from genrobust.study import check_outside, open_kept_parts, open_sets, recipe_and_name
     from genrobust.tools.audit.measuring import Measuring
     from genrobust.tools.audit.page import audit_verdict, write_audit_page
 
@@ -80,10 +81,11 @@ def audit(
     studies.require_recipe(dataset, against, wild, classifier)
     recipe, name = recipe_and_name(dataset)
     unfiltered = f"The filter of {dataset} is not applied: this is about every image."
+    if recipe:
+        out = out or Path(f"audit-{studies.label(dataset)}")
     if name:
-        against, out = against or recipe, out or Path(f"audit-{studies.label(dataset)}")
-        dataset = str(studies.folder(dataset))
-    folder = _results_folder(dataset, out)
+        against, dataset = against or recipe, str(studies.folder(dataset))
+    folder = check_outside(dataset, out or audit_folder(Path(dataset)))
     clip_folder, torch_device = None if clip is None else find_clip(clip), resolve_device(device or "auto")
     sets = open_sets(dataset, against, test or [], wild, studies.recipe)
     if unknown := [name for name in allow_leaks or [] if name not in sets.tests]:
@@ -104,14 +106,3 @@ def audit(
             f"leaks: the dataset holds copies of test images of {where}. Look at {files['audit.html']}; "
             "if they are not copies, add --allow-leaks NAME"
         )
-
-
-def _results_folder(dataset: str, out: Path | None) -> Path:
-    from genrobust.core import file_name
-    from genrobust.data import audit_folder
-    from genrobust.recipe import is_recipe
-    from genrobust.study import check_outside
-
-    if is_recipe(dataset):
-        return out or Path(f"audit-{file_name(Path(dataset).stem)}")
-    return check_outside(dataset, out or audit_folder(Path(dataset)))
