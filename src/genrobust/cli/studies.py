@@ -168,8 +168,8 @@ def evaluate(
     others = (([name], predictions) for name, predictions in predictions_of(study, models or [], studies, labels))
     for names, predictions in others if models else _arm_predictions(study, arm):
         for table, of in zip(tables, chosen, strict=True):
-            sets = study.context.test_sets.items()
-            values = (of.value(predictions[test], images.groups, images.pictures) for test, images in sets)
+            tested = study.context.test_sets.items()
+            values = (of.value(predictions[test], images.groups, images.pictures) for test, images in tested)
             table.add_row(*map(escape, names), *("-" if isnan(v) else f"{v:.{of.digits}f}" for v in values))
         _warn_of_labels(", seed ".join(names), predictions)
     out_console.print(*tables)
