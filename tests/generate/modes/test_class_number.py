@@ -75,6 +75,14 @@ def test_of_classes_that_share_a_name_each_is_found_by_all_of_its_own(named):
     assert class_numbers(load_generator(config, CPU), classes, "ink") == [3, 5]
 
 
+def test_a_class_whose_name_ends_another_one_is_found_in_a_style(named):
+    classes = space(("crane-bird", "crane, bird", "crane, bird"), ("bird", "bird", "bird"))
+    bird, crane = "bird (ink)", "crane, bird (ink), crane-bird (ink)"
+    config = named({0: "crane, bird, crane-bird", 1: "bird", 3: crane, 4: bird})
+    loaded = load_generator(config, CPU)
+    assert (class_numbers(loaded, classes), class_numbers(loaded, classes, "ink")) == ([0, 1], [3, 4])
+
+
 @pytest.mark.parametrize(
     ("names", "classes", "message"),
     [

@@ -56,8 +56,12 @@ class ClassNumber(Mode):
         return self._numbers[style][label]
 
 
-def name_in_style(name: str, style: str) -> str:
-    """Return what a class model calls the class `name` in `style`, "" for none: "dog (sketch)"."""
+def names_in_style(class_label: ClassLabel, style: str) -> str:
+    """Return what a class model calls a class in `style`, "" for none: "dog (sketch), hound (sketch)"."""
+    return ", ".join(_in_style(name, style) for name in class_label.spellings)
+
+
+def _in_style(name: str, style: str) -> str:
     return f"{name} ({style})" if style else name
 
 
@@ -65,9 +69,10 @@ def class_numbers(generator: Generator, labels: LabelSpace, style: str = "") -> 
     """Return the generator's number of each class of `labels` in `style`, "" for none.
 
     By name where the folder names its classes (`id2label`: a number's names, with commas between): a class's id, name
-    or prompt name is one of them. Of several such numbers it is the one that has all of the class's names, and else the
-    class's own label. A class of ImageNet's is found by its WordNet id where the folder's names are ImageNet's: CLIP's
-    are others. Without names, a generator of as many classes as the study is taken to have them in the study's order.
+    or prompt name is one of them. Of several such numbers it is the one that a class model of the study names so, or
+    that has all of the class's names, and else the class's own label. A class of ImageNet's is found by its WordNet id
+    where the folder's names are ImageNet's: CLIP's are others. Without names, a generator of as many classes as the
+    study is taken to have them in the study's order.
 
     Raises:
         UserError: A class is missing, two are one, the numbers of classes differ, or the scheduler does not fit a
@@ -94,7 +99,7 @@ def class_numbers(generator: Generator, labels: LabelSpace, style: str = "") -> 
             by_name.setdefault(name.strip().casefold(), set()).add(number)
     imagenet = {} if style else imagenet_numbers(labels.ids, texts)
     numbers = [
-        _class_number(label, class_label, style, by_name, imagenet, generator.id)
+        _class_number(label, class_label, style, by_name, texts, imagenet, generator.id)
         for label, class_label in enumerate(labels.classes)
     ]
     for label, number in enumerate(numbers):
@@ -111,13 +116,15 @@ def _class_number(
     class_label: ClassLabel,
     style: str,
     by_name: dict[str, set[int]],
+    texts: dict[int, str],
     imagenet: dict[str, int],
     id: str,
 ) -> int:
-    numbers = [by_name.get(name_in_style(text, style).casefold(), set()) for text in class_label.spellings]
+    numbers = [by_name.get(_in_style(text, style).casefold(), set()) for text in class_label.spellings]
     with_all, with_any = set.intersection(*numbers), set.union(*numbers)
+    own = names_in_style(class_label, style)  # a name may have commas, and end as another is
     by_id = {imagenet[class_label.id]} if class_label.id in imagenet else set[int]()
-    for matches in (with_all, by_id, with_any & {label}, with_any):
+    for matches in ({n for n in with_any if texts[n] == own}, with_all, by_id, with_any & {label}, with_any):
         if len(matches) == 1:
             return next(iter(matches))
     subject = f"the generator {id} has"
@@ -126,7 +133,7 @@ def _class_number(
             f"{subject} several classes called {class_label.name!r} ({sorted(with_any)}): give the class one of their "
             "full names"
         )
-    name = name_in_style(class_label.name, style)
+    name = _in_style(class_label.name, style)
     hint = perhaps(near_names(name, sorted(by_name)))
     if style:
         raise UserError(f"generator.styles: {subject} no {name!r}{hint}: name styles that it has learned")

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from genrobust.core import ImageSet, LabelSpace, UserError, digest, hashed_seed
 from genrobust.generate.loading import latent_scale
 from genrobust.generate.mode import Generator, locate
-from genrobust.generate.modes.class_number import name_in_style
+from genrobust.generate.modes.class_number import names_in_style
 from genrobust.generate.patch_autoencoder import PatchAutoencoder, fit_patches
 from genrobust.generate.train.objective import (
     CONDITION_DROPOUT,
@@ -128,7 +128,7 @@ class Numbers:
     def names(self, labels: LabelSpace) -> dict[int, str]:
         """Return the names of each class in each style, with commas between, by number."""
         return {
-            (len(labels) + 1) * s + number: ", ".join(name_in_style(name, style) for name in c.spellings)
+            (len(labels) + 1) * s + number: names_in_style(c, style)
             for s, style in enumerate(("", *self.styles))
             for number, c in enumerate(labels.classes)
         }
