@@ -75,9 +75,10 @@ def test_a_file_of_classes_starts_there_too_and_classes_are_no_paths(study):
 
 def test_paths_of_the_command_line_start_at_the_current_folder(study):
     sets = ["data.train=more", "data.shifts={a: b}", "generator.model=net", "arms.1.train.init=net"]
-    recipe = load_recipe(str(study), [*sets, "datasets.other.generate.prompts.file=p.txt"])
-    found = named(recipe)
-    assert found[0] == "more" and found[4:8] == ["p.txt", "b", "net", "sub/net"] and found[-4] == "net"
+    sets += ["datasets.other.generate.prompts.file=p.txt", "sweep.0.arm.train.init=clip:net"]
+    found = named(load_recipe(str(study), sets))
+    assert found[0] == "more" and found[4:8] == ["p.txt", "b", "net", "sub/net"]
+    assert found[-4] == "net" and found[-1] == "clip:net"
 
 
 def test_a_recipe_in_the_current_folder_and_an_installed_one_keep_their_paths(study, monkeypatch):

@@ -120,7 +120,7 @@ def _fill_text(template: str, values: Mapping[str, Any]) -> str:
         value = _look_up(match[1], values)
         return value if isinstance(value, str) else json.dumps(value, default=str)  # true and null, as YAML has them
 
-    return _PLACEHOLDER.sub(filled, template)
+    return type(template)(_PLACEHOLDER.sub(filled, template))  # a path of `--set` stays one
 
 
 def _look_up(dotted: str, values: Any) -> Any:
