@@ -16,8 +16,8 @@ DIFFER = 1.2  # times the cheapest arm, that the dearest must cost for a plot: r
 TICKS = [factor * 10**power for factor in (1, 3, 2, 5) for power in range(-2, 9)]  # those first that are labeled first
 GAP = 14  # percent of the axis between labels, so that they do not touch
 COUNTED = (
-    "By the rates measured here. Not counted: collecting and labeling real and retrieved images, and training a "
-    "generator that was not trained here."
+    "By the rates measured here. Not counted: collecting and labeling real and retrieved images, drawing generated "
+    "ones that were given, and training a generator that was not trained here."
 )
 BOX = {"width": 640, "height": 292, "left": 44, "right": 624, "top": 8, "bottom": 252}
 

@@ -10,6 +10,7 @@ class Top1Adapted(Proportion):
     title = "Top-1 accuracy, adapted"
     note = (
         "top-1 accuracy once the means and variances of batch norms are those of the test set's own unlabeled images "
-        "(Schneider et al., 2020); a classifier without batch norms stays as it is"
+        "(Schneider et al., 2020), of a family of corruptions all at once; a classifier without batch norms stays as "
+        "it is"
     )
     adapted = True
