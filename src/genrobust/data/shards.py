@@ -302,6 +302,12 @@ class ShardDataset(ImageSet):
             "generator or its server follows prompts and seeds"
         )
 
+    @property
+    def is_val(self) -> bool:
+        """Whether this is a validation part (`split: val`), by the keys of its images."""
+        ids = (self.class_ids[label] for label in self.labels)
+        return all(f"{id}-val-" in key for id, key in zip(ids, self.keys, strict=True))
+
     def fetch_tars(self) -> None:
         """Fetch all tars of a folder at a URL; else each is fetched when it is first read."""
         self._artifact.fetch_files(tar_of(self.folder, index).name for index in self._done)

@@ -1,5 +1,6 @@
 """Each format read back by the programs that it is for: the same pixels, labels and metadata, each image once."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -73,6 +74,14 @@ def test_parquet_files_hold_their_types_and_the_bytes_of_the_shards(export, data
     images = {row["key"]: row["image"]["bytes"] for row in rows.cast_column("image", datasets.Image(decode=False))}
     shards = WebDataset([str(p) for p in sorted(dataset.glob("*.tar"))], shardshuffle=False)
     assert images == {s["__key__"]: s["png"] for s in shards}
+
+
+@pytest.mark.parametrize("to", FORMATS)
+def test_a_validation_part_is_the_validation_split(export, samples, tmp_path, to):
+    val = [replace(s, key=f"{IDS[s.label]}-val-{n:06d}") for n, s in enumerate(samples) if IDS[s.label].isalnum()]
+    folder = export("--to", to, source=write_dataset(tmp_path / "val", val))
+    assert [*datasets.load_dataset(str(folder))] == ["validation"]
+    assert not [*folder.glob("train"), *folder.glob("data/train-*")]
 
 
 @pytest.mark.parametrize("to", FORMATS)

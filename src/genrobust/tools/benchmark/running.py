@@ -120,9 +120,7 @@ def _open_folder(path: Path) -> NamedSet:
     name = path.resolve().name
     if is_dataset(path):
         shards = ShardDataset(path)
-        classes = (shards.class_ids[label] for label in shards.labels)
-        is_val = all(f"{id}-val-" in key for id, key in zip(classes, shards.keys, strict=True))
-        return NamedSet(name, shards, shards.label_space(), "" if is_val else SEEN)
+        return NamedSet(name, shards, shards.label_space(), "" if shards.is_val else SEEN)
     stored = open_stored(path)
     folders = classes_of(stored)
     names = readable_names(folders.labels.label_names)

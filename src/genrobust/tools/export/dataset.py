@@ -14,8 +14,8 @@ from genrobust.classifiers import AUTO, with_precision
 from genrobust.data import NAMES, OK, USED, ShardDataset, kept_indices, making, read_filter
 from genrobust.recipe import recipe_yaml
 from genrobust.study import Studies, recipe_and_name
-from genrobust.tools.export.folder import new_folder, write_card
-from genrobust.tools.export.format import TRAIN, Content, Format
+from genrobust.tools.export.folder import TRAIN, VALIDATION, new_folder, write_card
+from genrobust.tools.export.format import Content, Format
 
 # The columns of an image that are left out where no image has a value.
 OPTIONAL = (
@@ -40,7 +40,7 @@ def export_dataset(studies: Studies, what: str, form: Format, out: Path, license
     content = _read_content(shards, np.arange(len(shards)) if filtered is None else kept_indices(shards, filtered))
     manifest = {key: value for key, value in shards.about.items() if key not in ("class_ids", NAMES)}
     recipe, name = recipe_and_name(what)
-    dataset = studies.dataset(what)
+    dataset, files = studies.dataset(what), form.files.replace("SPLIT", content.split)
     with new_folder(out) as folder:
         form.write(content, folder)
         if recipe:
@@ -57,7 +57,7 @@ def export_dataset(studies: Studies, what: str, form: Format, out: Path, license
                 annotations_creators=["machine-generated"],
                 task_categories=["image-classification"],
                 tags=["synthetic", "generated", "diffusion", "genrobust"],
-                configs=[{"config_name": "default", "data_files": [{"split": TRAIN, "path": form.files}]}],
+                configs=[{"config_name": "default", "data_files": [{"split": content.split, "path": files}]}],
             ),
             content=content,
             per_class=np.bincount(content.table["label"], minlength=len(content.classes)),
@@ -80,4 +80,5 @@ def _read_content(shards: ShardDataset, indices: np.ndarray) -> Content:
     for name, texts in (("class_id", classes.label_names), ("class_name", classes.names)):
         columns[name] = pa.array(texts).take(images["label"])
     columns |= {name: images[name] for name in OPTIONAL if {*images[name].unique().to_pylist()} - {None, ""}}
-    return Content(shards, indices, pa.table(columns), pc.sum(images["size"]).as_py(), classes)
+    split = VALIDATION if shards.is_val else TRAIN
+    return Content(shards, indices, pa.table(columns), pc.sum(images["size"]).as_py(), classes, split)

@@ -16,6 +16,8 @@ from genrobust import __version__
 from genrobust.core import GenrobustError, make_folder, one_line, refusal, templates
 from genrobust.report import count, escaped, fenced, number, span
 
+SPLITS = TRAIN, VALIDATION = "train", "validation"  # as Hugging Face calls them
+
 
 @contextmanager
 def new_folder(out: Path) -> Iterator[Path]:
@@ -44,12 +46,13 @@ def write_card(folder: Path, template: str, header: CardData, **values: Any) -> 
 def push(folder: Path, repo: str, kind: str) -> str:
     """Push `folder` to the repository `repo`, a "dataset" or a "model", and return its address there.
 
-    A missing repository is created as a private one; of an earlier export, the images are deleted.
+    A missing repository is created as a private one; of an earlier export, the images of the same split are deleted.
 
     Raises:
         GenrobustError: The hub refuses it, cannot be reached, or fails.
     """
     api = HfApi()
+    splits = [name for name in SPLITS if (folder / name).is_dir() or any(folder.glob(f"data/{name}-*"))]
     try:
         commit = api.upload_folder(
             repo_id=api.create_repo(repo, repo_type=kind, private=True, exist_ok=True).repo_id,
@@ -57,7 +60,7 @@ def push(folder: Path, repo: str, kind: str) -> str:
             folder_path=folder,
             commit_message=f"{folder.name}, by genrobust",
             # What an earlier export may have left: the number of files is part of the names of some.
-            delete_patterns=["data/train-*-of-*.parquet", "train/*"] if kind == "dataset" else None,
+            delete_patterns=[path for name in splits for path in (f"data/{name}-*-of-*.parquet", f"{name}/*")] or None,
         )
     except (HTTPError, OSError, RuntimeError, ValueError) as error:  # RuntimeError: of the library for large files
         raise GenrobustError(

@@ -19,19 +19,22 @@ if TYPE_CHECKING:
     from genrobust.core import LabelSpace
     from genrobust.data import ShardDataset
 
-TRAIN = "train"  # the split, as Hugging Face calls it
 ROWS = 1000  # that are read into objects at once
 
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """What is exported: the images of `shards` at `indices`, each with a row of `table`; `size` is in bytes of PNG."""
+    """What is exported: the images of `shards` at `indices`, each with a row of `table`; `size` is in bytes of PNG.
+
+    `split` is train or validation, as Hugging Face calls it.
+    """
 
     shards: ShardDataset
     indices: np.ndarray
     table: pa.Table
     size: int
     classes: LabelSpace
+    split: str
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -55,8 +58,8 @@ class Format(ABC):
     """A layout of images and their columns that other programs read.
 
     Attributes:
-        files: A glob of the files that hold the images.
-        usage: Python that loads an export, called ``FOLDER`` in it.
+        files: A glob of the files that hold the images, with ``SPLIT`` for their split.
+        usage: Python that loads an export, called ``FOLDER`` in it, and its split ``SPLIT``.
     """
 
     files: ClassVar[str]

@@ -10,32 +10,32 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 from genrobust.core import bare_name, file_name
-from genrobust.tools.export.format import FORMATS, TRAIN, Content, Format
+from genrobust.tools.export.format import FORMATS, Content, Format
 
 _UNSAFE = re.compile(r'^[\s.-]|[\s.]$|[<>:"/\\|?*`{}\[\]\x00-\x1f]')  # in the name of a folder, on some system
 
 
 @FORMATS.register("imagefolder")
 class ImageFolder(Format):
-    """``train/<class>/<key>.png``, with the bytes of the shards, and a metadata.parquet."""
+    """``SPLIT/<class>/<key>.png``, with the bytes of the shards, and a metadata.parquet."""
 
-    files = f"{TRAIN}/**"
-    usage = f"""from datasets import load_dataset
+    files = "SPLIT/**"
+    usage = """from datasets import load_dataset
 from torchvision.datasets import ImageFolder
 
-train = load_dataset("FOLDER", split="{TRAIN}")
-pixels = ImageFolder("FOLDER/{TRAIN}")  # which numbers the classes in the order of their folders' names
+images = load_dataset("FOLDER", split="SPLIT")
+pixels = ImageFolder("FOLDER/SPLIT")  # which numbers the classes in the order of their folders' names
 """
 
     def write(self, content: Content, folder: Path) -> None:
-        classes, names = folder_names(content.classes.label_names), []
+        classes, names, images = folder_names(content.classes.label_names), [], folder / content.split
         for name in classes:  # torchvision refuses one that stays empty, where it would number the others otherwise
-            (folder / TRAIN / name).mkdir(parents=True)
+            (images / name).mkdir(parents=True)
         for row, png in content.samples():
             names.append(f"{classes[row['label']]}/{row['key']}.png")
-            (folder / TRAIN / names[-1]).write_bytes(png)
+            (images / names[-1]).write_bytes(png)
         table = content.table.add_column(0, "file_name", [names])
-        pq.write_table(table, folder / TRAIN / "metadata.parquet", compression="zstd")
+        pq.write_table(table, images / "metadata.parquet", compression="zstd")
 
 
 def folder_names(names: Sequence[str]) -> list[str]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from genrobust.tools.export.format import FORMATS, TRAIN, Content, Format
+from genrobust.tools.export.format import FORMATS, Content, Format
 
 PARQUET_BYTES = 500_000_000  # of images in a file, as Hugging Face datasets writes them
 GROUP = 100  # rows a row group, likewise: what a reader or this writer holds in memory
@@ -18,10 +18,10 @@ _IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 
 @FORMATS.register("parquet")
 class Parquet(Format):
-    """``data/train-00000-of-000NN.parquet``: ``image`` holds the PNG of the shards, ``label`` is a ClassLabel."""
+    """``data/SPLIT-00000-of-000NN.parquet``: ``image`` holds the PNG of the shards, ``label`` is a ClassLabel."""
 
-    files = f"data/{TRAIN}-*.parquet"
-    usage = f'from datasets import load_dataset\n\ntrain = load_dataset("FOLDER", split="{TRAIN}")'
+    files = "data/SPLIT-*.parquet"
+    usage = 'from datasets import load_dataset\n\nimages = load_dataset("FOLDER", split="SPLIT")'
 
     def write(self, content: Content, folder: Path) -> None:
         # As Hugging Face datasets keeps the types that pyarrow has no name for.
@@ -33,8 +33,8 @@ class Parquet(Format):
         files = -(-len(content) // each)
         (folder / "data").mkdir()
         for number in range(files):
-            path, of_file = folder / "data" / f"{TRAIN}-{number:05d}-of-{files:05d}.parquet", islice(samples, each)
-            with pq.ParquetWriter(path, schema, compression="zstd") as writer:
+            name, of_file = f"{content.split}-{number:05d}-of-{files:05d}.parquet", islice(samples, each)
+            with pq.ParquetWriter(folder / "data" / name, schema, compression="zstd") as writer:
                 while group := list(islice(of_file, GROUP)):
                     rows = [{"image": {"bytes": png, "path": f"{row['key']}.png"}, **row} for row, png in group]
                     writer.write_table(pa.Table.from_pylist(rows, schema))
