@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -39,7 +40,12 @@ def test_cells_are_those_of_the_training_images_of_each_arm(tmp_path: Path) -> N
         {"name": "real", "mixture": "real"},
         {"name": "again", "mixture": "real", "train": {"steps": 3}},
     ]
-    study = Study(recipe_of(data=data, arms=arms), tmp_path / "runs")
+
+    def study_of(**keys: Any) -> Study:
+        given = {"data": data, "arms": arms, "evaluate": {"min_images": 1}, **keys}
+        return Study(recipe_of(**given), tmp_path / "runs")
+
+    study = study_of()
     (found,), subsets = find_cells(study.graph)
     assert found.arms == ("real", "again")
     assert found.lacking == (("cat", "ink", LEAST_IMAGES),)
@@ -49,9 +55,10 @@ def test_cells_are_those_of_the_training_images_of_each_arm(tmp_path: Path) -> N
     assert (subsets[found.present]["ink"] != subsets[found.absent]["ink"]).all()
     wide = {"name": "wide", "mixture": ["real", "retrieved-all"]}
     data["retrieved"] = str(write(tmp_path / "found", {kind: {"ink": 1} for kind in KINDS}))
-    (before,), _ = find_cells(Study(recipe_of(data=data, arms=[wide, *arms]), tmp_path / "runs").graph)
+    (before,), _ = find_cells(study_of(arms=[wide, *arms]).graph)
     assert before.arms == found.arms and before.lacking == found.lacking
     begun = [wide, *({**arm, "train": {"init": "arm:wide"}} for arm in arms)]
-    assert find_cells(Study(recipe_of(data=data, arms=begun), tmp_path / "runs").graph) == ((), {}), "it began with all"
-    few = Study(recipe_of(data={**data, "styles": None}, arms=arms), tmp_path / "runs")
-    assert find_cells(few.graph) == ((), {})
+    assert find_cells(study_of(arms=begun).graph) == ((), {}), "it began with all"
+    assert find_cells(study_of(data={**data, "styles": None}).graph) == ((), {})
+    assert find_cells(study_of(evaluate={"min_images": 2 * LEAST_IMAGES + 1}).graph) == ((), {})
+    assert find_cells(study.graph, beside=["ink"]) == ((), {}), "as of a set that is left out of the mean otherwise"

@@ -15,16 +15,21 @@ from genrobust.study.sources.checkpoints import PlannedCheckpoint
 LEAST_IMAGES = 30  # of a test set, both in present and in lacking cells: an accuracy over fewer says little
 
 
-def find_cells(graph: Graph) -> tuple[tuple[Cells, ...], dict[str, dict[str, np.ndarray]]]:
+def find_cells(
+    graph: Graph, beside: Collection[str] = ()
+) -> tuple[tuple[Cells, ...], dict[str, dict[str, np.ndarray]]]:
     """Return the cells that arms have and lack, and the test images in them, as `Comparison.subsets`.
 
     Of a test set whose images have no styles, the set's name is the style. A set counts where the training images have
-    some of its cells and lack others. What an arm has are also the cells of the arms that it starts from. Arms that
-    differ in neither share an entry.
+    some of its cells and lack others: of the shifts those in the mean, which none `beside` it and no small one is, or
+    else the clean set. What an arm has are also the cells of the arms that it starts from. Arms that differ in neither
+    share an entry.
     """
     trained_on = {name: graph.images.open(name) for name in sorted(graph.recipe.sources())}
     known = {style for images in trained_on.values() for style in images.styles} - {""}
-    tests = {test: _cells(images, test) for test, images in graph.context.test_sets.items()}
+    sets, clean, fewest = graph.context.test_sets, graph.context.data.clean, graph.recipe.evaluate.min_images
+    in_mean = [test for test in graph.context.shifts if test not in beside and len(sets[test]) >= fewest]
+    tests = {test: _cells(sets[test], test) for test in (clean, *in_mean)}
     tests = {test: cells for test, cells in tests.items() if known & {style for _, style in cells}}
     if not tests:
         return (), {}
@@ -38,6 +43,7 @@ def find_cells(graph: Graph) -> tuple[tuple[Cells, ...], dict[str, dict[str, np.
     for has, names in arms.items():
         masks = {test: np.array([cell in has for cell in cells]) for test, cells in tests.items()}
         masks = {test: mask for test, mask in masks.items() if LEAST_IMAGES <= mask.sum() <= len(mask) - LEAST_IMAGES}
+        masks = {test: mask for test, mask in masks.items() if test != clean} or masks
         if masks:
             present, absent = (f"cells that {names[0]} {verb}" for verb in ("has", "lacks"))
             subsets |= {present: masks, absent: {test: ~mask for test, mask in masks.items()}}

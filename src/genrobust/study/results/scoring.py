@@ -49,7 +49,7 @@ def score_study(graph: Graph) -> StudyScores:
     runs = arm_runs(recipe)
     of_arms, clip = _predictions(graph, runs).folders, zero_shot.of_zero_shot().folders
     beside = {(ZERO_SHOT, seed, test): folder for seed in recipe.seeds for test, folder in clip.items()}
-    cells, subsets = find_cells(graph)
+    cells, subsets = find_cells(graph, comparison.beside)
     compared = replace(
         comparison,
         subsets=subsets,
