@@ -12,8 +12,8 @@ from genrobust.study.results.initial_weights import describe_starts
 REAL = {"name": "real", "mixture": "real"}
 
 
-def notes(tmp_path, *arms):
-    recipe = {**QUICK, "train": {**TRAIN, "image_size": 64}, "generator": None, "arms": [REAL, *arms]}
+def notes(tmp_path, *arms, **keys):
+    recipe = {**QUICK, "train": {**TRAIN, "image_size": 64}, "generator": None, "arms": [REAL, *arms], **keys}
     recipe["evaluate"] = {"image_size": 64}
     return list(describe_starts(Study(parse_recipe(recipe), tmp_path).graph))
 
@@ -56,3 +56,9 @@ def test_arms_of_one_start_share_a_note_and_scratch_has_none(tmp_path):
     both = [arm(name, init="clip:pictograms", method=method) for name, method in (("a", "full"), ("b", "lp-ft"))]
     (note,) = notes(tmp_path, *both)
     assert "are a, b." in note
+
+
+def test_seeds_that_all_start_from_one_are_said_to(tmp_path):
+    for seeds, said in (([3, 4], True), ([3], False)):
+        (note,) = notes(tmp_path, arm("tuned", init="arm:real"), seeds=seeds)
+        assert ("All seeds start from its seed 3" in note) is said

@@ -24,10 +24,18 @@ def describe_starts(graph: Graph) -> Iterator[str]:
         first = begun[0]
         prepared = [] if first.initial is None else first.initial.preparation_notes(first.run.train)
         yield (
-            f"{start}: arms that start from it are {arms}. It was trained on {_seen_by(first)}. A "
+            f"{start}: arms that start from it are {arms}.{_one_seed(first)} It was trained on {_seen_by(first)}. A "
             "network that may have seen the styles of the test sets is no fair comparison with one that has not: "
             f"{' '.join(['compare these arms with each other.', *prepared])}"
         )
+
+
+def _one_seed(planned: PlannedCheckpoint) -> str:
+    """Say that all seeds start from one of another arm, after another sentence; "" where that is no choice."""
+    origin, seeds = planned.origin, planned.context.recipe.seeds
+    if origin is None or len(seeds) < 2:
+        return ""
+    return f" All seeds start from its seed {origin.run.seed}: intervals do not cover how its own trainings differ."
 
 
 def _seen_by(planned: PlannedCheckpoint) -> str:
