@@ -220,6 +220,7 @@ def test_given_generated_and_retrieved_images_become_arms(folders, styles, write
     names = " ".join(arm.name for arm in recipe.arms)
     assert names == "real real+randaugment generated real+generated real+retrieved"
     assert (recipe.generator, recipe.data.generated) == (None, Path("made"))
+    assert "per_class" not in Path("study.yaml").read_text(), "it would change nothing"
     assert not any("for generated images" in line for line in said)
 
 
