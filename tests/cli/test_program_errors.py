@@ -64,9 +64,12 @@ def test_foreign_texts_do_not_command_a_terminal(text: str) -> None:
         err_console.print(text)
         err_console.print({"key": text})
     assert not set(shown.get()) & {"\x1b", "\x07", "\x08", "\x9b", "\u202e", "\udce9", "\x00", "\x7f"}
+
+
+def test_texts_of_any_language_are_shown_as_they_are() -> None:
     with err_console.capture() as shown:
         err_console.print("naïve 猫 👩‍🔬\tx")
-    assert shown.get() == "naïve 猫 👩‍🔬\tx\n" or "\t" not in shown.get()
+    assert shown.get().split() == ["naïve", "猫", "👩‍🔬", "x"]
 
 
 @pytest.mark.parametrize("name", [b"caf\xe9.yaml", b"\x1b[31m.yaml", b"x" * 300])

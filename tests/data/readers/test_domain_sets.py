@@ -214,5 +214,5 @@ def test_near_copies_of_test_images_are_left_out_of_the_pool_and_counted(
     (tmp_path / "runs").mkdir()
     words = ("show", tmp_path / "own.yaml", "--out", tmp_path / "runs")
     genrobust(*words, said="of test images (1 of cartoon")
-    monkeypatch.setattr("genrobust.data.copies.near.find_near_copies", None)  # a second look needs it no more
+    monkeypatch.setattr("genrobust.data.find_near_copies", None)  # a second look needs it no more
     genrobust(*words, said="of test images (1 of cartoon")
