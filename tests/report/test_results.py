@@ -66,6 +66,8 @@ def test_a_report_is_named_after_what_its_table_of_baselines_holds_and_not_where
 def test_the_csv_has_a_row_a_score_and_numbers_that_read_back(grouped):
     rows = list(csv.DictReader(io.StringIO(summary_to_csv(grouped.summary, list_metrics()))))
     assert len(rows) == len(grouped.summary.scores)
+    assert {r["group"] for r in rows} == {*grouped.summary.groups, ""}
+    assert all(bool(r["arm"]) != bool(r["group"]) for r in rows)
     read = {}
     for r in rows:
         seed = int(r["seed"]) if r["seed"] else None

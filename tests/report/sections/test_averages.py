@@ -2,7 +2,6 @@
 
 import csv
 import io
-import json
 from dataclasses import replace
 
 from genrobust.core.record import StudyRecord
@@ -12,7 +11,6 @@ from genrobust.report.nouns import Table
 from genrobust.report.renderers.csv import summary_to_csv
 from genrobust.report.renderers.html import html
 from genrobust.report.renderers.markdown import markdown
-from genrobust.report.results import summary_from_json, summary_to_json
 from genrobust.report.sections.averages import averages
 from genrobust.report.sections.limits import limits
 from genrobust.report.view import ReportView
@@ -97,14 +95,3 @@ def test_the_answer_is_about_groups_and_says_so(grouped: StudyRecord) -> None:
         answer(replace(grouped, summary=uneven)).sentences[-1] == "All are means over the architectures of each group."
     )
     assert any("Averages over architectures" in note for note in limits(grouped, list_metrics()))
-
-
-def test_csv_and_json_hold_the_groups(grouped: StudyRecord) -> None:
-    summary = grouped.summary
-    assert summary_from_json(json.loads(json.dumps(summary_to_json(summary, list_metrics())))) == summary
-    rows = [row for row in csv.DictReader(io.StringIO(summary_to_csv(summary, list_metrics()))) if row["group"]]
-    metrics = {(r["group"], r["minus"], r["test_set"], r["metric"]): float(r["value"]) for r in rows}
-    assert all(row["arm"] == row["seed"] == "" for row in rows)
-    assert metrics["any real+generated", "", "solid", "er"] == 9
-    assert metrics["any real+generated", "any real", MEAN_OF_SHIFTS, "er"] == 11
-    assert len(metrics) == len(rows) == 3 * (5 + 3) + 2 * (5 + 3) + 5  # the last are of any two groups
