@@ -23,15 +23,6 @@ def test_a_section_written_out_with_its_defaults_is_read_back(mode):
     assert GeneratorConfig(**yaml.safe_load(yaml.safe_dump(config.model_dump(mode="json")))) == config
 
 
-def test_modes_say_what_they_read():
-    read = {mode: (section(mode=mode).reads_text, section(mode=mode).reads_images) for mode in ("labels", "images")}
-    assert read == {"labels": (True, False), "images": (False, True)}
-    assert section(mode="labels+images").reads_text
-    assert section(mode="labels+images").reads_images
-    assert not section(mode="class").reads_text
-    assert not section(mode="class").reads_images
-
-
 def test_a_lora_is_a_text_or_a_section():
     assert section(lora="a/b").lora == section(lora={"model": "a/b", "scale": 1.0}).lora
     assert section(lora={"model": "a/b", "scale": 0.5}).lora.scale == 0.5

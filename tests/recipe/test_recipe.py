@@ -195,17 +195,6 @@ MISTAKES = [  # change to SMALL, what the error names
         EDIT | dataset(generator={"mode": "labels"}),
         "datasets.few.generate.prompts.templates: mode labels takes no inst",
     ),
-    (
-        dataset(filter={"drop": 0.1, "arm": "judge"})
-        | {
-            "arms": [
-                REAL,
-                REAL | {"name": "judge", "train": {"init": "arm:first"}},
-                REAL | {"name": "first", "mixture": "few"},
-            ]
-        },
-        "datasets.few.filter.arm: 'first' trains on filtered images itself",
-    ),
     (dataset() | {"generator": None}, "datasets: "),
     (dataset(from_scratch=True) | {"generator": None}, "datasets: "),
     (dataset(from_scratch=True, finetuned=True), "datasets.few: finetuned and from_scratch"),
