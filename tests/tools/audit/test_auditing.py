@@ -217,12 +217,6 @@ def test_a_mistake_is_named_with_exit_code_2(photos, words, said):
     genrobust(*words.replace("{}", str(photos)).split(), code=2, said=said)
 
 
-def test_pictograms_names_the_embedded_clip(shards, clip_folder, monkeypatch, tmp_path):
-    monkeypatch.setattr("genrobust.core.assets.embedded", lambda part: clip_folder)
-    genrobust("audit", shards, "--clip", "pictograms", "--device", "cpu", "--out", tmp_path / "audited")
-    assert read(tmp_path / "audited")["qualities"]
-
-
 def test_pictograms_brings_its_test_sets_and_its_wild_images(icons):
     sets = open_sets("pictograms", "pictograms", wild="pictograms")
     assert list(sets.tests) == list(icons.tests)
