@@ -54,7 +54,8 @@ MISTAKES = [  # command, what the error names; small.yaml is a recipe, made and 
     ("export made --to nothing", "--to"),
     ("export made --to parquet", "manifest.json"),
     ("export none --to timm", "no finished checkpoint"),
-    ("predict resnet18 images", "images"),
+    ("predict resnet18 images", "images holds no images"),
+    ("predict resnet18 none", "cannot read the folder none"),
     ("predict resnet18 images --out answers.txt", "answers.txt: this output is CSV"),
 ]
 USAGE = [  # found before the command starts
