@@ -1,8 +1,5 @@
 """Generated datasets come back as they were written, in other programs too, and what is damaged is named."""
 
-import subprocess
-import sys
-
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
@@ -226,29 +223,6 @@ def test_a_key_that_an_export_could_not_write_is_refused(folder):
     Artifact(folder).finish_part("000000", ["000000.tar", "000000.parquet"], {})
     with pytest.raises(GenrobustError, match=r"an image of the key '../../../../home/photo', which genrobust did not"):
         ShardDataset(folder)
-
-
-FULL_DISK = """
-import resource, sys
-from pathlib import Path
-import numpy as np
-from genrobust.core import GenrobustError, Sample
-from genrobust.data import write_shard
-image = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
-resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
-try:
-    write_shard(Path(sys.argv[1]), 1, [Sample(f"a-{i:06d}", 0, image) for i in range(4)], [])
-except GenrobustError as error:
-    print(error)
-"""
-
-
-def test_a_full_disk_keeps_what_is_there(folder):
-    (folder / "000001.json").unlink()
-    before = everything(folder)
-    run = subprocess.run([sys.executable, "-c", FULL_DISK, str(folder)], capture_output=True, text=True, check=True)
-    assert run.stdout.startswith(f"cannot write to {folder}: File too large: free some space")
-    assert everything(folder) == before
 
 
 def test_what_cannot_be_written_leaves_the_shard_as_it_was(folder):
