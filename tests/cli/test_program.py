@@ -54,6 +54,7 @@ def test_commands_of_a_study_share_their_options() -> None:
     assert {*options["run"]} == {*shared, "--anew"}
     for name in ("show", "generate", "train", "evaluate"):
         assert {*shared} <= {*options[name]}
+        assert any({"--out", "--runs"} <= {*p.opts} for p in COMMANDS[name].params), "two names of one option"
     for name in ("predict", "export", "audit", "benchmark"):
         assert {"--set", "--quick", "--run", "--runs"} <= {*options[name]}
 

@@ -153,16 +153,6 @@ def test_what_is_done_is_shown_without_torch():
 
 
 @pytest.mark.usefixtures("own")
-def test_two_names_of_one_option():
-    genrobust("generate", "own.yaml", "--runs", "one")
-    genrobust("generate", "own.yaml", "--out", "two")
-    assert [p.relative_to("one") for p in files() if p.parts[0] == "one"] == [
-        p.relative_to("two") for p in files() if p.parts[0] == "two"
-    ]
-    genrobust("export", "own.yaml:generated", "--to", "parquet", "--runs", "one")
-
-
-@pytest.mark.usefixtures("own")
 def test_arms_of_recipes_whose_files_are_called_alike_are_models_apart():
     """As checkpoints of one model they would be averaged."""
     Path("deeper").mkdir()
