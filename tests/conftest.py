@@ -49,6 +49,7 @@ sys.path.append(str(HERE.parent / "benchmarks"))
 SHARED = {  # files that share what is made once, by the name of their group: a process that starts others; a study
     "started": ("core/test_remote.py", "study/test_kill.py", "test_kills.py", "train/test_team.py"),
     "studied": (
+        "cli/test_proposed.py",
         "tools/export/test_origin.py",
         *(f"study/test_{name}.py" for name in ("elsewhere", "reports_kept", "studies")),
     ),
