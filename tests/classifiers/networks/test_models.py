@@ -69,20 +69,6 @@ def test_a_checkpoint_comes_back_as_it_was(tmp_path: Path, name: str, kwargs: di
     assert loaded.mean.flatten().tolist() == pytest.approx([0.485, 0.456, 0.406])
 
 
-def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"no finished checkpoint in .*train it first"):
-        load_checkpoint(tmp_path)
-    model = create_classifier("test_resnet", 2, 32)
-    save_checkpoint(tmp_path, model, CheckpointInfo("test_resnet", {}, ("a", "b"), 32, {}))
-    weights = tmp_path / "model.safetensors"
-    weights.write_bytes(weights.read_bytes()[: weights.stat().st_size // 2])
-    with pytest.raises(GenrobustError, match=r"model\.safetensors.*--repair"):
-        load_checkpoint(tmp_path)
-    (tmp_path / "manifest.json").write_text('{"architecture": "test_resnet"}')
-    with pytest.raises(UserError, match=r"manifest\.json is of format"):
-        load_checkpoint(tmp_path)
-
-
 SAVED = {"architecture": "test_resnet", "model_kwargs": {}, "classes": ["a", "b"], "image_size": 32, "training": {}}
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +9,7 @@ import pytest
 
 from genrobust.classifiers import SavedPredictions
 from genrobust.classifiers.predict.saved import FILE, load_predictions, save_predictions
-from genrobust.core import GenrobustError, Predictions, UserError
+from genrobust.core import Predictions, UserError
 
 
 def test_predictions_come_back_as_they_were(tmp_path: Path) -> None:
@@ -56,11 +55,3 @@ def test_a_study_of_files_reads_each_when_it_is_asked_for(tmp_path: Path) -> Non
     assert found["real", 0, "test"].keys[4] == "käse/4.png"
     with pytest.raises(UserError, match="gone: evaluate"):
         found["real", 0, "gone"]
-
-
-@pytest.mark.parametrize("spoil", [lambda data: b"text", lambda data: data[: len(data) // 2]], ids=["text", "cut"])
-def test_a_damaged_file_is_named(tmp_path: Path, spoil: Callable[[bytes], bytes]) -> None:
-    save_predictions(tmp_path, of_size(50, 30))
-    (tmp_path / FILE).write_bytes(spoil((tmp_path / FILE).read_bytes()))
-    with pytest.raises(GenrobustError, match=FILE):
-        load_predictions(tmp_path)
