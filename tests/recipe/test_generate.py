@@ -106,9 +106,3 @@ def test_a_dataset_of_templates_leaves_out_the_file_of_the_others():
     assert prompts.model_dump() == {
         "strategy": "single", "templates": "openai", "file": None, "negative_prompt": "a blur"
     }  # fmt: skip
-
-
-def test_a_class_is_described_by_no_instruction():
-    prompts = {"prompts": {"templates": ["turn this {} into a sketch"]}}
-    described = [parse(data=FOLDERS, generator={"mode": mode}, generate=prompts) for mode in ("labels", "edit")]
-    assert [recipe.class_prompts.templates for recipe in described] == [("turn this {} into a sketch",), "openai"]
