@@ -168,7 +168,8 @@ def test_further_folders_of_images_are_not_taken_for_generated_ones(record):
 def test_a_study_of_one_arm_or_without_a_mean_or_lines_still_has_an_answer(record):
     summary = record.summary
     alone = replace(summary, arms=("real",))
-    assert answer(replace(record, summary=alone)).sentences == ("The study compares no arm with another.",)
+    (only,) = answer(replace(record, summary=alone)).sentences
+    assert "no arm" in only
     no_lines = replace(summary, lines={}, scores={k: s for k, s in summary.scores.items() if k.metric == "top1"})
     assert not any("robustness" in sentence for sentence in answer(replace(record, summary=no_lines)).sentences)
     of_sets = {k: s for k, s in summary.scores.items() if k.test_set != MEAN_OF_SHIFTS}
@@ -188,9 +189,7 @@ def test_of_several_arms_validation_chooses_and_no_test_set(record):
     for val_top1, chosen in (((91.0, 90.0), "real+generated"), ((90.0, 91.0), "real+retrieved")):
         told = answer(of_two(record, *val_top1)).sentences
         assert f"{chosen} gains" in told[0]
-        assert told[-1] == (
-            f"Of 2 arms, {chosen} was chosen for its accuracy on validation images (91.0 %); no test set was used."
-        )
+        assert f"{chosen} was chosen" in told[-1] and "(91.0 %)" in told[-1]
     told = answer(of_two(record, None, None)).sentences
     assert "real+generated gains" in told[0] and "because the recipe lists it first" in told[-1]
 
@@ -209,7 +208,7 @@ def test_no_pretrained_arm_is_chosen_whose_reference_is_from_scratch(record):
 def test_an_arm_that_the_recipe_names_is_the_answer_and_called_so(record):
     told = answer(replace(of_two(record, 91.0, 90.0), answer="real+retrieved")).sentences
     assert "real+retrieved gains" in told[0]
-    assert told[-1] == "The recipe named real+retrieved for this answer."
+    assert "recipe named real+retrieved" in told[-1]
 
 
 def test_what_was_wrong_with_images_follows_the_verdict(record, grouped):
@@ -223,8 +222,7 @@ def test_what_was_wrong_with_images_follows_the_verdict(record, grouped):
 )
 def test_a_gain_of_a_pretrained_network_over_one_from_scratch_is_not_that_of_images_alone(record, begun, said):
     told = answer(replace(record, summary=replace(record.summary, pretrained=begun))).details
-    words = "real+generated started from a pretrained network and real did not, which may explain the difference."
-    assert (told[0] == words) is said
+    assert ("real+generated started from a pretrained network and real did not" in told[0]) is said
 
 
 def test_a_group_is_chosen_by_the_mean_of_its_arms(grouped):
@@ -246,7 +244,7 @@ def test_a_group_may_be_compared_with_an_arm_in_none(grouped):
     )
     told = answer(replace(grouped, summary=alone)).sentences
     assert "any real+generated gains 12.5 points of top-1 accuracy over real " in told[0]
-    assert told[-1] == "any real+generated is a mean over 2 architectures."
+    assert "any real+generated is a mean over 2 architectures" in told[-1]
 
 
 @pytest.mark.parametrize(
