@@ -1,4 +1,3 @@
-from .completing import arms_of_recipes as arms_of_recipes, datasets_of_recipes as datasets_of_recipes
 from .entry import app as app, main as main
 from .opening import (
     list_work as list_work,

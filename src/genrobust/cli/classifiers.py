@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Annotated
 
 from rich.markup import escape
 
-from genrobust.cli.completing import arms_of_recipes
 from genrobust.cli.opening import open_named, with_studies
 from genrobust.cli.options import (
     CLASSIFIER,
@@ -22,7 +21,7 @@ from genrobust.core import GenrobustError, OutputFile
 if TYPE_CHECKING:
     from genrobust.study import Studies
 
-Model = Annotated[str, argument("MODEL", f"{CLASSIFIER}.", autocompletion=arms_of_recipes)]
+Model = Annotated[str, argument("MODEL", f"{CLASSIFIER}.")]
 Images = Annotated[Path, argument("FOLDER", "The images, in this folder and those below it.")]
 AnswerFile = Annotated[Path | None, option("--out FILE.csv", "Output file; default: standard output.")]
 Top = Annotated[int, option("--top N", "Number of classes for each image, likeliest first.", min=1, max=100_000)]

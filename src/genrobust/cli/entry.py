@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from functools import partial
 
-from genrobust.cli import completing, studies
+from genrobust.cli import studies
 from genrobust.cli.program import app
 from genrobust.core import SAFE_PATH, mask_secrets, waiting_of_threads
 
@@ -22,10 +22,7 @@ def main() -> None:
     """Run the command line, and exit."""
     _mask_streams()
     os.environ.update(SAFE_PATH | waiting_of_threads())  # for processes that libraries start
-    if os.environ.get(completing.VARIABLE) == "complete_bash":
-        completing.complete_in_bash(app)
-    else:
-        app()
+    app()
 
 
 def _mask_streams() -> None:

@@ -72,11 +72,7 @@ def _listed() -> list[str]:
     return [RECIPES, *KINDS.names(), SCHEMA]
 
 
-def _begun(incomplete: str) -> list[str]:
-    return [kind for kind in _listed() if kind.startswith(incomplete)]
-
-
-KindName = Annotated[str | None, argument("KIND", f"One of {', '.join(_listed())}.", autocompletion=_begun)]
+KindName = Annotated[str | None, argument("KIND", f"One of {', '.join(_listed())}.")]
 
 
 @command("list", rich_help_panel=START)

@@ -5,8 +5,6 @@ from typing import Annotated, Any
 
 import typer
 
-from genrobust.cli.completing import arms, arms_of_recipes, datasets, datasets_of_recipes, keys, recipes
-
 OUT = "runs"
 MOST_AT_ONCE = 65_536  # images in a batch: more fit no device's memory
 MOST_WORKERS = 4096  # more processes than a machine has room for
@@ -29,15 +27,12 @@ MODELS = option(
     "--models [NAME=]MODEL",
     "A recipe, RECIPE:ARM, a checkpoint, a timm name or folder, hf-hub:NAME, "
     "ARCHITECTURE@FILE, or an .onnx file; repeatable.",
-    autocompletion=arms_of_recipes,
 )
 
-RecipeName = Annotated[
-    str, argument("RECIPE", "The name of an installed recipe, or a .yaml file.", autocompletion=recipes)
-]
+RecipeName = Annotated[str, argument("RECIPE", "The name of an installed recipe, or a .yaml file.")]
 Sets = Annotated[
     list[str] | None,
-    option("--set KEY=VALUE", "Override a key: --set train.steps=200; repeatable.", autocompletion=keys),
+    option("--set KEY=VALUE", "Override a key: --set train.steps=200; repeatable."),
 ]
 Out = Annotated[str, option("--out --runs DIR|URL", "The folder of studies, or a URL such as s3://bucket/runs.")]
 OutFolder = Annotated[Path, option("--out --runs DIR", "The folder of studies.")]
@@ -45,28 +40,24 @@ Runs = Annotated[str, option("--runs DIR|URL", "The folder of studies, where rec
 Run = Annotated[bool, option("--run", "Make what is missing of a recipe first, such as its classifier.")]
 DatasetSpec = Annotated[
     str,
-    argument("DATASET", "RECIPE:DATASET, or the folder of a generated dataset.", autocompletion=datasets_of_recipes),
+    argument("DATASET", "RECIPE:DATASET, or the folder of a generated dataset."),
 ]
 Quick = Annotated[bool, option("--quick", "Use the recipe's short version, as a first test.")]
 Device = Annotated[str | None, option("--device NAME", "cuda, mps, cpu or auto.")]
 DatasetName = Annotated[
     str | None,
-    option(
-        "--dataset NAME", "A dataset of the recipe; by default the first that an arm mixes.", autocompletion=datasets
-    ),
+    option("--dataset NAME", "A dataset of the recipe; by default the first that an arm mixes."),
 ]
-ArmName = Annotated[str | None, option("--arm NAME", "Only this arm.", autocompletion=arms)]
+ArmName = Annotated[str | None, option("--arm NAME", "Only this arm.")]
 ClassifierLabels = Annotated[
     Path | None, option("--labels FILE", "Class names, one per line, of classifiers that store none.")
 ]
 Classifier = Annotated[
     str | None,
-    option("--classifier MODEL", f"A classifier trained on real images: {CLASSIFIER}.", autocompletion=arms_of_recipes),
+    option("--classifier MODEL", f"A classifier trained on real images: {CLASSIFIER}."),
 ]
 Clip = Annotated[str | None, option("--clip FOLDER", "A CLIP that transformers saved; pictograms is the embedded one.")]
-Against = Annotated[
-    str | None, option("--against DIR|RECIPE", "The real images; a recipe adds its test sets.", autocompletion=recipes)
-]
+Against = Annotated[str | None, option("--against DIR|RECIPE", "The real images; a recipe adds its test sets.")]
 Overwrite = Annotated[bool, option("--overwrite", "Replace existing output.")]
 ExecutorName = Annotated[str | None, option("--executor NAME", "Where jobs run: local, slurm or ray.")]
 Workers = Annotated[

@@ -9,7 +9,6 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from genrobust.cli.completing import metrics
 from genrobust.cli.opening import list_work, open_studies, print_work, warn_of_images, with_study
 from genrobust.cli.options import MODELS, OUT, ArmName, ClassifierLabels, DatasetName, Quick, Run, Sets, option
 from genrobust.cli.program import STUDY, command, err_console, out_console, tell
@@ -26,7 +25,7 @@ if TYPE_CHECKING:  # a command imports what it needs when it runs, so that --hel
 
 MetricNames = Annotated[
     list[str] | None,
-    option("--metric NAME", "A metric of genrobust list metrics; default: top1; repeatable.", autocompletion=metrics),
+    option("--metric NAME", "A metric of genrobust list metrics; default: top1; repeatable."),
 ]
 
 

@@ -63,7 +63,6 @@ from .section import (
     PlainValues as PlainValues,
     Section as Section,
     checked as checked,
-    sections_in as sections_in,
     set_value as set_value,
     short_for as short_for,
     shown as shown,

@@ -13,7 +13,6 @@ from genrobust.cli import (
     Clip,
     Device,
     argument,
-    datasets_of_recipes,
     in_group,
     open_named,
     option,
@@ -27,11 +26,7 @@ if TYPE_CHECKING:
 
 AuditedDataset = Annotated[
     str,
-    argument(
-        "DATASET",
-        "RECIPE:DATASET, a generated dataset, image folders, or a recipe: its real images.",
-        autocompletion=datasets_of_recipes,
-    ),
+    argument("DATASET", "RECIPE:DATASET, a generated dataset, image folders, or a recipe: its real images."),
 ]
 TestSets = Annotated[list[str] | None, option("--test NAME=DIR", "A test set to search for copies; repeatable.")]
 GeneratorImages = Annotated[

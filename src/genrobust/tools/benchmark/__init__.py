@@ -13,7 +13,6 @@ from genrobust.cli import (
     USE,
     ClassifierLabels,
     Device,
-    datasets_of_recipes,
     err_console,
     in_group,
     option,
@@ -30,9 +29,7 @@ if TYPE_CHECKING:
 
 Dataset = Annotated[
     str,
-    option(
-        "--on DATASET", "RECIPE:DATASET, a generated dataset, or image folders.", autocompletion=datasets_of_recipes
-    ),
+    option("--on DATASET", "RECIPE:DATASET, a generated dataset, or image folders."),
 ]
 Real = Annotated[
     str | None,

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from genrobust.cli import COMMANDS, USE, argument, datasets_of_recipes, in_group, option, tell, with_studies
+from genrobust.cli import COMMANDS, USE, argument, in_group, option, tell, with_studies
 from genrobust.core import UserError, require_packages
 from genrobust.tools.export.format import FORMATS, Format
 
@@ -16,9 +16,7 @@ if TYPE_CHECKING:
 @with_studies
 def export(
     studies: "Studies",
-    what: Annotated[
-        str, argument("WHAT", "RECIPE:DATASET, RECIPE:ARM, or either's folder.", autocompletion=datasets_of_recipes)
-    ],
+    what: Annotated[str, argument("WHAT", "RECIPE:DATASET, RECIPE:ARM, or either's folder.")],
     to: Annotated[str, option("--to FORMAT", "imagefolder or parquet for a dataset; timm or onnx for a classifier.")],
     out: Annotated[Path | None, option("--out DIR", "Output folder; default: WHAT-FORMAT here.")] = None,
     license: Annotated[str, option("--license ID", "License of the exported work, such as cc-by-4.0.")] = "other",

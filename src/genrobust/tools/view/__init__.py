@@ -5,7 +5,7 @@ from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from genrobust.cli import COMMANDS, DATA, argument, datasets_of_recipes, in_group, option, say, tell, with_studies
+from genrobust.cli import COMMANDS, DATA, argument, in_group, option, say, tell, with_studies
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 Shown = Annotated[
     str,
-    argument("DATASET", "RECIPE:DATASET, a generated dataset, or image folders.", autocompletion=datasets_of_recipes),
+    argument("DATASET", "RECIPE:DATASET, a generated dataset, or image folders."),
 ]
 Port = Annotated[int, option("--port N", "Port of the page on this machine; default: a free one.", min=0, max=65_535)]
 
