@@ -24,7 +24,6 @@ MISTAKES = [  # command, what the error names; small.yaml is a recipe, made and 
     ("show small.yaml --set generator=null", "generator"),
     ("show small.yaml --prompts 1 --dataset nothing", "'nothing'"),
     ("show small.yaml --dataset generated", "--dataset is about prompts: add --prompts"),
-    ("list engine", "engine: list one of recipes, "),
     ("generate small.yaml --dataset nothing", "'nothing'"),
     ("generate small.yaml --address head:6379", "--address"),
     ("generate small.yaml --executor ray --workers 2", "--workers"),

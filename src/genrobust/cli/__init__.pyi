@@ -23,11 +23,9 @@ from .options import (
 from .program import (
     COMMANDS as COMMANDS,
     DATA as DATA,
-    KINDS as KINDS,
     START as START,
     STUDY as STUDY,
     USE as USE,
-    Kind as Kind,
     err_console as err_console,
     in_group as in_group,
     out_console as out_console,

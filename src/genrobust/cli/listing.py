@@ -1,114 +1,47 @@
-"""The command that describes recipes: what recipes and commands can name, and the JSON Schema of recipes."""
+"""The command that lists the installed recipes, and the names that recipes can hold."""
 
-from functools import partial
-from inspect import cleandoc
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 from rich.markup import escape
 from rich.table import Table
 
-from genrobust.cli.options import argument
-from genrobust.cli.program import KINDS, START, Kind, command, out_console
-from genrobust.core import UserError
+from genrobust.cli.program import START, command, out_console
 
 if TYPE_CHECKING:
     from genrobust.core import Registry
-    from genrobust.recipe import Recipe, Section
-
-
-def _load(name: str) -> "tuple[Registry[Any], type[Section] | None]":
-    from genrobust.generate import MODES, DiffusersConfig
-    from genrobust.recipe import (
-        AUGMENTATIONS,
-        ENGINES,
-        EXECUTORS,
-        METHODS,
-        READERS,
-        SOURCES,
-        Augmentation,
-        DataConfig,
-        ExecuteConfig,
-        GeneratorConfig,
-        ShiftConfig,
-        TrainConfig,
-    )
-    from genrobust.report import SECTIONS
-    from genrobust.robustness import METRICS
-
-    registries: dict[str, tuple[Registry[Any], type[Section] | None]] = {
-        "sources": (SOURCES, DataConfig),
-        "readers": (READERS, ShiftConfig),
-        "engines": (ENGINES, GeneratorConfig),
-        "modes": (MODES, DiffusersConfig),
-        "augmentations": (AUGMENTATIONS, Augmentation),
-        "methods": (METHODS, TrainConfig),
-        "metrics": (METRICS, None),
-        "sections": (SECTIONS, None),
-        "executors": (EXECUTORS, ExecuteConfig),
-    }
-    return registries[name]
-
-
-_OWN = {  # where each is named
-    "sources": "data.source",
-    "readers": "data.shifts.NAME.kind",
-    "engines": "generator.engine",
-    "modes": "generator.mode",
-    "augmentations": "train.augmentation",
-    "methods": "train.method",
-    "metrics": "--metric, claims.N.metric",
-    "executors": "execute.executor",
-    "sections": "the pages of a report",
-}
-for _name, _named_by in _OWN.items():
-    KINDS.register(_name)(Kind(_named_by, partial(_load, _name)))
-
-
-RECIPES, SCHEMA = "recipes", "schema"
-
-
-def _listed() -> list[str]:
-    return [RECIPES, *KINDS.names(), SCHEMA]
-
-
-KindName = Annotated[str | None, argument("KIND", f"One of {', '.join(_listed())}.")]
+    from genrobust.recipe import Recipe
 
 
 @command("list", rich_help_panel=START)
-def list_(kind: KindName = None) -> None:
-    """List what recipes can name: recipes, engines, readers, metrics and others, with their keys.
+def list_() -> None:
+    """List the installed recipes, with what they ask and need, and the names that recipes can hold.
 
-    `recipes` are the installed ones: what they ask and what they need. `schema` is the JSON Schema of recipes, by which
-    editors complete and check them.
-
-    Example: genrobust list recipes
+    Example: genrobust list
     """
-    if kind is not None and kind not in _listed():
-        raise UserError(f"{kind}: list one of {', '.join(_listed())}")
-    if kind is None:
-        _print_overview()
-    elif kind == RECIPES:
-        _print_recipes()
-    elif kind == SCHEMA:
-        _print_schema()
-    else:
-        of_kind = KINDS.get(kind)
-        registry, base = of_kind.load()
-        table = Table("name", "own keys", "description", title=of_kind.named_by, title_justify="left")
-        for member, thing in registry.members().items():
-            table.add_row(escape(member), escape(", ".join(own_keys(thing, base))), escape(first_paragraph(thing)))
-        out_console.print(table)
+    _print_recipes()
+    for where, registry in _registries().items():
+        out_console.print(f"[bold]{where}[/]: {escape(', '.join(registry.names()))}")
 
 
-def _print_overview() -> None:
-    from genrobust.recipe import recipe_names
+def _registries() -> "dict[str, Registry[Any]]":
+    """What recipes and options name, by where they do."""
+    from genrobust.generate import MODES
+    from genrobust.recipe import AUGMENTATIONS, ENGINES, EXECUTORS, METHODS, READERS, SOURCES
+    from genrobust.report import SECTIONS
+    from genrobust.robustness import METRICS
 
-    named = {RECIPES: ("RECIPE", recipe_names())}
-    named |= {name: (kind.named_by, kind.load()[0].names()) for name, kind in KINDS.members().items()}
-    for name, (where, members) in named.items():
-        out_console.print(f"[bold]{name}[/] ({where}): {escape(', '.join(members))}")
-    out_console.print(f"[bold]{SCHEMA}[/]: the JSON Schema of recipes, for editors")
+    return {
+        "data.source": SOURCES,
+        "data.shifts.NAME.kind": READERS,
+        "generator.engine": ENGINES,
+        "generator.mode": MODES,
+        "train.augmentation": AUGMENTATIONS,
+        "train.method": METHODS,
+        "execute.executor": EXECUTORS,
+        "--metric, claims.N.metric": METRICS,
+        "sections of a report": SECTIONS,
+    }
 
 
 def _print_recipes() -> None:
@@ -138,27 +71,3 @@ def _needs(recipe: "Recipe") -> str:
     places = [*(config.model for config in generators), retrieved.clip, *recipe.data.places.values()]
     named = [str(place) for place in places if place not in (None, EMBEDDED)]
     return ", ".join(dict.fromkeys(place for place in named if not Path(place).exists()))
-
-
-def _print_schema() -> None:
-    from genrobust.core import OutputFile, page_json
-    from genrobust.recipe import recipe_schema
-
-    with OutputFile(Path("-"), ".json").writing() as file:
-        file.write(page_json(recipe_schema()).encode())
-
-
-def own_keys(thing: Any, base: "type[Section] | None") -> list[str]:
-    """Return the keys of a member of a registry that the section of all members has not."""
-    if base is None:
-        return []
-    models = [thing] if issubclass(thing, base) else [thing.options]
-    if hasattr(thing, "options_in"):
-        models = [thing.options_in(mode) for mode in thing.modes]
-    return list(dict.fromkeys(key for model in models for key in model.model_fields if key not in base.model_fields))
-
-
-def first_paragraph(thing: Any) -> str:
-    """Return the first sentence about a member of a registry."""
-    text = getattr(thing, "title", None) or cleandoc(thing.__doc__ or "")
-    return " ".join(text.split("\n\n")[0].split())

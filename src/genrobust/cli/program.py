@@ -10,7 +10,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import typer
 from rich.console import Console
@@ -32,9 +32,6 @@ from genrobust.core import (
     mask_secrets,
     refusal,
 )
-
-if TYPE_CHECKING:
-    from genrobust.recipe import Section
 
 WORDS = "genrobust.words"  # where a context keeps the words of its command
 STUDY, DATA, USE, START = GROUPS = (  # of commands, in --help and in the reference
@@ -92,15 +89,7 @@ class _Command(TyperCommand):
             raise typer.Exit(1) from None
 
 
-class Kind(NamedTuple):
-    """Things that are `named_by` a key or an option; `load` returns their registry, and the section that all extend."""
-
-    named_by: str
-    load: Callable[[], tuple[Registry[Any], type[Section] | None]]
-
-
 Function = TypeVar("Function", bound=Callable[..., Any])
-KINDS: Registry[Kind] = Registry("kind", package="genrobust.tools")
 COMMANDS: Registry[Callable[..., Any]] = Registry("command", "genrobust.commands", "genrobust.tools")
 
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:  # a command imports what it needs when it runs, so that --hel
 
 MetricNames = Annotated[
     list[str] | None,
-    option("--metric NAME", "A metric of genrobust list metrics; default: top1; repeatable."),
+    option("--metric NAME", "A metric of genrobust list; default: top1; repeatable."),
 ]
 
 

@@ -57,7 +57,6 @@ from .recipe import (
     QualityConfig as QualityConfig,
     Recipe as Recipe,
 )
-from .schema import recipe_schema as recipe_schema
 from .section import (
     Place as Place,
     PlainValues as PlainValues,

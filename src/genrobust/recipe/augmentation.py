@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 from pydantic import SerializerFunctionWrapHandler, model_serializer
 
 from genrobust.core import Registry
-from genrobust.recipe.section import Choice, NameIn, short_for
+from genrobust.recipe.section import Choice, short_for
 
 if TYPE_CHECKING:  # torch takes seconds, and recipes are read without it
     from torch import Tensor
@@ -54,4 +54,4 @@ class Augmentation(Choice):
         return " ".join([self.name, *(f"{key} {value}" for key, value in self.own_values.items())])
 
 
-AugmentationName = Annotated[Augmentation, short_for("name", Annotated[str, NameIn(AUGMENTATIONS)] | Augmentation)]
+AugmentationName = Annotated[Augmentation, short_for("name", str | Augmentation)]

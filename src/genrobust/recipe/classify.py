@@ -24,7 +24,7 @@ from genrobust.recipe.numbers import (
     WarmupSteps,
     WorkerCount,
 )
-from genrobust.recipe.section import Overrides, PlainValues, Section, later_key
+from genrobust.recipe.section import PlainValues, Section, later_key
 
 AVERAGE_POWER = 2 / 3  # of the steps, in the bound of timm's ModelEmaV3 on its decay
 Mixing = Annotated[StrictFloat, Field(ge=0, le=1000)]
@@ -267,11 +267,11 @@ class ArmConfig(Section):
 
     name: Name
     mixture: tuple[MixturePart, ...]
-    train: Annotated[PlainValues, Overrides(TrainConfig)] = Field(default_factory=dict)
+    train: PlainValues = Field(default_factory=dict)
     group: Name | None = None
     reference: Name | None = None
 
-    @field_validator("mixture", mode="before", json_schema_input_type=str | tuple[str | MixturePart, ...])
+    @field_validator("mixture", mode="before")
     @classmethod
     def _accept_names(cls, value: Any) -> Any:
         if isinstance(value, str):

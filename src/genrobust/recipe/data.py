@@ -122,7 +122,7 @@ class WithoutConfig(Section):
 
     cells: Annotated[
         CellShare | tuple[str, ...],
-        BeforeValidator(_accept_share, json_schema_input_type=str | CellShare | tuple[str, ...]),
+        BeforeValidator(_accept_share),
     ] = ()
 
 
@@ -206,15 +206,11 @@ class DataConfig(Choice):
     source: str = "pictograms"
     classes: Annotated[
         ClassSample | tuple[str, ...] | str,
-        BeforeValidator(_accept_sample, json_schema_input_type=str | ClassSample | tuple[str, ...]),
+        BeforeValidator(_accept_sample),
     ] = later_key("all")
-    shifts: dict[
-        Name, Annotated[ShiftConfig, BeforeValidator(_accept_path, json_schema_input_type=str | ShiftConfig)]
-    ] = Field(default_factory=dict)
+    shifts: dict[Name, Annotated[ShiftConfig, BeforeValidator(_accept_path)]] = Field(default_factory=dict)
     generated: Place | None = None
-    retrieved: Annotated[
-        RetrievedConfig, BeforeValidator(_accept_path, json_schema_input_type=str | RetrievedConfig | None)
-    ] = RetrievedConfig()
+    retrieved: Annotated[RetrievedConfig, BeforeValidator(_accept_path)] = RetrievedConfig()
     extra: dict[Name, Place] = Field(default_factory=dict)
     groups: dict[str, GroupRule] | GroupRule | None = None
     groups_apart: ImageRule | None = later_key(None)

@@ -28,7 +28,7 @@ def _in_order(alphas: tuple[float, ...]) -> tuple[float, ...]:
 METHODS: Registry[type[FineTuning]] = Registry("method", "genrobust.methods", "genrobust.train.methods")
 Alphas = Annotated[
     tuple[Fraction, ...],
-    BeforeValidator(_as_list, json_schema_input_type=Fraction | tuple[Fraction, ...]),
+    BeforeValidator(_as_list),
     AfterValidator(_in_order),
 ]
 

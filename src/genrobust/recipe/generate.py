@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from typing import Annotated, Any, ClassVar, Literal, Protocol, Self, cast
 
 from pydantic import Field, StrictFloat, StrictInt, model_validator
 
 from genrobust.core import FLOAT32, Registry, UserError
-from genrobust.recipe.diffusion import ClassModelConfig
 from genrobust.recipe.names import Name
 from genrobust.recipe.numbers import PerClass, Seed
-from genrobust.recipe.section import Choice, Overrides, Place, PlainValues, Section, later_key
+from genrobust.recipe.section import Choice, Place, PlainValues, Section, later_key
 
 
 class HasModes(Protocol):
@@ -59,12 +58,14 @@ class GeneratorConfig(Choice):
             cls._refuse("mode", str(error), mode)
 
     @classmethod
-    def cases(cls) -> Iterator[tuple[str, dict[str, str], type[Self]]]:
+    def models(cls) -> dict[str, type[Self]]:
+        models: dict[str, type[Self]] = {}
         for name, engine in ENGINES.members().items():
-            models = {mode: engine.options_in(mode) for mode in engine.modes}
-            for mode, model in models.items():
-                choice = f"mode {mode}" if len(set(models.values())) > 1 else f"engine {name}"
-                yield choice, {"engine": name, "mode": mode}, cast(type[Self], model)
+            in_modes = {mode: engine.options_in(mode) for mode in engine.modes}
+            for mode, model in in_modes.items():
+                choice = f"mode {mode}" if len(set(in_modes.values())) > 1 else f"engine {name}"
+                models[choice] = cast(type[Self], model)
+        return models
 
     @property
     def reads_text(self) -> bool:
@@ -223,9 +224,9 @@ class DatasetConfig(Section):
     from_scratch: bool = False
     filter: FilterConfig | None = None
     data_seed: Seed | None = None
-    generator: Annotated[PlainValues, Overrides(GeneratorConfig)] = Field(default_factory=dict)
-    generate: Annotated[PlainValues, Overrides(GenerateConfig)] = Field(default_factory=dict)
-    class_model: Annotated[PlainValues, Overrides(ClassModelConfig)] = later_key({})
+    generator: PlainValues = Field(default_factory=dict)
+    generate: PlainValues = Field(default_factory=dict)
+    class_model: PlainValues = later_key({})
 
     @model_validator(mode="after")
     def _check_generator(self) -> DatasetConfig:

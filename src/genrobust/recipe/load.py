@@ -128,7 +128,7 @@ def recipe_yaml(recipe: Recipe, folder: Path = Path()) -> str:
 def _read_recipe(name_or_path: str) -> bytes:
     path = Path(name_or_path)
     if path.suffix in SUFFIXES:
-        hint = "" if path.exists() else " (write one with genrobust init, or name one of genrobust list recipes)"
+        hint = "" if path.exists() else " (write one with genrobust init, or name one of genrobust list)"
         with reading(f"the recipe {name_or_path}", then=hint):
             return path.read_bytes()
     if name_or_path not in recipe_names():

@@ -45,10 +45,9 @@ def study_name(text: str) -> str:
 
 
 Name = Annotated[str, Field(min_length=1, max_length=LONGEST), AfterValidator(_check_line)]
-_PATTERN = {"pattern": f"^[^{_UNFIT[1:]}*$"}  # for editors; the message is ours
 FolderName = Annotated[
     str,
-    Field(min_length=1, max_length=LONGEST, json_schema_extra=_PATTERN),
+    Field(min_length=1, max_length=LONGEST),
     AfterValidator(_check_line),
     AfterValidator(_check_folder),
 ]

@@ -7,7 +7,6 @@ import json
 import os
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, NoReturn, Self, TypeVar, get_args
@@ -19,12 +18,10 @@ from pydantic import (
     ConfigDict,
     Field,
     GetCoreSchemaHandler,
-    GetJsonSchemaHandler,
     SerializerFunctionWrapHandler,
     ValidationError,
     model_serializer,
 )
-from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, InitErrorDetails, PydanticCustomError, core_schema
 
 from genrobust.core import Registry, UserError, some_of
@@ -97,13 +94,7 @@ class Choice(Section):
     @classmethod
     def models(cls) -> dict[str, type[Self]]:
         """Return the models to choose among, each by what chooses it, such as "kind objectnet"."""
-        return {choice: model for choice, _, model in cls.cases()}
-
-    @classmethod
-    def cases(cls) -> Iterator[tuple[str, dict[str, str], type[Self]]]:
-        """Yield each model to choose among, with what chooses it: in words, and as keys with their values."""
-        for name, member in cls.registry.members().items():
-            yield f"{cls.chosen_by} {name}", {cls.chosen_by: name}, member
+        return {f"{cls.chosen_by} {name}": member for name, member in cls.registry.members().items()}
 
     @classmethod
     def _member(cls, registry: Registry[Any], key: str, values: Mapping[str, Any]) -> Any:
@@ -138,25 +129,6 @@ class Choice(Section):
         return core_schema.no_info_plain_validator_function(cls._validate_member) if cls._is_open() else handler(source)
 
     @classmethod
-    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        if not cls._is_open():
-            json_schema = handler(schema)
-            properties = handler.resolve_ref_schema(json_schema)["properties"]
-            for key in cls.without:
-                del properties[key]
-            return json_schema
-        values: dict[str, dict[str, None]] = {}
-        branches = []
-        for _, case, model in cls.cases():
-            for key, value in case.items():
-                values.setdefault(key, {})[value] = None
-            required = [key for key, value in case.items() if value != cls.model_fields[key].default]
-            chosen = {"properties": {key: {"const": value} for key, value in case.items()}, "required": required}
-            branches.append({"if": chosen, "then": handler(model.__pydantic_core_schema__)})
-        enums = {key: {"enum": list(names)} for key, names in values.items()}
-        return {"type": "object", "properties": enums, "allOf": branches}
-
-    @classmethod
     def _validate_member(cls, value: Any) -> Self:
         if isinstance(value, cls):
             return value
@@ -169,44 +141,6 @@ class Choice(Section):
                 mine = next(choice for choice, other in models.items() if other is model)
                 cls._refuse(key, f"this key belongs to {', '.join(owners)}, not to {mine}", value[key])
         return model.model_validate(value)
-
-
-@dataclass(frozen=True, slots=True)
-class NameIn:
-    """Lists the names in a registry, those of plug-ins too, as the JSON schema of a text."""
-
-    registry: Registry[Any]
-
-    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        return {"enum": self.registry.names()}
-
-
-@dataclass(frozen=True, slots=True)
-class Overrides:
-    """Gives a mapping the JSON schema of a section whose keys it overrides: none is required, in nested ones neither.
-
-    Of a `Choice` it has the keys of all models: which one the merged section has, a mapping alone does not say.
-    """
-
-    section: type[Section]
-
-    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        def optional(value: Any) -> Any:
-            if isinstance(value, list):
-                return [optional(entry) for entry in value]
-            if not isinstance(value, dict):
-                return value
-            value = handler.resolve_ref_schema(value)
-            is_section = value.get("additionalProperties") is False
-            return {key: optional(inner) for key, inner in value.items() if not (is_section and key == "required")}
-
-        by_key: dict[str, list[Any]] = {}
-        for model in sections_in(self.section):
-            for key, value in optional(handler(model.__pydantic_core_schema__))["properties"].items():
-                if value not in by_key.setdefault(key, []):
-                    by_key[key].append(value)
-        properties = {key: {"anyOf": values} if len(values) > 1 else values[0] for key, values in by_key.items()}
-        return {"type": "object", "properties": properties, "additionalProperties": False}
 
 
 def sections_in(annotation: Any) -> Iterator[type[Section]]:
@@ -238,7 +172,7 @@ def _check_place(value: Any) -> Any:
 
 
 def short_for(key: str, accepted: Any) -> BeforeValidator:
-    """Take a text in the place of a section for the value of its `key`; `accepted` is the type of both, for schemas."""
+    """Take a text in the place of a section for the value of its `key`; `accepted` is the type of both."""
     return BeforeValidator(lambda value: {key: value} if isinstance(value, str) else value, accepted)
 
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from genrobust.cli import KINDS, Kind
 from genrobust.core import Registry
 
 if TYPE_CHECKING:
@@ -86,4 +85,3 @@ class ClassifierFormat(ABC):
 FORMATS: Registry[type[Format] | type[ClassifierFormat]] = Registry(
     "format of --to", "genrobust.formats", "genrobust.tools.export.formats"
 )
-KINDS.register("formats")(Kind("export --to", lambda: (FORMATS, None)))
