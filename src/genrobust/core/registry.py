@@ -110,5 +110,5 @@ def _declared(group: str, path: tuple[str, ...]) -> Mapping[str, Sequence[metada
     return points
 
 
-# What report/ makes of the nouns of core, which do not know it: their HTML in a notebook, and tables.
+# What report/ makes of the nouns of core, which do not know it: their HTML in a notebook.
 VIEWS: Registry[Callable[[Any], Any]] = Registry("view", package="genrobust.report.views")

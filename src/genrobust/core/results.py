@@ -5,14 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from genrobust.core.registry import VIEWS
-
-if TYPE_CHECKING:
-    import pandas
 
 ZERO_SHOT = "zero-shot CLIP"  # stands for an arm's name where a CLIP answers that the study did not train
 MEAN_OF_SHIFTS = "mean of shifts"  # stands for a test set's name where a metric is the mean over `Summary.shifts`
@@ -258,16 +255,8 @@ class Summary:
         return self.scores[ScoreKey(metric, arm, test_set, seed, minus)]
 
     def rows(self) -> list[dict[str, Any]]:
-        """Return one row a score, for a table: where it is (as in `ScoreKey`), and the score."""
+        """Return one row a score, as `pandas.DataFrame` takes them: where it is (as in `ScoreKey`), and the score."""
         return [{**key._asdict(), **asdict(score)} for key, score in self.scores.items()]
-
-    def to_pandas(self) -> pandas.DataFrame:
-        """Return a table with one row a score and the columns of results.csv; what a score lacks is missing.
-
-        Raises:
-            MissingPackage: pandas is not installed.
-        """
-        return VIEWS.get("to_pandas")(self)
 
     def difference(self, metric: str, arm: str, other: str, test_set: str = MEAN_OF_SHIFTS) -> Score | None:
         """Look up `arm` minus `other`, or turn the sign of the reverse; None for what was not measured."""

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import io
 import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import pandas
 import pytest
 from PIL import Image
 
 from genrobust import MemoryImages
 from genrobust.core import JoinedImages, StudyData, StudyRecord, Subset, Summary
 from genrobust.data import ShardDataset
-from genrobust.report.renderers.csv import summary_to_csv
 from genrobust.report.tables import main_tables
 from genrobust.report.views.images import SHOWN
 from genrobust.robustness import list_metrics
@@ -45,20 +42,6 @@ def test_a_summary_is_short_in_a_terminal_and_has_the_report_s_tables_in_a_noteb
 def test_names_in_a_summary_are_text(renamed: Callable[[str], Summary]) -> None:
     html = check_text(renamed(EVIL)._repr_html_())
     assert html.count("&lt;script&gt;") >= 4
-
-
-def test_the_pandas_table_is_results_csv(grouped: StudyRecord) -> None:
-    summary = grouped.summary
-    text = io.StringIO(summary_to_csv(summary, list_metrics()))
-    table, read = summary.to_pandas(), pandas.read_csv(text, float_precision="round_trip")
-    assert len(table) == len(summary.scores) and list(table) == list(read)
-    assert str(table["seed"].dtype) == "Int64" and table["seed"].isna().any()
-    for column in ("value", "lo", "hi", "p", "n", "classes"):
-        np.testing.assert_array_equal(table[column].astype(float), read[column].astype(float))
-    for column in ("arm", "group", "test_set", "metric", "minus", "unit", "method"):
-        assert table[column].fillna("").tolist() == read[column].fillna("").tolist()
-    top1 = table.query("metric == 'top1' and arm == 'real' and test_set == 'solid' and seed.isna() and minus == ''")
-    assert top1["value"].tolist() == [summary.score("top1", "real", "solid").value]
 
 
 def test_an_image_set_is_indexed_and_iterated(pictogram_data: StudyData) -> None:

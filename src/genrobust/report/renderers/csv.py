@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from typing import Any
+from collections.abc import Iterable
 
 from genrobust.core import Summary, csv_line
 from genrobust.robustness import Metric
@@ -20,13 +19,7 @@ def summary_to_csv(summary: Summary, metrics: Iterable[Metric]) -> str:
     `seed` is empty for a mean over seeds; `minus` names what a difference subtracts; `group`, in the place of `arm`, is
     named where a score is a mean over arms.
     """
-    rows = csv_rows(summary, metrics)
-    return "".join([csv_line(CSV_COLUMNS), *(csv_line(row.values()) for row in rows)])
-
-
-def csv_rows(summary: Summary, metrics: Iterable[Metric]) -> Iterator[dict[str, Any]]:
-    """Yield one row of `CSV_COLUMNS` a score; None is an empty cell."""
-    by_name = {metric.name: metric for metric in metrics}
+    by_name, lines = {metric.name: metric for metric in metrics}, [csv_line(CSV_COLUMNS)]
     for row in summary.rows():
         metric = by_name[row["metric"]]
         if row["arm"] in summary.groups:
@@ -34,4 +27,5 @@ def csv_rows(summary: Summary, metrics: Iterable[Metric]) -> Iterator[dict[str, 
         if not metric.needs_lines:
             del row["extrapolated"]
         row["unit"] = metric.difference_unit if row["minus"] else metric.unit
-        yield {column: row.get(column) for column in CSV_COLUMNS}
+        lines.append(csv_line(row.get(column) for column in CSV_COLUMNS))
+    return "".join(lines)

@@ -1,1 +1,1 @@
-"""What a notebook shows of results, images and studies, and results as a pandas table."""
+"""What a notebook shows of results and images."""
