@@ -47,7 +47,6 @@ MISTAKES = [  # command, what the error names; small.yaml is a recipe, made and 
     ("view none", "none"),
     ("view small.yaml", "small.yaml:DATASET"),
     ("verify made", "made"),
-    ("doctor --out s3://bucket/runs", "URL"),
     ("benchmark --models resnet18 --on none", "none"),
     ("benchmark --models resnet18 --on small.yaml", "small.yaml:DATASET"),
     ("export made --to nothing", "--to"),

@@ -59,13 +59,6 @@ def test_commands_of_a_study_share_their_options() -> None:
         assert {"--set", "--quick", "--run", "--runs"} <= {*options[name]}
 
 
-def test_doctor_knows_what_runs_it_and_needs_nothing_that_another_command_has_imported(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "genrobust", "doctor"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr) == (0, "") and "disk for runs" in done.stdout
-    assert f"genrobust {__version__}" in " ".join(done.stdout.split())
-
-
 def test_recipes_lists_the_installed_ones(genrobust: Run) -> None:
     rows = [line.split("│") for line in genrobust("list").stdout.splitlines() if "│" in line]
     named = [row for row in rows if row[1].strip()]  # others go on with a cell of the row above

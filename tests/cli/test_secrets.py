@@ -22,7 +22,6 @@ COMMANDS = (
         "predict resnet18 {} --out {}",
         "export {} --to timm --push me/icons",
         "export made --to parquet --push {}",
-        "doctor --out {}",
     ),
     *("effective-robustness --id a --shift b {}", "show small.yaml --yaml --set title={}", "{}", "show small.yaml {}"),
     *(

@@ -35,7 +35,6 @@ Sets = Annotated[
     option("--set KEY=VALUE", "Override a key: --set train.steps=200; repeatable."),
 ]
 Out = Annotated[str, option("--out --runs DIR|URL", "The folder of studies, or a URL such as s3://bucket/runs.")]
-OutFolder = Annotated[Path, option("--out --runs DIR", "The folder of studies.")]
 Runs = Annotated[str, option("--runs DIR|URL", "The folder of studies, where recipes find what they made.")]
 Run = Annotated[bool, option("--run", "Make what is missing of a recipe first, such as its classifier.")]
 DatasetSpec = Annotated[
