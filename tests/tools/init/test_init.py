@@ -336,7 +336,7 @@ def test_photographs_start_from_a_pretrained_network(photographs, timm_folders):
     scratch = recipe.train_of(recipe.arm("from scratch"))
     assert (scratch.init, scratch.wise_ft, scratch.image_size) == ("scratch", None, 32)
     genrobust("run", "study.yaml", "--quick", "--set", "train.steps=4", "--set", "arms.2.train.steps=4")
-    assert not any("ImageNet" in line for line in written(*sets, "--scratch"))
+    assert not any("ImageNet" in line for line in written(*sets, "--pretrained", "scratch"))
     assert loaded().train.init == "scratch" and "from scratch" not in loaded().arm_names
 
 

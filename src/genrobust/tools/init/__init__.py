@@ -32,9 +32,11 @@ def init(
     runs: Annotated[Path, option("--runs DIR", "The folder of studies.")] = Path(OUT),
     overwrite: Overwrite = False,
     pretrained: Annotated[
-        str | None, option("--pretrained NAME", "The network to start from (train.init); default: one for photographs.")
+        str | None,
+        option(
+            "--pretrained NAME", "The network to start from (train.init), or scratch; default: one for photographs."
+        ),
     ] = None,
-    scratch: Annotated[bool, option("--scratch", "Start from no pretrained network.")] = False,
     server: Annotated[
         tuple[str, str] | None, option("--server URL MODEL", "Generate with a server that has OpenAI's images API.")
     ] = None,
@@ -57,5 +59,5 @@ def init(
     output, studies = OutputFile(out, ".yaml", overwrite=overwrite), local_folder(runs)
     output.check()
     found = find(train, {"test": test, "val": val, "generated": generated, "retrieved": retrieved}, shift or [], real)
-    values = propose(found, "scratch" if scratch else pretrained, server, own_generator)
+    values = propose(found, pretrained, server, own_generator)
     tell(*write_recipe(found, values, output, studies))
