@@ -28,7 +28,6 @@ def _registries() -> "dict[str, Registry[Any]]":
     """What recipes and options name, by where they do."""
     from genrobust.generate import MODES
     from genrobust.recipe import AUGMENTATIONS, ENGINES, EXECUTORS, METHODS, READERS, SOURCES
-    from genrobust.report import SECTIONS
     from genrobust.robustness import METRICS
 
     return {
@@ -40,7 +39,6 @@ def _registries() -> "dict[str, Registry[Any]]":
         "train.method": METHODS,
         "execute.executor": EXECUTORS,
         "--metric, claims.N.metric": METRICS,
-        "sections of a report": SECTIONS,
     }
 
 

@@ -19,7 +19,7 @@ from .results import (
     read_results as read_results,
     report_inputs as report_inputs,
 )
-from .view import SECTIONS as SECTIONS, ReportView as ReportView
+from .view import ReportView as ReportView
 from .wording import (
     MISLABELED as MISLABELED,
     count as count,
