@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import runpy
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import typer
@@ -11,9 +13,13 @@ from pages import DOCS
 
 from genrobust.cli import app
 from genrobust.recipe.load import Recipe
-from genrobust.recipe.section import sections_in
+from genrobust.recipe.section import Section, sections_in
 
 REFERENCE = DOCS / "reference"
+SECTIONS: list[type[Section]] = [Recipe]
+for _section in SECTIONS:  # which grows: all that a recipe can hold
+    _fields = _section.model_fields.values()
+    SECTIONS += [x for field in _fields for x in sections_in(field.annotation) if x not in SECTIONS]
 GENERATE = runpy.run_path(str(DOCS / "generate.py"))
 
 
@@ -24,12 +30,24 @@ def test_the_page_is_what_the_code_says(name: str) -> None:
 
 
 def test_every_key_of_a_recipe_is_there() -> None:
-    page, sections = (REFERENCE / "recipe.md").read_text(encoding="utf-8"), [Recipe]
-    for section in sections:
-        fields = section.model_fields.values()
-        sections += [x for field in fields for x in sections_in(field.annotation) if x not in sections]
-    keys = {key for section in sections for key in section.model_fields.keys() - getattr(section, "without", set())}
+    page = (REFERENCE / "recipe.md").read_text(encoding="utf-8")
+    keys = {key for section in SECTIONS for key in section.model_fields.keys() - getattr(section, "without", set())}
     assert set(re.findall(r"^\|`(\w+)`\|", page, flags=re.M)) == keys
+
+
+def test_every_number_is_bounded() -> None:
+    found = [keys for section in SECTIONS for keys in bounds(section.__pydantic_core_schema__)]
+    assert len(found) > 50 and all(keys == {"g", "l"} for keys in found)
+
+
+def bounds(schema: Any) -> Iterator[set[str]]:
+    """The bounds of each number in a schema of pydantic's, "g" from below and "l" from above."""
+    if isinstance(schema, dict):
+        if schema.get("type") in ("int", "float"):
+            yield {key[0] for key in schema.keys() & {"ge", "gt", "le", "lt"}}
+        schema = [*schema.values()]
+    for inner in schema if isinstance(schema, list | tuple) else ():
+        yield from bounds(inner)
 
 
 def test_every_command_and_option_is_there() -> None:

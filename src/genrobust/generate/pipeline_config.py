@@ -101,7 +101,7 @@ class SizedConfig(DiffusersConfig):
 class PromptedConfig(SizedConfig):
     """A prompt."""
 
-    lora: Annotated[LoraConfig | None, short_for("model", str | LoraConfig | None)] = None
+    lora: Annotated[LoraConfig | None, short_for("model")] = None
 
     def sampling(self) -> dict[str, Any]:
         return super().sampling() | ({} if self.lora is None else {"lora_scale": self.lora.scale})
@@ -110,7 +110,7 @@ class PromptedConfig(SizedConfig):
 class AdaptedConfig(SizedConfig):
     """A real image, through its CLIP embedding, or through the `adapter` of a text-to-image model."""
 
-    adapter: Annotated[AdapterConfig | None, short_for("model", str | AdapterConfig | None)] = None
+    adapter: Annotated[AdapterConfig | None, short_for("model")] = None
 
     def sampling(self) -> dict[str, Any]:
         return super().sampling() | ({} if self.adapter is None else {"adapter_scale": self.adapter.scale})

@@ -54,4 +54,4 @@ class Augmentation(Choice):
         return " ".join([self.name, *(f"{key} {value}" for key, value in self.own_values.items())])
 
 
-AugmentationName = Annotated[Augmentation, short_for("name", str | Augmentation)]
+AugmentationName = Annotated[Augmentation, short_for("name")]

@@ -171,9 +171,9 @@ def _check_place(value: Any) -> Any:
     return located(value) if isinstance(value, str) else value
 
 
-def short_for(key: str, accepted: Any) -> BeforeValidator:
-    """Take a text in the place of a section for the value of its `key`; `accepted` is the type of both."""
-    return BeforeValidator(lambda value: {key: value} if isinstance(value, str) else value, accepted)
+def short_for(key: str) -> BeforeValidator:
+    """Take a text in the place of a section for the value of its `key`."""
+    return BeforeValidator(lambda value: {key: value} if isinstance(value, str) else value)
 
 
 PlainValues = Annotated[dict[str, Any], AfterValidator(_check_plain)]  # of keys that are checked elsewhere
