@@ -198,6 +198,16 @@ def test_a_shift_of_one_s_own_names_classes_in_words(root: Path, save_set: SaveS
     assert sorted(data.tests["mine"].labels.tolist()) == [0, 1]
 
 
+def test_numbers_that_may_count_the_classes_of_the_study_are_refused(root: Path, save_set: SaveSet) -> None:
+    whole = load_data(config(root, shifts={"mine": save_set("imagenet's", (1, 2, 134))}))  # one is beyond the study's
+    assert sorted(whole.tests["mine"].labels.tolist()) == [0, 1, 2]
+    shifts = {"mine": save_set("mine", range(3))}
+    with pytest.raises(UserError, match=r"mine: the numbers 0, 1, 2 may count .* 3 of data\.classes"):
+        load_data(config(root, shifts=shifts))
+    said = dict(zip("012", sorted(COLORS), strict=True))
+    assert sorted(load_data(config(root, shifts=shifts, same_class=said)).tests["mine"].labels.tolist()) == [0, 1, 2]
+
+
 def test_shifts_that_clash_or_are_missing_are_named(root: Path, save_set: SaveSet) -> None:
     save_set("c/fog/3", COLORS)
     of_c = {"kind": "imagenet-c", "path": root.parent / "c"}

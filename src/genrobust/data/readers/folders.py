@@ -13,6 +13,7 @@ from pydantic import Field, StrictFloat, model_validator
 from genrobust.core import ImageSet, StudyData, UserError, some_of
 from genrobust.data.classes import FolderClasses, classes_of
 from genrobust.data.folders import HELD_OUT, hold_back, kept_together, open_images
+from genrobust.data.imagenet_classes import by_number
 from genrobust.data.imagenet_sets import wordnet_ids
 from genrobust.data.reader import DataSource, Reader
 from genrobust.data.readers.domain_sets import domains_in
@@ -96,4 +97,11 @@ class ShiftedFolders(Reader):
         stored = open_stored(self.path)
         if classes.imagenet:
             stored = replace(stored, named=wordnet_ids(stored))
+            numbers = [group for group in stored.groups if group.isdecimal() and group not in same_class]
+            by_study = {number: by_number(number, classes.labels.ids) for number in numbers}
+            if all(by_study.values()) and by_study != {number: stored.named[number] for number in numbers}:
+                raise UserError(
+                    f"{stored.path}: the numbers {some_of(numbers, 3)} may count ImageNet's 1,000 classes, or the "
+                    f"{len(classes.labels)} of data.classes: name them by WordNet id, there or in data.same_class"
+                )
         return {name: open_images(name, stored, classes, same_class)}
