@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import IO, Any, Self
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -70,7 +70,7 @@ def write_shard(folder: Path, index: int, samples: Iterable[Sample], rejected: S
     artifact, name = Artifact(folder), shard_name(index)
     tar_path, parquet_path = folder / f"{name}.tar", folder / f"{name}.parquet"
     with replacing(tar_path) as file:
-        with TarWriter(file) as tar:
+        with tarfile.TarFile(fileobj=file, mode="w", format=tarfile.PAX_FORMAT) as tar:  # PAX: names of any length
             for sample, image in _with_png(samples):
                 rows.append(_add_sample(tar, sample, image))
         sidecar = _parquet_bytes([*rows, *({**meta, "status": GIVEN_UP} for meta in rejected)])
@@ -113,14 +113,14 @@ def _png(sample: Sample) -> bytes:
     return buffer.getvalue()
 
 
-def _add_sample(tar: TarWriter, sample: Sample, image: bytes) -> dict[str, Any]:
+def _add_sample(tar: tarfile.TarFile, sample: Sample, image: bytes) -> dict[str, Any]:
     """Append a sample's three files to `tar`; return its row, with where the image lies."""
     if not is_key(sample.key):
         raise ValueError(f"the key {sample.key!r} has characters beyond letters, digits, - and _")
     meta = {**sample.meta, "key": sample.key, "label": sample.label}
-    offset = tar.add(f"{sample.key}.png", image)
-    tar.add(f"{sample.key}.cls", str(sample.label).encode())
-    tar.add(f"{sample.key}.json", json.dumps(meta, sort_keys=True, ensure_ascii=False).encode())
+    offset = add_file(tar, f"{sample.key}.png", image)
+    add_file(tar, f"{sample.key}.cls", str(sample.label).encode())
+    add_file(tar, f"{sample.key}.json", json.dumps(meta, sort_keys=True, ensure_ascii=False).encode())
     where = {"file": f"{sample.key}.png", "offset": offset, "size": len(image)}
     return {**meta, **where, "image_sha256": hashlib.sha256(image).hexdigest(), "status": OK}
 
@@ -153,22 +153,9 @@ def check_tar(tar: Path) -> None:
         Artifact(tar.parent).path(tar.name, tar.stem)
 
 
-class TarWriter:
-    """A tar that grows by one file at a time; its bytes depend on names and contents alone: no time, owner or path."""
-
-    def __init__(self, file: IO[bytes]) -> None:
-        self._tar = tarfile.TarFile(fileobj=file, mode="w", format=tarfile.PAX_FORMAT)  # PAX: names of any length
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is None:  # else it stays without an end
-            self._tar.close()
-
-    def add(self, name: str, payload: bytes) -> int:
-        """Append a file; returns the offset of its first byte."""
-        entry = tarfile.TarInfo(name)  # its defaults: mtime 0, no owner, mode 0644
-        entry.size = len(payload)
-        self._tar.addfile(entry, io.BytesIO(payload))
-        return self._tar.offset - -(-len(payload) // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE
+def add_file(tar: tarfile.TarFile, name: str, payload: bytes) -> int:
+    """Append a file to `tar`, whose bytes hold no time, owner or path; returns the offset of the file's first byte."""
+    entry = tarfile.TarInfo(name)  # its defaults: mtime 0, no owner, mode 0644
+    entry.size = len(payload)
+    tar.addfile(entry, io.BytesIO(payload))
+    return tar.offset - -(-len(payload) // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE
