@@ -32,7 +32,6 @@ from .copies.names import apart_from_tests as apart_from_tests, describe_same_na
 from .copies.near import find_near_copies as find_near_copies, thumbnails as thumbnails
 from .filters import (
     below as below,
-    kept as kept,
     kept_indices as kept_indices,
     lowest_of_each_class as lowest_of_each_class,
     read_filter as read_filter,
@@ -66,11 +65,7 @@ from .reader import (
     with_derived as with_derived,
 )
 from .readers.domain_sets import domains_in as domains_in
-from .reading import (
-    describe_broken as describe_broken,
-    image_files as image_files,
-    read_image as read_image,
-)
+from .reading import describe_broken as describe_broken, read_image as read_image, walk_images as walk_images
 from .retrieval import filled_quotas as filled_quotas, retrieve as retrieve
 from .reviews import Review as Review, decide as decide, read_review as read_review, review_of as review_of
 from .searches import (

@@ -19,7 +19,6 @@ from genrobust.core import (
     GenrobustError,
     ImageSet,
     Manifest,
-    Subset,
     UserError,
     made_by,
 )
@@ -157,12 +156,3 @@ def kept_indices(images: ImageSet, filter: FilterResult) -> np.ndarray:
     if images.fingerprint != filter.fingerprint:
         raise UserError(f"{filter.folder} was made for other images than those of {images.name}: filter them again")
     return np.array([i for i, key in enumerate(images.keys) if key not in filter.rejected], dtype=np.int64)
-
-
-def kept(images: ImageSet, filter: FilterResult) -> Subset:
-    """Return the images that `filter` keeps.
-
-    Raises:
-        UserError: The filter is of other images.
-    """
-    return Subset(images, kept_indices(images, filter))

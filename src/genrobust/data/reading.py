@@ -32,7 +32,6 @@ UNREAD = {".avif", ".heic", ".heif", ".jp2", ".jxl", ".jxr", ".psd", ".svg", ".t
 BROKEN_SHOWN = 10  # images that cannot be read, each with its reason
 MAX_PIXELS = 178_956_970  # beyond which Pillow raises; scans and photographs have fewer
 HALVED_PIXELS = MAX_PIXELS // 2  # beyond which a JPEG is decoded at half its size: a pixel takes 4 bytes
-LARGEST_FILE = 2**30  # bytes: more than so many pixels take in any format
 LONGEST_SIDE = 100  # times the shorter one: the shorter is resized, and pixels grow with the square of this
 # Pillow warns beyond half of MAX_PIXELS. The filter is for the process: one for a block changes those of other threads.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
@@ -83,16 +82,6 @@ def describe_broken(images: ImageSet, broken: Sequence[int]) -> str:
     more = [f"and {len(broken) - len(reasons):,} more"] if len(broken) > len(reasons) else []
     number = f"{len(broken):,} of the {len(images):,} images of {images.name} cannot be read:"
     return "\n".join([number, *reasons, *more])
-
-
-def image_files(folder: Path, any_format: bool = False) -> Iterator[Path]:
-    """Yield the image files below `folder` as `walk_images` does, with `any_format` also those that are not read.
-
-    Raises:
-        UserError: A folder cannot be read, a link leads back to a folder which it lies in, or an image is of another
-            format, unless `any_format`.
-    """
-    return (folder / key for key, _ in walk_images(folder, any_format=any_format))
 
 
 def walk_images(folder: Path, below: str = "", any_format: bool = False) -> Iterator[tuple[str, os.DirEntry[str]]]:
@@ -150,8 +139,6 @@ def _decode(source: Path | bytes, side: int | None) -> Image.Image:
         raise _Unreadable("it is no regular file")
     if size == 0:
         raise _Unreadable("it is empty (zero bytes)")
-    if size > LARGEST_FILE:
-        raise _Unreadable(f"it has more than {LARGEST_FILE:,} bytes")
     with Image.open(
         io.BytesIO(source) if isinstance(source, bytes) else source, formats=[*set(FORMATS.values())]
     ) as image:

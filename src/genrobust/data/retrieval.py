@@ -7,6 +7,7 @@ from collections import Counter
 import numpy as np
 
 from genrobust.core import ImageSet, Subset, UserError, fair_order
+from genrobust.data.withholding import list_cells
 
 
 def retrieve(pool: ImageSet, wanted: ImageSet, match_styles: bool = True) -> Subset:
@@ -20,7 +21,7 @@ def retrieve(pool: ImageSet, wanted: ImageSet, match_styles: bool = True) -> Sub
     """
     order, styles = fair_order(pool), list(pool.styles)
     labels = np.asarray(pool.labels)[order]
-    quota = Counter(zip(np.asarray(wanted.labels).tolist(), wanted.styles, strict=True))
+    quota = Counter(list_cells(wanted))
     taken: list[int] = []
     for label, count in sorted(Counter(np.asarray(wanted.labels).tolist()).items()):
         in_class = order[labels == label].tolist()
@@ -41,8 +42,4 @@ def retrieve(pool: ImageSet, wanted: ImageSet, match_styles: bool = True) -> Sub
 
 def filled_quotas(chosen: ImageSet, wanted: ImageSet) -> float:
     """Return the share of `wanted`, from 0 to 1, for which `chosen` has an image of the same class and style."""
-
-    def count(images: ImageSet) -> Counter[tuple[int, str]]:
-        return Counter(zip(np.asarray(images.labels).tolist(), images.styles, strict=True))
-
-    return (count(chosen) & count(wanted)).total() / len(wanted)
+    return (Counter(list_cells(chosen)) & Counter(list_cells(wanted))).total() / len(wanted)

@@ -312,10 +312,6 @@ class ShardDataset(ImageSet):
         """Fetch all tars of a folder at a URL; else each is fetched when it is first read."""
         self._artifact.fetch_files(tar_of(self.folder, index).name for index in self._done)
 
-    def missing(self) -> list[int]:
-        """Return the indices of the shards that are not done."""
-        return sorted(set(range(self.about["shards"])) - set(self._done))
-
 
 def making(metadata: pa.Table) -> Making:
     """Count over a dataset's metadata, one row a request, as `ShardDataset.metadata` returns it."""

@@ -118,7 +118,7 @@ class Generation:
 
     def _require_images(self) -> None:
         dataset, total = ShardDataset(self._out, allow_partial=True), len(self.parts)
-        if dataset.given_up and not len(dataset) and not dataset.missing():
+        if dataset.given_up and not len(dataset) and not missing_shards(self._out, total):
             discard_shards(self._out, total)
             generator = identity(self._generator)["generator"]
             raise _no_image(generator, len(dataset.given_up), sorted(set(dataset.given_up.values())))

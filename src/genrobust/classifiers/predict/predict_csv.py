@@ -14,7 +14,7 @@ from torch import nn
 from genrobust.classifiers.classifier import OpenClassifier
 from genrobust.classifiers.networks.logits import compute_logits, read_ahead, stack_images
 from genrobust.core import UserError, csv_line, progress_bar, repeatable, resolve_device
-from genrobust.data import image_files, read_image, readable_names
+from genrobust.data import read_image, readable_names, walk_images
 
 TOP, BATCH_SIZE = 5, 128
 
@@ -25,7 +25,7 @@ def images_in(folder: Path) -> list[Path]:
     Raises:
         UserError: There are no images.
     """
-    paths = sorted(image_files(folder, any_format=True))
+    paths = sorted(folder / key for key, _ in walk_images(folder, any_format=True))
     if not paths:
         raise UserError(f"{folder} holds no images")
     return paths

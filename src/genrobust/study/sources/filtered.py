@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from genrobust.classifiers import hash_clip
-from genrobust.core import Artifact, ImageSet, artifact_folder, digest
-from genrobust.data import Review, kept, read_filter
+from genrobust.core import Artifact, ImageSet, Subset, artifact_folder, digest
+from genrobust.data import Review, kept_indices, read_filter
 from genrobust.recipe import FilterConfig
 from genrobust.study.sources.dataset import GeneratedDataset
 from genrobust.study.sources.source import ImageSource
@@ -70,4 +70,5 @@ class FilteredDataset(ImageSource):
 
     @property
     def images(self) -> ImageSet:
-        return kept(self.dataset.images, read_filter(Artifact(self.folder).fetch().folder))
+        made = self.dataset.images
+        return Subset(made, kept_indices(made, read_filter(Artifact(self.folder).fetch().folder)))
