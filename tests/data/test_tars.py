@@ -59,7 +59,6 @@ C = ("c.png", png())
         ([*GOOD, ("x/../../c.png", png())], r"'x/\.\./\.\./c\.png' is no plain file"),
         ([*GOOD, (member("c.png", tarfile.LNKTYPE, "a.png"), b"")], r"'c\.png' is a link, to 'a\.png'"),
         ([*GOOD, (member("c.cls", tarfile.SYMTYPE, "/etc/passwd"), b"")], r"'c\.cls' is a link, to '/etc/passwd'"),
-        ([C, ("c.cls", b"0" * (2**24 + 1))], r"'c\.cls' has 16,777,217 bytes"),
         ([C], r"c has no class: it needs c\.cls"),
         ([C, ("c.json", b'{"label": 1.5}')], r"label '1\.5'"),
         ([C, ("c.cls", b"\xff")], "cannot read"),
@@ -79,7 +78,7 @@ def test_what_is_wrong_in_a_tar_is_named(tmp_path, members, named):
         (GOOD_TAR[: END - 1024 + 100], "damaged"),
         (GOOD_TAR + GOOD_TAR, "more after its end"),
         (GOOD_TAR[:1024] + b"X" + GOOD_TAR[1025:], "damaged"),  # the name in a header, against its checksum
-        (GOOD_TAR[:END] + member("c.png", size=2**33).tobuf(tarfile.GNU_FORMAT), "bytes, more than"),
+        (GOOD_TAR[:END] + member("c.png", size=2**33).tobuf(tarfile.GNU_FORMAT), "cannot read"),  # of 8 GiB
     ],
 )
 def test_a_damaged_tar_is_no_shorter_one(tmp_path, content, named):

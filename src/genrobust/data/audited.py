@@ -35,6 +35,4 @@ def read_by_image(folder: Path, images: ImageSet) -> dict[str, list[Any]] | None
         if read_page_json(folder / "audit.json")["dataset"]["fingerprint"] != images.fingerprint:
             return None
         table = pq.read_table(Artifact(folder).path(BY_IMAGE, remedy=REWRITE))
-        if table["key"].to_pylist() != list(images.keys):
-            raise ValueError(f"{BY_IMAGE} has other keys")
         return table.drop_columns("key").to_pydict()

@@ -67,12 +67,7 @@ def _read_kaggle(path: Path) -> dict[str, str]:
     if missing := [name for name in ("ImageId", "PredictionString") if name not in columns]:
         raise UserError(f"cannot read {path}: it has no column {missing[0]}; download it again")
     image, classes = columns.index("ImageId"), columns.index("PredictionString")
-    truth: dict[str, str] = {}
-    for line, row in rows:
-        if row[image] in truth:
-            raise UserError(f"{path}, line {line}: {row[image]} is listed before: download the file again")
-        truth[row[image]] = _require_wnid(path, line, row[classes].partition(" ")[0])
-    return truth
+    return {row[image]: _require_wnid(path, line, row[classes].partition(" ")[0]) for line, row in rows}
 
 
 def _read_devkit(path: Path, meta: Path) -> dict[str, str]:

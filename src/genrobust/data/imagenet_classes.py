@@ -14,8 +14,6 @@ from genrobust.recipe import ClassSample
 
 log = logging.getLogger(__name__)
 
-DIGITS = 20  # beyond which no number is a label, whatever its zeros; Python refuses some thousands
-
 
 @cache
 def wnids() -> tuple[str, ...]:
@@ -83,7 +81,7 @@ def label_space(classes: ClassSample | Sequence[str] | str, class_names: Mapping
 
 def by_number(text: str, ids: Sequence[str]) -> str | None:
     """Return the one of `ids` at the index `text`; None where it is no number or too large."""
-    return ids[int(text)] if text.isdecimal() and len(text) < DIGITS and int(text) < len(ids) else None
+    return ids[int(text)] if text.isdecimal() and int(text) < len(ids) else None
 
 
 def imagenet_numbers(ids: Iterable[str], names: Mapping[int, str]) -> dict[str, int]:

@@ -133,10 +133,6 @@ def wordnet_ids(stored: StoredImages, official: tuple[str, ...] | None = None) -
         named[text] = "" if text in named else wnid  # two are "crane"
     known = set(wnids())
     wnid_of = {g: g if g in known else by_number(g, ids) or named.get(g, "") for g in stored.groups}
-    first: dict[str, str] = {}
-    for group, wnid in wnid_of.items():
-        if wnid and first.setdefault(wnid, group) != group:
-            raise UserError(f"{stored.path}: {first[wnid]!r} and {group!r} both mean {wnid}: put them together")
     return {group: wnid for group, wnid in wnid_of.items() if wnid}
 
 

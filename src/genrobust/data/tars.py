@@ -12,15 +12,15 @@ from typing import IO, Any, NamedTuple
 
 from genrobust.core import UserError, parse_json, reading
 from genrobust.data.file_list import Listing, PackedFile, list_packed, some_names
-from genrobust.data.reading import FORMATS, LARGEST_FILE, UNREAD
+from genrobust.data.reading import FORMATS, UNREAD
 from genrobust.data.shard_files import check_tar
 
-LARGEST = {"image": LARGEST_FILE, "cls": 2**24, "json": 2**24}  # bytes: far more than a class and facts of an image
+KINDS = ("image", "cls", "json")  # of the files of a key
 # What tarfile and the parsers of labels raise where a tar is damaged or made to do harm.
 DAMAGED = (tarfile.TarError, ValueError, LookupError, OverflowError, EOFError, RecursionError, MemoryError)
 
 _Place = tuple[int, int]  # the offset and size of a file
-_Files = dict[str, _Place]  # of a key, by their kind: one of LARGEST
+_Files = dict[str, _Place]  # of a key, by their kind: one of KINDS
 
 
 class _Image(NamedTuple):
@@ -64,7 +64,7 @@ def _open(tar: Path, labeled: bool) -> PackedFile:
 
 def _images_in(tar: Path, labeled: bool) -> list[_Image]:
     with reading(f"{tar} as a WebDataset tar (they are not compressed)", *DAMAGED), tar.open("rb") as raw:
-        samples = _samples(tar, raw, [*LARGEST] if labeled else ["image"])
+        samples = _samples(tar, raw, KINDS if labeled else KINDS[:1])
         return [
             _Image(key, _label(tar, raw, key, files) if labeled else "", files["image"], files.get("json"))
             for key, files in samples
@@ -85,7 +85,7 @@ def _samples(tar: Path, raw: IO[bytes], kinds: Sequence[str]) -> list[tuple[str,
             if kind == "cls" or path.suffix.lower() in {*FORMATS, *UNREAD}:
                 named.setdefault(key, member.name)
             if kind in kinds:
-                _check_member(tar, member, path, LARGEST[kind])
+                _check_member(tar, member, path)
                 if kind in samples.setdefault(key, {}):
                     duplicate = f"{kind if kind == 'image' else f'.{kind} file'}, {member.name!r}"
                     raise UserError(f"{tar}: the key {key!r} has a second {duplicate}: give each its own key")
@@ -117,14 +117,12 @@ def _members(tar: Path, file: tarfile.TarFile, raw: IO[bytes]) -> Iterator[tarfi
             raise UserError(f"{tar} holds more after its end, as joined tars do: pack its files into one tar again")
 
 
-def _check_member(tar: Path, member: tarfile.TarInfo, path: PurePosixPath, largest: int) -> None:
+def _check_member(tar: Path, member: tarfile.TarInfo, path: PurePosixPath) -> None:
     subject = f"{tar}: {member.name!r}"
     if member.issym() or member.islnk():
         raise UserError(f"{subject} is a link, to {member.linkname!r}: pack it with --dereference --hard-dereference")
     if not member.isreg() or member.issparse() or path.is_absolute() or ".." in path.parts:
         raise UserError(f"{subject} is no plain file below the root of the tar: pack plain files with relative paths")
-    if member.size > largest:
-        raise UserError(f"{subject} has {member.size:,} bytes, more than the {largest:,} that any such file needs")
 
 
 def _read_at(file: IO[bytes], place: _Place) -> bytes:

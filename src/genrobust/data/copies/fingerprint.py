@@ -84,17 +84,16 @@ def nearest(
     with ThreadPoolExecutor(min(8, cores())) as pool:
 
         def find(items: range) -> Arrays:
-            index, distance = np.zeros(len(items), dtype=np.int64), np.ones(len(items))
-            mirrored = np.zeros(len(items), dtype=bool)
+            index, distance = np.empty(len(items), dtype=np.int64), np.empty(len(items))
+            mirrored = np.empty(len(items), dtype=bool)
             block = queries[items.start : items.stop]
             candidates = _candidates(_descriptors(block), described, items.start if itself else None)
             distances = pool.map(lambda query, near: distances_with_mirror(query, references[near]), block, candidates)
             for row, (near, apart) in enumerate(zip(candidates, distances, strict=True)):
                 advance(1)
-                if len(near):
-                    best = int(apart.min(axis=1).argmin())
-                    index[row], distance[row] = near[best], apart[best].min()
-                    mirrored[row] = apart[best, 1] < apart[best, 0]
+                best = int(apart.min(axis=1).argmin())
+                index[row], distance[row] = near[best], apart[best].min()
+                mirrored[row] = apart[best, 1] < apart[best, 0]
             return {"index": index, "distance": distance, "mirrored": mirrored}
 
         return Neighbors(**(parts or KeptParts(None)).run(len(queries), _BLOCK, find, advance))
@@ -183,8 +182,6 @@ def share_apart_or_mirrored(queries: torch.Tensor, references: torch.Tensor) -> 
 
 def distances_with_mirror(query: np.ndarray, references: np.ndarray) -> np.ndarray:
     """Return how far M frames `references` are from the frame `query`: float64 [M, 2], as they are and mirrored."""
-    if not len(references):
-        return np.zeros((0, 2))
     mine, others = planes(query), np.stack([planes(reference) for reference in references])
     cut, cuts = cut_out(mine, SIDE), np.stack([cut_out(picture, SIDE) for picture in others])
     # A little blurred, so that half a pixel, which the alignment does not try, costs little.

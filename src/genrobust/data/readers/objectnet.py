@@ -95,8 +95,6 @@ def classes_of_folders(mappings: Path) -> dict[str, list[str]]:
         ids = {label: [by_text[text] for text in several.split("; ")] for label, several in texts.items()}
     with _mapping(mappings / LABELS) as labels:
         folder_of = {label: folder for folder, label in labels.items()}
-        if len(folder_of) < len(labels):
-            raise ValueError("two folders have the same label")
         return {folder_of[label]: of_label for label, of_label in ids.items()}
 
 
