@@ -102,6 +102,6 @@ class ShiftedFolders(Reader):
             if all(by_study.values()) and by_study != {number: stored.named[number] for number in numbers}:
                 raise UserError(
                     f"{stored.path}: the numbers {some_of(numbers, 3)} may count ImageNet's 1,000 classes, or the "
-                    f"{len(classes.labels)} of data.classes: name them by WordNet id, there or in data.same_class"
+                    f"{len(classes.labels)} of data.classes: rename them to WordNet ids, or map them in data.same_class"
                 )
         return {name: open_images(name, stored, classes, same_class)}
