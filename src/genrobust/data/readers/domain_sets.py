@@ -29,7 +29,8 @@ LEAST = 2  # images of a class in a domain: one for each half
 class DomainSet(DataSource):
     """Images of the same classes in several domains, in `root`: folders DOMAIN/CLASS.
 
-    A hash of the file names cuts each class of each domain into a test half and a pool half, the same in every study.
+    A hash of the file names cuts each class of each domain into a test half and a pool half, the same in every study
+    of these domains.
 
     `protocol: one-domain` trains on the pool half of `real`. Its test half is the unshifted test set, those of the
     other domains are the shifts; their pool halves are retrieved from, with the domain as style. `leave-one-out` is
