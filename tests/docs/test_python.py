@@ -26,19 +26,6 @@ def test_the_page_documents_all_public_names() -> None:
 
 
 @pytest.mark.thorough
-def test_the_readme_runs_and_writes_no_report(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    (code,) = blocks(DOCS.parent / "README.md", "python")
-    monkeypatch.chdir(tmp_path)
-    exec(code, {})
-    count, width, height, weights = capsys.readouterr().out.split()
-    assert (count, width, height) == ("100", "(64,", "64)")
-    assert (tmp_path / weights).is_file()
-    assert [*tmp_path.rglob("report.*")] == []
-
-
-@pytest.mark.thorough
 def test_the_page_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.chdir(tmp_path)
     scope: dict[str, object] = {}
