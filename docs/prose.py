@@ -106,8 +106,7 @@ class Result:
 
     def curve(self, arm: str) -> Result:
         """The scores along the WiSE-FT curve of `arm`: its arms are the shares of fine-tuning, such as "0.5"."""
-        rows = self.told["curves"][arm]
-        return Result({**self.told, "arms": list(dict.fromkeys(row["arm"] for row in rows))}, by_key(rows))
+        return Result(self.told, by_key(self.told["curves"][arm]))
 
     def score(self, arm: str, test: str = MEAN, metric: str = "top1", minus: str = "") -> dict[str, Any]:
         """A score, by default the mean of the shifts."""
@@ -160,16 +159,11 @@ class Result:
         sets = tests or [self.told["clean"], *self.told["shifts"]]
         heads = [f"`{name}`" for name in sets]
         rows = [["top-1, %", *heads, "**mean of the shifts**", "95 % interval"], ["---"] * (len(sets) + 3)]
-        if all(self.score(arms[0], name)["groups"] for name in sets):
-            rows.append([*self.families(arms[0], sets), "", ""])
+        if all(families := [self.score(arms[0], name)["groups"] for name in sets]):
+            rows.append(["*designers (families)*", *(f"*{n}*" for n in families), "", ""])
         for arm in arms:
             rows.append([arm, *(self.top1(arm, name) for name in sets), f"**{self.top1(arm)}**", self.spread(arm)])
         return "\n".join(f"| {' | '.join(row)} |" for row in rows)
-
-    def families(self, arm: str, sets: Sequence[str], metric: str = "top1", minus: str = "") -> list[str]:
-        """A row of a table: how many families of designers drew each of the `sets`."""
-        groups = (self.score(arm, name, metric, minus)["groups"] for name in sets)
-        return ["*designers (families)*", *(f"*{n or 'unknown'}*" for n in groups)]
 
     def sources(self, made_from: Mapping[str, str]) -> str:
         """What images of each source are like, and the top-1 of the arms named by it, as a Markdown table.
@@ -187,20 +181,6 @@ class Result:
             found = [(qualities[source][key], digits, times) for _, key, digits, times in QUALITIES]
             like = ["\u2013" if value is None else f"{times * value:.{digits}f}" for value, digits, times in found]
             rows.append([f"{words} (`{source}`)", *top1, *like])
-        return "\n".join(f"| {' | '.join(row)} |" for row in rows)
-
-    def arms(self, start: str, others: bool = False) -> list[str]:
-        """The arms whose names begin with `start`; all `others` instead."""
-        return [arm for arm in self.told["arms"] if arm.startswith(start) != others]
-
-    def curves(self, arms: Sequence[str]) -> str:
-        """Accuracies along the WiSE-FT curves of `arms` that have one, as a Markdown table of two rows an arm."""
-        curves = {arm: self.curve(arm) for arm in self.told["curves"] if arm in arms}
-        points = next(iter(curves.values())).told["arms"]
-        rows = [["share of fine-tuning", "", *points], ["---"] * (len(points) + 2)]
-        for arm, curve in curves.items():
-            for test, side in ((self.told["clean"], f"`{self.told['clean']}`"), (MEAN, "shifts")):
-                rows.append([arm, side, *(curve.top1(point, test) for point in points)])
         return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
     def verdicts(self) -> str:
