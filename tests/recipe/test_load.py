@@ -32,6 +32,7 @@ def recipe_file(tmp_path: Path) -> str:
         (["seeds=[3, 4]"], lambda r: r.seeds == (3, 4)),
         (["title=a=b"], lambda r: r.title == "a=b"),
         (["data.generated=null"], lambda r: r.data.generated is None),
+        (["data.shifts={a: shift}", "data.shifts.b=shift", "data.shifts.a=null"], lambda r: [*r.data.shifts] == ["b"]),
         (["train.model_kwargs.drop_rate=0.1"], lambda r: r.train.model_kwargs == {"drop_rate": 0.1}),
         (["arms.1.name=mixed"], lambda r: r.arms[1].name == "mixed"),
         (["train.steps=1", "train.steps=2"], lambda r: r.train.steps == 2),

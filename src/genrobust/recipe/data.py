@@ -163,7 +163,7 @@ class DataConfig(Choice):
     `classes` takes some of the classes, as if there were no others: a list of their folders or names, a text file with
     one on each line, or so many that a hash chooses.
 
-    `shifts` are the shifted test sets.
+    `shifts` are the shifted test sets. One of a recipe is left out by ``--set data.shifts.NAME=null``.
 
     `same_class` maps a folder name of any set but `train` to the training folder of that class, or to "" to leave out
     the class or style.
@@ -239,6 +239,11 @@ class DataConfig(Choice):
     def search_clip(self) -> str | None:
         """The CLIP that searches `retrieved`; None where the recipe must name one."""
         return self.retrieved.clip or self.own_clip
+
+    @field_validator("shifts", mode="before")
+    @classmethod
+    def _without_nulls(cls, value: Any) -> Any:
+        return {n: shift for n, shift in value.items() if shift is not None} if isinstance(value, dict) else value
 
     @field_validator("groups", mode="before")
     @classmethod
