@@ -10,6 +10,7 @@ from drawn import CPU, pixels
 from tiny import dit, saved
 
 from genrobust.core import ClassLabel, LabelSpace, UserError
+from genrobust.generate.engines.diffusers import DiffusersEngine
 from genrobust.generate.loading import load_generator
 from genrobust.generate.modes.class_number import class_numbers
 from genrobust.recipe import GeneratorConfig
@@ -58,7 +59,7 @@ def test_a_class_is_drawn_by_its_own_number(config, plan, sampler, scale):
 def test_classes_are_found_by_the_names_that_the_generator_gives(named, labels):
     config = named()
     assert numbers(config, labels) == [5, 3, 2]
-    assert numbers(config, space(("n1", "Tinca Tinca", "fish"), ("n2", "crane", "crane bird"))) == [0, 1]
+    assert numbers(config, space(("n1", "Tinca Tinca", "fish"), ("n2", "camera", "old camera"))) == [0, 5]
     assert numbers(config, space(("a", "A", "guitar"), ("tench", "B", "b"))) == [3, 0]
 
 
@@ -87,7 +88,7 @@ def test_a_class_whose_name_ends_another_one_is_found_in_a_style(named):
     ("names", "classes", "message"),
     [
         (NAMES, ("camra", "guitar"), r"'camra'.*camera"),
-        (NAMES, ("crane", "guitar"), r"'crane'.*\[1, 4\]"),
+        (NAMES, ("guitar", "crane"), r"'crane'.*\[1, 4\]"),  # although its own label is 1, which may mean the other
         (NAMES, ("tench", "Tinca tinca"), "'tench'.*'Tinca tinca'"),
         (["camera"], ("camera", "guitar"), r"id2label.*\['camera'\]"),
         ({"0": "camera", "6": "rocket"}, ("camera", "rocket"), "no class called 'rocket'"),  # of numbers 0 to 5
@@ -111,4 +112,4 @@ def test_a_scheduler_whose_noise_the_pipeline_does_not_treat_as_it_needs_is_refu
     pipeline.scheduler = DDPMScheduler()
     pipeline.save_pretrained(tmp_path / "dit")
     with pytest.raises(UserError, match=r"generator\.scheduler: .*DiTPipeline.*DDPMScheduler"):
-        numbers(config(tmp_path / "dit", scheduler=None), labels)
+        DiffusersEngine(config(tmp_path / "dit", scheduler=None), labels, None, CPU)

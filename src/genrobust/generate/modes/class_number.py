@@ -43,17 +43,20 @@ class ClassNumber(Mode):
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
+        scheduler = type(self.generator.pipeline.scheduler).__name__
+        if scheduler not in FITTING:
+            raise UserError(
+                f"generator.scheduler: a DiTPipeline does not draw with its own {scheduler}, since it neither scales "
+                "the noise at the start nor takes a seed for noise at later steps: set ddim, dpmsolver++ or unipc"
+            )
         self._numbers = {"": class_numbers(self.generator, self.labels)}
         if self.generator.config.guidance_scale > 1:
             _use_own_null_class(self.generator.pipeline.transformer)
 
     def arguments(self, requests: Sequence[Request], noise: Sequence[torch.Generator]) -> dict[str, Any]:
-        return {"class_labels": [self._number(request.label, request.style) for request in requests]}
-
-    def _number(self, label: int, style: str) -> int:
-        if style not in self._numbers:
+        for style in {request.style for request in requests} - self._numbers.keys():
             self._numbers[style] = class_numbers(self.generator, self.labels, style)
-        return self._numbers[style][label]
+        return {"class_labels": [self._numbers[request.style][request.label] for request in requests]}
 
 
 def names_in_style(class_label: ClassLabel, style: str) -> str:
@@ -69,21 +72,14 @@ def class_numbers(generator: Generator, labels: LabelSpace, style: str = "") -> 
     """Return the generator's number of each class of `labels` in `style`, "" for none.
 
     By name where the folder names its classes (`id2label`: a number's names, with commas between): a class's id, name
-    or prompt name is one of them. Of several such numbers it is the one that a class model of the study names so, or
-    that has all of the class's names, and else the class's own label. A class of ImageNet's is found by its WordNet id
-    where the folder's names are ImageNet's: CLIP's are others. Without names, a generator of as many classes as the
-    study is taken to have them in the study's order.
+    or prompt name is one of them. A class of ImageNet's is found by its WordNet id, too, where the folder's names are
+    ImageNet's: CLIP's are others. Of several such numbers it is the one that a class model of the study names so, or
+    else that has all of the class's names, or else that of its WordNet id. Without names, a generator of as many
+    classes as the study is taken to have them in the study's order.
 
     Raises:
-        UserError: A class is missing, two are one, the numbers of classes differ, or the scheduler does not fit a
-            DiTPipeline.
+        UserError: A class is missing or not clear, two are one, or the numbers of classes differ.
     """
-    scheduler = type(generator.pipeline.scheduler).__name__
-    if scheduler not in FITTING:
-        raise UserError(
-            f"generator.scheduler: a DiTPipeline does not draw with its own {scheduler}, since it neither scales the "
-            "noise at the start nor takes a seed for noise at later steps: set ddim, dpmsolver++ or unipc"
-        )
     count = _null_class(generator.pipeline.transformer)
     if generator.id2label is None and not style:
         if count != len(labels):
@@ -97,50 +93,39 @@ def class_numbers(generator: Generator, labels: LabelSpace, style: str = "") -> 
     for number, text in texts.items():
         for name in (*text.split(","), text):
             by_name.setdefault(name.strip().casefold(), set()).add(number)
-    imagenet = {} if style else imagenet_numbers(labels.ids, texts)
-    numbers = [
-        _class_number(label, class_label, style, by_name, texts, imagenet, generator.id)
-        for label, class_label in enumerate(labels.classes)
-    ]
-    for label, number in enumerate(numbers):
-        if numbers.index(number) != label:
-            first, second = labels.names[numbers.index(number)], labels.names[label]
+    by_wnid = {} if style else {id: {number} for id, number in imagenet_numbers(labels.ids, texts).items()}
+
+    subject, found = f"the generator {generator.id} has", dict[int, str]()
+    for class_label in labels.classes:
+        of_names = [by_name.get(_in_style(name, style).casefold(), set()) for name in class_label.spellings]
+        of_wnid = by_wnid.get(class_label.id, set())
+        matches = of_wnid.union(*of_names)
+        own = names_in_style(class_label, style)  # a name may have commas, and end as another is
+        so_named = {number for number in matches if texts[number] == own}
+        for better in (so_named, set.intersection(*of_names), of_wnid):
+            matches = matches & better or matches
+        if not matches:
+            name = _in_style(class_label.name, style)
+            hint = perhaps(near_names(name, sorted(by_name)))
+            if style:
+                raise UserError(f"generator.styles: {subject} no {name!r}{hint}: name styles that it has learned")
             raise UserError(
-                f"the classes {first!r} and {second!r} are one class of the generator {generator.id}: {number}"
+                f"{subject} no class called {name!r} ({class_label.label_name!r} in the data){hint}: name the class as "
+                "its id2label does"
             )
-    return numbers
-
-
-def _class_number(
-    label: int,
-    class_label: ClassLabel,
-    style: str,
-    by_name: dict[str, set[int]],
-    texts: dict[int, str],
-    imagenet: dict[str, int],
-    id: str,
-) -> int:
-    numbers = [by_name.get(_in_style(text, style).casefold(), set()) for text in class_label.spellings]
-    with_all, with_any = set.intersection(*numbers), set.union(*numbers)
-    own = names_in_style(class_label, style)  # a name may have commas, and end as another is
-    by_id = {imagenet[class_label.id]} if class_label.id in imagenet else set[int]()
-    for matches in ({n for n in with_any if texts[n] == own}, with_all, by_id, with_any & {label}, with_any):
-        if len(matches) == 1:
-            return next(iter(matches))
-    subject = f"the generator {id} has"
-    if with_any:
-        raise UserError(
-            f"{subject} several classes called {class_label.name!r} ({sorted(with_any)}): give the class one of their "
-            "full names"
-        )
-    name = _in_style(class_label.name, style)
-    hint = perhaps(near_names(name, sorted(by_name)))
-    if style:
-        raise UserError(f"generator.styles: {subject} no {name!r}{hint}: name styles that it has learned")
-    raise UserError(
-        f"{subject} no class called {class_label.name!r} ({class_label.label_name!r} in the data){hint}: "
-        "name the class as its id2label does"
-    )
+        if len(matches) > 1:
+            raise UserError(
+                f"{subject} several classes called {class_label.name!r} ({sorted(matches)}): give the class one of "
+                "their full names"
+            )
+        (number,) = matches
+        if number in found:
+            raise UserError(
+                f"the classes {found[number]!r} and {class_label.name!r} are one class of the generator "
+                f"{generator.id}: {number}"
+            )
+        found[number] = class_label.name
+    return list(found)
 
 
 def _null_class(network: Any) -> int:
