@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from contextlib import suppress
 from pathlib import Path
 
 from genrobust.core import MANIFEST, hash_files
@@ -34,18 +33,14 @@ def hash_generator(folder: Path, variant: str | None = None) -> str:
     configurations = [path for path in folder.iterdir() if path.suffix in CONFIGURATIONS and path.is_file()]
     configurations = [path for path in configurations if path.name != MANIFEST]
     return hash_files(
-        folder, [*configurations, *(path for part in _part_folders(folder) for path in part_files(part, variant))]
+        folder, [*configurations, *(path for part in part_folders(folder) for path in part_files(part, variant))]
     )
 
 
-def _part_folders(folder: Path) -> list[Path]:
-    """The folders of the parts that the index names, or of all where there is none that can be read."""
-    parts = sorted(path for path in folder.iterdir() if path.is_dir())
-    with suppress(OSError, ValueError):
-        index = json.loads((folder / INDEX).read_bytes())
-        if isinstance(index, dict):
-            parts = [part for part in parts if part.name in index]
-    return parts
+def part_folders(folder: Path) -> list[Path]:
+    """Return the folders of the parts that the index of the generator in `folder` names."""
+    index = json.loads((folder / INDEX).read_bytes())
+    return sorted(path for path in folder.iterdir() if path.is_dir() and path.name in index)
 
 
 def _variant(path: Path) -> str:

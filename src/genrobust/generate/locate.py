@@ -32,11 +32,6 @@ CARD = "README.md"  # from which an export reads the license
 REASON = 160  # characters of why a generator is not found: libraries say much
 
 
-def embedded_generator(mode: str = "labels") -> Path:
-    """Return the folder of the generator that comes with the package, for `mode`."""
-    return embedded("variation" if mode == "images" else "generator")
-
-
 def find_generator(config: DiffusersConfig) -> tuple[str, Path]:
     """Return the id and the folder of `config.model`; one of the hub is downloaded, safetensors alone.
 
@@ -44,10 +39,12 @@ def find_generator(config: DiffusersConfig) -> tuple[str, Path]:
         UserError: It is not found.
     """
     model = config.model
+    if model == EMBEDDED:
+        return model, embedded("variation" if config.mode == "images" else "generator")
     try:
-        folder = embedded_generator(config.mode) if model == EMBEDDED else Path(model).expanduser()
+        folder = Path(model).expanduser()
         if folder.exists():
-            return model if model == EMBEDDED else folder.resolve().name, folder
+            return folder.resolve().name, folder
         return model, _download_pipeline(model, config)
     except (OSError, ValueError, RuntimeError) as error:  # RuntimeError: no home of that user
         raise UserError(

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from functools import lru_cache
+from functools import cache
 
 from genrobust.core import ImageSet, LabelSpace, Request, UserError, digest, hashed_seed
 from genrobust.generate.templates import Template, class_templates
 from genrobust.recipe import GenerateConfig, GeneratorConfig, PromptConfig
 
 NO_TEXT = (Template(""),)
-KEPT_ORDERS = 1000  # classes whose order of templates is in memory
 
 
 def plan_of(
@@ -69,7 +68,7 @@ class Plan:
         without_text = tuple(Template("", style) for style in dict.fromkeys(styles)) or NO_TEXT
         self._templates = [without_text] * len(labels) if prompts is None else class_templates(prompts, labels)
         self._negative_prompt = prompts.negative_prompt if prompts else ""
-        self._template_order = lru_cache(KEPT_ORDERS)(self._deal_templates)
+        self._template_order = cache(self._deal_templates)
         self._sources = None if sources is None else _SourceDealer(sources, labels, data_seed)
 
     def __len__(self) -> int:

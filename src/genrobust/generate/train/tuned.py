@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from genrobust.classifiers import save_tensors
 from genrobust.core import make_folder, replacing
-from genrobust.generate.generator_files import INDEX, part_files
+from genrobust.generate.generator_files import INDEX, part_files, part_folders
 from genrobust.generate.patch_autoencoder import PatchAutoencoder
 
 UNET, VAE = "unet", "vae"
@@ -31,9 +31,8 @@ def save_full(out: Path, base: Path, variant: str | None, unet: UNet2DConditionM
 
     All else is copied byte by byte, `variant` files under plain names; the UNet is written in the dtype of the base's.
     """
-    index = json.loads((base / INDEX).read_bytes())
-    for part in sorted(name for name in index if (base / name).is_dir()):
-        _copy_part(base / part, out / part, variant, weights=part != UNET)
+    for part in part_folders(base):
+        _copy_part(part, out / part.name, variant, weights=part.name != UNET)
     dtype = _read_dtype(base / UNET, variant)
     weights = {name: weight.to(dtype) for name, weight in unet.state_dict().items()}
     save_tensors(out / UNET / SAFETENSORS_WEIGHTS_NAME, weights, {"format": "pt"})
