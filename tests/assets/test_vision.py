@@ -47,7 +47,8 @@ def test_the_clip_reads_texts_as_the_generator_does(clip: Clip) -> None:
 @pytest.fixture(scope="module")
 def from_images() -> Sampler:
     data = load_pictograms()
-    engine = DiffusersEngine(GeneratorConfig(mode="images", steps=12), data.labels, data.train, torch.device("cpu"))
+    config = GeneratorConfig(mode="images", steps=12, dtype="float32")
+    engine = DiffusersEngine(config, data.labels, data.train, torch.device("cpu"))
     return Sampler(engine, redraws=2)
 
 

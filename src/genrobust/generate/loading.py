@@ -12,7 +12,6 @@ import transformers
 from diffusers.schedulers import KarrasDiffusionSchedulers
 from safetensors import safe_open
 
-from genrobust.classifiers import resolved_here
 from genrobust.core import UserError
 from genrobust.generate.calls import EMPTY_WARNING, explain, muted, refusing_random_weights
 from genrobust.generate.generator_files import INDEX
@@ -47,7 +46,6 @@ def load_generator(config: DiffusersConfig, device: torch.device) -> Generator:
             LoRA or adapter that does not fit, a size that is no multiple of 8 pixels, more steps than it was trained
             with, a scheduler that it cannot take, an offload that it cannot do.
     """
-    config = resolved_here(config, device.type)
     id, folder = locate(config)
     index = read_index(folder)
     pipeline = _load_pipeline(folder, config, index)

@@ -10,14 +10,12 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from genrobust.classifiers import AUTO, resolved_here
 from genrobust.core import (
     GenrobustError,
     ImageSet,
     LabelSpace,
     Request,
     Sample,
-    device_kind,
     keep_freed_memory,
     leftovers,
     lock,
@@ -39,9 +37,8 @@ from genrobust.data import (
     write_shard,
 )
 from genrobust.generate.engine import Engine, engine_of, identity
-from genrobust.generate.pipeline_config import DiffusersConfig
 from genrobust.generate.plan import Plan
-from genrobust.generate.sample import FAULTS, Drawing, Sampler
+from genrobust.generate.sample import FAULTS, Sampler
 from genrobust.recipe import GenerateConfig, GeneratorConfig
 
 HOPELESS = 100  # requests given up from the start of a run, without one image, before the run is stopped
@@ -77,10 +74,8 @@ class Generation:
             inputs: What `out` is named after, if it is named by a hash.
         """
         self._plan, self._config, self._labels = plan, config, labels
-        unresolved = isinstance(generator, DiffusersConfig) and generator.dtype == AUTO
-        self._generator = resolved_here(generator, device_kind(device)) if unresolved else generator
-        self._out, self._device, self._threads, self._sources = out, device, threads, sources
-        self._inputs = inputs
+        self._generator, self._out, self._device, self._threads = generator, out, device, threads
+        self._sources, self._inputs = sources, inputs
         self.parts = plan.shards(config.shard_size)
 
     @contextmanager
@@ -141,7 +136,7 @@ class Generation:
         loaded.expect(min(size, max(map(len, self.parts))))
         run = _Run(loaded, size, self._threads)
         # In float16, SDXL decodes in float32: TF32 has the bits of float16, and is many times as fast.
-        tf32 = isinstance(self._generator, DiffusersConfig) and self._generator.dtype == "float16"
+        tf32 = self._generator.precision == "float16"
 
         def draw(shards: abc.Sequence[int]) -> None:
             total = sum(len(self.parts[i]) for i in shards)
@@ -182,29 +177,26 @@ class _Run:
     def _samples(
         self, requests: abc.Sequence[Request], rejected: list[dict[str, Any]], done: abc.Callable[[int], None]
     ) -> abc.Iterator[Sample]:
-        """Draw samples as they are asked for, a batch at once, while those before are encoded."""
+        """Draw samples as they are asked for, a batch at once, while those before are encoded.
+
+        Requests that were given up are added to `rejected`, with their metadata.
+        """
         for start in range(0, len(requests), self._batch_size):
-            drawings = self._sampler.draw(requests[start : start + self._batch_size])
-            made = [self._make_sample(drawing, rejected) for drawing in drawings]
-            self._stop_if_hopeless(rejected)
-            done(len(drawings))
-            yield from (sample for sample in made if sample is not None)
-
-    def _make_sample(self, drawing: Drawing, rejected: list[dict[str, Any]]) -> Sample | None:
-        """The image of a request with its metadata; None for one that was given up, which is added to `rejected`."""
-        request = drawing.request
-        flags = {fault: fault in drawing.faults for fault in FAULTS}
-        meta = {**asdict(request), **self._record, "redraws": drawing.redraws, **flags}
-        if drawing.image is None:
-            self._given_up += 1
-            rejected.append({**meta, "reason": f"{drawing.faults[-1]} after {drawing.redraws} redraws"})
-            return None
-        self._accepted += 1
-        return Sample(request.key, request.label, drawing.image, meta)
-
-    def _stop_if_hopeless(self, rejected: list[dict[str, Any]]) -> None:
-        if not self._accepted and self._given_up >= HOPELESS:
-            raise _no_image(self._record["generator"], self._given_up, [rejected[-1]["reason"]])
+            batch, samples = requests[start : start + self._batch_size], list[Sample]()
+            for drawing in self._sampler.draw(batch):
+                request = drawing.request
+                flags = {fault: fault in drawing.faults for fault in FAULTS}
+                meta = {**asdict(request), **self._record, "redraws": drawing.redraws, **flags}
+                if drawing.image is None:
+                    rejected.append({**meta, "reason": f"{drawing.faults[-1]} after {drawing.redraws} redraws"})
+                else:
+                    samples.append(Sample(request.key, request.label, drawing.image, meta))
+            self._accepted += len(samples)
+            self._given_up += len(batch) - len(samples)
+            if not self._accepted and self._given_up >= HOPELESS:
+                raise _no_image(self._record["generator"], self._given_up, [rejected[-1]["reason"]])
+            done(len(batch))
+            yield from samples
 
 
 def open_generated(folder: Path) -> ShardDataset:

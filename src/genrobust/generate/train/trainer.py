@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,6 @@ from genrobust.classifiers import (
     autocast,
     claim_training,
     require_same_job,
-    resolved_here,
 )
 from genrobust.core import (
     Artifact,
@@ -63,8 +61,7 @@ def train_generator(objective: Objective, out: Path, device: str = "auto", threa
     torch_device = resolve_device(device)
     set_threads(threads)
     keep_freed_memory(torch_device)
-    config = resolved_here(objective.config, torch_device.type)
-    objective = replace(objective, config=config)
+    config = objective.config
     job = training_inputs(objective, torch_device.type, threads)
 
     manifest, artifact = Manifest(GENERATOR, job, made_by=made_by(GENERATOR)), Artifact(out)
@@ -99,7 +96,7 @@ def training_inputs(objective: Objective, device: str, threads: int) -> dict[str
         "images": len(images),
         "images_fingerprint": images.fingerprint,
         **objective.inputs(),
-        **resolved_here(objective.config, device).model_dump(mode="json", exclude=known),
+        **objective.config.model_dump(mode="json", exclude=known),
         "seed": objective.seed,
         "device": device,
         "threads": threads,
