@@ -79,8 +79,8 @@ def _load_pipeline(folder: Path, config: DiffusersConfig, index: dict[str, Any])
         extra |= {"safety_checker": None, "requires_safety_checker": False}
     if "XL" in index["_class_name"]:
         extra["add_watermarker"] = False  # else it depends on what else is installed
-    if _id2label(index):
-        extra["id2label"] = _id2label(index)  # JSON has its numbers as texts
+    if names := _id2label(index):
+        extra["id2label"] = names  # JSON has its numbers as texts
     kind, name = index["_class_name"], mode_of(config).loader
     if name == "AutoPipelineForText2Image" and kind in ENCODED and "Img2Img" not in kind:
         name = kind  # which that would choose, after seconds of importing every pipeline that there is

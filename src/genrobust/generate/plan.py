@@ -68,7 +68,7 @@ class Plan:
         without_text = tuple(Template("", style) for style in dict.fromkeys(styles)) or NO_TEXT
         self._templates = [without_text] * len(labels) if prompts is None else class_templates(prompts, labels)
         self._negative_prompt = prompts.negative_prompt if prompts else ""
-        self._template_order = cache(self._deal_templates)
+        self._template_order = cache(lambda label: deal(self._templates[label], data_seed, labels.ids[label]))
         self._sources = None if sources is None else _SourceDealer(sources, labels, data_seed)
 
     def __len__(self) -> int:
@@ -91,9 +91,6 @@ class Plan:
             seed=hashed_seed(self.data_seed, key),
             source=None if self._sources is None else self._sources.key(label, number),
         )
-
-    def _deal_templates(self, label: int) -> tuple[Template, ...]:
-        return deal(self._templates[label], self.data_seed, self.labels.classes[label].id)
 
     def __iter__(self) -> Iterator[Request]:
         return (self[index] for index in range(len(self)))

@@ -105,9 +105,10 @@ def training_inputs(objective: Objective, device: str, threads: int) -> dict[str
 
 def _memory_advice(config: GeneratorTraining) -> tuple[str, str]:
     key, part_size = config.section, math.ceil(config.batch_size / config.accumulate)
+    to_lora = "set finetune.method to lora, " if getattr(config, "method", "") == "full" else ""
     return f"at {part_size} images at once", (
-        f"raise {key}.accumulate, which takes the same batch in more parts, turn {key}.gradient_checkpointing on, set "
-        f"finetune.method to lora, or lower {key}.batch_size, generator.width and generator.height"
+        f"raise {key}.accumulate, which takes the same batch in more parts, turn {key}.gradient_checkpointing on, "
+        f"{to_lora}or lower {key}.batch_size, generator.width and generator.height"
     )
 
 
