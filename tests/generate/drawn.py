@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from genrobust.core import FLAT_IMAGE, LabelSpace
+from genrobust.core import FLAT_IMAGE
 from genrobust.data import ShardDataset
 from genrobust.generate import Generation, Plan, open_generated
 from genrobust.generate.sample import Drawing
@@ -22,13 +22,12 @@ def generate(
     plan: Plan,
     generator: GeneratorConfig,
     config: GenerateConfig,
-    labels: LabelSpace,
     out: Path,
     shards: Collection[int] | None = None,
     **more: Any,
 ) -> ShardDataset:
     """Draw the missing shards, or those of `shards` alone, in this process, on one thread of the CPU."""
-    job = Generation(plan, generator, config, labels, out, "cpu", 1, **more)
+    job = Generation(plan, generator, config, out, "cpu", 1, **more)
     with job.claimed() as missing:
         if drawn := [index for index in missing if shards is None or index in shards]:
             job.load()(drawn)

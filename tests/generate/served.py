@@ -33,4 +33,4 @@ def run(out: str, url: str, images: int) -> ShardDataset:
     """Draw a dataset into the folder `out`, from a server that is slow for a second now and then."""
     generator = section(url, timeout=3)
     plan, config = planned(generator, images)
-    return generate(plan, generator, config, LABELS, Path(out))
+    return generate(plan, generator, config, Path(out))

@@ -28,9 +28,9 @@ def section(engine="squares", **more):
     return GeneratorConfig(engine=engine, model="red", **more)
 
 
-def test_an_engine_of_another_package_draws_a_dataset(tmp_path, plan, labels):
+def test_an_engine_of_another_package_draws_a_dataset(tmp_path, plan):
     asked = GenerateConfig(per_class=4, shard_size=6)
-    dataset = generate(plan(section(), 4), section(), asked, labels, tmp_path / "out")
+    dataset = generate(plan(section(), 4), section(), asked, tmp_path / "out")
     colors = pixels(dataset).min(axis=(1, 2)).argmax(axis=1)
     assert colors.tolist() == dataset.labels.tolist() == [0, 1, 2] * 4
     row = dataset.metadata().to_pylist()[0]

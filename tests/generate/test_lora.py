@@ -67,9 +67,9 @@ def test_images_are_those_that_diffusers_draws_with_the_lora(generator, sd_lora,
     assert abs(without - drawing.image).max() > 1 if scale else np.array_equal(without, drawing.image)
 
 
-def test_a_lora_is_part_of_what_a_dataset_is(tmp_path, plan, labels, generator, sd_lora, config):
+def test_a_lora_is_part_of_what_a_dataset_is(tmp_path, plan, generator, sd_lora, config):
     asked, section = GenerateConfig(per_class=1, shard_size=3), config(sd_lora, 0.5)
-    made = generate(plan(section, 1), section, asked, labels, tmp_path)
+    made = generate(plan(section, 1), section, asked, tmp_path)
     (row, *_), manifest = made.metadata().to_pylist(), made.about
     for kept in (row, manifest):
         assert (kept["lora"], kept["lora_scale"], len(kept["lora_sha256"])) == (sd_lora.name, 0.5, 64)

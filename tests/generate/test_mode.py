@@ -56,12 +56,12 @@ def recipe(folder_of):
 
 
 @each_case
-def test_batches_of_one_and_of_three_make_the_same_dataset(tmp_path, labels, real, recipe, plan, case):
+def test_batches_of_one_and_of_three_make_the_same_dataset(tmp_path, real, recipe, plan, case):
     made = []
     for size in (1, 3):
         config = GenerateConfig(per_class=2, shard_size=6, batch_size=size)
         out = tmp_path / str(size)
-        made.append(generate(plan(recipe(case)), recipe(case), config, labels, out, sources=real))
+        made.append(generate(plan(recipe(case)), recipe(case), config, out, sources=real))
         assert not list(Artifact(out).damage())
     one, three = made
     request = ["key", "label", "class_id", "prompt", "template", "negative_prompt", "seed", "source"]
@@ -214,14 +214,14 @@ def test_what_a_mode_does_not_use_decides_no_identity(recipe):
     assert {mode for mode in keys if "width" not in keys[mode]} == {"class"}
 
 
-def test_a_source_image_that_cannot_be_read_is_named(tmp_path, labels, real, recipe, plan):
+def test_a_source_image_that_cannot_be_read_is_named(tmp_path, real, recipe, plan):
     config, asked = recipe("images"), GenerateConfig(per_class=2, shard_size=3)
     broken = plan(config)[4].source
     files = [b"no image" if key == broken else np.asarray(real.image(i)) for i, key in enumerate(real.keys)]
     train = MemoryImages("train", files, real.labels, real.keys)
 
     def run(sources):
-        return generate(plan(config), config, asked, labels, tmp_path, sources=sources)
+        return generate(plan(config), config, asked, tmp_path, sources=sources)
 
     said = f"source image {broken} of the request guitar-000001 cannot be read: .*no image"
     with pytest.raises(UserError, match=said):

@@ -19,7 +19,7 @@ from genrobust.generate.sample import Sampler
 
 def run(out, labels, generator, config, shards=None, data_seed=0):
     plan = Plan(labels, config.prompts, config.per_class, data_seed)
-    return generate(plan, generator, config, labels, out, shards)
+    return generate(plan, generator, config, out, shards)
 
 
 def test_a_plan_becomes_a_dataset_and_every_image_says_how_it_was_made(tmp_path, labels, generator, config):

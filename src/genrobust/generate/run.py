@@ -13,7 +13,6 @@ from typing import Any
 from genrobust.core import (
     GenrobustError,
     ImageSet,
-    LabelSpace,
     Request,
     Sample,
     keep_freed_memory,
@@ -60,7 +59,6 @@ class Generation:
         plan: Plan,
         generator: GeneratorConfig,
         config: GenerateConfig,
-        labels: LabelSpace,
         out: Path,
         device: str = "auto",
         threads: int = 2,
@@ -73,7 +71,7 @@ class Generation:
             sources: The real images that `plan` was made with; some modes draw from none.
             inputs: What `out` is named after, if it is named by a hash.
         """
-        self._plan, self._config, self._labels = plan, config, labels
+        self._plan, self._config = plan, config
         self._generator, self._out, self._device, self._threads = generator, out, device, threads
         self._sources, self._inputs = sources, inputs
         self.parts = plan.shards(config.shard_size)
@@ -131,7 +129,7 @@ class Generation:
         device = resolve_device(self._device)
         keep_freed_memory(device)
         engine = engine_of(self._generator)
-        loaded = engine(self._generator, self._labels, self._sources, device)
+        loaded = engine(self._generator, self._plan.labels, self._sources, device)
         size = self._config.batch_size
         loaded.expect(min(size, max(map(len, self.parts))))
         run = _Run(loaded, size, self._threads)
@@ -151,8 +149,8 @@ class Generation:
         return {
             "plan": self._plan.fingerprint,
             "requests": len(self._plan),
-            "class_ids": list(self._labels.ids),
-            NAMES: self._labels.descriptions,
+            "class_ids": list(self._plan.labels.ids),
+            NAMES: self._plan.labels.descriptions,
             "shard_size": self._config.shard_size,
             "shards": len(self.parts),
             **identity(self._generator),

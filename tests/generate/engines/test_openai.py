@@ -168,7 +168,7 @@ def test_an_amount_beyond_the_bound_is_refused_before_a_request(tmp_path):
         generator = section(server.url, max_images=39)
         plan, config = planned(generator, 40)
         with pytest.raises(UserError, match=r"server\.max_images is 39"):
-            generate(plan, generator, config, LABELS, tmp_path / "out")
+            generate(plan, generator, config, tmp_path / "out")
         assert server.seen() == []
 
 

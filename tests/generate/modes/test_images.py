@@ -85,11 +85,11 @@ def test_an_image_depends_on_its_request_and_on_its_source(config, plan, sampler
     assert abs(other[0] - together[0]).max() > 1
 
 
-def test_the_adapter_is_part_of_what_a_dataset_is(config, labels, plan, real, tmp_path):
+def test_the_adapter_is_part_of_what_a_dataset_is(config, plan, real, tmp_path):
     assert identity(config())["adapter_sha256"] and identity(config()) != identity(config(scale=0.5))
     assert "adapter" not in identity(GeneratorConfig(steps=2))
     section, asked = config(scale=0.5), GenerateConfig(per_class=1, shard_size=3)
-    made = generate(plan(section, 1), section, asked, labels, tmp_path, sources=real)
+    made = generate(plan(section, 1), section, asked, tmp_path, sources=real)
     (row, *_), manifest = made.metadata().to_pylist(), made.about
     for kept in (row, manifest):
         assert (kept["adapter"], kept["adapter_scale"]) == (Path(section.adapter.model).name, 0.5)

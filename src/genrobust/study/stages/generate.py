@@ -77,7 +77,6 @@ class Generate(Stage):
             dataset.plan,
             dataset.drawn_with,
             dataset.generate,
-            context.data.labels,
             dataset.folder,
             device=context.recipe.device,
             threads=context.recipe.threads,
