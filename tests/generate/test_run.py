@@ -9,7 +9,7 @@ import pytest
 from drawn import generate
 from kill_and_resume import contents
 
-from genrobust.core import Artifact, GenrobustError, UserError, lock
+from genrobust.core import Artifact, GenrobustError, UserError, hardware, lock
 from genrobust.data import ShardDataset
 from genrobust.generate import Plan
 from genrobust.generate.engines.diffusers import DiffusersEngine
@@ -54,6 +54,12 @@ def test_the_manifest_says_what_the_dataset_is(tmp_path, labels, generator, conf
     assert (manifest["steps"], manifest["guidance_scale"], manifest["scheduler"]) == (2, 3.0, "dpmsolver++")
     with pytest.raises(UserError, match="2 of 2 shards"):
         ShardDataset(tmp_path)
+
+
+def test_a_precision_that_no_recipe_has_replaced_is_the_machines(tmp_path, labels, generator, config):
+    """As of a dataset of diffusers where the recipe's own is drawn by a server, whose section has no dtype."""
+    made = run(tmp_path, labels, generator.model_copy(update={"dtype": "auto"}), config, shards=[0])
+    assert made.about["dtype"] == made.metadata()["dtype"][0].as_py() == hardware("cpu").best
 
 
 def test_a_second_run_finds_all_done_and_touches_nothing(tmp_path, labels, generator, config):

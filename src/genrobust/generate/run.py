@@ -10,11 +10,13 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from genrobust.classifiers import AUTO, resolved_here
 from genrobust.core import (
     GenrobustError,
     ImageSet,
     Request,
     Sample,
+    device_kind,
     keep_freed_memory,
     leftovers,
     lock,
@@ -71,8 +73,10 @@ class Generation:
             sources: The real images that `plan` was made with; some modes draw from none.
             inputs: What `out` is named after, if it is named by a hash.
         """
-        self._plan, self._config = plan, config
-        self._generator, self._out, self._device, self._threads = generator, out, device, threads
+        if generator.precision == AUTO:  # a dataset of diffusers, where the recipe's own engine is another
+            generator = resolved_here(generator, device_kind(device))
+        self._plan, self._generator, self._config = plan, generator, config
+        self._out, self._device, self._threads = out, device, threads
         self._sources, self._inputs = sources, inputs
         self.parts = plan.shards(config.shard_size)
 
