@@ -68,7 +68,7 @@ class Plan:
         without_text = tuple(Template("", style) for style in dict.fromkeys(styles)) or NO_TEXT
         self._templates = [without_text] * len(labels) if prompts is None else class_templates(prompts, labels)
         self._negative_prompt = prompts.negative_prompt if prompts else ""
-        self._template_order = cache(lambda label: deal(self._templates[label], data_seed, labels.ids[label]))
+        self._template_order = cache(lambda i: deal(self._templates[i], data_seed, labels.classes[i].id))
         self._sources = None if sources is None else _SourceDealer(sources, labels, data_seed)
 
     def __len__(self) -> int:
