@@ -19,7 +19,7 @@ from genrobust.generate.locate import Adapter, find_adapter, find_lora, read_ind
 from genrobust.generate.mode import Generator, locate, mode_of
 from genrobust.generate.patch_autoencoder import PatchAutoencoder
 from genrobust.generate.pipeline_config import DiffusersConfig
-from genrobust.generate.pipelines import ENCODED
+from genrobust.generate.pipelines import STABLE_DIFFUSION
 from genrobust.generate.speed import AUTOENCODERS, networks_of, place, trunk_of
 from genrobust.recipe import PATCH
 
@@ -82,7 +82,7 @@ def _load_pipeline(folder: Path, config: DiffusersConfig, index: dict[str, Any])
     if names := _id2label(index):
         extra["id2label"] = names  # JSON has its numbers as texts
     kind, name = index["_class_name"], mode_of(config).loader
-    if name == "AutoPipelineForText2Image" and kind in ENCODED and "Img2Img" not in kind:
+    if name == "AutoPipelineForText2Image" and kind in STABLE_DIFFUSION and "Img2Img" not in kind:
         name = kind  # which that would choose, after seconds of importing every pipeline that there is
     loader = getattr(diffusers, name)
     diffusers.utils.logging.disable_progress_bar()

@@ -12,18 +12,16 @@ from genrobust.generate.pipeline_config import DiffusersConfig
 # of CogView4 depends on the longest prompt of its batch, GLM-Image takes no source of noise for each image, and Helios
 # draws videos. Some take no `guidance_scale`, or a schedule of it.
 _OTHERS = ("control", "kontext", "cogview4", "glm_image", "helios", "ideogram")
-# The pipelines whose prompts are encoded here: what `encode_prompt` returns for the prompt and for the negative one, by
-# the names that the call takes. A pair is what it returns first and second.
-_PLAIN = (("prompt_embeds", "negative_prompt_embeds"),)
-_POOLED = (*_PLAIN, ("pooled_prompt_embeds", "negative_pooled_prompt_embeds"))
-ENCODED = {
-    "StableDiffusionPipeline": _PLAIN,
-    "StableDiffusionImg2ImgPipeline": _PLAIN,
-    "LatentConsistencyModelPipeline": _PLAIN,
-    "LatentConsistencyModelImg2ImgPipeline": _PLAIN,
-    "StableDiffusionXLPipeline": _POOLED,
-    "StableDiffusionXLImg2ImgPipeline": _POOLED,
-}
+STABLE_DIFFUSION = frozenset(  # and its kin: known before any pipeline is imported, and their noise is drawn here
+    {
+        "StableDiffusionPipeline",
+        "StableDiffusionImg2ImgPipeline",
+        "LatentConsistencyModelPipeline",
+        "LatentConsistencyModelImg2ImgPipeline",
+        "StableDiffusionXLPipeline",
+        "StableDiffusionXLImg2ImgPipeline",
+    }
+)
 
 
 @cache

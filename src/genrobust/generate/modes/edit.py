@@ -11,6 +11,7 @@ from PIL import Image, ImageOps
 from genrobust.core import Request, UserError
 from genrobust.generate.mode import MODES, Mode
 from genrobust.generate.pipeline_config import GUIDANCE, PromptedConfig
+from genrobust.generate.prompts import Prompts
 
 if TYPE_CHECKING:
     import torch
@@ -54,8 +55,6 @@ class Edit(Mode):
     options = EditConfig
 
     def __init__(self, *args: Any) -> None:
-        from genrobust.generate.prompts import Prompts
-
         super().__init__(*args)
         config, kind = self.generator.config, type(self.generator.pipeline).__name__
         assert isinstance(config, EditConfig)
@@ -71,7 +70,4 @@ class Edit(Mode):
     def arguments(self, requests: Sequence[Request], noise: Sequence[torch.Generator]) -> dict[str, Any]:
         size = self.generator.width, self.generator.height
         images = [ImageOps.fit(self.source_image(r), size, Image.Resampling.LANCZOS) for r in requests]
-        prompts = self._prompts.arguments(requests)
-        if not any(r.negative_prompt for r in requests):
-            prompts.pop("negative_prompt", None)  # SDXL's own is no empty text, but zeros
-        return {**prompts, "image": images, **self._own, **self.size}
+        return {**self._prompts.arguments(requests), "image": images, **self._own, **self.size}

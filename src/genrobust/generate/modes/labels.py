@@ -11,7 +11,8 @@ from pydantic import model_validator
 from genrobust.core import Request
 from genrobust.generate.mode import MODES, Mode
 from genrobust.generate.pipeline_config import PromptedConfig
-from genrobust.generate.pipelines import ENCODED, from_text, from_text_and_image
+from genrobust.generate.pipelines import STABLE_DIFFUSION, from_text, from_text_and_image
+from genrobust.generate.prompts import Prompts
 from genrobust.recipe import PositiveFraction
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ class Labels(Mode):
     """Draws from the prompt."""
 
     loader = "AutoPipelineForText2Image"
-    kinds = frozenset(ENCODED)  # and others that diffusers knows
+    kinds = STABLE_DIFFUSION  # and others that diffusers knows
     needs = "a text-to-image pipeline, such as a StableDiffusionPipeline or a StableDiffusionXLPipeline"
     options: ClassVar[type[PromptedConfig]] = PromptedConfig
 
@@ -32,14 +33,12 @@ class Labels(Mode):
         return kind in cls.kinds or kind in from_text() | from_text_and_image()
 
     def __init__(self, *args: Any) -> None:
-        from genrobust.generate.prompts import Prompts
-
         super().__init__(*args)
         self._prompts = Prompts(self.generator)
 
     def arguments(self, requests: Sequence[Request], noise: Sequence[torch.Generator]) -> dict[str, Any]:
-        known = type(self.generator.pipeline).__name__ in ENCODED  # others draw noise of their own shape themselves
-        starts = {"latents": self.latents(noise)} if known else {}
+        kind = type(self.generator.pipeline).__name__
+        starts = {"latents": self.latents(noise)} if kind in STABLE_DIFFUSION else {}  # others draw theirs themselves
         return {**self._prompts.arguments(requests), **starts, **self.size}
 
 
