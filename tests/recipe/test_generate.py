@@ -63,7 +63,6 @@ MISTAKES = [  # section, its values, what the error names
             ({"by": "list", "file": "x.json", "drop": 0.1}, "drop"),
             ({"by": "list", "file": "x.json", "threshold": 0.1}, "threshold"),
             ({"by": "list", "file": "x.json", "clip": "pictograms"}, "key clip"),
-            ({"by": "classifier"}, "drop"),
         ]
     ),
 ]

@@ -48,7 +48,6 @@ def test_set_overrides_a_key_and_the_last_holds(recipe_file: str, overrides: lis
     [
         ("train.steps=1e12", "train.steps: "),
         ("train.learning_rate=.nan", "train.learning_rate: "),
-        ("train.model_kwargs.a=[{b: .nan}]", "train.model_kwargs: give texts, finite numbers"),
         ("title=!!python/name:os.system x", "--set title=!!python/name:os.system x: the value"),
         ("seeds=" + "[" * 1000, "--set seeds="),
         ("title={a: 1, a: 2}", "the key 'a' occurs twice"),
@@ -56,7 +55,6 @@ def test_set_overrides_a_key_and_the_last_holds(recipe_file: str, overrides: lis
         ("arms." + "9" * 5000 + ".name=x", "the recipe has no '999"),
         ("arms.-1.name=x", "the recipe has no '-1' here"),
         ("train..steps=1", "unknown key train."),
-        ("name=../../y/home", "name: "),
         ("train.steps", "--set train.steps: write key=value"),
         ("=5", "--set =5: write key=value"),
         ("train.steps=[1", "--set train.steps=[1"),

@@ -153,6 +153,14 @@ def test_what_is_done_is_shown_without_torch():
 
 
 @pytest.mark.usefixtures("own")
+def test_the_name_of_an_arm_may_hold_what_ends_the_name_of_a_model():
+    own = Path("own.yaml")
+    own.write_text(own.read_text().replace("real again", "steps=3"))
+    named = named_models(["own.yaml:steps=3", "own.yaml:real"], Studies("runs"))
+    assert [model.name for model in named] == ["steps=3", "real"]
+
+
+@pytest.mark.usefixtures("own")
 def test_arms_of_recipes_whose_files_are_called_alike_are_models_apart():
     """As checkpoints of one model they would be averaged."""
     Path("deeper").mkdir()

@@ -54,7 +54,7 @@ class ImageRule(Section):
             return None
         try:
             regex = re.compile(value)
-        except (re.error, OverflowError, RecursionError) as error:
+        except re.error as error:
             raise ValueError(f"{shown(value)} is no regular expression: {error}") from None
         if not regex.groups:
             raise ValueError(f"{shown(value)} has no capture group: put the part that names the group in parentheses")
@@ -120,10 +120,7 @@ class WithoutConfig(Section):
     them are left out of the images to search.
     """
 
-    cells: Annotated[
-        CellShare | tuple[str, ...],
-        BeforeValidator(_accept_share),
-    ] = ()
+    cells: Annotated[CellShare | tuple[str, ...], BeforeValidator(_accept_share)] = ()
 
 
 class RetrievedConfig(Section):
@@ -204,10 +201,7 @@ class DataConfig(Choice):
     needs: ClassVar[str] = ""  # what a machine must have for it, in words
 
     source: str = "pictograms"
-    classes: Annotated[
-        ClassSample | tuple[str, ...] | str,
-        BeforeValidator(_accept_sample),
-    ] = later_key("all")
+    classes: Annotated[ClassSample | tuple[str, ...] | str, BeforeValidator(_accept_sample)] = later_key("all")
     shifts: dict[Name, Annotated[ShiftConfig, BeforeValidator(_accept_path)]] = Field(default_factory=dict)
     generated: Place | None = None
     retrieved: Annotated[RetrievedConfig, BeforeValidator(_accept_path)] = RetrievedConfig()

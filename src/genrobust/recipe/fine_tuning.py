@@ -26,11 +26,7 @@ def _in_order(alphas: tuple[float, ...]) -> tuple[float, ...]:
 
 
 METHODS: Registry[type[FineTuning]] = Registry("method", "genrobust.methods", "genrobust.train.methods")
-Alphas = Annotated[
-    tuple[Fraction, ...],
-    BeforeValidator(_as_list),
-    AfterValidator(_in_order),
-]
+Alphas = Annotated[tuple[Fraction, ...], BeforeValidator(_as_list), AfterValidator(_in_order)]
 
 
 class FineTuning(Choice):

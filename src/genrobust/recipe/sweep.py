@@ -39,7 +39,7 @@ class Template(Section):
 
 Templates = Annotated[
     list[Template],
-    BeforeValidator(lambda value: [value] if isinstance(value, dict) else value, Template | list[Template]),
+    BeforeValidator(lambda value: [value] if isinstance(value, dict) else value),
     Field(min_length=1),
 ]
 

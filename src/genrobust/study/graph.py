@@ -83,18 +83,19 @@ class Graph:
         first = list(dict.fromkeys(origin.run for origin in origins if origin is not None))
         return [*needs, self.train(first)] if first else needs
 
-    def require_initial(self, runs: Iterable[TrainingRun]) -> None:
-        """Make once each network that any of `runs` is still to start from, to report early what is wrong with one.
+    def require_trainable(self, runs: Iterable[TrainingRun]) -> None:
+        """Report early what keeps any of `runs` from being trained; makes once each network that one starts from.
 
         Those of other arms are not trained yet.
 
         Raises:
-            UserError: Weights do not fit their network, or it has not the last layer that the training needs; or a
-                network cannot be tested at the size that the recipe names.
+            UserError: Weights do not fit their network, or it has not the last layer that the training needs; a
+                network cannot be tested at the size that the recipe names; or there is no room for `train.workers`.
             GenrobustError: Weights cannot be fetched or loaded.
         """
-        tuned = [run.tuned for run in runs]
-        left = [self.checkpoints.of(job.key) for job in Train(self.checkpoints, tuned).jobs() if job.size]
+        jobs = [job for job in Train(self.checkpoints, [run.tuned for run in runs]).jobs() if job.size]
+        left = [self.checkpoints.of(job.key) for job in jobs]
+        self.context.executor.require(max((job.workers for job in jobs), default=1))
         for planned in left:
             planned.require_size()
         first = {_network_key(planned): planned for planned in left if planned.origin is None}

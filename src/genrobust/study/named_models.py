@@ -108,9 +108,10 @@ def predicted_by(model: OpenClassifier) -> PredictedBy:
 
 
 def _name_and_rest(spec: str) -> tuple[str, str]:
-    """``NAME=MODEL`` as both; "" and the model for a model alone, and for a URL, whose ``=`` belongs to its query."""
+    """``NAME=MODEL`` as both; "" and the model for a model alone: also for a URL or an arm with ``=`` in it."""
     name, equals, rest = spec.partition("=")
-    return (name, rest) if equals and "://" not in name and not Path(spec).exists() else ("", spec)
+    is_one = "://" in name or recipe_and_name(name)[1] or Path(spec).exists()
+    return (name, rest) if equals and not is_one else ("", spec)
 
 
 def _models_of(spec: str, studies: Studies, labels: Path | None) -> Iterator[Named]:

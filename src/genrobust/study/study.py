@@ -29,7 +29,6 @@ from genrobust.study.provenance import Makers, describe_others, makers_of
 from genrobust.study.results.record import record_of
 from genrobust.study.results.scoring import StudyScores, check_baselines, score_study
 from genrobust.study.sources.dataset import GeneratedDataset
-from genrobust.study.stages.generate import Generate
 from genrobust.study.stages.stage import Row, rows
 from genrobust.study.training_runs import TrainingRun, run_of
 
@@ -91,11 +90,6 @@ class Study:
         """The test sets that are scored, the clean one first."""
         return self.context.tests
 
-    @property
-    def shifts(self) -> list[str]:
-        """The test sets that are scored beside the clean one."""
-        return self.context.shifts
-
     def rows(self) -> list[Row]:
         """Return all work of the study, done or not, in its order."""
         return list(rows(self.graph.stages()))
@@ -116,9 +110,8 @@ class Study:
                 dataset, is in use, or cannot be written.
             GenrobustError: A completed shard is damaged.
         """
-        dataset = self.dataset(name)
-        Generate(dataset).run()
-        return dataset.images
+        self.graph.generate(name).run()
+        return self.dataset(name).images
 
     def images(self, source: str) -> ImageSet:
         """Return what the arms mix under the name `source` (see `MixturePart`), made now where it is missing."""
@@ -132,7 +125,7 @@ class Study:
 
     def train(self, runs: Sequence[TrainingRun]) -> list[Path]:
         """Return the checkpoints of `runs`, folders; missing ones are trained now."""
-        self.graph.require_initial(runs)
+        self.graph.require_trainable(runs)
         self.graph.train(runs).run()
         return [self.graph.checkpoints.of(run).folder for run in runs]
 
@@ -192,10 +185,7 @@ class Study:
         for line in describe_others(self.makers()):
             self.context.log(f"reused: {line}")
         stages = self.graph.stages()
-        for row in rows(stages):
-            for job in row.left:
-                self.context.executor.require(job.workers)
-        self.graph.require_initial(self.graph.runs)
+        self.graph.require_trainable(self.graph.runs)
         for note in (*check_baselines(self.context), *self.graph.images.doubts()):
             self.context.log(note)
         for stage in stages:

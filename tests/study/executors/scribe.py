@@ -1,9 +1,7 @@
 """Jobs that write down what happens to them, and fail on demand; fast, since they load no torch.
 
 A key is "what:name": `what` is "write", "fail" or "die" (always), "die-once" or "raise-once" (at the first try), "hang"
-(until it is killed), "meet-N" (it waits for N processes), or "mistake" (the user's); or what takes room, "small" and
-"large" on the disk, "narrow" and "wide" in memory. These wait until a test has seen their process, which it may give
-less room.
+(until it is killed), "meet-N" (it waits for N processes), or "mistake" (the user's).
 """
 
 from __future__ import annotations
@@ -18,12 +16,10 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from genrobust.core import DiskFull, UserError, progress_bar, replacing
+from genrobust.core import DiskFull, UserError, progress_bar
 from genrobust.study.executors.jobs import Job, Work
 
 SIZE = 4
-ON_DISK = {"small": 100_000, "large": 3_000_000}  # bytes
-IN_MEMORY = {"narrow": 1_000_000, "wide": 600_000_000}
 
 
 @dataclass(frozen=True)
@@ -59,25 +55,10 @@ class Scribe:
                     raise DiskFull(f"no room for {name}")
                 if what == "mistake":
                     raise UserError(f"{name} is wrong")
-                if what in ON_DISK or what in IN_MEMORY:
-                    self._take_room(what, name)
                 bar.advance(1)
             gpus = {"process": os.getpid(), "gpus": os.environ.get("CUDA_VISIBLE_DEVICES")}
             told = {"folder": str(Path.cwd()), "threads": os.environ.get("OMP_NUM_THREADS"), **gpus}
             (self.folder / f"done-{name}").write_text(json.dumps(told))
-
-    def _take_room(self, what: str, name: str) -> None:
-        if what in IN_MEMORY:
-            import torch
-        (self.folder / f"ready-{os.getpid()}").touch()
-        while not (self.folder / f"seen-{os.getpid()}").exists():
-            time.sleep(0.01)
-        if what in IN_MEMORY:
-            data = bytes(torch.full((IN_MEMORY[what],), 7, dtype=torch.uint8)[:10].tolist())
-        else:
-            data = name.encode() * ON_DISK[what]
-        with replacing(self.folder / f"made-{name}") as file:
-            file.write(data)
 
 
 def work(folder: Path, *keys: str) -> Work:

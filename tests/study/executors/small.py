@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import resource
 import signal
 import threading
 import time
@@ -122,14 +121,6 @@ def tasks(cluster: Cluster, name: str) -> list[list[int]]:
         if parent in raylets and title.split(".")[0].rstrip("\0 ") == f"ray::{name}":
             found[raylets.index(parent)].append(id)
     return found
-
-
-def limit(pid: int, memory: int, file_size: int) -> None:
-    """Let a process take so many bytes of address space more than it has, and write no larger files."""
-    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[0])
-    memory += pages * resource.getpagesize()
-    resource.prlimit(pid, resource.RLIMIT_AS, (memory, memory))
-    resource.prlimit(pid, resource.RLIMIT_FSIZE, (file_size, file_size))
 
 
 @contextmanager

@@ -106,10 +106,12 @@ def test_jobs_that_are_cheaper_together_are_shared_out_once(tmp_path):
     assert sorted(ended) == [(2, True), (3, True)]
 
 
-def test_the_environment_says_how_many_workers(monkeypatch):
+def test_the_environment_says_how_many_workers_and_before_it_the_recipe(monkeypatch):
+    """Also where a command or a script opens no executor of the recipe's."""
     monkeypatch.setenv("GENROBUST_WORKERS", "7")
     assert Processes(recipe_of(device="cpu")).workers() == 7
-    assert Processes(recipe_of(device="cpu"), 2).workers() == 2
+    assert Processes(recipe_of(device="cpu", execute={"workers": 3})).workers() == 3
+    assert Processes(recipe_of(device="cpu", execute={"workers": 3}), 2).workers() == 2
 
 
 def test_as_many_workers_as_cores_and_memory_allow(monkeypatch):
@@ -258,9 +260,10 @@ def test_what_cannot_be_trained_so_is_reported_before_anything_is_made(write_fol
     words = ("train", written(of_two(write_folder), tmp_path), "--out", tmp_path / "out")
     genrobust(*words, "--executor", "local", "--workers", 1, code=2, said="there is room for 1 here")
     assert count_of(tmp_path, "out/checkpoints/*") == 0
-    run = ("run", "pictograms", "--quick", "--set", "train.workers=2", "--workers", 1, "--out", tmp_path / "run")
-    genrobust(*run, code=2, said="--workers 2")
-    assert count_of(tmp_path, "run/generated/*/*.tar") == 0, "no image was generated first"
+    more = ("pictograms", "--quick", "--set", "train.workers=2", "--workers", 1, "--out", tmp_path / "run")
+    for command in ("run", "train"):
+        genrobust(command, *more, code=2, said="--workers 2")
+        assert count_of(tmp_path, "run/generated/*/*.tar") == 0, "no image was generated first"
 
 
 def test_one_gpu_is_for_one_worker(monkeypatch):

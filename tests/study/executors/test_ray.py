@@ -38,6 +38,7 @@ from small_study import CLASSES, REAL, TRAIN, contents, folders_section, genrobu
 from genrobust.core import GenrobustError, UserError, counting
 from genrobust.recipe import Recipe
 from genrobust.study import Local, Study, open_executor
+from genrobust.study.executors.kinds import ray as kind
 from genrobust.study.executors.workers import TRIES, Workers
 
 pytestmark = pytest.mark.thorough
@@ -123,6 +124,13 @@ def test_more_than_a_node_has_is_refused_with_what_there_is(on_ray):
         on_ray(num_cpus=64)
     with pytest.raises(UserError, match="a worker takes 1 CPUs and 2 GPUs"):
         on_ray(num_gpus=2)
+
+
+@pytest.mark.parametrize(("share", "count"), [(0.1, 10), (0.2, 5), (0.3, 3), (1, 1)])
+def test_as_many_workers_share_a_gpu_as_fit_on_it(monkeypatch, share, count):
+    monkeypatch.setattr(kind, "_connect", lambda address: None)
+    monkeypatch.setattr(kind, "_nodes", lambda: [{"NodeID": "one", "Resources": {"CPU": 16.0, "GPU": 1.0}}])
+    assert ray_of(recipe_of(device="cpu", threads=1), num_gpus=share).workers() == count
 
 
 def test_threads_that_no_node_has_are_shared_and_the_device_is_that_of_the_nodes(on_ray):

@@ -47,8 +47,11 @@ def test_training_data_is_named_where_it_is_known(train, seen, tmp_path, save_cl
 def test_images_that_are_prepared_otherwise_than_before_are_noted(tmp_path):
     (note,) = notes(tmp_path, arm("tuned", init="resnet50.a1_in1k"))
     assert "It has learned from images of 224 px, and here they have 64: train.image_size: 224" in note
-    (note,) = notes(tmp_path, arm("tuned", init="resnet50.a1_in1k", image_size=224))
+    large = arm("large", init="resnet50.a1_in1k", image_size=224)
+    (note,) = notes(tmp_path, large)
     assert note.endswith("compare these arms with each other.")
+    (note,) = notes(tmp_path, large, arm("tuned", init="resnet50.a1_in1k"))
+    assert "here they have 64" in note, "though the first arm has its size"
 
 
 def test_arms_of_one_start_share_a_note_and_scratch_has_none(tmp_path):

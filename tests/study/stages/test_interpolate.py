@@ -126,8 +126,6 @@ def test_the_weights_name_the_folder_and_not_where_they_lie(recipe, tmp_path, cl
     ("train", "said"),
     [
         ({"init": "pictograms:real"}, "train.init"),
-        ({"init": "arm:unknown"}, "train.init"),
-        ({"init": "arm:real"}, "train.init"),
         ({"init": "clip:nowhere"}, "train.init"),
         ({"init": "clip:CLIP", "image_size": 64}, "train.image_size"),
         ({"init": "clip:CLIP", "method": "linear-probe", "wise_ft": 0.5}, "wise_ft"),

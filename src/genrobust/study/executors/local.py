@@ -59,12 +59,10 @@ class Local:
         """Do the jobs in their order; the first that fails ends the work.
 
         Raises:
-            UserError: A job needs several workers together; raised before any job.
             Exception: Whatever the first job that fails raises.
         """
         if not work.jobs:
             return
-        self.require(max(job.workers for job in work.jobs))
         bar = progress_bar(work.what, work.size, work.unit)
         with bar as shown, counting(work.unit, shown.advance):
             do = work.load()

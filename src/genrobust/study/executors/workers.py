@@ -295,8 +295,6 @@ class Workers(Local):
         if work.alone or not work.jobs:
             Local().run(work)
             return
-        for job in work.jobs:
-            self.require(job.workers)
         failed: list[str] = []
         with progress_bar(work.what, work.size, work.unit) as bar, self.channel() as channel:
             numbers, progress = itertools.count(), Progress(bar)

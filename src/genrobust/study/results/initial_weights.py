@@ -21,8 +21,9 @@ def describe_starts(graph: Graph) -> Iterator[str]:
             starts.setdefault(train.init, []).append(planned)
     for start, begun in starts.items():
         arms = ", ".join(dict.fromkeys(planned.run.of for planned in begun))
+        networks = [(planned.initial, planned.run.train) for planned in begun]
+        prepared = dict.fromkeys(note for of, train in networks if of for note in of.preparation_notes(train))
         first = begun[0]
-        prepared = [] if first.initial is None else first.initial.preparation_notes(first.run.train)
         yield (
             f"{start}: arms that start from it are {arms}.{_one_seed(first)} It was trained on {_seen_by(first)}. A "
             "network that may have seen the styles of the test sets is no fair comparison with one that has not: "

@@ -106,17 +106,11 @@ class TrainedGenerator(Rebuilt):
         """Where it lies, or will lie."""
         from genrobust.generate import training_inputs
 
-        below = "finetuned" if isinstance(self.config, FinetuneConfig) else f"{self.config.noun.replace(' ', '-')}s"
+        below, word = "class-models", f"unet {self.name}"
+        if isinstance(self.config, FinetuneConfig):
+            below, word = "finetuned", f"{Path(self.base.model).name} {self.config.method}"
         inputs = training_inputs(self.objective, self.context.device, self.threads)
-        return artifact_folder(self.context.out / below, self._folder_prefix, inputs)
-
-    @property
-    def _folder_prefix(self) -> str:
-        """What its folder is called before the hash of its inputs."""
-        config, base = self.config, Path(self.base.model).name
-        if isinstance(config, FinetuneConfig):
-            return f"{base} {config.method}"
-        return f"unet {self.name}"
+        return artifact_folder(self.context.out / below, word, inputs)
 
     @property
     def generator(self) -> GeneratorConfig:

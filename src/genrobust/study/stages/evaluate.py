@@ -54,8 +54,8 @@ class Evaluate(Stage):
         fetch_artifacts(self.room)
         jobs: dict[PredictedBy, Job] = {}
         for run in self.runs:
-            weights = weights_hash(self.checkpoints.of(run).folder)
-            jobs[self.predicted_by(run)] = self._job(run, run.name, EVERY, self._all_by(run), weights)
+            weights, made_by = weights_hash(self.checkpoints.of(run).folder), self._all_by(run)
+            jobs[made_by[0]] = self._job(run, run.name, EVERY, made_by, weights)
         for by, clip in self._clip.items():
             jobs[by] = self._job(ZERO_SHOT, ZERO_SHOT, ZERO_SHOT, [by], clip.weights_hash)
         return list(jobs.values())
@@ -128,10 +128,6 @@ class Evaluate(Stage):
         """Return the folders of the predictions by a classifier, made or not, by test set."""
         labels, sets = self.context.data.labels, self.context.test_sets
         return {n: prediction_folder(self.room, by, prediction_inputs(by, n, s, labels)) for n, s in sets.items()}
-
-    def predicted_by(self, run: TrainingRun) -> PredictedBy:
-        """Return what the predictions of a classifier are named after."""
-        return self._all_by(run)[0]
 
     def is_adapted(self, run: TrainingRun) -> bool:
         """Return whether it is adapted, too: it is an arm's, the recipe asks for it, and it has batch norms."""

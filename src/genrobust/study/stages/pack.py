@@ -37,14 +37,14 @@ class Pack(Stage):
             jobs.append(Job(name, f"the copies of {name}", left, row=name, folder=self.folder, total=total))
         return jobs
 
-    def load(self) -> DoJobs:
-        left = {job.key: job for job in self.jobs()}
+    def announce(self, jobs: Sequence[Job]) -> None:
+        for job in jobs:
+            self.context.log(f"packing {job.size:,} images ({job.key})")
 
+    def load(self) -> DoJobs:
         def pack(names: Sequence[str]) -> None:
-            for name in names:
-                job = left[name]
-                self.context.log(f"packing {job.size:,} images ({name})")
-                with ThreadPoolExecutor(cores()) as pool:
+            with ThreadPoolExecutor(cores()) as pool:
+                for name in names:
                     PackedImages(self.images.open(name), self.folder, pool)
 
         return pack

@@ -86,8 +86,6 @@ class Stage(Rebuilt, ABC):
 
     def run(self) -> None:
         """Do what is missing of this stage and of all that it needs."""
-        if any(job.size for job in self.jobs()):
-            self.context.executor.prepare()
         for stage in self.order():
             stage.work()
 
@@ -95,7 +93,7 @@ class Stage(Rebuilt, ABC):
         """Do the missing jobs of this stage alone.
 
         Raises:
-            UserError: Other versions began a job, and it is not to begin anew.
+            UserError: Other versions began a job, and it is not to begin anew; or one needs more workers together.
             GenrobustError: Their results are not found afterwards.
         """
         todo = [job for job in self.jobs() if job.size]
@@ -103,6 +101,7 @@ class Stage(Rebuilt, ABC):
             for folder in self.artifacts(job):
                 require_same_makers(folder, self.context.anew)
         if todo:
+            self.context.executor.require(max(job.workers for job in todo))
             self.announce(todo)
         self.do(todo)
         if todo and (lost := [job for job in self.jobs() if job.size]):

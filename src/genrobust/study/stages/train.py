@@ -140,7 +140,8 @@ def _require_same_images(planned: PlannedCheckpoint) -> None:
     if read_checkpoint_info(planned.folder).training.get("mixture") != planned.mixture().fingerprint:
         raise UserError(
             f"{planned.run.name}: the images in {', '.join(p.source for p in planned.run.parts)} are not those that "
-            f"{planned.folder} was trained on: restore them, or delete that folder to train again"
+            f"{planned.folder} was trained on: restore them, or delete that folder to train again, and the folders of "
+            "arms that start from it and of filters that it judges"
         )
 
 

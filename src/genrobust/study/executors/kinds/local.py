@@ -61,7 +61,7 @@ class LocalConfig(ExecutorConfig):
 
 
 class Processes(Workers):
-    """Worker processes for `recipe`: `count` of them, or the number in the environment variable GENROBUST_WORKERS.
+    """Worker processes for `recipe`: `count` of them, or `execute.workers`, or as GENROBUST_WORKERS says.
 
     By default there are as many as this machine has room for: on CPUs cores / `recipe.threads`, or fewer if memory
     is short; on CUDA one per GPU. Workers start with each work that has jobs for more than one, and end with it, or
@@ -74,7 +74,7 @@ class Processes(Workers):
     def __init__(self, recipe: Recipe, count: int | None = None) -> None:
         self._threads, self._gpus = recipe.threads, _gpus(recipe.device)
         self._preload = [*PRELOAD, *(PRELOAD_TO_GENERATE if recipe.generator is not None else ())]
-        count = _asked() if count is None else count
+        count = count or (recipe.execute.workers if isinstance(recipe.execute, LocalConfig) else None) or _asked()
         self._asked = count is not None
         self._count = count or self._room()
 

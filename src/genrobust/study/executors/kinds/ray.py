@@ -116,7 +116,7 @@ class Ray(Workers):
         """How many workers the nodes have room for, if nobody else uses them; without those that have none."""
         rooms = {}
         for node in _nodes():
-            gpus = node["Resources"].get("GPU", 0) // self._gpus if self._gpus else math.inf
+            gpus = node["Resources"].get("GPU", 0) / self._gpus if self._gpus else math.inf  # 1 // 0.2 is 4
             rooms[node["NodeID"]] = int(min(node["Resources"].get("CPU", 0) // self._cpus, gpus))
         return {node: room for node, room in rooms.items() if room}
 
