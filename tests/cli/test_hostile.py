@@ -170,7 +170,7 @@ MODELS = [  # programs as weights, and weights that are no numbers
 JSON = "effective-robustness --id clean --shift shifted table.csv --json"
 TARGET = (file("target.json", "{}"), link("link.json", "target.json"))
 OUTPUTS = [  # devices, pipes, links, folders and inputs as outputs
-    row(f"{JSON} pipe", "", fifo("pipe"), codes=(0,), check=still_a_pipe("pipe")),
+    row(f"{JSON} pipe --overwrite", "pipe", fifo("pipe"), check=still_a_pipe("pipe")),
     row(f"{JSON} link.json", "link.json", *TARGET, check=still_a_link("link.json")),
     row(f"{JSON} link.json --overwrite", "link.json", *TARGET, codes=(0,), check=still_a_link("link.json")),
     row(f"{JSON} table.csv --overwrite", "table.csv & input"),

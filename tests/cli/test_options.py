@@ -1,4 +1,4 @@
-"""Numbers of options: each has bounds, and what is no number is refused before a command begins."""
+"""Values of options and of the environment that no command can use, or that a shell leaves alone."""
 
 from __future__ import annotations
 
@@ -7,28 +7,6 @@ from pathlib import Path
 
 import pytest
 from typer.testing import Result
-
-NUMBERS = [  # command with the value left out, the option, values that are refused
-    ("show small.yaml --prompts", "--prompts", ["0", "many"]),
-    ("train small.yaml --workers", "--workers", ["0", "100000"]),
-    ("predict resnet18 images --top", "--top", ["0"]),
-    ("predict resnet18 images --batch-size", "--batch-size", ["0"]),
-    ("audit images --batch-size", "--batch-size", ["0"]),
-    ("effective-robustness --id clean --shift clean table.csv --min-id", "--min-id", ["101"]),
-]
-
-
-@pytest.mark.parametrize(
-    ("line", "option", "value"), [(line, option, value) for line, option, values in NUMBERS for value in values]
-)
-def test_a_number_that_no_command_can_use_names_its_option(
-    genrobust: Callable[..., Result], recipe: Path, line: str, option: str, value: str
-) -> None:
-    done = genrobust(*line.split(), value)
-    assert done.exit_code == 2
-    assert option in done.stderr and "unexpected" not in done.stderr
-    assert len(done.stderr) < 2000
-    assert sorted(path.name for path in recipe.parent.iterdir()) == ["small.yaml"]
 
 
 @pytest.mark.parametrize("value", ["0", "10000", "nan"])

@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Annotated, get_args, get_origin
 
 import pytest
 import typer
@@ -57,6 +58,18 @@ def test_commands_of_a_study_share_their_options() -> None:
         assert any({"--out", "--runs"} <= {*p.opts} for p in COMMANDS[name].params), "two names of one option"
     for name in ("predict", "export", "audit", "benchmark"):
         assert {"--set", "--quick", "--run", "--runs"} <= {*options[name]}
+
+
+def test_every_number_of_an_option_has_bounds() -> None:
+    params = {
+        f"{name} {key}": of.annotation
+        for name, command in COMMANDS.items()
+        for key, of in inspect.signature(command.callback).parameters.items()
+    }
+    annotated = {name: get_args(of) for name, of in params.items() if get_origin(of) is Annotated}
+    numbers = {name: how for name, (of, how) in annotated.items() if {int, float} & {of, *get_args(of)}}
+    assert {"predict top", "train workers", "effective-robustness min_id"} <= numbers.keys()
+    assert [name for name, how in numbers.items() if how.min is None or how.max is None] == []
 
 
 def test_recipes_lists_the_installed_ones(genrobust: Run) -> None:

@@ -20,10 +20,11 @@ COMMANDS = (
     *("benchmark --models {} --on {}", "export {} --to parquet", "export {} --to timm", "predict {} images"),
     *(
         "predict resnet18 {} --out {}",
-        "export {} --to timm --push me/icons",
-        "export made --to parquet --push {}",
+        "effective-robustness --id a --shift b {}",
+        "show small.yaml --yaml --set title={}",
+        "{}",
+        "show small.yaml {}",
     ),
-    *("effective-robustness --id a --shift b {}", "show small.yaml --yaml --set title={}", "{}", "show small.yaml {}"),
     *(
         "init --train images --test images --server {} --model x",
         "generate small.yaml --set generator.model={}",

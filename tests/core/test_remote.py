@@ -257,7 +257,6 @@ def test_another_process_gets_the_password(tmp_path, monkeypatch):
 
 def test_folders_are_what_they_were(tmp_path):
     assert local_folder("runs") == Path("runs")
-    assert local_folder(f"file://{tmp_path}") == tmp_path
     assert local_folder(tmp_path) == tmp_path
     with pytest.raises(UserError, match="URL"):
         local_folder(Path(URL))
@@ -271,7 +270,7 @@ def test_each_url_has_a_copy_of_its_own(tmp_path, monkeypatch):
 
 
 MISTAKES = [
-    *("s3x://b/x", "http://127.0.0.1:1/x", "s3://", "memory://", "C://x", "file://rel", "s3:/b/x"),
+    *("s3x://b/x", "http://127.0.0.1:1/x", "s3://", "memory://", "C://x", "file:///x", "s3:/b/x"),
     *("zip://a.zip::s3://b/x", "s3://b/../x", "s3://b//x", "s3://b\0/x", "memory://\x1b[2J"),
 ]
 

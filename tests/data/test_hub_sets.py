@@ -16,7 +16,6 @@ from genrobust.data.readers.folders import Folders
 @pytest.fixture
 def hub(pictogram_data, monkeypatch, tmp_path):
     """A hub with icons of two classes by split, and by domain; the folder holds the same files."""
-    monkeypatch.setattr(Hub, "readers", ())
     images, root = pictogram_data.train, tmp_path / "files"
     for part in ("train", "test", "domains/ink", "domains/oil"):
         for label in range(2):

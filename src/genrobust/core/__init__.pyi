@@ -27,7 +27,6 @@ from .errors import (
     Busy as Busy,
     DiskFull as DiskFull,
     GenrobustError as GenrobustError,
-    MissingPackage as MissingPackage,
     NewerVersion as NewerVersion,
     OutOfMemory as OutOfMemory,
     UserError as UserError,

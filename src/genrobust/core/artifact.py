@@ -385,7 +385,10 @@ class Artifact:
             content = parse_json(path.read_bytes())
             version = content.get("genrobust_format")
             if isinstance(version, int) and version > FORMAT:
-                raise NewerVersion(path, f"is of format {version}, and this version of genrobust reads format {FORMAT}")
+                raise NewerVersion(
+                    f"{path} is of format {version}, and this version reads format {FORMAT}: a newer version of "
+                    "genrobust wrote it; upgrade to that"
+                )
             if version != FORMAT:
                 raise UserError(
                     f"{path} is of format {version!r}, and this version of genrobust reads format {FORMAT}: move the "

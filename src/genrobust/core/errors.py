@@ -13,9 +13,6 @@ class GenrobustError(Exception):
 
     exit_code = 1
 
-    def __reduce__(self) -> tuple[Any, ...]:  # also of one whose class makes its message of other arguments
-        return type(self).__new__, (type(self), *self.args), self.__dict__
-
 
 class UserError(GenrobustError):
     """A mistake in the user's input: an option, a recipe, a folder, an image (exit code 2)."""
@@ -56,25 +53,17 @@ def some_of(things: Iterable[object], most: int = 10, separator: str = ", ") -> 
     return separator.join(texts[:most]) + more
 
 
-class MissingPackage(UserError):
-    """An optional package is not installed."""
-
-    def __init__(self, package: str, extra: str, why: str) -> None:
-        super().__init__(f"{why} needs the package {package}, which is not installed: pip install 'genrobust[{extra}]'")
-
-
 def require_packages(packages: Iterable[str], extra: str, why: str) -> None:
-    """Raise MissingPackage unless all optional `packages`, which come with `extra`, are installed; load none."""
+    """Raise UserError unless all optional `packages`, which come with `extra`, are installed; load none."""
     for package in packages:
         if find_spec(package) is None:
-            raise MissingPackage(package, extra, why)
+            raise UserError(
+                f"{why} needs the package {package}, which is not installed: pip install 'genrobust[{extra}]'"
+            )
 
 
 class NewerVersion(UserError):
     """A newer version of genrobust wrote a file."""
-
-    def __init__(self, file: object, fact: str) -> None:
-        super().__init__(f"{file} {fact}: a newer version of genrobust wrote it; upgrade to that")
 
 
 def one_line(error: BaseException) -> str:

@@ -13,7 +13,7 @@ from typing import BinaryIO
 from genrobust.core.errors import UserError
 from genrobust.core.files import make_folder, refusing, replacing
 
-_STREAMS = {"-": "stdout", "/dev/stdout": "stdout", "/dev/stderr": "stderr"}
+_STDOUT = "-"
 
 
 def expand_home(path: str) -> str:
@@ -23,10 +23,10 @@ def expand_home(path: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class OutputFile:
-    """A file that a user names for output, which may be anything: ``-`` and devices are written to, links are followed.
+    """A file that a user names for output: ``-`` is standard output, and links are followed.
 
     Attributes:
-        ending: How the name of a file of this kind ends, such as ".csv"; "" for any. A device may be called anything.
+        ending: How the name of a file of this kind ends, such as ".csv"; "" for any.
         inputs: The files that the output is made of, which it must not be.
         overwrite: Replaces an existing file.
     """
@@ -44,11 +44,12 @@ class OutputFile:
                 the system refuses to look.
         """
         path = self.path
+        if str(path) == _STDOUT:
+            return path
+        target = Path(os.path.realpath(path))
         with refusing(path):
-            if str(path) in _STREAMS or _is_device(path):
-                return path
-            target = Path(os.path.realpath(path))
-        if target.is_dir():
+            is_folder = target.is_dir()
+        if is_folder:
             raise UserError(f"{path} is a folder: name a file in it")
         if str(target) in map(os.path.realpath, self.inputs):
             raise UserError(f"{path} is an input of this command: name another file for its output")
@@ -61,27 +62,18 @@ class OutputFile:
 
     @contextmanager
     def writing(self) -> Iterator[BinaryIO]:
-        """Write the file. A regular or a new one appears whole or not at all; missing folders on the way are made.
+        """Write the file, which appears whole or not at all; missing folders on the way are made.
 
         Raises:
-            UserError: As for `check`.
+            UserError: As for `check`; or it is a pipe or a device.
             DiskFull, GenrobustError: The disk is full; the system refuses otherwise.
         """
-        path, target = self.path, self.check()
-        if str(path) in _STREAMS:  # a file behind it, as in `> out.txt`, must not be renamed away
-            stream = getattr(sys, _STREAMS[str(path)])
-            with refusing(path):
-                yield stream.buffer
-                stream.flush()
-        elif _is_device(path):
-            with refusing(path), path.open("wb") as file:
-                yield file
+        target = self.check()
+        if str(target) == _STDOUT:
+            with refusing(target):
+                yield sys.stdout.buffer
+                sys.stdout.flush()
         else:
             make_folder(target.parent)
             with replacing(target) as file:
                 yield file
-
-
-def _is_device(path: Path) -> bool:
-    """Whether `path` is there, and neither a file nor a folder: such as a pipe or the terminal."""
-    return path.exists() and not (path.is_file() or path.is_dir())

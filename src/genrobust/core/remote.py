@@ -47,8 +47,6 @@ def local_folder(out: Path | str) -> Path:
         raise UserError("the output folder has an empty name: name a folder, or . for the current one")
     if isinstance(out, Path) and _URL.match(text):
         raise UserError(f"{text} is a URL, and a folder is needed here: only commands of a study take URLs")
-    if text.startswith("file:///"):
-        return Path(text.removeprefix("file://"))
     if isinstance(out, Path) or not ("://" in text or _URL.match(text)):
         return Path(expand_home(text))
     if (url := text.rstrip("/")) not in _opened:

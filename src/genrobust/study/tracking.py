@@ -19,7 +19,7 @@ class Tracking:
     `recipe` is the recipe as YAML, which is shown beside every run.
 
     Raises:
-        MissingPackage: TensorBoard is not installed.
+        UserError: TensorBoard is not installed.
     """
 
     def __init__(self, folder: Path | None, recipe: str) -> None:

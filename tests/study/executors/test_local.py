@@ -7,7 +7,7 @@ import pytest
 from scribe import work
 from small import count_of, recipe_of
 
-from genrobust.core import DiskFull, MissingPackage, UserError
+from genrobust.core import DiskFull, UserError
 from genrobust.study import Local, open_executor
 
 
@@ -44,5 +44,5 @@ def test_a_device_that_is_not_here_is_refused():
 
 def test_without_ray_a_line_says_how_to_get_it(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "ray", None)  # as if it were not installed
-    with pytest.raises(MissingPackage, match=r"^--executor ray needs .* pip install 'genrobust\[ray\]'$"):
+    with pytest.raises(UserError, match=r"^--executor ray needs .* pip install 'genrobust\[ray\]'$"):
         open_executor(recipe_of(), tmp_path, "ray")

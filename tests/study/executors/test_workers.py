@@ -10,7 +10,6 @@ from genrobust.core import (
     Busy,
     DiskFull,
     GenrobustError,
-    MissingPackage,
     NewerVersion,
     OutOfMemory,
     UserError,
@@ -31,8 +30,7 @@ class Local(Exception):
     [
         Busy("in use"),
         UserError("wrong"),
-        MissingPackage("ray", "ray", "--executor ray"),
-        NewerVersion("a", "is new"),
+        NewerVersion("is new"),
         DiskFull("full"),
         OSError(errno.ENOSPC, "full", "a"),
         GenrobustError("failed"),

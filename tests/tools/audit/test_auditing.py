@@ -156,7 +156,7 @@ def test_models_judge_labels_and_no_batch_size_changes_what_they_say(
     assert shares == {j["judge"]: j["agreement"]["share"] for j in again["judgments"]}
     assert set(shares) == {"the classifier", "zero-shot CLIP"}
     (quality,), (same,) = facts["qualities"], again["qualities"]
-    assert quality["agreement"] == shares["zero-shot CLIP"]
+    assert (quality["source"], quality["agreement"]) == ("dataset", shares["zero-shot CLIP"])
     assert quality["clip_score"] == pytest.approx(same["clip_score"], abs=1e-4)
 
 

@@ -7,22 +7,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
 from huggingface_hub import DatasetCard
 from made import GIVEN_UP, IDS, PER_CLASS, contents, refused, write_dataset
 
 TOTAL = len(IDS) * PER_CLASS
-MISTAKES = {
-    "": "--to",
-    "--to tfrecord": "'tfrecord'",
-    "--to parquet --out {dataset}": "is there already",
-}
-
-
-@pytest.mark.parametrize("words", MISTAKES)
-def test_a_mistake_is_named_and_writes_nothing(run, tmp_path, dataset, words):
-    refused(run(*(word.format(dataset=dataset) for word in words.split())), MISTAKES[words])
-    assert not list(tmp_path.iterdir())
 
 
 def test_what_lies_in_a_folder_stays(run, export, tmp_path):

@@ -104,6 +104,14 @@ def test_no_variant_trains_as_an_arm_or_another_variant(icons):
         Tuning(one, "runs", 3600, Processes(one), "")
 
 
+def test_a_linear_probe_has_no_shorter_round(icons):
+    probe = {"name": "probe", "mixture": "real", "train": {"init": "clip:pictograms", "method": "linear-probe"}}
+    given = [f"arms={json.dumps([*RECIPE['arms'], probe])}", "tune.over={weight: [2]}"]
+    tuning = Tuning(load_recipe(icons(), given), "runs", 3600, Local(), "")
+    _, runs = tuning._round(tuning.variants, 1 / 3)
+    assert ("probe", "a linear probe") in runs.values() and ("mixed", "12 steps") in runs.values()
+
+
 @pytest.mark.parametrize(
     ("best", "needs"),
     [

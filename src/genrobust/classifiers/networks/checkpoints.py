@@ -73,7 +73,8 @@ def read_checkpoint_info(folder: Path) -> CheckpointInfo:
     if manifest.kind != CHECKPOINT:
         raise UserError(f"{path} is not that of a checkpoint: its kind is {manifest.kind!r}; name the folder of one")
     if unknown := sorted(manifest.about.keys() - {field.name for field in fields(CheckpointInfo)}):
-        raise NewerVersion(path, f"has the key {unknown[0]!r}, which this version of genrobust does not know")
+        what = f"has the key {unknown[0]!r}, which this version does not know"
+        raise NewerVersion(f"{path} {what}: a newer version of genrobust wrote it; upgrade to that")
     with reading(path, ValueError, TypeError, then=f": delete {folder} and train it again", kind=GenrobustError):
         return CheckpointInfo(**manifest.about)
 

@@ -18,7 +18,7 @@ from genrobust.classifiers.networks.logits import blame_network
 from genrobust.classifiers.preprocess import prepare, protocol
 from genrobust.classifiers.sources.timm_config import MOST_PIXELS, ClassifierMetadata, data_config
 from genrobust.classifiers.sources.timm_models import class_ids, prepare_as_timm
-from genrobust.core import MissingPackage, UserError, digest, hash_file, parse_json, reading
+from genrobust.core import UserError, digest, hash_file, parse_json, reading, require_packages
 
 # Metadata of a file, as JSON: the keys of timm's config.json.
 LABELS, DESCRIPTIONS, CONFIG = "label_names", "label_descriptions", "pretrained_cfg"
@@ -58,8 +58,7 @@ def open_onnx(path: Path, names: Sequence[str] | None) -> OpenClassifier:
     prepared and what the classes are.
 
     Raises:
-        UserError: A file of another kind, or classes of unknown names.
-        MissingPackage: onnxruntime is not installed.
+        UserError: A file of another kind, or classes of unknown names; or onnxruntime is not installed.
     """
     network = OnnxNetwork(path)
     size, takes_floats = _input_format(network.session, path)
@@ -145,10 +144,9 @@ def _hash_weights(path: Path) -> str:
 
 
 def _start_session(path: Path, device: str) -> Any:
-    try:
-        import onnxruntime
-    except ImportError:
-        raise MissingPackage("onnxruntime", "onnx", f"the ONNX file {path}") from None
+    require_packages(["onnxruntime"], "onnx", f"the ONNX file {path}")
+    import onnxruntime
+
     if not path.is_file():
         raise UserError(f"no file {path}")
     preferred = ["CUDAExecutionProvider"] if device == "cuda" else []

@@ -80,8 +80,7 @@ class ExecutorConfig(ExecuteConfig, ABC):
         """Return an executor for the jobs of `recipe`, whose results go to `out`.
 
         Raises:
-            UserError: It cannot run here, or nobody answers.
-            MissingPackage: Its package is not installed.
+            UserError: It cannot run here, its package is not installed, or nobody answers.
         """
 
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -28,9 +27,9 @@ from genrobust.core import (
     KeptParts,
     SourceQuality,
     check_not_empty,
-    cores,
     fair_order,
     progress_bar,
+    reading_pool,
 )
 from genrobust.data import (
     DISTANCE,
@@ -164,7 +163,7 @@ class Measuring:
 
     def _frames(self, images: ImageSet) -> np.ndarray:
         """Return the frames of `images`, uint8 [N, 72, 64]."""
-        with ThreadPoolExecutor(min(8, cores())) as pool:
+        with reading_pool() as pool:
 
             def read(part: ImageSet, advance: Advance) -> Arrays:
                 frames = []
@@ -189,7 +188,7 @@ class Measuring:
         real = None if sets.real is None else _source(sets.real, embed(sets.real))
         audit.diversity = list(_diversity(mine, real))
         if real is None:
-            audit.qualities = qualities({REAL: mine}, classes)
+            audit.qualities = tuple(replace(of, source="dataset") for of in qualities({REAL: mine}, classes))
             return
         first, second = (SourceEmbeddings(real.embeddings[i], real.labels[i], len(i)) for i in halves(real.labels))
         audit.qualities = qualities({"dataset": mine, REAL: real}, classes)

@@ -1,4 +1,4 @@
-"""Exports datasets and classifiers to the formats of other programs, with cards, and pushes them to the hub."""
+"""Exports datasets and classifiers to the formats of other programs, with cards."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -20,16 +20,12 @@ def export(
     to: Annotated[str, option("--to FORMAT", "imagefolder or parquet for a dataset; timm or onnx for a classifier.")],
     out: Annotated[Path | None, option("--out DIR", "Output folder; default: WHAT-FORMAT here.")] = None,
     license: Annotated[str, option("--license ID", "License of the exported work, such as cc-by-4.0.")] = "other",
-    push: Annotated[
-        str | None, option("--push REPO", "Push it to this repository on the Hugging Face hub; a new one is private.")
-    ] = None,
 ) -> None:
-    """Export a dataset or a classifier with a card, and push it to the hub.
+    """Export a dataset or a classifier with a card.
 
     Example: genrobust export pictograms:generated --to parquet
     """
     from genrobust.study import recipe_and_name
-    from genrobust.tools.export.folder import push as run_push
 
     form = FORMATS.get(to)()
     if not isinstance(form, Format):
@@ -51,5 +47,3 @@ def export(
         of_study = (None, None) if study is None else (study.recipe.evaluate, study.data.labels.descriptions)
         export_classifier(checkpoint, form, folder, studies.results(what), arm, license, *of_study)
     tell(folder)
-    if push is not None:
-        tell(run_push(folder, push, "dataset" if isinstance(form, Format) else "model"))

@@ -14,7 +14,7 @@ from genrobust.classifiers import AUTO, with_precision
 from genrobust.data import NAMES, OK, USED, ShardDataset, kept_indices, making, read_filter
 from genrobust.recipe import recipe_yaml
 from genrobust.study import Studies, recipe_and_name
-from genrobust.tools.export.folder import TRAIN, VALIDATION, new_folder, write_card
+from genrobust.tools.export.folder import new_folder, write_card
 from genrobust.tools.export.format import Content, Format
 
 # The columns of an image that are left out where no image has a value.
@@ -80,5 +80,5 @@ def _read_content(shards: ShardDataset, indices: np.ndarray) -> Content:
     for name, texts in (("class_id", classes.label_names), ("class_name", classes.names)):
         columns[name] = pa.array(texts).take(images["label"])
     columns |= {name: images[name] for name in OPTIONAL if {*images[name].unique().to_pylist()} - {None, ""}}
-    split = VALIDATION if shards.is_val else TRAIN
+    split = "validation" if shards.is_val else "train"
     return Content(shards, indices, pa.table(columns), pc.sum(images["size"]).as_py(), classes, split)

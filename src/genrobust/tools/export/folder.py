@@ -1,4 +1,4 @@
-"""The folder of an export, which appears complete or not at all, its card, and its way to the Hugging Face hub."""
+"""The folder of an export, which appears complete or not at all, and its card."""
 
 from __future__ import annotations
 
@@ -8,15 +8,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import CardData, HfApi
-from huggingface_hub.errors import HTTPError
+from huggingface_hub import CardData
 from markupsafe import Markup
 
 from genrobust import __version__
-from genrobust.core import GenrobustError, make_folder, one_line, refusal, templates
+from genrobust.core import make_folder, refusal, templates
 from genrobust.report import count, escaped, fenced, number, span
-
-SPLITS = TRAIN, VALIDATION = "train", "validation"  # as Hugging Face calls them
 
 
 @contextmanager
@@ -41,30 +38,3 @@ def write_card(folder: Path, template: str, header: CardData, **values: Any) -> 
     environment.globals |= {"count": count, "fenced": fenced, "number": number, "span": span, "version": __version__}
     text = environment.get_template(template).render(name=folder.name, license=header.get("license"), **values)
     (folder / "README.md").write_text(f"---\n{header}\n---\n{text}", encoding="utf-8")
-
-
-def push(folder: Path, repo: str, kind: str) -> str:
-    """Push `folder` to the repository `repo`, a "dataset" or a "model", and return its address there.
-
-    A missing repository is created as a private one; of an earlier export, the images of the same split are deleted.
-
-    Raises:
-        GenrobustError: The hub refuses it, cannot be reached, or fails.
-    """
-    api = HfApi()
-    splits = [name for name in SPLITS if (folder / name).is_dir() or any(folder.glob(f"data/{name}-*"))]
-    try:
-        commit = api.upload_folder(
-            repo_id=api.create_repo(repo, repo_type=kind, private=True, exist_ok=True).repo_id,
-            repo_type=kind,
-            folder_path=folder,
-            commit_message=f"{folder.name}, by genrobust",
-            # What an earlier export may have left: the number of files is part of the names of some.
-            delete_patterns=[path for name in splits for path in (f"data/{name}-*-of-*.parquet", f"{name}/*")] or None,
-        )
-    except (HTTPError, OSError, RuntimeError, ValueError) as error:  # RuntimeError: of the library for large files
-        raise GenrobustError(
-            f"cannot push to {repo} on {api.endpoint}: {one_line(error)}\n{folder} is complete: fix this (hf auth "
-            f"login takes a token that may write), then hf upload {repo} {folder} --repo-type {kind} --private"
-        ) from error
-    return str(commit.repo_url)

@@ -204,13 +204,16 @@ class Tuning:
         return Study(recipe, self.out, self.command, self.say, self.executor)
 
     def _shortened(self, variant: Variant, share: float) -> tuple[Variant, str]:
-        """A variant that trains for a share of its time, and that time in words."""
+        """A variant that trains for a share of its time, and that time in words; a linear probe has no steps."""
         train = self.all_arms.train_of(self.all_arms.arm(variant.name))
-        steps = None if train.steps is None else max(round(train.steps * share), min(SHORTEST, train.steps))
-        epochs = None if train.epochs is None else train.epochs * share
-        words = f"{epochs:.3g} epochs" if steps is None else f"{steps} steps"
+        length, words = dict[str, Any](), "a linear probe"
+        if train.probes != "only":
+            steps = None if train.steps is None else max(round(train.steps * share), min(SHORTEST, train.steps))
+            epochs = None if train.epochs is None else train.epochs * share
+            length |= {"steps": steps, "epochs": epochs}
+            words = f"{epochs:.3g} epochs" if steps is None else f"{steps} steps"
         name = f"{variant.name}, {words}"
-        arm = {**variant.arm, "name": name, "train": {**variant.arm["train"], "steps": steps, "epochs": epochs}}
+        arm = {**variant.arm, "name": name, "train": {**variant.arm["train"], **length}}
         return replace(variant, name=name, arm=arm), words
 
     def _round(self, entered: Iterable[str], share: float) -> tuple[Study, dict[TrainingRun, tuple[str, str]]]:

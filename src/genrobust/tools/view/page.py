@@ -16,10 +16,6 @@ import pyarrow.compute as pc
 import uvicorn
 from PIL import Image
 from starlette.applications import Starlette
-from starlette.concurrency import run_in_threadpool
-from starlette.exceptions import HTTPException
-from starlette.middleware import Middleware
-from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 from starlette.routing import Mount, Route
@@ -32,7 +28,6 @@ HOST = "127.0.0.1"
 PAGE = 200  # images at once
 SIDE, LARGE = 256, 2048  # pixels: what is larger is shown smaller, in the grid and alone
 REASONS = ("wrong class", "artifacts", "duplicate", "other")
-LONGEST = 200  # characters of a reason
 UNREVIEWED, ACCEPTED, REJECTED = STATES = ("unreviewed", "accepted", "rejected")
 # Beside the policy in the page: it lies in no frame of another one, and no link tells its address, which has the token.
 PAGE_HEADERS = {
@@ -54,11 +49,6 @@ class Viewer:
         self._shards = images if isinstance(images, ShardDataset) else None
         self._styles = np.array(images.styles)
         self._scores = {name: np.array(of) for name, of in by_image.items() if of and isinstance(of[0], float)}
-
-    @property
-    def can_decide(self) -> bool:
-        """Whether the images are those of a generated dataset."""
-        return self._shards is not None
 
     @cached_property
     def _prompts(self) -> list[str]:
@@ -93,7 +83,7 @@ class Viewer:
         decisions = {} if review is None else dict.fromkeys(review.accepted, "") | review.rejected
         chosen = np.ones(len(images), dtype=bool)
         if name := query.get("class"):
-            chosen &= images.labels == (self._names.index(name) if name in self._names else -1)
+            chosen &= images.labels == self._names.index(name)
         if style := query.get("style"):
             chosen &= self._styles == style
         if text := query.get("text", "").strip().casefold():
@@ -102,17 +92,13 @@ class Viewer:
             chosen &= np.array([_state(decisions.get(key)) == state for key in images.keys], dtype=bool)
         order = self._order(query.get("sort", ""))
         found = order[chosen[order]]
-        last, asked = max(0, len(found) - 1) // PAGE * PAGE, query.get("start", "")
-        start = min(int(asked[:9]), last) if asked.isdecimal() else 0
+        start = min(int(query.get("start", 0)), max(0, len(found) - 1) // PAGE * PAGE)
         shown = [self._describe(i, decisions) for i in found[start : start + PAGE].tolist()]
         return {"total": len(found), "start": start, "images": shown, "counts": review and _counts(review)}
 
     def decide(self, index: int, reason: str | None) -> dict[str, int]:
-        """Decide about an image, as `data.decide`; returns how many images are decided, by state.
-
-        The images are those of a generated dataset.
-        """
-        assert self._shards is not None
+        """Decide about an image, as `data.decide`; returns how many images are decided, by state."""
+        assert self._shards is not None  # the page of other images has no buttons
         return _counts(decide(self._shards, [self.images.keys[index]], reason))
 
     def picture(self, index: int, side: int) -> bytes:
@@ -144,10 +130,7 @@ class Viewer:
 
 
 def viewer_app(viewer: Viewer, token: str) -> Starlette:
-    """Return the web application below ``/token/``; everything else is forbidden, and so is another Host.
-
-    Without the check of the Host, a page from elsewhere could read the answers, under a name that it lets lead here.
-    """
+    """Return the web application below ``/token/``, which no page from elsewhere can guess; all else is forbidden."""
     html = viewer.html()
 
     def page(request: Request) -> Response:
@@ -156,25 +139,13 @@ def viewer_app(viewer: Viewer, token: str) -> Starlette:
     def images(request: Request) -> Response:
         return JSONResponse(viewer.find(request.query_params), headers={"Cache-Control": "no-store"})
 
-    def index_of(value: object) -> int:
-        if not isinstance(value, int) or not 0 <= value < len(viewer.images):
-            raise HTTPException(404, "no such image")
-        return value
-
     def picture(request: Request) -> Response:
-        index = index_of(request.path_params["index"])
-        data = viewer.picture(index, SIDE if request.path_params["kind"] == "thumbnails" else LARGE)
+        side = SIDE if request.path_params["kind"] == "thumbnails" else LARGE
+        data = viewer.picture(request.path_params["index"], side)
         return Response(data, media_type=media_type(data), headers=PICTURE_HEADERS)
 
-    async def decision(request: Request) -> Response:
-        try:
-            body = await request.json()
-            index, reason = index_of(body["index"]), body["reason"]
-        except (ValueError, LookupError, TypeError, RecursionError):  # the last for lists in lists
-            raise HTTPException(400, "a decision has an index and a reason") from None
-        if not (reason is None or (isinstance(reason, str) and len(reason) <= LONGEST)):
-            raise HTTPException(400, f"a reason is a text of up to {LONGEST} characters, or null")
-        return JSONResponse(await run_in_threadpool(viewer.decide, index, reason))
+    def decision(request: Request) -> Response:
+        return JSONResponse(viewer.decide(request.path_params["index"], request.query_params.get("reason")))
 
     def failed(request: Request, error: Exception) -> Response:
         return PlainTextResponse(str(error), 500)
@@ -183,14 +154,13 @@ def viewer_app(viewer: Viewer, token: str) -> Starlette:
         Route("/", page),
         Route("/images", images),
         Route("/{kind}/{index:int}", picture),
-        *([Route("/decisions", decision, methods=["POST"])] if viewer.can_decide else []),
+        Route("/decisions/{index:int}", decision, methods=["POST"]),
     ]
     return Starlette(
         routes=[
             Mount(f"/{token}", routes=routes),
             Mount("/", PlainTextResponse("forbidden: open the address that genrobust view printed", 403)),
         ],
-        middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=[HOST, "localhost"], www_redirect=False)],
         exception_handlers={GenrobustError: failed},
     )
 

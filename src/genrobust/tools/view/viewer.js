@@ -1,10 +1,10 @@
 // The page on which a person reviews images. All that comes from the server is set as text or as a property.
 const find = (selector) => document.querySelector(selector);
-const [grid, panel, form, help] = [".tiles", ".chosen", ".controls", "dialog"].map(find);
+const [grid, panel, form] = [".tiles", ".chosen", ".controls"].map(find);
 const total = find(".counts").textContent;
 const reasons = [...document.querySelectorAll("[data-reason]")].map((button) => button.dataset.reason).filter(Boolean);
 const undone = []; // images with the reason that each had before its decision, the last at the end
-let [images, start, count, current, lastReason] = [[], 0, 0, 0, reasons[0]];
+let [images, start, count, current] = [[], 0, 0, 0];
 let [asked, saved] = [0, Promise.resolve()]; // decisions are saved one after another
 
 const state = (reason) => (reason === null ? "unreviewed" : reason ? "rejected" : "accepted");
@@ -109,9 +109,9 @@ const save = (image, reason) => {
   const before = image.reason;
   image.reason = reason;
   mark(image);
-  const body = JSON.stringify({ index: image.index, reason });
+  const query = reason === null ? "" : `?${new URLSearchParams({ reason })}`;
   saved = saved
-    .then(() => answer("decisions", { method: "POST", headers: { "Content-Type": "application/json" }, body }))
+    .then(() => answer(`decisions/${image.index}${query}`, { method: "POST" }))
     .then(showCounts)
     .catch((error) => {
       image.reason = before;
@@ -122,7 +122,6 @@ const save = (image, reason) => {
 const decide = (reason) => {
   const image = images[current];
   if (!image || !reasons.length) return; // one's own images can only be looked at
-  if (reason) lastReason = reason;
   undone.push([image, image.reason]);
   save(image, reason);
   if (current + 1 < images.length || start + images.length < count) move(1);
@@ -142,23 +141,18 @@ const keys = {
   ArrowRight: () => move(1),
   ArrowUp: () => current >= columns() && move(-columns()),
   ArrowDown: () => current + columns() < images.length && move(columns()),
-  Home: () => go(0),
-  End: () => go(images.length - 1),
   a: () => decide(""),
-  r: () => decide(lastReason),
-  Delete: () => decide(lastReason),
   u: undo,
   n: next,
   p: () => previous(),
-  "/": () => form.elements.text.focus(),
-  "?": () => help.showModal(),
+  "/": () => form.elements.text?.focus(), // which one's own images lack
   ...Object.fromEntries(reasons.map((reason, i) => [i + 1, () => decide(reason)])),
 };
 document.addEventListener("keydown", (event) => {
-  if (event.ctrlKey || event.metaKey || event.altKey || help.open) return;
+  if (event.ctrlKey || event.metaKey || event.altKey) return;
   if (event.target.matches("input, select")) {
     if (event.key === "Escape") images[current]?.tile.focus();
-  } else if (Object.hasOwn(keys, event.key) && (images.length || event.key === "?" || event.key === "/")) {
+  } else if (Object.hasOwn(keys, event.key) && (images.length || event.key === "/")) {
     event.preventDefault();
     keys[event.key]();
   }
@@ -173,8 +167,7 @@ panel.addEventListener("click", ({ target }) => {
   const button = target.closest("[data-reason]");
   if (button) decide(button.dataset.reason);
 });
-for (const [selector, act] of [[".undo", undo], [".previous", () => previous()], [".next", next], [".ask", () => help.showModal()]]) find(selector).addEventListener("click", act);
+for (const [selector, act] of [[".undo", undo], [".previous", () => previous()], [".next", next]]) find(selector).addEventListener("click", act);
 find(".large").addEventListener("load", ({ target }) => target.classList.toggle("small-image", target.naturalWidth < 128));
-panel.querySelector("details").open = matchMedia("(min-width: 52rem)").matches;
 for (const [name, value] of new URLSearchParams(location.search)) if (form.elements[name]) form.elements[name].value = value;
 load(0);
