@@ -104,7 +104,8 @@ class ReportView:
     @cached_property
     def dagger(self) -> str:
         """What a dagger behind the name of a test set means, after other sentences."""
-        return " † left out of the mean." if self.summary.left_out else ""
+        kinds = (column.kind for table in self.tables.values() for column in table.columns)
+        return " † left out of the mean." if "out" in kinds else ""
 
     @cached_property
     def pictured(self) -> list[str]:
