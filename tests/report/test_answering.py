@@ -142,8 +142,11 @@ def test_an_augmentation_that_may_do_as_well_is_named_beside_the_verdict(record,
     real, generated, last = record.arms
     augmented = replace(last, parts=real.parts, augmentation="autoaugment")
     told = with_difference(record, *ahead, minus=last.name)
-    rival = answer(replace(told, arms=(real, generated, augmented), answer=generated.name)).rival
+    told = replace(told, arms=(real, generated, augmented), answer=generated.name)
+    rival = answer(told).rival
     assert rival == ((f"Augmentation alone {said}: {last.name} reaches 70.0 %.",) if said else ())
+    begun = replace(told, summary=replace(told.summary, pretrained=(last.name,)))
+    assert not answer(begun).rival, "it may be the pretrained network"
 
 
 def test_what_an_augmentation_is_itself_compared_with_is_no_augmentation_alone(record):

@@ -186,8 +186,8 @@ def _leading_set(summary: Summary) -> tuple[str, str]:
 def _rivals(record: StudyRecord, arm: str) -> dict[str, dict[str, Score]]:
     """Return what could help in the place of the generated images of `arm`: retrieved ones, or augmentation alone.
 
-    Of each kind, the arms that trained alike, or for retrieved images, without such, those that are pretrained where
-    `arm` is, with what `arm` has above each: in the study's order, the `MAX_COMPARED` best on the test sets.
+    Of each kind, the arms that trained alike, or for retrieved images, without such, any: those that are pretrained
+    where `arm` is, with what `arm` has above each, in the study's order, the `MAX_COMPARED` best on the test sets.
     """
     summary, (test_set, _) = record.summary, _leading_set(record.summary)
     arms = {one.name: one for one in record.arms}
@@ -195,12 +195,12 @@ def _rivals(record: StudyRecord, arm: str) -> dict[str, dict[str, Score]]:
     if not _is_generated(ours, record):
         return {}
     retrieved, begun = set(NOT_GENERATED) - {REAL}, set(summary.pretrained)
-    controls = [one for one in arms.values() if one.parts.keys() & retrieved and not _is_generated(one, record)]
-    controls = [one for one in controls if (one.name in begun) == (arm in begun)]
+    peers = [one for one in record.arms if (one.name in begun) == (arm in begun)]
+    controls = [one for one in peers if one.parts.keys() & retrieved and not _is_generated(one, record)]
     alike = [one for one in controls if (one.augmentation, _training(one)) == (ours.augmentation, _training(ours))]
     augmented = [
         one
-        for one in arms.values()
+        for one in peers
         if (one.parts, one.drawing) == (real.parts, real.drawing)
         and one.augmentation != real.augmentation
         and one.name != summary.reference_of(real.name)  # what the augmentation of `real` is itself compared with
