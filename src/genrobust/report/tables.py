@@ -65,6 +65,12 @@ def difference_table(summary: Summary, metric: Metric) -> Table | None:
     return _without_empty(Table(columns, shown, caption, minus=minus))
 
 
+def dagger(tables: Iterable[Table]) -> str:
+    """Return what a dagger behind the name of a test set means, as a sentence; "" without any."""
+    kinds = (column.kind for table in tables for column in table.columns)
+    return "† left out of the mean." if "out" in kinds else ""
+
+
 def _further_table(summary: Summary, metric: Metric) -> Table | None:
     table = metric_table(summary, metric)
     at = next((i for i, column in enumerate(table.columns, 1) if column.kind == "mean"), 0) if table else 0
