@@ -96,6 +96,8 @@ def test_the_best_of_a_column_and_its_equals_are_marked(summary):
     level = {**summary.scores, key: replace(summary.scores[key], value=91.04)}
     tied = metric_table(replace(summary, scores=level), TOP1)
     assert [entries[1].best for _, entries in tied.rows] == [True, False, True]
+    alike = summary.scores | {key._replace(arm=arm): summary.scores[key] for arm in summary.arms}
+    assert not any(entries[1].best for _, entries in metric_table(replace(summary, scores=alike), TOP1).rows)
 
 
 def test_further_metrics_have_their_own_digits_and_may_be_better_when_lower(summary):
@@ -122,21 +124,22 @@ def test_differences_are_sure_only_where_the_interval_excludes_zero(summary):
     assert [arm for arm, _ in table.rows] == ["real+generated", "real+retrieved"]
     assert [entry.sure for entry in table.rows[0][1]] == [True, False, False, True, True, True]
     assert table.columns[1].name == "shifts like these" and table.rows[0][1][1].text == "−19.3 to +44.3"
+    assert table.rows[1][1][1].text == "−97.1 to +157.1"  # as the verdict says it
     assert difference_table(replace(summary, arms=("real",)), TOP1) is None
 
 
-def test_a_robustness_with_an_interval_as_wide_as_the_scale_is_no_metric(summary):
-    def with_wide(*arms):
-        wide = {
-            key: replace(score, lo=-80.0, hi=90.0)
-            for key, score in summary.scores.items()
-            if (key.metric, key.minus) == ("er", "") and key.arm in arms
-        }
-        return replace(summary, scores=summary.scores | wide)
+def test_what_was_measured_is_shown_however_wide_its_interval(summary):
+    """A column of the mean would be missed."""
+    key = ScoreKey("er", "real", "solid")
+    wide = replace(summary, scores=summary.scores | {key: replace(summary.scores[key], lo=-80.0, hi=90.0)})
+    assert metric_table(wide, ER).rows[0][1][1].interval == "−80.0 to +90.0"
 
-    table = metric_table(with_wide("real"), ER)
-    assert [arm for arm, _ in table.rows] == ["real+generated", "real+retrieved"]  # no row of dashes
-    assert difference_table(with_wide(*summary.arms), ER) is not None  # but of their differences
+
+def test_a_shift_whose_line_says_too_little_is_marked_as_left_out_of_the_mean(summary):
+    weak = {test: replace(line, r2=0.3 if test == "emoji" else line.r2) for test, line in summary.lines.items()}
+    table = metric_table(replace(summary, lines=weak), ER)
+    assert [(c.name, c.kind) for c in table.columns[1:]] == [("solid", "shift"), ("emoji", "out")]
+    assert table.columns[0].note == "1 of 2 sets"
 
 
 def test_few_groups_of_images_stand_in_place_of_an_interval(summary):

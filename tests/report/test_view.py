@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,48 +10,22 @@ from typing import Any
 import pytest
 
 from genrobust.core import MEAN_OF_SHIFTS, ScoreKey, StudyRecord
-from genrobust.report.nouns import Column, Entry, ReportSection, Table, plain_table
-from genrobust.report.plots import axis
+from genrobust.report.nouns import ReportSection, plain_table
+from genrobust.report.plots import axis, lanes
 from genrobust.report.renderers.html import html
 from genrobust.report.sections.accuracy import accuracy
 from genrobust.report.sections.robustness import robustness
-from genrobust.report.view import SECTIONS, ReportView
+from genrobust.report.view import ReportView
 from genrobust.report.write import write_report
 
 EVIL = "<b>crane</b> [red]"
-NOTE = "Most are birds."
-
-
-@pytest.fixture
-def registered() -> Iterator[None]:
-    """A section that is registered here, as a file of its own would do it."""
-    SECTIONS.names()  # so that those of genrobust are registered
-
-    @SECTIONS.register("confused")
-    def confused(view: ReportView) -> ReportSection:
-        rows = [[EVIL, view.record.class_names[2], "75"]]
-        table = plain_table(("class", "taken for", "%"), rows, "Pairs of classes", words=(1,))
-        return ReportSection("The most confused classes", order=75, tables=[table], note=NOTE)
-
-    yield
-    del SECTIONS._own["confused"]
-
-
-@pytest.mark.usefixtures("registered")
-def test_a_registered_section_is_shown_in_its_place(record: StudyRecord, tmp_path: Path) -> None:
-    view = ReportView(record)
-    files = write_report(view, tmp_path)
-    page, text = files["report.html"].read_text(), files["report.md"].read_text()
-    for form in (page, text):
-        assert "The most confused classes" in form and "crane bird" in form and NOTE in form
-    assert '<a href="#confused">' in page and page.index('id="classes"') < page.index('id="confused"')
-    assert page.index('id="confused"') < page.index('id="missed"')
-    assert "&lt;b&gt;crane" in page and EVIL not in page and "\\<b\\>crane" in text
 
 
 def test_a_section_has_a_template_or_what_shows_everything(record: StudyRecord, tmp_path: Path) -> None:
     view = ReportView(record)
-    table = Table((Column("test"),), (("real", (Entry(1.5, "1.5", best=True),)),), "A score")
+    orders = [section.order for section in view.sections.values()]
+    assert orders == sorted(orders)
+    table = plain_table(("class", "taken for"), [[EVIL, "1.5"]], "A score")
     (plot, *_) = view.sections["robustness"].plots
     parts: dict[str, Any] = {
         "tables": [table],
@@ -70,6 +43,7 @@ def test_a_section_has_a_template_or_what_shows_everything(record: StudyRecord, 
     for part in ("A score", "1.5", "One.", "ls", "Two."):
         assert part in page and part in text
     assert page.count(f"<b>{plot.heading}</b>") == 2
+    assert "&lt;b&gt;crane" in page and EVIL not in page and "\\<b\\>crane" in text
     assert '<p>&lt;b&gt;crane&lt;/b&gt; [red] <svg class="mark' in page
     assert "## Own" not in text  # which has nothing that Markdown shows
 
@@ -118,6 +92,13 @@ def test_axes_span_ten_points_or_more_and_every_interval(least: float, most: flo
     low, high = ticks[0][1], ticks[-1][1]
     assert low <= least <= most <= high and high - low >= 10 and 3 <= len(ticks) <= 8
     assert all(0 <= position(value) <= 100 for value in (least, most)) and low >= 0 and high <= 100
+
+
+def test_guessing_is_drawn_where_it_lies_on_the_axis(record: StudyRecord) -> None:
+    """That of accuracies of 58 to 62 %."""
+    for commonest, is_drawn in ((0, False), (59, True), (99, False)):
+        drawn = lanes(replace(record.summary, commonest={"solid": commonest}), ["real"], ["solid"])
+        assert bool(drawn.guessing) is is_drawn
 
 
 def test_panels_of_a_small_study_hold_their_intervals_and_name_only_what_they_draw(record: StudyRecord) -> None:

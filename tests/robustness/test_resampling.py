@@ -159,9 +159,9 @@ def test_what_is_expected_of_few_clean_groups_is_as_uncertain_as_they_are():
     accuracy = measure_accuracy(rng.random((1, 1, 900)) < 0.6, 6, 300, rng)
     drawn = rng.normal(50, 4, (300, 1, 1))
     wide, plain = (
-        accuracy.beyond(np.array([[50.0]]), drawn, "baselines", np.array([[False]]), of, 10**6) for of in (clean, None)
+        accuracy.beyond(np.array([[50.0]]), drawn, "baselines", frozenset(), of, 10**6) for of in (clean, None)
     )
-    few = accuracy.beyond(np.array([[50.0]]), drawn, "baselines", np.array([[False]]), None, 4).one(0, 0)
+    few = accuracy.beyond(np.array([[50.0]]), drawn, "baselines", frozenset(), None, 4).one(0, 0)
     assert (wide.over, plain.over) == ("images and 3 clean groups and baselines", "images and baselines")
     of_three, of_images = wide.one(0, 0), plain.one(0, 0)
     # Student's t with two degrees of freedom
@@ -179,7 +179,7 @@ def test_a_mean_over_shifts_has_no_more_freedom_than_what_they_share():
         of_shift = Groups.of([f"{shift} {name}" for name in images], np.ones(400, dtype=bool))
         accuracy = measure_accuracy(rng.random((1, 1, 400)) < 0.6, 6, 300, rng, of_shift)
         drawn = rng.normal(50, 4, (300, 1, 1))
-        parts.append(accuracy.beyond(np.array([[50.0]]), drawn, "baselines", np.array([[False]]), clean, 30))
+        parts.append(accuracy.beyond(np.array([[50.0]]), drawn, "baselines", frozenset(), clean, 30))
     assert mean_of(parts, "mean of 6 shifts").freedom == parts[0].freedom == 2
     assert mean_of([replace(part, common=np.inf) for part in parts], "").freedom > 2
 
@@ -190,7 +190,7 @@ def test_intervals_over_two_groups_hold_nothing_that_cannot_be():
     right = np.stack([np.arange(60) < 30, np.arange(60) >= 30])[:, None]  # each arm knows one of the two groups alone
     accuracy = measure_accuracy(right, 6, 300, rng, groups)
     expected = np.array([[40.0], [30.0]])
-    robustness = accuracy.beyond(expected, np.broadcast_to(expected, (300, 2, 1)), "baselines", right[..., 0], None, 30)
+    robustness = accuracy.beyond(expected, np.broadcast_to(expected, (300, 2, 1)), "baselines", frozenset(), None, 30)
     weights = seed_weights(1, 300, rng)
     for measured, (least, most) in ((accuracy, (0, 100)), (robustness, (-100, 100))):
         for score in (measured.arm(0, weights), measured.one(1, 0)):

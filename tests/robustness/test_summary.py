@@ -358,6 +358,7 @@ def test_clean_images_that_are_all_right_are_uncertain_too():
         ({"shifts": ("test", "solid")}, "each test set once"),
         ({"image_groups": {"sold": ["a"]}}, "no test set 'sold'"),
         ({"pictures": {"sold": ["a"]}}, "no test set 'sold'"),
+        ({"published": {"sold": None}}, "no test set 'sold'"),
         ({"subsets": {"some": {"sold": [True]}}}, "no test set 'sold'"),
     ],
 )

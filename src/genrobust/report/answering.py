@@ -25,7 +25,6 @@ from genrobust.report.wording import (
     is_above_guessing,
     is_below_guessing,
     is_sure,
-    is_wide,
     number,
     over_shifts,
     rates,
@@ -112,8 +111,8 @@ def answer(record: StudyRecord) -> Answer:
 
 def _mislabeled_sets(record: StudyRecord) -> Iterator[str]:
     """Say on which test sets all arms are surely below guessing; of the clean one, also if nearer to it than to val."""
-    summary, arms = record.summary, [arm for arm in record.arms if arm.name in record.summary.arms]
-    for test in summary.tests if arms else ():
+    summary, arms = record.summary, record.arms
+    for test in summary.tests:
         scores, chance = {arm.name: summary.score("top1", arm.name, test) for arm in arms}, guessing(summary, test)
         is_wrong = all(map(is_below_guessing, scores.values())) or (
             test == summary.clean
@@ -132,7 +131,7 @@ def _mislabeled_sets(record: StudyRecord) -> Iterator[str]:
 def _candidates(record: StudyRecord, groups: Collection[str]) -> list[ArmRecord]:
     """Return the arms that the answer may be about: of a study with `groups`, these alone."""
     summary = record.summary
-    compared = [arm for arm in record.arms if summary.reference_of(arm.name) != arm.name and arm.name in summary.arms]
+    compared = [arm for arm in record.arms if summary.reference_of(arm.name) != arm.name]
     compared = [arm for arm in compared if not groups or arm.name in groups]
     compared = [arm for arm in compared if _is_generated(arm, record)] or compared
     began = set(summary.pretrained)  # a gain over an arm from scratch would be one of the pretrained network
@@ -187,21 +186,21 @@ def _leading_set(summary: Summary) -> tuple[str, str]:
 def _rivals(record: StudyRecord, arm: str) -> dict[str, dict[str, Score]]:
     """Return what could help in the place of the generated images of `arm`: retrieved ones, or augmentation alone.
 
-    Of each kind, the arms that trained alike, or for retrieved images, without such, those that are pretrained where
-    `arm` is, with what `arm` has above each: in the study's order, the `MAX_COMPARED` best on the test sets.
+    Of each kind, the arms that trained alike, or for retrieved images, without such, any: those that are pretrained
+    where `arm` is, with what `arm` has above each, in the study's order, the `MAX_COMPARED` best on the test sets.
     """
     summary, (test_set, _) = record.summary, _leading_set(record.summary)
-    arms = {one.name: one for one in record.arms if one.name in summary.arms}
-    if (ours := arms.get(arm)) is None or not _is_generated(ours, record):
+    arms = {one.name: one for one in record.arms}
+    ours, real = arms[arm], arms[summary.reference_of(arm)]
+    if not _is_generated(ours, record):
         return {}
-    real = arms[summary.reference_of(arm)]
     retrieved, begun = set(NOT_GENERATED) - {REAL}, set(summary.pretrained)
-    controls = [one for one in arms.values() if one.parts.keys() & retrieved and not _is_generated(one, record)]
-    controls = [one for one in controls if (one.name in begun) == (arm in begun)]
+    peers = [one for one in record.arms if (one.name in begun) == (arm in begun)]
+    controls = [one for one in peers if one.parts.keys() & retrieved and not _is_generated(one, record)]
     alike = [one for one in controls if (one.augmentation, _training(one)) == (ours.augmentation, _training(ours))]
     augmented = [
         one
-        for one in arms.values()
+        for one in peers
         if (one.parts, one.drawing) == (real.parts, real.drawing)
         and one.augmentation != real.augmentation
         and one.name != summary.reference_of(real.name)  # what the augmentation of `real` is itself compared with
@@ -342,8 +341,8 @@ def _robustness_sentence(summary: Summary, arm: str) -> str:
     over = robustness_over(summary)
     where = f"In effective robustness{f', {over}' if over else ''}"
     ours, theirs = summary.score("er", arm), summary.score("er", reference)
-    values = f": {number(ours.value, True)} against {number(theirs.value, True)}"
-    return f"{where}, {_difference_phrase(gained, arm, reference)}{'' if is_wide(ours) or is_wide(theirs) else values}."
+    values = f"{number(ours.value, True)} against {number(theirs.value, True)}"
+    return f"{where}, {_difference_phrase(gained, arm, reference)}: {values}."
 
 
 def _difference_phrase(score: Score, arm: str, other: str, quantity: str = "", beside: str = "") -> str:

@@ -9,7 +9,6 @@ from typing import Any
 
 from genrobust.report.wording import EN_DASH
 
-NAME_WIDTH, SMALL = 20, 0.8  # characters of a row's name before it takes two lines; the size of notes and intervals
 CHARACTER = 6.5  # SVG units: the mean width of one at 11 px, for names that nothing measures
 
 
@@ -19,7 +18,7 @@ class Column:
 
     Attributes:
         note: Its size ("412 images, 58 classes").
-        kind: clean, shift, mean, out (a shift that was left out of the mean), gain (the mean minus that of the
+        kind: clean, shift, mean, out (a shift that is left out of the mean), gain (the mean minus that of the
             reference), pair (another arm), words, or "".
     """
 
@@ -68,18 +67,6 @@ class Table:
     minus: Mapping[str, str] = field(default_factory=dict)
     plain: bool = False
     folded: bool = False
-
-    @property
-    def characters(self) -> float:
-        """Its width in characters, by which a printed page chooses their size."""
-        width: float = min(max(len(name) for name in (self.head, *(name for name, _ in self.rows))), NAME_WIDTH)
-        for i, column in enumerate(self.columns):
-            entries = [entries[i] for _, entries in self.rows]
-            small = [*column.note.split(", "), *(entry.interval for entry in entries)]
-            width += 2 + max(
-                len(column.name), *(len(entry.text) for entry in entries), *(SMALL * len(s) for s in small)
-            )
-        return width
 
 
 def plain_table(

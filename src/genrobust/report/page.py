@@ -26,12 +26,12 @@ CLASSES = 120  # on a contact sheet, evenly through the label space
 
 @dataclass(frozen=True, slots=True)
 class Thumbnail:
-    """A picture on a page: a data: URI, what it shows in words, a line below it, and its style."""
+    """A picture on a page: a data: URI, what it shows in words, a line below it, and what pointing at it shows."""
 
     uri: str
     alt: str
     caption: str
-    style: str = ""
+    title: str = ""
 
 
 def thumbnail_bytes(image: Image.Image, side: int = SMALL) -> bytes:

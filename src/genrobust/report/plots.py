@@ -12,7 +12,7 @@ import numpy as np
 
 from genrobust.core import MEAN_OF_SHIFTS, BaselineModel, Line, StudyRecord, Summary
 from genrobust.report.nouns import Plot
-from genrobust.report.wording import EN_DASH, is_wide, number, span, without_looking
+from genrobust.report.wording import EN_DASH, number, span, without_looking
 from genrobust.robustness import to_scale
 
 # Shapes of radius 1 about the origin, of about one area, distinct without color.
@@ -79,7 +79,7 @@ class Lanes:
     Attributes:
         rows: The lanes of each test set, a lane an arm.
         ticks: Pairs a position, in percent of the axis, with its percents.
-        guessing: The position of what one reaches `without_looking` on each test set, where the axis reaches it.
+        guessing: The position of what one reaches `without_looking` on each test set, where it is on the axis.
     """
 
     rows: Mapping[str, Sequence[Lane]]
@@ -101,7 +101,7 @@ def lanes(summary: Summary, arms: Sequence[str], test_sets: Sequence[str], with_
         return Lane(arm, position(score.value), (position(lo), position(hi)), label, tuple(map(position, groups)))
 
     rows = {test: [lane(arm, test) for arm in arms] for test in test_sets}
-    return Lanes(rows, ticks, {test: at for test, rate in chance.items() if (at := position(rate)) > 0})
+    return Lanes(rows, ticks, {test: at for test, rate in chance.items() if 0 < (at := position(rate)) < 100})
 
 
 def accuracy_range(summary: Summary, arm: str, test_set: str) -> tuple[float, float]:
@@ -304,7 +304,7 @@ def _mean_mark(summary: Summary, arm: str, shift: str, clean: float, axes: tuple
     score, er = summary.score("top1", arm, shift), summary.find("er", arm, shift)
     lo, hi = accuracy_range(summary, arm, shift)
     label = f"{arm}: clean {number(clean)} %, {shift} {number(score.value)} % ({number(lo)}{EN_DASH}{number(hi)})"
-    label += f", effective robustness {number(er.value, True)} ({span(er, True)})" if er and not is_wide(er) else ""
+    label += f", effective robustness {number(er.value, True)} ({span(er, True)})" if er else ""
     return Mark(x.position(clean), y.position(score.value), label, arm, True, (y.position(lo), y.position(hi)))
 
 

@@ -9,17 +9,15 @@ from genrobust.core import MEAN_OF_SHIFTS, Score, Summary
 from genrobust.report.nouns import Column, Entry, Table
 from genrobust.report.wording import (
     EN_DASH,
-    WIDE,
     compared_with,
     count,
     gain,
     is_sure,
-    is_wide,
     number,
     over_shifts,
+    references,
     shifts_in_mean,
     span,
-    subtracted,
 )
 from genrobust.robustness import Metric
 
@@ -63,7 +61,14 @@ def difference_table(summary: Summary, metric: Metric) -> Table | None:
             entries.insert(at, _interval_entry(over_shifts(summary, metric.name, arm), metric))
     caption = f"{metric.title} minus that of {compared_with(summary)}, {metric.difference_unit}"
     shown = tuple((arm, tuple(entries)) for arm, entries in rows)
-    return _without_empty(Table(columns, shown, caption, minus=subtracted(summary)))
+    minus = {arm: summary.reference_of(arm) for arm in compared} if len(references(summary)) > 1 else {}
+    return _without_empty(Table(columns, shown, caption, minus=minus))
+
+
+def dagger(tables: Iterable[Table]) -> str:
+    """Return what a dagger behind the name of a test set means, as a sentence; "" without any."""
+    kinds = (column.kind for table in tables for column in table.columns)
+    return "† left out of the mean." if "out" in kinds else ""
 
 
 def _further_table(summary: Summary, metric: Metric) -> Table | None:
@@ -86,16 +91,11 @@ def _tables(
 
 def _columns(summary: Summary, metric: Metric, ranged: bool = True) -> tuple[Column, ...]:
     few = summary.by_group if ranged and metric.name == "top1" else {}  # whose groups stand in place of an interval
-    mean = [Column(MEAN_OF_SHIFTS, _sets_in_mean(summary, metric), "mean")] if summary.shifts else []
-    kinds = [(summary.clean, "clean"), *((shift, "shift") for shift in summary.shifts)]
-    kinds += [(name, "out") for name in summary.left_out]
-    return (*mean, *(Column(name, _size_note(summary, name, few), kind) for name, kind in kinds))
-
-
-def _sets_in_mean(summary: Summary, metric: Metric) -> str:
-    """How many shifts the mean is over: "6 sets", or, where the metric says nothing of some, "5 of 6 sets"."""
-    over, every = len(shifts_in_mean(summary, metric)), len(summary.shifts)
-    return f"{'' if over == every else f'{over} of '}{count(every, 'set')}"
+    in_mean, every = shifts_in_mean(summary, metric), len(summary.shifts)
+    over = "" if len(in_mean) == every else f"{len(in_mean)} of "
+    mean = [Column(MEAN_OF_SHIFTS, f"{over}{count(every, 'set')}", "mean")] if every else []
+    kinds = {summary.clean: "clean"} | {name: "shift" if name in in_mean else "out" for name in summary.tests[1:]}
+    return (*mean, *(Column(name, _size_note(summary, name, few), kind) for name, kind in kinds.items()))
 
 
 def _size_note(summary: Summary, test_set: str, few: Collection[str]) -> str:
@@ -117,17 +117,18 @@ def _rows(summary: Summary, metric: Metric, columns: Sequence[Column]) -> tuple[
 
 
 def _mark_best(columns: Sequence[Column], rows: Sequence[list[Entry]], metric: Metric) -> None:
-    """Mark the best entry of each column in `rows`, and with it all that read the same; not of one row alone.
+    """Mark the best entry of each column in `rows`, and with it those that read the same, unless all do.
 
     Nothing is marked in a column that is left out of the mean, or where some metric is missing or extrapolates.
     """
-    for i, column in enumerate(columns if len(rows) > 1 else ()):
+    for i, column in enumerate(columns):
         values = [row[i].value for row in rows if not row[i].extrapolated]
         measured = [value for value in values if value is not None]
         if column.kind != "out" and len(measured) == len(rows):
             best = number((max if metric.higher_is_better else min)(measured), metric.signed, metric.digits)
-            for row in rows:
-                row[i] = replace(row[i], best=row[i].text == best)
+            if any(row[i].text != best for row in rows):
+                for row in rows:
+                    row[i] = replace(row[i], best=row[i].text == best)
 
 
 def _entry_of(summary: Summary, metric: Metric, arm: str, test_set: str) -> Entry:
@@ -140,7 +141,7 @@ def _entry_of(summary: Summary, metric: Metric, arm: str, test_set: str) -> Entr
 
 def score_entry(score: Score | None, metric: Metric, signed: bool = False) -> Entry:
     """Return a score as shown, with its interval: a gap where it was not measured."""
-    if score is None or (signed and is_wide(score)):
+    if score is None:
         return Entry(None)
     return Entry(
         value=score.value,
@@ -152,14 +153,14 @@ def score_entry(score: Score | None, metric: Metric, signed: bool = False) -> En
 
 
 def difference_entry(score: Score | None, metric: Metric) -> Entry:
-    """Return a difference as shown: a gap where it was not measured, or its interval says nothing."""
+    """Return a difference as shown: a gap where it was not measured."""
     entry = score_entry(score, metric, signed=True)
-    return entry if score is None or entry.value is None else replace(entry, sure=is_sure(score))
+    return entry if score is None else replace(entry, sure=is_sure(score))
 
 
 def _interval_entry(score: Score | None, metric: Metric) -> Entry:
     """Return the interval of a difference alone."""
-    if score is None or score.hi - score.lo > 2 * WIDE:
+    if score is None:
         return Entry(None)
     return Entry(score.lo, span(score, True, metric.digits), sure=is_sure(score))
 

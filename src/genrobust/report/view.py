@@ -11,7 +11,7 @@ from genrobust.report.answering import Answer, answer
 from genrobust.report.groups import with_group_means
 from genrobust.report.nouns import Column, Entry, ReportSection, Table
 from genrobust.report.plots import Lane, Look, lanes, looks, pictured
-from genrobust.report.tables import main_differences, main_tables
+from genrobust.report.tables import dagger, main_differences, main_tables
 from genrobust.report.wording import caveat, guessing, marks, number, references, row_name, without_looking
 from genrobust.robustness import CheckedClaim, Metric, check_claims, list_metrics
 
@@ -104,7 +104,7 @@ class ReportView:
     @cached_property
     def dagger(self) -> str:
         """What a dagger behind the name of a test set means, after other sentences."""
-        return " † left out of the mean." if self.summary.left_out else ""
+        return f" {dagger(self.tables.values())}".rstrip()
 
     @cached_property
     def pictured(self) -> list[str]:

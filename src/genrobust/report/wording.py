@@ -12,7 +12,6 @@ MINUS, EN_DASH = "\u2212", "\u2013"
 EXTRAPOLATED = "°"  # after a metric
 ELSEWHERE = "\u2021"  # a double dagger: learned from other data than the study's
 MINUTE = 60  # seconds
-WIDE = 50  # points: an interval that is wider, and includes zero, says nothing of a robustness or a difference
 STARTED = "\u00a7"  # a section sign: began with what it learned from other data
 MISLABELED = (
     "its labels are permuted, or its images prepared differently"  # a set that is answered worse than by guesses
@@ -45,11 +44,6 @@ def is_sure(score: Score) -> bool:
 def is_below_guessing(score: Score) -> bool:
     """Return whether the whole interval of an accuracy lies below guessing, which hard images alone do not cause."""
     return score.hi < 100 / score.classes
-
-
-def is_wide(score: Score) -> bool:
-    """Return whether the interval of a robustness or a difference is so wide about zero that it says nothing."""
-    return score.hi - score.lo > WIDE and not is_sure(score)
 
 
 def duration(seconds: float) -> str:
@@ -149,12 +143,6 @@ def references(summary: Summary) -> list[str]:
 def compared_with(summary: Summary) -> str:
     """Name what arms are compared with, for a heading: the one reference, or each arm's own."""
     return names[0] if len(names := references(summary)) == 1 else "each arm's reference"
-
-
-def subtracted(summary: Summary) -> dict[str, str]:
-    """Return what is subtracted from each arm, where that is not the same for all; else nothing."""
-    arms = summary.arms if len(references(summary)) > 1 else ()
-    return {arm: summary.reference_of(arm) for arm in arms}
 
 
 def caveat(summary: Summary) -> str:

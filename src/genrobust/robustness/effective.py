@@ -140,15 +140,15 @@ def moved_in(percent: np.ndarray | float, n: int, transform: str) -> np.ndarray:
     return np.clip(percent, half, 100 - half)
 
 
-def outside(percents: np.ndarray, n: int, least: float, most: float) -> np.ndarray:
-    """Return which arms, with `percents` [A, S] of `n` images, lie outside `least` to `most`, as bool [A, S].
+def arms_outside(percents: np.ndarray, n: int, least: float, most: float) -> frozenset[int]:
+    """Return the arms that lie, with `percents` [A, S] of `n` images, outside `least` to `most`.
 
     It is the mean of their seeds that counts. The accuracies at both ends were measured on as many images: an arm that
     lies no further off than their standard error may be no better than these models.
     """
-    mean = percents.mean(axis=1, keepdims=True)
+    mean = percents.mean(axis=1)
     errors = [np.sqrt(end * (100 - end) / n) for end in (least, most)]
-    return np.broadcast_to((mean < least - errors[0]) | (mean > most + errors[1]), percents.shape)
+    return frozenset(np.flatnonzero((mean < least - errors[0]) | (mean > most + errors[1])).tolist())
 
 
 def drawn_lines(line: Line, bootstrap: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:

@@ -15,7 +15,6 @@ from genrobust.robustness.grouping import Groups
 from genrobust.robustness.resampling import ANY, Measured, image_counts, measure_accuracy, over_groups
 from genrobust.robustness.sets import AnsweredSet, StudyAnswers, answer_sets
 
-BASELINES = "baselines and the scatter about their line"
 EXPLAINED = 0.5  # the share of the baselines' variance that a line must explain for a mean over shifts to include it
 
 
@@ -100,16 +99,15 @@ class ImageMetric(Metric):
         for name, images in study.sets.items():
             if self.name not in images.values:
                 continue
-            reason = self.gap(images)
-            if not reason:
+            if not (reason := self.gap(images)):
                 main = self.section is not None and name in study.paired
                 rng = study.rng if main else np.random.default_rng(hashed_seed("images", name))
-                measured[name] = self.resample(images.values[self.name], images, study.bootstrap, rng)
-                if not np.isfinite(measured[name].point).all():
-                    del measured[name]
-                    reason = "it is infinite: some classifier gives no probability at all to the label of an image"
-            if reason:
-                study.gaps.setdefault(self.name, {})[name] = reason
+                found = self.resample(images.values[self.name], images, study.bootstrap, rng)
+                if np.isfinite(found.point).all():
+                    measured[name] = found
+                    continue
+                reason = "it is infinite: some classifier gives no probability at all to the label of an image"
+            study.gaps.setdefault(self.name, {})[name] = reason
         return measured
 
     def value(

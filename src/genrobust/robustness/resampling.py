@@ -21,12 +21,6 @@ RESAMPLED_FROM = 3  # arms of a group, from which on they are resampled: two say
 ANY = (-np.inf, np.inf)
 
 
-def require_replicates(bootstrap: int) -> None:
-    """Raise ValueError if so many replicates give no interval."""
-    if bootstrap < LEAST:
-        raise ValueError(f"bootstrap: {bootstrap} replicates give no 95 % interval: take {LEAST} or more, such as 1000")
-
-
 @dataclass(frozen=True, slots=True)
 class Measured:
     """One metric of every arm and seed on one test set, with its bootstrap replicates.
@@ -40,7 +34,7 @@ class Measured:
         of: What the metric is a mean of ("mean of 3 shifts"), "" for one test set.
         bounds: What no arm's interval leaves.
         right: The right answers, int [A, S], of a proportion, whose interval for one checkpoint is then exact.
-        outside: Which values extrapolate, bool [A, S]; None for none.
+        extrapolated: The arms whose values extrapolate.
         shares: The share of the images that each group has, by its name; empty where the images have no groups.
         freedom: The degrees of freedom of Student's t for the spread that the replicates have: few where they are over
             few groups, infinite for images. `common` are those of what all test sets share: clean images and lines.
@@ -55,15 +49,15 @@ class Measured:
     of: str = ""
     bounds: tuple[float, float] = ANY
     right: np.ndarray | None = None
-    outside: np.ndarray | None = None
+    extrapolated: frozenset[int] = frozenset()
     shares: Mapping[str, float] = field(default_factory=dict)
     freedom: float = np.inf
     common: float = np.inf
     in_mean: bool = True
 
     def extrapolates(self, *arms: int) -> bool:
-        """Return whether any seed's value of any of `arms` extrapolates."""
-        return self.outside is not None and bool(self.outside[list(arms)].any())
+        """Return whether the values of any of `arms` extrapolate."""
+        return not self.extrapolated.isdisjoint(arms)
 
     def arm(self, arm: int, seeds: np.ndarray) -> Score:
         """Return the mean over seeds of one arm. `seeds` [B, S] are the weights of `seed_weights`."""
@@ -95,13 +89,18 @@ class Measured:
             return accuracy_score(int(self.right[arm, seed]), self.n, self.classes)
         point = float(self.point[arm, seed])
         lo, hi = _widened_interval(point, self.draws[:, arm, seed], self._freedom_of(self.draws[:, arm, seed]))
-        outside = self.outside is not None and bool(self.outside[arm, seed])
         method = f"bootstrap 95 % over {self.over}"
-        score = Score(point, lo, hi, self.n, self.classes, method, outside, len(self.shares))
+        score = Score(point, lo, hi, self.n, self.classes, method, self.extrapolates(arm), len(self.shares))
         return _clip_to_bounds(score, self.bounds)
 
     def beyond(
-        self, expected: np.ndarray, drawn: np.ndarray, over: str, outside: np.ndarray, clean: Groups | None, fit: int
+        self,
+        expected: np.ndarray,
+        drawn: np.ndarray,
+        over: str,
+        extrapolated: frozenset[int],
+        clean: Groups | None,
+        fit: int,
     ) -> Measured:
         """Return this accuracy minus the `expected` one, [A, S], with replicates `drawn` [B, A, S], in points.
 
@@ -113,7 +112,7 @@ class Measured:
         common = fit if clean is None else min(fit, clean.freedom)
         beyond = replace(self, point=self.point - expected, draws=self.draws - drawn, over=f"{self.over} and {over}")
         beyond = replace(beyond, freedom=min(self.freedom, common), common=common)
-        return replace(beyond, bounds=(-100, 100), right=None, outside=outside)
+        return replace(beyond, bounds=(-100, 100), right=None, extrapolated=extrapolated)
 
     def over_arms(self, arms: Sequence[int], minus: Sequence[int] | None = None) -> Measured:
         """Return the mean over `arms` as that of a single one; `minus` are the arms to subtract, one from each.
@@ -121,7 +120,7 @@ class Measured:
         From RESAMPLED_FROM arms on, a replicate resamples them, the same ones for every metric and every group of as
         many arms; below, the interval is that of just these arms.
         """
-        indices, count, resamples, outside = list(arms), len(arms), len(self.draws), self.outside
+        indices, count, resamples = list(arms), len(arms), len(self.draws)
         point, draws = self.point[indices], self.draws[:, indices]
         if minus is not None:
             point, draws = point - self.point[list(minus)], draws - self.draws[:, list(minus)]
@@ -140,7 +139,7 @@ class Measured:
             bounds=self.bounds if minus is None else self._difference_bounds,
             right=None,
             freedom=freedom,
-            outside=None if outside is None else np.any(outside[[*indices, *(minus or ())]], axis=0, keepdims=True),
+            extrapolated=frozenset([0] if self.extrapolates(*indices, *(minus or ())) else ()),
         )
 
     def _freedom(self, point: np.ndarray, draws: np.ndarray) -> float:
@@ -250,7 +249,6 @@ def mean_of(parts: Sequence[Measured], label: str) -> Measured:
     """
     if len(parts) == 1:
         return replace(parts[0], of=label)
-    outside = [part.outside for part in parts if part.outside is not None]
     least, most = np.mean([part.bounds for part in parts], axis=0).tolist()
     shares = {name: 0.0 for part in parts for name in part.shares}
     for part in parts:
@@ -264,7 +262,7 @@ def mean_of(parts: Sequence[Measured], label: str) -> Measured:
         over=_resampled_over(parts, len(shares)),
         of=label,
         bounds=(least, most),
-        outside=np.any(outside, axis=0) if outside else None,
+        extrapolated=frozenset().union(*(part.extrapolated for part in parts)),
         shares=shares,
         freedom=min(_freedom_of_mean(parts, shares), *(part.common for part in parts)),
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property, partial
+from functools import partial
 from itertools import product
 
 import numpy as np
@@ -60,28 +60,6 @@ class AnsweredSet:
         return np.where(columns < 0, -1, self.classes[columns])
 
 
-@dataclass(frozen=True, slots=True)
-class BaselineDraws:
-    """The draws that the replicates of baseline lines share.
-
-    Attributes:
-        clean: By shift with a line, the clean accuracy over the same classes in percent, [A, S], over `images` images.
-        drawn: Its replicates, [B, A, S]. They resample the images of the clean set, the same for all shifts.
-        picks: How much each of `models` counts in each resample of the baseline models and, where these are known, of
-            their architectures: [B, models]. Beside others, a model of unknown architecture has one of its own.
-    """
-
-    clean: dict[str, np.ndarray]
-    drawn: dict[str, np.ndarray]
-    images: dict[str, int]
-    models: tuple[str, ...]
-    picks: np.ndarray
-
-    def picks_of(self, models: Sequence[str]) -> np.ndarray:
-        """Return how much each of `models` counts in each resample: [B, M]."""
-        return self.picks[:, [self.models.index(model) for model in models]]
-
-
 @dataclass(frozen=True)
 class StudyAnswers:
     """All that metrics are measured from. `measured` and `gaps` hold, by metric and test set, what is known so far.
@@ -102,9 +80,11 @@ class StudyAnswers:
     measured: dict[tuple[str, str], Measured] = field(default_factory=dict)
     gaps: dict[str, dict[str, str]] = field(default_factory=dict)
 
-    @cached_property
-    def baseline_draws(self) -> BaselineDraws:
-        """The draws that all lines share; there is at least one line."""
+    def draw_clean(self) -> dict[str, np.ndarray]:
+        """Draw replicates of the clean accuracy beside each shift with a line, in percent: by shift, [B, A, S].
+
+        They resample the images of the clean set, the same for all shifts. There is at least one line.
+        """
         shifts = [test for test in self.paired if test in self.lines]
         clean = {shift: self.sets[self.paired[shift]] for shift in shifts}
         arms, seeds = next(iter(clean.values())).values["top1"].shape[:2]
@@ -125,21 +105,22 @@ class StudyAnswers:
             if groups is not None:
                 point = np.nanmean(drawn[:, i], axis=0)
                 drawn[:, i] = groups.spread(point, drawn[:, i], partial(over_images, index=i))
+        return {shift: drawn[:, i] for i, shift in enumerate(shifts)}
+
+    def draw_baselines(self) -> dict[str, np.ndarray]:
+        """Draw how much each baseline model counts in each resample of these, the same for all shifts: by name, [B].
+
+        Their architectures are resampled, too, where these are known. Beside others, a model of unknown architecture
+        has one of its own.
+        """
         kinds = {b.model: b.architecture for b in self.baselines if b.test_set in self.lines}
-        models = sorted(kinds)
-        picks = np.empty((self.bootstrap, 0), dtype=int)
-        if models:
-            picks = self.rng.multinomial(len(models), np.full(len(models), 1 / len(models)), size=self.bootstrap)
+        if not (models := sorted(kinds)):
+            return {}
+        picks = self.rng.multinomial(len(models), np.full(len(models), 1 / len(models)), size=self.bootstrap)
         families = [kinds[m] or m for m in models] if any(kinds.values()) else None
         if (kind := Groups.of(families, np.ones(len(models), dtype=bool))) is not None:
             picks = picks * group_weights(kind.names, self.bootstrap)[:, kind.of_image]
-        return BaselineDraws(
-            clean=dict(zip(shifts, percents, strict=True)),
-            drawn={shift: drawn[:, i] for i, shift in enumerate(shifts)},
-            images=dict(zip(shifts, images.tolist(), strict=True)),
-            models=tuple(models),
-            picks=picks,
-        )
+        return dict(zip(models, picks.T, strict=True))
 
     def _replicates(
         self, right: np.ndarray, members: np.ndarray, grouped: list[bool], rng: np.random.Generator

@@ -30,7 +30,7 @@ from genrobust.robustness.breakdown import (
 from genrobust.robustness.effective import fit_lines
 from genrobust.robustness.grouping import Groups, require_names
 from genrobust.robustness.metric import ImageMetric, Metric, find_metric, list_metrics
-from genrobust.robustness.resampling import Measured, mean_of, measure_accuracy, require_replicates, seed_weights
+from genrobust.robustness.resampling import LEAST, Measured, mean_of, measure_accuracy, seed_weights
 from genrobust.robustness.sets import MISTAKEN_FOR, StudyAnswers, StudyPredictions, answer_sets, arms_and_seeds
 
 Table = dict[tuple[str, str], Measured]  # by metric and test set
@@ -57,8 +57,8 @@ class Comparison:
             a part.
 
     Raises:
-        ValueError: `bootstrap` is below 20, a test set is named twice, or `image_groups`, `pictures` or `subsets` name
-            another one.
+        ValueError: `bootstrap` is below 20, a test set is named twice, or `image_groups`, `pictures`, `published` or
+            `subsets` name another one.
     """
 
     clean: str
@@ -77,12 +77,13 @@ class Comparison:
     subsets: Mapping[str, Mapping[str, np.ndarray]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        require_replicates(self.bootstrap)
+        if self.bootstrap < LEAST:
+            raise ValueError(f"bootstrap: {self.bootstrap} replicates give no 95 % interval: take {LEAST} or more")
         tests = (self.clean, *self.shifts)
         if len(set(tests)) < len(tests):
             raise ValueError(f"shifts: name each test set once, and {self.clean!r} as clean alone")
-        subsets = [name for masks in self.subsets.values() for name in masks]
-        by_test = {"image_groups": self.image_groups, "pictures": self.pictures, "subsets": subsets}
+        by_test = {name: getattr(self, name) for name in ("image_groups", "pictures", "published")}
+        by_test["subsets"] = [name for masks in self.subsets.values() for name in masks]
         for argument, names in by_test.items():
             if unknown := [name for name in names if name not in tests]:
                 raise ValueError(f"{argument}: no test set {unknown[0]!r}; there are {', '.join(tests)}")

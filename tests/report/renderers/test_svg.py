@@ -53,7 +53,9 @@ def test_names_are_text(record: StudyRecord, renamed: Callable[[str], Summary]) 
     models = tuple(
         replace(b, model=EVIL, test_set=b.test_set.replace("solid", EVIL + "solid")) for b in record.baselines
     )
-    files = svg_files(ReportView(replace(record, summary=renamed(EVIL), title=EVIL, baselines=models, missed=())))
+    arms = tuple(replace(a, name=a.name.replace("real+generated", EVIL + "real+generated")) for a in record.arms)
+    evil = replace(record, summary=renamed(EVIL), arms=arms, title=EVIL, baselines=models, missed=())
+    files = svg_files(ReportView(evil))
     assert len(files) == 4 and all(re.fullmatch(r"figure-\d-[\w-]+\.svg", name) for name in files)
     for svg in files.values():
         root = ET.fromstring(svg)

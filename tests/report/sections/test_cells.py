@@ -27,6 +27,7 @@ def test_each_arm_has_its_accuracy_where_the_training_images_lack_a_class_and_wh
         record.summary,
         scores=record.summary.scores | scores,
         subsets={LACKS: {"solid": 60, "emoji": 30}, HAS: {"solid": 240, "emoji": 170}},
+        references={"real+retrieved": "real+generated"},
     )
     found = Cells(("real", "real again"), HAS, LACKS, tuple((f"class {i}", "solid", 9) for i in range(NAMED + 2)))
     told = replace(record, summary=summary, cells=(found,))
@@ -37,6 +38,7 @@ def test_each_arm_has_its_accuracy_where_the_training_images_lack_a_class_and_wh
     rows = {arm: [(entry.text, entry.interval) for entry in entries] for arm, entries in table.rows}
     assert rows["real+generated"][:2] == [("30.0", "28.0–32.0"), ("+20.0", "+15.0 to +25.0")]
     assert rows["real"][2] == ("50.0", "48.0–52.0") and rows["real+retrieved"][0] == ("–", "")
+    assert not table.minus, "its rows are accuracies, too"
     assert section.items[0].startswith("Lacking in real; real again: class 0 in solid (9), ")
     assert "and 2 more (test images)" in section.items[0]
     files = write_report(ReportView(told), tmp_path)

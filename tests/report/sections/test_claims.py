@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from genrobust.core.record import ArmRecord, Claim, SourceQuality, StudyRecord
+from genrobust.core.record import Claim, SourceQuality, StudyRecord
 from genrobust.core.results import MEAN_OF_SHIFTS, Score, ScoreKey
 from genrobust.report.sections.claims import CLAIM_HEADS, claims
 from genrobust.report.sections.images import QUALITY_HEADS, quality_rows
@@ -29,15 +29,12 @@ def claim(arm: str, than: str, **more: str) -> Claim:
 @pytest.fixture
 def asked(record: StudyRecord) -> StudyRecord:
     unsure = ScoreKey("top1", "real+generated", "test", minus="real+retrieved")
-    alone = ArmRecord("alone", {"generated": 5600}, "resnet10t", "standard", 600, 128)
-    scores = {
-        unsure: Score(-1.4, -3.0, 0.2, 400, 6, "bootstrap", p=0.09),
-        ScoreKey("top1", "alone", "test"): Score(71.2, 68.0, 74.4, 400, 6, "bootstrap"),
-    }
+    scores = {unsure: Score(-1.4, -3.0, 0.2, 400, 6, "bootstrap", p=0.09)}
+    real, generated, retrieved = record.arms
     return replace(
         record,
         summary=replace(record.summary, scores=record.summary.scores | scores),
-        arms=(*record.arms, alone),
+        arms=(real, replace(generated, parts={"generated": 5600}), retrieved),
         qualities=(REAL, GENERATED),
         claims=(
             claim("real+generated", "real"),
@@ -56,7 +53,7 @@ def rows_of(record: StudyRecord) -> list[list[str]]:
 def test_rows_of_qualities_have_the_accuracy_of_who_trained_on_that_source_alone(asked: StudyRecord) -> None:
     real, generated = quality_rows(asked)
     assert len(real) == len(generated) == len(QUALITY_HEADS)
-    words = f"generated|5,600|71.2 (68.0{EN_DASH}74.4)|0.123|25.6|50|25|0.810|6.79|31.2|90|19.0"
+    words = f"generated|5,600|89.6 (87.6{EN_DASH}91.6)|0.123|25.6|50|25|0.810|6.79|31.2|90|19.0"
     assert "|".join(generated) == words
     assert real[2] == f"90.0 (88.0{EN_DASH}92.0)" and real[3:7] == [EN_DASH] * 4 and real[-1] == EN_DASH
 
@@ -118,7 +115,7 @@ def test_every_form_of_the_report_tells_of_both(asked: StudyRecord, tmp_path: Pa
     files = write_report(ReportView(asked), tmp_path)
     page, text = files["report.html"].read_text(), files["report.md"].read_text()
     assert "Which claims hold" in page and "a &lt;claim&gt;" in page and "a <claim>" not in page
-    assert "What the images are like" in page and f"71.2 (68.0{EN_DASH}74.4)" in page
+    assert "What the images are like" in page and f"89.6 (87.6{EN_DASH}91.6)" in page
     assert "## Which claims hold" in text and "## What the images are like" in text
     facts = json.loads(files["results.json"].read_text())
     assert [c["here"] for c in facts["claims"]] == OUTCOMES

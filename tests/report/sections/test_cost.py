@@ -42,12 +42,6 @@ def test_all_stages_count_in_core_minutes_and_the_mean_comes_first(record):
     assert on_gpu.lead.startswith("Device-minutes") and on_gpu.tables[0].rows[0][1][1].text == "1.0"
 
 
-def test_the_note_names_the_arms_that_no_cheaper_one_equals(record):
-    """Of 40.0, 52.5 and 70.0 percent."""
-    note = section(timed(record, {"train": 60}, {"train": 240}, {"train": 120})).note
-    assert "real, 40.0 % for 1.0; real+retrieved, 70.0 % for 2.0 core-minutes." in note and "+generated" not in note
-
-
 def test_marks_lie_by_the_logarithm_of_all_minutes_and_by_accuracy(record):
     shared, marks = plotted(timed(record, {"train": 100}, {"train": 100, "generate": 900}, {"train": 10_000}))
     real, generated, retrieved = marks

@@ -40,4 +40,3 @@ def test_the_report_has_them_where_there_are_some(record):
     assert found["arm"] == "fine <tuned>" and summary_from_json(found) == record.summary
     for text in (html(ReportView(record)), markdown(ReportView(record))):
         assert "WiSE-FT" not in text
-    assert "curves" not in results_to_json(ReportView(record))

@@ -36,6 +36,7 @@ def test_a_summary_is_short_in_a_terminal_and_has_the_report_s_tables_in_a_noteb
     html = check_text(plain._repr_html_())
     for table in main_tables(plain, list_metrics()).values():
         assert all(entry.text in html for _, entries in table.rows for entry in entries)
+    assert "pixel†" in html and "† left out of the mean." in html
     assert "any real+generated" in grouped.summary._repr_html_()  # groups in place of their arms
 
 

@@ -12,7 +12,6 @@ from genrobust.report.view import ReportView
 def results_to_json(view: ReportView) -> dict[str, Any]:
     """Return everything in `view` but plots and pictures, as JSON values."""
     record, metrics = view.record, view.metrics
-    curves = [{"arm": c.arm, **summary_to_json(c.summary, metrics)} for c in record.curves]
     return {
         "title": record.title,
         "question": record.question,
@@ -24,9 +23,7 @@ def results_to_json(view: ReportView) -> dict[str, Any]:
         "made_by": [asdict(made) for made in record.made_by],
         "notes": list(record.notes),
         "classes": list(record.class_names),
-        "arms": [
-            {key: value for key, value in asdict(arm).items() if key != "drawing" or value} for arm in record.arms
-        ],
+        "arms": [asdict(arm) for arm in record.arms],
         "stages": [asdict(stage) for stage in record.stages],
         "baselines": [asdict(model) for model in record.baselines],
         "claims": [
@@ -44,6 +41,6 @@ def results_to_json(view: ReportView) -> dict[str, Any]:
             for f in metrics
         ],
         "summary": summary_to_json(view.summary, metrics),
-        **({"cells": [asdict(cells) for cells in record.cells]} if record.cells else {}),
-        **({"curves": curves} if curves else {}),
+        "cells": [asdict(cells) for cells in record.cells],
+        "curves": [{"arm": c.arm, **summary_to_json(c.summary, metrics)} for c in record.curves],
     }

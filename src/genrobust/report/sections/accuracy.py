@@ -32,21 +32,22 @@ def accuracy(view: ReportView) -> ReportSection:
     return ReportSection(
         title="Accuracy",
         order=20,
-        lead="Top-1 in percent, with 95 % intervals. Dashed: guessing, or always naming the commonest class where that "
-        f"reaches more.{view.pictured_note}",
+        lead=_lead(view),
         tables=[table],
         plots=[plot],
         note=_note(view),
     )
 
 
-def _note(view: ReportView) -> str:
-    notes = []
-    if sets := ", ".join(view.summary.by_group):
-        notes.append(f"On {sets} the small dots are the groups of images; the table has their range as the interval.")
-    among = " among the rows without ‡ or §" if view.marks and view.names.keys() & view.names.values() else ""
-    notes.append(
-        f"Bold marks the best value of a column{among}, in all tables; it may be best by chance. Gray marks a "
-        f"difference that may be chance.{view.dagger}"
+def _lead(view: ReportView) -> str:
+    dots = f" On {sets}, small dots are the groups of images." if (sets := ", ".join(view.summary.by_group)) else ""
+    return (
+        "Top-1 in percent, with 95 % intervals. Dashed: guessing, or always naming the commonest class where that "
+        f"reaches more.{dots}{view.pictured_note}"
     )
-    return " ".join([*notes, view.marks]).rstrip()
+
+
+def _note(view: ReportView) -> str:
+    among = " among the rows without ‡ or §" if view.marks and view.names.keys() & view.names.values() else ""
+    best = f"Bold marks the best value of a column{among}, in all tables; it may be best by chance.{view.dagger}"
+    return f"{best} {view.marks}".rstrip()

@@ -32,11 +32,10 @@ def again(view: ReportView) -> ReportSection:
 
 
 def _row(stage: StageRecord) -> tuple[str, str, str]:
-    made = f"{stage.items:,} {stage.unit}"
     if stage.reused:
-        return stage.stage, "found done", made
+        return stage.stage, "found done", ""
     rate = f", {stage.items / stage.seconds:,.1f}/s" if stage.seconds > 0 and stage.items else ""
-    return stage.stage, duration(stage.seconds), made + rate
+    return stage.stage, duration(stage.seconds), f"{stage.items:,} {stage.unit}{rate}"
 
 
 def _made_by(record: StudyRecord) -> list[tuple[str, str]]:

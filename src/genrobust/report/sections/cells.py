@@ -6,7 +6,7 @@ from genrobust.core import Cells, Summary
 from genrobust.report.nouns import Column, Entry, ReportSection, Table
 from genrobust.report.tables import difference_entry, score_entry
 from genrobust.report.view import SECTIONS, ReportView
-from genrobust.report.wording import compared_with, count, gain, subtracted
+from genrobust.report.wording import compared_with, count, gain
 from genrobust.robustness import find_metric
 
 NAMED = 12  # cells
@@ -41,7 +41,7 @@ def _table(summary: Summary, cells: Cells) -> Table:
             row.append(difference_entry(gain(summary, "top1", arm, subset), metric))
     caption = f"By what {cells.arms[0]} trains on, percent"
     entries = tuple((arm, tuple(row)) for arm, row in rows.items())
-    return Table(tuple(columns), entries, caption, minus=subtracted(summary))
+    return Table(tuple(columns), entries, caption)
 
 
 def _in_words(cells: Cells) -> str:

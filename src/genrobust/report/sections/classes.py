@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-
-from genrobust.core import ALL_SHIFTS, ClassReport
-from genrobust.report.nouns import ReportSection, template_beside
+from genrobust.core import ALL_SHIFTS
+from genrobust.report.nouns import Column, Entry, ReportSection, Table, template_beside
 from genrobust.report.view import SECTIONS, ReportView
 from genrobust.report.wording import count, number
 
@@ -14,44 +12,51 @@ EXTREMES = 3  # classes that are named at either end
 
 @SECTIONS.register("classes")
 def classes(view: ReportView) -> ReportSection | None:
-    """Return what the arm of the answer gains over its reference on each class; None where there is none.
+    """Return what the arm of the answer gains over its reference on each class, the highest gain first.
 
-    `rows` go from the highest gain on.
+    None where there is none.
     """
     summary, names, arm = view.overview, view.record.class_names, view.answer.arm
     other, leading = summary.reference_of(arm), ALL_SHIFTS if summary.shifts else summary.clean
     reports = summary.class_reports.get(leading, {})
     if arm not in reports or other not in reports or arm == other:
         return None
-    recall = [reports[of].recall for of in (arm, other)]
-    columns = _columns(reports, (arm, other), leading)
-    for side, of_side in summary.class_reports.items():
-        columns |= _columns(of_side, (arm, other), side)
-    rows = [
-        (name, size, ours - theirs, shown)
-        for name, size, ours, theirs, shown in zip(
-            names, summary.class_sizes[leading], *recall, zip(*columns.values(), strict=True), strict=True
+    columns = {
+        f"{what} on {side}: {of}": getattr(summary.class_reports[side][of], what)
+        for side in dict.fromkeys((leading, *summary.class_reports))
+        for what in ("recall", "precision")
+        for of in (arm, other)
+    }
+    recalls = zip(reports[arm].recall, reports[other].recall, strict=True)
+    gains = {i: a - b for i, (a, b) in enumerate(recalls) if a is not None and b is not None}
+    order, sizes = sorted(gains, key=lambda i: -gains[i]), summary.class_sizes[leading]
+    rows = tuple(
+        (
+            names[i],
+            (
+                Entry(sizes[i], f"{sizes[i]:,}"),
+                Entry(gains[i], number(gains[i], True)),
+                *(Entry(None) if (v := values[i]) is None else Entry(v, number(v)) for values in columns.values()),
+            ),
         )
-        if ours is not None and theirs is not None
-    ]
-    rows.sort(key=lambda row: -row[2])
+        for i in order
+    )
     images = f"the images of {count(len(summary.shifts), 'shifted set')}" if summary.shifts else summary.clean
-    sentence = _in_words(arm, [(name, gain) for name, _, gain, _ in rows])
-    values = {"arm": arm, "other": other, "images": images, "sentence": sentence, "rows": rows}
+    lead = f"Top-1 in percent on {images}: {arm} minus {other}. A class has few images, so single gains are rough."
+    sentence = _in_words(arm, [(names[i], gains[i]) for i in order])
+    caption = f"Gain of {arm} over {other} in points; recall, the top-1 accuracy of a class, and precision in percent"
     return ReportSection(
         title="Gains by class",
         order=70,
         label="By class",
-        note=f"{arm} minus {other}, on {images}. {sentence}",
+        lead=lead,
+        note=f"{lead} {sentence}",
         template=template_beside(__file__),
-        values={**values, "columns": list(columns)},
+        values={
+            "sentence": sentence,
+            "table": Table(tuple(map(Column, ("images", "gain", *columns))), rows, caption, head="class"),
+        },
     )
-
-
-def _columns(reports: Mapping[str, ClassReport], arms: Sequence[str], side: str) -> dict[str, tuple[float | None, ...]]:
-    """Recall, which is top-1 accuracy by class, and precision of each arm."""
-    recalls = {f"recall on {side}: {arm}": reports[arm].recall for arm in arms}
-    return recalls | {f"precision on {side}: {arm}": reports[arm].precision for arm in arms}
 
 
 def _in_words(arm: str, gains: list[tuple[str, float]]) -> str:

@@ -1,10 +1,9 @@
-"""The section on confused classes: the pairs that each arm confuses most, and its answers as a matrix."""
+"""The section on confused classes: the pairs that an arm confuses most, and its answers as a matrix."""
 
 from __future__ import annotations
 
 import io
 from collections.abc import Sequence
-from dataclasses import replace
 from itertools import zip_longest
 
 import numpy as np
@@ -30,15 +29,15 @@ MATRIX = (
 
 @SECTIONS.register("confusion")
 def confusion(view: ReportView) -> ReportSection | None:
-    """Return what each arm, or group, takes classes for; None where nothing is mistaken, or this was not recorded."""
+    """Return what the arm of the answer and its reference take classes for.
+
+    None where nothing is mistaken, or this was not recorded.
+    """
     summary = view.overview
     sides, arm = list(summary.class_reports)[::-1], view.answer.arm or summary.reference
-    arms = dict.fromkeys([arm, summary.reference_of(arm)])  # the others are folded
-    reports = {
-        name: {side: summary.class_reports[side][name] for side in sides}
-        for name in (dict.fromkeys([*arms, *summary.arms]) if sides else ())
-    }
-    tables = {name: table for name, of_arm in reports.items() if (table := _pairs(view, name, of_arm))}
+    arms = dict.fromkeys([arm, summary.reference_of(arm)])
+    reports = {name: {side: summary.class_reports[side][name] for side in sides} for name in arms}
+    tables = [table for name, of_arm in reports.items() if (table := _pairs(view, name, of_arm))]
     if not tables:
         return None
     plots = [
@@ -47,14 +46,14 @@ def confusion(view: ReportView) -> ReportSection | None:
         for name in arms
         if (report := reports[name][side]).matrix is not None
     ]
-    lead = "The pairs of classes that are confused most: true class → predicted class."
+    lead = "The pairs of classes that are confused most: true class → predicted class. results.json has other arms."
     if len(summary.seeds) > 1:
         lead += " Numbers of images are means over the seeds."
     return ReportSection(
         title="Confused classes",
         order=75,
         lead=f"{lead} {MATRIX if plots else 'Matrices are shown for up to 100 classes.'}",
-        tables=[replace(table, folded=name not in arms) for name, table in tables.items()],
+        tables=tables,
         plots=plots,
     )
 

@@ -31,8 +31,11 @@ def cost(view: ReportView) -> ReportSection | None:
     record, summary = view.record, view.summary
     leading = MEAN_OF_SHIFTS if summary.shifts else summary.clean
     unit, factor = ("core-minutes", record.cores) if record.cores else ("device-minutes", 1)
-    arms = [arm for arm in record.arms if arm.seconds and arm.name in summary.arms]
-    minutes = {arm.name: {stage: factor * seconds / MINUTE for stage, seconds in arm.seconds.items()} for arm in arms}
+    minutes = {
+        arm.name: {stage: factor * seconds / MINUTE for stage, seconds in arm.seconds.items()}
+        for arm in record.arms
+        if arm.seconds
+    }
     if not minutes:
         return None
     total = {name: sum(of_stages.values()) for name, of_stages in minutes.items()}
@@ -45,7 +48,7 @@ def cost(view: ReportView) -> ReportSection | None:
         "several arms share counts in full for each.",
         tables=[_table(view, minutes, unit)],
         plots=plots,
-        note=f"Best {leading} by cost: {_frontier(view, total, unit, leading)}. {COUNTED}" if plots else COUNTED,
+        note=COUNTED,
     )
 
 
@@ -70,17 +73,6 @@ def _table(view: ReportView, minutes: Mapping[str, Mapping[str, float]], unit: s
 
 def _minutes(value: float) -> Entry:
     return Entry(value, number(value, digits=1 if value < 100 else 0))
-
-
-def _frontier(view: ReportView, total: Mapping[str, float], unit: str, leading: str) -> str:
-    """Name the arms that no cheaper one equals, from the cheapest on; the best of those that cost the same."""
-    best, named = -math.inf, []
-    reached = {name: view.summary.score("top1", name, leading).value for name in total}
-    for name in sorted(total, key=lambda name: (round(total[name], 1), -reached[name])):
-        if reached[name] > best:
-            best = reached[name]
-            named.append(f"{name}, {number(best)} % for {_minutes(total[name]).text}")
-    return f"{'; '.join(named)} {unit}"
 
 
 def _plot(view: ReportView, total: Mapping[str, float], unit: str, leading: str) -> Plot:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from genrobust.report.nouns import ReportSection
 from genrobust.report.view import SECTIONS, ReportView
-from genrobust.report.wording import EN_DASH, WIDE, compared_with
+from genrobust.report.wording import compared_with
 
 
 @SECTIONS.register("differences")
@@ -16,8 +16,7 @@ def differences(view: ReportView) -> ReportSection | None:
         title=f"Differences from {compared_with(view.summary)}",
         order=50,
         label="Differences",
-        lead="Paired by image and seed, in points. Gray where the interval includes zero: it may be chance.",
+        lead="Paired by image and seed, in points. Gray, in all tables, where the interval includes zero: it may be "
+        "chance.",
         tables=list(view.differences.values()),
-        note=f"{EN_DASH} No value, or an interval that includes zero and is wider than {WIDE} points; results.csv has "
-        f"all values.{view.dagger}",
     )

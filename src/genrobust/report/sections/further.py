@@ -19,5 +19,5 @@ def further(view: ReportView) -> ReportSection | None:
         title="Further metrics",
         order=100,
         tables=tables,
-        note=f"“How to read it” says what each is.{view.dagger}",
+        note="“How to read it” says what each is.",
     )

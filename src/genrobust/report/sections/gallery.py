@@ -33,6 +33,6 @@ def pictures_by_class(pictures: Sequence[Picture]) -> list[tuple[str, dict[str, 
     by_class: dict[str, dict[str, list[Thumbnail]]] = {}
     for p in pictures:
         alt = f"{p.origin} {p.class_name}" + (f", {p.style}" if p.style else "")
-        picture = Thumbnail(data_uri(p.data), alt, p.caption, p.style)
+        picture = Thumbnail(data_uri(p.data), alt, p.style, p.caption)
         by_class.setdefault(p.class_name, {}).setdefault(p.origin, []).append(picture)
     return list(by_class.items())

@@ -8,7 +8,7 @@ from genrobust.core import StudyRecord, Summary
 from genrobust.report.groups import averaged_over
 from genrobust.report.nouns import ReportSection
 from genrobust.report.view import SECTIONS, ReportView
-from genrobust.report.wording import EXTRAPOLATED, caveat, count
+from genrobust.report.wording import EXTRAPOLATED, count
 from genrobust.robustness import EXPLAINED, Metric
 
 
@@ -22,7 +22,6 @@ def limits(record: StudyRecord, metrics: Iterable[Metric]) -> tuple[str, ...]:
     """Return what a reader must know to read the metrics right; the record's own notes come last."""
     summary = record.summary
     return (
-        caveat(summary),
         *_limits_of_comparing(record),
         *_limits_of_sets(summary),
         *_limits_of_metrics(summary, metrics),
@@ -80,7 +79,7 @@ def _limits_of_sets(summary: Summary) -> Iterator[str]:
     for name, why in summary.left_out.items():
         yield f"{name} is left out of every mean: {why}."
     shared = summary.protocols[summary.clean]
-    yield f"All test images are prepared in the same way. {shared}."
+    yield f"Test images are prepared as follows. {shared}."
     for name, words in summary.protocols.items():
         if words != shared:
             yield f"{name} differs. {words}."

@@ -34,7 +34,6 @@ def pairs(view: ReportView) -> ReportSection | None:
     return ReportSection(
         title="Any two arms",
         order=60,
-        lead="Row minus column, paired by image and seed, in points of top-1 accuracy. Gray where the interval "
-        "includes zero.",
+        lead="Paired by image and seed.",
         tables=[matrix],
     )

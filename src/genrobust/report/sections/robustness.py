@@ -8,7 +8,7 @@ from dataclasses import replace
 from genrobust.report.nouns import ReportSection, Table, plain_table
 from genrobust.report.plots import scatter
 from genrobust.report.view import SECTIONS, ReportView
-from genrobust.report.wording import EN_DASH, EXTRAPOLATED, WIDE, number
+from genrobust.report.wording import EN_DASH, EXTRAPOLATED, number
 
 LINE_HEADS = (
     "test set", "scale", "slope", "intercept", "R²", "baselines", "residual SD", "clean accuracy fitted, %"
@@ -24,36 +24,34 @@ def robustness(view: ReportView) -> ReportSection | None:
         return None
     tables = [table for name, table in view.tables.items() if name != "top1"]
     scale = plots[0].parts[0][1][0]["scale"]
-    lead = "Points of accuracy above what the baseline line predicts from clean accuracy. Differences between arms are "
     return ReportSection(
         title="Effective robustness" if summary.lines else "Shifted against clean accuracy",
         order=30,
         label="Effective robustness" if tables else "Shifted against clean",
-        lead=f"{lead}more certain than the value of one." if summary.lines else "",
-        tables=[*tables, *([_lines_table(view, scale)] if summary.lines else [])],
+        lead=" ".join(_lead(view, scale)),
+        tables=[*tables, *([_lines_table(view)] if summary.lines else [])],
         plots=plots,
-        note=" ".join(_notes(view, scale, bool(tables))),
+        note=f"{EXTRAPOLATED} extrapolates beyond the baselines: such an arm has no mean.{view.dagger}"
+        if tables
+        else "",
     )
 
 
-def _notes(view: ReportView, scale: str, has_tables: bool) -> Iterator[str]:
+def _lead(view: ReportView, scale: str) -> Iterator[str]:
+    if view.summary.lines:
+        yield "Points of accuracy above what the baseline line predicts from clean accuracy."
+        yield "Differences between arms are more certain than the value of one."
     yield f"All plots share their axes, on a {scale} scale.{view.pictured_note}"
     if len(view.summary.seeds) > 1:
         yield "Small marks are single seeds, large ones their mean with its 95 % interval."
     if view.summary.by_group:
-        yield f"On {', '.join(view.summary.by_group)} the line is the range of the groups of images."
-    if has_tables:
-        yield (
-            f"{EXTRAPOLATED} extrapolates beyond the baselines. {EN_DASH} No value, or an interval that includes zero "
-            f"and is wider than {WIDE} points; results.csv has all values.{view.dagger}"
-        )
+        yield f"On {', '.join(view.summary.by_group)}, the interval is the range of the groups of images."
 
 
-def _lines_table(view: ReportView, scale: str) -> Table:
+def _lines_table(view: ReportView) -> Table:
     rows = []
     for line in view.summary.lines.values():
         fit = [number(value, digits=3) for value in (line.slope, line.intercept, line.r2)]
         fitted_on = [str(line.n), number(line.residual_sd, digits=3), f"{number(line.lo)}{EN_DASH}{number(line.hi)}"]
         rows.append([line.test_set, line.transform, *fit, *fitted_on])
-    caption = f"Baseline lines: ordinary least squares on the {scale} scale"
-    return replace(plain_table(LINE_HEADS, rows, caption), folded=True)
+    return replace(plain_table(LINE_HEADS, rows, "Baseline lines, by ordinary least squares"), folded=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from genrobust.core import VIEWS, Summary
 from genrobust.report.groups import with_group_means
 from genrobust.report.page import render
-from genrobust.report.tables import main_differences, main_tables
+from genrobust.report.tables import dagger, main_differences, main_tables
 from genrobust.report.wording import caveat, marks, row_name
 from genrobust.robustness import list_metrics
 
@@ -17,4 +17,5 @@ def show_summary(summary: Summary) -> str:
     metrics = list_metrics()
     tables = [*main_tables(summary, metrics).values(), *main_differences(summary, metrics).values()]
     names = {arm: row_name(summary, arm) for arm in summary.arms}
-    return render("notebook.html.j2", tables=tables, names=names, notes=[caveat(summary), marks(summary)])
+    notes = [caveat(summary), marks(summary), dagger(tables)]
+    return render("notebook.html.j2", tables=tables, names=names, notes=notes)

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from genrobust.robustness.effective import drawn_lines, moved_in, outside, predict, refit_lines
-from genrobust.robustness.metric import BASELINES, EXPLAINED, METRICS, Metric
+from genrobust.robustness.effective import arms_outside, drawn_lines, moved_in, predict, refit_lines
+from genrobust.robustness.metric import EXPLAINED, METRICS, Metric
 from genrobust.robustness.resampling import Measured
 from genrobust.robustness.sets import StudyAnswers
 
@@ -31,24 +31,25 @@ class EffectiveRobustness(Metric):
         place the study's network off the line, as far as standard models lie: the same for all of its arms, which
         share the network, and on all shifts, where a network is off in the same direction more often than not.
         """
-        measured, draws = {}, study.baseline_draws
+        measured, of_clean, of_models = {}, study.draw_clean(), study.draw_baselines()
         off = study.rng.standard_normal(study.bootstrap)
-        for shift, clean in draws.clean.items():
+        for shift, replicates in of_clean.items():
             line, rows = study.lines[shift], [b for b in study.baselines if b.test_set == shift]
+            top1, clean = study.measured["top1", shift], study.measured["top1", study.paired[shift]]
             if rows:
-                over = BASELINES
+                over = "baselines and the scatter about their line"
                 ids, shifted = np.array([b.clean for b in rows]), np.array([b.shifted for b in rows])
-                picks = draws.picks_of([b.model for b in rows])
+                picks = np.stack([of_models[b.model] for b in rows], axis=1)
                 intercept, slope = refit_lines(ids, shifted, picks, line.transform)
             else:
                 over = "the line's error and scatter"
                 slope, intercept = drawn_lines(line, study.bootstrap, study.rng)
-            point, drawn = (moved_in(p, draws.images[shift], line.transform) for p in (clean, draws.drawn[shift]))
+            point, drawn = (moved_in(percents, clean.n, line.transform) for percents in (clean.point, replicates))
             expected = predict(line.slope, line.intercept, line.transform, point)
             intercept = intercept + line.residual_sd * off
             drawn = predict(slope[:, None, None], intercept[:, None, None], line.transform, drawn)
-            beyond = outside(clean, draws.images[shift], line.lo, line.hi)
-            top1, groups = study.measured["top1", shift], study.sets[study.paired[shift]].groups
-            er = top1.beyond(expected, drawn, over, beyond, groups, fit=line.n - 2)
+            extrapolated = arms_outside(clean.point, clean.n, line.lo, line.hi)
+            groups = study.sets[study.paired[shift]].groups
+            er = top1.beyond(expected, drawn, over, extrapolated, groups, fit=line.n - 2)
             measured[shift] = replace(er, in_mean=line.r2 >= EXPLAINED)
         return measured
