@@ -143,7 +143,8 @@ def test_what_cannot_be_opened_is_told(
     refuses(weights, r"holds weights alone: name the architecture too, ARCHITECTURE@")
     refuses(f"test_resnet@{weights}", r"does not fit test_resnet with the 1000 classes of ImageNet.*--labels")
     refuses(f"test_resnet@{weights}", "does not fit test_resnet with the 2 classes that --labels names", labels)
-    refuses(f"test_resnett@{weights}", "knows no architecture 'test_resnett' .*; did you mean test_resnet")
+    refuses(f"test_resnett@{weights}", "knows no architecture 'test_resnett'; did you mean test_resnet")
+    refuses(f"alexnet@{weights}", "does not fit alexnet")
     refuses(f"test_resnet@{tmp_path / 'none.pth'}", "no file .*none.pth")
     for word in (exports["timm"], exports["onnx"], exports["timm"].parent / "timm"):
         refuses(word, r"labels\.txt names 2 classes, and .* has 8 logits", labels)

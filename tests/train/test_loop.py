@@ -159,8 +159,9 @@ def test_learning_rate_warms_up_and_falls_to_zero():
 )
 def test_a_training_that_cannot_be_names_the_key(job, tmp_path, monkeypatch, changes, says):
     monkeypatch.setattr(training_state, "LEAST_SCALE", 2.0**17)  # for float16: hopeless from the start
-    with pytest.raises(GenrobustError, match=says):
+    with pytest.raises(GenrobustError, match=says) as error:
         job.run(tmp_path / "run", **changes)
+    assert ("train.precision" in str(error.value)) == (changes == HALF)  # the others compute in float32 already
     assert not (tmp_path / "run" / "manifest.json").exists()
 
 

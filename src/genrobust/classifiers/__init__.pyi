@@ -16,7 +16,7 @@ from .networks.checkpoints import (
 )
 from .networks.heads import head_name as head_name, last_linear as last_linear
 from .networks.interpolated import interpolate_checkpoint as interpolate_checkpoint
-from .networks.logits import Feed as Feed, predict_logits as predict_logits
+from .networks.logits import Feed as Feed, predict_logits as predict_logits, val_top1 as val_top1
 from .networks.models import (
     Classifier as Classifier,
     autocast as autocast,

@@ -12,14 +12,12 @@ from PIL import Image
 
 from genrobust.classifiers.class_names import columns_of, find_equal_names
 from genrobust.classifiers.preprocess import BICUBIC, prepare, protocol
-from genrobust.core import ImageSet, LabelSpace, UserError, no_progress, some_of
+from genrobust.core import LabelSpace, UserError, some_of
 from genrobust.recipe import EvaluateConfig
 
 if TYPE_CHECKING:  # torch takes seconds, and saved predictions are read without it
     import torch
     from torch import nn
-
-    from genrobust.classifiers.networks.logits import Feed
 
 SINGLE_CROP = EvaluateConfig()
 ADAPTED_TO = 256  # images at most: as many as are predicted at once by default; in the paper, 32 gain most of it
@@ -89,21 +87,6 @@ class OpenClassifier:
                 f"{second}: give each a name of its own in the model's label_names, or leave the model out"
             )
         return matched
-
-    def logits(
-        self,
-        network: nn.Module,
-        images: ImageSet,
-        feed: Feed,
-        advance: Callable[[int], None] = no_progress,
-    ) -> np.ndarray:
-        """Return the logits of `images`, float32 [N, K]. `network` is the one that `load` returned.
-
-        `advance` is called with the number of images of each batch. Errors are those of `predict_together`.
-        """
-        from genrobust.classifiers.networks.logits import predict_together
-
-        return predict_together([network], images, self.prepare, feed, [self.name], advance, self.flip)[0]
 
 
 def preparation(settings: EvaluateConfig, size: int, interpolation: str = BICUBIC) -> dict[str, Any]:

@@ -160,7 +160,7 @@ def _open_spec(spec: str, classes: Sequence[str], texts: Callable[[], Sequence[S
         if spec.startswith(CLIP) or is_clip(folder):
             from genrobust.classifiers.sources.clip_towers import open_tower
 
-            return open_tower(folder, spec, classes, texts)
+            return open_tower(folder, spec, classes, texts())
         return open_network(spec)
     except UserError as error:
         raise UserError(f"train.init: {error}") from error

@@ -8,7 +8,6 @@ import numpy as np
 from PIL import Image
 
 BICUBIC = "bicubic"  # the interpolation of every network that names no other
-_RESAMPLING = {BICUBIC: Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
 
 
 def prepare(image: Image.Image, size: int, crop_pct: float = 1, interpolation: str = BICUBIC) -> np.ndarray:
@@ -24,7 +23,8 @@ def prepare(image: Image.Image, size: int, crop_pct: float = 1, interpolation: s
         short = min(image.size)
         width, height = (side if length == short else int(side * length / short) for length in image.size)
         left, top = (round((length - size) / 2) for length in (width, height))
-        image = image.resize((width, height), _RESAMPLING[interpolation]).crop((left, top, left + size, top + size))
+        resized = image.resize((width, height), Image.Resampling[interpolation.upper()])
+        image = resized.crop((left, top, left + size, top + size))
     return np.asarray(image, dtype=np.uint8)
 
 

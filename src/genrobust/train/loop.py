@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import gc
 import math
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from timm.utils import ModelEmaV3
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from genrobust.classifiers import (
@@ -27,12 +26,12 @@ from genrobust.classifiers import (
     claim_training,
     create_classifier,
     move_to,
-    predict_logits,
     read_checkpoint_info,
     require_same_job,
     resolved_here,
     save_checkpoint,
     saved_steps,
+    val_top1,
 )
 from genrobust.core import (
     PARTS,
@@ -100,30 +99,23 @@ def train(
     """
     if len(val) == 0 and config.keep == "best":
         raise UserError(f"{val.name} is empty, and the best checkpoint is chosen on it: set train.keep: last")
-    with _set_up_process(device, threads) as torch_device:
-        config = resolved_here(config.effective, torch_device.type)
-        job = _job_inputs(mixture, val, labels, config, seed, threads, initial)
-        manifest, broadcast = checkpoint_manifest(inputs or {}), partial(team.broadcast, device=torch_device)
-        with repeatable(), claim_training(out, manifest, team.is_main, broadcast) as finished:
-            settings = (mixture, val, labels, config, seed, out, torch_device, watch, team, job, initial)
-            if not finished and config.probes == "only":
-                _Training(*settings).probe()
-            elif not finished:
-                _Run(*settings).to_end()
-            elif team.is_main:
-                _require_same_training(out, job)
-    return out
-
-
-@contextmanager
-def _set_up_process(device: str, threads: int) -> Iterator[torch.device]:
-    """Set up threads and memory of this process for a training, and yield the device."""
-    set_threads(threads)
     torch_device = resolve_device(device)
+    set_threads(threads)
     keep_freed_memory(torch_device)
-    yield torch_device
+    config = resolved_here(config.effective, torch_device.type)
+    job = _job_inputs(mixture, val, labels, config, seed, threads, initial)
+    manifest, broadcast = checkpoint_manifest(inputs or {}), partial(team.broadcast, device=torch_device)
+    with repeatable(), claim_training(out, manifest, team.is_main, broadcast) as finished:
+        settings = (mixture, val, labels, config, seed, out, torch_device, watch, team, job, initial)
+        if not finished and config.probes == "only":
+            _Training(*settings).probe()
+        elif not finished:
+            _Run(*settings).to_end()
+        elif team.is_main:
+            _require_same_training(out, job)
     if torch_device.type == "cuda":
         gc.collect()  # compiled networks and DDP hold reference cycles, which would keep their memory
+    return out
 
 
 def _job_inputs(
@@ -254,7 +246,9 @@ class _Run(_Training):
         self.model = self.first_network()
         if config.probes == "first" and not saved_steps(self.out):  # else `resume` loads all weights
             self.fit_probe(self.model)
-        self.initial_weights = None if self.initial is None else copy_weights(self.model)
+        self.initial_weights: dict[str, Tensor] = {}  # of a pretrained network, in main memory
+        if self.initial is not None:
+            self.initial_weights = {k: v.detach().to("cpu", copy=True) for k, v in self.model.state_dict().items()}
         config.prepare(self.model)
         learner = make_learner(self.model, len(self.labels), config)
         self.ema = ModelEmaV3(self.model, decay=config.ema_decay, use_warmup=True)
@@ -268,11 +262,12 @@ class _Run(_Training):
         self.augment = make_augment(config, border_color(mixture.batch(self.seed, 0)[0]))
 
     def to_end(self) -> None:
-        """Train the remaining steps, and save the checkpoint."""
+        """Train the remaining steps, and save the best weights as a checkpoint."""
         self.resume()
         self.work()
         if self.team.is_main:
-            self.finish()
+            self.ema.module.load_state_dict(self.best)
+            self.publish(self.ema.module, self.progress, self.initial_weights)
 
     def work(self) -> None:
         """Train the remaining steps, with a progress bar on a terminal."""
@@ -339,7 +334,8 @@ class _Run(_Training):
         """
         config, progress = self.config, self.progress
         self._require_finite_weights()
-        top1 = self._val_top1() if len(self.val) else None
+        size, batch_size = config.image_size, 2 * config.batch_size
+        top1 = val_top1(self.ema.module, self.val, size, batch_size, self.device, self.mixture.interpolation)
         if top1 is not None:
             progress.history = [*progress.history, {"step": progress.step, "loss": loss, "val_top1": top1}]
         best = progress.best_top1
@@ -347,18 +343,6 @@ class _Run(_Training):
             progress.best_top1, progress.best_step = top1, progress.step
             self.best = {k: v.detach().clone() for k, v in self.ema.module.state_dict().items()}
         return {} if top1 is None else {"val_top1": top1}
-
-    def _val_top1(self) -> float:
-        config = self.config
-        logits = predict_logits(
-            self.ema.module,
-            self.val,
-            config.image_size,
-            2 * config.batch_size,
-            self.device,
-            self.mixture.interpolation,
-        )
-        return 100 * float(np.mean(logits.argmax(axis=1) == self.val.labels))
 
     def _require_finite_weights(self) -> None:
         """Raise GenrobustError if a weight or statistic is NaN or infinite: the last loss may not show it yet."""
@@ -375,7 +359,7 @@ class _Run(_Training):
             "model": self.model.state_dict(),
             "ema": self.ema.module.state_dict(),
             "best": self.best,
-            "before": self.initial_weights or {},
+            "before": self.initial_weights,
         }
         self.state.save(vars(self.progress), **groups)
 
@@ -391,25 +375,13 @@ class _Run(_Training):
             self.progress = Progress(**progress)
             self.model.load_state_dict(groups["model"])
             self.ema.module.load_state_dict(groups["ema"])
-            self.best = groups.get("best", {})
-            if self.initial_weights is not None:
-                self.initial_weights = {name: tensor.clone() for name, tensor in groups["before"].items()}
+            self.best, self.initial_weights = (groups.get(name, {}) for name in ("best", "before"))
         step = self.team.broadcast(self.progress.step, self.device)
         if step != self.progress.step:
             raise GenrobustError(
                 f"{self.out} is at step {self.progress.step} on one node and at step {step} on another: "
                 "choose an --out on a disk that all nodes share"
             )
-
-    def finish(self) -> None:
-        """Save the best weights as a checkpoint."""
-        self.ema.module.load_state_dict(self.best)
-        self.publish(self.ema.module, self.progress, self.initial_weights)
-
-
-def copy_weights(model: nn.Module) -> dict[str, Tensor]:
-    """Return the weights of a network, copied to main memory."""
-    return {name: tensor.detach().to("cpu", copy=True) for name, tensor in model.state_dict().items()}
 
 
 def learning_rate(config: TrainConfig, step: int, steps: int, warmup: int) -> float:

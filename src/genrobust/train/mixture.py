@@ -13,7 +13,6 @@ from PIL import Image
 
 from genrobust.classifiers import BICUBIC, prepare
 from genrobust.core import ImageSet, Subset, UserError, digest, prefix, reading_pool
-from genrobust.data import Cell, list_cells
 from genrobust.train.crops import RESIZING, RandomCrop, draw_crops
 from genrobust.train.packed import PACKING, PackedImages
 
@@ -156,10 +155,6 @@ class Mixture:
             for cell in cells:
                 weights[cell] = share / len(cells) / len(cell)
         return weights
-
-    def cells(self) -> set[Cell]:
-        """Return the class and style that its images have, each pair once."""
-        return {cell for images in self.parts for cell in list_cells(images)}
 
     def batch(self, seed: int, step: int, size: int | None = None, rows: slice = slice(None)) -> tuple[Tensor, Tensor]:
         """Return batch `step`, a pure function of `seed` and `step`.

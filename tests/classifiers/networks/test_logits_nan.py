@@ -24,13 +24,14 @@ from genrobust.classifiers import (
     create_classifier,
     load_checkpoint,
     load_clip,
+    logits_in_parts,
     open_classifier,
     predict_sets,
     read_checkpoint_info,
     save_checkpoint,
 )
 from genrobust.classifiers.sources.clip import embed_texts
-from genrobust.core import ClassLabel, GenrobustError, LabelSpace
+from genrobust.core import ClassLabel, GenrobustError, KeptParts, LabelSpace
 from genrobust.data import MemoryImages
 
 CPU = torch.device("cpu")
@@ -79,7 +80,7 @@ def test_a_classifier_is_named(tmp_path: Path, make: Callable[..., Path], tensor
     opened = open_classifier(spec)
     match = f"{spec} gives logits that are no numbers"
     with pytest.raises(GenrobustError, match=match):
-        opened.logits(opened.load(CPU), IMAGES, Feed(2, CPU))
+        logits_in_parts(opened, IMAGES, Feed(2, CPU), KeptParts(None))
     with pytest.raises(GenrobustError, match=match):
         predict_sets(tmp_path / "out", {PredictedBy("m", "m"): opened}, {"gray": IMAGES}, LABELS, 2, "cpu")
     assert not list((tmp_path / "out").glob("*"))

@@ -20,6 +20,7 @@ from genrobust.classifiers import (
     are_saved,
     create_classifier,
     images_in,
+    logits_in_parts,
     open_checkpoint,
     predict_images,
     predict_sets,
@@ -28,7 +29,7 @@ from genrobust.classifiers import (
 )
 from genrobust.classifiers.predict import predicting
 from genrobust.classifiers.predict.saved import FILE, load_predictions
-from genrobust.core import ClassLabel, GenrobustError, ImageSet, LabelSpace, Predictions, Subset, UserError
+from genrobust.core import ClassLabel, GenrobustError, ImageSet, KeptParts, LabelSpace, Predictions, Subset, UserError
 from genrobust.data import MemoryImages
 from genrobust.recipe import EvaluateConfig
 
@@ -93,6 +94,15 @@ def test_other_images_are_predicted_elsewhere_and_other_weights_anew(checkpoint:
         damaged.write_bytes(damaged.read_bytes()[:100])
     with pytest.raises(GenrobustError, match=FILE):
         predict(checkpoint, out, others)["test"]
+
+
+def test_saved_predictions_need_no_weights(checkpoint: Path, tmp_path: Path) -> None:
+    """They may lie on a bucket, gigabytes of them."""
+    made = predict(checkpoint, tmp_path / "out", {"test": images()})["test"]
+    (checkpoint / "model.safetensors").unlink()
+    assert np.array_equal(predict(checkpoint, tmp_path / "out", {"test": images()})["test"].logits, made.logits)
+    with pytest.raises(GenrobustError, match=r"model\.safetensors.*verify"):
+        predict(checkpoint, tmp_path / "out", {"test": images(1)})
 
 
 class Counted(MemoryImages):
@@ -225,5 +235,5 @@ def test_a_gpu_computes_as_exactly_for_a_folder_as_for_a_test_set(tmp_path: Path
     opened = OpenClassifier("it", LABELS.ids, "", np.asarray, "", lambda device: Network())
     Image.new("RGB", (4, 4)).save(tmp_path / "0.png")
     predict_images(opened, tmp_path, images_in(tmp_path), lambda line: None, device="cpu")
-    opened.logits(Network(), images(), Feed(10, torch.device("cpu")))
+    logits_in_parts(opened, images(), Feed(10, torch.device("cpu")), KeptParts(None))
     assert seen == [False, False]

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from transformers import CLIPImageProcessor, CLIPModel, CLIPTokenizer
 
 from genrobust.classifiers import clip_embeddings, embed_ensembles, load_clip
@@ -36,6 +37,26 @@ def test_scores_are_transformers_logits(clip_folder: Path, small: MemoryImages) 
     found = clip.logit_scale * clip_embeddings(clip, small, batch_size=4) @ embed_texts(clip, TEXTS).T
     assert found.shape == (10, 3)
     assert found == pytest.approx(wanted, abs=1e-5)
+
+
+@pytest.mark.parametrize("names", [("BILINEAR", "BICUBIC"), ("BICUBIC", "BILINEAR")])
+def test_images_are_resized_as_its_processor_does(clip_folder: Path, tmp_path: Path, names: tuple[str, str]) -> None:
+    """Up to rounding, which is far smaller than the difference of two ways of resizing."""
+    folder = shutil.copytree(clip_folder, tmp_path / "clip")
+    kinds = [int(Image.Resampling[name]) for name in names]
+    own, other = (CLIPImageProcessor(size={"shortest_edge": 32}, crop_size=32, resample=kind) for kind in kinds)
+    own.save_pretrained(folder)
+    pixels = np.random.default_rng(0).integers(0, 256, (6, 60, 45, 3), dtype=np.uint8)
+    images = MemoryImages("noise", list(pixels), [0] * 6, [str(i) for i in range(6)])
+    model, found = CLIPModel.from_pretrained(folder).eval(), clip_embeddings(load_clip(folder), images, 4)
+
+    def apart(processor: CLIPImageProcessor) -> float:
+        with torch.inference_mode():
+            seen = model.vision_model(**processor([images.image(i) for i in range(6)], return_tensors="pt"))
+            wanted = torch.nn.functional.normalize(model.visual_projection(seen.pooler_output)).numpy()
+        return float(np.abs(found - wanted).max())
+
+    assert apart(own) < apart(other) / 3
 
 
 def test_a_text_does_not_depend_on_its_neighbors(clip_folder: Path) -> None:

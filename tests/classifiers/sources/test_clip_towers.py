@@ -21,7 +21,7 @@ TEXTS = [["an emoji of a cup", "a cup"], ["a tree"], ["a line icon of an anchor"
 
 
 def opened(folder):
-    return open_tower(folder, str(folder), CLASSES, lambda: TEXTS)
+    return open_tower(folder, str(folder), CLASSES, TEXTS)
 
 
 @pytest.mark.parametrize("kind", ["clip_folder", "embedded"])

@@ -79,18 +79,6 @@ def read_checkpoint_info(folder: Path) -> CheckpointInfo:
         return CheckpointInfo(**manifest.about)
 
 
-def verify_checkpoint(folder: Path) -> CheckpointInfo:
-    """Verify the files of the checkpoint in `folder` against its manifest, and return its description.
-
-    Raises:
-        UserError: There is no finished checkpoint.
-        GenrobustError: The manifest or a file is damaged.
-    """
-    info = read_checkpoint_info(folder)
-    Artifact(folder).check_files()
-    return info
-
-
 def weights_hash(folder: Path) -> str:
     """Return the SHA-256 of the weights of the checkpoint in `folder`, by its manifest; "" where it is not finished."""
     artifact = Artifact(folder)

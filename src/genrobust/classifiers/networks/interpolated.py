@@ -7,14 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from torch import Tensor
 
 from genrobust.classifiers.networks.checkpoints import INITIAL
-from genrobust.classifiers.networks.logits import predict_logits
+from genrobust.classifiers.networks.logits import val_top1
 from genrobust.classifiers.networks.models import load_checkpoint, save_checkpoint
 from genrobust.core import (
     MANIFEST,
@@ -49,22 +47,14 @@ def interpolate_checkpoint(
     model, info = load_checkpoint(tuned)
     initial = artifact.path(INITIAL)
     with reading(initial, SafetensorError, KeyError, kind=GenrobustError):
-        model.load_state_dict(interpolated(load_file(initial), model.state_dict(), alpha))
-    top1 = None
-    if len(val):
-        logits = predict_logits(model.to(device), val, info.image_size, batch_size, device, info.interpolation)
-        top1 = 100 * float(np.mean(logits.argmax(axis=1) == val.labels))
+        start, end = load_file(initial), model.state_dict().items()
+        model.load_state_dict(  # what counts, such as steps, is that of the fine-tuned one
+            {k: (1 - alpha) * start[k] + alpha * v if v.is_floating_point() else v for k, v in end}
+        )
+    top1 = val_top1(model.to(device), val, info.image_size, batch_size, device, info.interpolation)
     training = {**info.training, "wise_ft": alpha, "best_val_top1": top1}
     make_folder(out)
     with lock(out):
         remove_leftovers(out, below=True)
         Artifact(out).discard(MANIFEST)  # of weights that were mixed from others
         save_checkpoint(out, model, replace(info, training=training), inputs=inputs)
-
-
-def interpolated(initial: Mapping[str, Tensor], tuned: Mapping[str, Tensor], alpha: float) -> dict[str, Tensor]:
-    """Return the weights (1 - alpha) x initial + alpha x tuned; what counts, such as steps, is that of `tuned`."""
-    return {
-        name: (1 - alpha) * initial[name] + alpha * value if value.is_floating_point() else value
-        for name, value in tuned.items()
-    }

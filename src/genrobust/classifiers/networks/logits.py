@@ -172,3 +172,18 @@ def predict_logits(
     transform = partial(prepare_center, size=image_size, interpolation=interpolation)
     feed = Feed(batch_size, torch.device(device))
     return predict_together([network], images, transform, feed, ["the network"], advance)[0]
+
+
+def val_top1(
+    network: nn.Module,
+    val: ImageSet,
+    image_size: int,
+    batch_size: int,
+    device: torch.device | str,
+    interpolation: str,
+) -> float | None:
+    """Return the top-1 accuracy, in percent, of a network on its validation images; None where it has none."""
+    if len(val) == 0:
+        return None
+    logits = predict_logits(network, val, image_size, batch_size, device, interpolation)
+    return 100 * float(np.mean(logits.argmax(axis=1) == val.labels))

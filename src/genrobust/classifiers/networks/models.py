@@ -19,7 +19,7 @@ from genrobust.classifiers.networks.checkpoints import (
     WEIGHTS,
     CheckpointInfo,
     checkpoint_manifest,
-    verify_checkpoint,
+    read_checkpoint_info,
 )
 from genrobust.classifiers.networks.heads import COSINE, add_cosine_head
 from genrobust.core import Artifact, GenrobustError, UserError, make_folder, one_line, reading, replacing
@@ -124,7 +124,7 @@ def save_checkpoint(
         inputs: What the folder is named after, if it is not a training that was begun there.
     """
     make_folder(folder)
-    files, artifact = {WEIGHTS: model.state_dict(), **({} if initial is None else {INITIAL: initial})}, Artifact(folder)
+    files, artifact = {WEIGHTS: model.state_dict(), **({INITIAL: initial} if initial else {})}, Artifact(folder)
     for name, tensors in files.items():
         save_tensors(folder / name, tensors)
     begun = artifact.manifest().inputs if artifact.is_begun else {}
@@ -145,11 +145,11 @@ def load_checkpoint(folder: Path, device: torch.device | str = "cpu") -> tuple[C
         UserError: There is no finished checkpoint, or timm cannot make its network.
         GenrobustError: The manifest or the weights are damaged.
     """
-    info = verify_checkpoint(folder)
+    info, weights = read_checkpoint_info(folder), Artifact(folder).path(WEIGHTS)
     try:
         model = create_classifier(info.architecture, len(info.classes), info.image_size, info.model_kwargs)
     except UserError as error:
         raise UserError(f"the network in {folder} cannot be run: {error}") from error
-    with reading(folder / WEIGHTS, SafetensorError, RuntimeError, kind=GenrobustError):
-        model.load_state_dict(load_file(folder / WEIGHTS))
+    with reading(weights, SafetensorError, RuntimeError, kind=GenrobustError):
+        model.load_state_dict(load_file(weights))
     return move_to(model, device).eval(), info

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from genrobust.classifiers.networks.models import save_tensors
 from genrobust.core import (
+    FLOAT32,
     Artifact,
     GenrobustError,
     Manifest,
@@ -78,9 +79,8 @@ def claim_training(
         yield broadcast(artifact.is_finished)  # another process may have finished before this one got the lock
 
 
-def require_same_job(saved_job: Any, job: Mapping[str, Any], out: Path, noun: str) -> None:
-    """Raise UserError, with the first differences, where `saved_job` in the folder `out` is not `job`."""
-    saved = saved_job if isinstance(saved_job, dict) else {}
+def require_same_job(saved: Mapping[str, Any], job: Mapping[str, Any], out: Path, noun: str) -> None:
+    """Raise UserError, with the first differences, where the job `saved` in the folder `out` is not `job`."""
     rows = [f"  {k}: there {saved.get(k)}, asked for {value}" for k, value in job.items() if saved.get(k) != value]
     if rows:
         headline = f"{out} holds another {noun}: choose another folder, or delete that one"
@@ -189,7 +189,8 @@ class TrainingState:
         saved = (
             "No state was saved yet" if self._saved_step is None else f"The state of step {self._saved_step} is kept"
         )
+        precise = "" if config.precision == FLOAT32 else f", or set {key}.precision to float32"
         return GenrobustError(
-            f"{problem}, at step {step} in {self.folder}: lower {key}.learning_rate (now {config.learning_rate:g}), "
-            f"lengthen {key}.{warmup} (now {getattr(config, warmup)}), or set {key}.precision to float32. {saved}"
+            f"{problem}, at step {step} in {self.folder}: lower {key}.learning_rate (now {config.learning_rate:g}), or "
+            f"lengthen {key}.{warmup} (now {getattr(config, warmup)}){precise}. {saved}"
         )

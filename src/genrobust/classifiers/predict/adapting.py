@@ -31,11 +31,11 @@ def adapted_batch_norms(
     images are taken by the hashes of their keys. So neither the order of the set nor the size of batches changes the
     result. Labels are not used. A set of one image changes nothing.
     """
-    hashes = [hashlib.sha256(key.encode()).digest() for key in images.keys]
-    taken = Subset(images, sorted(range(len(images)), key=hashes.__getitem__)[:ADAPTED_TO])
-    if not networks or len(taken) < 2:
+    if not networks or len(images) < 2:
         yield
         return
+    hashes = [hashlib.sha256(key.encode()).digest() for key in images.keys]
+    taken = Subset(images, sorted(range(len(images)), key=hashes.__getitem__)[:ADAPTED_TO])
     norms = [norm for network in networks for norm in batch_norms(network)]
     trained = [{name: value.clone() for name, value in norm.state_dict().items()} for norm in norms]
     try:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from genrobust.classifiers.classifier import OpenClassifier
-from genrobust.classifiers.networks.logits import Feed
+from genrobust.classifiers.networks.logits import Feed, predict_together
 from genrobust.classifiers.sources.clip import Clip, clip_embeddings
 from genrobust.classifiers.sources.folders import hash_clip
 from genrobust.core import PART, Advance, Arrays, ImageSet, KeptParts, Subset, check_not_empty, progress_bar
@@ -52,10 +52,11 @@ def embed_in_parts(clip: Clip, folder: Path, images: ImageSet, batch_size: int, 
 
 def logits_in_parts(classifier: OpenClassifier, images: ImageSet, feed: Feed, parts: KeptParts) -> np.ndarray:
     """Return the logits, float32 [N, K], of `classifier` for `images`."""
-    network = classifier.load(feed.device)
+    networks, names = [classifier.load(feed.device)], [classifier.name]
 
     def run_model(images: ImageSet, advance: Advance) -> Arrays:
-        return {"logits": classifier.logits(network, images, feed, advance)}
+        (logits,) = predict_together(networks, images, classifier.prepare, feed, names, advance, classifier.flip)
+        return {"logits": logits}
 
     logit_parts = parts.child("logits", classifier.weights_hash, classifier.preparation, classifier.flip)
     return compute_in_parts(images, feed.batch_size, logit_parts, run_model, f"classifier, {images.name}")["logits"]

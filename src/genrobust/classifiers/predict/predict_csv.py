@@ -16,8 +16,6 @@ from genrobust.classifiers.networks.logits import compute_logits, read_ahead, st
 from genrobust.core import UserError, csv_line, progress_bar, repeatable, resolve_device
 from genrobust.data import read_image, readable_names, walk_images
 
-TOP, BATCH_SIZE = 5, 128
-
 
 def images_in(folder: Path) -> list[Path]:
     """Return the images below `folder`, sorted by path, of any format.
@@ -36,8 +34,8 @@ def predict_images(
     folder: Path,
     paths: Sequence[Path],
     write: Callable[[bytes], object],
-    top: int = TOP,
-    batch_size: int = BATCH_SIZE,
+    top: int = 5,
+    batch_size: int = 128,
     device: str = "auto",
 ) -> int:
     """Classify images, call `write` with the lines of a CSV file (UTF-8), and return how many cannot be read.

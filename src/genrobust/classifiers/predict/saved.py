@@ -7,7 +7,7 @@ import struct
 import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -41,7 +41,7 @@ class PredictedBy(NamedTuple):
     identity: str
 
 
-class SavedPredictions(Mapping[Key, Predictions], Generic[Key]):
+class SavedPredictions(Mapping[Key, Predictions]):
     """The predictions in `folders`, read at each access: those of a study may be larger than memory."""
 
     def __init__(self, folders: Mapping[Key, Path]) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from genrobust.classifiers.classifier import SINGLE_CROP, Blueprint, OpenClassifier, preparation
-from genrobust.classifiers.networks.checkpoints import verify_checkpoint, weights_hash
+from genrobust.classifiers.networks.checkpoints import read_checkpoint_info, weights_hash
 from genrobust.core import Artifact
 from genrobust.recipe import EvaluateConfig
 
@@ -20,9 +20,9 @@ def open_checkpoint(folder: Path, settings: EvaluateConfig = SINGLE_CROP) -> Ope
 
     Raises:
         UserError: There is no finished checkpoint. On loading: the network does not take images of this size.
-        GenrobustError: The checkpoint is damaged.
+        GenrobustError: Its manifest is damaged, or on loading its weights.
     """
-    info = verify_checkpoint(folder)
+    info = read_checkpoint_info(folder)
     size = settings.image_size or info.image_size
 
     def load(device: torch.device) -> nn.Module:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 import transformers
+from PIL import Image
 from torch import Tensor
 from torch.nn.functional import normalize
 from transformers import CLIPImageProcessor, CLIPModel, CLIPTokenizer
@@ -30,13 +31,17 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Clip:
-    """A CLIP in evaluation mode on `device`; `mean` and `std` are those of its image processor, float32 [3, 1, 1]."""
+    """A CLIP in evaluation mode on `device`.
+
+    Its image processor resizes by `interpolation`, and normalizes with `mean` and `std`, float32 [3, 1, 1].
+    """
 
     name: str
     model: Any  # CLIPModel, whose attributes torch types as tensors or modules
     tokenizer: CLIPTokenizer
     mean: Tensor
     std: Tensor
+    interpolation: str
     device: torch.device
 
     @property
@@ -58,17 +63,17 @@ def load_clip(folder: Path, device: torch.device | str = "cpu") -> Clip:
     Raises:
         UserError: A file is missing or damaged, or the scale of the logits is not finite; the message names it.
     """
-    torch_device, (mean, std, _) = torch.device(device), read_preparation(folder)
+    torch_device, (mean, std, interpolation) = torch.device(device), read_preparation(folder)
     with reading(f"the CLIP in {folder}", Exception):  # its configuration may be a stranger's
         model = load_network(folder).eval().to(torch_device)  # type: ignore[arg-type]  # transformers' annotations
         tokenizer = CLIPTokenizer.from_pretrained(folder, local_files_only=True)
     require_finite(model.logit_scale.detach().exp(), f"the CLIP in {folder}", "a scale of logits")
     mean, std = (torch.tensor(values, device=torch_device).view(3, 1, 1) for values in (mean, std))
-    return Clip(folder.resolve().name, model, tokenizer, mean, std, torch_device)
+    return Clip(folder.resolve().name, model, tokenizer, mean, std, interpolation, torch_device)
 
 
 def read_preparation(folder: Path) -> tuple[Any, Any, str]:
-    """Return the means, the standard deviations and the interpolation of the CLIP in `folder`.
+    """Return the means, the standard deviations and the interpolation (by Pillow's name) of the CLIP in `folder`.
 
     Raises:
         UserError: The folder holds no CLIP, or a value is invalid.
@@ -82,7 +87,7 @@ def read_preparation(folder: Path) -> tuple[Any, Any, str]:
             )
     with reading(f"the CLIP in {folder}", Exception):
         processor: Any = CLIPImageProcessor.from_pretrained(folder, local_files_only=True)
-        interpolation = {2: "bilinear", 3: "bicubic"}.get(int(processor.resample), "another")  # Pillow's numbers
+        interpolation = Image.Resampling(int(processor.resample)).name.lower()
     normalization = data_config(str(folder), {"mean": processor.image_mean, "std": processor.image_std})
     return normalization["mean"], normalization["std"], interpolation
 
@@ -117,7 +122,7 @@ def clip_embeddings(
 ) -> np.ndarray:
     """Return unit embeddings float32 [N, D] of `images` in their order.
 
-    Images are resized by their shorter side (bicubic) and cut at the center, as CLIP's own processor does.
+    Images are resized by their shorter side and cut at the center, as CLIP's own processor does.
 
     Args:
         advance: Called with the number of images of each batch.
@@ -126,8 +131,8 @@ def clip_embeddings(
         UserError: An empty set, or an image that cannot be read.
     """
     check_not_empty(images)
-    embedded = []
-    for batch in Feed(batch_size, clip.device).batches(images, partial(prepare, size=clip.image_size)):
+    embedded, transform = [], partial(prepare, size=clip.image_size, interpolation=clip.interpolation)
+    for batch in Feed(batch_size, clip.device).batches(images, transform):
         embedded.append(_embed(clip, batch))
         advance(len(batch))
     return torch.cat(embedded).numpy()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -34,13 +34,11 @@ _NAMES = {
 }
 
 
-def open_tower(
-    folder: Path, spec: str, classes: Sequence[str], texts: Callable[[], Sequence[Sequence[str]]]
-) -> OpenClassifier:
+def open_tower(folder: Path, spec: str, classes: Sequence[str], texts: Sequence[Sequence[str]]) -> OpenClassifier:
     """Open the image tower of the CLIP in `folder`, which the user calls `spec`, as a zero-shot classifier.
 
     Args:
-        texts: Returns one text or more for each class.
+        texts: One text or more for each class.
 
     Raises:
         UserError: It cannot be read, or timm has no such tower.
@@ -50,13 +48,12 @@ def open_tower(
         config: Any = CLIPConfig.from_pretrained(folder, local_files_only=True)
         architecture, kwargs = timm_tower(config.vision_config)
         size, width = int(config.vision_config.image_size), config.projection_dim
-    class_texts = texts()
     blueprint = Blueprint(architecture, {**kwargs, COSINE: width}, size, interpolation)
     return OpenClassifier(
         name=spec,
         classes=tuple(classes),
-        weights_hash=digest([hash_clip(folder), class_texts], 64),
-        load=partial(_load_tower, folder, spec, blueprint, class_texts),
+        weights_hash=digest([hash_clip(folder), texts], 64),
+        load=partial(_load_tower, folder, spec, blueprint, texts),
         blueprint=blueprint,
         **preparation(SINGLE_CROP, size, interpolation),
     )

@@ -16,7 +16,7 @@ from timm.models import load_state_dict
 from torch import Tensor, nn
 
 from genrobust.classifiers.classifier import Blueprint, OpenClassifier
-from genrobust.classifiers.networks.architectures import PAPER_NAMES, did_you_mean
+from genrobust.classifiers.networks.architectures import did_you_mean, timm_name
 from genrobust.classifiers.networks.checkpoints import WEIGHTS
 from genrobust.classifiers.networks.models import Classifier, move_to
 from genrobust.classifiers.sources.folders import HUB, TIMM_CONFIG
@@ -73,10 +73,7 @@ def open_state_dict(architecture: str, file: Path, spec: str, names: Sequence[st
     Raises:
         UserError: The file is no state dict, timm does not know the architecture, or the weights do not fit it.
     """
-    name = PAPER_NAMES.get(architecture, architecture)
-    if not timm.is_model(name):
-        hint = did_you_mean(architecture, [*PAPER_NAMES, *timm.list_models()], "timm.list_models() lists them")
-        raise UserError(f"timm knows no architecture {architecture!r} for the state dict {file}; {hint}")
+    name = timm_name(architecture)
     tensors = _read_tensors(file)
     classes = class_ids(spec, len(names) if names else 1000, None, names)
     overlay = {

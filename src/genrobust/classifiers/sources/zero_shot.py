@@ -35,7 +35,7 @@ def open_zero_shot(
     def load(device: torch.device) -> nn.Module:
         from genrobust.classifiers.sources.clip_towers import open_tower
 
-        tower = open_tower(clip, f"in {clip}", classes, lambda: texts)
+        tower = open_tower(clip, f"in {clip}", classes, texts)
         assert tower.blueprint is not None  # every tower can be trained
         if (own := tower.blueprint.image_size) != size:
             raise UserError(

@@ -53,7 +53,7 @@ def find_cells(
 
 def _learned(planned: PlannedCheckpoint) -> set[Cell]:
     """The cells of what a classifier trains on, and of what those trained on that it starts from."""
-    cells = planned.mixture().cells()
+    cells = {cell for images in planned.mixture().parts for cell in list_cells(images)}
     return cells if planned.origin is None else cells | _learned(planned.origin)
 
 

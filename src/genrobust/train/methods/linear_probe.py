@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from genrobust.recipe import METHODS, TrainConfig
 
-USED = {  # a key of the training loop is none of the probe's, unless it stands here
-    *("architecture", "model_kwargs", "blur_pool", "init", "method", "image_size", "batch_size"),
-}
+# A key of the training loop is none of the probe's, unless it stands here.
+USED = {"architecture", "model_kwargs", "blur_pool", "init", "method", "image_size", "batch_size"}
 
 
 @METHODS.register("linear-probe")
