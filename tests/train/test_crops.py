@@ -107,9 +107,9 @@ def test_a_training_grows_as_it_says(job, tmp_path, monkeypatch):
         return step(self, number, images, labels)
 
     monkeypatch.setattr(_Run, "_step", look)
-    out = job.run(tmp_path, crop="random-resized", start_size=24, steps=8)
-    assert seen == [24] * 6 + [32] * 2
-    assert read_checkpoint_info(out).image_size == 32
+    out = job.run(tmp_path, crop="random-resized", image_size=64, start_size=32, steps=8)
+    assert seen == [32] * 7 + [64]
+    assert read_checkpoint_info(out).image_size == 64
 
 
 @pytest.mark.parametrize(
@@ -117,6 +117,7 @@ def test_a_training_grows_as_it_says(job, tmp_path, monkeypatch):
     [
         ({"augmentation": "none", "crop": "random-resized"}, "augmentation: none excludes"),
         ({"start_size": 32}, "start_size needs crop: random-resized"),
+        ({"start_size": 16, "crop": "random-resized"}, "greater than or equal to 32"),
         ({"start_size": 96, "crop": "random-resized", "image_size": 64}, "must not exceed image_size"),
     ],
 )

@@ -153,7 +153,7 @@ def test_learning_rate_warms_up_and_falls_to_zero():
     [
         ({"optimizer": "sgd", "learning_rate": 1e18, "warmup_steps": 0}, r"train\.learning_rate \(now 1e\+18\)"),
         (HALF, r"train\.precision"),
-        ({"architecture": "test_vit", "start_size": 24, "crop": "random-resized"}, r"train\.start_size"),
+        ({"architecture": "test_vit", "start_size": 32, "crop": "random-resized"}, r"train\.start_size"),
     ],
     ids=str,
 )

@@ -27,6 +27,8 @@ from genrobust.recipe.numbers import (
 from genrobust.recipe.section import PlainValues, Section, later_key
 
 AVERAGE_POWER = 2 / 3  # of the steps, in the bound of timm's ModelEmaV3 on its decay
+# Of a ResNet at 16 px, the last maps have 1 px, where gradients of PyTorch 2.13 are wrong in bfloat16 on a CPU.
+StartSize = Annotated[StrictInt, Field(ge=32, le=4096)]
 Mixing = Annotated[StrictFloat, Field(ge=0, le=1000)]
 LENGTHS = (("steps", "epochs"), ("warmup_steps", "warmup_epochs"))  # a recipe gives either of each
 # Augmentations that combine with any policy and with each other, under their names in timm; 0 turns one off.
@@ -86,7 +88,7 @@ class TrainConfig(FineTuning):
     architecture: str = "resnet10t"  # any timm name, or one of the paper's: resnext50, alexnet ...
     model_kwargs: PlainValues = Field(default_factory=dict)  # for timm's constructor: channels, drop_path_rate ...
     image_size: Pixels = 64
-    start_size: Pixels | None = None
+    start_size: StartSize | None = None
     crop: Literal["square", "random-resized"] = "square"
     steps: Steps | None = 600  # None with `epochs`
     epochs: Epochs | None = None
