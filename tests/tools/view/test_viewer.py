@@ -16,7 +16,7 @@ from PIL import Image
 from starlette.testclient import TestClient
 
 from genrobust.core import Sample, StudyData, UserError
-from genrobust.data import ShardDataset, kept, read_review, review_of, write_reviewed, write_shard
+from genrobust.data import ShardDataset, kept_indices, read_review, review_of, write_reviewed, write_shard
 from genrobust.data.shards import begin_dataset, finish_dataset
 from genrobust.study import open_sets
 from genrobust.tools.view import _filter_yaml
@@ -127,8 +127,8 @@ def test_what_is_rejected_is_left_out_and_decisions_at_once_lose_none(
     assert found(client, state="accepted") == [4, 7, 10]
     assert found(client, state="rejected") == [1, 2, 3, 5, 6, 8, 9, 11]
     assert found(client, state="unreviewed")[:2] == [0, 12]
-    rest = kept(dataset, write_reviewed(dataset, review, tmp_path / "filter", {}))
-    assert [key for key in dataset.keys if key not in set(rest.keys)] == sorted(review.rejected)
+    rest = kept_indices(dataset, write_reviewed(dataset, review, tmp_path / "filter", {}))
+    assert [key for i, key in enumerate(dataset.keys) if i not in set(rest)] == sorted(review.rejected)
     assert ShardDataset(dataset.folder).fingerprint == dataset.fingerprint
 
 
