@@ -14,7 +14,7 @@ from __future__ import annotations
 import argparse
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -37,7 +37,7 @@ from genrobust.classifiers import (
     predict_sets,
     save_checkpoint,
 )
-from genrobust.core import ImageSet, LabelSpace
+from genrobust.core import ImageSet, LabelSpace, Predictions
 from genrobust.data import classes_of, load_data, open_images, open_stored
 from genrobust.recipe import EvaluateConfig, load_recipe
 
@@ -131,7 +131,7 @@ def networks_alone(checkpoints: list[Path], tensors: list[torch.Tensor], device:
             model(batch.to(device, memory_format=torch.channels_last)).cpu()
 
 
-def by_key(predictions: Mapping[str, object]) -> dict[str, torch.Tensor]:
+def by_key(predictions: Mapping[str, Predictions]) -> dict[str, torch.Tensor]:
     return {
         f"{name}/{key}": torch.tensor(logits)
         for name, made in predictions.items()
@@ -155,14 +155,14 @@ def main() -> None:
         (write_photographs if asked.photographs else write_drawings)(folder / "images", count)
         folders = sorted((folder / "images").iterdir())
         classes = classes_of(open_stored(folders[0]))
-        sets = {path.name: open_images(path.name, open_stored(path), classes) for path in folders}
+        sets: dict[str, ImageSet] = {path.name: open_images(path.name, open_stored(path), classes) for path in folders}
         checkpoints = write_checkpoints(folder / "checkpoints", asked.checkpoints, classes.labels, asked.photographs)
         as_prepared = open_checkpoint(checkpoints[0], settings).prepare
         tensors = [
             b for s in sets.values() for b in Feed(settings.batch_size, torch.device("cpu")).batches(s, as_prepared)
         ]
         what = checkpoints, sets, classes.labels, settings, asked.device
-        ways = {
+        ways: dict[str, Callable[[], object]] = {
             "plain loop (ImageFolder, DataLoader)": partial(plain, checkpoints, folders, settings, asked.device),
             "genrobust, one by one": partial(one_by_one, *what),
             "genrobust, together": partial(together, *what),

@@ -27,7 +27,8 @@ from genrobust.core import LabelSpace, Request
 from genrobust.data import ShardDataset, load_data
 from genrobust.generate import Generation, Plan, open_generated, plan_of
 from genrobust.generate.mode import locate
-from genrobust.recipe import GeneratorConfig, Recipe, load_recipe
+from genrobust.generate.pipeline_config import DiffusersConfig
+from genrobust.recipe import Recipe, load_recipe
 
 PLAIN_BATCH = 8  # images at once, the plain way
 FLOAT32, BFLOAT16 = ["generator.dtype=float32"], ["generator.dtype=bfloat16"]
@@ -36,7 +37,12 @@ MANY = ["generator.scheduler=dpmsolver++", "generator.steps=15"]  # what the rec
 FAST = ["generator.scheduler=unipc", "generator.steps=4"]
 
 
-def plain(requests: Sequence[Request], config: GeneratorConfig, device: str, out: Path) -> None:
+def generator_of(recipe: Recipe) -> DiffusersConfig:
+    assert isinstance(recipe.generator, DiffusersConfig)
+    return recipe.generator
+
+
+def plain(requests: Sequence[Request], config: DiffusersConfig, device: str, out: Path) -> None:
     """Generate `requests` with a loop over a diffusers pipeline."""
     dtype = getattr(torch, config.dtype)
     pipeline = StableDiffusionPipeline.from_pretrained(locate(config)[1], torch_dtype=dtype).to(device)
@@ -45,7 +51,7 @@ def plain(requests: Sequence[Request], config: GeneratorConfig, device: str, out
 
 
 def draw_plainly(
-    pipeline: Any, requests: Sequence[Request], config: GeneratorConfig, out: Path, batch_size: int
+    pipeline: Any, requests: Sequence[Request], config: DiffusersConfig, out: Path, batch_size: int
 ) -> None:
     """Generate `requests` with a pipeline that is loaded, and save each image."""
     for start in range(0, len(requests), batch_size):
@@ -63,8 +69,7 @@ def draw_plainly(
 
 def ours(plan: Plan, recipe: Recipe, device: str, out: Path) -> ShardDataset:
     """Generate the same with genrobust."""
-    assert recipe.generator is not None
-    job = Generation(plan, recipe.generator, recipe.generate, plan.labels, out, device, recipe.threads)
+    job = Generation(plan, generator_of(recipe), recipe.generate, out, device, recipe.threads)
     with job.claimed() as missing:
         job.load()(missing)
         return open_generated(out)
@@ -85,7 +90,7 @@ def into_fresh(way: Callable[[Path], object]) -> None:
 def farthest(plan: Plan, recipe: Recipe, device: str) -> tuple[int, float]:
     """The largest difference between the images of both variants, of 255 levels, and the share of differing values."""
     with fresh() as one, fresh() as other:
-        plain(list(plan), recipe.generator, device, one)
+        plain(list(plan), generator_of(recipe), device, one)
         dataset = ours(plan, recipe, device, other)
         pairs = zip(plan, map(dataset.image, range(len(dataset))), strict=True)
         differ = [
@@ -112,11 +117,11 @@ def main() -> None:
     data = load_data(many.data)
     labels = LabelSpace(data.labels.classes[: asked.images])
     generate = many.generate.model_copy(update={"per_class": max(1, asked.images // len(labels))})
-    plan = plan_of(many.generator, generate, labels, data.train, many.data_seed)
+    plan = plan_of(generator_of(many), generate, labels, data.train, many.data_seed)
     requests = list(plan)
     draws: dict[str, Callable[[Path], object]] = {
-        "plain, float32": partial(plain, requests, exact.generator, asked.device),
-        "plain, bfloat16": partial(plain, requests, many.generator, asked.device),
+        "plain, float32": partial(plain, requests, generator_of(exact), asked.device),
+        "plain, bfloat16": partial(plain, requests, generator_of(many), asked.device),
         "genrobust, float32": partial(ours, plan, exact, asked.device),
         "genrobust, bfloat16": partial(ours, plan, many, asked.device),
         "genrobust, bfloat16, scheduler=unipc steps=4 (as in the recipe)": partial(ours, plan, fast, asked.device),

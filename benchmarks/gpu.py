@@ -153,7 +153,7 @@ def main() -> None:
     asked = parser.parse_args()
     began = time.monotonic()
     logging.basicConfig(format="%(message)s")
-    diffusers.logging.set_verbosity_error()
+    diffusers.utils.logging.set_verbosity_error()
     warnings.simplefilter("ignore", FutureWarning)  # of names that newer versions of diffusers give arguments
     with nullcontext(asked.folder) if asked.folder else tempfile.TemporaryDirectory() as folder:
         Path(folder).mkdir(parents=True, exist_ok=True)

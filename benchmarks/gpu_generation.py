@@ -21,7 +21,8 @@ from gpu_results import Part, Results, Seconds
 from genrobust.core import ClassLabel, LabelSpace
 from genrobust.data import ShardDataset
 from genrobust.generate import Generation, Plan, engine_of, plan_of
-from genrobust.recipe import GenerateConfig, GeneratorConfig, PromptConfig
+from genrobust.generate.pipeline_config import DiffusersConfig
+from genrobust.recipe import GenerateConfig, PromptConfig
 
 CLASSES = 10
 PER_CLASS = 1_000  # planned, so that what pays for many images is done; a few of them are drawn
@@ -65,7 +66,7 @@ class Drawing:
         what = f"{self.shape.name}, {self.shape.pixels} px"
         for count in self.size.steps:
             title = f"{what}, {count} steps"
-            ways: dict[str, Callable[[GeneratorConfig, str], list[float]]] = {
+            ways: dict[str, Callable[[DiffusersConfig, str], list[float]]] = {
                 f"{PLAIN}, {self.dtype}, one at a time": partial(self.plain, 1),
                 f"{PLAIN}, {self.dtype}, {TOGETHER} at once": partial(self.plain, TOGETHER),
                 f"{PLAIN}, {self.dtype}, as many at once as genrobust": partial(self.plain, None),
@@ -78,7 +79,7 @@ class Drawing:
                 yield Part(title, "images/s", [way], partial(self.one, way, run, self.config(count), title), goal)
 
     def one(
-        self, way: str, run: Callable[[GeneratorConfig, str], list[float]], config: GeneratorConfig, title: str
+        self, way: str, run: Callable[[DiffusersConfig, str], list[float]], config: DiffusersConfig, title: str
     ) -> Seconds:
         if not (self.folder / "model_index.json").exists():
             shutil.rmtree(self.folder, ignore_errors=True)
@@ -90,18 +91,19 @@ class Drawing:
             gc.collect()
             torch.cuda.empty_cache()
 
-    def config(self, steps: int) -> GeneratorConfig:
+    def config(self, steps: int) -> DiffusersConfig:
         own: dict[str, Any] = {"model": str(self.folder), "scheduler": None, "guidance_scale": 7.5, "steps": steps}
-        return GeneratorConfig(**own, dtype=self.dtype)
+        own["dtype"] = self.dtype
+        return DiffusersConfig(**own)
 
-    def plan(self, config: GeneratorConfig, shard_size: int, batch: int = 1) -> tuple[Plan, GenerateConfig, LabelSpace]:
+    def plan(self, config: DiffusersConfig, shard_size: int, batch: int = 1) -> tuple[Plan, GenerateConfig]:
         labels = LabelSpace(tuple(ClassLabel(f"c{i}", f"class {i}", f"class {i}") for i in range(CLASSES)))
         prompts = PromptConfig(templates="openai")
         generate = GenerateConfig(per_class=PER_CLASS, shard_size=shard_size, batch_size=batch, prompts=prompts)
         # text alone: the real images are not asked for
-        return plan_of(config, generate, labels, None, 0), generate, labels  # type: ignore[arg-type]
+        return plan_of(config, generate, labels, None, 0), generate  # type: ignore[arg-type]
 
-    def plain(self, batch_size: int | None, config: GeneratorConfig, title: str) -> list[float]:
+    def plain(self, batch_size: int | None, config: DiffusersConfig, title: str) -> list[float]:
         """What a user would write: the pipeline as it is loaded, with a saved file for each image."""
         batch_size = batch_size or self.batch_size(config, title)
         pipeline = diffusers.DiffusionPipeline.from_pretrained(self.folder, torch_dtype=getattr(torch, self.dtype))
@@ -111,14 +113,14 @@ class Drawing:
         draw = partial(draw_plainly, pipeline, requests, config, self.drawn, batch_size)
         return self.timed(lambda number: draw(), images)
 
-    def ours(self, compiled: Any, config: GeneratorConfig, title: str) -> list[float]:
+    def ours(self, compiled: Any, config: DiffusersConfig, title: str) -> list[float]:
         """Some shards in each round: requests to whole files on the disk."""
         config = config.model_copy(update={"compile": compiled})
         batch = self.batch_size(config, title)
         images = max(self.size.images // SHARDS, batch) // batch * batch  # of a shard
-        plan, generate, labels = self.plan(config, images, batch)
+        plan, generate = self.plan(config, images, batch)
         out = self.drawn / "shards"
-        job = Generation(plan, config, generate, labels, out, str(self.device), self.size.threads)
+        job = Generation(plan, config, generate, out, str(self.device), self.size.threads)
         with job.claimed():
             draw = job.load()
             seconds = self.timed(lambda n: draw(range(SHARDS * n, SHARDS * (n + 1))), SHARDS * images)
@@ -127,13 +129,13 @@ class Drawing:
             raise RuntimeError(f"{again} images were drawn again: random weights gave blank ones, which takes time")
         return seconds
 
-    def batch_size(self, config: GeneratorConfig, title: str) -> int:
+    def batch_size(self, config: DiffusersConfig, title: str) -> int:
         """The batch size that pays, of up to `size.most`, with all that was tried as a note; measured once."""
         if known := self.results.batches.get(self.shape.name):
             return known
-        plan, _, labels = self.plan(config, self.size.most)
+        plan, _ = self.plan(config, self.size.most)
         few = config.model_copy(update={"steps": TRIAL_STEPS})  # which take as much memory as all
-        engine = engine_of(few)(few, labels, None, self.device)
+        engine = engine_of(few)(few, plan.labels, None, self.device)
         first, tried = list(plan)[: self.size.most], {}
 
         def seconds(count: int) -> float:

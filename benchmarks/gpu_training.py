@@ -83,7 +83,7 @@ class Training:
             images, shape, config.batch_size, True, **how, pin_memory=True, use_multi_epochs_loader=True
         )
         network = create_classifier(config.architecture, len(labels), config.image_size).network
-        model = network.to(device).to(memory_format=torch.channels_last).train()
+        model = network.to(device).to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
         optimizer = create_optimizer_v2(model, opt="sgd", lr=config.learning_rate, weight_decay=config.weight_decay)
         average, loss_of = ModelEmaV3(model, decay=config.ema_decay), LabelSmoothingCrossEntropy(config.label_smoothing)
         scaler = NativeScaler(device.type) if config.precision == "float16" else None

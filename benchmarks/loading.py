@@ -139,7 +139,7 @@ def torchvision_folders(
     folder: Path, mixed: bool, batch: int = BATCH, workers: int = WORKERS
 ) -> Callable[[], Iterator[Any]]:
     kinds = ("photographs", "pngs") if mixed else ("photographs",)
-    images = ConcatDataset([ImageFolder(str(folder / kind), augmentation()) for kind in kinds])
+    images: ConcatDataset[Any] = ConcatDataset([ImageFolder(str(folder / kind), augmentation()) for kind in kinds])
     loader = DataLoader(images, batch, shuffle=True, num_workers=workers, persistent_workers=True, drop_last=True)
     return lambda: iter(loader)
 
@@ -167,7 +167,7 @@ def ffcv_beton(folder: Path, mixed: bool, batch: int = BATCH, workers: int = WOR
     beton = folder / f"{'-'.join(kinds)}.beton"
     if not beton.exists():
         fields = {"image": RGBImageField(write_mode="jpg", jpeg_quality=90), "label": IntField()}
-        images = ConcatDataset([ImageFolder(str(folder / kind)) for kind in kinds])
+        images: ConcatDataset[Any] = ConcatDataset([ImageFolder(str(folder / kind)) for kind in kinds])
         DatasetWriter(str(beton), fields, num_workers=1).from_indexed_dataset(images)
     cut = [RandomResizedCropRGBImageDecoder((SIDE, SIDE)), RandomHorizontalFlip(), ToTensor(), ToTorchImage()]
     loader = Loader(

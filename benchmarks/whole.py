@@ -46,6 +46,7 @@ def run(words: Sequence[str], kept: Path | None = None) -> Whole:
         command = [sys.executable, "-m", "genrobust", "run", *words, "--out", str(out)]
         began = time.perf_counter()
         with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as running:
+            assert running.stderr is not None
             for line in running.stderr:
                 said.append(line)
                 if found := ESTIMATE.match(line):
